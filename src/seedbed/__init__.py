@@ -1,0 +1,3 @@
+"""Seedbed grows language models on the machine you have."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,226 @@
+"""The common language: typed events, encode and decode, SCHEMA. Knows neither who emits nor who watches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import msgspec
+
+SCHEMA = 1
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that happened. Flat, raw SI numbers, no formatted strings."""
+
+    kind: ClassVar[str] = ""
+
+
+class Run(Event, frozen=True, kw_only=True):
+    """A job's session began, changed or ended. `status`: running, pausing, paused, completed, failed, stopped."""
+
+    kind: ClassVar[str] = "run"
+    status: str
+    session: int
+    step: int = 0
+    pid: int | None = None
+    process_start: float | None = None
+    boot_id: str | None = None
+    host: str | None = None
+    device: str | None = None
+    device_asked: str | None = None
+    device_name: str | None = None
+    threads: int | None = None
+    precision: str | None = None
+    compile: bool | None = None
+    versions: dict[str, str] | None = None
+    steps: int | None = None
+    """Horizon: the step at which this session means to end."""
+    segment_start: int | None = None
+    """The step at which the learning-rate schedule in force began."""
+    steps_per_epoch: float | None = None
+    tokens_per_step: int | None = None
+    parameters: int | None = None
+    schedule: str | None = None
+    """What the learning rate does from here, in words of the schedule's kind (fresh, extend, continue)."""
+    resumed_from: str | None = None
+    simulated: bool | None = None
+    reason: str | None = None
+    hint: str | None = None
+
+
+class Phase(Event, frozen=True, kw_only=True):
+    """A stretch of work other than steps began (`done` false) or ended: prepare, compile, check, train, evaluate, save."""
+
+    kind: ClassVar[str] = "phase"
+    name: str
+    done: bool = False
+    step: int | None = None
+    elapsed_s: float | None = None
+
+
+class Step(Event, frozen=True, kw_only=True, omit_defaults=False):
+    """One optimizer step. `tokens`: trained tokens of the run so far; `step_s`: wall seconds of this step."""
+
+    kind: ClassVar[str] = "step"
+    step: int
+    loss: float
+    lr: float
+    grad_norm: float
+    tokens: int
+    step_s: float
+
+
+class Eval(Event, frozen=True, kw_only=True):
+    """A validation: mean loss in nats per token, perplexity = e^loss, bits per UTF-8 byte of the scored text."""
+
+    kind: ClassVar[str] = "eval"
+    step: int
+    loss: float
+    perplexity: float
+    bits_per_byte: float | None = None
+    tokens: int
+    full: bool = True
+    best: bool = False
+    elapsed_s: float | None = None
+
+
+class Sample(Event, frozen=True, kw_only=True):
+    """Text that the model wrote at a step."""
+
+    kind: ClassVar[str] = "sample"
+    step: int
+    prompt: str
+    text: str
+
+
+class Checkpoint(Event, frozen=True, kw_only=True):
+    """A checkpoint was written and verified; `deleted` names those that retention removed."""
+
+    kind: ClassVar[str] = "checkpoint"
+    step: int
+    path: str
+    size_bytes: int = 0
+    stall_s: float = 0.0
+    write_s: float = 0.0
+    best: bool = False
+    deleted: tuple[str, ...] = ()
+
+
+class Data(Event, frozen=True, kw_only=True):
+    """Progress or result of preparing data. `total` is None where it cannot be known."""
+
+    kind: ClassVar[str] = "data"
+    stage: str
+    done: int
+    total: int | None = None
+    unit: str = ""
+    fingerprint: str | None = None
+    counts: dict[str, int] | None = None
+
+
+class Hardware(Event, frozen=True, kw_only=True):
+    """What the machine was doing, sampled by the job itself."""
+
+    kind: ClassVar[str] = "hardware"
+    cpu_fraction: float | None = None
+    rss_bytes: int | None = None
+    ram_used_bytes: int | None = None
+    ram_total_bytes: int | None = None
+    gpu_fraction: float | None = None
+    gpu_used_bytes: int | None = None
+    gpu_total_bytes: int | None = None
+    gpu_temperature_c: float | None = None
+    gpu_power_w: float | None = None
+    missing: dict[str, str] | None = None
+
+
+class Comm(Event, frozen=True, kw_only=True):
+    """A collective among ranks."""
+
+    kind: ClassVar[str] = "comm"
+    op: str
+    size_bytes: int
+    elapsed_s: float
+    step: int | None = None
+
+
+class Node(Event, frozen=True, kw_only=True):
+    """A node of the cluster joined, failed or left."""
+
+    kind: ClassVar[str] = "node"
+    node: int
+    state: str
+    reason: str | None = None
+
+
+class Message(Event, frozen=True, kw_only=True):
+    """Something a person should read: what (`text`), why, and the option to change (`hint`)."""
+
+    kind: ClassVar[str] = "message"
+    level: str
+    code: str
+    text: str
+    why: str = ""
+    hint: str = ""
+    step: int | None = None
+
+
+class Plugin(Event, frozen=True, kw_only=True):
+    """A guest said something or was switched off."""
+
+    kind: ClassVar[str] = "plugin"
+    name: str
+    text: str = ""
+    ok: bool = True
+
+
+KINDS: dict[str, type[Event]] = {
+    event.kind: event
+    for event in (Run, Phase, Step, Eval, Sample, Checkpoint, Data, Hardware, Comm, Node, Message, Plugin)
+}
+
+Emit = Callable[[Event], None]
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A decoded line. `event` is None for a kind, or a shape of a kind, that this version does not know; `raw` keeps it."""
+
+    v: int
+    n: int
+    t: float
+    kind: str
+    event: Event | None
+    raw: dict[str, Any]
+
+
+def encode(event: Event, n: int, t: float) -> bytes:
+    """One JSON line, newline included. NaN and infinities, which JSON lacks, become null."""
+    fields = {name: getattr(event, name) for name in event.__struct_fields__}
+    if not isinstance(event, Step):
+        fields = {name: value for name, value in fields.items() if value is not None}
+    return msgspec.json.encode({"v": SCHEMA, "n": n, "t": t, "kind": event.kind, **fields}) + b"\n"
+
+
+def decode(line: bytes) -> Record | None:
+    """The record on a line, or None if the line is not a JSON object with a kind (torn or foreign)."""
+    try:
+        raw = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    if not isinstance(raw, dict) or not isinstance(raw.get("kind"), str):
+        return None
+    v, n, t = raw.pop("v", SCHEMA), raw.pop("n", 0), raw.pop("t", 0.0)
+    kind = raw.pop("kind")
+    if not isinstance(v, int) or not isinstance(n, int) or not isinstance(t, int | float):
+        return None
+    event: Event | None = None
+    known = KINDS.get(kind)
+    if known is not None:
+        if known is Step:
+            raw = {name: (float("nan") if value is None else value) for name, value in raw.items()}
+        try:
+            event = msgspec.convert(raw, known)
+        except msgspec.ValidationError:
+            event = None
+    return Record(v, n, float(t), kind, event, raw)

@@ -1,0 +1,289 @@
+"""The only hands that rename, fsync, lock and tail. Knows nothing of what the bytes mean."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from seedbed.errors import DiskFullError, SeedbedError
+
+# hashlib, shutil and tempfile cost 20 ms to load, which a quick look at a run would pay: they are imported where used.
+_CHUNK = 1 << 20
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn an OSError of work on `path` into a SeedbedError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(
+                f"No space left while writing {path}.",
+                "Free some space or choose another folder; what was saved before is intact.",
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise SeedbedError(
+                f"Cannot write or read {path}: {error.strerror}.", "Check the permissions or choose another folder."
+            ) from error
+        raise SeedbedError(
+            f"{path}: {error.strerror or error}.", "Check that the path exists and that the disk is healthy."
+        ) from error
+
+
+def fsync_dir(path: Path) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None:
+    """Replace the file at `path` whole, or leave it as it was. `durable` fsyncs file and folder.
+
+    Raises SeedbedError (DiskFullError where space ran out); no temporary file stays behind.
+    """
+    import tempfile
+
+    payload = data.encode() if isinstance(data, str) else data
+    with explained(path):
+        fd, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        try:
+            with os.fdopen(fd, "wb") as handle:
+                os.fchmod(handle.fileno(), 0o644)
+                handle.write(payload)
+                handle.flush()
+                if durable:
+                    os.fsync(handle.fileno())
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        if durable:
+            fsync_dir(path.parent)
+
+
+def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
+    """Write JSON atomically, indented for people."""
+    write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n", durable=durable)
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in a file, or None where there is no such file. Raises SeedbedError for a broken one."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise SeedbedError(
+            f"{path} is not valid JSON ({error}).", "It may have been edited or cut; restore it or remove it."
+        ) from error
+    except OSError as error:
+        raise SeedbedError(f"Cannot read {path}: {error.strerror}.", "Check the path and its permissions.") from error
+
+
+def make_dir(path: Path) -> Path:
+    """Create a folder and its parents; a SeedbedError says why it could not be made."""
+    with explained(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def temporary_dir(parent: Path, name: str) -> Path:
+    """A fresh hidden folder in `parent`, on the same file system, to be published or removed."""
+    import tempfile
+
+    with explained(parent):
+        return Path(tempfile.mkdtemp(prefix=f".{name}.", dir=parent))
+
+
+def fsync_tree(folder: Path) -> None:
+    """Make every file and name under a folder durable."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            fd = os.open(os.path.join(root, name), os.O_RDONLY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        fsync_dir(Path(root))
+
+
+def publish_dir(prepared: Path, final: Path, *, durable: bool = True) -> None:
+    """Rename a finished folder into place, its contents durable first. `final` must not exist or be empty."""
+    with explained(final):
+        if durable:
+            fsync_tree(prepared)
+        os.chmod(prepared, 0o755)
+        os.rename(prepared, final)
+        if durable:
+            fsync_dir(final.parent)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder: first out of sight under a hidden name, then its contents, so that no reader sees half of it."""
+    import shutil
+    import tempfile
+
+    if not folder.exists():
+        return
+    with explained(folder):
+        hidden = folder
+        if not folder.name.startswith("."):
+            hidden = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".gone", dir=folder.parent))
+            os.replace(folder, hidden)
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes free to this user on the file system of `path` or of its nearest existing parent."""
+    import shutil
+
+    place = path.absolute()
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        while chunk := handle.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def read_lines(path: Path, offset: int = 0, limit: int | None = None) -> tuple[list[bytes], int]:
+    """Whole lines from byte `offset` and the offset after them; an unfinished last line is left for later.
+
+    A missing file has no lines. A file shorter than `offset` (replaced or cut) is read again from its start.
+    `limit` bounds the bytes read in one call; a single longer line is still returned whole.
+    """
+    try:
+        with path.open("rb") as handle:
+            end = handle.seek(0, os.SEEK_END)
+            if end < offset:
+                offset = 0
+            if end == offset:
+                return [], offset
+            handle.seek(offset)
+            block = handle.read(-1 if limit is None else limit)
+            while limit is not None and b"\n" not in block and offset + len(block) < end:
+                block += handle.read(limit)
+    except FileNotFoundError:
+        return [], 0
+    except OSError as error:
+        raise SeedbedError(f"Cannot read {path}: {error.strerror}.", "Check its permissions.") from error
+    cut = block.rfind(b"\n") + 1
+    return block[:cut].splitlines(), offset + cut
+
+
+class AppendLog:
+    """A file that only grows, a line per `write()`. A torn last line from an earlier owner is ended first, never merged.
+
+    Only the holder of the run's lock may open one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with explained(path):
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            end = os.lseek(self._fd, 0, os.SEEK_END)
+            if end and os.pread(self._fd, 1, end - 1) != b"\n":
+                os.write(self._fd, b"\n")
+
+    def write(self, line: bytes) -> None:
+        """Append one line (newline included) by a single write; a short write is undone and raised as a full disk."""
+        with explained(self.path):
+            before = os.fstat(self._fd).st_size
+            try:
+                written = os.write(self._fd, line)
+            except OSError:
+                os.ftruncate(self._fd, before)
+                raise
+            if written != len(line):
+                os.ftruncate(self._fd, before)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def flush(self) -> None:
+        """Make what was written durable."""
+        with explained(self.path):
+            os.fsync(self._fd)
+
+    def close(self) -> None:
+        """Flush and close; closing twice is harmless."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class Lock:
+    """An advisory lock on a file that dies with its owner (flock). Never removed, so that two owners cannot see two files."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd = -1
+        self._owner = -1
+
+    def acquire(self) -> bool:
+        """Take the lock if nobody has it; False if somebody does."""
+        with explained(self.path):
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return False
+        self._fd, self._owner = fd, os.getpid()
+        return True
+
+    def wait(self) -> None:
+        """Take the lock, however long its owner keeps it."""
+        with explained(self.path):
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        self._fd, self._owner = fd, os.getpid()
+
+    def release(self) -> None:
+        """Give the lock back; harmless where it is not held. In a forked child it lets go of its copy alone."""
+        if self._fd >= 0:
+            if self._owner == os.getpid():
+                fcntl.flock(self._fd, fcntl.LOCK_UN)  # at once, whatever copies forked children have not closed yet
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        self.wait()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds the lock at `path` right now. Creates nothing; askers do not take each other for owners."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False

@@ -1,0 +1,82 @@
+"""Numbers and foreign text for human eyes; used only at the moment of display. Knows no other module."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+
+_UNITS = (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3))
+_BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_ESCAPES = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|[@-Z\\-_]?)"
+)
+
+
+# Controls, formats (direction overrides among them), surrogates, private and unassigned characters, line separators.
+_STEERING = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+_KEPT = frozenset("\t\u200c\u200d")  # the joiners hold emoji and some scripts together
+
+
+def count(number: float) -> str:
+    """A quantity in three figures: 1.23M, 45.6k, 789."""
+    for suffix, scale in _UNITS:
+        if abs(number) >= scale * 0.9995:
+            return f"{number / scale:.3g}{suffix}"
+    return f"{number:.0f}" if float(number).is_integer() or abs(number) >= 100 else f"{number:.3g}"
+
+
+def size(num_bytes: float) -> str:
+    """A size in bytes as 512 B, 1.4 MiB, 80.0 GiB."""
+    value = float(num_bytes)
+    for unit in _BINARY_UNITS:
+        if abs(value) < 1024 or unit == _BINARY_UNITS[-1]:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    raise AssertionError
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as 0.4s, 42s, 3m 07s, 2h 05m, 4d 03h; an unknown duration is '-'."""
+    if seconds is None or not math.isfinite(seconds):
+        return "-"
+    if seconds < 0:
+        seconds = 0
+    if seconds < 9.95:
+        return f"{seconds:.1f}s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes}m {rest:02d}s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours}h {minutes:02d}m"
+    days, hours = divmod(hours, 24)
+    return f"{days}d {hours:02d}h"
+
+
+def loss(value: float | None) -> str:
+    """A loss with four decimals; an unknown one is '-'."""
+    return "-" if value is None else f"{value:.4f}"
+
+
+def printable(foreign: str, *, newlines: bool = False) -> str:
+    """Text from data with everything removed that could steer a terminal: escapes, controls, direction overrides.
+
+    Tabs stay; newlines stay where `newlines` says so and are spaces elsewhere.
+    """
+    plain = _ESCAPES.sub("", foreign)
+    kept = []
+    for char in plain:
+        if char == "\n":
+            kept.append("\n" if newlines else " ")
+        elif char in _KEPT or unicodedata.category(char) not in _STEERING:
+            kept.append(char)
+    return "".join(kept)
+
+
+def shorten(text: str, width: int) -> str:
+    """At most `width` characters, the last an ellipsis where something was cut."""
+    return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
