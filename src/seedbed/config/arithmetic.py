@@ -1,0 +1,166 @@
+"""What a config costs before anything is built: parameters, FLOPs and memory. Knows shapes, and no torch."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from seedbed.config.schema import Config, ModelConfig
+
+
+def padded_vocab(model: ModelConfig, vocab_size: int) -> int:
+    """Rows of the embedding for a vocabulary: rounded up to `model.vocab_multiple`."""
+    return -(-vocab_size // model.vocab_multiple) * model.vocab_multiple
+
+
+def matrix_parameters(model: ModelConfig) -> int:
+    """Weights of the matrices inside all blocks, biases not counted."""
+    qkv = model.hidden * (model.heads + 2 * model.kv_heads) * model.head_dim
+    out = model.heads * model.head_dim * model.hidden
+    feed_forward = (3 if model.layout == "qwen3" else 2) * model.hidden * model.ffn
+    return model.layers * (qkv + out + feed_forward)
+
+
+def vector_parameters(model: ModelConfig) -> int:
+    """Gains and biases of all blocks and of the last norm."""
+    if model.layout == "qwen3":
+        per_block = 2 * model.hidden + 2 * model.head_dim
+        return model.layers * per_block + model.hidden
+    biases = (model.heads + 2 * model.kv_heads) * model.head_dim + model.hidden + model.ffn + model.hidden
+    return model.layers * (biases + 4 * model.hidden) + 2 * model.hidden
+
+
+def table_parameters(model: ModelConfig, vocab_size: int) -> int:
+    """The embedding, the head where it is not tied, and GPT-2's table of positions."""
+    rows = padded_vocab(model, vocab_size)
+    positions = model.context if model.layout == "gpt2" else 0
+    return (rows * (1 if model.tie_embeddings else 2) + positions) * model.hidden
+
+
+def count_parameters(model: ModelConfig, vocab_size: int) -> int:
+    """Every trained number of the model, a tied head counted once."""
+    return matrix_parameters(model) + vector_parameters(model) + table_parameters(model, vocab_size)
+
+
+def flops_per_step(model: ModelConfig, vocab_size: int, sequences: int, *, fused_attention: bool = False) -> int:
+    """Floating-point operations of forward and backward over `sequences` full windows, a multiply-add counted as two.
+
+    Counts matmuls alone, as torch's FlopCounterMode does: two for a weight and token forward, four backward; attention
+    in full, as if it were not causal. `fused_attention` adds the scores that a flash kernel computes once more in its
+    backward pass, which FlopCounterMode counts on CUDA; the work that the model needs is without it.
+    """
+    tokens = sequences * model.context
+    weights = matrix_parameters(model) + padded_vocab(model, vocab_size) * model.hidden
+    scores = 2 * sequences * model.layers * model.heads * model.context**2 * model.head_dim
+    return 6 * tokens * weights + (7 if fused_attention else 6) * scores
+
+
+class Memory(NamedTuple):
+    """What a training step holds at its fullest, in bytes; `snapshot` beside it while a checkpoint is written.
+
+    `activations` and `logits` belong to one micro-batch and live together; `gradients` are full size only when they are
+    gone again, so `total` is less than the sum.
+    """
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    logits: int
+    runtime: int
+    total: int
+    snapshot: int
+
+    @property
+    def fixed(self) -> int:
+        """What no smaller batch saves: weights, gradients and optimizer state."""
+        return self.weights + self.gradients + self.optimizer
+
+
+def memory_estimate(config: Config, vocab_size: int, precision: str) -> Memory:
+    """Peak memory of training steps in bytes, beyond what torch takes once it has trained anything at all.
+
+    `precision` is the one decided (fp32, bf16 or fp16). Counts what uncompiled training keeps on a CPU, tensor by
+    tensor; compiled or on a GPU it is less. Freed memory that the C library holds back comes on top
+    (10 to 50 % in trials with glibc's defaults).
+    """
+    model, train = config.model, config.train
+    sequences = train.micro_batch or train.batch_size
+    tokens = sequences * model.context
+    size = 4 if precision == "fp32" else 2
+    split = precision != "fp32"
+    parameters = count_parameters(model, vocab_size)
+    head = padded_vocab(model, vocab_size) * model.hidden
+    matrices = matrix_parameters(model)
+    state = 4 * matrices + 8 * (parameters - matrices) if config.optimizer.name == "muon" else 8 * parameters
+    weights = 4 * parameters + (size * parameters if split else 0)
+    activations = tokens * (
+        model.layers * _kept_by_block(model, size, config.data.document_mask) + _kept_around_blocks(model, size)
+    )
+    logits = _head_bytes(model, vocab_size, tokens, size)
+    started = 4 * parameters if sequences < train.batch_size else 0
+    working = size * parameters if split else 0
+    # The fullest moments: the loss on top of all activations; the first block's backward, with every gradient but its
+    # own; and the update, with masters' gradients beside the working copy's.
+    forward = started + activations + logits
+    widest = tokens * size * 3 * max(model.ffn, model.heads * model.head_dim)
+    backward = started + activations + 2 * size * head + widest
+    update = 4 * parameters + max(working, _update_bytes(config))
+    runtime = _RUNTIME_BYTES
+    total = weights + state + max(forward, backward, update) + runtime
+    snapshot = 4 * parameters + state
+    return Memory(weights, 4 * parameters + working, state, activations, logits, runtime, total, snapshot)
+
+
+_RUNTIME_BYTES = 16 << 20
+"""Thread stacks, kernels' scratch and packed weights."""
+_BLOCKED_CONTEXT, _QUERY_BLOCK = 512, 128
+"""Up to this context, attention in bf16 on a CPU works on blocks of this many queries (model/kernels.py)."""
+_SLICE_ROWS, _SLICE_NUMBERS = 1024, 1 << 22
+
+
+def _kept_by_block(model: ModelConfig, size: int, masked: bool) -> int:
+    """Bytes that one block keeps for its backward pass per token, in the order of the forward pass."""
+    hidden, ffn, context = model.hidden, model.ffn, model.context
+    query, key = model.heads * model.head_dim, model.kv_heads * model.head_dim
+    # What a norm makes of the residual, and its output, which the next matmul keeps.
+    norms = 2 * (2 * hidden * size + 8)
+    attended = (query + 2 * key) * size + query * size
+    if size == 2 and context <= _BLOCKED_CONTEXT:
+        # Blockwise attention keeps the probabilities of all seen keys, and grouped keys and values repeated.
+        attended += model.heads * (context + _QUERY_BLOCK) // 2 * size
+        attended += 2 * (query - key) * size if query != key else 0
+    else:
+        attended += model.heads * 4 + (context * size if masked else 0)
+    if model.layout == "gpt2":
+        return norms + attended + 2 * ffn * size
+    turned = (query + key) * 2 * size + (model.heads + model.kv_heads) * size  # normalised, then rotated
+    return norms + attended + turned + 4 * ffn * size
+
+
+def _kept_around_blocks(model: ModelConfig, size: int) -> int:
+    """Bytes per token kept outside the blocks: the last norm, the head's input and its gradient, ids and targets."""
+    return 3 * model.hidden * size + 24
+
+
+def _head_bytes(model: ModelConfig, vocab_size: int, tokens: int, size: int) -> int:
+    """What the head's loss holds beside the activations: it works on slices of tokens (model/cross_entropy.py).
+
+    A slice is there as logits and as fp32 log-probabilities, below fp32 with fp32 logits between them; the slice before
+    is still there as its gradient. With it stands the head's own gradient, which several slices sum in fp32.
+    """
+    rows = padded_vocab(model, vocab_size)
+    height = max(_SLICE_ROWS, _SLICE_NUMBERS // rows)
+    first, second = min(tokens, height), min(max(tokens - height, 0), height)
+    now, before = (8, 4) if size == 4 else (10, 6)
+    logits = rows * max(first * now, second * now + first * before if second else 0)
+    gradient = rows * model.hidden * ((8 if tokens > 2 * height else 4) if second else size)
+    return logits + gradient
+
+
+def _update_bytes(config: Config) -> int:
+    """What the update needs beside gradients and state: under Muon, one stack of matrices several times over."""
+    if config.optimizer.name != "muon":
+        return 0
+    model = config.model
+    largest = model.hidden * max(model.ffn, model.heads * model.head_dim)
+    return 12 * max(min(4 << 20, matrix_parameters(model)), largest)

@@ -1,0 +1,234 @@
+"""Whether what is wanted is wise, given figures of the data and the machine. Refuses to look at either itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from seedbed import text
+from seedbed.config.arithmetic import Memory, count_parameters, memory_estimate, table_parameters
+from seedbed.config.schema import Config, TrainConfig
+
+ADAMW_LR_LIMIT = 0.01
+"""Peak rates from here on are Muon's, not AdamW's: nanoGPT's smallest models train at 1e-3, GPT-2's at 6e-4."""
+
+HELD_BACK = 1.33
+"""Memory taken for memory needed: freed pieces stay with the C library (1.1 to 1.5 measured with glibc's defaults)."""
+
+
+class Finding(NamedTuple):
+    """Something a person should know before training: what (`text`), why, and the option to change (`hint`)."""
+
+    level: Literal["error", "warning"]
+    code: str
+    text: str
+    why: str
+    hint: str
+
+
+def check(
+    config: Config,
+    *,
+    vocab_size: int | None = None,
+    train_tokens: int | None = None,
+    validation_tokens: int | None = None,
+    free_disk_bytes: int | None = None,
+    free_memory_bytes: int | None = None,
+    precision: str | None = None,
+) -> list[Finding]:
+    """What speaks against training as configured, errors first. What is not known (None) is not judged.
+
+    `vocab_size` is the tokenizer's own; without it the one asked for counts. `free_memory_bytes` is that of the device
+    that trains. An error means that training cannot work; a warning, that it will but may disappoint.
+    """
+    vocabulary = config.tokenizer.vocab_size if vocab_size is None else vocab_size
+    found = [*_of_settings(config), *_of_vocabulary(config, vocabulary)]
+    if train_tokens is not None:
+        found += _of_training_text(config, vocabulary, train_tokens)
+    if validation_tokens is not None:
+        found += _of_validation_text(config, validation_tokens)
+    if free_disk_bytes is not None:
+        found += _of_disk(config, vocabulary, free_disk_bytes)
+    if free_memory_bytes is not None:
+        decided = precision or ("fp32" if config.train.precision == "auto" else config.train.precision)
+        found += _of_memory(config, vocabulary, free_memory_bytes, decided)
+    return sorted(found, key=lambda finding: finding.level != "error")
+
+
+def checkpoint_bytes(config: Config, vocab_size: int) -> int:
+    """Size of one checkpoint: fp32 weights and optimizer state."""
+    return memory_estimate(config, vocab_size, "fp32").snapshot
+
+
+def _of_settings(config: Config) -> Iterator[Finding]:
+    train, optimizer, context = config.train, config.optimizer, config.model.context
+    if optimizer.lr == 0:
+        yield Finding(
+            "warning", "lr-zero", "The learning rate is 0.", "Nothing will be learned.", "Set optimizer.lr above 0."
+        )
+    if optimizer.name == "adamw" and optimizer.lr >= ADAMW_LR_LIMIT:
+        yield Finding(
+            "warning",
+            "lr-high",
+            f"A learning rate of {optimizer.lr:g} is very high for AdamW.",
+            "Rates of 0.01 and more are Muon's; under AdamW they usually diverge.",
+            "Set optimizer.lr to about 1e-3.",
+        )
+    if train.sample_tokens >= context:
+        yield Finding(
+            "warning",
+            "sample-length",
+            f"Samples of {train.sample_tokens} tokens are longer than the model's {context} positions.",
+            "Their beginning slides out of the model's sight while they are written.",
+            f"Set train.sample_tokens below {context}, or a larger model.context.",
+        )
+    evaluations = train.eval_every and train.steps is not None and train.eval_every > train.steps
+    if train.early_stop and evaluations:
+        yield Finding(
+            "warning",
+            "early-stop",
+            f"Early stopping will not act: validations are {train.eval_every} steps apart in a run of {train.steps}.",
+            "It counts validations without a better loss.",
+            "Set a smaller train.eval_every.",
+        )
+
+
+def _of_vocabulary(config: Config, vocab_size: int) -> Iterator[Finding]:
+    model = config.model
+    if vocab_size < 2:
+        yield Finding(
+            "error",
+            "vocabulary",
+            f"The tokenizer knows {vocab_size} token{'' if vocab_size == 1 else 's'}.",
+            "There is nothing to predict with fewer than two.",
+            "Set a larger tokenizer.vocab_size, or use more text.",
+        )
+        return
+    parameters, tables = count_parameters(model, vocab_size), table_parameters(model, vocab_size)
+    if tables > 0.75 * parameters:
+        yield Finding(
+            "warning",
+            "vocabulary",
+            f"{tables / parameters:.0%} of the model's {text.count(parameters)} parameters are token tables.",
+            f"A vocabulary of {vocab_size:,} is large for a model this small.",
+            "Set a smaller tokenizer.vocab_size, or a larger model (model.hidden, model.layers).",
+        )
+
+
+def _of_training_text(config: Config, vocab_size: int, tokens: int) -> Iterator[Finding]:
+    context, batch = config.model.context, config.train.batch_size
+    if tokens <= context:
+        yield Finding(
+            "error",
+            "data-short",
+            f"The training text has {tokens:,} tokens; one window needs {context + 1:,}.",
+            "A window is model.context tokens and the one to predict after them.",
+            f"Use more text, or set model.context to {max(tokens - 1, 1)} or less.",
+        )
+        return
+    windows = tokens // context
+    if windows < batch:
+        yield Finding(
+            "warning",
+            "data-batch",
+            f"The training text fills {windows:,} windows, less than one batch of {batch:,}.",
+            "Every step repeats text.",
+            "Use more text, or a smaller train.batch_size or model.context.",
+        )
+    parameters = count_parameters(config.model, vocab_size)
+    if tokens < parameters:
+        passes = trained_tokens(config.train, context, windows) / tokens
+        yield Finding(
+            "warning",
+            "data-small",
+            f"The model has {text.count(parameters)} parameters, the training text {text.count(tokens)} tokens.",
+            f"It will learn the text by heart rather than the language (this run reads it {text.count(passes)} times).",
+            "Use more text, a smaller preset or fewer train.epochs, or set train.early_stop=3.",
+        )
+
+
+def trained_tokens(train: TrainConfig, context: int, windows_per_epoch: int) -> float:
+    """Tokens that the configured horizon trains on."""
+    if train.steps is not None:
+        return float(train.steps * train.batch_size * context)
+    if train.epochs is not None:
+        return train.epochs * windows_per_epoch * context
+    return float(train.tokens or 0)
+
+
+def _of_validation_text(config: Config, tokens: int) -> Iterator[Finding]:
+    where = "Use more text, a larger data.validation, or data.validation_path."
+    if tokens < 2:
+        yield Finding(
+            "error",
+            "validation-short",
+            f"The validation text has {tokens} token{'' if tokens == 1 else 's'}.",
+            "Scoring needs two or more: one to see and one to predict.",
+            where,
+        )
+        return
+    context, batch = config.model.context, config.train.batch_size
+    if tokens <= context * batch:
+        windows = tokens / context
+        yield Finding(
+            "warning",
+            "validation-small",
+            f"The validation text has {tokens:,} tokens ({windows:.1f} windows), less than one batch of {batch}.",
+            "Its loss will be noisy, and the best checkpoint a matter of luck.",
+            where,
+        )
+
+
+def _of_disk(config: Config, vocab_size: int, free: int) -> Iterator[Finding]:
+    size = checkpoint_bytes(config, vocab_size)
+    kept = (config.train.keep_last if config.train.checkpoint_every else 1) + config.train.keep_best
+    needed = (kept + 1) * size
+    if needed > free:
+        yield Finding(
+            "error",
+            "disk",
+            f"Checkpoints need up to {text.size(needed)}; {text.size(free)} of disk are free.",
+            f"One is {text.size(size)}; {kept} are kept, and the next is written before the oldest goes.",
+            "Free some space, choose another --runs folder, or set a smaller train.keep_last or keep_best = false.",
+        )
+
+
+def _of_memory(config: Config, vocab_size: int, free: int, precision: str) -> Iterator[Finding]:
+    estimate = memory_estimate(config, vocab_size, precision)
+    if estimate.total * HELD_BACK <= free:
+        return
+    parts = (
+        f"Weights {text.size(estimate.weights)}, gradients {text.size(estimate.gradients)}, optimizer "
+        f"{text.size(estimate.optimizer)}, activations {text.size(estimate.activations)}, logits "
+        f"{text.size(estimate.logits)}."
+    )
+    fits = _fitting_micro_batch(config, vocab_size, free, precision)
+    cannot = estimate.weights + estimate.optimizer > free
+    if fits:
+        hint = f"Set train.micro_batch to {fits}: the same batch in smaller pieces, with equal results."
+    else:
+        hint = "Choose a smaller preset, model.context or model.hidden."
+    yield Finding(
+        "error" if cannot else "warning",
+        "memory",
+        f"Training needs about {text.size(estimate.total)} of memory, or up to a third more; {text.size(free)} are free.",
+        f"{parts} The C library may hold back some of what is freed.",
+        hint,
+    )
+
+
+def _fitting_micro_batch(config: Config, vocab_size: int, free: int, precision: str) -> int:
+    """The largest micro-batch whose step fits; 0 where not even one sequence does."""
+    batch = config.train.batch_size
+    now = config.train.micro_batch or batch
+    for rows in range(now - 1, 0, -1):
+        if batch % rows == 0 and _with_micro_batch(config, rows, vocab_size, precision).total * HELD_BACK <= free:
+            return rows
+    return 0
+
+
+def _with_micro_batch(config: Config, rows: int, vocab_size: int, precision: str) -> Memory:
+    train = msgspec.structs.replace(config.train, micro_batch=rows)
+    return memory_estimate(msgspec.structs.replace(config, train=train), vocab_size, precision)

@@ -1,0 +1,76 @@
+"""Values that are right one by one and nonsense together, refused before any work. Knows nothing but the config."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from seedbed.config.schema import Config
+from seedbed.errors import UsageError
+
+
+def refuse_nonsense(config: Config, origins: Mapping[str, str]) -> None:
+    """Raise UsageError for the first contradiction between keys, naming the values, their origins and what to set."""
+    for problem, hint, paths in _contradictions(config):
+        told = [f"{path} = {_value(config, path)} ({origins.get(path, 'default')})" for path in paths]
+        raise UsageError(": ".join(filter(None, (problem, ", ".join(told)))) + ".", hint)
+
+
+def _value(config: Config, path: str) -> object:
+    table, _, name = path.partition(".")
+    return getattr(getattr(config, table), name)
+
+
+def _contradictions(config: Config) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    model, data, schedule, train = config.model, config.data, config.schedule, config.train
+    if model.heads % model.kv_heads:
+        fits = [n for n in range(1, model.heads + 1) if model.heads % n == 0]
+        yield (
+            "Every key/value head must serve the same number of query heads",
+            f"Set model.kv_heads to one of {', '.join(map(str, fits))}.",
+            ("model.heads", "model.kv_heads"),
+        )
+    if model.layout == "gpt2" and model.heads * model.head_dim != model.hidden:
+        yield (
+            "The gpt2 layout needs heads x head_dim = hidden",
+            f"Set model.hidden={model.heads * model.head_dim}, or choose other heads.",
+            ("model.hidden", "model.heads", "model.head_dim"),
+        )
+    if model.layout == "gpt2" and model.kv_heads != model.heads:
+        yield (
+            "The gpt2 layout has a key/value head for every head",
+            f"Set model.kv_heads={model.heads}.",
+            ("model.layout", "model.heads", "model.kv_heads"),
+        )
+    if model.layout == "qwen3" and model.head_dim % 2:
+        yield (
+            "Rotary positions turn pairs, so head_dim must be even",
+            f"Set model.head_dim={model.head_dim + 1}.",
+            ("model.head_dim",),
+        )
+    if train.micro_batch and train.batch_size % train.micro_batch:
+        fits = [n for n in range(1, train.batch_size + 1) if train.batch_size % n == 0]
+        yield (
+            "micro_batch must divide batch_size",
+            f"Set train.micro_batch to one of {', '.join(map(str, fits))}.",
+            ("train.batch_size", "train.micro_batch"),
+        )
+    if schedule.kind == "wsd" and schedule.warmup + schedule.decay > 1 + 1e-9:
+        yield (
+            "Warm-up and decay together are longer than the run",
+            "They are fractions of the run: let them add up to at most 1.",
+            ("schedule.warmup", "schedule.decay"),
+        )
+    if train.steps is None and train.epochs is None and train.tokens is None:
+        yield ("The run has no horizon", "Set train.steps, train.epochs or train.tokens.", ())
+    if train.early_stop and not train.eval_every:
+        yield (
+            "Early stopping watches validations, and none happen before the end",
+            "Set train.eval_every, or train.early_stop=0.",
+            ("train.early_stop", "train.eval_every"),
+        )
+    if data.validation_path and not data.source.startswith("text:"):
+        yield (
+            "A validation file goes with text:PATH alone",
+            "Leave data.validation_path out, or set data.source=text:PATH.",
+            ("data.source", "data.validation_path"),
+        )

@@ -1,0 +1,192 @@
+"""The tables of a config: every key, its type, its bounds and its help. Refuses to know where a value came from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+PositiveInt = Annotated[int, Meta(ge=1)]
+NonNegativeInt = Annotated[int, Meta(ge=0)]
+PositiveFloat = Annotated[float, Meta(gt=0)]
+NonNegativeFloat = Annotated[float, Meta(ge=0)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One table of the config: frozen, keyword-only, unknown keys refused."""
+
+
+class ModelConfig(Table, frozen=True, kw_only=True):
+    """The network's shape. The number of vocabulary rows comes from the tokenizer, rounded up to `vocab_multiple`."""
+
+    layout: Annotated[
+        Literal["qwen3", "gpt2"], Meta(description="Architecture whose Hugging Face layout is written.")
+    ] = "qwen3"
+    layers: Annotated[int, Meta(ge=1, description="Number of transformer blocks.")] = 4
+    hidden: Annotated[int, Meta(ge=2, description="Width of the residual stream.")] = 128
+    heads: Annotated[int, Meta(ge=1, description="Number of query heads.")] = 4
+    kv_heads: Annotated[int, Meta(ge=1, description="Number of key/value heads (qwen3 layout; divides heads).")] = 4
+    head_dim: Annotated[int, Meta(ge=2, description="Width of one head (qwen3: even; gpt2: hidden / heads).")] = 32
+    ffn: Annotated[int, Meta(ge=1, description="Inner width of the feed-forward block.")] = 384
+    context: Annotated[int, Meta(ge=1, description="Longest sequence in tokens; also the training window.")] = 256
+    tie_embeddings: Annotated[bool, Meta(description="Share the embedding with the output head.")] = True
+    rope_theta: Annotated[float, Meta(gt=0, description="Base of the rotary position frequencies (qwen3).")] = 10000.0
+    norm_eps: Annotated[float, Meta(gt=0, description="Epsilon of RMSNorm or LayerNorm.")] = 1e-6
+    vocab_multiple: Annotated[int, Meta(ge=1, description="Vocabulary rows are rounded up to a multiple of this.")] = 64
+    init: Annotated[
+        Literal["scaled", "zero-out"],
+        Meta(
+            description="'scaled': normal, residual projections scaled by depth; 'zero-out': residual projections "
+            "and an untied head start at zero."
+        ),
+    ] = "scaled"
+
+
+class DataConfig(Table, frozen=True, kw_only=True):
+    """Where text comes from and how it is split."""
+
+    source: Annotated[
+        str,
+        Meta(
+            description="stories, wikitext-2, wikitext-103, text:PATH, hf:NAME[:CONFIG][@COLUMN], or a prepared "
+            "dataset's path."
+        ),
+    ] = "stories"
+    path: Annotated[str, Meta(description="Local copy of a named corpus (wikitext).")] = ""
+    field: Annotated[str, Meta(description="Text field of jsonl and parquet records.")] = "text"
+    validation: Annotated[
+        float,
+        Meta(
+            gt=0,
+            lt=1,
+            description="Fraction of documents kept for validation where the source has no split of its own.",
+        ),
+    ] = 0.05
+    validation_path: Annotated[
+        str, Meta(description="File or folder of validation text for text:PATH, instead of a split.")
+    ] = ""
+    stories: Annotated[int, Meta(ge=2, description="Number of stories in the built-in corpus.")] = 20000
+    max_documents: Annotated[int, Meta(ge=0, description="Stop after this many documents; 0 reads all.")] = 0
+    document_mask: Annotated[bool, Meta(description="Attention does not cross document borders.")] = False
+    workers: Annotated[int, Meta(ge=0, description="Processes or threads that tokenise; 0 uses every core.")] = 0
+
+
+class TokenizerConfig(Table, frozen=True, kw_only=True):
+    """How text becomes ids."""
+
+    kind: Annotated[
+        Literal["bpe", "wordpiece", "unigram", "char"], Meta(description="Algorithm of a newly trained tokenizer.")
+    ] = "bpe"
+    vocab_size: Annotated[
+        int, Meta(ge=2, description="Largest vocabulary to train, special tokens included; small data gets fewer.")
+    ] = 4096
+    split: Annotated[
+        Literal["qwen2", "gpt-2"], Meta(description="Pre-tokeniser split pattern of the byte-level BPE.")
+    ] = "qwen2"
+    path: Annotated[str, Meta(description="Reuse the tokenizer in this folder instead of training one.")] = ""
+    sample_bytes: Annotated[int, Meta(ge=1, description="Train the tokenizer on at most this much text, in bytes.")] = (
+        100_000_000
+    )
+
+
+class OptimizerConfig(Table, frozen=True, kw_only=True):
+    """How parameters move."""
+
+    name: Annotated[
+        Literal["adamw", "muon"],
+        Meta(description="adamw for everything, or muon for matrices and adamw for the rest."),
+    ] = "muon"
+    lr: Annotated[float, Meta(ge=0, description="Peak learning rate of matrices (muon) or everything (adamw).")] = 0.02
+    adam_lr: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="Peak learning rate of what muon leaves to AdamW (embedding, norms, biases); unused with "
+            "adamw.",
+        ),
+    ] = 0.01
+    head_lr: Annotated[
+        float, Meta(ge=0, description="Peak learning rate of an untied output head under muon; 0 means adam_lr.")
+    ] = 0.0
+    beta1: Annotated[float, Meta(ge=0, lt=1, description="AdamW's decay of the first moment.")] = 0.9
+    beta2: Annotated[float, Meta(ge=0, lt=1, description="AdamW's decay of the second moment.")] = 0.95
+    eps: Annotated[float, Meta(gt=0, description="AdamW's epsilon.")] = 1e-8
+    momentum: Annotated[float, Meta(ge=0, lt=1, description="Muon's Nesterov momentum.")] = 0.95
+    ns_steps: Annotated[int, Meta(ge=1, le=12, description="Muon's Newton-Schulz iterations.")] = 5
+    weight_decay: Annotated[float, Meta(ge=0, description="Decoupled weight decay of matrices.")] = 0.0
+    grad_clip: Annotated[float, Meta(ge=0, description="Global gradient-norm limit; 0 turns clipping off.")] = 1.0
+
+
+class ScheduleConfig(Table, frozen=True, kw_only=True):
+    """How the learning rate moves over the run."""
+
+    kind: Annotated[
+        Literal["cosine", "linear", "constant", "wsd"],
+        Meta(description="Shape after warm-up; wsd = warm-up, stable, linear decay."),
+    ] = "wsd"
+    warmup: Annotated[float, Meta(ge=0, le=1, description="Warm-up as a fraction of the run.")] = 0.02
+    decay: Annotated[float, Meta(ge=0, le=1, description="Final decay of wsd as a fraction of the run.")] = 0.5
+    floor: Annotated[float, Meta(ge=0, le=1, description="Last learning rate as a fraction of the peak.")] = 0.0
+
+
+class TrainConfig(Table, frozen=True, kw_only=True):
+    """The loop: horizon, batch, precision, and when to look and save."""
+
+    steps: Annotated[PositiveInt | None, Meta(description="Horizon in optimizer steps.")] = None
+    epochs: Annotated[PositiveFloat | None, Meta(description="Horizon in passes over the training text.")] = None
+    tokens: Annotated[PositiveInt | None, Meta(description="Horizon in trained tokens.")] = None
+    batch_size: Annotated[int, Meta(ge=1, description="Sequences in one optimizer step.")] = 16
+    micro_batch: Annotated[
+        int, Meta(ge=0, description="Sequences in one forward pass; 0 means batch_size. Must divide batch_size.")
+    ] = 0
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="Seeds weights, data order and sampling.")] = 1337
+    device: Annotated[str, Meta(description="auto, cpu, cuda, cuda:N, mps, or part of a GPU's name such as A30.")] = (
+        "auto"
+    )
+    strict_device: Annotated[
+        bool, Meta(description="Fail, instead of warning, when the device asked for is not here.")
+    ] = False
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"],
+        Meta(description="Compute precision; the weights' masters are always fp32."),
+    ] = "auto"
+    compile: Annotated[
+        Literal["auto", "on", "off"], Meta(description="torch.compile; auto only where it pays for the run's length.")
+    ] = "auto"
+    threads: Annotated[int, Meta(ge=0, description="CPU threads; 0 lets the machine decide.")] = 0
+    eval_every: Annotated[int, Meta(ge=0, description="Steps between validations; 0 validates only at the end.")] = 200
+    eval_tokens: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Validation tokens scored by periodic validations; 0 scores all. The last validation always "
+            "scores all.",
+        ),
+    ] = 0
+    sample_every: Annotated[int, Meta(ge=0, description="Steps between samples; 0 samples only at the end.")] = 0
+    sample_prompts: Annotated[tuple[str, ...], Meta(description="Prompts of the samples written during training.")] = (
+        "Once upon a time",
+    )
+    sample_tokens: Annotated[int, Meta(ge=1, description="Tokens in each of those samples.")] = 60
+    checkpoint_every: Annotated[int, Meta(ge=0, description="Steps between checkpoints; 0 saves only at the end.")] = (
+        500
+    )
+    keep_last: Annotated[int, Meta(ge=1, description="Newest checkpoints kept.")] = 2
+    keep_best: Annotated[bool, Meta(description="Keep the checkpoint of the lowest validation loss as well.")] = True
+    early_stop: Annotated[
+        int, Meta(ge=0, description="Stop after this many validations without a better loss; 0 never.")
+    ] = 0
+
+
+class Config(Table, frozen=True, kw_only=True):
+    """Everything that is wanted of one run."""
+
+    preset: str = "nano"
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    train: TrainConfig = TrainConfig()
