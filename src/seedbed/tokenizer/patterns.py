@@ -1,0 +1,213 @@
+"""How text is split before a vocabulary sees it, and where it may be cut. Refuses to know any vocabulary."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, Literal
+
+SplitName = Literal["qwen2", "gpt-2"]
+
+SPECIAL_TOKENS = (
+    "<|endoftext|>",
+    "<|pad|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|fim_prefix|>",
+    "<|fim_middle|>",
+    "<|fim_suffix|>",
+    "<|fim_pad|>",
+    "<|repo_name|>",
+    "<|file_sep|>",
+)
+"""Reserved as single ids after the learned ones, as Qwen and GPT-2 have theirs."""
+
+END_OF_TEXT, PAD = SPECIAL_TOKENS[:2]
+
+QWEN2_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""The split of Qwen2, Qwen2.5 and Qwen3, to the letter: exporters recognise a tokenizer by it."""
+
+GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+"""The split that the library's ByteLevel(use_regex=True) applies, written out."""
+
+WORD_LIMIT = 64
+"""Longest word, in bytes, that WordPiece is given: its greedy search is quadratic in the word."""
+
+_BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
+_STEPS: dict[SplitName, list[dict[str, Any]]] = {
+    "qwen2": [
+        {"type": "Split", "pattern": {"Regex": QWEN2_PATTERN}, "behavior": "Isolated", "invert": False},
+        _BYTE_LEVEL,
+    ],
+    "gpt-2": [{**_BYTE_LEVEL, "use_regex": True}],
+}
+_WORD_LIMIT_STEP = {
+    "type": "Split",
+    "pattern": {"Regex": f".{{1,{WORD_LIMIT}}}"},
+    "behavior": "Isolated",
+    "invert": False,
+}
+
+
+def pre_tokenizer(split: SplitName, *, limit_words: bool = False) -> dict[str, Any]:
+    """The `pre_tokenizer` of a tokenizer.json for a split; `limit_words` cuts words at WORD_LIMIT bytes."""
+    steps = _STEPS[split] + ([_WORD_LIMIT_STEP] if limit_words else [])
+    return {"type": "Sequence", "pretokenizers": steps} if len(steps) > 1 else steps[0]
+
+
+def normalizer(split: SplitName) -> dict[str, Any] | None:
+    """The `normalizer` of a tokenizer.json for a split: Qwen2's is Unicode NFC, GPT-2 has none."""
+    return {"type": "NFC"} if split == "qwen2" else None
+
+
+def recognise(spec: dict[str, Any]) -> tuple[SplitName, bool] | None:
+    """The split of a parsed tokenizer.json, and whether words are cut at WORD_LIMIT; None where it is another."""
+    found = spec.get("pre_tokenizer")
+    if not isinstance(found, dict):
+        return None
+    steps = found.get("pretokenizers", [found])
+    steps = [{**step, "trim_offsets": False} if step.get("type") == "ByteLevel" else step for step in steps]
+    limited = bool(steps) and steps[-1] == _WORD_LIMIT_STEP
+    if limited:
+        steps = steps[:-1]
+    for split, known in _STEPS.items():
+        if steps == known:
+            return split, limited
+    return None
+
+
+# ---------------------------------------------------------------------------------------------- bytes as letters
+
+
+@cache
+def byte_letters() -> tuple[str, ...]:
+    """The visible letter that stands for each byte in a byte-level vocabulary.
+
+    Source: Radford et al., "Language Models are Unsupervised Multitask Learners" (GPT-2), `bytes_to_unicode`.
+    """
+    plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    letters, spare = {byte: chr(byte) for byte in plain}, 256
+    for byte in range(256):
+        if byte not in letters:
+            letters[byte] = chr(spare)
+            spare += 1
+    return tuple(letters[byte] for byte in range(256))
+
+
+@cache
+def letter_bytes() -> dict[str, int]:
+    """The byte that each letter of a byte-level vocabulary stands for."""
+    return {letter: byte for byte, letter in enumerate(byte_letters())}
+
+
+# ---------------------------------------------------------------------------------------------- the same split, in `re`
+
+_FIRST_UNSAFE = 0x3000
+_LONG_S = 0x17F  # folds to "s", so that the contractions of qwen2 match it; left to the library
+
+
+def _major(category: str) -> str:
+    return category[0] if category[0] in "LN" else ""
+
+
+@cache
+def _classes() -> tuple[str, str, str]:
+    """Ranges for `re` of letters, of numbers, and of the characters that may be trusted at all, ASCII aside.
+
+    Python's and the library's Unicode tables are of different years. Characters assigned in Unicode 3.2 that still have
+    the same category are alike in both; every other character is left to the library.
+    """
+    old = unicodedata.ucd_3_2_0
+    letters: list[int] = []
+    numbers: list[int] = []
+    trusted: list[int] = []
+    for code in range(0x80, _FIRST_UNSAFE):
+        char = chr(code)
+        was, now = old.category(char), unicodedata.category(char)
+        if was == "Cn" or _major(was) != _major(now) or code == _LONG_S:
+            continue
+        if char.isspace() != (was in ("Zs", "Zl", "Zp") or code == 0x85):
+            continue
+        trusted.append(code)
+        if was[0] == "L":
+            letters.append(code)
+        elif was[0] == "N":
+            numbers.append(code)
+    return _ranges(letters), _ranges(numbers), _ranges(trusted)
+
+
+def _ranges(codes: list[int]) -> str:
+    parts, start = [], None
+    for here, following in zip(codes, [*codes[1:], None], strict=True):
+        start = here if start is None else start
+        if following != here + 1:
+            parts.append(f"\\u{start:04x}-\\u{here:04x}" if start != here else f"\\u{here:04x}")
+            start = None
+    return "".join(parts)
+
+
+@cache
+def ascii_words(split: SplitName) -> re.Pattern[str]:
+    """The split as a pattern of `re` that is right for ASCII text."""
+    return re.compile(_in_re(split, "A-Za-z", "0-9", r" \t\n\r\f\v"))
+
+
+@cache
+def trusted_words(split: SplitName) -> re.Pattern[str]:
+    """The split as a pattern of `re`, right for text in which `untrusted()` finds nothing."""
+    letters, numbers, _ = _classes()
+    spaces = r" \t\n\r\f\v\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f"
+    return re.compile(_in_re(split, "A-Za-z" + letters, "0-9" + numbers, spaces))
+
+
+@cache
+def untrusted() -> re.Pattern[str]:
+    """Matches a character whose class Python and the library might see differently."""
+    return re.compile(f"[^\\x00-\\x7f{_classes()[2]}]")
+
+
+def _in_re(split: SplitName, letters: str, numbers: str, spaces: str) -> str:
+    pattern = QWEN2_PATTERN if split == "qwen2" else GPT2_PATTERN
+    pattern = pattern.replace(r"\s\p{L}\p{N}", spaces + letters + numbers).replace(r"\p{L}\p{N}", letters + numbers)
+    pattern = pattern.replace(r"\p{L}", f"[{letters}]").replace(r"\p{N}", f"[{numbers}]")
+    return pattern.replace(r"\s", f"[{spaces}]").replace(r"\S", f"[^{spaces}]")
+
+
+# ---------------------------------------------------------------------------------------------- cutting long text
+
+_LINE_END = re.compile(r"(?<=\S)\n(?=\S)")
+_WORD_GAP = re.compile(r"(?<=[A-Za-z]) (?=[A-Za-z])")
+
+
+def cut(text: str, limit: int) -> Iterator[str]:
+    """Pieces of at most `limit` characters that join to `text`.
+
+    A cut falls after a newline between two lines of text, else before a space between two words: the ids of the pieces
+    are then those of the whole, for both splits. Only where a stretch of `limit` characters has neither is it cut at
+    its end, and a word may fall apart there; the text is still the same.
+    """
+    start = 0
+    while len(text) - start > limit:
+        end = _last_match(_LINE_END, text, start, limit, 1) or _last_match(_WORD_GAP, text, start, limit, 0)
+        end = end or start + limit
+        yield text[start:end]
+        start = end
+    yield text[start:] if start else text
+
+
+def _last_match(pattern: re.Pattern[str], text: str, start: int, limit: int, offset: int) -> int | None:
+    """Where to cut after the last match that lies in the window, looking backwards in growing stretches."""
+    end, reach = start + limit, 256
+    while True:
+        begin = max(start + 1, end - reach)
+        found = [match.start() + offset for match in pattern.finditer(text, begin, min(end + 1, len(text)))]
+        within = [place for place in found if place <= end]
+        if within:
+            return within[-1]
+        if begin == start + 1:
+            return None
+        reach *= 8

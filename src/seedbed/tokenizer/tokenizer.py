@@ -1,0 +1,301 @@
+"""A tokenizer as a value: load, save, encode, decode. Refuses to know how vocabularies are learned.
+
+On disk it is `tokenizer.json` (the format of the `tokenizers` library) beside `tokenizer_config.json`. The class named
+in the latter is PreTrainedTokenizerFast: any other lets `transformers` put its own split in place of ours, silently.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from seedbed import files
+from seedbed.errors import SeedbedError
+from seedbed.tokenizer import patterns
+from seedbed.tokenizer.stream import ByteStream, LibraryStream, TextStream
+
+if TYPE_CHECKING:
+    import tokenizers
+
+Kind = Literal["bpe", "wordpiece", "unigram", "char"]
+
+UNKNOWN_CHARACTER = "\ufffd"
+"""What a `char` vocabulary writes for a character it does not hold: the replacement character, visible as such."""
+
+_MARKER = re.compile(r"<\|[^|<>\s]+\|>")
+_KEPT_CONFIG = ("bos_token", "eos_token", "pad_token", "unk_token", "additional_special_tokens", "chat_template")
+
+
+class Tokenizer:
+    """Text to ids and back; ids are 0 .. vocab_size - 1.
+
+    `encode` adds nothing, and special tokens written in the text stay text; their ids are in `special`, by name.
+    `decode(encode(text))` is the text (under the qwen2 split in Unicode NFC, as Qwen2 has it), save that a `char`
+    vocabulary replaces characters it does not hold by U+FFFD. Build one with `load` or `train.train_tokenizer`.
+    """
+
+    def __init__(self, spec: dict[str, Any], config: dict[str, Any]) -> None:
+        """`spec` and `config`: tokenizer.json and tokenizer_config.json, parsed. Raises SeedbedError as `load` does."""
+        self._spec = _own(spec)
+        self._config = _own_config(config, self._spec)
+        self.special: dict[str, int] = {
+            token["content"]: token["id"] for token in self._spec.get("added_tokens", ()) if token["special"]
+        }
+        self.eot_token: str = self._config["eos_token"]
+        self.eot_id: int = self._id_of(self.eot_token)
+        self.pad_id: int = self._id_of(self._config["pad_token"])
+        recognised = patterns.recognise(self._spec)
+        self.split: str = recognised[0] if recognised else ""
+
+    @classmethod
+    def load(cls, folder: Path) -> Tokenizer:
+        """The tokenizer in a Hugging Face folder (tokenizer.json; tokenizer_config.json where there is one).
+
+        Raises SeedbedError for a folder without one, a broken one, or one without an end-of-text token.
+        """
+        if not folder.is_dir():
+            raise SeedbedError(
+                f"There is no tokenizer folder {folder}.", "Set tokenizer.path to a folder that holds tokenizer.json."
+            )
+        spec = files.read_json(folder / "tokenizer.json")
+        if spec is None:
+            raise SeedbedError(
+                f"{folder} holds no tokenizer.json.",
+                "Older folders (vocab.txt, merges.txt, *.model) must first be saved with transformers' fast tokenizer.",
+            )
+        config = (
+            files.read_json(folder / "tokenizer_config.json")
+            or files.read_json(folder / "special_tokens_map.json")
+            or {}
+        )
+        template = folder / "chat_template.jinja"
+        if template.is_file() and isinstance(config, dict):
+            config.setdefault("chat_template", template.read_text(encoding="utf-8"))
+        try:
+            tokenizer = cls(spec, config)
+            if tokenizer.kind != "char":
+                _ = tokenizer.library
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise SeedbedError(
+                f"{folder / 'tokenizer.json'} is not a tokenizer that can be used ({error}).",
+                "Restore it or name another folder.",
+            ) from error
+        except SeedbedError as error:
+            raise SeedbedError(f"{folder}: {error.message}", error.hint) from error
+        return tokenizer
+
+    def save(self, folder: Path, *, model_max_length: int | None = None) -> None:
+        """Write tokenizer.json and tokenizer_config.json into `folder`, which is made where it is missing."""
+        files.make_dir(folder)
+        config = dict(self._config)
+        if model_max_length is not None:
+            config["model_max_length"] = model_max_length
+        files.write_atomic(folder / "tokenizer.json", self._json, durable=False)
+        files.write_json(folder / "tokenizer_config.json", config, durable=False)
+
+    # -------------------------------------------------------------------------------------------- what it is
+
+    @cached_property
+    def kind(self) -> str:
+        """bpe, wordpiece, unigram or char; for a foreign tokenizer its model's type in lower case."""
+        model = self._spec["model"]
+        if model["type"] == "BPE" and not model["merges"] and not self._spec.get("pre_tokenizer"):
+            return "char"
+        return str(model["type"]).lower()
+
+    @cached_property
+    def vocab_size(self) -> int:
+        """One more than the largest id."""
+        vocab = self._spec["model"]["vocab"]
+        largest = len(vocab) - 1 if isinstance(vocab, list) else max(vocab.values(), default=-1)
+        return int(max([largest, *(token["id"] for token in self._spec.get("added_tokens", ()))])) + 1
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the canonical tokenizer.json and of which token ends a text."""
+        canonical = json.dumps([self._spec, self.eot_token], sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @property
+    def byte_level(self) -> bool:
+        """Whether learned tokens are bytes, written in `patterns.byte_letters`, so that nothing is unknown."""
+        return (self._spec.get("decoder") or {}).get("type") == "ByteLevel"
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The parsed tokenizer.json; not to be changed."""
+        return self._spec
+
+    @cached_property
+    def library(self) -> tokenizers.Tokenizer:
+        """The same tokenizer in the `tokenizers` library, taking special tokens in text for text."""
+        import tokenizers
+
+        try:
+            made = tokenizers.Tokenizer.from_str(self._json)
+        except Exception as error:  # the library raises bare Exception
+            raise SeedbedError(
+                f"The tokenizers library refuses this tokenizer.json ({error}).", "Restore it or use another."
+            ) from error
+        made.encode_special_tokens = True
+        return made
+
+    @cached_property
+    def _json(self) -> str:
+        # A line for each part: indenting every entry takes json's slow path, seconds for a large vocabulary.
+        lines = [f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in self._spec.items()]
+        return "{\n" + ",\n".join(lines) + "\n}\n"
+
+    def _id_of(self, content: str) -> int:
+        for token in self._spec.get("added_tokens", ()):
+            if token["content"] == content:
+                return int(token["id"])
+        raise SeedbedError(
+            f"The tokenizer has no token {content!r}, which its config names.",
+            "Correct eos_token and pad_token in tokenizer_config.json.",
+        )
+
+    # -------------------------------------------------------------------------------------------- text to ids
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text, nothing added. Surrogates without a partner become U+FFFD."""
+        if self.kind == "char":
+            ids: list[int] = self.encode_characters(text).tolist()
+            return ids
+        return list(self.library.encode(well_formed(text), add_special_tokens=False).ids)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """The ids of each text as a uint32 array; uses every core."""
+        if self.kind == "char":
+            return [self.encode_characters(text) for text in texts]
+        encodings = self.library.encode_batch_fast([well_formed(text) for text in texts], add_special_tokens=False)
+        return [np.array(encoding.ids, dtype=np.uint32) for encoding in encodings]
+
+    def encode_characters(self, text: str) -> np.ndarray:
+        """uint32 ids of a text under a `char` vocabulary, by one table look-up; equal to the library's (tested)."""
+        if text.isascii():
+            codes = np.frombuffer(text.encode("ascii"), dtype=np.uint8)
+        else:
+            codes = np.frombuffer(well_formed(text).encode("utf-32-le"), dtype="<u4")
+        return self._character_table[codes]
+
+    @property
+    def unknown_id(self) -> int | None:
+        """The id that stands for whatever a `char` vocabulary does not hold; None for the other kinds."""
+        return int(self._spec["model"]["vocab"][UNKNOWN_CHARACTER]) if self.kind == "char" else None
+
+    @cached_property
+    def _character_table(self) -> np.ndarray:
+        vocab = self._spec["model"]["vocab"]
+        table = np.full(0x110000, vocab[UNKNOWN_CHARACTER], dtype=np.uint32)
+        table[[ord(char) for char in vocab]] = list(vocab.values())
+        return table
+
+    # -------------------------------------------------------------------------------------------- ids to text
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ids. Special tokens and ids beyond the vocabulary (padding rows of a model) are left out."""
+        if self.kind == "char":
+            characters = self._characters
+            return "".join([characters.get(id_, "") for id_ in ids])
+        size = self.vocab_size
+        text: str = self.library.decode([id_ for id_ in ids if 0 <= id_ < size], skip_special_tokens=True)
+        return text
+
+    def decoder(self) -> TextStream:
+        """A fresh incremental decoder: what it has pushed out joins to `decode` of what it was given."""
+        if self.kind == "char":
+            return ByteStream({id_: char.encode() for id_, char in self._characters.items()})
+        if self.byte_level:
+            return ByteStream(self._token_bytes)
+        return LibraryStream(self.decode)
+
+    @cached_property
+    def _characters(self) -> dict[int, str]:
+        return {id_: char for char, id_ in self._spec["model"]["vocab"].items()}
+
+    @cached_property
+    def _token_bytes(self) -> dict[int, bytes]:
+        """The bytes of each id; special ids are not in it."""
+        vocab = self._spec["model"]["vocab"]
+        named = (
+            enumerate(name for name, _ in vocab)
+            if isinstance(vocab, list)
+            else ((id_, name) for name, id_ in vocab.items())
+        )
+        letters = patterns.letter_bytes()
+        found = {}
+        for id_, name in named:
+            known = all(letter in letters for letter in name)
+            found[id_] = bytes(letters[letter] for letter in name) if known else name.encode()
+        for token in self._spec.get("added_tokens", ()):
+            found.pop(token["id"], None)
+            if not token["special"]:
+                found[token["id"]] = token["content"].encode()
+        return found
+
+
+def well_formed(text: str) -> str:
+    """The text with every surrogate that lacks its partner replaced by U+FFFD, since UTF-8 cannot hold one."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+# ---------------------------------------------------------------------------------------------- making it ours
+
+
+def _own(spec: dict[str, Any]) -> dict[str, Any]:
+    """A tokenizer.json that encodes text and nothing else.
+
+    No truncation, padding, dropout, or template that adds tokens which training never saw; markers such as
+    <|fim_prefix|> that a foreign file calls ordinary become special, so that the same letters in data stay text.
+    Applying it twice changes nothing more.
+    """
+    if not isinstance(spec, dict) or not isinstance(spec.get("model"), dict) or "type" not in spec["model"]:
+        raise SeedbedError("tokenizer.json describes no model.", "Restore it or use another.")
+    own = {**spec, "truncation": None, "padding": None}
+    if (own.get("post_processor") or {}).get("type") not in (None, "ByteLevel"):
+        own["post_processor"] = None
+    if own["model"].get("dropout"):
+        own["model"] = {**own["model"], "dropout": None}
+    own["added_tokens"] = [
+        {**token, "special": True} if _MARKER.fullmatch(token["content"]) else token
+        for token in own.get("added_tokens") or ()
+    ]
+    return own
+
+
+def _own_config(config: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
+    """The tokenizer_config.json to write: no class of its own, no code to import, the end of text named."""
+    if not isinstance(config, dict):
+        raise SeedbedError("tokenizer_config.json is not a JSON object.", "Restore it or remove it.")
+    kept = {key: config[key] for key in _KEPT_CONFIG if config.get(key) is not None}
+    kept = {
+        key: value["content"] if isinstance(value, dict) and "content" in value else value
+        for key, value in kept.items()
+    }
+    contents = [token["content"] for token in spec["added_tokens"]]
+    if "eos_token" not in kept:
+        if patterns.END_OF_TEXT not in contents:
+            raise SeedbedError(
+                "The tokenizer names no end-of-text token.",
+                f'Name one of its added tokens as "eos_token" in tokenizer_config.json, or add {patterns.END_OF_TEXT}.',
+            )
+        kept["eos_token"] = patterns.END_OF_TEXT
+    if "pad_token" not in kept:
+        kept["pad_token"] = patterns.PAD if patterns.PAD in contents else kept["eos_token"]
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+        **kept,
+    }

@@ -1,0 +1,220 @@
+"""Learn a vocabulary from text. Refuses to know where the text comes from and what will be encoded with it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from seedbed.config.schema import TokenizerConfig
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.events import Data, Emit, Message
+from seedbed.tokenizer import patterns
+from seedbed.tokenizer.tokenizer import UNKNOWN_CHARACTER, Tokenizer, well_formed
+
+NUM_BYTES = 256
+_PIECE_CHARACTERS = 1 << 16  # the library splits the work among cores by the piece
+_REPORT_EVERY_S = 0.2
+_MAX_UNIGRAM_PIECE = 16
+_UNIGRAM_PENALTY_STEP = 0.0001
+_UNIGRAM_SCORE_DIGITS = 4
+
+
+def train_tokenizer(texts: Iterable[str], config: TokenizerConfig, emit: Emit) -> Tokenizer:
+    """A tokenizer of `config.kind` learned from at most `config.sample_bytes` of `texts`, the first ones.
+
+    Its vocabulary is at most `config.vocab_size`, special tokens included, and smaller where the text gives no more.
+    bpe, wordpiece and unigram work on bytes: each of the 256 is in the vocabulary, so nothing is ever unknown.
+    wordpiece takes the longest match from the left, and marks words by their leading space where BERT marks their
+    continuation by ##, so that it decodes to the very text. The same text and config give the same tokenizer, file for
+    file.
+
+    Raises UsageError for a vocabulary that cannot hold what must be in it, SeedbedError where there is no text.
+    """
+    check_vocab_size(config)
+    sample = _Sample(texts, config.sample_bytes, emit)
+    pieces = iter(sample)
+    first = next(pieces, None)
+    if first is None:
+        raise SeedbedError(
+            "There is no text to learn a tokenizer from.", "Check data.source: it yielded no documents with text."
+        )
+    learn = _characters if config.kind == "char" else _byte_level
+    model, steps = learn(itertools.chain([first], pieces), config, emit)
+    tokenizer = Tokenizer(
+        _spec(model, steps),
+        {
+            "eos_token": patterns.END_OF_TEXT,
+            "pad_token": patterns.PAD,
+            "additional_special_tokens": list(patterns.SPECIAL_TOKENS[2:]),
+        },
+    )
+    sample.report(last=True)
+    return tokenizer
+
+
+def check_vocab_size(config: TokenizerConfig) -> None:
+    """Raise UsageError where `vocab_size` is below the smallest that the kind can work with."""
+    reserved = len(patterns.SPECIAL_TOKENS)
+    if config.kind == "char":
+        least, held = reserved + 2, f"{reserved} special tokens, the unknown character and one more"
+    else:
+        least, held = reserved + NUM_BYTES, f"{NUM_BYTES} bytes and {reserved} special tokens"
+    if config.vocab_size < least:
+        raise UsageError(
+            f"tokenizer.vocab_size = {config.vocab_size} is too small: a {config.kind} vocabulary holds {held}.",
+            f"Set tokenizer.vocab_size to {least} or more.",
+        )
+
+
+class _Sample:
+    """The text that is learned from, in pieces: documents until `limit_bytes`, the last one cut there."""
+
+    def __init__(self, texts: Iterable[str], limit_bytes: int, emit: Emit) -> None:
+        self._texts, self._limit_bytes, self._emit = texts, limit_bytes, emit
+        self._reported_at = time.monotonic()
+        self.done_bytes = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for text in self._texts:
+            for piece in patterns.cut(well_formed(text), _PIECE_CHARACTERS):
+                room = self._limit_bytes - self.done_bytes
+                encoded = piece.encode()
+                if len(encoded) > room:
+                    piece = encoded[:room].decode(errors="ignore")
+                self.done_bytes += min(len(encoded), room)
+                if piece:
+                    yield piece
+                self.report()
+                if self.done_bytes >= self._limit_bytes:
+                    return
+
+    def report(self, *, last: bool = False) -> None:
+        now = time.monotonic()
+        if last or now - self._reported_at >= _REPORT_EVERY_S:
+            self._reported_at = now
+            total = self.done_bytes if last else None
+            self._emit(Data(stage="tokenizer", done=self.done_bytes, total=total, unit="bytes"))
+
+
+# ---------------------------------------------------------------------------------------------- the kinds
+
+
+def _characters(texts: Iterator[str], config: TokenizerConfig, emit: Emit) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A vocabulary of the text's characters by code point: every one where there is room, else the most frequent."""
+    counts = np.zeros(0x110000, dtype=np.int64)
+    for text in texts:
+        if text.isascii():
+            counts[:128] += np.bincount(np.frombuffer(text.encode("ascii"), dtype=np.uint8), minlength=128)
+        else:
+            codes, found = np.unique(np.frombuffer(text.encode("utf-32-le"), dtype="<u4"), return_counts=True)
+            counts[codes] += found
+    unknown = ord(UNKNOWN_CHARACTER)
+    counts[unknown] = 0
+    codes = np.flatnonzero(counts)
+    room = config.vocab_size - len(patterns.SPECIAL_TOKENS) - 1
+    if len(codes) > room:
+        rare = codes[np.argsort(-counts[codes], kind="stable")[room:]]
+        emit(_rare(len(codes), counts[rare], config, room))
+        codes = np.setdiff1d(codes, rare)
+    vocab = {chr(code): id_ for id_, code in enumerate(sorted([*codes.tolist(), unknown]))}
+    model: dict[str, Any] = {
+        "type": "BPE", "dropout": None, "unk_token": UNKNOWN_CHARACTER, "continuing_subword_prefix": None,
+        "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
+        "vocab": vocab, "merges": [],
+    }  # fmt: skip
+    return model, {"decoder": {"type": "Fuse"}}
+
+
+def _rare(num_characters: int, rare: np.ndarray, config: TokenizerConfig, room: int) -> Message:
+    """`rare`: how often each character occurs that has no place in the vocabulary."""
+    return Message(
+        level="warning",
+        code="rare-characters",
+        text=f"{len(rare)} of the text's {num_characters} characters ({rare.sum()} occurrences) become U+FFFD.",
+        why=f"tokenizer.vocab_size = {config.vocab_size} has no room for them.",
+        hint=f"Set tokenizer.vocab_size to {num_characters + config.vocab_size - room}, or tokenizer.kind to bpe.",
+    )
+
+
+def _byte_level(texts: Iterator[str], config: TokenizerConfig, emit: Emit) -> tuple[dict[str, Any], dict[str, Any]]:
+    """BPE, WordPiece or Unigram over the bytes of the split's words, learned by the library."""
+    del emit  # the sample reports; the library's own progress cannot be read
+    import tokenizers
+
+    steps: dict[str, Any] = {
+        "normalizer": patterns.normalizer(config.split),
+        "pre_tokenizer": patterns.pre_tokenizer(config.split, limit_words=config.kind == "wordpiece"),
+        "post_processor": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
+    }
+    untrained, trainer = _trainer(config)
+    empty = json.loads(tokenizers.Tokenizer(untrained).to_str())["model"]
+    learner = tokenizers.Tokenizer.from_str(json.dumps(_spec(empty, steps, special=())))
+    learner.train_from_iterator(texts, trainer)
+    learned = json.loads(learner.to_str())["model"]
+    if config.kind == "unigram":
+        learned["vocab"] = _canonical_pieces(learned["vocab"], config.vocab_size - len(patterns.SPECIAL_TOKENS))
+    elif config.kind == "wordpiece":
+        learned["max_input_chars_per_word"] = patterns.WORD_LIMIT
+    return learned, steps
+
+
+def _canonical_pieces(pieces: list[list[Any]], limit: int) -> list[list[Any]]:
+    """The same Unigram pieces in a fixed order, with scores that do not depend on the order in which they were summed.
+
+    The library sums over words in a random order, gives letters that it saw nowhere scores in a random order just above
+    the lowest, and may return more pieces than asked for when little more than the bytes is asked for.
+    """
+    lowest = min(score for _, score in pieces)
+    unseen = lowest + (NUM_BYTES + 1) * _UNIGRAM_PENALTY_STEP
+    scored = {
+        piece: round(lowest if len(piece) == 1 and score <= unseen else score, _UNIGRAM_SCORE_DIGITS)
+        for piece, score in pieces
+    }
+    ranked = sorted(scored, key=lambda piece: (len(piece) > 1, -scored[piece], piece))[:limit]
+    return [[piece, scored[piece]] for piece in sorted(ranked, key=lambda piece: (-scored[piece], piece))]
+
+
+def _trainer(config: TokenizerConfig) -> tuple[Any, Any]:
+    """The library's empty model and its trainer, for a vocabulary that leaves room for the special tokens."""
+    from tokenizers import models, trainers
+
+    learned = config.vocab_size - len(patterns.SPECIAL_TOKENS)
+    alphabet = list(patterns.byte_letters())
+    if config.kind == "bpe":
+        return models.BPE(), trainers.BpeTrainer(
+            vocab_size=learned, min_frequency=2, initial_alphabet=alphabet, special_tokens=[], show_progress=False
+        )
+    if config.kind == "wordpiece":
+        return models.WordPiece(vocab={}), trainers.WordPieceTrainer(
+            vocab_size=learned, min_frequency=2, initial_alphabet=alphabet, special_tokens=[], show_progress=False,
+            continuing_subword_prefix="",
+        )  # fmt: skip
+    return models.Unigram(), trainers.UnigramTrainer(
+        vocab_size=learned, initial_alphabet=alphabet, special_tokens=[], show_progress=False,
+        max_piece_length=_MAX_UNIGRAM_PIECE,
+    )  # fmt: skip
+
+
+def _spec(
+    model: dict[str, Any], steps: dict[str, Any], special: tuple[str, ...] = patterns.SPECIAL_TOKENS
+) -> dict[str, Any]:
+    """A whole tokenizer.json. Special tokens come after the learned ids and outside the model: no text matches them."""
+    first = len(model["vocab"])
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [{"id": first + index, "content": content, **flags} for index, content in enumerate(special)],
+        "normalizer": None,
+        "pre_tokenizer": None,
+        "post_processor": None,
+        **steps,
+        "model": model,
+    }
