@@ -1,0 +1,210 @@
+"""The Hugging Face Hub through its own clients: reach it, pin a revision, load, and say plainly what went wrong.
+
+Refuses to run code from a dataset and to show a token. Knows no corpus.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from seedbed.config.load import cache_dir
+from seedbed.errors import SeedbedError
+from seedbed.events import Emit, Message
+from seedbed.files import make_dir, read_json, sha256_file, write_json
+
+_INSTALL = "Install it with: pip install 'seedbed[data]'"
+_REQUEST_TIMEOUT_S = 10.0
+_MOST_LISTED = 20
+_TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}|(?i:bearer\s+)\S+")
+
+
+def datasets_library(purpose: str) -> Any:
+    """The `datasets` module, quiet and of bounded patience. Raises SeedbedError (how to install it) if missing."""
+    try:
+        import datasets
+        import huggingface_hub
+    except ImportError as error:
+        raise SeedbedError(
+            f"{purpose} needs the package {error.name or 'datasets'}, which is not installed.", _INSTALL
+        ) from error
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity_error()
+    huggingface_hub.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    # Each read below already retries five times with back-off; twenty rounds of that would be ten minutes of silence.
+    datasets.config.STREAMING_READ_MAX_RETRIES = 2
+    datasets.config.STREAMING_READ_RETRY_INTERVAL = 1
+    datasets.config.STREAMING_OPEN_MAX_RETRIES = 2
+    datasets.config.STREAMING_OPEN_RETRY_INTERVAL = 1
+    return datasets
+
+
+class Pinned(NamedTuple):
+    """The commit of a dataset that is read; `unreachable` says why the Hub could not be asked, where it could not."""
+
+    revision: str
+    unreachable: SeedbedError | None = None
+
+
+def pinned_revision(name: str, emit: Emit, *, cached_config: str = "") -> Pinned:
+    """The commit that a Hub dataset is at. Without a network: the one last seen here, with a warning.
+
+    `cached_config` is a configuration that the cache of `datasets` may hold whole. One request, no retries, so that a
+    missing network shows within seconds. Raises SeedbedError where the dataset cannot be reached and was never seen,
+    does not exist, or may not be read.
+    """
+    datasets = datasets_library(f"The corpus hf:{name}")
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import HfHubHTTPError
+
+    memory = _memory_of(name, constants.ENDPOINT)
+    try:
+        with explained(name):
+            revision = HfApi().dataset_info(name, timeout=_REQUEST_TIMEOUT_S).sha or "main"
+    except SeedbedError as error:
+        cause = error.__cause__
+        if isinstance(cause, HfHubHTTPError) or not isinstance(cause, (OSError, _http_error())):
+            raise
+        seen = read_json(memory)
+        last = seen.get("revision") if isinstance(seen, dict) else None
+        last = last or _cached_revision(Path(datasets.config.HF_DATASETS_CACHE), name, cached_config)
+        if not isinstance(last, str):
+            raise
+        emit(
+            Message(
+                level="warning",
+                code="hub-unreachable",
+                text=f"The Hub cannot be reached; taking {name} as last seen here (revision {last[:12]}).",
+                why=error.message,
+            )
+        )
+        return Pinned(last, error)
+    make_dir(memory.parent)
+    write_json(memory, {"name": name, "revision": revision}, durable=False)
+    return Pinned(revision)
+
+
+def _cached_revision(cache: Path, name: str, config: str) -> str | None:
+    """The newest revision of a configuration that `datasets` keeps prepared: NAME/CONFIG/VERSION/REVISION."""
+    if not config:
+        return None
+    prepared = list((cache / name.replace("/", "___") / config).glob("*/*/dataset_info.json"))
+    return max(prepared, key=lambda path: path.stat().st_mtime).parent.name if prepared else None
+
+
+def _memory_of(name: str, endpoint: str) -> Path:
+    """The file that remembers the last revision seen of a dataset at an endpoint."""
+    key = hashlib.sha256(f"{endpoint} {name}".encode()).hexdigest()[:16]
+    return cache_dir() / "hub" / f"{key}.json"
+
+
+def folder_digest(folder: Path) -> str:
+    """Hex digest of the names and bytes of all files below a folder, hidden ones aside."""
+    whole = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        inner = path.relative_to(folder)
+        if path.is_file() and not any(part.startswith(".") for part in inner.parts):
+            whole.update(f"{inner} {sha256_file(path)}\n".encode())
+    return whole.hexdigest()
+
+
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """Turn what the Hub's clients raise into a SeedbedError that says what to do."""
+    import pyarrow as pa
+    from datasets.exceptions import DatasetsError
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        yield
+    except SeedbedError:
+        raise
+    except (
+        OSError,
+        _http_error(),
+        DatasetsError,
+        HFValidationError,
+        pa.ArrowException,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        raise _in_plain_words(name, error) from error
+
+
+def _http_error() -> type[Exception]:
+    """What the Hub's client raises when a request fails: of httpx or its successor, whichever it uses."""
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
+
+    return cast(type[Exception], HTTPError)
+
+
+def _in_plain_words(name: str, error: Exception) -> SeedbedError:
+    from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
+    from huggingface_hub import constants
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
+
+    detail = without_token(error)
+    login = "log in with `hf auth login` or set HF_TOKEN"
+    if isinstance(error, HFValidationError):
+        return SeedbedError(
+            f"{name!r} cannot be a dataset's name: {detail}", "Write hf:OWNER/NAME as on huggingface.co/datasets."
+        )
+    if isinstance(error, GatedRepoError):
+        return SeedbedError(
+            f"The dataset {name} is gated.", f"Accept its terms at {constants.ENDPOINT}/datasets/{name} and {login}."
+        )
+    if isinstance(error, RepositoryNotFoundError | DatasetNotFoundError):
+        return SeedbedError(
+            f"{constants.ENDPOINT} has no dataset {name}, or it is private.",
+            f"Check the name (hf:OWNER/NAME); for a private one {login}. A local folder is hf:./FOLDER.",
+        )
+    if isinstance(error, DataFilesNotFoundError):
+        return SeedbedError(
+            f"{name} holds no data files that can be read ({detail}).", "It needs parquet, jsonl, csv or txt files."
+        )
+    if isinstance(error, OfflineModeIsEnabled):
+        return SeedbedError(
+            f"{name} is not at hand and HF_HUB_OFFLINE forbids asking the Hub.", "Unset HF_HUB_OFFLINE."
+        )
+    if isinstance(error, HfHubHTTPError):
+        status = error.response.status_code if error.response is not None else 0
+        if status in (401, 403):
+            return SeedbedError(
+                f"{constants.ENDPOINT} refuses to give out {name} (HTTP {status}).", f"To be let in, {login}."
+            )
+        return SeedbedError(f"{constants.ENDPOINT} answered HTTP {status} for {name}.", "Try again later.")
+    if isinstance(error, (ConnectionError, TimeoutError, _http_error())):
+        return SeedbedError(
+            f"Cannot reach {constants.ENDPOINT} for {name} ({detail}).",
+            "Check the network (or HF_ENDPOINT). `seedbed train` without --data needs none.",
+        )
+    if "scripts are no longer supported" in detail:
+        return SeedbedError(
+            f"{name} is a program, not data files, and Seedbed runs no code from the Hub.",
+            "Look for a copy of it in parquet (many have one under a branch or another owner).",
+        )
+    return SeedbedError(
+        f"{name} cannot be read: {detail}", "Check the name, the configuration and the files of the dataset."
+    )
+
+
+def without_token(error: Exception) -> str:
+    """The first line of what an error says, short and with anything like a token masked."""
+    line = str(error).strip().partition("\n")[0] or type(error).__name__
+    return _TOKEN.sub("[token]", line)[:300]
+
+
+def listed(names: list[str]) -> str:
+    """Names for a message; a long list is cut and counted."""
+    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+    return ", ".join(names[:_MOST_LISTED]) + more

@@ -1,0 +1,251 @@
+"""Tokens on disk: a prepared dataset, opened, verified and read by position. Refuses to know sources and batches.
+
+A dataset is a folder:
+
+    manifest.json            what is in it: files with sizes and SHA-256, counts, tokenizer fingerprint; written last
+    tokenizer/               tokenizer.json and tokenizer_config.json
+    train-00000.ds           token ids, little-endian uint16 or uint32, end-of-text after each document
+    train-00000.ds.index     where documents end in that file: token offsets, little-endian uint64
+    validation-00000.ds ...
+
+The pair .ds and .ds.index is the layout of datatrove's tokenised files, so that its readers open them too.
+"""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import hashlib
+import itertools
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from seedbed import files
+from seedbed.errors import SeedbedError
+from seedbed.tokenizer.tokenizer import Tokenizer
+
+FORMAT = 1
+KIND = "seedbed-dataset"
+MANIFEST = "manifest.json"
+TOKENIZER = "tokenizer"
+SPLITS: tuple[Literal["train"], Literal["validation"]] = ("train", "validation")
+_VERIFIED = ".verified.json"
+_REMAKE = (
+    "Remove the folder {folder} and run again: it is made anew from its source. "
+    "Without the source, restore it from a copy."
+)
+
+
+def index_dtype(vocab_size: int) -> np.dtype:
+    """The smallest little-endian dtype for ids below `vocab_size`."""
+    return np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of a JSON value, however its keys are ordered."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def seal(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest with its `fingerprint` (of tokens and tokenizer alone) and a `digest` over all of it."""
+    content = {
+        "format": manifest["format"],
+        "dtype": manifest["dtype"],
+        "tokenizer": manifest["tokenizer"],
+        "shards": {
+            name: [[shard["sha256"], shard["index_sha256"]] for shard in manifest["splits"][name]["shards"]]
+            for name in SPLITS
+        },
+    }
+    sealed = {**manifest, "fingerprint": digest_of(content)}
+    sealed.pop("digest", None)
+    return {**sealed, "digest": digest_of(sealed)}
+
+
+class Dataset:
+    """A prepared dataset. `fingerprint` is of its content: two equal ones hold the same tokens in the same order."""
+
+    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+        """Use `open`."""
+        self.folder, self.manifest = folder, manifest
+        self.name: str = manifest["name"]
+        self.fingerprint: str = manifest["fingerprint"]
+        self.train = Split(folder, "train", manifest)
+        self.validation = Split(folder, "validation", manifest)
+
+    @classmethod
+    def open(cls, folder: Path) -> Dataset:
+        """The dataset in a folder, its manifest and the sizes of its files checked.
+
+        The first time, and whenever a file's time stamp has changed since, its SHA-256 is checked too. Raises
+        SeedbedError that names the file and what to do.
+        """
+        manifest = _read_manifest(folder)
+        _check_files(folder, manifest, only_changed=True)
+        return cls(folder, manifest)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that made the ids. Raises SeedbedError where it is not the one that the manifest names."""
+        tokenizer = Tokenizer.load(self.folder / TOKENIZER)
+        if tokenizer.fingerprint != self.manifest["tokenizer"]:
+            raise SeedbedError(
+                f"{self.folder / TOKENIZER} is not the tokenizer that made this dataset.",
+                _REMAKE.format(folder=self.folder),
+            )
+        return tokenizer
+
+    def verify(self) -> None:
+        """Check the SHA-256 of every file. Raises SeedbedError naming the first that differs."""
+        _check_files(self.folder, self.manifest, only_changed=False)
+
+
+class Split:
+    """The tokens of one split as one stream over its shards."""
+
+    def __init__(self, folder: Path, name: str, manifest: dict[str, Any]) -> None:
+        """Use `Dataset.train` and `Dataset.validation`."""
+        described = manifest["splits"][name]
+        self.name = name
+        self.num_tokens: int = described["tokens"]
+        self.num_documents: int = described["documents"]
+        self.num_bytes: int = described["bytes"]
+        """UTF-8 bytes of the text, end-of-text tokens not counted."""
+        dtype = np.dtype(manifest["dtype"])
+        self._shards = [_mapped(folder / shard["file"], dtype) for shard in described["shards"]]
+        self._indices = [folder / f"{shard['file']}.index" for shard in described["shards"]]
+        self._offsets = [0, *itertools.accumulate(shard["tokens"] for shard in described["shards"])]
+
+    def read(self, start: int, length: int) -> np.ndarray:
+        """`length` ids as int64 from position `start`, going on at the beginning after the end."""
+        ids: np.ndarray = self.rows(np.array([start]), length)[0]
+        return ids
+
+    def rows(self, starts: np.ndarray, length: int) -> np.ndarray:
+        """Ids as int64 [B, length] from each of B positions, each row circular."""
+        ids = np.empty((len(starts), length), dtype=np.int64)
+        for row, start in zip(ids, starts.tolist(), strict=True):
+            self._fill(row, start % self.num_tokens)
+        return ids
+
+    def _fill(self, row: np.ndarray, position: int) -> None:
+        done = 0
+        while done < len(row):
+            shard = bisect.bisect_right(self._offsets, position) - 1
+            begin = position - self._offsets[shard]
+            part = self._shards[shard][begin : begin + len(row) - done]
+            row[done : done + len(part)] = part
+            done, position = done + len(part), (position + len(part)) % self.num_tokens
+
+    @cached_property
+    def document_ends(self) -> np.ndarray:
+        """int64 positions just after each document's end-of-text token, ascending."""
+        ends = [
+            np.fromfile(path, dtype="<u8").astype(np.int64) + offset
+            for path, offset in zip(self._indices, self._offsets, strict=False)
+        ]
+        return np.concatenate(ends) if ends else np.zeros(0, dtype=np.int64)
+
+    @cached_property
+    def _opens(self) -> np.ndarray:
+        return self.document_ends - 1
+
+    def document_rows(self, starts: np.ndarray, length: int) -> np.ndarray:
+        """int32 document numbers [B, length] of the positions of `rows`, each row counted from 0 at its start.
+
+        An end-of-text token counts to the document that it opens.
+        """
+        opens, starts = self._opens, starts % self.num_tokens
+        first = np.searchsorted(opens, starts, side="right").tolist()
+        last = np.searchsorted(opens, starts + length - 1, side="right").tolist()
+        steps = np.zeros((len(starts), length), dtype=np.int32)
+        for row, start, begin, end in zip(steps, starts.tolist(), first, last, strict=True):
+            row[opens[begin:end] - start] = 1
+            for turn in range(self.num_tokens, start + length, self.num_tokens):  # past the end, from the beginning
+                again = opens[: np.searchsorted(opens, start + length - turn)]
+                row[again + (turn - start)] = 1
+        numbers: np.ndarray = np.cumsum(steps, axis=1, dtype=np.int32)
+        return numbers
+
+
+def _mapped(path: Path, dtype: np.dtype) -> np.ndarray:
+    return np.memmap(path, dtype=dtype, mode="r") if path.stat().st_size else np.zeros(0, dtype=dtype)
+
+
+# ---------------------------------------------------------------------------------------------- opening and checking
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise SeedbedError(f"There is no dataset folder {folder}.", "Check the path given as data.source.")
+    manifest = files.read_json(folder / MANIFEST)
+    if manifest is None:
+        raise SeedbedError(
+            f"{folder} holds no {MANIFEST}, so it is not a prepared dataset.",
+            f"To train on the text in it, write text:{folder}.",
+        )
+    if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
+        raise SeedbedError(f"{folder / MANIFEST} does not describe a dataset.", "Check the path given as data.source.")
+    if manifest.get("format") != FORMAT:
+        raise SeedbedError(
+            f"{folder} is a dataset of format {manifest.get('format')}; this version reads format {FORMAT}.",
+            _REMAKE.format(folder=folder),
+        )
+    unsealed = {key: value for key, value in manifest.items() if key != "digest"}
+    if manifest.get("digest") != digest_of(unsealed):
+        raise SeedbedError(f"{folder / MANIFEST} was edited after it was written.", _REMAKE.format(folder=folder))
+    return manifest
+
+
+def _check_files(folder: Path, manifest: dict[str, Any], *, only_changed: bool) -> None:
+    """Compare sizes, and SHA-256 where the time stamp is not the one of the last comparison (or always)."""
+    known = _known_stamps(folder / _VERIFIED) if only_changed else {}
+    stamps: dict[str, list[int]] = {}
+    for split in SPLITS:
+        for shard in manifest["splits"][split]["shards"]:
+            index = f"{shard['file']}.index"
+            for name, size_bytes, sha256 in (
+                (shard["file"], shard["size_bytes"], shard["sha256"]),
+                (index, shard["index_size_bytes"], shard["index_sha256"]),
+            ):
+                stamps[name] = stamp_of(folder, name, size_bytes)
+                if known.get(name) != stamps[name] and files.sha256_file(folder / name) != sha256:
+                    raise SeedbedError(
+                        f"{folder / name} was changed after it was written: its SHA-256 is not the manifest's.",
+                        _REMAKE.format(folder=folder),
+                    )
+    if stamps != known:
+        remember(folder, stamps)
+
+
+def remember(folder: Path, stamps: dict[str, list[int]]) -> None:
+    """Note which files were compared, to spare hashing them again. A read-only folder is hashed each time."""
+    with contextlib.suppress(SeedbedError):
+        files.write_json(folder / _VERIFIED, stamps, durable=False)
+
+
+def _known_stamps(path: Path) -> dict[str, list[int]]:
+    try:
+        known = files.read_json(path)
+    except SeedbedError:
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def stamp_of(folder: Path, name: str, size_bytes: int) -> list[int]:
+    """What tells a file from an edited one without reading it. Raises SeedbedError for a missing or resized one."""
+    path = folder / name
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise SeedbedError(f"{path} cannot be read: {error.strerror}.", _REMAKE.format(folder=folder)) from error
+    if found.st_size != size_bytes:
+        raise SeedbedError(
+            f"{path} holds {found.st_size} bytes where the manifest says {size_bytes}: it was cut or edited.",
+            _REMAKE.format(folder=folder),
+        )
+    return [found.st_mtime_ns, found.st_size, found.st_ino]

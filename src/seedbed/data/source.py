@@ -1,0 +1,103 @@
+"""Where text comes from: the protocol of a source, the table of sources, and how `data.source` picks one.
+
+Refuses to know what becomes of the text.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol
+
+from seedbed.config.schema import DataConfig
+from seedbed.data.sources import hub, stories, text_files, wikitext
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.events import Emit
+
+SplitName = Literal["train", "validation"]
+
+
+class Source(Protocol):
+    """A corpus that can be read as often as one likes, in the same order each time, in bounded memory."""
+
+    @property
+    def name(self) -> str:
+        """What to call the corpus, as one would type it."""
+        ...
+
+    @property
+    def drops(self) -> Counter[str]:
+        """Documents left out so far, by reason; reading a split again does not count them twice."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Hex digest of content and split: two equal ones yield the same documents in the same order."""
+        ...
+
+    def documents(self, split: SplitName) -> Iterator[str]:
+        """The documents of a split, in a fixed order. A very long one comes in pieces, each like a document of its own.
+
+        Raises SeedbedError where the corpus cannot be read or the split is empty.
+        """
+        ...
+
+
+class Entry(NamedTuple):
+    """A line of the table: how a form of `data.source` is written and who opens it."""
+
+    form: str
+    opener: Callable[[str, DataConfig, Emit], Source]
+
+
+SOURCES: dict[str, Entry] = {
+    "stories": Entry("stories", stories.open_stories),
+    "text": Entry("text:PATH", text_files.open_text),
+    "wikitext-2": Entry("wikitext-2", wikitext.open_wikitext),
+    "wikitext-103": Entry("wikitext-103", wikitext.open_wikitext),
+    "hf": Entry("hf:NAME[:CONFIG][@COLUMN]", hub.open_hub),
+}
+
+
+def open_source(data: DataConfig, *, emit: Emit) -> Source:
+    """The source that `data.source` names. Warnings go to `emit`.
+
+    Raises UsageError for a word or scheme that is not in the table, SeedbedError for a source that cannot be opened.
+    """
+    asked = data.source.strip()
+    word, colon, rest = asked.partition(":")
+    entry = SOURCES.get(word)
+    if entry is None:
+        raise _unknown(asked, word)
+    takes_rest = ":" in entry.form
+    if takes_rest and not rest.strip():
+        raise UsageError(f"--data {asked} lacks what follows the colon.", f"Write {entry.form}.")
+    if colon and not takes_rest:
+        raise UsageError(f"{word} takes nothing after its name, but {asked} was given.", _advice_for_rest(word))
+    if data.validation_path and word != "text":
+        raise UsageError(
+            f"data.validation_path works with text:PATH only, not with {asked}.",
+            "Leave it out: this source makes or brings its own validation split.",
+        )
+    return entry.opener(rest.strip() if takes_rest else word, data, emit)
+
+
+def _advice_for_rest(word: str) -> str:
+    if word.startswith("wikitext"):
+        return f"A local copy is named by --set data.path=FOLDER beside --data {word}."
+    return f"Write --data {word}."
+
+
+def _unknown(asked: str, word: str) -> SeedbedError:
+    """Why `asked` is no source, naming what was probably meant."""
+    forms = "Sources: " + ", ".join(entry.form for entry in SOURCES.values()) + ", or the path of a prepared dataset."
+    path = Path(asked).expanduser()
+    if path.exists():
+        kind = "folder, but not a prepared dataset" if path.is_dir() else "file"
+        return UsageError(f"{asked} is a {kind}.", f"To train on its text write text:{asked}. {forms}")
+    near = difflib.get_close_matches(word.lower(), SOURCES, n=1, cutoff=0.5)
+    meant = f"Did you mean {SOURCES[near[0]].form}? " if near else ""
+    if "/" in asked and ":" not in asked:
+        meant = f"There is no such path. For a dataset on the Hugging Face Hub write hf:{asked}. "
+    return UsageError(f"Unknown data source {asked!r}.", meant + forms)

@@ -1,0 +1,228 @@
+"""hf:NAME[:CONFIG][@COLUMN] as a source: any text dataset of the Hugging Face Hub, or a local folder of one, streamed.
+
+Refuses to know how the Hub is reached and what its errors look like.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any, Literal, NamedTuple
+
+import msgspec
+
+from seedbed.config.load import cache_dir
+from seedbed.config.schema import DataConfig
+from seedbed.data.holdout import HEAD_DOCUMENTS, Item, cut_message, cut_pieces, plan, text_digest
+from seedbed.data.hub_access import Pinned, datasets_library, explained, folder_digest, listed, pinned_revision
+from seedbed.data.readers import in_pieces
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.events import Emit
+from seedbed.files import explained as explained_disk
+from seedbed.files import make_dir
+
+VALIDATION_NAMES = ("validation", "valid", "val", "dev", "eval")
+"""Split names that serve as validation, in order of preference; a test split is never used."""
+
+_FORMAT = "hub 1"
+_HEAD_CHARS = 1 << 25
+
+
+class Address(NamedTuple):
+    """Which table of which dataset: `folder` is set for a local one."""
+
+    name: str
+    config: str | None
+    column: str | None
+    folder: Path | None
+
+
+class Hub:
+    """A dataset streamed row by row; its own validation split, or documents held out of train."""
+
+    def __init__(self, address: Address, data: DataConfig, pinned: Pinned | None, emit: Emit) -> None:
+        self.name = f"hf:{address.name}" + (f":{address.config}" if address.config else "")
+        self._address = address
+        self._column = address.column or data.field
+        self._data = data
+        self._pinned = pinned
+        self._revision = pinned.revision if pinned else None
+        self._emit = emit
+        self._drops: dict[str, Counter[str]] = {}
+        self._aside: IO[bytes] | None = None
+        self._told = False
+
+    @property
+    def drops(self) -> Counter[str]:
+        """Rows left out, by reason."""
+        return sum(self._drops.values(), Counter())
+
+    def fingerprint(self) -> str:
+        """Digest of the dataset's commit (a local one's files) and of what is read of it and how it is split."""
+        address = self._address
+        content = folder_digest(address.folder) if address.folder else f"{address.name} {self._revision}"
+        settings = [address.config, self._column, self._data.max_documents, self._data.validation]
+        return hashlib.sha256("\n".join([_FORMAT, content, *map(repr, settings)]).encode()).hexdigest()
+
+    def documents(self, split: Literal["train", "validation"]) -> Iterator[str]:
+        """The documents of a split as they arrive; a very long one in pieces of about a megabyte."""
+        own = next((name for name in VALIDATION_NAMES if name in self._splits), None)
+        if own is not None:
+            rows = self._texts("train" if split == "train" else own)
+            texts: Iterator[str] = (piece for text in rows for piece in in_pieces([text]))
+        elif split == "validation" and self._aside is not None:
+            texts = _read_back(self._aside)
+        else:
+            texts = self._side(split)
+        empty = True
+        for text in texts:
+            empty = False
+            yield text
+        if empty:
+            reasons = listed([f"{count} {reason}" for reason, count in self.drops.most_common()])
+            raise SeedbedError(
+                f"{self.name} has no text for {split} in column {self._column!r}"
+                + (f" ({reasons})." if reasons else "."),
+                "Name another column: hf:NAME@COLUMN, or read more: data.max_documents.",
+            )
+
+    def _side(self, split: Literal["train", "validation"]) -> Iterator[str]:
+        """One side of train. Reading the train side to its end keeps the other in a temporary file: one trip."""
+        rows = self._texts("train")
+        head = _head_of(rows)
+        following = next(rows, None)
+        items = [Item(text_digest(text), len(text)) for text in head]
+        made = plan(items, following is not None, self._data.validation)
+        if made.cut is not None and not self._told:
+            self._told = True
+            self._emit(cut_message(self.name, made.cut, self._data.validation))
+        aside = _temporary_file() if split == "train" else None
+        for text in itertools.chain(head, [] if following is None else [following], rows):
+            side = made.side(text_digest(text))
+            if made.cut is not None and side == "cut":
+                yield from cut_pieces(in_pieces([text]), made.cut, split)
+                kept: Iterable[str] = cut_pieces(in_pieces([text]), made.cut, "validation")
+            elif side == split:
+                yield from in_pieces([text])
+                continue
+            else:
+                kept = [text]
+            if aside is not None:
+                with explained_disk(cache_dir()):
+                    aside.writelines(msgspec.json.encode(piece) + b"\n" for piece in kept)
+        self._aside = aside or self._aside
+
+    def _texts(self, split: str) -> Iterator[str]:
+        """The text column of a split of the dataset, at most data.max_documents of it."""
+        drops = self._drops[split] = Counter()
+        table = self._splits[split].select_columns([self._column])
+        taken = 0
+        with explained(self._address.name):
+            for row in table:
+                text = row[self._column]
+                if not isinstance(text, str):
+                    drops["no text field"] += 1
+                elif not text or text.isspace():
+                    drops["empty"] += 1
+                else:
+                    yield text
+                    taken += 1
+                    if taken == self._data.max_documents:
+                        return
+
+    @cached_property
+    def _splits(self) -> dict[str, Any]:
+        """The dataset's splits as streams; checked for a train split and for the column."""
+        address = self._address
+        if self._pinned is not None and self._pinned.unreachable is not None:
+            raise self._pinned.unreachable
+        datasets = datasets_library(f"The corpus {self.name}")
+        place = str(address.folder) if address.folder else address.name
+        with explained(address.name):
+            configs = datasets.get_dataset_config_names(place, revision=self._revision)
+            if address.config is not None and address.config not in configs:
+                raise SeedbedError(
+                    f"{address.name} has no configuration {address.config!r}.", f"It has {listed(configs)}."
+                )
+            if address.config is None and len(configs) > 1 and "default" not in configs:
+                raise SeedbedError(
+                    f"{address.name} has several configurations.",
+                    f"Choose one as hf:{address.name}:CONFIG from {listed(configs)}.",
+                )
+            splits = dict(datasets.load_dataset(place, address.config, streaming=True, revision=self._revision))
+            if "train" not in splits:
+                raise SeedbedError(f"{self.name} has no train split.", f"Its splits are {listed(list(splits))}.")
+            self._check_column(splits["train"])
+        return splits
+
+    def _check_column(self, table: Any) -> None:
+        """Refuse a column that is not there or holds no text, naming those that do."""
+        types = {name: getattr(feature, "dtype", "") for name, feature in (table.features or {}).items()}
+        if not types:
+            types = {name: "string" if isinstance(value, str) else "" for name, value in next(iter(table), {}).items()}
+        text_columns = [name for name, kind in types.items() if kind in ("string", "large_string")]
+        if self._column in text_columns:
+            return
+        what = "is not text" if self._column in types else "is not there"
+        have = (
+            f"Columns with text: {listed(text_columns)}."
+            if text_columns
+            else f"Columns: {listed(list(types))}; none is text."
+        )
+        raise SeedbedError(
+            f"Column {self._column!r} of {self.name} {what}. {have}",
+            "Name the column: hf:NAME@COLUMN (or --set data.field=COLUMN).",
+        )
+
+
+def _head_of(rows: Iterator[str]) -> list[str]:
+    """The first rows, enough of them to plan a split and few enough to hold."""
+    head: list[str] = []
+    chars = 0
+    for text in itertools.islice(rows, HEAD_DOCUMENTS):
+        head.append(text)
+        chars += len(text)
+        if chars > _HEAD_CHARS:
+            break
+    return head
+
+
+def _temporary_file() -> IO[bytes]:
+    """A file without a name, gone with its last user; beside the cache, since /tmp may be memory."""
+    with explained_disk(cache_dir()):
+        return tempfile.TemporaryFile(dir=make_dir(cache_dir()))
+
+
+def _read_back(scratch: IO[bytes]) -> Iterator[str]:
+    scratch.seek(0)
+    for line in scratch:
+        yield from in_pieces([msgspec.json.decode(line, type=str)])
+
+
+def open_hub(rest: str, data: DataConfig, emit: Emit) -> Hub:
+    """The dataset at NAME[:CONFIG][@COLUMN]. Raises SeedbedError if out of reach, UsageError if incomplete."""
+    address = parse_address(rest)
+    if address.folder is not None:
+        if not address.folder.is_dir():
+            raise SeedbedError(f"There is no folder {address.folder}.", "hf:./FOLDER names a local dataset folder.")
+        datasets_library(f"The corpus hf:{address.name}")
+        return Hub(address, data, None, emit)
+    return Hub(address, data, pinned_revision(address.name, emit), emit)
+
+
+def parse_address(rest: str) -> Address:
+    """NAME[:CONFIG][@COLUMN] taken apart. A NAME that is a folder here, or starts with . / or ~, is local."""
+    name, at, column = rest.partition("@")
+    name, colon, config = name.partition(":")
+    if not name or (colon and not config) or (at and not column):
+        raise UsageError(
+            f"hf:{rest} is incomplete.", "Write hf:NAME[:CONFIG][@COLUMN], such as hf:roneneldan/TinyStories@text."
+        )
+    path = Path(name).expanduser()
+    local = name.startswith((".", "/", "~")) or path.is_dir()
+    return Address(name, config or None, column or None, path.absolute() if local else None)

@@ -1,0 +1,195 @@
+"""WikiText-2 and WikiText-103 as sources: Wikipedia articles with the official splits, from the Hub or a local copy.
+
+Refuses to make a split of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from seedbed.config.schema import DataConfig
+from seedbed.data.hub_access import datasets_library, explained, listed, pinned_revision
+from seedbed.data.readers import in_pieces, read_lines_of, read_rows_of
+from seedbed.errors import SeedbedError
+from seedbed.events import Emit, Message
+from seedbed.files import sha256_file
+
+HUB_NAME = "Salesforce/wikitext"
+
+PUBLISHED_LINES = {
+    ("wikitext-2", "train"): 36_718,
+    ("wikitext-2", "validation"): 3_760,
+    ("wikitext-103", "train"): 1_801_350,
+    ("wikitext-103", "validation"): 3_760,
+}
+"""Lines (rows on the Hub) of each split. Source: the dataset card of Salesforce/wikitext."""
+
+_FORMAT = "wikitext 1"
+_LAYOUTS = ("{0}-*.parquet", "{0}.parquet", "wiki.{0}.raw", "wiki.{0}.tokens", "{0}.txt")
+_FILE_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val")}
+_LONGEST_ARTICLE = 1 << 22
+_LAYOUT_HINT = (
+    "A copy holds train and validation as parquet, wiki.train.tokens and wiki.valid.tokens, or train.txt and valid.txt."
+)
+
+
+class Wikitext:
+    """Articles of one of the two corpora, in the published order."""
+
+    def __init__(self, name: str, data: DataConfig, emit: Emit) -> None:
+        self.name = name
+        self.drops: Counter[str] = Counter()
+        self._max_documents = data.max_documents
+        self._emit = emit
+        self._local = local_files(Path(data.path).expanduser(), name) if data.path else None
+        self._hub_config = f"{name}-raw-v1"
+        self._pinned = None if self._local else pinned_revision(HUB_NAME, emit, cached_config=self._hub_config)
+        self._told: set[str] = set()
+
+    def fingerprint(self) -> str:
+        """Digest of the local files' bytes, or of the commit on the Hub."""
+        content = f"{self.name} {self._pinned.revision if self._pinned else None}"
+        if self._local:
+            content = " ".join(sha256_file(path) for split in ("train", "validation") for path in self._local[split])
+        return hashlib.sha256(f"{_FORMAT}\n{self._max_documents}\n{content}".encode()).hexdigest()
+
+    def documents(self, split: Literal["train", "validation"]) -> Iterator[str]:
+        """The articles of the official split."""
+        lines = self._counted(split, self._lines(split))
+        for article in itertools.islice(articles(lines, self.name), self._max_documents or None):
+            yield from in_pieces([article])
+
+    def _lines(self, split: str) -> Iterator[str]:
+        if self._local is None:
+            yield from (row["text"] for row in self._hub[split].select_columns(["text"]))
+            return
+        for path in self._local[split]:
+            yield from read_rows_of(path, "text") if path.suffix == ".parquet" else read_lines_of(path)
+
+    @cached_property
+    def _hub(self) -> Any:
+        """All splits, fetched once and kept in the cache of `datasets`."""
+        datasets = datasets_library(f"The corpus {self.name}")
+        revision = self._pinned.revision if self._pinned else None
+        self._emit(
+            Message(
+                level="info",
+                code="hub-fetch",
+                text=f"Fetching {self.name} ({HUB_NAME}) from the Hub, once; it stays in the Hub's cache.",
+            )
+        )
+        with explained(HUB_NAME):
+            return datasets.load_dataset(HUB_NAME, self._hub_config, revision=revision)
+
+    def _counted(self, split: Literal["train", "validation"], lines: Iterator[str]) -> Iterator[str]:
+        """The lines, held against the published number when all have been read."""
+        count = 0
+        for line in lines:
+            count += 1
+            yield line
+        if count == 0:
+            raise SeedbedError(f"The {split} split of {self.name} is empty.", _LAYOUT_HINT)
+        published = PUBLISHED_LINES[self.name, split]
+        if count != published and split not in self._told:
+            self._told.add(split)
+            self._emit(
+                Message(
+                    level="warning",
+                    code="wikitext-lines",
+                    text=f"The {split} split of this {self.name} has {count:,} lines; the published one {published:,}.",
+                    why="The copy was cut, edited or is another corpus, so losses do not compare with published ones.",
+                    hint="Fetch it again, or leave data.path out to take it from the Hub.",
+                )
+            )
+
+
+def articles(lines: Iterable[str], name: str) -> Iterator[str]:
+    """Lines joined into articles. One begins at a top heading (` = Title = `) that stands between blank lines.
+
+    Text stays as published (line ends and blank lines aside), so every layout of a corpus yields the same articles.
+    """
+    article: list[str] = []
+    length = 0
+    pending: str | None = None
+    before_blank = True
+    for raw in itertools.chain(lines, [""]):
+        line = "" if raw.isspace() else raw.rstrip("\n")
+        if pending is not None:
+            if not line:
+                yield from _whole(article)
+                article, length = [], 0
+            article.append(pending)
+            pending = None
+        if before_blank and _is_title(line):
+            pending = line
+        else:
+            article.append(line)
+            length += len(line)
+        if length > _LONGEST_ARTICLE:
+            raise SeedbedError(
+                f"This is not {name}: {length:,} characters without a heading such as ' = Title = '.",
+                "To train on other text use text:PATH.",
+            )
+        before_blank = not line
+    yield from _whole(article)
+
+
+def _whole(lines: list[str]) -> Iterator[str]:
+    text = "\n".join(lines).strip("\n")
+    if text:
+        yield text + "\n"
+
+
+def _is_title(line: str) -> bool:
+    bare = line.strip()
+    return (
+        len(bare) > 4
+        and bare.startswith("= ")
+        and bare.endswith(" =")
+        and not bare.startswith("= =")
+        and not bare.endswith("= =")
+    )
+
+
+def local_files(folder: Path, name: str) -> dict[str, list[Path]]:
+    """The files of the train and validation splits below a local copy. Raises SeedbedError where one is missing."""
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "is not there"
+        raise SeedbedError(
+            f"data.path names {folder}, which {what}.", f"Unpack the copy and name its folder. {_LAYOUT_HINT}"
+        )
+    places = [folder, *(folder / inner for inner in (f"{name}-raw-v1", f"{name}-raw", f"{name}-v1", name, "data"))]
+    found: dict[str, list[Path]] = {}
+    for place in places:
+        found = {split: files for split in _FILE_NAMES if (files := _files_of(place, split))}
+        if found:
+            break
+    missing = [split for split in _FILE_NAMES if split not in found]
+    if missing:
+        seen = sorted(path.name for path in folder.iterdir())
+        only = next(iter(found.values()), [folder])[0]
+        raise SeedbedError(
+            f"{folder} lacks the {' and '.join(missing)} split of {name}; it holds {listed(seen) or 'nothing'}.",
+            f"{_LAYOUT_HINT} To train on what is there: --data text:{only}.",
+        )
+    return found
+
+
+def _files_of(folder: Path, split: str) -> list[Path]:
+    for layout in _LAYOUTS:
+        for file_name in _FILE_NAMES[split]:
+            files = sorted(folder.glob(layout.format(file_name)))
+            if files:
+                return files
+    return []
+
+
+def open_wikitext(word: str, data: DataConfig, emit: Emit) -> Wikitext:
+    """The corpus `word`, from data.path where that is set, else from the Hub."""
+    return Wikitext(word, data, emit)

@@ -1,0 +1,319 @@
+"""Judge which sentences of a text belong to the story world and agree with their story; knows no model and no corpus.
+
+A sentence passes if a line of the grammar fits it word by word, each slot filled with a word that the world allows
+there, and if what it says agrees with the story: the same names, things and places as the rest, known before they are
+spoken of, pronouns of the right gender that stand for the subject of the sentence before.
+
+Facts of a story are what most of its sentences say, so that one slip is blamed on the sentence that makes it, and not
+on those that follow; where two claims have equal support, both are blamed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+from seedbed.data.stories import lines as _lines
+from seedbed.data.stories import sentences as _sentences
+from seedbed.data.stories import world as _world
+from seedbed.data.stories.lines import Choice, Form, Line, Sequence, Slot
+from seedbed.data.stories.world import PRONOUNS, World, article
+
+_WORD = re.compile(r"[A-Za-z]+")
+_PRONOUN_KEY = re.compile(r"^(\w+)\.(he|him|his)$")
+_MISSPACED = re.compile(r"\s\s|\s[.,!?]|[.,!?](?=\w)")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One sentence: whether it passes, and if not why. ``reason`` begins with a kind, then a colon and the details."""
+
+    text: str
+    ok: bool
+    reason: str = ""
+
+    @property
+    def kind(self) -> str:
+        """The kind of fault (empty for none).
+
+        ``word``: not a word of this world; ``grammar``: no line fits; ``article``: a for an; ``fit``: words that do not
+        go together; ``fact``: at odds with the story; ``pronoun``: nobody to stand for; ``unknown``: someone or
+        something was never introduced; ``again``: introduced twice.
+        """
+        return self.reason.partition(":")[0]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The verdicts on a text. ``num_fragments`` counts what its edges cut: it is not judged."""
+
+    verdicts: tuple[Verdict, ...]
+    num_fragments: int = 0
+
+    @cached_property
+    def num_ok(self) -> int:
+        """How many sentences pass."""
+        return sum(verdict.ok for verdict in self.verdicts)
+
+    @property
+    def pass_rate(self) -> float:
+        """The share of sentences that pass; 0 for a text without any."""
+        return self.num_ok / len(self.verdicts) if self.verdicts else 0.0
+
+    @cached_property
+    def reasons(self) -> Counter[str]:
+        """How often each kind of fault occurs."""
+        return Counter(verdict.kind for verdict in self.verdicts if not verdict.ok)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    """A form of a line as a regular expression; ``keys`` names what each group holds (articles: ``a`` before a key)."""
+
+    line: Line
+    by_pronoun: bool
+    expression: str
+    keys: tuple[str, ...]
+    words: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One way to understand a sentence: the facts that it claims, and how it hangs on the sentence before."""
+
+    claims: tuple[tuple[str, str], ...]
+    line: Line
+    by_pronoun: bool
+
+
+def check(text: str) -> Report:
+    """Judge every whole sentence of ``text``: one story, several, or part of one, by whomever it was written.
+
+    A sentence that opens a story ("Once upon a time ...") starts anew. Where a text begins in the middle of a story,
+    nobody has to be introduced.
+    """
+    parts = _sentences.split(text)
+    readings = [_read(sentence) for sentence in parts.sentences]
+    verdicts: list[Verdict] = []
+    start = 0
+    for end in range(1, len(readings) + 1):
+        if end == len(readings) or any(reading.line.starts for reading in readings[end][0]):
+            verdicts += _judge(parts.sentences[start:end], readings[start:end])
+            start = end
+    return Report(tuple(verdicts), len(parts.fragments))
+
+
+def _judge(sentences: list[str], understood: list[tuple[list[_Reading], str]]) -> list[Verdict]:
+    """The verdicts on the sentences of one story."""
+    votes = _votes(readings for readings, _ in understood)
+    known: set[str] | None = set() if any(r.line.starts for r in understood[0][0]) else None
+    topic: str | None = "?"
+    verdicts = []
+    for sentence, (readings, fault) in zip(sentences, understood, strict=True):
+        if not readings:
+            # What cannot be read may have introduced anybody, and may be about anybody.
+            known, topic = None, "?"
+            verdicts.append(Verdict(sentence, ok=False, reason=fault))
+            continue
+        faults = [_fault(reading, votes, known, topic) for reading in readings]
+        best = min(range(len(readings)), key=lambda i: bool(faults[i]))
+        line = readings[best].line
+        if known is not None:
+            known |= line.introduces
+        topic = line.topic
+        verdicts.append(Verdict(sentence, ok=not faults[best], reason=faults[best]))
+    return verdicts
+
+
+def _fault(reading: _Reading, votes: dict[str, dict[str, float]], known: set[str] | None, topic: str | None) -> str:
+    """What is wrong with a reading in its story; empty if nothing."""
+    world, line = _world.load(), reading.line
+    own: dict[str, str] = {}
+    for key, value in reading.claims:
+        if own.setdefault(key, value) != value:
+            return f"fact: {key} is both {own[key]} and {value}"
+        rivals = votes[key]
+        if any(weight >= rivals[value] for other, weight in rivals.items() if other != value):
+            return f"fact: {key} is {value} here, {', '.join(v for v in rivals if v != value)} elsewhere"
+    for key, value in own.items():
+        parent = world.parents.get(key)
+        if parent is not None:
+            basis = own.get(parent) or _winner(votes.get(parent))
+            if basis is not None and not world.fits(key, value, basis):
+                return f"fit: {value} does not go with {basis}"
+    if reading.by_pronoun and topic not in ("?", line.subject):
+        return "pronoun: it does not stand for the subject of the sentence before"
+    if known is not None:
+        strangers = (line.mentions & _introducible()) - line.introduces - known
+        if strangers:
+            return f"unknown: {own.get(min(strangers), min(strangers))} was not introduced"
+        if line.introduces & known:
+            return "again: someone or something is introduced twice"
+    return ""
+
+
+def _votes(story: Iterable[list[_Reading]]) -> dict[str, dict[str, float]]:
+    """How many sentences claim each value of each fact; a sentence with several readings shares its vote among them."""
+    votes: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for readings in story:
+        for reading in readings:
+            for key, value in set(reading.claims):
+                votes[key][value] += 1 / len(readings)
+    return votes
+
+
+def _winner(rivals: dict[str, float] | None) -> str | None:
+    return max(rivals, key=lambda value: rivals[value]) if rivals else None
+
+
+def _read(sentence: str) -> tuple[list[_Reading], str]:
+    """Every reading of a sentence, or none and what is wrong with it."""
+    words = frozenset(_WORD.findall(sentence))
+    for word in words:
+        if word not in vocabulary() and word.lower() not in vocabulary():
+            return [], f"word: {word}"
+    if _MISSPACED.search(sentence):
+        return [], "grammar: spaces"
+    plain = _lowered(sentence)
+    if plain is None:
+        return [], "grammar: no capital at the start"
+    readings, fault = [], "grammar: no such sentence"
+    for pattern in _candidates(frozenset(_WORD.findall(plain))):
+        match = _compiled(pattern.expression).fullmatch(plain)
+        if match is None:
+            continue
+        claims = _claims(pattern, match)
+        if isinstance(claims, str):
+            fault = claims
+        else:
+            readings.append(_Reading(claims, pattern.line, pattern.by_pronoun))
+    return readings, "" if readings else fault
+
+
+def _lowered(sentence: str) -> str | None:
+    """The sentence with its first letter small unless it is a name or "I"; None where no capital begins it."""
+    at = 1 if sentence.startswith('"') else 0
+    word = _WORD.match(sentence, at)
+    if word is None or not word[0][0].isupper():
+        return None
+    if word[0] in _world.load().genders or word[0] == "I":
+        return sentence
+    return sentence[:at] + sentence[at].lower() + sentence[at + 1 :]
+
+
+def _claims(pattern: _Pattern, match: re.Match[str]) -> tuple[tuple[str, str], ...] | str:
+    """The facts that a matched sentence claims, or what is wrong with a word in it."""
+    world = _world.load()
+    claims: list[tuple[str, str]] = []
+    pending = ""
+    for key, value in zip(pattern.keys, match.groups(), strict=True):
+        if value is None:
+            continue
+        if key == "a":
+            pending = value
+            continue
+        if pending and pending != article(value):
+            return f"article: {pending} {value}"
+        pending = ""
+        pronoun = _PRONOUN_KEY.match(key)
+        if pronoun:
+            role, form = pronoun.groups()
+            genders = [g for g, forms in PRONOUNS.items() if forms[form] == value and g != "n"]
+            claims.append((f"{role}.gender", genders[0]))
+            continue
+        if value not in _domain(key):
+            return f"fit: {value}"
+        claims.append((key, value))
+        if key in _lines.GENDERED.values():
+            claims.append((f"{key.split('.')[0]}.gender", world.genders[value]))
+    return tuple(dict.fromkeys(claims))
+
+
+@cache
+def vocabulary() -> frozenset[str]:
+    """Every word of the world, as it stands inside a sentence."""
+    world = _world.load()
+    words = {word for values in world.domains.values() for value in values for word in _WORD.findall(value)}
+    words |= {word for forms in PRONOUNS.values() for word in forms.values()} | {"a", "an"}
+    for pattern in _patterns():
+        words.update(_WORD.findall(re.sub(r"\(\[.*?\]\+\)|\(\?:|\\", " ", pattern.expression)))
+    return frozenset(words)
+
+
+@cache
+def _domain(key: str) -> frozenset[str]:
+    return frozenset(_world.load().domains[key])
+
+
+@cache
+def _introducible() -> frozenset[str]:
+    """The keys that some line introduces; the others need no introduction."""
+    return frozenset(key for pattern in _patterns() for key in pattern.line.introduces)
+
+
+@cache
+def _compiled(expression: str) -> re.Pattern[str]:
+    return re.compile(expression)
+
+
+def _candidates(words: frozenset[str]) -> list[_Pattern]:
+    """The patterns whose fixed words all stand in the sentence."""
+    index = _index()
+    return [pattern for word in (*words, "") for pattern in index.get(word, ()) if pattern.words <= words]
+
+
+@cache
+def _index() -> dict[str, list[_Pattern]]:
+    """Each pattern under the rarest of its fixed words."""
+    patterns = _patterns()
+    counts = Counter(word for pattern in patterns for word in pattern.words)
+    index: dict[str, list[_Pattern]] = defaultdict(list)
+    for pattern in patterns:
+        index[min(pattern.words, key=lambda word: (counts[word], word), default="")].append(pattern)
+    return index
+
+
+@cache
+def _patterns() -> tuple[_Pattern, ...]:
+    lines = dict.fromkeys(line for plot in _lines.load() for beat in plot.beats for line in beat.lines)
+    return tuple(_pattern(line, form) for line in lines for form in line.forms)
+
+
+def _pattern(line: Line, form: Form) -> _Pattern:
+    keys: list[str] = []
+    expression = _expression(_world.load(), form.nodes, keys)
+    fixed = frozenset(word for node in form.nodes if isinstance(node, str) for word in _WORD.findall(node))
+    return _Pattern(line, form.by_pronoun, expression, tuple(keys), fixed)
+
+
+def _expression(world: World, nodes: Sequence, keys: list[str]) -> str:
+    """A regular expression for a sequence; appends the key of each of its groups to ``keys``."""
+    text = []
+    for node in nodes:
+        if isinstance(node, Slot):
+            if node.with_article:
+                keys.append("a")
+                text.append("(an?) ")
+            keys.append(node.key)
+            text.append(_group(world, node.key))
+        elif isinstance(node, Choice):
+            # A branch that stands twice is only likelier.
+            branches = dict.fromkeys(node.branches)
+            text.append(f"(?:{'|'.join(_expression(world, branch, keys) for branch in branches)})")
+        else:
+            text.append(re.escape(node).replace(r"\ ", " "))
+    return "".join(text)
+
+
+def _group(world: World, key: str) -> str:
+    """A group that holds any value of a key, or any single word in its place (so that the fault can be named)."""
+    pronoun = _PRONOUN_KEY.match(key)
+    if pronoun:
+        return f"({'|'.join(dict.fromkeys(PRONOUNS[gender][pronoun[2]] for gender in 'fm'))})"
+    if key in _lines.PERSONS:
+        return "([A-Z][a-z]+)"
+    longer = sorted((re.escape(v).replace(r"\ ", " ") for v in world.domains[key] if " " in v), key=len, reverse=True)
+    return f"({'|'.join([*longer, '[a-z]+'])})"

@@ -1,0 +1,216 @@
+"""Write short stories, each a pure function of a seed and its index; knows no tokenizer, file or checker."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import zip_longest
+
+from seedbed.data.stories import lines as _lines
+from seedbed.data.stories import world as _world
+from seedbed.data.stories.lines import Form, Line, Plot, Sequence, Slot
+from seedbed.data.stories.world import PRONOUNS, World, article
+
+VERSION = "3"
+"""Part of the fingerprint of data made from these stories: it changes whenever the same seed gives other text."""
+
+_PRONOUN_SHARE = 0.35
+_HUMAN_SHARES = {"A": 0.8, "B": 0.5}
+_MAX_VARIANTS = 96
+# Powers of an even draw: a few names, plots and lines are told again and again, as in children's books, and many rarely.
+_NAME_SKEW, _PLOT_SKEW, _LINE_SKEW = 3, 3, 2
+
+Part = str | tuple[str, ...]
+_Draw = tuple[str, str | None, dict[str, tuple[str, ...]], int]
+
+
+@dataclass(frozen=True)
+class _Telling:
+    """A line ready to be written: variants of parts for either form of its subject."""
+
+    by_name: tuple[tuple[Part, ...], ...]
+    by_pronoun: tuple[tuple[Part, ...], ...]
+    subject: str | None
+    topic: str | None
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A plot ready to be told: how its facts are drawn (key, parent, options, and how much the first are favoured)."""
+
+    people: tuple[str, ...]
+    draws: tuple[_Draw, ...]
+    articles: tuple[str, ...]
+    raised: tuple[str, ...]
+    beats: tuple[tuple[float, tuple[_Telling, ...]], ...]
+
+
+def story(seed: int, index: int) -> str:
+    """Story ``index`` of the corpus ``seed``: one paragraph, without a newline.
+
+    The same whatever was asked for before. Both numbers must not be negative (ValueError).
+    """
+    return next(stories(seed, 1, index))
+
+
+def stories(seed: int, count: int, start: int = 0) -> Iterator[str]:
+    """Stories ``start`` to ``start + count - 1`` of the corpus ``seed``, one after the other."""
+    if seed < 0 or start < 0 or count < 0:
+        raise ValueError("seed, start and count must not be negative")
+    rng = random.Random(0)
+    for index in range(start, start + count):
+        rng.seed((seed << 64) | index)
+        yield _tell(rng.random)
+
+
+def _tell(draw: Callable[[], float]) -> str:
+    plans = _plans()
+    plan = plans[int(draw() ** _PLOT_SKEW * len(plans))]
+    facts = _draw_facts(plan, draw)
+    text: list[str] = []
+    topic: str | None = None
+    for chance, tellings in plan.beats:
+        if chance < 1 and draw() >= chance:
+            continue
+        telling = tellings[int(draw() ** _LINE_SKEW * len(tellings))]
+        pronoun = telling.subject is not None and telling.subject == topic and draw() < _PRONOUN_SHARE
+        variants = telling.by_pronoun if pronoun else telling.by_name
+        text += [
+            part if isinstance(part, str) else part[int(draw() * len(part))]
+            for part in variants[int(draw() * len(variants))]
+        ]
+        topic = telling.topic
+    return ("".join(text) % facts)[:-1]
+
+
+def _draw_facts(plan: _Plan, draw: Callable[[], float]) -> dict[str, str]:
+    """Who, what and where; the common things and places more often (by a power of an even draw)."""
+    people, kin = _people()
+    facts: dict[str, str] = {}
+    for role in plan.people:
+        group = people[role][draw() < _HUMAN_SHARES[role]]
+        facts |= group[int(len(group) * draw() ** _NAME_SKEW)]
+    for key, parent, options, skew in plan.draws:
+        values = options[facts[parent] if parent else ""]
+        facts[key] = values[int(len(values) * draw() ** skew)]
+    if "K.n" in facts:
+        facts |= kin[facts["K.n"]]
+    for key in plan.articles:
+        word = facts[key]
+        facts[f"a {key}"] = f"{article(word)} {word}"
+        facts[f"^a {key}"] = f"{article(word).capitalize()} {word}"
+    for key in plan.raised:
+        facts[f"^{key}"] = facts[key].capitalize()
+    return facts
+
+
+@cache
+def _people() -> tuple[dict[str, tuple[list[dict[str, str]], list[dict[str, str]]]], dict[str, dict[str, str]]]:
+    """The facts that come with each name, per role (animals, humans); and those that come with each of the kin."""
+    world = _world.load()
+
+    def facts(role: str, noun: str) -> dict[str, str]:
+        pronouns = PRONOUNS[world.genders[noun]]
+        forms = {f"{role}.{form}": word for form, word in pronouns.items()}
+        return forms | {f"^{key}": word.capitalize() for key, word in forms.items()}
+
+    def group(role: str, *tags: str) -> list[dict[str, str]]:
+        return [{role: name} | facts(role, name) for tag in tags for name in world.tagged[role][tag]]
+
+    people = {r: (group(r, "she_animal", "he_animal"), group(r, "girl", "boy")) for r in _lines.PERSONS}
+    return people, {noun: facts("K", noun) for noun in world.domains["K.n"]}
+
+
+@cache
+def _plans() -> tuple[_Plan, ...]:
+    """The plots ready to be told, each as often as it weighs."""
+    world = _world.load()
+    return tuple(plan for plot in _lines.load() for plan in [_plan(world, plot)] * plot.weight)
+
+
+def _plan(world: World, plot: Plot) -> _Plan:
+    slots = [s for beat in plot.beats for line in beat.lines for form in line.forms for s in _lines.keys(form.nodes)]
+    wanted = {slot.key for slot in slots}
+    for key in list(wanted):
+        while key in world.parents:
+            key = world.parents[key]
+            wanted.add(key)
+    roles = [role for role, _ in plot.roles]
+    strays = {key for key in wanted if key.split(".")[0] not in roles}
+    if strays:
+        raise ValueError(f"plot {plot.name} has no role for {', '.join(sorted(strays))}")
+    draws: list[_Draw] = []
+    for role, tags in plot.roles:
+        keys = [key for key in world.domains if key in wanted and "." in key and key.split(".")[0] == role]
+        for key in sorted(keys, key=lambda key: _depth(world, key)):
+            if not world.root(key):
+                draws.append((key, world.parents[key], world.options[key], 5))
+            elif tags:
+                ranks = zip_longest(*(world.tagged[role][tag] for tag in tags))
+                nouns = dict.fromkeys(noun for rank in ranks for noun in rank if noun is not None)
+                draws.append((key, None, {"": tuple(nouns)}, 7))
+            else:
+                draws.append((key, None, {"": world.domains[key]}, 5))
+    articles = dict.fromkeys(slot.key for slot in slots if slot.with_article)
+    firsts = [v[0] for beat in plot.beats for line in beat.lines for f in line.forms for v in _lines.leading(f.nodes)]
+    raised = dict.fromkeys(n.key for n in firsts if isinstance(n, Slot) and n.key in world.domains and "." in n.key)
+    beats = tuple((beat.chance, tuple(_telling(line) for line in beat.lines)) for beat in plot.beats)
+    return _Plan(tuple(r for r in roles if r in _lines.PERSONS), tuple(draws), tuple(articles), tuple(raised), beats)
+
+
+def _depth(world: World, key: str) -> int:
+    return 1 + _depth(world, world.parents[key]) if key in world.parents else 0
+
+
+@cache
+def _telling(line: Line) -> _Telling:
+    named = _variants(line.forms[0])
+    return _Telling(named, _variants(line.forms[1]) if line.subject else (), line.subject, line.topic)
+
+
+def _variants(form: Form) -> tuple[tuple[Part, ...], ...]:
+    """The form as parts that need no more than one choice each, with the first letter raised."""
+    variants = []
+    for nodes in _lines.leading(form.nodes):
+        parts: list[Part] = []
+        for node in (*_raised(nodes), " "):
+            options = tuple(_pattern(n) for n in _lines.expand((node,)))
+            if parts and _count(parts[-1]) * len(options) <= _MAX_VARIANTS:
+                heads = (parts[-1],) if isinstance(parts[-1], str) else parts[-1]
+                options = tuple(head + option for head in heads for option in options)
+                parts.pop()
+            parts.append(options[0] if len(options) == 1 else options)
+        variants.append(tuple(parts))
+    return tuple(variants)
+
+
+def _count(part: Part) -> int:
+    return 1 if isinstance(part, str) else len(part)
+
+
+def _raised(nodes: Sequence) -> Sequence:
+    """``nodes`` beginning with a capital letter, after a quotation mark if there is one."""
+    first = nodes[0]
+    if isinstance(first, Slot):
+        return nodes if first.key in _lines.PERSONS else (Slot(f"^{first.key}", first.with_article), *nodes[1:])
+    assert isinstance(first, str), "a choice here would have been made by lines.leading"
+    if first == '"':
+        return (first, *_raised(nodes[1:]))
+    at = 1 if first.startswith('"') else 0
+    return (first[:at] + first[at].upper() + first[at + 1 :], *nodes[1:])
+
+
+def _pattern(nodes: Sequence) -> str:
+    """A sequence without choices as a %-pattern over the facts."""
+    text = []
+    for node in nodes:
+        if isinstance(node, Slot):
+            raised = "^" if node.key.startswith("^") else ""
+            key = node.key.removeprefix("^")
+            text.append(f"%({raised}{'a ' if node.with_article else ''}{key})s")
+        else:
+            assert isinstance(node, str), "a choice here would have been made by lines.expand"
+            text.append(node.replace("%", "%%"))
+    return "".join(text)

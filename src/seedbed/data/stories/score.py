@@ -1,0 +1,60 @@
+"""One number for what a model has learnt of the story world: the share of its sentences that pass; knows no model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from seedbed.data.stories.checker import Verdict, check
+
+
+@dataclass(frozen=True)
+class Score:
+    """How many of ``num_sentences`` pass the checker, how many stand verbatim in the training text, and what was wrong.
+
+    ``num_fragments`` counts the cut sentences at the edges of the texts, which are not judged. ``num_verbatim`` is None
+    where no training text was given.
+    """
+
+    num_sentences: int
+    num_ok: int
+    num_verbatim: int | None
+    num_fragments: int
+    reasons: Counter[str]
+    failed: tuple[Verdict, ...]
+
+    @property
+    def pass_rate(self) -> float:
+        """The share of sentences that pass; 0 without any."""
+        return self.num_ok / self.num_sentences if self.num_sentences else 0.0
+
+    @property
+    def verbatim_rate(self) -> float | None:
+        """The share of sentences that stand verbatim in the training text; None where that is not known."""
+        if self.num_verbatim is None:
+            return None
+        return self.num_verbatim / self.num_sentences if self.num_sentences else 0.0
+
+
+def score(texts: Iterable[str], training_sentences: AbstractSet[str] | None = None, limit: int | None = None) -> Score:
+    """Judge the stories ``texts``, each by itself, up to ``limit`` sentences in all."""
+    verdicts: list[Verdict] = []
+    num_fragments = 0
+    for text in texts:
+        if limit is not None and len(verdicts) >= limit:
+            break
+        report = check(text)
+        verdicts += report.verdicts
+        num_fragments += report.num_fragments
+    verdicts = verdicts[:limit]
+    failed = tuple(verdict for verdict in verdicts if not verdict.ok)
+    return Score(
+        num_sentences=len(verdicts),
+        num_ok=len(verdicts) - len(failed),
+        num_verbatim=None if training_sentences is None else sum(v.text in training_sentences for v in verdicts),
+        num_fragments=num_fragments,
+        reasons=Counter(verdict.kind for verdict in failed),
+        failed=failed,
+    )

@@ -1,0 +1,111 @@
+"""Shards under construction, one by one: an interrupted build goes on with the next. Refuses to know text.
+
+A shard is written whole under a temporary name, then renamed, then entered in `progress.json`. What is not entered
+there does not count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seedbed import files
+from seedbed.data.shards import SPLITS, stamp_of
+from seedbed.data.tokenise import IdBlock, TextBlock
+from seedbed.errors import SeedbedError
+
+PROGRESS = "progress.json"
+
+
+class ShardWriter:
+    """The shards of one dataset in the folder in which it is built."""
+
+    def __init__(self, folder: Path, dtype: np.dtype, tokenizer: str) -> None:
+        """Takes up what an earlier build with the same tokenizer (its fingerprint) left.
+
+        Shards that are not as entered are dropped, with all after them.
+        """
+        self.folder, self._dtype, self._tokenizer = folder, dtype, tokenizer
+        self.shards: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
+        try:
+            left = files.read_json(folder / PROGRESS)
+        except SeedbedError:
+            left = None
+        for split in SPLITS:
+            if not isinstance(left, dict) or left.get("tokenizer") != tokenizer:
+                break
+            for shard in left[split]:
+                if not self._intact(shard):
+                    break
+                self.shards[split].append(shard)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._blocks: list[IdBlock] = []
+        self._size_bytes = self._pieces = 0
+
+    def add(self, text: TextBlock, ids: IdBlock) -> None:
+        """Put a block on the shard that is being filled."""
+        self._blocks.append(ids)
+        self._size_bytes += text.size_bytes
+        self._pieces += len(text.pieces)
+
+    def close_shard(self, split: str) -> dict[str, Any] | None:
+        """Write what has been added as the next shard of a split; None where there is nothing."""
+        if not self._blocks:
+            return None
+        name = f"{split}-{len(self.shards[split]):05d}.ds"
+        ids, ends = b"".join(block.ids for block in self._blocks), self._ends()
+        files.write_atomic(self.folder / f"{name}.index", ends, durable=False)
+        files.write_atomic(self.folder / name, ids, durable=False)
+        shard = {
+            "file": name,
+            "tokens": len(ids) // self._dtype.itemsize,
+            "documents": len(ends) // 8,
+            "bytes": self._size_bytes,
+            "pieces": self._pieces,
+            "unknown": sum(block.unknown for block in self._blocks),
+            "size_bytes": len(ids),
+            "sha256": hashlib.sha256(ids).hexdigest(),
+            "index_size_bytes": len(ends),
+            "index_sha256": hashlib.sha256(ends).hexdigest(),
+        }
+        self.shards[split].append(shard)
+        files.write_json(self.folder / PROGRESS, {"tokenizer": self._tokenizer, **self.shards}, durable=False)
+        self._begin()
+        return shard
+
+    def _ends(self) -> bytes:
+        """Where documents end in the shard, as the index file has it."""
+        done, ends = 0, []
+        for block in self._blocks:
+            ends.append(np.array(block.ends, dtype="<u8") + np.uint64(done))
+            done += len(block.ids) // self._dtype.itemsize
+        return np.concatenate(ends).astype("<u8").tobytes()
+
+    def totals(self, split: str) -> dict[str, Any]:
+        """A split's entry in the manifest."""
+        shards = self.shards[split]
+        return {
+            **{key: sum(shard[key] for shard in shards) for key in ("tokens", "documents", "bytes", "unknown")},
+            "shards": shards,
+        }
+
+    def stamps(self) -> dict[str, list[int]]:
+        """Time stamps of all files, for opening without hashing again."""
+        found = {}
+        for shard in (shard for split in SPLITS for shard in self.shards[split]):
+            found[shard["file"]] = stamp_of(self.folder, shard["file"], shard["size_bytes"])
+            found[f"{shard['file']}.index"] = stamp_of(self.folder, f"{shard['file']}.index", shard["index_size_bytes"])
+        return found
+
+    def _intact(self, shard: dict[str, Any]) -> bool:
+        """Whether the files of an entered shard are what was written."""
+        path = self.folder / shard["file"]
+        index = self.folder / f"{shard['file']}.index"
+        if not (path.is_file() and index.is_file()):
+            return False
+        return [files.sha256_file(path), files.sha256_file(index)] == [shard["sha256"], shard["index_sha256"]]
