@@ -1,0 +1,1 @@
+"""The network: its pages, its cache, its families, and the decode loop that everything shares."""

@@ -1,0 +1,54 @@
+"""Keys and values of the tokens already read, so that a new token costs one row. Does not know who chooses them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from seedbed.config.schema import ModelConfig
+
+
+class LayerCache:
+    """One layer's keys and values, [B, K, max_length, D] each, filled from the left."""
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        self.keys, self.values = keys, values
+        self.length = 0
+
+    def append(self, k_BKTD: Tensor, v_BKTD: Tensor) -> tuple[Tensor, Tensor]:
+        """Store T more positions; views [B, K, length, D] of all that is held. The caller stays within max_length."""
+        end = self.length + k_BKTD.shape[2]
+        self.keys[:, :, self.length : end] = k_BKTD
+        self.values[:, :, self.length : end] = v_BKTD
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+
+class KVCache:
+    """A cache for every layer, allocated once for `batch` sequences of up to `max_length` tokens."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        batch: int = 1,
+        max_length: int | None = None,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.max_length = config.context if max_length is None else max_length
+        shape = (batch, config.kv_heads, self.max_length, config.head_dim)
+        self.layers = [
+            LayerCache(torch.empty(shape, device=device, dtype=dtype), torch.empty(shape, device=device, dtype=dtype))
+            for _ in range(config.layers)
+        ]
+
+    @property
+    def length(self) -> int:
+        """Tokens held so far."""
+        return self.layers[0].length
+
+    def clear(self) -> None:
+        """Forget everything; the memory is kept."""
+        for layer in self.layers:
+            layer.length = 0

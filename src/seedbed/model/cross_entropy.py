@@ -1,0 +1,71 @@
+"""The output head and its loss in one pass over slices of tokens, so that the logits never stand in memory whole.
+
+Knows nothing of the network that made the hidden states.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+IGNORED = -100
+# Logits held at once, in elements (fp32: 16 MiB), but never fewer rows than keep a matmul busy.
+_SLICE_ELEMENTS = 1 << 22
+_SLICE_ROWS = 1024
+
+
+def summed_cross_entropy(x_NC: Tensor, weight_VC: Tensor, targets_N: Tensor) -> Tensor:
+    """Sum over n of -log softmax(x_n W^T)[target_n], targets of -100 left out: an fp32 scalar in nats.
+
+    Matmuls run in the dtype of their inputs, everything between them in fp32. With gradients wanted, they are computed
+    here, slice by slice, and only scaled in the backward pass (as Liger does, arXiv 2410.10989).
+    """
+    if torch.is_grad_enabled() and (x_NC.requires_grad or weight_VC.requires_grad):
+        out: Tensor = _SummedCrossEntropy.apply(x_NC, weight_VC, targets_N)  # type: ignore[no-untyped-call]
+        return out
+    total = torch.zeros((), dtype=torch.float32, device=x_NC.device)
+    rows = slice_rows(*weight_VC.shape[:1])
+    for x, targets in zip(x_NC.split(rows), targets_N.split(rows), strict=True):
+        total = total + F.cross_entropy(F.linear(x, weight_VC).float(), targets, ignore_index=IGNORED, reduction="sum")
+    return total
+
+
+def slice_rows(vocab_rows: int) -> int:
+    """How many tokens' logits are held at once."""
+    return max(_SLICE_ROWS, _SLICE_ELEMENTS // vocab_rows)
+
+
+class _SummedCrossEntropy(torch.autograd.Function):
+    """The loss whose forward pass already computes the gradients of hidden states and weight."""
+
+    @staticmethod
+    def forward(ctx: Any, x_NC: Tensor, weight_VC: Tensor, targets_N: Tensor) -> Tensor:
+        rows = slice_rows(weight_VC.shape[0])
+        total = torch.zeros((), dtype=torch.float32, device=x_NC.device)
+        grad_x: list[Tensor] = []
+        grad_weight: Tensor | None = None
+        for x, targets in zip(x_NC.split(rows), targets_N.split(rows), strict=True):
+            log_p = torch.log_softmax(F.linear(x, weight_VC), dim=-1, dtype=torch.float32)
+            trained, index = (targets != IGNORED)[:, None], targets.clamp(min=0)[:, None]
+            right = log_p.gather(1, index)
+            total = total - torch.where(trained, right, 0.0).sum()
+            # softmax - one-hot, in place: the widest tensor of the step is written as seldom as can be
+            grad = log_p.exp_().scatter_(1, index, right.exp() - 1.0).to(x.dtype)
+            mask = trained.to(x.dtype)
+            grad_x.append((grad @ weight_VC).mul_(mask))
+            part = grad.t() @ (x * mask)
+            if rows < x_NC.shape[0]:
+                part = part.float()  # slices are summed in fp32
+            grad_weight = part if grad_weight is None else grad_weight.add_(part)
+        assert grad_weight is not None
+        ctx.save_for_backward(torch.cat(grad_x) if len(grad_x) > 1 else grad_x[0], grad_weight.to(weight_VC.dtype))
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None]:
+        grad_x, grad_weight = ctx.saved_tensors
+        scale = grad_outputs[0]
+        return grad_x * scale, grad_weight * scale, None

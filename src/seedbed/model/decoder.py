@@ -1,0 +1,269 @@
+"""The network on one page: token ids in, logits or a summed loss out. Knows nothing of files, text or optimizers.
+
+Two layouts share the blocks. `qwen3`: RMSNorm, per-head QK-norm, half-split rotary positions, grouped-query attention,
+SwiGLU, no biases. `gpt2`: learned positions, LayerNorm, GELU (tanh), biases. Either may tie its head to the embedding.
+
+Shapes: B sequences, T tokens, S keys (cached and new), N = B*T, C hidden, H query heads, K key/value heads,
+D head width, F inner width of the feed-forward block, V vocabulary rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seedbed.config.schema import ModelConfig
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.model.cache import KVCache, LayerCache
+from seedbed.model.cross_entropy import summed_cross_entropy
+from seedbed.model.kernels import causal_attention, embedding, rms_norm
+
+Rotary = tuple[Tensor, Tensor]
+
+
+def rotary_tables(length: int, head_dim: int, theta: float, device: torch.device) -> Rotary:
+    """Cosines and sines of positions 0..length-1, each [length, D], fp32; the first half of the sines is negative.
+
+    Half-split rotation (RoFormer, arXiv 2104.09864, in GPT-NeoX's order): dimension i turns with dimension i + D/2.
+    """
+    exponents = torch.arange(0, head_dim, 2, device=device, dtype=torch.float32) / head_dim
+    angles = torch.outer(torch.arange(length, device=device, dtype=torch.float32), 1.0 / theta**exponents)
+    sin = angles.sin()
+    return angles.cos().repeat(1, 2), torch.cat((-sin, sin), dim=-1)
+
+
+class Attention(nn.Module):
+    """Causal self-attention with one fused projection for queries, keys and values."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        biased = config.layout == "gpt2"
+        self.heads, self.kv_heads, self.head_dim = config.heads, config.kv_heads, config.head_dim
+        self.eps = config.norm_eps
+        self.qkv = nn.Linear(config.hidden, (config.heads + 2 * config.kv_heads) * config.head_dim, bias=biased)
+        self.out = nn.Linear(config.heads * config.head_dim, config.hidden, bias=biased)
+        # The gains of QK-norm: D for every query head, then D for every key head.
+        self.qk_gain = None if biased else nn.Parameter(torch.ones(2 * config.head_dim))
+
+    def forward(self, x_BTC: Tensor, rotary: Rotary | None, mask: Tensor | None, cache: LayerCache | None) -> Tensor:
+        B, T, _ = x_BTC.shape
+        H, K, D = self.heads, self.kv_heads, self.head_dim
+        qkv = self.qkv(x_BTC).view(B, T, H + 2 * K, D)
+        qk, v = qkv[:, :, : H + K], qkv[:, :, H + K :]
+        if self.qk_gain is not None and rotary is not None:
+            cos, sin = rotary
+            gain_q, gain_k = self.qk_gain[:D], self.qk_gain[D:]
+            qk = rms_norm(qk, torch.cat((gain_q.expand(H, D), gain_k.expand(K, D))), self.eps)
+            qk = qk * cos + qk.roll(D // 2, -1) * sin
+        q_BHTD = qk[:, :, :H].transpose(1, 2)
+        k_BKSD, v_BKSD = qk[:, :, H:].transpose(1, 2), v.transpose(1, 2)
+        if cache is not None:
+            k_BKSD, v_BKSD = cache.append(k_BKSD, v_BKSD)
+        y_BHTD = causal_attention(q_BHTD, k_BKSD, v_BKSD, mask)
+        out: Tensor = self.out(y_BHTD.transpose(1, 2).reshape(B, T, H * D))
+        return out
+
+
+class RMSNorm(nn.Module):
+    """Scale to unit root mean square, then by a learned gain."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x_BTC: Tensor) -> Tensor:
+        return rms_norm(x_BTC, self.weight, self.eps)
+
+
+class SwiGLU(nn.Module):
+    """down(silu(gate(x)) * up(x)), gate and up in one projection (arXiv 2002.05202)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gate_up = nn.Linear(config.hidden, 2 * config.ffn, bias=False)
+        self.down = nn.Linear(config.ffn, config.hidden, bias=False)
+
+    def forward(self, x_BTC: Tensor) -> Tensor:
+        gate_BTF, up_BTF = self.gate_up(x_BTC).chunk(2, dim=-1)
+        out: Tensor = self.down(F.silu(gate_BTF) * up_BTF)
+        return out
+
+
+class GeluMLP(nn.Module):
+    """down(gelu(up(x))) with biases and GPT-2's tanh approximation."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.up = nn.Linear(config.hidden, config.ffn)
+        self.down = nn.Linear(config.ffn, config.hidden)
+
+    def forward(self, x_BTC: Tensor) -> Tensor:
+        out: Tensor = self.down(F.gelu(self.up(x_BTC), approximate="tanh"))
+        return out
+
+
+class Block(nn.Module):
+    """Attention, then feed-forward, each reading a normalised copy of the residual stream and adding to it."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        norm = RMSNorm if config.layout == "qwen3" else nn.LayerNorm
+        self.norm_1 = norm(config.hidden, eps=config.norm_eps)
+        self.attention = Attention(config)
+        self.norm_2 = norm(config.hidden, eps=config.norm_eps)
+        self.mlp = SwiGLU(config) if config.layout == "qwen3" else GeluMLP(config)
+
+    def forward(self, x_BTC: Tensor, rotary: Rotary | None, mask: Tensor | None, cache: LayerCache | None) -> Tensor:
+        x_BTC = x_BTC + self.attention(self.norm_1(x_BTC), rotary, mask, cache)
+        out: Tensor = x_BTC + self.mlp(self.norm_2(x_BTC))
+        return out
+
+
+class Decoder(nn.Module):
+    """A decoder-only transformer. `vocab_rows` is the number of embedding rows, already rounded up.
+
+    Runs in the dtype of its weights; the loss and the insides of the norms are fp32. Weights are undefined until
+    `init_weights` or a load. Raises UsageError for a shape that its layout cannot have.
+    """
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, config: ModelConfig, vocab_rows: int) -> None:
+        super().__init__()
+        check_shape(config)
+        self.config, self.vocab_rows = config, vocab_rows
+        self.embed = nn.Embedding(vocab_rows, config.hidden)
+        self.positions = nn.Embedding(config.context, config.hidden) if config.layout == "gpt2" else None
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = (RMSNorm if config.layout == "qwen3" else nn.LayerNorm)(config.hidden, eps=config.norm_eps)
+        self.head = None if config.tie_embeddings else nn.Linear(config.hidden, vocab_rows, bias=False)
+        self._fill_tables()
+
+    def _fill_tables(self) -> None:
+        """The rotary tables: facts, not weights. Made anew wherever the weights go, so no cast wears them out."""
+        weight = self.embed.weight
+        if self.config.layout == "qwen3":
+            cos, sin = rotary_tables(self.config.context, self.config.head_dim, self.config.rope_theta, weight.device)
+            self.register_buffer("cos", cos.to(weight.dtype)[:, None, :], persistent=False)
+            self.register_buffer("sin", sin.to(weight.dtype)[:, None, :], persistent=False)
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Decoder:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._fill_tables()
+        return self
+
+    @property
+    def output_weight(self) -> Tensor:
+        """The head's matrix [V, C]: the embedding's own where they are tied."""
+        return self.embed.weight if self.head is None else self.head.weight
+
+    @torch.no_grad()
+    def init_weights(self, generator: torch.Generator) -> None:
+        """Draw every weight on the CPU in fp32 from `generator`, so that all devices start alike.
+
+        Matrices: normal, std 1/sqrt(fan-in). `scaled` shrinks the two projections that write to the residual stream by
+        1/sqrt(2 * layers) (GPT-2); `zero-out` starts them, and an untied head, at zero (arXiv 2203.03466).
+        Embeddings: std 0.02 where the table is also the head or `scaled`, else 1.
+        """
+        zero_out = self.config.init == "zero-out"
+        for name, parameter in self.named_parameters():
+            role = name.rsplit(".", 2)[-2]
+            if parameter.ndim == 1:
+                parameter.fill_(0.0 if name.endswith("bias") else 1.0)
+                continue
+            residual = role in ("out", "down")
+            if zero_out and (residual or role == "head"):
+                parameter.zero_()
+                continue
+            if role in ("embed", "positions", "head"):
+                std = 1.0 if zero_out and role == "embed" and self.head is not None else 0.02
+            else:
+                std = parameter.shape[1] ** -0.5 * ((2 * self.config.layers) ** -0.5 if residual else 1.0)
+            parameter.copy_(torch.empty(parameter.shape, dtype=torch.float32).normal_(0.0, std, generator=generator))
+
+    def hidden_states(
+        self, ids_BT: Tensor, positions_BT: Tensor | None, documents_BT: Tensor | None, cache: KVCache | None
+    ) -> Tensor:
+        """The last normalised residual stream [B, T, C], before the head."""
+        T, start = ids_BT.shape[1], 0 if cache is None else cache.length
+        if start + T > self.config.context:
+            raise SeedbedError(
+                f"A sequence of {start + T} tokens is longer than the model's context of {self.config.context}.",
+                "Shorten it, or train a model with a larger model.context.",
+            )
+        mask = None if documents_BT is None else document_mask(documents_BT)
+        if mask is None and start and T > 1:
+            mask = torch.ones(T, start + T, dtype=torch.bool, device=ids_BT.device).tril(start)
+        x_BTC = embedding(ids_BT, self.embed.weight)
+        rotary: Rotary | None = None
+        if self.positions is None:
+            rows = slice(start, start + T) if positions_BT is None else positions_BT
+            rotary = (self.cos[rows], self.sin[rows])
+        else:
+            if positions_BT is None and documents_BT is not None:
+                positions_BT = document_positions(documents_BT)
+            table = self.positions.weight
+            x_BTC = x_BTC + (table[start : start + T] if positions_BT is None else embedding(positions_BT, table))
+        for index, block in enumerate(self.blocks):
+            x_BTC = block(x_BTC, rotary, mask, None if cache is None else cache.layers[index])
+        out: Tensor = self.norm(x_BTC)
+        return out
+
+    def forward(
+        self,
+        ids_BT: Tensor,
+        *,
+        positions_BT: Tensor | None = None,
+        documents_BT: Tensor | None = None,
+        cache: KVCache | None = None,
+    ) -> Tensor:
+        """Logits [B, T, V] in the weights' dtype. With a `cache`, `ids_BT` go on from what it holds, and it grows by T.
+
+        `documents_BT` keeps attention inside runs of equal numbers (no cache). Raises SeedbedError past the context.
+        """
+        return F.linear(self.hidden_states(ids_BT, positions_BT, documents_BT, cache), self.output_weight)
+
+    def loss(self, ids_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor | None = None) -> Tensor:
+        """Cross entropy in nats summed over targets other than -100: an fp32 scalar; the caller divides."""
+        x_BTC = self.hidden_states(ids_BT, None, documents_BT, None)
+        return summed_cross_entropy(x_BTC.flatten(0, 1), self.output_weight, targets_BT.flatten())
+
+
+def document_mask(documents_BT: Tensor) -> Tensor:
+    """Boolean [B, 1, T, T]: a query sees keys that are not later and belong to the same document."""
+    same = documents_BT[:, None, :, None] == documents_BT[:, None, None, :]
+    return same.tril()
+
+
+def document_positions(documents_BT: Tensor) -> Tensor:
+    """Positions [B, T] that count from 0 at every change of document."""
+    index = torch.arange(documents_BT.shape[1], device=documents_BT.device).expand_as(documents_BT)
+    first = F.pad(documents_BT[:, 1:] != documents_BT[:, :-1], (1, 0), value=True)
+    return index - torch.where(first, index, 0).cummax(dim=1).values
+
+
+def check_shape(config: ModelConfig) -> None:
+    """Raise UsageError where the shape contradicts its layout."""
+    if config.layout == "gpt2" and config.heads * config.head_dim != config.hidden:
+        raise UsageError(
+            f"The gpt2 layout needs heads * head_dim = {config.hidden}, but has {config.heads} * {config.head_dim}.",
+            f"Set model.head_dim to hidden / heads ({config.hidden / config.heads:g}), or use model.layout = 'qwen3'.",
+        )
+    if config.layout == "gpt2" and config.kv_heads != config.heads:
+        raise UsageError(
+            f"The gpt2 layout has no grouped heads, but model.kv_heads is {config.kv_heads} with {config.heads} heads.",
+            "Set model.kv_heads equal to model.heads, or use model.layout = 'qwen3'.",
+        )
+    if config.heads % config.kv_heads:
+        raise UsageError(
+            f"{config.heads} query heads cannot share {config.kv_heads} key/value heads evenly.",
+            "Choose model.kv_heads so that it divides model.heads.",
+        )
+    if config.layout == "qwen3" and config.head_dim % 2:
+        raise UsageError(f"Rotary positions need an even model.head_dim, not {config.head_dim}.", "Use an even number.")

@@ -1,0 +1,271 @@
+"""The decode loop and its samplers: ids after a prompt, and text as it comes. Knows neither screens nor runs.
+
+Rules for the length. An empty prompt starts from the end-of-text id. A prompt that leaves no room in the context keeps
+its last `context - min(max_new_tokens, context / 2)` tokens. When the context is full while generating, the last half
+of it is read again from position 0 and decoding goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.model.cache import KVCache
+from seedbed.model.decoder import Decoder
+
+
+class IncrementalText(Protocol):
+    """Ids to text as they come, never half a character."""
+
+    def push(self, id_: int) -> str: ...
+    def flush(self) -> str: ...
+
+
+class TextCodec(Protocol):
+    """What text generation needs of a tokenizer."""
+
+    @property
+    def eot_id(self) -> int: ...
+    @property
+    def vocab_size(self) -> int: ...
+    def encode(self, text: str) -> list[int]: ...
+    def decoder(self) -> IncrementalText: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How the next token is chosen. The defaults sample from the model's own distribution.
+
+    `temperature` 0 takes the most likely token. `top_k` 0, `top_p` 1, `min_p` 0 and `repetition_penalty` 1 are off; what
+    is on applies in transformers' order: penalty, temperature, top-k, top-p, min-p. Raises UsageError for nonsense.
+    """
+
+    max_new_tokens: int = 100
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _bounded("max_new_tokens", self.max_new_tokens, self.max_new_tokens >= 0, "0 or more")
+        _bounded("temperature", self.temperature, 0 <= self.temperature < float("inf"), "0 (greedy) or more")
+        _bounded("top_k", self.top_k, self.top_k >= 0, "0 (off) or more")
+        _bounded("top_p", self.top_p, 0 < self.top_p <= 1, "above 0 and at most 1 (off)")
+        _bounded("min_p", self.min_p, 0 <= self.min_p <= 1, "between 0 (off) and 1")
+        penalty = self.repetition_penalty
+        _bounded("repetition_penalty", penalty, 0 < penalty < float("inf"), "above 0; 1 is off")
+        _bounded("stop", "an empty string", all(self.stop), "text to stop at")
+        _bounded("seed", self.seed, -(2**63) <= self.seed < 2**63, "a 64-bit integer")
+
+
+def _bounded(name: str, value: object, holds: bool, allowed: str) -> None:
+    if not holds:
+        option = "--" + name.replace("_", "-")
+        raise UsageError(f"{option} is {value}, which makes no sense.", f"Use {allowed}.")
+
+
+# ------------------------------------------------------------------------------------------------ samplers
+
+
+def next_probabilities(logits_V: Tensor, seen: Tensor, sampling: Sampling) -> Tensor:
+    """The fp32 distribution [V] that the next token is drawn from. `seen`: ids of prompt and continuation so far.
+
+    Temperature must be above 0. Penalty: CTRL (arXiv 1909.05858); top-p: arXiv 1904.09751; min-p: arXiv 2407.01082; the
+    details (ties stay, the token that crosses p stays) are those of transformers' logits processors.
+    """
+    scores = penalised(logits_V.float(), seen, sampling.repetition_penalty)
+    scores = (scores - scores.max()) / sampling.temperature  # below 0, so that no temperature overflows
+    if 0 < sampling.top_k < scores.shape[-1]:
+        scores = scores.masked_fill(scores < scores.topk(sampling.top_k).values[-1], -torch.inf)
+    if sampling.top_p < 1.0:
+        ascending, order = scores.sort(stable=True)
+        removed = ascending.softmax(-1).cumsum(-1) <= 1.0 - sampling.top_p
+        removed[-1] = False
+        scores = scores.masked_fill(torch.zeros_like(removed).scatter(0, order, removed), -torch.inf)
+    if sampling.min_p > 0.0:
+        probabilities = scores.softmax(-1)
+        scores = scores.masked_fill(probabilities < sampling.min_p * probabilities.max(), -torch.inf)
+    return scores.softmax(-1)
+
+
+def penalised(scores_V: Tensor, seen: Tensor, penalty: float) -> Tensor:
+    """Scores with those of `seen` ids made less likely: positive ones divided by the penalty, negative ones multiplied."""
+    if penalty == 1.0 or not seen.numel():
+        return scores_V
+    held = scores_V[seen]
+    return scores_V.scatter(0, seen, torch.where(held < 0, held * penalty, held / penalty))
+
+
+def choose(logits_V: Tensor, seen: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
+    """The next id: the most likely one at temperature 0, else a draw with the (CPU) generator.
+
+    Raises SeedbedError where the model's output is no number.
+    """
+    if not torch.isfinite(logits_V.max()):
+        raise SeedbedError(
+            "The model's output is not a number, so no token can be chosen.",
+            "Its weights are broken, as after a training run that diverged; generate from an earlier checkpoint.",
+        )
+    if sampling.temperature == 0.0:
+        return int(penalised(logits_V.float(), seen, sampling.repetition_penalty).argmax())
+    probabilities = next_probabilities(logits_V, seen, sampling)
+    return int(torch.multinomial(probabilities.cpu(), 1, generator=generator))
+
+
+# ------------------------------------------------------------------------------------------------ the loop
+
+
+def fitted_prompt(prompt_ids: Sequence[int], sampling: Sampling, *, context: int, eot_id: int) -> list[int]:
+    """The prompt that the model reads: the end-of-text id for an empty one, the last part of one that is too long."""
+    if not prompt_ids:
+        return [eot_id]
+    if len(prompt_ids) + sampling.max_new_tokens <= context:
+        return list(prompt_ids)
+    room = min(sampling.max_new_tokens, context // 2)
+    return list(prompt_ids[-max(1, context - room) :])
+
+
+@torch.no_grad()
+def generate(
+    model: Decoder,
+    prompt_ids: Sequence[int],
+    sampling: Sampling,
+    *,
+    eot_id: int,
+    generator: torch.Generator | None = None,
+    vocab_size: int | None = None,
+) -> Iterator[int]:
+    """The ids after a prompt, one by one, until `eot_id` (not given out) or `max_new_tokens`.
+
+    `vocab_size`: ids from there on (rows that only round the vocabulary up) are never chosen. `generator` (CPU)
+    defaults to one seeded with `sampling.seed`. Raises UsageError for a prompt with ids that the model does not have.
+    """
+    config, device = model.config, model.embed.weight.device
+    draws = torch.Generator().manual_seed(sampling.seed) if generator is None else generator
+    limit = model.vocab_rows if vocab_size is None else min(vocab_size, model.vocab_rows)
+    foreign = [id_ for id_ in prompt_ids if not 0 <= id_ < model.vocab_rows]
+    if foreign:
+        raise UsageError(
+            f"The prompt has id {foreign[0]}, but the model knows ids 0 to {model.vocab_rows - 1}.",
+            "Use the tokenizer that the model was trained with.",
+        )
+    if sampling.max_new_tokens == 0:
+        return
+    window = fitted_prompt(prompt_ids, sampling, context=config.context, eot_id=eot_id)
+    cache = KVCache(
+        config,
+        max_length=min(config.context, len(window) + sampling.max_new_tokens),
+        device=device,
+        dtype=model.embed.weight.dtype,
+    )
+    seen = torch.zeros(model.vocab_rows, dtype=torch.bool, device=device)
+    seen[list(prompt_ids) or [eot_id]] = True
+    penalise = sampling.repetition_penalty != 1.0
+    fresh = window
+    for _ in range(sampling.max_new_tokens):
+        if cache.length + len(fresh) > config.context:
+            fresh = window[-max(1, config.context // 2) :]
+            window = list(fresh)
+            cache.clear()
+        logits_V = last_logits(model, torch.tensor([fresh], device=device), cache)[0, :limit]
+        repeated = (seen if penalise else seen[:0])[:limit].nonzero().flatten()
+        chosen = choose(logits_V, repeated, sampling, draws)
+        if chosen == eot_id:
+            return
+        yield chosen
+        seen[chosen] = True
+        window.append(chosen)
+        fresh = [chosen]
+
+
+def last_logits(model: Decoder, ids_BT: Tensor, cache: KVCache) -> Tensor:
+    """Logits [B, V] after the last of `ids_BT`, which go on from the cache: the head runs once, whatever T is."""
+    x_BTC = model.hidden_states(ids_BT, None, None, cache)
+    return torch.nn.functional.linear(x_BTC[:, -1], model.output_weight)
+
+
+# ------------------------------------------------------------------------------------------------ text
+
+
+class TextStream:
+    """The text after a prompt, in pieces that never end inside a character or hold any of a stop string.
+
+    Iterate once. Afterwards `finish` is "stop" (a stop string or the end of text) or "length", and `num_tokens` counts
+    the tokens that were generated, those of a stop string included. The pieces join to the continuation, without the
+    prompt.
+    """
+
+    def __init__(self, model: Decoder, tokenizer: TextCodec, prompt: str, sampling: Sampling) -> None:
+        self._model, self._tokenizer, self._prompt, self._sampling = model, tokenizer, prompt, sampling
+        self.num_tokens = 0
+        self.finish = "length"
+
+    def __iter__(self) -> Iterator[str]:
+        tokenizer, stop = self._tokenizer, StopText(self._sampling.stop)
+        prompt_ids = tokenizer.encode(self._prompt)
+        text = tokenizer.decoder()
+        for id_ in prompt_ids:
+            text.push(id_)  # so that a space between prompt and continuation is not lost
+        self.num_tokens, self.finish = 0, "stop"
+        ids = generate(
+            self._model, prompt_ids, self._sampling, eot_id=tokenizer.eot_id, vocab_size=tokenizer.vocab_size
+        )
+        for id_ in ids:
+            self.num_tokens += 1
+            yield from stop.push(text.push(id_))
+            if stop.found:
+                return
+        if self.num_tokens == self._sampling.max_new_tokens:
+            self.finish = "length"
+        yield from stop.push(text.flush())
+        if stop.found:
+            self.finish = "stop"
+            return
+        yield from stop.flush()
+
+
+class StopText:
+    """Lets text through up to the earliest stop string, holding back what may yet become one."""
+
+    def __init__(self, stop: Sequence[str]) -> None:
+        self._stop = tuple(stop)
+        self._held = ""
+        self.found = False
+
+    def push(self, piece: str) -> Iterator[str]:
+        """What of the text so far is certain to stay."""
+        self._held += piece
+        starts = [at for word in self._stop if (at := self._held.find(word)) >= 0]
+        if starts:
+            self.found = True
+            safe, self._held = self._held[: min(starts)], ""
+        else:
+            keep = max((self._overlap(word) for word in self._stop), default=0)
+            cut = len(self._held) - keep
+            safe, self._held = self._held[:cut], self._held[cut:]
+        if safe:
+            yield safe
+
+    def flush(self) -> Iterator[str]:
+        """What was held back in vain."""
+        if self._held:
+            yield self._held
+        self._held = ""
+
+    def _overlap(self, word: str) -> int:
+        """Length of the longest end of the held text that begins `word`."""
+        longest = min(len(word) - 1, len(self._held))
+        return next((size for size in range(longest, 0, -1) if word.startswith(self._held[-size:])), 0)
+
+
+def text_stream(model: Decoder, tokenizer: TextCodec, prompt: str, sampling: Sampling) -> Iterator[str]:
+    """The text after `prompt`, in pieces; see TextStream."""
+    return iter(TextStream(model, tokenizer, prompt, sampling))

@@ -1,0 +1,172 @@
+"""Operations whose stock versions cost too much or round too much, written again with the same meaning. Knows no layout.
+
+Measured on a CPU with AVX512-BF16, one thread, forward and backward. Attention, 16 sequences of 256 tokens, 6 heads of 64,
+bf16: 96 ms in PyTorch's flash kernel, 37 ms here. A training step of 6 layers x 384: 5 % less for the norm's sake.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Queries that share one matmul: below 128 the calls cost more than the masked half of a block.
+_BLOCK = 128
+# The probabilities are kept for the backward pass: B * H * T * T / 2 numbers, too many for longer windows.
+_LONGEST = 512
+
+
+def rms_norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
+    """x / sqrt(mean(x^2) + eps) * gain, the mean over the last dimension in fp32 (arXiv 1910.07467).
+
+    `gain` has the last dimension or the last few of `x`. Without gradients, compiled or on a GPU this is F.rms_norm.
+    """
+    if x.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        out: Tensor = _RMSNorm.apply(x, gain, eps)  # type: ignore[no-untyped-call]
+        return out
+    if gain.ndim == 1:
+        return F.rms_norm(x, gain.shape, gain, eps)
+    return F.rms_norm(x, x.shape[-1:], None, eps) * gain
+
+
+class _RMSNorm(torch.autograd.Function):
+    """RMSNorm in few passes over memory: it keeps the normalised x and its row scales, and reuses them for both gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain: Tensor, eps: float) -> Tensor:
+        width = x.shape[-1]
+        wide = torch.promote_types(x.dtype, torch.float32)
+        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide)
+        scale = norm.square_().mul_(1 / width).add_(eps).rsqrt_().to(x.dtype)
+        normed: Tensor = x * scale
+        ctx.save_for_backward(normed, scale, gain)
+        return normed * gain
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        normed, scale, gain = ctx.saved_tensors
+        width = normed.shape[-1]
+        # d normed = g * gain; dx = scale * (d normed - normed * mean(d normed * normed))
+        moved = grads[0] * normed
+        grad_gain = moved.reshape(-1, *gain.shape).sum(0)
+        inner = (
+            (moved.reshape(-1, width) @ gain).view(scale.shape) if gain.ndim == 1 else (moved.mul_(gain)).sum(-1, True)
+        )
+        grad_x = (grads[0] * gain).addcmul_(normed, inner.mul_(-1 / width)).mul_(scale)
+        return grad_x, grad_gain, None
+
+
+def embedding(ids: Tensor, weight_VC: Tensor) -> Tensor:
+    """Rows of `weight_VC`. Below fp32 their gradients are summed in fp32.
+
+    A token that occurs a thousand times in a batch would else be summed in bf16, 2 % off where this is 0.2 % (measured).
+    """
+    if weight_VC.dtype == torch.float32:
+        return F.embedding(ids, weight_VC)
+    out: Tensor = _Embedding.apply(ids, weight_VC)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _Embedding(torch.autograd.Function):
+    """F.embedding whose backward pass widens the gradients before it sums them."""
+
+    @staticmethod
+    def forward(ctx: Any, ids: Tensor, weight_VC: Tensor) -> Tensor:
+        ctx.save_for_backward(ids)
+        ctx.rows = weight_VC.shape[0]
+        return F.embedding(ids, weight_VC)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:
+        (ids,) = ctx.saved_tensors
+        summed = torch.ops.aten.embedding_dense_backward(grads[0].float(), ids, ctx.rows, -1, False)
+        return None, summed.to(grads[0].dtype)
+
+
+def causal_attention(q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask: Tensor | None = None) -> Tensor:
+    """softmax(q k^T / sqrt(D)) v: [B, H, T, D]. Each query sees the keys up to its own, H is a multiple of K.
+
+    `mask`, boolean and broadcastable to [B, H, T, S], says instead which keys are seen; where S = T, none of them later.
+    """
+    T, S, grouped = q_BHTD.shape[2], k_BKSD.shape[2], q_BHTD.shape[1] != k_BKSD.shape[1]
+    if q_BHTD.device.type == "cpu" and q_BHTD.dtype == torch.bfloat16 and 1 < T == S <= _LONGEST:
+        if grouped:
+            share = q_BHTD.shape[1] // k_BKSD.shape[1]
+            k_BKSD, v_BKSD = k_BKSD.repeat_interleave(share, 1), v_BKSD.repeat_interleave(share, 1)
+        out: Tensor = _attend(q_BHTD, k_BKSD, v_BKSD, None if mask is None else ~mask)[0]
+        return out
+    causal = mask is None and T > 1
+    return F.scaled_dot_product_attention(q_BHTD, k_BKSD, v_BKSD, attn_mask=mask, is_causal=causal, enable_gqa=grouped)
+
+
+# Attention as plain batched matmuls over blocks of queries, each against the keys that it may see. Scores and probabilities
+# are bf16, the softmax between them fp32 inside, as in a decoder without a fused kernel. An operator of its own, because the
+# compiler would take it apart and compute the masked halves, too.
+
+
+@torch.library.custom_op("seedbed::causal_attention", mutates_args=())
+def _attend(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, hidden: Tensor | None) -> list[Tensor]:
+    """The output [B, H, T, D] and, for the backward pass, the probabilities of each block [B * H, queries, keys]."""
+    shape = q_BHTD.shape
+    q, k, v = (x.reshape(-1, *shape[2:]) for x in (q_BHTD, k_BHTD, v_BHTD))
+    future = torch.full((shape[2], shape[2]), -torch.inf, dtype=q.dtype).triu(1)
+    out = torch.empty(q.shape, dtype=q.dtype)
+    kept = []
+    for begin, end in _blocks(shape[2]):
+        scores = torch.baddbmm(
+            future[begin:end, :end], q[:, begin:end], k[:, :end].transpose(1, 2), alpha=shape[3] ** -0.5
+        )
+        if hidden is not None:
+            scores.view(*shape[:2], end - begin, end).masked_fill_(hidden[..., begin:end, :end], -torch.inf)
+        kept.append(scores.softmax(-1))
+        torch.bmm(kept[-1], v[:, :end], out=out[:, begin:end])
+    return [out.view(shape), *kept]
+
+
+@torch.library.custom_op("seedbed::causal_attention_backward", mutates_args=())
+def _attend_backward(
+    grad_BHTD: Tensor, q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, kept: list[Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of queries, keys and values, [B, H, T, D] each."""
+    shape, scale = grad_BHTD.shape, grad_BHTD.shape[3] ** -0.5
+    grad, q, k, v = (x.reshape(-1, *shape[2:]) for x in (grad_BHTD, q_BHTD, k_BHTD, v_BHTD))
+    grad_q, grad_k, grad_v = (torch.empty(q.shape, dtype=q.dtype) for _ in range(3))
+    # The last block sees every key, so going backwards it writes what the others then add to.
+    for (begin, end), p in zip(reversed(_blocks(shape[2])), reversed(kept), strict=True):
+        add = float(end < shape[2])
+        g = grad[:, begin:end]
+        grad_s = torch._softmax_backward_data(torch.bmm(g, v[:, :end].transpose(1, 2)), p, -1, p.dtype)
+        grad_q[:, begin:end].baddbmm_(grad_s, k[:, :end], beta=0, alpha=scale)
+        grad_k[:, :end].baddbmm_(grad_s.transpose(1, 2), q[:, begin:end], beta=add, alpha=scale)
+        grad_v[:, :end].baddbmm_(p.transpose(1, 2), g, beta=add)
+    return grad_q.view(shape), grad_k.view(shape), grad_v.view(shape)
+
+
+def _blocks(length: int) -> list[tuple[int, int]]:
+    return [(begin, min(begin + _BLOCK, length)) for begin in range(0, length, _BLOCK)]
+
+
+@_attend.register_fake
+def _(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, hidden: Tensor | None) -> list[Tensor]:
+    B, H, T, _ = q_BHTD.shape
+    kept = [q_BHTD.new_empty(B * H, end - begin, end) for begin, end in _blocks(T)]
+    return [q_BHTD.new_empty(q_BHTD.shape), *kept]
+
+
+@_attend_backward.register_fake
+def _(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, kept: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
+
+
+def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: list[Tensor]) -> None:
+    ctx.save_for_backward(*inputs[:3], *output[1:])
+
+
+def _gradients(ctx: Any, grads: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, None]:
+    q, k, v, *kept = ctx.saved_tensors
+    return *_attend_backward(grads[0], q, k, v, kept), None
+
+
+_attend.register_autograd(_gradients, setup_context=_keep)

@@ -1,0 +1,82 @@
+"""Open any model folder of a known family: ours and Hugging Face's are the same. Trains nothing, writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from seedbed.errors import SeedbedError
+from seedbed.files import read_json
+from seedbed.model.decoder import Decoder
+from seedbed.model.families import config_from_hf, load_state
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+_PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth")
+
+
+def load_folder(path: Path | str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Decoder:
+    """The model of a Qwen3 or GPT-2 folder (config.json and safetensors, whole or sharded) on `device` in `dtype`.
+
+    Raises SeedbedError for a folder that is missing, incomplete, damaged, of another family, or made of pickles.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise SeedbedError(f"There is no model folder {folder}.", "Name one with config.json and model.safetensors.")
+    parsed = read_json(folder / "config.json")
+    if not isinstance(parsed, dict):
+        raise SeedbedError(f"{folder} holds no config.json.", "A model folder has config.json beside its weights.")
+    with _located(folder):
+        config, vocab_rows = config_from_hf(parsed)
+        with torch.device("meta"):
+            model = Decoder(config, vocab_rows)
+        model = model.to(dtype).to_empty(device=device)
+        load_state(model, read_weights(folder))
+    return model.eval()
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Every tensor of a model folder by name, on the CPU, in the dtype of the file."""
+    tensors: dict[str, Tensor] = {}
+    for file in weight_files(folder):
+        try:
+            with safe_open(file, framework="pt") as opened:
+                tensors.update({name: opened.get_tensor(name) for name in opened.keys()})  # noqa: SIM118 - not a dict
+        except (SafetensorError, OSError) as error:
+            raise SeedbedError(f"{file.name} cannot be read ({error}).", "It is damaged or cut short.") from error
+    return tensors
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a model folder: one, or the shards that its index names."""
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    index: Any = read_json(folder / INDEX)
+    if isinstance(index, dict) and isinstance(index.get("weight_map"), dict):
+        found = [folder / Path(str(name)).name for name in dict.fromkeys(index["weight_map"].values())]
+        missing = [file.name for file in found if not file.is_file()]
+        if missing:
+            raise SeedbedError(f"Shards are missing: {', '.join(missing)}.", f"{INDEX} names them; fetch them again.")
+        return found
+    pickles = [name for name in _PICKLES if (folder / name).is_file()]
+    if pickles:
+        raise SeedbedError(
+            f"The weights are a pickle ({pickles[0]}), which can run any code when it is opened.",
+            "Have the model's owner save it as safetensors (transformers: model.save_pretrained(folder)).",
+        )
+    raise SeedbedError(f"There is no {WEIGHTS}.", f"A model folder holds {WEIGHTS} or {INDEX}.")
+
+
+@contextmanager
+def _located(folder: Path) -> Iterator[None]:
+    """Name the folder in whatever goes wrong with it."""
+    try:
+        yield
+    except SeedbedError as error:
+        raise SeedbedError(f"{folder}: {error.message}", error.hint) from error
