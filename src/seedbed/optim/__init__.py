@@ -1,0 +1,1 @@
+"""How parameters move: AdamW, Muon, schedules. Refuses to know what the parameters compute."""

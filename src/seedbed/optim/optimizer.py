@@ -1,0 +1,173 @@
+"""Which parameter moves by which rule, and the state under Hugging Face names. Knows no schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from seedbed.config.schema import OptimizerConfig
+from seedbed.errors import SeedbedError
+from seedbed.optim.adamw import AdamW, Group
+from seedbed.optim.muon import Muon, Slice
+from seedbed.optim.newton_schulz import fast_dtype
+
+
+class LogicalParameter(Protocol):
+    """A matrix or vector of the model: its unique Hugging Face name, and where it lives in ours."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def parameter(self) -> Tensor: ...
+    @property
+    def rows(self) -> slice | None:
+        """Rows of `parameter`, where it is fused with others."""
+        ...
+
+    @property
+    def role(self) -> str:
+        """matrix, embedding, head or vector."""
+        ...
+
+    @property
+    def transposed(self) -> bool:
+        """Whether the published tensor is the transpose of ours."""
+        ...
+
+
+class Optimizer:
+    """AdamW for everything, or Muon for matrices with AdamW for the rest. Reads the fp32 `.grad` of fp32 masters."""
+
+    def __init__(
+        self, parameters: Sequence[LogicalParameter], lr: float, muon: Muon | None, adamw: AdamW | None
+    ) -> None:
+        self._parameters = list(parameters)
+        self._lr = lr
+        self._muon, self._adamw = muon, adamw
+        self.step_count = 0
+
+    @property
+    def orthogonalized_in(self) -> str | None:
+        """The dtype of Muon's iteration, which depends on the machine; None without Muon."""
+        return None if self._muon is None else str(self._muon.dtype).removeprefix("torch.")
+
+    def lr(self, scale: float) -> float:
+        """The main learning rate (that of matrices) at a schedule's multiplier."""
+        return self._lr * scale
+
+    def step(self, scale: float) -> None:
+        """Move every parameter, all learning rates times `scale`. Every parameter must have a gradient."""
+        missing = [each.name for each in self._parameters if each.parameter.grad is None]
+        if missing:
+            raise SeedbedError(
+                f"No gradient reached {len(missing)} parameters, {missing[0]} among them.",
+                "Leave parameters that are not trained out of the optimizer.",
+            )
+        if self._muon is not None:
+            self._muon.step(scale)
+        if self._adamw is not None:
+            self._adamw.step(scale)
+        self.step_count += 1
+
+    def zero_grad(self) -> None:
+        """Let all gradients go."""
+        for each in self._parameters:
+            each.parameter.grad = None
+
+    def state(self) -> dict[str, Tensor]:
+        """Every moment as `<Hugging Face name>.<moment>`: fp32 views in the published orientation, not all contiguous.
+
+        Copy them before the next step.
+        """
+        moments: dict[tuple[int, int], list[tuple[str, Tensor]]] = {}
+        for rule in (self._muon, self._adamw):
+            for part, moment, view in rule.moments() if rule is not None else []:
+                moments.setdefault(_place(part.parameter, part.rows), []).append((moment, view))
+        return {
+            f"{each.name}.{moment}": view.mT if each.transposed and view.ndim == 2 else view
+            for each in self._parameters
+            for moment, view in moments[_place(each.parameter, each.rows)]
+        }
+
+    @torch.no_grad()
+    def load_state(self, tensors: Mapping[str, Tensor], step: int) -> None:
+        """Put back what `state` gave after `step` steps.
+
+        Raises SeedbedError, and changes nothing, where a tensor is missing, unexpected or of another shape or dtype.
+        """
+        held = self.state()
+        complaints = [
+            _listed("missing", [key for key in held if key not in tensors]),
+            _listed("unexpected", [key for key in tensors if key not in held]),
+            _listed(
+                "misshapen",
+                [
+                    f"{key} ({_form(tensors[key])}, not {_form(view)})"
+                    for key, view in held.items()
+                    if key in tensors and (tensors[key].shape != view.shape or tensors[key].dtype != view.dtype)
+                ],
+            ),
+        ]
+        if any(complaints):
+            raise SeedbedError(
+                f"The saved optimizer state does not fit this run's model: {'; '.join(filter(None, complaints))}.",
+                "Resume with the model and optimizer that the run was started with, or start a new run.",
+            )
+        for key, view in held.items():
+            view.copy_(tensors[key])
+        if self._adamw is not None:
+            self._adamw.set_step(step)
+        self.step_count = step
+
+
+def _place(parameter: Tensor, rows: slice | None) -> tuple[int, int]:
+    return id(parameter), 0 if rows is None else int(rows.start or 0)
+
+
+def _form(tensor: Tensor) -> str:
+    return f"{'x'.join(map(str, tensor.shape))} {str(tensor.dtype).removeprefix('torch.')}"
+
+
+def _listed(what: str, names: list[str]) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{what} {', '.join(names[:3])}{more}"
+
+
+def build_optimizer(
+    parameters: Sequence[LogicalParameter], config: OptimizerConfig, *, ns_dtype: torch.dtype | None = None
+) -> Optimizer:
+    """The optimizer that `config` asks for over a model's logical parameters.
+
+    muon: matrices by Muon at `lr`; an untied head by AdamW at `head_lr` (0: `adam_lr`); embeddings and vectors by AdamW
+    at `adam_lr`. adamw: everything at `lr`. Weight decay is decoupled and falls on matrices alone. `ns_dtype` overrides
+    the dtype of Muon's iteration, by default `fast_dtype` of the device. Build it after moving the model to its device.
+    """
+    muon: Muon | None = None
+    rest = list(parameters)
+    if config.name == "muon":
+        matrices = [Slice(each.parameter, each.rows) for each in parameters if each.role == "matrix"]
+        rest = [each for each in parameters if each.role != "matrix"]
+        if matrices:
+            muon = Muon(
+                matrices,
+                lr=config.lr,
+                momentum=config.momentum,
+                weight_decay=config.weight_decay,
+                steps=config.ns_steps,
+                dtype=ns_dtype or fast_dtype(matrices[0].parameter.device),
+            )
+    grouped: dict[tuple[float, float], list[Slice]] = {}
+    for each in rest:
+        lr = config.lr
+        if config.name == "muon":
+            lr = config.head_lr or config.adam_lr if each.role == "head" else config.adam_lr
+        decay = config.weight_decay if each.role == "matrix" else 0.0
+        grouped.setdefault((lr, decay), []).append(Slice(each.parameter, each.rows))
+    groups = [Group(slices, lr, decay) for (lr, decay), slices in grouped.items()]
+    adamw = AdamW(groups, beta1=config.beta1, beta2=config.beta2, eps=config.eps) if groups else None
+    return Optimizer(parameters, config.lr, muon, adamw)

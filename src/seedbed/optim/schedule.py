@@ -1,0 +1,68 @@
+"""How the learning rate moves: a pure function of config and step. Knows no optimizer and keeps no state.
+
+A run has one stretch of steps [start, total), or several: `resume --more-steps` begins another. In the first stretch
+the schedule runs as configured. In an added stretch the same schedule runs anew over the added steps alone: it warms up
+to the full peak and decays to the floor again (re-warm and re-decay, arXiv 2403.08763), since a decayed learning rate
+would hardly train; `constant` has nothing to come back from and stays at its peak.
+"""
+
+from __future__ import annotations
+
+import math
+
+from seedbed.config.schema import ScheduleConfig
+
+_SHAPES = {
+    "cosine": "then falls along a cosine",
+    "linear": "then falls linearly",
+    "constant": "then stays there",
+}
+
+
+def warmup_steps(schedule: ScheduleConfig, total: int, start: int = 0) -> int:
+    """Steps of warm-up in the stretch from `start` to `total`, never more than it has."""
+    if start > 0 and schedule.kind == "constant":
+        return 0
+    return min(round(schedule.warmup * (total - start)), total - start)
+
+
+def multiplier(schedule: ScheduleConfig, step: int, total: int, start: int = 0) -> float:
+    """The factor in [0, 1] on every learning rate at 0-based `step` of the stretch of steps [start, total).
+
+    Warm-up rises as (i + 1) / (W + 1), so that the first step already trains and step W is the first at the peak. Decay
+    reaches `floor` at step `total`, one after the last, so that the last step trains too. Steps outside are clamped.
+    """
+    length = max(total - start, 1)
+    i = min(max(step - start, 0), length)
+    warm = warmup_steps(schedule, total, start)
+    if i < warm:
+        return (i + 1) / (warm + 1)
+    fall = length - warm
+    if schedule.kind == "wsd":
+        fall = min(round(schedule.decay * length), fall)
+    if schedule.kind == "constant" or fall == 0:
+        return 1.0
+    t = max(i - (length - fall), 0) / fall
+    if schedule.kind == "cosine":
+        return schedule.floor + (1 - schedule.floor) * 0.5 * (1 + math.cos(math.pi * t))
+    return 1 - (1 - schedule.floor) * t
+
+
+def describe(schedule: ScheduleConfig, lr: float, step: int, total: int, start: int = 0) -> str:
+    """In plain words, what the learning rate of peak `lr` does from `step` to the end of the stretch [start, total)."""
+    warm = warmup_steps(schedule, total, start)
+    peak = f"{lr:.4g}"
+    first, last = multiplier(schedule, step, total, start), multiplier(schedule, total - 1, total, start)
+    rise = f"warms up over {warm:,} steps to {peak}" if warm else f"starts at {peak}"
+    after = _SHAPES.get(schedule.kind, "")
+    if schedule.kind == "wsd":
+        fall = min(round(schedule.decay * (total - start)), total - start - warm)
+        after = f"stays there to step {total - fall:,}, then falls linearly" if fall else "then stays there"
+    text = f"The learning rate {rise}, {after}"
+    if schedule.kind == "constant" and start > 0:
+        text = f"The learning rate stays at {peak}"
+    elif start > 0:
+        text = f"The schedule starts anew for steps {start + 1:,} to {total:,}: the learning rate {rise}, {after}"
+    elif step > start:
+        text = f"The schedule goes on where it was: {text[0].lower()}{text[1:]}"
+    return f"{text}. First {lr * first:.4g} (step {step + 1:,}), last {lr * last:.4g} (step {total:,})."
