@@ -1,0 +1,108 @@
+"""Whether to compile, decided once before the first step from a timed trial batch. Knows no run and no data source."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from typing import NamedTuple
+
+import torch
+
+from seedbed.errors import SeedbedError
+from seedbed.events import Emit, Message
+from seedbed.train.learner import Batch, DecoderLearner
+from seedbed.train.step import leaves
+
+# A cold compile took 21-27 s on 2 cores and saved a quarter to a third of each step, so it pays from a few minutes on.
+PAYS_FROM_S = 300.0
+TOLERANCE = {"fp32": 1e-3, "bf16": 1e-2, "fp16": 1e-2}
+
+
+class Trial(NamedTuple):
+    """A forward and backward that left no trace: the mean loss and the seconds that a whole step's leaves would take."""
+
+    loss: float
+    step_s: float
+
+
+def trial(learner: DecoderLearner, batch: Batch, micro_batch: int, *, repeats: int = 1) -> Trial:
+    """Run the first leaf of a batch forward and backward `repeats` times and drop the gradients; times the fastest."""
+    leaf = next(leaves(batch, micro_batch))
+    tokens = max(int((leaf.targets >= 0).sum()), 1)
+    loss, elapsed = 0.0, math.inf
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        loss = float(learner.accumulate(leaf, tokens))
+        learner.discard()
+        elapsed = min(elapsed, time.perf_counter() - begun)
+    return Trial(loss, elapsed * -(-batch.inputs.shape[0] // leaf.inputs.shape[0]))
+
+
+def has_compiler(device: torch.device) -> bool:
+    """Whether what torch.compile needs is here: a C++ compiler for the CPU, Triton for CUDA."""
+    if device.type == "cuda":
+        from torch.utils._triton import has_triton
+
+        return bool(has_triton())
+    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
+
+
+def settle_compile(
+    learner: DecoderLearner, batch: Batch, *, asked: str, steps: int, micro_batch: int, emit: Emit
+) -> tuple[bool, Trial]:
+    """Compile the learner where asked, or under `auto` where the run is long enough to gain; returns whether, and the trial.
+
+    The first compiled loss is checked against the eager one. Raises SeedbedError where `on` cannot be had.
+    """
+    eager = trial(learner, batch, micro_batch)
+    if asked == "off" or learner.device.type == "mps":
+        return False, eager
+    if asked == "auto":
+        if eager.step_s * steps > PAYS_FROM_S:
+            eager = trial(learner, batch, micro_batch, repeats=3)
+        if eager.step_s * steps <= PAYS_FROM_S:
+            return False, eager
+        if not has_compiler(learner.device):
+            emit(
+                Message(
+                    level="info",
+                    code="no-compiler",
+                    text="Training runs uncompiled: no C++ compiler is here.",
+                    why="torch.compile would make this run faster.",
+                    hint="Install g++ or clang, or set train.compile = 'off' to silence this.",
+                )
+            )
+            return False, eager
+    if learner.device.type == "cpu":
+        # Compiled CPU kernels add up embedding gradients with parallel atomics unless told otherwise.
+        torch.use_deterministic_algorithms(True)
+    try:
+        learner.compile()
+        compiled = trial(learner, batch, micro_batch)
+    except (RuntimeError, ImportError, OSError) as error:
+        return _give_up(
+            learner, asked, f"torch.compile failed: {str(error).strip().splitlines()[0][:200]}", emit
+        ), eager
+    if abs(compiled.loss - eager.loss) > TOLERANCE[learner.precision] * max(abs(eager.loss), 1.0):
+        wrong = f"The compiled loss {compiled.loss:.5f} differs from the eager one {eager.loss:.5f}."
+        return _give_up(learner, asked, wrong, emit), eager
+    return True, eager
+
+
+def _give_up(learner: DecoderLearner, asked: str, reason: str, emit: Emit) -> bool:
+    learner.eager()
+    learner.discard()
+    torch.use_deterministic_algorithms(False)
+    if asked == "on":
+        raise SeedbedError(reason, "Set train.compile = 'off' to train without it.")
+    emit(
+        Message(
+            level="warning",
+            code="compile",
+            text=reason,
+            why="Training goes on uncompiled.",
+            hint="Set train.compile = 'off'.",
+        )
+    )
+    return False

@@ -1,0 +1,184 @@
+"""Where to compute and how precisely: what was asked for against what is here. Knows no model and no data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.events import Message
+from seedbed.hardware import cpu, gpu, memory
+
+_BF16_CAPABILITY = (8, 0)
+
+
+class Device(NamedTuple):
+    """A place to compute: torch's device, the hardware's name, and its kind: cpu, cuda or mps."""
+
+    torch_device: torch.device
+    name: str
+    kind: str
+
+
+class Present(NamedTuple):
+    """What torch can compute on here. `no_cuda` says why there is no CUDA GPU."""
+
+    cpu: cpu.Cpu
+    cuda_names: tuple[str, ...] = ()
+    cuda_capabilities: tuple[tuple[int, int], ...] = ()
+    mps: bool = False
+    no_cuda: str = ""
+
+
+def present() -> Present:
+    """Look at what torch can compute on."""
+    names: tuple[str, ...] = ()
+    capabilities: tuple[tuple[int, int], ...] = ()
+    reason = ""
+    if torch.cuda.is_available():
+        count = torch.cuda.device_count()
+        names = tuple(torch.cuda.get_device_name(index) for index in range(count))
+        capabilities = tuple(torch.cuda.get_device_capability(index) for index in range(count))
+    elif torch.version.cuda is None:
+        reason = f"this torch ({torch.__version__}) is built without CUDA"
+    else:
+        seen = gpu.probe()
+        reason = (
+            seen.reason or f"torch {torch.__version__} cannot use the {seen.found[0].name}; its driver may be too old"
+        )
+    return Present(cpu.probe(), names, capabilities, torch.backends.mps.is_available(), reason)
+
+
+def choose_device(asked: str, strict: bool, warn: Callable[[Message], None], here: Present | None = None) -> Device:
+    """The device that `asked` means: auto, cpu, cuda, cuda:N, mps, or part of a GPU's name in any case.
+
+    One that is not here is a SeedbedError if `strict`, else a warning and the best that is here.
+    Raises UsageError for a text that can name no device.
+    """
+    here = present() if here is None else here
+    wanted = asked.strip().lower()
+    if wanted in ("", "auto"):
+        return _best(here)
+    if wanted == "cpu":
+        return _cpu(here)
+    found, problem = _find(wanted, asked, here)
+    if found is not None:
+        return found
+    best = _best(here)
+    others = ", ".join(device.name for device in _everything(here))
+    if strict:
+        raise SeedbedError(
+            f"{problem} Here: {others}.", "Choose one of these with --device, or leave --strict-device out."
+        )
+    warn(
+        Message(
+            level="warning",
+            code="device",
+            text=f"{problem} Training runs on {best.name} ({best.torch_device}) instead.",
+            why="The device asked for is not here, and train.strict_device is off.",
+            hint="Set train.device to what is here, or --strict-device to fail in such a case.",
+        )
+    )
+    return best
+
+
+def choose_precision(
+    asked: str, device: Device, warn: Callable[[Message], None] | None = None, here: Present | None = None
+) -> str:
+    """fp32, bf16 or fp16. `auto` takes bf16 where the device is fast at it, fp16 on older CUDA GPUs, else fp32.
+
+    Raises SeedbedError where the device cannot compute in the precision asked for; software bf16 on a CPU is a warning.
+    """
+    here = present() if here is None else here
+    if device.kind == "cuda":
+        capability = here.cuda_capabilities[device.torch_device.index or 0]
+        if asked == "auto":
+            return "bf16" if capability >= _BF16_CAPABILITY else "fp16"
+        if asked == "bf16" and capability < _BF16_CAPABILITY:
+            raise SeedbedError(
+                f"{device.name} has no bf16 (compute capability {capability[0]}.{capability[1]}, 8.0 is needed).",
+                "Set train.precision to fp16, fp32 or auto.",
+            )
+        return asked
+    if device.kind == "mps":
+        return "fp32" if asked == "auto" else asked
+    if asked == "auto":
+        return "bf16" if here.cpu.fast_bf16 and _onednn() else "fp32"
+    if asked == "fp16":
+        raise SeedbedError(
+            "Training in fp16 is for GPUs; this run is on a CPU.", "Set train.precision to fp32, bf16 or auto."
+        )
+    if asked == "bf16" and warn is not None and not here.cpu.fast_bf16 and "bf16" not in here.cpu.features:
+        warn(
+            Message(
+                level="warning",
+                code="precision",
+                text=f"{here.cpu.name} has no bf16 instructions, so bf16 is computed in software.",
+                why="That is slower than fp32 and less exact.",
+                hint="Set train.precision to fp32 or auto.",
+            )
+        )
+    return asked
+
+
+def free_bytes(device: Device) -> int:
+    """Memory that a training run could take on the device now, in bytes."""
+    if device.kind == "cuda":
+        return int(torch.cuda.mem_get_info(device.torch_device)[0])
+    # An Apple GPU shares the machine's memory.
+    return memory.available_bytes()
+
+
+def _onednn() -> bool:
+    """Whether torch has oneDNN, which is what computes bf16 fast on CPUs."""
+    return bool(torch.backends.mkldnn.is_available())
+
+
+def _find(wanted: str, asked: str, here: Present) -> tuple[Device | None, str]:
+    """The device meant, or what stands against it in a sentence."""
+    if wanted == "mps":
+        return (_mps(here), "") if here.mps else (None, "There is no Apple GPU (mps) here.")
+    cuda = re.fullmatch(r"cuda(?::(\d+))?", wanted)
+    if cuda:
+        if not here.cuda_names:
+            return None, f"There is no CUDA GPU to use here: {here.no_cuda}."
+        index = int(cuda[1] or 0)
+        if index >= len(here.cuda_names):
+            return None, f"There is no {wanted}: the last one is cuda:{len(here.cuda_names) - 1}."
+        return _cuda(index, here), ""
+    if not re.fullmatch(r"[\w .()/+-]+", wanted):
+        raise UsageError(
+            f"{asked!r} names no device.", "Give auto, cpu, cuda, cuda:N, mps, or part of a GPU's name such as A30."
+        )
+    for index, name in enumerate(here.cuda_names):
+        if wanted in name.lower():
+            return _cuda(index, here), ""
+    if here.mps and wanted in here.cpu.name.lower():
+        return _mps(here), ""
+    reason = f" ({here.no_cuda})" if here.no_cuda else ""
+    return None, f"No GPU here has {asked!r} in its name{reason}."
+
+
+def _best(here: Present) -> Device:
+    return _everything(here)[0]
+
+
+def _everything(here: Present) -> list[Device]:
+    """Every device here, best first."""
+    gpus = [_cuda(index, here) for index in range(len(here.cuda_names))]
+    return [*gpus, *([_mps(here)] if here.mps else []), _cpu(here)]
+
+
+def _cuda(index: int, here: Present) -> Device:
+    return Device(torch.device("cuda", index), here.cuda_names[index], "cuda")
+
+
+def _mps(here: Present) -> Device:
+    return Device(torch.device("mps"), f"{here.cpu.name} GPU", "mps")
+
+
+def _cpu(here: Present) -> Device:
+    return Device(torch.device("cpu"), here.cpu.name, "cpu")

@@ -1,0 +1,116 @@
+"""The loop: batches in, steps out, hooks in between. It never prints, opens a file, or asks who watches."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from seedbed.errors import SeedbedError
+from seedbed.events import Emit, Step
+from seedbed.train.learner import Batch, Learner
+from seedbed.train.step import Optimizer, train_step
+
+
+class NumericsError(SeedbedError):
+    """The loss is no number, or exactly zero: nothing after this step may be saved."""
+
+
+class Batches(Protocol):
+    """Random access to batches: a pure function of the step."""
+
+    def batch(self, step: int) -> Batch: ...
+
+
+class Plan(NamedTuple):
+    """How far to go and how to step. `steps` counts from the run's beginning."""
+
+    steps: int
+    grad_clip: float = 1.0
+    micro_batch: int = 0
+
+
+@dataclass
+class Progress:
+    """Where training stands. Hooks read it and may set `stop`; a checkpoint keeps it."""
+
+    step: int = 0
+    tokens: int = 0
+    loss: float | None = None
+    val_loss: float | None = None
+    best_loss: float | None = None
+    best_step: int | None = None
+    evals_since_best: int = 0
+    last_eval_step: int | None = None
+    total: int = 0
+    stop: str | None = None
+
+    @property
+    def last(self) -> bool:
+        """Whether no step will follow."""
+        return self.step >= self.total or self.stop is not None
+
+
+Hook = Callable[[Progress], None]
+
+
+def fit(
+    learner: Learner,
+    batches: Batches,
+    optimizer: Optimizer,
+    schedule: Callable[[int], float],
+    plan: Plan,
+    emit: Emit,
+    hooks: Sequence[Hook] = (),
+    start: Progress | None = None,
+) -> Progress:
+    """Train to `plan.steps`, or until a hook sets `stop`. The only loop here.
+
+    `schedule(step)` is the learning-rate multiplier of 0-based `step`. Hooks run after every step in the order given. Raises
+    NumericsError when the loss is not finite or exactly 0, or the gradient is not finite.
+    """
+    progress = start or Progress()
+    progress.total = plan.steps
+    progress.stop = None
+    while progress.step < plan.steps and progress.stop is None:
+        begun = time.perf_counter()
+        scale = schedule(progress.step)
+        result = train_step(
+            learner,
+            batches.batch(progress.step),
+            optimizer,
+            scale,
+            grad_clip=plan.grad_clip,
+            micro_batch=plan.micro_batch,
+        )
+        loss, norm = float(result.loss), float(result.grad_norm)
+        progress.step += 1
+        progress.tokens += result.tokens
+        progress.loss = loss
+        emit(
+            Step(
+                step=progress.step,
+                loss=loss,
+                lr=optimizer.lr(scale),
+                grad_norm=norm,
+                tokens=progress.tokens,
+                step_s=time.perf_counter() - begun,
+            )
+        )
+        if not math.isfinite(loss) or loss == 0.0 or not (math.isfinite(norm) or learner.tolerates_overflow):
+            raise NumericsError(
+                _numerics(loss, norm, progress.step), "Lower optimizer.lr, or train with --precision fp32."
+            )
+        for hook in hooks:
+            hook(progress)
+    return progress
+
+
+def _numerics(loss: float, norm: float, step: int) -> str:
+    if loss == 0.0:
+        return f"The loss is exactly 0 at step {step}: nothing is being trained, or the numbers broke."
+    if math.isfinite(loss):
+        return f"The gradient's norm is {norm} at step {step}: the numbers broke."
+    return f"The loss is {loss} at step {step}: the numbers broke."

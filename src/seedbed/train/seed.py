@@ -1,0 +1,65 @@
+"""Random state: seeded once, saved whole, restored last. Knows nothing of what is drawn from it."""
+
+from __future__ import annotations
+
+import base64
+import random
+from typing import Any
+
+import numpy as np
+import torch
+
+from seedbed.errors import SeedbedError
+
+
+def seed_all(seed: int) -> None:
+    """Seed torch (every device), numpy and Python's random."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
+def generator(seed: int, *purpose: int) -> torch.Generator:
+    """A CPU generator of its own for one purpose, so that a draw here shifts no draw elsewhere."""
+    mixed = np.random.SeedSequence([seed, *purpose]).generate_state(2, np.uint64)
+    return torch.Generator().manual_seed(int(mixed[0] >> np.uint64(1)))
+
+
+def rng_state() -> dict[str, Any]:
+    """Every global random state as JSON-able values."""
+    version, words, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state()
+    state: dict[str, Any] = {
+        "torch": _pack(torch.get_rng_state()),
+        "python": [version, list(words), gauss],
+        "numpy": [str(name), np.asarray(keys).tolist(), int(position), int(has_gauss), float(cached)],
+    }
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        state["cuda"] = [_pack(each) for each in torch.cuda.get_rng_state_all()]
+    return state
+
+
+def restore_rng(state: dict[str, Any]) -> None:
+    """Put back what `rng_state` took. Call it last, after everything that may draw."""
+    try:
+        torch.set_rng_state(_unpack(state["torch"]))
+        version, words, gauss = state["python"]
+        random.setstate((version, tuple(words), gauss))
+        name, keys, position, has_gauss, cached = state["numpy"]
+        np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise SeedbedError(
+            f"The checkpoint's random state cannot be restored ({error}).",
+            "Resume from an earlier checkpoint with --from.",
+        ) from error
+    cuda = state.get("cuda")
+    if cuda and torch.cuda.is_available() and len(cuda) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all([_unpack(each) for each in cuda])
+
+
+def _pack(state: torch.Tensor) -> str:
+    return base64.b64encode(state.numpy().tobytes()).decode()
+
+
+def _unpack(text: str) -> torch.Tensor:
+    return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8)
