@@ -1,0 +1,35 @@
+"""Reading an event log while it grows. Knows nothing of what the events add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from seedbed.events import Record, decode
+from seedbed.files import read_lines
+
+_BLOCK = 4 << 20
+
+
+class Reader:
+    """A place in an event log. Each `new()` goes on where the last one ended; memory stays bounded by a block."""
+
+    def __init__(self, path: Path, offset: int = 0) -> None:
+        self.path = path
+        self.offset = offset
+
+    def new(self, end: int | None = None) -> Iterator[Record]:
+        """Records written since, or those of them that begin before byte `end`.
+
+        Lines that are torn or foreign are passed over; an unfinished last line waits.
+        """
+        while end is None or self.offset < end:
+            limit = _BLOCK if end is None else min(_BLOCK, end - self.offset)
+            lines, offset = read_lines(self.path, self.offset, limit)
+            if not lines:
+                return
+            self.offset = offset
+            for line in lines:
+                record = decode(line)
+                if record is not None:
+                    yield record

@@ -1,0 +1,111 @@
+"""Who a process is, whether it still lives, and how one is born detached. Knows nothing of runs."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from seedbed.files import explained
+
+if TYPE_CHECKING:
+    import subprocess
+
+_SYSTEM = sys.platform
+
+
+class Identity(NamedTuple):
+    """A process told apart from every other, before or after it, that bears the same pid.
+
+    `start` is in seconds: since boot on Linux (so that a stepped clock changes nothing), since 1970 elsewhere.
+    `boot_id` is empty where the system has none to tell.
+    """
+
+    pid: int
+    start: float
+    boot_id: str
+
+
+def myself() -> Identity:
+    """The identity of the running process."""
+    pid = os.getpid()
+    return Identity(pid, start_time(pid) or 0.0, boot_id())
+
+
+def is_alive(identity: Identity) -> bool:
+    """Whether that very process still runs on this machine; a reused pid, a zombie and an earlier boot do not count."""
+    here = boot_id()
+    if identity.boot_id and here and identity.boot_id != here:
+        return False
+    started = start_time(identity.pid)
+    return started is not None and abs(started - identity.start) < 0.02
+
+
+def start_time(pid: int) -> float | None:
+    """When the process started, in the clock that `Identity` describes; None if there is none or it is a zombie."""
+    if _SYSTEM == "linux":
+        return _linux_start_time(pid)
+    return _psutil_start_time(pid)
+
+
+def _linux_start_time(pid: int) -> float | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    # The second field is the command in parentheses, which may itself hold spaces and parentheses (proc(5)).
+    fields = stat[stat.rfind(b")") + 2 :].split()
+    if fields[0] in (b"Z", b"X", b"x"):
+        return None
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+
+def _psutil_start_time(pid: int) -> float | None:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
+    except psutil.AccessDenied:
+        return float(psutil.Process(pid).create_time())
+    except psutil.NoSuchProcess:
+        return None
+
+
+@functools.cache
+def boot_id() -> str:
+    """A word that changes at every boot of this machine, or "" where the system has none."""
+    if _SYSTEM == "linux":
+        try:
+            return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        except OSError:
+            return ""
+    if _SYSTEM == "darwin":
+        return _darwin_boot_id()
+    return ""
+
+
+def _darwin_boot_id() -> str:
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    buffer = ctypes.create_string_buffer(64)
+    size = ctypes.c_size_t(len(buffer))
+    failed = libc.sysctlbyname(b"kern.bootsessionuuid", buffer, ctypes.byref(size), None, ctypes.c_size_t(0))
+    return "" if failed else buffer.value.decode("ascii", "replace")
+
+
+def spawn_detached(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    """Start a command in a session of its own: no terminal, nothing on stdin, stdout and stderr appended to `log`.
+
+    It outlives the caller and the caller's shell. Raises SeedbedError where the log cannot be written.
+    """
+    import subprocess
+
+    with explained(log), log.open("ab") as output:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )

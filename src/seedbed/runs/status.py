@@ -1,0 +1,230 @@
+"""How a run stands right now: its events folded, and whether its process lives. Refuses to change anything."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from seedbed.errors import SeedbedError
+from seedbed.files import is_locked
+from seedbed.runs.log import Reader
+from seedbed.runs.process import Identity, boot_id, is_alive
+from seedbed.runs.store import RunDir
+from seedbed.runs.view import ENDED, Saved, View
+
+STALE_S = 20.0
+"""A heartbeat comes every second; one this old means that the job hangs, compiles, or that its machine sleeps."""
+_STARTING_S = 15.0
+_FORMAT = 1
+
+
+class Heartbeat(msgspec.Struct, frozen=True):
+    """When the job last said that it lives: wall clock, and the monotonic clock of the boot in which it runs."""
+
+    t: float
+    monotonic: float
+    boot_id: str
+    session: int
+
+    def age_s(self) -> float:
+        """Seconds since then; by the monotonic clock where this is the same boot, which no stepped clock disturbs."""
+        now = time.monotonic() - self.monotonic if self.boot_id and self.boot_id == boot_id() else time.time() - self.t
+        return max(now, 0.0)
+
+
+class State(msgspec.Struct, frozen=True):
+    """What `state.json` holds beside a flat status for people: the fold so far and the heartbeat."""
+
+    format: int
+    heartbeat: Heartbeat
+    view: View
+    status: dict[str, Any]
+
+
+class Standing(NamedTuple):
+    """A run's folded events, its status word with the derived ones, and its heartbeat if there ever was one."""
+
+    view: View
+    status: str
+    heartbeat: Heartbeat | None
+
+
+def state_json(view: View, session: int) -> bytes:
+    """The bytes of a state file: a disposable copy of the fold, with a heartbeat of now."""
+    beat = Heartbeat(t=time.time(), monotonic=time.monotonic(), boot_id=boot_id(), session=session)
+    status = {"status": view.status, **view.summary()}
+    return msgspec.json.encode(State(format=_FORMAT, heartbeat=beat, view=view, status=status))
+
+
+def read_state(run: RunDir) -> State | None:
+    """The state file if it can be used; it may always be thrown away."""
+    try:
+        state = msgspec.json.decode(run.state.read_bytes(), type=State)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return state if state.format == _FORMAT else None
+
+
+def read_view(run: RunDir, state: State | None = None) -> View:
+    """All events of a run folded: from the snapshot onwards where that belongs to this log, else from the start."""
+    view = state.view if state is not None and state.view.offset <= _size(run.events) else View()
+    follow(run, view)
+    return view
+
+
+def follow(run: RunDir, view: View) -> None:
+    """Fold in what was written since."""
+    reader = Reader(run.events, view.offset)
+    for record in reader.new():
+        view.add(record)
+    view.offset = reader.offset
+
+
+def standing(run: RunDir) -> Standing:
+    """How a run stands. Never raises for a run that is broken, half-written or foreign: such a one is `broken`."""
+    state = read_state(run)
+    try:
+        view = read_view(run, state)
+        meta = run.meta()
+    except SeedbedError as error:
+        return Standing(View(status="broken", reason=error.message, hint=error.hint), "broken", None)
+    beat = state.heartbeat if state is not None and state.heartbeat.session == view.session else None
+    if view.session == 0:
+        created = meta.get("created")
+        age = time.time() - created if isinstance(created, int | float) else 0.0
+        never_started = age > _STARTING_S and not is_locked(run.lock)
+        return Standing(view, "lost" if never_started else "queued", None)
+    if view.status in ENDED:
+        return Standing(view, view.status, beat)
+    if not _lives(run, view, beat):
+        return Standing(view, "lost", beat)
+    if beat is not None and beat.age_s() > STALE_S:
+        return Standing(view, "stalled", beat)
+    return Standing(view, view.status, beat)
+
+
+def _lives(run: RunDir, view: View, beat: Heartbeat | None) -> bool:
+    pid, started, boot = (view.run.get(key) for key in ("pid", "process_start", "boot_id"))
+    if not isinstance(pid, int) or not isinstance(started, int | float):
+        return is_locked(run.lock)
+    if is_alive(Identity(pid, started, boot or "")):
+        return True
+    if is_locked(run.lock):
+        # Another pid namespace on this machine (a container): the pid means nothing here, the lock does.
+        return True
+    elsewhere = bool(boot) and boot != boot_id() and view.run.get("host") not in (None, hostname())
+    return elsewhere and beat is not None and beat.age_s() < STALE_S
+
+
+def hostname() -> str:
+    """This machine's network name."""
+    return os.uname().nodename
+
+
+def status(run: RunDir) -> dict[str, Any]:
+    """The flat object of `seedbed status --json`. Raw SI numbers; null where something is unknown or does not apply."""
+    stands = standing(run)
+    view = stands.view
+    try:
+        meta = run.meta()
+    except SeedbedError:
+        meta = {}
+    alive = stands.status in ("running", "pausing", "paused", "stalled")
+    remaining = view.remaining_s() if alive else None
+    summary = view.summary()
+    latest = latest_checkpoint(run, view)
+    best = _located(run, summary["best_checkpoint"])
+    reason, hint = summary.pop("reason"), summary.pop("hint")
+    if stands.status == "lost":
+        reason, hint = _why_lost(run, view), f"`seedbed resume {run.id}` goes on from the last checkpoint."
+    return {
+        "id": run.id,
+        "name": run.name(),
+        "kind": meta.get("kind"),
+        "status": stands.status,
+        "reason": reason,
+        "hint": hint,
+        **summary,
+        "tokens_per_s": summary["tokens_per_s"] if alive or view.status in ENDED else None,
+        "phase": summary["phase"] if alive else None,
+        "simulated": bool(meta.get("simulated") or summary["simulated"]),
+        "preset": meta.get("preset"),
+        "data": meta.get("data"),
+        "created": meta.get("created"),
+        "remaining_s": remaining,
+        "eta": time.time() + remaining if remaining is not None else None,
+        "heartbeat_age_s": stands.heartbeat.age_s() if stands.heartbeat is not None and alive else None,
+        "checkpoint": str(latest.path) if latest else None,
+        "checkpoint_step": latest.step if latest else None,
+        "best_checkpoint": str(best) if best else None,
+        "path": str(run.path),
+    }
+
+
+def _why_lost(run: RunDir, view: View) -> str:
+    if view.session == 0:
+        return f"The job never started; {run.log.name} may say why."
+    return f"The process {view.run.get('pid')} is gone without a word: killed, out of memory, disk full, or power lost."
+
+
+class OnDisk(NamedTuple):
+    """A finished checkpoint folder."""
+
+    step: int
+    path: Path
+
+
+def checkpoints(run: RunDir) -> list[OnDisk]:
+    """Checkpoint folders with their marker, by step. Whether their bytes are whole is for who loads them to say."""
+    try:
+        entries = list(run.checkpoints.iterdir())
+    except OSError:
+        return []
+    found = []
+    for entry in entries:
+        prefix, _, digits = entry.name.partition("-")
+        if prefix == "step" and digits.isdecimal() and (entry / "DONE").is_file():
+            found.append(OnDisk(int(digits), entry))
+    return sorted(found)
+
+
+def latest_checkpoint(run: RunDir, view: View) -> OnDisk | None:
+    """The newest checkpoint of the history in force: one that a later session left behind does not count."""
+    there = checkpoints(run)
+    by_name = {found.path.name: found for found in there}
+    for saved in reversed(view.checkpoints):
+        found = by_name.get(Path(saved.path).name)
+        if found is not None:
+            return found
+    within = [found for found in there if found.step <= view.step]
+    fitting = within or there
+    return fitting[-1] if fitting else None
+
+
+def best_checkpoint(run: RunDir, view: View) -> OnDisk | None:
+    """The kept checkpoint of the lowest validation loss."""
+    best = [saved for saved in view.checkpoints if saved.best]
+    return next((found for saved in reversed(best) for found in [_on_disk(run, saved)] if found), None)
+
+
+def _on_disk(run: RunDir, saved: Saved) -> OnDisk | None:
+    path = _located(run, saved.path)
+    return OnDisk(saved.step, path) if path else None
+
+
+def _located(run: RunDir, path: str | None) -> Path | None:
+    if path is None:
+        return None
+    place = run.checkpoints / Path(path).name
+    return place if (place / "DONE").is_file() else None
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

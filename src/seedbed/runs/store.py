@@ -1,0 +1,252 @@
+"""Where runs live: making, listing, and finding the one that a person means. Knows nothing of what happened in them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.files import make_dir, publish_dir, read_json, temporary_dir, write_json
+from seedbed.text import printable, shorten
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,63}")
+LATEST = "latest"
+_SHOWN = 10
+
+
+class RunDir(NamedTuple):
+    """A run's directory and the places in it."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """The directory's name; it never changes."""
+        return self.path.name
+
+    @property
+    def config(self) -> Path:
+        """The resolved config."""
+        return self.path / "config.toml"
+
+    @property
+    def events(self) -> Path:
+        """The event log."""
+        return self.path / "events.jsonl"
+
+    @property
+    def state(self) -> Path:
+        """The snapshot with the heartbeat; may be missing or stale."""
+        return self.path / "state.json"
+
+    @property
+    def control(self) -> Path:
+        """Requests to the job."""
+        return self.path / "control.json"
+
+    @property
+    def log(self) -> Path:
+        """What the job and its libraries printed."""
+        return self.path / "job.log"
+
+    @property
+    def lock(self) -> Path:
+        """The lock that the job's process holds."""
+        return self.path / ".lock"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints; missing before the first."""
+        return self.path / "checkpoints"
+
+    def meta(self) -> dict[str, Any]:
+        """What was written at creation. Raises SeedbedError where it is missing or broken."""
+        value = read_json(self.path / "meta.json")
+        if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
+            raise SeedbedError(
+                f"{self.path} is not a whole run: its meta.json is missing or broken.",
+                "It may be a copy that was cut short; remove it or copy it again.",
+            )
+        return value
+
+    def name(self) -> str:
+        """The name that a person gave, or the id where none can be read."""
+        for place in ("labels.json", "meta.json"):
+            try:
+                value = read_json(self.path / place)
+            except SeedbedError:
+                continue
+            if isinstance(value, dict) and isinstance(value.get("name"), str) and value["name"]:
+                return str(value["name"])
+        return self.id
+
+
+Fits = Callable[[RunDir], bool]
+
+
+class Store:
+    """A folder of run directories. Whatever else lies in it is left alone and trips nobody."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def create(self, kind: str, name: str, config_toml: str, meta: Mapping[str, Any]) -> RunDir:
+        """Publish a new run directory whole, or none at all. Raises SeedbedError where that cannot be done."""
+        make_dir(self.root)
+        created = datetime.now(UTC)
+        building = temporary_dir(self.root, "new-run")
+        try:
+            (building / "config.toml").write_text(config_toml, encoding="utf-8")
+            write_json(
+                building / "meta.json",
+                {"format": 1, "kind": kind, "name": name, "created": created.timestamp(), **meta},
+                durable=False,
+            )
+            for wait_ms in range(1000):
+                path = self.root / run_id(created.timestamp() + wait_ms / 1000, name)
+                if not path.exists():
+                    publish_dir(building, path)
+                    return RunDir(path.absolute())
+        except OSError as error:
+            raise SeedbedError(
+                f"Cannot write a new run in {self.root}: {error.strerror}.",
+                "Check space and permissions, or use --runs DIR.",
+            ) from error
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+        raise SeedbedError(f"{self.root} holds a run of every millisecond of this second.", "Try again.")
+
+    def all(self) -> list[RunDir]:
+        """Every run, oldest first. Foreign files, hidden names and folders without a meta.json are no runs."""
+        try:
+            entries = sorted(self.root.iterdir())
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise SeedbedError(
+                f"Cannot read the runs in {self.root}: {error.strerror}.",
+                "Check the path and its permissions, or use --runs DIR.",
+            ) from error
+        return [RunDir(entry.absolute()) for entry in entries if not entry.name.startswith(".") and _is_run(entry)]
+
+    def free_name(self, wanted: str) -> str:
+        """`wanted`, or `wanted-2`, `wanted-3`, ... where earlier runs bear it."""
+        taken = {run.name() for run in self.all()}
+        for number in range(1, len(taken) + 2):
+            name = wanted if number == 1 else f"{wanted}-{number}"
+            if name not in taken:
+                return name
+        raise AssertionError
+
+    def find(self, ref: str | None, *, fits: Fits | None = None, wanted: str = "whole run") -> RunDir:
+        """The run that `ref` names: an id, a unique prefix of one, a name, a path, or `latest`.
+
+        Without a `ref`, the newest that `fits`; `wanted` is how a message calls such a run.
+        Raises UsageError for an unknown or ambiguous one, naming candidates.
+        """
+        if ref is None:
+            return self._latest(fits or _is_whole, wanted)
+        if ref == LATEST:
+            return self._latest(_is_whole, "whole run")
+        if not ref.strip():
+            raise UsageError("An empty RUN names no run.", "Give an id, a prefix of one, a name, a path, or latest.")
+        path = Path(ref).expanduser()
+        if ("/" in ref or ref in (".", "..")) and _exists(path):
+            if not _is_run(path):
+                raise UsageError(
+                    f"{printable(ref)} is not a run's directory: it has no meta.json.", "seedbed runs lists them."
+                )
+            return RunDir(path.resolve())
+        runs = self.all()
+        names = {run.id: run.name() for run in runs}
+        for found in (
+            [run for run in runs if run.id == ref],
+            [run for run in runs if names[run.id] == ref],
+            [run for run in runs if names[run.id].casefold() == ref.casefold()],
+            [run for run in runs if run.id.startswith(ref)],
+        ):
+            if len(found) == 1:
+                return found[0]
+            if found:
+                raise self._ambiguous(ref, found, names)
+        if _is_run(path):
+            return RunDir(path.resolve())
+        raise self._unknown(ref, runs, names)
+
+    def _latest(self, fits: Fits, wanted: str) -> RunDir:
+        runs = self.all()
+        for run in reversed(runs):
+            if fits(run):
+                return run
+        if not runs:
+            raise UsageError(
+                f"There are no runs in {self.root} yet.", "Start one with `seedbed train`, or point --runs elsewhere."
+            )
+        raise UsageError(f"There is no {wanted} in {self.root}.", "`seedbed runs` lists what there is.")
+
+    def _ambiguous(self, ref: str, found: list[RunDir], names: Mapping[str, str]) -> UsageError:
+        listed = [f"  {run.id}  ({printable(names[run.id])})" for run in reversed(found[-_SHOWN:])]
+        if len(found) > _SHOWN:
+            listed.append(f"  and {len(found) - _SHOWN} older ones")
+        return UsageError(
+            f"{printable(ref)} could be any of {len(found)} runs:\n" + "\n".join(listed),
+            "Give a longer part of the id.",
+        )
+
+    def _unknown(self, ref: str, runs: list[RunDir], names: Mapping[str, str]) -> UsageError:
+        known = [*names.values(), *names]
+        close = difflib.get_close_matches(ref, known, n=3, cutoff=0.5)
+        if not close:
+            close = [name for name in known if ref.casefold() in name.casefold()][:3]
+        shown = shorten(printable(ref), 80)
+        hint = "`seedbed runs` lists what there is." if runs else "There are none yet; start one with `seedbed train`."
+        if close:
+            hint = f"Did you mean {' or '.join(dict.fromkeys(close))}?"
+        return UsageError(f"There is no run {shown} in {self.root}.", hint)
+
+
+def run_id(created: float, name: str) -> str:
+    """A UTC stamp to the millisecond, so that ids sort by time, and the name as lower-case words."""
+    whole, milliseconds = divmod(int(created * 1000), 1000)
+    stamp = datetime.fromtimestamp(whole, UTC).strftime("%Y%m%d-%H%M%S")
+    words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return f"{stamp}-{milliseconds:03d}-{words or 'run'}"
+
+
+def checked_name(name: str) -> str:
+    """The name, if runs may bear it. Raises UsageError."""
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"--name {shorten(printable(repr(name)), 90)} is not a name for a run.",
+            "A letter or digit, then letters, digits, spaces, '_', '.' or '-'; up to 64 characters.",
+        )
+    if name == LATEST:
+        raise UsageError(f"--name {LATEST} would hide the newest run, which that word means.", "Choose another name.")
+    return name
+
+
+def _is_whole(run: RunDir) -> bool:
+    try:
+        run.meta()
+    except SeedbedError:
+        return False
+    return True
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _is_run(path: Path) -> bool:
+    try:
+        return (path / "meta.json").is_file()
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,267 @@
+"""What the events of a run add up to. Knows neither files nor processes nor screens.
+
+A session that starts again at step s makes later steps of earlier sessions void: they are folded away here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+
+from seedbed import events
+from seedbed.events import Record
+
+ENDED = frozenset({"completed", "failed", "stopped"})
+
+_SPEED_STEPS = 64
+_KEPT_EVALS = 128
+_KEPT_MESSAGES = 20
+_LONGEST_GAP_S = 60.0
+"""Events of a live session are closer together: more is a sleeping machine or a stepped clock, and does not count."""
+
+
+class Score(msgspec.Struct, frozen=True):
+    """A validation: step and mean loss in nats per token."""
+
+    step: int
+    loss: float
+
+
+class Saved(msgspec.Struct, frozen=True):
+    """A checkpoint that was written and not deleted since."""
+
+    step: int
+    path: str
+    best: bool = False
+
+
+class View(msgspec.Struct, omit_defaults=True):
+    """A fold of events, record by record. Small enough to be kept in a snapshot, whatever the run's length."""
+
+    offset: int = 0
+    n: int = -1
+    status: str = "queued"
+    reason: str | None = None
+    hint: str | None = None
+    session: int = 0
+    run: dict[str, Any] = {}
+    """What the run events said last of each thing: pid, device, precision, steps, ..."""
+    start_step: int = 0
+    step: int = 0
+    loss: float | None = None
+    lr: float | None = None
+    grad_norm: float | None = None
+    tokens: int = 0
+    recent: list[tuple[int, float]] = []
+    """(tokens so far, seconds of the step) of this session's last steps; what the speed is taken from."""
+    session_steps: int = 0
+    scores: list[Score] = []
+    best_scores: list[Score] = []
+    checkpoints: list[Saved] = []
+    phases: list[str] = []
+    """Stretches of work that are open, the innermost last."""
+    progress: dict[str, Any] | None = None
+    """The last data event of the phase at hand: stage, done, total, unit."""
+    sample: dict[str, Any] | None = None
+    messages: list[dict[str, Any]] = []
+    hardware: dict[str, Any] | None = None
+    started: float | None = None
+    updated: float | None = None
+    elapsed_s: float = 0.0
+
+    def add(self, record: Record) -> None:
+        """Fold one record in. Unknown kinds only move the clock."""
+        self.n = max(self.n, record.n)
+        event = record.event
+        if isinstance(event, events.Run) and event.session != self.session:
+            self._new_session(event.session)
+        elif self.updated is not None:
+            self.elapsed_s += min(max(record.t - self.updated, 0.0), _LONGEST_GAP_S)
+        self.updated = record.t
+        if self.started is None:
+            self.started = record.t
+        if isinstance(event, events.Step):
+            self._step(event)
+        elif isinstance(event, events.Run):
+            self._run(event)
+        elif isinstance(event, events.Eval):
+            self._eval(event)
+        elif isinstance(event, events.Checkpoint):
+            self._checkpoint(event)
+        elif isinstance(event, events.Phase):
+            self._phase(event)
+        elif isinstance(event, events.Data):
+            self.progress = {"stage": event.stage, "done": event.done, "total": event.total, "unit": event.unit}
+        elif isinstance(event, events.Message):
+            self.messages = [*self.messages, record.raw][-_KEPT_MESSAGES:]
+        elif isinstance(event, events.Sample):
+            self.sample = record.raw
+        elif isinstance(event, events.Hardware):
+            self.hardware = record.raw
+
+    def _new_session(self, session: int) -> None:
+        self.session = session
+        self.session_steps = 0
+        self.recent = []
+        self.reason = self.hint = self.progress = None
+        self.phases = []
+        self.messages = []
+
+    def _run(self, event: events.Run) -> None:
+        self.status = event.status
+        self.reason, self.hint = event.reason, event.hint
+        said = {name: getattr(event, name) for name in event.__struct_fields__}
+        for name in ("status", "session", "step", "reason", "hint"):
+            del said[name]
+        self.run = self.run | {name: value for name, value in said.items() if value is not None}
+        if event.status == "running" and event.steps is not None:
+            self._begin(event.step)
+        if event.status in ENDED:
+            self.phases = []
+            self.progress = None
+
+    def _begin(self, step: int) -> None:
+        """A session declared that it goes on from `step`: forget what lies beyond."""
+        self.start_step = step
+        if self.step <= step:
+            self.step = step
+            return
+        self.step = step
+        self.loss = self.grad_norm = self.lr = None
+        self.tokens = step * int(self.run.get("tokens_per_step") or 0)
+        self.scores = [score for score in self.scores if score.step <= step]
+        self.best_scores = [score for score in self.best_scores if score.step <= step]
+        self.checkpoints = [saved for saved in self.checkpoints if saved.step <= step]
+
+    def _step(self, event: events.Step) -> None:
+        self.step = event.step
+        self.loss, self.lr, self.grad_norm = _finite(event.loss), _finite(event.lr), _finite(event.grad_norm)
+        self.tokens = event.tokens
+        self.session_steps += 1
+        self.recent.append((event.tokens, event.step_s if math.isfinite(event.step_s) else 0.0))
+        if len(self.recent) > 2 * _SPEED_STEPS:
+            del self.recent[:_SPEED_STEPS]
+
+    def _phase(self, event: events.Phase) -> None:
+        self.progress = None
+        if not event.done:
+            self.phases = [*self.phases, event.name]
+        elif event.name in self.phases:
+            self.phases = self.phases[: len(self.phases) - 1 - self.phases[::-1].index(event.name)]
+
+    def _eval(self, event: events.Eval) -> None:
+        if not math.isfinite(event.loss):
+            return
+        score = Score(event.step, event.loss)
+        self.scores = [*self.scores, score][-_KEPT_EVALS:]
+        if not self.best_scores or score.loss < self.best_scores[-1].loss:
+            self.best_scores = [*self.best_scores, score][-_KEPT_EVALS:]
+
+    def _checkpoint(self, event: events.Checkpoint) -> None:
+        gone = {_name(path) for path in event.deleted}
+        kept = [saved for saved in self.checkpoints if _name(saved.path) not in gone and saved.step != event.step]
+        if event.best:
+            kept = [Saved(saved.step, saved.path) for saved in kept]
+        self.checkpoints = [*kept, Saved(event.step, event.path, event.best)]
+
+    @property
+    def steps(self) -> int | None:
+        """The horizon in force: the step at which the last session means to end."""
+        value = self.run.get("steps")
+        return value if isinstance(value, int) else None
+
+    def seconds_per_step(self) -> float | None:
+        """Mean time of this session's recent steps, validation and saving left out; None before there are any.
+
+        The first steps of a session carry warm-up and compilation, so they count only while there is nothing else.
+        """
+        timed = [seconds for _, seconds in self._timed()]
+        total = sum(timed)
+        return total / len(timed) if timed and total > 0 else None
+
+    def tokens_per_second(self) -> float | None:
+        """Trained tokens per second over the same steps."""
+        timed = self._timed()
+        seconds = sum(each for _, each in timed[1:])
+        if len(timed) > 1 and seconds > 0:
+            return (timed[-1][0] - timed[0][0]) / seconds
+        per_step, each_s = self.run.get("tokens_per_step"), self.seconds_per_step()
+        return per_step / each_s if per_step and each_s else None
+
+    def _timed(self) -> list[tuple[int, float]]:
+        if self.session_steps == len(self.recent) and self.session_steps > 8:
+            return self.recent[3:][-_SPEED_STEPS:]
+        return self.recent[-_SPEED_STEPS:]
+
+    def remaining_s(self) -> float | None:
+        """Seconds of stepping that are left at this session's speed, never negative; None while that is unknown."""
+        if self.status in ENDED or self.steps is None:
+            return None
+        each_s = self.seconds_per_step()
+        return None if each_s is None else max(self.steps - self.step, 0) * each_s
+
+    def epoch(self, step: int | None) -> float | None:
+        """Passes over the training text at a step."""
+        per_epoch = self.run.get("steps_per_epoch")
+        return step / per_epoch if step is not None and per_epoch else None
+
+    def summary(self) -> dict[str, Any]:
+        """The flat part of a status that events alone can tell."""
+        last, best = self.scores[-1:], self.best_scores[-1:]
+        best_saved = [saved for saved in self.checkpoints if saved.best][-1:]
+        saved = self.checkpoints[-1:]
+        said = self.run.get
+        return {
+            "reason": self.reason,
+            "hint": self.hint,
+            "session": self.session,
+            "phase": self.phases[-1] if self.phases else None,
+            "step": self.step,
+            "steps": self.steps,
+            "epoch": self.epoch(self.step),
+            "epochs": self.epoch(self.steps),
+            "loss": self.loss,
+            "val_loss": last[0].loss if last else None,
+            "best_val_loss": best[0].loss if best else None,
+            "best_step": best[0].step if best else None,
+            "lr": self.lr,
+            "grad_norm": self.grad_norm,
+            "tokens": self.tokens,
+            "tokens_per_s": self.tokens_per_second(),
+            "step_s": self.seconds_per_step(),
+            "parameters": said("parameters"),
+            "device": said("device"),
+            "device_asked": said("device_asked"),
+            "device_name": said("device_name"),
+            "precision": said("precision"),
+            "compile": said("compile"),
+            "threads": said("threads"),
+            "schedule": said("schedule"),
+            "pid": said("pid"),
+            "host": said("host"),
+            "simulated": bool(said("simulated")),
+            "started": self.started,
+            "updated": self.updated,
+            "elapsed_s": self.elapsed_s,
+            "checkpoint": saved[0].path if saved else None,
+            "checkpoint_step": saved[0].step if saved else None,
+            "best_checkpoint": best_saved[0].path if best_saved else None,
+        }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _name(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]
+
+
+def fold(records: list[Record]) -> View:
+    """The view of a list of records."""
+    view = View()
+    for record in records:
+        view.add(record)
+    return view
