@@ -1,0 +1,376 @@
+"""The verbs that every front end shares: new, start, follow, stop, resume, generate. Knows no screen and no tensor."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from seedbed import __version__
+from seedbed.config import load
+from seedbed.config.schema import Config
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.events import Record
+from seedbed.files import is_locked
+from seedbed.runs import control
+from seedbed.runs.control import Resume
+from seedbed.runs.log import Reader
+from seedbed.runs.process import spawn_detached
+from seedbed.runs.session import RunBusyError
+from seedbed.runs.status import Standing, best_checkpoint, checkpoints, latest_checkpoint, standing
+from seedbed.runs.store import RunDir, Store, checked_name
+from seedbed.runs.view import ENDED
+
+JOBS: tuple[str, ...] = (sys.executable, "-P", "-m", "seedbed.jobs")
+"""How a job is started; -P keeps files of the working directory from standing in for modules."""
+
+ALIVE = frozenset({"running", "pausing", "paused", "stalled"})
+_POLL_S = 0.05
+_START_PATIENCE_S = 20.0
+_ATTEMPTS = 5
+
+
+class Launch(NamedTuple):
+    """A job on its way: its run, its process (a child of ours), and where its part of the event log begins."""
+
+    run: RunDir
+    process: subprocess.Popen[bytes]
+    offset: int
+
+
+# New and start -------------------------------------------------------------------------------------------------------
+
+
+def store(runs: str | None = None) -> Store:
+    """The store that a person means: the folder given, else SEEDBED_RUNS, else ./runs."""
+    return Store(Path(runs or load.env("SEEDBED_RUNS") or "runs").expanduser())
+
+
+def new_run(place: Store, resolved: load.Resolved, name: str | None = None, command: Sequence[str] = ()) -> RunDir:
+    """Write a training run that has not begun. Raises UsageError, and writes nothing, for a config that cannot work."""
+    config = resolved.config
+    refuse_errors(config)
+    if name is not None:
+        checked_name(name)
+    chosen = name if name is not None else place.free_name(default_name(config.preset, config.data.source))
+    meta = {
+        "preset": config.preset,
+        "data": config.data.source,
+        "device_asked": config.train.device,
+        "versions": {"seedbed": __version__, "python": platform.python_version(), "platform": platform.platform()},
+        "git_commit": git_commit(Path(__file__).parent),
+        "command": list(command),
+    }
+    return place.create("train", chosen, load.dump(config, resolved.origins), meta)
+
+
+def refuse_errors(config: Config) -> None:
+    """Raise UsageError for the first thing that can be seen to fail from the config alone."""
+    from seedbed.config.check import check
+
+    for finding in check(config):
+        if finding.level == "error":
+            raise UsageError(f"{finding.text} {finding.why}".strip(), finding.hint)
+    refuse_missing_text(config)
+
+
+def refuse_missing_text(config: Config) -> None:
+    """Raise UsageError where the config names local text that is not there."""
+    scheme, _, rest = config.data.source.partition(":")
+    if scheme == "text" and not Path(rest).exists():
+        raise UsageError(f"There is no file or folder {rest}.", "Check the path in data.source (--data text:PATH).")
+
+
+def default_name(preset: str, source: str) -> str:
+    """A readable name out of preset and data: nano-stories, tiny-novels."""
+    last = source.split("@")[0].rstrip("/").rpartition("/")[2].rpartition(":")[2]
+    words = re.sub(r"[^A-Za-z0-9]+", "-", Path(last).stem).strip("-").lower()
+    return f"{preset}-{words}"[:48].rstrip("-")
+
+
+def git_commit(folder: Path) -> str | None:
+    """The commit of the checkout that `folder` lies in, `+` appended where files have changed; None outside of one."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def start(run: RunDir, resume: Resume | None = None) -> Launch:
+    """Start the run's job, detached; it outlives us and the shell."""
+    try:
+        offset = run.events.stat().st_size
+    except OSError:
+        offset = 0
+    words = [*JOBS, str(run.path), *(resume or Resume()).arguments()]
+    return Launch(run, spawn_detached(words, run.log), offset)
+
+
+def wait_until_begun(launch: Launch) -> None:
+    """Until the job has said its first word. Raises SeedbedError where it dies before that."""
+    end = time.monotonic() + _START_PATIENCE_S
+    reader = Reader(launch.run.events, launch.offset)
+    while not any(True for _ in reader.new()):
+        code = launch.process.poll()
+        if code is not None:
+            raise died_early(launch, code)
+        if time.monotonic() > end:
+            raise SeedbedError("The job has not begun after 20 seconds.", f"Watch {launch.run.log} and seedbed status.")
+        time.sleep(_POLL_S)
+
+
+def died_early(launch: Launch, code: int) -> SeedbedError:
+    """What to tell of a job that ended before its first event."""
+    if code == RunBusyError.exit_code:
+        return busy(launch.run)
+    said = log_tail(launch.run, lines=1)
+    how = f"by signal {-code}" if code < 0 else f"with status {code}"
+    return SeedbedError(
+        f"The job ended {how} before it began{': ' + said if said else '.'}",
+        f"All that it said is in {launch.run.log}.",
+    )
+
+
+def busy(run: RunDir) -> SeedbedError:
+    """What to tell who wants to start a run that somebody else has."""
+    return RunBusyError(
+        f"{run.id} is already running in another process.",
+        f"Watch it with `seedbed status {run.id}`, or stop it with `seedbed stop {run.id}`.",
+    )
+
+
+def log_tail(run: RunDir, lines: int = 20) -> str:
+    """The last lines that the job printed."""
+    try:
+        with run.log.open("rb") as handle:
+            end = handle.seek(0, 2)
+            handle.seek(max(0, end - 64_000))
+            said = handle.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    return "\n".join([line for line in said if line.strip()][-lines:])
+
+
+# Follow --------------------------------------------------------------------------------------------------------------
+
+
+def follow(launch: Launch) -> Iterator[Record | None]:
+    """The records of this launch as they are written, and None whenever there was nothing new for a moment.
+
+    Ends when the process has ended and everything it wrote was told.
+    """
+    reader = Reader(launch.run.events, launch.offset)
+    while True:
+        ended = launch.process.poll() is not None
+        yield from reader.new()
+        if ended:
+            return
+        yield None
+        time.sleep(_POLL_S)
+
+
+# Stop and resume -----------------------------------------------------------------------------------------------------
+
+
+def stop(run: RunDir, reason: str = "asked to stop") -> Standing:
+    """Ask the run's job to stop and save. Raises SeedbedError where nothing runs."""
+    stands = standing(run)
+    if stands.status not in ALIVE | {"queued"}:
+        raise SeedbedError(f"{run.id} is not running: it is {stands.status}.", "`seedbed runs` shows which are.")
+    control.ask(run.control, control.STOP, stands.view.session, reason)
+    return stands
+
+
+def wait_until_ended(run: RunDir) -> Standing:
+    """Until the run's job has ended and let go of the run."""
+    while True:
+        stands = standing(run)
+        if stands.status not in ALIVE | {"queued"} and not is_locked(run.lock):
+            return stands
+        time.sleep(4 * _POLL_S)
+
+
+def is_running(run: RunDir) -> bool:
+    """Whether a job works on the run."""
+    return standing(run).status in ALIVE
+
+
+def has_checkpoint(run: RunDir) -> bool:
+    """Whether the run has a finished checkpoint."""
+    return bool(checkpoints(run))
+
+
+def is_resumable(run: RunDir) -> bool:
+    """Whether the run ended short of its horizon, with something to go on from: stopped, lost, or failed under way."""
+    stands = standing(run)
+    if stands.status in ("stopped", "lost"):
+        return run.config.is_file()
+    return stands.status == "failed" and (stands.view.step > 0 or has_checkpoint(run))
+
+
+def is_extendable(run: RunDir) -> bool:
+    """Whether steps can be added to the run: it is not running and has a checkpoint."""
+    return standing(run).status in ENDED | {"lost"} and has_checkpoint(run)
+
+
+def resume(run: RunDir, asked: Resume) -> Launch:
+    """Start the run's job again from its newest checkpoint, or the one named, perhaps further than it meant to go.
+
+    Nothing in config.toml changes: the job records the new horizon. Raises SeedbedError where the run is alive,
+    UsageError where nothing is left to do or the amount makes no sense.
+    """
+    stands = standing(run)
+    if stands.status == "broken":
+        raise SeedbedError(stands.view.reason or f"{run.id} is broken.", stands.view.hint or "")
+    if stands.status in ALIVE or is_locked(run.lock):
+        raise busy(run)
+    for amount, option in ((asked.more_steps, "--more-steps"), (asked.more_epochs, "--more-epochs")):
+        if amount is not None and not 0 < amount < float("inf"):
+            raise UsageError(f"{option} {amount} adds nothing.", "Give a number above 0.")
+    extends = asked.more_steps is not None or asked.more_epochs is not None
+    if stands.status == "completed" and not extends and asked.from_checkpoint is None:
+        raise UsageError(
+            f"{run.id} is finished: it has done all of its {stands.view.steps} steps.",
+            "To train on, add --more-epochs N or --more-steps N.",
+        )
+    if asked.from_checkpoint is not None:
+        asked = asked._replace(from_checkpoint=str(find_checkpoint(run, asked.from_checkpoint)))
+    return start(run, asked)
+
+
+# Checkpoints and generation ------------------------------------------------------------------------------------------
+
+
+def find_checkpoint(run: RunDir, ref: str | None) -> Path:
+    """The checkpoint that `ref` names: a step, `latest` (or None), `best`, a folder's name, or a path."""
+    view = standing(run).view
+    there = checkpoints(run)
+    if ref is None or ref == "latest":
+        newest = latest_checkpoint(run, view)
+        if newest is None:
+            raise SeedbedError(f"{run.id} has no checkpoint yet.", _no_checkpoint_hint(run))
+        return newest.path
+    if ref == "best":
+        best = best_checkpoint(run, view)
+        if best is None:
+            raise SeedbedError(
+                f"{run.id} has kept no best checkpoint.", "Use --checkpoint latest, or set train.keep_best = true."
+            )
+        return best.path
+    for found in there:
+        if ref == found.path.name or (ref.isdecimal() and int(ref) == found.step):
+            return found.path
+    path = Path(ref).expanduser()
+    if "/" in ref and (path / "model.safetensors").is_file():
+        return path.absolute()
+    names = ", ".join(str(found.step) for found in there) or "none"
+    raise UsageError(
+        f"{run.id} has no checkpoint {ref}.", f"Its checkpoints are at steps: {names}; also `latest` and `best`."
+    )
+
+
+def _no_checkpoint_hint(run: RunDir) -> str:
+    if is_running(run):
+        return "It is still training: wait for its first, or see train.checkpoint_every."
+    return "`seedbed runs` shows others; `seedbed resume` goes on with this one."
+
+
+class Child:
+    """A process that answers in JSON lines and makes no run. Leaving the `with` ends it, whatever it was doing.
+
+    `verb` is generate, score or doctor, followed by its `words`; `request` is what it reads on stdin; `good` are
+    the exit statuses of one that has done its work.
+    """
+
+    def __init__(
+        self,
+        verb: str,
+        request: Mapping[str, Any] | None = None,
+        words: Sequence[str] = (),
+        *,
+        good: Collection[int] = (0,),
+    ) -> None:
+        self._verb = verb
+        self._good = good
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  # closed in __exit__
+        self._process = subprocess.Popen(
+            [*JOBS, verb, *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._complaints,
+            start_new_session=True,
+        )
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), self._process.stdin as stdin:
+            stdin.write(json.dumps(request or {}).encode())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._complaints.close()
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Its answers as they come. Raises what it reports as SeedbedError or UsageError."""
+        assert self._process.stdout is not None
+        answered = False
+        for line in self._process.stdout:
+            answer, answered = json.loads(line), True
+            if "error" in answer:
+                kind = UsageError if answer.get("exit") == UsageError.exit_code else SeedbedError
+                raise kind(answer["error"], answer.get("hint") or "")
+            yield answer
+        if self._process.wait() < 0:
+            raise SeedbedError(f"{self._verb} was killed (signal {-self._process.returncode}).", "Was the memory full?")
+        if not answered or self._process.returncode not in self._good:
+            raise self._broken()
+
+    def _broken(self) -> SeedbedError:
+        self._complaints.seek(0)
+        said = self._complaints.read().decode("utf-8", "replace").strip().splitlines()
+        return SeedbedError(
+            f"{self._verb} ended with status {self._process.returncode}{': ' + said[-1] if said else '.'}",
+            "Please report this, with the command that you typed.",
+        )
+
+
+def ask_checkpoint(
+    verb: str, run: RunDir, ref: str | None, request: Mapping[str, Any]
+) -> Generator[dict[str, Any], None, None]:
+    """Answers of a child about a checkpoint of a run, each with the `checkpoint` that it is about.
+
+    A run that still trains deletes old checkpoints: `latest` and `best` are looked up again where the child found the
+    one chosen gone. Raises SeedbedError or UsageError.
+    """
+    for attempt in range(_ATTEMPTS):
+        checkpoint = find_checkpoint(run, ref)
+        answered = False
+        try:
+            with Child(verb, {**request, "checkpoint": str(checkpoint)}, ["--json-request"]) as child:
+                for answer in child:
+                    answered = True
+                    yield {"checkpoint": str(checkpoint), **answer}
+            return
+        except SeedbedError:
+            moving = ref in (None, "latest", "best")
+            if answered or not moving or (checkpoint / "DONE").is_file() or attempt == _ATTEMPTS - 1:
+                raise

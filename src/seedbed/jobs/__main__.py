@@ -1,0 +1,92 @@
+"""Where every job begins: `python -m seedbed.jobs RUN_DIR`. Takes the run, does its kind of work, says how it ended."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from seedbed.errors import EXIT_FAILURE, EXIT_USAGE, SeedbedError
+from seedbed.runs.control import Resume
+from seedbed.runs.session import Session, StopRequested
+from seedbed.runs.store import RunDir
+
+Job = Callable[[Path, Session], str]
+
+KINDS: dict[str, str] = {"train": "seedbed.jobs.pretrain:run"}
+"""Kind of run in meta.json -> what does its work. Takes the directory and the session, returns the final status."""
+
+CHILDREN: dict[str, str] = {
+    "generate": "seedbed.jobs.generate:main",
+    "score": "seedbed.jobs.score:main",
+    "doctor": "seedbed.jobs.doctor:main",
+}
+"""Work that makes no run and answers on stdout: takes the remaining words, returns the exit status."""
+
+
+def main(words: Sequence[str] | None = None, kinds: Mapping[str, str] = KINDS) -> int:
+    """Do what the command line names; returns the exit status."""
+    words = sys.argv[1:] if words is None else words
+    if words and words[0] in CHILDREN:
+        child: Callable[[Sequence[str]], int] = _load(CHILDREN[words[0]])
+        return child(words[1:])
+    parser = argparse.ArgumentParser(prog="python -m seedbed.jobs", allow_abbrev=False)
+    parser.add_argument("run_dir", type=Path)
+    parser.add_argument("--more-steps", type=int)
+    parser.add_argument("--more-epochs", type=float)
+    parser.add_argument("--from", dest="from_checkpoint")
+    asked = parser.parse_args(words)
+    resume = Resume(asked.more_steps, asked.more_epochs, asked.from_checkpoint)
+    try:
+        return run_job(asked.run_dir, resume, kinds)
+    except SeedbedError as error:
+        sys.stderr.write(f"{error.message} {error.hint}\n")
+        return error.exit_code
+
+
+def run_job(run_dir: Path, resume: Resume, kinds: Mapping[str, str] = KINDS) -> int:
+    """Own the run for one session. Whatever goes wrong is told as the run's last event; details go to job.log."""
+    kind = RunDir(run_dir).meta()["kind"]
+    with Session(run_dir, resume) as session:
+        try:
+            if kind not in kinds:
+                raise SeedbedError(f"This version knows no work of kind {kind!r}.", f"It knows {', '.join(kinds)}.")
+            job: Job = _load(kinds[kind])
+            status = job(run_dir, session)
+        except StopRequested:
+            session.finish("stopped")
+            return 0
+        except SeedbedError as error:
+            traceback.print_exc()
+            session.finish("failed", reason=error.message, hint=error.hint)
+            return error.exit_code if error.exit_code == EXIT_USAGE else EXIT_FAILURE
+        except MemoryError:
+            traceback.print_exc()
+            session.finish(
+                "failed", reason="Out of memory.", hint="Lower train.micro_batch, train.batch_size or model.context."
+            )
+            return EXIT_FAILURE
+        except (Exception, SystemExit) as error:
+            traceback.print_exc()
+            session.finish("failed", reason=_in_a_line(error), hint=f"The traceback is in {session.run.log}.")
+            return EXIT_FAILURE
+        session.finish(status)
+    return 0
+
+
+def _in_a_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _load(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

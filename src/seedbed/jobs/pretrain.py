@@ -1,0 +1,220 @@
+"""Train a model from scratch: config in, parts built, work done. The loop itself is train/loop.py."""
+
+from __future__ import annotations
+
+import gc
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from seedbed import __version__
+from seedbed.config import arithmetic, load
+from seedbed.config.check import check
+from seedbed.config.schema import Config
+from seedbed.data.batches import Batches, validation_batches
+from seedbed.data.build import build_dataset
+from seedbed.data.shards import Dataset
+from seedbed.errors import SeedbedError
+from seedbed.events import Emit, Message, Run
+from seedbed.files import free_bytes
+from seedbed.hardware.memory import available_bytes
+from seedbed.jobs.restore import History, Start, choose_start, restore
+from seedbed.jobs.saving import Saver
+from seedbed.model.decoder import Decoder
+from seedbed.model.families import logical_parameters
+from seedbed.model.generate import Sampling, text_stream
+from seedbed.optim.optimizer import build_optimizer
+from seedbed.optim.schedule import describe, multiplier, warmup_steps
+from seedbed.runs.session import Session
+from seedbed.train import hooks, seed
+from seedbed.train.compiling import settle_compile
+from seedbed.train.device import Device, choose_device, choose_precision
+from seedbed.train.horizon import Segment, segment_at
+from seedbed.train.learner import DecoderLearner
+from seedbed.train.loop import NumericsError, Plan, Progress, fit
+
+
+def run(run_dir: Path, session: Session) -> str:
+    """Do what `run_dir/config.toml` says, from the newest good checkpoint where there is one; returns the final status."""
+    config, emit = load.load_frozen(run_dir / "config.toml"), session.emit
+    start = choose_start(run_dir, session.resume, History.read(run_dir), emit)
+    with hooks.phase(emit, "prepare"):
+        dataset = build_dataset(config.data, config.tokenizer, cache=load.cache_dir(), emit=session.emit_or_stop)
+    device = choose_device(config.train.device, config.train.strict_device, emit)
+    kind = device.torch_device
+    torch.set_num_threads(config.train.threads or start.recorded("threads", kind) or torch.get_num_threads())
+    precision = start.recorded("precision", kind) or choose_precision(config.train.precision, device)
+    examine(config, dataset, precision, run_dir, emit)
+
+    learner = build_learner(config, dataset, precision, kind)
+    optimizer = build_optimizer(logical_parameters(learner.model), config.optimizer)
+    batches = Batches(
+        dataset.train,
+        context=config.model.context,
+        batch_size=config.train.batch_size,
+        seed=config.train.seed,
+        fingerprint=dataset.fingerprint,
+        document_mask=config.data.document_mask,
+    )
+    segments = start.segments(config, batches.windows_per_epoch)
+    end = segments[-1].end
+    compiled = settle(config, learner, batches, end - start.step, start, emit)
+    segment = segment_at(segments, start.step)
+    warm_until = segment.start + warmup_steps(config.schedule, segment.end, segment.start)
+    watch = hooks.WatchHook(emit, warmup_steps=warm_until)
+    progress = restore(start, learner, optimizer, watch, dataset, emit) if start.loaded else Progress()
+    begin_session(session, config, device, learner, batches, segments, start, compiled)
+    resumed_at = start.step if start.loaded else None
+    saver = Saver(run_dir, config, dataset, learner, optimizer, watch, segments, emit, resumed_at)
+    gc.collect()
+    gc.freeze()
+    try:
+        with hooks.phase(emit, "train", progress.step):
+            fit(
+                learner,
+                batches,
+                optimizer,
+                lambda step: scale_at(config, segments, step),
+                Plan(end, config.optimizer.grad_clip, config.train.micro_batch),
+                emit,
+                make_hooks(config, dataset, learner, session, saver, watch),
+                start=progress,
+            )
+    except NumericsError as error:
+        saver.close()
+        raise NumericsError(error.message, f"{saver.last_good(run_dir.name)} {error.hint}") from error
+    saver.close()
+    return "completed" if progress.stop in (None, hooks.EARLY_STOP) else "stopped"
+
+
+def examine(config: Config, dataset: Dataset, precision: str, run_dir: Path, emit: Emit) -> None:
+    """Say what is doubtful about config, data and machine; raise SeedbedError for what cannot work."""
+    findings = check(
+        config,
+        vocab_size=dataset.tokenizer.vocab_size,
+        train_tokens=dataset.train.num_tokens,
+        validation_tokens=dataset.validation.num_tokens,
+        free_disk_bytes=free_bytes(run_dir),
+        free_memory_bytes=available_bytes(),
+        precision=precision,
+    )
+    for finding in findings:
+        if finding.level == "error":
+            raise SeedbedError(f"{finding.text} {finding.why}".strip(), finding.hint)
+        emit(Message(level=finding.level, code=finding.code, text=finding.text, why=finding.why, hint=finding.hint))
+
+
+def build_learner(config: Config, dataset: Dataset, precision: str, device: torch.device) -> DecoderLearner:
+    """The network with seeded weights, on its device."""
+    seed.seed_all(config.train.seed)
+    model = Decoder(config.model, arithmetic.padded_vocab(config.model, dataset.tokenizer.vocab_size))
+    model.init_weights(seed.generator(config.train.seed, 0))
+    return DecoderLearner(model, precision=precision, device=device)
+
+
+def settle(config: Config, learner: DecoderLearner, batches: Batches, steps: int, start: Start, emit: Emit) -> bool:
+    """Run one batch for practice and decide whether to compile; a resumed run keeps what it decided."""
+    recorded = start.recorded("compile", learner.device)
+    asked = config.train.compile if recorded is None else ("on" if recorded else "off")
+    with hooks.phase(emit, "check"):
+        compiled, _ = settle_compile(
+            learner,
+            batches.batch(start.step),
+            asked=asked,
+            steps=steps,
+            micro_batch=config.train.micro_batch,
+            emit=emit,
+        )
+    return compiled
+
+
+def scale_at(config: Config, segments: list[Segment], step: int) -> float:
+    """The learning rate's multiplier at a 0-based step."""
+    segment = segment_at(segments, step)
+    return multiplier(config.schedule, step, segment.end, segment.start)
+
+
+def begin_session(
+    session: Session,
+    config: Config,
+    device: Device,
+    learner: DecoderLearner,
+    batches: Batches,
+    segments: list[Segment],
+    start: Start,
+    compiled: bool,
+) -> None:
+    """Tell what this session runs on and how far it means to go."""
+    segment = segment_at(segments, start.step)
+    session.emit(
+        Run(
+            status="running",
+            session=session.number,
+            step=start.step,
+            device=str(device.torch_device),
+            device_asked=config.train.device,
+            device_name=device.name,
+            threads=torch.get_num_threads(),
+            precision=learner.precision,
+            compile=compiled,
+            versions={"seedbed": __version__, "torch": str(torch.__version__), "python": platform.python_version()},
+            steps=segments[-1].end,
+            segment_start=segments[-1].start,
+            steps_per_epoch=batches.steps_per_epoch,
+            tokens_per_step=config.train.batch_size * config.model.context,
+            parameters=sum(p.numel() for p in learner.model.parameters()),
+            schedule=describe(config.schedule, config.optimizer.lr, start.step, segment.end, segment.start),
+            resumed_from=start.loaded.path.name if start.loaded else None,
+        )
+    )
+
+
+def make_hooks(
+    config: Config,
+    dataset: Dataset,
+    learner: DecoderLearner,
+    session: Session,
+    saver: Saver,
+    watch: hooks.WatchHook,
+) -> list[Callable[[Progress], None]]:
+    """What happens between steps, in order: stop requests, validation, the watch on the numbers, samples, saving."""
+    train, emit = config.train, session.emit
+    split = dataset.validation
+
+    def score(max_tokens: int) -> hooks.Score:
+        return hooks.evaluate(
+            learner,
+            validation_batches(
+                split,
+                context=config.model.context,
+                batch_size=eval_batch(config),
+                document_mask=config.data.document_mask,
+                max_tokens=max_tokens,
+            ),
+            bytes_per_token=split.num_bytes / max(split.num_tokens, 1),
+        )
+
+    def write(prompt: str, step: int) -> str:
+        sampling = Sampling(max_new_tokens=train.sample_tokens, temperature=0.8, seed=train.seed + step)
+        return "".join(text_stream(learner.model, dataset.tokenizer, prompt, sampling))
+
+    return [
+        hooks.StopHook(lambda: session.stop_requested),
+        hooks.EvaluateHook(score, emit, every=train.eval_every, tokens=train.eval_tokens, early_stop=train.early_stop),
+        watch,
+        hooks.SampleHook(write, emit, every=train.sample_every, prompts=train.sample_prompts),
+        hooks.SaveHook(
+            saver.save,
+            saver.poll,
+            every=train.checkpoint_every,
+            keep_best=train.keep_best,
+            requested=session.save_requested,
+        ),
+    ]
+
+
+def eval_batch(config: Config) -> int:
+    """Sequences scored at once: no more tokens than a training leaf holds twice, since no gradients are kept."""
+    return 2 * (config.train.micro_batch or config.train.batch_size)
