@@ -1,0 +1,27 @@
+"""`seedbed completion`: code that teaches a shell to complete commands, options and runs."""
+
+from __future__ import annotations
+
+import argparse
+
+DESCRIPTION = "Print the code that makes a shell complete `seedbed` with Tab: commands, options, runs."
+EXAMPLES = """\
+  seedbed completion bash >> ~/.bashrc
+  seedbed completion zsh >> ~/.zshrc
+  seedbed completion fish > ~/.config/fish/completions/seedbed.fish
+"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """The options of `completion`."""
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="which shell")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the code."""
+    import argcomplete.shell_integration
+
+    from seedbed.cli.console import say
+
+    say(argcomplete.shell_integration.shellcode(["seedbed"], shell=arguments.shell))
+    return 0

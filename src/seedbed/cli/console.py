@@ -1,0 +1,101 @@
+"""Words on the terminal: colour where it is wanted, plain lines elsewhere, nothing foreign that could steer it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from seedbed.errors import SeedbedError
+from seedbed.text import printable
+
+STYLES = {
+    "bold": "1",
+    "dim": "2",
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "blue": "34",
+    "magenta": "35",
+    "cyan": "36",
+}
+STATUS_STYLE = {
+    "running": "green",
+    "completed": "cyan",
+    "stopped": "yellow",
+    "paused": "yellow",
+    "pausing": "yellow",
+    "queued": "blue",
+    "stalled": "yellow",
+    "failed": "red",
+    "lost": "red",
+    "broken": "red",
+}
+
+
+def colour(stream: TextIO) -> bool:
+    """Whether to colour what goes there: a terminal that can, and no NO_COLOR (no-color.org)."""
+    from seedbed.config.load import env
+
+    return stream.isatty() and not env("NO_COLOR") and env("TERM") != "dumb"
+
+
+def paint(text: str, style: str, stream: TextIO | None = None) -> str:
+    """`text` in a style, if the stream (stdout) takes colour."""
+    if not text or not style or not colour(stream or sys.stdout):
+        return text
+    codes = ";".join(STYLES[word] for word in style.split())
+    return f"\x1b[{codes}m{text}\x1b[0m"
+
+
+def say(text: str = "", stream: TextIO | None = None) -> None:
+    """One line on stdout, or on the stream given."""
+    print(text, file=stream or sys.stdout)
+
+
+def note(text: str) -> None:
+    """One line on stderr, for people alone."""
+    print(text, file=sys.stderr)
+
+
+def say_json(value: Any) -> None:
+    """One JSON value on stdout, indented; characters that could steer a terminal are escaped."""
+    print(json.dumps(value, indent=2, allow_nan=False))
+
+
+def complain(error: SeedbedError) -> None:
+    """What went wrong and what to do, on stderr; a passing remark that still stands there is wiped."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
+    message, hint = printable(error.message, newlines=True), printable(error.hint, newlines=True)
+    note(f"{paint('error:', 'bold red', sys.stderr)} {message}")
+    if hint:
+        note(f"{paint('hint:', 'bold', sys.stderr)} {hint}")
+
+
+def width(most: int = 100) -> int:
+    """Columns to fill: the terminal's, at most `most`; 80 where there is none."""
+    return min(shutil.get_terminal_size((80, 24)).columns, most)
+
+
+def table(
+    rows: Sequence[Sequence[str]],
+    header: Sequence[str],
+    *,
+    right: Sequence[str] = (),
+    styles: Sequence[Sequence[str]] = (),
+) -> list[str]:
+    """Rows in aligned columns, those under a header in `right` flushed right. `styles` colours cells."""
+    columns = list(zip(header, *rows, strict=True))
+    widths = [max(len(cell) for cell in column) for column in columns]
+    lines = []
+    for number, row in enumerate([header, *rows]):
+        cells = []
+        for position, cell in enumerate(row):
+            padded = cell.rjust(widths[position]) if header[position] in right else cell.ljust(widths[position])
+            style = "bold" if number == 0 else styles[number - 1][position] if styles else ""
+            cells.append(paint(padded, style))
+        lines.append("  ".join(cells).rstrip())
+    return lines

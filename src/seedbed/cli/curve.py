@@ -1,0 +1,62 @@
+"""`seedbed curve`: a run's training and validation losses, in the terminal or as an SVG picture."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from seedbed.cli.parser import json_option, run_option, runs_option
+
+DESCRIPTION = "Draw the training and validation losses of a run. Without RUN, the newest."
+EXAMPLES = """\
+  seedbed curve                          the newest run, in the terminal
+  seedbed curve quickstart --svg loss.svg
+  seedbed curve quickstart --json        the points
+"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """The options of `curve`."""
+    run_option(parser, "which run (default: the newest)")
+    parser.add_argument("--svg", metavar="FILE", type=Path, help="write a picture, for light and dark pages")
+    runs_option(parser)
+    json_option(parser, "the points")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read the losses and draw them."""
+    from seedbed import text
+    from seedbed.chart import svg
+    from seedbed.cli.console import say, say_json, width
+    from seedbed.cli.place import store
+    from seedbed.cli.summary import picture
+    from seedbed.errors import SeedbedError
+    from seedbed.files import write_atomic
+    from seedbed.runs.series import read_series
+
+    found = store(arguments.runs).find(arguments.ref)
+    series = read_series(found)
+    if arguments.json:
+        say_json(
+            {
+                "id": found.id,
+                "training": [
+                    {"first_step": b.first, "last_step": b.last, "loss": b.total / b.num, "low": b.low, "high": b.high}
+                    for b in series.buckets
+                ],
+                "validation": [{"step": step, "loss": loss} for step, loss in series.scores],
+            }
+        )
+        return 0
+    if not series.buckets:
+        raise SeedbedError(f"{found.id} has logged no step yet.", f"`seedbed status {found.id}` tells how it stands.")
+    if arguments.svg is None:
+        say(text.printable(found.name()))
+        for line in picture(series.lines(), width(120), 20):
+            say(line)
+        return 0
+    drawn = svg(series.lines(smoothed=300), title=found.name(), x_label="step", y_label="loss (nats per token)")
+    if drawn is not None:
+        write_atomic(arguments.svg.expanduser(), drawn)
+        say(f"wrote {text.printable(str(arguments.svg))}")
+    return 0

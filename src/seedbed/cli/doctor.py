@@ -1,0 +1,97 @@
+"""`seedbed doctor`: examine this machine and this installation."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from seedbed.cli.generate import loading
+from seedbed.cli.parser import json_option
+
+DESCRIPTION = """\
+Examine this machine and this installation: what is here, how fast it computes, whether a training step works, and what
+to mend, each with one command. Changes nothing. Exit status 1 if training cannot work.
+"""
+EXAMPLES = """\
+  seedbed doctor
+  seedbed doctor --device cuda:1
+  seedbed doctor --json          to go with a bug report
+"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """The options of `doctor`."""
+    parser.add_argument("--device", default="auto", help="the device to examine, as in train (default: auto)")
+    json_option(parser, "everything found")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Let the child look, print what it found."""
+    from seedbed import actions
+    from seedbed.cli.console import say, say_json
+
+    found: dict[str, Any] = {}
+    loading("looking; this takes some seconds ...")
+    with actions.Child("doctor", words=[f"--device={arguments.device}"], good=(0, 1)) as answers:
+        for answer in answers:
+            found = answer
+    loading("")
+    if arguments.json:
+        say_json(found)
+    else:
+        for line in describe(found):
+            say(line)
+    return 1 if any(problem["level"] == "error" for problem in found.get("problems", [])) else 0
+
+
+def describe(found: dict[str, Any]) -> list[str]:
+    """What was found, for people."""
+    from seedbed import text
+    from seedbed.cli.console import paint
+
+    lines = [f"  {paint(f'{label:<10}', 'dim')}{text.printable(value)}" for label, value in figures(found)]
+    problems = found.get("problems", [])
+    for problem in problems:
+        word = paint(problem["level"] + ":", "bold red" if problem["level"] == "error" else "bold yellow")
+        lines += ["", f"{word} " + text.printable(f"{problem['what']} {problem['why']}".strip())]
+        if problem["fix"]:
+            lines.append("  " + text.printable(problem["fix"]))
+    if not problems:
+        lines += ["", paint("Nothing to mend: training works here.", "green")]
+    return lines
+
+
+def figures(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Label and value of what a person wants to know of the machine."""
+    from seedbed.text import size
+
+    cpu, memory, torch = found["cpu"], found["memory"], found.get("torch") or {}
+    fast = ", fast bf16" if cpu.get("fast_bf16") else ""
+    shown = [
+        ("seedbed", f"{found['seedbed']}, Python {found['python']['version']}"),
+        ("system", found["platform"]),
+        ("processor", f"{cpu.get('name') or 'unknown'}, {cpu.get('cores') or '?'} cores{fast}"),
+        ("memory", f"{size(memory['total_bytes'])}, {size(memory['available_bytes'])} free"),
+        ("disk", f"{size(found['disk']['free_bytes'])} free in {found['disk']['path']}"),
+        ("cache", f"{found['cache']['path']}"),
+    ]
+    for gpu in found["gpus"]:
+        total = f", {size(gpu['total_bytes'])}" if gpu.get("total_bytes") else ""
+        shown.append(("gpu", f"{gpu.get('name') or 'unknown'}{total}"))
+    if not found["gpus"]:
+        shown.append(("gpu", f"none: {found.get('no_gpu') or 'unknown'}"))
+    if torch:
+        shown.append(("torch", f"{torch['version']}, {torch['threads']} threads"))
+    device = found.get("device")
+    if device:
+        shown.append(("trains on", f"{device['torch_device']} ({device['name']}), {device['precision']}"))
+    rates = [
+        f"{name} {rate / 1e9:.0f} GFLOP/s"
+        for name in ("fp32", "bf16")
+        if (rate := (found.get("matmul") or {}).get(f"{name}_flops_per_s"))
+    ]
+    if rates:
+        shown.append(("matmul", ", ".join(rates)))
+    missing = [f"{extra['name']} ({extra['install']})" for extra in found["extras"] if extra["missing"]]
+    shown.append(("extras", "missing: " + ", ".join(missing) if missing else "all there"))
+    return shown

@@ -1,0 +1,116 @@
+"""A run as a live picture on a terminal. Knows rich; nothing else in the command line does."""
+
+from __future__ import annotations
+
+import time
+from typing import TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from seedbed import events, text
+from seedbed.chart import AXIS, braille
+from seedbed.cli import wording
+from seedbed.cli.console import colour
+from seedbed.cli.summary import LINE_STYLES
+from seedbed.events import Record
+from seedbed.runs.series import Series
+from seedbed.runs.store import RunDir
+from seedbed.runs.view import View
+
+PAINT_S = 0.2
+CURVE_S = 1.0
+_CURVE_ROWS = 8
+
+
+class LiveDisplay:
+    """Progress, figures and a small curve that are painted over; what deserves a line of its own scrolls above."""
+
+    def __init__(self, run: RunDir, stream: TextIO) -> None:
+        self._console = Console(file=stream, no_color=not colour(stream), highlight=False, markup=False, emoji=False)
+        self._console.print(Text.assemble((run.name(), "bold"), ("  " + run.id, "dim")))
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._live.start()
+        self._next_paint = self._next_curve = 0.0
+        self._curve: list[Text] = []
+
+    def record(self, record: Record, view: View) -> None:
+        """Lines above the picture for what deserves them."""
+        event = record.event
+        if isinstance(event, events.Run) and event.status == "running" and event.steps is not None:
+            for line in wording.setting(event):
+                self._console.print(Text(line, style="dim"))
+        elif isinstance(event, events.Eval):
+            self._console.print(Text(wording.score(event)))
+        elif isinstance(event, events.Message):
+            self._console.print(Text(wording.message(event), style="yellow" if event.level != "info" else ""))
+
+    def tick(self, view: View, series: Series) -> None:
+        """Paint again, a few times a second; the curve more rarely."""
+        now = time.monotonic()
+        if now < self._next_paint:
+            return
+        self._next_paint = now + PAINT_S
+        if now >= self._next_curve:
+            self._next_curve = now + CURVE_S
+            self._curve = self._draw(series)
+        self._live.update(self._picture(view), refresh=True)
+
+    def remark(self, line: str) -> None:
+        """A word of ours, above the picture."""
+        self._console.print(Text(line, style="bold yellow"))
+
+    def close(self) -> None:
+        """Take the picture away."""
+        self._live.stop()
+
+    def _picture(self, view: View) -> RenderableType:
+        parts: list[RenderableType] = [*self._curve] if view.session_steps else []
+        phase = view.phases[-1] if view.phases else ""
+        progress = view.progress
+        if progress is not None and phase != "train":
+            parts.append(self._bar(progress["done"], progress["total"], text.printable(str(progress["stage"])), ""))
+        elif view.steps:
+            remaining = view.remaining_s() if view.session_steps else None
+            left = f"{text.duration(remaining)} left" if remaining is not None else ""
+            parts.append(self._bar(view.step, view.steps, f"step {view.step}/{view.steps}", left))
+        if view.session_steps:
+            parts.append(Text("  ".join(self._figures(view)), no_wrap=True, overflow="ellipsis"))
+        elif progress is None:
+            parts.append(Text(f"{wording.stage(phase) if phase else 'starting'} ...", style="dim"))
+        return Group(*parts)
+
+    def _bar(self, done: float, total: float | None, label: str, left: str) -> RenderableType:
+        grid = Table.grid(padding=(0, 1), expand=True)
+        grid.add_column(no_wrap=True)
+        grid.add_column(ratio=1)
+        grid.add_column(no_wrap=True, justify="right")
+        share = f"{min(done / total, 1):.0%} {left}".strip() if total else text.count(done)
+        bar = ProgressBar(
+            total=total or None, completed=min(done, total or done), pulse=not total, complete_style="green"
+        )
+        grid.add_row(Text(label, style="bold"), bar, Text(share))
+        return grid
+
+    def _figures(self, view: View) -> list[str]:
+        said = wording.progress(view).split("  ")[1:]
+        if view.remaining_s() is not None:
+            said = said[:-1]
+        phase = view.phases[-1] if view.phases else ""
+        return said + ([wording.stage(phase)] if phase not in ("", "train") else [])
+
+    def _draw(self, series: Series) -> list[Text]:
+        if self._console.encoding.lower().replace("-", "") != "utf8" or self._console.height < 20:
+            return []
+        columns = min(self._console.width, 90)
+        drawn = braille(series.lines(smoothed=2 * columns), columns, _CURVE_ROWS)
+        return [
+            Text.assemble(
+                *((span.text, "dim" if span.series == AXIS else LINE_STYLES[span.series % 2]) for span in row),
+                no_wrap=True,
+            )
+            for row in drawn
+        ]

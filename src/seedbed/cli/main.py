@@ -1,0 +1,71 @@
+"""Where the command line begins: parse, run the command, turn what goes wrong into words and an exit status."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+
+from seedbed.errors import EXIT_FAILURE, EXIT_INTERRUPTED, SeedbedError
+
+EXIT_PIPE = 141
+"""What a shell shows of a program whose reader went away (128 + SIGPIPE)."""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit status: 0 done, 1 failed, 2 asked for wrongly, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
+    try:
+        status = _run(sys.argv[1:] if words is None else list(words))
+        sys.stdout.flush()
+    except SeedbedError as error:
+        from seedbed.cli.console import complain
+
+        complain(error)
+        return EXIT_FAILURE if error.exit_code not in (EXIT_FAILURE, 2) else error.exit_code
+    except BrokenPipeError:
+        # Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return EXIT_PIPE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else EXIT_FAILURE
+    except OSError as error:
+        sys.stderr.write(f"error: {error.filename or 'output'}: {error.strerror or error}\n")
+        return EXIT_FAILURE
+    return status
+
+
+def _run(words: list[str]) -> int:
+    from seedbed.cli.parser import COMMANDS, build, unknown_command
+
+    if not words:
+        # The shell's completion calls the bare program; a person who does so wants to see what there is.
+        return _complete_or_help()
+    if not words[0].startswith("-") and words[0] not in COMMANDS:
+        raise unknown_command(words[0])
+    arguments = build(words).parse_args(words)
+    if not hasattr(arguments, "run"):
+        build([]).error("a command is missing")
+    status: int = arguments.run(arguments)
+    return status
+
+
+def _complete_or_help() -> int:
+    from seedbed.cli.parser import build
+    from seedbed.config.load import env
+
+    if env("_ARGCOMPLETE"):
+        import argcomplete
+
+        argcomplete.autocomplete(build())
+    build([]).print_help()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""The command line's shape: its commands and options. Loads only the command that is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any, NoReturn
+
+from seedbed import __version__
+from seedbed.errors import EXIT_USAGE, UsageError
+from seedbed.text import printable, shorten
+
+# Command -> (module in seedbed.cli, what it does).
+COMMANDS: dict[str, tuple[str, str]] = {
+    "train": ("train", "train a language model and watch it learn"),
+    "status": ("status", "how a run stands"),
+    "runs": ("runs", "list the runs"),
+    "curve": ("curve", "draw a run's losses"),
+    "stop": ("stop", "ask a run to stop and save"),
+    "resume": ("resume", "go on with a run, or train it further"),
+    "generate": ("generate", "let a trained model write"),
+    "score": ("score", "how well a model tells the built-in stories"),
+    "config": ("config", "show or check a config"),
+    "presets": ("presets", "list the presets: model, hardware, time"),
+    "doctor": ("doctor", "examine this machine and installation"),
+    "completion": ("completion", "print the shell's completion code"),
+}
+
+_EXAMPLES = """\
+examples:
+  seedbed train                                    a small model on built-in stories; minutes on a laptop
+  seedbed generate --prompt "Once upon a time"     let the newest model write
+  seedbed train --preset tiny --data text:~/novels --set train.epochs=3
+  seedbed COMMAND --help                           options and examples of a command
+
+RUN is a run's id, a unique prefix of it, its name, its path, or `latest`; left out, the latest run that fits.
+Runs live in ./runs, or where --runs or SEEDBED_RUNS says.
+"""
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Descriptions and examples as they are written; options in one column that fits the longest."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with no abbreviations, help that keeps its lines, and errors that end in status 2 with one hint."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("formatter_class", HelpFormatter)
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in the words of the command line and leave with status 2."""
+        self.exit(EXIT_USAGE, f"error: {self.prog}: {message}\nhint: `{self.prog} --help` tells the options.\n")
+
+
+def build(words: Sequence[str] | None = None) -> Parser:
+    """The parser; with `words`, only the command that they name is loaded in full."""
+    parser = Parser(
+        prog="seedbed",
+        description="Grow language models on the machine you have.",
+        epilog=_EXAMPLES,
+        usage="seedbed COMMAND [options]",
+    )
+    parser.add_argument("--version", action="version", version=f"seedbed {__version__}")
+    commands = parser.add_subparsers(
+        metavar="COMMAND", dest="command", title="commands", parser_class=Parser, prog="seedbed"
+    )
+    named = None if words is None else next((word for word in words if not word.startswith("-")), "")
+    for name, (module, summary) in COMMANDS.items():
+        full = named is None or name == named
+        loaded = load(module) if full else None
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=(loaded.__dict__.get("DESCRIPTION") or summary.capitalize() + ".") if loaded else None,
+            epilog="examples:\n" + loaded.EXAMPLES if loaded else None,
+        )
+        if loaded:
+            loaded.options(command)
+            command.set_defaults(run=loaded.run)
+    return parser
+
+
+def unknown_command(word: str) -> UsageError:
+    """The error for a command that does not exist, naming what was probably meant."""
+    import difflib
+
+    close = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.5)
+    meant = f"Did you mean `seedbed {close[0]}`? " if close else ""
+    return UsageError(f"There is no command {shorten(printable(word), 40)}.", f"{meant}`seedbed --help` lists them.")
+
+
+def load(module: str) -> ModuleType:
+    """The module of a command: EXAMPLES, options(parser), run(arguments) -> exit status."""
+    return importlib.import_module(f"seedbed.cli.{module}")
+
+
+def run_option(parser: argparse.ArgumentParser, help_text: str) -> None:
+    """The positional RUN."""
+    action = parser.add_argument("ref", metavar="RUN", nargs="?", help=help_text)
+    action.completer = complete_run  # type: ignore[attr-defined]
+
+
+def runs_option(parser: argparse.ArgumentParser) -> None:
+    """The --runs option: where runs live."""
+    parser.add_argument("--runs", metavar="DIR", help="where runs live (default: SEEDBED_RUNS or ./runs)")
+
+
+def json_option(parser: argparse.ArgumentParser, what: str) -> None:
+    """The --json option: the same facts for a script."""
+    parser.add_argument("--json", action="store_true", help=f"print {what} as JSON")
+
+
+def complete_run(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """Names and ids of runs, for the shell's completion."""
+    from seedbed.cli.place import store
+
+    words = ["latest"]
+    for run in store(getattr(parsed_args, "runs", None)).all():
+        words += [run.name(), run.id]
+    return [word for word in words if word.startswith(prefix)]

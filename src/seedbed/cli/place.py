@@ -1,0 +1,24 @@
+"""Where the command line looks for runs. Knows the option and the variable that say so."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from seedbed.config.load import env
+from seedbed.runs.store import RunDir, Store
+
+
+def store(runs: str | None = None) -> Store:
+    """The store that a person means: the folder given, else SEEDBED_RUNS, else ./runs."""
+    return Store(Path(runs or env("SEEDBED_RUNS") or "runs").expanduser())
+
+
+def refer(run: RunDir) -> str:
+    """How a person would name this run on the next command line: the name if no other has it, its id, or its path."""
+    here = store()
+    if run.path.parent != here.root.absolute():
+        return shlex.quote(str(run.path))
+    name = run.name()
+    alone = sum(other.name().casefold() == name.casefold() for other in here.all()) == 1
+    return shlex.quote(name if alone else run.id)

@@ -1,0 +1,42 @@
+"""`seedbed presets`: the ready-made configs: model, hardware needed, time to expect."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+
+from seedbed.cli.parser import json_option
+
+DESCRIPTION = (
+    "List the presets. Every value of one can be overridden; `seedbed config show --preset NAME` prints them all."
+)
+EXAMPLES = """\
+  seedbed presets
+  seedbed train --preset tiny
+  seedbed train --preset nano --set model.layers=6      a preset with a change is your own
+"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """The options of `presets`."""
+    json_option(parser, "an object by name")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print them."""
+    from seedbed import text
+    from seedbed.cli.console import paint, say, say_json, width
+    from seedbed.config.load import preset_about, preset_names
+
+    if arguments.json:
+        say_json({name: preset_about(name) for name in preset_names()})
+        return 0
+    for number, name in enumerate(preset_names()):
+        about = preset_about(name)
+        if number:
+            say()
+        say(f"{paint(name, 'bold')}  {text.count(about['parameters'])} parameters")
+        for label, key in (("", "description"), ("hardware: ", "hardware"), ("time: ", "expected_time")):
+            for line in textwrap.wrap(f"{label}{about[key]}", width() - 2):
+                say("  " + line)
+    return 0

@@ -1,0 +1,103 @@
+"""`seedbed status`: how one run stands."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+from seedbed import text
+from seedbed.cli.parser import json_option, run_option, runs_option
+
+DESCRIPTION = "How a run stands: progress, losses, speed, device, what is left. Without RUN, the newest."
+EXAMPLES = """\
+  seedbed status                 the newest run
+  seedbed status quickstart      a run by its name
+  seedbed status 20261121 --json a run by the start of its id, for a script
+"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """The options of `status`."""
+    run_option(parser, "which run (default: the newest)")
+    runs_option(parser)
+    json_option(parser, "one flat object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print how the run stands."""
+    from seedbed.cli.console import say, say_json
+    from seedbed.cli.place import store
+    from seedbed.runs.status import status
+
+    found = status(store(arguments.runs).find(arguments.ref))
+    if arguments.json:
+        say_json(found)
+    else:
+        for line in describe(found):
+            say(line)
+    return 0
+
+
+def describe(found: dict[str, Any]) -> list[str]:
+    """A status for people, line by line."""
+    from seedbed.cli.console import STATUS_STYLE, paint
+
+    word = paint(found["status"], "bold " + STATUS_STYLE.get(found["status"], "blue"))
+    name = text.printable(found["name"])
+    simulated = paint("  SIMULATED", "bold magenta") if found["simulated"] else ""
+    lines = [f"{paint(name, 'bold')}  {word}{simulated}", paint(f"  {found['id']}", "dim")]
+    for label, value in rows(found):
+        lines.append(f"  {paint(f'{label:<12}', 'dim')}{value}")
+    if found["reason"]:
+        lines += ["", "  " + text.printable(found["reason"])]
+        if found["hint"]:
+            lines.append("  " + text.printable(found["hint"]))
+    return lines
+
+
+def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """What is known of a run, as label and value; what is unknown is left out."""
+    shown: list[tuple[str, str]] = []
+    alive = found["heartbeat_age_s"] is not None
+    if found["phase"] and found["phase"] != "train":
+        shown.append(("now", found["phase"]))
+    shown.append(("step", progress(found)))
+    if found["loss"] is not None:
+        shown.append(("loss", f"{found['loss']:.4f}"))
+    if found["val_loss"] is not None:
+        best = f"  (best {found['best_val_loss']:.4f} at step {found['best_step']})" if found["best_step"] else ""
+        shown.append(("val loss", f"{found['val_loss']:.4f}{best}"))
+    if found["tokens"]:
+        speed = f"  at {text.count(found['tokens_per_s'])} tokens/s" if found["tokens_per_s"] else ""
+        shown.append(("tokens", text.count(found["tokens"]) + speed))
+    if found["device"]:
+        details = [found["device"], text.printable(found["device_name"] or ""), found["precision"] or ""]
+        if found["compile"]:
+            details.append("compiled")
+        shown.append(("device", ", ".join(detail for detail in details if detail)))
+    if alive:
+        shown.append(("pid", str(found["pid"])))
+    if found["started"] is not None:
+        shown.append(("elapsed", text.duration(found["elapsed_s"])))
+    if found["remaining_s"] is not None:
+        at = time.strftime("%H:%M:%S", time.localtime(found["eta"]))
+        day = time.strftime(" on %d %b", time.localtime(found["eta"])) if found["remaining_s"] > 12 * 3600 else ""
+        shown.append(("remaining", f"{text.duration(found['remaining_s'])}  (ends about {at}{day})"))
+    if found["status"] == "stalled":
+        shown.append(("heartbeat", f"{text.duration(found['heartbeat_age_s'])} ago: it hangs, compiles, or slept"))
+    if found["checkpoint"]:
+        shown.append(("checkpoint", f"step {found['checkpoint_step']}"))
+    shown.append(("directory", text.printable(found["path"])))
+    return shown
+
+
+def progress(found: dict[str, Any]) -> str:
+    """Steps and epochs done of those meant."""
+    said = f"{found['step']}"
+    if found["steps"]:
+        share = min(found["step"] / found["steps"], 1.0)
+        said += f" of {found['steps']}  ({share:.0%})"
+    if found["epoch"] is not None and found["epochs"] is not None:
+        said += f", epoch {found['epoch']:.2f} of {found['epochs']:.2f}"
+    return said

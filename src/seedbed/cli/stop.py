@@ -1,0 +1,41 @@
+"""`seedbed stop`: ask a run to stop and save."""
+
+from __future__ import annotations
+
+import argparse
+
+from seedbed.cli.parser import json_option, run_option, runs_option
+
+DESCRIPTION = "Ask a run to stop and save, after the step at hand. Without RUN, the newest that is running."
+EXAMPLES = """\
+  seedbed stop               the newest running run
+  seedbed stop quickstart --wait
+"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """The options of `stop`."""
+    run_option(parser, "which run (default: the newest that is running)")
+    parser.add_argument("--wait", action="store_true", help="return when it has saved and ended")
+    runs_option(parser)
+    json_option(parser, "the run's status afterwards")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask, and wait if told to."""
+    from seedbed import actions
+    from seedbed.cli.console import say, say_json
+    from seedbed.runs.status import status
+
+    found = actions.store(arguments.runs).find(arguments.ref, fits=actions.is_running, wanted="running run")
+    actions.stop(found)
+    if arguments.wait:
+        actions.wait_until_ended(found)
+    after = status(found)
+    if arguments.json:
+        say_json(after)
+    elif not arguments.wait:
+        say(f"Asked {found.id} to stop; it saves first. `seedbed status {found.id}` tells when it is done.")
+    else:
+        say(f"{found.id} is {after['status']} at step {after['step']}. Go on: seedbed resume {found.id}")
+    return 1 if arguments.wait and after["status"] in ("failed", "lost") else 0

@@ -1,0 +1,120 @@
+"""`seedbed train`: a new run from a preset, a file or an earlier run, watched or in the background."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seedbed.cli.parser import complete_run, json_option, runs_option
+
+if TYPE_CHECKING:
+    from seedbed.actions import Launch
+    from seedbed.config.load import Resolved
+
+DESCRIPTION = """\
+Train a language model. With nothing else said: preset nano on the built-in stories, no network, no GPU.
+Every value of the config can be set; `seedbed config show` lists them and tells where each came from.
+
+Ctrl-C asks the run to stop and save, and waits; pressed again, it leaves the run saving by itself.
+"""
+EXAMPLES = """\
+  seedbed train                                             nano on the built-in stories
+  seedbed train --preset tiny --data text:~/novels --set train.epochs=3
+  seedbed train my.toml --background                        detached; prints the run's id
+  seedbed train --data wikitext-2 --data-path ~/wikitext-2  a named corpus from a local copy
+  seedbed train --like latest --set optimizer.lr=1e-3       again, with a change
+"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """The options of `train`."""
+    parser.add_argument("file", metavar="FILE", nargs="?", type=Path, help="a config file (TOML) laid over the preset")
+    config_options(parser)
+    parser.add_argument("--name", help="a name for the run (letters, digits, space, _ . -; up to 64)")
+    parser.add_argument("--background", action="store_true", help="detach; print the run's id and return")
+    runs_option(parser)
+    json_option(parser, "the run's status at the end (with --background: at the start)")
+
+
+def config_options(parser: argparse.ArgumentParser) -> None:
+    """The options that make up a config; `config show` has them too."""
+    parser.add_argument("--preset", metavar="NAME", help="nano, tiny, small or base; `seedbed presets` describes them")
+    like = parser.add_argument("--like", metavar="RUN", help="start from the config of an earlier run")
+    like.completer = complete_run  # type: ignore[attr-defined]
+    parser.add_argument(
+        "--data", metavar="SOURCE", help="stories, wikitext-2, text:PATH, hf:NAME, or a prepared dataset"
+    )
+    parser.add_argument("--data-path", metavar="PATH", help="a local copy of a named corpus")
+    parser.add_argument("--device", help="auto, cpu, cuda, cuda:N, mps, or part of a GPU's name such as A30")
+    parser.add_argument(
+        "--strict-device",
+        action="store_true",
+        default=None,
+        help="fail where the device is missing, instead of a warning",
+    )
+    parser.add_argument("--precision", help="auto, fp32, bf16 or fp16")
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="sets",
+        help="set one value of the config, such as train.epochs=3; may be given often",
+    )
+
+
+def resolved(arguments: argparse.Namespace, file: Path | None) -> Resolved:
+    """The config that the options ask for, each value with its origin."""
+    from seedbed.cli.place import store
+    from seedbed.config.load import Flagged, load_frozen, resolve
+
+    base = None
+    if arguments.like is not None:
+        base = load_frozen(store(arguments.runs).find(arguments.like).config)
+    return resolve(
+        preset=arguments.preset,
+        file=file.expanduser() if file is not None else None,
+        sets=arguments.sets,
+        base=base,
+        flags={
+            "data.source": Flagged(arguments.data, "--data"),
+            "data.path": Flagged(arguments.data_path, "--data-path"),
+            "train.device": Flagged(arguments.device, "--device"),
+            "train.strict_device": Flagged(arguments.strict_device, "--strict-device"),
+            "train.precision": Flagged(arguments.precision, "--precision"),
+        },
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Make the run, start its job, and watch it or leave it alone."""
+    from seedbed import actions
+
+    wanted = resolved(arguments, arguments.file)
+    place = actions.store(arguments.runs)
+    made = actions.new_run(place, wanted, arguments.name, command=sys.argv)
+    return watch(lambda: actions.start(made), background=arguments.background, as_json=arguments.json)
+
+
+def watch(start: Callable[[], Launch], *, background: bool, as_json: bool) -> int:
+    """Start a job and leave it alone once it has begun, or follow it to its end; returns the exit status."""
+    from seedbed import actions
+    from seedbed.cli.console import note, say, say_json
+    from seedbed.runs.status import status
+
+    if not background:
+        from seedbed.cli.follow import follow
+
+        return follow(start, as_json=as_json)
+    launch = start()
+    actions.wait_until_begun(launch)
+    if as_json:
+        say_json(status(launch.run))
+    else:
+        say(launch.run.id)
+        if sys.stdout.isatty():
+            note(f"It trains in the background. Watch it: seedbed status {launch.run.id}")
+    return 0

@@ -1,0 +1,96 @@
+"""What happened in a run, in lines for people; shared by every way of showing one."""
+
+from __future__ import annotations
+
+from seedbed import events, text
+from seedbed.events import Event
+from seedbed.runs.view import View
+
+STAGES = {
+    "prepare": "preparing the data",
+    "compile": "compiling",
+    "check": "trying one batch",
+    "train": "training",
+    "evaluate": "validating",
+    "sample": "writing a sample",
+    "save": "saving",
+}
+
+
+def stage(name: str) -> str:
+    """A phase's name for people."""
+    return STAGES.get(name, text.printable(name))
+
+
+def progress(view: View) -> str:
+    """One line that says where training stands."""
+    parts = [f"step {view.step}" + (f"/{view.steps}" if view.steps else "")]
+    epoch = view.epoch(view.step)
+    if epoch is not None:
+        parts.append(f"epoch {epoch:.2f}")
+    if view.loss is not None:
+        parts.append(f"loss {view.loss:.4f}")
+    if view.scores:
+        parts.append(f"val {view.scores[-1].loss:.4f}")
+    if view.lr is not None:
+        parts.append(f"lr {view.lr:.3g}")
+    speed = view.tokens_per_second()
+    if speed:
+        parts.append(f"{text.count(speed)} tok/s")
+    remaining = view.remaining_s()
+    if remaining is not None:
+        parts.append(f"{text.duration(remaining)} left")
+    return "  ".join(parts)
+
+
+def setting(event: events.Run) -> list[str]:
+    """What a session runs on and how far it means to go."""
+    device = text.printable(event.device or "?")
+    if event.device_name:
+        device += f" ({text.printable(event.device_name)})"
+    parts = [f"on {device}", event.precision or "", "compiled" if event.compile else ""]
+    if event.parameters:
+        parts.insert(0, f"{text.count(event.parameters)} parameters")
+    lines = ["training " + ", ".join(part for part in parts if part)]
+    if event.resumed_from:
+        lines.append(f"going on from {text.printable(event.resumed_from)}, step {event.step} of {event.steps}")
+    if event.schedule:
+        lines.append(text.printable(event.schedule))
+    return lines
+
+
+def score(event: events.Eval) -> str:
+    """A validation in a line."""
+    parts = [f"validation at step {event.step}: loss {event.loss:.4f}, perplexity {event.perplexity:.2f}"]
+    if event.bits_per_byte is not None:
+        parts.append(f"{event.bits_per_byte:.3f} bits per byte")
+    return ", ".join(parts) + (" (best so far)" if event.best else "")
+
+
+def data(event: events.Data) -> str:
+    """Progress of preparing data in a line."""
+    unit = f" {text.printable(event.unit)}" if event.unit else ""
+    of = f" of {text.count(event.total)}" if event.total is not None else ""
+    return f"{text.printable(event.stage)}: {text.count(event.done)}{of}{unit}"
+
+
+def message(event: events.Message) -> str:
+    """A message in a line: what, why, what to do."""
+    return text.printable(" ".join(part for part in (event.text, event.why, event.hint) if part))
+
+
+def saved(event: events.Checkpoint) -> str:
+    """A checkpoint in a line."""
+    name = text.printable(event.path.rstrip("/").rpartition("/")[2])
+    return f"saved {name} ({text.size(event.size_bytes)})"
+
+
+def line(event: Event) -> tuple[str, str] | None:
+    """An event in one line and the style to show it in; None for what progress shows better."""
+    if isinstance(event, events.Eval):
+        return score(event), ""
+    if isinstance(event, events.Checkpoint):
+        return saved(event), "dim"
+    if isinstance(event, events.Message):
+        return f"{event.level}: {message(event)}", "yellow" if event.level != "info" else ""
+    return None
