@@ -1,0 +1,97 @@
+"""The command line as a user types it, over jobs that live like real ones but train nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DRIVER = Path(__file__).resolve().parents[1] / "fake_seedbed.py"
+
+
+class Desk:
+    """A folder to work in, a store in it, and `seedbed`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.runs = folder / "runs"
+        self.environment = {**os.environ, "SEEDBED_CACHE": str(folder / "cache"), "NO_COLOR": "1"}
+        self.environment.pop("SEEDBED_RUNS", None)
+        self.started: list[subprocess.Popen[str]] = []
+
+    def start(self, *words: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+        process = subprocess.Popen(
+            [sys.executable, str(DRIVER), *words], cwd=self.folder, env={**self.environment, **(env or {})}, **options
+        )
+        self.started.append(process)
+        return process
+
+    def seedbed(
+        self, *words: str, expect: int = 0, env: dict[str, str] | None = None, stdin: str | bytes | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        raw = stdin.encode() if isinstance(stdin, str) else stdin
+        done = subprocess.run(
+            [sys.executable, str(DRIVER), *words],
+            cwd=self.folder,
+            env={**self.environment, **(env or {})},
+            capture_output=True,
+            input=raw,
+            timeout=60,
+            check=False,
+        )
+        out, err = done.stdout.decode(), done.stderr.decode()
+        assert "Traceback" not in out + err, out + err
+        assert done.returncode == expect, f"exit {done.returncode}, not {expect}\n{out}\n{err}"
+        return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+
+    def train(self, *words: str, env: dict[str, str] | None = None, steps: int = 30) -> str:
+        """A finished run; returns its id."""
+        done = self.seedbed("train", "--set", f"train.steps={steps}", "--json", *words, env=env)
+        return str(json.loads(done.stdout)["id"])
+
+    def status(self, ref: str = "latest") -> dict[str, Any]:
+        value: dict[str, Any] = json.loads(self.seedbed("status", ref, "--json").stdout)
+        return value
+
+    def wait(self, what: Callable[[], Any], seconds: float = 30) -> None:
+        end = time.monotonic() + seconds
+        while not what():
+            assert time.monotonic() < end, "waited too long"
+            time.sleep(0.02)
+
+    def at_step(self, step: int) -> None:
+        """Until the newest run has logged that step."""
+
+        def there() -> bool:
+            logs = sorted(self.runs.glob("2*/events.jsonl"))
+            return bool(logs) and f'"step":{step},' in logs[-1].read_text()
+
+        self.wait(there)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(tmp_path)
+    yield made
+    for process in made.started:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+    for path in made.runs.glob("2*"):
+        for line in (path / "events.jsonl").read_bytes().splitlines() if (path / "events.jsonl").exists() else []:
+            event = json.loads(line) if line.endswith(b"}") else {}
+            if (
+                event.get("kind") == "run"
+                and event.get("pid")
+                and made.status(path.name)["heartbeat_age_s"] is not None
+            ):
+                os.kill(event["pid"], signal.SIGKILL)

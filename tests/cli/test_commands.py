@@ -1,0 +1,324 @@
+"""The commands that look, ask and explain."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seedbed.cli.doctor import describe
+from seedbed.cli.main import main
+from seedbed.cli.parser import COMMANDS
+
+SLOW = {"FAKE_STEP_S": "0.03"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "examples:" in out
+    assert f"seedbed {command}" in out.partition("examples:")[2]
+    assert all(len(line) <= 120 for line in out.splitlines())
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    listed = capsys.readouterr().out
+    assert main([]) == 0
+    assert capsys.readouterr().out == listed
+    assert all(command in listed for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["trian"], "seedbed train"),
+        (["train", "--nope"], "--nope"),
+        (["train", "--preset", "nanno"], "nano"),
+        (["train", "--set", "optimizer.lrr=1"], "optimizer.lr"),
+        (["train", "--set", "train.steps=many"], "train.steps"),
+        (["train", "--set", "train.steps=5", "--set", "train.epochs=1"], "horizon"),
+        (["train", "nowhere.toml"], "nowhere.toml"),
+        (["train", "--data", "text:/nowhere/at/all"], "/nowhere/at/all"),
+        (["train", "--name", "a/b"], "--name"),
+        (["train", "--like", "nothing"], "nothing"),
+        (["status", "nothing"], "nothing"),
+        (["resume", "--more-steps", "3", "--more-epochs", "3"], "not allowed"),
+        (["config"], "VERB"),
+        (["config", "check", "--set", "model.context=0"], "model.context"),
+        (["completion", "tcsh"], "tcsh"),
+    ],
+)
+def test_what_makes_no_sense_exits_2_and_leaves_nothing(
+    words: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SEEDBED_RUNS", str(tmp_path / "runs"))
+    assert main(words) == 2
+    shown = capsys.readouterr()
+    assert told in shown.err
+    assert shown.out == ""
+    assert "Traceback" not in shown.err
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_status_for_people_and_scripts(desk: Any) -> None:
+    run = desk.train("--name", "alpha")
+    out = desk.seedbed("status").stdout
+    for part in ("alpha", "completed", "30 of 30", "Fake CPU", "step 30", run):
+        assert part in out
+    assert "\x1b" not in out
+    assert desk.status("alpha") == desk.status(run[:20])
+
+
+def test_status_of_a_running_run(desk: Any) -> None:
+    desk.seedbed("train", "--set", "train.steps=2000", "--background", env=SLOW)
+    desk.at_step(12)
+    found = desk.status()
+    assert found["status"] == "running"
+    assert found["remaining_s"] == pytest.approx(0.03 * (2000 - found["step"]), rel=0.2)
+    assert found["device"] == "cpu"
+    os.kill(found["pid"], 0)
+    assert "remaining" in desk.seedbed("status").stdout
+    desk.seedbed("stop", "--wait")
+
+
+def test_colour_on_a_terminal_unless_no_color(desk: Any) -> None:
+    desk.train()
+    for env, coloured in (
+        ({"NO_COLOR": ""}, True),
+        ({"NO_COLOR": "1"}, False),
+        ({"NO_COLOR": "", "TERM": "dumb"}, False),
+    ):
+        done = desk.start("status", env={"TERM": "xterm", **env}, stdout=subprocess.PIPE)
+        assert "\x1b" not in done.communicate()[0], "colour in a pipe"
+        assert ("\x1b[" in on_terminal(desk, "status", env={"TERM": "xterm", **env})) is coloured
+
+
+def on_terminal(desk: Any, *words: str, env: dict[str, str]) -> str:
+    leader, terminal = os.openpty()
+    process = desk.start(*words, env=env, stdout=terminal)
+    os.close(terminal)
+    shown = b""
+    while True:
+        try:
+            block = os.read(leader, 4096)
+        except OSError:
+            break
+        if not block:
+            break
+        shown += block
+    os.close(leader)
+    process.wait(timeout=10)
+    return shown.decode()
+
+
+def test_runs_lists_all_and_survives_what_is_broken(desk: Any) -> None:
+    assert json.loads(desk.seedbed("runs", "--json").stdout) == []
+    assert "seedbed train" in desk.seedbed("runs").stderr
+    first, second = desk.train("--name", "alpha"), desk.train()
+    broken = desk.runs / "20990101-000000-000-broken"
+    broken.mkdir()
+    (broken / "meta.json").write_text("{")
+    (desk.runs / "notes").mkdir()
+    out = desk.seedbed("runs").stdout
+    assert [line.split()[0] for line in out.splitlines()[1:]] == [first, second, broken.name]
+    assert "nano-stories" in out
+    assert [run["status"] for run in json.loads(desk.seedbed("runs", "--json").stdout)] == ["completed"] * 2 + [
+        "broken"
+    ]
+    assert desk.status()["id"] == second, "a broken run is not the latest"
+
+
+def test_where_runs_live(desk: Any) -> None:
+    desk.train("--runs", "elsewhere")
+    assert not desk.runs.exists()
+    assert len(json.loads(desk.seedbed("runs", "--json", env={"SEEDBED_RUNS": "elsewhere"}).stdout)) == 1
+    out = desk.seedbed("train", "--set", "train.steps=10", "--runs", "elsewhere").stdout
+    assert f"seedbed generate {desk.folder / 'elsewhere'}" in out, "the next command would not find the run"
+
+
+def test_background_prints_the_id_alone_and_outlives_its_parent(desk: Any) -> None:
+    process = desk.start("train", "--set", "train.steps=60", "--background", env=SLOW, start_new_session=True)
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    run = out.strip()
+    assert (desk.runs / run).is_dir()
+    os.kill(desk.status(run)["pid"], 0)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGHUP)
+    desk.wait(lambda: desk.status(run)["status"] == "completed")
+
+
+def test_stop(desk: Any) -> None:
+    desk.seedbed("stop", expect=2)
+    run = desk.seedbed("train", "--set", "train.steps=2000", "--background", env=SLOW).stdout.strip()
+    desk.at_step(3)
+    assert "stopped" in desk.seedbed("stop", run, "--wait").stdout
+    after = desk.status(run)
+    assert after["status"] == "stopped"
+    assert after["checkpoint_step"] == after["step"]
+    assert "not running" in desk.seedbed("stop", run, expect=1).stderr
+
+
+def test_resume_chooses_what_fits_and_refuses_what_does_not(desk: Any) -> None:
+    finished = desk.train(steps=20)
+    told = desk.seedbed("resume", finished, expect=2).stderr
+    assert "finished" in told
+    assert "--more-epochs" in told
+    assert "interrupted run" in desk.seedbed("resume", expect=2).stderr
+    for amount in ("0", "-3"):
+        desk.seedbed("resume", finished, "--more-steps", amount, expect=2)
+    desk.seedbed("resume", finished, "--more-epochs", "nan", expect=2)
+    desk.seedbed("resume", finished, "--from", "12", expect=2)
+    desk.seedbed("train", "--set", "train.steps=30", expect=1, env={"FAKE_FAIL": "kill"})
+    desk.seedbed("train", expect=2, env={"FAKE_FAIL": "usage"})
+    lost = json.loads(desk.seedbed("runs", "--json").stdout)[1]
+    assert lost["status"] == "lost"
+    resumed = json.loads(desk.seedbed("resume", "--json").stdout)
+    assert resumed["id"] == lost["id"], "a run that never trained was taken for an interrupted one"
+    assert resumed["status"] == "completed"
+    assert resumed["session"] == 2
+
+
+def test_resume_from_an_earlier_checkpoint(desk: Any) -> None:
+    run = desk.train(steps=30)
+    desk.seedbed("resume", run, "--from", "10", "--more-steps", "5")
+    after = desk.status(run)
+    assert (after["step"], after["steps"], after["session"]) == (15, 15, 2)
+    assert after["checkpoint_step"] == 10
+
+
+def test_like_starts_from_an_earlier_config(desk: Any) -> None:
+    run = desk.train("--set", "optimizer.lr=0.5", "--name", "alpha")
+    desk.seedbed("train", "--like", "alpha", "--set", "model.layers=3", "--name", "beta")
+    old = tomllib.loads((desk.runs / run / "config.toml").read_text())
+    new = tomllib.loads((Path(desk.status("beta")["path"]) / "config.toml").read_text())
+    assert new["optimizer"]["lr"] == 0.5
+    assert new["model"].pop("layers") == 3
+    assert old["model"].pop("layers") == 4
+    assert new == old
+
+
+def test_config_show_tells_origins(desk: Any) -> None:
+    (desk.folder / "my.toml").write_text("[train]\nsteps = 77\n")
+    words = ("my.toml", "--set", "optimizer.lr=2e-5", "--device", "cpu")
+    out = desk.seedbed("config", "show", *words).stdout
+    lines = {line.split(" = ")[0]: line for line in out.splitlines() if " = " in line}
+    assert "77" in lines["steps"]
+    assert "my.toml" in lines["steps"]
+    assert "--set" in lines["lr"]
+    assert "--device" in lines["device"]
+    assert "preset nano" in lines["layers"]
+    assert tomllib.loads(out)["optimizer"]["lr"] == 2e-5
+    as_json = json.loads(desk.seedbed("config", "show", *words, "--json").stdout)
+    assert as_json["config"]["train"]["steps"] == 77
+    assert as_json["origins"]["optimizer.lr"] == "--set"
+
+
+def test_config_check(desk: Any) -> None:
+    good = json.loads(desk.seedbed("config", "check", "--json").stdout)
+    assert good["ok"]
+    assert 1_000_000 < good["parameters"] < 1_300_000
+    assert "parameters" in desk.seedbed("config", "check").stdout
+    bad = json.loads(desk.seedbed("config", "check", "--data", "text:/nowhere", "--json", expect=2).stdout)
+    assert not bad["ok"]
+    assert "/nowhere" in bad["findings"][-1]["text"]
+
+
+def test_presets(desk: Any) -> None:
+    assert list(json.loads(desk.seedbed("presets", "--json").stdout)) == ["nano", "tiny", "small", "base"]
+    assert "any laptop" in desk.seedbed("presets").stdout
+
+
+def test_curve_as_a_picture(desk: Any) -> None:
+    desk.train("--name", "a b")
+    desk.seedbed("curve", "a b", "--svg", "loss.svg")
+    root = ET.parse(desk.folder / "loss.svg").getroot()
+    text = " ".join(element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text"))
+    assert "a b" in text
+    assert "validation loss" in text
+    assert "training loss" in desk.seedbed("curve").stdout
+    assert "nowhere" in desk.seedbed("curve", "--svg", "nowhere/loss.svg", expect=1).stderr
+
+
+def test_foreign_text_never_steers_the_terminal(desk: Any) -> None:
+    run = desk.train()
+    (desk.runs / run / "labels.json").write_text(json.dumps({"name": "x\x1b[31m\u202e\x07[/]"}))
+    for words in (("status",), ("runs",), ("curve",), ("status", "x\x1b[31m")):
+        done = desk.seedbed(*words, expect=2 if len(words) > 1 else 0)
+        assert not {"\x1b", "\u202e", "\x07"} & set(done.stdout + done.stderr), words
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_code(shell: str, desk: Any) -> None:
+    assert "seedbed" in desk.seedbed("completion", shell).stdout
+
+
+def complete(desk: Any, line: str) -> set[str]:
+    out = desk.folder / "completions"
+    done = subprocess.run(
+        [sys.executable, "-m", "seedbed"],
+        cwd=desk.folder,
+        env={
+            **desk.environment,
+            "_ARGCOMPLETE": "1",
+            "_ARGCOMPLETE_STDOUT_FILENAME": str(out),
+            "_ARGCOMPLETE_IFS": "\n",
+            "COMP_LINE": line,
+            "COMP_POINT": str(len(line)),
+        },
+        capture_output=True,
+        check=False,
+    )
+    assert b"Traceback" not in done.stderr, done.stderr
+    return {word.strip() for word in out.read_text().split("\n")}
+
+
+def test_completion_of_commands_options_and_runs(desk: Any) -> None:
+    run = desk.train("--name", "alpha")
+    assert complete(desk, "seedbed st") == {"stop", "status"}
+    assert "--more-epochs" in complete(desk, "seedbed resume --mo")
+    assert complete(desk, "seedbed status al") == {"alpha"}
+    assert run in complete(desk, "seedbed status 2")
+    assert "latest" in complete(desk, "seedbed train --like l")
+    assert "seedbed" not in complete(desk, "seedbed train --preset ")
+
+
+def test_a_full_output_is_told_without_a_traceback(desk: Any) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    desk.train()
+    with open("/dev/full", "w") as full:
+        process = desk.start("status", stdout=full)
+        _, err = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert "Traceback" not in err
+    assert "No space left" in err
+
+
+def test_doctor_examines_this_machine(desk: Any) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "seedbed", "doctor", "--device", "cpu", "--json"],
+        cwd=desk.folder,
+        env=desk.environment,
+        capture_output=True,
+        check=False,
+    )
+    assert b"Traceback" not in done.stderr
+    found = json.loads(done.stdout)
+    assert done.returncode == (1 if any(each["level"] == "error" for each in found["problems"]) else 0)
+    told = "\n".join(describe(found))
+    assert found["torch"]["version"] in told
+    assert "trains on cpu" in told
+    broken = {**found, "problems": [{"level": "error", "what": "No \x1bdisk.", "why": "", "fix": "buy one"}]}
+    assert "error: No disk." in "\n".join(describe(broken))

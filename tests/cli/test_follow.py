@@ -1,0 +1,183 @@
+"""Watching a run: Ctrl-C and its kin ask the job to stop and save; nothing that befalls the watcher harms the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SLOW = {"FAKE_STEP_S": "0.03"}
+
+
+def test_a_piped_run_is_told_in_plain_lines_and_ends_with_what_to_type_next(desk: Any) -> None:
+    out = desk.seedbed("train", "--set", "train.steps=60", "--name", "my run").stdout
+    assert "\x1b" not in out
+    assert "\r" not in out
+    assert "learning rate: cosine to 0" in out
+    assert "validation at step 60: loss 2.3489" in out
+    assert "warning: The text is short. Few words. Add some." in out
+    assert "Finished at step 60" in out
+    assert "Once upon a time, there was a fox." in out
+    assert "seedbed generate 'my run' --prompt 'Once upon a time'" in out
+    assert any("\u2800" < char < "\u28ff" for char in out), "no curve"
+
+
+def test_json_keeps_stdout_for_the_status(desk: Any) -> None:
+    done = desk.seedbed("train", "--set", "train.steps=20", "--json")
+    assert json.loads(done.stdout)["status"] == "completed"
+    assert "validation at step 20" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_one_signal_stops_the_job_and_waits_until_it_has_saved(desk: Any, number: signal.Signals) -> None:
+    follower = desk.start("train", "--set", "train.steps=2000", env={**SLOW, "FAKE_SAVE_S": "0.3"})
+    desk.at_step(3)
+    follower.send_signal(number)
+    out, err = follower.communicate(timeout=20)
+    assert follower.returncode == 130, out + err
+    stopped = desk.status()
+    assert stopped["status"] == "stopped"
+    assert stopped["checkpoint_step"] == stopped["step"] > 0
+    if number != signal.SIGHUP:
+        assert "Stopping" in out
+        assert "seedbed resume" in out
+
+
+def test_a_second_ctrl_c_leaves_it_saving(desk: Any) -> None:
+    follower = desk.start("train", "--set", "train.steps=2000", env={**SLOW, "FAKE_SAVE_S": "1.5"})
+    desk.at_step(3)
+    follower.send_signal(signal.SIGINT)
+    time.sleep(0.6)
+    begun = time.monotonic()
+    follower.send_signal(signal.SIGINT)
+    out, err = follower.communicate(timeout=20)
+    assert time.monotonic() - begun < 1.0
+    assert follower.returncode == 130
+    assert "seedbed status" in out + err
+    desk.wait(lambda: desk.status()["status"] == "stopped")
+    assert desk.status()["checkpoint_step"] == desk.status()["step"]
+
+
+def test_a_killed_watcher_leaves_the_run_going(desk: Any) -> None:
+    follower = desk.start("train", "--set", "train.steps=60", env=SLOW)
+    desk.at_step(3)
+    follower.kill()
+    follower.wait()
+    desk.wait(lambda: desk.status()["status"] == "completed")
+    assert desk.status()["step"] == 60
+
+
+def test_a_reader_that_leaves_does_not_end_the_run(desk: Any) -> None:
+    follower = desk.start("train", "--set", "train.steps=60", env=SLOW)
+    assert follower.stdout is not None
+    follower.stdout.readline()
+    follower.stdout.close()
+    assert follower.wait(timeout=20) == 141
+    assert follower.stderr is not None
+    assert "Traceback" not in follower.stderr.read()
+    desk.wait(lambda: desk.status()["status"] == "completed")
+
+
+def test_ctrl_c_before_the_job_has_begun_is_not_lost(desk: Any) -> None:
+    follower = desk.start("train", "--set", "train.steps=2000", env=SLOW)
+    desk.wait(lambda: list(desk.runs.glob("2*")))
+    time.sleep(0.05)
+    follower.send_signal(signal.SIGINT)
+    follower.communicate(timeout=20)
+    assert follower.returncode == 130
+    desk.wait(lambda: desk.status()["status"] != "running")
+    assert desk.status()["step"] < 1000
+
+
+def test_preparing_data_can_be_stopped(desk: Any) -> None:
+    follower = desk.start("train", env={"FAKE_FAIL": "slow-prepare"})
+    assert follower.stdout is not None
+    while "tokens" not in follower.stdout.readline():
+        pass
+    follower.send_signal(signal.SIGINT)
+    assert follower.wait(timeout=20) == 130
+    assert desk.status()["status"] == "stopped"
+
+
+def test_a_failure_is_told_with_its_reason_and_status(desk: Any) -> None:
+    failed = desk.seedbed("train", expect=1, env={"FAKE_FAIL": "numbers"})
+    assert "The loss is no number." in failed.stderr
+    assert "Lower optimizer.lr." in failed.stderr
+    usage = desk.seedbed("train", expect=2, env={"FAKE_FAIL": "usage"})
+    assert "There is no text in the file." in usage.stderr
+    crash = desk.seedbed("train", expect=1, env={"FAKE_FAIL": "crash"})
+    assert "ZeroDivisionError: division" in crash.stderr
+    assert "job.log" in crash.stderr
+    assert "Traceback" in (Path(desk.status()["path"]) / "job.log").read_text()
+
+
+def test_a_killed_job_is_told_and_reads_as_lost(desk: Any) -> None:
+    killed = desk.seedbed("train", "--set", "train.steps=30", expect=1, env={"FAKE_FAIL": "kill"})
+    assert "signal 9" in killed.stderr
+    assert "seedbed resume" in killed.stderr
+    lost = desk.status()
+    assert (lost["status"], lost["step"], lost["remaining_s"]) == ("lost", 6, None)
+    assert "is gone" in lost["reason"]
+
+
+def test_a_log_that_cannot_grow_ends_the_run_and_loses_nothing(desk: Any) -> None:
+    failed = desk.seedbed("train", "--set", "train.steps=30", expect=1, env={"FAKE_FAIL": "disk"})
+    assert "events.jsonl" in failed.stderr
+    assert "seedbed resume" in failed.stderr
+    found = desk.status()
+    assert (found["status"], found["step"]) == ("lost", 6)
+    assert json.loads(desk.seedbed("resume", "--json").stdout)["status"] == "completed"
+
+
+def test_resume_goes_on_and_shows_the_whole_curve(desk: Any) -> None:
+    run = desk.train(steps=20)
+    out = desk.seedbed("resume", run, "--more-steps", "15").stdout
+    assert "going on from step-00000020, step 20 of 35" in out
+    assert "validation at step 10" not in out, "an earlier session was told again"
+    assert "step 20/20" not in out, "the progress of an earlier session was shown as this one's"
+    assert desk.status(run)["steps"] == 35
+    points = json.loads(desk.seedbed("curve", run, "--json").stdout)
+    assert points["training"][0]["first_step"] == 1
+    assert points["training"][-1]["last_step"] == 35
+
+
+def test_two_resumes_of_one_run(desk: Any) -> None:
+    desk.seedbed("train", "--set", "train.steps=2000", "--background", env=SLOW)
+    second = desk.seedbed("resume", "latest", expect=1)
+    assert "already running" in second.stderr
+    desk.seedbed("stop", "--wait")
+    assert desk.status()["session"] == 1
+
+
+def test_on_a_terminal_it_paints_and_leaves_the_screen_clean(desk: Any) -> None:
+    leader, terminal = pty.openpty()
+    os.set_blocking(leader, False)
+    follower = desk.start(
+        "train", "--set", "train.steps=60", env={**SLOW, "TERM": "xterm-256color"}, stdout=terminal, stderr=terminal
+    )
+    os.close(terminal)
+    seen = b""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        if select.select([leader], [], [], 0.1)[0]:
+            try:
+                seen += os.read(leader, 65536)
+            except OSError:
+                break
+        elif follower.poll() is not None:
+            break
+    os.close(leader)
+    assert follower.wait(timeout=5) == 0
+    shown = seen.decode()
+    assert "step 1/60" in shown or "step 2/60" in shown or "/60" in shown
+    assert "\x1b[?25l" in shown, "the cursor was not hidden while painting"
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l"), "the cursor stays hidden"
+    assert "Finished at step 60" in shown
+    assert "\x1b[31m" not in shown, "colour in spite of NO_COLOR, or from a message"

@@ -1,0 +1,148 @@
+"""What a trained model writes reaches the reader as it should: bare when piped, safe on a terminal, whole in JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+WRITTEN = " and\u200b then \x1b[31m T=0.8 k=0\n"
+
+
+@pytest.fixture
+def trained(desk: Any) -> Any:
+    desk.train("--name", "alpha")
+    return desk
+
+
+def test_piped_it_is_prompt_continuation_newline_alone(trained: Any) -> None:
+    done = trained.seedbed("generate", "alpha", "--prompt", "The fox")
+    assert done.stdout == "The fox" + WRITTEN + "\n"
+    assert done.stderr == ""
+
+
+def test_options_reach_the_writer(trained: Any) -> None:
+    out = trained.seedbed(
+        "generate", "--prompt", "", "--temperature", "0", "--top-k", "40", "--num-samples", "2"
+    ).stdout
+    assert out == 2 * " and\u200b then \x1b[31m T=0 k=40\n\n"
+
+
+def test_json_is_an_object_a_line(trained: Any) -> None:
+    out = trained.seedbed("generate", "--prompt", "Él", "--num-samples", "2", "--json").stdout
+    first, second = (json.loads(line) for line in out.splitlines())
+    assert first["prompt"] == "Él"
+    assert first["text"] == WRITTEN
+    assert (first["sample"], second["sample"], second["seed"]) == (0, 1, 8)
+    assert first["run"] == trained.status()["id"]
+    assert "\x1b" not in out
+
+
+def test_the_prompt_may_come_from_stdin_a_file_or_the_run(trained: Any) -> None:
+    assert trained.seedbed("generate", "--prompt", "-", stdin="two\nlines\n").stdout.startswith("two\nlines and")
+    path = trained.folder / "p.txt"
+    path.write_text("from a file")
+    assert trained.seedbed("generate", "--prompt-file", str(path)).stdout.startswith("from a file and")
+    assert trained.seedbed("generate").stdout.startswith("Once upon a time and")
+
+
+def test_bad_prompts(trained: Any) -> None:
+    assert "UTF-8" in trained.seedbed("generate", "--prompt", "-", stdin=b"\xff\xfe", expect=2).stderr
+    assert "prompt" in trained.seedbed("generate", "--prompt-file", "nowhere.txt", expect=2).stderr
+    script = [*trained.start("--version").args[:2], "generate", "--prompt", b"\xff"]
+    done = subprocess.run(script, cwd=trained.folder, env=trained.environment, capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--temperature", "-1"),
+        ("--temperature", "nan"),
+        ("--temperature", "warm"),
+        ("--top-k", "-3"),
+        ("--top-p", "1.5"),
+        ("--min-p", "-0.1"),
+        ("--max-new-tokens", "0"),
+        ("--num-samples", "0"),
+        ("--seed", "1.5"),
+        ("--seed", "99999999999999999999"),
+        ("--checkpoint", "12345"),
+    ],
+)
+def test_nonsense_is_refused_with_status_2(trained: Any, words: tuple[str, str]) -> None:
+    done = trained.seedbed("generate", "--prompt", "x", *words, expect=2)
+    assert done.stdout == ""
+    assert words[0].lstrip("-").replace("-", "") in done.stderr.replace("-", "")
+
+
+def test_checkpoints_by_step_latest_best_and_path(trained: Any) -> None:
+    run = trained.status()
+
+    def used(*words: str) -> int:
+        out = trained.seedbed("generate", "--prompt", "x", "--json", *words).stdout
+        return int(Path(json.loads(out)["checkpoint"]).name[5:])
+
+    assert used() == used("--checkpoint", "latest") == 30
+    assert used("--checkpoint", "10") == used("--checkpoint", "step-00000010") == 10
+    assert used("--checkpoint", "best") == 20
+    folder = Path(run["path"]) / "checkpoints" / "step-00000020"
+    (folder / "model.safetensors").write_bytes(b"")
+    assert used("--checkpoint", str(folder)) == 20
+    done = trained.seedbed("generate", "--checkpoint", "15", expect=2)
+    assert "10, 20, 30" in done.stderr
+
+
+def test_a_run_without_a_checkpoint(desk: Any) -> None:
+    desk.seedbed("train", "--name", "empty", expect=2, env={"FAKE_FAIL": "usage"})
+    assert "no checkpoint" in desk.seedbed("generate", "empty", expect=1).stderr
+    assert "run with a checkpoint" in desk.seedbed("generate", expect=2).stderr
+    desk.train("--name", "full")
+    desk.seedbed("train", "--name", "empty too", expect=2, env={"FAKE_FAIL": "usage"})
+    assert desk.seedbed("generate").stdout, "the newest with a checkpoint was not found"
+
+
+def test_a_checkpoint_that_is_deleted_meanwhile_is_chosen_anew(trained: Any) -> None:
+    out = trained.seedbed("generate", "--prompt", "x", "--json", env={"FAKE_FAIL": "generate-vanish"}).stdout
+    assert json.loads(out)["checkpoint"].endswith("step-00000020")
+
+
+def test_what_the_writer_reports_is_told(trained: Any) -> None:
+    told = trained.seedbed("generate", expect=1, env={"FAKE_FAIL": "generate"}).stderr
+    assert "The checkpoint is cut." in told
+    assert "Name another." in told
+
+
+def test_a_reader_that_leaves_ends_the_writer(trained: Any) -> None:
+    process = trained.start("generate", "--num-samples", "1000", env={"FAKE_STEP_S": "0.05"})
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=10) == 141
+    assert "Traceback" not in process.stderr.read()
+
+
+def test_on_a_terminal_nothing_steers_it(trained: Any) -> None:
+    leader, terminal = pty.openpty()
+    process = trained.start(
+        "generate", "--prompt", "The \x07fox", "--seed", "7", env={"TERM": "xterm"}, stdout=terminal
+    )
+    os.close(terminal)
+    shown = b""
+    while True:
+        try:
+            block = os.read(leader, 4096)
+        except OSError:
+            break
+        if not block:
+            break
+        shown += block
+    os.close(leader)
+    assert process.wait(timeout=10) == 0
+    assert shown.decode().replace("\r\n", "\n") == "The fox and then  T=0.8 k=0\n\n"
+    assert "4 tokens, 8 tokens/s, length reached, seed 7" in process.stderr.read()

@@ -1,0 +1,74 @@
+"""The arithmetic against the built model: parameters exactly, FLOPs as torch counts them, memory as the process shows it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from seedbed.config import arithmetic, load
+from seedbed.config.schema import Config
+from seedbed.model.decoder import Decoder
+
+SHAPES = {
+    "tied": [],
+    "untied": ["model.tie_embeddings=false"],
+    "grouped": ["model.heads=6", "model.kv_heads=2", "model.head_dim=20"],
+    "gpt2": ["model.layout=gpt2"],
+    "gpt2-untied": ["model.layout=gpt2", "model.tie_embeddings=false", "model.ffn=500"],
+    "odd-vocabulary": ["tokenizer.vocab_size=2049", "model.vocab_multiple=128"],
+}
+
+
+def on_meta(config: Config) -> Decoder:
+    with torch.device("meta"):
+        return Decoder(config.model, arithmetic.padded_vocab(config.model, config.tokenizer.vocab_size))
+
+
+def configs() -> list[object]:
+    presets = [pytest.param(load.resolve(preset=name).config, id=name) for name in load.preset_names()]
+    shapes = [pytest.param(load.resolve(sets=sets).config, id=name) for name, sets in SHAPES.items()]
+    return [*presets, *shapes]
+
+
+@pytest.mark.parametrize("config", configs())
+def test_parameters_are_those_of_the_built_model(config: Config) -> None:
+    built = sum(parameter.numel() for parameter in on_meta(config).parameters())
+    assert arithmetic.count_parameters(config.model, config.tokenizer.vocab_size) == built
+
+
+@pytest.mark.parametrize("name", load.preset_names())
+def test_presets_say_how_large_they_are(name: str) -> None:
+    config = load.resolve(preset=name).config
+    told = load.preset_about(name)["parameters"]
+    assert told == arithmetic.count_parameters(config.model, config.tokenizer.vocab_size)
+    assert told == pytest.approx({"nano": 1e6, "tiny": 6e6, "small": 1e8, "base": 1e9}[name], rel=0.12)
+
+
+@pytest.mark.parametrize("config", configs())
+def test_flops_are_those_that_torch_counts(config: Config) -> None:
+    model, sequences = on_meta(config), 3
+    ids = torch.zeros((sequences, config.model.context), dtype=torch.long, device="meta")
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model.loss(ids, ids).backward()
+    counted = counter.get_total_flops()
+    told = arithmetic.flops_per_step(config.model, config.tokenizer.vocab_size, sequences)
+    assert told == pytest.approx(counted, rel=0.01)
+
+
+def test_flops_of_fused_attention_are_those_that_torch_counts() -> None:
+    config = load.resolve(sets=["model.context=512"]).config.model
+    q = torch.empty(2, config.heads, config.context, config.head_dim, device="meta", requires_grad=True)
+    with FlopCounterMode(display=False) as counter:
+        out = torch.ops.aten._scaled_dot_product_flash_attention(q.bfloat16(), q.bfloat16(), q.bfloat16(), 0.0, True)[0]
+        out.backward(torch.empty_like(out))
+    no_layers = arithmetic.flops_per_step(config, 2048, 2, fused_attention=True) - 6 * 2 * config.context * (
+        arithmetic.matrix_parameters(config) + 2048 * config.hidden
+    )
+    assert no_layers == counter.get_total_flops() * config.layers
+
+
+def test_vocabulary_rows_are_rounded_up() -> None:
+    model = load.resolve(sets=["model.vocab_multiple=64"]).config.model
+    assert [arithmetic.padded_vocab(model, size) for size in (1, 64, 65, 2048)] == [64, 64, 128, 2048]

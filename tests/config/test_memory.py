@@ -1,0 +1,91 @@
+"""The memory estimate against what real training steps take, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from seedbed.config import arithmetic, load
+
+CHILD = """
+import json, sys, torch
+from seedbed.config import arithmetic, load
+from seedbed.model.decoder import Decoder
+from seedbed.model.families import logical_parameters
+from seedbed.optim.optimizer import build_optimizer
+from seedbed.train.learner import DecoderLearner
+from seedbed.train.step import Leaf, train_step
+
+def kilobytes(name):
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
+
+def steps(config, vocab_size, precision, count):
+    model = Decoder(config.model, arithmetic.padded_vocab(config.model, vocab_size))
+    model.init_weights(torch.Generator())
+    learner = DecoderLearner(model, precision=precision, device=torch.device("cpu"))
+    optimizer = build_optimizer(logical_parameters(model), config.optimizer)
+    ids = torch.randint(0, vocab_size, (config.train.batch_size, config.model.context + 1))
+    documents = torch.zeros_like(ids[:, 1:], dtype=torch.int32) if config.data.document_mask else None
+    batch = Leaf(ids[:, :-1].contiguous(), ids[:, 1:].contiguous(), documents)
+    for _ in range(count):
+        train_step(learner, batch, optimizer, 1.0, grad_clip=1.0, micro_batch=config.train.micro_batch)
+
+torch.set_num_threads(1)
+sets, vocab_size, precision = json.loads(sys.argv[1])
+# A very small model first: what the first step imports and starts belongs to torch, not to the run.
+small = ["model.layers=1", "model.context=8", "train.batch_size=1", "train.micro_batch=0"]
+steps(load.resolve(sets=[*sets, *small]).config, 64, precision, 1)
+before = kilobytes("VmRSS")
+steps(load.resolve(sets=sets).config, vocab_size, precision, 2)
+print((kilobytes("VmHWM") - before) * 1024)
+"""
+SHAPE = [
+    "model.layers=4",
+    "model.hidden=384",
+    "model.heads=6",
+    "model.kv_heads=6",
+    "model.head_dim=64",
+    "model.ffn=1024",
+    "model.context=256",
+    "model.tie_embeddings=true",
+    "data.document_mask=false",
+    "train.batch_size=6",
+]
+CASES = {
+    "fp32": (SHAPE, 4096, "fp32"),
+    "bf16": (SHAPE, 4096, "bf16"),
+    "masked": ([*SHAPE, "data.document_mask=true"], 4096, "fp32"),
+    "grouped-bf16": ([*SHAPE, "model.kv_heads=2", "model.tie_embeddings=false"], 4096, "bf16"),
+    "gpt2-bf16": ([*SHAPE, "model.layout=gpt2", "model.ffn=1536"], 4096, "bf16"),
+    "adamw-accumulating": ([*SHAPE, "optimizer.name=adamw", "train.micro_batch=3"], 4096, "fp32"),
+    "wide-vocabulary": ([*SHAPE, "model.layers=2"], 32_768, "bf16"),
+}
+
+
+def measured_peak(sets: list[str], vocab_size: int, precision: str) -> int:
+    """Bytes by which resident memory grew, at its fullest, in a fresh process that made training steps.
+
+    The C library is told to give freed memory back at once: what it would hold back is no need of the run.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, json.dumps([sets, vocab_size, precision])],
+        env={"PATH": "/usr/bin:/bin", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read from Linux's /proc")
+@pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CASES.items()])
+def test_memory_is_within_15_percent_of_the_measured_peak(case: tuple[list[str], int, str]) -> None:
+    sets, vocab_size, precision = case
+    told = arithmetic.memory_estimate(load.resolve(sets=sets).config, vocab_size, precision).total
+    assert told == pytest.approx(measured_peak(sets, vocab_size, precision), rel=0.15)

@@ -1,0 +1,82 @@
+"""A log that was written by any version of schema 1 loads for ever, and means what it meant."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from seedbed.events import KINDS, SCHEMA, Record, decode, encode
+from seedbed.runs.log import Reader
+from seedbed.runs.series import Series
+from seedbed.runs.view import fold
+
+GOLDEN = Path(__file__).parent / "golden" / "events_v1.jsonl"
+
+
+@pytest.fixture
+def records() -> list[Record]:
+    return list(Reader(GOLDEN).new())
+
+
+def test_every_kind_is_in_the_golden_file_and_every_line_is_understood(records: list[Record]) -> None:
+    assert {record.kind for record in records} == KINDS.keys()
+    assert [record.n for record in records] == list(range(20))
+    for record in records:
+        assert record.event is not None, record
+        # A field that today's types no longer know would be dropped in silence.
+        assert record.raw.keys() <= set(record.event.__struct_fields__), record.kind
+
+
+def test_today_writes_what_was_written_then(records: list[Record]) -> None:
+    assert SCHEMA == 1
+    for line, record in zip(GOLDEN.read_bytes().splitlines(), records, strict=True):
+        assert record.event is not None
+        again = json.loads(encode(record.event, record.n, record.t))
+        written = json.loads(line)
+        assert {key: again[key] for key in written} == written
+        assert list(again)[:4] == ["v", "n", "t", "kind"]
+
+
+def test_it_means_what_it_meant(records: list[Record]) -> None:
+    view = fold(records)
+    found = view.summary()
+    expected = {
+        "reason": "Out of memory.",
+        "session": 2,
+        "step": 3,
+        "steps": 700,
+        "loss": 7.1,
+        "val_loss": 7.5,
+        "best_step": 2,
+        "tokens": 12288,
+        "device": "cpu",
+        "precision": "bf16",
+        "pid": 4300,
+        "checkpoint_step": 2,
+        "started": 1795248903.25,
+    }
+    assert {key: found[key] for key in expected} == expected
+    assert view.status == "failed"
+    assert found["elapsed_s"] == pytest.approx(7.25 + 2.0)
+    assert found["epoch"] == pytest.approx(3 / 240.5)
+
+
+def test_a_missing_number_in_a_step_is_not_a_number(records: list[Record]) -> None:
+    step = records[7].event
+    assert step is not None
+    assert math.isnan(msgspec.structs.asdict(step)["loss"])
+    series = Series()
+    for record in records:
+        series.add(record)
+    assert [bucket.last for bucket in series.buckets] == [1, 3]
+
+
+def test_lines_of_a_later_version_are_kept_raw() -> None:
+    record = decode(b'{"v":2,"n":1,"t":1.0,"kind":"step","step":"three"}')
+    assert record is not None
+    assert record.event is None
+    assert record.raw == {"step": "three"}

@@ -1,0 +1,70 @@
+"""Looking is instant: the commands that watch load nothing that computes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("torch", "numpy", "transformers", "safetensors", "tokenizers", "datasets", "textual", "starlette", "pyarrow")
+LISTER = Path(__file__).with_name("list_modules.py")
+
+
+def loaded(folder: Path, *words: str) -> set[str]:
+    """Modules that a command line has loaded when it ends."""
+    env = {**os.environ, "SEEDBED_RUNS": str(folder / "runs")}
+    done = subprocess.run(
+        [sys.executable, str(LISTER), *words], cwd=folder, env=env, capture_output=True, text=True, check=True
+    )
+    return set(done.stderr.splitlines()[-1].split())
+
+
+def roots(modules: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in modules}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a finished run, made without training one."""
+    from seedbed.events import Run, Step
+    from seedbed.runs.session import Session
+    from seedbed.runs.store import Store
+
+    run = Store(tmp_path / "runs").create("train", "alpha", 'preset = "nano"\n', {})
+    with Session(run.path) as session:
+        session.emit(Run(status="running", session=1, steps=2))
+        session.emit(Step(step=1, loss=2.0, lr=0.1, grad_norm=1.0, tokens=10, step_s=0.1))
+        session.finish("completed")
+    return tmp_path
+
+
+def test_help_loads_next_to_nothing(folder: Path) -> None:
+    names = loaded(folder, "--help")
+    assert not roots(names) & {*HEAVY, "rich", "msgspec", "psutil", "argcomplete", "asyncio", "subprocess"}
+    assert not names & {"importlib.metadata", "seedbed.events", "seedbed.runs.store", "seedbed.config.load"}
+    assert len(names) < 120, f"{len(names)} modules for --help"
+
+
+@pytest.mark.parametrize("words", [("status",), ("status", "alpha", "--json"), ("runs",), ("runs", "--json")])
+def test_looking_at_runs_loads_nothing_that_computes(folder: Path, words: tuple[str, ...]) -> None:
+    names = loaded(folder, *words)
+    assert not roots(names) & {*HEAVY, "rich", "psutil", "argcomplete", "asyncio", "subprocess", "multiprocessing"}
+    assert not names & {"importlib.metadata", "seedbed.actions", "seedbed.runs.session", "seedbed.config.check"}
+    assert len(names) < 220, f"{len(names)} modules for {' '.join(words)}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("train", "--help"), ("presets",), ("config", "show"), ("config", "check"), ("curve",), ("resume", "--help")],
+)
+def test_no_command_of_the_watching_wing_loads_torch(folder: Path, words: tuple[str, ...]) -> None:
+    assert not roots(loaded(folder, *words)) & set(HEAVY)
+
+
+def test_importing_the_package_does_no_work() -> None:
+    code = "import sys; before = set(sys.modules); import seedbed; print(len(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == 1

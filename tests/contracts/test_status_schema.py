@@ -1,0 +1,132 @@
+"""Scripts read `status --json`: its keys and their types are frozen. New keys may come; none may go or change."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seedbed import events
+from seedbed.runs.session import Session
+from seedbed.runs.status import status
+from seedbed.runs.store import RunDir, Store
+
+TEXT, WHOLE, NUMBER, FLAG = (str,), (int,), (int, float), (bool,)
+
+# Key -> types besides null, and whether null may stand there in a run that trains.
+KEYS: dict[str, tuple[tuple[type, ...], bool]] = {
+    "id": (TEXT, False),
+    "name": (TEXT, False),
+    "kind": (TEXT, False),
+    "status": (TEXT, False),
+    "reason": (TEXT, True),
+    "hint": (TEXT, True),
+    "session": (WHOLE, False),
+    "phase": (TEXT, True),
+    "step": (WHOLE, False),
+    "steps": (WHOLE, False),
+    "epoch": (NUMBER, False),
+    "epochs": (NUMBER, False),
+    "loss": (NUMBER, False),
+    "val_loss": (NUMBER, False),
+    "best_val_loss": (NUMBER, False),
+    "best_step": (WHOLE, False),
+    "lr": (NUMBER, False),
+    "grad_norm": (NUMBER, False),
+    "tokens": (WHOLE, False),
+    "tokens_per_s": (NUMBER, False),
+    "step_s": (NUMBER, False),
+    "parameters": (WHOLE, False),
+    "device": (TEXT, False),
+    "device_asked": (TEXT, False),
+    "device_name": (TEXT, False),
+    "precision": (TEXT, False),
+    "compile": (FLAG, False),
+    "threads": (WHOLE, False),
+    "schedule": (TEXT, False),
+    "pid": (WHOLE, False),
+    "host": (TEXT, False),
+    "simulated": (FLAG, False),
+    "preset": (TEXT, False),
+    "data": (TEXT, False),
+    "created": (NUMBER, False),
+    "started": (NUMBER, False),
+    "updated": (NUMBER, False),
+    "elapsed_s": (NUMBER, False),
+    "remaining_s": (NUMBER, False),
+    "eta": (NUMBER, False),
+    "heartbeat_age_s": (NUMBER, False),
+    "checkpoint": (TEXT, False),
+    "checkpoint_step": (WHOLE, False),
+    "best_checkpoint": (TEXT, False),
+    "path": (TEXT, False),
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    return Store(tmp_path).create("train", "alpha", "", {"preset": "nano", "data": "stories"})
+
+
+def check(found: dict[str, Any], *, trains: bool) -> None:
+    assert KEYS.keys() <= found.keys(), KEYS.keys() - found.keys()
+    for key, (types, may_be_null) in KEYS.items():
+        value = found[key]
+        if value is None:
+            assert may_be_null or not trains, f"{key} is null"
+        else:
+            assert isinstance(value, types), f"{key} is {value!r}"
+            assert types == FLAG or not isinstance(value, bool), f"{key} is {value!r}"
+    assert all(not isinstance(value, list | dict) for value in found.values()), "the object is not flat"
+
+
+def test_a_run_that_trains_has_every_key(run: RunDir) -> None:
+    folder = run.checkpoints / "step-00000002"
+    folder.mkdir(parents=True)
+    (folder / "DONE").write_text("{}")
+    with Session(run.path) as session:
+        session.emit(
+            events.Run(
+                status="running",
+                session=1,
+                steps=10,
+                steps_per_epoch=5.0,
+                tokens_per_step=100,
+                parameters=7,
+                device="cpu",
+                device_asked="auto",
+                device_name="A CPU",
+                precision="fp32",
+                compile=False,
+                threads=2,
+                schedule="constant",
+            )
+        )
+        session.emit(events.Phase(name="train"))
+        for step in (1, 2):
+            session.emit(events.Step(step=step, loss=2.0, lr=0.1, grad_norm=1.0, tokens=100 * step, step_s=0.1))
+        session.emit(events.Eval(step=2, loss=2.0, perplexity=7.4, tokens=10, best=True))
+        session.emit(events.Checkpoint(step=2, path=str(folder), best=True))
+        found = status(run)
+        check(found, trains=True)
+        assert found["phase"] == "train"
+        assert abs(found["eta"] - time.time() - found["remaining_s"]) < 5
+
+
+def test_other_runs_have_every_key_too(run: RunDir) -> None:
+    check(status(run), trains=False)
+    with Session(run.path) as session:
+        session.finish("failed", reason="It broke.", hint="Mend it.")
+    check(status(run), trains=False)
+    (run.path / "meta.json").write_text("{")
+    check(status(run), trains=False)
+
+
+def test_a_step_event_carries_what_was_promised(run: RunDir) -> None:
+    with Session(run.path) as session:
+        session.emit(events.Step(step=1, loss=2.0, lr=0.0, grad_norm=0.0, tokens=0, step_s=0.0))
+    line = run.events.read_bytes().splitlines()[-1]
+    for key in (b"step", b"loss", b"lr", b"grad_norm", b"tokens"):
+        assert b'"' + key + b'":' in line

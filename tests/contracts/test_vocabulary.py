@@ -1,0 +1,116 @@
+"""Words that only certain rooms may speak, and sizes that may only shrink."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).resolve().parents[2] / "src" / "seedbed"
+FILES = sorted(SRC.rglob("*.py"))
+
+# A dotted word, and the rooms (file or folder below seedbed/) that may use it.
+SPOKEN_ONLY_IN = {
+    "torch.distributed": ("distributed.py",),
+    "os.replace": ("files.py",),
+    "os.rename": ("files.py",),
+    "os.fsync": ("files.py",),
+    "fcntl.flock": ("files.py",),
+    "torch.save": (),
+    "torch.load": (),
+    "pickle": (),
+    "safetensors.torch.save_file": ("checkpoint.py", "export/"),
+    "safetensors.torch.save": ("checkpoint.py", "export/"),
+    "safetensors.numpy.save_file": ("checkpoint.py", "export/"),
+    "print": ("cli/",),
+    "wandb": ("plugins/wandb.py",),
+    "os.environ": ("config/load.py", "distributed.py"),
+    "os.getenv": ("config/load.py", "distributed.py"),
+    "torch.manual_seed": ("train/seed.py",),
+    "eval": (),
+    "exec": (),
+}
+
+MAX_FILE_LINES = 500
+MAX_FUNCTION_LINES = 80
+# Exceptions to the sizes. This list may only shrink.
+LONGER_FILES: dict[str, int] = {}
+LONGER_FUNCTIONS: dict[str, int] = {}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(SRC).as_posix()
+
+
+def words(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Every dotted name that is loaded, called or imported, with its line; aliases of imports are resolved."""
+    aliases: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                aliases[name.asname or name.name.split(".")[0]] = name.name if name.asname else name.name.split(".")[0]
+                yield name.name, node.lineno
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for name in node.names:
+                aliases[name.asname or name.name] = f"{node.module}.{name.name}"
+                yield f"{node.module}.{name.name}", node.lineno
+    for node in ast.walk(tree):
+        parts: list[str] = []
+        inner = node
+        while isinstance(inner, ast.Attribute):
+            parts.append(inner.attr)
+            inner = inner.value
+        if isinstance(inner, ast.Name):
+            yield ".".join([aliases.get(inner.id, inner.id), *reversed(parts)]), inner.lineno
+
+
+@pytest.mark.parametrize("path", FILES, ids=room)
+def test_words_stay_in_their_rooms(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    here = room(path)
+    spoken = list(words(tree))
+    for word, rooms in SPOKEN_ONLY_IN.items():
+        if any(here == allowed or (allowed.endswith("/") and here.startswith(allowed)) for allowed in rooms):
+            continue
+        lines = sorted({line for said, line in spoken if said == word or said.startswith(word + ".")})
+        assert not lines, f"{here}:{lines[0]} says {word!r}, which belongs to {', '.join(rooms) or 'no room'}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=room)
+def test_sizes(path: Path) -> None:
+    here = room(path)
+    text = path.read_text(encoding="utf-8")
+    length = text.count("\n")
+    assert length <= LONGER_FILES.get(here, MAX_FILE_LINES), f"{here} has {length} lines; split it by what it knows"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            size = (node.end_lineno or node.lineno) - node.lineno + 1
+            limit = LONGER_FUNCTIONS.get(f"{here}:{node.name}", MAX_FUNCTION_LINES)
+            assert size <= limit, f"{here}:{node.lineno} {node.name} has {size} lines"
+
+
+@pytest.mark.parametrize("path", FILES, ids=room)
+def test_every_module_says_its_sentence(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), f"{room(path)} has no docstring"
+
+
+def test_no_junk_drawers() -> None:
+    banned = {"utils", "common", "helpers", "misc", "core", "legacy"}
+    named = [room(p) for p in SRC.rglob("*") if p.stem in banned or p.stem.endswith("_v2")]
+    assert not named, named
+
+
+@pytest.mark.parametrize(
+    ("source", "word"),
+    [
+        ("from os import replace\nreplace('a', 'b')", "os.replace"),
+        ("import os as system\nsystem.environ['A']", "os.environ"),
+        ("from torch import distributed as d\nd.init()", "torch.distributed"),
+        ("print('x')", "print"),
+        ("import safetensors.torch as st\nst.save_file({}, 'x')", "safetensors.torch.save_file"),
+    ],
+)
+def test_the_walk_sees_through_aliases(source: str, word: str) -> None:
+    assert any(said == word or said.startswith(word + ".") for said, _ in words(ast.parse(source)))

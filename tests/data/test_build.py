@@ -1,0 +1,523 @@
+"""Making a dataset: once, the same bytes whoever makes it, resumable at any point, and clear where it cannot be."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from seedbed import files
+from seedbed.config.schema import DataConfig, TokenizerConfig
+from seedbed.data import build, tokenise
+from seedbed.data.shards import Dataset
+from seedbed.errors import DiskFullError, SeedbedError, UsageError
+from seedbed.events import Data, Event, Message
+
+WORDS = ["the", "tall", "tree", "saw", "a", "small", "fox", "and", "it's", "12", "naïve", "日本", "\n", "\n\n"]
+BPE = TokenizerConfig(vocab_size=400)
+
+
+class Corpus:
+    """Documents in memory; counts how often they are read, and may break on the way."""
+
+    name = "corpus"
+
+    def __init__(self, train: list[str], validation: list[str], *, breaks_after: int | None = None) -> None:
+        self.texts = {"train": train, "validation": validation}
+        self.drops: Counter[str] = Counter()
+        self.readings, self._breaks_after = 0, breaks_after
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(repr(self.texts).encode()).hexdigest()
+
+    def documents(self, split: str) -> Iterator[str]:
+        self.readings += 1
+        for number, text in enumerate(self.texts[split]):
+            if split == "train" and number == self._breaks_after and self.readings > 1:
+                raise SeedbedError("The cable was pulled.")
+            yield text
+
+
+def quiet(_event: object) -> None:
+    """An emit for tests that do not read events."""
+
+
+def documents(count: int, seed: int) -> list[str]:
+    rng = random.Random(seed)
+    return [" ".join(rng.choices(WORDS, k=rng.randint(1, 60))) for _ in range(count)]
+
+
+def corpus(**changes: int) -> Corpus:
+    return Corpus(documents(300, 1), documents(40, 2), **changes)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a dataset but the note of time stamps."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".verified.json"
+    }
+
+
+@pytest.fixture
+def small_shards(monkeypatch) -> None:
+    monkeypatch.setattr(build, "SHARD_BYTES", 4000)
+    monkeypatch.setattr(build, "BLOCK_BYTES", 700)
+
+
+def test_it_is_made_once(tmp_path):
+    first, second = corpus(), corpus()
+    made = build.build_from(first, BPE, workers=1, cache=tmp_path, emit=quiet)
+    again = build.build_from(second, BPE, workers=1, cache=tmp_path, emit=quiet)
+    assert made.folder == again.folder
+    assert first.readings == 3
+    assert second.readings == 0
+    assert {path.name for path in (tmp_path / "datasets").iterdir() if path.is_dir()} == {made.folder.name}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        TokenizerConfig(vocab_size=401),
+        TokenizerConfig(vocab_size=400, kind="char"),
+        TokenizerConfig(vocab_size=400, split="gpt-2"),
+    ],
+)
+def test_another_tokenizer_or_text_makes_another(tmp_path, other):
+    made = build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=quiet)
+    assert build.build_from(corpus(), other, workers=1, cache=tmp_path, emit=quiet).folder != made.folder
+    changed = Corpus([*documents(300, 1), "more"], documents(40, 2))
+    assert build.build_from(changed, BPE, workers=1, cache=tmp_path, emit=quiet).folder != made.folder
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_bytes_do_not_depend_on_the_number_of_workers(tmp_path, monkeypatch):
+    expected = contents(build.build_from(corpus(), BPE, workers=1, cache=tmp_path / "1", emit=quiet).folder)
+    monkeypatch.setattr(tokenise, "ALONE_BYTES", 2000)
+    for workers in (2, 3):
+        made = build.build_from(corpus(), BPE, workers=workers, cache=tmp_path / str(workers), emit=quiet)
+        assert contents(made.folder) == expected
+    assert sum(name.startswith("train") for name in expected) > 6
+
+
+def test_kinds_and_shards_leave_the_tokens_as_they_are(tmp_path, small_shards):
+    for kind in ("bpe", "wordpiece", "unigram", "char"):
+        made = build.build_from(
+            corpus(), TokenizerConfig(kind=kind, vocab_size=400), workers=1, cache=tmp_path, emit=quiet
+        )
+        tokenizer = made.tokenizer
+        expected = [id_ for text in documents(300, 1) for id_ in [*tokenizer.encode(text), tokenizer.eot_id]]
+        assert made.train.read(0, made.train.num_tokens).tolist() == expected
+
+
+def test_a_long_document_is_one_document(tmp_path, monkeypatch, small_shards):
+    """It is handled in pieces, and shards end inside it."""
+    monkeypatch.setattr(build, "PIECE_CHARACTERS", 500)
+    long = "\n".join(text.replace("\n", " ") for text in documents(200, 3))
+    made = build.build_from(Corpus(["short", long, "end"], ["x y"]), BPE, workers=1, cache=tmp_path, emit=quiet)
+    tokenizer = made.tokenizer
+    expected = [id_ for text in ("short", long, "end") for id_ in [*tokenizer.encode(text), tokenizer.eot_id]]
+    assert made.train.read(0, made.train.num_tokens).tolist() == expected
+    assert made.train.num_documents == 3
+    assert len(made.manifest["splits"]["train"]["shards"]) > 3
+
+
+def test_events_tell_progress_and_result(tmp_path):
+    events: list[Event] = []
+    made = build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=events.append)
+    data = [event for event in events if isinstance(event, Data)]
+    stages = list(dict.fromkeys(event.stage for event in data))
+    assert stages == ["tokenizer", "tokenize", "tokenize validation", "dataset"]
+    tokenized = [event for event in data if event.stage == "tokenize"]
+    assert tokenized[-1].done == tokenized[-1].total == sum(len(text.encode()) for text in documents(300, 1))
+    assert data[-1].fingerprint == made.fingerprint
+    assert data[-1].counts is not None
+    assert data[-1].counts["train_documents"] == 300
+    assert data[-1].counts["validation_tokens"] == made.validation.num_tokens
+
+
+def test_empty_documents_are_counted_and_left_out(tmp_path):
+    made = build.build_from(Corpus(["a", "", "b"], ["c", ""]), BPE, workers=1, cache=tmp_path, emit=quiet)
+    assert made.train.num_documents == 2
+    assert made.manifest["drops"] == {"empty": 2}
+
+
+def test_surrogates_in_a_document_do_not_stop_the_build(tmp_path):
+    made = build.build_from(Corpus(["a\ud800b"], ["c"]), BPE, workers=1, cache=tmp_path, emit=quiet)
+    assert made.tokenizer.decode(made.train.read(0, made.train.num_tokens).tolist()) == "a\ufffdb"
+
+
+def test_special_tokens_in_documents_end_nothing(tmp_path):
+    made = build.build_from(
+        Corpus(["a<|endoftext|>b", "c"], ["<|endoftext|>"]), BPE, workers=1, cache=tmp_path, emit=quiet
+    )
+    ids = made.train.read(0, made.train.num_tokens).tolist()
+    assert ids.count(made.tokenizer.eot_id) == made.train.num_documents == 2
+
+
+def test_unknown_characters_are_told(tmp_path):
+    events: list[Event] = []
+    build.build_from(
+        Corpus(["abc"], ["abcdé"]), TokenizerConfig(kind="char"), workers=1, cache=tmp_path, emit=events.append
+    )
+    (message,) = [event for event in events if isinstance(event, Message)]
+    assert message.code == "unknown-characters"
+    assert message.text.startswith("2 of 6 characters of the validation text")
+
+
+# ---------------------------------------------------------------------------------------------- reuse
+
+
+def test_a_tokenizer_folder_is_reused(tmp_path):
+    first = build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=quiet)
+    folder = str(first.folder / "tokenizer")
+    other = Corpus(["another text"], ["and more"])
+    made = build.build_from(other, TokenizerConfig(path=folder), workers=1, cache=tmp_path, emit=quiet)
+    assert made.tokenizer.fingerprint == first.tokenizer.fingerprint
+    assert other.readings == 2
+
+
+def test_a_prepared_folder_is_opened_as_it_is(tmp_path):
+    made = build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=quiet)
+    source = DataConfig(source=str(made.folder))
+    opened = build.build_dataset(source, TokenizerConfig(vocab_size=2), cache=tmp_path / "unused", emit=quiet)
+    assert opened.fingerprint == made.fingerprint
+    assert not (tmp_path / "unused").exists()
+    same = TokenizerConfig(path=str(made.folder / "tokenizer"))
+    assert build.build_dataset(source, same, cache=tmp_path, emit=quiet).fingerprint == made.fingerprint
+    other = build.build_from(corpus(), TokenizerConfig(vocab_size=300), workers=1, cache=tmp_path, emit=quiet)
+    with pytest.raises(UsageError, match="not the tokenizer that made"):
+        build.build_dataset(source, TokenizerConfig(path=str(other.folder / "tokenizer")), cache=tmp_path, emit=quiet)
+
+
+@pytest.mark.parametrize("source", ["text:/data", "hf:a/b", "stories", "nowhere/at/all", "text:manifest.json"])
+def test_other_sources_are_no_prepared_folder(source):
+    assert build.prepared_folder(source) is None
+
+
+def test_a_real_file_is_built_from_its_path(tmp_path):
+    text = tmp_path / "book.txt"
+    text.write_text("\n\n".join(documents(200, 4)), encoding="utf-8")
+    made = build.build_dataset(DataConfig(source=f"text:{text}"), BPE, cache=tmp_path / "cache", emit=quiet)
+    whole = (
+        made.train.read(0, made.train.num_tokens).tolist()
+        + made.validation.read(0, made.validation.num_tokens).tolist()
+    )
+    assert made.tokenizer.decode(whole) == text.read_text(encoding="utf-8")
+
+
+def test_a_dataset_without_its_manifest_is_made_anew(tmp_path):
+    made = build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=quiet)
+    before = contents(made.folder)
+    (made.folder / "manifest.json").unlink()
+    assert contents(build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=quiet).folder) == before
+
+
+# ---------------------------------------------------------------------------------------------- interrupted
+
+
+@pytest.mark.usefixtures("small_shards")
+@pytest.mark.parametrize("breaks_after", [0, 60, 299])
+def test_a_broken_build_goes_on_with_the_missing_shards(tmp_path, breaks_after):
+    whole = contents(build.build_from(corpus(), BPE, workers=1, cache=tmp_path / "whole", emit=quiet).folder)
+    cache = tmp_path / "broken"
+    with pytest.raises(SeedbedError, match="cable"):
+        build.build_from(corpus(breaks_after=breaks_after), BPE, workers=1, cache=cache, emit=quiet)
+    assert not [path for path in (cache / "datasets").iterdir() if not path.name.startswith(".")]
+    (partial,) = (cache / "datasets").glob(".*.partial")
+    written = {path.name: path.stat().st_mtime_ns for path in partial.glob("*.ds")}
+    again = corpus()
+    made = build.build_from(again, BPE, workers=1, cache=cache, emit=quiet)
+    assert contents(made.folder) == whole
+    assert again.readings == 2  # the tokenizer was there
+    assert {name: (made.folder / name).stat().st_mtime_ns for name in written} == written
+    full, filled_bytes = 0, 0
+    for text in documents(300, 1)[:breaks_after]:
+        filled_bytes += len(text.encode())
+        if filled_bytes >= 4000:
+            full, filled_bytes = full + 1, 0
+    assert len(written) == full
+
+
+class StopError(Exception):
+    """What a job raises where it was asked to stop."""
+
+
+@pytest.mark.usefixtures("small_shards")
+@pytest.mark.parametrize("stage", ["tokenizer", "tokenize"])
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_whoever_listens_may_stop_it(tmp_path, monkeypatch, stage, kind):
+    """An exception from `emit` ends the build as a kill would, workers included; it goes on later."""
+    monkeypatch.setattr(tokenise, "ALONE_BYTES", 1000)
+    monkeypatch.setattr(build, "_REPORT_EVERY_S", 0)
+    monkeypatch.setattr("seedbed.tokenizer.train._REPORT_EVERY_S", 0)
+    config = TokenizerConfig(kind=kind, vocab_size=400)
+
+    def emit(event: Event) -> None:
+        if isinstance(event, Data) and event.stage == stage and event.done > 10_000:
+            raise StopError
+
+    with pytest.raises(StopError):
+        build.build_from(corpus(), config, workers=2, cache=tmp_path, emit=emit)
+    assert not psutil.Process().children()
+    made = build.build_from(corpus(), config, workers=1, cache=tmp_path, emit=quiet)
+    assert contents(made.folder) == contents(
+        build.build_from(corpus(), config, workers=1, cache=tmp_path / "whole", emit=quiet).folder
+    )
+
+
+@pytest.mark.usefixtures("small_shards")
+@pytest.mark.parametrize("spoil", ["shard", "progress", "tokenizer", "stray"])
+def test_what_a_broken_build_left_is_checked(tmp_path, spoil):
+    whole = contents(build.build_from(corpus(), BPE, workers=1, cache=tmp_path / "whole", emit=quiet).folder)
+    cache = tmp_path / "broken"
+    with pytest.raises(SeedbedError, match="cable"):
+        build.build_from(corpus(breaks_after=100), BPE, workers=1, cache=cache, emit=quiet)
+    (partial,) = (cache / "datasets").glob(".*.partial")
+    if spoil == "shard":
+        (partial / "train-00001.ds").write_bytes(b"\0" * (partial / "train-00001.ds").stat().st_size)
+    elif spoil == "progress":
+        (partial / "progress.json").write_text('{"tok')
+    elif spoil == "tokenizer":
+        (partial / "tokenizer" / "tokenizer.json").write_bytes(b"")
+    else:
+        (partial / ".train-00003.ds.abc.tmp").write_bytes(b"half")
+    assert contents(build.build_from(corpus(), BPE, workers=1, cache=cache, emit=quiet).folder) == whole
+
+
+PROGRAM = """
+import hashlib, random, sys, time
+from collections import Counter
+from pathlib import Path
+from seedbed.config.schema import TokenizerConfig
+from seedbed.data import build, tokenise
+build.SHARD_BYTES, build.BLOCK_BYTES, tokenise.ALONE_BYTES = 4000, 700, 3000
+pause_s = float(sys.argv[2])
+class Corpus:
+    name, drops = "corpus", Counter()
+    def fingerprint(self):
+        return "fixed"
+    def documents(self, split):
+        rng = random.Random(split)
+        for _ in range(200 if split == "train" else 30):
+            time.sleep(pause_s)
+            yield " ".join(rng.choices(["the", "tree", "saw", "a", "fox", "it's", "12"], k=rng.randint(1, 60)))
+print("ready", flush=True)
+sys.stdin.readline()
+def tell(event):
+    print(event.kind, flush=True)
+made = build.build_from(Corpus(), TokenizerConfig(vocab_size=400), workers=2, cache=Path(sys.argv[1]), emit=tell)
+print(made.folder)
+"""
+
+
+def run(cache: Path, pause_s: float = 0.0) -> subprocess.Popen[str]:
+    """A building process that waits at the start for a line on its stdin."""
+    command, pipe = [sys.executable, "-c", PROGRAM, str(cache), str(pause_s)], subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def begin(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def finish(process: subprocess.Popen[str]) -> Path:
+    out, error = process.communicate("\n", timeout=120)
+    assert process.returncode == 0, error
+    return Path(out.strip().splitlines()[-1])
+
+
+def test_killed_anywhere_it_ends_with_the_same_bytes(tmp_path):
+    expected = contents(finish(run(tmp_path / "whole")))
+    rng = random.Random(9)
+    for attempt in range(4):
+        cache = tmp_path / f"killed-{attempt}"
+        process = run(cache, pause_s=0.003)
+        begin(process)
+        time.sleep(0.2 + rng.random() * 1.2)
+        children = psutil.Process(process.pid).children()
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        _, left = psutil.wait_procs(children, timeout=10)
+        assert not left, "workers must not outlive the build"
+        assert contents(finish(run(cache))) == expected
+
+
+def test_two_processes_make_it_once(tmp_path):
+    both = [run(tmp_path, pause_s=0.002) for _ in range(2)]
+    for process in both:
+        begin(process)
+    outputs = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert outputs[0].splitlines()[-1] == outputs[1].splitlines()[-1]
+    waited = [out for out in outputs if "message" in out.splitlines()]
+    assert len(waited) == 1
+    assert sum(line == "data" for line in waited[0].splitlines()) == 1
+
+
+def test_the_second_says_that_it_waits(tmp_path):
+    made = build.build_from(corpus(), BPE, workers=1, cache=tmp_path / "other", emit=quiet)
+    files.make_dir(tmp_path / "datasets")
+    lock = files.Lock(tmp_path / "datasets" / f".{made.folder.name}.lock")
+    assert lock.acquire()
+    said = threading.Event()
+    events: list[Event] = []
+
+    def emit(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, Message):
+            said.set()
+
+    result: list[Dataset] = []
+    waiting = threading.Thread(
+        target=lambda: result.append(build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=emit))
+    )
+    waiting.start()
+    assert said.wait(30)
+    assert "Another process is preparing corpus" in events[0].text  # type: ignore[attr-defined]
+    assert not result
+    lock.release()
+    waiting.join(60)
+    assert result[0].fingerprint == made.fingerprint
+
+
+# ---------------------------------------------------------------------------------------------- refused
+
+
+@pytest.mark.parametrize(("train", "validation"), [([], ["x"]), ([""], ["x"]), (["x"], []), (["x"], [""])])
+def test_a_corpus_without_text_says_so(tmp_path, train, validation):
+    with pytest.raises(SeedbedError, match=r"no text|holds no validation text") as caught:
+        build.build_from(Corpus(train, validation), BPE, workers=1, cache=tmp_path, emit=quiet)
+    assert "data." in caught.value.hint
+    assert not [path for path in (tmp_path / "datasets").iterdir() if not path.name.startswith(".")]
+
+
+def test_a_vocabulary_that_is_too_small_is_refused_before_work(tmp_path):
+    with pytest.raises(UsageError, match="too small"):
+        build.build_dataset(
+            DataConfig(source="text:/nowhere"), TokenizerConfig(vocab_size=100), cache=tmp_path, emit=quiet
+        )
+
+
+def test_a_missing_tokenizer_folder_is_refused(tmp_path):
+    with pytest.raises(SeedbedError, match="no tokenizer folder"):
+        build.build_from(corpus(), TokenizerConfig(path=str(tmp_path / "no")), workers=1, cache=tmp_path, emit=quiet)
+
+
+def test_a_cache_that_cannot_be_made_says_so(tmp_path):
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(SeedbedError) as caught:
+        build.build_from(corpus(), BPE, workers=1, cache=tmp_path / "cache", emit=quiet)
+    assert str(tmp_path / "cache") in caught.value.message
+    assert caught.value.hint
+
+
+def test_an_unreadable_cached_dataset_says_what_to_do(tmp_path):
+    made = build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=quiet)
+    (made.folder / "train-00000.ds").write_bytes(b"")
+    with pytest.raises(SeedbedError, match=r"train-00000\.ds holds 0 bytes") as caught:
+        build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=quiet)
+    assert f"Remove the folder {made.folder}" in caught.value.hint
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_a_full_disk_leaves_what_was_finished(tmp_path, monkeypatch):
+    whole = contents(build.build_from(corpus(), BPE, workers=1, cache=tmp_path / "whole", emit=quiet).folder)
+    write, room = files.write_atomic, [6]
+
+    def nearly_full(path: Path, data: bytes | str, *, durable: bool = True) -> None:
+        if path.suffix == ".ds":
+            room[0] -= 1
+            if not room[0]:
+                with files.explained(path):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(path, data, durable=durable)
+
+    monkeypatch.setattr(files, "write_atomic", nearly_full)
+    with pytest.raises(DiskFullError, match="No space left"):
+        build.build_from(corpus(), BPE, workers=1, cache=tmp_path / "full", emit=quiet)
+    monkeypatch.undo()
+    (partial,) = (tmp_path / "full" / "datasets").glob(".*.partial")
+    assert len(list(partial.glob("*.ds"))) == 5
+    assert not list(partial.glob(".*.tmp"))
+    monkeypatch.setattr(build, "SHARD_BYTES", 4000)
+    monkeypatch.setattr(build, "BLOCK_BYTES", 700)
+    assert contents(build.build_from(corpus(), BPE, workers=1, cache=tmp_path / "full", emit=quiet).folder) == whole
+
+
+LIMITED = """
+import resource, signal, sys
+from pathlib import Path
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+from seedbed.config.schema import DataConfig, TokenizerConfig
+from seedbed.data.build import build_dataset
+from seedbed.errors import SeedbedError
+try:
+    data, tokenizer = DataConfig(source="text:" + sys.argv[1]), TokenizerConfig(kind="char")
+    build_dataset(data, tokenizer, cache=Path(sys.argv[2]), emit=lambda _: None)
+except SeedbedError as error:
+    print("refused:", error.message)
+"""
+
+
+def test_a_write_that_the_system_refuses_leaves_no_half_file(tmp_path):
+    """A real refusal, by a limit on the size of files."""
+    (tmp_path / "text.txt").write_text("some words\n" * 30_000)
+    command = [sys.executable, "-c", LIMITED, str(tmp_path / "text.txt"), str(tmp_path / "cache")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "refused:" in done.stdout
+    assert "train-00000.ds" in done.stdout
+    (partial,) = (tmp_path / "cache" / "datasets").glob(".*.partial")
+    assert not [path for path in partial.iterdir() if path.suffix in (".ds", ".tmp")]
+
+
+def test_a_worker_that_dies_is_reported(tmp_path, small_shards, monkeypatch):
+    monkeypatch.setattr(tokenise, "ALONE_BYTES", 1000)
+    killed = []
+
+    def kill_one(block: object) -> None:
+        children = psutil.Process().children()
+        if len(children) == 2 and not killed:
+            killed.append(children[0])
+            for child in children:
+                child.kill()
+
+    started = tokenise._Worker.ask
+
+    def ask(self: tokenise._Worker, block: tokenise.TextBlock) -> tokenise.IdBlock:
+        kill_one(block)
+        return started(self, block)
+
+    monkeypatch.setattr(tokenise._Worker, "ask", ask)
+    with pytest.raises(SeedbedError, match=r"ended unexpectedly \(exit status -9\)") as caught:
+        build.build_from(corpus(), BPE, workers=2, cache=tmp_path, emit=quiet)
+    assert "data.workers" in caught.value.hint
+    assert not psutil.Process().children()
+
+
+def test_neither_torch_nor_datasets_is_needed():
+    program = (
+        "import sys, seedbed.data.build; print({'torch', 'datasets', 'transformers', 'pyarrow'} & set(sys.modules))"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "set()\n"
+    )

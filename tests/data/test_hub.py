@@ -1,0 +1,444 @@
+"""Hub datasets through the real, unpatched `datasets` and `huggingface_hub`, against a small Hub on this machine.
+
+The clients read HF_ENDPOINT when they are imported, so they run in a process of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+pytest.importorskip("datasets", reason="needs the extra data")
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+TOKEN = "hf_thisIsASecretToken123"
+
+Files = dict[str, bytes]
+
+
+class SmallHub(http.server.ThreadingHTTPServer):
+    """As much of the Hub's HTTP interface as its clients need to find, list and read datasets."""
+
+    daemon_threads = True
+
+    def __init__(self, repos: dict[str, Files]) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.repos = repos
+        self.refusals = {"me/gated": (403, "GatedRepo"), "me/locked": (403, ""), "me/broken": (500, "")}
+        self.private = {"me/private"}
+        self.downloads: list[str] = []
+        self.thread = threading.Thread(target=self.serve_forever, daemon=True)
+        self.thread.start()
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def stop(self) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    """One request to the small Hub."""
+
+    protocol_version = "HTTP/1.1"
+    server: SmallHub
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self.route()
+
+    def do_GET(self) -> None:
+        self.route()
+
+    def do_POST(self) -> None:
+        self.route()
+
+    def route(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path).strip("/")
+        api = path.startswith("api/")
+        parts = path.removeprefix("api/").split("/")
+        name, rest = "/".join(parts[1:3]), parts[3:]
+        if parts[0] == "datasets" and name in self.server.refusals:
+            status, code = self.server.refusals[name]
+            self.send(status, b"{}", {"X-Error-Code": code} if code else {})
+        elif parts[0] != "datasets" or name not in self.server.repos or not self.may_read(name):
+            self.send(401, b"{}", {"X-Error-Code": "RepoNotFound"})
+        elif api:
+            self.describe(name, self.server.repos[name], rest, body)
+        else:
+            self.resolve(self.server.repos[name], "/".join(rest[2:]))
+
+    def may_read(self, name: str) -> bool:
+        return name not in self.server.private or self.headers.get("Authorization") == f"Bearer {TOKEN}"
+
+    def describe(self, name: str, files: Files, rest: list[str], body: bytes) -> None:
+        folders = {path.rpartition("/")[0] for path in files if "/" in path}
+        entries = [
+            *({"type": "directory", "path": folder, "oid": "0" * 40, "size": 0} for folder in sorted(folders)),
+            *(
+                {"type": "file", "path": path, "size": len(data), "oid": oid(data)}
+                for path, data in sorted(files.items())
+            ),
+        ]
+        if not rest or rest[0] == "revision":
+            siblings = [{"rfilename": path} for path in files]
+            self.send_json({"id": name, "sha": REVISION, "private": False, "tags": [], "siblings": siblings})
+        elif rest[0] == "tree":
+            inside = "/".join(rest[2:])
+            found = [entry for entry in entries if str(entry["path"]).rpartition("/")[0] == inside]
+            if inside and inside not in folders:
+                self.send(404, b"{}", {"X-Error-Code": "EntryNotFound"})
+            else:
+                self.send_json(found)
+        else:
+            assert rest[0] == "paths-info", rest
+            asked = urllib.parse.parse_qs(body.decode()).get("paths", [])
+            self.send_json([entry for entry in entries if entry["path"] in asked])
+
+    def resolve(self, files: Files, path: str) -> None:
+        if path not in files:
+            self.send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": REVISION})
+            return
+        data = files[path]
+        headers = {"ETag": f'"{oid(data)}"', "X-Repo-Commit": REVISION, "Accept-Ranges": "bytes"}
+        if self.command == "GET":
+            self.server.downloads.append(path)
+        if asked := self.headers.get("Range"):
+            first, _, last = asked.removeprefix("bytes=").partition("-")
+            start, end = int(first), min(int(last or len(data)), len(data) - 1)
+            self.send(206, data[start : end + 1], headers | {"Content-Range": f"bytes {start}-{end}/{len(data)}"})
+        else:
+            self.send(200, data, headers)
+
+    def send_json(self, value: Any) -> None:
+        self.send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+    def send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for key, value in headers.items():
+            self.send_header(key, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+def oid(data: bytes) -> str:
+    return hashlib.sha1(data).hexdigest()
+
+
+def parquet(**columns: list[Any]) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink, row_group_size=100)
+    return sink.getvalue()
+
+
+def jsonl(*rows: dict[str, Any]) -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+DOCUMENTS = [f"Document {index}. " + "Some words. " * (index % 30) for index in range(500)]
+TWO_CONFIGS = b"""---
+configs:
+- config_name: first
+  data_files:
+  - split: train
+    path: first/train.jsonl
+  - split: validation
+    path: first/held.jsonl
+- config_name: second
+  data_files: second/*.jsonl
+---
+"""
+WIKITEXT_CARD = b"""---
+configs:
+- config_name: wikitext-2-raw-v1
+  data_files:
+  - split: train
+    path: wikitext-2-raw-v1/train-*
+  - split: validation
+    path: wikitext-2-raw-v1/validation-*
+---
+"""
+WIKITEXT_ROWS = [
+    "",
+    " = First = \n",
+    "",
+    " Text . \n",
+    "",
+    " = = Part = = \n",
+    "",
+    " More . \n",
+    "",
+    " = Second = \n",
+    "",
+    " End . \n",
+]
+
+REPOS: dict[str, Files] = {
+    "me/plain": {
+        "README.md": b"# plain",
+        "data/train-00000-of-00001.parquet": parquet(text=DOCUMENTS, id=list(range(500))),
+    },
+    "me/configs": {
+        "README.md": TWO_CONFIGS,
+        "first/train.jsonl": jsonl({"text": "one"}, {"text": ""}, {"text": None}, {"text": "two"}),
+        "first/held.jsonl": jsonl({"text": "held"}),
+        "second/train.jsonl": jsonl(*({"body": f"body {index}", "id": index} for index in range(40))),
+    },
+    "me/testonly": {"test.jsonl": jsonl({"text": "one"})},
+    "me/numbers": {"train.jsonl": jsonl({"id": 1}, {"id": 2})},
+    "me/program": {"program.py": b"raise SystemExit('code from the Hub was run')"},
+    "me/nothing": {"README.md": b"# nothing"},
+    "me/private": {"train.jsonl": jsonl(*({"text": f"secret {index}"} for index in range(40)))},
+    "Salesforce/wikitext": {
+        "README.md": WIKITEXT_CARD,
+        "wikitext-2-raw-v1/train-00000-of-00001.parquet": parquet(text=WIKITEXT_ROWS),
+        "wikitext-2-raw-v1/validation-00000-of-00001.parquet": parquet(text=WIKITEXT_ROWS[:4]),
+    },
+}
+
+CLIENT = """
+import json, os, sys, time
+from seedbed.config.schema import DataConfig
+from seedbed.data.source import open_source
+from seedbed.errors import SeedbedError
+for settings in json.loads(sys.argv[1]):
+    start, found, messages = time.monotonic(), {}, []
+    try:
+        source = open_source(DataConfig(**settings), emit=lambda event: messages.append(event.code))
+        found["fingerprint"] = source.fingerprint()
+        found["train"] = list(source.documents("train"))
+        found["validation"] = list(source.documents("validation"))
+        if os.environ.get("READ_AGAIN"):
+            found["again"] = list(source.documents("train")) == found["train"]
+        found["drops"] = dict(source.drops)
+    except SeedbedError as error:
+        found |= {"error": error.message, "hint": error.hint}
+    print(json.dumps(found | {"messages": messages, "elapsed_s": time.monotonic() - start}))
+"""
+
+
+class Seen(NamedTuple):
+    """What a client process printed, a result for each of the settings it was given."""
+
+    results: list[dict[str, Any]]
+    output: str
+    elapsed_s: float
+
+
+def ask(endpoint: str, home: Path, *asked: str | dict[str, Any], read_again: str = "1", **environment: str) -> Seen:
+    """Open and read sources in a process whose Hub is `endpoint` and whose caches are below `home`."""
+    settings = [{"source": source} if isinstance(source, str) else source for source in asked]
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))}
+    own = {
+        "HF_ENDPOINT": endpoint,
+        "HF_HOME": str(home / "hf"),
+        "SEEDBED_CACHE": str(home / "seedbed"),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "NO_PROXY": "*",
+        "READ_AGAIN": read_again,
+    }
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", CLIENT, json.dumps(settings)],
+        env=kept | own | environment,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    return Seen(lines, done.stdout + done.stderr, time.monotonic() - start)
+
+
+@pytest.fixture(scope="module")
+def small_hub() -> Iterator[SmallHub]:
+    hub = SmallHub(REPOS)
+    yield hub
+    hub.stop()
+
+
+def test_datasets_stream_and_split_by_document(small_hub: SmallHub, tmp_path: Path) -> None:
+    seen = ask(
+        small_hub.endpoint,
+        tmp_path,
+        "hf:me/plain",
+        {"source": "hf:me/plain@text", "max_documents": 50, "validation": 0.2},
+        "hf:me/configs:first",
+        {"source": "hf:me/configs:second", "field": "body", "validation": 0.2},
+        "hf:me/configs:second@body",
+        "wikitext-2",
+    )
+    plain, limited, first, second, column, wikitext = seen.results
+
+    assert sorted(plain["train"] + plain["validation"]) == sorted(text for text in DOCUMENTS)
+    assert 0.03 < len("".join(plain["validation"])) / len("".join(DOCUMENTS)) < 0.07
+    assert plain["again"]
+    assert plain["messages"] == []
+
+    assert sorted(limited["train"] + limited["validation"]) == sorted(DOCUMENTS[:50])
+    assert len({plain["fingerprint"], limited["fingerprint"], first["fingerprint"], second["fingerprint"]}) == 4
+
+    assert (first["train"], first["validation"]) == (["one", "two"], ["held"])
+    assert first["drops"] == {"empty": 1, "no text field": 1}
+
+    assert len(second["train"]) + len(second["validation"]) == 40
+    assert set(column["train"] + column["validation"]) == {f"body {index}" for index in range(40)}
+
+    assert wikitext["train"] == [
+        " = First = \n\n Text . \n\n = = Part = = \n\n More . \n",
+        " = Second = \n\n End . \n",
+    ]
+    assert wikitext["validation"] == [" = First = \n\n Text . \n"]
+    assert wikitext["messages"] == ["hub-fetch", "wikitext-lines", "wikitext-lines"]
+
+
+def test_both_splits_cost_one_trip(tmp_path: Path) -> None:
+    hub = SmallHub({"me/plain": REPOS["me/plain"]})
+    try:
+        result = ask(hub.endpoint, tmp_path, "hf:me/plain", read_again="").results[0]
+    finally:
+        hub.stop()
+    assert result["validation"]
+    # A look at the first row, to check the column, and one reading.
+    assert hub.downloads.count("data/train-00000-of-00001.parquet") == 2
+
+
+def test_every_refusal_says_what_to_do(small_hub: SmallHub, tmp_path: Path) -> None:
+    expected = {
+        "hf:me/configs": ("several configurations", "hf:me/configs:CONFIG from first, second"),
+        "hf:me/configs:third": ("no configuration 'third'", "first, second"),
+        "hf:me/plain@body": ("Column 'body' of hf:me/plain is not there. Columns with text: text", "hf:NAME@COLUMN"),
+        "hf:me/plain@id": ("is not text. Columns with text: text", "hf:NAME@COLUMN"),
+        "hf:me/numbers": ("Columns: id; none is text", "hf:NAME@COLUMN"),
+        "hf:me/testonly": ("no train split", "test"),
+        "hf:me/program": ("me/program", "parquet"),
+        "hf:me/nothing": ("me/nothing", ""),
+        "hf:me/none": ("has no dataset me/none, or it is private", "HF_TOKEN"),
+        "hf:me/private": ("has no dataset me/private, or it is private", "HF_TOKEN"),
+        "hf:me/gated": ("gated", "/datasets/me/gated"),
+        "hf:me/locked": ("HTTP 403", "HF_TOKEN"),
+        "hf:me/broken": ("HTTP 500", "later"),
+        "hf:not//a name": ("cannot be a dataset's name", "hf:OWNER/NAME"),
+        "hf:./nowhere": ("no folder", "hf:./FOLDER"),
+    }
+    seen = ask(small_hub.endpoint, tmp_path, *expected)
+    for (asked, (message, hint)), result in zip(expected.items(), seen.results, strict=True):
+        assert message in result["error"], (asked, result)
+        assert hint in result["hint"], (asked, result)
+        assert "train" not in result
+    assert "code from the Hub was run" not in seen.output
+
+
+def test_a_token_opens_what_is_private_and_is_never_shown(small_hub: SmallHub, tmp_path: Path) -> None:
+    seen = ask(small_hub.endpoint, tmp_path, "hf:me/private", "hf:me/none", "hf:me/locked", HF_TOKEN=TOKEN)
+    assert len(seen.results[0]["train"] + seen.results[0]["validation"]) == 40
+    assert all("error" in result for result in seen.results[1:])
+    assert TOKEN not in seen.output
+
+
+def test_a_token_in_a_clients_complaint_is_masked() -> None:
+    from seedbed.data.hub_access import without_token
+
+    assert TOKEN not in without_token(ValueError(f"bad header Authorization: Bearer {TOKEN} for url?token={TOKEN}"))
+
+
+def test_without_a_network_it_fails_within_seconds(tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        seen = ask(endpoint, tmp_path, "hf:me/plain", "wikitext-2")
+    for result in seen.results:
+        assert f"Cannot reach {endpoint}" in result["error"]
+        assert "network" in result["hint"]
+        assert result["elapsed_s"] < 10
+
+
+def test_a_hub_that_never_answers_is_given_up(tmp_path: Path) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        seen = ask(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path, "hf:me/plain")
+    assert "Cannot reach" in seen.results[0]["error"]
+    assert seen.results[0]["elapsed_s"] < 15
+
+
+def test_what_was_seen_before_keeps_its_fingerprint_without_a_network(tmp_path: Path) -> None:
+    hub = SmallHub(REPOS)
+    online = ask(hub.endpoint, tmp_path, "hf:me/plain", "wikitext-2").results
+    hub.stop()
+    offline = ask(hub.endpoint, tmp_path, "hf:me/plain").results[0]
+    assert offline["fingerprint"] == online[0]["fingerprint"]
+    assert offline["messages"] == ["hub-unreachable"]
+    assert "Cannot reach" in offline["error"]
+    assert offline["elapsed_s"] < 10
+    wikitext = ask(hub.endpoint, tmp_path, "wikitext-2", HF_HUB_OFFLINE="1").results[0]
+    assert wikitext["fingerprint"] == online[1]["fingerprint"]
+    assert wikitext["train"] == online[1]["train"]
+
+
+def test_wikitext_in_the_cache_of_datasets_needs_no_network_at_all(small_hub: SmallHub, tmp_path: Path) -> None:
+    environment = os.environ | {"HF_ENDPOINT": small_hub.endpoint, "HF_HOME": str(tmp_path / "hf")}
+    load = "import datasets; datasets.load_dataset('Salesforce/wikitext', 'wikitext-2-raw-v1')"
+    subprocess.run([sys.executable, "-c", load], env=environment, check=True, capture_output=True, timeout=60)
+    result = ask(small_hub.endpoint, tmp_path, "wikitext-2", HF_HUB_OFFLINE="1").results[0]
+    assert len(result["train"]) == 2
+    assert result["messages"][0] == "hub-unreachable"
+
+
+def test_a_local_folder_is_read_like_a_hub_dataset(tmp_path: Path) -> None:
+    rows = [{"body": text} for text in DOCUMENTS]
+    contents: dict[str, Files] = {
+        "parquet": {"train.parquet": parquet(body=DOCUMENTS)},
+        "jsonl": {"train.jsonl": jsonl(*rows)},
+        "edited": {"train.jsonl": jsonl(*rows[:-1], {"body": "Edited."})},
+        "split": {"train.jsonl": jsonl({"body": "one"}), "validation.jsonl": jsonl({"body": "held"})},
+    }
+    for folder, files in contents.items():
+        (tmp_path / folder).mkdir()
+        for name, data in files.items():
+            (tmp_path / folder / name).write_bytes(data)
+    asked = [f"hf:{tmp_path}/{folder}@body" for folder in contents]
+    whole_parquet, whole_jsonl, edited, split = ask("http://127.0.0.1:9", tmp_path, *asked).results
+    assert sorted(whole_parquet["train"] + whole_parquet["validation"]) == sorted(DOCUMENTS)
+    assert whole_parquet["validation"] == whole_jsonl["validation"]
+    assert whole_jsonl["again"]
+    assert whole_jsonl["fingerprint"] != edited["fingerprint"]
+    assert (split["train"], split["validation"]) == (["one"], ["held"])
+
+
+@pytest.mark.parametrize("source", ["hf:me/plain", "wikitext-2"])
+def test_a_missing_extra_names_its_install_line(tmp_path: Path, source: str) -> None:
+    code = "import sys; sys.modules['datasets'] = None\n" + CLIENT
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps([{"source": source}])],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    result = json.loads(done.stdout)
+    assert "needs the package datasets" in result["error"]
+    assert result["hint"] == "Install it with: pip install 'seedbed[data]'"

@@ -1,0 +1,13 @@
+"""The command line with jobs that train nothing: `python fake_seedbed.py train ...`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from seedbed import actions
+from seedbed.cli.main import main
+
+if __name__ == "__main__":
+    actions.JOBS = (sys.executable, str(Path(__file__).with_name("fake_job.py")))
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""Memory of the machine and of the container around it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from seedbed.hardware import memory
+
+
+def test_this_machine_has_memory() -> None:
+    assert 0 < memory.available_bytes() <= memory.total_bytes()
+    assert 1 << 20 < memory.resident_bytes() < memory.total_bytes()
+
+
+def test_what_is_taken_is_no_longer_available() -> None:
+    before = memory.resident_bytes()
+    held = bytearray(b"x") * (64 << 20)
+    assert memory.resident_bytes() - before > 60 << 20
+    del held
+
+
+def test_a_cgroup_limit_counts_and_its_file_cache_does_not(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("1000000\n")
+    (tmp_path / "memory.current").write_text("700000\n")
+    (tmp_path / "memory.stat").write_text("anon 400000\ninactive_file 250000\nactive_file 5\n")
+    assert memory._limit(tmp_path) == 1_000_000
+    assert memory._left(tmp_path) == 550_000
+
+
+def test_an_old_cgroup_is_read_too(tmp_path: Path) -> None:
+    folder = tmp_path / "memory"
+    folder.mkdir()
+    (folder / "memory.limit_in_bytes").write_text("1000000\n")
+    (folder / "memory.usage_in_bytes").write_text("700000\n")
+    (folder / "memory.stat").write_text("cache 1\ninactive_file 1\ntotal_inactive_file 100000\n")
+    assert memory._left(tmp_path) == 400_000
+
+
+def test_no_limit_is_no_limit(tmp_path: Path) -> None:
+    assert memory._left(tmp_path) is None
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory._limit(tmp_path) is None
+    assert memory._left(tmp_path) is None

@@ -1,0 +1,120 @@
+"""The doctor: an honest report of this machine, and a fix beside each problem."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from seedbed.hardware import gpu
+from seedbed.jobs import doctor
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """The report of a process of its own, as a window gets it."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "seedbed.jobs",
+            "doctor",
+            "--device",
+            "cpu",
+            "--folder",
+            str(tmp_path_factory.mktemp("d")),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+
+def test_the_report_is_one_json_object_with_what_training_needs(told: dict[str, dict[str, object]]) -> None:
+    assert told["packages"]["torch"]
+    assert told["packages"]["tokenizers"]
+    assert told["cpu"]["cores"]
+    assert told["gpus"] or told["no_gpu"]
+    assert told["device"]["torch_device"] == "cpu"
+    assert told["cache"]["writable"] is True
+
+
+def test_the_probe_trained(told: dict[str, dict[str, float]]) -> None:
+    assert told["probe"]["ok"] is True
+    # A model of 256 tokens that knows nothing scores ln 256.
+    assert told["probe"]["first_loss"] == pytest.approx(5.545, abs=0.1)
+    assert told["probe"]["last_loss"] < told["probe"]["first_loss"]
+
+
+def test_matmul_rates_are_those_of_a_computer(told: dict[str, dict[str, float]]) -> None:
+    assert 1e8 < told["matmul"]["fp32_flops_per_s"] < 1e15
+
+
+def test_extras_name_their_install_line() -> None:
+    lines = [
+        "torch<2.14,>=2.11",
+        'datasets>=4; extra == "data"',
+        "seedbed[data]; extra == 'all'",
+        'No_Such-Thing; extra=="x"',
+    ]
+    assert doctor.requirements(lines) == [("torch", ""), ("datasets", "data"), ("no_such-thing", "x")]
+    _, extras, problems = doctor.installed()
+    assert problems == []
+    data = next(extra for extra in extras if extra["name"] == "data")
+    assert data["install"] == "pip install 'seedbed[data]'"
+
+
+def test_a_cache_that_cannot_be_written_is_a_problem_with_a_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    monkeypatch.setenv("SEEDBED_CACHE", str(blocked / "cache"))
+    about, problems = doctor._cache(blocked / "cache")
+    assert about["writable"] is False
+    assert problems[0].level == "error"
+    assert problems[0].fix.startswith("export SEEDBED_CACHE=")
+
+
+def test_a_gpu_that_torch_cannot_use_is_a_problem_with_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    problems: list[doctor.Problem] = []
+    seen = gpu.Gpus((gpu.Gpu(0, "NVIDIA A30", "550", 1, 1, 0.0, 1.0, 1.0, {}),), "")
+    doctor._torch_part("cpu", problems, seen)
+    assert "NVIDIA A30" in problems[0].what
+    assert problems[0].fix.startswith("pip install")
+
+
+def test_a_device_that_is_not_here_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = doctor.report(device="no such chip")
+    fixes = [problem["fix"] for problem in found["problems"] if "no such chip" in problem["what"]]
+    assert fixes == ["seedbed doctor --device auto"]
+
+
+def test_a_failing_step_is_told_with_its_reason() -> None:
+    import torch
+
+    from seedbed.train.device import Device
+
+    probe = doctor.training_probe(Device(torch.device("meta"), "nowhere", "cpu"), "fp32")
+    assert probe["ok"] is False
+    assert probe["reason"]
+
+
+def test_compilers_come_from_the_package_manager_that_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if sys.platform == "darwin":
+        pytest.skip("macOS has one way to install a compiler")
+    dnf = tmp_path / "dnf"
+    dnf.write_text("#!/bin/sh\n")
+    dnf.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert doctor.compiler_command() == "sudo dnf install -y gcc-c++"

@@ -1,0 +1,41 @@
+"""The sliced loss against F.cross_entropy, with more rows than one slice holds."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from seedbed.model import cross_entropy
+from seedbed.model.cross_entropy import summed_cross_entropy
+
+
+@pytest.mark.parametrize("slice_rows", [1024, 7])
+def test_loss_and_gradients_over_slices(monkeypatch: pytest.MonkeyPatch, slice_rows: int) -> None:
+    monkeypatch.setattr(cross_entropy, "_SLICE_ROWS", slice_rows)
+    monkeypatch.setattr(cross_entropy, "_SLICE_ELEMENTS", 1)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(50, 12, generator=generator, requires_grad=True)
+    weight = torch.randn(33, 12, generator=generator, requires_grad=True)
+    targets = torch.randint(0, 33, (50,), generator=generator)
+    targets[::5] = -100
+    expected = F.cross_entropy(x @ weight.t(), targets, reduction="sum")
+    ours = summed_cross_entropy(x, weight, targets)
+    torch.testing.assert_close(ours, expected)
+    for a, b in zip(
+        torch.autograd.grad(ours * 0.25, (x, weight)), torch.autograd.grad(expected * 0.25, (x, weight)), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_nothing_to_train_is_a_loss_of_zero_with_gradients_of_zero() -> None:
+    x, weight = torch.randn(4, 3, requires_grad=True), torch.randn(5, 3, requires_grad=True)
+    loss = summed_cross_entropy(x, weight, torch.full((4,), -100))
+    assert loss.item() == 0.0
+    assert not any(grad.any() for grad in torch.autograd.grad(loss, (x, weight)))
+
+
+def test_logits_that_would_overflow_exp_do_not() -> None:
+    x = torch.tensor([[200.0]], requires_grad=True)
+    weight = torch.tensor([[1.0], [-1.0]])
+    assert summed_cross_entropy(x, weight, torch.tensor([1])).item() == pytest.approx(400.0)

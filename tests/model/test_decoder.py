@@ -1,0 +1,266 @@
+"""The network against transformers: logits, loss and gradients with the same weights; masks, positions, initialisation."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from seedbed.config.schema import ModelConfig
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.model.decoder import Decoder, document_positions
+from seedbed.model.families import export_state, hf_config, logical_parameters
+
+VOCAB = 307
+
+
+class Ids:
+    """The special ids of a tokenizer that these tests do without."""
+
+    eot_id = 3
+    pad_id = VOCAB - 1
+
+
+def shape(layout: str, *, tied: bool = True, kv_heads: int = 4, **other: object) -> ModelConfig:
+    base = {"layers": 3, "hidden": 96, "heads": 4, "head_dim": 24, "ffn": 200, "context": 50}
+    return ModelConfig(layout=layout, kv_heads=kv_heads, tie_embeddings=tied, **{**base, **other})  # type: ignore[arg-type]
+
+
+LAYOUTS = [
+    pytest.param(shape("qwen3"), id="qwen3"),
+    pytest.param(shape("qwen3", tied=False, kv_heads=2), id="qwen3-untied-grouped"),
+    pytest.param(shape("qwen3", kv_heads=1, head_dim=16, rope_theta=5e5, norm_eps=1e-5), id="qwen3-one-kv-head"),
+    pytest.param(shape("gpt2"), id="gpt2"),
+    pytest.param(shape("gpt2", tied=False, norm_eps=1e-5), id="gpt2-untied"),
+]
+
+
+def built(config: ModelConfig, seed: int = 1) -> Decoder:
+    """A decoder in which no weight is at a value that would hide a mistake: gains and biases are random, too."""
+    model = Decoder(config, VOCAB)
+    generator = torch.Generator().manual_seed(seed)
+    model.init_weights(generator)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
+    return model
+
+
+def reference(model: Decoder) -> torch.nn.Module:
+    """The same weights in transformers."""
+    import transformers
+
+    config = dict(hf_config(model.config, VOCAB, Ids()))
+    kind = config.pop("model_type")
+    theirs = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model(kind, **config))
+    missing, unexpected = theirs.load_state_dict(export_state(model), strict=False)
+    assert not unexpected
+    assert set(missing) <= {"lm_head.weight"}
+    theirs.tie_weights()
+    return theirs.eval()
+
+
+def tokens(batch: int = 2, length: int = 50, seed: int = 0) -> Tensor:
+    return torch.randint(0, VOCAB - 1, (batch, length), generator=torch.Generator().manual_seed(seed))
+
+
+def relative(ours: Tensor, theirs: Tensor) -> float:
+    return float((ours - theirs).abs().max() / theirs.abs().max())
+
+
+@pytest.mark.parametrize("config", LAYOUTS)
+def test_logits_are_those_of_transformers(config: ModelConfig) -> None:
+    model, ids = built(config), tokens()
+    with torch.no_grad():
+        assert relative(model(ids), reference(model)(ids).logits) < 1e-5
+
+
+@pytest.mark.parametrize("config", LAYOUTS)
+def test_loss_and_gradients_are_those_of_transformers(config: ModelConfig) -> None:
+    model, ids, targets = built(config), tokens(), tokens(seed=1)
+    targets[0, :7] = -100
+    theirs = reference(model)
+    expected = F.cross_entropy(theirs(ids).logits.flatten(0, 1), targets.flatten(), reduction="sum")
+    loss = model.loss(ids, targets)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    (loss / 93).backward()
+    (expected / 93).backward()
+    gradients = {name: parameter.grad for name, parameter in theirs.named_parameters()}
+    for ours in logical_parameters(model):
+        name, _, part = ours.name.partition(":")
+        theirs_grad = gradients[name].t() if ours.transposed else gradients[name]
+        if part:
+            theirs_grad = theirs_grad[ours.rows]
+        ours_grad = ours.parameter.grad if ours.rows is None else ours.parameter.grad[ours.rows]
+        assert relative(ours_grad, theirs_grad) < 1e-5 or theirs_grad.abs().max() < 1e-7, ours.name
+
+
+@pytest.mark.parametrize("config", LAYOUTS)
+def test_loss_without_gradients_is_the_same(config: ModelConfig) -> None:
+    model, ids, targets = built(config), tokens(), tokens(seed=1)
+    with torch.no_grad():
+        quiet = model.loss(ids, targets)
+    assert float(quiet) == pytest.approx(model.loss(ids, targets).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("config", LAYOUTS)
+def test_documents_in_one_window_do_not_see_each_other(config: ModelConfig) -> None:
+    model, ids = built(config), tokens(batch=1, length=40)
+    documents = torch.tensor([[0] * 11 + [1] * 4 + [2] * 25], dtype=torch.int32)
+    with torch.no_grad():
+        together = model(ids, documents_BT=documents)
+        apart = torch.cat([model(part) for part in ids.split([11, 4, 25], dim=1)], dim=1)
+    assert relative(together, apart) < 1e-5
+    with torch.no_grad():
+        assert relative(model(ids), apart) > 1e-2  # the mask is what did it
+
+
+def test_the_loss_respects_documents() -> None:
+    model, ids, targets = built(shape("qwen3")), tokens(batch=1, length=30), tokens(batch=1, length=30, seed=1)
+    documents = torch.tensor([[5] * 12 + [6] * 18])
+    whole = model.loss(ids, targets, documents)
+    parts = model.loss(ids[:, :12], targets[:, :12]) + model.loss(ids[:, 12:], targets[:, 12:])
+    assert whole.item() == pytest.approx(parts.item(), rel=1e-6)
+
+
+def test_positions_count_from_each_change_of_document() -> None:
+    documents = torch.tensor([[4, 4, 4, 9, 9, 4], [0, 1, 2, 2, 2, 2]])
+    assert document_positions(documents).tolist() == [[0, 1, 2, 0, 1, 0], [0, 0, 0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize("layout", ["qwen3", "gpt2"])
+def test_explicit_positions_are_used(layout: str) -> None:
+    model, ids = built(shape(layout)), tokens(length=10)
+    with torch.no_grad():
+        counted = model(ids, positions_BT=torch.arange(10).expand(2, 10))
+        assert torch.equal(counted, model(ids))
+        assert relative(model(ids, positions_BT=torch.arange(10).expand(2, 10) * 3), counted) > 1e-3
+
+
+def test_a_trip_through_bf16_does_not_wear_out_the_rotary_tables() -> None:
+    model = built(shape("qwen3"))
+    fresh = model.cos.clone()
+    assert torch.equal(copy.deepcopy(model).to(torch.bfloat16).float().cos, fresh)
+
+
+@pytest.mark.parametrize("config", LAYOUTS)
+def test_bf16_weights_compute_nearly_the_fp32_loss_and_gradients(config: ModelConfig) -> None:
+    model, ids, targets = built(config), tokens(batch=4), tokens(batch=4, seed=1)
+    lowered = copy.deepcopy(model).to(torch.bfloat16)
+    exact, rounded = model.loss(ids, targets), lowered.loss(ids, targets)
+    assert rounded.dtype == torch.float32
+    assert rounded.item() == pytest.approx(exact.item(), rel=2e-3)
+    exact.backward()
+    rounded.backward()
+    for (name, ours), theirs in zip(lowered.named_parameters(), model.parameters(), strict=True):
+        similarity = F.cosine_similarity(ours.grad.float().flatten(), theirs.grad.flatten(), dim=0)
+        assert float(similarity) > 0.99, name
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_deterministic_mode_changes_nothing(dtype: torch.dtype) -> None:
+    # it fills fresh memory with NaN, so it also shows whatever reads memory that was never written
+    model, ids, targets = built(shape("qwen3", context=160)).to(dtype), tokens(length=160), tokens(length=160, seed=1)
+    results = []
+    for deterministic in (False, True):
+        torch.use_deterministic_algorithms(deterministic)
+        try:
+            model.zero_grad()
+            model.loss(ids, targets).backward()
+        finally:
+            torch.use_deterministic_algorithms(False)
+        results.append([parameter.grad for parameter in model.parameters()])
+    assert all(map(torch.equal, *results))
+
+
+def test_a_sequence_past_the_context_is_refused_with_both_lengths() -> None:
+    with pytest.raises(SeedbedError, match="51 tokens is longer than the model's context of 50"):
+        built(shape("gpt2"))(tokens(length=51))
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        (shape("gpt2", head_dim=16), "heads \\* head_dim"),
+        (shape("gpt2", kv_heads=2), "kv_heads"),
+        (shape("qwen3", kv_heads=3), "evenly"),
+        (shape("qwen3", head_dim=7), "even"),
+    ],
+)
+def test_an_impossible_shape_is_refused(config: ModelConfig, named: str) -> None:
+    with pytest.raises(UsageError, match=named) as caught:
+        Decoder(config, VOCAB)
+    assert caught.value.hint
+
+
+class TestInitialWeights:
+    """What training starts from."""
+
+    def test_the_seed_alone_decides(self) -> None:
+        draw: Callable[[int], list[Tensor]] = lambda seed: list(self._fresh(seed).parameters())  # noqa: E731
+        assert all(map(torch.equal, draw(5), draw(5)))
+        assert not all(map(torch.equal, draw(5), draw(6)))
+
+    @staticmethod
+    def _fresh(seed: int = 0, **other: object) -> Decoder:
+        model = Decoder(shape("qwen3", **other), VOCAB)  # type: ignore[arg-type]
+        model.init_weights(torch.Generator().manual_seed(seed))
+        return model
+
+    def test_the_first_loss_is_that_of_a_guess(self) -> None:
+        guess = float(torch.log(torch.tensor(float(VOCAB))))
+        for other in ({"tied": True}, {"tied": False}, {"tied": False, "init": "zero-out"}):
+            loss = self._fresh(**other).loss(tokens(), tokens(seed=1)) / 100
+            assert loss.item() == pytest.approx(guess, rel=0.03)
+
+    def test_zero_out_starts_the_residual_projections_at_zero(self) -> None:
+        model = self._fresh(init="zero-out", tied=False)
+        zero = {name for name, parameter in model.named_parameters() if not parameter.any()}
+        blocks = {f"blocks.{i}.{part}.weight" for i in range(3) for part in ("attention.out", "mlp.down")}
+        assert zero == blocks | {"head.weight"}
+
+    def test_scaled_shrinks_the_residual_projections_with_depth(self) -> None:
+        model = self._fresh()
+        block = model.blocks[0]
+        expected = 96**-0.5 * 6**-0.5  # 1/sqrt(fan-in), 1/sqrt(2 * layers)
+        assert block.attention.out.weight.std().item() == pytest.approx(expected, rel=0.05)
+        assert block.attention.qkv.weight.std().item() == pytest.approx(96**-0.5, rel=0.05)
+
+
+def test_a_billion_parameters_can_be_laid_out_without_memory() -> None:
+    config = ModelConfig(layers=20, hidden=2048, heads=16, kv_heads=8, head_dim=128, ffn=5632, context=2048)
+    with torch.device("meta"):
+        model = Decoder(config, 49_152)
+    # By hand: embedding; per block q, k, v, o, three feed-forward matrices, two norms, two head gains; last norm.
+    block = 2048 * (2048 + 2 * 1024) + 2048 * 2048 + 3 * 2048 * 5632 + 2 * 2048 + 2 * 128
+    assert sum(p.numel() for p in model.parameters()) == 49_152 * 2048 + 20 * block + 2048
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["qwen3", "gpt2"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_compiled_training_computes_what_eager_training_does(layout: str, dtype: torch.dtype) -> None:
+    # 160 tokens: more than one block of queries in the bf16 attention
+    model = built(shape(layout, layers=1, context=160)).to(dtype)
+    ids, targets = tokens(length=160), tokens(length=160, seed=1)
+    documents = (torch.arange(160) // 50).expand(2, 160) if layout == "gpt2" else None
+    torch._dynamo.reset()
+    compiled = torch.compile(model.loss, dynamic=False, fullgraph=True)
+    results = []
+    for loss_of in (model.loss, compiled):
+        model.zero_grad()
+        loss = loss_of(ids, targets, documents)
+        loss.backward()
+        results.append((loss.item(), [parameter.grad.float() for parameter in model.parameters()]))
+    (eager_loss, eager_grads), (compiled_loss, compiled_grads) = results
+    assert compiled_loss == pytest.approx(eager_loss, rel=1e-5 if dtype == torch.float32 else 1e-3)
+    for ours, theirs in zip(compiled_grads, eager_grads, strict=True):
+        if dtype == torch.float32:
+            assert relative(ours, theirs) < 1e-5
+        else:
+            assert F.cosine_similarity(ours.flatten(), theirs.flatten(), dim=0) > 0.998

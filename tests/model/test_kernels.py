@@ -1,0 +1,74 @@
+"""The rewritten operations against PyTorch's own, values and gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from seedbed.model.kernels import causal_attention, embedding, rms_norm
+
+
+def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+@pytest.mark.parametrize("gain_shape", [(16,), (5, 16)])
+def test_rms_norm_is_pytorchs(gain_shape: tuple[int, ...]) -> None:
+    x, gain = noise(3, 7, 5, 16).double().requires_grad_(), noise(*gain_shape, seed=1).double().requires_grad_()
+    ours = rms_norm(x, gain, 1e-3)
+    theirs = F.rms_norm(x, (16,), None, 1e-3) * gain
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-7)
+    weight = noise(3, 7, 5, 16, seed=2).double()
+    for mine, expected in zip(
+        torch.autograd.grad((ours * weight).sum(), (x, gain)),
+        torch.autograd.grad((theirs * weight).sum(), (x, gain)),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_rms_norm_of_a_slice_that_is_not_contiguous() -> None:
+    whole = noise(2, 3, 6, 8).requires_grad_()
+    gain = noise(4, 8, seed=1).requires_grad_()
+    ours, theirs = rms_norm(whole[:, :, :4], gain, 1e-6), F.rms_norm(whole[:, :, :4], (8,), None, 1e-6) * gain
+    torch.testing.assert_close(ours, theirs)
+    (mine,), (expected,) = (torch.autograd.grad(y.square().sum(), (whole,)) for y in (ours, theirs))
+    torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [2, 64, 128, 129, 300, 512, 520])
+@pytest.mark.parametrize("kv_heads", [4, 2])
+@pytest.mark.parametrize("masked", [False, True])
+def test_bf16_attention_is_pytorchs_within_bf16(length: int, kv_heads: int, masked: bool) -> None:
+    def heads(count: int, seed: int) -> Tensor:
+        # as the decoder has them: [B, T, heads, D] in memory
+        return noise(2, length, count, 16, seed=seed, dtype=torch.bfloat16).transpose(1, 2).requires_grad_()
+
+    q, k, v = heads(4, 0), heads(kv_heads, 1), heads(kv_heads, 2)
+    exact = [x.detach().double().requires_grad_() for x in (q, k, v)]
+    documents = torch.arange(length) // 90
+    mask = (documents[:, None] == documents).tril().expand(2, 1, -1, -1) if masked else None
+    ours = causal_attention(q, k, v, mask)
+    theirs = F.scaled_dot_product_attention(*exact, attn_mask=mask, is_causal=not masked, enable_gqa=kv_heads != 4)
+    weight = noise(2, 4, length, 16, seed=3, dtype=torch.bfloat16)
+    assert ((ours.double() - theirs).abs().max() / theirs.abs().max()).item() < 0.02
+    mine = torch.autograd.grad(ours, (q, k, v), weight)
+    expected = torch.autograd.grad(theirs, exact, weight.double())
+    for a, b in zip(mine, expected, strict=True):
+        assert a.dtype == torch.bfloat16
+        assert ((a.double() - b).abs().max() / b.abs().max()).item() < 0.02
+
+
+def test_gradients_of_frequent_tokens_are_summed_in_fp32() -> None:
+    ids = torch.multinomial(
+        1 / torch.arange(1.0, 66.0), 4096, replacement=True, generator=torch.Generator().manual_seed(0)
+    )
+    weight, grad = noise(65, 32, dtype=torch.bfloat16).requires_grad_(), noise(4096, 32, seed=1, dtype=torch.bfloat16)
+    exact = torch.zeros(65, 32, dtype=torch.float64).index_add_(0, ids, grad.double())
+    found = embedding(ids, weight)
+    assert torch.equal(found, weight[ids])
+    (ours,) = torch.autograd.grad(found, weight, grad)
+    assert ours.dtype == torch.bfloat16
+    assert ((ours.double() - exact).norm() / exact.norm()).item() < 0.003

@@ -1,0 +1,73 @@
+"""A process is told apart from every other that bears its pid."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from seedbed.runs.process import Identity, boot_id, is_alive, myself, spawn_detached, start_time
+
+
+def test_this_process_lives_and_knows_itself() -> None:
+    me = myself()
+    assert me.pid == os.getpid()
+    assert is_alive(me)
+
+
+def test_a_dead_process_is_dead_even_as_a_zombie() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    started = start_time(child.pid)
+    assert started is not None
+    identity = Identity(child.pid, started, boot_id())
+    assert is_alive(identity)
+    child.kill()
+    time.sleep(0.2)
+    assert not is_alive(identity), "a zombie counts as alive"
+    child.wait()
+    assert not is_alive(identity)
+
+
+def test_a_reused_pid_is_another_process() -> None:
+    me = myself()
+    assert not is_alive(me._replace(start=me.start - 5))
+
+
+def test_a_process_of_an_earlier_boot_is_gone() -> None:
+    me = myself()
+    if not me.boot_id:
+        pytest.skip("this system tells no boot id")
+    assert not is_alive(me._replace(boot_id="00000000-0000-0000-0000-000000000000"))
+    assert is_alive(me._replace(boot_id="")), "an unknown boot id must not kill a live process"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux")
+def test_a_process_whose_name_looks_like_fields(tmp_path: Path) -> None:
+    program = tmp_path / "a) Z 1 (b"
+    program.symlink_to("/bin/sleep")
+    child = subprocess.Popen([str(program), "60"])
+    try:
+        time.sleep(0.1)
+        started, now = start_time(child.pid), start_time(os.getpid())
+        assert started is not None
+        assert now is not None
+        assert 0 <= started - now < 600
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_a_detached_process_has_its_own_session_and_writes_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "job.log"
+    log.write_text("before\n")
+    code = "import os, sys; print(os.getsid(0), sys.stdin.read() == ''); sys.stderr.write('err')"
+    child = spawn_detached([sys.executable, "-c", code], log)
+    assert child.wait() == 0
+    said = log.read_text()
+    assert said.startswith("before\n")
+    assert f"{child.pid} True" in said
+    assert said.endswith("err")

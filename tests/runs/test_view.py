@@ -1,0 +1,241 @@
+"""What events add up to: sessions that start again void what came after, and time left is this session's own."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from seedbed import events
+from seedbed.events import Event, Record, decode, encode
+from seedbed.runs.view import View, fold
+
+
+class Clockwork:
+    """Makes records with a clock that the test turns."""
+
+    def __init__(self, t: float = 1000.0) -> None:
+        self.t = t
+        self.n = 0
+        self.records: list[Record] = []
+
+    def say(self, event: Event, after: float = 0.0) -> None:
+        self.t += after
+        record = decode(encode(event, self.n, self.t))
+        assert record is not None
+        self.records.append(record)
+        self.n += 1
+
+    def begin(self, session: int, step: int, steps: int, after: float = 0.0) -> None:
+        self.say(events.Run(status="running", session=session, pid=7), after)
+        self.say(
+            events.Run(
+                status="running", session=session, step=step, steps=steps, steps_per_epoch=50.0, tokens_per_step=100
+            )
+        )
+
+    def train(self, first: int, last: int, step_s: float = 0.5) -> None:
+        for step in range(first, last + 1):
+            self.say(step_event(step, step_s), step_s)
+
+    @property
+    def view(self) -> View:
+        return fold(self.records)
+
+
+def step_event(step: int, step_s: float = 0.5, loss: float | None = None) -> events.Step:
+    return events.Step(
+        step=step, loss=10 / step if loss is None else loss, lr=0.1, grad_norm=1.0, tokens=100 * step, step_s=step_s
+    )
+
+
+def score(step: int, loss: float) -> events.Eval:
+    return events.Eval(step=step, loss=loss, perplexity=math.exp(loss), tokens=10, elapsed_s=30.0)
+
+
+def test_a_run_from_its_start() -> None:
+    clock = Clockwork()
+    clock.begin(1, 0, 100)
+    clock.train(1, 60)
+    view = clock.view
+    assert (view.status, view.session, view.step, view.steps) == ("running", 1, 60, 100)
+    assert view.loss == pytest.approx(10 / 60)
+    assert view.tokens == 6000
+    assert view.remaining_s() == pytest.approx(40 * 0.5)
+    assert view.tokens_per_second() == pytest.approx(200)
+    assert view.epoch(view.step) == pytest.approx(1.2)
+    assert view.elapsed_s == pytest.approx(30)
+
+
+def test_validation_and_saving_are_not_in_the_time_left() -> None:
+    clock = Clockwork()
+    clock.begin(1, 0, 100)
+    for step in range(1, 51):
+        clock.say(step_event(step), 0.5)
+        if step % 10 == 0:
+            clock.say(score(step, 3.0), 30.0)
+    assert clock.view.remaining_s() == pytest.approx(25, rel=0.01)
+    assert clock.view.elapsed_s == pytest.approx(25 + 150)
+
+
+def test_the_first_slow_steps_do_not_spoil_the_estimate() -> None:
+    clock = Clockwork()
+    clock.begin(1, 0, 1000)
+    clock.say(step_event(1, 60.0), 60.0)
+    clock.train(2, 50)
+    assert clock.view.remaining_s() == pytest.approx(950 * 0.5, rel=0.1)
+
+
+def test_a_resumed_session_estimates_from_its_own_steps() -> None:
+    clock = Clockwork()
+    clock.begin(1, 0, 1000)
+    clock.train(1, 500, step_s=10.0)
+    clock.begin(2, 500, 1000, after=3600)
+    assert clock.view.remaining_s() is None, "no step of this session yet"
+    clock.train(501, 550, step_s=0.1)
+    assert clock.view.remaining_s() == pytest.approx(450 * 0.1, rel=0.1)
+    assert clock.view.elapsed_s == pytest.approx(5000 + 5, rel=0.01), "the pause between sessions was counted"
+
+
+def test_time_left_is_never_negative() -> None:
+    clock = Clockwork()
+    clock.begin(1, 0, 10)
+    clock.train(1, 12)
+    assert clock.view.remaining_s() == 0
+
+
+@pytest.mark.parametrize("jump", [-7200.0, 7200.0, -1e9])
+def test_a_clock_that_jumps_moves_no_duration(jump: float) -> None:
+    clock = Clockwork()
+    clock.begin(1, 0, 100)
+    clock.train(1, 30)
+    clock.t += jump
+    clock.train(31, 60)
+    assert clock.view.elapsed_s == pytest.approx(30, abs=60.5 if jump > 0 else 0.6)
+    assert clock.view.remaining_s() == pytest.approx(20)
+
+
+def test_a_session_that_starts_again_voids_what_came_later() -> None:
+    clock = Clockwork()
+    clock.begin(1, 0, 100)
+    for step in range(1, 31):
+        clock.say(step_event(step))
+        if step % 10 == 0:
+            clock.say(score(step, 5 - step / 10))
+            clock.say(events.Checkpoint(step=step, path=f"checkpoints/step-{step:08d}", best=True))
+    clock.begin(2, 20, 200)
+    view = clock.view
+    assert (view.step, view.steps, view.loss, view.tokens) == (20, 200, None, 2000)
+    assert view.scores[-1].step == view.best_scores[-1].step == 20
+    assert [saved.step for saved in view.checkpoints] == [10, 20]
+    clock.say(step_event(21))
+    assert clock.view.loss == pytest.approx(10 / 21)
+
+
+def test_a_session_that_fails_before_it_begins_voids_nothing() -> None:
+    clock = Clockwork()
+    clock.begin(1, 0, 100)
+    clock.train(1, 30)
+    clock.say(events.Run(status="running", session=2, pid=8))
+    clock.say(events.Run(status="failed", session=2, reason="The checkpoint is cut.", hint="Name another."))
+    view = clock.view
+    assert (view.status, view.step, view.reason) == ("failed", 30, "The checkpoint is cut.")
+    assert view.loss == pytest.approx(10 / 30)
+
+
+def test_a_new_session_forgets_why_the_last_one_failed() -> None:
+    clock = Clockwork()
+    clock.begin(1, 0, 100)
+    clock.say(events.Run(status="failed", session=1, reason="Out of memory."))
+    clock.begin(2, 0, 100)
+    assert clock.view.reason is None
+
+
+def test_phases_nest_and_end() -> None:
+    clock = Clockwork()
+    clock.begin(1, 0, 100)
+    clock.say(events.Phase(name="train"))
+    clock.say(events.Phase(name="evaluate"))
+    assert clock.view.summary()["phase"] == "evaluate"
+    clock.say(events.Phase(name="evaluate", done=True))
+    assert clock.view.summary()["phase"] == "train"
+    clock.say(events.Run(status="completed", session=1))
+    assert clock.view.summary()["phase"] is None
+
+
+def test_retention_and_best() -> None:
+    clock = Clockwork()
+    clock.begin(1, 0, 100)
+    for step, best, deleted in ((10, True, ()), (20, False, ()), (30, True, ("step-00000010",))):
+        path = f"/somewhere/checkpoints/step-{step:08d}"
+        clock.say(events.Checkpoint(step=step, path=path, best=best, deleted=deleted))
+    view = clock.view
+    assert [(saved.step, saved.best) for saved in view.checkpoints] == [(20, False), (30, True)]
+    assert view.summary()["best_checkpoint"].endswith("step-00000030")
+
+
+def test_a_loss_that_is_no_number_is_null() -> None:
+    clock = Clockwork()
+    clock.begin(1, 0, 100)
+    clock.say(step_event(1, loss=math.nan))
+    clock.say(score(1, math.inf))
+    assert clock.view.loss is None
+    assert clock.view.summary()["val_loss"] is None
+
+
+def test_kinds_of_tomorrow_only_move_the_clock() -> None:
+    clock = Clockwork()
+    clock.begin(1, 0, 100)
+    clock.train(1, 3)
+    before = clock.view
+    future = decode(b'{"v":2,"n":99,"t":1005.0,"kind":"teleport","to":"mars"}\n')
+    assert future is not None
+    clock.records.append(future)
+    after = clock.view
+    assert after.n == 99
+    assert after.summary() | {"updated": 0, "elapsed_s": 0} == before.summary() | {"updated": 0, "elapsed_s": 0}
+
+
+def eventful() -> Iterator[Record]:
+    """A long run with three sessions, validations, retention, failures."""
+    clock = Clockwork()
+    generator = random.Random(4)
+    step = 0
+    for session in (1, 2, 3):
+        step = max(0, step - generator.randint(0, 40))
+        clock.begin(session, step, 400)
+        for _ in range(150):
+            step += 1
+            clock.say(step_event(step, generator.uniform(0.1, 0.3)), 0.2)
+            if step % 7 == 0:
+                clock.say(score(step, generator.uniform(1, 4)), 0.1)
+            if step % 25 == 0:
+                clock.say(events.Checkpoint(step=step, path=f"step-{step:08d}", best=step % 50 == 0))
+            if step % 60 == 0:
+                clock.say(events.Message(level="warning", code="x", text="careful"))
+    yield from clock.records
+
+
+def test_a_snapshot_goes_on_as_if_nothing_had_been_left_out() -> None:
+    records = list(eventful())
+    whole = fold(records)
+    for cut in range(0, len(records), 37):
+        saved = msgspec.json.encode(fold(records[:cut]))
+        view = msgspec.json.decode(saved, type=View)
+        for record in records[cut:]:
+            view.add(record)
+        assert view.summary() == whole.summary(), cut
+        assert view.remaining_s() == whole.remaining_s()
+
+
+def test_a_snapshot_stays_small() -> None:
+    clock = Clockwork()
+    clock.begin(1, 0, 100_000)
+    for step in range(1, 20_001):
+        clock.say(step_event(step), 0.01)
+        if step % 10 == 0:
+            clock.say(score(step, 3 + step % 7))
+    assert len(msgspec.json.encode(clock.view)) < 16_000

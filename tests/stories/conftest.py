@@ -1,0 +1,149 @@
+"""A command line, a store and a small corpus for stories that run whole processes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TINY = """
+preset = "nano"
+[model]
+layers = 2
+hidden = 32
+heads = 2
+kv_heads = 1
+head_dim = 16
+ffn = 64
+context = 32
+[tokenizer]
+kind = "bpe"
+vocab_size = 400
+[data]
+stories = 400
+[schedule]
+warmup = 0.1
+[train]
+steps = 60
+batch_size = 4
+seed = 11
+precision = "fp32"
+compile = "off"
+threads = 1
+eval_every = 20
+eval_tokens = 2000
+checkpoint_every = 7
+keep_last = 3
+sample_tokens = 5
+"""
+
+
+class Workshop:
+    """A folder with its own store and cache, and the commands that a user types there."""
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        self.folder = folder
+        self.runs = folder / "runs"
+        self.environment = {
+            **os.environ,
+            "SEEDBED_RUNS": str(self.runs),
+            "SEEDBED_CACHE": str(cache),
+            "NO_COLOR": "1",
+            "PYTHONWARNINGS": "ignore",
+        }
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "seedbed", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+    def seedbed(self, *arguments: str, expect: int = 0, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "seedbed", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            input=stdin,
+            timeout=300,
+        )
+        assert done.returncode == expect, f"exit {done.returncode}, not {expect}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr + done.stdout
+        return done
+
+    def config(self, text: str = TINY, name: str = "tiny.toml") -> str:
+        (self.folder / name).write_text(text)
+        return name
+
+    def status(self, run: str = "latest") -> dict[str, Any]:
+        value: dict[str, Any] = json.loads(self.seedbed("status", run, "--json").stdout)
+        return value
+
+    def run_dir(self, run: str = "latest") -> Path:
+        return self.runs / self.status(run)["id"]
+
+    def wait(self, what: Any, timeout_s: float = 120.0) -> None:
+        """Until `what()` is true."""
+        end = time.monotonic() + timeout_s
+        while not what():
+            assert time.monotonic() < end, "waited too long"
+            time.sleep(0.01)
+
+    def events(self, run_dir: Path) -> list[dict[str, Any]]:
+        found = []
+        for line in (run_dir / "events.jsonl").read_bytes().splitlines():
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                continue
+        return found
+
+    def steps(self, run_dir: Path) -> list[tuple[Any, ...]]:
+        """(step, loss, lr, grad_norm, tokens) of the run, steps that a later session voided left out."""
+        folded: dict[int, tuple[Any, ...]] = {}
+        for event in self.events(run_dir):
+            if event["kind"] == "run" and event["status"] == "running" and "steps" in event:
+                folded = {step: row for step, row in folded.items() if step <= event.get("step", 0)}
+            elif event["kind"] == "step":
+                folded[event["step"]] = tuple(event[key] for key in ("step", "loss", "lr", "grad_norm", "tokens"))
+        return [folded[step] for step in sorted(folded)]
+
+    def weights(self, run_dir: Path) -> str:
+        last = max((run_dir / "checkpoints").glob("step-*"))
+        return last.name + hashlib.sha256((last / "model.safetensors").read_bytes()).hexdigest()
+
+    def kill(self, pid: int) -> None:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def open_workshop(shared_cache: Path) -> Callable[[Path], Workshop]:
+    return lambda folder: Workshop(folder, shared_cache)
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, shared_cache: Path) -> Workshop:
+    return Workshop(tmp_path, shared_cache)

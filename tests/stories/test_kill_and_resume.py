@@ -1,0 +1,108 @@
+"""A run that is killed and resumed, anywhere and twice, ends bit-equal to one that was left alone."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, open_workshop: Any) -> tuple[list[tuple[Any, ...]], str]:
+    shop = open_workshop(tmp_path_factory.mktemp("uninterrupted"))
+    shop.seedbed("train", shop.config())
+    run = shop.run_dir()
+    steps = shop.steps(run)
+    assert [row[0] for row in steps] == list(range(1, 61))
+    return steps, shop.weights(run)
+
+
+def test_killed_at_random_steps(workshop: Any, uninterrupted: tuple[list[tuple[Any, ...]], str]) -> None:
+    generator = random.Random(2026)
+    first = generator.randint(3, 25)
+    second = generator.randint(first + 8, 55)
+    workshop.seedbed("train", workshop.config(), "--background")
+    run = workshop.run_dir()
+    for target in (first, second):
+        workshop.wait(lambda target=target: len(workshop.steps(run)) >= target)
+        workshop.kill(workshop.status()["pid"])
+        workshop.wait(lambda: workshop.status()["status"] in ("lost", "completed"))
+        if workshop.status()["status"] == "lost":
+            workshop.seedbed("resume", "latest", "--background")
+    workshop.wait(lambda: workshop.status()["status"] == "completed")
+    steps, weights = uninterrupted
+    assert workshop.steps(run) == steps
+    assert workshop.weights(run) == weights
+
+
+def test_killed_inside_a_checkpoint_write(workshop: Any, uninterrupted: tuple[list[tuple[Any, ...]], str]) -> None:
+    workshop.seedbed("train", workshop.config(), "--background")
+    run = workshop.run_dir()
+    checkpoints = run / "checkpoints"
+
+    def writing() -> bool:
+        return checkpoints.is_dir() and len(workshop.steps(run)) > 8 and any(checkpoints.glob(".*"))
+
+    workshop.wait(lambda: writing() or workshop.status()["status"] == "completed")
+    workshop.kill(workshop.status()["pid"])
+    workshop.wait(lambda: workshop.status()["status"] in ("lost", "completed"))
+    if workshop.status()["status"] == "lost":
+        workshop.seedbed("resume", "latest")
+    steps, weights = uninterrupted
+    assert workshop.steps(run) == steps
+    assert workshop.weights(run) == weights
+    assert not list(checkpoints.glob(".*")), "a leftover of the killed write is still there"
+
+
+def test_killed_before_the_first_checkpoint_starts_over_from_the_same_seed(
+    workshop: Any, uninterrupted: tuple[list[tuple[Any, ...]], str]
+) -> None:
+    workshop.seedbed(
+        "train",
+        workshop.config(),
+        "--background",
+        "--set",
+        "train.checkpoint_every=0",
+        "--set",
+        "train.keep_best=false",
+    )
+    run = workshop.run_dir()
+    workshop.wait(lambda: len(workshop.steps(run)) >= 4)
+    workshop.kill(workshop.status()["pid"])
+    workshop.wait(lambda: workshop.status()["status"] in ("lost", "completed"))
+    workshop.seedbed("resume", "latest")
+    steps, weights = uninterrupted
+    assert workshop.steps(run) == steps
+    assert workshop.weights(run) == weights
+
+
+def test_stop_saves_and_resume_goes_on_exactly(workshop: Any, uninterrupted: tuple[list[tuple[Any, ...]], str]) -> None:
+    workshop.seedbed("train", workshop.config(), "--background")
+    run = workshop.run_dir()
+    workshop.wait(lambda: len(workshop.steps(run)) >= 10)
+    workshop.seedbed("stop", "latest", "--wait")
+    stopped = workshop.status()
+    if stopped["status"] == "stopped":
+        assert stopped["checkpoint_step"] == stopped["step"], "stop did not save where it stopped"
+        workshop.seedbed("resume", "latest")
+    steps, weights = uninterrupted
+    assert workshop.steps(run) == steps
+    assert workshop.weights(run) == weights
+
+
+def test_more_steps_and_more_epochs_train_exactly_that(workshop: Any) -> None:
+    workshop.seedbed("train", workshop.config(), "--set", "train.steps=10")
+    run = workshop.run_dir()
+    first = workshop.steps(run)
+    told = workshop.seedbed("resume", "latest", "--more-steps", "5").stdout
+    assert "learning rate" in told
+    after = workshop.steps(run)
+    assert after[:10] == first
+    assert [row[0] for row in after] == list(range(1, 16))
+    windows = [event for event in workshop.events(run) if event["kind"] == "run" and "steps_per_epoch" in event][-1]
+    workshop.seedbed("resume", "latest", "--more-epochs", "0.1")
+    expected = 15 + -(-round(0.1 * windows["steps_per_epoch"] * 4, 6) // 4)
+    assert len(workshop.steps(run)) == expected
+    nothing = workshop.seedbed("resume", "latest", expect=2)
+    assert "--more-epochs" in nothing.stderr

@@ -1,0 +1,138 @@
+"""Curves that people read: every point has its place, spikes stay, and nothing breaks on odd numbers."""
+
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from seedbed.chart import AXIS, Line, Span, bounds, braille, number, svg, ticks
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def rows(drawn: list[list[Span]]) -> list[str]:
+    return ["".join(span.text for span in row) for row in drawn]
+
+
+def dots(drawn: list[list[Span]]) -> set[tuple[int, int]]:
+    """(x, y) of every dot, from the Unicode definition of Braille patterns (U+2800 plus a bit per dot)."""
+    bit = {0: (0, 0), 1: (0, 1), 2: (0, 2), 3: (1, 0), 4: (1, 1), 5: (1, 2), 6: (0, 3), 7: (1, 3)}
+    found = set()
+    for row, text in enumerate(rows(drawn)):
+        for column, char in enumerate(text):
+            if 0x2800 <= ord(char) < 0x2900:
+                mask = ord(char) - 0x2800
+                found |= {(column * 2 + bit[k][0], row * 4 + bit[k][1]) for k in range(8) if mask >> k & 1}
+    return found
+
+
+def test_a_falling_line_falls_from_corner_to_corner() -> None:
+    drawn = braille([Line("loss", range(100), [float(100 - x) for x in range(100)])], 40, 11)
+    found = dots(drawn)
+    columns = sorted({x for x, _ in found})
+    assert columns == list(range(columns[0], columns[-1] + 1)), "the line has gaps"
+    middles = [sum(y for x, y in found if x == column) / sum(x == column for x, _ in found) for column in columns]
+    assert middles == sorted(middles), "the line does not fall steadily"
+    assert min(y for _, y in found) == 0
+    assert max(y for _, y in found) == 39
+    assert len(drawn) == 11
+    assert all(len(row) <= 40 for row in rows(drawn))
+
+
+def test_sparse_points_are_joined_without_overshooting() -> None:
+    found = dots(braille([Line("v", [0, 50, 100], [10.0, 5.0, 5.0])], 60, 8))
+    columns = {x for x, _ in found}
+    assert columns == set(range(min(columns), max(columns) + 1))
+    last = [y for x, y in found if x > max(columns) - 20]
+    assert set(last) == {max(y for _, y in found)}, "the flat part is not flat"
+
+
+def test_a_spike_of_one_point_in_many_is_seen() -> None:
+    values = [1.0] * 5000
+    values[2500] = 9.0
+    found = dots(braille([Line("loss", range(5000), values)], 60, 10))
+    assert min(y for _, y in found) == 0
+
+
+def test_later_lines_own_their_cells() -> None:
+    flat = [1.0, 1.0]
+    drawn = braille([Line("a", [0, 9], flat), Line("b", [0, 9], flat), Line("c", [0, 9], [0.0, 2.0])], 30, 6)
+    owners = {span.series for row in drawn for span in row}
+    assert owners >= {AXIS, 2}
+    assert 0 not in owners, "a line below another shines through"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        Line("none", [], []),
+        Line("nan", [1.0], [math.nan]),
+        Line("inf", [1.0, 2.0], [math.inf, -math.inf]),
+    ],
+)
+def test_nothing_to_draw_draws_nothing(line: Line) -> None:
+    assert braille([line], 40, 10) == []
+    assert svg([line], title="t", x_label="x", y_label="y") is None
+
+
+@pytest.mark.parametrize("width", [1, 5, 8, 20, 300])
+@pytest.mark.parametrize("height", [1, 2, 3, 40])
+@pytest.mark.parametrize("values", [[3.0], [2.0, 2.0], [0.0, 0.0], [1e-9, 2e-9], [1e12, -1e12], [1.0, math.nan, 3.0]])
+def test_any_size_and_any_values(width: int, height: int, values: list[float]) -> None:
+    drawn = braille([Line("x", range(len(values)), values)], width, height)
+    assert all(len(row) <= max(width, 1) for row in rows(drawn))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "most", "expected"),
+    [
+        (0, 10, 6, [0, 2, 4, 6, 8, 10]),
+        (1.6, 7.6, 7, [2, 3, 4, 5, 6, 7]),
+        (0.001, 0.0042, 4, [0.001, 0.002, 0.003, 0.004]),
+        (-5, 5, 3, [-5, 0, 5]),
+        (1, 1, 5, []),
+        (math.nan, 1, 5, []),
+    ],
+)
+def test_ticks_are_round(low: float, high: float, most: int, expected: list[float]) -> None:
+    assert ticks(low, high, most) == pytest.approx(expected)
+
+
+def test_numbers_are_short() -> None:
+    assert [number(value) for value in (0, 2.5, 600, 20_000, 1_500_000, 0.00025)] == [
+        "0",
+        "2.5",
+        "600",
+        "20k",
+        "1.5M",
+        "0.00025",
+    ]
+
+
+def test_the_svg_shows_each_line_with_axes_and_legend() -> None:
+    training = Line("training <loss>", range(500), [5 / (1 + x / 50) for x in range(500)], [1.0] * 500, [4.0] * 500)
+    validation = Line("validation loss", [100, 200, 499], [3.0, 2.0, 1.5])
+    picture = svg([training, validation], title='a "b" & <c>', x_label="step", y_label="loss")
+    assert picture is not None
+    root = ET.fromstring(picture)
+    texts = [element.text for element in root.iter(f"{SVG}text")]
+    assert {'a "b" & <c>', "training <loss>", "validation loss", "step", "loss", "100", "5"} <= set(texts)
+    width, height = float(root.attrib["width"]), float(root.attrib["height"])
+    lines = list(root.iter(f"{SVG}polyline"))
+    assert len(lines) == 2
+    for line in lines:
+        points = [tuple(map(float, pair.split(","))) for pair in line.attrib["points"].split()]
+        assert all(0 <= x <= width and 0 <= y <= height for x, y in points)
+    ys = [float(pair.split(",")[1]) for pair in lines[0].attrib["points"].split()]
+    assert ys == sorted(ys), "a falling loss must go down the page, where y grows"
+    assert "prefers-color-scheme: dark" in picture
+    assert "http" not in picture.replace("http://www.w3.org/2000/svg", ""), "it loads something from elsewhere"
+
+
+def test_bounds_widen_what_is_flat() -> None:
+    box = bounds([Line("x", [3], [2.0])])
+    assert box is not None
+    assert box.x0 < 3 < box.x1
+    assert box.y0 < 2 < box.y1

@@ -1,0 +1,79 @@
+"""The common language: a line each, nothing lost, unknown kinds kept, torn lines survived."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seedbed import events
+from seedbed.events import Eval, Message, Run, Step
+
+STEP = Step(step=3, loss=2.5, lr=0.01, grad_norm=1.25, tokens=768, step_s=0.05)
+
+
+def test_a_step_is_one_flat_line_with_every_field() -> None:
+    line = events.encode(STEP, 7, 1000.5)
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    assert json.loads(line) == {
+        "v": 1, "n": 7, "t": 1000.5, "kind": "step", "step": 3, "loss": 2.5, "lr": 0.01, "grad_norm": 1.25,
+        "tokens": 768, "step_s": 0.05,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        STEP,
+        Eval(step=1, loss=1.0, perplexity=math.e, tokens=10, best=True),
+        Run(status="running", session=2, pid=4, versions={"torch": "2"}),
+        Message(level="warning", code="x", text="line\nbreak \x1b[31m"),
+    ],
+)
+def test_round_trip(event: events.Event) -> None:
+    record = events.decode(events.encode(event, 1, 2.0))
+    assert record is not None
+    assert record.event == event
+    assert (record.n, record.t, record.kind) == (1, 2.0, event.kind)
+
+
+def test_a_loss_that_is_no_number_survives_json() -> None:
+    line = events.encode(Step(step=1, loss=math.nan, lr=0, grad_norm=math.inf, tokens=1, step_s=0), 0, 0.0)
+    json.loads(line, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
+    record = events.decode(line)
+    assert record is not None
+    assert isinstance(record.event, Step)
+    assert math.isnan(record.event.loss)
+
+
+def test_unknown_kinds_and_fields_are_kept_not_fatal() -> None:
+    future = events.decode(b'{"v":2,"n":1,"t":1.0,"kind":"hologram","depth":3}')
+    assert future is not None
+    assert future.event is None
+    assert future.raw == {"depth": 3}
+    wider = events.decode(b'{"v":1,"n":1,"t":1,"kind":"sample","step":1,"prompt":"a","text":"b","mood":"good"}')
+    assert wider is not None
+    assert wider.event is not None
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"{", b"[1]", b'{"no":"kind"}', b"\xff\xfe", b'{"kind":3}', b'{"kind":"step","n":"x"}']
+)
+def test_torn_and_foreign_lines_are_none(line: bytes) -> None:
+    assert events.decode(line) is None
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_crash_the_reader(noise: bytes) -> None:
+    events.decode(noise)
+
+
+def test_a_known_kind_of_a_wrong_shape_keeps_its_raw_fields() -> None:
+    record = events.decode(b'{"v":1,"n":1,"t":1.0,"kind":"step","step":"three"}')
+    assert record is not None
+    assert record.event is None
+    assert record.raw["step"] == "three"

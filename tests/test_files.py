@@ -1,0 +1,144 @@
+"""Renames, locks and tails: what a crash, a full disk or a second owner may not break."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from seedbed import files
+from seedbed.errors import DiskFullError, SeedbedError
+
+
+def test_atomic_write_replaces_whole_and_leaves_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "state.json"
+    files.write_atomic(target, "one")
+    files.write_atomic(target, b"two")
+    assert target.read_text() == "two"
+    assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
+    assert target.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_write_that_fails_keeps_the_old_file(tmp_path: Path) -> None:
+    """A file size limit stands in for a full disk: the kernel refuses the write in the middle."""
+    target = tmp_path / "state.json"
+    target.write_text("old")
+    script = f"""
+import errno, resource, signal
+from pathlib import Path
+from seedbed import files
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    files.write_atomic(Path({str(target)!r}), b"x" * 5000)
+except files.SeedbedError as error:
+    print(error.message)
+"""
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert "state.json" in said
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
+
+
+def test_a_missing_folder_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(SeedbedError, match="nowhere"):
+        files.write_atomic(tmp_path / "nowhere" / "x", "y")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_an_unwritable_folder_is_explained(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(SeedbedError, match="permissions"):
+        files.write_atomic(tmp_path / "x", "y")
+
+
+def test_enospc_is_its_own_error(tmp_path: Path) -> None:
+    import errno
+
+    with pytest.raises(DiskFullError, match="No space left"), files.explained(tmp_path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_read_json_tells_missing_from_broken(tmp_path: Path) -> None:
+    assert files.read_json(tmp_path / "absent.json") is None
+    (tmp_path / "broken.json").write_text('{"a": ')
+    with pytest.raises(SeedbedError, match="not valid JSON"):
+        files.read_json(tmp_path / "broken.json")
+
+
+def test_an_unfinished_last_line_waits(tmp_path: Path) -> None:
+    log = tmp_path / "events.jsonl"
+    log.write_bytes(b"one\ntwo\nthr")
+    lines, offset = files.read_lines(log)
+    assert lines == [b"one", b"two"]
+    with log.open("ab") as handle:
+        handle.write(b"ee\n")
+    assert files.read_lines(log, offset) == ([b"three"], 14)
+    assert files.read_lines(log, 14) == ([], 14)
+
+
+def test_a_shorter_file_is_read_from_its_start(tmp_path: Path) -> None:
+    log = tmp_path / "events.jsonl"
+    log.write_bytes(b"new\n")
+    assert files.read_lines(log, 1000) == ([b"new"], 4)
+    assert files.read_lines(tmp_path / "absent", 7) == ([], 0)
+
+
+def test_a_limit_bounds_memory_but_not_a_line(tmp_path: Path) -> None:
+    log = tmp_path / "events.jsonl"
+    log.write_bytes(b"a\n" + b"b" * 50 + b"\n" + b"c" * 20 + b"\n")
+    assert files.read_lines(log, 0, limit=10) == ([b"a"], 2)
+    assert files.read_lines(log, 2, limit=10) == ([b"b" * 50], 53)
+
+
+def test_an_append_log_never_merges_with_a_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b'{"n":1}\n{"n":2,"tor')
+    log = files.AppendLog(path)
+    log.write(b'{"n":3}\n')
+    log.close()
+    log.close()
+    assert path.read_bytes().splitlines() == [b'{"n":1}', b'{"n":2,"tor', b'{"n":3}']
+
+
+def test_a_lock_has_one_owner_and_dies_with_it(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import pathlib, sys, time; from seedbed.files import Lock; lock = Lock(pathlib.Path(sys.argv[1]));"
+            " print(lock.acquire(), flush=True); time.sleep(60)",
+            str(path),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None
+    try:
+        assert holder.stdout.readline() == "True\n"
+        assert files.is_locked(path)
+        assert not files.Lock(path).acquire()
+    finally:
+        holder.kill()
+        holder.wait()
+    assert not files.is_locked(path)
+    mine = files.Lock(path)
+    assert mine.acquire()
+    mine.release()
+
+
+def test_a_published_folder_appears_whole(tmp_path: Path) -> None:
+    prepared = files.temporary_dir(tmp_path, "step")
+    assert prepared.name.startswith(".")
+    (prepared / "inner").mkdir()
+    (prepared / "inner" / "file").write_text("x")
+    files.publish_dir(prepared, tmp_path / "step")
+    assert (tmp_path / "step" / "inner" / "file").read_text() == "x"
+    assert [path.name for path in tmp_path.iterdir()] == ["step"]
+    files.remove_tree(tmp_path / "step")
+    files.remove_tree(tmp_path / "step")
+    assert not list(tmp_path.iterdir())

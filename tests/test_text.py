@@ -1,0 +1,77 @@
+"""What people read: figures in three digits, durations, and foreign text that cannot steer a terminal."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seedbed import text
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        (0, "0"),
+        (789, "789"),
+        (999_950, "1M"),
+        (1_234_567, "1.23M"),
+        (45_600, "45.6k"),
+        (7e9, "7B"),
+        (0.5, "0.5"),
+        (1e13, "10T"),
+    ],
+)
+def test_counts(number: float, shown: str) -> None:
+    assert text.count(number) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0.42, "0.4s"), (9.97, "10s"), (42, "42s"), (59.6, "1m 00s"), (187, "3m 07s"), (3600, "1h 00m"), (90000, "1d 01h"),
+        (None, "-"), (float("inf"), "-"), (float("nan"), "-"), (-5, "0.0s"),
+    ],
+)  # fmt: skip
+def test_durations(seconds: float | None, shown: str) -> None:
+    assert text.duration(seconds) == shown
+
+
+@pytest.mark.parametrize(("size", "shown"), [(512, "512 B"), (1536, "1.5 KiB"), (80 * 2**30, "80.0 GiB")])
+def test_sizes(size: float, shown: str) -> None:
+    assert text.size(size) == shown
+
+
+@pytest.mark.parametrize(
+    ("hostile", "shown"),
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07text", "text"),
+        ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("a\rb\x08c\x00d", "abcd"),
+        ("two\nlines", "two lines"),
+        ("right‮to left", "rightto left"),
+        ("\x9b31mC1", "31mC1"),
+        ("naïve 漢字 👩‍🚀 [/]", "naïve 漢字 👩‍🚀 [/]"),
+    ],
+)
+def test_foreign_text_is_disarmed(hostile: str, shown: str) -> None:
+    assert text.printable(hostile) == shown
+
+
+def test_newlines_stay_where_asked() -> None:
+    assert text.printable("a\n\x1b[2Jb\tc", newlines=True) == "a\nb\tc"
+
+
+@given(st.text())
+def test_nothing_printable_controls_a_terminal(foreign: str) -> None:
+    shown = text.printable(foreign)
+    assert not any(ord(char) < 32 and char != "\t" for char in shown)
+    assert "\x7f" not in shown
+    assert "\x1b" not in shown
+    assert text.printable(shown) == shown
+
+
+def test_shorten() -> None:
+    assert text.shorten("abcdef", 4) == "abc…"
+    assert text.shorten("abcd", 4) == "abcd"

@@ -1,0 +1,121 @@
+"""Learning a vocabulary: sized to the data, bounded by the config, the same every time."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+
+import pytest
+
+from seedbed.config.schema import TokenizerConfig
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.events import Data, Event, Message
+from seedbed.tokenizer.train import train_tokenizer
+
+KINDS = ("bpe", "wordpiece", "unigram", "char")
+
+
+def quiet(_event: object) -> None:
+    """An emit for tests that do not read events."""
+
+
+def prose(seed: int, num_words: int) -> str:
+    rng = random.Random(seed)
+    words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(2, 9))) for _ in range(500)]
+    return " ".join(rng.choices(words, [1 / (rank + 1) for rank in range(500)], k=num_words))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_small_text_gives_a_small_vocabulary(kind):
+    tokenizer = train_tokenizer(["a rose is a rose is a rose"], TokenizerConfig(kind=kind, vocab_size=4096), quiet)
+    assert tokenizer.vocab_size < 300
+    assert tokenizer.decode(tokenizer.encode("a rose")) == "a rose"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("vocab_size", [266, 300, 1000])
+def test_the_vocabulary_is_never_larger_than_asked(kind, vocab_size):
+    tokenizer = train_tokenizer([prose(1, 5000)], TokenizerConfig(kind=kind, vocab_size=vocab_size), quiet)
+    assert tokenizer.vocab_size <= vocab_size
+    assert sorted(tokenizer.special.values()) == list(range(tokenizer.vocab_size - 10, tokenizer.vocab_size))
+    if kind in ("bpe", "wordpiece"):
+        assert tokenizer.vocab_size == vocab_size
+    if kind != "char":
+        assert tokenizer.decode(tokenizer.encode("ÿ\x00 日本")) == "ÿ\x00 日本"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_vocabulary_that_holds_too_little_is_refused(kind):
+    least = 12 if kind == "char" else 266
+    with pytest.raises(UsageError, match="too small") as caught:
+        train_tokenizer(["text"], TokenizerConfig(kind=kind, vocab_size=least - 1), quiet)
+    assert str(least) in caught.value.hint
+    train_tokenizer(["text"], TokenizerConfig(kind=kind, vocab_size=least), quiet)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("texts", [[], ["", ""]])
+def test_no_text_is_an_error(kind, texts):
+    with pytest.raises(SeedbedError, match="no text"):
+        train_tokenizer(texts, TokenizerConfig(kind=kind), quiet)
+
+
+PROGRAM = """
+import random, sys
+from seedbed.config.schema import TokenizerConfig
+from seedbed.tokenizer.train import train_tokenizer
+rng = random.Random(5)
+words = ["".join(rng.choices("abcdefghij", k=rng.randint(2, 7))) for _ in range(400)]
+texts = [" ".join(rng.choices(words, k=200)) for _ in range(40)]
+for kind in ("bpe", "wordpiece", "unigram", "char"):
+    tokenizer = train_tokenizer(texts, TokenizerConfig(kind=kind, vocab_size=600), lambda event: None)
+    tokenizer.save(__import__("pathlib").Path(sys.argv[1]) / kind)
+"""
+
+
+def test_the_same_text_gives_the_same_files_in_any_process(tmp_path):
+    """The library's hash maps are seeded anew in each process, so this is nothing that comes by itself."""
+    for number in range(3):
+        subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path / str(number))], check=True)
+    for kind in KINDS:
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            assert len({(tmp_path / str(number) / kind / name).read_bytes() for number in range(3)}) == 1, (kind, name)
+
+
+def test_every_character_of_the_text_is_in_a_char_vocabulary():
+    text = "".join(chr(code) for code in range(32, 700)) + "日本🙂"
+    tokenizer = train_tokenizer([text], TokenizerConfig(kind="char", vocab_size=1000), quiet)
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert tokenizer.unknown_id not in tokenizer.encode(text)
+    assert tokenizer.decode(tokenizer.encode("known \u4e00 unknown")) == "known \ufffd unknown"
+
+
+def test_rare_characters_give_way_and_it_is_said():
+    events: list[Event] = []
+    text = "a" * 50 + "b" * 40 + "c" * 30 + "d" * 2 + "e"
+    tokenizer = train_tokenizer([text], TokenizerConfig(kind="char", vocab_size=14), events.append)
+    assert tokenizer.decode(tokenizer.encode("abcde")) == "abc\ufffd\ufffd"
+    (message,) = [event for event in events if isinstance(event, Message)]
+    assert "2 of the text's 5 characters (3 occurrences)" in message.text
+    assert "16" in message.hint
+
+
+def test_only_the_sample_is_read():
+    read: list[int] = []
+
+    def texts():
+        for number in range(100):
+            read.append(number)
+            yield "x" * 90 + chr(0x100 + number)
+
+    tokenizer = train_tokenizer(texts(), TokenizerConfig(kind="char", sample_bytes=1000), quiet)
+    assert len(read) == 11
+    assert tokenizer.decode(tokenizer.encode(chr(0x100) + chr(0x100 + 50))) == chr(0x100) + "\ufffd"
+
+
+def test_progress_ends_with_the_bytes_read():
+    events: list[Event] = []
+    train_tokenizer(["héllo"], TokenizerConfig(), events.append)
+    last = [event for event in events if isinstance(event, Data)][-1]
+    assert (last.stage, last.done, last.total, last.unit) == ("tokenizer", 6, 6, "bytes")

@@ -1,0 +1,128 @@
+"""Devices asked for against devices here, on machines that this one is not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from seedbed.errors import EXIT_FAILURE, EXIT_USAGE, SeedbedError, UsageError
+from seedbed.events import Message
+from seedbed.hardware.cpu import Cpu
+from seedbed.train.device import Device, Present, choose_device, choose_precision, present
+
+AMX = Cpu("Intel Xeon 8481C", 2, ("amx_bf16", "avx512_bf16", "avx512f", "avx2"), {})
+AVX512 = Cpu("AMD EPYC", 2, ("avx512_bf16", "avx512f", "avx2"), {})
+OLD = Cpu("Intel Core i5", 2, ("avx2",), {})
+APPLE = Cpu("Apple M2", 8, ("bf16",), {})
+LAPTOP = Present(OLD, no_cuda="this torch is built without CUDA")
+SERVER = Present(AMX, ("NVIDIA A30", "NVIDIA GeForce GTX 1080 Ti"), ((8, 0), (6, 1)))
+MAC = Present(APPLE, mps=True, no_cuda="this torch is built without CUDA")
+
+
+def choose(asked: str, here: Present, strict: bool = False) -> tuple[Device, list[Message]]:
+    said: list[Message] = []
+    return choose_device(asked, strict, said.append, here), said
+
+
+@pytest.mark.parametrize(
+    ("asked", "here", "torch_device"),
+    [
+        ("auto", LAPTOP, "cpu"),
+        ("auto", SERVER, "cuda:0"),
+        ("auto", MAC, "mps"),
+        ("cpu", SERVER, "cpu"),
+        ("CPU", SERVER, "cpu"),
+        ("cuda", SERVER, "cuda:0"),
+        ("cuda:1", SERVER, "cuda:1"),
+        ("mps", MAC, "mps"),
+        ("A30", SERVER, "cuda:0"),
+        ("a30", SERVER, "cuda:0"),
+        ("1080", SERVER, "cuda:1"),
+        ("geforce gtx", SERVER, "cuda:1"),
+        ("m2", MAC, "mps"),
+    ],
+)
+def test_what_is_here_is_taken_without_a_word(asked: str, here: Present, torch_device: str) -> None:
+    device, said = choose(asked, here, strict=True)
+    assert device.torch_device == torch.device(torch_device)
+    assert device.kind == torch_device.partition(":")[0]
+    assert device.name
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "here", "instead", "told"),
+    [
+        ("cuda", LAPTOP, "cpu", "built without CUDA"),
+        ("cuda:0", LAPTOP, "cpu", "built without CUDA"),
+        ("cuda:7", SERVER, "cuda:0", "the last one is cuda:1"),
+        ("mps", SERVER, "cuda:0", "no Apple GPU"),
+        ("H100", SERVER, "cuda:0", "H100"),
+        ("A30", LAPTOP, "cpu", "A30"),
+        ("A30", MAC, "mps", "A30"),
+    ],
+)
+def test_what_is_not_here_is_a_warning_and_the_best_or_an_error(
+    asked: str, here: Present, instead: str, told: str
+) -> None:
+    device, said = choose(asked, here)
+    assert device.torch_device == torch.device(instead)
+    assert [message.level for message in said] == ["warning"]
+    assert told in said[0].text
+    assert device.name in said[0].text
+    assert said[0].hint
+    with pytest.raises(SeedbedError, match=told) as caught:
+        choose(asked, here, strict=True)
+    assert caught.value.exit_code == EXIT_FAILURE
+    assert here.cpu.name in caught.value.message
+
+
+@pytest.mark.parametrize("asked", ["cuda:x", "cuda:-1", "a\nb", "\x1b[31m", "§"])
+def test_what_can_name_no_device_is_refused(asked: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        choose(asked, SERVER)
+    assert caught.value.exit_code == EXIT_USAGE
+    assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "on", "here", "precision"),
+    [
+        ("auto", "cpu", Present(AMX), "bf16"),
+        ("auto", "cpu", Present(AVX512), "bf16"),
+        ("auto", "cpu", Present(OLD), "fp32"),
+        ("auto", "cpu", Present(APPLE), "fp32"),
+        ("auto", "cuda:0", SERVER, "bf16"),
+        ("auto", "cuda:1", SERVER, "fp16"),
+        ("auto", "mps", MAC, "fp32"),
+        ("fp32", "cuda:0", SERVER, "fp32"),
+        ("fp16", "cuda:0", SERVER, "fp16"),
+        ("bf16", "cuda:0", SERVER, "bf16"),
+        ("bf16", "mps", MAC, "bf16"),
+    ],
+)
+def test_precision_follows_what_the_device_is_fast_at(asked: str, on: str, here: Present, precision: str) -> None:
+    said: list[Message] = []
+    assert choose_precision(asked, choose(on, here)[0], said.append, here) == precision
+    assert said == []
+
+
+def test_bf16_on_a_gpu_without_it_and_fp16_on_a_cpu_are_errors() -> None:
+    with pytest.raises(SeedbedError, match=r"no bf16 .*6\.1"):
+        choose_precision("bf16", choose("cuda:1", SERVER)[0], None, SERVER)
+    with pytest.raises(SeedbedError, match="for GPUs"):
+        choose_precision("fp16", choose("cpu", SERVER)[0], None, SERVER)
+
+
+def test_bf16_in_software_is_a_warning() -> None:
+    said: list[Message] = []
+    assert choose_precision("bf16", choose("cpu", LAPTOP)[0], said.append, LAPTOP) == "bf16"
+    assert [message.code for message in said] == ["precision"]
+
+
+def test_this_machine_can_compute_somewhere() -> None:
+    here = present()
+    assert here.cuda_names or here.no_cuda
+    device = choose_device("auto", True, pytest.fail)
+    assert torch.ones(2, device=device.torch_device).sum().item() == 2
+    assert choose_precision("auto", device) in ("fp32", "bf16", "fp16")

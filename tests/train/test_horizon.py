@@ -1,0 +1,75 @@
+"""Horizons: steps, epochs and tokens agree; more means exactly more."""
+
+from __future__ import annotations
+
+import itertools
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seedbed.config.schema import TrainConfig
+from seedbed.errors import UsageError
+from seedbed.train.horizon import Segment, chain, horizon_steps, segment_at
+
+BASE = TrainConfig(batch_size=8)
+
+
+@pytest.mark.parametrize(
+    ("train", "steps"),
+    [
+        ({"steps": 7}, 7),
+        ({"epochs": 1.0}, 13),  # 100 windows in batches of 8: 12.5 rounds up, so that every window is seen
+        ({"epochs": 3.0}, 38),
+        ({"epochs": 0.5}, 7),
+        ({"tokens": 8 * 32 * 5}, 5),
+        ({"tokens": 8 * 32 * 5 + 1}, 6),
+    ],
+)
+def test_horizons(train: dict[str, float], steps: int) -> None:
+    config = msgspec.structs.replace(BASE, **train)
+    assert horizon_steps(config, windows_per_epoch=100, tokens_per_window=32) == steps
+
+
+def test_no_horizon_and_an_empty_one_are_usage_errors() -> None:
+    with pytest.raises(UsageError, match="no horizon"):
+        horizon_steps(BASE, windows_per_epoch=10, tokens_per_window=4)
+    with pytest.raises(UsageError, match="trains nothing"):
+        horizon_steps(msgspec.structs.replace(BASE, steps=0), windows_per_epoch=10, tokens_per_window=4)
+
+
+def test_a_fresh_run_has_the_configs_horizon() -> None:
+    assert chain([], 0, None, 500) == [Segment(0, 500)]
+
+
+def test_a_killed_run_goes_on_in_its_segment() -> None:
+    assert chain([Segment(0, 500)], 123, None, 500) == [Segment(0, 500)]
+
+
+def test_more_steps_start_a_new_segment_where_the_run_stands() -> None:
+    segments = chain([Segment(0, 500)], 500, 200, 500)
+    assert segments == [Segment(0, 500), Segment(500, 700)]
+    assert segment_at(segments, 499) == Segment(0, 500)
+    assert segment_at(segments, 500) == Segment(500, 700)
+
+
+def test_more_steps_from_an_earlier_checkpoint_cut_the_plan_there() -> None:
+    assert chain([Segment(0, 500)], 300, 50, 500) == [Segment(0, 300), Segment(300, 350)]
+
+
+def test_a_finished_run_is_not_resumed_for_nothing() -> None:
+    with pytest.raises(UsageError, match="all of its 500 steps"):
+        chain([Segment(0, 500)], 500, None, 500)
+    with pytest.raises(UsageError, match="train nothing"):
+        chain([Segment(0, 500)], 500, 0, 500)
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=6))
+def test_extensions_add_up_exactly(additions: list[int]) -> None:
+    segments, done = chain([], 0, None, 10), 10
+    for added in additions:
+        segments = chain(segments, done, added, 10)
+        done += added
+        assert segments[-1].end == done
+    assert all(left.end == right.start for left, right in itertools.pairwise(segments))

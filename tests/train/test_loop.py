@@ -1,0 +1,240 @@
+"""The loop: what it tells, when it stops, what it refuses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from seedbed.events import Event, Message, Step
+from seedbed.train.hooks import EvaluateHook, SaveHook, Score, StopHook, WatchHook, evaluate
+from seedbed.train.loop import NumericsError, Plan, Progress, fit
+
+
+class Batch(NamedTuple):
+    inputs: Tensor
+    targets: Tensor
+    documents: Tensor | None = None
+
+
+class Counting:
+    """Batches that remember which were asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def batch(self, step: int) -> Batch:
+        self.asked.append(step)
+        ids = torch.full((2, 4), step)
+        return Batch(ids, ids)
+
+
+class Scripted:
+    """A learner whose loss at a step is given."""
+
+    device = torch.device("cpu")
+    tolerates_overflow = False
+    gradient = 1.0
+
+    def __init__(self, loss: Callable[[int], float]) -> None:
+        self._loss = loss
+        self.weight = torch.zeros(1)
+
+    def accumulate(self, batch: Batch, divisor: int) -> Tensor:
+        return torch.tensor(self._loss(int(batch.inputs[0, 0])))
+
+    def gradients(self) -> list[Tensor]:
+        return [torch.full((4,), self.gradient)]
+
+    def finish_step(self, norm: Tensor, update: Callable[[], None]) -> bool:
+        update()
+        return True
+
+    def loss_sum(self, batch: Batch) -> Tensor:
+        return torch.tensor(2.0 * batch.targets.numel())
+
+
+class Recording:
+    def __init__(self) -> None:
+        self.scales: list[float] = []
+
+    def step(self, scale: float) -> None:
+        self.scales.append(scale)
+
+    def lr(self, scale: float) -> float:
+        return 0.5 * scale
+
+
+def test_steps_are_told_with_rate_norm_and_tokens() -> None:
+    told: list[Event] = []
+    optimizer = Recording()
+    batches = Counting()
+    end = fit(Scripted(lambda step: 3.0 - step), batches, optimizer, lambda step: 1 / (step + 1), Plan(2), told.append)
+    steps = [event for event in told if isinstance(event, Step)]
+    assert [(each.step, each.loss, each.lr, each.tokens) for each in steps] == [(1, 3.0, 0.5, 8), (2, 2.0, 0.25, 16)]
+    assert steps[0].grad_norm == pytest.approx(2.0)
+    assert optimizer.scales == [1.0, 0.5]
+    assert batches.asked == [0, 1]
+    assert end.step == 2
+    assert end.tokens == 16
+
+
+def test_a_start_in_the_middle_asks_for_the_batches_from_there() -> None:
+    batches = Counting()
+    fit(
+        Scripted(lambda _: 1.0),
+        batches,
+        Recording(),
+        lambda _: 1.0,
+        Plan(5),
+        lambda _: None,
+        start=Progress(step=3, tokens=24),
+    )
+    assert batches.asked == [3, 4]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, 0.0])
+def test_broken_numbers_stop_before_any_hook_may_save(bad: float) -> None:
+    saved: list[int] = []
+    with pytest.raises(NumericsError, match="step 3"):
+        fit(
+            Scripted(lambda step: bad if step == 2 else 1.0),
+            Counting(),
+            Recording(),
+            lambda _: 1.0,
+            Plan(9),
+            lambda _: None,
+            [lambda progress: saved.append(progress.step)],
+        )
+    assert saved == [1, 2]
+
+
+def test_a_broken_gradient_under_a_fine_loss_stops_too() -> None:
+    learner = Scripted(lambda _: 1.0)
+    learner.gradient = math.nan
+    with pytest.raises(NumericsError, match="gradient's norm is nan at step 1"):
+        fit(learner, Counting(), Recording(), lambda _: 1.0, Plan(3), lambda _: None)
+
+
+def test_a_stop_request_ends_after_the_step_and_saves() -> None:
+    asked = {"stop": None}
+    saved: list[tuple[int, bool]] = []
+
+    def request(progress: Progress) -> None:
+        if progress.step == 2:
+            asked["stop"] = "SIGTERM"
+
+    end = fit(
+        Scripted(lambda _: 1.0),
+        Counting(),
+        Recording(),
+        lambda _: 1.0,
+        Plan(9),
+        lambda _: None,
+        [
+            request,
+            StopHook(lambda: asked["stop"]),
+            SaveHook(
+                lambda progress, best: saved.append((progress.step, best)),
+                lambda: None,
+                every=0,
+                keep_best=True,
+                requested=lambda: False,
+            ),
+        ],
+    )
+    assert (end.step, end.stop) == (2, "SIGTERM")
+    assert saved == [(2, False)]
+
+
+def losses_hook(losses: dict[int, float], told: list[Event], **options: int) -> tuple[EvaluateHook, list[int]]:
+    limits: list[int] = []
+    step = {"now": 0}
+
+    def score(limit: int) -> Score:
+        limits.append(limit)
+        return Score(losses[step["now"]] * 10, 10, 20.0)
+
+    hook = EvaluateHook(score, told.append, every=2, **options)
+
+    def counted(progress: Progress) -> None:
+        step["now"] = progress.step
+        hook(progress)
+
+    return counted, limits  # type: ignore[return-value]
+
+
+def test_validation_keeps_the_best_and_scores_everything_at_the_end() -> None:
+    told: list[Event] = []
+    hook, limits = losses_hook({2: 3.0, 4: 2.0, 5: 2.5}, told, tokens=7)
+    end = fit(Scripted(lambda _: 1.0), Counting(), Recording(), lambda _: 1.0, Plan(5), told.append, [hook])
+    assert (end.val_loss, end.best_loss, end.best_step) == (2.5, 2.0, 4)
+    assert limits == [7, 7, 0]
+    evals = [event for event in told if event.kind == "eval"]
+    assert [each.best for each in evals] == [True, True, False]
+    assert evals[0].perplexity == pytest.approx(math.exp(3.0))
+    assert evals[0].bits_per_byte == pytest.approx(30 / math.log(2) / 20)
+
+
+def test_early_stopping_waits_for_its_patience() -> None:
+    told: list[Event] = []
+    hook, _ = losses_hook({2: 1.0, 4: 1.1, 6: 1.2, 8: 1.3}, told, early_stop=2)
+    end = fit(Scripted(lambda _: 1.0), Counting(), Recording(), lambda _: 1.0, Plan(20), told.append, [hook])
+    assert end.step == 6
+    assert [event.code for event in told if isinstance(event, Message)] == ["early-stop"]
+
+
+def test_divergence_is_called_out_once() -> None:
+    told: list[Event] = []
+    watch = WatchHook(told.append, warmup_steps=5)
+    fit(
+        Scripted(lambda step: 2.0 if step < 60 else 6.0),
+        Counting(),
+        Recording(),
+        lambda _: 1.0,
+        Plan(200),
+        told.append,
+        [watch],
+    )
+    messages = [event for event in told if isinstance(event, Message)]
+    assert [message.code for message in messages] == ["divergence"]
+    assert "optimizer.lr" in messages[0].hint
+
+
+def test_a_falling_noisy_loss_is_not_divergence() -> None:
+    told: list[Event] = []
+    watch = WatchHook(told.append, warmup_steps=5)
+    noisy = Scripted(lambda step: 4.0 * 0.99**step + 1.5 + 0.4 * math.sin(step * 12.9898))
+    fit(noisy, Counting(), Recording(), lambda _: 1.0, Plan(300), told.append, [watch])
+    assert not [event for event in told if isinstance(event, Message)]
+
+
+def test_overfitting_is_called_out() -> None:
+    told: list[Event] = []
+    validation = {
+        step: 2.0 - 0.1 * min(step, 10) + (0.05 * (step - 10) if step > 10 else 0.0) for step in range(0, 41, 2)
+    }
+    hook, _ = losses_hook(validation, told)
+    watch = WatchHook(told.append, warmup_steps=0)
+    fit(
+        Scripted(lambda step: 2.0 - 0.04 * step),
+        Counting(),
+        Recording(),
+        lambda _: 1.0,
+        Plan(40),
+        told.append,
+        [hook, watch],
+    )
+    assert [event.code for event in told if isinstance(event, Message)] == ["overfitting"]
+
+
+def test_evaluate_weighs_batches_by_their_tokens() -> None:
+    score = evaluate(
+        Scripted(lambda _: 1.0), [Counting().batch(1), Batch(torch.zeros(1, 4), torch.tensor([[1, -100, -100, -100]]))]
+    )
+    assert score.tokens == 9
+    assert score.loss == pytest.approx((2.0 * 8 + 2.0 * 4) / 9)
