@@ -1,0 +1,60 @@
+# make quickstart   set up, train a NANO model on the built-in stories, show its curve and a sample
+# make test         set up and pass the tests (lint, types, layers, tests)
+# make test-slow    the tests that take minutes
+# make check        lint, format, types and layers alone
+# make bench        measure what benchmarks/RESULTS.md reports
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+JOBS ?= 2
+
+# Real text for tests and benchmarks; what needs it skips with a reason where it is absent.
+ifneq ($(wildcard ../shared/data),)
+SEEDBED_TEST_DATA ?= $(abspath ../shared/data)
+endif
+export SEEDBED_TEST_DATA
+
+.PHONY: quickstart test test-slow check format bench clean
+.DEFAULT_GOAL := quickstart
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade "pip>=25.1"
+
+$(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable . --group dev
+	@touch $@ $(VENV)/.core
+
+quickstart: $(VENV)/.core
+	$(BIN)/seedbed train --preset nano --name quickstart
+	$(BIN)/seedbed score latest
+	@echo
+	@echo "Next: $(BIN)/seedbed generate latest --prompt 'Once upon a time'"
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/pytest -m "not slow" --numprocesses $(JOBS) --dist worksteal
+
+test-slow: $(VENV)/.dev
+	$(BIN)/pytest -m slow
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist
