@@ -215,6 +215,11 @@ def has_checkpoint(run: RunDir) -> bool:
     return bool(checkpoints(run))
 
 
+def has_steps(run: RunDir) -> bool:
+    """Whether the run has logged a training step."""
+    return standing(run).view.step > 0
+
+
 def is_resumable(run: RunDir) -> bool:
     """Whether the run ended short of its horizon, with something to go on from: stopped, lost, or failed under way."""
     stands = standing(run)

@@ -248,6 +248,9 @@ def test_curve_as_a_picture(desk: Any) -> None:
     assert "a b" in text
     assert "validation loss" in text
     assert "training loss" in desk.seedbed("curve").stdout
+    (desk.folder / "empty.txt").write_text("")
+    desk.seedbed("train", "--data", "text:empty.txt", expect=1)
+    assert "a b" in desk.seedbed("curve").stdout, "a newer run without a step hid the one that has some"
     assert "nowhere" in desk.seedbed("curve", "--svg", "nowhere/loss.svg", expect=1).stderr
 
 

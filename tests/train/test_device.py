@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -126,3 +130,22 @@ def test_this_machine_can_compute_somewhere() -> None:
     device = choose_device("auto", True, pytest.fail)
     assert torch.ones(2, device=device.torch_device).sum().item() == 2
     assert choose_precision("auto", device) in ("fp32", "bf16", "fp16")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="page faults are read from Linux's /proc")
+def test_freed_memory_is_used_again() -> None:
+    script = """
+import torch
+from seedbed.train.device import reuse_freed_memory
+assert reuse_freed_memory()
+def faults():
+    return int(open("/proc/self/stat").read().rpartition(")")[2].split()[7])
+for _ in range(3):
+    torch.ones(40 << 20, dtype=torch.uint8)
+before = faults()
+for _ in range(20):
+    torch.ones(40 << 20, dtype=torch.uint8)
+print(faults() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    assert int(done.stdout) < 20 * 10240 / 10, "pages of 4 KiB were given back and fetched again"

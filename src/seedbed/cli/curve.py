@@ -7,7 +7,7 @@ from pathlib import Path
 
 from seedbed.cli.parser import json_option, run_option, runs_option
 
-DESCRIPTION = "Draw the training and validation losses of a run. Without RUN, the newest."
+DESCRIPTION = "Draw the training and validation losses of a run. Without RUN, the newest that has any."
 EXAMPLES = """\
   seedbed curve                          the newest run, in the terminal
   seedbed curve quickstart --svg loss.svg
@@ -17,7 +17,7 @@ EXAMPLES = """\
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of `curve`."""
-    run_option(parser, "which run (default: the newest)")
+    run_option(parser, "which run (default: the newest with losses)")
     parser.add_argument("--svg", metavar="FILE", type=Path, help="write a picture, for light and dark pages")
     runs_option(parser)
     json_option(parser, "the points")
@@ -26,6 +26,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Read the losses and draw them."""
     from seedbed import text
+    from seedbed.actions import has_steps
     from seedbed.chart import svg
     from seedbed.cli.console import say, say_json, width
     from seedbed.cli.place import store
@@ -34,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed.files import write_atomic
     from seedbed.runs.series import read_series
 
-    found = store(arguments.runs).find(arguments.ref)
+    found = store(arguments.runs).find(arguments.ref, fits=has_steps, wanted="run that has logged a step")
     series = read_series(found)
     if arguments.json:
         say_json(

@@ -30,7 +30,7 @@ from seedbed.optim.schedule import describe, multiplier, warmup_steps
 from seedbed.runs.session import Session
 from seedbed.train import hooks, seed
 from seedbed.train.compiling import settle_compile
-from seedbed.train.device import Device, choose_device, choose_precision
+from seedbed.train.device import Device, choose_device, choose_precision, reuse_freed_memory
 from seedbed.train.horizon import Segment, segment_at
 from seedbed.train.learner import DecoderLearner
 from seedbed.train.loop import NumericsError, Plan, Progress, fit
@@ -44,6 +44,8 @@ def run(run_dir: Path, session: Session) -> str:
         dataset = build_dataset(config.data, config.tokenizer, cache=load.cache_dir(), emit=session.emit_or_stop)
     device = choose_device(config.train.device, config.train.strict_device, emit)
     kind = device.torch_device
+    if kind.type == "cpu":
+        reuse_freed_memory()
     torch.set_num_threads(config.train.threads or start.recorded("threads", kind) or torch.get_num_threads())
     precision = start.recorded("precision", kind) or choose_precision(config.train.precision, device)
     examine(config, dataset, precision, run_dir, emit)

@@ -20,7 +20,7 @@ from seedbed.config.schema import ModelConfig
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.model.cache import KVCache, LayerCache
 from seedbed.model.cross_entropy import summed_cross_entropy
-from seedbed.model.kernels import causal_attention, embedding, rms_norm
+from seedbed.model.kernels import causal_attention, embedding, rms_norm, rotate
 
 Rotary = tuple[Tensor, Tensor]
 
@@ -55,10 +55,9 @@ class Attention(nn.Module):
         qkv = self.qkv(x_BTC).view(B, T, H + 2 * K, D)
         qk, v = qkv[:, :, : H + K], qkv[:, :, H + K :]
         if self.qk_gain is not None and rotary is not None:
-            cos, sin = rotary
             gain_q, gain_k = self.qk_gain[:D], self.qk_gain[D:]
             qk = rms_norm(qk, torch.cat((gain_q.expand(H, D), gain_k.expand(K, D))), self.eps)
-            qk = qk * cos + qk.roll(D // 2, -1) * sin
+            qk = rotate(qk, *rotary)
         q_BHTD = qk[:, :, :H].transpose(1, 2)
         k_BKSD, v_BKSD = qk[:, :, H:].transpose(1, 2), v.transpose(1, 2)
         if cache is not None:

@@ -77,6 +77,8 @@ def settle_compile(
     if learner.device.type == "cpu":
         # Compiled CPU kernels add up embedding gradients with parallel atomics unless told otherwise.
         torch.use_deterministic_algorithms(True)
+        # Filling every new tensor guards against kernels that read what nobody wrote; it would cost a pass over each.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         learner.compile()
         compiled = trial(learner, batch, micro_batch)
