@@ -140,7 +140,7 @@ from seedbed.train.device import reuse_freed_memory
 assert reuse_freed_memory()
 def faults():
     return int(open("/proc/self/stat").read().rpartition(")")[2].split()[7])
-for _ in range(3):
+for _ in range(15):
     torch.ones(40 << 20, dtype=torch.uint8)
 before = faults()
 for _ in range(20):

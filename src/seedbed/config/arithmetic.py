@@ -115,7 +115,7 @@ _RUNTIME_BYTES = 16 << 20
 """Thread stacks, kernels' scratch and packed weights."""
 _BLOCKED_CONTEXT, _QUERY_BLOCK = 512, 128
 """Up to this context, attention in bf16 on a CPU works on blocks of this many queries (model/kernels.py)."""
-_SLICE_ROWS, _SLICE_NUMBERS = 1024, 1 << 22
+_SLICE_ROWS, _SLICE_NUMBERS = 512, 1 << 21
 
 
 def _kept_by_block(model: ModelConfig, size: int, masked: bool) -> int:

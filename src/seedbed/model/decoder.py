@@ -53,13 +53,14 @@ class Attention(nn.Module):
         B, T, _ = x_BTC.shape
         H, K, D = self.heads, self.kv_heads, self.head_dim
         qkv = self.qkv(x_BTC).view(B, T, H + 2 * K, D)
-        qk, v = qkv[:, :, : H + K], qkv[:, :, H + K :]
+        # Split, not sliced: the gradients of a split are joined, those of slices padded with zeros and added.
+        qk, v = qkv.split((H + K, K), dim=2)
         if self.qk_gain is not None and rotary is not None:
-            gain_q, gain_k = self.qk_gain[:D], self.qk_gain[D:]
+            gain_q, gain_k = self.qk_gain.split(D)
             qk = rms_norm(qk, torch.cat((gain_q.expand(H, D), gain_k.expand(K, D))), self.eps)
             qk = rotate(qk, *rotary)
-        q_BHTD = qk[:, :, :H].transpose(1, 2)
-        k_BKSD, v_BKSD = qk[:, :, H:].transpose(1, 2), v.transpose(1, 2)
+        q, k = qk.split((H, K), dim=2)
+        q_BHTD, k_BKSD, v_BKSD = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         if cache is not None:
             k_BKSD, v_BKSD = cache.append(k_BKSD, v_BKSD)
         y_BHTD = causal_attention(q_BHTD, k_BKSD, v_BKSD, mask)

@@ -125,14 +125,15 @@ def _attend(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, hidden: Tensor | Non
     """The output [B, H, T, D] and, for the backward pass, the probabilities of each block [B * H, queries, keys]."""
     shape = q_BHTD.shape
     q, k, v = (x.reshape(-1, *shape[2:]) for x in (q_BHTD, k_BHTD, v_BHTD))
-    future = torch.full((shape[2], shape[2]), -torch.inf, dtype=q.dtype).triu(1)
+    future = torch.full((_BLOCK, _BLOCK), -torch.inf, dtype=q.dtype).triu(1)
     out = torch.empty(q.shape, dtype=q.dtype)
     kept = []
     for begin, end in _blocks(shape[2]):
-        scores = torch.baddbmm(
-            future[begin:end, :end], q[:, begin:end], k[:, :end].transpose(1, 2), alpha=shape[3] ** -0.5
-        )
-        if hidden is not None:
+        scores = torch.empty(q.shape[0], end - begin, end, dtype=q.dtype)
+        scores.baddbmm_(q[:, begin:end], k[:, :end].transpose(1, 2), beta=0, alpha=shape[3] ** -0.5)
+        if hidden is None:
+            scores[:, :, begin:].add_(future[: end - begin, : end - begin])
+        else:
             scores.view(*shape[:2], end - begin, end).masked_fill_(hidden[..., begin:end, :end], -torch.inf)
         kept.append(scores.softmax(-1))
         torch.bmm(kept[-1], v[:, :end], out=out[:, begin:end])
