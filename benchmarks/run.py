@@ -14,6 +14,7 @@ SCRIPTS = (
     ("tokenising.py",),
     ("loader.py",),
     ("checkpoint_stall.py",),
+    ("memory.py",),
 )
 
 
