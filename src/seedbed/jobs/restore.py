@@ -118,7 +118,11 @@ def choose_start(run_dir: Path, resume: Resume, history: History, emit: Emit) ->
 
 def _tell_skipped(skipped: list[tuple[str, str]], emit: Emit, outcome: str) -> None:
     for name, reason in skipped:
-        emit(Message(level="warning", code="checkpoint-skipped", text=f"Skipped {name}: {reason.rstrip('.')}.", why=outcome))
+        emit(
+            Message(
+                level="warning", code="checkpoint-skipped", text=f"Skipped {name}: {reason.rstrip('.')}.", why=outcome
+            )
+        )
 
 
 def _named(folder: Path, name: str) -> Path:
