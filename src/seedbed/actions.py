@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Self
 from seedbed import __version__
 from seedbed.config import load
 from seedbed.config.schema import Config
+from seedbed.config.source import FORMS, unknown_source
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Record
 from seedbed.files import is_locked
@@ -60,7 +61,7 @@ def new_run(place: Store, resolved: load.Resolved, name: str | None = None, comm
     refuse_errors(config)
     if name is not None:
         checked_name(name)
-    chosen = name if name is not None else place.free_name(default_name(config.preset, config.data.source))
+    chosen = place.free_name(name if name is not None else default_name(config.preset, config.data.source))
     meta = {
         "preset": config.preset,
         "data": config.data.source,
@@ -79,14 +80,24 @@ def refuse_errors(config: Config) -> None:
     for finding in check(config):
         if finding.level == "error":
             raise UsageError(f"{finding.text} {finding.why}".strip(), finding.hint)
-    refuse_missing_text(config)
+    refuse_unusable_data(config)
 
 
-def refuse_missing_text(config: Config) -> None:
-    """Raise UsageError where the config names local text that is not there."""
-    scheme, _, rest = config.data.source.partition(":")
-    if scheme == "text" and not Path(rest).exists():
+def refuse_unusable_data(config: Config) -> None:
+    """Raise where a look shows that the source cannot be read: UsageError for an unknown one or a path that is not there.
+
+    Raises SeedbedError for an empty file. What must be opened to be judged is judged by the job.
+    """
+    scheme, _, rest = config.data.source.strip().partition(":")
+    if scheme not in FORMS and not (Path(config.data.source).expanduser() / "manifest.json").is_file():
+        raise unknown_source(config.data.source.strip())
+    if scheme != "text":
+        return
+    path = Path(rest).expanduser()
+    if not path.exists():
         raise UsageError(f"There is no file or folder {rest}.", "Check the path in data.source (--data text:PATH).")
+    if path.is_file() and path.stat().st_size == 0:
+        raise SeedbedError(f"{rest} holds no text.", "Name a file or folder with text in it.")
 
 
 def default_name(preset: str, source: str) -> str:
@@ -191,7 +202,7 @@ def stop(run: RunDir, reason: str = "asked to stop") -> Standing:
     """Ask the run's job to stop and save. Raises SeedbedError where nothing runs."""
     stands = standing(run)
     if stands.status not in ALIVE | {"queued"}:
-        raise SeedbedError(f"{run.id} is not running: it is {stands.status}.", "`seedbed runs` shows which are.")
+        raise SeedbedError(f"{run.id} is not running ({stands.status}).", "`seedbed runs` shows which are.")
     control.ask(run.control, control.STOP, stands.view.session, reason)
     return stands
 

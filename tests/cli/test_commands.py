@@ -17,6 +17,7 @@ import pytest
 from seedbed.cli.doctor import describe
 from seedbed.cli.main import main
 from seedbed.cli.parser import COMMANDS
+from seedbed.runs.store import Store
 
 SLOW = {"FAKE_STEP_S": "0.03"}
 
@@ -235,6 +236,32 @@ def test_config_check(desk: Any) -> None:
     assert "/nowhere" in bad["findings"][-1]["text"]
 
 
+@pytest.mark.parametrize(
+    ("data", "status", "said"),
+    [("storys", 2, "Did you mean stories?"), ("novels", 2, "text:novels"), ("text:empty.txt", 1, "holds no text")],
+)
+def test_data_that_cannot_be_leaves_no_run(desk: Any, data: str, status: int, said: str) -> None:
+    (desk.folder / "novels").mkdir()
+    (desk.folder / "empty.txt").write_text("")
+    for words in (("train", "--background"), ("train",)):
+        done = desk.seedbed(*words, "--data", data, expect=status)
+        assert said in done.stderr
+    assert json.loads(desk.seedbed("runs", "--json").stdout) == []
+    assert said in desk.seedbed("config", "check", "--data", data, expect=2).stdout
+
+
+def test_a_taken_name_gets_a_number(desk: Any) -> None:
+    names = [desk.train("--name", "again") for _ in range(2)]
+    listed = {each["id"]: each["name"] for each in json.loads(desk.seedbed("runs", "--json").stdout)}
+    assert [listed[name] for name in names] == ["again", "again-2"]
+
+
+def test_an_unknown_option_names_the_right_help_and_its_neighbour(desk: Any) -> None:
+    said = desk.seedbed("generate", "--samples", "2", expect=2).stderr
+    assert "--num-samples" in said
+    assert "seedbed generate --help" in said
+
+
 def test_presets(desk: Any) -> None:
     assert list(json.loads(desk.seedbed("presets", "--json").stdout)) == ["nano", "tiny", "small", "base"]
     assert "any laptop" in desk.seedbed("presets").stdout
@@ -248,8 +275,7 @@ def test_curve_as_a_picture(desk: Any) -> None:
     assert "a b" in text
     assert "validation loss" in text
     assert "training loss" in desk.seedbed("curve").stdout
-    (desk.folder / "empty.txt").write_text("")
-    desk.seedbed("train", "--data", "text:empty.txt", expect=1)
+    Store(desk.runs).create("train", "newer", "", {})
     assert "a b" in desk.seedbed("curve").stdout, "a newer run without a step hid the one that has some"
     assert "nowhere" in desk.seedbed("curve", "--svg", "nowhere/loss.svg", expect=1).stderr
 

@@ -67,13 +67,13 @@ def check_config(wanted: Resolved, as_json: bool) -> int:
     from seedbed import actions
     from seedbed.cli.console import say, say_json
     from seedbed.config.check import check
-    from seedbed.errors import EXIT_USAGE, UsageError
+    from seedbed.errors import EXIT_USAGE, SeedbedError
 
     findings = [finding._asdict() for finding in check(wanted.config)]
     try:
-        actions.refuse_missing_text(wanted.config)
-    except UsageError as error:
-        findings.append({"level": "error", "code": "no-text", "text": error.message, "why": "", "hint": error.hint})
+        actions.refuse_unusable_data(wanted.config)
+    except SeedbedError as error:
+        findings.append({"level": "error", "code": "data", "text": error.message, "why": "", "hint": error.hint})
     bad = any(finding["level"] == "error" for finding in findings)
     needs = estimate(wanted)
     if as_json:

@@ -81,7 +81,7 @@ def figures(found: dict[str, Any]) -> list[tuple[str, str]]:
     if not found["gpus"]:
         shown.append(("gpu", f"none: {found.get('no_gpu') or 'unknown'}"))
     if torch:
-        shown.append(("torch", f"{torch['version']}, {torch['threads']} threads"))
+        shown.append(("torch", f"{torch['version']}, {torch['threads']} thread{'' if torch['threads'] == 1 else 's'}"))
     device = found.get("device")
     if device:
         shown.append(("trains on", f"{device['torch_device']} ({device['name']}), {device['precision']}"))

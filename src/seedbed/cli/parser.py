@@ -96,6 +96,23 @@ def unknown_command(word: str) -> UsageError:
     return UsageError(f"There is no command {shorten(printable(word), 40)}.", f"{meant}`seedbed --help` lists them.")
 
 
+def unknown_argument(parser: argparse.ArgumentParser, command: str, word: str) -> UsageError:
+    """The error for an option or word that the command does not take, naming the option that was probably meant."""
+    import difflib
+
+    known: list[str] = []
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction) and command in action.choices:
+            known = [option for each in action.choices[command]._actions for option in each.option_strings]
+    asked = word.partition("=")[0]
+    close = difflib.get_close_matches(asked, known, n=1, cutoff=0.6)
+    meant = f"Did you mean {close[0]}? " if close and word.startswith("-") else ""
+    name = f"seedbed {command}" if command in COMMANDS else "seedbed"
+    return UsageError(
+        f"{name} does not take {shorten(printable(asked), 40)}.", f"{meant}`{name} --help` tells the options."
+    )
+
+
 def load(module: str) -> ModuleType:
     """The module of a command: EXAMPLES, options(parser), run(arguments) -> exit status."""
     return importlib.import_module(f"seedbed.cli.{module}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from seedbed.cli.parser import json_option, runs_option
 
@@ -23,7 +24,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the list."""
     from seedbed import text
-    from seedbed.cli.console import STATUS_STYLE, note, say, say_json, table
+    from seedbed.cli.console import STATUS_STYLE, note, say, say_json, table, width
     from seedbed.cli.place import store
     from seedbed.runs.status import status
 
@@ -44,6 +45,14 @@ def run(arguments: argparse.Namespace) -> int:
         rows.append([each["id"], name, each["status"], steps, *losses, text.duration(each["elapsed_s"]), left])
         styles.append(["dim", "bold", STATUS_STYLE.get(each["status"], ""), "", "", "", "", ""])
     numbers = ["STEP", "LOSS", "VAL LOSS", "ELAPSED", "LEFT"]
-    for line in table(rows, ["ID", "NAME", "STATUS", *numbers], right=numbers, styles=styles):
+    header = ["ID", "NAME", "STATUS", *numbers]
+    if sys.stdout.isatty():
+        # A narrow terminal has no room for all of it; a pipe and --json get everything.
+        for spare in ("ID", "ELAPSED", "VAL LOSS"):
+            if sum(max(map(len, column)) + 2 for column in zip(header, *rows, strict=True)) - 2 > width(200):
+                at = header.index(spare)
+                for row in (header, *rows, *styles):
+                    del row[at]
+    for line in table(rows, header, right=numbers, styles=styles):
         say(line)
     return 0

@@ -53,6 +53,8 @@ def describe(found: dict[str, Any]) -> list[str]:
         lines += ["", "  " + text.printable(found["reason"])]
         if found["hint"]:
             lines.append("  " + text.printable(found["hint"]))
+    if found["status"] == "stopped":
+        lines += ["", f"  `seedbed resume {found['id']}` goes on."]
     return lines
 
 

@@ -18,6 +18,10 @@ HELD_BACK = 1.33
 """Memory taken for memory needed: freed pieces stay with the C library (1.1 to 1.5 measured with glibc's defaults)."""
 
 
+_LEAST_CONTEXT = 8
+"""Nobody is advised to train on windows shorter than this."""
+
+
 class Finding(NamedTuple):
     """Something a person should know before training: what (`text`), why, and the option to change (`hint`)."""
 
@@ -125,7 +129,7 @@ def _of_training_text(config: Config, vocab_size: int, tokens: int) -> Iterator[
             "data-short",
             f"The training text has {tokens:,} tokens; one window needs {context + 1:,}.",
             "A window is model.context tokens and the one to predict after them.",
-            f"Use more text, or set model.context to {max(tokens - 1, 1)} or less.",
+            "Use more text" + (f", or set model.context to {tokens - 1} or less." if tokens > _LEAST_CONTEXT else "."),
         )
         return
     windows = tokens // context
@@ -138,8 +142,8 @@ def _of_training_text(config: Config, vocab_size: int, tokens: int) -> Iterator[
             "Use more text, or a smaller train.batch_size or model.context.",
         )
     parameters = count_parameters(config.model, vocab_size)
-    if tokens < parameters:
-        passes = trained_tokens(config.train, context, windows) / tokens
+    passes = trained_tokens(config.train, context, windows) / tokens
+    if tokens < parameters and passes > 1:
         yield Finding(
             "warning",
             "data-small",

@@ -5,15 +5,14 @@ Refuses to know what becomes of the text.
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 from seedbed.config.schema import DataConfig
+from seedbed.config.source import FORMS, unknown_source
 from seedbed.data.sources import hub, stories, text_files, wikitext
-from seedbed.errors import SeedbedError, UsageError
+from seedbed.errors import UsageError
 from seedbed.events import Emit
 
 SplitName = Literal["train", "validation"]
@@ -52,11 +51,11 @@ class Entry(NamedTuple):
 
 
 SOURCES: dict[str, Entry] = {
-    "stories": Entry("stories", stories.open_stories),
-    "text": Entry("text:PATH", text_files.open_text),
-    "wikitext-2": Entry("wikitext-2", wikitext.open_wikitext),
-    "wikitext-103": Entry("wikitext-103", wikitext.open_wikitext),
-    "hf": Entry("hf:NAME[:CONFIG][@COLUMN]", hub.open_hub),
+    "stories": Entry(FORMS["stories"], stories.open_stories),
+    "text": Entry(FORMS["text"], text_files.open_text),
+    "wikitext-2": Entry(FORMS["wikitext-2"], wikitext.open_wikitext),
+    "wikitext-103": Entry(FORMS["wikitext-103"], wikitext.open_wikitext),
+    "hf": Entry(FORMS["hf"], hub.open_hub),
 }
 
 
@@ -69,7 +68,7 @@ def open_source(data: DataConfig, *, emit: Emit) -> Source:
     word, colon, rest = asked.partition(":")
     entry = SOURCES.get(word)
     if entry is None:
-        raise _unknown(asked, word)
+        raise unknown_source(asked)
     takes_rest = ":" in entry.form
     if takes_rest and not rest.strip():
         raise UsageError(f"--data {asked} lacks what follows the colon.", f"Write {entry.form}.")
@@ -87,17 +86,3 @@ def _advice_for_rest(word: str) -> str:
     if word.startswith("wikitext"):
         return f"A local copy is named by --set data.path=FOLDER beside --data {word}."
     return f"Write --data {word}."
-
-
-def _unknown(asked: str, word: str) -> SeedbedError:
-    """Why `asked` is no source, naming what was probably meant."""
-    forms = "Sources: " + ", ".join(entry.form for entry in SOURCES.values()) + ", or the path of a prepared dataset."
-    path = Path(asked).expanduser()
-    if path.exists():
-        kind = "folder, but not a prepared dataset" if path.is_dir() else "file"
-        return UsageError(f"{asked} is a {kind}.", f"To train on its text write text:{asked}. {forms}")
-    near = difflib.get_close_matches(word.lower(), SOURCES, n=1, cutoff=0.5)
-    meant = f"Did you mean {SOURCES[near[0]].form}? " if near else ""
-    if "/" in asked and ":" not in asked:
-        meant = f"There is no such path. For a dataset on the Hugging Face Hub write hf:{asked}. "
-    return UsageError(f"Unknown data source {asked!r}.", meant + forms)

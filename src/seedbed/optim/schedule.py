@@ -53,7 +53,7 @@ def describe(schedule: ScheduleConfig, lr: float, step: int, total: int, start: 
     warm = warmup_steps(schedule, total, start)
     peak = f"{lr:.4g}"
     first, last = multiplier(schedule, step, total, start), multiplier(schedule, total - 1, total, start)
-    rise = f"warms up over {warm:,} steps to {peak}" if warm else f"starts at {peak}"
+    rise = f"warms up over {warm:,} step{'' if warm == 1 else 's'} to {peak}" if warm else f"starts at {peak}"
     after = _SHAPES.get(schedule.kind, "")
     if schedule.kind == "wsd":
         fall = min(round(schedule.decay * (total - start)), total - start - warm)

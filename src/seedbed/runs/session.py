@@ -132,7 +132,8 @@ class Session:
             if time.monotonic() > end:
                 raise RunBusyError(
                     f"{self.run.id} is already running in another process.",
-                    f"Watch it with `seedbed status {self.run.id}`, or stop it with `seedbed stop {self.run.id}`.",
+                    f"Watch it with `seedbed status {self.run.id}`; `seedbed stop {self.run.id} --wait` stops it and"
+                    " returns when it has saved.",
                 )
             time.sleep(0.05)
 
