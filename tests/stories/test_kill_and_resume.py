@@ -85,6 +85,7 @@ def test_stop_saves_and_resume_goes_on_exactly(workshop: Any, uninterrupted: tup
     stopped = workshop.status()
     if stopped["status"] == "stopped":
         assert stopped["checkpoint_step"] == stopped["step"], "stop did not save where it stopped"
+        assert "seedbed resume" in workshop.seedbed("status").stdout, "it does not say how to go on"
         workshop.seedbed("resume", "latest")
     steps, weights = uninterrupted
     assert workshop.steps(run) == steps
