@@ -147,7 +147,7 @@ def test_stopping_what_does_not_run(run: RunDir) -> None:
 
 
 def answers(verb: str, request: dict[str, object]) -> Iterator[dict[str, object]]:
-    with actions.Child(verb, request) as child:
+    with actions.child(verb, request) as child:
         yield from child
 
 
@@ -162,7 +162,7 @@ def test_a_child_that_breaks_is_told_with_its_last_words(monkeypatch: pytest.Mon
 
 def test_a_child_ends_with_its_with(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_STEP_S", "30")
-    with actions.Child("generate", {"num_samples": 9, "temperature": 1, "top_k": 0}) as child:
+    with actions.child("generate", {"num_samples": 9, "temperature": 1, "top_k": 0}) as child:
         assert next(iter(child))["ready"]
         process = child._process
     assert process.returncode is not None

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import platform
 import re
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from seedbed import __version__
 from seedbed.config import load
@@ -22,6 +19,7 @@ from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Record
 from seedbed.files import is_locked
 from seedbed.runs import control
+from seedbed.runs.child import Child
 from seedbed.runs.control import Resume
 from seedbed.runs.log import Reader
 from seedbed.runs.process import spawn_detached
@@ -306,67 +304,11 @@ def _no_checkpoint_hint(run: RunDir) -> str:
     return "`seedbed runs` shows others; `seedbed resume` goes on with this one."
 
 
-class Child:
-    """A process that answers in JSON lines and makes no run. Leaving the `with` ends it, whatever it was doing.
-
-    `verb` is generate, score or doctor, followed by its `words`; `request` is what it reads on stdin; `good` are
-    the exit statuses of one that has done its work.
-    """
-
-    def __init__(
-        self,
-        verb: str,
-        request: Mapping[str, Any] | None = None,
-        words: Sequence[str] = (),
-        *,
-        good: Collection[int] = (0,),
-    ) -> None:
-        self._verb = verb
-        self._good = good
-        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  # closed in __exit__
-        self._process = subprocess.Popen(
-            [*JOBS, verb, *words],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._complaints,
-            start_new_session=True,
-        )
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError), self._process.stdin as stdin:
-            stdin.write(json.dumps(request or {}).encode())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        self._complaints.close()
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Its answers as they come. Raises what it reports as SeedbedError or UsageError."""
-        assert self._process.stdout is not None
-        answered = False
-        for line in self._process.stdout:
-            answer, answered = json.loads(line), True
-            if "error" in answer:
-                kind = UsageError if answer.get("exit") == UsageError.exit_code else SeedbedError
-                raise kind(answer["error"], answer.get("hint") or "")
-            yield answer
-        if self._process.wait() < 0:
-            raise SeedbedError(f"{self._verb} was killed (signal {-self._process.returncode}).", "Was the memory full?")
-        if not answered or self._process.returncode not in self._good:
-            raise self._broken()
-
-    def _broken(self) -> SeedbedError:
-        self._complaints.seek(0)
-        said = self._complaints.read().decode("utf-8", "replace").strip().splitlines()
-        return SeedbedError(
-            f"{self._verb} ended with status {self._process.returncode}{': ' + said[-1] if said else '.'}",
-            "Please report this, with the command that you typed.",
-        )
+def child(
+    verb: str, request: Mapping[str, Any] | None = None, words: Sequence[str] = (), *, good: Collection[int] = (0,)
+) -> Child:
+    """Start a child: `verb` is generate, score or doctor, followed by its `words`."""
+    return Child([*JOBS, verb, *words], verb, request, good)
 
 
 def ask_checkpoint(
@@ -381,8 +323,8 @@ def ask_checkpoint(
         checkpoint = find_checkpoint(run, ref)
         answered = False
         try:
-            with Child(verb, {**request, "checkpoint": str(checkpoint)}, ["--json-request"]) as child:
-                for answer in child:
+            with child(verb, {**request, "checkpoint": str(checkpoint)}, ["--json-request"]) as answers:
+                for answer in answers:
                     answered = True
                     yield {"checkpoint": str(checkpoint), **answer}
             return

@@ -1,0 +1,74 @@
+"""A process that answers a window in JSON lines and makes no run. Knows not what it is asked."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Self
+
+from seedbed.errors import SeedbedError, UsageError
+
+
+class Child:
+    """A child at work. Leaving the `with` ends it, whatever it was doing.
+
+    `command` is what to start, `name` what people call it; `request` is what it reads on stdin; `good` are the exit
+    statuses of one that has done its work.
+    """
+
+    def __init__(
+        self, command: Sequence[str], name: str, request: Mapping[str, Any] | None = None, good: Collection[int] = (0,)
+    ) -> None:
+        self._name = name
+        self._good = good
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  # closed in __exit__
+        self._process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._complaints,
+            start_new_session=True,
+        )
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), self._process.stdin as stdin:
+            stdin.write(json.dumps(request or {}).encode())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._complaints.close()
+
+    def kill(self) -> None:
+        """End it at once; may be called from another thread than the one that reads its answers."""
+        self._process.kill()
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Its answers as they come. Raises what it reports as SeedbedError or UsageError."""
+        assert self._process.stdout is not None
+        answered = False
+        for line in self._process.stdout:
+            answer, answered = json.loads(line), True
+            if "error" in answer:
+                kind = UsageError if answer.get("exit") == UsageError.exit_code else SeedbedError
+                raise kind(answer["error"], answer.get("hint") or "")
+            yield answer
+        if self._process.wait() < 0:
+            raise SeedbedError(f"{self._name} was killed (signal {-self._process.returncode}).", "Was the memory full?")
+        if not answered or self._process.returncode not in self._good:
+            raise self._broken()
+
+    def _broken(self) -> SeedbedError:
+        self._complaints.seek(0)
+        said = self._complaints.read().decode("utf-8", "replace").strip().splitlines()
+        return SeedbedError(
+            f"{self._name} ended with status {self._process.returncode}{': ' + said[-1] if said else '.'}",
+            "Please report this, with the command that you typed.",
+        )
