@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import time
 import xml.etree.ElementTree as ET
 
 import pytest
 
-from seedbed.chart import AXIS, Line, Span, bounds, braille, number, svg, ticks
+from seedbed.chart import AXIS, Box, Line, Marks, Picture, Span, bounds, braille, log_ticks, number, plot, svg, ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -136,3 +137,128 @@ def test_bounds_widen_what_is_flat() -> None:
     assert box is not None
     assert box.x0 < 3 < box.x1
     assert box.y0 < 2 < box.y1
+
+
+def drawn(lines: list[Line], width: int, height: int, **options: object) -> Picture:
+    picture = plot(lines, width, height, **options)  # type: ignore[arg-type]
+    assert picture is not None
+    return picture
+
+
+def test_a_logarithmic_scale_makes_an_exponential_straight_and_shows_powers() -> None:
+    decay = Line("loss", range(201), [1000 * 10 ** (-x / 50) for x in range(201)])
+    picture = drawn([decay], 60, 22, log=True)
+    found = dots(picture.rows)
+    columns = sorted({x for x, _ in found})
+    middles = {c: sum(y for x, y in found if x == c) / sum(x == c for x, _ in found) for c in columns}
+    first, last = columns[0], columns[-1]
+    slope = (middles[last] - middles[first]) / (last - first)
+    for column, y in middles.items():
+        assert y == pytest.approx(middles[first] + slope * (column - first), abs=1.5)
+    labels = {row[: picture.margin].strip(" ┤│") for row in rows(picture.rows)}
+    assert {"0.1", "1", "10", "100", "1000"} <= labels
+
+
+def test_a_logarithmic_scale_leaves_out_what_has_no_place_on_it() -> None:
+    line = Line("x", [0, 1, 2, 3], [0.0, -1.0, 5.0, 10.0], [-1.0, -2.0, 0.0, 9.0], [0.0, 0.0, 6.0, 11.0])
+    picture = drawn([line], 40, 8, log=True)
+    assert picture.box.y0 == 5.0
+    assert {x for x, _ in dots(picture.rows)} <= set(range(picture.margin * 2 + 36, 80))
+    assert plot([Line("x", [0, 1], [-1.0, 0.0])], 40, 8, log=True) is None
+    assert svg([line], title="t", x_label="x", y_label="y", log=True) is not None
+    assert svg([Line("x", [0, 1], [-1.0, 0.0])], title="t", x_label="x", y_label="y", log=True) is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "most", "expected"),
+    [
+        (1, 1000, 5, [1, 10, 100, 1000]),
+        (1, 20, 6, [1, 2, 5, 10, 20]),
+        (1.6, 7.6, 7, [2, 5]),
+        (2.1, 4.4, 5, [2.5, 3, 3.5, 4]),
+        (1e-300, 1e300, 4, [1e-200, 1, 1e200]),
+        (0, 1, 5, []),
+        (-1, 1, 5, []),
+    ],
+)
+def test_ticks_of_a_logarithmic_scale(low: float, high: float, most: int, expected: list[float]) -> None:
+    assert log_ticks(low, high, most) == pytest.approx(expected)
+
+
+def test_a_fixed_box_cuts_lines_at_its_edges() -> None:
+    ramp = Line("x", [0, 1000], [0.0, 1000.0])
+    picture = drawn([ramp], 46, 11, box=Box(400, 600, 450, 550))
+    found = dots(picture.rows)
+    columns = {x - picture.margin * 2 for x, _ in found}
+    width = picture.columns * 2
+    assert min(columns) == pytest.approx(width / 4, abs=1.5), "the line enters the box at a quarter of its width"
+    assert max(columns) == pytest.approx(width * 3 / 4, abs=1.5)
+    outside = drawn([Line("x", [0, 1], [5.0, 5.0])], 46, 11, box=Box(10, 20, 0, 1))
+    assert dots(outside.rows) == set()
+
+
+def test_the_height_of_a_zoom_comes_from_what_it_shows() -> None:
+    line = Line("x", range(100), [100.0 - x for x in range(100)], None, None)
+    assert bounds([line], x0=90, x1=99) == Box(90, 99, 1, 10)
+    assert bounds([line], x0=500, x1=600) is None
+
+
+def test_marks_have_rows_of_their_own_below_the_curves() -> None:
+    line = Line("x", [0, 100], [1.0, 2.0])
+    marks = [Marks("c", [0, 50], 3), Marks("R", [50, 900], 4), Marks("e", [100], 5, row=1)]
+    picture = drawn([line], 60, 10, marks=marks)
+    text = rows(picture.rows)
+    assert len(text) == 10
+    checkpoints, evaluations = text[7], text[8]
+    middle = picture.column_of(50)
+    assert middle is not None
+    assert checkpoints.strip() == "c" + " " * (middle - picture.margin - 1) + "R"
+    assert checkpoints.index("c") == picture.column_of(0) == picture.margin
+    assert evaluations.strip() == "e"
+    assert evaluations.rstrip().endswith("e")
+    assert {span.series for span in picture.rows[7]} == {AXIS, 3, 4}
+    assert len(evaluations.rstrip()) == 60
+
+
+def test_a_pointer_is_told_what_it_points_at() -> None:
+    picture = drawn([Line("x", [100, 300], [1.0, 2.0])], 80, 10)
+    assert picture.x_at(picture.margin - 1) is None
+    assert picture.x_at(80) is None
+    for column in range(picture.margin, 80):
+        x = picture.x_at(column)
+        assert x is not None
+        assert picture.column_of(x) == column
+    assert picture.column_of(301) is None
+
+
+def test_lines_may_bring_their_own_colour() -> None:
+    pair = [Line("a", [0, 9], [1.0, 1.0], series=7), Line("b", [0, 9], [3.0, 3.0], series=2)]
+    owners = {span.series for row in drawn(pair, 40, 8).rows for span in row}
+    assert owners == {AXIS, 7, 2}
+    picture = svg(pair, title="t", x_label="x", y_label="y")
+    assert picture is not None
+    assert 'class="line s1"' in picture
+    assert 'class="line s2"' in picture
+
+
+def test_a_y_that_is_no_number_leaves_a_gap() -> None:
+    line = Line("x", range(9), [1.0, 1.0, 1.0, math.nan, math.nan, math.nan, 1.0, 1.0, 1.0])
+    columns = {x for x, _ in dots(drawn([line], 50, 6).rows)}
+    middle = (min(columns) + max(columns)) // 2
+    assert not columns & set(range(middle - 5, middle + 5))
+
+
+def test_the_x_axis_has_round_numbers_between_its_ends_or_the_words_of_the_caller() -> None:
+    line = Line("x", [0, 1_000_000], [1.0, 2.0])
+    axis = rows(drawn([line], 100, 8).rows)[-1]
+    assert axis.split() == ["0", "200k", "400k", "600k", "800k", "1M"]
+    timed = rows(drawn([line], 100, 8, x_text=lambda x: f"{x / 3600:.0f}h").rows)[-1]
+    assert timed.split() == ["0h", "278h"]
+
+
+def test_a_wide_picture_of_many_noisy_lines_is_cheap() -> None:
+    noisy = [1 + (x * 7919 % 1000) / 500 for x in range(800)]
+    lines = [Line(str(k), range(800), noisy, [0.5] * 800, [4.0] * 800, series=k) for k in range(4)]
+    begun = time.process_time()
+    drawn(lines, 400, 40, log=True)
+    assert time.process_time() - begun < 1.0, "painting would be felt"

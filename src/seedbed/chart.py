@@ -15,13 +15,26 @@ _Place = Callable[[float], float]
 
 
 class Line(NamedTuple):
-    """One curve: points by rising x. `low` and `high`, where given, are the spread around each y."""
+    """One curve: points by rising x; a y that is no number leaves a gap.
+
+    `low` and `high`, where given, are the spread around each y. `series` is the line's colour; None is its position.
+    """
 
     label: str
     x: Sequence[float]
     y: Sequence[float]
     low: Sequence[float] | None = None
     high: Sequence[float] | None = None
+    series: int | None = None
+
+
+class Marks(NamedTuple):
+    """Places along x, each shown as a one-cell glyph below the curves. Marks of one `row` share a row, later on top."""
+
+    glyph: str
+    x: Sequence[float]
+    series: int = AXIS
+    row: int = 0
 
 
 class Span(NamedTuple):
@@ -40,15 +53,28 @@ class Box(NamedTuple):
     y1: float
 
 
-def bounds(lines: Sequence[Line]) -> Box | None:
-    """The smallest box that holds every finite point, widened where it would be flat; None if there is no point."""
-    xs = [x for line in lines for x, y in zip(line.x, line.y, strict=True) if math.isfinite(x) and math.isfinite(y)]
-    ys = [y for line in lines for y in (*line.y, *(line.low or ()), *(line.high or ())) if math.isfinite(y)]
+def bounds(lines: Sequence[Line], *, log: bool = False, x0: float | None = None, x1: float | None = None) -> Box | None:
+    """The smallest box that holds every finite point, widened where it would be flat; None if there is no point.
+
+    With `x0` or `x1` the box has that side, and only what lies within counts for its height. A `log` scale has no
+    place for what is not above zero.
+    """
+    left, right = -math.inf if x0 is None else x0, math.inf if x1 is None else x1
+    xs: list[float] = []
+    ys: list[float] = []
+    for line in lines:
+        inside = [left <= x <= right for x in line.x]
+        xs += [x for x, y in zip(line.x, line.y, strict=True) if math.isfinite(x) and math.isfinite(y)]
+        for values in (line.y, line.low or (), line.high or ()):
+            ys += [y for y, shown in zip(values, inside, strict=False) if shown and math.isfinite(y)]
+    if log:
+        ys = [y for y in ys if y > 0]
     if not xs or not ys:
         return None
-    x0, x1, y0, y1 = min(xs), max(xs), min(ys), max(ys)
-    if x1 == x0:
-        x0, x1 = x0 - 0.5, x1 + 0.5
+    x0, x1 = min(xs) if x0 is None else x0, max(xs) if x1 is None else x1
+    y0, y1 = min(ys), max(ys)
+    if x1 <= x0:
+        x0, x1 = x0 - 0.5, x0 + 0.5
     if y1 == y0:
         spread = abs(y0) * 0.05 or 0.5
         y0, y1 = y0 - spread, y1 + spread
@@ -69,6 +95,22 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     return []
 
 
+def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """Round numbers for a logarithmic scale: 1, 2, 5 times powers of ten, or powers alone; at most `most` of them.
+
+    Where the range is too narrow to hold two of those, the ticks are those of a linear scale.
+    """
+    if not (0 < low < high < math.inf) or most < 1:
+        return []
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    for factors, stride in (((1, 2, 5), 1), ((1, 3), 1), *(((1,), stride) for stride in (1, 2, 5, 10, 20, 50, 100))):
+        powers = range(math.floor(first / stride) * stride, last + 1, stride)
+        found = [k * 10.0**power for power in powers for k in factors if low <= k * 10.0**power <= high]
+        if len(found) <= most:
+            return found if len(found) > 1 else [value for value in ticks(low, high, most) if value > 0]
+    return []
+
+
 def number(value: float) -> str:
     """A tick's label: as few digits as tell it apart."""
     if value == 0:
@@ -82,8 +124,10 @@ def number(value: float) -> str:
 
 # Braille -------------------------------------------------------------------------------------------------------------
 
-# Bits of the eight dots of U+2800, [row][column].
-_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+# Bits of the eight dots of U+2800, [column][row].
+_DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
+# What a stretch of dots within one character sets: [column][first row][last row].
+_STRETCH = tuple(tuple(tuple(sum(dots[first : last + 1]) for last in range(4)) for first in range(4)) for dots in _DOTS)
 
 
 class _Canvas:
@@ -94,54 +138,118 @@ class _Canvas:
         self.bits = [[0] * columns for _ in range(rows)]
         self.owner = [[AXIS] * columns for _ in range(rows)]
 
-    def dot(self, x: int, y: int, series: int) -> None:
-        row, column = y // 4, x // 2
-        self.bits[row][column] |= _DOTS[y % 4][x % 2]
-        self.owner[row][column] = max(self.owner[row][column], series)
-
     def column(self, x: int, top: int, bottom: int, series: int) -> None:
-        for y in range(top, bottom + 1):
-            self.dot(x, y, series)
+        """Set the dots of a column from `top` to `bottom`; what lies outside is cut off."""
+        if bottom < 0 or top >= self.height:
+            return
+        top, bottom = max(top, 0), min(bottom, self.height - 1)
+        stretch, cell = _STRETCH[x & 1], x >> 1
+        first, last = top >> 2, bottom >> 2
+        for row in range(first, last + 1):
+            start = top & 3 if row == first else 0
+            self.bits[row][cell] |= stretch[start][bottom & 3 if row == last else 3]
+            self.owner[row][cell] = series
 
 
-def braille(lines: Sequence[Line], width: int, height: int) -> list[list[Span]]:
+class Picture(NamedTuple):
+    """A drawn chart: rows of spans, and where in them the curves are, so that a pointer can be told what it points at."""
+
+    rows: list[list[Span]]
+    box: Box
+    margin: int
+    """Columns at the left that labels take."""
+    columns: int
+    """Columns of the curves."""
+    height: int
+    """Rows of the curves; marks and the x axis follow."""
+
+    def x_at(self, column: int) -> float | None:
+        """The x in the middle of a column of the picture; None outside the curves."""
+        cell = column - self.margin
+        if not 0 <= cell < self.columns:
+            return None
+        return self.box.x0 + (2 * cell + 0.5) / (2 * self.columns - 1) * (self.box.x1 - self.box.x0)
+
+    def column_of(self, x: float) -> int | None:
+        """The column of the picture in which an x is; None outside the box."""
+        dot = _dot(x, self.box, 2 * self.columns)
+        return None if dot is None else self.margin + dot // 2
+
+
+def braille(lines: Sequence[Line], width: int, height: int, *, log: bool = False) -> list[list[Span]]:
+    """The rows of `plot()`, of everything that the lines hold; no point, or no room, gives no row."""
+    picture = plot(lines, width, height, log=log)
+    return picture.rows if picture else []
+
+
+def plot(
+    lines: Sequence[Line],
+    width: int,
+    height: int,
+    *,
+    box: Box | None = None,
+    log: bool = False,
+    marks: Sequence[Marks] = (),
+    x_text: Callable[[float], str] | None = None,
+) -> Picture | None:
     """The lines as `height` rows of at most `width` characters: an axis with its labels at the left, x range below.
 
-    A dot column shows everything between its lowest and highest value, so a spike of one point stays visible.
-    No point, or no room, gives no row.
+    A dot column shows everything between its lowest and highest value, so a spike of one point stays visible. `box`
+    fixes what is shown: lines are cut at its edges. `log` makes y logarithmic. Each row of `marks` takes a row of the
+    height. `x_text` writes the labels of x. No point, or no room, gives None.
     """
-    box = bounds(lines)
-    if box is None or height < 3:
-        return []
-    rows = height - 1
-    labels = _row_labels(box, rows)
+    box = bounds(lines, log=log) if box is None else box
+    levels = sorted({each.row for each in marks})
+    rows = height - 1 - len(levels)
+    if box is None or rows < 2 or box.x1 <= box.x0 or box.y1 <= box.y0 or (log and box.y0 <= 0):
+        return None
+    labels = _row_labels(box, rows, log)
     margin = max(len(label) for label in labels) + 2
     columns = width - margin
     if columns < 4:
-        return []
+        return None
     canvas = _Canvas(columns, rows)
-    for series, line in enumerate(lines):
-        _trace(canvas, box, line, series)
+    for position, line in enumerate(lines):
+        _trace(canvas, box, line, position if line.series is None else line.series, log)
     painted = []
     for row in range(rows):
         spans = [Span(f"{labels[row]:>{margin - 2}} {'┤' if labels[row] else '│'}", AXIS)]
-        for bits, owner in zip(canvas.bits[row], canvas.owner[row], strict=True):
-            char = chr(0x2800 + bits) if bits else " "
-            if spans[-1].series == owner or (char == " " and len(spans) > 1):
-                spans[-1] = Span(spans[-1].text + char, spans[-1].series)
-            else:
-                spans.append(Span(char, owner))
-        painted.append(spans)
-    left, right = number(round(box.x0, 6)), number(round(box.x1, 6))
-    gap = max(columns - len(left) - len(right), 1)
-    painted.append([Span((" " * margin + left + " " * gap + right)[:width], AXIS)])
-    return painted
+        chars = [chr(0x2800 + bits) if bits else " " for bits in canvas.bits[row]]
+        painted.append(spans + _spans(chars, canvas.owner[row]))
+    for level in levels:
+        chars, owners = [" "] * columns, [AXIS] * columns
+        for each in marks:
+            for dot in {_dot(x, box, 2 * columns) for x in each.x} - {None} if each.row == level else ():
+                assert dot is not None
+                chars[dot // 2], owners[dot // 2] = each.glyph, each.series
+        painted.append([Span(" " * margin, AXIS), *_spans(chars, owners)])
+    painted.append([Span((" " * margin + _x_axis(box, columns, x_text))[:width], AXIS)])
+    return Picture(painted, box, margin, columns, rows)
 
 
-def _row_labels(box: Box, rows: int) -> list[str]:
+def _spans(chars: list[str], owners: list[int]) -> list[Span]:
+    """Cells as spans: neighbours of one owner together, blanks with whatever is before them."""
+    spans: list[Span] = []
+    start = 0
+    for place in range(1, len(chars) + 1):
+        if place == len(chars) or (owners[place] != owners[start] and chars[place] != " "):
+            spans.append(Span("".join(chars[start:place]), owners[start]))
+            start = place
+    return spans
+
+
+def _dot(x: float, box: Box, dots: int) -> int | None:
+    """The dot column of an x; None outside the box."""
+    if not box.x0 <= x <= box.x1:
+        return None
+    return round((x - box.x0) / (box.x1 - box.x0) * (dots - 1))
+
+
+def _row_labels(box: Box, rows: int, log: bool) -> list[str]:
     labels = [""] * rows
-    for value in ticks(box.y0, box.y1, max(2, rows // 2)):
-        row = round((box.y1 - value) / (box.y1 - box.y0) * (rows * 4 - 1)) // 4
+    place = _scale(box, rows * 4 - 1, log)
+    for value in (log_ticks if log else ticks)(box.y0, box.y1, max(2, rows // 2)):
+        row = round(place(value)) // 4
         if not labels[row]:
             labels[row] = number(value)
     if not any(labels):
@@ -149,43 +257,82 @@ def _row_labels(box: Box, rows: int) -> list[str]:
     return labels
 
 
-def _trace(canvas: _Canvas, box: Box, line: Line, series: int) -> None:
-    """Fill each dot column from the lowest to the highest value in it, and bridge the columns between points."""
+def _x_axis(box: Box, columns: int, x_text: Callable[[float], str] | None) -> str:
+    """Labels under the curves: both ends, and round numbers between them where there is room."""
+    write = x_text or (lambda x: number(round(x, 6)))
+    left, right = write(box.x0), write(box.x1)
+    axis = left + " " * max(columns - len(left) - len(right), 1) + right
+    for value in ticks(box.x0, box.x1, max(columns // 16, 1)) if x_text is None else ():
+        label, dot = number(value), _dot(value, box, 2 * columns)
+        start = (dot or 0) // 2 - len(label) // 2
+        if start > 1 and not axis[start - 2 : start + len(label) + 2].strip():
+            axis = axis[:start] + label + axis[start + len(label) :]
+    return axis
 
-    def at(y: float) -> int:
-        y = min(max(y, box.y0), box.y1)
-        return round((box.y1 - y) / (box.y1 - box.y0) * (canvas.height - 1))
+
+def _scale(box: Box, top: int, log: bool) -> _Place:
+    """Where a y is, in dots from the top edge of a box that is `top` dots high; no number where y has no place."""
+    if not log:
+        factor = top / (box.y1 - box.y0)
+        return lambda y: (box.y1 - y) * factor
+    high = math.log10(box.y1)
+    log_factor = top / (high - math.log10(box.y0))
+    return lambda y: (high - math.log10(y)) * log_factor if y > 0 else math.nan
+
+
+def _trace(canvas: _Canvas, box: Box, line: Line, series: int, log: bool) -> None:
+    """Fill each dot column from the lowest to the highest value in it, and bridge the columns between points."""
+    place = _scale(box, canvas.height - 1, log)
+    far = 4 * canvas.height
+
+    def at(y: float, otherwise: int) -> int:
+        dot = place(y) if math.isfinite(y) else math.nan
+        return otherwise if math.isnan(dot) else round(min(max(dot, -far), far))
 
     extent: dict[int, tuple[int, int]] = {}
 
     def cover(column: int, top: int, bottom: int) -> None:
-        held = extent.get(column, (top, bottom))
-        extent[column] = (min(held[0], top), max(held[1], bottom))
+        held = extent.get(column)
+        extent[column] = (top, bottom) if held is None else (min(held[0], top), max(held[1], bottom))
 
+    factor, width = (canvas.width - 1) / (box.x1 - box.x0), canvas.width
     previous: tuple[int, int] | None = None
     for index, (x, y) in enumerate(zip(line.x, line.y, strict=True)):
-        if not (math.isfinite(x) and math.isfinite(y)):
+        py = at(y, far + 1)
+        if py > far or not math.isfinite(x):
             previous = None
             continue
-        px = min(max(round((x - box.x0) / (box.x1 - box.x0) * (canvas.width - 1)), 0), canvas.width - 1)
-        py = at(y)
-        cover(px, at(line.high[index]) if line.high else py, at(line.low[index]) if line.low else py)
-        if previous is not None and px > previous[0]:
-            before_x, before_y = previous
-            for column in range(before_x + 1, px + 1):
-                here = round(previous[1] + (py - previous[1]) * (column - previous[0]) / (px - previous[0]))
-                middle = (before_y + here) // 2
-                cover(before_x, min(before_y, middle), max(before_y, middle))
-                cover(column, min(here, middle), max(here, middle))
-                before_x, before_y = column, here
+        px = round((x - box.x0) * factor)
+        if 0 <= px < width:
+            top = at(line.high[index], py) if line.high else py
+            low = line.low[index] if line.low else y
+            cover(px, min(top, py), max(at(low, far if low <= 0 else py), py))
+        if previous is not None and px > previous[0] and px >= 0 and previous[0] < width:
+            _bridge(cover, previous, (px, py), width)
         previous = (px, py)
     for px, (top, bottom) in extent.items():
         canvas.column(px, top, bottom, series)
 
 
+def _bridge(cover: Callable[[int, int, int], None], start: tuple[int, int], end: tuple[int, int], width: int) -> None:
+    """Join two points column by column, each half of the way to its neighbour; only columns of the canvas."""
+    slope = (end[1] - start[1]) / (end[0] - start[0])
+    first = max(start[0], -1)
+    before = round(start[1] + slope * (first - start[0]))
+    for column in range(first + 1, min(end[0], width) + 1):
+        here = round(start[1] + slope * (column - start[0]))
+        middle = (before + here) // 2
+        if column > 0:
+            cover(column - 1, min(before, middle), max(before, middle))
+        if column < width:
+            cover(column, min(here, middle), max(here, middle))
+        before = here
+
+
 # SVG -----------------------------------------------------------------------------------------------------------------
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 46, 46
+_COLOURS = 6
 # Classes and no variables: viewers that know little CSS still show the light picture.
 _STYLE = """
   text { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fill: #59636e; }
@@ -196,35 +343,49 @@ _STYLE = """
   .line { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
   .band { stroke: none; opacity: 0.18; }
   .s0 { stroke: #2f6fde; } .s1 { stroke: #d1570b; } .s2 { stroke: #1a7f37; }
+  .s3 { stroke: #8250df; } .s4 { stroke: #bf3989; } .s5 { stroke: #57606a; }
   .f0 { fill: #2f6fde; } .f1 { fill: #d1570b; } .f2 { fill: #1a7f37; }
+  .f3 { fill: #8250df; } .f4 { fill: #bf3989; } .f5 { fill: #57606a; }
   @media (prefers-color-scheme: dark) {
     text { fill: #9198a1; }
     .title, .legend { fill: #e6edf3; }
     .paper { fill: #0d1117; }
     .grid { stroke: #2f353d; }
     .s0 { stroke: #6ea8ff; } .s1 { stroke: #ff9d5c; } .s2 { stroke: #56d364; }
+    .s3 { stroke: #bc8cff; } .s4 { stroke: #f778ba; } .s5 { stroke: #b1bac4; }
     .f0 { fill: #6ea8ff; } .f1 { fill: #ff9d5c; } .f2 { fill: #56d364; }
+    .f3 { fill: #bc8cff; } .f4 { fill: #f778ba; } .f5 { fill: #b1bac4; }
   }
 """
 
 
 def svg(
-    lines: Sequence[Line], *, title: str, x_label: str, y_label: str, width: int = 760, height: int = 400
+    lines: Sequence[Line],
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    width: int = 760,
+    height: int = 400,
+    log: bool = False,
 ) -> str | None:
     """A standalone SVG picture of the lines, readable on light and dark pages; None if there is no point."""
-    box = bounds(lines)
+    box = bounds(lines, log=log)
     if box is None:
         return None
     y_ticks = ticks(box.y0, box.y1, 7)
     step = y_ticks[1] - y_ticks[0] if len(y_ticks) > 1 else box.y1 - box.y0
-    box = box._replace(y0=math.floor(box.y0 / step + 1e-9) * step, y1=math.ceil(box.y1 / step - 1e-9) * step)
+    if not log:
+        box = box._replace(y0=math.floor(box.y0 / step + 1e-9) * step, y1=math.ceil(box.y1 / step - 1e-9) * step)
     inner_w, inner_h = width - _LEFT - _RIGHT, height - _TOP - _BOTTOM
+    place = _scale(box, inner_h, log)
 
     def px(x: float) -> float:
         return _LEFT + (x - box.x0) / (box.x1 - box.x0) * inner_w
 
     def py(y: float) -> float:
-        return _TOP + (box.y1 - y) / (box.y1 - box.y0) * inner_h
+        dot = place(y)
+        return _TOP + (inner_h if math.isnan(dot) else dot)
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
@@ -233,7 +394,7 @@ def svg(
         f'<rect class="paper" width="{width}" height="{height}" rx="8"/>',
         f'<text class="title" x="{_LEFT}" y="26">{escape(title)}</text>',
     ]
-    for value in ticks(box.y0, box.y1, 8):
+    for value in (log_ticks if log else ticks)(box.y0, box.y1, 8):
         y = py(value)
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{width - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{number(value)}</text>')
@@ -245,18 +406,18 @@ def svg(
     middle = _TOP + inner_h / 2
     turned = f'transform="rotate(-90 16 {middle:.0f})"'
     parts.append(f'<text x="16" y="{middle:.0f}" text-anchor="middle" {turned}>{escape(y_label)}</text>')
-    for series, line in enumerate(lines):
-        parts += _svg_line(line, series, px, py)
+    for position, line in enumerate(lines):
+        parts += _svg_line(line, position if line.series is None else line.series, px, py, log)
     parts += _legend(lines, width)
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _svg_line(line: Line, series: int, px: _Place, py: _Place) -> list[str]:
-    colour = series % 3
+def _svg_line(line: Line, series: int, px: _Place, py: _Place, log: bool) -> list[str]:
+    colour = series % _COLOURS
     points = [
         (px(x), py(y), index)
         for index, (x, y) in enumerate(zip(line.x, line.y, strict=True))
-        if math.isfinite(x) and math.isfinite(y)
+        if math.isfinite(x) and math.isfinite(y) and (y > 0 or not log)
     ]
     parts = []
     if line.low and line.high and len(points) > 1:
@@ -274,10 +435,11 @@ def _svg_line(line: Line, series: int, px: _Place, py: _Place) -> list[str]:
 def _legend(lines: Sequence[Line], width: int) -> list[str]:
     parts = []
     x = float(width - _RIGHT)
-    for series, line in reversed(list(enumerate(lines))):
+    for position, line in reversed(list(enumerate(lines))):
+        series = (position if line.series is None else line.series) % _COLOURS
         x -= 7.2 * len(line.label)
         parts.append(f'<text class="legend" x="{x:.0f}" y="26">{escape(line.label)}</text>')
         x -= 26
-        parts.append(f'<line class="line s{series % 3}" x1="{x:.0f}" x2="{x + 18:.0f}" y1="22" y2="22"/>')
+        parts.append(f'<line class="line s{series}" x1="{x:.0f}" x2="{x + 18:.0f}" y1="22" y2="22"/>')
         x -= 14
     return parts
