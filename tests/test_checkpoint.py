@@ -266,6 +266,19 @@ def test_the_writer_keeps_the_last_and_the_best(folder: Path, make: Make) -> Non
     assert writer.poll() == []
 
 
+def test_the_writer_keeps_every_nth_as_well(folder: Path, make: Make) -> None:
+    writer = Writer(folder, keep_last=1, keep_every=1_000)
+    for step in (500, 999, 1_000, 9_500, 10_000, 10_500):
+        writer.submit(make(step), best=step == 500)
+    writer.close()
+    kept = ["step-00000500", "step-00001000", "step-00010000", "step-00010500"]
+    assert names(find(folder).good) == kept
+    again = Writer(folder, keep_last=1, keep_every=0, resumed_at=10_500)
+    again.submit(make(11_000))
+    again.close()
+    assert names(find(folder).good) == ["step-00000500", "step-00011000"]
+
+
 def test_a_later_session_still_knows_the_best_until_a_better_comes(folder: Path, make: Make) -> None:
     writer = Writer(folder, keep_last=1)
     writer.submit(make(1), best=True)

@@ -350,14 +350,18 @@ def _complaint(path: Path) -> str | None:
 class Writer:
     """Saves beside training: one write at a time, on a thread of its own; afterwards keeps the newest and the best.
 
+    `keep_every` > 0 keeps those whose step is a multiple of it as well.
+
     Only the holder of the run's lock may have one, since it first cleans up what cut-off writes left. `resumed_at` is
     the step from which this session goes on: checkpoints of later steps belong to a past that is no longer true, and go
     with the first save that succeeds. What a write ran into is raised by the next `poll` or `close`.
     """
 
-    def __init__(self, folder: Path, *, keep_last: int = 2, resumed_at: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, keep_last: int = 2, keep_every: int = 0, resumed_at: int | None = None
+    ) -> None:
         self._folder = folder
-        self._keep_last = max(1, keep_last)
+        self._keep_last, self._keep_every = max(1, keep_last), keep_every
         make_dir(folder)
         self._clean_up()
         good = find(folder).good
@@ -425,11 +429,13 @@ class Writer:
         )
 
     def _retain(self, newest: Path) -> list[Path]:
-        """Delete what is neither among the last, nor the best, nor `newest`, which has just been verified."""
+        """Delete what is neither among the last, nor the best, nor on a step to keep, nor `newest`, just verified."""
         void = sorted(path for path in self._void if path != newest and path.exists())
         self._void = set()
         valid = [path for path in find(self._folder).good if path not in void]
         kept = {newest, self._best, *valid[-self._keep_last :]}
+        if self._keep_every > 0:
+            kept |= {path for path in valid if step_of(path) % self._keep_every == 0}
         deleted = void + [path for path in valid if path not in kept]
         for path in deleted:
             remove_tree(path)

@@ -89,6 +89,17 @@ def test_disk_must_hold_the_checkpoints_kept_and_one_more() -> None:
     assert "disk" not in found("train.keep_best=false", "train.keep_last=1", free_disk_bytes=2 * size)
 
 
+def test_keeping_every_nth_needs_its_disk_and_steps_that_are_saved() -> None:
+    config = load.resolve(sets=SHAPE).config
+    size = checkpoint_bytes(config, 2048)
+    often = ("train.steps=1000", "train.checkpoint_every=100", "train.keep_every=200")
+    assert "disk" not in found(*often, free_disk_bytes=7 * size)  # 200, 400, 600 for good; 800 and 1000; best; next
+    assert "keep_every" in found(*often, free_disk_bytes=7 * size - 1)["disk"].hint
+    assert "keep-every" not in found(*often)
+    assert "every 300 steps" in found("train.checkpoint_every=100", "train.keep_every=150")["keep-every"].text
+    assert "last checkpoint" in found("train.checkpoint_every=0", "train.keep_every=150")["keep-every"].text
+
+
 def test_too_little_memory_names_the_micro_batch_that_fits() -> None:
     finding = found("train.batch_size=64", free_memory_bytes=600 << 20, precision="fp32")["memory"]
     assert finding.level == "warning"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
@@ -87,6 +88,16 @@ def _of_settings(config: Config) -> Iterator[Finding]:
             f"Samples of {train.sample_tokens} tokens are longer than the model's {context} positions.",
             "Their beginning slides out of the model's sight while they are written.",
             f"Set train.sample_tokens below {context}, or a larger model.context.",
+        )
+    if train.keep_every and (not train.checkpoint_every or train.keep_every % train.checkpoint_every):
+        every = math.lcm(train.keep_every, train.checkpoint_every) if train.checkpoint_every else None
+        yield Finding(
+            "warning",
+            "keep-every",
+            f"train.keep_every = {train.keep_every} keeps "
+            + (f"the checkpoints of every {every} steps." if every else "no more than the last checkpoint."),
+            f"Checkpoints are written every {train.checkpoint_every} steps." if every else "Only the end is saved.",
+            "Set train.keep_every to a multiple of train.checkpoint_every.",
         )
     evaluations = train.eval_every and train.steps is not None and train.eval_every > train.steps
     if train.early_stop and evaluations:
@@ -187,7 +198,11 @@ def _of_validation_text(config: Config, tokens: int) -> Iterator[Finding]:
 
 def _of_disk(config: Config, vocab_size: int, free: int) -> Iterator[Finding]:
     size = checkpoint_bytes(config, vocab_size)
-    kept = (config.train.keep_last if config.train.checkpoint_every else 1) + config.train.keep_best
+    kept = (
+        (config.train.keep_last if config.train.checkpoint_every else 1)
+        + config.train.keep_best
+        + _kept_for_good(config.train)
+    )
     needed = (kept + 1) * size
     if needed > free:
         yield Finding(
@@ -195,8 +210,16 @@ def _of_disk(config: Config, vocab_size: int, free: int) -> Iterator[Finding]:
             "disk",
             f"Checkpoints need up to {text.size(needed)}; {text.size(free)} of disk are free.",
             f"One is {text.size(size)}; {kept} are kept, and the next is written before the oldest goes.",
-            "Free some space, choose another --runs folder, or set a smaller train.keep_last or keep_best = false.",
+            "Free some space, choose another --runs folder, or set a smaller train.keep_last or keep_best = false."
+            + (" train.keep_every keeps the most: raise it, or set it to 0." if _kept_for_good(config.train) else ""),
         )
+
+
+def _kept_for_good(train: TrainConfig) -> int:
+    """Checkpoints that `keep_every` holds at the end beyond those kept anyway; 0 where the horizon is not in steps."""
+    if not (train.keep_every and train.checkpoint_every and train.steps):
+        return 0
+    return max(train.steps // math.lcm(train.keep_every, train.checkpoint_every) - train.keep_last, 0)
 
 
 def _of_memory(config: Config, vocab_size: int, free: int, precision: str) -> Iterator[Finding]:

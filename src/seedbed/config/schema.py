@@ -175,6 +175,9 @@ class TrainConfig(Table, frozen=True, kw_only=True):
     )
     keep_last: Annotated[int, Meta(ge=1, description="Newest checkpoints kept.")] = 2
     keep_best: Annotated[bool, Meta(description="Keep the checkpoint of the lowest validation loss as well.")] = True
+    keep_every: Annotated[
+        int, Meta(ge=0, description="Keep every checkpoint whose step is a multiple of this as well; 0 keeps none so.")
+    ] = 0
     early_stop: Annotated[
         int, Meta(ge=0, description="Stop after this many validations without a better loss; 0 never.")
     ] = 0

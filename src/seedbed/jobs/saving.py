@@ -39,7 +39,9 @@ class Saver:
         tokenizer, rows = dataset.tokenizer, learner.model.vocab_rows
         self._hf_config = hf_config(config.model, rows, tokenizer)
         self._generation = generation_config(tokenizer)
-        self._writer = checkpoint.Writer(self._folder, keep_last=config.train.keep_last, resumed_at=resumed_at)
+        self._writer = checkpoint.Writer(
+            self._folder, keep_last=config.train.keep_last, keep_every=config.train.keep_every, resumed_at=resumed_at
+        )
         self._saved_step = resumed_at
 
     def save(self, progress: Progress, best: bool) -> None:
