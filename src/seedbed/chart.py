@@ -102,8 +102,12 @@ def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
     """
     if not (0 < low < high < math.inf) or most < 1:
         return []
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    for factors, stride in (((1, 2, 5), 1), ((1, 3), 1), *(((1,), stride) for stride in (1, 2, 5, 10, 20, 50, 100))):
+    first, last = math.floor(math.log10(low)), min(math.ceil(math.log10(high)), 308)
+    for factors, stride in (
+        ((1, 2, 5), 1),
+        ((1, 3), 1),
+        *(((1,), stride) for stride in (1, 2, 5, 10, 20, 50, 100, 200)),
+    ):
         powers = range(math.floor(first / stride) * stride, last + 1, stride)
         found = [k * 10.0**power for power in powers for k in factors if low <= k * 10.0**power <= high]
         if len(found) <= most:
@@ -262,7 +266,7 @@ def _x_axis(box: Box, columns: int, x_text: Callable[[float], str] | None) -> st
     write = x_text or (lambda x: number(round(x, 6)))
     left, right = write(box.x0), write(box.x1)
     axis = left + " " * max(columns - len(left) - len(right), 1) + right
-    for value in ticks(box.x0, box.x1, max(columns // 16, 1)) if x_text is None else ():
+    for value in ticks(box.x0, box.x1, max(columns // 14, 1)) if x_text is None else ():
         label, dot = number(value), _dot(value, box, 2 * columns)
         start = (dot or 0) // 2 - len(label) // 2
         if start > 1 and not axis[start - 2 : start + len(label) + 2].strip():
@@ -283,7 +287,7 @@ def _scale(box: Box, top: int, log: bool) -> _Place:
 def _trace(canvas: _Canvas, box: Box, line: Line, series: int, log: bool) -> None:
     """Fill each dot column from the lowest to the highest value in it, and bridge the columns between points."""
     place = _scale(box, canvas.height - 1, log)
-    far = 4 * canvas.height
+    far = 1 << 40
 
     def at(y: float, otherwise: int) -> int:
         dot = place(y) if math.isfinite(y) else math.nan
