@@ -27,7 +27,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from seedbed import events
-from seedbed.errors import SeedbedError
+from seedbed.errors import DiskFullError, SeedbedError
 from seedbed.files import (
     explained,
     make_dir,
@@ -357,9 +357,7 @@ class Writer:
     with the first save that succeeds. What a write ran into is raised by the next `poll` or `close`.
     """
 
-    def __init__(
-        self, folder: Path, *, keep_last: int = 2, keep_every: int = 0, resumed_at: int | None = None
-    ) -> None:
+    def __init__(self, folder: Path, *, keep_last: int = 2, keep_every: int = 0, resumed_at: int | None = None) -> None:
         self._folder = folder
         self._keep_last, self._keep_every = max(1, keep_last), keep_every
         make_dir(folder)
@@ -372,6 +370,7 @@ class Writer:
         self._writing: Future[events.Checkpoint] | None = None
         self._written: list[Future[events.Checkpoint]] = []
         self._stall_s = 0.0
+        self._failed: tuple[Snapshot, bool] | None = None
 
     def submit(self, snapshot: Snapshot, *, best: bool = False, begun: float | None = None) -> None:
         """Start writing and return; waits only where the previous write is still going on.
@@ -384,7 +383,13 @@ class Writer:
         if self._executor is None:
             self._executor = ThreadPoolExecutor(1, "checkpoint-writer", initializer=_give_way)
         self._stall_s = time.perf_counter() - begun
+        self._failed = None
         self._writing = self._executor.submit(self._work, snapshot, best)
+
+    def retry(self) -> None:
+        """Write the last snapshot again that found no room; nothing where a later one was submitted since."""
+        if self._failed is not None:
+            self.submit(self._failed[0], best=self._failed[1])
 
     def poll(self) -> list[events.Checkpoint]:
         """What was finished since the last call. Raises what a write ran into, once."""
@@ -414,7 +419,11 @@ class Writer:
 
     def _work(self, snapshot: Snapshot, best: bool) -> events.Checkpoint:
         stall_s = self._stall_s
-        saved = save(self._folder, snapshot, best=best)
+        try:
+            saved = save(self._folder, snapshot, best=best)
+        except DiskFullError:
+            self._failed = (snapshot, best)
+            raise
         if best:
             self._best = saved.path
         deleted = self._retain(saved.path)

@@ -17,7 +17,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Run(Event, frozen=True, kw_only=True):
-    """A job's session began, changed or ended. `status`: running, pausing, paused, completed, failed, stopped."""
+    """A job's session began, changed or ended. `status`: queued, running, pausing, paused, completed, failed, stopped."""
 
     kind: ClassVar[str] = "run"
     status: str
@@ -44,6 +44,10 @@ class Run(Event, frozen=True, kw_only=True):
     schedule: str | None = None
     """What the learning rate does from here, in words of the schedule's kind (fresh, extend, continue)."""
     resumed_from: str | None = None
+    queue: bool | None = None
+    """Whether the session waits until its device is free before it begins."""
+    after: str | None = None
+    """The id of the run whose end the session waits for."""
     simulated: bool | None = None
     reason: str | None = None
     hint: str | None = None
@@ -120,10 +124,17 @@ class Data(Event, frozen=True, kw_only=True):
 
 
 class Hardware(Event, frozen=True, kw_only=True):
-    """What the machine was doing, sampled by the job itself."""
+    """What the machine was doing, sampled by the job itself. `missing` has the reason of each figure that is None."""
 
     kind: ClassVar[str] = "hardware"
     cpu_fraction: float | None = None
+    """Of the whole machine, 0 to 1."""
+    process_cpu_fraction: float | None = None
+    """Of this process: 1.0 is one core kept busy."""
+    cpu_cores: int | None = None
+    """How many cores this process may use."""
+    load_1m: float | None = None
+    """Load average of the last minute: how many tasks ran or waited to."""
     rss_bytes: int | None = None
     ram_used_bytes: int | None = None
     ram_total_bytes: int | None = None

@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -166,7 +166,13 @@ def sha256_file(path: Path) -> str:
 
 
 def read_lines(path: Path, offset: int = 0, limit: int | None = None) -> tuple[list[bytes], int]:
-    """Whole lines from byte `offset` and the offset after them; an unfinished last line is left for later.
+    """Whole lines from byte `offset` and the offset after them, as `read_block` finds them."""
+    block, offset = read_block(path, offset, limit)
+    return block.splitlines(), offset
+
+
+def read_block(path: Path, offset: int = 0, limit: int | None = None) -> tuple[bytes, int]:
+    """The bytes of whole lines from byte `offset`, and the offset after them; an unfinished last line is left for later.
 
     A missing file has no lines. A file shorter than `offset` (replaced or cut) is read again from its start.
     `limit` bounds the bytes read in one call; a single longer line is still returned whole.
@@ -177,17 +183,17 @@ def read_lines(path: Path, offset: int = 0, limit: int | None = None) -> tuple[l
             if end < offset:
                 offset = 0
             if end == offset:
-                return [], offset
+                return b"", offset
             handle.seek(offset)
             block = handle.read(-1 if limit is None else limit)
             while limit is not None and b"\n" not in block and offset + len(block) < end:
                 block += handle.read(limit)
     except FileNotFoundError:
-        return [], 0
+        return b"", 0
     except OSError as error:
         raise SeedbedError(f"Cannot read {path}: {error.strerror}.", "Check its permissions.") from error
     cut = block.rfind(b"\n") + 1
-    return block[:cut].splitlines(), offset + cut
+    return block[:cut], offset + cut
 
 
 class AppendLog:
@@ -227,6 +233,36 @@ class AppendLog:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+class Ballast:
+    """Disk space kept occupied by a file, to be let go when the disk is full and something must still be written."""
+
+    def __init__(self, path: Path, num_bytes: int) -> None:
+        self.path = path
+        self._num_bytes = num_bytes
+        self.held = False
+        """Whether the space is occupied."""
+
+    def take(self) -> bool:
+        """Occupy the space; whether it could be had. Leaves as much free again, so as not to be what fills the disk."""
+        try:
+            if free_bytes(self.path.parent) < 2 * self._num_bytes:
+                self.drop()
+                return False
+            with self.path.open("wb") as handle:
+                handle.write(os.urandom(self._num_bytes))  # zeros might be stored as a hole, or compressed away
+        except OSError:
+            self.drop()
+            return False
+        self.held = True
+        return True
+
+    def drop(self) -> None:
+        """Let the space go."""
+        self.held = False
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
 
 
 class Lock:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.errors import EXIT_FAILURE, EXIT_USAGE, SeedbedError
-from seedbed.runs.control import Resume
+from seedbed.runs.control import Resume, Turn
+from seedbed.runs.queue import wait_for_turn
 from seedbed.runs.session import Session, StopRequested
 from seedbed.runs.store import RunDir
 
@@ -39,20 +40,24 @@ def main(words: Sequence[str] | None = None, kinds: Mapping[str, str] = KINDS) -
     parser.add_argument("--more-steps", type=int)
     parser.add_argument("--more-epochs", type=float)
     parser.add_argument("--from", dest="from_checkpoint")
+    parser.add_argument("--queue", action="store_true")
+    parser.add_argument("--after", type=Path)
     asked = parser.parse_args(words)
     resume = Resume(asked.more_steps, asked.more_epochs, asked.from_checkpoint)
     try:
-        return run_job(asked.run_dir, resume, kinds)
+        return run_job(asked.run_dir, resume, Turn(asked.queue, asked.after), kinds)
     except SeedbedError as error:
         sys.stderr.write(f"{error.message} {error.hint}\n")
         return error.exit_code
 
 
-def run_job(run_dir: Path, resume: Resume, kinds: Mapping[str, str] = KINDS) -> int:
+def run_job(run_dir: Path, resume: Resume, turn: Turn, kinds: Mapping[str, str] = KINDS) -> int:
     """Own the run for one session. Whatever goes wrong is told as the run's last event; details go to job.log."""
     kind = RunDir(run_dir).meta()["kind"]
-    with Session(run_dir, resume) as session:
+    with Session(run_dir, resume, turn=turn) as session:
         try:
+            if turn and not wait_for_turn(session):
+                raise StopRequested(session.stop_requested)
             if kind not in kinds:
                 raise SeedbedError(f"This version knows no work of kind {kind!r}.", f"It knows {', '.join(kinds)}.")
             job: Job = _load(kinds[kind])

@@ -69,7 +69,7 @@ def run(run_dir: Path, session: Session) -> str:
     progress = restore(start, learner, optimizer, watch, dataset, emit) if start.loaded else Progress()
     begin_session(session, config, device, learner, batches, segments, start, compiled)
     resumed_at = start.step if start.loaded else None
-    saver = Saver(run_dir, config, dataset, learner, optimizer, watch, segments, emit, resumed_at)
+    saver = Saver(session, config, dataset, learner, optimizer, watch, segments, resumed_at)
     gc.collect()
     gc.freeze()
     try:
@@ -85,10 +85,10 @@ def run(run_dir: Path, session: Session) -> str:
                 start=progress,
             )
     except NumericsError as error:
-        saver.close()
+        saver.settle()
         raise NumericsError(error.message, f"{saver.last_good(run_dir.name)} {error.hint}") from error
-    saver.close()
-    return "completed" if progress.stop in (None, hooks.EARLY_STOP) else "stopped"
+    saver.settle()
+    return "completed" if progress.stop in (None, hooks.EARLY_STOP) and not saver.gave_up else "stopped"
 
 
 def examine(config: Config, dataset: Dataset, precision: str, run_dir: Path, emit: Emit) -> None:
@@ -181,7 +181,7 @@ def make_hooks(
     saver: Saver,
     watch: hooks.WatchHook,
 ) -> list[Callable[[Progress], None]]:
-    """What happens between steps, in order: stop requests, validation, the watch on the numbers, samples, saving."""
+    """What happens between steps, in order: stop, validate, watch the numbers, sample, save, pause."""
     train, emit = config.train, session.emit
     split = dataset.validation
 
@@ -197,6 +197,11 @@ def make_hooks(
             ),
             bytes_per_token=split.num_bytes / max(split.num_tokens, 1),
         )
+
+    def save_to_pause(progress: Progress) -> None:
+        session.say("pausing")
+        saver.save(progress, best=False)
+        saver.settle()
 
     def write(prompt: str, step: int) -> str:
         sampling = Sampling(max_new_tokens=train.sample_tokens, temperature=0.8, seed=train.seed + step)
@@ -214,6 +219,7 @@ def make_hooks(
             keep_best=train.keep_best,
             requested=session.save_requested,
         ),
+        hooks.PauseHook(lambda: session.pause_requested, save_to_pause, lambda: session.hold("asked to pause")),
     ]
 
 

@@ -11,6 +11,9 @@ from seedbed.files import Lock, read_json, write_json
 
 STOP = "stop"
 SAVE = "save"
+PAUSE = "pause"
+GO = "resume"
+_OPPOSITE = {PAUSE: GO, GO: PAUSE}
 
 
 class Resume(NamedTuple):
@@ -32,6 +35,20 @@ class Resume(NamedTuple):
         return words
 
 
+class Turn(NamedTuple):
+    """What a job waits for before it begins: the end of the run at `after`, and, with `queue`, its device."""
+
+    queue: bool = False
+    after: Path | None = None
+
+    def __bool__(self) -> bool:
+        return self.queue or self.after is not None
+
+    def arguments(self) -> list[str]:
+        """The command-line words that carry this to the job."""
+        return ["--queue"] * self.queue + (["--after", str(self.after)] if self.after is not None else [])
+
+
 def ask(path: Path, verb: str, session: int, reason: str = "") -> None:
     """Leave a request for the session that the asker saw (0: none yet); a later session ignores it.
 
@@ -39,6 +56,7 @@ def ask(path: Path, verb: str, session: int, reason: str = "") -> None:
     """
     with Lock(path.with_name(f".{path.name}.lock")):
         requests = pending(path)
+        requests.pop(_OPPOSITE.get(verb, ""), None)
         requests[verb] = {"session": session, "t": time.time(), "token": time.monotonic_ns(), "reason": reason}
         write_json(path, requests, durable=False)
 
@@ -52,6 +70,19 @@ def pending(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         return {}
     return {verb: request for verb, request in value.items() if isinstance(request, dict)}
+
+
+def outstanding(path: Path, session: int) -> str | None:
+    """What the session at hand was asked and will end or change it: stop or pause; None if nothing."""
+    requests = pending(path)
+    for verb in (STOP, PAUSE):
+        if verb in requests and _is_for(requests[verb].get("session"), session):
+            return verb
+    return None
+
+
+def _is_for(asked: Any, session: int) -> bool:
+    return asked == session or (asked == 0 and session == 1)
 
 
 class Requests:
@@ -76,11 +107,8 @@ class Requests:
         found: dict[str, str] = {}
         for verb, request in pending(self._path).items():
             key = (verb, request.get("token"))
-            if key in self._seen or not self._is_ours(request.get("session")):
+            if key in self._seen or not _is_for(request.get("session"), self._session):
                 continue
             self._seen.add(key)
             found[verb] = str(request.get("reason") or "")
         return found
-
-    def _is_ours(self, session: Any) -> bool:
-        return session == self._session or (session == 0 and self._session == 1)

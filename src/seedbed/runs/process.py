@@ -44,6 +44,17 @@ def is_alive(identity: Identity) -> bool:
     return started is not None and abs(started - identity.start) < 0.02
 
 
+def send_signal(identity: Identity, number: int) -> bool:
+    """Send a signal to that very process, never to another that bears its pid now; whether it went out."""
+    if not is_alive(identity):
+        return False
+    try:
+        os.kill(identity.pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
 def start_time(pid: int) -> float | None:
     """When the process started, in the clock that `Identity` describes; None if there is none or it is a zombie."""
     if _SYSTEM == "linux":

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 from seedbed import __version__
-from seedbed.errors import SeedbedError
-from seedbed.events import Event, Run, Step, encode
-from seedbed.files import AppendLog, Lock, write_atomic
-from seedbed.runs.control import SAVE, STOP, Requests, Resume
+from seedbed.errors import DiskFullError, SeedbedError
+from seedbed.events import Event, Hardware, Run, Step, encode
+from seedbed.files import AppendLog, Ballast, Lock, write_atomic
+from seedbed.runs.control import GO, PAUSE, SAVE, STOP, Requests, Resume, Turn
+from seedbed.runs.index import IndexWriter
 from seedbed.runs.process import myself
 from seedbed.runs.status import follow, hostname, read_state, read_view, state_json
 from seedbed.runs.store import RunDir
@@ -23,8 +26,20 @@ from seedbed.runs.store import RunDir
 HEARTBEAT_S = 1.0
 POLL_S = 0.2
 HARDWARE_S = 5.0
+HOLD_POLL_S = 0.05
+SPACE_POLL_S = 1.0
 _LOCK_PATIENCE_S = 1.0
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = {
+    signal.SIGINT: STOP,
+    signal.SIGTERM: STOP,
+    signal.SIGHUP: STOP,
+    signal.SIGUSR1: SAVE,
+    signal.SIGTSTP: PAUSE,
+    signal.SIGCONT: GO,
+}
+"""What each signal asks for; batch systems send SIGUSR1 or SIGTERM before they take the machine away."""
+BALLAST_BYTES = 128 << 10
+"""What a job keeps occupied, so that on a full disk there is still room to say so."""
 
 
 class RunBusyError(SeedbedError):
@@ -40,19 +55,35 @@ class StopRequested(Exception):  # noqa: N818  # no error: somebody asked
 class Session:
     """The owner's hold on a run, as a context manager.
 
-    On entry it takes the lock (RunBusyError if somebody has it), says `running`, and starts the heartbeat thread.
-    SIGINT, SIGTERM and SIGHUP, however often, only ask to stop. On leaving without `finish()` the run reads as lost.
+    On entry it takes the lock (RunBusyError if somebody has it), says `running`, or `queued` where it has a turn to
+    wait for, and starts the heartbeat thread. Signals, however often, only ask (see SIGNALS). On leaving without
+    `finish()` the run reads as lost. A full disk ends nothing: what cannot be written is kept, and the job should `hold`.
     """
 
-    def __init__(self, path: Path, resume: Resume | None = None, *, heartbeat_s: float = HEARTBEAT_S) -> None:
+    def __init__(
+        self,
+        path: Path,
+        resume: Resume | None = None,
+        *,
+        turn: Turn | None = None,
+        heartbeat_s: float = HEARTBEAT_S,
+    ) -> None:
         self.run = RunDir(path.absolute())
         self.resume = resume or Resume()
+        self.turn = turn or Turn()
         self.number = 0
         self.stop_requested: str | None = None
         """Why the job should stop and save, or None. A hook looks after each step."""
         self.step = 0
         """The last step that was logged."""
+        self.status = "queued" if self.turn else "running"
+        """What the log said last of this session."""
+        self.pause_requested = False
+        """Whether somebody asked to pause and nobody to go on since."""
+        self._ballast = Ballast(self.run.path / ".ballast", BALLAST_BYTES)
+        self._backlog: list[bytes] = []
         self._device: str | None = None
+        self._index = IndexWriter(self.run)
         self._heartbeat_s = heartbeat_s
         self._lock = Lock(self.run.lock)
         self._emitting = threading.Lock()
@@ -76,6 +107,7 @@ class Session:
             self._requests = Requests(self.run.control, self.number)
             self._log = AppendLog(self.run.events)
             self._say_hello()
+            self._ballast.take()
             self._write_state()
         except BaseException:
             self._give_signals_back()
@@ -96,30 +128,101 @@ class Session:
             self._log.flush()
             self._write_state()
         finally:
+            self._index.close()
+            self._ballast.drop()
             self._log.close()
             self._give_signals_back()
             self._lock.release()
             _HELD.discard(self)
 
     def emit(self, event: Event) -> None:
-        """Append one event to the log. May be called from any thread; a few microseconds and one write."""
+        """Append one event to the log. May be called from any thread; a few microseconds and one write.
+
+        Where the disk is full the line is kept and written when there is space again; samples of the hardware are not.
+        """
         with self._emitting:
-            self._log.write(encode(event, self._n + 1, time.time()))
+            if self._backlog and isinstance(event, Hardware):
+                return
+            line = encode(event, self._n + 1, time.time())
+            if self._backlog:
+                self._backlog.append(line)
+            else:
+                self._append(line)
             self._n += 1
         if isinstance(event, Step):
             self.step = event.step
-        elif isinstance(event, Run) and event.steps is not None:
-            self.step, self._device = event.step, event.device
+        elif isinstance(event, Run):
+            self.status = event.status
+            if event.steps is not None:
+                self.step, self._device = event.step, event.device
+
+    def _append(self, line: bytes) -> None:
+        try:
+            self._log.write(line)
+        except DiskFullError:
+            self._ballast.drop()
+            try:
+                self._log.write(line)
+            except DiskFullError:
+                self._backlog.append(line)
+
+    @property
+    def short_of_space(self) -> bool:
+        """Whether the log ran out of space and `has_space` has not found any since."""
+        return bool(self._backlog) or not self._ballast.held
+
+    def has_space(self) -> bool:
+        """Write what a full disk kept back, and take the ballast again; whether both went well."""
+        with self._emitting:
+            while self._backlog:
+                try:
+                    self._log.write(self._backlog[0])
+                except DiskFullError:
+                    return False
+                del self._backlog[0]
+            return self._ballast.held or self._ballast.take()
 
     def emit_or_stop(self, event: Event) -> None:
-        """Append one event, then raise StopRequested if somebody asked to stop: for long work that tells of itself."""
+        """Append one event; then pause if somebody asked to, and raise StopRequested if somebody asked to stop.
+
+        For long work that tells of itself.
+        """
         self.emit(event)
+        if self.pause_requested and self.stop_requested is None:
+            self.hold("asked to pause")
         if self.stop_requested is not None:
             raise StopRequested(self.stop_requested)
 
+    def say(self, status: str, reason: str | None = None, hint: str | None = None) -> None:
+        """Tell a change of status within this session."""
+        self.emit(Run(status=status, session=self.number, step=self.step, reason=reason, hint=hint))
+
+    def hold(self, reason: str, hint: str | None = None, until: Callable[[], bool] | None = None) -> bool:
+        """Say `paused` and wait, then say `running`: True. False, still paused, once somebody asks to stop.
+
+        Waits until `until()` is true; without it, until somebody asks to go on.
+        """
+        self.say("paused", reason, hint)
+        next_look = 0.0
+        while self.stop_requested is None:
+            if until is None:
+                if not self.pause_requested:
+                    break
+            elif time.monotonic() >= next_look:
+                if until():
+                    break
+                next_look = time.monotonic() + SPACE_POLL_S
+            time.sleep(HOLD_POLL_S)
+        else:
+            return False
+        self.say("running")
+        return True
+
     def finish(self, status: str, *, reason: str | None = None, hint: str | None = None) -> None:
         """Say how this session ended: completed, stopped or failed."""
-        self.emit(Run(status=status, session=self.number, step=self.step, reason=reason, hint=hint))
+        self.say(status, reason, hint)
+        if self._backlog and not self.has_space():
+            sys.stderr.write("the disk is full: how this session ended is not in the log\n")
 
     def save_requested(self) -> bool:
         """Whether somebody asked for a checkpoint since the last time this was asked."""
@@ -141,7 +244,7 @@ class Session:
         me = myself()
         self.emit(
             Run(
-                status="running",
+                status=self.status,
                 session=self.number,
                 step=self._view.step,
                 pid=me.pid,
@@ -149,13 +252,15 @@ class Session:
                 boot_id=me.boot_id,
                 host=hostname(),
                 versions={"seedbed": __version__, "python": ".".join(map(str, sys.version_info[:3]))},
+                queue=self.turn.queue if self.turn else None,
+                after=self.turn.after.name if self.turn.after is not None else None,
             )
         )
 
     def _take_signals(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
-        for number in _SIGNALS:
+        for number in SIGNALS:
             self._handlers[number] = signal.signal(number, self._on_signal)
 
     def _give_signals_back(self) -> None:
@@ -170,23 +275,29 @@ class Session:
             signal.signal(number, signal.SIG_DFL)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.stop_requested = self.stop_requested or signal.Signals(number).name
+        self._obey(SIGNALS[signal.Signals(number)], signal.Signals(number).name)
+
+    def _obey(self, verb: str, reason: str) -> None:
+        """Take a request in; nothing here may wait or write, since a signal may come at any moment."""
+        if verb == STOP:
+            self.stop_requested = self.stop_requested or reason or "stop requested"
+        elif verb == SAVE:
+            self._saves_asked += 1
+        elif verb in (PAUSE, GO):
+            self.pause_requested = verb == PAUSE
 
     def _beat(self) -> None:
         """The heartbeat thread: requests often, state each second. A full disk does not end it."""
         next_state = time.monotonic()
         while not self._over.wait(POLL_S):
             for verb, reason in self._requests.new().items():
-                if verb == STOP:
-                    self.stop_requested = self.stop_requested or reason or "stop requested"
-                elif verb == SAVE:
-                    self._saves_asked += 1
+                self._obey(verb, reason)
             if time.monotonic() >= next_state:
                 next_state = time.monotonic() + self._heartbeat_s
                 try:
                     self._write_state()
                 except SeedbedError as error:
-                    sys.stderr.write(f"heartbeat: {error}\n")
+                    _mutter(f"heartbeat: {error}")
 
     def _watch_hardware(self) -> None:
         """A thread of its own, since a probe may hang: what the machine does, every few seconds."""
@@ -194,17 +305,27 @@ class Session:
 
         watched, sampler = self._device, None
         while not self._over.wait(HARDWARE_S):
+            if self.status not in ("running", "pausing"):
+                continue
             if sampler is None or watched != self._device:
                 watched = self._device
                 sampler = Sampler(gpu_index(watched), f"the run is on {watched or 'no device yet'}")
             try:
                 self.emit(sampler.sample())
             except SeedbedError as error:
-                sys.stderr.write(f"hardware: {error}\n")
+                _mutter(f"hardware: {error}")
 
     def _write_state(self) -> None:
+        """The fold so far with the time of day, and the index of the curves."""
         follow(self.run, self._view)
+        self._index.advance()
         write_atomic(self.run.state, state_json(self._view, self.number), durable=False)
+
+
+def _mutter(words: str) -> None:
+    """A line for job.log, if there is room for it."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(words + "\n")
 
 
 def gpu_index(device: str | None) -> int | None:
@@ -221,7 +342,7 @@ _MASKS = threading.local()
 
 def _before_fork() -> None:
     if _HELD:
-        _MASKS.old = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        _MASKS.old = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 
 def _after_fork() -> None:

@@ -163,6 +163,27 @@ class StopHook:
             progress.stop = reason
 
 
+class PauseHook:
+    """Holds the loop between two steps for as long as somebody wants. It runs last, and saves before it holds.
+
+    `hold` returns whether to go on; what is not to go on has been asked to stop.
+    """
+
+    def __init__(
+        self, requested: Callable[[], bool], save: Callable[[Progress], None], hold: Callable[[], bool]
+    ) -> None:
+        self._requested = requested
+        self._save = save
+        self._hold = hold
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.last or not self._requested():
+            return
+        self._save(progress)
+        if not self._hold():
+            progress.stop = "asked to stop while it was paused"
+
+
 class WatchHook:
     """Calls out divergence and overfitting once each, with what to try."""
 
