@@ -13,12 +13,14 @@ from seedbed.runs.session import Session
 from seedbed.runs.status import status
 from seedbed.runs.store import RunDir, Store
 
-TEXT, WHOLE, NUMBER, FLAG = (str,), (int,), (int, float), (bool,)
+TEXT, WHOLE, NUMBER, FLAG, WORDS = (str,), (int,), (int, float), (bool,), (list,)
 
 # Key -> types besides null, and whether null may stand there in a run that trains.
 KEYS: dict[str, tuple[tuple[type, ...], bool]] = {
     "id": (TEXT, False),
     "name": (TEXT, False),
+    "tags": (WORDS, False),
+    "archived": (FLAG, False),
     "kind": (TEXT, False),
     "status": (TEXT, False),
     "reason": (TEXT, True),
@@ -79,7 +81,9 @@ def check(found: dict[str, Any], *, trains: bool) -> None:
         else:
             assert isinstance(value, types), f"{key} is {value!r}"
             assert types == FLAG or not isinstance(value, bool), f"{key} is {value!r}"
-    assert all(not isinstance(value, list | dict) for value in found.values()), "the object is not flat"
+    nested = {key for key, value in found.items() if isinstance(value, list | dict)}
+    assert nested == {"tags"}, "the object is not flat but for the words in tags"
+    assert all(isinstance(tag, str) for tag in found["tags"])
 
 
 def test_a_run_that_trains_has_every_key(run: RunDir) -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from seedbed.errors import SeedbedError
 from seedbed.files import is_locked
+from seedbed.runs.labels import read_labels
 from seedbed.runs.log import Reader
 from seedbed.runs.process import Identity, boot_id, is_alive
 from seedbed.runs.store import RunDir
@@ -102,7 +103,8 @@ def standing(run: RunDir) -> Standing:
         return Standing(view, view.status, beat)
     if not _lives(run, view, beat):
         return Standing(view, "lost", beat)
-    if beat is not None and beat.age_s() > STALE_S:
+    # On a full disk a paused job cannot write its heartbeat; it lives all the same.
+    if view.status != "paused" and beat is not None and beat.age_s() > STALE_S:
         return Standing(view, "stalled", beat)
     return Standing(view, view.status, beat)
 
@@ -138,12 +140,15 @@ def status(run: RunDir) -> dict[str, Any]:
     summary = view.summary()
     latest = latest_checkpoint(run, view)
     best = _located(run, summary["best_checkpoint"])
+    labels = read_labels(run)
     reason, hint = summary.pop("reason"), summary.pop("hint")
     if stands.status == "lost":
         reason, hint = _why_lost(run, view), f"`seedbed resume {run.id}` goes on from the last checkpoint."
     return {
         "id": run.id,
-        "name": run.name(),
+        "name": labels.name,
+        "tags": list(labels.tags),
+        "archived": labels.archived,
         "kind": meta.get("kind"),
         "status": stands.status,
         "reason": reason,

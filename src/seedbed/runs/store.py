@@ -35,6 +35,11 @@ class RunDir(NamedTuple):
         return self.path / "config.toml"
 
     @property
+    def labels(self) -> Path:
+        """Name, tags, archived; missing until one of them is changed."""
+        return self.path / "labels.json"
+
+    @property
     def events(self) -> Path:
         """The event log."""
         return self.path / "events.jsonl"
@@ -76,14 +81,22 @@ class RunDir(NamedTuple):
 
     def name(self) -> str:
         """The name that a person gave, or the id where none can be read."""
-        for place in ("labels.json", "meta.json"):
+        for place in (self.labels, self.path / "meta.json"):
             try:
-                value = read_json(self.path / place)
+                value = read_json(place)
             except SeedbedError:
                 continue
             if isinstance(value, dict) and isinstance(value.get("name"), str) and value["name"]:
                 return str(value["name"])
         return self.id
+
+    def is_archived(self) -> bool:
+        """Whether a person put the run out of sight; not where no label can be read."""
+        try:
+            value = read_json(self.labels)
+        except SeedbedError:
+            return False
+        return isinstance(value, dict) and value.get("archived") is True
 
 
 Fits = Callable[[RunDir], bool]
@@ -136,17 +149,18 @@ class Store:
 
     def free_name(self, wanted: str) -> str:
         """`wanted`, or `wanted-2`, `wanted-3`, ... where earlier runs bear it."""
-        taken = {run.name() for run in self.all()}
+        taken = {run.name().casefold() for run in self.all()}
         for number in range(1, len(taken) + 2):
             name = wanted if number == 1 else f"{wanted}-{number}"
-            if name not in taken:
+            if name.casefold() not in taken:
                 return name
         raise AssertionError
 
     def find(self, ref: str | None, *, fits: Fits | None = None, wanted: str = "whole run") -> RunDir:
         """The run that `ref` names: an id, a unique prefix of one, a name, a path, or `latest`.
 
-        Without a `ref`, the newest that `fits`; `wanted` is how a message calls such a run.
+        Without a `ref`, the newest that `fits`; `wanted` is how a message calls such a run. Archived runs are found by
+        what names them, and never meant by `latest` or by nothing.
         Raises UsageError for an unknown or ambiguous one, naming candidates.
         """
         if ref is None:
@@ -180,9 +194,16 @@ class Store:
 
     def _latest(self, fits: Fits, wanted: str) -> RunDir:
         runs = self.all()
+        archived = 0
         for run in reversed(runs):
-            if fits(run):
+            if run.is_archived():
+                archived += 1
+            elif fits(run):
                 return run
+        if runs and archived == len(runs):
+            raise UsageError(
+                f"Every run in {self.root} is archived.", "Name one (`seedbed runs --all` lists them), or unarchive it."
+            )
         if not runs:
             raise UsageError(
                 f"There are no runs in {self.root} yet.", "Start one with `seedbed train`, or point --runs elsewhere."
@@ -218,15 +239,17 @@ def run_id(created: float, name: str) -> str:
     return f"{stamp}-{milliseconds:03d}-{words or 'run'}"
 
 
-def checked_name(name: str) -> str:
-    """The name, if runs may bear it. Raises UsageError."""
+def checked_name(name: str, option: str = "--name ") -> str:
+    """The name, if runs may bear it. Raises UsageError; `option` is what stands before the name where it was given."""
     if not NAME.fullmatch(name):
         raise UsageError(
-            f"--name {shorten(printable(repr(name)), 90)} is not a name for a run.",
+            f"{option}{shorten(printable(repr(name)), 90)} is not a name for a run.",
             "A letter or digit, then letters, digits, spaces, '_', '.' or '-'; up to 64 characters.",
         )
-    if name == LATEST:
-        raise UsageError(f"--name {LATEST} would hide the newest run, which that word means.", "Choose another name.")
+    if name.casefold() == LATEST:
+        raise UsageError(
+            f"{option}{name} would hide the newest run, which the word {LATEST} means.", "Choose another name."
+        )
     return name
 
 

@@ -1,0 +1,206 @@
+"""Names, tags and the archive: what people call runs survives two windows, hostile files and bad words."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.files import Lock
+from seedbed.runs.labels import Labels, change_tags, read_labels, rename, set_archived
+from seedbed.runs.status import status
+from seedbed.runs.store import RunDir, Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "runs")
+
+
+def make(store: Store, name: str) -> RunDir:
+    return store.create("train", name, "", {})
+
+
+def test_a_run_without_labels_has_the_name_that_it_was_made_with(store: Store) -> None:
+    run = make(store, "alpha")
+    assert read_labels(run) == Labels("alpha", (), False)
+    assert not run.labels.exists(), "looking wrote something"
+
+
+def test_a_rename_is_found_everywhere_and_the_id_stays(store: Store) -> None:
+    run = make(store, "alpha")
+    rename(run, "Beta 2.0")
+    assert run.name() == read_labels(run).name == status(run)["name"] == "Beta 2.0"
+    assert store.find("beta 2.0").id == run.id
+    assert run.id.endswith("-alpha")
+    assert json.loads(run.labels.read_text()) == {"format": 1, "name": "Beta 2.0", "tags": [], "archived": False}
+
+
+@pytest.mark.parametrize("name", ["a", "7", "A b_c.d-e", "x" * 64])
+def test_names_that_a_run_may_get(store: Store, name: str) -> None:
+    run = make(store, "alpha")
+    assert rename(run, name).name == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        " ",
+        " a",
+        ".a",
+        "-a",
+        "_a",
+        "a/b",
+        "../a",
+        "ä",
+        "a\n",
+        "x" * 65,
+        "a\x1b[1m",
+        "[/]",
+        "故事",
+        "a\u202eb",
+        "a\x00",
+        "latest",
+        "Latest",
+    ],
+)
+def test_names_that_a_run_may_not_get(store: Store, name: str) -> None:
+    run = make(store, "alpha")
+    with pytest.raises(UsageError) as caught:
+        rename(run, name)
+    assert "--name" not in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+    assert run.name() == "alpha"
+    assert not run.labels.exists()
+
+
+def test_a_name_that_another_run_bears_is_refused_whatever_its_case(store: Store) -> None:
+    first, second = make(store, "alpha"), make(store, "Beta")
+    for taken in ("beta", "BETA", "Beta", second.id, second.id.upper()):
+        with pytest.raises(UsageError) as caught:
+            rename(first, taken)
+        assert second.id in caught.value.message
+        assert "Beta" in caught.value.message
+    rename(second, "gamma")
+    assert rename(first, "BETA").name == "BETA", "a name that was given up is free"
+    set_archived(second, True)
+    with pytest.raises(UsageError):
+        rename(first, "Gamma")
+
+
+def test_a_run_may_change_the_case_of_its_own_name(store: Store) -> None:
+    run, _ = make(store, "alpha"), make(store, "beta")
+    assert rename(run, "ALPHA").name == "ALPHA"
+    assert rename(run, "ALPHA").name == "ALPHA"
+
+
+def test_new_runs_do_not_take_a_name_of_other_case(store: Store) -> None:
+    make(store, "Alpha")
+    assert store.free_name("alpha") == "alpha-2"
+
+
+def test_tags_are_words_in_lower_case(store: Store) -> None:
+    run = make(store, "alpha")
+    assert change_tags(run, ["Good", "v1.2", "good"]).tags == ("good", "v1.2")
+    assert change_tags(run, ["b"], ["GOOD", "never-there"]).tags == ("b", "v1.2")
+    assert status(run)["tags"] == ["b", "v1.2"]
+    for bad in ("", "a b", "-a", "ä", "x" * 33, "a/b", "\x1b[31m", "a\n"):
+        with pytest.raises(UsageError):
+            change_tags(run, ["fine", bad])
+    assert read_labels(run).tags == ("b", "v1.2"), "half of a refused change was kept"
+
+
+def test_sixteen_tags_are_the_most(store: Store) -> None:
+    run = make(store, "alpha")
+    change_tags(run, [f"t{n}" for n in range(16)])
+    with pytest.raises(UsageError, match="17 tags"):
+        change_tags(run, ["one-more"])
+    assert len(change_tags(run, ["one-more"], ["t0"]).tags) == 16
+
+
+def test_an_archived_run_is_out_of_sight_but_found(store: Store) -> None:
+    older, newer = make(store, "older"), make(store, "newer")
+    set_archived(newer, True)
+    assert status(newer)["archived"] is True
+    assert store.find(None).id == store.find("latest").id == older.id
+    assert store.find("newer").id == newer.id
+    set_archived(older, True)
+    with pytest.raises(UsageError, match="archived"):
+        store.find(None)
+    set_archived(newer, False)
+    assert store.find("latest").id == newer.id
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"name": 7, "tags": "a", "archived": "yes"}',
+        '{"name": "", "tags": [1, null, "A B"]}',
+        "\x00",
+    ],
+)
+def test_broken_labels_fall_back_and_can_be_changed(store: Store, text: str) -> None:
+    run = make(store, "alpha")
+    run.labels.write_text(text)
+    assert read_labels(run) == Labels("alpha", (), False)
+    assert status(run)["name"] == "alpha"
+    assert change_tags(run, ["good"]) == Labels("alpha", ("good",), False) == read_labels(run)
+
+
+def test_what_a_later_version_wrote_is_kept_or_left_alone(store: Store) -> None:
+    run = make(store, "alpha")
+    run.labels.write_text('{"format": 1, "name": "beta", "colour": "red"}')
+    change_tags(run, ["good"])
+    assert json.loads(run.labels.read_text())["colour"] == "red"
+    run.labels.write_text('{"format": 2, "name": "beta"}')
+    assert read_labels(run).name == "beta"
+    with pytest.raises(SeedbedError, match="newer version"):
+        set_archived(run, True)
+    assert run.labels.read_text() == '{"format": 2, "name": "beta"}'
+
+
+def test_a_run_outside_of_any_store(tmp_path: Path, store: Store) -> None:
+    run = make(store, "alpha")
+    elsewhere = RunDir(run.path.rename(tmp_path / "copied"))
+    assert rename(elsewhere, "beta").name == "beta"
+    assert {path.name for path in tmp_path.iterdir()} == {"runs", "copied"}, "something was left beside it"
+
+
+WINDOW = """
+import sys
+from pathlib import Path
+from seedbed.runs.labels import change_tags
+from seedbed.runs.store import RunDir
+for n in range(8):
+    change_tags(RunDir(Path(sys.argv[1])), [f"{sys.argv[2]}{n}"], ["start"])
+"""
+
+
+def test_two_windows_do_not_lose_each_others_change(store: Store) -> None:
+    run = make(store, "alpha")
+    change_tags(run, ["start"])
+    windows = [subprocess.Popen([sys.executable, "-c", WINDOW, str(run.path), letter]) for letter in "ab"]
+    assert [window.wait(60) for window in windows] == [0, 0]
+    assert read_labels(run).tags == tuple(sorted(f"{letter}{n}" for letter in "ab" for n in range(8)))
+
+
+def test_a_change_waits_for_the_other_window(store: Store) -> None:
+    run = make(store, "alpha")
+    with Lock(run.path / ".labels.lock"):
+        waiting = threading.Thread(target=set_archived, args=(run, True))
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive()
+        run.labels.write_text('{"format": 1, "name": "beta", "tags": ["good"], "archived": false}')
+    waiting.join(10)
+    assert read_labels(run) == Labels("beta", ("good",), True)
