@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 from seedbed.cli.parser import json_option, run_option, runs_option
@@ -13,6 +14,9 @@ EXAMPLES = """\
   seedbed curve quickstart --svg loss.svg
   seedbed curve quickstart --json        the points
 """
+
+_POINTS = 2048
+"""Most points of --json; more steps than that are gathered, their lowest and highest loss kept."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -33,30 +37,31 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed.cli.summary import picture
     from seedbed.errors import SeedbedError
     from seedbed.files import write_atomic
-    from seedbed.runs.series import read_series
+    from seedbed.runs.series import Series
 
     found = store(arguments.runs).find(arguments.ref, fits=has_steps, wanted="run that has logged a step")
-    series = read_series(found)
+    series = Series.load(found)
     if arguments.json:
         say_json(
             {
                 "id": found.id,
                 "training": [
-                    {"first_step": b.first, "last_step": b.last, "loss": b.total / b.num, "low": b.low, "high": b.high}
-                    for b in series.buckets
+                    {"first_step": int(p.x0), "last_step": int(p.x1), "loss": p.mean, "low": p.low, "high": p.high}
+                    for p in series.window(px=_POINTS)
+                    if math.isfinite(p.mean)
                 ],
-                "validation": [{"step": step, "loss": loss} for step, loss in series.scores],
+                "validation": [{"step": score.step, "loss": score.loss} for score in series.scores],
             }
         )
         return 0
-    if not series.buckets:
+    if not len(series):
         raise SeedbedError(f"{found.id} has logged no step yet.", f"`seedbed status {found.id}` tells how it stands.")
     if arguments.svg is None:
         say(text.printable(found.name()))
         for line in picture(series.lines(), width(120), 20):
             say(line)
         return 0
-    drawn = svg(series.lines(smoothed=300), title=found.name(), x_label="step", y_label="loss (nats per token)")
+    drawn = svg(series.lines(px=300), title=found.name(), x_label="step", y_label="loss (nats per token)")
     if drawn is not None:
         write_atomic(arguments.svg.expanduser(), drawn)
         say(f"wrote {text.printable(str(arguments.svg))}")

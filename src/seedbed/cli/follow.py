@@ -89,10 +89,9 @@ class Follower:
         self.launch = launch
         self.signals = signals
         self.as_json = as_json
-        self.view, self.series = View(), Series()
+        self.view, self.series = View(), Series(launch.run)
         for record in Reader(launch.run.events).new(launch.offset):
             self.view.add(record)
-            self.series.add(record)
         self._earlier_session = self.view.session
         self._asked = 0
         self._display = make_display(launch, as_json=as_json)
@@ -125,7 +124,6 @@ class Follower:
                 self._display.tick(self.view, self.series)
             return
         self.view.add(record)
-        self.series.add(record)
         if self.begun:
             self._display.record(record, self.view)
 
@@ -167,6 +165,7 @@ class Follower:
         if not self.as_json:
             from seedbed.cli.summary import summarise
 
+            self.series.refresh()
             summarise(run, view, self.series)
         return 0 if view.status == "completed" else EXIT_INTERRUPTED
 

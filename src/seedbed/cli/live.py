@@ -106,7 +106,8 @@ class LiveDisplay:
         if self._console.encoding.lower().replace("-", "") != "utf8" or self._console.height < 20:
             return []
         columns = min(self._console.width, 90)
-        drawn = braille(series.lines(smoothed=2 * columns), columns, _CURVE_ROWS)
+        series.refresh()
+        drawn = braille(series.lines(px=2 * columns), columns, _CURVE_ROWS)
         return [
             Text.assemble(
                 *((span.text, "dim" if span.series == AXIS else LINE_STYLES[span.series % 2]) for span in row),
