@@ -29,6 +29,8 @@ HARDWARE_S = 5.0
 HOLD_POLL_S = 0.05
 SPACE_POLL_S = 1.0
 _LOCK_PATIENCE_S = 1.0
+_PROBE_PATIENCE_S = 5.0
+"""A driver may hang while it is asked for its figures; a finished run does not wait for it."""
 SIGNALS = {
     signal.SIGINT: STOP,
     signal.SIGTERM: STOP,
@@ -123,7 +125,7 @@ class Session:
     ) -> None:
         self._over.set()
         for thread in self._threads:
-            thread.join()
+            thread.join(_PROBE_PATIENCE_S)
         try:
             self._log.flush()
             self._write_state()
@@ -301,6 +303,7 @@ class Session:
 
     def _watch_hardware(self) -> None:
         """A thread of its own, since a probe may hang: what the machine does, every few seconds."""
+        from seedbed.config.load import env
         from seedbed.hardware.sample import Sampler
 
         watched, sampler = self._device, None
@@ -308,12 +311,21 @@ class Session:
             if self.status not in ("running", "pausing"):
                 continue
             if sampler is None or watched != self._device:
+                if sampler is not None:
+                    sampler.close()
                 watched = self._device
-                sampler = Sampler(gpu_index(watched), f"the run is on {watched or 'no device yet'}")
+                sampler = Sampler(
+                    gpu_index(watched),
+                    f"the run is on {watched or 'no device yet'}",
+                    visible_devices=env("CUDA_VISIBLE_DEVICES"),
+                    device_order=env("CUDA_DEVICE_ORDER"),
+                )
             try:
                 self.emit(sampler.sample())
             except SeedbedError as error:
                 _mutter(f"hardware: {error}")
+        if sampler is not None:
+            sampler.close()
 
     def _write_state(self) -> None:
         """The fold so far with the time of day, and the index of the curves."""

@@ -1,0 +1,203 @@
+"""What the NVIDIA driver's own library, NVML, tells of each GPU. Refuses to know what else could be asked."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+_T = TypeVar("_T")
+
+NO_PACKAGE = "the package nvidia-ml-py is not installed (pip install 'seedbed[gpu]')"
+NO_LIBRARY = "the driver's library libnvidia-ml is not installed: no NVIDIA driver is here"
+NO_GPU = "the NVIDIA driver lists no GPU"
+
+# Values of nvmlReturn_t in nvml.h, the same in every version of the library.
+UNINITIALIZED, NOT_SUPPORTED, NO_PERMISSION, DRIVER_NOT_LOADED = 1, 3, 4, 9
+LIBRARY_NOT_FOUND, FUNCTION_NOT_FOUND, GPU_IS_LOST, RESET_REQUIRED, OPERATING_SYSTEM = 12, 13, 15, 16, 17
+VERSION_MISMATCH, NO_DATA, GPU_NOT_FOUND = 18, 21, 28
+
+_WORDS = {
+    UNINITIALIZED: "the NVIDIA driver was restarted",
+    NOT_SUPPORTED: "this GPU or its driver does not tell it",
+    NO_PERMISSION: "the driver denies this user permission to read it",
+    DRIVER_NOT_LOADED: "the NVIDIA driver is not loaded",
+    LIBRARY_NOT_FOUND: NO_LIBRARY,
+    FUNCTION_NOT_FOUND: "this driver is too old to tell it",
+    GPU_IS_LOST: "the GPU is lost: it fell off the bus or stopped answering",
+    RESET_REQUIRED: "the GPU must be reset before it answers again",
+    OPERATING_SYSTEM: "the operating system or the container blocks the GPU",
+    VERSION_MISMATCH: "the NVIDIA driver was updated and the old one still runs: restart this machine",
+    NO_DATA: "the driver has no measurement of it yet",
+}
+_GONE = {UNINITIALIZED, DRIVER_NOT_LOADED, GPU_IS_LOST, RESET_REQUIRED, VERSION_MISMATCH, GPU_NOT_FOUND}
+"""Errors that concern the whole GPU or driver, not one figure."""
+_SPLIT = "a GPU that is split by MIG does not tell it"
+_QUESTIONS = 4
+"""How many calls give the figures of a GPU; one that answers none of them counts as gone."""
+
+
+class Gpu(NamedTuple):
+    """One GPU, by its position in nvidia-smi's list, which is NVML's: by PCI bus.
+
+    A figure that is not told is None, its reason in `missing`. `used_bytes` leaves out what the driver keeps to itself.
+    """
+
+    position: int
+    name: str
+    driver: str
+    total_bytes: int | None
+    used_bytes: int | None
+    fraction: float | None
+    temperature_c: float | None
+    power_w: float | None
+    missing: dict[str, str]
+    uuid: str = ""
+
+
+class Gpus(NamedTuple):
+    """The GPUs found; `reason` says why there are none."""
+
+    found: tuple[Gpu, ...]
+    reason: str
+
+
+class _Card(NamedTuple):
+    """What NVML needs to be told a GPU by, and what does not change while it stays open."""
+
+    handle: Any
+    position: int
+    name: str
+    uuid: str
+    split: bool
+
+
+class Nvml:
+    """NVML, opened by the first look and kept open, since opening costs more than all looks of a minute.
+
+    `library` stands in for the module pynvml. Not for several threads at once. Nothing here raises: after a failure it is
+    closed, and the next look opens it anew.
+    """
+
+    def __init__(self, library: Any = None) -> None:
+        self._library = library
+        self._open = False
+        self._cards: tuple[_Card, ...] = ()
+        self._driver = ""
+        self._why_not = ""
+
+    def look(self, uuid: str = "") -> Gpus:
+        """Figures of every GPU that answers, or of the one with that UUID alone."""
+        if self._library is None:
+            self._library = _library()
+        if self._library is None:
+            return Gpus((), NO_PACKAGE)
+        try:
+            if not self._open:
+                self._enter()
+        except self._library.NVMLError as error:
+            self.close()
+            return Gpus((), words(error))
+        reason, found = self._why_not or NO_GPU, []
+        for card in self._cards:
+            if uuid not in ("", card.uuid):
+                continue
+            try:
+                found.append(self._read(card))
+            except self._library.NVMLError as error:
+                reason = words(error)
+        if not found:
+            self.close()
+        return Gpus(tuple(found), "" if found else reason)
+
+    def close(self) -> None:
+        """Let go of the library; a later look opens it again."""
+        if self._open:
+            with contextlib.suppress(self._library.NVMLError):
+                self._library.nvmlShutdown()
+        self._open, self._cards = False, ()
+
+    def _enter(self) -> None:
+        """Open NVML and list the GPUs. One that this process may not open, as in a container, is left out."""
+        self._library.nvmlInit()
+        self._open = True
+        self._driver = _text(self._library.nvmlSystemGetDriverVersion())
+        self._why_not = ""
+        cards = []
+        for position in range(self._library.nvmlDeviceGetCount()):
+            try:
+                cards.append(self._card(position))
+            except self._library.NVMLError as error:
+                self._why_not = words(error)
+        self._cards = tuple(cards)
+
+    def _card(self, position: int) -> _Card:
+        handle = self._library.nvmlDeviceGetHandleByIndex(position)
+        name = _text(self._library.nvmlDeviceGetName(handle))
+        uuid = _text(self._library.nvmlDeviceGetUUID(handle))
+        split = False
+        with contextlib.suppress(self._library.NVMLError):
+            split = bool(self._library.nvmlDeviceGetMigMode(handle)[0])
+        return _Card(handle, position, name, uuid, split)
+
+    def _read(self, card: _Card) -> Gpu:
+        """The figures of one GPU. Raises NVMLError if it is gone, or tells nothing at all."""
+        library = self._library
+        missing: dict[str, str] = {}
+
+        def told(name: str, ask: Callable[[], _T]) -> _T | None:
+            try:
+                return ask()
+            except library.NVMLError as error:
+                if error.value in _GONE or len(missing) == _QUESTIONS - 1:
+                    raise
+                missing[name] = _SPLIT if card.split and error.value == NOT_SUPPORTED else words(error)
+                return None
+
+        fraction = told("gpu_fraction", lambda: library.nvmlDeviceGetUtilizationRates(card.handle).gpu / 100)
+        temperature_c = told("gpu_temperature_c", lambda: float(library.nvmlDeviceGetTemperature(card.handle, 0)))
+        power_w = told("gpu_power_w", lambda: library.nvmlDeviceGetPowerUsage(card.handle) / 1000)
+        memory = told("gpu_used_bytes", lambda: self._memory(card.handle))
+        if memory is None:
+            missing["gpu_total_bytes"] = missing["gpu_used_bytes"]
+        return Gpu(
+            position=card.position,
+            name=card.name,
+            driver=self._driver,
+            total_bytes=None if memory is None else memory[0],
+            used_bytes=None if memory is None else memory[1],
+            fraction=fraction,
+            temperature_c=temperature_c,
+            power_w=power_w,
+            missing=missing,
+            uuid=card.uuid,
+        )
+
+    def _memory(self, handle: Any) -> tuple[int, int]:
+        """Total and used bytes. The older call counts the driver's own reserve as used, which nvidia-smi does not."""
+        try:
+            memory = self._library.nvmlDeviceGetMemoryInfo(handle, version=self._library.nvmlMemory_v2)
+        except self._library.NVMLError as error:
+            if error.value in _GONE:
+                raise
+            memory = self._library.nvmlDeviceGetMemoryInfo(handle)
+        return int(memory.total), int(memory.used)
+
+
+def _library() -> Any:
+    """The module pynvml, or None. A package of that name from before 2022 lacks what is asked here."""
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    return pynvml if hasattr(pynvml, "nvmlMemory_v2") else None
+
+
+def words(error: Any) -> str:
+    """What an NVMLError means, for people."""
+    return _WORDS.get(error.value) or f"the NVIDIA driver says: {error}"
+
+
+def _text(told: str | bytes) -> str:
+    """Names come as bytes from the older package that is also called pynvml."""
+    return told.decode("utf-8", "replace") if isinstance(told, bytes) else told
