@@ -127,9 +127,12 @@ def hostname() -> str:
     return os.uname().nodename
 
 
-def status(run: RunDir) -> dict[str, Any]:
-    """The flat object of `seedbed status --json`. Raw SI numbers; null where something is unknown or does not apply."""
-    stands = standing(run)
+def status(run: RunDir, stands: Standing | None = None) -> dict[str, Any]:
+    """The flat object of `seedbed status --json`. Raw SI numbers; null where something is unknown or does not apply.
+
+    `stands` is how the run stands where that was looked up already.
+    """
+    stands = standing(run) if stands is None else stands
     view = stands.view
     try:
         meta = run.meta()

@@ -1,0 +1,95 @@
+"""What a run has to show for itself: its newest model, how large it is, and whether its files are what was saved."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from seedbed.runs.status import checkpoints
+from seedbed.runs.store import RunDir
+
+READY, TRAINING, CORRUPTED = "ready", "training", "corrupted"
+
+
+class Model(NamedTuple):
+    """A run's newest checkpoint. `status` is ready, training (its run goes on), or corrupted, with the reason."""
+
+    run: RunDir
+    name: str
+    status: str
+    reason: str
+    step: int
+    epochs: float | None
+    loss: float | None
+    val_loss: float | None
+    size_bytes: int
+    """Of all checkpoints of the run together."""
+    trained: float
+    """Unix seconds at which the newest checkpoint was finished."""
+    checkpoint: Path
+    steps: tuple[int, ...]
+    """Steps of all checkpoints."""
+    archived: bool
+
+
+def model_of(found: dict[str, Any]) -> Model | None:
+    """The model of a run, given the run's status; None before there is a checkpoint. Never raises for broken files.
+
+    Sizes are compared with the marker's; checksums are for who loads the bytes.
+    """
+    if not found["checkpoint"]:
+        return None
+    run, path = RunDir(Path(found["path"])), Path(found["checkpoint"])
+    there = checkpoints(run)
+    reason = complaint(path)
+    alive = found["status"] in ("running", "pausing", "paused", "stalled")
+    per_epoch = found["epoch"] / found["step"] if found["epoch"] and found["step"] else None
+    try:
+        trained = (path / "DONE").stat().st_mtime
+    except OSError:
+        trained = 0.0
+    return Model(
+        run,
+        found["name"],
+        CORRUPTED if reason else TRAINING if alive else READY,
+        reason,
+        found["checkpoint_step"],
+        found["checkpoint_step"] * per_epoch if per_epoch else None,
+        found["loss"],
+        found["best_val_loss"] if found["val_loss"] is None else found["val_loss"],
+        sum(folder_bytes(each.path) for each in there),
+        trained,
+        path,
+        tuple(each.step for each in there),
+        found["archived"],
+    )
+
+
+def complaint(checkpoint: Path) -> str:
+    """What is wrong with a checkpoint's folder, by its marker's list of sizes; "" where nothing is."""
+    try:
+        files = json.loads((checkpoint / "DONE").read_bytes())["files"]
+        sizes = {str(name): int(each["size_bytes"]) for name, each in files.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "its marker DONE cannot be read"
+    for name, wanted in sizes.items():
+        try:
+            size = (checkpoint / name).stat().st_size
+        except (OSError, ValueError):
+            return f"{name} is missing"
+        if size != wanted:
+            return f"{name} has {size:,} bytes instead of {wanted:,}"
+    return ""
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of the files directly in a folder; what cannot be looked at counts nothing."""
+    total = 0
+    try:
+        for entry in folder.iterdir():
+            if entry.is_file():
+                total += entry.stat().st_size
+    except OSError:
+        return total
+    return total
