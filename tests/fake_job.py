@@ -1,6 +1,8 @@
 """A job that trains nothing but lives like one: a session, phases, steps, validations, checkpoints, stop and resume.
 
-Run as `python fake_job.py RUN_DIR [...]`. FAKE_STEP_S, FAKE_SAVE_S and FAKE_FAIL change how it behaves.
+Run as `python fake_job.py RUN_DIR [...]`. FAKE_STEP_S, FAKE_SAVE_S and FAKE_FAIL change how it behaves. With FAKE_FAIL=disk
+no file can grow any more from step 7 on, until there is one called `room` in the run's directory; with
+FAKE_FAIL=deaf the heartbeat's thread hangs, so that only signals are heard.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from seedbed.runs.session import Session
 STEP_S = float(os.environ.get("FAKE_STEP_S", "0.002"))
 SAVE_S = float(os.environ.get("FAKE_SAVE_S", "0"))
 FAIL = os.environ.get("FAKE_FAIL", "")
+if FAIL == "deaf":
+    Session._beat = lambda session: session._over.wait()  # type: ignore[assignment, method-assign, misc]
 
 
 def run(run_dir: Path, session: Session) -> str:
@@ -70,6 +74,13 @@ def run(run_dir: Path, session: Session) -> str:
         Message(level="warning", code="small", text="The text is \x1b[31mshort.", why="Few words.", hint="Add some.")
     )
 
+    def has_space() -> bool:
+        (run_dir / "short").touch()
+        if (run_dir / "room").exists():
+            _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+        return session.has_space()
+
     def save(step: int) -> None:
         time.sleep(SAVE_S)
         folder = checkpoints / f"step-{step:08d}"
@@ -83,7 +94,7 @@ def run(run_dir: Path, session: Session) -> str:
             os.kill(os.getpid(), 9)
         if FAIL == "disk" and step == 7:
             size = (run_dir / "events.jsonl").stat().st_size
-            resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, size + 20))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
         if FAIL == "numbers" and step == 7:
             raise SeedbedError("The loss is no number.", "Lower optimizer.lr.")
         loss = 2 + 5 * math.exp(-step / 20)
@@ -93,6 +104,12 @@ def run(run_dir: Path, session: Session) -> str:
             save(step)
         elif session.stop_requested or session.save_requested():
             save(step)
+        if session.short_of_space:
+            session.hold("The disk is full.", "Free some space.", has_space)
+        if session.pause_requested and not session.stop_requested:
+            session.say("pausing")
+            save(step)
+            session.hold("asked to pause")
         if session.stop_requested:
             return "stopped"
     session.emit(Sample(step=steps, prompt="Once upon a time", text=", there\x07 was a fox."))

@@ -127,13 +127,25 @@ def test_a_killed_job_is_told_and_reads_as_lost(desk: Any) -> None:
     assert "is gone" in lost["reason"]
 
 
-def test_a_log_that_cannot_grow_ends_the_run_and_loses_nothing(desk: Any) -> None:
-    failed = desk.seedbed("train", "--set", "train.steps=30", expect=1, env={"FAKE_FAIL": "disk"})
-    assert "events.jsonl" in failed.stderr
-    assert "seedbed resume" in failed.stderr
-    found = desk.status()
-    assert (found["status"], found["step"]) == ("lost", 6)
-    assert json.loads(desk.seedbed("resume", "--json").stdout)["status"] == "completed"
+def test_a_log_that_cannot_grow_holds_the_run_and_loses_nothing(desk: Any) -> None:
+    follower = desk.start("train", "--set", "train.steps=30", env={"FAKE_FAIL": "disk"})
+    desk.wait(lambda: list(desk.runs.glob("2*/short")))
+    (run,) = desk.runs.glob("2*")
+    log = (run / "events.jsonl").read_bytes()
+    assert log.endswith(b"\n")
+    assert b'"step":7,' not in log, "the disk was not full"
+    assert follower.poll() is None
+    assert desk.status()["status"] == "running"
+    (run / "room").touch()
+    out, err = follower.communicate(timeout=20)
+    assert follower.returncode == 0, out + err
+    assert "Finished at step 30" in out
+    events = [json.loads(line) for line in (run / "events.jsonl").read_bytes().splitlines()]
+    assert [event["n"] for event in events] == list(range(len(events)))
+    assert [event["step"] for event in events if event["kind"] == "step"] == list(range(1, 31))
+    (paused,) = [event for event in events if event["kind"] == "run" and event["status"] == "paused"]
+    assert (paused["reason"], paused["step"]) == ("The disk is full.", 7)
+    assert desk.status()["reason"] is None
 
 
 def test_resume_goes_on_and_shows_the_whole_curve(desk: Any) -> None:
