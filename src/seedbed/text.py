@@ -17,6 +17,20 @@ _ESCAPES = re.compile(
 _STEERING = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 _KEPT = frozenset("\t\u200c\u200d")  # the joiners hold emoji and some scripts together
 
+STATUS_STYLE = {
+    "running": "green",
+    "completed": "cyan",
+    "stopped": "yellow",
+    "paused": "yellow",
+    "pausing": "yellow",
+    "queued": "blue",
+    "stalled": "yellow",
+    "failed": "red",
+    "lost": "red",
+    "broken": "red",
+}
+"""The colour of each status, by the name that terminals know it by."""
+
 
 def count(number: float) -> str:
     """A quantity in three figures: 1.23M, 45.6k, 789."""

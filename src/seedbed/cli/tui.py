@@ -1,0 +1,43 @@
+"""`seedbed tui`: watch and steer runs from one full-screen terminal."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from seedbed.cli.parser import runs_option
+
+DESCRIPTION = """\
+Watch, start, stop, resume, rename, compare and delete runs, and let their models write, all from one terminal.
+It only looks and asks: closing it, or killing it, changes nothing about a run. `?` shows every key, q leaves.
+"""
+EXAMPLES = """\
+  seedbed tui
+  seedbed tui --runs ~/models    runs that live elsewhere
+"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """The options of `tui`."""
+    runs_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Open the window."""
+    from seedbed.cli.place import store
+    from seedbed.errors import SeedbedError, UsageError
+
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError(
+            "`seedbed tui` needs a terminal.", "`seedbed runs` and `seedbed status --json` are for scripts."
+        )
+    place = store(arguments.runs)
+    if place.root.exists() and not place.root.is_dir():
+        raise UsageError(f"{place.root} is a file, not a folder of runs.", "Name a folder with --runs DIR.")
+    try:
+        from seedbed.tui import app
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "textual":
+            raise
+        raise SeedbedError("`seedbed tui` needs the package textual.", "pip install 'seedbed[tui]'") from error
+    return app.run(place)

@@ -1,0 +1,36 @@
+"""What a model wrote while it trained, by step. Steps that a later session voids are dropped."""
+
+from __future__ import annotations
+
+from seedbed.events import Run, Sample, decode
+from seedbed.files import read_block
+from seedbed.runs.store import RunDir
+
+_BLOCK = 4 << 20
+_WANTED = (b'"kind":"sample"', b'"kind":"run"')
+
+
+def read_samples(run: RunDir) -> list[Sample]:
+    """Every sample in force, by step. Reads the log once, and decodes only lines that can matter.
+
+    Raises SeedbedError for a log that may not be read.
+    """
+    found: list[Sample] = []
+    offset = 0
+    while True:
+        block, after = read_block(run.events, offset, _BLOCK)
+        if not block or after <= offset:
+            return found
+        offset = after
+        if not any(word in block for word in _WANTED):
+            continue
+        for line in block.split(b"\n"):
+            if not any(word in line for word in _WANTED):
+                continue
+            record = decode(line)
+            event = record.event if record is not None else None
+            if isinstance(event, Sample):
+                found.append(event)
+            elif isinstance(event, Run) and event.status == "running" and event.steps is not None:
+                begins = event.step
+                found = [sample for sample in found if sample.step <= begins]

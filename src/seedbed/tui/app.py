@@ -1,0 +1,319 @@
+"""The window: five panels, one board, a look at the runs each second. Whatever happens here, no run notices."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import ClassVar, TypeVar
+
+from textual import events, on, work
+from textual.app import ComposeResult, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import DataTable, Footer, Input, Select, TextArea
+
+from seedbed.runs.series import Series
+from seedbed.runs.store import RunDir, Store
+from seedbed.tui.board import Board
+from seedbed.tui.deeds import Deeds
+from seedbed.tui.details import Details
+from seedbed.tui.dialogs import Keys
+from seedbed.tui.generate import GeneratePanel
+from seedbed.tui.literal import plain
+from seedbed.tui.models import ModelsPanel
+from seedbed.tui.panel import Panel
+from seedbed.tui.runs import RunsPanel
+from seedbed.tui.system import SystemPanel
+from seedbed.tui.table import RunTable
+from seedbed.tui.train import TrainPanel
+
+LOOK_S = 1.0
+GRID_COLUMNS, GRID_ROWS = 130, 40
+"""From this size on all five panels are open at once."""
+_KEPT_SERIES = 12
+P = TypeVar("P", bound=Panel)
+
+
+class Window(Deeds):
+    """Seedbed in a terminal."""
+
+    TITLE = "Seedbed"
+    CSS_PATH = "window.tcss"
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "app.focus_next", "Next", show=True),
+        Binding("shift+tab", "app.focus_previous", "Previous", show=True, key_display="⇧tab"),
+        *(Binding(str(number), f"panel({number})", f"Panel {number}", show=False) for number in range(1, 6)),
+        Binding("l,right_square_bracket", "turn(1)", "Next panel", show=False),
+        Binding("h,left_square_bracket", "turn(-1)", "Previous panel", show=False),
+        Binding("z", "zoom", "Zoom"),
+        Binding("r,f5", "look", "Refresh", show=False),
+        Binding("question_mark,f1", "keys", "Keys", key_display="?"),
+        Binding("escape", "leave", "Leave field", show=False),
+        Binding("q", "quit", "Quit"),
+    ]
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self.board = Board(store)
+        self._series: OrderedDict[str, Series] = OrderedDict()
+        self._open: Panel | None = None
+        self._looking = asyncio.Lock()
+
+    def compose(self) -> ComposeResult:
+        """The panels by number, and the keys of the one with the focus."""
+        with Container(id="panels"):
+            yield RunsPanel()
+            yield SystemPanel()
+            yield TrainPanel()
+            yield GeneratePanel()
+            yield ModelsPanel()
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """The newest runs at once, the others while one looks at these."""
+        self._arrange()
+        pieces = self.board.watch.refreshing()
+        changed = next(pieces, set())
+        self.panel(RunsPanel).home().focus()
+        self.call_after_refresh(self._begin, pieces, changed)
+
+    def _begin(self, pieces: Iterator[set[str]], changed: set[str]) -> None:
+        self.show(changed)
+        self._read_on(pieces)
+        self.set_interval(LOOK_S, self._look)
+
+    @work(group="read")
+    async def _read_on(self, pieces: Iterator[set[str]]) -> None:
+        """Read the older runs, a few at a time, and show them in pieces that grow."""
+        async with self._looking:
+            gathered: set[str] = set()
+            while (changed := await asyncio.to_thread(next, pieces, None)) is not None:
+                gathered |= changed
+                if len(gathered) >= 256:
+                    self.show(gathered)
+                    gathered = set()
+            self.board.loaded = True
+            self.show(gathered)
+
+    # Looking ---------------------------------------------------------------------------------------------------------
+
+    async def _look(self) -> None:
+        """Each second: what became of the runs, and of the machine where no job tells it."""
+        if self._looking.locked():
+            return  # the disk is slow, or the older runs are still being read
+        async with self._looking:
+            changed = await asyncio.to_thread(self.board.watch.refresh)
+        if changed:
+            self.show(changed)
+        await self.panel(SystemPanel).look()
+
+    def show(self, changed: set[str]) -> None:
+        """Tell every panel what changed, or that a choice did."""
+        self.board.settle()
+        for run_id in changed - self.board.watch.runs.keys():
+            self._series.pop(run_id, None)
+        for panel in self._panels():
+            panel.update(changed)
+        screen = self.screen
+        if isinstance(screen, Details):
+            screen.update(changed)
+
+    def show_all(self) -> None:
+        """Show everything anew: another choice of what is seen."""
+        self.show(set(self.board.watch.runs))
+
+    def refresh_runs(self) -> None:
+        """Look at once."""
+        self.run_worker(self._look(), group="look")
+
+    def series(self, run: RunDir) -> Series:
+        """The curves of a run, one object for all who show them; the oldest of many are forgotten."""
+        series = self._series.get(run.id)
+        if series is None:
+            series = self._series[run.id] = Series(run)
+        self._series.move_to_end(run.id)
+        while len(self._series) > _KEPT_SERIES:
+            self._series.popitem(last=False)
+        return series
+
+    # Choices ---------------------------------------------------------------------------------------------------------
+
+    def chosen_changed(self) -> None:
+        """Another run is under the cursor."""
+        self.panel(SystemPanel).update(set())
+
+    def activate(self, run_id: str | None) -> None:
+        """This run's model generates from now on, and is the one to train further."""
+        listed = self.board.run(run_id)
+        if listed is None or listed.model is None:
+            self.tell("There is no model here.", "warning")
+            return
+        self.board.active = run_id
+        self.show(set(self.board.watch.runs))
+        self.panel(TrainPanel).take_up(listed.run.id)
+        self.tell(f"{listed.model.name} is active: it generates (4), and can be trained further (3).")
+
+    def train_further(self, run_id: str) -> None:
+        """Open Train for this run."""
+        self.action_panel(TrainPanel.NUMBER)
+        self.panel(TrainPanel).take_up(run_id)
+        self.panel(TrainPanel).query_one("#epochs").focus()
+
+    def went(self, run: RunDir, *, chosen: bool) -> None:
+        """A run was started from here: it is seen at once, under the cursor."""
+        if chosen:
+            self.board.filter = ""
+            self.board.watch.forget(run.id)
+            self.run_worker(self._show_new(run.id), group="look")
+        else:
+            self.refresh_runs()
+
+    async def _show_new(self, run_id: str) -> None:
+        async with self._looking:
+            changed = await asyncio.to_thread(self.board.watch.refresh)
+        self.show(changed)
+        self.action_panel(RunsPanel.NUMBER)
+        self.panel(RunsPanel).table.go_to(run_id)
+
+    def open_details(self, run_id: str | None) -> None:
+        """One run in full."""
+        if self.board.run(run_id) is None or run_id is None:
+            self.tell("No run is chosen.", "warning")
+        else:
+            self.push_screen(Details(run_id))
+
+    # Panels ----------------------------------------------------------------------------------------------------------
+
+    def panel(self, kind: type[P]) -> P:
+        """The panel of a kind."""
+        return self.screen_stack[0].query_one(kind)
+
+    def _panels(self) -> list[Panel]:
+        return sorted(self.screen_stack[0].query(Panel), key=lambda panel: panel.NUMBER)
+
+    def action_panel(self, number: int) -> None:
+        """Go to a panel."""
+        panel = self._panels()[number - 1]
+        self._unfold(panel)
+        panel.home().focus()
+
+    def action_turn(self, step: int) -> None:
+        """Go to the next panel, or the one before."""
+        number = self._open.NUMBER if self._open is not None else 1
+        self.action_panel((number - 1 + step) % 5 + 1)
+
+    def action_zoom(self) -> None:
+        """The panel with the focus alone, or all again."""
+        self.screen_stack[0].toggle_class("-zoomed")
+        self._arrange()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """A grid where there is room, else one open panel between the titles of the others."""
+        self._arrange(event.size.width, event.size.height)
+
+    def _arrange(self, width: int | None = None, height: int | None = None) -> None:
+        size = self.size
+        wide = (width or size.width) >= GRID_COLUMNS and (height or size.height) >= GRID_ROWS
+        base = self.screen_stack[0]
+        base.set_class(wide, "-grid")
+        base.set_class(not wide, "-accordion")
+        panels = base.query_one("#panels")
+        models, generate = self.panel(ModelsPanel), self.panel(GeneratePanel)
+        # A grid is filled row by row: Models stands beside Train and Generate, so it comes between them.
+        if wide:
+            panels.move_child(models, before=generate)
+        else:
+            panels.move_child(models, after=generate)
+
+    @on(events.DescendantFocus)
+    def _on_focus(self, event: events.DescendantFocus) -> None:
+        for ancestor in event.widget.ancestors_with_self:
+            if isinstance(ancestor, Panel):
+                self._unfold(ancestor)
+                return
+
+    def _unfold(self, panel: Panel) -> None:
+        if self._open is panel:
+            return
+        self._open = panel
+        for each in self._panels():
+            each.set_class(each is panel, "-open")
+
+    def action_leave(self) -> None:
+        """Out of a field, to where keys are commands."""
+        focused = self.focused
+        if self._open is not None and isinstance(focused, Input | TextArea | Select):
+            self._open.leave_editor()
+
+    def action_look(self) -> None:
+        """Look at everything now."""
+        self.refresh_runs()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys of the panels do nothing while a dialog or a run's details are open."""
+        return not (action in ("panel", "turn", "zoom", "keys", "leave") and len(self.screen_stack) > 1)
+
+    # Keys ------------------------------------------------------------------------------------------------------------
+
+    def action_keys(self) -> None:
+        """Every key, as the bindings tell it."""
+        self.push_screen(Keys(key_rows(self)))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """What the palette (ctrl+p) offers: every command of every panel, beside Textual's own."""
+        yield from super().get_system_commands(screen)
+        for panel in self._panels():
+            yield SystemCommand(
+                f"Go to {panel.NAME}", f"Panel {panel.NUMBER}", lambda n=panel.NUMBER: self.action_panel(n)
+            )
+        for place, binding in bound(self):
+            if isinstance(place, Panel) and binding.action != "cancel":
+                title = f"{place.NAME}: {binding.description}"
+                yield SystemCommand(title, binding.tooltip or binding.description, _runner(self, place, binding.action))
+
+    def action_help_quit(self) -> None:
+        """Ctrl+c leaves, like everywhere in a terminal; runs go on."""
+        self.exit()
+
+
+def _runner(window: Window, panel: Panel, action: str) -> Callable[[], Awaitable[None]]:
+    async def run() -> None:
+        window.action_panel(panel.NUMBER)
+        await window.run_action(action, panel)
+
+    return run
+
+
+def bound(window: Window) -> Iterator[tuple[Widget | Window, Binding]]:
+    """Every binding of ours with a description, and whose it is: the window's, then each panel's and its fields'."""
+    for binding in Binding.make_bindings(Window.BINDINGS):
+        yield window, binding
+    for panel in window._panels():
+        for binding in Binding.make_bindings(type(panel).BINDINGS):
+            yield panel, binding
+
+
+def key_rows(window: Window) -> list[tuple[str, str, str]]:
+    """Place, key, and what it does, for the table of keys."""
+    rows = []
+    for place, binding in bound(window):
+        where = place.NAME if isinstance(place, Panel) else "Everywhere"
+        rows.append((where, plain(window.get_key_display(binding)), binding.tooltip or binding.description))
+    for kind, where in ((RunTable, "Tables"), (DataTable, "Tables")):
+        for binding in Binding.make_bindings(kind.BINDINGS):
+            if (where, binding.key) not in {(row[0], row[1]) for row in rows}:
+                rows.append((where, plain(window.get_key_display(binding)), binding.description))
+    details = Binding.make_bindings(Details.BINDINGS)
+    rows += [("Details of a run", plain(window.get_key_display(each)), each.description) for each in details]
+    return rows
+
+
+def run(store: Store) -> int:
+    """Open the window until it is closed; the exit status."""
+    window = Window(store)
+    window.run()
+    return window.return_code or 0

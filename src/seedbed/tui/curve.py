@@ -1,0 +1,277 @@
+"""A run's losses as a Braille curve that can be read along steps, tokens or time. Draws; computes no point itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.strip import Strip
+from textual.widget import Widget
+
+from seedbed import text
+from seedbed.chart import AXIS, Line, Marks, Picture, Span, bounds, plot
+from seedbed.runs.series import AXES, Series, ema
+from seedbed.tui.literal import fit
+
+SMOOTHINGS = (0.0, 0.6, 0.9, 0.98)
+COLOURS = ("#6ea8ff", "#ffb454", "#56d364", "#f778ba", "#bc8cff", "#5fd7d7")
+"""Of the runs laid over each other; a run alone has the first for training, the second for validation."""
+DIM_COLOURS = ("#35507c", "#7a5a30", "#2f6b3a", "#76406a", "#5c4a80", "#346868")
+_SPREAD = 100
+"""Added to a line's number for the faint band of what was smoothed."""
+SAVED_GLYPH, BEST_GLYPH, SCORE_GLYPH, RESTART_GLYPH = "▴", "▲", "◇", "↻"
+_FRAME = "#8b949e"
+
+
+class Drawn(NamedTuple):
+    """A run to draw: its name and its curves."""
+
+    name: str
+    series: Series
+
+
+class Curve(Widget):
+    """Training and validation loss of a run, or the training losses of several over each other.
+
+    A dot shows the lowest and the highest of the steps under it, so a spike of one step stays visible.
+    """
+
+    DEFAULT_CSS = "Curve { height: 1fr; min-height: 4; }"
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
+        super().__init__(id=id)
+        self.shown: list[Drawn] = []
+        self.axis = AXES[0]
+        self.is_log = False
+        self.smoothing = 0.0
+        self.window: tuple[float, float] | None = None
+        """The part of x that is shown; None shows all of it."""
+        self._note = ""
+        self._key: tuple[object, ...] | None = None
+        self._strips: list[Strip] = []
+        self._picture: Picture | None = None
+        self._pointed: int | None = None
+
+    def show(self, shown: Sequence[Drawn], note: str = "") -> None:
+        """Draw these runs; `note` stands where there is nothing to draw, or what is drawn is not all."""
+        if [each.series for each in shown] != [each.series for each in self.shown]:
+            self.window = None
+        self.shown, self._note = list(shown), note
+        self.changed()
+
+    def changed(self) -> None:
+        """Draw again: the curves have grown, or an option changed."""
+        self._key = None
+        self.refresh()
+
+    def next_axis(self) -> str:
+        """Steps, tokens, time, and again."""
+        self.axis = AXES[(AXES.index(self.axis) + 1) % len(AXES)]
+        self.window = None
+        self.changed()
+        return self.axis
+
+    def toggle_log(self) -> bool:
+        """Between a linear and a logarithmic scale."""
+        self.is_log = not self.is_log
+        self.changed()
+        return self.is_log
+
+    def next_smoothing(self) -> float:
+        """The next weight of the exponential mean."""
+        place = SMOOTHINGS.index(self.smoothing) if self.smoothing in SMOOTHINGS else -1
+        self.smoothing = SMOOTHINGS[(place + 1) % len(SMOOTHINGS)]
+        self.changed()
+        return self.smoothing
+
+    def zoom(self, factor: float) -> None:
+        """Show a part of x around the pointer or the middle; `factor` below 1 shows less."""
+        whole = self._extent()
+        if whole is None:
+            return
+        left, right = self.window or whole
+        middle = (left + right) / 2
+        if self._picture is not None and self._pointed is not None:
+            middle = self._picture.x_at(self._pointed) or middle
+        left, right = middle - (middle - left) * factor, middle + (right - middle) * factor
+        least = max((whole[1] - whole[0]) * 1e-6, 4.0 if self.axis == "step" else 1e-6)
+        if right - left < least:
+            return
+        self._set_window(left, right, whole)
+
+    def pan(self, share: float) -> None:
+        """Move the part that is shown by a share of its width."""
+        whole = self._extent()
+        if whole is None or self.window is None:
+            return
+        left, right = self.window
+        shift = min(max((right - left) * share, whole[0] - left), whole[1] - right)
+        self._set_window(left + shift, right + shift, whole)
+
+    def show_all(self) -> None:
+        """Show all of x again."""
+        self.window = None
+        self.changed()
+
+    def _set_window(self, left: float, right: float, whole: tuple[float, float]) -> None:
+        left, right = max(left, whole[0]), min(right, whole[1])
+        self.window = None if (left, right) == whole else (left, right)
+        self.changed()
+
+    def _extent(self) -> tuple[float, float] | None:
+        extents = [extent for each in self.shown if (extent := each.series.extent(self.axis)) is not None]
+        return (min(low for low, _ in extents), max(high for _, high in extents)) if extents else None
+
+    # Drawing ---------------------------------------------------------------------------------------------------------
+
+    def render_line(self, y: int) -> Strip:
+        """One row of the picture, drawn anew only where something changed."""
+        key = (self.size, self.axis, self.is_log, self.smoothing, self.window)
+        if key != self._key:
+            self._key = key
+            self._strips = self._draw()
+        width = self.size.width
+        if y >= len(self._strips):
+            return Strip.blank(width, self.rich_style)
+        return self._strips[y].adjust_cell_length(width, self.rich_style)
+
+    def _draw(self) -> list[Strip]:
+        width, height = self.size.width, self.size.height
+        if width < 10 or height < 3:
+            return []
+        lines, marks = self._lines(2 * width), self._marks()
+        self._picture = None
+        if lines:
+            rows = height - 1
+            if rows < 6:
+                marks = []
+            left, right = self.window or self._extent() or (None, None)
+            box = bounds(lines, log=self.is_log, x0=left, x1=right)
+            x_text = text.duration if self.axis == "time" else None
+            self._picture = plot(lines, width, rows, box=box, log=self.is_log, marks=marks, x_text=x_text)
+        if self._picture is None:
+            words = self._note or ("No losses yet." if self.shown else "No run is chosen.")
+            blank = [Strip.blank(width, self.rich_style)] * ((height - 1) // 2)
+            return [*blank, self._row([(words.center(width)[:width], _FRAME)])]
+        painted = [self._paint(row) for row in self._picture.rows]
+        return [self._legend(width), *painted]
+
+    def _lines(self, px: int) -> list[Line]:
+        x0, x1 = self.window or (None, None)
+        lines: list[Line] = []
+        alone = len(self.shown) == 1
+        for number, each in enumerate(self.shown):
+            points = each.series.window(x0, x1, px=px, axis=self.axis)
+            if not any(math.isfinite(point.mean) for point in points):
+                continue
+            x = [point.x for point in points]
+            means = [point.mean for point in points]
+            low, high = [point.low for point in points], [point.high for point in points]
+            if self.smoothing:
+                if alone:
+                    lines.append(Line("", x, means, low, high, series=_SPREAD + number))
+                lines.append(Line("", x, ema(means, self.smoothing), series=number))
+            else:
+                lines.append(Line("", x, means, low, high, series=number))
+            if alone and (scores := each.series.scores):
+                lines.append(Line("", [s.at(self.axis) for s in scores], [s.loss for s in scores], series=1))
+        return lines
+
+    def _marks(self) -> list[Marks]:
+        if len(self.shown) != 1:
+            return []
+        series, axis = self.shown[0].series, self.axis
+        saved = series.checkpoints
+        return [
+            Marks(SCORE_GLYPH, [mark.at(axis) for mark in series.scores], 1),
+            Marks(SAVED_GLYPH, [mark.at(axis) for mark in saved if not mark.best], 2),
+            Marks(BEST_GLYPH, [mark.at(axis) for mark in saved if mark.best], 2),
+            Marks(RESTART_GLYPH, [mark.at(axis) for mark in series.restarts], 3),
+        ]
+
+    def _legend(self, width: int) -> Strip:
+        """What the colours mean, the options in force, or the values under the pointer."""
+        pieces: list[tuple[str, str]] = []
+        pointed = self._pointed_values()
+        if pointed is not None:
+            pieces.append((pointed, "bold"))
+        elif len(self.shown) == 1:
+            pieces.append(("⣿ train ", COLOURS[0]))
+            if self.shown[0].series.scores:
+                pieces.append(("⣿ validation ", COLOURS[1]))
+        else:
+            room = max(6, (width - 24) // max(len(self.shown), 1) - 3)
+            for number, each in enumerate(self.shown):
+                pieces.append((f"⣿ {fit(each.name, room).plain} ", COLOURS[number % len(COLOURS)]))
+        options = [f"x: {self.axis}", "log" if self.is_log else "", f"EMA {self.smoothing:g}" if self.smoothing else ""]
+        if self.window is not None:
+            options.append("zoomed")
+        if self._note:
+            options.insert(0, self._note)
+        told = " · ".join(option for option in options if option)
+        gap = width - sum(cell_len(piece) for piece, _ in pieces) - cell_len(told)
+        if gap > 0:
+            pieces.append((" " * gap + told, _FRAME))
+        return self._row(pieces)
+
+    def _row(self, pieces: Sequence[tuple[str, str]]) -> Strip:
+        base = self.rich_style
+        return Strip([Segment(words, base + Style.parse(style)) for words, style in pieces])
+
+    def _pointed_values(self) -> str | None:
+        if self._pointed is None or self._picture is None or not self.shown:
+            return None
+        x = self._picture.x_at(self._pointed)
+        if x is None:
+            return None
+        box = self._picture.box
+        reach = (box.x1 - box.x0) / max(self._picture.columns, 1)
+        said = []
+        for each in self.shown[:3]:
+            near = each.series.window(x - reach / 2, x + reach / 2, px=1, axis=self.axis)
+            inside = [point for point in near if point.x1 >= x - reach / 2 and point.x0 <= x + reach / 2]
+            if inside and math.isfinite(inside[0].mean):
+                point = inside[0]
+                spread = f" ({point.low:.4g} to {point.high:.4g})" if point.high > point.low else ""
+                said.append(f"{point.mean:.4f}{spread}")
+        at = text.duration(x) if self.axis == "time" else text.count(x) if self.axis == "tokens" else f"{x:,.0f}"
+        return f"{self.axis} {at}: {', '.join(said)}" if said else None
+
+    def _paint(self, row: list[Span]) -> Strip:
+        base = self.rich_style
+        return Strip([Segment(span.text, base + _style(span.series)) for span in row])
+
+    # The pointer -----------------------------------------------------------------------------------------------------
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Tell the values under the pointer."""
+        if event.x != self._pointed:
+            self._pointed = event.x
+            self.changed()
+
+    def on_leave(self) -> None:
+        """The pointer went away."""
+        self._pointed = None
+        self.changed()
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Zoom in where the pointer is."""
+        event.stop()
+        self.zoom(0.7)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Zoom out."""
+        event.stop()
+        self.zoom(1 / 0.7)
+
+
+def _style(series: int) -> Style:
+    if series == AXIS:
+        return Style(color=_FRAME)
+    colours = DIM_COLOURS if series >= _SPREAD else COLOURS
+    return Style(color=colours[series % _SPREAD % len(colours)])

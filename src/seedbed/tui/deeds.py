@@ -1,0 +1,168 @@
+"""What one does to a run from any panel: ask where that is due, let the verbs do it in a thread, tell how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from textual.app import App
+
+from seedbed import actions
+from seedbed.errors import SeedbedError
+from seedbed.runs.control import Resume
+from seedbed.runs.store import RunDir, checked_name
+from seedbed.runs.watch import Listed
+from seedbed.text import shorten
+from seedbed.tui.dialogs import Confirm, Rename
+from seedbed.tui.literal import lit, plain
+
+if TYPE_CHECKING:
+    from seedbed.tui.board import Board
+
+
+class Deeds(App[None]):
+    """The verbs on the run with an id; an id that names none says so."""
+
+    board: Board
+
+    def tell(self, words: str, severity: str = "information") -> None:
+        """A remark that goes away by itself."""
+        level = severity if severity in ("warning", "error") else "information"
+        self.notify(shorten(plain(words), 400), severity=level, markup=False, timeout=8 if level == "error" else 4)  # type: ignore[arg-type]
+
+    def refresh_runs(self) -> None:
+        """Look at the runs again at once."""
+        raise NotImplementedError
+
+    def pause(self, run_id: str | None) -> None:
+        """Pause a run at work; a paused one goes on."""
+        listed = self._listed(run_id)
+        if listed is None:
+            return
+        if listed.status["status"] == "paused":
+            self._do(actions.go_on, listed, "goes on")
+        else:
+            self._do(actions.pause, listed, "saves, then pauses")
+
+    def save_now(self, run_id: str | None) -> None:
+        """Ask for a checkpoint."""
+        listed = self._listed(run_id)
+        if listed is not None:
+            self._do(actions.save_now, listed, "saves after the step at hand")
+
+    def stop_run(self, run_id: str | None) -> None:
+        """Ask a run to save and stop, once that is confirmed."""
+        listed = self._listed(run_id)
+        if listed is None:
+            return
+        if not listed.lives:
+            self.tell(f"{listed.status['name']} is not running ({listed.status['status']}).", "warning")
+            return
+        body = f"{listed.status['name']} saves a checkpoint and stops. It can be resumed."
+        self._ask("Stop this run?", body, "Stop", lambda: self._do(actions.stop, listed, "saves, then stops"))
+
+    def resume(self, run_id: str | None) -> None:
+        """Go on with a run that was interrupted; for more than that there is the panel Train."""
+        listed = self._listed(run_id)
+        if listed is None:
+            return
+        word = listed.status["status"]
+        if word == "paused":
+            self._do(actions.go_on, listed, "goes on")
+        elif word == "completed":
+            self.train_further(listed.run.id)
+        else:
+            body = f"{listed.status['name']} ({word}) goes on from step {listed.status['checkpoint_step'] or 0}."
+            self._ask("Resume this run?", body, "Resume", lambda: self._do(_resumed, listed, "goes on"), careful=False)
+
+    def train_further(self, run_id: str) -> None:
+        """Open the panel Train for this run."""
+        raise NotImplementedError
+
+    def rename(self, run_id: str | None) -> None:
+        """Ask for another name and give it."""
+        listed = self._listed(run_id)
+        if listed is None:
+            return
+        now, taken = listed.status["name"], self._names(listed)
+
+        def refuse(name: str) -> str:
+            try:
+                checked_name(name, "")
+            except SeedbedError as error:
+                return str(error)
+            return f"Another run is called {name} already." if name.casefold() in taken else ""
+
+        def done(name: str | None) -> None:
+            if name is not None:
+                self._do(lambda run: actions.rename(run, name), listed, f"is called {name} now")
+
+        self.push_screen(Rename(now, refuse), done)
+
+    def archive(self, run_id: str | None) -> None:
+        """Put a run out of sight, or back."""
+        listed = self._listed(run_id)
+        if listed is None:
+            return
+        archived = not listed.status["archived"]
+        told = "is archived: v shows archived ones" if archived else "is back"
+        self._do(lambda run: actions.set_archived(run, archived), listed, told)
+
+    def delete(self, run_id: str | None) -> None:
+        """Delete a run and all that it saved, once that is confirmed; not while it lives."""
+        listed = self._listed(run_id)
+        if listed is None:
+            return
+        if listed.lives:
+            self.tell(
+                f"{listed.status['name']} is {listed.status['status']}: stop it (s) before it is deleted.", "error"
+            )
+            return
+        steps = f", {len(listed.model.steps)} checkpoints" if listed.model is not None else ""
+        body = (
+            f"{listed.status['name']}\n{listed.run.id}\nstep {listed.status['step']}{steps}\n\nThis cannot be undone."
+        )
+        self._ask("Delete this run?", body, "Delete", lambda: self._do(actions.delete, listed, "is deleted"))
+
+    # How -------------------------------------------------------------------------------------------------------------
+
+    def _listed(self, run_id: str | None) -> Listed | None:
+        listed = self.board.run(run_id)
+        if listed is None:
+            self.tell("No run is chosen.", "warning")
+        return listed
+
+    def _names(self, but: Listed) -> set[str]:
+        others = [each for each in self.board.watch.runs.values() if each.run.id != but.run.id]
+        return {name.casefold() for each in others for name in (each.status["name"], each.run.id)}
+
+    def _ask(self, title: str, body: str, yes: str, deed: Callable[[], None], *, careful: bool = True) -> None:
+        self.push_screen(
+            Confirm(title, lit(body, newlines=True), yes=yes, careful=careful),
+            lambda agreed: deed() if agreed else None,
+        )
+
+    def _do(self, verb: Callable[[RunDir], object], listed: Listed, told: str) -> None:
+        """In a thread, since a disk may be slow and a job takes a moment to begin."""
+        name = listed.status["name"]
+
+        def work() -> None:
+            try:
+                verb(listed.run)
+                said, severity = f"{name} {told}.", "information"
+            except SeedbedError as error:
+                said, severity = str(error), "error"
+            except OSError as error:
+                said, severity = f"{error.filename or name}: {error.strerror}", "error"
+            self.call_from_thread(self._done, listed.run.id, said, severity)
+
+        self.run_worker(work, thread=True, group="deeds")
+
+    def _done(self, run_id: str, said: str, severity: str) -> None:
+        self.tell(said, severity)
+        self.board.watch.forget(run_id)
+        self.refresh_runs()
+
+
+def _resumed(run: RunDir) -> None:
+    actions.wait_until_begun(actions.resume(run, Resume()))

@@ -1,0 +1,240 @@
+"""One run in full: its curve, its log, its config, how that differs from another's, and what the model wrote by step."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import Screen
+from textual.widgets import DataTable, Footer, Select, Static, TabbedContent, TabPane
+
+from seedbed import actions, text
+from seedbed.errors import SeedbedError
+from seedbed.runs.samples import read_samples
+from seedbed.tui.board import epochs_text, steps_text
+from seedbed.tui.curve import Curve, Drawn
+from seedbed.tui.literal import fit, lit
+from seedbed.tui.wishes import differences, frozen_text
+
+if TYPE_CHECKING:
+    from seedbed.tui.app import Window
+
+_LOG_LINES = 400
+_TABS = ("curve", "log", "config", "diff", "samples")
+
+
+class Details(Screen[None]):
+    """The run's facts above, tabs below. It goes on with the run while it is open."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "close", "Back", key_display="esc"),
+        *(Binding(str(number), f"tab('{name}')", name.capitalize()) for number, name in enumerate(_TABS, 1)),
+        Binding("x", "axis", "x axis"),
+        Binding("y", "log", "Log scale"),
+        Binding("m", "smooth", "Smooth"),
+        Binding("plus,equals_sign", "zoom(0.5)", "Zoom in", key_display="+"),
+        Binding("minus", "zoom(2.0)", "Zoom out", key_display="-", show=False),
+        Binding("less_than_sign,comma,left", "pan(-0.5)", "Earlier", show=False, key_display="<"),
+        Binding("greater_than_sign,full_stop,right", "pan(0.5)", "Later", show=False, key_display=">"),
+        Binding("0", "show_all", "Whole curve", show=False),
+    ]
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__()
+        self.run_id = run_id
+        self._others: list[tuple[str, str]] = []
+        self._samples = -1
+
+    @property
+    def window(self) -> Window:
+        """The application."""
+        return cast("Window", self.app)
+
+    def compose(self) -> ComposeResult:
+        """Facts, tabs, footer."""
+        yield Static("", id="facts")
+        with TabbedContent(id="tabs"):
+            with TabPane("Curve", id="curve"):
+                yield Curve(id="big-curve")
+            with TabPane("Log", id="log"), VerticalScroll(id="log-scroll"):
+                yield Static("", id="log-text")
+            with TabPane("Config", id="config"), VerticalScroll():
+                yield Static("", id="config-text")
+            with TabPane("Diff", id="diff"):
+                yield Select([("another run", "")], value="", allow_blank=False, id="other", compact=True)
+                yield DataTable(id="diff-table", cursor_type="row", cell_padding=0)
+            with TabPane("Samples", id="samples"), VerticalScroll():
+                yield Static("", id="samples-text")
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Show everything once."""
+        listed = self.window.board.run(self.run_id)
+        if listed is None:
+            self.dismiss(None)
+            return
+        self.query_one("#log-scroll").anchor()
+        table = self.query_one("#diff-table", DataTable)
+        for heading, width in (("KEY", 28), ("THIS RUN", 30), ("THE OTHER", 30)):
+            table.add_column(Text(heading, style="bold"), width=width)
+        self.query_one("#config-text", Static).update(lit(frozen_text(listed.run.config), newlines=True))
+        self.query_one(TabbedContent).query_one("Tabs").focus()
+        self._load_curve()
+        self.update({self.run_id})
+
+    def update(self, changed: set[str]) -> None:
+        """Go on with the run; a run that is gone closes the screen."""
+        listed = self.window.board.run(self.run_id)
+        if listed is None:
+            self.window.tell("The run is gone.", "warning")
+            self.dismiss(None)
+            return
+        if self.run_id in changed:
+            self.query_one("#facts", Static).update(facts(listed.status))
+            self._go_on()
+        self._list_others()
+
+    @work(exclusive=True, group="details-curve")
+    async def _load_curve(self) -> None:
+        listed = self.window.board.run(self.run_id)
+        if listed is None:
+            return
+        series, curve = self.window.series(listed.run), self.query_one("#big-curve", Curve)
+        drawn = [Drawn(listed.status["name"], series)]
+        pieces = series.loading()
+        while (progress := await asyncio.to_thread(next, pieces, None)) is not None:
+            read, total = progress
+            curve.show(drawn, f"reading {read / total:.0%}" if read < total else "")
+        curve.show(drawn)
+
+    @work(exclusive=True, group="details")
+    async def _go_on(self) -> None:
+        """Fold in what was logged, printed and written since."""
+        listed = self.window.board.run(self.run_id)
+        if listed is None:
+            return
+        run, curve = listed.run, self.query_one("#big-curve", Curve)
+        for each in curve.shown:
+            if await asyncio.to_thread(each.series.refresh):
+                curve.changed()
+        said = await asyncio.to_thread(actions.log_tail, run, _LOG_LINES)
+        self.query_one("#log-text", Static).update(lit(said or "The job has printed nothing.", newlines=True))
+        if listed.status["step"] != self._samples:
+            self._samples = listed.status["step"]
+            try:
+                samples = await asyncio.to_thread(read_samples, run)
+            except SeedbedError as error:
+                self.query_one("#samples-text", Static).update(lit(error, "red"))
+                return
+            self.query_one("#samples-text", Static).update(written(samples))
+
+    def _list_others(self) -> None:
+        others = [("another run", "")]
+        board = self.window.board
+        marked = [run_id for run_id in board.marked if run_id != self.run_id]
+        runs = [each for each in board.runs() if each.run.id != self.run_id]
+        for each in sorted(runs, key=lambda each: each.run.id not in marked)[:300]:
+            others += [(fit(f"{each.status['name']} · {each.run.id}", 70).plain, each.run.id)]
+        if others == self._others:
+            return
+        first, self._others = not self._others, others
+        select = self.query_one("#other", Select)
+        kept = str(select.value)
+        select.set_options([(Text(label), value) for label, value in others])
+        known = {value for _, value in others}
+        select.value = marked[0] if first and marked else kept if kept in known else ""
+
+    @on(Select.Changed, "#other")
+    def _compare(self, event: Select.Changed) -> None:
+        table = self.query_one("#diff-table", DataTable)
+        table.clear()
+        board = self.window.board
+        this, other = board.run(self.run_id), board.run(str(event.value))
+        if this is None or other is None:
+            return
+        try:
+            rows = differences(this.run.config, other.run.config)
+        except SeedbedError as error:
+            table.add_row(lit("", "red"), lit(error, "red"), lit(""))
+            return
+        for path, one, two in rows:
+            table.add_row(fit(path, 27, "bold"), fit(one or "-", 29), fit(two or "-", 29))
+        if not rows:
+            table.add_row(lit("no difference", "dim"), lit(""), lit(""))
+
+    def action_close(self) -> None:
+        """Back to the panels."""
+        self.dismiss(None)
+
+    def action_tab(self, name: str) -> None:
+        """Show a tab."""
+        self.query_one(TabbedContent).active = name
+
+    def action_axis(self) -> None:
+        """Along steps, tokens or time."""
+        self.query_one("#big-curve", Curve).next_axis()
+
+    def action_log(self) -> None:
+        """Logarithmic or linear."""
+        self.query_one("#big-curve", Curve).toggle_log()
+
+    def action_smooth(self) -> None:
+        """The next smoothing."""
+        self.query_one("#big-curve", Curve).next_smoothing()
+
+    def action_zoom(self, factor: float) -> None:
+        """Show less or more of x."""
+        self.query_one("#big-curve", Curve).zoom(factor)
+
+    def action_pan(self, share: float) -> None:
+        """Move along x."""
+        self.query_one("#big-curve", Curve).pan(share)
+
+    def action_show_all(self) -> None:
+        """The whole curve."""
+        self.query_one("#big-curve", Curve).show_all()
+
+
+def facts(found: dict[str, Any]) -> Text:
+    """A run's status in a few lines."""
+    said = Text(end="")
+    said.append_text(lit(found["name"], "bold"))
+    said.append(f"  {found['status']}", style=f"bold {text.STATUS_STYLE.get(found['status'], '')}".strip())
+    if found["simulated"]:
+        said.append("  SIMULATED", style="bold magenta")
+    said.append_text(lit(f"  {found['id']}", "dim"))
+    losses = (
+        f"loss {text.loss(found['loss'])}  val {text.loss(found['val_loss'])}  best {text.loss(found['best_val_loss'])}"
+    )
+    said.append(f"\nstep {steps_text(found)}  epoch {epochs_text(found)}  {losses}")
+    speed = f"{text.count(found['tokens_per_s'])} tokens/s  " if found["tokens_per_s"] else ""
+    left = ""
+    if found["remaining_s"] is not None:
+        at = time.strftime("%d %b %H:%M:%S", time.localtime(found["eta"]))
+        left = f"  left {text.duration(found['remaining_s'])} (ends about {at})"
+    said.append(f"\n{speed}elapsed {text.duration(found['elapsed_s'])}{left}")
+    asked = f" (asked for {found['device_asked']})" if found["device_asked"] else ""
+    said.append("\n")
+    device = f"on {found['device'] or '-'}{asked}  {found['device_name'] or ''}  {found['precision'] or ''}"
+    said.append_text(lit(device, "dim"))
+    if found["reason"]:
+        said.append("\n")
+        said.append_text(lit(f"{found['reason']} {found['hint'] or ''}", "yellow"))
+    return said
+
+
+def written(samples: list[Any]) -> Text:
+    """Samples by step, the newest first."""
+    said = Text(end="")
+    for sample in reversed(samples[-200:]):
+        said.append(f"step {sample.step:,}\n", style="bold cyan")
+        said.append_text(lit(sample.prompt, "bold", newlines=True))
+        said.append_text(lit(sample.text, newlines=True))
+        said.append("\n\n")
+    return said if samples else Text("The model has written no sample yet.", style="dim")

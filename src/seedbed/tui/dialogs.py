@@ -1,0 +1,140 @@
+"""Questions that stand before everything else: a confirmation, a new name, all the keys."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Button, DataTable, Input, Static
+
+from seedbed.tui.literal import lit, plain
+
+
+class Confirm(ModalScreen[bool]):
+    """Asks before something that cannot be taken back, or that costs hours. Enter does what the focus is on: No."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "answer(True)", "Yes"),
+        Binding("n,escape", "answer(False)", "No", key_display="n/esc"),
+        Binding("left,right", "other", "Other button", show=False),
+    ]
+
+    def __init__(self, title: str, body: Text | str, *, yes: str = "Yes", careful: bool = True) -> None:
+        super().__init__()
+        self._title, self._body, self._yes, self._careful = title, body, yes, careful
+
+    def compose(self) -> ComposeResult:
+        """A box with the question and two buttons."""
+        with Vertical(classes="dialog") as box:
+            box.border_title = lit(self._title)
+            with VerticalScroll(classes="dialog-body"):
+                yield Static(self._body if isinstance(self._body, Text) else lit(self._body, newlines=True))
+            with Horizontal(classes="buttons"):
+                yield Button(
+                    f"{self._yes} (y)", id="yes", variant="error" if self._careful else "success", compact=True
+                )
+                yield Button("No (n)", id="no", compact=True)
+
+    def on_mount(self) -> None:
+        """The harmless answer has the focus where the other does harm."""
+        self.query_one("#no" if self._careful else "#yes").focus()
+
+    def action_answer(self, answer: bool) -> None:
+        """Close with the answer."""
+        self.dismiss(answer)
+
+    def action_other(self) -> None:
+        """Move between the two buttons."""
+        self.focus_next()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """A button was pressed or clicked."""
+        self.dismiss(event.button.id == "yes")
+
+
+class Rename(ModalScreen[str | None]):
+    """Asks for a name; stays open, with the reason, until there is one that runs may bear."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel")]
+
+    def __init__(self, now: str, refuse: object) -> None:
+        super().__init__()
+        self._now = now
+        self._refuse = refuse
+
+    def compose(self) -> ComposeResult:
+        """The name in a field, a line for what is wrong with it, and two buttons."""
+        with Vertical(classes="dialog") as box:
+            box.border_title = "Rename"
+            yield Input(plain(self._now), id="name", max_length=64, compact=True)
+            yield Static("", id="problem")
+            with Horizontal(classes="buttons"):
+                yield Button("Rename", id="yes", variant="primary", compact=True)
+                yield Button("Cancel", id="no", compact=True)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Say at once what is wrong with the name."""
+        self._problem(event.value)
+
+    def on_input_submitted(self) -> None:
+        """Enter takes the name."""
+        self._take()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Take the name, or leave."""
+        if event.button.id == "yes":
+            self._take()
+        else:
+            self.dismiss(None)
+
+    def action_cancel(self) -> None:
+        """Leave the name as it is."""
+        self.dismiss(None)
+
+    def _take(self) -> None:
+        name = self.query_one(Input).value
+        if name == self._now:
+            self.dismiss(None)
+        elif not self._problem(name):
+            self.dismiss(name)
+
+    def _problem(self, name: str) -> str:
+        assert callable(self._refuse)
+        problem = "" if name == self._now else str(self._refuse(name))
+        self.query_one("#problem", Static).update(lit(problem, "red", newlines=True))
+        return problem
+
+
+class Keys(ModalScreen[None]):
+    """Every key of every place, as the bindings themselves tell it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q", "close", "Close", key_display="esc")]
+
+    def __init__(self, rows: list[tuple[str, str, str]]) -> None:
+        super().__init__()
+        self._rows = rows
+
+    def compose(self) -> ComposeResult:
+        """A table: where, key, what it does."""
+        with Vertical(classes="dialog wide") as box:
+            box.border_title = "Keys"
+            box.border_subtitle = "esc closes"
+            yield DataTable(cursor_type="row", zebra_stripes=True)
+
+    def on_mount(self) -> None:
+        """Fill the table."""
+        table = self.query_one(DataTable)
+        table.add_columns("Where", "Key", "What it does")
+        last = ""
+        for place, key, description in self._rows:
+            table.add_row(lit(place if place != last else "", "bold"), lit(key, "bold cyan"), lit(description))
+            last = place
+        table.focus()
+
+    def action_close(self) -> None:
+        """Back to where one was."""
+        self.dismiss(None)

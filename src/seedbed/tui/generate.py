@@ -1,0 +1,224 @@
+"""Panel 4: a prompt, how to go on from it, and what the active model writes, as it writes it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.widget import Widget
+from textual.widgets import Button, Input, Label, Static
+from textual.worker import get_current_worker
+
+from seedbed import actions
+from seedbed.errors import SeedbedError
+from seedbed.tui.fields import NumberField, Prompt
+from seedbed.tui.literal import lit, plain
+from seedbed.tui.panel import Panel
+
+if TYPE_CHECKING:
+    from seedbed.runs.child import Child
+    from seedbed.runs.models import Model
+
+_PAINT_S = 0.05
+_MOST_SHOWN = 200_000
+"""Characters of output that are kept."""
+
+
+class GeneratePanel(Panel):
+    """Generation in a process of its own; this window only shows what it says."""
+
+    NUMBER = 4
+    NAME = "Generate"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "Cancel", tooltip="End the generation, or leave the field"),
+        Binding("ctrl+l", "clear", "Clear", tooltip="Clear the output"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._child: Child | None = None
+        self._busy = False
+        self._cancelled = False
+        self._written = Text()
+
+    def compose(self) -> ComposeResult:
+        """Prompt, options, output."""
+        yield Prompt(id="prompt")
+        with Horizontal(id="generate-options"):
+            yield Label("tokens")
+            yield NumberField(id="max-tokens", low=1, high=100_000, step=10, value="100")
+            yield Label("temp")
+            yield NumberField(id="temperature", low=0, high=100, whole=False, step=0.1, value="0.8")
+            yield Label("top-k")
+            yield NumberField(id="top-k", low=0, high=1_000_000, step=10, value="0")
+            yield Label("top-p")
+            yield NumberField(id="top-p", low=0, high=1, whole=False, step=0.05, value="1")
+            yield Label("seed")
+            yield NumberField(id="seed", low=0, high=2**62, placeholder="any")
+            yield Button("Generate", id="generate", variant="success", compact=True)
+        yield Static("", id="generate-state")
+        with VerticalScroll(id="output-scroll"):
+            yield Static("", id="output")
+
+    def on_mount(self) -> None:
+        """Ready for the first prompt."""
+        super().on_mount()
+        self.query_one("#output-scroll").anchor()
+        self._state("")
+
+    def home(self) -> Widget:
+        """The prompt."""
+        return self.query_one(Prompt)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a model is writing."""
+        return self._busy
+
+    def update(self, changed: set[str]) -> None:
+        """Name the model that would write."""
+        model = self.board.model()
+        told = f"from {model.name}, step {model.step}" if model is not None else "no model yet"
+        numbers = {field.id: field.value for field in self.query(NumberField)}
+        told += f" · temp {numbers.get('temperature', '')} · top-k {numbers.get('top-k', '')}"
+        self.sum_up(told + (" · writing …" if self._busy else ""))
+
+    def leave_editor(self) -> None:
+        """Escape: end the generation if there is one, else leave the field."""
+        if self._busy:
+            self.action_cancel()
+        else:
+            self.query_one("#output-scroll").focus()
+
+    def action_cancel(self) -> None:
+        """End the generation at once."""
+        if not self._busy:
+            self.leave_editor()
+            return
+        self._cancelled = True
+        if self._child is not None:
+            self._child.kill()
+        self._state("cancelled")
+
+    def action_clear(self) -> None:
+        """Clear the output."""
+        if not self._busy:
+            self._written = Text()
+            self.query_one("#output", Static).update("")
+            self._state("")
+
+    @on(Prompt.Sent)
+    @on(Button.Pressed, "#generate")
+    @on(Input.Submitted)
+    def _on_send(self) -> None:
+        self.start()
+
+    @on(Input.Changed)
+    def _on_option(self) -> None:
+        problem = next((p for field in self.query(NumberField) if (p := field.problem())), "")
+        self._state(problem, "red" if problem else "dim")
+
+    def start(self) -> None:
+        """Let the active model write."""
+        model = self.board.model()
+        problem = next((f"{f.id}: {p}" for f in self.query(NumberField) if (p := f.problem())), "")
+        if self._busy:
+            self._state("It is still writing: esc cancels.", "yellow")
+        elif problem:
+            self._state(problem, "red")
+        elif model is None:
+            self._state("There is no checkpoint to generate from yet: train a model first (3).", "red")
+        else:
+            self._begin(model)
+
+    def _begin(self, model: Model) -> None:
+        prompt = self.query_one(Prompt).text
+        request: dict[str, Any] = {"prompt": prompt}
+        for name, key in (
+            ("max-tokens", "max_new_tokens"),
+            ("temperature", "temperature"),
+            ("top-k", "top_k"),
+            ("top-p", "top_p"),
+            ("seed", "seed"),
+        ):
+            value = self.query_one(f"#{name}", NumberField).number()
+            if value is not None:
+                request[key] = value
+        self._busy, self._cancelled = True, False
+        if self._written:
+            self._written.append("\n\n")
+        if len(self._written) > _MOST_SHOWN:
+            self._written = self._written[-_MOST_SHOWN:]
+        self._written.append_text(lit(prompt, "bold", newlines=True))
+        self._state(f"loading {plain(model.name)} …", "yellow")
+        self._paint()
+        self.update(set())
+        self._write(model, request)
+
+    @work(thread=True, group="generate")
+    def _write(self, model: Model, request: dict[str, Any]) -> None:
+        """In a thread: what the child says, passed on a few times a second."""
+        chunk, painted, end = "", 0.0, "The model ended without a word."
+        style = "red"
+        worker = get_current_worker()
+        call = self.app.call_from_thread
+        try:
+            with closing(actions.ask_checkpoint("generate", model.run, None, request, self._born)) as answers:
+                for answer in answers:
+                    if worker.is_cancelled or self._cancelled:
+                        break
+                    if "ready" in answer:
+                        call(self._state, "writing …  esc cancels", "yellow")
+                    elif "text" in answer:
+                        chunk += answer["text"]
+                        if time.monotonic() - painted >= _PAINT_S:
+                            call(self._append, chunk)
+                            chunk, painted = "", time.monotonic()
+                    elif answer.get("done"):
+                        end, style = _figures(answer), "dim"
+        except SeedbedError as error:
+            end = f"{error.message} {error.hint}".strip()
+        if self._cancelled:
+            end, style = "cancelled", "yellow"
+        if not worker.is_cancelled:
+            call(self._done, chunk, end, style)
+
+    def _born(self, child: Child) -> None:
+        self._child = child
+        if self._cancelled:
+            child.kill()
+
+    def _append(self, chunk: str) -> None:
+        if not self._cancelled:
+            self._written.append_text(lit(chunk, newlines=True))
+            self._paint()
+
+    def _done(self, chunk: str, end: str, style: str) -> None:
+        self._append(chunk)
+        self._busy, self._child = False, None
+        self._state(end, style)
+        self.update(set())
+
+    def _paint(self) -> None:
+        self.query_one("#output", Static).update(self._written)
+
+    def _state(self, words: str, style: str = "dim") -> None:
+        self.query_one("#generate-state", Static).update(lit(words, style))
+
+    def on_unmount(self) -> None:
+        """The child ends with the window."""
+        self._cancelled = True
+        if self._child is not None:
+            self._child.kill()
+
+
+def _figures(end: dict[str, Any]) -> str:
+    speed = f", {end['tokens'] / end['elapsed_s']:.0f} tokens/s" if end.get("elapsed_s") else ""
+    why = "ended by itself" if end.get("finish") == "stop" else "length reached"
+    return f"{end.get('tokens')} tokens{speed}, {why}, seed {end.get('seed')}"

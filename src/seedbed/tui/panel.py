@@ -1,0 +1,61 @@
+"""A numbered panel with a title: open when there is room or it has the focus, else a line that sums it up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from rich.text import Text
+from textual.containers import Vertical
+from textual.widget import Widget
+
+from seedbed.tui.literal import lit
+
+if TYPE_CHECKING:
+    from seedbed.tui.app import Window
+    from seedbed.tui.board import Board
+
+
+class Panel(Vertical):
+    """One of the window's panels. A subclass says its number and name, what has its focus first, and how it sums up."""
+
+    NUMBER = 0
+    NAME = ""
+
+    def __init__(self) -> None:
+        super().__init__(id=self.NAME.lower(), classes="panel")
+        self._summary = ""
+
+    @property
+    def window(self) -> Window:
+        """The application."""
+        return cast("Window", self.app)
+
+    @property
+    def board(self) -> Board:
+        """What all panels look at."""
+        return self.window.board
+
+    def on_mount(self) -> None:
+        """Show the title at once."""
+        self.sum_up("")
+
+    def home(self) -> Widget:
+        """What takes the focus when the panel is gone to."""
+        raise NotImplementedError
+
+    def update(self, changed: set[str]) -> None:
+        """Show what became of the runs in `changed`, or of the board's choices."""
+        raise NotImplementedError
+
+    def leave_editor(self) -> None:
+        """Escape in a field: the focus goes to where keys are commands."""
+        self.home().focus()
+
+    def sum_up(self, summary: str) -> None:
+        """The panel in a few words, in its title: all that is seen of it while it is closed."""
+        self._summary = summary
+        title = Text.assemble((f"{self.NUMBER} ", "bold"), (self.NAME, "bold"))
+        if summary:
+            title.append_text(Text(" ─ "))
+            title.append_text(lit(summary))
+        self.border_title = title

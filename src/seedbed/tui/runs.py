@@ -1,0 +1,357 @@
+"""Panel 1: the runs in a table, and the curves of the one under the cursor, or of those that are marked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.timer import Timer
+from textual.widget import Widget
+from textual.widgets import DataTable, Input
+
+from seedbed import text
+from seedbed.runs.series import Series
+from seedbed.runs.watch import Listed
+from seedbed.tui.board import MOST_MARKED, epochs_text, steps_text
+from seedbed.tui.curve import Curve, Drawn
+from seedbed.tui.literal import fit
+from seedbed.tui.panel import Panel
+from seedbed.tui.table import RunTable
+
+CURVE_DELAY_S = 0.06
+"""A cursor that runs over many runs loads the curves of the one on which it rests."""
+
+
+class Column(NamedTuple):
+    """A column of the table: its heading, its width in cells (0: what is left), and what stands in it."""
+
+    heading: str
+    width: int
+    cell: Callable[[Listed], str]
+    right: bool = False
+
+
+def _gpu(each: Listed) -> str:
+    fraction = (each.hardware or {}).get("gpu_fraction")
+    return f"{fraction:.0%}" if isinstance(fraction, int | float) else "n/a" if each.lives else "-"
+
+
+COLUMNS = (
+    Column("NAME", 0, lambda each: each.status["name"]),
+    Column("STATUS", 9, lambda each: each.status["status"]),
+    Column("STEP", 12, lambda each: _steps(each), right=True),
+    Column("LOSS", 7, lambda each: text.loss(each.status["loss"])[:7], right=True),
+    Column("VAL", 7, lambda each: text.loss(each.status["val_loss"])[:7], right=True),
+    Column("LEFT", 7, lambda each: _left(each), right=True),
+    Column("EPOCH", 9, lambda each: epochs_text(each.status), right=True),
+    Column("DEVICE", 7, lambda each: each.status["device"] or each.status["device_asked"] or "-"),
+    Column("GPU", 4, _gpu, right=True),
+    Column("ELAPSED", 8, lambda each: text.duration(each.status["elapsed_s"]), right=True),
+    Column("TAGS", 14, lambda each: " ".join(each.status["tags"])),
+    Column("ID", 36, lambda each: each.run.id),
+)
+"""In the order in which they are dropped, from the last, where the panel is narrow."""
+_LEAST, _LEAST_NAME, _MOST_NAME = 4, 12, 40
+
+
+def _steps(each: Listed) -> str:
+    said = steps_text(each.status)
+    if len(said) > 12 and each.status["steps"]:
+        return f"{text.count(each.status['step'])}/{text.count(each.status['steps'])}"
+    return said
+
+
+def _left(each: Listed) -> str:
+    remaining = each.status["remaining_s"]
+    return text.duration(remaining) if remaining is not None else "-"
+
+
+class RunsPanel(Panel):
+    """All runs; what one does with a run under the cursor."""
+
+    NUMBER = 1
+    NAME = "Runs"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "mark", "Mark", tooltip="Lay the curves of marked runs over each other"),
+        Binding("p", "pause", "Pause", tooltip="Save and pause, or go on"),
+        Binding("s", "stop", "Stop", tooltip="Save and stop, after a confirmation"),
+        Binding("R", "resume", "Resume", key_display="R", tooltip="Go on with this run"),
+        Binding("w", "save", "Save now", tooltip="Write a checkpoint now"),
+        Binding("e", "rename", "Rename"),
+        Binding("A", "archive", "Archive", key_display="A", tooltip="Put out of sight, or back"),
+        Binding("D", "delete", "Delete", key_display="D", tooltip="Delete the run and its checkpoints"),
+        Binding("x", "axis", "x axis", show=False, tooltip="Curve along steps, tokens or time"),
+        Binding("y", "log", "Log scale", show=False, tooltip="Logarithmic or linear losses"),
+        Binding("m", "smooth", "Smooth", show=False, tooltip="Exponential mean: off, 0.6, 0.9, 0.98"),
+        Binding("plus,equals_sign", "zoom(0.5)", "Zoom in", show=False, key_display="+"),
+        Binding("minus", "zoom(2.0)", "Zoom out", show=False, key_display="-"),
+        Binding("less_than_sign,comma", "pan(-0.5)", "Earlier", show=False, key_display="<"),
+        Binding("greater_than_sign,full_stop", "pan(0.5)", "Later", show=False, key_display=">"),
+        Binding("0", "show_all", "Whole curve", show=False),
+        Binding("v", "archived", "Archived", show=False, tooltip="Show archived runs too, or hide them"),
+        Binding("slash", "filter", "Filter", key_display="/", tooltip="Show runs whose name, id, status or tags match"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._columns: tuple[Column, ...] = ()
+        self._name_width = 0
+        self._resting: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        """The table, the filter (while it is used), the curve."""
+        yield RunTable(id="runs-table")
+        yield Input(placeholder="filter: words of name, id, status or tags", id="filter", compact=True)
+        yield Curve(id="curve")
+
+    def on_mount(self) -> None:
+        """The filter is not seen until it is asked for."""
+        super().on_mount()
+        self.query_one("#filter").display = False
+
+    @property
+    def table(self) -> RunTable:
+        """The runs."""
+        return self.query_one(RunTable)
+
+    @property
+    def curve(self) -> Curve:
+        """The curves."""
+        return self.query_one(Curve)
+
+    def home(self) -> Widget:
+        """The table."""
+        return self.table
+
+    # Showing ---------------------------------------------------------------------------------------------------------
+
+    def on_resize(self) -> None:
+        """As many columns as there is room for."""
+        room = self.size.width - 3  # the mark and the scroll bar
+        chosen = list(COLUMNS[:_LEAST])
+        taken = sum(column.width + 1 for column in chosen) + _LEAST_NAME
+        for column in COLUMNS[_LEAST:]:
+            if taken + column.width + 1 > room:
+                break
+            chosen.append(column)
+            taken += column.width + 1
+        name_width = min(max(room - taken + _LEAST_NAME, 6), _MOST_NAME)
+        if (tuple(chosen), name_width) != (self._columns, self._name_width):
+            self._columns, self._name_width = tuple(chosen), name_width
+            self.table.set_columns(
+                [("", 2, False)] + [(each.heading, each.width or name_width, each.right) for each in chosen]
+            )
+            self.update(set())
+
+    def update(self, changed: set[str]) -> None:
+        """Show what became of these runs; the cursor stays on its run, wherever that moves."""
+        if not self._columns:
+            return
+        runs = self.board.runs()
+        by_id = {each.run.id: each for each in runs}
+        self.table.show(list(by_id), lambda run_id: self._row(by_id[run_id]), changed, self.board.chosen)
+        self._choose(self.table.current)
+        self._count(runs)
+        if changed.intersection(self._wanted()):
+            self._grow()
+        if not runs:
+            self._draw_nothing()
+
+    def _row(self, each: Listed) -> list[Text]:
+        run_id = each.run.id
+        mark = "●" if run_id in self.board.marked else " "
+        cells = [Text(mark, style="bold yellow")]
+        for column in self._columns:
+            width = column.width or self._name_width
+            style = "bold" if column.heading == "NAME" else ""
+            if column.heading == "STATUS":
+                style = text.STATUS_STYLE.get(each.status["status"], "")
+            if each.status["archived"]:
+                style = "dim " + style
+            said = fit(column.cell(each), width, style)
+            if column.right:
+                said.pad_left(width - said.cell_len)
+            cells.append(said)
+        if each.status["simulated"]:
+            cells[1] = fit(f"SIM {each.status['name']}", self._name_width, "bold magenta")
+        return cells
+
+    def _count(self, runs: list[Listed]) -> None:
+        counts: dict[str, int] = {}
+        for each in runs:
+            counts[each.status["status"]] = counts.get(each.status["status"], 0) + 1
+        told = [f"{number} {status}" for status, number in counts.items()]
+        if not any(each.lives for each in runs):
+            told.insert(0, "no active runs")
+        if self.board.filter:
+            told.insert(0, f"filter: {self.board.filter}")
+        if self.board.marked:
+            told.append(f"{len(self.board.marked)} marked")
+        if not self.board.loaded:
+            told.append("reading …")
+        self.sum_up(self.board.watch.problem or " · ".join(told))
+
+    def _draw_nothing(self) -> None:
+        if self.board.filter:
+            self.curve.show([], "No run matches the filter: esc clears it.")
+        elif self.board.loaded:
+            self.curve.show([], "No runs here yet: press 3 to start one.")
+        else:
+            self.curve.show([], "Reading the runs …")
+
+    # Curves ----------------------------------------------------------------------------------------------------------
+
+    def _choose(self, run_id: str | None) -> None:
+        if run_id == self.board.chosen and (self.curve.shown or run_id is None):
+            return
+        self.board.chosen = run_id
+        self._rest()
+        self.window.chosen_changed()
+
+    def _rest(self) -> None:
+        if self._resting is not None:
+            self._resting.stop()
+        self._resting = self.set_timer(CURVE_DELAY_S, self._load)
+
+    def _wanted(self) -> list[str]:
+        """The runs whose curves are shown: those marked, else the one under the cursor."""
+        return self.board.marked or ([self.board.chosen] if self.board.chosen is not None else [])
+
+    @work(exclusive=True, group="curve")
+    async def _load(self) -> None:
+        """Read the curves to show, piece by piece, and tell how far that is."""
+        drawn = []
+        for run_id in self._wanted():
+            listed = self.board.run(run_id)
+            if listed is None:
+                continue
+            series = self.window.series(listed.run)
+            drawn.append(Drawn(listed.status["name"], series))
+            await self._read(series, drawn)
+        self.curve.show(drawn, "" if drawn else "No run is chosen.")
+
+    async def _read(self, series: Series, drawn: list[Drawn]) -> None:
+        pieces = series.loading()
+        while True:
+            progress = await asyncio.to_thread(next, pieces, None)
+            if progress is None:
+                return
+            read, total = progress
+            if read < total:
+                self.curve.show(drawn, f"reading {read / total:.0%}")
+
+    @work(exclusive=True, group="grow")
+    async def _grow(self) -> None:
+        """Fold in what the shown runs have logged since."""
+        shown = [each.series for each in self.curve.shown]
+        if any([await asyncio.to_thread(series.refresh) for series in shown]):
+            self.curve.changed()
+
+    # Keys and pointer ------------------------------------------------------------------------------------------------
+
+    @on(DataTable.RowHighlighted)
+    def _on_highlight(self) -> None:
+        self._choose(self.table.current)
+
+    @on(DataTable.RowSelected)
+    def _on_select(self) -> None:
+        self.action_details()
+
+    @on(Input.Changed, "#filter")
+    def _on_filter(self, event: Input.Changed) -> None:
+        self.board.filter = event.value.strip()
+        self.update(set())
+
+    @on(Input.Submitted, "#filter")
+    def _on_filter_done(self) -> None:
+        self.query_one("#filter").display = bool(self.board.filter)
+        self.table.focus()
+
+    def leave_editor(self) -> None:
+        """Clear and close the filter."""
+        field = self.query_one("#filter", Input)
+        field.value = ""
+        field.display = False
+        self.table.focus()
+
+    def action_filter(self) -> None:
+        """Open the filter."""
+        field = self.query_one("#filter", Input)
+        field.display = True
+        field.focus()
+
+    def action_details(self) -> None:
+        """The run under the cursor, in full."""
+        self.window.open_details(self.board.chosen)
+
+    def action_mark(self) -> None:
+        """Mark the run under the cursor, or take its mark away."""
+        run_id = self.board.chosen
+        if run_id is None:
+            return
+        if not self.board.mark(run_id):
+            self.window.tell(f"{MOST_MARKED} runs are marked already: unmark one with space.", "warning")
+        self.update({run_id})
+        self._rest()
+
+    def action_archived(self) -> None:
+        """Show archived runs too, or hide them."""
+        self.board.show_archived = not self.board.show_archived
+        self.window.show_all()
+
+    def action_axis(self) -> None:
+        """Along steps, tokens or time."""
+        self.curve.next_axis()
+
+    def action_log(self) -> None:
+        """Logarithmic or linear."""
+        self.curve.toggle_log()
+
+    def action_smooth(self) -> None:
+        """The next smoothing."""
+        self.curve.next_smoothing()
+
+    def action_zoom(self, factor: float) -> None:
+        """Show less or more of x."""
+        self.curve.zoom(factor)
+
+    def action_pan(self, share: float) -> None:
+        """Move along x."""
+        self.curve.pan(share)
+
+    def action_show_all(self) -> None:
+        """The whole curve."""
+        self.curve.show_all()
+
+    def action_pause(self) -> None:
+        """Pause, or go on."""
+        self.window.pause(self.board.chosen)
+
+    def action_stop(self) -> None:
+        """Save and stop."""
+        self.window.stop_run(self.board.chosen)
+
+    def action_resume(self) -> None:
+        """Go on with the run."""
+        self.window.resume(self.board.chosen)
+
+    def action_save(self) -> None:
+        """Write a checkpoint now."""
+        self.window.save_now(self.board.chosen)
+
+    def action_rename(self) -> None:
+        """Give the run another name."""
+        self.window.rename(self.board.chosen)
+
+    def action_archive(self) -> None:
+        """Put the run out of sight, or back."""
+        self.window.archive(self.board.chosen)
+
+    def action_delete(self) -> None:
+        """Delete the run."""
+        self.window.delete(self.board.chosen)

@@ -1,0 +1,166 @@
+"""Every option of a run, with its value, where that comes from, what it may be, and what it does."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.coordinate import Coordinate
+from textual.screen import ModalScreen
+from textual.widgets import Button, DataTable, Footer, Input, Static
+
+from seedbed.config import load
+from seedbed.config.keys import keys
+from seedbed.errors import SeedbedError
+from seedbed.tui.literal import fit, lit
+from seedbed.tui.wishes import typed
+
+_VALUE_WIDTH = 22
+
+
+class Settings(ModalScreen[dict[str, str] | None]):
+    """A table of keys; below it the one under the cursor: help, what is expected, a field for its value.
+
+    Answers with the values that differ from the preset's, as they were typed; None where nothing is to change.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", "Back"),
+        Binding("ctrl+s", "keep", "Keep"),
+        Binding("delete,backspace", "preset", "Preset's value", key_display="del"),
+    ]
+
+    def __init__(self, preset: str, sets: dict[str, str]) -> None:
+        super().__init__()
+        self._preset = preset
+        self._sets = sets
+        self._paths = list(keys())
+
+    def compose(self) -> ComposeResult:
+        """The table, the help of the key under the cursor, its value, two buttons."""
+        with Vertical(classes="dialog wide") as box:
+            box.border_title = lit(f"All options over preset {self._preset}")
+            yield DataTable(cursor_type="row", cell_padding=0, id="settings-table")
+            yield Static("", id="settings-help")
+            yield Input(id="settings-value", compact=True, placeholder="the preset's value")
+            yield Static("", id="settings-problem")
+            with Horizontal(classes="buttons"):
+                yield Button("Keep (ctrl+s)", id="keep", variant="success", compact=True)
+                yield Button("Back", id="back", compact=True)
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Fill the table."""
+        table = self.query_one(DataTable)
+        for heading, width in (("KEY", 26), ("VALUE", _VALUE_WIDTH + 1), ("FROM", 14)):
+            table.add_column(Text(heading, style="bold"), width=width)
+        for path in self._paths:
+            table.add_row(*self._row(path), key=path)
+        table.focus()
+        self._show_key()
+
+    def _row(self, path: str) -> list[Text]:
+        value = self._sets.get(path, "")
+        if value:
+            return [fit(path, 25, "bold yellow"), fit(value, _VALUE_WIDTH, "bold yellow"), fit("you", 13, "yellow")]
+        config = load.resolve(preset=self._preset).config
+        return [fit(path, 25), fit(typed(config, path), _VALUE_WIDTH), fit(f"preset {self._preset}", 13, "dim")]
+
+    @property
+    def _path(self) -> str:
+        return self._paths[max(self.query_one(DataTable).cursor_row, 0)]
+
+    @on(DataTable.RowHighlighted)
+    def _show_key(self) -> None:
+        key = keys()[self._path]
+        said = Text.assemble((self._path, "bold"), " ", end="")
+        said.append_text(lit(f"{key.help} Expected: {key.expected}."))
+        self.query_one("#settings-help", Static).update(said)
+        field = self.query_one("#settings-value", Input)
+        with self.prevent(Input.Changed):
+            field.value = self._sets.get(self._path, "")
+        self._complain("")
+
+    @on(DataTable.RowSelected)
+    def _edit(self) -> None:
+        self.query_one("#settings-value").focus()
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        self._complain(self._problem(self._path, event.value.strip()))
+
+    @on(Input.Submitted)
+    def _take(self, event: Input.Submitted) -> None:
+        path, value = self._path, event.value.strip()
+        problem = self._problem(path, value)
+        self._complain(problem)
+        if problem:
+            return
+        self._set(path, value)
+        table = self.query_one(DataTable)
+        table.focus()
+        table.action_cursor_down()
+
+    def _set(self, path: str, value: str) -> None:
+        if value:
+            self._sets[path] = value
+        else:
+            self._sets.pop(path, None)
+        if value and path in load.HORIZONS:  # a run has one horizon
+            for other in load.HORIZONS:
+                if other != path:
+                    self._sets.pop(other, None)
+        table = self.query_one(DataTable)
+        for row, each in enumerate(self._paths):
+            if each == path or each in load.HORIZONS:
+                for column, cell in enumerate(self._row(each)):
+                    table.update_cell_at(Coordinate(row, column), cell)
+
+    def _problem(self, path: str, value: str) -> str:
+        sets = {name: each for name, each in self._sets.items() if name != path}
+        if value:
+            if path in load.HORIZONS:
+                sets = {name: each for name, each in sets.items() if name not in load.HORIZONS}
+            sets[path] = value
+        try:
+            load.resolve(preset=self._preset, flags={name: load.Flagged(each, "here") for name, each in sets.items()})
+        except SeedbedError as error:
+            return f"{error.message} {error.hint}"
+        return ""
+
+    def _complain(self, problem: str) -> None:
+        self.query_one("#settings-problem", Static).update(lit(problem, "red", newlines=True))
+
+    def action_preset(self) -> None:
+        """Take the preset's value again."""
+        if self.focused is self.query_one(DataTable):
+            self._set(self._path, "")
+            self._show_key()
+
+    @on(Button.Pressed, "#keep")
+    def action_keep(self) -> None:
+        """Answer with what was set."""
+        field = self.query_one("#settings-value", Input)
+        typed = field.value.strip()
+        if typed != self._sets.get(self._path, ""):
+            problem = self._problem(self._path, typed)
+            if problem:
+                self._complain(problem)
+                field.focus()
+                return
+            self._set(self._path, typed)
+        self.dismiss(self._sets)
+
+    @on(Button.Pressed, "#back")
+    def action_back(self) -> None:
+        """From the field to the table; from there back with nothing changed."""
+        table = self.query_one(DataTable)
+        if self.focused is self.query_one("#settings-value"):
+            self._show_key()
+            table.focus()
+        else:
+            self.dismiss(None)

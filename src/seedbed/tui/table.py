@@ -1,0 +1,108 @@
+"""A table whose rows are runs: kept in step with a list of ids, the cursor on its run wherever that moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.coordinate import Coordinate
+from textual.widgets import DataTable
+from textual.widgets.data_table import CellDoesNotExist
+
+
+class RunTable(DataTable[Text]):
+    """Rows keyed by run id. Only cells that differ are written, and rows are laid anew only where their order changed."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "select_cursor", "Details"),
+        Binding("j", "cursor_down", "Down", show=False),
+        Binding("k", "cursor_up", "Up", show=False),
+        Binding("g", "scroll_top", "Top", show=False),
+        Binding("G", "scroll_bottom", "Bottom", show=False),
+    ]
+
+    def __init__(self, *, id: str) -> None:  # noqa: A002  # Textual's own name
+        super().__init__(id=id, cursor_type="row", cell_padding=0, zebra_stripes=False)
+        self._ids: list[str] = []
+        self._keys: list[str] = []
+
+    @property
+    def current(self) -> str | None:
+        """The id of the run under the cursor."""
+        return self._ids[self.cursor_row] if 0 <= self.cursor_row < len(self._ids) else None
+
+    @property
+    def ids(self) -> list[str]:
+        """The runs from top to bottom."""
+        return list(self._ids)
+
+    def go_to(self, run_id: str) -> None:
+        """Put the cursor on a run, if it is shown."""
+        if run_id in self._ids:
+            self.move_cursor(row=self._ids.index(run_id), animate=False)
+
+    def set_columns(self, columns: Sequence[tuple[str, int, bool]]) -> None:
+        """Begin anew with these columns: heading, width in cells, whether it is flush right."""
+        with self.prevent(DataTable.RowHighlighted):
+            self.clear(columns=True)
+        self._ids = []
+        self._keys = []
+        for number, (heading, width, right) in enumerate(columns):
+            label = heading.rjust(width) if right else heading
+            self.add_column(Text(label, style="bold"), width=width + 1, key=str(number))
+            self._keys.append(str(number))
+
+    def show(
+        self, ids: list[str], row: Callable[[str], list[Text]], changed: set[str], cursor: str | None = None
+    ) -> None:
+        """Show these runs in this order. `row` gives a run's cells, `changed` says whose may be new.
+
+        The cursor stays on its run; where that is gone, near the row where it was. Without one it goes to `cursor`.
+        """
+        held = len(self._ids)
+        if ids == self._ids:
+            self._write(ids, row, changed)
+        elif ids[:held] == self._ids and held:
+            self._write(self._ids, row, changed)
+            for run_id in ids[held:]:
+                self.add_row(*row(run_id), key=run_id)
+            self._ids = ids
+        else:
+            self._lay(ids, row, cursor)
+
+    def _write(self, ids: list[str], row: Callable[[str], list[Text]], changed: set[str]) -> None:
+        if not changed:
+            return
+        for place, run_id in enumerate(ids):
+            if run_id not in changed:
+                continue
+            for number, cell in enumerate(row(run_id)):
+                at = Coordinate(place, number)
+                try:
+                    before = self.get_cell_at(at)
+                except CellDoesNotExist:
+                    continue
+                if before.plain != cell.plain or before.style != cell.style:
+                    self.update_cell_at(at, cell)
+
+    def _lay(self, ids: list[str], row: Callable[[str], list[Text]], cursor: str | None) -> None:
+        stays = self.current or cursor
+        place, above = self.cursor_row, self.cursor_row - self.scroll_offset.y
+        with self.prevent(DataTable.RowHighlighted):
+            self.clear()
+            for run_id in ids:
+                self.add_row(*row(run_id), key=run_id)
+            self._ids = ids
+            if not ids:
+                return
+            place = ids.index(stays) if stays in ids else min(max(place, 0), len(ids) - 1)
+            self.move_cursor(row=place, animate=False, scroll=False)
+        self.call_after_refresh(self._keep_in_sight, place, max(place - above, 0))
+
+    def _keep_in_sight(self, place: int, top: int) -> None:
+        """Keep the cursor as far below the top as it was, and in sight."""
+        self.scroll_to(y=top, animate=False, force=True)
+        if self.cursor_row == place:
+            self.move_cursor(row=place, animate=False, scroll=True)

@@ -1,0 +1,404 @@
+"""Panel 3: start a new run, or train a model further: options with their defaults, checked as they are typed."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Grid, Horizontal
+from textual.widget import Widget
+from textual.widgets import Button, Checkbox, Input, Label, Select, Static
+
+from seedbed import actions, text
+from seedbed.config import load
+from seedbed.config.check import check
+from seedbed.config.keys import keys
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.runs.control import Resume, Turn
+from seedbed.runs.models import CORRUPTED
+from seedbed.runs.store import RunDir, checked_name
+from seedbed.tui.dialogs import Confirm
+from seedbed.tui.fields import NumberField
+from seedbed.tui.literal import fit, lit
+from seedbed.tui.panel import Panel
+from seedbed.tui.settings import Settings
+from seedbed.tui.wishes import horizon, parameters, typed
+
+MOST_EPOCHS = 10_000
+NEW = ""
+"""The choice that stands for a new run; every other one is a run's id."""
+
+
+class Option(NamedTuple):
+    """A field of the panel and the key of the config that it sets."""
+
+    id: str
+    label: str
+    path: str
+
+
+OPTIONS = (
+    Option("epochs", "epochs", "train.epochs"),
+    Option("steps", "steps", "train.steps"),
+    Option("batch", "batch", "train.batch_size"),
+    Option("context", "seq len", "model.context"),
+    Option("micro", "micro batch", "train.micro_batch"),
+    Option("lr", "learn rate", "optimizer.lr"),
+    Option("workers", "workers", "data.workers"),
+    Option("seed", "seed", "train.seed"),
+)
+_BOUNDS = {"epochs": (0.001, MOST_EPOCHS), "steps": (1, 10**12)}
+
+
+class TrainPanel(Panel):
+    """What is wanted of a run. Empty fields mean the preset's value, which they show."""
+
+    NUMBER = 3
+    NAME = "Train"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Leave field", show=False),
+        Binding("ctrl+s", "start", "Start"),
+        Binding("ctrl+o", "settings", "All options"),
+        Binding("ctrl+r", "reset", "Reset", show=False, tooltip="Back to the preset's values"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sets: dict[str, str] = {}
+        self._choices: list[tuple[str, str]] = []
+        self._starting = False
+
+    def compose(self) -> ComposeResult:
+        """Pairs of a label and a field, then the buttons and a line for what is wrong."""
+        presets = [(name, name) for name in load.preset_names()]
+        precisions = [(name, name) for name in keys()["train.precision"].choices]
+        with Grid(id="train-fields"):
+            yield Label("start from")
+            yield Select([("a new run", NEW)], value=NEW, allow_blank=False, id="origin", compact=True)
+            yield Label("name")
+            yield Input(placeholder="by preset and data", id="run-name", compact=True, max_length=64)
+            yield Label("preset")
+            yield Select(presets, value=load.DEFAULT_PRESET, allow_blank=False, id="preset", compact=True)
+            yield Label("data")
+            yield Input(placeholder="stories", id="data", compact=True)
+            for option in OPTIONS:
+                yield Label(option.label)
+                yield self._number(option)
+            yield Label("device")
+            yield Input(placeholder="auto", id="device", compact=True)
+            yield Label("precision")
+            yield Select(precisions, value="auto", allow_blank=False, id="precision", compact=True)
+        with Horizontal(id="train-buttons"):
+            yield Button("Start", id="start", variant="success", compact=True)
+            yield Button("All options", id="all-options", compact=True)
+            yield Checkbox("queue", id="queue", compact=True)
+            yield Static("", id="train-state")
+
+    @staticmethod
+    def _number(option: Option) -> NumberField:
+        key = keys()[option.path]
+        bounds = dict(key.bounds)
+        low, high = _BOUNDS.get(option.id, (bounds.get("ge", bounds.get("gt", 0.0)), bounds.get("le", 1e15)))
+        whole = key.base is int
+        step = {"steps": 100.0, "context": 64.0, "lr": 0.001}.get(option.id, 1.0)
+        return NumberField(id=option.id, low=low, high=high, whole=whole, step=step)
+
+    def on_mount(self) -> None:
+        """The preset's values stand in the fields."""
+        super().on_mount()
+        for option in OPTIONS:
+            self.query_one(f"#{option.id}").tooltip = Text(keys()[option.path].help)
+        for name, path in (("device", "train.device"), ("precision", "train.precision"), ("data", "data.source")):
+            self.query_one(f"#{name}").tooltip = Text(keys()[path].help)
+        self.query_one("#queue").tooltip = "Wait until the device is free"
+        self._defaults()
+
+    def home(self) -> Widget:
+        """The first field."""
+        return self.query_one("#origin")
+
+    # What is asked for -----------------------------------------------------------------------------------------------
+
+    @property
+    def origin(self) -> str:
+        """The id of the run to train further; NEW for a new run."""
+        value = self.query_one("#origin", Select).value
+        return value if isinstance(value, str) else NEW
+
+    def _value(self, name: str) -> str:
+        return self.query_one(f"#{name}", Input).value.strip()
+
+    def _preset(self) -> str:
+        return str(self.query_one("#preset", Select).value)
+
+    def resolved(self) -> load.Resolved:
+        """The config that the fields ask for. Raises UsageError, naming the field."""
+        for option in OPTIONS:
+            if problem := self.query_one(f"#{option.id}", NumberField).problem():
+                raise UsageError(f"{option.label}: {problem}.")
+        flags: dict[str, Any] = {
+            path: load.Flagged(value, "from all options") for path, value in self._sets.items() if value
+        }
+        if self._value("epochs") or self._value("steps"):
+            flags = {path: value for path, value in flags.items() if path not in load.HORIZONS}
+        for option in OPTIONS:
+            if value := self._value(option.id):
+                flags[option.path] = load.Flagged(value, f"the field {option.label}")
+        for name, path in (("data", "data.source"), ("device", "train.device")):
+            if value := self._value(name):
+                flags[path] = load.Flagged(value, f"the field {name}")
+        precision = str(self.query_one("#precision", Select).value)
+        if precision != "auto":
+            flags["train.precision"] = load.Flagged(precision, "the field precision")
+        return load.resolve(preset=self._preset(), flags=flags)
+
+    def request(self) -> Resume:
+        """How far the chosen run is to be trained further. Raises UsageError."""
+        for name in ("epochs", "steps"):
+            if problem := self.query_one(f"#{name}", NumberField).problem():
+                raise UsageError(f"{name}: {problem}.")
+        epochs = self.query_one("#epochs", NumberField).number()
+        steps = self.query_one("#steps", NumberField).number()
+        if epochs is not None and steps is not None:
+            raise UsageError("Both epochs and steps are given: keep one of them.")
+        return Resume(int(steps) if steps is not None else None, epochs)
+
+    # Showing ---------------------------------------------------------------------------------------------------------
+
+    def update(self, changed: set[str]) -> None:
+        """Keep the list of what can be trained further; the choice stays."""
+        choices = [("a new run", NEW)]
+        active = self.board.model()
+        for model in self.board.models()[:200]:
+            listed = self.board.run(model.run.id)
+            if listed is None or listed.lives or model.status == CORRUPTED:
+                continue
+            mark = "▸ " if active is not None and active.run.id == model.run.id else ""
+            word = listed.status["status"]
+            choices.append((fit(f"{mark}{model.name} · {word} at step {model.step}", 60).plain, model.run.id))
+        if choices != self._choices:
+            self._choices = choices
+            select, kept = self.query_one("#origin", Select), self.origin
+            with self.prevent(Select.Changed):
+                select.set_options([(Text(label), value) for label, value in choices])
+                select.value = kept if any(value == kept for _, value in choices) else NEW
+            self._dress()
+        self._judge()
+
+    def take_up(self, run_id: str) -> None:
+        """Choose this run as the one to train further, if it can be."""
+        if any(value == run_id for _, value in self._choices):
+            self.query_one("#origin", Select).value = run_id
+
+    @on(Select.Changed, "#origin")
+    def _on_origin(self) -> None:
+        self._dress()
+        self._judge()
+
+    @on(Select.Changed, "#preset")
+    def _on_preset(self) -> None:
+        self._defaults()
+        self._judge()
+
+    @on(Select.Changed, "#precision")
+    @on(Input.Changed)
+    def _on_field(self) -> None:
+        self._judge()
+
+    def _dress(self) -> None:
+        """A run that is trained further keeps its config: only how far it goes is asked."""
+        further = self.origin != NEW
+        kept = (
+            "run-name",
+            "preset",
+            "data",
+            "batch",
+            "context",
+            "micro",
+            "lr",
+            "workers",
+            "seed",
+            "device",
+            "precision",
+        )
+        for name in kept:
+            self.query_one(f"#{name}").disabled = further
+        self.query_one("#all-options").disabled = further
+        self._defaults()
+
+    def _defaults(self) -> None:
+        """The values that hold where a field is empty, in the fields themselves."""
+        config = load.resolve(
+            preset=self._preset(), flags={p: load.Flagged(v, "") for p, v in self._sets.items() if v}
+        ).config
+        for option in OPTIONS:
+            value = typed(config, option.path)
+            if self.origin != NEW and option.id in ("epochs", "steps"):
+                value = "to go on" if option.id == "epochs" else "or steps"
+            self.query_one(f"#{option.id}", NumberField).placeholder = value
+        self.query_one("#data", Input).placeholder = typed(config, "data.source")
+        self.query_one("#device", Input).placeholder = typed(config, "train.device")
+
+    def _judge(self) -> str:
+        """Say what is wrong, or what would be done; returns what is wrong."""
+        if not self.is_mounted or self._starting:
+            return ""
+        try:
+            if self.origin != NEW:
+                self.request()
+                told = self._told_further()
+            else:
+                told = self._told_new()
+        except SeedbedError as error:
+            self._state(error.message, "red")
+            self.sum_up("see the field that is wrong")
+            return error.message
+        self._state(told, "dim")
+        self.sum_up(told)
+        return ""
+
+    def _told_new(self) -> str:
+        name = self._value("run-name")
+        if name:
+            checked_name(name, "name ")
+        config = self.resolved().config
+        errors = [finding for finding in check(config) if finding.level == "error"]
+        if errors:
+            raise UsageError(errors[0].text)
+        return f"{config.preset}, {text.count(parameters(config))} parameters, {horizon(config)}, {config.train.device}"
+
+    def _told_further(self) -> str:
+        asked = self.request()
+        listed = self.board.run(self.origin)
+        name = listed.status["name"] if listed is not None else self.origin
+        if asked.more_epochs is not None:
+            return f"{name}: {asked.more_epochs:g} epochs more"
+        if asked.more_steps is not None:
+            return f"{name}: {asked.more_steps} steps more"
+        if listed is not None and listed.status["status"] == "completed":
+            raise UsageError("It is finished: say how many epochs or steps more.")
+        return f"{name}: go on to its end"
+
+    def _state(self, words: str, style: str) -> None:
+        self.query_one("#train-state", Static).update(lit(words, style))
+
+    # Starting --------------------------------------------------------------------------------------------------------
+
+    def leave_editor(self) -> None:
+        """From a field to the start button."""
+        self.query_one("#start").focus()
+
+    def action_leave(self) -> None:
+        """From a field to the start button."""
+        self.leave_editor()
+
+    def action_reset(self) -> None:
+        """Empty every field."""
+        self._sets.clear()
+        for field in self.query(Input):
+            field.value = ""
+        self.query_one("#precision", Select).value = "auto"
+        self._defaults()
+        self._judge()
+
+    @on(Button.Pressed, "#all-options")
+    def action_settings(self) -> None:
+        """Every key of the config, with its help."""
+        if self.origin != NEW:
+            self.window.tell("A run that is trained further keeps its config.", "warning")
+            return
+
+        def keep(sets: dict[str, str] | None) -> None:
+            if sets is not None:
+                self._sets = sets
+                self._defaults()
+                self._judge()
+
+        self.app.push_screen(Settings(self._preset(), dict(self._sets)), keep)
+
+    @on(Button.Pressed, "#start")
+    def action_start(self) -> None:
+        """Ask once more, then start."""
+        if self._starting:
+            self.window.tell("One is being started already.", "warning")
+            return
+        problem = self._judge()
+        if problem:
+            self.window.tell(problem, "error")
+            return
+        title = "Train further?" if self.origin != NEW else "Start this run?"
+        self.app.push_screen(Confirm(title, self._question(), yes="Start", careful=False), self._on_answer)
+
+    def _question(self) -> Text:
+        """What will be done, line by line, with what speaks against it."""
+        if self.origin != NEW:
+            return lit(self._told_further())
+        resolved = self.resolved()
+        config = resolved.config
+        said = [
+            f"preset     {config.preset}, {text.count(parameters(config))} parameters",
+            f"data       {config.data.source}",
+            f"horizon    {horizon(config)}",
+            f"batch      {config.train.batch_size} x {config.model.context} tokens"
+            + (f", {config.train.micro_batch} at a time" if config.train.micro_batch else ""),
+            f"device     {config.train.device}, precision {config.train.precision}",
+        ]
+        changed = [
+            f"{path} = {typed(config, path)}"
+            for path, origin in resolved.origins.items()
+            if origin == "from all options"
+        ]
+        said += [f"and        {line}" for line in changed]
+        question = lit("\n".join(said), newlines=True)
+        for finding in check(config):
+            question.append_text(lit(f"\n{finding.text} {finding.why} {finding.hint}", "yellow", newlines=True))
+        return question
+
+    def _on_answer(self, agreed: bool | None) -> None:
+        if not agreed:
+            return
+        turn = Turn(queue=self.query_one("#queue", Checkbox).value)
+        self._starting = True
+        self._state("starting …", "yellow")
+        try:
+            if self.origin != NEW:
+                listed = self.board.run(self.origin)
+                if listed is None:
+                    raise SeedbedError("That run is gone.")
+                self._launch(None, None, listed.run, self.request(), turn)
+            else:
+                self._launch(self.resolved(), self._value("run-name") or None, None, Resume(), turn)
+        except SeedbedError as error:
+            self._started(None, str(error))
+
+    @work(thread=True, group="start")
+    def _launch(
+        self, wanted: load.Resolved | None, name: str | None, run: RunDir | None, asked: Resume, turn: Turn
+    ) -> None:
+        """In a thread: make the run, start its job, wait for its first word."""
+        problem = ""
+        try:
+            if run is None:
+                assert wanted is not None
+                run = actions.new_run(self.board.store, wanted, name, command=["seedbed", "tui"])
+                launch = actions.start(run, turn=turn)
+            else:
+                launch = actions.resume(run, asked, turn=turn)
+            actions.wait_until_begun(launch)
+        except SeedbedError as error:
+            problem = str(error)
+        self.app.call_from_thread(self._started, run, problem)
+
+    def _started(self, run: RunDir | None, problem: str) -> None:
+        self._starting = False
+        self._judge()
+        if problem:
+            self._state(problem, "red")
+            self.window.tell(problem, "error")
+        if run is not None:
+            self.window.went(run, chosen=not problem)
+            if not problem:
+                self.window.tell(f"{run.name()} has begun: {run.id}")

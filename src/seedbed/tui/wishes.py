@@ -1,0 +1,53 @@
+"""What a config wants, in the words in which one would type it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from seedbed import text
+from seedbed.config import load
+from seedbed.config.arithmetic import count_parameters
+from seedbed.config.keys import keys
+from seedbed.config.schema import Config
+
+
+def typed(config: Config, path: str) -> str:
+    """A value of the config as one would type it; "" for one that is not set."""
+    table, _, name = path.partition(".")
+    value = getattr(getattr(config, table), name)
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def parameters(config: Config) -> int:
+    """About how many parameters the model will have: with as large a vocabulary as is asked for."""
+    return count_parameters(config.model, config.tokenizer.vocab_size)
+
+
+def horizon(config: Config) -> str:
+    """How far the run means to go."""
+    train = config.train
+    if train.epochs is not None:
+        return f"{train.epochs:g} epochs"
+    return f"{train.steps:,} steps" if train.steps is not None else f"{text.count(train.tokens or 0)} tokens"
+
+
+def differences(one: Path, other: Path) -> list[tuple[str, str, str]]:
+    """The keys in which two frozen configs differ, with both values. Raises SeedbedError for one that cannot be read."""
+    first, second = load.load_frozen(one), load.load_frozen(other)
+    rows = [("preset", first.preset, second.preset)]
+    rows += [(path, typed(first, path), typed(second, path)) for path in keys()]
+    return [row for row in rows if row[1] != row[2]]
+
+
+def frozen_text(path: Path) -> str:
+    """The text of a run's config, or why it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        return f"Cannot read {path}: {error.strerror}."
