@@ -6,11 +6,12 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from seedbed.errors import DiskFullError, SeedbedError
 
@@ -52,15 +53,24 @@ def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None
 
     Raises SeedbedError (DiskFullError where space ran out); no temporary file stays behind.
     """
+    with replacing(path, durable=durable) as handle:
+        handle.write(data.encode() if isinstance(data, str) else data)
+
+
+@contextmanager
+def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """A file to write to, which takes the place of the one at `path` when the `with` ends well; else nothing changes.
+
+    `durable` fsyncs file and folder. Raises SeedbedError (DiskFullError where space ran out).
+    """
     import tempfile
 
-    payload = data.encode() if isinstance(data, str) else data
     with explained(path):
         fd, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         try:
             with os.fdopen(fd, "wb") as handle:
                 os.fchmod(handle.fileno(), 0o644)
-                handle.write(payload)
+                yield handle
                 handle.flush()
                 if durable:
                     os.fsync(handle.fileno())
@@ -310,14 +320,42 @@ class Lock:
         self.release()
 
 
-def is_locked(path: Path) -> bool:
-    """Whether somebody holds the lock at `path` right now. Creates nothing; askers do not take each other for owners."""
+def hold(path: Path) -> Callable[[], None] | None:
+    """Share a lock on a file, so that nobody removes it, until the function that is returned is called, or we end.
+
+    None where there is no such file. It also gets the time of now, as when it was last used. Waits for one who is about
+    to remove it; on a file system without locks it is held by nothing.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return lambda: None  # it cannot be read: for who reads it to say
+    with suppress(OSError):
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        os.utime(fd)
+    try:
+        still_there = os.path.samestat(os.fstat(fd), os.stat(path))
+    except OSError:
+        still_there = False
+    if still_there:
+        return partial(os.close, fd)
+    os.close(fd)
+    return None
+
+
+def is_locked(path: Path, *, shared: bool = False) -> bool:
+    """Whether somebody holds the lock at `path` right now. Creates nothing; askers do not take each other for owners.
+
+    With `shared`, one who only shares it (see `hold`) counts too, and two askers may take each other for one.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(fd, (fcntl.LOCK_EX if shared else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     finally:

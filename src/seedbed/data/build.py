@@ -14,6 +14,7 @@ import itertools
 import os
 import re
 import time
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,7 +68,7 @@ def prepared_folder(source: str) -> Path | None:
 def build_from(source: Source, tokenizer: TokenizerConfig, *, workers: int = 0, cache: Path, emit: Emit) -> Dataset:
     """The dataset of an open source; see `build_dataset`. `workers` 0 means one per core."""
     maker = _Maker(source, tokenizer, workers or usable_cores(), cache, emit)
-    if not (maker.final / shards.MANIFEST).exists():
+    while (let_go := files.hold(maker.final / shards.MANIFEST)) is None:
         files.make_dir(maker.final.parent)
         lock = files.Lock(maker.final.parent / f".{maker.key}.lock")
         if not lock.acquire():
@@ -86,6 +87,7 @@ def build_from(source: Source, tokenizer: TokenizerConfig, *, workers: int = 0, 
         finally:
             lock.release()
     dataset = Dataset.open(maker.final)
+    weakref.finalize(dataset, let_go)  # held for as long as it is read, so that nobody prunes it meanwhile
     _tell(dataset, emit)
     return dataset
 
