@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import time
+from typing import NamedTuple
 
+from seedbed.errors import UsageError
+from seedbed.events import Run
 from seedbed.files import Lock, is_locked
+from seedbed.runs.control import Turn
+from seedbed.runs.log import Reader
 from seedbed.runs.session import Session
 from seedbed.runs.status import Standing, standing
 from seedbed.runs.store import RunDir, Store
@@ -13,6 +19,17 @@ from seedbed.text import printable
 POLL_S = 0.5
 BUSY = frozenset({"running", "pausing", "paused", "stalled"})
 """What a run is while a process has it and it may hold a device."""
+_TOLD = re.compile(r"\(([^()]+)\)\.$")
+_TAIL_BYTES = 64 << 10
+
+
+class Place(NamedTuple):
+    """A run that works or waits. `waits_for` is the id of the one that it says it waits for; None for one that works."""
+
+    run: RunDir
+    stands: Standing
+    device: str
+    waits_for: str | None
 
 
 def wait_for_turn(session: Session, poll_s: float = POLL_S) -> bool:
@@ -21,10 +38,12 @@ def wait_for_turn(session: Session, poll_s: float = POLL_S) -> bool:
     Turns are taken under the store's lock, so that two runs never take one device's at the same moment.
     """
     told: str | None = None
-    store = Store(session.run.path.parent)
+    store, turn = Store(session.run.path.parent), session.turn
     while session.stop_requested is None:
         with Lock(store.root / ".queue.lock"):
-            ahead = _ahead(session, store)
+            if turn.after is not None and standing(RunDir(turn.after)).status not in BUSY | {"queued"}:
+                turn = Turn(turn.queue)  # it has ended once; should it start again, that is another matter
+            ahead = _ahead(session.run, turn, store)
             if ahead is None:
                 session.say("running")
                 return True
@@ -37,12 +56,66 @@ def wait_for_turn(session: Session, poll_s: float = POLL_S) -> bool:
     return False
 
 
-def _ahead(session: Session, store: Store) -> RunDir | None:
+def _ahead(run: RunDir, turn: Turn, store: Store) -> RunDir | None:
     """The run that this one waits for now."""
-    turn = session.turn
-    if turn.after is not None and standing(RunDir(turn.after)).status in BUSY | {"queued"}:
+    if turn.after is not None:
         return RunDir(turn.after)
-    return busy_with_device(session.run, store) if turn.queue else None
+    return busy_with_device(run, store) if turn.queue else None
+
+
+def line(store: Store) -> list[Place]:
+    """The runs of a store that work, then those that wait, in the order in which their turns come."""
+    works, waits = [], []
+    for run in store.all():
+        if not is_locked(run.lock):
+            continue
+        stands = standing(run)
+        if stands.status in BUSY:
+            works.append(Place(run, stands, device_of(run, stands), None))
+        elif stands.status == "queued":
+            told = _TOLD.search(stands.view.reason or "")
+            waits.append(Place(run, stands, device_of(run, stands), told[1] if told else None))
+    works.sort(key=lambda each: place(each.run, each.stands))
+    waits.sort(key=lambda each: place(each.run, each.stands))
+    ordered: list[Place] = []
+    while waits:
+        behind = {each.run.id for each in waits}
+        ordered.append(next((each for each in waits if each.waits_for not in behind), waits[0]))
+        waits.remove(ordered[-1])
+    return works + ordered
+
+
+def refuse_circle(run: RunDir, after: RunDir) -> None:
+    """Raise UsageError where `after` is the run itself, or waits for it, directly or through others."""
+    each, seen = after, set()
+    while each.path not in seen:
+        if each.path.resolve() == run.path.resolve():
+            if each is after:
+                raise UsageError(f"{run.id} cannot wait for itself.", "Name another run after --after.")
+            raise UsageError(
+                f"{after.id} is waiting for {run.id}: each would wait for the other for ever.",
+                f"Start it without --after, or take the other out of the queue: seedbed stop {after.id}",
+            )
+        seen.add(each.path)
+        stands = standing(each)
+        behind = _said_after(each, stands) if stands.status == "queued" else None
+        if behind is None:
+            return
+        each = RunDir(each.path.parent / behind)
+
+
+def _said_after(run: RunDir, stands: Standing) -> str | None:
+    """The id that a queued run's session named as the one to wait for; a fold would mix in what earlier sessions said."""
+    try:
+        start = max(run.events.stat().st_size - _TAIL_BYTES, 0)
+    except OSError:
+        return None
+    said: str | None = None
+    for record in Reader(run.events, start).new():
+        event = record.event
+        if isinstance(event, Run) and event.session == stands.view.session and event.pid is not None:
+            said = event.after
+    return said if said and said == RunDir(run.path.parent / said).id else None
 
 
 def busy_with_device(run: RunDir, store: Store) -> RunDir | None:

@@ -1,0 +1,158 @@
+"""What is asked of a job that lives, and that it is heard: its control file first, a signal where nobody reads that.
+
+Refuses to kill: no signal goes out but those that a session takes for requests.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+
+from seedbed.errors import SeedbedError
+from seedbed.files import is_locked
+from seedbed.runs import control
+from seedbed.runs.control import GO, PAUSE, SAVE, STOP
+from seedbed.runs.process import Identity, send_signal
+from seedbed.runs.queue import BUSY
+from seedbed.runs.status import Standing, read_state, standing
+from seedbed.runs.store import RunDir
+
+LIVE = BUSY | {"queued"}
+"""What a run is while a process has it."""
+ASKED_TO_PAUSE = "asked to pause"
+"""The reason of a pause that ends when somebody asks; every other one ends by itself."""
+PATIENCE_S = 5.0
+"""A job reads its control file five times a second; one that has not for so long gets a signal."""
+_FRESH_S = 3.0
+_POLL_S = 0.1
+SIGNAL_OF = {STOP: signal.SIGTERM, SAVE: signal.SIGUSR1, PAUSE: signal.SIGTSTP, GO: signal.SIGCONT}
+"""The signal that a session takes for each request; no other is ever sent."""
+
+
+class Request:
+    """Something asked of a living run. Whoever waits for it calls `repeat` meanwhile, so that a hung thread is no excuse."""
+
+    def __init__(self, run: RunDir, verb: str, stands: Standing, reason: str = "") -> None:
+        self.run = run
+        self.stands = stands
+        """How the run stood when it was asked."""
+        self._verb = verb
+        self._asked = time.monotonic()
+        self._settled = False
+        try:
+            control.ask(run.control, verb, stands.view.session, reason)
+        except SeedbedError:  # a full disk, above all: a signal needs none
+            self._settled = True
+            if not self._send():
+                raise
+
+    def heard(self) -> bool:
+        """Whether the thread that reads requests has been at work since."""
+        state = read_state(self.run)
+        if state is None or state.heartbeat.session < self.stands.view.session:
+            return False
+        return state.heartbeat.age_s() < time.monotonic() - self._asked
+
+    def repeat(self) -> bool:
+        """Say it by a signal, once, where it has not been heard in time; whether one went out now."""
+        if self._settled or time.monotonic() - self._asked < PATIENCE_S:
+            return False
+        self._settled = True
+        # A job that is leaving has given its signals back, and then its lock.
+        return not self.heard() and standing(self.run).status in LIVE and is_locked(self.run.lock) and self._send()
+
+    def see_to_it(self) -> None:
+        """Return when the job may be taken to know: at once if it reads its requests, else when the signal is out."""
+        beat = self.stands.heartbeat
+        if beat is not None and beat.age_s() - (time.monotonic() - self._asked) < _FRESH_S:
+            return
+        while not (self._settled or self.repeat() or self.heard()):
+            time.sleep(_POLL_S)
+
+    def wait(self, done: Callable[[Standing], bool], within_s: float = float("inf")) -> Standing:
+        """How the run stands once that is `done`, or the run has ended and let go, or `within_s` have passed."""
+        end = time.monotonic() + within_s
+        while True:
+            stands = standing(self.run)
+            if done(stands) or time.monotonic() >= end:
+                return stands
+            if stands.status not in LIVE and not is_locked(self.run.lock):
+                return stands
+            self.repeat()
+            time.sleep(_POLL_S)
+
+    def _send(self) -> bool:
+        said = self.stands.view.run
+        pid, started, boot = (said.get(key) for key in ("pid", "process_start", "boot_id"))
+        if not isinstance(pid, int) or not isinstance(started, int | float):
+            return False
+        return send_signal(Identity(pid, float(started), str(boot or "")), SIGNAL_OF[self._verb])
+
+
+def stop(run: RunDir, reason: str = "asked to stop") -> Request:
+    """Ask the run's job to stop and save, whether it works, is paused or waits for its turn."""
+    stands = standing(run)
+    if stands.status not in LIVE:
+        raise SeedbedError(f"{run.id} is not running ({stands.status}).", "`seedbed runs` shows which are.")
+    return Request(run, STOP, stands, reason)
+
+
+def pause(run: RunDir) -> Request:
+    """Ask the run's job to save and to hold until somebody asks it to go on."""
+    stands = standing(run)
+    if stands.status in ("pausing", "paused"):
+        raise SeedbedError(f"{run.id} is {stands.status} already.", f"`seedbed resume {run.id}` lets it go on.")
+    _refuse_others(run, stands, "pause")
+    return Request(run, PAUSE, stands, ASKED_TO_PAUSE)
+
+
+def save_now(run: RunDir) -> Request:
+    """Ask the run's job for a checkpoint after the step at hand."""
+    stands = standing(run)
+    if stands.status == "pausing":
+        raise SeedbedError(f"{run.id} is pausing: it saves anyway.", f"Watch it: seedbed status {run.id}")
+    if stands.status == "paused" and stands.view.reason == ASKED_TO_PAUSE:
+        raise SeedbedError(f"{run.id} is paused, and saved before that.", f"`seedbed resume {run.id}` lets it go on.")
+    _refuse_others(run, stands, "save")
+    return Request(run, SAVE, stands, "asked to save")
+
+
+def go_on(run: RunDir) -> Request:
+    """Let a run go on that is paused, or about to be, because somebody asked."""
+    stands = standing(run)
+    asked = control.outstanding(run.control, stands.view.session)
+    if asked == STOP and stands.status in BUSY:
+        raise _stopping(run)
+    if stands.status == "paused" and stands.view.reason != ASKED_TO_PAUSE:
+        raise SeedbedError(f"{run.id} is paused. {stands.view.reason or ''}".rstrip(), stands.view.hint or "")
+    if stands.status not in ("paused", "pausing") and not (stands.status in BUSY and asked == PAUSE):
+        raise SeedbedError(f"{run.id} is not paused ({stands.status}).", "`seedbed runs` shows which are.")
+    return Request(run, GO, stands)
+
+
+def is_held(run: RunDir) -> bool:
+    """Whether the run is paused, or about to be."""
+    stands = standing(run)
+    asked = control.outstanding(run.control, stands.view.session)
+    return stands.status in ("pausing", "paused") or (stands.status in BUSY and asked == PAUSE)
+
+
+def _refuse_others(run: RunDir, stands: Standing, what: str) -> None:
+    """Raise unless the run works and is not about to end."""
+    if stands.status == "queued":
+        raise SeedbedError(
+            f"{run.id} is queued: it has not begun, so there is nothing to {what}.",
+            f"`seedbed stop {run.id}` takes it out of the queue.",
+        )
+    if stands.status not in ("running", "stalled"):
+        reason = f": {stands.view.reason}" if stands.status == "paused" and stands.view.reason else ""
+        raise SeedbedError(
+            f"{run.id} is not running ({stands.status}{reason.rstrip('.')}).", "`seedbed runs` shows which are."
+        )
+    if control.outstanding(run.control, stands.view.session) == STOP:
+        raise _stopping(run)
+
+
+def _stopping(run: RunDir) -> SeedbedError:
+    return SeedbedError(f"{run.id} has been asked to stop: it saves and ends.", f"Watch it: seedbed status {run.id}")
