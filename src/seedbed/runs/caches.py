@@ -1,0 +1,189 @@
+"""What was prepared or compiled once and can be made again: which runs use it, and how it goes. Knows not how it is made.
+
+Prepared data lies in the cache folder, under `datasets`. Compiled kernels lie where torch keeps them, and other programs
+of the same user may use them too, so they go as a whole and only while nobody seems to.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from seedbed.config.load import cache_dir, env
+from seedbed.errors import SeedbedError
+from seedbed.events import Data, Step
+from seedbed.files import Lock, is_locked, read_json, remove_tree
+from seedbed.runs.log import Reader
+from seedbed.runs.queue import BUSY
+from seedbed.runs.retention import tree_bytes
+from seedbed.runs.status import standing
+from seedbed.runs.store import RunDir, Store
+
+DATASET, UNFINISHED, KERNELS = "dataset", "unfinished dataset", "compiled kernels"
+SETTLED_S = 3600.0
+"""Kernels, and data whose making was cut off, are left alone for at least so long after their last use."""
+_HEAD_BYTES = 64 << 10
+_MANIFEST = "manifest.json"
+_PARTIAL = re.compile(r"\.([0-9a-f]+)\.partial")
+_GONE = re.compile(r"\..+\.gone")
+
+
+class Entry(NamedTuple):
+    """Something in a cache."""
+
+    kind: str
+    path: Path
+    name: str
+    """What people call it: the data's source, or the folder's name."""
+    size_bytes: int
+    last_used: float
+    """Unix seconds."""
+    used_by: tuple[str, ...]
+    """Ids of the runs of this store that trained on it."""
+    in_use: bool
+    """Whether a process has it open or is making it, whatever store its run is in."""
+
+    def may_go(self, older_than_s: float | None) -> bool:
+        """Whether it may be removed: unused by any run here, or by anybody for that long. Never what is in use."""
+        idle_s = time.time() - self.last_used
+        if self.in_use or idle_s < (older_than_s or 0.0):
+            return False
+        if self.kind == DATASET:
+            return older_than_s is not None or not self.used_by
+        return older_than_s is not None or idle_s >= SETTLED_S
+
+
+def entries(store: Store) -> list[Entry]:
+    """What the caches hold, the largest first."""
+    users: dict[str, list[str]] = {}
+    living: set[str] = set()
+    compiling = False
+    for run in store.all():
+        fingerprint = dataset_of(run)
+        if fingerprint is not None:
+            users.setdefault(fingerprint, []).append(run.id)
+        if is_locked(run.lock):
+            stands = standing(run)
+            compiling = compiling or (stands.status in BUSY and stands.view.run.get("compile") is not False)
+            living |= {fingerprint} if fingerprint is not None else set()
+    found = [*_datasets(cache_dir() / "datasets", users, living), *_kernels(compiling)]
+    return sorted(found, key=lambda entry: -entry.size_bytes)
+
+
+def dataset_of(run: RunDir) -> str | None:
+    """The fingerprint of the data that a run trains on, as its log tells before the first step; None if it does not."""
+    found: str | None = None
+    reader = Reader(run.events)
+    try:
+        for end in (_HEAD_BYTES, None):  # most runs tell it early, and their logs may be large
+            for record in reader.new(end):
+                if isinstance(record.event, Step):
+                    return found
+                if isinstance(record.event, Data) and record.event.fingerprint:
+                    found = record.event.fingerprint
+    except SeedbedError:
+        return found
+    return found
+
+
+def remove(entry: Entry) -> int:
+    """Remove an entry; the bytes that were freed. Raises SeedbedError where somebody has taken it up meanwhile."""
+    locks = [Lock(place) for place in _locks(entry)]
+    try:
+        if not all(lock.acquire() for lock in locks):
+            raise SeedbedError(f"{entry.path} is in use now, so it stays.", "Try again when that has ended.")
+        remove_tree(entry.path)
+    finally:
+        for lock in locks:
+            lock.release()
+    return entry.size_bytes if not entry.path.exists() else 0
+
+
+def kernels_dir() -> Path:
+    """Where torch keeps what it compiled, as torch._inductor decides it."""
+    named = env("TORCHINDUCTOR_CACHE_DIR")
+    if named:
+        return Path(named).absolute()
+    try:
+        user = getpass.getuser()
+    except (KeyError, ModuleNotFoundError, OSError):
+        user = f"uid_{os.getuid()}"
+    return Path(tempfile.gettempdir(), "torchinductor_" + re.sub(r'[\\/:*?"<>|]', "_", user))
+
+
+def _datasets(folder: Path, users: dict[str, list[str]], living: set[str]) -> Iterator[Entry]:
+    try:
+        places = sorted(folder.iterdir())
+    except OSError:
+        return
+    for path in places:
+        if path.is_symlink() or not path.is_dir():
+            continue
+        partial = _PARTIAL.fullmatch(path.name)
+        if partial or _GONE.fullmatch(path.name):
+            busy = partial is not None and is_locked(path.with_name(f".{partial[1]}.lock"))
+            yield Entry(UNFINISHED, path, path.name, tree_bytes(path), _newest(path), (), busy)
+        elif not path.name.startswith("."):
+            name, fingerprint = _described(path)
+            used_by = tuple(users.get(fingerprint, ()))
+            busy = fingerprint in living or is_locked(path / _MANIFEST, shared=True)
+            busy = busy or is_locked(path.with_name(f".{path.name}.lock"))
+            yield Entry(DATASET, path, name, tree_bytes(path), _modified(path / _MANIFEST), used_by, busy)
+
+
+def _described(path: Path) -> tuple[str, str]:
+    """Name and fingerprint of a dataset, the latter empty where its manifest cannot be read."""
+    try:
+        manifest = read_json(path / _MANIFEST)
+    except SeedbedError:
+        manifest = None
+    if not isinstance(manifest, dict):
+        return path.name, ""
+    return str(manifest.get("name") or path.name), str(manifest.get("fingerprint") or "")
+
+
+def _kernels(compiling: bool) -> Iterator[Entry]:
+    path = kernels_dir()
+    try:
+        mine = not path.is_symlink() and path.is_dir() and path.stat().st_uid == os.getuid()
+    except OSError:
+        return
+    # In a shared /tmp anybody may have made a folder of that name.
+    if mine and (size_bytes := tree_bytes(path)):
+        yield Entry(KERNELS, path, str(path), size_bytes, _newest(path), (), compiling)
+
+
+def _locks(entry: Entry) -> list[Path]:
+    """What must be held while an entry goes: the lock of its maker, and the manifest that its users share."""
+    if entry.kind == DATASET:
+        manifest = entry.path / _MANIFEST
+        maker = entry.path.with_name(f".{entry.path.name}.lock")
+        return [maker, manifest] if manifest.exists() else [maker]
+    partial = _PARTIAL.fullmatch(entry.path.name)
+    return [entry.path.with_name(f".{partial[1]}.lock")] if partial else []
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _newest(path: Path) -> float:
+    """When anything below a folder was last written, or read where the file system tells."""
+    newest = _modified(path)
+    for root, _, names in os.walk(path):
+        for name in names:
+            try:
+                found = os.stat(os.path.join(root, name), follow_symlinks=False)  # noqa: PTH116, PTH118
+            except OSError:
+                continue
+            newest = max(newest, found.st_mtime, found.st_atime)
+    return newest

@@ -1,0 +1,332 @@
+"""What a store's runs take up, and how they go: whole runs, or the checkpoints that nobody needs. Knows no kind of work.
+
+Everything here holds the run's lock while it removes, so that no job can begin meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from seedbed.errors import SeedbedError
+from seedbed.files import Lock, is_locked, read_json, remove_tree, sha256_file
+from seedbed.runs.status import Standing, best_checkpoint, latest_checkpoint, standing
+from seedbed.runs.store import RunDir, Store
+from seedbed.runs.view import ENDED
+
+OVER = ENDED | {"lost"}
+"""What a run is when no process has it and it is whole."""
+PRUNABLE = OVER | {"broken"}
+_LOGS = ("events.jsonl", "job.log", ".series")
+_CHECKPOINT = re.compile(r"step-(\d+)")
+_REPLACED = re.compile(r"\.step-(\d+)\.replaced")
+_LEFT_BEHIND = re.compile(r"\.step-\d+\..+")
+_KNOWN_FORMAT = 1
+
+
+class Usage(NamedTuple):
+    """Bytes of a run's files."""
+
+    run: RunDir
+    checkpoints_bytes: int
+    log_bytes: int
+    """The event log, what the job printed, and the index of the curves."""
+    rest_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """All of them."""
+        return self.checkpoints_bytes + self.log_bytes + self.rest_bytes
+
+
+class Policy(NamedTuple):
+    """Which runs may go: all conditions must hold. Archived runs are chosen by `archived` alone, others only without."""
+
+    older_than_s: float | None = None
+    """Seconds since the run last did anything."""
+    keep: int | None = None
+    """How many of the newest that fit are spared."""
+    statuses: frozenset[str] = frozenset()
+    """Any of these; all that are over and whole, if empty."""
+    archived: bool = False
+
+
+class Chosen(NamedTuple):
+    """A run that a policy chose."""
+
+    run: RunDir
+    status: str
+    idle_s: float
+
+
+class Checkpoint(NamedTuple):
+    """A folder with a checkpoint, or what is left of one."""
+
+    step: int
+    path: Path
+    size_bytes: int
+
+
+class Thinning(NamedTuple):
+    """Checkpoints of a run that stay because they verify, and those that may go."""
+
+    run: RunDir
+    kept: list[Checkpoint]
+    going: list[Checkpoint]
+
+    @property
+    def freed_bytes(self) -> int:
+        """Bytes of those that may go."""
+        return sum(each.size_bytes for each in self.going)
+
+
+# What there is -------------------------------------------------------------------------------------------------------
+
+
+def tree_bytes(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder; links are not followed, and what cannot be read counts nothing."""
+    try:
+        if path.is_symlink() or not path.is_dir():
+            return path.lstat().st_size
+        with os.scandir(path) as entries:
+            return sum(
+                tree_bytes(Path(entry.path)) if entry.is_dir(follow_symlinks=False) else _entry_bytes(entry)
+                for entry in entries
+            )
+    except OSError:
+        return 0
+
+
+def _entry_bytes(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except OSError:
+        return 0
+
+
+def usage(run: RunDir) -> Usage:
+    """What a run takes up now."""
+    checkpoints = tree_bytes(run.checkpoints) if run.checkpoints.exists() else 0
+    log = sum(tree_bytes(run.path / name) for name in _LOGS)
+    return Usage(run, checkpoints, log, max(tree_bytes(run.path) - checkpoints - log, 0))
+
+
+def leftovers(store: Store) -> Iterator[Path]:
+    """Hidden folders of a store: runs whose making or removal was cut off."""
+    try:
+        entries = sorted(store.root.iterdir())
+    except OSError:
+        return
+    yield from (entry for entry in entries if entry.name.startswith(".") and entry.is_dir() and not entry.is_symlink())
+
+
+def choose(store: Store, policy: Policy) -> list[Chosen]:
+    """The runs that a policy lets go, the newest first. None of them is alive."""
+    now = time.time()
+    found: list[Chosen] = []
+    for run in reversed(store.all()):
+        if run.is_archived() != policy.archived:
+            continue
+        stands = standing(run)
+        if stands.status not in (policy.statuses or OVER) & PRUNABLE or is_locked(run.lock):
+            continue
+        found.append(Chosen(run, stands.status, max(now - _last_use(run, stands), 0.0)))
+    found = found[policy.keep :] if policy.keep is not None else found
+    return [each for each in found if policy.older_than_s is None or each.idle_s >= policy.older_than_s]
+
+
+def _last_use(run: RunDir, stands: Standing) -> float:
+    """When the run last did anything, in unix seconds; never earlier than anything known of it."""
+    times = [stands.view.updated or 0.0]
+    try:
+        created = run.meta().get("created")
+        times.append(float(created) if isinstance(created, int | float) else 0.0)
+    except SeedbedError:
+        with suppress(OSError):
+            times.append(run.path.stat().st_mtime)
+    return max(times)
+
+
+# Whole runs ----------------------------------------------------------------------------------------------------------
+
+
+def refuse_living(run: RunDir) -> Standing:
+    """Raise SeedbedError for a run that cannot be removed: one that a process has or waits for, or a link."""
+    if run.path.is_symlink():
+        raise SeedbedError(
+            f"{run.path} is a link to {run.path.resolve()}.", "Name that folder itself, and remove the link afterwards."
+        )
+    stands = standing(run)
+    if stands.status not in PRUNABLE:
+        raise SeedbedError(
+            f"{run.id} is {stands.status}, so it is not removed.", f"Stop it first: seedbed stop {run.id} --wait"
+        )
+    return stands
+
+
+def delete(run: RunDir) -> int:
+    """Remove a run and all that it saved; the bytes that were freed. Raises SeedbedError while a process has it."""
+    refuse_living(run)
+    with _holding(run):
+        size_bytes = tree_bytes(run.path)
+        remove_tree(run.path)
+    left = next(run.path.parent.glob(f".{run.id}.*.gone"), None)
+    if left is not None:
+        raise SeedbedError(
+            f"Not all of {run.id} could be removed; {left} is what is left.",
+            "Check who owns the files in it, and remove it by hand.",
+        )
+    return size_bytes
+
+
+@contextmanager
+def _holding(run: RunDir) -> Iterator[None]:
+    """The lock of a run that nobody has. Raises SeedbedError where somebody does."""
+    lock = Lock(run.lock)
+    if not lock.acquire():
+        raise SeedbedError(
+            f"A process has just taken {run.id}, so nothing of it is removed.",
+            f"Stop it first: seedbed stop {run.id} --wait",
+        )
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+# Checkpoints ---------------------------------------------------------------------------------------------------------
+
+
+def thinning(run: RunDir) -> Thinning | None:
+    """What would go if only the last and the best checkpoint stayed; None if that is nothing.
+
+    What stays has been compared with its checksums, byte for byte, which takes its time. Where nothing verifies, and
+    where a newer version wrote a checkpoint, all stay.
+    """
+    folders, left_behind = _checkpoint_folders(run)
+    markers = {path: _Marker.read(path) for path in folders.values()}
+    if any(marker is not None and marker.format > _KNOWN_FORMAT for marker in markers.values()):
+        return None
+    view = standing(run).view
+    newest = [folders[step] for step in sorted(folders, reverse=True)]
+    current, best = latest_checkpoint(run, view), best_checkpoint(run, view)
+    best_first = [best.path] if best else []
+    best_first += [path for path in newest if (marker := markers[path]) is not None and marker.best]
+    roles = [newest, [current.path] if current else [], best_first]
+
+    def choose_by(good: Callable[[Path], bool]) -> set[Path]:
+        firsts = (next((path for path in role if path in markers and good(path)), None) for role in roles)
+        return {path for path in firsts if path is not None}
+
+    if not left_behind and choose_by(is_whole) >= markers.keys():
+        return None  # without reading all their bytes
+    kept = choose_by(cache(verifies))
+    going = [path for path in [*reversed(newest), *left_behind] if path not in kept]
+    if not kept or not going:
+        return None
+    return Thinning(run, [_described(path) for path in reversed(newest) if path in kept], [*map(_described, going)])
+
+
+def thin(planned: Thinning) -> int:
+    """Remove what a thinning lets go; the bytes that were freed. Raises SeedbedError where the run has moved on since."""
+    refuse_living(planned.run)
+    with _holding(planned.run):
+        if not all(is_whole(each.path) for each in planned.kept):
+            raise SeedbedError(
+                f"The checkpoints of {planned.run.id} have changed since, so all of them stay.", "Look again."
+            )
+        freed = 0
+        for each in planned.going:
+            remove_tree(each.path)
+            freed += 0 if each.path.exists() else each.size_bytes
+    return freed
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a checkpoint has its marker, and every file the size that this says."""
+    marker = _Marker.read(path)
+    return (
+        marker is not None
+        and marker.step == _step_of(path)
+        and all(_size_of(path / name) == size for name, (size, _) in marker.files.items())
+    )
+
+
+def verifies(path: Path) -> bool:
+    """Whether a checkpoint is whole and every byte is what was saved, as `checkpoint.verify` has it, without torch."""
+    marker = _Marker.read(path)
+    try:
+        return (
+            marker is not None
+            and is_whole(path)
+            and all(sha256_file(path / name) == digest for name, (_, digest) in marker.files.items())
+        )
+    except OSError:
+        return False
+
+
+class _Marker(NamedTuple):
+    """What a checkpoint's DONE says."""
+
+    step: int
+    best: bool
+    format: int
+    files: dict[str, tuple[int, str]]
+
+    @classmethod
+    def read(cls, path: Path) -> _Marker | None:
+        """The marker in a folder; None where there is none that can be understood."""
+        try:
+            raw = read_json(path / "DONE")
+            files = {name: (int(each["size_bytes"]), str(each["sha256"])) for name, each in raw["files"].items()}
+            if not files or any(Path(name).name != name for name in files):
+                return None
+            return cls(int(raw["step"]), raw["best"] is True, int(raw["format"]), files)
+        except (SeedbedError, KeyError, TypeError, ValueError, AttributeError):
+            return None
+
+
+def _checkpoint_folders(run: RunDir) -> tuple[dict[int, Path], list[Path]]:
+    """Folders by step, and what cut-off writes left.
+
+    A good one that was set aside while the same step was saved again stands in where that never ended.
+    """
+    try:
+        entries = sorted(run.checkpoints.iterdir())
+    except OSError:
+        return {}, []
+    entries = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
+    folders = {_step_of(entry): entry for entry in entries if _CHECKPOINT.fullmatch(entry.name)}
+    left_behind = []
+    for entry in entries:
+        if not _LEFT_BEHIND.fullmatch(entry.name):
+            continue
+        there = folders.get(_step_of(entry))
+        if _REPLACED.fullmatch(entry.name) and is_whole(entry) and (there is None or not is_whole(there)):
+            folders[_step_of(entry)] = entry
+            left_behind += [there] if there else []
+        else:
+            left_behind.append(entry)
+    return folders, left_behind
+
+
+def _described(path: Path) -> Checkpoint:
+    return Checkpoint(_step_of(path), path, tree_bytes(path))
+
+
+def _step_of(path: Path) -> int:
+    found = re.match(r"\.?step-(\d+)", path.name)
+    return int(found[1]) if found else 0
+
+
+def _size_of(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
