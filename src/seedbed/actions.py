@@ -1,4 +1,7 @@
-"""The verbs that every front end shares: new, start, follow, stop, resume, generate. Knows no screen and no tensor."""
+"""The verbs that every front end shares: new, start, follow, stop, pause, resume, rename, delete, generate, and others.
+
+Knows no screen and no tensor.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,11 +21,13 @@ from seedbed.config.source import FORMS, unknown_source
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Record
 from seedbed.files import is_locked
-from seedbed.runs import control
+from seedbed.runs import asking, labels, retention
+from seedbed.runs.asking import Request
 from seedbed.runs.child import Child
-from seedbed.runs.control import Resume
+from seedbed.runs.control import Resume, Turn
 from seedbed.runs.log import Reader
 from seedbed.runs.process import spawn_detached
+from seedbed.runs.queue import BUSY, refuse_circle
 from seedbed.runs.session import RunBusyError
 from seedbed.runs.status import Standing, best_checkpoint, checkpoints, latest_checkpoint, standing
 from seedbed.runs.store import RunDir, Store, checked_name
@@ -31,7 +36,7 @@ from seedbed.runs.view import ENDED
 JOBS: tuple[str, ...] = (sys.executable, "-P", "-m", "seedbed.jobs")
 """How a job is started; -P keeps files of the working directory from standing in for modules."""
 
-ALIVE = frozenset({"running", "pausing", "paused", "stalled"})
+ALIVE = BUSY
 _POLL_S = 0.05
 _START_PATIENCE_S = 20.0
 _ATTEMPTS = 5
@@ -120,13 +125,19 @@ def git_commit(folder: Path) -> str | None:
     return done.stdout.strip() or None if done.returncode == 0 else None
 
 
-def start(run: RunDir, resume: Resume | None = None) -> Launch:
-    """Start the run's job, detached; it outlives us and the shell."""
+def start(run: RunDir, resume: Resume | None = None, turn: Turn | None = None) -> Launch:
+    """Start the run's job, detached; it outlives us and the shell. With a `turn` it first waits for that.
+
+    Raises UsageError where the run would wait for itself, or for one that waits for it.
+    """
+    turn = turn or Turn()
+    if turn.after is not None:
+        refuse_circle(run, RunDir(turn.after))
     try:
         offset = run.events.stat().st_size
     except OSError:
         offset = 0
-    words = [*JOBS, str(run.path), *(resume or Resume()).arguments()]
+    words = [*JOBS, str(run.path), *(resume or Resume()).arguments(), *turn.arguments()]
     return Launch(run, spawn_detached(words, run.log), offset)
 
 
@@ -193,30 +204,47 @@ def follow(launch: Launch) -> Iterator[Record | None]:
         time.sleep(_POLL_S)
 
 
-# Stop and resume -----------------------------------------------------------------------------------------------------
+# Stop, pause and resume ----------------------------------------------------------------------------------------------
 
 
-def stop(run: RunDir, reason: str = "asked to stop") -> Standing:
-    """Ask the run's job to stop and save. Raises SeedbedError where nothing runs."""
-    stands = standing(run)
-    if stands.status not in ALIVE | {"queued"}:
-        raise SeedbedError(f"{run.id} is not running ({stands.status}).", "`seedbed runs` shows which are.")
-    control.ask(run.control, control.STOP, stands.view.session, reason)
-    return stands
+def stop(run: RunDir, reason: str = "asked to stop") -> Request:
+    """Ask the run's job to stop and save: one that works, is paused, or waits for its turn. Raises SeedbedError else."""
+    return asking.stop(run, reason)
 
 
-def wait_until_ended(run: RunDir) -> Standing:
-    """Until the run's job has ended and let go of the run."""
-    while True:
-        stands = standing(run)
-        if stands.status not in ALIVE | {"queued"} and not is_locked(run.lock):
-            return stands
-        time.sleep(4 * _POLL_S)
+def pause(run: RunDir) -> Request:
+    """Ask the run's job to save and hold. Raises SeedbedError where it does not work, or holds already."""
+    return asking.pause(run)
+
+
+def go_on(run: RunDir) -> Request:
+    """Let a paused run go on. Raises SeedbedError where it is not paused, or because its disk is full."""
+    return asking.go_on(run)
+
+
+def save_now(run: RunDir) -> Request:
+    """Ask the run's job for a checkpoint. Raises SeedbedError where it does not work."""
+    return asking.save_now(run)
+
+
+def wait_until_ended(asked: Request) -> Standing:
+    """Until the job that was asked to stop has ended and let go of its run."""
+    return asked.wait(lambda _: False)
 
 
 def is_running(run: RunDir) -> bool:
     """Whether a job works on the run."""
     return standing(run).status in ALIVE
+
+
+def is_live(run: RunDir) -> bool:
+    """Whether a job works on the run, or waits for its turn."""
+    return standing(run).status in asking.LIVE
+
+
+def is_held(run: RunDir) -> bool:
+    """Whether the run is paused, or about to be."""
+    return asking.is_held(run)
 
 
 def has_checkpoint(run: RunDir) -> bool:
@@ -237,20 +265,30 @@ def is_resumable(run: RunDir) -> bool:
     return stands.status == "failed" and (stands.view.step > 0 or has_checkpoint(run))
 
 
+def can_go_on(run: RunDir) -> bool:
+    """Whether `resume` alone means something for the run: it is paused, or resumable."""
+    return is_held(run) or is_resumable(run)
+
+
 def is_extendable(run: RunDir) -> bool:
     """Whether steps can be added to the run: it is not running and has a checkpoint."""
     return standing(run).status in ENDED | {"lost"} and has_checkpoint(run)
 
 
-def resume(run: RunDir, asked: Resume) -> Launch:
+def resume(run: RunDir, asked: Resume, turn: Turn | None = None) -> Launch:
     """Start the run's job again from its newest checkpoint, or the one named, perhaps further than it meant to go.
 
-    Nothing in config.toml changes: the job records the new horizon. Raises SeedbedError where the run is alive,
-    UsageError where nothing is left to do or the amount makes no sense.
+    Nothing in config.toml changes: the job records the new horizon. Raises SeedbedError where the run is alive (`go_on`
+    is for one that is paused), UsageError where nothing is left to do or the amount makes no sense.
     """
     stands = standing(run)
     if stands.status == "broken":
         raise SeedbedError(stands.view.reason or f"{run.id} is broken.", stands.view.hint or "")
+    if stands.status in ("pausing", "paused"):
+        raise SeedbedError(
+            f"{run.id} is {stands.status}: its job is alive, so it can only go on as it is.",
+            f"`seedbed resume {run.id}` alone lets it go on; to change more, first `seedbed stop {run.id} --wait`.",
+        )
     if stands.status in ALIVE or is_locked(run.lock):
         raise busy(run)
     for amount, option in ((asked.more_steps, "--more-steps"), (asked.more_epochs, "--more-epochs")):
@@ -264,7 +302,30 @@ def resume(run: RunDir, asked: Resume) -> Launch:
         )
     if asked.from_checkpoint is not None:
         asked = asked._replace(from_checkpoint=str(find_checkpoint(run, asked.from_checkpoint)))
-    return start(run, asked)
+    return start(run, asked, turn)
+
+
+# Names, tags, the archive, and the end -------------------------------------------------------------------------------
+
+
+def rename(run: RunDir, name: str) -> labels.Labels:
+    """Give the run another name. Raises UsageError for one that runs may not bear, or that another run bears."""
+    return labels.rename(run, name)
+
+
+def change_tags(run: RunDir, add: Collection[str] = (), remove: Collection[str] = ()) -> labels.Labels:
+    """Add tags and take tags away. Raises UsageError for words that are no tags."""
+    return labels.change_tags(run, add, remove)
+
+
+def set_archived(run: RunDir, archived: bool) -> labels.Labels:
+    """Put the run out of sight, or back."""
+    return labels.set_archived(run, archived)
+
+
+def delete(run: RunDir) -> int:
+    """Remove the run and all that it saved; the bytes that were freed. Raises SeedbedError while a process has it."""
+    return retention.delete(run)
 
 
 # Checkpoints and generation ------------------------------------------------------------------------------------------
@@ -312,10 +373,15 @@ def child(
 
 
 def ask_checkpoint(
-    verb: str, run: RunDir, ref: str | None, request: Mapping[str, Any]
+    verb: str,
+    run: RunDir,
+    ref: str | None,
+    request: Mapping[str, Any],
+    born: Callable[[Child], object] | None = None,
 ) -> Generator[dict[str, Any], None, None]:
     """Answers of a child about a checkpoint of a run, each with the `checkpoint` that it is about.
 
+    `born` is given each child that is started, so that another thread may kill it.
     A run that still trains deletes old checkpoints: `latest` and `best` are looked up again where the child found the
     one chosen gone. Raises SeedbedError or UsageError.
     """
@@ -324,6 +390,8 @@ def ask_checkpoint(
         answered = False
         try:
             with child(verb, {**request, "checkpoint": str(checkpoint)}, ["--json-request"]) as answers:
+                if born is not None:
+                    born(answers)
                 for answer in answers:
                     answered = True
                     yield {"checkpoint": str(checkpoint), **answer}

@@ -75,6 +75,18 @@ def complain(error: SeedbedError) -> None:
         note(f"{paint('hint:', 'bold', sys.stderr)} {hint}")
 
 
+def can_ask() -> bool:
+    """Whether there is somebody at a terminal who can answer."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def confirm(question: str) -> bool:
+    """A yes or no from the person at the terminal; no answer is a no."""
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def width(most: int = 100) -> int:
     """Columns to fill: the terminal's, at most `most`; 80 where there is none."""
     return min(shutil.get_terminal_size((80, 24)).columns, most)

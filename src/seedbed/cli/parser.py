@@ -15,11 +15,24 @@ from seedbed.text import printable, shorten
 # Command -> (module in seedbed.cli, what it does).
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("train", "train a language model and watch it learn"),
+    "tui": ("tui", "watch and steer runs in a full-screen terminal"),
     "status": ("status", "how a run stands"),
     "runs": ("runs", "list the runs"),
+    "queue": ("queue", "what runs, and what waits for its turn"),
     "curve": ("curve", "draw a run's losses"),
+    "metrics": ("metrics", "every step of a run as CSV or JSON lines"),
+    "logs": ("logs", "what a run's job printed"),
     "stop": ("stop", "ask a run to stop and save"),
+    "pause": ("pause", "ask a run to save and hold"),
+    "save": ("save", "ask a run for a checkpoint now"),
     "resume": ("resume", "go on with a run, or train it further"),
+    "rename": ("rename", "give a run another name"),
+    "tag": ("tag", "add, take away or print a run's tags"),
+    "archive": ("archive", "put runs out of sight"),
+    "unarchive": ("unarchive", "put archived runs back in sight"),
+    "delete": ("delete", "remove runs and all that they saved"),
+    "du": ("du", "what runs and caches take up on disk"),
+    "prune": ("prune", "remove old runs, checkpoints or caches"),
     "generate": ("generate", "let a trained model write"),
     "score": ("score", "how well a model tells the built-in stories"),
     "config": ("config", "show or check a config"),
@@ -124,12 +137,27 @@ def run_option(parser: argparse.ArgumentParser, help_text: str) -> None:
     action.completer = complete_run  # type: ignore[attr-defined]
 
 
+def many_runs_option(parser: argparse.ArgumentParser, help_text: str) -> None:
+    """The positional RUN, once or more often."""
+    action = parser.add_argument("refs", metavar="RUN", nargs="+", help=help_text)
+    action.completer = complete_run  # type: ignore[attr-defined]
+
+
+def turn_options(parser: argparse.ArgumentParser) -> None:
+    """The options --queue and --after: what to wait for before the work begins."""
+    parser.add_argument(
+        "--queue", action="store_true", help="wait until its device is free; in the background, one after the other"
+    )
+    after = parser.add_argument("--after", metavar="RUN", help="wait, in the background, until that run has ended")
+    after.completer = complete_run  # type: ignore[attr-defined]
+
+
 def runs_option(parser: argparse.ArgumentParser) -> None:
     """The --runs option: where runs live."""
     parser.add_argument("--runs", metavar="DIR", help="where runs live (default: SEEDBED_RUNS or ./runs)")
 
 
-def json_option(parser: argparse.ArgumentParser, what: str) -> None:
+def json_option(parser: argparse._ActionsContainer, what: str) -> None:
     """The --json option: the same facts for a script."""
     parser.add_argument("--json", action="store_true", help=f"print {what} as JSON")
 

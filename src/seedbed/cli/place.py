@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 from seedbed.config.load import env
@@ -22,3 +23,9 @@ def refer(run: RunDir) -> str:
     name = run.name()
     alone = sum(other.name().casefold() == name.casefold() for other in here.all()) == 1
     return shlex.quote(name if alone else run.id)
+
+
+def find_all(place: Store, refs: Iterable[str]) -> list[RunDir]:
+    """The runs that several words name, each once, in their order. Raises UsageError for the first that names none."""
+    found = [place.find(ref) for ref in refs]
+    return list({run.path.resolve(): run for run in found}.values())

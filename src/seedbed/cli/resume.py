@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from seedbed.cli.parser import json_option, run_option, runs_option
+from seedbed.cli.parser import json_option, run_option, runs_option, turn_options
+
+if TYPE_CHECKING:
+    from seedbed.runs.store import RunDir
 
 DESCRIPTION = """\
-Go on with a run from its newest good checkpoint, exactly where it was: same batches, same losses.
+Go on with a run from its newest good checkpoint, exactly where it was: same batches, same losses. One that is paused
+goes on as it stands, in the background.
 With --more-epochs or --more-steps, train exactly that much further; what the learning rate does is said at the start.
-Without RUN, the newest that was stopped, lost, or failed under way; with --more-..., the newest that has a checkpoint.
+Without RUN, the newest that is paused, was stopped, lost, or failed under way; with --more-..., the newest that has a
+checkpoint.
 """
 EXAMPLES = """\
   seedbed resume                              the newest run that was interrupted
   seedbed resume quickstart --more-epochs 1   train a finished run on
   seedbed resume quickstart --from 200        go back to the checkpoint of step 200
   seedbed resume --background
+  seedbed resume quickstart --queue           when its device is free
 """
+
+_PATIENCE_S = 10.0
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -27,21 +36,49 @@ def options(parser: argparse.ArgumentParser) -> None:
     more.add_argument("--more-steps", metavar="N", type=int, help="train N steps more")
     parser.add_argument("--from", metavar="CHECKPOINT", dest="origin", help="a step, `best`, or a checkpoint's path")
     parser.add_argument("--background", action="store_true", help="detach; print the run's id and return")
+    turn_options(parser)
     runs_option(parser)
     json_option(parser, "the run's status at the end (with --background: at the start)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Start the job again and watch it or leave it alone."""
+    """Start the job again and watch it or leave it alone; or tell a job that holds to go on."""
     from seedbed import actions
-    from seedbed.cli.train import watch
+    from seedbed.cli.train import turn, watch
     from seedbed.runs.control import Resume
 
     extends = arguments.more_epochs is not None or arguments.more_steps is not None
+    place = actions.store(arguments.runs)
     if extends or arguments.origin is not None:
         fits, wanted = actions.is_extendable, "run with a checkpoint that is not running"
     else:
-        fits, wanted = actions.is_resumable, "interrupted run (--more-epochs N trains a finished one on)"
-    found = actions.store(arguments.runs).find(arguments.ref, fits=fits, wanted=wanted)
-    asked = Resume(arguments.more_steps, arguments.more_epochs, arguments.origin)
-    return watch(lambda: actions.resume(found, asked), background=arguments.background, as_json=arguments.json)
+        fits, wanted = actions.can_go_on, "interrupted run (--more-epochs N trains a finished one on)"
+    found = place.find(arguments.ref, fits=fits, wanted=wanted)
+    asked, waits = Resume(arguments.more_steps, arguments.more_epochs, arguments.origin), turn(arguments, place)
+    if asked == Resume() and not waits and actions.is_held(found):
+        return go_on(found, as_json=arguments.json)
+    return watch(
+        lambda: actions.resume(found, asked, waits),
+        background=arguments.background,
+        as_json=arguments.json,
+        waits=waits,
+    )
+
+
+def go_on(found: RunDir, *, as_json: bool) -> int:
+    """Let a paused run go on, and say how it stands when it has heard; exit status 1 if it has not after a while."""
+    from seedbed import actions
+    from seedbed.cli.console import note, say, say_json
+    from seedbed.runs.status import status
+    from seedbed.text import printable
+
+    actions.go_on(found).wait(lambda stands: stands.status in ("running", "stalled"), within_s=_PATIENCE_S)
+    after, run_id = status(found), printable(found.id)
+    goes_on = after["status"] not in ("paused", "pausing")
+    if as_json:
+        say_json(after)
+    elif goes_on:
+        say(f"{run_id} was paused and goes on by itself, from step {after['step']}: seedbed status {run_id}")
+    else:
+        note(f"{run_id} was asked to go on, and is {after['status']} yet: seedbed status {run_id}")
+    return 0 if goes_on else 1

@@ -4,55 +4,194 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from seedbed.cli.parser import json_option, runs_option
 
-DESCRIPTION = "List the runs, the newest last."
+if TYPE_CHECKING:
+    from seedbed.runs.store import Store
+
+DESCRIPTION = """\
+List the runs, the newest last. Filters add up; --status takes any of its values, --tag, given often, all of them.
+Archived runs are left out unless --all or --archived asks for them.
+"""
 EXAMPLES = """\
-  seedbed runs                   every run in ./runs
-  seedbed runs --runs ~/models   those that live elsewhere
+  seedbed runs                                   every run in ./runs
+  seedbed runs --status running,queued
+  seedbed runs --tag baseline --sort val_loss --limit 5    the five best of those
+  seedbed runs --runs ~/models --csv > runs.csv
   seedbed runs --json            an array of the objects of `seedbed status --json`
 """
+
+STATUSES = (
+    "queued",
+    "running",
+    "pausing",
+    "paused",
+    "stalled",
+    "completed",
+    "stopped",
+    "failed",
+    "lost",
+    "broken",
+)
+# Word of --sort -> key of a status.
+SORTS = {
+    "created": "created",
+    "name": "name",
+    "status": "status",
+    "step": "step",
+    "tokens": "tokens",
+    "loss": "loss",
+    "val_loss": "val_loss",
+    "best_val_loss": "best_val_loss",
+    "speed": "tokens_per_s",
+    "elapsed": "elapsed_s",
+    "remaining": "remaining_s",
+    "updated": "updated",
+}
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of `runs`."""
+    from seedbed.cli.generate import whole
+
+    add = parser.add_argument
+    add(
+        "--status",
+        metavar="S[,S...]",
+        type=any_of(STATUSES),
+        action="extend",
+        default=[],
+        help=f"only these: {', '.join(STATUSES)}",
+    )
+    add("--tag", metavar="T", action="append", default=[], help="only runs with this tag")
+    add("--name", metavar="TEXT", help="only runs with this in their name, in capitals or not")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--all", action="store_true", help="archived runs too")
+    which.add_argument("--archived", action="store_true", help="archived runs alone")
+    add("--sort", metavar="KEY", choices=SORTS, help=f"order by one of: {', '.join(SORTS)} (default: created)")
+    add("--reverse", action="store_true", help="the other way round")
+    add("--limit", metavar="N", type=whole(1), help="at most N: the first of --sort, else the newest")
     runs_option(parser)
-    json_option(parser, "an array of statuses")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="print everything known of each as CSV (RFC 4180)")
+    json_option(form, "an array of statuses")
+
+
+def any_of(known: Sequence[str]) -> Callable[[str], list[str]]:
+    """An argument type: some of the words that are known, with commas between."""
+
+    def parse(word: str) -> list[str]:
+        for each in word.split(","):
+            if each not in known:
+                raise argparse.ArgumentTypeError(f"{each!r} is not one of {', '.join(known)}")
+        return word.split(",")
+
+    return parse
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the list."""
-    from seedbed import text
-    from seedbed.cli.console import STATUS_STYLE, note, say, say_json, table, width
+    from seedbed.cli.console import note, say, say_json
     from seedbed.cli.place import store
-    from seedbed.runs.status import status
 
     place = store(arguments.runs)
-    found = [status(each) for each in place.all()]
+    found, hidden = select(place, arguments)
     if arguments.json:
         say_json(found)
-        return 0
-    if not found:
+    elif arguments.csv:
+        write_csv(found)
+    elif found:
+        for line in listing(found):
+            say(line)
+    elif not hidden and not place.all():
         note(f"There are no runs in {place.root} yet. Start one with `seedbed train`.")
-        return 0
+    elif not hidden or arguments.status or arguments.tag or arguments.name:
+        note("No run fits.")
+    if hidden:
+        note(f"{hidden} archived run{' is' if hidden == 1 else 's are'} not shown; --all shows them too.")
+    return 0
+
+
+def select(place: Store, arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:
+    """The statuses that are asked for, in order, and how many runs are left out because they are archived."""
+    from seedbed.runs.labels import checked_tag, read_labels
+    from seedbed.runs.status import status
+
+    tags, hidden = {checked_tag(tag) for tag in arguments.tag}, 0
+    runs = []
+    for each in place.all():
+        labels = read_labels(each)
+        if not tags <= set(labels.tags) or (arguments.name or "").casefold() not in labels.name.casefold():
+            continue
+        if labels.archived and not (arguments.all or arguments.archived):
+            hidden += 1
+        elif labels.archived or not arguments.archived:
+            runs.append(each)
+    if arguments.sort is None and arguments.limit is not None and not arguments.status:
+        runs = runs[-arguments.limit :]  # the others need not be looked at
+    found = [status(each) for each in runs]
+    if arguments.status:
+        found = [each for each in found if each["status"] in arguments.status]
+    if arguments.sort is None:
+        found = found[-arguments.limit :] if arguments.limit is not None else found
+        return found[::-1] if arguments.reverse else found, hidden
+    key = SORTS[arguments.sort]
+    known = [each for each in found if each[key] is not None]
+    known.sort(key=lambda each: each[key].casefold() if isinstance(each[key], str) else each[key])
+    ordered = (known[::-1] if arguments.reverse else known) + [each for each in found if each[key] is None]
+    return ordered[: arguments.limit], hidden
+
+
+def write_csv(found: list[dict[str, Any]]) -> None:
+    """A header and a row for each run; tags in one field, nothing for what is unknown, true and false as in JSON."""
+    import csv
+
+    def cell(value: Any) -> Any:
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        return " ".join(value) if isinstance(value, list) else value
+
+    writer = csv.writer(sys.stdout)
+    if found:
+        writer.writerow(found[0])
+    for each in found:
+        writer.writerow([cell(value) for value in each.values()])
+
+
+def listing(found: list[dict[str, Any]]) -> list[str]:
+    """The runs in columns, as many as there is room for."""
+    from seedbed import text
+    from seedbed.cli.console import STATUS_STYLE, table, width
+
     rows, styles = [], []
     for each in found:
         steps = f"{each['step']}/{each['steps']}" if each["steps"] else str(each["step"])
         name = text.shorten(text.printable(each["name"]), 28)
         left = text.duration(each["remaining_s"]) if each["remaining_s"] is not None else ""
         losses = [text.loss(each["loss"]), text.loss(each["val_loss"])]
-        rows.append([each["id"], name, each["status"], steps, *losses, text.duration(each["elapsed_s"]), left])
-        styles.append(["dim", "bold", STATUS_STYLE.get(each["status"], ""), "", "", "", "", ""])
+        last = [text.duration(each["elapsed_s"]), left, text.shorten(" ".join(each["tags"]), 40)]
+        rows.append([text.printable(each["id"]), name, each["status"], steps, *losses, *last])
+        styles.append(["dim", "bold", STATUS_STYLE.get(each["status"], ""), "", "", "", "", "", "dim"])
     numbers = ["STEP", "LOSS", "VAL LOSS", "ELAPSED", "LEFT"]
-    header = ["ID", "NAME", "STATUS", *numbers]
+    header = ["ID", "NAME", "STATUS", *numbers, "TAGS"]
+
+    def drop(column: str) -> None:
+        at = header.index(column)
+        for row in (header, *rows, *styles):
+            del row[at]
+
+    if not any(each["tags"] for each in found):
+        drop("TAGS")
     if sys.stdout.isatty():
-        # A narrow terminal has no room for all of it; a pipe and --json get everything.
-        for spare in ("ID", "ELAPSED", "VAL LOSS"):
-            if sum(max(map(len, column)) + 2 for column in zip(header, *rows, strict=True)) - 2 > width(200):
-                at = header.index(spare)
-                for row in (header, *rows, *styles):
-                    del row[at]
-    for line in table(rows, header, right=numbers, styles=styles):
-        say(line)
-    return 0
+        # A narrow terminal has no room for all of it; a pipe, --csv and --json get everything.
+        for spare in ("TAGS", "ID", "ELAPSED", "VAL LOSS"):
+            if spare in header and _wide(header, rows) > width(200):
+                drop(spare)
+    return table(rows, header, right=numbers, styles=styles)
+
+
+def _wide(header: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    return sum(max(map(len, column)) + 2 for column in zip(header, *rows, strict=True)) - 2

@@ -6,7 +6,10 @@ import argparse
 
 from seedbed.cli.parser import json_option, run_option, runs_option
 
-DESCRIPTION = "Ask a run to stop and save, after the step at hand. Without RUN, the newest that is running."
+DESCRIPTION = """\
+Ask a run to stop and save, after the step at hand. One that is paused or waits for its turn stops too.
+Without RUN, the newest that is running.
+"""
 EXAMPLES = """\
   seedbed stop               the newest running run
   seedbed stop quickstart --wait
@@ -26,16 +29,20 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed import actions
     from seedbed.cli.console import say, say_json
     from seedbed.runs.status import status
+    from seedbed.text import printable
 
     found = actions.store(arguments.runs).find(arguments.ref, fits=actions.is_running, wanted="running run")
-    actions.stop(found)
+    asked = actions.stop(found)
     if arguments.wait:
-        actions.wait_until_ended(found)
-    after = status(found)
+        actions.wait_until_ended(asked)
+    else:
+        asked.see_to_it()
+    after, run_id = status(found), printable(found.id)
     if arguments.json:
         say_json(after)
     elif not arguments.wait:
-        say(f"Asked {found.id} to stop; it saves first. `seedbed status {found.id}` tells when it is done.")
+        saves = "it leaves the queue" if asked.stands.status == "queued" else "it saves first"
+        say(f"Asked {run_id} to stop; {saves}. `seedbed status {run_id}` tells when it is done.")
     else:
-        say(f"{found.id} is {after['status']} at step {after['step']}. Go on: seedbed resume {found.id}")
+        say(f"{run_id} is {after['status']} at step {after['step']}. Go on: seedbed resume {run_id}")
     return 1 if arguments.wait and after["status"] in ("failed", "lost") else 0

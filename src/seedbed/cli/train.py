@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seedbed.cli.parser import complete_run, json_option, runs_option
+from seedbed.cli.parser import complete_run, json_option, runs_option, turn_options
 
 if TYPE_CHECKING:
     from seedbed.actions import Launch
     from seedbed.config.load import Resolved
+    from seedbed.runs.control import Turn
+    from seedbed.runs.store import RunDir, Store
 
 DESCRIPTION = """\
 Train a language model. With nothing else said: preset nano on the built-in stories, no network, no GPU.
 Every value of the config can be set; `seedbed config show` lists them and tells where each came from.
 
 Ctrl-C asks the run to stop and save, and waits; pressed again, it leaves the run saving by itself.
+With --queue or --after the run waits for its turn, in the background; `seedbed queue` shows the line.
 """
 EXAMPLES = """\
   seedbed train                                             nano on the built-in stories
@@ -26,7 +30,10 @@ EXAMPLES = """\
   seedbed train my.toml --background                        detached; prints the run's id
   seedbed train --data wikitext-2 --data-path ~/wikitext-2  a named corpus from a local copy
   seedbed train --like latest --set optimizer.lr=1e-3       again, with a change
+  seedbed train --preset tiny --queue                       when the device is free
 """
+
+_PATIENCE_S = 3.0
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +42,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     config_options(parser)
     parser.add_argument("--name", help="a name for the run (letters, digits, space, _ . -; up to 64)")
     parser.add_argument("--background", action="store_true", help="detach; print the run's id and return")
+    turn_options(parser)
     runs_option(parser)
     json_option(parser, "the run's status at the end (with --background: at the start)")
 
@@ -95,17 +103,39 @@ def run(arguments: argparse.Namespace) -> int:
 
     wanted = resolved(arguments, arguments.file)
     place = actions.store(arguments.runs)
+    waits = turn(arguments, place)
     made = actions.new_run(place, wanted, arguments.name, command=sys.argv)
-    return watch(lambda: actions.start(made), background=arguments.background, as_json=arguments.json)
+    return watch(
+        lambda: actions.start(made, turn=waits), background=arguments.background, as_json=arguments.json, waits=waits
+    )
 
 
-def watch(start: Callable[[], Launch], *, background: bool, as_json: bool) -> int:
-    """Start a job and leave it alone once it has begun, or follow it to its end; returns the exit status."""
+def turn(arguments: argparse.Namespace, place: Store) -> Turn:
+    """What the run is to wait for. Says so where the run after which it should come has ended already."""
+    from seedbed import actions, text
+    from seedbed.cli.console import note
+    from seedbed.runs.control import Turn
+
+    if arguments.after is None:
+        return Turn(arguments.queue)
+    after = place.find(arguments.after)
+    if not actions.is_live(after):
+        note(
+            f"{text.printable(after.name())} has ended already ({text.printable(after.id)}), so there is nothing to wait for."
+        )
+    return Turn(arguments.queue, after.path)
+
+
+def watch(start: Callable[[], Launch], *, background: bool, as_json: bool, waits: Turn) -> int:
+    """Start a job and leave it alone once it has begun, or follow it to its end; returns the exit status.
+
+    A job that waits for its turn is always left alone.
+    """
     from seedbed import actions
     from seedbed.cli.console import note, say, say_json
     from seedbed.runs.status import status
 
-    if not background:
+    if not background and not waits:
         from seedbed.cli.follow import follow
 
         return follow(start, as_json=as_json)
@@ -113,8 +143,25 @@ def watch(start: Callable[[], Launch], *, background: bool, as_json: bool) -> in
     actions.wait_until_begun(launch)
     if as_json:
         say_json(status(launch.run))
-    else:
-        say(launch.run.id)
-        if sys.stdout.isatty():
-            note(f"It trains in the background. Watch it: seedbed status {launch.run.id}")
+        return 0
+    say(launch.run.id)
+    if sys.stdout.isatty():
+        waiting = waits_for(launch.run) if waits else None
+        note(waiting or "It trains in the background.")
+        note(f"Watch it: seedbed {'queue' if waiting else f'status {launch.run.id}'}")
     return 0
+
+
+def waits_for(run: RunDir) -> str | None:
+    """What a run says that it waits for, as soon as it says so; None once it has begun."""
+    from seedbed import text
+    from seedbed.runs.status import standing
+
+    end = time.monotonic() + _PATIENCE_S
+    while True:
+        stands = standing(run)
+        if stands.status != "queued":
+            return None
+        if stands.view.reason or time.monotonic() > end:
+            return text.printable(stands.view.reason or "It waits for its turn.")
+        time.sleep(0.05)

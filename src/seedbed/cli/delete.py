@@ -1,0 +1,54 @@
+"""`seedbed delete`: remove runs and all that they saved."""
+
+from __future__ import annotations
+
+import argparse
+
+from seedbed.cli.parser import many_runs_option, runs_option
+
+DESCRIPTION = """\
+Remove runs for good, with their checkpoints and logs. Shows what goes and asks; a run that a process has is refused.
+"""
+EXAMPLES = """\
+  seedbed delete first-try second-try
+  seedbed delete first-try --yes        without asking, as in a script
+"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """The options of `delete`."""
+    many_runs_option(parser, "which runs")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    runs_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Find all runs before any is removed, show them, ask, and remove them."""
+    from seedbed import actions, text
+    from seedbed.cli.console import can_ask, confirm, note, say, table
+    from seedbed.cli.place import find_all
+    from seedbed.errors import EXIT_FAILURE, UsageError
+    from seedbed.runs.retention import refuse_living, usage
+
+    found = find_all(actions.store(arguments.runs), arguments.refs)
+    statuses = [refuse_living(each).status for each in found]
+    if not arguments.yes and not can_ask():
+        raise UsageError(
+            "There is no terminal to ask at, so nothing was deleted.", "Add --yes to delete without asking."
+        )
+    sizes = [usage(each).total_bytes for each in found]
+    if not arguments.yes:
+        rows = [
+            [text.printable(each.id), text.shorten(text.printable(each.name()), 28), status, text.size(size)]
+            for each, status, size in zip(found, statuses, sizes, strict=True)
+        ]
+        for line in table(rows, ["ID", "NAME", "STATUS", "SIZE"], right=["SIZE"]):
+            note(line)
+        what = "this run" if len(found) == 1 else f"these {len(found)} runs"
+        if not confirm(f"Delete {what} for good ({text.size(sum(sizes))})?"):
+            note("Nothing was deleted.")
+            return EXIT_FAILURE
+    for each in found:
+        freed = actions.delete(each)
+        say(f"Deleted {text.printable(each.id)} ({text.size(freed)}).")
+    return 0

@@ -1,0 +1,150 @@
+"""`seedbed du`: what runs and caches take up on disk."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING, Any
+
+from seedbed.cli.parser import json_option, runs_option
+
+if TYPE_CHECKING:
+    from seedbed.runs.caches import Entry
+    from seedbed.runs.store import Store
+
+DESCRIPTION = """\
+What each run takes up on disk, the largest first: checkpoints, logs, the rest; then what lies in the caches, prepared
+data and compiled kernels, both of which can be made again. `seedbed prune` and `seedbed delete` make room.
+"""
+EXAMPLES = """\
+  seedbed du
+  seedbed du --json
+"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """The options of `du`."""
+    runs_option(parser)
+    json_option(parser, "bytes of everything")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Add up and print."""
+    from seedbed.cli.console import say, say_json
+    from seedbed.cli.place import store
+
+    found = measure(store(arguments.runs))
+    if arguments.json:
+        say_json(found)
+        return 0
+    for line in describe(found):
+        say(line)
+    return 0
+
+
+def measure(place: Store) -> dict[str, Any]:
+    """All figures, for a script."""
+    from seedbed.config.load import cache_dir
+    from seedbed.files import free_bytes
+    from seedbed.runs.caches import entries
+    from seedbed.runs.retention import leftovers, tree_bytes, usage
+
+    runs = [
+        {
+            "id": used.run.id,
+            "name": used.run.name(),
+            "archived": used.run.is_archived(),
+            "checkpoints_bytes": used.checkpoints_bytes,
+            "log_bytes": used.log_bytes,
+            "rest_bytes": used.rest_bytes,
+            "total_bytes": used.total_bytes,
+        }
+        for used in sorted(map(usage, place.all()), key=lambda used: -used.total_bytes)
+    ]
+    left = [{"path": str(path), "total_bytes": tree_bytes(path)} for path in leftovers(place)]
+    caches = [cache_entry(entry) for entry in entries(place)]
+    return {
+        "runs_dir": str(place.root.absolute()),
+        "runs": runs,
+        "leftovers": left,
+        "runs_bytes": sum(each["total_bytes"] for each in [*runs, *left]),
+        "cache_dir": str(cache_dir()),
+        "caches": caches,
+        "caches_bytes": sum(each["total_bytes"] for each in caches),
+        "runs_free_bytes": free_bytes(place.root),
+        "cache_free_bytes": free_bytes(cache_dir()),
+    }
+
+
+def cache_entry(entry: Entry) -> dict[str, Any]:
+    """Something in a cache, for a script."""
+    return {
+        "kind": entry.kind,
+        "name": entry.name,
+        "path": str(entry.path),
+        "total_bytes": entry.size_bytes,
+        "last_used": entry.last_used,
+        "used_by": list(entry.used_by),
+        "in_use": entry.in_use,
+    }
+
+
+def describe(found: dict[str, Any]) -> list[str]:
+    """The figures for people."""
+    from seedbed import text
+    from seedbed.cli.console import paint, table
+
+    lines = []
+    columns = ["CHECKPOINTS", "LOGS", "REST", "TOTAL"]
+    keys = ("checkpoints_bytes", "log_bytes", "rest_bytes", "total_bytes")
+    rows = [
+        [
+            text.printable(each["id"]),
+            text.shorten(text.printable(each["name"]), 28),
+            *(text.size(each[key]) for key in keys),
+        ]
+        for each in found["runs"]
+    ]
+    rows += [
+        [text.printable(each["path"]), "left behind", "", "", "", text.size(each["total_bytes"])]
+        for each in found["leftovers"]
+    ]
+    if rows:
+        lines += [*table(rows, ["RUN", "NAME", *columns], right=columns), ""]
+    if found["caches"]:
+        lines += [*caches_table(found["caches"]), ""]
+    for label, size_bytes, place, free in (
+        ("runs", found["runs_bytes"], found["runs_dir"], found["runs_free_bytes"]),
+        ("caches", found["caches_bytes"], found["cache_dir"], found["cache_free_bytes"]),
+    ):
+        where = f"in {text.printable(place)} ({text.size(free)} free)"
+        lines.append(f"{paint(f'{label:<8}', 'dim')}{text.size(size_bytes):>10}  {where}")
+    return lines
+
+
+def caches_table(entries: list[dict[str, Any]]) -> list[str]:
+    """What lies in the caches, as columns."""
+    from seedbed import text
+    from seedbed.cli.console import table
+
+    rows = [
+        [
+            each["kind"],
+            text.shorten(text.printable(each["name"]), 40),
+            users(each),
+            f"{text.duration(max(time.time() - each['last_used'], 0.0))} ago",
+            text.size(each["total_bytes"]),
+        ]
+        for each in entries
+    ]
+    return table(rows, ["CACHE", "NAME", "USED BY", "LAST USED", "TOTAL"], right=["TOTAL"])
+
+
+def users(entry: dict[str, Any]) -> str:
+    """Who uses something in a cache."""
+    count = len(entry["used_by"])
+    if entry["in_use"]:
+        return "a run at work"
+    if entry["kind"] == "compiled kernels":
+        return "torch, also of other programs"
+    return f"{count} run{'' if count == 1 else 's'}" if count else "no run here"

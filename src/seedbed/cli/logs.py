@@ -1,0 +1,155 @@
+"""`seedbed logs`: what a run's job printed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seedbed.cli.parser import run_option, runs_option
+
+if TYPE_CHECKING:
+    from seedbed.runs.store import RunDir
+
+DESCRIPTION = """\
+Print the end of what a run's job printed: warnings of libraries, tracebacks. With -f, go on until the run has ended;
+Ctrl-C ends the looking, never the run. Piped, the bytes are as the job wrote them. Without RUN, the newest.
+"""
+EXAMPLES = """\
+  seedbed logs                     the newest run
+  seedbed logs quickstart -f       and what is yet to come
+  seedbed logs quickstart -n all > job.log
+"""
+
+_LINES = 50
+_BLOCK = 64 << 10
+_POLL_S = 0.2
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """The options of `logs`."""
+    run_option(parser, "which run (default: the newest)")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on until the run has ended")
+    parser.add_argument(
+        "-n", "--lines", metavar="N", type=_lines, default=_LINES, help="how many of the last lines, or `all` (50)"
+    )
+    runs_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the tail, and follow if told to."""
+    from seedbed.cli.place import store
+    from seedbed.errors import SeedbedError
+
+    found = store(arguments.runs).find(arguments.ref)
+    if not found.log.exists() and not (arguments.follow and _lives(found)):
+        raise SeedbedError(
+            f"{found.id} has no log: there is no {found.log}.", f"`seedbed status {found.id}` tells how the run stands."
+        )
+    show = _Screen() if sys.stdout.isatty() else _Pipe()
+    place = _tail_start(found.log, arguments.lines)
+    while True:
+        goes_on = arguments.follow and _lives(found)
+        place = _copy(found.log, place, show)
+        if not goes_on:
+            show.end()
+            return 0
+        time.sleep(_POLL_S)
+
+
+class _Pipe:
+    """Bytes as they are."""
+
+    def add(self, block: bytes) -> None:
+        sys.stdout.buffer.write(block)
+        sys.stdout.buffer.flush()
+
+    def end(self) -> None:
+        """Nothing is kept back."""
+
+
+class _Screen:
+    """Whole lines for a terminal, with nothing in them that could steer it; of a line painted over, the last state."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def add(self, block: bytes) -> None:
+        lines = (self._rest + block).split(b"\n")
+        self._rest = lines.pop()
+        for line in lines:
+            self._say(line)
+        if len(self._rest) > _BLOCK:
+            self.end()
+
+    def end(self) -> None:
+        """Show what has no end of line yet."""
+        if self._rest:
+            self._say(self._rest)
+        self._rest = b""
+
+    def _say(self, line: bytes) -> None:
+        from seedbed.cli.console import say
+        from seedbed.text import printable
+
+        say(printable(line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace")))
+        sys.stdout.flush()
+
+
+def _lines(word: str) -> int | None:
+    """An argument type: a number of lines from 0, None for all."""
+    if word == "all":
+        return None
+    if not (word.isascii() and word.isdecimal() and len(word) < 16):
+        raise argparse.ArgumentTypeError(f"{word!r} is neither a number of lines nor `all`")
+    return int(word)
+
+
+def _lives(found: RunDir) -> bool:
+    """Whether more may come: a process has the run, or is about to."""
+    from seedbed.files import is_locked
+    from seedbed.runs.status import standing
+
+    return is_locked(found.lock) or standing(found).status in ("queued", "running", "pausing", "paused", "stalled")
+
+
+def _tail_start(log: Path, lines: int | None) -> int:
+    """The byte at which the last `lines` lines begin; a last line without its end counts."""
+    from seedbed.files import explained
+
+    if lines is None or not log.exists():
+        return 0
+    with explained(log), log.open("rb") as handle:
+        place = end = handle.seek(0, 2)
+        if lines == 0:
+            return end
+        missing = lines
+        while place > 0:
+            begin = max(place - _BLOCK, 0)
+            handle.seek(begin)
+            block = handle.read(place - begin)
+            at = len(block) - 1 if place == end and block.endswith(b"\n") else len(block)
+            while (at := block.rfind(b"\n", 0, at)) >= 0:
+                missing -= 1
+                if missing == 0:
+                    return begin + at + 1
+            place = begin
+    return 0
+
+
+def _copy(log: Path, place: int, show: _Pipe | _Screen) -> int:
+    """Show what lies beyond a byte; the byte after it. A log that was replaced is shown from its start."""
+    from seedbed.files import explained
+
+    if not log.exists():
+        return 0
+    with explained(log), log.open("rb") as handle:
+        if handle.seek(0, 2) < place:
+            place = 0
+        handle.seek(place)
+        while block := handle.read(_BLOCK):
+            place += len(block)
+            show.add(block)
+    return place

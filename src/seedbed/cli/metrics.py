@@ -1,0 +1,96 @@
+"""`seedbed metrics`: every step of a run as CSV or JSON lines."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seedbed.cli.parser import run_option, runs_option
+
+if TYPE_CHECKING:
+    from seedbed.runs.metrics import Metric
+
+DESCRIPTION = """\
+Print every step in force of a run, for a spreadsheet or a script: step, tokens (so far), time (unix seconds), loss, lr,
+grad_norm, step_s, val_loss (after steps that were validated) and tokens_per_s. What a later session made void is left
+out; what is unknown or no finite number is empty, or null. Without RUN, the newest that has logged a step.
+"""
+EXAMPLES = """\
+  seedbed metrics quickstart --csv > steps.csv
+  seedbed metrics quickstart --json | jq -s 'min_by(.loss)'     one object a line (JSON Lines)
+  seedbed metrics quickstart --csv --out steps.csv              the whole file, or none
+"""
+
+_ROWS = 1000
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """The options of `metrics`."""
+    run_option(parser, "which run (default: the newest that has logged a step)")
+    form = parser.add_mutually_exclusive_group(required=True)
+    form.add_argument("--csv", action="store_true", help="a header and a row for each step (RFC 4180)")
+    form.add_argument("--json", action="store_true", help="an object for each step, one a line (JSON Lines)")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="write to a file, whole or not at all")
+    runs_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the steps to stdout or to the file."""
+    from seedbed.cli.console import note
+    from seedbed.cli.place import store
+    from seedbed.files import replacing
+    from seedbed.runs.metrics import metrics
+    from seedbed.runs.status import standing
+    from seedbed.text import printable
+
+    found = store(arguments.runs).find(
+        arguments.ref, fits=lambda run: standing(run).view.step > 0, wanted="run that has logged a step"
+    )
+    blocks = (as_csv if arguments.csv else as_json)(metrics(found))
+    count = 0
+    if arguments.out is None:
+        for block, rows in blocks:
+            count += rows
+            sys.stdout.write(block)
+    else:
+        with replacing(arguments.out.expanduser()) as handle:
+            for block, rows in blocks:
+                count += rows
+                handle.write(block.encode())
+    if not count:
+        note(f"{printable(found.id)} has logged no step yet.")
+    return 0
+
+
+def as_csv(steps: Iterator[Metric]) -> Iterator[tuple[str, int]]:
+    """CSV text in pieces, and the number of steps in each; the header first."""
+    import csv
+
+    from seedbed.runs.metrics import Metric
+
+    def text(some: list[Metric]) -> str:
+        buffer = io.StringIO()
+        csv.writer(buffer).writerows(some)
+        return buffer.getvalue()
+
+    yield ",".join(Metric._fields) + "\r\n", 0
+    yield from _pieces(steps, text)
+
+
+def as_json(steps: Iterator[Metric]) -> Iterator[tuple[str, int]]:
+    """JSON Lines in pieces, and the number of steps in each."""
+    import msgspec
+
+    encode = msgspec.json.Encoder().encode
+    yield from _pieces(steps, lambda some: "".join(encode(step._asdict()).decode() + "\n" for step in some))
+
+
+def _pieces(steps: Iterator[Metric], text: Callable[[list[Metric]], str]) -> Iterator[tuple[str, int]]:
+    for first in steps:
+        some = [*chain([first], islice(steps, _ROWS - 1))]
+        yield text(some), len(some)

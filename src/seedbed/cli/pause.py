@@ -1,0 +1,50 @@
+"""`seedbed pause`: ask a run to save and hold."""
+
+from __future__ import annotations
+
+import argparse
+
+from seedbed.cli.parser import json_option, run_option, runs_option
+
+DESCRIPTION = """\
+Ask a run to save and to hold after the step at hand. Its process stays, with all that it has in memory, and takes no
+step until `seedbed resume` lets it go on, where it was. Without RUN, the newest that is running.
+"""
+EXAMPLES = """\
+  seedbed pause                     the newest running run
+  seedbed pause quickstart --wait   return when it holds
+  seedbed resume quickstart         go on
+"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """The options of `pause`."""
+    run_option(parser, "which run (default: the newest that is running)")
+    parser.add_argument("--wait", action="store_true", help="return when it has saved and holds")
+    runs_option(parser)
+    json_option(parser, "the run's status afterwards")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask, and wait if told to; exit status 1 if it ended instead."""
+    from seedbed import actions
+    from seedbed.cli.console import say, say_json
+    from seedbed.runs.status import status
+    from seedbed.text import printable
+
+    found = actions.store(arguments.runs).find(arguments.ref, fits=actions.is_running, wanted="running run")
+    asked = actions.pause(found)
+    if arguments.wait:
+        asked.wait(lambda stands: stands.status == "paused")
+    else:
+        asked.see_to_it()
+    after, run_id = status(found), printable(found.id)
+    if arguments.json:
+        say_json(after)
+    elif not arguments.wait:
+        say(f"Asked {run_id} to pause; it saves first, then holds. Go on: seedbed resume {run_id}")
+    elif after["status"] == "paused":
+        say(f"{run_id} is paused at step {after['step']}. Go on: seedbed resume {run_id}")
+    else:
+        say(f"{run_id} did not pause: it is {after['status']} at step {after['step']}.")
+    return 1 if arguments.wait and after["status"] != "paused" else 0

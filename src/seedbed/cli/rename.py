@@ -1,0 +1,38 @@
+"""`seedbed rename`: give a run another name."""
+
+from __future__ import annotations
+
+import argparse
+
+from seedbed.cli.parser import complete_run, json_option, runs_option
+
+DESCRIPTION = "Give a run another name. Its id stays, and so does its folder."
+EXAMPLES = """\
+  seedbed rename latest "first novel"
+  seedbed rename 20261121 baseline
+"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """The options of `rename`."""
+    action = parser.add_argument("ref", metavar="RUN", help="which run")
+    action.completer = complete_run  # type: ignore[attr-defined]
+    parser.add_argument("name", metavar="NAME", help="its new name (letters, digits, space, _ . -; up to 64)")
+    runs_option(parser)
+    json_option(parser, "id, name and tags")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Rename it and say so."""
+    from seedbed import actions
+    from seedbed.cli.console import say, say_json
+    from seedbed.text import printable
+
+    found = actions.store(arguments.runs).find(arguments.ref)
+    before = found.name()
+    labels = actions.rename(found, arguments.name)
+    if arguments.json:
+        say_json({"id": found.id, "name": labels.name, "tags": list(labels.tags), "archived": labels.archived})
+    else:
+        say(f"{printable(before)} is called {labels.name} now ({printable(found.id)}).")
+    return 0

@@ -1,0 +1,46 @@
+"""`seedbed tag`: add, take away or print a run's tags."""
+
+from __future__ import annotations
+
+import argparse
+
+from seedbed.cli.parser import complete_run, json_option, runs_option
+
+DESCRIPTION = """\
+Add tags to a run, take tags away, or print the tags that it has, one a line. `seedbed runs --tag TAG` lists by them.
+A tag is one word of letters, digits, _ . and -, up to 32 characters; capitals become small.
+"""
+EXAMPLES = """\
+  seedbed tag quickstart keep baseline     add two
+  seedbed tag quickstart --remove baseline
+  seedbed tag quickstart                   print them
+"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """The options of `tag`."""
+    action = parser.add_argument("ref", metavar="RUN", help="which run")
+    action.completer = complete_run  # type: ignore[attr-defined]
+    parser.add_argument("tags", metavar="TAG", nargs="*", help="a tag to add")
+    parser.add_argument(
+        "--remove", metavar="TAG", action="append", default=[], help="a tag to take away; may be given often"
+    )
+    runs_option(parser)
+    json_option(parser, "id, name and tags")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Change them, and print what there is then."""
+    from seedbed import actions
+    from seedbed.cli.console import say, say_json
+    from seedbed.runs.labels import checked_tag, read_labels
+
+    found = actions.store(arguments.runs).find(arguments.ref)
+    gone = [checked_tag(tag) for tag in arguments.remove]
+    labels = actions.change_tags(found, arguments.tags, gone) if arguments.tags or gone else read_labels(found)
+    if arguments.json:
+        say_json({"id": found.id, "name": labels.name, "tags": list(labels.tags), "archived": labels.archived})
+    else:
+        for tag in labels.tags:
+            say(tag)
+    return 0

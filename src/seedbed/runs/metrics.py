@@ -1,0 +1,112 @@
+"""Every step in force of a run, one after the other, in bounded memory. Knows not what is made of them.
+
+The log is read twice: first for the places where a later session, or a step, goes back and makes steps void; then for
+the steps themselves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from seedbed.files import read_block
+from seedbed.runs.index import BACK, RESTART, Entry, Fold, Row, entries
+from seedbed.runs.store import RunDir
+
+_BLOCK = 4 << 20
+
+
+class Metric(NamedTuple):
+    """One step. A value that is unknown or no finite number is None."""
+
+    step: int
+    tokens: int | None
+    """Trained tokens of the run so far."""
+    time: float
+    """Unix seconds at which the step was done."""
+    loss: float | None
+    lr: float | None
+    grad_norm: float | None
+    step_s: float | None
+    val_loss: float | None
+    """Of the validation after this step, if there was one."""
+    tokens_per_s: float | None
+
+
+def metrics(run: RunDir) -> Iterator[Metric]:
+    """The steps in force, by step, as far as they are logged now. Raises SeedbedError where the log cannot be read."""
+    turns, end = _turns(run)
+    held: Metric | None = None
+    for entry in _in_force(run, turns, end):
+        step = entry.step
+        if step is None:
+            continue
+        if entry.kind == "step":
+            if held is not None:
+                yield held
+            before = held if held is not None and held.step == step - 1 else None
+            held = _metric(step, entry, before)
+        elif held is not None and held.step == step:
+            held = held._replace(val_loss=_finite(entry.loss))
+    if held is not None:
+        yield held
+
+
+class _Turn(NamedTuple):
+    """Where the log goes back: steps beyond `step` that were logged before byte `place` are void."""
+
+    place: int
+    step: int
+
+
+def _turns(run: RunDir) -> tuple[list[_Turn], int]:
+    """The turns of the log, both places and steps ascending, and the byte up to which the log was read.
+
+    A turn that a later one goes back behind says nothing, so few are kept.
+    """
+    turns: list[_Turn] = []
+
+    def take(row: Row) -> None:
+        if row.kind in (RESTART, BACK):
+            while turns and turns[-1].step >= row.first:
+                turns.pop()
+            turns.append(_Turn(row.begin, row.first))
+
+    fold = Fold(take)
+    while True:
+        block, place = read_block(run.events, fold.place, _BLOCK)
+        if not block or place - len(block) != fold.place:
+            return turns, fold.place
+        fold.add(block)
+
+
+def _in_force(run: RunDir, turns: list[_Turn], end: int) -> Iterator[Entry]:
+    """Steps and validations before byte `end` that no later turn makes void."""
+    place, following = 0, iter(turns)
+    turn = next(following, None)
+    while place < end:
+        block, after = read_block(run.events, place, min(_BLOCK, end - place))
+        if not block or after - len(block) != place:
+            return
+        found, lengths = entries(block)
+        for entry, length in zip(found, lengths, strict=True):
+            while turn is not None and turn.place <= place:
+                turn = next(following, None)
+            place += length
+            if entry is None or entry.step is None or entry.kind not in ("step", "eval"):
+                continue
+            if entry.step >= 0 and (turn is None or entry.step <= turn.step):
+                yield entry
+
+
+def _metric(step: int, entry: Entry, before: Metric | None) -> Metric:
+    tokens, seconds = entry.tokens, _finite(entry.step_s)
+    known = 0 if step == 1 else before.tokens if before is not None else None
+    rate = (tokens - known) / seconds if tokens is not None and known is not None and seconds else None
+    figures = (_finite(entry.loss), _finite(entry.lr), _finite(entry.grad_norm), seconds)
+    return Metric(step, tokens, entry.t, *figures, None, rate if rate is None or rate >= 0 else None)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
