@@ -43,6 +43,8 @@ class LiveDisplay:
         if isinstance(event, events.Run) and event.status == "running" and event.steps is not None:
             for line in wording.setting(event):
                 self._console.print(Text(line, style="dim"))
+        elif isinstance(event, events.Run) and (told := wording.hold(event)):
+            self._console.print(Text(told, style="yellow"))
         elif isinstance(event, events.Eval):
             self._console.print(Text(wording.score(event)))
         elif isinstance(event, events.Message):

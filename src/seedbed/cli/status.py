@@ -53,7 +53,7 @@ def describe(found: dict[str, Any]) -> list[str]:
         lines += ["", "  " + text.printable(found["reason"])]
         if found["hint"]:
             lines.append("  " + text.printable(found["hint"]))
-    if found["status"] == "stopped":
+    if found["status"] == "stopped" or (found["status"] == "paused" and found["hint"] is None):
         lines += ["", f"  `seedbed resume {found['id']}` goes on."]
     return lines
 
@@ -90,6 +90,10 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         shown.append(("heartbeat", f"{text.duration(found['heartbeat_age_s'])} ago: it hangs, compiles, or slept"))
     if found["checkpoint"]:
         shown.append(("checkpoint", f"step {found['checkpoint_step']}"))
+    if found["tags"]:
+        shown.append(("tags", " ".join(found["tags"]) + ("  (archived)" if found["archived"] else "")))
+    elif found["archived"]:
+        shown.append(("archived", "out of sight in `seedbed runs`"))
     shown.append(("directory", text.printable(found["path"])))
     return shown
 

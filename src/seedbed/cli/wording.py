@@ -85,12 +85,24 @@ def saved(event: events.Checkpoint) -> str:
     return f"saved {name} ({text.size(event.size_bytes)})"
 
 
+def hold(event: events.Run) -> str:
+    """That a run holds, and why, or that it goes on after that; nothing for any other change."""
+    if event.status == "paused":
+        why = " ".join(part for part in (event.reason, event.hint) if part)
+        return f"paused at step {event.step}" + (f": {text.printable(why)}" if why else "")
+    # A session that begins tells its pid, and then its horizon.
+    goes_on = event.status == "running" and event.steps is None and event.pid is None
+    return f"going on from step {event.step}" if goes_on else ""
+
+
 def line(event: Event) -> tuple[str, str] | None:
     """An event in one line and the style to show it in; None for what progress shows better."""
     if isinstance(event, events.Eval):
         return score(event), ""
     if isinstance(event, events.Checkpoint):
         return saved(event), "dim"
+    if isinstance(event, events.Run) and (told := hold(event)):
+        return told, "yellow"
     if isinstance(event, events.Message):
         return f"{event.level}: {message(event)}", "yellow" if event.level != "info" else ""
     return None
