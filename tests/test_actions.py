@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from seedbed import actions
 from seedbed.config.load import load_frozen, resolve
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.runs.control import Resume
-from seedbed.runs.session import RunBusyError, Session
-from seedbed.runs.status import status
+from seedbed.events import Step
+from seedbed.runs import asking, control
+from seedbed.runs.control import GO, PAUSE, SAVE, STOP, Resume, Turn
+from seedbed.runs.queue import line
+from seedbed.runs.session import SIGNALS, RunBusyError, Session
+from seedbed.runs.status import standing, status
 from seedbed.runs.store import RunDir, Store
 
 FAKE_JOB = Path(__file__).with_name("fake_job.py")
@@ -166,3 +174,275 @@ def test_a_child_ends_with_its_with(monkeypatch: pytest.MonkeyPatch) -> None:
         assert next(iter(child))["ready"]
         process = child._process
     assert process.returncode is not None
+
+
+# What is asked of a living run ---------------------------------------------------------------------------------------
+
+
+def until(what: Callable[[], Any], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
+def stands(run: RunDir) -> str:
+    return standing(run).status
+
+
+def events(run: RunDir, kind: str) -> list[dict[str, Any]]:
+    return [event for event in map(json.loads, run.events.read_bytes().splitlines()) if event["kind"] == kind]
+
+
+@pytest.fixture
+def endless(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., RunDir]]:
+    """Starts runs that go on until they are asked to stop, and leaves none behind."""
+    launched: list[actions.Launch] = []
+
+    def begin(name: str, turn: Turn | None = None, fail: str = "", steps: int = 100_000) -> RunDir:
+        monkeypatch.setenv("FAKE_FAIL", fail)
+        monkeypatch.setenv("FAKE_STEP_S", "0.01")
+        made = actions.new_run(store, resolve(sets=[f"train.steps={steps}"]), name)
+        launched.append(actions.start(made, turn=turn))
+        actions.wait_until_begun(launched[-1])
+        if turn is None:
+            until(lambda: standing(made).view.step > 2)
+        return made
+
+    yield begin
+    for launch in launched:
+        if launch.process.poll() is None:
+            launch.process.kill()
+        launch.process.wait()
+
+
+def test_a_paused_run_has_saved_takes_no_step_and_goes_on_where_it_was(endless: Callable[..., RunDir]) -> None:
+    run = endless("alpha")
+    assert actions.pause(run).wait(lambda now: now.status == "paused").status == "paused"
+    held = status(run)
+    assert held["checkpoint_step"] == held["step"], "it holds what is not saved"
+    assert (actions.is_held(run), actions.is_live(run), actions.can_go_on(run)) == (True, True, True)
+    with pytest.raises(SeedbedError, match="paused already"):
+        actions.pause(run)
+    with pytest.raises(SeedbedError, match="saved before that"):
+        actions.save_now(run)
+    with pytest.raises(SeedbedError, match="only go on as it is"):
+        actions.resume(run, Resume(more_steps=5))
+    time.sleep(0.2)
+    assert status(run)["step"] == held["step"]
+    actions.go_on(run).wait(lambda now: now.view.step > held["step"], within_s=20)
+    assert stands(run) == "running"
+    with pytest.raises(SeedbedError, match=r"not paused \(running\)"):
+        actions.go_on(run)
+    actions.wait_until_ended(actions.stop(run))
+    steps = [event["step"] for event in events(run, "step")]
+    assert steps == list(range(1, len(steps) + 1)), "a step was taken twice or left out"
+    assert status(run)["session"] == 1
+
+
+def test_a_pause_can_be_taken_back_before_it_begins(run: RunDir) -> None:
+    with Session(run.path) as session:
+        actions.pause(run)
+        until(lambda: session.pause_requested)
+        assert actions.is_held(run)
+        actions.go_on(run)
+        until(lambda: not session.pause_requested)
+        assert not actions.is_held(run)
+
+
+def test_a_paused_run_can_be_stopped(endless: Callable[..., RunDir]) -> None:
+    run = endless("alpha")
+    actions.pause(run).wait(lambda now: now.status == "paused")
+    assert actions.wait_until_ended(actions.stop(run)).status == "stopped"
+    with pytest.raises(SeedbedError, match=r"not running \(stopped\)"):
+        actions.pause(run)
+
+
+def test_saving_now(endless: Callable[..., RunDir], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = endless("alpha")
+    before = actions.save_now(run).stands.view.step
+    until(lambda: any(event["step"] % 10 and event["step"] > before for event in events(run, "checkpoint")))
+    assert stands(run) == "running"
+    actions.wait_until_ended(actions.stop(run))
+    with pytest.raises(SeedbedError, match="stopped"):
+        actions.save_now(run)
+
+
+def test_what_waits_for_a_full_disk_is_not_told_to_go_on(run: RunDir) -> None:
+    with Session(run.path) as session:
+        session.say("paused", "The disk is full.", "Free some space.")
+        with pytest.raises(SeedbedError, match="The disk is full") as caught:
+            actions.go_on(run)
+        assert caught.value.hint == "Free some space."
+        with pytest.raises(SeedbedError, match="paused: The disk is full"):
+            actions.pause(run)
+
+
+def test_nothing_else_is_asked_of_a_run_that_is_stopping(run: RunDir) -> None:
+    with Session(run.path):
+        actions.stop(run)
+        for ask in (actions.pause, actions.save_now, actions.go_on):
+            with pytest.raises(SeedbedError, match="asked to stop"):
+                ask(run)
+        actions.stop(run)
+
+
+def test_every_request_has_the_signal_that_a_session_takes_for_it() -> None:
+    assert {verb: SIGNALS[number] for verb, number in asking.SIGNAL_OF.items()} == {
+        verb: verb for verb in (STOP, SAVE, PAUSE, GO)
+    }
+    assert signal.SIGKILL not in asking.SIGNAL_OF.values()
+
+
+def test_a_job_whose_heartbeat_hangs_hears_all_the_same(
+    endless: Callable[..., RunDir], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "PATIENCE_S", 0.3)
+    run = endless("alpha", fail="deaf")
+    begun = time.monotonic()
+    assert actions.pause(run).wait(lambda now: now.status == "paused", within_s=20).status == "paused"
+    assert time.monotonic() - begun > 0.3, "the signal went out before the control file had its chance"
+    step = status(run)["step"]
+    actions.go_on(run).see_to_it()
+    until(lambda: status(run)["step"] > step)
+    saves = len(events(run, "checkpoint"))
+    actions.save_now(run).see_to_it()
+    until(lambda: len(events(run, "checkpoint")) > saves)
+    assert actions.wait_until_ended(actions.stop(run)).status == "stopped"
+    assert status(run)["checkpoint_step"] == status(run)["step"]
+
+
+def test_a_job_that_hears_gets_no_signal(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "PATIENCE_S", 0.0)
+    sent: list[object] = []
+    monkeypatch.setattr(asking, "send_signal", lambda *what: sent.append(what))
+    with Session(run.path, heartbeat_s=0.1) as session:
+        asked = actions.pause(run)
+        until(asked.heard)
+        asked.see_to_it()
+        until(lambda: session.pause_requested)
+        assert not asked.repeat()
+    assert sent == []
+
+
+def test_a_full_disk_does_not_keep_a_run_from_being_stopped(
+    endless: Callable[..., RunDir], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = endless("alpha")
+
+    def full(*_: object) -> None:
+        raise SeedbedError("No space left while writing control.json.")
+
+    monkeypatch.setattr(control, "ask", full)
+    assert actions.wait_until_ended(actions.stop(run)).status == "stopped"
+    monkeypatch.undo()
+    with Session(run.path) as session:
+        monkeypatch.setattr(control, "ask", full)
+        monkeypatch.setattr(asking, "send_signal", lambda *_: False)
+        with pytest.raises(SeedbedError, match="No space left"):
+            actions.stop(run)
+        assert session.stop_requested is None
+
+
+# The line ------------------------------------------------------------------------------------------------------------
+
+
+def test_runs_take_turns_in_the_order_of_the_line(endless: Callable[..., RunDir], store: Store) -> None:
+    first = endless("first")
+    third = endless("third", Turn(after=store.root / "nothing"), steps=3)
+    until(lambda: stands(third) == "completed")
+    second = endless("second", Turn(after=first.path), steps=3)
+    last = endless("last", Turn(queue=True, after=second.path), steps=3)
+    until(lambda: [place.waits_for for place in line(store)] == [None, first.id, second.id])
+    assert [place.run.name() for place in line(store)] == ["first", "second", "last"]
+    for ask in (actions.pause, actions.save_now):
+        with pytest.raises(SeedbedError, match="queued"):
+            ask(second)
+    assert actions.wait_until_ended(actions.stop(last)).status == "stopped"
+    assert status(last)["step"] == 0
+    actions.wait_until_ended(actions.stop(first))
+    until(lambda: stands(second) == "completed")
+    begun = next(event["t"] for event in events(second, "run") if event.get("steps"))
+    assert begun >= events(first, "run")[-1]["t"]
+    assert line(store) == []
+
+
+def test_a_run_that_would_wait_for_itself_is_refused(run: RunDir, store: Store) -> None:
+    with pytest.raises(UsageError, match="cannot wait for itself"):
+        actions.start(run, turn=Turn(after=run.path))
+    other = actions.new_run(store, resolve(), "other")
+    third = actions.new_run(store, resolve(), "third")
+    with Session(other.path, turn=Turn(after=run.path)), Session(third.path, turn=Turn(after=other.path)):
+        with pytest.raises(UsageError, match=f"{third.id} is waiting for {run.id}"):
+            actions.start(run, turn=Turn(after=third.path))
+        assert not run.events.exists()
+    with Session(other.path, turn=Turn(queue=True)):
+        actions.start(run, turn=Turn(after=other.path)).process.kill()  # what an earlier session waited for is over
+
+
+def test_a_run_that_was_waited_for_and_starts_again_is_not_waited_for_again(
+    endless: Callable[..., RunDir], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, device = endless("first"), endless("device")
+    waiting = endless("waiting", Turn(queue=True, after=first.path), steps=3)
+    until(lambda: first.id in (standing(waiting).view.reason or ""))
+    actions.wait_until_ended(actions.stop(first))
+    until(lambda: device.id in (standing(waiting).view.reason or ""))
+    again = actions.resume(first, Resume(), Turn(queue=True))
+    until(lambda: stands(first) == "queued" and standing(first).view.reason)
+    actions.wait_until_ended(actions.stop(device))
+    until(lambda: stands(waiting) == "completed")
+    actions.wait_until_ended(actions.stop(first))
+    again.process.wait()
+
+
+# Deleting ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_deleted_run_leaves_nothing(run: RunDir, store: Store) -> None:
+    actions.start(run).process.wait()
+    size = sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file())
+    assert actions.delete(run) == size
+    assert [path.name for path in store.root.iterdir()] == []
+
+
+def test_a_run_that_a_process_has_is_not_deleted(run: RunDir, store: Store) -> None:
+    def refused(word: str) -> None:
+        with pytest.raises(SeedbedError, match=word) as caught:
+            actions.delete(run)
+        assert f"seedbed stop {run.id}" in caught.value.hint
+        assert run.events.exists()
+
+    with Session(run.path) as session:
+        session.emit(Step(step=1, loss=2.0, lr=0.1, grad_norm=1.0, tokens=1, step_s=0.1))
+        refused("running")
+        session.say("paused", "asked to pause")
+        refused("paused")
+    with Session(run.path, turn=Turn(queue=True)):
+        refused("queued")
+    with Session(run.path) as session:
+        session.finish("completed")
+        refused("just taken")
+    actions.delete(run)
+
+
+def test_a_link_to_a_run_is_not_deleted(run: RunDir, store: Store, tmp_path: Path) -> None:
+    place = Store(tmp_path / "other")
+    place.root.mkdir()
+    (place.root / run.id).symlink_to(run.path)
+    with pytest.raises(SeedbedError, match="is a link"):
+        actions.delete(place.all()[0])
+    assert run.config.exists()
+
+
+def test_what_cannot_be_removed_is_told(run: RunDir) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root removes everything")
+    locked = run.path / "checkpoints" / "step-00000001"
+    locked.mkdir(parents=True)
+    (locked / "DONE").write_text("{}")
+    with Session(run.path) as session:
+        session.finish("completed")
+    locked.chmod(0o500)
+    with pytest.raises(SeedbedError, match="Not all of"):
+        actions.delete(run)

@@ -24,7 +24,6 @@ ASKED_TO_PAUSE = "asked to pause"
 """The reason of a pause that ends when somebody asks; every other one ends by itself."""
 PATIENCE_S = 5.0
 """A job reads its control file five times a second; one that has not for so long gets a signal."""
-_FRESH_S = 3.0
 _POLL_S = 0.1
 SIGNAL_OF = {STOP: signal.SIGTERM, SAVE: signal.SIGUSR1, PAUSE: signal.SIGTSTP, GO: signal.SIGCONT}
 """The signal that a session takes for each request; no other is ever sent."""
@@ -63,10 +62,7 @@ class Request:
         return not self.heard() and standing(self.run).status in LIVE and is_locked(self.run.lock) and self._send()
 
     def see_to_it(self) -> None:
-        """Return when the job may be taken to know: at once if it reads its requests, else when the signal is out."""
-        beat = self.stands.heartbeat
-        if beat is not None and beat.age_s() - (time.monotonic() - self._asked) < _FRESH_S:
-            return
+        """Return when the job knows: within a second, at its next heartbeat, or when the signal is out."""
         while not (self._settled or self.repeat() or self.heard()):
             time.sleep(_POLL_S)
 
@@ -101,7 +97,7 @@ def stop(run: RunDir, reason: str = "asked to stop") -> Request:
 def pause(run: RunDir) -> Request:
     """Ask the run's job to save and to hold until somebody asks it to go on."""
     stands = standing(run)
-    if stands.status in ("pausing", "paused"):
+    if stands.status == "pausing" or _asked_to_pause(stands):
         raise SeedbedError(f"{run.id} is {stands.status} already.", f"`seedbed resume {run.id}` lets it go on.")
     _refuse_others(run, stands, "pause")
     return Request(run, PAUSE, stands, ASKED_TO_PAUSE)
@@ -112,7 +108,7 @@ def save_now(run: RunDir) -> Request:
     stands = standing(run)
     if stands.status == "pausing":
         raise SeedbedError(f"{run.id} is pausing: it saves anyway.", f"Watch it: seedbed status {run.id}")
-    if stands.status == "paused" and stands.view.reason == ASKED_TO_PAUSE:
+    if _asked_to_pause(stands):
         raise SeedbedError(f"{run.id} is paused, and saved before that.", f"`seedbed resume {run.id}` lets it go on.")
     _refuse_others(run, stands, "save")
     return Request(run, SAVE, stands, "asked to save")
@@ -124,7 +120,7 @@ def go_on(run: RunDir) -> Request:
     asked = control.outstanding(run.control, stands.view.session)
     if asked == STOP and stands.status in BUSY:
         raise _stopping(run)
-    if stands.status == "paused" and stands.view.reason != ASKED_TO_PAUSE:
+    if stands.status == "paused" and not _asked_to_pause(stands):
         raise SeedbedError(f"{run.id} is paused. {stands.view.reason or ''}".rstrip(), stands.view.hint or "")
     if stands.status not in ("paused", "pausing") and not (stands.status in BUSY and asked == PAUSE):
         raise SeedbedError(f"{run.id} is not paused ({stands.status}).", "`seedbed runs` shows which are.")
@@ -136,6 +132,10 @@ def is_held(run: RunDir) -> bool:
     stands = standing(run)
     asked = control.outstanding(run.control, stands.view.session)
     return stands.status in ("pausing", "paused") or (stands.status in BUSY and asked == PAUSE)
+
+
+def _asked_to_pause(stands: Standing) -> bool:
+    return stands.status == "paused" and stands.view.reason == ASKED_TO_PAUSE
 
 
 def _refuse_others(run: RunDir, stands: Standing, what: str) -> None:
