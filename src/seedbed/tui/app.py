@@ -12,8 +12,7 @@ from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.screen import Screen
-from textual.widget import Widget
-from textual.widgets import DataTable, Footer, Input, Select, TextArea
+from textual.widgets import DataTable, Footer
 
 from seedbed.runs.series import Series
 from seedbed.runs.store import RunDir, Store
@@ -21,6 +20,7 @@ from seedbed.tui.board import Board
 from seedbed.tui.deeds import Deeds
 from seedbed.tui.details import Details
 from seedbed.tui.dialogs import Keys
+from seedbed.tui.fields import NumberField, Prompt, is_editor, typed_actions
 from seedbed.tui.generate import GeneratePanel
 from seedbed.tui.literal import plain
 from seedbed.tui.models import ModelsPanel
@@ -44,16 +44,17 @@ class Window(Deeds):
     CSS_PATH = "window.tcss"
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "app.focus_next", "Next", show=True),
-        Binding("shift+tab", "app.focus_previous", "Previous", show=True, key_display="⇧tab"),
+        Binding("tab", "app.focus_next", "Next", show=False, tooltip="Next field or panel"),
+        Binding("shift+tab", "app.focus_previous", "Previous", show=False, tooltip="Field or panel before"),
         *(Binding(str(number), f"panel({number})", f"Panel {number}", show=False) for number in range(1, 6)),
         Binding("l,right_square_bracket", "turn(1)", "Next panel", show=False),
         Binding("h,left_square_bracket", "turn(-1)", "Previous panel", show=False),
-        Binding("z", "zoom", "Zoom"),
+        Binding("z", "zoom", "Zoom", show=False, tooltip="This panel alone, or all again"),
         Binding("r,f5", "look", "Refresh", show=False),
-        Binding("question_mark,f1", "keys", "Keys", key_display="?"),
-        Binding("escape", "leave", "Leave field", show=False),
-        Binding("q", "quit", "Quit"),
+        Binding("question_mark", "keys", "Keys", key_display="?", tooltip="Every key"),
+        Binding("f1", "all_keys", "Keys", show=False, tooltip="Every key, also from a field"),
+        Binding("escape", "leave", "Leave field"),
+        Binding("q", "close", "Quit", tooltip="Leave; runs go on"),
     ]
 
     def __init__(self, store: Store) -> None:
@@ -71,7 +72,7 @@ class Window(Deeds):
             yield TrainPanel()
             yield GeneratePanel()
             yield ModelsPanel()
-        yield Footer(show_command_palette=False)
+        yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
         """The newest runs at once, the others while one looks at these."""
@@ -245,8 +246,7 @@ class Window(Deeds):
 
     def action_leave(self) -> None:
         """Out of a field, to where keys are commands."""
-        focused = self.focused
-        if self._open is not None and isinstance(focused, Input | TextArea | Select):
+        if self._open is not None:
             self._open.leave_editor()
 
     def action_look(self) -> None:
@@ -254,10 +254,23 @@ class Window(Deeds):
         self.refresh_runs()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys of the panels do nothing while a dialog or a run's details are open."""
-        return not (action in ("panel", "turn", "zoom", "keys", "leave") and len(self.screen_stack) > 1)
+        """What can be done here: panels wait while a dialog is open, and while one types characters are text."""
+        editing = is_editor(self.focused)
+        if action == "leave":
+            return editing and len(self.screen_stack) == 1
+        if len(self.screen_stack) > 1 and action in ("panel", "turn", "zoom", "keys", "all_keys", "look", "close"):
+            return False
+        return not (editing and action in typed_actions(Window))
 
     # Keys ------------------------------------------------------------------------------------------------------------
+
+    def action_close(self) -> None:
+        """Leave. Runs go on."""
+        self.exit()
+
+    def action_all_keys(self) -> None:
+        """Every key, also while one types."""
+        self.action_keys()
 
     def action_keys(self) -> None:
         """Every key, as the bindings tell it."""
@@ -270,10 +283,11 @@ class Window(Deeds):
             yield SystemCommand(
                 f"Go to {panel.NAME}", f"Panel {panel.NUMBER}", lambda n=panel.NUMBER: self.action_panel(n)
             )
-        for place, binding in bound(self):
-            if isinstance(place, Panel) and binding.action != "cancel":
-                title = f"{place.NAME}: {binding.description}"
-                yield SystemCommand(title, binding.tooltip or binding.description, _runner(self, place, binding.action))
+            for binding in Binding.make_bindings(type(panel).BINDINGS):
+                if binding.key != "escape":
+                    title = f"{panel.NAME}: {binding.description}"
+                    told = binding.tooltip or binding.description
+                    yield SystemCommand(title, told, _runner(self, panel, binding.action))
 
     def action_help_quit(self) -> None:
         """Ctrl+c leaves, like everywhere in a terminal; runs go on."""
@@ -288,28 +302,24 @@ def _runner(window: Window, panel: Panel, action: str) -> Callable[[], Awaitable
     return run
 
 
-def bound(window: Window) -> Iterator[tuple[Widget | Window, Binding]]:
-    """Every binding of ours with a description, and whose it is: the window's, then each panel's and its fields'."""
-    for binding in Binding.make_bindings(Window.BINDINGS):
-        yield window, binding
-    for panel in window._panels():
-        for binding in Binding.make_bindings(type(panel).BINDINGS):
-            yield panel, binding
-
-
 def key_rows(window: Window) -> list[tuple[str, str, str]]:
-    """Place, key, and what it does, for the table of keys."""
-    rows = []
-    for place, binding in bound(window):
-        where = place.NAME if isinstance(place, Panel) else "Everywhere"
-        rows.append((where, plain(window.get_key_display(binding)), binding.tooltip or binding.description))
-    for kind, where in ((RunTable, "Tables"), (DataTable, "Tables")):
-        for binding in Binding.make_bindings(kind.BINDINGS):
-            if (where, binding.key) not in {(row[0], row[1]) for row in rows}:
-                rows.append((where, plain(window.get_key_display(binding)), binding.description))
-    details = Binding.make_bindings(Details.BINDINGS)
-    rows += [("Details of a run", plain(window.get_key_display(each)), each.description) for each in details]
-    return rows
+    """Place, keys, and what they do, for the table of keys. Keys of one command stand together."""
+    rows: dict[tuple[str, str], tuple[list[str], str]] = {}
+    places: list[tuple[str, Iterable[Binding]]] = [("Everywhere", Binding.make_bindings(Window.BINDINGS))]
+    places += [(panel.NAME, Binding.make_bindings(type(panel).BINDINGS)) for panel in window._panels()]
+    places += [("Tables", Binding.make_bindings([*RunTable.BINDINGS, *DataTable.BINDINGS]))]
+    places += [
+        ("Prompt", Binding.make_bindings(Prompt.BINDINGS)),
+        ("Numbers", Binding.make_bindings(NumberField.BINDINGS)),
+    ]
+    places += [("Details of a run", Binding.make_bindings(Details.BINDINGS))]
+    for where, bindings in places:
+        for binding in bindings:
+            said = rows.setdefault((where, binding.action), ([], binding.tooltip or binding.description))
+            shown = plain(window.get_key_display(binding))
+            if shown not in said[0]:
+                said[0].append(shown)
+    return [(where, " ".join(keys), told) for (where, _), (keys, told) in rows.items()]
 
 
 def run(store: Store) -> int:

@@ -71,7 +71,7 @@ class Details(Screen[None]):
                 yield DataTable(id="diff-table", cursor_type="row", cell_padding=0)
             with TabPane("Samples", id="samples"), VerticalScroll():
                 yield Static("", id="samples-text")
-        yield Footer(show_command_palette=False)
+        yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
         """Show everything once."""

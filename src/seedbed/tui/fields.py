@@ -3,12 +3,36 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
+from textual.keys import key_to_character
 from textual.message import Message
+from textual.widget import Widget
 from textual.widgets import Input, TextArea
+
+
+_NAMED = {"slash": "/", "plus": "+", "minus": "-"}
+"""Keys whose names Textual shortens, and does not lengthen again."""
+
+
+def is_editor(widget: Widget | None) -> bool:
+    """Whether keys that make a character are typed into this widget, and so command nothing."""
+    return isinstance(widget, Input | TextArea) and not widget.disabled
+
+
+@cache
+def typed_actions(owner: type[DOMNode]) -> frozenset[str]:
+    """The actions of a class's bindings that only keys which make a character call."""
+    typed: dict[str, bool] = {}
+    for binding in Binding.make_bindings(owner.BINDINGS):
+        character = _NAMED.get(binding.key) or key_to_character(binding.key) or ""
+        action = binding.action.partition("(")[0]
+        typed[action] = typed.get(action, True) and character.isprintable() and character != ""
+    return frozenset(action for action, only in typed.items() if only)
 
 
 class NumberField(Input):
@@ -99,7 +123,12 @@ class Prompt(TextArea):
 
     def __init__(self, *, id: str) -> None:  # noqa: A002  # Textual's own name
         super().__init__(
-            id=id, compact=True, soft_wrap=True, tab_behavior="focus", highlight_cursor_line=False, placeholder="Prompt"
+            id=id,
+            compact=True,
+            soft_wrap=True,
+            tab_behavior="focus",
+            highlight_cursor_line=False,
+            placeholder="Prompt: enter sends it",
         )
 
     async def _on_key(self, event: events.Key) -> None:

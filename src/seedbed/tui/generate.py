@@ -36,7 +36,7 @@ class GeneratePanel(Panel):
     NUMBER = 4
     NAME = "Generate"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", "Cancel", tooltip="End the generation, or leave the field"),
+        Binding("escape", "cancel", "Cancel", tooltip="End the generation"),
         Binding("ctrl+l", "clear", "Clear", tooltip="Clear the output"),
     ]
 
@@ -89,18 +89,16 @@ class GeneratePanel(Panel):
         told += f" · temp {numbers.get('temperature', '')} · top-k {numbers.get('top-k', '')}"
         self.sum_up(told + (" · writing …" if self._busy else ""))
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Escape cancels only what goes on; else it leaves the field, as everywhere."""
+        return self._busy if action == "cancel" else super().check_action(action, parameters)
+
     def leave_editor(self) -> None:
-        """Escape: end the generation if there is one, else leave the field."""
-        if self._busy:
-            self.action_cancel()
-        else:
-            self.query_one("#output-scroll").focus()
+        """From a field to what was written."""
+        self.query_one("#output-scroll").focus()
 
     def action_cancel(self) -> None:
         """End the generation at once."""
-        if not self._busy:
-            self.leave_editor()
-            return
         self._cancelled = True
         if self._child is not None:
             self._child.kill()
@@ -159,6 +157,7 @@ class GeneratePanel(Panel):
         self._state(f"loading {plain(model.name)} …", "yellow")
         self._paint()
         self.update(set())
+        self.refresh_bindings()
         self._write(model, request)
 
     @work(thread=True, group="generate")
@@ -202,6 +201,7 @@ class GeneratePanel(Panel):
     def _done(self, chunk: str, end: str, style: str) -> None:
         self._append(chunk)
         self._busy, self._child = False, None
+        self.refresh_bindings()
         self._state(end, style)
         self.update(set())
 

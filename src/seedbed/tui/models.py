@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import ClassVar
 
 from rich.text import Text
@@ -14,13 +15,32 @@ from textual.widgets import DataTable, Static
 
 from seedbed import text
 from seedbed.runs.models import CORRUPTED, TRAINING, Model
-from seedbed.tui.literal import fit, lit
+from seedbed.tui.literal import lit
 from seedbed.tui.panel import Panel
-from seedbed.tui.table import RunTable
+from seedbed.tui.table import MARGIN, Column, RunTable, cell, choose
 
 _STYLES = {CORRUPTED: "red", TRAINING: "green"}
-_WIDTHS = (("STATUS", 9, False), ("STEP", 8, True), ("EPOCHS", 6, True), ("VAL", 7, True), ("SIZE", 9, True))
-_TRAINED = ("TRAINED", 12, False)
+COLUMNS: dict[Column, Callable[[Model], str]] = {
+    Column("NAME", 0): lambda model: model.name,
+    Column("STATUS", 9): lambda model: model.status,
+    Column("VAL", 6, right=True): lambda model: text.loss(model.val_loss)[:6],
+    Column("STEP", 7, right=True): lambda model: _step(model.step),
+    Column("SIZE", 9, right=True): lambda model: text.size(model.size_bytes),
+    Column("EPOCHS", 6, right=True): lambda model: f"{model.epochs:.1f}" if model.epochs is not None else "-",
+    Column("TRAINED", 12): lambda model: _date(model.trained),
+    Column("LOSS", 6, right=True): lambda model: text.loss(model.loss)[:6],
+}
+"""What stands in each column, in the order in which they are dropped, from the last, where the panel is narrow."""
+_LEAST = 3
+_NAME_WIDTHS = (12, 40)
+
+
+def _step(step: int) -> str:
+    return text.count(step) if step >= 1_000_000 else str(step)
+
+
+def _date(t: float) -> str:
+    return time.strftime("%d %b %H:%M", time.localtime(t))
 
 
 class ModelsPanel(Panel):
@@ -42,8 +62,7 @@ class ModelsPanel(Panel):
 
     def __init__(self) -> None:
         super().__init__()
-        self._name_width = 0
-        self._has_date = False
+        self._columns: list[Column] = []
 
     def compose(self) -> ComposeResult:
         """The table, and where the model under the cursor lies."""
@@ -60,20 +79,16 @@ class ModelsPanel(Panel):
         return self.table
 
     def on_resize(self) -> None:
-        """The name gets what is left; the date goes first."""
-        room = self.size.width - 4
-        taken = sum(width + 1 for _, width, _ in _WIDTHS)
-        has_date = room - taken - _TRAINED[1] - 1 >= 12
-        name_width = min(max(room - taken - (_TRAINED[1] + 1) * has_date - 1, 8), 40)
-        if (name_width, has_date) != (self._name_width, self._has_date):
-            self._name_width, self._has_date = name_width, has_date
-            columns = [("", 2, False), ("NAME", name_width, False), *_WIDTHS, *([_TRAINED] if has_date else [])]
+        """As many columns as there is room for."""
+        columns = choose(list(COLUMNS), self.size.width - MARGIN, _LEAST, _NAME_WIDTHS)
+        if columns != self._columns:
+            self._columns = columns
             self.table.set_columns(columns)
             self.update(set())
 
     def update(self, changed: set[str]) -> None:
         """Show what became of these runs' models."""
-        if not self._name_width:
+        if not self._columns:
             return
         models = {model.run.id: model for model in self.board.models()}
         active = self.board.model()
@@ -86,23 +101,12 @@ class ModelsPanel(Panel):
 
     def _row(self, model: Model, active: Model | None) -> list[Text]:
         is_active = active is not None and model.run.id == active.run.id
-        style = "dim" if model.archived else ""
+        shade = "dim " if model.archived else ""
         cells = [Text("▸" if is_active else " ", style="bold yellow")]
-        cells.append(fit(model.name, self._name_width, f"bold {style}".strip()))
-        said = (
-            model.status,
-            text.count(model.step) if model.step >= 100_000 else str(model.step),
-            f"{model.epochs:.1f}" if model.epochs is not None else "-",
-            text.loss(model.val_loss)[:7],
-            text.size(model.size_bytes),
-        )
-        for (_, width, right), value in zip(_WIDTHS, said, strict=True):
-            cell = fit(value, width, f"{_STYLES.get(value, '')} {style}".strip())
-            if right:
-                cell.pad_left(width - cell.cell_len)
-            cells.append(cell)
-        if self._has_date:
-            cells.append(fit(time.strftime("%d %b %H:%M", time.localtime(model.trained)), _TRAINED[1], style))
+        for column, write in zip(self._columns, COLUMNS.values(), strict=False):
+            value = write(model)
+            style = "bold" if column.heading == "NAME" else _STYLES.get(value, "")
+            cells.append(cell(value, column, f"{shade}{style}".strip()))
         return cells
 
     def _about(self) -> None:
@@ -110,9 +114,13 @@ class ModelsPanel(Panel):
         model = self._model()
         said = Text("No model yet: train one (3).", style="dim")
         if model is not None:
-            said = lit(model.checkpoint, "dim")
-            if model.reason:
-                said = lit(f"corrupted: {model.reason}", "red")
+            epochs = f"{model.epochs:.1f} epochs, " if model.epochs is not None else ""
+            steps = ", ".join(map(str, model.steps[-6:]))
+            said = lit(
+                f"trained {_date(model.trained)}, {epochs}loss {text.loss(model.loss)}, checkpoints at {steps}", "dim"
+            )
+            said.append("\n")
+            said.append_text(lit(f"corrupted: {model.reason}", "red") if model.reason else lit(model.checkpoint, "dim"))
         self.query_one("#model-about", Static).update(said)
 
     def _model(self) -> Model | None:

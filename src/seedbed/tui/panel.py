@@ -8,6 +8,7 @@ from rich.text import Text
 from textual.containers import Vertical
 from textual.widget import Widget
 
+from seedbed.tui.fields import is_editor, typed_actions
 from seedbed.tui.literal import lit
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ class Panel(Vertical):
     def update(self, changed: set[str]) -> None:
         """Show what became of the runs in `changed`, or of the board's choices."""
         raise NotImplementedError
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While one types, characters are text: what they would do is not offered."""
+        return not (is_editor(self.screen.focused) and action in typed_actions(type(self)))
 
     def leave_editor(self) -> None:
         """Escape in a field: the focus goes to where keys are commands."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from rich.text import Text
 from textual import on, work
@@ -19,21 +19,11 @@ from seedbed.runs.series import Series
 from seedbed.runs.watch import Listed
 from seedbed.tui.board import MOST_MARKED, epochs_text, steps_text
 from seedbed.tui.curve import Curve, Drawn
-from seedbed.tui.literal import fit
 from seedbed.tui.panel import Panel
-from seedbed.tui.table import RunTable
+from seedbed.tui.table import MARGIN, Column, RunTable, cell, choose
 
 CURVE_DELAY_S = 0.06
 """A cursor that runs over many runs loads the curves of the one on which it rests."""
-
-
-class Column(NamedTuple):
-    """A column of the table: its heading, its width in cells (0: what is left), and what stands in it."""
-
-    heading: str
-    width: int
-    cell: Callable[[Listed], str]
-    right: bool = False
 
 
 def _gpu(each: Listed) -> str:
@@ -41,27 +31,28 @@ def _gpu(each: Listed) -> str:
     return f"{fraction:.0%}" if isinstance(fraction, int | float) else "n/a" if each.lives else "-"
 
 
-COLUMNS = (
-    Column("NAME", 0, lambda each: each.status["name"]),
-    Column("STATUS", 9, lambda each: each.status["status"]),
-    Column("STEP", 12, lambda each: _steps(each), right=True),
-    Column("LOSS", 7, lambda each: text.loss(each.status["loss"])[:7], right=True),
-    Column("VAL", 7, lambda each: text.loss(each.status["val_loss"])[:7], right=True),
-    Column("LEFT", 7, lambda each: _left(each), right=True),
-    Column("EPOCH", 9, lambda each: epochs_text(each.status), right=True),
-    Column("DEVICE", 7, lambda each: each.status["device"] or each.status["device_asked"] or "-"),
-    Column("GPU", 4, _gpu, right=True),
-    Column("ELAPSED", 8, lambda each: text.duration(each.status["elapsed_s"]), right=True),
-    Column("TAGS", 14, lambda each: " ".join(each.status["tags"])),
-    Column("ID", 36, lambda each: each.run.id),
-)
-"""In the order in which they are dropped, from the last, where the panel is narrow."""
-_LEAST, _LEAST_NAME, _MOST_NAME = 4, 12, 40
+COLUMNS: dict[Column, Callable[[Listed], str]] = {
+    Column("NAME", 0): lambda each: str(each.status["name"]),
+    Column("STATUS", 9): lambda each: str(each.status["status"]),
+    Column("STEP", 11, right=True): lambda each: _steps(each),
+    Column("LOSS", 7, right=True): lambda each: text.loss(each.status["loss"])[:7],
+    Column("VAL", 7, right=True): lambda each: text.loss(each.status["val_loss"])[:7],
+    Column("LEFT", 7, right=True): lambda each: _left(each),
+    Column("EPOCH", 9, right=True): lambda each: epochs_text(each.status),
+    Column("DEVICE", 7): lambda each: str(each.status["device"] or each.status["device_asked"] or "-"),
+    Column("GPU", 4, right=True): _gpu,
+    Column("ELAPSED", 8, right=True): lambda each: text.duration(each.status["elapsed_s"]),
+    Column("TAGS", 14): lambda each: " ".join(each.status["tags"]),
+    Column("ID", 36): lambda each: each.run.id,
+}
+"""What stands in each column, in the order in which they are dropped, from the last, where the panel is narrow."""
+_LEAST = 4
+_NAME_WIDTHS = (12, 40)
 
 
 def _steps(each: Listed) -> str:
     said = steps_text(each.status)
-    if len(said) > 12 and each.status["steps"]:
+    if len(said) > 11 and each.status["steps"]:
         return f"{text.count(each.status['step'])}/{text.count(each.status['steps'])}"
     return said
 
@@ -77,13 +68,13 @@ class RunsPanel(Panel):
     NUMBER = 1
     NAME = "Runs"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "mark", "Mark", tooltip="Lay the curves of marked runs over each other"),
+        Binding("space", "mark", "Mark", key_display="␣", tooltip="Lay the curves of marked runs over each other"),
         Binding("p", "pause", "Pause", tooltip="Save and pause, or go on"),
         Binding("s", "stop", "Stop", tooltip="Save and stop, after a confirmation"),
         Binding("R", "resume", "Resume", key_display="R", tooltip="Go on with this run"),
-        Binding("w", "save", "Save now", tooltip="Write a checkpoint now"),
+        Binding("w", "save", "Save now", show=False, tooltip="Write a checkpoint now"),
         Binding("e", "rename", "Rename"),
-        Binding("A", "archive", "Archive", key_display="A", tooltip="Put out of sight, or back"),
+        Binding("A", "archive", "Archive", show=False, key_display="A", tooltip="Put out of sight, or back"),
         Binding("D", "delete", "Delete", key_display="D", tooltip="Delete the run and its checkpoints"),
         Binding("x", "axis", "x axis", show=False, tooltip="Curve along steps, tokens or time"),
         Binding("y", "log", "Log scale", show=False, tooltip="Logarithmic or linear losses"),
@@ -99,8 +90,7 @@ class RunsPanel(Panel):
 
     def __init__(self) -> None:
         super().__init__()
-        self._columns: tuple[Column, ...] = ()
-        self._name_width = 0
+        self._columns: list[Column] = []
         self._resting: Timer | None = None
 
     def compose(self) -> ComposeResult:
@@ -132,20 +122,10 @@ class RunsPanel(Panel):
 
     def on_resize(self) -> None:
         """As many columns as there is room for."""
-        room = self.size.width - 3  # the mark and the scroll bar
-        chosen = list(COLUMNS[:_LEAST])
-        taken = sum(column.width + 1 for column in chosen) + _LEAST_NAME
-        for column in COLUMNS[_LEAST:]:
-            if taken + column.width + 1 > room:
-                break
-            chosen.append(column)
-            taken += column.width + 1
-        name_width = min(max(room - taken + _LEAST_NAME, 6), _MOST_NAME)
-        if (tuple(chosen), name_width) != (self._columns, self._name_width):
-            self._columns, self._name_width = tuple(chosen), name_width
-            self.table.set_columns(
-                [("", 2, False)] + [(each.heading, each.width or name_width, each.right) for each in chosen]
-            )
+        columns = choose(list(COLUMNS), self.size.width - MARGIN, _LEAST, _NAME_WIDTHS)
+        if columns != self._columns:
+            self._columns = columns
+            self.table.set_columns(columns)
             self.update(set())
 
     def update(self, changed: set[str]) -> None:
@@ -163,22 +143,17 @@ class RunsPanel(Panel):
             self._draw_nothing()
 
     def _row(self, each: Listed) -> list[Text]:
-        run_id = each.run.id
-        mark = "●" if run_id in self.board.marked else " "
-        cells = [Text(mark, style="bold yellow")]
-        for column in self._columns:
-            width = column.width or self._name_width
-            style = "bold" if column.heading == "NAME" else ""
-            if column.heading == "STATUS":
-                style = text.STATUS_STYLE.get(each.status["status"], "")
-            if each.status["archived"]:
-                style = "dim " + style
-            said = fit(column.cell(each), width, style)
-            if column.right:
-                said.pad_left(width - said.cell_len)
-            cells.append(said)
-        if each.status["simulated"]:
-            cells[1] = fit(f"SIM {each.status['name']}", self._name_width, "bold magenta")
+        cells = [Text("●" if each.run.id in self.board.marked else " ", style="bold yellow")]
+        shade = "dim " if each.status["archived"] else ""
+        for column, write in zip(self._columns, COLUMNS.values(), strict=False):
+            value, style = write(each), shade
+            if column.heading == "NAME":
+                style += "bold"
+                if each.status["simulated"]:
+                    value, style = f"SIMULATED {value}", shade + "bold magenta"
+            elif column.heading == "STATUS":
+                style += text.STATUS_STYLE.get(value, "")
+            cells.append(cell(value, column, style.strip()))
         return cells
 
     def _count(self, runs: list[Listed]) -> None:
@@ -233,7 +208,10 @@ class RunsPanel(Panel):
             series = self.window.series(listed.run)
             drawn.append(Drawn(listed.status["name"], series))
             await self._read(series, drawn)
-        self.curve.show(drawn, "" if drawn else "No run is chosen.")
+        if drawn:
+            self.curve.show(drawn)
+        else:
+            self._draw_nothing()
 
     async def _read(self, series: Series, drawn: list[Drawn]) -> None:
         pieces = series.loading()

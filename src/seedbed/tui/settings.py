@@ -51,7 +51,7 @@ class Settings(ModalScreen[dict[str, str] | None]):
             with Horizontal(classes="buttons"):
                 yield Button("Keep (ctrl+s)", id="keep", variant="success", compact=True)
                 yield Button("Back", id="back", compact=True)
-        yield Footer(show_command_palette=False)
+        yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
         """Fill the table."""

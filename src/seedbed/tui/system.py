@@ -40,6 +40,7 @@ class SystemPanel(Panel):
         self._history: dict[str, deque[float]] = {name: deque(maxlen=_KEPT) for name in ("cpu", "ram", "gpu", "vram")}
         self._figures: dict[str, Any] = {}
         self._source = ""
+        self._reason = ""
         self._seen: object = None
 
     def compose(self) -> ComposeResult:
@@ -103,13 +104,15 @@ class SystemPanel(Panel):
         lines = [*self._machine(), *self._work()]
         width = max(self.size.width - 2, 20)
         for line in lines:
-            line.truncate(width, overflow="ellipsis")
+            if line.no_wrap is not False:
+                line.truncate(width, overflow="ellipsis")
         self.query_one("#system-text", Static).update(Text("\n").join(lines))
         self.sum_up(self._in_a_line())
 
     def _machine(self) -> list[Text]:
         said, width = self._figures, max(self.size.width - 2, 20)
         told = said.get
+        self._reason = ""
         cores, load = told("cpu_cores"), told("load_1m")
         beside = [f"{cores} cores" if cores else "", f"load {load:.2f}" if load is not None else ""]
         lines = [
@@ -177,7 +180,9 @@ class SystemPanel(Panel):
         missing = self._figures.get("missing") or {}
         reason = missing.get(key) or ("not looked at yet" if not self._figures else _AWAY)
         line = _line(label, "n/a ")
-        line.append_text(lit(f"({reason})", "dim"))
+        line.no_wrap = False
+        line.append_text(lit(f"({reason})" if reason != self._reason else "(for the same reason)", "dim"))
+        self._reason = reason
         return line
 
     def _disk(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
@@ -11,12 +11,49 @@ from textual.coordinate import Coordinate
 from textual.widgets import DataTable
 from textual.widgets.data_table import CellDoesNotExist
 
+from seedbed.tui.literal import fit
+
+MARGIN = 3
+"""Cells of a row that are no column: its mark and the scroll bar."""
+
+
+class Column(NamedTuple):
+    """A column: its heading, its width in cells (0: what is left), whether its values stand at the right."""
+
+    heading: str
+    width: int
+    right: bool = False
+
+
+def choose(columns: Sequence[Column], room: int, least: int, name: tuple[int, int]) -> list[Column]:
+    """The columns that fit into `room` cells, the first `least` of them in any case; the open one gets what is left.
+
+    `name` are the smallest and the largest width of the open column.
+    """
+    chosen = list(columns[:least])
+    taken = sum(column.width + 1 for column in chosen) + name[0]
+    for column in columns[least:]:
+        if taken + column.width + 1 > room:
+            break
+        chosen.append(column)
+        taken += column.width + 1
+    width = min(max(room - taken + name[0], 6), name[1])
+    return [column if column.width else column._replace(width=width) for column in chosen]
+
+
+def cell(value: str, column: Column, style: str = "") -> Text:
+    """A value as a cell of that column, cut and aligned."""
+    said = fit(value, column.width, style)
+    if column.right:
+        said.pad_left(column.width - said.cell_len)
+    return said
+
 
 class RunTable(DataTable[Text]):
     """Rows keyed by run id. Only cells that differ are written, and rows are laid anew only where their order changed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "select_cursor", "Details"),
+        Binding("enter", "select_cursor", "Open", tooltip="The run in full: curve, log, config, differences, samples"),
         Binding("j", "cursor_down", "Down", show=False),
         Binding("k", "cursor_up", "Up", show=False),
         Binding("g", "scroll_top", "Top", show=False),
@@ -26,7 +63,6 @@ class RunTable(DataTable[Text]):
     def __init__(self, *, id: str) -> None:  # noqa: A002  # Textual's own name
         super().__init__(id=id, cursor_type="row", cell_padding=0, zebra_stripes=False)
         self._ids: list[str] = []
-        self._keys: list[str] = []
 
     @property
     def current(self) -> str | None:
@@ -43,16 +79,14 @@ class RunTable(DataTable[Text]):
         if run_id in self._ids:
             self.move_cursor(row=self._ids.index(run_id), animate=False)
 
-    def set_columns(self, columns: Sequence[tuple[str, int, bool]]) -> None:
-        """Begin anew with these columns: heading, width in cells, whether it is flush right."""
+    def set_columns(self, columns: Sequence[Column]) -> None:
+        """Begin anew with these columns, after one of two cells for marks."""
         with self.prevent(DataTable.RowHighlighted):
             self.clear(columns=True)
         self._ids = []
-        self._keys = []
-        for number, (heading, width, right) in enumerate(columns):
-            label = heading.rjust(width) if right else heading
-            self.add_column(Text(label, style="bold"), width=width + 1, key=str(number))
-            self._keys.append(str(number))
+        for column in (Column("", 1), *columns):
+            label = column.heading.rjust(column.width) if column.right else column.heading
+            self.add_column(Text(label, style="bold"), width=column.width + 1)
 
     def show(
         self, ids: list[str], row: Callable[[str], list[Text]], changed: set[str], cursor: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, NamedTuple
 
 from rich.text import Text
-from textual import on, work
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid, Horizontal
@@ -50,6 +50,20 @@ OPTIONS = (
     Option("workers", "workers", "data.workers"),
     Option("seed", "seed", "train.seed"),
 )
+HELP = {
+    "origin": "A new run, or a model to train further. A run that is trained further keeps its config.",
+    "run-name": "Letters, digits, space, _ . -; up to 64. Empty: named after preset and data.",
+    "preset": "Where the values come from that are not given here: nano and tiny for a CPU, small and base for a GPU.",
+    **{option.id: f"{keys()[option.path].help} Expected: {keys()[option.path].expected}." for option in OPTIONS},
+    "micro": f"{keys()['train.micro_batch'].help} The smaller, the less memory: gradients are gathered over the batch.",
+    "data": keys()["data.source"].help,
+    "device": keys()["train.device"].help,
+    "precision": keys()["train.precision"].help,
+    "queue": "Wait until no other run of this store is on the device, then begin.",
+    "start": "Check, ask once more, and start in the background: closing this window does not end it.",
+    "all-options": "Every key of the config, with its help and where its value comes from.",
+}
+"""What each field is for."""
 _BOUNDS = {"epochs": (0.001, MOST_EPOCHS), "steps": (1, 10**12)}
 
 
@@ -59,7 +73,6 @@ class TrainPanel(Panel):
     NUMBER = 3
     NAME = "Train"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Leave field", show=False),
         Binding("ctrl+s", "start", "Start"),
         Binding("ctrl+o", "settings", "All options"),
         Binding("ctrl+r", "reset", "Reset", show=False, tooltip="Back to the preset's values"),
@@ -96,6 +109,7 @@ class TrainPanel(Panel):
             yield Button("All options", id="all-options", compact=True)
             yield Checkbox("queue", id="queue", compact=True)
             yield Static("", id="train-state")
+        yield Static("", id="train-help")
 
     @staticmethod
     def _number(option: Option) -> NumberField:
@@ -109,11 +123,8 @@ class TrainPanel(Panel):
     def on_mount(self) -> None:
         """The preset's values stand in the fields."""
         super().on_mount()
-        for option in OPTIONS:
-            self.query_one(f"#{option.id}").tooltip = Text(keys()[option.path].help)
-        for name, path in (("device", "train.device"), ("precision", "train.precision"), ("data", "data.source")):
-            self.query_one(f"#{name}").tooltip = Text(keys()[path].help)
-        self.query_one("#queue").tooltip = "Wait until the device is free"
+        for name, words in HELP.items():
+            self.query_one(f"#{name}").tooltip = Text(words)
         self._defaults()
 
     def home(self) -> Widget:
@@ -208,6 +219,11 @@ class TrainPanel(Panel):
     def _on_field(self) -> None:
         self._judge()
 
+    @on(events.DescendantFocus)
+    def _guide(self, event: events.DescendantFocus) -> None:
+        """Guidance for the field with the focus."""
+        self.query_one("#train-help", Static).update(Text(HELP.get(event.widget.id or "", ""), style="italic"))
+
     def _dress(self) -> None:
         """A run that is trained further keeps its config: only how far it goes is asked."""
         further = self.origin != NEW
@@ -290,10 +306,6 @@ class TrainPanel(Panel):
     def leave_editor(self) -> None:
         """From a field to the start button."""
         self.query_one("#start").focus()
-
-    def action_leave(self) -> None:
-        """From a field to the start button."""
-        self.leave_editor()
 
     def action_reset(self) -> None:
         """Empty every field."""
