@@ -15,6 +15,8 @@ from seedbed.runs.index import BACK, RESTART, Entry, Fold, Row, entries
 from seedbed.runs.store import RunDir
 
 _BLOCK = 4 << 20
+_LARGEST = 1 << 53
+"""As for curves: what is no whole number to everybody is no step."""
 
 
 class Metric(NamedTuple):
@@ -96,7 +98,7 @@ def _in_force(run: RunDir, turns: list[_Turn], end: int) -> Iterator[Entry]:
             place += length
             if entry is None or entry.step is None or entry.kind not in ("step", "eval"):
                 continue
-            if entry.step >= 0 and (turn is None or entry.step <= turn.step):
+            if 0 <= entry.step < _LARGEST and (turn is None or entry.step <= turn.step):
                 yield entry
 
 

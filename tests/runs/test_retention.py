@@ -1,0 +1,393 @@
+"""What goes and what stays: nobody loses a run that lives, the last checkpoint that loads, or data that is being read."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from seedbed import checkpoint
+from seedbed.config.schema import DataConfig, TokenizerConfig
+from seedbed.data.build import build_dataset
+from seedbed.errors import SeedbedError
+from seedbed.events import Checkpoint, Data, Run, Step
+from seedbed.files import Lock
+from seedbed.runs import caches
+from seedbed.runs.caches import DATASET, KERNELS, UNFINISHED, Entry, dataset_of, entries, remove
+from seedbed.runs.labels import set_archived
+from seedbed.runs.retention import Policy, choose, delete, leftovers, thin, thinning, usage
+from seedbed.runs.session import Session
+from seedbed.runs.store import RunDir, Store
+
+DAY_S = 86400.0
+Save = Callable[..., Path]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "runs")
+
+
+@pytest.fixture(autouse=True)
+def _caches_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "kernels"))
+
+
+def ended(store: Store, name: str, status: str = "completed", age_days: float = 0.0) -> RunDir:
+    """A run that took a step and ended so many days ago."""
+    run = store.create("train", name, "", {})
+    with Session(run.path) as session:
+        session.emit(Run(status="running", session=1, steps=10))
+        session.emit(Step(step=1, loss=2.0, lr=0.1, grad_norm=1.0, tokens=10, step_s=0.1))
+        if status != "lost":
+            session.finish(status)
+    if status == "lost":  # its process is gone, and so is the one that we say it was
+        run.events.write_text(run.events.read_text().replace('"process_start":', '"process_start":7e9,"was":'))
+        run.state.unlink()
+    if age_days:
+        lines = [json.loads(line) for line in run.events.read_bytes().splitlines()]
+        aged = [json.dumps({**line, "t": line["t"] - age_days * DAY_S}, separators=(",", ":")) for line in lines]
+        run.events.write_text("".join(line + "\n" for line in aged))
+        run.state.unlink(missing_ok=True)
+        meta = json.loads((run.path / "meta.json").read_text())
+        meta["created"] -= age_days * DAY_S
+        (run.path / "meta.json").write_text(json.dumps(meta))
+    return run
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Save:
+    """Writes a checkpoint as a job does, and tells of it in the log."""
+    tokenizer = tmp_path / "tokenizer"
+    tokenizer.mkdir()
+    (tokenizer / "tokenizer.json").write_text("{}")
+
+    def write(run: RunDir, step: int, *, best: bool = False, told: bool = True) -> Path:
+        tensors = {"w": torch.full((64,), float(step))}
+        snapshot = checkpoint.Snapshot(step, tensors, {"w.m": tensors["w"]}, {}, {}, {}, tokenizer)
+        saved = checkpoint.save(run.checkpoints, snapshot, best=best)
+        if told:
+            with Session(run.path) as session:
+                session.emit(Run(status="running", session=session.number, step=step, steps=10**9))
+                session.emit(Checkpoint(step=step, path=str(saved.path), best=best))
+                session.finish("stopped")
+        return saved.path
+
+    return write
+
+
+def names(run: RunDir) -> list[str]:
+    return sorted(path.name for path in run.checkpoints.iterdir())
+
+
+def on_disk(path: Path) -> int:
+    return sum(each.lstat().st_size for each in path.rglob("*") if each.is_symlink() or not each.is_dir())
+
+
+# Sizes ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_parts_of_a_run_add_up_to_what_lies_on_disk(store: Store, save: Save) -> None:
+    run = ended(store, "alpha")
+    save(run, 3)
+    run.log.write_text("x" * 1000)
+    (run.path / "elsewhere").symlink_to("/usr")
+    used = usage(run)
+    assert used.total_bytes == on_disk(run.path)
+    assert used.checkpoints_bytes == on_disk(run.checkpoints)
+    assert used.log_bytes >= 1000 + run.events.stat().st_size
+    assert usage(RunDir(store.root / "gone")).total_bytes == 0
+
+
+def test_what_a_cut_off_removal_left_is_found(store: Store) -> None:
+    ended(store, "alpha")
+    (store.root / ".x.1.gone").mkdir()
+    (store.root / ".queue.lock").touch()
+    assert [path.name for path in leftovers(store)] == [".x.1.gone"]
+    assert list(leftovers(Store(store.root / "nowhere"))) == []
+
+
+# Choosing runs -------------------------------------------------------------------------------------------------------
+
+
+def chosen(store: Store, policy: Policy) -> list[str]:
+    return [each.run.name() for each in choose(store, policy)]
+
+
+def test_policies_choose_among_runs_that_are_over_and_add_up(store: Store) -> None:
+    for number, status in enumerate(["completed", "failed", "stopped", "failed", "lost"]):
+        ended(store, f"{status}-{number}", status, age_days=40 - 10 * number)
+    set_archived(ended(store, "archived", "failed", age_days=90), True)
+    broken = store.root / "20200101-000000-000-broken"
+    broken.mkdir()
+    (broken / "meta.json").write_text("{")
+    with Session(store.create("train", "living", "", {}).path):
+        assert chosen(store, Policy()) == ["lost-4", "failed-3", "stopped-2", "failed-1", "completed-0"]
+        assert chosen(store, Policy(older_than_s=25 * DAY_S)) == ["failed-1", "completed-0"]
+        assert chosen(store, Policy(keep=2)) == ["stopped-2", "failed-1", "completed-0"]
+        assert chosen(store, Policy(statuses=frozenset({"failed"}))) == ["failed-3", "failed-1"]
+        assert chosen(store, Policy(keep=1, statuses=frozenset({"failed"}))) == ["failed-1"]
+        assert chosen(store, Policy(25 * DAY_S, 1, frozenset({"failed", "completed"}))) == ["failed-1", "completed-0"]
+        assert chosen(store, Policy(archived=True)) == ["archived"]
+        assert chosen(store, Policy(statuses=frozenset({"broken"}))) == [broken.name]
+        assert chosen(store, Policy(statuses=frozenset({"running"}))) == []
+        assert chosen(store, Policy(keep=99)) == []
+
+
+def test_a_run_that_a_process_has_is_never_chosen_whatever_its_log_says(store: Store) -> None:
+    run = ended(store, "alpha", age_days=99)
+    lock = Lock(run.lock)
+    assert lock.acquire()
+    assert chosen(store, Policy()) == []
+    with pytest.raises(SeedbedError, match="just taken"):
+        delete(run)
+    lock.release()
+    assert chosen(store, Policy()) == ["alpha"]
+
+
+def test_a_clock_that_was_ahead_makes_no_run_old(store: Store) -> None:
+    ended(store, "alpha", age_days=-400)
+    assert chosen(store, Policy(older_than_s=60.0)) == []
+
+
+# Checkpoints ---------------------------------------------------------------------------------------------------------
+
+
+def test_last_and_best_stay_by_number_not_by_name(store: Store, save: Save) -> None:
+    run = ended(store, "alpha")
+    for step in (5, 99_999_998, 99_999_999, 100_000_000):
+        save(run, step, best=step == 99_999_998)
+    planned = thinning(run)
+    assert planned is not None
+    assert [each.step for each in planned.kept] == [99_999_998, 100_000_000]
+    assert [each.step for each in planned.going] == [5, 99_999_999]
+    assert len(names(run)) == 4, "looking removed something"
+    going = sum(on_disk(each.path) for each in planned.going)
+    assert planned.freed_bytes == thin(planned) == going
+    assert names(run) == ["step-100000000", "step-99999998"]
+    assert thinning(run) is None
+    for path in run.checkpoints.iterdir():
+        checkpoint.verify(path)
+
+
+def damaged(path: Path) -> None:
+    """One byte is another one; every size is as before."""
+    weights = bytearray((path / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (path / "model.safetensors").write_bytes(weights)
+
+
+def test_a_damaged_checkpoint_never_stands_in_for_a_good_one(store: Store, save: Save) -> None:
+    run = ended(store, "alpha")
+    for step in (1, 2, 3, 4):
+        save(run, step, best=step in (1, 2))
+    damaged(run.checkpoints / "step-00000004")
+    damaged(run.checkpoints / "step-00000002")
+    planned = thinning(run)
+    assert planned is not None
+    assert [each.step for each in planned.kept] == [1, 3]
+    thin(planned)
+    assert names(run) == ["step-00000001", "step-00000003"]
+
+
+def test_where_nothing_verifies_everything_stays(store: Store, save: Save) -> None:
+    run = ended(store, "alpha")
+    for step in (1, 2, 3):
+        damaged(save(run, step))
+    assert thinning(run) is None
+    assert thinning(ended(store, "without")) is None
+    one = ended(store, "one")
+    save(one, 1)
+    assert thinning(one) is None
+
+
+def test_checkpoints_of_a_newer_version_are_left_alone(store: Store, save: Save) -> None:
+    run = ended(store, "alpha")
+    for step in (1, 2, 3):
+        save(run, step)
+    marker = run.checkpoints / "step-00000001" / "DONE"
+    marker.write_text(marker.read_text().replace('"format": 1', '"format": 2'))
+    assert thinning(run) is None
+
+
+def test_what_resume_would_take_stays_also_where_a_later_session_went_back(store: Store, save: Save) -> None:
+    run = ended(store, "alpha")
+    for step in (10, 20, 30, 40):
+        save(run, step)
+    with Session(run.path) as session:  # seedbed resume --from 20, stopped before it saved
+        session.emit(Run(status="running", session=session.number, step=20, steps=50))
+        session.finish("stopped")
+    planned = thinning(run)
+    assert planned is not None
+    assert [each.step for each in planned.kept] == [20, 40]
+
+
+def test_what_cut_off_writes_left_goes_but_the_good_one_that_was_set_aside_stays(store: Store, save: Save) -> None:
+    run = ended(store, "alpha")
+    aside = save(run, 7)
+    aside.rename(run.checkpoints / ".step-00000007.replaced")
+    (run.checkpoints / "step-00000007").mkdir()
+    (run.checkpoints / ".step-00000009.abc").mkdir()
+    (run.checkpoints / ".step-00000009.abc" / "model.safetensors").write_text("half")
+    (run.checkpoints / "notes").mkdir()
+    planned = thinning(run)
+    assert planned is not None
+    thin(planned)
+    assert names(run) == [".step-00000007.replaced", "notes"]
+    assert [path.name for path in checkpoint.find(run.checkpoints).good] == [".step-00000007.replaced"]
+
+
+def test_a_run_that_moved_on_since_it_was_looked_at_keeps_everything(store: Store, save: Save) -> None:
+    run = ended(store, "alpha")
+    for step in (1, 2, 3):
+        save(run, step)
+    planned = thinning(run)
+    assert planned is not None
+    with Session(run.path) as session:
+        with pytest.raises(SeedbedError, match="running"):
+            thin(planned)
+        session.finish("stopped")
+    (run.checkpoints / "step-00000003" / "DONE").unlink()
+    with pytest.raises(SeedbedError, match="changed since"):
+        thin(planned)
+    assert len(names(run)) == 3
+
+
+# Caches --------------------------------------------------------------------------------------------------------------
+
+
+def dataset(folder: Path, word: str) -> tuple[object, str]:
+    """A dataset prepared from a file, held for as long as the first of these lives; and its fingerprint."""
+    text = folder / f"{word}.txt"
+    text.write_text("\n\n".join(f"{word} {number}." for number in range(200)))
+    made = build_dataset(
+        DataConfig(source=f"text:{text}"),
+        TokenizerConfig(kind="char"),
+        cache=folder / "cache",
+        emit=lambda _: None,
+    )
+    return made, made.fingerprint
+
+
+def found(store: Store, kind: str = DATASET) -> list[Entry]:
+    return [entry for entry in entries(store) if entry.kind == kind]
+
+
+def trained_on(store: Store, fingerprint: str, name: str = "alpha") -> RunDir:
+    run = store.create("train", name, "", {})
+    with Session(run.path) as session:
+        session.emit(Data(stage="dataset", done=1, fingerprint=fingerprint))
+        session.emit(Step(step=1, loss=2.0, lr=0.1, grad_norm=1.0, tokens=10, step_s=0.1))
+        session.finish("completed")
+    return run
+
+
+def test_data_that_somebody_reads_stays_whatever_store_the_run_is_in(store: Store, tmp_path: Path) -> None:
+    made, _ = dataset(tmp_path, "fox")
+    (entry,) = found(store)
+    assert entry.in_use
+    assert not entry.may_go(0.0)
+    with pytest.raises(SeedbedError, match="in use now"):
+        remove(entry)
+    assert (entry.path / "manifest.json").exists()
+    del made
+    (entry,) = found(store)
+    assert not entry.in_use
+    assert entry.size_bytes == on_disk(entry.path)
+    assert remove(entry) == entry.size_bytes
+    assert found(store) == []
+    dataset(tmp_path, "fox")
+    assert len(found(store)) == 1, "it could not be made again"
+
+
+def test_data_goes_once_no_run_here_was_trained_on_it_or_nobody_used_it_for_long(store: Store, tmp_path: Path) -> None:
+    fingerprint = dataset(tmp_path, "fox")[1]
+    run = trained_on(store, fingerprint)
+    assert dataset_of(run) == fingerprint
+    (entry,) = found(store)
+    assert entry.used_by == (run.id,)
+    assert "fox" in entry.name
+    assert not entry.may_go(None)
+    assert not entry.may_go(DAY_S)
+    old = time.time() - 2 * DAY_S
+    os.utime(entry.path / "manifest.json", (old, old))
+    assert found(store)[0].may_go(DAY_S)
+    dataset(tmp_path, "fox")
+    assert not found(store)[0].may_go(DAY_S), "using it did not count as use"
+    delete(run)
+    assert found(store)[0].may_go(None)
+
+
+def test_data_of_a_living_run_stays(store: Store, tmp_path: Path) -> None:
+    fingerprint = dataset(tmp_path, "fox")[1]
+    run = trained_on(store, fingerprint)
+    with Session(run.path):
+        assert not found(store)[0].may_go(0.0)
+    assert found(store)[0].may_go(0.0)
+
+
+def test_data_in_the_making_stays_and_what_a_dead_maker_left_goes_in_time(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "cache" / "datasets"
+    partial = folder / ".0123abcd.partial"
+    partial.mkdir(parents=True)
+    (partial / "train-00000.ds").write_bytes(b"x" * 100)
+    lock = Lock(folder / ".0123abcd.lock")
+    assert lock.acquire()
+    (entry,) = found(store, UNFINISHED)
+    assert entry.in_use
+    lock.release()
+    (entry,) = found(store, UNFINISHED)
+    assert not entry.may_go(None), "somebody may go on with it in a moment"
+    assert entry.may_go(0.0)
+    old = time.time() - DAY_S
+    for path in (partial / "train-00000.ds", partial):
+        os.utime(path, (old, old))
+    (entry,) = found(store, UNFINISHED)
+    assert entry.may_go(None)
+    assert remove(entry) == 100
+    assert not partial.exists()
+
+
+def test_kernels_stay_while_a_run_compiles_or_shortly_after(store: Store, tmp_path: Path) -> None:
+    assert found(store, KERNELS) == []
+    folder = tmp_path / "kernels"
+    (folder / "ab").mkdir(parents=True)
+    (folder / "ab" / "kernel.so").write_bytes(b"x" * 10)
+    assert not found(store, KERNELS)[0].may_go(None)
+    old = time.time() - DAY_S
+    for path in (folder / "ab" / "kernel.so", folder):
+        os.utime(path, (old, old))
+    (entry,) = found(store, KERNELS)
+    assert entry.may_go(None)
+    with Session(store.create("train", "alpha", "", {}).path):
+        assert not found(store, KERNELS)[0].may_go(0.0)
+    assert remove(entry) == 10
+    assert not folder.exists()
+
+
+def test_a_folder_of_that_name_that_is_not_ours_is_nothing_to_us(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "precious"
+    elsewhere.mkdir()
+    (elsewhere / "file").write_text("x")
+    (tmp_path / "kernels").symlink_to(elsewhere)
+    assert found(store, KERNELS) == []
+    (tmp_path / "kernels").unlink()
+    (tmp_path / "kernels").mkdir()
+    (tmp_path / "kernels" / "file").write_text("x")
+    monkeypatch.setattr(os, "getuid", lambda: 4242)
+    assert found(store, KERNELS) == []
+
+
+def test_kernels_lie_where_torch_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    assert str(caches.kernels_dir()) == default_cache_dir()
