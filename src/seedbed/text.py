@@ -20,6 +20,7 @@ _KEPT = frozenset("\t\u200c\u200d")  # the joiners hold emoji and some scripts t
 STATUS_STYLE = {
     "running": "green",
     "completed": "cyan",
+    "stopping": "yellow",
     "stopped": "yellow",
     "paused": "yellow",
     "pausing": "yellow",

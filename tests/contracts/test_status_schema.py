@@ -23,6 +23,7 @@ KEYS: dict[str, tuple[tuple[type, ...], bool]] = {
     "archived": (FLAG, False),
     "kind": (TEXT, False),
     "status": (TEXT, False),
+    "asked": (TEXT, True),
     "reason": (TEXT, True),
     "hint": (TEXT, True),
     "session": (WHOLE, False),

@@ -21,18 +21,6 @@ STYLES = {
     "magenta": "35",
     "cyan": "36",
 }
-STATUS_STYLE = {
-    "running": "green",
-    "completed": "cyan",
-    "stopped": "yellow",
-    "paused": "yellow",
-    "pausing": "yellow",
-    "queued": "blue",
-    "stalled": "yellow",
-    "failed": "red",
-    "lost": "red",
-    "broken": "red",
-}
 
 
 def colour(stream: TextIO) -> bool:

@@ -65,7 +65,7 @@ def describe(place: Place) -> dict[str, Any]:
 def listing(found: list[dict[str, Any]]) -> list[str]:
     """The line for people."""
     from seedbed import text
-    from seedbed.cli.console import STATUS_STYLE, table
+    from seedbed.cli.console import table
 
     names = {each["id"]: each["name"] for each in found}
     rows, styles = [], []
@@ -76,6 +76,6 @@ def listing(found: list[dict[str, Any]]) -> list[str]:
         waits = text.printable(names.get(ahead) or ahead) if ahead else ""
         name, device = (text.shorten(text.printable(each[key]), 28) for key in ("name", "device"))
         rows.append([text.printable(each["id"]), name, each["status"], device, steps, left, waits])
-        styles.append(["dim", "bold", STATUS_STYLE.get(each["status"], ""), "", "", "", ""])
+        styles.append(["dim", "bold", text.STATUS_STYLE.get(each["status"], ""), "", "", "", ""])
     header = ["ID", "NAME", "STATUS", "DEVICE", "STEP", "LEFT", "WAITS FOR"]
     return table(rows, header, right=["STEP", "LEFT"], styles=styles)

@@ -164,7 +164,7 @@ def write_csv(found: list[dict[str, Any]]) -> None:
 def listing(found: list[dict[str, Any]]) -> list[str]:
     """The runs in columns, as many as there is room for."""
     from seedbed import text
-    from seedbed.cli.console import STATUS_STYLE, table, width
+    from seedbed.cli.console import table, width
 
     rows, styles = [], []
     for each in found:
@@ -174,7 +174,7 @@ def listing(found: list[dict[str, Any]]) -> list[str]:
         losses = [text.loss(each["loss"]), text.loss(each["val_loss"])]
         last = [text.duration(each["elapsed_s"]), left, text.shorten(" ".join(each["tags"]), 40)]
         rows.append([text.printable(each["id"]), name, each["status"], steps, *losses, *last])
-        styles.append(["dim", "bold", STATUS_STYLE.get(each["status"], ""), "", "", "", "", "", "dim"])
+        styles.append(["dim", "bold", text.STATUS_STYLE.get(each["status"], ""), "", "", "", "", "", "dim"])
     numbers = ["STEP", "LOSS", "VAL LOSS", "ELAPSED", "LEFT"]
     header = ["ID", "NAME", "STATUS", *numbers, "TAGS"]
 

@@ -41,12 +41,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def describe(found: dict[str, Any]) -> list[str]:
     """A status for people, line by line."""
-    from seedbed.cli.console import STATUS_STYLE, paint
+    from seedbed.cli.console import paint
+    from seedbed.runs.status import word
 
-    word = paint(found["status"], "bold " + STATUS_STYLE.get(found["status"], "blue"))
+    now = word(found)
+    shown = paint(now, "bold " + text.STATUS_STYLE.get(now, "blue"))
     name = text.printable(found["name"])
     simulated = paint("  SIMULATED", "bold magenta") if found["simulated"] else ""
-    lines = [f"{paint(name, 'bold')}  {word}{simulated}", paint(f"  {found['id']}", "dim")]
+    lines = [f"{paint(name, 'bold')}  {shown}{simulated}", paint(f"  {found['id']}", "dim")]
     for label, value in rows(found):
         lines.append(f"  {paint(f'{label:<12}', 'dim')}{value}")
     if found["reason"]:

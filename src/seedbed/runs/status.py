@@ -11,6 +11,7 @@ import msgspec
 
 from seedbed.errors import SeedbedError
 from seedbed.files import is_locked
+from seedbed.runs.control import PAUSE, STOP, outstanding
 from seedbed.runs.labels import read_labels
 from seedbed.runs.log import Reader
 from seedbed.runs.process import Identity, boot_id, is_alive
@@ -154,6 +155,7 @@ def status(run: RunDir, stands: Standing | None = None) -> dict[str, Any]:
         "archived": labels.archived,
         "kind": meta.get("kind"),
         "status": stands.status,
+        "asked": outstanding(run.control, view.session) if alive or stands.status == "queued" else None,
         "reason": reason,
         "hint": hint,
         **summary,
@@ -171,6 +173,13 @@ def status(run: RunDir, stands: Standing | None = None) -> dict[str, Any]:
         "best_checkpoint": str(best) if best else None,
         "path": str(run.path),
     }
+
+
+def word(found: dict[str, Any]) -> str:
+    """A flat status in one word for people: what was asked of the job and is not done yet counts as under way."""
+    if found["asked"] == STOP:
+        return "stopping"
+    return "pausing" if found["asked"] == PAUSE and found["status"] == "running" else str(found["status"])
 
 
 def _why_lost(run: RunDir, view: View) -> str:

@@ -9,6 +9,7 @@ from textual.app import App
 
 from seedbed import actions
 from seedbed.errors import SeedbedError
+from seedbed.runs.asking import Request
 from seedbed.runs.control import Resume
 from seedbed.runs.store import RunDir, checked_name
 from seedbed.runs.watch import Listed
@@ -40,15 +41,15 @@ class Deeds(App[None]):
         if listed is None:
             return
         if listed.status["status"] == "paused":
-            self._do(actions.go_on, listed, "goes on")
+            self._do(_asked(actions.go_on), listed, "goes on")
         else:
-            self._do(actions.pause, listed, "saves, then pauses")
+            self._do(_asked(actions.pause), listed, "saves, then pauses")
 
     def save_now(self, run_id: str | None) -> None:
         """Ask for a checkpoint."""
         listed = self._listed(run_id)
         if listed is not None:
-            self._do(actions.save_now, listed, "saves after the step at hand")
+            self._do(_asked(actions.save_now), listed, "saves after the step at hand")
 
     def stop_run(self, run_id: str | None) -> None:
         """Ask a run to save and stop, once that is confirmed."""
@@ -59,7 +60,7 @@ class Deeds(App[None]):
             self.tell(f"{listed.status['name']} is not running ({listed.status['status']}).", "warning")
             return
         body = f"{listed.status['name']} saves a checkpoint and stops. It can be resumed."
-        self._ask("Stop this run?", body, "Stop", lambda: self._do(actions.stop, listed, "saves, then stops"))
+        self._ask("Stop this run?", body, "Stop", lambda: self._do(_asked(actions.stop), listed, "saves, then stops"))
 
     def resume(self, run_id: str | None) -> None:
         """Go on with a run that was interrupted; for more than that there is the panel Train."""
@@ -68,7 +69,7 @@ class Deeds(App[None]):
             return
         word = listed.status["status"]
         if word == "paused":
-            self._do(actions.go_on, listed, "goes on")
+            self._do(_asked(actions.go_on), listed, "goes on")
         elif word == "completed":
             self.train_further(listed.run.id)
         else:
@@ -162,6 +163,11 @@ class Deeds(App[None]):
         self.tell(said, severity)
         self.board.watch.forget(run_id)
         self.refresh_runs()
+
+
+def _asked(verb: Callable[[RunDir], Request]) -> Callable[[RunDir], None]:
+    """A request that is heard, by a signal if need be, before anything is told."""
+    return lambda run: verb(run).see_to_it()
 
 
 def _resumed(run: RunDir) -> None:

@@ -17,6 +17,7 @@ from textual.widgets import DataTable, Footer, Select, Static, TabbedContent, Ta
 from seedbed import actions, text
 from seedbed.errors import SeedbedError
 from seedbed.runs.samples import read_samples
+from seedbed.runs.status import word
 from seedbed.tui.board import epochs_text, steps_text
 from seedbed.tui.curve import Curve, Drawn
 from seedbed.tui.literal import fit, lit
@@ -205,7 +206,8 @@ def facts(found: dict[str, Any]) -> Text:
     """A run's status in a few lines."""
     said = Text(end="")
     said.append_text(lit(found["name"], "bold"))
-    said.append(f"  {found['status']}", style=f"bold {text.STATUS_STYLE.get(found['status'], '')}".strip())
+    now = word(found)
+    said.append(f"  {now}", style=f"bold {text.STATUS_STYLE.get(now, '')}".strip())
     if found["simulated"]:
         said.append("  SIMULATED", style="bold magenta")
     said.append_text(lit(f"  {found['id']}", "dim"))

@@ -14,7 +14,6 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
-
 _NAMED = {"slash": "/", "plus": "+", "minus": "-"}
 """Keys whose names Textual shortens, and does not lengthen again."""
 

@@ -16,6 +16,7 @@ from textual.widgets import DataTable, Input
 
 from seedbed import text
 from seedbed.runs.series import Series
+from seedbed.runs.status import word
 from seedbed.runs.watch import Listed
 from seedbed.tui.board import MOST_MARKED, epochs_text, steps_text
 from seedbed.tui.curve import Curve, Drawn
@@ -33,7 +34,7 @@ def _gpu(each: Listed) -> str:
 
 COLUMNS: dict[Column, Callable[[Listed], str]] = {
     Column("NAME", 0): lambda each: str(each.status["name"]),
-    Column("STATUS", 9): lambda each: str(each.status["status"]),
+    Column("STATUS", 9): lambda each: word(each.status),
     Column("STEP", 11, right=True): lambda each: _steps(each),
     Column("LOSS", 7, right=True): lambda each: text.loss(each.status["loss"])[:7],
     Column("VAL", 7, right=True): lambda each: text.loss(each.status["val_loss"])[:7],

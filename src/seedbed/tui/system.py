@@ -15,6 +15,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from seedbed import text
+from seedbed.runs.status import word
 from seedbed.runs.watch import Listed
 from seedbed.tui.literal import fit, lit
 from seedbed.tui.panel import Panel
@@ -146,7 +147,8 @@ class SystemPanel(Panel):
             for each in living[:8]:
                 name = fit(each.status["name"], 24, "bold")
                 said = Text.assemble("  ", name, " ", end="")
-                said.append(each.status["status"], style=text.STATUS_STYLE.get(each.status["status"], ""))
+                now = word(each.status)
+                said.append(now, style=text.STATUS_STYLE.get(now, ""))
                 if each.status["remaining_s"] is not None:
                     said.append(f"  {text.duration(each.status['remaining_s'])} left")
                 if each.status["reason"]:
