@@ -8,7 +8,8 @@ import struct
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,68 +25,100 @@ LONGEST_GAP_S = 60.0
 
 STEPS, SCORE, SAVED, RESTART, BACK = range(1, 6)
 """Kinds of rows: steps, a validation, a checkpoint, a session that goes on from a step, and steps that went back."""
-_COMMITS = frozenset({STEPS, RESTART, BACK})
 
 _LARGEST = 1 << 53
 _BLOCK = 4 << 20
 _RETRY_S = 60.0
 
 
+class Step(msgspec.Struct, frozen=True, gc=False):
+    """A step that was logged. `tokens` and `time` (seconds at work) are those of the run after it; nan is no number."""
+
+    step: int
+    tokens: int
+    time: float
+    new_tokens: int
+    """Tokens that it trained on; -1 where the step before it is not in force or not there."""
+    loss: float
+    lr: float
+    grad_norm: float
+    seconds: float
+
+
 class Row(NamedTuple):
     """What became of some lines of a log. Of a mark (anything but STEPS) `first` and `last` are its step.
 
-    `low` and `high` of nothing are inf and -inf, so that they never win; a `loss` or `lr` that is no number is nan.
+    Five numbers stand for each kind of value: the weight and the sum of those that are finite, the lowest and the highest
+    (inf and -inf where there is none, so that they never win), and the last (nan where there is none).
     """
 
     kind: int
     begin: int
     """Byte of the log at which the first line begins."""
     end: int
-    """Byte after the last line."""
+    """Byte after the last line; of BACK `begin`, since the step that went back is still to come."""
     first: int
     last: int
     session: int
     num: int
-    """Steps with a finite loss; of a mark: whether it is the best one."""
+    """Steps; of a mark: whether it is the best one."""
     num_odd: int
     """Steps whose loss is no finite number."""
+    before: int
+    """Trained tokens of the run before the first step; -1 where they are not known."""
+    tokens0: int
+    """Trained tokens after the first step."""
     tokens: int
-    """Trained tokens of the run after the last step."""
-    num_grads: int
+    """Trained tokens after the last step; of a mark -1 where they are not known."""
+    clock0: float
+    """Seconds that the run had been at work by the first step, gaps between sessions left out."""
+    clock: float
+    """The same by the last step."""
     t: float
     """Unix seconds of the last line."""
-    clock: float
-    """Seconds that the run had been at work by then, gaps between sessions left out."""
-    total: float
-    """Sum of the finite losses."""
-    low: float
-    high: float
+    num_losses: float
+    loss_sum: float
+    loss_low: float
+    loss_high: float
     loss: float
-    """Of the last step that has one, or of the mark."""
+    """Of the mark, or of the last step that has one."""
+    num_lrs: float
+    lr_sum: float
+    lr_low: float
+    lr_high: float
     lr: float
-    seconds: float
-    """Sum of the steps' durations."""
-    grad_total: float
+    num_grads: float
+    grad_sum: float
     grad_low: float
     grad_high: float
+    grad: float
+    timed_s: float
+    """Seconds of the steps whose new tokens are known, which weigh the tokens per second."""
+    timed_tokens: float
+    rate_low: float
+    rate_high: float
+    rate: float
 
 
-_ROW = struct.Struct("=10q11d")
+WHOLE_WORDS = Row._fields.index("clock0")
+"""The first of the eight-byte words of a row are whole numbers, the others floating point."""
 WORDS = len(Row._fields)
-"""Eight-byte words of a row."""
-WHOLE_WORDS = 10
-"""The first of them are whole numbers, the others floating point."""
-ROW_BYTES = _ROW.size
+_ROW = struct.Struct(f"={WHOLE_WORDS}q{WORDS - WHOLE_WORDS}d")
+_CHECK = struct.Struct("=Q")
+ROW_BYTES = _ROW.size + _CHECK.size
+"""In the file each row is followed by the checksum of the header and all rows so far."""
 _HEAD = struct.Struct("=8sHHI")
-HEAD_BYTES = 64
+_HEAD_BYTES = 64
 _MAGIC = b"SBcurve\n" if sys.byteorder == "little" else b"SBCURVE\n"
-_VERSION = 1
+_VERSION = 2
+_NAN = math.nan
+_NOTHING = (0.0, 0.0, math.inf, -math.inf, _NAN)
 
 
 class Entry(msgspec.Struct, gc=False):
     """The parts of any event's line that curves need."""
 
-    kind: str = ""
+    kind: str
     t: float = 0.0
     step: int | None = None
     loss: float | None = None
@@ -138,21 +171,25 @@ def _entry(line: bytes) -> Entry | None:
 class Fold:
     """Turns the lines of a log, in their order, into rows. Marks come before the steps that were open when they came.
 
-    `take` is called with each row. A fold goes on after any row of STEPS, RESTART or BACK as if it had made it.
+    `take` is called with each row. A fold goes on after a row that `can_go_on` as if it had made it.
     """
 
     def __init__(self, take: Callable[[Row], None], after: Row | None = None) -> None:
         self._take = take
-        self.open: list[Entry] = []
+        self.open: list[Step] = []
         """Steps that are not in a row yet."""
         self.place = after.end if after else 0
         """Byte of the log up to which lines were folded."""
-        self._begin = self.place
+        self._most = STEPS_A_ROW
         self._session = after.session if after else 0
         self._step = after.last if after else -1
         self._tokens = after.tokens if after else 0
         self._clock = after.clock if after else 0.0
         self._t: float | None = after.t if after else None
+        # Of the open steps: where they begin and end, the tokens before them, and when the last was logged.
+        self._begin = self._end = self.place
+        self._before = -1
+        self._last_t = 0.0
 
     def add(self, block: bytes) -> None:
         """Fold in whole lines that follow those before."""
@@ -163,9 +200,9 @@ class Fold:
                 continue
             kind = entry.kind
             if kind == "run" and entry.session is not None and entry.session != self._session:
-                self._run(entry, begin)
-                continue
-            if self._t is not None and entry.t > self._t:
+                self._close()  # so that a row is of one session
+                self._t = entry.t  # the time between sessions is nobody's
+            elif self._t is not None and entry.t > self._t:
                 self._clock += min(entry.t - self._t, LONGEST_GAP_S)
             self._t = entry.t
             if kind == "step":
@@ -175,26 +212,35 @@ class Fold:
             elif kind in ("eval", "checkpoint"):
                 self._mark(entry, begin)
 
+    def go_back_to(self, row: Row) -> None:
+        """Stand before the first line of a row of STEPS, ready to read its steps, which then stay open."""
+        self._most = sys.maxsize
+        self._session, self._step, self._tokens, self._clock = row.session, row.first - 1, row.before, row.clock0
+
     def row(self) -> Row | None:
         """The open steps as a row; None where there are none."""
         if not self.open:
             return None
-        made = summarise(self.open, self._begin, self.place, self._tokens, self._clock)
-        return made._replace(session=self._session)
+        return summarise(self.open, (self._begin, self._end), self._session, self._before, self._last_t)
 
     def _add_step(self, entry: Entry, begin: int) -> None:
-        step = entry.step
+        step, tokens = entry.step, entry.tokens
         if step is None or not 0 <= step < _LARGEST:
             return
         if step <= self._step:
             self._restart(BACK, step - 1, begin)
+        before, new = self._tokens if step == self._step + 1 else -1, -1
+        if tokens is not None and 0 <= tokens < _LARGEST:
+            self._tokens = tokens
+            if 0 <= before <= tokens:
+                new = tokens - before
         if not self.open:
-            self._begin = begin
-        self.open.append(entry)
-        self._step = step
-        if entry.tokens is not None and 0 <= entry.tokens < _LARGEST:
-            self._tokens = entry.tokens
-        if len(self.open) == STEPS_A_ROW:
+            self._begin, self._before = begin, before
+        values = entry.loss, entry.lr, entry.grad_norm, entry.step_s
+        numbers = [_NAN if value is None else value for value in values] if None in values else values
+        self.open.append(Step(step, max(self._tokens, 0), self._clock, new, *numbers))
+        self._step, self._end, self._last_t = step, self.place, entry.t
+        if len(self.open) >= self._most:
             self._close()
 
     def _close(self) -> None:
@@ -204,77 +250,77 @@ class Fold:
             self._take(row)
 
     def _run(self, entry: Entry, begin: int) -> None:
-        if entry.session != self._session:
-            self._t = entry.t  # the time between sessions is nobody's
-        session = entry.session if entry.session is not None and 0 <= entry.session < _LARGEST else self._session
-        begins = entry.status == "running" and entry.steps is not None
-        if begins:
-            self._session = session
-            self._restart(RESTART, min(max(entry.step or 0, 0), _LARGEST), begin)
-        self._session = session
+        if entry.status == "running" and entry.steps is not None:
+            self._restart(RESTART, min(max(entry.step or 0, 0), _LARGEST), begin, entry.session)
+        elif entry.session is not None and 0 <= entry.session < _LARGEST:
+            self._session = entry.session
 
-    def _restart(self, kind: int, step: int, begin: int) -> None:
+    def _restart(self, kind: int, step: int, begin: int, session: int | None = None) -> None:
         """Steps beyond this one are void; those of `kind` RESTART are a session's own beginning."""
-        end, self.place = self.place, begin
         self._close()
+        if session is not None and 0 <= session < _LARGEST:
+            self._session = session
+        if step != self._step:
+            self._tokens = 0 if step <= 0 else -1
         self._step = step
-        if kind == RESTART:
-            self.place = end
-        # A fold that goes on after a row of BACK reads the step that went back again.
-        self._take(self._marked(kind, begin, step, math.nan, best=False))
-        self.place = end
+        self._take(self._marked(kind, begin, self.place if kind == RESTART else begin, step))
 
     def _mark(self, entry: Entry, begin: int) -> None:
         if entry.step is None or not 0 <= entry.step < _LARGEST:
             return
         loss = math.nan if entry.loss is None else entry.loss
-        if entry.kind == "checkpoint":
-            self._take(self._marked(SAVED, begin, entry.step, loss, best=entry.best))
-        elif math.isfinite(loss):
-            self._take(self._marked(SCORE, begin, entry.step, loss, best=entry.best))
+        kind = SAVED if entry.kind == "checkpoint" else SCORE
+        if kind == SAVED or math.isfinite(loss):
+            self._take(self._marked(kind, begin, self.place, entry.step, loss, best=entry.best))
 
-    def _marked(self, kind: int, begin: int, step: int, loss: float, *, best: bool) -> Row:
-        place, now = (begin, self.place), (self._t or 0.0, self._clock)
-        nothing = (0.0, math.inf, -math.inf)
-        counts = (int(best), 0, self._tokens, 0)
-        return Row(
-            kind, *place, step, step, self._session, *counts, *now, *nothing, loss, math.nan, *nothing[:1], *nothing
-        )
+    def _marked(self, kind: int, begin: int, end: int, step: int, loss: float = math.nan, *, best: bool = False) -> Row:
+        place, tokens = (begin, end, step, step, self._session), (self._tokens,) * 3
+        now = (self._clock, self._clock, self._t or 0.0)
+        return Row(kind, *place, int(best), 0, *tokens, *now, *_NOTHING[:-1], loss, *_NOTHING * 3)
 
 
-def summarise(steps: Sequence[Entry], begin: int, end: int, tokens: int, clock: float) -> Row:
-    """The row of some steps (at least one). `tokens` and `clock` are those of the last."""
-    losses = finite(entry.loss for entry in steps)
-    grads = finite(entry.grad_norm for entry in steps)
-    last = steps[-1]
+def summarise(steps: Sequence[Step], place: tuple[int, int], session: int, before: int, t: float) -> Row:
+    """The row of some steps (at least one) that lie from byte to byte; `before` and `t` as in Row."""
+    first, last = steps[0], steps[-1]
+    timed = [step for step in steps if step.new_tokens >= 0 and 0 < step.seconds < math.inf]
+    rates = [step.new_tokens / step.seconds for step in timed]
+    rate = (min(rates), max(rates), rates[-1]) if rates else _NOTHING[2:]
+    losses = _gathered([step.loss for step in steps])
     return Row(
         STEPS,
-        begin,
-        end,
-        steps[0].step or 0,
-        last.step or 0,
-        session=0,
-        num=len(losses),
-        num_odd=len(steps) - len(losses),
-        tokens=tokens,
-        num_grads=len(grads),
-        t=last.t,
-        clock=clock,
-        total=sum(losses),
-        low=min(losses, default=math.inf),
-        high=max(losses, default=-math.inf),
-        loss=losses[-1] if losses else math.nan,
-        lr=math.nan if last.lr is None else last.lr,
-        seconds=sum(finite(entry.step_s for entry in steps)),
-        grad_total=sum(grads),
-        grad_low=min(grads, default=math.inf),
-        grad_high=max(grads, default=-math.inf),
+        *place,
+        first.step,
+        last.step,
+        session,
+        len(steps),
+        len(steps) - int(losses[0]),
+        before,
+        first.tokens,
+        last.tokens,
+        first.time,
+        last.time,
+        t,
+        *losses,
+        *_gathered([step.lr for step in steps]),
+        *_gathered([step.grad_norm for step in steps]),
+        sum([step.seconds for step in timed]),
+        float(sum([step.new_tokens for step in timed])),
+        *rate,
     )
 
 
-def finite(values: Iterator[float | None]) -> list[float]:
-    """Those that are finite numbers."""
-    return [value for value in values if value is not None and math.isfinite(value)]
+def _gathered(values: Sequence[float]) -> tuple[float, float, float, float, float]:
+    """Weight, sum, lowest, highest and last of those that are finite, each of the weight 1."""
+    known = values if math.isfinite(sum(values)) else [value for value in values if math.isfinite(value)]
+    return (float(len(known)), sum(known), min(known), max(known), known[-1]) if known else _NOTHING
+
+
+def steps_again(row: Row, block: bytes) -> list[Step]:
+    """The steps of a row, exactly as they were, out of the lines from its `begin` on."""
+    fold = Fold(lambda _: None)
+    fold.go_back_to(row)
+    fold.add(block)
+    return [step for step in fold.open if step.step <= row.last]
 
 
 # The file ------------------------------------------------------------------------------------------------------------
@@ -285,7 +331,7 @@ def index_path(run: RunDir) -> Path:
     return run.path / ".series"
 
 
-def _log_mark(log: Path) -> int:
+def log_mark(log: Path) -> int:
     """A number that tells one log from another: the checksum of its first line; 0 while there is none."""
     try:
         with log.open("rb") as handle:
@@ -298,20 +344,21 @@ def _log_mark(log: Path) -> int:
 def read_index(run: RunDir) -> bytes:
     """The rows of a run's index as they lie in the file, up to the last from which a fold can go on.
 
-    Empty where there is no index, or where it is torn, of another version, or not of the log that is there now.
+    Empty where there is no index, or where it is of another version, or not of the log that is there now. What is torn or
+    damaged ends it: each row's checksum stands for all before it.
     """
     try:
         data = index_path(run).read_bytes()
     except OSError:
         return b""
-    mark = _log_mark(run.events)
-    if not mark or data[: _HEAD.size] != _HEAD.pack(_MAGIC, _VERSION, ROW_BYTES, mark):
+    mark = log_mark(run.events)
+    if not mark or data[:_HEAD_BYTES] != _head(mark):
         return b""
-    end = HEAD_BYTES + (len(data) - HEAD_BYTES) // ROW_BYTES * ROW_BYTES
-    while end > HEAD_BYTES:
+    end = _whole(data)
+    while end > _HEAD_BYTES:
         row = unpack(data, end - ROW_BYTES)
-        if row.kind in _COMMITS:
-            return data[HEAD_BYTES:end] if _fits(run.events, row) else b""
+        if can_go_on(row):
+            return data[_HEAD_BYTES:end] if _fits(run.events, row) else b""
         end -= ROW_BYTES
     return b""
 
@@ -321,22 +368,40 @@ def unpack(rows: bytes | memoryview, offset: int) -> Row:
     return Row(*_ROW.unpack_from(rows, offset))
 
 
+def can_go_on(row: Row) -> bool:
+    """Whether all that a fold knew when it made the row can be told from it."""
+    return row.kind in (RESTART, BACK) or (row.kind == STEPS and row.num == STEPS_A_ROW)
+
+
+def _head(mark: int) -> bytes:
+    return _HEAD.pack(_MAGIC, _VERSION, ROW_BYTES, mark).ljust(_HEAD_BYTES, b"\0")
+
+
+def _whole(data: bytes) -> int:
+    """The byte after the last row that is as it was written."""
+    place, check, view = _HEAD_BYTES, zlib.crc32(data[:_HEAD_BYTES]), memoryview(data)
+    while place + ROW_BYTES <= len(data):
+        check = zlib.crc32(view[place : place + _ROW.size], check)
+        if check != _CHECK.unpack_from(data, place + _ROW.size)[0]:
+            break
+        place += ROW_BYTES
+    return place
+
+
 def _fits(log: Path, row: Row) -> bool:
-    """Whether the last row speaks of the log that is there: its lines end where it says, and begin with its step."""
-    if not 0 <= row.begin <= row.end or row.end < 1:
-        return False
+    """Whether the row speaks of the log that is there: its lines begin and end where it says, and are those."""
     try:
         with log.open("rb") as handle:
             handle.seek(row.begin)
-            line = handle.readline(_BLOCK)
-            handle.seek(row.end - 1)
-            whole = handle.read(1) == b"\n"
-    except OSError:
+            block = handle.readline(_BLOCK) if row.kind == BACK else handle.read(row.end - row.begin)
+    except (OSError, ValueError):
         return False
-    entry = _entry(line.rstrip(b"\n"))
-    if not whole or entry is None:
+    found, _ = entries(block)
+    if not block.endswith(b"\n") or not found or found[0] is None or found[-1] is None or found[-1].t != row.t:
         return False
-    return entry.kind == "run" if row.kind == RESTART else row.kind == BACK or entry.step == row.first
+    if row.kind == RESTART:
+        return found[-1].kind == "run"
+    return (found[0].step, found[-1].step) == ((row.first, row.last) if row.kind == STEPS else (row.last + 1,) * 2)
 
 
 class IndexWriter:
@@ -350,6 +415,8 @@ class IndexWriter:
         self._fold: Fold | None = None
         self._rows: list[Row] = []
         self._fd = -1
+        self._size = 0
+        self._check = 0
         self._not_before = 0.0
         self.problem: str | None = None
         """Why the index is not being written, or None."""
@@ -357,12 +424,16 @@ class IndexWriter:
     def advance(self, limit: int = 2 * _BLOCK) -> bool:
         """Fold in what the log has grown by, at most about `limit` bytes; whether nothing is left to do.
 
-        Some 1.5 us a logged step; meant to be called at each heartbeat and once at the end.
+        Some 2 us a logged step; meant to be called at each heartbeat and once at the end.
         """
         if time.monotonic() < self._not_before:
             return True
         try:
+            if self._fold is not None and not self._is_there():
+                self.close()
             fold = self._fold or self._open()
+            if fold is None:
+                return True
             read = 0
             while read < limit:
                 block, place = read_block(self._run.events, fold.place, min(_BLOCK, limit - read))
@@ -386,31 +457,44 @@ class IndexWriter:
             os.close(self._fd)
         self._fd, self._fold, self._rows = -1, None, []
 
-    def _open(self) -> Fold:
-        """Go on after the last whole row, or begin anew where there is none that fits the log."""
+    def _open(self) -> Fold | None:
+        """Go on after the last whole row, or begin anew where there is none that fits the log; None without a log."""
         rows = read_index(self._run)
-        mark = _log_mark(self._run.events)
+        mark = log_mark(self._run.events)
         if not mark:
-            return Fold(self._rows.append)  # nothing is logged yet
+            return None
         self._fd = os.open(index_path(self._run), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        if not rows:
-            os.ftruncate(self._fd, 0)
-            head = _HEAD.pack(_MAGIC, _VERSION, ROW_BYTES, mark).ljust(HEAD_BYTES, b"\0")
-            self._append(head)
+        if rows:
+            self._size = _HEAD_BYTES + len(rows)
+            (self._check,) = _CHECK.unpack_from(rows, len(rows) - _CHECK.size)
+            os.ftruncate(self._fd, self._size)
         else:
-            os.ftruncate(self._fd, HEAD_BYTES + len(rows))
+            self._size = 0
+            os.ftruncate(self._fd, 0)
+            self._append(_head(mark))
+            self._check = zlib.crc32(_head(mark))
         self.problem = None
         self._fold = Fold(self._rows.append, unpack(rows, len(rows) - ROW_BYTES) if rows else None)
         return self._fold
 
-    def _write(self) -> None:
-        if self._rows and self._fd >= 0:
-            rows, self._rows[:] = b"".join(_ROW.pack(*row) for row in self._rows), []
-            self._append(rows)
+    def _is_there(self) -> bool:
+        """Whether the file is still the one that was opened, and as long; it may be thrown away at any time."""
+        with suppress(OSError):
+            there, ours = index_path(self._run).stat(), os.fstat(self._fd)
+            return os.path.samestat(there, ours) and ours.st_size == self._size
+        return False
 
-    def _append(self, data: bytes) -> None:
-        end = os.lseek(self._fd, 0, os.SEEK_END)
-        written = os.write(self._fd, data)
-        if written != len(data):
-            os.ftruncate(self._fd, end)
+    def _write(self) -> None:
+        parts = bytearray()
+        for row in self._rows:
+            body = _ROW.pack(*row)
+            self._check = zlib.crc32(body, self._check)
+            parts += body + _CHECK.pack(self._check)
+        self._rows.clear()
+        self._append(parts)
+
+    def _append(self, data: bytes | bytearray) -> None:
+        if os.pwrite(self._fd, data, self._size) != len(data):
+            os.ftruncate(self._fd, self._size)
             raise OSError("the disk is full")
+        self._size += len(data)

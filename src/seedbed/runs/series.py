@@ -8,14 +8,13 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import compress, pairwise
+from itertools import compress
 from typing import NamedTuple, Self
 
 from seedbed.chart import Line
 from seedbed.files import read_block
 from seedbed.runs.index import (
     BACK,
-    LONGEST_GAP_S,
     RESTART,
     ROW_BYTES,
     SAVED,
@@ -23,11 +22,12 @@ from seedbed.runs.index import (
     STEPS,
     WHOLE_WORDS,
     WORDS,
-    Entry,
     Fold,
     Row,
-    entries,
+    Step,
+    log_mark,
     read_index,
+    steps_again,
     summarise,
     unpack,
 )
@@ -41,15 +41,22 @@ _BLOCK = 4 << 20
 _MOST_DETAIL = 512
 """Rows whose single steps are kept after they were read: some 2 MB."""
 _COLUMN = {name: number for number, name in enumerate(Row._fields)}
-_BEGIN, _FIRST, _LAST, _NUM, _ODD = (_COLUMN[name] for name in ("begin", "first", "last", "num", "num_odd"))
+_BEGIN, _FIRST, _LAST, _NUM, _ODD, _TOKENS = (
+    _COLUMN[name] for name in ("begin", "first", "last", "num", "num_odd", "tokens")
+)
 _SOURCES = {
-    "loss": ("num", "total", "low", "high", "loss"),
-    "grad_norm": ("num_grads", "grad_total", "grad_low", "grad_high", "grad_high"),
-    "lr": ("num", "lr", "lr", "lr", "lr"),
-    "tokens_per_s": ("seconds", "seconds", "seconds", "seconds", "seconds"),
+    "loss": slice(_COLUMN["num_losses"], _COLUMN["num_losses"] + 5),
+    "lr": slice(_COLUMN["num_lrs"], _COLUMN["num_lrs"] + 5),
+    "grad_norm": slice(_COLUMN["num_grads"], _COLUMN["num_grads"] + 5),
+    "tokens_per_s": slice(_COLUMN["timed_s"], _COLUMN["timed_s"] + 5),
 }
-"""Columns of a key: weight, total, lowest, highest, last."""
-_AXIS = {"step": _LAST, "tokens": _COLUMN["tokens"], "time": _COLUMN["clock"]}
+"""Columns of a key: weight, sum, lowest, highest, last."""
+_AXIS = {
+    "step": (_FIRST, _LAST),
+    "tokens": (_COLUMN["tokens0"], _TOKENS),
+    "time": (_COLUMN["clock0"], _COLUMN["clock"]),
+}
+"""Columns of an axis: where rows begin and end."""
 
 
 class Point(NamedTuple):
@@ -60,6 +67,7 @@ class Point(NamedTuple):
     low: float
     high: float
     last: float
+    """Value of the last step that has one."""
     num_odd: int
     """Losses that were no finite numbers (of the key loss; else 0)."""
     x0: float
@@ -92,27 +100,16 @@ class _Cell(NamedTuple):
     num_odd: int
 
 
-class _Detail(NamedTuple):
-    """A single step. `tokens` and `time` are those after it, `new_tokens` those that it trained on."""
-
-    step: int
-    tokens: int
-    time: float
-    new_tokens: int
-    loss: float
-    lr: float
-    grad_norm: float
-    seconds: float
-
-    def cell(self, axis: str, key: str) -> _Cell:
-        """The step as a cell."""
-        x = float(self.step if axis == "step" else self.tokens if axis == "tokens" else self.time)
-        weight, total = 1.0, self.loss if key == "loss" else self.lr if key == "lr" else self.grad_norm
-        if key == "tokens_per_s":
-            weight, total = self.seconds, float(self.new_tokens)
-        if not (math.isfinite(total) and weight > 0):
-            return _Cell(x, 0.0, 0.0, math.nan, int(key == "loss"))
-        return _Cell(x, weight, total, total / weight, 0)
+def _cell(step: Step, axis: str, key: str) -> _Cell:
+    x = float(step.step if axis == "step" else step.tokens if axis == "tokens" else step.time)
+    weight, total = 1.0, step.loss if key == "loss" else step.lr if key == "lr" else step.grad_norm
+    if key == "tokens_per_s":
+        weight, total = step.seconds, float(step.new_tokens)
+        if total < 0 or not 0 < weight < math.inf:
+            return _Cell(x, 0.0, 0.0, math.nan, 0)
+    if not math.isfinite(total):
+        return _Cell(x, 0.0, 0.0, math.nan, int(key == "loss"))
+    return _Cell(x, weight, total, total / weight, 0)
 
 
 class Series:
@@ -151,19 +148,19 @@ class Series:
 
     def refresh(self) -> bool:
         """Fold in what the log has grown by; whether anything is new. Cheap where little is."""
-        read, total = self._look()
-        if total < read or (total and self._size_at_index > total):
-            with self._lock:  # deleted, or another log in its place
+        before, after = self._look()
+        another = before > 0 and (after < before or log_mark(self.run.events) != self._mark)
+        if another:  # deleted, or another log in its place
+            with self._lock:
                 self._clear()
-        before = self._fold.place
         for _ in self.loading():
             pass
-        return self._fold.place != before or total < read
+        return another or self._fold.place != before
 
     def __len__(self) -> int:
         """Steps in force."""
         with self._lock:
-            return int(sum(self._columns[_NUM])) + int(sum(self._columns[_ODD])) + len(self._fold.open)
+            return int(sum(self._columns[_NUM])) + len(self._fold.open)
 
     @property
     def scores(self) -> list[Mark]:
@@ -182,11 +179,9 @@ class Series:
 
     def extent(self, axis: str = "step") -> tuple[float, float] | None:
         """The x of the first and the last step; None before there is one."""
+        first, last = _AXIS[axis]
         with self._opened() as columns:
-            if not columns[_FIRST]:
-                return None
-            low = float(columns[_FIRST][0]) if axis == "step" else self._details_of(columns, 0)[0].cell(axis, "loss").x
-            return low, float(columns[_AXIS[axis]][-1])
+            return (float(columns[first][0]), float(columns[last][-1])) if columns[_FIRST] else None
 
     def window(
         self, x0: float | None = None, x1: float | None = None, px: int = 400, axis: str = "step", key: str = "loss"
@@ -202,16 +197,18 @@ class Series:
         whole = self.extent(axis)
         if whole is None or px < 1:
             return []
-        x0, x1 = whole[0] if x0 is None else x0, whole[1] if x1 is None else x1
+        x0 = whole[0] if x0 is None or x0 == -math.inf else x0
+        x1 = whole[1] if x1 is None or x1 == math.inf else x1
         if not x0 <= x1:
             return []
         with self._opened() as columns:
-            ends = columns[_AXIS[axis]]
-            low = max(bisect_left(ends, x0) - 1, 0)
-            high = min(bisect_right(ends, x1) + 2, len(ends))
+            ends = columns[_AXIS[axis][1]]
+            low, high = bisect_left(ends, x0), bisect_right(ends, x1)
             if high - low > px:
-                return list(_gather_rows(columns, low, high, (x0, (x1 - x0) / px), axis, key))
-            cells = [step.cell(axis, key) for row in range(low, high) for step in self._details_of(columns, row)]
+                some = slice(max(low - 1, 0), high + 2)
+                return list(_gather_rows(columns, some, (x0, (x1 - x0) / px), axis, key))
+            rows = range(max(low - 1, 0), min(high + 2, len(ends)))
+            cells = [_cell(step, axis, key) for row in rows for step in self._steps_of(columns, row)]
         low = max(bisect_left(cells, x0, key=lambda cell: cell.x) - 1, 0)
         high = min(bisect_right(cells, x1, key=lambda cell: cell.x) + 1, len(cells))
         return list(_gather(cells[low:high], x0, (x1 - x0) / px))
@@ -238,10 +235,10 @@ class Series:
     def _clear(self) -> None:
         self._columns: list[array[float]] = [array("q" if word < WHOLE_WORDS else "d") for word in range(WORDS)]
         self._marks: list[tuple[int, Mark]] = []
-        self._details: dict[int, list[_Detail]] = {}
+        self._details: dict[int, list[Step]] = {}
         self._fold = Fold(self._take)
-        self._size_at_index = 0
         self._session = 0
+        self._mark = 0
 
     def _look(self) -> tuple[int, int]:
         try:
@@ -254,6 +251,7 @@ class Series:
     def _read(self) -> bool:
         """Fold in a block of the log; False where there is nothing more."""
         with self._lock:
+            self._mark = self._mark or log_mark(self.run.events)
             place = self._fold.place
             block, after = read_block(self.run.events, place, _BLOCK)
             if after - len(block) != place:
@@ -268,23 +266,26 @@ class Series:
         if not data:
             return
         view = memoryview(data)
-        words = [view.cast("q" if word < WHOLE_WORDS else "d")[word::WORDS].tolist() for word in range(WORDS)]
+        stride = ROW_BYTES // 8
+        words = [view.cast("q" if word < WHOLE_WORDS else "d")[word::stride].tolist() for word in range(WORDS)]
         kinds = words[0]
         cuts = [number for number, kind in enumerate(kinds) if kind in (RESTART, BACK)]
         start = 0
         for cut in [*cuts, len(kinds)]:
             chosen = [kind == STEPS for kind in kinds[start:cut]]
+            # A mark may take its tokens from the steps before it.
+            first = start + chosen.index(True) if True in chosen else cut
+            self._take_marks(view, kinds, start, first)
             for column, values in zip(self._columns, words, strict=True):
                 column.extend(compress(values[start:cut], chosen))
-            for number in range(start, cut):
-                if kinds[number] != STEPS:
-                    self._take(unpack(view, number * ROW_BYTES))
-            if cut < len(kinds):
-                self._take(unpack(view, cut * ROW_BYTES))
+            self._take_marks(view, kinds, first, min(cut + 1, len(kinds)))
             start = cut + 1
-        last = unpack(view, len(data) - ROW_BYTES)
-        self._fold = Fold(self._take, last)
-        self._size_at_index = last.end
+        self._fold = Fold(self._take, unpack(view, len(data) - ROW_BYTES))
+
+    def _take_marks(self, rows: memoryview, kinds: Sequence[float], start: int, stop: int) -> None:
+        for number in range(start, stop):
+            if kinds[number] != STEPS:
+                self._take(unpack(rows, number * ROW_BYTES))
 
     def _take(self, row: Row) -> None:
         if row.kind == STEPS:
@@ -293,11 +294,11 @@ class Series:
             return
         if row.kind in (RESTART, BACK):
             self._void(row.first)
-            later = row.kind == RESTART and row.session != self._session and self._session
-            self._session = row.session
-            if not later:
-                return
-        self._marks.append((row.kind, Mark(row.first, row.tokens, row.clock, row.loss, bool(row.num))))
+        if row.kind == RESTART:
+            self._session, before = row.session, self._session
+        if row.kind != BACK and not (row.kind == RESTART and before in (0, row.session)):
+            tokens = row.tokens if row.tokens >= 0 else self._columns[_TOKENS][-1] if self._columns[_TOKENS] else 0
+            self._marks.append((row.kind, Mark(row.first, int(tokens), row.clock, row.loss, bool(row.num))))
 
     def _void(self, step: int) -> None:
         """Forget what lies beyond a step; the row in which it lies is made again from the log."""
@@ -308,12 +309,9 @@ class Series:
             self._details.pop(int(begin), None)
         for column in self._columns:
             del column[keep - 1 if torn else keep :]
-        if torn is None:
-            return
-        kept = [entry for entry in self._entries(torn) if (entry.step or 0) <= step]
-        if kept:
-            past = _at_work([*(entry.t for entry in kept), torn.t])
-            remade = summarise(kept, torn.begin, torn.end, kept[-1].tokens or torn.tokens, torn.clock - past)
+        kept = [each for each in self._read_again(torn) if each.step <= step] if torn else []
+        if torn and kept:
+            remade = summarise(kept, (torn.begin, torn.end), torn.session, torn.before, torn.t)
             for column, value in zip(self._columns, remade, strict=True):
                 column.append(value)
 
@@ -338,92 +336,54 @@ class Series:
                 for column in self._columns:
                     del column[-1]
 
-    def _details_of(self, columns: Sequence[array[float]], number: int) -> list[_Detail]:
+    def _steps_of(self, columns: Sequence[array[float]], number: int) -> list[Step]:
         """The single steps of a row: those still open, those kept, or read again from the log."""
+        if number == len(columns[_BEGIN]) - 1 and self._fold.open:
+            return self._fold.open
         row = Row(*(column[number] for column in columns))  # type: ignore[arg-type]
-        is_open = row.end == self._fold.place and bool(self._fold.open) and row.last == self._fold.open[-1].step
-        kept = None if is_open else self._details.get(row.begin)
-        if kept is not None:
-            return kept
-        found = self._fold.open if is_open else self._entries(row)
-        tokens = int(columns[_AXIS["tokens"]][number - 1]) if number else 0
-        clock = row.clock - _at_work([*(entry.t for entry in found), row.t])
-        made: list[_Detail] = []
-        last_t = found[0].t if found else 0.0
-        for entry in found:
-            clock, last_t = clock + _at_work([last_t, entry.t]), entry.t
-            after = tokens if entry.tokens is None else entry.tokens
-            values = (entry.loss, entry.lr, entry.grad_norm, entry.step_s)
-            numbers = (math.nan if value is None else value for value in values)
-            made.append(_Detail(entry.step or 0, after, clock, max(after - tokens, 0), *numbers))
-            tokens = after
-        if not made:  # the log is gone: the row itself must do
-            seconds = row.seconds
-            made = [_Detail(row.last, row.tokens, row.clock, row.tokens - tokens, row.loss, row.lr, math.nan, seconds)]
-        if not is_open:
+        kept = self._details.get(row.begin)
+        if kept is None:
+            kept = self._read_again(row)
             if len(self._details) >= _MOST_DETAIL:
                 self._details.pop(next(iter(self._details)))
-            self._details[row.begin] = made
-        return made
+            if kept:
+                self._details[row.begin] = kept
+        return kept
 
-    def _entries(self, row: Row) -> list[Entry]:
-        """The steps of a row, read again; none where the log is gone."""
+    def _read_again(self, row: Row) -> list[Step]:
+        """The steps of a row out of the log; none where that is gone."""
         try:
             with self.run.events.open("rb") as handle:
                 handle.seek(row.begin)
                 block = handle.read(row.end - row.begin)
         except OSError:
             return []
-        found, _ = entries(block[: block.rfind(b"\n") + 1])
-        return [
-            entry
-            for entry in found
-            if entry is not None
-            and entry.kind == "step"
-            and entry.step is not None
-            and row.first <= entry.step <= row.last
-        ]
-
-
-def _at_work(times: Sequence[float]) -> float:
-    """Seconds from the first to the last moment, gaps left out."""
-    return sum(min(max(later - earlier, 0.0), LONGEST_GAP_S) for earlier, later in pairwise(times))
+        return steps_again(row, block[: block.rfind(b"\n") + 1])
 
 
 def _gather_rows(
-    columns: Sequence[array[float]], low: int, high: int, grid: tuple[float, float], axis: str, key: str
+    columns: Sequence[array[float]], rows: slice, grid: tuple[float, float], axis: str, key: str
 ) -> Iterator[Point]:
-    """Rows `low` to `high` as points, those that end in one stretch of the grid (start, width) together.
+    """Rows as points, those that end in one stretch of the grid (start, width) together.
 
     Works on slices, since a run of a million steps has 16,000 rows.
     """
-    ends, tokens = columns[_AXIS[axis]], columns[_AXIS["tokens"]]
-    weights, totals, lows, highs, lasts = (columns[_COLUMN[name]] for name in _SOURCES[key])
-    start = low
-    while start < high:
-        number = (ends[start] - grid[0]) // grid[1] + 1
-        stop = max(bisect_left(ends, grid[0] + number * grid[1], start, high), start + 1)
-        x_start = float(columns[_FIRST][start]) if axis == "step" else float(ends[start - 1]) if start else 0.0
+    starts, ends = (columns[column][rows] for column in _AXIS[axis])
+    weights, totals, lows, highs, lasts = (column[rows] for column in columns[_SOURCES[key]])
+    odd = columns[_ODD][rows] if key == "loss" else None
+    start = 0
+    while start < len(ends):
+        stop = _same_pixel(ends, start, *grid)
         some = slice(start, stop)
-        if key == "lr":
-            values = [value for value in lasts[some] if math.isfinite(value)]
-            weight, total, least, most = float(len(values)), sum(values), min(values, default=0), max(values, default=0)
-        elif key == "tokens_per_s":
-            seconds, counts = weights[some], [*([tokens[start - 1]] if start else [0]), *tokens[some]]
-            rates = [(b - a) / s for (a, b), s in zip(pairwise(counts), seconds, strict=True) if s > 0]
-            weight, total = sum(seconds), float(counts[-1] - counts[0])
-            least, most = min(rates, default=0), max(rates, default=0)
-        else:
-            weight, total, least, most = sum(weights[some]), sum(totals[some]), min(lows[some]), max(highs[some])
-        mean = total / weight if weight else math.nan
+        weight = sum(weights[some])
         yield Point(
-            x=(x_start + ends[stop - 1]) / 2,
-            mean=mean,
-            low=least if weight else math.nan,
-            high=most if weight else math.nan,
-            last=lasts[stop - 1] if key in ("loss", "lr") else mean,
-            num_odd=int(sum(columns[_ODD][some])) if key == "loss" else 0,
-            x0=x_start,
+            x=(starts[start] + ends[stop - 1]) / 2,
+            mean=sum(totals[some]) / weight if weight else math.nan,
+            low=min(lows[some]) if weight else math.nan,
+            high=max(highs[some]) if weight else math.nan,
+            last=next((value for value in reversed(lasts[some]) if math.isfinite(value)), math.nan),
+            num_odd=int(sum(odd[some])) if odd else 0,
+            x0=float(starts[start]),
             x1=float(ends[stop - 1]),
         )
         start = stop
@@ -431,16 +391,11 @@ def _gather_rows(
 
 def _gather(cells: Sequence[_Cell], x0: float, width: float) -> Iterator[Point]:
     """Single steps as points, those of one stretch of `width` from `x0` on together."""
+    places = [cell.x for cell in cells]
     start = 0
-    for place in range(1, len(cells) + 1):
-        if place < len(cells) and (
-            (cells[place].x - x0) // width == (cells[start].x - x0) // width
-            if width > 0
-            else cells[place].x == cells[start].x
-        ):
-            continue
-        some = cells[start:place]
-        start = place
+    while start < len(cells):
+        some = cells[start : _same_pixel(places, start, x0, width)]
+        start += len(some)
         values = [cell.value for cell in some if cell.weight]
         weight = sum(cell.weight for cell in some)
         yield Point(
@@ -448,11 +403,21 @@ def _gather(cells: Sequence[_Cell], x0: float, width: float) -> Iterator[Point]:
             mean=sum(cell.total for cell in some) / weight if weight else math.nan,
             low=min(values, default=math.nan),
             high=max(values, default=math.nan),
-            last=some[-1].value,
+            last=values[-1] if values else math.nan,
             num_odd=sum(cell.num_odd for cell in some),
             x0=some[0].x,
             x1=some[-1].x,
         )
+
+
+def _same_pixel(places: Sequence[float], start: int, x0: float, width: float) -> int:
+    """The end of those from `start` on that lie in the same stretch of `width`, counted from x0; never none."""
+    if not width > 0:
+        return bisect_right(places, places[start], start)
+    number = (places[start] - x0) // width + 1
+    if x0 + number * width <= places[start]:  # it lies on the edge, but for rounding
+        number += 1
+    return max(bisect_left(places, x0 + number * width, start), start + 1)
 
 
 def ema(values: Sequence[float], smoothing: float) -> list[float]:

@@ -1,0 +1,288 @@
+"""A hand that writes event logs, good and bad ones, and a reader that takes them line by line in the plainest way."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import random
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from seedbed import events
+from seedbed.events import Event, encode
+from seedbed.runs.store import RunDir, Store
+
+LONGEST_GAP_S = 60.0
+FOREIGN = (
+    b"",
+    b"   ",
+    b"hello",
+    b"[1]",
+    b"null",
+    b'"step"',
+    b"\xff\xfe\x00",
+    b'{"kind":3}',
+    b'{"no":"kind"}',
+    b'{"kind":"step","t":"noon","step":7}',
+)
+"""Lines that are no event at all."""
+
+
+class Scribe:
+    """Writes a run's log with a clock of its own."""
+
+    def __init__(self, run: RunDir, seed: int = 0) -> None:
+        self.run = run
+        self.random = random.Random(seed)
+        self.n = 0
+        self.t = 1.7e9 + seed
+        tokens = 0
+        self.tokens = [0]
+        for _ in range(5000):
+            tokens += self.random.randint(100, 900)
+            self.tokens.append(tokens)
+
+    def raw(self, data: bytes) -> None:
+        with self.run.events.open("ab") as log:
+            log.write(data)
+
+    def line(self, event: Event, after: float = 0.1) -> bytes:
+        self.t += after
+        self.n += 1
+        return encode(event, self.n - 1, self.t)
+
+    def say(self, event: Event, after: float = 0.1) -> None:
+        self.raw(self.line(event, after))
+
+    def begin(self, session: int, step: int, steps: int = 10_000, after: float = 0.1) -> None:
+        self.say(events.Run(status="running", session=session, pid=7), after)
+        self.say(events.Phase(name="prepare"), 0.7)
+        self.say(events.Run(status="running", session=session, step=step, steps=steps), 0.4)
+
+    def step_event(self, step: int, loss: float | None = None, step_s: float = 0.1) -> events.Step:
+        value = self.random.uniform(1, 9) if loss is None else loss
+        grad = self.random.uniform(0, 5)
+        return events.Step(
+            step=step, loss=value, lr=1e-3 * step, grad_norm=grad, tokens=self.tokens[step], step_s=step_s
+        )
+
+    def steps(self, first: int, last: int, after: float = 0.1) -> None:
+        """Many steps in one write."""
+        self.raw(b"".join(self.line(self.step_event(step), after) for step in range(first, last + 1)))
+
+    def eval(self, step: int, loss: float = 3.0, after: float = 0.1, *, best: bool = False) -> None:
+        self.say(events.Eval(step=step, loss=loss, perplexity=2.0, tokens=10, best=best), after)
+
+    def checkpoint(self, step: int, *, best: bool = False) -> None:
+        self.say(events.Checkpoint(step=step, path=f"checkpoints/step-{step:08d}", best=best))
+
+    def life(self, num_lines: int) -> bytes:
+        """The log of an eventful run: sessions, restarts, steps that go back, damage. Nothing is written."""
+        chance, made = self.random, bytearray()
+        session, step = 0, 0
+        restarts = max(2, num_lines // 120)
+        while made.count(b"\n") < num_lines:
+            session += chance.choice((1, 1, 1, 2))
+            made += self.line(events.Run(status="running", session=session, pid=7), chance.uniform(0, 5000))
+            if chance.random() < 0.9:
+                start = chance.choice((step, step, 0, chance.randint(0, step), chance.randint(0, step), step + 3))
+                made += self.line(events.Phase(name="prepare"), chance.uniform(0, 90))
+                made += self.line(events.Run(status="running", session=session, step=start, steps=9000), 0.5)
+                step = start
+            for _ in range(chance.randint(0, 2 * num_lines // restarts)):
+                step = self._moment(made, step, session)
+        return bytes(made)
+
+    def _moment(self, made: bytearray, step: int, session: int) -> int:
+        chance = self.random
+        after = chance.choice((0.01, 0.1, 0.1, 0.1, 1.0, 30.0, 59.0, 61.0, 500.0, -3.0)) * chance.random()
+        dice = chance.random()
+        if dice < 0.85:
+            step = max(0, step + chance.choice((1,) * 60 + (2, 5, 0, -1, -20)))
+            if step >= len(self.tokens):
+                return step - 1
+            loss = chance.choice((None,) * 20 + (math.nan, math.inf, -math.inf, 1e9))
+            made += self.line(self.step_event(step, loss, chance.choice((0.1, 0.3, 0.0, math.nan, 7.0))), after)
+        elif dice < 0.88:
+            loss = chance.choice((2.0, 3.0, math.nan))
+            scored = events.Eval(step=step, loss=loss, perplexity=2.0, tokens=5, best=chance.random() < 0.5)
+            made += self.line(scored, after)
+        elif dice < 0.90:
+            made += self.line(events.Checkpoint(step=step, path=f"step-{step:08d}", best=chance.random() < 0.3), after)
+        elif dice < 0.92:
+            made += self.line(events.Hardware(rss_bytes=5), after)
+        elif dice < 0.94:
+            torn = self.line(self.step_event(min(step + 1, 4000)), after)
+            made += torn[: chance.randrange(1, len(torn) - 1)] + b"\n"
+        elif dice < 0.97:
+            made += chance.choice(FOREIGN) + b"\n"
+        elif dice < 0.98:
+            made += b'{"v":9,"n":1,"t":%f,"kind":"teleport","step":"mars"}\n' % (self.t + after)
+            made += b'{"v":9,"n":1,"t":%f,"kind":"step","step":%s}\n' % (
+                self.t + after,
+                chance.choice((b'"seven"', b"7.5", b"-3", b"9" * 30)),
+            )
+        else:
+            made += self.line(events.Run(status=chance.choice(("paused", "running")), session=session), after)
+        return step
+
+
+class Known(NamedTuple):
+    """A step in force. `new_tokens` is None where the step before it is not in force."""
+
+    step: int
+    tokens: int
+    time: float
+    new_tokens: int | None
+    loss: float | None
+    lr: float | None
+    grad_norm: float | None
+    seconds: float | None
+
+    def x(self, axis: str) -> float:
+        return float({"step": self.step, "tokens": self.tokens, "time": self.time}[axis])
+
+    def weight_and_total(self, key: str) -> tuple[float, float] | None:
+        """None where the step has no number."""
+        if key == "tokens_per_s":
+            if self.new_tokens is None or not self.seconds:
+                return None
+            return self.seconds, float(self.new_tokens)
+        value = {"loss": self.loss, "lr": self.lr, "grad_norm": self.grad_norm}[key]
+        return None if value is None else (1.0, value)
+
+
+class Happened(NamedTuple):
+    step: int
+    tokens: int
+    time: float
+    loss: float | None
+    best: bool
+
+
+class Truth:
+    """What a log says, by reading all of it with the standard library's JSON, one line after the other."""
+
+    def __init__(self, log: bytes) -> None:
+        self.steps: list[Known] = []
+        self.scores: list[Happened] = []
+        self.checkpoints: list[Happened] = []
+        self.restarts: list[Happened] = []
+        self._session = 0
+        self._begun: int | None = None
+        self._last: tuple[int, int | None] = (-1, None)
+        self._clock = 0.0
+        self._t: float | None = None
+        for line in log.split(b"\n")[:-1]:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue
+            if (
+                isinstance(event, dict)
+                and isinstance(event.get("kind"), str)
+                and isinstance(event.get("t", 0.0), float)
+            ):
+                self._add(event)
+
+    def _add(self, event: dict[str, Any]) -> None:
+        kind, t = event["kind"], event.get("t", 0.0)
+        another_session = kind == "run" and event["session"] != self._session
+        if self._t is not None and not another_session:
+            self._clock += min(max(t - self._t, 0.0), LONGEST_GAP_S)
+        self._t = t
+        if kind == "run":
+            self._session = event["session"]
+            if event["status"] == "running" and "steps" in event:
+                self._void(event.get("step", 0))
+                if self._begun not in (None, self._session):
+                    self.restarts.append(self._mark(event.get("step", 0), None, best=False))
+                self._begun = self._session
+        elif kind == "step" and isinstance(event["step"], int) and 0 <= event["step"] < 1 << 53:
+            if event["step"] <= self._last[0]:
+                self._void(event["step"] - 1)
+            before = self._last[1] if self._last[0] == event["step"] - 1 else None
+            tokens = event["tokens"]
+            new = None if before is None else tokens - before
+            values = (event[name] for name in ("loss", "lr", "grad_norm", "step_s"))
+            self.steps.append(Known(event["step"], tokens, self._clock, new, *values))
+            self._last = event["step"], tokens
+        elif kind == "eval" and event["loss"] is not None:
+            self.scores.append(self._mark(event["step"], event["loss"], best=event.get("best", False)))
+        elif kind == "checkpoint":
+            self.checkpoints.append(self._mark(event["step"], None, best=event.get("best", False)))
+
+    def _mark(self, step: int, loss: float | None, *, best: bool) -> Happened:
+        return Happened(step, self.steps[-1].tokens if self.steps else 0, self._clock, loss, best)
+
+    def _void(self, step: int) -> None:
+        self.steps = [known for known in self.steps if known.step <= step]
+        self.scores, self.checkpoints, self.restarts = (
+            [mark for mark in marks if mark.step <= step] for marks in (self.scores, self.checkpoints, self.restarts)
+        )
+        if step <= 0:
+            self._last = step, 0
+        elif step != self._last[0]:
+            self._last = step, None
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        pytest.skip(f"no small file system can be made here: {error}")
+    if done.returncode:
+        pytest.skip(f"no small file system can be made here: {done.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@pytest.fixture
+def fill() -> Callable[[Path], Path]:
+    """Takes all the space that is left on a file system; returns the file that holds it."""
+
+    def taken(place: Path) -> Path:
+        filler = place / "filler"
+        with filler.open("ab", buffering=0) as handle:
+            for size in (1 << 16, 1 << 12, 1):
+                with contextlib.suppress(OSError):
+                    while True:
+                        handle.write(b"x" * size)
+        assert shutil.disk_usage(place).free == 0
+        return filler
+
+    return taken
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    return Store(tmp_path).create("train", "alpha", "", {})
+
+
+@pytest.fixture
+def scribe(run: RunDir) -> Scribe:
+    return Scribe(run)
+
+
+@pytest.fixture
+def write_as() -> type[Scribe]:
+    """A scribe for another run or another seed."""
+    return Scribe
+
+
+@pytest.fixture
+def truth_of() -> type[Truth]:
+    return Truth
