@@ -19,7 +19,7 @@ from seedbed.runs.store import RunDir, Store
 from seedbed.tui.board import Board
 from seedbed.tui.deeds import Deeds
 from seedbed.tui.details import Details
-from seedbed.tui.dialogs import Keys
+from seedbed.tui.dialogs import KeyRow, Keys
 from seedbed.tui.fields import NumberField, Prompt, is_editor, typed_actions
 from seedbed.tui.generate import GeneratePanel
 from seedbed.tui.literal import plain
@@ -273,8 +273,13 @@ class Window(Deeds):
         self.action_keys()
 
     def action_keys(self) -> None:
-        """Every key, as the bindings tell it."""
-        self.push_screen(Keys(key_rows(self)))
+        """Every key, as the bindings tell it; what is chosen there is done."""
+
+        async def do(row: KeyRow | None) -> None:
+            if row is not None and row.run is not None:
+                await row.run()
+
+        self.push_screen(Keys(key_rows(self)), do)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the palette (ctrl+p) offers: every command of every panel, beside Textual's own."""
@@ -294,32 +299,35 @@ class Window(Deeds):
         self.exit()
 
 
-def _runner(window: Window, panel: Panel, action: str) -> Callable[[], Awaitable[None]]:
+def _runner(window: Window, place: Panel | None, action: str) -> Callable[[], Awaitable[None]]:
     async def run() -> None:
-        window.action_panel(panel.NUMBER)
-        await window.run_action(action, panel)
+        if place is not None:
+            window.action_panel(place.NUMBER)
+        await window.run_action(action, place or window)
 
     return run
 
 
-def key_rows(window: Window) -> list[tuple[str, str, str]]:
-    """Place, keys, and what they do, for the table of keys. Keys of one command stand together."""
-    rows: dict[tuple[str, str], tuple[list[str], str]] = {}
-    places: list[tuple[str, Iterable[Binding]]] = [("Everywhere", Binding.make_bindings(Window.BINDINGS))]
-    places += [(panel.NAME, Binding.make_bindings(type(panel).BINDINGS)) for panel in window._panels()]
-    places += [("Tables", Binding.make_bindings([*RunTable.BINDINGS, *DataTable.BINDINGS]))]
-    places += [
-        ("Prompt", Binding.make_bindings(Prompt.BINDINGS)),
-        ("Numbers", Binding.make_bindings(NumberField.BINDINGS)),
-    ]
-    places += [("Details of a run", Binding.make_bindings(Details.BINDINGS))]
-    for where, bindings in places:
-        for binding in bindings:
-            said = rows.setdefault((where, binding.action), ([], binding.tooltip or binding.description))
+def key_rows(window: Window) -> list[KeyRow]:
+    """Every command, for the table of keys. Keys of one command stand together."""
+    found: dict[tuple[str, str], tuple[list[str], str, Panel | None]] = {}
+    places: list[tuple[str, Panel | None, Iterable[BindingType]]] = [("Everywhere", None, Window.BINDINGS)]
+    places += [(panel.NAME, panel, type(panel).BINDINGS) for panel in window._panels()]
+    places += [("Tables", None, [*RunTable.BINDINGS, *DataTable.BINDINGS])]
+    places += [("Prompt", None, Prompt.BINDINGS), ("Numbers", None, NumberField.BINDINGS)]
+    places += [("Details of a run", None, Details.BINDINGS)]
+    for where, panel, bindings in places:
+        for binding in Binding.make_bindings(bindings):
+            told = binding.tooltip or binding.description
+            keys, _, _ = found.setdefault((where, binding.action), ([], told, panel))
             shown = plain(window.get_key_display(binding))
-            if shown not in said[0]:
-                said[0].append(shown)
-    return [(where, " ".join(keys), told) for (where, _), (keys, told) in rows.items()]
+            if shown not in keys:
+                keys.append(shown)
+    rows = []
+    for (where, action), (keys, told, panel) in found.items():
+        callable_here = panel is not None or (where == "Everywhere" and action not in ("leave", "keys", "all_keys"))
+        rows.append(KeyRow(where, " ".join(keys), told, _runner(window, panel, action) if callable_here else None))
+    return rows
 
 
 def run(store: Store) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Awaitable, Callable
+from typing import ClassVar, NamedTuple
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -109,12 +110,21 @@ class Rename(ModalScreen[str | None]):
         return problem
 
 
-class Keys(ModalScreen[None]):
-    """Every key of every place, as the bindings themselves tell it."""
+class KeyRow(NamedTuple):
+    """A command: where it is heard, its keys, what it does, and how a click calls it (None where only a key can)."""
+
+    where: str
+    keys: str
+    told: str
+    run: Callable[[], Awaitable[None]] | None
+
+
+class Keys(ModalScreen[KeyRow | None]):
+    """Every key of every place, as the bindings themselves tell it. Enter or a click does what a row says."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q", "close", "Close", key_display="esc")]
 
-    def __init__(self, rows: list[tuple[str, str, str]]) -> None:
+    def __init__(self, rows: list[KeyRow]) -> None:
         super().__init__()
         self._rows = rows
 
@@ -122,7 +132,7 @@ class Keys(ModalScreen[None]):
         """A table: where, key, what it does."""
         with Vertical(classes="dialog wide") as box:
             box.border_title = "Keys"
-            box.border_subtitle = "esc closes"
+            box.border_subtitle = "enter does it · esc closes"
             yield DataTable(cursor_type="row", zebra_stripes=True)
 
     def on_mount(self) -> None:
@@ -130,10 +140,17 @@ class Keys(ModalScreen[None]):
         table = self.query_one(DataTable)
         table.add_columns("Where", "Key", "What it does")
         last = ""
-        for place, key, description in self._rows:
-            table.add_row(lit(place if place != last else "", "bold"), lit(key, "bold cyan"), lit(description))
-            last = place
+        for row in self._rows:
+            where = row.where if row.where != last else ""
+            table.add_row(lit(where, "bold"), lit(row.keys, "bold cyan"), lit(row.told))
+            last = row.where
         table.focus()
+
+    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+        """Do it, if a click can."""
+        row = self._rows[event.cursor_row]
+        if row.run is not None:
+            self.dismiss(row)
 
     def action_close(self) -> None:
         """Back to where one was."""

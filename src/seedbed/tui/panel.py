@@ -48,6 +48,11 @@ class Panel(Vertical):
         """Show what became of the runs in `changed`, or of the board's choices."""
         raise NotImplementedError
 
+    def on_click(self) -> None:
+        """A click on a closed panel opens it."""
+        if not self.has_focus_within and not self.has_class("-open"):
+            self.window.action_panel(self.NUMBER)
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While one types, characters are text: what they would do is not offered."""
         return not (is_editor(self.screen.focused) and action in typed_actions(type(self)))
