@@ -32,6 +32,17 @@ STATUS_STYLE = {
 }
 """The colour of each status, by the name that terminals know it by."""
 
+STAGES = {
+    "prepare": "preparing the data",
+    "compile": "compiling",
+    "check": "trying one batch",
+    "train": "training",
+    "evaluate": "validating",
+    "sample": "writing a sample",
+    "save": "saving",
+}
+"""What a run is doing in each phase of its work."""
+
 
 def count(number: float) -> str:
     """A quantity in three figures: 1.23M, 45.6k, 789."""
@@ -95,3 +106,8 @@ def printable(foreign: str, *, newlines: bool = False) -> str:
 def shorten(text: str, width: int) -> str:
     """At most `width` characters, the last an ellipsis where something was cut."""
     return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
+
+
+def stage(name: str) -> str:
+    """A phase's name for people."""
+    return STAGES.get(name, printable(name))

@@ -82,7 +82,7 @@ class LiveDisplay:
         if view.session_steps:
             parts.append(Text("  ".join(self._figures(view)), no_wrap=True, overflow="ellipsis"))
         elif progress is None:
-            parts.append(Text(f"{wording.stage(phase) if phase else 'starting'} ...", style="dim"))
+            parts.append(Text(f"{text.stage(phase) if phase else 'starting'} ...", style="dim"))
         return Group(*parts)
 
     def _bar(self, done: float, total: float | None, label: str, left: str) -> RenderableType:
@@ -102,7 +102,7 @@ class LiveDisplay:
         if view.remaining_s() is not None:
             said = said[:-1]
         phase = view.phases[-1] if view.phases else ""
-        return said + ([wording.stage(phase)] if phase not in ("", "train") else [])
+        return said + ([text.stage(phase)] if phase not in ("", "train") else [])
 
     def _draw(self, series: Series) -> list[Text]:
         if self._console.encoding.lower().replace("-", "") != "utf8" or self._console.height < 20:

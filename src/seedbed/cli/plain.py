@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TextIO
 
-from seedbed import events
+from seedbed import events, text
 from seedbed.cli import wording
 from seedbed.cli.console import paint, say
 from seedbed.events import Record
@@ -34,7 +34,7 @@ class PlainDisplay:
             for line in wording.setting(event):
                 self._say(line)
         elif isinstance(event, events.Phase) and not event.done and event.name in ("prepare", "compile"):
-            self._say(f"{wording.stage(event.name)} ...")
+            self._say(f"{text.stage(event.name)} ...")
         elif isinstance(event, events.Data):
             if (event.total is not None and event.done >= event.total) or self._due():
                 self._say("  " + wording.data(event))

@@ -6,21 +6,6 @@ from seedbed import events, text
 from seedbed.events import Event
 from seedbed.runs.view import View
 
-STAGES = {
-    "prepare": "preparing the data",
-    "compile": "compiling",
-    "check": "trying one batch",
-    "train": "training",
-    "evaluate": "validating",
-    "sample": "writing a sample",
-    "save": "saving",
-}
-
-
-def stage(name: str) -> str:
-    """A phase's name for people."""
-    return STAGES.get(name, text.printable(name))
-
 
 def progress(view: View) -> str:
     """One line that says where training stands."""

@@ -64,6 +64,12 @@ class Curve(Widget):
         self.shown, self._note = list(shown), note
         self.changed()
 
+    def remark(self, note: str) -> None:
+        """Another note beside the curves, or instead of them where there are none."""
+        if note != self._note:
+            self._note = note
+            self.changed()
+
     def changed(self) -> None:
         """Draw again: the curves have grown, or an option changed."""
         self._key = None
@@ -214,6 +220,7 @@ class Curve(Widget):
         if self._note:
             options.insert(0, self._note)
         told = " · ".join(option for option in options if option)
+        told = fit(told, max(width - sum(cell_len(piece) for piece, _ in pieces) - 1, 0)).plain
         gap = width - sum(cell_len(piece) for piece, _ in pieces) - cell_len(told)
         if gap > 0:
             pieces.append((" " * gap + told, _FRAME))

@@ -20,6 +20,7 @@ from seedbed.runs.status import word
 from seedbed.runs.watch import Listed
 from seedbed.tui.board import MOST_MARKED, epochs_text, steps_text
 from seedbed.tui.curve import Curve, Drawn
+from seedbed.tui.literal import plain
 from seedbed.tui.panel import Panel
 from seedbed.tui.table import MARGIN, Column, RunTable, cell, choose
 
@@ -194,6 +195,17 @@ class RunsPanel(Panel):
             self._resting.stop()
         self._resting = self.set_timer(CURVE_DELAY_S, self._load)
 
+    def _note(self) -> str:
+        """What the run is doing beside stepping, or why it does nothing."""
+        listed = self.board.run(self.board.chosen) if not self.board.marked else None
+        if listed is None:
+            return ""
+        found = listed.status
+        if found["status"] in ("paused", "queued", "failed", "lost") and found["reason"]:
+            return plain(found["reason"])
+        doing = found["phase"] if listed.lives else None
+        return f"{text.stage(doing)} …" if doing not in (None, "train") else ""
+
     def _wanted(self) -> list[str]:
         """The runs whose curves are shown: those marked, else the one under the cursor."""
         return self.board.marked or ([self.board.chosen] if self.board.chosen is not None else [])
@@ -210,7 +222,7 @@ class RunsPanel(Panel):
             drawn.append(Drawn(listed.status["name"], series))
             await self._read(series, drawn)
         if drawn:
-            self.curve.show(drawn)
+            self.curve.show(drawn, self._note())
         else:
             self._draw_nothing()
 
@@ -230,6 +242,7 @@ class RunsPanel(Panel):
         shown = [each.series for each in self.curve.shown]
         if any([await asyncio.to_thread(series.refresh) for series in shown]):
             self.curve.changed()
+        self.curve.remark(self._note())
 
     # Keys and pointer ------------------------------------------------------------------------------------------------
 
