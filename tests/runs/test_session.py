@@ -8,17 +8,19 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from seedbed import events
+from seedbed.errors import DiskFullError
 from seedbed.files import is_locked
 from seedbed.runs import session as session_module
-from seedbed.runs.control import SAVE, STOP, ask
-from seedbed.runs.session import RunBusyError, Session, StopRequested, gpu_index
+from seedbed.runs.control import GO, PAUSE, SAVE, STOP, ask
+from seedbed.runs.session import BALLAST_BYTES, RunBusyError, Session, StopRequested, gpu_index
 from seedbed.runs.status import standing, status
 from seedbed.runs.store import RunDir, Store
 
@@ -41,6 +43,37 @@ def until(what: Callable[[], Any], seconds: float = 5.0) -> None:
     while not what():
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.01)
+
+
+@contextmanager
+def meanwhile(*deeds: Callable[[], Any]) -> Iterator[None]:
+    """Do these one after the other, as somebody else would, while the job goes on here."""
+    trouble: list[BaseException] = []
+
+    def do() -> None:
+        try:
+            for deed in deeds:
+                deed()
+        except BaseException as error:
+            trouble.append(error)
+            os.kill(os.getpid(), signal.SIGTERM)  # so that the job does not hold for ever
+
+    somebody = threading.Thread(target=do)
+    somebody.start()
+    try:
+        yield
+    finally:
+        somebody.join()
+        for error in trouble:
+            raise error
+
+
+def reads(run: RunDir, word: str) -> Callable[[], None]:
+    return lambda: until(lambda: status(run)["status"] == word)
+
+
+def told(run: RunDir) -> list[str]:
+    return [line["status"] for line in lines(run) if line["kind"] == "run"]
 
 
 def test_a_session_says_hello_and_how_it_ended(run: RunDir) -> None:
@@ -191,3 +224,288 @@ def test_logging_an_event_is_cheap(run: RunDir) -> None:
 
 def test_the_gpu_of_a_device() -> None:
     assert [gpu_index(device) for device in (None, "cpu", "mps", "cuda", "cuda:3")] == [None, None, None, 0, 3]
+
+
+# Pausing -------------------------------------------------------------------------------------------------------------
+
+
+def by_control(run: RunDir, verb: str) -> None:
+    ask(run.control, verb, 1)
+
+
+def by_signal(run: RunDir, verb: str) -> None:
+    os.kill(os.getpid(), {PAUSE: signal.SIGTSTP, GO: signal.SIGCONT, STOP: signal.SIGTERM}[verb])
+
+
+Way = Callable[[RunDir, str], None]
+
+
+@pytest.mark.parametrize("asked", [by_control, by_signal])
+def test_a_pause_holds_until_somebody_asks_to_go_on(run: RunDir, asked: Way) -> None:
+    with Session(run.path, heartbeat_s=0.05) as session:
+        session.emit(step(1))
+        asked(run, PAUSE)
+        until(lambda: session.pause_requested)
+        beats: list[float] = []
+
+        def beat() -> float:
+            return float(json.loads(run.state.read_bytes())["heartbeat"]["monotonic"])
+
+        def watch() -> None:
+            until(lambda: status(run)["status"] == "paused")
+            found = status(run)
+            assert (found["reason"], found["hint"], found["step"]) == ("somebody asked", "ask again", 1)
+            beats.append(beat())
+            until(lambda: beat() > beats[0])
+
+        with meanwhile(watch, lambda: asked(run, GO)):
+            assert session.hold("somebody asked", "ask again")
+        assert not session.pause_requested
+        assert status(run)["status"] == "running"
+        assert status(run)["reason"] is None
+        session.emit(step(2))
+    assert told(run) == ["running", "paused", "running"]
+    assert [line["n"] for line in lines(run)] == list(range(5))
+
+
+@pytest.mark.parametrize("asked", [by_control, by_signal])
+def test_a_stop_ends_a_pause(run: RunDir, asked: Way) -> None:
+    with Session(run.path) as session:
+        asked(run, PAUSE)
+        until(lambda: session.pause_requested)
+        with meanwhile(reads(run, "paused"), lambda: asked(run, STOP)):
+            assert not session.hold("asked to pause")
+        session.finish("stopped")
+    assert told(run) == ["running", "paused", "stopped"]
+
+
+def test_who_changes_their_mind_at_once_pauses_nothing(run: RunDir) -> None:
+    with Session(run.path) as session:
+        ask(run.control, PAUSE, 1)
+        ask(run.control, GO, 1)
+        ask(run.control, SAVE, 1)
+        until(session.save_requested)
+        assert not session.pause_requested
+        ask(run.control, PAUSE, 1)
+        until(lambda: session.pause_requested)
+
+
+def test_long_work_that_tells_of_itself_can_be_paused_and_stopped(run: RunDir) -> None:
+    with Session(run.path) as session:
+        ask(run.control, PAUSE, 1)
+        until(lambda: session.pause_requested)
+        with meanwhile(reads(run, "paused"), lambda: ask(run.control, GO, 1)):
+            session.emit_or_stop(step(1))
+        session.emit_or_stop(step(2))
+        os.kill(os.getpid(), signal.SIGTSTP)
+        until(lambda: session.pause_requested)
+        with meanwhile(reads(run, "paused"), lambda: ask(run.control, STOP, 1)), pytest.raises(StopRequested):
+            session.emit_or_stop(step(3))
+    assert [line.get("step") for line in lines(run) if line["kind"] == "step"] == [1, 2, 3]
+
+
+def test_what_is_asked_while_it_holds_is_heard_afterwards(run: RunDir) -> None:
+    space = threading.Event()
+    with Session(run.path) as session:
+        with meanwhile(
+            reads(run, "paused"),
+            lambda: os.kill(os.getpid(), signal.SIGUSR1),
+            lambda: os.kill(os.getpid(), signal.SIGCONT),
+            lambda: os.kill(os.getpid(), signal.SIGTSTP),
+            lambda: until(lambda: session.pause_requested),
+            lambda: until(lambda: status(run)["status"] == "paused"),
+            space.set,
+        ):
+            assert session.hold("no space", until=space.is_set), "a request to go on does not make space"
+        assert space.is_set()
+        assert session.save_requested()
+        assert session.pause_requested
+
+
+# A full disk ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_run(small_disk: Path) -> RunDir:
+    return Store(small_disk).create("train", "alpha", "", {})
+
+
+def blocks(path: Path) -> int:
+    return path.stat().st_blocks * 512
+
+
+def test_the_ballast_is_held_while_the_session_lasts(run: RunDir) -> None:
+    with Session(run.path) as session:
+        assert blocks(run.path / ".ballast") >= BALLAST_BYTES
+        assert not session.short_of_space
+    assert not (run.path / ".ballast").exists()
+
+
+def test_on_a_full_disk_the_ballast_makes_room_to_say_so(small_run: RunDir, small_disk: Path, fill: Any) -> None:
+    with Session(small_run.path, heartbeat_s=0.05) as session:
+        filler = fill(small_disk)
+        number = 0
+        while not session.short_of_space:
+            number += 1
+            session.emit(step(number))
+            assert number < 200, "it does not notice"
+
+        def look() -> None:
+            until(lambda: status(small_run)["status"] == "paused")
+            found = status(small_run)
+            assert (found["reason"], found["hint"], found["step"]) == ("The disk is full.", "Free some.", number)
+            since = time.monotonic()
+            until(lambda: json.loads(small_run.state.read_bytes())["heartbeat"]["monotonic"] > since)
+            assert not (small_run.path / ".ballast").exists()
+            filler.unlink()
+
+        with meanwhile(look):
+            assert session.hold("The disk is full.", "Free some.", session.has_space)
+        assert not session.short_of_space
+        assert blocks(small_run.path / ".ballast") >= BALLAST_BYTES
+        session.emit(step(number + 1))
+        session.finish("completed")
+    assert told(small_run) == ["running", "paused", "running", "completed"]
+    assert [line["n"] for line in lines(small_run)] == list(range(number + 5))
+    assert [line["step"] for line in lines(small_run) if line["kind"] == "step"] == list(range(1, number + 2))
+
+
+def to_the_brim(session: Session, disk: Path, fill: Any) -> tuple[Path, int]:
+    """Fill the disk and the ballast's room too, until not a line can be written; the filler and the last step."""
+    number, filler = session.step, fill(disk)
+    while not session.short_of_space:
+        number += 1
+        session.emit(step(number))
+    fill(disk)
+    size = session.run.events.stat().st_size
+    while True:
+        number += 1
+        session.emit(step(number))
+        if session.run.events.stat().st_size == size:
+            return filler, number
+        size = session.run.events.stat().st_size
+
+
+def test_lines_that_found_no_room_are_written_in_order_when_there_is_some(
+    small_run: RunDir, small_disk: Path, fill: Any
+) -> None:
+    with Session(small_run.path) as session:
+        filler, number = to_the_brim(session, small_disk, fill)
+        log = small_run.events.read_bytes()
+        assert log.endswith(b"}\n"), "half a line was left"
+        workers = [
+            threading.Thread(
+                target=lambda: [session.emit(events.Message(level="info", code="x", text="y")) for _ in range(50)]
+            )
+            for _ in range(3)
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        session.emit(events.Hardware(rss_bytes=1))
+        session.say("paused", "The disk is full.")
+        assert not session.has_space()
+        assert session.short_of_space
+        assert small_run.events.read_bytes() == log
+        with filler.open("r+b") as handle:
+            handle.truncate(filler.stat().st_size - 12_000)  # for some of it, but not for all
+        assert not session.has_space()
+        some = small_run.events.read_bytes()
+        assert some.startswith(log)
+        assert len(some) > len(log) + 4000
+        filler.unlink()
+        assert session.has_space()
+        session.emit(step(number + 1))
+    found = lines(small_run)
+    assert [line["n"] for line in found] == list(range(len(found)))
+    assert [line["t"] for line in found] == sorted(line["t"] for line in found), (
+        "they lost the time at which they happened"
+    )
+    assert [line["step"] for line in found if line["kind"] == "step"] == list(range(1, number + 2))
+    assert [line["kind"] for line in found[-152:]] == ["message"] * 150 + ["run", "step"], (
+        "samples are not worth keeping"
+    )
+
+
+def test_a_stop_on_a_full_disk_ends_and_says_what_it_can(
+    small_run: RunDir, small_disk: Path, fill: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Session(small_run.path) as session:
+        filler, _ = to_the_brim(session, small_disk, fill)
+        with meanwhile(lambda: os.kill(os.getpid(), signal.SIGTERM)):
+            assert not session.hold("The disk is full.", until=session.has_space)
+        session.finish("stopped")
+    assert "the disk is full: how this session ended is not in the log" in capfd.readouterr().err
+    assert not is_locked(small_run.lock)
+    filler.unlink()
+    with Session(small_run.path) as again:
+        assert again.number == 2
+    assert [line["n"] for line in lines(small_run)] == list(range(len(lines(small_run))))
+
+
+def test_a_stop_that_still_finds_room_in_the_log_is_in_it(
+    small_run: RunDir, small_disk: Path, fill: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Session(small_run.path) as session:
+        filler, _ = to_the_brim(session, small_disk, fill)
+        with filler.open("r+b") as handle:
+            handle.truncate(filler.stat().st_size - 40_000)  # not enough for the ballast
+        session.finish("stopped")
+    assert status(small_run)["status"] == "stopped"
+    assert "not in the log" not in capfd.readouterr().err
+
+
+def test_a_heartbeat_that_finds_no_room_warns_the_job(small_run: RunDir, small_disk: Path, fill: Any) -> None:
+    with Session(small_run.path, heartbeat_s=0.05) as session:
+        fill(small_disk)
+        until(lambda: session.short_of_space)
+        since = time.monotonic()
+        until(lambda: json.loads(small_run.state.read_bytes())["heartbeat"]["monotonic"] > since)
+
+
+def test_a_full_disk_that_fails_each_beat_is_told_once(
+    small_run: RunDir,
+    small_disk: Path,
+    fill: Any,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session_module, "POLL_S", 0.01)
+    with Session(small_run.path, heartbeat_s=0.02) as session:
+        filler, _ = to_the_brim(session, small_disk, fill)
+        fill(small_disk)
+        time.sleep(0.5)  # for some twenty beats
+        filler.unlink()
+        assert session.has_space()
+        assert capfd.readouterr().err.count("heartbeat:") <= 2
+
+
+def test_a_session_that_cannot_say_hello_does_not_begin(small_run: RunDir, small_disk: Path, fill: Any) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    filler = fill(small_disk)
+    with pytest.raises(DiskFullError, match="No space left"), Session(small_run.path):
+        raise AssertionError("it began")
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert not is_locked(small_run.lock)
+    assert not (small_run.path / ".ballast").exists()
+    filler.unlink()
+    with Session(small_run.path) as session:
+        assert session.number == 1
+        session.emit(step(1))
+    assert [line["n"] for line in lines(small_run)] == [0, 1]
+
+
+def test_with_little_room_it_begins_short_of_space_and_takes_the_ballast_later(
+    small_run: RunDir, small_disk: Path, fill: Any
+) -> None:
+    filler = fill(small_disk)
+    with filler.open("r+b") as handle:
+        handle.truncate(filler.stat().st_size - BALLAST_BYTES)
+    with Session(small_run.path) as session:
+        assert session.short_of_space
+        assert not session.has_space()
+        assert not (small_run.path / ".ballast").exists()
+        filler.unlink()
+        assert session.has_space()
+        assert not session.short_of_space

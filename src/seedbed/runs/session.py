@@ -87,6 +87,7 @@ class Session:
         self._device: str | None = None
         self._index = IndexWriter(self.run)
         self._heartbeat_s = heartbeat_s
+        self._skips_beats = False
         self._lock = Lock(self.run.lock)
         self._emitting = threading.Lock()
         self._saves_asked = 0
@@ -100,22 +101,23 @@ class Session:
 
     def __enter__(self) -> Self:
         self._take_lock()
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._lock.release)
+            undo.callback(self._give_signals_back)
             self._take_signals()
+            undo.callback(_HELD.discard, self)
             _HELD.add(self)
             self._view = read_view(self.run, read_state(self.run))
             self.number, self.step = self._view.session + 1, self._view.step
             self._n = self._view.n
             self._requests = Requests(self.run.control, self.number)
             self._log = AppendLog(self.run.events)
+            undo.callback(self._log.close)
             self._say_hello()
+            self._write_backlog()
             self._ballast.take()
-            self._write_state()
-        except BaseException:
-            self._give_signals_back()
-            self._lock.release()
-            _HELD.discard(self)
-            raise
+            self._beat_once()
+            undo.pop_all()
         for thread in self._threads:
             thread.start()
         return self
@@ -127,8 +129,8 @@ class Session:
         for thread in self._threads:
             thread.join(_PROBE_PATIENCE_S)
         try:
+            self._beat_once()
             self._log.flush()
-            self._write_state()
         finally:
             self._index.close()
             self._ballast.drop()
@@ -176,13 +178,16 @@ class Session:
     def has_space(self) -> bool:
         """Write what a full disk kept back, and take the ballast again; whether both went well."""
         with self._emitting:
-            while self._backlog:
-                try:
-                    self._log.write(self._backlog[0])
-                except DiskFullError:
-                    return False
-                del self._backlog[0]
+            try:
+                self._write_backlog()
+            except DiskFullError:
+                return False
             return self._ballast.held or self._ballast.take()
+
+    def _write_backlog(self) -> None:
+        while self._backlog:
+            self._log.write(self._backlog[0])
+            del self._backlog[0]
 
     def emit_or_stop(self, event: Event) -> None:
         """Append one event; then pause if somebody asked to, and raise StopRequested if somebody asked to stop.
@@ -223,8 +228,11 @@ class Session:
     def finish(self, status: str, *, reason: str | None = None, hint: str | None = None) -> None:
         """Say how this session ended: completed, stopped or failed."""
         self.say(status, reason, hint)
-        if self._backlog and not self.has_space():
-            sys.stderr.write("the disk is full: how this session ended is not in the log\n")
+        with self._emitting:
+            try:
+                self._write_backlog()
+            except DiskFullError:
+                _mutter("the disk is full: how this session ended is not in the log")
 
     def save_requested(self) -> bool:
         """Whether somebody asked for a checkpoint since the last time this was asked."""
@@ -296,10 +304,20 @@ class Session:
                 self._obey(verb, reason)
             if time.monotonic() >= next_state:
                 next_state = time.monotonic() + self._heartbeat_s
-                try:
-                    self._write_state()
-                except SeedbedError as error:
-                    _mutter(f"heartbeat: {error}")
+                self._beat_once()
+
+    def _beat_once(self) -> None:
+        """Write the state; what that ran into is told once. On a full disk the ballast makes room for the next beat."""
+        try:
+            self._write_state()
+            self._skips_beats = False
+        except SeedbedError as error:
+            if not self._skips_beats:
+                _mutter(f"heartbeat: {error}")
+            self._skips_beats = True
+            if isinstance(error, DiskFullError):
+                with self._emitting:
+                    self._ballast.drop()
 
     def _watch_hardware(self) -> None:
         """A thread of its own, since a probe may hang: what the machine does, every few seconds."""
