@@ -11,6 +11,7 @@ SCRIPTS = (
     ("time_to_quality.py",),
     ("throughput.py", "--curve"),
     ("status.py",),
+    ("tui.py",),
     ("tokenising.py",),
     ("loader.py",),
     ("checkpoint_stall.py",),
