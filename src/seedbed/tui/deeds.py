@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from threading import Thread
+from typing import TYPE_CHECKING, TypeVar
 
 from textual.app import App
 
@@ -19,6 +21,8 @@ from seedbed.tui.literal import lit, plain
 
 if TYPE_CHECKING:
     from seedbed.tui.board import Board
+
+T = TypeVar("T")
 
 
 class Deeds(App[None]):
@@ -147,7 +151,7 @@ class Deeds(App[None]):
         """In a thread, since a disk may be slow and a job takes a moment to begin."""
         name = listed.status["name"]
 
-        def work() -> None:
+        def work() -> tuple[str, str]:
             try:
                 verb(listed.run)
                 said, severity = f"{name} {told}.", "information"
@@ -155,14 +159,24 @@ class Deeds(App[None]):
                 said, severity = str(error), "error"
             except OSError as error:
                 said, severity = f"{error.filename or name}: {error.strerror}", "error"
-            self.call_from_thread(self._done, listed.run.id, said, severity)
+            return said, severity
 
-        self.run_worker(work, thread=True, group="deeds")
+        def done(told: tuple[str, str]) -> None:
+            self.tell(*told)
+            self.board.watch.forget(listed.run.id)
+            self.refresh_runs()
 
-    def _done(self, run_id: str, said: str, severity: str) -> None:
-        self.tell(said, severity)
-        self.board.watch.forget(run_id)
-        self.refresh_runs()
+        self.aside(work, done)
+
+    def aside(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
+        """Work in a thread that keeps nobody from leaving; `then` is given its outcome, here, while the window is open."""
+
+        def run() -> None:
+            outcome = work()
+            with suppress(RuntimeError):  # the window was closed meanwhile
+                self.call_from_thread(then, outcome)
+
+        Thread(target=run, name="aside", daemon=True).start()
 
 
 def _asked(verb: Callable[[RunDir], Request]) -> Callable[[RunDir], None]:

@@ -80,7 +80,6 @@ class Details(Screen[None]):
         if listed is None:
             self.dismiss(None)
             return
-        self.query_one("#log-scroll").anchor()
         table = self.query_one("#diff-table", DataTable)
         for heading, width in (("KEY", 28), ("THIS RUN", 30), ("THE OTHER", 30)):
             table.add_column(Text(heading, style="bold"), width=width)
@@ -125,7 +124,11 @@ class Details(Screen[None]):
             if await asyncio.to_thread(each.series.refresh):
                 curve.changed()
         said = await asyncio.to_thread(actions.log_tail, run, _LOG_LINES)
+        scroll = self.query_one("#log-scroll", VerticalScroll)
+        follows = scroll.is_vertical_scroll_end
         self.query_one("#log-text", Static).update(lit(said or "The job has printed nothing.", newlines=True))
+        if follows:
+            scroll.scroll_end(animate=False, immediate=False)
         if listed.status["step"] != self._samples:
             self._samples = listed.status["step"]
             try:

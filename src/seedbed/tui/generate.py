@@ -69,7 +69,6 @@ class GeneratePanel(Panel):
     def on_mount(self) -> None:
         """Ready for the first prompt."""
         super().on_mount()
-        self.query_one("#output-scroll").anchor()
         self._state("")
 
     def home(self) -> Widget:
@@ -207,6 +206,9 @@ class GeneratePanel(Panel):
 
     def _paint(self) -> None:
         self.query_one("#output", Static).update(self._written)
+        scroll = self.query_one("#output-scroll", VerticalScroll)
+        if scroll.is_vertical_scroll_end:  # whoever has scrolled back to read stays there
+            scroll.scroll_end(animate=False, immediate=False)
 
     def _state(self, words: str, style: str = "dim") -> None:
         self.query_one("#generate-state", Static).update(lit(words, style))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 from rich.text import Text
-from textual import events, on, work
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid, Horizontal
@@ -19,7 +20,7 @@ from seedbed.config.keys import keys
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.runs.control import Resume, Turn
 from seedbed.runs.models import CORRUPTED
-from seedbed.runs.store import RunDir, checked_name
+from seedbed.runs.store import RunDir, Store, checked_name
 from seedbed.tui.dialogs import Confirm
 from seedbed.tui.fields import NumberField
 from seedbed.tui.literal import fit, lit
@@ -30,6 +31,10 @@ from seedbed.tui.wishes import horizon, parameters, typed
 MOST_EPOCHS = 10_000
 NEW = ""
 """The choice that stands for a new run; every other one is a run's id."""
+
+
+Outcome = tuple[RunDir | None, str]
+"""The run that was started, if there is one, and what went wrong, if anything did."""
 
 
 class Option(NamedTuple):
@@ -373,38 +378,23 @@ class TrainPanel(Panel):
         if not agreed:
             return
         turn = Turn(queue=self.query_one("#queue", Checkbox).value)
-        self._starting = True
-        self._state("starting …", "yellow")
         try:
             if self.origin != NEW:
                 listed = self.board.run(self.origin)
                 if listed is None:
                     raise SeedbedError("That run is gone.")
-                self._launch(None, None, listed.run, self.request(), turn)
+                launch = partial(_resume, listed.run, self.request(), turn)
             else:
-                self._launch(self.resolved(), self._value("run-name") or None, None, Resume(), turn)
+                launch = partial(_start, self.board.store, self.resolved(), self._value("run-name") or None, turn)
         except SeedbedError as error:
-            self._started(None, str(error))
+            self._started((None, str(error)))
+            return
+        self._starting = True
+        self._state("starting …", "yellow")
+        self.window.aside(launch, self._started)
 
-    @work(thread=True, group="start")
-    def _launch(
-        self, wanted: load.Resolved | None, name: str | None, run: RunDir | None, asked: Resume, turn: Turn
-    ) -> None:
-        """In a thread: make the run, start its job, wait for its first word."""
-        problem = ""
-        try:
-            if run is None:
-                assert wanted is not None
-                run = actions.new_run(self.board.store, wanted, name, command=["seedbed", "tui"])
-                launch = actions.start(run, turn=turn)
-            else:
-                launch = actions.resume(run, asked, turn=turn)
-            actions.wait_until_begun(launch)
-        except SeedbedError as error:
-            problem = str(error)
-        self.app.call_from_thread(self._started, run, problem)
-
-    def _started(self, run: RunDir | None, problem: str) -> None:
+    def _started(self, outcome: Outcome) -> None:
+        run, problem = outcome
         self._starting = False
         self._judge()
         if problem:
@@ -414,3 +404,23 @@ class TrainPanel(Panel):
             self.window.went(run, chosen=not problem)
             if not problem:
                 self.window.tell(f"{run.name()} has begun: {run.id}")
+
+
+def _start(store: Store, wanted: load.Resolved, name: str | None, turn: Turn) -> Outcome:
+    """Make a run, start its job, wait for its first word."""
+    run = None
+    try:
+        run = actions.new_run(store, wanted, name, command=["seedbed", "tui"])
+        actions.wait_until_begun(actions.start(run, turn=turn))
+    except SeedbedError as error:
+        return run, str(error)
+    return run, ""
+
+
+def _resume(run: RunDir, asked: Resume, turn: Turn) -> Outcome:
+    """Start a run's job again, wait for its first word."""
+    try:
+        actions.wait_until_begun(actions.resume(run, asked, turn=turn))
+    except SeedbedError as error:
+        return run, str(error)
+    return run, ""
