@@ -17,6 +17,7 @@ from seedbed.runs.store import RunDir, Store
 from seedbed.text import printable
 
 POLL_S = 0.5
+_TICK_S = 0.05
 BUSY = frozenset({"running", "pausing", "paused", "stalled"})
 """What a run is while a process has it and it may hold a device."""
 _TOLD = re.compile(r"\(([^()]+)\)\.$")
@@ -39,20 +40,26 @@ def wait_for_turn(session: Session, poll_s: float = POLL_S) -> bool:
     """
     told: str | None = None
     store, turn = Store(session.run.path.parent), session.turn
+    lock = Lock(store.root / ".queue.lock")
     while session.stop_requested is None:
-        with Lock(store.root / ".queue.lock"):
+        if not lock.acquire():  # not `wait`: whoever has it may be frozen, and a stop must be heard all the same
+            time.sleep(_TICK_S)
+            continue
+        try:
             if turn.after is not None and standing(RunDir(turn.after)).status not in BUSY | {"queued"}:
                 turn = Turn(turn.queue)  # it has ended once; should it start again, that is another matter
             ahead = _ahead(session.run, turn, store)
             if ahead is None:
                 session.say("running")
                 return True
+        finally:
+            lock.release()
         if ahead.id != told:
             told = ahead.id
             session.say("queued", f"It waits for {printable(ahead.name())} ({printable(ahead.id)}).")
         end = time.monotonic() + poll_s
         while session.stop_requested is None and time.monotonic() < end:
-            time.sleep(0.05)
+            time.sleep(_TICK_S)
     return False
 
 
@@ -70,9 +77,9 @@ def line(store: Store) -> list[Place]:
         if not is_locked(run.lock):
             continue
         stands = standing(run)
-        if stands.status in BUSY:
+        if stands.status in BUSY and stands.view.status != "queued":
             works.append(Place(run, stands, device_of(run, stands), None))
-        elif stands.status == "queued":
+        elif stands.status in BUSY | {"queued"}:
             told = _TOLD.search(stands.view.reason or "")
             waits.append(Place(run, stands, device_of(run, stands), told[1] if told else None))
     works.sort(key=lambda each: place(each.run, each.stands))
@@ -129,10 +136,12 @@ def busy_with_device(run: RunDir, store: Store) -> RunDir | None:
         theirs = standing(other)
         if not _may_share(device_of(run, mine), device_of(other, theirs)):
             continue
-        if theirs.status in BUSY:
+        if theirs.view.status == "queued":
+            # One that was stopped in the line (stalled) holds up nobody; should it wake, it looks again.
+            if theirs.status == "queued" and theirs.view.run.get("queue") and place(other, theirs) < place(run, mine):
+                before = before or other
+        elif theirs.status in BUSY:
             return other
-        if theirs.status == "queued" and theirs.view.run.get("queue") and place(other, theirs) < place(run, mine):
-            before = before or other
     return before
 
 
@@ -144,7 +153,7 @@ def place(run: RunDir, stands: Standing) -> tuple[float, str]:
 
 def device_of(run: RunDir, stands: Standing) -> str:
     """The device that a run works on, else the one that was asked for it: `cpu`, `cuda:1`, or a word such as `auto`."""
-    device = stands.view.run.get("device") if stands.status != "queued" else None
+    device = stands.view.run.get("device") if stands.view.status != "queued" else None
     if not isinstance(device, str):
         asked = run.meta().get("device_asked") if stands.status != "broken" else None
         device = asked if isinstance(asked, str) else "auto"
