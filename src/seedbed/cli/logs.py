@@ -143,13 +143,13 @@ def _copy(log: Path, place: int, show: _Pipe | _Screen) -> int:
     """Show what lies beyond a byte; the byte after it. A log that was replaced is shown from its start."""
     from seedbed.files import explained
 
-    if not log.exists():
-        return 0
-    with explained(log), log.open("rb") as handle:
-        if handle.seek(0, 2) < place:
-            place = 0
-        handle.seek(place)
-        while block := handle.read(_BLOCK):
-            place += len(block)
-            show.add(block)
-    return place
+    while log.exists():
+        with explained(log), log.open("rb") as handle:
+            place = place if place <= handle.seek(0, 2) else 0
+            handle.seek(place)
+            block = handle.read(_BLOCK)
+        if not block:
+            return place
+        place += len(block)
+        show.add(block)  # what goes wrong here is no matter of the log
+    return 0
