@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -13,6 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from seedbed.runs.asking import LIVE
+from seedbed.runs.status import standing
+from seedbed.runs.store import RunDir
 
 DRIVER = Path(__file__).resolve().parents[1] / "fake_seedbed.py"
 
@@ -53,6 +58,24 @@ class Desk:
         assert done.returncode == expect, f"exit {done.returncode}, not {expect}\n{out}\n{err}"
         return subprocess.CompletedProcess(done.args, done.returncode, out, err)
 
+    def terminal(
+        self, *words: str, keys: str = "", expect: int | None = 0, env: dict[str, str] | None = None, columns: int = 120
+    ) -> str:
+        """What a person at a terminal sees who types `keys` once the command has begun; stdin, stdout and stderr are one."""
+        leader, terminal = os.openpty()
+        size = {"COLUMNS": str(columns), "TERM": "xterm"}
+        process = self.start(*words, env={**size, **(env or {})}, stdin=terminal, stdout=terminal, stderr=terminal)
+        os.close(terminal)
+        os.write(leader, keys.encode())
+        shown = b""
+        with contextlib.suppress(OSError):
+            while block := os.read(leader, 4096):
+                shown += block
+        os.close(leader)
+        assert process.wait(timeout=20) == expect or expect is None, shown.decode()
+        assert b"Traceback" not in shown, shown.decode()
+        return shown.decode().replace("\r\n", "\n")
+
     def train(self, *words: str, env: dict[str, str] | None = None, steps: int = 30) -> str:
         """A finished run; returns its id."""
         done = self.seedbed("train", "--set", f"train.steps={steps}", "--json", *words, env=env)
@@ -87,11 +110,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
             process.kill()
         process.wait()
     for path in made.runs.glob("2*"):
-        for line in (path / "events.jsonl").read_bytes().splitlines() if (path / "events.jsonl").exists() else []:
-            event = json.loads(line) if line.endswith(b"}") else {}
-            if (
-                event.get("kind") == "run"
-                and event.get("pid")
-                and made.status(path.name)["heartbeat_age_s"] is not None
-            ):
-                os.kill(event["pid"], signal.SIGKILL)
+        stands = standing(RunDir(path))
+        pid = stands.view.run.get("pid")
+        if stands.status in LIVE and pid and pid != os.getpid():
+            os.kill(pid, signal.SIGKILL)

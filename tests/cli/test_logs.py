@@ -1,0 +1,107 @@
+"""What a job printed, as it is in a pipe and harmless on a terminal."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seedbed.runs.store import Store
+
+SLOW = {"FAKE_STEP_S": "0.03"}
+
+
+@pytest.fixture
+def log(desk: Any) -> Path:
+    """The log of a finished run; empty."""
+    run = desk.train(steps=3)
+    path: Path = desk.runs / run / "job.log"
+    path.write_bytes(b"")
+    return path
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"])
+@pytest.mark.parametrize("count", [0, 1, 2, 49, 50, 51, 20_000])
+def test_the_last_lines_are_those_of_tail(desk: Any, log: Path, count: int, end: bytes) -> None:
+    log.write_bytes(b"\n".join(b"line %d \xff\x1b[31m" % number for number in range(count)) + end)
+    for lines in ("0", "1", "7", "50"):
+        expected = subprocess.run(["tail", "-n", lines, str(log)], capture_output=True, check=True).stdout
+        assert raw(desk, "-n", lines) == expected
+    assert raw(desk) == raw(desk, "-n", "50")
+    assert raw(desk, "-n", "all") == log.read_bytes()
+
+
+def raw(desk: Any, *words: str) -> bytes:
+    process = desk.start("logs", *words, text=False)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 0, err
+    assert isinstance(out, bytes)
+    return out
+
+
+def test_a_terminal_is_not_steered(desk: Any, log: Path) -> None:
+    log.write_bytes(b"a\x1b]0;title\x07\x1b[2Jb\n10%\r50%\r100%\r\nwindows\r\n\xff\xe2\x80\xae end without newline")
+    shown = desk.terminal("logs")
+    assert shown.splitlines() == ["ab", "100%", "windows", "\ufffd end without newline"]
+
+
+def test_following_tells_everything_until_the_run_has_ended(desk: Any) -> None:
+    run = desk.seedbed("train", "--set", "train.steps=60", "--background", env=SLOW).stdout.strip()
+    log = desk.runs / run / "job.log"
+    log.write_bytes(b"before\n")
+    follower = desk.start("logs", "-f", "-n", "1")
+    assert follower.stdout is not None
+    assert follower.stdout.readline() == "before\n"
+    with log.open("ab") as handle:
+        handle.write(b"half a li")
+    desk.wait(lambda: desk.status()["step"] > 20)
+    with log.open("ab") as handle:
+        handle.write(b"ne\nlast word")
+    out, err = follower.communicate(timeout=20)
+    assert follower.returncode == 0, err
+    assert out == "half a line\nlast word"
+    assert desk.status()["status"] == "completed"
+    assert desk.seedbed("logs", "-f").stdout.endswith("last word"), "following an ended run does not end"
+
+
+def test_ctrl_c_ends_the_looking_and_not_the_run(desk: Any) -> None:
+    run = desk.seedbed("train", "--set", "train.steps=2000", "--background", env=SLOW).stdout.strip()
+    (desk.runs / run / "job.log").write_text("hello\n")
+    follower = desk.start("logs", "--follow")
+    assert follower.stdout is not None
+    assert follower.stdout.readline() == "hello\n"
+    follower.send_signal(signal.SIGINT)
+    _, err = follower.communicate(timeout=20)
+    assert follower.returncode == 130
+    assert err == ""
+    assert desk.status()["status"] == "running"
+    desk.seedbed("stop", "--wait")
+
+
+def test_a_reader_that_leaves(desk: Any, log: Path) -> None:
+    log.write_bytes(b"x" * 100 + b"\n" * 2_000_000)
+    follower = desk.start("logs", "-n", "all")
+    assert follower.stdout is not None
+    follower.stdout.readline()
+    follower.stdout.close()
+    assert follower.wait(timeout=20) == 141
+    assert follower.stderr is not None
+    assert follower.stderr.read() == ""
+
+
+def test_a_log_that_is_not_there_is_told_on_stderr(desk: Any, log: Path) -> None:
+    log.unlink()
+    for words in ((), ("-f",)):
+        done = desk.seedbed("logs", *words, expect=1)
+        assert done.stdout == ""
+        assert "has no log" in done.stderr
+    Store(desk.runs).create("train", "never started", "", {})
+    assert "no log" in desk.seedbed("logs", "never started", expect=1).stderr
+
+
+@pytest.mark.parametrize("lines", ["-1", "x", "1.5", "", "1e3", "９"])
+def test_a_number_of_lines_that_is_none(desk: Any, lines: str) -> None:
+    assert "lines" in desk.seedbed("logs", f"--lines={lines}", expect=2).stderr

@@ -1,0 +1,120 @@
+"""Every step of a run for a spreadsheet or a script."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seedbed.events import Eval, Message, Run, Step, encode
+from seedbed.runs.session import Session
+from seedbed.runs.store import Store
+
+COLUMNS = ["step", "tokens", "time", "loss", "lr", "grad_norm", "step_s", "val_loss", "tokens_per_s"]
+
+
+def test_both_forms_hold_every_step_in_force(desk: Any) -> None:
+    run = desk.train(steps=30)
+    desk.seedbed("resume", run, "--from", "10", "--more-steps", "5")
+    raw = desk.seedbed("metrics", "--csv").stdout
+    rows = list(csv.DictReader(io.StringIO(raw, newline="")))
+    objects = [json.loads(line) for line in desk.seedbed("metrics", run, "--json").stdout.splitlines()]
+    assert list(rows[0]) == list(objects[0]) == COLUMNS
+    assert [int(row["step"]) for row in rows] == [each["step"] for each in objects] == list(range(1, 16))
+    for row, each in zip(rows, objects, strict=True):
+        # The fake job's loss, and its validations of every tenth step.
+        assert float(row["loss"]) == each["loss"] == pytest.approx(2 + 5 * math.exp(-each["step"] / 20))
+        assert each["tokens"] == 512 * each["step"] == int(row["tokens"])
+        assert (row["val_loss"] == "") is (each["val_loss"] is None) is (each["step"] != 10)
+    assert objects[14]["time"] > objects[9]["time"]
+
+
+def test_no_number_is_empty_or_null(desk: Any) -> None:
+    run = Store(desk.runs).create("train", "alpha", "", {})
+    with Session(run.path) as session:
+        session.emit(Run(status="running", session=1, steps=3))
+        session.emit(Step(step=1, loss=math.nan, lr=0.1, grad_norm=math.inf, tokens=5, step_s=0.5))
+        session.finish("failed")
+    assert json.loads(desk.seedbed("metrics", "--json").stdout)["loss"] is None
+    (row,) = csv.DictReader(io.StringIO(desk.seedbed("metrics", "--csv").stdout))
+    assert (row["loss"], row["grad_norm"], row["lr"], row["tokens_per_s"]) == ("", "", "0.1", "10.0")
+
+
+def test_a_file_is_whole_or_not_there(desk: Any) -> None:
+    run = desk.train(steps=20)
+    desk.seedbed("metrics", "--csv", "--out", "steps.csv")
+    path = desk.folder / "steps.csv"
+    assert path.read_bytes().decode() == desk.seedbed("metrics", "--csv").stdout.replace("\r\n", "\n").replace(
+        "\n", "\r\n"
+    )
+    before = path.read_bytes()
+    (desk.runs / run / "events.jsonl").chmod(0)
+    (desk.runs / run / "events.jsonl").unlink()
+    (desk.runs / run / "events.jsonl").mkdir()
+    desk.seedbed("metrics", run, "--csv", "--out", "steps.csv", expect=1)
+    assert path.read_bytes() == before
+    assert "nowhere" in desk.seedbed("metrics", run, "--json", "--out", "nowhere/steps.json", expect=1).stderr
+    assert not list(desk.folder.glob(".steps*"))
+
+
+def test_a_form_must_be_named_and_only_one(desk: Any) -> None:
+    desk.train(steps=3)
+    told = desk.seedbed("metrics", expect=2).stderr
+    assert "--csv" in told
+    assert "--json" in told
+    assert "not allowed" in desk.seedbed("metrics", "--csv", "--json", expect=2).stderr
+    desk.seedbed("metrics", "nothing", "--csv", expect=2)
+
+
+def test_a_run_without_a_step(desk: Any) -> None:
+    Store(desk.runs).create("train", "alpha", "", {})
+    assert "logged a step" in desk.seedbed("metrics", "--csv", expect=2).stderr
+    done = desk.seedbed("metrics", "alpha", "--csv")
+    assert done.stdout.strip() == ",".join(COLUMNS)
+    assert "no step yet" in done.stderr
+    assert desk.seedbed("metrics", "alpha", "--json").stdout == ""
+
+
+def long_log(path: Path, steps: int) -> None:
+    with path.open("wb") as log:
+        log.write(encode(Run(status="running", session=1, steps=steps), 0, 0.0))
+        for step in range(1, steps + 1):
+            event = Step(step=step, loss=2.0, lr=0.1, grad_norm=1.0, tokens=step, step_s=0.1)
+            log.write(encode(event, step, float(step)))
+            log.write(encode(Message(level="info", code="x", text="x" * 400), step, float(step)))
+            if step % 1000 == 0:
+                log.write(encode(Eval(step=step, loss=1.0, perplexity=2.0, tokens=1), step, float(step)))
+
+
+def test_a_long_run_streams_in_bounded_memory_and_a_reader_may_leave(desk: Any) -> None:
+    run = Store(desk.runs).create("train", "alpha", "", {})
+    long_log(run.events, 200_000)
+    process = desk.start("metrics", "alpha", "--csv")
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("step,")
+    process.stdout.close()
+    assert process.wait(timeout=60) == 141
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    size = run.events.stat().st_size
+    code = f"""
+import resource, runpy, sys
+sys.argv[1:] = ["metrics", "alpha", "--json", "--out", "steps.jsonl", "--runs", {str(desk.runs)!r}]
+try:
+    runpy.run_module("seedbed", run_name="__main__")
+except SystemExit as leaving:
+    print(leaving.code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=desk.folder, capture_output=True, text=True, check=True)
+    status, peak = done.stdout.split()
+    assert status in ("0", "None")
+    assert int(peak) * (1 if sys.platform == "darwin" else 1024) < 100_000_000 < size
+    with (desk.folder / "steps.jsonl").open() as lines:
+        assert sum(1 for _ in lines) == 200_000

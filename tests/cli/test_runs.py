@@ -1,0 +1,224 @@
+"""Finding runs again in the list: filters, order, forms; names, tags and the archive."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seedbed.events import Eval, Run, Step
+from seedbed.runs.labels import change_tags, set_archived
+from seedbed.runs.session import Session
+from seedbed.runs.store import RunDir, Store
+
+
+def make(store: Store, name: str, status: str = "completed", loss: float | None = None, steps: int = 1) -> RunDir:
+    """A run as a job leaves it, without its process."""
+    run = store.create("train", name, "", {"preset": "nano", "data": "stories"})
+    with Session(run.path) as session:
+        session.emit(Run(status="running", session=1, steps=9, device="cpu"))
+        for step in range(1, steps + 1):
+            session.emit(Step(step=step, loss=loss or 1.0, lr=0.1, grad_norm=1.0, tokens=step, step_s=0.1))
+        if loss is not None:
+            session.emit(Eval(step=steps, loss=loss, perplexity=2.0, tokens=1))
+        session.finish(status)
+    return run
+
+
+@pytest.fixture
+def store(desk: Any) -> Store:
+    """Runs of many kinds, the last one archived."""
+    made = Store(desk.runs)
+    change_tags(make(made, "Anna Karenina", loss=3.0, steps=3), ["novel", "keep"])
+    change_tags(make(made, "war and peace", "failed", loss=1.0), ["novel"])
+    make(made, "stories", "stopped", loss=2.0, steps=2)
+    make(made, "no loss", "failed")
+    set_archived(make(made, "old novel", "failed"), True)
+    return made
+
+
+def names(desk: Any, *words: str) -> list[str]:
+    done = desk.seedbed("runs", "--json", *words)
+    return [each["name"] for each in json.loads(done.stdout)]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], ["Anna Karenina", "war and peace", "stories", "no loss"]),
+        (["--all"], ["Anna Karenina", "war and peace", "stories", "no loss", "old novel"]),
+        (["--archived"], ["old novel"]),
+        (["--status", "failed"], ["war and peace", "no loss"]),
+        (["--status", "failed,stopped"], ["war and peace", "stories", "no loss"]),
+        (["--status", "failed", "--status", "completed"], ["Anna Karenina", "war and peace", "no loss"]),
+        (["--status", "running"], []),
+        (["--tag", "novel"], ["Anna Karenina", "war and peace"]),
+        (["--tag", "NOVEL", "--tag", "keep"], ["Anna Karenina"]),
+        (["--tag", "none"], []),
+        (["--name", "AN"], ["Anna Karenina", "war and peace"]),
+        (["--name", "novel"], []),
+        (["--name", "novel", "--all"], ["old novel"]),
+        (["--name", "[a-z]*"], []),
+        (["--sort", "name"], ["Anna Karenina", "no loss", "stories", "war and peace"]),
+        (["--sort", "val_loss"], ["war and peace", "stories", "Anna Karenina", "no loss"]),
+        (["--sort", "val_loss", "--reverse"], ["Anna Karenina", "stories", "war and peace", "no loss"]),
+        (["--sort", "val_loss", "--limit", "2"], ["war and peace", "stories"]),
+        (["--sort", "step", "--reverse", "--limit", "1"], ["Anna Karenina"]),
+        (["--reverse"], ["no loss", "stories", "war and peace", "Anna Karenina"]),
+        (["--limit", "2"], ["stories", "no loss"]),
+        (["--limit", "2", "--reverse"], ["no loss", "stories"]),
+        (["--limit", "1", "--status", "stopped"], ["stories"]),
+        (["--limit", "99"], ["Anna Karenina", "war and peace", "stories", "no loss"]),
+    ],
+)
+@pytest.mark.usefixtures("store")
+def test_filters_and_order(desk: Any, words: list[str], expected: list[str]) -> None:
+    assert names(desk, *words) == expected
+
+
+@pytest.mark.usefixtures("store")
+def test_what_is_left_out_is_said(desk: Any) -> None:
+    assert "1 archived run is not shown" in desk.seedbed("runs").stderr
+    assert "archived" not in desk.seedbed("runs", "--all").stderr
+    done = desk.seedbed("runs", "--tag", "keep", "--json")
+    assert done.stderr == "", "an archived run without that tag was counted"
+    assert "No run fits" in desk.seedbed("runs", "--status", "running").stderr
+
+
+def test_archived_runs_alone(desk: Any) -> None:
+    set_archived(make(Store(desk.runs), "alpha"), True)
+    done = desk.seedbed("runs")
+    assert done.stdout == ""
+    assert "1 archived run is not shown" in done.stderr
+    assert "no runs" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--status", "sleeping"], "running"),
+        (["--status", ""], "running"),
+        (["--tag", "two words"], "not a tag"),
+        (["--sort", "beauty"], "val_loss"),
+        (["--limit", "0"], "--limit"),
+        (["--limit", "-1"], "--limit"),
+        (["--all", "--archived"], "not allowed"),
+        (["--csv", "--json"], "not allowed"),
+    ],
+)
+@pytest.mark.usefixtures("store")
+def test_filters_that_make_no_sense(desk: Any, words: list[str], told: str) -> None:
+    done = desk.seedbed("runs", *words, expect=2)
+    assert told in done.stderr
+    assert done.stdout == ""
+
+
+def test_csv_holds_what_json_holds(desk: Any, store: Store) -> None:
+    (store.all()[0].labels).write_text(json.dumps({"name": 'a,"b"\n\x1bc', "tags": ["x", "y"]}))
+    found = json.loads(desk.seedbed("runs", "--json").stdout)
+    raw = desk.seedbed("runs", "--csv").stdout
+    rows = list(csv.DictReader(io.StringIO(raw, newline="")))
+    assert len(rows) == len(found) == 4
+    for row, each in zip(rows, found, strict=True):
+        assert row.keys() == each.keys()
+        assert row["id"] == each["id"]
+        assert row["val_loss"] == ("" if each["val_loss"] is None else repr(each["val_loss"]))
+        assert row["simulated"] == "false"
+        assert row["name"] == each["name"]
+    assert rows[0]["tags"] == "x y"
+    assert raw.splitlines()[0].startswith("id,name,tags")
+
+
+@pytest.mark.usefixtures("store")
+def test_tags_are_shown_where_there_is_room(desk: Any) -> None:
+    assert "keep novel" in desk.seedbed("runs").stdout
+    assert "TAGS" in desk.terminal("runs", columns=160)
+    narrow = desk.terminal("runs", columns=72)
+    assert "TAGS" not in narrow
+    assert all(len(line) <= 72 for line in narrow.splitlines()[:-1])
+    assert "TAGS" not in desk.seedbed("runs", "--status", "stopped").stdout, "a column of nothing"
+
+
+def test_a_store_that_cannot_be_read_is_told(desk: Any) -> None:
+    desk.runs.write_text("a file")
+    for command in (["runs"], ["queue"], ["du"], ["prune", "--keep", "1", "--yes"], ["logs"], ["metrics", "--csv"]):
+        assert "Cannot read the runs" in desk.seedbed(*command, expect=1).stderr
+
+
+def test_a_thousand_runs_are_listed_within_a_second(desk: Any) -> None:
+    first = make(Store(desk.runs), "alpha", loss=2.0)
+    files = {path.name: path.read_bytes() for path in first.path.iterdir() if path.is_file()}
+    for number in range(1000):
+        folder = desk.runs / f"20200101-000000-{number:03d}-copy-{number}"
+        folder.mkdir()
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+    times = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        out = desk.seedbed("runs").stdout
+        times.append(time.perf_counter() - begun)
+    assert len(out.splitlines()) == 1002
+    assert min(times) < 1.0
+
+
+# Names, tags and the archive -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("store")
+def test_rename(desk: Any) -> None:
+    assert "stories is called tales now" in desk.seedbed("rename", "stories", "tales").stdout
+    assert json.loads(desk.seedbed("rename", "tales", "Tales 2", "--json").stdout)["name"] == "Tales 2"
+    assert names(desk, "--name", "tales") == ["Tales 2"]
+    for name, told in (
+        ("no loss", "called no loss already"),
+        ("a/b", "not a name"),
+        ("", "not a name"),
+        ("latest", ""),
+    ):
+        assert told in desk.seedbed("rename", "tales 2", name, expect=2).stderr
+    assert "no run" in desk.seedbed("rename", "nothing", "x", expect=2).stderr
+    desk.seedbed("rename", "tales 2", expect=2)
+    assert names(desk, "--name", "tales") == ["Tales 2"]
+
+
+@pytest.mark.usefixtures("store")
+def test_tag(desk: Any) -> None:
+    assert desk.seedbed("tag", "stories").stdout == ""
+    assert desk.seedbed("tag", "stories", "Good", "v1.2").stdout.split() == ["good", "v1.2"]
+    assert desk.seedbed("tag", "stories", "--remove", "good", "--remove", "absent").stdout.split() == ["v1.2"]
+    assert json.loads(desk.seedbed("tag", "stories", "x", "--remove", "v1.2", "--json").stdout)["tags"] == ["x"]
+    for words in (["two words"], ["ok", "\x1b[31m"], ["--remove", "a/b"], ["x" * 33], ["ä"]):
+        done = desk.seedbed("tag", "stories", *words, expect=2)
+        assert "is not a tag" in done.stderr
+        assert "\x1b" not in done.stderr
+    assert "17 tags" in desk.seedbed("tag", "stories", *(f"t{n}" for n in range(16)), expect=2).stderr
+    assert desk.seedbed("tag", "stories").stdout.split() == ["x"]
+
+
+@pytest.mark.usefixtures("store")
+def test_archive_takes_all_or_none(desk: Any) -> None:
+    desk.seedbed("archive", "stories", "nothing", expect=2)
+    assert "stories" in names(desk)
+    assert desk.seedbed("archive", "stories", "no loss", "stories").stdout.count("is archived") == 2
+    assert names(desk) == ["Anna Karenina", "war and peace"]
+    assert desk.status()["name"] == "war and peace", "`latest` means an archived run"
+    assert desk.status("stories")["archived"]
+    assert "out of sight" in desk.seedbed("status", "stories").stdout
+    assert "in sight again" in desk.seedbed("unarchive", "stories").stdout
+    assert "stories" in names(desk)
+    desk.seedbed("archive", expect=2)
+
+
+def test_an_ambiguous_run_is_told_with_its_candidates(desk: Any) -> None:
+    first, second = (make(Store(desk.runs), "same") for _ in range(2))
+    for words in (["rename", "same", "x"], ["tag", "same", "x"], ["archive", "same"], ["delete", "same", "--yes"]):
+        told = desk.seedbed(*words, expect=2).stderr
+        assert first.id in told
+        assert second.id in told
+    assert all(Path(each.path).exists() for each in (first, second))
