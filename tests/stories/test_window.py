@@ -201,3 +201,11 @@ def test_without_a_terminal_it_says_what_else_there_is(workshop: Any) -> None:
     refused = workshop.seedbed("tui", expect=2)
     assert "needs a terminal" in refused.stderr
     assert "seedbed runs" in refused.stderr
+
+
+def test_without_textual_it_says_what_to_install(workshop: Any) -> None:
+    code = "import sys; sys.modules['textual'] = None; from seedbed.cli.main import main; sys.exit(main(['tui']))"
+    window = Terminal([sys.executable, "-c", code], workshop.environment, workshop.folder)
+    assert window.end() == 1
+    assert b"pip install 'seedbed[tui]'" in window.written
+    assert b"Traceback" not in window.written
