@@ -147,7 +147,8 @@ class SaveHook:
     def __call__(self, progress: Progress) -> None:
         best = self._keep_best and progress.best_step == progress.step
         due = self._every > 0 and progress.step % self._every == 0
-        if due or best or progress.last or self._requested():
+        requested = self._requested()  # taken in even where one is due anyway
+        if requested or due or best or progress.last:
             self._save(progress, best)
         self._poll()
 
