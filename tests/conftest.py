@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,3 +22,38 @@ def test_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"SEEDBED_TEST_DATA names {folder}, which is not a folder")
     return folder
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        pytest.skip(f"no small file system can be made here: {error}")
+    if done.returncode:
+        pytest.skip(f"no small file system can be made here: {done.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@pytest.fixture
+def fill() -> Callable[[Path], Path]:
+    """Takes all the space that is left on a file system; returns the file that holds it."""
+
+    def taken(place: Path) -> Path:
+        filler = place / "filler"
+        with filler.open("ab", buffering=0) as handle:
+            for size in (1 << 16, 1 << 12, 1):
+                with contextlib.suppress(OSError):
+                    while True:
+                        handle.write(b"x" * size)
+        assert shutil.disk_usage(place).free == 0
+        return filler
+
+    return taken

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import random
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -230,41 +226,6 @@ class Truth:
             self._last = step, 0
         elif step != self._last[0]:
             self._last = step, None
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError as error:
-        pytest.skip(f"no small file system can be made here: {error}")
-    if done.returncode:
-        pytest.skip(f"no small file system can be made here: {done.stderr.strip()}")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
-@pytest.fixture
-def fill() -> Callable[[Path], Path]:
-    """Takes all the space that is left on a file system; returns the file that holds it."""
-
-    def taken(place: Path) -> Path:
-        filler = place / "filler"
-        with filler.open("ab", buffering=0) as handle:
-            for size in (1 << 16, 1 << 12, 1):
-                with contextlib.suppress(OSError):
-                    while True:
-                        handle.write(b"x" * size)
-        assert shutil.disk_usage(place).free == 0
-        return filler
-
-    return taken
 
 
 @pytest.fixture
