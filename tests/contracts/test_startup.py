@@ -64,6 +64,14 @@ def test_no_command_of_the_watching_wing_loads_torch(folder: Path, words: tuple[
     assert not roots(loaded(folder, *words)) & set(HEAVY)
 
 
+def test_the_window_loads_nothing_that_computes() -> None:
+    code = "import sys, seedbed.tui.app; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    names = set(done.stdout.split())
+    assert not roots(names) & ({*HEAVY} - {"textual"}), "heavy modules"
+    assert "psutil" not in names, "psutil is for the first look at the machine, after the first paint"
+
+
 def test_importing_the_package_does_no_work() -> None:
     code = "import sys; before = set(sys.modules); import seedbed; print(len(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
