@@ -28,6 +28,7 @@ from seedbed.train.loop import Progress
 
 _BESIDE_BYTES = 2 << 20
 """Room for what lies beside the tensors: tokenizer, configs, the log."""
+_MOST_PATIENCE_S = 60.0
 
 
 class Saver:
@@ -58,6 +59,7 @@ class Saver:
             resumed_at=resumed_at,
         )
         self._saved_step = resumed_at
+        self._patience_s = 0.0
         self.gave_up = False
         """Whether somebody asked to stop while there was no room to save, so that the newest steps are not kept."""
 
@@ -89,6 +91,7 @@ class Saver:
         try:
             for event in self._writer.poll():
                 self._session.emit(event)
+                self._patience_s = 0.0
         except DiskFullError:
             if self._wait_for_room():
                 self._writer.retry()
@@ -115,24 +118,36 @@ class Saver:
         if needed is None:
             tensors = _num_bytes(export_state(self._learner.model)) + _num_bytes(self._optimizer.state())
             needed = tensors + _BESIDE_BYTES
-        room = needed
-        reason = f"The disk is full: a checkpoint needs {size(room)}, and {size(free_bytes(self._folder))} are free."
-        if self._hold(reason, lambda: free_bytes(self._folder) >= room and self._session.has_space()):
+        room, free = needed, free_bytes(self._folder)
+        reason = f"The disk is full: a checkpoint needs {size(room)}, and {size(free)} are free."
+        if free >= room:
+            reason = f"A checkpoint found no room, though {size(free)} are free: perhaps for others (a quota)."
+        # Where that is so every try may fail, so they become rarer.
+        not_before = time.monotonic() + self._patience_s
+        self._patience_s = min(max(2 * self._patience_s, 1.0), _MOST_PATIENCE_S)
+
+        def there_is_room() -> bool:
+            return time.monotonic() >= not_before and free_bytes(self._folder) >= room and self._session.has_space()
+
+        if self._hold(reason, there_is_room):
             return True
-        self.gave_up = True
-        self._session.emit(
-            Message(
-                level="warning",
-                code="not-saved",
-                text="Stopped without saving: the disk is full.",
-                why=self.last_good(self._session.run.id),
-                hint="Free some space before you go on.",
-                step=self._session.step,
+        if not self.gave_up:
+            self.gave_up = True
+            self._session.emit(
+                Message(
+                    level="warning",
+                    code="not-saved",
+                    text="Stopped without saving: the disk is full.",
+                    why=self.last_good(self._session.run.id),
+                    hint="Free some space before you go on.",
+                    step=self._session.step,
+                )
             )
-        )
         return False
 
     def _hold(self, reason: str, until: Callable[[], bool]) -> bool:
+        if self.gave_up:
+            return False
         hint = f"Free some space where {self._folder} lies; training then goes on by itself. Nothing that was saved is lost."
         return self._session.hold(reason, hint, until)
 

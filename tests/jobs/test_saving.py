@@ -1,0 +1,212 @@
+"""A full disk ends no training: the job says so and holds, and what was saved before stays whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+
+from seedbed import checkpoint
+from seedbed.config.load import resolve
+from seedbed.config.schema import Config
+from seedbed.data.build import build_dataset
+from seedbed.data.shards import Dataset
+from seedbed.jobs import saving
+from seedbed.jobs.pretrain import build_learner
+from seedbed.jobs.saving import Saver
+from seedbed.model.families import logical_parameters
+from seedbed.optim.optimizer import build_optimizer
+from seedbed.runs.session import Session
+from seedbed.runs.status import status
+from seedbed.runs.store import RunDir, Store
+from seedbed.train.hooks import WatchHook
+from seedbed.train.horizon import Segment
+from seedbed.train.loop import Progress
+
+TINY = (
+    "model.layers=2",
+    "model.hidden=32",
+    "model.heads=2",
+    "model.kv_heads=1",
+    "model.head_dim=16",
+    "model.ffn=64",
+    "model.context=32",
+    "tokenizer.vocab_size=300",
+    "data.stories=40",
+    "data.workers=1",
+    "train.keep_last=2",
+)
+
+
+class Material(NamedTuple):
+    """What a small training works with."""
+
+    config: Config
+    dataset: Dataset
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
+    config = resolve(preset="nano", sets=TINY).config
+    cache = tmp_path_factory.mktemp("cache")
+    return Material(config, build_dataset(config.data, config.tokenizer, cache=cache, emit=lambda _: None))
+
+
+class Bench:
+    """A session on a small disk and the saver of a training there."""
+
+    def __init__(self, session: Session, material: Material, disk: Path, fill: Callable[[Path], Path]) -> None:
+        config, dataset = material
+        self.session, self.disk, self._fill = session, disk, fill
+        self.run = session.run
+        learner = build_learner(config, dataset, "fp32", torch.device("cpu"))
+        optimizer = build_optimizer(logical_parameters(learner.model), config.optimizer)
+        watch = WatchHook(session.emit, warmup_steps=0)
+        self.saver = Saver(session, config, dataset, learner, optimizer, watch, [Segment(0, 100)], None)
+        self.filler = disk / "filler"
+
+    def save(self, step: int) -> None:
+        self.session.step = step
+        self.saver.save(Progress(step=step, total=100), best=False)
+
+    def fill(self, leave_bytes: int = 0) -> None:
+        filler = self._fill(self.disk)
+        os.truncate(filler, filler.stat().st_size - leave_bytes)
+
+    def told(self, kind: str) -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in self.run.events.read_bytes().splitlines()]
+        assert [line["n"] for line in lines] == list(range(len(lines)))
+        return [line for line in lines if line["kind"] == kind]
+
+    def statuses(self) -> list[str]:
+        return [event["status"] for event in self.told("run")]
+
+    def good(self) -> list[int]:
+        """Steps of the checkpoints that can be loaded."""
+        found = checkpoint.find(self.run.checkpoints)
+        assert found.skipped == []
+        return [checkpoint.load(path).step for path in found.good]
+
+
+@pytest.fixture
+def run(small_disk: Path) -> RunDir:
+    return Store(small_disk).create("train", "alpha", "", {})
+
+
+def when_paused(bench: Bench, deed: Callable[[dict[str, Any]], None]) -> threading.Thread:
+    """Somebody who does this as soon as the run is paused."""
+
+    def do() -> None:
+        end = time.monotonic() + 20
+        while (found := status(bench.run))["status"] != "paused" and time.monotonic() < end:
+            time.sleep(0.02)
+        deed(found)
+
+    somebody = threading.Thread(target=do)
+    somebody.start()
+    return somebody
+
+
+def test_without_room_for_a_checkpoint_it_holds_until_there_is(
+    run: RunDir, small_disk: Path, fill: Any, material: Material
+) -> None:
+    with Session(run.path) as session:
+        bench = Bench(session, material, small_disk, fill)
+        bench.save(1)
+        bench.saver.settle()
+        bench.fill(leave_bytes=400_000)
+        seen: list[dict[str, Any]] = []
+
+        def make_room(found: dict[str, Any]) -> None:
+            seen.append(found)
+            bench.filler.unlink()
+
+        somebody = when_paused(bench, make_room)
+        bench.save(2)
+        somebody.join()
+        bench.saver.settle()
+        assert "The disk is full: a checkpoint needs 2." in seen[0]["reason"]
+        assert re.search(r"and 3\d\d\.\d KiB are free", seen[0]["reason"])
+        assert "goes on by itself" in seen[0]["hint"]
+        assert bench.good() == [1, 2]
+        assert bench.statuses() == ["running", "paused", "running"]
+        assert not bench.saver.gave_up
+
+
+def test_a_write_that_runs_out_of_space_is_tried_again_ever_more_rarely(
+    run: RunDir, small_disk: Path, fill: Any, material: Material, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Session(run.path) as session:
+        bench = Bench(session, material, small_disk, fill)
+        bench.save(1)
+        bench.saver.settle()
+        bench.fill(leave_bytes=300_000)
+        # As under a quota, or where the last inode is gone: the file system says that there is room.
+        monkeypatch.setattr(saving, "free_bytes", lambda _: 1 << 40)
+        seen: list[dict[str, Any]] = []
+
+        def make_room(found: dict[str, Any]) -> None:
+            seen.append(found)
+            time.sleep(2.5)
+            seen.append({"tries": bench.statuses().count("paused")})
+            seen.append({"good": bench.good()})
+            bench.filler.unlink()
+
+        somebody = when_paused(bench, make_room)
+        bench.save(2)
+        bench.saver.settle()
+        somebody.join()
+        assert "perhaps for others (a quota)" in seen[0]["reason"]
+        assert 1 <= seen[1]["tries"] <= 4, "it tried without a rest"
+        assert seen[2]["good"] == [1]
+        assert bench.good() == [1, 2]
+        assert [path.name for path in run.checkpoints.iterdir() if path.name.startswith(".")] == []
+        assert [event["step"] for event in bench.told("checkpoint")] == [1, 2]
+        assert bench.statuses()[-1] == "running"
+
+
+def test_a_stop_while_there_is_no_room_gives_up_and_says_what_is_kept(
+    run: RunDir, small_disk: Path, fill: Any, material: Material
+) -> None:
+    with Session(run.path) as session:
+        bench = Bench(session, material, small_disk, fill)
+        bench.save(1)
+        bench.saver.settle()
+        bench.fill(leave_bytes=400_000)
+        somebody = when_paused(bench, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+        bench.save(2)
+        somebody.join()
+        assert bench.saver.gave_up
+        bench.saver.poll()
+        bench.save(3)  # the step that was under way, after which the loop ends
+        bench.saver.settle()
+        (message,) = bench.told("message")
+        assert message["code"] == "not-saved"
+        assert "step-00000001" in message["why"]
+        assert run.id in message["why"]
+        assert bench.statuses() == ["running", "paused"]
+        assert bench.good() == [1]
+
+
+def test_a_log_without_room_holds_training_between_two_steps(
+    run: RunDir, small_disk: Path, fill: Any, material: Material
+) -> None:
+    with Session(run.path) as session:
+        bench = Bench(session, material, small_disk, fill)
+        bench.fill()
+        while not session.short_of_space:
+            session.say("running")
+        somebody = when_paused(bench, lambda found: bench.filler.unlink() if "log" in found["reason"] else None)
+        bench.saver.poll()
+        somebody.join()
+        assert not session.short_of_space
+        assert bench.statuses()[-2:] == ["paused", "running"]
