@@ -124,6 +124,7 @@ class RunTable(DataTable[Text]):
     def _lay(self, ids: list[str], row: Callable[[str], list[Text]], cursor: str | None) -> None:
         stays = self.current or cursor
         place, above = self.cursor_row, self.cursor_row - self.scroll_offset.y
+        at_top = self.scroll_offset.y == 0  # who looks at the newest run wants to see a newer one
         with self.prevent(DataTable.RowHighlighted):
             self.clear()
             for run_id in ids:
@@ -133,10 +134,10 @@ class RunTable(DataTable[Text]):
                 return
             place = ids.index(stays) if stays in ids else min(max(place, 0), len(ids) - 1)
             self.move_cursor(row=place, animate=False, scroll=False)
-        self.call_after_refresh(self._keep_in_sight, place, max(place - above, 0))
+        self.call_after_refresh(self._keep_in_sight, place, 0 if at_top else max(place - above, 0))
 
     def _keep_in_sight(self, place: int, top: int) -> None:
-        """Keep the cursor as far below the top as it was, and in sight."""
+        """Keep the cursor as far below the top as it was, or the top itself, and the cursor in sight."""
         self.scroll_to(y=top, animate=False, force=True)
         if self.cursor_row == place:
             self.move_cursor(row=place, animate=False, scroll=True)
