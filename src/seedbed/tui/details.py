@@ -39,7 +39,7 @@ class Details(Screen[None]):
         Binding("x", "axis", "x axis"),
         Binding("y", "log", "Log scale"),
         Binding("m", "smooth", "Smooth"),
-        Binding("plus,equals_sign", "zoom(0.5)", "Zoom in", key_display="+"),
+        Binding("plus,equals_sign", "zoom(0.5)", "Zoom in", show=False, key_display="+"),
         Binding("minus", "zoom(2.0)", "Zoom out", key_display="-", show=False),
         Binding("less_than_sign,comma,left", "pan(-0.5)", "Earlier", show=False, key_display="<"),
         Binding("greater_than_sign,full_stop,right", "pan(0.5)", "Later", show=False, key_display=">"),
@@ -51,6 +51,7 @@ class Details(Screen[None]):
         self.run_id = run_id
         self._others: list[tuple[str, str]] = []
         self._samples = -1
+        self._log_seen = False
 
     @property
     def window(self) -> Window:
@@ -171,6 +172,13 @@ class Details(Screen[None]):
             table.add_row(fit(path, 27, "bold"), fit(one or "-", 29), fit(two or "-", 29))
         if not rows:
             table.add_row(lit("no difference", "dim"), lit(""), lit(""))
+
+    @on(TabbedContent.TabActivated, pane="#log")
+    def _open_log(self) -> None:
+        """A log is opened at its end, and found again where it was left."""
+        if not self._log_seen:
+            self._log_seen = True
+            self.query_one("#log-scroll", VerticalScroll).scroll_end(animate=False, immediate=False)
 
     def action_close(self) -> None:
         """Back to the panels."""
