@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,7 @@ def test_a_write_that_fails_keeps_the_old_file(tmp_path: Path) -> None:
     target.write_text("old")
     script = f"""
 import errno, resource, signal
+from collections.abc import Callable
 from pathlib import Path
 from seedbed import files
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -92,6 +95,53 @@ def test_a_limit_bounds_memory_but_not_a_line(tmp_path: Path) -> None:
     log.write_bytes(b"a\n" + b"b" * 50 + b"\n" + b"c" * 20 + b"\n")
     assert files.read_lines(log, 0, limit=10) == ([b"a"], 2)
     assert files.read_lines(log, 2, limit=10) == ([b"b" * 50], 53)
+
+
+def test_blocks_of_any_size_make_up_the_whole_lines(tmp_path: Path) -> None:
+    chance, log = random.Random(3), tmp_path / "events.jsonl"
+    for _ in range(200):
+        data = bytes(chance.choice(b"ab\n\r") for _ in range(chance.randint(0, 80)))
+        log.write_bytes(data)
+        limit = chance.choice((None, 1, 2, 7, 100))
+        found, place = b"", 0
+        while True:
+            block, after = files.read_block(log, place, limit)
+            assert after == place + len(block)
+            if not block:
+                break
+            assert block.endswith(b"\n")
+            found, place = found + block, after
+        assert found == data[: data.rfind(b"\n") + 1]
+    assert files.read_block(tmp_path / "none", 5) == (b"", 0)
+
+
+def test_ballast_takes_space_that_can_be_had_again(small_disk: Path, fill: Callable[[Path], Path]) -> None:
+    size = 100 << 10
+    ballast = files.Ballast(small_disk / ".ballast", size)
+    before = files.free_bytes(small_disk)
+    assert not ballast.held
+    assert ballast.take()
+    assert ballast.held
+    assert before - files.free_bytes(small_disk) >= size
+    filler = fill(small_disk)
+    ballast.drop()
+    assert not ballast.held
+    assert files.free_bytes(small_disk) >= size
+    assert not ballast.take(), "it would fill the disk"
+    assert not ballast.path.exists()
+    filler.unlink()
+    assert ballast.take()
+    ballast.drop()
+    ballast.drop()
+    assert files.free_bytes(small_disk) == before
+
+
+def test_ballast_that_a_killed_job_left_is_taken_over(small_disk: Path, fill: Callable[[Path], Path]) -> None:
+    size = 100 << 10
+    assert files.Ballast(small_disk / ".ballast", size).take()
+    filler = fill(small_disk)
+    os.truncate(filler, filler.stat().st_size - size)
+    assert files.Ballast(small_disk / ".ballast", size).take()
 
 
 def test_an_append_log_never_merges_with_a_torn_line(tmp_path: Path) -> None:

@@ -256,9 +256,9 @@ class Ballast:
 
     def take(self) -> bool:
         """Occupy the space; whether it could be had. Leaves as much free again, so as not to be what fills the disk."""
+        self.drop()  # what a killed owner left counts as free
         try:
             if free_bytes(self.path.parent) < 2 * self._num_bytes:
-                self.drop()
                 return False
             with self.path.open("wb") as handle:
                 handle.write(os.urandom(self._num_bytes))  # zeros might be stored as a hole, or compressed away
