@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import NamedTuple
 
 from rich.cells import cell_len
@@ -162,8 +163,9 @@ class Curve(Widget):
             self._picture = plot(lines, width, rows, box=box, log=self.is_log, marks=marks, x_text=x_text)
         if self._picture is None:
             words = self._note or ("No losses yet." if self.shown else "No run is chosen.")
-            blank = [Strip.blank(width, self.rich_style)] * ((height - 1) // 2)
-            return [*blank, self._row([(words.center(width)[:width], _FRAME)])]
+            said = [fit(line, width).plain for line in wrap(words, width - 2)[:height]]
+            blank = [Strip.blank(width, self.rich_style)] * ((height - len(said)) // 2)
+            return [*blank, *(self._row([(" " * ((width - cell_len(line)) // 2) + line, _FRAME)]) for line in said)]
         painted = [self._paint(row) for row in self._picture.rows]
         return [self._legend(width), *painted]
 

@@ -20,6 +20,7 @@ from seedbed.errors import SeedbedError
 from seedbed.tui.fields import NumberField, Prompt
 from seedbed.tui.literal import lit, plain
 from seedbed.tui.panel import Panel
+from seedbed.tui.words import Words
 
 if TYPE_CHECKING:
     from seedbed.runs.child import Child
@@ -62,7 +63,7 @@ class GeneratePanel(Panel):
             yield Label("seed")
             yield NumberField(id="seed", low=0, high=2**62, placeholder="any")
             yield Button("Generate", id="generate", variant="success", compact=True)
-        yield Static("", id="generate-state")
+        yield Words(id="generate-state")
         with VerticalScroll(id="output-scroll"):
             yield Static("", id="output")
 
@@ -211,7 +212,7 @@ class GeneratePanel(Panel):
             scroll.scroll_end(animate=False, immediate=False)
 
     def _state(self, words: str, style: str = "dim") -> None:
-        self.query_one("#generate-state", Static).update(lit(words, style))
+        self.query_one("#generate-state", Words).say(lit(words, style))
 
     def on_unmount(self) -> None:
         """The child ends with the window."""

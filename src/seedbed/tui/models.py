@@ -11,13 +11,14 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
-from textual.widgets import DataTable, Static
+from textual.widgets import DataTable
 
 from seedbed import text
 from seedbed.runs.models import CORRUPTED, TRAINING, Model
 from seedbed.tui.literal import lit
 from seedbed.tui.panel import Panel
 from seedbed.tui.table import MARGIN, Column, RunTable, cell, choose
+from seedbed.tui.words import Words
 
 _STYLES = {CORRUPTED: "red", TRAINING: "green"}
 COLUMNS: dict[Column, Callable[[Model], str]] = {
@@ -67,7 +68,7 @@ class ModelsPanel(Panel):
     def compose(self) -> ComposeResult:
         """The table, and where the model under the cursor lies."""
         yield RunTable(id="models-table")
-        yield Static("", id="model-about")
+        yield Words(id="model-about")
 
     @property
     def table(self) -> RunTable:
@@ -121,7 +122,7 @@ class ModelsPanel(Panel):
             )
             said.append("\n")
             said.append_text(lit(f"corrupted: {model.reason}", "red") if model.reason else lit(model.checkpoint, "dim"))
-        self.query_one("#model-about", Static).update(said)
+        self.query_one("#model-about", Words).say(said)
 
     def _model(self) -> Model | None:
         listed = self.board.run(self.table.current)

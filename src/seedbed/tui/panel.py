@@ -63,6 +63,8 @@ class Panel(Vertical):
 
     def sum_up(self, summary: str) -> None:
         """The panel in a few words, in its title: all that is seen of it while it is closed."""
+        if summary == self._summary and self.border_title is not None:
+            return
         self._summary = summary
         title = Text.assemble((f"{self.NUMBER} ", "bold"), (self.NAME, "bold"))
         if summary:

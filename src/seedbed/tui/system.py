@@ -12,13 +12,13 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widget import Widget
-from textual.widgets import Static
 
 from seedbed import text
 from seedbed.runs.status import word
 from seedbed.runs.watch import Listed
 from seedbed.tui.literal import fit, lit
 from seedbed.tui.panel import Panel
+from seedbed.tui.words import Words
 
 if TYPE_CHECKING:
     from seedbed.hardware.sample import Sampler
@@ -47,7 +47,7 @@ class SystemPanel(Panel):
     def compose(self) -> ComposeResult:
         """One text that scrolls."""
         with VerticalScroll(id="system-scroll"):
-            yield Static("", id="system-text")
+            yield Words(id="system-text")
 
     def home(self) -> Widget:
         """The text, so that it can be scrolled."""
@@ -107,7 +107,7 @@ class SystemPanel(Panel):
         for line in lines:
             if line.no_wrap is not False:
                 line.truncate(width, overflow="ellipsis")
-        self.query_one("#system-text", Static).update(Text("\n").join(lines))
+        self.query_one("#system-text", Words).say(Text("\n").join(lines))
         self.sum_up(self._in_a_line())
 
     def _machine(self) -> list[Text]:

@@ -9,7 +9,6 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.coordinate import Coordinate
 from textual.widgets import DataTable
-from textual.widgets.data_table import CellDoesNotExist
 
 from seedbed.tui.literal import fit
 
@@ -107,19 +106,13 @@ class RunTable(DataTable[Text]):
             self._lay(ids, row, cursor)
 
     def _write(self, ids: list[str], row: Callable[[str], list[Text]], changed: set[str]) -> None:
-        if not changed:
-            return
         for place, run_id in enumerate(ids):
-            if run_id not in changed:
-                continue
-            for number, cell in enumerate(row(run_id)):
-                at = Coordinate(place, number)
-                try:
+            if run_id in changed:
+                for number, new in enumerate(row(run_id)):
+                    at = Coordinate(place, number)
                     before = self.get_cell_at(at)
-                except CellDoesNotExist:
-                    continue
-                if before.plain != cell.plain or before.style != cell.style:
-                    self.update_cell_at(at, cell)
+                    if before.plain != new.plain or before.style != new.style:
+                        self.update_cell_at(at, new)
 
     def _lay(self, ids: list[str], row: Callable[[str], list[Text]], cursor: str | None) -> None:
         stays = self.current or cursor

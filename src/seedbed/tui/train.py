@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid, Horizontal
 from textual.widget import Widget
-from textual.widgets import Button, Checkbox, Input, Label, Select, Static
+from textual.widgets import Button, Checkbox, Input, Label, Select
 
 from seedbed import actions, text
 from seedbed.config import load
@@ -27,8 +27,11 @@ from seedbed.tui.literal import fit, lit
 from seedbed.tui.panel import Panel
 from seedbed.tui.settings import Settings
 from seedbed.tui.wishes import horizon, parameters, typed
+from seedbed.tui.words import Words
 
 MOST_EPOCHS = 10_000
+MOST_CHOICES = 200
+"""Models that are offered to be trained further: those trained last."""
 NEW = ""
 """The choice that stands for a new run; every other one is a run's id."""
 
@@ -86,7 +89,7 @@ class TrainPanel(Panel):
     def __init__(self) -> None:
         super().__init__()
         self._sets: dict[str, str] = {}
-        self._choices: list[tuple[str, str]] = []
+        self._further: list[tuple[bool, str, str, int, str]] | None = None
         self._starting = False
 
     def compose(self) -> ComposeResult:
@@ -113,8 +116,8 @@ class TrainPanel(Panel):
             yield Button("Start", id="start", variant="success", compact=True)
             yield Button("All options", id="all-options", compact=True)
             yield Checkbox("queue", id="queue", compact=True)
-            yield Static("", id="train-state")
-        yield Static("", id="train-help")
+            yield Words(id="train-state")
+        yield Words(id="train-help")
 
     @staticmethod
     def _number(option: Option) -> NumberField:
@@ -186,27 +189,30 @@ class TrainPanel(Panel):
 
     def update(self, changed: set[str]) -> None:
         """Keep the list of what can be trained further; the choice stays."""
-        choices = [("a new run", NEW)]
         active = self.board.model()
-        for model in self.board.models()[:200]:
+        further = []
+        for model in self.board.models()[:MOST_CHOICES]:
             listed = self.board.run(model.run.id)
-            if listed is None or listed.lives or model.status == CORRUPTED:
-                continue
-            mark = "▸ " if active is not None and active.run.id == model.run.id else ""
-            word = listed.status["status"]
-            choices.append((fit(f"{mark}{model.name} · {word} at step {model.step}", 60).plain, model.run.id))
-        if choices != self._choices:
-            self._choices = choices
-            select, kept = self.query_one("#origin", Select), self.origin
-            with self.prevent(Select.Changed):
-                select.set_options([(Text(label), value) for label, value in choices])
-                select.value = kept if any(value == kept for _, value in choices) else NEW
+            if listed is not None and not listed.lives and model.status != CORRUPTED:
+                is_active = active is not None and active.run.id == model.run.id
+                further.append((is_active, model.name, listed.status["status"], model.step, model.run.id))
+        if further != self._further:
+            self._further = further
+            self._offer([("a new run", NEW), *(_choice(*each) for each in further)])
             self._dress()
-        self._judge()
+            self._judge()
+        elif self.origin in changed:
+            self._judge()
+
+    def _offer(self, choices: list[tuple[str, str]]) -> None:
+        select, kept = self.query_one("#origin", Select), self.origin
+        with self.prevent(Select.Changed):
+            select.set_options([(Text(label), value) for label, value in choices])
+            select.value = kept if any(value == kept for _, value in choices) else NEW
 
     def take_up(self, run_id: str) -> None:
         """Choose this run as the one to train further, if it can be."""
-        if any(value == run_id for _, value in self._choices):
+        if any(each[-1] == run_id for each in self._further or []):
             self.query_one("#origin", Select).value = run_id
 
     @on(Select.Changed, "#origin")
@@ -227,7 +233,7 @@ class TrainPanel(Panel):
     @on(events.DescendantFocus)
     def _guide(self, event: events.DescendantFocus) -> None:
         """Guidance for the field with the focus."""
-        self.query_one("#train-help", Static).update(Text(HELP.get(event.widget.id or "", ""), style="italic"))
+        self.query_one("#train-help", Words).say(Text(HELP.get(event.widget.id or "", ""), style="italic"))
 
     def _dress(self) -> None:
         """A run that is trained further keeps its config: only how far it goes is asked."""
@@ -304,7 +310,7 @@ class TrainPanel(Panel):
         return f"{name}: go on to its end"
 
     def _state(self, words: str, style: str) -> None:
-        self.query_one("#train-state", Static).update(lit(words, style))
+        self.query_one("#train-state", Words).say(lit(words, style))
 
     # Starting --------------------------------------------------------------------------------------------------------
 
@@ -404,6 +410,11 @@ class TrainPanel(Panel):
             self.window.went(run, chosen=not problem)
             if not problem:
                 self.window.tell(f"{run.name()} has begun: {run.id}")
+
+
+def _choice(is_active: bool, name: str, status: str, step: int, run_id: str) -> tuple[str, str]:
+    """A model in the list of what can be trained further, and the id that stands for it."""
+    return fit(f"{'▸ ' if is_active else ''}{name} · {status} at step {step}", 60).plain, run_id
 
 
 def _start(store: Store, wanted: load.Resolved, name: str | None, turn: Turn) -> Outcome:

@@ -1,0 +1,26 @@
+"""Words in a panel that change often: painted anew only where they differ, laid out anew only where their height may."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+from rich.text import Text
+from textual.widgets import Static
+
+
+class Words(Static):
+    """A text of one or more lines."""
+
+    def __init__(self, *, id: str) -> None:  # noqa: A002  # Textual's own name
+        super().__init__("", id=id)
+        self._said = Text()
+        self._shape: tuple[object, ...] = ()
+
+    def say(self, words: Text) -> None:
+        """Show these words."""
+        if words == self._said and words.style == self._said.style:
+            return
+        self._said = words
+        width = max(self.size.width, 1)
+        shape = (width, tuple(cell_len(line) // width for line in words.plain.split("\n")))
+        self.update(words, layout=shape != self._shape)
+        self._shape = shape
