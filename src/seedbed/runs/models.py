@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from seedbed.runs.retention import tree_bytes
 from seedbed.runs.status import checkpoints
 from seedbed.runs.store import RunDir
 
@@ -58,7 +59,7 @@ def model_of(found: dict[str, Any]) -> Model | None:
         found["checkpoint_step"] * per_epoch if per_epoch else None,
         found["loss"],
         found["best_val_loss"] if found["val_loss"] is None else found["val_loss"],
-        sum(folder_bytes(each.path) for each in there),
+        sum(tree_bytes(each.path) for each in there),
         trained,
         path,
         tuple(each.step for each in there),
@@ -81,15 +82,3 @@ def complaint(checkpoint: Path) -> str:
         if size != wanted:
             return f"{name} has {size:,} bytes instead of {wanted:,}"
     return ""
-
-
-def folder_bytes(folder: Path) -> int:
-    """Bytes of the files directly in a folder; what cannot be looked at counts nothing."""
-    total = 0
-    try:
-        for entry in folder.iterdir():
-            if entry.is_file():
-                total += entry.stat().st_size
-    except OSError:
-        return total
-    return total
