@@ -110,10 +110,13 @@ class Window(Deeds):
             changed = await asyncio.to_thread(self.board.watch.refresh)
         if changed:
             self.show(changed)
-        await self.panel(SystemPanel).look()
+        if self.is_running:
+            await self.panel(SystemPanel).look()
 
     def show(self, changed: set[str]) -> None:
         """Tell every panel what changed, or that a choice did."""
+        if not self.is_running:
+            return  # the window was closed during the look
         self.board.settle()
         for run_id in changed - self.board.watch.runs.keys():
             self._series.pop(run_id, None)

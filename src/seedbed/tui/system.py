@@ -100,7 +100,7 @@ class SystemPanel(Panel):
     # Showing ---------------------------------------------------------------------------------------------------------
 
     def _paint(self) -> None:
-        if not self.is_mounted:
+        if not (self.is_mounted and self.window.is_running):
             return
         lines = [*self._machine(), *self._work()]
         width = max(self.size.width - 2, 20)
