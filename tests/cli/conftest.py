@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -59,7 +60,7 @@ class Desk:
         return subprocess.CompletedProcess(done.args, done.returncode, out, err)
 
     def terminal(
-        self, *words: str, keys: str = "", expect: int | None = 0, env: dict[str, str] | None = None, columns: int = 120
+        self, *words: str, keys: str = "", expect: int = 0, env: dict[str, str] | None = None, columns: int = 120
     ) -> str:
         """What a person at a terminal sees who types `keys` once the command has begun; stdin, stdout and stderr are one."""
         leader, terminal = os.openpty()
@@ -69,10 +70,10 @@ class Desk:
         os.write(leader, keys.encode())
         shown = b""
         with contextlib.suppress(OSError):
-            while block := os.read(leader, 4096):
+            while select.select([leader], [], [], 20)[0] and (block := os.read(leader, 4096)):
                 shown += block
         os.close(leader)
-        assert process.wait(timeout=20) == expect or expect is None, shown.decode()
+        assert process.wait(timeout=20) == expect, shown.decode()
         assert b"Traceback" not in shown, shown.decode()
         return shown.decode().replace("\r\n", "\n")
 

@@ -1,0 +1,281 @@
+"""Making room: what takes how much, what goes after a question, and what never does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seedbed.events import Checkpoint, Data, Run, Step
+from seedbed.runs.labels import set_archived
+from seedbed.runs.session import Session
+from seedbed.runs.store import RunDir, Store
+
+SLOW = {"FAKE_STEP_S": "0.03"}
+DAY_S = 86400.0
+
+
+def make(desk: Any, name: str, status: str = "completed", steps: tuple[int, ...] = (), fingerprint: str = "") -> RunDir:
+    """A run as a job leaves it, with a checkpoint of 1,000 bytes of weights at each of the steps; the first is the best."""
+    run = Store(desk.runs).create("train", name, "", {})
+    with Session(run.path) as session:
+        if fingerprint:
+            session.emit(Data(stage="dataset", done=1, fingerprint=fingerprint))
+        session.emit(Run(status="running", session=1, steps=1000))
+        session.emit(Step(step=1, loss=2.0, lr=0.1, grad_norm=1.0, tokens=1, step_s=0.1))
+        for step in steps:
+            folder = run.checkpoints / f"step-{step:08d}"
+            folder.mkdir(parents=True)
+            weights = step.to_bytes(1000, "big")
+            (folder / "model.safetensors").write_bytes(weights)
+            files = {"model.safetensors": {"size_bytes": 1000, "sha256": hashlib.sha256(weights).hexdigest()}}
+            marker = {"format": 1, "step": step, "best": step == steps[0], "files": files}
+            (folder / "DONE").write_text(json.dumps(marker))
+            session.emit(Checkpoint(step=step, path=str(folder), best=step == steps[0]))
+        session.finish(status)
+    return run
+
+
+def make_dataset(desk: Any, key: str, fingerprint: str, idle_s: float = 0.0) -> Path:
+    folder: Path = desk.folder / "cache" / "datasets" / key
+    folder.mkdir(parents=True)
+    (folder / "train-00000.ds").write_bytes(b"x" * 5000)
+    (folder / "manifest.json").write_text(json.dumps({"name": f"text \x1b[31m{key}", "fingerprint": fingerprint}))
+    when = time.time() - idle_s
+    os.utime(folder / "manifest.json", (when, when))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _kernels_of_our_own(desk: Any) -> None:
+    desk.environment["TORCHINDUCTOR_CACHE_DIR"] = str(desk.folder / "kernels")
+
+
+def there(desk: Any) -> list[str]:
+    return [run.name() for run in Store(desk.runs).all()]
+
+
+def on_disk(path: Path) -> int:
+    return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
+
+
+# Delete --------------------------------------------------------------------------------------------------------------
+
+
+def test_delete_asks_and_a_no_or_nothing_keeps_everything(desk: Any) -> None:
+    run = make(desk, "alpha", steps=(5, 6))
+    make(desk, "beta")
+    for keys in ("n\n", "\n", "what\n", "\x04"):
+        shown = desk.terminal("delete", "alpha", "beta", keys=keys, expect=1)
+        assert run.id in shown
+        assert "KiB" in shown
+        assert "Delete these 2 runs for good" in shown
+        assert "Nothing was deleted." in shown
+    assert there(desk) == ["alpha", "beta"]
+    assert "Deleted" in desk.terminal("delete", "alpha", keys="y\n")
+    assert there(desk) == ["beta"]
+    assert [path.name for path in desk.runs.iterdir()] == [Store(desk.runs).all()[0].id]
+
+
+def test_ctrl_c_at_the_question_keeps_everything(desk: Any) -> None:
+    make(desk, "alpha")
+    leader, terminal = os.openpty()
+    asking = desk.start("delete", "alpha", stdin=terminal, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    shown = b""
+    while b"[y/N]" not in shown:
+        shown += os.read(leader, 4096)
+    asking.send_signal(signal.SIGINT)
+    assert asking.wait(timeout=20) == 130
+    os.close(leader)
+    assert there(desk) == ["alpha"]
+
+
+def test_delete_without_a_terminal_needs_a_yes(desk: Any) -> None:
+    make(desk, "alpha")
+    told = desk.seedbed("delete", "alpha", stdin="y\n", expect=2).stderr
+    assert "--yes" in told
+    assert there(desk) == ["alpha"]
+    assert "Deleted" in desk.seedbed("delete", "alpha", "alpha", "--yes").stdout
+    assert there(desk) == []
+    assert "no runs" in desk.seedbed("delete", "latest", "--yes", expect=2).stderr
+
+
+def test_delete_takes_all_or_none(desk: Any) -> None:
+    make(desk, "alpha")
+    desk.seedbed("train", "--set", "train.steps=3000", "--background", "--name", "living", env=SLOW)
+    desk.at_step(3)
+    assert "nothing" in desk.seedbed("delete", "alpha", "nothing", "--yes", expect=2).stderr
+    told = desk.seedbed("delete", "alpha", "living", "--yes", expect=1).stderr
+    assert "is running" in told
+    assert "seedbed stop" in told
+    assert there(desk) == ["alpha", "living"]
+    assert desk.status("living")["status"] == "running"
+    desk.seedbed("pause", "living", "--wait")
+    assert "is paused" in desk.seedbed("delete", "living", "--yes", expect=1).stderr
+    desk.seedbed("stop", "living", "--wait")
+    desk.seedbed("delete", "living", "--yes")
+    assert there(desk) == ["alpha"]
+
+
+# du ------------------------------------------------------------------------------------------------------------------
+
+
+def test_du_adds_up_to_what_lies_on_disk(desk: Any) -> None:
+    small, large = make(desk, "small", fingerprint="f1"), make(desk, "large", steps=(1, 2, 3))
+    (desk.runs / ".x.1.gone").mkdir()
+    (desk.runs / ".x.1.gone" / "weights").write_bytes(b"x" * 77)
+    folder = make_dataset(desk, "a1", "f1", idle_s=3 * DAY_S)
+    found = json.loads(desk.seedbed("du", "--json").stdout)
+    assert [each["id"] for each in found["runs"]] == [large.id, small.id]
+    for each, run in zip(found["runs"], (large, small), strict=True):
+        assert each["total_bytes"] == on_disk(run.path)
+        assert each["total_bytes"] == each["checkpoints_bytes"] + each["log_bytes"] + each["rest_bytes"]
+    assert found["runs"][0]["checkpoints_bytes"] == on_disk(large.checkpoints)
+    assert found["runs_bytes"] == on_disk(desk.runs)
+    (cached,) = found["caches"]
+    assert (cached["kind"], cached["total_bytes"], cached["used_by"]) == ("dataset", on_disk(folder), [small.id])
+    assert not cached["in_use"]
+    assert found["caches_bytes"] == on_disk(desk.folder / "cache")
+    disk = os.statvfs(desk.folder)
+    assert found["runs_free_bytes"] == pytest.approx(disk.f_bavail * disk.f_frsize, rel=0.1)
+    out = desk.seedbed("du").stdout
+    for part in ("large", "small", ".x.1.gone", "text a1", "1 run", "3d", "free"):
+        assert part in out
+    assert "\x1b" not in out
+
+
+def test_du_of_nothing(desk: Any) -> None:
+    found = json.loads(desk.seedbed("du", "--json").stdout)
+    assert (found["runs"], found["caches"], found["runs_bytes"]) == ([], [], 0)
+    assert "0 B" in desk.seedbed("du").stdout
+    assert not desk.runs.exists()
+
+
+# prune ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "--older-than, --keep, --status, --archived, --checkpoints, --caches"),
+        (["--dry-run"], "--older-than, --keep"),
+        (["--keep", "0"], "--keep"),
+        (["--keep", "-2"], "--keep"),
+        (["--keep", "many"], "--keep"),
+        (["--older-than", "nonsense"], "30d"),
+        (["--older-than", "30"], "30d"),
+        (["--older-than", "d"], "30d"),
+        (["--older-than", "1e9d"], "30d"),
+        (["--older-than=-3d"], "30d"),
+        (["--older-than", "infd"], "30d"),
+        (["--older-than", ""], "30d"),
+        (["--status", "running"], "completed"),
+        (["--status", "failed,"], "completed"),
+        (["--caches", "--archived"], "--older-than"),
+        (["--caches", "--keep", "1"], "--older-than"),
+        (["--keep", "1", "--yes", "--dry-run"], "not allowed"),
+        (["--keep", "1"], "--yes"),
+        (["--keep", "1", "--json"], "--yes"),
+    ],
+)
+def test_policies_that_make_no_sense_touch_nothing(desk: Any, words: list[str], told: str) -> None:
+    make(desk, "alpha")
+    make(desk, "beta")
+    assert told in desk.seedbed("prune", *words, expect=2).stderr
+    assert there(desk) == ["alpha", "beta"]
+
+
+def test_prune_shows_asks_and_removes(desk: Any) -> None:
+    kept, failed = make(desk, "kept"), make(desk, "failed one", "failed")
+    words = ("prune", "--status", "failed,stopped,lost")
+    assert failed.id in desk.seedbed(*words, "--dry-run").stdout
+    assert there(desk) == ["kept", "failed one"]
+    shown = desk.terminal(*words, keys="n\n", expect=1)
+    assert failed.id in shown
+    assert kept.id not in shown
+    assert "Nothing was removed." in shown
+    size = on_disk(failed.path)
+    assert "Remove all this for good" in desk.terminal(*words, keys="yes\n")
+    assert there(desk) == ["kept"]
+    assert "Nothing to prune." in desk.seedbed(*words, "--yes").stdout
+    assert size > 0
+
+
+def test_prune_for_a_script(desk: Any) -> None:
+    runs = [make(desk, f"run {number}") for number in range(4)]
+    planned = json.loads(desk.seedbed("prune", "--keep", "1", "--dry-run", "--json").stdout)
+    assert [each["id"] for each in planned["runs"]] == [run.id for run in runs[2::-1]]
+    assert planned["total_bytes"] == sum(on_disk(run.path) for run in runs[:3])
+    assert (planned["freed_bytes"], planned["dry_run"]) == (0, True)
+    assert len(there(desk)) == 4
+    done = json.loads(desk.seedbed("prune", "--keep", "1", "--yes", "--json").stdout)
+    assert done["freed_bytes"] == planned["total_bytes"]
+    assert there(desk) == ["run 3"]
+
+
+def test_prune_never_touches_what_lives_or_is_archived(desk: Any) -> None:
+    set_archived(make(desk, "archived", "failed"), True)
+    make(desk, "over")
+    desk.seedbed("train", "--set", "train.steps=3000", "--background", "--name", "living", env=SLOW)
+    desk.at_step(3)
+    desk.seedbed("train", "--set", "train.steps=3", "--queue", "--name", "waiting")
+    desk.seedbed("prune", "--older-than", "0s", "--yes")
+    assert there(desk) == ["archived", "living", "waiting"]
+    desk.seedbed("prune", "--archived", "--yes")
+    assert there(desk) == ["living", "waiting"]
+    desk.seedbed("stop", "waiting", "--wait")
+    desk.seedbed("stop", "living", "--wait")
+    assert desk.seedbed("prune", "--older-than", "1h", "--yes").stdout.strip() == "Nothing to prune."
+    desk.seedbed("prune", "--status", "stopped", "--older-than", "0s", "--yes")
+    assert there(desk) == []
+
+
+def test_prune_thins_checkpoints_and_the_run_goes_on_from_what_stays(desk: Any) -> None:
+    run = make(desk, "alpha", "stopped", steps=(20, 30, 9, 100))
+    other = make(desk, "beta", steps=(1,))
+    shown = desk.seedbed("prune", "--checkpoints", "--dry-run").stdout
+    assert "20, 100" in shown
+    assert "9, 30" in shown
+    assert other.id not in shown
+    assert len(list(run.checkpoints.iterdir())) == 4
+    desk.seedbed("prune", "--checkpoints", "--yes")
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == ["step-00000020", "step-00000100"]
+    assert desk.status("alpha")["checkpoint_step"] == 100
+    assert desk.status("alpha")["best_checkpoint"].endswith("step-00000020")
+    assert there(desk) == ["alpha", "beta"]
+    assert "Nothing to prune." in desk.seedbed("prune", "--checkpoints", "--yes").stdout
+
+
+def test_prune_of_caches(desk: Any) -> None:
+    make(desk, "alpha", fingerprint="used")
+    used = make_dataset(desk, "a1", "used", idle_s=40 * DAY_S)
+    fresh = make_dataset(desk, "a2", "fresh")
+    stale = make_dataset(desk, "a3", "stale", idle_s=10 * DAY_S)
+    shown = desk.seedbed("prune", "--caches", "--dry-run").stdout
+    assert "text a3" in shown
+    assert "text a2" in shown
+    assert "text a1" not in shown
+    desk.seedbed("prune", "--caches", "--older-than", "30d", "--yes")
+    assert [used.exists(), fresh.exists(), stale.exists()] == [False, True, True]
+    desk.seedbed("prune", "--caches", "--yes")
+    assert [fresh.exists(), stale.exists()] == [False, False]
+    assert there(desk) == ["alpha"]
+
+
+def test_what_cannot_go_is_told_and_the_rest_goes(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root removes everything")
+    first, second = make(desk, "first"), make(desk, "second")
+    second.path.chmod(0o500)
+    done = desk.seedbed("prune", "--older-than", "0s", "--yes", expect=1)
+    assert second.id in done.stderr
+    assert there(desk) == ["second"]
+    assert not first.path.exists()
+    second.path.chmod(0o700)
