@@ -6,7 +6,9 @@ import os
 import random
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,7 @@ def test_a_write_that_fails_keeps_the_old_file(tmp_path: Path) -> None:
     script = f"""
 import errno, resource, signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from seedbed import files
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -192,3 +195,49 @@ def test_a_published_folder_appears_whole(tmp_path: Path) -> None:
     files.remove_tree(tmp_path / "step")
     files.remove_tree(tmp_path / "step")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_is_being_replaced_changes_only_if_all_goes_well(tmp_path: Path) -> None:
+    target = tmp_path / "steps.csv"
+    target.write_text("old")
+    with suppress(ZeroDivisionError), files.replacing(target) as handle:
+        handle.write(b"half of it")
+        raise ZeroDivisionError
+    assert target.read_text() == "old"
+    with files.replacing(target) as handle:
+        handle.write(b"all ")
+        handle.write(b"of it")
+        assert target.read_text() == "old"
+    assert target.read_text() == "all of it"
+    assert [path.name for path in tmp_path.iterdir()] == ["steps.csv"]
+
+
+def test_a_held_file_is_shared_and_nobody_removes_it(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    assert files.hold(path) is None
+    path.write_text("{}")
+    os.utime(path, (1, 1))
+    first, second = files.hold(path), files.hold(path)
+    assert first is not None
+    assert second is not None
+    assert path.stat().st_mtime > 1e9, "it was not noted that somebody uses it"
+    assert files.is_locked(path, shared=True)
+    assert not files.is_locked(path), "one who shares it was taken for its owner"
+    first()
+    assert not files.Lock(path).acquire()
+    second()
+    assert not files.is_locked(path, shared=True)
+
+
+def test_who_waits_to_hold_a_file_while_it_is_removed_gets_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_text("{}")
+    remover = files.Lock(path)
+    assert remover.acquire()
+    held: list[object] = []
+    waiting = threading.Thread(target=lambda: held.append(files.hold(path)))
+    waiting.start()
+    path.unlink()
+    remover.release()
+    waiting.join(timeout=10)
+    assert held == [None]

@@ -320,6 +320,9 @@ def test_completion_of_commands_options_and_runs(desk: Any) -> None:
     assert complete(desk, "seedbed status al") == {"alpha"}
     assert run in complete(desk, "seedbed status 2")
     assert "latest" in complete(desk, "seedbed train --like l")
+    assert complete(desk, "seedbed train --after al") == {"alpha"}
+    assert complete(desk, f"seedbed delete {run} al") == {"alpha"}
+    assert complete(desk, "seedbed tag al") == {"alpha"}
     assert "seedbed" not in complete(desk, "seedbed train --preset ")
 
 

@@ -48,7 +48,10 @@ def test_help_loads_next_to_nothing(folder: Path) -> None:
     assert len(names) < 120, f"{len(names)} modules for --help"
 
 
-@pytest.mark.parametrize("words", [("status",), ("status", "alpha", "--json"), ("runs",), ("runs", "--json")])
+@pytest.mark.parametrize(
+    "words",
+    [("status",), ("status", "alpha", "--json"), ("runs",), ("runs", "--json"), ("runs", "--sort", "loss", "--csv")],
+)
 def test_looking_at_runs_loads_nothing_that_computes(folder: Path, words: tuple[str, ...]) -> None:
     names = loaded(folder, *words)
     assert not roots(names) & {*HEAVY, "rich", "psutil", "argcomplete", "asyncio", "subprocess", "multiprocessing"}
@@ -58,7 +61,19 @@ def test_looking_at_runs_loads_nothing_that_computes(folder: Path, words: tuple[
 
 @pytest.mark.parametrize(
     "words",
-    [("train", "--help"), ("presets",), ("config", "show"), ("config", "check"), ("curve",), ("resume", "--help")],
+    [
+        ("train", "--help"),
+        ("presets",),
+        ("config", "show"),
+        ("config", "check"),
+        ("curve",),
+        ("resume", "--help"),
+        ("queue",),
+        ("du",),
+        ("tag", "alpha"),
+        ("metrics", "--csv"),
+        ("prune", "--caches", "--dry-run"),
+    ],
 )
 def test_no_command_of_the_watching_wing_loads_torch(folder: Path, words: tuple[str, ...]) -> None:
     assert not roots(loaded(folder, *words)) & set(HEAVY)
