@@ -168,9 +168,10 @@ def test_last_and_best_stay_by_number_not_by_name(store: Store, save: Save) -> N
     assert [each.step for each in planned.kept] == [99_999_998, 100_000_000]
     assert [each.step for each in planned.going] == [5, 99_999_999]
     assert len(names(run)) == 4, "looking removed something"
-    going = sum(on_disk(each.path) for each in planned.going)
+    going, stamp = sum(on_disk(each.path) for each in planned.going), run.path.stat().st_mtime_ns
     assert planned.freed_bytes == thin(planned) == going
     assert names(run) == ["step-100000000", "step-99999998"]
+    assert run.path.stat().st_mtime_ns > stamp, "a window would not look again"
     assert thinning(run) is None
     for path in run.checkpoints.iterdir():
         checkpoint.verify(path)

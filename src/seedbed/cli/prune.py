@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from seedbed.runs.store import Store
 
 DESCRIPTION = """\
-Make room: shows what would go, asks, and removes it. Never what a process uses.
---older-than, --keep, --status and --archived choose among the runs that have ended, and these go whole; where several
+Make room: shows what would go, asks, and removes it; never what a process uses.
+--older-than, --keep, --status and --archived choose among the runs that have ended, which go whole; where several
 are given, all must hold. With --checkpoints the runs stay, but of their checkpoints only the last and the best, if
-these verify. With --caches, prepared data goes that no run here was trained on, and compiled kernels that nobody uses; with
---older-than, whatever was not used for so long. Both are made again when they are needed.
+these verify. With --caches, prepared data goes that no run here was trained on, and compiled kernels that nobody
+uses; with --older-than, whatever was not used for so long. Both are made again when they are needed.
 Archived runs are touched with --archived alone.
 """
 EXAMPLES = """\

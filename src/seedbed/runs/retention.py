@@ -245,6 +245,8 @@ def thin(planned: Thinning) -> int:
         for each in planned.going:
             remove_tree(each.path)
             freed += 0 if each.path.exists() else each.size_bytes
+    with suppress(OSError):
+        os.utime(planned.run.path)  # windows look again at runs whose folder has changed
     return freed
 
 
