@@ -50,9 +50,11 @@ sample_tokens = 5
 class Workshop:
     """A folder with its own store and cache, and the commands that a user types there."""
 
-    def __init__(self, folder: Path, cache: Path) -> None:
+    command: tuple[str, ...] = (sys.executable, "-m", "seedbed")
+
+    def __init__(self, folder: Path, cache: Path, runs: Path | None = None) -> None:
         self.folder = folder
-        self.runs = folder / "runs"
+        self.runs = runs or folder / "runs"
         self.environment = {
             **os.environ,
             "SEEDBED_RUNS": str(self.runs),
@@ -63,18 +65,15 @@ class Workshop:
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "seedbed", *arguments],
+            [*self.command, *arguments],
             cwd=self.folder,
             env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **options,
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options},
         )
 
     def seedbed(self, *arguments: str, expect: int = 0, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, "-m", "seedbed", *arguments],
+            [*self.command, *arguments],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
@@ -140,8 +139,19 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def open_workshop(shared_cache: Path) -> Callable[[Path], Workshop]:
-    return lambda folder: Workshop(folder, shared_cache)
+def open_workshop(shared_cache: Path) -> Callable[..., Workshop]:
+    return lambda folder, runs=None: Workshop(folder, shared_cache, runs)
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> tuple[list[tuple[Any, ...]], str]:
+    """Steps and weights of the tiny run that was left alone."""
+    shop = Workshop(tmp_path_factory.mktemp("uninterrupted"), shared_cache)
+    shop.seedbed("train", shop.config())
+    run = shop.run_dir()
+    steps = shop.steps(run)
+    assert [row[0] for row in steps] == list(range(1, 61))
+    return steps, shop.weights(run)
 
 
 @pytest.fixture

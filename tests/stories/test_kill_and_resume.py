@@ -5,18 +5,6 @@ from __future__ import annotations
 import random
 from typing import Any
 
-import pytest
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory, open_workshop: Any) -> tuple[list[tuple[Any, ...]], str]:
-    shop = open_workshop(tmp_path_factory.mktemp("uninterrupted"))
-    shop.seedbed("train", shop.config())
-    run = shop.run_dir()
-    steps = shop.steps(run)
-    assert [row[0] for row in steps] == list(range(1, 61))
-    return steps, shop.weights(run)
-
 
 def test_killed_at_random_steps(workshop: Any, uninterrupted: tuple[list[tuple[Any, ...]], str]) -> None:
     generator = random.Random(2026)
