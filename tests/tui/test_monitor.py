@@ -1,0 +1,282 @@
+"""Runs and machine as the window shows them while jobs work, end, and are killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from typing import Any
+
+import pytest
+
+from seedbed import actions
+from seedbed.events import Hardware
+from seedbed.runs.status import read_state, status
+from seedbed.tui.curve import Curve
+from seedbed.tui.details import Details
+from seedbed.tui.runs import RunsPanel
+from seedbed.tui.system import SystemPanel
+
+FOREVER = "100000000"
+GIB = 2**30
+
+
+def events(run: Any, kind: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in run.events.read_bytes().splitlines() if line.endswith(b"}")]
+    return [line for line in lines if line["kind"] == kind]
+
+
+def steps(cells: dict[str, str]) -> int:
+    """Steps done, as a row tells them; -1 where it does not, or not yet."""
+    done = cells.get("STEP", "").partition("/")[0]
+    return int(done) if done.isdecimal() else -1
+
+
+# Runs ----------------------------------------------------------------------------------------------------------------
+
+
+async def test_10_12_live_monitor_watches_a_run_at_work(open_window: Any, store: Any, job: Any) -> None:
+    """Steps, losses, device and what is left are those that the job writes, and they go on by themselves."""
+    async with open_window(store, (200, 60)) as user:
+        run = job(store, "maple", train__steps=FOREVER).run
+        await user.until(lambda: steps(user.cells("maple")) > 0, "the first step")
+        first = steps(user.cells("maple"))
+        await user.until(lambda: steps(user.cells("maple")) > first, "later steps")
+        await user.until(lambda: user.cells("maple").get("VAL", "-") != "-", "a validation")
+        await user.until(lambda: user.cells("maple").get("LEFT", "-") != "-", "what is left")
+        cells = user.cells("maple")
+        assert cells["STATUS"] == "running"
+        assert cells["STEP"].endswith("/100M")
+        assert cells["DEVICE"] == "cpu"
+        assert cells["GPU"] == "n/a"
+        assert cells["LOSS"] in {f"{step['loss']:.4f}" for step in events(run, "step")}
+        assert cells["VAL"] in {f"{each['loss']:.4f}" for each in events(run, "eval")}
+        assert re.fullmatch(r"[\d.]+s", cells["ELAPSED"])
+        # Those that live stand first.
+        assert user.window.panel(RunsPanel).table.ids[0] == run.id
+        assert "1 running" in user.row("1 Runs ")
+        assert "no active runs" not in user.text
+
+
+async def test_10_12_live_monitor_shows_none_one_and_many_runs(
+    open_window: Any, empty_store: Any, store: Any, many_runs: Any, in_store: Any
+) -> None:
+    """An empty store says what to do; one run and 200 are listed with their fates."""
+    async with open_window(empty_store, (80, 24)) as user:
+        await user.see("no active runs", "No runs here yet: press 3 to start one.")
+        await user.press("enter", "p", "s", "R", "w", "e", "A", "D", "space", "j", "k", "G", "plus", "x")
+        await user.see("No run is chosen.")
+    for run in store.all():
+        if run.name() != "elm":
+            actions.delete(run)
+    async with open_window(store, (80, 24)) as user:
+        await user.until(lambda: user.cells("elm").get("STATUS") == "failed")
+        # Why there is nothing to draw is said whole.
+        await user.see("1 failed", "holds no", "text to read; it is empty.")
+    store.root = many_runs
+    async with open_window(store, (80, 24)) as user:
+        assert len(user.window.panel(RunsPanel).table.ids) == 200
+        await user.until(lambda: user.cells("cedar 197").get("STATUS") == "lost")
+        assert "80 completed · 40 failed · 40 lost · 40 stopped" in user.row("1 Runs ")
+
+
+async def test_10_12_details_show_curve_log_config_differences_and_samples(
+    open_window: Any, store: Any, in_store: Any
+) -> None:
+    """What the job wrote into the run's folder is what the five tabs tell."""
+    fir, oak = in_store(store, "fir"), in_store(store, "oak")
+    fir.log.write_text("\n".join(f"line {number} of the log" for number in range(1000)))
+    async with open_window(store, (80, 24)) as user:
+        await user.press("space", "enter")
+        await user.until(lambda: isinstance(user.screen, Details))
+        found = status(fir)
+        await user.see("fir", "completed", f"loss {found['loss']:.4f}", f"val {found['val_loss']:.4f}", "step 55/55")
+        curve = user.screen.query_one("#big-curve", Curve)
+        await user.until(lambda: "⣿ train ⣿ validation" in user.text and curve.shown, "the curve")
+        # The restart of the second session stands on the curve.
+        await user.see("↻", "▴", "▲")
+        await user.press("x")
+        await user.see("x: tokens")
+        await user.press("y", "m")
+        await user.see("x: tokens · log · EMA 0.6")
+        await user.press("2")
+        # The end of a log is what one wants of it.
+        await user.see("line 999 of the log")
+        await user.press("3")
+        await user.see("layers = 1", "the test")
+        await user.press("4")
+        await user.see("another run")
+        select = user.screen.query_one("#other")
+        select.value = oak.id
+        await user.see("no difference")
+        select.value = in_store(store, "birch").id
+        await user.see("train.steps", "40", FOREVER)
+        await user.press("5")
+        sample = events(fir, "sample")[-1]
+        await user.see(f"step {sample['step']}", sample["prompt"])
+        await user.press("escape")
+        await user.see("1 Runs", "5 Models")
+
+
+async def test_10_12_t9_a_killed_trainer_is_lost_within_five_seconds_and_can_be_resumed(
+    open_window: Any, store: Any, job: Any
+) -> None:
+    """kill -9 leaves no word; the window tells, and R goes on from the checkpoint."""
+    launch = job(store, "maple", train__steps=FOREVER)
+    async with open_window(store, (100, 30)) as user:
+        await user.until(lambda: steps(user.cells("maple")) > 10, "steps")
+        os.kill(launch.process.pid, signal.SIGKILL)
+        launch.process.wait()
+        killed = time.monotonic()
+        await user.until(lambda: user.cells("maple").get("STATUS") == "lost", "lost")
+        assert time.monotonic() - killed < 5
+        saved = status(launch.run)["checkpoint_step"]
+        assert saved is not None
+        user.window.panel(RunsPanel).table.go_to(launch.run.id)
+        await user.press("R")
+        await user.see("Resume this run?", f"maple (lost) goes on from step {saved}.")
+        await user.press("y")
+        await user.until(lambda: user.cells("maple").get("STATUS") == "running", "the resumed run")
+        await user.until(lambda: steps(user.cells("maple")) > saved, "steps of the second session")
+        assert status(launch.run)["session"] == 2
+
+
+async def test_11_elapsed_remaining_and_end_are_shown_and_kept(open_window: Any, store: Any, job: Any) -> None:
+    """What the window tells of time is in the run's state too; a run without steps has none, and harms nobody."""
+    async with open_window(store, (130, 40)) as user:
+        run = job(store, "maple", train__steps=FOREVER).run
+        await user.see("maple")
+        await user.until(lambda: steps(user.cells("maple")) > 30, "steps")
+        user.window.panel(RunsPanel).table.go_to(run.id)
+        await user.press("enter")
+        await user.until(
+            lambda: re.search(r"elapsed \d.*left \d+d .*\(ends about \d\d \w+ \d\d:\d\d:\d\d\)", user.text)
+        )
+        state = read_state(run)
+        assert state is not None
+        assert state.status["elapsed_s"] > 0
+        assert state.status["steps"] == int(FOREVER)
+        await user.press("escape", "2")
+        await user.until(lambda: re.search(r"runs +1 running, \d+d \d\dh left in all", user.text))
+        await user.press("1", "D")
+        await user.see("stop it (s) before it is deleted")
+        await user.press("s", "y")
+        await user.until(lambda: user.cells("maple").get("STATUS") == "stopped", "the end")
+        assert user.cells("maple")["LEFT"] == "-"
+        await user.press("2")
+        await user.see("No active training.")
+
+
+async def test_13_device_asked_for_and_device_used(open_window: Any, store: Any, job: Any) -> None:
+    """A GPU by part of its name that is not here: a warning and the CPU, both told; strictly, a failure that says why."""
+    lenient = job(store, "lenient", train__device="A30")
+    strict = job(store, "strict", train__device="A30", train__strict_device="true")
+    assert lenient.process.wait(60) == 0
+    assert strict.process.wait(60) != 0
+    async with open_window(store, (130, 40)) as user:
+        await user.until(lambda: user.cells("lenient").get("STATUS") == "completed")
+        await user.until(lambda: user.cells("strict").get("STATUS") == "failed")
+        await user.press("z")
+        await user.until(lambda: "DEVICE" in user.cells("lenient"))
+        assert user.cells("lenient")["DEVICE"] == "cpu"
+        user.window.panel(RunsPanel).table.go_to(lenient.run.id)
+        await user.press("enter")
+        await user.see("on cpu (asked for A30)")
+        await user.press("escape")
+        user.window.panel(RunsPanel).table.go_to(strict.run.id)
+        await user.press("enter")
+        reason = status(strict.run)["reason"]
+        assert "A30" in reason
+        await user.see(reason[:60])
+    assert status(lenient.run)["device_asked"] == "A30"
+    assert status(lenient.run)["device"] == "cpu"
+    assert strict.run.meta()["device_asked"] == "A30"
+
+
+# The machine ---------------------------------------------------------------------------------------------------------
+
+
+class FakeSampler:
+    """Looks at a machine that always stands the same way."""
+
+    def __init__(self, seen: Hardware) -> None:
+        self.seen = seen
+
+    def sample(self) -> Hardware:
+        return self.seen
+
+
+BUSY = Hardware(
+    cpu_fraction=0.42,
+    process_cpu_fraction=0.1,
+    cpu_cores=16,
+    load_1m=3.25,
+    rss_bytes=GIB,
+    ram_used_bytes=32 * GIB,
+    ram_total_bytes=64 * GIB,
+    gpu_fraction=0.87,
+    gpu_used_bytes=20 * GIB,
+    gpu_total_bytes=80 * GIB,
+    gpu_temperature_c=61.0,
+    gpu_power_w=412.0,
+    missing=None,
+)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (130, 40)])
+async def test_14_21_41_42_machine_figures_where_they_can_be_had(
+    open_window: Any, store: Any, size: tuple[int, int]
+) -> None:
+    """GPU use, memory, temperature, power, CPU, cores, load and RAM, in figures."""
+    async with open_window(store, size) as user:
+        panel = user.window.panel(SystemPanel)
+        panel._sampler = FakeSampler(BUSY)
+        await user.press("2")
+        await user.see(
+            "42%", "16 cores, load 3.25", "50%", "32.0 GiB of 64.0 GiB", "87%", "25%", "20.0 GiB of 80.0 GiB"
+        )
+        await user.see("61 °C", "412 W", "looked at from here: no job is running")
+        assert "n/a" not in user.part("#system-text")
+        await user.press("1")
+        await user.see("2 System ─ CPU 42% · RAM 32.0 GiB of 64.0 GiB")
+
+
+async def test_14_21_41_42_machine_figures_that_are_missing_tell_why(open_window: Any, store: Any) -> None:
+    """Each missing figure is n/a with the reason, never blank and never zero."""
+    missing = {
+        "cpu_fraction": "the counters stood still",
+        "load_1m": "this system keeps no load average",
+        "ram_used_bytes": "no /proc here",
+        "gpu_fraction": "the driver is too old",
+        "gpu_used_bytes": "not told by this card",
+        "gpu_total_bytes": "not told by this card",
+        "gpu_temperature_c": "no sensor",
+        "gpu_power_w": "not permitted",
+    }
+    seen = Hardware(cpu_cores=2, rss_bytes=GIB, missing=missing)
+    async with open_window(store, (130, 40)) as user:
+        user.window.panel(SystemPanel)._sampler = FakeSampler(seen)
+        await user.press("2")
+        await user.see("CPU   n/a (the counters stood still)", "RAM   n/a (no /proc here)")
+        await user.see("GPU   n/a (the driver is too old)", "VRAM  n/a (not told by this card)")
+        await user.see("temp  n/a (no sensor)", "power n/a (not permitted)")
+        assert "0%" not in user.part("#system-text")
+
+
+async def test_14_21_41_42_a_real_look_and_what_a_real_job_recorded(open_window: Any, store: Any, job: Any) -> None:
+    """With no job the window looks itself; with one it shows what the job recorded, and who that was."""
+    async with open_window(store, (130, 40)) as user:
+        await user.press("2")
+        await user.until(lambda: re.search(r"CPU +[█░]+ +\d+% +\d+ cores, load \d", user.text), "a real look")
+        await user.until(lambda: re.search(r"RAM +[█░]+ +\d+% +[\d.]+ \wiB of [\d.]+ \wiB", user.text))
+        run = job(store, "maple", train__steps=FOREVER).run
+        await user.see("recorded by maple")
+        await user.until(lambda: re.search(r"job +[\d.]+ MiB resident", user.text), "the job's memory")
+        recorded = events(run, "hardware")[-1]
+        reason = (recorded.get("missing") or {}).get("gpu_fraction")
+        if recorded.get("gpu_fraction") is None:
+            assert reason
+            assert reason[:20] in user.part("#system-text")
+        await user.until(lambda: re.search(r"runs +1 running", user.text))
