@@ -104,17 +104,21 @@ def test_a_long_run_streams_in_bounded_memory_and_a_reader_may_leave(desk: Any) 
     assert process.stderr is not None
     assert process.stderr.read() == ""
     size = run.events.stat().st_size
+    # What getrusage tells on Linux is the parent's peak, if that was higher.
     code = f"""
-import resource, runpy, sys
+import pathlib, resource, runpy, sys
 sys.argv[1:] = ["metrics", "alpha", "--json", "--out", "steps.jsonl", "--runs", {str(desk.runs)!r}]
 try:
     runpy.run_module("seedbed", run_name="__main__")
 except SystemExit as leaving:
-    print(leaving.code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    told = pathlib.Path("/proc/self/status")
+    lines = told.read_text().splitlines() if told.exists() else []
+    peaks = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")]
+    print(leaving.code, *(peaks or [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=desk.folder, capture_output=True, text=True, check=True)
     status, peak = done.stdout.split()
-    assert status in ("0", "None")
-    assert int(peak) * (1 if sys.platform == "darwin" else 1024) < 100_000_000 < size
+    assert status == "0"
+    assert int(peak) < 100_000_000 < size
     with (desk.folder / "steps.jsonl").open() as lines:
         assert sum(1 for _ in lines) == 200_000
