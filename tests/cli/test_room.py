@@ -129,8 +129,9 @@ def test_delete_takes_all_or_none(desk: Any) -> None:
 
 def test_du_adds_up_to_what_lies_on_disk(desk: Any) -> None:
     small, large = make(desk, "small", fingerprint="f1"), make(desk, "large", steps=(1, 2, 3))
-    (desk.runs / ".x.1.gone").mkdir()
-    (desk.runs / ".x.1.gone" / "weights").write_bytes(b"x" * 77)
+    gone = desk.runs / ".20260101-000000-000-x.1.gone"
+    gone.mkdir()
+    (gone / "weights").write_bytes(b"x" * 77)
     folder = make_dataset(desk, "a1", "f1", idle_s=3 * DAY_S)
     found = json.loads(desk.seedbed("du", "--json").stdout)
     assert [each["id"] for each in found["runs"]] == [large.id, small.id]
@@ -146,7 +147,7 @@ def test_du_adds_up_to_what_lies_on_disk(desk: Any) -> None:
     disk = os.statvfs(desk.folder)
     assert found["runs_free_bytes"] == pytest.approx(disk.f_bavail * disk.f_frsize, rel=0.1)
     out = desk.seedbed("du").stdout
-    for part in ("large", "small", ".x.1.gone", "text a1", "1 run", "3d", "free"):
+    for part in ("large", "small", gone.name, "text a1", "1 run", "3d", "free"):
         assert part in out
     assert "\x1b" not in out
 
@@ -266,6 +267,19 @@ def test_prune_of_caches(desk: Any) -> None:
     assert [used.exists(), fresh.exists(), stale.exists()] == [False, True, True]
     desk.seedbed("prune", "--caches", "--yes")
     assert [fresh.exists(), stale.exists()] == [False, False]
+    assert there(desk) == ["alpha"]
+
+
+def test_prune_clears_what_cut_off_removals_left(desk: Any) -> None:
+    make(desk, "alpha")
+    old, new = (desk.runs / f".20260101-000000-000-{name}.x.gone" for name in ("old", "new"))
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "weights").write_bytes(b"x" * 77)
+    os.utime(old, (1, 1))
+    done = json.loads(desk.seedbed("prune", "--older-than", "1d", "--yes", "--json").stdout)
+    assert done["freed_bytes"] == 77
+    assert [old.exists(), new.exists()] == [False, True]
     assert there(desk) == ["alpha"]
 
 

@@ -107,10 +107,15 @@ def test_the_parts_of_a_run_add_up_to_what_lies_on_disk(store: Store, save: Save
 
 def test_what_a_cut_off_removal_left_is_found(store: Store) -> None:
     ended(store, "alpha")
-    (store.root / ".x.1.gone").mkdir()
+    gone = ".20260101-000000-000-a.b.x1.gone"
+    for name in (gone, ".new-run.x2", ".git", ".x.gone"):
+        (store.root / name).mkdir()
     (store.root / ".queue.lock").touch()
-    assert [path.name for path in leftovers(store)] == [".x.1.gone"]
-    assert list(leftovers(Store(store.root / "nowhere"))) == []
+    assert [path.name for path in leftovers(store)] == [gone, ".new-run.x2"]
+    assert leftovers(store, 60.0) == []
+    os.utime(store.root / gone, (1, 1))
+    assert [path.name for path in leftovers(store, 60.0)] == [gone]
+    assert leftovers(Store(store.root / "nowhere")) == []
 
 
 # Choosing runs -------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from seedbed.cli.parser import json_option, runs_option
@@ -33,6 +34,7 @@ EXAMPLES = """\
 
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 _AGE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhdw])")
+_CUT_OFF_S = 3600.0
 _POLICIES = "--older-than, --keep, --status, --archived, --checkpoints, --caches"
 PRUNABLE = ("completed", "stopped", "failed", "lost", "broken")
 
@@ -54,7 +56,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     add("--archived", action="store_true", help="archived runs, instead of the others")
     add("--checkpoints", action="store_true", help="thin checkpoints to the last and the best; the runs stay")
-    add("--caches", action="store_true", help="prepared data and compiled kernels that nobody uses")
+    add("--caches", action="store_true", help="prepared data, and compiled kernels idle for an hour")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--dry-run", action="store_true", help="only show what would go")
     what.add_argument("--yes", action="store_true", help="do not ask")
@@ -69,12 +71,15 @@ class Plan(NamedTuple):
     """With their bytes."""
     thinnings: list[Thinning]
     caches: list[Entry]
+    leftovers: list[tuple[Path, int]]
+    """Of runs whose making or removal was cut off, with their bytes."""
 
     @property
     def size_bytes(self) -> int:
         """Bytes of all of it."""
         thinned = sum(each.freed_bytes for each in self.thinnings)
-        return sum(size for _, size in self.runs) + thinned + sum(each.size_bytes for each in self.caches)
+        whole = sum(size for _, size in self.runs) + sum(size for _, size in self.leftovers)
+        return whole + thinned + sum(each.size_bytes for each in self.caches)
 
     def __bool__(self) -> bool:
         return any(self)
@@ -135,7 +140,7 @@ def make_plan(place: Store, policy: Policy, arguments: argparse.Namespace) -> Pl
     """Look for what fits; removes nothing."""
     from seedbed.cli.generate import loading
     from seedbed.runs.caches import entries
-    from seedbed.runs.retention import choose, thinning, tree_bytes
+    from seedbed.runs.retention import choose, leftovers, thinning, tree_bytes
     from seedbed.text import printable
 
     caches: list[Entry] = []
@@ -149,10 +154,11 @@ def make_plan(place: Store, policy: Policy, arguments: argparse.Namespace) -> Pl
             found = thinning(each.run)
             thinnings += [found] if found is not None else []
         loading("")
-        return Plan([], thinnings, caches)
+        return Plan([], thinnings, caches, [])
     if arguments.caches:
-        return Plan([], [], caches)
-    return Plan([(each, tree_bytes(each.run.path)) for each in choose(place, policy)], [], [])
+        return Plan([], [], caches, [])
+    runs = [(each, tree_bytes(each.run.path)) for each in choose(place, policy)]
+    return Plan(runs, [], [], [(path, tree_bytes(path)) for path in leftovers(place, _CUT_OFF_S)])
 
 
 def steps(plan: Plan) -> list[Callable[[], int]]:
@@ -160,11 +166,17 @@ def steps(plan: Plan) -> list[Callable[[], int]]:
     from functools import partial
 
     from seedbed.actions import delete
+    from seedbed.files import remove_tree
     from seedbed.runs.caches import remove
     from seedbed.runs.retention import thin
 
+    def clear(path: Path, size_bytes: int) -> int:
+        remove_tree(path)
+        return 0 if path.exists() else size_bytes
+
     return [
         *(partial(delete, each.run) for each, _ in plan.runs),
+        *(partial(clear, path, size) for path, size in plan.leftovers),
         *(partial(thin, each) for each in plan.thinnings),
         *(partial(remove, each) for each in plan.caches),
     ]
@@ -192,6 +204,9 @@ def describe(plan: Plan) -> list[str]:
             for each, size in plan.runs
         ]
         lines += table(rows, ["RUN", "NAME", "STATUS", "LAST USED", "SIZE"], right=["SIZE"])
+    if plan.leftovers:
+        rows = [[text.printable(str(path)), text.size(size)] for path, size in plan.leftovers]
+        lines += table(rows, ["LEFT BEHIND", "SIZE"], right=["SIZE"])
     if plan.thinnings:
         rows = []
         for each in plan.thinnings:
@@ -237,6 +252,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
             for each in plan.thinnings
         ],
         "caches": [cache_entry(entry) for entry in plan.caches],
+        "leftovers": [{"path": str(path), "total_bytes": size} for path, size in plan.leftovers],
         "total_bytes": plan.size_bytes,
     }
 

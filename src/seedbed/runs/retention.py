@@ -27,6 +27,7 @@ _LOGS = ("events.jsonl", "job.log", ".series")
 _CHECKPOINT = re.compile(r"step-(\d+)")
 _REPLACED = re.compile(r"\.step-(\d+)\.replaced")
 _LEFT_BEHIND = re.compile(r"\.step-\d+\..+")
+_CUT_OFF = re.compile(r"\.new-run\.[^.]+|\.\d{8}-\d{6}-\d{3}-.+\.gone")
 _KNOWN_FORMAT = 1
 
 
@@ -117,13 +118,14 @@ def usage(run: RunDir) -> Usage:
     return Usage(run, checkpoints, log, max(tree_bytes(run.path) - checkpoints - log, 0))
 
 
-def leftovers(store: Store) -> Iterator[Path]:
-    """Hidden folders of a store: runs whose making or removal was cut off."""
+def leftovers(store: Store, idle_s: float = 0.0) -> list[Path]:
+    """Hidden folders of a store that were not touched for so long: runs whose making or removal was cut off."""
     try:
-        entries = sorted(store.root.iterdir())
+        entries = [entry for entry in sorted(store.root.iterdir()) if _CUT_OFF.fullmatch(entry.name)]
+        folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
+        return [folder for folder in folders if time.time() - folder.stat().st_mtime >= idle_s]
     except OSError:
-        return
-    yield from (entry for entry in entries if entry.name.startswith(".") and entry.is_dir() and not entry.is_symlink())
+        return []
 
 
 def choose(store: Store, policy: Policy) -> list[Chosen]:
