@@ -131,6 +131,7 @@ def test_csv_holds_what_json_holds(desk: Any, store: Store) -> None:
         assert row["simulated"] == "false"
         assert row["name"] == each["name"]
     assert rows[0]["tags"] == "x y"
+    assert "\x1b" not in desk.terminal("runs", "--csv"), "a name steers the terminal"
     assert raw.splitlines()[0].startswith("id,name,tags")
 
 

@@ -149,11 +149,18 @@ def write_csv(found: list[dict[str, Any]]) -> None:
     """A header and a row for each run; tags in one field, nothing for what is unknown, true and false as in JSON."""
     import csv
 
+    from seedbed.text import printable
+
     def cell(value: Any) -> Any:
         if isinstance(value, bool):
             return "true" if value else "false"
         return " ".join(value) if isinstance(value, list) else value
 
+    if sys.stdout.isatty():  # what a terminal shows must not steer it; files get everything as it is
+        found = [
+            {key: printable(value) if isinstance(value, str) else value for key, value in each.items()}
+            for each in found
+        ]
     writer = csv.writer(sys.stdout)
     if found:
         writer.writerow(found[0])
