@@ -89,14 +89,16 @@ class NumberField(Input):
         return int(value) if self.whole else value
 
     def action_step(self, direction: int) -> None:
-        """One step up or down, within the bounds; from the default where the field is empty."""
+        """To the next multiple of the step, up or down, within the bounds; from the default where the field is empty."""
         start = self._parsed()
         if start is None:
             try:
                 start = float(self.placeholder)
             except ValueError:
-                start = self.low - direction * self._step if direction > 0 else self.low
-        value = min(max(start + direction * self._step, self.low), self.high)
+                start = 0.0
+        steps = round(start / self._step, 6)
+        steps = math.floor(steps) + 1 if direction > 0 else math.ceil(steps) - 1
+        value = min(max(steps * self._step, self.low), self.high)
         self.value = str(int(value)) if self.whole else f"{value:.6g}"
         self.cursor_position = len(self.value)
 
