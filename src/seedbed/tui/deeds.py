@@ -13,6 +13,7 @@ from seedbed import actions
 from seedbed.errors import SeedbedError
 from seedbed.runs.asking import Request
 from seedbed.runs.control import Resume
+from seedbed.runs.status import word
 from seedbed.runs.store import RunDir, checked_name
 from seedbed.runs.watch import Listed
 from seedbed.text import shorten
@@ -71,13 +72,15 @@ class Deeds(App[None]):
         listed = self._listed(run_id)
         if listed is None:
             return
-        word = listed.status["status"]
-        if word == "paused":
+        now = word(listed.status)
+        if now in ("paused", "pausing"):
             self._do(_asked(actions.go_on), listed, "goes on")
-        elif word == "completed":
+        elif listed.lives:
+            self.tell(f"{listed.status['name']} is {now} already.", "warning")
+        elif now == "completed":
             self.train_further(listed.run.id)
         else:
-            body = f"{listed.status['name']} ({word}) goes on from step {listed.status['checkpoint_step'] or 0}."
+            body = f"{listed.status['name']} ({now}) goes on from step {listed.status['checkpoint_step'] or 0}."
             self._ask("Resume this run?", body, "Resume", lambda: self._do(_resumed, listed, "goes on"), careful=False)
 
     def train_further(self, run_id: str) -> None:
