@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,6 @@ from seedbed.data.build import build_dataset
 from seedbed.errors import SeedbedError
 from seedbed.events import Checkpoint, Data, Run, Step
 from seedbed.files import Lock
-from seedbed.runs import caches
 from seedbed.runs.caches import DATASET, KERNELS, UNFINISHED, Entry, dataset_of, entries, remove
 from seedbed.runs.labels import set_archived
 from seedbed.runs.retention import Policy, choose, delete, leftovers, thin, thinning, usage
@@ -392,8 +393,12 @@ def test_a_folder_of_that_name_that_is_not_ours_is_nothing_to_us(
     assert found(store, KERNELS) == []
 
 
-def test_kernels_lie_where_torch_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
-
-    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
-    assert str(caches.kernels_dir()) == default_cache_dir()
+def test_jobs_keep_their_kernels_in_the_cache_folder(tmp_path: Path) -> None:
+    code = (
+        "from seedbed.config.load import keep_compiled; keep_compiled()\n"
+        "from torch._inductor.runtime.cache_dir_utils import cache_dir; print(cache_dir())"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "TORCHINDUCTOR_CACHE_DIR"}
+    environment["SEEDBED_CACHE"] = str(tmp_path / "cache")
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(tmp_path / "cache" / "compiled")

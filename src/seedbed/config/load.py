@@ -66,6 +66,17 @@ def cache_dir() -> Path:
     return Path(platformdirs.user_cache_dir("seedbed", appauthor=False))
 
 
+def compiled_dir() -> Path:
+    """Where compiled kernels are kept: TORCHINDUCTOR_CACHE_DIR, or `compiled` in the cache folder. Absolute."""
+    named = env("TORCHINDUCTOR_CACHE_DIR")
+    return Path(named).absolute() if named else cache_dir() / "compiled"
+
+
+def keep_compiled() -> None:
+    """Have torch keep what it compiles there, and not in a folder of /tmp that all programs share; before it compiles."""
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(compiled_dir())
+
+
 def resolve(
     *,
     preset: str | None = None,

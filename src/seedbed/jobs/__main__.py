@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from seedbed.config.load import keep_compiled
 from seedbed.errors import EXIT_FAILURE, EXIT_USAGE, SeedbedError
 from seedbed.runs.control import Resume, Turn
 from seedbed.runs.queue import wait_for_turn
@@ -32,6 +33,7 @@ CHILDREN: dict[str, str] = {
 def main(words: Sequence[str] | None = None, kinds: Mapping[str, str] = KINDS) -> int:
     """Do what the command line names; returns the exit status."""
     words = sys.argv[1:] if words is None else words
+    keep_compiled()
     if words and words[0] in CHILDREN:
         child: Callable[[Sequence[str]], int] = _load(CHILDREN[words[0]])
         return child(words[1:])

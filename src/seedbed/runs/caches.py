@@ -1,21 +1,19 @@
 """What was prepared or compiled once and can be made again: which runs use it, and how it goes. Knows not how it is made.
 
-Prepared data lies in the cache folder, under `datasets`. Compiled kernels lie where torch keeps them, and other programs
-of the same user may use them too, so they go as a whole and only while nobody seems to.
+Prepared data lies in the cache folder, under `datasets`. Compiled kernels lie beside it, or where TORCHINDUCTOR_CACHE_DIR says;
+torch does not tell which run uses which, so they go as a whole and only while nobody seems to.
 """
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from seedbed.config.load import cache_dir, env
+from seedbed.config.load import cache_dir, compiled_dir
 from seedbed.errors import SeedbedError
 from seedbed.events import Data, Step
 from seedbed.files import Lock, is_locked, read_json, remove_tree
@@ -105,18 +103,6 @@ def remove(entry: Entry) -> int:
     return entry.size_bytes if not entry.path.exists() else 0
 
 
-def kernels_dir() -> Path:
-    """Where torch keeps what it compiled, as torch._inductor decides it."""
-    named = env("TORCHINDUCTOR_CACHE_DIR")
-    if named:
-        return Path(named).absolute()
-    try:
-        user = getpass.getuser()
-    except (KeyError, ModuleNotFoundError, OSError):
-        user = f"uid_{os.getuid()}"
-    return Path(tempfile.gettempdir(), "torchinductor_" + re.sub(r'[\\/:*?"<>|]', "_", user))
-
-
 def _datasets(folder: Path, users: dict[str, list[str]], living: set[str]) -> Iterator[Entry]:
     try:
         places = sorted(folder.iterdir())
@@ -149,12 +135,12 @@ def _described(path: Path) -> tuple[str, str]:
 
 
 def _kernels(compiling: bool) -> Iterator[Entry]:
-    path = kernels_dir()
+    path = compiled_dir()
     try:
         mine = not path.is_symlink() and path.is_dir() and path.stat().st_uid == os.getuid()
     except OSError:
         return
-    # In a shared /tmp anybody may have made a folder of that name.
+    # A folder that the variable names may be anybody's.
     if mine and (size_bytes := tree_bytes(path)):
         yield Entry(KERNELS, path, str(path), size_bytes, _newest(path), (), compiling)
 
