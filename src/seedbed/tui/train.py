@@ -206,9 +206,13 @@ class TrainPanel(Panel):
 
     def _offer(self, choices: list[tuple[str, str]]) -> None:
         select, kept = self.query_one("#origin", Select), self.origin
+        is_gone = all(value != kept for _, value in choices)
         with self.prevent(Select.Changed):
             select.set_options([(Text(label), value) for label, value in choices])
-            select.value = kept if any(value == kept for _, value in choices) else NEW
+            select.value = NEW if is_gone else kept
+        if is_gone:  # how far that run was to go is not asked of a new one
+            for name in ("epochs", "steps"):
+                self.query_one(f"#{name}", NumberField).value = ""
 
     def take_up(self, run_id: str) -> None:
         """Choose this run as the one to train further, if it can be."""
