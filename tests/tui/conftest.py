@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.events import Key, Paste
 from textual.geometry import Region
+from textual.keys import _character_to_key
 from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widget import Widget
@@ -286,6 +288,11 @@ class User:
         """Until a remark that goes away by itself says so."""
         await self.until(lambda: any(words in said for said in self.remarks), f"the remark {words!r}")
 
+    def part_in_a_line(self, selector: str) -> str:
+        """What is seen of a widget, without its line breaks, once the remarks that may cover it are out of the way."""
+        self.window.clear_notifications()
+        return " ".join(self.part(selector).split())
+
     @property
     def remarks(self) -> list[str]:
         """The remarks on the screen, each in one line."""
@@ -294,10 +301,28 @@ class User:
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
 
+    async def repeat(self, key: str, times: int) -> None:
+        """Press a key again and again, as fast as the window takes it."""
+        for _ in range(times):
+            await self._send(key, key if len(key) == 1 else None)
+        await self.pilot.pause()
+
     async def type(self, text: str) -> None:
-        """Type a text; its characters come as a terminal sends them."""
-        names = {"\n": "ctrl+j"}
-        await self.press(*(names.get(character, character) for character in text))
+        """Type a text, key by key."""
+        for character in text:
+            await self._send(character if character.isalnum() else _character_to_key(character), character)
+        await self.pilot.pause()
+
+    async def paste(self, text: str) -> None:
+        """Paste a text, as a terminal passes it on."""
+        await self._send(Paste(text))
+        await self.pilot.pause()
+
+    async def _send(self, what: str | Paste, character: str | None = None) -> None:
+        event = Key(what, character) if isinstance(what, str) else what
+        event.set_sender(self.window)
+        self.window._driver.send_message(event)
+        await self.pilot._wait_for_screen()
 
     async def go(self, panel: int) -> None:
         """Go to a panel by keys, out of a field too."""
@@ -308,12 +333,15 @@ class User:
     async def choose(self, name: str, panel: int = 1) -> None:
         """Put the cursor of Runs or Models on a run, by keys."""
         await self.go(panel)
-        await self.until(lambda: self.cells(name, TABLES[panel]), name)
-        await self.press("g")
         table = self.window.screen_stack[0].query_one(TABLES[panel], RunTable)
-        names = {run_id: str(table.get_row(run_id)[1]).strip() for run_id in table.ids}
-        await self.press(*["j"] * [names[run_id] for run_id in table.ids].index(name))
-        assert names[table.current or ""] == name
+
+        def names() -> list[str]:
+            return [str(table.get_row(run_id)[1]).strip() for run_id in table.ids]
+
+        await self.until(lambda: name in names(), name)
+        await self.press("g")
+        await self.repeat("j", names().index(name))
+        assert names()[table.cursor_row] == name
 
     async def click(self, selector: str | type[Widget], offset: tuple[int, int] = (0, 0)) -> None:
         assert await self.pilot.click(selector, offset=offset), f"{selector} is covered:\n{self.text}"

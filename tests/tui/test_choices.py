@@ -25,7 +25,8 @@ async def test_20_25_33_cursor_and_scroll_survive_new_runs(open_window: Any, man
     """Deep in a list of 200 runs, nothing moves when a run begins at its top and writes every second."""
     async with open_window(many_store, (100, 30)) as user:
         table = user.window.panel(RunsPanel).table
-        await user.press("G", *["k"] * 60)
+        await user.press("G")
+        await user.repeat("k", 60)
         chosen = table.current
         assert chosen == table.ids[139]
         await user.pilot.pause(0.3)

@@ -1,0 +1,287 @@
+"""Starting runs from the window: what can be set, what is refused and when, and that real jobs do what was asked."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+from textual.widgets import Select
+
+from seedbed import actions
+from seedbed.runs.store import Store
+from seedbed.tui.details import Details
+from seedbed.tui.dialogs import Confirm
+from seedbed.tui.fields import NumberField
+from seedbed.tui.settings import Settings
+from seedbed.tui.train import TrainPanel
+
+FOREVER = "100000000"
+
+
+async def tab_to(user: Any, name: str) -> None:
+    """Press tab until that field has the focus."""
+    for _ in range(40):
+        if user.focus() == name:
+            return
+        await user.repeat("tab", 1)
+    raise AssertionError(f"tab never comes to {name}, but to {user.focus()}")
+
+
+async def fill(user: Any, name: str, value: str) -> None:
+    """Tab to a field and type."""
+    await tab_to(user, name)
+    await user.type(value)
+
+
+async def set_option(user: Any, path: str, value: str) -> None:
+    """In All options: down to a key, enter, the value, enter."""
+    table = user.screen.query_one("#settings-table")
+    paths = [str(table.get_row_at(row)[0]).strip() for row in range(table.row_count)]
+    await user.repeat("down", paths.index(path) - table.cursor_row)
+    await user.press("enter")
+    await user.type(value)
+    await user.press("enter")
+    assert str(table.get_row_at(paths.index(path))[1]).strip() == value
+
+
+def state(user: Any) -> str:
+    """What the panel says of what is asked for, in one line."""
+    return str(user.part_in_a_line("#train-state"))
+
+
+def offered(user: Any) -> list[str]:
+    """The runs that can be chosen to be trained further; "" is a new one."""
+    return [value for _, value in user.window.panel(TrainPanel).query_one("#origin", Select)._options]
+
+
+# 15 ------------------------------------------------------------------------------------------------------------------
+
+
+async def test_15_precision_workers_and_accumulation_with_guidance(open_window: Any, store: Any) -> None:
+    """The defaults are careful, each field says what it is for and what it may be, and what cannot work is told at once."""
+    async with open_window(store, (80, 24)) as user:
+        await user.go(3)
+        config = user.window.panel(TrainPanel).resolved().config
+        assert config.train.precision == "auto"
+        assert config.data.workers == 0
+        assert config.train.micro_batch == 0
+        await tab_to(user, "micro")
+        await user.see("Sequences in one forward pass; 0 means batch_size.", "gradients are gathered over the batch")
+        await user.type("3")
+        await user.until(lambda: "micro_batch" in state(user), "3 does not divide 8")
+        await user.press("backspace", "4")
+        await user.until(lambda: "1,350 steps" in state(user), "no complaint")
+        await tab_to(user, "workers")
+        await user.see("Processes or threads that tokenise; 0 uses every core.")
+        await user.type("-1")
+        assert user.window.panel(TrainPanel).query_one("#workers", NumberField).number() == 1
+        await tab_to(user, "precision")
+        await user.see("Compute precision; the weights' masters are always fp32.")
+        await user.press("enter", "down", "down", "enter")
+        await user.until(lambda: user.window.panel(TrainPanel).resolved().config.train.precision == "bf16", "bf16")
+        config = user.window.panel(TrainPanel).resolved().config
+        assert (config.train.micro_batch, config.data.workers) == (4, 1)
+
+
+# 16, 23, 30 ----------------------------------------------------------------------------------------------------------
+
+
+async def test_16_23_30_a_run_is_set_up_confirmed_started_and_seen(open_window: Any, empty_store: Any) -> None:
+    """From the panel's fields and all options to a model: a real job does what was typed, and its row is in Runs."""
+    async with open_window(empty_store, (80, 24)) as user:
+        await user.go(3)
+        await fill(user, "run-name", "maple!")
+        await user.until(lambda: "is not a name for a run" in state(user), "the complaint")
+        await user.press("ctrl+s")
+        assert not isinstance(user.screen, Confirm)
+        await user.press("backspace")
+        await fill(user, "steps", "12")
+        await fill(user, "batch", "4")
+        await fill(user, "context", "32")
+        await fill(user, "seed", "11")
+        await user.press("ctrl+o")
+        await user.until(lambda: isinstance(user.screen, Settings))
+        await set_option(user, "model.layers", "1")
+        await set_option(user, "data.stories", "400")
+        await set_option(user, "tokenizer.vocab_size", "400")
+        await set_option(user, "train.eval_tokens", "2000")
+        await user.press("ctrl+s")
+        await user.until(lambda: not isinstance(user.screen, Settings))
+        await user.until(lambda: "12 steps" in state(user), "the horizon")
+        await user.press("ctrl+s")
+        await user.see("Start this run?", "preset     nano", "horizon    12 steps", "batch      4 x 32 tokens")
+        await user.see("device     auto, precision auto", "model.layers = 1", "data.stories = 400")
+        await user.press("n")
+        await user.until(lambda: not isinstance(user.screen, Confirm))
+        assert empty_store.all() == []
+        await user.press("ctrl+s", "y")
+        await user.hear("maple has begun")
+        [run] = empty_store.all()
+        # It is in Runs, under the cursor, with the focus there.
+        await user.until(lambda: user.panel is not None and user.panel.NAME == "Runs", "the panel Runs")
+        assert user.window.board.chosen == run.id
+        await user.until(lambda: user.cells("maple").get("STATUS") == "completed", "the end")
+        assert user.cells("maple")["STEP"] == "12/12"
+        config = tomllib.loads(run.config.read_text())
+        assert config["model"]["layers"] == 1
+        assert config["data"]["stories"] == 400
+        assert (config["train"]["batch_size"], config["model"]["context"], config["train"]["seed"]) == (4, 32, 11)
+        assert run.meta()["command"] == ["seedbed", "tui"]
+        assert user.cells("maple")["LOSS"] != "-"
+        await user.see("4 Generate ─ from maple, step 12")
+
+
+async def test_16_23_30_mistakes_are_told_beside_the_fields(open_window: Any, store: Any) -> None:
+    """Whatever cannot work is told before anything is made, by a word that names what is wrong."""
+    before = {run.id for run in store.all()}
+    async with open_window(store, (80, 24)) as user:
+        await user.go(3)
+        await fill(user, "epochs", "2")
+        await fill(user, "steps", "5")
+        await user.until(lambda: "epochs" in state(user) and "steps" in state(user), "two horizons")
+        await user.see("3 Train ─ see the field that is wrong")
+        await user.press("ctrl+s")
+        assert not isinstance(user.screen, Confirm)
+        await user.press("ctrl+r")
+        await fill(user, "data", "nonsense")
+        await user.until(lambda: "1,350 steps" in state(user), "the fields to be empty again")
+        await user.press("ctrl+s", "y")
+        await user.until(lambda: "nonsense" in state(user), "the unknown source")
+        await user.press("ctrl+r")
+        await fill(user, "data", "text:/not/there")
+        await user.press("ctrl+s", "y")
+        await user.until(lambda: "There is no file or folder /not/there." in state(user), "the missing file")
+        # All options: what is typed there is judged there.
+        await user.press("ctrl+r", "ctrl+o", "down", "enter")
+        await user.type("many")
+        await user.until(lambda: "many" in user.part("#settings-problem"), "the complaint")
+        await user.press("enter", "ctrl+s")
+        assert isinstance(user.screen, Settings)
+        await user.press("escape", "escape")
+        await user.until(lambda: not isinstance(user.screen, Settings))
+        assert user.window.panel(TrainPanel)._sets == {}
+    assert {run.id for run in store.all()} == before
+
+
+async def test_16_23_30_a_job_that_fails_at_once_says_why(open_window: Any, store: Any, tmp_path: Any) -> None:
+    """The run is in Runs as failed, with the reason in words."""
+    (tmp_path / "empty").mkdir()
+    async with open_window(store, (100, 30)) as user:
+        await user.go(3)
+        await fill(user, "run-name", "maple")
+        await tab_to(user, "data")
+        await user.paste(f"text:{tmp_path / 'empty'}")
+        await user.press("ctrl+s", "y")
+        await user.until(lambda: user.cells("maple").get("STATUS") == "failed", "the failure")
+        await user.see("no text to read; it is empty.")
+        await user.press("enter")
+        await user.until(lambda: isinstance(user.screen, Details))
+        await user.see("maple  failed", "it is empty.")
+
+
+async def test_16_23_30_a_store_that_may_not_be_written_is_told(open_window: Any, tmp_path: Any, workshop: Any) -> None:
+    """Where no run can be made the panel says so, and no row appears."""
+    (tmp_path / "file").write_text("not a folder")
+    async with open_window(Store(tmp_path / "file" / "runs"), (80, 24)) as user:
+        await user.go(3)
+        await user.press("ctrl+s", "y")
+        await user.until(lambda: "Cannot" in state(user) or "not a" in state(user).lower(), "the reason")
+        assert str(tmp_path)[:20] in user.text
+
+
+# 38 ------------------------------------------------------------------------------------------------------------------
+
+
+async def test_38_epochs_by_keys_and_by_hand_within_bounds(open_window: Any, store: Any) -> None:
+    """Whole and fractional epochs from just above 0 to 10000; all else is refused in the moment in which it is typed."""
+    async with open_window(store, (80, 24)) as user:
+        await user.go(3)
+        panel = user.window.panel(TrainPanel)
+        field = panel.query_one("#epochs", NumberField)
+        await tab_to(user, "epochs")
+        await user.press("up")
+        assert field.value == "1"
+        await user.until(lambda: "1 epochs" in state(user), "the horizon")
+        await user.press("up", "+", "+", "down", "-")
+        assert field.value == "2"
+        await user.type(".5")
+        await user.until(lambda: "2.5 epochs" in state(user), "half an epoch")
+        assert panel.resolved().config.train.epochs == 2.5
+        for typed in ("10000", "1", "0.5"):
+            await user.press("home", "ctrl+k")
+            await user.type(typed)
+            await user.until(lambda typed=typed: f"{typed} epochs" in state(user), typed)
+        for typed in ("0", "10001", "abc", "-3", "1e999", "nan"):
+            await user.press("home", "ctrl+k")
+            await user.paste(typed)
+            assert field.value == typed
+            await user.until(lambda typed=typed: typed in state(user), f"the complaint of {typed}")
+            await user.press("ctrl+s")
+            assert not isinstance(user.screen, Confirm), typed
+        await user.press("home", "ctrl+k")
+        await user.type("10000")
+        await user.press("up")
+        assert field.value == "10000"
+        await user.press("home", "ctrl+k")
+        await user.type("x")
+        await user.until(lambda: "x is not a number" in state(user), "the complaint")
+        await user.press("backspace")
+        await user.until(lambda: "1,350 steps" in state(user), "the preset's horizon")
+
+
+# 39 ------------------------------------------------------------------------------------------------------------------
+
+
+async def test_39_a_model_is_trained_further(open_window: Any, store: Any, in_store: Any) -> None:
+    """One chooses a model, not an id: what was stopped goes on, what is finished says that it wants a number."""
+    fir = in_store(store, "fir")
+    async with open_window(store, (130, 40)) as user:
+        await user.choose("birch", 5)
+        await user.press("a")
+        await user.see("3 Train ─ birch: go on to its end")
+        await user.choose("fir", 5)
+        await user.press("a", "3")
+        await user.until(lambda: "It is finished: say how many epochs or steps more." in state(user))
+        await user.press("ctrl+s")
+        await user.hear("It is finished: say how many epochs or steps more.")
+        assert not isinstance(user.screen, Confirm)
+        await fill(user, "steps", "5")
+        await user.until(lambda: state(user) == "fir: 5 steps more")
+        await user.press("ctrl+s")
+        await user.see("Train further?", "fir: 5 steps more")
+        await user.press("y")
+        await user.until(lambda: user.cells("fir").get("STEP") == "60/60", "five steps more")
+        await user.until(lambda: user.cells("fir").get("STATUS") == "completed", "the end")
+        assert user.window.board.chosen == fir.id
+        # How far the model was to go is not left behind for a new run.
+        assert (user.window.panel(TrainPanel).origin, user.part("#steps").strip()) == ("", "1350")
+        # The same from Runs: R on a finished run asks how far, on one at work nothing.
+        await user.choose("oak")
+        await user.press("R")
+        assert (user.panel.NAME, user.focus()) == ("Train", "epochs")
+        await user.until(lambda: user.window.panel(TrainPanel).origin == in_store(store, "oak").id)
+
+
+async def test_39_what_cannot_be_trained_further_says_so(
+    in_store: Any, open_window: Any, store: Any, empty_store: Any, job: Any
+) -> None:
+    """Without a model there is only a new run to choose; what is at work or broken is not on offer."""
+    async with open_window(empty_store, (80, 24)) as user:
+        await user.press("R")
+        await user.hear("No run is chosen.")
+        await user.press("5", "a")
+        await user.hear("There is no model here.")
+        await user.see("No model yet: train one (3).")
+        await user.press("3", "enter")
+        await user.see("a new run")
+        assert offered(user) == [""]
+    run = job(store, "maple", train__steps=FOREVER).run
+    async with open_window(store, (130, 40)) as user:
+        await user.see("active: maple")
+        await user.choose("maple")
+        await user.press("R")
+        await user.hear("maple is running already.")
+        assert run.id not in offered(user)
+        assert in_store(store, "fir").id in offered(user)
+        actions.stop(run)
+        await user.until(lambda: run.id in offered(user), "its end")
