@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import multiprocessing
 import os
@@ -17,7 +18,7 @@ import pytest
 
 from seedbed import events
 from seedbed.errors import DiskFullError
-from seedbed.files import is_locked
+from seedbed.files import Lock, is_locked
 from seedbed.runs import session as session_module
 from seedbed.runs.control import GO, PAUSE, SAVE, STOP, ask
 from seedbed.runs.session import BALLAST_BYTES, RunBusyError, Session, StopRequested, gpu_index
@@ -126,6 +127,43 @@ def test_a_second_owner_is_refused_and_hurts_nothing(run: RunDir, monkeypatch: p
         assert run.events.read_bytes() == before
         session.emit(step(1))
     assert [line["kind"] for line in lines(run)] == ["run", "step"]
+
+
+def say(run: RunDir, *said: events.Run) -> None:
+    with run.events.open("ab") as log:
+        log.writelines(events.encode(event, number, time.time()) for number, event in enumerate(said))
+
+
+def test_an_owner_that_is_just_leaving_is_waited_for(run: RunDir) -> None:
+    say(run, events.Run(status="running", session=1), events.Run(status="stopped", session=1))
+    lock = Lock(run.lock)
+    assert lock.acquire()
+    with meanwhile(lambda: time.sleep(0.3), lock.release), Session(run.path) as session:
+        assert session.number == 2
+
+
+def test_who_only_looks_is_not_taken_for_an_owner(run: RunDir) -> None:
+    say(run, events.Run(status="running", session=1))
+    looking = os.open(run.lock, os.O_RDONLY | os.O_CREAT)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    with meanwhile(lambda: time.sleep(0.2), lambda: os.close(looking)), Session(run.path) as session:
+        assert session.number == 2
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_who_lost_a_race_does_not_begin_when_the_winner_is_stopped(known: bool, run: RunDir) -> None:
+    first = [events.Run(status="running", session=1), events.Run(status="stopped", session=1)]
+    second = events.Run(status="running", session=2)
+    say(run, *first, *([second] if known else []))
+    lock = Lock(run.lock)
+    assert lock.acquire()
+    rest = [*([] if known else [second]), events.Run(status="stopped", session=2)]
+    others = meanwhile(lambda: time.sleep(0.2), lambda: say(run, *rest), lock.release)
+    with others, pytest.raises(RunBusyError, match="already running"), Session(run.path):
+        pass
+    assert not is_locked(run.lock)
+    with Session(run.path) as session:
+        assert session.number == 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

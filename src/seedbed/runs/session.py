@@ -22,6 +22,7 @@ from seedbed.runs.index import IndexWriter
 from seedbed.runs.process import myself
 from seedbed.runs.status import follow, hostname, read_state, read_view, state_json
 from seedbed.runs.store import RunDir
+from seedbed.runs.view import ENDED
 
 HEARTBEAT_S = 1.0
 POLL_S = 0.2
@@ -240,15 +241,24 @@ class Session:
         return asked
 
     def _take_lock(self) -> None:
+        """Wait a moment for an owner that is just leaving, or somebody who only looks; not for the end of a session."""
+        if self._lock.acquire():
+            return
+        found = read_view(self.run, read_state(self.run))
         end = time.monotonic() + _LOCK_PATIENCE_S
-        while not self._lock.acquire():
-            if time.monotonic() > end:
-                raise RunBusyError(
-                    f"{self.run.id} is already running in another process.",
-                    f"Watch it with `seedbed status {self.run.id}`; `seedbed stop {self.run.id} --wait` stops it and"
-                    " returns when it has saved.",
-                )
+        while time.monotonic() < end:
             time.sleep(0.05)
+            if self._lock.acquire():
+                now = read_view(self.run, read_state(self.run))
+                if now.session == found.session and (found.status in ENDED or now.status == found.status):
+                    return
+                self._lock.release()  # somebody else had it all along, and has ended since
+                break
+        raise RunBusyError(
+            f"{self.run.id} is already running in another process.",
+            f"Watch it with `seedbed status {self.run.id}`; `seedbed stop {self.run.id} --wait` stops it and"
+            " returns when it has saved.",
+        )
 
     def _say_hello(self) -> None:
         me = myself()
