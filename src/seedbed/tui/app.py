@@ -16,6 +16,7 @@ from textual.widgets import DataTable, Footer
 
 from seedbed.runs.series import Series
 from seedbed.runs.store import RunDir, Store
+from seedbed.text import printable
 from seedbed.tui.board import Board
 from seedbed.tui.deeds import Deeds
 from seedbed.tui.details import Details
@@ -214,6 +215,13 @@ class Window(Deeds):
         """The panel with the focus alone, or all again."""
         self.screen_stack[0].toggle_class("-zoomed")
         self._arrange()
+
+    async def on_event(self, event: events.Event) -> None:
+        """What is pasted is text: nothing in it steers the terminal in which it is shown."""
+        if isinstance(event, events.Paste):
+            lines = event.text.replace("\r\n", "\n").replace("\r", "\n")
+            event.text = printable(lines, newlines=True)
+        await super().on_event(event)
 
     def on_resize(self, event: events.Resize) -> None:
         """A grid where there is room, else one open panel between the titles of the others."""
