@@ -22,6 +22,7 @@ from seedbed.tui.board import epochs_text, steps_text
 from seedbed.tui.curve import Curve, Drawn
 from seedbed.tui.literal import fit, lit
 from seedbed.tui.wishes import differences, frozen_text
+from seedbed.tui.words import Follow
 
 if TYPE_CHECKING:
     from seedbed.tui.app import Window
@@ -51,7 +52,6 @@ class Details(Screen[None]):
         self.run_id = run_id
         self._others: list[tuple[str, str]] = []
         self._samples = -1
-        self._log_seen = False
 
     @property
     def window(self) -> Window:
@@ -64,7 +64,7 @@ class Details(Screen[None]):
         with TabbedContent(id="tabs"):
             with TabPane("Curve", id="curve"):
                 yield Curve(id="big-curve")
-            with TabPane("Log", id="log"), VerticalScroll(id="log-scroll"):
+            with TabPane("Log", id="log"), Follow(id="log-scroll"):
                 yield Static("", id="log-text")
             with TabPane("Config", id="config"), VerticalScroll():
                 yield Static("", id="config-text")
@@ -125,11 +125,7 @@ class Details(Screen[None]):
             if await asyncio.to_thread(each.series.refresh):
                 curve.changed()
         said = await asyncio.to_thread(actions.log_tail, run, _LOG_LINES)
-        scroll = self.query_one("#log-scroll", VerticalScroll)
-        follows = scroll.is_vertical_scroll_end
         self.query_one("#log-text", Static).update(lit(said or "The job has printed nothing.", newlines=True))
-        if follows:
-            scroll.scroll_end(animate=False, immediate=False)
         if listed.status["step"] != self._samples:
             self._samples = listed.status["step"]
             try:
@@ -172,13 +168,6 @@ class Details(Screen[None]):
             table.add_row(fit(path, 27, "bold"), fit(one or "-", 29), fit(two or "-", 29))
         if not rows:
             table.add_row(lit("no difference", "dim"), lit(""), lit(""))
-
-    @on(TabbedContent.TabActivated, pane="#log")
-    def _open_log(self) -> None:
-        """A log is opened at its end, and found again where it was left."""
-        if not self._log_seen:
-            self._log_seen = True
-            self.query_one("#log-scroll", VerticalScroll).scroll_end(animate=False, immediate=False)
 
     def action_close(self) -> None:
         """Back to the panels."""

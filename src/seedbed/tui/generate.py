@@ -10,7 +10,7 @@ from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal
 from textual.widget import Widget
 from textual.widgets import Button, Input, Label, Static
 from textual.worker import get_current_worker
@@ -20,15 +20,17 @@ from seedbed.errors import SeedbedError
 from seedbed.tui.fields import NumberField, Prompt
 from seedbed.tui.literal import lit, plain
 from seedbed.tui.panel import Panel
-from seedbed.tui.words import Words
+from seedbed.tui.words import Follow, Words
 
 if TYPE_CHECKING:
     from seedbed.runs.child import Child
     from seedbed.runs.models import Model
 
 _PAINT_S = 0.05
-_MOST_SHOWN = 200_000
-"""Characters of output that are kept."""
+_MOST_SHOWN = 50_000
+"""Characters of output that are kept: all of them are wrapped anew for each piece, and keys wait meanwhile."""
+_PAINTED_PER_S = 200_000
+"""Characters to paint in a second; the more there are, the rarer."""
 
 
 class GeneratePanel(Panel):
@@ -64,7 +66,7 @@ class GeneratePanel(Panel):
             yield NumberField(id="seed", low=0, high=2**62, placeholder="any")
             yield Button("Generate", id="generate", variant="success", compact=True)
         yield Words(id="generate-state")
-        with VerticalScroll(id="output-scroll"):
+        with Follow(id="output-scroll"):
             yield Static("", id="output")
 
     def on_mount(self) -> None:
@@ -121,6 +123,7 @@ class GeneratePanel(Panel):
     def _on_option(self) -> None:
         problem = next((p for field in self.query(NumberField) if (p := field.problem())), "")
         self._state(problem, "red" if problem else "dim")
+        self.update(set())
 
     def start(self) -> None:
         """Let the active model write."""
@@ -151,8 +154,6 @@ class GeneratePanel(Panel):
         self._busy, self._cancelled = True, False
         if self._written:
             self._written.append("\n\n")
-        if len(self._written) > _MOST_SHOWN:
-            self._written = self._written[-_MOST_SHOWN:]
         self._written.append_text(lit(prompt, "bold", newlines=True))
         self._state(f"loading {plain(model.name)} …", "yellow")
         self._paint()
@@ -176,13 +177,15 @@ class GeneratePanel(Panel):
                         call(self._state, "writing …  esc cancels", "yellow")
                     elif "text" in answer:
                         chunk += answer["text"]
-                        if time.monotonic() - painted >= _PAINT_S:
+                        if time.monotonic() - painted >= _PAINT_S + len(self._written) / _PAINTED_PER_S:
                             call(self._append, chunk)
                             chunk, painted = "", time.monotonic()
                     elif answer.get("done"):
                         end, style = _figures(answer), "dim"
         except SeedbedError as error:
             end = f"{error.message} {error.hint}".strip()
+        except (OSError, ValueError) as error:  # no process could be started, or its last word was cut
+            end = f"Generation failed: {error}"
         if self._cancelled:
             end, style = "cancelled", "yellow"
         if not worker.is_cancelled:
@@ -206,10 +209,9 @@ class GeneratePanel(Panel):
         self.update(set())
 
     def _paint(self) -> None:
+        if len(self._written) > 1.1 * _MOST_SHOWN:
+            self._written = self._written[-_MOST_SHOWN:]
         self.query_one("#output", Static).update(self._written)
-        scroll = self.query_one("#output-scroll", VerticalScroll)
-        if scroll.is_vertical_scroll_end:  # whoever has scrolled back to read stays there
-            scroll.scroll_end(animate=False, immediate=False)
 
     def _state(self, words: str, style: str = "dim") -> None:
         self.query_one("#generate-state", Words).say(lit(words, style))

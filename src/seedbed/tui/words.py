@@ -1,9 +1,10 @@
-"""Words in a panel that change often: painted anew only where they differ, laid out anew only where their height may."""
+"""Words that change often: painted anew only where they differ, laid out anew only where their height may, followed."""
 
 from __future__ import annotations
 
 from rich.cells import cell_len
 from rich.text import Text
+from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 
@@ -24,3 +25,19 @@ class Words(Static):
         shape = (width, tuple(cell_len(line) // width for line in words.plain.split("\n")))
         self.update(words, layout=shape != self._shape)
         self._shape = shape
+
+
+class Follow(VerticalScroll):
+    """Begins at its top, and goes along with what is added at its end, until one scrolls back to read."""
+
+    _end = 0.0
+
+    def watch_virtual_size(self) -> None:
+        """There is more or less in it: follow once that is laid out."""
+        self.call_later(self.on_resize)
+
+    def on_resize(self) -> None:
+        """There is more or less room."""
+        if self.scroll_target_y >= self._end:
+            self.scroll_end(animate=False, immediate=True)
+        self._end = self.max_scroll_y
