@@ -305,24 +305,29 @@ class User:
         """Press a key again and again, as fast as the window takes it."""
         for _ in range(times):
             await self._send(key, key if len(key) == 1 else None)
-        await self.pilot.pause()
+        await self.pilot.pause(0.02)
 
     async def type(self, text: str) -> None:
         """Type a text, key by key."""
         for character in text:
             await self._send(character if character.isalnum() else _character_to_key(character), character)
-        await self.pilot.pause()
+        await self.pilot.pause(0.02)
 
     async def paste(self, text: str) -> None:
         """Paste a text, as a terminal passes it on."""
         await self._send(Paste(text))
-        await self.pilot.pause()
+        await self.pilot.pause(0.02)
 
     async def _send(self, what: str | Paste, character: str | None = None) -> None:
+        self.send(what, character)
+        await self.pilot._wait_for_screen()
+
+    def send(self, what: str | Paste, character: str | None = None) -> None:
+        """A key or a paste, as the terminal hands it over; waits for nothing."""
         event = Key(what, character) if isinstance(what, str) else what
         event.set_sender(self.window)
+        assert self.window._driver is not None
         self.window._driver.send_message(event)
-        await self.pilot._wait_for_screen()
 
     async def go(self, panel: int) -> None:
         """Go to a panel by keys, out of a field too."""
