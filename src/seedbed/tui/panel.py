@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.containers import Vertical
 from textual.widget import Widget
@@ -14,6 +15,12 @@ from seedbed.tui.literal import lit
 if TYPE_CHECKING:
     from seedbed.tui.app import Window
     from seedbed.tui.board import Board
+
+
+_BETWEEN = " · "
+"""Stands between the parts of a summary."""
+_FRAME = 6
+"""Cells of a panel's top edge that its title does not get."""
 
 
 class Panel(Vertical):
@@ -66,8 +73,21 @@ class Panel(Vertical):
         if summary == self._summary and self.border_title is not None:
             return
         self._summary = summary
+        self._entitle()
+
+    def on_resize(self) -> None:
+        """As much in the title as there is room for."""
+        self._entitle()
+
+    def _entitle(self) -> None:
+        """Number, name and summary; parts that would not fit are left out whole, from the last."""
         title = Text.assemble((f"{self.NUMBER} ", "bold"), (self.NAME, "bold"))
-        if summary:
+        if self._summary:
             title.append_text(Text(" ─ "))
-            title.append_text(lit(summary))
+            room = self.outer_size.width - _FRAME - title.cell_len
+            parts, told = self._summary.split(_BETWEEN), self._summary
+            while len(parts) > 1 and cell_len(told) > room > 0:
+                parts.pop()
+                told = f"{_BETWEEN.join(parts)}…"
+            title.append_text(lit(told))
         self.border_title = title
