@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from rich.text import Text
-from textual import on, work
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from seedbed.tui.app import Window
 
 _LOG_LINES = 400
+_KEY_WIDTH = 28
+_MARGIN = 4
+"""Cells of the screen that its tables do not get: their padding and their scroll bar."""
 _TABS = ("curve", "log", "config", "diff", "samples")
 
 
@@ -52,6 +55,7 @@ class Details(Screen[None]):
         self.run_id = run_id
         self._others: list[tuple[str, str]] = []
         self._samples = -1
+        self._value_width = 0
 
     @property
     def window(self) -> Window:
@@ -81,13 +85,19 @@ class Details(Screen[None]):
         if listed is None:
             self.dismiss(None)
             return
-        table = self.query_one("#diff-table", DataTable)
-        for heading, width in (("KEY", 28), ("THIS RUN", 30), ("THE OTHER", 30)):
-            table.add_column(Text(heading, style="bold"), width=width)
         self.query_one("#config-text", Static).update(lit(frozen_text(listed.run.config), newlines=True))
         self.query_one(TabbedContent).query_one("Tabs").focus()
         self._load_curve()
         self.update({self.run_id})
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Two values fit beside each key."""
+        self._value_width = max((event.size.width - _KEY_WIDTH - _MARGIN) // 2, 12)
+        table = self.query_one("#diff-table", DataTable)
+        table.clear(columns=True)
+        for heading, width in (("KEY", _KEY_WIDTH), ("THIS RUN", self._value_width), ("THE OTHER", self._value_width)):
+            table.add_column(Text(heading, style="bold"), width=width)
+        self._differ()
 
     def update(self, changed: set[str]) -> None:
         """Go on with the run; a run that is gone closes the screen."""
@@ -152,11 +162,12 @@ class Details(Screen[None]):
         select.value = marked[0] if first and marked else kept if kept in known else ""
 
     @on(Select.Changed, "#other")
-    def _compare(self, event: Select.Changed) -> None:
+    def _differ(self) -> None:
+        """The keys whose values differ, and both values."""
         table = self.query_one("#diff-table", DataTable)
         table.clear()
         board = self.window.board
-        this, other = board.run(self.run_id), board.run(str(event.value))
+        this, other = board.run(self.run_id), board.run(str(self.query_one("#other", Select).value))
         if this is None or other is None:
             return
         try:
@@ -165,7 +176,8 @@ class Details(Screen[None]):
             table.add_row(lit("", "red"), lit(error, "red"), lit(""))
             return
         for path, one, two in rows:
-            table.add_row(fit(path, 27, "bold"), fit(one or "-", 29), fit(two or "-", 29))
+            room = self._value_width - 1
+            table.add_row(fit(path, _KEY_WIDTH - 1, "bold"), fit(one or "-", room), fit(two or "-", room))
         if not rows:
             table.add_row(lit("no difference", "dim"), lit(""), lit(""))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import ClassVar, NamedTuple
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -136,15 +137,28 @@ class Keys(ModalScreen[KeyRow | None]):
             yield DataTable(cursor_type="row", zebra_stripes=True)
 
     def on_mount(self) -> None:
-        """Fill the table."""
+        """The table is at hand."""
+        self.query_one(DataTable).focus()
+
+    def on_resize(self) -> None:
+        """Fill the table once it is known how wide it is."""
+        self.call_after_refresh(self._fill)
+
+    def _fill(self) -> None:
+        """What a key does takes as many lines as it needs."""
         table = self.query_one(DataTable)
-        table.add_columns("Where", "Key", "What it does")
-        last = ""
+        at, last = table.cursor_row, ""
+        widths = [max(cell_len(row.where) for row in self._rows), max(cell_len(row.keys) for row in self._rows)]
+        gaps = 6 * table.cell_padding + table.styles.scrollbar_size_vertical
+        widths.append(max(table.size.width - sum(widths) - gaps, 20))
+        table.clear(columns=True)
+        for heading, width in zip(("Where", "Key", "What it does"), widths, strict=True):
+            table.add_column(heading, width=width)
         for row in self._rows:
             where = row.where if row.where != last else ""
-            table.add_row(lit(where, "bold"), lit(row.keys, "bold cyan"), lit(row.told))
+            table.add_row(lit(where, "bold"), lit(row.keys, "bold cyan"), Text(plain(row.told)), height=None)
             last = row.where
-        table.focus()
+        table.move_cursor(row=at, animate=False)
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
         """Do it, if a click can."""
