@@ -162,6 +162,19 @@ def test_two_devices_are_two_lines(line: Line) -> None:
     assert {line.status(run) for run in (first, second, third)} == {"running"}
 
 
+def test_cuda_is_the_first_gpu(line: Line) -> None:
+    line.works("first", device="cuda:1")
+    line.works("second", "--queue", device="cuda")
+    line.waits("third", device="cuda:0")
+
+
+def test_who_waits_for_a_run_alone_keeps_no_device(line: Line) -> None:
+    first = line.works("first", device="cuda:0")
+    second = line.waits("second", "--after", str(first.path), device="cpu")
+    line.works("third", "--queue", device="cpu")
+    assert line.status(second) == "queued"
+
+
 def test_a_device_that_is_not_known_yet_may_be_any(line: Line) -> None:
     working = line.works("first", device="cuda:1")
     anything = line.waits("second", device="auto", ahead=working)

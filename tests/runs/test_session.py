@@ -408,6 +408,18 @@ def test_on_a_full_disk_the_ballast_makes_room_to_say_so(small_run: RunDir, smal
     assert [line["step"] for line in lines(small_run) if line["kind"] == "step"] == list(range(1, number + 2))
 
 
+def test_a_line_that_finds_no_room_takes_that_of_the_ballast(
+    small_run: RunDir, small_disk: Path, fill: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "POLL_S", 1000.0)  # no heartbeat that would notice
+    with Session(small_run.path) as session:
+        fill(small_disk)
+        for number in range(1, 200):
+            session.emit(step(number))
+        assert session.short_of_space
+        assert len(lines(small_run)) == 200
+
+
 def to_the_brim(session: Session, disk: Path, fill: Any) -> tuple[Path, int]:
     """Fill the disk and the ballast's room too, until not a line can be written; the filler and the last step."""
     number, filler = session.step, fill(disk)
@@ -520,11 +532,11 @@ def test_a_full_disk_that_fails_each_beat_is_told_once(
 
 
 def test_a_session_that_cannot_say_hello_does_not_begin(small_run: RunDir, small_disk: Path, fill: Any) -> None:
-    before = signal.getsignal(signal.SIGTERM)
+    before, open_files = signal.getsignal(signal.SIGTERM), os.listdir("/dev/fd")
     filler = fill(small_disk)
     with pytest.raises(DiskFullError, match="No space left"), Session(small_run.path):
         raise AssertionError("it began")
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert (signal.getsignal(signal.SIGTERM), os.listdir("/dev/fd")) == (before, open_files)
     assert not is_locked(small_run.lock)
     assert not (small_run.path / ".ballast").exists()
     filler.unlink()

@@ -205,9 +205,9 @@ class Series:
             ends = columns[_AXIS[axis][1]]
             low, high = bisect_left(ends, x0), bisect_right(ends, x1)
             if high - low > px:
-                some = slice(max(low - 1, 0), high + 2)
+                some = slice(max(low - 1, 0), high + 1)
                 return list(_gather_rows(columns, some, (x0, (x1 - x0) / px), axis, key))
-            rows = range(max(low - 1, 0), min(high + 2, len(ends)))
+            rows = range(max(low - 1, 0), min(high + 1, len(ends)))
             cells = [_cell(step, axis, key) for row in rows for step in self._steps_of(columns, row)]
         low = max(bisect_left(cells, x0, key=lambda cell: cell.x) - 1, 0)
         high = min(bisect_right(cells, x1, key=lambda cell: cell.x) + 1, len(cells))
