@@ -26,7 +26,7 @@ from seedbed.tui.fields import NumberField
 from seedbed.tui.literal import fit, lit
 from seedbed.tui.panel import Panel
 from seedbed.tui.settings import Settings
-from seedbed.tui.wishes import horizon, parameters, typed
+from seedbed.tui.wishes import horizon, parameters, resolved, typed
 from seedbed.tui.words import Words
 
 MOST_EPOCHS = 10_000
@@ -172,7 +172,7 @@ class TrainPanel(Panel):
         precision = str(self.query_one("#precision", Select).value)
         if precision != "auto":
             flags["train.precision"] = load.Flagged(precision, "the field precision")
-        return load.resolve(preset=self._preset(), flags=flags)
+        return resolved(self._preset(), flags)
 
     def request(self) -> Resume:
         """How far the chosen run is to be trained further. Raises UsageError."""
@@ -262,9 +262,7 @@ class TrainPanel(Panel):
 
     def _defaults(self) -> None:
         """The values that hold where a field is empty, in the fields themselves."""
-        config = load.resolve(
-            preset=self._preset(), flags={p: load.Flagged(v, "") for p, v in self._sets.items() if v}
-        ).config
+        config = resolved(self._preset(), {p: load.Flagged(v, "") for p, v in self._sets.items() if v}).config
         for option in OPTIONS:
             value = typed(config, option.path)
             if self.origin != NEW and option.id in ("epochs", "steps"):
@@ -363,8 +361,8 @@ class TrainPanel(Panel):
         """What will be done, line by line, with what speaks against it."""
         if self.origin != NEW:
             return lit(self._told_further())
-        resolved = self.resolved()
-        config = resolved.config
+        wanted = self.resolved()
+        config = wanted.config
         said = [
             f"preset     {config.preset}, {text.count(parameters(config))} parameters",
             f"data       {config.data.source}",
@@ -374,9 +372,7 @@ class TrainPanel(Panel):
             f"device     {config.train.device}, precision {config.train.precision}",
         ]
         changed = [
-            f"{path} = {typed(config, path)}"
-            for path, origin in resolved.origins.items()
-            if origin == "from all options"
+            f"{path} = {typed(config, path)}" for path, origin in wanted.origins.items() if origin == "from all options"
         ]
         said += [f"and        {line}" for line in changed]
         question = lit("\n".join(said), newlines=True)
@@ -429,6 +425,8 @@ def _start(store: Store, wanted: load.Resolved, name: str | None, turn: Turn) ->
         actions.wait_until_begun(actions.start(run, turn=turn))
     except SeedbedError as error:
         return run, str(error)
+    except OSError as error:
+        return run, f"It could not be started: {error.strerror}."
     return run, ""
 
 
@@ -438,4 +436,6 @@ def _resume(run: RunDir, asked: Resume, turn: Turn) -> Outcome:
         actions.wait_until_begun(actions.resume(run, asked, turn=turn))
     except SeedbedError as error:
         return run, str(error)
+    except OSError as error:
+        return run, f"It could not be started: {error.strerror}."
     return run, ""
