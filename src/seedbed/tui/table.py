@@ -62,6 +62,7 @@ class RunTable(DataTable[Text]):
     def __init__(self, *, id: str) -> None:  # noqa: A002  # Textual's own name
         super().__init__(id=id, cursor_type="row", cell_padding=0, zebra_stripes=False)
         self._ids: list[str] = []
+        self._stays: str | None = None
 
     @property
     def current(self) -> str | None:
@@ -79,7 +80,8 @@ class RunTable(DataTable[Text]):
             self.move_cursor(row=self._ids.index(run_id), animate=False)
 
     def set_columns(self, columns: Sequence[Column]) -> None:
-        """Begin anew with these columns, after one of two cells for marks."""
+        """Begin anew with these columns, after one of two cells for marks; the cursor will be on its run again."""
+        self._stays = self.current or self._stays
         with self.prevent(DataTable.RowHighlighted):
             self.clear(columns=True)
         self._ids = []
@@ -115,7 +117,7 @@ class RunTable(DataTable[Text]):
                         self.update_cell_at(at, new)
 
     def _lay(self, ids: list[str], row: Callable[[str], list[Text]], cursor: str | None) -> None:
-        stays = self.current or cursor
+        stays, self._stays = self.current or self._stays or cursor, None
         place, above = self.cursor_row, self.cursor_row - self.scroll_offset.y
         at_top = self.scroll_offset.y == 0  # who looks at the newest run wants to see a newer one
         with self.prevent(DataTable.RowHighlighted):
