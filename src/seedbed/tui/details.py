@@ -217,12 +217,12 @@ class Details(Screen[None]):
 def facts(found: dict[str, Any]) -> Text:
     """A run's status in a few lines."""
     said = Text(end="")
-    said.append_text(lit(found["name"], "bold"))
+    said.append_text(fit(found["name"], 64, "bold"))
     now = word(found)
     said.append(f"  {now}", style=f"bold {text.STATUS_STYLE.get(now, '')}".strip())
     if found["simulated"]:
         said.append("  SIMULATED", style="bold magenta")
-    said.append_text(lit(f"  {found['id']}", "dim"))
+    said.append_text(fit(f"  {found['id']}", 100, "dim"))
     losses = (
         f"loss {text.loss(found['loss'])}  val {text.loss(found['val_loss'])}  best {text.loss(found['best_val_loss'])}"
     )
@@ -232,14 +232,15 @@ def facts(found: dict[str, Any]) -> Text:
     if found["remaining_s"] is not None:
         at = time.strftime("%d %b %H:%M:%S", time.localtime(found["eta"]))
         left = f"  left {text.duration(found['remaining_s'])} (ends about {at})"
-    said.append(f"\n{speed}elapsed {text.duration(found['elapsed_s'])}{left}")
+    pid = f"  pid {found['pid']}" if found["heartbeat_age_s"] is not None else ""
+    said.append(f"\n{speed}elapsed {text.duration(found['elapsed_s'])}{left}{pid}")
     asked = f" (asked for {found['device_asked']})" if found["device_asked"] else ""
     said.append("\n")
     device = f"on {found['device'] or '-'}{asked}  {found['device_name'] or ''}  {found['precision'] or ''}"
-    said.append_text(lit(device, "dim"))
+    said.append_text(fit(device, 150, "dim"))
     if found["reason"]:
         said.append("\n")
-        said.append_text(lit(f"{found['reason']} {found['hint'] or ''}", "yellow"))
+        said.append_text(lit(text.shorten(f"{found['reason']} {found['hint'] or ''}", 500), "yellow"))
     return said
 
 
