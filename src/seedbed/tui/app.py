@@ -20,13 +20,14 @@ from seedbed.text import printable
 from seedbed.tui.board import Board
 from seedbed.tui.deeds import Deeds
 from seedbed.tui.details import Details
-from seedbed.tui.dialogs import KeyRow, Keys
+from seedbed.tui.dialogs import Confirm, KeyRow, Keys
 from seedbed.tui.fields import NumberField, Prompt, is_editor, typed_actions
 from seedbed.tui.generate import GeneratePanel
 from seedbed.tui.literal import plain
 from seedbed.tui.models import ModelsPanel
 from seedbed.tui.panel import Panel
 from seedbed.tui.runs import RunsPanel
+from seedbed.tui.settings import Settings
 from seedbed.tui.system import SystemPanel
 from seedbed.tui.table import RunTable
 from seedbed.tui.train import TrainPanel
@@ -327,6 +328,7 @@ def key_rows(window: Window) -> list[KeyRow]:
     places += [("Tables", None, [*RunTable.BINDINGS, *DataTable.BINDINGS])]
     places += [("Prompt", None, Prompt.BINDINGS), ("Numbers", None, NumberField.BINDINGS)]
     places += [("Details of a run", None, Details.BINDINGS)]
+    places += [("All options", None, Settings.BINDINGS), ("Questions", None, Confirm.BINDINGS)]
     for where, panel, bindings in places:
         for binding in Binding.make_bindings(bindings):
             told = binding.tooltip or binding.description

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Button, DataTable, Input, Static
+from textual.widgets import Button, DataTable, Footer, Input, Static
 
 from seedbed.tui.literal import lit, plain
 
@@ -40,6 +40,7 @@ class Confirm(ModalScreen[bool]):
                     f"{self._yes} (y)", id="yes", variant="error" if self._careful else "success", compact=True
                 )
                 yield Button("No (n)", id="no", compact=True)
+        yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
         """The harmless answer has the focus where the other does harm."""
@@ -51,7 +52,7 @@ class Confirm(ModalScreen[bool]):
 
     def action_other(self) -> None:
         """Move between the two buttons."""
-        self.focus_next()
+        self.query_one("#yes" if self.focused is self.query_one("#no") else "#no").focus()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """A button was pressed or clicked."""
@@ -77,6 +78,7 @@ class Rename(ModalScreen[str | None]):
             with Horizontal(classes="buttons"):
                 yield Button("Rename", id="yes", variant="primary", compact=True)
                 yield Button("Cancel", id="no", compact=True)
+        yield Footer(show_command_palette=False, compact=True)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Say at once what is wrong with the name."""
@@ -135,6 +137,7 @@ class Keys(ModalScreen[KeyRow | None]):
             box.border_title = "Keys"
             box.border_subtitle = "enter does it · esc closes"
             yield DataTable(cursor_type="row", zebra_stripes=True)
+        yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
         """The table is at hand."""
