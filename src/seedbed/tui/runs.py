@@ -279,11 +279,11 @@ class RunsPanel(Panel):
 
     def action_details(self) -> None:
         """The run under the cursor, in full."""
-        self.window.open_details(self.board.chosen)
+        self.window.open_details(self.table.current)
 
     def action_mark(self) -> None:
         """Mark the run under the cursor, or take its mark away."""
-        run_id = self.board.chosen
+        run_id = self.table.current
         if run_id is None:
             return
         if not self.board.mark(run_id):
@@ -322,28 +322,28 @@ class RunsPanel(Panel):
 
     def action_pause(self) -> None:
         """Pause, or go on."""
-        self.window.pause(self.board.chosen)
+        self.window.pause(self.table.current)
 
     def action_stop(self) -> None:
         """Save and stop."""
-        self.window.stop_run(self.board.chosen)
+        self.window.stop_run(self.table.current)
 
     def action_resume(self) -> None:
         """Go on with the run."""
-        self.window.resume(self.board.chosen)
+        self.window.resume(self.table.current)
 
     def action_save(self) -> None:
         """Write a checkpoint now."""
-        self.window.save_now(self.board.chosen)
+        self.window.save_now(self.table.current)
 
     def action_rename(self) -> None:
         """Give the run another name."""
-        self.window.rename(self.board.chosen)
+        self.window.rename(self.table.current)
 
     def action_archive(self) -> None:
         """Put the run out of sight, or back."""
-        self.window.archive(self.board.chosen)
+        self.window.archive(self.table.current)
 
     def action_delete(self) -> None:
         """Delete the run."""
-        self.window.delete(self.board.chosen)
+        self.window.delete(self.table.current)
