@@ -108,9 +108,10 @@ class Window(Deeds):
         """Each second: what became of the runs, and of the machine where no job tells it."""
         if self._looking.locked():
             return  # the disk is slow, or the older runs are still being read
+        watch = self.board.watch
         async with self._looking:
-            changed = await asyncio.to_thread(self.board.watch.refresh)
-        if changed:
+            problem, changed = watch.problem, await asyncio.to_thread(watch.refresh)
+        if changed or watch.problem != problem:
             self.show(changed)
         if self.is_running:
             await self.panel(SystemPanel).look()
