@@ -267,7 +267,8 @@ def test_a_disk_that_fills_under_a_training_pauses_it_until_there_is_space(
 ) -> None:
     shop = open_workshop(tmp_path, small_disk / "runs")
     shop.seedbed("train", shop.config(), "--set", "train.keep_last=1", "--background")
-    run = at_step(shop, 9)
+    run = at_step(shop, 1)
+    shop.wait(lambda: status(run)["checkpoint"])
     pid = status(run)["pid"]
     os.kill(pid, signal.SIGSTOP)  # it would be through in half a second
     filler = fill(small_disk)
