@@ -20,6 +20,7 @@ from seedbed.runs.samples import read_samples
 from seedbed.runs.status import word
 from seedbed.tui.board import epochs_text, steps_text
 from seedbed.tui.curve import Curve, Drawn
+from seedbed.tui.dialogs import close
 from seedbed.tui.literal import fit, lit
 from seedbed.tui.wishes import differences, frozen_text
 from seedbed.tui.words import Follow
@@ -83,7 +84,7 @@ class Details(Screen[None]):
         """Show everything once."""
         listed = self.window.board.run(self.run_id)
         if listed is None:
-            self.dismiss(None)
+            close(self, None)
             return
         self.query_one("#config-text", Static).update(lit(frozen_text(listed.run.config), newlines=True))
         self.query_one(TabbedContent).query_one("Tabs").focus()
@@ -104,7 +105,7 @@ class Details(Screen[None]):
         listed = self.window.board.run(self.run_id)
         if listed is None:
             self.window.tell("The run is gone.", "warning")
-            self.dismiss(None)
+            close(self, None)
             return
         if self.run_id in changed:
             self.query_one("#facts", Static).update(facts(listed.status))
@@ -183,7 +184,7 @@ class Details(Screen[None]):
 
     def action_close(self) -> None:
         """Back to the panels."""
-        self.dismiss(None)
+        close(self, None)
 
     def action_tab(self, name: str) -> None:
         """Show a tab."""

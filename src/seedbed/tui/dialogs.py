@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeVar
 
 from rich.cells import cell_len
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
 from textual.widgets import Button, DataTable, Footer, Input, Static
 
 from seedbed.tui.literal import lit, plain
+
+R = TypeVar("R")
+
+
+def close(screen: Screen[R], answer: R) -> None:
+    """Close a screen with an answer, once it is open: taken apart while it is put together, it would end the window."""
+
+    def now() -> None:
+        if screen.is_current:
+            screen.dismiss(answer)
+
+    screen.call_later(now)
 
 
 class Confirm(ModalScreen[bool]):
@@ -48,7 +60,7 @@ class Confirm(ModalScreen[bool]):
 
     def action_answer(self, answer: bool) -> None:
         """Close with the answer."""
-        self.dismiss(answer)
+        close(self, answer)
 
     def action_other(self) -> None:
         """Move between the two buttons."""
@@ -56,7 +68,7 @@ class Confirm(ModalScreen[bool]):
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """A button was pressed or clicked."""
-        self.dismiss(event.button.id == "yes")
+        close(self, event.button.id == "yes")
 
 
 class Rename(ModalScreen[str | None]):
@@ -93,18 +105,18 @@ class Rename(ModalScreen[str | None]):
         if event.button.id == "yes":
             self._take()
         else:
-            self.dismiss(None)
+            close(self, None)
 
     def action_cancel(self) -> None:
         """Leave the name as it is."""
-        self.dismiss(None)
+        close(self, None)
 
     def _take(self) -> None:
         name = self.query_one(Input).value
         if name == self._now:
-            self.dismiss(None)
+            close(self, None)
         elif not self._problem(name):
-            self.dismiss(name)
+            close(self, name)
 
     def _problem(self, name: str) -> str:
         assert callable(self._refuse)
@@ -149,6 +161,8 @@ class Keys(ModalScreen[KeyRow | None]):
 
     def _fill(self) -> None:
         """What a key does takes as many lines as it needs."""
+        if not self.is_attached:
+            return  # closed meanwhile
         table = self.query_one(DataTable)
         at, last = table.cursor_row, ""
         widths = [max(cell_len(row.where) for row in self._rows), max(cell_len(row.keys) for row in self._rows)]
@@ -167,8 +181,8 @@ class Keys(ModalScreen[KeyRow | None]):
         """Do it, if a click can."""
         row = self._rows[event.cursor_row]
         if row.run is not None:
-            self.dismiss(row)
+            close(self, row)
 
     def action_close(self) -> None:
         """Back to where one was."""
-        self.dismiss(None)
+        close(self, None)

@@ -16,6 +16,7 @@ from textual.widgets import Button, DataTable, Footer, Input, Static
 from seedbed.config import load
 from seedbed.config.keys import keys
 from seedbed.errors import SeedbedError
+from seedbed.tui.dialogs import close
 from seedbed.tui.literal import fit, lit
 from seedbed.tui.wishes import resolved, typed
 
@@ -153,7 +154,7 @@ class Settings(ModalScreen[dict[str, str] | None]):
                 field.focus()
                 return
             self._set(self._path, typed)
-        self.dismiss(self._sets)
+        close(self, self._sets)
 
     @on(Button.Pressed, "#back")
     def action_back(self) -> None:
@@ -163,4 +164,4 @@ class Settings(ModalScreen[dict[str, str] | None]):
             self._show_key()
             table.focus()
         else:
-            self.dismiss(None)
+            close(self, None)
