@@ -116,7 +116,7 @@ class TrainPanel(Panel):
             yield Button("Start", id="start", variant="success", compact=True)
             yield Button("All options", id="all-options", compact=True)
             yield Checkbox("queue", id="queue", compact=True)
-            yield Words(id="train-state")
+        yield Words(id="train-state")
         yield Words(id="train-help")
 
     @staticmethod
