@@ -403,7 +403,7 @@ def test_a_deleted_run_leaves_nothing(run: RunDir, store: Store) -> None:
     actions.start(run).process.wait()
     size = sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file())
     assert actions.delete(run) == size
-    assert [path.name for path in store.root.iterdir()] == []
+    assert {path.name for path in store.root.iterdir()} <= {".names.lock"}, "more than the store's own lock stays"
 
 
 def test_a_run_that_a_process_has_is_not_deleted(run: RunDir, store: Store) -> None:

@@ -19,7 +19,7 @@ from seedbed.config import load
 from seedbed.config.schema import Config
 from seedbed.config.source import FORMS, unknown_source
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.events import Record
+from seedbed.events import Record, Run
 from seedbed.files import is_locked
 from seedbed.runs import asking, labels, retention
 from seedbed.runs.asking import Request
@@ -64,7 +64,7 @@ def new_run(place: Store, resolved: load.Resolved, name: str | None = None, comm
     refuse_errors(config)
     if name is not None:
         checked_name(name)
-    chosen = place.free_name(name if name is not None else default_name(config.preset, config.data.source))
+    wanted = name if name is not None else default_name(config.preset, config.data.source)
     meta = {
         "preset": config.preset,
         "data": config.data.source,
@@ -73,7 +73,8 @@ def new_run(place: Store, resolved: load.Resolved, name: str | None = None, comm
         "git_commit": git_commit(Path(__file__).parent),
         "command": list(command),
     }
-    return place.create("train", chosen, load.dump(config, resolved.origins), meta)
+    with labels.names(place):
+        return place.create("train", place.free_name(wanted), load.dump(config, resolved.origins), meta)
 
 
 def refuse_errors(config: Config) -> None:
@@ -145,13 +146,18 @@ def wait_until_begun(launch: Launch) -> None:
     """Until the job has said its first word. Raises SeedbedError where it dies before that."""
     end = time.monotonic() + _START_PATIENCE_S
     reader = Reader(launch.run.events, launch.offset)
-    while not any(True for _ in reader.new()):
+    while not any(is_hello(record, launch) for record in reader.new()):
         code = launch.process.poll()
         if code is not None:
             raise died_early(launch, code)
         if time.monotonic() > end:
             raise SeedbedError("The job has not begun after 20 seconds.", f"Watch {launch.run.log} and seedbed status.")
         time.sleep(_POLL_S)
+
+
+def is_hello(record: Record, launch: Launch) -> bool:
+    """Whether this is the first word of the job that was launched, and not of another that took the run before it."""
+    return isinstance(record.event, Run) and record.event.pid == launch.process.pid
 
 
 def died_early(launch: Launch, code: int) -> SeedbedError:

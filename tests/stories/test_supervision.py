@@ -161,7 +161,6 @@ def test_a_killed_shell_takes_no_run_with_it(foreground: bool, shop: Any) -> Non
 # Many at once --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(reason="new_run chooses a name before it takes it, so that several choose the same")
 def test_twenty_runs_started_at_once_all_end_and_are_told_apart(shop: Any) -> None:
     shop.environment["FAKE_STEP_S"] = "0.001"
     started = [shop.start("train", "--set", "train.steps=12", "--json", stderr=subprocess.DEVNULL) for _ in range(20)]
@@ -176,7 +175,6 @@ def test_twenty_runs_started_at_once_all_end_and_are_told_apart(shop: Any) -> No
         assert steps == list(range(1, 13))
 
 
-@pytest.mark.xfail(reason="wait_until_begun and Follower.begun take the winner's first word for that of their own job")
 @pytest.mark.parametrize("words", [["--background"], []])
 def test_of_two_that_resume_a_run_at_once_one_wins(words: list[str], shop: Any) -> None:
     shop.seedbed("train", "--set", "train.steps=3000", "--background")

@@ -99,7 +99,7 @@ class Follower:
     @property
     def begun(self) -> bool:
         """Whether the job has said its first word."""
-        return self.view.session > self._earlier_session
+        return self.view.session > self._earlier_session and self.view.run.get("pid") == self.launch.process.pid
 
     def run(self) -> int:
         """Show the run until its job ends: 0 completed, 1 failed, 130 stopped with what was done saved."""

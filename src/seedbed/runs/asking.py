@@ -75,6 +75,8 @@ class Request:
                 return stands
             if stands.status not in LIVE and not is_locked(self.run.lock):
                 return stands
+            if stands.view.session != self.stands.view.session and self.stands.view.session:
+                return stands  # that session is over, and somebody has begun the next
             self.repeat()
             time.sleep(_POLL_S)
 

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.files import Lock, read_json, write_json
+from seedbed.files import Lock, make_dir, read_json, write_json
 from seedbed.runs.store import RunDir, Store, checked_name
 from seedbed.text import printable, shorten
 
@@ -42,13 +42,17 @@ def read_labels(run: RunDir) -> Labels:
     )
 
 
+def names(store: Store) -> Lock:
+    """The names of a store are one resource: whoever chooses one holds this lock, as a context, until it is taken."""
+    return Lock(make_dir(store.root) / ".names.lock")
+
+
 def rename(run: RunDir, name: str) -> Labels:
     """Give the run another name; its id stays. Raises UsageError for a name that runs may not bear or that one bears."""
     checked_name(name, "")
     store = Store(run.path.parent)
     others = [other for other in store.all() if other.path != run.path]
-    # The names of a store are one resource: two windows that rename two runs must not agree on one name.
-    with Lock(store.root / ".names.lock") if others else nullcontext():
+    with names(store) if others else nullcontext():
         for other in others:
             if name.casefold() in (other.name().casefold(), other.id.casefold()):
                 raise UsageError(
