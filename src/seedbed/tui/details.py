@@ -174,7 +174,7 @@ class Details(Screen[None]):
         try:
             rows = differences(this.run.config, other.run.config)
         except SeedbedError as error:
-            table.add_row(lit("", "red"), lit(error, "red"), lit(""))
+            table.add_row(lit("cannot compare", "red"), lit(error, "red", newlines=True), lit(""), height=None)
             return
         for path, one, two in rows:
             room = self._value_width - 1
