@@ -1,1 +1,645 @@
-"""The window in terminals of 80x24 to 200x60, over no run, one run and 200: what is on its screen, and whether it fits."""
+"""The window in terminals of 80x24 to 200x60, over no run, one run and 200: what is on its screen, and whether it fits.
+
+Beside assertions there are pictures of the screen under `snapshots/`, in characters, without what differs from one
+machine or minute to the next. UPDATE_SNAPSHOTS=1 writes them anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.text import Text
+from textual.css.model import SelectorType
+from textual.css.stylesheet import Stylesheet
+from textual.geometry import Region
+from textual.widget import Widget
+from textual.widgets import Button, Checkbox, DataTable, Input, Label, Select, Static, TabbedContent
+
+from seedbed.config.keys import keys
+from seedbed.events import Hardware
+from seedbed.runs.store import Store
+from seedbed.tui import app as app_module
+from seedbed.tui import literal, models
+from seedbed.tui.app import GRID_COLUMNS, GRID_ROWS, Window
+from seedbed.tui.curve import Curve
+from seedbed.tui.details import Details
+from seedbed.tui.dialogs import Confirm, KeyRow, Keys, Rename
+from seedbed.tui.models import ModelsPanel
+from seedbed.tui.panel import Panel
+from seedbed.tui.runs import RunsPanel
+from seedbed.tui.settings import Settings
+from seedbed.tui.system import SystemPanel
+from seedbed.tui.table import RunTable
+from seedbed.tui.train import OPTIONS
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+UPDATE = bool(os.environ.get("UPDATE_SNAPSHOTS"))
+SMALLEST = (80, 24)
+SIZES = [SMALLEST, (100, 30), (130, 40), (200, 60)]
+COUNTS = [0, 1, 200]
+NEWEST = {1: "oak", 200: "fir 199"}
+"""The run on which the cursor is at first."""
+TITLES = {1: "1 Runs", 2: "2 System", 3: "3 Train", 4: "4 Generate", 5: "5 Models"}
+GIB = 2**30
+MACHINE = Hardware(
+    cpu_fraction=0.42,
+    cpu_cores=16,
+    load_1m=3.25,
+    rss_bytes=GIB,
+    ram_used_bytes=32 * GIB,
+    ram_total_bytes=64 * GIB,
+    gpu_fraction=0.87,
+    gpu_used_bytes=20 * GIB,
+    gpu_total_bytes=80 * GIB,
+    gpu_temperature_c=61.0,
+    gpu_power_w=412.0,
+    missing=None,
+)
+
+sized = pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+counted = pytest.mark.parametrize("count", COUNTS, ids=lambda count: f"{count}-runs")
+
+
+class StillMachine:
+    """A machine that always stands the same way."""
+
+    def sample(self) -> Hardware:
+        return MACHINE
+
+
+Shelf = Callable[[int], Store]
+
+
+@pytest.fixture
+def shelf(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, real_runs: Path, many_runs: Path) -> Shelf:
+    """A store of so many runs, with ids and a path that are the same on every machine. Only to be looked at."""
+
+    def of(count: int) -> Store:
+        if count == 1:
+            oak = next(run for run in Store(real_runs).all() if run.name() == "oak")
+            shutil.copytree(oak.path, tmp_path / "runs" / "20260101-000000-000-oak")
+        monkeypatch.chdir(many_runs.parent if count == 200 else tmp_path)
+        return Store(Path("runs"))
+
+    return of
+
+
+async def settled(user: Any) -> None:
+    """The machine was looked at, and the curve of the run under the cursor is there, if there is one."""
+    system = user.window.panel(SystemPanel)
+    system._sampler = StillMachine()
+    await system.look()
+    curve = user.window.panel(RunsPanel).curve
+    awaited = "⣿ train" if user.window.board.watch.runs else "No runs here yet"
+    await user.until(lambda: awaited in "\n".join(user.cut(curve.region)) or not shown(curve), "the curve")
+
+
+def shown(widget: Widget) -> bool:
+    """Whether any of a widget is on the screen, dialogs above it aside."""
+    return widget.is_on_screen and widget.region.area > 0
+
+
+def panels(user: Any) -> dict[int, Panel]:
+    return {panel.NUMBER: panel for panel in user.window._panels()}
+
+
+def inside(outer: Region, inner: Region) -> bool:
+    """Whether the whole of `inner`, which is not empty, is in `outer`."""
+    return inner.area > 0 and outer.contains_region(inner)
+
+
+def room(user: Any) -> Region:
+    """The screen without the line of keys."""
+    width, height = user.window.size
+    return Region(0, 0, width, height - 1)
+
+
+def area(user: Any) -> int:
+    """The cells of all panels together."""
+    return sum(int(panel.region.area) for panel in panels(user).values() if panel.display)
+
+
+def is_grid(size: tuple[int, int]) -> bool:
+    return size[0] >= 130 and size[1] >= 40
+
+
+def assert_whole_titles(user: Any) -> None:
+    """Number and name of each panel, and whole parts of its summary; one that ends early says so."""
+    for number, panel in panels(user).items():
+        region = panel.region
+        if not panel.display:
+            continue
+        seen = user.cut(Region(region.x, region.y, region.width, 1))[0].strip("╭╮─ ")
+        name, between, summary = seen.partition(" ─ ")
+        assert name == TITLES[number], seen
+        assert between, seen
+        parts, all_parts = summary.removesuffix("…").split(" · "), panel._summary.split(" · ")
+        assert parts == all_parts[: len(parts)], f"{seen!r} cuts {panel._summary!r}"
+        assert summary.endswith("…") == (len(parts) < len(all_parts)), seen
+
+
+def assert_no_sideways(user: Any, root: Widget) -> None:
+    """Nothing in `root` is wider than it is shown: no horizontal scroll bar, no table that is cut at its right."""
+    for widget in [root, *root.walk_children(Widget)]:
+        if shown(widget):
+            bar = widget.show_horizontal_scrollbar and not isinstance(widget, Input)  # a field has none to be seen
+            assert not bar, f"{widget} scrolls sideways:\n{user.text}"
+            if isinstance(widget, DataTable):
+                assert widget.virtual_size.width <= widget.scrollable_content_region.width, f"{widget}:\n{user.text}"
+
+
+def assert_seen(user: Any, root: Widget, *kinds: type[Widget]) -> None:
+    """All widgets of these kinds stand whole in `root`, and none over another."""
+    widgets = [widget for kind in kinds for widget in root.query(kind) if widget.display]
+    widgets = [widget for widget in widgets if not any(isinstance(each, Select) for each in widget.ancestors)]
+    assert widgets
+    for widget in widgets:
+        assert inside(root.content_region, widget.region), f"{widget} is cut:\n{user.text}"
+        assert inside(room(user), widget.region), f"{widget} is out of sight:\n{user.text}"
+        if isinstance(widget, Label | Button):
+            said = str(widget.label if isinstance(widget, Button) else widget.content)
+            assert said in "".join(user.cut(widget.region)), f"{said!r} is cut:\n{user.text}"
+    for one, other in combinations(widgets, 2):
+        assert not one.region.overlaps(other.region), f"{one} is over {other}:\n{user.text}"
+
+
+# The panels ----------------------------------------------------------------------------------------------------------
+
+
+@sized
+@counted
+async def test_19_27_to_31_every_panel_has_its_place_and_content(
+    open_window: Any, shelf: Shelf, size: tuple[int, int], count: int
+) -> None:
+    """Five whole titles, nothing over anything else; all open where there is room, else the one with the focus.
+
+    `z` shows each alone, and all again as they were.
+    """
+    async with open_window(shelf(count), size) as user:
+        await settled(user)
+        for number, panel in panels(user).items():
+            await user.go(number)
+            await user.until(lambda panel=panel: user.panel is panel and panel.region.height > 9, TITLES[number])
+            await user.until(lambda: area(user) == room(user).area, "every panel in its place")
+            await user.until(lambda: user.sees(*TITLES.values()), "every title")
+            assert_whole_titles(user)
+            regions = [each.region for each in panels(user).values()]
+            assert all(inside(room(user), region) for region in regions)
+            assert not any(one.overlaps(other) for one, other in combinations(regions, 2))
+            closed = [each for each, region in enumerate(regions, 1) if region.height == 1]
+            assert closed == ([] if is_grid(size) else [each for each in range(1, 6) if each != number])
+            assert "Quit" in user.rows[-1] or "Leave field" in user.rows[-1]
+            await CONTENTS[number](user, panel, count)
+            assert_no_sideways(user, panel)
+            if count == 1:
+                await zoom(user, panel)
+                await CONTENTS[number](user, panel, count)
+                assert_no_sideways(user, panel)
+                await unzoom(user, regions)
+
+
+async def zoom(user: Any, panel: Panel) -> None:
+    """To this panel alone, on the whole screen, with the same focus."""
+    if user.focus() == "prompt":  # there a z is a letter
+        await user.press("escape")
+    focus = user.focus()
+    await user.press("z")
+    await user.until(lambda: panel.region == room(user), f"{panel} alone")
+    assert [title for title in TITLES.values() if title in user.text] == [TITLES[panel.NUMBER]]
+    assert_whole_titles(user)
+    assert user.focus() == focus
+
+
+async def unzoom(user: Any, regions: list[Region]) -> None:
+    """Back to where every panel was."""
+    focus = user.focus()
+    await user.press("z")
+    await user.until(lambda: [each.region for each in panels(user).values()] == regions, "all panels as they were")
+    assert user.focus() == focus
+
+
+async def runs_content(user: Any, panel: Panel, count: int) -> None:
+    """However narrow the table, four columns with their values; of many runs several rows; the curve."""
+    headings = user.part("#runs-table").splitlines()[0].split()
+    assert headings[:4] == ["NAME", "STATUS", "STEP", "LOSS"]
+    table, curve = panel.query_one(RunTable), panel.query_one(Curve)
+    assert len(table.ids) == count
+    assert table.size.height >= min(count, 4) + 1
+    assert curve.size.height >= 5
+    if not count:
+        await user.see("no active runs", "No runs here yet: press 3 to start one.")
+        return
+    await user.until(lambda: user.cells(NEWEST[count]), "its row")
+    cells, found = user.cells(NEWEST[count]), user.window.board.run(table.current).status
+    assert cells["STATUS"] == "completed"
+    assert cells["STEP"] == f"{found['step']}/{found['steps']}"
+    assert cells["LOSS"] == f"{found['loss']:.4f}"
+    if count == 200:
+        await user.press("G")
+        await user.until(lambda: user.cells("oak 000").get("STEP") == "40/40", "the oldest run")
+        await user.press("g")
+        await user.until(lambda: user.cells(NEWEST[count]), "the newest run")
+
+
+async def system_content(user: Any, panel: Panel, count: int) -> None:
+    """Every figure, with what it is of."""
+    await user.see("CPU   ", "42%", "16 cores, load 3.25", "RAM   ", "32.0 GiB of 64.0 GiB", "GPU   ", "87%")
+    await user.see("VRAM  ", "20.0 GiB of 80.0 GiB", "temp  61 °C", "power 412 W", "disk  ", "No active training.")
+    assert panel.query_one("#system-text").region.bottom <= panel.content_region.bottom
+
+
+async def train_content(user: Any, panel: Panel, count: int) -> None:
+    """Every field with its label, the buttons, what would be done, what the field with the focus is for."""
+    await user.until(lambda: "A new run, or a model" in user.part("#train-help"), "what the field is for")
+    assert_seen(user, panel, Label, Select, Input, Button, Checkbox)
+    assert len(panel.query(Input)) == len(OPTIONS) + 3
+    assert all(field.size.width >= 16 for field in panel.query(Input))
+    assert user.part_in_a_line("#train-state") == "nano, 1.05M parameters, 1,350 steps, auto"
+    assert user.part_in_a_line("#train-help").endswith("keeps its config.")
+
+
+async def generate_content(user: Any, panel: Panel, count: int) -> None:
+    """Prompt, options, room for what is written."""
+    assert_seen(user, panel, Label, Input, Button)
+    options = user.part_in_a_line("#generate-options")
+    assert options == "tokens 100 temp 0.8 top-k 0 top-p 1 seed any Generate"
+    assert panel.query_one("#prompt").size.height == 3
+    assert panel.query_one("#output-scroll").size.height >= 4
+    assert inside(panel.content_region, panel.query_one("#output-scroll").region)
+
+
+async def models_content(user: Any, panel: Panel, count: int) -> None:
+    """The table, and about the model under the cursor where it lies."""
+    assert user.part("#models-table").split()[:4] == ["NAME", "STATUS", "VAL", "STEP"]
+    assert panel.query_one(RunTable).size.height >= 9
+    assert inside(panel.content_region, panel.query_one("#model-about").region)
+    if not count:
+        await user.see("No model yet: train one (3).")
+        return
+    await user.until(lambda: user.cells(NEWEST[count], "#models-table").get("STATUS") == "ready", "the newest model")
+    await user.until(lambda: "/checkpoints/step-000000" in user.part("#model-about").replace("\n", ""), "its place")
+
+
+CONTENTS = {1: runs_content, 2: system_content, 3: train_content, 4: generate_content, 5: models_content}
+
+
+async def test_19_the_grid_begins_at_130x40(open_window: Any, shelf: Shelf) -> None:
+    """One column or row less, and it is one panel at a time."""
+    assert (GRID_COLUMNS, GRID_ROWS) == (130, 40)
+    async with open_window(shelf(1), (130, 40)) as user:
+        await settled(user)
+        for size, opened in (((130, 40), 5), ((129, 40), 1), ((130, 39), 1), ((130, 40), 5), ((131, 41), 5)):
+            await user.pilot.resize_terminal(*size)
+            await user.until(
+                lambda opened=opened: sum(panel.region.height > 1 for panel in panels(user).values()) == opened,
+                f"{opened} open panels at {size}",
+            )
+            await user.until(lambda: area(user) == room(user).area)
+            assert_whole_titles(user)
+
+
+async def test_20_a_new_size_keeps_focus_cursors_and_what_was_typed(open_window: Any, shelf: Shelf) -> None:
+    """From 200x60 to 80x24 and back, in the middle of work: nobody has to begin again."""
+    prompt = "Once [/] upon a time 😀 — 你好"
+    async with open_window(shelf(200), (200, 60)) as user:
+        await settled(user)
+        await user.choose("cedar 187", 1)
+        await user.choose("fir 149", 5)
+        await user.go(3)
+        user.window.screen.query_one("#run-name").focus()
+        await user.type("maple 7")
+        await user.go(4)
+        await user.type(prompt)
+        runs, models = user.window.panel(RunsPanel).table, user.window.panel(ModelsPanel).table
+        chosen = runs.current, models.current
+        for size in (SMALLEST, (200, 60), (130, 40), SMALLEST):
+            await user.pilot.resize_terminal(*size)
+            await user.until(lambda: area(user) == room(user).area)
+            await user.see(prompt, "4 Generate")
+            assert user.focus() == "prompt"
+            assert inside(room(user), user.window.focused.region)
+            assert (runs.current, models.current) == chosen
+        for number, name, table in ((1, "cedar 187", "#runs-table"), (5, "fir 149", "#models-table")):
+            await user.go(number)
+            await user.until(lambda name=name, table=table: user.cells(name, table), f"{name} in sight")
+            await user.pilot.resize_terminal(200, 60)
+            await user.until(lambda: len(user.rows) == 60 and user.panel.region.height > 9)
+            await user.until(lambda name=name, table=table: user.cells(name, table), f"{name} in sight")
+            assert user.panel is panels(user)[number]
+            await user.pilot.resize_terminal(*SMALLEST)
+            await user.until(lambda: len(user.rows) == 24 and user.panel.region.height > 9)
+        await user.go(3)
+        await user.see("maple 7")
+        assert (runs.current, models.current) == chosen
+
+
+async def test_16_a_long_complaint_is_read_to_its_end(open_window: Any, shelf: Shelf) -> None:
+    """What is wrong with a run that is wanted stands beside the button, whole."""
+    async with open_window(shelf(0), SMALLEST) as user:
+        await user.go(3)
+        for name, value in (("batch", "7"), ("micro", "3")):
+            user.window.screen.query_one(f"#{name}").focus()
+            await user.type(value)
+        await user.until(
+            lambda: (
+                "train.batch_size = 7 (the field batch), train.micro_batch = 3 (the field micro batch)."
+                in user.part_in_a_line("#train-state")
+            )
+        )
+
+
+# Dialogs -------------------------------------------------------------------------------------------------------------
+
+
+async def dialog(user: Any, kind: type[Any]) -> Widget:
+    """The box of a dialog, once it is laid out."""
+    await user.until(
+        lambda: isinstance(user.screen, kind) and any(map(shown, user.screen.query(".dialog"))), kind.__name__
+    )
+    await user.pilot.pause(0.05)
+    return user.screen.query_one(".dialog")
+
+
+def assert_fits(user: Any, box: Widget, title: str, *buttons: str) -> None:
+    """The box is on the screen with its border, its title and its buttons."""
+    assert inside(room(user), box.region), user.text
+    rows = user.cut(box.region)
+    assert rows[0].startswith("╭─ ") and title in rows[0] and rows[0].endswith("╮"), user.text  # noqa: PT018
+    assert rows[-1].startswith("╰") and rows[-1].endswith("╯"), user.text  # noqa: PT018
+    assert_no_sideways(user, box)
+    assert [str(button.label) for button in box.query(Button)] == list(buttons)
+    if buttons:
+        assert_seen(user, box, Button)
+
+
+async def test_24_32_43_questions_fit_the_smallest_terminal(open_window: Any, shelf: Shelf) -> None:
+    """A question, however long, leaves its buttons in sight; so does a name that is refused."""
+    async with open_window(shelf(200), SMALLEST) as user:
+        await settled(user)
+        await user.press("D")
+        assert_fits(user, await dialog(user, Confirm), "Delete this run?", "Delete (y)", "No (n)")
+        await user.see("fir 199", "20260101-031900-000-fir", "This cannot be undone.")
+        await user.press("escape")
+        for lines in (14, 15, 16, 17, 18, 60):
+            user.window.push_screen(Confirm("Sure?", "\n".join(f"line {line}" for line in range(lines))))
+            assert_fits(user, await dialog(user, Confirm), "Sure?", "Yes (y)", "No (n)")
+            assert "line 13" in user.text
+            await user.press("n")
+            await user.until(lambda: not isinstance(user.screen, Confirm))
+        await user.press("e", "delete")
+        await user.type("a/b " + "x" * 60)
+        box = await dialog(user, Rename)
+        await user.see("is not a name for a run")
+        assert_fits(user, box, "Rename", "Rename", "Cancel")
+        said = "".join("".join(user.cut(box.query_one("#problem").region)).split())
+        assert said == "".join(str(box.query_one("#problem", Static).content).split())
+
+
+async def test_36_what_is_closed_before_it_is_open_ends_nothing(open_window: Any, shelf: Shelf) -> None:
+    """Keys that come faster than a dialog is put together open and close it all the same."""
+    async with open_window(shelf(1), (200, 60)) as user:
+        await settled(user)
+        for wait_s in (0.0, 0.002, 0.01, 0.05):
+            for key, character in (("question_mark", "?"), ("enter", None), ("D", "D"), ("e", "e"), ("enter", None)):
+                user.send(key, character)
+                await asyncio.sleep(wait_s)
+                user.send("escape")
+                user.send("escape")
+                await asyncio.sleep(wait_s)
+        while len(user.window.screen_stack) > 1:  # a table tells of enter later than esc closes what is there
+            await user.press("escape")
+        await user.press("D")
+        await user.see("Delete this run?")
+
+
+async def test_44_45_46_all_keys_fit_the_smallest_terminal(open_window: Any, shelf: Shelf) -> None:
+    """What each key does can be read to its end; the cursor stays where it was when the terminal grows."""
+    async with open_window(shelf(0), SMALLEST) as user:
+        await user.press("question_mark")
+        box = await dialog(user, Keys)
+        table = box.query_one(DataTable)
+        await user.until(lambda: table.row_count == len(user.screen._rows), "the keys")
+        assert_fits(user, box, "Keys")
+        read: set[str] = set()
+        while table.cursor_row < table.row_count - 1:
+            read |= set(" ".join(user.cut(table.region)).split())
+            await user.repeat("down", 5)
+        read |= set(" ".join(user.cut(table.region)).split())
+        wanted = {word for row in user.screen._rows for word in f"{row.keys} {row.told}".split()}
+        assert wanted <= read
+        assert table.cursor_row == table.row_count - 1
+        await user.pilot.resize_terminal(200, 60)
+        await user.until(lambda: table.region.width > 100, "a wider table")
+        assert_fits(user, box, "Keys")
+        assert table.cursor_row == table.row_count - 1
+
+
+async def test_16_all_options_fit_the_smallest_terminal(open_window: Any, shelf: Shelf) -> None:
+    """The key with the longest help, and a value that is refused: field, complaint and buttons are in sight."""
+    longest = max(keys(), key=lambda path: len(keys()[path].help + keys()[path].expected))
+    async with open_window(shelf(0), SMALLEST) as user:
+        await user.press("3", "ctrl+o")
+        box = await dialog(user, Settings)
+        table = box.query_one(DataTable)
+        assert_fits(user, box, "All options over preset nano", "Keep (ctrl+s)", "Back")
+        assert user.part("#settings-table").split()[:3] == ["KEY", "VALUE", "FROM"]
+        for path in (longest, "model.layout"):
+            table.move_cursor(row=list(keys()).index(path))
+            await user.until(lambda path=path: user.part("#settings-help").startswith(path), path)
+            await user.press("enter")
+            await user.type("@")
+            await user.until(lambda: user.part("#settings-problem").strip(), "a complaint")
+            await user.pilot.pause(0.05)
+            assert_fits(user, box, "All options over preset nano", "Keep (ctrl+s)", "Back")
+            assert inside(box.content_region, box.query_one("#settings-value").region)
+            assert "@" in user.part("#settings-value")
+            assert table.size.height >= 5
+            await user.press("escape")
+        await user.see("esc Back ^s Keep")
+
+
+TABS = {
+    "curve": "x: step",
+    "log": "The job has printed nothing.",
+    "config": 'preset = "nano"',
+    "diff": "data.source",
+    "samples": "Once upon a time",
+}
+"""Each tab, and words that are seen where it is open."""
+
+
+@pytest.mark.parametrize("size", [SMALLEST, (130, 40)], ids=["80x24", "130x40"])
+async def test_10_12_details_fit(open_window: Any, shelf: Shelf, size: tuple[int, int]) -> None:
+    """Facts above, every tab below with its words in sight, and both values of a difference."""
+    async with open_window(shelf(200), size) as user:
+        await settled(user)
+        await user.press("enter")
+        await user.until(lambda: isinstance(user.screen, Details) and "fir 199" in user.part("#facts"), "the facts")
+        other = next(run_id for run_id in user.window.board.watch.runs if run_id.endswith("elm"))
+        for number, (tab, words) in enumerate(TABS.items(), 1):
+            await user.press(str(number))
+            if tab == "diff":
+                user.screen.query_one("#other", Select).value = other
+            await user.until(lambda tab=tab: user.screen.query_one(TabbedContent).active == tab, tab)
+            await user.until(lambda words=words: words in user.part("#tabs"), words)
+            assert_no_sideways(user, user.screen)
+            assert inside(room(user), user.screen.query_one("#tabs").region)
+            assert user.cut(user.screen.query_one("ContentTabs").region)[0].split() == [name.title() for name in TABS]
+            facts = user.part("#facts").splitlines()
+            assert facts[0].split() == ["fir", "199", "completed", "20260101-031900-000-fir"]
+            assert "step 55/55" in facts[1]
+            assert all(hint in user.rows[-1] for hint in ("esc Back", "1 Curve", "5 Samples", "y Log scale"))
+            if tab == "curve":
+                assert user.screen.query_one("#big-curve").size.height >= size[1] - 10
+            if tab == "diff":
+                assert user.part("#diff-table").split()[:5] == ["KEY", "THIS", "RUN", "THE", "OTHER"]
+                assert re.search(r"data\.source +stories +text:", user.text)
+
+
+# Pictures ------------------------------------------------------------------------------------------------------------
+
+
+def right(*pattern: str) -> tuple[re.Pattern[str], Callable[[re.Match[str]], str]]:
+    """Something of any width at the right of its column; what stands before `#` in its place, what is kept after."""
+    return re.compile("".join(pattern)), lambda match: f"#{match['kept']}".rjust(len(match[0]))
+
+
+VOLATILE: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
+    # Steps done by runs that somebody ended; seconds; bytes; how much of a text was seen.
+    right(r" *\d+(?P<kept>/100M)"),
+    right(r" +(?:\d+m )?[\d.]+(?P<kept>s)(?= )"),
+    right(r" +[\d.]+ \wiB(?P<kept>)(?= +[\d.]+ \d\d [A-Z])"),
+    right(r" +[\d.]+(?P<kept>/)[\d.]+…"),
+    # Losses, dates, also those that a remark covers in part.
+    (re.compile(r"(?<=trained )\d\d [A-Z][a-z]{2} [\d:]{0,5}"), lambda match: "## Xxx ##:##"[: len(match[0])]),
+    (re.compile(r"\d\.\d{4}"), lambda _: "#.####"),
+    (re.compile(r"\d\d [A-Z][a-z]{2} \d\d:\d\d"), lambda _: "## Xxx ##:##"),
+    # The disk, and how long the window has looked at the machine.
+    (re.compile(r"disk  [\d.]+ \w+ free of [\d.]+ \w+ *"), lambda match: "disk  # free of #".ljust(len(match[0]))),
+    (re.compile(r"(?<=  )[▁▂▃▄▅▆▇]+ +(?=│)"), lambda match: " " * len(match[0])),
+]
+"""What differs from one machine or minute to the next, and what stands in its place, as wide."""
+
+
+def short_path(foreign: object, *style: str) -> Text:
+    """A checkpoint's path without what lies above the runs."""
+    return literal.lit(Path(*foreign.parts[-4:]) if isinstance(foreign, Path) else foreign, *style)
+
+
+def picture(user: Any) -> list[str]:
+    """The screen's rows without what is volatile; the inside of a curve is hatched."""
+    rows = [list(row) for row in user.rows]
+    base = user.window.screen_stack[0]
+    above = [each.region for each in user.screen.query(".dialog, Toast")]
+    for panel in base.query(RunsPanel):
+        x, y, width, height = panel.curve.region
+        inside_curve = Region(x, y + 1, width, height - 1).intersection(panel.content_region)
+        for line, column in product(inside_curve.line_range, inside_curve.column_range):
+            if panel.curve.shown and not any(region.contains(column, line) for region in above):
+                rows[line][column] = "~"
+    found = ["".join(row) for row in rows]
+    for pattern, instead in VOLATILE:
+        found = [pattern.sub(instead, row) for row in found]
+    return [row.rstrip() for row in found]
+
+
+async def matches(user: Any, name: str) -> None:
+    """The screen looks as it does in the snapshot of that name, as soon as it has come to rest."""
+    path = SNAPSHOTS / f"{name}.txt"
+    if UPDATE:
+        seen: list[str] = []
+        while seen != (seen := picture(user)):
+            await user.pilot.pause(0.3)
+        SNAPSHOTS.mkdir(exist_ok=True)
+        path.write_text("\n".join(seen) + "\n", encoding="utf-8")
+        return
+    assert path.exists(), f"There is no {path}: UPDATE_SNAPSHOTS=1 writes it."
+    wanted = path.read_text(encoding="utf-8").splitlines()
+    end = time.monotonic() + 10
+    while (seen := picture(user)) != wanted:
+        if time.monotonic() > end:
+            difference = "\n".join(
+                difflib.unified_diff(wanted, seen, f"{name} as it was", "as it is", lineterm="", n=1)
+            )
+            pytest.fail(f"{name} looks different (UPDATE_SNAPSHOTS=1 keeps it so):\n{difference}", pytrace=False)
+        await user.pilot.pause(0.05)
+
+
+@sized
+@counted
+async def test_pictures(
+    open_window: Any, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], count: int
+) -> None:
+    """At rest, before something is deleted or begun, while something is named, when something is wrong."""
+    monkeypatch.setattr(models, "lit", short_path)
+    name = f"{size[0]}x{size[1]}-{count}-runs"
+    async with open_window(shelf(count), size) as user:
+        await settled(user)
+        await matches(user, f"{name}-idle")
+        if count:
+            await user.press("D")
+            await user.see("Delete this run?")
+        else:
+            await user.press("3", "ctrl+s")
+            await user.see("Start this run?")
+        await matches(user, f"{name}-confirm")
+        await user.press("escape", "1", "e")
+        if count:
+            await user.press("end", "slash")
+            await user.see("is not a name for a run")
+        else:
+            await user.hear("No run is chosen.")
+        await matches(user, f"{name}-rename")
+        await user.press(*["escape"] * bool(count), "3")
+        user.window.clear_notifications()
+        user.window.screen.query_one("#epochs").focus()
+        await user.type("x")
+        await user.press("ctrl+s")
+        await user.hear("epochs: x is not a number.")
+        await matches(user, f"{name}-error")
+
+
+# The stylesheet ------------------------------------------------------------------------------------------------------
+
+
+async def test_19_the_stylesheet_is_whole_and_speaks_of_what_there_is(open_window: Any, shelf: Shelf) -> None:
+    """It parses, and every id and kind of widget that it names is in the window or in one of its dialogs."""
+    sheet = Path(app_module.__file__).with_name(Window.CSS_PATH)
+    async with open_window(shelf(1), SMALLEST) as user:
+        styles = Stylesheet(variables=user.window.get_css_variables())
+        styles.read(sheet)
+        styles.parse()
+        selectors = [selector for rules in styles.rules for each in rules.selector_set for selector in each.selectors]
+        assert len(styles.rules) > 40
+        ids: set[str | None] = set()
+        kinds: set[str] = set()
+        run = next(iter(user.window.board.watch.runs))
+        others = [
+            Confirm("?", "?"),
+            Rename("oak", lambda name: ""),
+            Keys([KeyRow("Runs", "x", "Nothing", None)]),
+            Settings("nano", {}),
+            Details(run),
+        ]
+        for screen in [None, *others]:
+            if screen is not None:
+                user.window.push_screen(screen)
+                await user.until(lambda screen=screen: screen.is_mounted and len(screen.query("*")) > 1)
+            for widget in [user.screen, *user.screen.walk_children(Widget)]:
+                ids.add(widget.id)
+                kinds |= set(widget._css_type_names)
+            if screen is not None:
+                await user.press("escape")
+                await user.until(lambda: len(user.window.screen_stack) == 1)
+        assert {each.name for each in selectors if each.type is SelectorType.ID} <= ids
+        assert {each.name for each in selectors if each.type is SelectorType.TYPE} <= kinds
