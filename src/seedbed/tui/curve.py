@@ -57,6 +57,7 @@ class Curve(Widget):
         self._strips: list[Strip] = []
         self._picture: Picture | None = None
         self._pointed: int | None = None
+        self._drawn: list[tuple[int, ...]] = []
 
     def show(self, shown: Sequence[Drawn], note: str = "") -> None:
         """Draw these runs; `note` stands where there is nothing to draw, or what is drawn is not all."""
@@ -75,6 +76,15 @@ class Curve(Widget):
         """Draw again: the curves have grown, or an option changed."""
         self._key = None
         self.refresh()
+
+    def grown(self) -> None:
+        """Draw again if the curves are longer than they were drawn, whoever read on in them."""
+        if self._lengths() != self._drawn:
+            self.changed()
+
+    def _lengths(self) -> list[tuple[int, ...]]:
+        curves = [each.series for each in self.shown]
+        return [(len(each), len(each.scores), len(each.checkpoints), len(each.restarts)) for each in curves]
 
     def next_axis(self) -> str:
         """Steps, tokens, time, and again."""
@@ -149,6 +159,7 @@ class Curve(Widget):
 
     def _draw(self) -> list[Strip]:
         width, height = self.size.width, self.size.height
+        self._drawn = self._lengths()
         if width < 10 or height < 3:
             return []
         lines, marks = self._lines(2 * width), self._marks()

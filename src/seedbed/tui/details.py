@@ -133,8 +133,8 @@ class Details(Screen[None]):
             return
         run, curve = listed.run, self.query_one("#big-curve", Curve)
         for each in curve.shown:
-            if await asyncio.to_thread(each.series.refresh):
-                curve.changed()
+            await asyncio.to_thread(each.series.refresh)
+        curve.grown()
         said = await asyncio.to_thread(actions.log_tail, run, _LOG_LINES)
         self.query_one("#log-text", Static).update(lit(said or "The job has printed nothing.", newlines=True))
         if listed.status["step"] != self._samples:

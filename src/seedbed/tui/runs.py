@@ -239,9 +239,9 @@ class RunsPanel(Panel):
     @work(exclusive=True, group="grow")
     async def _grow(self) -> None:
         """Fold in what the shown runs have logged since."""
-        shown = [each.series for each in self.curve.shown]
-        if any([await asyncio.to_thread(series.refresh) for series in shown]):
-            self.curve.changed()
+        for each in self.curve.shown:
+            await asyncio.to_thread(each.series.refresh)
+        self.curve.grown()
         self.curve.remark(self._note())
 
     # Keys and pointer ------------------------------------------------------------------------------------------------
