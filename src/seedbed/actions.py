@@ -174,8 +174,10 @@ def died_early(launch: Launch, code: int) -> SeedbedError:
 
 def busy(run: RunDir) -> SeedbedError:
     """What to tell who wants to start a run that somebody else has."""
+    now = standing(run).status
+    doing = "waiting for its turn" if now == "queued" else "already running"
     return RunBusyError(
-        f"{run.id} is already running in another process.",
+        f"{run.id} is {doing} in another process.",
         f"Watch it with `seedbed status {run.id}`, or stop it with `seedbed stop {run.id}`.",
     )
 
@@ -350,7 +352,7 @@ def find_checkpoint(run: RunDir, ref: str | None) -> Path:
         best = best_checkpoint(run, view)
         if best is None:
             raise SeedbedError(
-                f"{run.id} has kept no best checkpoint.", "Use --checkpoint latest, or set train.keep_best = true."
+                f"{run.id} has kept no best checkpoint.", "Take `latest` or a step, or set train.keep_best = true."
             )
         return best.path
     for found in there:

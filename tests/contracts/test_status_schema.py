@@ -55,6 +55,7 @@ KEYS: dict[str, tuple[tuple[type, ...], bool]] = {
     "preset": (TEXT, False),
     "data": (TEXT, False),
     "created": (NUMBER, False),
+    "warnings": (WORDS, False),
     "started": (NUMBER, False),
     "updated": (NUMBER, False),
     "elapsed_s": (NUMBER, False),
@@ -83,8 +84,8 @@ def check(found: dict[str, Any], *, trains: bool) -> None:
             assert isinstance(value, types), f"{key} is {value!r}"
             assert types == FLAG or not isinstance(value, bool), f"{key} is {value!r}"
     nested = {key for key, value in found.items() if isinstance(value, list | dict)}
-    assert nested == {"tags"}, "the object is not flat but for the words in tags"
-    assert all(isinstance(tag, str) for tag in found["tags"])
+    assert nested == {"tags", "warnings"}, "the object is not flat but for two lists of texts"
+    assert all(isinstance(word, str) for word in [*found["tags"], *found["warnings"]])
 
 
 def test_a_run_that_trains_has_every_key(run: RunDir) -> None:

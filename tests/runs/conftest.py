@@ -174,6 +174,7 @@ class Truth:
         self._begun: int | None = None
         self._last: tuple[int, int | None] = (-1, None)
         self._clock = 0.0
+        self._idle = False
         self._t: float | None = None
         for line in log.split(b"\n")[:-1]:
             try:
@@ -190,9 +191,11 @@ class Truth:
     def _add(self, event: dict[str, Any]) -> None:
         kind, t = event["kind"], event.get("t", 0.0)
         another_session = kind == "run" and event["session"] != self._session
-        if self._t is not None and not another_session:
+        if self._t is not None and not another_session and not self._idle:
             self._clock += min(max(t - self._t, 0.0), LONGEST_GAP_S)
         self._t = t
+        if kind in ("run", "step"):
+            self._idle = event.get("status") in ("queued", "paused")
         if kind == "run":
             self._session = event["session"]
             if event["status"] == "running" and "steps" in event:

@@ -341,3 +341,28 @@ def test_a_longer_horizon_is_in_the_time_left() -> None:
     clock.begin(2, 100, 400)
     clock.train(101, 160, step_s=2.0)
     assert clock.view.remaining_s() == pytest.approx(240 * 2.0, rel=0.1)
+
+
+def test_what_a_run_took_leaves_out_its_waits() -> None:
+    clock = Clockwork()
+    clock.say(events.Run(status="queued", session=1))
+    clock.say(events.Run(status="queued", session=1, reason="It waits."), 40.0)
+    clock.say(events.Run(status="running", session=1), 40.0)
+    clock.begin(1, 0, 100)
+    before = clock.view.elapsed_s
+    clock.train(1, 10, step_s=1.0)
+    clock.say(events.Run(status="paused", session=1, step=10))
+    clock.say(events.Hardware(rss_bytes=1), 30.0)
+    clock.say(events.Run(status="running", session=1, step=10), 30.0)
+    clock.train(11, 20, step_s=1.0)
+    assert clock.view.elapsed_s - before == pytest.approx(20.0, abs=1.5)
+    assert before < 5.0
+
+
+def test_warnings_of_the_session_are_told_once_each() -> None:
+    clock = Clockwork()
+    clock.begin(1, 0, 100)
+    for _ in range(2):
+        clock.say(events.Message(level="warning", code="x", text="Overfitting.", why="Few words.", hint="Add some."))
+    clock.say(events.Message(level="info", code="y", text="By the way."))
+    assert clock.view.summary()["warnings"] == ["Overfitting. Few words. Add some."]

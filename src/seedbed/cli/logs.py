@@ -55,6 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
         place = _copy(found.log, place, show)
         if not goes_on:
             show.end()
+            if place == 0 and sys.stderr.isatty():
+                sys.stderr.write("The job has printed nothing.\n")
             return 0
         time.sleep(_POLL_S)
 

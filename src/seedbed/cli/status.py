@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 from typing import Any
 
 from seedbed import text
@@ -42,7 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
 def describe(found: dict[str, Any]) -> list[str]:
     """A status for people, line by line."""
     from seedbed.cli.console import paint
+    from seedbed.cli.place import refer
     from seedbed.runs.status import word
+    from seedbed.runs.store import RunDir
 
     now = word(found)
     shown = paint(now, "bold " + text.STATUS_STYLE.get(now, "blue"))
@@ -51,12 +54,15 @@ def describe(found: dict[str, Any]) -> list[str]:
     lines = [f"{paint(name, 'bold')}  {shown}{simulated}", paint(f"  {found['id']}", "dim")]
     for label, value in rows(found):
         lines.append(f"  {paint(f'{label:<12}', 'dim')}{value}")
+    name = refer(RunDir(Path(found["path"])))
+    for warning in found["warnings"]:
+        lines += ["", "  " + paint(text.printable(warning), "yellow")]
     if found["reason"]:
         lines += ["", "  " + text.printable(found["reason"])]
         if found["hint"]:
-            lines.append("  " + text.printable(found["hint"]))
+            lines.append("  " + text.printable(found["hint"]).replace(found["id"], name))
     if found["status"] == "stopped" or (found["status"] == "paused" and found["hint"] is None):
-        lines += ["", f"  `seedbed resume {found['id']}` goes on."]
+        lines += ["", f"  `seedbed resume {name}` goes on."]
     return lines
 
 

@@ -28,6 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Ask, and wait if told to."""
     from seedbed import actions
     from seedbed.cli.console import say, say_json
+    from seedbed.cli.place import refer
     from seedbed.runs.status import status
     from seedbed.text import printable
 
@@ -37,12 +38,12 @@ def run(arguments: argparse.Namespace) -> int:
         actions.wait_until_ended(asked)
     else:
         asked.see_to_it()
-    after, run_id = status(found), printable(found.id)
+    after, run_id, name = status(found), printable(found.id), printable(refer(found))
     if arguments.json:
         say_json(after)
     elif not arguments.wait:
         saves = "it leaves the queue" if asked.stands.status == "queued" else "it saves first"
-        say(f"Asked {run_id} to stop; {saves}. `seedbed status {run_id}` tells when it is done.")
+        say(f"Asked {run_id} to stop; {saves}. `seedbed status {name}` tells when it is done.")
     else:
-        say(f"{run_id} is {after['status']} at step {after['step']}. Go on: seedbed resume {run_id}")
+        say(f"{run_id} is {after['status']} at step {after['step']}. Go on: seedbed resume {name}")
     return 1 if arguments.wait and after["status"] in ("failed", "lost") else 0

@@ -25,8 +25,11 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Open the window."""
     from seedbed.cli.place import store
+    from seedbed.config.load import env
     from seedbed.errors import SeedbedError, UsageError
 
+    if env("TERM") == "dumb":
+        raise UsageError("This terminal (TERM=dumb) cannot show a window.", "`seedbed runs` lists the runs.")
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError(
             "`seedbed tui` needs a terminal.", "`seedbed runs` and `seedbed status --json` are for scripts."

@@ -18,11 +18,9 @@ import msgspec
 from seedbed.errors import SeedbedError
 from seedbed.files import read_block
 from seedbed.runs.store import RunDir
+from seedbed.runs.view import IDLE, LONGEST_GAP_S
 
 STEPS_A_ROW = 64
-LONGEST_GAP_S = 60.0
-"""As in the view: more between two events is a sleeping machine or a stepped clock, and does not count."""
-
 STEPS, SCORE, SAVED, RESTART, BACK = range(1, 6)
 """Kinds of rows: steps, a validation, a checkpoint, a session that goes on from a step, and steps that went back."""
 
@@ -186,6 +184,7 @@ class Fold:
         self._tokens = after.tokens if after else 0
         self._clock = after.clock if after else 0.0
         self._t: float | None = after.t if after else None
+        self._idle = False
         # Of the open steps: where they begin and end, the tokens before them, and when the last was logged.
         self._begin = self._end = self.place
         self._before = -1
@@ -202,9 +201,10 @@ class Fold:
             if kind == "run" and entry.session is not None and entry.session != self._session:
                 self._close()  # so that a row is of one session
                 self._t = entry.t  # the time between sessions is nobody's
-            elif self._t is not None and entry.t > self._t:
+            elif self._t is not None and entry.t > self._t and not self._idle:
                 self._clock += min(entry.t - self._t, LONGEST_GAP_S)
             self._t = entry.t
+            self._idle = entry.status in IDLE if kind in ("run", "step") else self._idle
             if kind == "step":
                 self._add_step(entry, begin)
             elif kind == "run":

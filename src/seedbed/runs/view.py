@@ -14,11 +14,13 @@ from seedbed import events
 from seedbed.events import Record
 
 ENDED = frozenset({"completed", "failed", "stopped"})
+IDLE = frozenset({"queued", "paused"})
+"""What a run is while it does nothing: that time is no part of what it took."""
 
 _SPEED_STEPS = 64
 _KEPT_EVALS = 128
 _KEPT_MESSAGES = 20
-_LONGEST_GAP_S = 60.0
+LONGEST_GAP_S = 60.0
 """Events of a live session are closer together: more is a sleeping machine or a stepped clock, and does not count."""
 
 
@@ -77,8 +79,8 @@ class View(msgspec.Struct, omit_defaults=True):
         event = record.event
         if isinstance(event, events.Run) and event.session != self.session:
             self._new_session(event.session)
-        elif self.updated is not None:
-            self.elapsed_s += min(max(record.t - self.updated, 0.0), _LONGEST_GAP_S)
+        elif self.updated is not None and self.status not in IDLE:
+            self.elapsed_s += min(max(record.t - self.updated, 0.0), LONGEST_GAP_S)
         self.updated = record.t
         if self.started is None:
             self.started = record.t
@@ -207,6 +209,12 @@ class View(msgspec.Struct, omit_defaults=True):
         per_epoch = self.run.get("steps_per_epoch")
         return step / per_epoch if step is not None and per_epoch else None
 
+    def warnings(self) -> list[str]:
+        """What this session warned of: what, why, what to do, each in a line."""
+        told = [each for each in self.messages if each.get("level") in ("warning", "error")]
+        lines = [" ".join(str(each[key]) for key in ("text", "why", "hint") if each.get(key)) for each in told]
+        return list(dict.fromkeys(lines))
+
     def summary(self) -> dict[str, Any]:
         """The flat part of a status that events alone can tell."""
         last, best = self.scores[-1:], self.best_scores[-1:]
@@ -242,6 +250,7 @@ class View(msgspec.Struct, omit_defaults=True):
             "pid": said("pid"),
             "host": said("host"),
             "simulated": bool(said("simulated")),
+            "warnings": self.warnings(),
             "started": self.started,
             "updated": self.updated,
             "elapsed_s": self.elapsed_s,

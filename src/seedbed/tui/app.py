@@ -271,6 +271,8 @@ class Window(Deeds):
         editing = is_editor(self.focused)
         if action == "leave":
             return editing and len(self.screen_stack) == 1
+        if action in ("keys", "all_keys") and isinstance(self.screen, Details):
+            return True
         if len(self.screen_stack) > 1 and action in ("panel", "turn", "zoom", "keys", "all_keys", "look", "close"):
             return False
         return not (editing and action in typed_actions(Window))
@@ -295,12 +297,13 @@ class Window(Deeds):
         self.push_screen(Keys(key_rows(self)), do)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """What the palette (ctrl+p) offers: every command of every panel, beside Textual's own."""
-        yield from super().get_system_commands(screen)
+        """What the palette (ctrl+p) offers: every command of every panel. Textual's own would bypass the layout."""
+        yield SystemCommand("Keys", "Every key of every place", self.action_keys)
+        yield SystemCommand("Theme", "Other colours", self.action_change_theme)
+        yield SystemCommand("Quit", "Leave the window; runs go on", self.action_close)
         for panel in self._panels():
-            yield SystemCommand(
-                f"Go to {panel.NAME}", f"Panel {panel.NUMBER}", lambda n=panel.NUMBER: self.action_panel(n)
-            )
+            there = _runner(self, None, f"panel({panel.NUMBER})")
+            yield SystemCommand(f"Go to {panel.NAME}", f"The same as the key {panel.NUMBER}", there)
             for binding in Binding.make_bindings(type(panel).BINDINGS):
                 if binding.key != "escape":
                     title = f"{panel.NAME}: {binding.description}"
@@ -314,6 +317,8 @@ class Window(Deeds):
 
 def _runner(window: Window, place: Panel | None, action: str) -> Callable[[], Awaitable[None]]:
     async def run() -> None:
+        while len(window.screen_stack) > 1:  # whatever is in front of the panels goes
+            await window.pop_screen()
         if place is not None:
             window.action_panel(place.NUMBER)
         await window.run_action(action, place or window)

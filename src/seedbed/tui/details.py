@@ -239,6 +239,9 @@ def facts(found: dict[str, Any]) -> Text:
     said.append("\n")
     device = f"on {found['device'] or '-'}{asked}  {found['device_name'] or ''}  {found['precision'] or ''}"
     said.append_text(fit(device, 150, "dim"))
+    for warning in found["warnings"][-2:]:
+        said.append("\n")
+        said.append_text(lit(text.shorten(warning, 300), "yellow"))
     if found["reason"]:
         said.append("\n")
         said.append_text(lit(text.shorten(f"{found['reason']} {found['hint'] or ''}", 500), "yellow"))

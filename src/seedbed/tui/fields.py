@@ -12,7 +12,7 @@ from textual.dom import DOMNode
 from textual.keys import key_to_character
 from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import Input, TextArea
+from textual.widgets import Checkbox, Input, TextArea
 
 _NAMED = {"slash": "/", "plus": "+", "minus": "-"}
 """Keys whose names Textual shortens, and does not lengthen again."""
@@ -32,6 +32,15 @@ def typed_actions(owner: type[DOMNode]) -> frozenset[str]:
         action = binding.action.partition("(")[0]
         typed[action] = typed.get(action, True) and character.isprintable() and character != ""
     return frozenset(action for action, only in typed.items() if only)
+
+
+class Tick(Checkbox):
+    """A box that is empty while it is off, whatever colours the terminal has."""
+
+    @property
+    def BUTTON_INNER(self) -> str:  # type: ignore[override]  # noqa: N802  # Textual's own name
+        """What stands in the box."""
+        return "X" if self.value else " "
 
 
 class NumberField(Input):

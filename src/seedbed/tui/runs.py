@@ -20,6 +20,7 @@ from seedbed.runs.status import word
 from seedbed.runs.watch import Listed
 from seedbed.tui.board import MOST_MARKED, epochs_text, steps_text
 from seedbed.tui.curve import Curve, Drawn
+from seedbed.tui.fields import is_editor
 from seedbed.tui.literal import plain
 from seedbed.tui.panel import Panel
 from seedbed.tui.table import MARGIN, Column, RunTable, cell, choose
@@ -87,6 +88,7 @@ class RunsPanel(Panel):
         Binding("greater_than_sign,full_stop", "pan(0.5)", "Later", show=False, key_display=">"),
         Binding("0", "show_all", "Whole curve", show=False),
         Binding("v", "archived", "Archived", show=False, tooltip="Show archived runs too, or hide them"),
+        Binding("escape", "unfilter", "Show all", tooltip="Clear the filter"),
         Binding("slash", "filter", "Filter", key_display="/", tooltip="Show runs whose name, id, status or tags match"),
     ]
 
@@ -163,7 +165,10 @@ class RunsPanel(Panel):
         for each in runs:
             counts[each.status["status"]] = counts.get(each.status["status"], 0) + 1
         told = [f"{number} {status}" for status, number in counts.items()]
-        if not any(each.lives for each in runs):
+        hidden = [each for each in self.board.living() if each not in runs]
+        if hidden:
+            told.insert(0, f"{len(hidden)} at work out of sight")
+        elif not any(each.lives for each in runs):
             told.insert(0, "no active runs")
         if self.board.filter:
             told.insert(0, f"filter: {self.board.filter}")
@@ -257,6 +262,7 @@ class RunsPanel(Panel):
     @on(Input.Changed, "#filter")
     def _on_filter(self, event: Input.Changed) -> None:
         self.board.filter = event.value.strip()
+        self.refresh_bindings()
         self.update(set())
 
     @on(Input.Submitted, "#filter")
@@ -270,6 +276,16 @@ class RunsPanel(Panel):
         field.value = ""
         field.display = False
         self.table.focus()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The filter can be cleared where there is one."""
+        if action == "unfilter":
+            return bool(self.board.filter) and not is_editor(self.screen.focused)
+        return super().check_action(action, parameters)
+
+    def action_unfilter(self) -> None:
+        """Show every run again."""
+        self.leave_editor()
 
     def action_filter(self) -> None:
         """Open the filter."""

@@ -26,12 +26,14 @@ _VALUE_WIDTH = 22
 class Settings(ModalScreen[dict[str, str] | None]):
     """A table of keys; below it the one under the cursor: help, what is expected, a field for its value.
 
-    Answers with the values that differ from the preset's, as they were typed; None where nothing is to change.
+    Answers with the values that differ from the preset's, as they were typed; None where they are to be thrown away.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "Back"),
-        Binding("ctrl+s", "keep", "Keep"),
+        Binding(
+            "escape", "back", "Done", tooltip="From the field to the table; from there back, what was entered kept"
+        ),
+        Binding("ctrl+s", "keep", "Keep", show=False, tooltip="Take the value in the field too, and go back"),
         Binding("delete,backspace", "preset", "Preset's value", key_display="del"),
     ]
 
@@ -51,7 +53,7 @@ class Settings(ModalScreen[dict[str, str] | None]):
             yield Static("", id="settings-problem")
             with Horizontal(classes="buttons"):
                 yield Button("Keep (ctrl+s)", id="keep", variant="success", compact=True)
-                yield Button("Back", id="back", compact=True)
+                yield Button("Discard", id="discard", compact=True)
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
@@ -156,12 +158,15 @@ class Settings(ModalScreen[dict[str, str] | None]):
             self._set(self._path, typed)
         close(self, self._sets)
 
-    @on(Button.Pressed, "#back")
+    @on(Button.Pressed, "#discard")
+    def _discard(self) -> None:
+        self.dismiss(None)
+
     def action_back(self) -> None:
-        """From the field to the table; from there back with nothing changed."""
+        """From the field to the table; from there back with what was entered."""
         table = self.query_one(DataTable)
         if self.focused is self.query_one("#settings-value"):
             self._show_key()
             table.focus()
         else:
-            close(self, None)
+            close(self, self._sets)

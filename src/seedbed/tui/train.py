@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid, Horizontal
 from textual.widget import Widget
-from textual.widgets import Button, Checkbox, Input, Label, Select
+from textual.widgets import Button, Input, Label, Select
 
 from seedbed import actions, text
 from seedbed.config import load
@@ -22,7 +22,7 @@ from seedbed.runs.control import Resume, Turn
 from seedbed.runs.models import CORRUPTED
 from seedbed.runs.store import RunDir, Store, checked_name
 from seedbed.tui.dialogs import Confirm
-from seedbed.tui.fields import NumberField
+from seedbed.tui.fields import NumberField, Tick
 from seedbed.tui.literal import fit, lit
 from seedbed.tui.panel import Panel
 from seedbed.tui.settings import Settings
@@ -115,7 +115,7 @@ class TrainPanel(Panel):
         with Horizontal(id="train-buttons"):
             yield Button("Start", id="start", variant="success", compact=True)
             yield Button("All options", id="all-options", compact=True)
-            yield Checkbox("queue", id="queue", compact=True)
+            yield Tick("queue", id="queue", compact=True)
         yield Words(id="train-state")
         yield Words(id="train-help")
 
@@ -363,7 +363,9 @@ class TrainPanel(Panel):
             return lit(self._told_further())
         wanted = self.resolved()
         config = wanted.config
+        name = self._value("run-name") or actions.default_name(config.preset, config.data.source)
         said = [
+            f"name       {name}",
             f"preset     {config.preset}, {text.count(parameters(config))} parameters",
             f"data       {config.data.source}",
             f"horizon    {horizon(config)}",
@@ -372,9 +374,13 @@ class TrainPanel(Panel):
             f"device     {config.train.device}, precision {config.train.precision}",
         ]
         changed = [
-            f"{path} = {typed(config, path)}" for path, origin in wanted.origins.items() if origin == "from all options"
+            f"{path} = {typed(config, path)}"
+            for path, origin in wanted.origins.items()
+            if origin == "from all options" and path not in load.HORIZONS
         ]
         said += [f"and        {line}" for line in changed]
+        if self.query_one("#queue", Tick).value:
+            said.append("queued     until no other run here is on the device")
         question = lit("\n".join(said), newlines=True)
         for finding in check(config):
             question.append_text(lit(f"\n{finding.text} {finding.why} {finding.hint}", "yellow", newlines=True))
@@ -383,7 +389,7 @@ class TrainPanel(Panel):
     def _on_answer(self, agreed: bool | None) -> None:
         if not agreed:
             return
-        turn = Turn(queue=self.query_one("#queue", Checkbox).value)
+        turn = Turn(queue=self.query_one("#queue", Tick).value)
         try:
             if self.origin != NEW:
                 listed = self.board.run(self.origin)
@@ -414,7 +420,7 @@ class TrainPanel(Panel):
 
 def _choice(is_active: bool, name: str, status: str, step: int, run_id: str) -> tuple[str, str]:
     """A model in the list of what can be trained further, and the id that stands for it."""
-    return fit(f"{'▸ ' if is_active else ''}{name} · {status} at step {step}", 60).plain, run_id
+    return fit(f"{'▸ ' if is_active else ''}{name} · {step} · {status}", 60).plain, run_id
 
 
 def _start(store: Store, wanted: load.Resolved, name: str | None, turn: Turn) -> Outcome:
