@@ -55,7 +55,7 @@ class Details(Screen[None]):
         super().__init__()
         self.run_id = run_id
         self._others: list[tuple[str, str]] = []
-        self._samples = -1
+        self._samples: tuple[int, str] | None = None
         self._value_width = 0
 
     @property
@@ -132,19 +132,19 @@ class Details(Screen[None]):
         if listed is None:
             return
         run, curve = listed.run, self.query_one("#big-curve", Curve)
+        log, shown = self.query_one("#log-text", Static), self.query_one("#samples-text", Static)
         for each in curve.shown:
             await asyncio.to_thread(each.series.refresh)
         curve.grown()
         said = await asyncio.to_thread(actions.log_tail, run, _LOG_LINES)
-        self.query_one("#log-text", Static).update(lit(said or "The job has printed nothing.", newlines=True))
-        if listed.status["step"] != self._samples:
-            self._samples = listed.status["step"]
+        log.update(lit(said or "The job has printed nothing.", newlines=True))
+        stands = (listed.status["step"], listed.status["status"])  # the last sample comes after the last step
+        if stands != self._samples:
             try:
-                samples = await asyncio.to_thread(read_samples, run)
+                shown.update(written(await asyncio.to_thread(read_samples, run)))
             except SeedbedError as error:
-                self.query_one("#samples-text", Static).update(lit(error, "red"))
-                return
-            self.query_one("#samples-text", Static).update(written(samples))
+                shown.update(lit(error, "red"))
+            self._samples = stands
 
     def _list_others(self) -> None:
         others = [("another run", "")]

@@ -218,20 +218,21 @@ class RunsPanel(Panel):
     @work(exclusive=True, group="curve")
     async def _load(self) -> None:
         """Read the curves to show, piece by piece, and tell how far that is."""
-        drawn = []
+        curve = self.curve  # the panel may be gone before they are read
+        drawn: list[Drawn] = []
         for run_id in self._wanted():
             listed = self.board.run(run_id)
             if listed is None:
                 continue
             series = self.window.series(listed.run)
             drawn.append(Drawn(listed.status["name"], series))
-            await self._read(series, drawn)
+            await self._read(series, curve, drawn)
         if drawn:
-            self.curve.show(drawn, self._note())
+            curve.show(drawn, self._note())
         else:
             self._draw_nothing()
 
-    async def _read(self, series: Series, drawn: list[Drawn]) -> None:
+    async def _read(self, series: Series, curve: Curve, drawn: list[Drawn]) -> None:
         pieces = series.loading()
         while True:
             progress = await asyncio.to_thread(next, pieces, None)
@@ -239,15 +240,16 @@ class RunsPanel(Panel):
                 return
             read, total = progress
             if read < total:
-                self.curve.show(drawn, f"reading {read / total:.0%}")
+                curve.show(drawn, f"reading {read / total:.0%}")
 
     @work(exclusive=True, group="grow")
     async def _grow(self) -> None:
         """Fold in what the shown runs have logged since."""
-        for each in self.curve.shown:
+        curve = self.curve  # the panel may be gone before they are read
+        for each in curve.shown:
             await asyncio.to_thread(each.series.refresh)
-        self.curve.grown()
-        self.curve.remark(self._note())
+        curve.grown()
+        curve.remark(self._note())
 
     # Keys and pointer ------------------------------------------------------------------------------------------------
 
