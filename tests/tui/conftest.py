@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from textual.events import Key, Paste
 from textual.geometry import Region
-from textual.keys import _character_to_key
+from textual.keys import _character_to_key, key_to_character
 from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widget import Widget
@@ -299,32 +299,44 @@ class User:
         return [" ".join(" ".join(self.cut(toast.content_region)).split()) for toast in self.screen.query("Toast")]
 
     async def press(self, *keys: str) -> None:
+        """Press keys; the window comes to rest after each."""
         await self.pilot.press(*keys)
 
+    async def keys(self, *keys: str) -> None:
+        """Press keys, each as soon as the window has done what the one before it led to; what is seen may come later."""
+        for key in keys:
+            self.send(key)
+            await self.settle()
+
     async def repeat(self, key: str, times: int) -> None:
-        """Press a key again and again, as fast as the window takes it."""
-        for _ in range(times):
-            await self._send(key, key if len(key) == 1 else None)
-        await self.pilot.pause(0.02)
+        """Press a key again and again."""
+        await self.keys(*[key] * times)
 
     async def type(self, text: str) -> None:
-        """Type a text, key by key."""
+        """Type a text, key by key, as fast as the window takes it."""
         for character in text:
-            await self._send(character if character.isalnum() else _character_to_key(character), character)
-        await self.pilot.pause(0.02)
+            self.send(character)
+            await self.pilot._wait_for_screen()
+        await self.settle()
 
     async def paste(self, text: str) -> None:
         """Paste a text, as a terminal passes it on."""
-        await self._send(Paste(text))
-        await self.pilot.pause(0.02)
+        self.send(Paste(text))
+        await self.settle()
 
-    async def _send(self, what: str | Paste, character: str | None = None) -> None:
-        self.send(what, character)
-        await self.pilot._wait_for_screen()
+    async def settle(self) -> None:
+        """Until messages, those that they led to, and those that these led to are dealt with, and shown."""
+        for _ in range(3):
+            await self.pilot._wait_for_screen()
+        await self.pilot.pause(0.01)
 
-    def send(self, what: str | Paste, character: str | None = None) -> None:
+    def send(self, what: str | Paste) -> None:
         """A key or a paste, as the terminal hands it over; waits for nothing."""
-        event = Key(what, character) if isinstance(what, str) else what
+        if isinstance(what, str):
+            name = what if len(what) > 1 or what.isalnum() else _character_to_key(what)
+            event: Key | Paste = Key(name, what if len(what) == 1 else key_to_character(what))
+        else:
+            event = what
         event.set_sender(self.window)
         assert self.window._driver is not None
         self.window._driver.send_message(event)
@@ -332,8 +344,8 @@ class User:
     async def go(self, panel: int) -> None:
         """Go to a panel by keys, out of a field too."""
         if is_editor(self.window.focused):
-            await self.press("escape")
-        await self.press(str(panel))
+            await self.keys("escape")
+        await self.keys(str(panel))
 
     async def choose(self, name: str, panel: int = 1) -> None:
         """Put the cursor of Runs or Models on a run, by keys."""
@@ -344,7 +356,7 @@ class User:
             return [str(table.get_row(run_id)[1]).strip() for run_id in table.ids]
 
         await self.until(lambda: name in names(), name)
-        await self.press("g")
+        await self.keys("g")
         await self.repeat("j", names().index(name))
         assert names()[table.cursor_row] == name
 

@@ -25,7 +25,7 @@ async def test_20_25_33_cursor_and_scroll_survive_new_runs(open_window: Any, man
     """Deep in a list of 200 runs, nothing moves when a run begins at its top and writes every second."""
     async with open_window(many_store, (100, 30)) as user:
         table = user.window.panel(RunsPanel).table
-        await user.press("G")
+        await user.keys("G")
         await user.repeat("k", 60)
         chosen = table.current
         assert chosen == table.ids[139]
@@ -40,7 +40,7 @@ async def test_20_25_33_cursor_and_scroll_survive_new_runs(open_window: Any, man
         await user.until(lambda: user.part("#runs-table") == before, "the same rows on the screen")
         # The run of the cursor is deleted elsewhere: the cursor stays at its place.
         actions.delete(user.window.board.run(chosen).run)
-        await user.press("r")
+        await user.keys("r")
         await user.until(lambda: chosen not in table.ids, "the run's end")
         assert table.current == table.ids[140]
 
@@ -49,19 +49,19 @@ async def test_20_25_33_marks_and_filter_survive_refreshes(open_window: Any, sto
     """Marked runs stay marked, a filter stays in force, while the store changes."""
     async with open_window(store, (80, 24)) as user:
         await user.choose("oak")
-        await user.press("space", "k", "space")
+        await user.keys("space", "k", "space")
         await user.see("⣿ oak ⣿ birch")
         assert user.row("oak  ").startswith("│● oak")
-        await user.press("slash", *"completed", "enter")
+        await user.keys("slash", *"completed", "enter")
         assert user.window.panel(RunsPanel).table.ids == [in_store(store, "fir").id, in_store(store, "oak").id]
         actions.change_tags(in_store(store, "cedar"), add=["completed"])
         actions.rename(in_store(store, "fir"), "pine")
-        await user.press("r")
+        await user.keys("r")
         await user.see("pine", "cedar")
         assert "elm" not in user.part("#runs-table")
         await user.see("filter: completed", "⣿ oak ⣿ birch")
         assert user.window.board.marked == [in_store(store, "oak").id, in_store(store, "birch").id]
-        await user.press("slash", "escape")
+        await user.keys("slash", "escape")
         await user.see("elm")
         assert "filter" not in user.row("1 Runs ")
 
@@ -73,7 +73,7 @@ async def test_20_25_33_the_active_model_follows_to_train_and_generate(
     async with open_window(store, (130, 40)) as user:
         await user.see("5 Models ─ 4 · active: fir", "4 Generate ─ from fir, step 55")
         await user.choose("oak", 5)
-        await user.press("a")
+        await user.keys("a")
         await user.see("5 Models ─ 4 · active: oak", "4 Generate ─ from oak, step 40", "▸ oak · ")
         await user.until(lambda: "││▸ oak" in user.text, "the mark")
         assert user.window.panel(TrainPanel).origin == in_store(store, "oak").id
@@ -83,7 +83,7 @@ async def test_20_25_33_the_active_model_follows_to_train_and_generate(
         assert user.window.panel(ModelsPanel).table.current == in_store(store, "oak").id
         # What was active is deleted: the newest whole model takes its place everywhere.
         actions.delete(in_store(store, "oak"))
-        await user.press("r")
+        await user.keys("r")
         await user.see("5 Models ─ 4 · active: maple", "4 Generate ─ from maple, step 40")
         await user.until(lambda: user.window.panel(TrainPanel).origin == "", "a new run to be trained")
 
@@ -92,11 +92,11 @@ async def test_20_25_33_no_label_is_stale_after_many_quick_changes(open_window: 
     """Names that change faster than anybody looks end as the last of them, wherever they stand."""
     async with open_window(store, (130, 40)) as user:
         await user.choose("fir", 5)
-        await user.press("a", "1", "g")
+        await user.keys("a", "1", "g")
         for number in range(12):
             actions.rename(in_store(store, "fir" if not number else f"fir-{number}"), f"fir-{number + 1}")
-            await user.press("r")
-        await user.see("active: fir-12", "from fir-12, step 55", "fir-12 · completed")
+            await user.keys("r")
+        await user.see("active: fir-12", "from fir-12, step 55", "▸ fir-12 · ")
         await user.until(lambda: user.cells("fir-12") and user.cells("fir-12", "#models-table"))
         for number in range(12):
             assert f"fir-{number} " not in user.text
@@ -112,18 +112,18 @@ async def test_24_32_delete_is_confirmed(open_window: Any, store: Any, in_store:
     async with open_window(store, (80, 24)) as user:
         for no in ("enter", "n", "escape"):
             await user.choose("oak", panel)
-            await user.press("D")
+            await user.keys("D")
             await user.see("Delete this run?", "oak", oak.id, "step 40, 2 checkpoints", "This cannot be undone.")
-            await user.press(no)
+            await user.keys(no)
             await user.until(lambda: not isinstance(user.screen, Confirm))
-        await user.press("D")
+        await user.keys("D")
         await user.see("Delete this run?")
         # Keys that command the panels below do nothing to a question.
-        await user.press("2", "z", "q")
+        await user.keys("2", "z", "q")
         assert isinstance(user.screen, Confirm)
-        await user.press("tab", "left")
+        await user.keys("tab", "left")
         assert oak.path.is_dir()
-        await user.press("y")
+        await user.keys("y")
         await user.hear("oak is deleted.")
         await user.until(lambda: not user.cells("oak") and not user.cells("oak", "#models-table"))
         assert not oak.path.exists()
@@ -137,15 +137,15 @@ async def test_24_32_what_trains_is_not_deleted(open_window: Any, store: Any, jo
         await user.see("5 Models ─ 5 · active: maple")
         for panel in (5, 1):
             await user.choose("maple", panel)
-            await user.press("D")
+            await user.keys("D")
             await user.hear("maple is running: stop it (s) before it is deleted.")
             assert not isinstance(user.screen, Confirm)
-        await user.press("s")
+        await user.keys("s")
         await user.see("Stop this run?")
-        await user.press("enter")
+        await user.keys("enter")
         assert status(run)["status"] == "running"
         assert status(run)["asked"] is None
-        await user.press("s", "y")
+        await user.keys("s", "y")
         await user.hear("maple saves, then stops.")
         await user.until(lambda: user.cells("maple").get("STATUS") == "stopped", "the end")
         assert status(run)["checkpoint_step"] == status(run)["step"]
@@ -156,17 +156,17 @@ async def test_24_32_archived_runs_are_out_of_sight_and_come_back(open_window: A
     async with open_window(store, (80, 24)) as user:
         assert "yew" not in user.text
         await user.choose("oak")
-        await user.press("A")
+        await user.keys("A")
         await user.until(lambda: not user.cells("oak"))
         assert read_labels(in_store(store, "oak")).archived
         await user.go(5)
         assert "oak" not in user.part("#models-table")
-        await user.press("v")
+        await user.keys("v")
         await user.see("oak", "yew")
         await user.choose("yew", 5)
-        await user.press("A")
+        await user.keys("A")
         await user.hear("yew is back.")
-        await user.press("v")
+        await user.keys("v")
         await user.until(lambda: not user.cells("oak", "#models-table"))
         assert user.cells("yew", "#models-table")["STATUS"] == "ready"
 
@@ -194,13 +194,13 @@ async def test_43_names_that_runs_may_not_bear_are_refused(open_window: Any, sto
     async with open_window(store, (80, 24)) as user:
         await user.choose("fir")
         for name, told in REFUSED.items():
-            await user.press("e", "delete")
+            await user.keys("e", "delete")
             await user.type(name)
             await user.see(told)
-            await user.press("enter")
+            await user.keys("enter")
             assert isinstance(user.screen, Rename), name
             assert told in user.text
-            await user.press("escape")
+            await user.keys("escape")
             await user.until(lambda: not isinstance(user.screen, Rename), "the panels")
         assert read_labels(fir).name == "fir"
 
@@ -211,20 +211,20 @@ async def test_43_a_new_name_is_kept_and_shown_in_every_panel(open_window: Any, 
     async with open_window(store, (130, 40)) as user:
         await user.until(lambda: user.cells("maple", "#models-table"), "a checkpoint")
         await user.choose("maple")
-        await user.press("e", "end", "space", *"2.0_b", "home", "delete", "M", "right", "backspace", "a", "enter")
+        await user.keys("e", "end", "space", *"2.0_b", "home", "delete", "M", "right", "backspace", "a", "enter")
         await user.until(lambda: user.cells("Maple 2.0_b"), "the row in Runs")
         await user.until(lambda: user.cells("Maple 2.0_b", "#models-table"), "the row in Models")
         await user.see("active: Maple 2.0_b", "4 Generate ─ from Maple 2.0_b")
         await user.until(lambda: "Maple 2.0_b running" in user.part("#system-text"), "the line in System")
         assert json.loads(run.labels.read_text())["name"] == "Maple 2.0_b"
-        await user.press("s", "y")
+        await user.keys("s", "y")
         await user.until(lambda: user.cells("Maple 2.0_b").get("STATUS") == "stopped", "the end")
         await user.choose("Maple 2.0_b", 5)
-        await user.press("a")
+        await user.keys("a")
         await user.see("▸ Maple 2.0_b ·")
-        await user.press("e", "delete")
+        await user.keys("e", "delete")
         await user.type("x" * 70)
-        await user.press("enter")
+        await user.keys("enter")
         await user.until(lambda: not isinstance(user.screen, Rename))
         await user.until(lambda: read_labels(run).name == "x" * 64, "the longest name")
         await user.see("4 Generate ─ from xxxx", "▸ xxxx")

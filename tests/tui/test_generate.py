@@ -38,7 +38,7 @@ async def forever(user: Any) -> None:
     """Let a model write that does not come to an end: one that has hardly learned, and always takes the likeliest."""
     if user.window.board.model().name != "birch":
         await user.choose("birch", 5)
-        await user.press("a")
+        await user.keys("a")
     await ask(user, "Once", max_tokens="100000", temperature="0")
 
 
@@ -50,7 +50,7 @@ async def ask(user: Any, prompt: str, **options: str) -> None:
     field = user.window.panel(GeneratePanel).query_one(Prompt)
     field.text = ""
     await user.paste(prompt)
-    await user.press("enter")
+    await user.keys("enter")
 
 
 async def written(user: Any) -> None:
@@ -76,11 +76,11 @@ async def test_17_22_31_the_active_model_writes_what_was_asked_for(open_window: 
         await user.type("Once upon")
         for name, value in (("max-tokens", "40"), ("temperature", "0.9"), ("top-k", "7"), ("seed", "5")):
             while user.focus() != name:
-                await user.press("tab")
-            await user.press("home", "ctrl+k")
+                await user.keys("tab")
+            await user.keys("home", "ctrl+k")
             await user.type(value)
         await user.see("4 Generate ─ from fir, step 55 · temp 0.9 · top-k 7")
-        await user.press("shift+tab", "enter")
+        await user.keys("shift+tab", "enter")
         await user.until(lambda: "writing …" in user.text or "tokens/s" in told(user), "the beginning")
         await written(user)
         expected = await asyncio.to_thread(lambda: answer(fir, **request))
@@ -89,13 +89,13 @@ async def test_17_22_31_the_active_model_writes_what_was_asked_for(open_window: 
         assert ("Once upon" + expected.split("\n")[0])[:30].rstrip() in user.part("#output-scroll")
         # Another model: another text, after the first one.
         await user.choose("oak", 5)
-        await user.press("a")
+        await user.keys("a")
         await ask(user, "Once upon")
         await written(user)
         first, _, other = str(user.screen.query_one("#output").content).partition("\n\nOnce upon")
         assert first == "Once upon" + expected
         assert other not in ("", expected)
-        await user.press("ctrl+l")
+        await user.keys("ctrl+l")
         await user.until(lambda: not user.part("#output-scroll").strip(), "the output to be cleared")
 
 
@@ -116,12 +116,12 @@ async def test_17_22_31_without_a_checkpoint_that_is_told(
         await user.choose("fir", 5)
         assert user.cells("fir", "#models-table")["STATUS"] == "corrupted"
         await user.until(lambda: "corrupted: model.safetensors has 1,000 bytes instead of" in about(user))
-        await user.press("a")
+        await user.keys("a")
         await ask(user, "Once upon")
         await user.until(lambda: not user.window.panel(GeneratePanel).busy, "the end")
         await user.until(lambda: "model.safetensors" in told(user), "the reason")
         await user.choose("oak", 5)
-        await user.press("a")
+        await user.keys("a")
         await ask(user, "Once upon", max_tokens="5")
         await written(user)
 
@@ -159,7 +159,7 @@ async def test_17_22_31_options_out_of_bounds_are_told_and_nothing_starts(open_w
             kept = option(user, name).value
             option(user, name).value = value
             await user.until(lambda value=value: value in told(user), value)
-            await user.press("enter")
+            await user.keys("enter")
             await user.until(lambda name=name, value=value: f"{name}: {value}" in told(user), f"{name}, {value}")
             assert not user.window.panel(GeneratePanel).busy
             option(user, name).value = kept
@@ -191,10 +191,11 @@ async def test_t7_the_window_answers_while_a_model_writes_and_esc_ends_it_within
                 await asyncio.sleep(0.002)
             times.append(time.monotonic() - began)
             await user.until(lambda: told(user) == "cancelled", "the word of it")
-            kept = str(user.screen.query_one("#output").content)
-            assert kept.startswith("Once")
-            await user.press("ctrl+l")
-        # A busy machine may hold up one of them.
+            assert str(user.screen.query_one("#output").content).startswith("Once")
+            if times[-1] < 0.2:
+                break
+            await user.keys("ctrl+l")
+        # A busy machine may hold up one or two of them.
         assert min(times) < 0.2, times
 
 
@@ -205,10 +206,11 @@ async def test_t7_the_writing_process_ends_with_the_window(open_window: Any, sto
         await forever(user)
         await user.until(lambda: panel._child is not None, "the process")
         process = psutil.Process(panel._child._process.pid)
-        await user.press("ctrl+q")
+        await user.keys("ctrl+q")
     process.wait(10)
 
 
+@pytest.mark.slow
 async def test_17_22_31_output_can_be_scrolled_back_while_it_grows(open_window: Any, store: Any) -> None:
     """The end is followed until one scrolls back to read; j and k do not scroll, they are for tables."""
     async with open_window(store, (80, 24)) as user:
@@ -247,13 +249,13 @@ async def test_40_47_48_the_prompt_takes_every_character(open_window: Any, store
         assert len(user.window.screen_stack) == 1
         assert user.window.board.chosen == before
         assert not user.window.screen_stack[0].has_class("-zoomed")
-        await user.press("backspace", "left", "delete", "ctrl+j")
+        await user.keys("backspace", "left", "delete", "ctrl+j")
         await user.type("k")
         assert prompt.text == EVERY_CHARACTER[:-2] + "\nk"
-        await user.press("home")
+        await user.keys("home")
         await user.type("j ")
         assert prompt.text == EVERY_CHARACTER[:-2] + "\nj k"
-        await user.press("tab")
+        await user.keys("tab")
         assert user.focus() == "max-tokens"
 
 
@@ -267,7 +269,7 @@ async def test_40_47_48_other_fields_take_every_character(
     """The filter, names and the data source are typed as freely."""
     async with open_window(store, (80, 24)) as user:
         await user.go(panel)
-        await user.press(*keys)
+        await user.keys(*keys)
         field = user.screen.query_one(selector)
         assert user.window.focused is field
         field.value = ""
@@ -281,15 +283,15 @@ async def test_40_47_48_numbers_take_digits_and_letters_command_nothing(open_win
     """In a field of numbers + and - step it, and letters are typed and complained of; neither leaves it."""
     async with open_window(store, (80, 24)) as user:
         await user.go(4)
-        await user.press("tab")
-        await user.press("+", "+", "-")
+        await user.keys("tab")
+        await user.keys("+", "+", "-")
         assert option(user, "max-tokens").value == "110"
         await user.type("kjq1z?")
         assert option(user, "max-tokens").value == "110kjq1z?"
         await user.until(lambda: "110kjq1z? is not a whole number" in told(user))
         assert user.focus() == "max-tokens"
-        await user.press("escape")
+        await user.keys("escape")
         assert user.focus() == "output-scroll"
-        await user.press("5")
+        await user.keys("5")
         assert user.focus() == "models-table"
         assert user.window.panel(ModelsPanel).table.current is not None

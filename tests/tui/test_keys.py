@@ -86,11 +86,11 @@ def footer(user: Any) -> str:
 async def visit(user: Any, place: str) -> None:
     """Go to a place by keys, from wherever one is."""
     while len(user.window.screen_stack) > 1 or is_editor(user.window.focused):
-        await user.press("escape")
+        await user.keys("escape")
     if user.window.screen_stack[0].has_class("-zoomed"):
-        await user.press("z")
+        await user.keys("z")
     for key in PLACES[place]:
-        await user.press(key)
+        await user.keys(key)
     await user.until(lambda: footer(user), "the footer")
 
 
@@ -107,9 +107,8 @@ async def test_44_45_46_every_place_tells_its_keys_and_no_others(open_window: An
         rows = key_rows(user.window)
         for place in PLACES:
             await visit(user, place)
-            expected = " ".join(hints(user))
-            await user.until(lambda expected=expected: footer(user) == expected, f"the keys of {place}")
-            footers[place] = expected
+            await user.until(lambda: footer(user) == " ".join(hints(user)), f"the keys of {place}")
+            footers[place] = footer(user)
             bindings = user.screen.active_bindings
             for key, (owner, binding, _, tooltip) in bindings.items():
                 assert binding.description.strip() or tooltip, (place, key)
@@ -166,7 +165,7 @@ def declared(owner: Any) -> set[str]:
 async def test_44_45_46_the_table_of_keys_can_be_read(open_window: Any, store: Any) -> None:
     """Every row of it can be brought onto the screen, with its key and its words."""
     async with open_window(store, (80, 24)) as user:
-        await user.press("question_mark")
+        await user.keys("question_mark")
         table = user.screen.query_one(DataTable)
         rows = key_rows(user.window)
         await user.until(lambda: table.row_count == len(rows))
@@ -181,11 +180,11 @@ async def test_44_45_46_the_table_of_keys_can_be_read(open_window: Any, store: A
 async def test_44_45_46_the_footer_changes_while_a_model_writes(open_window: Any, store: Any) -> None:
     """A mode is a mode without another focus too: esc cancels while there is something to cancel."""
     async with open_window(store, (80, 24)) as user:
-        await user.press("4")
+        await user.keys("4")
         await user.type("Once")
         await user.until(lambda: footer(user) == " ".join(hints(user)))
         assert "esc Leave field" in footer(user)
-        await user.press("enter")
+        await user.keys("enter")
         await user.until(lambda: user.window.panel(GeneratePanel).busy)
         await user.until(lambda: "esc Cancel" in footer(user), "the key that cancels")
         assert "Leave field" not in footer(user)
@@ -197,16 +196,18 @@ async def test_44_45_46_the_footer_changes_while_a_model_writes(open_window: Any
 async def test_44_45_46_a_row_of_the_table_of_keys_does_what_it_says(open_window: Any, store: Any) -> None:
     """Enter on a row calls its command, where that can be called from there."""
     async with open_window(store, (80, 24)) as user:
-        await user.press("question_mark")
+        await user.keys("question_mark")
         rows = key_rows(user.window)
-        table = user.screen.query_one("DataTable")
+        table = user.screen.query_one(DataTable)
+        await user.until(lambda: table.row_count == len(rows), "the rows")
         table.move_cursor(row=next(n for n, row in enumerate(rows) if row.keys == "5"), animate=False)
-        await user.press("enter")
+        await user.keys("enter")
         await user.until(lambda: user.focus() == "models-table", "the panel Models")
-        await user.press("f1")
-        table = user.screen.query_one("DataTable")
+        await user.keys("f1")
+        table = user.screen.query_one(DataTable)
+        await user.until(lambda: table.row_count == len(rows), "the rows")
         table.move_cursor(row=next(n for n, row in enumerate(rows) if (row.where, row.keys) == ("Runs", "e")))
-        await user.press("enter")
+        await user.keys("enter")
         await user.until(lambda: isinstance(user.screen, Rename), "the question for a name")
 
 
@@ -240,7 +241,7 @@ async def rounds(user: Any, key: str) -> list[Widget]:
     raise AssertionError(f"{key} does not come back: {passed}")
 
 
-@pytest.mark.parametrize("size", [(80, 24), (130, 40)])
+@pytest.mark.parametrize("size", [(80, 24), pytest.param((130, 40), marks=pytest.mark.slow)])
 async def test_36_tab_comes_to_everything_and_back(open_window: Any, store: Any, size: tuple[int, int]) -> None:
     """No dead end, nothing left out, and whatever has the focus is in sight, also in the smallest terminal."""
     async with open_window(store, size) as user:
@@ -270,7 +271,7 @@ async def test_36_questions_and_screens_are_gone_through_and_left(open_window: A
             assert set(await rounds(user, "tab")) == reachable(user)
             for _ in range(2):
                 if isinstance(user.screen, kind):
-                    await user.press("escape")
+                    await user.keys("escape")
             await user.until(lambda kind=kind: not isinstance(user.screen, kind), "the panels")
             assert user.focus() == ("origin" if kind is Settings else "runs-table")
 
@@ -292,23 +293,23 @@ async def test_36_keys_that_move(open_window: Any, store: Any) -> None:
     async with open_window(store, (80, 24)) as user:
         where: Callable[[], str] = lambda: user.panel.NAME  # noqa: E731
         for key, name in (("l", "System"), ("right_square_bracket", "Train"), ("h", "System"), ("5", "Models")):
-            await user.press(key)
+            await user.keys(key)
             assert where() == name, key
-        await user.press("l")
+        await user.keys("l")
         assert where() == "Runs"
-        await user.press("left_square_bracket")
+        await user.keys("left_square_bracket")
         assert where() == "Models"
-        await user.press("4", "1")
+        await user.keys("4", "1")
         assert (where(), user.focus()) == ("Generate", "prompt")
-        await user.press("escape", "1")
+        await user.keys("escape", "1")
         assert where() == "Runs"
         table = user.window.panel(RunsPanel).table
         for key, row in (("j", 1), ("down", 2), ("k", 1), ("up", 0), ("G", 4), ("g", 0)):
-            await user.press(key)
+            await user.keys(key)
             assert table.cursor_row == row, key
-        await user.press("z")
+        await user.keys("z")
         await user.until(lambda: "2 System" not in user.text, "the panel alone")
-        await user.press("z")
+        await user.keys("z")
         await user.see("2 System", "5 Models")
 
 
@@ -317,19 +318,19 @@ async def test_36_keys_of_the_curve(open_window: Any, store: Any) -> None:
     async with open_window(store, (130, 40)) as user:
         curve = user.window.panel(RunsPanel).query_one(Curve)
         await user.see("x: step", "⣿ validation")
-        await user.press("x")
+        await user.keys("x")
         await user.see("x: tokens")
-        await user.press("x", "x", "y", "m")
+        await user.keys("x", "x", "y", "m")
         await user.see("x: step · log · EMA 0.6")
-        await user.press("+", "+")
+        await user.keys("+", "+")
         await user.see("zoomed")
         left, right = curve.window
         assert right - left < 55 / 3
-        await user.press(">")
+        await user.keys(">")
         assert curve.window[0] > left
-        await user.press("<", "<")
+        await user.keys("<", "<")
         assert curve.window[0] < left
-        await user.press("-", "-", "-")
+        await user.keys("-", "-", "-")
         await user.see_not("zoomed")
-        await user.press("+", "0")
+        await user.keys("+", "0")
         await user.see_not("zoomed")

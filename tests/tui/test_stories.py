@@ -26,48 +26,48 @@ async def test_t3_36_a_model_from_training_to_deletion_with_keys_alone(
     oak = in_store(store, "oak")
     async with open_window(store, (80, 24)) as user:
         # Choose: the last of the models.
-        await user.press("5", "G", "a")
+        await user.keys("5", "G", "a")
         await user.see("5 Models ─ 4 · active: oak", "4 Generate ─ from oak, step 40")
         # Train: eight steps more.
-        await user.press("3", *["tab"] * 2)
+        await user.keys("3", *["tab"] * 2)
         assert user.focus() == "steps"
-        await user.press("8", "ctrl+s")
+        await user.keys("8", "ctrl+s")
         await user.see("Train further?", "oak: 8 steps more")
-        await user.press("enter")
+        await user.keys("enter")
         # Watch: the focus is on its row; it ends at step 48, and its curve has come along.
         await user.until(lambda: user.focus() == "runs-table" and user.window.board.chosen == oak.id, "its row")
         await user.until(lambda: user.cells("oak").get("STEP") == "48/48", "the last step")
         await user.until(lambda: user.cells("oak").get("STATUS") == "completed", "the end")
-        await user.press("enter")
+        await user.keys("enter")
         await user.until(lambda: isinstance(user.screen, Details))
         await user.see("oak", "completed", "step 48/48", "↻")
         curve = user.screen.query_one("#big-curve", Curve)
         await user.until(lambda: curve.shown and curve.shown[0].series.extent("step") == (1, 48), "all of its curve")
-        await user.press("escape")
+        await user.keys("escape")
         # Generate.
-        await user.press("4")
+        await user.keys("4")
         await user.type("Once upon a time")
-        await user.press("enter")
+        await user.keys("enter")
         await user.until(lambda: "tokens/s" in user.text, "the end of the text")
         assert written(user).startswith("Once upon a time")
         assert len(written(user)) > len("Once upon a time")
         # Rename.
-        await user.press("escape", "5")
+        await user.keys("escape", "5")
         assert user.window.panel(ModelsPanel).table.current == oak.id
-        await user.press("e", "end", *"-two", "enter")
+        await user.keys("e", "end", *"-two", "enter")
         await user.see("5 Models ─ 4 · active: oak-two", "4 Generate ─ from oak-two, step 48")
         # Archive, see it among the archived, delete.
-        await user.press("A")
+        await user.keys("A")
         await user.until(lambda: oak.id not in user.window.panel(ModelsPanel).table.ids, "the archive")
         assert read_labels(oak).archived
-        await user.press("v")
+        await user.keys("v")
         await user.see("oak-two", "yew")
         table = user.window.panel(ModelsPanel).table
-        await user.press("g")
+        await user.keys("g")
         await user.repeat("j", table.ids.index(oak.id))
-        await user.press("D")
+        await user.keys("D")
         await user.see("Delete this run?", "oak-two", oak.id)
-        await user.press("left", "enter")
+        await user.keys("left", "enter")
         await user.until(lambda: not oak.path.exists(), "its end")
         await user.see_not("oak-two ")
         assert {run.name() for run in store.all()} == {"birch", "cedar", "elm", "fir", "yew"}

@@ -38,9 +38,9 @@ async def set_option(user: Any, path: str, value: str) -> None:
     table = user.screen.query_one("#settings-table")
     paths = [str(table.get_row_at(row)[0]).strip() for row in range(table.row_count)]
     await user.repeat("down", paths.index(path) - table.cursor_row)
-    await user.press("enter")
+    await user.keys("enter")
     await user.type(value)
-    await user.press("enter")
+    await user.keys("enter")
     assert str(table.get_row_at(paths.index(path))[1]).strip() == value
 
 
@@ -69,7 +69,7 @@ async def test_15_precision_workers_and_accumulation_with_guidance(open_window: 
         await user.see("Sequences in one forward pass; 0 means batch_size.", "gradients are gathered over the batch")
         await user.type("3")
         await user.until(lambda: "micro_batch" in state(user), "3 does not divide 8")
-        await user.press("backspace", "4")
+        await user.keys("backspace", "4")
         await user.until(lambda: "1,350 steps" in state(user), "no complaint")
         await tab_to(user, "workers")
         await user.see("Processes or threads that tokenise; 0 uses every core.")
@@ -77,7 +77,7 @@ async def test_15_precision_workers_and_accumulation_with_guidance(open_window: 
         assert user.window.panel(TrainPanel).query_one("#workers", NumberField).number() == 1
         await tab_to(user, "precision")
         await user.see("Compute precision; the weights' masters are always fp32.")
-        await user.press("enter", "down", "down", "enter")
+        await user.keys("enter", "down", "down", "enter")
         await user.until(lambda: user.window.panel(TrainPanel).resolved().config.train.precision == "bf16", "bf16")
         config = user.window.panel(TrainPanel).resolved().config
         assert (config.train.micro_batch, config.data.workers) == (4, 1)
@@ -92,29 +92,29 @@ async def test_16_23_30_a_run_is_set_up_confirmed_started_and_seen(open_window: 
         await user.go(3)
         await fill(user, "run-name", "maple!")
         await user.until(lambda: "is not a name for a run" in state(user), "the complaint")
-        await user.press("ctrl+s")
+        await user.keys("ctrl+s")
         assert not isinstance(user.screen, Confirm)
-        await user.press("backspace")
+        await user.keys("backspace")
         await fill(user, "steps", "12")
         await fill(user, "batch", "4")
         await fill(user, "context", "32")
         await fill(user, "seed", "11")
-        await user.press("ctrl+o")
+        await user.keys("ctrl+o")
         await user.until(lambda: isinstance(user.screen, Settings))
         await set_option(user, "model.layers", "1")
         await set_option(user, "data.stories", "400")
         await set_option(user, "tokenizer.vocab_size", "400")
         await set_option(user, "train.eval_tokens", "2000")
-        await user.press("ctrl+s")
+        await user.keys("ctrl+s")
         await user.until(lambda: not isinstance(user.screen, Settings))
         await user.until(lambda: "12 steps" in state(user), "the horizon")
-        await user.press("ctrl+s")
+        await user.keys("ctrl+s")
         await user.see("Start this run?", "preset     nano", "horizon    12 steps", "batch      4 x 32 tokens")
         await user.see("device     auto, precision auto", "model.layers = 1", "data.stories = 400")
-        await user.press("n")
+        await user.keys("n")
         await user.until(lambda: not isinstance(user.screen, Confirm))
         assert empty_store.all() == []
-        await user.press("ctrl+s", "y")
+        await user.keys("ctrl+s", "y")
         await user.hear("maple has begun")
         [run] = empty_store.all()
         # It is in Runs, under the cursor, with the focus there.
@@ -140,24 +140,24 @@ async def test_16_23_30_mistakes_are_told_beside_the_fields(open_window: Any, st
         await fill(user, "steps", "5")
         await user.until(lambda: "epochs" in state(user) and "steps" in state(user), "two horizons")
         await user.see("3 Train ─ see the field that is wrong")
-        await user.press("ctrl+s")
+        await user.keys("ctrl+s")
         assert not isinstance(user.screen, Confirm)
-        await user.press("ctrl+r")
+        await user.keys("ctrl+r")
         await fill(user, "data", "nonsense")
         await user.until(lambda: "1,350 steps" in state(user), "the fields to be empty again")
-        await user.press("ctrl+s", "y")
+        await user.keys("ctrl+s", "y")
         await user.until(lambda: "nonsense" in state(user), "the unknown source")
-        await user.press("ctrl+r")
+        await user.keys("ctrl+r")
         await fill(user, "data", "text:/not/there")
-        await user.press("ctrl+s", "y")
+        await user.keys("ctrl+s", "y")
         await user.until(lambda: "There is no file or folder /not/there." in state(user), "the missing file")
         # All options: what is typed there is judged there.
-        await user.press("ctrl+r", "ctrl+o", "down", "enter")
+        await user.keys("ctrl+r", "ctrl+o", "down", "enter")
         await user.type("many")
         await user.until(lambda: "many" in user.part("#settings-problem"), "the complaint")
-        await user.press("enter", "ctrl+s")
+        await user.keys("enter", "ctrl+s")
         assert isinstance(user.screen, Settings)
-        await user.press("escape", "escape")
+        await user.keys("escape", "escape")
         await user.until(lambda: not isinstance(user.screen, Settings))
         assert user.window.panel(TrainPanel)._sets == {}
     assert {run.id for run in store.all()} == before
@@ -171,10 +171,10 @@ async def test_16_23_30_a_job_that_fails_at_once_says_why(open_window: Any, stor
         await fill(user, "run-name", "maple")
         await tab_to(user, "data")
         await user.paste(f"text:{tmp_path / 'empty'}")
-        await user.press("ctrl+s", "y")
+        await user.keys("ctrl+s", "y")
         await user.until(lambda: user.cells("maple").get("STATUS") == "failed", "the failure")
         await user.see("no text to read; it is empty.")
-        await user.press("enter")
+        await user.keys("enter")
         await user.until(lambda: isinstance(user.screen, Details))
         await user.see("maple  failed", "it is empty.")
 
@@ -184,7 +184,7 @@ async def test_16_23_30_a_store_that_may_not_be_written_is_told(open_window: Any
     (tmp_path / "file").write_text("not a folder")
     async with open_window(Store(tmp_path / "file" / "runs"), (80, 24)) as user:
         await user.go(3)
-        await user.press("ctrl+s", "y")
+        await user.keys("ctrl+s", "y")
         await user.until(lambda: "Cannot" in state(user) or "not a" in state(user).lower(), "the reason")
         assert str(tmp_path)[:20] in user.text
 
@@ -199,33 +199,33 @@ async def test_38_epochs_by_keys_and_by_hand_within_bounds(open_window: Any, sto
         panel = user.window.panel(TrainPanel)
         field = panel.query_one("#epochs", NumberField)
         await tab_to(user, "epochs")
-        await user.press("up")
+        await user.keys("up")
         assert field.value == "1"
         await user.until(lambda: "1 epochs" in state(user), "the horizon")
-        await user.press("up", "+", "+", "down", "-")
+        await user.keys("up", "+", "+", "down", "-")
         assert field.value == "2"
         await user.type(".5")
         await user.until(lambda: "2.5 epochs" in state(user), "half an epoch")
         assert panel.resolved().config.train.epochs == 2.5
         for typed in ("10000", "1", "0.5"):
-            await user.press("home", "ctrl+k")
+            await user.keys("home", "ctrl+k")
             await user.type(typed)
             await user.until(lambda typed=typed: f"{typed} epochs" in state(user), typed)
         for typed in ("0", "10001", "abc", "-3", "1e999", "nan"):
-            await user.press("home", "ctrl+k")
+            await user.keys("home", "ctrl+k")
             await user.paste(typed)
             assert field.value == typed
             await user.until(lambda typed=typed: typed in state(user), f"the complaint of {typed}")
-            await user.press("ctrl+s")
+            await user.keys("ctrl+s")
             assert not isinstance(user.screen, Confirm), typed
-        await user.press("home", "ctrl+k")
+        await user.keys("home", "ctrl+k")
         await user.type("10000")
-        await user.press("up")
+        await user.keys("up")
         assert field.value == "10000"
-        await user.press("home", "ctrl+k")
+        await user.keys("home", "ctrl+k")
         await user.type("x")
         await user.until(lambda: "x is not a number" in state(user), "the complaint")
-        await user.press("backspace")
+        await user.keys("backspace")
         await user.until(lambda: "1,350 steps" in state(user), "the preset's horizon")
 
 
@@ -237,19 +237,19 @@ async def test_39_a_model_is_trained_further(open_window: Any, store: Any, in_st
     fir = in_store(store, "fir")
     async with open_window(store, (130, 40)) as user:
         await user.choose("birch", 5)
-        await user.press("a")
+        await user.keys("a")
         await user.see("3 Train ─ birch: go on to its end")
         await user.choose("fir", 5)
-        await user.press("a", "3")
+        await user.keys("a", "3")
         await user.until(lambda: "It is finished: say how many epochs or steps more." in state(user))
-        await user.press("ctrl+s")
+        await user.keys("ctrl+s")
         await user.hear("It is finished: say how many epochs or steps more.")
         assert not isinstance(user.screen, Confirm)
         await fill(user, "steps", "5")
         await user.until(lambda: state(user) == "fir: 5 steps more")
-        await user.press("ctrl+s")
+        await user.keys("ctrl+s")
         await user.see("Train further?", "fir: 5 steps more")
-        await user.press("y")
+        await user.keys("y")
         await user.until(lambda: user.cells("fir").get("STEP") == "60/60", "five steps more")
         await user.until(lambda: user.cells("fir").get("STATUS") == "completed", "the end")
         assert user.window.board.chosen == fir.id
@@ -257,7 +257,7 @@ async def test_39_a_model_is_trained_further(open_window: Any, store: Any, in_st
         assert (user.window.panel(TrainPanel).origin, user.part("#steps").strip()) == ("", "1350")
         # The same from Runs: R on a finished run asks how far, on one at work nothing.
         await user.choose("oak")
-        await user.press("R")
+        await user.keys("R")
         assert (user.panel.NAME, user.focus()) == ("Train", "epochs")
         await user.until(lambda: user.window.panel(TrainPanel).origin == in_store(store, "oak").id)
 
@@ -267,19 +267,19 @@ async def test_39_what_cannot_be_trained_further_says_so(
 ) -> None:
     """Without a model there is only a new run to choose; what is at work or broken is not on offer."""
     async with open_window(empty_store, (80, 24)) as user:
-        await user.press("R")
+        await user.keys("R")
         await user.hear("No run is chosen.")
-        await user.press("5", "a")
+        await user.keys("5", "a")
         await user.hear("There is no model here.")
         await user.see("No model yet: train one (3).")
-        await user.press("3", "enter")
+        await user.keys("3", "enter")
         await user.see("a new run")
         assert offered(user) == [""]
     run = job(store, "maple", train__steps=FOREVER).run
     async with open_window(store, (130, 40)) as user:
         await user.see("active: maple")
         await user.choose("maple")
-        await user.press("R")
+        await user.keys("R")
         await user.hear("maple is running already.")
         assert run.id not in offered(user)
         assert in_store(store, "fir").id in offered(user)

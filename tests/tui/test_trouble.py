@@ -73,7 +73,7 @@ async def test_t5_broken_files_end_in_words(open_window: Any, store: Any, in_sto
         for what, path, content, expected in breakages(fir):
             kept = path.read_bytes() if path.exists() else None
             replace(path, content)
-            await user.press("r")
+            await user.keys("r")
 
             def shown(expected: str = expected) -> bool:
                 listed = user.window.board.run(fir.id)
@@ -88,9 +88,9 @@ async def test_t5_broken_files_end_in_words(open_window: Any, store: Any, in_sto
             assert isinstance(user.screen, Details), what
             if expected == "broken":
                 await user.until(lambda: "meta.json is" in user.part_in_a_line("#facts"), what)
-            await user.press("escape")
+            await user.keys("escape")
             replace(path, kept)
-            await user.press("r")
+            await user.keys("r")
             await user.until(lambda: shown("completed"), f"the repair of {what}")
     # The same from the beginning: a window that opens over them.
     for _, path, content, _ in breakages(fir):
@@ -114,19 +114,19 @@ async def test_t5_files_that_are_gone_are_told(open_window: Any, store: Any, in_
         await user.choose("birch")
         await user.see("The job never started")
         await user.choose("oak")
-        await user.press("enter", "3")
+        await user.keys("enter", "3")
         await user.see("Cannot read ", "No such file or directory")
-        await user.press("4")
+        await user.keys("4")
         user.screen.query_one("#other").value = fir.id
         await user.until(lambda: "There is no config file" in user.part_in_a_line("#diff-table"), "the reason")
         await user.until(lambda: "Check the path." in user.part("#diff-table"), "all of the reason")
-        await user.press("escape")
+        await user.keys("escape")
         await user.choose("fir", 5)
         assert user.cells("fir", "#models-table")["STATUS"] == "corrupted"
         await user.until(lambda: "its marker DONE cannot be read" in user.part_in_a_line("#model-about"))
         shutil.rmtree(fir.checkpoints)
         os.utime(fir.path)
-        await user.press("r")
+        await user.keys("r")
         await user.until(lambda: fir.id not in user.window.panel(ModelsPanel).table.ids, "no model")
         assert user.window.board.run(fir.id).status["status"] == "completed"
 
@@ -139,7 +139,7 @@ async def test_t5_a_run_that_is_deleted_elsewhere_while_it_is_shown(
         for name, keys, kind in (("oak", ("enter",), Details), ("birch", ("D",), Confirm), ("cedar", ("e",), Rename)):
             run = in_store(store, name)
             await user.choose(name)
-            await user.press(*keys)
+            await user.keys(*keys)
             await user.until(lambda kind=kind: isinstance(user.screen, kind))
             actions.delete(run)
             user.window.refresh_runs()
@@ -147,12 +147,12 @@ async def test_t5_a_run_that_is_deleted_elsewhere_while_it_is_shown(
             if kind is Details:
                 await user.hear("The run is gone.")
             elif kind is Confirm:
-                await user.press("y")
+                await user.keys("y")
                 await user.until(lambda: user.remarks, "a remark")
             else:
-                await user.press("delete")
+                await user.keys("delete")
                 await user.type("other")
-                await user.press("enter")
+                await user.keys("enter")
                 await user.until(lambda: user.remarks, "a remark")
             await user.until(lambda: len(user.window.screen_stack) == 1, "the panels")
             await user.until(lambda run=run: run.id not in user.window.panel(RunsPanel).table.ids, "its row's end")
@@ -160,7 +160,7 @@ async def test_t5_a_run_that_is_deleted_elsewhere_while_it_is_shown(
         assert not (store.root / run.id).exists()
         # Removed by hand, the whole folder, under the cursor.
         shutil.rmtree(in_store(store, "fir").path)
-        await user.press("r")
+        await user.keys("r")
         await user.until(lambda: not user.cells("fir"))
         assert user.cells("elm")["STATUS"] == "failed"
 
@@ -178,12 +178,12 @@ async def test_t5_a_store_that_cannot_be_read_keeps_what_was_seen(
 
     async with open_window(store, (130, 40)) as user:
         monkeypatch.setattr(watch.os, "scandir", refuse)
-        await user.press("r")
+        await user.keys("r")
         await user.until(lambda: "Cannot read" in user.row("1 Runs"), "the message")
         assert user.cells("fir")["STATUS"] == "completed"
-        await user.press("j", "k", "5", "4")
+        await user.keys("j", "k", "5", "4")
         monkeypatch.setattr(watch.os, "scandir", real)
-        await user.press("escape", "1", "r")
+        await user.keys("escape", "1", "r")
         await user.until(lambda: "2 completed" in user.row("1 Runs"), "the counts")
 
 
@@ -192,12 +192,12 @@ async def test_t5_a_store_that_vanishes_and_comes_back(open_window: Any, store: 
     away = store.root.with_name("away")
     async with open_window(store, (80, 24)) as user:
         os.rename(store.root, away)
-        await user.press("r")
+        await user.keys("r")
         await user.see("No runs here yet: press 3 to start one.", "5 Models ─ no model yet")
-        await user.press("enter", "e", "D", "2", "5", "a")
+        await user.keys("enter", "e", "D", "2", "5", "a")
         await user.hear("There is no model here.")
         os.rename(away, store.root)
-        await user.press("r", "1")
+        await user.keys("r", "1")
         await user.see("fir", "completed", "5 Models ─ 4 · active: fir")
 
 
@@ -208,13 +208,13 @@ async def test_t5_what_cannot_be_written_is_told(open_window: Any, store: Any, i
     (fir.path / "labels.json").mkdir()
     async with open_window(store, (100, 30)) as user:
         await user.choose("fir")
-        await user.press("e", "delete")
+        await user.keys("e", "delete")
         await user.type("pine")
-        await user.press("enter")
+        await user.keys("enter")
         await user.until(lambda: any("labels.json" in said for said in user.remarks), "the reason")
         assert user.cells("fir")
         user.window.clear_notifications()
-        await user.press("A")
+        await user.keys("A")
         await user.until(lambda: any("labels.json" in said for said in user.remarks), "the reason")
 
 
@@ -227,10 +227,10 @@ async def test_t5_a_store_that_is_read_only(open_window: Any, store: Any, in_sto
     try:
         async with open_window(store, (100, 30)) as user:
             await user.see("fir", "⣿ train")
-            await user.press("A")
+            await user.keys("A")
             await user.until(lambda: any("ermission denied" in said for said in user.remarks), "the reason")
             user.window.clear_notifications()
-            await user.press("D", "y")
+            await user.keys("D", "y")
             await user.until(lambda: user.remarks, "the reason")
             assert user.cells("fir")
     finally:
@@ -249,7 +249,7 @@ async def test_t5_a_clock_that_jumps_changes_no_status(
         for shift in (86_400, -86_400):
             monkeypatch.setattr(time, "time", lambda shift=shift: real() + shift)
             step = user.window.board.run(run.id).status["step"]
-            await user.press("r")
+            await user.keys("r")
             await user.until(lambda step=step: user.window.board.run(run.id).status["step"] > step, "later steps")
             await user.until(lambda: user.cells("maple"), "the row")
             cells = user.cells("maple")
@@ -337,7 +337,9 @@ def test_t8_a_terminal_without_colours_and_leaving_it_as_it_was(store: Any, no_c
     assert b"Traceback" not in terminal.shown
 
 
-@pytest.mark.parametrize("how", ["q", "ctrl+c", "hang-up"])
+@pytest.mark.parametrize(
+    "how", ["q", *(pytest.param(each, marks=pytest.mark.slow) for each in ("ctrl+c", "hang-up", "kill"))]
+)
 def test_t8_no_way_to_leave_the_window_ends_a_run(store: Any, in_store: Any, how: str) -> None:
     """A run that was started from a window goes on when the window is left, hung up, or killed."""
     birch = in_store(store, "birch")

@@ -22,7 +22,7 @@ def close(screen: Screen[R], answer: R) -> None:
     """Close a screen with an answer, once it is open: taken apart while it is put together, it would end the window."""
 
     def now() -> None:
-        if screen.is_current:
+        if screen.is_active:
             screen.dismiss(answer)
 
     screen.call_later(now)

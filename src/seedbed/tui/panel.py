@@ -64,6 +64,10 @@ class Panel(Vertical):
         """While one types, characters are text: what they would do is not offered."""
         return not (is_editor(self.screen.focused) and action in typed_actions(type(self)))
 
+    def inner_width(self) -> int:
+        """The cells of a row while the panel is open: closed it has no border at the sides, and so two more."""
+        return min(self.size.width, self.window.size.width - 2)
+
     def leave_editor(self) -> None:
         """Escape in a field: the focus goes to where keys are commands."""
         self.home().focus()

@@ -126,7 +126,7 @@ class RunsPanel(Panel):
 
     def on_resize(self) -> None:
         """As many columns as there is room for."""
-        columns = choose(list(COLUMNS), self.size.width - MARGIN, _LEAST, _NAME_WIDTHS)
+        columns = choose(list(COLUMNS), self.inner_width() - MARGIN, _LEAST, _NAME_WIDTHS)
         if columns != self._columns:
             self._columns = columns
             self.table.set_columns(columns)
