@@ -22,9 +22,14 @@ class Words(Static):
             return
         self._said = words
         width = max(self.size.width, 1)
-        shape = (width, tuple(cell_len(line) // width for line in words.plain.split("\n")))
+        shape = (width, tuple(_breaks(line, width) for line in words.plain.split("\n")))
         self.update(words, layout=shape != self._shape)
         self._shape = shape
+
+
+def _breaks(line: str, width: int) -> tuple[int, ...]:
+    """What decides on how many rows a line takes: nothing where it fits, else the lengths of its words."""
+    return () if cell_len(line) <= width else tuple(cell_len(word) for word in line.split(" "))
 
 
 class Follow(VerticalScroll):
