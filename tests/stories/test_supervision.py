@@ -80,7 +80,7 @@ def test_a_killed_job_reads_as_lost_at_once_and_how_to_go_on_is_said(shop: Any) 
     assert f"`seedbed resume {run.id}`" in found["hint"]
     assert (found["remaining_s"], found["heartbeat_age_s"]) == (None, None)
     told = shop.seedbed("status").stdout
-    assert f"seedbed resume {run.id}" in told
+    assert "`seedbed resume nano-stories` goes on" in told
     assert json.loads(shop.seedbed("resume", run.id, "--json").stdout)["status"] == "completed"
     assert shop.status()["session"] == 2
 
