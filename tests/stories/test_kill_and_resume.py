@@ -10,7 +10,7 @@ def test_killed_at_random_steps(workshop: Any, uninterrupted: tuple[list[tuple[A
     generator = random.Random(2026)
     first = generator.randint(3, 25)
     second = generator.randint(first + 8, 55)
-    workshop.seedbed("train", workshop.config(), "--background")
+    workshop.seedbed("train", workshop.config(), "--background", "--set", "train.prefetch=3")
     run = workshop.run_dir()
     for target in (first, second):
         workshop.wait(lambda target=target: len(workshop.steps(run)) >= target)

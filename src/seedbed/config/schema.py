@@ -156,6 +156,18 @@ class TrainConfig(Table, frozen=True, kw_only=True):
         Literal["auto", "on", "off"], Meta(description="torch.compile; auto only where it pays for the run's length.")
     ] = "auto"
     threads: Annotated[int, Meta(ge=0, description="CPU threads; 0 lets the machine decide.")] = 0
+    prefetch: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=64,
+            description="Batches that a thread makes ready beforehand; 2 can help a GPU, a CPU gains nothing. The same "
+            "batches either way.",
+        ),
+    ] = 0
+    pin_memory: Annotated[
+        bool, Meta(description="Page-lock batches, so that they reach a CUDA GPU faster; takes RAM that cannot swap.")
+    ] = False
     eval_every: Annotated[int, Meta(ge=0, description="Steps between validations; 0 validates only at the end.")] = 200
     eval_tokens: Annotated[
         int,

@@ -13,6 +13,7 @@ from seedbed import __version__
 from seedbed.config import arithmetic, load
 from seedbed.config.check import check
 from seedbed.config.schema import Config
+from seedbed.data.ahead import Ahead, pins
 from seedbed.data.batches import Batches, validation_batches
 from seedbed.data.build import build_dataset
 from seedbed.data.shards import Dataset
@@ -73,10 +74,11 @@ def run(run_dir: Path, session: Session) -> str:
     gc.collect()
     gc.freeze()
     try:
-        with hooks.phase(emit, "train", progress.step):
+        ahead = Ahead(batches, config.train.prefetch, pin=pins(config.train.pin_memory, kind))
+        with hooks.phase(emit, "train", progress.step), ahead:
             fit(
                 learner,
-                batches,
+                ahead,
                 optimizer,
                 lambda step: scale_at(config, segments, step),
                 Plan(end, config.optimizer.grad_clip, config.train.micro_batch),
