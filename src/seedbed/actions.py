@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from seedbed import __version__
 from seedbed.config import load
 from seedbed.config.schema import Config
-from seedbed.config.source import FORMS, unknown_source
+from seedbed.config.source import FORMS, is_prepared, is_there, unknown_source
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Record, Run
 from seedbed.files import is_locked
@@ -93,12 +93,12 @@ def refuse_unusable_data(config: Config) -> None:
     Raises SeedbedError for an empty file. What must be opened to be judged is judged by the job.
     """
     scheme, _, rest = config.data.source.strip().partition(":")
-    if scheme not in FORMS and not (Path(config.data.source).expanduser() / "manifest.json").is_file():
+    if scheme not in FORMS and not is_prepared(config.data.source, Path()):
         raise unknown_source(config.data.source.strip())
     if scheme != "text":
         return
     path = Path(rest).expanduser()
-    if not path.exists():
+    if not is_there(path, rest):
         raise UsageError(f"There is no file or folder {rest}.", "Check the path in data.source (--data text:PATH).")
     if path.is_file() and path.stat().st_size == 0:
         raise SeedbedError(f"{rest} holds no text.", "Name a file or folder with text in it.")

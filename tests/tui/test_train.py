@@ -81,6 +81,18 @@ async def test_15_precision_workers_and_accumulation_with_guidance(open_window: 
         await user.until(lambda: user.window.panel(TrainPanel).resolved().config.train.precision == "bf16", "bf16")
         config = user.window.panel(TrainPanel).resolved().config
         assert (config.train.micro_batch, config.data.workers) == (4, 1)
+        assert (config.train.prefetch, config.train.pin_memory) == (0, False)
+        await user.keys("ctrl+o")
+        await user.until(lambda: isinstance(user.screen, Settings))
+        await set_option(user, "train.threads", "1")
+        await user.see("Batches that a thread makes ready beforehand; 2 can help")
+        await set_option(user, "train.prefetch", "2")
+        await user.see("Page-lock batches, so that they reach")
+        await set_option(user, "train.pin_memory", "true")
+        await user.keys("ctrl+s")
+        await user.until(lambda: not isinstance(user.screen, Settings))
+        config = user.window.panel(TrainPanel).resolved().config
+        assert (config.train.prefetch, config.train.pin_memory) == (2, True)
 
 
 # 16, 23, 30 ----------------------------------------------------------------------------------------------------------
@@ -145,11 +157,12 @@ async def test_16_23_30_mistakes_are_told_beside_the_fields(open_window: Any, st
         await user.keys("ctrl+r")
         await fill(user, "data", "nonsense")
         await user.until(lambda: "1,350 steps" in state(user), "the fields to be empty again")
-        await user.keys("ctrl+s", "y")
+        await user.keys("ctrl+s")
         await user.until(lambda: "nonsense" in state(user), "the unknown source")
+        assert not isinstance(user.screen, Confirm)
         await user.keys("ctrl+r")
         await fill(user, "data", "text:/not/there")
-        await user.keys("ctrl+s", "y")
+        await user.keys("ctrl+s")
         await user.until(lambda: "There is no file or folder /not/there." in state(user), "the missing file")
         # All options: what is typed there is judged there.
         await user.keys("ctrl+r", "ctrl+o", "down", "enter")
@@ -161,6 +174,42 @@ async def test_16_23_30_mistakes_are_told_beside_the_fields(open_window: Any, st
         await user.until(lambda: not isinstance(user.screen, Settings))
         assert user.window.panel(TrainPanel)._sets == {}
     assert {run.id for run in store.all()} == before
+
+
+async def test_16_23_30_fields_and_all_options_are_two_views_of_the_same_values(open_window: Any, store: Any) -> None:
+    """What is typed in a field stands in All options, and what is entered there stands in the field."""
+    async with open_window(store, (80, 24)) as user:
+        await user.go(3)
+        await fill(user, "batch", "4")
+        await fill(user, "steps", "77")
+        await fill(user, "data", "wikitext-2")
+        await user.keys("ctrl+o")
+        await user.until(lambda: isinstance(user.screen, Settings))
+        table = user.screen.query_one("#settings-table")
+        rows = [[str(cell).strip() for cell in table.get_row_at(row)] for row in range(table.row_count)]
+        shown = {path: value for path, value, _ in rows}
+        assert (shown["train.batch_size"], shown["train.steps"], shown["data.source"]) == ("4", "77", "wikitext-2")
+        await set_option(user, "train.epochs", "2")
+        await set_option(user, "train.batch_size", "16")
+        await set_option(user, "train.precision", "bf16")
+        await user.keys("ctrl+s")
+        await user.until(lambda: not isinstance(user.screen, Settings))
+        panel = user.window.panel(TrainPanel)
+        typed = {name: panel.query_one(f"#{name}", NumberField).value for name in ("batch", "steps", "epochs")}
+        assert typed == {"batch": "16", "steps": "", "epochs": "2"}
+        assert panel._sets == {}
+        config = panel.resolved().config
+        assert (config.train.batch_size, config.train.epochs, config.train.steps) == (16, 2.0, None)
+        assert (config.train.precision, config.data.source) == ("bf16", "wikitext-2")
+        # Thrown away there, nothing changes here; and a field that is wrong is left as it is.
+        await fill(user, "seed", "1.5")
+        await user.keys("ctrl+o")
+        await user.until(lambda: isinstance(user.screen, Settings))
+        await set_option(user, "train.batch_size", "32")
+        await user.keys("tab", "tab", "tab", "enter")
+        await user.until(lambda: not isinstance(user.screen, Settings))
+        assert panel.query_one("#batch", NumberField).value == "16"
+        assert panel.query_one("#seed", NumberField).value == "1.5"
 
 
 async def test_16_23_30_a_job_that_fails_at_once_says_why(open_window: Any, store: Any, tmp_path: Any) -> None:

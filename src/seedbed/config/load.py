@@ -21,6 +21,7 @@ from seedbed import text
 from seedbed.config.keys import Key, any_of, keys, nearest, nearest_keys, tables
 from seedbed.config.rules import refuse_nonsense
 from seedbed.config.schema import Config
+from seedbed.config.source import is_prepared
 from seedbed.errors import UsageError
 
 DEFAULT_PRESET = "nano"
@@ -401,7 +402,7 @@ def _located(value: Any, path: str, folder: Path) -> Any:
         rest = value[scheme.end() :]
         local = scheme[0] == "text:" or rest.startswith(("/", "~", "./", "../"))
         return scheme[0] + _absolute(rest, folder) if local and rest else value
-    if "/" in value or value.startswith(("~", ".")) or (folder / value / "manifest.json").is_file():
+    if "/" in value or value.startswith(("~", ".")) or is_prepared(value, folder):
         return _absolute(value, folder)
     return value
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
+from seedbed import text
 from seedbed.errors import UsageError
 
 FORMS = {
@@ -17,11 +18,30 @@ FORMS = {
 """The word that a source begins with, and how the whole is written."""
 
 
+def is_there(path: Path, asked: str) -> bool:
+    """Whether there is a file or folder. Raises UsageError, naming what was `asked` for, where it cannot be looked at."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(
+            f"Cannot look at {text.shorten(text.printable(asked), 60)}: {why}.", "Check the path in data.source."
+        ) from error
+    return True
+
+
+def is_prepared(asked: str, folder: Path) -> bool:
+    """Whether `asked`, from `folder` on, is the path of a prepared dataset. Raises UsageError as `is_there` does."""
+    return is_there(folder / asked / "manifest.json", asked)
+
+
 def unknown_source(asked: str) -> UsageError:
     """Why `asked` is no source, naming what was probably meant."""
     forms = "Sources: " + ", ".join(FORMS.values()) + ", or the path of a prepared dataset."
     path = Path(asked).expanduser()
-    if path.exists():
+    if is_there(path, asked):
         kind = "folder, but not a prepared dataset" if path.is_dir() else "file"
         return UsageError(f"{asked} is a {kind}.", f"To train on its text write text:{asked}. {forms}")
     near = difflib.get_close_matches(asked.partition(":")[0].lower(), FORMS, n=1, cutoff=0.5)

@@ -18,7 +18,7 @@ from seedbed.config.keys import keys
 from seedbed.errors import SeedbedError
 from seedbed.tui.dialogs import close
 from seedbed.tui.literal import fit, lit
-from seedbed.tui.wishes import resolved, typed
+from seedbed.tui.wishes import typed
 
 _VALUE_WIDTH = 22
 
@@ -70,7 +70,7 @@ class Settings(ModalScreen[dict[str, str] | None]):
         value = self._sets.get(path, "")
         if value:
             return [fit(path, 25, "bold yellow"), fit(value, _VALUE_WIDTH, "bold yellow"), fit("you", 13, "yellow")]
-        config = resolved(self._preset, {}).config
+        config = load.resolve(preset=self._preset).config
         return [fit(path, 25), fit(typed(config, path), _VALUE_WIDTH), fit(f"preset {self._preset}", 13, "dim")]
 
     @property
@@ -130,7 +130,7 @@ class Settings(ModalScreen[dict[str, str] | None]):
                 sets = {name: each for name, each in sets.items() if name not in load.HORIZONS}
             sets[path] = value
         try:
-            resolved(self._preset, {name: load.Flagged(each, "here") for name, each in sets.items()})
+            load.resolve(preset=self._preset, flags={name: load.Flagged(each, "here") for name, each in sets.items()})
         except SeedbedError as error:
             return f"{error.message} {error.hint}"
         return ""

@@ -26,7 +26,7 @@ from seedbed.tui.fields import NumberField, Tick
 from seedbed.tui.literal import fit, lit
 from seedbed.tui.panel import Panel
 from seedbed.tui.settings import Settings
-from seedbed.tui.wishes import horizon, parameters, resolved, typed
+from seedbed.tui.wishes import horizon, parameters, typed
 from seedbed.tui.words import Words
 
 MOST_EPOCHS = 10_000
@@ -58,6 +58,8 @@ OPTIONS = (
     Option("workers", "workers", "data.workers"),
     Option("seed", "seed", "train.seed"),
 )
+FIELDS = {"data": "data.source", "device": "train.device", **{option.id: option.path for option in OPTIONS}}
+"""The fields that are typed into, and the key of the config that each sets."""
 HELP = {
     "origin": "A new run, or a model to train further. A run that is trained further keeps its config.",
     "run-name": "Letters, digits, space, _ . -; up to 64. Empty: named after preset and data.",
@@ -163,16 +165,14 @@ class TrainPanel(Panel):
         }
         if self._value("epochs") or self._value("steps"):
             flags = {path: value for path, value in flags.items() if path not in load.HORIZONS}
-        for option in OPTIONS:
-            if value := self._value(option.id):
-                flags[option.path] = load.Flagged(value, f"the field {option.label}")
-        for name, path in (("data", "data.source"), ("device", "train.device")):
+        labels = {option.id: option.label for option in OPTIONS}
+        for name, path in FIELDS.items():
             if value := self._value(name):
-                flags[path] = load.Flagged(value, f"the field {name}")
+                flags[path] = load.Flagged(value, f"the field {labels.get(name, name)}")
         precision = str(self.query_one("#precision", Select).value)
         if precision != "auto":
             flags["train.precision"] = load.Flagged(precision, "the field precision")
-        return resolved(self._preset(), flags)
+        return load.resolve(preset=self._preset(), flags=flags)
 
     def request(self) -> Resume:
         """How far the chosen run is to be trained further. Raises UsageError."""
@@ -262,7 +262,8 @@ class TrainPanel(Panel):
 
     def _defaults(self) -> None:
         """The values that hold where a field is empty, in the fields themselves."""
-        config = resolved(self._preset(), {p: load.Flagged(v, "") for p, v in self._sets.items() if v}).config
+        flags = {path: load.Flagged(value, "") for path, value in self._sets.items() if value}
+        config = load.resolve(preset=self._preset(), flags=flags).config
         for option in OPTIONS:
             value = typed(config, option.path)
             if self.origin != NEW and option.id in ("epochs", "steps"):
@@ -337,12 +338,30 @@ class TrainPanel(Panel):
             return
 
         def keep(sets: dict[str, str] | None) -> None:
-            if sets is not None:
-                self._sets = sets
-                self._defaults()
-                self._judge()
+            if sets is None:
+                return
+            for name, path in FIELDS.items():
+                if path in sets or name in carried:
+                    self.query_one(f"#{name}", Input).value = sets.pop(path, "")
+            self.query_one("#precision", Select).value = sets.pop("train.precision", "auto")
+            self._sets = sets
+            self._defaults()
+            self._judge()
 
-        self.app.push_screen(Settings(self._preset(), dict(self._sets)), keep)
+        carried = {name for name in FIELDS if self._value(name) and not self._wrong(name)}
+        horizons = {name for name in carried if FIELDS[name] in load.HORIZONS}
+        if len(horizons) > 1:
+            carried -= horizons
+        sets = {path: value for path, value in self._sets.items() if not horizons or path not in load.HORIZONS}
+        sets |= {FIELDS[name]: self._value(name) for name in carried}
+        precision = str(self.query_one("#precision", Select).value)
+        if precision != "auto":
+            sets["train.precision"] = precision
+        self.app.push_screen(Settings(self._preset(), sets), keep)
+
+    def _wrong(self, name: str) -> bool:
+        field = self.query_one(f"#{name}", Input)
+        return isinstance(field, NumberField) and field.problem() != ""
 
     @on(Button.Pressed, "#start")
     def action_start(self) -> None:
@@ -351,6 +370,12 @@ class TrainPanel(Panel):
             self.window.tell("One is being started already.", "warning")
             return
         problem = self._judge()
+        try:
+            if not problem and self.origin == NEW:
+                actions.refuse_unusable_data(self.resolved().config)
+        except SeedbedError as error:
+            problem = str(error)
+            self._state(problem, "red")
         if problem:
             self.window.tell(problem, "error")
             return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from seedbed import text
@@ -10,15 +9,6 @@ from seedbed.config import load
 from seedbed.config.arithmetic import count_parameters
 from seedbed.config.keys import keys
 from seedbed.config.schema import Config
-from seedbed.errors import UsageError
-
-
-def resolved(preset: str, flags: Mapping[str, load.Flagged]) -> load.Resolved:
-    """The config that is asked for. Raises UsageError for what cannot be, a path that no disk could hold included."""
-    try:
-        return load.resolve(preset=preset, flags=flags)
-    except OSError as error:
-        raise UsageError(f"data.source is no place that could be looked at: {error.strerror}.") from error
 
 
 def typed(config: Config, path: str) -> str:
