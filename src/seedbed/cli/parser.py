@@ -137,6 +137,14 @@ def run_option(parser: argparse.ArgumentParser, help_text: str) -> None:
     action.completer = complete_run  # type: ignore[attr-defined]
 
 
+def asking_options(parser: argparse.ArgumentParser, until: str) -> None:
+    """What every command takes that asks a running job for something: which run, whether to wait `until` it is done."""
+    run_option(parser, "which run (default: the newest that is running)")
+    parser.add_argument("--wait", action="store_true", help=f"return when it {until}")
+    runs_option(parser)
+    json_option(parser, "the run's status afterwards")
+
+
 def many_runs_option(parser: argparse.ArgumentParser, help_text: str) -> None:
     """The positional RUN, once or more often."""
     action = parser.add_argument("refs", metavar="RUN", nargs="+", help=help_text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from seedbed.cli.parser import json_option, run_option, runs_option
+from seedbed.cli.parser import asking_options
 
 DESCRIPTION = """\
 Ask a run to save and to hold after the step at hand. Its process stays, with all that it has in memory, and takes no
@@ -19,10 +19,7 @@ EXAMPLES = """\
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of `pause`."""
-    run_option(parser, "which run (default: the newest that is running)")
-    parser.add_argument("--wait", action="store_true", help="return when it has saved and holds")
-    runs_option(parser)
-    json_option(parser, "the run's status afterwards")
+    asking_options(parser, "has saved and holds")
 
 
 def run(arguments: argparse.Namespace) -> int:

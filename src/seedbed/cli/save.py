@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from seedbed.cli.parser import json_option, run_option, runs_option
+from seedbed.cli.parser import asking_options
 
 DESCRIPTION = """\
 Ask a run for a checkpoint after the step at hand; it trains on. Without RUN, the newest that is running.
@@ -17,10 +17,7 @@ EXAMPLES = """\
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of `save`."""
-    run_option(parser, "which run (default: the newest that is running)")
-    parser.add_argument("--wait", action="store_true", help="return when it is saved")
-    runs_option(parser)
-    json_option(parser, "the run's status afterwards")
+    asking_options(parser, "has saved")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from seedbed.cli.parser import json_option, run_option, runs_option
+from seedbed.cli.parser import asking_options
 
 DESCRIPTION = """\
 Ask a run to stop and save, after the step at hand. One that is paused or waits for its turn stops too.
@@ -18,10 +18,7 @@ EXAMPLES = """\
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of `stop`."""
-    run_option(parser, "which run (default: the newest that is running)")
-    parser.add_argument("--wait", action="store_true", help="return when it has saved and ended")
-    runs_option(parser)
-    json_option(parser, "the run's status afterwards")
+    asking_options(parser, "has saved and ended")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -10,14 +10,13 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widget import Widget
 from textual.widgets import DataTable
 
 from seedbed import text
 from seedbed.runs.models import CORRUPTED, TRAINING, Model
+from seedbed.tui.listing import ListingPanel
 from seedbed.tui.literal import lit
-from seedbed.tui.panel import Panel
-from seedbed.tui.table import MARGIN, Column, RunTable, cell, choose
+from seedbed.tui.table import Column, RunTable, cell
 from seedbed.tui.words import Words
 
 _STYLES = {CORRUPTED: "red", TRAINING: "green"}
@@ -32,8 +31,6 @@ COLUMNS: dict[Column, Callable[[Model], str]] = {
     Column("LOSS", 6, right=True): lambda model: text.loss(model.loss)[:6],
 }
 """What stands in each column, in the order in which they are dropped, from the last, where the panel is narrow."""
-_LEAST = 3
-_NAME_WIDTHS = (12, 40)
 
 
 def _step(step: int) -> str:
@@ -44,11 +41,13 @@ def _date(t: float) -> str:
     return time.strftime("%d %b %H:%M", time.localtime(t))
 
 
-class ModelsPanel(Panel):
+class ModelsPanel(ListingPanel):
     """Every run that has a checkpoint, the one trained last first; the active one marked."""
 
     NUMBER = 5
     NAME = "Models"
+    COLUMNS = tuple(COLUMNS)
+    LEAST = 3
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "activate", "Use", tooltip="Generate from this model, and train it further"),
         Binding("i", "inspect", "Inspect", tooltip="Its run in full"),
@@ -61,35 +60,14 @@ class ModelsPanel(Panel):
         Binding("v", "archived", "Archived", show=False, tooltip="Show archived models too, or hide them"),
     ]
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._columns: list[Column] = []
-
     def compose(self) -> ComposeResult:
         """The table, and where the model under the cursor lies."""
         yield RunTable(id="models-table")
         yield Words(id="model-about")
 
-    @property
-    def table(self) -> RunTable:
-        """The models."""
-        return self.query_one(RunTable)
-
-    def home(self) -> Widget:
-        """The table."""
-        return self.table
-
-    def on_resize(self) -> None:
-        """As many columns as there is room for."""
-        columns = choose(list(COLUMNS), self.inner_width() - MARGIN, _LEAST, _NAME_WIDTHS)
-        if columns != self._columns:
-            self._columns = columns
-            self.table.set_columns(columns)
-            self.update(set())
-
     def update(self, changed: set[str]) -> None:
         """Show what became of these runs' models."""
-        if not self._columns:
+        if not self.columns:
             return
         models = {model.run.id: model for model in self.board.models()}
         active = self.board.model()
@@ -104,7 +82,7 @@ class ModelsPanel(Panel):
         is_active = active is not None and model.run.id == active.run.id
         shade = "dim " if model.archived else ""
         cells = [Text("▸" if is_active else " ", style="bold yellow")]
-        for column, write in zip(self._columns, COLUMNS.values(), strict=False):
+        for column, write in zip(self.columns, COLUMNS.values(), strict=False):
             value = write(model)
             style = "bold" if column.heading == "NAME" else _STYLES.get(value, "")
             cells.append(cell(value, column, f"{shade}{style}".strip()))
@@ -150,20 +128,3 @@ class ModelsPanel(Panel):
         if model is not None:
             self.window.copy_to_clipboard(str(model.checkpoint))
             self.window.tell(f"Copied: {model.checkpoint}")
-
-    def action_rename(self) -> None:
-        """Give it another name."""
-        self.window.rename(self.table.current)
-
-    def action_archive(self) -> None:
-        """Put it out of sight, or back."""
-        self.window.archive(self.table.current)
-
-    def action_delete(self) -> None:
-        """Delete the run with its checkpoints."""
-        self.window.delete(self.table.current)
-
-    def action_archived(self) -> None:
-        """Show archived ones too, or hide them."""
-        self.board.show_archived = not self.board.show_archived
-        self.window.show_all()

@@ -11,7 +11,6 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.timer import Timer
-from textual.widget import Widget
 from textual.widgets import DataTable, Input
 
 from seedbed import text
@@ -21,9 +20,9 @@ from seedbed.runs.watch import Listed
 from seedbed.tui.board import MOST_MARKED, epochs_text, steps_text
 from seedbed.tui.curve import Curve, Drawn
 from seedbed.tui.fields import is_editor
+from seedbed.tui.listing import ListingPanel
 from seedbed.tui.literal import plain
-from seedbed.tui.panel import Panel
-from seedbed.tui.table import MARGIN, Column, RunTable, cell, choose
+from seedbed.tui.table import Column, RunTable, cell
 
 CURVE_DELAY_S = 0.06
 """A cursor that runs over many runs loads the curves of the one on which it rests."""
@@ -49,8 +48,6 @@ COLUMNS: dict[Column, Callable[[Listed], str]] = {
     Column("ID", 36): lambda each: each.run.id,
 }
 """What stands in each column, in the order in which they are dropped, from the last, where the panel is narrow."""
-_LEAST = 4
-_NAME_WIDTHS = (12, 40)
 
 
 def _steps(each: Listed) -> str:
@@ -65,11 +62,13 @@ def _left(each: Listed) -> str:
     return text.duration(remaining) if remaining is not None else "-"
 
 
-class RunsPanel(Panel):
+class RunsPanel(ListingPanel):
     """All runs; what one does with a run under the cursor."""
 
     NUMBER = 1
     NAME = "Runs"
+    COLUMNS = tuple(COLUMNS)
+    LEAST = 4
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "mark", "Mark", key_display="␣", tooltip="Lay the curves of marked runs over each other"),
         Binding("p", "pause", "Pause", tooltip="Save and pause, or go on"),
@@ -94,7 +93,6 @@ class RunsPanel(Panel):
 
     def __init__(self) -> None:
         super().__init__()
-        self._columns: list[Column] = []
         self._resting: Timer | None = None
 
     def compose(self) -> ComposeResult:
@@ -109,32 +107,15 @@ class RunsPanel(Panel):
         self.query_one("#filter").display = False
 
     @property
-    def table(self) -> RunTable:
-        """The runs."""
-        return self.query_one(RunTable)
-
-    @property
     def curve(self) -> Curve:
         """The curves."""
         return self.query_one(Curve)
 
-    def home(self) -> Widget:
-        """The table."""
-        return self.table
-
     # Showing ---------------------------------------------------------------------------------------------------------
-
-    def on_resize(self) -> None:
-        """As many columns as there is room for."""
-        columns = choose(list(COLUMNS), self.inner_width() - MARGIN, _LEAST, _NAME_WIDTHS)
-        if columns != self._columns:
-            self._columns = columns
-            self.table.set_columns(columns)
-            self.update(set())
 
     def update(self, changed: set[str]) -> None:
         """Show what became of these runs; the cursor stays on its run, wherever that moves."""
-        if not self._columns:
+        if not self.columns:
             return
         runs = self.board.runs()
         by_id = {each.run.id: each for each in runs}
@@ -149,7 +130,7 @@ class RunsPanel(Panel):
     def _row(self, each: Listed) -> list[Text]:
         cells = [Text("●" if each.run.id in self.board.marked else " ", style="bold yellow")]
         shade = "dim " if each.status["archived"] else ""
-        for column, write in zip(self._columns, COLUMNS.values(), strict=False):
+        for column, write in zip(self.columns, COLUMNS.values(), strict=False):
             value, style = write(each), shade
             if column.heading == "NAME":
                 style += "bold"
@@ -309,11 +290,6 @@ class RunsPanel(Panel):
         self.update({run_id})
         self._rest()
 
-    def action_archived(self) -> None:
-        """Show archived runs too, or hide them."""
-        self.board.show_archived = not self.board.show_archived
-        self.window.show_all()
-
     def action_axis(self) -> None:
         """Along steps, tokens or time."""
         self.curve.next_axis()
@@ -353,15 +329,3 @@ class RunsPanel(Panel):
     def action_save(self) -> None:
         """Write a checkpoint now."""
         self.window.save_now(self.table.current)
-
-    def action_rename(self) -> None:
-        """Give the run another name."""
-        self.window.rename(self.table.current)
-
-    def action_archive(self) -> None:
-        """Put the run out of sight, or back."""
-        self.window.archive(self.table.current)
-
-    def action_delete(self) -> None:
-        """Delete the run."""
-        self.window.delete(self.table.current)
