@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from seedbed import __version__
 from seedbed.config import load
@@ -20,7 +20,7 @@ from seedbed.config.schema import Config
 from seedbed.config.source import FORMS, is_prepared, is_there, unknown_source
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Record, Run
-from seedbed.files import is_locked
+from seedbed.files import free_bytes, is_locked
 from seedbed.runs import asking, labels, retention
 from seedbed.runs.asking import Request
 from seedbed.runs.child import Child
@@ -32,6 +32,9 @@ from seedbed.runs.session import RunBusyError
 from seedbed.runs.status import Standing, best_checkpoint, checkpoints, latest_checkpoint, standing
 from seedbed.runs.store import RunDir, Store, checked_name
 from seedbed.runs.view import ENDED
+
+if TYPE_CHECKING:
+    from seedbed.config.check import Finding
 
 JOBS: tuple[str, ...] = (sys.executable, "-P", "-m", "seedbed.jobs")
 """How a job is started; -P keeps files of the working directory from standing in for modules."""
@@ -85,6 +88,27 @@ def refuse_errors(config: Config) -> None:
         if finding.level == "error":
             raise UsageError(f"{finding.text} {finding.why}".strip(), finding.hint)
     refuse_unusable_data(config)
+
+
+def examine(config: Config, place: Store) -> list[Finding]:
+    """What speaks against training this on this machine as it is now, errors first: settings, disk, memory.
+
+    The memory is that of the CPU where a CPU will train, else that of the GPU with the most; not judged where unknown.
+    """
+    from seedbed.config.check import check
+
+    return check(config, free_disk_bytes=free_bytes(place.root), free_memory_bytes=_free_memory_bytes(config))
+
+
+def _free_memory_bytes(config: Config) -> int | None:
+    from seedbed.hardware import gpu, memory
+
+    asked = config.train.device.strip().lower()
+    gpus = () if asked == "cpu" else gpu.probe().found
+    if not gpus:
+        return memory.available_bytes()
+    free = [each.total_bytes - each.used_bytes for each in gpus if each.total_bytes and each.used_bytes is not None]
+    return max(free, default=None)
 
 
 def refuse_unusable_data(config: Config) -> None:

@@ -234,6 +234,12 @@ def test_config_check(desk: Any) -> None:
     bad = json.loads(desk.seedbed("config", "check", "--data", "text:/nowhere", "--json", expect=2).stdout)
     assert not bad["ok"]
     assert "/nowhere" in bad["findings"][-1]["text"]
+    # What no machine could hold is known before any work, and where it is in the way.
+    large = desk.seedbed("config", "check", "--set", "model.layers=60000", "--device", "cpu", expect=2).stdout
+    assert "error: Training needs about" in large
+    assert "of memory" in large
+    assert "error: Checkpoints need up to" in large
+    assert not (desk.folder / "runs").exists()
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from seedbed.cli.train import config_options, resolved
 
 if TYPE_CHECKING:
     from seedbed.config.load import Resolved
+    from seedbed.runs.store import Store
 
 DESCRIPTION = """\
 `show` prints the config that the options of `seedbed train` make up, each value with its origin: preset, file, --set or
@@ -44,8 +45,12 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Show or check."""
+    from seedbed import actions
+
     wanted = resolved(arguments, arguments.file)
-    return show(wanted, arguments.json) if arguments.verb == "show" else check_config(wanted, arguments.json)
+    if arguments.verb == "show":
+        return show(wanted, arguments.json)
+    return check_config(wanted, actions.store(arguments.runs), arguments.json)
 
 
 def show(wanted: Resolved, as_json: bool) -> int:
@@ -62,14 +67,13 @@ def show(wanted: Resolved, as_json: bool) -> int:
     return 0
 
 
-def check_config(wanted: Resolved, as_json: bool) -> int:
+def check_config(wanted: Resolved, place: Store, as_json: bool) -> int:
     """Print the findings and what the config would need; returns 2 where it cannot work."""
     from seedbed import actions
     from seedbed.cli.console import say, say_json
-    from seedbed.config.check import check
     from seedbed.errors import EXIT_USAGE, SeedbedError
 
-    findings = [finding._asdict() for finding in check(wanted.config)]
+    findings = [finding._asdict() for finding in actions.examine(wanted.config, place)]
     try:
         actions.refuse_unusable_data(wanted.config)
     except SeedbedError as error:

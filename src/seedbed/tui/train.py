@@ -407,7 +407,7 @@ class TrainPanel(Panel):
         if self.query_one("#queue", Tick).value:
             said.append("queued     until no other run here is on the device")
         question = lit("\n".join(said), newlines=True)
-        for finding in check(config):
+        for finding in actions.examine(config, self.board.store):
             question.append_text(lit(f"\n{finding.text} {finding.why} {finding.hint}", "yellow", newlines=True))
         return question
 
