@@ -64,6 +64,18 @@ def test_a_file_is_whole_or_not_there(desk: Any) -> None:
     assert not list(desk.folder.glob(".steps*"))
 
 
+def test_lines_that_cannot_be_read_are_told(desk: Any) -> None:
+    run = desk.train(steps=5)
+    log = desk.runs / run / "events.jsonl"
+    whole = log.read_bytes()
+    log.write_bytes(whole + b'{"kind": "step", "st\n\xff\xfe\n')
+    done = desk.seedbed("metrics", "--csv")
+    assert [row["step"] for row in csv.DictReader(io.StringIO(done.stdout))] == ["1", "2", "3", "4", "5"]
+    assert f"2 lines of {log} cannot be read, the first at byte {len(whole)}: left out." in done.stderr
+    log.write_bytes(whole)
+    assert "cannot be read" not in desk.seedbed("metrics", "--csv").stderr
+
+
 def test_a_form_must_be_named_and_only_one(desk: Any) -> None:
     desk.train(steps=3)
     told = desk.seedbed("metrics", expect=2).stderr

@@ -67,6 +67,19 @@ def test_a_run_without_a_log_or_with_a_torn_one_has_what_is_whole(run: RunDir, s
     assert [row.step for row in metrics(run)] == [1, 2, 3]
 
 
+def test_lines_that_cannot_be_read_are_told_by_their_place(run: RunDir, scribe: Any) -> None:
+    scribe.begin(1, 0)
+    scribe.steps(1, 2)
+    place = run.events.stat().st_size
+    scribe.raw(b'{"kind": "step", "st\n')
+    scribe.raw(b"\n")  # a blank line is no damage
+    scribe.raw(b'{"v":1,"n":9,"t":2.0,"kind":"unheard-of","x":1}\n')
+    scribe.steps(3, 4)
+    damaged: list[int] = []
+    assert [row.step for row in metrics(run, damaged.append)] == [1, 2, 3, 4]
+    assert damaged == [place]
+
+
 def test_memory_does_not_grow_with_the_log(run: RunDir, scribe: Any) -> None:
     def peak() -> int:
         tracemalloc.start()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from seedbed.errors import SeedbedError, UsageError
+from seedbed.runs.status import status
 from seedbed.runs.store import RunDir, Store, checked_name, run_id
 
 
@@ -114,6 +116,40 @@ def test_what_is_no_run_trips_nobody(store: Store) -> None:
     assert store.find("latest").id == run.id
     assert store.find(None).id == run.id
     assert broken.name == store.find("zz-broken").name()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_a_run_that_may_not_be_looked_into_is_listed_as_broken() -> None:
+    """Another user's run, or one restored with wrong permissions, does not just vanish from the list."""
+    with tempfile.TemporaryDirectory() as place:  # pytest's own folders are closed to other users
+        Path(place).chmod(0o755)
+        _look_as_somebody_else(Store(Path(place) / "runs"))
+
+
+def _look_as_somebody_else(store: Store) -> None:
+    run = make(store, "alpha")
+    foreign = store.root / "lost+found"
+    foreign.mkdir()
+    for folder in (run.path, foreign):
+        folder.chmod(0o700)
+    store.root.chmod(0o755)
+    told, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgid(65534)
+            os.setuid(65534)
+            listed = [(each.id, status(each)["status"], status(each)["reason"]) for each in store.all()]
+            os.write(tell, json.dumps(listed).encode())
+        finally:
+            os._exit(0)
+    os.close(tell)
+    with os.fdopen(told) as pipe:
+        said = pipe.read()
+    os.waitpid(child, 0)
+    [(found, word, reason)] = json.loads(said)
+    assert (found, word) == (run.id, "broken")
+    assert "Permission denied" in reason
 
 
 def test_default_names_do_not_repeat(store: Store) -> None:

@@ -51,7 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     found = store(arguments.runs).find(
         arguments.ref, fits=lambda run: standing(run).view.step > 0, wanted="run that has logged a step"
     )
-    blocks = (as_csv if arguments.csv else as_json)(metrics(found))
+    damaged: list[int] = []
+    blocks = (as_csv if arguments.csv else as_json)(metrics(found, damaged.append))
     count = 0
     if arguments.out is None:
         for block, rows in blocks:
@@ -64,6 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
                 handle.write(block.encode())
     if not count:
         note(f"{printable(found.id)} has logged no step yet.")
+    if damaged:
+        lines = "1 line" if len(damaged) == 1 else f"{len(damaged)} lines"
+        note(f"{lines} of {printable(str(found.events))} cannot be read, the first at byte {damaged[0]}: left out.")
     return 0
 
 

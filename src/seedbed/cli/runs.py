@@ -27,6 +27,7 @@ EXAMPLES = """\
 STATUSES = (
     "queued",
     "running",
+    "stopping",
     "pausing",
     "paused",
     "stalled",
@@ -118,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
 def select(place: Store, arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:
     """The statuses that are asked for, in order, and how many runs are left out because they are archived."""
     from seedbed.runs.labels import checked_tag, read_labels
-    from seedbed.runs.status import status
+    from seedbed.runs.status import status, word
 
     tags, hidden = {checked_tag(tag) for tag in arguments.tag}, 0
     runs = []
@@ -134,7 +135,7 @@ def select(place: Store, arguments: argparse.Namespace) -> tuple[list[dict[str, 
         runs = runs[-arguments.limit :]  # the others need not be looked at
     found = [status(each) for each in runs]
     if arguments.status:
-        found = [each for each in found if each["status"] in arguments.status]
+        found = [each for each in found if {each["status"], word(each)}.intersection(arguments.status)]
     if arguments.sort is None:
         found = found[-arguments.limit :] if arguments.limit is not None else found
         return found[::-1] if arguments.reverse else found, hidden

@@ -7,7 +7,7 @@ the steps themselves.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from seedbed.files import read_block
@@ -36,11 +36,14 @@ class Metric(NamedTuple):
     tokens_per_s: float | None
 
 
-def metrics(run: RunDir) -> Iterator[Metric]:
-    """The steps in force, by step, as far as they are logged now. Raises SeedbedError where the log cannot be read."""
+def metrics(run: RunDir, damaged: Callable[[int], None] = lambda place: None) -> Iterator[Metric]:
+    """The steps in force, by step, as far as they are logged now. Raises SeedbedError where the log cannot be read.
+
+    `damaged` is called with the byte at which a whole line begins that cannot be read; it is left out.
+    """
     turns, end = _turns(run)
     held: Metric | None = None
-    for entry in _in_force(run, turns, end):
+    for entry in _in_force(run, turns, end, damaged):
         step = entry.step
         if step is None:
             continue
@@ -83,7 +86,7 @@ def _turns(run: RunDir) -> tuple[list[_Turn], int]:
         fold.add(block)
 
 
-def _in_force(run: RunDir, turns: list[_Turn], end: int) -> Iterator[Entry]:
+def _in_force(run: RunDir, turns: list[_Turn], end: int, damaged: Callable[[int], None]) -> Iterator[Entry]:
     """Steps and validations before byte `end` that no later turn makes void."""
     place, following = 0, iter(turns)
     turn = next(following, None)
@@ -95,6 +98,8 @@ def _in_force(run: RunDir, turns: list[_Turn], end: int) -> Iterator[Entry]:
         for entry, length in zip(found, lengths, strict=True):
             while turn is not None and turn.place <= place:
                 turn = next(following, None)
+            if entry is None and length > 1:
+                damaged(place)
             place += length
             if entry is None or entry.step is None or entry.kind not in ("step", "eval"):
                 continue

@@ -16,6 +16,8 @@ from seedbed.text import printable, shorten
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,63}")
 LATEST = "latest"
+_STAMPED = re.compile(r"\d{8}-\d{6}-\d{3}-")
+"""How an id begins."""
 _SHOWN = 10
 
 
@@ -269,7 +271,10 @@ def _exists(path: Path) -> bool:
 
 
 def _is_run(path: Path) -> bool:
+    """Whether a folder is a run; one that may not be looked into is, if it is named like one, so that it is missed."""
     try:
         return (path / "meta.json").is_file()
+    except PermissionError:
+        return _STAMPED.match(path.name) is not None
     except (OSError, ValueError):
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from seedbed.runs.models import CORRUPTED, Model
+from seedbed.runs.status import word
 from seedbed.runs.store import RunDir, Store
 from seedbed.runs.watch import Listed, Watch
 
@@ -82,14 +83,14 @@ class Board:
     def _wanted(self, each: Listed) -> bool:
         if not self._visible(each):
             return False
-        words = self.filter.casefold().split()
-        return all(word in searched(each) for word in words)
+        said = searched(each)
+        return all(wanted in said for wanted in self.filter.casefold().split())
 
 
 def searched(each: Listed) -> str:
-    """What the words of a filter are looked for in: name, id, status, tags."""
+    """What the words of a filter are looked for in: name, id, status (as it is shown, too), tags."""
     found = each.status
-    return " ".join([found["name"], found["id"], found["status"], *found["tags"]]).casefold()
+    return " ".join([found["name"], found["id"], found["status"], word(found), *found["tags"]]).casefold()
 
 
 def _id(each: Listed) -> str:
