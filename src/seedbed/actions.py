@@ -428,7 +428,12 @@ def ask_checkpoint(
                     answered = True
                     yield {"checkpoint": str(checkpoint), **answer}
             return
-        except SeedbedError:
+        except SeedbedError as error:
             moving = ref in (None, "latest", "best")
             if answered or not moving or (checkpoint / "DONE").is_file() or attempt == _ATTEMPTS - 1:
+                others = [str(each.step) for each in checkpoints(run) if each.path != checkpoint]
+                if not answered and not isinstance(error, UsageError) and others:
+                    error.hint = (
+                        f"{error.hint} Other checkpoints of this run are at steps: {', '.join(others)}.".strip()
+                    )
                 raise

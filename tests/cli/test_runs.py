@@ -223,3 +223,16 @@ def test_an_ambiguous_run_is_told_with_its_candidates(desk: Any) -> None:
         assert first.id in told
         assert second.id in told
     assert all(Path(each.path).exists() for each in (first, second))
+
+
+def test_a_run_that_was_asked_to_stop_is_found_by_that_and_by_what_it_still_does(desk: Any) -> None:
+    run = Store(desk.runs).create("train", "alpha", "", {})
+    with Session(run.path) as session:
+        session.emit(Run(status="running", session=1, steps=9, device="cpu"))
+        desk.seedbed("stop")
+        for word, found in (("stopping", 1), ("running", 1), ("pausing,paused", 0)):
+            listed = json.loads(desk.seedbed("runs", "--status", word, "--json").stdout)
+            assert len(listed) == found, word
+        assert "stopping" in desk.seedbed("runs", "--status", "stopping").stdout
+        session.finish("stopped")
+    assert json.loads(desk.seedbed("runs", "--status", "stopping", "--json").stdout) == []

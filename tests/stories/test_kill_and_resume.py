@@ -80,6 +80,16 @@ def test_stop_saves_and_resume_goes_on_exactly(workshop: Any, uninterrupted: tup
     assert workshop.weights(run) == weights
 
 
+def test_a_damaged_checkpoint_is_refused_and_others_are_named(workshop: Any) -> None:
+    workshop.seedbed("train", workshop.config(), "--set", "train.steps=8", "--set", "train.keep_best=false")
+    (workshop.run_dir() / "checkpoints" / "step-00000008" / "config.json").write_text("{")
+    refused = workshop.seedbed("generate", "--prompt", "the", expect=1).stderr
+    assert "config.json" in refused
+    assert "Other checkpoints of this run are at steps: 7." in refused
+    words = workshop.seedbed("generate", "--prompt", "the", "--checkpoint", "7", "--max-new-tokens", "3").stdout
+    assert words.startswith("the")
+
+
 def test_more_steps_and_more_epochs_train_exactly_that(workshop: Any) -> None:
     workshop.seedbed("train", workshop.config(), "--set", "train.steps=10")
     run = workshop.run_dir()

@@ -173,6 +173,7 @@ def listing(found: list[dict[str, Any]]) -> list[str]:
     """The runs in columns, as many as there is room for."""
     from seedbed import text
     from seedbed.cli.console import table, width
+    from seedbed.runs.status import word
 
     rows, styles = [], []
     for each in found:
@@ -181,8 +182,9 @@ def listing(found: list[dict[str, Any]]) -> list[str]:
         left = text.duration(each["remaining_s"]) if each["remaining_s"] is not None else ""
         losses = [text.loss(each["loss"]), text.loss(each["val_loss"])]
         last = [text.duration(each["elapsed_s"]), left, text.shorten(" ".join(each["tags"]), 40)]
-        rows.append([text.printable(each["id"]), name, each["status"], steps, *losses, *last])
-        styles.append(["dim", "bold", text.STATUS_STYLE.get(each["status"], ""), "", "", "", "", "", "dim"])
+        now = word(each)
+        rows.append([text.printable(each["id"]), name, now, steps, *losses, *last])
+        styles.append(["dim", "bold", text.STATUS_STYLE.get(now, ""), "", "", "", "", "", "dim"])
     numbers = ["STEP", "LOSS", "VAL LOSS", "ELAPSED", "LEFT"]
     header = ["ID", "NAME", "STATUS", *numbers, "TAGS"]
 
