@@ -220,6 +220,27 @@ def test_marks_have_rows_of_their_own_below_the_curves() -> None:
     assert len(evaluations.rstrip()) == 60
 
 
+def test_tags_stand_at_the_ends_of_their_lines_as_far_as_they_are_shown() -> None:
+    """Who sees no colours can still tell the lines apart; two that end in one place stand beside each other."""
+    lines = [
+        Line("", [0, 100], [3.0, 1.0], tag="1"),
+        Line("", [0, 50], [3.0, 3.0], tag="2"),
+        Line("", [0, 100], [2.0, 1.0], tag="3"),
+        Line("", [0, math.nan], [2.0, math.nan], tag=""),
+    ]
+    text = rows(drawn(lines, 60, 10).rows)
+    last = text[8]
+    assert last.endswith("31")
+    [second] = [line for line in text if "2" in line.partition("┤")[2].partition("│")[0] and "┤" in line]
+    assert abs(second.index("2", second.index("┤")) - (second.index("┤") + 1 + 28)) <= 2
+    # Zoomed in, it is the last point in sight; a curve that is out of sight has none.
+    dense = Line("", range(101), [3.0 - x / 50 for x in range(101)], tag="1")
+    far = Line("", range(101), [9.0] * 101, tag="4")
+    zoomed = rows(drawn([dense, far], 60, 10, box=Box(0, 20, 2.5, 3.5)).rows)[:9]
+    assert [row[-1] for row in zoomed if row[-1] in "14"] == ["1"]
+    assert not any("4" in row.partition("│")[2] for row in zoomed)
+
+
 def test_a_pointer_is_told_what_it_points_at() -> None:
     picture = drawn([Line("x", [100, 300], [1.0, 2.0])], 80, 10)
     assert picture.x_at(picture.margin - 1) is None

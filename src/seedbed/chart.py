@@ -18,6 +18,7 @@ class Line(NamedTuple):
     """One curve: points by rising x; a y that is no number leaves a gap.
 
     `low` and `high`, where given, are the spread around each y. `series` is the line's colour; None is its position.
+    `tag`, one cell, stands in a terminal at the line's last point that is shown, for who sees no colours.
     """
 
     label: str
@@ -26,6 +27,7 @@ class Line(NamedTuple):
     low: Sequence[float] | None = None
     high: Sequence[float] | None = None
     series: int | None = None
+    tag: str = ""
 
 
 class Marks(NamedTuple):
@@ -215,10 +217,13 @@ def plot(
     canvas = _Canvas(columns, rows)
     for position, line in enumerate(lines):
         _trace(canvas, box, line, position if line.series is None else line.series, log)
+    tags = _tags(canvas, box, lines, log)
     painted = []
     for row in range(rows):
         spans = [Span(f"{labels[row]:>{margin - 2}} {'┤' if labels[row] else '│'}", AXIS)]
         chars = [chr(0x2800 + bits) if bits else " " for bits in canvas.bits[row]]
+        for column, (tag, series) in tags.get(row, {}).items():
+            chars[column], canvas.owner[row][column] = tag, series
         painted.append(spans + _spans(chars, canvas.owner[row]))
     for level in levels:
         chars, owners = [" "] * columns, [AXIS] * columns
@@ -331,6 +336,26 @@ def _bridge(cover: Callable[[int, int, int], None], start: tuple[int, int], end:
         if column < width:
             cover(column, min(here, middle), max(here, middle))
         before = here
+
+
+def _tags(canvas: _Canvas, box: Box, lines: Sequence[Line], log: bool) -> dict[int, dict[int, tuple[str, int]]]:
+    """Each tag with its series, by row and column; where two would be in one cell the later one moves to the left."""
+    place = _scale(box, canvas.height - 1, log)
+    found: dict[int, dict[int, tuple[str, int]]] = {}
+    for position, line in enumerate(lines):
+        if not line.tag:
+            continue
+        for x, y in zip(reversed(line.x), reversed(line.y), strict=True):
+            dot = _dot(x, box, canvas.width) if math.isfinite(x) else None
+            height = place(y) if dot is not None and math.isfinite(y) else math.nan
+            if dot is None or not 0 <= height < canvas.height:
+                continue
+            row = found.setdefault(round(height) // 4, {})
+            column = next((each for each in range(dot // 2, -1, -1) if each not in row), None)
+            if column is not None:
+                row[column] = (line.tag, position if line.series is None else line.series)
+            break
+    return found
 
 
 # SVG -----------------------------------------------------------------------------------------------------------------

@@ -50,8 +50,11 @@ async def test_20_25_33_marks_and_filter_survive_refreshes(open_window: Any, sto
     async with open_window(store, (80, 24)) as user:
         await user.choose("oak")
         await user.keys("space", "k", "space")
-        await user.see("⣿ oak ⣿ birch")
+        await user.see("⣿1 oak ⣿2 birch")
         assert user.row("oak  ").startswith("│● oak")
+        # Each curve ends in its number: without colours they can still be told apart.
+        rows = user.part("#curve").splitlines()[1:-1]
+        assert sorted(row.rstrip()[-1] for row in rows if row.rstrip()[-1:] in ("1", "2")) == ["1", "2"]
         await user.keys("slash", *"completed", "enter")
         assert user.window.panel(RunsPanel).table.ids == [in_store(store, "fir").id, in_store(store, "oak").id]
         actions.change_tags(in_store(store, "cedar"), add=["completed"])
@@ -59,7 +62,7 @@ async def test_20_25_33_marks_and_filter_survive_refreshes(open_window: Any, sto
         await user.keys("r")
         await user.see("pine", "cedar")
         assert "elm" not in user.part("#runs-table")
-        await user.see("filter: completed", "⣿ oak ⣿ birch")
+        await user.see("filter: completed", "⣿1 oak ⣿2 birch")
         assert user.window.board.marked == [in_store(store, "oak").id, in_store(store, "birch").id]
         await user.keys("slash", "escape")
         await user.see("elm")

@@ -326,6 +326,7 @@ async def test_36_keys_of_the_curve(open_window: Any, store: Any) -> None:
         await user.see("zoomed")
         left, right = curve.window
         assert right - left < 55 / 3
+        assert (left, right) == (int(left), int(right))  # there is no half step
         await user.keys(">")
         assert curve.window[0] > left
         await user.keys("<", "<")

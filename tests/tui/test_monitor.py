@@ -97,6 +97,7 @@ async def test_10_12_details_show_curve_log_config_differences_and_samples(
         await user.until(lambda: "⣿ train ⣿ validation" in user.text and curve.shown, "the curve")
         # The restart of the second session stands on the curve.
         await user.see("↻", "▴", "▲")
+        await user.see("◇ validated ▴ saved ▲ best ↻ resumed")
         await user.keys("x")
         await user.see("x: tokens")
         await user.keys("y", "m")

@@ -26,6 +26,9 @@ DIM_COLOURS = ("#35507c", "#7a5a30", "#2f6b3a", "#76406a", "#5c4a80", "#346868")
 _SPREAD = 100
 """Added to a line's number for the faint band of what was smoothed."""
 SAVED_GLYPH, BEST_GLYPH, SCORE_GLYPH, RESTART_GLYPH = "▴", "▲", "◇", "↻"
+MEANINGS = {SCORE_GLYPH: "validated", SAVED_GLYPH: "saved", BEST_GLYPH: "best", RESTART_GLYPH: "resumed"}
+_LEAST_FOR_MARKS = 6
+"""Rows below which there is no room for marks."""
 _FRAME = "#8b949e"
 
 
@@ -136,6 +139,8 @@ class Curve(Widget):
         self.changed()
 
     def _set_window(self, left: float, right: float, whole: tuple[float, float]) -> None:
+        if self.axis != "time":  # there is no half step
+            left, right = math.floor(left + 0.5), math.floor(right + 0.5)
         left, right = max(left, whole[0]), min(right, whole[1])
         self.window = None if (left, right) == whole else (left, right)
         self.changed()
@@ -166,7 +171,7 @@ class Curve(Widget):
         self._picture = None
         if lines:
             rows = height - 1
-            if rows < 6:
+            if rows < _LEAST_FOR_MARKS:
                 marks = []
             left, right = self.window or self._extent() or (None, None)
             box = bounds(lines, log=self.is_log, x0=left, x1=right)
@@ -185,6 +190,7 @@ class Curve(Widget):
         lines: list[Line] = []
         alone = len(self.shown) == 1
         for number, each in enumerate(self.shown):
+            tag = "" if alone else _tag(number)
             points = each.series.window(x0, x1, px=px, axis=self.axis)
             if not any(math.isfinite(point.mean) for point in points):
                 continue
@@ -194,9 +200,9 @@ class Curve(Widget):
             if self.smoothing:
                 if alone:
                     lines.append(Line("", x, means, low, high, series=_SPREAD + number))
-                lines.append(Line("", x, ema(means, self.smoothing), series=number))
+                lines.append(Line("", x, ema(means, self.smoothing), series=number, tag=tag))
             else:
-                lines.append(Line("", x, means, low, high, series=number))
+                lines.append(Line("", x, means, low, high, series=number, tag=tag))
             if alone and (scores := each.series.scores):
                 lines.append(Line("", [s.at(self.axis) for s in scores], [s.loss for s in scores], series=1))
         return lines
@@ -213,6 +219,13 @@ class Curve(Widget):
             Marks(RESTART_GLYPH, [mark.at(axis) for mark in series.restarts], 3),
         ]
 
+    def _glyphs(self) -> list[tuple[str, str, int]]:
+        """The marks that are in the picture, what they mean, and their colours."""
+        if self._picture is None or self.size.height - 1 < _LEAST_FOR_MARKS:
+            return []
+        there = {each.glyph: each.series for each in self._marks() if each.x}
+        return [(glyph, meaning, there[glyph]) for glyph, meaning in MEANINGS.items() if glyph in there]
+
     def _legend(self, width: int) -> Strip:
         """What the colours mean, the options in force, or the values under the pointer."""
         pieces: list[tuple[str, str]] = []
@@ -224,9 +237,9 @@ class Curve(Widget):
             if self.shown[0].series.scores:
                 pieces.append(("⣿ validation ", COLOURS[1]))
         else:
-            room = max(6, (width - 24) // max(len(self.shown), 1) - 3)
+            room = max(6, (width - 24) // max(len(self.shown), 1) - 4)
             for number, each in enumerate(self.shown):
-                pieces.append((f"⣿ {fit(each.name, room).plain} ", COLOURS[number % len(COLOURS)]))
+                pieces.append((f"⣿{_tag(number)} {fit(each.name, room).plain} ", COLOURS[number % len(COLOURS)]))
         options = [f"x: {self.axis}", "log" if self.is_log else "", f"EMA {self.smoothing:g}" if self.smoothing else ""]
         if self.window is not None:
             options.append("zoomed")
@@ -235,6 +248,11 @@ class Curve(Widget):
         told = " · ".join(option for option in options if option)
         told = fit(told, max(width - sum(cell_len(piece) for piece, _ in pieces) - 1, 0)).plain
         gap = width - sum(cell_len(piece) for piece, _ in pieces) - cell_len(told)
+        if pointed is None:
+            for glyph, meaning, series in self._glyphs():
+                if gap > cell_len(meaning) + 5:
+                    pieces.append((f"{glyph} {meaning} ", COLOURS[series]))
+                    gap -= cell_len(meaning) + 3
         if gap > 0:
             pieces.append((" " * gap + told, _FRAME))
         return self._row(pieces)
@@ -288,6 +306,11 @@ class Curve(Widget):
         """Zoom out."""
         event.stop()
         self.zoom(1 / 0.7)
+
+
+def _tag(number: int) -> str:
+    """What stands for one of several runs, in the legend and at the end of its curve."""
+    return str(number + 1)
 
 
 def _style(series: int) -> Style:
