@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 from typing import Any
 
@@ -160,3 +161,17 @@ def test_a_queue_outlives_the_terminal_that_it_was_typed_at(desk: Any) -> None:
         os.killpg(typed.pid, signal.SIGHUP)
     desk.seedbed("stop", "first", "--wait")
     desk.wait(lambda: desk.status("second")["status"] == "completed")
+
+
+def test_the_command_in_a_hint_works_as_it_is_written(desk: Any) -> None:
+    """Where runs live elsewhere, what one is told to type says so."""
+    elsewhere = str(desk.folder / "other runs")
+    run = desk.train("--name", "alpha", "--runs", elsewhere)
+    refused = desk.seedbed("pause", "--runs", elsewhere, expect=2).stderr
+    command = refused.partition("hint: `")[2].partition("`")[0]
+    assert command.startswith("seedbed runs ")
+    assert run in desk.seedbed(*shlex.split(command)[1:]).stdout
+    refused = desk.seedbed("pause", "alpha", "--runs", elsewhere, expect=1).stderr
+    command = refused.partition("hint: `")[2].partition("`")[0]
+    assert run in desk.seedbed(*shlex.split(command)[1:]).stdout
+    assert "--runs" not in desk.seedbed("pause", expect=2).stderr.replace("point --runs elsewhere", "")

@@ -154,7 +154,8 @@ class Follower:
         if self.as_json:
             say_json(status(run))
         if view.status == "failed":
-            complain(SeedbedError(view.reason or "The job failed.", view.hint or f"See {run.log}."))
+            hint = (view.hint or f"See {run.log}.").replace(f" {run.id}", f" {refer(run)}")
+            complain(SeedbedError(view.reason or "The job failed.", hint))
             return EXIT_USAGE if code == EXIT_USAGE else EXIT_FAILURE
         if view.status not in ("completed", "stopped"):
             how = f"was killed (signal {-code})" if code < 0 else f"ended without a word (status {code})"

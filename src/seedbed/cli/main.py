@@ -54,7 +54,14 @@ def _run(words: list[str]) -> int:
         raise unknown_argument(parser, words[0], strange[0])
     if not hasattr(arguments, "run"):
         build([]).error("a command is missing")
-    status: int = arguments.run(arguments)
+    try:
+        status: int = arguments.run(arguments)
+    except SeedbedError as error:
+        if getattr(arguments, "runs", None):
+            from seedbed.cli.place import there
+
+            error.hint = there(error.hint, arguments.runs)
+        raise
     return status
 
 

@@ -26,6 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Ask, and wait if told to; exit status 1 if it ended instead."""
     from seedbed import actions
     from seedbed.cli.console import say, say_json
+    from seedbed.cli.place import refer
     from seedbed.runs.status import status
     from seedbed.text import printable
 
@@ -35,13 +36,13 @@ def run(arguments: argparse.Namespace) -> int:
         asked.wait(lambda stands: stands.status == "paused")
     else:
         asked.see_to_it()
-    after, run_id = status(found), printable(found.id)
+    after, run_id, name = status(found), printable(found.id), printable(refer(found))
     if arguments.json:
         say_json(after)
     elif not arguments.wait:
-        say(f"Asked {run_id} to pause; it saves first, then holds. Go on: seedbed resume {run_id}")
+        say(f"Asked {run_id} to pause; it saves first, then holds. Go on: seedbed resume {name}")
     elif after["status"] == "paused":
-        say(f"{run_id} is paused at step {after['step']}. Go on: seedbed resume {run_id}")
+        say(f"{run_id} is paused at step {after['step']}. Go on: seedbed resume {name}")
     else:
         say(f"{run_id} did not pause: it is {after['status']} at step {after['step']}.")
     return 1 if arguments.wait and after["status"] != "paused" else 0

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
 from seedbed.config.load import env
 from seedbed.runs.store import RunDir, Store
+
+_ABOUT_RUNS = re.compile(
+    r"\bseedbed (train|tui|status|runs|queue|curve|metrics|logs|stop|pause|save|resume|rename|tag|archive|unarchive|delete|du"
+    r"|prune|generate|score)\b(?! --runs)"
+)
 
 
 def store(runs: str | None = None) -> Store:
@@ -23,6 +29,11 @@ def refer(run: RunDir) -> str:
     name = run.name()
     alone = sum(other.name().casefold() == name.casefold() for other in here.all()) == 1
     return shlex.quote(name if alone else run.id)
+
+
+def there(hint: str, runs: str) -> str:
+    """A hint with its commands as they must be typed where runs live in another folder than they would without a word."""
+    return _ABOUT_RUNS.sub(lambda found: f"{found[0]} --runs {shlex.quote(runs)}", hint)
 
 
 def find_all(place: Store, refs: Iterable[str]) -> list[RunDir]:

@@ -69,16 +69,17 @@ def go_on(found: RunDir, *, as_json: bool) -> int:
     """Let a paused run go on, and say how it stands when it has heard; exit status 1 if it has not after a while."""
     from seedbed import actions
     from seedbed.cli.console import note, say, say_json
+    from seedbed.cli.place import refer
     from seedbed.runs.status import status
     from seedbed.text import printable
 
     actions.go_on(found).wait(lambda stands: stands.status in ("running", "stalled"), within_s=_PATIENCE_S)
-    after, run_id = status(found), printable(found.id)
+    after, run_id, name = status(found), printable(found.id), printable(refer(found))
     goes_on = after["status"] not in ("paused", "pausing")
     if as_json:
         say_json(after)
     elif goes_on:
-        say(f"{run_id} was paused and goes on by itself, from step {after['step']}: seedbed status {run_id}")
+        say(f"{run_id} was paused and goes on by itself, from step {after['step']}: seedbed status {name}")
     else:
-        note(f"{run_id} was asked to go on, and is {after['status']} yet: seedbed status {run_id}")
+        note(f"{run_id} was asked to go on, and is {after['status']} yet: seedbed status {name}")
     return 0 if goes_on else 1
