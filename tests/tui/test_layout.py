@@ -612,7 +612,7 @@ async def test_pictures(
         user.window.screen.query_one("#epochs").focus()
         await user.type("x")
         await user.press("ctrl+s")
-        await user.hear("epochs: x is not a number.")
+        await user.see("✗ epochs: x is not a number.")
         await matches(user, f"{name}-error")
 
 

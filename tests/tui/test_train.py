@@ -292,7 +292,7 @@ async def test_39_a_model_is_trained_further(open_window: Any, store: Any, in_st
         await user.keys("a", "3")
         await user.until(lambda: "It is finished: say how many epochs or steps more." in state(user))
         await user.keys("ctrl+s")
-        await user.hear("It is finished: say how many epochs or steps more.")
+        await user.until(lambda: state(user).startswith("✗ It is finished: say how many"), "the refusal")
         assert not isinstance(user.screen, Confirm)
         await fill(user, "steps", "5")
         await user.until(lambda: state(user) == "fir: 5 steps more")

@@ -375,12 +375,20 @@ class TrainPanel(Panel):
                 actions.refuse_unusable_data(self.resolved().config)
         except SeedbedError as error:
             problem = str(error)
-            self._state(problem, "red")
         if problem:
-            self.window.tell(problem, "error")
+            self._complain(problem)
             return
         title = "Train further?" if self.origin != NEW else "Start this run?"
         self.app.push_screen(Confirm(title, self._question(), yes="Start", careful=False), self._on_answer)
+
+    def _complain(self, problem: str) -> None:
+        """See to it that what is wrong is seen: below the fields, or over the panel at which the person looks now."""
+        self._state(f"✗ {problem}", "bold red")
+        if self.has_focus_within:
+            self.app.bell()
+            self.query_one("#train-state").scroll_visible(animate=False)
+        else:
+            self.window.tell(problem, "error")
 
     def _question(self) -> Text:
         """What will be done, line by line, with what speaks against it."""
@@ -435,8 +443,7 @@ class TrainPanel(Panel):
         self._starting = False
         self._judge()
         if problem:
-            self._state(problem, "red")
-            self.window.tell(problem, "error")
+            self._complain(problem)
         if run is not None:
             self.window.went(run, chosen=not problem)
             if not problem:
