@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.runs.status import status
 from seedbed.runs.store import RunDir, Store, checked_name, run_id
+from seedbed.runs.watch import Watch
 
 
 @pytest.fixture
@@ -139,7 +139,11 @@ def _look_as_somebody_else(store: Store) -> None:
         try:
             os.setgid(65534)
             os.setuid(65534)
-            listed = [(each.id, status(each)["status"], status(each)["reason"]) for each in store.all()]
+            watch = Watch(store)
+            watch.refresh()
+            seen = list(watch.runs.values())
+            assert [each.run.id for each in seen] == [each.id for each in store.all()]
+            listed = [(each.run.id, each.status["status"], each.status["reason"]) for each in seen]
             os.write(tell, json.dumps(listed).encode())
         finally:
             os._exit(0)

@@ -283,3 +283,20 @@ async def test_14_21_41_42_a_real_look_and_what_a_real_job_recorded(open_window:
             assert reason
             assert reason[:20] in user.part("#system-text")
         await user.until(lambda: re.search(r"runs +1 running", user.text))
+
+
+async def test_14_21_41_42_a_reason_that_takes_more_lines_than_the_last_is_seen_whole(
+    open_window: Any, store: Any
+) -> None:
+    """Words of the same length in all may break at other places."""
+    async with open_window(store, (80, 24)) as user:
+        sampler = user.window.panel(SystemPanel)._sampler = FakeSampler(
+            Hardware(cpu_cores=2, missing={"gpu_fraction": " ".join(["short"] * 15) + " end"})
+        )
+        await user.keys("2")
+        await user.until(lambda: "short end)" in user.part_in_a_line("#system-text"), "the first reason")
+        # 57, 46 and 30 cells of 76: no two of them fit into a line.
+        reason = f"l{43 * 'o'}ng l{43 * 'o'}ng {26 * 'x'}end"
+        sampler.seen = Hardware(cpu_cores=2, missing={"gpu_fraction": reason})
+        await user.until(lambda: "xxend)" in user.part_in_a_line("#system-text"), "the end of the longer one")
+        await user.until(lambda: "looked at from here" in user.part("#system-text"), "the last line")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seedbed.runs.retention import tree_bytes
+from seedbed.runs.retention import complaint, tree_bytes
 from seedbed.runs.status import checkpoints
 from seedbed.runs.store import RunDir
 
@@ -65,20 +64,3 @@ def model_of(found: dict[str, Any]) -> Model | None:
         tuple(each.step for each in there),
         found["archived"],
     )
-
-
-def complaint(checkpoint: Path) -> str:
-    """What is wrong with a checkpoint's folder, by its marker's list of sizes; "" where nothing is."""
-    try:
-        files = json.loads((checkpoint / "DONE").read_bytes())["files"]
-        sizes = {str(name): int(each["size_bytes"]) for name, each in files.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return "its marker DONE cannot be read"
-    for name, wanted in sizes.items():
-        try:
-            size = (checkpoint / name).stat().st_size
-        except (OSError, ValueError):
-            return f"{name} is missing"
-        if size != wanted:
-            return f"{name} has {size:,} bytes instead of {wanted:,}"
-    return ""

@@ -252,14 +252,25 @@ def thin(planned: Thinning) -> int:
     return freed
 
 
+def complaint(path: Path) -> str:
+    """What is wrong with a checkpoint's folder, by its marker and the sizes that this lists; "" where nothing is."""
+    marker = _Marker.read(path)
+    if marker is None:
+        return "its marker DONE cannot be read"
+    if marker.step != _step_of(path):
+        return f"its marker DONE is that of step {marker.step}"
+    for name, (wanted, _) in marker.files.items():
+        size = _size_of(path / name)
+        if size is None:
+            return f"{name} is missing"
+        if size != wanted:
+            return f"{name} has {size:,} bytes instead of {wanted:,}"
+    return ""
+
+
 def is_whole(path: Path) -> bool:
     """Whether a checkpoint has its marker, and every file the size that this says."""
-    marker = _Marker.read(path)
-    return (
-        marker is not None
-        and marker.step == _step_of(path)
-        and all(_size_of(path / name) == size for name, (size, _) in marker.files.items())
-    )
+    return not complaint(path)
 
 
 def verifies(path: Path) -> bool:

@@ -147,7 +147,7 @@ class Store:
                 f"Cannot read the runs in {self.root}: {error.strerror}.",
                 "Check the path and its permissions, or use --runs DIR.",
             ) from error
-        return [RunDir(entry.absolute()) for entry in entries if not entry.name.startswith(".") and _is_run(entry)]
+        return [RunDir(entry.absolute()) for entry in entries if not entry.name.startswith(".") and is_run(entry)]
 
     def free_name(self, wanted: str) -> str:
         """`wanted`, or `wanted-2`, `wanted-3`, ... where earlier runs bear it."""
@@ -173,7 +173,7 @@ class Store:
             raise UsageError("An empty RUN names no run.", "Give an id, a prefix of one, a name, a path, or latest.")
         path = Path(ref).expanduser()
         if ("/" in ref or ref in (".", "..")) and _exists(path):
-            if not _is_run(path):
+            if not is_run(path):
                 raise UsageError(
                     f"{printable(ref)} is not a run's directory: it has no meta.json.", "seedbed runs lists them."
                 )
@@ -190,7 +190,7 @@ class Store:
                 return found[0]
             if found:
                 raise self._ambiguous(ref, found, names)
-        if _is_run(path):
+        if is_run(path):
             return RunDir(path.resolve())
         raise self._unknown(ref, runs, names)
 
@@ -270,7 +270,7 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _is_run(path: Path) -> bool:
+def is_run(path: Path) -> bool:
     """Whether a folder is a run; one that may not be looked into is, if it is named like one, so that it is missed."""
     try:
         return (path / "meta.json").is_file()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from seedbed.errors import SeedbedError
 from seedbed.runs.models import Model, model_of
 from seedbed.runs.status import standing, status
-from seedbed.runs.store import RunDir, Store
+from seedbed.runs.store import RunDir, Store, is_run
 
 LIVE = frozenset({"queued", "running", "pausing", "paused", "stalled"})
 """A run of these is looked at each time, since its process may be gone without a trace in its folder."""
@@ -101,7 +101,7 @@ class Watch:
     def _read(self, run_id: str) -> Listed | None:
         run = RunDir((self.store.root / run_id).absolute())
         try:
-            if not (run.path / "meta.json").is_file():
+            if not is_run(run.path):
                 return None
             stands = standing(run)
             found = status(run, stands)
