@@ -63,6 +63,12 @@ def test_later_lines_own_their_cells() -> None:
     owners = {span.series for row in drawn for span in row}
     assert owners >= {AXIS, 2}
     assert 0 not in owners, "a line below another shines through"
+    # A thin line over a wide band stays thin: the band's dots would have its colour.
+    band = Line("band", range(10), [1.0] * 10, [0.0] * 10, [2.0] * 10)
+    spans = [span for row in braille([band, Line("thin", [0, 9], [1.0, 1.0])], 30, 6) for span in row]
+    thin = {char for span in spans if span.series == 1 for char in span.text.strip()}
+    assert thin
+    assert all((ord(char) - 0x2800).bit_count() <= 2 for char in thin)
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ _STRETCH = tuple(tuple(tuple(sum(dots[first : last + 1]) for last in range(4)) f
 
 
 class _Canvas:
-    """A grid of Braille dots, two by four to a character; later lines are on top of earlier ones."""
+    """A grid of Braille dots, two by four to a character. A cell shows one line alone, the last: it has but one colour."""
 
     def __init__(self, columns: int, rows: int) -> None:
         self.width, self.height = columns * 2, rows * 4
@@ -153,6 +153,8 @@ class _Canvas:
         first, last = top >> 2, bottom >> 2
         for row in range(first, last + 1):
             start = top & 3 if row == first else 0
+            if self.owner[row][cell] != series:
+                self.bits[row][cell] = 0
             self.bits[row][cell] |= stretch[start][bottom & 3 if row == last else 3]
             self.owner[row][cell] = series
 

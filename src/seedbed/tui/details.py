@@ -236,8 +236,11 @@ def facts(found: dict[str, Any]) -> Text:
     pid = f"  pid {found['pid']}" if found["heartbeat_age_s"] is not None else ""
     said.append(f"\n{speed}elapsed {text.duration(found['elapsed_s'])}{left}{pid}")
     asked = f" (asked for {found['device_asked']})" if found["device_asked"] else ""
+    if found["device"]:
+        device = f"on {found['device']}{asked}  {found['device_name'] or ''}  {found['precision'] or ''}"
+    else:
+        device = f"has not begun{asked}"
     said.append("\n")
-    device = f"on {found['device'] or '-'}{asked}  {found['device_name'] or ''}  {found['precision'] or ''}"
     said.append_text(fit(device, 150, "dim"))
     for warning in found["warnings"][-2:]:
         said.append("\n")
