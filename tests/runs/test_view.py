@@ -362,7 +362,9 @@ def test_what_a_run_took_leaves_out_its_waits() -> None:
 def test_warnings_of_the_session_are_told_once_each() -> None:
     clock = Clockwork()
     clock.begin(1, 0, 100)
-    for _ in range(2):
-        clock.say(events.Message(level="warning", code="x", text="Overfitting.", why="Few words.", hint="Add some."))
+    for step in (7, 9):
+        clock.say(events.Message(level="warning", code="x", text="Overfitting.", why="Few words.", step=step))
     clock.say(events.Message(level="info", code="y", text="By the way."))
-    assert clock.view.summary()["warnings"] == ["Overfitting. Few words. Add some."]
+    clock.say(events.Message(level="warning", code="z", text="Little text.", hint="Add some."))
+    told = ["At step 7: Overfitting. Few words.", "Little text. Add some."]
+    assert clock.view.summary()["warnings"] == told

@@ -210,10 +210,13 @@ class View(msgspec.Struct, omit_defaults=True):
         return step / per_epoch if step is not None and per_epoch else None
 
     def warnings(self) -> list[str]:
-        """What this session warned of: what, why, what to do, each in a line."""
-        told = [each for each in self.messages if each.get("level") in ("warning", "error")]
-        lines = [" ".join(str(each[key]) for key in ("text", "why", "hint") if each.get(key)) for each in told]
-        return list(dict.fromkeys(lines))
+        """What this session warned of: at which step, what, why, what to do, each in a line."""
+        lines: dict[str, str] = {}
+        for each in self.messages:
+            if each.get("level") in ("warning", "error"):
+                line = " ".join(str(each[key]) for key in ("text", "why", "hint") if each.get(key))
+                lines.setdefault(line, f"At step {each['step']}: {line}" if each.get("step") else line)
+        return list(lines.values())
 
     def summary(self) -> dict[str, Any]:
         """The flat part of a status that events alone can tell."""
