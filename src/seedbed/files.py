@@ -310,6 +310,15 @@ class Lock:
             os.close(self._fd)
             self._fd = -1
 
+    def stands(self) -> bool:
+        """Whether the file that is held is still the one at its path: not where somebody removed or moved it."""
+        try:
+            return os.path.samestat(os.fstat(self._fd), os.stat(self.path))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True  # it cannot be looked at now, which says nothing
+
     def __enter__(self) -> Self:
         self.wait()
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from seedbed import actions, checkpoint
@@ -354,3 +356,27 @@ def test_retention_never_leaves_a_run_without_a_checkpoint(real: Any) -> None:
     resumed.communicate()
     assert least >= 1
     assert [checkpoint.load(path).step for path in checkpoint.find(run.checkpoints).good] == [20, 25]
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["removed", "moved"])
+def test_a_job_whose_folder_is_taken_away_ends_and_leaves_nothing(real: Any, moved: bool) -> None:
+    """It could be seen and stopped by nobody any more; and what was moved must not be written to by two."""
+    real.seedbed(
+        "train", real.config(), "--background", "--set", "train.steps=100000", "--set", "train.checkpoint_every=3"
+    )
+    run = real.run_dir()
+    real.wait(lambda: len(real.steps(run)) >= 10)
+    pid = real.status()["pid"]
+    if moved:
+        run.rename(real.folder / run.name)
+    else:
+        while run.exists():  # the job writes there meanwhile
+            shutil.rmtree(run, ignore_errors=True)
+    begun = time.monotonic()
+    real.wait(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    assert time.monotonic() - begun < 10
+    assert not run.exists(), [entry.name for entry in run.iterdir()]
+    if moved:
+        found = status(RunDir(real.folder / run.name))
+        assert found["status"] in ("stopped", "failed")  # failed, where it was just about to save
+        assert found["checkpoint_step"] <= found["step"]

@@ -151,6 +151,9 @@ class Follower:
         run, view, code = self.launch.run, self.view, self.launch.process.returncode
         if not self.begun:
             raise actions.died_early(self.launch, code)
+        if not run.path.exists():
+            message = f"The folder of the run was removed or moved while it trained, so it ended at step {view.step}."
+            raise SeedbedError(message, f"It was {run.path}.")
         if self.as_json:
             say_json(status(run))
         if view.status == "failed":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Self
 
 import psutil
 
@@ -56,6 +57,16 @@ class Sampler:
         self._no_gpu = no_gpu
         self._watch = None if gpu_index is None else Watch(gpu_index, visible_devices, device_order, nvml=nvml)
         self._machine, self._process = _Use(), _Use()
+
+    def begin(self) -> None:
+        """Measure CPU use from now on, so that the first look has it too."""
+        self._machine.look("", *_machine_times_s(), {})
+        self._process.look("", time.process_time(), time.monotonic(), {})
+
+    def going_on_from(self, other: Sampler) -> Self:
+        """Measure CPU use since the other's last look."""
+        self._machine, self._process = other._machine, other._process
+        return self
 
     def sample(self) -> Hardware:
         """CPU, memory and GPU figures of this moment, with reasons for those that are missing."""

@@ -65,7 +65,7 @@ class Saver:
 
     def save(self, progress: Progress, best: bool) -> None:
         """Snapshot now; return as soon as the copy is taken. A step that is saved already is not saved again."""
-        if self._saved_step == progress.step:
+        if self._saved_step == progress.step or self._session.gone:
             return
         begun = time.perf_counter()
         weights, state = export_state(self._learner.model), self._optimizer.state()

@@ -16,7 +16,7 @@ from typing import Any, Self
 from seedbed import __version__
 from seedbed.errors import DiskFullError, SeedbedError
 from seedbed.events import Event, Hardware, Run, Step, encode
-from seedbed.files import AppendLog, Ballast, Lock, write_atomic
+from seedbed.files import AppendLog, Ballast, Lock, remove_tree, write_atomic
 from seedbed.runs.control import GO, PAUSE, SAVE, STOP, Requests, Resume, Turn
 from seedbed.runs.index import IndexWriter
 from seedbed.runs.process import myself
@@ -83,6 +83,8 @@ class Session:
         """What the log said last of this session."""
         self.pause_requested = False
         """Whether somebody asked to pause and nobody to go on since."""
+        self.gone = False
+        """Whether somebody removed the run's folder, or moved it: then nothing may be saved any more, and the job ends."""
         self._ballast = Ballast(self.run.path / ".ballast", BALLAST_BYTES)
         self._backlog: list[bytes] = []
         self._device: str | None = None
@@ -129,6 +131,7 @@ class Session:
         self._over.set()
         for thread in self._threads:
             thread.join(_PROBE_PATIENCE_S)
+        self.gone = self.gone or not self._lock.stands()
         try:
             self._beat_once()
             self._log.flush()
@@ -139,6 +142,8 @@ class Session:
             self._give_signals_back()
             self._lock.release()
             _HELD.discard(self)
+            if self.gone:
+                _sweep(self.run)
 
     def emit(self, event: Event) -> None:
         """Append one event to the log. May be called from any thread; a few microseconds and one write.
@@ -312,12 +317,17 @@ class Session:
         while not self._over.wait(POLL_S):
             for verb, reason in self._requests.new().items():
                 self._obey(verb, reason)
+            if not self.gone and not self._lock.stands():
+                self.gone = True
+                self._obey(STOP, "its folder is gone")
             if time.monotonic() >= next_state:
                 next_state = time.monotonic() + self._heartbeat_s
                 self._beat_once()
 
     def _beat_once(self) -> None:
         """Write the state; what that ran into is told once. On a full disk the ballast makes room for the next beat."""
+        if self.gone:
+            return
         try:
             self._write_state()
             self._skips_beats = False
@@ -334,32 +344,42 @@ class Session:
         from seedbed.config.load import env
         from seedbed.hardware.sample import Sampler
 
-        watched, sampler = self._device, None
+        def sampler_for(device: str | None) -> Sampler:
+            return Sampler(
+                gpu_index(device),
+                f"the run is on {device or 'no device yet'}",
+                visible_devices=env("CUDA_VISIBLE_DEVICES"),
+                device_order=env("CUDA_DEVICE_ORDER"),
+            )
+
+        watched = self._device
+        sampler = sampler_for(watched)
+        sampler.begin()
         while not self._over.wait(HARDWARE_S):
             if self.status not in ("running", "pausing"):
                 continue
-            if sampler is None or watched != self._device:
-                if sampler is not None:
-                    sampler.close()
+            if watched != self._device:
+                sampler.close()
                 watched = self._device
-                sampler = Sampler(
-                    gpu_index(watched),
-                    f"the run is on {watched or 'no device yet'}",
-                    visible_devices=env("CUDA_VISIBLE_DEVICES"),
-                    device_order=env("CUDA_DEVICE_ORDER"),
-                )
+                sampler = sampler_for(watched).going_on_from(sampler)
             try:
                 self.emit(sampler.sample())
             except SeedbedError as error:
                 _mutter(f"hardware: {error}")
-        if sampler is not None:
-            sampler.close()
+        sampler.close()
 
     def _write_state(self) -> None:
         """The fold so far with the time of day, and the index of the curves."""
         follow(self.run, self._view)
         self._index.advance()
         write_atomic(self.run.state, state_json(self._view, self.number), durable=False)
+
+
+def _sweep(run: RunDir) -> None:
+    """Remove what a save has put where the run's folder was, after somebody removed that; nothing else."""
+    with contextlib.suppress(OSError, SeedbedError):
+        if {entry.name for entry in run.path.iterdir()} <= {run.checkpoints.name, run.state.name}:
+            remove_tree(run.path)
 
 
 def _mutter(words: str) -> None:
