@@ -16,7 +16,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -270,21 +270,32 @@ def find(folder: Path) -> Found:
     return Found([good[step] for step in sorted(good)], skipped)
 
 
-def verify(path: Path) -> None:
-    """Compare every file of a checkpoint with its recorded size and checksum. Raises SeedbedError naming the first that
-    differs."""
-    complaint = _complaint(path)
+def verify(path: Path, names: Collection[str] | None = None) -> None:
+    """Compare a checkpoint's files, or those of some names, with what was recorded of them: size and checksum.
+
+    Raises SeedbedError naming the first that differs.
+    """
+    complaint = _complaint(path, names)
     if complaint is None:
         with explained(path):
             for name, (_, digest) in _marker(path).files.items():
-                if sha256_file(path / name) != digest:
+                if (names is None or name in names) and sha256_file(path / name) != digest:
                     complaint = f"{name} is not what was saved (its checksum differs): it was damaged or edited"
                     break
     if complaint is not None:
         raise SeedbedError(
             f"The checkpoint {path.name} cannot be used: {complaint}.",
-            "Use another checkpoint of this run (--from), or restore this one from a backup.",
+            "Use another checkpoint of this run, or restore this one from a backup.",
         )
+
+
+def verify_weights(path: Path) -> None:
+    """Verify the weights of a model folder, for who only reads them: damaged ones would write nonsense.
+
+    A folder that is no checkpoint of ours has nothing to compare with. Raises SeedbedError as `verify` does.
+    """
+    if _NAME.match(path.name) and (path / DONE).exists():
+        verify(path, (WEIGHTS,))
 
 
 def load(path: Path) -> Loaded:
@@ -326,8 +337,8 @@ def _marker(path: Path) -> _Marker:
     return marker
 
 
-def _complaint(path: Path) -> str | None:
-    """Why a checkpoint does not count by its marker, names and sizes; None where it does."""
+def _complaint(path: Path, names: Collection[str] | None = None) -> str | None:
+    """Why a checkpoint does not count by its marker, names and sizes (of `names` alone); None where it does."""
     try:
         marker = _marker(path)
     except ValueError as error:
@@ -335,6 +346,8 @@ def _complaint(path: Path) -> str | None:
     if marker.step != step_of(path):
         return f"its DONE is that of step {marker.step}"
     for name, (size, _) in marker.files.items():
+        if names is not None and name not in names:
+            continue
         try:
             there = (path / name).stat().st_size
         except OSError as error:

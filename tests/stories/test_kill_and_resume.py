@@ -88,6 +88,26 @@ def test_a_damaged_checkpoint_is_refused_and_others_are_named(workshop: Any) -> 
     assert "Other checkpoints of this run are at steps: 7." in refused
     words = workshop.seedbed("generate", "--prompt", "the", "--checkpoint", "7", "--max-new-tokens", "3").stdout
     assert words.startswith("the")
+    # One flipped bit in the weights makes no error by itself, only other words.
+    weights = workshop.run_dir() / "checkpoints" / "step-00000007" / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    refused = workshop.seedbed("generate", "--prompt", "the", "--checkpoint", "7", expect=1).stderr
+    assert "model.safetensors is not what was saved (its checksum differs)" in refused
+
+
+def test_steps_are_added_to_what_the_run_had_though_its_newest_checkpoint_is_damaged(workshop: Any) -> None:
+    workshop.seedbed("train", workshop.config(), "--set", "train.steps=16", "--set", "train.keep_best=false")
+    run = workshop.run_dir()
+    before = workshop.steps(run)
+    (run / "checkpoints" / "step-00000016" / "trainer.json").write_text("{")
+    told = workshop.seedbed("resume", "latest", "--more-steps", "4").stdout
+    assert "Skipped step-00000016" in told
+    after = workshop.steps(run)
+    assert [row[0] for row in after] == list(range(1, 21))
+    assert after[:16] == before, "the lost steps were not done again as they were"
+    assert workshop.status()["status"] == "completed"
 
 
 def test_more_steps_and_more_epochs_train_exactly_that(workshop: Any) -> None:

@@ -49,11 +49,15 @@ class History(NamedTuple):
 
 
 class Start(NamedTuple):
-    """Where the job starts. Without `loaded` it starts fresh."""
+    """Where the job starts. Without `loaded` it starts fresh.
+
+    `stood` is where the run stood by its checkpoints: beyond the one that was loaded where newer ones are damaged.
+    """
 
     loaded: checkpoint.Loaded | None
     resume: Resume
     history: History
+    stood: int = 0
 
     @property
     def trainer(self) -> dict[str, Any]:
@@ -77,7 +81,7 @@ class Start(NamedTuple):
                 self.resume.more_epochs, windows_per_epoch=windows_per_epoch, batch_size=config.train.batch_size
             )
         fresh = horizon_steps(config.train, windows_per_epoch=windows_per_epoch, tokens_per_window=config.model.context)
-        return chain(planned, self.step, added, fresh)
+        return chain(planned, max(self.step, self.stood) if added is not None else self.step, added, fresh)
 
     def recorded(self, key: str, device: torch.device) -> Any:
         """A choice that the run made for itself and keeps (precision, compile, threads), if it was on such a device."""
@@ -101,7 +105,8 @@ def choose_start(run_dir: Path, resume: Resume, history: History, emit: Emit) ->
             skipped.append((path.name, error.message))
             continue
         _tell_skipped(skipped, emit, f"Going on from {path.name}.")
-        return Start(loaded, resume, history)
+        stood = max(checkpoint.step_of(Path(name)) for name in (path.name, *(name for name, _ in skipped)))
+        return Start(loaded, resume, history, stood)
     if history.saved:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped) or "the folder is empty"
         raise SeedbedError(

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from seedbed import checkpoint
 from seedbed.config.load import load_frozen
 from seedbed.data.sources.stories import open_stories
 from seedbed.data.stories.score import score
@@ -57,6 +58,7 @@ def answer(request: Request) -> Iterator[dict[str, Any]]:
             "Score a run that was trained with --data stories.",
         )
     folder = Path(request.checkpoint)
+    checkpoint.verify_weights(folder)
     model, tokenizer = load_folder(folder, device=generation_device("cpu")), Tokenizer.load(folder)
     texts: list[str] = []
     written = 0
