@@ -392,9 +392,11 @@ def find_checkpoint(run: RunDir, ref: str | None) -> Path:
 
 
 def _no_checkpoint_hint(run: RunDir) -> str:
+    if standing(run).status == "queued":
+        return "It waits for its turn: `seedbed queue` shows the line."
     if is_running(run):
         return "It is still training: wait for its first, or see train.checkpoint_every."
-    return "`seedbed runs` shows others; `seedbed resume` goes on with this one."
+    return f"`seedbed runs` shows others; `seedbed resume {run.id}` goes on with this one."
 
 
 def child(

@@ -359,6 +359,20 @@ def test_what_a_run_took_leaves_out_its_waits() -> None:
     assert before < 5.0
 
 
+def test_a_warning_of_overfitting_goes_when_a_later_validation_is_better() -> None:
+    clock = Clockwork()
+    clock.begin(1, 0, 100)
+    clock.train(1, 10)
+    clock.say(events.Eval(step=10, loss=2.0, perplexity=7.0, tokens=9))
+    clock.say(events.Message(level="warning", code="overfitting", text="Overfitting.", step=10))
+    assert clock.view.warnings() == ["At step 10: Overfitting."]
+    clock.train(11, 20)
+    clock.say(events.Eval(step=20, loss=2.5, perplexity=9.0, tokens=9))
+    assert clock.view.warnings() == ["At step 10: Overfitting."]
+    clock.say(events.Eval(step=20, loss=1.9, perplexity=6.0, tokens=9))
+    assert clock.view.warnings() == []
+
+
 def test_warnings_of_the_session_are_told_once_each() -> None:
     clock = Clockwork()
     clock.begin(1, 0, 100)

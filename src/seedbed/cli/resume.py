@@ -73,13 +73,14 @@ def go_on(found: RunDir, *, as_json: bool) -> int:
     from seedbed.runs.status import status
     from seedbed.text import printable
 
-    actions.go_on(found).wait(lambda stands: stands.status in ("running", "stalled"), within_s=_PATIENCE_S)
+    asked = actions.go_on(found)
+    asked.wait(lambda stands: stands.status in ("running", "stalled"), within_s=_PATIENCE_S)
     after, run_id, name = status(found), printable(found.id), printable(refer(found))
     goes_on = after["status"] not in ("paused", "pausing")
     if as_json:
         say_json(after)
     elif goes_on:
-        say(f"{run_id} was paused and goes on by itself, from step {after['step']}: seedbed status {name}")
+        say(f"{run_id} was paused and goes on by itself, from step {asked.stands.view.step}: seedbed status {name}")
     else:
         note(f"{run_id} was asked to go on, and is {after['status']} yet: seedbed status {name}")
     return 0 if goes_on else 1

@@ -90,7 +90,9 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         shown.append(("pid", str(found["pid"])))
     if found["started"] is not None:
         shown.append(("elapsed", text.duration(found["elapsed_s"])))
-    if found["remaining_s"] is not None:
+    if found["remaining_s"] is not None and found["eta"] is None:
+        shown.append(("remaining", f"{text.duration(found['remaining_s'])}  (once it goes on)"))
+    elif found["remaining_s"] is not None:
         at = time.strftime("%H:%M:%S", time.localtime(found["eta"]))
         day = time.strftime(" on %d %b", time.localtime(found["eta"])) if found["remaining_s"] > 12 * 3600 else ""
         shown.append(("remaining", f"{text.duration(found['remaining_s'])}  (ends about {at}{day})"))

@@ -166,7 +166,7 @@ def status(run: RunDir, stands: Standing | None = None) -> dict[str, Any]:
         "data": meta.get("data"),
         "created": meta.get("created"),
         "remaining_s": remaining,
-        "eta": time.time() + remaining if remaining is not None else None,
+        "eta": time.time() + remaining if remaining is not None and stands.status != "paused" else None,
         "heartbeat_age_s": stands.heartbeat.age_s() if stands.heartbeat is not None and alive else None,
         "checkpoint": str(latest.path) if latest else None,
         "checkpoint_step": latest.step if latest else None,

@@ -213,10 +213,15 @@ class View(msgspec.Struct, omit_defaults=True):
         """What this session warned of: at which step, what, why, what to do, each in a line."""
         lines: dict[str, str] = {}
         for each in self.messages:
-            if each.get("level") in ("warning", "error"):
+            if each.get("level") in ("warning", "error") and not self._refuted(each):
                 line = " ".join(str(each[key]) for key in ("text", "why", "hint") if each.get(key))
                 lines.setdefault(line, f"At step {each['step']}: {line}" if each.get("step") else line)
         return list(lines.values())
+
+    def _refuted(self, message: dict[str, Any]) -> bool:
+        """Whether a message spoke of overfitting, and a validation since then was better than all before."""
+        step, best = message.get("step"), self.best_scores[-1:]
+        return message.get("code") == "overfitting" and isinstance(step, int) and bool(best) and best[0].step > step
 
     def summary(self) -> dict[str, Any]:
         """The flat part of a status that events alone can tell."""
