@@ -317,7 +317,7 @@ async def test_36_keys_of_the_curve(open_window: Any, store: Any) -> None:
     """Axis, scale, smoothing, zoom and moving work from the list of runs."""
     async with open_window(store, (130, 40)) as user:
         curve = user.window.panel(RunsPanel).query_one(Curve)
-        await user.see("x: step", "⣿ validation")
+        await user.see("x: step", "⠒ validation")
         await user.keys("x")
         await user.see("x: tokens")
         await user.keys("x", "x", "y", "m")

@@ -94,7 +94,7 @@ async def test_10_12_details_show_curve_log_config_differences_and_samples(
         found = status(fir)
         await user.see("fir", "completed", f"loss {found['loss']:.4f}", f"val {found['val_loss']:.4f}", "step 55/55")
         curve = user.screen.query_one("#big-curve", Curve)
-        await user.until(lambda: "⣿ train ⣿ validation" in user.text and curve.shown, "the curve")
+        await user.until(lambda: "⣿ train ⠒ validation" in user.text and curve.shown, "the curve")
         # The restart of the second session stands on the curve.
         await user.see("↻", "▴", "▲")
         await user.see("◇ validated ▴ saved ▲ best ↻ resumed")

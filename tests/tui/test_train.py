@@ -8,6 +8,7 @@ from typing import Any
 from textual.widgets import Select
 
 from seedbed import actions
+from seedbed.config.load import load_frozen
 from seedbed.runs.store import Store
 from seedbed.tui.details import Details
 from seedbed.tui.dialogs import Confirm
@@ -334,3 +335,43 @@ async def test_39_what_cannot_be_trained_further_says_so(
         assert in_store(store, "fir").id in offered(user)
         actions.stop(run)
         await user.until(lambda: run.id in offered(user), "its end")
+
+
+async def test_39_the_fields_show_what_a_model_keeps_and_give_back_what_was_typed(
+    open_window: Any, store: Any, in_store: Any
+) -> None:
+    """A run that is trained further keeps its own batch, length and precision: those stand there, not the preset's."""
+    config = load_frozen(in_store(store, "fir").config)
+    async with open_window(store, (80, 24)) as user:
+        await user.go(3)
+        panel = user.window.panel(TrainPanel)
+        await fill(user, "batch", "31")
+        await fill(user, "run-name", "maple")
+        panel.take_up(in_store(store, "fir").id)
+        await user.see("3 Train ─ It is finished: say how many epochs or steps more.")
+        shown = {name: panel.query_one(f"#{name}", NumberField) for name in ("batch", "context", "seed")}
+        assert {name: field.value for name, field in shown.items()} == dict.fromkeys(shown, "")
+        assert shown["batch"].placeholder == str(config.train.batch_size) != "31"
+        assert shown["context"].placeholder == str(config.model.context)
+        assert shown["seed"].placeholder == str(config.train.seed)
+        assert panel.query_one("#precision", Select).value == config.train.precision == "fp32"
+        panel.query_one("#origin", Select).value = ""
+        await user.until(lambda: shown["batch"].value == "31", "what was typed")
+        assert panel.query_one("#precision", Select).value == "auto"
+        assert panel.resolved().config.train.batch_size == 31
+
+
+async def test_16_that_a_device_is_busy_is_said_before_one_starts(open_window: Any, store: Any, job: Any) -> None:
+    job(store, "maple", train__steps=FOREVER)
+    async with open_window(store, (80, 24)) as user:
+        await user.until(lambda: user.cells("maple").get("STATUS") == "running", "the run")
+        await user.go(3)
+        await user.keys("ctrl+s")
+        await user.see("maple is at work here", "queue to wait for it.")
+        await user.keys("n")
+        panel = user.window.panel(TrainPanel)
+        panel.query_one("#queue").value = True
+        await user.keys("ctrl+s")
+        await user.see("until no other run here is on the device")
+        await user.see_not("maple is at work here")
+        await user.keys("n")

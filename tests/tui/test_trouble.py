@@ -20,13 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.style import Style
 
 from seedbed import actions
 from seedbed.runs import watch
 from seedbed.runs.status import status
 from seedbed.runs.store import RunDir, Store
+from seedbed.text import STATUS_STYLE
 from seedbed.tui.details import Details
 from seedbed.tui.dialogs import Confirm, Rename
+from seedbed.tui.literal import status_style
 from seedbed.tui.models import ModelsPanel
 from seedbed.tui.runs import RunsPanel
 
@@ -364,3 +367,25 @@ def test_t8_no_way_to_leave_the_window_ends_a_run(store: Any, in_store: Any, how
         time.sleep(0.05)
     assert status(birch)["status"] == "running"
     assert json.loads(birch.state.read_text())["status"]["session"] == 2
+
+
+async def test_a_question_is_not_covered_by_remarks(open_window: Any, store: Any) -> None:
+    """Who has just done this and that still sees what is asked, and both buttons."""
+    async with open_window(store, (80, 24)) as user:
+        await user.choose("oak")
+        await user.keys("w", "p")
+        await user.hear("not running")
+        await user.keys("D")
+        await user.see("Delete this run?", "This cannot be undone.", "Delete (y)", "No (n)")
+        await user.until(lambda: len(user.window._notifications) == 0, "no remark over the question")
+        await user.keys("n")
+
+
+async def test_without_colours_what_went_wrong_is_no_darker_than_the_rest(open_window: Any, empty_store: Any) -> None:
+    """NO_COLOR makes greys of colours by their brightness: pure red would be nearly black."""
+    async with open_window(empty_store, (80, 24)) as user:
+        for word in STATUS_STYLE:
+            colour = Style.parse(status_style(word)).color
+            assert colour is not None
+            red, green, blue = colour.get_truecolor(user.window.ansi_theme)
+            assert 0.2126 * red + 0.7152 * green + 0.0722 * blue > 110, word

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from textual import events, on, work
 from textual.app import ComposeResult, SystemCommand
@@ -146,6 +146,11 @@ class Window(Deeds):
         while len(self._series) > _KEPT_SERIES:
             self._series.popitem(last=False)
         return series
+
+    def push_screen(self, *given: Any, **options: Any) -> Any:
+        """Remarks go when a dialog comes: they would lie over it."""
+        self.clear_notifications()
+        return super().push_screen(*given, **options)
 
     # Choices ---------------------------------------------------------------------------------------------------------
 

@@ -235,7 +235,7 @@ class Curve(Widget):
         elif len(self.shown) == 1:
             pieces.append(("⣿ train ", COLOURS[0]))
             if self.shown[0].series.scores:
-                pieces.append(("⣿ validation ", COLOURS[1]))
+                pieces.append(("⠒ validation ", COLOURS[1]))
         else:
             room = max(6, (width - 24) // max(len(self.shown), 1) - 4)
             for number, each in enumerate(self.shown):

@@ -21,7 +21,7 @@ from seedbed.runs.status import word
 from seedbed.tui.board import epochs_text, steps_text
 from seedbed.tui.curve import Curve, Drawn
 from seedbed.tui.dialogs import close
-from seedbed.tui.literal import fit, lit
+from seedbed.tui.literal import BAD, fit, lit, status_style
 from seedbed.tui.wishes import differences, frozen_text
 from seedbed.tui.words import Follow
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _LOG_LINES = 400
 _KEY_WIDTH = 28
+_LOW = 30
+"""Rows below which there is no room for many words about a run."""
 _MARGIN = 4
 """Cells of the screen that its tables do not get: their padding and their scroll bar."""
 _TABS = ("curve", "log", "config", "diff", "samples")
@@ -99,6 +101,12 @@ class Details(Screen[None]):
         for heading, width in (("KEY", _KEY_WIDTH), ("THIS RUN", self._value_width), ("THE OTHER", self._value_width)):
             table.add_column(Text(heading, style="bold"), width=width)
         self._differ()
+        self._show_facts()
+
+    def _show_facts(self) -> None:
+        listed = self.window.board.run(self.run_id)
+        if listed is not None:
+            self.query_one("#facts", Static).update(facts(listed.status, brief=self.size.height < _LOW))
 
     def update(self, changed: set[str]) -> None:
         """Go on with the run; a run that is gone closes the screen."""
@@ -108,7 +116,7 @@ class Details(Screen[None]):
             close(self, None)
             return
         if self.run_id in changed:
-            self.query_one("#facts", Static).update(facts(listed.status))
+            self._show_facts()
             self._go_on()
         self._list_others()
 
@@ -143,7 +151,7 @@ class Details(Screen[None]):
             try:
                 shown.update(written(await asyncio.to_thread(read_samples, run)))
             except SeedbedError as error:
-                shown.update(lit(error, "red"))
+                shown.update(lit(error, BAD))
             self._samples = stands
 
     def _list_others(self) -> None:
@@ -174,7 +182,7 @@ class Details(Screen[None]):
         try:
             rows = differences(this.run.config, other.run.config)
         except SeedbedError as error:
-            table.add_row(lit("cannot compare", "red"), lit(error, "red", newlines=True), lit(""), height=None)
+            table.add_row(lit("cannot compare", BAD), lit(error, BAD, newlines=True), lit(""), height=None)
             return
         for path, one, two in rows:
             room = self._value_width - 1
@@ -215,12 +223,12 @@ class Details(Screen[None]):
         self.query_one("#big-curve", Curve).show_all()
 
 
-def facts(found: dict[str, Any]) -> Text:
-    """A run's status in a few lines."""
+def facts(found: dict[str, Any], *, brief: bool = False) -> Text:
+    """A run's status in a few lines; `brief`, in as few as can be."""
     said = Text(end="")
     said.append_text(fit(found["name"], 64, "bold"))
     now = word(found)
-    said.append(f"  {now}", style=f"bold {text.STATUS_STYLE.get(now, '')}".strip())
+    said.append(f"  {now}", style=f"bold {status_style(now)}".strip())
     if found["simulated"]:
         said.append("  SIMULATED", style="bold magenta")
     said.append_text(fit(f"  {found['id']}", 100, "dim"))
@@ -231,8 +239,9 @@ def facts(found: dict[str, Any]) -> Text:
     speed = f"{text.count(found['tokens_per_s'])} tokens/s  " if found["tokens_per_s"] else ""
     left = ""
     if found["remaining_s"] is not None:
-        at = time.strftime("%d %b %H:%M:%S", time.localtime(found["eta"]))
-        left = f"  left {text.duration(found['remaining_s'])} (ends about {at})"
+        left = f"  left {text.duration(found['remaining_s'])}"
+    if found["eta"] is not None:
+        left += f" (ends about {time.strftime('%d %b %H:%M:%S', time.localtime(found['eta']))})"
     pid = f"  pid {found['pid']}" if found["heartbeat_age_s"] is not None else ""
     said.append(f"\n{speed}elapsed {text.duration(found['elapsed_s'])}{left}{pid}")
     asked = f" (asked for {found['device_asked']})" if found["device_asked"] else ""
@@ -242,12 +251,12 @@ def facts(found: dict[str, Any]) -> Text:
         device = f"has not begun{asked}"
     said.append("\n")
     said.append_text(fit(device, 150, "dim"))
-    for warning in found["warnings"][-2:]:
+    for warning in found["warnings"][-1 if brief else -2 :]:
         said.append("\n")
-        said.append_text(lit(text.shorten(warning, 300), "yellow"))
+        said.append_text(lit(text.shorten(warning, 150 if brief else 300), "yellow"))
     if found["reason"]:
         said.append("\n")
-        said.append_text(lit(text.shorten(f"{found['reason']} {found['hint'] or ''}", 500), "yellow"))
+        said.append_text(lit(text.shorten(f"{found['reason']} {found['hint'] or ''}", 300 if brief else 500), "yellow"))
     return said
 
 

@@ -13,7 +13,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Button, DataTable, Footer, Input, Static
 
-from seedbed.tui.literal import lit, plain
+from seedbed.tui.literal import BAD, lit, plain
 
 R = TypeVar("R")
 
@@ -121,7 +121,7 @@ class Rename(ModalScreen[str | None]):
     def _problem(self, name: str) -> str:
         assert callable(self._refuse)
         problem = "" if name == self._now else str(self._refuse(name))
-        self.query_one("#problem", Static).update(lit(problem, "red", newlines=True))
+        self.query_one("#problem", Static).update(lit(problem, BAD, newlines=True))
         return problem
 
 

@@ -43,6 +43,11 @@ class Tick(Checkbox):
         return "X" if self.value else " "
 
 
+def _plainly(bound: float) -> str:
+    """A bound without an exponent."""
+    return f"{bound:,.0f}" if bound >= 1e6 else f"{bound:,g}"
+
+
 class NumberField(Input):
     """A number, typed or stepped with the up and down keys; + and - step it too where they cannot be part of it.
 
@@ -78,7 +83,7 @@ class NumberField(Input):
             return f"{words[:24]} is not a {'whole number' if self.whole else 'number'}"
         if not self.low <= value <= self.high:
             return (
-                f"{words[:24]} is not between {self.low:g} and {self.high:g}"
+                f"{words[:24]} is not between {self.low:,g} and {_plainly(self.high)}"
                 if self.high < math.inf
                 else (f"{words[:24]} is not {self.low:g} or more")
             )

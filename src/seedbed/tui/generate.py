@@ -18,7 +18,7 @@ from textual.worker import get_current_worker
 from seedbed import actions
 from seedbed.errors import SeedbedError
 from seedbed.tui.fields import NumberField, Prompt
-from seedbed.tui.literal import lit, plain
+from seedbed.tui.literal import BAD, lit, plain
 from seedbed.tui.panel import Panel
 from seedbed.tui.words import Follow, Words
 
@@ -122,7 +122,7 @@ class GeneratePanel(Panel):
     @on(Input.Changed)
     def _on_option(self) -> None:
         problem = next((p for field in self.query(NumberField) if (p := field.problem())), "")
-        self._state(problem, "red" if problem else "dim")
+        self._state(problem, BAD if problem else "dim")
         self.update(set())
 
     def start(self) -> None:
@@ -132,9 +132,9 @@ class GeneratePanel(Panel):
         if self._busy:
             self._state("It is still writing: esc cancels.", "yellow")
         elif problem:
-            self._state(problem, "red")
+            self._state(problem, BAD)
         elif model is None:
-            self._state("There is no checkpoint to generate from yet: train a model first (3).", "red")
+            self._state("There is no checkpoint to generate from yet: train a model first (3).", BAD)
         else:
             self._begin(model)
 
@@ -165,7 +165,7 @@ class GeneratePanel(Panel):
     def _write(self, model: Model, request: dict[str, Any]) -> None:
         """In a thread: what the child says, passed on a few times a second."""
         chunk, painted, end = "", 0.0, "The model ended without a word."
-        style = "red"
+        style = BAD
         worker = get_current_worker()
         call = self.app.call_from_thread
         try:

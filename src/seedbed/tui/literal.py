@@ -5,8 +5,11 @@ from __future__ import annotations
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from seedbed.text import printable
+from seedbed.text import STATUS_STYLE, printable
 
+BAD = "bold #ff7b72"
+"""What is wrong. Light, so that it is no dark grey where a terminal shows no colours."""
+_LIGHT = {"red": BAD, "blue": "#79c0ff"}
 _LONGEST = 20_000
 """Characters of one piece of foreign text that a window ever lays out."""
 
@@ -22,6 +25,12 @@ def plain(foreign: object, *, newlines: bool = False) -> str:
     if len(said) > _LONGEST:
         said = said[:_LONGEST] + "…"
     return printable(said, newlines=newlines).expandtabs(4)
+
+
+def status_style(word: str) -> str:
+    """The style of a status."""
+    style = STATUS_STYLE.get(word, "")
+    return _LIGHT.get(style, style)
 
 
 def fit(foreign: object, cells: int, style: str = "") -> Text:

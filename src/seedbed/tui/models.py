@@ -15,11 +15,11 @@ from textual.widgets import DataTable
 from seedbed import text
 from seedbed.runs.models import CORRUPTED, TRAINING, Model
 from seedbed.tui.listing import ListingPanel
-from seedbed.tui.literal import lit
+from seedbed.tui.literal import BAD, lit
 from seedbed.tui.table import Column, RunTable, cell
 from seedbed.tui.words import Words
 
-_STYLES = {CORRUPTED: "red", TRAINING: "green"}
+_STYLES = {CORRUPTED: BAD, TRAINING: "green"}
 COLUMNS: dict[Column, Callable[[Model], str]] = {
     Column("NAME", 0): lambda model: model.name,
     Column("STATUS", 9): lambda model: model.status,
@@ -80,7 +80,7 @@ class ModelsPanel(ListingPanel):
 
     def _row(self, model: Model, active: Model | None) -> list[Text]:
         is_active = active is not None and model.run.id == active.run.id
-        shade = "dim " if model.archived else ""
+        shade = "dim italic " if model.archived else ""
         cells = [Text("▸" if is_active else " ", style="bold yellow")]
         for column, write in zip(self.columns, COLUMNS.values(), strict=False):
             value = write(model)
@@ -99,7 +99,7 @@ class ModelsPanel(ListingPanel):
                 f"trained {_date(model.trained)}, {epochs}loss {text.loss(model.loss)}, checkpoints at {steps}", "dim"
             )
             said.append("\n")
-            said.append_text(lit(f"corrupted: {model.reason}", "red") if model.reason else lit(model.checkpoint, "dim"))
+            said.append_text(lit(f"corrupted: {model.reason}", BAD) if model.reason else lit(model.checkpoint, "dim"))
         self.query_one("#model-about", Words).say(said)
 
     def _model(self) -> Model | None:

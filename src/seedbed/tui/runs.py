@@ -21,7 +21,7 @@ from seedbed.tui.board import MOST_MARKED, epochs_text, steps_text
 from seedbed.tui.curve import Curve, Drawn
 from seedbed.tui.fields import is_editor
 from seedbed.tui.listing import ListingPanel
-from seedbed.tui.literal import plain
+from seedbed.tui.literal import plain, status_style
 from seedbed.tui.table import Column, RunTable, cell
 
 CURVE_DELAY_S = 0.06
@@ -129,7 +129,7 @@ class RunsPanel(ListingPanel):
 
     def _row(self, each: Listed) -> list[Text]:
         cells = [Text("●" if each.run.id in self.board.marked else " ", style="bold yellow")]
-        shade = "dim " if each.status["archived"] else ""
+        shade = "dim italic " if each.status["archived"] else ""
         for column, write in zip(self.columns, COLUMNS.values(), strict=False):
             value, style = write(each), shade
             if column.heading == "NAME":
@@ -137,7 +137,7 @@ class RunsPanel(ListingPanel):
                 if each.status["simulated"]:
                     value, style = f"SIMULATED {value}", shade + "bold magenta"
             elif column.heading == "STATUS":
-                style += text.STATUS_STYLE.get(value, "")
+                style += status_style(value)
             cells.append(cell(value, column, style.strip()))
         return cells
 
@@ -151,6 +151,8 @@ class RunsPanel(ListingPanel):
             told.insert(0, f"{len(hidden)} at work out of sight")
         elif not any(each.lives for each in runs):
             told.insert(0, "no active runs")
+        if self.board.show_archived:
+            told.append("archived ones too")
         if self.board.filter:
             told.insert(0, f"filter: {self.board.filter}")
         if self.board.marked:

@@ -17,7 +17,7 @@ from seedbed.config import load
 from seedbed.config.keys import keys
 from seedbed.errors import SeedbedError
 from seedbed.tui.dialogs import close
-from seedbed.tui.literal import fit, lit
+from seedbed.tui.literal import BAD, fit, lit
 from seedbed.tui.wishes import typed
 
 _VALUE_WIDTH = 22
@@ -130,13 +130,15 @@ class Settings(ModalScreen[dict[str, str] | None]):
                 sets = {name: each for name, each in sets.items() if name not in load.HORIZONS}
             sets[path] = value
         try:
-            load.resolve(preset=self._preset, flags={name: load.Flagged(each, "here") for name, each in sets.items()})
+            load.resolve(
+                preset=self._preset, flags={name: load.Flagged(each, "All options") for name, each in sets.items()}
+            )
         except SeedbedError as error:
             return f"{error.message} {error.hint}"
         return ""
 
     def _complain(self, problem: str) -> None:
-        self.query_one("#settings-problem", Static).update(lit(problem, "red", newlines=True))
+        self.query_one("#settings-problem", Static).update(lit(problem, BAD, newlines=True))
 
     def action_preset(self) -> None:
         """Take the preset's value again."""

@@ -16,7 +16,7 @@ from textual.widget import Widget
 from seedbed import text
 from seedbed.runs.status import word
 from seedbed.runs.watch import Listed
-from seedbed.tui.literal import fit, lit
+from seedbed.tui.literal import fit, lit, status_style
 from seedbed.tui.panel import Panel
 from seedbed.tui.words import Words
 
@@ -148,7 +148,7 @@ class SystemPanel(Panel):
                 name = fit(each.status["name"], 24, "bold")
                 said = Text.assemble("  ", name, " ", end="")
                 now = word(each.status)
-                said.append(now, style=text.STATUS_STYLE.get(now, ""))
+                said.append(now, style=status_style(now))
                 if each.status["remaining_s"] is not None:
                     said.append(f"  {text.duration(each.status['remaining_s'])} left")
                 if each.status["reason"]:

@@ -17,16 +17,17 @@ from seedbed import actions, text
 from seedbed.config import load
 from seedbed.config.check import check
 from seedbed.config.keys import keys
+from seedbed.config.schema import Config
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.runs.control import Resume, Turn
 from seedbed.runs.models import CORRUPTED
 from seedbed.runs.store import RunDir, Store, checked_name
 from seedbed.tui.dialogs import Confirm
 from seedbed.tui.fields import NumberField, Tick
-from seedbed.tui.literal import fit, lit
+from seedbed.tui.literal import BAD, fit, lit
 from seedbed.tui.panel import Panel
 from seedbed.tui.settings import Settings
-from seedbed.tui.wishes import horizon, parameters, typed
+from seedbed.tui.wishes import FROM_ALL_OPTIONS, horizon, parameters, typed, wanted_lines
 from seedbed.tui.words import Words
 
 MOST_EPOCHS = 10_000
@@ -74,6 +75,10 @@ HELP = {
     "all-options": "Every key of the config, with its help and where its value comes from.",
 }
 """What each field is for."""
+_KEPT_INPUTS = ("run-name", "data", "batch", "context", "micro", "lr", "workers", "seed", "device")
+_KEPT_SELECTS = ("preset", "precision")
+_KEPT = (*_KEPT_INPUTS, *_KEPT_SELECTS)
+"""What a run that is trained further keeps."""
 _BOUNDS = {"epochs": (0.001, MOST_EPOCHS), "steps": (1, 10**12)}
 
 
@@ -93,6 +98,8 @@ class TrainPanel(Panel):
         self._sets: dict[str, str] = {}
         self._further: list[tuple[bool, str, str, int, str]] | None = None
         self._starting = False
+        self._typed: dict[str, str] | None = None
+        """What was typed for a new run, while the choices of one that is trained further stand in its place."""
 
     def compose(self) -> ComposeResult:
         """Pairs of a label and a field, then the buttons and a line for what is wrong."""
@@ -161,7 +168,7 @@ class TrainPanel(Panel):
             if problem := self.query_one(f"#{option.id}", NumberField).problem():
                 raise UsageError(f"{option.label}: {problem}.")
         flags: dict[str, Any] = {
-            path: load.Flagged(value, "from all options") for path, value in self._sets.items() if value
+            path: load.Flagged(value, FROM_ALL_OPTIONS) for path, value in self._sets.items() if value
         }
         if self._value("epochs") or self._value("steps"):
             flags = {path: value for path, value in flags.items() if path not in load.HORIZONS}
@@ -242,28 +249,45 @@ class TrainPanel(Panel):
     def _dress(self) -> None:
         """A run that is trained further keeps its config: only how far it goes is asked."""
         further = self.origin != NEW
-        kept = (
-            "run-name",
-            "preset",
-            "data",
-            "batch",
-            "context",
-            "micro",
-            "lr",
-            "workers",
-            "seed",
-            "device",
-            "precision",
-        )
-        for name in kept:
+        for name in (*_KEPT, "all-options"):
             self.query_one(f"#{name}").disabled = further
-        self.query_one("#all-options").disabled = further
+        self._show_choices(self._config_of_origin() if further else None)
         self._defaults()
+
+    def _config_of_origin(self) -> Config | None:
+        listed = self.board.run(self.origin)
+        try:
+            return load.load_frozen(listed.run.config) if listed is not None else None
+        except SeedbedError:
+            return None  # its job will say what is wrong with it
+
+    def _show_choices(self, config: Config | None) -> None:
+        """Show the choices of a run that is trained further in place of what was typed; without one, that again."""
+        if config is not None and self._typed is None:
+            self._typed = {name: self._value(name) for name in _KEPT_INPUTS}
+            self._typed |= {name: str(self.query_one(f"#{name}", Select).value) for name in _KEPT_SELECTS}
+        if self._typed is None:
+            return
+        shown = (
+            dict.fromkeys(_KEPT_INPUTS, "") | {"preset": config.preset, "precision": config.train.precision}
+            if config
+            else self._typed
+        )
+        with self.prevent(Select.Changed, Input.Changed):
+            for name in _KEPT_INPUTS:
+                self.query_one(f"#{name}", Input).value = shown[name]
+            for name in _KEPT_SELECTS:
+                select = self.query_one(f"#{name}", Select)
+                if shown[name] in [value for _, value in select._options]:
+                    select.value = shown[name]
+        if config is None:
+            self._typed = None
 
     def _defaults(self) -> None:
         """The values that hold where a field is empty, in the fields themselves."""
         flags = {path: load.Flagged(value, "") for path, value in self._sets.items() if value}
-        config = load.resolve(preset=self._preset(), flags=flags).config
+        further = self._config_of_origin() if self.origin != NEW else None
+        config = further or load.resolve(preset=self._preset(), flags=flags).config
         for option in OPTIONS:
             value = typed(config, option.path)
             if self.origin != NEW and option.id in ("epochs", "steps"):
@@ -283,8 +307,8 @@ class TrainPanel(Panel):
             else:
                 told = self._told_new()
         except SeedbedError as error:
-            self._state(error.message, "red")
-            self.sum_up("see the field that is wrong")
+            self._state(error.message, BAD)
+            self.sum_up("see the field that is wrong" if self.origin == NEW else error.message)
             return error.message
         self._state(told, "dim")
         self.sum_up(told)
@@ -383,7 +407,7 @@ class TrainPanel(Panel):
 
     def _complain(self, problem: str) -> None:
         """See to it that what is wrong is seen: below the fields, or over the panel at which the person looks now."""
-        self._state(f"✗ {problem}", "bold red")
+        self._state(f"✗ {problem}", BAD)
         if self.has_focus_within:
             self.app.bell()
             self.query_one("#train-state").scroll_visible(animate=False)
@@ -397,24 +421,14 @@ class TrainPanel(Panel):
         wanted = self.resolved()
         config = wanted.config
         name = self._value("run-name") or actions.default_name(config.preset, config.data.source)
-        said = [
-            f"name       {name}",
-            f"preset     {config.preset}, {text.count(parameters(config))} parameters",
-            f"data       {config.data.source}",
-            f"horizon    {horizon(config)}",
-            f"batch      {config.train.batch_size} x {config.model.context} tokens"
-            + (f", {config.train.micro_batch} at a time" if config.train.micro_batch else ""),
-            f"device     {config.train.device}, precision {config.train.precision}",
-        ]
-        changed = [
-            f"{path} = {typed(config, path)}"
-            for path, origin in wanted.origins.items()
-            if origin == "from all options" and path not in load.HORIZONS
-        ]
-        said += [f"and        {line}" for line in changed]
+        said = wanted_lines(wanted, name)
+        at_work = [each for each in self.board.living() if each.status["status"] in ("running", "pausing", "stalled")]
         if self.query_one("#queue", Tick).value:
             said.append("queued     until no other run here is on the device")
         question = lit("\n".join(said), newlines=True)
+        if at_work and not self.query_one("#queue", Tick).value:
+            busy = f"{at_work[0].status['name']} is at work here; on one device both get slower. Tick queue to wait for it."
+            question.append_text(lit(f"\n{busy}", "yellow", newlines=True))
         for finding in actions.examine(config, self.board.store):
             question.append_text(lit(f"\n{finding.text} {finding.why} {finding.hint}", "yellow", newlines=True))
         return question

@@ -10,6 +10,9 @@ from seedbed.config.arithmetic import count_parameters
 from seedbed.config.keys import keys
 from seedbed.config.schema import Config
 
+FROM_ALL_OPTIONS = "from all options"
+"""The origin of a value that was entered there."""
+
 
 def typed(config: Config, path: str) -> str:
     """A value of the config as one would type it; "" for one that is not set."""
@@ -35,6 +38,26 @@ def horizon(config: Config) -> str:
     if train.epochs is not None:
         return f"{train.epochs:g} epochs"
     return f"{train.steps:,} steps" if train.steps is not None else f"{text.count(train.tokens or 0)} tokens"
+
+
+def wanted_lines(wanted: load.Resolved, name: str) -> list[str]:
+    """What a run would be, line by line: the most important, then what all options changed."""
+    config, train = wanted.config, wanted.config.train
+    at_a_time = f", {train.micro_batch} at a time" if train.micro_batch else ""
+    said = [
+        f"name       {name}",
+        f"preset     {config.preset}, {text.count(parameters(config))} parameters",
+        f"data       {config.data.source}",
+        f"horizon    {horizon(config)}",
+        f"batch      {train.batch_size} x {config.model.context} tokens{at_a_time}",
+        f"device     {train.device}, precision {train.precision}",
+    ]
+    changed = [
+        f"and        {path} = {typed(config, path)}"
+        for path, origin in wanted.origins.items()
+        if origin == FROM_ALL_OPTIONS and path not in load.HORIZONS
+    ]
+    return said + changed
 
 
 def differences(one: Path, other: Path) -> list[tuple[str, str, str]]:
