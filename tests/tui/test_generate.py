@@ -12,7 +12,7 @@ import pytest
 
 from seedbed import actions
 from seedbed.tui.fields import NumberField, Prompt
-from seedbed.tui.generate import GeneratePanel
+from seedbed.tui.generate import LABELS, GeneratePanel
 from seedbed.tui.models import ModelsPanel
 
 HOSTILE = "[/] [bold]x[/bold] [link=1]y \x1b[31mred\x1b[0m \\ \"q\" 'é' 🦊 漢字 שלום \t{0} %s \u202eabc"
@@ -160,7 +160,9 @@ async def test_17_22_31_options_out_of_bounds_are_told_and_nothing_starts(open_w
             option(user, name).value = value
             await user.until(lambda value=value: value in told(user), value)
             await user.keys("enter")
-            await user.until(lambda name=name, value=value: f"{name}: {value}" in told(user), f"{name}, {value}")
+            await user.until(
+                lambda name=name, value=value: f"{LABELS.get(name, name)}: {value}" in told(user), f"{name}, {value}"
+            )
             assert not user.window.panel(GeneratePanel).busy
             option(user, name).value = kept
 

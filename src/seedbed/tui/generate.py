@@ -32,6 +32,9 @@ _MOST_SHOWN = 50_000
 _PAINTED_PER_S = 200_000
 """Characters to paint in a second; the more there are, the rarer."""
 
+LABELS = {"max-tokens": "tokens", "temperature": "temp"}
+"""Of the fields that bear other words than their names."""
+
 
 class GeneratePanel(Panel):
     """Generation in a process of its own; this window only shows what it says."""
@@ -54,9 +57,9 @@ class GeneratePanel(Panel):
         """Prompt, options, output."""
         yield Prompt(id="prompt")
         with Horizontal(id="generate-options"):
-            yield Label("tokens")
+            yield Label(LABELS["max-tokens"])
             yield NumberField(id="max-tokens", low=1, high=100_000, step=10, value="100")
-            yield Label("temp")
+            yield Label(LABELS["temperature"])
             yield NumberField(id="temperature", low=0, high=100, whole=False, step=0.1, value="0.8")
             yield Label("top-k")
             yield NumberField(id="top-k", low=0, high=1_000_000, step=10, value="0")
@@ -121,14 +124,19 @@ class GeneratePanel(Panel):
 
     @on(Input.Changed)
     def _on_option(self) -> None:
-        problem = next((p for field in self.query(NumberField) if (p := field.problem())), "")
+        problem = self._problem()
         self._state(problem, BAD if problem else "dim")
         self.update(set())
+
+    def _problem(self) -> str:
+        """What is wrong with the first number that is wrong, by the label of its field; "" where none is."""
+        wrong = ((LABELS.get(field.id or "", field.id), field.problem()) for field in self.query(NumberField))
+        return next((f"{label}: {problem}" for label, problem in wrong if problem), "")
 
     def start(self) -> None:
         """Let the active model write."""
         model = self.board.model()
-        problem = next((f"{f.id}: {p}" for f in self.query(NumberField) if (p := f.problem())), "")
+        problem = self._problem()
         if self._busy:
             self._state("It is still writing: esc cancels.", "yellow")
         elif problem:
