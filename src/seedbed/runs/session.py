@@ -18,7 +18,7 @@ from seedbed.errors import DiskFullError, SeedbedError
 from seedbed.events import Event, Hardware, Run, Step, encode
 from seedbed.files import AppendLog, Ballast, Lock, remove_tree, write_atomic
 from seedbed.runs.control import GO, PAUSE, SAVE, STOP, Requests, Resume, Turn
-from seedbed.runs.index import IndexWriter
+from seedbed.runs.index import IndexWriter, index_path
 from seedbed.runs.process import myself
 from seedbed.runs.status import follow, hostname, read_state, read_view, state_json
 from seedbed.runs.store import RunDir
@@ -376,9 +376,10 @@ class Session:
 
 
 def _sweep(run: RunDir) -> None:
-    """Remove what a save has put where the run's folder was, after somebody removed that; nothing else."""
+    """Remove what we have put where the run's folder was, after somebody removed that; nothing else."""
     with contextlib.suppress(OSError, SeedbedError):
-        if {entry.name for entry in run.path.iterdir()} <= {run.checkpoints.name, run.state.name}:
+        ours = {run.checkpoints.name, run.state.name, index_path(run).name}
+        if {entry.name for entry in run.path.iterdir()} <= ours:
             remove_tree(run.path)
 
 

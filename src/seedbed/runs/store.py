@@ -271,7 +271,7 @@ def _exists(path: Path) -> bool:
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder is a run; one that may not be looked into is, if it is named like one, so that it is missed."""
+    """Whether a folder is a run; one that may not be looked into counts as one by its name, lest it vanish."""
     try:
         return (path / "meta.json").is_file()
     except PermissionError:

@@ -183,7 +183,7 @@ class Curve(Widget):
             blank = [Strip.blank(width, self.rich_style)] * ((height - len(said)) // 2)
             return [*blank, *(self._row([(" " * ((width - cell_len(line)) // 2) + line, _FRAME)]) for line in said)]
         painted = [self._paint(row) for row in self._picture.rows]
-        return [self._legend(width), *painted]
+        return [self._legend(width, marks), *painted]
 
     def _lines(self, px: int) -> list[Line]:
         x0, x1 = self.window or (None, None)
@@ -219,15 +219,8 @@ class Curve(Widget):
             Marks(RESTART_GLYPH, [mark.at(axis) for mark in series.restarts], 3),
         ]
 
-    def _glyphs(self) -> list[tuple[str, str, int]]:
-        """The marks that are in the picture, what they mean, and their colours."""
-        if self._picture is None or self.size.height - 1 < _LEAST_FOR_MARKS:
-            return []
-        there = {each.glyph: each.series for each in self._marks() if each.x}
-        return [(glyph, meaning, there[glyph]) for glyph, meaning in MEANINGS.items() if glyph in there]
-
-    def _legend(self, width: int) -> Strip:
-        """What the colours mean, the options in force, or the values under the pointer."""
+    def _legend(self, width: int, marks: Sequence[Marks]) -> Strip:
+        """What the colours and the marks mean, the options in force, or the values under the pointer."""
         pieces: list[tuple[str, str]] = []
         pointed = self._pointed_values()
         if pointed is not None:
@@ -249,10 +242,11 @@ class Curve(Widget):
         told = fit(told, max(width - sum(cell_len(piece) for piece, _ in pieces) - 1, 0)).plain
         gap = width - sum(cell_len(piece) for piece, _ in pieces) - cell_len(told)
         if pointed is None:
-            for glyph, meaning, series in self._glyphs():
-                if gap > cell_len(meaning) + 5:
-                    pieces.append((f"{glyph} {meaning} ", COLOURS[series]))
-                    gap -= cell_len(meaning) + 3
+            for mark in marks:
+                meaning = f"{mark.glyph} {MEANINGS[mark.glyph]} "
+                if mark.x and gap > cell_len(meaning) + 2:
+                    pieces.append((meaning, COLOURS[mark.series]))
+                    gap -= cell_len(meaning)
         if gap > 0:
             pieces.append((" " * gap + told, _FRAME))
         return self._row(pieces)
