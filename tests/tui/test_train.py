@@ -359,6 +359,14 @@ async def test_39_the_fields_show_what_a_model_keeps_and_give_back_what_was_type
         await user.until(lambda: shown["batch"].value == "31", "what was typed")
         assert panel.query_one("#precision", Select).value == "auto"
         assert panel.resolved().config.train.batch_size == 31
+        # Emptying the fields empties what was typed too, though a model's choices stand there.
+        panel.take_up(in_store(store, "fir").id)
+        await user.see("3 Train ─ It is finished")
+        await user.keys("ctrl+r")
+        assert panel.query_one("#precision", Select).value == "fp32"
+        panel.query_one("#origin", Select).value = ""
+        await user.until(lambda: "1,350 steps" in state(user), "a new run")
+        assert shown["batch"].value == ""
 
 
 async def test_16_that_a_device_is_busy_is_said_before_one_starts(open_window: Any, store: Any, job: Any) -> None:

@@ -10,10 +10,8 @@ from pathlib import Path
 from seedbed.config.load import env
 from seedbed.runs.store import RunDir, Store
 
-_ABOUT_RUNS = re.compile(
-    r"\bseedbed (train|tui|status|runs|queue|curve|metrics|logs|stop|pause|save|resume|rename|tag|archive|unarchive|delete|du"
-    r"|prune|generate|score)\b(?! --runs)"
-)
+_NOT_ABOUT_RUNS = ("config", "presets", "doctor", "completion")
+"""Commands that need not be told where runs live."""
 
 
 def store(runs: str | None = None) -> Store:
@@ -33,7 +31,11 @@ def refer(run: RunDir) -> str:
 
 def there(hint: str, runs: str) -> str:
     """A hint with its commands as they must be typed where runs live in another folder than they would without a word."""
-    return _ABOUT_RUNS.sub(lambda found: f"{found[0]} --runs {shlex.quote(runs)}", hint)
+    from seedbed.cli.parser import COMMANDS
+
+    about_runs = "|".join(name for name in COMMANDS if name not in _NOT_ABOUT_RUNS)
+    command = re.compile(rf"\bseedbed ({about_runs})\b(?! --runs)")
+    return command.sub(lambda found: f"{found[0]} --runs {shlex.quote(runs)}", hint)
 
 
 def find_all(place: Store, refs: Iterable[str]) -> list[RunDir]:

@@ -350,7 +350,10 @@ class TrainPanel(Panel):
         self._sets.clear()
         for field in self.query(Input):
             field.value = ""
-        self.query_one("#precision", Select).value = "auto"
+        if self._typed is None:
+            self.query_one("#precision", Select).value = "auto"
+        else:
+            self._typed |= dict.fromkeys(_KEPT_INPUTS, "") | {"precision": "auto"}
         self._defaults()
         self._judge()
 
