@@ -350,6 +350,11 @@ def change_tags(run: RunDir, add: Collection[str] = (), remove: Collection[str] 
     return labels.change_tags(run, add, remove)
 
 
+def set_note(run: RunDir, note: str) -> labels.Labels:
+    """Replace the run's note; an empty one takes it away. Raises UsageError for one that is too long."""
+    return labels.set_note(run, note)
+
+
 def set_archived(run: RunDir, archived: bool) -> labels.Labels:
     """Put the run out of sight, or back."""
     return labels.set_archived(run, archived)

@@ -236,3 +236,25 @@ def test_a_run_that_was_asked_to_stop_is_found_by_that_and_by_what_it_still_does
         assert "stopping" in desk.seedbed("runs", "--status", "stopping").stdout
         session.finish("stopped")
     assert json.loads(desk.seedbed("runs", "--status", "stopping", "--json").stdout) == []
+
+
+def test_a_note_is_written_shown_and_taken_away(desk: Any) -> None:
+    run = make(Store(desk.runs), "alpha")
+    assert "has no note" in desk.seedbed("note", "alpha").stderr
+    assert desk.seedbed("note", "alpha", "a larger batch").stdout == "a larger batch\n"
+    assert "  a larger batch\n" in desk.seedbed("status", "alpha").stdout
+    desk.seedbed("note", "alpha", "-", stdin="first\x1b[31m line\nsecond line\n")
+    shown = desk.seedbed("status", "alpha").stdout
+    assert "  first line\n  second line\n" in shown
+    assert json.loads(desk.seedbed("note", "alpha", "--json").stdout) == {
+        "id": run.id,
+        "name": "alpha",
+        "tags": [],
+        "archived": False,
+        "note": "first\x1b[31m line\nsecond line",
+    }
+    for words, told in ((("",), "is empty"), (("x", "--remove"), "--remove"), (("x" * 2001,), "2,000")):
+        assert told in desk.seedbed("note", "alpha", *words, expect=2).stderr
+    desk.seedbed("note", "alpha", "--remove")
+    assert "larger" not in desk.seedbed("status", "alpha").stdout
+    assert desk.seedbed("note", "alpha").stdout == ""

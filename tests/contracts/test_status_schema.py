@@ -21,6 +21,7 @@ KEYS: dict[str, tuple[tuple[type, ...], bool]] = {
     "name": (TEXT, False),
     "tags": (WORDS, False),
     "archived": (FLAG, False),
+    "note": (TEXT, True),
     "kind": (TEXT, False),
     "status": (TEXT, False),
     "asked": (TEXT, True),

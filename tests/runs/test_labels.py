@@ -12,7 +12,7 @@ import pytest
 
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import Lock
-from seedbed.runs.labels import Labels, change_tags, read_labels, rename, set_archived
+from seedbed.runs.labels import Labels, change_tags, read_labels, rename, set_archived, set_note
 from seedbed.runs.status import status
 from seedbed.runs.store import RunDir, Store
 
@@ -38,7 +38,13 @@ def test_a_rename_is_found_everywhere_and_the_id_stays(store: Store) -> None:
     assert run.name() == read_labels(run).name == status(run)["name"] == "Beta 2.0"
     assert store.find("beta 2.0").id == run.id
     assert run.id.endswith("-alpha")
-    assert json.loads(run.labels.read_text()) == {"format": 1, "name": "Beta 2.0", "tags": [], "archived": False}
+    assert json.loads(run.labels.read_text()) == {
+        "format": 1,
+        "name": "Beta 2.0",
+        "tags": [],
+        "archived": False,
+        "note": "",
+    }
 
 
 @pytest.mark.parametrize("name", ["a", "7", "A b_c.d-e", "x" * 64])
@@ -204,3 +210,31 @@ def test_a_change_waits_for_the_other_window(store: Store) -> None:
         run.labels.write_text('{"format": 1, "name": "beta", "tags": ["good"], "archived": false}')
     waiting.join(10)
     assert read_labels(run) == Labels("beta", ("good",), True)
+
+
+def test_a_note_stays_when_other_labels_change_and_goes_when_it_is_emptied(store: Store) -> None:
+    run = make(store, "alpha")
+    assert set_note(run, "  a larger batch\nto see  ").note == "a larger batch\nto see"
+    change_tags(run, ["good"])
+    rename(run, "beta")
+    set_archived(run, True)
+    assert read_labels(run) == Labels("beta", ("good",), True, "a larger batch\nto see")
+    assert status(run)["note"] == "a larger batch\nto see"
+    set_note(run, "")
+    assert read_labels(run).note == ""
+    assert status(run)["note"] is None
+
+
+@pytest.mark.parametrize("note", ["x" * 2001, "caf\udce9"])
+def test_a_note_that_cannot_be_kept_is_refused(store: Store, note: str) -> None:
+    run = make(store, "alpha")
+    set_note(run, "before")
+    with pytest.raises(UsageError, match="note"):
+        set_note(run, note)
+    assert read_labels(run).note == "before"
+
+
+def test_a_note_that_is_no_text_is_none(store: Store) -> None:
+    run = make(store, "alpha")
+    run.labels.write_text(json.dumps({"name": "alpha", "note": ["x"]}))
+    assert read_labels(run) == Labels("alpha")

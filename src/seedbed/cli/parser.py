@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "resume": ("resume", "go on with a run, or train it further"),
     "rename": ("rename", "give a run another name"),
     "tag": ("tag", "add, take away or print a run's tags"),
+    "note": ("note", "write, change or print a note on a run"),
     "archive": ("archive", "put runs out of sight"),
     "unarchive": ("unarchive", "put archived runs back in sight"),
     "delete": ("delete", "remove runs and all that they saved"),

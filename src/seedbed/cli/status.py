@@ -55,6 +55,8 @@ def describe(found: dict[str, Any]) -> list[str]:
     for label, value in rows(found):
         lines.append(f"  {paint(f'{label:<12}', 'dim')}{value}")
     name = refer(RunDir(Path(found["path"])))
+    if found["note"]:
+        lines += ["", *("  " + line for line in text.printable(found["note"], newlines=True).splitlines())]
     for warning in found["warnings"]:
         lines += ["", "  " + paint(text.printable(warning), "yellow")]
     if found["reason"]:

@@ -1,4 +1,4 @@
-"""What people call a run: its name, its tags, whether it is out of sight. Knows nothing of what the run does."""
+"""What people say of a run: its name, its tags, a note, whether it is archived. Knows nothing of what the run does."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from seedbed.text import printable, shorten
 
 TAG = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
 MOST_TAGS = 16
+LONGEST_NOTE = 2000
+"""Characters of a note."""
 _FORMAT = 1
 
 
 class Labels(NamedTuple):
-    """A run's name, its tags in alphabetical order, and whether it is archived."""
+    """A run's name, its tags in alphabetical order, whether it is archived, and its note (empty where there is none)."""
 
     name: str
     tags: tuple[str, ...] = ()
     archived: bool = False
+    note: str = ""
 
 
 def read_labels(run: RunDir) -> Labels:
@@ -33,12 +36,13 @@ def read_labels(run: RunDir) -> Labels:
         value = None
     if not isinstance(value, dict):
         return Labels(run.name())
-    name, tags = value.get("name"), value.get("tags")
+    name, tags, note = value.get("name"), value.get("tags"), value.get("note")
     words = [tag for tag in tags if isinstance(tag, str) and TAG.fullmatch(tag)] if isinstance(tags, list) else []
     return Labels(
         name if isinstance(name, str) and name else run.name(),
         tuple(sorted(set(words))[:MOST_TAGS]),
         value.get("archived") is True,
+        note[:LONGEST_NOTE] if isinstance(note, str) else "",
     )
 
 
@@ -74,6 +78,26 @@ def set_archived(run: RunDir, archived: bool) -> Labels:
     return _change(run, archived=archived)
 
 
+def set_note(run: RunDir, note: str) -> Labels:
+    """Replace the run's note; an empty one takes it away. Raises UsageError for one that is too long or not UTF-8."""
+    return _change(run, note=checked_note(note))
+
+
+def checked_note(note: str) -> str:
+    """The note without blanks around it, if it may be one. Raises UsageError."""
+    stripped = note.strip()
+    if len(stripped) > LONGEST_NOTE:
+        raise UsageError(
+            f"The note has {len(stripped):,} characters; {LONGEST_NOTE:,} is the most.",
+            "Shorten it, or keep it in a file.",
+        )
+    try:
+        stripped.encode()
+    except UnicodeEncodeError:
+        raise UsageError("The note is not valid UTF-8 text.", "Type it again.") from None
+    return stripped
+
+
 def checked_tag(tag: str) -> str:
     """The tag in lower case, if it may be one. Raises UsageError."""
     if not TAG.fullmatch(tag.lower()):
@@ -91,6 +115,7 @@ def _change(
     added: Iterable[str] = (),
     gone: Iterable[str] = (),
     archived: bool | None = None,
+    note: str | None = None,
 ) -> Labels:
     """Read, change and replace labels.json under its lock, so that two windows do not lose each other's change."""
     with Lock(run.path / ".labels.lock"):
@@ -101,7 +126,12 @@ def _change(
             raise UsageError(
                 f"{printable(run.id)} would have {len(tags)} tags; {MOST_TAGS} is the most.", "Take some away first."
             )
-        after = Labels(name or now.name, tags, now.archived if archived is None else archived)
+        after = Labels(
+            name or now.name,
+            tags,
+            now.archived if archived is None else archived,
+            now.note if note is None else note,
+        )
         value = {**kept, "format": _FORMAT, **after._asdict(), "tags": list(tags)}
         if value != kept:
             write_json(run.labels, value)

@@ -153,6 +153,7 @@ def status(run: RunDir, stands: Standing | None = None) -> dict[str, Any]:
         "name": labels.name,
         "tags": list(labels.tags),
         "archived": labels.archived,
+        "note": labels.note or None,
         "kind": meta.get("kind"),
         "status": stands.status,
         "asked": outstanding(run.control, view.session) if alive or stands.status == "queued" else None,
