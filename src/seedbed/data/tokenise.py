@@ -26,6 +26,8 @@ from seedbed.tokenizer.tokenizer import Tokenizer
 
 ALONE_BYTES = 16 << 20
 """Text that is tokenised in this process before others are started: they take as long to start as this takes."""
+PYTHON: tuple[str, ...] = (sys.executable, "-P", "-m")
+"""How a worker is started; -P keeps files of the working directory from standing in for modules."""
 _LENGTH_BYTES = 8
 
 
@@ -100,7 +102,7 @@ class Tokeniser:
     def _start(self) -> _Pool:
         if self._pool is None:
             way = "words" if self.here.bulk.remembers_words else "library"
-            command = [sys.executable, "-m", "seedbed.data.tokenise", str(self._folder), self._dtype.str, way]
+            command = [*PYTHON, "seedbed.data.tokenise", str(self._folder), self._dtype.str, way]
             self._pool = _Pool(command, self._workers)
         return self._pool
 
