@@ -399,6 +399,48 @@ def test_the_second_says_that_it_waits(tmp_path):
     assert result[0].fingerprint == made.fingerprint
 
 
+def test_a_stop_is_heard_while_another_process_prepares_the_data(tmp_path):
+    made = build.build_from(corpus(), BPE, workers=1, cache=tmp_path / "other", emit=quiet)
+    files.make_dir(tmp_path / "datasets")
+    lock = files.Lock(tmp_path / "datasets" / f".{made.folder.name}.lock")
+    assert lock.acquire()
+    events: list[Event] = []
+
+    def check() -> None:
+        if events:
+            raise StopError
+
+    with pytest.raises(StopError):
+        build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=events.append, check=check)
+    lock.release()
+    assert build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=quiet).fingerprint == made.fingerprint
+
+
+@pytest.mark.parametrize("what", ["fingerprint", "opening"])
+def test_a_stop_is_heard_while_files_are_compared(tmp_path, monkeypatch, what):
+    """Comparing a large corpus, or a large dataset whose files were touched, takes minutes and tells of nothing."""
+    build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=quiet)
+    busy, stopped = threading.Event(), threading.Event()
+
+    def compare(*_: object) -> None:
+        busy.set()
+        assert stopped.wait(60)
+        raise SeedbedError("Nobody stopped it.")
+
+    def check() -> None:
+        if busy.is_set():
+            raise StopError
+
+    source = corpus()
+    if what == "fingerprint":
+        monkeypatch.setattr(source, "fingerprint", compare)
+    else:
+        monkeypatch.setattr(build.Dataset, "open", compare)
+    with pytest.raises(StopError):
+        build.build_from(source, BPE, workers=1, cache=tmp_path, emit=quiet, check=check)
+    stopped.set()
+
+
 # ---------------------------------------------------------------------------------------------- refused
 
 

@@ -26,6 +26,7 @@ from seedbed.data import shards
 from seedbed.data.shards import Dataset
 from seedbed.data.source import Source, SplitName, open_source
 from seedbed.data.tokenise import TextBlock, Tokeniser
+from seedbed.data.waiting import Check, result_of, take, unheeding
 from seedbed.data.writer import PROGRESS, ShardWriter
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Data, Emit, Message
@@ -43,18 +44,23 @@ _KEY_LENGTH = 32
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
-def build_dataset(data: DataConfig, tokenizer: TokenizerConfig, *, cache: Path, emit: Emit) -> Dataset:
+def build_dataset(
+    data: DataConfig, tokenizer: TokenizerConfig, *, cache: Path, emit: Emit, check: Check = unheeding
+) -> Dataset:
     """The dataset that a config asks for: opened where it is prepared or cached, made where it is not.
 
     The same source content and tokenizer config give the same files, byte for byte, however many workers make them and
-    however often the making was interrupted. Raises SeedbedError (UsageError for a config that makes no sense).
+    however often the making was interrupted. `check` is called several times a second, also while nothing is emitted;
+    an exception from it, or from `emit`, ends the work, and a later call goes on with it. Raises SeedbedError
+    (UsageError for a config that makes no sense).
     """
     prepared = prepared_folder(data.source)
     if prepared is not None:
-        return _open_prepared(prepared, tokenizer, emit)
+        return _open_prepared(prepared, tokenizer, emit, check)
     if not tokenizer.path:
         check_vocab_size(tokenizer)
-    return build_from(open_source(data, emit=emit), tokenizer, workers=data.workers, cache=cache, emit=emit)
+    source = result_of(lambda: open_source(data, emit=emit), check)
+    return build_from(source, tokenizer, workers=data.workers, cache=cache, emit=emit, check=check)
 
 
 def prepared_folder(source: str) -> Path | None:
@@ -65,9 +71,17 @@ def prepared_folder(source: str) -> Path | None:
     return folder if (folder / shards.MANIFEST).is_file() else None
 
 
-def build_from(source: Source, tokenizer: TokenizerConfig, *, workers: int = 0, cache: Path, emit: Emit) -> Dataset:
+def build_from(
+    source: Source,
+    tokenizer: TokenizerConfig,
+    *,
+    workers: int = 0,
+    cache: Path,
+    emit: Emit,
+    check: Check = unheeding,
+) -> Dataset:
     """The dataset of an open source; see `build_dataset`. `workers` 0 means one per core."""
-    maker = _Maker(source, tokenizer, workers or usable_cores(), cache, emit)
+    maker = _Maker(source, tokenizer, workers or usable_cores(), cache, emit, check)
     while (let_go := files.hold(maker.final / shards.MANIFEST)) is None:
         files.make_dir(maker.final.parent)
         lock = files.Lock(maker.final.parent / f".{maker.key}.lock")
@@ -80,13 +94,13 @@ def build_from(source: Source, tokenizer: TokenizerConfig, *, workers: int = 0, 
                     why="Both want the same text with the same tokenizer.",
                 )
             )
-            lock.wait()
+            take(lock, check)
         try:
             if not (maker.final / shards.MANIFEST).exists():
                 maker.make()
         finally:
             lock.release()
-    dataset = Dataset.open(maker.final)
+    dataset = result_of(lambda: Dataset.open(maker.final), check)
     weakref.finalize(dataset, let_go)  # held for as long as it is read, so that nobody prunes it meanwhile
     _tell(dataset, emit)
     return dataset
@@ -99,8 +113,8 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _open_prepared(folder: Path, config: TokenizerConfig, emit: Emit) -> Dataset:
-    dataset = Dataset.open(folder)
+def _open_prepared(folder: Path, config: TokenizerConfig, emit: Emit, check: Check) -> Dataset:
+    dataset = result_of(lambda: Dataset.open(folder), check)
     if config.path and Tokenizer.load(Path(config.path).expanduser()).fingerprint != dataset.tokenizer.fingerprint:
         raise UsageError(
             f"tokenizer.path = {config.path} is not the tokenizer that made {folder}.",
@@ -141,10 +155,12 @@ class _Piece(NamedTuple):
 class _Maker:
     """Makes one dataset, and knows what it is called."""
 
-    def __init__(self, source: Source, config: TokenizerConfig, workers: int, cache: Path, emit: Emit) -> None:
-        self._source, self._config, self._workers, self._emit = source, config, workers, emit
+    def __init__(
+        self, source: Source, config: TokenizerConfig, workers: int, cache: Path, emit: Emit, check: Check
+    ) -> None:
+        self._source, self._config, self._workers, self._emit, self._check = source, config, workers, emit, check
         self._reused = Tokenizer.load(Path(config.path).expanduser()) if config.path else None
-        self._fingerprint = source.fingerprint()
+        self._fingerprint = result_of(source.fingerprint, check)
         if self._reused is not None:
             learned: dict[str, Any] = {"tokenizer": self._reused.fingerprint}
         else:
@@ -173,7 +189,7 @@ class _Maker:
         """Write tokenizer, missing shards and manifest into the hidden folder."""
         tokenizer = self._tokenizer()
         dtype = shards.index_dtype(tokenizer.vocab_size)
-        writer = ShardWriter(self._partial, dtype, tokenizer.fingerprint)
+        writer = result_of(lambda: ShardWriter(self._partial, dtype, tokenizer.fingerprint), self._check)
         with Tokeniser(tokenizer, self._partial / shards.TOKENIZER, dtype, self._workers) as tokeniser:
             for split in shards.SPLITS:
                 self._fill_split(split, writer, tokeniser)

@@ -42,7 +42,13 @@ def run(run_dir: Path, session: Session) -> str:
     config, emit = load.load_frozen(run_dir / "config.toml"), session.emit
     start = choose_start(run_dir, session.resume, History.read(run_dir), emit)
     with hooks.phase(emit, "prepare"):
-        dataset = build_dataset(config.data, config.tokenizer, cache=load.cache_dir(), emit=session.emit_or_stop)
+        dataset = build_dataset(
+            config.data,
+            config.tokenizer,
+            cache=load.cache_dir(),
+            emit=session.emit_or_stop,
+            check=session.check_requests,
+        )
     device = choose_device(config.train.device, config.train.strict_device, emit)
     kind = device.torch_device
     if kind.type == "cpu":

@@ -201,6 +201,10 @@ class Session:
         For long work that tells of itself.
         """
         self.emit(event)
+        self.check_requests()
+
+    def check_requests(self) -> None:
+        """Pause if somebody asked to, and raise StopRequested if somebody asked to stop."""
         if self.pause_requested and self.stop_requested is None:
             self.hold("asked to pause")
         if self.stop_requested is not None:

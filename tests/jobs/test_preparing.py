@@ -1,0 +1,48 @@
+"""A job that waits for its data hears what it is asked, whatever it waits for."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from patience import until
+from seedbed import files
+from seedbed.config.load import dump, resolve
+from seedbed.data.build import build_dataset
+from seedbed.jobs.__main__ import run_job
+from seedbed.runs import control
+from seedbed.runs.control import Resume, Turn
+from seedbed.runs.store import RunDir, Store
+
+TINY = ("tokenizer.vocab_size=300", "data.stories=40", "data.workers=1")
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
+    """A run whose dataset another process (this one) holds the lock of."""
+    monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "cache"))
+    config = resolve(preset="nano", sets=TINY).config
+    made = build_dataset(config.data, config.tokenizer, cache=tmp_path / "elsewhere", emit=lambda _: None)
+    files.make_dir(tmp_path / "cache" / "datasets")
+    lock = files.Lock(tmp_path / "cache" / "datasets" / f".{made.folder.name}.lock")
+    assert lock.acquire()
+    return Store(tmp_path / "runs").create("train", "waits", dump(config), {})
+
+
+def test_a_job_that_waits_for_anothers_data_stops_when_asked(run: RunDir) -> None:
+    def told(code: str) -> bool:
+        lines = map(json.loads, run.events.read_bytes().splitlines())
+        return any(line.get("code") == code for line in lines)
+
+    def ask() -> None:
+        until(lambda: told("dataset-wait"))
+        control.ask(run.control, control.STOP, 1)
+
+    somebody = threading.Thread(target=ask)
+    somebody.start()
+    assert run_job(run.path, Resume(), Turn()) == 0
+    somebody.join()
+    assert json.loads(run.events.read_bytes().splitlines()[-1])["status"] == "stopped"
