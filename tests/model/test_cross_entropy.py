@@ -39,3 +39,27 @@ def test_logits_that_would_overflow_exp_do_not() -> None:
     x = torch.tensor([[200.0]], requires_grad=True)
     weight = torch.tensor([[1.0], [-1.0]])
     assert summed_cross_entropy(x, weight, torch.tensor([1])).item() == pytest.approx(400.0)
+
+
+def test_an_fp16_gradient_of_many_tokens_is_as_fp32s_where_their_plain_sum_overflows() -> None:
+    """16,384 tokens whose hidden states agree in a channel: their sum is far above fp16's 65,504, their mean is 2."""
+    tokens, scale = 16_384, torch.tensor(8.0 / 16_384)
+    x = torch.full((tokens, 4), 8.0)
+    weight = torch.zeros(64, 4)
+    targets = torch.full((tokens,), 7)
+    grads = {}
+    for dtype, grad_scale in ((torch.float32, None), (torch.float16, scale)):
+        inputs = x.to(dtype).requires_grad_(), weight.to(dtype).requires_grad_()
+        loss = summed_cross_entropy(*inputs, targets, grad_scale)
+        grads[dtype] = torch.autograd.grad(loss * scale, inputs)
+    for wide, half in zip(grads[torch.float32], grads[torch.float16], strict=True):
+        torch.testing.assert_close(half.float(), wide, rtol=2e-3, atol=1e-5)
+
+
+def test_the_gradient_is_right_whatever_scale_was_announced() -> None:
+    x, weight = torch.randn(9, 3, requires_grad=True), torch.randn(5, 3, requires_grad=True)
+    targets = torch.randint(0, 5, (9,))
+    expected = torch.autograd.grad(summed_cross_entropy(x, weight, targets) * 0.3, (x, weight))
+    told = torch.autograd.grad(summed_cross_entropy(x, weight, targets, torch.tensor(16.0)) * 0.3, (x, weight))
+    for a, b in zip(told, expected, strict=True):
+        torch.testing.assert_close(a, b)

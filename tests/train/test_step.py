@@ -141,3 +141,48 @@ def test_fp16_skips_an_overflowing_step_and_halves_the_scale() -> None:
     assert not learner.finish_step(torch.tensor(float("inf")), lambda: pytest.fail("updated on overflow"))
     assert learner.loss_scale == scale / 2
     assert all(torch.equal(old, new) for old, new in zip(before, learner.masters, strict=True))
+
+
+def agreeing_batch() -> tuple[Decoder, Batch]:
+    """A model with the gains of a trained one, and 16,384 tokens of two kinds: their gradients at the head add up."""
+    config = ModelConfig(layers=1, hidden=16, heads=2, kv_heads=2, head_dim=8, ffn=16, context=64)
+    decoder = Decoder(config, 64)
+    generator = torch.Generator().manual_seed(1)
+    decoder.init_weights(generator)
+    with torch.no_grad():
+        decoder.norm.weight.mul_(8.0)
+        decoder.embed.weight.normal_(generator=generator)
+    ids = torch.zeros(256, 65, dtype=torch.long)
+    ids[:, 1::2] = 7
+    return decoder, Batch(ids[:, :-1].contiguous(), ids[:, 1:].contiguous())
+
+
+@pytest.mark.parametrize("micro_batch", [0, 64])
+def test_fp16_finds_a_loss_scale_for_a_large_batch_and_trains_on_fp32s_gradient(micro_batch: int) -> None:
+    norms = {}
+    for precision in ("fp32", "fp16"):
+        decoder, batch = agreeing_batch()
+        learner = DecoderLearner(decoder, precision=precision, device=torch.device("cpu"))
+        for _ in range(15):
+            done = train_step(learner, batch, Sgd(learner, 0.0), 1.0, grad_clip=0.0, micro_batch=micro_batch)
+            if done.updated:
+                break
+        assert done.updated, f"every step was skipped, down to a loss scale of {learner.loss_scale}"
+        norms[precision] = float(done.grad_norm)
+    assert norms["fp16"] == pytest.approx(norms["fp32"], rel=0.01)
+
+
+def test_fp16_stops_tolerating_overflows_once_the_lowest_loss_scale_does_not_help() -> None:
+    learner = DecoderLearner(model(), precision="fp16", device=torch.device("cpu"))
+    inf = torch.tensor(float("inf"))
+    while learner.loss_scale > 1.0:
+        assert not learner.finish_step(inf, lambda: pytest.fail("updated on overflow"))
+        assert learner.tolerates_overflow
+    for _ in range(9):
+        learner.finish_step(inf, lambda: None)
+        assert learner.tolerates_overflow
+    learner.finish_step(torch.tensor(1.0), lambda: None)
+    for _ in range(10):
+        assert learner.tolerates_overflow
+        learner.finish_step(inf, lambda: None)
+    assert not learner.tolerates_overflow

@@ -17,14 +17,20 @@ _SLICE_ELEMENTS = 1 << 21
 _SLICE_ROWS = 512
 
 
-def summed_cross_entropy(x_NC: Tensor, weight_VC: Tensor, targets_N: Tensor) -> Tensor:
+def summed_cross_entropy(
+    x_NC: Tensor, weight_VC: Tensor, targets_N: Tensor, grad_scale: Tensor | None = None
+) -> Tensor:
     """Sum over n of -log softmax(x_n W^T)[target_n], targets of -100 left out: an fp32 scalar in nats.
 
     Matmuls run in the dtype of their inputs, everything between them in fp32. With gradients wanted, they are computed
     here, slice by slice, and only scaled in the backward pass (as Liger does, arXiv 2410.10989).
+
+    `grad_scale`, an fp32 scalar, is the gradient that the backward pass will bring, known beforehand. fp16 needs it: its
+    largest number is 65,504, which a sum over thousands of tokens exceeds before it is divided by their count. Each
+    token's gradient is then scaled in fp32 before the matmul that sums. The result is the same for any value.
     """
     if torch.is_grad_enabled() and (x_NC.requires_grad or weight_VC.requires_grad):
-        out: Tensor = _SummedCrossEntropy.apply(x_NC, weight_VC, targets_N)  # type: ignore[no-untyped-call]
+        out: Tensor = _SummedCrossEntropy.apply(x_NC, weight_VC, targets_N, grad_scale)  # type: ignore[no-untyped-call]
         return out
     total = torch.zeros((), dtype=torch.float32, device=x_NC.device)
     rows = slice_rows(*weight_VC.shape[:1])
@@ -42,7 +48,9 @@ class _SummedCrossEntropy(torch.autograd.Function):
     """The loss whose forward pass already computes the gradients of hidden states and weight."""
 
     @staticmethod
-    def forward(ctx: Any, x_NC: Tensor, weight_VC: Tensor, targets_N: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, x_NC: Tensor, weight_VC: Tensor, targets_N: Tensor, grad_scale: Tensor | None = None
+    ) -> Tensor:
         rows = slice_rows(weight_VC.shape[0])
         total = torch.zeros((), dtype=torch.float32, device=x_NC.device)
         grad_x: list[Tensor] = []
@@ -53,7 +61,10 @@ class _SummedCrossEntropy(torch.autograd.Function):
             right = log_p.gather(1, index)
             total = total - torch.where(trained, right, 0.0).sum()
             # softmax - one-hot, in place: the widest tensor of the step is written as seldom as can be
-            grad = log_p.exp_().scatter_(1, index, right.exp() - 1.0).to(x.dtype)
+            grad = log_p.exp_().scatter_(1, index, right.exp() - 1.0)
+            if grad_scale is not None:
+                grad = grad.mul_(grad_scale)
+            grad = grad.to(x.dtype)
             mask = trained.to(x.dtype)
             grad_x.append((grad @ weight_VC).mul_(mask))
             part = grad.t() @ (x * mask)
@@ -61,11 +72,12 @@ class _SummedCrossEntropy(torch.autograd.Function):
                 part = part.float()  # slices are summed in fp32
             grad_weight = part if grad_weight is None else grad_weight.add_(part)
         assert grad_weight is not None
-        ctx.save_for_backward(torch.cat(grad_x) if len(grad_x) > 1 else grad_x[0], grad_weight.to(weight_VC.dtype))
+        whole_x = torch.cat(grad_x) if len(grad_x) > 1 else grad_x[0]
+        ctx.save_for_backward(whole_x, grad_weight.to(weight_VC.dtype), grad_scale)
         return total
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None]:
-        grad_x, grad_weight = ctx.saved_tensors
-        scale = grad_outputs[0]
-        return grad_x * scale, grad_weight * scale, None
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        grad_x, grad_weight, grad_scale = ctx.saved_tensors
+        scale = grad_outputs[0] if grad_scale is None else grad_outputs[0] / grad_scale
+        return grad_x * scale, grad_weight * scale, None, None

@@ -11,6 +11,10 @@ from torch import Tensor
 
 from seedbed.model.decoder import Decoder
 
+_LOWEST_SCALE = 1.0
+_MOST_OVERFLOWS = 10
+"""Steps in a row that may overflow at the lowest loss scale: a rare batch may, and only a broken run does so often."""
+
 
 class Batch(Protocol):
     """A batch of token windows; `inputs` and `targets` are int64 [B, T], targets of -100 are not trained."""
@@ -30,7 +34,7 @@ class Learner(Protocol):
 
     @property
     def tolerates_overflow(self) -> bool:
-        """Whether a gradient that is not finite only costs its step (fp16 with a loss scale)."""
+        """Whether a gradient that is not finite only costs its step (fp16 while lowering the loss scale may help)."""
         ...
 
     def accumulate(self, batch: Batch, divisor: int) -> Tensor:
@@ -70,6 +74,7 @@ class DecoderLearner:
         self.compiled = False
         self.loss_scale = 2.0**14 if precision == "fp16" else 1.0
         self.clean_steps = 0
+        self._futile_overflows = 0
 
     @property
     def split(self) -> bool:
@@ -78,7 +83,7 @@ class DecoderLearner:
 
     @property
     def tolerates_overflow(self) -> bool:
-        return self.precision == "fp16"
+        return self.precision == "fp16" and self._futile_overflows < _MOST_OVERFLOWS
 
     def compile(self) -> None:
         """Compile forward and backward; undone by `eager`."""
@@ -92,14 +97,17 @@ class DecoderLearner:
 
     def accumulate(self, batch: Batch, divisor: int) -> Tensor:
         documents = None if batch.documents is None else batch.documents.to(self.device, non_blocking=True)
-        loss: Tensor = (
-            self._loss(
-                batch.inputs.to(self.device, non_blocking=True),
-                batch.targets.to(self.device, non_blocking=True),
-                documents,
-            )
-            / divisor
+        arguments = (
+            batch.inputs.to(self.device, non_blocking=True),
+            batch.targets.to(self.device, non_blocking=True),
+            documents,
         )
+        if self.precision == "fp16":
+            # A tensor, since a compiled loss would be compiled again for every other number.
+            grad_scale = torch.full((), self.loss_scale / divisor, dtype=torch.float32, device=self.device)
+            loss: Tensor = self._loss(*arguments, grad_scale) / divisor
+        else:
+            loss = self._loss(*arguments) / divisor
         (loss * self.loss_scale if self.loss_scale != 1.0 else loss).backward()
         if self.split:
             self._collect()
@@ -142,8 +150,10 @@ class DecoderLearner:
         if self.precision == "fp16":
             updated = bool(torch.isfinite(norm))
             self.clean_steps = self.clean_steps + 1 if updated else 0
+            futile = not updated and self.loss_scale <= _LOWEST_SCALE
+            self._futile_overflows = self._futile_overflows + 1 if futile else 0
             if not updated:
-                self.loss_scale = max(self.loss_scale / 2, 1.0)
+                self.loss_scale = max(self.loss_scale / 2, _LOWEST_SCALE)
             elif self.clean_steps % 1000 == 0:
                 self.loss_scale = min(self.loss_scale * 2, 2.0**24)
         if updated:

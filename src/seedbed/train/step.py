@@ -28,11 +28,15 @@ class Leaf(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """Mean loss per trained token and the gradient's norm before clipping (both on the device), and the trained tokens."""
+    """Mean loss per trained token and the gradient's norm before clipping (both on the device), and the trained tokens.
+
+    `updated` is false where the gradient overflowed fp16 and the step was skipped.
+    """
 
     loss: Tensor
     grad_norm: Tensor
     tokens: int
+    updated: bool = True
 
 
 def leaves(batch: Batch, rows: int) -> Iterator[Leaf]:
@@ -75,5 +79,5 @@ def train_step(
         loss = part if loss is None else loss + part
     assert loss is not None
     norm = clip_gradients(learner.gradients(), grad_clip)
-    learner.finish_step(norm, lambda: optimizer.step(scale))
-    return StepResult(loss, norm, tokens)
+    updated = learner.finish_step(norm, lambda: optimizer.step(scale))
+    return StepResult(loss, norm, tokens, updated)
