@@ -238,3 +238,61 @@ def test_evaluate_weighs_batches_by_their_tokens() -> None:
     )
     assert score.tokens == 9
     assert score.loss == pytest.approx((2.0 * 8 + 2.0 * 4) / 9)
+
+
+def test_a_gradient_that_stays_zero_ends_the_run_and_a_single_zero_does_not() -> None:
+    dead = Scripted(lambda _: 6.238)
+    dead.gradient = 0.0
+    saved: list[int] = []
+    with pytest.raises(NumericsError, match=r"exactly 0 for 10 steps at step 10, with a loss of 6\.238"):
+        fit(
+            dead,
+            Counting(),
+            Recording(),
+            lambda _: 1.0,
+            Plan(60),
+            lambda _: None,
+            [lambda progress: saved.append(progress.step)],
+        )
+    assert saved == list(range(1, 10))
+
+    class Blinking(Scripted):
+        def gradients(self) -> list[Tensor]:
+            self.gradient = 1.0 - self.gradient
+            return super().gradients()
+
+    end = fit(Blinking(lambda _: 6.238), Counting(), Recording(), lambda _: 1.0, Plan(40), lambda _: None)
+    assert end.step == 40
+
+
+def test_a_run_that_only_skips_steps_ends_and_says_so() -> None:
+    class Overflowing(Scripted):
+        tolerates_overflow = True
+        gradient = math.inf
+
+        def finish_step(self, norm: Tensor, update: Callable[[], None]) -> bool:
+            self.taken = getattr(self, "taken", 0) + 1
+            self.tolerates_overflow = self.taken < 24
+            return False
+
+    with pytest.raises(NumericsError, match=r"overflows fp16 at step 24, .* last 24 steps were skipped") as caught:
+        fit(Overflowing(lambda _: 3.0), Counting(), Recording(), lambda _: 1.0, Plan(60), lambda _: None)
+    assert "fp32" in caught.value.hint
+
+
+def test_a_loss_that_stays_far_above_its_first_is_divergence_even_in_the_warm_up() -> None:
+    told: list[Event] = []
+    watch = WatchHook(told.append, warmup_steps=500)
+    exploding = Scripted(lambda step: 6.2 if step < 3 else 3e6)
+    fit(exploding, Counting(), Recording(), lambda _: 1.0, Plan(60), told.append, [watch])
+    messages = [event for event in told if isinstance(event, Message)]
+    assert [(message.code, message.step) for message in messages] == [("divergence", 23)]
+    assert "6.200" in messages[0].text
+
+
+def test_a_short_spike_in_the_warm_up_is_not_divergence() -> None:
+    told: list[Event] = []
+    watch = WatchHook(told.append, warmup_steps=500)
+    spiking = Scripted(lambda step: 3e6 if 5 <= step < 15 else 6.2)
+    fit(spiking, Counting(), Recording(), lambda _: 1.0, Plan(400), told.append, [watch])
+    assert not [event for event in told if isinstance(event, Message)]

@@ -17,6 +17,7 @@ from seedbed.errors import EXIT_FAILURE, SeedbedError, UsageError
 from seedbed.model.generate import Sampling, TextStream
 from seedbed.model.load import load_folder
 from seedbed.tokenizer.tokenizer import Tokenizer
+from seedbed.train.seed import following
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,6 +75,7 @@ def answer(request: Request) -> Iterator[dict[str, Any]]:
         "context": model.config.context,
     }
     for sample in range(request.num_samples):
+        own = following(base, sample)
         sampling = Sampling(
             max_new_tokens=request.max_new_tokens,
             temperature=request.temperature,
@@ -82,7 +84,7 @@ def answer(request: Request) -> Iterator[dict[str, Any]]:
             min_p=request.min_p,
             repetition_penalty=request.repetition_penalty,
             stop=request.stop,
-            seed=base + sample,
+            seed=own,
         )
         begun = time.perf_counter()
         stream = TextStream(model, tokenizer, request.prompt, sampling)
@@ -93,7 +95,7 @@ def answer(request: Request) -> Iterator[dict[str, Any]]:
             "done": True,
             "finish": stream.finish,
             "tokens": stream.num_tokens,
-            "seed": base + sample,
+            "seed": own,
             "elapsed_s": time.perf_counter() - begun,
         }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from seedbed import __version__
+from seedbed import __version__, checkpoint
 from seedbed.config import arithmetic, load
 from seedbed.config.check import check
 from seedbed.config.schema import Config
@@ -94,7 +94,10 @@ def run(run_dir: Path, session: Session) -> str:
             )
     except NumericsError as error:
         saver.settle()
-        raise NumericsError(error.message, f"{saver.last_good(run_dir.name)} {error.hint}") from error
+        raise NumericsError(error.message, advice(config, learner.precision, run_dir)) from error
+    except Exception:
+        saver.settle()  # a checkpoint that was handed over before is good, and is told of
+        raise
     saver.settle()
     return "completed" if progress.stop in (None, hooks.EARLY_STOP) and not saver.gave_up else "stopped"
 
@@ -138,6 +141,23 @@ def settle(config: Config, learner: DecoderLearner, batches: Batches, steps: int
             emit=emit,
         )
     return compiled
+
+
+def advice(config: Config, precision: str, run_dir: Path) -> str:
+    """What to do once the numbers broke. Not to resume: the same batches lead from the same weights to the same end."""
+    good = checkpoint.find(run_dir / "checkpoints").good
+    kept = (
+        f"The last good checkpoint is {good[-1].name}, but a resume repeats the same steps from there and ends the same way."
+        if good
+        else "No checkpoint had been saved yet, and a resume repeats the same steps."
+    )
+    optimizer = config.optimizer
+    usual = 1e-3 if optimizer.name == "adamw" else 0.02
+    finer = ", or in --precision fp32" if precision != "fp32" else ""
+    return (
+        f"{kept} Start a new run with a lower learning rate: `seedbed train --like {run_dir.name} --set "
+        f"optimizer.lr={min(optimizer.lr / 2 or usual, usual):.2g}`{finer}."
+    )
 
 
 def scale_at(config: Config, segments: list[Segment], step: int) -> float:
@@ -189,7 +209,10 @@ def make_hooks(
     saver: Saver,
     watch: hooks.WatchHook,
 ) -> list[Callable[[Progress], None]]:
-    """What happens between steps, in order: stop, validate, watch the numbers, sample, save, pause."""
+    """What happens between steps, in order: stop, validate, watch the numbers, save, sample, pause.
+
+    Saving comes before sampling, so that nothing that goes wrong with a sample loses a checkpoint.
+    """
     train, emit = config.train, session.emit
     split = dataset.validation
 
@@ -212,14 +235,13 @@ def make_hooks(
         saver.settle()
 
     def write(prompt: str, step: int) -> str:
-        sampling = Sampling(max_new_tokens=train.sample_tokens, temperature=0.8, seed=train.seed + step)
+        sampling = Sampling(max_new_tokens=train.sample_tokens, temperature=0.8, seed=seed.following(train.seed, step))
         return "".join(text_stream(learner.model, dataset.tokenizer, prompt, sampling))
 
     return [
         hooks.StopHook(lambda: session.stop_requested),
         hooks.EvaluateHook(score, emit, every=train.eval_every, tokens=train.eval_tokens, early_stop=train.early_stop),
         watch,
-        hooks.SampleHook(write, emit, every=train.sample_every, prompts=train.sample_prompts),
         hooks.SaveHook(
             saver.save,
             saver.poll,
@@ -227,6 +249,7 @@ def make_hooks(
             keep_best=train.keep_best,
             requested=session.save_requested,
         ),
+        hooks.SampleHook(write, emit, every=train.sample_every, prompts=train.sample_prompts),
         hooks.PauseHook(lambda: session.pause_requested, save_to_pause, lambda: session.hold("asked to pause")),
     ]
 

@@ -20,6 +20,7 @@ from seedbed.jobs.generate import generation_device
 from seedbed.model.generate import Sampling, text_stream
 from seedbed.model.load import load_folder
 from seedbed.tokenizer.tokenizer import Tokenizer
+from seedbed.train.seed import following
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,7 +68,7 @@ def answer(request: Request) -> Iterator[dict[str, Any]]:
         sampling = Sampling(
             max_new_tokens=model.config.context - 1,
             temperature=request.temperature,
-            seed=request.seed * 1_000_003 + len(texts),
+            seed=following(request.seed * 1_000_003, len(texts)),
         )
         text = "".join(text_stream(model, tokenizer, "", sampling))
         texts.append(text)

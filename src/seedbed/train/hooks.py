@@ -192,6 +192,8 @@ class WatchHook:
         self._emit = emit
         self._warmup = warmup_steps
         self._mean: float | None = None
+        self._first: float | None = None
+        self._lost_steps = 0
         self._lowest = math.inf
         self._high_steps = 0
         self._lowest_at_eval: float | None = None
@@ -202,6 +204,7 @@ class WatchHook:
         """What a checkpoint keeps, so that a resumed run remembers what its loss was."""
         return {
             "mean": self._mean,
+            "first": self._first,
             "lowest": None if math.isinf(self._lowest) else self._lowest,
             "high_steps": self._high_steps,
             "lowest_at_eval": self._lowest_at_eval,
@@ -210,6 +213,7 @@ class WatchHook:
     def load_state(self, state: dict[str, float | int | None]) -> None:
         """Put back what `state` gave."""
         self._mean = state.get("mean")
+        self._first = state.get("first")
         self._lowest = math.inf if state.get("lowest") is None else float(state["lowest"] or 0.0)
         self._high_steps = int(state.get("high_steps") or 0)
         self._lowest_at_eval = state.get("lowest_at_eval")
@@ -221,15 +225,21 @@ class WatchHook:
             self._lowest = min(self._lowest, self._mean)
             self._high_steps = self._high_steps + 1 if self._mean > self._lowest + max(0.5, 0.2 * self._lowest) else 0
             if self._high_steps >= 20:
-                self._divergence(progress)
+                self._divergence(progress, f"its mean rose from {self._lowest:.3f} to {self._mean:.3f}")
+        # A run may be lost before there is a low to compare with: then its loss stays above the one that it began with.
+        self._first = progress.loss if self._first is None else self._first
+        lost = progress.loss > 1.2 * self._first + 0.5
+        self._lost_steps = self._lost_steps + 1 if lost else 0
+        if self._lost_steps >= 20:
+            self._divergence(progress, f"for 20 steps it has been far above the {self._first:.3f} of the first step")
         if progress.last_eval_step == progress.step and self._seen_eval != progress.step:
             self._seen_eval = progress.step
             self._overfitting(progress)
 
-    def _divergence(self, progress: Progress) -> None:
+    def _divergence(self, progress: Progress, how: str) -> None:
         self._tell(
             "divergence",
-            f"The loss is diverging: its mean rose from {self._lowest:.3f} to {self._mean:.3f}.",
+            f"The loss is diverging: {how}.",
             "The learning rate is usually too high for this model and batch.",
             "Try half of optimizer.lr (and optimizer.adam_lr), a longer schedule.warmup or a larger train.batch_size.",
             progress.step,

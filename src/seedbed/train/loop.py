@@ -13,9 +13,12 @@ from seedbed.events import Emit, Step
 from seedbed.train.learner import Batch, Learner
 from seedbed.train.step import Optimizer, train_step
 
+_DEAD_STEPS = 10
+"""Steps in a row whose gradient is exactly 0: a network that learns has none, one whose weights exploded has only such."""
+
 
 class NumericsError(SeedbedError):
-    """The loss is no number, or exactly zero: nothing after this step may be saved."""
+    """The numbers broke, or the network is dead: nothing after this step may be saved."""
 
 
 class Batches(Protocol):
@@ -69,11 +72,12 @@ def fit(
     """Train to `plan.steps`, or until a hook sets `stop`. The only loop here.
 
     `schedule(step)` is the learning-rate multiplier of 0-based `step`. Hooks run after every step in the order given. Raises
-    NumericsError when the loss is not finite or exactly 0, or the gradient is not finite.
+    NumericsError when the loss is not finite or exactly 0, or the gradient is not finite or has been 0 for some steps.
     """
     progress = start or Progress()
     progress.total = plan.steps
     progress.stop = None
+    skipped = dead = 0
     while progress.step < plan.steps and progress.stop is None:
         begun = time.perf_counter()
         scale = schedule(progress.step)
@@ -86,6 +90,8 @@ def fit(
             micro_batch=plan.micro_batch,
         )
         loss, norm = float(result.loss), float(result.grad_norm)
+        skipped = 0 if result.updated else skipped + 1
+        dead = dead + 1 if norm == 0.0 else 0
         progress.step += 1
         progress.tokens += result.tokens
         progress.loss = loss
@@ -99,18 +105,30 @@ def fit(
                 step_s=time.perf_counter() - begun,
             )
         )
-        if not math.isfinite(loss) or loss == 0.0 or not (math.isfinite(norm) or learner.tolerates_overflow):
+        tolerated = math.isfinite(norm) or learner.tolerates_overflow
+        if not math.isfinite(loss) or loss == 0.0 or not tolerated or dead >= _DEAD_STEPS:
             raise NumericsError(
-                _numerics(loss, norm, progress.step), "Lower optimizer.lr, or train with --precision fp32."
+                _numerics(loss, norm, progress.step, skipped), "Lower optimizer.lr, or train with --precision fp32."
             )
         for hook in hooks:
             hook(progress)
     return progress
 
 
-def _numerics(loss: float, norm: float, step: int) -> str:
+def _numerics(loss: float, norm: float, step: int, skipped: int) -> str:
+    """What broke at a step, in a sentence."""
     if loss == 0.0:
         return f"The loss is exactly 0 at step {step}: nothing is being trained, or the numbers broke."
+    if math.isfinite(loss) and norm == 0.0:
+        return (
+            f"The gradient has been exactly 0 for {_DEAD_STEPS} steps at step {step}, with a loss of {loss:.4g}: the weights "
+            "have grown until nothing moves them any more, and nothing is learned."
+        )
+    if math.isfinite(loss) and skipped:
+        return (
+            f"The gradient overflows fp16 at step {step}, even with the lowest loss scale: the last {skipped} steps were "
+            "skipped and trained nothing."
+        )
     if math.isfinite(loss):
         return f"The gradient's norm is {norm} at step {step}: the numbers broke."
     return f"The loss is {loss} at step {step}: the numbers broke."

@@ -19,6 +19,11 @@ def seed_all(seed: int) -> None:
     random.seed(seed)
 
 
+def following(seed: int, offset: int) -> int:
+    """The seed of the `offset`-th text after one that has `seed`: their sum, begun again at 0 past 63 bits."""
+    return (seed + offset) % 2**63
+
+
 def generator(seed: int, *purpose: int) -> torch.Generator:
     """A CPU generator of its own for one purpose, so that a draw here shifts no draw elsewhere."""
     mixed = np.random.SeedSequence([seed, *purpose]).generate_state(2, np.uint64)
