@@ -8,7 +8,22 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from seedbed.chart import AXIS, Box, Line, Marks, Picture, Span, bounds, braille, log_ticks, number, plot, svg, ticks
+from seedbed.chart import (
+    AXIS,
+    FAINT,
+    Box,
+    Line,
+    Marks,
+    Picture,
+    Span,
+    bounds,
+    braille,
+    log_ticks,
+    number,
+    plot,
+    svg,
+    ticks,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -289,3 +304,29 @@ def test_a_wide_picture_of_many_noisy_lines_is_cheap() -> None:
     begun = time.process_time()
     drawn(lines, 400, 40, log=True)
     assert time.process_time() - begun < 1.0, "painting would be felt"
+
+
+@pytest.mark.parametrize("last", [1, 2, 3, 5, 7, 12, 100, 12345])
+def test_steps_have_whole_numbers_along_the_axis(last: int) -> None:
+    line = Line("loss", range(1, last + 1), [float(step) for step in range(last)])
+    picture = plot([line], 100, 10, whole_x=True)
+    assert picture is not None
+    labels = rows(picture.rows)[-1].split()
+    assert labels
+    assert all(label.isdecimal() for label in labels if label.isascii() and "k" not in label), labels
+    drawn = svg([line], title="t", x_label="step", y_label="loss", whole_x=True)
+    assert drawn is not None
+    foot = [each.text or "" for each in ET.fromstring(drawn).iter(f"{SVG}text") if each.get("y") == "374"]
+    assert foot
+    assert all(label.isdecimal() for label in foot if "k" not in label), foot
+
+
+def test_what_stands_behind_a_line_has_a_band_and_neither_line_nor_legend() -> None:
+    x, y = range(100), [1.0 + step % 3 for step in range(100)]
+    behind = Line("", x, y, [each - 0.5 for each in y], [each + 0.5 for each in y], series=FAINT)
+    drawn = svg([behind, Line("smooth", x, [2.0] * 100, series=0)], title="t", x_label="step", y_label="loss")
+    assert drawn is not None
+    root = ET.fromstring(drawn)
+    assert [each.get("class") for each in root.iter(f"{SVG}polygon")] == ["band f0"]
+    assert [each.get("class") for each in root.iter(f"{SVG}polyline")] == ["line s0"]
+    assert [each.text for each in root.iter(f"{SVG}text") if each.get("class") == "legend"] == ["smooth"]

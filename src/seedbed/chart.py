@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 AXIS = -1
 """The series of a Braille span that belongs to the frame, not to a line."""
-
+FAINT = 100
+"""Added to a line's series: what stands behind a line of that series, such as what was smoothed. It has no legend."""
 
 _Place = Callable[[float], float]
 
@@ -83,11 +84,14 @@ def bounds(lines: Sequence[Line], *, log: bool = False, x0: float | None = None,
     return Box(x0, x1, y0, y1)
 
 
-def ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Round numbers between `low` and `high`, at most `most` of them, in steps of 1, 2 or 5 times a power of ten."""
+def ticks(low: float, high: float, most: int = 6, *, whole: bool = False) -> list[float]:
+    """Round numbers between `low` and `high`, at most `most` of them, in steps of 1, 2 or 5 times a power of ten.
+
+    With `whole` they are whole numbers.
+    """
     if not (math.isfinite(low) and math.isfinite(high)) or high <= low or most < 1:
         return []
-    raw = (high - low) / most
+    raw = max((high - low) / most, 1.0 if whole else 0.0)
     power = 10.0 ** math.floor(math.log10(raw))
     for factor in (1, 2, 5, 10, 20):
         step = factor * power
@@ -184,9 +188,11 @@ class Picture(NamedTuple):
         return None if dot is None else self.margin + dot // 2
 
 
-def braille(lines: Sequence[Line], width: int, height: int, *, log: bool = False) -> list[list[Span]]:
+def braille(
+    lines: Sequence[Line], width: int, height: int, *, log: bool = False, whole_x: bool = False
+) -> list[list[Span]]:
     """The rows of `plot()`, of everything that the lines hold; no point, or no room, gives no row."""
-    picture = plot(lines, width, height, log=log)
+    picture = plot(lines, width, height, log=log, whole_x=whole_x)
     return picture.rows if picture else []
 
 
@@ -199,12 +205,14 @@ def plot(
     log: bool = False,
     marks: Sequence[Marks] = (),
     x_text: Callable[[float], str] | None = None,
+    whole_x: bool = False,
 ) -> Picture | None:
     """The lines as `height` rows of at most `width` characters: an axis with its labels at the left, x range below.
 
     A dot column shows everything between its lowest and highest value, so a spike of one point stays visible. `box`
     fixes what is shown: lines are cut at its edges. `log` makes y logarithmic. Each row of `marks` takes a row of the
-    height. `x_text` writes the labels of x. No point, or no room, gives None.
+    height. `x_text` writes the labels of x; `whole_x` labels whole numbers alone, as of steps. No point, or no room, gives
+    None.
     """
     box = bounds(lines, log=log) if box is None else box
     levels = sorted({each.row for each in marks})
@@ -234,7 +242,7 @@ def plot(
                 assert dot is not None
                 chars[dot // 2], owners[dot // 2] = each.glyph, each.series
         painted.append([Span(" " * margin, AXIS), *_spans(chars, owners)])
-    painted.append([Span((" " * margin + _x_axis(box, columns, x_text))[:width], AXIS)])
+    painted.append([Span((" " * margin + _x_axis(box, columns, x_text, whole_x))[:width], AXIS)])
     return Picture(painted, box, margin, columns, rows)
 
 
@@ -268,12 +276,12 @@ def _row_labels(box: Box, rows: int, log: bool) -> list[str]:
     return labels
 
 
-def _x_axis(box: Box, columns: int, x_text: Callable[[float], str] | None) -> str:
+def _x_axis(box: Box, columns: int, x_text: Callable[[float], str] | None, whole: bool) -> str:
     """Labels under the curves: both ends, and round numbers between them where there is room."""
     write = x_text or (lambda x: number(round(x, 6)))
-    left, right = write(box.x0), write(box.x1)
+    left, right = ("" if whole and end != round(end) else write(end) for end in (box.x0, box.x1))
     axis = left + " " * max(columns - len(left) - len(right), 1) + right
-    for value in ticks(box.x0, box.x1, max(columns // 14, 1)) if x_text is None else ():
+    for value in ticks(box.x0, box.x1, max(columns // 14, 1), whole=whole) if x_text is None else ():
         label, dot = number(value), _dot(value, box, 2 * columns)
         start = (dot or 0) // 2 - len(label) // 2
         if start > 1 and not axis[start - 2 : start + len(label) + 2].strip():
@@ -399,6 +407,7 @@ def svg(
     width: int = 760,
     height: int = 400,
     log: bool = False,
+    whole_x: bool = False,
 ) -> str | None:
     """A standalone SVG picture of the lines, readable on light and dark pages; None if there is no point."""
     box = bounds(lines, log=log)
@@ -429,7 +438,7 @@ def svg(
         y = py(value)
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{width - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{number(value)}</text>')
-    for value in ticks(box.x0, box.x1, 9):
+    for value in ticks(box.x0, box.x1, 9, whole=whole_x):
         x, foot = px(value), height - _BOTTOM
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{foot}" y2="{foot + 5}"/>')
         parts.append(f'<text x="{x:.1f}" y="{foot + 20}" text-anchor="middle">{number(value)}</text>')
@@ -444,7 +453,7 @@ def svg(
 
 
 def _svg_line(line: Line, series: int, px: _Place, py: _Place, log: bool) -> list[str]:
-    colour = series % _COLOURS
+    colour, faint = series % FAINT % _COLOURS, series >= FAINT
     points = [
         (px(x), py(y), index)
         for index, (x, y) in enumerate(zip(line.x, line.y, strict=True))
@@ -456,9 +465,9 @@ def _svg_line(line: Line, series: int, px: _Place, py: _Place, log: bool) -> lis
         lower = [f"{x:.1f},{py(line.low[i]):.1f}" for x, _, i in reversed(points)]
         parts.append(f'<polygon class="band f{colour}" points="{" ".join(upper + lower)}"/>')
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in points)
-    if len(points) > 1:
+    if len(points) > 1 and not faint:
         parts.append(f'<polyline class="line s{colour}" points="{path}"/>')
-    if len(points) <= 60:
+    if len(points) <= 60 and not faint:
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" class="f{colour}"/>' for x, y, _ in points]
     return parts
 
@@ -466,7 +475,7 @@ def _svg_line(line: Line, series: int, px: _Place, py: _Place, log: bool) -> lis
 def _legend(lines: Sequence[Line], width: int) -> list[str]:
     parts = []
     x = float(width - _RIGHT)
-    for position, line in reversed(list(enumerate(lines))):
+    for position, line in reversed([each for each in enumerate(lines) if each[1].label]):
         series = (position if line.series is None else line.series) % _COLOURS
         x -= 7.2 * len(line.label)
         parts.append(f'<text class="legend" x="{x:.0f}" y="26">{escape(line.label)}</text>')

@@ -286,6 +286,30 @@ def test_curve_as_a_picture(desk: Any) -> None:
     assert "nowhere" in desk.seedbed("curve", "--svg", "nowhere/loss.svg", expect=1).stderr
 
 
+def test_runs_are_drawn_over_each_other(desk: Any) -> None:
+    desk.train("--name", "alpha", steps=5)
+    second = desk.train("--name", "beta", steps=12)
+    Store(desk.runs).create("train", "empty", "", {})
+    done = desk.seedbed("curve", "alpha", "beta", "empty")
+    assert "⣀1 alpha   ⣀2 beta" in done.stdout
+    assert done.stdout.splitlines()[-1].split() == ["1", "5", "10", "12"]
+    assert '"empty" has logged no step yet' in done.stderr
+    desk.seedbed("curve", "alpha", "beta", "--x", "time", "--smooth", "0.5", "--log", "--svg", "both.svg")
+    root = ET.parse(desk.folder / "both.svg").getroot()
+    told = " ".join(element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text"))
+    for part in ("training loss", "1 alpha", "2 beta", "seconds of training"):
+        assert part in told
+    found = json.loads(desk.seedbed("curve", "alpha", "beta", "--json", "--y", "lr", "--x", "tokens").stdout)
+    assert [each["name"] for each in found] == ["alpha", "beta"]
+    assert found[1]["id"] == second
+    assert found[0]["points"][-1] == {"first_tokens": 2560, "last_tokens": 2560, "lr": 0.01, "low": 0.01, "high": 0.01}
+    assert "no validation yet" in desk.seedbed("curve", "alpha", "--y", "val_loss", expect=1).stderr
+    assert "None of these 2 runs" in desk.seedbed("curve", "alpha", "empty", "--y", "val-loss", expect=1).stderr
+    assert "leaves nothing" in desk.seedbed("curve", "--smooth", "1", expect=2).stderr
+    assert "beta: gradient norm" in desk.seedbed("curve", "beta", "--y", "grad-norm").stdout
+    assert "alpha: training loss, along time" in desk.seedbed("curve", "alpha", "--x", "time").stdout
+
+
 def test_foreign_text_never_steers_the_terminal(desk: Any) -> None:
     run = desk.train()
     (desk.runs / run / "labels.json").write_text(json.dumps({"name": "x\x1b[31m\u202e\x07[/]"}))

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from seedbed import events
+from seedbed.chart import Line
+from seedbed.presentation import curves
 from seedbed.runs.index import STEPS_A_ROW, IndexWriter
 from seedbed.runs.series import AXES, KEYS, Point, Series, ema
 from seedbed.runs.store import RunDir
@@ -22,6 +24,10 @@ def index(run: RunDir) -> None:
         pass
     writer.close()
     assert writer.problem is None
+
+
+def lines(series: Series, **options: Any) -> list[Line]:
+    return curves.lines([curves.Drawn("alpha", series)], **options)
 
 
 def expected(steps: Sequence[Any], axis: str, key: str) -> Point:
@@ -167,7 +173,7 @@ def test_a_spike_of_one_step_in_many_is_there_at_every_zoom(run: RunDir, scribe:
                     seen = [point for point in points if point.x0 - 1e-3 <= x <= point.x1 + 1e-3]
                     assert max(point.high for point in seen) == pytest.approx(spike), (axis, key, reach, px)
                     assert all(point.low < spike for point in points if point not in seen)
-    (line,) = series.lines(px=100)
+    (line,) = lines(series, px=100)
     assert line.high is not None
     assert max(line.high) == 99.0
     assert len(line.x) <= 102
@@ -193,7 +199,7 @@ def test_a_few_steps_of_a_long_run_are_shown_one_by_one(run: RunDir, scribe: Any
 
 def test_where_there_is_nothing_there_are_no_points(run: RunDir, scribe: Any) -> None:
     for series in (Series(run), Series.load(run)):
-        assert series.window() == series.scores == series.restarts == series.lines() == []
+        assert series.window() == series.scores == series.restarts == lines(series) == []
         assert series.extent() is series.extent("time") is None
         assert len(series) == 0
         assert not series.refresh()
@@ -237,7 +243,7 @@ def test_a_session_that_starts_again_voids_what_came_later(run: RunDir, scribe: 
     assert series.refresh()
     points = series.window(px=500)
     assert [(point.x, point.mean) for point in points[-2:]] == [(100, 200.0), (101, 7.0)]
-    training, validation = series.lines(px=500)
+    training, validation = lines(series, px=500)
     assert (training.y[-1], list(validation.x)) == (7.0, [20, 40, 60, 80, 100])
 
 
@@ -287,7 +293,7 @@ def test_losses_that_are_no_numbers_are_counted_and_leave_gaps(run: RunDir, scri
     assert len(series) == 400
     assert sum(point.num_odd for point in series.window(px=3)) == 200
     assert all(math.isnan(p.mean) and math.isnan(p.low) for p in series.window(px=400)[100:300])
-    (line,) = series.lines(px=400)
+    (line,) = lines(series, px=400)
     assert [math.isnan(y) for y in line.y] == [101 <= step <= 300 for step in range(1, 401)]
     assert all(point.num_odd == 0 and math.isfinite(point.mean) for point in series.window(px=3, key="grad_norm"))
 
@@ -296,7 +302,7 @@ def test_a_run_of_losses_without_a_number_has_no_line(run: RunDir, scribe: Any) 
     scribe.begin(1, 0)
     for step in range(1, 100):
         scribe.say(scribe.step_event(step, math.nan))
-    assert Series.load(run).lines() == []
+    assert lines(Series.load(run)) == []
 
 
 def test_time_leaves_out_what_lies_between_sessions_and_sleep(run: RunDir, scribe: Any) -> None:
@@ -467,6 +473,7 @@ def test_no_smoothing_changes_nothing_and_smoothed_lines_have_no_spread(run: Run
     scribe.begin(1, 0)
     scribe.steps(1, 50)
     series = Series.load(run)
-    (rough,), (smooth,) = series.lines(px=100), series.lines(px=100, smoothing=0.9)
+    (rough,), (behind, smooth) = lines(series, px=100), lines(series, px=100, smoothing=0.9)
+    assert (behind.y, behind.low, behind.high) == (rough.y, rough.low, rough.high)
     assert smooth.low is smooth.high is None
     assert list(smooth.y) == ema(list(rough.y), 0.9)

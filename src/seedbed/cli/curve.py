@@ -1,68 +1,217 @@
-"""`seedbed curve`: a run's training and validation losses, in the terminal or as an SVG picture."""
+"""`seedbed curve`: the losses of one run, or of several over each other, in the terminal or as an SVG picture."""
 
 from __future__ import annotations
 
 import argparse
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from seedbed.cli.parser import json_option, run_option, runs_option
+from seedbed.cli.parser import complete_run, json_option, runs_option
 
-DESCRIPTION = "Draw the training and validation losses of a run. Without RUN, the newest that has any."
+if TYPE_CHECKING:
+    from seedbed.chart import Line
+    from seedbed.presentation.curves import Drawn
+    from seedbed.runs.store import RunDir
+
+DESCRIPTION = """\
+Draw the training and validation losses of a run, or the training losses of several runs over each other. --y draws
+another value, --x draws it along tokens or training time. Without RUN, the newest that has logged a step.
+"""
 EXAMPLES = """\
-  seedbed curve                          the newest run, in the terminal
+  seedbed curve                                 the newest run, in the terminal
+  seedbed curve first second third              over each other
+  seedbed curve first second --y val_loss --x tokens
+  seedbed curve quickstart --smooth 0.9 --log   smoothed, on a logarithmic scale
   seedbed curve quickstart --svg loss.svg
-  seedbed curve quickstart --json        the points
+  seedbed curve quickstart --json               the points
 """
 
 _POINTS = 2048
-"""Most points of --json; more steps than that are gathered, their lowest and highest loss kept."""
+"""Most points of --json; more steps than that are gathered, their lowest and highest value kept."""
+_AXES = ("step", "tokens", "time")
+_METRICS = ("loss", "val_loss", "lr", "grad_norm", "tokens_per_s")
+_TIME_UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
+_LEGEND_PX = 560.0
+"""What the legend of a picture may take of its width."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of `curve`."""
-    run_option(parser, "which run (default: the newest with losses)")
-    parser.add_argument("--svg", metavar="FILE", type=Path, help="write a picture, for light and dark pages")
+    action = parser.add_argument("refs", metavar="RUN", nargs="*", help="which runs (default: the newest with losses)")
+    action.completer = complete_run  # type: ignore[attr-defined]
+    add = parser.add_argument
+    add("--x", choices=_AXES, default="step", help="along steps, trained tokens, or training time (default: step)")
+    add(
+        "--y",
+        type=lambda word: word.replace("-", "_"),
+        choices=_METRICS,
+        default="loss",
+        help=f"what to draw: {', '.join(_METRICS)} (default: loss)",
+    )
+    add(
+        "--smooth",
+        metavar="W",
+        type=_weight,
+        default=0.0,
+        help="exponential mean, W the weight of the past, such as 0.9 (default: 0, off)",
+    )
+    add("--log", action="store_true", help="a logarithmic scale")
+    add("--svg", metavar="FILE", type=Path, help="write a picture, for light and dark pages")
     runs_option(parser)
-    json_option(parser, "the points")
+    json_option(parser, "the points, not smoothed,")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Read the losses and draw them."""
-    from seedbed import text
+    """Read the curves and draw them."""
     from seedbed.actions import has_steps
-    from seedbed.chart import svg
-    from seedbed.cli.console import say, say_json, width
-    from seedbed.cli.place import store
-    from seedbed.cli.summary import picture
-    from seedbed.errors import SeedbedError
-    from seedbed.files import write_atomic
+    from seedbed.cli.console import say_json
+    from seedbed.cli.place import find_all, store
+    from seedbed.presentation.curves import Drawn
     from seedbed.runs.series import Series
 
-    found = store(arguments.runs).find(arguments.ref, fits=has_steps, wanted="run that has logged a step")
-    series = Series.load(found)
+    place = store(arguments.runs)
+    if arguments.refs:
+        found = find_all(place, arguments.refs)
+    else:
+        found = [place.find(None, fits=has_steps, wanted="run that has logged a step")]
+    shown = [Drawn(each.name(), Series.load(each)) for each in found]
     if arguments.json:
-        say_json(
-            {
-                "id": found.id,
-                "training": [
-                    {"first_step": int(p.x0), "last_step": int(p.x1), "loss": p.mean, "low": p.low, "high": p.high}
-                    for p in series.window(px=_POINTS)
-                    if math.isfinite(p.mean)
-                ],
-                "validation": [{"step": score.step, "loss": score.loss} for score in series.scores],
-            }
-        )
+        objects = [points(each, drawn, arguments.x, arguments.y) for each, drawn in zip(found, shown, strict=True)]
+        say_json(objects if len(arguments.refs) > 1 else objects[0])
         return 0
-    if not len(series):
-        raise SeedbedError(f"{found.id} has logged no step yet.", f"`seedbed status {found.id}` tells how it stands.")
+    _refuse_nothing(found, shown, arguments.y)
     if arguments.svg is None:
-        say(text.printable(found.name()))
-        for line in picture(series.lines(), width(120), 20):
-            say(line)
-        return 0
-    drawn = svg(series.lines(px=300), title=found.name(), x_label="step", y_label="loss (nats per token)")
-    if drawn is not None:
-        write_atomic(arguments.svg.expanduser(), drawn)
-        say(f"wrote {text.printable(str(arguments.svg))}")
+        draw(shown, arguments)
+    else:
+        write_svg(shown, arguments)
     return 0
+
+
+def points(run: RunDir, drawn: Drawn, axis: str, metric: str) -> dict[str, Any]:
+    """A run's curve for a script."""
+    series, told = drawn.series, {"id": run.id, "name": drawn.name}
+    found = (
+        [
+            {f"first_{axis}": _place(p.x0, axis), f"last_{axis}": _place(p.x1, axis), metric: p.mean, "low": p.low}
+            | {"high": p.high}
+            for p in series.window(px=_POINTS, axis=axis, key=metric)
+            if math.isfinite(p.mean)
+        ]
+        if metric != "val_loss"
+        else []
+    )
+    scores = [{axis: _place(score.at(axis), axis), "loss": score.loss} for score in series.scores]
+    if metric == "loss":
+        return {**told, "training": found, "validation": scores}
+    return {**told, "validation": scores} if metric == "val_loss" else {**told, "points": found}
+
+
+def _place(x: float, axis: str) -> float:
+    return x if axis == "time" else int(x)
+
+
+def _refuse_nothing(found: list[RunDir], shown: list[Drawn], metric: str) -> None:
+    """Say which runs have nothing to draw. Raises SeedbedError where none has."""
+    from seedbed.cli.console import note
+    from seedbed.errors import SeedbedError
+    from seedbed.text import printable
+
+    lacks = "no validation" if metric == "val_loss" else "no step"
+    empty = [
+        each
+        for each, drawn in zip(found, shown, strict=True)
+        if not (drawn.series.scores if metric == "val_loss" else len(drawn.series))
+    ]
+    if len(empty) == len(found):
+        raise SeedbedError(
+            f'"{found[0].id}" has logged {lacks} yet.'
+            if len(found) == 1
+            else f"None of these {len(found)} runs has logged a {lacks[3:]} yet.",
+            f"`seedbed status {found[0].id}` tells how it stands." if len(found) == 1 else "`seedbed runs` lists them.",
+        )
+    for each in empty:
+        note(f'"{printable(each.name())}" has logged {lacks} yet, so it is left out.')
+
+
+def draw(shown: list[Drawn], arguments: argparse.Namespace) -> None:
+    """The picture in the terminal, under its title."""
+    from seedbed import text
+    from seedbed.cli.console import note, say, width
+    from seedbed.cli.summary import picture
+    from seedbed.presentation.curves import METRICS, extent, lines
+
+    columns = width(120)
+    drawn = lines(shown, axis=arguments.x, metric=arguments.y, smoothing=arguments.smooth, px=2 * columns)
+    told = [f"along {arguments.x}" if arguments.x != "step" else "", "log scale" if arguments.log else ""]
+    told += [f"smoothed by {arguments.smooth:g}" if arguments.smooth else ""]
+    what = ", ".join(["training loss" if arguments.y == "loss" else METRICS[arguments.y], *filter(None, told)])
+    title = text.printable(shown[0].name) if len(shown) == 1 else what
+    if len(shown) == 1 and (arguments.y != "loss" or any(told)):
+        title += f": {what}"
+    say(title)
+    rows = picture(
+        drawn,
+        columns,
+        20,
+        extent=extent(shown, arguments.x),
+        log=arguments.log,
+        x_text=text.duration if arguments.x == "time" else None,
+    )
+    for line in rows:
+        say(line)
+    if not rows:
+        note(
+            "A logarithmic scale has no place for what is not above 0."
+            if arguments.log
+            else "The output cannot show curves: it is too narrow or its encoding has no Braille. --svg draws a picture."
+        )
+
+
+def write_svg(shown: list[Drawn], arguments: argparse.Namespace) -> None:
+    """The picture as a file."""
+    from seedbed.chart import svg
+    from seedbed.cli.console import say
+    from seedbed.errors import SeedbedError
+    from seedbed.files import write_atomic
+    from seedbed.presentation.curves import METRICS, lines
+    from seedbed.text import printable, shorten
+
+    drawn = lines(shown, axis=arguments.x, metric=arguments.y, smoothing=arguments.smooth, px=300)
+    label = {"step": "step", "tokens": "trained tokens"}.get(arguments.x)
+    if label is None:
+        drawn, label = _in_units(drawn)
+    title = shown[0].name
+    if len(shown) > 1:
+        title = METRICS["loss" if arguments.y == "loss" else arguments.y].partition(" (")[0]
+        room = max(int((_LEGEND_PX / len(shown) - 40) / 7.2), 4)
+        drawn = [line._replace(label=shorten(f"{line.tag} {line.label}", room)) for line in drawn]
+    picture = svg(
+        drawn,
+        title=title,
+        x_label=label,
+        y_label=METRICS[arguments.y],
+        log=arguments.log,
+        whole_x=arguments.x != "time",
+    )
+    if picture is None:
+        raise SeedbedError("There is no point to draw.", "A logarithmic scale has no place for what is not above 0.")
+    write_atomic(arguments.svg.expanduser(), picture)
+    say(f"wrote {printable(str(arguments.svg))}")
+
+
+def _in_units(drawn: list[Line]) -> tuple[list[Line], str]:
+    """Lines along seconds in the largest unit of which there are at least two, and the label of that axis."""
+    longest = max((x for line in drawn for x in line.x), default=0.0)
+    unit, seconds = next(((unit, s) for unit, s in _TIME_UNITS if longest >= 2 * s), _TIME_UNITS[-1])
+    return [line._replace(x=[x / seconds for x in line.x]) for line in drawn], f"{unit} of training"
+
+
+def _weight(word: str) -> float:
+    """An argument type: the weight of the past, from 0 to below 1."""
+    from seedbed.cli.generate import real
+
+    value = real(0, 1)(word)
+    if value == 1:
+        raise argparse.ArgumentTypeError("1 leaves nothing of the curve; the largest sensible weight is about 0.99")
+    return value

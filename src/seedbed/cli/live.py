@@ -12,11 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from seedbed import events, text
-from seedbed.chart import AXIS, braille
-from seedbed.cli import wording
+from seedbed.chart import braille
 from seedbed.cli.console import colour
-from seedbed.cli.summary import LINE_STYLES
+from seedbed.cli.summary import style_of
 from seedbed.events import Record
+from seedbed.presentation import curves, wording
 from seedbed.runs.series import Series
 from seedbed.runs.store import RunDir
 from seedbed.runs.view import View
@@ -109,10 +109,10 @@ class LiveDisplay:
             return []
         columns = min(self._console.width, 90)
         series.refresh()
-        drawn = braille(series.lines(px=2 * columns), columns, _CURVE_ROWS)
+        drawn = braille(curves.lines([curves.Drawn("", series)], px=2 * columns), columns, _CURVE_ROWS, whole_x=True)
         return [
             Text.assemble(
-                *((span.text, "dim" if span.series == AXIS else LINE_STYLES[span.series % 2]) for span in row),
+                *((span.text, style_of(span.series)) for span in row),
                 no_wrap=True,
             )
             for row in drawn

@@ -6,9 +6,9 @@ import time
 from typing import TextIO
 
 from seedbed import events, text
-from seedbed.cli import wording
 from seedbed.cli.console import paint, say
 from seedbed.events import Record
+from seedbed.presentation import wording
 from seedbed.runs.series import Series
 from seedbed.runs.store import RunDir
 from seedbed.runs.view import View

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
 
 from seedbed import text
-from seedbed.chart import AXIS, Line, Span, braille
+from seedbed.chart import AXIS, FAINT, Line, bounds, plot
 from seedbed.cli.console import paint, say, width
 from seedbed.cli.place import refer
+from seedbed.presentation import curves
 from seedbed.runs.series import Series
 from seedbed.runs.store import RunDir
 from seedbed.runs.view import View
 
-LINE_STYLES = ("blue", "yellow")
+LINE_STYLES = ("blue", "yellow", "green", "magenta", "cyan", "red")
 _SAMPLE_CHARACTERS = 1200
 
 
@@ -22,7 +24,7 @@ def summarise(run: RunDir, view: View, series: Series) -> None:
     say()
     word = "Finished" if view.status == "completed" else "Stopped"
     say(paint(f"{word} at step {view.step}", "bold") + f" after {text.duration(view.elapsed_s)}" + losses(view))
-    for line in picture(series.lines(), width(90), 12):
+    for line in picture(curves.lines([curves.Drawn("", series)]), width(90), 12, extent=series.extent()):
         say(line)
     if view.sample:
         say()
@@ -62,18 +64,39 @@ def next_commands(run: RunDir, view: View) -> list[str]:
     ]
 
 
-def picture(lines: list[Line], columns: int, rows: int) -> list[str]:
-    """The curves in Braille with a legend, coloured where colour is wanted; nothing where the output cannot show it."""
+def picture(
+    lines: list[Line],
+    columns: int,
+    rows: int,
+    *,
+    extent: tuple[float, float] | None = None,
+    log: bool = False,
+    x_text: Callable[[float], str] | None = None,
+) -> list[str]:
+    """The curves in Braille with a legend, coloured where colour is wanted; nothing where the output cannot show it.
+
+    `extent` is the range of x; without it, that of the points. `x_text` writes places on an axis of other than whole
+    numbers.
+    """
     try:
         "\u28ff┤".encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
         return []
-    drawn = braille(lines, columns, rows)
-    if not drawn:
+    x0, x1 = extent or (None, None)
+    drawn = plot(
+        lines, columns, rows, box=bounds(lines, log=log, x0=x0, x1=x1), log=log, x_text=x_text, whole_x=x_text is None
+    )
+    if drawn is None:
         return []
-    legend = "   ".join(paint(f"⣀ {line.label}", LINE_STYLES[number]) for number, line in enumerate(lines))
-    return [legend, *("".join(_paint(span) for span in row).rstrip() for row in drawn)]
+    named = [(number if line.series is None else line.series, line) for number, line in enumerate(lines) if line.label]
+    legend = [paint(f"⣀{line.tag} {text.printable(line.label)}", style_of(series)) for series, line in named]
+    fits = sum(len(line.label) + 6 for _, line in named) <= columns
+    return [
+        *(["   ".join(legend)] if fits else legend),
+        *("".join(paint(span.text, style_of(span.series)) for span in row).rstrip() for row in drawn.rows),
+    ]
 
 
-def _paint(span: Span) -> str:
-    return paint(span.text, "dim" if span.series == AXIS else LINE_STYLES[span.series % len(LINE_STYLES)])
+def style_of(series: int) -> str:
+    """The style of a line of a chart, or of its frame."""
+    return "dim" if series == AXIS or series >= FAINT else LINE_STYLES[series % len(LINE_STYLES)]

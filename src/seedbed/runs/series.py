@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from itertools import compress
 from typing import NamedTuple, Self
 
-from seedbed.chart import Line
 from seedbed.files import read_block
 from seedbed.runs.index import (
     BACK,
@@ -212,23 +211,6 @@ class Series:
         low = max(bisect_left(cells, x0, key=lambda cell: cell.x) - 1, 0)
         high = min(bisect_right(cells, x1, key=lambda cell: cell.x) + 1, len(cells))
         return list(_gather(cells[low:high], x0, (x1 - x0) / px))
-
-    def lines(self, px: int = 400, axis: str = "step", smoothing: float = 0.0) -> list[Line]:
-        """The losses as lines to draw: training with its spread, then validation; those without points are left out.
-
-        `smoothing` is the weight of the past in an exponential mean over the training curve's points, from 0 to below 1.
-        """
-        lines = []
-        points = self.window(px=px, axis=axis)
-        if any(math.isfinite(point.mean) for point in points):
-            means = ema([point.mean for point in points], smoothing)
-            spread = () if smoothing else ([point.low for point in points], [point.high for point in points])
-            lines.append(Line("training loss", [point.x for point in points], means, *spread))
-        if scores := self.scores:
-            lines.append(
-                Line("validation loss", [score.at(axis) for score in scores], [score.loss for score in scores])
-            )
-        return lines
 
     # Reading ---------------------------------------------------------------------------------------------------------
 

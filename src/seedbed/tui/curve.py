@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from textwrap import wrap
-from typing import NamedTuple
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -15,28 +14,20 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from seedbed import text
-from seedbed.chart import AXIS, Line, Marks, Picture, Span, bounds, plot
-from seedbed.runs.series import AXES, Series, ema
+from seedbed.chart import AXIS, FAINT, Marks, Picture, Span, bounds, plot
+from seedbed.presentation.curves import Drawn, extent, lines, run_tag
+from seedbed.runs.series import AXES
 from seedbed.tui.literal import fit
 
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.98)
 COLOURS = ("#6ea8ff", "#ffb454", "#56d364", "#f778ba", "#bc8cff", "#5fd7d7")
 """Of the runs laid over each other; a run alone has the first for training, the second for validation."""
 DIM_COLOURS = ("#35507c", "#7a5a30", "#2f6b3a", "#76406a", "#5c4a80", "#346868")
-_SPREAD = 100
-"""Added to a line's number for the faint band of what was smoothed."""
 SAVED_GLYPH, BEST_GLYPH, SCORE_GLYPH, RESTART_GLYPH = "▴", "▲", "◇", "↻"
 MEANINGS = {SCORE_GLYPH: "validated", SAVED_GLYPH: "saved", BEST_GLYPH: "best", RESTART_GLYPH: "resumed"}
 _LEAST_FOR_MARKS = 6
 """Rows below which there is no room for marks."""
 _FRAME = "#8b949e"
-
-
-class Drawn(NamedTuple):
-    """A run to draw: its name and its curves."""
-
-    name: str
-    series: Series
 
 
 class Curve(Widget):
@@ -146,8 +137,7 @@ class Curve(Widget):
         self.changed()
 
     def _extent(self) -> tuple[float, float] | None:
-        extents = [extent for each in self.shown if (extent := each.series.extent(self.axis)) is not None]
-        return (min(low for low, _ in extents), max(high for _, high in extents)) if extents else None
+        return extent(self.shown, self.axis)
 
     # Drawing ---------------------------------------------------------------------------------------------------------
 
@@ -167,16 +157,19 @@ class Curve(Widget):
         self._drawn = self._lengths()
         if width < 10 or height < 3:
             return []
-        lines, marks = self._lines(2 * width), self._marks()
+        drawn = lines(self.shown, axis=self.axis, smoothing=self.smoothing, window=self.window, px=2 * width)
+        marks = self._marks()
         self._picture = None
-        if lines:
+        if drawn:
             rows = height - 1
             if rows < _LEAST_FOR_MARKS:
                 marks = []
             left, right = self.window or self._extent() or (None, None)
-            box = bounds(lines, log=self.is_log, x0=left, x1=right)
+            box = bounds(drawn, log=self.is_log, x0=left, x1=right)
             x_text = text.duration if self.axis == "time" else None
-            self._picture = plot(lines, width, rows, box=box, log=self.is_log, marks=marks, x_text=x_text)
+            self._picture = plot(
+                drawn, width, rows, box=box, log=self.is_log, marks=marks, x_text=x_text, whole_x=self.axis != "time"
+            )
         if self._picture is None:
             words = self._note or ("No losses yet." if self.shown else "No run is chosen.")
             said = [fit(line, width).plain for line in wrap(words, width - 2)[:height]]
@@ -184,28 +177,6 @@ class Curve(Widget):
             return [*blank, *(self._row([(" " * ((width - cell_len(line)) // 2) + line, _FRAME)]) for line in said)]
         painted = [self._paint(row) for row in self._picture.rows]
         return [self._legend(width, marks), *painted]
-
-    def _lines(self, px: int) -> list[Line]:
-        x0, x1 = self.window or (None, None)
-        lines: list[Line] = []
-        alone = len(self.shown) == 1
-        for number, each in enumerate(self.shown):
-            tag = "" if alone else _tag(number)
-            points = each.series.window(x0, x1, px=px, axis=self.axis)
-            if not any(math.isfinite(point.mean) for point in points):
-                continue
-            x = [point.x for point in points]
-            means = [point.mean for point in points]
-            low, high = [point.low for point in points], [point.high for point in points]
-            if self.smoothing:
-                if alone:
-                    lines.append(Line("", x, means, low, high, series=_SPREAD + number))
-                lines.append(Line("", x, ema(means, self.smoothing), series=number, tag=tag))
-            else:
-                lines.append(Line("", x, means, low, high, series=number, tag=tag))
-            if alone and (scores := each.series.scores):
-                lines.append(Line("", [s.at(self.axis) for s in scores], [s.loss for s in scores], series=1))
-        return lines
 
     def _marks(self) -> list[Marks]:
         if len(self.shown) != 1:
@@ -232,7 +203,7 @@ class Curve(Widget):
         else:
             room = max(6, (width - 24) // max(len(self.shown), 1) - 4)
             for number, each in enumerate(self.shown):
-                pieces.append((f"⣿{_tag(number)} {fit(each.name, room).plain} ", COLOURS[number % len(COLOURS)]))
+                pieces.append((f"⣿{run_tag(number)} {fit(each.name, room).plain} ", COLOURS[number % len(COLOURS)]))
         options = [f"x: {self.axis}", "log" if self.is_log else "", f"EMA {self.smoothing:g}" if self.smoothing else ""]
         if self.window is not None:
             options.append("zoomed")
@@ -302,13 +273,8 @@ class Curve(Widget):
         self.zoom(1 / 0.7)
 
 
-def _tag(number: int) -> str:
-    """What stands for one of several runs, in the legend and at the end of its curve."""
-    return str(number + 1)
-
-
 def _style(series: int) -> Style:
     if series == AXIS:
         return Style(color=_FRAME)
-    colours = DIM_COLOURS if series >= _SPREAD else COLOURS
-    return Style(color=colours[series % _SPREAD % len(colours)])
+    colours = DIM_COLOURS if series >= FAINT else COLOURS
+    return Style(color=colours[series % FAINT % len(colours)])

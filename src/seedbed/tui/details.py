@@ -16,10 +16,11 @@ from textual.widgets import DataTable, Footer, Select, Static, TabbedContent, Ta
 
 from seedbed import actions, text
 from seedbed.errors import SeedbedError
+from seedbed.presentation.curves import Drawn
 from seedbed.runs.samples import read_samples
 from seedbed.runs.status import word
 from seedbed.tui.board import epochs_text, steps_text
-from seedbed.tui.curve import Curve, Drawn
+from seedbed.tui.curve import Curve
 from seedbed.tui.dialogs import close
 from seedbed.tui.literal import BAD, fit, lit, status_style
 from seedbed.tui.wishes import differences, frozen_text

@@ -14,11 +14,12 @@ from textual.timer import Timer
 from textual.widgets import DataTable, Input
 
 from seedbed import text
+from seedbed.presentation.curves import Drawn
 from seedbed.runs.series import Series
 from seedbed.runs.status import word
 from seedbed.runs.watch import Listed
 from seedbed.tui.board import MOST_MARKED, epochs_text, steps_text
-from seedbed.tui.curve import Curve, Drawn
+from seedbed.tui.curve import Curve
 from seedbed.tui.fields import is_editor
 from seedbed.tui.listing import ListingPanel
 from seedbed.tui.literal import plain, status_style

@@ -19,6 +19,8 @@ def progress(view: View) -> str:
         parts.append(f"val {view.scores[-1].loss:.4f}")
     if view.lr is not None:
         parts.append(f"lr {view.lr:.3g}")
+    if view.grad_norm is not None:
+        parts.append(f"grad norm {view.grad_norm:.3g}")
     speed = view.tokens_per_second()
     if speed:
         parts.append(f"{text.count(speed)} tok/s")
