@@ -22,21 +22,15 @@ from seedbed import checkpoint
 from seedbed.checkpoint import Snapshot, Writer, find, load, save, take, verify
 from seedbed.errors import DiskFullError, SeedbedError
 
-
-@pytest.fixture
-def tokenizer_folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "tokenizer"
-    folder.mkdir()
-    (folder / "tokenizer.json").write_text('{"model": {}}')
-    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
-    return folder
-
-
+TOKENIZER = {
+    "tokenizer.json": b'{"model": {}}',
+    "tokenizer_config.json": b'{"tokenizer_class": "PreTrainedTokenizerFast"}',
+}
 Make = Callable[..., Snapshot]
 
 
 @pytest.fixture
-def make(tokenizer_folder: Path) -> Make:
+def make() -> Make:
     def snapshot(step: int, value: float | None = None) -> Snapshot:
         value = float(step) if value is None else value
         return Snapshot(
@@ -49,7 +43,7 @@ def make(tokenizer_folder: Path) -> Make:
             trainer={"progress": {"step": step}, "rng": [1, 2, 3], "best": float("nan")},
             config={"model_type": "qwen3"},
             generation_config={"eos_token_id": 0},
-            tokenizer_folder=tokenizer_folder,
+            tokenizer=TOKENIZER,
         )
 
     return snapshot

@@ -51,7 +51,7 @@ def snapshot(step: int, value: float, tokenizer: Path) -> Snapshot:
         trainer={"value": value},
         config={},
         generation_config={},
-        tokenizer_folder=tokenizer,
+        tokenizer={each.name: each.read_bytes() for each in tokenizer.iterdir()},
     )
 
 

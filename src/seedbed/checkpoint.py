@@ -72,7 +72,8 @@ class Snapshot(NamedTuple):
     trainer: Mapping[str, Any]
     config: Mapping[str, Any]
     generation_config: Mapping[str, Any]
-    tokenizer_folder: Path
+    tokenizer: Mapping[str, bytes]
+    """The tokenizer's files: name to content."""
 
 
 class Saved(NamedTuple):
@@ -187,10 +188,8 @@ def _write_files(folder: Path, snapshot: Snapshot) -> dict[str, tuple[int, str]]
         CONFIG: _write(folder / CONFIG, [_json(snapshot.config)]),
         GENERATION: _write(folder / GENERATION, [_json(snapshot.generation_config)]),
     }
-    with explained(snapshot.tokenizer_folder):
-        for source in sorted(snapshot.tokenizer_folder.iterdir()):
-            if source.is_file() and source.name not in files and source.name != DONE:
-                files[source.name] = _write(folder / source.name, [source.read_bytes()])
+    for name, content in snapshot.tokenizer.items():
+        files[name] = _write(folder / name, [content])
     return files
 
 

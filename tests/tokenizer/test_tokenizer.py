@@ -93,6 +93,7 @@ def test_ids_and_text_equal_those_of_transformers(trained, tmp_path, kind, split
     assert len(theirs) == tokenizer.vocab_size
     assert theirs.model_max_length == 512
     assert theirs.clean_up_tokenization_spaces is False
+    assert theirs.padding_side == "left"
     assert theirs.convert_tokens_to_ids(list(patterns.SPECIAL_TOKENS)) == list(tokenizer.special.values())
     assert set(tokenizer.special.values()) == set(theirs.all_special_ids)
     assert theirs.unk_token_id is None or kind == "char"
@@ -248,6 +249,24 @@ def test_a_foreign_tokenizer_is_reused_without_what_it_would_add(tmp_path):
     ours = AutoTokenizer.from_pretrained(tmp_path / "ours")
     assert ours(text)["input_ids"] == tokenizer.encode(text)
     assert "auto_map" not in json.loads((tmp_path / "ours" / "tokenizer_config.json").read_text())
+
+
+@pytest.mark.parametrize("named", [None, ["input_ids", "token_type_ids", "attention_mask"]])
+def test_what_is_written_names_the_inputs_of_a_decoder_whatever_was_read(trained, tmp_path, named):
+    tokenizer = trained["bpe", "qwen2"]
+    tokenizer.save(tmp_path)
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    for key in ("model_input_names", "padding_side"):
+        del config[key]
+    if named:
+        config |= {"model_input_names": named, "padding_side": "right"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    again = Tokenizer.load(tmp_path)
+    assert again.fingerprint == tokenizer.fingerprint
+    written = json.loads(again.as_files(model_max_length=64)["tokenizer_config.json"])
+    assert written["model_input_names"] == ["input_ids", "attention_mask"]
+    assert written["padding_side"] == "left"
+    assert written["model_max_length"] == 64
 
 
 def test_a_foreign_stream_joins_to_the_whole(tmp_path):

@@ -52,6 +52,7 @@ class Saver:
         tokenizer, rows = dataset.tokenizer, learner.model.vocab_rows
         self._hf_config = hf_config(config.model, rows, tokenizer)
         self._generation = generation_config(tokenizer)
+        self._tokenizer_files = tokenizer.as_files(model_max_length=config.model.context)
         self._writer = checkpoint.Writer(
             self._folder,
             keep_last=config.train.keep_last,
@@ -81,7 +82,7 @@ class Saver:
             ),
             config=self._hf_config,
             generation_config=self._generation,
-            tokenizer_folder=self._dataset.folder / "tokenizer",
+            tokenizer=self._tokenizer_files,
         )
         self._writer.submit(snapshot, best=best, begun=begun)
         self._saved_step = progress.step

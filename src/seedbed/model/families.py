@@ -161,7 +161,7 @@ def _normalised(model: Decoder, tensors: Mapping[str, Tensor]) -> dict[str, Tens
 
 
 def hf_config(config: ModelConfig, vocab_rows: int, ids: SpecialIds, dtype: str = "float32") -> dict[str, Any]:
-    """The config.json of a model: loadable by transformers, vLLM and llama.cpp as it is."""
+    """The config.json of a model: in the names that transformers reads, of version 4 and of version 5."""
     family = FAMILIES[config.layout]
     return {
         **family.to_hf(config, vocab_rows),

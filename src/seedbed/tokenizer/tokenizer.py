@@ -94,11 +94,18 @@ class Tokenizer:
     def save(self, folder: Path, *, model_max_length: int | None = None) -> None:
         """Write tokenizer.json and tokenizer_config.json into `folder`, which is made where it is missing."""
         files.make_dir(folder)
+        for name, content in self.as_files(model_max_length=model_max_length).items():
+            files.write_atomic(folder / name, content, durable=False)
+
+    def as_files(self, *, model_max_length: int | None = None) -> dict[str, bytes]:
+        """What `save` writes: the bytes of tokenizer.json and tokenizer_config.json, by name."""
         config = dict(self._config)
         if model_max_length is not None:
             config["model_max_length"] = model_max_length
-        files.write_atomic(folder / "tokenizer.json", self._json, durable=False)
-        files.write_json(folder / "tokenizer_config.json", config, durable=False)
+        return {
+            "tokenizer.json": self._json.encode(),
+            "tokenizer_config.json": (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode(),
+        }
 
     # -------------------------------------------------------------------------------------------- what it is
 
@@ -297,5 +304,10 @@ def _own_config(config: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
+        # Without this list, transformers 4 also makes token_type_ids: Qwen3 refuses them, and GPT-2 adds their
+        # embeddings to the input, so that its logits are wrong.
+        "model_input_names": ["input_ids", "attention_mask"],
+        # In a batch, the last position of each prompt is the one that is continued.
+        "padding_side": "left",
         **kept,
     }
