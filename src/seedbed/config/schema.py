@@ -56,6 +56,13 @@ class DataConfig(Table, frozen=True, kw_only=True):
     ] = "stories"
     path: Annotated[str, Meta(description="Local copy of a named corpus (wikitext).")] = ""
     field: Annotated[str, Meta(description="Text field of jsonl and parquet records.")] = "text"
+    separator: Annotated[
+        str,
+        Meta(
+            description="What divides one file or record into documents: auto recognises <|endoftext|>, </s> and the "
+            "like between texts, none divides nothing, anything else is the separator itself."
+        ),
+    ] = "auto"
     validation: Annotated[
         float,
         Meta(

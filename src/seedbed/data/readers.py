@@ -58,7 +58,10 @@ class UnreadableError(SeedbedError):
 
 
 class Document(NamedTuple):
-    """A text on its way in: a digest of its content, its length in characters, and its text in pieces."""
+    """A text on its way in: a digest of its content, its length in characters, and its text in pieces.
+
+    The pieces are a list where the text is at hand; a longer one is read anew each time one goes through them.
+    """
 
     digest: bytes
     length: int
@@ -93,7 +96,7 @@ def read_file(path: Path, kind: str, field: str, drops: Counter[str]) -> Iterato
         if text.isspace() or not text:
             drops["empty"] += 1
             continue
-        yield Document(text_digest(text), len(text), in_pieces([text]))
+        yield Document(text_digest(text), len(text), [text])
 
 
 def read_lines_of(path: Path) -> Iterator[str]:

@@ -21,6 +21,7 @@ from seedbed.config.schema import DataConfig
 from seedbed.data.holdout import HEAD_DOCUMENTS, Item, cut_message, cut_pieces, plan, text_digest
 from seedbed.data.hub_access import Pinned, datasets_library, explained, folder_digest, listed, pinned_revision
 from seedbed.data.readers import in_pieces
+from seedbed.data.separators import Separators
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Emit
 from seedbed.files import explained as explained_disk
@@ -55,7 +56,8 @@ class Hub:
         self._emit = emit
         self._drops: dict[str, Counter[str]] = {}
         self._aside: IO[bytes] | None = None
-        self._told = False
+        self._told = self._told_separators = False
+        self._separators = Separators(data.separator)
 
     @property
     def drops(self) -> Counter[str]:
@@ -66,7 +68,13 @@ class Hub:
         """Digest of the dataset's commit (a local one's files) and of what is read of it and how it is split."""
         address = self._address
         content = folder_digest(address.folder) if address.folder else f"{address.name} {self._revision}"
-        settings = [address.config, self._column, self._data.max_documents, self._data.validation]
+        settings = [
+            address.config,
+            self._column,
+            self._data.max_documents,
+            self._data.validation,
+            self._separators.identity,
+        ]
         return hashlib.sha256("\n".join([_FORMAT, content, *map(repr, settings)]).encode()).hexdigest()
 
     def documents(self, split: Literal["train", "validation"]) -> Iterator[str]:
@@ -83,6 +91,10 @@ class Hub:
         for text in texts:
             empty = False
             yield text
+        if split == "train" and not self._told_separators:
+            self._told_separators = True
+            for message in self._separators.messages(self.name):
+                self._emit(message)
         if empty:
             reasons = listed([f"{count} {reason}" for reason, count in self.drops.most_common()])
             raise SeedbedError(
@@ -120,6 +132,7 @@ class Hub:
     def _texts(self, split: str) -> Iterator[str]:
         """The text column of a split of the dataset, at most data.max_documents of it."""
         drops = self._drops[split] = Counter()
+        self._separators.begin()
         table = self._splits[split].select_columns([self._column])
         taken = 0
         with explained(self._address.name):
@@ -130,10 +143,11 @@ class Hub:
                 elif not text or text.isspace():
                     drops["empty"] += 1
                 else:
-                    yield text
-                    taken += 1
-                    if taken == self._data.max_documents:
-                        return
+                    for each in self._separators.texts(text):
+                        yield each
+                        taken += 1
+                        if taken == self._data.max_documents:
+                            return
 
     @cached_property
     def _splits(self) -> dict[str, Any]:

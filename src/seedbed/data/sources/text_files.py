@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 from seedbed.config.schema import DataConfig
 from seedbed.data.holdout import HEAD_DOCUMENTS, Item, Plan, cut_message, cut_pieces, plan
 from seedbed.data.readers import PIECE_CHARS, SUFFIXES, Document, UnreadableError, kind_of, read_file
+from seedbed.data.separators import Separators
 from seedbed.errors import SeedbedError
 from seedbed.events import Emit, Message
 from seedbed.files import sha256_file
@@ -37,9 +38,10 @@ class TextFile(NamedTuple):
 class Files:
     """The files that one path names: itself, or everything readable below it in sorted order."""
 
-    def __init__(self, root: Path, field: str) -> None:
+    def __init__(self, root: Path, field: str, separator: str) -> None:
         self.root = root
         self.field = field
+        self.separators = Separators(separator)
         self.skipped: Counter[str] = Counter()
         """Unknown extensions and how many files have them."""
         self.closed_folders = 0
@@ -82,9 +84,10 @@ class Files:
         drops = +Counter({"unknown extension": self.skipped.total(), "unreadable folder": self.closed_folders})
         warnings: list[str] = []
         self.drops, self.warnings = drops, warnings
+        self.separators.begin()
         for file in self._list:
             try:
-                yield from read_file(file.path, file.kind, self.field, drops)
+                yield from self.separators.split(read_file(file.path, file.kind, self.field, drops))
             except UnreadableError as error:
                 if self._single:
                     raise
@@ -94,7 +97,7 @@ class Files:
 
     def digest(self) -> str:
         """Hex digest of the files' kinds and bytes in order; names and places do not enter."""
-        whole = hashlib.sha256(self.field.encode())
+        whole = hashlib.sha256(f"{self.field}\n{self.separators.identity}".encode())
         for file in self._list:
             try:
                 content = sha256_file(file.path)
@@ -113,7 +116,7 @@ class Text:
         self._files = files
         self._validation = validation
         self._emit = emit
-        self._told = False
+        self._told = self._told_separators = False
 
     @property
     def drops(self) -> Counter[str]:
@@ -139,6 +142,7 @@ class Text:
             yield text
         if split == "train":
             self._tell_skipped()
+            self._tell_separators()
         if empty:
             raise self._nothing(split)
 
@@ -184,6 +188,14 @@ class Text:
             )
         )
 
+    def _tell_separators(self) -> None:
+        """Say once how files were divided into documents."""
+        if self._told_separators:
+            return
+        self._told_separators = True
+        for message in self._files.separators.messages(self.name):
+            self._emit(message)
+
     def _nothing(self, split: str) -> SeedbedError:
         if split == "validation" and self._validation is None:
             return SeedbedError(
@@ -201,11 +213,11 @@ class Text:
 
 def open_text(rest: str, data: DataConfig, emit: Emit) -> Text:
     """The files at a path. Raises SeedbedError where there is no such path or nothing readable below it."""
-    validation = _files("data.validation_path", data.validation_path, data.field) if data.validation_path else None
-    return Text(f"text:{rest}", data, _files("--data text:PATH", rest, data.field), validation, emit)
+    validation = _files("data.validation_path", data.validation_path, data) if data.validation_path else None
+    return Text(f"text:{rest}", data, _files("--data text:PATH", rest, data), validation, emit)
 
 
-def _files(option: str, asked: str, field: str) -> Files:
+def _files(option: str, asked: str, data: DataConfig) -> Files:
     root = Path(asked).expanduser()
     if not root.exists():
         near = root.parent if root.parent.is_dir() else None
@@ -213,7 +225,7 @@ def _files(option: str, asked: str, field: str) -> Files:
         raise SeedbedError(f"There is no file or folder {root} ({option}).", hint)
     if not root.is_dir() and not root.is_file():
         raise SeedbedError(f"{root} is neither a file nor a folder ({option}).", "Name a file or a folder.")
-    files = Files(root, field)
+    files = Files(root, data.field, data.separator)
     if not len(files):
         seen = ", ".join(f"{count} {name}" for name, count in files.skipped.most_common(_NAMED_EXTENSIONS))
         raise SeedbedError(
