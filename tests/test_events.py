@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 
 import pytest
 from hypothesis import given
@@ -77,3 +78,13 @@ def test_a_known_kind_of_a_wrong_shape_keeps_its_raw_fields() -> None:
     assert record is not None
     assert record.event is None
     assert record.raw["step"] == "three"
+
+
+def test_a_name_that_is_not_utf_8_does_not_end_a_run() -> None:
+    name = os.fsdecode(b"caf\xe9.txt")
+    line = events.encode(Run(status="failed", session=1, reason=name, versions={name: name}), 1, 2.0)
+    record = events.decode(line)
+    assert record is not None
+    assert isinstance(record.event, Run)
+    assert record.event.reason == "caf\\xe9.txt"
+    assert record.event.versions == {"caf\\xe9.txt": "caf\\xe9.txt"}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,3 +78,10 @@ def test_nothing_printable_controls_a_terminal(foreign: str) -> None:
 def test_shorten() -> None:
     assert text.shorten("abcdef", 4) == "abc…"
     assert text.shorten("abcd", 4) == "abcd"
+
+
+def test_bytes_of_a_name_that_is_not_utf_8_are_shown_and_not_dropped() -> None:
+    name = os.fsdecode(b"caf\xe9.txt")
+    assert text.legible(name) == text.printable(name) == "caf\\xe9.txt"
+    assert text.quoted(Path(name)) == "'caf\\xe9.txt'"
+    assert text.legible("\ud83d") == "\\ud83d"

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from seedbed.text import legible
+
 SCHEMA = 1
 
 
@@ -210,7 +212,22 @@ def encode(event: Event, n: int, t: float) -> bytes:
     fields = {name: getattr(event, name) for name in event.__struct_fields__}
     if not isinstance(event, Step):
         fields = {name: value for name, value in fields.items() if value is not None}
-    return msgspec.json.encode({"v": SCHEMA, "n": n, "t": t, "kind": event.kind, **fields}) + b"\n"
+    line = {"v": SCHEMA, "n": n, "t": t, "kind": event.kind, **fields}
+    try:
+        return msgspec.json.encode(line) + b"\n"
+    except UnicodeEncodeError:  # a file name that is not UTF-8
+        return msgspec.json.encode(_legible(line)) + b"\n"
+
+
+def _legible(value: Any) -> Any:
+    """The same with every text in it made fit to be encoded."""
+    if isinstance(value, str):
+        return legible(value)
+    if isinstance(value, dict):
+        return {_legible(key): _legible(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_legible(inner) for inner in value]
+    return value
 
 
 def decode(line: bytes) -> Record | None:

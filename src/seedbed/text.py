@@ -1,4 +1,4 @@
-"""Numbers and foreign text for human eyes; used only at the moment of display. Knows no other module."""
+"""Numbers and foreign text for human eyes. Knows no other module."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ _ESCAPES = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|[@-Z\\-_]?)"
 )
 
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 # Controls, formats (direction overrides among them), surrogates, private and unassigned characters, line separators.
 _STEERING = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
@@ -88,12 +90,27 @@ def loss(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
+def legible(foreign: str) -> str:
+    r"""Text that every encoder takes: a byte of a file name that is not UTF-8 (a lone surrogate here) is shown as \xe9."""
+    return _SURROGATES.sub(_escaped, foreign)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
+def quoted(name: object) -> str:
+    """A name or path as it stands in messages: 'novels/one.txt'."""
+    return f"'{legible(str(name))}'"
+
+
 def printable(foreign: str, *, newlines: bool = False) -> str:
     """Text from data with everything removed that could steer a terminal: escapes, controls, direction overrides.
 
-    Tabs stay; newlines stay where `newlines` says so and are spaces elsewhere.
+    Tabs stay; newlines stay where `newlines` says so and are spaces elsewhere. Bytes that are not UTF-8 show as \\xe9.
     """
-    plain = _ESCAPES.sub("", foreign)
+    plain = legible(_ESCAPES.sub("", foreign))
     kept = []
     for char in plain:
         if char == "\n":

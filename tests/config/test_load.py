@@ -399,3 +399,13 @@ def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch
 
 def test_the_schema_alone_is_a_valid_start() -> None:
     assert Config().train.steps is None
+
+
+@pytest.mark.parametrize("name", ["cp1252", "UTF-16", "latin-1", "shift_jis", "utf-8"])
+def test_an_encoding_that_python_knows_is_taken(name: str) -> None:
+    assert resolve(sets=[f"data.encoding={name}"]).config.data.encoding == name
+
+
+@pytest.mark.parametrize("name", ["klingon", "base64", "rot13", "idna", "a b\u00e9"])
+def test_what_is_no_encoding_of_text_is_refused_at_once(name: str) -> None:
+    assert "data.encoding" in refused(sets=[f"data.encoding={name}"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import random
 import subprocess
 import sys
@@ -13,16 +14,20 @@ from pathlib import Path
 
 import pytest
 
-from seedbed.data.readers import PIECE_CHARS, UnreadableError, in_pieces, kind_of, read_file
+from seedbed.data.opening import UnreadableError
+from seedbed.data.readers import PIECE_CHARS, in_pieces, kind_of, read_file
+from seedbed.data.records import Reading
 
 zstandard = pytest.importorskip("zstandard", reason="needs the extra data")
 pa = pytest.importorskip("pyarrow", reason="needs the extra data")
 pq = pytest.importorskip("pyarrow.parquet")
 
 
-def texts(path: Path, field: str = "text") -> tuple[list[str], Counter[str]]:
+def texts(path: Path, field: str = "text", encoding: str = "") -> tuple[list[str], Counter[str]]:
     drops: Counter[str] = Counter()
-    return ["".join(document.pieces) for document in read_file(path, kind_of(path), field, drops)], drops
+    return [
+        "".join(document.pieces) for document in read_file(path, kind_of(path), Reading(field, encoding), drops)
+    ], drops
 
 
 def write(path: Path, content: bytes) -> Path:
@@ -55,7 +60,7 @@ def test_records_give_their_field_and_count_what_lacks_it(tmp_path: Path, name: 
         b'{"body": "caf\xe9"}',
     ]
     found, drops = texts(write(tmp_path / name, b"\n".join(lines)), "body")
-    assert found == ["one", "two\r\nlines"]
+    assert found == ["one", "two\nlines"]
     assert drops == Counter({"no text field": 3, "empty": 2, "broken JSON": 1, "not UTF-8": 1})
 
 
@@ -73,7 +78,7 @@ def test_parquet_gives_its_column(tmp_path: Path) -> None:
 
 def test_a_parquet_column_that_is_missing_or_no_text_names_what_there_is(tmp_path: Path) -> None:
     pq.write_table(pa.table({"body": ["one"], "id": [1]}), tmp_path / "a.parquet")
-    with pytest.raises(UnreadableError, match="no column 'text'; it has body, id"):
+    with pytest.raises(UnreadableError, match="no column 'text'; it has 'body', 'id'"):
         texts(tmp_path / "a.parquet")
     with pytest.raises(UnreadableError, match="int64, not text"):
         texts(tmp_path / "a.parquet", "id")
@@ -82,7 +87,7 @@ def test_a_parquet_column_that_is_missing_or_no_text_names_what_there_is(tmp_pat
 def test_records_without_the_field_name_the_fields_they_have(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"body": "one", "id": 1}\n')
-    with pytest.raises(UnreadableError, match="line 1: no field 'text' among body, id") as raised:
+    with pytest.raises(UnreadableError, match="line 1: no field 'text' among 'body', 'id'") as raised:
         texts(path)
     assert "data.field" in raised.value.hint
 
@@ -100,6 +105,11 @@ def test_records_without_the_field_name_the_fields_they_have(tmp_path: Path) -> 
         ("a.jsonl", b"", "empty", "holds no records"),
         ("a.jsonl", b"\x00\x01", "binary", "NUL byte"),
         ("a.parquet", b"PAR1 not really", "broken parquet", "not a whole parquet file"),
+        ("a.parquet", b"no such thing", "broken parquet", "is not parquet"),
+        ("a.parquet", b"", "empty", "holds nothing"),
+        ("a.csv", b"text\n\xe9\n", "not UTF-8", "byte 0xe9 at byte 5"),
+        ("a.csv", b"text,id\n", "empty", "holds no rows"),
+        ("a.csv", b"", "empty", "holds no rows"),
     ],
 )
 def test_a_bad_file_says_what_and_where(tmp_path: Path, name: str, content: bytes, reason: str, says: str) -> None:
@@ -118,7 +128,7 @@ def test_a_bad_byte_deep_in_a_large_file_is_found_before_any_text_is_given_out(
     content[at] = 0xE9
     (tmp_path / "a.txt").write_bytes(content)
     with pytest.raises(UnreadableError, match=f"at byte {at}\\."):
-        next(read_file(tmp_path / "a.txt", "text", "text", Counter()))
+        next(read_file(tmp_path / "a.txt", "text", Reading(), Counter()))
 
 
 @pytest.mark.parametrize(("name", "reason"), [("a.txt.gz", "broken gzip"), ("a.txt.zst", "broken zstd")])
@@ -141,7 +151,7 @@ def test_zstd_frames_one_after_another_are_one_file(tmp_path: Path) -> None:
 def test_a_long_file_comes_in_pieces_cut_between_paragraphs(tmp_path: Path, name: str) -> None:
     whole = "".join(f"Paragraph {index} with é and some words.\r\n\r\n" for index in range(100_000))
     path = write(tmp_path / name, whole.encode())
-    (document,) = read_file(path, "text", "text", Counter())
+    (document,) = read_file(path, "text", Reading(), Counter())
     pieces = list(document.pieces)
     assert "".join(pieces) == whole.replace("\r\n", "\n")
     assert document.length == sum(map(len, pieces))
@@ -163,7 +173,9 @@ def test_a_long_file_is_read_in_bounded_memory(tmp_path: Path) -> None:
             handle.write("A line of a long book.\n" * 45_600)
     tracemalloc.start()
     try:
-        length = sum(len(piece) for document in read_file(path, "text", "text", Counter()) for piece in document.pieces)
+        length = sum(
+            len(piece) for document in read_file(path, "text", Reading(), Counter()) for piece in document.pieces
+        )
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -177,13 +189,258 @@ def test_a_missing_extra_names_its_install_line(tmp_path: Path, module: str, nam
     code = (
         f"import sys; sys.modules[{module!r}] = None\n"
         "from collections import Counter; from pathlib import Path\n"
-        "from seedbed.data.readers import kind_of, read_file; from seedbed.errors import SeedbedError\n"
+        "from seedbed.data.readers import kind_of, read_file; from seedbed.data.records import Reading\n"
+        "from seedbed.errors import SeedbedError\n"
         "path = Path(sys.argv[1])\n"
-        "try: list(read_file(path, kind_of(path), 'text', Counter()))\n"
+        "try: list(read_file(path, kind_of(path), Reading(), Counter()))\n"
         "except SeedbedError as error: print(type(error).__name__, error)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / name)], capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout.startswith(f"SeedbedError Reading {tmp_path / name} needs {module}")
+    assert done.stdout.startswith(f"SeedbedError Reading '{tmp_path / name}' needs {module}")
     assert "pip install 'seedbed[data]'" in done.stdout
+
+
+# Numbers that are none, and texts that are damaged
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400"])
+def test_a_record_with_a_number_that_json_lacks_is_read(tmp_path: Path, number: str) -> None:
+    path = write(tmp_path / "a.jsonl", b'{"score": %s, "text": "kept"}\n' % number.encode())
+    assert texts(path) == (["kept"], Counter())
+
+
+def test_a_record_with_half_a_character_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"text": "half \ud83d of a smile"}) + "\n")
+    assert texts(path) == (["half \ud83d of a smile"], Counter())
+
+
+def test_a_record_with_nan_and_without_text_is_not_called_broken(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", b'{"score": NaN, "body": "x"}\n')
+    with pytest.raises(UnreadableError, match="no field 'text' among 'score', 'body'"):
+        texts(path)
+
+
+def test_broken_json_is_not_answered_with_the_name_of_a_field(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", b'{"text": "a"\n' + b"[" * 100_000)
+    with pytest.raises(UnreadableError, match="broken JSON") as raised:
+        texts(path)
+    assert "data.field" not in raised.value.hint
+    assert "one JSON object" in raised.value.hint
+
+
+# Marks and line endings
+
+
+@pytest.mark.parametrize(
+    "name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.csv", "a.csv.gz", "a.csv.zst", "a.parquet"]
+)
+def test_no_mark_and_no_foreign_line_ending_reaches_the_model_from_any_format(tmp_path: Path, name: str) -> None:
+    path, text = tmp_path / name, "\ufeffone\r\ntwo\rthree"
+    if name.endswith("parquet"):
+        pq.write_table(pa.table({"text": [text]}), path)
+    elif ".csv" in name:
+        write(path, f'\ufefftext,id\r\n"{text}",1\r\n'.encode())
+    else:
+        write(path, b"\xef\xbb\xbf" + json.dumps({"text": text}).encode() + b"\r\n")
+    assert texts(path) == (["one\ntwo\nthree"], Counter())
+
+
+# Encodings
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "utf-16", "utf-16-le", "utf-32", "gb18030", "shift_jis"])
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.jsonl", "a.csv", "a.csv.zst"])
+def test_a_file_in_the_encoding_named_is_read(tmp_path: Path, encoding: str, name: str) -> None:
+    text = "caf\u00e9 au lait" if encoding in ("cp1252", "latin-1") else "\u65e5\u672c\u8a9e \u30c6\u30b9\u30c8"
+    content = {
+        "txt": text,
+        "jsonl": json.dumps({"text": text}, ensure_ascii=False) + "\n",
+        "csv": f"id,text\r\n1,{text}\r\n",
+    }
+    path = write(tmp_path / name, content[name.split(".")[1]].encode(encoding))
+    assert texts(path, encoding=encoding) == ([text], Counter())
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv"])
+def test_a_file_in_utf_8_is_read_as_such_beside_an_encoding_for_the_others(
+    tmp_path: Path, encoding: str, name: str
+) -> None:
+    text = "caf\u00e9"
+    content = {"a.txt": text, "a.jsonl": json.dumps({"text": text}, ensure_ascii=False), "a.csv": f"text\n{text}\n"}
+    assert texts(write(tmp_path / name, content[name].encode()), encoding=encoding) == ([text], Counter())
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16-le"])
+def test_a_large_file_in_the_encoding_named_is_read_in_pieces(tmp_path: Path, encoding: str) -> None:
+    whole = "\ufeff" * (encoding != "cp1252") + "A line with caf\u00e9 in it.\r\n" * 100_000
+    path = write(tmp_path / "a.txt", whole.encode(encoding))
+    (document,) = read_file(path, "text", Reading(encoding=encoding), Counter())
+    assert "".join(document.pieces) == "A line with caf\u00e9 in it.\n" * 100_000
+    assert document.length == sum(map(len, document.pieces))
+
+
+def test_an_encoding_is_held_to_strictly(tmp_path: Path) -> None:
+    small = write(tmp_path / "a.txt", b"word \x81 word")
+    large = write(tmp_path / "b.txt", b"word \xe9 word\n" * 200_000 + b"\x81")
+    records = write(tmp_path / "c.jsonl", b'{"text": "\x81"}\n')
+    for path, says in ((small, "byte 0x81 at byte 5"), (large, "byte 0x81 at byte 2400000"), (records, "line 1")):
+        with pytest.raises(UnreadableError, match=says) as raised:
+            texts(path, encoding="cp1252")
+        assert "neither UTF-8 nor cp1252" in raised.value.message
+        assert "data.encoding" in raised.value.hint
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.txt", "a.csv"])
+def test_the_way_out_of_utf_16_keeps_the_format(tmp_path: Path, name: str) -> None:
+    content = {"jsonl": '{"text": "words"}\n', "csv": "text\nwords\n", "txt": "words"}[name.split(".")[1]]
+    path = write(tmp_path / name, content.encode("utf-16"))
+    with pytest.raises(UnreadableError, match="UTF-16") as raised:
+        texts(path)
+    assert "data.encoding=utf-16" in raised.value.hint
+    convert = raised.value.hint.partition("convert it: ")[2]
+    subprocess.run(convert, shell=True, cwd=tmp_path, check=True)
+    assert texts(tmp_path / f"a.utf8.{name.split('.')[1]}")[0] == ["words"]
+    assert texts(path, encoding="utf-16")[0] == ["words"]
+
+
+# Other formats, by what is in them
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "a PDF"),
+        (b"PK\x03\x04" + b"\0" * 26 + b"word/document.xml", "a Word document"),
+        (b"PK\x03\x04" + b"\0" * 26 + b"mimetypeapplication/epub+zip", "an EPUB book"),
+        (b"PK\x03\x04" + b"\0" * 26 + b"one.txt", "a zip archive"),
+        (b"\x89PNG\r\n\x1a\n", "a PNG picture"),
+        (b"\xff\xd8\xff\xe0", "a JPEG picture"),
+        (b"{\\rtf1\\ansi hello}", "an RTF document"),
+        (b"BZh91AY&SY\x01\x02", "compressed by bzip2"),
+        (b"\xfd7zXZ\0\0", "compressed by xz"),
+        (gzip.compress(b"words"), "compressed by gzip"),
+        (b"x" * 257 + b"ustar\x0000", "a tar archive"),
+        (b"SQLite format 3\0", "an SQLite database"),
+        (b"PAR1\x15\x04", "a parquet file"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv", "a.txt.gz"])
+def test_what_is_no_text_is_named_for_what_it_is(tmp_path: Path, name: str, content: bytes, what: str) -> None:
+    with pytest.raises(UnreadableError, match=what) as raised:
+        texts(write(tmp_path / name, content))
+    assert raised.value.reason == "not text"
+    assert "iconv" not in raised.value.hint
+    assert raised.value.hint
+
+
+@pytest.mark.parametrize(
+    "start", ["RIFF, he said.", "ID3 is a tag.", "GIF87a was a format.", "BZh! cried the bee.", "PAR1"]
+)
+def test_a_text_may_begin_like_another_format(tmp_path: Path, start: str) -> None:
+    assert texts(write(tmp_path / "a.txt", start.encode()))[0] == [start]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_json_array_is_refused_with_a_command_that_converts_it(tmp_path: Path, name: str, indent: int | None) -> None:
+    rows = [{"text": "one\n\u65e5"}, {"text": "two"}]
+    path = write(tmp_path / name, json.dumps(rows, indent=indent).encode())
+    with pytest.raises(UnreadableError, match="one JSON array") as raised:
+        texts(path)
+    made = tmp_path / "made"
+    made.mkdir()
+    subprocess.run(raised.value.hint.removeprefix("Try: "), shell=True, cwd=made, check=True)
+    assert texts(made / "a.jsonl")[0] == [row["text"] for row in rows]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv"])
+def test_a_pointer_to_a_file_that_was_not_fetched_is_no_text(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name, b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n")
+    with pytest.raises(UnreadableError, match="Git LFS pointer") as raised:
+        texts(path)
+    assert "git lfs pull" in raised.value.hint
+
+
+# CSV
+
+
+@pytest.mark.parametrize(("name", "separator"), [("a.csv", ","), ("a.csv", ";"), ("a.tsv", "\t"), ("a.csv.gz", ",")])
+def test_a_table_gives_the_column_named_and_counts_what_lacks_it(tmp_path: Path, name: str, separator: str) -> None:
+    rows = ["id,text", '1,"one, with ""quotes"" and', ' two lines"', "2,", "3", "4,four"]
+    content = "\n".join(row.replace(",", separator) for row in rows)
+    found, drops = texts(write(tmp_path / name, content.encode()))
+    assert found == [f'one{separator} with "quotes" and\n two lines', "four"]
+    assert drops == Counter({"empty": 1, "no text field": 1})
+
+
+@pytest.mark.parametrize(
+    ("header", "says"), [("id,body", "no column 'text'; it has 'id', 'body'"), ("text,text", "2 columns")]
+)
+def test_a_table_without_one_column_of_that_name_tells_its_columns(tmp_path: Path, header: str, says: str) -> None:
+    with pytest.raises(UnreadableError, match=says) as raised:
+        texts(write(tmp_path / "a.csv", f"{header}\n1,2\n".encode()))
+    assert raised.value.hint
+
+
+# Parquet as others write it
+
+
+def test_a_parquet_column_kept_as_a_dictionary_or_as_bytes_is_text(tmp_path: Path) -> None:
+    coded = pa.array(["one", "two", None, "one"]).dictionary_encode()
+    pq.write_table(pa.table({"text": coded}), tmp_path / "coded.parquet")
+    assert texts(tmp_path / "coded.parquet") == (["one", "two", "one"], Counter({"no text field": 1}))
+    pq.write_table(pa.table({"text": [b"caf\xc3\xa9", b"caf\xe9"]}), tmp_path / "bytes.parquet")
+    assert texts(tmp_path / "bytes.parquet") == (["caf\u00e9"], Counter({"not UTF-8": 1}))
+
+
+def test_two_parquet_columns_of_one_name_are_an_error_and_not_a_crash(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["text", "text"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(UnreadableError, match="2 columns named 'text'") as raised:
+        texts(tmp_path / "a.parquet")
+    assert "Rename" in raised.value.hint
+
+
+# Compression as others do it
+
+
+@pytest.mark.parametrize("window_log", [28, 30])
+def test_a_long_zstd_window_is_read(tmp_path: Path, window_log: int) -> None:
+    settings = zstandard.ZstdCompressionParameters(window_log=window_log, enable_ldm=True)
+    packer = zstandard.ZstdCompressor(
+        compression_params=settings
+    ).compressobj()  # no size in the frame: the window counts
+    (tmp_path / "a.txt.zst").write_bytes(packer.compress(b"words\n" * 1000) + packer.flush())
+    assert texts(tmp_path / "a.txt.zst")[0] == ["words\n" * 1000]
+
+
+def test_zstd_with_a_dictionary_is_not_called_cut_short(tmp_path: Path) -> None:
+    words = random.Random(1)
+    samples = [" ".join(words.choices(["red", "ball", "the", "cat", "sat", "sun"], k=200)).encode() for _ in range(200)]
+    dictionary = zstandard.train_dictionary(4096, samples)
+    (tmp_path / "a.txt.zst").write_bytes(zstandard.ZstdCompressor(dict_data=dictionary).compress(samples[0]))
+    with pytest.raises(UnreadableError, match="zstd") as raised:
+        texts(tmp_path / "a.txt.zst")
+    assert "fetch it again" not in raised.value.hint
+    assert "dictionary" in raised.value.hint
+
+
+@pytest.mark.parametrize("name", ["a.txt.gz", "a.txt.zst"])
+def test_a_name_that_promises_a_compression_that_is_not_there_is_called_so(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"just words, never compressed")
+    with pytest.raises(UnreadableError, match="whatever its name says") as raised:
+        texts(tmp_path / name)
+    assert "fetch it again" not in raised.value.hint
+
+
+def test_a_name_that_is_not_utf_8_can_be_told(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt"))
+    path.write_bytes(b"")
+    with pytest.raises(UnreadableError) as raised:
+        texts(path)
+    assert str(raised.value).encode()
+    assert "caf\\xe9.txt" in raised.value.message

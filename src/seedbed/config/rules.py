@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
 
 from seedbed.config.schema import Config
@@ -18,6 +19,15 @@ def refuse_nonsense(config: Config, origins: Mapping[str, str]) -> None:
 def _value(config: Config, path: str) -> object:
     table, _, name = path.partition(".")
     return getattr(getattr(config, table), name)
+
+
+def _is_encoding(name: str) -> bool:
+    """Whether a text can be decoded from it: not so from base64 or rot13, which codecs knows as well."""
+    try:
+        io.TextIOWrapper(io.BytesIO(), encoding=name)
+    except (LookupError, ValueError):
+        return False
+    return name.lower() not in ("idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape")
 
 
 def _contradictions(config: Config) -> Iterator[tuple[str, str, tuple[str, ...]]]:
@@ -46,6 +56,12 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str, tuple[str, ...]]
             "Rotary positions turn pairs, so head_dim must be even",
             f"Set model.head_dim={model.head_dim + 1}.",
             ("model.head_dim",),
+        )
+    if data.encoding and not _is_encoding(data.encoding):
+        yield (
+            "Python knows no text encoding of that name",
+            "Set data.encoding to one such as cp1252, latin-1, utf-16, gb18030, shift_jis or koi8-r.",
+            ("data.encoding",),
         )
     if train.micro_batch and train.batch_size % train.micro_batch:
         fits = [n for n in range(1, train.batch_size + 1) if train.batch_size % n == 0]

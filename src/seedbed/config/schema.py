@@ -55,7 +55,11 @@ class DataConfig(Table, frozen=True, kw_only=True):
         ),
     ] = "stories"
     path: Annotated[str, Meta(description="Local copy of a named corpus (wikitext).")] = ""
-    field: Annotated[str, Meta(description="Text field of jsonl and parquet records.")] = "text"
+    field: Annotated[str, Meta(description="Text field of jsonl records, text column of csv and parquet.")] = "text"
+    encoding: Annotated[
+        str,
+        Meta(description="Encoding of text files that are not UTF-8, such as cp1252, latin-1, utf-16 or gb18030."),
+    ] = ""
     separator: Annotated[
         str,
         Meta(

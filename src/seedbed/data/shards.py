@@ -25,11 +25,12 @@ from typing import Any, Literal
 import numpy as np
 
 from seedbed import files
+from seedbed.data.ours import DATASET_KIND
 from seedbed.errors import SeedbedError
 from seedbed.tokenizer.tokenizer import Tokenizer
 
 FORMAT = 1
-KIND = "seedbed-dataset"
+KIND = DATASET_KIND
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer"
 SPLITS: tuple[Literal["train"], Literal["validation"]] = ("train", "validation")

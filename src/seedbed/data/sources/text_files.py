@@ -15,17 +15,25 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from seedbed.config.schema import DataConfig
+from seedbed.data import ours
 from seedbed.data.holdout import HEAD_DOCUMENTS, Item, Plan, cut_message, cut_pieces, plan
-from seedbed.data.readers import PIECE_CHARS, SUFFIXES, Document, UnreadableError, kind_of, read_file
+from seedbed.data.opening import UnreadableError, opened
+from seedbed.data.readers import PIECE_CHARS, READ, Document, kind_inside, kind_of, read_file
+from seedbed.data.recognise import HEAD_BYTES, json_kind, markup_of
+from seedbed.data.records import Reading
 from seedbed.data.separators import Separators
 from seedbed.errors import SeedbedError
 from seedbed.events import Emit, Message
 from seedbed.files import sha256_file
+from seedbed.text import quoted
 
-_FORMAT = "text 1"
+_FORMAT = "text 2"
 """Raise it when the same files would yield other documents than before."""
 
-_NAMED_EXTENSIONS = 5
+_NAMED = 10
+"""As many file names are given for each reason to leave files out."""
+_QUIET = frozenset(("hidden", ours.REASON))
+"""What is left out as a matter of course, and said without a warning."""
 
 
 class TextFile(NamedTuple):
@@ -36,19 +44,38 @@ class TextFile(NamedTuple):
 
 
 class Files:
-    """The files that one path names: itself, or everything readable below it in sorted order."""
+    """The files that one path names: itself, or everything readable below it in sorted order.
 
-    def __init__(self, root: Path, field: str, separator: str) -> None:
+    What Seedbed wrote itself is no text, wherever it lies: a run would read its own log.
+    """
+
+    def __init__(self, root: Path, reading: Reading, separator: str) -> None:
         self.root = root
-        self.field = field
         self.separators = Separators(separator)
-        self.skipped: Counter[str] = Counter()
-        """Unknown extensions and how many files have them."""
-        self.closed_folders = 0
-        self.drops: Counter[str] = Counter()
-        self.warnings: list[str] = []
+        self._reading = reading
         self._single = root.is_file()
-        self._list = [TextFile(root, kind_of(root) or "text")] if self._single else list(self._walk())
+        self.skipped: dict[str, list[str]] = {}
+        """What the walk left out: reason -> names below the root."""
+        self.left_out: dict[str, list[str]] = {}
+        """Files left out in the last reading: reason -> names below the root."""
+        self.drops: Counter[str] = Counter()
+        """Files and records left out, by reason, in the last reading."""
+        self.warnings: list[str] = []
+        self.markup: dict[str, list[str]] = {}
+        """Text files that hold something else beside words: what -> names below the root."""
+
+    @cached_property
+    def _list(self) -> list[TextFile]:
+        """The files. Raises UnreadableError for a single one that cannot be looked into."""
+        return [*self.walk()]
+
+    def walk(self) -> Iterator[TextFile]:
+        """The files one by one, as they are found; what is passed over is noted in `skipped`."""
+        self.skipped = {}
+        if self._single:
+            yield TextFile(self.root, kind_of(self.root) or kind_inside(self.root))
+            return
+        yield from self._walk()
 
     def _walk(self) -> Iterator[TextFile]:
         """Readable files below the root in sorted order. Links are followed, but no folder is entered twice."""
@@ -59,45 +86,121 @@ class Files:
                 names.clear()
                 continue
             entered.add((status.st_dev, status.st_ino))
-            names[:] = sorted(name for name in names if not name.startswith("."))
+            names[:] = [name for name in sorted(names) if self._enters(Path(folder, name))]
             for name in sorted(files):
-                path = Path(folder, name)
-                if name.startswith(".") or not path.is_file():
-                    continue
-                kind = kind_of(path)
-                if kind:
-                    yield TextFile(path, kind)
-                else:
-                    self.skipped[path.suffix.lower() or "no extension"] += 1
+                found = self._file(Path(folder, name))
+                if found is not None:
+                    yield found
+
+    def _enters(self, folder: Path) -> bool:
+        if folder.name.startswith("."):
+            self._skip("hidden", folder)
+            return False
+        if ours.folder_kind(folder):
+            self._skip(ours.REASON, folder)
+            return False
+        return True
+
+    def _file(self, path: Path) -> TextFile | None:
+        """How to read a file in a folder; None, and noted, where it is not to be read."""
+        kind = kind_of(path)
+        if path.name.startswith("."):
+            if kind:
+                self._skip("hidden", path)
+            return None
+        if not path.is_file():
+            self._skip("link to nothing" if path.is_symlink() and not path.exists() else "not a file", path)
+            return None
+        if not kind and path.suffix.lower() == ".json":
+            kind = self._records_in(path)
+        if not kind:
+            self._skip("unknown extension", path)
+            return None
+        if ours.file_kind(path, kind):
+            self._skip(ours.REASON, path)
+            return None
+        return TextFile(path, kind)
+
+    def _records_in(self, path: Path) -> str:
+        """`records` where a .json file holds JSON lines, as many do."""
+        try:
+            with opened(path, HEAD_BYTES) as handle:
+                return "records" if json_kind(handle.read()) == "records" else ""
+        except UnreadableError:
+            return ""
+
+    def _skip(self, reason: str, path: Path) -> None:
+        self.skipped.setdefault(reason, []).append(self._name(path))
+
+    def _name(self, path: Path) -> str:
+        return str(path.relative_to(self.root)) if path != self.root else path.name
 
     def _unreadable_folder(self, error: OSError) -> None:
-        self.closed_folders += 1
+        self._skip("unreadable folder", Path(os.fsdecode(error.filename or self.root)))
 
     def __len__(self) -> int:
         return len(self._list)
 
-    def __iter__(self) -> Iterator[TextFile]:
-        return iter(self._list)
-
     def documents(self) -> Iterator[Document]:
         """Every document in order. In a folder an unreadable file is counted and passed over; a named file raises."""
-        drops = +Counter({"unknown extension": self.skipped.total(), "unreadable folder": self.closed_folders})
-        warnings: list[str] = []
-        self.drops, self.warnings = drops, warnings
+        files = self._list
+        drops: Counter[str] = Counter()
+        left_out = {reason: [*names] for reason, names in self.skipped.items()}
+        for reason, names in left_out.items():
+            drops[reason] += len(names)
+        self.drops, self.left_out, self.warnings, self.markup = drops, left_out, [], {}
         self.separators.begin()
-        for file in self._list:
+        for file in files:
             try:
-                yield from self.separators.split(read_file(file.path, file.kind, self.field, drops))
+                yield from self.separators.split(self._read(file, drops))
             except UnreadableError as error:
                 if self._single:
                     raise
                 if error.reason:
                     drops[error.reason] += 1
-                warnings.append(error.message)
+                left_out.setdefault(error.reason or "no text field", []).append(self._name(file.path))
+                self.warnings.append(error.message)
+
+    def _read(self, file: TextFile, drops: Counter[str]) -> Iterator[Document]:
+        for document in read_file(file.path, file.kind, self._reading, drops):
+            if file.kind == "text":
+                self._look_for_markup(file.path, document)
+            yield document
+
+    def _look_for_markup(self, path: Path, document: Document) -> None:
+        found = markup_of(next(iter(document.pieces), "")[:HEAD_BYTES])
+        if found:
+            self.markup.setdefault(found, []).append(self._name(path))
+
+    def named(self) -> str:
+        """What was left out in the last reading, by name, and what was wrong with the first."""
+        told = [next(iter(self.warnings), "")]
+        for reason, names in self.left_out.items():
+            if reason == "unknown extension":
+                found = Counter(_extension(Path(name)) for name in names).most_common(_NAMED)
+                told.append(
+                    "Extensions that are not read: " + ", ".join(f"{name} ({count})" for name, count in found) + "."
+                )
+            else:
+                told.append(f"{reason[:1].upper()}{reason[1:]}: {_files_named(names)}.")
+        return " ".join(filter(None, told))
+
+    def none_readable(self) -> SeedbedError:
+        """What to tell where the folder holds nothing to read."""
+        if not self.skipped:
+            return SeedbedError(f"The folder {quoted(self.root)} is empty.", f"{READ}")
+        self.drops = Counter({reason: len(names) for reason, names in self.skipped.items()})
+        self.left_out, self.warnings = self.skipped, []
+        saved = self.root / "dataset_info.json", self.root / "dataset_dict.json"
+        way = f"A dataset that `datasets` saved is named hf:{self.root}. " if any(map(Path.exists, saved)) else ""
+        return SeedbedError(
+            f"The folder {quoted(self.root)} holds no text to read ({_counted(self.drops)}). {self.named()}",
+            f"{way}{READ} One file of another extension can be named: text:{self.root}/FILE.",
+        )
 
     def digest(self) -> str:
         """Hex digest of the files' kinds and bytes in order; names and places do not enter."""
-        whole = hashlib.sha256(f"{self.field}\n{self.separators.identity}".encode())
+        whole = hashlib.sha256(f"{self._reading.field} {self._reading.encoding}\n{self.separators.identity}".encode())
         for file in self._list:
             try:
                 content = sha256_file(file.path)
@@ -105,6 +208,13 @@ class Files:
                 content = f"unreadable {error.errno}"
             whole.update(f"{file.kind} {file.path.suffix in ('.gz', '.zst')} {content}\n".encode())
         return whole.hexdigest()
+
+
+def _extension(path: Path) -> str:
+    """The extension of a file, with the one before .gz or .zst."""
+    suffixes = path.suffixes[-2:] if path.suffix.lower() in (".gz", ".zst") else path.suffixes[-1:]
+    found = "".join(suffixes).lower()
+    return f"none before {found}" if found in (".gz", ".zst") else found or "none"
 
 
 class Text:
@@ -168,25 +278,33 @@ class Text:
                 yield from document.pieces
 
     def _tell_skipped(self) -> None:
-        """Say once what was left out and why."""
+        """Say once what was left out and why, and which texts are not only words."""
         drops = self.drops
-        if self._told or not drops:
+        if self._told:
             return
         self._told = True
-        listed = ", ".join(f"{count} {reason}" for reason, count in drops.most_common())
-        extensions = ", ".join(name for name, _ in self._files.skipped.most_common(_NAMED_EXTENSIONS))
-        first = next(iter(self._files.warnings), "")
-        self._emit(
-            Message(
-                level="warning",
-                code="data-skipped",
-                text=f"Left out of {self.name}: {listed}.",
-                why=" ".join(
-                    filter(None, (first, f"Extensions that are not read: {extensions}." if extensions else ""))
-                ),
-                hint=f"Read are {' '.join(SUFFIXES)}; text must be UTF-8.",
+        parts = [self._files] + ([self._validation] if self._validation else [])
+        if drops:
+            self._emit(
+                Message(
+                    level="info" if drops.keys() <= _QUIET else "warning",
+                    code="data-skipped",
+                    text=f"Left out of {quoted(self.name)}: {_counted(drops)}.",
+                    why=" ".join(filter(None, (part.named() for part in parts))),
+                    hint=_hint(drops, self._data),
+                )
             )
-        )
+        for part in parts:
+            for what, names in part.markup.items():
+                self._emit(
+                    Message(
+                        level="warning",
+                        code="data-markup",
+                        text=f"{_files_named(names)} of {quoted(self.name)} {'is' if len(names) == 1 else 'are'} {what}.",
+                        why="The model learns all of it as text, with names, tags and brackets.",
+                        hint=_MARKUP_HINTS.get(what, "Take the text out first, if it is the words that you want."),
+                    )
+                )
 
     def _tell_separators(self) -> None:
         """Say once how files were divided into documents."""
@@ -199,37 +317,91 @@ class Text:
     def _nothing(self, split: str) -> SeedbedError:
         if split == "validation" and self._validation is None:
             return SeedbedError(
-                f"{self.name} is too short to hold out any validation text.",
+                f"{quoted(self.name)} is too short to hold out any validation text.",
                 "Add text, or name a validation file: --set data.validation_path=FILE.",
             )
         files = self._validation if split == "validation" and self._validation else self._files
-        reasons = ", ".join(f"{count} {reason}" for reason, count in files.drops.most_common()) or "no files"
         first = next(iter(files.warnings), "")
         return SeedbedError(
-            f"No text is left in {files.root} ({reasons}). {first}".strip(),
-            f"Read are {' '.join(SUFFIXES)}; text must be UTF-8, records need a field {self._data.field!r}.",
+            f"No text is left in {quoted(files.root)} ({_counted(files.drops) or 'no files'}). {first}".strip(),
+            _hint(files.drops, self._data),
         )
+
+
+_MARKUP_HINTS = {
+    "JSON lines": "To train on a field of the records, name the file .jsonl and set data.field.",
+    "a JSON array": "To train on a field of the records, write one per line to a .jsonl file and set data.field.",
+}
+
+
+def _counted(drops: Counter[str]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in drops.most_common())
+
+
+def _files_named(names: list[str]) -> str:
+    """Names of files for a message; a long list is cut and counted."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(map(quoted, names[:_NAMED])) + more
+
+
+def _hint(drops: Counter[str], data: DataConfig) -> str:
+    """What to do about what was left out."""
+    hints = [READ]
+    if "not UTF-8" in drops:
+        hints.append("For files that are not UTF-8, name their encoding: --set data.encoding=cp1252 (or another).")
+    elif any(reason.startswith("neither UTF-8") for reason in drops):
+        hints.append("data.encoding names the encoding of files that are not UTF-8.")
+    if "no text field" in drops:
+        hints.append(f"Records need a field {quoted(data.field)}: --set data.field=NAME names another.")
+    return " ".join(hints)
 
 
 def open_text(rest: str, data: DataConfig, emit: Emit) -> Text:
     """The files at a path. Raises SeedbedError where there is no such path or nothing readable below it."""
-    validation = _files("data.validation_path", data.validation_path, data) if data.validation_path else None
-    return Text(f"text:{rest}", data, _files("--data text:PATH", rest, data), validation, emit)
+    validation = files_at("data.validation_path", data.validation_path, data) if data.validation_path else None
+    files = files_at("--data text:PATH", rest, data)
+    for each in (files, validation):
+        if each is not None and not len(each):
+            raise each.none_readable()
+    return Text(f"text:{rest}", data, files, validation, emit)
 
 
-def _files(option: str, asked: str, data: DataConfig) -> Files:
+def files_at(option: str, asked: str, data: DataConfig) -> Files:
+    """The files that a path names, not yet looked for. Raises SeedbedError where it names none, or what Seedbed wrote."""
     root = Path(asked).expanduser()
     if not root.exists():
-        near = root.parent if root.parent.is_dir() else None
-        hint = f"{near} is there; check the last part of the name." if near else f"{root.parent} is not there either."
-        raise SeedbedError(f"There is no file or folder {root} ({option}).", hint)
-    if not root.is_dir() and not root.is_file():
-        raise SeedbedError(f"{root} is neither a file nor a folder ({option}).", "Name a file or a folder.")
-    files = Files(root, data.field, data.separator)
-    if not len(files):
-        seen = ", ".join(f"{count} {name}" for name, count in files.skipped.most_common(_NAMED_EXTENSIONS))
-        raise SeedbedError(
-            f"The folder {root} holds no text to read" + (f" (only {seen})." if seen else "; it is empty."),
-            f"Read are {' '.join(SUFFIXES)}. One file of another extension can be named: text:{root}/FILE.",
+        if root.is_symlink():
+            raise SeedbedError(
+                f"{quoted(root)} is a link to {quoted(root.readlink())}, which is not there ({option}).",
+                "Mend the link, or name the file or folder itself.",
+            )
+        there = root.parent.is_dir()
+        hint = (
+            f"{quoted(root.parent)} is there; check the last part of the name."
+            if there
+            else f"{quoted(root.parent)} is not there either."
         )
-    return files
+        raise SeedbedError(f"There is no file or folder {quoted(root)} ({option}).", hint)
+    if not root.is_dir() and not root.is_file():
+        raise SeedbedError(f"{quoted(root)} is neither a file nor a folder ({option}).", "Name a file or a folder.")
+    _refuse_ours(root, option)
+    return Files(root, Reading(data.field, data.encoding), data.separator)
+
+
+def _refuse_ours(root: Path, option: str) -> None:
+    """Raise SeedbedError where a person named what Seedbed wrote."""
+    held = ours.holder(root)
+    what = f"is {held[1]}" if held else ""
+    if held and not root.samefile(held[0]):
+        what = f"is part of {held[1]}, {quoted(held[0])},"
+    elif not held and root.is_file():
+        kind = ours.file_kind(root, kind_of(root))
+        what = f"is {kind}" if kind else ""
+    if what:
+        prepared = held is not None and held[1] == ours.DATASET
+        raise SeedbedError(
+            f"{quoted(root)} {what} that Seedbed wrote, not text ({option}).".replace(", that", " that"),
+            f"To train on a prepared dataset write --data {held[0]}."
+            if prepared and held
+            else "Name text of your own.",
+        )

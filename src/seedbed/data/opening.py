@@ -1,0 +1,163 @@
+"""The bytes of a file, decompressed, and what goes wrong while they are read. Knows nothing of what they mean."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from seedbed.errors import SeedbedError
+from seedbed.text import legible, quoted
+
+COMPRESSED_SUFFIXES = (".gz", ".zst")
+INSTALL = "Install it with: pip install 'seedbed[data]'"
+FETCH_HINT = "It may have been cut short: fetch it again."
+CHUNK_BYTES = 1 << 20
+_ZSTD_INPUT_BYTES = 1 << 15
+_ZSTD_WINDOW_BYTES = 1 << 31
+"""The largest window that zstd writes (`--long=31`); the library alone refuses those above 128 MiB."""
+_GZIP_MAGIC, _ZSTD_MAGICS = b"\x1f\x8b", (b"\x28\xb5\x2f\xfd", b"\x2a\x4d\x18")
+
+
+class UnreadableError(SeedbedError):
+    """A file that yields no documents. `reason` is the word under which it is counted."""
+
+    def __init__(self, reason: str, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[SeedbedError], tuple[str, ...]]:  # type: ignore[override]
+        """Survive the trip between processes with all parts."""
+        return type(self), (self.reason, self.message, self.hint)
+
+
+@contextmanager
+def opened(path: Path, most: int | None = None) -> Iterator[io.BufferedReader]:
+    """The file's bytes, decompressed, and no more than `most` of them. Failures while reading raise UnreadableError."""
+    suffix = path.suffix.lower()
+    try:
+        with path.open("rb") as raw:
+            stream: Any = raw
+            if suffix == ".gz":
+                stream = gzip.GzipFile(fileobj=raw)
+            elif suffix == ".zst":
+                stream = _ZstdStream(path, raw)
+            if most is not None:
+                stream = _Head(stream, most)
+            yield raw if stream is raw else io.BufferedReader(stream, CHUNK_BYTES)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise _broken_gzip(path, error) from error
+    except OSError as error:
+        raise UnreadableError(
+            "unreadable", f"Cannot read {quoted(path)}: {error.strerror or error}.", "Check its permissions."
+        ) from error
+
+
+def _broken_gzip(path: Path, error: Exception) -> UnreadableError:
+    if not _begins_with(path, _GZIP_MAGIC):
+        return UnreadableError(
+            "broken gzip", f"{quoted(path)} is not gzip, whatever its name says.", "Rename it after what it is."
+        )
+    return UnreadableError("broken gzip", f"{quoted(path)} is not a whole gzip file ({first_line(error)}).", FETCH_HINT)
+
+
+def _begins_with(path: Path, *magics: bytes) -> bool:
+    try:
+        with path.open("rb") as raw:
+            head = raw.read(4)
+    except OSError:
+        return True  # not known
+    return any(magic in head for magic in magics)
+
+
+class _Head(io.RawIOBase):
+    """The first `most` bytes of a stream."""
+
+    def __init__(self, stream: BinaryIO, most: int) -> None:
+        self._stream, self._left = stream, most
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        content = self._stream.read(min(len(buffer), self._left))
+        buffer[: len(content)] = content
+        self._left -= len(content)
+        return len(content)
+
+
+class _ZstdStream(io.RawIOBase):
+    """Decompressed bytes of one or more zstd frames. Unlike the library's own reader it notices a file cut short."""
+
+    def __init__(self, path: Path, raw: BinaryIO) -> None:
+        try:
+            import zstandard
+        except ImportError as error:
+            raise SeedbedError(f"Reading {quoted(path)} needs zstandard, which is not installed.", INSTALL) from error
+        self._path = path
+        self._raw = raw
+        self._error = zstandard.ZstdError
+        self._new_frame = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES).decompressobj
+        self._frame: Any = None
+        self._compressed = b""
+        self._ready = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready:
+            self._compressed = self._compressed or self._raw.read(_ZSTD_INPUT_BYTES)
+            if not self._compressed:
+                if self._frame is not None:
+                    raise self._broken("it ends in the middle of a frame", FETCH_HINT)
+                return 0
+            self._advance()
+        size = min(len(buffer), len(self._ready))
+        buffer[:size] = self._ready[:size]
+        self._ready = self._ready[size:]
+        return size
+
+    def _advance(self) -> None:
+        """Decompress what was read, up to the end of the frame."""
+        self._frame = self._frame or self._new_frame()
+        try:
+            self._ready = memoryview(self._frame.decompress(self._compressed))
+        except self._error as error:
+            raise self._explained(first_line(error)) from error
+        except MemoryError as error:
+            raise self._broken(
+                "its window does not fit in memory", "Compress it again without --long, or free some memory."
+            ) from error
+        self._compressed = b""
+        if self._frame.eof:
+            self._compressed, self._frame = self._frame.unused_data, None
+
+    def _explained(self, why: str) -> UnreadableError:
+        """What the library complained of, with the way out that fits."""
+        low = why.lower()
+        if "dictionary" in low:
+            return self._broken(
+                why, "It was compressed with a dictionary of its own: unpack it with zstd -d -D DICTIONARY."
+            )
+        if "memory" in low or "window" in low:
+            return self._broken(why, "Unpack it (zstd -d --long=31), or compress it again without --long.")
+        if not _begins_with(self._path, *_ZSTD_MAGICS):
+            return UnreadableError(
+                "broken zstd",
+                f"{quoted(self._path)} is not zstd, whatever its name says.",
+                "Rename it after what it is.",
+            )
+        return self._broken(why, FETCH_HINT)
+
+    def _broken(self, why: str, hint: str) -> UnreadableError:
+        return UnreadableError("broken zstd", f"{quoted(self._path)} is not readable zstd: {why}.", hint)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error says."""
+    return legible(str(error).strip().partition("\n")[0]) or type(error).__name__

@@ -1,0 +1,117 @@
+"""What Seedbed itself wrote: runs, checkpoints, prepared datasets, its caches and exports. None of it is training text.
+
+Everything is known by what is in it, so that it is known under any name and at any place.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from seedbed.config.load import cache_dir, compiled_dir
+from seedbed.data.opening import UnreadableError, opened
+from seedbed.events import KINDS
+
+RUN, CHECKPOINT, DATASET, UNFINISHED, CACHE = (
+    "a run",
+    "a checkpoint",
+    "a prepared dataset",
+    "an unfinished dataset",
+    "a cache",
+)
+LOG, STEPS = "the event log of a run", "the exported steps of a run"
+REASON = "written by Seedbed"
+"""The word under which it is counted."""
+
+DATASET_KIND = "seedbed-dataset"
+"""The kind that the manifest of a prepared dataset names."""
+
+_HEAD_BYTES = 1 << 16
+_STEP_FIELDS = ("step", "tokens", "time", "loss")
+
+
+def folder_kind(folder: Path) -> str:
+    """What a folder is (`a run`, `a checkpoint`, ...) where Seedbed wrote it; empty for any other."""
+    if _there(folder, "meta.json") and (_there(folder, "config.toml") or _there(folder, "events.jsonl")):
+        if _has(folder / "meta.json", "kind", "created"):
+            return RUN
+    elif _there(folder, "config.toml") and _there(folder, "events.jsonl") and _is_log(folder / "events.jsonl"):
+        return RUN
+    if _there(folder, "trainer.json") and (_there(folder, "model.safetensors") or _there(folder, "DONE")):
+        return CHECKPOINT
+    if _there(folder, "manifest.json") and _has(folder / "manifest.json", "fingerprint", kind=DATASET_KIND):
+        return DATASET
+    if _there(folder, "tokenizer") and (_there(folder, "progress.json") or _there(folder, "train-00000.ds.index")):
+        return UNFINISHED
+    return CACHE if _is_cache(folder) else ""
+
+
+def _there(folder: Path, name: str) -> bool:
+    try:
+        return (folder / name).exists()
+    except OSError:
+        return False
+
+
+def _is_cache(folder: Path) -> bool:
+    """Whether this is one of the folders in the cache, which itself may lie anywhere, also around text."""
+    for cache in (cache_dir() / "datasets", cache_dir() / "hub", compiled_dir()):
+        try:
+            if folder.samefile(cache):
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def file_kind(path: Path, kind: str) -> str:
+    """What a file of a `kind` (see readers.kind_of) is where Seedbed wrote it; empty for any other."""
+    try:
+        if kind == "records":
+            with opened(path, _HEAD_BYTES) as handle:
+                return _record_kind(handle.readline())
+        if kind == "table":
+            with opened(path, _HEAD_BYTES) as handle:
+                return STEPS if handle.readline().startswith(",".join(_STEP_FIELDS).encode()) else ""
+    except UnreadableError:
+        return ""
+    return ""
+
+
+def holder(path: Path) -> tuple[Path, str] | None:
+    """The nearest folder around (or at) a path that Seedbed wrote, and what it is; None where there is none."""
+    absolute = path.absolute()
+    for folder in (absolute, *absolute.parents):
+        if folder.is_dir() and (kind := folder_kind(folder)):
+            return folder, kind
+    return None
+
+
+def _record_kind(line: bytes) -> str:
+    try:
+        row = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    if not isinstance(row, dict):
+        return ""
+    if {"v", "n", "t"} <= row.keys() and row.get("kind") in KINDS:
+        return LOG
+    return STEPS if tuple(row)[: len(_STEP_FIELDS)] == _STEP_FIELDS and "text" not in row else ""
+
+
+def _is_log(path: Path) -> bool:
+    return file_kind(path, "records") == LOG
+
+
+def _has(path: Path, *fields: str, **values: Any) -> bool:
+    """Whether a file holds a JSON object with these fields, and with these values."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    if not isinstance(found, dict) or any(field not in found for field in fields):
+        return False
+    return all(found.get(name) == value for name, value in values.items())

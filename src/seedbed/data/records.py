@@ -1,0 +1,257 @@
+"""Records to texts: JSON lines, CSV and parquet. Every record without text is counted by its reason."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import msgspec
+
+from seedbed.data.decoding import NOT_UTF8, is_wide, not_decoded, refuse_nul, survey
+from seedbed.data.opening import FETCH_HINT, INSTALL, UnreadableError, first_line, opened
+from seedbed.data.recognise import BOM, HEAD_BYTES, encoding_hint, refuse_foreign, refuse_placeholder
+from seedbed.errors import SeedbedError
+from seedbed.text import quoted
+
+_FIELD_HINT = "Name the field that holds the text: --set data.field=NAME."
+_LONGEST_FIELD = 1 << 27
+_NAMED = 20
+
+
+class Reading(NamedTuple):
+    """How files are read: the field of records, the encoding of what is not UTF-8, and how many bytes at most."""
+
+    field: str = "text"
+    encoding: str = ""
+    most: int | None = None
+
+
+# JSON lines
+
+
+def record_texts(path: Path, kind: str, reading: Reading, drops: Counter[str]) -> Iterator[str]:
+    """The text field of each JSON line; a line without it is counted, and a file without any is UnreadableError."""
+    field = reading.field
+    row_type = msgspec.defstruct("Row", [("text", Any, msgspec.field(name=field, default=None))])
+    decode = cast(Callable[[bytes], Any], msgspec.json.Decoder(row_type).decode)
+    good, first_bad, worst = 0, "", ""
+    for number, line in enumerate(_lines(path, kind, reading), 1):
+        if line.isspace():
+            continue
+        try:
+            text = decode(line).text
+            reason = "no text field"
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            text, reason = _slowly(line, reading)
+        if isinstance(text, str):
+            good += 1
+            yield text
+            continue
+        drops[reason] += 1
+        if not first_bad:
+            first_bad, worst = f"line {number}: {_complaint(line, reason, field)}", reason
+    if good:
+        return
+    if first_bad:
+        raise UnreadableError("", f"{quoted(path)} has no record with text ({first_bad}).", _way_out(path, worst))
+    raise UnreadableError("empty", f"{quoted(path)} holds no records.", "Name a file with one JSON object per line.")
+
+
+def _slowly(line: bytes, reading: Reading) -> tuple[Any, str]:
+    """The text of a line that the strict decoder refuses: NaN, infinities and lone surrogates, as Python writes them.
+
+    Returns the text, or None and the reason for which the line is no good.
+    """
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        if not reading.encoding:
+            return None, NOT_UTF8
+        try:
+            text = line.decode(reading.encoding)
+        except UnicodeError:
+            return None, f"neither UTF-8 nor {reading.encoding}"
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError):
+        return None, "broken JSON"
+    return (row.get(reading.field) if isinstance(row, dict) else None), "no text field"
+
+
+def _complaint(line: bytes, reason: str, field: str) -> str:
+    """What is wrong with a record, naming the fields that it has."""
+    if reason != "no text field":
+        return reason
+    row = json.loads(line.decode("utf-8", "replace"))
+    if not isinstance(row, dict):
+        return f"a {type(row).__name__}, not an object with a field {quoted(field)}"
+    if field in row:
+        return f"its field {quoted(field)} is not a string"
+    return f"no field {quoted(field)} among {', '.join(map(quoted, list(row)[:12]))}"
+
+
+def _way_out(path: Path, reason: str) -> str:
+    if reason == "no text field":
+        return _FIELD_HINT
+    if reason == "broken JSON":
+        return 'Each line must be one JSON object, such as {"text": "..."}.'
+    if reason == NOT_UTF8:
+        return encoding_hint(path, "WINDOWS-1252")
+    return "Name the encoding that it is in with data.encoding."
+
+
+def _lines(path: Path, kind: str, reading: Reading) -> Iterator[bytes]:
+    """The lines of a file of records in UTF-8, or in what is to be decoded line by line; a cut last line is left out."""
+    wide = is_wide(reading.encoding)
+    with opened(path, reading.most) as handle:
+        head = handle.peek(HEAD_BYTES)[:HEAD_BYTES]
+        refuse_foreign(path, head, kind, wide=wide)
+        if wide and b"\0" in head:
+            text = io.TextIOWrapper(handle, encoding=reading.encoding, newline="\n")
+            try:
+                yield from (line.encode("utf-8", "surrogatepass") for line in text)
+            except UnicodeError as error:
+                if reading.most is None:
+                    raise not_decoded(path, reading.encoding, error, 0) from None
+            return
+        refuse_nul(path, head.partition(b"\n")[0], 0)
+        first = True
+        for line in handle:
+            if reading.most is not None and not line.endswith(b"\n"):
+                return
+            yield line.removeprefix(BOM) if first else line
+            first = False
+
+
+# Tables
+
+
+def table_texts(path: Path, reading: Reading, drops: Counter[str]) -> Iterator[str]:
+    """A column of a CSV or TSV file whose first row names the columns."""
+    with opened(path, HEAD_BYTES) as handle:
+        refuse_foreign(path, handle.peek(HEAD_BYTES)[:HEAD_BYTES], "table", wide=is_wide(reading.encoding))
+    encoding = survey(path, reading.encoding, reading.most).encoding
+    cut = "strict" if reading.most is None else "ignore"
+    with opened(path, reading.most) as handle:
+        lines = iter(io.TextIOWrapper(handle, encoding=encoding, errors=cut, newline=""))
+        header = next(lines, "")
+        separator = max(",;\t|", key=header.count)
+        csv.field_size_limit(_LONGEST_FIELD)
+        rows = csv.DictReader(itertools.chain([header], lines), delimiter=separator)
+        try:
+            yield from _column(path, reading.field, rows, drops)
+        except csv.Error as error:
+            raise UnreadableError(
+                "broken CSV",
+                f"{quoted(path)} is not readable CSV: {error} (line {rows.line_num}).",
+                "Quotes inside a field are doubled, and a field with line breaks stands in quotes.",
+            ) from error
+
+
+def _column(path: Path, field: str, rows: csv.DictReader[str], drops: Counter[str]) -> Iterator[str]:
+    names = [name or "" for name in rows.fieldnames or []]
+    if not any(names):
+        raise UnreadableError("empty", f"{quoted(path)} holds no rows.", "Name a file with rows.")
+    _refuse_column(path, field, names)
+    found = False
+    for row in rows:
+        text = row.get(field)
+        found = True
+        if text is None:
+            drops["no text field"] += 1
+        else:
+            yield text
+    if not found:
+        raise UnreadableError("empty", f"{quoted(path)} holds no rows.", "Name a file with rows.")
+
+
+def _refuse_column(path: Path, field: str, names: list[str]) -> None:
+    """Raise UnreadableError where no column, or more than one, has the name of the field."""
+    count = names.count(field)
+    if count == 1:
+        return
+    shown = ", ".join(map(quoted, names[:_NAMED])) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    what = f"has {count} columns named" if count else "has no column"
+    hint = "Rename them, so that each has a name of its own." if count else _FIELD_HINT
+    raise UnreadableError("no text field", f"{quoted(path)} {what} {quoted(field)}; it has {shown}.", hint)
+
+
+# Parquet
+
+
+def parquet_texts(path: Path, field: str, drops: Counter[str], *, most: int | None = None) -> Iterator[str]:
+    """The text column of a parquet file, a batch of rows in memory at a time; no rows at all where `most` is given."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise SeedbedError(f"Reading {quoted(path)} needs pyarrow, which is not installed.", INSTALL) from error
+    try:
+        with path.open("rb") as raw:
+            _refuse_other(path, raw.read(HEAD_BYTES))
+        with path.open("rb") as raw, pq.ParquetFile(raw) as table:
+            _refuse_parquet(path, field, table, pa.types, drops)
+            if most is not None:
+                return
+            for batch in table.iter_batches(batch_size=512, columns=[field]):
+                yield from _column_texts(batch.column(0).to_pylist(), drops)
+    except pa.ArrowException as error:
+        raise UnreadableError(
+            "broken parquet", f"{quoted(path)} is not a whole parquet file ({first_line(error)}).", FETCH_HINT
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UnreadableError(
+            NOT_UTF8, f"Column {quoted(field)} of {quoted(path)} is not UTF-8.", "Write the file again."
+        ) from error
+    except OSError as error:
+        raise UnreadableError(
+            "unreadable", f"Cannot read {quoted(path)}: {first_line(error)}.", "Check its permissions and the disk."
+        ) from error
+
+
+def _refuse_other(path: Path, head: bytes) -> None:
+    """Raise UnreadableError for what is named parquet and is something else."""
+    if not head:
+        raise UnreadableError("empty", f"{quoted(path)} holds nothing.", FETCH_HINT)
+    if not head.startswith(b"PAR1"):
+        refuse_placeholder(path, head)
+        raise UnreadableError(
+            "broken parquet", f"{quoted(path)} is not parquet, whatever its name says.", "Rename it after what it is."
+        )
+
+
+def _refuse_parquet(path: Path, field: str, table: Any, types: Any, drops: Counter[str]) -> None:
+    """Raise UnreadableError where the file has no one column of texts with that name, or no rows."""
+    rows = table.metadata.num_rows
+    try:
+        _refuse_column(path, field, table.schema_arrow.names)
+        column = table.schema_arrow.field(field).type
+        inner = column.value_type if types.is_dictionary(column) else column
+        kinds = (types.is_string, types.is_large_string, types.is_string_view, types.is_binary, types.is_large_binary)
+        if not any(kind(inner) for kind in kinds):
+            raise UnreadableError("", f"Column {quoted(field)} of {quoted(path)} is {column}, not text.", _FIELD_HINT)
+    except UnreadableError as error:
+        drops["no text field"] += rows
+        raise UnreadableError("", error.message, error.hint) from None
+    if rows == 0:
+        raise UnreadableError("empty", f"{quoted(path)} holds no rows.", "Name a file with rows.")
+
+
+def _column_texts(values: list[Any], drops: Counter[str]) -> Iterator[str]:
+    """The texts among the values of a column; bytes, as older writers left them, count as UTF-8."""
+    for value in values:
+        if isinstance(value, bytes):
+            try:
+                yield value.decode()
+            except UnicodeDecodeError:
+                drops[NOT_UTF8] += 1
+        elif value is None:
+            drops["no text field"] += 1
+        else:
+            yield value
