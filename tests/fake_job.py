@@ -74,12 +74,12 @@ def run(run_dir: Path, session: Session) -> str:
         Message(level="warning", code="small", text="The text is \x1b[31mshort.", why="Few words.", hint="Add some.")
     )
 
-    def has_space() -> bool:
+    def can_write() -> bool:
         (run_dir / "short").touch()
         if (run_dir / "room").exists():
             _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
             resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-        return session.has_space()
+        return session.can_write()
 
     def save(step: int) -> None:
         time.sleep(SAVE_S)
@@ -104,8 +104,8 @@ def run(run_dir: Path, session: Session) -> str:
             save(step)
         elif session.stop_requested or session.save_requested():
             save(step)
-        if session.short_of_space:
-            session.hold("The disk is full.", "Free some space.", has_space)
+        if session.blocked:
+            session.hold(f"{session.blocked.reason}.", "Raise it.", can_write)
         if session.pause_requested and not session.stop_requested:
             session.say("pausing")
             save(step)

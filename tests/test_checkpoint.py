@@ -20,7 +20,7 @@ from safetensors.torch import save as safetensors_bytes
 
 from seedbed import checkpoint
 from seedbed.checkpoint import Snapshot, Writer, find, load, save, take, verify
-from seedbed.errors import DiskFullError, SeedbedError
+from seedbed.errors import DiskFullError, SeedbedError, StorageError
 
 TOKENIZER = {
     "tokenizer.json": b'{"model": {}}',
@@ -389,6 +389,50 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"cannot mount a small disk here: {made.stderr.strip()}")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_an_old_checkpoint_that_cannot_be_removed_costs_no_new_one(
+    folder: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = Writer(folder, keep_last=1)
+    writer.submit(make(1))
+    writer.close()
+
+    def refused(path: Path) -> None:
+        raise StorageError(f"Cannot write or read '{path}': permission is denied.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("seedbed.checkpoint.remove_tree", lambda path: refused(path) if path.exists() else None)
+        writer.submit(make(2))
+        writer.close()
+    assert [(event.step, event.deleted) for event in writer.poll()] == [(1, ()), (2, ())]
+    writer.submit(make(3))
+    writer.close()
+    (event,) = writer.poll()
+    assert event.deleted == ("checkpoints/step-00000001", "checkpoints/step-00000002"), "they were forgotten"
+    assert names(find(folder).good) == ["step-00000003"]
+
+
+def test_a_void_checkpoint_that_cannot_be_removed_goes_with_the_next_save(
+    folder: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Writer(folder, keep_last=3)
+    for step in (2, 9):
+        first.submit(make(step))
+        first.close()
+    writer = Writer(folder, keep_last=3, resumed_at=2)
+
+    def refused(path: Path) -> None:
+        if path.exists():
+            raise StorageError(f"Cannot write or read '{path}': permission is denied.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("seedbed.checkpoint.remove_tree", refused)
+        writer.submit(make(3))
+        writer.close()
+    writer.submit(make(4))
+    writer.close()
+    assert names(find(folder).good) == ["step-00000002", "step-00000003", "step-00000004"]
 
 
 def test_a_disk_that_fills_up_keeps_what_was_saved(small_disk: Path, make: Make) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import pickle
 import random
+import stat
 import subprocess
 import sys
 import threading
@@ -14,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from seedbed import files
-from seedbed.errors import DiskFullError, SeedbedError
+from seedbed.errors import DiskFullError, SeedbedError, StorageError
 
 
 def test_atomic_write_replaces_whole_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -61,10 +64,33 @@ def test_an_unwritable_folder_is_explained(tmp_path: Path) -> None:
         files.write_atomic(tmp_path / "x", "y")
 
 
-def test_enospc_is_its_own_error(tmp_path: Path) -> None:
-    import errno
+@pytest.mark.parametrize(
+    ("number", "said", "passing"),
+    [
+        (errno.EIO, "input/output error", True),
+        (errno.EFBIG, "ulimit -f", True),
+        (errno.EDQUOT, "quota", True),
+        (errno.EROFS, "read-only", False),
+        (errno.EACCES, "permission", False),
+        (errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)[1:], True),
+    ],
+)
+def test_a_refused_write_says_which_file_why_and_what_helps(
+    tmp_path: Path, number: int, said: str, passing: bool
+) -> None:
+    with pytest.raises(StorageError) as caught, files.explained(tmp_path / "a file"):
+        raise OSError(number, os.strerror(number))
+    assert said in caught.value.reason
+    assert f"'{tmp_path / 'a file'}'" in caught.value.message
+    assert said in caught.value.message
+    assert caught.value.hint
+    assert caught.value.passing is passing
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (type(again), vars(again)) == (type(caught.value), vars(caught.value))
 
-    with pytest.raises(DiskFullError, match="No space left"), files.explained(tmp_path):
+
+def test_enospc_is_its_own_error(tmp_path: Path) -> None:
+    with pytest.raises(DiskFullError, match="the disk is full"), files.explained(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -155,6 +181,105 @@ def test_an_append_log_never_merges_with_a_torn_line(tmp_path: Path) -> None:
     log.close()
     log.close()
     assert path.read_bytes().splitlines() == [b'{"n":1}', b'{"n":2,"tor', b'{"n":3}']
+
+
+def test_a_line_beyond_the_limit_on_file_sizes_is_taken_back_whole_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    script = """
+import pathlib, resource, sys
+from seedbed import files
+log = files.AppendLog(pathlib.Path(sys.argv[1]))
+log.write(b"x" * 79 + b"\\n")
+most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, most))
+for line in (b"y" * 50 + b"\\n", b"z" * 90 + b"\\n"):
+    try:
+        log.write(line)
+    except files.DiskFullError:
+        print("full")
+    except files.StorageError as error:
+        print(error.reason)
+print(files.obstacle(pathlib.Path(sys.argv[1]).parent, 0, 5000).reason)
+resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+print(files.obstacle(pathlib.Path(sys.argv[1]).parent, 0, 5000))
+log.write(b"w\\n")
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
+    *refused, afterwards = done.stdout.splitlines()
+    assert len(refused) == 3
+    assert all("ulimit -f" in line for line in refused)
+    assert afterwards == "None"
+    assert path.read_bytes() == b"x" * 79 + b"\nw\n"
+
+
+def test_a_torn_line_that_cannot_be_taken_back_at_once_is_taken_back_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a file system that was remounted read-only, cutting the file fails like writing it."""
+    log = files.AppendLog(tmp_path / "events.jsonl")
+    log.write(b"one\n")
+    write = os.write
+
+    def torn(fd: int, data: bytes) -> int:
+        if len(data) < 4:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return write(fd, data[:4])
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "write", torn)
+        patch.setattr(files.os, "ftruncate", refused)
+        with pytest.raises(StorageError, match="read-only"):
+            log.write(b"second\n")
+        assert log.path.read_bytes() == b"one\nseco", "the line was not torn"
+        with pytest.raises(StorageError, match="read-only"):
+            log.write(b"second\n")
+    log.write(b"second\n")
+    assert log.path.read_bytes() == b"one\nsecond\n"
+
+
+def test_what_stands_against_a_write_is_known_before_it(small_disk: Path, fill: Callable[[Path], Path]) -> None:
+    assert files.obstacle(small_disk, 1 << 20) is None
+    assert list(small_disk.iterdir()) == [], "the trial left something behind"
+    trouble = files.obstacle(small_disk, 1 << 30)
+    assert isinstance(trouble, DiskFullError)
+    assert "full" in trouble.reason
+    filler = fill(small_disk)
+    assert isinstance(files.obstacle(small_disk, 0), DiskFullError), "a small file was written where nothing fits"
+    filler.unlink()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    trouble = files.obstacle(small_disk, 0)
+    assert trouble is not None
+    assert "read-only" in trouble.reason
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    assert files.obstacle(small_disk, 0) is None
+
+
+def test_on_macos_what_is_durable_has_left_the_drives_own_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def fcntl_(fd: int, number: int) -> int:
+        asked.append(number)
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(errno.ENOTSUP, "not for a folder")
+        return 0
+
+    synced: list[int] = []
+    monkeypatch.setattr(files.fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(files.fcntl, "fcntl", fcntl_)
+    monkeypatch.setattr(files.os, "fsync", synced.append)
+    files.write_atomic(tmp_path / "DONE", "x")
+    assert asked == [51, 51], "the file, then its folder"
+    assert len(synced) == 1, "a folder that does not know F_FULLFSYNC is at least fsynced"
+    prepared = files.temporary_dir(tmp_path, "step")
+    (prepared / "model").write_text("x")
+    asked.clear()
+    files.publish_dir(prepared, tmp_path / "step")
+    assert asked == [51] * 3, "the file, its folder, and the one above"
 
 
 def test_a_lock_has_one_owner_and_dies_with_it(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,24 +28,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from seedbed import events
-from seedbed.errors import DiskFullError, SeedbedError
-from seedbed.files import (
-    explained,
-    make_dir,
-    publish_dir,
-    remove_tree,
-    sha256_file,
-    temporary_dir,
-    write_atomic,
-)
+from seedbed.errors import SeedbedError, StorageError
+from seedbed.files import explained, make_dir, publish_dir, remove_tree, sha256_file, temporary_dir, write_atomic
 
-WEIGHTS, OPTIMIZER, TRAINER, CONFIG, GENERATION = (
-    "model.safetensors",
-    "optimizer.safetensors",
-    "trainer.json",
-    "config.json",
-    "generation_config.json",
-)
+WEIGHTS, OPTIMIZER, TRAINER = "model.safetensors", "optimizer.safetensors", "trainer.json"
+CONFIG, GENERATION = "config.json", "generation_config.json"
 DONE = "DONE"
 _FORMAT = 1
 _NAME = re.compile(r"step-(\d+)$")
@@ -134,7 +122,7 @@ def take(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def save(folder: Path, snapshot: Snapshot, *, best: bool = False) -> Saved:
     """Write `folder/step-N`, mark it and read it back; a checkpoint of the same step is replaced.
 
-    Raises SeedbedError (DiskFullError where space ran out); then nothing unfinished stays and every earlier checkpoint
+    Raises StorageError (DiskFullError where space ran out); then nothing unfinished stays and every earlier checkpoint
     is whole.
     """
     begun = time.perf_counter()
@@ -157,8 +145,11 @@ def save(folder: Path, snapshot: Snapshot, *, best: bool = False) -> Saved:
     try:
         write_atomic(final / DONE, json.dumps(marker, indent=2) + "\n")
         verify(final)
-    except BaseException:
+    except BaseException as error:
         remove_tree(final)
+        if isinstance(error, SeedbedError) and not isinstance(error, StorageError):
+            hint = "The disk may be failing: check it (`dmesg` tells more)."
+            raise StorageError(error.message, hint, "the disk gives back other bytes than were written") from error
         raise
     remove_tree(aside)
     return Saved(final, sum(size for size, _ in files.values()), time.perf_counter() - begun)
@@ -366,7 +357,8 @@ class Writer:
 
     Only the holder of the run's lock may have one, since it first cleans up what cut-off writes left. `resumed_at` is
     the step from which this session goes on: checkpoints of later steps belong to a past that is no longer true, and go
-    with the first save that succeeds. What a write ran into is raised by the next `poll` or `close`.
+    with the first save that succeeds. What a write ran into is raised by the next `poll` or `close`; after a StorageError
+    its snapshot is kept for `retry`. A checkpoint that cannot be removed stays until the next save.
     """
 
     def __init__(self, folder: Path, *, keep_last: int = 2, keep_every: int = 0, resumed_at: int | None = None) -> None:
@@ -399,9 +391,13 @@ class Writer:
         self._writing = self._executor.submit(self._work, snapshot, best)
 
     def retry(self) -> None:
-        """Write the last snapshot again that found no room; nothing where a later one was submitted since."""
+        """Write the last snapshot again that could not be written; nothing where a later one was submitted since."""
         if self._failed is not None:
             self.submit(self._failed[0], best=self._failed[1])
+
+    def give_up(self) -> None:
+        """Let go of the snapshot that could not be written."""
+        self._failed = None
 
     def poll(self) -> list[events.Checkpoint]:
         """What was finished since the last call. Raises what a write ran into, once."""
@@ -432,13 +428,16 @@ class Writer:
     def _work(self, snapshot: Snapshot, best: bool) -> events.Checkpoint:
         stall_s = self._stall_s
         try:
-            saved = save(self._folder, snapshot, best=best)
-        except DiskFullError:
+            with explained(self._folder):
+                saved = save(self._folder, snapshot, best=best)
+        except StorageError:
             self._failed = (snapshot, best)
             raise
         if best:
             self._best = saved.path
-        deleted = self._retain(saved.path)
+        deleted: list[Path] = []
+        with suppress(SeedbedError), explained(self._folder):
+            self._retain(saved.path, deleted)
         return events.Checkpoint(
             step=snapshot.step,
             path=f"{self._folder.name}/{saved.path.name}",
@@ -449,18 +448,19 @@ class Writer:
             deleted=tuple(f"{self._folder.name}/{path.name}" for path in deleted),
         )
 
-    def _retain(self, newest: Path) -> list[Path]:
+    def _retain(self, newest: Path, deleted: list[Path]) -> None:
         """Delete what is neither among the last, nor the best, nor on a step to keep, nor `newest`, just verified."""
         void = sorted(path for path in self._void if path != newest and path.exists())
-        self._void = set()
+        self._void = set(void)
         valid = [path for path in find(self._folder).good if path not in void]
         kept = {newest, self._best, *valid[-self._keep_last :]}
         if self._keep_every > 0:
             kept |= {path for path in valid if step_of(path) % self._keep_every == 0}
-        deleted = void + [path for path in valid if path not in kept]
-        for path in deleted:
-            remove_tree(path)
-        return deleted
+        for path in void + [path for path in valid if path not in kept]:
+            with suppress(SeedbedError):
+                remove_tree(path)
+                deleted.append(path)
+                self._void.discard(path)
 
     def _clean_up(self) -> None:
         """Remove what cut-off writes and deletions left: hidden folders, and folders that were never marked.

@@ -6,6 +6,8 @@ import errno
 import fcntl
 import json
 import os
+import resource
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -13,37 +15,108 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from seedbed.errors import DiskFullError, SeedbedError
+from seedbed.errors import DiskFullError, SeedbedError, StorageError
 
 # hashlib, shutil and tempfile cost 20 ms to load, which a quick look at a run would pay: they are imported where used.
 _CHUNK = 1 << 20
 
 
+# What stands against a write, and what helps, by the system's error number. The hint is also shown while a job waits.
+_TROUBLE = {
+    errno.ENOSPC: ("the disk is full", "Free some space on it."),
+    errno.EDQUOT: ("the disk quota is used up", "Free some space, or ask for a larger quota."),
+    errno.EFBIG: ("the limit on the size of files is reached (ulimit -f)", ""),
+    errno.EIO: ("the disk reports an input/output error", "Check the disk and its connection (`dmesg` tells more)."),
+    errno.EROFS: ("the file system is read-only", "Mount it for writing, or choose another folder."),
+    errno.EACCES: ("permission is denied", "Check the permissions, or choose another folder."),
+    errno.EPERM: ("the system does not permit it", "Check the permissions, or choose another folder."),
+    errno.ESTALE: ("the network file system lost it", "Check the connection to the server."),
+    errno.ENOTDIR: ("a file stands where a folder is needed", "Remove or rename that file, or choose another folder."),
+    errno.EEXIST: ("something of that name is there", "Remove or rename it, or choose another folder."),
+    errno.ENOENT: ("the folder does not exist", "Check the path."),
+    errno.EMFILE: ("this process has too many files open", "Raise the limit: `ulimit -n 4096`."),
+}
+_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_WRITING = (*_SPACE, errno.EFBIG, errno.EROFS, errno.EEXIST)
+"""Errors that a read cannot meet."""
+_LASTING = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)
+
+
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn an OSError of work on `path` into a SeedbedError that says what to do."""
+    """Turn an OSError of work on `path` into a StorageError that says what to do."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(
-                f"No space left while writing {path}.",
-                "Free some space or choose another folder; what was saved before is intact.",
-            ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise SeedbedError(
-                f"Cannot write or read {path}: {error.strerror}.", "Check the permissions or choose another folder."
-            ) from error
-        raise SeedbedError(
-            f"{path}: {error.strerror or error}.", "Check that the path exists and that the disk is healthy."
-        ) from error
+        raise storage_error(path, error) from error
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """What a person should know of an OSError that work on `path` met."""
+    number = error.errno or 0
+    said = (error.strerror or str(error) or type(error).__name__).rstrip(".")
+    reason, hint = _TROUBLE.get(
+        number, (f"{said[:1].lower()}{said[1:]}", "Check that the disk and its connection work.")
+    )
+    if number == errno.EFBIG:
+        hint = "Raise it: `ulimit -f unlimited` in the shell, before the command."
+        if sys.platform == "linux":
+            hint += f" For a process that runs: `prlimit --fsize=unlimited --pid {os.getpid()}`, as root where needed."
+    kind = DiskFullError if number in _SPACE else StorageError
+    verb = "write" if number in _WRITING else "write or read"
+    return kind(f"Cannot {verb} '{path}': {reason}.", hint, reason, passing=number not in _LASTING)
+
+
+def obstacle(folder: Path, num_bytes: int, largest_bytes: int = 0) -> StorageError | None:
+    """What stands against writing `num_bytes` in a folder right now; None if nothing is known to.
+
+    Looks at the free space and at the limit on the size of a file (`largest_bytes`), and writes a small file for trial.
+    """
+    import tempfile
+
+    try:
+        with explained(folder):
+            if free_bytes(folder) < num_bytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+            if limit != resource.RLIM_INFINITY and limit < largest_bytes:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            with tempfile.TemporaryFile(dir=folder, buffering=0) as handle:
+                handle.write(bytes(4096))
+                _sync(handle.fileno())
+    except StorageError as error:
+        return error
+    return None
+
+
+def _sync(fd: int) -> None:
+    """Make a file or folder durable. macOS needs F_FULLFSYNC for that: its fsync leaves data in the drive's own cache.
+
+    Source: Apple, fsync(2). Where a file system does not know it (a network's, a folder's), fsync is the most there is.
+    """
+    full = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is not None:
+        with suppress(OSError):
+            fcntl.fcntl(fd, full)
+            return
+    os.fsync(fd)
 
 
 def fsync_dir(path: Path) -> None:
     """Make the names in a folder durable."""
     fd = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(fd)
+        _sync(fd)
     finally:
         os.close(fd)
 
@@ -51,7 +124,7 @@ def fsync_dir(path: Path) -> None:
 def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None:
     """Replace the file at `path` whole, or leave it as it was. `durable` fsyncs file and folder.
 
-    Raises SeedbedError (DiskFullError where space ran out); no temporary file stays behind.
+    Raises StorageError (DiskFullError where space ran out); no temporary file stays behind.
     """
     with replacing(path, durable=durable) as handle:
         handle.write(data.encode() if isinstance(data, str) else data)
@@ -61,7 +134,7 @@ def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None
 def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """A file to write to, which takes the place of the one at `path` when the `with` ends well; else nothing changes.
 
-    `durable` fsyncs file and folder. Raises SeedbedError (DiskFullError where space ran out).
+    `durable` fsyncs file and folder. Raises StorageError (DiskFullError where space ran out).
     """
     import tempfile
 
@@ -73,7 +146,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
                 yield handle
                 handle.flush()
                 if durable:
-                    os.fsync(handle.fileno())
+                    _sync(handle.fileno())
             os.replace(name, path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
@@ -122,7 +195,7 @@ def fsync_tree(folder: Path) -> None:
         for name in names:
             fd = os.open(os.path.join(root, name), os.O_RDONLY)
             try:
-                os.fsync(fd)
+                _sync(fd)
             finally:
                 os.close(fd)
         fsync_dir(Path(root))
@@ -144,9 +217,9 @@ def remove_tree(folder: Path) -> None:
     import shutil
     import tempfile
 
-    if not folder.exists():
-        return
     with explained(folder):
+        if not folder.exists():
+            return
         hidden = folder
         if not folder.name.startswith("."):
             hidden = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".gone", dir=folder.parent))
@@ -214,6 +287,8 @@ class AppendLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._cut_at: int | None = None
+        """Where the log ends that is whole, after a line that was written in part and could not be taken back."""
         with explained(path):
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
             end = os.lseek(self._fd, 0, os.SEEK_END)
@@ -221,22 +296,30 @@ class AppendLog:
                 os.write(self._fd, b"\n")
 
     def write(self, line: bytes) -> None:
-        """Append one line (newline included) by a single write; a short write is undone and raised as a full disk."""
+        """Append one line (newline included), whole or not at all. Raises StorageError with the reason."""
         with explained(self.path):
+            if self._cut_at is not None:
+                os.ftruncate(self._fd, self._cut_at)
+                self._cut_at = None
             before = os.fstat(self._fd).st_size
+            done = 0
             try:
-                written = os.write(self._fd, line)
+                while done < len(line):  # once, but for a write that was cut short: the next one tells the reason
+                    written = os.write(self._fd, line[done:])
+                    if not written:
+                        raise OSError(errno.EIO, os.strerror(errno.EIO))
+                    done += written
             except OSError:
-                os.ftruncate(self._fd, before)
+                self._cut_at = before
+                with suppress(OSError):
+                    os.ftruncate(self._fd, before)
+                    self._cut_at = None
                 raise
-            if written != len(line):
-                os.ftruncate(self._fd, before)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def flush(self) -> None:
         """Make what was written durable."""
         with explained(self.path):
-            os.fsync(self._fd)
+            _sync(self._fd)
 
     def close(self) -> None:
         """Flush and close; closing twice is harmless."""
@@ -253,19 +336,23 @@ class Ballast:
         self._num_bytes = num_bytes
         self.held = False
         """Whether the space is occupied."""
+        self.problem: StorageError | None = None
+        """Why the space could not be had the last time; None where it could."""
 
     def take(self) -> bool:
         """Occupy the space; whether it could be had. Leaves as much free again, so as not to be what fills the disk."""
         self.drop()  # what a killed owner left counts as free
         try:
-            if free_bytes(self.path.parent) < 2 * self._num_bytes:
-                return False
-            with self.path.open("wb") as handle:
-                handle.write(os.urandom(self._num_bytes))  # zeros might be stored as a hole, or compressed away
-        except OSError:
+            with explained(self.path):
+                if free_bytes(self.path.parent) < 2 * self._num_bytes:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                with self.path.open("wb") as handle:
+                    handle.write(os.urandom(self._num_bytes))  # zeros might be stored as a hole, or compressed away
+        except StorageError as error:
             self.drop()
+            self.problem = error
             return False
-        self.held = True
+        self.held, self.problem = True, None
         return True
 
     def drop(self) -> None:
@@ -337,7 +424,7 @@ def hold(path: Path) -> Callable[[], None] | None:
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:
         return lambda: None  # it cannot be read: for who reads it to say

@@ -35,7 +35,7 @@ def test_json_keeps_stdout_for_the_status(desk: Any) -> None:
     assert "validation at step 20" in done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_one_signal_stops_the_job_and_waits_until_it_has_saved(desk: Any, number: signal.Signals) -> None:
     follower = desk.start("train", "--set", "train.steps=2000", env={**SLOW, "FAKE_SAVE_S": "0.3"})
     desk.at_step(3)
@@ -45,9 +45,80 @@ def test_one_signal_stops_the_job_and_waits_until_it_has_saved(desk: Any, number
     stopped = desk.status()
     assert stopped["status"] == "stopped"
     assert stopped["checkpoint_step"] == stopped["step"] > 0
-    if number != signal.SIGHUP:
-        assert "Stopping" in out
-        assert "seedbed resume" in out
+    assert "Stopping" in out
+    assert "seedbed resume" in out
+
+
+def test_closing_the_terminal_leaves_the_run_going(desk: Any) -> None:
+    follower = desk.start("train", "--set", "train.steps=60", env=SLOW)
+    desk.at_step(3)
+    follower.send_signal(signal.SIGHUP)
+    out, err = follower.communicate(timeout=20)
+    assert follower.returncode == 129, out + err
+    assert err == ""
+    assert "Stopping" not in out
+    desk.wait(lambda: desk.status()["status"] == "completed")
+    assert (desk.status()["step"], desk.status()["session"]) == (60, 1)
+
+
+def test_a_terminal_that_vanishes_leaves_the_run_going(desk: Any) -> None:
+    """The window's process dies: what was typed in it finds its terminal gone, and gets SIGHUP."""
+    leader, terminal = pty.openpty()
+    follower = desk.start(
+        "train", "--set", "train.steps=60", env={**SLOW, "TERM": "xterm"},
+        stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
+    )  # fmt: skip
+    os.close(terminal)
+    desk.at_step(3)
+    os.close(leader)
+    follower.send_signal(signal.SIGHUP)
+    assert follower.wait(timeout=20) == 129
+    desk.wait(lambda: desk.status()["status"] == "completed")
+    assert desk.status()["session"] == 1
+
+
+def test_a_resumed_run_goes_on_when_its_terminal_is_closed(desk: Any) -> None:
+    desk.seedbed("train", "--set", "train.steps=30", expect=1, env={"FAKE_FAIL": "kill"})
+    follower = desk.start("resume", env=SLOW)
+    desk.wait(lambda: desk.status()["status"] == "running")
+    follower.send_signal(signal.SIGHUP)
+    follower.communicate(timeout=20)
+    assert follower.returncode == 129
+    desk.wait(lambda: desk.status()["status"] == "completed")
+
+
+def test_under_nohup_the_run_is_followed_to_its_end(desk: Any) -> None:
+    follower = desk.start(
+        "train", "--set", "train.steps=40", env=SLOW, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    )
+    desk.at_step(3)
+    follower.send_signal(signal.SIGHUP)
+    out, err = follower.communicate(timeout=30)
+    assert follower.returncode == 0, err
+    assert "Finished at step 40" in out
+
+
+def test_a_job_whose_heartbeat_hangs_hears_ctrl_c_all_the_same(desk: Any) -> None:
+    follower = desk.start("train", "--set", "train.steps=2000", env={**SLOW, "FAKE_FAIL": "deaf"})
+    desk.at_step(3)
+    follower.send_signal(signal.SIGINT)
+    out, err = follower.communicate(timeout=30)
+    assert follower.returncode == 130, out + err
+    assert desk.status()["status"] == "stopped"
+
+
+def test_a_second_ctrl_c_reaches_a_job_whose_heartbeat_hangs(desk: Any) -> None:
+    """Who leaves it to itself cannot ask it again later."""
+    follower = desk.start("train", "--set", "train.steps=2000", env={**SLOW, "FAKE_FAIL": "deaf"})
+    desk.at_step(3)
+    follower.send_signal(signal.SIGINT)
+    assert follower.stdout is not None
+    while "Stopping" not in (line := follower.stdout.readline()):
+        assert line, "it ended"
+    follower.send_signal(signal.SIGINT)
+    follower.communicate(timeout=20)
+    assert follower.returncode == 130
+    desk.wait(lambda: desk.status()["status"] == "stopped")
 
 
 def test_a_second_ctrl_c_leaves_it_saving(desk: Any) -> None:
@@ -135,7 +206,12 @@ def test_a_log_that_cannot_grow_holds_the_run_and_loses_nothing(desk: Any) -> No
     assert log.endswith(b"\n")
     assert b'"step":7,' not in log, "the disk was not full"
     assert follower.poll() is None
-    assert desk.status()["status"] == "running"
+    desk.wait(lambda: desk.status()["status"] == "paused")
+    assert "ulimit -f" in desk.status()["reason"], "the log cannot say it, but status does"
+    assert follower.stdout is not None
+    while "paused" not in (line := follower.stdout.readline()):
+        assert line, "it ended"
+    assert "ulimit -f" in line, "who follows the run is not told"
     (run / "room").touch()
     out, err = follower.communicate(timeout=20)
     assert follower.returncode == 0, out + err
@@ -144,7 +220,7 @@ def test_a_log_that_cannot_grow_holds_the_run_and_loses_nothing(desk: Any) -> No
     assert [event["n"] for event in events] == list(range(len(events)))
     assert [event["step"] for event in events if event["kind"] == "step"] == list(range(1, 31))
     (paused,) = [event for event in events if event["kind"] == "run" and event["status"] == "paused"]
-    assert (paused["reason"], paused["step"]) == ("The disk is full.", 7)
+    assert ("ulimit -f" in paused["reason"], paused["step"]) == (True, 7)
     assert desk.status()["reason"] is None
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import resource
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,13 +18,14 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from seedbed import checkpoint
+from seedbed import checkpoint, files
 from seedbed.config.load import resolve
 from seedbed.config.schema import Config
 from seedbed.data.build import build_dataset
 from seedbed.data.shards import Dataset
-from seedbed.jobs import saving
-from seedbed.jobs.pretrain import build_learner
+from seedbed.errors import StorageError
+from seedbed.jobs import pretrain, saving
+from seedbed.jobs.pretrain import build_learner, prepare
 from seedbed.jobs.saving import Saver
 from seedbed.model.families import logical_parameters
 from seedbed.optim.optimizer import build_optimizer
@@ -102,14 +106,18 @@ def run(small_disk: Path) -> RunDir:
     return Store(small_disk).create("train", "alpha", "", {})
 
 
+def wait_until_paused(run: RunDir) -> dict[str, Any]:
+    end = time.monotonic() + 60
+    while (found := status(run))["status"] != "paused" and time.monotonic() < end:
+        time.sleep(0.02)
+    return found
+
+
 def when_paused(bench: Bench, deed: Callable[[dict[str, Any]], None]) -> threading.Thread:
     """Somebody who does this as soon as the run is paused."""
 
     def do() -> None:
-        end = time.monotonic() + 20
-        while (found := status(bench.run))["status"] != "paused" and time.monotonic() < end:
-            time.sleep(0.02)
-        deed(found)
+        deed(wait_until_paused(bench.run))
 
     somebody = threading.Thread(target=do)
     somebody.start()
@@ -151,7 +159,8 @@ def test_a_write_that_runs_out_of_space_is_tried_again_ever_more_rarely(
         bench.saver.settle()
         bench.fill(leave_bytes=300_000)
         # As under a quota, or where the last inode is gone: the file system says that there is room.
-        monkeypatch.setattr(saving, "free_bytes", lambda _: 1 << 40)
+        for module in (files, saving):
+            monkeypatch.setattr(module, "free_bytes", lambda _: 1 << 40)
         seen: list[dict[str, Any]] = []
 
         def make_room(found: dict[str, Any]) -> None:
@@ -203,10 +212,178 @@ def test_a_log_without_room_holds_training_between_two_steps(
     with Session(run.path) as session:
         bench = Bench(session, material, small_disk, fill)
         bench.fill()
-        while not session.short_of_space:
+        while not session.blocked:
             session.say("running")
         somebody = when_paused(bench, lambda found: bench.filler.unlink() if "log" in found["reason"] else None)
         bench.saver.poll()
         somebody.join()
-        assert not session.short_of_space
+        assert not session.blocked
         assert bench.statuses()[-2:] == ["paused", "running"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EIO])
+def test_preparing_data_holds_where_its_folder_takes_no_writes_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    run = Store(tmp_path).create("train", "alpha", "", {})
+    monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "cache"))
+    broken = [number]
+    write = files.write_atomic
+
+    def failing(path: Path, data: bytes | str, *, durable: bool = True) -> None:
+        if broken and path.suffix == ".ds":
+            raise files.storage_error(path, OSError(number, os.strerror(number)))
+        write(path, data, durable=durable)
+
+    monkeypatch.setattr(files, "write_atomic", failing)
+    monkeypatch.setattr(pretrain, "_ROOM_BYTES", 0)
+    with Session(run.path) as session:
+        somebody = threading.Thread(target=lambda: (wait_until_paused(run), broken.clear()))
+        somebody.start()
+        dataset = prepare(resolve(preset="nano", sets=TINY).config, session)
+        somebody.join()
+        assert dataset.train.num_tokens > 0
+    said = [json.loads(line) for line in run.events.read_bytes().splitlines()]
+    assert "running" in [event["status"] for event in said if event["kind"] == "run"][2:]
+    paused = next(event for event in said if event.get("status") == "paused")
+    assert files.storage_error(Path(), OSError(number, "")).reason in paused["reason"]
+    assert "goes on by itself" in paused["hint"]
+
+
+def test_preparing_data_in_a_folder_that_nobody_may_write_to_fails_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Store(tmp_path).create("train", "alpha", "", {})
+    (tmp_path / "cache").write_text("a file")
+    monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "cache"))
+    with Session(run.path) as session, pytest.raises(StorageError, match="cache"):
+        prepare(resolve(preset="nano", sets=TINY).config, session)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(errno.EIO, "input/output error"), (errno.EROFS, "read-only"), (errno.EDQUOT, "found no room")],
+)
+def test_a_checkpoint_that_cannot_be_written_holds_training_and_is_tried_again(
+    tmp_path: Path, fill: Any, material: Material, monkeypatch: pytest.MonkeyPatch, number: int, said: str
+) -> None:
+    run = Store(tmp_path).create("train", "alpha", "", {})
+    broken: list[int] = []
+    write = checkpoint._write
+
+    def failing(path: Path, parts: Any) -> tuple[int, str]:
+        if broken and path.name == checkpoint.OPTIMIZER:
+            raise files.storage_error(path, OSError(number, os.strerror(number)))
+        return write(path, parts)
+
+    with Session(run.path) as session:
+        bench = Bench(session, material, tmp_path, fill)
+        bench.save(1)
+        bench.saver.settle()
+        broken.append(number)
+        seen: list[dict[str, Any]] = []
+
+        def mend(found: dict[str, Any]) -> None:
+            seen.append(found)
+            broken.clear()
+
+        monkeypatch.setattr(checkpoint, "_write", failing)
+        somebody = when_paused(bench, mend)
+        bench.save(2)
+        bench.saver.settle()
+        somebody.join()
+        assert said in seen[0]["reason"]
+        assert "goes on by itself" in seen[0]["hint"]
+        assert bench.good() == [1, 2]
+        assert [event["step"] for event in bench.told("checkpoint")] == [1, 2]
+        assert bench.statuses()[-1] == "running"
+        assert not bench.saver.gave_up
+
+
+def test_a_limit_on_the_size_of_files_holds_training_until_it_is_raised(
+    tmp_path: Path, fill: Any, material: Material
+) -> None:
+    run = Store(tmp_path).create("train", "alpha", "", {})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Session(run.path) as session:
+        bench = Bench(session, material, tmp_path, fill)
+        bench.save(1)
+        bench.saver.settle()
+        seen: list[dict[str, Any]] = []
+
+        def raise_limit(found: dict[str, Any]) -> None:
+            seen.append(found)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 10, hard))
+            somebody = when_paused(bench, raise_limit)
+            bench.save(2)
+            somebody.join()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        bench.saver.settle()
+        assert "ulimit -f" in seen[0]["reason"]
+        assert "ulimit -f unlimited" in seen[0]["hint"]
+        assert bench.good() == [1, 2]
+        assert bench.statuses() == ["running", "paused", "running"]
+
+
+def test_one_snapshot_lies_in_memory_however_slow_the_disk_is(
+    tmp_path: Path, fill: Any, material: Material, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Store(tmp_path).create("train", "alpha", "", {})
+    take, save = checkpoint.take, checkpoint.save
+    taken: list[weakref.ref[torch.Tensor]] = []
+    at_once: list[int] = []
+    slow = threading.Event()
+
+    def counted(tensors: Any) -> Any:
+        copies = take(tensors)
+        if len(taken) % 2 == 0:  # the weights; the optimizer's state comes second
+            end = time.monotonic() + 1  # the thread that wrote may hold its last reference for a moment
+            while (left := sum(each() is not None for each in taken)) and time.monotonic() < end:
+                time.sleep(0.01)
+            at_once.append(left)
+        taken.append(weakref.ref(next(iter(copies.values()))))
+        return copies
+
+    def slowly(*arguments: Any, **options: Any) -> Any:
+        slow.wait(2)
+        return save(*arguments, **options)
+
+    monkeypatch.setattr(checkpoint, "take", counted)
+    monkeypatch.setattr(checkpoint, "save", slowly)
+    with Session(run.path) as session:
+        bench = Bench(session, material, tmp_path, fill)
+        bench.save(1)
+        bench.save(2)
+        slow.set()
+        bench.saver.settle()
+        assert bench.good() == [1, 2]
+    assert at_once == [0, 0]
+
+
+def test_a_checkpoint_that_reads_back_differently_is_written_again(
+    tmp_path: Path, fill: Any, material: Material, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Store(tmp_path).create("train", "alpha", "", {})
+    publish, damaged = checkpoint.publish_dir, []
+
+    def damaging(prepared: Path, final: Path, **options: Any) -> None:
+        publish(prepared, final, **options)
+        if not damaged:
+            damaged.append(final)
+            with (final / checkpoint.WEIGHTS).open("r+b") as handle:
+                handle.seek(-1, os.SEEK_END)
+                handle.write(b"\x7f")
+
+    monkeypatch.setattr(checkpoint, "publish_dir", damaging)
+    with Session(run.path) as session:
+        bench = Bench(session, material, tmp_path, fill)
+        bench.save(1)
+        bench.saver.settle()
+        assert damaged
+        assert bench.good() == [1]
+        paused = next(event for event in bench.told("run") if event["status"] == "paused")
+        assert "other bytes than were written" in paused["reason"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import multiprocessing
@@ -166,7 +167,38 @@ def test_who_lost_a_race_does_not_begin_when_the_winner_is_stopped(known: bool, 
         assert session.number == 3
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_job_outlives_a_hang_up_and_so_do_its_helpers(run: RunDir) -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    with Session(run.path) as session:
+        helper = os.fork()
+        if not helper:
+            time.sleep(30)
+            os._exit(0)
+        for process in (os.getpid(), helper):
+            os.kill(process, signal.SIGHUP)
+        with pytest.raises(TimeoutError):
+            _wait_for(helper, 0.3)
+        os.kill(helper, signal.SIGTERM)
+        assert _wait_for(helper, 20) == signal.SIGTERM
+        assert session.stop_requested is None
+        session.emit(step(1))
+        session.finish("completed")
+    assert signal.getsignal(signal.SIGHUP) == before
+    assert told(run) == ["running", "completed"]
+
+
+def _wait_for(pid: int, seconds: float) -> int:
+    """The signal that ended a child. Raises TimeoutError while it lives."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        ended, how = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(how) * -1
+        time.sleep(0.01)
+    raise TimeoutError
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_ask_and_never_kill(run: RunDir, number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with Session(run.path) as session:
@@ -375,7 +407,7 @@ def blocks(path: Path) -> int:
 def test_the_ballast_is_held_while_the_session_lasts(run: RunDir) -> None:
     with Session(run.path) as session:
         assert blocks(run.path / ".ballast") >= BALLAST_BYTES
-        assert not session.short_of_space
+        assert not session.blocked
     assert not (run.path / ".ballast").exists()
 
 
@@ -383,7 +415,7 @@ def test_on_a_full_disk_the_ballast_makes_room_to_say_so(small_run: RunDir, smal
     with Session(small_run.path, heartbeat_s=0.05) as session:
         filler = fill(small_disk)
         number = 0
-        while not session.short_of_space:
+        while not session.blocked:
             number += 1
             session.emit(step(number))
             assert number < 200, "it does not notice"
@@ -398,8 +430,8 @@ def test_on_a_full_disk_the_ballast_makes_room_to_say_so(small_run: RunDir, smal
             filler.unlink()
 
         with meanwhile(look):
-            assert session.hold("The disk is full.", "Free some.", session.has_space)
-        assert not session.short_of_space
+            assert session.hold("The disk is full.", "Free some.", session.can_write)
+        assert not session.blocked
         assert blocks(small_run.path / ".ballast") >= BALLAST_BYTES
         session.emit(step(number + 1))
         session.finish("completed")
@@ -416,14 +448,14 @@ def test_a_line_that_finds_no_room_takes_that_of_the_ballast(
         fill(small_disk)
         for number in range(1, 200):
             session.emit(step(number))
-        assert session.short_of_space
+        assert session.blocked
         assert len(lines(small_run)) == 200
 
 
 def to_the_brim(session: Session, disk: Path, fill: Any) -> tuple[Path, int]:
     """Fill the disk and the ballast's room too, until not a line can be written; the filler and the last step."""
     number, filler = session.step, fill(disk)
-    while not session.short_of_space:
+    while not session.blocked:
         number += 1
         session.emit(step(number))
     fill(disk)
@@ -455,17 +487,17 @@ def test_lines_that_found_no_room_are_written_in_order_when_there_is_some(
             worker.join()
         session.emit(events.Hardware(rss_bytes=1))
         session.say("paused", "The disk is full.")
-        assert not session.has_space()
-        assert session.short_of_space
+        assert not session.can_write()
+        assert session.blocked
         assert small_run.events.read_bytes() == log
         with filler.open("r+b") as handle:
             handle.truncate(filler.stat().st_size - 12_000)  # for some of it, but not for all
-        assert not session.has_space()
+        assert not session.can_write()
         some = small_run.events.read_bytes()
         assert some.startswith(log)
         assert len(some) > len(log) + 4000
         filler.unlink()
-        assert session.has_space()
+        assert session.can_write()
         session.emit(step(number + 1))
     found = lines(small_run)
     assert [line["n"] for line in found] == list(range(len(found)))
@@ -484,7 +516,7 @@ def test_a_stop_on_a_full_disk_ends_and_says_what_it_can(
     with Session(small_run.path) as session:
         filler, _ = to_the_brim(session, small_disk, fill)
         with meanwhile(lambda: os.kill(os.getpid(), signal.SIGTERM)):
-            assert not session.hold("The disk is full.", until=session.has_space)
+            assert not session.hold("The disk is full.", until=session.can_write)
         session.finish("stopped")
     assert "the disk is full: how this session ended is not in the log" in capfd.readouterr().err
     assert not is_locked(small_run.lock)
@@ -509,7 +541,7 @@ def test_a_stop_that_still_finds_room_in_the_log_is_in_it(
 def test_a_heartbeat_that_finds_no_room_warns_the_job(small_run: RunDir, small_disk: Path, fill: Any) -> None:
     with Session(small_run.path, heartbeat_s=0.05) as session:
         fill(small_disk)
-        until(lambda: session.short_of_space)
+        until(lambda: session.blocked)
         since = time.monotonic()
         until(lambda: json.loads(small_run.state.read_bytes())["heartbeat"]["monotonic"] > since)
 
@@ -527,14 +559,14 @@ def test_a_full_disk_that_fails_each_beat_is_told_once(
         fill(small_disk)
         time.sleep(0.5)  # for some twenty beats
         filler.unlink()
-        assert session.has_space()
+        assert session.can_write()
         assert capfd.readouterr().err.count("heartbeat:") <= 2
 
 
 def test_a_session_that_cannot_say_hello_does_not_begin(small_run: RunDir, small_disk: Path, fill: Any) -> None:
     before, open_files = signal.getsignal(signal.SIGTERM), os.listdir("/dev/fd")
     filler = fill(small_disk)
-    with pytest.raises(DiskFullError, match="No space left"), Session(small_run.path):
+    with pytest.raises(DiskFullError, match="the disk is full"), Session(small_run.path):
         raise AssertionError("it began")
     assert (signal.getsignal(signal.SIGTERM), os.listdir("/dev/fd")) == (before, open_files)
     assert not is_locked(small_run.lock)
@@ -546,16 +578,86 @@ def test_a_session_that_cannot_say_hello_does_not_begin(small_run: RunDir, small
     assert [line["n"] for line in lines(small_run)] == [0, 1]
 
 
-def test_with_little_room_it_begins_short_of_space_and_takes_the_ballast_later(
+# A disk that takes no writes for another reason ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def broken_log(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """While an error number is in this list, every write to the event log fails with it."""
+    numbers: list[int] = []
+    write = os.write
+
+    def failing(fd: int, data: bytes) -> int:
+        if numbers and os.path.samestat(os.fstat(fd), os.stat(run.events)):
+            raise OSError(numbers[0], os.strerror(numbers[0]))
+        return write(fd, data)
+
+    monkeypatch.setattr("seedbed.files.os.write", failing)
+    return numbers
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.EIO, "input/output"),
+        (errno.EROFS, "read-only"),
+        (errno.EDQUOT, "quota"),
+        (errno.EFBIG, "ulimit -f"),
+        (errno.ENOTCONN, "not connected"),
+    ],
+)
+def test_a_log_that_cannot_be_written_keeps_its_lines_and_says_why(
+    run: RunDir, broken_log: list[int], number: int, said: str
+) -> None:
+    with Session(run.path, heartbeat_s=0.05) as session:
+        assert session.blocked is None
+        broken_log.append(number)
+        for each in range(1, 6):
+            session.emit(step(each))
+        assert session.blocked is not None
+        assert said in session.blocked.reason
+        assert not session.can_write()
+
+        def look() -> None:
+            until(lambda: status(run)["status"] == "paused")
+            found = status(run)
+            assert (found["reason"], found["hint"]) == (session.blocked.reason, "Wait."), "the log could not tell it"
+            broken_log.clear()
+
+        with meanwhile(look):
+            assert session.hold(session.blocked.reason, "Wait.", session.can_write)
+        assert session.blocked is None
+        session.emit(step(6))
+        session.finish("completed")
+    assert told(run) == ["running", "paused", "running", "completed"]
+    assert [line["step"] for line in lines(run) if line["kind"] == "step"] == [1, 2, 3, 4, 5, 6]
+    assert [line["n"] for line in lines(run)] == list(range(len(lines(run))))
+    assert status(run)["reason"] is None
+
+
+def test_a_session_whose_log_stays_broken_ends_and_tells_job_log_why(
+    run: RunDir, broken_log: list[int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Session(run.path) as session:
+        broken_log.append(errno.EIO)
+        session.emit(step(1))
+        with meanwhile(lambda: os.kill(os.getpid(), signal.SIGTERM)):
+            assert not session.hold("The disk is broken.", until=session.can_write)
+        session.finish("stopped")
+    assert "input/output error: how this session ended is not in the log" in capfd.readouterr().err
+    assert not is_locked(run.lock)
+
+
+def test_with_little_room_it_begins_blocked_and_takes_the_ballast_later(
     small_run: RunDir, small_disk: Path, fill: Any
 ) -> None:
     filler = fill(small_disk)
     with filler.open("r+b") as handle:
         handle.truncate(filler.stat().st_size - BALLAST_BYTES)
     with Session(small_run.path) as session:
-        assert session.short_of_space
-        assert not session.has_space()
+        assert session.blocked
+        assert not session.can_write()
         assert not (small_run.path / ".ballast").exists()
         filler.unlink()
-        assert session.has_space()
-        assert not session.short_of_space
+        assert session.can_write()
+        assert not session.blocked

@@ -1,31 +1,39 @@
 """Following a job that we started: what it says, our Ctrl-C passed on as a request, and how it ended.
 
-The job is a process of its own. Whatever happens to this one, the job saves or goes on.
+The job is a process of its own. Ctrl-C and SIGTERM ask it to stop and save. When the terminal is closed (SIGHUP), or this
+process is killed, the job goes on.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol, Self
 
 from seedbed import actions
 from seedbed.actions import Launch
+from seedbed.cli import wording
 from seedbed.cli.console import complain, note, say_json
 from seedbed.cli.place import refer
 from seedbed.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE, SeedbedError
 from seedbed.events import Record
-from seedbed.runs import control
+from seedbed.runs import asking
+from seedbed.runs.asking import Request
 from seedbed.runs.log import Reader
 from seedbed.runs.series import Series
-from seedbed.runs.status import status
+from seedbed.runs.status import read_state, status
 from seedbed.runs.view import View
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 EXIT_PIPE = 141
+EXIT_HUNG_UP = 129
+_HELD_LOOK_S = 2.0
+"""How often to look whether the job holds and cannot say so in its log."""
 
 
 class Display(Protocol):
@@ -44,24 +52,11 @@ class Display(Protocol):
         """Leave the terminal as it was."""
 
 
-class Quiet:
-    """A display for nobody: the terminal is gone."""
-
-    def record(self, record: Record, view: View) -> None:
-        """Show nothing."""
-
-    def tick(self, view: View, series: Series) -> None:
-        """Show nothing."""
-
-    def remark(self, line: str) -> None:
-        """Show nothing."""
-
-    def close(self) -> None:
-        """Nothing to leave."""
-
-
 class Signals:
-    """Counts the signals that ask us to stop; the follower acts on them between two looks."""
+    """Counts the signals that ask us to stop, and notes that the terminal is gone; the follower acts between two looks.
+
+    A SIGHUP that is ignored (`nohup`) stays ignored.
+    """
 
     def __init__(self) -> None:
         self.count = 0
@@ -70,7 +65,10 @@ class Signals:
 
     def __enter__(self) -> Self:
         for number in SIGNALS:
-            self._before[number] = signal.signal(number, self._on_signal)
+            before = signal.signal(number, self._on_signal)
+            self._before[number] = before
+            if number == signal.SIGHUP and before == signal.SIG_IGN:
+                signal.signal(number, before)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -78,8 +76,10 @@ class Signals:
             signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.count += 1
-        self.hung_up = self.hung_up or number == signal.SIGHUP
+        if number == signal.SIGHUP:
+            self.hung_up = True
+        else:
+            self.count += 1
 
 
 class Follower:
@@ -94,6 +94,9 @@ class Follower:
             self.view.add(record)
         self._earlier_session = self.view.session
         self._asked = 0
+        self._request: Request | None = None
+        self._next_look_s = 0.0
+        self._held_told = ""
         self._display = make_display(launch, as_json=as_json)
 
     @property
@@ -102,26 +105,36 @@ class Follower:
         return self.view.session > self._earlier_session and self.view.run.get("pid") == self.launch.process.pid
 
     def run(self) -> int:
-        """Show the run until its job ends: 0 completed, 1 failed, 130 stopped with what was done saved."""
+        """Show the run until its job ends: 0 completed, 1 failed, 130 stopped with what was done saved.
+
+        129 when the terminal goes: nobody reads any more, and the job goes on.
+        """
         try:
-            for record in actions.follow(self.launch):
-                if self.signals.hung_up:
-                    self._go_quiet()
-                try:
+            try:
+                for record in actions.follow(self.launch):
+                    if self.signals.hung_up:
+                        break
                     self._look(record)
-                except OSError:
-                    if not self.signals.hung_up:
-                        raise
-                if self.signals.count > self._asked and self.begun and not self._ask_to_stop():
-                    return EXIT_INTERRUPTED
-        finally:
-            self._display.close()
+                    if self.signals.count > self._asked and self.begun and not self._ask_to_stop():
+                        return EXIT_INTERRUPTED
+                    if self._request is not None:
+                        self._request.repeat()
+            finally:
+                self._display.close()
+        except OSError as error:
+            if error.errno != errno.EIO and not self.signals.hung_up:
+                raise
+            self.signals.hung_up = True  # a terminal that is gone may refuse words before its signal comes
+        if self.signals.hung_up:
+            _say_no_more()
+            return EXIT_HUNG_UP
         return self._report()
 
     def _look(self, record: Record | None) -> None:
         if record is None:
             if self.begun:
                 self._display.tick(self.view, self.series)
+                self._tell_held()
             return
         self.view.add(record)
         if self.begun:
@@ -132,19 +145,29 @@ class Follower:
         again, self._asked = self._asked > 0, self.signals.count
         run = self.launch.run
         if again:
+            if self._request is not None:
+                self._request.repeat(at_once=True)
             self._display.remark(f"Leaving it to itself. It saves and ends: seedbed status {refer(run)}")
             return False
-        control.ask(run.control, control.STOP, self.view.session, "asked by the terminal that it was started from")
+        try:
+            self._request = asking.stop(run, "asked by the terminal that it was started from")
+        except SeedbedError:
+            if actions.is_live(run):
+                raise
+            return True  # it has ended meanwhile
         self._display.remark("Stopping: it finishes this step and saves. Press Ctrl-C again to leave it to itself.")
         return True
 
-    def _go_quiet(self) -> None:
-        if isinstance(self._display, Quiet):
+    def _tell_held(self) -> None:
+        """Say that the job holds where its log cannot: whatever keeps that from growing also keeps back its words."""
+        if time.monotonic() < self._next_look_s:
             return
-        self._display = Quiet()
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for descriptor in (1, 2):
-            os.dup2(nowhere, descriptor)
+        self._next_look_s = time.monotonic() + _HELD_LOOK_S
+        state = read_state(self.launch.run)
+        held = state.heartbeat.held if state is not None and state.heartbeat.session == self.view.session else None
+        if held is not None and held.reason != self._held_told and self.view.status != "paused":
+            self._display.remark(wording.paused(self.view.step, held.reason, held.hint))
+        self._held_told = held.reason if held is not None else ""
 
     def _report(self) -> int:
         """How it ended, in words; returns the exit status."""
@@ -189,6 +212,13 @@ def follow(start: Callable[[], Launch], *, as_json: bool) -> int:
             if launch.process.poll() is None:
                 note(f"Nobody reads the output any more; the run goes on: seedbed status {refer(launch.run)}")
             return EXIT_PIPE
+
+
+def _say_no_more() -> None:
+    """Let nothing that is still to be printed fail at a terminal that is gone."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(nowhere, descriptor)
 
 
 def make_display(launch: Launch, *, as_json: bool) -> Display:

@@ -14,6 +14,7 @@ DESCRIPTION = """\
 Go on with a run from its newest good checkpoint, exactly where it was: same batches, same losses. One that is paused
 goes on as it stands, in the background.
 With --more-epochs or --more-steps, train exactly that much further; what the learning rate does is said at the start.
+Ctrl-C asks the run to stop and save. When the terminal is closed, the run goes on.
 Without RUN, the newest that is paused, was stopped, lost, or failed under way; with --more-..., the newest that has a
 checkpoint.
 """

@@ -21,7 +21,8 @@ DESCRIPTION = """\
 Train a language model. With nothing else said: preset nano on the built-in stories, no network, no GPU.
 Every value of the config can be set; `seedbed config show` lists them and tells where each came from.
 
-Ctrl-C asks the run to stop and save, and waits; pressed again, it leaves the run saving by itself.
+Ctrl-C asks the run to stop and save, and waits; pressed again, it leaves the run saving by itself. When the terminal is
+closed, the run goes on.
 With --queue or --after the run waits for its turn, in the background; `seedbed queue` shows the line.
 """
 EXAMPLES = """\

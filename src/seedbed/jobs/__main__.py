@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import sys
 import traceback
@@ -68,21 +69,27 @@ def run_job(run_dir: Path, resume: Resume, turn: Turn, kinds: Mapping[str, str] 
             session.finish("stopped")
             return 0
         except SeedbedError as error:
-            traceback.print_exc()
+            _tell_log()
             session.finish("failed", reason=error.message, hint=error.hint)
             return error.exit_code if error.exit_code == EXIT_USAGE else EXIT_FAILURE
         except MemoryError:
-            traceback.print_exc()
+            _tell_log()
             session.finish(
                 "failed", reason="Out of memory.", hint="Lower train.micro_batch, train.batch_size or model.context."
             )
             return EXIT_FAILURE
         except (Exception, SystemExit) as error:
-            traceback.print_exc()
+            _tell_log()
             session.finish("failed", reason=_in_a_line(error), hint=f"The traceback is in {session.run.log}.")
             return EXIT_FAILURE
         session.finish(status)
     return 0
+
+
+def _tell_log() -> None:
+    """The traceback for job.log, which may lie on a disk that takes no writes: how the run ended is told all the same."""
+    with contextlib.suppress(OSError):
+        traceback.print_exc()
 
 
 def _in_a_line(error: BaseException) -> str:

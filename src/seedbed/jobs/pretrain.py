@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import platform
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,9 +19,9 @@ from seedbed.data.ahead import Ahead, pins
 from seedbed.data.batches import Batches, validation_batches
 from seedbed.data.build import build_dataset
 from seedbed.data.shards import Dataset
-from seedbed.errors import SeedbedError
+from seedbed.errors import DiskFullError, SeedbedError, StorageError
 from seedbed.events import Emit, Message, Run
-from seedbed.files import free_bytes
+from seedbed.files import free_bytes, obstacle
 from seedbed.hardware.memory import available_bytes
 from seedbed.jobs.restore import History, Start, choose_start, restore
 from seedbed.jobs.saving import Saver
@@ -28,7 +30,7 @@ from seedbed.model.families import logical_parameters
 from seedbed.model.generate import Sampling, text_stream
 from seedbed.optim.optimizer import build_optimizer
 from seedbed.optim.schedule import describe, multiplier, warmup_steps
-from seedbed.runs.session import Session
+from seedbed.runs.session import Session, StopRequested
 from seedbed.train import hooks, seed
 from seedbed.train.compiling import settle_compile
 from seedbed.train.device import Device, choose_device, choose_precision, reuse_freed_memory
@@ -36,19 +38,16 @@ from seedbed.train.horizon import Segment, segment_at
 from seedbed.train.learner import DecoderLearner
 from seedbed.train.loop import NumericsError, Plan, Progress, fit
 
+_ROOM_BYTES = 1 << 20
+_MOST_PATIENCE_S = 60.0
+
 
 def run(run_dir: Path, session: Session) -> str:
     """Do what `run_dir/config.toml` says, from the newest good checkpoint where there is one; returns the final status."""
     config, emit = load.load_frozen(run_dir / "config.toml"), session.emit
     start = choose_start(run_dir, session.resume, History.read(run_dir), emit)
     with hooks.phase(emit, "prepare"):
-        dataset = build_dataset(
-            config.data,
-            config.tokenizer,
-            cache=load.cache_dir(),
-            emit=session.emit_or_stop,
-            check=session.check_requests,
-        )
+        dataset = prepare(config, session)
     device = choose_device(config.train.device, config.train.strict_device, emit)
     kind = device.torch_device
     if kind.type == "cpu":
@@ -100,6 +99,41 @@ def run(run_dir: Path, session: Session) -> str:
         raise
     saver.settle()
     return "completed" if progress.stop in (None, hooks.EARLY_STOP) and not saver.gave_up else "stopped"
+
+
+def prepare(config: Config, session: Session) -> Dataset:
+    """The dataset, opened or made. Where its folder takes no writes for a while, holds and goes on with what is not there yet.
+
+    Raises StopRequested where somebody asks to stop meanwhile, SeedbedError for what waiting does not mend.
+    """
+    cache, patience_s = load.cache_dir(), 0.0
+    while True:
+        try:
+            return build_dataset(
+                config.data,
+                config.tokenizer,
+                cache=cache,
+                emit=session.emit_or_stop,
+                check=session.check_requests,
+            )
+        except StorageError as error:
+            if not error.passing:
+                raise
+            full = isinstance(error, DiskFullError)
+            reason, hint = error.message, f"{error.hint} Preparation then goes on by itself."
+            needed = _ROOM_BYTES + (free_bytes(cache) if full else 0)
+        not_before = time.monotonic() + patience_s
+        patience_s = min(max(2 * patience_s, 1.0), _MOST_PATIENCE_S)
+        if not session.hold(reason, hint, partial(_passed, cache, needed, not_before)):
+            raise StopRequested(session.stop_requested)
+
+
+def _passed(cache: Path, needed: int, not_before: float) -> bool:
+    """Whether a write in the cache is worth another try. A quota hides what is free, so that must not decide for ever."""
+    if time.monotonic() < not_before:
+        return False
+    trouble = obstacle(cache, needed)
+    return trouble is None or (isinstance(trouble, DiskFullError) and time.monotonic() >= not_before + _MOST_PATIENCE_S)
 
 
 def examine(config: Config, dataset: Dataset, precision: str, run_dir: Path, emit: Emit) -> None:

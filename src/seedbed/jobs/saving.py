@@ -1,6 +1,6 @@
 """When and what a training job saves: snapshots handed to the writer, and what became of them told as events.
 
-A full disk ends nothing: the job says so, holds with all that it knows in memory, and saves when there is room.
+A disk that takes no writes ends nothing: the job says why, holds with all that it knows in memory, and saves when it can.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from torch import Tensor
 from seedbed import checkpoint
 from seedbed.config.schema import Config
 from seedbed.data.shards import Dataset
-from seedbed.errors import DiskFullError
+from seedbed.errors import DiskFullError, StorageError
 from seedbed.events import Message
-from seedbed.files import free_bytes
+from seedbed.files import explained, free_bytes, obstacle
 from seedbed.jobs.restore import trainer_state
 from seedbed.model.families import export_state, generation_config, hf_config
 from seedbed.optim.optimizer import Optimizer
@@ -62,16 +62,17 @@ class Saver:
         self._saved_step = resumed_at
         self._patience_s = 0.0
         self.gave_up = False
-        """Whether somebody asked to stop while there was no room to save, so that the newest steps are not kept."""
+        """Whether somebody asked to stop while nothing could be saved, so that the newest steps are not kept."""
 
     def save(self, progress: Progress, best: bool) -> None:
         """Snapshot now; return as soon as the copy is taken. A step that is saved already is not saved again."""
         if self._saved_step == progress.step or self._session.gone:
             return
         begun = time.perf_counter()
+        self.settle()  # two snapshots in memory would be one too many
         weights, state = export_state(self._learner.model), self._optimizer.state()
-        needed = _num_bytes(weights) + _num_bytes(state) + _BESIDE_BYTES
-        if free_bytes(self._folder) < needed and not self._wait_for_room(needed):
+        trouble = self._obstacle()
+        if trouble is not None and not self._wait_until_writable(trouble):
             return
         snapshot = checkpoint.Snapshot(
             step=progress.step,
@@ -88,25 +89,28 @@ class Saver:
         self._saved_step = progress.step
 
     def poll(self) -> None:
-        """Tell of checkpoints that were finished since, and mind a full disk; raises what else the writer ran into."""
+        """Tell of checkpoints that were finished since, and hold where a write failed; raises what else went wrong."""
         try:
             for event in self._writer.poll():
                 self._session.emit(event)
                 self._patience_s = 0.0
-        except DiskFullError:
-            if self._wait_for_room():
+        except StorageError as error:
+            if self._wait_until_writable(error):
                 self._writer.retry()
-        if self._session.short_of_space:
-            self._hold("The disk is full: not even the log can be written.", self._session.has_space)
+        blocked = self._session.blocked
+        if blocked is not None:
+            reason = f"{_sentence(blocked.reason)}: not even the log can be written."
+            self._hold(reason, blocked.hint, self._session.can_write)
 
     def settle(self) -> None:
-        """Wait for the last write and tell of it, however long the disk is full; nothing more is lost by ending now."""
+        """Wait for the last write and tell of it, however long it takes until it can be done: then nothing is lost by ending."""
         while True:
             try:
                 self._writer.close()
                 break
-            except DiskFullError:
-                if not self._wait_for_room():
+            except StorageError as error:
+                if not self._wait_until_writable(error):
+                    self._writer.give_up()
                     break
                 self._writer.retry()
             except BaseException:
@@ -114,23 +118,21 @@ class Saver:
                 raise
         self.poll()
 
-    def _wait_for_room(self, needed: int | None = None) -> bool:
-        """Hold until a checkpoint fits, False if somebody asks to stop before that."""
-        if needed is None:
-            tensors = _num_bytes(export_state(self._learner.model)) + _num_bytes(self._optimizer.state())
-            needed = tensors + _BESIDE_BYTES
-        room, free = needed, free_bytes(self._folder)
-        reason = f"The disk is full: a checkpoint needs {size(room)}, and {size(free)} are free."
-        if free >= room:
-            reason = f"A checkpoint found no room, though {size(free)} are free: perhaps for others (a quota)."
-        # Where that is so every try may fail, so they become rarer.
+    def _obstacle(self) -> StorageError | None:
+        """What is known to stand against writing a checkpoint now."""
+        weights, state = _num_bytes(export_state(self._learner.model)), _num_bytes(self._optimizer.state())
+        return obstacle(self._folder, weights + state + _BESIDE_BYTES, max(weights, state))
+
+    def _wait_until_writable(self, trouble: StorageError) -> bool:
+        """Hold until a checkpoint can be written, or tried again; False if somebody asks to stop before that."""
+        # What cannot be seen to pass (a quota, a failing disk) lets every try fail, so they become rarer.
         not_before = time.monotonic() + self._patience_s
         self._patience_s = min(max(2 * self._patience_s, 1.0), _MOST_PATIENCE_S)
 
-        def there_is_room() -> bool:
-            return time.monotonic() >= not_before and free_bytes(self._folder) >= room and self._session.has_space()
+        def writable() -> bool:
+            return time.monotonic() >= not_before and self._obstacle() is None and self._session.can_write()
 
-        if self._hold(reason, there_is_room):
+        if self._hold(self._explanation(trouble), trouble.hint, writable):
             return True
         if not self.gave_up:
             self.gave_up = True
@@ -138,19 +140,35 @@ class Saver:
                 Message(
                     level="warning",
                     code="not-saved",
-                    text="Stopped without saving: the disk is full.",
+                    text=f"Stopped without saving: {trouble.reason}.",
                     why=self.last_good(self._session.run.id),
-                    hint="Free some space before you go on.",
+                    hint=trouble.hint,
                     step=self._session.step,
                 )
             )
         return False
 
-    def _hold(self, reason: str, until: Callable[[], bool]) -> bool:
+    def _explanation(self, trouble: StorageError) -> str:
+        """Why no checkpoint can be written, with the figures where space is what is missing."""
+        if not isinstance(trouble, DiskFullError):
+            return f"{_sentence(trouble.reason)}: a checkpoint cannot be written in '{self._folder}'."
+        needed = _num_bytes(export_state(self._learner.model)) + _num_bytes(self._optimizer.state()) + _BESIDE_BYTES
+        try:
+            with explained(self._folder):
+                free = free_bytes(self._folder)
+        except StorageError:
+            free = 0
+        if free < needed:
+            return f"{_sentence(trouble.reason)}: a checkpoint needs {size(needed)}, and {size(free)} are free."
+        return f"A checkpoint found no room, though {size(free)} are free: perhaps for others (a quota)."
+
+    def _hold(self, reason: str, hint: str, until: Callable[[], bool]) -> bool:
         if self.gave_up:
             return False
-        hint = f"Free some space where {self._folder} lies; training then goes on by itself. Nothing that was saved is lost."
-        return self._session.hold(reason, hint, until)
+        hint = (
+            f"{hint} Training goes on by itself when '{self._folder}' can be written; nothing that was saved is lost."
+        )
+        return self._session.hold(reason, hint.strip(), until)
 
     def last_good(self, run_id: str) -> str:
         """In a sentence: the newest checkpoint and how to go on from it."""
@@ -158,6 +176,10 @@ class Saver:
         if not good:
             return "No checkpoint had been saved yet."
         return f"The last good checkpoint is {good[-1].name}; go on from it with `seedbed resume {run_id}`."
+
+
+def _sentence(reason: str) -> str:
+    return f"{reason[:1].upper()}{reason[1:]}"
 
 
 def _num_bytes(tensors: Mapping[str, Tensor]) -> int:

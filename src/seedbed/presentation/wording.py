@@ -72,11 +72,16 @@ def saved(event: events.Checkpoint) -> str:
     return f"saved {name} ({text.size(event.size_bytes)})"
 
 
+def paused(step: int, reason: str | None, hint: str | None) -> str:
+    """That a run holds, and why."""
+    why = " ".join(part for part in (reason, hint) if part)
+    return f"paused at step {step}" + (f": {text.printable(why)}" if why else "")
+
+
 def hold(event: events.Run) -> str:
     """That a run holds, and why, or that it goes on after that; nothing for any other change."""
     if event.status == "paused":
-        why = " ".join(part for part in (event.reason, event.hint) if part)
-        return f"paused at step {event.step}" + (f": {text.printable(why)}" if why else "")
+        return paused(event.step, event.reason, event.hint)
     # A session that begins tells its pid, and then its horizon.
     goes_on = event.status == "running" and event.steps is None and event.pid is None
     return f"going on from step {event.step}" if goes_on else ""

@@ -53,9 +53,9 @@ class Request:
             return False
         return state.heartbeat.age_s() < time.monotonic() - self._asked
 
-    def repeat(self) -> bool:
-        """Say it by a signal, once, where it has not been heard in time; whether one went out now."""
-        if self._settled or time.monotonic() - self._asked < PATIENCE_S:
+    def repeat(self, *, at_once: bool = False) -> bool:
+        """Say it by a signal, once, where it has not been heard in time, or `at_once`; whether one went out now."""
+        if self._settled or (time.monotonic() - self._asked < PATIENCE_S and not at_once):
             return False
         self._settled = True
         # A job that is leaving has given its signals back, and then its lock.

@@ -14,13 +14,13 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from seedbed import __version__
-from seedbed.errors import DiskFullError, SeedbedError
+from seedbed.errors import DiskFullError, SeedbedError, StorageError
 from seedbed.events import Event, Hardware, Run, Step, encode
 from seedbed.files import AppendLog, Ballast, Lock, remove_tree, write_atomic
 from seedbed.runs.control import GO, PAUSE, SAVE, STOP, Requests, Resume, Turn
 from seedbed.runs.index import IndexWriter, index_path
 from seedbed.runs.process import myself
-from seedbed.runs.status import follow, hostname, read_state, read_view, state_json
+from seedbed.runs.status import Held, follow, hostname, read_state, read_view, state_json
 from seedbed.runs.store import RunDir
 from seedbed.runs.view import ENDED
 
@@ -35,12 +35,14 @@ _PROBE_PATIENCE_S = 5.0
 SIGNALS = {
     signal.SIGINT: STOP,
     signal.SIGTERM: STOP,
-    signal.SIGHUP: STOP,
     signal.SIGUSR1: SAVE,
     signal.SIGTSTP: PAUSE,
     signal.SIGCONT: GO,
 }
-"""What each signal asks for; batch systems send SIGUSR1 or SIGTERM before they take the machine away."""
+"""What each signal asks for; batch systems send SIGUSR1 or SIGTERM before they take the machine away.
+
+SIGHUP asks for nothing: a run outlives the terminal that it was started from.
+"""
 BALLAST_BYTES = 128 << 10
 """What a job keeps occupied, so that on a full disk there is still room to say so."""
 
@@ -60,7 +62,8 @@ class Session:
 
     On entry it takes the lock (RunBusyError if somebody has it), says `running`, or `queued` where it has a turn to
     wait for, and starts the heartbeat thread. Signals, however often, only ask (see SIGNALS). On leaving without
-    `finish()` the run reads as lost. A full disk ends nothing: what cannot be written is kept, and the job should `hold`.
+    `finish()` the run reads as lost. A disk that takes no writes ends nothing: what cannot be written is kept, and the job
+    should `hold` while it is `blocked`.
     """
 
     def __init__(
@@ -87,6 +90,10 @@ class Session:
         """Whether somebody removed the run's folder, or moved it: then nothing may be saved any more, and the job ends."""
         self._ballast = Ballast(self.run.path / ".ballast", BALLAST_BYTES)
         self._backlog: list[bytes] = []
+        self._trouble: StorageError | None = None
+        """What the last write that failed ran into."""
+        self._holds: Held | None = None
+        """Why the job holds at this moment, where it does."""
         self._device: str | None = None
         self._index = IndexWriter(self.run)
         self._heartbeat_s = heartbeat_s
@@ -148,7 +155,7 @@ class Session:
     def emit(self, event: Event) -> None:
         """Append one event to the log. May be called from any thread; a few microseconds and one write.
 
-        Where the disk is full the line is kept and written when there is space again; samples of the hardware are not.
+        A line that cannot be written is kept until the log can be written again; samples of the hardware are not.
         """
         with self._emitting:
             if self._backlog and isinstance(event, Hardware):
@@ -169,26 +176,34 @@ class Session:
     def _append(self, line: bytes) -> None:
         try:
             self._log.write(line)
-        except DiskFullError:
-            self._ballast.drop()
-            try:
-                self._log.write(line)
-            except DiskFullError:
-                self._backlog.append(line)
+        except StorageError as error:
+            self._trouble = error
+            if isinstance(error, DiskFullError):
+                self._ballast.drop()
+                with contextlib.suppress(StorageError):
+                    self._log.write(line)
+                    return
+            self._backlog.append(line)
 
     @property
-    def short_of_space(self) -> bool:
-        """Whether the log ran out of space and `has_space` has not found any since."""
-        return bool(self._backlog) or not self._ballast.held
+    def blocked(self) -> StorageError | None:
+        """What keeps the log, or the ballast, from being written, and `can_write` has not seen pass; else None."""
+        if not self._backlog and self._ballast.held:
+            return None
+        return self._trouble or self._ballast.problem
 
-    def has_space(self) -> bool:
-        """Write what a full disk kept back, and take the ballast again; whether both went well."""
+    def can_write(self) -> bool:
+        """Write the lines that were kept back, and take the ballast again; whether both went well."""
         with self._emitting:
             try:
                 self._write_backlog()
-            except DiskFullError:
+            except StorageError as error:
+                self._trouble = error
                 return False
-            return self._ballast.held or self._ballast.take()
+            if not (self._ballast.held or self._ballast.take()):
+                self._trouble = self._ballast.problem
+                return False
+            return True
 
     def _write_backlog(self) -> None:
         while self._backlog:
@@ -219,19 +234,23 @@ class Session:
 
         Waits until `until()` is true; without it, until somebody asks to go on.
         """
+        self._holds = Held(reason, hint or "")
         self.say("paused", reason, hint)
         next_look = 0.0
-        while self.stop_requested is None:
-            if until is None:
-                if not self.pause_requested:
-                    break
-            elif time.monotonic() >= next_look:
-                if until():
-                    break
-                next_look = time.monotonic() + SPACE_POLL_S
-            time.sleep(HOLD_POLL_S)
-        else:
-            return False
+        try:
+            while self.stop_requested is None:
+                if until is None:
+                    if not self.pause_requested:
+                        break
+                elif time.monotonic() >= next_look:
+                    if until():
+                        break
+                    next_look = time.monotonic() + SPACE_POLL_S
+                time.sleep(HOLD_POLL_S)
+            else:
+                return False
+        finally:
+            self._holds = None
         self.say("running")
         return True
 
@@ -241,8 +260,8 @@ class Session:
         with self._emitting:
             try:
                 self._write_backlog()
-            except DiskFullError:
-                _mutter("the disk is full: how this session ended is not in the log")
+            except StorageError as error:
+                _mutter(f"{error.reason}: how this session ended is not in the log")
 
     def save_requested(self) -> bool:
         """Whether somebody asked for a checkpoint since the last time this was asked."""
@@ -291,6 +310,7 @@ class Session:
             return
         for number in SIGNALS:
             self._handlers[number] = signal.signal(number, self._on_signal)
+        self._handlers[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def _give_signals_back(self) -> None:
         for number, handler in self._handlers.items():
@@ -300,7 +320,7 @@ class Session:
     def let_go_in_child(self) -> None:
         """A forked helper must not keep the lock alive after us, and must die of a SIGTERM as its pool expects."""
         self._lock.release()
-        for number in self._handlers:
+        for number in self._handlers.keys() - {signal.SIGHUP}:
             signal.signal(number, signal.SIG_DFL)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -316,7 +336,7 @@ class Session:
             self.pause_requested = verb == PAUSE
 
     def _beat(self) -> None:
-        """The heartbeat thread: requests often, state each second. A full disk does not end it."""
+        """The heartbeat thread: requests often, state each second. A failed write does not end it."""
         next_state = time.monotonic()
         while not self._over.wait(POLL_S):
             for verb, reason in self._requests.new().items():
@@ -342,6 +362,7 @@ class Session:
             if isinstance(error, DiskFullError):
                 with self._emitting:
                     self._ballast.drop()
+                    self._trouble = error
 
     def _watch_hardware(self) -> None:
         """A thread of its own, since a probe may hang: what the machine does, every few seconds."""
@@ -376,7 +397,8 @@ class Session:
         """The fold so far with the time of day, and the index of the curves."""
         follow(self.run, self._view)
         self._index.advance()
-        write_atomic(self.run.state, state_json(self._view, self.number), durable=False)
+        untold = self._holds if self._backlog else None
+        write_atomic(self.run.state, state_json(self._view, self.number, untold), durable=False)
 
 
 def _sweep(run: RunDir) -> None:

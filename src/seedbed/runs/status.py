@@ -24,6 +24,13 @@ _STARTING_S = 15.0
 _FORMAT = 1
 
 
+class Held(msgspec.Struct, frozen=True):
+    """Why a job holds, and what would help."""
+
+    reason: str
+    hint: str = ""
+
+
 class Heartbeat(msgspec.Struct, frozen=True):
     """When the job last said that it lives: wall clock, and the monotonic clock of the boot in which it runs."""
 
@@ -31,6 +38,8 @@ class Heartbeat(msgspec.Struct, frozen=True):
     monotonic: float
     boot_id: str
     session: int
+    held: Held | None = None
+    """Set where the job holds and its log, which would say so, cannot be written."""
 
     def age_s(self) -> float:
         """Seconds since then; by the monotonic clock where this is the same boot, which no stepped clock disturbs."""
@@ -55,9 +64,9 @@ class Standing(NamedTuple):
     heartbeat: Heartbeat | None
 
 
-def state_json(view: View, session: int) -> bytes:
-    """The bytes of a state file: a disposable copy of the fold, with a heartbeat of now."""
-    beat = Heartbeat(t=time.time(), monotonic=time.monotonic(), boot_id=boot_id(), session=session)
+def state_json(view: View, session: int, held: Held | None = None) -> bytes:
+    """The bytes of a state file: a disposable copy of the fold, with a heartbeat of now (see there for `held`)."""
+    beat = Heartbeat(t=time.time(), monotonic=time.monotonic(), boot_id=boot_id(), session=session, held=held)
     status = {"status": view.status, **view.summary()}
     return msgspec.json.encode(State(format=_FORMAT, heartbeat=beat, view=view, status=status))
 
@@ -104,6 +113,9 @@ def standing(run: RunDir) -> Standing:
         return Standing(view, view.status, beat)
     if not _lives(run, view, beat):
         return Standing(view, "lost", beat)
+    if beat is not None and beat.held is not None and view.status in ("running", "pausing"):
+        view.reason, view.hint = beat.held.reason, beat.held.hint or None
+        return Standing(view, "paused", beat)
     # On a full disk a paused job cannot write its heartbeat; it lives all the same.
     if view.status != "paused" and beat is not None and beat.age_s() > STALE_S:
         return Standing(view, "stalled", beat)
