@@ -17,11 +17,11 @@ from typing import Any, Protocol, Self
 
 from seedbed import actions
 from seedbed.actions import Launch
-from seedbed.cli import wording
 from seedbed.cli.console import complain, note, say_json
 from seedbed.cli.place import refer
 from seedbed.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE, SeedbedError
 from seedbed.events import Record
+from seedbed.presentation import wording
 from seedbed.runs import asking
 from seedbed.runs.asking import Request
 from seedbed.runs.log import Reader
