@@ -30,7 +30,7 @@ class UnreadableError(SeedbedError):
         super().__init__(message, hint)
         self.reason = reason
 
-    def __reduce__(self) -> tuple[type[SeedbedError], tuple[str, ...]]:  # type: ignore[override]
+    def __reduce__(self) -> tuple[type[SeedbedError], tuple[str, ...]]:
         """Survive the trip between processes with all parts."""
         return type(self), (self.reason, self.message, self.hint)
 
