@@ -123,9 +123,9 @@ def refuse_unusable_data(config: Config) -> None:
         return
     path = Path(rest).expanduser()
     if not is_there(path, rest):
-        raise UsageError(f"There is no file or folder {rest}.", "Check the path in data.source (--data text:PATH).")
+        raise UsageError(f'There is no file or folder "{rest}".', "Check the path in data.source (--data text:PATH).")
     if path.is_file() and path.stat().st_size == 0:
-        raise SeedbedError(f"{rest} holds no text.", "Name a file or folder with text in it.")
+        raise SeedbedError(f'"{rest}" holds no text.', "Name a file or folder with text in it.")
 
 
 def default_name(preset: str, source: str) -> str:
@@ -392,7 +392,7 @@ def find_checkpoint(run: RunDir, ref: str | None) -> Path:
         return path.absolute()
     names = ", ".join(str(found.step) for found in there) or "none"
     raise UsageError(
-        f"{run.id} has no checkpoint {ref}.", f"Its checkpoints are at steps: {names}; also `latest` and `best`."
+        f'{run.id} has no checkpoint "{ref}".', f"Its checkpoints are at steps: {names}; also `latest` and `best`."
     )
 
 

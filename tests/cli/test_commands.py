@@ -17,6 +17,8 @@ import pytest
 from seedbed.cli.doctor import describe
 from seedbed.cli.main import main
 from seedbed.cli.parser import COMMANDS
+from seedbed.config.keys import keys
+from seedbed.config.load import resolve
 from seedbed.runs.store import Store
 
 SLOW = {"FAKE_STEP_S": "0.03"}
@@ -266,6 +268,85 @@ def test_an_unknown_option_names_the_right_help_and_its_neighbour(desk: Any) -> 
     said = desk.seedbed("generate", "--samples", "2", expect=2).stderr
     assert "--num-samples" in said
     assert "seedbed generate --help" in said
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("train --batch_size 4", "--batch-size"),
+        ("train --learning_rate 1e-3", "--lr"),
+        ("train --learning-rate=1e-3", "--lr"),
+        ("train --max_iters 50", "--steps"),
+        ("train --n_layer 4", "`--set model.layers=4`"),
+        ("train --warmup_steps 50", "`--set schedule.warmup=VALUE` (Warm-up as a fraction"),
+        ("train --hiden 64", "`--set model.hidden=VALUE`"),
+        ("train --backgroud", "--background"),
+        ("train --output_dir out", "--runs"),
+        ("train --dry-run", "`seedbed config check`"),
+        ("config show --prest nano", "--preset"),
+        ("config check --block_size 3", "--context"),
+        ("status --jsn", "--json"),
+        ("runs --sort creatd", "created"),
+        ("config sho", "show"),
+        ("generat", "`seedbed generate`"),
+        ("gen", "`seedbed generate`"),
+        ("ls", "`seedbed runs`"),
+        ("rm x", "`seedbed delete`"),
+        ("kill", "`seedbed stop`"),
+        ("plot", "`seedbed curve`"),
+        ("continue", "`seedbed resume`"),
+        ("help", "`seedbed --help`"),
+        ("--runs x status", "after it: `seedbed status --help`"),
+    ],
+)
+def test_what_was_typed_from_habit_gets_the_right_hint(
+    line: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(line.split()) == 2
+    shown = capsys.readouterr().err
+    assert meant in shown.partition("hint:")[2] or f"did you mean {meant}?" in shown, shown
+
+
+@pytest.mark.parametrize("line", ["train --foo=3", "train -x", "status --lr 1", "xyzzy", "--foo"])
+def test_a_word_that_is_like_nothing_gets_no_wrong_hint(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(line.split()) == 2
+    shown = capsys.readouterr().err
+    assert "Did you mean" not in shown, shown
+
+
+def test_the_values_that_one_sets_most_have_options(desk: Any) -> None:
+    words = ["--lr", "0.1", "--batch-size", "4", "--context", "64", "--seed", "5"]
+    for horizon, value in (("steps", "50"), ("epochs", "2.0"), ("tokens", "1000")):
+        out = desk.seedbed("config", "show", *words, f"--{horizon}", value).stdout
+        origins = {line.split(" = ")[0]: line.split("# ")[-1] for line in out.splitlines() if " = " in line}
+        assert (origins["lr"], origins["batch_size"], origins["context"]) == ("--lr", "--batch-size", "--context")
+        assert (origins["seed"], origins[horizon]) == ("--seed", f"--{horizon}")
+        found = tomllib.loads(out)
+        assert (found["optimizer"]["lr"], found["train"]["batch_size"], found["model"]["context"]) == (0.1, 4, 64)
+        assert [key for key in ("steps", "epochs", "tokens") if key in found["train"]] == [horizon]
+    run = desk.seedbed("train", "--steps", "12", "--lr", "0.25", "--json").stdout
+    assert json.loads(run)["step"] == 12
+    kept = tomllib.loads((Path(json.loads(run)["path"]) / "config.toml").read_text())
+    assert (kept["train"]["steps"], kept["optimizer"]["lr"]) == (12, 0.25)
+    assert "one horizon" in desk.seedbed("train", "--steps", "5", "--epochs", "1", expect=2).stderr
+    assert "train.steps (--steps)" in desk.seedbed("config", "check", "--steps", "many", expect=2).stderr
+
+
+def test_config_keys_explains_every_key(desk: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "keys", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == list(keys())
+    assert all(each["help"] and each["expected"] for each in found.values())
+    assert found["train.steps"]["default"] == resolve().config.train.steps
+    assert main(["config", "keys", "train.st"]) == 0
+    out = capsys.readouterr().out
+    assert "train.steps = 1350" in out
+    assert "Horizon in optimizer steps. (A whole number, at least 1.)" in out
+    assert "optimizer.lr" not in out
+    assert main(["config", "keys", "lr", "--preset", "tiny"]) == 0
+    assert f"optimizer.lr = {resolve(preset='tiny').config.optimizer.lr}" in capsys.readouterr().out
+    assert main(["config", "keys", "learning_rate"]) == 2
+    assert "optimizer.lr" in capsys.readouterr().err
 
 
 def test_presets(desk: Any) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from seedbed.config.keys import keys, nearest_keys, tables
 from seedbed.config.load import Flagged, cache_dir, dump, env, load_frozen, preset_about, preset_names, resolve
 from seedbed.config.schema import Config
+from seedbed.config.synonyms import OTHER_UNITS, SYNONYMS
 from seedbed.errors import EXIT_USAGE, UsageError
 
 
@@ -409,3 +410,34 @@ def test_an_encoding_that_python_knows_is_taken(name: str) -> None:
 @pytest.mark.parametrize("name", ["klingon", "base64", "rot13", "idna", "a b\u00e9"])
 def test_what_is_no_encoding_of_text_is_refused_at_once(name: str) -> None:
     assert "data.encoding" in refused(sets=[f"data.encoding={name}"])
+
+
+@pytest.mark.parametrize(
+    ("path", "right"),
+    [
+        ("optimizer.learning_rate", "optimizer.lr"),
+        ("learning-rate", "optimizer.lr"),
+        ("train.max_steps", "train.steps"),
+        ("train.max_iters", "train.steps"),
+        ("train.num_train_epochs", "train.epochs"),
+        ("per_device_train_batch_size", "train.batch_size"),
+        ("model.block_size", "model.context"),
+        ("model.n_layer", "model.layers"),
+        ("n_head", "model.heads"),
+        ("n_embd", "model.hidden"),
+        ("model.num_hidden_layers", "model.layers"),
+        ("optimizer.max_grad_norm", "optimizer.grad_clip"),
+        ("train.warmup_steps", "schedule.warmup"),
+        ("train.save_steps", "train.checkpoint_every"),
+        ("train.leraning_rate", "optimizer.lr"),
+    ],
+)
+def test_a_name_from_another_program_leads_to_the_right_key(path: str, right: str) -> None:
+    assert right in nearest_keys(path)
+    assert right in refused(sets=[f"{path}=1"])
+
+
+def test_every_name_from_elsewhere_leads_to_a_key_and_hides_none() -> None:
+    assert set(SYNONYMS.values()) <= set(keys())
+    assert not set(SYNONYMS) & {key.name for key in keys().values()}
+    assert set(keys()) >= OTHER_UNITS

@@ -1,4 +1,4 @@
-"""`seedbed config`: show a config with where each value came from, or check one before it is used."""
+"""`seedbed config`: explain the keys, show a config with where each value came from, or check it before it is used."""
 
 from __future__ import annotations
 
@@ -14,27 +14,45 @@ if TYPE_CHECKING:
     from seedbed.runs.store import Store
 
 DESCRIPTION = """\
+`keys` explains every key of a config: its meaning, what it may be, and its default.
 `show` prints the config that the options of `seedbed train` make up, each value with its origin: preset, file, --set or
 flag. `check` says what is wrong or doubtful about it, and what it would need, before any work.
 """
 EXAMPLES = """\
+  seedbed config keys                           every key with its meaning
+  seedbed config keys optimizer                 those of a table
+  seedbed config keys lr                        those that begin so
   seedbed config show                           the default: preset nano
   seedbed config show my.toml --set optimizer.lr=2e-5
   seedbed config show --like latest             what an earlier run used
+  seedbed config check my.toml --lr 2e-5
   seedbed config check my.toml                  exit status 2 if it cannot work
 """
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of `config`."""
+    from seedbed.cli.train import SYNONYMS
+
     verbs = parser.add_subparsers(metavar="VERB", dest="verb", required=True, title="verbs")
+    explains = verbs.add_parser(
+        "keys",
+        help="explain every key",
+        description="Explain every key of a config: its meaning, what it may be, and its default in the preset.",
+        epilog="examples:\n" + _examples("keys"),
+    )
+    begins = explains.add_argument("prefix", metavar="PREFIX", nargs="?", help="only keys, or tables, that begin so")
+    begins.completer = complete_key  # type: ignore[attr-defined]
+    explains.add_argument("--preset", metavar="NAME", help="take the defaults of this preset (default: nano)")
+    json_option(explains, "an object by key")
     for verb, summary in (("show", "print every value and its origin"), ("check", "say what is wrong or doubtful")):
         each = verbs.add_parser(
             verb,
             help=summary,
             description=summary.capitalize() + ".",
-            epilog="examples:\n" + "".join(f"{line}\n" for line in EXAMPLES.splitlines() if f"config {verb}" in line),
+            epilog="examples:\n" + _examples(verb),
         )
+        each.synonyms = SYNONYMS  # type: ignore[attr-defined]
         each.add_argument(
             "file", metavar="FILE", nargs="?", type=Path, help="a config file (TOML) laid over the preset"
         )
@@ -47,10 +65,59 @@ def run(arguments: argparse.Namespace) -> int:
     """Show or check."""
     from seedbed import actions
 
+    if arguments.verb == "keys":
+        return explain(arguments.prefix or "", arguments.preset, arguments.json)
     wanted = resolved(arguments, arguments.file)
     if arguments.verb == "show":
         return show(wanted, arguments.json)
     return check_config(wanted, actions.store(arguments.runs), arguments.json)
+
+
+def _examples(verb: str) -> str:
+    return "".join(f"{line}\n" for line in EXAMPLES.splitlines() if f"config {verb}" in line)
+
+
+def complete_key(prefix: str, **_: Any) -> list[str]:
+    """Keys and tables, for the shell's completion."""
+    from seedbed.config.keys import keys, tables
+
+    return [name for name in (*tables(), *keys()) if name.startswith(prefix)]
+
+
+def explain(prefix: str, preset: str | None, as_json: bool) -> int:
+    """Print the keys that begin with `prefix`, as a whole or by their own name, each with what there is to know."""
+    import textwrap
+
+    from seedbed.cli.console import paint, say, say_json, width
+    from seedbed.config.keys import any_of, keys, nearest_keys, tables
+    from seedbed.config.load import resolve, toml
+    from seedbed.errors import UsageError
+
+    found = [key for key in keys().values() if key.path.startswith(prefix) or key.name.startswith(prefix)]
+    if not found:
+        close = nearest_keys(prefix)
+        meant = f"Did you mean {any_of(close)}? " if close else ""
+        raise UsageError(f'No key begins with "{prefix}".', f"{meant}The tables are {', '.join(tables())}.")
+    wanted = resolve(preset=preset)
+    values = {key.path: getattr(getattr(wanted.config, key.table), key.name) for key in found}
+    if as_json:
+        say_json(
+            {
+                key.path: {"expected": key.expected, "default": values[key.path], "choices": list(key.choices)}
+                | {"help": key.help}
+                for key in found
+            }
+        )
+        return 0
+    for number, key in enumerate(found):
+        value = values[key.path]
+        default = "not set" if value is None else toml(value)
+        if number:
+            say()
+        say(f"{paint(key.path, 'bold')} = {default}")
+        for line in textwrap.wrap(f"{key.help} ({key.expected[0].upper()}{key.expected[1:]}.)", width() - 2):
+            say("  " + line)
+    return 0
 
 
 def show(wanted: Resolved, as_json: bool) -> int:

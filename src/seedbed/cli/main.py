@@ -41,17 +41,25 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    from seedbed.cli.parser import COMMANDS, build, unknown_argument, unknown_command
+    from seedbed.cli.parser import COMMANDS, build
 
     if not words:
         # The shell's completion calls the bare program; a person who does so wants to see what there is.
         return _complete_or_help()
     if not words[0].startswith("-") and words[0] not in COMMANDS:
+        from seedbed.cli.hints import unknown_command
+
         raise unknown_command(words[0])
+    if words[0].startswith("-") and words[0] not in ("-h", "--help", "--version"):
+        from seedbed.cli.hints import unknown_argument
+
+        raise unknown_argument(build([]), words, words[0])
     parser = build(words)
     arguments, strange = parser.parse_known_args(words)
     if strange:
-        raise unknown_argument(parser, words[0], strange[0])
+        from seedbed.cli.hints import unknown_argument
+
+        raise unknown_argument(parser, words, strange[0])
     if not hasattr(arguments, "run"):
         build([]).error("a command is missing")
     try:

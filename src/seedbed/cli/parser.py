@@ -9,8 +9,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from seedbed import __version__
-from seedbed.errors import EXIT_USAGE, UsageError
-from seedbed.text import printable, shorten
+from seedbed.errors import EXIT_USAGE
 
 # Command -> (module in seedbed.cli, what it does).
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -42,11 +41,27 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "completion": ("completion", "print the shell's completion code"),
 }
 
+# Option -> key of the config that it sets; where a command takes a config it takes these.
+NAMED_KEYS = {
+    "--data": "data.source",
+    "--data-path": "data.path",
+    "--lr": "optimizer.lr",
+    "--steps": "train.steps",
+    "--epochs": "train.epochs",
+    "--tokens": "train.tokens",
+    "--batch-size": "train.batch_size",
+    "--context": "model.context",
+    "--seed": "train.seed",
+    "--device": "train.device",
+    "--strict-device": "train.strict_device",
+    "--precision": "train.precision",
+}
+
 _EXAMPLES = """\
 examples:
   seedbed train                                    a small model on built-in stories; minutes on a laptop
   seedbed generate --prompt "Once upon a time"     let the newest model write
-  seedbed train --preset tiny --data text:~/novels --set train.epochs=3
+  seedbed train --preset tiny --data text:~/novels --epochs 3
   seedbed COMMAND --help                           options and examples of a command
 
 RUN is a run's id, a unique prefix of it, its name, its path, or `latest`; left out, the latest run that fits.
@@ -67,10 +82,23 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         options.setdefault("formatter_class", HelpFormatter)
         super().__init__(allow_abbrev=False, **options)
+        self.synonyms: dict[str, str] = {}
+        """Option of another program -> what stands for it here, for messages."""
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse what is none of an argument's choices, naming the one that was probably meant."""
+        if action.choices is None or value in action.choices:
+            return
+        from seedbed.cli.hints import near
+
+        names = [str(choice) for choice in action.choices]
+        close = near(str(value), names)
+        meant = f"; did you mean {' or '.join(close)}?" if close else "."
+        raise argparse.ArgumentError(action, f'"{value}" is none of {", ".join(names)}{meant}')
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in the words of the command line and leave with status 2."""
-        self.exit(EXIT_USAGE, f"error: {self.prog}: {message}\nhint: `{self.prog} --help` tells the options.\n")
+        self.exit(EXIT_USAGE, f"error: {self.prog}: {message}\nhint: `{self.prog} --help` lists the options.\n")
 
 
 def build(words: Sequence[str] | None = None) -> Parser:
@@ -97,34 +125,9 @@ def build(words: Sequence[str] | None = None) -> Parser:
         )
         if loaded:
             loaded.options(command)
+            command.synonyms = loaded.__dict__.get("SYNONYMS", {})
             command.set_defaults(run=loaded.run)
     return parser
-
-
-def unknown_command(word: str) -> UsageError:
-    """The error for a command that does not exist, naming what was probably meant."""
-    import difflib
-
-    close = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.5)
-    meant = f"Did you mean `seedbed {close[0]}`? " if close else ""
-    return UsageError(f"There is no command {shorten(printable(word), 40)}.", f"{meant}`seedbed --help` lists them.")
-
-
-def unknown_argument(parser: argparse.ArgumentParser, command: str, word: str) -> UsageError:
-    """The error for an option or word that the command does not take, naming the option that was probably meant."""
-    import difflib
-
-    known: list[str] = []
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction) and command in action.choices:
-            known = [option for each in action.choices[command]._actions for option in each.option_strings]
-    asked = word.partition("=")[0]
-    close = difflib.get_close_matches(asked, known, n=1, cutoff=0.6)
-    meant = f"Did you mean {close[0]}? " if close and word.startswith("-") else ""
-    name = f"seedbed {command}" if command in COMMANDS else "seedbed"
-    return UsageError(
-        f"{name} does not take {shorten(printable(asked), 40)}.", f"{meant}`{name} --help` tells the options."
-    )
 
 
 def load(module: str) -> ModuleType:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seedbed.cli.parser import complete_run, json_option, runs_option, turn_options
+from seedbed.cli.parser import NAMED_KEYS, complete_run, json_option, runs_option, turn_options
 
 if TYPE_CHECKING:
     from seedbed.actions import Launch
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Train a language model. With nothing else said: preset nano on the built-in stories, no network, no GPU.
-Every value of the config can be set; `seedbed config show` lists them and tells where each came from.
+The most used values have options; --set sets any: `seedbed config keys` explains them all, `seedbed config show` prints
+what would be used and where it came from.
 
 Ctrl-C asks the run to stop and save, and waits; pressed again, it leaves the run saving by itself. When the terminal is
 closed, the run goes on.
@@ -27,12 +28,36 @@ With --queue or --after the run waits for its turn, in the background; `seedbed 
 """
 EXAMPLES = """\
   seedbed train                                             nano on the built-in stories
-  seedbed train --preset tiny --data text:~/novels --set train.epochs=3
+  seedbed train --preset tiny --data text:~/novels --epochs 3
   seedbed train my.toml --background                        detached; prints the run's id
   seedbed train --data wikitext-2 --data-path ~/wikitext-2  a named corpus from a local copy
-  seedbed train --like latest --set optimizer.lr=1e-3       again, with a change
+  seedbed train --like latest --lr 1e-3                     again, with a change
   seedbed train --preset tiny --queue                       when the device is free
 """
+
+SYNONYMS = {
+    "--bg": "--background",
+    "--checkpoint": "`seedbed resume RUN --from CHECKPOINT`",
+    "--config": "the config file alone, without an option",
+    "--config-file": "the config file alone, without an option",
+    "--daemon": "--background",
+    "--detach": "--background",
+    "--dry-run": "`seedbed config check`, with the same options",
+    "--from": "`seedbed resume RUN --from CHECKPOINT`",
+    "--init-from": "`seedbed resume RUN` or --like RUN",
+    "--model": "--preset",
+    "--model-name": "--preset",
+    "--out": "--runs",
+    "--out-dir": "--runs",
+    "--output": "--runs",
+    "--output-dir": "--runs",
+    "--resume": "`seedbed resume RUN`",
+    "--resume-from-checkpoint": "`seedbed resume RUN --from CHECKPOINT`",
+    "--run-name": "--name",
+    "--save-dir": "--runs",
+    "--size": "--preset",
+}
+"""Options of other programs -> what stands for them here."""
 
 _PATIENCE_S = 3.0
 
@@ -57,6 +82,13 @@ def config_options(parser: argparse.ArgumentParser) -> None:
         "--data", metavar="SOURCE", help="stories, wikitext-2, text:PATH, hf:NAME, or a prepared dataset"
     )
     parser.add_argument("--data-path", metavar="PATH", help="a local copy of a named corpus")
+    parser.add_argument("--steps", metavar="N", help="train for N optimizer steps (train.steps)")
+    parser.add_argument("--epochs", metavar="N", help="train for N passes over the text (train.epochs)")
+    parser.add_argument("--tokens", metavar="N", help="train on N tokens (train.tokens)")
+    parser.add_argument("--lr", metavar="RATE", help="peak learning rate (optimizer.lr)")
+    parser.add_argument("--batch-size", metavar="N", help="sequences in an optimizer step (train.batch_size)")
+    parser.add_argument("--context", metavar="N", help="longest sequence in tokens (model.context)")
+    parser.add_argument("--seed", metavar="N", help="seed of weights, data order and samples (train.seed)")
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:N, mps, or part of a GPU's name such as A30")
     parser.add_argument(
         "--strict-device",
@@ -71,7 +103,7 @@ def config_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         dest="sets",
-        help="set one value of the config, such as train.epochs=3; may be given often",
+        help="set any value of the config, such as model.layers=6; may be given often",
     )
 
 
@@ -89,11 +121,8 @@ def resolved(arguments: argparse.Namespace, file: Path | None) -> Resolved:
         sets=arguments.sets,
         base=base,
         flags={
-            "data.source": Flagged(arguments.data, "--data"),
-            "data.path": Flagged(arguments.data_path, "--data-path"),
-            "train.device": Flagged(arguments.device, "--device"),
-            "train.strict_device": Flagged(arguments.strict_device, "--strict-device"),
-            "train.precision": Flagged(arguments.precision, "--precision"),
+            path: Flagged(getattr(arguments, option[2:].replace("-", "_")), option)
+            for option, path in NAMED_KEYS.items()
         },
     )
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, ge
 import msgspec
 
 from seedbed.config.schema import Config, Table
+from seedbed.config.synonyms import SYNONYMS, meant
 
 _NOUNS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", tuple: "a list of texts"}
 _BOUNDS = (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below"))
@@ -89,9 +90,14 @@ def _unwrap(annotation: Any) -> tuple[type, tuple[str, ...], list[msgspec.Meta]]
 def nearest_keys(path: str) -> list[str]:
     """The keys that a misspelt or misplaced `table.key` (or bare key) may have meant, best first, at most three.
 
-    A right key in a wrong table is found as well as a misspelt key; equally near ones are all named.
+    A right key in a wrong table is found as well as a misspelt key, or the name that another program gives to a key;
+    equally near ones are all named.
     """
     table, _, name = path.rpartition(".")
+    elsewhere = meant(path)
+    if elsewhere is not None:
+        slip = [key.path for key in keys().values() if key.table == table and edits(name.lower(), key.name) == 1]
+        return list(dict.fromkeys([elsewhere, *slip]))[:3]
     limit = max(1, min(_FAR, len(name) // 2))
     scores = {}
     for key in keys().values():
@@ -101,7 +107,12 @@ def nearest_keys(path: str) -> list[str]:
         astray = 0.0 if key.table == table or not table else 0.5 if edits(table, key.table) <= 2 else 0.75
         if slips <= limit:
             scores[key.path] = slips + astray
-    return _best(scores, limit + 1)
+    found = _best(scores, limit + 1)
+    if not found and len(name) > _FAR:
+        astray_by = {other: edits(name.lower(), other) for other in SYNONYMS}
+        least = min(astray_by.values())
+        found = [key for other, key in SYNONYMS.items() if astray_by[other] == least <= len(name) // 4]
+    return list(dict.fromkeys(found))[:3]
 
 
 def nearest(word: str, known: Iterable[str]) -> list[str]:

@@ -100,7 +100,7 @@ def resolve(
         named = file_values.pop("preset", None)
         if named is not None and not isinstance(named, str):
             raise UsageError(
-                f"preset in {file} is {_show(named)}, not a name.", f"Name one of {', '.join(preset_names())}."
+                f'preset in "{file}" is {_show(named)}, not a name.', f"Name one of {', '.join(preset_names())}."
             )
         if name is None and named is not None:
             name, name_origin = named, f"file {file}"
@@ -111,7 +111,7 @@ def resolve(
     layers += [set_layer, _layer_of_flags(flags or {})]
     if base is not None and name is not None:
         raise UsageError(
-            f"Both preset {name} ({name_origin}) and an earlier run are named as the start.",
+            f'Both preset "{name}" ({name_origin}) and an earlier run are named as the start.',
             "Give either the preset or the run; single values can be changed with --set.",
         )
     if base is not None:
@@ -139,14 +139,14 @@ def load_frozen(path: Path) -> Config:
 
 def dump(config: Config, origins: Mapping[str, str] | None = None) -> str:
     """The config as TOML that `load_frozen` reads back to an equal one; `origins` become comments."""
-    lines = [("preset = " + _toml(config.preset), "preset")]
+    lines = [("preset = " + toml(config.preset), "preset")]
     for table in tables():
         lines += [("", ""), (f"[{table}]", "")]
         held = getattr(config, table)
         for name in held.__struct_fields__:
             value = getattr(held, name)
             if value is not None:
-                lines.append((f"{name} = {_toml(value)}", f"{table}.{name}"))
+                lines.append((f"{name} = {toml(value)}", f"{table}.{name}"))
     if origins is None:
         return "\n".join(line for line, _ in lines) + "\n"
     width = min(48, max(len(line) for line, path in lines if path))
@@ -204,18 +204,18 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         presets = preset_names()
         hint = f"For the preset: --preset {path.name}." if path.name in presets else "Check the path."
-        raise UsageError(f"There is no config file {path}.", hint) from None
+        raise UsageError(f'There is no config file "{path}".', hint) from None
     except IsADirectoryError:
-        raise UsageError(f"{path} is a folder, not a config file.", "Name the TOML file in it.") from None
+        raise UsageError(f'"{path}" is a folder, not a config file.', "Name the TOML file in it.") from None
     except OSError as error:
-        raise UsageError(f"Cannot read {path}: {error.strerror}.", "Check its permissions.") from error
+        raise UsageError(f'Cannot read "{path}": {error.strerror}.', "Check its permissions.") from error
     except UnicodeDecodeError as error:
         raise UsageError(
-            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}).", "Save it as UTF-8."
+            f'"{path}" is not UTF-8 text ({error.reason} at byte {error.start}).', "Save it as UTF-8."
         ) from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError(
-            f"{path} is not valid TOML: {error}.", "Texts need quotes; tables look like [optimizer]."
+            f'"{path}" is not valid TOML: {error}.', "Texts need quotes; tables look like [optimizer]."
         ) from error
 
 
@@ -353,7 +353,7 @@ def _unknown(path: str, value: Any, origin: str) -> UsageError:
         close = nearest_keys(path)
     place = f"in {origin}" if origin.startswith(("file", "preset")) else f"({origin})"
     meant = f"Did you mean {any_of(close)}? " if close else ""
-    return UsageError(f"Unknown key {_show(path)[1:-1]} {place}.", f"{meant}seedbed config show lists every key.")
+    return UsageError(f"Unknown key {_show(path)} {place}.", f"{meant}`seedbed config keys` explains every key.")
 
 
 def _fields(table: str) -> tuple[str, ...]:
@@ -415,14 +415,14 @@ def _absolute(path: str, folder: Path) -> str:
     return os.path.normpath(folder / expanded)
 
 
-def _toml(value: Any) -> str:
+def toml(value: Any) -> str:
     """One TOML value on one line."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
+        return "[" + ", ".join(toml(item) for item in value) + "]"
     return repr(value)
 
 
@@ -431,5 +431,5 @@ def _show(value: Any) -> str:
     if isinstance(value, dict):
         return "a table"
     return text.shorten(
-        text.printable(_toml(value) if isinstance(value, str | bool | list | int | float) else str(value)), 60
+        text.printable(toml(value) if isinstance(value, str | bool | list | int | float) else str(value)), 60
     )

@@ -27,7 +27,7 @@ def is_there(path: Path, asked: str) -> bool:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise UsageError(
-            f"Cannot look at {text.shorten(text.printable(asked), 60)}: {why}.", "Check the path in data.source."
+            f'Cannot look at "{text.shorten(text.printable(asked), 60)}": {why}.', "Check the path in data.source."
         ) from error
     return True
 
@@ -43,9 +43,9 @@ def unknown_source(asked: str) -> UsageError:
     path = Path(asked).expanduser()
     if is_there(path, asked):
         kind = "folder, but not a prepared dataset" if path.is_dir() else "file"
-        return UsageError(f"{asked} is a {kind}.", f"To train on its text write text:{asked}. {forms}")
+        return UsageError(f'"{asked}" is a {kind}.', f"To train on its text write text:{asked}. {forms}")
     near = difflib.get_close_matches(asked.partition(":")[0].lower(), FORMS, n=1, cutoff=0.5)
     meant = f"Did you mean {FORMS[near[0]]}? " if near else ""
     if "/" in asked and ":" not in asked:
         meant = f"There is no such path. For a dataset on the Hugging Face Hub write hf:{asked}. "
-    return UsageError(f"Unknown data source {asked!r}.", meant + forms)
+    return UsageError(f'Unknown data source "{asked}".', meant + forms)

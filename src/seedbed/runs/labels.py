@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import Lock, make_dir, read_json, write_json
-from seedbed.runs.store import RunDir, Store, checked_name
-from seedbed.text import printable, shorten
+from seedbed.runs.store import RunDir, Store, checked_name, quoted
+from seedbed.text import printable
 
 TAG = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
 MOST_TAGS = 16
@@ -60,7 +60,7 @@ def rename(run: RunDir, name: str) -> Labels:
         for other in others:
             if name.casefold() in (other.name().casefold(), other.id.casefold()):
                 raise UsageError(
-                    f"Another run is called {printable(other.name())} already: {printable(other.id)}.",
+                    f"Another run is called {quoted(other.name())} already: {printable(other.id)}.",
                     "Choose another name, or rename that one first.",
                 )
         return _change(run, name=name)
@@ -102,7 +102,7 @@ def checked_tag(tag: str) -> str:
     """The tag in lower case, if it may be one. Raises UsageError."""
     if not TAG.fullmatch(tag.lower()):
         raise UsageError(
-            f"{shorten(printable(repr(tag)), 60)} is not a tag.",
+            f"{quoted(tag)} is not a tag.",
             "A tag is one word: a letter or digit, then letters, digits, '_', '.' or '-'; up to 32 characters.",
         )
     return tag.lower()

@@ -175,7 +175,8 @@ class Store:
         if ("/" in ref or ref in (".", "..")) and _exists(path):
             if not is_run(path):
                 raise UsageError(
-                    f"{printable(ref)} is not a run's directory: it has no meta.json.", "seedbed runs lists them."
+                    f'"{printable(ref)}" is not a run\'s directory: it has no meta.json.',
+                    "`seedbed runs` lists the runs.",
                 )
             return RunDir(path.resolve())
         runs = self.all()
@@ -217,7 +218,7 @@ class Store:
         if len(found) > _SHOWN:
             listed.append(f"  and {len(found) - _SHOWN} older ones")
         return UsageError(
-            f"{printable(ref)} could be any of {len(found)} runs:\n" + "\n".join(listed),
+            f'"{printable(ref)}" could be any of {len(found)} runs:\n' + "\n".join(listed),
             "Give a longer part of the id.",
         )
 
@@ -229,8 +230,9 @@ class Store:
         shown = shorten(printable(ref), 80)
         hint = "`seedbed runs` lists what there is." if runs else "There are none yet; start one with `seedbed train`."
         if close:
-            hint = f"Did you mean {' or '.join(dict.fromkeys(close))}?"
-        return UsageError(f"There is no run {shown} in {self.root}.", hint)
+            meant = [quoted(name) for name in dict.fromkeys(close)]
+            hint = f"Did you mean {' or '.join(meant)}?"
+        return UsageError(f'There is no run "{shown}" in {self.root}.', hint)
 
 
 def run_id(created: float, name: str) -> str:
@@ -241,16 +243,21 @@ def run_id(created: float, name: str) -> str:
     return f"{stamp}-{milliseconds:03d}-{words or 'run'}"
 
 
+def quoted(word: str, width: int = 60) -> str:
+    """A word as a message shows it: in quotes, short, with nothing in it that could steer a terminal."""
+    return f'"{shorten(printable(word), width)}"'
+
+
 def checked_name(name: str, option: str = "--name ") -> str:
     """The name, if runs may bear it. Raises UsageError; `option` is what stands before the name where it was given."""
     if not NAME.fullmatch(name):
         raise UsageError(
-            f"{option}{shorten(printable(repr(name)), 90)} is not a name for a run.",
+            f"{option}{quoted(name, 90)} is not a name for a run.",
             "A letter or digit, then letters, digits, spaces, '_', '.' or '-'; up to 64 characters.",
         )
     if name.casefold() == LATEST:
         raise UsageError(
-            f"{option}{name} would hide the newest run, which the word {LATEST} means.", "Choose another name."
+            f'{option}"{name}" would hide the newest run, which the word {LATEST} means.', "Choose another name."
         )
     return name
 

@@ -1,0 +1,142 @@
+"""What a misspelt command, option or word was probably meant to be. Loaded only once something is wrong."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+
+from seedbed.cli.parser import COMMANDS, NAMED_KEYS
+from seedbed.config.keys import edits, keys, nearest_keys
+from seedbed.config.synonyms import OTHER_UNITS, meant
+from seedbed.errors import UsageError
+from seedbed.text import printable, shorten
+
+# Words of other programs -> command. None of them is a command here.
+_COMMANDS = {
+    "train": "begin create fit launch learn new pretrain run start trainer",
+    "tui": "dashboard gui live monitor top ui watch window",
+    "status": "describe get info inspect progress show stat state",
+    "runs": "all experiments history jobs list ls",
+    "queue": "jobs-queue ps qstat squeue waiting",
+    "curve": "chart curves draw graph loss losses plot",
+    "metrics": "csv data-export history-csv steps table",
+    "logs": "journal output stdout tail",
+    "stop": "abort cancel end halt interrupt kill quit scancel terminate",
+    "pause": "freeze hold suspend",
+    "save": "checkpoint ckpt snapshot",
+    "resume": "continue extend go-on restart unpause",
+    "rename": "mv name",
+    "tag": "label labels tags untag",
+    "note": "annotate comment describe-run notes",
+    "archive": "hide",
+    "unarchive": "unhide",
+    "delete": "del destroy erase remove rm",
+    "du": "df disk size usage",
+    "prune": "clean cleanup clear gc purge",
+    "generate": "ask chat complete infer inference predict prompt sample text write",
+    "score": "accuracy grade judge",
+    "config": "configs configure conf options params parameters settings",
+    "presets": "models-list preset sizes zoo",
+    "doctor": "check-env checkup diagnose env health selftest sysinfo verify",
+    "completion": "autocomplete completions",
+}
+
+
+def unknown_command(word: str) -> UsageError:
+    """The error for a command that does not exist, naming what was probably meant."""
+    shown = shorten(printable(word), 40)
+    plain = word.lower().replace("_", "-")
+    if plain in ("help", "version"):
+        return UsageError(f'There is no command "{shown}".', f"Did you mean `seedbed --{plain}`?")
+    elsewhere = next((name for name, words in _COMMANDS.items() if name in COMMANDS and plain in words.split()), None)
+    close = [elsewhere] if elsewhere else near(plain, COMMANDS)
+    meant_by = f"Did you mean {_any_of([f'`seedbed {name}`' for name in close])}? " if close else ""
+    return UsageError(f'There is no command "{shown}".', f"{meant_by}`seedbed --help` lists them.")
+
+
+def unknown_argument(parser: argparse.ArgumentParser, words: Sequence[str], strange: str) -> UsageError:
+    """The error for an option or word that the command does not take, naming what was probably meant."""
+    asked, _, value = strange.partition("=")
+    shown = shorten(printable(asked), 40)
+    if words[0] not in COMMANDS:
+        command = next((word for word in words if word in COMMANDS), None)
+        if command is None:
+            return UsageError(f'seedbed does not take "{shown}".', "`seedbed --help` lists the commands.")
+        hint = f"Options come after it: `seedbed {command} --help` lists them."
+        return UsageError(f'"{shown}" stands before the command.', hint)
+    used, name = _deepest(parser, words)
+    listed = f"`{name} --help` lists the options."
+    if not asked.startswith("-"):
+        # A word too many is often one that lacks its quotes.
+        hint = f"A text of several words needs quotes. {listed}"
+        return UsageError(f'{name} does not take another word: "{shown}".', hint)
+    known = [option for action in used._actions for option in action.option_strings]
+    given = value or _value_after(words, asked)
+    own = getattr(used, "synonyms", {})
+    guess = _option(asked, known, own, given)
+    return UsageError(f'{name} does not take "{shown}".', f"Did you mean {guess}? {listed}" if guess else listed)
+
+
+def _option(asked: str, known: list[str], own: dict[str, str], value: str) -> str | None:
+    """The option that was probably meant, or the key of the config where the command takes one."""
+    plain = "--" + asked.lower().lstrip("-").replace("_", "-")
+    if plain in known or plain in own:
+        return own.get(plain, plain)
+    if "--set" in known and (key := _key(plain[2:])):
+        return _setting(key, known, "" if key in OTHER_UNITS else shorten(printable(value), 40))
+    long = [option for option in known if option.startswith("--")]
+    close = near(plain, long) if len(plain) > 3 else []
+    if not close:  # a part of its name: --samples for --num-samples
+        close = [option for option in long if plain[2:] in option[2:].split("-")] if len(plain) > 4 else []
+    if not close and "--set" in known and len(plain) > 4:
+        close = [_setting(key, known) for key in nearest_keys(plain[2:].replace("-", "_"))]
+    return _any_of(close) if close else None
+
+
+def _setting(key: str, known: list[str], value: str = "") -> str:
+    """How a key is set: by its own option, else by --set, with what it means."""
+    named = [option for option, path in NAMED_KEYS.items() if path == key and option in known]
+    return named[0] if named else f"`--set {key}={value or 'VALUE'}` ({keys()[key].help.rstrip('.')})"
+
+
+def _key(name: str) -> str | None:
+    """The key with this name, here or in another program."""
+    plain = name.replace("-", "_")
+    if plain in keys():
+        return plain
+    here = [key.path for key in keys().values() if key.name == plain]
+    return here[0] if len(here) == 1 else meant(plain)
+
+
+def near(word: str, known: Iterable[str]) -> list[str]:
+    """Those of `known` that begin with the word, else those that are a small slip away from it; at most three."""
+    names = list(known)
+    if len(word.lstrip("-")) > 1 and (begun := [name for name in names if name.startswith(word)]):
+        return begun[:3]
+    limit = max(1, len(word.lstrip("-")) // 3)
+    slips = {name: edits(word, name) for name in names}
+    least = min(slips.values(), default=limit + 1)
+    return [name for name in names if slips[name] == least][:3] if least <= limit else []
+
+
+def _deepest(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[argparse.ArgumentParser, str]:
+    """The parser of the command, or of its verb, and how that is called."""
+    used, said = parser, ["seedbed"]
+    for word in words:
+        nested = [each for each in used._actions if isinstance(each, argparse._SubParsersAction)]
+        if not nested:
+            break
+        if word in nested[0].choices:
+            used = nested[0].choices[word]
+            said.append(word)
+    return used, " ".join(said)
+
+
+def _value_after(words: Sequence[str], option: str) -> str:
+    """What stands after an option where that is no option itself."""
+    after = [*words[words.index(option) + 1 :]] if option in words else []
+    return after[0] if after and not after[0].startswith("-") else ""
+
+
+def _any_of(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
