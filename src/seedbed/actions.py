@@ -18,9 +18,9 @@ from seedbed import __version__
 from seedbed.config import load
 from seedbed.config.schema import Config
 from seedbed.config.source import FORMS, is_prepared, is_there, unknown_source
-from seedbed.errors import SeedbedError, UsageError
+from seedbed.errors import SeedbedError, StorageError, UsageError
 from seedbed.events import Record, Run
-from seedbed.files import free_bytes, is_locked
+from seedbed.files import expand_home, free_bytes, is_locked, make_dir, obstacle
 from seedbed.runs import asking, labels, retention
 from seedbed.runs.asking import Request
 from seedbed.runs.child import Child
@@ -58,13 +58,14 @@ class Launch(NamedTuple):
 
 def store(runs: str | None = None) -> Store:
     """The store that a person means: the folder given, else SEEDBED_RUNS, else ./runs."""
-    return Store(Path(runs or load.env("SEEDBED_RUNS") or "runs").expanduser())
+    return Store(expand_home(runs or load.env("SEEDBED_RUNS") or "runs"))
 
 
 def new_run(place: Store, resolved: load.Resolved, name: str | None = None, command: Sequence[str] = ()) -> RunDir:
     """Write a training run that has not begun. Raises UsageError, and writes nothing, for a config that cannot work."""
     config = resolved.config
     refuse_errors(config)
+    refuse_unusable_cache()
     if name is not None:
         checked_name(name)
     wanted = name if name is not None else default_name(config.preset, config.data.source)
@@ -78,6 +79,22 @@ def new_run(place: Store, resolved: load.Resolved, name: str | None = None, comm
     }
     with labels.names(place):
         return place.create("train", place.free_name(wanted), load.dump(config, resolved.origins), meta)
+
+
+def refuse_unusable_cache() -> None:
+    """Raise SeedbedError where prepared data cannot be kept: no home directory, or a folder that nobody may write to.
+
+    A folder that holds prepared data may be read-only; whether what a run needs is in it, the job finds out.
+    """
+    cache = load.cache_dir()
+    trouble = None
+    try:
+        make_dir(cache)
+    except StorageError as error:
+        trouble = error
+    trouble = trouble or obstacle(cache, 0)
+    if trouble is not None and not trouble.passing and not (cache / "datasets").is_dir():
+        raise SeedbedError(f"Prepared data cannot be kept in '{cache}': {trouble.reason}.", load.CACHE_HINT)
 
 
 def refuse_errors(config: Config) -> None:
@@ -121,7 +138,7 @@ def refuse_unusable_data(config: Config) -> None:
         raise unknown_source(config.data.source.strip())
     if scheme != "text":
         return
-    path = Path(rest).expanduser()
+    path = expand_home(rest)
     if not is_there(path, rest):
         raise UsageError(f'There is no file or folder "{rest}".', "Check the path in data.source (--data text:PATH).")
     if path.is_file() and path.stat().st_size == 0:
@@ -155,6 +172,7 @@ def start(run: RunDir, resume: Resume | None = None, turn: Turn | None = None) -
 
     Raises UsageError where the run would wait for itself, or for one that waits for it.
     """
+    refuse_unusable_cache()
     turn = turn or Turn()
     if turn.after is not None:
         refuse_circle(run, RunDir(turn.after))
@@ -387,7 +405,7 @@ def find_checkpoint(run: RunDir, ref: str | None) -> Path:
     for found in there:
         if ref == found.path.name or (ref.isdecimal() and int(ref) == found.step):
             return found.path
-    path = Path(ref).expanduser()
+    path = expand_home(ref)
     if "/" in ref and (path / "model.safetensors").is_file():
         return path.absolute()
     names = ", ".join(str(found.step) for found in there) or "none"

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from seedbed.errors import DiskFullError, SeedbedError, StorageError
+from seedbed.errors import DiskFullError, SeedbedError, StorageError, UsageError
 
 # hashlib, shutil and tempfile cost 20 ms to load, which a quick look at a run would pay: they are imported where used.
 _CHUNK = 1 << 20
@@ -110,6 +110,17 @@ def _sync(fd: int) -> None:
             fcntl.fcntl(fd, full)
             return
     os.fsync(fd)
+
+
+def expand_home(path: Path | str) -> Path:
+    """A path with `~` and `~user` replaced. Raises UsageError where that user, or our own home directory, is not known."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UsageError(
+            f"Cannot tell which folder '{Path(path).parts[0]}' in '{path}' means: there is no such home directory.",
+            "Write the path in full, or set HOME.",
+        ) from None
 
 
 def fsync_dir(path: Path) -> None:

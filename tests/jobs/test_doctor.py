@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from seedbed.cli.doctor import describe
 from seedbed.hardware import gpu
 from seedbed.jobs import doctor
 
@@ -74,13 +75,29 @@ def test_extras_name_their_install_line() -> None:
 def test_a_cache_that_cannot_be_written_is_a_problem_with_a_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    blocked = tmp_path / "file"
-    blocked.write_text("not a folder")
-    monkeypatch.setenv("SEEDBED_CACHE", str(blocked / "cache"))
-    about, problems = doctor._cache(blocked / "cache")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "file" / "cache"))
+    about, problems = doctor._cache()
     assert about["writable"] is False
     assert problems[0].level == "error"
-    assert problems[0].fix.startswith("export SEEDBED_CACHE=")
+    assert problems[0].fix.startswith("export SEEDBED_CACHE=/")
+
+
+def test_without_a_home_directory_the_doctor_says_which_variable_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(user: object) -> None:
+        raise KeyError("uid not found")
+
+    for name in ("HOME", "XDG_CACHE_HOME", "SEEDBED_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.setattr(
+        doctor, "_torch_part", lambda *_: {"torch": None, "device": None, "matmul": None, "probe": None}
+    )
+    found = doctor.report("cpu")
+    (problem,) = [each for each in found["problems"] if "HOME" in each["what"]]
+    assert problem["level"] == "error"
+    assert problem["fix"].startswith("export SEEDBED_CACHE=/")
+    assert any("export SEEDBED_CACHE=/" in line for line in describe(found))
 
 
 def test_a_gpu_that_torch_cannot_use_is_a_problem_with_a_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,7 +173,7 @@ def write_svg(shown: list[Drawn], arguments: argparse.Namespace) -> None:
     from seedbed.chart import svg
     from seedbed.cli.console import say
     from seedbed.errors import SeedbedError
-    from seedbed.files import write_atomic
+    from seedbed.files import expand_home, write_atomic
     from seedbed.presentation.curves import METRICS, lines
     from seedbed.text import printable, shorten
 
@@ -196,7 +196,7 @@ def write_svg(shown: list[Drawn], arguments: argparse.Namespace) -> None:
     )
     if picture is None:
         raise SeedbedError("There is no point to draw.", "A logarithmic scale has no place for what is not above 0.")
-    write_atomic(arguments.svg.expanduser(), picture)
+    write_atomic(expand_home(arguments.svg), picture)
     say(f"wrote {printable(str(arguments.svg))}")
 
 

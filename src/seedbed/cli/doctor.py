@@ -73,7 +73,7 @@ def figures(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("processor", f"{cpu.get('name') or 'unknown'}, {cpu.get('cores') or '?'} cores{fast}"),
         ("memory", f"{size(memory['total_bytes'])}, {size(memory['available_bytes'])} free"),
         ("disk", f"{size(found['disk']['free_bytes'])} free in {found['disk']['path']}"),
-        ("cache", f"{found['cache']['path']}"),
+        ("cache", found["cache"]["path"] or "none"),
     ]
     for gpu in found["gpus"]:
         total = f", {size(gpu['total_bytes'])}" if gpu.get("total_bytes") else ""

@@ -139,6 +139,7 @@ def prompt_text(arguments: argparse.Namespace, found: RunDir) -> str:
     """The prompt: given, from stdin or a file (one last newline taken off), or the run's first sample prompt."""
     from seedbed.config.load import load_frozen
     from seedbed.errors import SeedbedError, UsageError
+    from seedbed.files import expand_home
 
     if arguments.prompt is None and arguments.prompt_file is None:
         try:
@@ -153,7 +154,7 @@ def prompt_text(arguments: argparse.Namespace, found: RunDir) -> str:
         raw = sys.stdin.buffer.read().removesuffix(b"\n")
     else:
         try:
-            raw = arguments.prompt_file.expanduser().read_bytes().removesuffix(b"\n")
+            raw = expand_home(arguments.prompt_file).read_bytes().removesuffix(b"\n")
         except OSError as error:
             raise UsageError(f"Cannot read the prompt from {place}: {error.strerror}.", "Check the path.") from error
     try:

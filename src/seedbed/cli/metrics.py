@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the steps to stdout or to the file."""
     from seedbed.cli.console import note
     from seedbed.cli.place import store
-    from seedbed.files import replacing
+    from seedbed.files import expand_home, replacing
     from seedbed.runs.metrics import metrics
     from seedbed.runs.status import standing
     from seedbed.text import printable
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
             count += rows
             sys.stdout.write(block)
     else:
-        with replacing(arguments.out.expanduser()) as handle:
+        with replacing(expand_home(arguments.out)) as handle:
             for block, rows in blocks:
                 count += rows
                 handle.write(block.encode())

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable
-from pathlib import Path
 
 from seedbed.config.load import env
+from seedbed.files import expand_home
 from seedbed.runs.store import RunDir, Store
 
 _NOT_ABOUT_RUNS = ("config", "presets", "doctor", "completion")
@@ -16,7 +16,7 @@ _NOT_ABOUT_RUNS = ("config", "presets", "doctor", "completion")
 
 def store(runs: str | None = None) -> Store:
     """The store that a person means: the folder given, else SEEDBED_RUNS, else ./runs."""
-    return Store(Path(runs or env("SEEDBED_RUNS") or "runs").expanduser())
+    return Store(expand_home(runs or env("SEEDBED_RUNS") or "runs"))
 
 
 def refer(run: RunDir) -> str:

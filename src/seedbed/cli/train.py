@@ -111,13 +111,14 @@ def resolved(arguments: argparse.Namespace, file: Path | None) -> Resolved:
     """The config that the options ask for, each value with its origin."""
     from seedbed.cli.place import store
     from seedbed.config.load import Flagged, load_frozen, resolve
+    from seedbed.files import expand_home
 
     base = None
     if arguments.like is not None:
         base = load_frozen(store(arguments.runs).find(arguments.like).config)
     return resolve(
         preset=arguments.preset,
-        file=file.expanduser() if file is not None else None,
+        file=expand_home(file) if file is not None else None,
         sets=arguments.sets,
         base=base,
         flags={

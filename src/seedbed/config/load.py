@@ -11,6 +11,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,8 +23,10 @@ from seedbed.config.keys import Key, any_of, keys, nearest, nearest_keys, tables
 from seedbed.config.rules import refuse_nonsense
 from seedbed.config.schema import Config
 from seedbed.config.source import is_prepared
-from seedbed.errors import UsageError
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.files import expand_home
 
+CACHE_HINT = "Set SEEDBED_CACHE to a folder that can be written, such as: export SEEDBED_CACHE=/tmp/seedbed-cache"
 DEFAULT_PRESET = "nano"
 HORIZONS = ("train.steps", "train.epochs", "train.tokens")
 PATH_KEYS = ("data.path", "data.validation_path", "tokenizer.path")
@@ -58,13 +61,26 @@ def env(name: str, default: str = "") -> str:
 
 
 def cache_dir() -> Path:
-    """Where prepared data and compiled kernels are kept: SEEDBED_CACHE, or the platform's user cache. Absolute."""
+    """Where prepared data and compiled kernels are kept: SEEDBED_CACHE, or the platform's user cache. Absolute.
+
+    Raises SeedbedError where neither is known: in a container the user may have no home directory.
+    """
     named = env("SEEDBED_CACHE")
     if named:
-        return Path(named).expanduser().absolute()
+        return expand_home(named).absolute()
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("seedbed", appauthor=False))
+    try:
+        found = Path(platformdirs.user_cache_dir("seedbed", appauthor=False))
+    except RuntimeError:
+        found = Path()
+    if not found.is_absolute():  # older versions leave the ~ in
+        raise SeedbedError(
+            "There is no folder to keep prepared data in: HOME is not set, and the system knows no home directory of user"
+            f" {os.getuid()}.",
+            CACHE_HINT,
+        )
+    return found
 
 
 def compiled_dir() -> Path:
@@ -75,7 +91,8 @@ def compiled_dir() -> Path:
 
 def keep_compiled() -> None:
     """Have torch keep what it compiles there, and not in a folder of /tmp that all programs share; before it compiles."""
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(compiled_dir())
+    with suppress(SeedbedError):  # without a home directory nothing is compiled
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(compiled_dir())
 
 
 def resolve(
@@ -408,11 +425,7 @@ def _located(value: Any, path: str, folder: Path) -> Any:
 
 
 def _absolute(path: str, folder: Path) -> str:
-    try:
-        expanded = Path(path).expanduser()
-    except RuntimeError:
-        raise UsageError(f"Cannot tell whose home folder {_show(path)} means.", "Write the path in full.") from None
-    return os.path.normpath(folder / expanded)
+    return os.path.normpath(folder / expand_home(path))
 
 
 def toml(value: Any) -> str:

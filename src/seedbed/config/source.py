@@ -7,6 +7,7 @@ from pathlib import Path
 
 from seedbed import text
 from seedbed.errors import UsageError
+from seedbed.files import expand_home
 
 FORMS = {
     "stories": "stories",
@@ -40,7 +41,7 @@ def is_prepared(asked: str, folder: Path) -> bool:
 def unknown_source(asked: str) -> UsageError:
     """Why `asked` is no source, naming what was probably meant."""
     forms = "Sources: " + ", ".join(FORMS.values()) + ", or the path of a prepared dataset."
-    path = Path(asked).expanduser()
+    path = expand_home(asked)
     if is_there(path, asked):
         kind = "folder, but not a prepared dataset" if path.is_dir() else "file"
         return UsageError(f'"{asked}" is a {kind}.', f"To train on its text write text:{asked}. {forms}")

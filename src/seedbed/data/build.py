@@ -67,7 +67,7 @@ def prepared_folder(source: str) -> Path | None:
     """The folder where `data.source` is the path of one that holds a manifest, else None."""
     if _SCHEME.match(source):
         return None
-    folder = Path(source).expanduser()
+    folder = files.expand_home(source)
     return folder if (folder / shards.MANIFEST).is_file() else None
 
 
@@ -115,7 +115,7 @@ def usable_cores() -> int:
 
 def _open_prepared(folder: Path, config: TokenizerConfig, emit: Emit, check: Check) -> Dataset:
     dataset = result_of(lambda: Dataset.open(folder), check)
-    if config.path and Tokenizer.load(Path(config.path).expanduser()).fingerprint != dataset.tokenizer.fingerprint:
+    if config.path and Tokenizer.load(files.expand_home(config.path)).fingerprint != dataset.tokenizer.fingerprint:
         raise UsageError(
             f"tokenizer.path = {config.path} is not the tokenizer that made {folder}.",
             "Leave tokenizer.path out: a prepared dataset brings its own.",
@@ -159,7 +159,7 @@ class _Maker:
         self, source: Source, config: TokenizerConfig, workers: int, cache: Path, emit: Emit, check: Check
     ) -> None:
         self._source, self._config, self._workers, self._emit, self._check = source, config, workers, emit, check
-        self._reused = Tokenizer.load(Path(config.path).expanduser()) if config.path else None
+        self._reused = Tokenizer.load(files.expand_home(config.path)) if config.path else None
         self._fingerprint = result_of(source.fingerprint, check)
         if self._reused is not None:
             learned: dict[str, Any] = {"tokenizer": self._reused.fingerprint}

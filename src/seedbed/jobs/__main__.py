@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import json
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +38,12 @@ def main(words: Sequence[str] | None = None, kinds: Mapping[str, str] = KINDS) -
     keep_compiled()
     if words and words[0] in CHILDREN:
         child: Callable[[Sequence[str]], int] = _load(CHILDREN[words[0]])
-        return child(words[1:])
+        try:
+            return child(words[1:])
+        except SeedbedError as error:
+            answer = {"error": error.message, "hint": error.hint, "exit": error.exit_code}
+            sys.stdout.write(json.dumps(answer) + "\n")
+            return error.exit_code
     parser = argparse.ArgumentParser(prog="python -m seedbed.jobs", allow_abbrev=False)
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--more-steps", type=int)

@@ -23,7 +23,7 @@ from seedbed import __version__
 from seedbed.config import load
 from seedbed.errors import EXIT_FAILURE, SeedbedError
 from seedbed.events import Message
-from seedbed.files import free_bytes
+from seedbed.files import free_bytes, obstacle
 from seedbed.hardware import cpu, gpu, memory
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def report(device: str = "auto", folder: Path | None = None) -> dict[str, Any]:
         "compiler": next((path for name in _COMPILERS if (path := shutil.which(name))), None),
         "disk": {"path": str(folder), "free_bytes": free_bytes(folder)},
     }
-    found["cache"], cache_problems = _cache(load.cache_dir())
+    found["cache"], cache_problems = _cache()
     problems += cache_problems
     if found["disk"]["free_bytes"] < LOW_DISK_BYTES:
         problems.append(
@@ -152,19 +152,20 @@ def compiler_command() -> str:
     return "sudo apt-get install -y g++"
 
 
-def _cache(folder: Path) -> tuple[dict[str, Any], list[Problem]]:
+def _cache() -> tuple[dict[str, Any], list[Problem]]:
     """Where prepared data goes, and whether it can be written there."""
+    fix = f"export SEEDBED_CACHE={Path(tempfile.gettempdir()) / 'seedbed-cache'}"
+    try:
+        folder = load.cache_dir()
+    except SeedbedError as error:
+        found = {"path": None, "free_bytes": None, "writable": False}
+        return found, [Problem("error", error.message, "Prepared data goes there.", fix)]
     home = folder
     while not home.exists():
         home = home.parent
     free = free_bytes(home)
-    reason = ""
-    try:
-        with tempfile.TemporaryFile(dir=home):
-            pass
-    except OSError as error:
-        reason = error.strerror or str(error)
-    fix = "export SEEDBED_CACHE=~/seedbed-cache"
+    trouble = obstacle(home, 0)
+    reason = trouble.reason if trouble is not None else ""
     problems = []
     if reason:
         problems.append(

@@ -118,7 +118,7 @@ def prepare(config: Config, session: Session) -> Dataset:
             )
         except StorageError as error:
             if not error.passing:
-                raise
+                raise SeedbedError(error.message, f"{error.hint} {load.CACHE_HINT}") from error
             full = isinstance(error, DiskFullError)
             reason, hint = error.message, f"{error.hint} Preparation then goes on by itself."
             needed = _ROOM_BYTES + (free_bytes(cache) if full else 0)

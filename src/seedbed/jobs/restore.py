@@ -12,7 +12,7 @@ from seedbed.config.schema import Config
 from seedbed.data.shards import Dataset
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Emit, Message, decode
-from seedbed.files import read_lines
+from seedbed.files import expand_home, read_lines
 from seedbed.model.families import load_state
 from seedbed.optim.optimizer import Optimizer
 from seedbed.runs.control import Resume
@@ -132,7 +132,7 @@ def _tell_skipped(skipped: list[tuple[str, str]], emit: Emit, outcome: str) -> N
 
 def _named(folder: Path, name: str) -> Path:
     """The checkpoint that a person names: a step, a folder's name, or a path."""
-    candidates = [Path(name).expanduser(), folder / name]
+    candidates = [expand_home(name), folder / name]
     if name.isdigit():
         candidates.insert(0, folder / f"step-{int(name):08d}")
     for candidate in candidates:

@@ -24,7 +24,13 @@ class Child:
     ) -> None:
         self._name = name
         self._good = good
-        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  # closed in __exit__
+        try:
+            self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  # closed in __exit__
+        except OSError as error:
+            raise SeedbedError(
+                "No folder for temporary files can be written.",
+                "Set TMPDIR to one that can: export TMPDIR=/some/folder",
+            ) from error
         self._process = subprocess.Popen(
             list(command),
             stdin=subprocess.PIPE,

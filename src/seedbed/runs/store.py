@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.files import make_dir, publish_dir, read_json, temporary_dir, write_json
+from seedbed.files import expand_home, make_dir, publish_dir, read_json, temporary_dir, write_json
 from seedbed.text import printable, shorten
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,63}")
@@ -171,7 +171,7 @@ class Store:
             return self._latest(_is_whole, "whole run")
         if not ref.strip():
             raise UsageError("An empty RUN names no run.", "Give an id, a prefix of one, a name, a path, or latest.")
-        path = Path(ref).expanduser()
+        path = expand_home(ref)
         if ("/" in ref or ref in (".", "..")) and _exists(path):
             if not is_run(path):
                 raise UsageError(

@@ -24,8 +24,8 @@ from seedbed.data.readers import in_pieces
 from seedbed.data.separators import Separators
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Emit
+from seedbed.files import expand_home, make_dir
 from seedbed.files import explained as explained_disk
-from seedbed.files import make_dir
 
 VALIDATION_NAMES = ("validation", "valid", "val", "dev", "eval")
 """Split names that serve as validation, in order of preference; a test split is never used."""
@@ -237,6 +237,6 @@ def parse_address(rest: str) -> Address:
         raise UsageError(
             f"hf:{rest} is incomplete.", "Write hf:NAME[:CONFIG][@COLUMN], such as hf:roneneldan/TinyStories@text."
         )
-    path = Path(name).expanduser()
+    path = expand_home(name)
     local = name.startswith((".", "/", "~")) or path.is_dir()
     return Address(name, config or None, column or None, path.absolute() if local else None)

@@ -24,7 +24,7 @@ from seedbed.data.records import Reading
 from seedbed.data.separators import Separators
 from seedbed.errors import SeedbedError
 from seedbed.events import Emit, Message
-from seedbed.files import sha256_file
+from seedbed.files import expand_home, sha256_file
 from seedbed.text import quoted
 
 _FORMAT = "text 2"
@@ -368,7 +368,7 @@ def open_text(rest: str, data: DataConfig, emit: Emit) -> Text:
 
 def files_at(option: str, asked: str, data: DataConfig) -> Files:
     """The files that a path names, not yet looked for. Raises SeedbedError where it names none, or what Seedbed wrote."""
-    root = Path(asked).expanduser()
+    root = expand_home(asked)
     if not root.exists():
         if root.is_symlink():
             raise SeedbedError(

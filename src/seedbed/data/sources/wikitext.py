@@ -18,7 +18,7 @@ from seedbed.data.hub_access import datasets_library, explained, listed, pinned_
 from seedbed.data.readers import in_pieces, read_lines_of, read_rows_of
 from seedbed.errors import SeedbedError
 from seedbed.events import Emit, Message
-from seedbed.files import sha256_file
+from seedbed.files import expand_home, sha256_file
 
 HUB_NAME = "Salesforce/wikitext"
 
@@ -47,7 +47,7 @@ class Wikitext:
         self.drops: Counter[str] = Counter()
         self._max_documents = data.max_documents
         self._emit = emit
-        self._local = local_files(Path(data.path).expanduser(), name) if data.path else None
+        self._local = local_files(expand_home(data.path), name) if data.path else None
         self._hub_config = f"{name}-raw-v1"
         self._pinned = None if self._local else pinned_revision(HUB_NAME, emit, cached_config=self._hub_config)
         self._told: set[str] = set()
