@@ -91,6 +91,15 @@ def test_missing_text_writes_nothing(store: Store) -> None:
     assert not store.root.exists()
 
 
+@pytest.mark.parametrize("value", ["model.context=1000000", "train.batch_size=1000000000", "model.hidden=10000000"])
+def test_what_cannot_fit_this_machine_is_refused_before_a_run_exists(store: Store, value: str) -> None:
+    with pytest.raises(UsageError, match="of memory; this machine has") as caught:
+        actions.new_run(store, resolve(sets=[value]))
+    assert caught.value.hint
+    assert not store.root.exists()
+    assert [finding.code for finding in actions.examine(resolve(sets=[value]).config, store)].count("memory") == 1
+
+
 def test_the_commit_of_a_checkout(tmp_path: Path) -> None:
     assert actions.git_commit(tmp_path) is None
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]

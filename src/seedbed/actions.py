@@ -98,10 +98,10 @@ def refuse_unusable_cache() -> None:
 
 
 def refuse_errors(config: Config) -> None:
-    """Raise UsageError for the first thing that can be seen to fail from the config alone."""
+    """Raise UsageError for the first thing that can be seen to fail: from the config, and this machine's memory."""
     from seedbed.config.check import check
 
-    for finding in check(config):
+    for finding in check(config, total_memory_bytes=_total_memory_bytes(config)):
         if finding.level == "error":
             raise UsageError(f"{finding.text} {finding.why}".strip(), finding.hint)
     refuse_unusable_data(config)
@@ -114,7 +114,27 @@ def examine(config: Config, place: Store) -> list[Finding]:
     """
     from seedbed.config.check import check
 
-    return check(config, free_disk_bytes=free_bytes(place.root), free_memory_bytes=_free_memory_bytes(config))
+    return check(
+        config,
+        free_disk_bytes=free_bytes(place.root),
+        free_memory_bytes=_free_memory_bytes(config),
+        total_memory_bytes=_total_memory_bytes(config),
+    )
+
+
+def _total_memory_bytes(config: Config) -> int:
+    """The most memory that a device of this machine has on which the config may train.
+
+    A GPU is only asked for where main memory is little, since asking takes a moment.
+    """
+    from seedbed.config.arithmetic import memory_estimate
+    from seedbed.hardware import gpu, memory
+
+    total = memory.total_bytes()
+    needed = memory_estimate(config, config.tokenizer.vocab_size, "fp32").total
+    if needed <= total or config.train.device.strip().lower() == "cpu":
+        return total
+    return max(total, *(each.total_bytes or 0 for each in gpu.probe().found), 0)
 
 
 def _free_memory_bytes(config: Config) -> int | None:

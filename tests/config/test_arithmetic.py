@@ -72,3 +72,24 @@ def test_flops_of_fused_attention_are_those_that_torch_counts() -> None:
 def test_vocabulary_rows_are_rounded_up() -> None:
     model = load.resolve(sets=["model.vocab_multiple=64"]).config.model
     assert [arithmetic.padded_vocab(model, size) for size in (1, 64, 65, 2048)] == [64, 64, 128, 2048]
+
+
+@pytest.mark.parametrize("number", [1, 2, 97, 96, 1536, 10_000])
+def test_divisors_are_all_of_them(number: int) -> None:
+    assert arithmetic.divisors(number) == [each for each in range(1, number + 1) if number % each == 0]
+
+
+def test_divisors_of_a_huge_number_take_no_time() -> None:
+    found = arithmetic.divisors(10**18)
+    assert {1, 2, 1000, 10**15, 5 * 10**17, 10**18} <= set(found)
+    assert all(10**18 % each == 0 for each in found)
+
+
+def test_batches_that_wait_are_counted() -> None:
+    def total(*sets: str) -> int:
+        sets = ("model.context=1000", "train.micro_batch=1", *sets)
+        return arithmetic.memory_estimate(load.resolve(sets=sets).config, 300, "fp32").total
+
+    one = total("train.batch_size=2")
+    assert total("train.batch_size=2002") == one + 2000 * 1000 * 16
+    assert total("train.batch_size=2002", "train.prefetch=3") == one + (2000 + 3 * 2002) * 1000 * 16

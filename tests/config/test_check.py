@@ -145,3 +145,38 @@ def test_errors_come_first_and_each_finding_says_what_why_and_the_option() -> No
 
 def test_what_is_not_known_is_not_judged() -> None:
     assert check(load.resolve().config) == []
+
+
+@pytest.mark.parametrize(
+    ("sets", "hint"),
+    [
+        (("model.context=1000000", "train.batch_size=1"), "model.context"),
+        (("train.batch_size=1000000000000",), "train.batch_size"),
+        (("train.batch_size=10000000", "train.micro_batch=1", "train.prefetch=64"), "train.batch_size"),
+        (("train.batch_size=100000",), "train.micro_batch to "),
+        (("model.hidden=1000000",), "model.hidden"),
+        (("model.layers=10000000",), "model.layers"),
+        (("model.heads=100000000", "model.kv_heads=1"), "preset"),
+        (("model.ffn=9223372036854775807",), "preset"),
+        (("tokenizer.vocab_size=1000000000000",), "tokenizer.vocab_size"),
+        (("model.vocab_multiple=1000000000000",), "preset"),
+    ],
+)
+def test_what_needs_many_times_the_machines_memory_is_an_error(sets: tuple[str, ...], hint: str) -> None:
+    finding = found(*sets, total_memory_bytes=24 * GIB)["memory"]
+    assert finding.level == "error"
+    assert "24.0 GiB" in finding.text
+    assert hint in finding.hint
+
+
+def test_what_is_a_little_too_large_for_the_whole_machine_is_left_to_the_warning() -> None:
+    sets = ("model.context=1024", "train.batch_size=256")
+    assert "memory" not in found(*sets, total_memory_bytes=8 * GIB)
+    assert found(*sets, total_memory_bytes=8 * GIB, free_memory_bytes=8 * GIB)["memory"].level == "warning"
+    assert found(*sets, total_memory_bytes=1 * GIB, free_memory_bytes=1 * GIB)["memory"].level == "error"
+
+
+@pytest.mark.parametrize("key", ["lr", "adam_lr", "head_lr"])
+def test_rates_that_destroy_weights_under_muon_are_named(key: str) -> None:
+    assert f"optimizer.{key} = 3 is very high" in found(f"optimizer.{key}=3")["lr-high"].text
+    assert "lr-high" not in found("optimizer.lr=0.05")

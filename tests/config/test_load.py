@@ -286,10 +286,28 @@ def test_what_is_no_path_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.Monk
         (["schedule.warmup=0.6", "schedule.decay=0.6"], "schedule.decay = 0.6 (--set)"),
         (["train.early_stop=2", "train.eval_every=0"], "train.eval_every"),
         (["data.validation_path=x"], "data.source"),
+        (["train.batch_size=1000000000000", "train.micro_batch=7"], "1, 2, 4, 5, 8"),
+        (["model.heads=100000000007", "model.kv_heads=3"], "283286119"),
+        (["train.tokens=9223372036854775807"], "more than 1,000,000,000,000 steps"),
     ],
 )
 def test_contradictions_are_refused_with_what_to_set(sets: list[str], told: str) -> None:
     assert told in refused(sets=sets)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "train.steps=9223372036854775807",
+        "train.epochs=1e300",
+        "train.sample_tokens=1000000000000",
+        "train.threads=1000000",
+        "data.workers=1000000",
+        "data.stories=1000000000000",
+    ],
+)
+def test_what_no_machine_can_do_is_refused_with_the_largest_that_is_allowed(value: str) -> None:
+    assert "at most" in refused(sets=[value])
 
 
 def test_gpt2_may_have_an_odd_head() -> None:
@@ -384,7 +402,7 @@ def test_every_key_has_help_and_says_what_it_expects() -> None:
         assert key.help.endswith("."), key.path
         assert key.expected, key.path
     assert keys()["data.validation"].expected == "a number, above 0 and below 1"
-    assert keys()["train.steps"].expected == "a whole number, at least 1"
+    assert keys()["train.steps"].expected == "a whole number, at least 1 and at most 1,000,000,000,000"
     assert keys()["train.keep_best"].expected == "true or false"
 
 

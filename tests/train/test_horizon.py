@@ -32,6 +32,17 @@ def test_horizons(train: dict[str, float], steps: int) -> None:
     assert horizon_steps(config, windows_per_epoch=100, tokens_per_window=32) == steps
 
 
+@pytest.mark.parametrize("endless", [{"steps": 10**13}, {"epochs": 1e300}, {"tokens": 10**18}])
+def test_a_horizon_that_no_run_can_reach_is_a_usage_error(endless: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match="any run can"):
+        horizon_steps(msgspec.structs.replace(BASE, **endless), windows_per_epoch=100, tokens_per_window=32)
+
+
+def test_more_steps_than_any_run_can_have_are_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="Give fewer"):
+        chain([Segment(0, 10)], 10, 10**30, 10)
+
+
 def test_no_horizon_and_an_empty_one_are_usage_errors() -> None:
     with pytest.raises(UsageError, match="no horizon"):
         horizon_steps(BASE, windows_per_epoch=10, tokens_per_window=4)

@@ -41,6 +41,12 @@ def count_parameters(model: ModelConfig, vocab_size: int) -> int:
     return matrix_parameters(model) + vector_parameters(model) + table_parameters(model, vocab_size)
 
 
+def divisors(number: int) -> list[int]:
+    """The divisors of a positive number in order: all that are at most 1,024, and what `number` divided by those gives."""
+    small = [each for each in range(1, min(number, 1024) + 1) if number % each == 0]
+    return sorted({*small, *(number // each for each in small)})
+
+
 def flops_per_step(model: ModelConfig, vocab_size: int, sequences: int, *, fused_attention: bool = False) -> int:
     """Floating-point operations of forward and backward over `sequences` full windows, a multiply-add counted as two.
 
@@ -105,7 +111,9 @@ def memory_estimate(config: Config, vocab_size: int, precision: str) -> Memory:
     widest = tokens * size * 3 * max(model.ffn, model.heads * model.head_dim)
     backward = started + activations + 2 * size * head + widest
     update = 4 * parameters + max(working, _update_bytes(config))
-    runtime = _RUNTIME_BYTES
+    # Ids and targets of the rest of the batch, and of batches that are made ahead.
+    waiting = (train.batch_size * (1 + train.prefetch) - sequences) * model.context * 16
+    runtime = _RUNTIME_BYTES + waiting
     total = weights + state + max(forward, backward, update) + runtime
     snapshot = 4 * parameters + state
     return Memory(weights, 4 * parameters + working, state, activations, logits, runtime, total, snapshot)

@@ -9,11 +9,17 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from seedbed import text
-from seedbed.config.arithmetic import Memory, count_parameters, memory_estimate, table_parameters
+from seedbed.config.arithmetic import Memory, count_parameters, divisors, memory_estimate, table_parameters
 from seedbed.config.schema import Config, TrainConfig
 
 ADAMW_LR_LIMIT = 0.01
 """Peak rates from here on are Muon's, not AdamW's: nanoGPT's smallest models train at 1e-3, GPT-2's at 6e-4."""
+
+MUON_LR_LIMIT = 0.5
+"""Muon's rate is about the spectral norm of one update: the usual peak is 0.02, and matrices themselves are of norm 2."""
+
+MANY_TIMES = 4
+"""What needs this many times the memory that there is cannot train, however much of the estimate is caution."""
 
 HELD_BACK = 1.33
 """Memory taken for memory needed: freed pieces stay with the C library (1.1 to 1.5 measured with glibc's defaults)."""
@@ -41,12 +47,14 @@ def check(
     validation_tokens: int | None = None,
     free_disk_bytes: int | None = None,
     free_memory_bytes: int | None = None,
+    total_memory_bytes: int | None = None,
     precision: str | None = None,
 ) -> list[Finding]:
     """What speaks against training as configured, errors first. What is not known (None) is not judged.
 
     `vocab_size` is the tokenizer's own; without it the one asked for counts. `free_memory_bytes` is that of the device
-    that trains. An error means that training cannot work; a warning, that it will but may disappoint.
+    that trains, `total_memory_bytes` what it has when nothing else runs. An error means that training cannot work; a
+    warning, that it will but may disappoint.
     """
     vocabulary = config.tokenizer.vocab_size if vocab_size is None else vocab_size
     found = [*_of_settings(config), *_of_vocabulary(config, vocabulary)]
@@ -56,8 +64,10 @@ def check(
         found += _of_validation_text(config, validation_tokens)
     if free_disk_bytes is not None:
         found += _of_disk(config, vocabulary, free_disk_bytes)
-    if free_memory_bytes is not None:
-        decided = precision or ("fp32" if config.train.precision == "auto" else config.train.precision)
+    decided = precision or ("fp32" if config.train.precision == "auto" else config.train.precision)
+    outsized = [] if total_memory_bytes is None else list(_of_capacity(config, vocabulary, total_memory_bytes, decided))
+    found += outsized
+    if free_memory_bytes is not None and not outsized:
         found += _of_memory(config, vocabulary, free_memory_bytes, decided)
     return sorted(found, key=lambda finding: finding.level != "error")
 
@@ -80,6 +90,15 @@ def _of_settings(config: Config) -> Iterator[Finding]:
             f"A learning rate of {optimizer.lr:g} is very high for AdamW.",
             "Rates of 0.01 and more are Muon's; under AdamW they usually diverge.",
             "Set optimizer.lr to about 1e-3.",
+        )
+    if optimizer.name == "muon" and max(optimizer.lr, optimizer.adam_lr, optimizer.head_lr) >= MUON_LR_LIMIT:
+        key = max(("lr", "adam_lr", "head_lr"), key=lambda name: float(getattr(optimizer, name)))
+        yield Finding(
+            "warning",
+            "lr-high",
+            f"optimizer.{key} = {getattr(optimizer, key):g} is very high.",
+            "Rates of 0.5 and more usually destroy the weights in a few steps.",
+            f"Set optimizer.{key} to about {0.02 if key == 'lr' else 0.01}.",
         )
     if train.sample_tokens >= context:
         yield Finding(
@@ -222,36 +241,62 @@ def _kept_for_good(train: TrainConfig) -> int:
     return max(train.steps // math.lcm(train.keep_every, train.checkpoint_every) - train.keep_last, 0)
 
 
+def _of_capacity(config: Config, vocab_size: int, total: int, precision: str) -> Iterator[Finding]:
+    estimate = memory_estimate(config, vocab_size, precision)
+    if estimate.weights + estimate.optimizer > total or estimate.total > MANY_TIMES * total:
+        yield Finding(
+            "error",
+            "memory",
+            f"Training needs about {text.size(estimate.total)} of memory; this machine has {text.size(total)}.",
+            _parts(estimate),
+            _smaller(config, vocab_size, total, precision),
+        )
+
+
 def _of_memory(config: Config, vocab_size: int, free: int, precision: str) -> Iterator[Finding]:
     estimate = memory_estimate(config, vocab_size, precision)
     if estimate.total * HELD_BACK <= free:
         return
-    parts = (
-        f"Weights {text.size(estimate.weights)}, gradients {text.size(estimate.gradients)}, optimizer "
-        f"{text.size(estimate.optimizer)}, activations {text.size(estimate.activations)}, logits "
-        f"{text.size(estimate.logits)}."
-    )
-    fits = _fitting_micro_batch(config, vocab_size, free, precision)
     cannot = estimate.weights + estimate.optimizer > free
-    if fits:
-        hint = f"Set train.micro_batch to {fits}: the same batch in smaller pieces, with equal results."
-    else:
-        hint = "Choose a smaller preset, model.context or model.hidden."
     yield Finding(
         "error" if cannot else "warning",
         "memory",
         f"Training needs about {text.size(estimate.total)} of memory, or up to a third more; {text.size(free)} are free.",
-        f"{parts} The C library may hold back some of what is freed.",
-        hint,
+        f"{_parts(estimate)} The C library may hold back some of what is freed.",
+        _smaller(config, vocab_size, free, precision),
     )
+
+
+def _parts(estimate: Memory) -> str:
+    parts = {
+        "weights": estimate.weights,
+        "gradients": estimate.gradients,
+        "optimizer": estimate.optimizer,
+        "activations": estimate.activations,
+        "logits": estimate.logits,
+        "batches and runtime": estimate.runtime,
+    }
+    told = ", ".join(f"{name} {text.size(num_bytes)}" for name, num_bytes in parts.items())
+    return f"{told[0].upper()}{told[1:]}."
+
+
+def _smaller(config: Config, vocab_size: int, available: int, precision: str) -> str:
+    """What to set so that it fits."""
+    if fits := _fitting_micro_batch(config, vocab_size, available, precision):
+        return f"Set train.micro_batch to {fits}: the same batch in smaller pieces, with equal results."
+    one = _with_micro_batch(config, 1, vocab_size, precision)
+    if one.fixed > available:
+        return "Choose a smaller preset, model.hidden, model.layers or tokenizer.vocab_size."
+    if one.runtime > available:
+        return "Set a smaller train.batch_size."
+    return "Set a smaller model.context, or choose a smaller preset."
 
 
 def _fitting_micro_batch(config: Config, vocab_size: int, free: int, precision: str) -> int:
     """The largest micro-batch whose step fits; 0 where not even one sequence does."""
-    batch = config.train.batch_size
-    now = config.train.micro_batch or batch
-    for rows in range(now - 1, 0, -1):
-        if batch % rows == 0 and _with_micro_batch(config, rows, vocab_size, precision).total * HELD_BACK <= free:
+    now = config.train.micro_batch or config.train.batch_size
+    for rows in reversed(divisors(config.train.batch_size)):
+        if rows < now and _with_micro_batch(config, rows, vocab_size, precision).total * HELD_BACK <= free:
             return rows
     return 0
 

@@ -39,7 +39,7 @@ class Key(NamedTuple):
         if self.choices:
             return "one of " + ", ".join(self.choices)
         words = dict(_BOUNDS)
-        limits = [f"{words[name]} {limit:g}" if limit < 1e6 else "" for name, limit in self.bounds]
+        limits = [f"{words[name]} {limit:,.15g}" if limit < 2**62 else "" for name, limit in self.bounds]
         return ", ".join([_NOUNS[self.base], " and ".join(filter(None, limits))]).removesuffix(", ")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping
 
-from seedbed.config.schema import Config
+from seedbed.config.arithmetic import divisors
+from seedbed.config.schema import MOST_STEPS, Config
 from seedbed.errors import UsageError
 
 
@@ -30,13 +31,18 @@ def _is_encoding(name: str) -> bool:
     return name.lower() not in ("idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape")
 
 
+def _fitting(whole: int, wanted: int) -> str:
+    """The divisors of `whole`, at most the 16 nearest to `wanted`, in words."""
+    nearest = sorted(divisors(whole), key=lambda each: abs(each - wanted))[:16]
+    return f"one of {', '.join(map(str, sorted(nearest)))}" if len(nearest) > 1 else str(nearest[0])
+
+
 def _contradictions(config: Config) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     model, data, schedule, train = config.model, config.data, config.schedule, config.train
     if model.heads % model.kv_heads:
-        fits = [n for n in range(1, model.heads + 1) if model.heads % n == 0]
         yield (
             "Every key/value head must serve the same number of query heads",
-            f"Set model.kv_heads to one of {', '.join(map(str, fits))}.",
+            f"Set model.kv_heads to {_fitting(model.heads, model.kv_heads)}.",
             ("model.heads", "model.kv_heads"),
         )
     if model.layout == "gpt2" and model.heads * model.head_dim != model.hidden:
@@ -64,10 +70,9 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str, tuple[str, ...]]
             ("data.encoding",),
         )
     if train.micro_batch and train.batch_size % train.micro_batch:
-        fits = [n for n in range(1, train.batch_size + 1) if train.batch_size % n == 0]
         yield (
             "micro_batch must divide batch_size",
-            f"Set train.micro_batch to one of {', '.join(map(str, fits))}.",
+            f"Set train.micro_batch to {_fitting(train.batch_size, train.micro_batch)}.",
             ("train.batch_size", "train.micro_batch"),
         )
     if schedule.kind == "wsd" and schedule.warmup + schedule.decay > 1 + 1e-9:
@@ -78,6 +83,12 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str, tuple[str, ...]]
         )
     if train.steps is None and train.epochs is None and train.tokens is None:
         yield ("The run has no horizon", "Set train.steps, train.epochs or train.tokens.", ())
+    if train.tokens is not None and train.tokens > MOST_STEPS * train.batch_size * model.context:
+        yield (
+            f"The run would take more than {MOST_STEPS:,} steps",
+            "Set a smaller train.tokens.",
+            ("train.tokens", "train.batch_size", "model.context"),
+        )
     if train.early_stop and not train.eval_every:
         yield (
             "Early stopping watches validations, and none happen before the end",

@@ -7,6 +7,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+MOST_STEPS = 10**12
+"""No run is longer: at a thousand steps a second this one would take thirty years."""
+
 PositiveInt = Annotated[int, Meta(ge=1)]
 NonNegativeInt = Annotated[int, Meta(ge=0)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
@@ -78,10 +81,12 @@ class DataConfig(Table, frozen=True, kw_only=True):
     validation_path: Annotated[
         str, Meta(description="File or folder of validation text for text:PATH, instead of a split.")
     ] = ""
-    stories: Annotated[int, Meta(ge=2, description="Number of stories in the built-in corpus.")] = 20000
+    stories: Annotated[int, Meta(ge=2, le=100_000_000, description="Number of stories in the built-in corpus.")] = 20000
     max_documents: Annotated[int, Meta(ge=0, description="Stop after this many documents; 0 reads all.")] = 0
     document_mask: Annotated[bool, Meta(description="Attention does not cross document borders.")] = False
-    workers: Annotated[int, Meta(ge=0, description="Processes or threads that tokenise; 0 uses every core.")] = 0
+    workers: Annotated[
+        int, Meta(ge=0, le=1024, description="Processes or threads that tokenise; 0 uses every core.")
+    ] = 0
 
 
 class TokenizerConfig(Table, frozen=True, kw_only=True):
@@ -145,8 +150,12 @@ class ScheduleConfig(Table, frozen=True, kw_only=True):
 class TrainConfig(Table, frozen=True, kw_only=True):
     """The loop: horizon, batch, precision, and when to look and save."""
 
-    steps: Annotated[PositiveInt | None, Meta(description="Horizon in optimizer steps.")] = None
-    epochs: Annotated[PositiveFloat | None, Meta(description="Horizon in passes over the training text.")] = None
+    steps: Annotated[
+        Annotated[int, Meta(ge=1, le=MOST_STEPS)] | None, Meta(description="Horizon in optimizer steps.")
+    ] = None
+    epochs: Annotated[
+        Annotated[float, Meta(gt=0, le=1e9)] | None, Meta(description="Horizon in passes over the training text.")
+    ] = None
     tokens: Annotated[PositiveInt | None, Meta(description="Horizon in trained tokens.")] = None
     batch_size: Annotated[int, Meta(ge=1, description="Sequences in one optimizer step.")] = 16
     micro_batch: Annotated[
@@ -166,7 +175,7 @@ class TrainConfig(Table, frozen=True, kw_only=True):
     compile: Annotated[
         Literal["auto", "on", "off"], Meta(description="torch.compile; auto only where it pays for the run's length.")
     ] = "auto"
-    threads: Annotated[int, Meta(ge=0, description="CPU threads; 0 lets the machine decide.")] = 0
+    threads: Annotated[int, Meta(ge=0, le=4096, description="CPU threads; 0 lets the machine decide.")] = 0
     prefetch: Annotated[
         int,
         Meta(
@@ -192,7 +201,7 @@ class TrainConfig(Table, frozen=True, kw_only=True):
     sample_prompts: Annotated[tuple[str, ...], Meta(description="Prompts of the samples written during training.")] = (
         "Once upon a time",
     )
-    sample_tokens: Annotated[int, Meta(ge=1, description="Tokens in each of those samples.")] = 60
+    sample_tokens: Annotated[int, Meta(ge=1, le=1_000_000, description="Tokens in each of those samples.")] = 60
     checkpoint_every: Annotated[int, Meta(ge=0, description="Steps between checkpoints; 0 saves only at the end.")] = (
         500
     )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from seedbed.config.schema import TrainConfig
+from seedbed.config.schema import MOST_STEPS, TrainConfig
 from seedbed.errors import UsageError
 
 
@@ -31,12 +31,22 @@ def horizon_steps(train: TrainConfig, *, windows_per_epoch: int, tokens_per_wind
         raise UsageError(
             f"A horizon of {steps} steps trains nothing.", "Set train.steps, train.epochs or train.tokens above 0."
         )
+    if steps > MOST_STEPS:
+        raise UsageError(
+            f"A horizon of {steps:.3g} steps is longer than any run can be.",
+            "Set a smaller train.steps, train.epochs or train.tokens.",
+        )
     return steps
 
 
 def epoch_steps(epochs: float, *, windows_per_epoch: int, batch_size: int) -> int:
     """Steps that cover `epochs` passes over the windows, the last batch reaching into the next pass where it does not fit."""
-    return math.ceil(round(epochs * windows_per_epoch, 6) / batch_size)
+    windows = epochs * windows_per_epoch
+    if not windows / batch_size <= MOST_STEPS:
+        raise UsageError(
+            f"{epochs:g} epochs are more steps than any run can have.", "Give fewer: train.epochs or --more-epochs."
+        )
+    return math.ceil(round(windows, 6) / batch_size)
 
 
 def chain(planned: Sequence[Segment], done: int, added_steps: int | None, fresh_steps: int) -> list[Segment]:
@@ -49,6 +59,8 @@ def chain(planned: Sequence[Segment], done: int, added_steps: int | None, fresh_
     if added_steps is not None:
         if added_steps < 1:
             raise UsageError(f"{added_steps} more steps train nothing.", "Give --more-steps or --more-epochs above 0.")
+        if added_steps > MOST_STEPS:
+            raise UsageError(f"{added_steps:,} more steps are more than any run can have.", "Give fewer --more-steps.")
         kept = [Segment(segment.start, min(segment.end, done)) for segment in segments if segment.start < done]
         return [*kept, Segment(done, done + added_steps)]
     if not segments:
