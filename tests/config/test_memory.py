@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from seedbed.config import arithmetic, load
+from seedbed.train.device import choose_device, choose_precision
 
 CHILD = """
 import json, sys, torch
@@ -55,14 +56,15 @@ SHAPE = [
     "data.document_mask=false",
     "train.batch_size=6",
 ]
+# `auto` is what a run takes on this CPU: bf16 where it is fast, else fp32.
 CASES = {
     "fp32": (SHAPE, 4096, "fp32"),
-    "bf16": (SHAPE, 4096, "bf16"),
+    "auto": (SHAPE, 4096, "auto"),
     "masked": ([*SHAPE, "data.document_mask=true"], 4096, "fp32"),
-    "grouped-bf16": ([*SHAPE, "model.kv_heads=2", "model.tie_embeddings=false"], 4096, "bf16"),
-    "gpt2-bf16": ([*SHAPE, "model.layout=gpt2", "model.ffn=1536"], 4096, "bf16"),
+    "grouped": ([*SHAPE, "model.kv_heads=2", "model.tie_embeddings=false"], 4096, "auto"),
+    "gpt2": ([*SHAPE, "model.layout=gpt2", "model.ffn=1536"], 4096, "auto"),
     "adamw-accumulating": ([*SHAPE, "optimizer.name=adamw", "train.micro_batch=3"], 4096, "fp32"),
-    "wide-vocabulary": ([*SHAPE, "model.layers=2"], 32_768, "bf16"),
+    "wide-vocabulary": ([*SHAPE, "model.layers=2"], 32_768, "auto"),
 }
 
 
@@ -76,7 +78,7 @@ def measured_peak(sets: list[str], vocab_size: int, precision: str) -> int:
         env={"PATH": "/usr/bin:/bin", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=550,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -86,6 +88,9 @@ def measured_peak(sets: list[str], vocab_size: int, precision: str) -> int:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read from Linux's /proc")
 @pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CASES.items()])
 def test_memory_is_within_15_percent_of_the_measured_peak(case: tuple[list[str], int, str]) -> None:
-    sets, vocab_size, precision = case
+    sets, vocab_size, asked = case
+    precision = choose_precision(asked, choose_device("cpu", True, lambda _: None))
+    if asked == "auto" and precision == "fp32" and (sets, vocab_size) == CASES["fp32"][:2]:
+        pytest.skip("this CPU is not fast at bf16, and the same shape is measured in fp32")
     told = arithmetic.memory_estimate(load.resolve(sets=sets).config, vocab_size, precision).total
     assert told == pytest.approx(measured_peak(sets, vocab_size, precision), rel=0.15)
