@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import pickle
 import random
@@ -187,7 +188,7 @@ def test_a_line_beyond_the_limit_on_file_sizes_is_taken_back_whole_and_says_so(t
     path = tmp_path / "events.jsonl"
     script = """
 import pathlib, resource, sys
-from seedbed import files
+from seedbed import errors, files
 log = files.AppendLog(pathlib.Path(sys.argv[1]))
 log.write(b"x" * 79 + b"\\n")
 most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
@@ -195,9 +196,9 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (100, most))
 for line in (b"y" * 50 + b"\\n", b"z" * 90 + b"\\n"):
     try:
         log.write(line)
-    except files.DiskFullError:
+    except errors.DiskFullError:
         print("full")
-    except files.StorageError as error:
+    except errors.StorageError as error:
         print(error.reason)
 print(files.obstacle(pathlib.Path(sys.argv[1]).parent, 0, 5000).reason)
 resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
@@ -307,6 +308,67 @@ def test_a_lock_has_one_owner_and_dies_with_it(tmp_path: Path) -> None:
     mine = files.Lock(path)
     assert mine.acquire()
     mine.release()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_without_file_locks_a_safeguard_goes_on_and_what_must_hold_names_the_file_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def lockless(fd: int, how: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(files.fcntl, "flock", lockless)
+    partition = type("Partition", (), {"mountpoint": str(tmp_path), "fstype": "nfs4"})
+    monkeypatch.setattr("psutil.disk_partitions", lambda **_: [partition])
+    before = os.listdir("/dev/fd")
+    with files.Lock(tmp_path / ".labels.lock") as lock:
+        assert lock.stands()
+    for attempt in (
+        lambda: files.Lock(tmp_path / ".lock", "Use a local disk.").acquire(),
+        lambda: files.refuse_without_locks(tmp_path, "Use a local disk."),
+    ):
+        with pytest.raises(StorageError) as caught:
+            attempt()
+        assert f"nfs4 mounted at '{tmp_path}'" in caught.value.message
+        assert caught.value.hint == "Use a local disk."
+        assert not caught.value.passing, "a job would wait for locks for ever"
+    assert not files.is_locked(tmp_path / ".lock")
+    assert files.is_locked(tmp_path / ".lock", shared=True), "what cannot be told must not be removed"
+    let_go = files.hold(tmp_path / ".lock")
+    assert let_go is not None
+    let_go()
+    assert os.listdir("/dev/fd") == before
+
+
+def test_a_lock_that_a_network_file_system_refuses_with_eacces_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(fd: int, how: int) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(files.fcntl, "flock", refused)
+    assert not files.Lock(tmp_path / ".lock", "Use a local disk.").acquire()
+    assert files.is_locked(tmp_path / ".lock")
+
+
+def test_where_locks_depend_on_how_a_file_is_open_a_shared_one_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On NFS, flock takes a lock of bytes: an exclusive one needs a file that is open for writing."""
+    path, flock = tmp_path / "manifest.json", fcntl.flock
+    path.write_text("{}")
+
+    def as_on_nfs(fd: int, how: int) -> None:
+        if how & fcntl.LOCK_EX and fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        flock(fd, how)
+
+    monkeypatch.setattr(files.fcntl, "flock", as_on_nfs)
+    assert not files.is_locked(path, shared=True)
+    let_go = files.hold(path)
+    assert let_go is not None
+    assert files.is_locked(path, shared=True)
+    let_go()
 
 
 def test_a_published_folder_appears_whole(tmp_path: Path) -> None:

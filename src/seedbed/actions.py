@@ -20,7 +20,7 @@ from seedbed.config.schema import Config
 from seedbed.config.source import FORMS, is_prepared, is_there, unknown_source
 from seedbed.errors import SeedbedError, StorageError, UsageError
 from seedbed.events import Record, Run
-from seedbed.files import expand_home, free_bytes, is_locked, make_dir, obstacle
+from seedbed.files import expand_home, free_bytes, is_locked, make_dir, obstacle, refuse_without_locks
 from seedbed.runs import asking, labels, retention
 from seedbed.runs.asking import Request
 from seedbed.runs.child import Child
@@ -28,7 +28,7 @@ from seedbed.runs.control import Resume, Turn
 from seedbed.runs.log import Reader
 from seedbed.runs.process import spawn_detached
 from seedbed.runs.queue import BUSY, refuse_circle
-from seedbed.runs.session import RunBusyError
+from seedbed.runs.session import LOCK_REMEDY, RunBusyError
 from seedbed.runs.status import Standing, best_checkpoint, checkpoints, latest_checkpoint, standing
 from seedbed.runs.store import RunDir, Store, checked_name
 from seedbed.runs.view import ENDED
@@ -66,6 +66,7 @@ def new_run(place: Store, resolved: load.Resolved, name: str | None = None, comm
     config = resolved.config
     refuse_errors(config)
     refuse_unusable_cache()
+    refuse_without_locks(make_dir(place.root), LOCK_REMEDY)
     if name is not None:
         checked_name(name)
     wanted = name if name is not None else default_name(config.preset, config.data.source)
@@ -95,6 +96,8 @@ def refuse_unusable_cache() -> None:
     trouble = trouble or obstacle(cache, 0)
     if trouble is not None and not trouble.passing and not (cache / "datasets").is_dir():
         raise SeedbedError(f"Prepared data cannot be kept in '{cache}': {trouble.reason}.", load.CACHE_HINT)
+    if trouble is None:
+        refuse_without_locks(cache, load.CACHE_HINT)
 
 
 def refuse_errors(config: Config) -> None:

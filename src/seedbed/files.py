@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import resource
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -15,41 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from seedbed.errors import DiskFullError, SeedbedError, StorageError, UsageError
+from seedbed.errors import SeedbedError, StorageError, UsageError, storage_error
 
 # hashlib, shutil and tempfile cost 20 ms to load, which a quick look at a run would pay: they are imported where used.
 _CHUNK = 1 << 20
-
-
-# What stands against a write, and what helps, by the system's error number. The hint is also shown while a job waits.
-_TROUBLE = {
-    errno.ENOSPC: ("the disk is full", "Free some space on it."),
-    errno.EDQUOT: ("the disk quota is used up", "Free some space, or ask for a larger quota."),
-    errno.EFBIG: ("the limit on the size of files is reached (ulimit -f)", ""),
-    errno.EIO: ("the disk reports an input/output error", "Check the disk and its connection (`dmesg` tells more)."),
-    errno.EROFS: ("the file system is read-only", "Mount it for writing, or choose another folder."),
-    errno.EACCES: ("permission is denied", "Check the permissions, or choose another folder."),
-    errno.EPERM: ("the system does not permit it", "Check the permissions, or choose another folder."),
-    errno.ESTALE: ("the network file system lost it", "Check the connection to the server."),
-    errno.ENOTDIR: ("a file stands where a folder is needed", "Remove or rename that file, or choose another folder."),
-    errno.EEXIST: ("something of that name is there", "Remove or rename it, or choose another folder."),
-    errno.ENOENT: ("the folder does not exist", "Check the path."),
-    errno.EMFILE: ("this process has too many files open", "Raise the limit: `ulimit -n 4096`."),
-}
-_SPACE = (errno.ENOSPC, errno.EDQUOT)
-_WRITING = (*_SPACE, errno.EFBIG, errno.EROFS, errno.EEXIST)
-"""Errors that a read cannot meet."""
-_LASTING = (
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOENT,
-    errno.ENOTDIR,
-    errno.EEXIST,
-    errno.EISDIR,
-    errno.ENAMETOOLONG,
-    errno.ELOOP,
-)
 
 
 @contextmanager
@@ -59,22 +27,6 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise storage_error(path, error) from error
-
-
-def storage_error(path: Path, error: OSError) -> StorageError:
-    """What a person should know of an OSError that work on `path` met."""
-    number = error.errno or 0
-    said = (error.strerror or str(error) or type(error).__name__).rstrip(".")
-    reason, hint = _TROUBLE.get(
-        number, (f"{said[:1].lower()}{said[1:]}", "Check that the disk and its connection work.")
-    )
-    if number == errno.EFBIG:
-        hint = "Raise it: `ulimit -f unlimited` in the shell, before the command."
-        if sys.platform == "linux":
-            hint += f" For a process that runs: `prlimit --fsize=unlimited --pid {os.getpid()}`, as root where needed."
-    kind = DiskFullError if number in _SPACE else StorageError
-    verb = "write" if number in _WRITING else "write or read"
-    return kind(f"Cannot {verb} '{path}': {reason}.", hint, reason, passing=number not in _LASTING)
 
 
 def obstacle(folder: Path, num_bytes: int, largest_bytes: int = 0) -> StorageError | None:
@@ -374,37 +326,48 @@ class Ballast:
 
 
 class Lock:
-    """An advisory lock on a file that dies with its owner (flock). Never removed, so that two owners cannot see two files."""
+    """An advisory lock on a file that dies with its owner (flock). Never removed, so that two owners cannot see two files.
 
-    def __init__(self, path: Path) -> None:
+    Some file systems (NFS, SMB) have no locks. A lock that only keeps two windows out of each other's way is taken for
+    granted there; one that must hold is given `remedy`, what to do instead, and raises StorageError.
+    """
+
+    def __init__(self, path: Path, remedy: str = "") -> None:
         self.path = path
+        self._remedy = remedy
         self._fd = -1
         self._owner = -1
 
     def acquire(self) -> bool:
         """Take the lock if nobody has it; False if somebody does."""
-        with explained(self.path):
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            return False
-        self._fd, self._owner = fd, os.getpid()
-        return True
+        return self._take(fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def wait(self) -> None:
         """Take the lock, however long its owner keeps it."""
+        self._take(fcntl.LOCK_EX)
+
+    def _take(self, how: int) -> bool:
         with explained(self.path):
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(fd, how)
+        except OSError as error:
+            held = error.errno in _HELD
+            if held or self._remedy:
+                os.close(fd)
+            if held:
+                return False
+            if self._remedy:
+                raise _lockless(self.path.parent, error, self._remedy) from error
         self._fd, self._owner = fd, os.getpid()
+        return True
 
     def release(self) -> None:
         """Give the lock back; harmless where it is not held. In a forked child it lets go of its copy alone."""
         if self._fd >= 0:
             if self._owner == os.getpid():
-                fcntl.flock(self._fd, fcntl.LOCK_UN)  # at once, whatever copies forked children have not closed yet
+                with suppress(OSError):  # at once, whatever copies forked children have not closed yet
+                    fcntl.flock(self._fd, fcntl.LOCK_UN)
             os.close(self._fd)
             self._fd = -1
 
@@ -425,6 +388,38 @@ class Lock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+_HELD = (errno.EAGAIN, errno.EACCES)
+"""What flock says where somebody else has the lock; some network file systems say the second."""
+
+
+def refuse_without_locks(folder: Path, remedy: str) -> None:
+    """Raise StorageError, with `remedy` as what to do, where the file system of a folder has no locks."""
+    import tempfile
+
+    with explained(folder), tempfile.TemporaryFile(dir=folder) as handle:
+        try:
+            fcntl.flock(handle.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise _lockless(folder, error, remedy) from error
+
+
+def _lockless(folder: Path, error: OSError, remedy: str) -> StorageError:
+    reason = f"{_file_system(folder)} has no file locks ({error.strerror})"
+    message = f"Two processes could write in '{folder}' at once: its file system, {reason}."
+    return StorageError(message, remedy, f"its file system, {reason}", passing=False)
+
+
+def _file_system(folder: Path) -> str:
+    """The kind of file system that a folder lies on and where it is mounted."""
+    import psutil
+
+    place, found = folder.resolve(), ("of an unknown kind,", "")
+    for part in psutil.disk_partitions(all=True):
+        if place.is_relative_to(part.mountpoint) and len(part.mountpoint) >= len(found[1]):
+            found = (f"{part.fstype} mounted at '{part.mountpoint}',", part.mountpoint)
+    return found[0]
 
 
 def hold(path: Path) -> Callable[[], None] | None:
@@ -455,16 +450,20 @@ def hold(path: Path) -> Callable[[], None] | None:
 def is_locked(path: Path, *, shared: bool = False) -> bool:
     """Whether somebody holds the lock at `path` right now. Creates nothing; askers do not take each other for owners.
 
-    With `shared`, one who only shares it (see `hold`) counts too, and two askers may take each other for one.
+    With `shared`, one who only shares it (see `hold`) counts too, and two askers may take each other for one; where that
+    cannot be told, it counts as shared. Without locks nobody holds any.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fd = os.open(path, (os.O_RDWR if shared else os.O_RDONLY) | os.O_CLOEXEC)  # NFS locks by how a file is open
+        except PermissionError:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
         fcntl.flock(fd, (fcntl.LOCK_EX if shared else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+    except OSError as error:
+        return shared or error.errno in _HELD
     finally:
         os.close(fd)
     return False

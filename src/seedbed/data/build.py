@@ -38,6 +38,7 @@ PIECE_CHARACTERS = 1 << 20
 BLOCK_BYTES = 1 << 20
 SHARD_BYTES = 1 << 25
 """UTF-8 bytes of text in a shard: what a killed build may have to do again."""
+CACHE_LOCK_REMEDY = "Set SEEDBED_CACHE to a folder on a local disk."
 _CHECKED_CHARACTERS = 1 << 13
 _REPORT_EVERY_S = 0.2
 _KEY_LENGTH = 32
@@ -84,7 +85,7 @@ def build_from(
     maker = _Maker(source, tokenizer, workers or usable_cores(), cache, emit, check)
     while (let_go := files.hold(maker.final / shards.MANIFEST)) is None:
         files.make_dir(maker.final.parent)
-        lock = files.Lock(maker.final.parent / f".{maker.key}.lock")
+        lock = files.Lock(maker.final.parent / f".{maker.key}.lock", CACHE_LOCK_REMEDY)
         if not lock.acquire():
             emit(
                 Message(

@@ -47,6 +47,9 @@ BALLAST_BYTES = 128 << 10
 """What a job keeps occupied, so that on a full disk there is still room to say so."""
 
 
+LOCK_REMEDY = "Keep the runs on a local disk: --runs DIR, or SEEDBED_RUNS=DIR."
+
+
 class RunBusyError(SeedbedError):
     """Another process owns the run."""
 
@@ -98,7 +101,7 @@ class Session:
         self._index = IndexWriter(self.run)
         self._heartbeat_s = heartbeat_s
         self._skips_beats = False
-        self._lock = Lock(self.run.lock)
+        self._lock = Lock(self.run.lock, LOCK_REMEDY)
         self._emitting = threading.Lock()
         self._saves_asked = 0
         self._saves_done = 0

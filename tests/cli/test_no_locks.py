@@ -1,0 +1,60 @@
+"""File systems without locks (NFS, SMB): nothing is trained where two processes could write; what is there can be used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+LOCKLESS = """
+import errno, fcntl, os
+
+def flock(fd, how):
+    path = os.readlink(f"/proc/self/fd/{fd}") if os.path.exists("/proc/self/fd") else fcntl.fcntl(fd, 50, bytes(1024))
+    if os.environ["LOCKLESS"] in str(path):
+        raise OSError(errno.ENOLCK, "No locks available")
+    return real(fd, how)
+
+real, fcntl.flock = fcntl.flock, flock
+"""
+
+
+@pytest.fixture
+def lockless(desk: Any) -> Any:
+    """The desk of somebody whose folders named `share` lie on a file system without locks."""
+    place = desk.folder / "site"
+    place.mkdir()
+    (place / "sitecustomize.py").write_text(LOCKLESS)
+    desk.environment |= {"PYTHONPATH": str(place), "LOCKLESS": "/share"}
+    return desk
+
+
+def test_a_store_without_locks_is_refused_before_a_run_exists(lockless: Any) -> None:
+    store = str(lockless.folder / "share" / "runs")
+    told = lockless.seedbed("train", "--runs", store, expect=1).stderr
+    assert "has no file locks" in told
+    assert f"'{store}'" in told
+    assert "mounted at '/" in told
+    assert "--runs DIR" in told
+    assert not list((lockless.folder / "share" / "runs").glob("[!.]*"))
+
+
+def test_a_cache_without_locks_is_refused_before_a_run_exists(lockless: Any) -> None:
+    cache = {"SEEDBED_CACHE": str(lockless.folder / "share" / "cache")}
+    told = lockless.seedbed("train", env=cache, expect=1).stderr
+    assert "has no file locks" in told
+    assert "export SEEDBED_CACHE=" in told
+    assert not list(lockless.runs.glob("2*"))
+
+
+def test_runs_that_were_copied_to_a_share_can_be_used_but_not_trained_on(lockless: Any) -> None:
+    run = lockless.train()
+    lockless.runs.rename(lockless.folder / "share")
+    runs = ("--runs", "share")
+    for words in (("rename", run, "other"), ("tag", run, "good"), ("runs",), ("status", run), ("curve", run), ("du",)):
+        lockless.seedbed(*words, *runs)
+    refused = lockless.seedbed("resume", run, "--more-steps", "5", *runs, expect=1).stderr
+    assert "has no file locks" in refused
+    assert "--runs DIR" in refused
+    lockless.seedbed("delete", run, "--yes", *runs)
+    assert not (lockless.folder / "share" / run).exists()
