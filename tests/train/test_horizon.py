@@ -69,11 +69,15 @@ def test_more_steps_from_an_earlier_checkpoint_cut_the_plan_there() -> None:
     assert chain([Segment(0, 500)], 300, 50, 500) == [Segment(0, 300), Segment(300, 350)]
 
 
-def test_a_finished_run_is_not_resumed_for_nothing() -> None:
-    with pytest.raises(UsageError, match="all of its 500 steps"):
-        chain([Segment(0, 500)], 500, None, 500)
+def test_steps_beyond_the_end_and_no_steps_are_refused() -> None:
+    with pytest.raises(UsageError, match="this checkpoint is of step 600"):
+        chain([Segment(0, 500)], 600, None, 500)
     with pytest.raises(UsageError, match="train nothing"):
         chain([Segment(0, 500)], 500, 0, 500)
+
+
+def test_a_run_that_has_done_all_of_its_steps_may_still_do_its_last_validation() -> None:
+    assert chain([Segment(0, 500)], 500, None, 500) == [Segment(0, 500)]
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=6))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from torch import Tensor
 
-from seedbed.events import Event, Message, Step
-from seedbed.train.hooks import EvaluateHook, SaveHook, Score, StopHook, WatchHook, evaluate
+from seedbed.events import Eval, Event, Message, Sample, Step
+from seedbed.train.hooks import EvaluateHook, SampleHook, SaveHook, Score, StopHook, WatchHook, evaluate
 from seedbed.train.loop import NumericsError, Plan, Progress, fit
 
 
@@ -151,13 +151,17 @@ def test_a_stop_request_ends_after_the_step_and_saves() -> None:
     assert saved == [(2, False)]
 
 
-def losses_hook(losses: dict[int, float], told: list[Event], **options: int) -> tuple[EvaluateHook, list[int]]:
+def losses_hook(
+    losses: dict[int, float], told: list[Event], *, final: float = math.nan, **options: Any
+) -> tuple[EvaluateHook, list[int]]:
+    """Validation at every second step with these losses; `final` is the one over all of the text."""
     limits: list[int] = []
     step = {"now": 0}
 
     def score(limit: int) -> Score:
         limits.append(limit)
-        return Score(losses[step["now"]] * 10, 10, 20.0)
+        loss = final if limit == 0 and not math.isnan(final) else losses[step["now"]]
+        return Score(loss * 10, 10, 20.0)
 
     hook = EvaluateHook(score, told.append, every=2, **options)
 
@@ -168,16 +172,97 @@ def losses_hook(losses: dict[int, float], told: list[Event], **options: int) -> 
     return counted, limits  # type: ignore[return-value]
 
 
-def test_validation_keeps_the_best_and_scores_everything_at_the_end() -> None:
+def train(hooks: list[Any], steps: int, told: list[Event], start: Progress | None = None) -> Progress:
+    learner = Scripted(lambda _: 1.0)
+    return fit(learner, Counting(), Recording(), lambda _: 1.0, Plan(steps), told.append, hooks, start=start)
+
+
+def evals(told: list[Event]) -> list[Eval]:
+    return [event for event in told if isinstance(event, Eval)]
+
+
+def test_the_best_is_the_best_among_validations_over_as_many_tokens() -> None:
     told: list[Event] = []
-    hook, limits = losses_hook({2: 3.0, 4: 2.0, 5: 2.5}, told, tokens=7)
-    end = fit(Scripted(lambda _: 1.0), Counting(), Recording(), lambda _: 1.0, Plan(5), told.append, [hook])
+    hook, limits = losses_hook({2: 3.0, 4: 2.0, 5: 2.5}, told, tokens=7, final=1.5)
+    end = train([hook], 5, told)
     assert (end.val_loss, end.best_loss, end.best_step) == (2.5, 2.0, 4)
-    assert limits == [7, 7, 0]
-    evals = [event for event in told if event.kind == "eval"]
-    assert [each.best for each in evals] == [True, True, False]
-    assert evals[0].perplexity == pytest.approx(math.exp(3.0))
-    assert evals[0].bits_per_byte == pytest.approx(30 / math.log(2) / 20)
+    assert limits == [7, 7, 7, 0]
+    assert [(each.step, each.loss, each.full, each.best) for each in evals(told)] == [
+        (2, 3.0, False, True),
+        (4, 2.0, False, True),
+        (5, 2.5, False, False),
+        (5, 1.5, True, False),
+    ], "the final loss over all of the text was compared with losses over a part of it"
+    assert evals(told)[0].perplexity == pytest.approx(math.exp(3.0))
+    assert evals(told)[0].bits_per_byte == pytest.approx(30 / math.log(2) / 20)
+
+
+def test_where_all_validations_score_everything_the_last_one_is_done_once() -> None:
+    told: list[Event] = []
+    hook, limits = losses_hook({2: 3.0, 4: 2.0}, told)
+    train([hook], 4, told)
+    assert limits == [0, 0]
+    assert [(each.full, each.best) for each in evals(told)] == [(True, True), (True, True)]
+
+
+def test_a_loss_above_that_of_a_checkpoint_left_behind_is_not_the_best() -> None:
+    told: list[Event] = []
+    saved: list[tuple[int, bool]] = []
+    hook, _ = losses_hook({2: 3.0, 4: 2.0, 6: 1.4}, told, beat=1.5)
+    saves = SaveHook(
+        lambda progress, best: saved.append((progress.step, best)),
+        lambda: None,
+        every=0,
+        keep_best=True,
+        requested=lambda: False,
+        beat=1.5,
+    )
+    train([hook, saves], 6, told)
+    assert [each.best for each in evals(told)] == [False, False, True]
+    assert saved == [(6, True)]
+
+
+@pytest.mark.parametrize("stopped_at", [4, 6])
+def test_a_stop_at_a_validation_leaves_it_to_the_resume(stopped_at: int) -> None:
+    told: list[Event] = []
+    losses = {2: 3.0, 4: 2.0, 6: 2.5}
+    hook, _ = losses_hook(losses, told, tokens=7, final=2.2)
+    stop = StopHook(lambda: "SIGTERM")
+    requests = [lambda progress: stop(progress) if progress.step == stopped_at else None, hook]
+    samples = SampleHook(lambda prompt, step: "text", told.append, every=2, prompts=("a",))
+    end = train([*requests, samples], 6, told)
+    assert (end.step, end.stop) == (stopped_at, "SIGTERM")
+    assert stopped_at not in [each.step for each in evals(told)]
+    # A checkpoint keeps the progress; a resume puts it back.
+    hook, _ = losses_hook(losses, told, tokens=7, final=2.2)
+    end = train([hook, samples], 6, told, start=Progress(**vars(end)))
+    assert (end.step, end.stop, end.best_loss, end.best_step) == (6, None, 2.0, 4)
+    assert [(each.step, each.loss) for each in evals(told)] == [(2, 3.0), (4, 2.0), (6, 2.5), (6, 2.2)]
+    assert [event.step for event in told if isinstance(event, Sample)] == [2, 4, 6]
+    assert [event.step for event in told if isinstance(event, Step)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_resume_at_a_step_that_was_validated_does_not_do_it_again() -> None:
+    told: list[Event] = []
+    hook, _ = losses_hook({2: 3.0, 4: 2.0, 6: 1.0}, told)
+    samples = SampleHook(lambda prompt, step: "text", told.append, every=2, prompts=("a",))
+    first = train([hook, samples], 4, told)
+    train([hook, samples], 6, told, start=Progress(**vars(first)))
+    assert [each.step for each in evals(told)] == [2, 4, 6]
+    assert [event.step for event in told if isinstance(event, Sample)] == [2, 4, 6]
+
+
+def test_the_watch_counts_a_step_once_though_a_resume_looks_at_it_again() -> None:
+    watch = WatchHook(lambda _: None, warmup_steps=0)
+    progress = Progress(step=5, loss=2.0, total=9)
+    watch(progress)
+    progress.step, progress.loss = 6, 4.0
+    watch(progress)
+    before = watch.state()
+    again = WatchHook(lambda _: None, warmup_steps=0)
+    again.load_state(before)
+    again(progress)
+    assert again.state() == before
 
 
 def test_early_stopping_waits_for_its_patience() -> None:
@@ -186,6 +271,25 @@ def test_early_stopping_waits_for_its_patience() -> None:
     end = fit(Scripted(lambda _: 1.0), Counting(), Recording(), lambda _: 1.0, Plan(20), told.append, [hook])
     assert end.step == 6
     assert [event.code for event in told if isinstance(event, Message)] == ["early-stop"]
+
+
+def test_early_stopping_says_what_a_user_can_do() -> None:
+    told: list[Event] = []
+    hook, _ = losses_hook({2: 1.0, 4: 1.1}, told, early_stop=1, go_on="`seedbed resume RUN --early-stop 0`")
+    train([hook], 20, told)
+    (message,) = [event for event in told if isinstance(event, Message)]
+    assert message.text == "Stopped early: 1 validation without a better loss than 1.0000."
+    assert message.hint == "`seedbed resume RUN --early-stop 0`"
+
+
+def test_patience_that_begins_anew_counts_from_there_though_the_best_is_older() -> None:
+    told: list[Event] = []
+    hook, _ = losses_hook({2: 1.0, 4: 1.5, 6: 1.4, 8: 1.3, 10: 1.35, 12: 1.36, 14: 1.0}, told, early_stop=2)
+    start = Progress(step=2, loss=1.0, best_loss=1.0, best_step=2, last_eval_step=2, last_sample_step=2)
+    end = train([hook], 20, told, start=start)
+    assert end.step == 12
+    assert (end.best_loss, end.best_step) == (1.0, 2)
+    assert not any(each.best for each in evals(told))
 
 
 def test_divergence_is_called_out_once() -> None:

@@ -49,7 +49,12 @@ def phase(emit: Emit, name: str, step: int | None = None) -> Iterator[None]:
 
 
 class EvaluateHook:
-    """Validation every `every` steps and after the last one, which always scores everything."""
+    """Validation every `every` steps and after the last one, where it was not done yet.
+
+    Each scores `tokens` (0: everything), always the same ones, so that all can be compared. The last one then scores
+    everything as well: that is the final loss, and it is compared with nothing. `beat` is the loss of a better
+    checkpoint that this line of steps has left behind. `go_on` says how a run that stopped early can be trained further.
+    """
 
     def __init__(
         self,
@@ -59,57 +64,82 @@ class EvaluateHook:
         every: int,
         tokens: int = 0,
         early_stop: int = 0,
+        beat: float | None = None,
+        go_on: str = "",
     ) -> None:
         self._score = score
         self._emit = emit
         self._every = every
         self._tokens = tokens
         self._early_stop = early_stop
+        self._beat = math.inf if beat is None else beat
+        self._go_on = go_on
 
     def __call__(self, progress: Progress) -> None:
-        final = progress.step >= progress.total
-        due = self._every > 0 and progress.step % self._every == 0
-        if progress.stop is not None or not (due or final) or progress.last_eval_step == progress.step:
+        if progress.stop is not None or not evaluation_due(progress, self._every):
             return
-        limit = 0 if final else self._tokens
-        begun = time.monotonic()
+        final = progress.step >= progress.total
         with phase(self._emit, "evaluate", progress.step):
-            score = self._score(limit)
-        improved = progress.best_loss is None or score.loss < progress.best_loss
-        progress.val_loss = score.loss
+            self._compare(progress)
+            if final and self._tokens:
+                begun = time.monotonic()
+                self._tell(self._score(0), progress.step, full=True, best=False, begun=begun)
         progress.last_eval_step = progress.step
+        if self._early_stop and progress.evals_since_best >= self._early_stop and not final:
+            self._stop_early(progress)
+
+    def _compare(self, progress: Progress) -> None:
+        begun = time.monotonic()
+        score = self._score(self._tokens)
+        progress.val_loss = score.loss
+        improved = progress.best_loss is None or score.loss < progress.best_loss
         if improved:
-            progress.best_loss, progress.best_step, progress.evals_since_best = score.loss, progress.step, 0
+            progress.best_loss, progress.best_step = score.loss, progress.step
+        if progress.patience_loss is None or score.loss < progress.patience_loss:
+            progress.patience_loss, progress.evals_since_best = score.loss, 0
         else:
             progress.evals_since_best += 1
+        best = improved and score.loss < self._beat
+        self._tell(score, progress.step, full=not self._tokens, best=best, begun=begun)
+
+    def _tell(self, score: Score, step: int, *, full: bool, best: bool, begun: float) -> None:
         self._emit(
             Eval(
-                step=progress.step,
+                step=step,
                 loss=score.loss,
                 perplexity=score.perplexity,
                 bits_per_byte=score.bits_per_byte,
                 tokens=score.tokens,
-                full=limit == 0,
-                best=improved,
+                full=full,
+                best=best,
                 elapsed_s=time.monotonic() - begun,
             )
         )
-        if self._early_stop and progress.evals_since_best >= self._early_stop and not final:
-            progress.stop = EARLY_STOP
-            self._emit(
-                Message(
-                    level="info",
-                    code="early-stop",
-                    text=f"Stopped: {progress.evals_since_best} validations without a better loss than {progress.best_loss:.4f}.",
-                    why=f"The best was at step {progress.best_step}; train.early_stop = {self._early_stop}.",
-                    hint="Raise train.early_stop or set it to 0 to go on.",
-                    step=progress.step,
-                )
+
+    def _stop_early(self, progress: Progress) -> None:
+        progress.stop = EARLY_STOP
+        count = progress.evals_since_best
+        many = f"{count} validations" if count > 1 else "1 validation"
+        self._emit(
+            Message(
+                level="info",
+                code="early-stop",
+                text=f"Stopped early: {many} without a better loss than {progress.patience_loss:.4f}.",
+                why=f"The best of the run was {progress.best_loss:.4f} at step {progress.best_step}.",
+                hint=self._go_on,
+                step=progress.step,
             )
+        )
+
+
+def evaluation_due(progress: Progress, every: int) -> bool:
+    """Whether the validation of this step is still to be done."""
+    due = progress.step >= progress.total or (every > 0 and progress.step % every == 0)
+    return due and progress.last_eval_step != progress.step
 
 
 class SampleHook:
-    """Text from the model every `every` steps and after the last one."""
+    """Text from the model every `every` steps and after the last one, where it was not written yet."""
 
     def __init__(self, write: Callable[[str, int], str], emit: Emit, *, every: int, prompts: tuple[str, ...]) -> None:
         self._write = write
@@ -118,16 +148,20 @@ class SampleHook:
         self._prompts = prompts
 
     def __call__(self, progress: Progress) -> None:
-        due = self._every > 0 and progress.step % self._every == 0
-        if progress.stop is not None or not (due or progress.step >= progress.total):
+        due = progress.step >= progress.total or (self._every > 0 and progress.step % self._every == 0)
+        if progress.stop is not None or not due or progress.last_sample_step == progress.step:
             return
         with phase(self._emit, "sample", progress.step):
             for prompt in self._prompts:
                 self._emit(Sample(step=progress.step, prompt=prompt, text=self._write(prompt, progress.step)))
+        progress.last_sample_step = progress.step
 
 
 class SaveHook:
-    """A checkpoint every `every` steps, at a better validation, on request, and when no step will follow."""
+    """A checkpoint every `every` steps, at a better validation, on request, and when no step will follow.
+
+    A better validation is one below `beat`, the loss of a checkpoint that this line of steps has left behind.
+    """
 
     def __init__(
         self,
@@ -137,15 +171,22 @@ class SaveHook:
         every: int,
         keep_best: bool,
         requested: Callable[[], bool],
+        beat: float | None = None,
     ) -> None:
         self._save = save
         self._poll = poll
         self._every = every
         self._keep_best = keep_best
         self._requested = requested
+        self._beat = math.inf if beat is None else beat
 
     def __call__(self, progress: Progress) -> None:
-        best = self._keep_best and progress.best_step == progress.step
+        best = (
+            self._keep_best
+            and progress.best_step == progress.step
+            and progress.best_loss is not None
+            and progress.best_loss < self._beat
+        )
         due = self._every > 0 and progress.step % self._every == 0
         requested = self._requested()  # taken in even where one is due anyway
         if requested or due or best or progress.last:
@@ -197,6 +238,7 @@ class WatchHook:
         self._lowest = math.inf
         self._high_steps = 0
         self._lowest_at_eval: float | None = None
+        self._seen_step: int | None = None
         self._seen_eval: int | None = None
         self._told: set[str] = set()
 
@@ -208,6 +250,8 @@ class WatchHook:
             "lowest": None if math.isinf(self._lowest) else self._lowest,
             "high_steps": self._high_steps,
             "lowest_at_eval": self._lowest_at_eval,
+            "seen_step": self._seen_step,
+            "seen_eval": self._seen_eval,
         }
 
     def load_state(self, state: dict[str, float | int | None]) -> None:
@@ -217,8 +261,19 @@ class WatchHook:
         self._lowest = math.inf if state.get("lowest") is None else float(state["lowest"] or 0.0)
         self._high_steps = int(state.get("high_steps") or 0)
         self._lowest_at_eval = state.get("lowest_at_eval")
+        step, validated = state.get("seen_step"), state.get("seen_eval")
+        self._seen_step = None if step is None else int(step)
+        self._seen_eval = None if validated is None else int(validated)
 
     def __call__(self, progress: Progress) -> None:
+        if self._seen_step != progress.step:
+            self._seen_step = progress.step
+            self._training_loss(progress)
+        if progress.last_eval_step == progress.step and self._seen_eval != progress.step:
+            self._seen_eval = progress.step
+            self._overfitting(progress)
+
+    def _training_loss(self, progress: Progress) -> None:
         assert progress.loss is not None
         self._mean = progress.loss if self._mean is None else 0.95 * self._mean + 0.05 * progress.loss
         if progress.step > self._warmup + 20:
@@ -232,9 +287,6 @@ class WatchHook:
         self._lost_steps = self._lost_steps + 1 if lost else 0
         if self._lost_steps >= 20:
             self._divergence(progress, f"for 20 steps it has been far above the {self._first:.3f} of the first step")
-        if progress.last_eval_step == progress.step and self._seen_eval != progress.step:
-            self._seen_eval = progress.step
-            self._overfitting(progress)
 
     def _divergence(self, progress: Progress, how: str) -> None:
         self._tell(

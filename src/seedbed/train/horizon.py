@@ -53,7 +53,8 @@ def chain(planned: Sequence[Segment], done: int, added_steps: int | None, fresh_
     """The segments in force for a run that stands at `done`.
 
     `planned` are those of its past, oldest first; `added_steps` is what a resume adds to `done`; `fresh_steps` is the
-    config's horizon, for a run without a past. Raises UsageError where no step would be left.
+    config's horizon, for a run without a past. Where all steps are done the run has only its end left to do: the last
+    validation, if a stop kept it from that. Raises UsageError for a run that stands beyond its end, or for no steps.
     """
     segments = [segment for segment in planned if segment.end > segment.start]
     if added_steps is not None:
@@ -65,9 +66,10 @@ def chain(planned: Sequence[Segment], done: int, added_steps: int | None, fresh_
         return [*kept, Segment(done, done + added_steps)]
     if not segments:
         segments = [Segment(0, fresh_steps)]
-    if segments[-1].end <= done:
+    if segments[-1].end < done:
         raise UsageError(
-            f"The run has trained all of its {segments[-1].end} steps.", "Add some: --more-epochs N or --more-steps N."
+            f"The run was to train {segments[-1].end} steps, and this checkpoint is of step {done}.",
+            "Add some: --more-epochs N or --more-steps N.",
         )
     return segments
 

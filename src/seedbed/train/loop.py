@@ -45,8 +45,12 @@ class Progress:
     val_loss: float | None = None
     best_loss: float | None = None
     best_step: int | None = None
+    patience_loss: float | None = None
+    """The lowest validation loss since early stopping began to count."""
     evals_since_best: int = 0
+    """Validations since that one."""
     last_eval_step: int | None = None
+    last_sample_step: int | None = None
     total: int = 0
     stop: str | None = None
 
@@ -71,13 +75,18 @@ def fit(
 ) -> Progress:
     """Train to `plan.steps`, or until a hook sets `stop`. The only loop here.
 
-    `schedule(step)` is the learning-rate multiplier of 0-based `step`. Hooks run after every step in the order given. Raises
-    NumericsError when the loss is not finite or exactly 0, or the gradient is not finite or has been 0 for some steps.
+    `schedule(step)` is the learning-rate multiplier of 0-based `step`. Hooks run after every step in the order given. Where
+    training goes on from a step they run before the next one, too: a stop may have left its validation undone. So a hook
+    must know what it has done at a step. Raises NumericsError when the loss is not finite or exactly 0, or the gradient
+    is not finite or has been 0 for some steps.
     """
     progress = start or Progress()
     progress.total = plan.steps
     progress.stop = None
     skipped = dead = 0
+    if progress.step > 0:
+        for hook in hooks:
+            hook(progress)
     while progress.step < plan.steps and progress.stop is None:
         begun = time.perf_counter()
         scale = schedule(progress.step)
