@@ -267,7 +267,7 @@ def test_the_writer_keeps_every_nth_as_well(folder: Path, make: Make) -> None:
     writer.close()
     kept = ["step-00000500", "step-00001000", "step-00010000", "step-00010500"]
     assert names(find(folder).good) == kept
-    again = Writer(folder, keep_last=1, keep_every=0, resumed_at=10_500)
+    again = Writer(folder, keep_last=1, keep_every=0)
     again.submit(make(11_000))
     again.close()
     assert names(find(folder).good) == ["step-00000500", "step-00011000"]
@@ -278,7 +278,7 @@ def test_a_later_session_still_knows_the_best_until_a_better_comes(folder: Path,
     writer.submit(make(1), best=True)
     writer.submit(make(2))
     writer.close()
-    again = Writer(folder, keep_last=1, resumed_at=2)
+    again = Writer(folder, keep_last=1)
     again.submit(make(3))
     again.close()
     assert names(find(folder).good) == ["step-00000001", "step-00000003"]
@@ -293,21 +293,6 @@ def test_keeping_none_still_keeps_one(folder: Path, make: Make) -> None:
         writer.submit(make(step))
     writer.close()
     assert names(find(folder).good) == ["step-00000002"]
-
-
-def test_going_on_from_an_earlier_step_voids_what_came_after_once_something_new_is_saved(
-    folder: Path, make: Make
-) -> None:
-    for step in (10, 20, 30):
-        save(folder, make(step), best=step == 30)
-    edit(folder / "step-00000030")
-    writer = Writer(folder, keep_last=2, resumed_at=10)
-    assert names(find(folder).good) == ["step-00000010", "step-00000020", "step-00000030"]
-    writer.submit(make(15))
-    writer.close()
-    assert names(find(folder).good) == ["step-00000010", "step-00000015"]
-    (event,) = writer.poll()
-    assert event.deleted == ("checkpoints/step-00000020", "checkpoints/step-00000030")
 
 
 def test_a_step_that_exists_is_replaced(folder: Path, make: Make) -> None:
@@ -411,28 +396,6 @@ def test_an_old_checkpoint_that_cannot_be_removed_costs_no_new_one(
     (event,) = writer.poll()
     assert event.deleted == ("checkpoints/step-00000001", "checkpoints/step-00000002"), "they were forgotten"
     assert names(find(folder).good) == ["step-00000003"]
-
-
-def test_a_void_checkpoint_that_cannot_be_removed_goes_with_the_next_save(
-    folder: Path, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = Writer(folder, keep_last=3)
-    for step in (2, 9):
-        first.submit(make(step))
-        first.close()
-    writer = Writer(folder, keep_last=3, resumed_at=2)
-
-    def refused(path: Path) -> None:
-        if path.exists():
-            raise StorageError(f"Cannot write or read '{path}': permission is denied.")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("seedbed.checkpoint.remove_tree", refused)
-        writer.submit(make(3))
-        writer.close()
-    writer.submit(make(4))
-    writer.close()
-    assert names(find(folder).good) == ["step-00000002", "step-00000003", "step-00000004"]
 
 
 def test_a_disk_that_fills_up_keeps_what_was_saved(small_disk: Path, make: Make) -> None:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Collection, Generator, Iterator, Mapping, 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from msgspec.structs import replace
+
 from seedbed import __version__
 from seedbed.config import load
 from seedbed.config.schema import Config
@@ -23,13 +25,15 @@ from seedbed.events import Record, Run
 from seedbed.files import expand_home, free_bytes, is_locked, make_dir, obstacle, refuse_without_locks
 from seedbed.runs import asking, labels, retention
 from seedbed.runs.asking import Request
+from seedbed.runs.checkpoints import best_checkpoint, checkpoints, latest_checkpoint, left_behind
 from seedbed.runs.child import Child
 from seedbed.runs.control import Resume, Turn
 from seedbed.runs.log import Reader
 from seedbed.runs.process import spawn_detached
 from seedbed.runs.queue import BUSY, refuse_circle
+from seedbed.runs.resuming import Leaves, leaves, refuse_nothing_to_do
 from seedbed.runs.session import LOCK_REMEDY, RunBusyError
-from seedbed.runs.status import Standing, best_checkpoint, checkpoints, latest_checkpoint, standing
+from seedbed.runs.status import Standing, standing
 from seedbed.runs.store import RunDir, Store, checked_name
 from seedbed.runs.view import ENDED
 
@@ -322,7 +326,7 @@ def is_held(run: RunDir) -> bool:
 
 def has_checkpoint(run: RunDir) -> bool:
     """Whether the run has a finished checkpoint."""
-    return bool(checkpoints(run))
+    return bool(checkpoints(run, standing(run).view))
 
 
 def has_steps(run: RunDir) -> bool:
@@ -348,10 +352,13 @@ def is_extendable(run: RunDir) -> bool:
     return standing(run).status in ENDED | {"lost"} and has_checkpoint(run)
 
 
-def resume(run: RunDir, asked: Resume, turn: Turn | None = None) -> Launch:
+def resume(
+    run: RunDir, asked: Resume, turn: Turn | None = None, *, going_back: Callable[[Leaves], object] | None = None
+) -> Launch:
     """Start the run's job again from its newest checkpoint, or the one named, perhaps further than it meant to go.
 
-    Nothing in config.toml changes: the job records the new horizon. Raises SeedbedError where the run is alive (`go_on`
+    Nothing in config.toml changes: the job records the new horizon. `going_back` hears, before the job starts, what is
+    left behind where it goes back. Raises SeedbedError where the run is alive (`go_on`
     is for one that is paused), UsageError where nothing is left to do or the amount makes no sense.
     """
     stands = standing(run)
@@ -367,14 +374,17 @@ def resume(run: RunDir, asked: Resume, turn: Turn | None = None) -> Launch:
     for amount, option in ((asked.more_steps, "--more-steps"), (asked.more_epochs, "--more-epochs")):
         if amount is not None and not 0 < amount < float("inf"):
             raise UsageError(f"{option} {amount} adds nothing.", "Give a number above 0.")
-    extends = asked.more_steps is not None or asked.more_epochs is not None
-    if stands.status == "completed" and not extends and asked.from_checkpoint is None:
-        raise UsageError(
-            f"{run.id} is finished: it has done all of its {stands.view.steps} steps.",
-            "To train on, add --more-epochs N or --more-steps N.",
-        )
+    if asked.early_stop is not None and asked.early_stop < 0:
+        raise UsageError(f"--early-stop {asked.early_stop} is no number of validations.", "Give 0 or more; 0 is never.")
+    if asked.data is not None:
+        config = load.load_frozen(run.config)
+        refuse_unusable_data(replace(config, data=replace(config.data, source=asked.data)))
     if asked.from_checkpoint is not None:
         asked = asked._replace(from_checkpoint=str(find_checkpoint(run, asked.from_checkpoint)))
+    refuse_nothing_to_do(run, asked, stands)
+    left = leaves(run, asked, stands.view)
+    if left is not None and going_back is not None:
+        going_back(left)
     return start(run, asked, turn)
 
 
@@ -412,7 +422,7 @@ def delete(run: RunDir) -> int:
 def find_checkpoint(run: RunDir, ref: str | None) -> Path:
     """The checkpoint that `ref` names: a step, `latest` (or None), `best`, a folder's name, or a path."""
     view = standing(run).view
-    there = checkpoints(run)
+    there, left = checkpoints(run, view), left_behind(run)
     if ref is None or ref == "latest":
         newest = latest_checkpoint(run, view)
         if newest is None:
@@ -425,15 +435,18 @@ def find_checkpoint(run: RunDir, ref: str | None) -> Path:
                 f"{run.id} has kept no best checkpoint.", "Take `latest` or a step, or set train.keep_best = true."
             )
         return best.path
-    for found in there:
+    for found in [*there, *reversed(left)]:
         if ref == found.path.name or (ref.isdecimal() and int(ref) == found.step):
             return found.path
-    path = expand_home(ref)
-    if "/" in ref and (path / "model.safetensors").is_file():
-        return path.absolute()
+    if "/" in ref:
+        for path in (expand_home(ref), run.checkpoints / ref, run.path / ref):
+            if (path / "model.safetensors").is_file():
+                return path.absolute()
     names = ", ".join(str(found.step) for found in there) or "none"
+    others = f" (left behind: {', '.join(str(found.step) for found in left)})" if left else ""
     raise UsageError(
-        f'{run.id} has no checkpoint "{ref}".', f"Its checkpoints are at steps: {names}; also `latest` and `best`."
+        f'{run.id} has no checkpoint "{ref}".',
+        f"Its checkpoints are at steps: {names}{others}; also `latest` and `best`.",
     )
 
 
@@ -479,7 +492,8 @@ def ask_checkpoint(
         except SeedbedError as error:
             moving = ref in (None, "latest", "best")
             if answered or not moving or (checkpoint / "DONE").is_file() or attempt == _ATTEMPTS - 1:
-                others = [str(each.step) for each in checkpoints(run) if each.path != checkpoint]
+                there = checkpoints(run, standing(run).view)
+                others = [str(each.step) for each in there if each.path != checkpoint]
                 if not answered and not isinstance(error, UsageError) and others:
                     error.hint = (
                         f"{error.hint} Other checkpoints of this run are at steps: {', '.join(others)}.".strip()

@@ -355,21 +355,19 @@ class Writer:
 
     `keep_every` > 0 keeps those whose step is a multiple of it as well.
 
-    Only the holder of the run's lock may have one, since it first cleans up what cut-off writes left. `resumed_at` is
-    the step from which this session goes on: checkpoints of later steps belong to a past that is no longer true, and go
-    with the first save that succeeds. What a write ran into is raised by the next `poll` or `close`; after a StorageError
-    its snapshot is kept for `retry`. A checkpoint that cannot be removed stays until the next save.
+    Only the holder of the run's lock may have one, since it first cleans up what cut-off writes left. All finished
+    checkpoints in its folder must be in force: others are set aside before. What a write ran into is raised by the next
+    `poll` or `close`; after a StorageError its snapshot is kept for `retry`. A checkpoint that cannot be removed stays
+    until the next save.
     """
 
-    def __init__(self, folder: Path, *, keep_last: int = 2, keep_every: int = 0, resumed_at: int | None = None) -> None:
+    def __init__(self, folder: Path, *, keep_last: int = 2, keep_every: int = 0) -> None:
         self._folder = folder
         self._keep_last, self._keep_every = max(1, keep_last), keep_every
         make_dir(folder)
-        self._clean_up()
+        clean_up(folder)
         good = find(folder).good
-        later = {*good, *_all(folder)} if resumed_at is not None else set()
-        self._void = {path for path in later if step_of(path) > (resumed_at or 0)}
-        self._best = next((path for path in reversed(good) if _marker(path).best and path not in self._void), None)
+        self._best = next((path for path in reversed(good) if _marker(path).best), None)
         self._executor: ThreadPoolExecutor | None = None
         self._writing: Future[events.Checkpoint] | None = None
         self._written: list[Future[events.Checkpoint]] = []
@@ -450,33 +448,32 @@ class Writer:
 
     def _retain(self, newest: Path, deleted: list[Path]) -> None:
         """Delete what is neither among the last, nor the best, nor on a step to keep, nor `newest`, just verified."""
-        void = sorted(path for path in self._void if path != newest and path.exists())
-        self._void = set(void)
-        valid = [path for path in find(self._folder).good if path not in void]
+        valid = find(self._folder).good
         kept = {newest, self._best, *valid[-self._keep_last :]}
         if self._keep_every > 0:
             kept |= {path for path in valid if step_of(path) % self._keep_every == 0}
-        for path in void + [path for path in valid if path not in kept]:
-            with suppress(SeedbedError):
-                remove_tree(path)
-                deleted.append(path)
-                self._void.discard(path)
+        for path in valid:
+            if path not in kept:
+                with suppress(SeedbedError):
+                    remove_tree(path)
+                    deleted.append(path)
 
-    def _clean_up(self) -> None:
-        """Remove what cut-off writes and deletions left: hidden folders, and folders that were never marked.
 
-        A good checkpoint that was set aside gets its name back.
-        """
-        good = find(self._folder).good
-        for path in _all(self._folder, hidden=True):
-            unmarked = not path.name.startswith(".") and not (path / DONE).exists()
-            if (path.name.startswith(".") or unmarked) and path not in good:
-                remove_tree(path)
-        for path in good:
-            if path.name.startswith("."):
-                final = path.with_name(f"step-{step_of(path):08d}")
-                remove_tree(final)
-                publish_dir(path, final)
+def clean_up(folder: Path) -> None:
+    """Remove what cut-off writes and deletions left: hidden folders, and folders that were never marked.
+
+    A good checkpoint that gave way to a save of the same step gets its name back. For the holder of the run's lock alone.
+    """
+    good = find(folder).good
+    for path in _all(folder, hidden=True):
+        unmarked = not path.name.startswith(".") and not (path / DONE).exists()
+        if (path.name.startswith(".") or unmarked) and path not in good:
+            remove_tree(path)
+    for path in good:
+        if path.name.startswith("."):
+            final = path.with_name(f"step-{step_of(path):08d}")
+            remove_tree(final)
+            publish_dir(path, final)
 
 
 def _all(folder: Path, *, hidden: bool = False) -> list[Path]:

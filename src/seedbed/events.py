@@ -46,6 +46,15 @@ class Run(Event, frozen=True, kw_only=True):
     schedule: str | None = None
     """What the learning rate does from here, in words of the schedule's kind (fresh, extend, continue)."""
     resumed_from: str | None = None
+    """The checkpoint from which the session goes on: its folder's name, or where it lies if that is elsewhere."""
+    left: str | None = None
+    """The folder, beside the checkpoints in force, for those of later steps, which are void from here on."""
+    early_stop: int | None = None
+    """Validations without a better loss after which the session stops; 0 never."""
+    data: str | None = None
+    """The data's source where a resume named another place than the config does."""
+    data_path: str | None = None
+    """The local copy of it that a resume named (data.path)."""
     queue: bool | None = None
     """Whether the session waits until its device is free before it begins."""
     after: str | None = None

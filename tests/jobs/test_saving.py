@@ -23,9 +23,11 @@ from seedbed.config.load import resolve
 from seedbed.config.schema import Config
 from seedbed.data.build import build_dataset
 from seedbed.data.shards import Dataset
-from seedbed.errors import StorageError
-from seedbed.jobs import pretrain, saving
-from seedbed.jobs.pretrain import build_learner, prepare
+from seedbed.errors import SeedbedError
+from seedbed.jobs import dataset as data
+from seedbed.jobs import saving
+from seedbed.jobs.dataset import prepare
+from seedbed.jobs.pretrain import build_learner
 from seedbed.jobs.saving import Saver
 from seedbed.model.families import logical_parameters
 from seedbed.optim.optimizer import build_optimizer
@@ -236,7 +238,7 @@ def test_preparing_data_holds_where_its_folder_takes_no_writes_and_goes_on(
         write(path, data, durable=durable)
 
     monkeypatch.setattr(files, "write_atomic", failing)
-    monkeypatch.setattr(pretrain, "_ROOM_BYTES", 0)
+    monkeypatch.setattr(data, "_ROOM_BYTES", 0)
     with Session(run.path) as session:
         somebody = threading.Thread(target=lambda: (wait_until_paused(run), broken.clear()))
         somebody.start()
@@ -256,7 +258,7 @@ def test_preparing_data_in_a_folder_that_nobody_may_write_to_fails_at_once(
     run = Store(tmp_path).create("train", "alpha", "", {})
     (tmp_path / "cache").write_text("a file")
     monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "cache"))
-    with Session(run.path) as session, pytest.raises(StorageError, match="cache"):
+    with Session(run.path) as session, pytest.raises(SeedbedError, match="cache"):
         prepare(resolve(preset="nano", sets=TINY).config, session)
 
 

@@ -63,15 +63,12 @@ def ended(store: Store, name: str, status: str = "completed", age_days: float = 
 
 
 @pytest.fixture
-def save(tmp_path: Path) -> Save:
+def save() -> Save:
     """Writes a checkpoint as a job does, and tells of it in the log."""
-    tokenizer = tmp_path / "tokenizer"
-    tokenizer.mkdir()
-    (tokenizer / "tokenizer.json").write_text("{}")
 
     def write(run: RunDir, step: int, *, best: bool = False, told: bool = True) -> Path:
         tensors = {"w": torch.full((64,), float(step))}
-        snapshot = checkpoint.Snapshot(step, tensors, {"w.m": tensors["w"]}, {}, {}, {}, tokenizer)
+        snapshot = checkpoint.Snapshot(step, tensors, {"w.m": tensors["w"]}, {}, {}, {}, {"tokenizer.json": b"{}"})
         saved = checkpoint.save(run.checkpoints, snapshot, best=best)
         if told:
             with Session(run.path) as session:
@@ -232,7 +229,8 @@ def test_what_resume_would_take_stays_also_where_a_later_session_went_back(store
         session.finish("stopped")
     planned = thinning(run)
     assert planned is not None
-    assert [each.step for each in planned.kept] == [20, 40]
+    assert [each.step for each in planned.kept] == [20]
+    assert [each.step for each in planned.going] == [10, 30, 40]
 
 
 def test_what_cut_off_writes_left_goes_but_the_good_one_that_was_set_aside_stays(store: Store, save: Save) -> None:

@@ -48,11 +48,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def describe(place: Place) -> dict[str, Any]:
     """A run in the line, for a script."""
+    from seedbed.runs.control import outstanding
+
     view, works = place.stands.view, place.stands.status != "queued"
     return {
         "id": place.run.id,
         "name": place.run.name(),
         "status": place.stands.status,
+        "asked": outstanding(place.run.control, view.session),
         "device": place.device,
         "step": view.step,
         "steps": view.steps,
@@ -66,6 +69,7 @@ def listing(found: list[dict[str, Any]]) -> list[str]:
     """The line for people."""
     from seedbed import text
     from seedbed.cli.console import table
+    from seedbed.runs.status import word
 
     names = {each["id"]: each["name"] for each in found}
     rows, styles = [], []
@@ -75,7 +79,8 @@ def listing(found: list[dict[str, Any]]) -> list[str]:
         ahead = each["waits_for"]
         waits = text.printable(names.get(ahead) or ahead) if ahead else ""
         name, device = (text.shorten(text.printable(each[key]), 28) for key in ("name", "device"))
-        rows.append([text.printable(each["id"]), name, each["status"], device, steps, left, waits])
-        styles.append(["dim", "bold", text.STATUS_STYLE.get(each["status"], ""), "", "", "", ""])
+        now = word(each)
+        rows.append([text.printable(each["id"]), name, now, device, steps, left, waits])
+        styles.append(["dim", "bold", text.STATUS_STYLE.get(now, ""), "", "", "", ""])
     header = ["ID", "NAME", "STATUS", "DEVICE", "STEP", "LEFT", "WAITS FOR"]
     return table(rows, header, right=["STEP", "LEFT"], styles=styles)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seedbed import text
 from seedbed.cli.parser import json_option, run_option, runs_option
+
+if TYPE_CHECKING:
+    from seedbed.runs.store import RunDir
 
 DESCRIPTION = "How a run stands: progress, losses, speed, device, what is left. Without RUN, the newest."
 EXAMPLES = """\
@@ -70,6 +73,8 @@ def describe(found: dict[str, Any]) -> list[str]:
 
 def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     """What is known of a run, as label and value; what is unknown is left out."""
+    from seedbed.runs.store import RunDir
+
     shown: list[tuple[str, str]] = []
     alive = found["heartbeat_age_s"] is not None
     if found["phase"] and found["phase"] != "train":
@@ -78,8 +83,13 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     if found["loss"] is not None:
         shown.append(("loss", f"{found['loss']:.4f}"))
     if found["val_loss"] is not None:
-        best = f"  (best {found['best_val_loss']:.4f} at step {found['best_step']})" if found["best_step"] else ""
+        left = ", left behind" if found["best_checkpoint"] and "/left-at-" in found["best_checkpoint"] else ""
+        best = f"  (best {found['best_val_loss']:.4f} at step {found['best_step']}{left})" if found["best_step"] else ""
         shown.append(("val loss", f"{found['val_loss']:.4f}{best}"))
+    if found["final_val_loss"] is not None:
+        shown.append(
+            ("final loss", f"{found['final_val_loss']:.4f} at step {found['final_val_step']}, over all validation text")
+        )
     if found["tokens"]:
         speed = f"  at {text.count(found['tokens_per_s'])} tokens/s" if found["tokens_per_s"] else ""
         shown.append(("tokens", text.count(found["tokens"]) + speed))
@@ -102,12 +112,23 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         shown.append(("heartbeat", f"{text.duration(found['heartbeat_age_s'])} ago: it hangs, compiles, or slept"))
     if found["checkpoint"]:
         shown.append(("checkpoint", f"step {found['checkpoint_step']}"))
+    shown += [("left behind", line) for line in left_lines(RunDir(Path(found["path"])))]
     if found["tags"]:
         shown.append(("tags", " ".join(found["tags"]) + ("  (archived)" if found["archived"] else "")))
     elif found["archived"]:
         shown.append(("archived", "out of sight in `seedbed runs`"))
     shown.append(("directory", text.printable(found["path"])))
     return shown
+
+
+def left_lines(run: RunDir) -> list[str]:
+    """The checkpoints that were left behind, a line for each folder."""
+    from seedbed.runs.checkpoints import left_behind
+
+    folders: dict[str, list[int]] = {}
+    for found in left_behind(run):
+        folders.setdefault(found.path.parent.name, []).append(found.step)
+    return [f"step {', '.join(map(str, steps))}  in checkpoints/{name}" for name, steps in folders.items()]
 
 
 def progress(found: dict[str, Any]) -> str:

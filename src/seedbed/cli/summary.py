@@ -44,9 +44,11 @@ def losses(view: View) -> str:
     said = f": loss {view.loss:.4f}" if view.loss is not None else ""
     if view.scores:
         said += f", validation loss {view.scores[-1].loss:.4f}"
-        best = view.best_scores[-1]
-        if best.step != view.scores[-1].step:
+        best = view.best()
+        if best is not None and best.step != view.scores[-1].step:
             said += f" (best {best.loss:.4f} at step {best.step})"
+    if view.final_score is not None and view.final_score.step == view.step:
+        said += f", {view.final_score.loss:.4f} over the whole validation text"
     return said
 
 

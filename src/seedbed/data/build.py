@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from seedbed import __version__, files
 from seedbed.config.schema import DataConfig, TokenizerConfig
 from seedbed.data import shards
+from seedbed.data.prepared import folder_of
 from seedbed.data.shards import Dataset
 from seedbed.data.source import Source, SplitName, open_source
 from seedbed.data.tokenise import TextBlock, Tokeniser
@@ -46,14 +47,20 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 def build_dataset(
-    data: DataConfig, tokenizer: TokenizerConfig, *, cache: Path, emit: Emit, check: Check = unheeding
+    data: DataConfig,
+    tokenizer: TokenizerConfig,
+    *,
+    cache: Path,
+    emit: Emit,
+    check: Check = unheeding,
+    wanted: str | None = None,
 ) -> Dataset:
     """The dataset that a config asks for: opened where it is prepared or cached, made where it is not.
 
     The same source content and tokenizer config give the same files, byte for byte, however many workers make them and
-    however often the making was interrupted. `check` is called several times a second, also while nothing is emitted;
-    an exception from it, or from `emit`, ends the work, and a later call goes on with it. Raises SeedbedError
-    (UsageError for a config that makes no sense).
+    however often the making was interrupted. Where the cache holds the dataset of the fingerprint `wanted`, no other is
+    made. `check` is called several times a second, also while nothing is emitted; an exception from it, or from `emit`,
+    ends the work, and a later call goes on with it. Raises SeedbedError (UsageError for a config that makes no sense).
     """
     prepared = prepared_folder(data.source)
     if prepared is not None:
@@ -61,7 +68,7 @@ def build_dataset(
     if not tokenizer.path:
         check_vocab_size(tokenizer)
     source = result_of(lambda: open_source(data, emit=emit), check)
-    return build_from(source, tokenizer, workers=data.workers, cache=cache, emit=emit, check=check)
+    return build_from(source, tokenizer, workers=data.workers, cache=cache, emit=emit, check=check, wanted=wanted)
 
 
 def prepared_folder(source: str) -> Path | None:
@@ -80,9 +87,12 @@ def build_from(
     cache: Path,
     emit: Emit,
     check: Check = unheeding,
+    wanted: str | None = None,
 ) -> Dataset:
     """The dataset of an open source; see `build_dataset`. `workers` 0 means one per core."""
     maker = _Maker(source, tokenizer, workers or usable_cores(), cache, emit, check)
+    if wanted is not None and not (maker.final / shards.MANIFEST).exists() and folder_of(cache, wanted) is not None:
+        raise SeedbedError(f"{source.name} has changed since the data was prepared from it.", "Put it back as it was.")
     while (let_go := files.hold(maker.final / shards.MANIFEST)) is None:
         files.make_dir(maker.final.parent)
         lock = files.Lock(maker.final.parent / f".{maker.key}.lock", CACHE_LOCK_REMEDY)

@@ -49,10 +49,15 @@ def main(words: Sequence[str] | None = None, kinds: Mapping[str, str] = KINDS) -
     parser.add_argument("--more-steps", type=int)
     parser.add_argument("--more-epochs", type=float)
     parser.add_argument("--from", dest="from_checkpoint")
+    parser.add_argument("--early-stop", type=int)
+    parser.add_argument("--data")
+    parser.add_argument("--data-path")
     parser.add_argument("--queue", action="store_true")
     parser.add_argument("--after", type=Path)
     asked = parser.parse_args(words)
-    resume = Resume(asked.more_steps, asked.more_epochs, asked.from_checkpoint)
+    resume = Resume(
+        asked.more_steps, asked.more_epochs, asked.from_checkpoint, asked.early_stop, asked.data, asked.data_path
+    )
     try:
         return run_job(asked.run_dir, resume, Turn(asked.queue, asked.after), kinds)
     except SeedbedError as error:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gc
 import platform
-import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,20 +15,20 @@ from seedbed.config.check import check
 from seedbed.config.schema import Config
 from seedbed.data.ahead import Ahead, pins
 from seedbed.data.batches import Batches, validation_batches
-from seedbed.data.build import build_dataset
-from seedbed.data.shards import Dataset
-from seedbed.errors import DiskFullError, SeedbedError, StorageError
+from seedbed.data.shards import Dataset, Split
+from seedbed.errors import SeedbedError
 from seedbed.events import Emit, Message, Run
-from seedbed.files import free_bytes, obstacle
+from seedbed.files import free_bytes
 from seedbed.hardware.memory import available_bytes
-from seedbed.jobs.restore import History, Start, choose_start, restore
+from seedbed.jobs.dataset import open_data
+from seedbed.jobs.restore import History, Line, Start, choose_start, restore
 from seedbed.jobs.saving import Saver
 from seedbed.model.decoder import Decoder
 from seedbed.model.families import logical_parameters
 from seedbed.model.generate import Sampling, text_stream
 from seedbed.optim.optimizer import build_optimizer
 from seedbed.optim.schedule import describe, multiplier, warmup_steps
-from seedbed.runs.session import Session, StopRequested
+from seedbed.runs.session import Session
 from seedbed.train import hooks, seed
 from seedbed.train.compiling import settle_compile
 from seedbed.train.device import Device, choose_device, choose_precision, reuse_freed_memory
@@ -38,16 +36,14 @@ from seedbed.train.horizon import Segment, segment_at
 from seedbed.train.learner import DecoderLearner
 from seedbed.train.loop import NumericsError, Plan, Progress, fit
 
-_ROOM_BYTES = 1 << 20
-_MOST_PATIENCE_S = 60.0
-
 
 def run(run_dir: Path, session: Session) -> str:
     """Do what `run_dir/config.toml` says, from the newest good checkpoint where there is one; returns the final status."""
-    config, emit = load.load_frozen(run_dir / "config.toml"), session.emit
+    frozen, emit = load.load_frozen(run_dir / "config.toml"), session.emit
     start = choose_start(run_dir, session.resume, History.read(run_dir), emit)
+    config = start.in_force(frozen)
     with hooks.phase(emit, "prepare"):
-        dataset = prepare(config, session)
+        dataset = open_data(config, start.fingerprint, session, started=start.loaded is not None)
     device = choose_device(config.train.device, config.train.strict_device, emit)
     kind = device.torch_device
     if kind.type == "cpu":
@@ -72,10 +68,13 @@ def run(run_dir: Path, session: Session) -> str:
     segment = segment_at(segments, start.step)
     warm_until = segment.start + warmup_steps(config.schedule, segment.end, segment.start)
     watch = hooks.WatchHook(emit, warmup_steps=warm_until)
-    progress = restore(start, learner, optimizer, watch, dataset, emit) if start.loaded else Progress()
-    begin_session(session, config, device, learner, batches, segments, start, compiled)
-    resumed_at = start.step if start.loaded else None
-    saver = Saver(session, config, dataset, learner, optimizer, watch, segments, resumed_at)
+    progress = restore(start, segments, learner, optimizer, watch, dataset, emit) if start.loaded else Progress()
+    line = Line.of(session.run, session.number, start)
+    begin_session(session, frozen, config, device, learner, batches, segments, start, line, compiled)
+    line.leave(session.run, start, emit)
+    saver = Saver(session, config, dataset, learner, optimizer, watch, segments, progress if line.saved else None)
+    if start.loaded and not line.saved:
+        saver.save(progress, best=False)
     gc.collect()
     gc.freeze()
     try:
@@ -88,7 +87,7 @@ def run(run_dir: Path, session: Session) -> str:
                 lambda step: scale_at(config, segments, step),
                 Plan(end, config.optimizer.grad_clip, config.train.micro_batch),
                 emit,
-                make_hooks(config, dataset, learner, session, saver, watch),
+                make_hooks(config, dataset, learner, session, saver, watch, line.beat),
                 start=progress,
             )
     except NumericsError as error:
@@ -99,41 +98,6 @@ def run(run_dir: Path, session: Session) -> str:
         raise
     saver.settle()
     return "completed" if progress.stop in (None, hooks.EARLY_STOP) and not saver.gave_up else "stopped"
-
-
-def prepare(config: Config, session: Session) -> Dataset:
-    """The dataset, opened or made. Where its folder takes no writes for a while, holds and goes on with what is not there yet.
-
-    Raises StopRequested where somebody asks to stop meanwhile, SeedbedError for what waiting does not mend.
-    """
-    cache, patience_s = load.cache_dir(), 0.0
-    while True:
-        try:
-            return build_dataset(
-                config.data,
-                config.tokenizer,
-                cache=cache,
-                emit=session.emit_or_stop,
-                check=session.check_requests,
-            )
-        except StorageError as error:
-            if not error.passing:
-                raise SeedbedError(error.message, f"{error.hint} {load.CACHE_HINT}") from error
-            full = isinstance(error, DiskFullError)
-            reason, hint = error.message, f"{error.hint} Preparation then goes on by itself."
-            needed = _ROOM_BYTES + (free_bytes(cache) if full else 0)
-        not_before = time.monotonic() + patience_s
-        patience_s = min(max(2 * patience_s, 1.0), _MOST_PATIENCE_S)
-        if not session.hold(reason, hint, partial(_passed, cache, needed, not_before)):
-            raise StopRequested(session.stop_requested)
-
-
-def _passed(cache: Path, needed: int, not_before: float) -> bool:
-    """Whether a write in the cache is worth another try. A quota hides what is free, so that must not decide for ever."""
-    if time.monotonic() < not_before:
-        return False
-    trouble = obstacle(cache, needed)
-    return trouble is None or (isinstance(trouble, DiskFullError) and time.monotonic() >= not_before + _MOST_PATIENCE_S)
 
 
 def examine(config: Config, dataset: Dataset, precision: str, run_dir: Path, emit: Emit) -> None:
@@ -202,16 +166,24 @@ def scale_at(config: Config, segments: list[Segment], step: int) -> float:
 
 def begin_session(
     session: Session,
+    frozen: Config,
     config: Config,
     device: Device,
     learner: DecoderLearner,
     batches: Batches,
     segments: list[Segment],
     start: Start,
+    line: Line,
     compiled: bool,
 ) -> None:
-    """Tell what this session runs on and how far it means to go."""
+    """Tell what this session runs on, how far it means to go, and what differs from the frozen config."""
     segment = segment_at(segments, start.step)
+    if start.common is not None and start.common < start.step:
+        # What lies between was trained by another line of steps: it is void here.
+        session.emit(
+            Run(status="running", session=session.number, step=start.common, steps=segments[-1].end, left=line.left)
+        )
+    moved = config.data != frozen.data
     session.emit(
         Run(
             status="running",
@@ -230,7 +202,11 @@ def begin_session(
             tokens_per_step=config.train.batch_size * config.model.context,
             parameters=sum(p.numel() for p in learner.model.parameters()),
             schedule=describe(config.schedule, config.optimizer.lr, start.step, segment.end, segment.start),
-            resumed_from=start.loaded.path.name if start.loaded else None,
+            resumed_from=line.resumed_from,
+            left=line.left,
+            early_stop=config.train.early_stop,
+            data=config.data.source if moved else None,
+            data_path=(config.data.path or "") if moved else None,
         )
     )
 
@@ -242,6 +218,7 @@ def make_hooks(
     session: Session,
     saver: Saver,
     watch: hooks.WatchHook,
+    beat: float | None,
 ) -> list[Callable[[Progress], None]]:
     """What happens between steps, in order: stop, validate, watch the numbers, save, sample, pause.
 
@@ -263,6 +240,9 @@ def make_hooks(
             bytes_per_token=split.num_bytes / max(split.num_tokens, 1),
         )
 
+    run_id, step_tokens = session.run.id, _compared_tokens(config, split)
+    go_on = f"`seedbed resume {run_id} --more-steps N` trains N steps more, `--early-stop 0` all that were planned."
+
     def save_to_pause(progress: Progress) -> None:
         session.say("pausing")
         saver.save(progress, best=False)
@@ -274,7 +254,15 @@ def make_hooks(
 
     return [
         hooks.StopHook(lambda: session.stop_requested),
-        hooks.EvaluateHook(score, emit, every=train.eval_every, tokens=train.eval_tokens, early_stop=train.early_stop),
+        hooks.EvaluateHook(
+            score,
+            emit,
+            every=train.eval_every,
+            tokens=step_tokens,
+            early_stop=train.early_stop,
+            beat=beat,
+            go_on=go_on,
+        ),
         watch,
         hooks.SaveHook(
             saver.save,
@@ -282,10 +270,17 @@ def make_hooks(
             every=train.checkpoint_every,
             keep_best=train.keep_best,
             requested=session.save_requested,
+            beat=beat,
         ),
         hooks.SampleHook(write, emit, every=train.sample_every, prompts=train.sample_prompts),
         hooks.PauseHook(lambda: session.pause_requested, save_to_pause, lambda: session.hold("asked to pause")),
     ]
+
+
+def _compared_tokens(config: Config, split: Split) -> int:
+    """How many tokens each validation scores to be compared with the others; 0 for all of them."""
+    wanted, context = config.train.eval_tokens, config.model.context
+    return wanted if -(-wanted // context) * context < split.num_tokens - 1 else 0
 
 
 def eval_batch(config: Config) -> int:

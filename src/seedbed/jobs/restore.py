@@ -6,16 +6,30 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from msgspec.structs import replace
 
 from seedbed import checkpoint
 from seedbed.config.schema import Config
 from seedbed.data.shards import Dataset
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.events import Emit, Message, decode
-from seedbed.files import expand_home, read_lines
+from seedbed.events import Emit, Message
+from seedbed.files import expand_home, make_dir
 from seedbed.model.families import load_state
 from seedbed.optim.optimizer import Optimizer
+from seedbed.runs.caches import dataset_of
+from seedbed.runs.checkpoints import (
+    aside_name,
+    common_step,
+    in_force,
+    left_with_loss,
+    lowest,
+    out_of_force,
+    set_aside,
+)
 from seedbed.runs.control import Resume
+from seedbed.runs.status import read_state, read_view
+from seedbed.runs.store import RunDir
+from seedbed.runs.view import View
 from seedbed.train import hooks, seed
 from seedbed.train.horizon import Segment, chain, epoch_steps, horizon_steps
 from seedbed.train.learner import DecoderLearner
@@ -23,41 +37,41 @@ from seedbed.train.loop import Progress
 
 
 class History(NamedTuple):
-    """What the event log says of earlier sessions."""
+    """What the event log says of earlier sessions. `fingerprint` is of the data that they trained on."""
 
-    last_segment: Segment | None
-    saved: tuple[str, ...]
+    view: View
+    fingerprint: str | None = None
 
     @classmethod
     def read(cls, run_dir: Path) -> History:
-        """Read the run and checkpoint events of a run directory."""
-        segment: Segment | None = None
-        saved: list[str] = []
-        lines, _ = read_lines(run_dir / "events.jsonl")
-        for line in lines:
-            if b'"kind":"run"' not in line and b'"kind":"checkpoint"' not in line:
-                continue
-            record = decode(line)
-            if record is None:
-                continue
-            raw = record.raw
-            if record.kind == "checkpoint" and isinstance(raw.get("path"), str):
-                saved.append(raw["path"])
-            elif record.kind == "run" and isinstance(raw.get("steps"), int):
-                segment = Segment(int(raw.get("segment_start") or 0), raw["steps"])
-        return cls(segment, tuple(saved))
+        """Fold the events of a run directory."""
+        run = RunDir(run_dir)
+        return cls(read_view(run, read_state(run)), dataset_of(run))
+
+    @property
+    def last_segment(self) -> Segment | None:
+        """The stretch of steps that the last session meant to train."""
+        said = self.view.run
+        return Segment(int(said.get("segment_start") or 0), int(said["steps"])) if said.get("steps") else None
+
+    @property
+    def has_saved(self) -> bool:
+        """Whether any checkpoint was ever saved."""
+        return bool(self.view.checkpoints or self.view.left)
 
 
 class Start(NamedTuple):
     """Where the job starts. Without `loaded` it starts fresh.
 
     `stood` is where the run stood by its checkpoints: beyond the one that was loaded where newer ones are damaged.
+    `common` is where the steps in force end before a checkpoint that was left behind, or lies elsewhere.
     """
 
     loaded: checkpoint.Loaded | None
     resume: Resume
     history: History
     stood: int = 0
+    common: int | None = None
 
     @property
     def trainer(self) -> dict[str, Any]:
@@ -83,22 +97,108 @@ class Start(NamedTuple):
         fresh = horizon_steps(config.train, windows_per_epoch=windows_per_epoch, tokens_per_window=config.model.context)
         return chain(planned, max(self.step, self.stood) if added is not None else self.step, added, fresh)
 
+    def in_force(self, config: Config) -> Config:
+        """The frozen config with what this resume, or else an earlier one, put in the place of some of it."""
+        said = self.history.view.run.get
+        early_stop = said("early_stop") if self.resume.early_stop is None else self.resume.early_stop
+        if early_stop is not None:
+            config = replace(config, train=replace(config.train, early_stop=early_stop))
+        source, path = said("data"), said("data_path")
+        if self.resume.data is not None:
+            source, path = self.resume.data, ""
+        if self.resume.data_path is not None:
+            path = self.resume.data_path
+        if source is not None:
+            config = replace(config, data=replace(config.data, source=source))
+        if path is not None:
+            config = replace(config, data=replace(config.data, path=path))
+        return config
+
+    @property
+    def fingerprint(self) -> str | None:
+        """That of the data which the run trained on so far; None where it did not."""
+        return self.trainer.get("data_fingerprint") or self.history.fingerprint
+
+    def progress(self, segments: list[Segment]) -> Progress:
+        """Where training stands. Early stopping counts anew where there are more steps than the checkpoint knew of."""
+        kept = self.trainer.get("progress", {"step": self.step})
+        progress = Progress(**{"patience_loss": kept.get("best_loss"), **kept})
+        sample = self.history.view.sample  # samples are written after saving, so the log knows
+        progress.last_sample_step = sample.get("step") if sample is not None else None
+        planned = self.trainer.get("segments", [])
+        if self.resume.early_stop is not None or (planned and Segment(*planned[-1]) != segments[-1]):
+            progress.patience_loss, progress.evals_since_best = None, 0
+        return progress
+
     def recorded(self, key: str, device: torch.device) -> Any:
         """A choice that the run made for itself and keeps (precision, compile, threads), if it was on such a device."""
         return self.trainer.get(key) if self.trainer.get("device_type") == device.type else None
 
 
+class Line(NamedTuple):
+    """How the steps of a session relate to those before: what it leaves behind, and what is the best of that."""
+
+    going: list[Path]
+    """Checkpoint folders that are void once the session has begun."""
+    left: str | None
+    """The folder to set them aside in."""
+    damaged: bool
+    """Whether they are void because they could not be loaded, and not because somebody went back."""
+    beat: float | None
+    """The lowest validation loss of the checkpoints that were left behind, now or before."""
+    resumed_from: str | None
+    saved: bool
+    """Whether the session goes on from a checkpoint in force, and not from one that lies elsewhere."""
+
+    @classmethod
+    def of(cls, run: RunDir, session: int, start: Start) -> Line:
+        """What becomes of the checkpoints of a run when a session begins. Only the holder of its lock may ask."""
+        checkpoint.clean_up(make_dir(run.checkpoints))
+        view, loaded = start.history.view, start.loaded
+        at = start.step if start.common is None else min(start.common, start.step)
+        going = out_of_force(run, view, beyond=at)
+        in_force_yet = [path for path in going if in_force(view, path)]
+        damaged = bool(in_force_yet) and start.resume.from_checkpoint is None
+        left = aside_name(session, at, damaged=damaged) if going else None
+        names = set() if damaged else {path.name for path in in_force_yet}
+        best = lowest([*left_with_loss(run, view), *(saved for saved in view.checkpoints if saved.name in names)])
+        if loaded is None:
+            return cls(going, left, damaged, best.loss if best else None, None, False)
+        saved = loaded.path.parent.resolve() == run.checkpoints.resolve()
+        inside = loaded.path.resolve().is_relative_to(run.checkpoints.resolve())
+        place = loaded.path.resolve().relative_to(run.checkpoints.resolve()) if inside else loaded.path.resolve()
+        return cls(going, left, damaged, best.loss if best else None, str(place), saved)
+
+    def leave(self, run: RunDir, start: Start, emit: Emit) -> None:
+        """Set aside what is void, and say so. Comes after the event by which it became void."""
+        if self.left is None:
+            return
+        set_aside(run, self.going, self.left)
+        steps = ", ".join(str(checkpoint.step_of(path)) for path in self.going)
+        kept = f"checkpoints/{self.left}"
+        if self.damaged:
+            text, why = f"What could not be loaded (step {steps}) was moved to {kept}.", "Nothing of it was changed."
+        else:
+            at, stood = start.step if start.common is None else start.common, start.history.view.step
+            text = f"The run goes on from step {start.step}: steps {at + 1} to {stood} of it are void."
+            why = f"Its checkpoints (step {steps}) are kept in {kept}."
+        hint = "Remove that folder when nobody needs it."
+        emit(Message(level="info", code="left-behind", text=text, why=why, hint=hint, step=start.step))
+
+
 def choose_start(run_dir: Path, resume: Resume, history: History, emit: Emit) -> Start:
-    """The checkpoint that the resume names, else the newest that verifies, else a fresh start if nothing was ever saved.
+    """The checkpoint that the resume names, else the newest in force that verifies, else a fresh start if none was saved.
 
     Raises SeedbedError where a checkpoint should be there and none can be loaded: a resume never starts over.
     """
-    folder = run_dir / "checkpoints"
+    folder, view = run_dir / "checkpoints", history.view
     if resume.from_checkpoint is not None:
-        return Start(checkpoint.load(_named(folder, resume.from_checkpoint)), resume, history)
+        path = _named(folder, resume.from_checkpoint)
+        return _start_at(path, checkpoint.load(path), resume, history)
     found = checkpoint.find(folder)
-    skipped = [(path.name, reason) for path, reason in found.skipped]
-    for path in reversed(found.good):
+    skipped = [(path.name, reason) for path, reason in found.skipped if in_force(view, path)]
+    good = [path for path in found.good if in_force(view, path)]
+    for path in [*_begun_elsewhere(folder, view, good), *reversed(good)]:
         try:
             loaded = checkpoint.load(path)
         except SeedbedError as error:
@@ -106,9 +206,9 @@ def choose_start(run_dir: Path, resume: Resume, history: History, emit: Emit) ->
             continue
         _tell_skipped(skipped, emit, f"Going on from {path.name}.")
         stood = max(checkpoint.step_of(Path(name)) for name in (path.name, *(name for name, _ in skipped)))
-        return Start(loaded, resume, history, stood)
-    if history.saved:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped) or "the folder is empty"
+        return _start_at(path, loaded, resume, history, stood)
+    if history.has_saved:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped) or "there is none in force"
         raise SeedbedError(
             f"No checkpoint of this run can be loaded ({reasons}).",
             "Restore the checkpoints folder, or start again with `seedbed train --like` this run.",
@@ -119,6 +219,20 @@ def choose_start(run_dir: Path, resume: Resume, history: History, emit: Emit) ->
         )
     _tell_skipped(skipped, emit, "No checkpoint had been finished, so training begins at step 0.")
     return Start(None, resume, history)
+
+
+def _begun_elsewhere(folder: Path, view: View, good: list[Path]) -> list[Path]:
+    """The checkpoint that the last session went on from, where it is none in force and nothing was saved after it."""
+    named = view.run.get("resumed_from")
+    newest = checkpoint.step_of(good[-1]) if good else 0
+    if not isinstance(named, str) or "/" not in named or newest >= view.start_step:
+        return []
+    path = folder / named
+    return [path] if (path / checkpoint.DONE).is_file() else []
+
+
+def _start_at(path: Path, loaded: checkpoint.Loaded, resume: Resume, history: History, stood: int = 0) -> Start:
+    return Start(loaded, resume, history, stood, common_step(history.view, path))
 
 
 def _tell_skipped(skipped: list[tuple[str, str]], emit: Emit, outcome: str) -> None:
@@ -144,6 +258,7 @@ def _named(folder: Path, name: str) -> Path:
 
 def restore(
     start: Start,
+    segments: list[Segment],
     learner: DecoderLearner,
     optimizer: Optimizer,
     watch: hooks.WatchHook,
@@ -156,13 +271,14 @@ def restore(
     if trainer.get("data_fingerprint") != dataset.fingerprint:
         raise SeedbedError(
             "The data is no longer what this run was trained on: its fingerprint has changed.",
-            "Put the data back as it was, or start a new run with `seedbed train --like` this one.",
+            "Put the data back as it was, name the place where it is with `seedbed resume --data`, or start a new run with "
+            "`seedbed train --like` this one.",
         )
     load_state(learner.model, start.loaded.weights)
     optimizer.load_state(start.loaded.optimizer, int(trainer.get("updates", start.step)))
     learner.load_state(trainer.get("learner", {}))
-    watch.load_state(trainer.get("watch", {}))
-    progress = Progress(**trainer.get("progress", {"step": start.step}))
+    watch.load_state({"seen_step": start.step, "seen_eval": start.step, **trainer.get("watch", {})})
+    progress = start.progress(segments)
     differing = [
         f"{name} {trainer.get(name)} -> {now}"
         for name, now in (

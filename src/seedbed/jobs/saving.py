@@ -43,8 +43,9 @@ class Saver:
         optimizer: Optimizer,
         watch: hooks.WatchHook,
         segments: list[Segment],
-        resumed_at: int | None,
+        saved: Progress | None,
     ) -> None:
+        """`saved` is what the newest checkpoint in force knows of training; None where there is none."""
         self._session = session
         self._folder = session.run.checkpoints
         self._config, self._dataset, self._learner = config, dataset, learner
@@ -57,16 +58,15 @@ class Saver:
             self._folder,
             keep_last=config.train.keep_last,
             keep_every=config.train.keep_every,
-            resumed_at=resumed_at,
         )
-        self._saved_step = resumed_at
+        self._saved = _done(saved) if saved else None
         self._patience_s = 0.0
         self.gave_up = False
         """Whether somebody asked to stop while nothing could be saved, so that the newest steps are not kept."""
 
     def save(self, progress: Progress, best: bool) -> None:
-        """Snapshot now; return as soon as the copy is taken. A step that is saved already is not saved again."""
-        if self._saved_step == progress.step or self._session.gone:
+        """Snapshot now; return as soon as the copy is taken. A step is saved again only if it was validated since."""
+        if self._saved == _done(progress) or self._session.gone:
             return
         begun = time.perf_counter()
         self.settle()  # two snapshots in memory would be one too many
@@ -78,15 +78,18 @@ class Saver:
             step=progress.step,
             weights=checkpoint.take(weights),
             optimizer=checkpoint.take(state),
-            trainer=trainer_state(
-                progress, self._learner, self._watch, self._dataset, self._segments, self._optimizer.step_count
-            ),
+            trainer={
+                "session": self._session.number,
+                **trainer_state(
+                    progress, self._learner, self._watch, self._dataset, self._segments, self._optimizer.step_count
+                ),
+            },
             config=self._hf_config,
             generation_config=self._generation,
             tokenizer=self._tokenizer_files,
         )
         self._writer.submit(snapshot, best=best, begun=begun)
-        self._saved_step = progress.step
+        self._saved = _done(progress)
 
     def poll(self) -> None:
         """Tell of checkpoints that were finished since, and hold where a write failed; raises what else went wrong."""
@@ -180,6 +183,11 @@ class Saver:
 
 def _sentence(reason: str) -> str:
     return f"{reason[:1].upper()}{reason[1:]}"
+
+
+def _done(progress: Progress) -> tuple[int | None, ...]:
+    """What was done by the end of a step when it was saved; samples are written after that."""
+    return progress.step, progress.last_eval_step
 
 
 def _num_bytes(tensors: Mapping[str, Tensor]) -> int:

@@ -47,10 +47,12 @@ def setting(event: events.Run) -> list[str]:
 
 
 def score(event: events.Eval) -> str:
-    """A validation in a line."""
+    """A validation in a line. Only one that is compared with others can be the best."""
     parts = [f"validation at step {event.step}: loss {event.loss:.4f}, perplexity {event.perplexity:.2f}"]
     if event.bits_per_byte is not None:
         parts.append(f"{event.bits_per_byte:.3f} bits per byte")
+    if not event.full:
+        parts.append(f"over {event.tokens:,} tokens")
     return ", ".join(parts) + (" (best so far)" if event.best else "")
 
 

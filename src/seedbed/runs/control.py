@@ -22,6 +22,11 @@ class Resume(NamedTuple):
     more_steps: int | None = None
     more_epochs: float | None = None
     from_checkpoint: str | None = None
+    early_stop: int | None = None
+    """Validations without a better loss after which to stop, instead of what was in force; 0 never."""
+    data: str | None = None
+    """Where the data is, if its source has moved."""
+    data_path: str | None = None
 
     def arguments(self) -> list[str]:
         """The command-line words that carry this to the job."""
@@ -32,6 +37,12 @@ class Resume(NamedTuple):
             words += ["--more-epochs", repr(self.more_epochs)]
         if self.from_checkpoint is not None:
             words += ["--from", self.from_checkpoint]
+        if self.early_stop is not None:
+            words += ["--early-stop", str(self.early_stop)]
+        if self.data is not None:
+            words += ["--data", self.data]
+        if self.data_path is not None:
+            words += ["--data-path", self.data_path]
         return words
 
 

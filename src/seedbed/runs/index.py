@@ -25,8 +25,7 @@ STEPS, SCORE, SAVED, RESTART, BACK = range(1, 6)
 """Kinds of rows: steps, a validation, a checkpoint, a session that goes on from a step, and steps that went back."""
 
 _LARGEST = 1 << 53
-_BLOCK = 4 << 20
-_RETRY_S = 60.0
+_BLOCK, _RETRY_S = 4 << 20, 60.0
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):
@@ -59,7 +58,7 @@ class Row(NamedTuple):
     last: int
     session: int
     num: int
-    """Steps; of a mark: whether it is the best one."""
+    """Steps; of a mark: 1 if it is the best one, and 2 more if it is a validation over all of the text."""
     num_odd: int
     """Steps whose loss is no finite number."""
     before: int
@@ -108,7 +107,7 @@ ROW_BYTES = _ROW.size + _CHECK.size
 _HEAD = struct.Struct("=8sHHI")
 _HEAD_BYTES = 64
 _MAGIC = b"SBcurve\n" if sys.byteorder == "little" else b"SBCURVE\n"
-_VERSION = 2
+_VERSION = 3
 _NAN = math.nan
 _NOTHING = (0.0, 0.0, math.inf, -math.inf, _NAN)
 
@@ -128,6 +127,7 @@ class Entry(msgspec.Struct, gc=False):
     session: int | None = None
     steps: int | None = None
     best: bool = False
+    full: bool = True
 
 
 class _Any(msgspec.Struct, gc=False):
@@ -271,12 +271,12 @@ class Fold:
         loss = math.nan if entry.loss is None else entry.loss
         kind = SAVED if entry.kind == "checkpoint" else SCORE
         if kind == SAVED or math.isfinite(loss):
-            self._take(self._marked(kind, begin, self.place, entry.step, loss, best=entry.best))
+            self._take(self._marked(kind, begin, self.place, entry.step, loss, entry.best + 2 * entry.full))
 
-    def _marked(self, kind: int, begin: int, end: int, step: int, loss: float = math.nan, *, best: bool = False) -> Row:
+    def _marked(self, kind: int, begin: int, end: int, step: int, loss: float = math.nan, num: int = 0) -> Row:
         place, tokens = (begin, end, step, step, self._session), (self._tokens,) * 3
         now = (self._clock, self._clock, self._t or 0.0)
-        return Row(kind, *place, int(best), 0, *tokens, *now, *_NOTHING[:-1], loss, *_NOTHING * 3)
+        return Row(kind, *place, num, 0, *tokens, *now, *_NOTHING[:-1], loss, *_NOTHING * 3)
 
 
 def summarise(steps: Sequence[Step], place: tuple[int, int], session: int, before: int, t: float) -> Row:

@@ -43,6 +43,7 @@ def metrics(run: RunDir, damaged: Callable[[int], None] = lambda place: None) ->
     """
     turns, end = _turns(run)
     held: Metric | None = None
+    partial = False
     for entry in _in_force(run, turns, end, damaged):
         step = entry.step
         if step is None:
@@ -52,7 +53,10 @@ def metrics(run: RunDir, damaged: Callable[[int], None] = lambda place: None) ->
                 yield held
             before = held if held is not None and held.step == step - 1 else None
             held = _metric(step, entry, before)
+        elif entry.full and partial:
+            continue  # over all of the text, where others scored a part: not to be compared with them
         elif held is not None and held.step == step:
+            partial = not entry.full
             held = held._replace(val_loss=_finite(entry.loss))
     if held is not None:
         yield held

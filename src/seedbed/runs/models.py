@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from seedbed.runs.checkpoints import checkpoints
 from seedbed.runs.retention import complaint, tree_bytes
-from seedbed.runs.status import checkpoints
 from seedbed.runs.store import RunDir
+from seedbed.runs.view import View
 
 READY, TRAINING, CORRUPTED = "ready", "training", "corrupted"
 
@@ -24,24 +25,24 @@ class Model(NamedTuple):
     loss: float | None
     val_loss: float | None
     size_bytes: int
-    """Of all checkpoints of the run together."""
+    """Of all checkpoints of the run together, those that were set aside included."""
     trained: float
     """Unix seconds at which the newest checkpoint was finished."""
     checkpoint: Path
     steps: tuple[int, ...]
-    """Steps of all checkpoints."""
+    """Steps of all checkpoints in force."""
     archived: bool
 
 
-def model_of(found: dict[str, Any]) -> Model | None:
-    """The model of a run, given the run's status; None before there is a checkpoint. Never raises for broken files.
+def model_of(found: dict[str, Any], view: View) -> Model | None:
+    """The model of a run, given its status and its events folded; None before there is a checkpoint. Never raises.
 
     Sizes are compared with the marker's; checksums are for who loads the bytes.
     """
     if not found["checkpoint"]:
         return None
     run, path = RunDir(Path(found["path"])), Path(found["checkpoint"])
-    there = checkpoints(run)
+    there = checkpoints(run, view)
     reason = complaint(path)
     alive = found["status"] in ("running", "pausing", "paused", "stalled")
     per_epoch = found["epoch"] / found["step"] if found["epoch"] and found["step"] else None
@@ -58,7 +59,7 @@ def model_of(found: dict[str, Any]) -> Model | None:
         found["checkpoint_step"] * per_epoch if per_epoch else None,
         found["loss"],
         found["best_val_loss"] if found["val_loss"] is None else found["val_loss"],
-        sum(tree_bytes(each.path) for each in there),
+        tree_bytes(run.checkpoints),
         trained,
         path,
         tuple(each.step for each in there),

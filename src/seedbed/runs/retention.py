@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from seedbed.errors import SeedbedError
 from seedbed.files import Lock, is_locked, read_json, remove_tree, sha256_file
-from seedbed.runs.status import Standing, best_checkpoint, latest_checkpoint, standing
+from seedbed.runs.checkpoints import best_checkpoint, damaged, in_force, latest_checkpoint, left_behind
+from seedbed.runs.status import Standing, standing
 from seedbed.runs.store import RunDir, Store
 from seedbed.runs.view import ENDED
 
@@ -206,17 +207,20 @@ def _holding(run: RunDir) -> Iterator[None]:
 
 
 def thinning(run: RunDir) -> Thinning | None:
-    """What would go if only the last and the best checkpoint stayed; None if that is nothing.
+    """What would go if only the last and the best checkpoint stayed, wherever they lie; None if that is nothing.
 
     What stays has been compared with its checksums, byte for byte, which takes its time. Where nothing verifies, and
     where a newer version wrote a checkpoint, all stay.
     """
-    folders, left_behind = _checkpoint_folders(run)
-    markers = {path: _Marker.read(path) for path in folders.values()}
+    folders, torn = _checkpoint_folders(run)
+    left = [found.path for found in left_behind(run)]
+    torn += [found.path for found in damaged(run)]
+    markers = {path: _Marker.read(path) for path in [*folders.values(), *left]}
     if any(marker is not None and marker.format > _KNOWN_FORMAT for marker in markers.values()):
         return None
     view = standing(run).view
-    newest = [folders[step] for step in sorted(folders, reverse=True)]
+    every = [folders[step] for step in sorted(folders, reverse=True)]
+    newest = [path for path in every if path.name.startswith(".") or in_force(view, path)] or every
     current, best = latest_checkpoint(run, view), best_checkpoint(run, view)
     best_first = [best.path] if best else []
     best_first += [path for path in newest if (marker := markers[path]) is not None and marker.best]
@@ -226,13 +230,15 @@ def thinning(run: RunDir) -> Thinning | None:
         firsts = (next((path for path in role if path in markers and good(path)), None) for role in roles)
         return {path for path in firsts if path is not None}
 
-    if not left_behind and choose_by(is_whole) >= markers.keys():
+    if not torn and choose_by(is_whole) >= markers.keys():
         return None  # without reading all their bytes
     kept = choose_by(cache(verifies))
-    going = [path for path in [*reversed(newest), *left_behind] if path not in kept]
+    going = [path for path in [*reversed(every), *left, *torn] if path not in kept]
     if not kept or not going:
         return None
-    return Thinning(run, [_described(path) for path in reversed(newest) if path in kept], [*map(_described, going)])
+    return Thinning(
+        run, [_described(path) for path in [*left, *reversed(every)] if path in kept], [*map(_described, going)]
+    )
 
 
 def thin(planned: Thinning) -> int:
@@ -247,6 +253,9 @@ def thin(planned: Thinning) -> int:
         for each in planned.going:
             remove_tree(each.path)
             freed += 0 if each.path.exists() else each.size_bytes
+            if each.path.parent != planned.run.checkpoints:
+                with suppress(OSError):
+                    each.path.parent.rmdir()  # that of checkpoints which were set aside, once it is empty
     with suppress(OSError):
         os.utime(planned.run.path)  # windows look again at runs whose folder has changed
     return freed
@@ -318,17 +327,17 @@ def _checkpoint_folders(run: RunDir) -> tuple[dict[int, Path], list[Path]]:
         return {}, []
     entries = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
     folders = {_step_of(entry): entry for entry in entries if _CHECKPOINT.fullmatch(entry.name)}
-    left_behind = []
+    torn = []
     for entry in entries:
         if not _LEFT_BEHIND.fullmatch(entry.name):
             continue
         there = folders.get(_step_of(entry))
         if _REPLACED.fullmatch(entry.name) and is_whole(entry) and (there is None or not is_whole(there)):
             folders[_step_of(entry)] = entry
-            left_behind += [there] if there else []
+            torn += [there] if there else []
         else:
-            left_behind.append(entry)
-    return folders, left_behind
+            torn.append(entry)
+    return folders, torn
 
 
 def _described(path: Path) -> Checkpoint:

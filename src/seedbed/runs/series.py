@@ -83,6 +83,8 @@ class Mark(NamedTuple):
     time: float
     loss: float
     best: bool
+    full: bool = False
+    """Of a validation: whether it scored all of the text."""
 
     def at(self, axis: str) -> float:
         """Its place on an axis."""
@@ -163,8 +165,9 @@ class Series:
 
     @property
     def scores(self) -> list[Mark]:
-        """Validations by step."""
-        return [mark for kind, mark in self._marks if kind == SCORE]
+        """Validations by step that can be compared: over a part of the text where any was, else over all of it."""
+        every = [mark for kind, mark in self._marks if kind == SCORE]
+        return [mark for mark in every if not mark.full] or every
 
     @property
     def checkpoints(self) -> list[Mark]:
@@ -280,7 +283,8 @@ class Series:
             self._session, before = row.session, self._session
         if row.kind != BACK and not (row.kind == RESTART and before in (0, row.session)):
             tokens = row.tokens if row.tokens >= 0 else self._columns[_TOKENS][-1] if self._columns[_TOKENS] else 0
-            self._marks.append((row.kind, Mark(row.first, int(tokens), row.clock, row.loss, bool(row.num))))
+            best, full = bool(row.num & 1), bool(row.num & 2)
+            self._marks.append((row.kind, Mark(row.first, int(tokens), row.clock, row.loss, best, full)))
 
     def _void(self, step: int) -> None:
         """Forget what lies beyond a step; the row in which it lies is made again from the log."""

@@ -11,17 +11,18 @@ import msgspec
 
 from seedbed.errors import SeedbedError
 from seedbed.files import is_locked
+from seedbed.runs.checkpoints import best_checkpoint, latest_checkpoint
 from seedbed.runs.control import PAUSE, STOP, outstanding
 from seedbed.runs.labels import read_labels
 from seedbed.runs.log import Reader
 from seedbed.runs.process import Identity, boot_id, is_alive
 from seedbed.runs.store import RunDir
-from seedbed.runs.view import ENDED, Saved, View
+from seedbed.runs.view import ENDED, View
 
 STALE_S = 20.0
 """A heartbeat comes every second; one this old means that the job hangs, compiles, or that its machine sleeps."""
 _STARTING_S = 15.0
-_FORMAT = 1
+_FORMAT = 2
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -155,7 +156,7 @@ def status(run: RunDir, stands: Standing | None = None) -> dict[str, Any]:
     remaining = view.remaining_s() if alive else None
     summary = view.summary()
     latest = latest_checkpoint(run, view)
-    best = _located(run, summary["best_checkpoint"])
+    best = best_checkpoint(run, view)
     labels = read_labels(run)
     reason, hint = summary.pop("reason"), summary.pop("hint")
     if stands.status == "lost":
@@ -183,7 +184,7 @@ def status(run: RunDir, stands: Standing | None = None) -> dict[str, Any]:
         "heartbeat_age_s": stands.heartbeat.age_s() if stands.heartbeat is not None and alive else None,
         "checkpoint": str(latest.path) if latest else None,
         "checkpoint_step": latest.step if latest else None,
-        "best_checkpoint": str(best) if best else None,
+        "best_checkpoint": str(best.path) if best else None,
         "path": str(run.path),
     }
 
@@ -199,58 +200,6 @@ def _why_lost(run: RunDir, view: View) -> str:
     if view.session == 0:
         return f"The job never started; {run.log.name} may say why."
     return f"The process {view.run.get('pid')} is gone without a word: killed, out of memory, disk full, or power lost."
-
-
-class OnDisk(NamedTuple):
-    """A finished checkpoint folder."""
-
-    step: int
-    path: Path
-
-
-def checkpoints(run: RunDir) -> list[OnDisk]:
-    """Checkpoint folders with their marker, by step. Whether their bytes are whole is for who loads them to say."""
-    try:
-        entries = list(run.checkpoints.iterdir())
-    except OSError:
-        return []
-    found = []
-    for entry in entries:
-        prefix, _, digits = entry.name.partition("-")
-        if prefix == "step" and digits.isdecimal() and (entry / "DONE").is_file():
-            found.append(OnDisk(int(digits), entry))
-    return sorted(found)
-
-
-def latest_checkpoint(run: RunDir, view: View) -> OnDisk | None:
-    """The newest checkpoint of the history in force: one that a later session left behind does not count."""
-    there = checkpoints(run)
-    by_name = {found.path.name: found for found in there}
-    for saved in reversed(view.checkpoints):
-        found = by_name.get(Path(saved.path).name)
-        if found is not None:
-            return found
-    within = [found for found in there if found.step <= view.step]
-    fitting = within or there
-    return fitting[-1] if fitting else None
-
-
-def best_checkpoint(run: RunDir, view: View) -> OnDisk | None:
-    """The kept checkpoint of the lowest validation loss."""
-    best = [saved for saved in view.checkpoints if saved.best]
-    return next((found for saved in reversed(best) for found in [_on_disk(run, saved)] if found), None)
-
-
-def _on_disk(run: RunDir, saved: Saved) -> OnDisk | None:
-    path = _located(run, saved.path)
-    return OnDisk(saved.step, path) if path else None
-
-
-def _located(run: RunDir, path: str | None) -> Path | None:
-    if path is None:
-        return None
-    place = run.checkpoints / Path(path).name
-    return place if (place / "DONE").is_file() else None
 
 
 def _size(path: Path) -> int:

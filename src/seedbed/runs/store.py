@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.files import expand_home, make_dir, publish_dir, read_json, temporary_dir, write_json
+from seedbed.files import expand_home, is_locked, make_dir, publish_dir, read_json, temporary_dir, write_json
 from seedbed.text import printable, shorten
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,63}")
@@ -161,14 +161,17 @@ class Store:
     def find(self, ref: str | None, *, fits: Fits | None = None, wanted: str = "whole run") -> RunDir:
         """The run that `ref` names: an id, a unique prefix of one, a name, a path, or `latest`.
 
-        Without a `ref`, the newest that `fits`; `wanted` is how a message calls such a run. Archived runs are found by
+        Without a `ref`, the newest that `fits`, those at work first, then those that wait for their turn; `wanted` is how
+        a message calls such a run. Archived runs are found by
         what names them, and never meant by `latest` or by nothing.
         Raises UsageError for an unknown or ambiguous one, naming candidates.
         """
-        if ref is None:
-            return self._latest(fits or _is_whole, wanted)
+        newest = self.all()[::-1] if ref is None or ref == LATEST else []
         if ref == LATEST:
-            return self._latest(_is_whole, "whole run")
+            return self._first(newest, _is_whole, "whole run")
+        if ref is None:
+            newest.sort(key=_activity)
+            return self._first(newest, fits or _is_whole, wanted)
         if not ref.strip():
             raise UsageError("An empty RUN names no run.", "Give an id, a prefix of one, a name, a path, or latest.")
         path = expand_home(ref)
@@ -195,10 +198,9 @@ class Store:
             return RunDir(path.resolve())
         raise self._unknown(ref, runs, names)
 
-    def _latest(self, fits: Fits, wanted: str) -> RunDir:
-        runs = self.all()
+    def _first(self, runs: list[RunDir], fits: Fits, wanted: str) -> RunDir:
         archived = 0
-        for run in reversed(runs):
+        for run in runs:
             if run.is_archived():
                 archived += 1
             elif fits(run):
@@ -260,6 +262,15 @@ def checked_name(name: str, option: str = "--name ") -> str:
             f'{option}"{name}" would hide the newest run, which the word {LATEST} means.', "Choose another name."
         )
     return name
+
+
+def _activity(run: RunDir) -> int:
+    """What runs are ordered by where none is named: 0 for one at work or paused, 1 for one that waits, 2 for others."""
+    if not is_locked(run.lock):
+        return 2
+    from seedbed.runs.status import standing  # which looks at runs, and so at this module
+
+    return 1 if standing(run).view.status == "queued" else 0
 
 
 def _is_whole(run: RunDir) -> bool:

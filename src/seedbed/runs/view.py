@@ -19,24 +19,35 @@ IDLE = frozenset({"queued", "paused"})
 
 _SPEED_STEPS = 64
 _KEPT_EVALS = 128
+_KEPT_LEFT = 128
 _KEPT_MESSAGES = 20
 LONGEST_GAP_S = 60.0
 """Events of a live session are closer together: more is a sleeping machine or a stepped clock, and does not count."""
 
 
 class Score(msgspec.Struct, frozen=True):
-    """A validation: step and mean loss in nats per token."""
+    """A validation: step and mean loss in nats per token. `full` where it scored all of the validation text."""
 
     step: int
     loss: float
+    full: bool = True
 
 
 class Saved(msgspec.Struct, frozen=True):
-    """A checkpoint that was written and not deleted since."""
+    """A checkpoint that was written and not deleted since. `loss` is that of the validation at its step, if there was one."""
 
     step: int
     path: str
     best: bool = False
+    loss: float | None = None
+    full: bool = True
+    folder: str = ""
+    """Where it was set aside, within the folder of checkpoints; "" for one that was not."""
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return _name(self.path)
 
 
 class View(msgspec.Struct, omit_defaults=True):
@@ -60,8 +71,15 @@ class View(msgspec.Struct, omit_defaults=True):
     """(tokens so far, seconds of the step) of this session's last steps; what the speed is taken from."""
     session_steps: int = 0
     scores: list[Score] = []
+    """Validations that can be compared: over a part of the text where any was, else over all of it."""
     best_scores: list[Score] = []
+    final_score: Score | None = None
+    """The last validation over all of the text, where others scored only a part."""
     checkpoints: list[Saved] = []
+    left: list[Saved] = []
+    """Checkpoints of steps that a later session made void."""
+    begun: list[tuple[int, int]] = []
+    """(session, step) of the beginnings that decide which steps are in force; both ascend."""
     phases: list[str] = []
     """Stretches of work that are open, the innermost last."""
     progress: dict[str, Any] | None = None
@@ -119,23 +137,33 @@ class View(msgspec.Struct, omit_defaults=True):
             del said[name]
         self.run = self.run | {name: value for name, value in said.items() if value is not None}
         if event.status == "running" and event.steps is not None:
-            self._begin(event.step)
+            self._begin(event)
         if event.status in ENDED:
             self.phases = []
             self.progress = None
 
-    def _begin(self, step: int) -> None:
-        """A session declared that it goes on from `step`: forget what lies beyond."""
+    def _begin(self, event: events.Run) -> None:
+        """A session declared from which step it goes on: forget what lies beyond."""
+        step = event.step
         self.start_step = step
-        if self.step <= step:
-            self.step = step
-            return
-        self.step = step
-        self.loss = self.grad_norm = self.lr = None
-        self.tokens = step * int(self.run.get("tokens_per_step") or 0)
+        self.begun = [each for each in self.begun if each[1] < step] + [(event.session, step)]
+        gone = [saved for saved in self.checkpoints if saved.step > step]
+        self.checkpoints = [saved for saved in self.checkpoints if saved.step <= step]
+        self.left = [*self.left, *gone][-_KEPT_LEFT:]
+        if event.left:
+            self.left = [saved if saved.folder else _moved(saved, event.left) for saved in self.left]
         self.scores = [score for score in self.scores if score.step <= step]
         self.best_scores = [score for score in self.best_scores if score.step <= step]
-        self.checkpoints = [saved for saved in self.checkpoints if saved.step <= step]
+        if self.final_score is not None and self.final_score.step > step:
+            self.final_score = None
+        if self.step > step:
+            self.loss = self.grad_norm = self.lr = None
+            self.tokens = step * int(self.run.get("tokens_per_step") or 0)
+        self.step = step
+
+    def reaches(self, session: int, step: int) -> bool:
+        """Whether a step that a session took is in force: no later session began before it."""
+        return all(begun >= step for later, begun in self.begun if later > session)
 
     def _step(self, event: events.Step) -> None:
         self.step = event.step
@@ -156,17 +184,34 @@ class View(msgspec.Struct, omit_defaults=True):
     def _eval(self, event: events.Eval) -> None:
         if not math.isfinite(event.loss):
             return
-        score = Score(event.step, event.loss)
-        self.scores = [*self.scores, score][-_KEPT_EVALS:]
+        score = Score(event.step, event.loss, event.full)
+        if score.full and any(not each.full for each in self.scores):
+            self.final_score = score
+            return
+        if not score.full and any(each.full for each in self.scores):
+            self.final_score, self.scores, self.best_scores = self.scores[-1], [], []
+        self.scores = [*(each for each in self.scores if each.step != score.step), score][-_KEPT_EVALS:]
         if not self.best_scores or score.loss < self.best_scores[-1].loss:
             self.best_scores = [*self.best_scores, score][-_KEPT_EVALS:]
 
     def _checkpoint(self, event: events.Checkpoint) -> None:
         gone = {_name(path) for path in event.deleted}
-        kept = [saved for saved in self.checkpoints if _name(saved.path) not in gone and saved.step != event.step]
+        kept = [saved for saved in self.checkpoints if saved.name not in gone and saved.step != event.step]
+        gone.add(_name(event.path))
+        self.left = [saved for saved in self.left if saved.folder or saved.name not in gone]
         if event.best:
-            kept = [Saved(saved.step, saved.path) for saved in kept]
-        self.checkpoints = [*kept, Saved(event.step, event.path, event.best)]
+            kept = [_moved(saved, saved.folder, best=False) for saved in kept]
+        score = next((each for each in reversed(self.scores) if each.step == event.step), None)
+        loss, full = (score.loss, score.full) if score else (None, True)
+        self.checkpoints = [*kept, Saved(event.step, event.path, event.best, loss, full)]
+
+    def best(self) -> Score | None:
+        """The lowest validation loss of the run: in force, or of a checkpoint that was left behind."""
+        whole = [saved for saved in self.left if not saved.folder.startswith("damaged")]
+        left = [Score(saved.step, saved.loss, saved.full) for saved in whole if saved.loss is not None]
+        found = [*self.best_scores[-1:], *left]
+        alike = [score for score in found if not score.full] or found
+        return min(alike, key=lambda score: score.loss, default=None)
 
     @property
     def steps(self) -> int | None:
@@ -225,8 +270,7 @@ class View(msgspec.Struct, omit_defaults=True):
 
     def summary(self) -> dict[str, Any]:
         """The flat part of a status that events alone can tell."""
-        last, best = self.scores[-1:], self.best_scores[-1:]
-        best_saved = [saved for saved in self.checkpoints if saved.best][-1:]
+        last, best = self.scores[-1:], self.best()
         saved = self.checkpoints[-1:]
         said = self.run.get
         return {
@@ -240,8 +284,10 @@ class View(msgspec.Struct, omit_defaults=True):
             "epochs": self.epoch(self.steps),
             "loss": self.loss,
             "val_loss": last[0].loss if last else None,
-            "best_val_loss": best[0].loss if best else None,
-            "best_step": best[0].step if best else None,
+            "best_val_loss": best.loss if best else None,
+            "best_step": best.step if best else None,
+            "final_val_loss": self.final_score.loss if self.final_score else None,
+            "final_val_step": self.final_score.step if self.final_score else None,
             "lr": self.lr,
             "grad_norm": self.grad_norm,
             "tokens": self.tokens,
@@ -264,12 +310,15 @@ class View(msgspec.Struct, omit_defaults=True):
             "elapsed_s": self.elapsed_s,
             "checkpoint": saved[0].path if saved else None,
             "checkpoint_step": saved[0].step if saved else None,
-            "best_checkpoint": best_saved[0].path if best_saved else None,
         }
 
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def _moved(saved: Saved, folder: str, *, best: bool | None = None) -> Saved:
+    return Saved(saved.step, saved.path, saved.best if best is None else best, saved.loss, saved.full, folder)
 
 
 def _name(path: str) -> str:

@@ -105,6 +105,8 @@ class Watch:
                 return None
             stands = standing(run)
             found = status(run, stands)
-            return Listed(run, found, model_of(found), stands.view.hardware if found["status"] in LIVE else None)
+            return Listed(
+                run, found, model_of(found, stands.view), stands.view.hardware if found["status"] in LIVE else None
+            )
         except (OSError, SeedbedError):
             return None  # it went away while it was read

@@ -1,0 +1,44 @@
+"""Prepared data found by what is in it, when its source is not at hand. Refuses to know how it is made."""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+
+from seedbed import files
+from seedbed.data import shards
+from seedbed.data.shards import Dataset
+from seedbed.errors import SeedbedError
+
+
+def folder_of(cache: Path, fingerprint: str) -> Path | None:
+    """The folder in the cache that holds the dataset of this fingerprint; None where there is none."""
+    try:
+        entries = sorted((cache / "datasets").iterdir())
+    except OSError:
+        return None
+    for folder in entries:
+        if folder.name.startswith("."):
+            continue
+        try:
+            manifest = files.read_json(folder / shards.MANIFEST)
+        except SeedbedError:
+            continue
+        if isinstance(manifest, dict) and manifest.get("fingerprint") == fingerprint:
+            return folder
+    return None
+
+
+def find_prepared(cache: Path, fingerprint: str | None) -> Dataset | None:
+    """The dataset of this fingerprint, held for as long as it is read; None where the cache has none that is whole."""
+    folder = folder_of(cache, fingerprint) if fingerprint is not None else None
+    let_go = files.hold(folder / shards.MANIFEST) if folder is not None else None
+    if folder is None or let_go is None:
+        return None
+    try:
+        dataset = Dataset.open(folder)
+    except SeedbedError:
+        let_go()
+        return None
+    weakref.finalize(dataset, let_go)
+    return dataset

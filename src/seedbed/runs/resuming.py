@@ -1,0 +1,57 @@
+"""What a resume would do to a run, told before it starts: that there is nothing to do, or what it leaves behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from seedbed.errors import UsageError
+from seedbed.runs.checkpoints import checkpoints, is_at_end, step_at
+from seedbed.runs.control import Resume
+from seedbed.runs.status import Standing
+from seedbed.runs.store import RunDir
+from seedbed.runs.view import View
+
+
+def refuse_nothing_to_do(run: RunDir, asked: Resume, stands: Standing) -> None:
+    """Raise UsageError where the job would find no step to train, or no checkpoint to add steps to."""
+    view, more = stands.view, "add --more-epochs N or --more-steps N"
+    if asked.more_steps is not None or asked.more_epochs is not None:
+        if asked.from_checkpoint is None and not checkpoints(run, view):
+            raise UsageError(
+                f"{run.id} has saved no checkpoint to add steps to.",
+                f"`seedbed resume {run.id}` alone trains what it was to train.",
+            )
+    elif asked.from_checkpoint is not None:
+        path = Path(asked.from_checkpoint)
+        if is_at_end(path):
+            raise UsageError(f"{path.name} of {run.id} has done all of its steps.", f"To train on from it, {more}.")
+    elif stands.status == "completed" and (view.steps is None or view.step >= view.steps):
+        raise UsageError(f"{run.id} is finished: it has done all of its {view.steps} steps.", f"To train on, {more}.")
+    elif stands.status == "completed" and asked.early_stop is None:
+        told = [str(each["text"]) for each in view.messages if each.get("code") == "early-stop"]
+        why = f" {told[-1]}" if told else ""
+        raise UsageError(
+            f"{run.id} stopped early, at step {view.step} of {view.steps}.{why}",
+            f"`seedbed resume {run.id} --early-stop 0` goes on to step {view.steps}; with --more-steps N it trains N steps"
+            f" from step {view.step}.",
+        )
+
+
+class Leaves(NamedTuple):
+    """What a resume from an earlier checkpoint leaves behind."""
+
+    step: int
+    """The step from which it goes on."""
+    stood: int
+    """The step up to which the run has trained."""
+    saved: list[int]
+    """Steps of the checkpoints that it leaves behind, which are kept."""
+
+
+def leaves(run: RunDir, asked: Resume, view: View) -> Leaves | None:
+    """What is left behind where a resume goes back to a checkpoint, which it names by its path; None where nothing is."""
+    step = step_at(view, Path(asked.from_checkpoint)) if asked.from_checkpoint is not None else None
+    if step is None or step >= view.step:
+        return None
+    return Leaves(step, view.step, [found.step for found in checkpoints(run, view) if found.step > step])
