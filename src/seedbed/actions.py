@@ -25,10 +25,11 @@ from seedbed.events import Record, Run
 from seedbed.files import expand_home, free_bytes, is_locked, make_dir, obstacle, refuse_without_locks
 from seedbed.runs import asking, labels, retention
 from seedbed.runs.asking import Request
-from seedbed.runs.checkpoints import best_checkpoint, checkpoints, latest_checkpoint, left_behind
+from seedbed.runs.checkpoints import checkpoints
 from seedbed.runs.child import Child
 from seedbed.runs.control import Resume, Turn
 from seedbed.runs.log import Reader
+from seedbed.runs.lookup import find_checkpoint
 from seedbed.runs.process import spawn_detached
 from seedbed.runs.queue import BUSY, refuse_circle
 from seedbed.runs.resuming import Leaves, leaves, refuse_nothing_to_do
@@ -417,45 +418,6 @@ def delete(run: RunDir) -> int:
 
 
 # Checkpoints and generation ------------------------------------------------------------------------------------------
-
-
-def find_checkpoint(run: RunDir, ref: str | None) -> Path:
-    """The checkpoint that `ref` names: a step, `latest` (or None), `best`, a folder's name, or a path."""
-    view = standing(run).view
-    there, left = checkpoints(run, view), left_behind(run)
-    if ref is None or ref == "latest":
-        newest = latest_checkpoint(run, view)
-        if newest is None:
-            raise SeedbedError(f"{run.id} has no checkpoint yet.", _no_checkpoint_hint(run))
-        return newest.path
-    if ref == "best":
-        best = best_checkpoint(run, view)
-        if best is None:
-            raise SeedbedError(
-                f"{run.id} has kept no best checkpoint.", "Take `latest` or a step, or set train.keep_best = true."
-            )
-        return best.path
-    for found in [*there, *reversed(left)]:
-        if ref == found.path.name or (ref.isdecimal() and int(ref) == found.step):
-            return found.path
-    if "/" in ref:
-        for path in (expand_home(ref), run.checkpoints / ref, run.path / ref):
-            if (path / "model.safetensors").is_file():
-                return path.absolute()
-    names = ", ".join(str(found.step) for found in there) or "none"
-    others = f" (left behind: {', '.join(str(found.step) for found in left)})" if left else ""
-    raise UsageError(
-        f'{run.id} has no checkpoint "{ref}".',
-        f"Its checkpoints are at steps: {names}{others}; also `latest` and `best`.",
-    )
-
-
-def _no_checkpoint_hint(run: RunDir) -> str:
-    if standing(run).status == "queued":
-        return "It waits for its turn: `seedbed queue` shows the line."
-    if is_running(run):
-        return "It is still training: wait for its first, or see train.checkpoint_every."
-    return f"`seedbed runs` shows others; `seedbed resume {run.id}` goes on with this one."
 
 
 def child(

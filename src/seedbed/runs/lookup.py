@@ -1,0 +1,52 @@
+"""Which checkpoint of a run a word names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.files import expand_home
+from seedbed.runs.checkpoints import best_checkpoint, checkpoints, latest_checkpoint, left_behind
+from seedbed.runs.queue import BUSY
+from seedbed.runs.status import standing
+from seedbed.runs.store import RunDir
+
+
+def find_checkpoint(run: RunDir, ref: str | None) -> Path:
+    """The checkpoint that `ref` names: a step, `latest` (or None), `best`, a folder's name, or a path."""
+    stands = standing(run)
+    view = stands.view
+    there, left = checkpoints(run, view), left_behind(run)
+    if ref is None or ref == "latest":
+        newest = latest_checkpoint(run, view)
+        if newest is None:
+            raise SeedbedError(f"{run.id} has no checkpoint yet.", _no_checkpoint_hint(run, stands.status))
+        return newest.path
+    if ref == "best":
+        best = best_checkpoint(run, view)
+        if best is None:
+            raise SeedbedError(
+                f"{run.id} has kept no best checkpoint.", "Take `latest` or a step, or set train.keep_best = true."
+            )
+        return best.path
+    for found in [*there, *reversed(left)]:
+        if ref == found.path.name or (ref.isdecimal() and int(ref) == found.step):
+            return found.path
+    if "/" in ref:
+        for path in (expand_home(ref), run.checkpoints / ref, run.path / ref):
+            if (path / "model.safetensors").is_file():
+                return path.absolute()
+    names = ", ".join(str(found.step) for found in there) or "none"
+    others = f" (left behind: {', '.join(str(found.step) for found in left)})" if left else ""
+    raise UsageError(
+        f'{run.id} has no checkpoint "{ref}".',
+        f"Its checkpoints are at steps: {names}{others}; also `latest` and `best`.",
+    )
+
+
+def _no_checkpoint_hint(run: RunDir, status: str) -> str:
+    if status == "queued":
+        return "It waits for its turn: `seedbed queue` shows the line."
+    if status in BUSY:
+        return "It is still training: wait for its first, or see train.checkpoint_every."
+    return f"`seedbed runs` shows others; `seedbed resume {run.id}` goes on with this one."
