@@ -1,8 +1,9 @@
 """A job that trains nothing but lives like one: a session, phases, steps, validations, checkpoints, stop and resume.
 
-Run as `python fake_job.py RUN_DIR [...]`. FAKE_STEP_S, FAKE_SAVE_S and FAKE_FAIL change how it behaves. With FAKE_FAIL=disk
-no file can grow any more from step 7 on, until there is one called `room` in the run's directory; with
-FAKE_FAIL=deaf the heartbeat's thread hangs, so that only signals are heard.
+Run as `python fake_job.py RUN_DIR [...]`. FAKE_STEP_S, FAKE_SAVE_S and FAKE_FAIL change how it behaves, and HOLD_AT makes it
+wait at a step (see pacing.py). With FAKE_SAVE_S=gate a save that was asked for takes until a file `saved` lies in the run's
+folder. With FAKE_FAIL=disk no file can grow any more from step 7 on, until there is one called `room` in the run's directory;
+with FAKE_FAIL=deaf the heartbeat's thread hangs, so that only signals are heard.
 """
 
 from __future__ import annotations
@@ -23,8 +24,12 @@ from seedbed.events import Checkpoint, Data, Eval, Message, Phase, Run, Sample, 
 from seedbed.jobs.__main__ import main
 from seedbed.runs.session import Session
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+import pacing  # found beside this file, also where Python does not look there by itself
+
 STEP_S = float(os.environ.get("FAKE_STEP_S", "0.002"))
-SAVE_S = float(os.environ.get("FAKE_SAVE_S", "0"))
+SAVE_S = os.environ.get("FAKE_SAVE_S", "0")
 FAIL = os.environ.get("FAKE_FAIL", "")
 if FAIL == "deaf":
     Session._beat = lambda session: session._over.wait()  # type: ignore[assignment, method-assign, misc]
@@ -81,8 +86,12 @@ def run(run_dir: Path, session: Session) -> str:
             resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
         return session.can_write()
 
-    def save(step: int) -> None:
-        time.sleep(SAVE_S)
+    def save(step: int, asked: bool = True) -> None:
+        if SAVE_S == "gate":
+            while asked and not (run_dir / "saved").exists():
+                time.sleep(0.005)
+        else:
+            time.sleep(float(SAVE_S))
         folder = checkpoints / f"step-{step:08d}"
         folder.mkdir(exist_ok=True)
         (folder / "DONE").write_text("{}")
@@ -101,7 +110,7 @@ def run(run_dir: Path, session: Session) -> str:
         session.emit(Step(step=step, loss=loss, lr=0.01, grad_norm=1.0, tokens=512 * step, step_s=max(STEP_S, 1e-3)))
         if step % 10 == 0:
             session.emit(Eval(step=step, loss=loss + 0.1, perplexity=math.exp(loss), tokens=100, best=True))
-            save(step)
+            save(step, asked=bool(session.stop_requested or session.save_requested()))
         elif session.stop_requested or session.save_requested():
             save(step)
         if session.blocked:
@@ -144,4 +153,5 @@ def generate() -> int:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["generate"]:
         sys.exit(generate())
+    pacing.install()
     sys.exit(main(kinds={"train": "__main__:run"}))

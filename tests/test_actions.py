@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from patience import until
 from seedbed import actions
 from seedbed.config.load import load_frozen, resolve
 from seedbed.errors import SeedbedError, UsageError
@@ -186,13 +187,6 @@ def test_a_child_ends_with_its_with(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # What is asked of a living run ---------------------------------------------------------------------------------------
-
-
-def until(what: Callable[[], Any], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)
 
 
 def stands(run: RunDir) -> str:

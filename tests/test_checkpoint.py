@@ -313,7 +313,7 @@ def test_submit_returns_while_the_write_goes_on(folder: Path, make: Make, monkey
     real = checkpoint.publish_dir
 
     def waiting(*args: Any) -> None:
-        assert gate.wait(20)
+        assert gate.wait(600)
         real(*args)
 
     monkeypatch.setattr(checkpoint, "publish_dir", waiting)

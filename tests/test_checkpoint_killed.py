@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
+import patience
 from seedbed import checkpoint, files
 from seedbed.checkpoint import Snapshot, Writer, find, load, save
 
@@ -163,7 +164,11 @@ def main(workspace: Path, scenario: Scenario) -> None:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_kill_at_any_operation_loses_nothing(name: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, __file__, str(tmp_path), name], capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, __file__, str(tmp_path), name],
+        capture_output=True,
+        text=True,
+        timeout=patience.HANG_S,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)

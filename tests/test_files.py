@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+import patience
 from seedbed import files
 from seedbed.errors import DiskFullError, SeedbedError, StorageError
 
@@ -426,5 +427,5 @@ def test_who_waits_to_hold_a_file_while_it_is_removed_gets_nothing(tmp_path: Pat
     waiting.start()
     path.unlink()
     remover.release()
-    waiting.join(timeout=10)
+    waiting.join(timeout=patience.HANG_S)
     assert held == [None]

@@ -9,13 +9,16 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import inprocess
+import pacing
+import patience
+from seedbed import actions
 from seedbed.runs.asking import LIVE
 from seedbed.runs.status import standing
 from seedbed.runs.store import RunDir
@@ -44,20 +47,12 @@ class Desk:
     def seedbed(
         self, *words: str, expect: int = 0, env: dict[str, str] | None = None, stdin: str | bytes | None = None
     ) -> subprocess.CompletedProcess[str]:
+        """What a command prints, run in this process (see inprocess.py); jobs and children are processes all the same."""
         raw = stdin.encode() if isinstance(stdin, str) else stdin
-        done = subprocess.run(
-            [sys.executable, str(DRIVER), *words],
-            cwd=self.folder,
-            env={**self.environment, **(env or {})},
-            capture_output=True,
-            input=raw,
-            timeout=60,
-            check=False,
-        )
-        out, err = done.stdout.decode(), done.stderr.decode()
-        assert "Traceback" not in out + err, out + err
-        assert done.returncode == expect, f"exit {done.returncode}, not {expect}\n{out}\n{err}"
-        return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+        done = inprocess.run(words, self.folder, {**self.environment, **(env or {})}, raw)
+        assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
+        assert done.returncode == expect, f"exit {done.returncode}, not {expect}\n{done.stdout}\n{done.stderr}"
+        return done
 
     def terminal(
         self, *words: str, keys: str = "", expect: int = 0, env: dict[str, str] | None = None, columns: int = 120
@@ -70,10 +65,10 @@ class Desk:
         os.write(leader, keys.encode())
         shown = b""
         with contextlib.suppress(OSError):
-            while select.select([leader], [], [], 20)[0] and (block := os.read(leader, 4096)):
+            while select.select([leader], [], [], patience.HANG_S)[0] and (block := os.read(leader, 4096)):
                 shown += block
         os.close(leader)
-        assert process.wait(timeout=20) == expect, shown.decode()
+        assert process.wait(timeout=patience.HANG_S) == expect, shown.decode()
         assert b"Traceback" not in shown, shown.decode()
         return shown.decode().replace("\r\n", "\n")
 
@@ -86,11 +81,12 @@ class Desk:
         value: dict[str, Any] = json.loads(self.seedbed("status", ref, "--json").stdout)
         return value
 
-    def wait(self, what: Callable[[], Any], seconds: float = 30) -> None:
-        end = time.monotonic() + seconds
-        while not what():
-            assert time.monotonic() < end, "waited too long"
-            time.sleep(0.02)
+    def wait(self, what: Callable[[], Any], seconds: float = 20) -> None:
+        patience.until(what, seconds)
+
+    def let_go(self) -> None:
+        """Let the newest run's job go on, which waits where HOLD_AT said."""
+        pacing.let_go(max(self.runs.glob("2*")))
 
     def at_step(self, step: int) -> None:
         """Until the newest run has logged that step."""
@@ -103,7 +99,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    monkeypatch.setattr(actions, "JOBS", (sys.executable, str(DRIVER.with_name("fake_job.py"))))
     made = Desk(tmp_path)
     yield made
     for process in made.started:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import patience
 from seedbed.cli.doctor import describe
 from seedbed.cli.main import main
 from seedbed.cli.parser import COMMANDS
@@ -84,11 +85,11 @@ def test_status_for_people_and_scripts(desk: Any) -> None:
 
 
 def test_status_of_a_running_run(desk: Any) -> None:
-    desk.seedbed("train", "--set", "train.steps=2000", "--background", env=SLOW)
+    desk.seedbed("train", "--set", "train.steps=1000000", "--background", env=SLOW)
     desk.at_step(12)
     found = desk.status()
     assert found["status"] == "running"
-    assert found["remaining_s"] == pytest.approx(0.03 * (2000 - found["step"]), rel=0.2)
+    assert found["remaining_s"] == pytest.approx(0.03 * (1_000_000 - found["step"]), rel=0.2)
     assert found["device"] == "cpu"
     os.kill(found["pid"], 0)
     assert "remaining" in desk.seedbed("status").stdout
@@ -121,7 +122,7 @@ def on_terminal(desk: Any, *words: str, env: dict[str, str]) -> str:
             break
         shown += block
     os.close(leader)
-    process.wait(timeout=10)
+    process.wait(timeout=patience.HANG_S)
     return shown.decode()
 
 
@@ -151,20 +152,23 @@ def test_where_runs_live(desk: Any) -> None:
 
 
 def test_background_prints_the_id_alone_and_outlives_its_parent(desk: Any) -> None:
-    process = desk.start("train", "--set", "train.steps=60", "--background", env=SLOW, start_new_session=True)
-    out, _ = process.communicate(timeout=20)
+    process = desk.start(
+        "train", "--set", "train.steps=60", "--background", env={"HOLD_AT": "40"}, start_new_session=True
+    )
+    out, _ = process.communicate(timeout=patience.HANG_S)
     assert process.returncode == 0
     run = out.strip()
     assert (desk.runs / run).is_dir()
     os.kill(desk.status(run)["pid"], 0)
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, signal.SIGHUP)
+    desk.let_go()
     desk.wait(lambda: desk.status(run)["status"] == "completed")
 
 
 def test_stop(desk: Any) -> None:
     desk.seedbed("stop", expect=2)
-    run = desk.seedbed("train", "--set", "train.steps=2000", "--background", env=SLOW).stdout.strip()
+    run = desk.seedbed("train", "--set", "train.steps=1000000", "--background", env=SLOW).stdout.strip()
     desk.at_step(3)
     assert "stopped" in desk.seedbed("stop", run, "--wait").stdout
     after = desk.status(run)
@@ -443,7 +447,7 @@ def test_a_full_output_is_told_without_a_traceback(desk: Any) -> None:
     desk.train()
     with open("/dev/full", "w") as full:
         process = desk.start("status", stdout=full)
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=patience.HANG_S)
     assert process.returncode == 1
     assert "Traceback" not in err
     assert "No space left" in err

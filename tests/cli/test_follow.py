@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+import patience
+
 SLOW = {"FAKE_STEP_S": "0.03"}
 
 
@@ -37,10 +39,10 @@ def test_json_keeps_stdout_for_the_status(desk: Any) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_one_signal_stops_the_job_and_waits_until_it_has_saved(desk: Any, number: signal.Signals) -> None:
-    follower = desk.start("train", "--set", "train.steps=2000", env={**SLOW, "FAKE_SAVE_S": "0.3"})
+    follower = desk.start("train", "--set", "train.steps=1000000", env={**SLOW, "FAKE_SAVE_S": "0.3"})
     desk.at_step(3)
     follower.send_signal(number)
-    out, err = follower.communicate(timeout=20)
+    out, err = follower.communicate(timeout=patience.HANG_S)
     assert follower.returncode == 130, out + err
     stopped = desk.status()
     assert stopped["status"] == "stopped"
@@ -122,46 +124,52 @@ def test_a_second_ctrl_c_reaches_a_job_whose_heartbeat_hangs(desk: Any) -> None:
 
 
 def test_a_second_ctrl_c_leaves_it_saving(desk: Any) -> None:
-    follower = desk.start("train", "--set", "train.steps=2000", env={**SLOW, "FAKE_SAVE_S": "1.5"})
+    follower = desk.start("train", "--set", "train.steps=1000000", env={**SLOW, "FAKE_SAVE_S": "gate"})
     desk.at_step(3)
     follower.send_signal(signal.SIGINT)
-    time.sleep(0.6)
-    begun = time.monotonic()
+    assert follower.stdout is not None
+    out = ""
+    while "Stopping" not in out:
+        out += follower.stdout.readline()
     follower.send_signal(signal.SIGINT)
-    out, err = follower.communicate(timeout=20)
-    assert time.monotonic() - begun < 1.0
+    rest, err = follower.communicate(timeout=patience.HANG_S)
     assert follower.returncode == 130
-    assert "seedbed status" in out + err
+    assert "seedbed status" in out + rest + err
+    assert desk.status()["status"] == "running", "it waited until the job had saved"
+    (max(desk.runs.glob("2*")) / "saved").touch()
     desk.wait(lambda: desk.status()["status"] == "stopped")
     assert desk.status()["checkpoint_step"] == desk.status()["step"]
 
 
 def test_a_killed_watcher_leaves_the_run_going(desk: Any) -> None:
-    follower = desk.start("train", "--set", "train.steps=60", env=SLOW)
+    follower = desk.start("train", "--set", "train.steps=60", env={"HOLD_AT": "40"})
     desk.at_step(3)
     follower.kill()
     follower.wait()
+    desk.let_go()
     desk.wait(lambda: desk.status()["status"] == "completed")
     assert desk.status()["step"] == 60
 
 
 def test_a_reader_that_leaves_does_not_end_the_run(desk: Any) -> None:
-    follower = desk.start("train", "--set", "train.steps=60", env=SLOW)
+    follower = desk.start("train", "--set", "train.steps=60", env={"HOLD_AT": "40"})
     assert follower.stdout is not None
     follower.stdout.readline()
     follower.stdout.close()
-    assert follower.wait(timeout=20) == 141
+    desk.at_step(40)
+    desk.let_go()
+    assert follower.wait(timeout=patience.HANG_S) == 141
     assert follower.stderr is not None
     assert "Traceback" not in follower.stderr.read()
     desk.wait(lambda: desk.status()["status"] == "completed")
 
 
 def test_ctrl_c_before_the_job_has_begun_is_not_lost(desk: Any) -> None:
-    follower = desk.start("train", "--set", "train.steps=2000", env=SLOW)
+    follower = desk.start("train", "--set", "train.steps=1000000", env=SLOW)
     desk.wait(lambda: list(desk.runs.glob("2*")))
     time.sleep(0.05)
     follower.send_signal(signal.SIGINT)
-    follower.communicate(timeout=20)
+    follower.communicate(timeout=patience.HANG_S)
     assert follower.returncode == 130
     desk.wait(lambda: desk.status()["status"] != "running")
     assert desk.status()["step"] < 1000
@@ -173,7 +181,7 @@ def test_preparing_data_can_be_stopped(desk: Any) -> None:
     while "tokens" not in follower.stdout.readline():
         pass
     follower.send_signal(signal.SIGINT)
-    assert follower.wait(timeout=20) == 130
+    assert follower.wait(timeout=patience.HANG_S) == 130
     assert desk.status()["status"] == "stopped"
 
 
@@ -213,7 +221,7 @@ def test_a_log_that_cannot_grow_holds_the_run_and_loses_nothing(desk: Any) -> No
         assert line, "it ended"
     assert "ulimit -f" in line, "who follows the run is not told"
     (run / "room").touch()
-    out, err = follower.communicate(timeout=20)
+    out, err = follower.communicate(timeout=patience.HANG_S)
     assert follower.returncode == 0, out + err
     assert "Finished at step 30" in out
     events = [json.loads(line) for line in (run / "events.jsonl").read_bytes().splitlines()]
@@ -237,7 +245,7 @@ def test_resume_goes_on_and_shows_the_whole_curve(desk: Any) -> None:
 
 
 def test_two_resumes_of_one_run(desk: Any) -> None:
-    desk.seedbed("train", "--set", "train.steps=2000", "--background", env=SLOW)
+    desk.seedbed("train", "--set", "train.steps=1000000", "--background", env=SLOW)
     second = desk.seedbed("resume", "latest", expect=1)
     assert "already running" in second.stderr
     desk.seedbed("stop", "--wait")
@@ -252,7 +260,7 @@ def test_on_a_terminal_it_paints_and_leaves_the_screen_clean(desk: Any) -> None:
     )
     os.close(terminal)
     seen = b""
-    end = time.monotonic() + 20
+    end = time.monotonic() + patience.HANG_S
     while time.monotonic() < end:
         if select.select([leader], [], [], 0.1)[0]:
             try:
@@ -262,7 +270,7 @@ def test_on_a_terminal_it_paints_and_leaves_the_screen_clean(desk: Any) -> None:
         elif follower.poll() is not None:
             break
     os.close(leader)
-    assert follower.wait(timeout=5) == 0
+    assert follower.wait(timeout=patience.HANG_S) == 0
     shown = seen.decode()
     assert "step 1/60" in shown or "step 2/60" in shown or "/60" in shown
     assert "\x1b[?25l" in shown, "the cursor was not hidden while painting"

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+import patience
+
 WRITTEN = " and\u200b then \x1b[31m T=0.8 k=0\n"
 
 
@@ -123,7 +125,7 @@ def test_a_reader_that_leaves_ends_the_writer(trained: Any) -> None:
     process = trained.start("generate", "--num-samples", "1000", env={"FAKE_STEP_S": "0.05"})
     process.stdout.readline()
     process.stdout.close()
-    assert process.wait(timeout=10) == 141
+    assert process.wait(timeout=patience.HANG_S) == 141
     assert "Traceback" not in process.stderr.read()
 
 
@@ -143,6 +145,6 @@ def test_on_a_terminal_nothing_steers_it(trained: Any) -> None:
             break
         shown += block
     os.close(leader)
-    assert process.wait(timeout=10) == 0
+    assert process.wait(timeout=patience.HANG_S) == 0
     assert shown.decode().replace("\r\n", "\n") == "The fox and then  T=0.8 k=0\n\n"
     assert "4 tokens, 8 tokens/s, length reached, seed 7" in process.stderr.read()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import patience
 from seedbed.runs.store import Store
 
 SLOW = {"FAKE_STEP_S": "0.03"}
@@ -36,7 +37,7 @@ def test_the_last_lines_are_those_of_tail(desk: Any, log: Path, count: int, end:
 
 def raw(desk: Any, *words: str) -> bytes:
     process = desk.start("logs", *words, text=False)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=patience.HANG_S)
     assert process.returncode == 0, err
     assert isinstance(out, bytes)
     return out
@@ -49,7 +50,7 @@ def test_a_terminal_is_not_steered(desk: Any, log: Path) -> None:
 
 
 def test_following_tells_everything_until_the_run_has_ended(desk: Any) -> None:
-    run = desk.seedbed("train", "--set", "train.steps=60", "--background", env=SLOW).stdout.strip()
+    run = desk.seedbed("train", "--set", "train.steps=60", "--background", env={"HOLD_AT": "40"}).stdout.strip()
     log = desk.runs / run / "job.log"
     log.write_bytes(b"before\n")
     follower = desk.start("logs", "-f", "-n", "1")
@@ -60,7 +61,8 @@ def test_following_tells_everything_until_the_run_has_ended(desk: Any) -> None:
     desk.wait(lambda: desk.status()["step"] > 20)
     with log.open("ab") as handle:
         handle.write(b"ne\nlast word")
-    out, err = follower.communicate(timeout=20)
+    desk.let_go()
+    out, err = follower.communicate(timeout=patience.HANG_S)
     assert follower.returncode == 0, err
     assert out == "half a line\nlast word"
     assert desk.status()["status"] == "completed"
@@ -68,13 +70,13 @@ def test_following_tells_everything_until_the_run_has_ended(desk: Any) -> None:
 
 
 def test_ctrl_c_ends_the_looking_and_not_the_run(desk: Any) -> None:
-    run = desk.seedbed("train", "--set", "train.steps=2000", "--background", env=SLOW).stdout.strip()
+    run = desk.seedbed("train", "--set", "train.steps=1000000", "--background", env=SLOW).stdout.strip()
     (desk.runs / run / "job.log").write_text("hello\n")
     follower = desk.start("logs", "--follow")
     assert follower.stdout is not None
     assert follower.stdout.readline() == "hello\n"
     follower.send_signal(signal.SIGINT)
-    _, err = follower.communicate(timeout=20)
+    _, err = follower.communicate(timeout=patience.HANG_S)
     assert follower.returncode == 130
     assert err == ""
     assert desk.status()["status"] == "running"
@@ -87,7 +89,7 @@ def test_a_reader_that_leaves(desk: Any, log: Path) -> None:
     assert follower.stdout is not None
     follower.stdout.readline()
     follower.stdout.close()
-    assert follower.wait(timeout=20) == 141
+    assert follower.wait(timeout=patience.HANG_S) == 141
     assert follower.stderr is not None
     assert follower.stderr.read() == ""
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import patience
 from seedbed.events import Eval, Message, Run, Step, encode
 from seedbed.runs.session import Session
 from seedbed.runs.store import Store
@@ -112,7 +113,7 @@ def test_a_long_run_streams_in_bounded_memory_and_a_reader_may_leave(desk: Any) 
     assert process.stdout is not None
     assert process.stdout.readline().startswith("step,")
     process.stdout.close()
-    assert process.wait(timeout=60) == 141
+    assert process.wait(timeout=patience.HANG_S) == 141
     assert process.stderr is not None
     assert process.stderr.read() == ""
     size = run.events.stat().st_size

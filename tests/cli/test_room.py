@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import patience
 from seedbed.events import Checkpoint, Data, Run, Step
 from seedbed.runs.labels import set_archived
 from seedbed.runs.session import Session
@@ -92,7 +93,7 @@ def test_ctrl_c_at_the_question_keeps_everything(desk: Any) -> None:
     while b"[y/N]" not in shown:
         shown += os.read(leader, 4096)
     asking.send_signal(signal.SIGINT)
-    assert asking.wait(timeout=20) == 130
+    assert asking.wait(timeout=patience.HANG_S) == 130
     os.close(leader)
     assert there(desk) == ["alpha"]
 
@@ -109,7 +110,7 @@ def test_delete_without_a_terminal_needs_a_yes(desk: Any) -> None:
 
 def test_delete_takes_all_or_none(desk: Any) -> None:
     make(desk, "alpha")
-    desk.seedbed("train", "--set", "train.steps=3000", "--background", "--name", "living", env=SLOW)
+    desk.seedbed("train", "--set", "train.steps=1000000", "--background", "--name", "living", env=SLOW)
     desk.at_step(3)
     assert "nothing" in desk.seedbed("delete", "alpha", "nothing", "--yes", expect=2).stderr
     told = desk.seedbed("delete", "alpha", "living", "--yes", expect=1).stderr
@@ -224,7 +225,7 @@ def test_prune_for_a_script(desk: Any) -> None:
 def test_prune_never_touches_what_lives_or_is_archived(desk: Any) -> None:
     set_archived(make(desk, "archived", "failed"), True)
     make(desk, "over")
-    desk.seedbed("train", "--set", "train.steps=3000", "--background", "--name", "living", env=SLOW)
+    desk.seedbed("train", "--set", "train.steps=1000000", "--background", "--name", "living", env=SLOW)
     desk.at_step(3)
     desk.seedbed("train", "--set", "train.steps=3", "--queue", "--name", "waiting")
     desk.seedbed("prune", "--older-than", "0s", "--yes")

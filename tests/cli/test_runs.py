@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import patience
 from seedbed.events import Eval, Run, Step
 from seedbed.runs.labels import change_tags, set_archived
 from seedbed.runs.session import Session
@@ -151,7 +152,7 @@ def test_a_store_that_cannot_be_read_is_told(desk: Any) -> None:
         assert "Cannot read the runs" in desk.seedbed(*command, expect=1).stderr
 
 
-def test_a_thousand_runs_are_listed_within_a_second(desk: Any) -> None:
+def test_a_thousand_runs_are_listed_at_once(desk: Any) -> None:
     first = make(Store(desk.runs), "alpha", loss=2.0)
     files = {path.name: path.read_bytes() for path in first.path.iterdir() if path.is_file()}
     for number in range(1000):
@@ -165,7 +166,7 @@ def test_a_thousand_runs_are_listed_within_a_second(desk: Any) -> None:
         out = desk.seedbed("runs").stdout
         times.append(time.perf_counter() - begun)
     assert len(out.splitlines()) == 1002
-    assert min(times) < 1.0
+    assert min(times) < patience.limit(0.5)
 
 
 # Names, tags and the archive -----------------------------------------------------------------------------------------

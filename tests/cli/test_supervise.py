@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+import patience
+
 SLOW = {"FAKE_STEP_S": "0.03"}
 
 
@@ -44,11 +46,11 @@ def test_pause_and_resume(desk: Any) -> None:
 
 
 def test_who_watches_a_run_is_told_that_it_is_paused(desk: Any) -> None:
-    follower = desk.start("train", "--set", "train.steps=60", env=SLOW)
+    follower = desk.start("train", "--set", "train.steps=60", env={"HOLD_AT": "40"})
     desk.at_step(3)
     desk.seedbed("pause", "--wait")
     desk.seedbed("resume")
-    out, err = follower.communicate(timeout=20)
+    out, err = follower.communicate(timeout=patience.HANG_S)
     assert follower.returncode == 0, err
     assert "paused at step" in out
     assert ": asked to pause" in out
@@ -74,12 +76,13 @@ def test_a_job_that_hears_only_signals_is_paused_and_stopped(desk: Any) -> None:
 
 
 def test_leaving_while_one_waits_leaves_the_run_alone(desk: Any) -> None:
-    begin(desk, "alpha", env={"FAKE_SAVE_S": "2"})
+    run = begin(desk, "alpha", env={"FAKE_SAVE_S": "gate"})
     waiting = desk.start("pause", "--wait")
     desk.wait(lambda: desk.status()["status"] == "pausing")
     waiting.send_signal(signal.SIGINT)
-    waiting.communicate(timeout=20)
+    waiting.communicate(timeout=patience.HANG_S)
     assert waiting.returncode == 130
+    (desk.runs / run / "saved").touch()
     desk.wait(lambda: desk.status()["status"] == "paused")
     desk.seedbed("stop", "--wait")
 
@@ -156,7 +159,7 @@ def test_a_run_does_not_wait_for_itself(desk: Any, words: tuple[str, ...]) -> No
 def test_a_queue_outlives_the_terminal_that_it_was_typed_at(desk: Any) -> None:
     begin(desk, "first")
     typed = desk.start("train", "--set", "train.steps=3", "--queue", "--name", "second", start_new_session=True)
-    typed.communicate(timeout=20)
+    typed.communicate(timeout=patience.HANG_S)
     with pytest.raises(ProcessLookupError):
         os.killpg(typed.pid, signal.SIGHUP)
     desk.seedbed("stop", "first", "--wait")

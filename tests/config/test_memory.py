@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import patience
 from seedbed.config import arithmetic, load
 from seedbed.train.device import choose_device, choose_precision
 
@@ -78,7 +79,7 @@ def measured_peak(sets: list[str], vocab_size: int, precision: str) -> int:
         env={"PATH": "/usr/bin:/bin", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"},
         capture_output=True,
         text=True,
-        timeout=550,
+        timeout=patience.HANG_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr

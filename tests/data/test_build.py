@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+import patience
 from seedbed import files
 from seedbed.config.schema import DataConfig, TokenizerConfig
 from seedbed.data import build, tokenise
@@ -340,7 +340,7 @@ def begin(process: subprocess.Popen[str]) -> None:
 
 
 def finish(process: subprocess.Popen[str]) -> Path:
-    out, error = process.communicate("\n", timeout=120)
+    out, error = process.communicate("\n", timeout=patience.HANG_S)
     assert process.returncode == 0, error
     return Path(out.strip().splitlines()[-1])
 
@@ -352,11 +352,13 @@ def test_killed_anywhere_it_ends_with_the_same_bytes(tmp_path):
         cache = tmp_path / f"killed-{attempt}"
         process = run(cache, pause_s=0.003)
         begin(process)
-        time.sleep(0.2 + rng.random() * 1.2)
+        for _ in range(rng.randrange(1, 40)):  # killed once it has told that often of its progress
+            assert process.stdout is not None
+            process.stdout.readline()
         children = psutil.Process(process.pid).children()
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        _, left = psutil.wait_procs(children, timeout=10)
+        _, left = psutil.wait_procs(children, timeout=patience.HANG_S)
         assert not left, "workers must not outlive the build"
         assert contents(finish(run(cache))) == expected
 
@@ -365,7 +367,7 @@ def test_two_processes_make_it_once(tmp_path):
     both = [run(tmp_path, pause_s=0.002) for _ in range(2)]
     for process in both:
         begin(process)
-    outputs = [process.communicate(timeout=120)[0] for process in both]
+    outputs = [process.communicate(timeout=patience.HANG_S)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert outputs[0].splitlines()[-1] == outputs[1].splitlines()[-1]
     waited = [out for out in outputs if "message" in out.splitlines()]

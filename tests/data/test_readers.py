@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import patience
 from seedbed.data.opening import UnreadableError
 from seedbed.data.readers import PIECE_CHARS, in_pieces, kind_of, read_file
 from seedbed.data.records import Reading
@@ -196,7 +197,11 @@ def test_a_missing_extra_names_its_install_line(tmp_path: Path, module: str, nam
         "except SeedbedError as error: print(type(error).__name__, error)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / name)], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code, str(tmp_path / name)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=patience.HANG_S,
     )
     assert done.stdout.startswith(f"SeedbedError Reading '{tmp_path / name}' needs {module}")
     assert "pip install 'seedbed[data]'" in done.stdout

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import patience
 from seedbed.config.schema import DataConfig
 from seedbed.data.source import SOURCES, open_source
 from seedbed.errors import SeedbedError, UsageError
@@ -77,6 +78,10 @@ def test_opening_own_text_loads_neither_torch_nor_the_hub(tmp_path: Path) -> Non
         "print([name for name in ('torch', 'numpy', 'datasets', 'huggingface_hub', 'pyarrow') if name in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "a.txt")], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code, str(tmp_path / "a.txt")],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=patience.HANG_S,
     )
     assert done.stdout.strip() == "[]"

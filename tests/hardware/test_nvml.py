@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import patience
 from seedbed.hardware import nvml
 from seedbed.hardware.nvml import Nvml
 
@@ -249,7 +250,7 @@ def library_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("nvml")
     (folder / "nvml.c").write_text(C_LIBRARY)
     made = ["-shared", "-fPIC", "-w", "-o", str(folder / "libnvidia-ml.so.1"), str(folder / "nvml.c")]
-    subprocess.run([compiler, *made], check=True, timeout=60)
+    subprocess.run([compiler, *made], check=True, timeout=patience.HANG_S)
     return folder
 
 
@@ -263,7 +264,7 @@ def look_through_the_package(folder: Path, **env: str) -> dict[str, Any]:
         env={**os.environ, "LD_LIBRARY_PATH": str(folder), **env},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patience.HANG_S,
         check=True,
     )
     told: dict[str, Any] = json.loads(done.stdout)

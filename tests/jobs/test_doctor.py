@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import patience
 from seedbed.cli.doctor import describe
 from seedbed.hardware import gpu
 from seedbed.jobs import doctor
@@ -30,7 +31,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         ],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=patience.HANG_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
+from patience import until
 from seedbed import checkpoint, files
 from seedbed.config.load import resolve
 from seedbed.config.schema import Config
@@ -109,9 +110,14 @@ def run(small_disk: Path) -> RunDir:
 
 
 def wait_until_paused(run: RunDir) -> dict[str, Any]:
-    end = time.monotonic() + 60
-    while (found := status(run))["status"] != "paused" and time.monotonic() < end:
-        time.sleep(0.02)
+    """Its status, once it is paused."""
+
+    def paused() -> dict[str, Any] | None:
+        found = status(run)
+        return found if found["status"] == "paused" else None
+
+    found = until(paused)
+    assert found is not None
     return found
 
 

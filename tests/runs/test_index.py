@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from patience import until
 from seedbed import events
 from seedbed.runs import index as index_module
 from seedbed.runs import session as session_module
@@ -270,10 +271,7 @@ def test_a_writer_that_cannot_write_says_why_and_tries_again(
     assert "directory" in (writer.problem or "")
     assert len(Series.load(run)) == 200
     index_path(run).rmdir()
-    end = time.monotonic() + 5
-    while not index_path(run).exists():
-        assert time.monotonic() < end
-        writer.advance()
+    until(lambda: writer.advance() or index_path(run).exists())
     while not writer.advance():
         pass
     assert writer.problem is None
@@ -331,10 +329,12 @@ def test_jobs_killed_again_and_again_leave_an_index_that_is_right(
         before = index_path(run).stat().st_size if index_path(run).exists() else 0
         child = multiprocessing.get_context("fork").Process(target=job, args=(run.path, first))
         child.start()
-        end = time.monotonic() + 20
-        while (index_path(run).stat().st_size if index_path(run).exists() else 0) <= before + 2 * ROW_BYTES:
-            assert time.monotonic() < end, "no index is written"
+
+        def grown(before: int = before) -> bool:
             Series.load(run).window()
+            return index_path(run).exists() and index_path(run).stat().st_size > before + 2 * ROW_BYTES
+
+        until(grown, told=lambda: "no index is written")
         time.sleep(chance.random() * 0.05)
         os.kill(child.pid or 0, signal.SIGKILL)
         child.join()

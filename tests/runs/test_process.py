@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from patience import until
 from seedbed.runs.process import Identity, boot_id, is_alive, myself, spawn_detached, start_time
 
 
@@ -26,7 +26,7 @@ def test_a_dead_process_is_dead_even_as_a_zombie() -> None:
     identity = Identity(child.pid, started, boot_id())
     assert is_alive(identity)
     child.kill()
-    time.sleep(0.2)
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     assert not is_alive(identity), "a zombie counts as alive"
     child.wait()
     assert not is_alive(identity)
@@ -51,7 +51,7 @@ def test_a_process_whose_name_looks_like_fields(tmp_path: Path) -> None:
     program.symlink_to("/bin/sleep")
     child = subprocess.Popen([str(program), "60"])
     try:
-        time.sleep(0.1)
+        until(lambda: Path(f"/proc/{child.pid}/comm").read_text().startswith("a) Z"))
         started, now = start_time(child.pid), start_time(os.getpid())
         assert started is not None
         assert now is not None

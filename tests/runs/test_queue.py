@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import patience
 from seedbed.events import Run, encode
 from seedbed.files import Lock, is_locked
 from seedbed.runs.control import GO, PAUSE, STOP, ask
@@ -90,10 +91,7 @@ class Line:
         return str(status(run)["status"])
 
     def until(self, what: Callable[[], Any], *runs: RunDir, seconds: float = 30.0) -> None:
-        end = time.monotonic() + seconds
-        while not what():
-            assert time.monotonic() < end, [(run.id, self.told(run), run.log.read_text()) for run in runs]
-            time.sleep(0.02)
+        patience.until(what, seconds, lambda: [(run.id, self.told(run), run.log.read_text()) for run in runs])
 
     def reads(self, run: RunDir, word: str) -> None:
         self.until(lambda: self.status(run) == word, run)

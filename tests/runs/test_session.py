@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from patience import HANG_S, until
 from seedbed import events
 from seedbed.errors import DiskFullError
 from seedbed.files import Lock, is_locked
@@ -38,13 +39,6 @@ def step(number: int) -> events.Step:
 
 def lines(run: RunDir) -> list[dict[str, Any]]:
     return [json.loads(line) for line in run.events.read_bytes().splitlines()]
-
-
-def until(what: Callable[[], Any], seconds: float = 5.0) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.01)
 
 
 @contextmanager
@@ -233,10 +227,12 @@ def test_the_heartbeat_goes_on_while_the_job_is_busy(run: RunDir) -> None:
 
         until(lambda: seen(1))
         first = json.loads(run.state.read_bytes())["heartbeat"]["monotonic"]
-        end = time.monotonic() + 0.8
-        while time.monotonic() < end:
-            sum(range(1000))
-        assert json.loads(run.state.read_bytes())["heartbeat"]["monotonic"] > first
+
+        def beats_while_busy() -> bool:
+            sum(range(100_000))
+            return bool(json.loads(run.state.read_bytes())["heartbeat"]["monotonic"] > first)
+
+        until(beats_while_busy)
 
 
 def test_hardware_is_sampled_without_being_asked(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,7 +273,7 @@ def test_a_forked_helper_dies_of_a_sigterm(run: RunDir) -> None:
         helper = multiprocessing.get_context("fork").Process(target=time.sleep, args=(30,))
         helper.start()
         helper.terminate()
-        helper.join(timeout=5)
+        helper.join(timeout=HANG_S)
         died = not helper.is_alive()
         helper.kill()
         assert died, "a pool of such helpers could not be ended"

@@ -8,12 +8,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+import pacing
+import patience
 
 TINY = """
 preset = "nano"
@@ -45,6 +47,9 @@ checkpoint_every = 7
 keep_last = 3
 sample_tokens = 5
 """
+
+
+PACED = Path(__file__).resolve().parents[1] / "paced_seedbed.py"
 
 
 class Workshop:
@@ -79,7 +84,7 @@ class Workshop:
             capture_output=True,
             text=True,
             input=stdin,
-            timeout=300,
+            timeout=patience.HANG_S,
         )
         assert done.returncode == expect, f"exit {done.returncode}, not {expect}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr + done.stdout
@@ -96,12 +101,9 @@ class Workshop:
     def run_dir(self, run: str = "latest") -> Path:
         return self.runs / self.status(run)["id"]
 
-    def wait(self, what: Any, timeout_s: float = 120.0) -> None:
+    def wait(self, what: Any, timeout_s: float = 60.0) -> None:
         """Until `what()` is true."""
-        end = time.monotonic() + timeout_s
-        while not what():
-            assert time.monotonic() < end, "waited too long"
-            time.sleep(0.01)
+        patience.until(what, timeout_s)
 
     def events(self, run_dir: Path) -> list[dict[str, Any]]:
         found = []
@@ -111,6 +113,16 @@ class Workshop:
             except ValueError:
                 continue
         return found
+
+    def pace(self, *steps: int) -> None:
+        """From here on, real jobs wait after each of these steps until `let_go`, or until they are asked to stop or pause."""
+        self.command = (sys.executable, str(PACED))
+        self.environment["HOLD_AT"] = ",".join(map(str, steps))
+
+    def let_go(self, run_dir: Path) -> None:
+        """Let the run's job go on, now and at every later step."""
+        self.environment.pop("HOLD_AT", None)
+        pacing.let_go(run_dir)
 
     def steps(self, run_dir: Path) -> list[tuple[Any, ...]]:
         """(step, loss, lr, grad_norm, tokens) of the run, steps that a later session voided left out."""

@@ -10,14 +10,16 @@ def test_killed_at_random_steps(workshop: Any, uninterrupted: tuple[list[tuple[A
     generator = random.Random(2026)
     first = generator.randint(3, 25)
     second = generator.randint(first + 8, 55)
+    workshop.pace(first)
     workshop.seedbed("train", workshop.config(), "--background", "--set", "train.prefetch=3")
     run = workshop.run_dir()
-    for target in (first, second):
+    for target, then in ((first, second), (second, 60)):
         workshop.wait(lambda target=target: len(workshop.steps(run)) >= target)
         workshop.kill(workshop.status()["pid"])
-        workshop.wait(lambda: workshop.status()["status"] in ("lost", "completed"))
-        if workshop.status()["status"] == "lost":
-            workshop.seedbed("resume", "latest", "--background")
+        workshop.wait(lambda: workshop.status()["status"] == "lost")
+        workshop.pace(then)
+        workshop.seedbed("resume", "latest", "--background")
+    workshop.let_go(run)
     workshop.wait(lambda: workshop.status()["status"] == "completed")
     steps, weights = uninterrupted
     assert workshop.steps(run) == steps
@@ -46,6 +48,7 @@ def test_killed_inside_a_checkpoint_write(workshop: Any, uninterrupted: tuple[li
 def test_killed_before_the_first_checkpoint_starts_over_from_the_same_seed(
     workshop: Any, uninterrupted: tuple[list[tuple[Any, ...]], str]
 ) -> None:
+    workshop.pace(20)
     workshop.seedbed(
         "train",
         workshop.config(),
@@ -58,7 +61,8 @@ def test_killed_before_the_first_checkpoint_starts_over_from_the_same_seed(
     run = workshop.run_dir()
     workshop.wait(lambda: len(workshop.steps(run)) >= 4)
     workshop.kill(workshop.status()["pid"])
-    workshop.wait(lambda: workshop.status()["status"] in ("lost", "completed"))
+    workshop.wait(lambda: workshop.status()["status"] == "lost")
+    workshop.let_go(run)
     workshop.seedbed("resume", "latest")
     steps, weights = uninterrupted
     assert workshop.steps(run) == steps
@@ -66,15 +70,16 @@ def test_killed_before_the_first_checkpoint_starts_over_from_the_same_seed(
 
 
 def test_stop_saves_and_resume_goes_on_exactly(workshop: Any, uninterrupted: tuple[list[tuple[Any, ...]], str]) -> None:
+    workshop.pace(10)
     workshop.seedbed("train", workshop.config(), "--background")
     run = workshop.run_dir()
     workshop.wait(lambda: len(workshop.steps(run)) >= 10)
     workshop.seedbed("stop", "latest", "--wait")
     stopped = workshop.status()
-    if stopped["status"] == "stopped":
-        assert stopped["checkpoint_step"] == stopped["step"], "stop did not save where it stopped"
-        assert "seedbed resume" in workshop.seedbed("status").stdout, "it does not say how to go on"
-        workshop.seedbed("resume", "latest")
+    assert stopped["status"] == "stopped"
+    assert stopped["checkpoint_step"] == stopped["step"], "stop did not save where it stopped"
+    assert "seedbed resume" in workshop.seedbed("status").stdout, "it does not say how to go on"
+    workshop.seedbed("resume", "latest")
     steps, weights = uninterrupted
     assert workshop.steps(run) == steps
     assert workshop.weights(run) == weights

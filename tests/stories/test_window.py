@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+import patience
+
 WINDOW = (sys.executable, "-m", "seedbed", "tui")
 
 
@@ -51,12 +53,14 @@ class Terminal:
                 except OSError:  # the program has let go of the terminal
                     return
 
-    def wait_for(self, what: str | Callable[[], object], timeout_s: float = 60.0) -> None:
+    def wait_for(self, what: str | Callable[[], object], timeout_s: float = 30.0) -> None:
         """Until these words were written since the last `forget`, or until `what()` is true."""
-        end = time.monotonic() + timeout_s
-        while not (what() if callable(what) else what.encode() in self.written):
-            assert time.monotonic() < end, f"waited too long; the last it wrote: {self.written[-2000:]!r}"
+
+        def there() -> object:
             self.look()
+            return what() if callable(what) else what.encode() in self.written
+
+        patience.until(there, timeout_s, lambda: f"The last that it wrote: {self.written[-2000:]!r}")
 
     def forget(self) -> None:
         """What was written so far does not count any more."""
@@ -70,13 +74,17 @@ class Terminal:
 
     def end(self, timeout_s: float = 20.0) -> int:
         """The exit status, once the program has ended: negative for a signal."""
-        end = time.monotonic() + timeout_s
-        while self.code is None:
+
+        def ended() -> bool:
             self.look(0.02)
             done, status = os.waitpid(self.pid, os.WNOHANG)
             if done:
                 self.code = os.waitstatus_to_exitcode(status)
-            assert time.monotonic() < end, "the program does not end"
+            return bool(done)
+
+        if self.code is None:
+            patience.until(ended, timeout_s, lambda: "the program does not end")
+        assert self.code is not None
         return self.code
 
     def close(self) -> None:
@@ -104,10 +112,10 @@ def open_window(workshop: Any, columns: int = 100, rows: int = 30) -> Terminal:
     return window
 
 
-def step_rate(workshop: Any, run: Path, seconds: float) -> float:
-    before, begun = workshop.status("patient")["step"], time.monotonic()
-    time.sleep(seconds)
-    return float((workshop.status("patient")["step"] - before) / (time.monotonic() - begun))
+def steps_on(workshop: Any) -> None:
+    """Wait until the run has trained on."""
+    before = workshop.status("patient")["step"]
+    workshop.wait(lambda: workshop.status("patient")["step"] > before)
 
 
 def gone(pid: int) -> bool:
@@ -127,18 +135,16 @@ def test_a_run_started_from_the_window_outlives_every_end_of_it(halted: Any) -> 
     window.wait_for(lambda: halted.status("patient")["status"] == "running" and halted.status("patient")["step"] > 20)
     pid = halted.status("patient")["pid"]
     window.wait_for("running")
-    watched = step_rate(halted, run, 3.0)
     window.kill(signal.SIGKILL)
     assert not gone(pid)
-    alone = step_rate(halted, run, 3.0)
-    assert alone > 0.6 * watched, f"{watched:.0f} steps/s under watch, {alone:.0f} after the window was killed"
+    steps_on(halted)
 
     window = open_window(halted)  # another terminal sees at once how it goes
     window.wait_for("running")
     window.close()  # the terminal is closed under it
     window.end()
     assert halted.status("patient")["pid"] == pid
-    assert step_rate(halted, run, 1.0) > 0
+    steps_on(halted)
 
     window = open_window(halted)
     window.press("q")
@@ -160,7 +166,7 @@ def test_a_killed_job_shows_as_lost_within_five_seconds_and_resumes(halted: Any)
     halted.kill(pid)
     killed = time.monotonic()
     window.wait_for("lost")
-    assert time.monotonic() - killed < 5.0
+    assert time.monotonic() - killed < patience.limit(5)
     assert "seedbed resume" in halted.status("patient")["hint"]
     window.press("R")
     window.wait_for("Resume this run?")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import patience
 from seedbed.errors import EXIT_FAILURE, EXIT_USAGE, SeedbedError, UsageError
 from seedbed.events import Message
 from seedbed.hardware.cpu import Cpu
@@ -147,5 +148,7 @@ for _ in range(20):
     torch.ones(40 << 20, dtype=torch.uint8)
 print(faults() - before)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=patience.HANG_S
+    )
     assert int(done.stdout) < 20 * 10240 / 10, "pages of 4 KiB were given back and fetched again"

@@ -1,0 +1,13 @@
+"""The command line with real jobs that can be made to wait at a step: `python paced_seedbed.py train ...`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from seedbed import actions
+from seedbed.cli.main import main
+
+if __name__ == "__main__":
+    actions.JOBS = (sys.executable, str(Path(__file__).with_name("paced_job.py")))
+    sys.exit(main())
