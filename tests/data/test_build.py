@@ -21,7 +21,7 @@ import patience
 from seedbed import files
 from seedbed.config.schema import DataConfig, TokenizerConfig
 from seedbed.data import build, tokenise
-from seedbed.data.shards import Dataset
+from seedbed.data.shards import Dataset, seal
 from seedbed.errors import DiskFullError, SeedbedError, UsageError
 from seedbed.events import Data, Event, Message
 
@@ -224,6 +224,76 @@ def test_a_dataset_without_its_manifest_is_made_anew(tmp_path):
     before = contents(made.folder)
     (made.folder / "manifest.json").unlink()
     assert contents(build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=quiet).folder) == before
+
+
+# ---------------------------------------------------------------------------------------------- messages
+
+
+def messages(events: list[Event]) -> list[Message]:
+    return [event for event in events if isinstance(event, Message)]
+
+
+def folder_of_text(place: Path) -> DataConfig:
+    """A folder with something to say of: a file that is left out, texts with separators, characters that are rare."""
+    place.mkdir()
+    (place / "a.txt").write_text("\n<|endoftext|>\n".join(documents(60, 4)), encoding="utf-8")
+    (place / "picture.png").write_bytes(b"png")
+    return DataConfig(source=f"text:{place}")
+
+
+CHARACTERS = TokenizerConfig(kind="char", vocab_size=25)
+
+
+def test_what_was_left_out_is_told_by_every_run_that_opens_the_data(tmp_path):
+    data, first, second, third = folder_of_text(tmp_path / "texts"), [], [], []
+    made = build.build_dataset(data, CHARACTERS, cache=tmp_path / "cache", emit=first.append)
+    codes = {message.code for message in messages(first)}
+    assert codes >= {"data-skipped", "data-separator", "rare-characters", "unknown-characters"}
+    build.build_dataset(data, CHARACTERS, cache=tmp_path / "cache", emit=second.append)
+    prepared = DataConfig(source=str(made.folder))
+    build.build_dataset(prepared, TokenizerConfig(), cache=tmp_path / "cache", emit=third.append)
+    for again in (second, third):
+        assert sorted(messages(again), key=str) == sorted(messages(first), key=str)
+        assert isinstance(again[-1], Data)
+
+
+def test_the_same_data_elsewhere_is_called_as_it_is_called_there(tmp_path):
+    build.build_dataset(folder_of_text(tmp_path / "texts"), CHARACTERS, cache=tmp_path / "cache", emit=quiet)
+    events: list[Event] = []
+    elsewhere = folder_of_text(tmp_path / "moved")
+    build.build_dataset(elsewhere, CHARACTERS, cache=tmp_path / "cache", emit=events.append)
+    (skipped,) = [message for message in messages(events) if message.code == "data-skipped"]
+    assert f"text:{tmp_path / 'moved'}" in skipped.text
+
+
+def test_messages_of_an_interrupted_preparation_are_kept(tmp_path):
+    """The one about rare characters comes when the vocabulary is learned, which the second attempt spares itself."""
+
+    class StopError(Exception):
+        pass
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Data) and event.stage == "tokenize":
+            raise StopError
+
+    data = folder_of_text(tmp_path / "texts")
+    with pytest.raises(StopError):
+        build.build_dataset(data, CHARACTERS, cache=tmp_path / "cache", emit=stop)
+    made = build.build_dataset(data, CHARACTERS, cache=tmp_path / "cache", emit=quiet)
+    whole = build.build_dataset(data, CHARACTERS, cache=tmp_path / "whole", emit=quiet)
+    assert "rare-characters" in {message["code"] for message in made.messages}
+    assert contents(made.folder) == contents(whole.folder)
+
+
+def test_a_manifest_without_messages_still_opens(tmp_path):
+    made = build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=quiet)
+    manifest = files.read_json(made.folder / "manifest.json")
+    del manifest["messages"]
+    files.write_json(made.folder / "manifest.json", seal(manifest))
+    events: list[Event] = []
+    again = build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=events.append)
+    assert again.fingerprint == made.fingerprint
+    assert not messages(events)
 
 
 # ---------------------------------------------------------------------------------------------- interrupted

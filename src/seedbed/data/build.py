@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from seedbed import __version__, files
 from seedbed.config.schema import DataConfig, TokenizerConfig
 from seedbed.data import shards
+from seedbed.data.messages import Recorder, tell
 from seedbed.data.prepared import folder_of
 from seedbed.data.shards import Dataset
 from seedbed.data.source import Source, SplitName, open_source
@@ -42,6 +43,7 @@ SHARD_BYTES = 1 << 25
 CACHE_LOCK_REMEDY = "Set SEEDBED_CACHE to a folder on a local disk."
 _CHECKED_CHARACTERS = 1 << 13
 _REPORT_EVERY_S = 0.2
+_MESSAGES = "messages.json"
 _KEY_LENGTH = 32
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
@@ -67,8 +69,9 @@ def build_dataset(
         return _open_prepared(prepared, tokenizer, emit, check)
     if not tokenizer.path:
         check_vocab_size(tokenizer)
-    source = result_of(lambda: open_source(data, emit=emit), check)
-    return build_from(source, tokenizer, workers=data.workers, cache=cache, emit=emit, check=check, wanted=wanted)
+    recorder = Recorder(emit)
+    source = result_of(lambda: open_source(data, emit=recorder), check)
+    return _build(source, tokenizer, data.workers, cache, recorder, check, wanted)
 
 
 def prepared_folder(source: str) -> Path | None:
@@ -90,9 +93,22 @@ def build_from(
     wanted: str | None = None,
 ) -> Dataset:
     """The dataset of an open source; see `build_dataset`. `workers` 0 means one per core."""
+    return _build(source, tokenizer, workers, cache, Recorder(emit), check, wanted)
+
+
+def _build(
+    source: Source,
+    tokenizer: TokenizerConfig,
+    workers: int,
+    cache: Path,
+    emit: Recorder,
+    check: Check,
+    wanted: str | None,
+) -> Dataset:
     maker = _Maker(source, tokenizer, workers or usable_cores(), cache, emit, check)
     if wanted is not None and not (maker.final / shards.MANIFEST).exists() and folder_of(cache, wanted) is not None:
         raise SeedbedError(f"{source.name} has changed since the data was prepared from it.", "Put it back as it was.")
+    made = False
     while (let_go := files.hold(maker.final / shards.MANIFEST)) is None:
         files.make_dir(maker.final.parent)
         lock = files.Lock(maker.final.parent / f".{maker.key}.lock", CACHE_LOCK_REMEDY)
@@ -109,10 +125,13 @@ def build_from(
         try:
             if not (maker.final / shards.MANIFEST).exists():
                 maker.make()
+                made = True
         finally:
             lock.release()
     dataset = result_of(lambda: Dataset.open(maker.final), check)
     weakref.finalize(dataset, let_go)  # held for as long as it is read, so that nobody prunes it meanwhile
+    if not made:
+        tell(dataset.messages, emit, prepared_as=dataset.name, name=source.name)
     _tell(dataset, emit)
     return dataset
 
@@ -131,6 +150,7 @@ def _open_prepared(folder: Path, config: TokenizerConfig, emit: Emit, check: Che
             f"tokenizer.path = {config.path} is not the tokenizer that made {folder}.",
             "Leave tokenizer.path out: a prepared dataset brings its own.",
         )
+    tell(dataset.messages, emit)
     _tell(dataset, emit)
     return dataset
 
@@ -167,7 +187,7 @@ class _Maker:
     """Makes one dataset, and knows what it is called."""
 
     def __init__(
-        self, source: Source, config: TokenizerConfig, workers: int, cache: Path, emit: Emit, check: Check
+        self, source: Source, config: TokenizerConfig, workers: int, cache: Path, emit: Recorder, check: Check
     ) -> None:
         self._source, self._config, self._workers, self._emit, self._check = source, config, workers, emit, check
         self._reused = Tokenizer.load(files.expand_home(config.path)) if config.path else None
@@ -190,7 +210,8 @@ class _Maker:
             files.make_dir(self._partial)
             self._fill()
         with files.explained(self._partial):
-            (self._partial / PROGRESS).unlink(missing_ok=True)
+            for work in (PROGRESS, _MESSAGES):
+                (self._partial / work).unlink(missing_ok=True)
             for stray in self._partial.glob(".*.tmp"):
                 stray.unlink()
         files.remove_tree(self.final)  # there only if it lost its manifest, and then of no use
@@ -198,6 +219,7 @@ class _Maker:
 
     def _fill(self) -> None:
         """Write tokenizer, missing shards and manifest into the hidden folder."""
+        self._emit.keep_in(self._partial / _MESSAGES)
         tokenizer = self._tokenizer()
         dtype = shards.index_dtype(tokenizer.vocab_size)
         writer = result_of(lambda: ShardWriter(self._partial, dtype, tokenizer.fingerprint), self._check)
@@ -220,6 +242,7 @@ class _Maker:
             "eot_id": tokenizer.eot_id,
             "dtype": dtype.str,
             "drops": dict(sorted(drops.items())),
+            "messages": self._emit.end(),
             "splits": splits,
         }
         shards.remember(self._partial, writer.stamps())

@@ -75,6 +75,8 @@ class Dataset:
         self.folder, self.manifest = folder, manifest
         self.name: str = manifest["name"]
         self.fingerprint: str = manifest["fingerprint"]
+        self.messages: list[dict[str, str]] = manifest.get("messages", [])
+        """What was said while it was prepared; older manifests have none."""
         self.train = Split(folder, "train", manifest)
         self.validation = Split(folder, "validation", manifest)
 
