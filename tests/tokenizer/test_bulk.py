@@ -143,6 +143,20 @@ def test_pieces_of_a_text_have_its_ids(trained, split, limit):
     assert [id_ for piece in pieces for id_ in tokenizer.encode(piece)] == tokenizer.encode(text)
 
 
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("kind", ["bpe", "wordpiece", "unigram"])
+@pytest.mark.parametrize("filling", ["x" * 900, " " * 900, "日" * 900, "\n" * 900, "12" * 450])
+def test_parts_have_the_ids_of_the_whole_also_around_text_without_spaces(trained, kind, split, filling):
+    """A part grows where a cut would change the ids."""
+    tokenizer = trained[kind, split]
+    prose = " ".join(texts_of("abcdefg", 60, 9, 4)) + "\n" + " ".join(texts_of("abcdefg", 60, 9, 5))
+    text = prose + filling + prose + "\n" + filling
+    parts = list(patterns.parts(text, 200))
+    assert "".join(parts) == text
+    assert len(parts) > 4
+    assert [id_ for part in parts for id_ in tokenizer.encode(part)] == tokenizer.encode(text)
+
+
 @pytest.mark.parametrize("text", ["x" * 1000, " " * 1000, "\n" * 1000, "日" * 1000, "a\n\nb" * 250, ""])
 def test_text_without_a_good_place_is_cut_all_the_same(text):
     pieces = list(patterns.cut(text, 64))

@@ -5,12 +5,17 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seedbed.config.schema import TokenizerConfig
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Data, Event, Message
+from seedbed.tokenizer import learning, patterns, train
 from seedbed.tokenizer.train import train_tokenizer
 
 KINDS = ("bpe", "wordpiece", "unigram", "char")
@@ -119,3 +124,82 @@ def test_progress_ends_with_the_bytes_read():
     train_tokenizer(["héllo"], TokenizerConfig(), events.append)
     last = [event for event in events if isinstance(event, Data)][-1]
     assert (last.stage, last.done, last.total, last.unit) == ("tokenizer", 6, 6, "bytes")
+
+
+# ---------------------------------------------------------------------------------------------- text without spaces
+
+
+def learned_from(monkeypatch: pytest.MonkeyPatch, texts: list[str], config: TokenizerConfig) -> list[str]:
+    """The pieces that reach the library."""
+    pieces: list[str] = []
+    original = train.learn
+
+    def learn(given: Iterator[str], config: TokenizerConfig, check: Callable[[], None]) -> dict[str, Any]:
+        pieces.extend(given)
+        return original(iter(["some words"]), config, check)
+
+    monkeypatch.setattr(train, "learn", learn)
+    train_tokenizer(texts, config, quiet)
+    return pieces
+
+
+@pytest.mark.parametrize("kind", ["bpe", "wordpiece", "unigram"])
+@pytest.mark.parametrize("split", ["qwen2", "gpt-2"])
+@pytest.mark.parametrize("characters", ["ACGT", "a", "-", " ", "\n", "日本語", "_", "éà"])
+def test_no_long_word_reaches_the_library(monkeypatch, kind, split, characters):
+    text = "Before. " + "".join(random.Random(1).choices(characters, k=5000)) + " After."
+    config = TokenizerConfig(kind=kind, split=split, vocab_size=300)
+    pieces = learned_from(monkeypatch, [text], config)
+    assert "".join(pieces) == text
+    assert max(map(len, pieces)) <= 300
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_no_more_long_words_are_learned_from_than_can_be_and_it_is_said(monkeypatch, kind):
+    monkeypatch.setitem(train._LONG_WORD_BYTES, kind, 10_000)
+    events: list[Event] = []
+    dna = "".join(random.Random(1).choices("ACGT", k=30_000))
+    tokenizer = train_tokenizer(
+        ["Some words first. ", dna, " And last."], TokenizerConfig(kind=kind, vocab_size=400), events.append
+    )
+    (message,) = [event for event in events if isinstance(event, Message)]
+    assert message.code == "long-words"
+    assert tokenizer.decode(tokenizer.encode(dna)) == dna
+    assert len(tokenizer.encode(dna)) < 0.6 * len(dna)
+
+
+def test_text_without_spaces_is_learned_from_soon():
+    """The library alone takes minutes for it."""
+    text = "".join(random.Random(1).choices("ACGT", k=60_000)) * 3 + "a" * 200_000
+    tokenizer = train_tokenizer([text], TokenizerConfig(vocab_size=600), quiet)
+    assert tokenizer.vocab_size == 600
+
+
+def test_merges_learned_from_parts_of_a_long_word_are_of_the_text():
+    text = "".join(random.Random(1).choices(["ACG", "TT", "GA"], k=20_000))
+    tokenizer = train_tokenizer([text], TokenizerConfig(vocab_size=400), quiet)
+    assert all(tokenizer.decode([id_]) in text for id_ in set(tokenizer.encode(text)))
+
+
+@given(words=st.lists(st.one_of(st.text(max_size=20), st.sampled_from(["a" * 600, " " * 700, "-" * 300])), max_size=8))
+def test_long_words_are_cut_and_nothing_is_lost(words):
+    text = "".join(words)
+    for split in ("qwen2", "gpt-2"):
+        parts = list(patterns.without_long_words(text, split))
+        assert "".join(part for part, _ in parts) == text
+        assert all(len(part) <= patterns.LONG_WORD for part, long in parts if long)
+
+
+def test_ordinary_text_is_left_as_it_is():
+    text = prose(1, 3000) + "\n" + "-" * 80 + "\n" + " " * 100 + "x"
+    assert list(patterns.without_long_words(text, "qwen2")) == [(text, False)]
+
+
+def test_it_is_said_when_learning_takes_long(monkeypatch):
+    monkeypatch.setattr(train, "_LONG_S", 0.0)
+    monkeypatch.setitem(learning.ALONE_CHARACTERS, "bpe", 100)
+    events: list[Event] = []
+    train_tokenizer([prose(1, 3000)], TokenizerConfig(vocab_size=400), events.append)
+    (message,) = [event for event in events if isinstance(event, Message)]
+    assert message.code == "slow-vocabulary"
+    assert "sample_bytes" in message.hint

@@ -223,7 +223,8 @@ class _Maker:
         tokenizer = self._tokenizer()
         dtype = shards.index_dtype(tokenizer.vocab_size)
         writer = result_of(lambda: ShardWriter(self._partial, dtype, tokenizer.fingerprint), self._check)
-        with Tokeniser(tokenizer, self._partial / shards.TOKENIZER, dtype, self._workers) as tokeniser:
+        folder = self._partial / shards.TOKENIZER
+        with Tokeniser(tokenizer, folder, dtype, self._workers, self._check) as tokeniser:
             for split in shards.SPLITS:
                 self._fill_split(split, writer, tokeniser)
         drops = Counter(self._source.drops)
@@ -258,7 +259,7 @@ class _Maker:
             with contextlib.suppress(SeedbedError):  # torn by a power cut: learn it again
                 return Tokenizer.load(folder)
         read = _Counted(self._documents("train"))
-        tokenizer = train_tokenizer(read, self._config, self._emit)
+        tokenizer = train_tokenizer(read, self._config, self._emit, self._check)
         if read.exhausted:
             self._train_bytes = read.size_bytes
         tokenizer.save(folder)

@@ -6,6 +6,7 @@ length-prefixed MessagePack on stdin and stdout, one block each, until stdin clo
 
 from __future__ import annotations
 
+import itertools
 import queue
 import signal
 import subprocess
@@ -20,7 +21,9 @@ from typing import IO, Self
 import msgspec
 import numpy as np
 
+from seedbed.data.waiting import Check, awaited, unheeding
 from seedbed.errors import SeedbedError
+from seedbed.tokenizer import patterns
 from seedbed.tokenizer.bulk import BulkEncoder
 from seedbed.tokenizer.tokenizer import Tokenizer
 
@@ -28,6 +31,8 @@ ALONE_BYTES = 16 << 20
 """Text that is tokenised in this process before others are started: they take as long to start as this takes."""
 PYTHON: tuple[str, ...] = (sys.executable, "-P", "-m")
 """How a worker is started; -P keeps files of the working directory from standing in for modules."""
+PART_CHARACTERS = 1 << 17
+"""Text that is encoded at once, between two looks whether to stop."""
 _LENGTH_BYTES = 8
 
 
@@ -53,37 +58,77 @@ class IdBlock(msgspec.Struct, array_like=True):
 
 
 class BlockEncoder:
-    """Encodes blocks in this process."""
+    """Encodes blocks in this process. `check` is called before each part of a block (see PART_CHARACTERS)."""
 
-    def __init__(self, tokenizer: Tokenizer, dtype: np.dtype) -> None:
+    def __init__(self, tokenizer: Tokenizer, dtype: np.dtype, check: Check = unheeding) -> None:
         self.bulk = BulkEncoder(tokenizer, dtype)
+        self._check = check
+        self._kind = tokenizer.kind
         self._width, self._end = dtype.itemsize, np.array([tokenizer.eot_id], dtype=dtype).tobytes()
 
     def encode(self, block: TextBlock) -> IdBlock:
         """The ids of a block."""
-        parts: list[bytes] = []
+        found: list[bytes] = []
         ends: list[int] = []
         size_bytes = 0
-        for ids, end in zip(self.bulk.encode(block.pieces), block.ends, strict=True):
-            parts.append(ids)
-            size_bytes += len(ids)
-            if end:
-                parts.append(self._end)
-                size_bytes += self._width
-                ends.append(size_bytes // self._width)
-        joined = b"".join(parts)
+        for parts in self._batches(block):
+            self._check()
+            for ids, (_, ends_document) in zip(self.bulk.encode([part for part, _ in parts]), parts, strict=True):
+                found.append(ids)
+                size_bytes += len(ids)
+                if ends_document:
+                    found.append(self._end)
+                    size_bytes += self._width
+                    ends.append(size_bytes // self._width)
+        joined = b"".join(found)
         return IdBlock(joined, ends, self.bulk.count_unknown(joined))
+
+    def is_slow(self, block: TextBlock) -> bool:
+        """Whether a block has a part that takes long: much text without a space or line at which it may be cut."""
+        return self._kind != "char" and any(
+            len(part) > PART_CHARACTERS
+            for piece in block.pieces
+            if len(piece) > PART_CHARACTERS
+            for part in self._parts(piece)
+        )
+
+    def _batches(self, block: TextBlock) -> Iterator[list[tuple[str, bool]]]:
+        """The parts of a block, about PART_CHARACTERS at a time, and whether each ends a document."""
+        batch: list[tuple[str, bool]] = []
+        characters = 0
+        for piece, ends_document in zip(block.pieces, block.ends, strict=True):
+            parts = self._parts(piece)
+            for number, part in enumerate(parts, 1):
+                batch.append((part, ends_document and number == len(parts)))
+                characters += len(part)
+                if characters >= PART_CHARACTERS:
+                    yield batch
+                    batch, characters = [], 0
+        if batch:
+            yield batch
+
+    def _parts(self, piece: str) -> list[str]:
+        """What is encoded at once. Only with a split that is known do parts have the ids of the whole."""
+        if len(piece) <= PART_CHARACTERS or not self.bulk.remembers_words:
+            return [piece]
+        return list(patterns.parts(piece, PART_CHARACTERS))
 
 
 class Tokeniser:
-    """Encodes a stream of blocks: the first in this process, and in several processes once it proves long.
+    """Encodes a stream of blocks: the first in this process, and in several processes once it proves long or slow.
 
     Use as a context manager.
     """
 
-    def __init__(self, tokenizer: Tokenizer, folder: Path, dtype: np.dtype, workers: int) -> None:
-        """`folder`: where the tokenizer is saved, for the workers. One worker means this process alone."""
-        self.here = BlockEncoder(tokenizer, dtype)
+    def __init__(
+        self, tokenizer: Tokenizer, folder: Path, dtype: np.dtype, workers: int, check: Check = unheeding
+    ) -> None:
+        """`folder`: where the tokenizer is saved, for the workers. One worker means this process, save for slow text.
+
+        `check` is called several times a second; an exception from it ends the work at once.
+        """
+        self.here = BlockEncoder(tokenizer, dtype, check)
+        self._check = check
         self._folder, self._dtype, self._workers = folder, dtype, workers
         self._done_bytes = 0
         self._pool: _Pool | None = None
@@ -95,6 +140,9 @@ class Tokeniser:
             block = next(rest, None)
             if block is None:
                 return
+            if self.here.is_slow(block):
+                rest = itertools.chain([block], rest)
+                break
             self._done_bytes += block.size_bytes
             yield block, self.here.encode(block)
         yield from self._start().encode(rest)
@@ -103,7 +151,7 @@ class Tokeniser:
         if self._pool is None:
             way = "words" if self.here.bulk.remembers_words else "library"
             command = [*PYTHON, "seedbed.data.tokenise", str(self._folder), self._dtype.str, way]
-            self._pool = _Pool(command, self._workers)
+            self._pool = _Pool(command, self._workers, self._check)
         return self._pool
 
     def __enter__(self) -> Self:
@@ -119,7 +167,8 @@ class Tokeniser:
 class _Pool:
     """Several processes that encode, each served by a thread."""
 
-    def __init__(self, command: list[str], count: int) -> None:
+    def __init__(self, command: list[str], count: int, check: Check) -> None:
+        self._check = check
         self._all = [_Worker(command) for _ in range(count)]
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         for worker in self._all:
@@ -133,10 +182,10 @@ class _Pool:
             under_way.append((block, self._threads.submit(self._ask, block)))
             if len(under_way) > 2 * len(self._all):
                 first, ids = under_way.popleft()
-                yield first, ids.result()
+                yield first, awaited(ids, self._check)
         while under_way:
             first, ids = under_way.popleft()
-            yield first, ids.result()
+            yield first, awaited(ids, self._check)
 
     def close(self, *, kill: bool) -> None:
         """End the processes, in the middle of their work if `kill`."""

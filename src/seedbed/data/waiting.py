@@ -38,6 +38,11 @@ def result_of(work: Callable[[], T], check: Check) -> T:
             future.set_exception(error)
 
     threading.Thread(target=run, name="preparation", daemon=True).start()
+    return awaited(future, check)
+
+
+def awaited(future: Future[T], check: Check) -> T:
+    """The result of a future that somebody else fills; `check` may raise meanwhile."""
     while True:
         try:
             return future.result(POLL_S)

@@ -177,6 +177,42 @@ def _in_re(split: SplitName, letters: str, numbers: str, spaces: str) -> str:
     return pattern.replace(r"\s", f"[{spaces}]").replace(r"\S", f"[^{spaces}]")
 
 
+# ---------------------------------------------------------------------------------------------- long words
+
+LONG_WORD = 256
+"""Longest word, in characters, that a vocabulary is learned from: what a longer one costs grows with its square."""
+
+_MAYBE_LONG = re.compile(rf"\S{{{LONG_WORD + 1}}}|\s{{{LONG_WORD + 1}}}")
+
+
+@cache
+def _long_word(split: SplitName) -> re.Pattern[str]:
+    """Matches a word of the split that is longer than LONG_WORD, as Python's Unicode tables see it."""
+    more = rf"{{{LONG_WORD + 1},}}"
+    kinds = [rf"[^\W\d_]{more}", rf"(?:[^\w\s]|_){more}", rf"\s{more}"]
+    if split == "gpt-2":
+        kinds.append(rf"\d{more}")
+    return re.compile("|".join(kinds))
+
+
+def without_long_words(text: str, split: SplitName) -> Iterator[tuple[str, bool]]:
+    """The text in order, and whether what comes is a part of a long word, at most LONG_WORD characters of it.
+
+    Each pair of neighbours in such a part are neighbours in the text, so merges that are learned from it are right;
+    only those across the border between two parts are not counted.
+    """
+    start = 0
+    if _MAYBE_LONG.search(text) is not None:
+        for match in _long_word(split).finditer(text):
+            if match.start() > start:
+                yield text[start : match.start()], False
+            for begin in range(match.start(), match.end(), LONG_WORD):
+                yield text[begin : min(begin + LONG_WORD, match.end())], True
+            start = match.end()
+    if start < len(text):
+        yield text[start:] if start else text, False
+
+
 # ---------------------------------------------------------------------------------------------- cutting long text
 
 _LINE_END = re.compile(r"(?<=\S)\n(?=\S)")
@@ -194,6 +230,25 @@ def cut(text: str, limit: int) -> Iterator[str]:
     while len(text) - start > limit:
         end = _last_match(_LINE_END, text, start, limit, 1) or _last_match(_WORD_GAP, text, start, limit, 0)
         end = end or start + limit
+        yield text[start:end]
+        start = end
+    yield text[start:] if start else text
+
+
+def parts(text: str, about: int) -> Iterator[str]:
+    """Parts of about `about` characters that join to `text`, with the same ids as the whole (see `cut`).
+
+    A part is longer where the text has no line or word to cut at.
+    """
+    start = 0
+    while len(text) - start > about:
+        end = _last_match(_LINE_END, text, start, about, 1) or _last_match(_WORD_GAP, text, start, about, 0)
+        if end is None:
+            line, word = _LINE_END.search(text, start + about), _WORD_GAP.search(text, start + about)
+            ends = [match.start() + offset for match, offset in ((line, 1), (word, 0)) if match is not None]
+            if not ends:
+                break
+            end = min(ends)
         yield text[start:end]
         start = end
     yield text[start:] if start else text

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,24 +13,30 @@ from seedbed.config.schema import TokenizerConfig
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Data, Emit, Message
 from seedbed.tokenizer import patterns
+from seedbed.tokenizer.learning import learn
 from seedbed.tokenizer.tokenizer import UNKNOWN_CHARACTER, Tokenizer, well_formed
 
 NUM_BYTES = 256
 _PIECE_CHARACTERS = 1 << 16  # the library splits the work among cores by the piece
 _REPORT_EVERY_S = 0.2
-_MAX_UNIGRAM_PIECE = 16
+_LONG_WORD_BYTES = {"bpe": 4 << 20, "wordpiece": 4 << 20, "unigram": 1 << 16}
+"""Most text in long words that is learned from."""
+_LONG_S = 15.0
 _UNIGRAM_PENALTY_STEP = 0.0001
 _UNIGRAM_SCORE_DIGITS = 4
 
 
-def train_tokenizer(texts: Iterable[str], config: TokenizerConfig, emit: Emit) -> Tokenizer:
+def train_tokenizer(
+    texts: Iterable[str], config: TokenizerConfig, emit: Emit, check: Callable[[], None] = lambda: None
+) -> Tokenizer:
     """A tokenizer of `config.kind` learned from at most `config.sample_bytes` of `texts`, the first ones.
 
     Its vocabulary is at most `config.vocab_size`, special tokens included, and smaller where the text gives no more.
     bpe, wordpiece and unigram work on bytes: each of the 256 is in the vocabulary, so nothing is ever unknown.
     wordpiece takes the longest match from the left, and marks words by their leading space where BERT marks their
     continuation by ##, so that it decodes to the very text. The same text and config give the same tokenizer, file for
-    file.
+    file. `check` is called several times a second while much is learned; an exception from it, or from `emit`, ends the
+    work.
 
     Raises UsageError for a vocabulary that cannot hold what must be in it, SeedbedError where there is no text.
     """
@@ -43,8 +48,11 @@ def train_tokenizer(texts: Iterable[str], config: TokenizerConfig, emit: Emit) -
         raise SeedbedError(
             "There is no text to learn a tokenizer from.", "Check data.source: it yielded no documents with text."
         )
-    learn = _characters if config.kind == "char" else _byte_level
-    model, steps = learn(itertools.chain([first], pieces), config, emit)
+    whole = itertools.chain([first], pieces)
+    if config.kind == "char":
+        model, steps = _characters(whole, config, emit)
+    else:
+        model, steps = _byte_level(whole, config, emit, check)
     tokenizer = Tokenizer(
         _spec(model, steps),
         {
@@ -141,27 +149,89 @@ def _rare(num_characters: int, rare: np.ndarray, config: TokenizerConfig, room: 
     )
 
 
-def _byte_level(texts: Iterator[str], config: TokenizerConfig, emit: Emit) -> tuple[dict[str, Any], dict[str, Any]]:
+def _byte_level(
+    texts: Iterator[str], config: TokenizerConfig, emit: Emit, check: Callable[[], None]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """BPE, WordPiece or Unigram over the bytes of the split's words, learned by the library."""
-    del emit  # the sample reports; the library's own progress cannot be read
-    import tokenizers
-
     steps: dict[str, Any] = {
         "normalizer": patterns.normalizer(config.split),
         "pre_tokenizer": patterns.pre_tokenizer(config.split, limit_words=config.kind == "wordpiece"),
         "post_processor": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
         "decoder": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
     }
-    untrained, trainer = _trainer(config)
-    empty = json.loads(tokenizers.Tokenizer(untrained).to_str())["model"]
-    learner = tokenizers.Tokenizer.from_str(json.dumps(_spec(empty, steps, special=())))
-    learner.train_from_iterator(texts, trainer)
-    learned = json.loads(learner.to_str())["model"]
+    words = _BoundedWords(texts, config)
+    learned = learn(iter(words), config, _Patience(words, config, emit, check))
+    if words.left_out_bytes:
+        emit(words.message())
     if config.kind == "unigram":
         learned["vocab"] = _canonical_pieces(learned["vocab"], config.vocab_size - len(patterns.SPECIAL_TOKENS))
     elif config.kind == "wordpiece":
         learned["max_input_chars_per_word"] = patterns.WORD_LIMIT
     return learned, steps
+
+
+class _BoundedWords:
+    """Text to learn from, long words in parts and no more of them than can be learned from in a minute."""
+
+    def __init__(self, texts: Iterator[str], config: TokenizerConfig) -> None:
+        self._texts, self._split, self._kind = texts, config.split, config.kind
+        self._most_bytes = _LONG_WORD_BYTES[config.kind]
+        self._long_bytes = self.left_out_bytes = 0
+        self.size_bytes = 0
+        """Bytes given out."""
+        self.exhausted = False
+
+    def __iter__(self) -> Iterator[str]:
+        for text in self._texts:
+            for part, long in patterns.without_long_words(text, self._split):
+                size_bytes = len(part) if part.isascii() else len(part.encode())
+                if long and self._long_bytes + size_bytes > self._most_bytes:
+                    self.left_out_bytes += size_bytes
+                    continue
+                self._long_bytes += size_bytes if long else 0
+                self.size_bytes += size_bytes
+                yield part
+        self.exhausted = True
+
+    def message(self) -> Message:
+        """What is left out of the learning."""
+        return Message(
+            level="info",
+            code="long-words",
+            text=f"The vocabulary is learned without {self.left_out_bytes / 1e6:,.1f} MB of words that are longer than "
+            f"{patterns.LONG_WORD} characters; {self._long_bytes / 1e6:,.1f} MB of them are learned from.",
+            why="A stretch without spaces is one word, and learning from many long words takes hours.",
+            hint="The model is trained on all of the text. For such text, tokenizer.kind = char may fit better.",
+        )
+
+
+class _Patience:
+    """Calls `check`, and says once that the learning takes long."""
+
+    def __init__(self, words: _BoundedWords, config: TokenizerConfig, emit: Emit, check: Callable[[], None]) -> None:
+        self._words, self._config, self._emit, self._check = words, config, emit, check
+        self._since: float | None = None
+        self._told = False
+
+    def __call__(self) -> None:
+        self._check()
+        if not self._words.exhausted or self._told:
+            return
+        now = time.monotonic()
+        self._since = self._since or now
+        if now - self._since >= _LONG_S:
+            self._told = True
+            self._emit(
+                Message(
+                    level="info",
+                    code="slow-vocabulary",
+                    text=f"Learning a {self._config.kind} vocabulary from {self._words.size_bytes / 1e6:,.1f} MB of text "
+                    "takes long; it goes on.",
+                    why="The more different words a text has, the longer it takes, and without spaces most differ.",
+                    hint="Less text to learn from: --set tokenizer.sample_bytes=1000000"
+                    + (", or the quicker --set tokenizer.kind=bpe" if self._config.kind == "unigram" else ""),
+                )
+            )
 
 
 def _canonical_pieces(pieces: list[list[Any]], limit: int) -> list[list[Any]]:
@@ -178,27 +248,6 @@ def _canonical_pieces(pieces: list[list[Any]], limit: int) -> list[list[Any]]:
     }
     ranked = sorted(scored, key=lambda piece: (len(piece) > 1, -scored[piece], piece))[:limit]
     return [[piece, scored[piece]] for piece in sorted(ranked, key=lambda piece: (-scored[piece], piece))]
-
-
-def _trainer(config: TokenizerConfig) -> tuple[Any, Any]:
-    """The library's empty model and its trainer, for a vocabulary that leaves room for the special tokens."""
-    from tokenizers import models, trainers
-
-    learned = config.vocab_size - len(patterns.SPECIAL_TOKENS)
-    alphabet = list(patterns.byte_letters())
-    if config.kind == "bpe":
-        return models.BPE(), trainers.BpeTrainer(
-            vocab_size=learned, min_frequency=2, initial_alphabet=alphabet, special_tokens=[], show_progress=False
-        )
-    if config.kind == "wordpiece":
-        return models.WordPiece(vocab={}), trainers.WordPieceTrainer(
-            vocab_size=learned, min_frequency=2, initial_alphabet=alphabet, special_tokens=[], show_progress=False,
-            continuing_subword_prefix="",
-        )  # fmt: skip
-    return models.Unigram(), trainers.UnigramTrainer(
-        vocab_size=learned, initial_alphabet=alphabet, special_tokens=[], show_progress=False,
-        max_piece_length=_MAX_UNIGRAM_PIECE,
-    )  # fmt: skip
 
 
 def _spec(

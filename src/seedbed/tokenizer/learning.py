@@ -1,0 +1,181 @@
+"""Learn a model with the tokenizers library: much text in a process of its own, which can be ended at any moment.
+
+Run as a program (`python -P -m seedbed.tokenizer.learning KIND VOCAB_SIZE SPLIT`) it is that process: length-prefixed
+pieces of text on stdin, an empty one after the last, then the learned model as JSON on stdout.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from seedbed.config.schema import TokenizerConfig
+from seedbed.errors import SeedbedError
+from seedbed.tokenizer import patterns
+
+ALONE_CHARACTERS = {"bpe": 1 << 19, "wordpiece": 1 << 19, "unigram": 1 << 15}
+"""Text that is learned from in this process: it takes a second or two. More goes to another process."""
+
+_LENGTH_BYTES = 8
+_POLL_S = 0.1
+_WRITE_BYTES = 1 << 16
+_MAX_UNIGRAM_PIECE = 16
+
+
+def learn(pieces: Iterator[str], config: TokenizerConfig, check: Callable[[], None]) -> dict[str, Any]:
+    """The `model` of a tokenizer.json, learned from pieces of text in the order given; the same wherever it is learned.
+
+    `check` is called several times a second where there is much text; an exception from it ends the work at once.
+    """
+    head: list[str] = []
+    characters, most = 0, ALONE_CHARACTERS[config.kind]
+    for piece in pieces:
+        head.append(piece)
+        characters += len(piece)
+        if characters > most:
+            with _Child(config, check) as child:
+                for each in itertools.chain(head, pieces):
+                    child.send(each)
+                return child.answer()
+    return _learn_here(iter(head), config)
+
+
+def _learn_here(pieces: Iterator[str], config: TokenizerConfig) -> dict[str, Any]:
+    import tokenizers
+
+    untrained, trainer = _trainer(config)
+    learner = tokenizers.Tokenizer(untrained)
+    spec = json.loads(learner.to_str())
+    spec |= {"normalizer": patterns.normalizer(config.split)}
+    spec |= {"pre_tokenizer": patterns.pre_tokenizer(config.split, limit_words=config.kind == "wordpiece")}
+    learner = tokenizers.Tokenizer.from_str(json.dumps(spec))
+    learner.train_from_iterator(pieces, trainer)
+    model: dict[str, Any] = json.loads(learner.to_str())["model"]
+    return model
+
+
+def _trainer(config: TokenizerConfig) -> tuple[Any, Any]:
+    """The library's empty model and its trainer, for a vocabulary that leaves room for the special tokens."""
+    from tokenizers import models, trainers
+
+    learned = config.vocab_size - len(patterns.SPECIAL_TOKENS)
+    alphabet = list(patterns.byte_letters())
+    if config.kind == "bpe":
+        return models.BPE(), trainers.BpeTrainer(
+            vocab_size=learned, min_frequency=2, initial_alphabet=alphabet, special_tokens=[], show_progress=False
+        )
+    if config.kind == "wordpiece":
+        return models.WordPiece(vocab={}), trainers.WordPieceTrainer(
+            vocab_size=learned, min_frequency=2, initial_alphabet=alphabet, special_tokens=[], show_progress=False,
+            continuing_subword_prefix="",
+        )  # fmt: skip
+    return models.Unigram(), trainers.UnigramTrainer(
+        vocab_size=learned, initial_alphabet=alphabet, special_tokens=[], show_progress=False,
+        max_piece_length=_MAX_UNIGRAM_PIECE,
+    )  # fmt: skip
+
+
+class _Child:
+    """The process that learns. Leaving the `with` ends it, whatever it is doing."""
+
+    def __init__(self, config: TokenizerConfig, check: Callable[[], None]) -> None:
+        words = [config.kind, str(config.vocab_size), config.split]
+        command = [sys.executable, "-P", "-m", "seedbed.tokenizer.learning", *words]
+        self._check = check
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        os.set_blocking(self._stdin.fileno(), False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._stdin.close()
+        self._stdout.close()
+
+    def send(self, piece: str) -> None:
+        """Give it a piece of text, waiting while it is busy with others."""
+        text = piece.encode()
+        self._write(len(text).to_bytes(_LENGTH_BYTES, "little") + text)
+
+    def answer(self) -> dict[str, Any]:
+        """What it has learned, waiting until it has."""
+        self._write(bytes(_LENGTH_BYTES))  # stdin stays open: when it closes, the process ends
+        parts = []
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(self._stdout, selectors.EVENT_READ)
+            while True:
+                self._check()
+                if waiting.select(_POLL_S):
+                    part = os.read(self._stdout.fileno(), _WRITE_BYTES)
+                    if not part:
+                        break
+                    parts.append(part)
+        if self._process.wait():
+            raise self._gone()
+        model: dict[str, Any] = json.loads(b"".join(parts))
+        return model
+
+    def _write(self, message: bytes) -> None:
+        rest = memoryview(message)
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(self._stdin, selectors.EVENT_WRITE)
+            while rest:
+                self._check()
+                if waiting.select(_POLL_S):
+                    try:
+                        rest = rest[os.write(self._stdin.fileno(), rest[:_WRITE_BYTES]) :]
+                    except BrokenPipeError:
+                        raise self._gone() from None
+
+    def _gone(self) -> SeedbedError:
+        return SeedbedError(
+            f"The process that learns the vocabulary ended unexpectedly (exit status {self._process.wait()}).",
+            "It may have run out of memory: set tokenizer.sample_bytes lower and run again.",
+        )
+
+
+def main(kind: str, vocab_size: str, split: str) -> None:
+    """Be that process. It ends when its parent does; Ctrl-C is the parent's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    asked = {"kind": kind, "vocab_size": int(vocab_size), "split": split}
+    config = msgspec.convert(asked, TokenizerConfig)
+    answer = json.dumps(_learn_here(_received(), config)).encode()
+    sys.stdout.buffer.write(answer)
+    sys.stdout.buffer.flush()
+
+
+def _received() -> Iterator[str]:
+    """The pieces from stdin. After the last one a thread waits for the parent's end."""
+    while True:
+        length = int.from_bytes(sys.stdin.buffer.read(_LENGTH_BYTES), "little")
+        if not length:
+            break
+        yield sys.stdin.buffer.read(length).decode()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    os.read(sys.stdin.fileno(), 1)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

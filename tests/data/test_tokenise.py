@@ -1,0 +1,93 @@
+"""Blocks of text to ids: the same whatever text it is and wherever it is encoded, and a stop is heard meanwhile."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from seedbed.config.schema import TokenizerConfig
+from seedbed.data import tokenise
+from seedbed.data.tokenise import BlockEncoder, TextBlock, Tokeniser
+from seedbed.tokenizer.tokenizer import Tokenizer
+from seedbed.tokenizer.train import train_tokenizer
+
+U2 = np.dtype("<u2")
+PROSE = " ".join(["the", "tall", "tree", "saw", "a", "small", "fox"] * 400)
+SOLID = "".join(random.Random(1).choices("ACGT", k=5000))
+
+
+class StopError(Exception):
+    """What a check raises where the work shall stop."""
+
+
+@pytest.fixture(scope="module")
+def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Tokenizer, Path]]:
+    found = {}
+    for kind in ("bpe", "wordpiece", "unigram", "char"):
+        config = TokenizerConfig(kind=kind, vocab_size=300)  # type: ignore[arg-type]
+        tokenizer = train_tokenizer([PROSE, SOLID], config, lambda _: None)
+        folder = tmp_path_factory.mktemp(kind)
+        tokenizer.save(folder)
+        found[kind] = tokenizer, folder
+    return found
+
+
+def block(*pieces: str) -> TextBlock:
+    return TextBlock(list(pieces), [True] * len(pieces), sum(len(piece.encode()) for piece in pieces))
+
+
+@pytest.mark.parametrize("kind", ["bpe", "wordpiece", "unigram", "char"])
+def test_ids_do_not_depend_on_what_is_encoded_at_once(tokenizers, monkeypatch, kind):
+    monkeypatch.setattr(tokenise, "PART_CHARACTERS", 300)
+    tokenizer, folder = tokenizers[kind]
+    pieces = [PROSE, "short", SOLID, PROSE + "\n" + SOLID + " " + PROSE]
+    with Tokeniser(tokenizer, folder, U2, workers=1) as tokeniser:
+        ((_, ids),) = tokeniser.encode([block(*pieces)])
+    expected = [id_ for piece in pieces for id_ in [*tokenizer.encode(piece), tokenizer.eot_id]]
+    assert np.frombuffer(ids.ids, U2).tolist() == expected
+    assert len(ids.ends) == 4
+
+
+def test_text_without_a_place_to_cut_it_goes_to_a_process_that_can_be_ended(tokenizers, monkeypatch):
+    monkeypatch.setattr(tokenise, "PART_CHARACTERS", 300)
+    tokenizer, folder = tokenizers["bpe"]
+    encoder = BlockEncoder(tokenizer, U2)
+    assert not encoder.is_slow(block(PROSE, "short"))
+    assert encoder.is_slow(block(PROSE, SOLID))
+    asked = False
+
+    def check() -> None:
+        nonlocal asked
+        if asked:
+            raise StopError
+
+    def encode() -> None:
+        nonlocal asked
+        with Tokeniser(tokenizer, folder, U2, workers=1, check=check) as tokeniser:
+            blocks = tokeniser.encode([block(PROSE), block(SOLID)])
+            next(blocks)
+            asked = True
+            next(blocks)
+
+    with pytest.raises(StopError):
+        encode()
+    assert not psutil.Process().children()
+
+
+def test_a_stop_is_heard_between_the_parts_of_a_block(tokenizers, monkeypatch):
+    monkeypatch.setattr(tokenise, "PART_CHARACTERS", 300)
+    tokenizer, folder = tokenizers["bpe"]
+    looks = 0
+
+    def check() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            raise StopError
+
+    with pytest.raises(StopError), Tokeniser(tokenizer, folder, U2, workers=1, check=check) as tokeniser:
+        list(tokeniser.encode([block(PROSE)]))
