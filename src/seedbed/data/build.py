@@ -107,7 +107,10 @@ def _build(
 ) -> Dataset:
     maker = _Maker(source, tokenizer, workers or usable_cores(), cache, emit, check)
     if wanted is not None and not (maker.final / shards.MANIFEST).exists() and folder_of(cache, wanted) is not None:
-        raise SeedbedError(f"{source.name} has changed since the data was prepared from it.", "Put it back as it was.")
+        raise SeedbedError(
+            f"{source.name} has changed since the data was prepared from it, or this version divides it otherwise.",
+            "Put it back as it was.",
+        )
     made = False
     while (let_go := files.hold(maker.final / shards.MANIFEST)) is None:
         files.make_dir(maker.final.parent)

@@ -9,6 +9,7 @@ from pathlib import Path
 from seedbed.config.load import CACHE_HINT, cache_dir
 from seedbed.config.schema import Config
 from seedbed.data.build import build_dataset
+from seedbed.data.messages import tell
 from seedbed.data.prepared import find_prepared
 from seedbed.data.shards import Dataset
 from seedbed.errors import DiskFullError, SeedbedError, StorageError
@@ -102,3 +103,4 @@ def _tell(session: Session, text: str, kept: Dataset) -> None:
             hint=f"`seedbed resume {session.run.id} --data SOURCE` names another place where the same text is.",
         )
     )
+    tell(kept.messages, session.emit)
