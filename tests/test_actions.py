@@ -51,6 +51,8 @@ def run(store: Store) -> RunDir:
         ("tiny", "text:/home/me/My Novels", "tiny-my-novels"),
         ("tiny", "text:/home/me/corpus.txt", "tiny-corpus"),
         ("small", "hf:roneneldan/TinyStories:default@text", "small-default"),
+        ("small", "hf:/home/me@corp/stories@body", "small-stories"),
+        ("tiny", "text:/home/me@corp/novels", "tiny-novels"),
         ("base", "/data/prepared/", "base-prepared"),
         ("nano", "text:/" + "x" * 200, "nano-" + "x" * 43),
         ("nano", "text:/小说", "nano"),

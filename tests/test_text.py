@@ -83,5 +83,5 @@ def test_shorten() -> None:
 def test_bytes_of_a_name_that_is_not_utf_8_are_shown_and_not_dropped() -> None:
     name = os.fsdecode(b"caf\xe9.txt")
     assert text.legible(name) == text.printable(name) == "caf\\xe9.txt"
-    assert text.quoted(Path(name)) == "'caf\\xe9.txt'"
+    assert text.quoted(Path(name)) == '"caf\\xe9.txt"'
     assert text.legible("\ud83d") == "\\ud83d"

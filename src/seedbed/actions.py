@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from seedbed import __version__
 from seedbed.config import load
 from seedbed.config.schema import Config
-from seedbed.config.source import FORMS, is_prepared, is_there, unknown_source
+from seedbed.config.source import FORMS, is_prepared, is_there, parse_address, unknown_source
 from seedbed.errors import SeedbedError, StorageError, UsageError
 from seedbed.events import Record, Run
 from seedbed.files import expand_home, free_bytes, is_locked, make_dir, obstacle, refuse_without_locks
@@ -175,7 +175,10 @@ def refuse_unusable_data(config: Config) -> None:
 
 def default_name(preset: str, source: str) -> str:
     """A readable name out of preset and data: nano-stories, tiny-novels."""
-    last = source.split("@")[0].rstrip("/").rpartition("/")[2].rpartition(":")[2]
+    if source.startswith("hf:") and len(source) > 3:
+        address = parse_address(source[3:])
+        source = f"{address.name}:{address.config}" if address.config else address.name
+    last = source.rstrip("/").rpartition("/")[2].rpartition(":")[2]
     words = re.sub(r"[^A-Za-z0-9]+", "-", Path(last).stem).strip("-").lower()
     return f"{preset}-{words}"[:48].rstrip("-")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections.abc import Sequence
 
 _UNITS = (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3))
 _BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -101,8 +102,14 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def quoted(name: object) -> str:
-    """A name or path as it stands in messages: 'novels/one.txt'."""
-    return f"'{legible(str(name))}'"
+    """A name or path as it stands in messages, in quotation marks."""
+    return f'"{legible(str(name))}"'
+
+
+def listed(names: Sequence[str], most: int = 20) -> str:
+    """Names for a message; a long list is cut and counted."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return legible(", ".join(names[:most])) + more
 
 
 def printable(foreign: str, *, newlines: bool = False) -> str:

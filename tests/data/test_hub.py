@@ -305,6 +305,7 @@ def test_datasets_stream_and_split_by_document(small_hub: SmallHub, tmp_path: Pa
 
     assert (first["train"], first["validation"]) == (["one", "two"], ["held"])
     assert first["drops"] == {"empty": 1, "no text field": 1}
+    assert first["messages"] == ["data-skipped"]
 
     assert len(second["train"]) + len(second["validation"]) == 40
     assert set(column["train"] + column["validation"]) == {f"body {index}" for index in range(40)}
@@ -446,3 +447,42 @@ def test_a_missing_extra_names_its_install_line(tmp_path: Path, source: str) -> 
     result = json.loads(done.stdout)
     assert "needs the package datasets" in result["error"]
     assert result["hint"] == "Install it with: pip install 'seedbed[data]'"
+
+
+SAVE = """
+import sys, datasets
+rows = {"text": ["\\ufeffOne\\r\\ntwo"] + [f"Row {n} of a saved dataset." for n in range(60)], "id": list(range(61))}
+table = datasets.Dataset.from_dict(rows)
+table.save_to_disk(sys.argv[1] + "/alone")
+datasets.DatasetDict(train=table, validation=table.select(range(2))).save_to_disk(sys.argv[1] + "/both")
+datasets.DatasetDict(test=table).save_to_disk(sys.argv[1] + "/other")
+"""
+
+
+def test_a_dataset_that_was_saved_to_disk_is_read_and_its_texts_are_plain(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", SAVE, str(tmp_path)], check=True, timeout=120)
+    alone, both, other, config = ask(
+        "http://127.0.0.1:9",
+        tmp_path,
+        f"hf:{tmp_path}/alone",
+        f"hf:{tmp_path}/both",
+        f"hf:{tmp_path}/other",
+        f"hf:{tmp_path}/alone:config",
+    ).results
+    assert len(alone["train"]) + len(alone["validation"]) == 61
+    assert "One\ntwo" in alone["train"] + alone["validation"]
+    assert (len(both["train"]), len(both["validation"])) == (61, 2)
+    assert "has no train split" in other["error"]
+    assert f"hf:{tmp_path}/other/SPLIT" in other["hint"]
+    assert "no configurations" in config["error"]
+
+
+def test_a_folder_with_runs_inside_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_bytes(jsonl(*({"text": f"row {index}"} for index in range(40))))
+    run = tmp_path / "runs" / "20260101-000000-000-one"
+    run.mkdir(parents=True)
+    (run / "meta.json").write_text('{"kind": "train", "created": 1}')
+    (run / "config.toml").write_text("")
+    (result,) = ask("http://127.0.0.1:9", tmp_path, f"hf:{tmp_path}").results
+    assert 'a run that Seedbed wrote, "runs/20260101-000000-000-one"' in result["error"]
+    assert "--runs" in result["hint"]

@@ -79,7 +79,7 @@ def test_parquet_gives_its_column(tmp_path: Path) -> None:
 
 def test_a_parquet_column_that_is_missing_or_no_text_names_what_there_is(tmp_path: Path) -> None:
     pq.write_table(pa.table({"body": ["one"], "id": [1]}), tmp_path / "a.parquet")
-    with pytest.raises(UnreadableError, match="no column 'text'; it has 'body', 'id'"):
+    with pytest.raises(UnreadableError, match='no column "text"; it has "body", "id"'):
         texts(tmp_path / "a.parquet")
     with pytest.raises(UnreadableError, match="int64, not text"):
         texts(tmp_path / "a.parquet", "id")
@@ -88,7 +88,7 @@ def test_a_parquet_column_that_is_missing_or_no_text_names_what_there_is(tmp_pat
 def test_records_without_the_field_name_the_fields_they_have(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"body": "one", "id": 1}\n')
-    with pytest.raises(UnreadableError, match="line 1: no field 'text' among 'body', 'id'") as raised:
+    with pytest.raises(UnreadableError, match='line 1: no field "text" among "body", "id"') as raised:
         texts(path)
     assert "data.field" in raised.value.hint
 
@@ -203,7 +203,7 @@ def test_a_missing_extra_names_its_install_line(tmp_path: Path, module: str, nam
         check=True,
         timeout=patience.HANG_S,
     )
-    assert done.stdout.startswith(f"SeedbedError Reading '{tmp_path / name}' needs {module}")
+    assert done.stdout.startswith(f'SeedbedError Reading "{tmp_path / name}" needs {module}')
     assert "pip install 'seedbed[data]'" in done.stdout
 
 
@@ -224,7 +224,7 @@ def test_a_record_with_half_a_character_is_read(tmp_path: Path) -> None:
 
 def test_a_record_with_nan_and_without_text_is_not_called_broken(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", b'{"score": NaN, "body": "x"}\n')
-    with pytest.raises(UnreadableError, match="no field 'text' among 'score', 'body'"):
+    with pytest.raises(UnreadableError, match='no field "text" among "score", "body"'):
         texts(path)
 
 
@@ -383,7 +383,7 @@ def test_a_table_gives_the_column_named_and_counts_what_lacks_it(tmp_path: Path,
 
 
 @pytest.mark.parametrize(
-    ("header", "says"), [("id,body", "no column 'text'; it has 'id', 'body'"), ("text,text", "2 columns")]
+    ("header", "says"), [("id,body", 'no column "text"; it has "id", "body"'), ("text,text", "2 columns")]
 )
 def test_a_table_without_one_column_of_that_name_tells_its_columns(tmp_path: Path, header: str, says: str) -> None:
     with pytest.raises(UnreadableError, match=says) as raised:
@@ -405,7 +405,7 @@ def test_a_parquet_column_kept_as_a_dictionary_or_as_bytes_is_text(tmp_path: Pat
 def test_two_parquet_columns_of_one_name_are_an_error_and_not_a_crash(tmp_path: Path) -> None:
     table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["text", "text"])
     pq.write_table(table, tmp_path / "a.parquet")
-    with pytest.raises(UnreadableError, match="2 columns named 'text'") as raised:
+    with pytest.raises(UnreadableError, match='2 columns named "text"') as raised:
         texts(tmp_path / "a.parquet")
     assert "Rename" in raised.value.hint
 

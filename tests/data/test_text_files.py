@@ -98,7 +98,7 @@ def test_a_named_validation_set_leaves_all_of_the_path_to_train(tmp_path: Path) 
 
 def test_a_missing_validation_set_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("Train on this.")
-    with pytest.raises(SeedbedError, match=r"held\.txt' \(data\.validation_path\)"):
+    with pytest.raises(SeedbedError, match=r'held\.txt" \(data\.validation_path\)'):
         open_text(tmp_path / "train.txt", validation_path=str(tmp_path / "held.txt"))
 
 
@@ -351,7 +351,7 @@ def test_files_in_another_encoding_are_all_named_and_so_is_the_way_to_read_them(
     heard = Heard()
     splits(open_text(tmp_path, heard))
     (message,) = heard.messages
-    assert all(f"'{name}.txt'" in message.why for name in ("one", "two", "three"))
+    assert all(f'"{name}.txt"' in message.why for name in ("one", "two", "three"))
     assert "data.encoding" in message.hint
     heard = Heard()
     train, validation = splits(open_text(tmp_path, heard, encoding="cp1252"))
@@ -433,7 +433,7 @@ def test_a_text_file_full_of_something_else_is_trained_on_and_said(tmp_path: Pat
     splits(open_text(tmp_path, heard))
     (message,) = heard.messages
     assert (message.code, message.level) == ("data-markup", "warning")
-    assert "'odd.txt'" in message.text
+    assert '"odd.txt"' in message.text
     assert what in message.text
 
 

@@ -22,7 +22,7 @@ from seedbed import text
 from seedbed.config.keys import Key, any_of, keys, nearest, nearest_keys, tables
 from seedbed.config.rules import refuse_nonsense
 from seedbed.config.schema import Config
-from seedbed.config.source import is_prepared
+from seedbed.config.source import is_prepared, parse_address
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import expand_home
 
@@ -417,11 +417,20 @@ def _located(value: Any, path: str, folder: Path) -> Any:
     scheme = _SCHEME.match(value)
     if scheme:
         rest = value[scheme.end() :]
-        local = scheme[0] == "text:" or rest.startswith(("/", "~", "./", "../"))
-        return scheme[0] + _absolute(rest, folder) if local and rest else value
+        if scheme[0] == "hf:" and rest:
+            return scheme[0] + _located_dataset(rest, folder)
+        return scheme[0] + _absolute(rest, folder) if scheme[0] == "text:" and rest else value
     if "/" in value or value.startswith(("~", ".")) or is_prepared(value, folder):
         return _absolute(value, folder)
     return value
+
+
+def _located_dataset(rest: str, folder: Path) -> str:
+    """A dataset's address with the path of a local folder made absolute; on the Hub it stays."""
+    address = parse_address(rest, folder)
+    if address.folder is None:
+        return rest
+    return _absolute(address.name, folder) + rest[len(address.name) :]
 
 
 def _absolute(path: str, folder: Path) -> str:

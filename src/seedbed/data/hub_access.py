@@ -15,11 +15,10 @@ from typing import Any, NamedTuple, cast
 from seedbed.config.load import cache_dir
 from seedbed.errors import SeedbedError
 from seedbed.events import Emit, Message
-from seedbed.files import make_dir, read_json, sha256_file, write_json
+from seedbed.files import make_dir, read_json, write_json
 
 _INSTALL = "Install it with: pip install 'seedbed[data]'"
 _REQUEST_TIMEOUT_S = 10.0
-_MOST_LISTED = 20
 _TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}|(?i:bearer\s+)\S+")
 
 
@@ -100,16 +99,6 @@ def _memory_of(name: str, endpoint: str) -> Path:
     """The file that remembers the last revision seen of a dataset at an endpoint."""
     key = hashlib.sha256(f"{endpoint} {name}".encode()).hexdigest()[:16]
     return cache_dir() / "hub" / f"{key}.json"
-
-
-def folder_digest(folder: Path) -> str:
-    """Hex digest of the names and bytes of all files below a folder, hidden ones aside."""
-    whole = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        inner = path.relative_to(folder)
-        if path.is_file() and not any(part.startswith(".") for part in inner.parts):
-            whole.update(f"{inner} {sha256_file(path)}\n".encode())
-    return whole.hexdigest()
 
 
 @contextmanager
@@ -202,9 +191,3 @@ def without_token(error: Exception) -> str:
     """The first line of what an error says, short and with anything like a token masked."""
     line = str(error).strip().partition("\n")[0] or type(error).__name__
     return _TOKEN.sub("[token]", line)[:300]
-
-
-def listed(names: list[str]) -> str:
-    """Names for a message; a long list is cut and counted."""
-    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
-    return ", ".join(names[:_MOST_LISTED]) + more

@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple, Protocol
 
 from seedbed.config.schema import DataConfig
-from seedbed.config.source import FORMS, unknown_source
+from seedbed.config.source import FORMS, parse_source
 from seedbed.data.sources import hub, stories, text_files, wikitext
-from seedbed.errors import UsageError
 from seedbed.events import Emit
 
 SplitName = Literal["train", "validation"]
@@ -64,25 +63,5 @@ def open_source(data: DataConfig, *, emit: Emit) -> Source:
 
     Raises UsageError for a word or scheme that is not in the table, SeedbedError for a source that cannot be opened.
     """
-    asked = data.source.strip()
-    word, colon, rest = asked.partition(":")
-    entry = SOURCES.get(word)
-    if entry is None:
-        raise unknown_source(asked)
-    takes_rest = ":" in entry.form
-    if takes_rest and not rest.strip():
-        raise UsageError(f"--data {asked} lacks what follows the colon.", f"Write {entry.form}.")
-    if colon and not takes_rest:
-        raise UsageError(f"{word} takes nothing after its name, but {asked} was given.", _advice_for_rest(word))
-    if data.validation_path and word != "text":
-        raise UsageError(
-            f"data.validation_path works with text:PATH only, not with {asked}.",
-            "Leave it out: this source makes or brings its own validation split.",
-        )
-    return entry.opener(rest.strip() if takes_rest else word, data, emit)
-
-
-def _advice_for_rest(word: str) -> str:
-    if word.startswith("wikitext"):
-        return f"A local copy is named by --set data.path=FOLDER beside --data {word}."
-    return f"Write --data {word}."
+    word, rest = parse_source(data.source, data.validation_path)
+    return SOURCES[word].opener(rest or word, data, emit)

@@ -12,35 +12,30 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple
+from typing import IO, Any, Literal
 
 import msgspec
 
 from seedbed.config.load import cache_dir
 from seedbed.config.schema import DataConfig
+from seedbed.config.source import Address, parse_address
 from seedbed.data.holdout import HEAD_DOCUMENTS, Item, cut_message, cut_pieces, plan, text_digest
-from seedbed.data.hub_access import Pinned, datasets_library, explained, folder_digest, listed, pinned_revision
+from seedbed.data.hub_access import Pinned, datasets_library, explained, pinned_revision
 from seedbed.data.readers import in_pieces
 from seedbed.data.separators import Separators
-from seedbed.errors import SeedbedError, UsageError
-from seedbed.events import Emit
-from seedbed.files import expand_home, make_dir
+from seedbed.data.sources.dataset_folder import folder_digest, is_saved_dataset, refuse_folder
+from seedbed.errors import SeedbedError
+from seedbed.events import Emit, Message
 from seedbed.files import explained as explained_disk
+from seedbed.files import make_dir
+from seedbed.text import listed, quoted
+from seedbed.tokenizer.newlines import normalised
 
 VALIDATION_NAMES = ("validation", "valid", "val", "dev", "eval")
 """Split names that serve as validation, in order of preference; a test split is never used."""
 
-_FORMAT = "hub 1"
+_FORMAT = "hub 2"
 _HEAD_CHARS = 1 << 25
-
-
-class Address(NamedTuple):
-    """Which table of which dataset: `folder` is set for a local one."""
-
-    name: str
-    config: str | None
-    column: str | None
-    folder: Path | None
 
 
 class Hub:
@@ -56,7 +51,7 @@ class Hub:
         self._emit = emit
         self._drops: dict[str, Counter[str]] = {}
         self._aside: IO[bytes] | None = None
-        self._told = self._told_separators = False
+        self._told = self._told_separators = self._told_drops = False
         self._separators = Separators(data.separator)
 
     @property
@@ -91,6 +86,18 @@ class Hub:
         for text in texts:
             empty = False
             yield text
+        if split == "train" and self.drops and not self._told_drops:
+            self._told_drops = True
+            counted = ", ".join(f"{count} {reason}" for reason, count in self.drops.most_common())
+            self._emit(
+                Message(
+                    level="warning",
+                    code="data-skipped",
+                    text=f"Left out of {quoted(self.name)}: {counted}.",
+                    why=f"These rows have no text in the column {quoted(self._column)}.",
+                    hint="hf:NAME@COLUMN (or data.field) names another column.",
+                )
+            )
         if split == "train" and not self._told_separators:
             self._told_separators = True
             for message in self._separators.messages(self.name):
@@ -138,7 +145,8 @@ class Hub:
         with explained(self._address.name):
             for row in table:
                 text = row[self._column]
-                if not isinstance(text, str):
+                text = normalised(text) if isinstance(text, str) else None
+                if text is None:
                     drops["no text field"] += 1
                 elif not text or text.isspace():
                     drops["empty"] += 1
@@ -158,6 +166,8 @@ class Hub:
         datasets = datasets_library(f"The corpus {self.name}")
         place = str(address.folder) if address.folder else address.name
         with explained(address.name):
+            if address.folder is not None and is_saved_dataset(address.folder):
+                return self._saved(datasets, address.folder)
             configs = datasets.get_dataset_config_names(place, revision=self._revision)
             if address.config is not None and address.config not in configs:
                 raise SeedbedError(
@@ -172,6 +182,22 @@ class Hub:
             if "train" not in splits:
                 raise SeedbedError(f"{self.name} has no train split.", f"Its splits are {listed(list(splits))}.")
             self._check_column(splits["train"])
+        return splits
+
+    def _saved(self, datasets: Any, folder: Path) -> dict[str, Any]:
+        """The splits of a dataset that `save_to_disk` wrote."""
+        if self._address.config is not None:
+            raise SeedbedError(
+                f"{quoted(folder)} is a saved dataset, which has no configurations.", f"Write hf:{folder}."
+            )
+        saved = datasets.load_from_disk(str(folder))
+        splits = dict(saved) if isinstance(saved, dict) else {"train": saved}
+        if "train" not in splits:
+            raise SeedbedError(
+                f"{self.name} has no train split.",
+                f"Its splits are {listed(list(splits))}; one alone is named hf:{folder}/SPLIT.",
+            )
+        self._check_column(splits["train"])
         return splits
 
     def _check_column(self, table: Any) -> None:
@@ -222,21 +248,7 @@ def open_hub(rest: str, data: DataConfig, emit: Emit) -> Hub:
     """The dataset at NAME[:CONFIG][@COLUMN]. Raises SeedbedError if out of reach, UsageError if incomplete."""
     address = parse_address(rest)
     if address.folder is not None:
-        if not address.folder.is_dir():
-            raise SeedbedError(f"There is no folder {address.folder}.", "hf:./FOLDER names a local dataset folder.")
+        refuse_folder(address.folder)
         datasets_library(f"The corpus hf:{address.name}")
         return Hub(address, data, None, emit)
     return Hub(address, data, pinned_revision(address.name, emit), emit)
-
-
-def parse_address(rest: str) -> Address:
-    """NAME[:CONFIG][@COLUMN] taken apart. A NAME that is a folder here, or starts with . / or ~, is local."""
-    name, at, column = rest.partition("@")
-    name, colon, config = name.partition(":")
-    if not name or (colon and not config) or (at and not column):
-        raise UsageError(
-            f"hf:{rest} is incomplete.", "Write hf:NAME[:CONFIG][@COLUMN], such as hf:roneneldan/TinyStories@text."
-        )
-    path = expand_home(name)
-    local = name.startswith((".", "/", "~")) or path.is_dir()
-    return Address(name, config or None, column or None, path.absolute() if local else None)

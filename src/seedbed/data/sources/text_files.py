@@ -25,7 +25,7 @@ from seedbed.data.separators import Separators
 from seedbed.errors import SeedbedError
 from seedbed.events import Emit, Message
 from seedbed.files import expand_home, sha256_file
-from seedbed.text import quoted
+from seedbed.text import listed, quoted
 
 _FORMAT = "text 2"
 """Raise it when the same files would yield other documents than before."""
@@ -339,9 +339,7 @@ def _counted(drops: Counter[str]) -> str:
 
 
 def _files_named(names: list[str]) -> str:
-    """Names of files for a message; a long list is cut and counted."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(map(quoted, names[:_NAMED])) + more
+    return listed([quoted(name) for name in names[:_NAMED]] + names[_NAMED:], _NAMED)
 
 
 def _hint(drops: Counter[str], data: DataConfig) -> str:

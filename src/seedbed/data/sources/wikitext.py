@@ -10,12 +10,12 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 from seedbed.config.schema import DataConfig
-from seedbed.data.hub_access import datasets_library, explained, listed, pinned_revision
+from seedbed.data.hub_access import datasets_library, explained, pinned_revision
 from seedbed.data.readers import in_pieces, read_lines_of, read_rows_of
+from seedbed.data.sources.wikitext_files import LAYOUT_HINT, local_files
 from seedbed.errors import SeedbedError
 from seedbed.events import Emit, Message
 from seedbed.files import expand_home, sha256_file
@@ -31,12 +31,7 @@ PUBLISHED_LINES = {
 """Lines (rows on the Hub) of each split. Source: the dataset card of Salesforce/wikitext."""
 
 _FORMAT = "wikitext 1"
-_LAYOUTS = ("{0}-*.parquet", "{0}.parquet", "wiki.{0}.raw", "wiki.{0}.tokens", "{0}.txt")
-_FILE_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val")}
 _LONGEST_ARTICLE = 1 << 22
-_LAYOUT_HINT = (
-    "A copy holds train and validation as parquet, wiki.train.tokens and wiki.valid.tokens, or train.txt and valid.txt."
-)
 
 
 class Wikitext:
@@ -94,7 +89,7 @@ class Wikitext:
             count += 1
             yield line
         if count == 0:
-            raise SeedbedError(f"The {split} split of {self.name} is empty.", _LAYOUT_HINT)
+            raise SeedbedError(f"The {split} split of {self.name} is empty.", LAYOUT_HINT)
         published = PUBLISHED_LINES[self.name, split]
         if count != published and split not in self._told:
             self._told.add(split)
@@ -155,39 +150,6 @@ def _is_title(line: str) -> bool:
         and not bare.startswith("= =")
         and not bare.endswith("= =")
     )
-
-
-def local_files(folder: Path, name: str) -> dict[str, list[Path]]:
-    """The files of the train and validation splits below a local copy. Raises SeedbedError where one is missing."""
-    if not folder.is_dir():
-        what = "is a file, not a folder" if folder.exists() else "is not there"
-        raise SeedbedError(
-            f"data.path names {folder}, which {what}.", f"Unpack the copy and name its folder. {_LAYOUT_HINT}"
-        )
-    places = [folder, *(folder / inner for inner in (f"{name}-raw-v1", f"{name}-raw", f"{name}-v1", name, "data"))]
-    found: dict[str, list[Path]] = {}
-    for place in places:
-        found = {split: files for split in _FILE_NAMES if (files := _files_of(place, split))}
-        if found:
-            break
-    missing = [split for split in _FILE_NAMES if split not in found]
-    if missing:
-        seen = sorted(path.name for path in folder.iterdir())
-        only = next(iter(found.values()), [folder])[0]
-        raise SeedbedError(
-            f"{folder} lacks the {' and '.join(missing)} split of {name}; it holds {listed(seen) or 'nothing'}.",
-            f"{_LAYOUT_HINT} To train on what is there: --data text:{only}.",
-        )
-    return found
-
-
-def _files_of(folder: Path, split: str) -> list[Path]:
-    for layout in _LAYOUTS:
-        for file_name in _FILE_NAMES[split]:
-            files = sorted(folder.glob(layout.format(file_name)))
-            if files:
-                return files
-    return []
 
 
 def open_wikitext(word: str, data: DataConfig, emit: Emit) -> Wikitext:

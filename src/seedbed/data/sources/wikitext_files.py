@@ -1,0 +1,47 @@
+"""A local copy of WikiText: which of its files hold which split. Opens none of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from seedbed.errors import SeedbedError
+from seedbed.text import listed, quoted
+
+_LAYOUTS = ("{0}-*.parquet", "{0}.parquet", "wiki.{0}.raw", "wiki.{0}.tokens", "{0}.txt")
+_FILE_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val")}
+LAYOUT_HINT = (
+    "A copy holds train and validation as parquet, wiki.train.tokens and wiki.valid.tokens, or train.txt and valid.txt."
+)
+
+
+def local_files(folder: Path, name: str) -> dict[str, list[Path]]:
+    """The files of the train and validation splits below a local copy. Raises SeedbedError where one is missing."""
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "is not there"
+        raise SeedbedError(
+            f"data.path names {quoted(folder)}, which {what}.", f"Unpack the copy and name its folder. {LAYOUT_HINT}"
+        )
+    places = [folder, *(folder / inner for inner in (f"{name}-raw-v1", f"{name}-raw", f"{name}-v1", name, "data"))]
+    found: dict[str, list[Path]] = {}
+    for place in places:
+        found = {split: files for split in _FILE_NAMES if (files := _files_of(place, split))}
+        if found:
+            break
+    missing = [split for split in _FILE_NAMES if split not in found]
+    if missing:
+        seen = sorted(path.name for path in folder.iterdir())
+        only = next(iter(found.values()), [folder])[0]
+        raise SeedbedError(
+            f"{quoted(folder)} lacks the {' and '.join(missing)} split of {name}; it holds {listed(seen) or 'nothing'}.",
+            f"{LAYOUT_HINT} To train on what is there: --data text:{only}.",
+        )
+    return found
+
+
+def _files_of(folder: Path, split: str) -> list[Path]:
+    for layout in _LAYOUTS:
+        for file_name in _FILE_NAMES[split]:
+            files = sorted(folder.glob(layout.format(file_name)))
+            if files:
+                return files
+    return []
