@@ -53,9 +53,25 @@ def test_this_machine_has_a_name_and_cores() -> None:
 
 @pytest.mark.parametrize(
     ("text", "cores"),
-    [("200000 100000\n", 2), ("150000 100000\n", 2), ("50000 100000\n", 1), ("max 100000\n", 1 << 16)],
+    [("200000 100000\n", 2), ("150000 100000\n", 2), ("50000 100000\n", 1), ("max 100000\n", None), ("0 0\n", None)],
 )
-def test_quotas_round_up_to_whole_cores(tmp_path: Path, text: str, cores: int) -> None:
+def test_quotas_round_up_to_whole_cores(tmp_path: Path, text: str, cores: int | None) -> None:
     (tmp_path / "cpu.max").write_text(text)
-    assert cpu._quota_cores(tmp_path / "cpu.max") == cores
-    assert cpu._quota_cores(tmp_path / "none") == 1 << 16
+    assert cpu._quota_cores(tmp_path) == cores
+    assert cpu._quota_cores(tmp_path / "none") is None
+
+
+@pytest.mark.parametrize(("quota", "cores"), [("150000", 2), ("-1", None)])
+def test_quotas_of_old_cgroups_count(tmp_path: Path, quota: str, cores: int | None) -> None:
+    (tmp_path / "cpu.cfs_quota_us").write_text(quota + "\n")
+    (tmp_path / "cpu.cfs_period_us").write_text("100000\n")
+    assert cpu._quota_cores(tmp_path) == cores
+
+
+def test_the_least_quota_around_this_process_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = tmp_path / "slurm" / "job_7"
+    job.mkdir(parents=True)
+    (tmp_path / "slurm" / "cpu.max").write_text("100000 100000\n")
+    (job / "cpu.max").write_text("400000 100000\n")
+    monkeypatch.setattr(cpu, "groups", lambda _: [job, job.parent, tmp_path])
+    assert cpu.usable_cores() == 1

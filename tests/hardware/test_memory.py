@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from seedbed.hardware import memory
 
 
@@ -33,7 +35,7 @@ def test_an_old_cgroup_is_read_too(tmp_path: Path) -> None:
     (folder / "memory.limit_in_bytes").write_text("1000000\n")
     (folder / "memory.usage_in_bytes").write_text("700000\n")
     (folder / "memory.stat").write_text("cache 1\ninactive_file 1\ntotal_inactive_file 100000\n")
-    assert memory._left(tmp_path) == 400_000
+    assert memory._left(folder) == 400_000
 
 
 def test_no_limit_is_no_limit(tmp_path: Path) -> None:
@@ -41,3 +43,15 @@ def test_no_limit_is_no_limit(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("max\n")
     assert memory._limit(tmp_path) is None
     assert memory._left(tmp_path) is None
+
+
+def test_the_limit_of_every_group_around_this_process_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch system's limit is on the job's own group, below the root."""
+    job = tmp_path / "slurm" / "job_7"
+    job.mkdir(parents=True)
+    (job / "memory.max").write_text("max\n")
+    (job.parent / "memory.max").write_text("3000000\n")
+    (job.parent / "memory.current").write_text("1000000\n")
+    monkeypatch.setattr(memory, "groups", lambda _: [job, job.parent, tmp_path])
+    assert memory.total_bytes() == 3_000_000
+    assert memory.available_bytes() == 2_000_000

@@ -13,7 +13,15 @@ import patience
 from seedbed.errors import EXIT_FAILURE, EXIT_USAGE, SeedbedError, UsageError
 from seedbed.events import Message
 from seedbed.hardware.cpu import Cpu
-from seedbed.train.device import Device, Present, choose_device, choose_precision, present
+from seedbed.train.device import (
+    Device,
+    Present,
+    choose_device,
+    choose_precision,
+    default_threads,
+    present,
+    warn_of_software,
+)
 
 AMX = Cpu("Intel Xeon 8481C", 2, ("amx_bf16", "avx512_bf16", "avx512f", "avx2"), {})
 AVX512 = Cpu("AMD EPYC", 2, ("avx512_bf16", "avx512f", "avx2"), {})
@@ -107,22 +115,38 @@ def test_what_can_name_no_device_is_refused(asked: str) -> None:
     ],
 )
 def test_precision_follows_what_the_device_is_fast_at(asked: str, on: str, here: Present, precision: str) -> None:
-    said: list[Message] = []
-    assert choose_precision(asked, choose(on, here)[0], said.append, here) == precision
-    assert said == []
+    assert choose_precision(asked, choose(on, here)[0], here) == precision
 
 
 def test_bf16_on_a_gpu_without_it_and_fp16_on_a_cpu_are_errors() -> None:
     with pytest.raises(SeedbedError, match=r"no bf16 .*6\.1"):
-        choose_precision("bf16", choose("cuda:1", SERVER)[0], None, SERVER)
+        choose_precision("bf16", choose("cuda:1", SERVER)[0], SERVER)
     with pytest.raises(SeedbedError, match="for GPUs"):
-        choose_precision("fp16", choose("cpu", SERVER)[0], None, SERVER)
+        choose_precision("fp16", choose("cpu", SERVER)[0], SERVER)
 
 
-def test_bf16_in_software_is_a_warning() -> None:
+@pytest.mark.parametrize(
+    ("precision", "on", "here", "warns"),
+    [
+        ("bf16", "cpu", LAPTOP, True),
+        ("fp32", "cpu", LAPTOP, False),
+        ("bf16", "cpu", Present(AMX), False),
+        ("bf16", "cpu", Present(APPLE), False),
+        ("bf16", "cuda:0", SERVER, False),
+    ],
+)
+def test_bf16_in_software_is_a_warning(precision: str, on: str, here: Present, warns: bool) -> None:
     said: list[Message] = []
-    assert choose_precision("bf16", choose("cpu", LAPTOP)[0], said.append, LAPTOP) == "bf16"
-    assert [message.code for message in said] == ["precision"]
+    warn_of_software(precision, choose(on, here)[0], said.append, here)
+    assert [message.code for message in said] == ["precision"] * warns
+
+
+def test_threads_stay_within_a_containers_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    monkeypatch.setattr("seedbed.hardware.cpu.usable_cores", lambda: 2)
+    assert default_threads() == 2
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert default_threads() == 1, "OMP_NUM_THREADS asks for fewer"
 
 
 def test_this_machine_can_compute_somewhere() -> None:

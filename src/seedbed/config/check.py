@@ -48,13 +48,15 @@ def check(
     free_disk_bytes: int | None = None,
     free_memory_bytes: int | None = None,
     total_memory_bytes: int | None = None,
+    free_main_memory_bytes: int | None = None,
     precision: str | None = None,
 ) -> list[Finding]:
     """What speaks against training as configured, errors first. What is not known (None) is not judged.
 
     `vocab_size` is the tokenizer's own; without it the one asked for counts. `free_memory_bytes` is that of the device
-    that trains, `total_memory_bytes` what it has when nothing else runs. An error means that training cannot work; a
-    warning, that it will but may disappoint.
+    that trains, `total_memory_bytes` what it has when nothing else runs; `free_main_memory_bytes` is given where that
+    device is a GPU with memory of its own. An error means that training cannot work; a warning, that it will but may
+    disappoint.
     """
     vocabulary = config.tokenizer.vocab_size if vocab_size is None else vocab_size
     found = [*_of_settings(config), *_of_vocabulary(config, vocabulary)]
@@ -69,6 +71,8 @@ def check(
     found += outsized
     if free_memory_bytes is not None and not outsized:
         found += _of_memory(config, vocabulary, free_memory_bytes, decided)
+    if free_main_memory_bytes is not None:
+        found += _of_snapshot(config, vocabulary, free_main_memory_bytes)
     return sorted(found, key=lambda finding: finding.level != "error")
 
 
@@ -265,6 +269,18 @@ def _of_memory(config: Config, vocab_size: int, free: int, precision: str) -> It
         f"{_parts(estimate)} The C library may hold back some of what is freed.",
         _smaller(config, vocab_size, free, precision),
     )
+
+
+def _of_snapshot(config: Config, vocab_size: int, free: int) -> Iterator[Finding]:
+    needed = checkpoint_bytes(config, vocab_size)
+    if needed > free:
+        yield Finding(
+            "warning",
+            "main-memory",
+            f"A checkpoint needs {text.size(needed)} of main memory while it is written; {text.size(free)} are free.",
+            "Weights and optimizer state are copied from the GPU, so that training goes on meanwhile.",
+            "Use a machine with more main memory, or a smaller model.",
+        )
 
 
 def _parts(estimate: Memory) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import re
 import time
 import weakref
@@ -32,6 +31,7 @@ from seedbed.data.waiting import Check, result_of, take, unheeding
 from seedbed.data.writer import PROGRESS, ShardWriter
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Data, Emit, Message
+from seedbed.hardware.cpu import usable_cores
 from seedbed.tokenizer import patterns
 from seedbed.tokenizer.tokenizer import Tokenizer, well_formed
 from seedbed.tokenizer.train import check_vocab_size, train_tokenizer
@@ -137,13 +137,6 @@ def _build(
         tell(dataset.messages, emit, prepared_as=dataset.name, name=source.name)
     _tell(dataset, emit)
     return dataset
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _open_prepared(folder: Path, config: TokenizerConfig, emit: Emit, check: Check) -> Dataset:

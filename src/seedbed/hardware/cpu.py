@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from seedbed.hardware.cgroup import groups, number
+
 FEATURES = ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "bf16")
 """Instruction sets that decide what is fast here: the first two make bf16 matmuls fast, the last is ARM's own bf16."""
 
@@ -84,16 +86,19 @@ def _sysctl(key: str) -> str:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: its affinity, and a container's CPU quota where there is one."""
+    """Cores that this process may use: its affinity, and the least CPU quota of the groups around it."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, min(cores, _quota_cores(Path("/sys/fs/cgroup/cpu.max"))))
+    quotas = [quota for group in groups("cpu") if (quota := _quota_cores(group)) is not None]
+    return max(1, min([cores, *quotas]))
 
 
-def _quota_cores(cpu_max: Path) -> int:
-    """Whole cores of a cgroup v2 quota (`max 100000` or `200000 100000`); a huge number where there is none."""
+def _quota_cores(group: Path) -> int | None:
+    """Whole cores of a cgroup's quota: v2's `cpu.max` (`max 100000` or `200000 100000`), else v1's. None without one."""
     try:
-        quota, period = cpu_max.read_text(encoding="ascii").split()
+        quota, period = (group / "cpu.max").read_text(encoding="ascii").split()
         return -(-int(quota) // int(period))
-    except (OSError, ValueError):
-        return 1 << 16
+    except (OSError, ValueError, ZeroDivisionError):
+        pass
+    old, old_period = number(group / "cpu.cfs_quota_us"), number(group / "cpu.cfs_period_us")
+    return -(-old // old_period) if old and old > 0 and old_period else None

@@ -6,21 +6,22 @@ from pathlib import Path
 
 import psutil
 
-_CGROUP = Path("/sys/fs/cgroup")
+from seedbed.hardware.cgroup import groups, number
+
+_UNLIMITED = 1 << 60
+"""Version 1 of cgroups writes a number near 2^63 where there is no limit."""
 
 
 def total_bytes() -> int:
-    """Memory of this machine, or the limit of the container around this process where that is less."""
-    physical = int(psutil.virtual_memory().total)
-    limit = _limit(_CGROUP)
-    return physical if limit is None else min(physical, limit)
+    """Memory of this machine, or the least limit of the groups around this process where that is less."""
+    limits = [limit for group in groups("memory") if (limit := _limit(group)) is not None]
+    return min([int(psutil.virtual_memory().total), *limits])
 
 
 def available_bytes() -> int:
-    """Memory that can be had without swapping: what the machine has left, and what the container's limit leaves."""
-    available = int(psutil.virtual_memory().available)
-    left = _left(_CGROUP)
-    return available if left is None else max(0, min(available, left))
+    """Memory that can be had without swapping: what the machine has left, and what every group's limit leaves."""
+    left = [left for group in groups("memory") if (left := _left(group)) is not None]
+    return max(0, min([int(psutil.virtual_memory().available), *left]))
 
 
 def resident_bytes() -> int:
@@ -28,37 +29,30 @@ def resident_bytes() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def _limit(cgroup: Path) -> int | None:
+def _limit(group: Path) -> int | None:
     """The memory limit of a cgroup (v2, else v1) in bytes; None where there is none."""
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        value = _number(cgroup / name)
-        if value is not None and value < 1 << 60:
+    for name in ("memory.max", "memory.limit_in_bytes"):
+        value = number(group / name)
+        if value is not None and value < _UNLIMITED:
             return value
     return None
 
 
-def _left(cgroup: Path) -> int | None:
+def _left(group: Path) -> int | None:
     """What a cgroup's limit leaves; file cache that can be dropped counts as free. None where there is no limit."""
-    limit = _limit(cgroup)
+    limit = _limit(group)
     if limit is None:
         return None
-    v2 = (cgroup / "memory.max").exists()
-    used = _number(cgroup / ("memory.current" if v2 else "memory/memory.usage_in_bytes"))
+    v2 = (group / "memory.max").exists()
+    used = number(group / ("memory.current" if v2 else "memory.usage_in_bytes"))
     if used is None:
         return None
     droppable = 0
     try:
-        stat = (cgroup / ("memory.stat" if v2 else "memory/memory.stat")).read_text(encoding="ascii")
+        stat = (group / "memory.stat").read_text(encoding="ascii")
         for line in stat.splitlines():
             if line.startswith("inactive_file ") or (not v2 and line.startswith("total_inactive_file ")):
                 droppable = int(line.split()[1])
     except (OSError, ValueError):
         droppable = 0
     return limit - used + droppable
-
-
-def _number(path: Path) -> int | None:
-    try:
-        return int(path.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None

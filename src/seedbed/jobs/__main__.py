@@ -14,6 +14,7 @@ from typing import Any
 
 from seedbed.config.load import keep_compiled
 from seedbed.errors import EXIT_FAILURE, EXIT_USAGE, SeedbedError
+from seedbed.jobs.memory import advice, exhausted
 from seedbed.runs.control import Resume, Turn
 from seedbed.runs.queue import wait_for_turn
 from seedbed.runs.session import Session, StopRequested
@@ -41,9 +42,13 @@ def main(words: Sequence[str] | None = None, kinds: Mapping[str, str] = KINDS) -
         try:
             return child(words[1:])
         except SeedbedError as error:
-            answer = {"error": error.message, "hint": error.hint, "exit": error.exit_code}
-            sys.stdout.write(json.dumps(answer) + "\n")
-            return error.exit_code
+            return _answer_error(error)
+        except (MemoryError, RuntimeError, OSError) as error:
+            memory = exhausted(error)
+            if memory is None:
+                raise
+            hint = "End what else uses it, or take another device (--device cpu), a smaller model or less text."
+            return _answer_error(SeedbedError(f"The {memory} is full. {_in_a_line(error)}", hint))
     parser = argparse.ArgumentParser(prog="python -m seedbed.jobs", allow_abbrev=False)
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--more-steps", type=int)
@@ -83,18 +88,22 @@ def run_job(run_dir: Path, resume: Resume, turn: Turn, kinds: Mapping[str, str] 
             _tell_log()
             session.finish("failed", reason=error.message, hint=error.hint)
             return error.exit_code if error.exit_code == EXIT_USAGE else EXIT_FAILURE
-        except MemoryError:
-            _tell_log()
-            session.finish(
-                "failed", reason="Out of memory.", hint="Lower train.micro_batch, train.batch_size or model.context."
-            )
-            return EXIT_FAILURE
         except (Exception, SystemExit) as error:
             _tell_log()
-            session.finish("failed", reason=_in_a_line(error), hint=f"The traceback is in {session.run.log}.")
+            memory = exhausted(error)
+            if memory is not None:
+                session.finish("failed", reason=f"The {memory} is full. {_in_a_line(error)}", hint=advice(session.run))
+            else:
+                session.finish("failed", reason=_in_a_line(error), hint=f"The traceback is in {session.run.log}.")
             return EXIT_FAILURE
         session.finish(status)
     return 0
+
+
+def _answer_error(error: SeedbedError) -> int:
+    """Say what went wrong to whoever started this child; returns the exit status."""
+    sys.stdout.write(json.dumps({"error": error.message, "hint": error.hint, "exit": error.exit_code}) + "\n")
+    return error.exit_code
 
 
 def _tell_log() -> None:

@@ -31,7 +31,15 @@ from seedbed.optim.schedule import describe, multiplier, warmup_steps
 from seedbed.runs.session import Session
 from seedbed.train import hooks, seed
 from seedbed.train.compiling import settle_compile
-from seedbed.train.device import Device, choose_device, choose_precision, reuse_freed_memory
+from seedbed.train.device import (
+    Device,
+    choose_device,
+    choose_precision,
+    default_threads,
+    free_memory_bytes,
+    reuse_freed_memory,
+    warn_of_software,
+)
 from seedbed.train.horizon import Segment, segment_at
 from seedbed.train.learner import DecoderLearner
 from seedbed.train.loop import NumericsError, Plan, Progress, fit
@@ -48,9 +56,10 @@ def run(run_dir: Path, session: Session) -> str:
     kind = device.torch_device
     if kind.type == "cpu":
         reuse_freed_memory()
-    torch.set_num_threads(config.train.threads or start.recorded("threads", kind) or torch.get_num_threads())
+    torch.set_num_threads(config.train.threads or start.recorded("threads", kind) or default_threads())
     precision = start.recorded("precision", kind) or choose_precision(config.train.precision, device)
-    examine(config, dataset, precision, run_dir, emit)
+    warn_of_software(precision, device, emit)
+    examine(config, dataset, precision, device, run_dir, emit)
 
     learner = build_learner(config, dataset, precision, kind)
     optimizer = build_optimizer(logical_parameters(learner.model), config.optimizer)
@@ -100,7 +109,7 @@ def run(run_dir: Path, session: Session) -> str:
     return "completed" if progress.stop in (None, hooks.EARLY_STOP) and not saver.gave_up else "stopped"
 
 
-def examine(config: Config, dataset: Dataset, precision: str, run_dir: Path, emit: Emit) -> None:
+def examine(config: Config, dataset: Dataset, precision: str, device: Device, run_dir: Path, emit: Emit) -> None:
     """Say what is doubtful about config, data and machine; raise SeedbedError for what cannot work."""
     findings = check(
         config,
@@ -108,7 +117,8 @@ def examine(config: Config, dataset: Dataset, precision: str, run_dir: Path, emi
         train_tokens=dataset.train.num_tokens,
         validation_tokens=dataset.validation.num_tokens,
         free_disk_bytes=free_bytes(run_dir),
-        free_memory_bytes=available_bytes(),
+        free_memory_bytes=free_memory_bytes(device),
+        free_main_memory_bytes=available_bytes() if device.kind == "cuda" else None,
         precision=precision,
     )
     for finding in findings:

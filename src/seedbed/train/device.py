@@ -89,12 +89,10 @@ def choose_device(asked: str, strict: bool, warn: Callable[[Message], None], her
     return best
 
 
-def choose_precision(
-    asked: str, device: Device, warn: Callable[[Message], None] | None = None, here: Present | None = None
-) -> str:
+def choose_precision(asked: str, device: Device, here: Present | None = None) -> str:
     """fp32, bf16 or fp16. `auto` takes bf16 where the device is fast at it, fp16 on older CUDA GPUs, else fp32.
 
-    Raises SeedbedError where the device cannot compute in the precision asked for; software bf16 on a CPU is a warning.
+    Raises SeedbedError where the device cannot compute in the precision asked for.
     """
     here = present() if here is None else here
     if device.kind == "cuda":
@@ -115,20 +113,33 @@ def choose_precision(
         raise SeedbedError(
             "Training in fp16 is for GPUs; this run is on a CPU.", "Set train.precision to fp32, bf16 or auto."
         )
-    if asked == "bf16" and warn is not None and not here.cpu.fast_bf16 and "bf16" not in here.cpu.features:
-        warn(
-            Message(
-                level="warning",
-                code="precision",
-                text=f"{here.cpu.name} has no bf16 instructions, so bf16 is computed in software.",
-                why="That is slower than fp32 and less exact.",
-                hint="Set train.precision to fp32 or auto.",
-            )
-        )
     return asked
 
 
-def free_bytes(device: Device) -> int:
+def warn_of_software(
+    precision: str, device: Device, warn: Callable[[Message], None], here: Present | None = None
+) -> None:
+    """Warn where bf16 is computed in software: on a CPU without instructions for it."""
+    processor = (here or present()).cpu
+    if device.kind != "cpu" or precision != "bf16" or processor.fast_bf16 or "bf16" in processor.features:
+        return
+    warn(
+        Message(
+            level="warning",
+            code="precision",
+            text=f"{processor.name} has no bf16 instructions, so bf16 is computed in software.",
+            why="That is less exact than fp32, and slower: up to 100 times on a CPU with AVX2 alone.",
+            hint="Start a run with train.precision fp32 or auto.",
+        )
+    )
+
+
+def default_threads() -> int:
+    """Threads to compute with where none are asked for: torch's own choice, within a container's CPU quota."""
+    return min(torch.get_num_threads(), cpu.usable_cores())
+
+
+def free_memory_bytes(device: Device) -> int:
     """Memory that a training run could take on the device now, in bytes."""
     if device.kind == "cuda":
         return int(torch.cuda.mem_get_info(device.torch_device)[0])

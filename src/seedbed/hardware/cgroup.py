@@ -1,0 +1,42 @@
+"""The control groups that limit this process: a container's, a batch job's, a service's. Linux alone has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path("/sys/fs/cgroup")
+OWN = Path("/proc/self/cgroup")
+
+
+def groups(controller: str, root: Path = ROOT, own: Path = OWN) -> list[Path]:
+    """The folders of the groups whose limits hold for this process: its own group first, up to the root.
+
+    `controller` (memory, cpu) finds those of version 1, which has a tree for each. Inside a container the paths may be the
+    host's and lead nowhere, while the root shows the container's own group. See cgroups(7).
+    """
+    try:
+        lines = own.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        lines = []
+    found: list[Path] = []
+    for line in lines:
+        number, _, rest = line.partition(":")
+        names, _, path = rest.partition(":")
+        if number == "0" and not names:
+            base = root
+        elif controller in names.split(","):
+            base = root / controller
+        else:
+            continue
+        parts = [part for part in path.split("/") if part not in ("", "..")]
+        found += [base.joinpath(*parts[:depth]) for depth in range(len(parts), 0, -1)]
+    found += [root, root / controller]
+    return [folder for folder in dict.fromkeys(found) if folder.is_dir()]
+
+
+def number(path: Path) -> int | None:
+    """The whole number in a group's file; None where there is none (`max`, no such file)."""
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
