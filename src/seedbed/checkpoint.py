@@ -73,13 +73,18 @@ class Saved(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """A verified checkpoint, on the CPU."""
+    """A verified checkpoint, on the CPU. Its tensors are mapped from the files, which keep their disk space until `let_go`."""
 
     path: Path
     step: int
     weights: dict[str, Tensor]
     optimizer: dict[str, Tensor]
     trainer: dict[str, Any]
+
+    def let_go(self) -> None:
+        """Forget the tensors, so that what is deleted frees its space."""
+        self.weights.clear()
+        self.optimizer.clear()
 
 
 class Found(NamedTuple):

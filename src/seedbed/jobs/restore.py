@@ -14,6 +14,7 @@ from seedbed.data.shards import Dataset
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Emit, Message
 from seedbed.files import expand_home, make_dir
+from seedbed.jobs.numerics import numerics, tell_differences
 from seedbed.model.families import load_state
 from seedbed.optim.optimizer import Optimizer
 from seedbed.runs.caches import dataset_of
@@ -276,28 +277,11 @@ def restore(
         )
     load_state(learner.model, start.loaded.weights)
     optimizer.load_state(start.loaded.optimizer, int(trainer.get("updates", start.step)))
+    start.loaded.let_go()
     learner.load_state(trainer.get("learner", {}))
     watch.load_state({"seen_step": start.step, "seen_eval": start.step, **trainer.get("watch", {})})
     progress = start.progress(segments)
-    differing = [
-        f"{name} {trainer.get(name)} -> {now}"
-        for name, now in (
-            ("threads", torch.get_num_threads()),
-            ("device_type", learner.device.type),
-            ("torch", str(torch.__version__)),
-        )
-        if trainer.get(name) != now
-    ]
-    if differing:
-        emit(
-            Message(
-                level="warning",
-                code="not-bit-equal",
-                text=f"This session differs from the one that saved: {', '.join(differing)}.",
-                why="Sums are taken in another order, so the numbers are no longer equal to the last bit.",
-                hint="Nothing is wrong with the run; set train.threads to keep the thread count.",
-            )
-        )
+    tell_differences(trainer, learner, emit)
     seed.restore_rng(trainer.get("rng", {}))
     return progress
 
@@ -318,11 +302,7 @@ def trainer_state(
         "updates": updates,
         "segments": [list(segment) for segment in segments],
         "data_fingerprint": dataset.fingerprint,
-        "precision": learner.precision,
-        "compile": learner.compiled,
-        "threads": torch.get_num_threads(),
-        "device_type": learner.device.type,
-        "torch": str(torch.__version__),
+        **numerics(learner),
         "learner": learner.state(),
         "watch": watch.state(),
         "rng": seed.rng_state(),

@@ -1,0 +1,182 @@
+"""A training job on another machine than before, on one that is too small, and on one that is slow at what is asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from seedbed.config import load
+from seedbed.data.build import build_dataset
+from seedbed.errors import SeedbedError
+from seedbed.hardware import cpu
+from seedbed.jobs import __main__ as jobs
+from seedbed.jobs import numerics, pretrain
+from seedbed.jobs.memory import advice, exhausted
+from seedbed.runs.control import Resume, Turn
+from seedbed.runs.status import status
+from seedbed.runs.store import RunDir, Store
+from seedbed.train.device import Device
+
+TINY = (
+    "model.layers=1",
+    "model.hidden=16",
+    "model.heads=2",
+    "model.kv_heads=1",
+    "model.head_dim=8",
+    "model.ffn=16",
+    "model.context=16",
+    "tokenizer.vocab_size=300",
+    "data.stories=40",
+    "data.workers=1",
+    "train.batch_size=8",
+    "train.steps=1",
+    "train.eval_tokens=64",
+    "train.compile=off",
+    "train.sample_tokens=2",
+)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def run(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
+    monkeypatch.setenv("SEEDBED_CACHE", str(cache))
+    return new(tmp_path)
+
+
+def new(folder: Path, *sets: str) -> RunDir:
+    resolved = load.resolve(preset="nano", sets=(*TINY, *sets))
+    return Store(folder / "runs").create("train", "tiny", load.dump(resolved.config, resolved.origins), {})
+
+
+def messages(run: RunDir, code: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in run.events.read_text().splitlines()]
+    return [line for line in lines if line["kind"] == "message" and line["code"] == code]
+
+
+def test_a_resume_on_another_machine_says_that_it_is_not_bit_equal(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert jobs.run_job(run.path, Resume(), Turn()) == 0
+    assert jobs.run_job(run.path, Resume(more_steps=1), Turn()) == 0
+    assert messages(run, "not-bit-equal") == [], "on the same machine"
+    here = cpu.probe()
+    with monkeypatch.context() as patch:
+        patch.setattr(cpu, "probe", lambda: here._replace(name="Another CPU", features=()))
+        assert jobs.run_job(run.path, Resume(more_steps=1), Turn()) == 0
+    (said,) = messages(run, "not-bit-equal")
+    assert f"processor {here.name} -> Another CPU" in said["text"]
+    assert "instruction set" in said["text"]
+    with monkeypatch.context() as patch:
+        patch.setattr(numerics, "fast_dtype", lambda _: torch.float64)
+        assert jobs.run_job(run.path, Resume(more_steps=1), Turn()) == 0
+    assert "Muon's dtype" in messages(run, "not-bit-equal")[-1]["text"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="mapped files are read from Linux's /proc")
+def test_a_resumed_run_lets_go_of_the_files_that_it_read(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert jobs.run_job(run.path, Resume(), Turn()) == 0
+    mapped: list[list[str]] = []
+    fit, load_checkpoint = pretrain.fit, pretrain.choose_start
+
+    def files() -> list[str]:
+        lines = Path("/proc/self/maps").read_text().splitlines()
+        return [line for line in lines if str(run.checkpoints) in line]
+
+    def started(*arguments: Any) -> Any:
+        start = load_checkpoint(*arguments)
+        mapped.append(files())
+        return start
+
+    def fitted(*arguments: Any, **options: Any) -> Any:
+        mapped.append(files())
+        return fit(*arguments, **options)
+
+    monkeypatch.setattr(pretrain, "choose_start", started)
+    monkeypatch.setattr(pretrain, "fit", fitted)
+    assert jobs.run_job(run.path, Resume(more_steps=1), Turn()) == 0
+    assert mapped[0], "the files are not mapped at all, so this shows nothing"
+    assert mapped[1] == []
+
+
+def test_bf16_in_software_is_warned_of_by_the_job(tmp_path: Path, run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = new(tmp_path, "train.precision=bf16")
+    slow = cpu.Cpu("Old CPU", 2, ("avx2",), {})
+    monkeypatch.setattr(cpu, "probe", lambda: slow)
+    assert jobs.run_job(run.path, Resume(), Turn()) == 0
+    (said,) = messages(run, "precision")
+    assert "Old CPU has no bf16 instructions" in said["text"]
+
+
+def test_a_gpu_run_is_judged_by_the_gpus_memory(tmp_path: Path, run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load.resolve(preset="nano", sets=TINY).config
+    dataset = build_dataset(config.data, config.tokenizer, cache=load.cache_dir(), emit=lambda _: None)
+    gpu = Device(torch.device("cuda", 0), "A GPU", "cuda")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1 << 10, 1 << 34))
+    monkeypatch.setattr(pretrain, "available_bytes", lambda: 1 << 40)
+    with pytest.raises(SeedbedError, match="of memory"):
+        pretrain.examine(config, dataset, "fp32", gpu, run.path, lambda _: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1 << 33, 1 << 34))
+    monkeypatch.setattr(pretrain, "available_bytes", lambda: 1 << 10)
+    said: list[Any] = []
+    pretrain.examine(config, dataset, "fp32", gpu, run.path, said.append)
+    assert [each.code for each in said if "memory" in each.code] == ["main-memory"], "where snapshots go"
+
+
+def cpu_refuses() -> None:
+    torch.empty(1 << 45)
+
+
+def gpu_refuses() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 8 GiB")
+
+
+def python_refuses() -> None:
+    bytearray(1 << 60)
+
+
+@pytest.mark.parametrize(
+    ("deed", "whose"), [(cpu_refuses, "memory"), (gpu_refuses, "GPU memory"), (python_refuses, "memory")]
+)
+def test_an_allocation_that_fails_ends_the_run_with_what_helps(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch, deed: Any, whose: str
+) -> None:
+    def job(*_: Any) -> str:
+        deed()
+        return "completed"
+
+    monkeypatch.setattr(jobs, "_load", lambda _: job)
+    assert jobs.run_job(run.path, Resume(), Turn()) == 1
+    found = status(run)
+    assert found["reason"].startswith(f"The {whose} is full.")
+    assert f"seedbed train --like {run.id} --set train.micro_batch=4" in found["hint"]
+
+
+def test_a_run_in_the_smallest_pieces_is_told_to_be_smaller(tmp_path: Path, run: RunDir) -> None:
+    assert "train.micro_batch=2" in advice(new(tmp_path, "train.micro_batch=4"))
+    assert "model.context" in advice(new(tmp_path, "train.micro_batch=1"))
+
+
+def test_a_child_whose_memory_is_full_answers_with_what_helps(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/nowhere")  # put back afterwards, since the child sets it
+    monkeypatch.setattr(jobs, "_load", lambda _: lambda _: gpu_refuses())
+    assert jobs.main(["generate"]) == 1
+    answer = json.loads(capfd.readouterr().out)
+    assert answer["error"].startswith("The GPU memory is full. OutOfMemoryError: CUDA out of memory")
+    assert "--device cpu" in answer["hint"]
+
+
+def test_other_errors_are_not_taken_for_full_memory() -> None:
+    for error in (RuntimeError("shapes do not fit"), OSError(2, "No such file"), ValueError("memory"), SystemExit(1)):
+        assert exhausted(error) is None
+    assert exhausted(OSError(12, "Cannot allocate memory")) == "memory"
+    assert exhausted(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")) == "GPU memory"
