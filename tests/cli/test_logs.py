@@ -1,9 +1,10 @@
-"""What a job printed, as it is in a pipe and harmless on a terminal."""
+"""What happened in a run, and what its job printed: as it is in a pipe and harmless on a terminal."""
 
 from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def test_the_last_lines_are_those_of_tail(desk: Any, log: Path, count: int, end:
 
 
 def raw(desk: Any, *words: str) -> bytes:
-    process = desk.start("logs", *words, text=False)
+    process = desk.start("logs", "--printed", *words, text=False)
     out, err = process.communicate(timeout=patience.HANG_S)
     assert process.returncode == 0, err
     assert isinstance(out, bytes)
@@ -45,7 +46,7 @@ def raw(desk: Any, *words: str) -> bytes:
 
 def test_a_terminal_is_not_steered(desk: Any, log: Path) -> None:
     log.write_bytes(b"a\x1b]0;title\x07\x1b[2Jb\n10%\r50%\r100%\r\nwindows\r\n\xff\xe2\x80\xae end without newline")
-    shown = desk.terminal("logs")
+    shown = desk.terminal("logs", "--printed")
     assert shown.splitlines() == ["ab", "100%", "windows", "\ufffd end without newline"]
 
 
@@ -53,7 +54,7 @@ def test_following_tells_everything_until_the_run_has_ended(desk: Any) -> None:
     run = desk.seedbed("train", "--set", "train.steps=60", "--background", env={"HOLD_AT": "40"}).stdout.strip()
     log = desk.runs / run / "job.log"
     log.write_bytes(b"before\n")
-    follower = desk.start("logs", "-f", "-n", "1")
+    follower = desk.start("logs", "--printed", "-f", "-n", "1")
     assert follower.stdout is not None
     assert follower.stdout.readline() == "before\n"
     with log.open("ab") as handle:
@@ -66,13 +67,13 @@ def test_following_tells_everything_until_the_run_has_ended(desk: Any) -> None:
     assert follower.returncode == 0, err
     assert out == "half a line\nlast word"
     assert desk.status()["status"] == "completed"
-    assert desk.seedbed("logs", "-f").stdout.endswith("last word"), "following an ended run does not end"
+    assert desk.seedbed("logs", "-f", "--printed").stdout.endswith("last word"), "following an ended run does not end"
 
 
 def test_ctrl_c_ends_the_looking_and_not_the_run(desk: Any) -> None:
     run = desk.seedbed("train", "--set", "train.steps=1000000", "--background", env=SLOW).stdout.strip()
     (desk.runs / run / "job.log").write_text("hello\n")
-    follower = desk.start("logs", "--follow")
+    follower = desk.start("logs", "--follow", "--printed")
     assert follower.stdout is not None
     assert follower.stdout.readline() == "hello\n"
     follower.send_signal(signal.SIGINT)
@@ -85,7 +86,7 @@ def test_ctrl_c_ends_the_looking_and_not_the_run(desk: Any) -> None:
 
 def test_a_reader_that_leaves(desk: Any, log: Path) -> None:
     log.write_bytes(b"x" * 100 + b"\n" * 2_000_000)
-    follower = desk.start("logs", "-n", "all")
+    follower = desk.start("logs", "--printed", "-n", "all")
     assert follower.stdout is not None
     follower.stdout.readline()
     follower.stdout.close()
@@ -97,13 +98,59 @@ def test_a_reader_that_leaves(desk: Any, log: Path) -> None:
 def test_a_log_that_is_not_there_is_told_on_stderr(desk: Any, log: Path) -> None:
     log.unlink()
     for words in ((), ("-f",)):
-        done = desk.seedbed("logs", *words, expect=1)
+        done = desk.seedbed("logs", "--printed", *words, expect=1)
         assert done.stdout == ""
         assert "has no log" in done.stderr
     Store(desk.runs).create("train", "never started", "", {})
-    assert "no log" in desk.seedbed("logs", "never started", expect=1).stderr
+    for words in ((), ("--printed",)):
+        assert "no log" in desk.seedbed("logs", "never started", *words, expect=1).stderr
 
 
 @pytest.mark.parametrize("lines", ["-1", "x", "1.5", "", "1e3", "９"])
 def test_a_number_of_lines_that_is_none(desk: Any, lines: str) -> None:
     assert "lines" in desk.seedbed("logs", f"--lines={lines}", expect=2).stderr
+
+
+def told(out: str) -> list[str]:
+    """The lines of what happened, without their times."""
+    return [line[17:] for line in out.splitlines()]
+
+
+def test_the_log_of_a_healthy_run_has_the_lines_that_a_piped_train_prints(desk: Any) -> None:
+    printed = desk.seedbed("train", "--steps", "25").stdout
+    lines = printed.partition("\n\nFinished")[0].splitlines()[1:]
+    assert any(line.startswith("step 1/25") and "grad norm 1" in line and "tok/s" in line for line in lines)
+    out = desk.seedbed("logs", "-n", "all").stdout
+    assert told(out) == [*lines, "completed at step 25"]
+    assert "\x1b" not in out
+    assert time.strptime(out[:15], "%d %b %H:%M:%S")
+    assert told(desk.seedbed("logs", "-n", "3").stdout) == [*lines, "completed at step 25"][-3:]
+    assert desk.seedbed("logs", "-n", "0").stdout == ""
+
+
+def test_following_tells_what_happens_and_what_is_printed_until_the_run_has_ended(desk: Any) -> None:
+    run = desk.seedbed("train", "--steps", "60", "--background", env=SLOW).stdout.strip()
+    follower = desk.start("logs", "-f", "-n", "all")
+    desk.at_step(12)
+    with (desk.runs / run / "job.log").open("ab") as handle:
+        handle.write(b"UserWarning: odd\nno end of line")
+    out, err = follower.communicate(timeout=60)
+    assert follower.returncode == 0, err
+    lines = out.splitlines()
+    assert out.count("validation at step") == 6
+    assert "UserWarning: odd" in lines
+    assert lines[-1] == "no end of line"
+    assert lines[-2].endswith("completed at step 60")
+
+
+def test_a_failed_run_tells_why_and_then_what_was_printed(desk: Any) -> None:
+    desk.seedbed("train", expect=1, env={"FAKE_FAIL": "crash"})
+    lines = desk.seedbed("logs").stdout.splitlines()
+    failed = next(
+        number for number, line in enumerate(lines) if "failed at step 0: ZeroDivisionError: division." in line
+    )
+    assert lines[failed + 1].startswith("Traceback")
+    assert lines[-2:] == ["ZeroDivisionError: division", "by zero"]
+    (desk.runs / desk.status()["id"] / "job.log").write_bytes(b"a\x1b]0;title\x07\x1b[2Jb\n10%\r50%\r100%\n")
+    shown = desk.terminal("logs")
+    assert shown.splitlines()[-2:] == ["ab", "100%"]

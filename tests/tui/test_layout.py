@@ -472,7 +472,7 @@ async def test_16_all_options_fit_the_smallest_terminal(open_window: Any, shelf:
 
 TABS = {
     "curve": "x: step",
-    "log": "The job has printed nothing.",
+    "log": "at step",
     "config": 'preset = "nano"',
     "diff": "data.source",
     "samples": "Once upon a time",

@@ -1,4 +1,4 @@
-"""`seedbed logs`: what a run's job printed."""
+"""`seedbed logs`: what happened in a run, and what its job printed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING
 from seedbed.cli.parser import run_option, runs_option
 
 if TYPE_CHECKING:
+    from seedbed.presentation.log import Line
     from seedbed.runs.store import RunDir
 
 DESCRIPTION = """\
-Print the end of what a run's job printed: warnings of libraries, tracebacks. With -f, go on until the run has ended;
-Ctrl-C ends the looking, never the run. Piped, the bytes are as the job wrote them. Without RUN, the newest.
+Print the end of a run's log: what happened in it, with the time (progress, validations, checkpoints, warnings, how it
+ended), then what its job and the libraries printed (warnings, tracebacks). With -f, go on until the run has ended; Ctrl-C
+ends the looking, never the run. --printed gives only what was printed; piped, byte for byte. Without RUN, the newest.
 """
 EXAMPLES = """\
   seedbed logs                     the newest run
   seedbed logs quickstart -f       and what is yet to come
-  seedbed logs quickstart -n all > job.log
+  seedbed logs quickstart -n all | grep validation
+  seedbed logs quickstart --printed -n all > job.log
 """
 
 _LINES = 50
@@ -33,8 +36,14 @@ def options(parser: argparse.ArgumentParser) -> None:
     run_option(parser, "which run (default: the newest)")
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the run has ended")
     parser.add_argument(
-        "-n", "--lines", metavar="N", type=_lines, default=_LINES, help="how many of the last lines, or `all` (50)"
+        "-n",
+        "--lines",
+        metavar="N",
+        type=_lines,
+        default=_LINES,
+        help="how many of the last lines of each, or `all` (50)",
     )
+    parser.add_argument("--printed", action="store_true", help="only what the job and its libraries printed")
     runs_option(parser)
 
 
@@ -42,16 +51,53 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the tail, and follow if told to."""
     from seedbed.cli.place import store
     from seedbed.errors import SeedbedError
+    from seedbed.presentation.log import has_any
 
     found = store(arguments.runs).find(arguments.ref)
-    if not found.log.exists() and not (arguments.follow and _lives(found)):
+    there = found.log.exists() if arguments.printed else has_any(found)
+    if not there and not (arguments.follow and _lives(found)):
         raise SeedbedError(
             f"{found.id} has no log: there is no {found.log}.", f"`seedbed status {found.id}` tells how the run stands."
         )
-    show = _Screen() if sys.stdout.isatty() else _Pipe()
-    place = _tail_start(found.log, arguments.lines)
+    return (_copy_printed if arguments.printed else _tell)(found, arguments.lines, arguments.follow)
+
+
+def _tell(found: RunDir, lines: int | None, follow: bool) -> int:
+    """What happened, and what was printed, line by line."""
+    from seedbed.presentation.log import RunLog
+
+    log = RunLog(found, lines)
     while True:
-        goes_on = arguments.follow and _lives(found)
+        goes_on = follow and _lives(found)
+        for line in log.new(ended=not goes_on):
+            _say(line)
+        sys.stdout.flush()
+        if not goes_on:
+            return 0
+        time.sleep(_POLL_S)
+
+
+def _say(line: Line) -> None:
+    """A line with its time; of what was printed the bytes as they are, unless a terminal would obey them."""
+    from seedbed.cli.console import paint, say
+
+    if line.t is not None:
+        say(paint(time.strftime("%d %b %H:%M:%S", time.localtime(line.t)), "dim") + "  " + paint(line.text, line.style))
+    elif sys.stdout.isatty():
+        say(line.text)
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(line.raw)
+
+
+def _copy_printed(found: RunDir, lines: int | None, follow: bool) -> int:
+    """What was printed alone."""
+    from seedbed.presentation.log import tail_start
+
+    show = _Screen() if sys.stdout.isatty() else _Pipe()
+    place = tail_start(found.log, lines)
+    while True:
+        goes_on = follow and _lives(found)
         place = _copy(found.log, place, show)
         if not goes_on:
             show.end()
@@ -115,30 +161,6 @@ def _lives(found: RunDir) -> bool:
     from seedbed.runs.status import standing
 
     return is_locked(found.lock) or standing(found).status in ("queued", "running", "pausing", "paused", "stalled")
-
-
-def _tail_start(log: Path, lines: int | None) -> int:
-    """The byte at which the last `lines` lines begin; a last line without its end counts."""
-    from seedbed.files import explained
-
-    if lines is None or not log.exists():
-        return 0
-    with explained(log), log.open("rb") as handle:
-        place = end = handle.seek(0, 2)
-        if lines == 0:
-            return end
-        missing = lines
-        while place > 0:
-            begin = max(place - _BLOCK, 0)
-            handle.seek(begin)
-            block = handle.read(place - begin)
-            at = len(block) - 1 if place == end and block.endswith(b"\n") else len(block)
-            while (at := block.rfind(b"\n", 0, at)) >= 0:
-                missing -= 1
-                if missing == 0:
-                    return begin + at + 1
-            place = begin
-    return 0
 
 
 def _copy(log: Path, place: int, show: _Pipe | _Screen) -> int:

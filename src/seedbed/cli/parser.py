@@ -20,7 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "queue": ("queue", "what runs, and what waits for its turn"),
     "curve": ("curve", "draw a run's losses"),
     "metrics": ("metrics", "every step of a run as CSV or JSON lines"),
-    "logs": ("logs", "what a run's job printed"),
+    "logs": ("logs", "what happened in a run, and what its job printed"),
     "stop": ("stop", "ask a run to stop and save"),
     "pause": ("pause", "ask a run to save and hold"),
     "save": ("save", "ask a run for a checkpoint now"),

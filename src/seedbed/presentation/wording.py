@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from seedbed import events, text
 from seedbed.events import Event
-from seedbed.runs.view import View
+from seedbed.runs.view import ENDED, View
 
 
 def progress(view: View) -> str:
@@ -87,6 +87,17 @@ def hold(event: events.Run) -> str:
     # A session that begins tells its pid, and then its horizon.
     goes_on = event.status == "running" and event.steps is None and event.pid is None
     return f"going on from step {event.step}" if goes_on else ""
+
+
+def end(event: events.Run) -> str:
+    """How a session ended, or that it waits for its turn, and why; nothing for any other change."""
+    told = [part if part.endswith((".", "!", "?", ":")) else part + "." for part in (event.reason, event.hint) if part]
+    why = text.printable(" ".join(told))
+    if event.status == "queued":
+        return f"queued: {why}" if why else ""
+    if event.status not in ENDED:
+        return ""
+    return f"{event.status} at step {event.step}" + (f": {why}" if why else "")
 
 
 def line(event: Event) -> tuple[str, str] | None:

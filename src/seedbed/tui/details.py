@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from rich.text import Text
@@ -14,9 +16,10 @@ from textual.containers import VerticalScroll
 from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Select, Static, TabbedContent, TabPane
 
-from seedbed import actions, text
+from seedbed import text
 from seedbed.errors import SeedbedError
 from seedbed.presentation.curves import Drawn
+from seedbed.presentation.log import Line, RunLog
 from seedbed.runs.samples import read_samples
 from seedbed.runs.status import word
 from seedbed.tui.board import epochs_text, steps_text
@@ -59,6 +62,8 @@ class Details(Screen[None]):
         self.run_id = run_id
         self._others: list[tuple[str, str]] = []
         self._samples: tuple[int, str] | None = None
+        self._log: RunLog | None = None
+        self._lines: deque[Line] = deque(maxlen=2 * _LOG_LINES)
         self._value_width = 0
 
     @property
@@ -145,8 +150,14 @@ class Details(Screen[None]):
         for each in curve.shown:
             await asyncio.to_thread(each.series.refresh)
         curve.grown()
-        said = await asyncio.to_thread(actions.log_tail, run, _LOG_LINES)
-        log.update(lit(said or "The job has printed nothing.", newlines=True))
+        self._log = self._log or RunLog(run, _LOG_LINES)
+        try:
+            new = await asyncio.to_thread(self._log.new, ended=not listed.lives)
+        except SeedbedError as error:
+            log.update(lit(error, BAD))
+        else:
+            self._lines += new
+            log.update(logged(self._lines))
         stands = (listed.status["step"], listed.status["status"])  # the last sample comes after the last step
         if stands != self._samples:
             try:
@@ -259,6 +270,18 @@ def facts(found: dict[str, Any], *, brief: bool = False) -> Text:
         said.append("\n")
         said.append_text(lit(text.shorten(f"{found['reason']} {found['hint'] or ''}", 300 if brief else 500), "yellow"))
     return said
+
+
+def logged(lines: Iterable[Line]) -> Text:
+    """What happened, with its time, and what was printed."""
+    said = Text(end="")
+    for line in lines:
+        if line.t is not None:
+            said.append(time.strftime("%d %b %H:%M:%S  ", time.localtime(line.t)), style="dim")
+        said.append_text(lit(line.text, line.style))
+        said.append("\n")
+    said.right_crop(1)
+    return said if said.plain else Text("Nothing has happened yet.", style="dim")
 
 
 def written(samples: list[Any]) -> Text:

@@ -1,0 +1,188 @@
+"""A run's log in lines: what happened, told out of its events, and what its job and the libraries printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from seedbed import events, text
+from seedbed.events import Record
+from seedbed.files import explained, read_block
+from seedbed.presentation import wording
+from seedbed.runs.log import Reader
+from seedbed.runs.status import read_state, read_view
+from seedbed.runs.store import RunDir
+from seedbed.runs.view import View
+
+SHORTEST_S, LONGEST_S = 5.0, 60.0
+"""Seconds between two lines of progress: a twelfth of the time that the session has taken, within these bounds."""
+_BLOCK = 64 << 10
+_FIRST_LOOK = 256 << 10
+"""Bytes of the event log, from its end on, that are read first where only the last lines are wanted."""
+
+
+class Line(NamedTuple):
+    """A line of a log. Of what happened, `t` is when (unix seconds) and `text` is printable.
+
+    Of what was printed, `t` is None and `raw` holds the bytes as they are, the end of the line included where it has one.
+    """
+
+    t: float | None
+    text: str
+    style: str = ""
+    raw: bytes = b""
+
+
+class Narrator:
+    """Turns the events of a run, one after the other, into lines; progress at most every few seconds of the run's time."""
+
+    def __init__(self) -> None:
+        self._began = self._next = self._last = 0.0
+
+    def tell(self, record: Record, view: View) -> list[tuple[str, str]]:
+        """The lines of an event, each with its style. `view` has the event folded in already."""
+        event = record.event
+        if isinstance(event, events.Run) and event.pid is not None:
+            self._began, self._next = record.t, 0.0
+        if isinstance(event, events.Step):
+            return [(wording.progress(view), "")] if self._due(record.t) else []
+        if isinstance(event, events.Run) and event.status == "running" and event.steps is not None:
+            self._next = 0.0  # the first step is told at once
+            return [(line, "") for line in wording.setting(event)]
+        if isinstance(event, events.Phase):
+            begins = not event.done and event.name in ("prepare", "compile")
+            return [(f"{text.stage(event.name)} ...", "")] if begins else []
+        if isinstance(event, events.Data):
+            whole = event.total is not None and event.done >= event.total
+            return [("  " + wording.data(event), "")] if whole or self._due(record.t) else []
+        shown = wording.line(event) if event is not None else None
+        return [shown] if shown is not None else []
+
+    def _due(self, t: float) -> bool:
+        if self._last <= t < self._next:  # a clock that was set back makes it due
+            return False
+        self._began = self._began or t
+        self._last, self._next = t, t + min(max((t - self._began) / 12, SHORTEST_S), LONGEST_S)
+        return True
+
+
+class RunLog:
+    """A run's log as it grows. The first look has the last `most` lines of each kind (None: all), later ones what is new."""
+
+    def __init__(self, run: RunDir, most: int | None = None) -> None:
+        self.run = run
+        self._most = most
+        self._narrator, self._view = Narrator(), View()
+        self._reader: Reader | None = None
+        self._printed: int | None = None
+        """Byte of the job's output up to which lines were given."""
+
+    def new(self, *, ended: bool = False) -> list[Line]:
+        """The lines since the last look: what happened, then what was printed. Raises SeedbedError for an unreadable log.
+
+        A last printed line without its end waits for it, unless the run has `ended`.
+        """
+        return [*self._happened(), *self._printed_lines(ended)]
+
+    # What happened ---------------------------------------------------------------------------------------------------
+
+    def _happened(self) -> list[Line]:
+        if self._reader is None:
+            return self._last_lines()
+        return list(self._tell(self._reader))
+
+    def _last_lines(self) -> list[Line]:
+        """Read back from the log's end as far as it takes to have enough lines."""
+        size = _size(self.run.events)
+        span = _FIRST_LOOK
+        while True:
+            start = 0 if self._most is None else max(size - span, 0)
+            self._reader = Reader(self.run.events, start)
+            self._narrator, self._view = Narrator(), View()
+            if start:  # what was said before that and still holds: how far the run goes, on what device
+                known = read_view(self.run, read_state(self.run))
+                self._view.run, self._view.session, self._view.status = known.run, known.session, "running"
+            lines = list(self._tell(self._reader))
+            if not start or (self._most is not None and len(lines) >= self._most):
+                return lines[-self._most :] if self._most else [] if self._most == 0 else lines
+            span *= 8
+
+    def _tell(self, reader: Reader) -> Iterator[Line]:
+        for record in reader.new():
+            self._view.add(record)
+            for words, style in self._narrator.tell(record, self._view):
+                yield Line(record.t, words, style)
+            ends = wording.end(record.event) if isinstance(record.event, events.Run) else ""
+            if ends:
+                yield Line(record.t, ends, "red" if self._view.status == "failed" else "")
+
+    # What was printed ------------------------------------------------------------------------------------------------
+
+    def _printed_lines(self, ended: bool) -> Iterator[Line]:
+        log = self.run.log
+        if self._printed is None:
+            self._printed = tail_start(log, self._most)
+        elif _size(log) < self._printed:
+            self._printed = 0  # another log in its place
+        while True:
+            block, self._printed = read_block(log, self._printed, _BLOCK)
+            if not block:
+                break
+            for raw in block.split(b"\n")[:-1]:  # a carriage return ends no line
+                yield _as_line(raw + b"\n")
+        # A line without an end that grows for hours is a progress bar: it is not kept back for ever.
+        waits = not ended and _size(log) - self._printed < _BLOCK
+        rest = b"" if waits else _rest(log, self._printed)
+        if rest:
+            self._printed += len(rest)
+            yield _as_line(rest)
+
+
+def has_any(run: RunDir) -> bool:
+    """Whether anything happened in the run, or was printed by its job."""
+    return _size(run.events) > 0 or run.log.exists()
+
+
+def tail_start(log: Path, lines: int | None) -> int:
+    """The byte of a file at which its last `lines` lines begin; a last line without its end counts."""
+    if lines is None or not log.exists():
+        return 0
+    with explained(log), log.open("rb") as handle:
+        place = end = handle.seek(0, 2)
+        if lines == 0:
+            return end
+        missing = lines
+        while place > 0:
+            begin = max(place - _BLOCK, 0)
+            handle.seek(begin)
+            block = handle.read(place - begin)
+            at = len(block) - 1 if place == end and block.endswith(b"\n") else len(block)
+            while (at := block.rfind(b"\n", 0, at)) >= 0:
+                missing -= 1
+                if missing == 0:
+                    return begin + at + 1
+            place = begin
+    return 0
+
+
+def _as_line(raw: bytes) -> Line:
+    """A printed line; of one that was painted over, the last state."""
+    last = raw.rstrip(b"\r\n").rpartition(b"\r")[2]
+    return Line(None, text.printable(last.decode("utf-8", "replace")), raw=raw)
+
+
+def _rest(log: Path, place: int) -> bytes:
+    try:
+        with log.open("rb") as handle:
+            handle.seek(place)
+            return handle.read()
+    except OSError:
+        return b""
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
