@@ -71,6 +71,7 @@ def new_run(place: Store, resolved: load.Resolved, name: str | None = None, comm
     config = resolved.config
     refuse_errors(config)
     refuse_unusable_cache()
+    place.refuse_file()
     refuse_without_locks(make_dir(place.root), LOCK_REMEDY)
     if name is not None:
         checked_name(name)

@@ -96,6 +96,27 @@ def test_status_of_a_running_run(desk: Any) -> None:
     desk.seedbed("stop", "--wait")
 
 
+def test_the_paths_of_a_failed_run_are_there(desk: Any) -> None:
+    desk.seedbed("train", "--name", "alpha", expect=1, env={"FAKE_FAIL": "crash"})
+    line = next(line for line in desk.seedbed("status").stdout.splitlines() if "traceback is in" in line)
+    assert Path(line.rpartition(" in ")[2].rstrip(".")).is_file()
+    desk.seedbed("train", "--name", "beta", "--steps", "30", expect=1, env={"FAKE_FAIL": "kill"})
+    assert "`seedbed resume beta` goes on" in desk.seedbed("status").stdout, "a command has the long id"
+
+
+def test_a_file_in_the_place_of_the_runs_is_named(desk: Any) -> None:
+    desk.runs.write_text("mine")
+    for words in (("train",), ("train", "--background"), ("runs",), ("status",), ("resume",), ("queue",), ("du",)):
+        done = desk.seedbed(*words, expect=2)
+        assert '"runs" is a file, not a folder of runs.' in done.stderr, words
+        assert "--runs DIR" in done.stderr
+        assert "healthy" not in done.stderr
+    assert desk.runs.read_text() == "mine"
+    desk.runs.unlink()
+    desk.runs.symlink_to("nowhere")
+    assert '"runs" is a broken link' in desk.seedbed("train", expect=2).stderr
+
+
 def test_colour_on_a_terminal_unless_no_color(desk: Any) -> None:
     desk.train()
     for env, coloured in (

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, TextIO
 
 from seedbed.errors import SeedbedError
@@ -44,8 +45,9 @@ def say(text: str = "", stream: TextIO | None = None) -> None:
 
 
 def note(text: str) -> None:
-    """One line on stderr, for people alone."""
-    print(text, file=sys.stderr)
+    """One line on stderr, for people alone: where it cannot be written, nothing else fails for that."""
+    with suppress(OSError):
+        print(text, file=sys.stderr)
 
 
 def say_json(value: Any) -> None:
@@ -55,12 +57,25 @@ def say_json(value: Any) -> None:
 
 def complain(error: SeedbedError) -> None:
     """What went wrong and what to do, on stderr; a passing remark that still stands there is wiped."""
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")
+    wipe()
     message, hint = printable(error.message, newlines=True), printable(error.hint, newlines=True)
     note(f"{paint('error:', 'bold red', sys.stderr)} {message}")
     if hint:
         note(f"{paint('hint:', 'bold', sys.stderr)} {hint}")
+
+
+def wipe(remark: str = "") -> None:
+    """Take away what stands in the last line of the terminal on stderr, and put a passing remark there, if any.
+
+    Nothing where stderr is no terminal, or one that cannot erase a line.
+    """
+    from seedbed.config.load import env
+
+    if not sys.stderr.isatty() or env("TERM") == "dumb":
+        return
+    with suppress(OSError):
+        sys.stderr.write("\r\x1b[K" + paint(remark, "dim", sys.stderr))
+        sys.stderr.flush()
 
 
 def can_ask() -> bool:

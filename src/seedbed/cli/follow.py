@@ -18,7 +18,7 @@ from typing import Any, Protocol, Self
 from seedbed import actions
 from seedbed.actions import Launch
 from seedbed.cli.console import complain, note, say_json
-from seedbed.cli.place import refer
+from seedbed.cli.place import by_name, refer
 from seedbed.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE, SeedbedError
 from seedbed.events import Record
 from seedbed.presentation import wording
@@ -180,7 +180,7 @@ class Follower:
         if self.as_json:
             say_json(status(run))
         if view.status == "failed":
-            hint = (view.hint or f"See {run.log}.").replace(f" {run.id}", f" {refer(run)}")
+            hint = by_name(view.hint or f"See {run.log}.", run.id, refer(run))
             complain(SeedbedError(view.reason or "The job failed.", hint))
             return EXIT_USAGE if code == EXIT_USAGE else EXIT_FAILURE
         if view.status not in ("completed", "stopped"):

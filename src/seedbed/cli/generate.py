@@ -167,11 +167,9 @@ def prompt_text(arguments: argparse.Namespace, found: RunDir) -> str:
 
 def loading(words: str) -> None:
     """Say on the terminal what takes so long, and take that away again; nothing where stderr is no terminal."""
-    from seedbed.cli.console import paint
+    from seedbed.cli.console import wipe
 
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K" + paint(words, "dim", sys.stderr))
-        sys.stderr.flush()
+    wipe(words)
 
 
 class Writer:

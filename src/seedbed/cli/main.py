@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
-import os
 import sys
 from collections.abc import Sequence
 
+from seedbed.cli import streams
 from seedbed.errors import EXIT_FAILURE, EXIT_INTERRUPTED, SeedbedError
 
 EXIT_PIPE = 141
@@ -15,11 +14,12 @@ EXIT_PIPE = 141
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit status: 0 done, 1 failed, 2 asked for wrongly, 130 interrupted."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors="replace")
+    streams.prepare()
     try:
-        status = _run(sys.argv[1:] if words is None else list(words))
+        try:
+            status = _run(sys.argv[1:] if words is None else list(words))
+        except SystemExit as leaving:
+            status = leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else EXIT_FAILURE
         sys.stdout.flush()
     except SeedbedError as error:
         from seedbed.cli.console import complain
@@ -27,15 +27,15 @@ def main(words: Sequence[str] | None = None) -> int:
         complain(error)
         return EXIT_FAILURE if error.exit_code not in (EXIT_FAILURE, 2) else error.exit_code
     except BrokenPipeError:
-        # Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        streams.nowhere(1)  # Python would complain once more when it flushes at exit
         return EXIT_PIPE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except SystemExit as leaving:
-        return leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else EXIT_FAILURE
     except OSError as error:
-        sys.stderr.write(f"error: {error.filename or 'output'}: {error.strerror or error}\n")
+        from seedbed.cli.console import note
+
+        note(f"error: {error.filename or 'output'}: {error.strerror or error}")
+        streams.nowhere(1)
         return EXIT_FAILURE
     return status
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import sys
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NoReturn
@@ -95,6 +96,13 @@ class Parser(argparse.ArgumentParser):
         close = near(str(value), names)
         meant = f"; did you mean {' or '.join(close)}?" if close else "."
         raise argparse.ArgumentError(action, f'"{value}" is none of {", ".join(names)}{meant}')
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Write help so that a full or closed output is an error, as with every command; argparse says nothing."""
+        if message and file is sys.stdout:
+            sys.stdout.write(message)
+        else:
+            super()._print_message(message, file)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in the words of the command line and leave with status 2."""

@@ -29,6 +29,11 @@ def refer(run: RunDir) -> str:
     return shlex.quote(name if alone else run.id)
 
 
+def by_name(hint: str, run_id: str, name: str) -> str:
+    """A hint in which commands call the run by a shorter name than its id; paths that the id is part of stay."""
+    return re.sub(rf"(?<![^\s`'\"]){re.escape(run_id)}(?![^\s`'\".,;:)])", lambda _: name, hint)
+
+
 def there(hint: str, runs: str) -> str:
     """A hint with its commands as they must be typed where runs live in another folder than they would without a word."""
     from seedbed.cli.parser import COMMANDS

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
 def describe(found: dict[str, Any]) -> list[str]:
     """A status for people, line by line."""
     from seedbed.cli.console import paint
-    from seedbed.cli.place import refer
+    from seedbed.cli.place import by_name, refer
     from seedbed.runs.status import word
     from seedbed.runs.store import RunDir
 
@@ -65,7 +65,7 @@ def describe(found: dict[str, Any]) -> list[str]:
     if found["reason"]:
         lines += ["", "  " + text.printable(found["reason"])]
         if found["hint"]:
-            lines.append("  " + text.printable(found["hint"]).replace(found["id"], name))
+            lines.append("  " + by_name(text.printable(found["hint"]), found["id"], name))
     if found["status"] == "stopped" or (found["status"] == "paused" and found["hint"] is None):
         lines += ["", f"  `seedbed resume {name}` goes on."]
     return lines

@@ -34,9 +34,14 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(
             "`seedbed tui` needs a terminal.", "`seedbed runs` and `seedbed status --json` are for scripts."
         )
+    for stream in (sys.stdout, sys.stderr):
+        if not stream.encoding.lower().replace("-", "").startswith("utf"):
+            raise UsageError(
+                f"The window needs UTF-8, and this terminal's output is {stream.encoding}.",
+                "Choose a UTF-8 locale (LC_ALL=C.UTF-8), and leave PYTHONIOENCODING unset.",
+            )
     place = store(arguments.runs)
-    if place.root.exists() and not place.root.is_dir():
-        raise UsageError(f"{place.root} is a file, not a folder of runs.", "Name a folder with --runs DIR.")
+    place.refuse_file()
     try:
         from seedbed.tui import app
     except ModuleNotFoundError as error:

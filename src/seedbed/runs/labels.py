@@ -48,6 +48,7 @@ def read_labels(run: RunDir) -> Labels:
 
 def names(store: Store) -> Lock:
     """The names of a store are one resource: whoever chooses one holds this lock, as a context, until it is taken."""
+    store.refuse_file()
     return Lock(make_dir(store.root) / ".names.lock")
 
 

@@ -110,8 +110,18 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    def refuse_file(self) -> None:
+        """Raise UsageError where something that is no folder stands in the store's place."""
+        if not self.root.is_dir() and (self.root.exists() or self.root.is_symlink()):
+            raise UsageError(
+                f"{quoted(str(self.root), 200)} is {'a file' if self.root.exists() else 'a broken link'}, not a folder of"
+                " runs.",
+                "Name a folder with --runs DIR or SEEDBED_RUNS, or move what is there.",
+            )
+
     def create(self, kind: str, name: str, config_toml: str, meta: Mapping[str, Any]) -> RunDir:
         """Publish a new run directory whole, or none at all. Raises SeedbedError where that cannot be done."""
+        self.refuse_file()
         make_dir(self.root)
         created = datetime.now(UTC)
         building = temporary_dir(self.root, "new-run")
@@ -143,6 +153,7 @@ class Store:
         except FileNotFoundError:
             return []
         except OSError as error:
+            self.refuse_file()
             raise SeedbedError(
                 f"Cannot read the runs in {self.root}: {error.strerror}.",
                 "Check the path and its permissions, or use --runs DIR.",

@@ -1,0 +1,86 @@
+"""Output that is closed, full or of another encoding: the exit status tells, and nothing else breaks."""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seedbed.cli.streams import ERRORS
+
+DRIVER = Path(__file__).resolve().parents[1] / "fake_seedbed.py"
+
+
+def shell(desk: Any, line: str, redirections: str) -> tuple[int, str]:
+    """The exit status and what still reached somebody."""
+    command = f"{shlex.quote(sys.executable)} {shlex.quote(str(DRIVER))} {line} {redirections}"
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=desk.folder, env=desk.environment, capture_output=True, timeout=120, check=False
+    )
+    return done.returncode, (done.stdout + done.stderr).decode()
+
+
+@pytest.mark.parametrize("line", ["status", "runs", "du", "metrics --csv", "logs", "curve", "--help", "nope"])
+def test_closed_and_full_streams(desk: Any, line: str) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    desk.train("--name", "alpha", steps=3)
+    usual = 2 if line == "nope" else 0
+    for redirections in (">&-", "2>&-", "<&-", "2>/dev/full", ">&- 2>&- <&-"):
+        status, said = shell(desk, line, redirections)
+        assert status == usual, (redirections, said)
+        assert "Error" not in said, redirections
+        assert "Exception ignored" not in said, redirections
+    status, said = shell(desk, line, ">/dev/full")
+    assert "Traceback" not in said
+    assert "Exception ignored" not in said
+    assert status == (2 if line == "nope" else 1)
+    assert line == "nope" or "No space left" in said
+
+
+def test_a_run_that_is_started_without_output_gets_none_of_it_into_its_files(desk: Any) -> None:
+    status, said = shell(desk, "train --steps 12", ">&- 2>&- <&-")
+    assert (status, said) == (0, "")
+    found = desk.status()
+    assert (found["status"], found["step"]) == ("completed", 12)
+    folder = Path(found["path"])
+    assert all(json.loads(line)["kind"] for line in (folder / "events.jsonl").read_bytes().splitlines())
+    assert (folder / "job.log").read_bytes() == b""
+
+
+@pytest.mark.parametrize(("encoding", "written"), [("ascii", b"a? ... -|-"), ("latin-1", b"a\xe9 ... -|-")])
+def test_what_an_encoding_lacks_is_written_plainly(encoding: str, written: bytes) -> None:
+    held = io.BytesIO()
+    stream = io.TextIOWrapper(held, encoding=encoding, errors=ERRORS)
+    stream.write("a\u00e9 \u2026 \u2500\u2502\u2013")
+    stream.flush()
+    assert held.getvalue() == written
+
+
+def test_errors_in_another_encoding_hold_no_codes(desk: Any) -> None:
+    done = desk.seedbed("status", "x" * 200 + "\u4e2d", expect=2, env={"PYTHONIOENCODING": "ascii"})
+    assert "x..." in done.stderr
+    assert "\\u" not in done.stderr
+    shown = desk.terminal("tui", expect=2, env={"PYTHONIOENCODING": "latin-1"})
+    assert "needs UTF-8" in shown
+    assert "\\u256d" not in shown
+
+
+def test_a_dumb_terminal_gets_no_escapes(desk: Any) -> None:
+    desk.train("--name", "alpha", steps=12)
+    for words in (
+        ("status",),
+        ("runs",),
+        ("curve",),
+        ("logs",),
+        ("generate", "--prompt", "x"),
+        ("train", "--steps", "3"),
+    ):
+        assert "\x1b" not in desk.terminal(*words, env={"TERM": "dumb", "NO_COLOR": ""}), words
+    assert "\x1b" not in desk.terminal("status", "nothing", expect=2, env={"TERM": "dumb", "NO_COLOR": ""})
