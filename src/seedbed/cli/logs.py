@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from seedbed.runs.store import RunDir
 
 DESCRIPTION = """\
-Print the end of a run's log: what happened in it, with the time (progress, validations, checkpoints, warnings, how it
-ended), then what its job and the libraries printed (warnings, tracebacks). With -f, go on until the run has ended; Ctrl-C
-ends the looking, never the run. --printed gives only what was printed; piped, byte for byte. Without RUN, the newest.
+Print the end of a run's log: what happened in it, with the time (progress, validations, checkpoints, warnings, how
+it ended), then what its job and the libraries printed (warnings, tracebacks). With -f, go on until the run has ended;
+Ctrl-C ends the looking, never the run. --printed gives only what was printed; piped, byte for byte. Without RUN, the
+newest.
 """
 EXAMPLES = """\
   seedbed logs                     the newest run

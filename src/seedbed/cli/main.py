@@ -27,7 +27,7 @@ def main(words: Sequence[str] | None = None) -> int:
         complain(error)
         return EXIT_FAILURE if error.exit_code not in (EXIT_FAILURE, 2) else error.exit_code
     except BrokenPipeError:
-        streams.nowhere(1)  # Python would complain once more when it flushes at exit
+        streams.give_up_stdout()
         return EXIT_PIPE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
@@ -35,7 +35,7 @@ def main(words: Sequence[str] | None = None) -> int:
         from seedbed.cli.console import note
 
         note(f"error: {error.filename or 'output'}: {error.strerror or error}")
-        streams.nowhere(1)
+        streams.give_up_stdout()
         return EXIT_FAILURE
     return status
 

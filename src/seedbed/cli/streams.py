@@ -38,6 +38,15 @@ def prepare() -> None:
             stream.reconfigure(errors=ERRORS)
 
 
+def give_up_stdout() -> None:
+    """Throw away what stdout still holds: Python would complain once more when it flushes at exit."""
+    try:
+        number = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return  # it is no file
+    nowhere(number)
+
+
 def nowhere(number: int) -> None:
     """From now on, what is written to this stream's number is thrown away, at exit too."""
     opened = os.open(os.devnull, os.O_RDWR)
