@@ -88,6 +88,21 @@ def test_a_bad_name_writes_nothing(store: Store, name: str) -> None:
     assert not store.root.exists()
 
 
+@pytest.mark.parametrize("content", [b"", b"caf\xe9 au lait", b"%PDF-1.7", b"too short", b"PK\x03\x04 \0"])
+def test_text_of_no_use_writes_nothing(store: Store, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.txt").write_bytes(content)
+    with pytest.raises(SeedbedError, match=r"a\.txt"):
+        actions.new_run(store, resolve(sets=[f"data.source=text:{tmp_path}/a.txt"]))
+    assert not store.root.exists()
+
+
+@pytest.mark.parametrize("value", ["tokenizer.vocab_size=100", "tokenizer.path=/nowhere"])
+def test_a_tokenizer_of_no_use_writes_nothing(store: Store, value: str) -> None:
+    with pytest.raises(UsageError, match="tokenizer"):
+        actions.new_run(store, resolve(sets=[value]))
+    assert not store.root.exists()
+
+
 def test_missing_text_writes_nothing(store: Store) -> None:
     with pytest.raises(UsageError, match="/nowhere"):
         actions.new_run(store, resolve(sets=["data.source=text:/nowhere"]))

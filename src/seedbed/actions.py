@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from seedbed import __version__
 from seedbed.config import load
 from seedbed.config.schema import Config
-from seedbed.config.source import FORMS, is_prepared, is_there, parse_address, unknown_source
+from seedbed.config.source import is_prepared, parse_address
 from seedbed.errors import SeedbedError, StorageError, UsageError
 from seedbed.events import Record, Run
 from seedbed.files import expand_home, free_bytes, is_locked, make_dir, obstacle, refuse_without_locks
@@ -69,12 +69,12 @@ def store(runs: str | None = None) -> Store:
 def new_run(place: Store, resolved: load.Resolved, name: str | None = None, command: Sequence[str] = ()) -> RunDir:
     """Write a training run that has not begun. Raises UsageError, and writes nothing, for a config that cannot work."""
     config = resolved.config
-    refuse_errors(config)
+    refuse_errors(config, place)
+    if name is not None:
+        checked_name(name)
     refuse_unusable_cache()
     place.refuse_file()
     refuse_without_locks(make_dir(place.root), LOCK_REMEDY)
-    if name is not None:
-        checked_name(name)
     wanted = name if name is not None else default_name(config.preset, config.data.source)
     meta = {
         "preset": config.preset,
@@ -106,14 +106,14 @@ def refuse_unusable_cache() -> None:
         refuse_without_locks(cache, load.CACHE_HINT)
 
 
-def refuse_errors(config: Config) -> None:
-    """Raise UsageError for the first thing that can be seen to fail: from the config, and this machine's memory."""
+def refuse_errors(config: Config, place: Store) -> None:
+    """Raise for the first thing that can be seen to fail: from the config, this machine's memory, and the data."""
     from seedbed.config.check import check
 
     for finding in check(config, total_memory_bytes=_total_memory_bytes(config)):
         if finding.level == "error":
             raise UsageError(f"{finding.text} {finding.why}".strip(), finding.hint)
-    refuse_unusable_data(config)
+    refuse_unusable_data(config, place)
 
 
 def examine(config: Config, place: Store) -> list[Finding]:
@@ -157,21 +157,17 @@ def _free_memory_bytes(config: Config) -> int | None:
     return max(free, default=None)
 
 
-def refuse_unusable_data(config: Config) -> None:
-    """Raise where a look shows that the source cannot be read: UsageError for an unknown one or a path that is not there.
+def refuse_unusable_data(config: Config, place: Store | None = None) -> None:
+    """Raise where a quick look shows that the source cannot be read; `place` is where the run will be.
 
-    Raises SeedbedError for an empty file. What must be opened to be judged is judged by the job.
+    Raises UsageError for what makes no sense as written or is not there, SeedbedError for text that is of no use.
     """
-    scheme, _, rest = config.data.source.strip().partition(":")
-    if scheme not in FORMS and not is_prepared(config.data.source, Path()):
-        raise unknown_source(config.data.source.strip())
-    if scheme != "text":
-        return
-    path = expand_home(rest)
-    if not is_there(path, rest):
-        raise UsageError(f'There is no file or folder "{rest}".', "Check the path in data.source (--data text:PATH).")
-    if path.is_file() and path.stat().st_size == 0:
-        raise SeedbedError(f'"{rest}" holds no text.', "Name a file or folder with text in it.")
+    from seedbed.data.look import refuse_unusable
+    from seedbed.tokenizer.sizes import refuse_tokenizer
+
+    refuse_unusable(config.data, config.model.context, place.root if place is not None else None)
+    if not is_prepared(config.data.source.strip(), Path()):
+        refuse_tokenizer(config.tokenizer)
 
 
 def default_name(preset: str, source: str) -> str:

@@ -142,7 +142,7 @@ def check_config(wanted: Resolved, place: Store, as_json: bool) -> int:
 
     findings = [finding._asdict() for finding in actions.examine(wanted.config, place)]
     try:
-        actions.refuse_unusable_data(wanted.config)
+        actions.refuse_unusable_data(wanted.config, place)
     except SeedbedError as error:
         findings.append({"level": "error", "code": "data", "text": error.message, "why": "", "hint": error.hint})
     bad = any(finding["level"] == "error" for finding in findings)

@@ -33,8 +33,9 @@ from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Data, Emit, Message
 from seedbed.hardware.cpu import usable_cores
 from seedbed.tokenizer import patterns
+from seedbed.tokenizer.sizes import check_vocab_size
 from seedbed.tokenizer.tokenizer import Tokenizer, well_formed
-from seedbed.tokenizer.train import check_vocab_size, train_tokenizer
+from seedbed.tokenizer.train import train_tokenizer
 
 PIECE_CHARACTERS = 1 << 20
 BLOCK_BYTES = 1 << 20

@@ -5,14 +5,13 @@ Refuses to run code from a dataset and to show a token. Knows no corpus.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from seedbed.config.load import cache_dir
+from seedbed.data.hub_memory import memory_of
 from seedbed.errors import SeedbedError
 from seedbed.events import Emit, Message
 from seedbed.files import make_dir, read_json, write_json
@@ -60,7 +59,7 @@ def pinned_revision(name: str, emit: Emit, *, cached_config: str = "") -> Pinned
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import HfHubHTTPError
 
-    memory = _memory_of(name, constants.ENDPOINT)
+    memory = memory_of(name, constants.ENDPOINT)
     try:
         with explained(name):
             revision = HfApi().dataset_info(name, timeout=_REQUEST_TIMEOUT_S).sha or "main"
@@ -93,12 +92,6 @@ def _cached_revision(cache: Path, name: str, config: str) -> str | None:
         return None
     prepared = list((cache / name.replace("/", "___") / config).glob("*/*/dataset_info.json"))
     return max(prepared, key=lambda path: path.stat().st_mtime).parent.name if prepared else None
-
-
-def _memory_of(name: str, endpoint: str) -> Path:
-    """The file that remembers the last revision seen of a dataset at an endpoint."""
-    key = hashlib.sha256(f"{endpoint} {name}".encode()).hexdigest()[:16]
-    return cache_dir() / "hub" / f"{key}.json"
 
 
 @contextmanager

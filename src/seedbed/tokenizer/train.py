@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from seedbed.config.schema import TokenizerConfig
-from seedbed.errors import SeedbedError, UsageError
+from seedbed.errors import SeedbedError
 from seedbed.events import Data, Emit, Message
 from seedbed.tokenizer import patterns
 from seedbed.tokenizer.learning import learn
+from seedbed.tokenizer.sizes import NUM_BYTES, check_vocab_size
 from seedbed.tokenizer.tokenizer import UNKNOWN_CHARACTER, Tokenizer, well_formed
 
-NUM_BYTES = 256
 _PIECE_CHARACTERS = 1 << 16  # the library splits the work among cores by the piece
 _REPORT_EVERY_S = 0.2
 _LONG_WORD_BYTES = {"bpe": 4 << 20, "wordpiece": 4 << 20, "unigram": 1 << 16}
@@ -63,20 +63,6 @@ def train_tokenizer(
     )
     sample.report(last=True)
     return tokenizer
-
-
-def check_vocab_size(config: TokenizerConfig) -> None:
-    """Raise UsageError where `vocab_size` is below the smallest that the kind can work with."""
-    reserved = len(patterns.SPECIAL_TOKENS)
-    if config.kind == "char":
-        least, held = reserved + 2, f"{reserved} special tokens, the unknown character and one more"
-    else:
-        least, held = reserved + NUM_BYTES, f"{NUM_BYTES} bytes and {reserved} special tokens"
-    if config.vocab_size < least:
-        raise UsageError(
-            f"tokenizer.vocab_size = {config.vocab_size} is too small: a {config.kind} vocabulary holds {held}.",
-            f"Set tokenizer.vocab_size to {least} or more.",
-        )
 
 
 class _Sample:

@@ -22,7 +22,7 @@ from seedbed.data.readers import PIECE_CHARS, READ, Document, kind_inside, kind_
 from seedbed.data.recognise import HEAD_BYTES, json_kind, markup_of
 from seedbed.data.records import Reading
 from seedbed.data.separators import Separators
-from seedbed.errors import SeedbedError
+from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Emit, Message
 from seedbed.files import expand_home, sha256_file
 from seedbed.text import listed, quoted
@@ -43,6 +43,10 @@ class TextFile(NamedTuple):
     kind: str
 
 
+class TooManyFilesError(Exception):
+    """A quick look at a folder would not be quick."""
+
+
 class Files:
     """The files that one path names: itself, or everything readable below it in sorted order.
 
@@ -53,7 +57,11 @@ class Files:
         self.root = root
         self.separators = Separators(separator)
         self._reading = reading
-        self._single = root.is_file()
+        self.is_single = root.is_file()
+        """Whether the path names one file, and no folder."""
+        self.most_skipped = 0
+        """How many files and folders a walk may pass over before TooManyFilesError; 0 is any number."""
+        self._num_skipped = 0
         self.skipped: dict[str, list[str]] = {}
         """What the walk left out: reason -> names below the root."""
         self.left_out: dict[str, list[str]] = {}
@@ -71,8 +79,8 @@ class Files:
 
     def walk(self) -> Iterator[TextFile]:
         """The files one by one, as they are found; what is passed over is noted in `skipped`."""
-        self.skipped = {}
-        if self._single:
+        self.skipped, self._num_skipped = {}, 0
+        if self.is_single:
             yield TextFile(self.root, kind_of(self.root) or kind_inside(self.root))
             return
         yield from self._walk()
@@ -130,6 +138,9 @@ class Files:
             return ""
 
     def _skip(self, reason: str, path: Path) -> None:
+        self._num_skipped += 1
+        if self.most_skipped and self._num_skipped > self.most_skipped:
+            raise TooManyFilesError
         self.skipped.setdefault(reason, []).append(self._name(path))
 
     def _name(self, path: Path) -> str:
@@ -154,7 +165,7 @@ class Files:
             try:
                 yield from self.separators.split(self._read(file, drops))
             except UnreadableError as error:
-                if self._single:
+                if self.is_single:
                     raise
                 if error.reason:
                     drops[error.reason] += 1
@@ -365,11 +376,11 @@ def open_text(rest: str, data: DataConfig, emit: Emit) -> Text:
 
 
 def files_at(option: str, asked: str, data: DataConfig) -> Files:
-    """The files that a path names, not yet looked for. Raises SeedbedError where it names none, or what Seedbed wrote."""
+    """The files that a path names, not yet looked for. Raises UsageError where it names none, or what Seedbed wrote."""
     root = expand_home(asked)
     if not root.exists():
         if root.is_symlink():
-            raise SeedbedError(
+            raise UsageError(
                 f"{quoted(root)} is a link to {quoted(root.readlink())}, which is not there ({option}).",
                 "Mend the link, or name the file or folder itself.",
             )
@@ -379,9 +390,9 @@ def files_at(option: str, asked: str, data: DataConfig) -> Files:
             if there
             else f"{quoted(root.parent)} is not there either."
         )
-        raise SeedbedError(f"There is no file or folder {quoted(root)} ({option}).", hint)
+        raise UsageError(f"There is no file or folder {quoted(root)} ({option}).", hint)
     if not root.is_dir() and not root.is_file():
-        raise SeedbedError(f"{quoted(root)} is neither a file nor a folder ({option}).", "Name a file or a folder.")
+        raise UsageError(f"{quoted(root)} is neither a file nor a folder ({option}).", "Name a file or a folder.")
     _refuse_ours(root, option)
     return Files(root, Reading(data.field, data.encoding), data.separator)
 
@@ -397,7 +408,7 @@ def _refuse_ours(root: Path, option: str) -> None:
         what = f"is {kind}" if kind else ""
     if what:
         prepared = held is not None and held[1] == ours.DATASET
-        raise SeedbedError(
+        raise UsageError(
             f"{quoted(root)} {what} that Seedbed wrote, not text ({option}).".replace(", that", " that"),
             f"To train on a prepared dataset write --data {held[0]}."
             if prepared and held

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from seedbed.errors import SeedbedError
+from seedbed.files import explained
 from seedbed.text import listed, quoted
 
 _LAYOUTS = ("{0}-*.parquet", "{0}.parquet", "wiki.{0}.raw", "wiki.{0}.tokens", "{0}.txt")
@@ -29,7 +30,8 @@ def local_files(folder: Path, name: str) -> dict[str, list[Path]]:
             break
     missing = [split for split in _FILE_NAMES if split not in found]
     if missing:
-        seen = sorted(path.name for path in folder.iterdir())
+        with explained(folder):
+            seen = sorted(path.name for path in folder.iterdir())
         only = next(iter(found.values()), [folder])[0]
         raise SeedbedError(
             f"{quoted(folder)} lacks the {' and '.join(missing)} split of {name}; it holds {listed(seen) or 'nothing'}.",

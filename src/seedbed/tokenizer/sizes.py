@@ -1,0 +1,43 @@
+"""What can be said of a tokenizer before one is loaded or trained: how small it may be, and whether its folder is there."""
+
+from __future__ import annotations
+
+from seedbed.config.schema import TokenizerConfig
+from seedbed.errors import UsageError
+from seedbed.files import expand_home
+from seedbed.text import quoted
+from seedbed.tokenizer import patterns
+
+NUM_BYTES = 256
+
+
+def refuse_tokenizer(config: TokenizerConfig) -> None:
+    """Raise UsageError for a vocabulary that is too small, or a folder in which there is no tokenizer."""
+    if not config.path:
+        check_vocab_size(config)
+        return
+    folder = expand_home(config.path)
+    if not folder.is_dir():
+        raise UsageError(
+            f"There is no tokenizer folder {quoted(folder)}.",
+            "Set tokenizer.path to a folder that holds tokenizer.json.",
+        )
+    if not (folder / "tokenizer.json").is_file():
+        raise UsageError(
+            f"{quoted(folder)} holds no tokenizer.json.",
+            "Older folders (vocab.txt, merges.txt, *.model) must first be saved with transformers' fast tokenizer.",
+        )
+
+
+def check_vocab_size(config: TokenizerConfig) -> None:
+    """Raise UsageError where `vocab_size` is below the smallest that the kind can work with."""
+    reserved = len(patterns.SPECIAL_TOKENS)
+    if config.kind == "char":
+        least, held = reserved + 2, f"{reserved} special tokens, the unknown character and one more"
+    else:
+        least, held = reserved + NUM_BYTES, f"{NUM_BYTES} bytes and {reserved} special tokens"
+    if config.vocab_size < least:
+        raise UsageError(
+            f"tokenizer.vocab_size = {config.vocab_size} is too small: a {config.kind} vocabulary holds {held}.",
+            f"Set tokenizer.vocab_size to {least} or more.",
+        )
