@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedbed.data.holdout import HEAD_DOCUMENTS, Cut, Item, cut_pieces, nearest_border, plan, text_digest
+from seedbed.data.holdout import (
+    HEAD_DOCUMENTS,
+    Cut,
+    Item,
+    Plan,
+    Spared,
+    cut_message,
+    cut_pieces,
+    nearest_border,
+    plan,
+    text_digest,
+)
 
 
 def items_of(texts: list[str]) -> list[Item]:
@@ -18,7 +29,7 @@ def items_of(texts: list[str]) -> list[Item]:
 def test_a_small_source_holds_out_about_the_fraction_of_its_text() -> None:
     items = items_of([f"document {index} " + "word " * (index % 97) for index in range(400)])
     made = plan(items, False, 0.1)
-    held = sum(item.length for item in items if made.side(item.digest) == "validation")
+    held = sum(item.length for item in items if made.side(item.digest, item.length) == "validation")
     assert 0.08 < held / sum(item.length for item in items) < 0.12
     assert made.cut is None
 
@@ -27,23 +38,25 @@ def test_a_large_source_decides_by_hash_so_that_added_documents_move_nothing() -
     head = items_of([f"document {index}" for index in range(HEAD_DOCUMENTS)])
     before = plan(head, True, 0.05)
     later = items_of([f"later {index}" for index in range(20_000)])
-    shares = [before.side(item.digest) == "validation" for item in later]
+    shares = [before.side(item.digest, item.length) == "validation" for item in later]
     assert 0.04 < sum(shares) / len(shares) < 0.06
     reordered = plan(list(reversed(head)), True, 0.05)
-    assert [reordered.side(item.digest) for item in later] == [before.side(item.digest) for item in later]
+    assert [reordered.side(item.digest, item.length) for item in later] == [
+        before.side(item.digest, item.length) for item in later
+    ]
 
 
 @pytest.mark.parametrize("fraction", [0.000001, 0.999999])
 def test_a_large_source_has_a_document_on_each_side_however_small_the_fraction(fraction: float) -> None:
     head = items_of([f"document {index}" for index in range(50)])
-    sides = {plan(head, True, fraction).side(item.digest) for item in head}
+    sides = {plan(head, True, fraction).side(item.digest, item.length) for item in head}
     assert sides == {"train", "validation"}
 
 
 def test_copies_of_a_document_stay_on_one_side() -> None:
     texts = [f"document {index % 20} " * 5 for index in range(200)]
     made = plan(items_of(texts), False, 0.1)
-    sides = {text: made.side(text_digest(text)) for text in texts}
+    sides = {text: made.side(text_digest(text), len(text)) for text in texts}
     assert set(sides.values()) == {"train", "validation"}
 
 
@@ -63,15 +76,15 @@ def test_three_novels_are_not_split_a_third_to_validation() -> None:
     novels = [(f"novel {index} " * 1000) for index in range(3)]
     made = plan(items_of(novels), False, 0.05)
     assert made.cut is not None
-    assert [made.side(text_digest(novel)) for novel in novels].count("train") == 2
+    assert [made.side(text_digest(novel), len(novel)) for novel in novels].count("train") == 2
 
 
 def test_a_giant_among_small_documents_does_not_go_to_validation() -> None:
     giant = "giant " * 100_000
     small = [f"small {index}" for index in range(300)]
     made = plan(items_of([giant, *small]), False, 0.05)
-    assert made.side(text_digest(giant)) in ("train", "cut")
-    validation = sum(len(text) for text in small if made.side(text_digest(text)) == "validation")
+    assert made.side(text_digest(giant), len(giant)) in ("train", "cut")
+    validation = sum(len(text) for text in small if made.side(text_digest(text), len(text)) == "validation")
     if made.cut is not None:
         validation += made.cut.tail
     assert validation / (len(giant) + sum(map(len, small))) < 0.1
@@ -84,7 +97,7 @@ def test_a_giant_among_small_documents_does_not_go_to_validation() -> None:
 def test_every_character_lands_on_exactly_one_side(texts: list[str], fraction: float) -> None:
     made = plan(items_of(texts), False, fraction)
     for text in texts:
-        if made.side(text_digest(text)) == "cut":
+        if made.side(text_digest(text), len(text)) == "cut":
             assert made.cut is not None
             assert (
                 "".join([*cut_pieces([text], made.cut, "train"), *cut_pieces([text], made.cut, "validation")]) == text
@@ -107,3 +120,84 @@ def test_the_nearest_border_prefers_paragraphs_to_lines_to_words() -> None:
     assert nearest_border("one two three\nfour five", 12, 10) == 14
     assert nearest_border("one two three", 6, 5) in (4, 8)
     assert nearest_border("x" * 20, 7, 5) == 7
+
+
+# ---------------------------------------------------------------------------------------------- large documents
+
+
+def held_share(items: list[Item], made: Plan) -> float:
+    """The share of the text that validates."""
+    held = sum(item.length for item in items if made.side(item.digest, item.length) == "validation")
+    if made.cut is not None:
+        held += made.cut.tail * sum(item.digest == made.cut.digest for item in items)
+    return held / sum(item.length for item in items)
+
+
+def picked(length: int, fraction: float) -> Item:
+    """A document that its hash would hold out."""
+    for number in itertools.count():
+        digest = text_digest(f"candidate {number}")
+        if Plan(fraction, None).side(digest, length) == "validation":
+            return Item(digest, length)
+    raise AssertionError
+
+
+@pytest.mark.parametrize("place", [0, HEAD_DOCUMENTS + 500])
+def test_a_document_that_is_most_of_a_large_source_never_validates_whole(place: int) -> None:
+    items = items_of([f"document {index} " + "word " * (index % 40) for index in range(HEAD_DOCUMENTS + 1000)])
+    giant = picked(2 * sum(item.length for item in items), 0.05)
+    items.insert(place, giant)
+    made = plan(items[:HEAD_DOCUMENTS], True, 0.05)
+    assert made.side(*giant) == "train"
+    assert 0.005 < held_share(items, made) < 0.05
+    rest = [item for item in items if item is not giant]
+    assert 0.03 < held_share(rest, made) < 0.07
+
+
+def test_what_is_too_long_to_be_held_out_is_told() -> None:
+    items = items_of([f"document {index}" for index in range(HEAD_DOCUMENTS)])
+    giant = picked(2 * sum(item.length for item in items), 0.05)
+    made = plan(items, True, 0.05)
+    spared = Spared(made)
+    for item in [*items, giant]:
+        spared.see(*item)
+    (message,) = spared.messages("'text:books'")
+    assert message.text.startswith("1 document of 'text:books', 66.7% of the text, is trained on")
+    assert "validation_path" in message.hint
+    quiet = Spared(made)
+    for item in items:
+        quiet.see(*item)
+    assert not list(quiet.messages("'text:books'"))
+
+
+def test_the_first_to_be_held_out_is_not_the_largest() -> None:
+    """At least one document of the head validates, whatever the fraction: the one of the lowest hash may be a giant."""
+    items = items_of([f"document {index}" for index in range(HEAD_DOCUMENTS)])
+    lowest = plan(items, True, 1e-9).always_validation
+    grown = [Item(item.digest, 10_000_000) if item.digest == lowest else item for item in items]
+    assert held_share(grown, plan(grown, True, 1e-9)) < 0.01
+
+
+@pytest.mark.parametrize("count", [300, 5000])
+@pytest.mark.parametrize("texts", [1, 2, 20])
+def test_many_copies_of_few_texts_hold_out_about_the_fraction(count: int, texts: int) -> None:
+    text = "Some sentence that is long enough to be cut somewhere.\n" * 20
+    items = items_of([f"{index % texts} {text}" for index in range(count)])
+    made = plan(items[:HEAD_DOCUMENTS], count > HEAD_DOCUMENTS, 0.05)
+    assert 0.01 < held_share(items, made) < 0.08
+    if made.cut is not None:
+        assert made.cut.copies > 1
+        assert f"{made.cut.copies:,} times" in cut_message("x", made.cut, 0.05).text
+
+
+@given(
+    lengths=st.lists(st.integers(1, 2000), min_size=2, max_size=60),
+    kinds=st.integers(1, 60),
+    fraction=st.floats(0.01, 0.5),
+)
+def test_a_plan_by_hash_leaves_something_for_training(lengths: list[int], kinds: int, fraction: float) -> None:
+    items = [Item(text_digest(str(number % kinds)), lengths[number % kinds % len(lengths)]) for number in range(120)]
+    made = plan(items, True, fraction)
+    sides = {made.side(*item) for item in items}
+    assert sides & {"train", "cut"}
+    assert sides & {"validation", "cut"}

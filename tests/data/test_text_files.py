@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from seedbed.config.schema import DataConfig
+from seedbed.data.holdout import Plan, text_digest
 from seedbed.data.source import Source, open_source
 from seedbed.errors import SeedbedError
-from seedbed.events import Message, encode
+from seedbed.events import Event, Message, encode
 
 
 class Heard:
@@ -462,3 +463,31 @@ def test_json_that_is_no_records_is_refused_with_a_way_to_convert_it(tmp_path: P
     with pytest.raises(SeedbedError, match="JSON") as raised:
         splits(open_text(tmp_path / name))
     assert ".jsonl" in raised.value.hint
+
+
+def test_thousands_of_copies_of_one_text_are_divided_and_it_is_said(tmp_path: Path) -> None:
+    text = "A sentence that every record repeats, word for word. " * 10
+    (tmp_path / "same.jsonl").write_text((json.dumps({"text": text}) + "\n") * 5000)
+    events: list[Event] = []
+    source = open_source(DataConfig(source=f"text:{tmp_path / 'same.jsonl'}"), emit=events.append)
+    train, validation = set(source.documents("train")), set(source.documents("validation"))
+    assert len(train) == len(validation) == 1
+    assert train.pop() + validation.pop() == text
+    (message,) = [event for event in events if isinstance(event, Message)]
+    assert message.code == "validation-cut"
+    assert "occurs 4,096 times or more" in message.text
+
+
+def test_a_record_that_is_most_of_the_text_is_trained_on_and_it_is_said(tmp_path: Path) -> None:
+    small = [f"Record {number} of many." for number in range(5000)]
+    events: list[Event] = []
+    for attempt in range(200):  # until the hash of the large one picks it
+        large = f"{attempt} " + "A long story goes on. " * 20_000
+        if Plan(0.05, None).side(text_digest(large), len(large)) == "validation":
+            break
+    path = tmp_path / "records.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in [*small, large]))
+    source = open_source(DataConfig(source=f"text:{path}"), emit=events.append)
+    assert large in set(source.documents("train"))
+    assert 100 < len(set(source.documents("validation"))) < 400
+    assert [event.code for event in events if isinstance(event, Message)] == ["validation-spared"]

@@ -19,7 +19,8 @@ import msgspec
 from seedbed.config.load import cache_dir
 from seedbed.config.schema import DataConfig
 from seedbed.config.source import Address, parse_address
-from seedbed.data.holdout import HEAD_DOCUMENTS, Item, cut_message, cut_pieces, plan, text_digest
+from seedbed.data import holdout
+from seedbed.data.holdout import HEAD_DOCUMENTS, Item, Spared, cut_message, cut_pieces, plan, text_digest
 from seedbed.data.hub_access import Pinned, datasets_library, explained, pinned_revision
 from seedbed.data.readers import in_pieces
 from seedbed.data.separators import Separators
@@ -51,7 +52,8 @@ class Hub:
         self._emit = emit
         self._drops: dict[str, Counter[str]] = {}
         self._aside: IO[bytes] | None = None
-        self._told = self._told_separators = self._told_drops = False
+        self._told_drops = False
+        self._said: set[Message] = set()
         self._separators = Separators(data.separator)
 
     @property
@@ -70,7 +72,7 @@ class Hub:
             self._data.validation,
             self._separators.identity,
         ]
-        return hashlib.sha256("\n".join([_FORMAT, content, *map(repr, settings)]).encode()).hexdigest()
+        return hashlib.sha256("\n".join([_FORMAT, holdout.VERSION, content, *map(repr, settings)]).encode()).hexdigest()
 
     def documents(self, split: Literal["train", "validation"]) -> Iterator[str]:
         """The documents of a split as they arrive; a very long one in pieces of about a megabyte."""
@@ -98,10 +100,8 @@ class Hub:
                     hint="hf:NAME@COLUMN (or data.field) names another column.",
                 )
             )
-        if split == "train" and not self._told_separators:
-            self._told_separators = True
-            for message in self._separators.messages(self.name):
-                self._emit(message)
+        if split == "train":
+            self._say_once(self._separators.messages(quoted(self.name)))
         if empty:
             reasons = listed([f"{count} {reason}" for reason, count in self.drops.most_common()])
             raise SeedbedError(
@@ -110,6 +110,12 @@ class Hub:
                 "Name another column: hf:NAME@COLUMN, or read more: data.max_documents.",
             )
 
+    def _say_once(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            if message not in self._said:
+                self._said.add(message)
+                self._emit(message)
+
     def _side(self, split: Literal["train", "validation"]) -> Iterator[str]:
         """One side of train. Reading the train side to its end keeps the other in a temporary file: one trip."""
         rows = self._texts("train")
@@ -117,12 +123,14 @@ class Hub:
         following = next(rows, None)
         items = [Item(text_digest(text), len(text)) for text in head]
         made = plan(items, following is not None, self._data.validation)
-        if made.cut is not None and not self._told:
-            self._told = True
-            self._emit(cut_message(self.name, made.cut, self._data.validation))
+        if made.cut is not None:
+            self._say_once([cut_message(quoted(self.name), made.cut, self._data.validation)])
+        spared = Spared(made)
         aside = _temporary_file() if split == "train" else None
         for text in itertools.chain(head, [] if following is None else [following], rows):
-            side = made.side(text_digest(text))
+            digest = text_digest(text)
+            side = made.side(digest, len(text))
+            spared.see(digest, len(text))
             if made.cut is not None and side == "cut":
                 yield from cut_pieces(in_pieces([text]), made.cut, split)
                 kept: Iterable[str] = cut_pieces(in_pieces([text]), made.cut, "validation")
@@ -135,6 +143,8 @@ class Hub:
                 with explained_disk(cache_dir()):
                     aside.writelines(msgspec.json.encode(piece) + b"\n" for piece in kept)
         self._aside = aside or self._aside
+        if split == "train":
+            self._say_once(spared.messages(quoted(self.name)))
 
     def _texts(self, split: str) -> Iterator[str]:
         """The text column of a split of the dataset, at most data.max_documents of it."""

@@ -9,14 +9,14 @@ import hashlib
 import itertools
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from seedbed.config.schema import DataConfig
-from seedbed.data import ours
-from seedbed.data.holdout import HEAD_DOCUMENTS, Item, Plan, cut_message, cut_pieces, plan
+from seedbed.data import holdout, ours
+from seedbed.data.holdout import HEAD_DOCUMENTS, Item, Plan, Spared, cut_message, cut_pieces, plan
 from seedbed.data.opening import UnreadableError, opened
 from seedbed.data.readers import PIECE_CHARS, READ, Document, kind_inside, kind_of, read_file
 from seedbed.data.recognise import HEAD_BYTES, json_kind, markup_of
@@ -237,7 +237,8 @@ class Text:
         self._files = files
         self._validation = validation
         self._emit = emit
-        self._told = self._told_separators = False
+        self._told = False
+        self._said: set[Message] = set()
 
     @property
     def drops(self) -> Counter[str]:
@@ -246,7 +247,7 @@ class Text:
 
     def fingerprint(self) -> str:
         """Digest of the bytes of all files and of what decides the split."""
-        identity = [_FORMAT, str(PIECE_CHARS), str(self._data.max_documents), self._files.digest()]
+        identity = [_FORMAT, holdout.VERSION, str(PIECE_CHARS), str(self._data.max_documents), self._files.digest()]
         identity.append(self._validation.digest() if self._validation else repr(self._data.validation))
         return hashlib.sha256("\n".join(identity).encode()).hexdigest()
 
@@ -276,17 +277,21 @@ class Text:
         head = list(itertools.islice(items, HEAD_DOCUMENTS))
         made = plan(head, next(items, None) is not None, self._data.validation)
         if made.cut is not None:
-            self._emit(cut_message(self.name, made.cut, self._data.validation))
+            self._emit(cut_message(quoted(self.name), made.cut, self._data.validation))
         return made
 
     def _side(self, split: Literal["train", "validation"]) -> Iterator[str]:
         made = self._plan
+        spared = Spared(made)
         for document in self._limited(self._files):
-            side = made.side(document.digest)
+            side = made.side(document.digest, document.length)
+            spared.see(document.digest, document.length)
             if made.cut is not None and side == "cut":
                 yield from cut_pieces(document.pieces, made.cut, split)
             elif side == split:
                 yield from document.pieces
+        if split == "train":
+            self._say_once(spared.messages(quoted(self.name)))
 
     def _tell_skipped(self) -> None:
         """Say once what was left out and why, and which texts are not only words."""
@@ -319,11 +324,13 @@ class Text:
 
     def _tell_separators(self) -> None:
         """Say once how files were divided into documents."""
-        if self._told_separators:
-            return
-        self._told_separators = True
-        for message in self._files.separators.messages(self.name):
-            self._emit(message)
+        self._say_once(self._files.separators.messages(quoted(self.name)))
+
+    def _say_once(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            if message not in self._said:
+                self._said.add(message)
+                self._emit(message)
 
     def _nothing(self, split: str) -> SeedbedError:
         if split == "validation" and self._validation is None:
