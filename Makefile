@@ -47,7 +47,7 @@ test: check
 	$(BIN)/pytest -m "not slow" --numprocesses $(JOBS) --dist worksteal
 
 test-slow: $(VENV)/.dev
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow --numprocesses $(JOBS) --dist worksteal
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -18,7 +18,7 @@ def install() -> None:
     named = os.environ.get("HOLD_AT")
     if named is None:
         return
-    steps = {int(step) for step in named.split(",")}
+    steps = {int(step) for step in named.split(",") if step}
     emit = Session.emit
 
     def emit_and_wait(session: Session, event: Event) -> None:

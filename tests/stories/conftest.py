@@ -16,6 +16,8 @@ import pytest
 
 import pacing
 import patience
+from seedbed.runs.status import status
+from seedbed.runs.store import Store
 
 TINY = """
 preset = "nano"
@@ -95,8 +97,9 @@ class Workshop:
         return name
 
     def status(self, run: str = "latest") -> dict[str, Any]:
-        value: dict[str, Any] = json.loads(self.seedbed("status", run, "--json").stdout)
-        return value
+        """What `seedbed status --json` prints, read in this process: it is asked again and again while one waits."""
+        found: dict[str, Any] = json.loads(json.dumps(status(Store(self.runs).find(run))))
+        return found
 
     def run_dir(self, run: str = "latest") -> Path:
         return self.runs / self.status(run)["id"]

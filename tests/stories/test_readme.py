@@ -1,0 +1,74 @@
+"""Every command of the README, one after the other, as it stands there, with real jobs of a small model."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pacing
+import patience
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+ELSEWHERE = ("git", "make", "pip", "$")
+"""How a line begins that the quickstart or the installation shows, not this test."""
+SMALL = (
+    "model.layers=1",
+    "model.hidden=32",
+    "model.heads=2",
+    "model.kv_heads=1",
+    "model.head_dim=16",
+    "model.ffn=64",
+    "model.context=32",
+    "tokenizer.vocab_size=300",
+    "train.batch_size=4",
+    "train.micro_batch=0",
+    "train.precision=fp32",
+    "train.compile=off",
+    "train.eval_every=10",
+    "train.eval_tokens=200",
+    "train.checkpoint_every=5",
+    "train.sample_tokens=5",
+)
+"""What makes the README's models so small that each trains in a moment; nothing else of its commands is changed."""
+
+
+def blocks(kind: str = "") -> list[str]:
+    """What stands between fences of a kind."""
+    fenced = README.read_text(encoding="utf-8").split("\n```")[1:]
+    return [block.removeprefix(kind).strip() for block in fenced[::2] if block.startswith(f"{kind}\n")]
+
+
+def commands(block: str) -> list[list[str]]:
+    lines = [line.partition("  #")[0].strip() for line in block.splitlines()]
+    return [shlex.split(each) for line in lines if line for each in line.split("&&")]
+
+
+@pytest.mark.slow
+def test_every_command_works_as_it_stands_there(workshop: Any) -> None:
+    (workshop.folder / "novels").mkdir()
+    (workshop.folder / "novels" / "one.txt").write_text("It was a dark night. The wind was cold.\n\n" * 150)
+    workshop.environment["HOME"] = str(workshop.folder)
+    [config] = blocks("toml")
+    for name in ("my", "a", "b"):
+        (workshop.folder / f"{name}.toml").write_text(config)
+    found = [words for block in blocks() if not block.startswith(ELSEWHERE) for words in commands(block)]
+    assert len(found) >= 15
+    workshop.pace()
+    for words in found:
+        assert words[0] == "seedbed"
+        # What the README goes on to stop or pause must not have ended before.
+        workshop.environment["HOLD_AT"] = "20" if {"--background", "a.toml"} & set(words) else ""
+        if words[1] == "train":
+            words += [word for each in SMALL for word in ("--set", each)]
+        elif words[1] == "generate":
+            patience.until(lambda: workshop.status()["checkpoint"] is not None, 60)
+        workshop.seedbed(*words[1:])
+        if words[1] == "resume":
+            for run in workshop.runs.glob("2*"):
+                pacing.let_go(run)
+    runs = workshop.seedbed("runs", "--json").stdout
+    assert runs.count('"status": "completed"') >= 4, runs
+    assert '"status": "failed"' not in runs
