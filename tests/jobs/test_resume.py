@@ -1,0 +1,475 @@
+"""Training jobs that are stopped, killed, sent back and gone on with, in this process: what their past then means."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from seedbed import actions, checkpoint
+from seedbed.config import load
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.events import Event, Step
+from seedbed.jobs.__main__ import run_job
+from seedbed.runs.control import Resume, Turn
+from seedbed.runs.lookup import find_checkpoint
+from seedbed.runs.metrics import metrics
+from seedbed.runs.retention import thin, thinning
+from seedbed.runs.series import Series
+from seedbed.runs.session import Session
+from seedbed.runs.status import status
+from seedbed.runs.store import RunDir, Store
+
+TINY = (
+    "model.layers=1",
+    "model.hidden=16",
+    "model.heads=2",
+    "model.kv_heads=1",
+    "model.head_dim=8",
+    "model.ffn=16",
+    "model.context=16",
+    "tokenizer.vocab_size=300",
+    "data.stories=40",
+    "data.workers=1",
+    "train.batch_size=2",
+    "train.threads=1",
+    "train.steps=6",
+    "train.eval_every=2",
+    "train.checkpoint_every=2",
+    "train.keep_last=3",
+    "train.compile=off",
+    "train.precision=fp32",
+    "train.sample_tokens=2",
+    "optimizer.lr=0.002",
+)
+
+
+class KilledError(BaseException):
+    """Stands for a process that is gone without a word."""
+
+
+class Bench:
+    """A store with jobs that run in this process, and hands that stop or kill them after a step."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.store = Store(folder / "runs")
+        self.at: dict[int, Callable[[Session], None]] = {}
+        emit = Session.emit
+
+        def watched(session: Session, event: Event) -> None:
+            emit(session, event)
+            if isinstance(event, Step) and event.step in self.at:
+                self.at.pop(event.step)(session)
+
+        monkeypatch.setattr(Session, "emit", watched)
+
+    def new(self, *sets: str) -> RunDir:
+        resolved = load.resolve(preset="nano", sets=(*TINY, *sets))
+        return self.store.create("train", "tiny", load.dump(resolved.config, resolved.origins), {})
+
+    def go(self, run: RunDir, resume: Resume | None = None, *, expect: int = 0) -> dict[str, Any]:
+        code = run_job(run.path, resume or Resume(), Turn())
+        assert code == expect, status(run)["reason"]
+        return status(run)
+
+    def stop_after(self, step: int) -> None:
+        def stop(session: Session) -> None:
+            session.stop_requested = "asked to stop"
+
+        self.at[step] = stop
+
+    def kill_after(self, step: int) -> None:
+        def kill(session: Session) -> None:
+            raise KilledError
+
+        self.at[step] = kill
+
+    def killed(self, run: RunDir, step: int, resume: Resume | None = None) -> None:
+        self.kill_after(step)
+        with pytest.raises(KilledError):
+            run_job(run.path, resume or Resume(), Turn())
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def bench(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.setenv("SEEDBED_CACHE", str(cache))
+    threads = torch.get_num_threads()
+    yield Bench(tmp_path, monkeypatch)
+    torch.set_num_threads(threads)
+
+
+def events(run: RunDir, kind: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in run.events.read_text().splitlines()]
+    return [line for line in lines if line["kind"] == kind]
+
+
+def begun_at(run: RunDir) -> list[int]:
+    """The steps at which sessions began."""
+    return [event["step"] for event in events(run, "run") if event.get("steps")]
+
+
+def trained(run: RunDir) -> list[tuple[int, float, float]]:
+    """(step, loss, learning rate) of the steps in force."""
+    return [(each.step, each.loss or 0.0, each.lr or 0.0) for each in metrics(run)]
+
+
+def weights(path: Path) -> bytes:
+    return (path / "model.safetensors").read_bytes()
+
+
+def in_folder(run: RunDir) -> list[str]:
+    return sorted(path.relative_to(run.checkpoints).as_posix() for path in run.checkpoints.rglob("step-*"))
+
+
+# Going back ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_going_back_voids_stays_void_after_a_kill(bench: Bench) -> None:
+    run = bench.new()
+    bench.go(run)
+    bench.killed(run, 3, Resume(from_checkpoint="2"))
+    assert status(run)["checkpoint_step"] == 2
+    assert find_checkpoint(run, "latest") == run.checkpoints / "step-00000002"
+    bench.go(run)
+    assert begun_at(run) == [0, 2, 2], "the job went on from a step that going back had made void"
+    assert [step for step, _, _ in trained(run)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_void_checkpoint_that_is_not_moved_yet_is_not_taken(bench: Bench) -> None:
+    run = bench.new()
+    bench.go(run)
+    bench.killed(run, 3, Resume(from_checkpoint="2"))
+    left = run.checkpoints / "left-at-00000002-by-session-2"
+    for path in left.iterdir():  # as if the job had died between its word and the move
+        path.rename(run.checkpoints / path.name)
+    left.rmdir()
+    assert status(run)["checkpoint_step"] == 2
+    bench.go(run)
+    assert begun_at(run) == [0, 2, 2]
+    assert "left-at-00000002-by-session-3/step-00000006" in in_folder(run)
+
+
+def test_going_back_keeps_the_best_and_the_last_checkpoint_and_says_so(bench: Bench) -> None:
+    run = bench.new()
+    before = bench.go(run)
+    assert before["best_step"] == 6
+    kept = weights(run.checkpoints / "step-00000006")
+    after = bench.go(run, Resume(more_steps=1, from_checkpoint="2"))
+    assert in_folder(run) == [
+        "left-at-00000002-by-session-2/step-00000004",
+        "left-at-00000002-by-session-2/step-00000006",
+        "step-00000002",
+        "step-00000003",
+    ]
+    best = run.checkpoints / "left-at-00000002-by-session-2" / "step-00000006"
+    assert weights(best) == kept
+    checkpoint.verify(best)
+    assert find_checkpoint(run, "best") == best
+    assert find_checkpoint(run, "6") == best
+    assert find_checkpoint(run, "latest").name == "step-00000003"
+    assert (after["best_step"], after["best_val_loss"]) == (6, before["best_val_loss"])
+    assert after["best_checkpoint"] == str(best)
+    assert after["checkpoint_step"] == 3
+    assert [event["best"] for event in events(run, "eval")][-1] is False, "a worse loss was called the best"
+    told = next(event for event in events(run, "message") if event["code"] == "left-behind")
+    assert told["text"] == "The run goes on from step 2: steps 3 to 6 of it are void."
+    assert "step 4, 6" in told["why"]
+    assert "checkpoints/left-at-00000002-by-session-2" in told["why"]
+
+
+def test_going_back_twice_and_pruning_never_lose_the_best(bench: Bench) -> None:
+    run = bench.new()
+    bench.go(run)
+    bench.go(run, Resume(more_steps=1, from_checkpoint="2"))
+    bench.go(run, Resume(more_steps=2, from_checkpoint="2"))
+    best = run.checkpoints / "left-at-00000002-by-session-2" / "step-00000006"
+    assert "left-at-00000002-by-session-3/step-00000003" in in_folder(run)
+    planned = thinning(run)
+    assert planned is not None
+    thin(planned)
+    assert in_folder(run) == ["left-at-00000002-by-session-2/step-00000006", "step-00000004"]
+    assert not (run.checkpoints / "left-at-00000002-by-session-3").exists()
+    assert find_checkpoint(run, "best") == best
+    checkpoint.verify(best)
+
+
+def test_a_checkpoint_that_was_left_behind_can_be_gone_on_from(bench: Bench) -> None:
+    run = bench.new()
+    bench.go(run)
+    bench.go(run, Resume(more_steps=1, from_checkpoint="2"))
+    left = find_checkpoint(run, "6")
+    bench.go(run, Resume(more_steps=2, from_checkpoint=str(left)))
+    found = status(run)
+    assert (found["step"], found["checkpoint_step"]) == (8, 8)
+    assert "left-at-00000002-by-session-3/step-00000003" in in_folder(run)
+    assert [step for step, _, _ in trained(run)] == [1, 2, 7, 8], "steps of another line were counted"
+    assert [event["step"] for event in events(run, "checkpoint")][-2:] == [6, 8], "it was not taken in at once"
+
+
+def test_a_better_loss_after_going_back_is_the_best(bench: Bench) -> None:
+    run = bench.new()
+    bench.go(run)
+    found = bench.go(run, Resume(more_steps=12, from_checkpoint="2"))
+    assert found["best_step"] > 6
+    assert find_checkpoint(run, "best").parent == run.checkpoints
+
+
+def test_a_finished_checkpoint_that_the_log_does_not_tell_of_is_gone_on_from(bench: Bench) -> None:
+    run = bench.new()
+    bench.go(run)
+    lines = run.events.read_bytes().splitlines(keepends=True)
+    last = max(number for number, line in enumerate(lines) if b'"kind":"checkpoint"' in line)
+    cut = next(number for number, line in enumerate(lines) if b'"step":3,' in line and b'"kind":"step"' in line)
+    assert last > cut
+    run.events.write_bytes(b"".join(lines[:cut]))  # as after a power cut: what was last logged is gone
+    run.state.unlink()
+    bench.go(run)
+    assert begun_at(run) == [0, 6]
+
+
+def test_a_damaged_newest_checkpoint_is_set_aside_and_never_deleted(bench: Bench) -> None:
+    run = bench.new()
+    bench.go(run)
+    with (run.checkpoints / "step-00000006" / "optimizer.safetensors").open("r+b") as file:
+        file.write(b"\0\0")
+    bench.go(run, Resume(more_steps=2))
+    assert begun_at(run) == [0, 4]
+    assert "damaged-found-by-session-2/step-00000006" in in_folder(run)
+    assert find_checkpoint(run, "best").parent == run.checkpoints, "a damaged checkpoint was called the best"
+    assert [step for step, _, _ in trained(run)] == list(range(1, 9))
+
+
+# Stopping ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def whole(bench: Bench) -> RunDir:
+    """A run that nobody stopped."""
+    run = bench.new("train.eval_tokens=64")
+    bench.go(run)
+    return run
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 6])
+def test_a_stop_at_any_step_loses_no_validation_and_no_sample(bench: Bench, whole: RunDir, step: int) -> None:
+    run = bench.new("train.eval_tokens=64", "train.sample_every=4")
+    bench.stop_after(step)
+    found = bench.go(run)
+    assert (found["status"], found["step"], found["checkpoint_step"]) == ("stopped", step, step)
+    found = bench.go(run)
+    assert (found["status"], found["step"]) == ("completed", 6)
+    assert trained(run) == trained(whole)
+    figures = [(each["step"], each["loss"], each["full"], each["best"]) for each in events(run, "eval")]
+    assert figures == [(each["step"], each["loss"], each["full"], each["best"]) for each in events(whole, "eval")]
+    assert [each["step"] for each in events(run, "sample")] == [4, 6]
+    last = run.checkpoints / "step-00000006"
+    assert weights(last) == weights(whole.checkpoints / "step-00000006")
+    assert find_checkpoint(run, "best") == last
+    assert json.loads((last / "DONE").read_text())["best"] is True
+    assert begun_at(run) == [0, step]
+
+
+def test_a_run_that_died_after_its_last_checkpoint_is_finished_by_a_resume(bench: Bench) -> None:
+    run = bench.new()
+    bench.go(run)
+    lines = run.events.read_bytes().splitlines(keepends=True)
+    run.events.write_bytes(b"".join(lines[:-1]))  # without its last word
+    run.state.unlink()
+    assert status(run)["status"] != "completed"
+    assert bench.go(run)["status"] == "completed"
+    assert [each["step"] for each in events(run, "eval")] == [2, 4, 6]
+    assert [each["step"] for each in events(run, "sample")] == [6]
+
+
+def test_a_run_stopped_at_its_last_step_can_be_trained_further(bench: Bench) -> None:
+    run = bench.new("train.eval_every=0")
+    bench.stop_after(6)
+    bench.go(run)
+    found = bench.go(run, Resume(more_steps=2))
+    assert (found["status"], found["step"]) == ("completed", 8)
+    assert [each["step"] for each in events(run, "eval")] == [8], "what is no longer the last step was validated"
+
+
+# Early stopping ------------------------------------------------------------------------------------------------------
+
+RISING = ("optimizer.name=adamw", "optimizer.lr=0.5", "train.steps=40", "train.early_stop=2", "train.eval_tokens=64")
+
+
+@pytest.fixture
+def stopped_early(bench: Bench) -> RunDir:
+    run = bench.new(*RISING)
+    found = bench.go(run)
+    assert found["status"] == "completed"
+    assert found["step"] < 40, "the learning rate was meant to make it worse"
+    return run
+
+
+def test_steps_that_are_added_to_a_run_that_stopped_early_have_patience_anew(
+    bench: Bench, stopped_early: RunDir
+) -> None:
+    at = status(stopped_early)["step"]
+    bench.go(stopped_early, Resume(more_steps=20))
+    evals = [each["step"] for each in events(stopped_early, "eval") if each["step"] > at]
+    assert len(evals) >= 3, "it stopped at the first validation: its patience had been used up before"
+
+
+def test_patience_begins_anew_though_the_resume_that_added_steps_was_killed(
+    bench: Bench, stopped_early: RunDir
+) -> None:
+    at = status(stopped_early)["step"]
+    bench.killed(stopped_early, at + 1, Resume(more_steps=20))
+    bench.go(stopped_early)
+    assert len([each["step"] for each in events(stopped_early, "eval") if each["step"] > at]) >= 3
+
+
+def test_a_plain_resume_of_a_run_that_stopped_early_says_so_and_how_to_go_on(stopped_early: RunDir) -> None:
+    at = status(stopped_early)["step"]
+    with pytest.raises(UsageError) as refused:
+        actions.resume(stopped_early, Resume())
+    assert f"stopped early, at step {at} of 40" in refused.value.message
+    assert "2 validations without a better loss" in refused.value.message
+    assert f"seedbed resume {stopped_early.id} --early-stop 0" in refused.value.hint
+    assert "--more-steps N" in refused.value.hint
+    assert status(stopped_early)["status"] == "completed", "the refusal changed the run"
+    (message,) = [each for each in events(stopped_early, "message") if each["code"] == "early-stop"]
+    assert "train.early_stop" not in message["hint"], "it names a key of a config that is frozen"
+    assert f"seedbed resume {stopped_early.id} --more-steps N" in message["hint"]
+
+
+def test_early_stopping_can_be_switched_off_and_stays_off(bench: Bench, stopped_early: RunDir) -> None:
+    at = status(stopped_early)["step"]
+    bench.killed(stopped_early, at + 3, Resume(early_stop=0))
+    found = bench.go(stopped_early)
+    assert (found["status"], found["step"]) == ("completed", 40)
+    assert [each.get("early_stop") for each in events(stopped_early, "run") if each.get("steps")] == [2, 0, 0]
+    assert load.load_frozen(stopped_early.config).train.early_stop == 2
+
+
+# Data that has moved -------------------------------------------------------------------------------------------------
+
+WORDS = ("the", "old", "house", "stood", "near", "a", "quiet", "river", "and", "waited")
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for number in range(30):
+        words = [WORDS[(number * 7 + place * place) % len(WORDS)] for place in range(200)]
+        (folder / f"{number:02d}.txt").write_text(f"{number} {' '.join(words)}.\n")
+    return folder
+
+
+@pytest.fixture
+def half_way(bench: Bench, texts: Path) -> RunDir:
+    run = bench.new(f"data.source=text:{texts}")
+    bench.stop_after(3)
+    bench.go(run)
+    return run
+
+
+def test_a_run_goes_on_though_its_source_has_moved(bench: Bench, half_way: RunDir, texts: Path) -> None:
+    texts.rename(texts.with_name("elsewhere"))
+    found = bench.go(half_way)
+    assert (found["status"], found["step"]) == ("completed", 6)
+    (message,) = [each for each in events(half_way, "message") if each["code"] == "data-from-cache"]
+    assert str(texts) in message["text"]
+    assert "datasets" in message["why"]
+    assert "--data SOURCE" in message["hint"]
+
+
+def test_a_run_goes_on_with_its_text_though_the_source_has_changed(bench: Bench, half_way: RunDir, texts: Path) -> None:
+    before = {each["fingerprint"] for each in events(half_way, "data") if "fingerprint" in each}
+    (texts / "extra.txt").write_text("another text " * 200)
+    found = bench.go(half_way)
+    assert (found["status"], found["step"]) == ("completed", 6)
+    (message,) = [each for each in events(half_way, "message") if each["code"] == "data-from-cache"]
+    assert "has changed" in message["text"]
+    assert {each["fingerprint"] for each in events(half_way, "data") if "fingerprint" in each} == before
+    assert not [each for each in events(half_way, "data") if each["stage"] == "tokenize"][1:], "it prepared other data"
+
+
+def test_a_resume_may_name_the_new_place_and_later_ones_remember_it(
+    bench: Bench, half_way: RunDir, texts: Path, cache: Path
+) -> None:
+    shutil.rmtree(cache / "datasets")
+    moved = texts.rename(texts.with_name("elsewhere"))
+    with pytest.raises(AssertionError, match="There is no file or folder"):
+        bench.go(half_way)
+    failed = status(half_way)
+    assert failed["status"] == "failed"
+    assert f"seedbed resume {half_way.id} --data SOURCE" in failed["hint"]
+    bench.stop_after(4)
+    assert bench.go(half_way, Resume(data=f"text:{moved}"))["status"] == "stopped"
+    assert bench.go(half_way)["status"] == "completed"
+    told = [each.get("data") for each in events(half_way, "run") if each.get("steps")]
+    assert told == [None, f"text:{moved}", f"text:{moved}"]
+
+
+def test_another_text_is_refused_as_the_new_place(bench: Bench, half_way: RunDir, texts: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in texts.iterdir():
+        (other / path.name).write_text(path.read_text().replace("house", "horse"))
+    found = bench.go(half_way, Resume(data=f"text:{other}"), expect=1)
+    assert "changed" in found["reason"] or "not the text" in found["reason"]
+    assert bench.go(half_way)["status"] == "completed", "the refusal is remembered"
+    with pytest.raises(UsageError, match="There is no file or folder"):
+        actions.resume(half_way, Resume(data="text:/nowhere/at/all"))
+
+
+# Refused before anything starts --------------------------------------------------------------------------------------
+
+
+def test_steps_cannot_be_added_where_nothing_was_saved_and_the_run_stays_as_it_was(bench: Bench) -> None:
+    run = bench.new()
+    with Session(run.path) as session:
+        session.finish("stopped")
+    with pytest.raises(UsageError, match="has saved no checkpoint to add steps to") as refused:
+        actions.resume(run, Resume(more_steps=5))
+    assert f"seedbed resume {run.id}" in refused.value.hint
+    with pytest.raises(UsageError, match="no checkpoint"):
+        actions.resume(run, Resume(from_checkpoint="20"))
+    assert status(run)["status"] == "stopped"
+
+
+def test_a_resume_that_would_train_nothing_is_refused_and_the_run_stays_as_it_was(bench: Bench) -> None:
+    run = bench.new()
+    bench.go(run)
+    for asked in (Resume(), Resume(from_checkpoint="6"), Resume(from_checkpoint="best"), Resume(early_stop=0)):
+        with pytest.raises(UsageError, match="all of its") as refused:
+            actions.resume(run, asked)
+        assert "--more-steps" in refused.value.hint
+    with pytest.raises(UsageError, match="--early-stop -1"):
+        actions.resume(run, Resume(more_steps=1, early_stop=-1))
+    assert status(run)["status"] == "completed"
+    with pytest.raises(SeedbedError, match="no checkpoint"):
+        actions.resume(run, Resume(from_checkpoint="5"))
+
+
+# Like with like ------------------------------------------------------------------------------------------------------
+
+
+def test_curves_and_tables_show_validations_that_can_be_compared(bench: Bench, whole: RunDir) -> None:
+    evals = events(whole, "eval")
+    parts = [(each["step"], each["loss"]) for each in evals if not each["full"]]
+    (final,) = [each for each in evals if each["full"]]
+    assert [step for step, _ in parts] == [2, 4, 6]
+    assert final["step"] == 6
+    assert final["loss"] != parts[-1][1]
+    assert [(mark.step, mark.loss) for mark in Series.load(whole).scores] == parts
+    assert [(each.step, each.val_loss) for each in metrics(whole) if each.val_loss is not None] == parts
+    found = status(whole)
+    assert found["val_loss"] == parts[-1][1]
+    assert found["final_val_loss"] == final["loss"]
+    assert found["best_val_loss"] == min(loss for _, loss in parts)
