@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from seedbed.errors import SeedbedError, UsageError
+from seedbed.runs.control import Turn
+from seedbed.runs.session import Session
 from seedbed.runs.store import RunDir, Store, checked_name, run_id
 from seedbed.runs.watch import Watch
 
@@ -189,3 +191,19 @@ def test_a_store_that_is_a_file_is_told(tmp_path: Path) -> None:
         make(Store(tmp_path / "runs"), "alpha")
     with pytest.raises(SeedbedError):
         Store(tmp_path / "runs").all()
+
+
+def test_without_a_name_a_run_at_work_comes_before_one_that_waits_and_that_before_newer_ones(store: Store) -> None:
+    working, waiting, newest = make(store, "working"), make(store, "waiting"), make(store, "newest")
+    assert store.find(None).id == newest.id
+    with Session(waiting.path, turn=Turn(queue=True)):
+        assert store.find(None).id == waiting.id
+        with Session(working.path) as session:
+            assert store.find(None).id == working.id
+            session.say("pausing")
+            assert store.find(None).id == working.id
+            session.say("paused")
+            assert store.find(None).id == working.id
+            assert store.find("latest").id == newest.id
+            assert store.find(None, fits=lambda run: run.name() != "working").id == waiting.id
+    assert store.find(None).id == newest.id

@@ -1,0 +1,141 @@
+"""`seedbed resume` and who else speaks of runs that are gone on with, in this process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from seedbed import actions
+from seedbed.cli.main import main
+from seedbed.events import Checkpoint, Run, Step
+from seedbed.runs.control import PAUSE, Resume, Turn, ask
+from seedbed.runs.session import Session
+from seedbed.runs.store import RunDir, Store
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setenv("SEEDBED_RUNS", str(tmp_path / "runs"))
+    return Store(tmp_path / "runs")
+
+
+def train(store: Store, name: str, *saved: int, status: str = "completed") -> RunDir:
+    """A run that trained to the last of the steps at which it saved."""
+    run = store.create("train", name, 'preset = "nano"\n[train]\nsteps = 9\n', {"preset": "nano"})
+    with Session(run.path) as session:
+        session.emit(Run(status="running", session=1, step=0, steps=max(saved, default=9)))
+        for step in range(1, max(saved, default=0) + 1):
+            session.emit(Step(step=step, loss=2.0, lr=0.1, grad_norm=1.0, tokens=step, step_s=0.1))
+        for step in saved:
+            path = run.checkpoints / f"step-{step:08d}"
+            path.mkdir(parents=True)
+            (path / "DONE").write_text("{}")
+            (path / "model.safetensors").write_text("")
+            session.emit(Checkpoint(step=step, path=f"checkpoints/{path.name}"))
+        session.finish(status)
+    return run
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[RunDir, Resume]]:
+    """What would have been started; no job is."""
+    found: list[tuple[RunDir, Resume]] = []
+
+    def start(run: RunDir, resume: Resume, turn: Turn | None = None) -> None:
+        found.append((run, resume))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(actions, "start", start)
+    return found
+
+
+@pytest.fixture
+def working(store: Store) -> Iterator[Session]:
+    """A run at work, older than one that was stopped before it began."""
+    run = store.create("train", "at-work", 'preset = "nano"\n', {"preset": "nano", "device_asked": "cpu"})
+    with Session(run.path) as session:
+        train(store, "never-began", status="stopped")
+        yield session
+
+
+def test_going_back_is_said_before_it_starts(
+    store: Store, started: list[tuple[RunDir, Resume]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(store, "alpha", 3, 5, 6)
+    main(["resume", "alpha", "--from", "3", "--more-steps", "2"])
+    assert [(each.id, asked.more_steps) for each, asked in started] == [(run.id, 2)]
+    said = capsys.readouterr().err
+    assert f"{run.id} goes back to step 3: steps 4 to 6 will be void." in said
+    assert "Their checkpoints (5, 6) will be kept in a folder of their own." in said
+
+
+def test_going_on_from_the_newest_says_nothing_of_going_back(
+    store: Store, started: list[tuple[RunDir, Resume]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(store, "alpha", 3, 6)
+    main(["resume", "alpha", "--more-steps", "2"])
+    assert len(started) == 1
+    assert "goes back" not in capsys.readouterr().err
+
+
+def test_the_options_reach_the_job(store: Store, started: list[tuple[RunDir, Resume]]) -> None:
+    train(store, "alpha", 6, status="stopped")
+    main(["resume", "--early-stop", "0", "--data", "stories", "--data-path", "copy"])
+    ((_, asked),) = started
+    assert asked == Resume(early_stop=0, data="stories", data_path="copy")
+    assert asked.arguments() == ["--early-stop", "0", "--data", "stories", "--data-path", "copy"]
+
+
+def test_steps_cannot_be_added_to_a_run_that_never_saved(
+    store: Store, started: list[tuple[RunDir, Resume]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(store, "alpha", status="stopped")
+    assert main(["resume", "alpha", "--more-steps", "5"]) == 2
+    assert "has saved no checkpoint to add steps to" in capsys.readouterr().err
+    assert started == []
+    assert run.events.read_bytes().count(b'"stopped"') == 1
+
+
+def test_status_without_a_name_shows_the_run_at_work(working: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "at-work"
+
+
+def test_resume_without_a_name_takes_the_run_that_is_pausing(working: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask(working.run.control, PAUSE, 1)
+    chosen: list[str] = []
+    monkeypatch.setattr("seedbed.cli.resume.go_on", lambda found, as_json: chosen.append(found.name()) or 0)
+    assert main(["resume"]) == 0
+    assert chosen == ["at-work"]
+
+
+def test_the_queue_and_the_list_of_runs_use_one_word(working: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    working.emit(Run(status="running", session=1, step=0, steps=9, device="cpu"))
+    ask(working.run.control, PAUSE, 1)
+    main(["queue"])
+    queue = capsys.readouterr().out
+    main(["runs"])
+    assert "pausing" in queue
+    assert "pausing" in capsys.readouterr().out
+    assert "running" not in queue
+    main(["queue", "--json"])
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["status"], found["asked"]) == ("running", "pause")
+
+
+def test_what_was_left_behind_is_shown(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    run = train(store, "alpha", 3, 5, 6)
+    folder = run.checkpoints / "left-at-00000003-by-session-2"
+    with Session(run.path) as session:
+        session.emit(Run(status="running", session=2, step=3, steps=9, left=folder.name))
+        folder.mkdir()
+        for name in ("step-00000005", "step-00000006"):
+            (run.checkpoints / name).rename(folder / name)
+        session.finish("stopped")
+    main(["status", "alpha"])
+    assert "step 5, 6  in checkpoints/left-at-00000003-by-session-2" in capsys.readouterr().out
+    main(["status", "alpha", "--json"])
+    assert json.loads(capsys.readouterr().out)["checkpoint_step"] == 3

@@ -1,0 +1,203 @@
+"""Which checkpoints are in force, which were left behind, and which is the best: by the log, wherever they lie."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from seedbed.errors import UsageError
+from seedbed.events import Checkpoint, Eval, Event, Run, Step, encode
+from seedbed.runs.checkpoints import (
+    best_checkpoint,
+    checkpoints,
+    common_step,
+    is_at_end,
+    latest_checkpoint,
+    left_behind,
+    out_of_force,
+    set_aside,
+)
+from seedbed.runs.control import Resume
+from seedbed.runs.lookup import find_checkpoint
+from seedbed.runs.resuming import Leaves, leaves
+from seedbed.runs.status import read_view
+from seedbed.runs.store import RunDir, Store
+from seedbed.runs.view import View
+
+
+class Desk:
+    """A run whose log and checkpoint folders a test writes."""
+
+    def __init__(self, run: RunDir) -> None:
+        self.run = run
+        self._n = 0
+
+    def log(self, *events: Event) -> None:
+        with self.run.events.open("ab") as file:
+            for event in events:
+                file.write(encode(event, self._n, 1000.0 + self._n))
+                self._n += 1
+
+    def begin(self, session: int, step: int, left: str | None = None) -> None:
+        self.log(Run(status="running", session=session, step=step, steps=100, left=left))
+
+    def save(self, step: int, loss: float | None = None, *, full: bool = True, best: bool = False) -> Path:
+        path = self.run.checkpoints / f"step-{step:08d}"
+        path.mkdir(parents=True)
+        (path / "DONE").write_text("{}")
+        (path / "model.safetensors").write_text("")
+        self.log(Step(step=step, loss=1.0, lr=0.1, grad_norm=1.0, tokens=step, step_s=0.1))
+        if loss is not None:
+            self.log(Eval(step=step, loss=loss, perplexity=1.0, tokens=10, full=full))
+        self.log(Checkpoint(step=step, path=f"checkpoints/{path.name}", best=best))
+        return path
+
+    def leave(self, session: int, step: int) -> None:
+        """A session goes back to a step, as a job does it."""
+        name = f"left-at-{step:08d}-by-session-{session}"
+        self.begin(session, step, name)
+        set_aside(self.run, out_of_force(self.run, self.view), name)
+
+    @property
+    def view(self) -> View:
+        return read_view(self.run)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(Store(tmp_path).create("train", "alpha", "", {}))
+
+
+def steps(found: object) -> list[int]:
+    return [each.step for each in found]  # type: ignore[attr-defined]
+
+
+def test_going_back_moves_later_checkpoints_and_deletes_none(desk: Desk) -> None:
+    desk.begin(1, 0)
+    for step, loss in ((20, 5.0), (40, 2.0), (60, 3.0)):
+        desk.save(step, loss)
+    desk.leave(2, 20)
+    assert steps(checkpoints(desk.run, desk.view)) == [20]
+    assert steps(left_behind(desk.run)) == [40, 60]
+    best = best_checkpoint(desk.run, desk.view)
+    assert best is not None
+    assert best.path == desk.run.checkpoints / "left-at-00000020-by-session-2" / "step-00000040"
+    assert find_checkpoint(desk.run, "best") == best.path
+    assert find_checkpoint(desk.run, "60").parent == best.path.parent
+    assert find_checkpoint(desk.run, f"{best.path.parent.name}/step-00000060").name == "step-00000060"
+    with pytest.raises(UsageError) as refused:
+        find_checkpoint(desk.run, "50")
+    assert "at steps: 20 (left behind: 40, 60)" in refused.value.hint
+
+
+def test_a_step_in_force_comes_before_the_same_step_left_behind_and_the_last_left_before_others(desk: Desk) -> None:
+    desk.begin(1, 0)
+    for step in (20, 40):
+        desk.save(step)
+    desk.leave(2, 20)
+    desk.save(40)
+    assert find_checkpoint(desk.run, "40") == desk.run.checkpoints / "step-00000040"
+    desk.leave(3, 20)
+    assert find_checkpoint(desk.run, "40").parent.name == "left-at-00000020-by-session-3"
+
+
+def test_void_checkpoints_that_still_lie_there_are_neither_newest_nor_in_the_list(desk: Desk) -> None:
+    desk.begin(1, 0)
+    for step, loss in ((20, 5.0), (40, 2.0)):
+        desk.save(step, loss)
+    desk.begin(2, 20)
+    assert steps(checkpoints(desk.run, desk.view)) == [20]
+    assert latest_checkpoint(desk.run, desk.view) == (20, desk.run.checkpoints / "step-00000020")
+    assert [path.name for path in out_of_force(desk.run, desk.view)] == ["step-00000040"]
+    assert find_checkpoint(desk.run, "best").name == "step-00000040", "the best that is kept"
+
+
+def test_the_best_is_looked_for_among_validations_over_as_many_tokens(desk: Desk) -> None:
+    desk.begin(1, 0)
+    desk.save(20, 5.0, full=False)
+    desk.save(40, 4.0, full=False, best=True)
+    desk.save(60, 3.0, full=True, best=True)  # as earlier versions compared it
+    best = best_checkpoint(desk.run, desk.view)
+    assert best is not None
+    assert best.step == 40
+    found = desk.view.summary()
+    assert (found["best_val_loss"], found["best_step"]) == (4.0, 40)
+    assert (found["val_loss"], found["final_val_loss"], found["final_val_step"]) == (4.0, 3.0, 60)
+
+
+def test_where_every_validation_scored_everything_all_are_compared(desk: Desk) -> None:
+    desk.begin(1, 0)
+    for step, loss in ((20, 5.0), (40, 4.0), (60, 3.0)):
+        desk.save(step, loss)
+    found = desk.view.summary()
+    assert (found["val_loss"], found["best_val_loss"], found["best_step"]) == (3.0, 3.0, 60)
+    assert found["final_val_loss"] is None
+
+
+def test_the_log_of_an_earlier_version_that_deleted_what_was_void_still_reads(desk: Desk) -> None:
+    desk.begin(1, 0)
+    desk.save(20, 5.0)
+    (gone := desk.save(40, 2.0)).rename(desk.run.path / "elsewhere")
+    desk.begin(2, 20)
+    desk.log(Checkpoint(step=30, path="checkpoints/step-00000030", deleted=(f"checkpoints/{gone.name}",)))
+    assert desk.view.left == []
+    found = desk.view.summary()
+    assert (found["best_val_loss"], found["best_step"]) == (5.0, 20)
+
+
+@pytest.mark.parametrize(
+    ("begins", "session", "step", "reaches"),
+    [
+        ([(1, 0)], 1, 60, True),
+        ([(1, 0), (2, 60)], 1, 60, True),
+        ([(1, 0), (2, 20)], 1, 60, False),
+        ([(1, 0), (2, 20)], 2, 60, True),
+        ([(1, 0), (2, 60), (3, 20), (4, 30)], 1, 25, False),
+        ([(1, 0), (2, 60), (3, 20), (4, 30)], 3, 30, True),
+        ([(1, 0), (2, 60), (3, 20), (4, 30)], 3, 31, False),
+    ],
+)
+def test_a_step_is_in_force_unless_a_later_session_began_before_it(
+    desk: Desk, begins: list[tuple[int, int]], session: int, step: int, reaches: bool
+) -> None:
+    for number, at in begins:
+        desk.begin(number, at)
+    assert desk.view.reaches(session, step) is reaches
+
+
+def test_how_far_a_checkpoint_that_was_left_behind_shares_the_steps_in_force(desk: Desk) -> None:
+    desk.begin(1, 0)
+    for step in (20, 40, 60):
+        desk.save(step)
+    desk.leave(2, 40)
+    left = desk.run.checkpoints / "left-at-00000040-by-session-2" / "step-00000060"
+    assert common_step(desk.view, left) == 40
+    desk.leave(3, 20)
+    assert common_step(desk.view, left) == 20
+    assert common_step(desk.view, desk.run.checkpoints / "step-00000020") is None
+
+
+def test_what_a_resume_leaves_behind_is_known_before_it_starts(desk: Desk) -> None:
+    desk.begin(1, 0)
+    paths = [desk.save(step) for step in (20, 40, 60)]
+
+    def left(path: Path | None) -> Leaves | None:
+        return leaves(desk.run, Resume(from_checkpoint=str(path) if path else None), desk.view)
+
+    assert left(paths[0]) == Leaves(20, 60, [40, 60])
+    assert left(paths[2]) is None
+    assert left(None) is None
+
+
+@pytest.mark.parametrize(
+    ("step", "validated", "at_end"), [(60, 60, True), (60, 40, False), (40, 40, False), (None, None, False)]
+)
+def test_a_checkpoint_is_at_the_end_once_its_last_validation_is_done(
+    tmp_path: Path, step: int | None, validated: int | None, at_end: bool
+) -> None:
+    if step is not None:
+        trainer = {"segments": [[0, 60]], "progress": {"step": step, "last_eval_step": validated}}
+        (tmp_path / "trainer.json").write_text(json.dumps(trainer))
+    assert is_at_end(tmp_path) is at_end
