@@ -47,6 +47,7 @@ def run(run_dir: Path, session: Session) -> str:
         if FAIL == "slow-prepare":
             time.sleep(0.5)
             session.emit_or_stop(Data(stage="tokens", done=done, total=100, unit="documents"))
+    session.emit(Data(stage="dataset", done=100, total=100, unit="tokens", opening="It was a dark night"))
     session.emit(Phase(name="prepare", done=True))
     checkpoints = run_dir / "checkpoints"
     checkpoints.mkdir(exist_ok=True)
@@ -141,9 +142,10 @@ def generate() -> int:
         return 1
     if FAIL == "generate-crash":
         raise ZeroDivisionError
-    say(ready=True, seed=7)
+    say(ready=True, seed=7, unknown=["\x07", "é"] if "é" in request["prompt"] else [])
+    figures = f" T={request['temperature']:g}", f" k={request['top_k']}\n"
     for sample in range(request["num_samples"]):
-        for word in (" and\u200b", " then \x1b[31m", f" T={request['temperature']:g}", f" k={request['top_k']}\n"):
+        for word in (" and\u200b", " then \x1b[31m", *figures, *request["stop"]):
             say(sample=sample, text=word)
             time.sleep(STEP_S)
         say(sample=sample, done=True, finish="length", tokens=4, seed=7 + sample, elapsed_s=0.5)

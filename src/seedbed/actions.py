@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -420,11 +421,34 @@ def delete(run: RunDir) -> int:
 # Checkpoints and generation ------------------------------------------------------------------------------------------
 
 
+def default_prompt(run: RunDir) -> str:
+    """The prompt for who gives none: the first of the run's samples, else the opening of its text, if any is known."""
+    try:
+        prompts = load.load_frozen(run.config).train.sample_prompts
+    except SeedbedError:
+        prompts = None
+    return prompts[0] if prompts else standing(run).view.opening
+
+
 def child(
     verb: str, request: Mapping[str, Any] | None = None, words: Sequence[str] = (), *, good: Collection[int] = (0,)
 ) -> Child:
     """Start a child: `verb` is generate, score or doctor, followed by its `words`."""
     return Child([*JOBS, verb, *words], verb, request, good)
+
+
+def ask_model(
+    verb: str, folder: Path, request: Mapping[str, Any], born: Callable[[Child], object] | None = None
+) -> Generator[dict[str, Any], None, None]:
+    """Answers of a child about a model folder, each with the `checkpoint` that it is about.
+
+    `born` is given the child that is started, so that another thread may kill it. Raises SeedbedError or UsageError.
+    """
+    with child(verb, {**request, "checkpoint": str(folder)}, ["--json-request"]) as answers:
+        if born is not None:
+            born(answers)
+        for answer in answers:
+            yield {"checkpoint": str(folder), **answer}
 
 
 def ask_checkpoint(
@@ -444,12 +468,10 @@ def ask_checkpoint(
         checkpoint = find_checkpoint(run, ref)
         answered = False
         try:
-            with child(verb, {**request, "checkpoint": str(checkpoint)}, ["--json-request"]) as answers:
-                if born is not None:
-                    born(answers)
+            with closing(ask_model(verb, checkpoint, request, born)) as answers:
                 for answer in answers:
                     answered = True
-                    yield {"checkpoint": str(checkpoint), **answer}
+                    yield answer
             return
         except SeedbedError as error:
             moving = ref in (None, "latest", "best")

@@ -132,6 +132,8 @@ class Data(Event, frozen=True, kw_only=True):
     unit: str = ""
     fingerprint: str | None = None
     counts: dict[str, int] | None = None
+    opening: str | None = None
+    """How texts of the dataset begin: a prompt that fits it."""
 
 
 class Hardware(Event, frozen=True, kw_only=True):

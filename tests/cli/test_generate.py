@@ -50,11 +50,119 @@ def test_the_prompt_may_come_from_stdin_a_file_or_the_run(trained: Any) -> None:
     path = trained.folder / "p.txt"
     path.write_text("from a file")
     assert trained.seedbed("generate", "--prompt-file", str(path)).stdout.startswith("from a file and")
-    assert trained.seedbed("generate").stdout.startswith("Once upon a time and")
+    assert trained.seedbed("generate").stdout.startswith("It was a dark night and")
+    own = trained.train("--name", "own", "--set", 'train.sample_prompts=["My prompt"]')
+    assert trained.seedbed("generate", own).stdout.startswith("My prompt and")
+
+
+UNDERSTOOD = [
+    (["a prompt"], "beta", "a prompt"),
+    (["Hello!"], "beta", "Hello!"),
+    (["alpha"], "alpha", "It was a dark night"),
+    (["alpha", "--temp", "0", "a prompt"], "alpha", "a prompt"),
+    (["-n", "5", "alpha", "--seed", "1", "beta"], "alpha", "beta"),
+    (["alpha", "-p", "a prompt"], "alpha", "a prompt"),
+]
+
+
+def test_run_and_prompt_are_told_apart(trained: Any) -> None:
+    trained.train("--name", "beta")
+    for words, run, prompt in UNDERSTOOD:
+        written = json.loads(trained.seedbed("generate", *words, "--json").stdout)
+        assert written["run"].endswith(run), words
+        assert written["prompt"] == prompt, words
+
+
+SLIPS = [
+    (["alpa"], ["There is no run", "alpa", "Did you mean", "alpha", "seedbed generate --prompt alpa"]),
+    (["my alpa novl"], ["There is no run", "my alpha novel", "--prompt 'my alpa novl'"]),
+    (["notes.txt"], ["There is no run", "--prompt-file notes.txt"]),
+    (["Once", "upon", "a", "time"], ["Once upon a time", "quotes"]),
+    (["alpha", "one", "--prompt", "two"], ["twice"]),
+]
+
+
+def test_words_that_may_be_a_slip_are_asked_about(trained: Any) -> None:
+    trained.train("--name", "my alpha novel")
+    (trained.folder / "notes.txt").write_text("Notes.")
+    for words, said in SLIPS:
+        told = trained.seedbed("generate", *words, expect=2).stderr
+        assert all(part in told for part in said), told
+
+
+def model_folder(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"")
+    return folder
+
+
+def test_a_checkpoint_is_named_by_its_path(trained: Any) -> None:
+    def used(*words: str) -> tuple[str | None, str, str]:
+        told = json.loads(trained.seedbed("generate", *words, "--json").stdout)
+        return told["run"], Path(told["checkpoint"]).name, told["prompt"]
+
+    status = trained.status()
+    run = status["id"]
+    folder = model_folder(Path(status["path"]) / "checkpoints" / "step-00000020")
+    aside = model_folder(Path(status["path"]) / "checkpoints" / "left-behind" / "step-00000025")
+    elsewhere = model_folder(trained.folder / "copied")
+    opening = "It was a dark night"
+    assert used(str(folder)) == (run, "step-00000020", opening)
+    assert used(f"runs/{run}/checkpoints/step-00000020/") == (run, "step-00000020", opening)
+    assert used(str(folder / "model.safetensors"), "Hi") == (run, "step-00000020", "Hi")
+    assert used(str(aside)) == (run, "step-00000025", opening)
+    assert used(str(elsewhere), "Hi") == (None, "copied", "Hi")
+    assert used("copied", "Hi") == (None, "copied", "Hi")
+    trained.train("--name", "copied")
+    assert used("copied", "Hi")[1] == "step-00000030", "a folder hid the run of its name"
+    assert used("./copied", "Hi")[1] == "copied"
+    assert "--checkpoint" in trained.seedbed("generate", str(folder), "--checkpoint", "10", expect=2).stderr
+    assert "copied" in trained.seedbed("score", "./copied", expect=2).stderr
+
+
+def test_a_prompt_may_be_piped_in(trained: Any) -> None:
+    def prompt(*words: str, stdin: str | bytes | None = None) -> str:
+        told: str = json.loads(trained.seedbed("generate", "--json", *words, stdin=stdin).stdout)["prompt"]
+        return told
+
+    assert prompt(stdin="The fox\n") == "The fox"
+    assert prompt("alpha", stdin="The fox\nran\n\n") == "The fox\nran\n"
+    assert prompt("alpha", "-", stdin="The fox") == "The fox"
+    assert prompt("-", stdin="The fox") == "The fox"
+    assert prompt("alpha", "said", stdin="The fox") == "said"
+    assert prompt("alpha", stdin="") == "It was a dark night"
+    assert prompt("alpha") == "It was a dark night"
+    path = trained.folder / "from.txt"
+    path.write_text("from a file\n")
+    process = trained.start("generate", "--json", stdin=path.open("rb"))
+    assert json.loads(process.communicate(timeout=60)[0])["prompt"] == "from a file"
+
+
+def test_a_prompt_reaches_the_model_as_training_text_does(trained: Any) -> None:
+    raw = b"\xef\xbb\xbfTwo\r\nlines\r\n"
+    (trained.folder / "p.txt").write_bytes(raw)
+    for words, stdin in ((["--prompt-file", "p.txt"], None), (["--prompt", "-"], raw), ([], raw)):
+        told = json.loads(trained.seedbed("generate", "--json", *words, stdin=stdin).stdout)
+        assert told["prompt"] == "Two\nlines"
+
+
+def test_escapes_in_a_stop_text_are_understood(trained: Any) -> None:
+    out = trained.seedbed("generate", "-p", "x", "--json", "--stop", r"\n\n", "--stop", r"a\\n\d").stdout
+    assert json.loads(out)["text"] == WRITTEN + "\n\n" + r"a\n\d", "the request did not hold what was meant"
+    assert r"\n" in trained.seedbed("generate", "--help").stdout
+
+
+def test_what_the_tokenizer_lacks_is_named(trained: Any) -> None:
+    done = trained.seedbed("generate", "-p", "caf\u00e9")
+    assert 'U+0007, "é"' in done.stderr
+    assert "\x07" not in done.stderr
+    assert done.stdout.startswith("café and")
 
 
 def test_bad_prompts(trained: Any) -> None:
     assert "UTF-8" in trained.seedbed("generate", "--prompt", "-", stdin=b"\xff\xfe", expect=2).stderr
+    assert "-f UTF-16" in trained.seedbed("generate", "--prompt", "-", stdin="é".encode("utf-16"), expect=2).stderr
     assert "prompt" in trained.seedbed("generate", "--prompt-file", "nowhere.txt", expect=2).stderr
     script = [*trained.start("--version").args[:2], "generate", "--prompt", b"\xff"]
     done = subprocess.run(script, cwd=trained.folder, env=trained.environment, capture_output=True, check=False)
@@ -68,6 +176,7 @@ def test_bad_prompts(trained: Any) -> None:
         ("--temperature", "-1"),
         ("--temperature", "nan"),
         ("--temperature", "warm"),
+        ("--temperature", "1e400"),
         ("--top-k", "-3"),
         ("--top-p", "1.5"),
         ("--min-p", "-0.1"),
@@ -104,6 +213,12 @@ def test_checkpoints_by_step_latest_best_and_path(trained: Any) -> None:
 def test_a_run_without_a_checkpoint(desk: Any) -> None:
     desk.seedbed("train", "--name", "empty", expect=2, env={"FAKE_FAIL": "usage"})
     assert "no checkpoint" in desk.seedbed("generate", "empty", expect=1).stderr
+    process = desk.start("train", "--name", "slow", env={"FAKE_STEP_S": "1"})
+    desk.at_step(1)
+    assert "-slow --wait` saves one" in desk.seedbed("generate", "slow", expect=1).stderr
+    process.kill()
+    desk.seedbed("stop", "slow", "--wait")
+    desk.seedbed("delete", "slow", "--yes")
     assert "run with a checkpoint" in desk.seedbed("generate", expect=2).stderr
     desk.train("--name", "full")
     desk.seedbed("train", "--name", "empty too", expect=2, env={"FAKE_FAIL": "usage"})

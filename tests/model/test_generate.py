@@ -409,3 +409,44 @@ def test_nonsense_is_refused_by_its_option_name(options: dict[str, object], name
     with pytest.raises(UsageError, match=named) as caught:
         Sampling(**options)  # type: ignore[arg-type]
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "extreme",
+    [
+        {"temperature": 1e-46},
+        {"temperature": 5e-324},
+        {"temperature": 1e308},
+        {"temperature": 1e-46, "top_p": 1e-300, "min_p": 1.0, "top_k": 2**62},
+        {"repetition_penalty": 1e-320},
+        {"repetition_penalty": 1e308},
+        {"repetition_penalty": 1e308, "temperature": 0.0},
+        {"repetition_penalty": 1e-46, "temperature": 1e-46},
+        {"top_p": 5e-324},
+        {"min_p": 5e-324},
+        {"seed": 2**63 - 1},
+        {"seed": -(2**63)},
+    ],
+    ids=str,
+)
+def test_extreme_settings_still_choose_tokens(extreme: dict[str, float]) -> None:
+    sampling = Sampling(max_new_tokens=12, **extreme)  # type: ignore[arg-type]
+    ids = list(generate(built(), [1, 2, 3], sampling, eot_id=-1))
+    assert len(ids) == 12
+    assert all(0 <= id_ < VOCAB for id_ in ids)
+
+
+def test_a_temperature_that_rounds_to_nothing_is_greedy() -> None:
+    model = built()
+    cold, greedy = (
+        list(generate(model, [1, 2, 3], Sampling(max_new_tokens=12, temperature=heat), eot_id=-1))
+        for heat in (1e-46, 0.0)
+    )
+    assert cold == greedy
+    nothing = torch.tensor([0.0, -3.0, 2.0])
+    assert penalised(nothing, torch.tensor([0, 1, 2]), 1e-320).isfinite().all()
+
+
+def test_more_tokens_than_there_is_memory_for_may_be_asked_for() -> None:
+    stream = generate(built(), [1], Sampling(max_new_tokens=2**62), eot_id=-1)
+    assert len([next(stream) for _ in range(100)]) == 100

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from seedbed.tokenizer.newlines import normalised
+from seedbed.tokenizer.newlines import normalised, unescaped
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,19 @@ from seedbed.tokenizer.newlines import normalised
 )
 def test_marks_and_foreign_line_endings_go(text: str, seen: str) -> None:
     assert normalised(text) == seen
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (r"\n\n", "\n\n"),
+        (r"a\tb\r", "a\tb\r"),
+        (r"\\n", r"\n"),
+        (r"\\\n", "\\\n"),
+        (r"\d \x41 \u0041 \ ", r"\d \x41 \u0041 \ "),
+        ("already\nbroken", "already\nbroken"),
+        ("", ""),
+    ],
+)
+def test_escapes_that_people_type(typed: str, meant: str) -> None:
+    assert unescaped(typed) == meant

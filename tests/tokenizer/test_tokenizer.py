@@ -251,6 +251,19 @@ def test_a_foreign_tokenizer_is_reused_without_what_it_would_add(tmp_path):
     assert "auto_map" not in json.loads((tmp_path / "ours" / "tokenizer_config.json").read_text())
 
 
+def test_what_has_no_token_is_named(trained):
+    char = trained["char", "qwen2"]
+    assert char.unknown_in("ǂ seen, ǂ and \U00010348") == ["ǂ", "\U00010348"]
+    assert char.unknown_in("seen") == []
+    for kind in BYTE_KINDS:
+        assert trained[kind, "qwen2"].unknown_in("ǂ seen, \U00010348 \ud800") == []
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0, "the": 1, "</s>": 2}, unk_token="[UNK]"))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    made.add_special_tokens(["[UNK]", "</s>"])
+    foreign = Tokenizer(json.loads(made.to_str()), {"eos_token": "</s>"})
+    assert foreign.unknown_in("the fox the ǂ fox") == ["fox", "ǂ"]
+
+
 @pytest.mark.parametrize("named", [None, ["input_ids", "token_type_ids", "attention_mask"]])
 def test_what_is_written_names_the_inputs_of_a_decoder_whatever_was_read(trained, tmp_path, named):
     tokenizer = trained["bpe", "qwen2"]

@@ -104,6 +104,14 @@ class Parser(argparse.ArgumentParser):
         else:
             super()._print_message(message, file)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """As argparse does it, but `words` may also stand between and after the options."""
+        found, strange = super().parse_known_args(args, namespace)
+        if hasattr(found, "words"):
+            found.words = [*found.words, *(word for word in strange if not word.startswith("-"))]
+            strange = [word for word in strange if word.startswith("-")]
+        return found, strange
+
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in the words of the command line and leave with status 2."""
         self.exit(EXIT_USAGE, f"error: {self.prog}: {message}\nhint: `{self.prog} --help` lists the options.\n")

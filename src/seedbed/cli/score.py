@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from contextlib import closing
 
-from seedbed.cli.generate import loading, real, whole
+from seedbed.cli.generate import ask, checkpoint_option, choose_model, loading, temperature_option, whole
 from seedbed.cli.parser import json_option, run_option, runs_option
 
 DESCRIPTION = """\
@@ -21,12 +21,12 @@ EXAMPLES = """\
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of `score`."""
-    run_option(parser, "which run (default: the newest with a checkpoint)")
+    run_option(parser, "which run, or the path of one of its checkpoints (default: the newest with a checkpoint)")
     add = parser.add_argument
     add("--sentences", metavar="N", type=whole(1), default=200, help="judge N sentences (default: 200)")
-    add("--temperature", metavar="T", type=real(0), default=0.8, help="as in generate (default: 0.8)")
+    temperature_option(parser, "as in generate (default: 0.8)")
     add("--seed", metavar="N", type=whole(0), default=1, help="the same seed writes the same texts (default: 1)")
-    add("--checkpoint", metavar="WHICH", help="a step, `latest`, `best`, or a model folder's path (default: latest)")
+    checkpoint_option(parser)
     runs_option(parser)
     json_option(parser, "the figures")
 
@@ -35,18 +35,23 @@ def run(arguments: argparse.Namespace) -> int:
     """Let it write, print what the checker found."""
     from seedbed import actions
     from seedbed.cli.console import say, say_json
+    from seedbed.errors import UsageError
 
-    place = actions.store(arguments.runs)
-    found = place.find(arguments.ref, fits=actions.has_checkpoint, wanted="run with a checkpoint")
+    chosen = choose_model(actions.store(arguments.runs), arguments.ref, arguments.checkpoint)
+    if chosen.run is None:
+        raise UsageError(
+            f'"{chosen.name()}" lies in no run, and only the config of a run says which stories it was trained on.',
+            "Name a run, or a checkpoint in its folder.",
+        )
     request = {
-        "config": str(found.config),
+        "config": str(chosen.run.config),
         "sentences": arguments.sentences,
         "temperature": arguments.temperature,
         "seed": arguments.seed,
     }
     outcome: dict[str, object] = {}
     loading("loading the model ...")
-    with closing(actions.ask_checkpoint("score", found, arguments.checkpoint, request)) as answers:
+    with closing(ask(chosen, "score", request)) as answers:
         for answer in answers:
             if "done" in answer:
                 loading(f"{answer['done']} of {answer['total']} sentences")
@@ -54,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
                 outcome = answer
     loading("")
     if arguments.json:
-        say_json({"run": found.id, **outcome})
+        say_json({"run": chosen.run.id, **outcome})
         return 0
     for line in describe(outcome):
         say(line)

@@ -57,10 +57,11 @@ def next_commands(run: RunDir, view: View) -> list[str]:
     name = refer(run)
     if view.status == "stopped":
         return [f"seedbed resume {name}"]
-    prompt = view.sample.get("prompt") if view.sample else None
-    said = shlex.quote(text.printable(str(prompt))) if prompt else '"Once upon a time"'
+    prompt = view.sample.get("prompt") if view.sample else view.opening
+    shown = text.printable(str(prompt or ""))
+    joint = "=" if shown.startswith("-") else " "  # a dash would begin an option
     return [
-        f"seedbed generate {name} --prompt {said}",
+        f"seedbed generate {name}" + (f" --prompt{joint}{shlex.quote(shown)}" if shown else ""),
         f"seedbed resume {name} --more-epochs 1",
         f"seedbed curve {name}",
     ]

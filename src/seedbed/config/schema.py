@@ -198,9 +198,13 @@ class TrainConfig(Table, frozen=True, kw_only=True):
         ),
     ] = 0
     sample_every: Annotated[int, Meta(ge=0, description="Steps between samples; 0 samples only at the end.")] = 0
-    sample_prompts: Annotated[tuple[str, ...], Meta(description="Prompts of the samples written during training.")] = (
-        "Once upon a time",
-    )
+    sample_prompts: Annotated[
+        tuple[str, ...] | None,
+        Meta(
+            description="Prompts of the samples written during training; left out, one that begins as the texts do; [] "
+            "writes no samples."
+        ),
+    ] = None
     sample_tokens: Annotated[int, Meta(ge=1, le=1_000_000, description="Tokens in each of those samples.")] = 60
     checkpoint_every: Annotated[int, Meta(ge=0, description="Steps between checkpoints; 0 saves only at the end.")] = (
         500

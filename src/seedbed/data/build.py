@@ -24,6 +24,7 @@ from seedbed.config.schema import DataConfig, TokenizerConfig
 from seedbed.data import shards
 from seedbed.data.messages import Recorder, tell
 from seedbed.data.prepared import folder_of
+from seedbed.data.sample_prompt import sample_prompt
 from seedbed.data.shards import Dataset
 from seedbed.data.source import Source, SplitName, open_source
 from seedbed.data.tokenise import TextBlock, Tokeniser
@@ -168,6 +169,7 @@ def _tell(dataset: Dataset, emit: Emit) -> None:
             unit="tokens",
             fingerprint=dataset.fingerprint,
             counts={**counts, "vocab_size": dataset.manifest["vocab_size"], **drops},
+            opening=sample_prompt(dataset),
         )
     )
 

@@ -16,6 +16,7 @@ from seedbed import checkpoint
 from seedbed.errors import EXIT_FAILURE, SeedbedError, UsageError
 from seedbed.model.generate import Sampling, TextStream
 from seedbed.model.load import load_folder
+from seedbed.tokenizer.newlines import normalised
 from seedbed.tokenizer.tokenizer import Tokenizer
 from seedbed.train.seed import following
 
@@ -56,9 +57,17 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def answer(request: Request) -> Iterator[dict[str, Any]]:
-    """The lines that answer a request: what the model is, chunks of text by sample, and an end of each sample."""
+    """The lines that answer a request: what the model is, chunks of text by sample, and an end of each sample.
+
+    `unknown` in the first line: what of the prompt the tokenizer has no token for, and the model does not see.
+    """
     if request.num_samples < 1:
         raise UsageError(f"{request.num_samples} samples are none.", "Give --num-samples 1 or more.")
+    if request.seed is not None and request.seed + request.num_samples > 2**63:
+        raise UsageError(
+            f"--seed {request.seed} leaves no seeds for {request.num_samples} samples: the largest is 2^63 - 1.",
+            "Give a smaller --seed.",
+        )
     device = generation_device(request.device)
     folder = Path(request.checkpoint)
     # On a CPU the fp32 masters generate: they are what the loss was measured on, and bf16 gains little at one row.
@@ -66,12 +75,13 @@ def answer(request: Request) -> Iterator[dict[str, Any]]:
     checkpoint.verify_weights(folder)
     model, tokenizer = load_folder(folder, device=device, dtype=dtype), Tokenizer.load(folder)
     base = request.seed if request.seed is not None else time.time_ns() % 2**31
-    prompt = tokenizer.encode(request.prompt)
+    prompt = normalised(request.prompt)
     yield {
         "ready": True,
         "seed": base,
         "device": str(device),
-        "prompt_tokens": len(prompt),
+        "prompt_tokens": len(tokenizer.encode(prompt)),
+        "unknown": tokenizer.unknown_in(prompt),
         "context": model.config.context,
     }
     for sample in range(request.num_samples):
@@ -83,11 +93,11 @@ def answer(request: Request) -> Iterator[dict[str, Any]]:
             top_p=request.top_p,
             min_p=request.min_p,
             repetition_penalty=request.repetition_penalty,
-            stop=request.stop,
+            stop=tuple(map(normalised, request.stop)),
             seed=own,
         )
         begun = time.perf_counter()
-        stream = TextStream(model, tokenizer, request.prompt, sampling)
+        stream = TextStream(model, tokenizer, prompt, sampling)
         for chunk in stream:
             yield {"sample": sample, "text": chunk}
         yield {

@@ -15,6 +15,7 @@ from seedbed.config.check import check
 from seedbed.config.schema import Config
 from seedbed.data.ahead import Ahead, pins
 from seedbed.data.batches import Batches, validation_batches
+from seedbed.data.sample_prompt import sample_prompt
 from seedbed.data.shards import Dataset, Split
 from seedbed.errors import SeedbedError
 from seedbed.events import Emit, Message, Run
@@ -258,6 +259,8 @@ def make_hooks(
         saver.save(progress, best=False)
         saver.settle()
 
+    prompts = train.sample_prompts if train.sample_prompts is not None else (sample_prompt(dataset),)
+
     def write(prompt: str, step: int) -> str:
         sampling = Sampling(max_new_tokens=train.sample_tokens, temperature=0.8, seed=seed.following(train.seed, step))
         return "".join(text_stream(learner.model, dataset.tokenizer, prompt, sampling))
@@ -282,7 +285,7 @@ def make_hooks(
             requested=session.save_requested,
             beat=beat,
         ),
-        hooks.SampleHook(write, emit, every=train.sample_every, prompts=train.sample_prompts),
+        hooks.SampleHook(write, emit, every=train.sample_every, prompts=prompts),
         hooks.PauseHook(lambda: session.pause_requested, save_to_pause, lambda: session.hold("asked to pause")),
     ]
 

@@ -18,6 +18,8 @@ from seedbed.errors import SeedbedError, UsageError
 from seedbed.model.cache import KVCache
 from seedbed.model.decoder import Decoder
 
+_FP32 = torch.finfo(torch.float32)
+
 
 class IncrementalText(Protocol):
     """Ids to text as they come, never half a character."""
@@ -82,7 +84,8 @@ def next_probabilities(logits_V: Tensor, seen: Tensor, sampling: Sampling) -> Te
     details (ties stay, the token that crosses p stays) are those of transformers' logits processors.
     """
     scores = penalised(logits_V.float(), seen, sampling.repetition_penalty)
-    scores = (scores - scores.max()) / sampling.temperature  # below 0, so that no temperature overflows
+    # All are 0 or less, so that no temperature overflows; one that fp32 would round to 0 would make 0 / 0.
+    scores = (scores - scores.max()) / max(sampling.temperature, _FP32.tiny)
     if 0 < sampling.top_k < scores.shape[-1]:
         scores = scores.masked_fill(scores < scores.topk(sampling.top_k).values[-1], -torch.inf)
     if sampling.top_p < 1.0:
@@ -101,7 +104,9 @@ def penalised(scores_V: Tensor, seen: Tensor, penalty: float) -> Tensor:
     if penalty == 1.0 or not seen.numel():
         return scores_V
     held = scores_V[seen]
-    return scores_V.scatter(0, seen, torch.where(held < 0, held * penalty, held / penalty))
+    penalty = min(max(penalty, _FP32.tiny), _FP32.max)  # 0 * inf and 0 / 0 are not numbers
+    changed = torch.where(held < 0, held * penalty, held / penalty).clamp(_FP32.min, _FP32.max)
+    return scores_V.scatter(0, seen, changed)
 
 
 def choose(logits_V: Tensor, seen: Tensor, sampling: Sampling, generator: torch.Generator) -> int:

@@ -48,5 +48,5 @@ def _no_checkpoint_hint(run: RunDir, status: str) -> str:
     if status == "queued":
         return "It waits for its turn: `seedbed queue` shows the line."
     if status in BUSY:
-        return "It is still training: wait for its first, or see train.checkpoint_every."
+        return f"It is still training: `seedbed save {run.id} --wait` saves one now."
     return f"`seedbed runs` shows others; `seedbed resume {run.id}` goes on with this one."

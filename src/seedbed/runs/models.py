@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from seedbed.errors import SeedbedError
+from seedbed.files import expand_home
 from seedbed.runs.checkpoints import checkpoints
 from seedbed.runs.retention import complaint, tree_bytes
-from seedbed.runs.store import RunDir
+from seedbed.runs.store import RunDir, is_run
 from seedbed.runs.view import View
 
 READY, TRAINING, CORRUPTED = "ready", "training", "corrupted"
@@ -65,3 +67,20 @@ def model_of(found: dict[str, Any], view: View) -> Model | None:
         tuple(each.step for each in there),
         found["archived"],
     )
+
+
+def model_folder(named: str) -> Path | None:
+    """The model folder at a path: a checkpoint, another Hugging Face folder, or the one that a weights file lies in."""
+    try:
+        path = expand_home(named)
+        folder = path.parent if path.suffix == ".safetensors" and path.is_file() else path
+        if (folder / "config.json").is_file() and next(folder.glob("*.safetensors"), None):
+            return folder.absolute()
+    except (OSError, ValueError, SeedbedError):  # not to be looked at, or what no path can be
+        pass
+    return None
+
+
+def run_of(folder: Path) -> RunDir | None:
+    """The run that a checkpoint lies in, also one that was set aside; None elsewhere."""
+    return next((RunDir(parent) for parent in list(folder.resolve().parents)[:4] if is_run(parent)), None)

@@ -21,6 +21,10 @@ _STAMPED = re.compile(r"\d{8}-\d{6}-\d{3}-")
 _SHOWN = 10
 
 
+class UnknownRunError(UsageError):
+    """What was given names no run."""
+
+
 class RunDir(NamedTuple):
     """A run's directory and the places in it."""
 
@@ -245,7 +249,7 @@ class Store:
         if close:
             meant = [quoted(name) for name in dict.fromkeys(close)]
             hint = f"Did you mean {' or '.join(meant)}?"
-        return UsageError(f'There is no run "{shown}" in {self.root}.', hint)
+        return UnknownRunError(f'There is no run "{shown}" in {self.root}.', hint)
 
 
 def run_id(created: float, name: str) -> str:

@@ -85,6 +85,8 @@ class View(msgspec.Struct, omit_defaults=True):
     progress: dict[str, Any] | None = None
     """The last data event of the phase at hand: stage, done, total, unit."""
     sample: dict[str, Any] | None = None
+    opening: str = ""
+    """How texts of the run's dataset begin: a prompt that fits it."""
     messages: list[dict[str, Any]] = []
     hardware: dict[str, Any] | None = None
     started: float | None = None
@@ -114,6 +116,7 @@ class View(msgspec.Struct, omit_defaults=True):
             self._phase(event)
         elif isinstance(event, events.Data):
             self.progress = {"stage": event.stage, "done": event.done, "total": event.total, "unit": event.unit}
+            self.opening = event.opening or self.opening
         elif isinstance(event, events.Message):
             self.messages = [*self.messages, record.raw][-_KEPT_MESSAGES:]
         elif isinstance(event, events.Sample):

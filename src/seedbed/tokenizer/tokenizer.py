@@ -198,6 +198,19 @@ class Tokenizer:
         """The id that stands for whatever a `char` vocabulary does not hold; None for the other kinds."""
         return int(self._spec["model"]["vocab"][UNKNOWN_CHARACTER]) if self.kind == "char" else None
 
+    def unknown_in(self, text: str) -> list[str]:
+        """What of a text has no token of its own and is read as the unknown token: each stretch once, in order."""
+        if self.kind == "char":
+            vocab = self._spec["model"]["vocab"]
+            return [char for char in dict.fromkeys(well_formed(text)) if char not in vocab]
+        model = self._spec["model"]
+        unknown = model.get("unk_id") if model["type"] == "Unigram" else model["vocab"].get(model.get("unk_token"))
+        if unknown is None:
+            return []
+        encoded = self.library.encode(well_formed(text), add_special_tokens=False)
+        spans = [span for id_, span in zip(encoded.ids, encoded.offsets, strict=True) if id_ == unknown]
+        return list(dict.fromkeys(well_formed(text)[begin:end] for begin, end in spans))
+
     @cached_property
     def _character_table(self) -> np.ndarray:
         vocab = self._spec["model"]["vocab"]

@@ -1,0 +1,65 @@
+"""How the texts of a dataset begin, in a few words: a prompt for samples that fits the text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from seedbed.data.shards import Dataset, Split
+from seedbed.text import printable
+from seedbed.tokenizer.tokenizer import Tokenizer
+
+_TOKENS_READ = 1 << 16
+_DOCUMENT_TOKENS = 96
+_DOCUMENTS = 200
+_WORDS, _CHARACTERS = 6, 40
+_COMMON_WORDS = 4
+_COMMON = 0.1
+"""Share of the documents from which on a way to begin is the customary one."""
+
+
+def sample_prompt(dataset: Dataset) -> str:
+    """The words with which many texts begin (`Once upon a time`), else those of the first good one; "" if there is none.
+
+    Validation text comes first, since the model has not learned it by heart. One line, without control characters.
+    """
+    found = [begun for split in (dataset.validation, dataset.train) for begun in _openings(split, dataset.tokenizer)]
+    common = Counter(" ".join(words[:_COMMON_WORDS]) for words in found if len(words) > _COMMON_WORDS)
+    for text, count in common.most_common(1):
+        if count >= max(5, _COMMON * len(found)):
+            return text.rstrip(" ,;:")
+    good = next((words for words in found if _is_good(words)), found[0] if found else [])
+    return " ".join(good)
+
+
+def _openings(split: Split, tokenizer: Tokenizer) -> Iterator[list[str]]:
+    """The first words of the first documents."""
+    ids = split.read(0, min(_TOKENS_READ, split.num_tokens)).tolist()
+    begin = documents = 0
+    while begin < len(ids) and documents < _DOCUMENTS:
+        try:
+            end = ids.index(tokenizer.eot_id, begin)
+        except ValueError:
+            end = len(ids)
+        words = _first_words(tokenizer.decode(ids[begin : min(end, begin + _DOCUMENT_TOKENS)]))
+        if words:
+            yield words
+        begin, documents = end + 1, documents + 1
+
+
+def _first_words(text: str) -> list[str]:
+    """At most so many words and characters of the first line that has any, whatever the text holds."""
+    whole = text.partition("\ufffd")[0]  # a character that was cut, or that the vocabulary lacks
+    line = next((clean for each in whole.splitlines() if (clean := printable(each).strip())), "")
+    words: list[str] = []
+    for word in line.split()[:_WORDS]:
+        if len(" ".join([*words, word])) > _CHARACTERS:
+            break
+        words.append(word)
+    return words or [line[: _CHARACTERS // 2]] if line else []
+
+
+def _is_good(words: list[str]) -> bool:
+    """Whether it looks like the beginning of a sentence or heading, and not like the middle of one, or like a mark."""
+    text = " ".join(words)
+    return len(text) >= 8 and any(char.isalpha() for char in text) and not text[0].islower()
