@@ -3,11 +3,19 @@
 # make test-slow    the tests that take minutes
 # make check        lint, format, types and layers alone
 # make bench        measure what benchmarks/RESULTS.md reports
+#
+# PIP_OPTIONS='--extra-index-url https://download.pytorch.org/whl/cpu'   PyTorch's build without CUDA, for a machine without a GPU
+# VENV_OPTIONS=--system-site-packages   use a torch that is installed outside the virtual environment
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+VENV_OPTIONS ?=
+PIP_OPTIONS ?=
+# A torch that is there already stays if it is of a version that pyproject.toml allows; the constraint is for a new one.
+HAS_TORCH := $(BIN)/python -c 'import sys, importlib.util as found; sys.exit(found.find_spec("torch") is None)'
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_OPTIONS)
+CONSTRAINED := $$($(HAS_TORCH) || echo --constraint constraints.txt)
 JOBS ?= 2
 
 # Real text for tests and benchmarks; what needs it skips with a reason where it is absent.
@@ -20,15 +28,15 @@ export SEEDBED_TEST_DATA
 .DEFAULT_GOAL := quickstart
 
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV_OPTIONS) $(VENV)
 	$(PIP) --upgrade "pip>=25.1"
 
 $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) --editable .
+	$(PIP) $(CONSTRAINED) --editable .
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) --editable . --group dev
+	$(PIP) $(CONSTRAINED) --editable . --group dev
 	@touch $@ $(VENV)/.core
 
 quickstart: $(VENV)/.core
