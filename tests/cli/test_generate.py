@@ -121,28 +121,36 @@ def test_a_checkpoint_is_named_by_its_path(trained: Any) -> None:
     assert "copied" in trained.seedbed("score", "./copied", expect=2).stderr
 
 
-def test_a_prompt_may_be_piped_in(trained: Any) -> None:
-    def prompt(*words: str, stdin: str | bytes | None = None) -> str:
-        told: str = json.loads(trained.seedbed("generate", "--json", *words, stdin=stdin).stdout)["prompt"]
-        return told
+def piped_prompt(trained: Any, text: str, *words: str) -> str:
+    """The prompt of a process that gets a text through a pipe."""
+    process = trained.start("generate", "--json", *words, stdin=subprocess.PIPE)
+    out, err = process.communicate(text, timeout=patience.HANG_S)
+    assert process.returncode == 0, err
+    prompt: str = json.loads(out)["prompt"]
+    return prompt
 
-    assert prompt(stdin="The fox\n") == "The fox"
-    assert prompt("alpha", stdin="The fox\nran\n\n") == "The fox\nran\n"
-    assert prompt("alpha", "-", stdin="The fox") == "The fox"
-    assert prompt("-", stdin="The fox") == "The fox"
-    assert prompt("alpha", "said", stdin="The fox") == "said"
-    assert prompt("alpha", stdin="") == "It was a dark night"
-    assert prompt("alpha") == "It was a dark night"
+
+def test_a_prompt_may_be_piped_in(trained: Any) -> None:
+    assert piped_prompt(trained, "The fox\nran\n\n", "alpha") == "The fox\nran\n"
+    assert piped_prompt(trained, "\ufeffTwo\r\nlines\r\n") == "Two\nlines"
+    assert piped_prompt(trained, "The fox", "alpha", "said") == "said"
+    assert piped_prompt(trained, "", "alpha") == "It was a dark night"
     path = trained.folder / "from.txt"
     path.write_text("from a file\n")
-    process = trained.start("generate", "--json", stdin=path.open("rb"))
-    assert json.loads(process.communicate(timeout=60)[0])["prompt"] == "from a file"
+    with path.open("rb") as opened:
+        process = trained.start("generate", "--json", stdin=opened)
+        assert json.loads(process.communicate(timeout=patience.HANG_S)[0])["prompt"] == "from a file"
 
 
 def test_a_prompt_reaches_the_model_as_training_text_does(trained: Any) -> None:
     raw = b"\xef\xbb\xbfTwo\r\nlines\r\n"
     (trained.folder / "p.txt").write_bytes(raw)
-    for words, stdin in ((["--prompt-file", "p.txt"], None), (["--prompt", "-"], raw), ([], raw)):
+    for words, stdin in (
+        (["--prompt-file", "p.txt"], None),
+        (["--prompt", "-"], raw),
+        (["alpha", "-"], raw),
+        (["-"], raw),
+    ):
         told = json.loads(trained.seedbed("generate", "--json", *words, stdin=stdin).stdout)
         assert told["prompt"] == "Two\nlines"
 

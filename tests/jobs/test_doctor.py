@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,3 +137,29 @@ def test_compilers_come_from_the_package_manager_that_is_here(tmp_path: Path, mo
     dnf.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert doctor.compiler_command() == "sudo dnf install -y gcc-c++"
+
+
+@pytest.mark.parametrize("with_gpu", [False, True])
+def test_a_torch_with_cuda_where_there_is_no_gpu_is_noted(monkeypatch: pytest.MonkeyPatch, with_gpu: bool) -> None:
+    import torch
+
+    found = (gpu.Gpu(0, "NVIDIA A30", "550", 1, 1, 0.0, 1.0, 1.0, {}),) if with_gpu else ()
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    problems: list[doctor.Problem] = []
+    doctor._torch_part("cpu", problems, gpu.Gpus(found, ""))
+    notes = [problem for problem in problems if problem.level == "note"]
+    assert len(notes) == (0 if with_gpu else 1)
+    if notes:
+        assert "CUDA 13.0" in notes[0].what
+        assert "https://download.pytorch.org/whl/cpu 'torch" in notes[0].fix
+
+
+def test_a_note_leaves_nothing_to_mend(told: dict[str, Any]) -> None:
+    note = doctor.without_cuda("13.0")._asdict()
+    lines = describe({**told, "problems": [note]})
+    assert any("Nothing to mend" in line for line in lines)
+    assert any(line.startswith("note: ") and "no GPU" in line for line in lines)
+    lines = describe({**told, "problems": [{**note, "level": "warning"}]})
+    assert not any("Nothing to mend" in line for line in lines)

@@ -51,13 +51,14 @@ def describe(found: dict[str, Any]) -> list[str]:
 
     lines = [f"  {paint(f'{label:<10}', 'dim')}{text.printable(value)}" for label, value in figures(found)]
     problems = found.get("problems", [])
+    if all(problem["level"] == "note" for problem in problems):
+        lines += ["", paint("Nothing to mend: training works here.", "green")]
+    styles = {"error": "bold red", "warning": "bold yellow"}
     for problem in problems:
-        word = paint(problem["level"] + ":", "bold red" if problem["level"] == "error" else "bold yellow")
+        word = paint(problem["level"] + ":", styles.get(problem["level"], "bold"))
         lines += ["", f"{word} " + text.printable(f"{problem['what']} {problem['why']}".strip())]
         if problem["fix"]:
             lines.append("  " + text.printable(problem["fix"]))
-    if not problems:
-        lines += ["", paint("Nothing to mend: training works here.", "green")]
     return lines
 
 

@@ -37,7 +37,7 @@ _COMPILERS = ("g++", "clang++", "c++")
 
 
 class Problem(NamedTuple):
-    """Something to mend: `level` error means that training cannot work. `fix` is one command."""
+    """Something to mend: `level` error means that training cannot work, note that it works. `fix` is one command."""
 
     level: str
     what: str
@@ -92,7 +92,7 @@ def report(device: str = "auto", folder: Path | None = None) -> dict[str, Any]:
             )
         )
     found |= _torch_part(device, problems, seen)
-    problems.sort(key=lambda problem: problem.level != "error")
+    problems.sort(key=lambda problem: ("error", "warning", "note").index(problem.level))
     found["problems"] = [problem._asdict() for problem in problems]
     return found
 
@@ -133,6 +133,18 @@ def requirements(lines: Sequence[str]) -> list[Requirement]:
         if name and name[0].lower() != "seedbed":
             found.append(Requirement(name[0].lower(), extra[1] if extra else ""))
     return found
+
+
+def without_cuda(cuda: str) -> Problem:
+    """What to tell of a torch with CUDA on a machine without a GPU: nothing is broken, but it fills the disk."""
+    asked = next((line for line in importlib.metadata.requires("seedbed") or [] if line.startswith("torch")), "torch")
+    return Problem(
+        "note",
+        f"torch is built for CUDA {cuda}, and no GPU is here.",
+        "It trains on the CPU all the same; its libraries for CUDA take gigabytes of disk that PyTorch's CPU build does not.",
+        "pip uninstall -y torch triton $(pip freeze | grep -o '^nvidia[^=]*') && "
+        f"pip install --index-url https://download.pytorch.org/whl/cpu '{asked}'",
+    )
 
 
 def compiler_command() -> str:
@@ -215,6 +227,8 @@ def _torch_part(asked: str, problems: list[Problem], seen: gpu.Gpus) -> dict[str
                 "pip install --force-reinstall --index-url https://pypi.org/simple torch",
             )
         )
+    if sys.platform == "linux" and torch.version.cuda is not None and not seen.found and not about["cuda_usable"]:
+        problems.append(without_cuda(torch.version.cuda))
     said: list[Message] = []
     try:
         device = choose_device(asked, False, said.append)
