@@ -74,7 +74,7 @@ def run(run_dir: Path, session: Session) -> str:
     )
     segments = start.segments(config, batches.windows_per_epoch)
     end = segments[-1].end
-    compiled = settle(config, learner, batches, end - start.step, start, emit)
+    compiled = settle(config, learner, batches, end - start.step, start, session)
     segment = segment_at(segments, start.step)
     warm_until = segment.start + warmup_steps(config.schedule, segment.end, segment.start)
     watch = hooks.WatchHook(emit, warmup_steps=warm_until)
@@ -136,18 +136,21 @@ def build_learner(config: Config, dataset: Dataset, precision: str, device: torc
     return DecoderLearner(model, precision=precision, device=device)
 
 
-def settle(config: Config, learner: DecoderLearner, batches: Batches, steps: int, start: Start, emit: Emit) -> bool:
+def settle(
+    config: Config, learner: DecoderLearner, batches: Batches, steps: int, start: Start, session: Session
+) -> bool:
     """Run one batch for practice and decide whether to compile; a resumed run keeps what it decided."""
     recorded = start.recorded("compile", learner.device)
     asked = config.train.compile if recorded is None else ("on" if recorded else "off")
-    with hooks.phase(emit, "check"):
+    with hooks.phase(session.emit, "check"):
         compiled, _ = settle_compile(
             learner,
             batches.batch(start.step),
             asked=asked,
             steps=steps,
             micro_batch=config.train.micro_batch,
-            emit=emit,
+            emit=session.emit,
+            check_requests=session.check_requests,
         )
     return compiled
 

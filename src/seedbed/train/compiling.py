@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import shutil
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 
 from seedbed.errors import SeedbedError
 from seedbed.events import Emit, Message
+from seedbed.train.hooks import phase
 from seedbed.train.learner import Batch, DecoderLearner
 from seedbed.train.step import leaves
 
@@ -26,12 +28,27 @@ class Trial(NamedTuple):
     step_s: float
 
 
-def trial(learner: DecoderLearner, batch: Batch, micro_batch: int, *, repeats: int = 1) -> Trial:
-    """Run the first leaf of a batch forward and backward `repeats` times and drop the gradients; times the fastest."""
+def _nothing() -> None:
+    """Nobody asks for anything."""
+
+
+def trial(
+    learner: DecoderLearner,
+    batch: Batch,
+    micro_batch: int,
+    *,
+    repeats: int = 1,
+    check_requests: Callable[[], None] = _nothing,
+) -> Trial:
+    """Run the first leaf of a batch forward and backward `repeats` times and drop the gradients; times the fastest.
+
+    `check_requests` is called before each, and may raise to end here.
+    """
     leaf = next(leaves(batch, micro_batch))
     tokens = max(int((leaf.targets >= 0).sum()), 1)
     loss, elapsed = 0.0, math.inf
     for _ in range(repeats):
+        check_requests()
         begun = time.perf_counter()
         loss = float(learner.accumulate(leaf, tokens))
         learner.discard()
@@ -49,18 +66,27 @@ def has_compiler(device: torch.device) -> bool:
 
 
 def settle_compile(
-    learner: DecoderLearner, batch: Batch, *, asked: str, steps: int, micro_batch: int, emit: Emit
+    learner: DecoderLearner,
+    batch: Batch,
+    *,
+    asked: str,
+    steps: int,
+    micro_batch: int,
+    emit: Emit,
+    check_requests: Callable[[], None] = _nothing,
 ) -> tuple[bool, Trial]:
     """Compile the learner where asked, or under `auto` where the run is long enough to gain; returns whether, and the trial.
 
-    The first compiled loss is checked against the eager one. Raises SeedbedError where `on` cannot be had.
+    The first compiled loss is checked against the eager one. `check_requests` is called between trials, and may raise to
+    end here; while torch compiles nothing can be asked, so that is told as a phase of its own. Raises SeedbedError where
+    `on` cannot be had.
     """
-    eager = trial(learner, batch, micro_batch)
+    eager = trial(learner, batch, micro_batch, check_requests=check_requests)
     if asked == "off" or learner.device.type == "mps":
         return False, eager
     if asked == "auto":
         if eager.step_s * steps > PAYS_FROM_S:
-            eager = trial(learner, batch, micro_batch, repeats=3)
+            eager = trial(learner, batch, micro_batch, repeats=3, check_requests=check_requests)
         if eager.step_s * steps <= PAYS_FROM_S:
             return False, eager
         if not has_compiler(learner.device):
@@ -79,13 +105,16 @@ def settle_compile(
         torch.use_deterministic_algorithms(True)
         # Filling every new tensor guards against kernels that read what nobody wrote; it would cost a pass over each.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    check_requests()
     try:
-        learner.compile()
-        compiled = trial(learner, batch, micro_batch)
+        with phase(emit, "compile"):
+            learner.compile()
+            compiled = trial(learner, batch, micro_batch)
     except (RuntimeError, ImportError, OSError) as error:
         return _give_up(
             learner, asked, f"torch.compile failed: {str(error).strip().splitlines()[0][:200]}", emit
         ), eager
+    check_requests()
     if abs(compiled.loss - eager.loss) > TOLERANCE[learner.precision] * max(abs(eager.loss), 1.0):
         wrong = f"The compiled loss {compiled.loss:.5f} differs from the eager one {eager.loss:.5f}."
         return _give_up(learner, asked, wrong, emit), eager
