@@ -42,6 +42,14 @@ class Run(Event, frozen=True, kw_only=True):
     """The step at which the learning-rate schedule in force began."""
     steps_per_epoch: float | None = None
     tokens_per_step: int | None = None
+    eval_every: int | None = None
+    """Steps between validations, samples and checkpoints; 0 has them only at the end."""
+    sample_every: int | None = None
+    checkpoint_every: int | None = None
+    eval_tokens: int | None = None
+    """Tokens that a validation between steps scores."""
+    validation_tokens: int | None = None
+    """Tokens that the last validation scores: all that there are."""
     parameters: int | None = None
     schedule: str | None = None
     """What the learning rate does from here, in words of the schedule's kind (fresh, extend, continue)."""

@@ -30,11 +30,17 @@ class Clockwork:
         self.records.append(record)
         self.n += 1
 
-    def begin(self, session: int, step: int, steps: int, after: float = 0.0) -> None:
+    def begin(self, session: int, step: int, steps: int, after: float = 0.0, **planned: int) -> None:
         self.say(events.Run(status="running", session=session, pid=7), after)
         self.say(
             events.Run(
-                status="running", session=session, step=step, steps=steps, steps_per_epoch=50.0, tokens_per_step=100
+                status="running",
+                session=session,
+                step=step,
+                steps=steps,
+                steps_per_epoch=50.0,
+                tokens_per_step=100,
+                **planned,  # type: ignore[arg-type]
             )
         )
 
@@ -53,8 +59,8 @@ def step_event(step: int, step_s: float = 0.5, loss: float | None = None) -> eve
     )
 
 
-def score(step: int, loss: float) -> events.Eval:
-    return events.Eval(step=step, loss=loss, perplexity=math.exp(loss), tokens=10, elapsed_s=30.0)
+def score(step: int, loss: float, elapsed_s: float = 30.0) -> events.Eval:
+    return events.Eval(step=step, loss=loss, perplexity=math.exp(loss), tokens=10, elapsed_s=elapsed_s)
 
 
 def test_a_run_from_its_start() -> None:
@@ -71,15 +77,47 @@ def test_a_run_from_its_start() -> None:
     assert view.elapsed_s == pytest.approx(30)
 
 
-def test_validation_and_saving_are_not_in_the_time_left() -> None:
+def test_validations_to_come_are_in_the_time_left_by_what_they_took() -> None:
     clock = Clockwork()
-    clock.begin(1, 0, 100)
+    clock.begin(1, 0, 100, eval_every=10, eval_tokens=10, validation_tokens=10)
     for step in range(1, 51):
         clock.say(step_event(step), 0.5)
         if step % 10 == 0:
             clock.say(score(step, 3.0), 30.0)
-    assert clock.view.remaining_s() == pytest.approx(25, rel=0.01)
+    # 50 steps of half a second, validations after 60, 70, 80, 90 and 100
+    assert clock.view.remaining_s() == pytest.approx(25 + 5 * 30, rel=0.01)
     assert clock.view.elapsed_s == pytest.approx(25 + 150)
+
+
+def test_before_the_first_validation_its_time_is_estimated_from_a_steps() -> None:
+    clock = Clockwork()
+    clock.begin(1, 0, 100, eval_every=20, eval_tokens=300, validation_tokens=6000)
+    clock.train(1, 10)
+    # Scoring a token is a third of training on it: 1.7 ms. Four parts between steps; a part and everything at the end.
+    assert clock.view.remaining_s() == pytest.approx(90 * 0.5 + (4 * 300 + 300 + 6000) * 0.5 / 100 / 3)
+
+
+def test_a_validation_at_hand_counts_by_what_it_has_yet_to_score() -> None:
+    clock = Clockwork()
+    clock.begin(1, 0, 40, eval_every=20, eval_tokens=1000, validation_tokens=5000)
+    clock.train(1, 20)
+    clock.say(events.Phase(name="evaluate", step=20))
+    later = 20 * 0.5 + (1000 + 5000) * 0.5 / 100 / 3
+    told = [clock.view.remaining_s()]
+    for done in (250, 500, 1000):
+        clock.say(events.Data(stage="validation", done=done, total=1000, unit="tokens"), 1.0)
+        told.append(clock.view.remaining_s())
+    assert told == pytest.approx([later + left * 0.5 / 100 / 3 for left in (1000, 750, 500, 0)])
+    clock.say(events.Phase(name="evaluate", step=20, done=True, elapsed_s=4.0))
+    clock.say(events.Eval(step=20, loss=3.0, perplexity=20.0, tokens=1000, elapsed_s=4.0, full=False))
+    assert clock.view.remaining_s() == pytest.approx(20 * 0.5 + 6000 * 0.004)
+    clock.train(21, 40)
+    clock.say(events.Phase(name="evaluate", step=40))
+    assert clock.view.remaining_s() == pytest.approx(6000 * 0.004)
+    clock.say(events.Data(stage="validation", done=500, total=1000, unit="tokens"), 1.0)
+    assert clock.view.remaining_s() == pytest.approx(5500 * 0.004)
+    clock.say(events.Data(stage="validation", done=2000, total=5000, unit="tokens"), 1.0)
+    assert clock.view.remaining_s() == pytest.approx(3000 * 0.004)
 
 
 def test_the_first_slow_steps_do_not_spoil_the_estimate() -> None:
@@ -258,14 +296,24 @@ class Pace(NamedTuple):
     sample_s: float = 0.0
 
 
+def planned(pace: Pace) -> dict[str, int]:
+    """What a run of such a pace tells of itself at its beginning."""
+    return {
+        "eval_every": pace.eval_every,
+        "sample_every": pace.sample_every,
+        "checkpoint_every": pace.save_every,
+        "eval_tokens": 10 if pace.eval_every else 0,
+        "validation_tokens": 10 if pace.eval_every else 0,
+    }
+
+
 def live(clock: Clockwork, pace: Pace, first: int, last: int, total: int, seed: int = 1) -> dict[int, float]:
-    """Let a session train from step `first` to `last`; the seconds that it had spent on steps alone after each."""
-    chance, done, stepping_s = random.Random(seed), {}, 0.0
+    """Let a session train from step `first` to `last`; the time by its clock after each."""
+    chance, done = random.Random(seed), {}
     for step in range(first, last + 1):
         seconds = pace.first_s if step == first else pace.step_s * chance.uniform(1 - pace.jitter, 1 + pace.jitter)
         clock.say(step_event(step, seconds), seconds)
-        stepping_s += seconds
-        done[step] = stepping_s
+        done[step] = clock.t
         for name, every, seconds in (
             ("evaluate", pace.eval_every, pace.eval_s),
             ("sample", pace.sample_every, pace.sample_s),
@@ -275,7 +323,7 @@ def live(clock: Clockwork, pace: Pace, first: int, last: int, total: int, seed: 
                 clock.say(events.Hardware(rss_bytes=1), seconds / 2)
                 clock.say(events.Phase(name=name, step=step, done=True, elapsed_s=seconds), seconds / 2)
                 if name == "evaluate":
-                    clock.say(score(step, 3.0))
+                    clock.say(score(step, 3.0, seconds))
         if pace.save_every and (step % pace.save_every == 0 or step == total):
             clock.t += pace.stall_s
             path = f"checkpoints/step-{step:08d}"
@@ -298,12 +346,12 @@ PACES = {
 
 @pytest.mark.parametrize("pace", [pytest.param(pace, id=name) for name, pace in PACES.items()])
 @pytest.mark.parametrize("resumed_at", [0, 400])
-def test_after_fifty_steps_the_stepping_that_is_left_is_told_to_a_tenth(pace: Pace, resumed_at: int) -> None:
+def test_after_fifty_steps_the_time_that_is_left_is_told_to_a_tenth(pace: Pace, resumed_at: int) -> None:
     total, clock = 1000, Clockwork()
-    clock.begin(1, 0, total)
+    clock.begin(1, 0, total, **planned(pace))
     if resumed_at:
         live(clock, pace._replace(step_s=20.0, first_s=300.0, eval_s=500.0, stall_s=99.0), 1, resumed_at, total)
-        clock.begin(2, resumed_at, total, after=9000.0)
+        clock.begin(2, resumed_at, total, after=9000.0, **planned(pace))
     begun = len(clock.records)
     done = live(clock, pace, resumed_at + 1, total, total)
     view = fold(clock.records[:begun])
@@ -312,9 +360,10 @@ def test_after_fifty_steps_the_stepping_that_is_left_is_told_to_a_tenth(pace: Pa
         left = view.remaining_s()
         assert left is None or left >= 0
         if isinstance(record.event, events.Step) and record.event.step > resumed_at + 50:
-            truth = done[total] - done[record.event.step]
-            # Towards the end a step more or less is much of what is left.
-            assert left == pytest.approx(truth, rel=0.1, abs=5 * pace.step_s), f"at step {record.event.step}"
+            truth = clock.t - done[record.event.step]
+            # Towards the end a step more or less is much of what is left. A validation is told of when it begins.
+            slack = 5 * pace.step_s + max(pace.eval_s, pace.stall_s) + pace.sample_s
+            assert left == pytest.approx(truth, rel=0.1, abs=slack), f"at step {record.event.step}"
 
 
 def test_time_spent_paused_is_no_part_of_the_time_left() -> None:

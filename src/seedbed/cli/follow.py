@@ -155,7 +155,9 @@ class Follower:
             if actions.is_live(run):
                 raise
             return True  # it has ended meanwhile
-        self._display.remark("Stopping: it finishes this step and saves. Press Ctrl-C again to leave it to itself.")
+        phase = self.view.phases[-1] if self.view.phases else None
+        doing = wording.until_it_stops(phase, self.view.seconds_per_step())
+        self._display.remark(f"Stopping: {doing}. Press Ctrl-C again to leave it to itself.")
         return True
 
     def _tell_held(self) -> None:

@@ -27,6 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed import actions
     from seedbed.cli.console import say, say_json
     from seedbed.cli.place import refer
+    from seedbed.presentation import wording
     from seedbed.runs.status import status
     from seedbed.text import printable
 
@@ -40,7 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say_json(after)
     elif not arguments.wait:
-        say(f"Asked {run_id} to pause; it saves first, then holds. Go on: seedbed resume {name}")
+        view = asked.stands.view
+        doing = wording.until_it_pauses(view.phases[-1] if view.phases else None, view.seconds_per_step())
+        say(f"Asked {run_id} to pause; {doing}. Go on: seedbed resume {name}")
     elif after["status"] == "paused":
         say(f"{run_id} is paused at step {after['step']}. Go on: seedbed resume {name}")
     else:

@@ -7,8 +7,8 @@ import argparse
 from seedbed.cli.parser import asking_options
 
 DESCRIPTION = """\
-Ask a run to stop and save, after the step at hand. One that is paused or waits for its turn stops too.
-Without RUN, the newest that is running.
+Ask a run to stop and save, after the step at hand. A validation is left, and done again by the resume. A run that is
+paused or waits for its turn stops too. Without RUN, the newest that is running.
 """
 EXAMPLES = """\
   seedbed stop               the newest running run
@@ -26,6 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed import actions
     from seedbed.cli.console import say, say_json
     from seedbed.cli.place import refer
+    from seedbed.presentation import wording
     from seedbed.runs.status import status
     from seedbed.text import printable
 
@@ -39,7 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say_json(after)
     elif not arguments.wait:
-        saves = "it leaves the queue" if asked.stands.status == "queued" else "it saves first"
+        view = asked.stands.view
+        doing = wording.until_it_stops(view.phases[-1] if view.phases else None, view.seconds_per_step())
+        saves = "it leaves the queue" if asked.stands.status == "queued" else doing
         say(f"Asked {run_id} to stop; {saves}. `seedbed status {name}` tells when it is done.")
     else:
         say(f"{run_id} is {after['status']} at step {after['step']}. Go on: seedbed resume {name}")

@@ -21,6 +21,7 @@ from seedbed.errors import SeedbedError
 from seedbed.events import Emit, Message, Run
 from seedbed.files import free_bytes
 from seedbed.hardware.memory import available_bytes
+from seedbed.jobs.breaks import Breaks
 from seedbed.jobs.dataset import open_data
 from seedbed.jobs.restore import History, Line, Start, choose_start, restore
 from seedbed.jobs.saving import Saver
@@ -80,7 +81,9 @@ def run(run_dir: Path, session: Session) -> str:
     watch = hooks.WatchHook(emit, warmup_steps=warm_until)
     progress = restore(start, segments, learner, optimizer, watch, dataset, emit) if start.loaded else Progress()
     line = Line.of(session.run, session.number, start)
-    begin_session(session, frozen, config, device, learner, batches, segments, start, line, compiled)
+    begin_session(
+        session, frozen, config, device, learner, batches, segments, start, line, compiled, dataset.validation
+    )
     line.leave(session.run, start, emit)
     saver = Saver(session, config, dataset, learner, optimizer, watch, segments, progress if line.saved else None)
     if start.loaded and not line.saved:
@@ -97,7 +100,7 @@ def run(run_dir: Path, session: Session) -> str:
                 lambda step: scale_at(config, segments, step),
                 Plan(end, config.optimizer.grad_clip, config.train.micro_batch),
                 emit,
-                make_hooks(config, dataset, learner, session, saver, watch, line.beat),
+                make_hooks(config, dataset, learner, session, saver, watch, line.beat, progress),
                 start=progress,
             )
     except NumericsError as error:
@@ -189,6 +192,7 @@ def begin_session(
     start: Start,
     line: Line,
     compiled: bool,
+    validation: Split,
 ) -> None:
     """Tell what this session runs on, how far it means to go, and what differs from the frozen config."""
     segment = segment_at(segments, start.step)
@@ -214,6 +218,11 @@ def begin_session(
             segment_start=segments[-1].start,
             steps_per_epoch=batches.steps_per_epoch,
             tokens_per_step=config.train.batch_size * config.model.context,
+            eval_every=config.train.eval_every,
+            sample_every=config.train.sample_every,
+            checkpoint_every=config.train.checkpoint_every,
+            eval_tokens=scored_tokens(config, validation, _compared_tokens(config, validation)),
+            validation_tokens=scored_tokens(config, validation, 0),
             parameters=sum(p.numel() for p in learner.model.parameters()),
             schedule=describe(config.schedule, config.optimizer.lr, start.step, segment.end, segment.start),
             resumed_from=line.resumed_from,
@@ -233,13 +242,25 @@ def make_hooks(
     saver: Saver,
     watch: hooks.WatchHook,
     beat: float | None,
+    progress: Progress,
 ) -> list[Callable[[Progress], None]]:
-    """What happens between steps, in order: stop, validate, watch the numbers, save, sample, pause.
-
-    Saving comes before sampling, so that nothing that goes wrong with a sample loses a checkpoint.
-    """
+    """What happens between steps, in order: stop, validate, watch the numbers, sample, save, pause."""
     train, emit = config.train, session.emit
     split = dataset.validation
+
+    def save_to_pause(progress: Progress) -> None:
+        session.say("pausing")
+        saver.save(progress, best=False)
+        saver.settle()
+
+    def hold() -> bool:
+        return session.hold("asked to pause")
+
+    def pause() -> None:
+        save_to_pause(progress)
+        hold()
+
+    breaks = Breaks(session, pause)
 
     def score(max_tokens: int) -> hooks.Score:
         return hooks.evaluate(
@@ -252,21 +273,21 @@ def make_hooks(
                 max_tokens=max_tokens,
             ),
             bytes_per_token=split.num_bytes / max(split.num_tokens, 1),
+            between=lambda done: breaks("validation", done, scored_tokens(config, split, max_tokens)),
         )
 
     run_id, step_tokens = session.run.id, _compared_tokens(config, split)
     go_on = f"`seedbed resume {run_id} --more-steps N` trains N steps more, `--early-stop 0` all that were planned."
 
-    def save_to_pause(progress: Progress) -> None:
-        session.say("pausing")
-        saver.save(progress, best=False)
-        saver.settle()
-
     prompts = train.sample_prompts if train.sample_prompts is not None else (sample_prompt(dataset),)
 
     def write(prompt: str, step: int) -> str:
         sampling = Sampling(max_new_tokens=train.sample_tokens, temperature=0.8, seed=seed.following(train.seed, step))
-        return "".join(text_stream(learner.model, dataset.tokenizer, prompt, sampling))
+        pieces: list[str] = []
+        for piece in text_stream(learner.model, dataset.tokenizer, prompt, sampling):
+            pieces.append(piece)
+            breaks("sample", len(pieces), train.sample_tokens)
+        return "".join(pieces)
 
     return [
         hooks.StopHook(lambda: session.stop_requested),
@@ -280,6 +301,7 @@ def make_hooks(
             go_on=go_on,
         ),
         watch,
+        hooks.SampleHook(write, emit, every=train.sample_every, prompts=prompts),
         hooks.SaveHook(
             saver.save,
             saver.poll,
@@ -288,8 +310,7 @@ def make_hooks(
             requested=session.save_requested,
             beat=beat,
         ),
-        hooks.SampleHook(write, emit, every=train.sample_every, prompts=prompts),
-        hooks.PauseHook(lambda: session.pause_requested, save_to_pause, lambda: session.hold("asked to pause")),
+        hooks.PauseHook(lambda: session.pause_requested, save_to_pause, hold),
     ]
 
 
@@ -297,6 +318,12 @@ def _compared_tokens(config: Config, split: Split) -> int:
     """How many tokens each validation scores to be compared with the others; 0 for all of them."""
     wanted, context = config.train.eval_tokens, config.model.context
     return wanted if -(-wanted // context) * context < split.num_tokens - 1 else 0
+
+
+def scored_tokens(config: Config, split: Split, max_tokens: int) -> int:
+    """How many tokens a validation scores that is limited to `max_tokens`, which is rounded up to whole windows."""
+    context, everything = config.model.context, split.num_tokens - 1
+    return min(-(-max_tokens // context) * context, everything) if max_tokens else everything
 
 
 def eval_batch(config: Config) -> int:

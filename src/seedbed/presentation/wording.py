@@ -111,3 +111,39 @@ def line(event: Event) -> tuple[str, str] | None:
     if isinstance(event, events.Message):
         return f"{event.level}: {message(event)}", "yellow" if event.level != "info" else ""
     return None
+
+
+def until_it_stops(phase: str | None, step_s: float | None = None) -> str:
+    """What a job in a phase still does once it is asked to stop, as half a sentence. `step_s`: how long a step takes."""
+    match phase:
+        case "prepare":
+            return "it ends the preparation of the data in a moment"
+        case "check":
+            return "it finishes the batch that it tries, then ends"
+        case "compile":
+            return "torch is compiling, which takes a minute or two and cannot be cut short; then it ends"
+        case "evaluate":
+            return "it leaves the validation, which a resume does again, and saves"
+        case "sample":
+            return "it leaves the sample and saves"
+        case _:
+            return f"it finishes this step{_long(step_s)} and saves"
+
+
+def until_it_pauses(phase: str | None, step_s: float | None = None) -> str:
+    """What a job in a phase still does once it is asked to pause, as half a sentence."""
+    match phase:
+        case "prepare":
+            return "it holds in the preparation of the data in a moment"
+        case "check":
+            return "it finishes the batch that it tries, then holds"
+        case "compile":
+            return "torch is compiling, which takes a minute or two and cannot be cut short; then it holds"
+        case "evaluate" | "sample":
+            return "it saves, then holds before it goes on with that"
+        case _:
+            return f"it finishes this step{_long(step_s)}, saves, then holds"
+
+
+def _long(step_s: float | None) -> str:
+    return f" (a step takes {text.duration(step_s)})" if step_s is not None and step_s >= 5 else ""

@@ -12,6 +12,7 @@ import msgspec
 
 from seedbed import events
 from seedbed.events import Record
+from seedbed.runs.costs import Costs
 
 ENDED = frozenset({"completed", "failed", "stopped"})
 IDLE = frozenset({"queued", "paused"})
@@ -70,6 +71,8 @@ class View(msgspec.Struct, omit_defaults=True):
     recent: list[tuple[int, float]] = []
     """(tokens so far, seconds of the step) of this session's last steps; what the speed is taken from."""
     session_steps: int = 0
+    costs: Costs = msgspec.field(default_factory=Costs)
+    """What this session spent beside its steps."""
     scores: list[Score] = []
     """Validations that can be compared: over a part of the text where any was, else over all of it."""
     best_scores: list[Score] = []
@@ -104,6 +107,8 @@ class View(msgspec.Struct, omit_defaults=True):
         self.updated = record.t
         if self.started is None:
             self.started = record.t
+        if event is not None:
+            self.costs.add(event)
         if isinstance(event, events.Step):
             self._step(event)
         elif isinstance(event, events.Run):
@@ -128,6 +133,7 @@ class View(msgspec.Struct, omit_defaults=True):
         self.session = session
         self.session_steps = 0
         self.recent = []
+        self.costs = Costs()
         self.reason = self.hint = self.progress = None
         self.phases = []
         self.messages = []
@@ -246,11 +252,17 @@ class View(msgspec.Struct, omit_defaults=True):
         return self.recent[-_SPEED_STEPS:]
 
     def remaining_s(self) -> float | None:
-        """Seconds of stepping that are left at this session's speed, never negative; None while that is unknown."""
+        """Seconds that are left at this session's speed, never negative; None while that is unknown.
+
+        Steps, validations, samples and checkpoints count, each by what it took before.
+        """
         if self.status in ENDED or self.steps is None:
             return None
         each_s = self.seconds_per_step()
-        return None if each_s is None else max(self.steps - self.step, 0) * each_s
+        if each_s is None:
+            return None
+        beside = self.costs.ahead_s(self.run, self.step, each_s, self.phases, self.progress)
+        return max(self.steps - self.step, 0) * each_s + beside
 
     def epoch(self, step: int | None) -> float | None:
         """Passes over the training text at a step."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from seedbed.errors import SeedbedError
 from seedbed.events import Emit, Eval, Message, Phase, Sample
 from seedbed.train.learner import Batch, Learner
 from seedbed.train.loop import Progress
@@ -14,10 +15,15 @@ from seedbed.train.loop import Progress
 EARLY_STOP = "early stop"
 
 
-class Score:
-    """A validation's outcome. `loss` is the mean in nats per scored token."""
+class Cut(Exception):  # noqa: N818  # no error: somebody asked
+    """Somebody asked to stop within work that can be done again: it is left without an outcome."""
 
-    def __init__(self, loss_sum: float, tokens: int, num_bytes: float | None) -> None:
+
+class Score:
+    """A validation's outcome. `loss` is the mean in nats per scored token, `elapsed_s` what scoring took, pauses left out."""
+
+    def __init__(self, loss_sum: float, tokens: int, num_bytes: float | None, elapsed_s: float | None = None) -> None:
+        self.elapsed_s = elapsed_s
         self.loss = loss_sum / max(tokens, 1)
         self.tokens = tokens
         self.bits_per_byte = loss_sum / math.log(2) / num_bytes if num_bytes else None
@@ -28,13 +34,25 @@ class Score:
         return math.exp(self.loss) if self.loss < 700 else math.inf
 
 
-def evaluate(learner: Learner, batches: Iterable[Batch], *, bytes_per_token: float | None = None) -> Score:
-    """Score every target of the batches once, without gradients. Sums run in float64 over batches, in order."""
-    loss_sum, tokens = 0.0, 0
+def evaluate(
+    learner: Learner,
+    batches: Iterable[Batch],
+    *,
+    bytes_per_token: float | None = None,
+    between: Callable[[int], None] = lambda _: None,
+) -> Score:
+    """Score every target of the batches once, without gradients. Sums run in float64 over batches, in order.
+
+    `between` is called before each batch with the tokens that were scored; what it raises ends the validation.
+    """
+    loss_sum, tokens, elapsed_s = 0.0, 0, 0.0
     for batch in batches:
+        between(tokens)
+        begun = time.monotonic()
         loss_sum += float(learner.loss_sum(batch))
+        elapsed_s += time.monotonic() - begun
         tokens += int((batch.targets >= 0).sum())
-    return Score(loss_sum, tokens, tokens * bytes_per_token if bytes_per_token else None)
+    return Score(loss_sum, tokens, tokens * bytes_per_token if bytes_per_token else None, elapsed_s)
 
 
 @contextmanager
@@ -54,6 +72,7 @@ class EvaluateHook:
     Each scores `tokens` (0: everything), always the same ones, so that all can be compared. The last one then scores
     everything as well: that is the final loss, and it is compared with nothing. `beat` is the loss of a better
     checkpoint that this line of steps has left behind. `go_on` says how a run that stopped early can be trained further.
+    Where scoring is cut there is no score and the run stops; the resume does it again.
     """
 
     def __init__(
@@ -79,17 +98,19 @@ class EvaluateHook:
         if progress.stop is not None or not evaluation_due(progress, self._every):
             return
         final = progress.step >= progress.total
-        with phase(self._emit, "evaluate", progress.step):
-            self._compare(progress)
-            if final and self._tokens:
-                begun = time.monotonic()
-                self._tell(self._score(0), progress.step, full=True, best=False, begun=begun)
+        try:
+            with phase(self._emit, "evaluate", progress.step):
+                self._compare(progress)
+                if final and self._tokens:
+                    self._tell(self._score(0), progress.step, full=True, best=False)
+        except Cut as cut:
+            progress.stop = str(cut)
+            return
         progress.last_eval_step = progress.step
         if self._early_stop and progress.evals_since_best >= self._early_stop and not final:
             self._stop_early(progress)
 
     def _compare(self, progress: Progress) -> None:
-        begun = time.monotonic()
         score = self._score(self._tokens)
         progress.val_loss = score.loss
         improved = progress.best_loss is None or score.loss < progress.best_loss
@@ -100,9 +121,9 @@ class EvaluateHook:
         else:
             progress.evals_since_best += 1
         best = improved and score.loss < self._beat
-        self._tell(score, progress.step, full=not self._tokens, best=best, begun=begun)
+        self._tell(score, progress.step, full=not self._tokens, best=best)
 
-    def _tell(self, score: Score, step: int, *, full: bool, best: bool, begun: float) -> None:
+    def _tell(self, score: Score, step: int, *, full: bool, best: bool) -> None:
         self._emit(
             Eval(
                 step=step,
@@ -112,7 +133,7 @@ class EvaluateHook:
                 tokens=score.tokens,
                 full=full,
                 best=best,
-                elapsed_s=time.monotonic() - begun,
+                elapsed_s=score.elapsed_s,
             )
         )
 
@@ -139,7 +160,10 @@ def evaluation_due(progress: Progress, every: int) -> bool:
 
 
 class SampleHook:
-    """Text from the model every `every` steps and after the last one, where it was not written yet."""
+    """Text from the model every `every` steps and after the last one, where it was not written yet.
+
+    A sample that fails is a warning: training has lost nothing by it. One that is cut stops the run.
+    """
 
     def __init__(self, write: Callable[[str, int], str], emit: Emit, *, every: int, prompts: tuple[str, ...]) -> None:
         self._write = write
@@ -151,9 +175,25 @@ class SampleHook:
         due = progress.step >= progress.total or (self._every > 0 and progress.step % self._every == 0)
         if progress.stop is not None or not due or progress.last_sample_step == progress.step:
             return
-        with phase(self._emit, "sample", progress.step):
-            for prompt in self._prompts:
-                self._emit(Sample(step=progress.step, prompt=prompt, text=self._write(prompt, progress.step)))
+        try:
+            with phase(self._emit, "sample", progress.step):
+                for prompt in self._prompts:
+                    self._emit(Sample(step=progress.step, prompt=prompt, text=self._write(prompt, progress.step)))
+        except Cut as cut:
+            progress.stop = str(cut)
+            return
+        except (SeedbedError, RuntimeError, ValueError, MemoryError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            self._emit(
+                Message(
+                    level="warning",
+                    code="sample",
+                    text=f"The sample at step {progress.step} could not be written: {reason.rstrip('.')}.",
+                    why="Training goes on, and loses nothing by it.",
+                    hint="See train.sample_prompts and train.sample_tokens.",
+                    step=progress.step,
+                )
+            )
         progress.last_sample_step = progress.step
 
 
