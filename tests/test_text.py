@@ -85,3 +85,17 @@ def test_bytes_of_a_name_that_is_not_utf_8_are_shown_and_not_dropped() -> None:
     assert text.legible(name) == text.printable(name) == "caf\\xe9.txt"
     assert text.quoted(Path(name)) == '"caf\\xe9.txt"'
     assert text.legible("\ud83d") == "\\ud83d"
+
+
+def test_one_of_something_is_not_plural() -> None:
+    assert text.plural(1, "checkpoint") == "1 checkpoint"
+    assert text.plural(0, "checkpoint") == "0 checkpoints"
+    assert text.plural(1234, "window") == "1,234 windows"
+    assert text.plural(1.5, "epoch") == "1.5 epochs"
+    assert text.plural(1.0, "epoch") == "1 epoch"
+    assert text.plural(0.5, "window", "0.5") == "0.5 windows"
+
+
+def test_an_age_is_told_in_its_largest_unit() -> None:
+    ages = (-3, 0, 59, 60, 3599, 3600, 86_399, 86_400, 40 * 86_400, 800 * 86_400)
+    assert [text.age(each) for each in ages] == ["0s", "0s", "59s", "1m", "59m", "1h", "23h", "1d", "40d", "2y"]

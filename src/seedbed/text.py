@@ -55,6 +55,12 @@ def count(number: float) -> str:
     return f"{number:.0f}" if float(number).is_integer() or abs(number) >= 100 else f"{number:.3g}"
 
 
+def plural(number: float, noun: str, shown: str | None = None) -> str:
+    """A number and what it counts: 1 checkpoint, 2 checkpoints. `shown` is the number as it is to be written."""
+    said = shown if shown is not None else f"{number:,}" if isinstance(number, int) else f"{number:g}"
+    return f"{said} {noun}" + ("" if number == 1 else "s")
+
+
 def size(num_bytes: float) -> str:
     """A size in bytes as 512 B, 1.4 MiB, 80.0 GiB."""
     value = float(num_bytes)
@@ -84,6 +90,14 @@ def duration(seconds: float | None) -> str:
         return f"{hours}h {minutes:02d}m"
     days, hours = divmod(hours, 24)
     return f"{days}d {hours:02d}h"
+
+
+def age(seconds: float) -> str:
+    """How long ago something was, in the largest unit that fits: 40s, 5m, 3h, 12d, 2y."""
+    for unit, unit_s in (("y", 365 * 86400), ("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= unit_s:
+            return f"{int(seconds // unit_s)}{unit}"
+    return f"{max(int(seconds), 0)}s"
 
 
 def loss(value: float | None) -> str:

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 import patience
-from seedbed.cli.doctor import describe
+from seedbed.cli.completers import settings, sources
+from seedbed.cli.doctor import describe, gigaflops
 from seedbed.cli.main import main
 from seedbed.cli.parser import COMMANDS
 from seedbed.config.keys import keys
@@ -459,7 +460,40 @@ def test_completion_of_commands_options_and_runs(desk: Any) -> None:
     assert complete(desk, "seedbed train --after al") == {"alpha"}
     assert complete(desk, f"seedbed delete {run} al") == {"alpha"}
     assert complete(desk, "seedbed tag al") == {"alpha"}
-    assert "seedbed" not in complete(desk, "seedbed train --preset ")
+
+
+def test_completion_of_values(desk: Any) -> None:
+    desk.train("--name", "alpha", steps=20)
+    desk.seedbed("tag", "alpha", "novel")
+    (desk.folder / "novels").mkdir()
+    (desk.folder / "nothing.txt").write_text("x")
+    for line, wanted in {
+        "train --preset ": {"nano", "tiny", "small", "base"},
+        "config show --preset t": {"tiny"},
+        "train --data w": {"wikitext-2", "wikitext-103"},
+        "train --data te": {"text:"},
+        "train --set optimizer.l": {"optimizer.lr="},
+        "config check --set optimizer.name=": {"optimizer.name=adamw", "optimizer.name=muon"},
+        "generate alpha --checkpoint ": {"latest", "best", "10", "20"},
+        "resume alpha --from 2": {"20"},
+        "train --precision b": {"bf16"},
+        "train --device c": {"cpu", "cuda"},
+        "runs --tag n": {"novel"},
+        "runs --status running,qu": {"running,queued"},
+        "config keys optimizer.gr": {"optimizer.grad_clip"},
+    }.items():
+        assert complete(desk, f"seedbed {line}") == wanted, line
+
+
+def test_completion_of_paths_after_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "novels").mkdir()
+    (tmp_path / "nothing.txt").write_text("x")
+    (tmp_path / ".hidden").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    assert sources("text:no") == ["text:nothing.txt", "text:novels/"]
+    assert sources("text:") == ["text:nothing.txt", "text:novels/"]
+    assert sources("text:nowhere/") == []
+    assert settings("train.steps=") == [f"train.steps={resolve().config.train.steps}"]
 
 
 def test_a_full_output_is_told_without_a_traceback(desk: Any) -> None:
@@ -472,6 +506,10 @@ def test_a_full_output_is_told_without_a_traceback(desk: Any) -> None:
     assert process.returncode == 1
     assert "Traceback" not in err
     assert "No space left" in err
+
+
+def test_a_slow_rate_is_not_shown_as_none() -> None:
+    assert [gigaflops(rate) for rate in (4.3e8, 1.06e9, 9.96e9, 1.16e11)] == ["0.43", "1.1", "10", "116"]
 
 
 def test_doctor_examines_this_machine(desk: Any) -> None:

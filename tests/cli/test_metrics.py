@@ -77,11 +77,8 @@ def test_lines_that_cannot_be_read_are_told(desk: Any) -> None:
     assert "cannot be read" not in desk.seedbed("metrics", "--csv").stderr
 
 
-def test_a_form_must_be_named_and_only_one(desk: Any) -> None:
+def test_only_one_form_may_be_named(desk: Any) -> None:
     desk.train(steps=3)
-    told = desk.seedbed("metrics", expect=2).stderr
-    assert "--csv" in told
-    assert "--json" in told
     assert "not allowed" in desk.seedbed("metrics", "--csv", "--json", expect=2).stderr
     desk.seedbed("metrics", "nothing", "--csv", expect=2)
 
@@ -135,3 +132,20 @@ except SystemExit as leaving:
     assert int(peak) < 100_000_000 < size
     with (desk.folder / "steps.jsonl").open() as lines:
         assert sum(1 for _ in lines) == 200_000
+
+
+def test_without_a_form_there_is_a_table_of_the_whole_run(desk: Any) -> None:
+    desk.train(steps=95)
+    done = desk.seedbed("metrics")
+    header, *rows = [line.split() for line in done.stdout.splitlines()]
+    assert header == ["STEP", "TOKENS", "LOSS", "VAL", "LOSS", "LR", "GRAD", "NORM", "TOKENS/S"]
+    steps = [int(row[0]) for row in rows]
+    assert (steps[0], steps[-1]) == (1, 95)
+    assert 10 <= len(steps) <= 22
+    assert steps == sorted(set(steps))
+    assert rows[-1][2] == f"{2 + 5 * math.exp(-95 / 20):.4f}"
+    assert rows[-1][3] == f"{2.1 + 5 * math.exp(-90 / 20):.4f}", "not the loss of the last validation"
+    assert f"{len(steps)} of 95 steps" in done.stderr
+    assert "--csv or --json" in desk.seedbed("metrics", "--out", "x.csv", expect=2).stderr
+    desk.train(steps=3)
+    assert len(desk.seedbed("metrics").stdout.splitlines()) == 4

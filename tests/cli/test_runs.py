@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import patience
+from seedbed.cli.runs import data
 from seedbed.events import Eval, Run, Step
 from seedbed.runs.labels import change_tags, set_archived
 from seedbed.runs.session import Session
@@ -149,7 +150,7 @@ def test_tags_are_shown_where_there_is_room(desk: Any) -> None:
 def test_a_store_that_cannot_be_read_is_told(desk: Any) -> None:
     desk.runs.write_text("a file")
     for command in (["runs"], ["queue"], ["du"], ["prune", "--keep", "1", "--yes"], ["logs"], ["metrics", "--csv"]):
-        assert "Cannot read the runs" in desk.seedbed(*command, expect=1).stderr
+        assert "is a file, not a folder of runs" in desk.seedbed(*command, expect=2).stderr
 
 
 def test_a_thousand_runs_are_listed_at_once(desk: Any) -> None:
@@ -259,3 +260,36 @@ def test_a_note_is_written_shown_and_taken_away(desk: Any) -> None:
     desk.seedbed("note", "alpha", "--remove")
     assert "larger" not in desk.seedbed("status", "alpha").stdout
     assert desk.seedbed("note", "alpha").stdout == ""
+
+
+def test_runs_are_listed_with_preset_data_size_and_age(desk: Any) -> None:
+    desk.train("--name", "alpha", steps=3)
+    desk.train("--name", "a rather long name for one run", "--preset", "tiny", steps=3)
+    header, first, _ = desk.seedbed("runs").stdout.splitlines()
+    for column, value in (("PRESET", "nano"), ("DATA", "stories"), ("PARAMS", "1.12M"), ("AGE", "s")):
+        assert column in header
+        assert value in first
+    assert "ID" in header
+    narrow = desk.terminal("runs", columns=80).splitlines()
+    assert all(len(line) <= 80 for line in narrow)
+    assert "VAL LOSS" in narrow[0]
+    assert "ID" in desk.terminal("runs", columns=160).splitlines()[0]
+    for command in (("runs",), ("du",), ("metrics",)):
+        lines = [line for line in desk.terminal(*command, columns=40).splitlines() if str(desk.folder) not in line]
+        assert len(lines) > 1
+        assert max(map(len, lines)) <= 40, command
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("stories", "stories"),
+        ("text:/home/me/novels/", "novels"),
+        ("text:a.txt", "a.txt"),
+        ("hf:roneneldan/TinyStories", "hf:TinyStories"),
+        ("/data/prepared", "prepared"),
+        ("", ""),
+    ],
+)
+def test_a_source_is_shown_by_its_last_part(source: str, shown: str) -> None:
+    assert data(source) == shown

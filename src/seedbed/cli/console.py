@@ -95,6 +95,41 @@ def width(most: int = 100) -> int:
     return min(shutil.get_terminal_size((80, 24)).columns, most)
 
 
+def fitted(
+    header: list[str],
+    rows: list[list[str]],
+    styles: list[list[str]],
+    *,
+    spare: Sequence[str],
+    shorten: str = "NAME",
+    least: int = 8,
+) -> None:
+    """Take columns out of a table, those of `spare` one after the other, until it fits the terminal.
+
+    Then the cells of the column `shorten` are cut, down to `least` characters. A pipe gets everything.
+    """
+    from seedbed.text import shorten as cut
+
+    if not sys.stdout.isatty():
+        return
+
+    def too_wide() -> int:
+        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+        return sum(widths) + 2 * (len(widths) - 1) - width(200)
+
+    for name in spare:
+        if name in header and too_wide() > 0:
+            at = header.index(name)
+            for row in (header, *rows, *styles):
+                del row[at]
+    excess = too_wide()
+    if excess > 0 and shorten in header:
+        at = header.index(shorten)
+        most = max(max(len(row[at]) for row in (header, *rows)) - excess, least)
+        for row in rows:
+            row[at] = cut(row[at], most)
+
+
 def table(
     rows: Sequence[Sequence[str]],
     header: Sequence[str],

@@ -64,6 +64,7 @@ def describe(found: dict[str, Any]) -> list[str]:
 
 def figures(found: dict[str, Any]) -> list[tuple[str, str]]:
     """Label and value of what a person wants to know of the machine."""
+    from seedbed import text
     from seedbed.text import size
 
     cpu, memory, torch = found["cpu"], found["memory"], found.get("torch") or {}
@@ -71,7 +72,10 @@ def figures(found: dict[str, Any]) -> list[tuple[str, str]]:
     shown = [
         ("seedbed", f"{found['seedbed']}, Python {found['python']['version']}"),
         ("system", found["platform"]),
-        ("processor", f"{cpu.get('name') or 'unknown'}, {cpu.get('cores') or '?'} cores{fast}"),
+        (
+            "processor",
+            f"{cpu.get('name') or 'unknown'}, {text.plural(cpu['cores'], 'core') if cpu.get('cores') else '? cores'}{fast}",
+        ),
         ("memory", f"{size(memory['total_bytes'])}, {size(memory['available_bytes'])} free"),
         ("disk", f"{size(found['disk']['free_bytes'])} free in {found['disk']['path']}"),
         ("cache", found["cache"]["path"] or "none"),
@@ -82,12 +86,12 @@ def figures(found: dict[str, Any]) -> list[tuple[str, str]]:
     if not found["gpus"]:
         shown.append(("gpu", f"none: {found.get('no_gpu') or 'unknown'}"))
     if torch:
-        shown.append(("torch", f"{torch['version']}, {torch['threads']} thread{'' if torch['threads'] == 1 else 's'}"))
+        shown.append(("torch", f"{torch['version']}, {text.plural(torch['threads'], 'thread')}"))
     device = found.get("device")
     if device:
         shown.append(("trains on", f"{device['torch_device']} ({device['name']}), {device['precision']}"))
     rates = [
-        f"{name} {rate / 1e9:.0f} GFLOP/s"
+        f"{name} {gigaflops(rate)} GFLOP/s"
         for name in ("fp32", "bf16")
         if (rate := (found.get("matmul") or {}).get(f"{name}_flops_per_s"))
     ]
@@ -96,3 +100,9 @@ def figures(found: dict[str, Any]) -> list[tuple[str, str]]:
     missing = [f"{extra['name']} ({extra['install']})" for extra in found["extras"] if extra["missing"]]
     shown.append(("extras", "missing: " + ", ".join(missing) if missing else "all there"))
     return shown
+
+
+def gigaflops(rate: float) -> str:
+    """Billions of operations per second in at least two figures, so that a slow rate is not shown as none."""
+    value = rate / 1e9
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"

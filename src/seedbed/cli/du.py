@@ -92,9 +92,9 @@ def cache_entry(entry: Entry) -> dict[str, Any]:
 def describe(found: dict[str, Any]) -> list[str]:
     """The figures for people."""
     from seedbed import text
-    from seedbed.cli.console import paint, table
+    from seedbed.cli.console import fitted, paint, table, width
 
-    lines = []
+    lines: list[str] = []
     columns = ["CHECKPOINTS", "LOGS", "REST", "TOTAL"]
     keys = ("checkpoints_bytes", "log_bytes", "rest_bytes", "total_bytes")
     rows = [
@@ -110,7 +110,9 @@ def describe(found: dict[str, Any]) -> list[str]:
         for each in found["leftovers"]
     ]
     if rows:
-        lines += [*table(rows, ["RUN", "NAME", *columns], right=columns), ""]
+        header = ["RUN", "NAME", *columns]
+        fitted(header, rows, [], spare=("REST", "RUN", "LOGS", "CHECKPOINTS"))
+        lines += [*table(rows, header, right=columns), ""]
     if found["caches"]:
         lines += [*caches_table(found["caches"]), ""]
     for label, size_bytes, place, free in (
@@ -118,15 +120,21 @@ def describe(found: dict[str, Any]) -> list[str]:
         ("caches", found["caches_bytes"], found["cache_dir"], found["cache_free_bytes"]),
     ):
         where = f"in {text.printable(place)} ({text.size(free)} free)"
-        lines.append(f"{paint(f'{label:<8}', 'dim')}{text.size(size_bytes):>10}  {where}")
+        line = f"{paint(f'{label:<8}', 'dim')}{text.size(size_bytes):>10}"
+        lines += (
+            [f"{line}  {where}"]
+            if 20 + len(where) <= width(200)
+            else [f"{line}  ({text.size(free)} free)", f"  {text.printable(place)}"]
+        )
     return lines
 
 
 def caches_table(entries: list[dict[str, Any]]) -> list[str]:
     """What lies in the caches, as columns."""
     from seedbed import text
-    from seedbed.cli.console import table
+    from seedbed.cli.console import fitted, table
 
+    header = ["CACHE", "NAME", "USED BY", "LAST USED", "TOTAL"]
     rows = [
         [
             each["kind"],
@@ -137,7 +145,8 @@ def caches_table(entries: list[dict[str, Any]]) -> list[str]:
         ]
         for each in entries
     ]
-    return table(rows, ["CACHE", "NAME", "USED BY", "LAST USED", "TOTAL"], right=["TOTAL"])
+    fitted(header, rows, [], spare=("USED BY", "LAST USED", "CACHE"))
+    return table(rows, header, right=["TOTAL"])
 
 
 def users(entry: dict[str, Any]) -> str:

@@ -434,13 +434,14 @@ class TerminalWriter(Writer):
     def done(self, end: dict[str, Any]) -> None:
         """End the line and tell the figures."""
         from seedbed.cli.console import note, paint
+        from seedbed.text import plural
 
         if end["sample"] != self._begun:
             self.text(end["sample"], "")
         print(flush=True)
         speed = f", {end['tokens'] / end['elapsed_s']:.0f} tokens/s" if end["elapsed_s"] > 0 else ""
         why = "ended by itself" if end["finish"] == "stop" else "length reached"
-        note(paint(f"{end['tokens']} tokens{speed}, {why}, seed {end.get('seed')}", "dim", sys.stderr))
+        note(paint(f"{plural(end['tokens'], 'token')}{speed}, {why}, seed {end.get('seed')}", "dim", sys.stderr))
 
 
 class JsonWriter(Writer):

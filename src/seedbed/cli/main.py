@@ -80,7 +80,11 @@ def _complete_or_help() -> int:
     if env("_ARGCOMPLETE"):
         import argcomplete
 
-        argcomplete.autocomplete(build())
+        from seedbed.cli.completers import attach
+
+        parser = build()
+        attach(parser)
+        argcomplete.autocomplete(parser)
     build([]).print_help()
     return 0
 

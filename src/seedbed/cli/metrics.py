@@ -14,25 +14,31 @@ from seedbed.cli.parser import run_option, runs_option
 
 if TYPE_CHECKING:
     from seedbed.runs.metrics import Metric
+    from seedbed.runs.store import RunDir
 
 DESCRIPTION = """\
-Print every step in force of a run, for a spreadsheet or a script: step, tokens (so far), time (unix seconds), loss, lr,
+Print the steps of a run as a table: about twenty of them, from the first to the last, with the loss of the validation
+before. With --csv or --json print every
+step in force, for a spreadsheet or a script: step, tokens (so far), time (unix seconds), loss, lr,
 grad_norm, step_s, val_loss (after steps that were validated) and tokens_per_s. What a later session made void is left
 out; what is unknown or no finite number is empty, or null. Without RUN, the newest that has logged a step.
 """
 EXAMPLES = """\
+  seedbed metrics quickstart                                    a table
   seedbed metrics quickstart --csv > steps.csv
   seedbed metrics quickstart --json | jq -s 'min_by(.loss)'     one object a line (JSON Lines)
   seedbed metrics quickstart --csv --out steps.csv              the whole file, or none
 """
 
 _ROWS = 1000
+_SHOWN = 20
+"""Rows of the table, about."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of `metrics`."""
     run_option(parser, "which run (default: the newest that has logged a step)")
-    form = parser.add_mutually_exclusive_group(required=True)
+    form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="a header and a row for each step (RFC 4180)")
     form.add_argument("--json", action="store_true", help="an object for each step, one a line (JSON Lines)")
     parser.add_argument("--out", metavar="FILE", type=Path, help="write to a file, whole or not at all")
@@ -41,17 +47,21 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the steps to stdout or to the file."""
-    from seedbed.cli.console import note
     from seedbed.cli.place import store
+    from seedbed.errors import UsageError
     from seedbed.files import expand_home, replacing
     from seedbed.runs.metrics import metrics
     from seedbed.runs.status import standing
-    from seedbed.text import printable
 
     found = store(arguments.runs).find(
         arguments.ref, fits=lambda run: standing(run).view.step > 0, wanted="run that has logged a step"
     )
+    if arguments.out is not None and not (arguments.csv or arguments.json):
+        raise UsageError("--out needs a form to write in.", "Add --csv or --json.")
     damaged: list[int] = []
+    if not (arguments.csv or arguments.json):
+        count = overview(metrics(found, damaged.append))
+        return _remarks(found, count, damaged)
     blocks = (as_csv if arguments.csv else as_json)(metrics(found, damaged.append))
     count = 0
     if arguments.out is None:
@@ -63,12 +73,66 @@ def run(arguments: argparse.Namespace) -> int:
             for block, rows in blocks:
                 count += rows
                 handle.write(block.encode())
+    return _remarks(found, count, damaged)
+
+
+def _remarks(found: RunDir, count: int, damaged: list[int]) -> int:
+    """What is to be said of the steps besides them; returns the exit status."""
+    from seedbed.cli.console import note
+    from seedbed.text import printable
+
     if not count:
         note(f"{printable(found.id)} has logged no step yet.")
     if damaged:
         lines = "1 line" if len(damaged) == 1 else f"{len(damaged)} lines"
         note(f"{lines} of {printable(str(found.events))} cannot be read, the first at byte {damaged[0]}: left out.")
     return 0
+
+
+def overview(steps: Iterator[Metric]) -> int:
+    """Print some of the steps as a table: evenly spread, the first and the last among them. Returns how many there are."""
+    from seedbed import text
+    from seedbed.cli.console import fitted, note, say, table
+
+    kept: list[Metric] = []
+    last, count, stride = None, 0, 1
+    validated: float | None = None
+    for last in steps:
+        validated = validated if last.val_loss is None else last.val_loss
+        last = last._replace(val_loss=validated)
+        if count % stride == 0:
+            kept.append(last)
+        count += 1
+        if len(kept) > 2 * _SHOWN:  # keep memory bounded, however long the run is
+            kept, stride = kept[::2], 2 * stride
+    if last is None:
+        return 0
+    kept = kept[:: -(-len(kept) // _SHOWN)]
+    if kept[-1] != last:
+        kept.append(last)
+
+    def cell(value: float | None, form: str) -> str:
+        return "" if value is None else format(value, form)
+
+    header = ["STEP", "TOKENS", "LOSS", "VAL LOSS", "LR", "GRAD NORM", "TOKENS/S"]
+    rows = [
+        [
+            str(each.step),
+            "" if each.tokens is None else text.count(each.tokens),
+            cell(each.loss, ".4f"),
+            cell(each.val_loss, ".4f"),
+            cell(each.lr, ".3g"),
+            cell(each.grad_norm, ".3g"),
+            "" if each.tokens_per_s is None else text.count(each.tokens_per_s),
+        ]
+        for each in kept
+    ]
+    fitted(header, rows, [], spare=("TOKENS", "GRAD NORM", "TOKENS/S", "LR"), shorten="")
+    for line in table(rows, header, right=header):
+        say(line)
+    if len(kept) < count:
+        note(f"{len(kept)} of {count:,} steps; --csv or --json prints all of them.")
+    return count
 
 
 def as_csv(steps: Iterator[Metric]) -> Iterator[tuple[str, int]]:

@@ -68,7 +68,7 @@ def describe(place: Place) -> dict[str, Any]:
 def listing(found: list[dict[str, Any]]) -> list[str]:
     """The line for people."""
     from seedbed import text
-    from seedbed.cli.console import table
+    from seedbed.cli.console import fitted, table
     from seedbed.runs.status import word
 
     names = {each["id"]: each["name"] for each in found}
@@ -83,4 +83,5 @@ def listing(found: list[dict[str, Any]]) -> list[str]:
         rows.append([text.printable(each["id"]), name, now, device, steps, left, waits])
         styles.append(["dim", "bold", text.STATUS_STYLE.get(now, ""), "", "", "", ""])
     header = ["ID", "NAME", "STATUS", "DEVICE", "STEP", "LEFT", "WAITS FOR"]
+    fitted(header, rows, styles, spare=("ID", "DEVICE", "LEFT"))
     return table(rows, header, right=["STEP", "LEFT"], styles=styles)

@@ -171,8 +171,10 @@ def write_csv(found: list[dict[str, Any]]) -> None:
 
 def listing(found: list[dict[str, Any]]) -> list[str]:
     """The runs in columns, as many as there is room for."""
+    import time
+
     from seedbed import text
-    from seedbed.cli.console import table, width
+    from seedbed.cli.console import fitted, table
     from seedbed.runs.status import word
 
     rows, styles = [], []
@@ -181,27 +183,30 @@ def listing(found: list[dict[str, Any]]) -> list[str]:
         name = text.shorten(text.printable(each["name"]), 28)
         left = text.duration(each["remaining_s"]) if each["remaining_s"] is not None else ""
         losses = [text.loss(each["loss"]), text.loss(each["val_loss"])]
-        last = [text.duration(each["elapsed_s"]), left, text.shorten(" ".join(each["tags"]), 40)]
+        age = text.age(time.time() - each["created"]) if each["created"] else ""
+        made = [text.printable(each["preset"] or ""), data(each["data"] or "")]
+        size = text.count(each["parameters"]) if each["parameters"] else ""
         now = word(each)
-        rows.append([text.printable(each["id"]), name, now, steps, *losses, *last])
-        styles.append(["dim", "bold", text.STATUS_STYLE.get(now, ""), "", "", "", "", "", "dim"])
-    numbers = ["STEP", "LOSS", "VAL LOSS", "ELAPSED", "LEFT"]
-    header = ["ID", "NAME", "STATUS", *numbers, "TAGS"]
-
-    def drop(column: str) -> None:
+        rows.append(
+            [text.printable(each["id"]), name, now, steps, *losses, text.duration(each["elapsed_s"]), left, age]
+        )
+        rows[-1] += [*made, size, text.shorten(" ".join(each["tags"]), 40)]
+        styles.append(["dim", "bold", text.STATUS_STYLE.get(now, ""), *[""] * 9, "dim"])
+    numbers = ["STEP", "LOSS", "VAL LOSS", "ELAPSED", "LEFT", "AGE"]
+    header = ["ID", "NAME", "STATUS", *numbers, "PRESET", "DATA", "PARAMS", "TAGS"]
+    for column in ("LEFT", "TAGS"):  # a column of nothing
         at = header.index(column)
-        for row in (header, *rows, *styles):
-            del row[at]
-
-    if not any(each["tags"] for each in found):
-        drop("TAGS")
-    if sys.stdout.isatty():
-        # A narrow terminal has no room for all of it; a pipe, --csv and --json get everything.
-        for spare in ("TAGS", "ID", "ELAPSED", "VAL LOSS"):
-            if spare in header and _wide(header, rows) > width(200):
-                drop(spare)
-    return table(rows, header, right=numbers, styles=styles)
+        if not any(row[at] for row in rows):
+            for line in (header, *rows, *styles):
+                del line[at]
+    # A narrow terminal has no room for all of it; a pipe, --csv and --json get everything.
+    fitted(header, rows, styles, spare=("TAGS", "ID", "ELAPSED", "PRESET", "DATA", "PARAMS", "AGE", "VAL LOSS"))
+    return table(rows, header, right=[*numbers, "PARAMS"], styles=styles)
 
 
-def _wide(header: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    return sum(max(map(len, column)) + 2 for column in zip(header, *rows, strict=True)) - 2
+def data(source: str) -> str:
+    """A source of data in a few characters: of a path, its last part."""
+    from seedbed.text import printable, shorten
+
+    scheme, colon, rest = printable(source).rpartition(":")
+    return shorten((scheme + colon if scheme != "text" else "") + (rest.rstrip("/").rpartition("/")[2] or rest), 20)

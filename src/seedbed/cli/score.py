@@ -71,7 +71,7 @@ def describe(outcome: dict[str, object]) -> list[str]:
     from seedbed import text
 
     said = [
-        f"{outcome['passed']} of {outcome['sentences']} sentences are right in the stories' world"
+        f"{outcome['passed']} of {text.plural(int(str(outcome['sentences'])), 'sentence')} fit the stories' world"
         f" ({outcome['pass_rate']:.1%});",
         f"{outcome['verbatim_rate']:.1%} of them stand word for word in the training text.",
     ]

@@ -108,7 +108,7 @@ def _of_settings(config: Config) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "sample-length",
-            f"Samples of {train.sample_tokens} tokens are longer than the model's {context} positions.",
+            f"Samples of {train.sample_tokens} tokens are longer than the model's {text.plural(context, 'position')}.",
             "Their beginning slides out of the model's sight while they are written.",
             f"Set train.sample_tokens below {context}, or a larger model.context.",
         )
@@ -118,8 +118,14 @@ def _of_settings(config: Config) -> Iterator[Finding]:
             "warning",
             "keep-every",
             f"train.keep_every = {train.keep_every} keeps "
-            + (f"the checkpoints of every {every} steps." if every else "no more than the last checkpoint."),
-            f"Checkpoints are written every {train.checkpoint_every} steps." if every else "Only the end is saved.",
+            + (
+                f"the checkpoints of every {text.plural(every, 'step')}."
+                if every
+                else "no more than the last checkpoint."
+            ),
+            f"Checkpoints are written every {text.plural(train.checkpoint_every, 'step')}."
+            if every
+            else "Only the end is saved.",
             "Set train.keep_every to a multiple of train.checkpoint_every.",
         )
     evaluations = train.eval_every and train.steps is not None and train.eval_every > train.steps
@@ -127,7 +133,8 @@ def _of_settings(config: Config) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "early-stop",
-            f"Early stopping will not act: validations are {train.eval_every} steps apart in a run of {train.steps}.",
+            f"Early stopping will not act: validations are {text.plural(train.eval_every, 'step')} apart in a run of "
+            f"{train.steps}.",
             "It counts validations without a better loss.",
             "Set a smaller train.eval_every.",
         )
@@ -161,7 +168,7 @@ def _of_training_text(config: Config, vocab_size: int, tokens: int) -> Iterator[
         yield Finding(
             "error",
             "data-short",
-            f"The training text has {tokens:,} tokens; one window needs {context + 1:,}.",
+            f"The training text has {text.plural(tokens, 'token')}; one window needs {context + 1:,}.",
             "A window is model.context tokens and the one to predict after them.",
             "Use more text" + (f", or set model.context to {tokens - 1} or less." if tokens > _LEAST_CONTEXT else "."),
         )
@@ -171,7 +178,7 @@ def _of_training_text(config: Config, vocab_size: int, tokens: int) -> Iterator[
         yield Finding(
             "warning",
             "data-batch",
-            f"The training text fills {windows:,} windows, less than one batch of {batch:,}.",
+            f"The training text fills {text.plural(windows, 'window')}, less than one batch of {batch:,}.",
             "Every step repeats text.",
             "Use more text, or a smaller train.batch_size or model.context.",
         )
@@ -213,7 +220,8 @@ def _of_validation_text(config: Config, tokens: int) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "validation-small",
-            f"The validation text has {tokens:,} tokens ({windows:.1f} windows), less than one batch of {batch}.",
+            f"The validation text has {text.plural(tokens, 'token')} ({text.plural(windows, 'window', f'{windows:.1f}')}), "
+            f"less than one batch of {batch}.",
             "Its loss will be noisy, and the best checkpoint a matter of luck.",
             where,
         )

@@ -58,7 +58,8 @@ def score(event: events.Eval) -> str:
 
 def data(event: events.Data) -> str:
     """Progress of preparing data in a line."""
-    unit = f" {text.printable(event.unit)}" if event.unit else ""
+    total = event.total if event.total is not None else event.done
+    unit = f" {text.printable(event.unit.removesuffix('s') if total == 1 else event.unit)}" if event.unit else ""
     of = f" of {text.count(event.total)}" if event.total is not None else ""
     return f"{text.printable(event.stage)}: {text.count(event.done)}{of}{unit}"
 

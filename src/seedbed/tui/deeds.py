@@ -16,7 +16,7 @@ from seedbed.runs.control import Resume
 from seedbed.runs.status import word
 from seedbed.runs.store import RunDir, checked_name
 from seedbed.runs.watch import Listed
-from seedbed.text import shorten
+from seedbed.text import plural, shorten
 from seedbed.tui.dialogs import Confirm, Rename
 from seedbed.tui.literal import lit, plain
 
@@ -126,7 +126,7 @@ class Deeds(App[None]):
                 f"{listed.status['name']} is {listed.status['status']}: stop it (s) before it is deleted.", "error"
             )
             return
-        steps = f", {len(listed.model.steps)} checkpoints" if listed.model is not None else ""
+        steps = f", {plural(len(listed.model.steps), 'checkpoint')}" if listed.model is not None else ""
         body = (
             f"{listed.status['name']}\n{listed.run.id}\nstep {listed.status['step']}{steps}\n\nThis cannot be undone."
         )

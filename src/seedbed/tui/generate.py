@@ -17,6 +17,7 @@ from textual.worker import get_current_worker
 
 from seedbed import actions
 from seedbed.errors import SeedbedError
+from seedbed.text import plural
 from seedbed.tui.fields import NumberField, Prompt
 from seedbed.tui.literal import BAD, lit, plain
 from seedbed.tui.panel import Panel
@@ -234,4 +235,4 @@ class GeneratePanel(Panel):
 def _figures(end: dict[str, Any]) -> str:
     speed = f", {end['tokens'] / end['elapsed_s']:.0f} tokens/s" if end.get("elapsed_s") else ""
     why = "ended by itself" if end.get("finish") == "stop" else "length reached"
-    return f"{end.get('tokens')} tokens{speed}, {why}, seed {end.get('seed')}"
+    return f"{plural(end.get('tokens') or 0, 'token')}{speed}, {why}, seed {end.get('seed')}"

@@ -115,7 +115,7 @@ class SystemPanel(Panel):
         told = said.get
         self._reason = ""
         cores, load = told("cpu_cores"), told("load_1m")
-        beside = [f"{cores} cores" if cores else "", f"load {load:.2f}" if load is not None else ""]
+        beside = [text.plural(cores, "core") if cores else "", f"load {load:.2f}" if load is not None else ""]
         lines = [
             self._gauge("CPU", told("cpu_fraction"), "cpu_fraction", "cpu", ", ".join(filter(None, beside)), width)
         ]

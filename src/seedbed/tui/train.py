@@ -329,9 +329,9 @@ class TrainPanel(Panel):
         listed = self.board.run(self.origin)
         name = listed.status["name"] if listed is not None else self.origin
         if asked.more_epochs is not None:
-            return f"{name}: {asked.more_epochs:g} epochs more"
+            return f"{name}: {text.plural(asked.more_epochs, 'epoch')} more"
         if asked.more_steps is not None:
-            return f"{name}: {asked.more_steps} steps more"
+            return f"{name}: {text.plural(asked.more_steps, 'step')} more"
         if listed is not None and listed.status["status"] == "completed":
             raise UsageError("It is finished: say how many epochs or steps more.")
         return f"{name}: go on to its end"

@@ -36,8 +36,8 @@ def horizon(config: Config) -> str:
     """How far the run means to go."""
     train = config.train
     if train.epochs is not None:
-        return f"{train.epochs:g} epochs"
-    return f"{train.steps:,} steps" if train.steps is not None else f"{text.count(train.tokens or 0)} tokens"
+        return text.plural(train.epochs, "epoch")
+    return text.plural(train.steps, "step") if train.steps is not None else f"{text.count(train.tokens or 0)} tokens"
 
 
 def wanted_lines(wanted: load.Resolved, name: str) -> list[str]:

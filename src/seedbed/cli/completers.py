@@ -1,0 +1,143 @@
+"""What the shell's completion offers as the values of options, whichever command they belong to."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seedbed.cli.parser import complete_run
+from seedbed.errors import SeedbedError
+
+if TYPE_CHECKING:
+    from seedbed.runs.store import RunDir
+
+_MOST = 200
+
+
+def attach(parser: argparse.ArgumentParser) -> None:
+    """Give every option of a parser, and of those below it, that is known here its values."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for each in {id(each): each for each in action.choices.values()}.values():
+                attach(each)
+            continue
+        for option in action.option_strings:
+            if option in _COMPLETERS and not hasattr(action, "completer"):
+                action.completer = _COMPLETERS[option]  # type: ignore[attr-defined]
+
+
+def presets(prefix: str, **_: Any) -> list[str]:
+    """Names of presets."""
+    from seedbed.config.load import preset_names
+
+    return _those(preset_names(), prefix)
+
+
+def sources(prefix: str, **_: Any) -> list[str]:
+    """Forms of `data.source`; after `text:` files and folders."""
+    from seedbed.config.source import FORMS
+
+    scheme, colon, rest = prefix.partition(":")
+    if colon and scheme == "text":
+        return [f"text:{path}" for path in _paths(rest)]
+    starts = [form.partition(":")[0] + (":" if ":" in form else "") for form in FORMS.values()]
+    return _those(starts, prefix) + (_paths(prefix) if "/" in prefix else [])
+
+
+def settings(prefix: str, **_: Any) -> list[str]:
+    """Keys of the config with `=` after them; behind that the values that a key may have, or its default."""
+    from seedbed.config.keys import keys
+    from seedbed.config.load import resolve, toml
+
+    name, equals, value = prefix.partition("=")
+    key = keys().get(name)
+    if not equals:
+        return _those([*(f"{path}=" for path in keys()), "preset="], prefix)
+    if name == "preset":
+        return [f"preset={each}" for each in presets(value)]
+    if key is None:
+        return []
+    values = [*key.choices] or (["true", "false"] if key.base is bool else [])
+    if not values:
+        default = getattr(getattr(resolve().config, key.table), key.name)
+        values = [] if default in (None, "", ()) else [toml(default).strip('"')]
+    return [f"{name}={each}" for each in _those(values, value)]
+
+
+def checkpoints(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """Steps of the checkpoints of the run that is named, or of the newest that has any; `latest` and `best`."""
+    from seedbed.cli.place import store
+    from seedbed.runs.checkpoints import checkpoints as on_disk
+    from seedbed.runs.status import standing
+
+    def steps_of(run: RunDir) -> list[str]:
+        return [str(found.step) for found in on_disk(run, standing(run).view)]
+
+    try:
+        place = store(getattr(parsed_args, "runs", None))
+        steps = steps_of(place.find(getattr(parsed_args, "ref", None), fits=lambda run: bool(steps_of(run))))
+    except SeedbedError:
+        steps = []
+    return _those(["latest", "best", *steps], prefix)
+
+
+def devices(prefix: str, **_: Any) -> list[str]:
+    """Words for devices."""
+    return _those(["auto", "cpu", "cuda", "mps"], prefix)
+
+
+def precisions(prefix: str, **_: Any) -> list[str]:
+    """What `train.precision` may be."""
+    from seedbed.config.keys import keys
+
+    return _those(keys()["train.precision"].choices, prefix)
+
+
+def tags(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """Tags that runs have."""
+    from seedbed.cli.place import store
+    from seedbed.runs.labels import read_labels
+
+    found = {tag for run in store(getattr(parsed_args, "runs", None)).all() for tag in read_labels(run).tags}
+    return _those(sorted(found), prefix)
+
+
+def statuses(prefix: str, **_: Any) -> list[str]:
+    """Statuses, also behind a comma."""
+    from seedbed.cli.runs import STATUSES
+
+    before, comma, last = prefix.rpartition(",")
+    return [before + comma + each for each in _those(STATUSES, last)]
+
+
+def _paths(prefix: str) -> list[str]:
+    """Files and folders that begin so, folders with a slash at the end; as they were begun, `~` included."""
+    folder, slash, start = prefix.rpartition("/")
+    try:
+        entries = sorted(Path(folder + slash or ".").expanduser().iterdir())
+    except (OSError, RuntimeError):
+        return []
+    shown = [each for each in entries if each.name.startswith(start) and (start or not each.name.startswith("."))]
+    return [folder + slash + each.name + ("/" if each.is_dir() else "") for each in shown[:_MOST]]
+
+
+def _those(words: Iterable[str], prefix: str) -> list[str]:
+    return [word for word in words if word.startswith(prefix)]
+
+
+_COMPLETERS: dict[str, Callable[..., list[str]]] = {
+    "--preset": presets,
+    "--data": sources,
+    "--set": settings,
+    "--checkpoint": checkpoints,
+    "--from": checkpoints,
+    "--device": devices,
+    "--precision": precisions,
+    "--tag": tags,
+    "--remove": tags,
+    "--status": statuses,
+    "--like": complete_run,
+    "--after": complete_run,
+}
