@@ -326,7 +326,10 @@ class Ballast:
 
 
 class Lock:
-    """An advisory lock on a file that dies with its owner (flock). Never removed, so that two owners cannot see two files.
+    """An advisory lock on a file that dies with its owner (flock).
+
+    Only the owner of a lock may remove its file, and whoever takes such a lock looks whether it `stands`, so that two
+    owners cannot hold two files.
 
     Some file systems (NFS, SMB) have no locks. A lock that only keeps two windows out of each other's way is taken for
     granted there; one that must hold is given `remedy`, what to do instead, and raises StorageError.
@@ -370,6 +373,12 @@ class Lock:
                     fcntl.flock(self._fd, fcntl.LOCK_UN)
             os.close(self._fd)
             self._fd = -1
+
+    def remove(self) -> None:
+        """Remove the file of a lock that is held, and give it back."""
+        with suppress(OSError):
+            self.path.unlink()
+        self.release()
 
     def stands(self) -> bool:
         """Whether the file that is held is still the one at its path: not where somebody removed or moved it."""

@@ -521,7 +521,49 @@ def test_a_corpus_without_text_says_so(tmp_path, train, validation):
     with pytest.raises(SeedbedError, match=r"no text|holds no validation text") as caught:
         build.build_from(Corpus(train, validation), BPE, workers=1, cache=tmp_path, emit=quiet)
     assert "data." in caught.value.hint
-    assert not [path for path in (tmp_path / "datasets").iterdir() if not path.name.startswith(".")]
+    assert not list((tmp_path / "datasets").iterdir()), "something is left behind"
+
+
+def test_a_source_that_fails_at_once_leaves_nothing_behind(tmp_path):
+    broken = tmp_path / "broken.txt"
+    broken.write_bytes(b"Good text first.\n" * 10 + b"\xff\xfe\x00")
+    for source in (f"text:{broken}", f"text:{tmp_path / 'short.txt'}"):
+        (tmp_path / "short.txt").write_text("x")
+        with pytest.raises(SeedbedError):
+            build.build_dataset(DataConfig(source=source), BPE, cache=tmp_path / "cache", emit=quiet)
+        assert not list((tmp_path / "cache" / "datasets").glob(".*"))
+
+
+def test_a_dataset_leaves_no_lock_file_behind(tmp_path):
+    made = build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=quiet)
+    assert [path.name for path in (tmp_path / "datasets").iterdir()] == [made.folder.name]
+
+
+def test_a_stop_before_anything_was_done_leaves_nothing_behind(tmp_path):
+    def stop(event: Event) -> None:
+        if isinstance(event, Data):
+            raise StopError
+
+    with pytest.raises(StopError):
+        build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=stop)
+    assert not list((tmp_path / "datasets").iterdir())
+
+
+def test_a_lock_whose_file_its_owner_removed_is_taken_anew(tmp_path, monkeypatch):
+    """The second process waits at a file that goes when the first one ends: it must not hold what nobody else sees."""
+    held: list[files.Lock] = []
+    original = files.Lock.acquire
+
+    def acquire(lock: files.Lock) -> bool:
+        taken = original(lock)
+        if not held:
+            held.append(lock)
+            lock.path.unlink()
+        return taken
+
+    monkeypatch.setattr(files.Lock, "acquire", acquire)
+    made = build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=quiet)
+    assert [path.name for path in (tmp_path / "datasets").iterdir()] == [made.folder.name]
 
 
 def test_a_vocabulary_that_is_too_small_is_refused_before_work(tmp_path):

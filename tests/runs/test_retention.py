@@ -356,7 +356,15 @@ def test_data_in_the_making_stays_and_what_a_dead_maker_left_goes_in_time(store:
     (entry,) = found(store, UNFINISHED)
     assert entry.may_go(None)
     assert remove(entry) == 100
-    assert not partial.exists()
+    assert not list(folder.iterdir()), "something is left behind"
+
+
+def test_a_preparation_that_was_killed_at_its_start_may_go_at_once(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "cache" / "datasets" / ".0123abcd.partial").mkdir(parents=True)
+    (entry,) = found(store, UNFINISHED)
+    assert entry.may_go(None)
+    remove(entry)
+    assert found(store, UNFINISHED) == []
 
 
 def test_kernels_stay_while_a_run_compiles_or_shortly_after(store: Store, tmp_path: Path) -> None:

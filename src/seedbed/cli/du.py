@@ -46,7 +46,7 @@ def measure(place: Store) -> dict[str, Any]:
     """All figures, for a script."""
     from seedbed.config.load import cache_dir
     from seedbed.files import free_bytes
-    from seedbed.runs.caches import entries
+    from seedbed.runs.caches import UNFINISHED, entries
     from seedbed.runs.retention import leftovers, tree_bytes, usage
 
     runs = [
@@ -62,7 +62,7 @@ def measure(place: Store) -> dict[str, Any]:
         for used in sorted(map(usage, place.all()), key=lambda used: -used.total_bytes)
     ]
     left = [{"path": str(path), "total_bytes": tree_bytes(path)} for path in leftovers(place)]
-    caches = [cache_entry(entry) for entry in entries(place)]
+    caches = [cache_entry(entry) for entry in entries(place) if entry.size_bytes or entry.kind != UNFINISHED]
     return {
         "runs_dir": str(place.root.absolute()),
         "runs": runs,

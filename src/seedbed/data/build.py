@@ -4,7 +4,7 @@ Refuses to know formats of text and how a vocabulary is learned.
 
     cache/datasets/KEY/             a finished dataset; KEY is of the source's content and the tokenizer's config
     cache/datasets/.KEY.partial/    one under construction, renamed when it is whole
-    cache/datasets/.KEY.lock        held by the process that makes it
+    cache/datasets/.KEY.lock        held by the process that makes it, and removed by it
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from seedbed import __version__, files
 from seedbed.config.schema import DataConfig, TokenizerConfig
 from seedbed.data import shards
 from seedbed.data.messages import Recorder, tell
+from seedbed.data.opening import NoTextError, UnreadableError
 from seedbed.data.prepared import folder_of
 from seedbed.data.sample_prompt import sample_prompt
 from seedbed.data.shards import Dataset
@@ -127,12 +128,15 @@ def _build(
                 )
             )
             take(lock, check)
+        if not lock.stands():
+            lock.release()
+            continue
         try:
             if not (maker.final / shards.MANIFEST).exists():
                 maker.make()
                 made = True
         finally:
-            lock.release()
+            lock.remove()
     dataset = result_of(lambda: Dataset.open(maker.final), check)
     weakref.finalize(dataset, let_go)  # held for as long as it is read, so that nobody prunes it meanwhile
     if not made:
@@ -207,7 +211,13 @@ class _Maker:
         """Make the dataset in its hidden folder and publish it. The lock is the caller's."""
         if not (self._partial / shards.MANIFEST).exists():
             files.make_dir(self._partial)
-            self._fill()
+            try:
+                self._fill()
+            except BaseException as error:
+                if not self._is_worth_keeping(error):
+                    with contextlib.suppress(SeedbedError):
+                        files.remove_tree(self._partial)
+                raise
         with files.explained(self._partial):
             for work in (PROGRESS, _MESSAGES):
                 (self._partial / work).unlink(missing_ok=True)
@@ -215,6 +225,13 @@ class _Maker:
                 stray.unlink()
         files.remove_tree(self.final)  # there only if it lost its manifest, and then of no use
         files.publish_dir(self._partial, self.final)
+
+    def _is_worth_keeping(self, error: BaseException) -> bool:
+        """Whether a later attempt could go on with what a failed one leaves in the hidden folder."""
+        if isinstance(error, NoTextError) or (isinstance(error, UnreadableError) and error.reason != "unreadable"):
+            return False  # the same text fails again
+        learned = self._reused is None and (self._partial / shards.TOKENIZER / "tokenizer_config.json").exists()
+        return learned or (self._partial / PROGRESS).exists()
 
     def _fill(self) -> None:
         """Write tokenizer, missing shards and manifest into the hidden folder."""
@@ -315,7 +332,7 @@ class _Maker:
         """Raise SeedbedError for a split without text; say how much a `char` vocabulary could not write."""
         for split in shards.SPLITS:
             if not splits[split]["documents"]:
-                raise SeedbedError(
+                raise NoTextError(
                     f"{self._source.name} holds no {split} text.",
                     "Check data.source, data.validation and data.max_documents.",
                 )

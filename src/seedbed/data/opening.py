@@ -35,6 +35,10 @@ class UnreadableError(SeedbedError):
         return type(self), (self.reason, self.message, self.hint)
 
 
+class NoTextError(SeedbedError):
+    """A source that holds no text for a split, as it is: to prepare it again is of no use."""
+
+
 @contextmanager
 def opened(path: Path, most: int | None = None) -> Iterator[io.BufferedReader]:
     """The file's bytes, decompressed, and no more than `most` of them. Failures while reading raise UnreadableError."""

@@ -54,6 +54,8 @@ class Entry(NamedTuple):
             return False
         if self.kind == DATASET:
             return older_than_s is not None or not self.used_by
+        if self.kind == UNFINISHED and not self.size_bytes:
+            return True  # nothing was done yet
         return older_than_s is not None or idle_s >= SETTLED_S
 
 
@@ -93,12 +95,18 @@ def dataset_of(run: RunDir) -> str | None:
 def remove(entry: Entry) -> int:
     """Remove an entry; the bytes that were freed. Raises SeedbedError where somebody has taken it up meanwhile."""
     locks = [Lock(place) for place in _locks(entry)]
+    held: list[Lock] = []
     try:
-        if not all(lock.acquire() for lock in locks):
-            raise SeedbedError(f"{entry.path} is in use now, so it stays.", "Try again when that has ended.")
-        remove_tree(entry.path)
-    finally:
         for lock in locks:
+            if not lock.acquire():
+                raise SeedbedError(f"{entry.path} is in use now, so it stays.", "Try again when that has ended.")
+            held.append(lock)
+        if all(lock.stands() for lock in held):
+            remove_tree(entry.path)
+    finally:
+        for lock in held:
+            if lock.stands() and lock.path.suffix == ".lock":
+                lock.remove()
             lock.release()
     return entry.size_bytes if not entry.path.exists() else 0
 

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 from seedbed.config.schema import DataConfig
 from seedbed.data import holdout, ours
 from seedbed.data.holdout import HEAD_DOCUMENTS, Item, Plan, Spared, cut_message, cut_pieces, plan
-from seedbed.data.opening import UnreadableError, opened
+from seedbed.data.opening import NoTextError, UnreadableError, opened
 from seedbed.data.readers import PIECE_CHARS, READ, Document, kind_inside, kind_of, read_file
 from seedbed.data.recognise import HEAD_BYTES, json_kind, markup_of
 from seedbed.data.records import Reading
@@ -332,15 +332,15 @@ class Text:
                 self._said.add(message)
                 self._emit(message)
 
-    def _nothing(self, split: str) -> SeedbedError:
+    def _nothing(self, split: str) -> NoTextError:
         if split == "validation" and self._validation is None:
-            return SeedbedError(
+            return NoTextError(
                 f"{quoted(self.name)} is too short to hold out any validation text.",
                 "Add text, or name a validation file: --set data.validation_path=FILE.",
             )
         files = self._validation if split == "validation" and self._validation else self._files
         first = next(iter(files.warnings), "")
-        return SeedbedError(
+        return NoTextError(
             f"No text is left in {quoted(files.root)} ({_counted(files.drops) or 'no files'}). {first}".strip(),
             _hint(files.drops, self._data),
         )
