@@ -83,7 +83,7 @@ def test_a_refused_write_says_which_file_why_and_what_helps(
     with pytest.raises(StorageError) as caught, files.explained(tmp_path / "a file"):
         raise OSError(number, os.strerror(number))
     assert said in caught.value.reason
-    assert f"'{tmp_path / 'a file'}'" in caught.value.message
+    assert f'"{tmp_path}/a file"' in caught.value.message
     assert said in caught.value.message
     assert caught.value.hint
     assert caught.value.passing is passing
@@ -284,6 +284,38 @@ def test_on_macos_what_is_durable_has_left_the_drives_own_cache(
     assert asked == [51] * 3, "the file, its folder, and the one above"
 
 
+def test_file_systems_that_sync_no_folders_and_know_no_modes_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FAT, SMB and FUSE: a checkpoint that is whole must not be refused for that."""
+    fsync = os.fsync
+
+    def files_alone(fd: int) -> None:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        fsync(fd)
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(files.os, "fsync", files_alone)
+    monkeypatch.setattr(files.os, "fchmod", refused)
+    monkeypatch.setattr(files.os, "chmod", refused)
+    prepared = files.temporary_dir(tmp_path, "step")
+    files.write_atomic(prepared / "DONE", "x")
+    files.publish_dir(prepared, tmp_path / "step")
+    assert (tmp_path / "step" / "DONE").read_text() == "x"
+
+
+def test_an_io_error_of_a_folders_sync_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(files.os, "fsync", broken)
+    with pytest.raises(OSError, match="error"):
+        files.fsync_dir(tmp_path)
+
+
 def test_a_lock_has_one_owner_and_dies_with_it(tmp_path: Path) -> None:
     path = tmp_path / ".lock"
     holder = subprocess.Popen(
@@ -330,7 +362,7 @@ def test_without_file_locks_a_safeguard_goes_on_and_what_must_hold_names_the_fil
     ):
         with pytest.raises(StorageError) as caught:
             attempt()
-        assert f"nfs4 mounted at '{tmp_path}'" in caught.value.message
+        assert f'nfs4 mounted at "{tmp_path}"' in caught.value.message
         assert caught.value.hint == "Use a local disk."
         assert not caught.value.passing, "a job would wait for locks for ever"
     assert not files.is_locked(tmp_path / ".lock")

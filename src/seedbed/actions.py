@@ -38,6 +38,7 @@ from seedbed.runs.session import LOCK_REMEDY, RunBusyError
 from seedbed.runs.status import Standing, standing
 from seedbed.runs.store import RunDir, Store, checked_name
 from seedbed.runs.view import ENDED
+from seedbed.text import quoted
 
 if TYPE_CHECKING:
     from seedbed.config.check import Finding
@@ -75,7 +76,7 @@ def new_run(place: Store, resolved: load.Resolved, name: str | None = None, comm
         checked_name(name)
     refuse_unusable_cache()
     place.refuse_file()
-    refuse_without_locks(make_dir(place.root), LOCK_REMEDY)
+    refuse_unusable_store(place)
     wanted = name if name is not None else default_name(config.preset, config.data.source)
     meta = {
         "preset": config.preset,
@@ -87,6 +88,16 @@ def new_run(place: Store, resolved: load.Resolved, name: str | None = None, comm
     }
     with labels.names(place):
         return place.create("train", place.free_name(wanted), load.dump(config, resolved.origins), meta)
+
+
+def refuse_unusable_store(place: Store) -> None:
+    """Raise SeedbedError where no run can be made: a folder that cannot be written, or that has no locks."""
+    try:
+        refuse_without_locks(make_dir(place.root), LOCK_REMEDY)
+    except StorageError as error:
+        if error.hint == LOCK_REMEDY:
+            raise
+        raise SeedbedError(error.message, f"{error.hint} --runs DIR, or SEEDBED_RUNS=DIR, names the folder.") from error
 
 
 def refuse_unusable_cache() -> None:
@@ -102,7 +113,7 @@ def refuse_unusable_cache() -> None:
         trouble = error
     trouble = trouble or obstacle(cache, 0)
     if trouble is not None and not trouble.passing and not (cache / "datasets").is_dir():
-        raise SeedbedError(f"Prepared data cannot be kept in '{cache}': {trouble.reason}.", load.CACHE_HINT)
+        raise SeedbedError(f"Prepared data cannot be kept in {quoted(cache)}: {trouble.reason}.", load.CACHE_HINT)
     if trouble is None:
         refuse_without_locks(cache, load.CACHE_HINT)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 EXIT_FAILURE = 1
@@ -96,8 +95,8 @@ _LASTING = (
 )
 
 
-def storage_error(path: Path, error: OSError) -> StorageError:
-    """What a person should know of an OSError that work on `path` met."""
+def storage_error(place: str, error: OSError) -> StorageError:
+    """What a person should know of an OSError that work on `place`, a path in quotation marks, met."""
     number = error.errno or 0
     said = (error.strerror or str(error) or type(error).__name__).rstrip(".")
     reason, hint = _TROUBLE.get(
@@ -109,4 +108,4 @@ def storage_error(path: Path, error: OSError) -> StorageError:
             hint += f" For a process that runs: `prlimit --fsize=unlimited --pid {os.getpid()}`, as root where needed."
     kind = DiskFullError if number in _SPACE else StorageError
     verb = "write" if number in _WRITING else "write or read"
-    return kind(f"Cannot {verb} '{path}': {reason}.", hint, reason, passing=number not in _LASTING)
+    return kind(f"Cannot {verb} {place}: {reason}.", hint, reason, passing=number not in _LASTING)

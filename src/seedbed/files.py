@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from seedbed.errors import SeedbedError, StorageError, UsageError, storage_error
+from seedbed.text import quoted
 
 # hashlib, shutil and tempfile cost 20 ms to load, which a quick look at a run would pay: they are imported where used.
 _CHUNK = 1 << 20
@@ -26,7 +27,7 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise storage_error(path, error) from error
+        raise storage_error(quoted(path), error) from error
 
 
 def obstacle(folder: Path, num_bytes: int, largest_bytes: int = 0) -> StorageError | None:
@@ -70,16 +71,19 @@ def expand_home(path: Path | str) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         raise UsageError(
-            f"Cannot tell which folder '{Path(path).parts[0]}' in '{path}' means: there is no such home directory.",
+            f"Cannot tell which folder {quoted(Path(path).parts[0])} in {quoted(path)} means: there is no such home directory.",
             "Write the path in full, or set HOME.",
         ) from None
 
 
 def fsync_dir(path: Path) -> None:
-    """Make the names in a folder durable."""
+    """Make the names in a folder durable, where the file system can: some of a network or of FUSE sync no folders."""
     fd = os.open(path, os.O_RDONLY)
     try:
         _sync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF):
+            raise
     finally:
         os.close(fd)
 
@@ -105,7 +109,8 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
         fd, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         try:
             with os.fdopen(fd, "wb") as handle:
-                os.fchmod(handle.fileno(), 0o644)
+                with suppress(PermissionError):  # FAT and SMB have no such modes
+                    os.fchmod(handle.fileno(), 0o644)
                 yield handle
                 handle.flush()
                 if durable:
@@ -169,7 +174,8 @@ def publish_dir(prepared: Path, final: Path, *, durable: bool = True) -> None:
     with explained(final):
         if durable:
             fsync_tree(prepared)
-        os.chmod(prepared, 0o755)
+        with suppress(PermissionError):
+            os.chmod(prepared, 0o755)
         os.rename(prepared, final)
         if durable:
             fsync_dir(final.parent)
@@ -416,7 +422,7 @@ def refuse_without_locks(folder: Path, remedy: str) -> None:
 
 def _lockless(folder: Path, error: OSError, remedy: str) -> StorageError:
     reason = f"{_file_system(folder)} has no file locks ({error.strerror})"
-    message = f"Two processes could write in '{folder}' at once: its file system, {reason}."
+    message = f"Two processes could write in {quoted(folder)} at once: its file system, {reason}."
     return StorageError(message, remedy, f"its file system, {reason}", passing=False)
 
 
@@ -427,7 +433,7 @@ def _file_system(folder: Path) -> str:
     place, found = folder.resolve(), ("of an unknown kind,", "")
     for part in psutil.disk_partitions(all=True):
         if place.is_relative_to(part.mountpoint) and len(part.mountpoint) >= len(found[1]):
-            found = (f"{part.fstype} mounted at '{part.mountpoint}',", part.mountpoint)
+            found = (f"{part.fstype} mounted at {quoted(part.mountpoint)},", part.mountpoint)
     return found[0]
 
 

@@ -18,8 +18,14 @@ pwd.getpwuid = pwd.getpwnam = unknown
 
 
 @pytest.fixture
-def homeless(desk: Any) -> Any:
-    """The desk of a user whom the system does not know, and who has set no HOME."""
+def homeless(desk: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The desk of a user whom the system does not know, here and in jobs, and who has set no HOME."""
+
+    def unknown(user: object) -> None:
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.setattr("pwd.getpwnam", unknown)
     place = desk.folder / "site"
     place.mkdir()
     (place / "sitecustomize.py").write_text(UNKNOWN_USER)
@@ -68,14 +74,21 @@ def test_a_path_in_no_home_is_refused_in_words(homeless: Any) -> None:
         ("generate", "--prompt-file", "~/prompt"),
     ):
         told = homeless.seedbed(*words, expect=2).stderr
-        assert "'~'" in told, words
+        assert '"~"' in told, words
         assert "set HOME" in told, words
     assert len(list(homeless.runs.glob("2*"))) == 1
 
 
 def test_a_user_that_nobody_knows_is_named(desk: Any) -> None:
     told = desk.seedbed("status", "~nobody-of-that-name/run", expect=2).stderr
-    assert "'~nobody-of-that-name'" in told
+    assert '"~nobody-of-that-name"' in told
+
+
+def test_a_store_that_cannot_be_written_is_told_with_its_option(desk: Any) -> None:
+    (desk.folder / "file").write_text("")
+    told = desk.seedbed("train", "--runs", "file/runs", expect=1).stderr
+    assert '"file/runs"' in told
+    assert "--runs DIR" in told
 
 
 def test_a_cache_that_cannot_be_written_is_refused_before_a_run_exists(desk: Any) -> None:

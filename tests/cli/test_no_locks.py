@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from typing import Any
 
 import pytest
@@ -20,12 +21,15 @@ real, fcntl.flock = fcntl.flock, flock
 
 
 @pytest.fixture
-def lockless(desk: Any) -> Any:
+def lockless(desk: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The desk of somebody whose folders named `share` lie on a file system without locks."""
     place = desk.folder / "site"
     place.mkdir()
     (place / "sitecustomize.py").write_text(LOCKLESS)
     desk.environment |= {"PYTHONPATH": str(place), "LOCKLESS": "/share"}
+    monkeypatch.setattr(fcntl, "flock", fcntl.flock)  # put back afterwards
+    monkeypatch.setenv("LOCKLESS", "/share")
+    exec(LOCKLESS, {})
     return desk
 
 
@@ -33,8 +37,8 @@ def test_a_store_without_locks_is_refused_before_a_run_exists(lockless: Any) -> 
     store = str(lockless.folder / "share" / "runs")
     told = lockless.seedbed("train", "--runs", store, expect=1).stderr
     assert "has no file locks" in told
-    assert f"'{store}'" in told
-    assert "mounted at '/" in told
+    assert f'"{store}"' in told
+    assert 'mounted at "/' in told
     assert "--runs DIR" in told
     assert not list((lockless.folder / "share" / "runs").glob("[!.]*"))
 

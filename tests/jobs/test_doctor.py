@@ -129,6 +129,29 @@ def test_a_failing_step_is_told_with_its_reason() -> None:
     assert probe["reason"]
 
 
+def test_a_full_memory_is_no_reason_to_install_torch_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    def refused(*_: object, **__: object) -> None:
+        torch.empty(1 << 45)
+
+    monkeypatch.setattr("seedbed.model.decoder.Decoder.__init__", refused)
+    problems: list[doctor.Problem] = []
+    monkeypatch.setattr(doctor, "matmul_rates", lambda _: {})
+    doctor._torch_part("cpu", problems, gpu.Gpus((), "none"))
+    assert ["is full" in problem.what for problem in problems] == [True]
+    assert "pip" not in problems[0].fix
+
+
+def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        doctor, "_torch_part", lambda *_: {"torch": None, "device": None, "matmul": None, "probe": None}
+    )
+    (tmp_path / "file").write_text("")
+    found = doctor.report("cpu", tmp_path / "file")
+    assert any("Nothing can be written in" in problem["what"] for problem in found["problems"])
+
+
 def test_compilers_come_from_the_package_manager_that_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if sys.platform == "darwin":
         pytest.skip("macOS has one way to install a compiler")

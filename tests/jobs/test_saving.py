@@ -240,7 +240,7 @@ def test_preparing_data_holds_where_its_folder_takes_no_writes_and_goes_on(
 
     def failing(path: Path, data: bytes | str, *, durable: bool = True) -> None:
         if broken and path.suffix == ".ds":
-            raise files.storage_error(path, OSError(number, os.strerror(number)))
+            raise files.storage_error(str(path), OSError(number, os.strerror(number)))
         write(path, data, durable=durable)
 
     monkeypatch.setattr(files, "write_atomic", failing)
@@ -254,7 +254,7 @@ def test_preparing_data_holds_where_its_folder_takes_no_writes_and_goes_on(
     said = [json.loads(line) for line in run.events.read_bytes().splitlines()]
     assert "running" in [event["status"] for event in said if event["kind"] == "run"][2:]
     paused = next(event for event in said if event.get("status") == "paused")
-    assert files.storage_error(Path(), OSError(number, "")).reason in paused["reason"]
+    assert files.storage_error("", OSError(number, "")).reason in paused["reason"]
     assert "goes on by itself" in paused["hint"]
 
 
@@ -281,7 +281,7 @@ def test_a_checkpoint_that_cannot_be_written_holds_training_and_is_tried_again(
 
     def failing(path: Path, parts: Any) -> tuple[int, str]:
         if broken and path.name == checkpoint.OPTIMIZER:
-            raise files.storage_error(path, OSError(number, os.strerror(number)))
+            raise files.storage_error(str(path), OSError(number, os.strerror(number)))
         return write(path, parts)
 
     with Session(run.path) as session:

@@ -25,6 +25,7 @@ from seedbed.errors import EXIT_FAILURE, SeedbedError
 from seedbed.events import Message
 from seedbed.files import free_bytes, obstacle
 from seedbed.hardware import cpu, gpu, memory
+from seedbed.jobs.memory import exhausted
 
 if TYPE_CHECKING:
     import torch
@@ -76,7 +77,13 @@ def report(device: str = "auto", folder: Path | None = None) -> dict[str, Any]:
     }
     found["cache"], cache_problems = _cache()
     problems += cache_problems
-    if found["disk"]["free_bytes"] < LOW_DISK_BYTES:
+    trouble = obstacle(folder, 0)
+    if trouble is not None and not trouble.passing:
+        what = f"Nothing can be written in {folder}: {trouble.reason}."
+        problems.append(
+            Problem("warning", what, "Runs go to the folder `runs` there.", "export SEEDBED_RUNS=ELSEWHERE")
+        )
+    elif found["disk"]["free_bytes"] < LOW_DISK_BYTES:
         problems.append(
             Problem(
                 "warning", f"Less than 1 GiB is free at {folder}.", "Checkpoints may not fit.", "df -h && cd ELSEWHERE"
@@ -239,7 +246,16 @@ def _torch_part(asked: str, problems: list[Problem], seen: gpu.Gpus) -> dict[str
     problems += [Problem("warning", each.text, each.why, "seedbed doctor --device auto") for each in said]
     chosen = {"asked": asked, "name": device.name, "torch_device": str(device.torch_device), "precision": precision}
     probe = training_probe(device, precision)
-    if not probe["ok"]:
+    if probe.get("full"):
+        problems.append(
+            Problem(
+                "error",
+                f"The {probe['full']} of {device.name} is full: {probe['reason']}",
+                "Something else uses it.",
+                "nvidia-smi" if device.kind == "cuda" else "ps aux --sort=-rss",
+            )
+        )
+    elif not probe["ok"]:
         problems.append(
             Problem(
                 "error",
@@ -297,8 +313,9 @@ def training_probe(device: Device, precision: str, steps: int = 4) -> dict[str, 
             result = train_step(learner, leaf, optimizer, 1.0, grad_clip=1.0, micro_batch=0)
             losses.append(float(result.loss))
             step_s = time.perf_counter() - begun
-    except (RuntimeError, SeedbedError, OSError) as error:
-        return {"ok": False, "reason": (str(error).strip().splitlines() or [type(error).__name__])[0][:300]}
+    except (RuntimeError, MemoryError, SeedbedError, OSError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        return {"ok": False, "reason": reason, "full": exhausted(error)}
     ok = all(math.isfinite(loss) for loss in losses) and losses[-1] < losses[0]
     reason = "" if ok else f"its losses are {', '.join(f'{loss:.4g}' for loss in losses)}, not falling."
     return {"ok": ok, "reason": reason, "first_loss": losses[0], "last_loss": losses[-1], "step_s": step_s}

@@ -20,7 +20,7 @@ from seedbed.jobs.restore import trainer_state
 from seedbed.model.families import export_state, generation_config, hf_config
 from seedbed.optim.optimizer import Optimizer
 from seedbed.runs.session import Session
-from seedbed.text import size
+from seedbed.text import quoted, size
 from seedbed.train import hooks
 from seedbed.train.horizon import Segment
 from seedbed.train.learner import DecoderLearner
@@ -154,7 +154,7 @@ class Saver:
     def _explanation(self, trouble: StorageError) -> str:
         """Why no checkpoint can be written, with the figures where space is what is missing."""
         if not isinstance(trouble, DiskFullError):
-            return f"{_sentence(trouble.reason)}: a checkpoint cannot be written in '{self._folder}'."
+            return f"{_sentence(trouble.reason)}: a checkpoint cannot be written in {quoted(self._folder)}."
         needed = _num_bytes(export_state(self._learner.model)) + _num_bytes(self._optimizer.state()) + _BESIDE_BYTES
         try:
             with explained(self._folder):
@@ -168,9 +168,7 @@ class Saver:
     def _hold(self, reason: str, hint: str, until: Callable[[], bool]) -> bool:
         if self.gave_up:
             return False
-        hint = (
-            f"{hint} Training goes on by itself when '{self._folder}' can be written; nothing that was saved is lost."
-        )
+        hint = f"{hint} Training goes on by itself when the write works; nothing that was saved is lost."
         return self._session.hold(reason, hint.strip(), until)
 
     def last_good(self, run_id: str) -> str:
