@@ -114,6 +114,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in the words of the command line and leave with status 2."""
+        from seedbed.text import printable
+
+        message = printable(message)
         self.exit(EXIT_USAGE, f"error: {self.prog}: {message}\nhint: `{self.prog} --help` lists the options.\n")
 
 
