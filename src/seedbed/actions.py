@@ -48,7 +48,8 @@ JOBS: tuple[str, ...] = (sys.executable, "-P", "-m", "seedbed.jobs")
 
 ALIVE = BUSY
 _POLL_S = 0.05
-_START_PATIENCE_S = 20.0
+_START_PATIENCE_S = 60.0
+"""Libraries on a slow disk take their time."""
 _ATTEMPTS = 5
 
 
@@ -233,7 +234,10 @@ def wait_until_begun(launch: Launch) -> None:
         if code is not None:
             raise died_early(launch, code)
         if time.monotonic() > end:
-            raise SeedbedError("The job has not begun after 20 seconds.", f"Watch {launch.run.log} and seedbed status.")
+            raise SeedbedError(
+                f"The job has not begun after {_START_PATIENCE_S:.0f} seconds.",
+                f"Watch {launch.run.log} and seedbed status.",
+            )
         time.sleep(_POLL_S)
 
 

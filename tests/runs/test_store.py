@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -118,6 +119,25 @@ def test_what_is_no_run_trips_nobody(store: Store) -> None:
     assert store.find("latest").id == run.id
     assert store.find(None).id == run.id
     assert broken.name == store.find("zz-broken").name()
+
+
+def test_runs_that_one_thread_reads_are_not_changed_by_one_that_looks(store: Store) -> None:
+    runs = [make(store, f"run-{number}") for number in range(6)]
+    watch = Watch(store)
+    pieces = watch.refreshing(at_once=2)
+    next(pieces)
+    reading = iter(watch.runs.items())
+    next(reading)
+    for _ in pieces:
+        pass
+    assert len(list(reading)) == 1
+    held = iter(watch.runs.values())
+    next(held)
+    shutil.rmtree(runs[0].path)
+    watch.forget(runs[1].id)
+    assert watch.refresh() >= {runs[0].id, runs[1].id}
+    assert len(list(held)) == 5
+    assert len(watch.runs) == 5
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")

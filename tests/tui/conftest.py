@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.patience import limit, until
 from textual.events import Key, Paste
 from textual.geometry import Region
 from textual.keys import _character_to_key, key_to_character
@@ -60,7 +62,7 @@ TINY = {
 FOREVER = "100000000"
 """Steps of a run that ends when somebody ends it."""
 PATIENCE_S = 30.0
-"""How long a busy machine may take; nothing waits for so long that goes well."""
+"""How long something may take before it is asked how slow the machine is, and how long it may take there."""
 
 
 # Runs ----------------------------------------------------------------------------------------------------------------
@@ -76,10 +78,7 @@ def begin(store: Store, name: str, **sets: str) -> actions.Launch:
 
 def wait(what: Callable[[], Any], told: str = "it") -> None:
     """Until `what()` is true."""
-    end = time.monotonic() + PATIENCE_S
-    while not what():
-        assert time.monotonic() < end, f"waited too long for {told}"
-        time.sleep(0.02)
+    until(what, told=lambda: told)
 
 
 def at_step(run: RunDir, step: int) -> None:
@@ -271,10 +270,13 @@ class User:
 
     async def until(self, predicate: Callable[[], Any], told: str = "it") -> None:
         """Until that is so; whatever is wrong is shown with the screen."""
-        end = time.monotonic() + PATIENCE_S
+        begun, allowed = time.monotonic(), PATIENCE_S
         while not predicate():
-            assert time.monotonic() < end, f"waited too long for {told}:\n{self.text}"
-            await self.pilot.pause(0.02)
+            if time.monotonic() - begun > allowed:
+                allowed = limit(PATIENCE_S)
+                assert time.monotonic() - begun < allowed, f"waited too long for {told}:\n{self.text}"
+            await self.rest()
+            await asyncio.sleep(0.02)
 
     async def see(self, *words: str) -> None:
         """Until the words are on the screen."""
@@ -316,7 +318,7 @@ class User:
         """Type a text, key by key, as fast as the window takes it."""
         for character in text:
             self.send(character)
-            await self.pilot._wait_for_screen()
+            await self.rest()
         await self.settle()
 
     async def paste(self, text: str) -> None:
@@ -327,8 +329,15 @@ class User:
     async def settle(self) -> None:
         """Until messages, those that they led to, and those that these led to are dealt with, and shown."""
         for _ in range(3):
-            await self.pilot._wait_for_screen()
-        await self.pilot.pause(0.01)
+            await self.rest()
+        while self.window.is_dealing_with_keys:
+            await asyncio.sleep(0.001)
+        await self.rest()
+
+    async def rest(self) -> None:
+        """Until the screen and all in it have dealt with the messages that they have now."""
+        await self.pilot._wait_for_screen(timeout=20 * PATIENCE_S)
+        self.window.screen._on_timer_update()
 
     def send(self, what: str | Paste) -> None:
         """A key or a paste, as the terminal hands it over; waits for nothing."""

@@ -18,10 +18,7 @@ from seedbed.tui.train import TrainPanel
 FOREVER = "100000000"
 
 
-# 20, 25, 33 ----------------------------------------------------------------------------------------------------------
-
-
-async def test_20_25_33_cursor_and_scroll_survive_new_runs(open_window: Any, many_store: Any, job: Any) -> None:
+async def test_cursor_and_scroll_survive_new_runs(open_window: Any, many_store: Any, job: Any) -> None:
     """Deep in a list of 200 runs, nothing moves when a run begins at its top and writes every second."""
     async with open_window(many_store, (100, 30)) as user:
         table = user.window.panel(RunsPanel).table
@@ -45,7 +42,7 @@ async def test_20_25_33_cursor_and_scroll_survive_new_runs(open_window: Any, man
         assert table.current == table.ids[140]
 
 
-async def test_20_25_33_marks_and_filter_survive_refreshes(open_window: Any, store: Any, in_store: Any) -> None:
+async def test_marks_and_filter_survive_refreshes(open_window: Any, store: Any, in_store: Any) -> None:
     """Marked runs stay marked, a filter stays in force, while the store changes."""
     async with open_window(store, (80, 24)) as user:
         await user.choose("oak")
@@ -69,7 +66,7 @@ async def test_20_25_33_marks_and_filter_survive_refreshes(open_window: Any, sto
         assert "filter" not in user.row("1 Runs ")
 
 
-async def test_20_25_33_the_active_model_follows_to_train_and_generate(
+async def test_the_active_model_is_the_one_of_train_and_generate(
     open_window: Any, store: Any, in_store: Any, job: Any
 ) -> None:
     """One model is active in Models, Generate and Train, until another is chosen, though a newer one comes."""
@@ -91,7 +88,7 @@ async def test_20_25_33_the_active_model_follows_to_train_and_generate(
         await user.until(lambda: user.window.panel(TrainPanel).origin == "", "a new run to be trained")
 
 
-async def test_20_25_33_no_label_is_stale_after_many_quick_changes(open_window: Any, store: Any, in_store: Any) -> None:
+async def test_no_label_is_stale_after_many_quick_changes(open_window: Any, store: Any, in_store: Any) -> None:
     """Names that change faster than anybody looks end as the last of them, wherever they stand."""
     async with open_window(store, (130, 40)) as user:
         await user.choose("fir", 5)
@@ -105,11 +102,8 @@ async def test_20_25_33_no_label_is_stale_after_many_quick_changes(open_window: 
             assert f"fir-{number} " not in user.text
 
 
-# 24, 32 --------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("panel", [1, 5])
-async def test_24_32_delete_is_confirmed(open_window: Any, store: Any, in_store: Any, panel: int) -> None:
+async def test_delete_is_confirmed(open_window: Any, store: Any, in_store: Any, panel: int) -> None:
     """Nothing goes without a yes, and enter alone is none."""
     oak = in_store(store, "oak")
     async with open_window(store, (80, 24)) as user:
@@ -133,7 +127,7 @@ async def test_24_32_delete_is_confirmed(open_window: Any, store: Any, in_store:
         assert in_store(store, "fir").path.is_dir()
 
 
-async def test_24_32_what_trains_is_not_deleted(open_window: Any, store: Any, job: Any) -> None:
+async def test_what_trains_is_not_deleted(open_window: Any, store: Any, job: Any) -> None:
     """A run at work is refused with the way out, and works on; to stop it needs a yes."""
     run = job(store, "maple", train__steps=FOREVER).run
     async with open_window(store, (80, 24)) as user:
@@ -154,7 +148,7 @@ async def test_24_32_what_trains_is_not_deleted(open_window: Any, store: Any, jo
         assert status(run)["checkpoint_step"] == status(run)["step"]
 
 
-async def test_24_32_archived_runs_are_out_of_sight_and_come_back(open_window: Any, store: Any, in_store: Any) -> None:
+async def test_archived_runs_are_out_of_sight_and_come_back(open_window: Any, store: Any, in_store: Any) -> None:
     """A hides a run and its model everywhere, v shows what is hidden, A again brings it back."""
     async with open_window(store, (80, 24)) as user:
         assert "yew" not in user.text
@@ -174,9 +168,6 @@ async def test_24_32_archived_runs_are_out_of_sight_and_come_back(open_window: A
         assert user.cells("yew", "#models-table")["STATUS"] == "ready"
 
 
-# 43 ------------------------------------------------------------------------------------------------------------------
-
-
 REFUSED = {
     "": "is not a name for a run",
     " oak": "is not a name for a run",
@@ -191,7 +182,7 @@ REFUSED = {
 """Names, and what is said of them; yew is archived."""
 
 
-async def test_43_names_that_runs_may_not_bear_are_refused(open_window: Any, store: Any, in_store: Any) -> None:
+async def test_names_that_runs_may_not_bear_are_refused(open_window: Any, store: Any, in_store: Any) -> None:
     """Why is said while one types, enter does not take it, and esc leaves the name as it was."""
     fir = in_store(store, "fir")
     async with open_window(store, (80, 24)) as user:
@@ -208,7 +199,7 @@ async def test_43_names_that_runs_may_not_bear_are_refused(open_window: Any, sto
         assert read_labels(fir).name == "fir"
 
 
-async def test_43_a_new_name_is_kept_and_shown_in_every_panel(open_window: Any, store: Any, job: Any) -> None:
+async def test_a_new_name_is_kept_and_shown_in_every_panel(open_window: Any, store: Any, job: Any) -> None:
     """The editor's keys work, 64 characters are the most, and the name is seen everywhere at once."""
     run = job(store, "maple", train__steps=FOREVER).run
     async with open_window(store, (130, 40)) as user:

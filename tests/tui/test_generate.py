@@ -9,6 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
+from tests.patience import limit
 
 from seedbed import actions
 from seedbed.tui.fields import NumberField, Prompt
@@ -64,10 +65,7 @@ def answer(run: Any, **request: Any) -> str:
     return "".join(line.get("text", "") for line in lines)
 
 
-# 17, 22, 31 ----------------------------------------------------------------------------------------------------------
-
-
-async def test_17_22_31_the_active_model_writes_what_was_asked_for(open_window: Any, store: Any, in_store: Any) -> None:
+async def test_the_active_model_writes_what_was_asked_for(open_window: Any, store: Any, in_store: Any) -> None:
     """Prompt, number of tokens, temperature, top-k and seed are those of the fields; the text is what the model says."""
     request = {"prompt": "Once upon", "max_new_tokens": 40, "temperature": 0.9, "top_k": 7, "seed": 5}
     fir = in_store(store, "fir")
@@ -99,9 +97,7 @@ async def test_17_22_31_the_active_model_writes_what_was_asked_for(open_window: 
         await user.until(lambda: not user.part("#output-scroll").strip(), "the output to be cleared")
 
 
-async def test_17_22_31_without_a_checkpoint_that_is_told(
-    open_window: Any, empty_store: Any, store: Any, in_store: Any
-) -> None:
+async def test_without_a_checkpoint_that_is_told(open_window: Any, empty_store: Any, store: Any, in_store: Any) -> None:
     """No model, and one whose files are cut: words, no traceback, and the next one works."""
     async with open_window(empty_store, (80, 24)) as user:
         await ask(user, "Once upon")
@@ -126,7 +122,7 @@ async def test_17_22_31_without_a_checkpoint_that_is_told(
         await written(user)
 
 
-async def test_17_22_31_any_prompt_is_safe_and_shown_literally(open_window: Any, store: Any, in_store: Any) -> None:
+async def test_any_prompt_is_safe_and_shown_literally(open_window: Any, store: Any, in_store: Any) -> None:
     """Markup, escapes, scripts, a long prompt and none at all: the model gets it as it is, the screen shows it as text."""
     fir = in_store(store, "fir")
     async with open_window(store, (130, 40)) as user:
@@ -151,7 +147,7 @@ async def test_17_22_31_any_prompt_is_safe_and_shown_literally(open_window: Any,
         await user.until(lambda: last in user.part("#output-scroll").split("\n")[-1], "the end of the text")
 
 
-async def test_17_22_31_options_out_of_bounds_are_told_and_nothing_starts(open_window: Any, store: Any) -> None:
+async def test_options_out_of_bounds_are_told_and_nothing_starts(open_window: Any, store: Any) -> None:
     """A number that is none, or too large, is named before any process is started."""
     async with open_window(store, (80, 24)) as user:
         await user.go(4)
@@ -167,9 +163,7 @@ async def test_17_22_31_options_out_of_bounds_are_told_and_nothing_starts(open_w
             option(user, name).value = kept
 
 
-async def test_t7_the_window_answers_while_a_model_writes_and_esc_ends_it_within_200_ms(
-    open_window: Any, store: Any
-) -> None:
+async def test_the_window_answers_while_a_model_writes_and_esc_ends_it_at_once(open_window: Any, store: Any) -> None:
     """Keys are answered meanwhile; the process is really gone, and what was written stays."""
     times = []
     async with open_window(store, (130, 40)) as user:
@@ -189,19 +183,19 @@ async def test_t7_the_window_answers_while_a_model_writes_and_esc_ends_it_within
             began = time.monotonic()
             user.send("escape")
             while process.is_running() or panel.busy:
-                assert time.monotonic() - began < 10
+                assert time.monotonic() - began < limit(10)
                 await asyncio.sleep(0.002)
             times.append(time.monotonic() - began)
             await user.until(lambda: told(user) == "cancelled", "the word of it")
             assert str(user.screen.query_one("#output").content).startswith("Once")
-            if times[-1] < 0.2:
+            if times[-1] < limit(0.05):
                 break
             await user.keys("ctrl+l")
         # A busy machine may hold up one or two of them.
-        assert min(times) < 0.2, times
+        assert min(times) < limit(0.05), times
 
 
-async def test_t7_the_writing_process_ends_with_the_window(open_window: Any, store: Any) -> None:
+async def test_the_writing_process_ends_with_the_window(open_window: Any, store: Any) -> None:
     """Whoever leaves while a model writes leaves no process behind."""
     async with open_window(store, (80, 24)) as user:
         panel = user.window.panel(GeneratePanel)
@@ -213,7 +207,7 @@ async def test_t7_the_writing_process_ends_with_the_window(open_window: Any, sto
 
 
 @pytest.mark.slow
-async def test_17_22_31_output_can_be_scrolled_back_while_it_grows(open_window: Any, store: Any) -> None:
+async def test_output_can_be_scrolled_back_while_it_grows(open_window: Any, store: Any) -> None:
     """The end is followed until one scrolls back to read; j and k do not scroll, they are for tables."""
     async with open_window(store, (80, 24)) as user:
         panel = user.window.panel(GeneratePanel)
@@ -236,10 +230,7 @@ async def test_17_22_31_output_can_be_scrolled_back_while_it_grows(open_window: 
         await user.until(lambda: not panel.busy)
 
 
-# 40, 47, 48 ----------------------------------------------------------------------------------------------------------
-
-
-async def test_40_47_48_the_prompt_takes_every_character(open_window: Any, store: Any) -> None:
+async def test_the_prompt_takes_every_character(open_window: Any, store: Any) -> None:
     """Each letter, digit and mark is typed, none of them commands anything; enter sends, ctrl+j begins a line."""
     async with open_window(store, (80, 24)) as user:
         await user.go(4)
@@ -265,7 +256,7 @@ async def test_40_47_48_the_prompt_takes_every_character(open_window: Any, store
     ("panel", "keys", "selector"),
     [(1, ("slash",), "#filter"), (3, ("tab",), "#run-name"), (3, ("tab", "tab", "tab"), "#data"), (1, ("e",), "#name")],
 )
-async def test_40_47_48_other_fields_take_every_character(
+async def test_other_fields_take_every_character(
     open_window: Any, store: Any, panel: int, keys: tuple[str, ...], selector: str
 ) -> None:
     """The filter, names and the data source are typed as freely."""
@@ -281,7 +272,7 @@ async def test_40_47_48_other_fields_take_every_character(
         assert user.window.focused is field
 
 
-async def test_40_47_48_numbers_take_digits_and_letters_command_nothing(open_window: Any, store: Any) -> None:
+async def test_number_fields_take_digits_and_letters_there_command_nothing(open_window: Any, store: Any) -> None:
     """In a field of numbers + and - step it, and letters are typed and complained of; neither leaves it."""
     async with open_window(store, (80, 24)) as user:
         await user.go(4)

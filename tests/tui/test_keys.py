@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from textual.binding import Binding
+from textual.events import Paste
 from textual.widget import Widget
-from textual.widgets import DataTable, Footer
+from textual.widgets import DataTable, Footer, Input
 
 from seedbed.tui.app import Window, key_rows
 from seedbed.tui.curve import Curve
@@ -94,10 +95,7 @@ async def visit(user: Any, place: str) -> None:
     await user.until(lambda: footer(user), "the footer")
 
 
-# 44, 45, 46 ----------------------------------------------------------------------------------------------------------
-
-
-async def test_44_45_46_every_place_tells_its_keys_and_no_others(open_window: Any, store: Any) -> None:
+async def test_every_place_tells_its_keys_and_no_others(open_window: Any, store: Any) -> None:
     """In every focus and mode, at 80 columns: each key that works there is in the footer, whole, or in the table of keys.
 
     Every one of them has words and leads somewhere, and where one types no letter is one.
@@ -162,7 +160,7 @@ def declared(owner: Any) -> set[str]:
     return {binding.key for kind in kinds for binding in Binding.make_bindings(kind.__dict__.get("BINDINGS", []))}
 
 
-async def test_44_45_46_the_table_of_keys_can_be_read(open_window: Any, store: Any) -> None:
+async def test_the_table_of_keys_can_be_read(open_window: Any, store: Any) -> None:
     """Every row of it can be brought onto the screen, with its key and its words."""
     async with open_window(store, (80, 24)) as user:
         await user.keys("question_mark")
@@ -177,7 +175,7 @@ async def test_44_45_46_the_table_of_keys_can_be_read(open_window: Any, store: A
             )
 
 
-async def test_44_45_46_the_footer_changes_while_a_model_writes(open_window: Any, store: Any) -> None:
+async def test_the_footer_changes_while_a_model_writes(open_window: Any, store: Any) -> None:
     """A mode is a mode without another focus too: esc cancels while there is something to cancel."""
     async with open_window(store, (80, 24)) as user:
         await user.keys("4")
@@ -193,7 +191,7 @@ async def test_44_45_46_the_footer_changes_while_a_model_writes(open_window: Any
         await user.until(lambda: "esc Leave field" in footer(user), "the key that leaves")
 
 
-async def test_44_45_46_a_row_of_the_table_of_keys_does_what_it_says(open_window: Any, store: Any) -> None:
+async def test_a_row_of_the_table_of_keys_does_what_it_says(open_window: Any, store: Any) -> None:
     """Enter on a row calls its command, where that can be called from there."""
     async with open_window(store, (80, 24)) as user:
         await user.keys("question_mark")
@@ -209,9 +207,6 @@ async def test_44_45_46_a_row_of_the_table_of_keys_does_what_it_says(open_window
         table.move_cursor(row=next(n for n, row in enumerate(rows) if (row.where, row.keys) == ("Runs", "e")))
         await user.keys("enter")
         await user.until(lambda: isinstance(user.screen, Rename), "the question for a name")
-
-
-# 36 ------------------------------------------------------------------------------------------------------------------
 
 
 def reachable(user: Any) -> set[Widget]:
@@ -242,7 +237,7 @@ async def rounds(user: Any, key: str) -> list[Widget]:
 
 
 @pytest.mark.parametrize("size", [(80, 24), pytest.param((130, 40), marks=pytest.mark.slow)])
-async def test_36_tab_comes_to_everything_and_back(open_window: Any, store: Any, size: tuple[int, int]) -> None:
+async def test_tab_comes_to_everything_and_back(open_window: Any, store: Any, size: tuple[int, int]) -> None:
     """No dead end, nothing left out, and whatever has the focus is in sight, also in the smallest terminal."""
     async with open_window(store, size) as user:
         forward = await rounds(user, "tab")
@@ -254,7 +249,7 @@ async def test_36_tab_comes_to_everything_and_back(open_window: Any, store: Any,
         assert backward[1:] == forward[:0:-1]
 
 
-async def test_36_questions_and_screens_are_gone_through_and_left(open_window: Any, store: Any) -> None:
+async def test_questions_and_screens_are_gone_through_and_left(open_window: Any, store: Any) -> None:
     """Tab goes round in them too, esc leaves, and the focus is where it was."""
     async with open_window(store, (80, 24)) as user:
         for place, kind in (
@@ -276,7 +271,7 @@ async def test_36_questions_and_screens_are_gone_through_and_left(open_window: A
             assert user.focus() == ("origin" if kind is Settings else "runs-table")
 
 
-async def test_36_the_focus_can_be_seen(open_window: Any, store: Any) -> None:
+async def test_the_focus_can_be_seen(open_window: Any, store: Any) -> None:
     """The panel with the focus is framed in another colour than all others, and in no other place."""
     async with open_window(store, (130, 40)) as user:
         frames = []
@@ -288,7 +283,7 @@ async def test_36_the_focus_can_be_seen(open_window: Any, store: Any) -> None:
         assert frames == [0, 1, 2, 3, 4]
 
 
-async def test_36_keys_that_move(open_window: Any, store: Any) -> None:
+async def test_keys_move_the_cursor_the_focus_and_the_panels(open_window: Any, store: Any) -> None:
     """Digits, h and l, brackets and arrows go where they say; a field is left by esc first."""
     async with open_window(store, (80, 24)) as user:
         where: Callable[[], str] = lambda: user.panel.NAME  # noqa: E731
@@ -313,7 +308,7 @@ async def test_36_keys_that_move(open_window: Any, store: Any) -> None:
         await user.see("2 System", "5 Models")
 
 
-async def test_36_keys_of_the_curve(open_window: Any, store: Any) -> None:
+async def test_keys_change_what_a_curve_shows(open_window: Any, store: Any) -> None:
     """Axis, scale, smoothing, zoom and moving work from the list of runs."""
     async with open_window(store, (130, 40)) as user:
         curve = user.window.panel(RunsPanel).query_one(Curve)
@@ -335,3 +330,27 @@ async def test_36_keys_of_the_curve(open_window: Any, store: Any) -> None:
         await user.see_not("zoomed")
         await user.keys("+", "0")
         await user.see_not("zoomed")
+
+
+async def test_keys_of_one_burst_go_where_they_would_go_one_by_one(open_window: Any, empty_store: Any) -> None:
+    """A slow line, a paste without marks and a macro hand over many keys at once, some of which move the focus."""
+    async with open_window(empty_store, (80, 24)) as user:
+        for key in ("3", "tab", *"oak", "tab", "tab", *"text:a", "tab", "7", "tab", "tab", *"16"):
+            user.send(key)
+        user.send(Paste("4"))
+        for key in ("escape", "4", *"Once", "tab", "end", "0"):
+            user.send(key)
+        await user.settle()
+        fields = {
+            name: user.screen.query_one(f"#{name}", Input).value for name in ("run-name", "data", "epochs", "batch")
+        }
+        assert fields == {"run-name": "oak", "data": "text:a", "epochs": "7", "batch": "164"}
+        assert user.screen.query_one(Prompt).text == "Once"
+        assert user.screen.query_one("#max-tokens", NumberField).value == "1000"
+
+
+async def test_keys_of_one_burst_reach_the_question_that_they_open(open_window: Any, store: Any) -> None:
+    async with open_window(store, (80, 24)) as user:
+        for key in ("slash", *"oak", "enter", "D", "y"):
+            user.send(key)
+        await user.until(lambda: not any(run.name() == "oak" for run in store.all()), "the end of the run")

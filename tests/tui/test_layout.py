@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from rich.text import Text
+from tests.patience import limit
 from textual.css.model import SelectorType
 from textual.css.stylesheet import Stylesheet
 from textual.geometry import Region
@@ -178,7 +179,7 @@ def assert_seen(user: Any, root: Widget, *kinds: type[Widget]) -> None:
 
 @sized
 @counted
-async def test_19_27_to_31_every_panel_has_its_place_and_content(
+async def test_every_panel_has_its_place_and_content(
     open_window: Any, shelf: Shelf, size: tuple[int, int], count: int
 ) -> None:
     """Five whole titles, nothing over anything else; all open where there is room, else the one with the focus.
@@ -293,7 +294,7 @@ async def models_content(user: Any, panel: Panel, count: int) -> None:
 CONTENTS = {1: runs_content, 2: system_content, 3: train_content, 4: generate_content, 5: models_content}
 
 
-async def test_19_the_grid_begins_at_130x40(open_window: Any, shelf: Shelf) -> None:
+async def test_the_grid_begins_at_130x40(open_window: Any, shelf: Shelf) -> None:
     """One column or row less, and it is one panel at a time."""
     assert (GRID_COLUMNS, GRID_ROWS) == (130, 40)
     async with open_window(shelf(1), (130, 40)) as user:
@@ -308,7 +309,7 @@ async def test_19_the_grid_begins_at_130x40(open_window: Any, shelf: Shelf) -> N
             assert_whole_titles(user)
 
 
-async def test_20_a_new_size_keeps_focus_cursors_and_what_was_typed(open_window: Any, shelf: Shelf) -> None:
+async def test_a_new_size_keeps_focus_cursors_and_what_was_typed(open_window: Any, shelf: Shelf) -> None:
     """From 200x60 to 80x24 and back, in the middle of work: nobody has to begin again."""
     prompt = "Once [/] upon a time 😀 — 你好"
     async with open_window(shelf(200), (200, 60)) as user:
@@ -343,7 +344,7 @@ async def test_20_a_new_size_keeps_focus_cursors_and_what_was_typed(open_window:
         assert (runs.current, models.current) == chosen
 
 
-async def test_16_a_long_complaint_is_read_to_its_end(open_window: Any, shelf: Shelf) -> None:
+async def test_a_long_complaint_can_be_read_to_its_end(open_window: Any, shelf: Shelf) -> None:
     """What is wrong with a run that is wanted stands beside the button, whole."""
     async with open_window(shelf(0), SMALLEST) as user:
         await user.go(3)
@@ -382,7 +383,7 @@ def assert_fits(user: Any, box: Widget, title: str, *buttons: str) -> None:
         assert_seen(user, box, Button)
 
 
-async def test_24_32_43_questions_fit_the_smallest_terminal(open_window: Any, shelf: Shelf) -> None:
+async def test_questions_fit_the_smallest_terminal(open_window: Any, shelf: Shelf) -> None:
     """A question, however long, leaves its buttons in sight; so does a name that is refused."""
     async with open_window(shelf(200), SMALLEST) as user:
         await settled(user)
@@ -405,7 +406,7 @@ async def test_24_32_43_questions_fit_the_smallest_terminal(open_window: Any, sh
         assert said == "".join(str(box.query_one("#problem", Static).content).split())
 
 
-async def test_36_what_is_closed_before_it_is_open_ends_nothing(open_window: Any, shelf: Shelf) -> None:
+async def test_what_is_closed_before_it_is_open_ends_nothing(open_window: Any, shelf: Shelf) -> None:
     """Keys that come faster than a dialog is put together open and close it all the same."""
     async with open_window(shelf(1), (200, 60)) as user:
         await settled(user)
@@ -424,7 +425,7 @@ async def test_36_what_is_closed_before_it_is_open_ends_nothing(open_window: Any
         await user.see("Delete this run?")
 
 
-async def test_44_45_46_all_keys_fit_the_smallest_terminal(open_window: Any, shelf: Shelf) -> None:
+async def test_all_keys_fit_the_smallest_terminal(open_window: Any, shelf: Shelf) -> None:
     """What each key does can be read to its end; the cursor stays where it was when the terminal grows."""
     async with open_window(shelf(0), SMALLEST) as user:
         await user.press("question_mark")
@@ -446,7 +447,7 @@ async def test_44_45_46_all_keys_fit_the_smallest_terminal(open_window: Any, she
         assert table.cursor_row == table.row_count - 1
 
 
-async def test_16_all_options_fit_the_smallest_terminal(open_window: Any, shelf: Shelf) -> None:
+async def test_all_options_fit_the_smallest_terminal(open_window: Any, shelf: Shelf) -> None:
     """The key with the longest help, and a value that is refused: field, complaint and buttons are in sight."""
     longest = max(keys(), key=lambda path: len(keys()[path].help + keys()[path].expected))
     async with open_window(shelf(0), SMALLEST) as user:
@@ -481,7 +482,7 @@ TABS = {
 
 
 @pytest.mark.parametrize("size", [SMALLEST, (130, 40)], ids=["80x24", "130x40"])
-async def test_10_12_details_fit(open_window: Any, shelf: Shelf, size: tuple[int, int]) -> None:
+async def test_details_fit_the_terminal(open_window: Any, shelf: Shelf, size: tuple[int, int]) -> None:
     """Facts above, every tab below with its words in sight, and both values of a difference."""
     async with open_window(shelf(200), size) as user:
         await settled(user)
@@ -571,7 +572,7 @@ async def matches(user: Any, name: str) -> None:
         return
     assert path.exists(), f"There is no {path}: UPDATE_SNAPSHOTS=1 writes it."
     wanted = path.read_text(encoding="utf-8").splitlines()
-    end = time.monotonic() + 10
+    end = time.monotonic() + limit(10)
     while (seen := picture(user)) != wanted:
         if time.monotonic() > end:
             difference = "\n".join(
@@ -584,7 +585,7 @@ async def matches(user: Any, name: str) -> None:
 @pytest.mark.slow
 @sized
 @counted
-async def test_pictures(
+async def test_the_window_looks_as_in_its_stored_pictures(
     open_window: Any, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], count: int
 ) -> None:
     """At rest, before something is deleted or begun, while something is named, when something is wrong."""
@@ -619,7 +620,7 @@ async def test_pictures(
 # The stylesheet ------------------------------------------------------------------------------------------------------
 
 
-async def test_19_the_stylesheet_is_whole_and_speaks_of_what_there_is(open_window: Any, shelf: Shelf) -> None:
+async def test_the_stylesheet_is_whole_and_speaks_of_what_there_is(open_window: Any, shelf: Shelf) -> None:
     """It parses, and every id and kind of widget that it names is in the window or in one of its dialogs."""
     sheet = Path(app_module.__file__).with_name(Window.CSS_PATH)
     async with open_window(shelf(1), SMALLEST) as user:

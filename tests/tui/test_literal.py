@@ -94,7 +94,9 @@ def run_of(user: Any, kind: str, origin: str = "fir") -> str:
 
 
 @pytest.mark.parametrize("size", [(80, 24), pytest.param((200, 60), marks=pytest.mark.slow)])
-async def test_18_hostile_text_in_the_panels(open_window: Any, spoiled: Store, size: tuple[int, int]) -> None:
+async def test_hostile_text_in_the_panels_is_shown_literally(
+    open_window: Any, spoiled: Store, size: tuple[int, int]
+) -> None:
     """Every run is listed by its literal name, in Runs, Models, the list of Train, and the titles."""
     async with open_window(spoiled, size) as user:
         for number in "12345":
@@ -125,7 +127,7 @@ async def test_18_hostile_text_in_the_panels(open_window: Any, spoiled: Store, s
         await user.keys("escape")
 
 
-async def test_18_hostile_text_in_the_details_of_a_run(open_window: Any, spoiled: Store) -> None:
+async def test_hostile_text_in_the_details_of_a_run_is_shown_literally(open_window: Any, spoiled: Store) -> None:
     """Facts, log, config, differences and samples show what stands in the files, letter by letter."""
     async with open_window(spoiled, (100, 30)) as user:
         for kind in FEW:
@@ -161,7 +163,7 @@ async def test_18_hostile_text_in_the_details_of_a_run(open_window: Any, spoiled
             await user.until(lambda: not isinstance(user.screen, Details))
 
 
-async def test_18_hostile_text_in_questions_and_remarks(open_window: Any, spoiled: Store) -> None:
+async def test_hostile_text_in_questions_and_remarks_is_shown_literally(open_window: Any, spoiled: Store) -> None:
     """Delete, resume, rename and what is told of them name the run literally."""
     async with open_window(spoiled, (80, 24)) as user:
         for kind in FEW:
@@ -190,7 +192,7 @@ async def test_18_hostile_text_in_questions_and_remarks(open_window: Any, spoile
         assert not isinstance(user.screen, Confirm)
 
 
-async def test_18_hostile_text_that_is_typed(open_window: Any, spoiled: Store) -> None:
+async def test_hostile_text_that_is_typed_is_shown_literally(open_window: Any, spoiled: Store) -> None:
     """The filter, names, the data source, all options and the prompt take anything that can be pasted."""
     async with open_window(spoiled, (80, 24)) as user:
         for kind in ("closing", "long"):
@@ -249,7 +251,9 @@ def speaker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(actions, "JOBS", (sys.executable, str(script)))
 
 
-async def test_18_hostile_text_that_a_model_writes(open_window: Any, store: Store, speaker: None) -> None:
+async def test_hostile_text_that_a_model_writes_is_shown_literally(
+    open_window: Any, store: Store, speaker: None
+) -> None:
     """Whatever comes out of a model is text, also where a piece of it ends in the middle of an escape."""
     async with open_window(store, (200, 60)) as user:
         await user.go(4)
@@ -264,7 +268,7 @@ async def test_18_hostile_text_that_a_model_writes(open_window: Any, store: Stor
         assert harmless(user)
 
 
-async def test_18_a_store_at_a_hostile_place(open_window: Any, store: Store, tmp_path: Path) -> None:
+async def test_a_store_at_a_hostile_place_is_shown_literally(open_window: Any, store: Store, tmp_path: Path) -> None:
     """Brackets in the path of the store stay brackets."""
     place = tmp_path / "[bold]red[" / "] 漢字"
     place.mkdir(parents=True)

@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import pytest
+from tests.patience import limit
 
 from seedbed import actions
 from seedbed.events import Hardware
@@ -37,7 +38,7 @@ def steps(cells: dict[str, str]) -> int:
 # Runs ----------------------------------------------------------------------------------------------------------------
 
 
-async def test_10_12_live_monitor_watches_a_run_at_work(open_window: Any, store: Any, job: Any) -> None:
+async def test_a_run_at_work_is_watched_live(open_window: Any, store: Any, job: Any) -> None:
     """Steps, losses, device and what is left are those that the job writes, and they go on by themselves."""
     async with open_window(store, (200, 60)) as user:
         run = job(store, "maple", train__steps=FOREVER).run
@@ -60,7 +61,7 @@ async def test_10_12_live_monitor_watches_a_run_at_work(open_window: Any, store:
         assert "no active runs" not in user.text
 
 
-async def test_10_12_live_monitor_shows_none_one_and_many_runs(
+async def test_no_run_one_run_and_many_runs_are_shown(
     open_window: Any, empty_store: Any, store: Any, many_runs: Any, in_store: Any
 ) -> None:
     """An empty store says what to do; one run and 200 are listed with their fates."""
@@ -82,7 +83,7 @@ async def test_10_12_live_monitor_shows_none_one_and_many_runs(
         assert "80 completed · 40 failed · 40 lost · 40 stopped" in user.row("1 Runs ")
 
 
-async def test_10_12_details_show_curve_log_config_differences_and_samples(
+async def test_details_show_curve_log_config_differences_and_samples(
     open_window: Any, store: Any, in_store: Any
 ) -> None:
     """What the job wrote into the run's folder is what the five tabs tell."""
@@ -121,14 +122,14 @@ async def test_10_12_details_show_curve_log_config_differences_and_samples(
         await user.see("1 Runs", "5 Models")
 
 
-async def test_10_12_t9_a_killed_trainer_is_lost_within_five_seconds_and_can_be_resumed(
+async def test_a_killed_trainer_is_soon_shown_as_lost_and_can_be_resumed(
     open_window: Any, store: Any, job: Any
 ) -> None:
     """kill -9 leaves no word; the window tells, and R goes on from the checkpoint."""
     run = job(store, "maple", train__steps=FOREVER).run
     took = []
     async with open_window(store, (100, 30)) as user:
-        while not took or (took[-1] >= 5 and len(took) < 3):  # a busy machine may hold up one of them
+        while not took or (took[-1] >= limit(1.25) and len(took) < 3):  # a busy machine may hold up one of them
             session = len(took) + 1
             await user.until(lambda session=session: status(run)["session"] == session, "the session")
             await user.until(lambda: steps(user.cells("maple")) > 10, "steps")
@@ -144,10 +145,10 @@ async def test_10_12_t9_a_killed_trainer_is_lost_within_five_seconds_and_can_be_
             await user.keys("y")
             await user.until(lambda: user.cells("maple").get("STATUS") == "running", "the resumed run")
             await user.until(lambda saved=saved: steps(user.cells("maple")) > saved, "steps of the next session")
-        assert min(took) < 5, took
+        assert min(took) < limit(1.25), took
 
 
-async def test_11_elapsed_remaining_and_end_are_shown_and_kept(open_window: Any, store: Any, job: Any) -> None:
+async def test_elapsed_time_remaining_time_and_end_are_shown_and_kept(open_window: Any, store: Any, job: Any) -> None:
     """What the window tells of time is in the run's state too; a run without steps has none, and harms nobody."""
     async with open_window(store, (130, 40)) as user:
         run = job(store, "maple", train__steps=FOREVER).run
@@ -156,13 +157,13 @@ async def test_11_elapsed_remaining_and_end_are_shown_and_kept(open_window: Any,
         user.window.panel(RunsPanel).table.go_to(run.id)
         await user.keys("enter")
         await user.until(
-            lambda: re.search(r"elapsed \d.*left \d+d .*\(ends about \d\d \w+ \d\d:\d\d:\d\d\)", user.text)
+            lambda: re.search(r"elapsed \d.*left \d+[dhm] .*\(ends about \d\d \w+ \d\d:\d\d:\d\d\)", user.text)
         )
         kept = lambda: state.status if (state := read_state(run)) is not None else {}  # noqa: E731
         await user.until(lambda: kept().get("elapsed_s", 0) > 0, "the time in the state, which is written each second")
         assert kept()["steps"] == int(FOREVER)
         await user.keys("escape", "2")
-        await user.until(lambda: re.search(r"runs +1 running, \d+d \d\dh left in all", user.text))
+        await user.until(lambda: re.search(r"runs +1 running, \d+[dhm].* left in all", user.text))
         await user.keys("1", "D")
         await user.see("stop it (s) before it is deleted")
         await user.keys("s", "y")
@@ -172,7 +173,7 @@ async def test_11_elapsed_remaining_and_end_are_shown_and_kept(open_window: Any,
         await user.see("No active training.")
 
 
-async def test_13_device_asked_for_and_device_used(open_window: Any, store: Any, job: Any) -> None:
+async def test_the_device_asked_for_and_the_device_used_are_shown(open_window: Any, store: Any, job: Any) -> None:
     """A GPU by part of its name that is not here: a warning and the CPU, both told; strictly, a failure that says why."""
     lenient = job(store, "lenient", train__device="A30")
     strict = job(store, "strict", train__device="A30", train__strict_device="true")
@@ -229,7 +230,7 @@ BUSY = Hardware(
 
 
 @pytest.mark.parametrize("size", [(80, 24), (130, 40)])
-async def test_14_21_41_42_machine_figures_where_they_can_be_had(
+async def test_machine_figures_are_shown_where_they_can_be_had(
     open_window: Any, store: Any, size: tuple[int, int]
 ) -> None:
     """GPU use, memory, temperature, power, CPU, cores, load and RAM, in figures."""
@@ -246,7 +247,7 @@ async def test_14_21_41_42_machine_figures_where_they_can_be_had(
         await user.see("2 System ─ CPU 42% · RAM 32.0 GiB of 64.0 GiB")
 
 
-async def test_14_21_41_42_machine_figures_that_are_missing_tell_why(open_window: Any, store: Any) -> None:
+async def test_machine_figures_that_are_missing_tell_why(open_window: Any, store: Any) -> None:
     """Each missing figure is n/a with the reason, never blank and never zero."""
     missing = {
         "cpu_fraction": "the counters stood still",
@@ -268,7 +269,9 @@ async def test_14_21_41_42_machine_figures_that_are_missing_tell_why(open_window
         assert "0%" not in user.part("#system-text")
 
 
-async def test_14_21_41_42_a_real_look_and_what_a_real_job_recorded(open_window: Any, store: Any, job: Any) -> None:
+async def test_a_real_look_at_the_machine_and_what_a_real_job_recorded_are_shown(
+    open_window: Any, store: Any, job: Any
+) -> None:
     """With no job the window looks itself; with one it shows what the job recorded, and who that was."""
     async with open_window(store, (130, 40)) as user:
         await user.keys("2")
@@ -285,9 +288,7 @@ async def test_14_21_41_42_a_real_look_and_what_a_real_job_recorded(open_window:
         await user.until(lambda: re.search(r"runs +1 running", user.text))
 
 
-async def test_14_21_41_42_a_reason_that_takes_more_lines_than_the_last_is_seen_whole(
-    open_window: Any, store: Any
-) -> None:
+async def test_a_reason_that_takes_more_lines_than_the_last_is_seen_whole(open_window: Any, store: Any) -> None:
     """Words of the same length in all may break at other places."""
     async with open_window(store, (80, 24)) as user:
         sampler = user.window.panel(SystemPanel)._sampler = FakeSampler(

@@ -19,7 +19,7 @@ def written(user: Any) -> str:
     return str(user.screen.query_one("#output").content)
 
 
-async def test_t3_36_a_model_from_training_to_deletion_with_keys_alone(
+async def test_a_model_goes_from_training_to_deletion_with_keys_alone(
     open_window: Any, store: Any, in_store: Any
 ) -> None:
     """Choose a model, train it further, watch, generate, rename, archive, delete: in the smallest terminal."""
@@ -73,7 +73,7 @@ async def test_t3_36_a_model_from_training_to_deletion_with_keys_alone(
         assert {run.name() for run in store.all()} == {"birch", "cedar", "elm", "fir", "yew"}
 
 
-async def test_t3_a_model_from_training_to_deletion_with_the_mouse_alone(
+async def test_a_model_goes_from_training_to_deletion_with_the_mouse_alone(
     open_window: Any, store: Any, in_store: Any
 ) -> None:
     """The same by clicks on rows, buttons and the footer; a name and a prompt are pasted."""

@@ -55,10 +55,7 @@ def offered(user: Any) -> list[str]:
     return [value for _, value in user.window.panel(TrainPanel).query_one("#origin", Select)._options]
 
 
-# 15 ------------------------------------------------------------------------------------------------------------------
-
-
-async def test_15_precision_workers_and_accumulation_with_guidance(open_window: Any, store: Any) -> None:
+async def test_precision_workers_and_accumulation_are_set_with_guidance(open_window: Any, store: Any) -> None:
     """The defaults are careful, each field says what it is for and what it may be, and what cannot work is told at once."""
     async with open_window(store, (80, 24)) as user:
         await user.go(3)
@@ -96,10 +93,7 @@ async def test_15_precision_workers_and_accumulation_with_guidance(open_window: 
         assert (config.train.prefetch, config.train.pin_memory) == (2, True)
 
 
-# 16, 23, 30 ----------------------------------------------------------------------------------------------------------
-
-
-async def test_16_23_30_a_run_is_set_up_confirmed_started_and_seen(open_window: Any, empty_store: Any) -> None:
+async def test_a_run_is_set_up_confirmed_started_and_seen(open_window: Any, empty_store: Any) -> None:
     """From the panel's fields and all options to a model: a real job does what was typed, and its row is in Runs."""
     async with open_window(empty_store, (80, 24)) as user:
         await user.go(3)
@@ -144,7 +138,7 @@ async def test_16_23_30_a_run_is_set_up_confirmed_started_and_seen(open_window: 
         await user.see("4 Generate ─ from maple, step 12")
 
 
-async def test_16_23_30_mistakes_are_told_beside_the_fields(open_window: Any, store: Any) -> None:
+async def test_mistakes_are_told_beside_the_fields(open_window: Any, store: Any) -> None:
     """Whatever cannot work is told before anything is made, by a word that names what is wrong."""
     before = {run.id for run in store.all()}
     async with open_window(store, (80, 24)) as user:
@@ -177,7 +171,7 @@ async def test_16_23_30_mistakes_are_told_beside_the_fields(open_window: Any, st
     assert {run.id for run in store.all()} == before
 
 
-async def test_16_23_30_fields_and_all_options_are_two_views_of_the_same_values(open_window: Any, store: Any) -> None:
+async def test_fields_and_all_options_are_two_views_of_the_same_values(open_window: Any, store: Any) -> None:
     """What is typed in a field stands in All options, and what is entered there stands in the field."""
     async with open_window(store, (80, 24)) as user:
         await user.go(3)
@@ -213,7 +207,7 @@ async def test_16_23_30_fields_and_all_options_are_two_views_of_the_same_values(
         assert panel.query_one("#seed", NumberField).value == "1.5"
 
 
-async def test_16_23_30_a_job_that_fails_at_once_says_why(open_window: Any, store: Any, tmp_path: Any) -> None:
+async def test_a_job_that_fails_at_once_says_why(open_window: Any, store: Any, tmp_path: Any) -> None:
     """The run is in Runs as failed, with the reason in words."""
     (tmp_path / "empty").mkdir()
     async with open_window(store, (100, 30)) as user:
@@ -229,7 +223,7 @@ async def test_16_23_30_a_job_that_fails_at_once_says_why(open_window: Any, stor
         await user.see("maple  failed", "it is empty.")
 
 
-async def test_16_23_30_a_store_that_may_not_be_written_is_told(open_window: Any, tmp_path: Any, workshop: Any) -> None:
+async def test_a_store_that_may_not_be_written_is_told(open_window: Any, tmp_path: Any, workshop: Any) -> None:
     """Where no run can be made the panel says so, and no row appears."""
     (tmp_path / "file").write_text("not a folder")
     async with open_window(Store(tmp_path / "file" / "runs"), (80, 24)) as user:
@@ -239,10 +233,7 @@ async def test_16_23_30_a_store_that_may_not_be_written_is_told(open_window: Any
         assert str(tmp_path)[:20] in user.text
 
 
-# 38 ------------------------------------------------------------------------------------------------------------------
-
-
-async def test_38_epochs_by_keys_and_by_hand_within_bounds(open_window: Any, store: Any) -> None:
+async def test_epochs_are_set_by_keys_and_by_hand_within_bounds(open_window: Any, store: Any) -> None:
     """Whole and fractional epochs from just above 0 to 10000; all else is refused in the moment in which it is typed."""
     async with open_window(store, (80, 24)) as user:
         await user.go(3)
@@ -279,10 +270,7 @@ async def test_38_epochs_by_keys_and_by_hand_within_bounds(open_window: Any, sto
         await user.until(lambda: "1,350 steps" in state(user), "the preset's horizon")
 
 
-# 39 ------------------------------------------------------------------------------------------------------------------
-
-
-async def test_39_a_model_is_trained_further(open_window: Any, store: Any, in_store: Any) -> None:
+async def test_a_model_is_trained_further(open_window: Any, store: Any, in_store: Any) -> None:
     """One chooses a model, not an id: what was stopped goes on, what is finished says that it wants a number."""
     fir = in_store(store, "fir")
     async with open_window(store, (130, 40)) as user:
@@ -312,7 +300,7 @@ async def test_39_a_model_is_trained_further(open_window: Any, store: Any, in_st
         await user.until(lambda: user.window.panel(TrainPanel).origin == in_store(store, "oak").id)
 
 
-async def test_39_what_cannot_be_trained_further_says_so(
+async def test_what_cannot_be_trained_further_says_so(
     in_store: Any, open_window: Any, store: Any, empty_store: Any, job: Any
 ) -> None:
     """Without a model there is only a new run to choose; what is at work or broken is not on offer."""
@@ -337,7 +325,7 @@ async def test_39_what_cannot_be_trained_further_says_so(
         await user.until(lambda: run.id in offered(user), "its end")
 
 
-async def test_39_the_fields_show_what_a_model_keeps_and_give_back_what_was_typed(
+async def test_the_fields_show_what_a_model_keeps_and_give_back_what_was_typed(
     open_window: Any, store: Any, in_store: Any
 ) -> None:
     """A run that is trained further keeps its own batch, length and precision: those stand there, not the preset's."""
@@ -369,7 +357,7 @@ async def test_39_the_fields_show_what_a_model_keeps_and_give_back_what_was_type
         assert shown["batch"].value == ""
 
 
-async def test_16_that_a_device_is_busy_is_said_before_one_starts(open_window: Any, store: Any, job: Any) -> None:
+async def test_that_a_device_is_busy_is_said_before_one_starts(open_window: Any, store: Any, job: Any) -> None:
     job(store, "maple", train__steps=FOREVER)
     async with open_window(store, (80, 24)) as user:
         await user.until(lambda: user.cells("maple").get("STATUS") == "running", "the run")

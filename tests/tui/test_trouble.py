@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 from rich.style import Style
+from tests.patience import limit
 
 from seedbed import actions
 from seedbed.runs import watch
@@ -46,9 +47,6 @@ def replace(path: Path, content: bytes | None) -> None:
     os.replace(beside, path)
 
 
-# T5 ------------------------------------------------------------------------------------------------------------------
-
-
 def breakages(run: RunDir) -> Iterator[tuple[str, Path, bytes | None, str]]:
     """What can happen to a finished run's files: what it is, the file, what is in it then, the status that is shown."""
     events = run.events.read_bytes()
@@ -69,7 +67,7 @@ def breakages(run: RunDir) -> Iterator[tuple[str, Path, bytes | None, str]]:
     yield "a meta of something else", run.path / "meta.json", b"null", "broken"
 
 
-async def test_t5_broken_files_end_in_words(open_window: Any, store: Any, in_store: Any) -> None:
+async def test_broken_files_end_in_words(open_window: Any, store: Any, in_store: Any) -> None:
     """Files that are cut, of another kind, or gone: the run is shown as well as it can be, in the list and in full."""
     fir = in_store(store, "fir")
     async with open_window(store, (100, 30)) as user:
@@ -103,7 +101,7 @@ async def test_t5_broken_files_end_in_words(open_window: Any, store: Any, in_sto
         await user.see("1 broken", "oak")
 
 
-async def test_t5_files_that_are_gone_are_told(open_window: Any, store: Any, in_store: Any) -> None:
+async def test_files_that_are_gone_are_told(open_window: Any, store: Any, in_store: Any) -> None:
     """No config, no log of events, no checkpoints, a marker that cannot be read: each in its place, in words."""
     oak, fir, birch = (in_store(store, name) for name in ("oak", "fir", "birch"))
     replace(oak.config, None)
@@ -134,7 +132,7 @@ async def test_t5_files_that_are_gone_are_told(open_window: Any, store: Any, in_
         assert user.window.board.run(fir.id).status["status"] == "completed"
 
 
-async def test_t5_a_run_that_is_deleted_elsewhere_while_it_is_shown(
+async def test_a_run_that_is_deleted_elsewhere_while_it_is_shown_goes_from_every_panel(
     open_window: Any, store: Any, in_store: Any
 ) -> None:
     """From the list, from the screen that shows it in full, and under a question about it."""
@@ -168,7 +166,7 @@ async def test_t5_a_run_that_is_deleted_elsewhere_while_it_is_shown(
         assert user.cells("elm")["STATUS"] == "failed"
 
 
-async def test_t5_a_store_that_cannot_be_read_keeps_what_was_seen(
+async def test_a_store_that_cannot_be_read_keeps_what_was_seen(
     open_window: Any, store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A share that hangs up for a while: a message instead of the counts, the runs as they were, then all is well."""
@@ -190,7 +188,7 @@ async def test_t5_a_store_that_cannot_be_read_keeps_what_was_seen(
         await user.until(lambda: "2 completed" in user.row("1 Runs"), "the counts")
 
 
-async def test_t5_a_store_that_vanishes_and_comes_back(open_window: Any, store: Any) -> None:
+async def test_a_store_that_vanishes_and_comes_back(open_window: Any, store: Any) -> None:
     """Moved away and back again under an open window."""
     away = store.root.with_name("away")
     async with open_window(store, (80, 24)) as user:
@@ -204,7 +202,7 @@ async def test_t5_a_store_that_vanishes_and_comes_back(open_window: Any, store: 
         await user.see("fir", "completed", "5 Models ─ 4 · active: fir")
 
 
-async def test_t5_what_cannot_be_written_is_told(open_window: Any, store: Any, in_store: Any) -> None:
+async def test_what_cannot_be_written_is_told(open_window: Any, store: Any, in_store: Any) -> None:
     """A rename and an archive that the disk refuses end in a remark with the reason, and the name stays."""
     fir = in_store(store, "fir")
     (fir.path / "labels.json").unlink()
@@ -222,7 +220,9 @@ async def test_t5_what_cannot_be_written_is_told(open_window: Any, store: Any, i
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-async def test_t5_a_store_that_is_read_only(open_window: Any, store: Any, in_store: Any) -> None:
+async def test_a_store_that_is_read_only_is_shown_and_what_cannot_be_done_is_told(
+    open_window: Any, store: Any, in_store: Any
+) -> None:
     """All can be looked at; what would be written is refused in words."""
     fir = in_store(store, "fir")
     os.chmod(fir.path, 0o555)
@@ -241,7 +241,7 @@ async def test_t5_a_store_that_is_read_only(open_window: Any, store: Any, in_sto
         os.chmod(fir.path, 0o755)
 
 
-async def test_t5_a_clock_that_jumps_changes_no_status(
+async def test_a_clock_that_jumps_changes_no_status(
     open_window: Any, store: Any, job: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A day forwards, then a day back: what runs is running, nothing is stalled, no time is negative."""
@@ -261,9 +261,6 @@ async def test_t5_a_clock_that_jumps_changes_no_status(
             assert "-" not in cells["LEFT"]
 
 
-# T8 ------------------------------------------------------------------------------------------------------------------
-
-
 class Terminal:
     """`seedbed tui` in a terminal of its own."""
 
@@ -278,7 +275,7 @@ class Terminal:
 
     def see(self, words: str) -> None:
         """Until the words have come since the last key."""
-        end = time.monotonic() + 30
+        end = time.monotonic() + limit(20)
         while words.encode() not in self.shown:
             assert time.monotonic() < end, f"{words} never came: {self.shown[-3000:]!r}"
             self._read()
@@ -289,7 +286,7 @@ class Terminal:
 
     def ended(self) -> int:
         """The exit status, once it has ended."""
-        end = time.monotonic() + 30
+        end = time.monotonic() + limit(20)
         while True:
             done, code = os.waitpid(self.pid, os.WNOHANG)
             if done:
@@ -328,7 +325,7 @@ def hues(shown: bytes) -> set[tuple[int, ...]]:
 
 
 @pytest.mark.parametrize("no_color", [False, True])
-def test_t8_a_terminal_without_colours_and_leaving_it_as_it_was(store: Any, no_color: bool) -> None:
+def test_a_terminal_without_colours_shows_the_window_and_is_left_as_it_was(store: Any, no_color: bool) -> None:
     """NO_COLOR is obeyed, q leaves with status 0, and the terminal has its own screen back."""
     terminal = Terminal(store, **({"NO_COLOR": "1"} if no_color else {}))
     terminal.see("fir")
@@ -343,7 +340,7 @@ def test_t8_a_terminal_without_colours_and_leaving_it_as_it_was(store: Any, no_c
 @pytest.mark.parametrize(
     "how", ["q", *(pytest.param(each, marks=pytest.mark.slow) for each in ("ctrl+c", "hang-up", "kill"))]
 )
-def test_t8_no_way_to_leave_the_window_ends_a_run(store: Any, in_store: Any, how: str) -> None:
+def test_no_way_to_leave_the_window_ends_a_run(store: Any, in_store: Any, how: str) -> None:
     """A run that was started from a window goes on when the window is left, hung up, or killed."""
     birch = in_store(store, "birch")
     terminal = Terminal(store)
@@ -352,7 +349,7 @@ def test_t8_no_way_to_leave_the_window_ends_a_run(store: Any, in_store: Any, how
     terminal.press("R")
     terminal.see("Resume this run?")
     terminal.press("y")
-    end = time.monotonic() + 60
+    end = time.monotonic() + limit(40)
     while status(birch)["status"] != "running" or status(birch)["step"] <= status(birch)["checkpoint_step"]:
         assert time.monotonic() < end
         terminal._read()

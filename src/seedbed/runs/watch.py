@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from seedbed.errors import SeedbedError
@@ -35,15 +35,18 @@ class Listed(NamedTuple):
 class Watch:
     """All runs of a store by id. One look costs a stat for each run, and a reading of those that changed or live.
 
-    Whatever is done to a run replaces a file in its folder, and so changes the folder's time.
+    Whatever is done to a run replaces a file in its folder, and so changes the folder's time. One thread may look while
+    others read `runs`: it is never changed, but replaced by another mapping.
     """
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.runs: dict[str, Listed] = {}
+        self.runs: Mapping[str, Listed] = {}
+        """The runs as they were found; read it once where several answers must agree."""
         self.problem: str | None = None
         """Why the store cannot be looked at, or None."""
         self._stamps: dict[str, int] = {}
+        self._forgotten: set[str] = set()
 
     def refresh(self) -> set[str]:
         """Look at everything; the ids of runs that are new, gone, or read again."""
@@ -55,32 +58,33 @@ class Watch:
     def refreshing(self, at_once: int = 64) -> Iterator[set[str]]:
         """The same in pieces, the newest runs first, so that a window may show them before the rest is read."""
         stamps = self._look()
-        gone = self.runs.keys() - stamps.keys()
-        for run_id in gone:
-            del self.runs[run_id]
-        for run_id in self._stamps.keys() - stamps.keys():
-            del self._stamps[run_id]
-        changed = set(gone)
+        while self._forgotten:
+            self._stamps.pop(self._forgotten.pop(), None)
+        self._stamps = {run_id: stamp for run_id, stamp in self._stamps.items() if run_id in stamps}
+        found = {run_id: listed for run_id, listed in self.runs.items() if run_id in stamps}
+        changed = set(self.runs) - set(found)
         for run_id in sorted(stamps, reverse=True):
-            held = self.runs.get(run_id)
+            held = found.get(run_id)
             lives = held is not None and held.status["status"] in LIVE
             if self._stamps.get(run_id) == stamps[run_id] and not lives:
                 continue
             self._stamps[run_id] = stamps[run_id]
             listed = self._read(run_id)
             if listed is not None:
-                self.runs[run_id] = listed
+                found[run_id] = listed
                 changed.add(run_id)
-            elif self.runs.pop(run_id, None) is not None:
+            elif found.pop(run_id, None) is not None:
                 changed.add(run_id)
             if len(changed) >= at_once:
+                self.runs = found.copy()
                 yield changed
                 changed = set()
+        self.runs = found
         yield changed
 
     def forget(self, run_id: str) -> None:
-        """Read this run anew at the next look, whatever its folder's time says."""
-        self._stamps.pop(run_id, None)
+        """Read this run anew at the next look, whatever its folder's time says. May be called while another looks."""
+        self._forgotten.add(run_id)
 
     def _look(self) -> dict[str, int]:
         """The folders' times by id. A store that is not there yet is empty; one that may not be read keeps what it was."""

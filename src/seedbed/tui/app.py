@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from textual import events, on, work
@@ -16,7 +17,6 @@ from textual.widgets import DataTable, Footer
 
 from seedbed.runs.series import Series
 from seedbed.runs.store import RunDir, Store
-from seedbed.text import printable
 from seedbed.tui.board import Board
 from seedbed.tui.deeds import Deeds
 from seedbed.tui.details import Details
@@ -30,6 +30,7 @@ from seedbed.tui.runs import RunsPanel
 from seedbed.tui.settings import Settings
 from seedbed.tui.system import SystemPanel
 from seedbed.tui.table import RunTable
+from seedbed.tui.terminal import TerminalDriver, draw_with_known_characters, leaving_on_signals
 from seedbed.tui.train import TrainPanel
 
 LOOK_S = 1.0
@@ -60,7 +61,7 @@ class Window(Deeds):
     ]
 
     def __init__(self, store: Store) -> None:
-        super().__init__()
+        super().__init__(driver_class=TerminalDriver)
         self.board = Board(store)
         self._series: OrderedDict[str, Series] = OrderedDict()
         self._open: Panel | None = None
@@ -223,13 +224,6 @@ class Window(Deeds):
         self.screen_stack[0].toggle_class("-zoomed")
         self._arrange()
 
-    async def on_event(self, event: events.Event) -> None:
-        """What is pasted is text: nothing in it steers the terminal in which it is shown."""
-        if isinstance(event, events.Paste):
-            lines = event.text.replace("\r\n", "\n").replace("\r", "\n")
-            event.text = printable(lines, newlines=True)
-        await super().on_event(event)
-
     def on_resize(self, event: events.Resize) -> None:
         """A grid where there is room, else one open panel between the titles of the others."""
         self._arrange(event.size.width, event.size.height)
@@ -357,5 +351,17 @@ def key_rows(window: Window) -> list[KeyRow]:
 def run(store: Store) -> int:
     """Open the window until it is closed; the exit status."""
     window = Window(store)
-    window.run()
+    draw_with_known_characters()
+    asyncio.run(_show(window))
     return window.return_code or 0
+
+
+async def _show(window: Window) -> None:
+    """Until the window is closed, by a key or by a signal."""
+    loop = asyncio.get_running_loop()
+
+    def leave(number: int) -> None:
+        loop.call_soon_threadsafe(partial(window.exit, return_code=128 + number))
+
+    with leaving_on_signals(leave):
+        await window.run_async()

@@ -7,8 +7,6 @@ from contextlib import suppress
 from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
 
-from textual.app import App
-
 from seedbed import actions
 from seedbed.errors import SeedbedError
 from seedbed.runs.asking import Request
@@ -18,6 +16,7 @@ from seedbed.runs.store import RunDir, checked_name
 from seedbed.runs.watch import Listed
 from seedbed.text import plural, shorten
 from seedbed.tui.dialogs import Confirm, Rename
+from seedbed.tui.keyboard import KeyByKey
 from seedbed.tui.literal import lit, plain
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Deeds(App[None]):
+class Deeds(KeyByKey):
     """The verbs on the run with an id; an id that names none says so."""
 
     board: Board

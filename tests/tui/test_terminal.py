@@ -1,0 +1,183 @@
+"""The terminal around the window: left as it was found, whoever ends the window, and drawn on in what it can show."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.patience import limit, until
+
+from seedbed.tui.terminal import plain_form
+
+ON = {"the alternate screen": "?1049", "the mouse": "?1003", "paste marks": "?2004", "focus events": "?1004"}
+"""What the window switches on, and has to switch off."""
+
+
+class InTerminal:
+    """A process in a pseudo-terminal, and all that it has written."""
+
+    def __init__(self, words: list[str], env: dict[str, str], columns: int = 80, rows: int = 24) -> None:
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.environ.update({"TERM": "xterm-256color", **env})
+            os.execvp(words[0], words)
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.modes: list[Any] = termios.tcgetattr(self.fd)
+        self.written = b""
+        self.status: int | None = None
+
+    def read(self, seconds: float = 0.05) -> None:
+        """Take what has been written."""
+        ready, _, _ = select.select([self.fd], [], [], seconds)
+        try:
+            self.written += os.read(self.fd, 1 << 16) if ready else b""
+        except OSError:
+            time.sleep(seconds)  # nobody has the other side any more
+
+    def shows(self, words: str, encoding: str = "utf-8") -> bool:
+        self.read()
+        return words in self.written.decode(encoding, "replace")
+
+    def wait_for(self, words: str, encoding: str = "utf-8") -> None:
+        until(lambda: self.shows(words, encoding), 5, lambda: self.written[-2000:])
+
+    def ended(self) -> int:
+        """The exit status, once it has ended: negative for a signal that killed it."""
+
+        def over() -> bool:
+            self.read()
+            pid, found = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.status = os.waitstatus_to_exitcode(found)
+            return self.status is not None
+
+        until(over, 5, lambda: self.written[-2000:])
+        self.read(0.2)
+        assert self.status is not None
+        return self.status
+
+    def left_on(self) -> set[str]:
+        """What was switched on in the terminal and not off again."""
+        said = self.written.decode("utf-8", "replace")
+        on = {name for name, code in ON.items() if said.rfind(f"\x1b[{code}h") > said.rfind(f"\x1b[{code}l")}
+        return on | ({"a hidden cursor"} if said.rfind("\x1b[?25l") > said.rfind("\x1b[?25h") else set())
+
+    def close(self) -> None:
+        if self.status is None:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        os.close(self.fd)
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Any]:
+    made: list[InTerminal] = []
+
+    def open_it(*words: str, **env: str) -> InTerminal:
+        program = words or ("-m", "seedbed", "tui", "--runs", str(tmp_path / "runs"))
+        made.append(InTerminal([sys.executable, *program], env))
+        return made[-1]
+
+    yield open_it
+    for each in made:
+        each.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_that_ends_the_window_leaves_the_terminal_as_it_was(opened: Any, number: signal.Signals) -> None:
+    window = opened()
+    window.wait_for("No runs here yet")
+    assert window.left_on() == {*ON, "a hidden cursor"}
+    os.kill(window.pid, number)
+    assert window.ended() == 128 + number
+    assert window.left_on() == set()
+    assert termios.tcgetattr(window.fd) == window.modes
+    assert b"Traceback" not in window.written
+
+
+def test_a_window_that_hangs_is_ended_by_a_second_signal_and_the_terminal_is_as_it_was(opened: Any) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from seedbed.runs.store import Store; from seedbed.tui import app\n"
+        "def hang(self):\n"
+        "    sys.__stderr__.write('hangs'); sys.__stderr__.flush(); end = time.monotonic() + 600\n"
+        "    while time.monotonic() < end: time.sleep(0.05)\n"
+        "app.Window.action_zoom = hang\n"
+        "sys.exit(app.run(Store(Path(sys.argv[1]))))"
+    )
+    window = opened("-c", code, "runs")
+    window.wait_for("No runs here yet")
+    os.write(window.fd, b"z")
+    window.wait_for("hangs")
+    os.kill(window.pid, signal.SIGTERM)
+    time.sleep(0.2)
+    begun = time.monotonic()
+    os.kill(window.pid, signal.SIGTERM)
+    assert window.ended() == 128 + signal.SIGTERM
+    assert time.monotonic() - begun < limit(60)
+    assert window.left_on() == set()
+    assert termios.tcgetattr(window.fd) == window.modes
+
+
+def test_a_window_whose_terminal_goes_away_ends(opened: Any) -> None:
+    window = opened()
+    window.wait_for("No runs here yet")
+    os.close(window.fd)
+    window.fd = os.open(os.devnull, os.O_RDONLY)
+    until(lambda: os.waitpid(window.pid, os.WNOHANG)[0], 5)
+    window.status = 0
+
+
+def test_an_exception_at_the_start_leaves_the_terminal_as_it_was(opened: Any) -> None:
+    code = (
+        "import sys; from pathlib import Path; from seedbed.runs.store import Store; from seedbed.tui import app\n"
+        "def fail(self, *sizes): raise ValueError('a fault at the start')\n"
+        "app.Window._arrange = fail\n"
+        "sys.exit(app.run(Store(Path(sys.argv[1]))))"
+    )
+    window = opened("-c", code, "runs")
+    assert window.ended() == 1
+    assert b"a fault at the start" in window.written
+    assert window.left_on() == set()
+    assert termios.tcgetattr(window.fd) == window.modes
+
+
+def test_bytes_from_the_keyboard_that_are_no_utf_8_do_not_end_the_window(opened: Any) -> None:
+    window = opened()
+    window.wait_for("No runs here yet")
+    os.write(window.fd, b"\xe9\xff")
+    time.sleep(0.2)
+    os.write(window.fd, b"3")
+    window.wait_for("start from")
+    os.write(window.fd, b"\x03")
+    assert window.ended() == 0
+
+
+def test_a_terminal_that_knows_only_ascii_shows_the_window_in_ascii(opened: Any) -> None:
+    window = opened(PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    window.wait_for("No runs here yet", "ascii")
+    os.write(window.fd, b"q")
+    assert window.ended() == 0
+    said = window.written.decode("ascii")
+    assert not re.search(r"\\u[0-9a-f]{4}|\\x[0-9a-f]{2}", said)
+    assert re.sub(r"\x1b\[[0-9;]*m", "", said).count("+---") >= 2
+    assert "No run" in said
+
+
+@pytest.mark.parametrize(
+    ("character", "shown"),
+    [("╭", "+"), ("─", "-"), ("…", "."), ("⣿", ":"), ("⠉", "'"), ("⣀", "."), ("é", "e"), ("好", "??"), ("ß", "?")],
+)
+def test_what_the_terminal_cannot_show_takes_as_many_cells_in_ascii(character: str, shown: str) -> None:
+    assert plain_form(character) == shown
