@@ -273,7 +273,7 @@ class User:
         begun, allowed = time.monotonic(), PATIENCE_S
         while not predicate():
             if time.monotonic() - begun > allowed:
-                allowed = limit(PATIENCE_S)
+                allowed = limit(PATIENCE_S / 8)
                 assert time.monotonic() - begun < allowed, f"waited too long for {told}:\n{self.text}"
             await self.rest()
             await asyncio.sleep(0.02)

@@ -10,7 +10,7 @@ import pytest
 from seedbed import actions
 from seedbed.runs.labels import read_labels
 from seedbed.runs.status import status
-from seedbed.tui.dialogs import Confirm, Rename
+from seedbed.tui.dialogs import Confirm, Note, Rename, Tags
 from seedbed.tui.models import ModelsPanel
 from seedbed.tui.runs import RunsPanel
 from seedbed.tui.train import TrainPanel
@@ -180,6 +180,50 @@ REFUSED = {
     "latest": "would hide the newest run",
 }
 """Names, and what is said of them; yew is archived."""
+
+
+@pytest.mark.parametrize("panel", [1, 5])
+async def test_tags_are_given_and_taken_away(open_window: Any, store: Any, in_store: Any, panel: int) -> None:
+    fir = in_store(store, "fir")
+    assert read_labels(fir).tags == ("baseline", "keep")
+    async with open_window(store, (80, 24)) as user:
+        await user.choose("fir", panel)
+        await user.keys("t")
+        await user.until(lambda: isinstance(user.screen, Tags), "the question")
+        await user.see("baseline keep")
+        await user.keys("ctrl+u", *"keep Not!")
+        await user.see("'Not!' is not a tag.")
+        await user.keys("enter")
+        assert isinstance(user.screen, Tags)
+        await user.keys("ctrl+u", *"Best, keep", "enter")
+        await user.until(lambda: read_labels(fir).tags == ("best", "keep"), "the tags")
+        await user.hear("fir has the tags best keep.")
+        await user.keys("1", "slash", *"best", "enter")
+        await user.until(lambda: user.window.panel(RunsPanel).table.ids == [fir.id], "the run with the tag")
+
+
+async def test_a_note_is_written_shown_found_and_taken_away(open_window: Any, store: Any, in_store: Any) -> None:
+    oak = in_store(store, "oak")
+    async with open_window(store, (80, 24)) as user:
+        await user.choose("oak")
+        await user.keys("n")
+        await user.until(lambda: isinstance(user.screen, Note), "the question")
+        await user.keys(*"half the rate,", "enter", *"twice the batch q", "ctrl+s")
+        await user.until(lambda: read_labels(oak).note == "half the rate,\ntwice the batch q", "the note")
+        await user.keys("slash", *"twice", "enter")
+        await user.until(lambda: user.window.panel(RunsPanel).table.ids == [oak.id], "the run with the note")
+        await user.keys("enter")
+        await user.see("note: half the rate,")
+        await user.keys("6")
+        await user.until(lambda: "twice the batch q" in user.part("#tabs"), "the whole note")
+        await user.keys("n")
+        await user.until(lambda: isinstance(user.screen, Note), "the question")
+        await user.keys("escape")
+        await user.until(lambda: not isinstance(user.screen, Note), "the details")
+        assert read_labels(oak).note
+        await user.keys("n", "ctrl+a", "delete", "ctrl+s")
+        await user.until(lambda: not read_labels(oak).note, "no note")
+        await user.see_not("note: half")
 
 
 async def test_names_that_runs_may_not_bear_are_refused(open_window: Any, store: Any, in_store: Any) -> None:

@@ -97,6 +97,31 @@ async def test_the_active_model_writes_what_was_asked_for(open_window: Any, stor
         await user.until(lambda: not user.part("#output-scroll").strip(), "the output to be cleared")
 
 
+async def test_samples_repetition_and_stop_texts_are_passed_on(open_window: Any, store: Any, in_store: Any) -> None:
+    """Each sample is what the command line would get, under a line of its own; none goes beyond the stop text."""
+    request = {"prompt": "Once", "max_new_tokens": 30, "min_p": 0.05, "repetition_penalty": 1.2, "seed": 5}
+    whole = list(actions.ask_checkpoint("generate", in_store(store, "fir"), None, {**request, "num_samples": 2}))
+    texts = ["".join(line.get("text", "") for line in whole if line.get("sample") == sample) for sample in (0, 1)]
+    stop = texts[1][len(texts[1]) // 2 :][:2]
+    assert "|" not in stop
+    expected = [text.partition(stop)[0] for text in texts]
+    async with open_window(store, (80, 24)) as user:
+        for name, value in (
+            ("max-tokens", "30"),
+            ("min-p", "0.05"),
+            ("repetition", "1.2"),
+            ("samples", "2"),
+            ("seed", "5"),
+        ):
+            option(user, name).value = value
+        user.window.screen.query_one("#stop").value = "never said|" + stop.replace("\n", "\\n")
+        await ask(user, "Once")
+        await written(user)
+        said = str(user.screen.query_one("#output").content)
+        assert said == f"Once{expected[0]}\n\nsample 2\nOnce{expected[1]}"
+        assert told(user).startswith("2 samples, ")
+
+
 async def test_without_a_checkpoint_that_is_told(open_window: Any, empty_store: Any, store: Any, in_store: Any) -> None:
     """No model, and one whose files are cut: words, no traceback, and the next one works."""
     async with open_window(empty_store, (80, 24)) as user:

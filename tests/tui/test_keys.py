@@ -175,6 +175,13 @@ async def test_the_table_of_keys_can_be_read(open_window: Any, store: Any) -> No
             )
 
 
+async def test_the_table_of_keys_names_the_panels(open_window: Any, empty_store: Any) -> None:
+    async with open_window(empty_store, (80, 24)) as user:
+        told = [(row.keys, row.told) for row in key_rows(user.window) if row.keys in "12345"]
+        names = ("Runs", "System", "Train", "Generate", "Models")
+        assert [*told][:5] == [(str(number), f"Go to {name}") for number, name in enumerate(names, 1)]
+
+
 async def test_the_footer_changes_while_a_model_writes(open_window: Any, store: Any) -> None:
     """A mode is a mode without another focus too: esc cancels while there is something to cancel."""
     async with open_window(store, (80, 24)) as user:

@@ -27,7 +27,8 @@ from textual.widget import Widget
 from textual.widgets import Button, Checkbox, DataTable, Input, Label, Select, Static, TabbedContent
 
 from seedbed.config.keys import keys
-from seedbed.events import Hardware
+from seedbed.events import Hardware, Message, Run
+from seedbed.runs.session import Session
 from seedbed.runs.store import Store
 from seedbed.tui import app as app_module
 from seedbed.tui import literal, models
@@ -272,8 +273,10 @@ async def train_content(user: Any, panel: Panel, count: int) -> None:
 async def generate_content(user: Any, panel: Panel, count: int) -> None:
     """Prompt, options, room for what is written."""
     assert_seen(user, panel, Label, Input, Button)
-    options = user.part_in_a_line("#generate-options")
-    assert options == "tokens 100 temp 0.8 top-k 0 top-p 1 seed any Generate"
+    lines = [" ".join(" ".join(user.cut(each.region)).split()) for each in panel.query(".generate-options")]
+    assert lines[0] == "tokens 100 temp 0.8 top-k 0 top-p 1 seed any"
+    assert lines[1].startswith("min-p 0 repeat 1 samples 1 stop text")
+    assert lines[1].endswith("Generate")
     assert panel.query_one("#prompt").size.height == 3
     assert panel.query_one("#output-scroll").size.height >= 4
     assert inside(panel.content_region, panel.query_one("#output-scroll").region)
@@ -477,6 +480,7 @@ TABS = {
     "config": 'preset = "nano"',
     "diff": "data.source",
     "samples": "Once upon a time",
+    "about": "directory",
 }
 """Each tab, and words that are seen where it is open."""
 
@@ -501,13 +505,57 @@ async def test_details_fit_the_terminal(open_window: Any, shelf: Shelf, size: tu
             facts = user.part("#facts").splitlines()
             assert facts[0].split() == ["fir", "199", "completed", "20260101-031900-000-fir"]
             assert "step 55/55" in facts[1]
-            hints = ("esc Back", "1 Curve", "5 Samples")
+            hints = ("esc Back", "1 Curve", "6 About")
             await user.until(lambda hints=hints: all(hint in user.rows[-1] for hint in hints), "the footer")
             if tab == "curve":
                 assert user.screen.query_one("#big-curve").size.height >= size[1] - 12
             if tab == "diff":
                 assert user.part("#diff-table").split()[:5] == ["KEY", "THIS", "RUN", "THE", "OTHER"]
                 assert re.search(r"data\.source +stories +text:", user.text)
+
+
+async def test_long_warnings_can_be_read_to_their_end(open_window: Any, store: Any, in_store: Any) -> None:
+    """In the smallest terminal too: what is cut above the tabs says where it is whole."""
+    cedar = in_store(store, "cedar")
+    warnings = [f"{word} " * 60 + f"the end of {word}." for word in ("first", "second", "third")]
+    with Session(cedar.path) as session:
+        session.emit(Run(status="running", session=session.number, steps=100, step=20))
+        for number, words in enumerate(warnings):
+            session.emit(Message(level="warning", code=str(number), text=words, step=21))
+        session.finish("failed", reason="why " * 80 + "the last why.", hint="what " * 80 + "the last what.")
+    async with open_window(store, SMALLEST) as user:
+        await user.choose("cedar")
+        await user.keys("enter")
+        await user.until(lambda: "6 shows all 4 whole" in user.part("#facts"), "the hint")
+        assert user.screen.query_one("#tabs").size.height >= 12
+        await user.keys("6", "tab")
+        seen = ""
+        for _ in range(12):
+            seen += user.part_in_a_line("#about") + " "
+            await user.keys("pagedown")
+            await user.pilot.pause(0.3)
+        for words in (
+            "the end of first.",
+            "the end of second.",
+            "the end of third.",
+            "the last why.",
+            "the last what.",
+        ):
+            assert words in seen
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 60)])
+async def test_the_lists_tell_that_there_are_more_rows(open_window: Any, shelf: Shelf, size: tuple[int, int]) -> None:
+    """Which rows of how many are seen stands in the lower edge, also where a terminal shows no scroll bar."""
+    async with open_window(shelf(200), size) as user:
+        await user.until(lambda: re.search(r" 1-\d+ of 200 ↓ ", user.text), "the rows")
+        await user.press("G")
+        await user.until(lambda: re.search(r" \d+-200 of 200 ↑ ", user.text), "the last rows")
+        await user.press("g", "slash", *"yew", "enter")
+        await user.until(lambda: " of 200" not in user.part(RunsPanel), "a list that is seen whole")
+    async with open_window(shelf(1), size) as user:
+        await settled(user)
+        assert " of 1 " not in user.text
 
 
 # Pictures ------------------------------------------------------------------------------------------------------------

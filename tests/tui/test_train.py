@@ -357,6 +357,29 @@ async def test_the_fields_show_what_a_model_keeps_and_give_back_what_was_typed(
         assert shown["batch"].value == ""
 
 
+async def test_how_far_a_new_run_goes_is_not_offered_to_a_finished_one(
+    open_window: Any, store: Any, in_store: Any
+) -> None:
+    """R on a finished run asks anew; what was typed for the new run is there again with it."""
+    async with open_window(store, (80, 24)) as user:
+        await user.go(3)
+        panel = user.window.panel(TrainPanel)
+        await fill(user, "steps", "777")
+        for name in ("oak", "fir"):
+            await user.choose(name)
+            await user.keys("R")
+            await user.until(lambda name=name: panel.origin == in_store(store, name).id, name)
+            await user.see("3 Train ─ It is finished: say how many epochs or steps more.")
+            assert panel.query_one("#steps", NumberField).value == ""
+            assert panel.query_one("#epochs", NumberField).value == ""
+            await user.keys("3")
+            await fill(user, "epochs", "2")
+            await user.until(lambda name=name: state(user) == f"{name}: 2 epochs more")
+        panel.query_one("#origin", Select).value = ""
+        await user.until(lambda: panel.query_one("#steps", NumberField).value == "777", "what was typed")
+        assert panel.query_one("#epochs", NumberField).value == ""
+
+
 async def test_that_a_device_is_busy_is_said_before_one_starts(open_window: Any, store: Any, job: Any) -> None:
     job(store, "maple", train__steps=FOREVER)
     async with open_window(store, (80, 24)) as user:

@@ -49,7 +49,10 @@ class Window(Deeds):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "app.focus_next", "Next", show=False, tooltip="Next field or panel"),
         Binding("shift+tab", "app.focus_previous", "Previous", show=False, tooltip="Field or panel before"),
-        *(Binding(str(number), f"panel({number})", f"Panel {number}", show=False) for number in range(1, 6)),
+        *(
+            Binding(str(kind.NUMBER), f"panel({kind.NUMBER})", kind.NAME, show=False, tooltip=f"Go to {kind.NAME}")
+            for kind in (RunsPanel, SystemPanel, TrainPanel, GeneratePanel, ModelsPanel)
+        ),
         Binding("l,right_square_bracket", "turn(1)", "Next panel", show=False),
         Binding("h,left_square_bracket", "turn(-1)", "Previous panel", show=False),
         Binding("z", "zoom", "Zoom", show=False, tooltip="This panel alone, or all again"),

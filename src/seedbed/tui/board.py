@@ -88,9 +88,10 @@ class Board:
 
 
 def searched(each: Listed) -> str:
-    """What the words of a filter are looked for in: name, id, status (as it is shown, too), tags."""
+    """What the words of a filter are looked for in: name, id, status (as it is shown, too), tags, note."""
     found = each.status
-    return " ".join([found["name"], found["id"], found["status"], word(found), *found["tags"]]).casefold()
+    words = [found["name"], found["id"], found["status"], word(found), *found["tags"], found["note"] or ""]
+    return " ".join(words).casefold()
 
 
 def _id(each: Listed) -> str:

@@ -11,18 +11,22 @@ from seedbed import actions
 from seedbed.errors import SeedbedError
 from seedbed.runs.asking import Request
 from seedbed.runs.control import Resume
+from seedbed.runs.labels import MOST_TAGS, checked_note, checked_tag
 from seedbed.runs.status import word
 from seedbed.runs.store import RunDir, checked_name
 from seedbed.runs.watch import Listed
 from seedbed.text import plural, shorten
-from seedbed.tui.dialogs import Confirm, Rename
+from seedbed.tui.dialogs import Confirm, Note, Rename, Tags
 from seedbed.tui.keyboard import KeyByKey
 from seedbed.tui.literal import lit, plain
+from seedbed.tui.words import divided
 
 if TYPE_CHECKING:
     from seedbed.tui.board import Board
 
 T = TypeVar("T")
+_REMARK_CELLS = 54
+"""Cells of a line of a remark."""
 
 
 class Deeds(KeyByKey):
@@ -33,7 +37,8 @@ class Deeds(KeyByKey):
     def tell(self, words: str, severity: str = "information") -> None:
         """A remark that goes away by itself."""
         level = severity if severity in ("warning", "error") else "information"
-        self.notify(shorten(plain(words), 400), severity=level, markup=False, timeout=8 if level == "error" else 4)  # type: ignore[arg-type]
+        said = divided(lit(shorten(plain(words), 400)), _REMARK_CELLS).plain
+        self.notify(said, severity=level, markup=False, timeout=8 if level == "error" else 4)  # type: ignore[arg-type]
 
     def refresh_runs(self) -> None:
         """Look at the runs again at once."""
@@ -105,6 +110,53 @@ class Deeds(KeyByKey):
                 self._do(lambda run: actions.rename(run, name), listed, f"is called {name} now")
 
         self.push_screen(Rename(now, refuse), done)
+
+    def tag(self, run_id: str | None) -> None:
+        """Ask for the tags of a run and give it these."""
+        listed = self._listed(run_id)
+        if listed is None:
+            return
+        had = set(listed.status["tags"])
+
+        def wanted(words: str) -> set[str]:
+            return {checked_tag(word) for word in words.replace(",", " ").split()}
+
+        def refuse(words: str) -> str:
+            try:
+                many = len(wanted(words))
+            except SeedbedError as error:
+                return str(error)
+            return f"These are {many} tags; {MOST_TAGS} is the most." if many > MOST_TAGS else ""
+
+        def done(words: str | None) -> None:
+            if words is None:
+                return
+            tags = wanted(words)
+            told = f"has the tags {' '.join(sorted(tags))}" if tags else "has no tags"
+            self._do(lambda run: actions.change_tags(run, tags - had, had - tags), listed, told)
+
+        self.push_screen(Tags(" ".join(listed.status["tags"]), refuse), done)
+
+    def note(self, run_id: str | None) -> None:
+        """Ask for a note on a run and keep it."""
+        listed = self._listed(run_id)
+        if listed is None:
+            return
+        before = listed.status["note"] or ""
+
+        def refuse(words: str) -> str:
+            try:
+                checked_note(words)
+            except SeedbedError as error:
+                return str(error)
+            return ""
+
+        def done(words: str | None) -> None:
+            if words is not None and words.strip() != before:
+                told = "has a note" if words.strip() else "has no note"
+                self._do(lambda run: actions.set_note(run, words), listed, told)
+
+        self.push_screen(Note(before, refuse), done)
 
     def archive(self, run_id: str | None) -> None:
         """Put a run out of sight, or back."""

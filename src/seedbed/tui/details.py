@@ -1,13 +1,15 @@
-"""One run in full: its curve, its log, its config, how that differs from another's, and what the model wrote by step."""
+"""One run in full: its curve, its log, its config, how that differs from another's, what the model wrote, and all in words."""
 
 from __future__ import annotations
 
 import asyncio
+import textwrap
 import time
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual import events, on, work
 from textual.app import ComposeResult
@@ -22,12 +24,13 @@ from seedbed.presentation.curves import Drawn
 from seedbed.presentation.log import Line, RunLog
 from seedbed.runs.samples import read_samples
 from seedbed.runs.status import word
+from seedbed.tui.about import about
 from seedbed.tui.board import epochs_text, steps_text
 from seedbed.tui.curve import Curve
 from seedbed.tui.dialogs import close
-from seedbed.tui.literal import BAD, fit, lit, status_style
+from seedbed.tui.literal import BAD, fit, lit, plain, status_style
 from seedbed.tui.wishes import differences, frozen_text
-from seedbed.tui.words import Follow
+from seedbed.tui.words import Follow, Words
 
 if TYPE_CHECKING:
     from seedbed.tui.app import Window
@@ -38,7 +41,7 @@ _LOW = 30
 """Rows below which there is no room for many words about a run."""
 _MARGIN = 4
 """Cells of the screen that its tables do not get: their padding and their scroll bar."""
-_TABS = ("curve", "log", "config", "diff", "samples")
+_TABS = ("curve", "log", "config", "diff", "samples", "about")
 
 
 class Details(Screen[None]):
@@ -47,6 +50,8 @@ class Details(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "close", "Back", key_display="esc"),
         *(Binding(str(number), f"tab('{name}')", name.capitalize()) for number, name in enumerate(_TABS, 1)),
+        Binding("t", "tags", "Tags", show=False, tooltip="Give it tags, or take some away"),
+        Binding("n", "note", "Note", show=False, tooltip="Write a note on it"),
         Binding("x", "axis", "Axis", tooltip="Curve along steps, tokens or time"),
         Binding("y", "log", "Scale", tooltip="Logarithmic or linear losses"),
         Binding("m", "smooth", "Smooth", tooltip="Exponential mean: off, 0.6, 0.9, 0.98"),
@@ -86,6 +91,8 @@ class Details(Screen[None]):
                 yield DataTable(id="diff-table", cursor_type="row", cell_padding=0)
             with TabPane("Samples", id="samples"), VerticalScroll():
                 yield Static("", id="samples-text")
+            with TabPane("About", id="about"), VerticalScroll():
+                yield Words(id="about-text")
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
@@ -112,7 +119,9 @@ class Details(Screen[None]):
     def _show_facts(self) -> None:
         listed = self.window.board.run(self.run_id)
         if listed is not None:
-            self.query_one("#facts", Static).update(facts(listed.status, brief=self.size.height < _LOW))
+            brief, width = self.size.height < _LOW, max(self.size.width - 2, 20)
+            self.query_one("#facts", Static).update(facts(listed.status, brief=brief, width=width))
+            self.query_one("#about-text", Words).say(about(listed.status))
 
     def update(self, changed: set[str]) -> None:
         """Go on with the run; a run that is gone closes the screen."""
@@ -210,6 +219,14 @@ class Details(Screen[None]):
         """Show a tab."""
         self.query_one(TabbedContent).active = name
 
+    def action_tags(self) -> None:
+        """Change its tags."""
+        self.window.tag(self.run_id)
+
+    def action_note(self) -> None:
+        """Write a note on it."""
+        self.window.note(self.run_id)
+
     def action_axis(self) -> None:
         """Along steps, tokens or time."""
         self.query_one("#big-curve", Curve).next_axis()
@@ -235,8 +252,8 @@ class Details(Screen[None]):
         self.query_one("#big-curve", Curve).show_all()
 
 
-def facts(found: dict[str, Any], *, brief: bool = False) -> Text:
-    """A run's status in a few lines; `brief`, in as few as can be."""
+def facts(found: dict[str, Any], *, brief: bool = False, width: int = 150) -> Text:
+    """A run's status in a few lines of that many cells; `brief`, in as few as can be. What is cut stands in About."""
     said = Text(end="")
     said.append_text(fit(found["name"], 64, "bold"))
     now = word(found)
@@ -263,12 +280,18 @@ def facts(found: dict[str, Any], *, brief: bool = False) -> Text:
         device = f"has not begun{asked}"
     said.append("\n")
     said.append_text(fit(device, 150, "dim"))
-    for warning in found["warnings"][-1 if brief else -2 :]:
+    words = [*found["warnings"], f"{found['reason']} {found['hint'] or ''}".strip() if found["reason"] else ""]
+    words = [each for each in words if each]
+    shown, lines = words[-2 if brief else -3 :], 1 if brief else 2
+    if found["note"]:
         said.append("\n")
-        said.append_text(lit(text.shorten(warning, 150 if brief else 300), "yellow"))
-    if found["reason"]:
+        said.append_text(fit(f"note: {found['note']}", width, "italic"))
+    for each in shown:
         said.append("\n")
-        said.append_text(lit(text.shorten(f"{found['reason']} {found['hint'] or ''}", 300 if brief else 500), "yellow"))
+        said.append_text(_in_lines(each, lines, width))
+    if len(shown) < len(words) or any(cell_len(plain(each)) > lines * width for each in shown):
+        said.append("\n")
+        said.append_text(fit(f"6 shows {_all_of(words)} whole", width, "dim"))
     return said
 
 
@@ -282,6 +305,16 @@ def logged(lines: Iterable[Line]) -> Text:
         said.append("\n")
     said.right_crop(1)
     return said if said.plain else Text("Nothing has happened yet.", style="dim")
+
+
+def _in_lines(words: str, lines: int, width: int) -> Text:
+    """Words that take a number of lines at the most."""
+    wrapped = textwrap.wrap(plain(words), width, max_lines=lines, placeholder=" …") or [""]
+    return lit("\n".join(wrapped), "yellow", newlines=True)
+
+
+def _all_of(words: list[str]) -> str:
+    return "it" if len(words) == 1 else f"all {len(words)}"
 
 
 def written(samples: list[Any]) -> Text:

@@ -1,4 +1,4 @@
-"""Questions that stand before everything else: a confirmation, a new name, all the keys."""
+"""Questions that stand before everything else: a confirmation, a name, tags, a note, all the keys."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen, Screen
-from textual.widgets import Button, DataTable, Footer, Input, Static
+from textual.widgets import Button, DataTable, Footer, Input, Static, TextArea
 
 from seedbed.tui.literal import BAD, lit, plain
+from seedbed.tui.words import Words
 
 R = TypeVar("R")
 
@@ -46,7 +47,9 @@ class Confirm(ModalScreen[bool]):
         with Vertical(classes="dialog") as box:
             box.border_title = lit(self._title)
             with VerticalScroll(classes="dialog-body"):
-                yield Static(self._body if isinstance(self._body, Text) else lit(self._body, newlines=True))
+                yield Words(
+                    self._body if isinstance(self._body, Text) else lit(self._body, newlines=True), id="question"
+                )
             with Horizontal(classes="buttons"):
                 yield Button(
                     f"{self._yes} (y)", id="yes", variant="error" if self._careful else "success", compact=True
@@ -71,44 +74,48 @@ class Confirm(ModalScreen[bool]):
         close(self, event.button.id == "yes")
 
 
-class Rename(ModalScreen[str | None]):
-    """Asks for a name; stays open, with the reason, until there is one that runs may bear."""
+class OneLine(ModalScreen[str | None]):
+    """Asks for a line of text; stays open, with the reason, until there is one that can be taken."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel")]
+    TITLE = ""
+    YES = ""
+    MOST = 64
+    PLACEHOLDER = ""
 
-    def __init__(self, now: str, refuse: object) -> None:
+    def __init__(self, now: str, refuse: Callable[[str], str]) -> None:
         super().__init__()
         self._now = now
         self._refuse = refuse
 
     def compose(self) -> ComposeResult:
-        """The name in a field, a line for what is wrong with it, and two buttons."""
+        """The text in a field, a line for what is wrong with it, and two buttons."""
         with Vertical(classes="dialog") as box:
-            box.border_title = "Rename"
-            yield Input(plain(self._now), id="name", max_length=64, compact=True)
+            box.border_title = self.TITLE
+            yield Input(plain(self._now), id="name", max_length=self.MOST, compact=True, placeholder=self.PLACEHOLDER)
             yield Static("", id="problem")
             with Horizontal(classes="buttons"):
-                yield Button("Rename", id="yes", variant="primary", compact=True)
+                yield Button(self.YES, id="yes", variant="primary", compact=True)
                 yield Button("Cancel", id="no", compact=True)
         yield Footer(show_command_palette=False, compact=True)
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Say at once what is wrong with the name."""
+        """Say at once what is wrong with the text."""
         self._problem(event.value)
 
     def on_input_submitted(self) -> None:
-        """Enter takes the name."""
+        """Enter takes the text."""
         self._take()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Take the name, or leave."""
+        """Take the text, or leave."""
         if event.button.id == "yes":
             self._take()
         else:
             close(self, None)
 
     def action_cancel(self) -> None:
-        """Leave the name as it is."""
+        """Leave it as it is."""
         close(self, None)
 
     def _take(self) -> None:
@@ -119,8 +126,85 @@ class Rename(ModalScreen[str | None]):
             close(self, name)
 
     def _problem(self, name: str) -> str:
-        assert callable(self._refuse)
-        problem = "" if name == self._now else str(self._refuse(name))
+        problem = "" if name == self._now else self._refuse(name)
+        self.query_one("#problem", Static).update(lit(problem, BAD, newlines=True))
+        return problem
+
+
+class Rename(OneLine):
+    """Asks for a name that runs may bear."""
+
+    TITLE = YES = "Rename"
+
+
+class Tags(OneLine):
+    """Asks for the tags of a run, with blanks between them."""
+
+    TITLE, YES = "Tags", "Keep"
+    MOST = 600
+    PLACEHOLDER = "words with spaces between them: baseline best"
+
+
+class Note(ModalScreen[str | None]):
+    """Asks for a note of one or more lines."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "keep", "Keep"),
+        Binding("escape", "cancel", "Cancel"),
+    ]
+
+    def __init__(self, now: str, refuse: Callable[[str], str]) -> None:
+        super().__init__()
+        self._now = now
+        self._refuse = refuse
+
+    def compose(self) -> ComposeResult:
+        """The note in a field of some lines, a line for what is wrong with it, and two buttons."""
+        with Vertical(classes="dialog") as box:
+            box.border_title = "Note"
+            yield TextArea(
+                plain(self._now, newlines=True),
+                id="note",
+                compact=True,
+                soft_wrap=True,
+                tab_behavior="focus",
+                highlight_cursor_line=False,
+                placeholder="What this run is about; empty takes the note away",
+            )
+            yield Static("", id="problem")
+            with Horizontal(classes="buttons"):
+                yield Button("Keep (ctrl+s)", id="yes", variant="primary", compact=True)
+                yield Button("Cancel", id="no", compact=True)
+        yield Footer(show_command_palette=False, compact=True)
+
+    def on_mount(self) -> None:
+        """Write on at the end."""
+        area = self.query_one(TextArea)
+        area.move_cursor(area.document.end)
+        area.focus()
+
+    def on_text_area_changed(self) -> None:
+        """Say at once what is wrong with the note."""
+        self._problem()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Take the note, or leave."""
+        if event.button.id == "yes":
+            self.action_keep()
+        else:
+            close(self, None)
+
+    def action_keep(self) -> None:
+        """Take the note."""
+        if not self._problem():
+            close(self, self.query_one(TextArea).text)
+
+    def action_cancel(self) -> None:
+        """Leave it as it is."""
+        close(self, None)
+
+    def _problem(self) -> str:
+        problem = self._refuse(self.query_one(TextArea).text)
         self.query_one("#problem", Static).update(lit(problem, BAD, newlines=True))
         return problem
 

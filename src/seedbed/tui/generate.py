@@ -33,7 +33,7 @@ _MOST_SHOWN = 50_000
 _PAINTED_PER_S = 200_000
 """Characters to paint in a second; the more there are, the rarer."""
 
-LABELS = {"max-tokens": "tokens", "temperature": "temp"}
+LABELS = {"max-tokens": "tokens", "temperature": "temp", "repetition": "repeat"}
 """Of the fields that bear other words than their names."""
 
 
@@ -57,7 +57,7 @@ class GeneratePanel(Panel):
     def compose(self) -> ComposeResult:
         """Prompt, options, output."""
         yield Prompt(id="prompt")
-        with Horizontal(id="generate-options"):
+        with Horizontal(classes="generate-options"):
             yield Label(LABELS["max-tokens"])
             yield NumberField(id="max-tokens", low=1, high=100_000, step=10, value="100")
             yield Label(LABELS["temperature"])
@@ -68,6 +68,15 @@ class GeneratePanel(Panel):
             yield NumberField(id="top-p", low=0, high=1, whole=False, step=0.05, value="1")
             yield Label("seed")
             yield NumberField(id="seed", low=0, high=2**62, placeholder="any")
+        with Horizontal(classes="generate-options"):
+            yield Label("min-p")
+            yield NumberField(id="min-p", low=0, high=1, whole=False, step=0.05, value="0")
+            yield Label(LABELS["repetition"])
+            yield NumberField(id="repetition", low=0.01, high=100, whole=False, step=0.1, value="1")
+            yield Label("samples")
+            yield NumberField(id="samples", low=1, high=100, value="1")
+            yield Label("stop")
+            yield Input(id="stop", compact=True, placeholder="text, or text|text")
             yield Button("Generate", id="generate", variant="success", compact=True)
         yield Words(id="generate-state")
         with Follow(id="output-scroll"):
@@ -134,6 +143,11 @@ class GeneratePanel(Panel):
         wrong = ((LABELS.get(field.id or "", field.id), field.problem()) for field in self.query(NumberField))
         return next((f"{label}: {problem}" for label, problem in wrong if problem), "")
 
+    def _stop(self) -> list[str]:
+        """The texts at which the model stops, as they are typed: \\n is a line break, a bar stands between two."""
+        typed = self.query_one("#stop", Input).value.replace("\\n", "\n")
+        return [each for each in typed.split("|") if each]
+
     def start(self) -> None:
         """Let the active model write."""
         model = self.board.model()
@@ -155,11 +169,16 @@ class GeneratePanel(Panel):
             ("temperature", "temperature"),
             ("top-k", "top_k"),
             ("top-p", "top_p"),
+            ("min-p", "min_p"),
+            ("repetition", "repetition_penalty"),
+            ("samples", "num_samples"),
             ("seed", "seed"),
         ):
             value = self.query_one(f"#{name}", NumberField).number()
             if value is not None:
                 request[key] = value
+        if stop := self._stop():
+            request["stop"] = stop
         self._busy, self._cancelled = True, False
         if self._written:
             self._written.append("\n\n")
@@ -173,8 +192,8 @@ class GeneratePanel(Panel):
     @work(thread=True, group="generate")
     def _write(self, model: Model, request: dict[str, Any]) -> None:
         """In a thread: what the child says, passed on a few times a second."""
-        chunk, painted, end = "", 0.0, "The model ended without a word."
-        style = BAD
+        chunk, painted, end, sample = "", 0.0, "The model ended without a word.", 0
+        style, ended = BAD, []
         worker = get_current_worker()
         call = self.app.call_from_thread
         try:
@@ -185,12 +204,18 @@ class GeneratePanel(Panel):
                     if "ready" in answer:
                         call(self._state, "writing …  esc cancels", "yellow")
                     elif "text" in answer:
+                        if answer["sample"] != sample:
+                            sample = answer["sample"]
+                            call(self._append, chunk)
+                            chunk = ""
+                            call(self._begin_sample, sample, request["prompt"])
                         chunk += answer["text"]
                         if time.monotonic() - painted >= _PAINT_S + len(self._written) / _PAINTED_PER_S:
                             call(self._append, chunk)
                             chunk, painted = "", time.monotonic()
                     elif answer.get("done"):
-                        end, style = _figures(answer), "dim"
+                        ended.append(answer)
+                        end, style = _figures(ended), "dim"
         except SeedbedError as error:
             end = f"{error.message} {error.hint}".strip()
         except (OSError, ValueError) as error:  # no process could be started, or its last word was cut
@@ -209,6 +234,11 @@ class GeneratePanel(Panel):
         if not self._cancelled:
             self._written.append_text(lit(chunk, newlines=True))
             self._paint()
+
+    def _begin_sample(self, sample: int, prompt: str) -> None:
+        if not self._cancelled:
+            self._written.append(f"\n\nsample {sample + 1}\n", style="dim")
+            self._written.append_text(lit(prompt, "bold", newlines=True))
 
     def _done(self, chunk: str, end: str, style: str) -> None:
         self._append(chunk)
@@ -232,7 +262,11 @@ class GeneratePanel(Panel):
             self._child.kill()
 
 
-def _figures(end: dict[str, Any]) -> str:
-    speed = f", {end['tokens'] / end['elapsed_s']:.0f} tokens/s" if end.get("elapsed_s") else ""
-    why = "ended by itself" if end.get("finish") == "stop" else "length reached"
-    return f"{plural(end.get('tokens') or 0, 'token')}{speed}, {why}, seed {end.get('seed')}"
+def _figures(ended: list[dict[str, Any]]) -> str:
+    """What the samples that have ended came to."""
+    tokens, seconds = sum(end["tokens"] for end in ended), sum(end["elapsed_s"] for end in ended)
+    said = plural(tokens, "token") + (f", {tokens / seconds:.0f} tokens/s" if seconds else "")
+    if len(ended) > 1:
+        return f"{len(ended)} samples, {said}, seeds {ended[0]['seed']} to {ended[-1]['seed']}"
+    why = "ended by itself" if ended[0].get("finish") == "stop" else "length reached"
+    return f"{said}, {why}, seed {ended[0].get('seed')}"

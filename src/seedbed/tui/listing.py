@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual.widget import Widget
 
 from seedbed.tui.panel import Panel
@@ -33,17 +34,55 @@ class ListingPanel(Panel):
         """The table."""
         return self.table
 
+    def on_mount(self) -> None:
+        """Tell of rows out of sight whenever the table is scrolled."""
+        super().on_mount()
+        self.watch(self.table, "scroll_y", self.tell_rows, init=False)
+        self.watch(self.table, "virtual_size", self.tell_rows, init=False)
+
+    def tell_rows(self) -> None:
+        """Which of the rows are seen, in the lower edge; nothing where all of them are."""
+        table = self.table
+        room, rows = table.size.height - table.header_height, table.row_count
+        first = round(table.scroll_y)
+        if not 0 < room < rows:
+            self.border_subtitle = ""
+            return
+        last = min(first + room, rows)
+        more = ("↑" if first else "") + ("↓" if last < rows else "")
+        self.border_subtitle = f"{first + 1}-{last} of {rows} {more}"
+
     def on_resize(self) -> None:
         """As many columns as there is room for."""
-        columns = choose(self.COLUMNS, self.inner_width() - MARGIN, self.LEAST, _NAME_WIDTHS)
-        if columns != self.columns:
-            self.columns = columns
-            self.table.set_columns(columns)
+        self.call_after_refresh(self.tell_rows)
+        if self.fit_columns():
             self.update(set())
+
+    def fit_columns(self) -> bool:
+        """Choose the columns by the room and by the names, which are shown whole where a quarter of the room is enough.
+
+        Whether they are others than before, and so every row is to be written again.
+        """
+        room, (least, most) = self.inner_width() - MARGIN, _NAME_WIDTHS
+        longest = max((cell_len(each.status["name"]) for each in self.board.watch.runs.values()), default=0)
+        columns = choose(self.COLUMNS, room, self.LEAST, (max(least, min(longest, room // 4)), most))
+        if columns == self.columns:
+            return False
+        self.columns = columns
+        self.table.set_columns(columns)
+        return True
 
     def action_rename(self) -> None:
         """Give it another name."""
         self.window.rename(self.table.current)
+
+    def action_tags(self) -> None:
+        """Change its tags."""
+        self.window.tag(self.table.current)
+
+    def action_note(self) -> None:
+        """Write a note on it."""
+        self.window.note(self.table.current)
 
     def action_archive(self) -> None:
         """Put it out of sight, or back."""

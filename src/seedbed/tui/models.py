@@ -55,6 +55,8 @@ class ModelsPanel(ListingPanel):
             "c", "copy", "Copy path", tooltip="The checkpoint's folder, a Hugging Face directory, to the clipboard"
         ),
         Binding("e", "rename", "Rename"),
+        Binding("t", "tags", "Tags", show=False, tooltip="Give it tags, or take some away"),
+        Binding("n", "note", "Note", show=False, tooltip="Write a note on it"),
         Binding("A", "archive", "Archive", key_display="A"),
         Binding("D", "delete", "Delete", key_display="D"),
         Binding("v", "archived", "Archived", show=False, tooltip="Show archived models too, or hide them"),
@@ -69,6 +71,8 @@ class ModelsPanel(ListingPanel):
         """Show what became of these runs' models."""
         if not self.columns:
             return
+        if changed:
+            self.fit_columns()
         models = {model.run.id: model for model in self.board.models()}
         active = self.board.model()
         self.table.show(list(models), lambda run_id: self._row(models[run_id], active), changed, self.board.active)

@@ -77,6 +77,8 @@ class RunsPanel(ListingPanel):
         Binding("R", "resume", "Resume", key_display="R", tooltip="Go on with this run"),
         Binding("w", "save", "Save now", show=False, tooltip="Write a checkpoint now"),
         Binding("e", "rename", "Rename"),
+        Binding("t", "tags", "Tags", show=False, tooltip="Give it tags, or take some away"),
+        Binding("n", "note", "Note", show=False, tooltip="Write a note on it"),
         Binding("A", "archive", "Archive", show=False, key_display="A", tooltip="Put out of sight, or back"),
         Binding("D", "delete", "Delete", key_display="D", tooltip="Delete the run and its checkpoints"),
         Binding("x", "axis", "x axis", show=False, tooltip="Curve along steps, tokens or time"),
@@ -89,7 +91,9 @@ class RunsPanel(ListingPanel):
         Binding("0", "show_all", "Whole curve", show=False),
         Binding("v", "archived", "Archived", show=False, tooltip="Show archived runs too, or hide them"),
         Binding("escape", "unfilter", "Show all", tooltip="Clear the filter"),
-        Binding("slash", "filter", "Filter", key_display="/", tooltip="Show runs whose name, id, status or tags match"),
+        Binding(
+            "slash", "filter", "Filter", key_display="/", tooltip="Show runs whose name, id, status, tags or note match"
+        ),
     ]
 
     def __init__(self) -> None:
@@ -99,13 +103,14 @@ class RunsPanel(ListingPanel):
     def compose(self) -> ComposeResult:
         """The table, the filter (while it is used), the curve."""
         yield RunTable(id="runs-table")
-        yield Input(placeholder="filter: words of name, id, status or tags", id="filter", compact=True)
+        yield Input(placeholder="filter: words of name, id, status, tags or note", id="filter", compact=True)
         yield Curve(id="curve")
 
     def on_mount(self) -> None:
         """The filter is not seen until it is asked for."""
         super().on_mount()
         self.query_one("#filter").display = False
+        self._draw_nothing()
 
     @property
     def curve(self) -> Curve:
@@ -118,6 +123,8 @@ class RunsPanel(ListingPanel):
         """Show what became of these runs; the cursor stays on its run, wherever that moves."""
         if not self.columns:
             return
+        if changed:
+            self.fit_columns()
         runs = self.board.runs()
         by_id = {each.run.id: each for each in runs}
         self.table.show(list(by_id), lambda run_id: self._row(by_id[run_id]), changed, self.board.chosen)

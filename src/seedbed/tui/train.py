@@ -21,7 +21,8 @@ from seedbed.config.schema import Config
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.runs.control import Resume, Turn
 from seedbed.runs.models import CORRUPTED
-from seedbed.runs.store import RunDir, Store, checked_name
+from seedbed.runs.store import checked_name
+from seedbed.tui import launching
 from seedbed.tui.dialogs import Confirm
 from seedbed.tui.fields import NumberField, Tick
 from seedbed.tui.literal import BAD, fit, lit
@@ -35,10 +36,6 @@ MOST_CHOICES = 200
 """Models that are offered to be trained further: those trained last."""
 NEW = ""
 """The choice that stands for a new run; every other one is a run's id."""
-
-
-Outcome = tuple[RunDir | None, str]
-"""The run that was started, if there is one, and what went wrong, if anything did."""
 
 
 class Option(NamedTuple):
@@ -77,6 +74,7 @@ HELP = {
 """What each field is for."""
 _KEPT_INPUTS = ("run-name", "data", "batch", "context", "micro", "lr", "workers", "seed", "device")
 _KEPT_SELECTS = ("preset", "precision")
+_HORIZON = ("epochs", "steps")
 _KEPT = (*_KEPT_INPUTS, *_KEPT_SELECTS)
 """What a run that is trained further keeps."""
 _BOUNDS = {"epochs": (0.001, MOST_EPOCHS), "steps": (1, 10**12)}
@@ -100,6 +98,8 @@ class TrainPanel(Panel):
         self._starting = False
         self._typed: dict[str, str] | None = None
         """What was typed for a new run, while the choices of one that is trained further stand in its place."""
+        self._horizon: dict[str, str] | None = None
+        """The epochs and steps that were typed for a new run, while those of one that is trained further are asked."""
 
     def compose(self) -> ComposeResult:
         """Pairs of a label and a field, then the buttons and a line for what is wrong."""
@@ -217,9 +217,8 @@ class TrainPanel(Panel):
         with self.prevent(Select.Changed):
             select.set_options([(Text(label), value) for label, value in choices])
             select.value = NEW if is_gone else kept
-        if is_gone:  # how far that run was to go is not asked of a new one
-            for name in ("epochs", "steps"):
-                self.query_one(f"#{name}", NumberField).value = ""
+        if is_gone:
+            self._ask_horizon()
 
     def take_up(self, run_id: str) -> None:
         """Choose this run as the one to train further, if it can be."""
@@ -228,6 +227,7 @@ class TrainPanel(Panel):
 
     @on(Select.Changed, "#origin")
     def _on_origin(self) -> None:
+        self._ask_horizon()
         self._dress()
         self._judge()
 
@@ -253,6 +253,19 @@ class TrainPanel(Panel):
             self.query_one(f"#{name}").disabled = further
         self._show_choices(self._config_of_origin() if further else None)
         self._defaults()
+
+    def _ask_horizon(self) -> None:
+        """How far a run goes is asked of each anew; of a new one what was typed for it stands there again."""
+        fields = {name: self.query_one(f"#{name}", NumberField) for name in _HORIZON}
+        if self.origin != NEW:
+            if self._horizon is None:
+                self._horizon = {name: field.value for name, field in fields.items()}
+            shown = dict.fromkeys(_HORIZON, "")
+        else:
+            shown, self._horizon = self._horizon or {name: field.value for name, field in fields.items()}, None
+        with self.prevent(Input.Changed):
+            for name, field in fields.items():
+                field.value = shown[name]
 
     def _config_of_origin(self) -> Config | None:
         listed = self.board.run(self.origin)
@@ -348,6 +361,7 @@ class TrainPanel(Panel):
     def action_reset(self) -> None:
         """Empty every field."""
         self._sets.clear()
+        self._horizon = None if self._horizon is None else dict.fromkeys(_HORIZON, "")
         for field in self.query(Input):
             field.value = ""
         if self._typed is None:
@@ -445,9 +459,11 @@ class TrainPanel(Panel):
                 listed = self.board.run(self.origin)
                 if listed is None:
                     raise SeedbedError("That run is gone.")
-                launch = partial(_resume, listed.run, self.request(), turn)
+                launch = partial(launching.resume, listed.run, self.request(), turn)
             else:
-                launch = partial(_start, self.board.store, self.resolved(), self._value("run-name") or None, turn)
+                launch = partial(
+                    launching.start, self.board.store, self.resolved(), self._value("run-name") or None, turn
+                )
         except SeedbedError as error:
             self._started((None, str(error)))
             return
@@ -455,7 +471,7 @@ class TrainPanel(Panel):
         self._state("starting …", "yellow")
         self.window.aside(launch, self._started)
 
-    def _started(self, outcome: Outcome) -> None:
+    def _started(self, outcome: launching.Outcome) -> None:
         run, problem = outcome
         self._starting = False
         self._judge()
@@ -470,27 +486,3 @@ class TrainPanel(Panel):
 def _choice(is_active: bool, name: str, status: str, step: int, run_id: str) -> tuple[str, str]:
     """A model in the list of what can be trained further, and the id that stands for it."""
     return fit(f"{'▸ ' if is_active else ''}{name} · {step} · {status}", 60).plain, run_id
-
-
-def _start(store: Store, wanted: load.Resolved, name: str | None, turn: Turn) -> Outcome:
-    """Make a run, start its job, wait for its first word."""
-    run = None
-    try:
-        run = actions.new_run(store, wanted, name, command=["seedbed", "tui"])
-        actions.wait_until_begun(actions.start(run, turn=turn))
-    except SeedbedError as error:
-        return run, str(error)
-    except OSError as error:
-        return run, f"It could not be started: {error.strerror}."
-    return run, ""
-
-
-def _resume(run: RunDir, asked: Resume, turn: Turn) -> Outcome:
-    """Start a run's job again, wait for its first word."""
-    try:
-        actions.wait_until_begun(actions.resume(run, asked, turn=turn))
-    except SeedbedError as error:
-        return run, str(error)
-    except OSError as error:
-        return run, f"It could not be started: {error.strerror}."
-    return run, ""
