@@ -61,7 +61,7 @@ TINY = {
 """A run that a job does in two seconds, most of them spent on starting."""
 FOREVER = "100000000"
 """Steps of a run that ends when somebody ends it."""
-PATIENCE_S = 30.0
+PATIENCE_S = 10.0
 """How long something may take before it is asked how slow the machine is, and how long it may take there."""
 
 

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from textual.widgets import TextArea
 
 from seedbed import actions
 from seedbed.runs.labels import read_labels
@@ -221,7 +222,10 @@ async def test_a_note_is_written_shown_found_and_taken_away(open_window: Any, st
         await user.keys("escape")
         await user.until(lambda: not isinstance(user.screen, Note), "the details")
         assert read_labels(oak).note
-        await user.keys("n", "ctrl+a", "delete", "ctrl+s")
+        await user.keys("n")
+        await user.until(lambda: isinstance(user.screen, Note), "the question")
+        user.screen.query_one(TextArea).text = ""
+        await user.keys("ctrl+s")
         await user.until(lambda: not read_labels(oak).note, "no note")
         await user.see_not("note: half")
 
