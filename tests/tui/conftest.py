@@ -31,7 +31,7 @@ from seedbed.runs.control import Resume
 from seedbed.runs.status import status
 from seedbed.runs.store import RunDir, Store
 from seedbed.tui.app import Window
-from seedbed.tui.fields import is_editor
+from seedbed.tui.editors import is_editor
 from seedbed.tui.panel import Panel
 from seedbed.tui.table import RunTable
 

@@ -11,12 +11,14 @@ from textual.events import Paste
 from textual.widget import Widget
 from textual.widgets import DataTable, Footer, Input
 
-from seedbed.tui.app import Window, key_rows
+from seedbed.tui.app import Window
 from seedbed.tui.curve import Curve
 from seedbed.tui.details import Details
 from seedbed.tui.dialogs import Confirm, Keys, Rename
-from seedbed.tui.fields import NumberField, Prompt, is_editor
+from seedbed.tui.editors import is_editor
+from seedbed.tui.fields import NumberField, Prompt
 from seedbed.tui.generate import GeneratePanel
+from seedbed.tui.keytable import key_rows
 from seedbed.tui.panel import Panel
 from seedbed.tui.runs import RunsPanel
 from seedbed.tui.settings import Settings
@@ -250,7 +252,7 @@ async def test_tab_comes_to_everything_and_back(open_window: Any, store: Any, si
         forward = await rounds(user, "tab")
         assert set(forward) == reachable(user)
         assert len(forward) >= 24
-        panels = {panel.NAME for panel in user.window._panels() if any(panel in w.ancestors for w in forward)}
+        panels = {panel.NAME for panel in user.window.panels() if any(panel in w.ancestors for w in forward)}
         assert panels == {"Runs", "System", "Train", "Generate", "Models"}
         backward = await rounds(user, "shift+tab")
         assert backward[1:] == forward[:0:-1]
@@ -285,7 +287,7 @@ async def test_the_focus_can_be_seen(open_window: Any, store: Any) -> None:
         for number in "12345":
             await user.go(int(number))
             await user.pilot.pause()
-            colours = [str(panel.styles.border_top[1]) for panel in user.window._panels()]
+            colours = [str(panel.styles.border_top[1]) for panel in user.window.panels()]
             frames.append(colours.index(next(each for each in colours if colours.count(each) == 1)))
         assert frames == [0, 1, 2, 3, 4]
 

@@ -112,7 +112,7 @@ def shown(widget: Widget) -> bool:
 
 
 def panels(user: Any) -> dict[int, Panel]:
-    return {panel.NUMBER: panel for panel in user.window._panels()}
+    return {panel.NUMBER: panel for panel in user.window.panels()}
 
 
 def inside(outer: Region, inner: Region) -> bool:

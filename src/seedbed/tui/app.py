@@ -4,36 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textual import events, on, work
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.screen import Screen
-from textual.widgets import DataTable, Footer
+from textual.widgets import Footer
 
 from seedbed.runs.series import Series
 from seedbed.runs.store import RunDir, Store
 from seedbed.tui.board import Board
 from seedbed.tui.deeds import Deeds
-from seedbed.tui.details import Details
-from seedbed.tui.dialogs import Confirm, KeyRow, Keys
-from seedbed.tui.fields import NumberField, Prompt, is_editor, typed_actions
-from seedbed.tui.generate import GeneratePanel
-from seedbed.tui.literal import plain
-from seedbed.tui.models import ModelsPanel
-from seedbed.tui.panel import Panel
+from seedbed.tui.editors import is_editor, typed_actions
+from seedbed.tui.panel import NAMES, Panel
 from seedbed.tui.runs import RunsPanel
-from seedbed.tui.settings import Settings
-from seedbed.tui.system import SystemPanel
-from seedbed.tui.table import RunTable
 from seedbed.tui.terminal import TerminalDriver, draw_with_known_characters, leaving_on_signals
-from seedbed.tui.train import TrainPanel
+
+if TYPE_CHECKING:
+    from seedbed.tui.dialogs import KeyRow
 
 LOOK_S = 1.0
+FIRST_RUNS = 32
+"""Runs that are read before anything is shown."""
 GRID_COLUMNS, GRID_ROWS = 130, 40
 """From this size on all five panels are open at once."""
 _KEPT_SERIES = 12
@@ -50,8 +47,8 @@ class Window(Deeds):
         Binding("tab", "app.focus_next", "Next", show=False, tooltip="Next field or panel"),
         Binding("shift+tab", "app.focus_previous", "Previous", show=False, tooltip="Field or panel before"),
         *(
-            Binding(str(kind.NUMBER), f"panel({kind.NUMBER})", kind.NAME, show=False, tooltip=f"Go to {kind.NAME}")
-            for kind in (RunsPanel, SystemPanel, TrainPanel, GeneratePanel, ModelsPanel)
+            Binding(str(number), f"panel({number})", name, show=False, tooltip=f"Go to {name}")
+            for number, name in enumerate(NAMES, 1)
         ),
         Binding("l,right_square_bracket", "turn(1)", "Next panel", show=False),
         Binding("h,left_square_bracket", "turn(-1)", "Previous panel", show=False),
@@ -69,29 +66,43 @@ class Window(Deeds):
         self._series: OrderedDict[str, Series] = OrderedDict()
         self._open: Panel | None = None
         self._looking = asyncio.Lock()
+        self.is_whole = False
+        """Whether all panels are there; keys wait until then."""
 
     def compose(self) -> ComposeResult:
-        """The panels by number, and the keys of the one with the focus."""
+        """The runs; what else there is comes once they are seen."""
         with Container(id="panels"):
             yield RunsPanel()
-            yield SystemPanel()
-            yield TrainPanel()
-            yield GeneratePanel()
-            yield ModelsPanel()
-        yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
-        """The newest runs at once, the others while one looks at these."""
+        """The newest runs at once, all other panels and runs while one looks at these."""
+        self.screen_stack[0].add_class("-beginning")
         self._arrange()
-        pieces = self.board.watch.refreshing()
+        pieces = self.board.watch.refreshing(FIRST_RUNS)
         changed = next(pieces, set())
         self.panel(RunsPanel).home().focus()
         self.call_after_refresh(self._begin, pieces, changed)
 
-    def _begin(self, pieces: Iterator[set[str]], changed: set[str]) -> None:
+    @work(group="begin")
+    async def _begin(self, pieces: Iterator[set[str]], changed: set[str]) -> None:
+        for name in ("fields", "details", "dialogs", "settings"):  # in a thread, so that what was painted is seen
+            await asyncio.to_thread(import_module, f"seedbed.tui.{name}")
+        from seedbed.tui.generate import GeneratePanel
+        from seedbed.tui.models import ModelsPanel
+        from seedbed.tui.system import SystemPanel
+        from seedbed.tui.train import TrainPanel
+
+        base = self.screen_stack[0]
+        with self.batch_update():
+            base.remove_class("-beginning")
+            await base.query_one("#panels").mount(SystemPanel(), TrainPanel(), GeneratePanel(), ModelsPanel())
+            await base.mount(Footer(show_command_palette=False, compact=True))
+            self._arrange()
+        self.is_whole = True
         self.show(changed)
         self._read_on(pieces)
         self.set_interval(LOOK_S, self._look)
+        self.hear_keys()
 
     @work(group="read")
     async def _read_on(self, pieces: Iterator[set[str]]) -> None:
@@ -117,8 +128,9 @@ class Window(Deeds):
             problem, changed = watch.problem, await asyncio.to_thread(watch.refresh)
         if changed or watch.problem != problem:
             self.show(changed)
-        if self.is_running:
-            await self.panel(SystemPanel).look()
+        for panel in self.panels():
+            if self.is_running:
+                await panel.look()
 
     def show(self, changed: set[str]) -> None:
         """Tell every panel what changed, or that a choice did."""
@@ -127,11 +139,12 @@ class Window(Deeds):
         self.board.settle()
         for run_id in changed - self.board.watch.runs.keys():
             self._series.pop(run_id, None)
-        for panel in self._panels():
+        for panel in self.panels():
             panel.update(changed)
-        screen = self.screen
-        if isinstance(screen, Details):
-            screen.update(changed)
+        from seedbed.tui.details import Details
+
+        if isinstance(self.screen, Details):
+            self.screen.update(changed)
 
     def show_all(self) -> None:
         """Show everything anew: another choice of what is seen."""
@@ -160,7 +173,8 @@ class Window(Deeds):
 
     def chosen_changed(self) -> None:
         """Another run is under the cursor."""
-        self.panel(SystemPanel).update(set())
+        for panel in self.panels():
+            panel.chosen_changed()
 
     def activate(self, run_id: str | None) -> None:
         """This run's model generates from now on, and is the one to train further."""
@@ -168,6 +182,8 @@ class Window(Deeds):
         if listed is None or listed.model is None:
             self.tell("There is no model here.", "warning")
             return
+        from seedbed.tui.train import TrainPanel
+
         self.board.active = run_id
         self.show(set(self.board.watch.runs))
         self.panel(TrainPanel).take_up(listed.run.id)
@@ -175,6 +191,8 @@ class Window(Deeds):
 
     def train_further(self, run_id: str) -> None:
         """Open Train for this run."""
+        from seedbed.tui.train import TrainPanel
+
         self.action_panel(TrainPanel.NUMBER)
         self.panel(TrainPanel).take_up(run_id)
         self.panel(TrainPanel).query_one("#epochs").focus()
@@ -197,6 +215,8 @@ class Window(Deeds):
 
     def open_details(self, run_id: str | None) -> None:
         """One run in full."""
+        from seedbed.tui.details import Details
+
         if self.board.run(run_id) is None or run_id is None:
             self.tell("No run is chosen.", "warning")
         else:
@@ -208,12 +228,13 @@ class Window(Deeds):
         """The panel of a kind."""
         return self.screen_stack[0].query_one(kind)
 
-    def _panels(self) -> list[Panel]:
+    def panels(self) -> list[Panel]:
+        """The panels by number, as far as they are there."""
         return sorted(self.screen_stack[0].query(Panel), key=lambda panel: panel.NUMBER)
 
     def action_panel(self, number: int) -> None:
         """Go to a panel."""
-        panel = self._panels()[number - 1]
+        panel = self.panels()[number - 1]
         self._unfold(panel)
         panel.home().focus()
 
@@ -238,12 +259,12 @@ class Window(Deeds):
         base.set_class(wide, "-grid")
         base.set_class(not wide, "-accordion")
         panels = base.query_one("#panels")
-        models, generate = self.panel(ModelsPanel), self.panel(GeneratePanel)
-        # A grid is filled row by row: Models stands beside Train and Generate, so it comes between them.
-        if wide:
-            panels.move_child(models, before=generate)
-        else:
-            panels.move_child(models, after=generate)
+        for models, generate in zip(panels.query("#models"), panels.query("#generate"), strict=True):
+            # A grid is filled row by row: Models stands beside Train and Generate, so it comes between them.
+            if wide:
+                panels.move_child(models, before=generate)
+            else:
+                panels.move_child(models, after=generate)
 
     @on(events.DescendantFocus)
     def _on_focus(self, event: events.DescendantFocus) -> None:
@@ -256,7 +277,7 @@ class Window(Deeds):
         if self._open is panel:
             return
         self._open = panel
-        for each in self._panels():
+        for each in self.panels():
             each.set_class(each is panel, "-open")
 
     def action_leave(self) -> None:
@@ -273,9 +294,11 @@ class Window(Deeds):
         editing = is_editor(self.focused)
         if action == "leave":
             return editing and len(self.screen_stack) == 1
-        if action in ("keys", "all_keys") and isinstance(self.screen, Details):
-            return True
-        if len(self.screen_stack) > 1 and action in ("panel", "turn", "zoom", "keys", "all_keys", "look", "close"):
+        if action in ("keys", "all_keys") and len(self.screen_stack) > 1:
+            from seedbed.tui.details import Details
+
+            return isinstance(self.screen, Details)
+        if len(self.screen_stack) > 1 and action in ("panel", "turn", "zoom", "look", "close"):
             return False
         return not (editing and action in typed_actions(Window))
 
@@ -291,6 +314,8 @@ class Window(Deeds):
 
     def action_keys(self) -> None:
         """Every key, as the bindings tell it; what is chosen there is done."""
+        from seedbed.tui.dialogs import Keys
+        from seedbed.tui.keytable import key_rows
 
         async def do(row: KeyRow | None) -> None:
             if row is not None and row.run is not None:
@@ -300,55 +325,23 @@ class Window(Deeds):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the palette (ctrl+p) offers: every command of every panel. Textual's own would bypass the layout."""
+        from seedbed.tui.keytable import runner
+
         yield SystemCommand("Keys", "Every key of every place", self.action_keys)
         yield SystemCommand("Theme", "Other colours", self.action_change_theme)
         yield SystemCommand("Quit", "Leave the window; runs go on", self.action_close)
-        for panel in self._panels():
-            there = _runner(self, None, f"panel({panel.NUMBER})")
+        for panel in self.panels():
+            there = runner(self, None, f"panel({panel.NUMBER})")
             yield SystemCommand(f"Go to {panel.NAME}", f"The same as the key {panel.NUMBER}", there)
             for binding in Binding.make_bindings(type(panel).BINDINGS):
                 if binding.key != "escape":
                     title = f"{panel.NAME}: {binding.description}"
                     told = binding.tooltip or binding.description
-                    yield SystemCommand(title, told, _runner(self, panel, binding.action))
+                    yield SystemCommand(title, told, runner(self, panel, binding.action))
 
     def action_help_quit(self) -> None:
         """Ctrl+c leaves, like everywhere in a terminal; runs go on."""
         self.exit()
-
-
-def _runner(window: Window, place: Panel | None, action: str) -> Callable[[], Awaitable[None]]:
-    async def run() -> None:
-        while len(window.screen_stack) > 1:  # whatever is in front of the panels goes
-            await window.pop_screen()
-        if place is not None:
-            window.action_panel(place.NUMBER)
-        await window.run_action(action, place or window)
-
-    return run
-
-
-def key_rows(window: Window) -> list[KeyRow]:
-    """Every command, for the table of keys. Keys of one command stand together."""
-    found: dict[tuple[str, str], tuple[list[str], str, Panel | None]] = {}
-    places: list[tuple[str, Panel | None, Iterable[BindingType]]] = [("Everywhere", None, Window.BINDINGS)]
-    places += [(panel.NAME, panel, type(panel).BINDINGS) for panel in window._panels()]
-    places += [("Tables", None, [*RunTable.BINDINGS, *DataTable.BINDINGS])]
-    places += [("Prompt", None, Prompt.BINDINGS), ("Numbers", None, NumberField.BINDINGS)]
-    places += [("Details of a run", None, Details.BINDINGS)]
-    places += [("All options", None, Settings.BINDINGS), ("Questions", None, Confirm.BINDINGS)]
-    for where, panel, bindings in places:
-        for binding in Binding.make_bindings(bindings):
-            told = binding.tooltip or binding.description
-            keys, _, _ = found.setdefault((where, binding.action), ([], told, panel))
-            shown = plain(window.get_key_display(binding))
-            if shown not in keys:
-                keys.append(shown)
-    rows = []
-    for (where, action), (keys, told, panel) in found.items():
-        callable_here = panel is not None or (where == "Everywhere" and action not in ("leave", "keys", "all_keys"))
-        rows.append(KeyRow(where, " ".join(keys), told, _runner(window, panel, action) if callable_here else None))
-    return rows
 
 
 def run(store: Store) -> int:

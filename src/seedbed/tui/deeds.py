@@ -7,21 +7,17 @@ from contextlib import suppress
 from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
 
-from seedbed import actions
 from seedbed.errors import SeedbedError
-from seedbed.runs.asking import Request
-from seedbed.runs.control import Resume
-from seedbed.runs.labels import MOST_TAGS, checked_note, checked_tag
 from seedbed.runs.status import word
 from seedbed.runs.store import RunDir, checked_name
 from seedbed.runs.watch import Listed
 from seedbed.text import plural, shorten
-from seedbed.tui.dialogs import Confirm, Note, Rename, Tags
 from seedbed.tui.keyboard import KeyByKey
 from seedbed.tui.literal import lit, plain
 from seedbed.tui.words import divided
 
 if TYPE_CHECKING:
+    from seedbed.runs.asking import Request
     from seedbed.tui.board import Board
 
 T = TypeVar("T")
@@ -46,6 +42,8 @@ class Deeds(KeyByKey):
 
     def pause(self, run_id: str | None) -> None:
         """Pause a run at work; a paused one goes on."""
+        from seedbed import actions
+
         listed = self._listed(run_id)
         if listed is None:
             return
@@ -56,12 +54,16 @@ class Deeds(KeyByKey):
 
     def save_now(self, run_id: str | None) -> None:
         """Ask for a checkpoint."""
+        from seedbed import actions
+
         listed = self._listed(run_id)
         if listed is not None:
             self._do(_asked(actions.save_now), listed, "saves after the step at hand")
 
     def stop_run(self, run_id: str | None) -> None:
         """Ask a run to save and stop, once that is confirmed."""
+        from seedbed import actions
+
         listed = self._listed(run_id)
         if listed is None:
             return
@@ -73,6 +75,8 @@ class Deeds(KeyByKey):
 
     def resume(self, run_id: str | None) -> None:
         """Go on with a run that was interrupted; for more than that there is the panel Train."""
+        from seedbed import actions
+
         listed = self._listed(run_id)
         if listed is None:
             return
@@ -93,6 +97,9 @@ class Deeds(KeyByKey):
 
     def rename(self, run_id: str | None) -> None:
         """Ask for another name and give it."""
+        from seedbed import actions
+        from seedbed.tui.dialogs import Rename
+
         listed = self._listed(run_id)
         if listed is None:
             return
@@ -113,6 +120,10 @@ class Deeds(KeyByKey):
 
     def tag(self, run_id: str | None) -> None:
         """Ask for the tags of a run and give it these."""
+        from seedbed import actions
+        from seedbed.runs.labels import MOST_TAGS, checked_tag
+        from seedbed.tui.dialogs import Tags
+
         listed = self._listed(run_id)
         if listed is None:
             return
@@ -139,6 +150,10 @@ class Deeds(KeyByKey):
 
     def note(self, run_id: str | None) -> None:
         """Ask for a note on a run and keep it."""
+        from seedbed import actions
+        from seedbed.runs.labels import checked_note
+        from seedbed.tui.dialogs import Note
+
         listed = self._listed(run_id)
         if listed is None:
             return
@@ -160,6 +175,8 @@ class Deeds(KeyByKey):
 
     def archive(self, run_id: str | None) -> None:
         """Put a run out of sight, or back."""
+        from seedbed import actions
+
         listed = self._listed(run_id)
         if listed is None:
             return
@@ -169,6 +186,8 @@ class Deeds(KeyByKey):
 
     def delete(self, run_id: str | None) -> None:
         """Delete a run and all that it saved, once that is confirmed; not while it lives."""
+        from seedbed import actions
+
         listed = self._listed(run_id)
         if listed is None:
             return
@@ -196,6 +215,8 @@ class Deeds(KeyByKey):
         return {name.casefold() for each in others for name in (each.status["name"], each.run.id)}
 
     def _ask(self, title: str, body: str, yes: str, deed: Callable[[], None], *, careful: bool = True) -> None:
+        from seedbed.tui.dialogs import Confirm
+
         self.push_screen(
             Confirm(title, lit(body, newlines=True), yes=yes, careful=careful),
             lambda agreed: deed() if agreed else None,
@@ -239,4 +260,7 @@ def _asked(verb: Callable[[RunDir], Request]) -> Callable[[RunDir], None]:
 
 
 def _resumed(run: RunDir) -> None:
+    from seedbed import actions
+    from seedbed.runs.control import Resume
+
     actions.wait_until_begun(actions.resume(run, Resume()))

@@ -3,35 +3,12 @@
 from __future__ import annotations
 
 import math
-from functools import cache
 from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.dom import DOMNode
-from textual.keys import key_to_character
 from textual.message import Message
-from textual.widget import Widget
 from textual.widgets import Checkbox, Input, TextArea
-
-_NAMED = {"slash": "/", "plus": "+", "minus": "-"}
-"""Keys whose names Textual shortens, and does not lengthen again."""
-
-
-def is_editor(widget: Widget | None) -> bool:
-    """Whether keys that make a character are typed into this widget, and so command nothing."""
-    return isinstance(widget, Input | TextArea) and not widget.disabled
-
-
-@cache
-def typed_actions(owner: type[DOMNode]) -> frozenset[str]:
-    """The actions of a class's bindings that only keys which make a character call."""
-    typed: dict[str, bool] = {}
-    for binding in Binding.make_bindings(owner.BINDINGS):
-        character = _NAMED.get(binding.key) or key_to_character(binding.key) or ""
-        action = binding.action.partition("(")[0]
-        typed[action] = typed.get(action, True) and character.isprintable() and character != ""
-    return frozenset(action for action, only in typed.items() if only)
 
 
 class Tick(Checkbox):

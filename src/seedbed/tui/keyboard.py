@@ -22,14 +22,20 @@ class KeyByKey(App[None]):
     """An application in which keys that come in one burst go where they would go if they were pressed slowly.
 
     Textual hands a key to the widget that has the focus when the key arrives. The focus moves only once the widgets have
-    dealt with the keys before it, so of a burst (a slow line, a paste, a macro) all would go to one widget.
+    dealt with the keys before it, so of a burst (a slow line, a paste, a macro) all would go to one widget. No key is heard
+    before `hear_keys`.
     """
 
     def __init__(self, driver_class: type[Driver] | None = None) -> None:
         super().__init__(driver_class=driver_class)
         self._keys: deque[events.Key | events.Paste] = deque()
-        self._is_dealing = False
+        self._is_dealing = True
         self._settling: asyncio.Task[None] | None = None
+
+    def hear_keys(self) -> None:
+        """Deal with keys from now on, those first that were pressed before there was anything to hear them."""
+        if not self.call_later(self._next_key):
+            self._is_dealing = False
 
     async def on_event(self, event: events.Event) -> None:
         """Hold a key back while the one before it is being dealt with."""

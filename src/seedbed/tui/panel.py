@@ -9,7 +9,7 @@ from rich.text import Text
 from textual.containers import Vertical
 from textual.widget import Widget
 
-from seedbed.tui.fields import is_editor, typed_actions
+from seedbed.tui.editors import is_editor, typed_actions
 from seedbed.tui.literal import lit
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from seedbed.tui.board import Board
 
 
+NAMES = ("Runs", "System", "Train", "Generate", "Models")
+"""The panels by number, from 1."""
 _BETWEEN = " · "
 """Stands between the parts of a summary."""
 _FRAME = 6
@@ -54,6 +56,12 @@ class Panel(Vertical):
     def update(self, changed: set[str]) -> None:
         """Show what became of the runs in `changed`, or of the board's choices."""
         raise NotImplementedError
+
+    async def look(self) -> None:
+        """Called each second."""
+
+    def chosen_changed(self) -> None:
+        """Another run is under the cursor of Runs."""
 
     def on_click(self) -> None:
         """A click on a closed panel opens it."""

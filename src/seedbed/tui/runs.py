@@ -20,7 +20,7 @@ from seedbed.runs.status import word
 from seedbed.runs.watch import Listed
 from seedbed.tui.board import MOST_MARKED, epochs_text, steps_text
 from seedbed.tui.curve import Curve
-from seedbed.tui.fields import is_editor
+from seedbed.tui.editors import is_editor
 from seedbed.tui.listing import ListingPanel
 from seedbed.tui.literal import plain, status_style
 from seedbed.tui.table import Column, RunTable, cell

@@ -65,6 +65,10 @@ class SystemPanel(Panel):
             self._take(source.hardware, f"recorded by {source.status['name']}")
         self._paint()
 
+    def chosen_changed(self) -> None:
+        """The machine as that run's job sees it."""
+        self.update(set())
+
     def source(self) -> Listed | None:
         """The run whose job looks at the machine: the chosen one if it is at work, else the newest at work."""
         at_work = [each for each in self.board.living() if each.status["status"] in ("running", "pausing")]
