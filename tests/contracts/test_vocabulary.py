@@ -26,7 +26,7 @@ SPOKEN_ONLY_IN = {
     "safetensors.numpy.save_file": ("checkpoint.py", "export/"),
     "print": ("cli/",),
     "wandb": ("plugins/wandb.py",),
-    "os.environ": ("config/load.py", "distributed.py"),
+    "os.environ": ("config/load.py", "config/environment.py", "distributed.py"),
     "os.getenv": ("config/load.py", "distributed.py"),
     "torch.manual_seed": ("train/seed.py",),
     "eval": (),

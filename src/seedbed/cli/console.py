@@ -26,7 +26,7 @@ STYLES = {
 
 def colour(stream: TextIO) -> bool:
     """Whether to colour what goes there: a terminal that can, and no NO_COLOR (no-color.org)."""
-    from seedbed.config.load import env
+    from seedbed.config.environment import env
 
     return stream.isatty() and not env("NO_COLOR") and env("TERM") != "dumb"
 

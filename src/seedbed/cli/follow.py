@@ -226,7 +226,7 @@ def _say_no_more() -> None:
 def make_display(launch: Launch, *, as_json: bool) -> Display:
     """A live picture on a terminal, plain lines elsewhere; with --json on stderr, since stdout is for the JSON."""
     stream = sys.stderr if as_json else sys.stdout
-    from seedbed.config.load import env
+    from seedbed.config.environment import env
 
     if stream.isatty() and env("TERM") != "dumb":
         from seedbed.cli.live import LiveDisplay

@@ -75,7 +75,7 @@ def _run(words: list[str]) -> int:
 
 def _complete_or_help() -> int:
     from seedbed.cli.parser import build
-    from seedbed.config.load import env
+    from seedbed.config.environment import env
 
     if env("_ARGCOMPLETE"):
         import argcomplete

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Iterable
 
-from seedbed.config.load import env
+from seedbed.config.environment import env
 from seedbed.files import expand_home
 from seedbed.runs.store import RunDir, Store
 

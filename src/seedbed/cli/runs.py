@@ -118,22 +118,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 def select(place: Store, arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:
     """The statuses that are asked for, in order, and how many runs are left out because they are archived."""
-    from seedbed.runs.labels import checked_tag, read_labels
-    from seedbed.runs.status import status, word
+    from seedbed.runs.control import word
+    from seedbed.runs.labels import checked_tag
+    from seedbed.runs.listing import statuses
 
     tags, hidden = {checked_tag(tag) for tag in arguments.tag}, 0
-    runs = []
-    for each in place.all():
-        labels = read_labels(each)
-        if not tags <= set(labels.tags) or (arguments.name or "").casefold() not in labels.name.casefold():
+    found = []
+    for each in statuses(place, place.all()):
+        if not tags <= set(each["tags"]) or (arguments.name or "").casefold() not in each["name"].casefold():
             continue
-        if labels.archived and not (arguments.all or arguments.archived):
+        if each["archived"] and not (arguments.all or arguments.archived):
             hidden += 1
-        elif labels.archived or not arguments.archived:
-            runs.append(each)
-    if arguments.sort is None and arguments.limit is not None and not arguments.status:
-        runs = runs[-arguments.limit :]  # the others need not be looked at
-    found = [status(each) for each in runs]
+        elif each["archived"] or not arguments.archived:
+            found.append(each)
     if arguments.status:
         found = [each for each in found if {each["status"], word(each)}.intersection(arguments.status)]
     if arguments.sort is None:
@@ -175,7 +172,7 @@ def listing(found: list[dict[str, Any]]) -> list[str]:
 
     from seedbed import text
     from seedbed.cli.console import fitted, table
-    from seedbed.runs.status import word
+    from seedbed.runs.control import word
 
     rows, styles = [], []
     for each in found:

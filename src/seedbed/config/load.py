@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from seedbed import text
+from seedbed.config.environment import env as env
 from seedbed.config.keys import Key, any_of, keys, nearest, nearest_keys, tables
 from seedbed.config.rules import refuse_nonsense
 from seedbed.config.schema import Config
@@ -53,11 +54,6 @@ class _Layer(NamedTuple):
 
     values: dict[str, Any]
     origins: dict[str, str]
-
-
-def env(name: str, default: str = "") -> str:
-    """The environment variable `name`, or `default` where it is unset."""
-    return os.environ.get(name, default)
 
 
 def cache_dir() -> Path:

@@ -123,3 +123,10 @@ class Requests:
             self._seen.add(key)
             found[verb] = str(request.get("reason") or "")
         return found
+
+
+def word(found: dict[str, Any]) -> str:
+    """A flat status in one word for people: what was asked of the job and is not done yet counts as under way."""
+    if found["asked"] == STOP:
+        return "stopping"
+    return "pausing" if found["asked"] == PAUSE and found["status"] == "running" else str(found["status"])

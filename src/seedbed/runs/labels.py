@@ -35,11 +35,11 @@ def read_labels(run: RunDir) -> Labels:
     except SeedbedError:
         value = None
     if not isinstance(value, dict):
-        return Labels(run.name())
+        return Labels(run.first_name())
     name, tags, note = value.get("name"), value.get("tags"), value.get("note")
     words = [tag for tag in tags if isinstance(tag, str) and TAG.fullmatch(tag)] if isinstance(tags, list) else []
     return Labels(
-        name if isinstance(name, str) and name else run.name(),
+        name if isinstance(name, str) and name else run.first_name(),
         tuple(sorted(set(words))[:MOST_TAGS]),
         value.get("archived") is True,
         note[:LONGEST_NOTE] if isinstance(note, str) else "",

@@ -369,7 +369,7 @@ class Session:
 
     def _watch_hardware(self) -> None:
         """A thread of its own, since a probe may hang: what the machine does, every few seconds."""
-        from seedbed.config.load import env
+        from seedbed.config.environment import env
         from seedbed.hardware.sample import Sampler
 
         def sampler_for(device: str | None) -> Sampler:

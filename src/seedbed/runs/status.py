@@ -12,7 +12,8 @@ import msgspec
 from seedbed.errors import SeedbedError
 from seedbed.files import is_locked
 from seedbed.runs.checkpoints import best_checkpoint, latest_checkpoint
-from seedbed.runs.control import PAUSE, STOP, outstanding
+from seedbed.runs.control import outstanding
+from seedbed.runs.control import word as word
 from seedbed.runs.labels import read_labels
 from seedbed.runs.log import Reader
 from seedbed.runs.process import Identity, boot_id, is_alive
@@ -187,13 +188,6 @@ def status(run: RunDir, stands: Standing | None = None) -> dict[str, Any]:
         "best_checkpoint": str(best.path) if best else None,
         "path": str(run.path),
     }
-
-
-def word(found: dict[str, Any]) -> str:
-    """A flat status in one word for people: what was asked of the job and is not done yet counts as under way."""
-    if found["asked"] == STOP:
-        return "stopping"
-    return "pausing" if found["asked"] == PAUSE and found["status"] == "running" else str(found["status"])
 
 
 def _why_lost(run: RunDir, view: View) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
+import os
 import re
-import shutil
+import stat
+import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -96,6 +96,15 @@ class RunDir(NamedTuple):
                 return str(value["name"])
         return self.id
 
+    def first_name(self) -> str:
+        """The name that the run was made with, or the id where it cannot be read."""
+        try:
+            value = read_json(self.path / "meta.json")
+        except SeedbedError:
+            return self.id
+        name = value.get("name") if isinstance(value, dict) else None
+        return name if isinstance(name, str) and name else self.id
+
     def is_archived(self) -> bool:
         """Whether a person put the run out of sight; not where no label can be read."""
         try:
@@ -127,17 +136,17 @@ class Store:
         """Publish a new run directory whole, or none at all. Raises SeedbedError where that cannot be done."""
         self.refuse_file()
         make_dir(self.root)
-        created = datetime.now(UTC)
+        created = time.time()
         building = temporary_dir(self.root, "new-run")
         try:
             (building / "config.toml").write_text(config_toml, encoding="utf-8")
             write_json(
                 building / "meta.json",
-                {"format": 1, "kind": kind, "name": name, "created": created.timestamp(), **meta},
+                {"format": 1, "kind": kind, "name": name, "created": created, **meta},
                 durable=False,
             )
             for wait_ms in range(1000):
-                path = self.root / run_id(created.timestamp() + wait_ms / 1000, name)
+                path = self.root / run_id(created + wait_ms / 1000, name)
                 if not path.exists():
                     publish_dir(building, path)
                     return RunDir(path.absolute())
@@ -147,13 +156,16 @@ class Store:
                 "Check space and permissions, or use --runs DIR.",
             ) from error
         finally:
+            import shutil
+
             shutil.rmtree(building, ignore_errors=True)
         raise SeedbedError(f"{self.root} holds a run of every millisecond of this second.", "Try again.")
 
     def all(self) -> list[RunDir]:
         """Every run, oldest first. Foreign files, hidden names and folders without a meta.json are no runs."""
         try:
-            entries = sorted(self.root.iterdir())
+            with os.scandir(self.root) as entries:
+                names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -162,7 +174,8 @@ class Store:
                 f"Cannot read the runs in {self.root}: {error.strerror}.",
                 "Check the path and its permissions, or use --runs DIR.",
             ) from error
-        return [RunDir(entry.absolute()) for entry in entries if not entry.name.startswith(".") and is_run(entry)]
+        root = self.root.absolute()
+        return [RunDir(root / name) for name in names if _is_run(f"{root}/{name}")]
 
     def free_name(self, wanted: str) -> str:
         """`wanted`, or `wanted-2`, `wanted-3`, ... where earlier runs bear it."""
@@ -241,6 +254,8 @@ class Store:
 
     def _unknown(self, ref: str, runs: list[RunDir], names: Mapping[str, str]) -> UsageError:
         known = [*names.values(), *names]
+        import difflib
+
         close = difflib.get_close_matches(ref, known, n=3, cutoff=0.5)
         if not close:
             close = [name for name in known if ref.casefold() in name.casefold()][:3]
@@ -255,7 +270,7 @@ class Store:
 def run_id(created: float, name: str) -> str:
     """A UTC stamp to the millisecond, so that ids sort by time, and the name as lower-case words."""
     whole, milliseconds = divmod(int(created * 1000), 1000)
-    stamp = datetime.fromtimestamp(whole, UTC).strftime("%Y%m%d-%H%M%S")
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(whole))
     words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     return f"{stamp}-{milliseconds:03d}-{words or 'run'}"
 
@@ -305,9 +320,13 @@ def _exists(path: Path) -> bool:
 
 def is_run(path: Path) -> bool:
     """Whether a folder is a run; one that may not be looked into counts as one by its name, lest it vanish."""
+    return _is_run(str(path))
+
+
+def _is_run(path: str) -> bool:
     try:
-        return (path / "meta.json").is_file()
+        return stat.S_ISREG(os.stat(f"{path}/meta.json").st_mode)  # noqa: PTH116  # of a thousand runs
     except PermissionError:
-        return _STAMPED.match(path.name) is not None
+        return _STAMPED.match(path.rpartition("/")[2]) is not None
     except (OSError, ValueError):
         return False

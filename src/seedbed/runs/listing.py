@@ -1,0 +1,102 @@
+"""The statuses of many runs: those of runs that have ended are kept in a file of the store that may be thrown away.
+
+    runs/.listing      {"format": 1, "by": [...], "runs": {ID: {"seen": {PLACE: [time, bytes]}, "status": {...}}}}
+
+What is kept counts as long as nothing of the run has changed: its folder (files in it are replaced, never written to), its
+event log, its folder of checkpoints and the checkpoints that the status names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from seedbed import __version__
+from seedbed.errors import SeedbedError
+from seedbed.files import write_atomic
+from seedbed.runs.store import RunDir, Store
+
+FILE = ".listing"
+_FORMAT = 1
+_ENDED = ("completed", "failed", "stopped")
+_WORTH_WRITING = 8
+"""Runs that have to be new in the file before it is written again."""
+_SETTLED_S = 2.0
+"""A run that changed so lately may change again without another time of its folder."""
+
+_Seen = dict[str, list[int]]
+
+
+def statuses(store: Store, runs: Iterable[RunDir]) -> list[dict[str, Any]]:
+    """The status of each run, as `status.status` tells it."""
+    kept = _kept(store)
+    found, new = [], 0
+    for run in runs:
+        path = str(run.path)
+        entry = kept.get(run.id)
+        if entry is not None and entry["status"]["path"] == path and _look(path, entry["seen"]) == entry["seen"]:
+            found.append(entry["status"])
+            continue
+        from seedbed.runs.status import status
+
+        seen = _look(path, _PLACES)
+        told = status(run)
+        found.append(told)
+        named = {
+            place: os.path.relpath(told[place], path) for place in ("checkpoint", "best_checkpoint") if told[place]
+        }
+        if told["status"] in _ENDED:
+            seen |= _look(path, named.values())
+            if all(time.time() - at / 1e9 > _SETTLED_S for at, _ in seen.values()):
+                kept[run.id] = {"seen": seen, "status": told}
+                new += 1
+    if new >= _WORTH_WRITING:
+        _keep(store, kept)
+    return found
+
+
+_PLACES = ("", "events.jsonl", "checkpoints")
+
+
+def _look(path: str, places: Iterable[str]) -> _Seen:
+    """When these places of a run changed last, and how large they are; zeros for what is not there."""
+    seen = {}
+    for place in places:
+        try:
+            there = os.stat(f"{path}/{place}" if place else path)  # noqa: PTH116  # a Path costs more than the look
+            seen[place] = [there.st_mtime_ns, there.st_size]
+        except OSError:
+            seen[place] = [0, 0]
+    return seen
+
+
+def _by() -> list[Any]:
+    """The code that tells a status: what another has kept is not used."""
+    code = [Path(__file__).with_name(f"{name}.py").stat().st_mtime_ns for name in ("status", "view", "checkpoints")]
+    return [__version__, *code]
+
+
+def _kept(store: Store) -> dict[str, Any]:
+    """What is kept, {} where there is nothing of use: another version, another form, a torn file."""
+    try:
+        value = json.loads((store.root / FILE).read_bytes())
+        if value["format"] != _FORMAT or value["by"] != _by():
+            return {}
+        runs = value["runs"]
+        whole = all(isinstance(each["status"]["path"], str) and "" in each["seen"] for each in runs.values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return runs if whole else {}
+
+
+def _keep(store: Store, runs: dict[str, Any]) -> None:
+    """Write the file anew, without runs that are gone. Where that cannot be done, nothing is lost."""
+    there = {run_id: each for run_id, each in runs.items() if Path(each["status"]["path"]).is_dir()}
+    value = {"format": _FORMAT, "by": _by(), "runs": there}
+    with suppress(OSError, ValueError, SeedbedError):
+        write_atomic(store.root / FILE, json.dumps(value, separators=(",", ":")).encode(), durable=False)
