@@ -462,7 +462,7 @@ def hold(path: Path) -> Callable[[], None] | None:
     return None
 
 
-def is_locked(path: Path, *, shared: bool = False) -> bool:
+def is_locked(path: Path | str, *, shared: bool = False) -> bool:
     """Whether somebody holds the lock at `path` right now. Creates nothing; askers do not take each other for owners.
 
     With `shared`, one who only shares it (see `hold`) counts too, and two askers may take each other for one; where that

@@ -372,7 +372,6 @@ async def test_how_far_a_new_run_goes_is_not_offered_to_a_finished_one(
             await user.see("3 Train ─ It is finished: say how many epochs or steps more.")
             assert panel.query_one("#steps", NumberField).value == ""
             assert panel.query_one("#epochs", NumberField).value == ""
-            await user.keys("3")
             await fill(user, "epochs", "2")
             await user.until(lambda name=name: state(user) == f"{name}: 2 epochs more")
         panel.query_one("#origin", Select).value = ""

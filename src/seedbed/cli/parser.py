@@ -121,7 +121,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def build(words: Sequence[str] | None = None) -> Parser:
-    """The parser; with `words`, only the command that they name is loaded in full."""
+    """The parser; with `words`, of the command that they name alone, or where they name none, of all without options."""
     parser = Parser(
         prog="seedbed",
         description="Grow language models on the machine you have.",
@@ -135,6 +135,8 @@ def build(words: Sequence[str] | None = None) -> Parser:
     named = None if words is None else next((word for word in words if not word.startswith("-")), "")
     for name, (module, summary) in COMMANDS.items():
         full = named is None or name == named
+        if named in COMMANDS and not full:
+            continue  # nobody will ask this parser for another command
         loaded = load(module) if full else None
         command = commands.add_parser(
             name,

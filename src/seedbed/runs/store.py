@@ -296,7 +296,7 @@ def checked_name(name: str, option: str = "--name ") -> str:
 
 def _activity(run: RunDir) -> int:
     """What runs are ordered by where none is named: 0 for one at work or paused, 1 for one that waits, 2 for others."""
-    if not is_locked(run.lock):
+    if not is_locked(f"{run.path}/.lock"):
         return 2
     from seedbed.runs.status import standing  # which looks at runs, and so at this module
 

@@ -54,7 +54,7 @@ class Details(Screen[None]):
         Binding("n", "note", "Note", show=False, tooltip="Write a note on it"),
         Binding("x", "axis", "Axis", tooltip="Curve along steps, tokens or time"),
         Binding("y", "log", "Scale", tooltip="Logarithmic or linear losses"),
-        Binding("m", "smooth", "Smooth", tooltip="Exponential mean: off, 0.6, 0.9, 0.98"),
+        Binding("m", "smooth", "Smooth", show=False, tooltip="Exponential mean: off, 0.6, 0.9, 0.98"),
         Binding("plus,equals_sign", "zoom(0.5)", "Zoom in", show=False, key_display="+"),
         Binding("minus", "zoom(2.0)", "Zoom out", key_display="-", show=False),
         Binding("less_than_sign,comma,left", "pan(-0.5)", "Earlier", show=False, key_display="<"),
