@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,25 @@ def test_looking_at_runs_loads_nothing_that_computes(folder: Path, words: tuple[
     assert len(names) < 220, f"{len(names)} modules for {' '.join(words)}"
 
 
+def test_a_look_at_a_run_loads_no_config_and_no_other_command(folder: Path) -> None:
+    names = loaded(folder, "status")
+    assert not names & {"tomllib", "seedbed.config.load", "seedbed.config.schema", "difflib", "tempfile", "hashlib"}
+    commands = {name for name in names if name.startswith("seedbed.cli.")}
+    assert commands <= {f"seedbed.cli.{name}" for name in ("main", "parser", "status", "console", "place", "hints", "streams")}
+    assert len(names) < 170, f"{len(names)} modules"
+
+
+def test_the_list_of_runs_that_ended_earlier_decodes_no_event(folder: Path) -> None:
+    for number in range(8):
+        shutil.copytree(next((folder / "runs").glob("*-alpha")), folder / "runs" / f"2026010{number}-000000-000-copy")
+    for place in [folder / "runs", *(folder / "runs").rglob("*")]:
+        os.utime(place, (1, 1))
+    assert "msgspec" in loaded(folder, "runs")
+    names = loaded(folder, "runs")
+    assert not roots(names) & {"msgspec", "tomllib", "decimal"}
+    assert len(names) < 130, f"{len(names)} modules"
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -85,6 +105,20 @@ def test_the_window_loads_nothing_that_computes() -> None:
     names = set(done.stdout.split())
     assert not roots(names) & ({*HEAVY} - {"textual"}), "heavy modules"
     assert "psutil" not in names, "psutil is for the first look at the machine, after the first paint"
+    later = (
+        "tui.train",
+        "tui.generate",
+        "tui.system",
+        "tui.details",
+        "tui.dialogs",
+        "tui.settings",
+        "actions",
+        "config.load",
+    )
+    assert not names & {f"seedbed.{name}" for name in later}, (
+        "what is not seen at first is loaded after the first paint"
+    )
+    assert len(names) < 500, f"{len(names)} modules"
 
 
 def test_importing_the_package_does_no_work() -> None:

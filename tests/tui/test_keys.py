@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from textual.binding import Binding
-from textual.events import Paste
+from textual.events import Key, Paste
 from textual.widget import Widget
 from textual.widgets import DataTable, Footer, Input
 
@@ -356,6 +356,29 @@ async def test_keys_of_one_burst_go_where_they_would_go_one_by_one(open_window: 
         assert fields == {"run-name": "oak", "data": "text:a", "epochs": "7", "batch": "164"}
         assert user.screen.query_one(Prompt).text == "Once"
         assert user.screen.query_one("#max-tokens", NumberField).value == "1000"
+
+
+async def test_the_runs_are_seen_before_the_rest_is_there_and_keys_wait_for_it(
+    open_window: Any, store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[tuple[list[str], str]] = []
+    begin = Window._begin
+
+    def note(window: Window, *given: Any) -> Any:
+        strips = window.screen._compositor.render_strips()
+        begun.append(([panel.NAME for panel in window.panels()], "\n".join(strip.text for strip in strips)))
+        for key, character in (("3", "3"), ("tab", None), ("x", "x")):
+            event = Key(key, character)
+            event.set_sender(window)
+            window._driver.send_message(event)
+        return begin(window, *given)
+
+    monkeypatch.setattr(Window, "_begin", note)
+    async with open_window(store, (80, 24)) as user:
+        [(panels, seen)] = begun
+        assert panels == ["Runs"]
+        assert "oak" in seen
+        await user.until(lambda: user.screen.query_one("#run-name", Input).value == "x", "what was typed")
 
 
 async def test_keys_of_one_burst_reach_the_question_that_they_open(open_window: Any, store: Any) -> None:
