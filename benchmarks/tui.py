@@ -5,6 +5,9 @@ window runs in a pseudo-terminal of 130 x 40 (and of 80 x 24), as a whole proces
 the moment at which the terminal has received the newest run's name in the table; key to paint, for each press of an
 arrow key, the moment at which it has received the row that the key leads to.
 
+What takes time to start is also told in bare interpreters: how often `python -c pass` would have run meanwhile. Both are
+measured in turns, and the shortest of each is compared, since a slow or busy machine slows both alike.
+
     python benchmarks/tui.py --runs 1000 --steps 1000000
 """
 
@@ -35,10 +38,14 @@ from seedbed.config.load import dump
 from seedbed.config.schema import Config
 from seedbed.events import Eval, Run, Step, encode
 from seedbed.runs.index import IndexWriter
+from seedbed.runs.listing import FILE
 from seedbed.runs.session import Session
 from seedbed.runs.store import Store
 
 GOALS = {
+    "first_paint_interpreters": 40.0,
+    "status_interpreters": 10.0,
+    "runs_interpreters": 15.0,
     "first_paint_s": 1.0,
     "key_p95_ms": 50.0,
     "idle_core_fraction": 0.03,
@@ -125,11 +132,25 @@ class Terminal:
             raise RuntimeError("the window ended by itself") from None
 
 
+def whole_process_s(words: list[str]) -> float:
+    """Wall seconds of a process, its modules compiled as after an installation."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    begun = time.perf_counter()
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    return time.perf_counter() - begun
+
+
+def bare_interpreter_s() -> float:
+    """Wall seconds of an interpreter that does nothing."""
+    return whole_process_s([sys.executable, "-c", "pass"])
+
+
 def measure_window(store: Store, runs: int, columns: int, rows: int, keys: int) -> dict[str, float]:
     """First paint, key to paint, idle CPU and memory of one window."""
     words = [sys.executable, "-m", "seedbed", "tui", "--runs", str(store.root)]
-    paints = []
-    for _ in range(5):
+    paints, bare = [], []
+    for _ in range(7):
+        bare.append(bare_interpreter_s())
         window = Terminal(words, columns, rows)
         paints.append(window.wait_for(b"longest") - window.began)
         window.close()
@@ -159,6 +180,7 @@ def measure_window(store: Store, runs: int, columns: int, rows: int, keys: int) 
     window.close()
     times += back
     return {
+        "first_paint_interpreters": min(paints) / min(bare),
         "first_paint_s": statistics.median(paints),
         "first_paint_worst_s": max(paints),
         "key_median_ms": statistics.median(times),
@@ -169,16 +191,21 @@ def measure_window(store: Store, runs: int, columns: int, rows: int, keys: int) 
 
 
 def measure_status(store: Store) -> dict[str, float]:
-    """Wall milliseconds of `seedbed status` and `seedbed runs`, the median of several whole processes."""
-    found = {}
-    for name in ("status", "runs"):
-        taken = []
-        for _ in range(7):
-            begun = time.perf_counter()
-            words = [sys.executable, "-m", "seedbed", name, "--runs", str(store.root)]
-            subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
-            taken.append((time.perf_counter() - begun) * 1e3)
-        found[f"{name}_ms"] = statistics.median(taken)
+    """`seedbed status` and `seedbed runs` as whole processes: in bare interpreters, and their median in milliseconds.
+
+    The first listing of runs, which reads all of them, is told too; the later ones read what it has kept.
+    """
+    words = {name: [sys.executable, "-m", "seedbed", name, "--runs", str(store.root)] for name in ("status", "runs")}
+    (store.root / FILE).unlink(missing_ok=True)
+    found = {"runs_first_ms": whole_process_s(words["runs"]) * 1e3}
+    taken: dict[str, list[float]] = {"bare": [], "status": [], "runs": []}
+    for _ in range(9):
+        taken["bare"].append(bare_interpreter_s())
+        for name, command in words.items():
+            taken[name].append(whole_process_s(command))
+    for name in words:
+        found[f"{name}_interpreters"] = min(taken[name]) / min(taken["bare"])
+        found[f"{name}_ms"] = statistics.median(taken[name]) * 1e3
     return found
 
 

@@ -272,6 +272,8 @@ class User:
         """Until that is so; whatever is wrong is shown with the screen."""
         begun, allowed = time.monotonic(), PATIENCE_S
         while not predicate():
+            if self.window._exception is not None:
+                raise self.window._exception
             if time.monotonic() - begun > allowed:
                 allowed = limit(PATIENCE_S / 8)
                 assert time.monotonic() - begun < allowed, f"waited too long for {told}:\n{self.text}"

@@ -259,12 +259,13 @@ class Window(Deeds):
         base.set_class(wide, "-grid")
         base.set_class(not wide, "-accordion")
         panels = base.query_one("#panels")
-        for models, generate in zip(panels.query("#models"), panels.query("#generate"), strict=True):
+        there = {panel.NAME: panel for panel in self.panels()}
+        if "Models" in there:
             # A grid is filled row by row: Models stands beside Train and Generate, so it comes between them.
             if wide:
-                panels.move_child(models, before=generate)
+                panels.move_child(there["Models"], before=there["Generate"])
             else:
-                panels.move_child(models, after=generate)
+                panels.move_child(there["Models"], after=there["Generate"])
 
     @on(events.DescendantFocus)
     def _on_focus(self, event: events.DescendantFocus) -> None:
