@@ -228,12 +228,7 @@ def _of_validation_text(config: Config, tokens: int) -> Iterator[Finding]:
 
 
 def _of_disk(config: Config, vocab_size: int, free: int) -> Iterator[Finding]:
-    size = checkpoint_bytes(config, vocab_size)
-    kept = (
-        (config.train.keep_last if config.train.checkpoint_every else 1)
-        + config.train.keep_best
-        + _kept_for_good(config.train)
-    )
+    size, kept = checkpoint_bytes(config, vocab_size), kept_checkpoints(config.train)
     needed = (kept + 1) * size
     if needed > free:
         yield Finding(
@@ -244,6 +239,11 @@ def _of_disk(config: Config, vocab_size: int, free: int) -> Iterator[Finding]:
             "Free some space, choose another --runs folder, or set a smaller train.keep_last or keep_best = false."
             + (" train.keep_every keeps the most: raise it, or set it to 0." if _kept_for_good(config.train) else ""),
         )
+
+
+def kept_checkpoints(train: TrainConfig) -> int:
+    """Checkpoints that are kept at the end, at most."""
+    return (train.keep_last if train.checkpoint_every else 1) + train.keep_best + _kept_for_good(train)
 
 
 def _kept_for_good(train: TrainConfig) -> int:
