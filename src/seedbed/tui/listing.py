@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.cells import cell_len
+from textual import on
 from textual.widget import Widget
 
 from seedbed.tui.panel import Panel
@@ -40,6 +41,7 @@ class ListingPanel(Panel):
         self.watch(self.table, "scroll_y", self.tell_rows, init=False)
         self.watch(self.table, "virtual_size", self.tell_rows, init=False)
 
+    @on(RunTable.Resized)
     def tell_rows(self) -> None:
         """Which of the rows are seen, in the lower edge; nothing where all of them are."""
         table = self.table
@@ -54,7 +56,6 @@ class ListingPanel(Panel):
 
     def on_resize(self) -> None:
         """As many columns as there is room for."""
-        self.call_after_refresh(self.tell_rows)
         if self.fit_columns():
             self.update(set())
 

@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.coordinate import Coordinate
+from textual.message import Message
 from textual.widgets import DataTable
 
 from seedbed.tui.literal import fit
@@ -59,10 +60,17 @@ class RunTable(DataTable[Text]):
         Binding("G", "scroll_bottom", "Bottom", show=False),
     ]
 
+    class Resized(Message):
+        """There is room for more or fewer rows."""
+
     def __init__(self, *, id: str) -> None:  # noqa: A002  # Textual's own name
         super().__init__(id=id, cursor_type="row", cell_padding=0, zebra_stripes=False)
         self._ids: list[str] = []
         self._stays: str | None = None
+
+    def on_resize(self) -> None:
+        """Tell the panel."""
+        self.post_message(self.Resized())
 
     @property
     def current(self) -> str | None:
