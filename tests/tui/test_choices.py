@@ -193,7 +193,7 @@ async def test_tags_are_given_and_taken_away(open_window: Any, store: Any, in_st
         await user.until(lambda: isinstance(user.screen, Tags), "the question")
         await user.see("baseline keep")
         await user.keys("ctrl+u", *"keep Not!")
-        await user.see("'Not!' is not a tag.")
+        await user.see('"Not!" is not a tag.')
         await user.keys("enter")
         assert isinstance(user.screen, Tags)
         await user.keys("ctrl+u", *"Best, keep", "enter")

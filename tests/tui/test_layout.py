@@ -549,6 +549,8 @@ async def test_the_lists_tell_that_there_are_more_rows(open_window: Any, shelf: 
     """Which rows of how many are seen stands in the lower edge, also where a terminal shows no scroll bar."""
     async with open_window(shelf(200), size) as user:
         await user.until(lambda: re.search(r" 1-\d+ of 200 ↓ ", user.text), "the rows")
+        await user.press("3", "escape", "1")
+        await user.until(lambda: re.search(r" 1-\d+ of 200 ↓ ", user.text), "the rows once the panel is open again")
         await user.press("G")
         await user.until(lambda: re.search(r" \d+-200 of 200 ↑ ", user.text), "the last rows")
         await user.press("g", "slash", *"yew", "enter")
