@@ -64,7 +64,9 @@ def test_a_look_at_a_run_loads_no_config_and_no_other_command(folder: Path) -> N
     names = loaded(folder, "status")
     assert not names & {"tomllib", "seedbed.config.load", "seedbed.config.schema", "difflib", "tempfile", "hashlib"}
     commands = {name for name in names if name.startswith("seedbed.cli.")}
-    assert commands <= {f"seedbed.cli.{name}" for name in ("main", "parser", "status", "console", "place", "hints", "streams")}
+    assert commands <= {
+        f"seedbed.cli.{name}" for name in ("main", "parser", "status", "console", "place", "hints", "streams")
+    }
     assert len(names) < 170, f"{len(names)} modules"
 
 

@@ -116,7 +116,9 @@ async def test_a_run_is_set_up_confirmed_started_and_seen(open_window: Any, empt
         await user.until(lambda: not isinstance(user.screen, Settings))
         await user.until(lambda: "12 steps" in state(user), "the horizon")
         await user.keys("ctrl+s")
-        await user.see("Start this run?", "preset     nano", "horizon    12 steps, 1.54k tokens", "batch      4 x 32 tokens")
+        await user.see(
+            "Start this run?", "preset     nano", "horizon    12 steps, 1.54k tokens", "batch      4 x 32 tokens"
+        )
         await user.see("device     auto, precision auto", "model.layers = 1", "data.stories = 400")
         await user.keys("n")
         await user.until(lambda: not isinstance(user.screen, Confirm))
