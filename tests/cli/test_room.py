@@ -153,6 +153,14 @@ def test_du_adds_up_to_what_lies_on_disk(desk: Any) -> None:
     assert "\x1b" not in out
 
 
+def test_a_preparation_that_had_not_begun_has_no_row(desk: Any) -> None:
+    folder = make_dataset(desk, "a1", "used").parent
+    (folder / ".0123abcd.partial").mkdir()
+    assert ".0123abcd.partial" not in desk.seedbed("du").stdout
+    (folder / ".0123abcd.partial" / "train-00000.ds").write_bytes(b"x" * 100)
+    assert "unfinished dataset" in desk.seedbed("du").stdout
+
+
 def test_du_of_nothing(desk: Any) -> None:
     found = json.loads(desk.seedbed("du", "--json").stdout)
     assert (found["runs"], found["caches"], found["runs_bytes"]) == ([], [], 0)

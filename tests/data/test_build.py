@@ -488,16 +488,21 @@ def test_a_stop_is_heard_while_another_process_prepares_the_data(tmp_path):
     assert build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=quiet).fingerprint == made.fingerprint
 
 
-@pytest.mark.parametrize("what", ["fingerprint", "opening"])
-def test_a_stop_is_heard_while_files_are_compared(tmp_path, monkeypatch, what):
-    """Comparing a large corpus, or a large dataset whose files were touched, takes minutes and tells of nothing."""
-    build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=quiet)
+@pytest.mark.parametrize("what", ["fingerprint", "reading", "opening"])
+def test_a_stop_is_heard_while_files_are_compared_or_read_to_their_end(tmp_path, monkeypatch, what):
+    """A large corpus, or a large dataset whose files were touched, takes minutes for this and tells of nothing."""
+    if what == "opening":
+        build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=quiet)
     busy, stopped = threading.Event(), threading.Event()
 
     def compare(*_: object) -> None:
         busy.set()
         assert stopped.wait(60)
         raise SeedbedError("Nobody stopped it.")
+
+    def read(split: str) -> Iterator[str]:
+        compare()
+        yield split
 
     def check() -> None:
         if busy.is_set():
@@ -506,6 +511,8 @@ def test_a_stop_is_heard_while_files_are_compared(tmp_path, monkeypatch, what):
     source = corpus()
     if what == "fingerprint":
         monkeypatch.setattr(source, "fingerprint", compare)
+    elif what == "reading":
+        monkeypatch.setattr(source, "documents", read)
     else:
         monkeypatch.setattr(build.Dataset, "open", compare)
     with pytest.raises(StopError):

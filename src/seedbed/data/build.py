@@ -315,7 +315,12 @@ class _Maker:
             )
 
     def _documents(self, split: SplitName) -> Iterator[str]:
-        return map(well_formed, self._source.documents(split))
+        """The documents of a split. Before the first one comes, a source may have to read a large file to its end."""
+        texts = self._source.documents(split)
+        first = result_of(lambda: next(texts, None), self._check)
+        if first is not None:
+            yield well_formed(first)
+            yield from map(well_formed, texts)
 
     def _pieces(self, split: SplitName) -> Iterator[_Piece]:
         """The text of a split in stretches of bounded length; empty documents are counted and left out."""

@@ -81,9 +81,9 @@ class Plan(NamedTuple):
 
     def spares(self, digest: bytes, length: int) -> bool:
         """Whether only its size keeps a document from being held out."""
-        if self.validation is not None or self.side(digest, length) != "train":
+        if self.validation is not None or not self._is_large(digest, length):
             return False
-        return self._is_large(digest, length) and _score(digest) < self.fraction
+        return self.side(digest, length) == "train" and _score(digest) < self.fraction
 
     def _is_large(self, digest: bytes, length: int) -> bool:
         return (self.longest is not None and length > self.longest) or digest in self.frequent

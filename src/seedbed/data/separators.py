@@ -222,6 +222,8 @@ class Separators:
 
 def _divides(text: str, start: int, end: int) -> bool:
     """Whether the mark at `start` to `end` stands between texts, rather than inside a sentence."""
+    if text[start - 1 : start] == "\n" == text[end : end + 1]:
+        return True
     line_start = text.rfind("\n", max(start - _CONTEXT_CHARS, 0), start) + 1
     line_end = text.find("\n", end, end + _CONTEXT_CHARS)
     before = text[line_start or max(start - _CONTEXT_CHARS, 0) : start]
