@@ -322,6 +322,13 @@ def test_an_unknown_option_names_the_right_help_and_its_neighbour(desk: Any) -> 
         ("plot", "`seedbed curve`"),
         ("continue", "`seedbed resume`"),
         ("help", "`seedbed --help`"),
+        ("delete -y x", "--yes"),
+        ("delete --force x", "--yes"),
+        ("runs -a", "--all"),
+        ("logs --tail 5", "--lines"),
+        ("curve --smoothing 0.9", "--smooth"),
+        ("resume --steps 5", "--more-steps"),
+        ("resume --lr 1", "`seedbed train --like RUN --lr RATE`"),
         ("--runs x status", "after it: `seedbed status --help`"),
     ],
 )

@@ -175,11 +175,11 @@ def test_a_thousand_runs_are_listed_at_once(desk: Any) -> None:
 
 @pytest.mark.usefixtures("store")
 def test_rename(desk: Any) -> None:
-    assert "stories is called tales now" in desk.seedbed("rename", "stories", "tales").stdout
+    assert '"stories" is now called "tales"' in desk.seedbed("rename", "stories", "tales").stdout
     assert json.loads(desk.seedbed("rename", "tales", "Tales 2", "--json").stdout)["name"] == "Tales 2"
     assert names(desk, "--name", "tales") == ["Tales 2"]
     for name, told in (
-        ("no loss", "called no loss already"),
+        ("no loss", 'called "no loss" already'),
         ("a/b", "not a name"),
         ("", "not a name"),
         ("latest", ""),
@@ -213,7 +213,7 @@ def test_archive_takes_all_or_none(desk: Any) -> None:
     assert desk.status()["name"] == "war and peace", "`latest` means an archived run"
     assert desk.status("stories")["archived"]
     assert "out of sight" in desk.seedbed("status", "stories").stdout
-    assert "in sight again" in desk.seedbed("unarchive", "stories").stdout
+    assert '"stories" is listed again' in desk.seedbed("unarchive", "stories").stdout
     assert "stories" in names(desk)
     desk.seedbed("archive", expect=2)
 

@@ -7,12 +7,12 @@ import argparse
 from seedbed.cli.parser import many_runs_option, runs_option
 
 DESCRIPTION = """\
-Put runs out of sight: `seedbed runs` leaves them out, and `latest` never means one. Nothing is moved or removed, and
-every command still finds them by name or id. `seedbed unarchive` puts them back.
+Archive runs: `seedbed runs` does not list them, and `latest` never means one. Nothing is moved or removed, and every
+command still finds them by name or id. `seedbed unarchive` lists them again.
 """
 EXAMPLES = """\
   seedbed archive first-try second-try
-  seedbed runs --archived              what is out of sight
+  seedbed runs --archived              those that are archived
 """
 
 
@@ -36,5 +36,5 @@ def put(arguments: argparse.Namespace, *, archived: bool) -> int:
 
     for found in find_all(actions.store(arguments.runs), arguments.refs):
         actions.set_archived(found, archived)
-        say(f"{printable(found.name())} is {'archived' if archived else 'in sight again'} ({printable(found.id)}).")
+        say(f'"{printable(found.name())}" is {"archived" if archived else "listed again"} ({printable(found.id)}).')
     return 0

@@ -26,6 +26,15 @@ EXAMPLES = """\
   seedbed curve quickstart --svg loss.svg
   seedbed curve quickstart --json               the points
 """
+SYNONYMS = {
+    "--axis": "--x",
+    "--ema": "--smooth",
+    "--metric": "--y",
+    "--out": "--svg",
+    "--output": "--svg",
+    "--smoothing": "--smooth",
+}
+"""Options of other programs -> what stands for them here."""
 
 _POINTS = 2048
 """Most points of --json; more steps than that are gathered, their lowest and highest value kept."""

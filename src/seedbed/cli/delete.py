@@ -13,6 +13,12 @@ EXAMPLES = """\
   seedbed delete first-try second-try
   seedbed delete first-try --yes        without asking, as in a script
 """
+SYNONYMS = {
+    "--f": "--yes",
+    "--force": "--yes",
+    "--y": "--yes",
+}
+"""Options of other programs -> what stands for them here."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from seedbed.runs.store import RunDir, Store
 
 DESCRIPTION = """\
-Let a model continue a prompt. RUN is a run, which may still be training, or the path of a checkpoint or of another model
-folder; without RUN, the newest run with a checkpoint. The prompt is the word after RUN, --prompt, a file, or what is piped
-in; without one, the opening that the run's samples have. Piped, stdout is the prompt, what follows it, and a newline.
+Let a model continue a prompt. RUN is a run, which may still be training, or the path of a checkpoint or of another
+model folder; without RUN, the newest run with a checkpoint. The prompt is the word after RUN, --prompt, a file, or what
+is piped in; without one, the opening that the run's samples have. Piped, stdout is the prompt, what follows it, and a
+newline.
 """
 EXAMPLES = """\
   seedbed generate "Once upon a time"                              from the newest run with a checkpoint

@@ -26,6 +26,10 @@ EXAMPLES = """\
   seedbed logs quickstart -n all | grep validation
   seedbed logs quickstart --printed -n all > job.log
 """
+SYNONYMS = {
+    "--tail": "--lines",
+}
+"""Options of other programs -> what stands for them here."""
 
 _LINES = 50
 _BLOCK = 64 << 10

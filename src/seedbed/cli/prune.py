@@ -31,6 +31,15 @@ EXAMPLES = """\
   seedbed prune --checkpoints                last and best checkpoint of each run are enough
   seedbed prune --caches --older-than 2w
 """
+SYNONYMS = {
+    "--days": "--older-than",
+    "--f": "--yes",
+    "--force": "--yes",
+    "--keep-last": "--keep",
+    "--n": "--dry-run",
+    "--y": "--yes",
+}
+"""Options of other programs -> what stands for them here."""
 
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 _AGE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhdw])")

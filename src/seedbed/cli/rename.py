@@ -34,5 +34,5 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say_json({"id": found.id, "name": labels.name, "tags": list(labels.tags), "archived": labels.archived})
     else:
-        say(f"{printable(before)} is called {labels.name} now ({printable(found.id)}).")
+        say(f'"{printable(before)}" is now called "{labels.name}" ({printable(found.id)}).')
     return 0

@@ -30,6 +30,13 @@ EXAMPLES = """\
   seedbed resume --background
   seedbed resume quickstart --queue           when its device is free
 """
+SYNONYMS = {
+    "--checkpoint": "--from",
+    "--epochs": "--more-epochs",
+    "--lr": "`seedbed train --like RUN --lr RATE`, which is a new run",
+    "--steps": "--more-steps",
+}
+"""Options of other programs -> what stands for them here."""
 
 _PATIENCE_S = 10.0
 

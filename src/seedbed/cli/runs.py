@@ -23,6 +23,14 @@ EXAMPLES = """\
   seedbed runs --runs ~/models --csv > runs.csv
   seedbed runs --json            an array of the objects of `seedbed status --json`
 """
+SYNONYMS = {
+    "--a": "--all",
+    "--filter": "--name",
+    "--last": "--limit",
+    "--n": "--limit",
+    "--order": "--sort",
+}
+"""Options of other programs -> what stands for them here."""
 
 STATUSES = (
     "queued",

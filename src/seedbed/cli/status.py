@@ -116,7 +116,7 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     if found["tags"]:
         shown.append(("tags", " ".join(found["tags"]) + ("  (archived)" if found["archived"] else "")))
     elif found["archived"]:
-        shown.append(("archived", "out of sight in `seedbed runs`"))
+        shown.append(("archived", "`seedbed runs` does not list it"))
     shown.append(("directory", text.printable(found["path"])))
     return shown
 

@@ -152,7 +152,8 @@ def turn(arguments: argparse.Namespace, place: Store) -> Turn:
     after = place.find(arguments.after)
     if not actions.is_live(after):
         note(
-            f"{text.printable(after.name())} has ended already ({text.printable(after.id)}), so there is nothing to wait for."
+            f'"{text.printable(after.name())}" has ended already ({text.printable(after.id)}), so there is nothing to wait '
+            "for."
         )
     return Turn(arguments.queue, after.path)
 

@@ -7,7 +7,9 @@ import argparse
 from seedbed.cli.archive import put
 from seedbed.cli.parser import many_runs_option, runs_option
 
-DESCRIPTION = "Put archived runs back in sight. `seedbed runs --archived` lists them."
+DESCRIPTION = (
+    "Take runs out of the archive, so that `seedbed runs` lists them. `seedbed runs --archived` shows those in it."
+)
 EXAMPLES = """\
   seedbed unarchive first-try
 """
