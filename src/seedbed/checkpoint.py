@@ -34,7 +34,7 @@ from seedbed.files import explained, make_dir, publish_dir, remove_tree, sha256_
 WEIGHTS, OPTIMIZER, TRAINER = "model.safetensors", "optimizer.safetensors", "trainer.json"
 CONFIG, GENERATION = "config.json", "generation_config.json"
 DONE = "DONE"
-_FORMAT = 1
+FORMAT = 1
 _NAME = re.compile(r"step-(\d+)$")
 _REPLACED = re.compile(r"\.(step-\d+)\.replaced$")
 _HIDDEN = re.compile(r"\.step-\d+\.")
@@ -142,7 +142,7 @@ def save(folder: Path, snapshot: Snapshot, *, best: bool = False) -> Saved:
         remove_tree(hidden)
         raise
     marker = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "step": snapshot.step,
         "best": best,
         "files": {name: {"size_bytes": size, "sha256": digest} for name, (size, digest) in sorted(files.items())},
@@ -325,8 +325,8 @@ def _marker(path: Path) -> _Marker:
         version = int(raw["format"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError("its DONE does not say what was saved") from error
-    if version > _FORMAT:
-        raise ValueError(f"it was written by a newer version (format {version}, this one knows {_FORMAT})")
+    if version > FORMAT:
+        raise ValueError(f"it was written by a newer version (format {version}, this one knows {FORMAT})")
     if WEIGHTS not in files or any(Path(name).name != name for name in files):
         raise ValueError("its DONE does not say what was saved")
     return marker

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -390,3 +391,27 @@ def test_another_number_of_threads_is_told(
     (message,) = told
     assert message.code == "not-bit-equal"
     assert f"threads {threads} -> {threads + 1}" in message.text
+
+
+@pytest.mark.parametrize("named", [None, "20"])
+def test_a_checkpoint_with_a_newer_trainer_state_is_refused_and_not_passed_over(past: Past, named: str | None) -> None:
+    past.begin(1, 0).train(1, 20)
+    past.save(10)
+    tensors = {"w": torch.ones(8)}
+    trainer = {"format": 2, "session": 1, "segments": [[0, 60]], "progress": {"step": 20}}
+    checkpoint.save(past.run.checkpoints, checkpoint.Snapshot(20, tensors, {"w.m": tensors["w"]}, trainer, {}, {}, {}))
+    past.log(Checkpoint(step=20, path="checkpoints/step-00000020"))
+    with pytest.raises(
+        SeedbedError, match=r"newer version of Seedbed .trainer state of format 2; this one reads 1"
+    ) as caught:
+        choose_start(past.run.path, Resume(from_checkpoint=named), History.read(past.run.path), pytest.fail)
+    assert "Update Seedbed" in caught.value.hint
+
+
+def test_a_newer_checkpoint_is_not_left_behind_for_an_older_one(past: Past) -> None:
+    past.begin(1, 0).train(1, 20)
+    past.save(10)
+    marker = past.save(20) / checkpoint.DONE
+    marker.write_text(json.dumps({**json.loads(marker.read_text()), "format": 9}))
+    with pytest.raises(SeedbedError, match=r"step-00000020.* format 9"):
+        choose_start(past.run.path, Resume(), History.read(past.run.path), pytest.fail)

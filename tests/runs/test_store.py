@@ -13,6 +13,7 @@ import pytest
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.runs.control import Turn
 from seedbed.runs.session import Session
+from seedbed.runs.status import standing
 from seedbed.runs.store import RunDir, Store, checked_name, run_id
 from seedbed.runs.watch import Watch
 
@@ -227,3 +228,14 @@ def test_without_a_name_a_run_at_work_comes_before_one_that_waits_and_that_befor
             assert store.find("latest").id == newest.id
             assert store.find(None, fits=lambda run: run.name() != "working").id == waiting.id
     assert store.find(None).id == newest.id
+
+
+def test_a_run_of_a_newer_version_is_told_from_a_broken_one(store: Store) -> None:
+    run = make(store, "later")
+    meta = run.path / "meta.json"
+    meta.write_text(json.dumps({**json.loads(meta.read_text()), "format": 2}))
+    with pytest.raises(SeedbedError, match=r"newer version of Seedbed .*format 2; this one reads 1"):
+        run.meta()
+    stands = standing(run)
+    assert stands.status == "broken"
+    assert "newer version" in (stands.view.reason or "")

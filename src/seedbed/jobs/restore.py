@@ -13,7 +13,7 @@ from seedbed.config.schema import Config
 from seedbed.data.shards import Dataset
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Emit, Message
-from seedbed.files import expand_home, make_dir
+from seedbed.files import expand_home, make_dir, read_json
 from seedbed.jobs.numerics import numerics, tell_differences
 from seedbed.model.families import load_state
 from seedbed.optim.optimizer import Optimizer
@@ -31,10 +31,14 @@ from seedbed.runs.control import Resume
 from seedbed.runs.status import read_state, read_view
 from seedbed.runs.store import RunDir
 from seedbed.runs.view import View
+from seedbed.text import quoted
 from seedbed.train import hooks, seed
 from seedbed.train.horizon import Segment, chain, epoch_steps, horizon_steps
 from seedbed.train.learner import DecoderLearner
 from seedbed.train.loop import Progress
+
+TRAINER_FORMAT = 1
+"""What `trainer.json` says of itself; another number means that its fields mean something else."""
 
 
 class History(NamedTuple):
@@ -124,7 +128,7 @@ class Start(NamedTuple):
         """Where training stands. Early stopping counts anew where there are more steps than the checkpoint knew of."""
         kept = self.trainer.get("progress", {"step": self.step})
         progress = Progress(**{"patience_loss": kept.get("best_loss"), **kept})
-        sample = self.history.view.sample  # samples are written after saving, so the log knows
+        sample = self.history.view.sample  # one may have been written after the last save, so the log knows
         progress.last_sample_step = sample.get("step") if sample is not None else None
         planned = self.trainer.get("segments", [])
         if self.resume.early_stop is not None or (planned and Segment(*planned[-1]) != segments[-1]):
@@ -197,6 +201,9 @@ def choose_start(run_dir: Path, resume: Resume, history: History, emit: Emit) ->
         path = _named(folder, resume.from_checkpoint)
         return _start_at(path, checkpoint.load(path), resume, history)
     found = checkpoint.find(folder)
+    for path, _ in found.skipped:
+        if in_force(view, path):
+            _refuse_newer_marker(path)
     skipped = [(path.name, reason) for path, reason in found.skipped if in_force(view, path)]
     good = [path for path in found.good if in_force(view, path)]
     for path in [*_begun_elsewhere(folder, view, good), *reversed(good)]:
@@ -232,7 +239,27 @@ def _begun_elsewhere(folder: Path, view: View, good: list[Path]) -> list[Path]:
     return [path] if (path / checkpoint.DONE).is_file() else []
 
 
+def _refuse_newer_marker(path: Path) -> None:
+    """Raise where a checkpoint was written by a newer version: to go on from one before it would leave that one behind."""
+    try:
+        marker = read_json(path / checkpoint.DONE)
+    except SeedbedError:
+        return
+    if isinstance(marker, dict):
+        _refuse_newer(path, "checkpoint", marker.get("format"), checkpoint.FORMAT)
+
+
+def _refuse_newer(path: Path, what: str, version: object, known: int) -> None:
+    if isinstance(version, int) and version > known:
+        raise SeedbedError(
+            f"{quoted(path.name)} was written by a newer version of Seedbed ({what} of format {version}; this one reads "
+            f"{known}).",
+            "Update Seedbed, or resume the run with the version that wrote this.",
+        )
+
+
 def _start_at(path: Path, loaded: checkpoint.Loaded, resume: Resume, history: History, stood: int = 0) -> Start:
+    _refuse_newer(path, "trainer state", loaded.trainer.get("format"), TRAINER_FORMAT)
     return Start(loaded, resume, history, stood, common_step(history.view, path))
 
 
@@ -297,7 +324,7 @@ def trainer_state(
     """What a checkpoint keeps of the loop, JSON-able; `restore` reads it."""
     kept = {name: value for name, value in vars(progress).items() if name not in ("total", "stop")}
     return {
-        "format": 1,
+        "format": TRAINER_FORMAT,
         "progress": kept,
         "updates": updates,
         "segments": [list(segment) for segment in segments],

@@ -16,6 +16,7 @@ from seedbed.text import printable, shorten
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,63}")
 LATEST = "latest"
+META_FORMAT = 1
 _STAMPED = re.compile(r"\d{8}-\d{6}-\d{3}-")
 """How an id begins."""
 _SHOWN = 10
@@ -83,6 +84,13 @@ class RunDir(NamedTuple):
                 f"{self.path} is not a whole run: its meta.json is missing or broken.",
                 "It may be a copy that was cut short; remove it or copy it again.",
             )
+        version = value.get("format", META_FORMAT)
+        if isinstance(version, int) and version > META_FORMAT:
+            raise SeedbedError(
+                f"{self.path} was made by a newer version of Seedbed (its meta.json is of format {version}; this one reads "
+                f"{META_FORMAT}).",
+                "Update Seedbed to use this run.",
+            )
         return value
 
     def name(self) -> str:
@@ -142,7 +150,7 @@ class Store:
             (building / "config.toml").write_text(config_toml, encoding="utf-8")
             write_json(
                 building / "meta.json",
-                {"format": 1, "kind": kind, "name": name, "created": created, **meta},
+                {"format": META_FORMAT, "kind": kind, "name": name, "created": created, **meta},
                 durable=False,
             )
             for wait_ms in range(1000):
