@@ -146,7 +146,7 @@ def check_config(wanted: Resolved, place: Store, as_json: bool) -> int:
     except SeedbedError as error:
         findings.append({"level": "error", "code": "data", "text": error.message, "why": "", "hint": error.hint})
     bad = any(finding["level"] == "error" for finding in findings)
-    needs = estimate(wanted)
+    needs = estimate(wanted) | {f"estimated_{name}": value for name, value in _taken(wanted, place).items()}
     if as_json:
         say_json({"ok": not bad, "findings": findings, **needs})
         return EXIT_USAGE if bad else 0
@@ -170,6 +170,12 @@ def estimate(wanted: Resolved) -> dict[str, Any]:
     }
 
 
+def _taken(wanted: Resolved, place: Store) -> dict[str, Any]:
+    from seedbed.runs.estimate import estimate as estimated
+
+    return estimated(wanted.config, place)._asdict()
+
+
 def describe(findings: list[dict[str, Any]], needs: dict[str, Any]) -> list[str]:
     """Findings and needs for people."""
     from seedbed import text
@@ -186,4 +192,15 @@ def describe(findings: list[dict[str, Any]], needs: dict[str, Any]) -> list[str]
     model = f"{text.count(needs['parameters'])} parameters (vocabulary {needs['vocab_size']})"
     memory = f"{text.size(needs['memory_bytes'])} of memory in {needs['precision']}"
     lines.append(f"It makes a model of {model}; training it takes about {memory}.")
+    disk = f"Its checkpoints take up to {text.size(needs['estimated_disk_bytes'])} of disk"
+    if needs["estimated_tokens"] is not None:
+        reads = f"{text.count(needs['estimated_tokens'])} tokens in {needs['estimated_steps']:,} steps"
+        lines.append(f"It trains on {reads}. {disk}.")
+    else:
+        lines.append(f"{disk}. How many tokens it trains on is known once the data has been prepared.")
+    basis = text.printable(needs["estimated_basis"])
+    if needs["estimated_seconds"] is not None:
+        lines.append(f"Estimated time: about {text.duration(needs['estimated_seconds'])}, {basis}.")
+    elif needs["estimated_tokens"] is not None:
+        lines.append(f"How long it takes is {basis}.")
     return lines

@@ -81,6 +81,11 @@ def checkpoint_bytes(config: Config, vocab_size: int) -> int:
     return memory_estimate(config, vocab_size, "fp32").snapshot
 
 
+def kept_bytes(config: Config, vocab_size: int) -> int:
+    """What a run's checkpoints take at their fullest: those that are kept, and the next before the oldest goes."""
+    return (kept_checkpoints(config.train) + 1) * checkpoint_bytes(config, vocab_size)
+
+
 def _of_settings(config: Config) -> Iterator[Finding]:
     train, optimizer, context = config.train, config.optimizer, config.model.context
     if optimizer.lr == 0:
@@ -228,8 +233,11 @@ def _of_validation_text(config: Config, tokens: int) -> Iterator[Finding]:
 
 
 def _of_disk(config: Config, vocab_size: int, free: int) -> Iterator[Finding]:
-    size, kept = checkpoint_bytes(config, vocab_size), kept_checkpoints(config.train)
-    needed = (kept + 1) * size
+    size, kept, needed = (
+        checkpoint_bytes(config, vocab_size),
+        kept_checkpoints(config.train),
+        kept_bytes(config, vocab_size),
+    )
     if needed > free:
         yield Finding(
             "error",

@@ -1,6 +1,6 @@
 """Examine this machine and this installation: what is here, how fast it is, whether a training step works, what to fix.
 
-Answers with one JSON object on stdout and makes no run. Refuses to change anything.
+Answers with one JSON object on stdout and makes no run. It keeps the rate of matmuls in the cache, and changes nothing else.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from seedbed.events import Message
 from seedbed.files import free_bytes, obstacle
 from seedbed.hardware import cpu, gpu, memory
 from seedbed.jobs.memory import exhausted
+from seedbed.runs.estimate import remember_matmul_rate
 
 if TYPE_CHECKING:
     import torch
@@ -264,7 +265,11 @@ def _torch_part(asked: str, problems: list[Problem], seen: gpu.Gpus) -> dict[str
                 "pip install --force-reinstall torch",
             )
         )
-    return {"torch": about, "device": chosen, "matmul": matmul_rates(device.torch_device), "probe": probe}
+    rates = matmul_rates(device.torch_device)
+    rate = rates["fp32_flops_per_s" if precision == "fp32" else "bf16_flops_per_s"]
+    if rate is not None and asked == "auto":
+        remember_matmul_rate(rate, precision)
+    return {"torch": about, "device": chosen, "matmul": rates, "probe": probe}
 
 
 def matmul_rates(device: torch.device) -> dict[str, float | None]:

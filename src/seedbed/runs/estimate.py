@@ -1,0 +1,155 @@
+"""How much a config would train, keep and take on this machine. Only what it keeps on disk is certain before a run.
+
+The time comes from runs of the store that trained here, else from the rate of matmuls that `seedbed doctor` measured.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any, NamedTuple
+
+import msgspec
+
+from seedbed.config import load
+from seedbed.config.arithmetic import flops_per_step
+from seedbed.config.check import kept_bytes
+from seedbed.config.schema import Config
+from seedbed.errors import SeedbedError
+from seedbed.files import make_dir, read_json, write_json
+from seedbed.runs.costs import Costs
+from seedbed.runs.status import hostname, read_state
+from seedbed.runs.store import Store
+from seedbed.runs.view import View
+
+_NEWEST_RUNS = 40
+"""Runs that are looked at, since each costs a file to read and the machine may have changed since."""
+_FEWEST_STEPS = 5
+_SHARE = 0.5
+"""What training reaches of the rate of plain matmuls: 36 to 42 % with AMX, 75 % with AVX2 alone (benchmarks/RESULTS.md)."""
+_RATES = "matmul.json"
+
+
+class Estimate(NamedTuple):
+    """`tokens`, `steps` and `seconds` are None where nothing tells. `basis` says what the time was taken from."""
+
+    tokens: float | None
+    steps: int | None
+    disk_bytes: int
+    seconds: float | None
+    basis: str
+
+
+class _Past(NamedTuple):
+    """A run that trained on this machine: how fast it was, in floating-point operations of its own config."""
+
+    name: str
+    config: Config
+    view: View
+    flops: float
+    flops_per_s: float
+
+
+def estimate(config: Config, place: Store) -> Estimate:
+    """What training this would take, by what is known here."""
+    vocabulary = config.tokenizer.vocab_size
+    past = _past(place)
+    same_data = next((each for each in past if _same_data(each.config, config)), None)
+    said: dict[str, Any] = {} if same_data is None else same_data.view.run
+    step_tokens = config.train.batch_size * config.model.context
+    steps = _steps(config, same_data)
+    flops = flops_per_step(config.model, vocabulary, config.train.batch_size)
+    rate, basis = _rate(config, flops, [each for each in past if _same_device(each, config)])
+    seconds = None
+    if steps is not None and rate is not None:
+        step_s, everything = flops / rate, int(said.get("validation_tokens") or 0)
+        planned = {
+            "steps": steps,
+            "tokens_per_step": step_tokens,
+            "eval_every": config.train.eval_every,
+            "eval_tokens": min(config.train.eval_tokens or everything, everything),
+            "validation_tokens": everything,
+        }
+        seconds = steps * step_s + Costs().ahead_s(planned, 0, step_s, [], None)
+    tokens = None if steps is None else float(steps * step_tokens)
+    return Estimate(tokens, steps, kept_bytes(config, vocabulary), seconds, basis)
+
+
+def remember_matmul_rate(flops_per_s: float, precision: str) -> None:
+    """Keep the rate of plain matmuls that was measured here. Nothing is lost where the cache cannot be written."""
+    folder = load.cache_dir()
+    try:
+        make_dir(folder)
+        write_json(
+            folder / _RATES,
+            {"host": hostname(), "precision": precision, "flops_per_s": flops_per_s, "measured": time.time()},
+        )
+    except SeedbedError:
+        return
+
+
+def _matmul_rate() -> float | None:
+    try:
+        kept = read_json(load.cache_dir() / _RATES)
+    except SeedbedError:
+        return None
+    rate = kept.get("flops_per_s") if isinstance(kept, dict) and kept.get("host") == hostname() else None
+    return float(rate) if isinstance(rate, int | float) and rate > 0 else None
+
+
+def _steps(config: Config, same_data: _Past | None) -> int | None:
+    train, context = config.train, config.model.context
+    if train.steps is not None:
+        return train.steps
+    if train.tokens is not None:
+        return math.ceil(train.tokens / (train.batch_size * context))
+    if train.epochs is None or same_data is None:
+        return None
+    said = same_data.view.run
+    tokens = float(said.get("steps_per_epoch") or 0) * int(said.get("tokens_per_step") or 0)
+    return math.ceil(train.epochs * tokens / (train.batch_size * context)) or None
+
+
+def _rate(config: Config, flops: int, past: list[_Past]) -> tuple[float | None, str]:
+    """Floating-point operations per second to reckon with, and where that is from."""
+    if past:
+        nearest = min(past, key=lambda each: abs(math.log(each.flops / flops)))
+        return nearest.flops_per_s, f"by the speed of the run '{nearest.name}' here"
+    rate = _matmul_rate()
+    if rate is not None and config.train.device in ("auto", "cpu"):
+        return rate * _SHARE, "roughly, by this machine's matmuls as `seedbed doctor` measured them"
+    return None, "unknown until a run has trained here, or `seedbed doctor` has measured this machine"
+
+
+def _past(place: Store) -> list[_Past]:
+    """The newest runs of the store that trained on this machine, newest first."""
+    found = []
+    for run in reversed(place.all()[-_NEWEST_RUNS:]):
+        state = read_state(run)
+        if state is None or state.view.session_steps < _FEWEST_STEPS or state.view.run.get("host") != hostname():
+            continue
+        step_s = state.view.seconds_per_step()
+        if step_s is None:
+            continue
+        try:
+            config = load.load_frozen(run.config)
+        except SeedbedError:
+            continue
+        flops = flops_per_step(config.model, config.tokenizer.vocab_size, config.train.batch_size)
+        found.append(_Past(run.name(), config, state.view, flops, flops / step_s))
+    return found
+
+
+def _same_data(one: Config, other: Config) -> bool:
+    """Whether both read the same tokens. How many processes made them does not matter."""
+
+    def essence(config: Config) -> tuple[Any, ...]:
+        return msgspec.structs.replace(config.data, workers=0, document_mask=False), config.tokenizer
+
+    return essence(one) == essence(other)
+
+
+def _same_device(past: _Past, config: Config) -> bool:
+    said, train = past.view.run, config.train
+    device = train.device.strip().lower() in (said.get("device_asked"), said.get("device"))
+    return device and train.precision in ("auto", said.get("precision"))

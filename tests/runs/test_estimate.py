@@ -1,0 +1,146 @@
+"""What a run would take, before it begins: by earlier runs here, by a measured rate, or said to be unknown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seedbed import events
+from seedbed.config import load
+from seedbed.config.arithmetic import flops_per_step
+from seedbed.config.check import checkpoint_bytes
+from seedbed.config.schema import Config
+from seedbed.events import decode, encode
+from seedbed.runs.estimate import Estimate, estimate, remember_matmul_rate
+from seedbed.runs.status import hostname, state_json
+from seedbed.runs.store import Store
+from seedbed.runs.view import View
+
+SMALL = (
+    "model.layers=2", "model.hidden=64", "model.context=64", "train.batch_size=4", "tokenizer.vocab_size=512",
+    "train.eval_every=0",
+)  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "cache"))
+    return Store(tmp_path / "runs")
+
+
+def config(*sets: str) -> Config:
+    """Two epochs of that shape, unless another horizon is set."""
+    horizon = () if any(each.startswith(("train.steps", "train.tokens")) for each in sets) else ("train.epochs=2",)
+    return load.resolve(sets=(*SMALL, *horizon, *sets)).config
+
+
+def trained(store: Store, name: str, *sets: str, step_s: float = 0.5, steps: int = 40, **said: Any) -> None:
+    """A run that trained on this machine at a pace, on a text of 25,600 tokens."""
+    wanted = load.resolve(sets=(*SMALL, *sets))
+    run = store.create("train", name, load.dump(wanted.config), {})
+    tokens = wanted.config.train.batch_size * wanted.config.model.context
+    view = View()
+    known = {"device": "cpu", "device_asked": "auto", "host": hostname(), "precision": "fp32"} | said
+    begun = events.Run(
+        status="running",
+        session=1,
+        steps=200,
+        steps_per_epoch=25_600 / tokens,
+        tokens_per_step=tokens,
+        validation_tokens=2000,
+        **known,
+    )
+    told = [
+        begun,
+        *(
+            events.Step(step=n, loss=3.0, lr=0.1, grad_norm=1.0, tokens=n * tokens, step_s=step_s)
+            for n in range(1, steps + 1)
+        ),
+        events.Run(status="completed", session=1, step=steps),
+    ]
+    for n, event in enumerate(told):
+        record = decode(encode(event, n, 1000.0 + n))
+        assert record is not None
+        view.add(record)
+    run.state.write_bytes(state_json(view, 1))
+
+
+def test_without_a_past_only_what_the_config_says_is_told(store: Store) -> None:
+    wanted = config()
+    found = estimate(wanted, store)
+    assert found[:2] == (None, None)
+    assert found.disk_bytes == 4 * checkpoint_bytes(wanted, 512)
+    assert found.seconds is None
+    assert "unknown until a run has trained here" in found.basis
+    counted = estimate(config("train.steps=30"), store)
+    assert (counted.tokens, counted.steps, counted.seconds) == (30 * 4 * 64, 30, None)
+    assert estimate(config("train.tokens=1000"), store).steps == 4
+
+
+def test_an_equal_run_tells_tokens_steps_and_time(store: Store) -> None:
+    trained(store, "before", step_s=0.5)
+    found = estimate(config(), store)
+    assert (found.tokens, found.steps) == (51_200.0, 200)
+    # 200 steps, and at the end a validation of 2,000 tokens, each a third of what training on one takes
+    assert found.seconds == pytest.approx(200 * 0.5 + 2000 * 0.5 / 256 / 3)
+    assert "'before'" in found.basis
+
+
+def test_validations_between_steps_are_in_the_time(store: Store) -> None:
+    trained(store, "before", step_s=0.5)
+    seconds = estimate(config("train.eval_every=50"), store).seconds
+    assert seconds == pytest.approx(200 * 0.5 + (3 + 1) * 2000 * 0.5 / 256 / 3)
+
+
+def test_another_shape_takes_its_share_of_the_work_and_the_run_nearest_in_size_counts(store: Store) -> None:
+    trained(store, "near", step_s=0.5)
+    trained(store, "far", "model.hidden=512", "model.layers=8", step_s=1.0)
+    wide = config("model.layers=4", "train.steps=100")
+    found = estimate(wide, store)
+    more = flops_per_step(wide.model, 512, 4) / flops_per_step(config().model, 512, 4)
+    assert "'near'" in found.basis
+    assert found.seconds == pytest.approx(100 * 0.5 * more, rel=0.1)
+    assert "'far'" in estimate(config("model.hidden=512", "model.layers=6"), store).basis
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"),
+    [
+        ({"host": "elsewhere"}, ()),
+        ({"precision": "bf16"}, ("train.precision=fp32",)),
+        ({"device": "cuda:0", "device_asked": "auto"}, ("train.device=cpu",)),
+    ],
+)
+def test_runs_of_another_machine_device_or_precision_tell_no_time(
+    store: Store, said: dict[str, str], asked: tuple[str, ...]
+) -> None:
+    trained(store, "other", **said)
+    assert estimate(config("train.steps=30", *asked), store).seconds is None
+
+
+def test_a_run_that_hardly_began_and_a_broken_one_tell_nothing(store: Store) -> None:
+    trained(store, "short", steps=2)
+    trained(store, "broken")
+    broken = next(run for run in store.all() if run.name() == "broken")
+    broken.config.write_text("[model]\nlayers = 'many'\n")
+    assert estimate(config("train.steps=30"), store).seconds is None
+
+
+def test_other_data_tells_the_speed_but_no_tokens(store: Store) -> None:
+    trained(store, "other", "data.stories=77")
+    found = estimate(config(), store)
+    assert (found.tokens, found.seconds) == (None, None)
+    assert estimate(config("train.steps=30"), store).seconds is not None
+
+
+def test_a_measured_matmul_rate_serves_until_a_run_has_trained(store: Store) -> None:
+    wanted = config("train.steps=100")
+    remember_matmul_rate(1e11, "fp32")
+    found: Estimate = estimate(wanted, store)
+    assert found.seconds == pytest.approx(100 * flops_per_step(wanted.model, 512, 4) / 0.5e11)
+    assert "roughly" in found.basis
+    assert estimate(config("train.steps=100", "train.device=cuda"), store).seconds is None
+    trained(store, "before")
+    assert "'before'" in estimate(wanted, store).basis
