@@ -338,6 +338,9 @@ def test_a_plain_resume_of_a_run_that_stopped_early_says_so_and_how_to_go_on(sto
         actions.resume(stopped_early, Resume())
     assert f"stopped early, at step {at} of 40" in refused.value.message
     assert "2 validations without a better loss" in refused.value.message
+    found = status(stopped_early)
+    assert found["reason"].startswith("Stopped early: 2 validations")
+    assert "--early-stop 0` goes on to step 40" in found["hint"]
     assert f"seedbed resume {stopped_early.id} --early-stop 0" in refused.value.hint
     assert "--more-steps N" in refused.value.hint
     assert status(stopped_early)["status"] == "completed", "the refusal changed the run"

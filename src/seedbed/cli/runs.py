@@ -55,6 +55,7 @@ SORTS = {
     "loss": "loss",
     "val_loss": "val_loss",
     "best_val_loss": "best_val_loss",
+    "final_val_loss": "final_val_loss",
     "speed": "tokens_per_s",
     "elapsed": "elapsed_s",
     "remaining": "remaining_s",

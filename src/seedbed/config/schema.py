@@ -193,8 +193,8 @@ class TrainConfig(Table, frozen=True, kw_only=True):
         int,
         Meta(
             ge=0,
-            description="Validation tokens scored by periodic validations; 0 scores all. The last validation always "
-            "scores all.",
+            description="Validation tokens scored by each validation; 0 scores all. After the last step all are scored as "
+            "well, which is the final loss and is not compared with the others.",
         ),
     ] = 0
     sample_every: Annotated[int, Meta(ge=0, description="Steps between samples; 0 samples only at the end.")] = 0

@@ -277,7 +277,9 @@ def make_hooks(
         )
 
     run_id, step_tokens = session.run.id, _compared_tokens(config, split)
-    go_on = f"`seedbed resume {run_id} --more-steps N` trains N steps more, `--early-stop 0` all that were planned."
+    go_on = (
+        f"`seedbed resume {run_id} --more-steps N` trains N steps more, `--early-stop 0` goes on to the planned end."
+    )
 
     prompts = train.sample_prompts if train.sample_prompts is not None else (sample_prompt(dataset),)
 

@@ -264,6 +264,13 @@ class View(msgspec.Struct, omit_defaults=True):
         beside = self.costs.ahead_s(self.run, self.step, each_s, self.phases, self.progress)
         return max(self.steps - self.step, 0) * each_s + beside
 
+    def why_early(self) -> str:
+        """Why a run is completed short of its horizon, in a sentence; "" for others."""
+        if self.status != "completed" or self.steps is None or self.step >= self.steps:
+            return ""
+        told = [str(each.get("text")) for each in self.messages if each.get("code") == "early-stop"]
+        return told[-1] if told else "Stopped early: the validation loss fell no further."
+
     def epoch(self, step: int | None) -> float | None:
         """Passes over the training text at a step."""
         per_epoch = self.run.get("steps_per_epoch")
