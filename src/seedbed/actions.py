@@ -393,8 +393,11 @@ def resume(
             raise UsageError(f"{option} {amount} adds nothing.", "Give a number above 0.")
     if asked.early_stop is not None and asked.early_stop < 0:
         raise UsageError(f"--early-stop {asked.early_stop} is no number of validations.", "Give 0 or more; 0 is never.")
+    if asked.data_path is not None:
+        asked = asked._replace(data_path=load.located(asked.data_path, "data.path", Path.cwd()))
     if asked.data is not None:
         config = load.load_frozen(run.config)
+        asked = asked._replace(data=load.located(asked.data.strip(), "data.source", Path.cwd()))
         refuse_unusable_data(replace(config, data=replace(config.data, source=asked.data)))
     if asked.from_checkpoint is not None:
         asked = asked._replace(from_checkpoint=str(find_checkpoint(run, asked.from_checkpoint)))

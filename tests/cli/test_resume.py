@@ -85,8 +85,20 @@ def test_the_options_reach_the_job(store: Store, started: list[tuple[RunDir, Res
     train(store, "alpha", 6, status="stopped")
     main(["resume", "--early-stop", "0", "--data", "stories", "--data-path", "copy"])
     ((_, asked),) = started
-    assert asked == Resume(early_stop=0, data="stories", data_path="copy")
-    assert asked.arguments() == ["--early-stop", "0", "--data", "stories", "--data-path", "copy"]
+    assert asked == Resume(early_stop=0, data="stories", data_path=str(Path("copy").absolute()))
+    assert asked.arguments() == ["--early-stop", "0", "--data", "stories", "--data-path", asked.data_path]
+
+
+def test_a_place_that_is_named_means_the_same_from_every_folder(
+    store: Store, started: list[tuple[RunDir, Resume]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(store, "alpha", 6, status="stopped")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("some text")
+    monkeypatch.chdir(tmp_path)
+    main(["resume", "--data", "text:texts"])
+    ((_, asked),) = started
+    assert asked.data == f"text:{tmp_path / 'texts'}"
 
 
 def test_steps_cannot_be_added_to_a_run_that_never_saved(

@@ -246,7 +246,7 @@ def _layer_of_tables(values: Mapping[str, Any], origin: str, folder: Path) -> _L
             path = f"{table}.{name}"
             if path not in keys():
                 raise _unknown(path, value, origin)
-            found[path] = _located(_convert(keys()[path], value, origin), path, folder)
+            found[path] = located(_convert(keys()[path], value, origin), path, folder)
     _one_horizon(found, origin)
     return _Layer(found, dict.fromkeys(found, origin))
 
@@ -267,7 +267,7 @@ def _layer_of_sets(sets: Sequence[str]) -> tuple[str | None, _Layer]:
             continue
         if path not in keys():
             raise _unknown(path, raw, "--set")
-        values[path] = _located(_convert(keys()[path], _typed(keys()[path], raw), "--set"), path, Path.cwd())
+        values[path] = located(_convert(keys()[path], _typed(keys()[path], raw), "--set"), path, Path.cwd())
     _one_horizon(values, "--set")
     return preset, _Layer(values, dict.fromkeys(values, "--set"))
 
@@ -282,7 +282,7 @@ def _layer_of_flags(flags: Mapping[str, Any]) -> _Layer:
         if path not in keys():
             raise _unknown(path, value, flag)
         typed = _typed(keys()[path], value) if isinstance(value, str) else value
-        values[path] = _located(_convert(keys()[path], typed, flag), path, Path.cwd())
+        values[path] = located(_convert(keys()[path], typed, flag), path, Path.cwd())
         origins[path] = flag
     _one_horizon(values, " and ".join(origins[path] for path in HORIZONS if path in values))
     return _Layer(values, origins)
@@ -404,7 +404,7 @@ def _build(preset: str, values: Mapping[str, Any]) -> Config:
     return Config(preset=preset, **built)
 
 
-def _located(value: Any, path: str, folder: Path) -> Any:
+def located(value: Any, path: str, folder: Path) -> Any:
     """Make what is a path absolute: `~` expands, relative ones start at `folder`. Everything else stays."""
     if path in PATH_KEYS:
         return _absolute(value, folder) if value else value

@@ -141,7 +141,7 @@ def _build(
     weakref.finalize(dataset, let_go)  # held for as long as it is read, so that nobody prunes it meanwhile
     if not made:
         tell(dataset.messages, emit, prepared_as=dataset.name, name=source.name)
-    _tell(dataset, emit)
+    tell_contents(dataset, emit)
     return dataset
 
 
@@ -153,11 +153,12 @@ def _open_prepared(folder: Path, config: TokenizerConfig, emit: Emit, check: Che
             "Leave tokenizer.path out: a prepared dataset brings its own.",
         )
     tell(dataset.messages, emit)
-    _tell(dataset, emit)
+    tell_contents(dataset, emit)
     return dataset
 
 
-def _tell(dataset: Dataset, emit: Emit) -> None:
+def tell_contents(dataset: Dataset, emit: Emit) -> None:
+    """Tell what is in a dataset that was opened."""
     counts = {
         f"{split.name}_{what}": getattr(split, f"num_{what}")
         for split in (dataset.train, dataset.validation)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from seedbed.config.load import CACHE_HINT, cache_dir
 from seedbed.config.schema import Config
-from seedbed.data.build import build_dataset
+from seedbed.data.build import build_dataset, tell_contents
 from seedbed.data.messages import tell
 from seedbed.data.prepared import find_prepared
 from seedbed.data.shards import Dataset
@@ -94,6 +94,7 @@ def _elsewhere(session: Session) -> str:
 
 
 def _tell(session: Session, text: str, kept: Dataset) -> None:
+    """Say that prepared data stands in for its source, and what is in it."""
     session.emit(
         Message(
             level="warning",
@@ -104,3 +105,4 @@ def _tell(session: Session, text: str, kept: Dataset) -> None:
         )
     )
     tell(kept.messages, session.emit)
+    tell_contents(kept, session.emit)
