@@ -94,7 +94,7 @@ def test_a_place_that_is_named_means_the_same_from_every_folder(
 ) -> None:
     train(store, "alpha", 6, status="stopped")
     (tmp_path / "texts").mkdir()
-    (tmp_path / "texts" / "a.txt").write_text("some text")
+    (tmp_path / "texts" / "a.txt").write_text("some text " * 4000)
     monkeypatch.chdir(tmp_path)
     main(["resume", "--data", "text:texts"])
     ((_, asked),) = started
