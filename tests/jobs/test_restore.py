@@ -16,7 +16,7 @@ from seedbed.config.schema import Config
 from seedbed.data.build import build_dataset
 from seedbed.data.shards import Dataset
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.events import Checkpoint, Data, Eval, Event, Message, Run, Sample, Step, encode
+from seedbed.events import Checkpoint, Data, Eval, Event, Message, Run, Step, encode
 from seedbed.jobs.pretrain import build_learner
 from seedbed.jobs.restore import History, Line, Start, choose_start, restore, trainer_state
 from seedbed.model.families import export_state, logical_parameters
@@ -222,16 +222,6 @@ def test_patience_begins_anew_only_where_steps_or_another_patience_came_in(past:
     assert patience(Resume(early_stop=3)) is None
     past.log(Run(status="running", session=2, step=60, steps=70, segment_start=60))
     assert patience(Resume()) is None, "an extension that was killed before it saved"
-
-
-def test_a_sample_that_was_written_is_known_from_the_log(past: Past) -> None:
-    past.begin(1, 0).train(1, 60)
-    past.save(60)
-    start = past.start()
-    assert start.progress(segments(start)).last_sample_step is None
-    past.log(Sample(step=60, prompt="a", text="b"))
-    start = past.start()
-    assert start.progress(segments(start)).last_sample_step == 60
 
 
 def test_what_a_resume_changes_of_the_config_is_remembered_by_later_ones(past: Past) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from seedbed.events import Eval, Event, Message, Sample, Step
-from seedbed.train.hooks import EvaluateHook, SampleHook, SaveHook, Score, StopHook, WatchHook, evaluate
+from seedbed.train.hooks import Cut, EvaluateHook, SampleHook, SaveHook, Score, StopHook, WatchHook, evaluate
 from seedbed.train.loop import NumericsError, Plan, Progress, fit
 
 
@@ -240,6 +240,24 @@ def test_a_stop_at_a_validation_leaves_it_to_the_resume(stopped_at: int) -> None
     assert [(each.step, each.loss) for each in evals(told)] == [(2, 3.0), (4, 2.0), (6, 2.5), (6, 2.2)]
     assert [event.step for event in told if isinstance(event, Sample)] == [2, 4, 6]
     assert [event.step for event in told if isinstance(event, Step)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_stop_within_the_last_validation_over_everything_leaves_only_that_to_the_resume() -> None:
+    told: list[Event] = []
+    asked = {"stop": True}
+
+    def score(limit: int) -> Score:
+        if limit == 0 and asked["stop"]:
+            raise Cut("asked to stop")
+        return Score(20.0, 10, 20.0)
+
+    hook = EvaluateHook(score, told.append, every=2, tokens=7)
+    end = train([hook], 2, told)
+    assert (end.step, end.stop, end.best_step, end.evals_since_best) == (2, "asked to stop", 2, 0)
+    asked["stop"] = False
+    end = train([hook], 2, told, start=Progress(**vars(end)))
+    assert (end.stop, end.best_step, end.evals_since_best, end.last_eval_step) == (None, 2, 0, 2)
+    assert [(each.step, each.full, each.best) for each in evals(told)] == [(2, False, True), (2, True, False)]
 
 
 def test_a_resume_at_a_step_that_was_validated_does_not_do_it_again() -> None:

@@ -127,9 +127,8 @@ class Start(NamedTuple):
     def progress(self, segments: list[Segment]) -> Progress:
         """Where training stands. Early stopping counts anew where there are more steps than the checkpoint knew of."""
         kept = self.trainer.get("progress", {"step": self.step})
-        progress = Progress(**{"patience_loss": kept.get("best_loss"), **kept})
-        sample = self.history.view.sample  # one may have been written after the last save, so the log knows
-        progress.last_sample_step = sample.get("step") if sample is not None else None
+        # Checkpoints of earlier versions do not say when a sample was written, or where patience began.
+        progress = Progress(**{"patience_loss": kept.get("best_loss"), "last_sample_step": self.step, **kept})
         planned = self.trainer.get("segments", [])
         if self.resume.early_stop is not None or (planned and Segment(*planned[-1]) != segments[-1]):
             progress.patience_loss, progress.evals_since_best = None, 0

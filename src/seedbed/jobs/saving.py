@@ -184,8 +184,8 @@ def _sentence(reason: str) -> str:
 
 
 def _done(progress: Progress) -> tuple[int | None, ...]:
-    """What was done by the end of a step when it was saved; samples are written after that."""
-    return progress.step, progress.last_eval_step
+    """What was done by the end of a step when it was saved."""
+    return progress.step, progress.last_compared_step, progress.last_eval_step, progress.last_sample_step
 
 
 def _num_bytes(tensors: Mapping[str, Tensor]) -> int:

@@ -100,7 +100,8 @@ class EvaluateHook:
         final = progress.step >= progress.total
         try:
             with phase(self._emit, "evaluate", progress.step):
-                self._compare(progress)
+                if progress.last_compared_step != progress.step:
+                    self._compare(progress)
                 if final and self._tokens:
                     self._tell(self._score(0), progress.step, full=True, best=False)
         except Cut as cut:
@@ -120,6 +121,7 @@ class EvaluateHook:
             progress.patience_loss, progress.evals_since_best = score.loss, 0
         else:
             progress.evals_since_best += 1
+        progress.last_compared_step = progress.step
         best = improved and score.loss < self._beat
         self._tell(score, progress.step, full=not self._tokens, best=best)
 

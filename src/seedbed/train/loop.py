@@ -49,6 +49,8 @@ class Progress:
     """The lowest validation loss since early stopping began to count."""
     evals_since_best: int = 0
     """Validations since that one."""
+    last_compared_step: int | None = None
+    """The last step whose validation was compared with others; the one over all of the text may still be to do."""
     last_eval_step: int | None = None
     last_sample_step: int | None = None
     total: int = 0
