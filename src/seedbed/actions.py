@@ -33,7 +33,7 @@ from seedbed.runs.log import Reader
 from seedbed.runs.lookup import find_checkpoint
 from seedbed.runs.process import spawn_detached
 from seedbed.runs.queue import BUSY, refuse_circle
-from seedbed.runs.resuming import Leaves, leaves, refuse_nothing_to_do
+from seedbed.runs.resuming import Leaves, checked, leaves, refuse_nothing_to_do
 from seedbed.runs.session import LOCK_REMEDY, RunBusyError
 from seedbed.runs.status import Standing, standing
 from seedbed.runs.store import RunDir, Store, checked_name
@@ -388,16 +388,9 @@ def resume(
         )
     if stands.status in ALIVE or is_locked(run.lock):
         raise busy(run)
-    for amount, option in ((asked.more_steps, "--more-steps"), (asked.more_epochs, "--more-epochs")):
-        if amount is not None and not 0 < amount < float("inf"):
-            raise UsageError(f"{option} {amount} adds nothing.", "Give a number above 0.")
-    if asked.early_stop is not None and asked.early_stop < 0:
-        raise UsageError(f"--early-stop {asked.early_stop} is no number of validations.", "Give 0 or more; 0 is never.")
-    if asked.data_path is not None:
-        asked = asked._replace(data_path=load.located(asked.data_path, "data.path", Path.cwd()))
+    asked = checked(asked)
     if asked.data is not None:
         config = load.load_frozen(run.config)
-        asked = asked._replace(data=load.located(asked.data.strip(), "data.source", Path.cwd()))
         refuse_unusable_data(replace(config, data=replace(config.data, source=asked.data)))
     if asked.from_checkpoint is not None:
         asked = asked._replace(from_checkpoint=str(find_checkpoint(run, asked.from_checkpoint)))

@@ -5,12 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from seedbed.config import load
 from seedbed.errors import UsageError
 from seedbed.runs.checkpoints import checkpoints, is_at_end, step_at
 from seedbed.runs.control import Resume
 from seedbed.runs.status import Standing
 from seedbed.runs.store import RunDir
 from seedbed.runs.view import View
+
+
+def checked(asked: Resume) -> Resume:
+    """What is asked, with paths made absolute. Raises UsageError for amounts that make no sense."""
+    for amount, option in ((asked.more_steps, "--more-steps"), (asked.more_epochs, "--more-epochs")):
+        if amount is not None and not 0 < amount < float("inf"):
+            raise UsageError(f"{option} {amount} adds nothing.", "Give a number above 0.")
+    if asked.early_stop is not None and asked.early_stop < 0:
+        raise UsageError(f"--early-stop {asked.early_stop} is no number of validations.", "Give 0 or more; 0 is never.")
+    if asked.data_path is not None:
+        asked = asked._replace(data_path=load.located(asked.data_path, "data.path", Path.cwd()))
+    if asked.data is not None:
+        asked = asked._replace(data=load.located(asked.data.strip(), "data.source", Path.cwd()))
+    return asked
 
 
 def refuse_nothing_to_do(run: RunDir, asked: Resume, stands: Standing) -> None:
