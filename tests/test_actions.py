@@ -103,6 +103,21 @@ def test_a_tokenizer_of_no_use_writes_nothing(store: Store, value: str) -> None:
     assert not store.root.exists()
 
 
+def test_a_store_whose_path_is_not_utf_8_is_refused_before_a_run_is_in_it(tmp_path: Path) -> None:
+    store = Store(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")))
+    with pytest.raises(UsageError, match=r"caf\\xe9") as raised:
+        actions.new_run(store, resolve())
+    assert "--runs" in raised.value.hint
+    assert not store.root.exists()
+
+
+def test_a_run_whose_folder_was_given_a_name_that_is_not_utf_8_is_called_so(run: RunDir) -> None:
+    moved = RunDir(run.path.rename(os.fsdecode(os.fsencode(run.path.parent) + b"/caf\xe9")))
+    for deed in (lambda: actions.start(moved), lambda: list(actions.ask_checkpoint("score", moved, None, {}))):
+        with pytest.raises(UsageError, match=r"caf\\xe9.* is not UTF-8"):
+            deed()
+
+
 def test_missing_text_writes_nothing(store: Store) -> None:
     with pytest.raises(UsageError, match="/nowhere"):
         actions.new_run(store, resolve(sets=["data.source=text:/nowhere"]))

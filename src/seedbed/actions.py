@@ -36,7 +36,7 @@ from seedbed.runs.queue import BUSY, refuse_circle
 from seedbed.runs.resuming import Leaves, checked, leaves, refuse_nothing_to_do
 from seedbed.runs.session import LOCK_REMEDY, RunBusyError
 from seedbed.runs.status import Standing, standing
-from seedbed.runs.store import RunDir, Store, checked_name
+from seedbed.runs.store import RunDir, Store, checked_name, refuse_name_of
 from seedbed.runs.view import ENDED
 from seedbed.text import quoted
 
@@ -72,6 +72,7 @@ def store(runs: str | None = None) -> Store:
 def new_run(place: Store, resolved: load.Resolved, name: str | None = None, command: Sequence[str] = ()) -> RunDir:
     """Write a training run that has not begun. Raises UsageError, and writes nothing, for a config that cannot work."""
     config = resolved.config
+    refuse_name_of(place.root)
     refuse_errors(config, place)
     if name is not None:
         checked_name(name)
@@ -213,6 +214,7 @@ def start(run: RunDir, resume: Resume | None = None, turn: Turn | None = None) -
 
     Raises UsageError where the run would wait for itself, or for one that waits for it.
     """
+    refuse_name_of(run.path)
     refuse_unusable_cache()
     turn = turn or Turn()
     if turn.after is not None:
@@ -475,6 +477,7 @@ def ask_checkpoint(
     A run that still trains deletes old checkpoints: `latest` and `best` are looked up again where the child found the
     one chosen gone. Raises SeedbedError or UsageError.
     """
+    refuse_name_of(run.path)
     for attempt in range(_ATTEMPTS):
         checkpoint = find_checkpoint(run, ref)
         answered = False

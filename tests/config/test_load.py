@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import string
 import tomllib
 from pathlib import Path
@@ -459,3 +460,19 @@ def test_every_name_from_elsewhere_leads_to_a_key_and_hides_none() -> None:
     assert set(SYNONYMS.values()) <= set(keys())
     assert not set(SYNONYMS) & {key.name for key in keys().values()}
     assert set(keys()) >= OTHER_UNITS
+
+
+@pytest.mark.parametrize("source", ["text:.", "text:a.txt", "hf:.", "./prepared"])
+def test_a_path_in_a_folder_that_is_not_utf_8_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    os.mkdir(folder)
+    monkeypatch.chdir(folder)
+    message = refused(sets=[f"data.source={source}"])
+    assert "caf\\xe9" in message
+    assert "link" in message
+
+
+def test_a_file_name_that_is_not_utf_8_is_refused_by_name() -> None:
+    assert "caf\\xe9.txt" in refused(sets=["data.source=text:" + os.fsdecode(b"caf\xe9.txt")])

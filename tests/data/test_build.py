@@ -684,3 +684,21 @@ def test_neither_torch_nor_datasets_is_needed():
     assert (
         subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "set()\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.txt", b""), ("a.txt", b"caf\xe9"), ("a.jsonl", b'{"body": "x"}\n'), ("a.txt", b"x")]
+)
+def test_text_of_no_use_leaves_nothing_in_the_cache(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SeedbedError, match=name):
+        build.build_dataset(DataConfig(source=f"text:{tmp_path / name}"), BPE, cache=tmp_path / "cache", emit=quiet)
+    assert [path.name for path in (tmp_path / "cache" / "datasets").iterdir() if path.is_dir()] == []
+
+
+def test_a_source_that_breaks_before_anything_is_learned_leaves_nothing_in_the_cache(tmp_path: Path) -> None:
+    source = corpus(breaks_after=0)
+    source.readings = 1
+    with pytest.raises(SeedbedError, match="cable"):
+        build.build_from(source, BPE, cache=tmp_path, emit=quiet)
+    assert not list((tmp_path / "datasets").glob(".*.partial"))

@@ -314,8 +314,11 @@ def _convert(key: Key, value: Any, origin: str) -> Any:
     plain = value
     if key.base is int and isinstance(value, float) and value.is_integer():
         plain = int(value)
-    if isinstance(value, str) and key.base is str and not _encodable(value):
-        raise UsageError(f"{key.path} ({origin}) is not valid UTF-8 text.", "Rename the path, or type the text again.")
+    if isinstance(value, str) and key.base is str and not is_utf_8(value):
+        raise UsageError(
+            f"{key.path} ({origin}) is {text.quoted(value)}, which is not UTF-8, as a config has to be.",
+            "Rename the file or folder, name it through a link that has a plain name, or type the text again.",
+        )
     try:
         converted = msgspec.convert(plain, key.annotation)
     except msgspec.ValidationError:
@@ -336,7 +339,8 @@ def _convert(key: Key, value: Any, origin: str) -> Any:
     return converted
 
 
-def _encodable(value: str) -> bool:
+def is_utf_8(value: str) -> bool:
+    """Whether a text can be written as UTF-8: not so where it holds bytes of a file name that is not."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -430,7 +434,13 @@ def _located_dataset(rest: str, folder: Path) -> str:
 
 
 def _absolute(path: str, folder: Path) -> str:
-    return os.path.normpath(folder / expand_home(path))
+    absolute = os.path.normpath(folder / expand_home(path))
+    if not is_utf_8(absolute):
+        raise UsageError(
+            f"{text.quoted(path)} stands for {text.quoted(absolute)}, which is not UTF-8, as a config has to be.",
+            "Rename the folder, or name the path in full through a link that has a plain name.",
+        )
+    return absolute
 
 
 def toml(value: Any) -> str:
