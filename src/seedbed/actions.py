@@ -31,7 +31,7 @@ from seedbed.runs.child import Child
 from seedbed.runs.control import Resume, Turn
 from seedbed.runs.log import Reader
 from seedbed.runs.lookup import find_checkpoint
-from seedbed.runs.process import spawn_detached
+from seedbed.runs.process import git_commit, spawn_detached
 from seedbed.runs.queue import BUSY, refuse_circle
 from seedbed.runs.resuming import Leaves, checked, leaves, refuse_nothing_to_do
 from seedbed.runs.session import LOCK_REMEDY, RunBusyError
@@ -192,21 +192,6 @@ def default_name(preset: str, source: str) -> str:
     last = source.rstrip("/").rpartition("/")[2].rpartition(":")[2]
     words = re.sub(r"[^A-Za-z0-9]+", "-", Path(last).stem).strip("-").lower()
     return f"{preset}-{words}"[:48].rstrip("-")
-
-
-def git_commit(folder: Path) -> str | None:
-    """The commit of the checkout that `folder` lies in, `+` appended where files have changed; None outside of one."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
 
 
 def start(run: RunDir, resume: Resume | None = None, turn: Turn | None = None) -> Launch:

@@ -302,3 +302,12 @@ def test_what_cannot_go_is_told_and_the_rest_goes(desk: Any, monkeypatch: pytest
     assert there(desk) == ["second"]
     assert not first.path.exists()
     second.path.chmod(0o700)
+
+
+def test_a_path_that_is_not_utf_8_is_shown_and_not_replaced(capsys: pytest.CaptureFixture[str]) -> None:
+    from seedbed.cli.console import note, say
+
+    name = os.fsdecode(b"caf\xe9")
+    say(name)
+    note(name)
+    assert capsys.readouterr() == ("caf\\xe9\n", "caf\\xe9\n")

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, TextIO
 
 from seedbed.errors import SeedbedError
-from seedbed.text import printable
+from seedbed.text import legible, printable
 
 STYLES = {
     "bold": "1",
@@ -40,14 +40,14 @@ def paint(text: str, style: str, stream: TextIO | None = None) -> str:
 
 
 def say(text: str = "", stream: TextIO | None = None) -> None:
-    """One line on stdout, or on the stream given."""
-    print(text, file=stream or sys.stdout)
+    """One line on stdout, or on the stream given; bytes of a file name that are not UTF-8 show as in \\xe9."""
+    print(legible(text), file=stream or sys.stdout)
 
 
 def note(text: str) -> None:
     """One line on stderr, for people alone: where it cannot be written, nothing else fails for that."""
     with suppress(OSError):
-        print(text, file=sys.stderr)
+        print(legible(text), file=sys.stderr)
 
 
 def say_json(value: Any) -> None:

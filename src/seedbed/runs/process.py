@@ -120,3 +120,20 @@ def spawn_detached(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
+
+
+def git_commit(folder: Path) -> str | None:
+    """The commit of the checkout that `folder` lies in, `+` appended where files have changed; None outside of one."""
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
