@@ -212,7 +212,7 @@ def test_archive_takes_all_or_none(desk: Any) -> None:
     assert names(desk) == ["Anna Karenina", "war and peace"]
     assert desk.status()["name"] == "war and peace", "`latest` means an archived run"
     assert desk.status("stories")["archived"]
-    assert "out of sight" in desk.seedbed("status", "stories").stdout
+    assert "does not list it" in desk.seedbed("status", "stories").stdout
     assert '"stories" is listed again' in desk.seedbed("unarchive", "stories").stdout
     assert "stories" in names(desk)
     desk.seedbed("archive", expect=2)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from seedbed import events, text
-from seedbed.events import Record
-from seedbed.files import explained, read_block
+from seedbed.events import Record, decode
+from seedbed.files import explained, read_block, read_lines
 from seedbed.presentation import wording
-from seedbed.runs.log import Reader
 from seedbed.runs.status import read_state, read_view
 from seedbed.runs.store import RunDir
 from seedbed.runs.view import View
@@ -18,6 +19,10 @@ from seedbed.runs.view import View
 SHORTEST_S, LONGEST_S = 5.0, 60.0
 """Seconds between two lines of progress: a twelfth of the time that the session has taken, within these bounds."""
 _BLOCK = 64 << 10
+_EVENTS_BLOCK = 4 << 20
+_SPEED_STEPS = 64
+"""Steps out of which a run's speed is taken."""
+_STEP = re.compile(rb'\{"v":\d+,"n":\d+,"t":(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?),"kind":"step"')
 _FIRST_LOOK = 256 << 10
 """Bytes of the event log, from its end on, that are read first where only the last lines are wanted."""
 
@@ -59,8 +64,12 @@ class Narrator:
         shown = wording.line(event) if event is not None else None
         return [shown] if shown is not None else []
 
+    def is_due(self, t: float) -> bool:
+        """Whether progress at this time would be told; a clock that was set back makes it due."""
+        return not self._last <= t < self._next
+
     def _due(self, t: float) -> bool:
-        if self._last <= t < self._next:  # a clock that was set back makes it due
+        if not self.is_due(t):
             return False
         self._began = self._began or t
         self._last, self._next = t, t + min(max((t - self._began) / 12, SHORTEST_S), LONGEST_S)
@@ -74,7 +83,10 @@ class RunLog:
         self.run = run
         self._most = most
         self._narrator, self._view = Narrator(), View()
-        self._reader: Reader | None = None
+        self._place: int | None = None
+        """Byte of the event log up to which events were told."""
+        self._passed: deque[bytes] = deque(maxlen=_SPEED_STEPS)
+        """The last steps that were not told: the speed at the next one that is comes out of them."""
         self._printed: int | None = None
         """Byte of the job's output up to which lines were given."""
 
@@ -88,34 +100,51 @@ class RunLog:
     # What happened ---------------------------------------------------------------------------------------------------
 
     def _happened(self) -> list[Line]:
-        if self._reader is None:
-            return self._last_lines()
-        return list(self._tell(self._reader))
+        return self._last_lines() if self._place is None else list(self._tell())
 
     def _last_lines(self) -> list[Line]:
         """Read back from the log's end as far as it takes to have enough lines."""
         size = _size(self.run.events)
         span = _FIRST_LOOK
+        known: View | None = None
         while True:
             start = 0 if self._most is None else max(size - span, 0)
-            self._reader = Reader(self.run.events, start)
+            self._place = start
+            self._passed.clear()
             self._narrator, self._view = Narrator(), View()
             if start:  # what was said before that and still holds: how far the run goes, on what device
-                known = read_view(self.run, read_state(self.run))
+                known = known or read_view(self.run, read_state(self.run))
                 self._view.run, self._view.session, self._view.status = known.run, known.session, "running"
-            lines = list(self._tell(self._reader))
+            lines = list(self._tell())
             if not start or (self._most is not None and len(lines) >= self._most):
                 return lines[-self._most :] if self._most else [] if self._most == 0 else lines
             span *= 8
 
-    def _tell(self, reader: Reader) -> Iterator[Line]:
-        for record in reader.new():
-            self._view.add(record)
-            for words, style in self._narrator.tell(record, self._view):
-                yield Line(record.t, words, style)
-            ends = wording.end(record.event) if isinstance(record.event, events.Run) else ""
-            if ends:
-                yield Line(record.t, ends, "red" if self._view.status == "failed" else "")
+    def _tell(self) -> Iterator[Line]:
+        """What the log holds beyond the place; most steps of a long run are passed over without being decoded."""
+        while True:
+            raws, self._place = read_lines(self.run.events, self._place or 0, _EVENTS_BLOCK)
+            if not raws:
+                return
+            for raw in raws:
+                t = _step_time(raw)
+                if t is not None and not self._narrator.is_due(t):
+                    self._passed.append(raw)
+                    continue
+                for passed in self._passed:
+                    if (before := decode(passed)) is not None:
+                        self._view.add(before)
+                self._passed.clear()
+                if (record := decode(raw)) is not None:
+                    self._view.add(record)
+                    yield from self._lines_of(record)
+
+    def _lines_of(self, record: Record) -> Iterator[Line]:
+        for words, style in self._narrator.tell(record, self._view):
+            yield Line(record.t, words, style)
+        ends = wording.end(record.event) if isinstance(record.event, events.Run) else ""
+        if ends:
+            yield Line(record.t, ends, "red" if self._view.status == "failed" else "")
 
     # What was printed ------------------------------------------------------------------------------------------------
 
@@ -137,6 +166,12 @@ class RunLog:
         if rest:
             self._printed += len(rest)
             yield _as_line(rest)
+
+
+def _step_time(raw: bytes) -> float | None:
+    """When a step was logged, out of its line as it is; None for any other event."""
+    found = _STEP.match(raw)
+    return float(found[1]) if found is not None else None
 
 
 def has_any(run: RunDir) -> bool:
