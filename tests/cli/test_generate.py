@@ -210,7 +210,7 @@ def test_checkpoints_by_step_latest_best_and_path(trained: Any) -> None:
 
     assert used() == used("--checkpoint", "latest") == 30
     assert used("--checkpoint", "10") == used("--checkpoint", "step-00000010") == 10
-    assert used("--checkpoint", "best") == 20
+    assert used("--checkpoint", "best") == 30, "the lowest validation loss is that of the last one"
     folder = Path(run["path"]) / "checkpoints" / "step-00000020"
     (folder / "model.safetensors").write_bytes(b"")
     assert used("--checkpoint", str(folder)) == 20
