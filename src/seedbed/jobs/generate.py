@@ -63,18 +63,27 @@ def answer(request: Request) -> Iterator[dict[str, Any]]:
     """
     if request.num_samples < 1:
         raise UsageError(f"{request.num_samples} samples are none.", "Give --num-samples 1 or more.")
-    if request.seed is not None and request.seed + request.num_samples > 2**63:
-        raise UsageError(
-            f"--seed {request.seed} leaves no seeds for {request.num_samples} samples: the largest is 2^63 - 1.",
-            "Give a smaller --seed.",
+    base = request.seed if request.seed is not None else time.time_ns() % 2**31
+
+    def sampling(sample: int) -> Sampling:
+        return Sampling(
+            max_new_tokens=request.max_new_tokens,
+            temperature=request.temperature,
+            top_k=request.top_k,
+            top_p=request.top_p,
+            min_p=request.min_p,
+            repetition_penalty=request.repetition_penalty,
+            stop=tuple(map(normalised, request.stop)),
+            seed=following(base, sample),
         )
+
+    sampling(0)  # what makes no sense is refused before a model is loaded
     device = generation_device(request.device)
     folder = Path(request.checkpoint)
     # On a CPU the fp32 masters generate: they are what the loss was measured on, and bf16 gains little at one row.
     dtype = torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
     checkpoint.verify_weights(folder)
     model, tokenizer = load_folder(folder, device=device, dtype=dtype), Tokenizer.load(folder)
-    base = request.seed if request.seed is not None else time.time_ns() % 2**31
     prompt = normalised(request.prompt)
     yield {
         "ready": True,
@@ -85,19 +94,8 @@ def answer(request: Request) -> Iterator[dict[str, Any]]:
         "context": model.config.context,
     }
     for sample in range(request.num_samples):
-        own = following(base, sample)
-        sampling = Sampling(
-            max_new_tokens=request.max_new_tokens,
-            temperature=request.temperature,
-            top_k=request.top_k,
-            top_p=request.top_p,
-            min_p=request.min_p,
-            repetition_penalty=request.repetition_penalty,
-            stop=tuple(map(normalised, request.stop)),
-            seed=own,
-        )
         begun = time.perf_counter()
-        stream = TextStream(model, tokenizer, prompt, sampling)
+        stream = TextStream(model, tokenizer, prompt, sampling(sample))
         for chunk in stream:
             yield {"sample": sample, "text": chunk}
         yield {
@@ -105,7 +103,7 @@ def answer(request: Request) -> Iterator[dict[str, Any]]:
             "done": True,
             "finish": stream.finish,
             "tokens": stream.num_tokens,
-            "seed": own,
+            "seed": following(base, sample),
             "elapsed_s": time.perf_counter() - begun,
         }
 

@@ -1,0 +1,81 @@
+"""Generation as a window asks for it: a request in, lines out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from seedbed import checkpoint
+from seedbed.config.schema import ModelConfig, TokenizerConfig
+from seedbed.data.stories.generator import stories
+from seedbed.errors import UsageError
+from seedbed.jobs.generate import Request, answer
+from seedbed.model.decoder import Decoder
+from seedbed.model.families import export_state, generation_config, hf_config
+from seedbed.tokenizer.train import train_tokenizer
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The path of a checkpoint whose tokenizer knows single characters."""
+    tokenizer = train_tokenizer(list(stories(1, 40)), TokenizerConfig(kind="char"), lambda _event: None)
+    config = ModelConfig(layers=1, hidden=16, heads=2, kv_heads=2, head_dim=8, ffn=32, context=64)
+    network = Decoder(config, tokenizer.vocab_size)
+    network.init_weights(torch.Generator().manual_seed(1))
+    snapshot = checkpoint.Snapshot(
+        step=1,
+        weights=checkpoint.take(export_state(network)),
+        optimizer={},
+        trainer={},
+        config=hf_config(config, network.vocab_rows, tokenizer),
+        generation_config=generation_config(tokenizer),
+        tokenizer=tokenizer.as_files(model_max_length=64),
+    )
+    return str(checkpoint.save(tmp_path_factory.mktemp("model"), snapshot).path)
+
+
+def written(model: str, prompt: str, **settings: object) -> str:
+    request = Request(checkpoint=model, prompt=prompt, max_new_tokens=30, seed=3, device="cpu", **settings)  # type: ignore[arg-type]
+    return "".join(line.get("text", "") for line in answer(request))
+
+
+def test_a_prompt_is_read_as_training_text_is(model: str) -> None:
+    plain = written(model, "The\nfox")
+    assert written(model, "\ufeffThe\r\nfox") == written(model, "The\rfox") == plain
+    assert written(model, "The fox") != plain
+
+
+def test_what_the_tokenizer_lacks_is_said_first(model: str) -> None:
+    first = next(answer(Request(checkpoint=model, prompt="The ☃ and the ☃ or 日", device="cpu")))
+    assert first["unknown"] == ["☃", "日"]
+    assert next(answer(Request(checkpoint=model, prompt="The fox", device="cpu")))["unknown"] == []
+
+
+def test_a_stop_text_may_have_the_line_ends_of_another_system(model: str) -> None:
+    whole = written(model, "The fox")
+    middle = whole[10]
+    assert written(model, "The fox", stop=(middle,)) == whole[: whole.index(middle)]
+    wordy = Request(checkpoint=model, prompt="x", stop=("\r\n",), device="cpu", max_new_tokens=400, seed=1)
+    assert "\n" not in "".join(line.get("text", "") for line in answer(wordy))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"top_p": 0.0},
+        {"repetition_penalty": 0.0},
+        {"stop": ("",)},
+        {"num_samples": 0},
+    ],
+    ids=str,
+)
+def test_nonsense_is_refused_before_a_model_is_loaded(settings: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        next(answer(Request(checkpoint="nowhere", **settings)))  # type: ignore[arg-type]
+
+
+def test_seeds_go_on_after_the_largest(model: str) -> None:
+    request = Request(checkpoint=model, prompt="The", seed=2**63 - 1, num_samples=2, max_new_tokens=3, device="cpu")
+    seeds = [line["seed"] for line in answer(request) if line.get("done")]
+    assert len(set(seeds)) == 2
+    assert seeds[0] == 2**63 - 1
