@@ -142,7 +142,7 @@ def generate() -> int:
         return 1
     if FAIL == "generate-crash":
         raise ZeroDivisionError
-    say(ready=True, seed=7, unknown=["\x07", "é"] if "é" in request["prompt"] else [])
+    say(ready=True, seed=7, unknown=["\x07", "é"] if "é" in request.get("prompt", "") else [])
     figures = f" T={request['temperature']:g}", f" k={request['top_k']}\n"
     for sample in range(request["num_samples"]):
         for word in (" and\u200b", " then \x1b[31m", *figures, *request["stop"]):
