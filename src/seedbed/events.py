@@ -131,7 +131,7 @@ class Checkpoint(Event, frozen=True, kw_only=True):
 
 
 class Data(Event, frozen=True, kw_only=True):
-    """Progress or result of preparing data. `total` is None where it cannot be known."""
+    """Progress or result of preparing data, or progress of a validation or sample. `total` is None where it cannot be known."""
 
     kind: ClassVar[str] = "data"
     stage: str
