@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 
 from seedbed.cli.parser import runs_option
@@ -42,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
             )
     place = store(arguments.runs)
     place.refuse_file()
+    gc.disable()  # what is loaded now stays: to look for garbage in it again and again takes a tenth of the time
     try:
         from seedbed.tui import app
     except ModuleNotFoundError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -99,6 +100,9 @@ class Window(Deeds):
             await base.mount(Footer(show_command_palette=False, compact=True))
             self._arrange()
         self.is_whole = True
+        if not gc.isenabled():  # the command put it off until here
+            gc.freeze()
+            gc.enable()
         self.show(changed)
         self._read_on(pieces)
         self.set_interval(LOOK_S, self._look)
