@@ -64,7 +64,9 @@ class InTerminal:
             return self.status is not None
 
         until(over, 5, lambda: self.written[-2000:])
-        self.read(0.2)
+        seen = -1
+        while seen != (seen := len(self.written)):
+            self.read(0.2)
         assert self.status is not None
         return self.status
 
