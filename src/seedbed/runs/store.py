@@ -6,7 +6,8 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -171,9 +172,14 @@ class Store:
 
     def all(self) -> list[RunDir]:
         """Every run, oldest first. Foreign files, hidden names and folders without a meta.json are no runs."""
+        root = self.root.absolute()
+        return [RunDir(root / name) for name in self._names() if _is_run(f"{root}/{name}")]
+
+    def _names(self) -> list[str]:
+        """The names of what may be runs, oldest first."""
         try:
             with os.scandir(self.root) as entries:
-                names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+                return sorted(entry.name for entry in entries if not entry.name.startswith("."))
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -182,8 +188,11 @@ class Store:
                 f"Cannot read the runs in {self.root}: {error.strerror}.",
                 "Check the path and its permissions, or use --runs DIR.",
             ) from error
+
+    def _newest(self, names: Iterable[str]) -> Iterator[RunDir]:
+        """The runs among these, one after the other: who looks for one need not look at all of a thousand."""
         root = self.root.absolute()
-        return [RunDir(root / name) for name in names if _is_run(f"{root}/{name}")]
+        return (RunDir(root / name) for name in names if _is_run(f"{root}/{name}"))
 
     def free_name(self, wanted: str) -> str:
         """`wanted`, or `wanted-2`, `wanted-3`, ... where earlier runs bear it."""
@@ -202,12 +211,14 @@ class Store:
         what names them, and never meant by `latest` or by nothing.
         Raises UsageError for an unknown or ambiguous one, naming candidates.
         """
-        newest = self.all()[::-1] if ref is None or ref == LATEST else []
         if ref == LATEST:
-            return self._first(newest, _is_whole, "whole run")
+            return self._first(self._newest(self._names()[::-1]), _is_whole, "whole run")
         if ref is None:
-            newest.sort(key=_activity)
-            return self._first(newest, fits or _is_whole, wanted)
+            newest, root = self._names()[::-1], self.root.absolute()
+            busy = [name for name in newest if is_locked(f"{root}/{name}/.lock")]
+            first = sorted(self._newest(busy), key=_activity)
+            rest = self._newest(name for name in newest if name not in busy)
+            return self._first(chain(first, rest), fits or _is_whole, wanted)
         if not ref.strip():
             raise UsageError("An empty RUN names no run.", "Give an id, a prefix of one, a name, a path, or latest.")
         path = expand_home(ref)
@@ -234,18 +245,19 @@ class Store:
             return RunDir(path.resolve())
         raise self._unknown(ref, runs, names)
 
-    def _first(self, runs: list[RunDir], fits: Fits, wanted: str) -> RunDir:
-        archived = 0
+    def _first(self, runs: Iterable[RunDir], fits: Fits, wanted: str) -> RunDir:
+        number = archived = 0
         for run in runs:
+            number += 1
             if run.is_archived():
                 archived += 1
             elif fits(run):
                 return run
-        if runs and archived == len(runs):
+        if number and archived == number:
             raise UsageError(
                 f"Every run in {self.root} is archived.", "Name one (`seedbed runs --all` lists them), or unarchive it."
             )
-        if not runs:
+        if not number:
             raise UsageError(
                 f"There are no runs in {self.root} yet.", "Start one with `seedbed train`, or point --runs elsewhere."
             )
@@ -303,9 +315,7 @@ def checked_name(name: str, option: str = "--name ") -> str:
 
 
 def _activity(run: RunDir) -> int:
-    """What runs are ordered by where none is named: 0 for one at work or paused, 1 for one that waits, 2 for others."""
-    if not is_locked(f"{run.path}/.lock"):
-        return 2
+    """What runs that a job holds are ordered by where none is named: 0 for one at work or paused, 1 for one that waits."""
     from seedbed.runs.status import standing  # which looks at runs, and so at this module
 
     return 1 if standing(run).view.status == "queued" else 0
