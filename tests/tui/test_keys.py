@@ -379,6 +379,9 @@ async def test_the_runs_are_seen_before_the_rest_is_there_and_keys_wait_for_it(
         assert panels == ["Runs"]
         assert "oak" in seen
         await user.until(lambda: user.screen.query_one("#run-name", Input).value == "x", "what was typed")
+    monkeypatch.setattr(Window, "_begin", begin)
+    async with open_window(store, (80, 24)) as user:
+        await user.until(lambda: "? Keys" in user.rows[-1], "the footer")
 
 
 async def test_keys_of_one_burst_reach_the_question_that_they_open(open_window: Any, store: Any) -> None:

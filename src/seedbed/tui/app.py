@@ -103,6 +103,7 @@ class Window(Deeds):
         if not gc.isenabled():  # the command put it off until here
             gc.freeze()
             gc.enable()
+        self.refresh_bindings()  # the footer, which has just come, hears of them
         self.show(changed)
         self._read_on(pieces)
         self.set_interval(LOOK_S, self._look)
