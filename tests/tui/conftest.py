@@ -101,7 +101,9 @@ def write_runs(store: Store) -> None:
     source.mkdir(parents=True)
     begin(store, "oak").process.wait()
     going = [begin(store, name, train__steps=FOREVER) for name in ("birch", "cedar")]
+    (source / "a.txt").write_text("Words that are gone when the job looks for them. " * 100)
     failing = begin(store, "elm", data__source=f"text:{source}")
+    (source / "a.txt").unlink()
     done = [begin(store, "fir"), begin(store, "yew")]
     for launch in going:
         at_step(launch.run, 20)
