@@ -96,7 +96,15 @@ def end(run: RunDir) -> None:
 
 
 def write_runs(store: Store) -> None:
-    """One run of each fate: completed, stopped, killed, failed, trained further, archived."""
+    """One run of each fate: completed, stopped, killed, failed, trained further, archived. No job outlives this."""
+    try:
+        train_runs(store)
+    finally:
+        for run in store.all():
+            end(run)
+
+
+def train_runs(store: Store) -> None:
     source = store.root.parent / "[bold]no text[/]"
     source.mkdir(parents=True)
     begin(store, "oak").process.wait()

@@ -14,7 +14,7 @@ from textual.widgets import DataTable, Footer, Input
 from seedbed.tui.app import Window
 from seedbed.tui.curve import Curve
 from seedbed.tui.details import Details
-from seedbed.tui.dialogs import Confirm, Keys, Rename
+from seedbed.tui.dialogs import Confirm, Keys, Note, Rename
 from seedbed.tui.editors import is_editor
 from seedbed.tui.fields import NumberField, Prompt
 from seedbed.tui.generate import GeneratePanel
@@ -41,6 +41,9 @@ PLACES: dict[str, tuple[str, ...]] = {
     "delete": ("1", "D"),
     "rename": ("1", "e"),
     "rename in Models": ("5", "e"),
+    "tags": ("1", "t"),
+    "note": ("1", "n"),
+    "note in Models": ("5", "n"),
     "keys": ("1", "question_mark"),
     "all options": ("3", "ctrl+o"),
     "an option's field": ("3", "ctrl+o", "enter"),
@@ -49,7 +52,19 @@ PLACES: dict[str, tuple[str, ...]] = {
     "diff": ("1", "enter", "4", "tab"),
 }
 """Every focus and mode, and the keys that lead there from the beginning."""
-FIELDS = ("filter", "name", "epochs", "prompt", "tokens", "rename", "rename in Models", "an option's field")
+FIELDS = (
+    "filter",
+    "name",
+    "epochs",
+    "prompt",
+    "tokens",
+    "rename",
+    "rename in Models",
+    "tags",
+    "note",
+    "note in Models",
+    "an option's field",
+)
 TYPED = (
     "q",
     "z",
@@ -152,6 +167,7 @@ def table_part(owner: Any) -> str:
         Details: "Details of a run",
         Settings: "All options",
         Confirm: "Questions",
+        Note: "Note",
     }
     return next((where for kind, where in kinds.items() if isinstance(owner, kind)), "")
 

@@ -75,7 +75,7 @@ async def test_no_run_one_run_and_many_runs_are_shown(
     async with open_window(store, (80, 24)) as user:
         await user.until(lambda: user.cells("elm").get("STATUS") == "failed")
         # Why there is nothing to draw is said whole.
-        await user.see("1 failed", "holds no", "text to read; it is empty.")
+        await user.see("1 failed", "The folder ", "[bold]no text[/]", "empty.")
     store.root = many_runs
     async with open_window(store, (80, 24)) as user:
         assert len(user.window.panel(RunsPanel).table.ids) == 200
