@@ -122,6 +122,61 @@ async def test_samples_repetition_and_stop_texts_are_passed_on(open_window: Any,
         assert told(user).startswith("2 samples, ")
 
 
+async def test_without_a_prompt_the_default_one_is_taken(open_window: Any, store: Any, in_store: Any) -> None:
+    """It stands in the empty field, and the model continues it, as `seedbed generate` does without a prompt."""
+    fir, oak = in_store(store, "fir"), in_store(store, "oak")
+    oak.config.write_text(oak.config.read_text().replace("[train]", '[train]\nsample_prompts = ["The [b]fox"]'))
+    opening = actions.default_prompt(fir)
+    assert opening
+    async with open_window(store, (130, 40)) as user:
+        await user.go(4)
+        await user.until(lambda: f'(empty: "{opening}")' in user.part_in_a_line("#prompt"), "the default")
+        await ask(user, "", max_tokens="8", seed="5")
+        await written(user)
+        expected = await asyncio.to_thread(lambda: answer(fir, prompt=opening, max_new_tokens=8, seed=5))
+        assert str(user.screen.query_one("#output").content) == opening + expected
+        # Another model has one of its own.
+        await user.choose("oak", 5)
+        await user.keys("a")
+        await user.until(lambda: '(empty: "The [b]fox")' in user.part_in_a_line("#prompt"), "its default")
+        await ask(user, "", max_tokens="3")
+        await written(user)
+        assert "\n\nThe [b]fox" in str(user.screen.query_one("#output").content)
+
+
+async def test_what_the_tokenizer_does_not_know_is_told(open_window: Any, store: Any, job: Any) -> None:
+    """While the model writes, and after that beside the figures; of a prompt that it knows nothing is said."""
+    job(store, "maple", tokenizer__kind="char", train__steps="10").process.wait()
+    async with open_window(store, (80, 24)) as user:
+        await user.see("4 Generate ─ from maple, step 10")
+        await ask(user, "Once ☃", max_tokens="5")
+        await written(user)
+        assert 'The model\'s tokenizer does not know "☃": the model reads an unknown token instead.' in told(user)
+        await ask(user, "Once", max_tokens="5")
+        await written(user)
+        assert "does not know" not in told(user)
+
+
+async def test_escapes_in_stop_texts_are_those_of_the_command_line(
+    open_window: Any, store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Line breaks, tabs and backslashes are typed as there; a bar stands between two texts."""
+    asked: list[Any] = []
+
+    def spied(verb: str, run: Any, ref: Any, request: Any, *more: Any) -> Any:
+        asked.append(request)
+        return real(verb, run, ref, request, *more)
+
+    real = actions.ask_checkpoint
+    monkeypatch.setattr(actions, "ask_checkpoint", spied)
+    async with open_window(store, (130, 40)) as user:
+        await user.go(4)
+        user.screen.query_one("#stop").value = r"\n\n|The\tend|\\n||\d"
+        await ask(user, "Once", max_tokens="2")
+        await written(user)
+    assert asked[0]["stop"] == ["\n\n", "The\tend", "\\n", "\\d"]
+
+
 async def test_without_a_checkpoint_that_is_told(open_window: Any, empty_store: Any, store: Any, in_store: Any) -> None:
     """No model, and one whose files are cut: words, no traceback, and the next one works."""
     async with open_window(empty_store, (80, 24)) as user:

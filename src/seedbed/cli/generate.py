@@ -48,7 +48,6 @@ SYNONYMS = {
 
 _PATIENCE_S = 2.0
 """How long a pipe may bring nothing before we say that we wait for it."""
-_NAMED_UNKNOWN = 10
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -355,16 +354,11 @@ def decoded(raw: bytes, place: str) -> str:
 def tell_unknown(pieces: Sequence[str]) -> None:
     """Say on stderr what of the prompt the model cannot see."""
     from seedbed.cli.console import note
-    from seedbed.text import printable
+    from seedbed.presentation.wording import unknown_to_tokenizer
 
-    if not pieces:
-        return
-    shown = [
-        f'"{printable(piece)}"' if printable(piece).strip() else " ".join(f"U+{ord(char):04X}" for char in piece)
-        for piece in pieces[:_NAMED_UNKNOWN]
-    ]
-    more = f" and {len(pieces) - len(shown)} more" if len(pieces) > len(shown) else ""
-    note(f"The model's tokenizer does not know {', '.join(shown)}{more}: the model reads an unknown token instead.")
+    said = unknown_to_tokenizer(pieces)
+    if said:
+        note(said)
 
 
 # What is printed -----------------------------------------------------------------------------------------------------

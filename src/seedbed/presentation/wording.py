@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from seedbed import events, text
 from seedbed.events import Event
 from seedbed.runs.view import ENDED, View
+
+_NAMED_UNKNOWN = 10
+"""Pieces of a prompt that are shown where a tokenizer does not know them."""
 
 
 def progress(view: View) -> str:
@@ -148,3 +153,24 @@ def until_it_pauses(phase: str | None, step_s: float | None = None) -> str:
 
 def _long(step_s: float | None) -> str:
     return f" (a step takes {text.duration(step_s)})" if step_s is not None and step_s >= 5 else ""
+
+
+def time_taken(seconds: float | None, tokens: float | None, basis: str) -> str:
+    """What is known of how long a run will take, and from what; `tokens` is None until its data has been prepared."""
+    if seconds is not None:
+        return f"about {text.duration(seconds)}, {text.printable(basis)}"
+    return text.printable(basis) if tokens is not None else "unknown until the data has been prepared"
+
+
+def unknown_to_tokenizer(pieces: Sequence[str]) -> str:
+    """What of a prompt the model cannot see, in a sentence; "" where it sees all of it."""
+    if not pieces:
+        return ""
+    shown = [
+        f'"{text.printable(piece)}"'
+        if text.printable(piece).strip()
+        else " ".join(f"U+{ord(char):04X}" for char in piece)
+        for piece in pieces[:_NAMED_UNKNOWN]
+    ]
+    more = f" and {len(pieces) - len(shown)} more" if len(pieces) > len(shown) else ""
+    return f"The model's tokenizer does not know {', '.join(shown)}{more}: the model reads an unknown token instead."

@@ -7,8 +7,12 @@ from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.message import Message
 from textual.widgets import Checkbox, Input, TextArea
+
+from seedbed.text import shorten
+from seedbed.tui.literal import plain
 
 
 class Tick(Checkbox):
@@ -102,6 +106,11 @@ class NumberField(Input):
         await super()._on_key(event)
 
 
+_ENTER = "Prompt: enter sends it"
+_SHOWN = 200
+"""Characters that are shown of the text that is sent where none is typed."""
+
+
 class Prompt(TextArea):
     """A prompt of any characters and lines. Enter sends it; ctrl+j begins a new line; tab leaves the field."""
 
@@ -120,8 +129,13 @@ class Prompt(TextArea):
             soft_wrap=True,
             tab_behavior="focus",
             highlight_cursor_line=False,
-            placeholder="Prompt: enter sends it",
+            placeholder=_ENTER,
         )
+
+    def offer(self, default: str) -> None:
+        """Show the text that enter sends while nothing is typed; "" where there is none."""
+        words = shorten(" ".join(plain(default).split()), _SHOWN)
+        self.placeholder = Content(f'{_ENTER} (empty: "{words}")' if words else _ENTER)
 
     async def _on_key(self, event: events.Key) -> None:
         if event.key in ("enter", "ctrl+j"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
@@ -17,7 +18,9 @@ from textual.worker import get_current_worker
 
 from seedbed import actions
 from seedbed.errors import SeedbedError
+from seedbed.presentation.wording import unknown_to_tokenizer
 from seedbed.text import plural
+from seedbed.tokenizer.newlines import unescaped
 from seedbed.tui.fields import NumberField, Prompt
 from seedbed.tui.literal import BAD, lit, plain
 from seedbed.tui.panel import Panel
@@ -26,6 +29,7 @@ from seedbed.tui.words import Follow, Words
 if TYPE_CHECKING:
     from seedbed.runs.child import Child
     from seedbed.runs.models import Model
+    from seedbed.runs.store import RunDir
 
 _PAINT_S = 0.05
 _MOST_SHOWN = 50_000
@@ -53,6 +57,8 @@ class GeneratePanel(Panel):
         self._busy = False
         self._cancelled = False
         self._written = Text()
+        self._default: tuple[str, str] | None = None
+        """A model's run by id, and the prompt that is taken where none is typed for it."""
 
     def compose(self) -> ComposeResult:
         """Prompt, options, output."""
@@ -103,6 +109,16 @@ class GeneratePanel(Panel):
         numbers = {field.id: field.value for field in self.query(NumberField)}
         told += f" · temp {numbers.get('temperature', '')} · top-k {numbers.get('top-k', '')}"
         self.sum_up(told + (" · writing …" if self._busy else ""))
+        if model is not None and (self._default is None or self._default[0] != model.run.id):
+            self._default = (model.run.id, "")
+            self.query_one(Prompt).offer("")
+            self.window.aside(partial(_default_prompt, model.run), self._offer)
+
+    def _offer(self, found: tuple[str, str]) -> None:
+        """Show which prompt is taken where none is typed, unless another model has become the active one."""
+        if self._default is not None and self._default[0] == found[0]:
+            self._default = found
+            self.query_one(Prompt).offer(found[1])
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Escape cancels only what goes on; else it leaves the field, as everywhere."""
@@ -144,9 +160,8 @@ class GeneratePanel(Panel):
         return next((f"{label}: {problem}" for label, problem in wrong if problem), "")
 
     def _stop(self) -> list[str]:
-        """The texts at which the model stops, as they are typed: \\n is a line break, a bar stands between two."""
-        typed = self.query_one("#stop", Input).value.replace("\\n", "\n")
-        return [each for each in typed.split("|") if each]
+        """The texts at which the model stops: a bar stands between two, and in each \\n, \\t, \\r and \\\\ are escapes."""
+        return [unescaped(each) for each in self.query_one("#stop", Input).value.split("|") if each]
 
     def start(self) -> None:
         """Let the active model write."""
@@ -162,7 +177,7 @@ class GeneratePanel(Panel):
             self._begin(model)
 
     def _begin(self, model: Model) -> None:
-        prompt = self.query_one(Prompt).text
+        prompt = self.query_one(Prompt).text or actions.default_prompt(model.run)
         request: dict[str, Any] = {"prompt": prompt}
         for name, key in (
             ("max-tokens", "max_new_tokens"),
@@ -193,7 +208,7 @@ class GeneratePanel(Panel):
     def _write(self, model: Model, request: dict[str, Any]) -> None:
         """In a thread: what the child says, passed on a few times a second."""
         chunk, painted, end, sample = "", 0.0, "The model ended without a word.", 0
-        style, ended = BAD, []
+        style, ended, unknown = BAD, [], ""
         worker = get_current_worker()
         call = self.app.call_from_thread
         try:
@@ -202,7 +217,8 @@ class GeneratePanel(Panel):
                     if worker.is_cancelled or self._cancelled:
                         break
                     if "ready" in answer:
-                        call(self._state, "writing …  esc cancels", "yellow")
+                        unknown = unknown_to_tokenizer(answer.get("unknown") or [])
+                        call(self._state, f"writing …  esc cancels  {unknown}".rstrip(), "yellow")
                     elif "text" in answer:
                         if answer["sample"] != sample:
                             sample = answer["sample"]
@@ -215,7 +231,8 @@ class GeneratePanel(Panel):
                             chunk, painted = "", time.monotonic()
                     elif answer.get("done"):
                         ended.append(answer)
-                        end, style = _figures(ended), "dim"
+                        end = f"{_figures(ended)}. {unknown}" if unknown else _figures(ended)
+                        style = "yellow" if unknown else "dim"
         except SeedbedError as error:
             end = f"{error.message} {error.hint}".strip()
         except (OSError, ValueError) as error:  # no process could be started, or its last word was cut
@@ -260,6 +277,11 @@ class GeneratePanel(Panel):
         self._cancelled = True
         if self._child is not None:
             self._child.kill()
+
+
+def _default_prompt(run: RunDir) -> tuple[str, str]:
+    """The run's id, and the prompt that is taken where none is typed."""
+    return run.id, actions.default_prompt(run)
 
 
 def _figures(ended: list[dict[str, Any]]) -> str:
