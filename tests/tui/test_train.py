@@ -5,10 +5,12 @@ from __future__ import annotations
 import tomllib
 from typing import Any
 
+import pytest
 from textual.widgets import Select
 
-from seedbed import actions
+from seedbed import actions, text
 from seedbed.config.load import load_frozen
+from seedbed.runs.estimate import estimate
 from seedbed.runs.store import Store
 from seedbed.tui.details import Details
 from seedbed.tui.dialogs import Confirm
@@ -209,20 +211,66 @@ async def test_fields_and_all_options_are_two_views_of_the_same_values(open_wind
         assert panel.query_one("#seed", NumberField).value == "1.5"
 
 
-async def test_a_job_that_fails_at_once_says_why(open_window: Any, store: Any, tmp_path: Any) -> None:
-    """The run is in Runs as failed, with the reason in words."""
+async def test_a_folder_without_text_is_refused_before_a_run_exists(
+    open_window: Any, store: Any, tmp_path: Any
+) -> None:
+    """The panel says what is wrong with it, nothing is asked, and no run appears."""
     (tmp_path / "empty").mkdir()
+    before = {run.id for run in store.all()}
+    async with open_window(store, (100, 30)) as user:
+        await user.go(3)
+        await tab_to(user, "data")
+        await user.paste(f"text:{tmp_path / 'empty'}")
+        await user.keys("ctrl+s")
+        await user.until(lambda: "is empty." in state(user), "the reason")
+        assert not isinstance(user.screen, Confirm)
+        await user.keys("y")
+    assert {run.id for run in store.all()} == before
+
+
+async def test_a_job_that_fails_at_once_says_why(
+    open_window: Any, store: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The text is gone when the job looks for it: the run is in Runs as failed, with the reason in words."""
+    (tmp_path / "words").mkdir()
+    (tmp_path / "words" / "a.txt").write_text("Words that are gone when the job looks for them. " * 100)
+
+    def start(run: Any, **options: Any) -> actions.Launch:
+        (tmp_path / "words" / "a.txt").unlink()
+        return begin(run, **options)
+
+    begin = actions.start
+    monkeypatch.setattr(actions, "start", start)
     async with open_window(store, (100, 30)) as user:
         await user.go(3)
         await fill(user, "run-name", "maple")
+        await fill(user, "context", "32")
         await tab_to(user, "data")
-        await user.paste(f"text:{tmp_path / 'empty'}")
+        await user.paste(f"text:{tmp_path / 'words'}")
         await user.keys("ctrl+s", "y")
         await user.until(lambda: user.cells("maple").get("STATUS") == "failed", "the failure")
-        await user.see("no text to read; it is empty.")
+        await user.see("The folder ", "is empty.")
         await user.keys("enter")
         await user.until(lambda: isinstance(user.screen, Details))
-        await user.see("maple  failed", "it is empty.")
+        await user.see("maple  failed", "is empty.")
+
+
+async def test_the_question_says_how_long_the_run_may_take(open_window: Any, store: Any) -> None:
+    """By the runs that trained here, as `seedbed config check` says it; and what tells where nothing does."""
+    async with open_window(store, (130, 40)) as user:
+        await user.go(3)
+        await user.keys("ctrl+s")
+        await user.until(lambda: isinstance(user.screen, Confirm), "the question")
+        expected = estimate(user.window.panel(TrainPanel).resolved().config, store)
+        assert expected.seconds is not None
+        await user.see(f"time       about {text.duration(expected.seconds)}, by the speed of the run '")
+        await user.keys("n")
+        await fill(user, "epochs", "2")
+        await fill(user, "data", "wikitext-2")
+        await user.keys("ctrl+s")
+        await user.until(lambda: isinstance(user.screen, Confirm), "the question")
+        await user.see("time       unknown until the data has been prepared")
+        await user.keys("n")
 
 
 async def test_a_store_that_may_not_be_written_is_told(open_window: Any, tmp_path: Any, workshop: Any) -> None:

@@ -180,6 +180,7 @@ def describe(findings: list[dict[str, Any]], needs: dict[str, Any]) -> list[str]
     """Findings and needs for people."""
     from seedbed import text
     from seedbed.cli.console import paint
+    from seedbed.presentation.wording import time_taken
 
     lines = []
     for finding in findings:
@@ -198,9 +199,9 @@ def describe(findings: list[dict[str, Any]], needs: dict[str, Any]) -> list[str]
         lines.append(f"It trains on {reads}. {disk}.")
     else:
         lines.append(f"{disk}. How many tokens it trains on is known once the data has been prepared.")
-    basis = text.printable(needs["estimated_basis"])
+    taken = time_taken(needs["estimated_seconds"], needs["estimated_tokens"], needs["estimated_basis"])
     if needs["estimated_seconds"] is not None:
-        lines.append(f"Estimated time: about {text.duration(needs['estimated_seconds'])}, {basis}.")
+        lines.append(f"Estimated time: {taken}.")
     elif needs["estimated_tokens"] is not None:
-        lines.append(f"How long it takes is {basis}.")
+        lines.append(f"How long it takes is {taken}.")
     return lines

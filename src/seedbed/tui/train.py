@@ -413,7 +413,7 @@ class TrainPanel(Panel):
         problem = self._judge()
         try:
             if not problem and self.origin == NEW:
-                actions.refuse_unusable_data(self.resolved().config)
+                actions.refuse_unusable_data(self.resolved().config, self.board.store)
         except SeedbedError as error:
             problem = str(error)
         if problem:
@@ -438,7 +438,7 @@ class TrainPanel(Panel):
         wanted = self.resolved()
         config = wanted.config
         name = self._value("run-name") or actions.default_name(config.preset, config.data.source)
-        said = wanted_lines(wanted, name)
+        said = wanted_lines(wanted, name, self.board.store)
         at_work = [each for each in self.board.living() if each.status["status"] in ("running", "pausing", "stalled")]
         if self.query_one("#queue", Tick).value:
             said.append("queued     until no other run here is on the device")

@@ -10,6 +10,9 @@ from seedbed.config.arithmetic import count_parameters
 from seedbed.config.check import checkpoint_bytes, kept_checkpoints, trained_tokens
 from seedbed.config.keys import keys
 from seedbed.config.schema import Config
+from seedbed.presentation.wording import time_taken
+from seedbed.runs.estimate import estimate
+from seedbed.runs.store import Store
 
 FROM_ALL_OPTIONS = "from all options"
 """The origin of a value that was entered there."""
@@ -48,12 +51,13 @@ def _tokens(config: Config) -> str:
     return f", {text.count(trained_tokens(config.train, config.model.context, 0))} tokens"
 
 
-def wanted_lines(wanted: load.Resolved, name: str) -> list[str]:
+def wanted_lines(wanted: load.Resolved, name: str, store: Store) -> list[str]:
     """What a run would be, line by line: the most important, then what all options changed."""
     config, train = wanted.config, wanted.config.train
     kept = kept_checkpoints(train)
     saved = "1 checkpoint" if kept == 1 else f"{kept} checkpoints"
     at_a_time = f", {train.micro_batch} at a time" if train.micro_batch else ""
+    takes = estimate(config, store)
     said = [
         f"name       {name}",
         f"preset     {config.preset}, {text.count(parameters(config))} parameters",
@@ -62,6 +66,7 @@ def wanted_lines(wanted: load.Resolved, name: str) -> list[str]:
         f"batch      {train.batch_size} x {config.model.context} tokens{at_a_time}",
         f"device     {train.device}, precision {train.precision}",
         f"disk       up to {text.size(kept * checkpoint_bytes(config, config.tokenizer.vocab_size))} for {saved}",
+        f"time       {time_taken(takes.seconds, takes.tokens, takes.basis)}",
     ]
     changed = [
         f"and        {path} = {typed(config, path)}"
