@@ -137,7 +137,7 @@ def test_a_full_memory_is_no_reason_to_install_torch_again(monkeypatch: pytest.M
 
     monkeypatch.setattr("seedbed.model.decoder.Decoder.__init__", refused)
     problems: list[doctor.Problem] = []
-    monkeypatch.setattr(doctor, "matmul_rates", lambda _: {})
+    monkeypatch.setattr(doctor, "matmul_rates", lambda _: {"fp32_flops_per_s": 1e11, "bf16_flops_per_s": 1e9})
     doctor._torch_part("cpu", problems, gpu.Gpus((), "none"))
     assert ["is full" in problem.what for problem in problems] == [True]
     assert "pip" not in problems[0].fix

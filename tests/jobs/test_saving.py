@@ -245,6 +245,7 @@ def test_preparing_data_holds_where_its_folder_takes_no_writes_and_goes_on(
 
     monkeypatch.setattr(files, "write_atomic", failing)
     monkeypatch.setattr(data, "_ROOM_BYTES", 0)
+    monkeypatch.setattr(data, "_MOST_PATIENCE_S", 0.5)  # other tests fill and free the same disk
     with Session(run.path) as session:
         somebody = threading.Thread(target=lambda: (wait_until_paused(run), broken.clear()))
         somebody.start()

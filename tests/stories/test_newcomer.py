@@ -65,6 +65,7 @@ def _session_of(pid: int) -> int:
         return -1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds a job's helpers in Linux's /proc")
 def test_a_newcomer_loses_power_twice_and_goes_on(workshop: Any, novels: Path) -> None:
     said = workshop.seedbed("train", *SMALL, f"--data=text:{novels}", "--name=my novel", "--background").stdout

@@ -160,7 +160,7 @@ def status(run: RunDir, stands: Standing | None = None) -> dict[str, Any]:
     best = best_checkpoint(run, view)
     labels = read_labels(run)
     reason, hint = summary.pop("reason"), summary.pop("hint")
-    if early := view.why_early():
+    if reason is None and (early := view.why_early()):
         reason = early
         hint = f"`seedbed resume {run.id} --early-stop 0` goes on to step {view.steps}; --more-steps N trains N steps more."
     if stands.status == "lost":
