@@ -101,6 +101,17 @@ async def test_broken_files_end_in_words(open_window: Any, store: Any, in_store:
         await user.see("1 broken", "oak")
 
 
+async def test_news_of_a_run_may_come_before_its_screen_is_whole(open_window: Any, store: Any, in_store: Any) -> None:
+    """The window looks at the runs while the screen is still put together: that ends nothing, and nothing is missed."""
+    fir = in_store(store, "fir")
+    async with open_window(store, (100, 30)) as user:
+        screen = Details(fir.id)
+        opened = user.window.push_screen(screen)
+        screen.update({fir.id})
+        await opened
+        await user.see("fir  completed", "step 55/55")
+
+
 async def test_files_that_are_gone_are_told(open_window: Any, store: Any, in_store: Any) -> None:
     """No config, no log of events, no checkpoints, a marker that cannot be read: each in its place, in words."""
     oak, fir, birch = (in_store(store, name) for name in ("oak", "fir", "birch"))

@@ -70,6 +70,8 @@ class Details(Screen[None]):
         self._log: RunLog | None = None
         self._lines: deque[Line] = deque(maxlen=2 * _LOG_LINES)
         self._value_width = 0
+        self._whole = False
+        """Whether all of it has been composed: what became of the run may be told before that."""
 
     @property
     def window(self) -> Window:
@@ -101,6 +103,7 @@ class Details(Screen[None]):
         if listed is None:
             close(self, None)
             return
+        self._whole = True
         self.query_one("#config-text", Static).update(lit(frozen_text(listed.run.config), newlines=True))
         self.query_one(TabbedContent).query_one("Tabs").focus()
         self._load_curve()
@@ -125,6 +128,8 @@ class Details(Screen[None]):
 
     def update(self, changed: set[str]) -> None:
         """Go on with the run; a run that is gone closes the screen."""
+        if not self._whole:
+            return
         listed = self.window.board.run(self.run_id)
         if listed is None:
             self.window.tell("The run is gone.", "warning")
