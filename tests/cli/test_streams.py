@@ -76,9 +76,6 @@ def test_errors_in_another_encoding_hold_no_codes(desk: Any) -> None:
     assert status == 2
     assert 'xxx..."' in said
     assert "\\u" not in said
-    shown = desk.terminal("tui", expect=2, env={"PYTHONIOENCODING": "latin-1"})
-    assert "needs UTF-8" in shown
-    assert "\\u256d" not in shown
 
 
 def test_a_dumb_terminal_gets_no_escapes(desk: Any) -> None:

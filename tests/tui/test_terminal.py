@@ -166,12 +166,13 @@ def test_bytes_from_the_keyboard_that_are_no_utf_8_do_not_end_the_window(opened:
     assert window.ended() == 0
 
 
-def test_a_terminal_that_knows_only_ascii_shows_the_window_in_ascii(opened: Any) -> None:
-    window = opened(PYTHONIOENCODING="ascii", PYTHONUTF8="0")
-    window.wait_for("No runs here yet", "ascii")
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_that_is_not_utf_8_shows_the_window_in_ascii(opened: Any, encoding: str) -> None:
+    window = opened(PYTHONIOENCODING=encoding, PYTHONUTF8="0")
+    window.wait_for("No runs here yet", encoding)
     os.write(window.fd, b"q")
     assert window.ended() == 0
-    said = window.written.decode("ascii")
+    said = window.written.decode(encoding)
     assert not re.search(r"\\u[0-9a-f]{4}|\\x[0-9a-f]{2}", said)
     assert re.sub(r"\x1b\[[0-9;]*m", "", said).count("+---") >= 2
     assert "No run" in said

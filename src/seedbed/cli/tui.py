@@ -35,12 +35,6 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(
             "`seedbed tui` needs a terminal.", "`seedbed runs` and `seedbed status --json` are for scripts."
         )
-    for stream in (sys.stdout, sys.stderr):
-        if not stream.encoding.lower().replace("-", "").startswith("utf"):
-            raise UsageError(
-                f"The window needs UTF-8, and this terminal's output is {stream.encoding}.",
-                "Choose a UTF-8 locale (LC_ALL=C.UTF-8), and leave PYTHONIOENCODING unset.",
-            )
     place = store(arguments.runs)
     place.refuse_file()
     gc.disable()  # what is loaded now stays: to look for garbage in it again and again takes a tenth of the time
