@@ -35,7 +35,7 @@ from seedbed.tui import literal, models
 from seedbed.tui.app import GRID_COLUMNS, GRID_ROWS, Window
 from seedbed.tui.curve import Curve
 from seedbed.tui.details import Details
-from seedbed.tui.dialogs import Confirm, KeyRow, Keys, Rename
+from seedbed.tui.dialogs import Confirm, KeyRow, Keys, Note, Rename
 from seedbed.tui.models import ModelsPanel
 from seedbed.tui.panel import Panel
 from seedbed.tui.runs import RunsPanel
@@ -480,7 +480,7 @@ TABS = {
     "config": 'preset = "nano"',
     "diff": "data.source",
     "samples": "Once upon a time",
-    "about": "directory",
+    "about": "parameters",
 }
 """Each tab, and words that are seen where it is open."""
 
@@ -685,6 +685,7 @@ async def test_the_stylesheet_is_whole_and_speaks_of_what_there_is(open_window: 
         others = [
             Confirm("?", "?"),
             Rename("oak", lambda name: ""),
+            Note("", lambda note: ""),
             Keys([KeyRow("Runs", "x", "Nothing", None)]),
             Settings("nano", {}),
             Details(run),

@@ -162,7 +162,7 @@ async def test_mistakes_are_told_beside_the_fields(open_window: Any, store: Any)
         await user.keys("ctrl+r")
         await fill(user, "data", "text:/not/there")
         await user.keys("ctrl+s")
-        await user.until(lambda: 'There is no file or folder "/not/there".' in state(user), "the missing file")
+        await user.until(lambda: 'There is no file or folder "/not/there"' in state(user), "the missing file")
         # All options: what is typed there is judged there.
         await user.keys("ctrl+r", "ctrl+o", "down", "enter")
         await user.type("many")

@@ -82,7 +82,7 @@ class GeneratePanel(Panel):
             yield Label("samples")
             yield NumberField(id="samples", low=1, high=100, value="1")
             yield Label("stop")
-            yield Input(id="stop", compact=True, placeholder="text, or text|text")
+            yield Input(id="stop", compact=True, placeholder="text|text")
             yield Button("Generate", id="generate", variant="success", compact=True)
         yield Words(id="generate-state")
         with Follow(id="output-scroll"):
