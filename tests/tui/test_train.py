@@ -292,7 +292,7 @@ async def test_epochs_are_set_by_keys_and_by_hand_within_bounds(open_window: Any
         await tab_to(user, "epochs")
         await user.keys("up")
         assert field.value == "1"
-        await user.until(lambda: "1 epochs" in state(user), "the horizon")
+        await user.until(lambda: "1 epoch," in state(user), "the horizon")
         await user.keys("up", "+", "+", "down", "-")
         assert field.value == "2"
         await user.type(".5")
@@ -301,7 +301,7 @@ async def test_epochs_are_set_by_keys_and_by_hand_within_bounds(open_window: Any
         for typed in ("10000", "1", "0.5"):
             await user.keys("home", "ctrl+k")
             await user.type(typed)
-            await user.until(lambda typed=typed: f"{typed} epochs" in state(user), typed)
+            await user.until(lambda typed=typed: f", {typed} epoch" in state(user), typed)
         for typed in ("0", "10001", "abc", "-3", "1e999", "nan"):
             await user.keys("home", "ctrl+k")
             await user.paste(typed)
