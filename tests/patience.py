@@ -6,7 +6,6 @@ compared with what it takes there, so that a test never fails only because the m
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 import time
@@ -61,17 +60,4 @@ def until(what: Callable[[], T], seconds: float = 20.0, told: Callable[[], objec
             if time.monotonic() - begun > allowed:
                 raise AssertionError(f"waited {time.monotonic() - begun:.0f} s in vain. {told()}")
         time.sleep(0.01)
-    return found
-
-
-async def until_async(what: Callable[[], T], seconds: float = 20.0, told: Callable[[], object] = lambda: "") -> T:
-    """`until` for a test that runs in an event loop, which goes on while we wait."""
-    begun = time.monotonic()
-    allowed = limit(seconds)
-    while not (found := what()):
-        if time.monotonic() - begun > allowed:
-            allowed = limit(seconds)
-            if time.monotonic() - begun > allowed:
-                raise AssertionError(f"waited {time.monotonic() - begun:.0f} s in vain. {told()}")
-        await asyncio.sleep(0.01)
     return found

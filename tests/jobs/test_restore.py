@@ -26,6 +26,7 @@ from seedbed.runs.store import RunDir, Store
 from seedbed.train.hooks import WatchHook
 from seedbed.train.horizon import Segment
 from seedbed.train.loop import Progress
+from tiny import MODEL_AND_DATA
 
 CONFIG = resolve(preset="nano").config
 
@@ -278,19 +279,6 @@ def test_a_checkpoint_from_elsewhere_is_named_by_where_it_lies(past: Past, tmp_p
 
 # What is put back ----------------------------------------------------------------------------------------------------
 
-TINY = (
-    "model.layers=1",
-    "model.hidden=16",
-    "model.heads=2",
-    "model.kv_heads=1",
-    "model.head_dim=8",
-    "model.ffn=16",
-    "model.context=16",
-    "tokenizer.vocab_size=300",
-    "data.stories=40",
-    "data.workers=1",
-)
-
 
 class Material(NamedTuple):
     """What a small training works with."""
@@ -301,7 +289,7 @@ class Material(NamedTuple):
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
-    config = resolve(preset="nano", sets=TINY).config
+    config = resolve(preset="nano", sets=MODEL_AND_DATA).config
     cache = tmp_path_factory.mktemp("cache")
     return Material(config, build_dataset(config.data, config.tokenizer, cache=cache, emit=lambda _: None))
 

@@ -24,18 +24,10 @@ from seedbed.runs.series import Series
 from seedbed.runs.session import Session
 from seedbed.runs.status import status
 from seedbed.runs.store import RunDir, Store
+from tiny import MODEL_AND_DATA
 
 TINY = (
-    "model.layers=1",
-    "model.hidden=16",
-    "model.heads=2",
-    "model.kv_heads=1",
-    "model.head_dim=8",
-    "model.ffn=16",
-    "model.context=16",
-    "tokenizer.vocab_size=300",
-    "data.stories=40",
-    "data.workers=1",
+    *MODEL_AND_DATA,
     "train.batch_size=2",
     "train.threads=1",
     "train.steps=6",
