@@ -321,7 +321,7 @@ def test_submit_returns_while_the_write_goes_on(folder: Path, make: Make, monkey
     begun = time.perf_counter()
     writer.submit(make(1))
     assert writer.poll() == []
-    assert time.perf_counter() - begun < 10, "submit waited for the write"
+    assert time.perf_counter() - begun < 100, "submit waited for the write"
     gate.set()
     writer.close()
     (event,) = writer.poll()

@@ -55,7 +55,7 @@ def test_closing_the_terminal_leaves_the_run_going(desk: Any) -> None:
     follower = desk.start("train", "--set", "train.steps=60", env=SLOW)
     desk.at_step(3)
     follower.send_signal(signal.SIGHUP)
-    out, err = follower.communicate(timeout=20)
+    out, err = follower.communicate(timeout=patience.HANG_S)
     assert follower.returncode == 129, out + err
     assert err == ""
     assert "Stopping" not in out
@@ -74,7 +74,7 @@ def test_a_terminal_that_vanishes_leaves_the_run_going(desk: Any) -> None:
     desk.at_step(3)
     os.close(leader)
     follower.send_signal(signal.SIGHUP)
-    assert follower.wait(timeout=20) == 129
+    assert follower.wait(timeout=patience.HANG_S) == 129
     desk.wait(lambda: desk.status()["status"] == "completed")
     assert desk.status()["session"] == 1
 
@@ -84,7 +84,7 @@ def test_a_resumed_run_goes_on_when_its_terminal_is_closed(desk: Any) -> None:
     follower = desk.start("resume", env=SLOW)
     desk.wait(lambda: desk.status()["status"] == "running")
     follower.send_signal(signal.SIGHUP)
-    follower.communicate(timeout=20)
+    follower.communicate(timeout=patience.HANG_S)
     assert follower.returncode == 129
     desk.wait(lambda: desk.status()["status"] == "completed")
 
@@ -95,7 +95,7 @@ def test_under_nohup_the_run_is_followed_to_its_end(desk: Any) -> None:
     )
     desk.at_step(3)
     follower.send_signal(signal.SIGHUP)
-    out, err = follower.communicate(timeout=30)
+    out, err = follower.communicate(timeout=patience.HANG_S)
     assert follower.returncode == 0, err
     assert "Finished at step 40" in out
 
@@ -104,7 +104,7 @@ def test_a_job_whose_heartbeat_hangs_hears_ctrl_c_all_the_same(desk: Any) -> Non
     follower = desk.start("train", "--set", "train.steps=2000", env={**SLOW, "FAKE_FAIL": "deaf"})
     desk.at_step(3)
     follower.send_signal(signal.SIGINT)
-    out, err = follower.communicate(timeout=30)
+    out, err = follower.communicate(timeout=patience.HANG_S)
     assert follower.returncode == 130, out + err
     assert desk.status()["status"] == "stopped"
 
@@ -118,7 +118,7 @@ def test_a_second_ctrl_c_reaches_a_job_whose_heartbeat_hangs(desk: Any) -> None:
     while "Stopping" not in (line := follower.stdout.readline()):
         assert line, "it ended"
     follower.send_signal(signal.SIGINT)
-    follower.communicate(timeout=20)
+    follower.communicate(timeout=patience.HANG_S)
     assert follower.returncode == 130
     desk.wait(lambda: desk.status()["status"] == "stopped")
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import patience
+
 ROOT = Path(__file__).resolve().parents[2]
 
 # Stands in for Python: notes how it was called, makes a virtual environment of itself, and says whether torch is there.
@@ -42,7 +44,7 @@ def calls(workplace: Path, *words: str, torch: bool) -> list[str]:
         env={**environment, "CALLS": str(noted), "TORCH_MISSING": "0" if torch else "1"},
         check=True,
         capture_output=True,
-        timeout=60,
+        timeout=patience.HANG_S,
     )
     return noted.read_text().splitlines()
 

@@ -460,7 +460,7 @@ datasets.DatasetDict(test=table).save_to_disk(sys.argv[1] + "/other")
 
 
 def test_a_dataset_that_was_saved_to_disk_is_read_and_its_texts_are_plain(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", SAVE, str(tmp_path)], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", SAVE, str(tmp_path)], check=True, timeout=patience.HANG_S)
     alone, both, other, config = ask(
         "http://127.0.0.1:9",
         tmp_path,

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import patience
 from seedbed.config.schema import DataConfig
 from seedbed.data import look
 from seedbed.data.hub_memory import memory_of
@@ -195,5 +196,5 @@ def test_a_look_loads_nothing_that_computes(tmp_path: Path) -> None:
         "print([name for name in ('torch', 'numpy', 'tokenizers', 'datasets', 'pyarrow') if name in sys.modules])"
     )
     words = [sys.executable, "-c", code, str(tmp_path), str(tmp_path / "a.txt"), str(tmp_path / "b.jsonl")]
-    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=patience.HANG_S)
     assert done.stdout.strip() == "[]"

@@ -129,7 +129,8 @@ def say(run: RunDir, *said: events.Run) -> None:
         log.writelines(events.encode(event, number, time.time()) for number, event in enumerate(said))
 
 
-def test_an_owner_that_is_just_leaving_is_waited_for(run: RunDir) -> None:
+def test_an_owner_that_is_just_leaving_is_waited_for(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "_LOCK_PATIENCE_S", 60.0)
     say(run, events.Run(status="running", session=1), events.Run(status="stopped", session=1))
     lock = Lock(run.lock)
     assert lock.acquire()
@@ -137,7 +138,8 @@ def test_an_owner_that_is_just_leaving_is_waited_for(run: RunDir) -> None:
         assert session.number == 2
 
 
-def test_who_only_looks_is_not_taken_for_an_owner(run: RunDir) -> None:
+def test_who_only_looks_is_not_taken_for_an_owner(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "_LOCK_PATIENCE_S", 60.0)
     say(run, events.Run(status="running", session=1))
     looking = os.open(run.lock, os.O_RDONLY | os.O_CREAT)
     fcntl.flock(looking, fcntl.LOCK_SH)

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import pytest
 import torch
 
+import patience
 from seedbed import checkpoint
 from seedbed.config.schema import ModelConfig, TokenizerConfig
 from seedbed.data.stories.generator import stories
@@ -78,7 +79,7 @@ def read_elsewhere(grown: list[Grown], packages: Path | None = None) -> list[dic
         env={**os.environ, **offline, **path},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=patience.HANG_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -121,7 +122,7 @@ def transformers_4(request: pytest.FixtureRequest) -> Path:
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade"]
     options = ["--target", str(folder), "--constraint", str(ROOT / "constraints.txt")]
     done = subprocess.run(
-        [*pip, *options, "transformers>=4.57,<5"], capture_output=True, text=True, timeout=500, check=False
+        [*pip, *options, "transformers>=4.57,<5"], capture_output=True, text=True, timeout=patience.HANG_S, check=False
     )
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["no reason given"]
@@ -153,7 +154,7 @@ def test_the_python_of_the_readme_runs_on_a_checkpoint(grown: list[Grown], tmp_p
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=patience.HANG_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr
