@@ -249,10 +249,10 @@ async def test_a_job_that_fails_at_once_says_why(
         await user.paste(f"text:{tmp_path / 'words'}")
         await user.keys("ctrl+s", "y")
         await user.until(lambda: user.cells("maple").get("STATUS") == "failed", "the failure")
-        await user.see("The folder ", "is empty.")
+        await user.see("The folder ", "empty.")
         await user.keys("enter")
         await user.until(lambda: isinstance(user.screen, Details))
-        await user.see("maple  failed", "is empty.")
+        await user.see("maple  failed", "empty.")
 
 
 async def test_the_question_says_how_long_the_run_may_take(open_window: Any, store: Any) -> None:
@@ -263,6 +263,7 @@ async def test_the_question_says_how_long_the_run_may_take(open_window: Any, sto
         await user.until(lambda: isinstance(user.screen, Confirm), "the question")
         expected = estimate(user.window.panel(TrainPanel).resolved().config, store)
         assert expected.seconds is not None
+        await user.see(f"disk       up to {text.size(expected.disk_bytes)}: ")
         await user.see(f"time       about {text.duration(expected.seconds)}, by the speed of the run '")
         await user.keys("n")
         await fill(user, "epochs", "2")

@@ -7,7 +7,7 @@ from pathlib import Path
 from seedbed import text
 from seedbed.config import load
 from seedbed.config.arithmetic import count_parameters
-from seedbed.config.check import checkpoint_bytes, kept_checkpoints, trained_tokens
+from seedbed.config.check import kept_checkpoints
 from seedbed.config.keys import keys
 from seedbed.config.schema import Config
 from seedbed.presentation.wording import time_taken
@@ -44,13 +44,6 @@ def horizon(config: Config) -> str:
     return text.plural(train.steps, "step") if train.steps is not None else f"{text.count(train.tokens or 0)} tokens"
 
 
-def _tokens(config: Config) -> str:
-    """The tokens that this horizon trains on, where they are known before the data is read."""
-    if config.train.epochs is not None or config.train.tokens is not None:
-        return ""
-    return f", {text.count(trained_tokens(config.train, config.model.context, 0))} tokens"
-
-
 def wanted_lines(wanted: load.Resolved, name: str, store: Store) -> list[str]:
     """What a run would be, line by line: the most important, then what all options changed."""
     config, train = wanted.config, wanted.config.train
@@ -58,14 +51,15 @@ def wanted_lines(wanted: load.Resolved, name: str, store: Store) -> list[str]:
     saved = "1 checkpoint" if kept == 1 else f"{kept} checkpoints"
     at_a_time = f", {train.micro_batch} at a time" if train.micro_batch else ""
     takes = estimate(config, store)
+    tokens = "" if takes.tokens is None or train.tokens is not None else f", {text.count(takes.tokens)} tokens"
     said = [
         f"name       {name}",
         f"preset     {config.preset}, {text.count(parameters(config))} parameters",
         f"data       {config.data.source}",
-        f"horizon    {horizon(config)}{_tokens(config)}",
+        f"horizon    {horizon(config)}{tokens}",
         f"batch      {train.batch_size} x {config.model.context} tokens{at_a_time}",
         f"device     {train.device}, precision {train.precision}",
-        f"disk       up to {text.size(kept * checkpoint_bytes(config, config.tokenizer.vocab_size))} for {saved}",
+        f"disk       up to {text.size(takes.disk_bytes)}: {saved}, 1 being saved",
         f"time       {time_taken(takes.seconds, takes.tokens, takes.basis)}",
     ]
     changed = [
