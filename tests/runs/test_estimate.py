@@ -144,3 +144,10 @@ def test_a_measured_matmul_rate_serves_until_a_run_has_trained(store: Store) -> 
     assert estimate(config("train.steps=100", "train.device=cuda"), store).seconds is None
     trained(store, "before")
     assert "'before'" in estimate(wanted, store).basis
+
+
+def test_a_folder_of_runs_that_cannot_be_read_leaves_the_rest_of_the_estimate(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    found = estimate(load.resolve().config, Store(tmp_path / "file" / "runs"))
+    assert found.steps == 1350
+    assert found.seconds is None

@@ -124,7 +124,11 @@ def _rate(config: Config, flops: int, past: list[_Past]) -> tuple[float | None, 
 def _past(place: Store) -> list[_Past]:
     """The newest runs of the store that trained on this machine, newest first."""
     found = []
-    for run in reversed(place.all()[-_NEWEST_RUNS:]):
+    try:
+        newest = place.all()[-_NEWEST_RUNS:]
+    except SeedbedError:  # whether a run can be made there is told elsewhere
+        return []
+    for run in reversed(newest):
         state = read_state(run)
         if state is None or state.view.session_steps < _FEWEST_STEPS or state.view.run.get("host") != hostname():
             continue
