@@ -343,6 +343,8 @@ class User:
         for _ in range(3):
             await self.rest()
         while self.window.is_dealing_with_keys:
+            if self.window._exception is not None:
+                raise self.window._exception
             await asyncio.sleep(0.001)
         await self.rest()
 
