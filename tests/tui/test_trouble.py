@@ -144,6 +144,14 @@ async def test_files_that_are_gone_are_told(open_window: Any, store: Any, in_sto
         assert user.window.board.run(fir.id).status["status"] == "completed"
 
 
+async def test_a_look_that_ends_after_the_window_was_closed_does_nothing(open_window: Any, store: Any) -> None:
+    """The last look may still be under way when the window goes."""
+    async with open_window(store, (80, 24)) as user:
+        window = user.window
+    await window._look()
+    window.show(set(window.board.watch.runs))
+
+
 async def test_a_run_that_is_deleted_elsewhere_while_it_is_shown_goes_from_every_panel(
     open_window: Any, store: Any, in_store: Any
 ) -> None:

@@ -139,7 +139,7 @@ class Window(Deeds):
 
     def show(self, changed: set[str]) -> None:
         """Tell every panel what changed, or that a choice did."""
-        if not self.is_running:
+        if not (self.is_running and self.screen_stack):
             return  # the window was closed during the look
         self.board.settle()
         for run_id in changed - self.board.watch.runs.keys():
@@ -234,8 +234,9 @@ class Window(Deeds):
         return self.screen_stack[0].query_one(kind)
 
     def panels(self) -> list[Panel]:
-        """The panels by number, as far as they are there."""
-        return sorted(self.screen_stack[0].query(Panel), key=lambda panel: panel.NUMBER)
+        """The panels by number, as far as they are there: none while the window closes."""
+        found = [panel for base in self.screen_stack[:1] for panel in base.query(Panel)]
+        return sorted(found, key=lambda panel: panel.NUMBER)
 
     def action_panel(self, number: int) -> None:
         """Go to a panel."""
