@@ -331,6 +331,7 @@ def test_a_paused_training_that_is_killed_loses_no_step(
     assert held["step"] < 60
     real.kill(held["pid"])
     patience.until(lambda: status(run)["status"] == "lost", 5)
+    real.let_go(run.path)
     real.seedbed("resume", "latest")
     assert (real.steps(run.path), real.weights(run.path)) == uninterrupted
     begun = [event for event in real.events(run.path) if event["kind"] == "run" and "steps" in event]
