@@ -139,7 +139,9 @@ def read_json(path: Path) -> Any:
             f"{path} is not valid JSON ({error}).", "It may have been edited or cut; restore it or remove it."
         ) from error
     except OSError as error:
-        raise SeedbedError(f"Cannot read {path}: {error.strerror}.", "Check the path and its permissions.") from error
+        raise SeedbedError(
+            f"Cannot read {quoted(path)}: {error.strerror}.", "Check the path and its permissions."
+        ) from error
 
 
 def make_dir(path: Path) -> Path:
@@ -243,7 +245,7 @@ def read_block(path: Path, offset: int = 0, limit: int | None = None) -> tuple[b
     except FileNotFoundError:
         return b"", 0
     except OSError as error:
-        raise SeedbedError(f"Cannot read {path}: {error.strerror}.", "Check its permissions.") from error
+        raise SeedbedError(f"Cannot read {quoted(path)}: {error.strerror}.", "Check its permissions.") from error
     cut = block.rfind(b"\n") + 1
     return block[:cut], offset + cut
 

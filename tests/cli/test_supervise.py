@@ -106,7 +106,7 @@ def test_runs_wait_in_line_and_take_their_turns(desk: Any) -> None:
     out = desk.seedbed("queue").stdout
     assert [row.split()[0] for row in out.splitlines()[1:]] == [first, second, third, fourth["id"]]
     assert out.splitlines()[2].endswith("first")
-    assert "It waits for first" in desk.seedbed("status", "second").stdout
+    assert 'It waits for "first"' in desk.seedbed("status", "second").stdout
     assert "queued" in desk.seedbed("pause", "third", expect=1).stderr
     assert "leaves the queue" in desk.seedbed("stop", "third").stdout
     desk.wait(lambda: desk.status("third")["status"] == "stopped")
@@ -119,7 +119,7 @@ def test_runs_wait_in_line_and_take_their_turns(desk: Any) -> None:
 def test_a_terminal_is_told_what_a_queued_run_waits_for(desk: Any) -> None:
     begin(desk, "first")
     told = desk.terminal("train", "--set", "train.steps=3", "--queue", "--name", "second")
-    assert "It waits for first" in told
+    assert 'It waits for "first"' in told
     assert "seedbed queue" in told
     desk.seedbed("stop", "first", "--wait")
     desk.wait(lambda: desk.status("second")["status"] == "completed")

@@ -58,7 +58,7 @@ class Line:
     def waits(self, name: str, *words: str, device: str = "cpu", ahead: RunDir | None = None) -> RunDir:
         """A run that waits, for `ahead` if that is given."""
         run = self.start(self.new(name, device), *(words or ("--queue",)))
-        wanted = f"It waits for {ahead.name()} ({ahead.id})." if ahead else None
+        wanted = f'It waits for "{ahead.name()}" ({ahead.id}).' if ahead else None
         self.until(lambda: self.status(run) == "queued" and status(run)["reason"] and status(run)["session"], run)
         assert wanted in (None, status(run)["reason"])
         return run
@@ -232,7 +232,7 @@ def test_after_a_run_and_then_in_line_for_the_device(line: Line) -> None:
     busy = line.works("busy", device="cpu")
     run = line.waits("run", "--queue", "--after", str(ahead.path), ahead=ahead)
     line.end(ahead)
-    line.until(lambda: status(run)["reason"] == f"It waits for {busy.name()} ({busy.id}).")
+    line.until(lambda: status(run)["reason"] == f'It waits for "{busy.name()}" ({busy.id}).')
     assert line.status(run) == "queued"
     line.end(busy)
     line.reads(run, "running")
@@ -288,6 +288,7 @@ def test_a_run_that_is_frozen_in_the_line_holds_up_nobody(line: Line) -> None:
     line.reads(third, "running")
     for frozen in (second, fourth):
         line.wake(frozen)
+        line.reads(frozen, "queued")  # its process has said so itself: until then, nobody waits for it
     line.end(third)
     line.reads(second, "running")
     assert line.status(fourth) == "queued"

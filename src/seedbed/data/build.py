@@ -34,6 +34,7 @@ from seedbed.data.writer import PROGRESS, ShardWriter
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Data, Emit, Message
 from seedbed.hardware.cpu import usable_cores
+from seedbed.text import quoted
 from seedbed.tokenizer import patterns
 from seedbed.tokenizer.sizes import check_vocab_size
 from seedbed.tokenizer.tokenizer import Tokenizer, well_formed
@@ -149,7 +150,7 @@ def _open_prepared(folder: Path, config: TokenizerConfig, emit: Emit, check: Che
     dataset = result_of(lambda: Dataset.open(folder), check)
     if config.path and Tokenizer.load(files.expand_home(config.path)).fingerprint != dataset.tokenizer.fingerprint:
         raise UsageError(
-            f"tokenizer.path = {config.path} is not the tokenizer that made {folder}.",
+            f"tokenizer.path = {quoted(config.path)} is not the tokenizer that made {quoted(folder)}.",
             "Leave tokenizer.path out: a prepared dataset brings its own.",
         )
     tell(dataset.messages, emit)

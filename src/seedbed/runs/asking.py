@@ -92,7 +92,7 @@ def stop(run: RunDir, reason: str = "asked to stop") -> Request:
     """Ask the run's job to stop and save, whether it works, is paused or waits for its turn."""
     stands = standing(run)
     if stands.status not in LIVE:
-        raise SeedbedError(f"{run.id} is not running ({stands.status}).", "`seedbed runs` shows which are.")
+        raise SeedbedError(f'"{run.id}" is not running ({stands.status}).', "`seedbed runs` shows which are.")
     return Request(run, STOP, stands, reason)
 
 
@@ -100,7 +100,7 @@ def pause(run: RunDir) -> Request:
     """Ask the run's job to save and to hold until somebody asks it to go on."""
     stands = standing(run)
     if stands.status == "pausing" or _asked_to_pause(stands):
-        raise SeedbedError(f"{run.id} is {stands.status} already.", f"`seedbed resume {run.id}` lets it go on.")
+        raise SeedbedError(f'"{run.id}" is {stands.status} already.', f"`seedbed resume {run.id}` lets it go on.")
     _refuse_others(run, stands, "pause")
     return Request(run, PAUSE, stands, ASKED_TO_PAUSE)
 
@@ -109,9 +109,9 @@ def save_now(run: RunDir) -> Request:
     """Ask the run's job for a checkpoint after the step at hand."""
     stands = standing(run)
     if stands.status == "pausing":
-        raise SeedbedError(f"{run.id} is pausing: it saves anyway.", f"Watch it: seedbed status {run.id}")
+        raise SeedbedError(f'"{run.id}" is pausing: it saves anyway.', f"Watch it: seedbed status {run.id}")
     if _asked_to_pause(stands):
-        raise SeedbedError(f"{run.id} is paused, and saved before that.", f"`seedbed resume {run.id}` lets it go on.")
+        raise SeedbedError(f'"{run.id}" is paused, and saved before that.', f"`seedbed resume {run.id}` lets it go on.")
     _refuse_others(run, stands, "save")
     return Request(run, SAVE, stands, "asked to save")
 
@@ -123,9 +123,9 @@ def go_on(run: RunDir) -> Request:
     if asked == STOP and stands.status in BUSY:
         raise _stopping(run)
     if stands.status == "paused" and not _asked_to_pause(stands):
-        raise SeedbedError(f"{run.id} is paused. {stands.view.reason or ''}".rstrip(), stands.view.hint or "")
+        raise SeedbedError(f'"{run.id}" is paused. {stands.view.reason or ""}'.rstrip(), stands.view.hint or "")
     if stands.status not in ("paused", "pausing") and not (stands.status in BUSY and asked == PAUSE):
-        raise SeedbedError(f"{run.id} is not paused ({stands.status}).", "`seedbed runs` shows which are.")
+        raise SeedbedError(f'"{run.id}" is not paused ({stands.status}).', "`seedbed runs` shows which are.")
     return Request(run, GO, stands)
 
 
@@ -144,17 +144,17 @@ def _refuse_others(run: RunDir, stands: Standing, what: str) -> None:
     """Raise unless the run works and is not about to end."""
     if stands.status == "queued":
         raise SeedbedError(
-            f"{run.id} is queued: it has not begun, so there is nothing to {what}.",
+            f'"{run.id}" is queued: it has not begun, so there is nothing to {what}.',
             f"`seedbed stop {run.id}` takes it out of the queue.",
         )
     if stands.status not in ("running", "stalled"):
         reason = f": {stands.view.reason}" if stands.status == "paused" and stands.view.reason else ""
         raise SeedbedError(
-            f"{run.id} is not running ({stands.status}{reason.rstrip('.')}).", "`seedbed runs` shows which are."
+            f'"{run.id}" is not running ({stands.status}{reason.rstrip(".")}).', "`seedbed runs` shows which are."
         )
     if control.outstanding(run.control, stands.view.session) == STOP:
         raise _stopping(run)
 
 
 def _stopping(run: RunDir) -> SeedbedError:
-    return SeedbedError(f"{run.id} has been asked to stop: it saves and ends.", f"Watch it: seedbed status {run.id}")
+    return SeedbedError(f'"{run.id}" has been asked to stop: it saves and ends.', f"Watch it: seedbed status {run.id}")

@@ -114,7 +114,7 @@ def _rate(config: Config, flops: int, past: list[_Past]) -> tuple[float | None, 
     """Floating-point operations per second to reckon with, and where that is from."""
     if past:
         nearest = min(past, key=lambda each: abs(math.log(each.flops / flops)))
-        return nearest.flops_per_s, f"by the speed of the run '{nearest.name}' here"
+        return nearest.flops_per_s, f'by the speed of the run "{nearest.name}" here'
     rate = _matmul_rate()
     if rate is not None and config.train.device in ("auto", "cpu"):
         return rate * _SHARE, "roughly, by this machine's matmuls as `seedbed doctor` measured them"

@@ -56,7 +56,7 @@ def wait_for_turn(session: Session, poll_s: float = POLL_S) -> bool:
             lock.release()
         if ahead.id != told:
             told = ahead.id
-            session.say("queued", f"It waits for {printable(ahead.name())} ({printable(ahead.id)}).")
+            session.say("queued", f'It waits for "{printable(ahead.name())}" ({printable(ahead.id)}).')
         end = time.monotonic() + poll_s
         while session.stop_requested is None and time.monotonic() < end:
             time.sleep(_TICK_S)
@@ -98,9 +98,9 @@ def refuse_circle(run: RunDir, after: RunDir) -> None:
     while each.path not in seen:
         if each.path.resolve() == run.path.resolve():
             if each is after:
-                raise UsageError(f"{run.id} cannot wait for itself.", "Name another run after --after.")
+                raise UsageError(f'"{run.id}" cannot wait for itself.', "Name another run after --after.")
             raise UsageError(
-                f"{after.id} is waiting for {run.id}: each would wait for the other for ever.",
+                f'"{after.id}" is waiting for "{run.id}": each would wait for the other for ever.',
                 f"Start it without --after, or take the other out of the queue: seedbed stop {after.id}",
             )
         seen.add(each.path)

@@ -182,7 +182,7 @@ def delete(run: RunDir) -> int:
     left = next(run.path.parent.glob(f".{run.id}.*.gone"), None)
     if left is not None:
         raise SeedbedError(
-            f"Not all of {run.id} could be removed; {left} is what is left.",
+            f'Not all of "{run.id}" could be removed. What is left: "{left}".',
             "Check who owns the files in it, and remove it by hand.",
         )
     return size_bytes
@@ -194,7 +194,7 @@ def _holding(run: RunDir) -> Iterator[None]:
     lock = Lock(run.lock)
     if not lock.acquire():
         raise SeedbedError(
-            f"A process has just taken {run.id}, so nothing of it is removed.",
+            f'A process has just taken "{run.id}", so nothing of it is removed.',
             f"Stop it first: seedbed stop {run.id} --wait",
         )
     try:
@@ -247,7 +247,7 @@ def thin(planned: Thinning) -> int:
     with _holding(planned.run):
         if not all(is_whole(each.path) for each in planned.kept):
             raise SeedbedError(
-                f"The checkpoints of {planned.run.id} have changed since, so all of them stay.", "Look again."
+                f'The checkpoints of "{planned.run.id}" have changed since, so all of them stay.', "Look again."
             )
         freed = 0
         for each in planned.going:

@@ -284,7 +284,7 @@ class Store:
         if close:
             meant = [quoted(name) for name in dict.fromkeys(close)]
             hint = f"Did you mean {' or '.join(meant)}?"
-        return UnknownRunError(f'There is no run "{shown}" in {self.root}.', hint)
+        return UnknownRunError(f'There is no run "{shown}" in "{printable(str(self.root))}".', hint)
 
 
 def run_id(created: float, name: str) -> str:

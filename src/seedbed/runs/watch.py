@@ -10,6 +10,7 @@ from seedbed.errors import SeedbedError
 from seedbed.runs.models import Model, model_of
 from seedbed.runs.status import standing, status
 from seedbed.runs.store import RunDir, Store, is_run
+from seedbed.text import quoted
 
 LIVE = frozenset({"queued", "running", "pausing", "paused", "stalled"})
 """A run of these is looked at each time, since its process may be gone without a trace in its folder."""
@@ -97,7 +98,7 @@ class Watch:
         except FileNotFoundError:
             found = {}
         except OSError as error:
-            self.problem = f"Cannot read {self.store.root}: {error.strerror}."
+            self.problem = f"Cannot read {quoted(self.store.root)}: {error.strerror}."
             return self._stamps.copy()
         self.problem = None
         return found

@@ -83,4 +83,4 @@ def frozen_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        return f"Cannot read {path}: {error.strerror}."
+        return f"Cannot read {text.quoted(path)}: {error.strerror}."
