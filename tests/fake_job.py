@@ -1,9 +1,9 @@
 """A job that trains nothing but lives like one: a session, phases, steps, validations, checkpoints, stop and resume.
 
-Run as `python fake_job.py RUN_DIR [...]`. FAKE_STEP_S, FAKE_SAVE_S and FAKE_FAIL change how it behaves, and HOLD_AT makes it
-wait at a step (see pacing.py). With FAKE_SAVE_S=gate a save that was asked for takes until a file `saved` lies in the run's
-folder. With FAKE_FAIL=disk no file can grow any more from step 7 on, until there is one called `room` in the run's directory;
-with FAKE_FAIL=deaf the heartbeat's thread hangs, so that only signals are heard.
+Run as `python fake_job.py RUN_DIR [...]`. FAKE_STEP_S, FAKE_SAVE_S, FAKE_SAVE_EVERY and FAKE_FAIL change how it behaves, and
+HOLD_AT makes it wait at a step (see pacing.py). With FAKE_SAVE_S=gate a save that was asked for takes until a file `saved` lies
+in the run's folder. With FAKE_FAIL=disk no file can grow any more from step 7 on, until there is one called `room` in the run's
+directory; with FAKE_FAIL=deaf the heartbeat's thread hangs, so that only signals are heard.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def run(run_dir: Path, session: Session) -> str:
             raise SeedbedError("The loss is no number.", "Lower optimizer.lr.")
         loss = 2 + 5 * math.exp(-step / 20)
         session.emit(Step(step=step, loss=loss, lr=0.01, grad_norm=1.0, tokens=512 * step, step_s=max(STEP_S, 1e-3)))
-        if step % 10 == 0:
+        if step % int(os.environ.get("FAKE_SAVE_EVERY", "10")) == 0:
             session.emit(Eval(step=step, loss=loss + 0.1, perplexity=math.exp(loss), tokens=100, best=True))
             save(step, asked=bool(session.stop_requested or session.save_requested()))
         elif session.stop_requested or session.save_requested():
