@@ -26,6 +26,7 @@ from seedbed.events import Record, Run
 from seedbed.files import expand_home, free_bytes, is_locked, make_dir, obstacle, refuse_without_locks
 from seedbed.runs import asking, labels, retention
 from seedbed.runs.asking import Request
+from seedbed.runs.caches import dataset_of
 from seedbed.runs.checkpoints import checkpoints
 from seedbed.runs.child import Child
 from seedbed.runs.control import Resume, Turn
@@ -377,8 +378,7 @@ def resume(
         raise busy(run)
     asked = checked(asked)
     if asked.data is not None:
-        config = load.load_frozen(run.config)
-        refuse_unusable_data(replace(config, data=replace(config.data, source=asked.data)))
+        _refuse_other_data(run, asked)
     if asked.from_checkpoint is not None:
         asked = asked._replace(from_checkpoint=str(find_checkpoint(run, asked.from_checkpoint)))
     refuse_nothing_to_do(run, asked, stands)
@@ -386,6 +386,16 @@ def resume(
     if left is not None and going_back is not None:
         going_back(left)
     return start(run, asked, turn)
+
+
+def _refuse_other_data(run: RunDir, asked: Resume) -> None:
+    """Raise where a quick look shows that the source which a resume names is of no use, or not the run's text."""
+    from seedbed.data.cached import refuse_other_text
+
+    config = load.load_frozen(run.config)
+    data = replace(config.data, source=asked.data or "", path=asked.data_path or "")
+    refuse_unusable_data(replace(config, data=data))
+    refuse_other_text(data, dataset_of(run), load.cache_dir())
 
 
 # Names, tags, the archive, and the end -------------------------------------------------------------------------------

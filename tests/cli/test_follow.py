@@ -197,6 +197,20 @@ def test_a_failure_is_told_with_its_reason_and_status(desk: Any) -> None:
     assert "Traceback" in (Path(desk.status()["path"]) / "job.log").read_text()
 
 
+def test_a_refused_resume_of_a_finished_run_is_told_and_the_run_stays_finished(desk: Any) -> None:
+    desk.seedbed("train", "--set", "train.steps=20")
+    refused = desk.seedbed("resume", "--more-steps", "5", expect=2, env={"FAKE_FAIL": "usage"})
+    assert "The run was not resumed: There is no text in the file." in refused.stderr
+    assert "Finished" not in refused.stdout
+    found = desk.status()
+    assert (found["status"], found["step"], found["reason"]) == (
+        "completed",
+        20,
+        "The run was not resumed: There is no text in the file.",
+    )
+    assert desk.seedbed("resume", "--more-steps", "5").stdout.count("Finished at step 25") == 1
+
+
 def test_a_killed_job_is_told_and_reads_as_lost(desk: Any) -> None:
     killed = desk.seedbed("train", "--set", "train.steps=30", expect=1, env={"FAKE_FAIL": "kill"})
     assert "signal 9" in killed.stderr

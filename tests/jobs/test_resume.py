@@ -16,6 +16,7 @@ from seedbed.config import load
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Event, Step
 from seedbed.jobs.__main__ import run_job
+from seedbed.runs.caches import dataset_of
 from seedbed.runs.control import Resume, Turn
 from seedbed.runs.lookup import find_checkpoint
 from seedbed.runs.metrics import metrics
@@ -401,9 +402,9 @@ def test_a_resume_may_name_the_new_place_and_later_ones_remember_it(
     moved = texts.rename(texts.with_name("elsewhere"))
     with pytest.raises(AssertionError, match="There is no file or folder"):
         bench.go(half_way)
-    failed = status(half_way)
-    assert failed["status"] == "failed"
-    assert f"seedbed resume {half_way.id} --data SOURCE" in failed["hint"]
+    refused = status(half_way)
+    assert refused["status"] == "stopped"
+    assert f"seedbed resume {half_way.id} --data SOURCE" in refused["hint"]
     bench.stop_after(4)
     assert bench.go(half_way, Resume(data=f"text:{moved}"))["status"] == "stopped"
     assert bench.go(half_way)["status"] == "completed"
@@ -411,16 +412,88 @@ def test_a_resume_may_name_the_new_place_and_later_ones_remember_it(
     assert told == [None, f"text:{moved}", f"text:{moved}"]
 
 
-def test_another_text_is_refused_as_the_new_place(bench: Bench, half_way: RunDir, texts: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def other(texts: Path, tmp_path: Path) -> Path:
+    """A folder of other text in files of the same names."""
     other = tmp_path / "other"
     other.mkdir()
     for path in texts.iterdir():
         (other / path.name).write_text(path.read_text().replace("house", "horse"))
+    return other
+
+
+def test_another_text_is_refused_as_the_new_place(bench: Bench, half_way: RunDir, other: Path) -> None:
     found = bench.go(half_way, Resume(data=f"text:{other}"), expect=1)
     assert "changed" in found["reason"] or "not the text" in found["reason"]
     assert bench.go(half_way)["status"] == "completed", "the refusal is remembered"
     with pytest.raises(UsageError, match="There is no file or folder"):
         actions.resume(half_way, Resume(data="text:/nowhere/at/all"))
+
+
+@pytest.mark.parametrize("has_cache", [True, False])
+def test_a_finished_run_stays_finished_when_its_job_refuses_other_text(
+    bench: Bench, half_way: RunDir, other: Path, cache: Path, has_cache: bool
+) -> None:
+    before = bench.go(half_way)
+    if not has_cache:
+        shutil.rmtree(cache / "datasets")
+    found = bench.go(half_way, Resume(data=f"text:{other}", more_steps=2), expect=1)
+    assert (found["status"], found["step"], found["steps"]) == ("completed", 6, 6)
+    assert found["reason"].startswith("The run was not resumed: ")
+    assert found["checkpoint"] == before["checkpoint"]
+    with pytest.raises(UsageError, match="is finished"):
+        actions.resume(half_way, Resume())
+    assert bench.go(half_way, Resume(more_steps=2))["step"] == 8
+    assert status(half_way)["reason"] is None
+
+
+def test_a_finished_run_stays_finished_when_its_resume_is_stopped_before_a_step(
+    bench: Bench, half_way: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.go(half_way)
+    emit = Session.emit
+
+    def stopped_at_once(session: Session, event: Event) -> None:
+        session.stop_requested = "asked to stop"
+        emit(session, event)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "emit", stopped_at_once)
+        found = bench.go(half_way, Resume(more_steps=2))
+    assert (found["status"], found["step"]) == ("completed", 6)
+    assert "stopped before it trained a step" in found["reason"]
+
+
+def test_other_text_is_refused_before_the_job_starts_where_a_look_tells(
+    bench: Bench,
+    half_way: RunDir,
+    texts: Path,
+    other: Path,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[Resume] = []
+    monkeypatch.setattr(actions, "start", lambda run, asked, turn: started.append(asked))
+    log = half_way.events.read_bytes()
+    with pytest.raises(SeedbedError, match="is not the text that this run was trained on") as refused:
+        actions.resume(half_way, Resume(data=f"text:{other}", more_steps=2))
+    assert str(other) in refused.value.message
+    assert "--like" in refused.value.hint
+    fingerprint = dataset_of(half_way)
+    prepared = {
+        json.loads((each / "manifest.json").read_text())["fingerprint"]: each for each in cache.glob("datasets/*")
+    }
+    assert len(prepared) > 1, "no other prepared data to name"
+    with pytest.raises(SeedbedError, match="is not the text"):
+        actions.resume(half_way, Resume(data=str(next(path for key, path in prepared.items() if key != fingerprint))))
+    assert started == []
+    assert half_way.events.read_bytes() == log
+    actions.resume(half_way, Resume(data=f"text:{shutil.copytree(texts, tmp_path / 'moved')}"))
+    actions.resume(half_way, Resume(data=str(prepared[str(fingerprint)])))
+    shutil.rmtree(cache / "datasets")
+    actions.resume(half_way, Resume(data=f"text:{other}"))
+    assert len(started) == 3, "what only the job can tell was refused"
 
 
 # Refused before anything starts --------------------------------------------------------------------------------------

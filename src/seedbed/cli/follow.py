@@ -181,7 +181,8 @@ class Follower:
             raise SeedbedError(message, f"It was {run.path}.")
         if self.as_json:
             say_json(status(run))
-        if view.status == "failed":
+        not_resumed = view.status in ("completed", "stopped") and view.reason is not None
+        if view.status == "failed" or (not_resumed and code):
             hint = by_name(view.hint or f"See {run.log}.", run.id, refer(run))
             complain(SeedbedError(view.reason or "The job failed.", hint))
             return EXIT_USAGE if code == EXIT_USAGE else EXIT_FAILURE
@@ -191,6 +192,9 @@ class Follower:
             hint = f"Nothing that was saved is lost: seedbed resume {refer(run)}"
             complain(SeedbedError(f"The job {how} at step {view.step}. {said}".rstrip(), hint))
             return EXIT_FAILURE
+        if not_resumed:
+            note(f"{view.reason} It is {view.status}, as before.")
+            return EXIT_INTERRUPTED
         if not self.as_json:
             from seedbed.cli.summary import summarise
 

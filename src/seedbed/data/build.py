@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 from seedbed import __version__, files
 from seedbed.config.schema import DataConfig, TokenizerConfig
 from seedbed.data import shards
+from seedbed.data.cached import folder_of
 from seedbed.data.messages import Recorder, tell
 from seedbed.data.opening import NoTextError, UnreadableError
-from seedbed.data.prepared import folder_of
 from seedbed.data.sample_prompt import sample_prompt
 from seedbed.data.shards import Dataset
 from seedbed.data.source import Source, SplitName, open_source

@@ -7,26 +7,9 @@ from pathlib import Path
 
 from seedbed import files
 from seedbed.data import shards
+from seedbed.data.cached import folder_of
 from seedbed.data.shards import Dataset
 from seedbed.errors import SeedbedError
-
-
-def folder_of(cache: Path, fingerprint: str) -> Path | None:
-    """The folder in the cache that holds the dataset of this fingerprint; None where there is none."""
-    try:
-        entries = sorted((cache / "datasets").iterdir())
-    except OSError:
-        return None
-    for folder in entries:
-        if folder.name.startswith("."):
-            continue
-        try:
-            manifest = files.read_json(folder / shards.MANIFEST)
-        except SeedbedError:
-            continue
-        if isinstance(manifest, dict) and manifest.get("fingerprint") == fingerprint:
-            return folder
-    return None
 
 
 def find_prepared(cache: Path, fingerprint: str | None) -> Dataset | None:

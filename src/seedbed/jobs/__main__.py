@@ -82,19 +82,19 @@ def run_job(run_dir: Path, resume: Resume, turn: Turn, kinds: Mapping[str, str] 
             job: Job = _load(kinds[kind])
             status = job(run_dir, session)
         except StopRequested:
-            session.finish("stopped")
+            session.end_as_asked()
             return 0
         except SeedbedError as error:
             _tell_log()
-            session.finish("failed", reason=error.message, hint=error.hint)
+            session.fail(error.message, error.hint)
             return error.exit_code if error.exit_code == EXIT_USAGE else EXIT_FAILURE
         except (Exception, SystemExit) as error:
             _tell_log()
             memory = exhausted(error)
             if memory is not None:
-                session.finish("failed", reason=f"The {memory} is full. {_in_a_line(error)}", hint=advice(session.run))
+                session.fail(f"The {memory} is full. {_in_a_line(error)}", advice(session.run))
             else:
-                session.finish("failed", reason=_in_a_line(error), hint=f"The traceback is in {session.run.log}.")
+                session.fail(_in_a_line(error), f"The traceback is in {session.run.log}.")
             return EXIT_FAILURE
         session.finish(status)
     return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from seedbed.config.load import CACHE_HINT, cache_dir
 from seedbed.config.schema import Config
 from seedbed.data.build import build_dataset, tell_contents
+from seedbed.data.cached import other_text
 from seedbed.data.messages import tell
 from seedbed.data.prepared import find_prepared
 from seedbed.data.shards import Dataset
@@ -42,10 +43,10 @@ def open_data(config: Config, fingerprint: str | None, session: Session, *, star
         return dataset
     kept = find_prepared(cache, fingerprint)
     if session.resume.data is not None or (kept is None and started):
-        raise SeedbedError(
-            f"{source} is not the text that this run was trained on: its fingerprint is another.",
-            f"Put the text back as it was. {_elsewhere(session)}",
-        )
+        other = other_text(source)
+        if session.resume.data is None:
+            other.hint = f"Put the text back as it was. {_elsewhere(session)}"
+        raise other
     if kept is None:
         return dataset
     _tell(session, f"The source of the data ({source}) has changed since this run began.", kept)

@@ -91,6 +91,10 @@ class Session:
         """Whether somebody asked to pause and nobody to go on since."""
         self.gone = False
         """Whether somebody removed the run's folder, or moved it: then nothing may be saved any more, and the job ends."""
+        self._former = ""
+        """How the run stood before this session."""
+        self._begun = False
+        """Whether this session has begun to train."""
         self._ballast = Ballast(self.run.path / ".ballast", BALLAST_BYTES)
         self._backlog: list[bytes] = []
         self._trouble: StorageError | None = None
@@ -122,7 +126,7 @@ class Session:
             _HELD.add(self)
             self._view = read_view(self.run, read_state(self.run))
             self.number, self.step = self._view.session + 1, self._view.step
-            self._n = self._view.n
+            self._n, self._former = self._view.n, self._view.status
             self._requests = Requests(self.run.control, self.number)
             self._log = AppendLog(self.run.events)
             undo.callback(self._log.close)
@@ -170,11 +174,11 @@ class Session:
                 self._append(line)
             self._n += 1
         if isinstance(event, Step):
-            self.step = event.step
+            self.step, self._begun = event.step, True
         elif isinstance(event, Run):
             self.status = event.status
             if event.steps is not None:
-                self.step, self._device = event.step, event.device
+                self.step, self._device, self._begun = event.step, event.device, True
 
     def _append(self, line: bytes) -> None:
         try:
@@ -265,6 +269,20 @@ class Session:
                 self._write_backlog()
             except StorageError as error:
                 _mutter(f"{error.reason}: how this session ended is not in the log")
+
+    def fail(self, reason: str, hint: str | None = None) -> None:
+        """Say that this session failed. A run that was whole before stays what it was where nothing has been trained."""
+        if self._begun or self._former not in ("completed", "stopped"):
+            self.finish("failed", reason=reason, hint=hint)
+        else:
+            self.finish(self._former, reason=f"The run was not resumed: {reason}", hint=hint)
+
+    def end_as_asked(self) -> None:
+        """Say that this session was stopped. A completed run stays completed where nothing has been trained."""
+        if self._begun or self._former != "completed":
+            self.finish("stopped")
+        else:
+            self.finish("completed", reason="The run was not resumed: it was stopped before it trained a step.")
 
     def save_requested(self) -> bool:
         """Whether somebody asked for a checkpoint since the last time this was asked."""

@@ -197,7 +197,7 @@ class RunsPanel(ListingPanel):
         if listed is None:
             return ""
         found = listed.status
-        if found["status"] in ("paused", "queued", "failed", "lost") and found["reason"]:
+        if found["status"] in ("paused", "queued", "failed", "lost", "stopped") and found["reason"]:
             return plain(found["reason"])
         doing = found["phase"] if listed.lives else None
         return f"{text.stage(doing)} …" if doing not in (None, "train") else ""

@@ -5,6 +5,7 @@ Refuses to know how a format is read.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -209,6 +210,14 @@ class Files:
             f"{way}{READ} One file of another extension can be named: text:{self.root}/FILE.",
         )
 
+    def size_bytes(self) -> int:
+        """How large the files are together, as they lie on disk; one that cannot be asked counts nothing."""
+        sizes = []
+        for file in self._list:
+            with contextlib.suppress(OSError):
+                sizes.append(file.path.stat().st_size)
+        return sum(sizes)
+
     def digest(self) -> str:
         """Hex digest of the files' kinds and bytes in order; names and places do not enter."""
         whole = hashlib.sha256(f"{self._reading.field} {self._reading.encoding}\n{self.separators.identity}".encode())
@@ -244,6 +253,11 @@ class Text:
     def drops(self) -> Counter[str]:
         """Files and records left out, by reason, in the last reading."""
         return self._files.drops + (self._validation.drops if self._validation else Counter())
+
+    @property
+    def size_bytes(self) -> int:
+        """How large the files are together, as they lie on disk."""
+        return self._files.size_bytes() + (self._validation.size_bytes() if self._validation else 0)
 
     def fingerprint(self) -> str:
         """Digest of the bytes of all files and of what decides the split."""
