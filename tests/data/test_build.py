@@ -248,7 +248,7 @@ def test_what_was_left_out_is_told_by_every_run_that_opens_the_data(tmp_path):
     data, first, second, third = folder_of_text(tmp_path / "texts"), [], [], []
     made = build.build_dataset(data, CHARACTERS, cache=tmp_path / "cache", emit=first.append)
     codes = {message.code for message in messages(first)}
-    assert codes >= {"data-skipped", "data-separator", "rare-characters", "unknown-characters"}
+    assert codes >= {"files-skipped", "data-separator", "rare-characters", "unknown-characters"}
     build.build_dataset(data, CHARACTERS, cache=tmp_path / "cache", emit=second.append)
     prepared = DataConfig(source=str(made.folder))
     build.build_dataset(prepared, TokenizerConfig(), cache=tmp_path / "cache", emit=third.append)
@@ -262,8 +262,29 @@ def test_the_same_data_elsewhere_is_called_as_it_is_called_there(tmp_path):
     events: list[Event] = []
     elsewhere = folder_of_text(tmp_path / "moved")
     build.build_dataset(elsewhere, CHARACTERS, cache=tmp_path / "cache", emit=events.append)
-    (skipped,) = [message for message in messages(events) if message.code == "data-skipped"]
+    (skipped,) = [message for message in messages(events) if message.code == "files-skipped"]
     assert f"text:{tmp_path / 'moved'}" in skipped.text
+
+
+def test_a_file_that_came_after_the_data_was_prepared_and_is_not_read_is_told(tmp_path):
+    texts = tmp_path / "texts"
+    data = folder_of_text(texts)
+    (texts / "blank.txt").write_text("\n")
+    first = build.build_dataset(data, CHARACTERS, cache=tmp_path / "cache", emit=quiet)
+    (texts / "picture.png").unlink()
+    (texts / "report.docx").write_bytes(b"PK")
+    (texts / "gone.txt").symlink_to("nowhere")
+    events: list[Event] = []
+    again = build.build_dataset(data, CHARACTERS, cache=tmp_path / "cache", emit=events.append)
+    assert again.folder == first.folder, "it was prepared anew"
+    (passed,) = [message for message in messages(events) if message.code == "files-skipped"]
+    assert "1 unknown extension" in passed.text
+    assert "1 link to nothing" in passed.text
+    assert ".docx (1)" in passed.why
+    assert '"gone.txt"' in passed.why
+    assert "png" not in passed.why
+    (kept,) = [message for message in messages(events) if message.code == "data-skipped"]
+    assert '"blank.txt"' in kept.why
 
 
 def test_messages_of_an_interrupted_preparation_are_kept(tmp_path):

@@ -121,9 +121,10 @@ def test_a_folder_passes_over_what_it_cannot_read_and_says_so(tmp_path: Path) ->
     assert len(train) + len(validation) == 31
     whole = {"binary": 1, "not UTF-8": 1, "empty": 1, "broken gzip": 1, "unknown extension": 1, "hidden": 2}
     assert source.drops == Counter(whole)
-    assert heard.codes() == ["data-skipped"]
+    assert heard.codes() == ["files-skipped", "data-skipped"]
     assert ".png" in heard.messages[0].why
-    assert heard.messages[0].level == "warning"
+    assert '"binary.txt"' in heard.messages[1].why
+    assert [message.level for message in heard.messages] == ["warning", "warning"]
 
 
 def test_a_folder_that_links_into_itself_is_read_once(tmp_path: Path) -> None:
@@ -272,7 +273,7 @@ def test_runs_beside_the_texts_are_no_text(tmp_path: Path, store: str, then: Cal
     assert len(train + validation) == 30
     assert source.fingerprint() == before, "a run would refuse to go on with what it wrote itself"
     assert source.drops == Counter({"written by Seedbed": 1})
-    assert [(message.code, message.level) for message in heard.messages] == [("data-skipped", "info")]
+    assert [(message.code, message.level) for message in heard.messages] == [("files-skipped", "info")]
     assert store.partition("/")[0] in heard.messages[0].why
 
 
@@ -410,7 +411,8 @@ def test_a_file_name_that_is_not_utf_8_is_read_told_and_fit_for_the_log(tmp_path
     train, validation = splits(source)
     assert len(train + validation) == 31
     assert len(source.fingerprint()) == 64
-    (message,) = heard.messages
+    assert heard.codes() == ["files-skipped", "data-skipped"]
+    message = heard.messages[1]
     assert "caf\\xe9.txt" in message.why
     assert b"caf\\\\xe9.txt" in encode(message, 1, 1.0)
 

@@ -23,11 +23,11 @@ from seedbed import __version__, files
 from seedbed.config.schema import DataConfig, TokenizerConfig
 from seedbed.data import shards
 from seedbed.data.cached import folder_of
-from seedbed.data.messages import Recorder, tell
+from seedbed.data.messages import PASSED_OVER, Recorder, tell
 from seedbed.data.opening import NoTextError, UnreadableError
 from seedbed.data.sample_prompt import sample_prompt
 from seedbed.data.shards import Dataset
-from seedbed.data.source import Source, SplitName, open_source
+from seedbed.data.source import Source, SplitName, Walked, open_source
 from seedbed.data.tokenise import TextBlock, Tokeniser
 from seedbed.data.waiting import Check, result_of, take, unheeding
 from seedbed.data.writer import PROGRESS, ShardWriter
@@ -141,9 +141,18 @@ def _build(
     dataset = result_of(lambda: Dataset.open(maker.final), check)
     weakref.finalize(dataset, let_go)  # held for as long as it is read, so that nobody prunes it meanwhile
     if not made:
-        tell(dataset.messages, emit, prepared_as=dataset.name, name=source.name)
+        _tell_again(dataset, source, emit)
     tell_contents(dataset, emit)
     return dataset
+
+
+def _tell_again(dataset: Dataset, source: Source, emit: Emit) -> None:
+    """Say what was said while the data was prepared, and of files that were not read what is true now."""
+    walked = source.passed_over() if isinstance(source, Walked) else None
+    kept = [each for each in dataset.messages if walked is None or each.get("code") != PASSED_OVER]
+    tell(kept, emit, prepared_as=dataset.name, name=source.name)
+    for message in walked or ():
+        emit(message)
 
 
 def _open_prepared(folder: Path, config: TokenizerConfig, emit: Emit, check: Check) -> Dataset:

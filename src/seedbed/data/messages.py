@@ -15,6 +15,10 @@ _OF_THE_MOMENT = ("hub-fetch", "slow-tokenising", "slow-vocabulary")
 """What is true while the data is prepared, and not of the prepared data."""
 
 
+PASSED_OVER = "files-skipped"
+"""The code of a message about files that a source leaves out without reading them. It is true until the folder changes."""
+
+
 class Recorder:
     """An emit that passes every event on and, from `keep_in` to `end`, keeps the messages in a file."""
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from seedbed.config.schema import DataConfig
 from seedbed.config.source import FORMS, parse_source
 from seedbed.data.sources import hub, stories, text_files, wikitext
-from seedbed.events import Emit
+from seedbed.events import Emit, Message
 
 SplitName = Literal["train", "validation"]
 
@@ -39,6 +39,15 @@ class Source(Protocol):
 
         Raises SeedbedError where the corpus cannot be read or the split is empty.
         """
+        ...
+
+
+@runtime_checkable
+class Walked(Protocol):
+    """A source that leaves out files without reading them: its fingerprint does not tell whether others have come."""
+
+    def passed_over(self) -> list[Message]:
+        """What to say of those files as they are now, with the code `messages.PASSED_OVER`."""
         ...
 
 

@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple
 from seedbed.config.schema import DataConfig
 from seedbed.data import holdout, ours
 from seedbed.data.holdout import HEAD_DOCUMENTS, Item, Plan, Spared, cut_message, cut_pieces, plan
+from seedbed.data.messages import PASSED_OVER
 from seedbed.data.opening import NoTextError, UnreadableError, opened
 from seedbed.data.readers import PIECE_CHARS, READ, Document, kind_inside, kind_of, read_file
 from seedbed.data.recognise import HEAD_BYTES, json_kind, markup_of
@@ -66,7 +67,7 @@ class Files:
         self.skipped: dict[str, list[str]] = {}
         """What the walk left out: reason -> names below the root."""
         self.left_out: dict[str, list[str]] = {}
-        """Files left out in the last reading: reason -> names below the root."""
+        """Files that the last reading left out: reason -> names below the root."""
         self.drops: Counter[str] = Counter()
         """Files and records left out, by reason, in the last reading."""
         self.warnings: list[str] = []
@@ -157,9 +158,8 @@ class Files:
         """Every document in order. In a folder an unreadable file is counted and passed over; a named file raises."""
         files = self._list
         drops: Counter[str] = Counter()
-        left_out = {reason: [*names] for reason, names in self.skipped.items()}
-        for reason, names in left_out.items():
-            drops[reason] += len(names)
+        left_out: dict[str, list[str]] = {}
+        drops.update(self.passed_over())
         self.drops, self.left_out, self.warnings, self.markup = drops, left_out, [], {}
         self.separators.begin()
         for file in files:
@@ -184,10 +184,10 @@ class Files:
         if found:
             self.markup.setdefault(found, []).append(self._name(path))
 
-    def named(self) -> str:
-        """What was left out in the last reading, by name, and what was wrong with the first."""
-        told = [next(iter(self.warnings), "")]
-        for reason, names in self.left_out.items():
+    def named(self, left_out: Mapping[str, list[str]]) -> str:
+        """What was left out, by name, and what was wrong with the first file of the last reading that was."""
+        told = ["" if left_out is self.skipped else next(iter(self.warnings), "")]
+        for reason, names in left_out.items():
             if reason == "unknown extension":
                 found = Counter(_extension(Path(name)) for name in names).most_common(_NAMED)
                 told.append(
@@ -201,14 +201,17 @@ class Files:
         """What to tell where the folder holds nothing to read."""
         if not self.skipped:
             return SeedbedError(f"The folder {quoted(self.root)} is empty.", f"{READ}")
-        self.drops = Counter({reason: len(names) for reason, names in self.skipped.items()})
-        self.left_out, self.warnings = self.skipped, []
+        counted = _counted(self.passed_over())
         saved = self.root / "dataset_info.json", self.root / "dataset_dict.json"
         way = f"A dataset that `datasets` saved is named hf:{self.root}. " if any(map(Path.exists, saved)) else ""
         return SeedbedError(
-            f"The folder {quoted(self.root)} holds no text to read ({_counted(self.drops)}). {self.named()}",
+            f"The folder {quoted(self.root)} holds no text to read ({counted}). {self.named(self.skipped)}",
             f"{way}{READ} One file of another extension can be named: text:{self.root}/FILE.",
         )
+
+    def passed_over(self) -> Counter[str]:
+        """How many files the walk left out, by reason."""
+        return Counter({reason: len(names) for reason, names in self.skipped.items()})
 
     def size_bytes(self) -> int:
         """How large the files are together, as they lie on disk; one that cannot be asked counts nothing."""
@@ -307,24 +310,36 @@ class Text:
         if split == "train":
             self._say_once(spared.messages(quoted(self.name)))
 
+    @property
+    def _parts(self) -> list[Files]:
+        return [self._files] + ([self._validation] if self._validation else [])
+
+    def passed_over(self) -> list[Message]:
+        """What to say of files that are left out for their name, kind or place, as the folder is now. Reads none of them."""
+        counts = sum((part.passed_over() for part in self._parts), Counter[str]())
+        named = [part.named(part.skipped) for part in self._parts]
+        return [self._left_out(PASSED_OVER, counts, named)] if counts else []
+
+    def _left_out(self, code: str, counts: Counter[str], named: Iterable[str]) -> Message:
+        return Message(
+            level="info" if counts.keys() <= _QUIET else "warning",
+            code=code,
+            text=f"Left out of {quoted(self.name)}: {_counted(counts)}.",
+            why=" ".join(filter(None, named)),
+            hint=_hint(counts, self._data),
+        )
+
     def _tell_skipped(self) -> None:
         """Say once what was left out and why, and which texts are not only words."""
-        drops = self.drops
         if self._told:
             return
         self._told = True
-        parts = [self._files] + ([self._validation] if self._validation else [])
-        if drops:
-            self._emit(
-                Message(
-                    level="info" if drops.keys() <= _QUIET else "warning",
-                    code="data-skipped",
-                    text=f"Left out of {quoted(self.name)}: {_counted(drops)}.",
-                    why=" ".join(filter(None, (part.named() for part in parts))),
-                    hint=_hint(drops, self._data),
-                )
-            )
-        for part in parts:
+        for message in self.passed_over():
+            self._emit(message)
+        counts = self.drops - sum((part.passed_over() for part in self._parts), Counter[str]())
+        if counts:
+            self._emit(self._left_out("data-skipped", counts, (part.named(part.left_out) for part in self._parts)))
+        for part in self._parts:
             for what, names in part.markup.items():
                 self._emit(
                     Message(
