@@ -49,6 +49,7 @@ def test_who_watches_a_run_is_told_that_it_is_paused(desk: Any) -> None:
     follower = desk.start("train", "--set", "train.steps=60", env={"HOLD_AT": "40"})
     desk.at_step(3)
     desk.seedbed("pause", "--wait")
+    desk.let_go()
     desk.seedbed("resume")
     out, err = follower.communicate(timeout=patience.HANG_S)
     assert follower.returncode == 0, err
