@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import orphans
+
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Tests on every core, each with its jobs: threads that wait for each other by spinning would take most of the time.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -19,6 +21,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background job ignores Ctrl-C, and so would every process that the tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_orphans() -> Iterator[None]:
+    """Whatever ends the tests, no job that one of them started goes on after that."""
+    with orphans.ended_with_the_tests():
+        yield
 
 
 @pytest.fixture(scope="session")
