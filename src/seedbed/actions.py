@@ -23,7 +23,7 @@ from seedbed.config.schema import Config
 from seedbed.config.source import is_prepared, parse_address
 from seedbed.errors import SeedbedError, StorageError, UsageError
 from seedbed.events import Record, Run
-from seedbed.files import expand_home, free_bytes, is_locked, make_dir, obstacle, refuse_without_locks
+from seedbed.files import expand_home, free_bytes, is_locked, make_dir, obstacle, refuse_without_locks, remove_tree
 from seedbed.runs import asking, labels, retention
 from seedbed.runs.asking import Request
 from seedbed.runs.caches import dataset_of
@@ -211,6 +211,22 @@ def start(run: RunDir, resume: Resume | None = None, turn: Turn | None = None) -
         offset = 0
     words = [*JOBS, str(run.path), *(resume or Resume()).arguments(), *turn.arguments()]
     return Launch(run, spawn_detached(words, run.log), offset)
+
+
+def begin(
+    place: Store,
+    resolved: load.Resolved,
+    name: str | None = None,
+    turn: Turn | None = None,
+    command: Sequence[str] = (),
+) -> Launch:
+    """A new run whose job is on its way; see `new_run` and `start`. Where no job was started there is no run either."""
+    made = new_run(place, resolved, name, command)
+    try:
+        return start(made, turn=turn)
+    except BaseException:
+        remove_tree(made.path)
+        raise
 
 
 def wait_until_begun(launch: Launch) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import patience
+from seedbed import actions
 
 SLOW = {"FAKE_STEP_S": "0.03"}
 
@@ -49,6 +50,31 @@ def test_one_signal_stops_the_job_and_waits_until_it_has_saved(desk: Any, number
     assert stopped["checkpoint_step"] == stopped["step"] > 0
     assert "Stopping" in out
     assert "seedbed resume" in out
+
+
+def test_ctrl_c_while_a_run_is_made_stops_it_as_soon_as_it_lives(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    new_run = actions.new_run
+
+    def interrupted(*words: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        return new_run(*words)
+
+    monkeypatch.setattr(actions, "new_run", interrupted)
+    done = desk.seedbed("train", "--set", "train.steps=1000000", env=SLOW, expect=130)
+    assert "Stopping" in done.stdout
+    assert desk.status()["status"] == "stopped"
+
+
+@pytest.mark.parametrize("words", [[], ["--background"]], ids=["foreground", "background"])
+def test_a_run_whose_job_was_never_started_is_not_left_behind(
+    desk: Any, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(actions, "spawn_detached", interrupted)
+    desk.seedbed("train", *words, expect=130)
+    assert not list(desk.runs.glob("2*"))
 
 
 def test_closing_the_terminal_leaves_the_run_going(desk: Any) -> None:

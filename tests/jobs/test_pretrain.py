@@ -70,6 +70,15 @@ def test_a_run_whose_learning_rate_kills_it_fails_and_says_what_to_start_instead
     assert (again.optimizer.lr, again.train.steps) == (0.001, 60)
 
 
+def test_a_run_says_that_it_saves_when_its_last_step_is_done(train: Train) -> None:
+    told = events(train())
+    phases = [(event["name"], event.get("done", False)) for event in told if event["kind"] == "phase"]
+    assert phases[-2:] == [("save", False), ("save", True)]
+    last = next(event["n"] for event in reversed(told) if event["kind"] == "checkpoint")
+    begun, ended = (event["n"] for event in told if event["kind"] == "phase" and event["name"] == "save")
+    assert begun < last < ended
+
+
 @pytest.mark.parametrize(
     ("sets", "precision", "rate"),
     [

@@ -55,8 +55,8 @@ def settings(prefix: str, **_: Any) -> list[str]:
     key = keys().get(name)
     if not equals:
         return _those([*(f"{path}=" for path in keys()), "preset="], prefix)
-    if name == "preset":
-        return [f"preset={each}" for each in presets(value)]
+    if name in _VALUES:
+        return [f"{name}={each}" for each in _VALUES[name](value)]
     if key is None:
         return []
     values = [*key.choices] or (["true", "false"] if key.base is bool else [])
@@ -127,6 +127,15 @@ def _those(words: Iterable[str], prefix: str) -> list[str]:
     return [word for word in words if word.startswith(prefix)]
 
 
+_VALUES: dict[str, Callable[[str], list[str]]] = {
+    "preset": presets,
+    "data.source": sources,
+    "data.path": _paths,
+    "data.validation": _paths,
+    "tokenizer.path": _paths,
+    "train.device": devices,
+}
+"""Keys of the config whose values are known beside those that have choices."""
 _COMPLETERS: dict[str, Callable[..., list[str]]] = {
     "--preset": presets,
     "--data": sources,

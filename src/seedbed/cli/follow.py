@@ -155,8 +155,7 @@ class Follower:
             if actions.is_live(run):
                 raise
             return True  # it has ended meanwhile
-        phase = self.view.phases[-1] if self.view.phases else None
-        doing = wording.until_it_stops(phase, self.view.seconds_per_step())
+        doing = wording.until_it_stops(self.view)
         self._display.remark(f"Stopping: {doing}. Press Ctrl-C again to leave it to itself.")
         return True
 

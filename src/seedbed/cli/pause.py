@@ -41,9 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say_json(after)
     elif not arguments.wait:
-        view = asked.stands.view
-        doing = wording.until_it_pauses(view.phases[-1] if view.phases else None, view.seconds_per_step())
-        say(f"Asked {run_id} to pause; {doing}. Go on: seedbed resume {name}")
+        say(f"Asked {run_id} to pause; {wording.until_it_pauses(asked.stands.view)}. Go on: seedbed resume {name}")
     elif after["status"] == "paused":
         say(f"{run_id} is paused at step {after['step']}. Go on: seedbed resume {name}")
     else:

@@ -40,9 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say_json(after)
     elif not arguments.wait:
-        view = asked.stands.view
-        doing = wording.until_it_stops(view.phases[-1] if view.phases else None, view.seconds_per_step())
-        saves = "it leaves the queue" if asked.stands.status == "queued" else doing
+        saves = "it leaves the queue" if asked.stands.status == "queued" else wording.until_it_stops(asked.stands.view)
         say(f"Asked {run_id} to stop; {saves}. `seedbed status {name}` tells when it is done.")
     else:
         say(f"{run_id} is {after['status']} at step {after['step']}. Go on: seedbed resume {name}")

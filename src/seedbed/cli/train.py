@@ -135,9 +135,11 @@ def run(arguments: argparse.Namespace) -> int:
     wanted = resolved(arguments, arguments.file)
     place = actions.store(arguments.runs)
     waits = turn(arguments, place)
-    made = actions.new_run(place, wanted, arguments.name, command=sys.argv)
     return watch(
-        lambda: actions.start(made, turn=waits), background=arguments.background, as_json=arguments.json, waits=waits
+        lambda: actions.begin(place, wanted, arguments.name, waits, sys.argv),
+        background=arguments.background,
+        as_json=arguments.json,
+        waits=waits,
     )
 
 

@@ -109,7 +109,8 @@ def run(run_dir: Path, session: Session) -> str:
     except Exception:
         saver.settle()  # a checkpoint that was handed over before is good, and is told of
         raise
-    saver.settle()
+    with hooks.phase(emit, "save", progress.step):
+        saver.settle()
     return "completed" if progress.stop in (None, hooks.EARLY_STOP) and not saver.gave_up else "stopped"
 
 

@@ -119,36 +119,46 @@ def line(event: Event) -> tuple[str, str] | None:
     return None
 
 
-def until_it_stops(phase: str | None, step_s: float | None = None) -> str:
-    """What a job in a phase still does once it is asked to stop, as half a sentence. `step_s`: how long a step takes."""
-    match phase:
+def until_it_stops(view: View) -> str:
+    """What a job still does once it is asked to stop, as half a sentence."""
+    if view.status == "paused":
+        return "it is paused, and ends in a moment"
+    match view.phases[-1] if view.phases else None:
+        case None if not view.session_steps:
+            return "it has not begun to train, and ends in a moment"
         case "prepare":
             return "it ends the preparation of the data in a moment"
         case "check":
             return "it finishes the batch that it tries, then ends"
         case "compile":
-            return "torch is compiling, which takes a minute or two and cannot be cut short; then it ends"
+            return "torch is compiling, which can take minutes and cannot be cut short; then it ends"
         case "evaluate":
             return "it leaves the validation, which a resume does again, and saves"
         case "sample":
             return "it leaves the sample and saves"
+        case "save":
+            return "it ends when it has saved"
         case _:
-            return f"it finishes this step{_long(step_s)} and saves"
+            return f"it finishes this step{_long(view.seconds_per_step())} and saves"
 
 
-def until_it_pauses(phase: str | None, step_s: float | None = None) -> str:
-    """What a job in a phase still does once it is asked to pause, as half a sentence."""
-    match phase:
+def until_it_pauses(view: View) -> str:
+    """What a job still does once it is asked to pause, as half a sentence."""
+    match view.phases[-1] if view.phases else None:
+        case None if not view.session_steps:
+            return "it has not begun to train, and holds in a moment"
         case "prepare":
             return "it holds in the preparation of the data in a moment"
         case "check":
             return "it finishes the batch that it tries, then holds"
         case "compile":
-            return "torch is compiling, which takes a minute or two and cannot be cut short; then it holds"
+            return "torch is compiling, which can take minutes and cannot be cut short; then it holds"
         case "evaluate" | "sample":
             return "it saves, then holds before it goes on with that"
+        case "save":
+            return "it has done its last step and ends when it has saved"
         case _:
-            return f"it finishes this step{_long(step_s)}, saves, then holds"
+            return f"it finishes this step{_long(view.seconds_per_step())}, saves, then holds"
 
 
 def _long(step_s: float | None) -> str:

@@ -16,8 +16,9 @@ def start(store: Store, wanted: load.Resolved, name: str | None, turn: Turn) -> 
     """Make a run, start its job, wait for its first word."""
     run = None
     try:
-        run = actions.new_run(store, wanted, name, command=["seedbed", "tui"])
-        actions.wait_until_begun(actions.start(run, turn=turn))
+        launch = actions.begin(store, wanted, name, turn, command=["seedbed", "tui"])
+        run = launch.run
+        actions.wait_until_begun(launch)
     except SeedbedError as error:
         return run, str(error)
     except OSError as error:

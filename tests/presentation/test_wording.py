@@ -1,0 +1,54 @@
+"""What is said of a run: true in every phase of its work."""
+
+from __future__ import annotations
+
+import pytest
+
+from seedbed.events import Event, Phase, Run, Step, encode
+from seedbed.presentation.wording import until_it_pauses, until_it_stops
+from seedbed.runs.log import Reader
+from seedbed.runs.store import Store
+from seedbed.runs.view import View
+
+BEGUN = Run(status="running", session=1, pid=7)
+SET = Run(status="running", session=1, step=0, steps=9)
+STEP = Step(step=1, loss=2.0, lr=0.1, grad_norm=1.0, tokens=9, step_s=12.0)
+
+
+def seen(place: Store, events: list[Event]) -> View:
+    """How a run stands after these events."""
+    run = place.create("train", "it", "", {})
+    run.events.write_bytes(b"".join(encode(event, n, 1e9 + n) for n, event in enumerate(events)))
+    view = View()
+    for record in Reader(run.events).new():
+        view.add(record)
+    return view
+
+
+@pytest.mark.parametrize(
+    ("events", "stops", "pauses"),
+    [
+        ([BEGUN], "has not begun to train, and ends", "has not begun to train, and holds"),
+        ([BEGUN, Phase(name="prepare")], "the preparation of the data", "the preparation of the data"),
+        ([BEGUN, Phase(name="check")], "finishes the batch", "finishes the batch"),
+        ([BEGUN, Phase(name="check"), Phase(name="compile")], "torch is compiling", "torch is compiling"),
+        ([BEGUN, SET, Phase(name="train")], "finishes this step and saves", "finishes this step, saves"),
+        ([BEGUN, SET, Phase(name="train"), STEP], "(a step takes 12s) and saves", "(a step takes 12s), saves"),
+        ([BEGUN, SET, Phase(name="train"), STEP, Phase(name="evaluate")], "leaves the validation", "it saves, then"),
+        ([BEGUN, SET, Phase(name="train"), STEP, Phase(name="sample")], "leaves the sample", "it saves, then"),
+        ([BEGUN, SET, STEP, Phase(name="save")], "ends when it has saved", "ends when it has saved"),
+        ([BEGUN, SET, Phase(name="train"), STEP, Run(status="paused", session=1, step=1)], "is paused, and ends", ""),
+    ],
+    ids=["begun", "prepare", "check", "compile", "first step", "train", "evaluate", "sample", "save", "paused"],
+)
+def test_what_a_job_still_does_once_it_is_asked_to_stop_or_pause_names_what_it_is_at(
+    store: Store, events: list[Event], stops: str, pauses: str
+) -> None:
+    view = seen(store, events)
+    assert stops in until_it_stops(view)
+    assert pauses in until_it_pauses(view)
+
+
+@pytest.fixture
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("runs"))
