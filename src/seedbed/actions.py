@@ -30,7 +30,7 @@ from seedbed.runs.caches import dataset_of
 from seedbed.runs.checkpoints import checkpoints
 from seedbed.runs.child import Child
 from seedbed.runs.control import Resume, Turn
-from seedbed.runs.log import Reader
+from seedbed.runs.log import Reader, log_tail
 from seedbed.runs.lookup import find_checkpoint
 from seedbed.runs.process import git_commit, spawn_detached
 from seedbed.runs.queue import BUSY, refuse_circle
@@ -270,18 +270,6 @@ def busy(run: RunDir) -> SeedbedError:
         f"{run.id} is {doing} in another process.",
         f"Watch it with `seedbed status {run.id}`, or stop it with `seedbed stop {run.id}`.",
     )
-
-
-def log_tail(run: RunDir, lines: int = 20) -> str:
-    """The last lines that the job printed."""
-    try:
-        with run.log.open("rb") as handle:
-            end = handle.seek(0, 2)
-            handle.seek(max(0, end - 64_000))
-            said = handle.read().decode("utf-8", "replace").splitlines()
-    except OSError:
-        return ""
-    return "\n".join([line for line in said if line.strip()][-lines:])
 
 
 # Follow --------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Reading an event log while it grows. Knows nothing of what the events add up to."""
+"""Reading what a run wrote: its event log while it grows, and what its job printed. Knows not what events add up to."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from seedbed.events import Record, decode
 from seedbed.files import read_lines
+from seedbed.runs.store import RunDir
 
 _BLOCK = 4 << 20
 
@@ -33,3 +34,15 @@ class Reader:
                 record = decode(line)
                 if record is not None:
                     yield record
+
+
+def log_tail(run: RunDir, lines: int = 20) -> str:
+    """The last lines that the job printed."""
+    try:
+        with run.log.open("rb") as handle:
+            end = handle.seek(0, 2)
+            handle.seek(max(0, end - 64_000))
+            said = handle.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    return "\n".join([line for line in said if line.strip()][-lines:])
