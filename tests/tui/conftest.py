@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.patience import limit, until
+from tests.patience import HANG_S, limit, until
 from textual.events import Key, Paste
 from textual.geometry import Region
 from textual.keys import _character_to_key, key_to_character
+from textual.notifications import Notification
 from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widget import Widget
@@ -236,6 +237,15 @@ class User:
     def __init__(self, window: Window, pilot: Pilot[None]) -> None:
         self.window = window
         self.pilot = pilot
+        self.told: list[Notification] = []
+        """The remarks that have been made and not been heard."""
+        add = window._notifications.add
+
+        def remember(remark: Notification) -> None:
+            self.told.append(remark)
+            add(remark)
+
+        window._notifications.add = remember  # type: ignore[method-assign]
 
     @property
     def screen(self) -> Screen[Any]:
@@ -299,8 +309,11 @@ class User:
         await self.until(lambda: not any(word in self.text for word in words), f"the end of {words!r}")
 
     async def hear(self, words: str) -> None:
-        """Until a remark that goes away by itself says so."""
-        await self.until(lambda: any(words in said for said in self.remarks), f"the remark {words!r}")
+        """Until a remark says so. It goes away by itself, on a slow machine perhaps before anybody looks."""
+        await self.until(
+            lambda: any(words in said for said in [*self.remarks, *self.gone_remarks]), f"the remark {words!r}"
+        )
+        self.told = [each for each in self.told if words not in _in_a_line(each)]
 
     def part_in_a_line(self, selector: str) -> str:
         """What is seen of a widget, without its line breaks, once the remarks that may cover it are out of the way."""
@@ -311,6 +324,11 @@ class User:
     def remarks(self) -> list[str]:
         """The remarks on the screen, each in one line."""
         return [" ".join(" ".join(self.cut(toast.content_region)).split()) for toast in self.screen.query("Toast")]
+
+    @property
+    def gone_remarks(self) -> list[str]:
+        """The remarks whose time on the screen is over, each in one line."""
+        return [_in_a_line(each) for each in self.told if each.has_expired]
 
     async def press(self, *keys: str) -> None:
         """Press keys; the window comes to rest after each."""
@@ -342,9 +360,11 @@ class User:
         """Until messages, those that they led to, and those that these led to are dealt with, and shown."""
         for _ in range(3):
             await self.rest()
+        begun = time.monotonic()
         while self.window.is_dealing_with_keys:
             if self.window._exception is not None:
                 raise self.window._exception
+            assert time.monotonic() - begun < HANG_S, f"the window hears no keys any more:\n{self.text}"
             await asyncio.sleep(0.001)
         await self.rest()
 
@@ -407,6 +427,10 @@ class User:
         """What has the focus, by id or kind."""
         focused = self.window.focused
         return "nothing" if focused is None else focused.id or type(focused).__name__
+
+
+def _in_a_line(remark: Notification) -> str:
+    return " ".join(remark.message.split())
 
 
 def cells(row: str) -> list[str]:

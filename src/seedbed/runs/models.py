@@ -12,6 +12,7 @@ from seedbed.runs.retention import complaint, tree_bytes
 from seedbed.runs.store import RunDir, is_run
 from seedbed.runs.view import View
 
+_LOOKS = 5
 READY, TRAINING, CORRUPTED = "ready", "training", "corrupted"
 
 
@@ -44,8 +45,13 @@ def model_of(found: dict[str, Any], view: View) -> Model | None:
     if not found["checkpoint"]:
         return None
     run, path = RunDir(Path(found["path"])), Path(found["checkpoint"])
-    there = checkpoints(run, view)
-    reason = complaint(path)
+    step, there, reason = found["checkpoint_step"], checkpoints(run, view), complaint(path)
+    for _ in range(_LOOKS):
+        if not reason or (path / "DONE").exists() or not there:
+            break
+        # The job has let go of it, as it does once it has saved newer ones.
+        step, path = there[-1]
+        there, reason = checkpoints(run, view), complaint(path)
     alive = found["status"] in ("running", "pausing", "paused", "stalled")
     per_epoch = found["epoch"] / found["step"] if found["epoch"] and found["step"] else None
     try:
@@ -57,8 +63,8 @@ def model_of(found: dict[str, Any], view: View) -> Model | None:
         found["name"],
         CORRUPTED if reason else TRAINING if alive else READY,
         reason,
-        found["checkpoint_step"],
-        found["checkpoint_step"] * per_epoch if per_epoch else None,
+        step,
+        step * per_epoch if per_epoch else None,
         found["loss"],
         found["best_val_loss"] if found["val_loss"] is None else found["val_loss"],
         tree_bytes(run.checkpoints),

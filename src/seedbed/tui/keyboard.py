@@ -61,11 +61,13 @@ class KeyByKey(App[None]):
             self._settling = asyncio.create_task(self._settle())
 
     async def _settle(self) -> None:
-        for _ in range(_ROUNDS):
-            for each in (self.focused or self.screen).ancestors_with_self:
-                await _rest(each)
-        if not self.call_later(self._next_key):
-            self._is_dealing = False
+        try:
+            for _ in range(_ROUNDS):
+                for each in (self.focused or self.screen).ancestors_with_self:
+                    await _rest(each)
+        finally:  # whatever went wrong, the next key is heard
+            if not self.call_later(self._next_key):
+                self._is_dealing = False
 
 
 async def _rest(pump: MessagePump) -> None:

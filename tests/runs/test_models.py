@@ -1,0 +1,50 @@
+"""A run's model while its job saves new checkpoints and lets go of old ones."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from seedbed.runs.models import CORRUPTED, READY, TRAINING, model_of
+from seedbed.runs.status import standing, status
+from seedbed.runs.store import RunDir
+
+
+def save(run: RunDir, step: int) -> Path:
+    """A checkpoint of one byte."""
+    folder = run.checkpoints / f"step-{step:08d}"
+    folder.mkdir(parents=True)
+    (folder / "weights").write_text("w")
+    (folder / "trainer.json").write_text(json.dumps({"session": 1}))
+    marker = {"step": step, "best": False, "format": 1, "files": {"weights": {"size_bytes": 1, "sha256": "0"}}}
+    (folder / "DONE").write_text(json.dumps(marker))
+    return folder
+
+
+def test_a_checkpoint_that_the_job_lets_go_of_while_one_looks_is_not_called_corrupted(run: RunDir, scribe: Any) -> None:
+    scribe.begin(1, 0)
+    scribe.steps(1, 30)
+    old = save(run, 10)
+    scribe.checkpoint(10)
+    stands = standing(run)
+    found = status(run, stands)
+    assert found["checkpoint_step"] == 10
+    new = save(run, 20)
+    shutil.rmtree(old)
+    model = model_of(found, stands.view)
+    assert model is not None
+    assert model.status in (READY, TRAINING)
+    assert (model.step, model.checkpoint, model.steps) == (20, new, (20,))
+
+
+def test_a_checkpoint_that_lacks_a_file_is_corrupted(run: RunDir, scribe: Any) -> None:
+    scribe.begin(1, 0)
+    scribe.steps(1, 30)
+    (save(run, 10) / "weights").unlink()
+    scribe.checkpoint(10)
+    stands = standing(run)
+    model = model_of(status(run, stands), stands.view)
+    assert model is not None
+    assert (model.status, model.reason) == (CORRUPTED, "weights is missing")
