@@ -78,13 +78,14 @@ def test_a_run_whose_job_was_never_started_is_not_left_behind(
 
 
 def test_closing_the_terminal_leaves_the_run_going(desk: Any) -> None:
-    follower = desk.start("train", "--set", "train.steps=60", env=SLOW)
+    follower = desk.start("train", "--set", "train.steps=60", env={"HOLD_AT": "40"})
     desk.at_step(3)
     follower.send_signal(signal.SIGHUP)
     out, err = follower.communicate(timeout=patience.HANG_S)
     assert follower.returncode == 129, out + err
     assert err == ""
     assert "Stopping" not in out
+    desk.let_go()
     desk.wait(lambda: desk.status()["status"] == "completed")
     assert (desk.status()["step"], desk.status()["session"]) == (60, 1)
 
@@ -93,7 +94,7 @@ def test_a_terminal_that_vanishes_leaves_the_run_going(desk: Any) -> None:
     """The window's process dies: what was typed in it finds its terminal gone, and gets SIGHUP."""
     leader, terminal = pty.openpty()
     follower = desk.start(
-        "train", "--set", "train.steps=60", env={**SLOW, "TERM": "xterm"},
+        "train", "--set", "train.steps=60", env={"HOLD_AT": "40", "TERM": "xterm"},
         stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
     )  # fmt: skip
     os.close(terminal)
@@ -101,26 +102,30 @@ def test_a_terminal_that_vanishes_leaves_the_run_going(desk: Any) -> None:
     os.close(leader)
     follower.send_signal(signal.SIGHUP)
     assert follower.wait(timeout=patience.HANG_S) == 129
+    desk.let_go()
     desk.wait(lambda: desk.status()["status"] == "completed")
     assert desk.status()["session"] == 1
 
 
 def test_a_resumed_run_goes_on_when_its_terminal_is_closed(desk: Any) -> None:
     desk.seedbed("train", "--set", "train.steps=30", expect=1, env={"FAKE_FAIL": "kill"})
-    follower = desk.start("resume", env=SLOW)
+    follower = desk.start("resume", env={"HOLD_AT": "20"})
     desk.wait(lambda: desk.status()["status"] == "running")
     follower.send_signal(signal.SIGHUP)
     follower.communicate(timeout=patience.HANG_S)
     assert follower.returncode == 129
+    desk.let_go()
     desk.wait(lambda: desk.status()["status"] == "completed")
 
 
 def test_under_nohup_the_run_is_followed_to_its_end(desk: Any) -> None:
     follower = desk.start(
-        "train", "--set", "train.steps=40", env=SLOW, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    )
+        "train", "--set", "train.steps=40", env={"HOLD_AT": "30"},
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )  # fmt: skip
     desk.at_step(3)
     follower.send_signal(signal.SIGHUP)
+    desk.let_go()
     out, err = follower.communicate(timeout=patience.HANG_S)
     assert follower.returncode == 0, err
     assert "Finished at step 40" in out

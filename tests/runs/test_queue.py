@@ -122,7 +122,7 @@ def test_first_come_first_served(line: Line) -> None:
     line.reads(behind[-1], "completed")
     for one, other in pairwise([first, *behind]):
         assert line.worked(one)[1] <= line.worked(other)[0], "they worked at the same time"
-    assert all(job.wait(10) == 0 for job in line.jobs.values())
+    assert all(job.wait(patience.HANG_S) == 0 for job in line.jobs.values())
 
 
 def test_who_waits_longer_goes_first_though_its_run_is_younger(line: Line) -> None:
@@ -247,7 +247,7 @@ def test_a_run_can_be_taken_out_of_the_line(line: Line, by_signal: bool) -> None
     else:
         ask(second.control, STOP, 1)
     line.reads(second, "stopped")
-    assert line.jobs[second.id].wait(10) == 0
+    assert line.jobs[second.id].wait(patience.HANG_S) == 0
     assert "running" not in [event["status"] for event in line.told(second)]
     assert [line.status(run) for run in (working, third)] == ["running", "queued"]
     line.end(working)

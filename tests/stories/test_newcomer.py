@@ -80,16 +80,18 @@ def test_a_newcomer_loses_power_twice_and_goes_on(workshop: Any, novels: Path) -
     power_cut(workshop)
     assert workshop.status()["step"] == 0
 
+    workshop.pace(27)
     again = workshop.seedbed("resume", "my novel", "--background").stdout
     assert run.name in again
     workshop.wait(lambda: len(workshop.steps(run)) >= 25)
     power_cut(workshop)
     lost = workshop.status("my novel")
-    assert lost["checkpoint_step"] in (10, 20, 30, 40, 50, 60, 70)
+    assert lost["checkpoint_step"] in (10, 20)
     shown = workshop.seedbed("status", "my novel").stdout
     assert "lost" in shown
     assert "seedbed resume" in shown, "it does not say how to go on"
 
+    workshop.let_go(run)
     workshop.seedbed("resume", "my novel")
     done = workshop.status("my novel")
     assert (done["status"], done["step"]) == ("completed", 80)

@@ -186,6 +186,7 @@ def test_of_two_that_resume_a_run_at_once_one_wins(words: list[str], shop: Any) 
     shop.seedbed("stop", "--wait")
     both = [shop.start("resume", run.id, *words) for _ in range(2)]
     patience.until(lambda: any(each.poll() for each in both) or all(each.poll() == 0 for each in both), 30)
+    patience.until(lambda: status(run)["session"] == 2 and status(run)["status"] == "running", 30)
     shop.seedbed("stop", "--wait")
     said = [each.communicate(timeout=patience.HANG_S) for each in both]
     refused = [err for (_, err), each in zip(said, both, strict=True) if each.returncode not in (0, 130)]

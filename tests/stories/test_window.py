@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -65,6 +66,22 @@ class Terminal:
     def forget(self) -> None:
         """What was written so far does not count any more."""
         self.written = b""
+
+    def quit(self) -> int:
+        """Leave by a key, pressed again where it was taken for a part of an escape sequence; the exit status."""
+
+        def ended() -> bool:
+            with contextlib.suppress(OSError):
+                self.press("q")
+            self.look(0.5)
+            done, status = os.waitpid(self.pid, os.WNOHANG)
+            if done:
+                self.code = os.waitstatus_to_exitcode(status)
+            return bool(done)
+
+        patience.until(ended, 20, lambda: f"The last that it wrote: {self.written[-2000:]!r}")
+        assert self.code is not None
+        return self.code
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send the program a signal and wait for its end."""
@@ -199,8 +216,7 @@ def test_no_colour_and_a_small_terminal(halted: Any) -> None:
         window.press(key)
         window.look(0.2)
     assert b"Traceback" not in window.written
-    window.press("q")
-    assert window.end() == 0
+    assert window.quit() == 0
 
 
 def test_without_a_terminal_it_says_what_else_there_is(workshop: Any) -> None:

@@ -128,7 +128,8 @@ async def test_files_that_are_gone_are_told(open_window: Any, store: Any, in_sto
         await user.see("The job never started")
         await user.choose("oak")
         await user.keys("enter", "3")
-        await user.see("Cannot read ", "No such file or directory")
+        await user.until(lambda: "No such file or directory" in " ".join(user.text.split()), "why it cannot be read")
+        assert user.sees("Cannot read ")
         await user.keys("4")
         user.screen.query_one("#other").value = fir.id
         await user.until(lambda: "There is no config file" in user.part_in_a_line("#diff-table"), "the reason")
