@@ -482,3 +482,17 @@ def test_what_cannot_be_removed_is_told(run: RunDir) -> None:
     locked.chmod(0o500)
     with pytest.raises(SeedbedError, match="Not all of"):
         actions.delete(run)
+
+
+def test_a_resume_of_a_run_that_is_stopping_says_how_to_wait_for_it(endless: Callable[..., RunDir]) -> None:
+    run = endless("alpha")
+    actions.pause(run).wait(lambda now: now.status == "paused")
+    process = standing(run).view.run["pid"]
+    os.kill(process, signal.SIGSTOP)  # so that it cannot have ended before it is looked at
+    try:
+        asking.stop(run)
+        told = actions.busy(run)
+    finally:
+        os.kill(process, signal.SIGCONT)
+    assert "is stopping" in told.message
+    assert f"seedbed stop {run.id} --wait" in told.hint

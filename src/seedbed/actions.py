@@ -24,7 +24,7 @@ from seedbed.config.source import is_prepared, parse_address
 from seedbed.errors import SeedbedError, StorageError, UsageError
 from seedbed.events import Record, Run
 from seedbed.files import expand_home, free_bytes, is_locked, make_dir, obstacle, refuse_without_locks, remove_tree
-from seedbed.runs import asking, labels, retention
+from seedbed.runs import asking, control, labels, retention
 from seedbed.runs.asking import Request
 from seedbed.runs.caches import dataset_of
 from seedbed.runs.checkpoints import checkpoints
@@ -258,16 +258,18 @@ def died_early(launch: Launch, code: int) -> SeedbedError:
     how = f"by signal {-code}" if code < 0 else f"with status {code}"
     return SeedbedError(
         f"The job ended {how} before it began{': ' + said if said else '.'}",
-        f"All that it said is in {launch.run.log}.",
+        f"All that it said is in {quoted(launch.run.log)}.",
     )
 
 
 def busy(run: RunDir) -> SeedbedError:
     """What to tell who wants to start a run that somebody else has."""
-    now = standing(run).status
-    doing = "waiting for its turn" if now == "queued" else "already running"
+    now = standing(run)
+    if now.status in BUSY and control.outstanding(run.control, now.view.session) == control.STOP:
+        return RunBusyError(f'"{run.id}" is stopping.', f"Wait until it has saved: seedbed stop {run.id} --wait")
+    doing = "waiting for its turn" if now.status == "queued" else "already running"
     return RunBusyError(
-        f"{run.id} is {doing} in another process.",
+        f'"{run.id}" is {doing} in another process.',
         f"Watch it with `seedbed status {run.id}`, or stop it with `seedbed stop {run.id}`.",
     )
 

@@ -77,6 +77,7 @@ SLIPS = [
     (["alpa"], ["There is no run", "alpa", "Did you mean", "alpha", "seedbed generate --prompt alpa"]),
     (["my alpa novl"], ["There is no run", "my alpha novel", "--prompt 'my alpa novl'"]),
     (["notes.txt"], ["There is no run", "--prompt-file notes.txt"]),
+    (["hello", "world"], ["There is no run", "hello", "--prompt 'hello world'"]),
     (["Once", "upon", "a", "time"], ["Once upon a time", "quotes"]),
     (["alpha", "one", "--prompt", "two"], ["twice"]),
 ]

@@ -159,6 +159,7 @@ def test_a_wrong_set_says_what_was_expected(item: str, told: str) -> None:
 
 def test_a_missing_binary_or_foreign_file_is_refused(tmp_path: Path) -> None:
     assert "no config file" in refused(file=tmp_path / "none.toml")
+    assert f"--data text:{tmp_path}" in refused(file=tmp_path)
     assert "folder" in refused(file=tmp_path)
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00[model]")
     assert "UTF-8" in refused(file=tmp_path / "binary.toml")
@@ -234,8 +235,8 @@ def test_a_horizon_in_a_higher_layer_replaces_those_below(tmp_path: Path) -> Non
 
 
 def test_two_horizons_in_one_layer_are_refused(tmp_path: Path) -> None:
-    assert "one horizon" in refused(file=written(tmp_path, "[train]\nsteps = 3\nepochs = 1\n"))
-    assert "one horizon" in refused(sets=["train.steps=3", "train.tokens=10"])
+    assert "keep one of them" in refused(file=written(tmp_path, "[train]\nsteps = 3\nepochs = 1\n"))
+    assert "keep one of them" in refused(sets=["train.steps=3", "train.tokens=10"])
     assert "--steps and --epochs" in refused(flags={"train.steps": 3, "train.epochs": 1})
 
 

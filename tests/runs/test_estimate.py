@@ -85,7 +85,7 @@ def test_an_equal_run_tells_tokens_steps_and_time(store: Store) -> None:
     assert (found.tokens, found.steps) == (51_200.0, 200)
     # 200 steps, and at the end a validation of 2,000 tokens, each a third of what training on one takes
     assert found.seconds == pytest.approx(200 * 0.5 + 2000 * 0.5 / 256 / 3)
-    assert "'before'" in found.basis
+    assert '"before"' in found.basis
 
 
 def test_validations_between_steps_are_in_the_time(store: Store) -> None:
@@ -100,7 +100,7 @@ def test_another_shape_takes_its_share_of_the_work_and_the_run_nearest_in_size_c
     wide = config("model.layers=4", "train.steps=100")
     found = estimate(wide, store)
     more = flops_per_step(wide.model, 512, 4) / flops_per_step(config().model, 512, 4)
-    assert "'near'" in found.basis
+    assert '"near"' in found.basis
     assert found.seconds == pytest.approx(100 * 0.5 * more, rel=0.1)
     assert "'far'" in estimate(config("model.hidden=512", "model.layers=6"), store).basis
 
@@ -143,7 +143,7 @@ def test_a_measured_matmul_rate_serves_until_a_run_has_trained(store: Store) -> 
     assert "roughly" in found.basis
     assert estimate(config("train.steps=100", "train.device=cuda"), store).seconds is None
     trained(store, "before")
-    assert "'before'" in estimate(wanted, store).basis
+    assert '"before"' in estimate(wanted, store).basis
 
 
 def test_a_folder_of_runs_that_cannot_be_read_leaves_the_rest_of_the_estimate(store: Store, tmp_path: Path) -> None:

@@ -112,6 +112,7 @@ def test_a_validation_at_hand_counts_by_what_it_has_yet_to_score() -> None:
     clock.say(events.Eval(step=20, loss=3.0, perplexity=20.0, tokens=1000, elapsed_s=4.0, full=False))
     assert clock.view.remaining_s() == pytest.approx(20 * 0.5 + 6000 * 0.004)
     clock.train(21, 40)
+    assert clock.view.remaining_s() == pytest.approx(6000 * 0.004)
     clock.say(events.Phase(name="evaluate", step=40))
     assert clock.view.remaining_s() == pytest.approx(6000 * 0.004)
     clock.say(events.Data(stage="validation", done=500, total=1000, unit="tokens"), 1.0)

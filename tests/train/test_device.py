@@ -48,6 +48,8 @@ def choose(asked: str, here: Present, strict: bool = False) -> tuple[Device, lis
         ("cuda", SERVER, "cuda:0"),
         ("cuda:1", SERVER, "cuda:1"),
         ("mps", MAC, "mps"),
+        ("gpu", SERVER, "cuda:0"),
+        ("GPU", MAC, "mps"),
         ("A30", SERVER, "cuda:0"),
         ("a30", SERVER, "cuda:0"),
         ("1080", SERVER, "cuda:1"),
@@ -68,6 +70,7 @@ def test_what_is_here_is_taken_without_a_word(asked: str, here: Present, torch_d
     [
         ("cuda", LAPTOP, "cpu", "built without CUDA"),
         ("cuda:0", LAPTOP, "cpu", "built without CUDA"),
+        ("gpu", LAPTOP, "cpu", "no GPU to use here: this torch is built without CUDA"),
         ("cuda:7", SERVER, "cuda:0", "the last one is cuda:1"),
         ("mps", SERVER, "cuda:0", "no Apple GPU"),
         ("H100", SERVER, "cuda:0", "H100"),

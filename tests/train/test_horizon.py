@@ -44,7 +44,7 @@ def test_more_steps_than_any_run_can_have_are_a_usage_error() -> None:
 
 
 def test_no_horizon_and_an_empty_one_are_usage_errors() -> None:
-    with pytest.raises(UsageError, match="no horizon"):
+    with pytest.raises(UsageError, match="Nothing says how long"):
         horizon_steps(BASE, windows_per_epoch=10, tokens_per_window=4)
     with pytest.raises(UsageError, match="trains nothing"):
         horizon_steps(msgspec.structs.replace(BASE, steps=0), windows_per_epoch=10, tokens_per_window=4)

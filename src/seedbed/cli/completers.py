@@ -85,7 +85,7 @@ def checkpoints(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[
 
 def devices(prefix: str, **_: Any) -> list[str]:
     """Words for devices."""
-    return _those(["auto", "cpu", "cuda", "mps"], prefix)
+    return _those(["auto", "cpu", "cuda", "gpu", "mps"], prefix)
 
 
 def precisions(prefix: str, **_: Any) -> list[str]:

@@ -249,6 +249,8 @@ def understood(place: Store, arguments: argparse.Namespace) -> tuple[str | None,
             f"generate takes a RUN and a prompt, and was given {len(words)} words: {said}",
             'Put the prompt in quotes: seedbed generate RUN "Once upon a time"',
         )
+    if len(words) == 2 and not given:
+        refuse_loose_words(place, words)
     if len(words) == 2 and given:
         raise UsageError("The prompt is given twice, after RUN and by an option.", "Give one of the two.")
     prompt = words[1] if len(words) == 2 else arguments.prompt
@@ -294,6 +296,24 @@ def is_prompt(place: Store, word: str) -> bool:
         error.hint = f"{error.hint} To use it as the prompt: seedbed generate {as_prompt}"
         raise
     return False
+
+
+def refuse_loose_words(place: Store, words: list[str]) -> None:
+    """Raise UsageError where two words are a prompt without its quotes rather than a run and a prompt."""
+    import shlex
+
+    from seedbed.runs.models import model_folder
+    from seedbed.runs.store import UnknownRunError
+    from seedbed.text import printable
+
+    if model_folder(words[0]):
+        return
+    try:
+        place.find(words[0])
+    except UnknownRunError as error:
+        both = shlex.quote(printable(" ".join(words)))
+        error.hint = f"{error.hint} To use both words as the prompt: seedbed generate --prompt {both}"
+        raise
 
 
 def is_file(path: Path) -> bool:

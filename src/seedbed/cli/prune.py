@@ -136,7 +136,7 @@ def chosen_policy(arguments: argparse.Namespace) -> Policy:
     chooses = bool(arguments.keep or arguments.status or arguments.archived)
     thins = arguments.checkpoints or arguments.caches
     if not (chooses or thins or arguments.older_than is not None):
-        raise UsageError("Nothing was said of what should go.", f"Name a policy: {_POLICIES}.")
+        raise UsageError("prune was not told what to delete.", f"Name a policy: {_POLICIES}.")
     if chooses and arguments.caches and not arguments.checkpoints:
         raise UsageError(
             "--keep, --status and --archived choose runs; of the caches only --older-than can choose.",

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -219,7 +220,10 @@ def _read_toml(path: Path) -> dict[str, Any]:
         hint = f"For the preset: --preset {path.name}." if path.name in presets else "Check the path."
         raise UsageError(f'There is no config file "{path}".', hint) from None
     except IsADirectoryError:
-        raise UsageError(f'"{path}" is a folder, not a config file.', "Name the TOML file in it.") from None
+        hint = (
+            f"To train on the text in it: --data {shlex.quote(f'text:{path}')}. For a config, name the TOML file in it."
+        )
+        raise UsageError(f'"{path}" is a folder, not a config file.', hint) from None
     except OSError as error:
         raise UsageError(f'Cannot read "{path}": {error.strerror}.', "Check its permissions.") from error
     except UnicodeDecodeError as error:
@@ -381,7 +385,7 @@ def _one_horizon(values: Mapping[str, Any], origin: str) -> None:
     named = [path for path in HORIZONS if path in values]
     if len(named) > 1:
         raise UsageError(
-            f"{' and '.join(named)} are both given ({origin}).", "A run has one horizon: keep one of them."
+            f"{' and '.join(named)} are both given ({origin}).", "Each says how long to train: keep one of them."
         )
 
 

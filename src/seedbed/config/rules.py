@@ -82,7 +82,7 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str, tuple[str, ...]]
             ("schedule.warmup", "schedule.decay"),
         )
     if train.steps is None and train.epochs is None and train.tokens is None:
-        yield ("The run has no horizon", "Set train.steps, train.epochs or train.tokens.", ())
+        yield ("Nothing says how long to train", "Set train.steps, train.epochs or train.tokens.", ())
     if train.tokens is not None and train.tokens > MOST_STEPS * train.batch_size * model.context:
         yield (
             f"The run would take more than {MOST_STEPS:,} steps",

@@ -193,8 +193,9 @@ def cut_message(name: str, cut: Cut, fraction: float) -> Message:
     return Message(
         level="info",
         code="validation-cut",
-        text=f"The last {cut.tail / cut.length:.1%} of one document of {name}{again}, from the nearest border, validate.",
-        why=f"Whole documents are too few, too long or too often the same to hold out about {fraction:.1%} of the text.",
+        text=f"Validation uses the last {cut.tail / cut.length:.1%} of the longest document of {name}{again}.",
+        why=f"Whole documents that make up about {fraction:.1%} of the text cannot be chosen: they are too few, too long or "
+        "too often the same.",
         hint="With text:PATH the validation text can be named: --set data.validation_path=FILE.",
     )
 

@@ -39,12 +39,20 @@ class Costs(msgspec.Struct, omit_defaults=True):
             self.write_s = event.write_s
 
     def ahead_s(
-        self, said: dict[str, Any], step: int, step_s: float, phases: list[str], progress: dict[str, Any] | None
+        self,
+        said: dict[str, Any],
+        step: int,
+        step_s: float,
+        phases: list[str],
+        progress: dict[str, Any] | None,
+        *,
+        validated: bool = False,
     ) -> float:
         """Seconds of validating, sampling and saving that follow `step`, what is left of the one at hand included.
 
-        `said` is what the run's events told of it, `progress` how far the phase at hand is. What has not been measured
-        yet is estimated from the time of a step, or left out where that tells nothing.
+        `said` is what the run's events told of it, `progress` how far the phase at hand is, `validated` whether `step` was
+        validated. What has not been measured yet is estimated from the time of a step, or left out where that tells
+        nothing.
         """
         end = int(said["steps"])
         token_s = self._token_s(said, step_s)
@@ -53,8 +61,9 @@ class Costs(msgspec.Struct, omit_defaults=True):
             periodic, everything = said.get("eval_tokens") or 0, said.get("validation_tokens") or 0
             seconds += token_s * periodic * _between(step, end, said.get("eval_every"))
             last = everything + (periodic if periodic < everything else 0)
-            seconds += token_s * last if step < end else 0.0
-            if phases[-1:] == ["evaluate"]:
+            begun = phases[-1:] == ["evaluate"]
+            seconds += token_s * last if step < end or not (validated or begun) else 0.0
+            if begun:
                 seconds += token_s * _left(progress, everything, last if step >= end else periodic)
         if self.samples:
             later = _between(step, end, said.get("sample_every")) + (step < end)

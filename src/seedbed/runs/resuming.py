@@ -34,19 +34,22 @@ def refuse_nothing_to_do(run: RunDir, asked: Resume, stands: Standing) -> None:
     if asked.more_steps is not None or asked.more_epochs is not None:
         if asked.from_checkpoint is None and not checkpoints(run, view):
             raise UsageError(
-                f"{run.id} has saved no checkpoint to add steps to.",
+                f'"{run.id}" has saved no checkpoint to add steps to.',
                 f"`seedbed resume {run.id}` alone trains what it was to train.",
             )
     elif asked.from_checkpoint is not None:
         path = Path(asked.from_checkpoint)
         if is_at_end(path):
-            raise UsageError(f"{path.name} of {run.id} has done all of its steps.", f"To train on from it, {more}.")
+            raise UsageError(
+                f'"{path.name}" of "{run.id}" was saved when all steps planned until then were done.',
+                f"To train on from it, {more}.",
+            )
     elif stands.status == "completed" and (view.steps is None or view.step >= view.steps):
-        raise UsageError(f"{run.id} is finished: it has done all of its {view.steps} steps.", f"To train on, {more}.")
+        raise UsageError(f'"{run.id}" is finished: it has done all of its {view.steps} steps.', f"To train on, {more}.")
     elif stands.status == "completed" and asked.early_stop is None:
         why = view.why_early().removeprefix("Stopped early: ")
         raise UsageError(
-            f"{run.id} stopped early, at step {view.step} of {view.steps}: {why}",
+            f'"{run.id}" stopped early, at step {view.step} of {view.steps}: {why}',
             f"`seedbed resume {run.id} --early-stop 0` goes on to step {view.steps}; with --more-steps N it trains N steps"
             f" from step {view.step}.",
         )

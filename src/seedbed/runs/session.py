@@ -304,7 +304,7 @@ class Session:
                 self._lock.release()  # somebody else had it all along, and has ended since
                 break
         raise RunBusyError(
-            f"{self.run.id} is already running in another process.",
+            f'"{self.run.id}" is already running in another process.',
             f"Watch it with `seedbed status {self.run.id}`; `seedbed stop {self.run.id} --wait` stops it and"
             " returns when it has saved.",
         )

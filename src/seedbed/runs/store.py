@@ -220,7 +220,7 @@ class Store:
             rest = self._newest(name for name in newest if name not in busy)
             return self._first(chain(first, rest), fits or _is_whole, wanted)
         if not ref.strip():
-            raise UsageError("An empty RUN names no run.", "Give an id, a prefix of one, a name, a path, or latest.")
+            raise UsageError("The name of the run is empty.", "Give an id, a prefix of one, a name, a path, or latest.")
         path = expand_home(ref)
         if ("/" in ref or ref in (".", "..")) and _exists(path):
             if not is_run(path):

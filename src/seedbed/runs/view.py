@@ -261,7 +261,8 @@ class View(msgspec.Struct, omit_defaults=True):
         each_s = self.seconds_per_step()
         if each_s is None:
             return None
-        beside = self.costs.ahead_s(self.run, self.step, each_s, self.phases, self.progress)
+        validated = bool(self.scores) and self.scores[-1].step >= self.step
+        beside = self.costs.ahead_s(self.run, self.step, each_s, self.phases, self.progress, validated=validated)
         return max(self.steps - self.step, 0) * each_s + beside
 
     def why_early(self) -> str:

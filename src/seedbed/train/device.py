@@ -57,7 +57,7 @@ def present() -> Present:
 
 
 def choose_device(asked: str, strict: bool, warn: Callable[[Message], None], here: Present | None = None) -> Device:
-    """The device that `asked` means: auto, cpu, cuda, cuda:N, mps, or part of a GPU's name in any case.
+    """The device that `asked` means: auto, cpu, gpu (the best one), cuda, cuda:N, mps, or part of a GPU's name.
 
     One that is not here is a SeedbedError if `strict`, else a warning and the best that is here.
     Raises UsageError for a text that can name no device.
@@ -168,6 +168,13 @@ def _find(wanted: str, asked: str, here: Present) -> tuple[Device | None, str]:
     """The device meant, or what stands against it in a sentence."""
     if wanted == "mps":
         return (_mps(here), "") if here.mps else (None, "There is no Apple GPU (mps) here.")
+    if wanted == "gpu":
+        best = _best(here)
+        return (
+            (best, "")
+            if best.kind != "cpu"
+            else (None, f"There is no GPU to use here: {here.no_cuda or 'none was found'}.")
+        )
     cuda = re.fullmatch(r"cuda(?::(\d+))?", wanted)
     if cuda:
         if not here.cuda_names:
@@ -178,7 +185,8 @@ def _find(wanted: str, asked: str, here: Present) -> tuple[Device | None, str]:
         return _cuda(index, here), ""
     if not re.fullmatch(r"[\w .()/+-]+", wanted):
         raise UsageError(
-            f"{asked!r} names no device.", "Give auto, cpu, cuda, cuda:N, mps, or part of a GPU's name such as A30."
+            f"{asked!r} names no device.",
+            "Give auto, cpu, gpu, cuda, cuda:N, mps, or part of a GPU's name such as A30.",
         )
     for index, name in enumerate(here.cuda_names):
         if wanted in name.lower():

@@ -26,7 +26,7 @@ def horizon_steps(train: TrainConfig, *, windows_per_epoch: int, tokens_per_wind
     elif train.tokens is not None:
         steps = math.ceil(train.tokens / (train.batch_size * tokens_per_window))
     else:
-        raise UsageError("The run has no horizon.", "Set one of train.steps, train.epochs or train.tokens.")
+        raise UsageError("Nothing says how long to train.", "Set one of train.steps, train.epochs or train.tokens.")
     if steps < 1:
         raise UsageError(
             f"A horizon of {steps} steps trains nothing.", "Set train.steps, train.epochs or train.tokens above 0."
