@@ -330,6 +330,8 @@ def test_an_unknown_option_names_the_right_help_and_its_neighbour(desk: Any) -> 
         ("resume --steps 5", "--more-steps"),
         ("resume --lr 1", "`seedbed train --like RUN --lr RATE`"),
         ("--runs x status", "after it: `seedbed status --help`"),
+        ("export latest", "a folder that transformers opens"),
+        ("eval latest", "`seedbed metrics`"),
     ],
 )
 def test_what_was_typed_from_habit_gets_the_right_hint(

@@ -102,7 +102,7 @@ def test_another_shape_takes_its_share_of_the_work_and_the_run_nearest_in_size_c
     more = flops_per_step(wide.model, 512, 4) / flops_per_step(config().model, 512, 4)
     assert '"near"' in found.basis
     assert found.seconds == pytest.approx(100 * 0.5 * more, rel=0.1)
-    assert "'far'" in estimate(config("model.hidden=512", "model.layers=6"), store).basis
+    assert '"far"' in estimate(config("model.hidden=512", "model.layers=6"), store).basis
 
 
 @pytest.mark.parametrize(

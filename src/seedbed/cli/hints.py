@@ -19,7 +19,7 @@ _COMMANDS = {
     "runs": "all experiments history jobs list ls",
     "queue": "jobs-queue ps qstat squeue waiting",
     "curve": "chart curves draw graph loss losses plot",
-    "metrics": "csv data-export history-csv steps table",
+    "metrics": "csv data-export eval evaluate validate history-csv steps table",
     "logs": "journal output stdout tail",
     "stop": "abort cancel end halt interrupt kill quit scancel terminate",
     "pause": "freeze hold suspend",
@@ -41,6 +41,10 @@ _COMMANDS = {
     "completion": "autocomplete completions",
 }
 
+_EXPORT = "Every checkpoint is a folder that transformers opens as it is: `seedbed status RUN` shows where it lies. "
+_ANSWERS = dict.fromkeys(("convert", "export", "push", "upload"), _EXPORT)
+"""What to say of commands that other programs have and that are not needed here."""
+
 
 def unknown_command(word: str) -> UsageError:
     """The error for a command that does not exist, naming what was probably meant."""
@@ -49,6 +53,8 @@ def unknown_command(word: str) -> UsageError:
     if plain in ("help", "version"):
         return UsageError(f'There is no command "{shown}".', f"Did you mean `seedbed --{plain}`?")
     elsewhere = next((name for name, words in _COMMANDS.items() if name in COMMANDS and plain in words.split()), None)
+    if plain in _ANSWERS and plain not in COMMANDS:
+        return UsageError(f'There is no command "{shown}".', f"{_ANSWERS[plain]}`seedbed --help` lists the commands.")
     close = [elsewhere] if elsewhere else near(plain, COMMANDS)
     meant_by = f"Did you mean {_any_of([f'`seedbed {name}`' for name in close])}? " if close else ""
     return UsageError(f'There is no command "{shown}".', f"{meant_by}`seedbed --help` lists them.")

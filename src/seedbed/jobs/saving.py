@@ -175,7 +175,7 @@ class Saver:
         """In a sentence: the newest checkpoint and how to go on from it."""
         good = checkpoint.find(self._folder).good
         if not good:
-            return "No checkpoint had been saved yet."
+            return "No checkpoint had been saved yet, so a resume begins at step 1 again."
         return f"The last good checkpoint is {good[-1].name}; go on from it with `seedbed resume {run_id}`."
 
 

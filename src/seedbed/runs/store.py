@@ -255,13 +255,17 @@ class Store:
                 return run
         if number and archived == number:
             raise UsageError(
-                f"Every run in {self.root} is archived.", "Name one (`seedbed runs --all` lists them), or unarchive it."
+                f'Every run in "{printable(str(self.root))}" is archived.',
+                "Name one (`seedbed runs --all` lists them), or unarchive it.",
             )
         if not number:
             raise UsageError(
-                f"There are no runs in {self.root} yet.", "Start one with `seedbed train`, or point --runs elsewhere."
+                f'There are no runs in "{printable(str(self.root))}" yet.',
+                "Start one with `seedbed train`, or point --runs elsewhere.",
             )
-        raise UsageError(f"There is no {wanted} in {self.root}.", "`seedbed runs` lists what there is.")
+        raise UsageError(
+            f'There is no {wanted} in "{printable(str(self.root))}".', "`seedbed runs` lists what there is."
+        )
 
     def _ambiguous(self, ref: str, found: list[RunDir], names: Mapping[str, str]) -> UsageError:
         listed = [f"  {run.id}  ({printable(names[run.id])})" for run in reversed(found[-_SHOWN:])]
