@@ -148,6 +148,10 @@ def test_a_failed_run_tells_why_and_then_what_was_printed(desk: Any) -> None:
     desk.seedbed("train", expect=1, env={"FAKE_FAIL": "crash"})
     printed = desk.runs / desk.status()["id"] / "job.log"
     assert printed.read_text().endswith("ZeroDivisionError: division\nby zero\n")
+    (*_, crash) = desk.seedbed("logs", "-n", "2").stdout.splitlines()
+    assert crash[17:] == "by zero"
+    assert time.strptime(crash[:15], "%d %b %H:%M:%S"), "what was printed has no time"
+    assert desk.terminal("logs", "-n", "2").splitlines()[-1] == crash
     printed.write_bytes(b"a\x1b]0;title\x07\x1b[2Jb\n10%\r50%\r100%\n")
     lines = desk.seedbed("logs").stdout.replace("\r", "\n").splitlines()
     assert "failed at step 0: ZeroDivisionError: division. The traceback is in" in lines[-5]

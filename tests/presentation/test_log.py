@@ -101,3 +101,18 @@ def test_a_progress_bar_without_an_end_of_line_is_not_kept_back_for_ever(run: Ru
     log = RunLog(run)
     run.log.write_bytes(b"\r".join(b"%d%% done" % number for number in range(20_000)))
     assert [line.text for line in log.new()] == ["19999% done"]
+
+
+def test_printed_lines_have_the_time_of_the_line_before_where_they_tell_none(run: RunDir) -> None:
+    run.log.write_bytes(b"early\n2023-11-14 22:13:20+00:00  one\ntwo\n2023-11-14 22:13:25+00:00  three\r4\n")
+    lines = RunLog(run).new()
+    assert [(line.t, line.text) for line in lines] == [
+        (None, "early"),
+        (1_700_000_000.0, "one"),
+        (1_700_000_000.0, "two"),
+        (1_700_000_005.0, "4"),
+    ]
+    assert [line.raw for line in lines] == [b"early\n", b"one\n", b"two\n", b"three\r4\n"]
+    (last,) = RunLog(run, 1).new()
+    assert last == lines[-1]
+    assert RunLog(run, 2).new() == lines[-2:], "the time of a line before the first one shown is not known"

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from seedbed.runs.store import RunDir
 
 DESCRIPTION = """\
-Print the end of a run's log: what happened in it, with the time (progress, validations, checkpoints, warnings, how
-it ended), then what its job and the libraries printed (warnings, tracebacks). With -f, go on until the run has ended;
-Ctrl-C ends the looking, never the run. --printed gives only what was printed; piped, byte for byte. Without RUN, the
-newest.
+Print the end of a run's log: what happened in it (progress, validations, checkpoints, warnings, how it ended), then
+what its job and the libraries printed (warnings, tracebacks), each line with its time. With -f, go on until the run has
+ended; Ctrl-C ends the looking, never the run. --printed gives only what was printed; piped, byte for byte. Without RUN,
+the newest.
 """
 EXAMPLES = """\
   seedbed logs                     the newest run
@@ -86,13 +86,12 @@ def _say(line: Line) -> None:
     """A line with its time; of what was printed the bytes as they are, unless a terminal would obey them."""
     from seedbed.cli.console import paint, say
 
-    if line.t is not None:
-        say(paint(time.strftime("%d %b %H:%M:%S", time.localtime(line.t)), "dim") + "  " + paint(line.text, line.style))
-    elif sys.stdout.isatty():
-        say(line.text)
-    else:
+    when = time.strftime("%d %b %H:%M:%S  ", time.localtime(line.t)) if line.t is not None else ""
+    if line.raw and not sys.stdout.isatty():
         sys.stdout.flush()
-        sys.stdout.buffer.write(line.raw)
+        sys.stdout.buffer.write(when.encode() + line.raw)
+    else:
+        say(paint(when, "dim") + paint(line.text, line.style))
 
 
 def _copy_printed(found: RunDir, lines: int | None, follow: bool) -> int:

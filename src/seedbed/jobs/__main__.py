@@ -16,6 +16,7 @@ from seedbed.config.load import keep_compiled
 from seedbed.errors import EXIT_FAILURE, EXIT_USAGE, SeedbedError
 from seedbed.jobs.memory import advice, exhausted
 from seedbed.runs.control import Resume, Turn
+from seedbed.runs.printed import stamp_output
 from seedbed.runs.queue import wait_for_turn
 from seedbed.runs.session import Session, StopRequested
 from seedbed.runs.store import RunDir
@@ -63,6 +64,7 @@ def main(words: Sequence[str] | None = None, kinds: Mapping[str, str] = KINDS) -
     resume = Resume(
         asked.more_steps, asked.more_epochs, asked.from_checkpoint, asked.early_stop, asked.data, asked.data_path
     )
+    stamp_output(RunDir(asked.run_dir).log)
     try:
         return run_job(asked.run_dir, resume, Turn(asked.queue, asked.after), kinds)
     except SeedbedError as error:

@@ -12,6 +12,7 @@ from seedbed import events, text
 from seedbed.events import Record, decode
 from seedbed.files import explained, read_block, read_lines
 from seedbed.presentation import wording
+from seedbed.runs.printed import last_stamp, without_stamp
 from seedbed.runs.status import read_state, read_view
 from seedbed.runs.store import RunDir
 from seedbed.runs.view import View
@@ -30,7 +31,8 @@ _FIRST_LOOK = 256 << 10
 class Line(NamedTuple):
     """A line of a log. Of what happened, `t` is when (unix seconds) and `text` is printable.
 
-    Of what was printed, `t` is None and `raw` holds the bytes as they are, the end of the line included where it has one.
+    Of what was printed, `raw` holds the bytes as they are but for the time, the end of the line included where it has one,
+    and `t` is None where the time is not known.
     """
 
     t: float | None
@@ -89,6 +91,8 @@ class RunLog:
         """The last steps that were not told: the speed at the next one that is comes out of them."""
         self._printed: int | None = None
         """Byte of the job's output up to which lines were given."""
+        self._printed_t: float | None = None
+        """When the last of those lines was printed."""
 
     def new(self, *, ended: bool = False) -> list[Line]:
         """The lines since the last look: what happened, then what was printed. Raises SeedbedError for an unreadable log.
@@ -152,20 +156,28 @@ class RunLog:
         log = self.run.log
         if self._printed is None:
             self._printed = tail_start(log, self._most)
+            self._printed_t = _time_before(log, self._printed)
         elif _size(log) < self._printed:
-            self._printed = 0  # another log in its place
+            self._printed, self._printed_t = 0, None  # another log in its place
         while True:
             block, self._printed = read_block(log, self._printed, _BLOCK)
             if not block:
                 break
             for raw in block.split(b"\n")[:-1]:  # a carriage return ends no line
-                yield _as_line(raw + b"\n")
+                yield self._as_line(raw + b"\n")
         # A line without an end that grows for hours is a progress bar: it is not kept back for ever.
         waits = not ended and _size(log) - self._printed < _BLOCK
         rest = b"" if waits else _rest(log, self._printed)
         if rest:
             self._printed += len(rest)
-            yield _as_line(rest)
+            yield self._as_line(rest)
+
+    def _as_line(self, stamped: bytes) -> Line:
+        """A printed line; of one that was painted over, the last state."""
+        t, raw = without_stamp(stamped)
+        self._printed_t = t if t is not None else self._printed_t
+        last = raw.rstrip(b"\r\n").rpartition(b"\r")[2]
+        return Line(self._printed_t, text.printable(last.decode("utf-8", "replace")), raw=raw)
 
 
 def _step_time(raw: bytes) -> float | None:
@@ -201,10 +213,13 @@ def tail_start(log: Path, lines: int | None) -> int:
     return 0
 
 
-def _as_line(raw: bytes) -> Line:
-    """A printed line; of one that was painted over, the last state."""
-    last = raw.rstrip(b"\r\n").rpartition(b"\r")[2]
-    return Line(None, text.printable(last.decode("utf-8", "replace")), raw=raw)
+def _time_before(log: Path, place: int) -> float | None:
+    """When the line before a byte was printed, as far as a block before it tells."""
+    if not place:
+        return None
+    with explained(log), log.open("rb") as handle:
+        handle.seek(max(place - _BLOCK, 0))
+        return last_stamp(handle.read(min(place, _BLOCK)))
 
 
 def _rest(log: Path, place: int) -> bytes:

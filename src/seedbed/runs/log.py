@@ -7,6 +7,7 @@ from pathlib import Path
 
 from seedbed.events import Record, decode
 from seedbed.files import read_lines
+from seedbed.runs.printed import without_stamp
 from seedbed.runs.store import RunDir
 
 _BLOCK = 4 << 20
@@ -42,7 +43,8 @@ def log_tail(run: RunDir, lines: int = 20) -> str:
         with run.log.open("rb") as handle:
             end = handle.seek(0, 2)
             handle.seek(max(0, end - 64_000))
-            said = handle.read().decode("utf-8", "replace").splitlines()
+            printed = handle.read().split(b"\n")
     except OSError:
         return ""
+    said = b"\n".join(without_stamp(line)[1] for line in printed).decode("utf-8", "replace").splitlines()
     return "\n".join([line for line in said if line.strip()][-lines:])

@@ -301,7 +301,7 @@ def facts(found: dict[str, Any], *, brief: bool = False, width: int = 150) -> Te
 
 
 def logged(lines: Iterable[Line]) -> Text:
-    """What happened, with its time, and what was printed."""
+    """What happened and what was printed, each line with its time where that is known."""
     said = Text(end="")
     for line in lines:
         if line.t is not None:

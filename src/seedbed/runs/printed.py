@@ -1,0 +1,78 @@
+"""Times in what a job prints: written where its output is a log file, and read back from there.
+
+A line begins with its time wherever that differs from the one of the line before, so that a traceback stays a traceback.
+What a library written in another language prints has no time of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+_STAMP = re.compile(rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d)  ")
+
+
+class Stamped:
+    """A text stream in which lines begin with the time. Everything else is the stream's own."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.time) -> None:
+        self._stream, self._clock = stream, clock
+        self._at_start, self._last = True, ""
+
+    def write(self, words: str) -> int:
+        """Write text; returns its length, as a stream does."""
+        stamped = []
+        for line in words.splitlines(keepends=True):
+            if self._at_start:
+                stamped.append(self._stamp())
+            stamped.append(line)
+            self._at_start = line.endswith("\n")
+        self._stream.write("".join(stamped))
+        return len(words)
+
+    def _stamp(self) -> str:
+        now = datetime.fromtimestamp(self._clock()).astimezone().isoformat(" ", "seconds")
+        if now == self._last:
+            return ""
+        self._last = now
+        return f"{now}  "
+
+    def writelines(self, lines: list[str]) -> None:
+        """Write texts one after the other."""
+        self.write("".join(lines))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def stamp_output(log: Path) -> None:
+    """Let what this process prints carry times, if that goes to the file `log`."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        with suppress(OSError, ValueError, AttributeError):
+            if os.path.samestat(os.fstat(stream.fileno()), log.stat()):
+                setattr(sys, name, cast(TextIO, Stamped(stream)))
+
+
+def without_stamp(line: bytes) -> tuple[float | None, bytes]:
+    """The time at which a line was printed (unix seconds) where it tells it, and the line without it."""
+    found = _STAMP.match(line)
+    if found is None:
+        return None, line
+    try:
+        return datetime.fromisoformat(found[1].decode()).timestamp(), line[found.end() :]
+    except ValueError:
+        return None, line
+
+
+def last_stamp(text: bytes) -> float | None:
+    """The time of the last line in a text that tells it."""
+    times = (without_stamp(line)[0] for line in reversed(text.split(b"\n")))
+    return next((t for t in times if t is not None), None)
