@@ -3,7 +3,8 @@
 Run as `python fake_job.py RUN_DIR [...]`. FAKE_STEP_S, FAKE_SAVE_S, FAKE_SAVE_EVERY and FAKE_FAIL change how it behaves, and
 HOLD_AT makes it wait at a step (see pacing.py). With FAKE_SAVE_S=gate a save that was asked for takes until a file `saved` lies
 in the run's folder. With FAKE_FAIL=disk no file can grow any more from step 7 on, until there is one called `room` in the run's
-directory; with FAKE_FAIL=deaf the heartbeat's thread hangs, so that only signals are heard.
+directory; with FAKE_FAIL=endless a child writes its process id into a file `child` beside the checkpoint and never answers;
+with FAKE_FAIL=deaf the heartbeat's thread hangs, so that only signals are heard.
 """
 
 from __future__ import annotations
@@ -140,6 +141,10 @@ def generate() -> int:
         shutil.rmtree(request["checkpoint"])
         say(error="There is no model.", hint="", exit=1)
         return 1
+    if FAIL == "endless":
+        Path(request["checkpoint"]).with_name("child").write_text(str(os.getpid()))
+        while True:
+            time.sleep(1)
     if FAIL == "generate-crash":
         raise ZeroDivisionError
     say(ready=True, seed=7, unknown=["\x07", "é"] if "é" in request.get("prompt", "") else [])
@@ -153,7 +158,7 @@ def generate() -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["generate"]:
+    if sys.argv[1:2] in (["generate"], ["score"]):
         sys.exit(generate())
     pacing.install()
     sys.exit(main(kinds={"train": "__main__:run"}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,19 @@ def test_a_checkpoint_is_named_by_its_path(trained: Any) -> None:
     assert used("./copied", "Hi")[1] == "copied"
     assert "--checkpoint" in trained.seedbed("generate", str(folder), "--checkpoint", "10", expect=2).stderr
     assert "copied" in trained.seedbed("score", "./copied", expect=2).stderr
+
+
+@pytest.mark.parametrize("verb", ["generate", "score"])
+def test_ctrl_c_ends_the_writing_at_once_without_a_traceback(trained: Any, verb: str) -> None:
+    process = trained.start(verb, env={"FAKE_FAIL": "endless"}, stdin=subprocess.DEVNULL)
+    told = Path(trained.status()["path"]) / "checkpoints" / "child"
+    trained.wait(lambda: told.exists() and told.read_text())
+    child = int(told.read_text())
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=patience.HANG_S)
+    assert (process.returncode, out, err) == (130, "", "")
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
 
 
 def piped_prompt(trained: Any, text: str, *words: str) -> str:

@@ -10,7 +10,8 @@ from seedbed.cli.parser import json_option, run_option, runs_option
 
 DESCRIPTION = """\
 Let a model that was trained on the built-in stories write some, and let the corpus's own checker read them: which
-sentences are right in that world, and which stand word for word in the training text. Without RUN, the newest.
+sentences are right in that world, and which stand word for word in the training text. A text without a whole sentence
+counts as a wrong one; one that goes on without ending a sentence is cut. Without RUN, the newest.
 """
 EXAMPLES = """\
   seedbed score
@@ -75,6 +76,11 @@ def describe(outcome: dict[str, object]) -> list[str]:
         f" ({outcome['pass_rate']:.1%});",
         f"{outcome['verbatim_rate']:.1%} of them stand word for word in the training text.",
     ]
+    if outcome["cut"]:
+        said.append(
+            f"{text.plural(int(str(outcome['cut'])), 'text')} of {outcome['stories']} went on for {outcome['cut_tokens']} tokens"
+            " without the end of a sentence, and were cut there."
+        )
     reasons = outcome["reasons"]
     if isinstance(reasons, dict) and reasons:
         said.append("What was wrong: " + ", ".join(f"{text.printable(str(why))} ({n})" for why, n in reasons.items()))

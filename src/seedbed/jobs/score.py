@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,18 @@ from seedbed.data.stories.score import score
 from seedbed.data.stories.sentences import sentences
 from seedbed.errors import EXIT_FAILURE, SeedbedError, UsageError
 from seedbed.jobs.generate import generation_device
-from seedbed.model.generate import Sampling, text_stream
+from seedbed.model.generate import Sampling, TextStream
 from seedbed.model.load import load_folder
 from seedbed.tokenizer.tokenizer import Tokenizer
 from seedbed.train.seed import following
+
+
+NO_SENTENCE = "no sentence"
+"""The reason for a text without a whole sentence."""
+_ENDS = ".!?\n"
+_LONGEST = 100
+"""So many of the longest sentences are counted in tokens."""
+_PATIENCE = 3
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,31 +71,57 @@ def answer(request: Request) -> Iterator[dict[str, Any]]:
     folder = Path(request.checkpoint)
     checkpoint.verify_weights(folder)
     model, tokenizer = load_folder(folder, device=generation_device("cpu")), Tokenizer.load(folder)
+    known = {
+        sentence
+        for story in open_stories("stories", config.data, lambda _: None).documents("train")
+        for sentence in sentences(story)
+    }
+    most = longest_tokens(known, tokenizer)
     texts: list[str] = []
-    written = 0
-    while written < request.sentences:
+    judged = cut = without = 0
+    while judged < request.sentences:
         # Each story begins as in training, after an end-of-text, and ends where the model ends it.
         sampling = Sampling(
             max_new_tokens=model.config.context - 1,
             temperature=request.temperature,
             seed=following(request.seed * 1_000_003, len(texts)),
         )
-        text = "".join(text_stream(model, tokenizer, "", sampling))
+        text, was_cut = write(TextStream(model, tokenizer, "", sampling), most)
+        found = score([text]).num_sentences
         texts.append(text)
-        written += max(score([text]).num_sentences, 1 if len(texts) > 10 * request.sentences else 0)
-        yield {"done": min(written, request.sentences), "total": request.sentences}
-    known = {
-        sentence
-        for story in open_stories("stories", config.data, lambda _: None).documents("train")
-        for sentence in sentences(story)
-    }
-    outcome = score(texts, known, limit=request.sentences)
+        # A text without a sentence counts as a sentence that is wrong: so a model that writes none comes to an end, too.
+        judged, cut, without = judged + max(found, 1), cut + was_cut, without + (not found)
+        yield {"done": min(judged, request.sentences), "total": request.sentences}
+    outcome = score(texts, known, limit=request.sentences - without)
+    total = outcome.num_sentences + without
+    reasons = outcome.reasons + Counter({NO_SENTENCE: without})
     yield {
-        "sentences": outcome.num_sentences,
+        "sentences": total,
         "passed": outcome.num_ok,
-        "pass_rate": outcome.pass_rate,
-        "verbatim_rate": outcome.verbatim_rate,
+        "pass_rate": outcome.num_ok / total,
+        "verbatim_rate": (outcome.num_verbatim or 0) / total,
         "stories": len(texts),
-        "reasons": dict(outcome.reasons.most_common()),
+        "cut": cut,
+        "cut_tokens": most,
+        "reasons": dict(reasons.most_common()),
         "failed": [{"sentence": verdict.text, "reason": verdict.reason} for verdict in outcome.failed[:10]],
     }
+
+
+def longest_tokens(known: Collection[str], tokenizer: Tokenizer) -> int:
+    """After how many tokens without the end of a sentence a text is cut: several times the longest one of the training."""
+    longest = heapq.nlargest(_LONGEST, known, key=len)
+    return _PATIENCE * max((len(tokenizer.encode(each)) for each in longest), default=1)
+
+
+def write(stream: TextStream, most: int) -> tuple[str, bool]:
+    """The text of a stream, and whether it was cut: after `most` tokens in which no sentence ended."""
+    pieces: list[str] = []
+    ended_at = 0
+    for piece in stream:
+        pieces.append(piece)
+        if any(mark in piece for mark in _ENDS):
+            ended_at = stream.num_tokens
+        elif stream.num_tokens - ended_at >= most:
+            return "".join(pieces), True
+    return "".join(pieces), False
