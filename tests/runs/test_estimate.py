@@ -151,3 +151,65 @@ def test_a_folder_of_runs_that_cannot_be_read_leaves_the_rest_of_the_estimate(st
     found = estimate(load.resolve().config, Store(tmp_path / "file" / "runs"))
     assert found.steps == 1350
     assert found.seconds is None
+
+
+# What was measured on 2 cores of an AMD EPYC with AVX2 alone.
+MEASURED_MATMULS = 116e9
+WEE = (
+    "model.layers=1", "model.hidden=32", "model.heads=2", "model.kv_heads=1", "model.head_dim=16", "model.ffn=64",
+    "model.context=32", "tokenizer.vocab_size=400", "train.batch_size=4",
+)  # fmt: skip
+WEE_TOKENS_PER_S = 8390
+USUAL = (
+    "model.layers=6", "model.hidden=384", "model.context=256", "train.batch_size=16", "tokenizer.vocab_size=4096",
+)  # fmt: skip
+USUAL_TOKENS_PER_S = 1090
+
+
+def wee_run(store: Store) -> None:
+    trained(store, "wee", *WEE, step_s=4 * 32 / WEE_TOKENS_PER_S)
+
+
+def usual_run(store: Store) -> None:
+    trained(store, "usual", *USUAL, step_s=16 * 256 / USUAL_TOKENS_PER_S)
+
+
+def test_a_much_smaller_run_does_not_make_a_usual_one_look_slow(store: Store) -> None:
+    wee_run(store)
+    remember_matmul_rate(MEASURED_MATMULS, "fp32")
+    found = estimate(config(*USUAL, "train.steps=100"), store)
+    assert found.seconds is not None
+    assert 0.5 < found.seconds / (100 * 16 * 256 / USUAL_TOKENS_PER_S) < 2
+    assert "matmuls" in found.basis
+    assert "no run of nearly this size" in found.basis
+
+
+def test_without_a_measured_rate_a_much_smaller_run_is_said_to_be_one(store: Store) -> None:
+    wee_run(store)
+    found = estimate(config(*USUAL, "train.steps=100"), store)
+    assert found.seconds is not None
+    assert found.seconds > 100 * 16 * 256 / USUAL_TOKENS_PER_S
+    assert '"wee"' in found.basis
+    assert "much smaller, so this may take far less" in found.basis
+
+
+def test_a_much_larger_run_is_slower_than_plain_matmuls_and_serves_for_a_wee_one(store: Store) -> None:
+    usual_run(store)
+    remember_matmul_rate(4 * MEASURED_MATMULS, "fp32")
+    found = estimate(config(*WEE, "train.steps=100"), store)
+    assert '"usual"' in found.basis
+    assert "much larger, so this may take far more" in found.basis
+
+
+def test_a_run_of_nearly_the_same_size_tells_the_time_whatever_the_matmuls(store: Store) -> None:
+    usual_run(store)
+    wee_run(store)
+    remember_matmul_rate(MEASURED_MATMULS / 10, "fp32")
+    found = estimate(config(*USUAL, "model.layers=8", "train.steps=100"), store)
+    assert found.basis == 'by the speed of the run "usual" here'
+
+
+def test_the_matmuls_of_the_cpu_do_not_stand_in_for_a_gpu(store: Store) -> None:
+    trained(store, "wee", *WEE, step_s=0.01, device="cuda:0")
+    remember_matmul_rate(MEASURED_MATMULS, "fp32")
+    assert '"wee"' in estimate(config(*USUAL, "train.steps=100"), store).basis

@@ -24,7 +24,6 @@ from seedbed.model.load import load_folder
 from seedbed.tokenizer.tokenizer import Tokenizer
 from seedbed.train.seed import following
 
-
 NO_SENTENCE = "no sentence"
 """The reason for a text without a whole sentence."""
 _ENDS = ".!?\n"

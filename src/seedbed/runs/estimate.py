@@ -1,6 +1,7 @@
 """How much a config would train, keep and take on this machine. Only what it keeps on disk is certain before a run.
 
-The time comes from runs of the store that trained here, else from the rate of matmuls that `seedbed doctor` measured.
+The time comes from a run of the store of nearly this size that trained here, else from the rate of matmuls that
+`seedbed doctor` measured.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ _FEWEST_STEPS = 5
 _SHARE = 0.5
 """What training reaches of the rate of plain matmuls: 36 to 42 % with AMX, 75 % with AVX2 alone (benchmarks/RESULTS.md)."""
 _RATES = "matmul.json"
+_ALIKE = 4.0
+"""Up to this ratio of the work in a step, the speed of one run tells that of another."""
+_MATMULS = "this machine's matmuls as `seedbed doctor` measured them"
 
 
 class Estimate(NamedTuple):
@@ -111,14 +115,26 @@ def _steps(config: Config, same_data: _Past | None) -> int | None:
 
 
 def _rate(config: Config, flops: int, past: list[_Past]) -> tuple[float | None, str]:
-    """Floating-point operations per second to reckon with, and where that is from."""
-    if past:
-        nearest = min(past, key=lambda each: abs(math.log(each.flops / flops)))
+    """Floating-point operations per second to reckon with, and where that is from.
+
+    A run of nearly this size tells best. A step of a much smaller one is mostly overhead, so that a larger one is at least as
+    fast, and the other way round; there the machine's matmuls may tell more.
+    """
+    nearest = min(past, key=lambda each: abs(math.log(each.flops / flops)), default=None)
+    if nearest is not None and 1 / _ALIKE <= flops / nearest.flops <= _ALIKE:
         return nearest.flops_per_s, f'by the speed of the run "{nearest.name}" here'
     rate = _matmul_rate()
-    if rate is not None and config.train.device in ("auto", "cpu"):
-        return rate * _SHARE, "roughly, by this machine's matmuls as `seedbed doctor` measured them"
-    return None, "unknown until a run has trained here, or `seedbed doctor` has measured this machine"
+    on_cpu = config.train.device.strip().lower() in ("auto", "cpu")
+    if nearest is None:
+        if rate is not None and on_cpu:
+            return rate * _SHARE, f"roughly, by {_MATMULS}"
+        return None, "unknown until a run has trained here, or `seedbed doctor` has measured this machine"
+    larger = flops > nearest.flops
+    on_cpu = on_cpu and nearest.view.run.get("device") == "cpu"
+    if rate is not None and on_cpu and (rate * _SHARE > nearest.flops_per_s) == larger:
+        return rate * _SHARE, f"roughly, by {_MATMULS}: no run of nearly this size has trained here"
+    differs = "smaller, so this may take far less" if larger else "larger, so this may take far more"
+    return nearest.flops_per_s, f'roughly, by the speed of the run "{nearest.name}" here; it is much {differs}'
 
 
 def _past(place: Store) -> list[_Past]:
