@@ -203,3 +203,31 @@ def test_it_is_said_when_learning_takes_long(monkeypatch):
     (message,) = [event for event in events if isinstance(event, Message)]
     assert message.code == "slow-vocabulary"
     assert "sample_bytes" in message.hint
+
+
+@pytest.mark.parametrize("kind", ["bpe", "wordpiece", "unigram"])
+def test_of_text_in_scripts_without_spaces_only_so_much_is_learned_from(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(train._UNSPACED_BYTES, kind, 3000)
+    told: list[Event] = []
+    clauses = ["".join(chr(0x4E00 + (7 * n + 13 * place) % 900) for place in range(8)) for n in range(400)]
+    thai = ["\u0e01\u0e34\u0e19\u0e02\u0e49\u0e32\u0e27" * 2] * 50
+    texts = [f"clause {number}: {clause}。\n" for number, clause in enumerate([*clauses, *thai])]
+    words = train._BoundedWords(texts, TokenizerConfig(kind=kind))
+    given = "".join(words)
+    assert clauses[0] in given
+    assert clauses[-1] not in given
+    assert thai[0] not in given
+    assert all(f"clause {number}: " in given for number in range(450)), "other words were left out"
+    bounded = len("".join(patterns.unspaced().findall(given)).encode())
+    assert 2900 < bounded <= 3000
+    learned = train_tokenizer(texts, TokenizerConfig(kind=kind, vocab_size=400), told.append)
+    assert learned.decode(learned.encode(texts[-1])) == texts[-1]
+    (message,) = [each for each in told if isinstance(each, Message) and each.code == "unspaced-text"]
+    assert "the first 0.0 MB" in message.text
+
+
+def test_a_little_text_without_spaces_is_given_whole() -> None:
+    texts = ["一二三四五六七八, one two", "กินข้าวกินข้าว"]
+    assert list(train._BoundedWords(texts, TokenizerConfig(kind="unigram"))) == texts

@@ -195,6 +195,14 @@ def _long_word(split: SplitName) -> re.Pattern[str]:
     return re.compile("|".join(kinds))
 
 
+@cache
+def unspaced() -> re.Pattern[str]:
+    """Matches a stretch of text in scripts without spaces: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
+    return re.compile(
+        "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]{5,}"
+    )
+
+
 def without_long_words(text: str, split: SplitName) -> Iterator[tuple[str, bool]]:
     """The text in order, and whether what comes is a part of a long word, at most LONG_WORD characters of it.
 

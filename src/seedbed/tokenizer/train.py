@@ -21,6 +21,8 @@ _PIECE_CHARACTERS = 1 << 16  # the library splits the work among cores by the pi
 _REPORT_EVERY_S = 0.2
 _LONG_WORD_BYTES = {"bpe": 4 << 20, "wordpiece": 4 << 20, "unigram": 1 << 16}
 """Most text in long words that is learned from."""
+_UNSPACED_BYTES = {"bpe": 16 << 20, "wordpiece": 16 << 20, "unigram": 1 << 20}
+"""Most text in scripts without spaces that is learned from: there nearly every word, which is a clause, is another."""
 _LONG_S = 15.0
 _UNIGRAM_PENALTY_STEP = 0.0001
 _UNIGRAM_SCORE_DIGITS = 4
@@ -147,8 +149,8 @@ def _byte_level(
     }
     words = _BoundedWords(texts, config)
     learned = learn(iter(words), config, _Patience(words, config, emit, check))
-    if words.left_out_bytes:
-        emit(words.message())
+    for message in words.messages():
+        emit(message)
     if config.kind == "unigram":
         learned["vocab"] = _canonical_pieces(learned["vocab"], config.vocab_size - len(patterns.SPECIAL_TOKENS))
     elif config.kind == "wordpiece":
@@ -162,7 +164,9 @@ class _BoundedWords:
     def __init__(self, texts: Iterator[str], config: TokenizerConfig) -> None:
         self._texts, self._split, self._kind = texts, config.split, config.kind
         self._most_bytes = _LONG_WORD_BYTES[config.kind]
-        self._long_bytes = self.left_out_bytes = 0
+        self._most_unspaced_bytes = _UNSPACED_BYTES[config.kind]
+        self._long_bytes = self._left_out_bytes = 0
+        self._unspaced_bytes = self._unspaced_left_out_bytes = 0
         self.size_bytes = 0
         """Bytes given out."""
         self.exhausted = False
@@ -172,19 +176,48 @@ class _BoundedWords:
             for part, long in patterns.without_long_words(text, self._split):
                 size_bytes = len(part) if part.isascii() else len(part.encode())
                 if long and self._long_bytes + size_bytes > self._most_bytes:
-                    self.left_out_bytes += size_bytes
+                    self._left_out_bytes += size_bytes
                     continue
                 self._long_bytes += size_bytes if long else 0
-                self.size_bytes += size_bytes
-                yield part
+                for bounded in [part] if long or part.isascii() else self._with_less_unspaced(part):
+                    self.size_bytes += len(bounded.encode())
+                    yield bounded
         self.exhausted = True
 
-    def message(self) -> Message:
+    def _with_less_unspaced(self, text: str) -> Iterator[str]:
+        """The text, without its stretches of scripts that have no spaces where enough of them were given out."""
+        start = 0
+        for match in patterns.unspaced().finditer(text):
+            size_bytes = len(match[0].encode())
+            if self._unspaced_bytes + size_bytes <= self._most_unspaced_bytes:
+                self._unspaced_bytes += size_bytes
+                continue
+            self._unspaced_left_out_bytes += size_bytes
+            if match.start() > start:
+                yield text[start : match.start()]
+            start = match.end()
+        if start < len(text):
+            yield text[start:]
+
+    def messages(self) -> Iterator[Message]:
         """What is left out of the learning."""
+        if self._left_out_bytes:
+            yield self._without_long_words()
+        if self._unspaced_left_out_bytes:
+            yield Message(
+                level="info",
+                code="unspaced-text",
+                text=f"Of the text in scripts without spaces, the vocabulary is learned from the first "
+                f"{self._unspaced_bytes / 1e6:,.1f} MB; {self._unspaced_left_out_bytes / 1e6:,.1f} MB are left out.",
+                why="A clause there is one word, nearly every one is different, and learning from more takes long.",
+                hint="The model is trained on all of the text.",
+            )
+
+    def _without_long_words(self) -> Message:
         return Message(
             level="info",
             code="long-words",
-            text=f"The vocabulary is learned without {self.left_out_bytes / 1e6:,.1f} MB of words that are longer than "
+            text=f"The vocabulary is learned without {self._left_out_bytes / 1e6:,.1f} MB of words that are longer than "
             f"{patterns.LONG_WORD} characters; {self._long_bytes / 1e6:,.1f} MB of them are learned from.",
             why="A stretch without spaces is one word, and learning from many long words takes hours.",
             hint="The model is trained on all of the text. For such text, tokenizer.kind = char may fit better.",
