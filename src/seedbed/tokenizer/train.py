@@ -21,7 +21,7 @@ _PIECE_CHARACTERS = 1 << 16  # the library splits the work among cores by the pi
 _REPORT_EVERY_S = 0.2
 _LONG_WORD_BYTES = {"bpe": 4 << 20, "wordpiece": 4 << 20, "unigram": 1 << 16}
 """Most text in long words that is learned from."""
-_UNSPACED_BYTES = {"bpe": 16 << 20, "wordpiece": 16 << 20, "unigram": 1 << 20}
+_UNSPACED_BYTES = {"bpe": 16 << 20, "wordpiece": 16 << 20, "unigram": 1 << 19}
 """Most text in scripts without spaces that is learned from: there nearly every word, which is a clause, is another."""
 _LONG_S = 15.0
 _UNIGRAM_PENALTY_STEP = 0.0001
