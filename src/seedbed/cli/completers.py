@@ -131,7 +131,7 @@ _VALUES: dict[str, Callable[[str], list[str]]] = {
     "preset": presets,
     "data.source": sources,
     "data.path": _paths,
-    "data.validation": _paths,
+    "data.validation_path": _paths,
     "tokenizer.path": _paths,
     "train.device": devices,
 }

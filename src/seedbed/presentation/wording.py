@@ -56,8 +56,7 @@ def score(event: events.Eval) -> str:
     parts = [f"validation at step {event.step}: loss {event.loss:.4f}, perplexity {event.perplexity:.2f}"]
     if event.bits_per_byte is not None:
         parts.append(f"{event.bits_per_byte:.3f} bits per byte")
-    if not event.full:
-        parts.append(f"over {event.tokens:,} tokens")
+    parts.append(f"over {'all ' if event.full else ''}{event.tokens:,} tokens")
     return ", ".join(parts) + (" (best so far)" if event.best else "")
 
 
