@@ -42,6 +42,7 @@ print(2 * {size} ** 3 * count / (time.perf_counter() - begun))
 
 def ours(folder: Path, *, steps: int, sets: tuple[str, ...] = ()) -> dict[str, Any]:
     """Train and read the steps back. `step_s` leaves out the first quarter."""
+    print(f"seedbed, {steps} steps, {' '.join(sets)} ...", file=sys.stderr)
     runs = folder / f"runs-{time.monotonic_ns()}"
     environment = {**os.environ, "SEEDBED_CACHE": str(folder / "cache")}
     words = [sys.executable, "-m", "seedbed", "train", str(folder / "throughput.toml"), "--runs", str(runs)]
@@ -63,6 +64,7 @@ def ours(folder: Path, *, steps: int, sets: tuple[str, ...] = ()) -> dict[str, A
 
 def peer(mode: str, steps: int, warmup: int, corpus: Path) -> dict[str, Any]:
     """A plain loop over transformers' Qwen3ForCausalLM."""
+    print(f"transformers, {steps} steps, {mode} ...", file=sys.stderr)
     words = [sys.executable, str(HERE / "throughput_peer.py"), "--mode", mode, "--steps", str(steps), "--json"]
     words += ["--warmup", str(warmup)]
     output = subprocess.run([*words, "--data", str(corpus)], check=True, capture_output=True, text=True).stdout
