@@ -30,6 +30,7 @@ from torch import Tensor
 from seedbed import events
 from seedbed.errors import SeedbedError, StorageError
 from seedbed.files import explained, make_dir, publish_dir, remove_tree, sha256_file, temporary_dir, write_atomic
+from seedbed.text import quoted
 
 WEIGHTS, OPTIMIZER, TRAINER = "model.safetensors", "optimizer.safetensors", "trainer.json"
 CONFIG, GENERATION = "config.json", "generation_config.json"
@@ -235,7 +236,7 @@ def step_of(path: Path) -> int:
     match = _NAME.match(replaced[1] if replaced else path.name)
     if match is None:
         raise SeedbedError(
-            f"{path} is not named like a checkpoint.", "Name a folder such as checkpoints/step-00001000."
+            f"{quoted(path)} is not named like a checkpoint.", "Name a folder such as checkpoints/step-00001000."
         )
     return int(match[1])
 

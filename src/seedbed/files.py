@@ -136,7 +136,7 @@ def read_json(path: Path) -> Any:
         return None
     except (ValueError, UnicodeDecodeError) as error:
         raise SeedbedError(
-            f"{path} is not valid JSON ({error}).", "It may have been edited or cut; restore it or remove it."
+            f"{quoted(path)} is not valid JSON ({error}).", "It may have been edited or cut; restore it or remove it."
         ) from error
     except OSError as error:
         raise SeedbedError(

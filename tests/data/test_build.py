@@ -617,9 +617,9 @@ def test_a_cache_that_cannot_be_made_says_so(tmp_path):
 def test_an_unreadable_cached_dataset_says_what_to_do(tmp_path):
     made = build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=quiet)
     (made.folder / "train-00000.ds").write_bytes(b"")
-    with pytest.raises(SeedbedError, match=r"train-00000\.ds holds 0 bytes") as caught:
+    with pytest.raises(SeedbedError, match=r'train-00000\.ds" holds 0 bytes') as caught:
         build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=quiet)
-    assert f"Remove the folder {made.folder}" in caught.value.hint
+    assert f'Remove the folder "{made.folder}"' in caught.value.hint
 
 
 @pytest.mark.usefixtures("small_shards")

@@ -152,7 +152,7 @@ def test_a_touched_file_is_named(folder, name, opened_before):
     if opened_before:
         Dataset.open(folder)
     flip_a_byte(folder / name)
-    with pytest.raises(SeedbedError, match=f"{re.escape(name)} was changed") as caught:
+    with pytest.raises(SeedbedError, match=f'{re.escape(name)}" was changed') as caught:
         Dataset.open(folder)
     assert str(folder) in caught.value.hint
 
@@ -160,13 +160,13 @@ def test_a_touched_file_is_named(folder, name, opened_before):
 @pytest.mark.parametrize("name", ["train-00001.ds", "train-00000.ds.index"])
 def test_a_cut_file_is_named(folder, name):
     os.truncate(folder / name, 10)
-    with pytest.raises(SeedbedError, match=f"{re.escape(name)} holds 10 bytes"):
+    with pytest.raises(SeedbedError, match=f'{re.escape(name)}" holds 10 bytes'):
         Dataset.open(folder)
 
 
 def test_a_missing_file_is_named(folder):
     (folder / "train-00002.ds").unlink()
-    with pytest.raises(SeedbedError, match=r"train-00002\.ds cannot be read"):
+    with pytest.raises(SeedbedError, match=r'train-00002\.ds" cannot be read'):
         Dataset.open(folder)
 
 
@@ -177,7 +177,7 @@ def test_verify_sees_through_an_old_time_stamp(folder):
     stat = path.stat()
     flip_a_byte(path)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    with pytest.raises(SeedbedError, match=r"train-00001\.ds was changed"):
+    with pytest.raises(SeedbedError, match=r'train-00001\.ds" was changed'):
         dataset.verify()
 
 

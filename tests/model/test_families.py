@@ -301,7 +301,7 @@ class TestFoldersThatCannotBeLoaded:
         folder = saved(built(shape("qwen3")), tmp_path / "m")
         whole = (folder / "model.safetensors").read_bytes()
         (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
-        with pytest.raises(SeedbedError, match=r"m: model\.safetensors cannot be read"):
+        with pytest.raises(SeedbedError, match=r'm: "model\.safetensors" cannot be read'):
             load_folder(folder)
 
     def test_weights_of_another_shape(self, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol, Self
 
-from seedbed import actions
+from seedbed import actions, text
 from seedbed.actions import Launch
 from seedbed.cli.console import complain, note, say_json
 from seedbed.cli.place import by_name, refer
@@ -177,7 +177,7 @@ class Follower:
             raise actions.died_early(self.launch, code)
         if not run.path.exists():
             message = f"The folder of the run was removed or moved while it trained, so it ended at step {view.step}."
-            raise SeedbedError(message, f"It was {run.path}.")
+            raise SeedbedError(message, f"It was {text.quoted(run.path)}.")
         if self.as_json:
             say_json(status(run))
         not_resumed = view.status in ("completed", "stopped") and view.reason is not None

@@ -33,13 +33,14 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed.cli.console import note, say, say_json
     from seedbed.cli.place import store
     from seedbed.runs.queue import line
+    from seedbed.text import quoted
 
     place = store(arguments.runs)
     found = [describe(each) for each in line(place)]
     if arguments.json:
         say_json(found)
     elif not found:
-        note(f"Nothing runs or waits in {place.root}.")
+        note(f"Nothing runs or waits in {quoted(place.root)}.")
     else:
         for each in listing(found):
             say(each)

@@ -106,6 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the list."""
     from seedbed.cli.console import note, say, say_json
     from seedbed.cli.place import store
+    from seedbed.text import quoted
 
     place = store(arguments.runs)
     found, hidden = select(place, arguments)
@@ -117,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
         for line in listing(found):
             say(line)
     elif not hidden and not place.all():
-        note(f"There are no runs in {place.root} yet. Start one with `seedbed train`.")
+        note(f"There are no runs in {quoted(place.root)} yet. Start one with `seedbed train`.")
     elif not hidden or arguments.status or arguments.tag or arguments.name:
         note("No run fits.")
     if hidden:

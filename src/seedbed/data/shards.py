@@ -27,6 +27,7 @@ import numpy as np
 from seedbed import files
 from seedbed.data.ours import DATASET_KIND
 from seedbed.errors import SeedbedError
+from seedbed.text import quoted
 from seedbed.tokenizer.tokenizer import Tokenizer
 
 FORMAT = 1
@@ -184,23 +185,27 @@ def _mapped(path: Path, dtype: np.dtype) -> np.ndarray:
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
-        raise SeedbedError(f"There is no dataset folder {folder}.", "Check the path given as data.source.")
+        raise SeedbedError(f"There is no dataset folder {quoted(folder)}.", "Check the path given as data.source.")
     manifest = files.read_json(folder / MANIFEST)
     if manifest is None:
         raise SeedbedError(
-            f"{folder} holds no {MANIFEST}, so it is not a prepared dataset.",
+            f"{quoted(folder)} holds no {MANIFEST}, so it is not a prepared dataset.",
             f"To train on the text in it, write text:{folder}.",
         )
     if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
-        raise SeedbedError(f"{folder / MANIFEST} does not describe a dataset.", "Check the path given as data.source.")
+        raise SeedbedError(
+            f"{quoted(folder / MANIFEST)} does not describe a dataset.", "Check the path given as data.source."
+        )
     if manifest.get("format") != FORMAT:
         raise SeedbedError(
-            f"{folder} is a dataset of format {manifest.get('format')}; this version reads format {FORMAT}.",
-            _REMAKE.format(folder=folder),
+            f"{quoted(folder)} is a dataset of format {manifest.get('format')}; this version reads format {FORMAT}.",
+            _REMAKE.format(folder=quoted(folder)),
         )
     unsealed = {key: value for key, value in manifest.items() if key != "digest"}
     if manifest.get("digest") != digest_of(unsealed):
-        raise SeedbedError(f"{folder / MANIFEST} was edited after it was written.", _REMAKE.format(folder=folder))
+        raise SeedbedError(
+            f"{quoted(folder / MANIFEST)} was edited after it was written.", _REMAKE.format(folder=quoted(folder))
+        )
     return manifest
 
 
@@ -218,8 +223,8 @@ def _check_files(folder: Path, manifest: dict[str, Any], *, only_changed: bool) 
                 stamps[name] = stamp_of(folder, name, size_bytes)
                 if known.get(name) != stamps[name] and files.sha256_file(folder / name) != sha256:
                     raise SeedbedError(
-                        f"{folder / name} was changed after it was written: its SHA-256 is not the manifest's.",
-                        _REMAKE.format(folder=folder),
+                        f"{quoted(folder / name)} was changed after it was written: its SHA-256 is not the manifest's.",
+                        _REMAKE.format(folder=quoted(folder)),
                     )
     if stamps != known:
         remember(folder, stamps)
@@ -245,10 +250,12 @@ def stamp_of(folder: Path, name: str, size_bytes: int) -> list[int]:
     try:
         found = path.stat()
     except OSError as error:
-        raise SeedbedError(f"{path} cannot be read: {error.strerror}.", _REMAKE.format(folder=folder)) from error
+        raise SeedbedError(
+            f"{quoted(path)} cannot be read: {error.strerror}.", _REMAKE.format(folder=quoted(folder))
+        ) from error
     if found.st_size != size_bytes:
         raise SeedbedError(
-            f"{path} holds {found.st_size} bytes where the manifest says {size_bytes}: it was cut or edited.",
-            _REMAKE.format(folder=folder),
+            f"{quoted(path)} holds {found.st_size} bytes where the manifest says {size_bytes}: it was cut or edited.",
+            _REMAKE.format(folder=quoted(folder)),
         )
     return [found.st_mtime_ns, found.st_size, found.st_ino]

@@ -27,6 +27,7 @@ from seedbed.files import free_bytes, obstacle
 from seedbed.hardware import cpu, gpu, memory
 from seedbed.jobs.memory import exhausted
 from seedbed.runs.estimate import remember_matmul_rate
+from seedbed.text import quoted
 
 if TYPE_CHECKING:
     import torch
@@ -80,14 +81,17 @@ def report(device: str = "auto", folder: Path | None = None) -> dict[str, Any]:
     problems += cache_problems
     trouble = obstacle(folder, 0)
     if trouble is not None and not trouble.passing:
-        what = f"Nothing can be written in {folder}: {trouble.reason}."
+        what = f"Nothing can be written in {quoted(folder)}: {trouble.reason}."
         problems.append(
             Problem("warning", what, "Runs go to the folder `runs` there.", "export SEEDBED_RUNS=ELSEWHERE")
         )
     elif found["disk"]["free_bytes"] < LOW_DISK_BYTES:
         problems.append(
             Problem(
-                "warning", f"Less than 1 GiB is free at {folder}.", "Checkpoints may not fit.", "df -h && cd ELSEWHERE"
+                "warning",
+                f"Less than 1 GiB is free at {quoted(folder)}.",
+                "Checkpoints may not fit.",
+                "df -h && cd ELSEWHERE",
             )
         )
     if found["compiler"] is None:
@@ -190,13 +194,19 @@ def _cache() -> tuple[dict[str, Any], list[Problem]]:
     if reason:
         problems.append(
             Problem(
-                "error", f"The cache folder {folder} cannot be written: {reason}.", "Prepared data goes there.", fix
+                "error",
+                f"The cache folder {quoted(folder)} cannot be written: {reason}.",
+                "Prepared data goes there.",
+                fix,
             )
         )
     elif free < LOW_DISK_BYTES:
         problems.append(
             Problem(
-                "warning", f"Less than 1 GiB is free at the cache folder {folder}.", "Prepared data goes there.", fix
+                "warning",
+                f"Less than 1 GiB is free at the cache folder {quoted(folder)}.",
+                "Prepared data goes there.",
+                fix,
             )
         )
     return {"path": str(folder), "free_bytes": free, "writable": not reason}, problems

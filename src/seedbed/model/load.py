@@ -15,6 +15,7 @@ from seedbed.errors import SeedbedError
 from seedbed.files import read_json
 from seedbed.model.decoder import Decoder
 from seedbed.model.families import config_from_hf, load_state
+from seedbed.text import quoted
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -28,10 +29,14 @@ def load_folder(path: Path | str, device: torch.device | str = "cpu", dtype: tor
     """
     folder = Path(path)
     if not folder.is_dir():
-        raise SeedbedError(f"There is no model folder {folder}.", "Name one with config.json and model.safetensors.")
+        raise SeedbedError(
+            f"There is no model folder {quoted(folder)}.", "Name one with config.json and model.safetensors."
+        )
     parsed = read_json(folder / "config.json")
     if not isinstance(parsed, dict):
-        raise SeedbedError(f"{folder} holds no config.json.", "A model folder has config.json beside its weights.")
+        raise SeedbedError(
+            f"{quoted(folder)} holds no config.json.", "A model folder has config.json beside its weights."
+        )
     with _located(folder):
         config, vocab_rows = config_from_hf(parsed)
         with torch.device("meta"):
@@ -49,7 +54,9 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
             with safe_open(file, framework="pt") as opened:
                 tensors.update({name: opened.get_tensor(name) for name in opened.keys()})  # noqa: SIM118 - not a dict
         except (SafetensorError, OSError) as error:
-            raise SeedbedError(f"{file.name} cannot be read ({error}).", "It is damaged or cut short.") from error
+            raise SeedbedError(
+                f"{quoted(file.name)} cannot be read ({error}).", "It is damaged or cut short."
+            ) from error
     return tensors
 
 

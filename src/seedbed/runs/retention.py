@@ -20,6 +20,7 @@ from seedbed.runs.checkpoints import best_checkpoint, damaged, in_force, latest_
 from seedbed.runs.status import Standing, standing
 from seedbed.runs.store import RunDir, Store
 from seedbed.runs.view import ENDED
+from seedbed.text import quoted
 
 OVER = ENDED | {"lost"}
 """What a run is when no process has it and it is whole."""
@@ -163,7 +164,8 @@ def refuse_living(run: RunDir) -> Standing:
     """Raise SeedbedError for a run that cannot be removed: one that a process has or waits for, or a link."""
     if run.path.is_symlink():
         raise SeedbedError(
-            f"{run.path} is a link to {run.path.resolve()}.", "Name that folder itself, and remove the link afterwards."
+            f"{quoted(run.path)} is a link to {quoted(run.path.resolve())}.",
+            "Name that folder itself, and remove the link afterwards.",
         )
     stands = standing(run)
     if stands.status not in PRUNABLE:

@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from seedbed import text
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import expand_home, is_locked, make_dir, publish_dir, read_json, temporary_dir, write_json
 from seedbed.text import printable, shorten
@@ -82,14 +83,14 @@ class RunDir(NamedTuple):
         value = read_json(self.path / "meta.json")
         if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
             raise SeedbedError(
-                f"{self.path} is not a whole run: its meta.json is missing or broken.",
+                f"{text.quoted(self.path)} is not a whole run: its meta.json is missing or broken.",
                 "It may be a copy that was cut short; remove it or copy it again.",
             )
         version = value.get("format", META_FORMAT)
         if isinstance(version, int) and version > META_FORMAT:
             raise SeedbedError(
-                f"{self.path} was made by a newer version of Seedbed (its meta.json is of format {version}; this one reads "
-                f"{META_FORMAT}).",
+                f"{text.quoted(self.path)} was made by a newer version of Seedbed (its meta.json is of format {version}; "
+                f"this one reads {META_FORMAT}).",
                 "Update Seedbed to use this run.",
             )
         return value
@@ -161,7 +162,7 @@ class Store:
                     return RunDir(path.absolute())
         except OSError as error:
             raise SeedbedError(
-                f"Cannot write a new run in {self.root}: {error.strerror}.",
+                f"Cannot write a new run in {text.quoted(self.root)}: {error.strerror}.",
                 "Check space and permissions, or use --runs DIR.",
             ) from error
         finally:
@@ -185,7 +186,7 @@ class Store:
         except OSError as error:
             self.refuse_file()
             raise SeedbedError(
-                f"Cannot read the runs in {self.root}: {error.strerror}.",
+                f"Cannot read the runs in {text.quoted(self.root)}: {error.strerror}.",
                 "Check the path and its permissions, or use --runs DIR.",
             ) from error
 

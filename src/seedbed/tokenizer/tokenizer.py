@@ -18,6 +18,7 @@ import numpy as np
 
 from seedbed import files
 from seedbed.errors import SeedbedError
+from seedbed.text import quoted
 from seedbed.tokenizer import patterns
 from seedbed.tokenizer.stream import ByteStream, LibraryStream, TextStream
 
@@ -62,12 +63,13 @@ class Tokenizer:
         """
         if not folder.is_dir():
             raise SeedbedError(
-                f"There is no tokenizer folder {folder}.", "Set tokenizer.path to a folder that holds tokenizer.json."
+                f"There is no tokenizer folder {quoted(folder)}.",
+                "Set tokenizer.path to a folder that holds tokenizer.json.",
             )
         spec = files.read_json(folder / "tokenizer.json")
         if spec is None:
             raise SeedbedError(
-                f"{folder} holds no tokenizer.json.",
+                f"{quoted(folder)} holds no tokenizer.json.",
                 "Older folders (vocab.txt, merges.txt, *.model) must first be saved with transformers' fast tokenizer.",
             )
         config = (
@@ -84,7 +86,7 @@ class Tokenizer:
                 _ = tokenizer.library
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise SeedbedError(
-                f"{folder / 'tokenizer.json'} is not a tokenizer that can be used ({error}).",
+                f"{quoted(folder / 'tokenizer.json')} is not a tokenizer that can be used ({error}).",
                 "Restore it or name another folder.",
             ) from error
         except SeedbedError as error:
