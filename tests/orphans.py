@@ -1,7 +1,8 @@
 """No process that a test started outlives the tests: jobs do not end with who started them, so somebody has to end them.
 
-Run as `python orphans.py PID MARK` it is a process that waits until its parent, the tests, is gone, also one that was
-killed. Then it ends every process that has the mark in its environment, where the children of the tests inherit it.
+Run as `python orphans.py PID MARK` it leaves a process behind that waits until the tests, PID, are gone, also if they were
+killed. Then it ends every process that has the mark in its environment, where the children of the tests inherit it. It is
+no child of the tests: some of them look whether they have any.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def ended_with_the_tests() -> Iterator[None]:
     mark = f"{os.getpid()}-{time.time_ns()}"
     before = os.environ.get(MARK)
     command = [sys.executable, __file__, str(os.getpid()), mark]
-    undertaker = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+    guard = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+    guard.wait()
     os.environ[MARK] = mark
     try:
         yield
@@ -40,7 +42,11 @@ def ended_with_the_tests() -> Iterator[None]:
             del os.environ[MARK]
         else:
             os.environ[MARK] = before
-        undertaker.communicate(b"end")
+        assert guard.stdin is not None
+        assert guard.stdout is not None
+        guard.stdin.close()
+        guard.stdout.read()  # it ends when the guard has ended
+        guard.stdout.close()
 
 
 def marked(mark: str) -> list[psutil.Process]:
@@ -53,11 +59,20 @@ def marked(mark: str) -> list[psutil.Process]:
     return found
 
 
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
 def main(parent: int, mark: str) -> None:
-    """Wait for the parent's end, or its word, and end what it has started."""
+    """Wait until the tests are over or gone, and end what they have started."""
+    if os.fork():
+        os._exit(0)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    while os.getppid() == parent:
+    while _lives(parent):
         if select.select([0], [], [], _LOOK_S)[0]:
             break
     for _ in range(_ROUNDS):

@@ -73,7 +73,9 @@ def test_the_last_lines_of_a_long_log_are_those_of_the_whole(run: RunDir) -> Non
     short = RunLog(run, 40)
     lines = short.new()
     assert len(lines) == 40
-    assert lines[-1].text == whole[-1].text == "validation at step 30000: loss 1.0000, perplexity 2.70, over all 5 tokens"
+    assert (
+        lines[-1].text == whole[-1].text == "validation at step 30000: loss 1.0000, perplexity 2.70, over all 5 tokens"
+    )
     assert short._view.started != whole[0].t, "all of the log was read"
     progress = [line.text for line in lines if line.text.startswith("step ")]
     assert all("/30000" in line and "tok/s" in line for line in progress[1:]), "the horizon is not known"
