@@ -30,8 +30,9 @@ from seedbed.runs.caches import dataset_of
 from seedbed.runs.checkpoints import checkpoints
 from seedbed.runs.child import Child
 from seedbed.runs.control import Resume, Turn
-from seedbed.runs.log import Reader, log_tail
+from seedbed.runs.log import Reader
 from seedbed.runs.lookup import find_checkpoint
+from seedbed.runs.printed import last_printed
 from seedbed.runs.process import git_commit, spawn_detached
 from seedbed.runs.queue import BUSY, refuse_circle
 from seedbed.runs.resuming import Leaves, checked, leaves, refuse_nothing_to_do
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 JOBS: tuple[str, ...] = (sys.executable, "-P", "-m", "seedbed.jobs")
 """How a job is started; -P keeps files of the working directory from standing in for modules."""
 
-ALIVE = BUSY
 _POLL_S = 0.05
 _START_PATIENCE_S = 60.0
 """Libraries on a slow disk take their time."""
@@ -254,7 +254,7 @@ def died_early(launch: Launch, code: int) -> SeedbedError:
     """What to tell of a job that ended before its first event."""
     if code == RunBusyError.exit_code:
         return busy(launch.run)
-    said = log_tail(launch.run, lines=1)
+    said = last_printed(launch.run.log, lines=1)
     how = f"by signal {-code}" if code < 0 else f"with status {code}"
     return SeedbedError(
         f"The job ended {how} before it began{': ' + said if said else '.'}",
@@ -322,7 +322,7 @@ def wait_until_ended(asked: Request) -> Standing:
 
 def is_running(run: RunDir) -> bool:
     """Whether a job works on the run."""
-    return standing(run).status in ALIVE
+    return standing(run).status in BUSY
 
 
 def is_live(run: RunDir) -> bool:
@@ -380,7 +380,7 @@ def resume(
             f"{run.id} is {stands.status}: its job is alive, so it can only go on as it is.",
             f"`seedbed resume {run.id}` alone lets it go on; to change more, first `seedbed stop {run.id} --wait`.",
         )
-    if stands.status in ALIVE or is_locked(run.lock):
+    if stands.status in BUSY or is_locked(run.lock):
         raise busy(run)
     asked = checked(asked)
     if asked.data is not None:

@@ -24,7 +24,8 @@ from seedbed.events import Record
 from seedbed.presentation import wording
 from seedbed.runs import asking
 from seedbed.runs.asking import Request
-from seedbed.runs.log import Reader, log_tail
+from seedbed.runs.log import Reader
+from seedbed.runs.printed import last_printed
 from seedbed.runs.series import Series
 from seedbed.runs.status import read_state, status
 from seedbed.runs.view import View
@@ -187,7 +188,7 @@ class Follower:
             return EXIT_USAGE if code == EXIT_USAGE else EXIT_FAILURE
         if view.status not in ("completed", "stopped"):
             how = f"was killed (signal {-code})" if code < 0 else f"ended without a word (status {code})"
-            said = "Was the memory full?" if code == -signal.SIGKILL else log_tail(run, lines=1)
+            said = "Was the memory full?" if code == -signal.SIGKILL else last_printed(run.log, lines=1)
             hint = f"Nothing that was saved is lost: seedbed resume {refer(run)}"
             complain(SeedbedError(f"The job {how} at step {view.step}. {said}".rstrip(), hint))
             return EXIT_FAILURE

@@ -1,4 +1,4 @@
-"""Reading what a run wrote: its event log while it grows, and what its job printed. Knows not what events add up to."""
+"""Reading an event log while it grows. Knows nothing of what the events add up to."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from pathlib import Path
 
 from seedbed.events import Record, decode
 from seedbed.files import read_lines
-from seedbed.runs.printed import without_stamp
-from seedbed.runs.store import RunDir
 
 _BLOCK = 4 << 20
 
@@ -35,16 +33,3 @@ class Reader:
                 record = decode(line)
                 if record is not None:
                     yield record
-
-
-def log_tail(run: RunDir, lines: int = 20) -> str:
-    """The last lines that the job printed."""
-    try:
-        with run.log.open("rb") as handle:
-            end = handle.seek(0, 2)
-            handle.seek(max(0, end - 64_000))
-            printed = handle.read().split(b"\n")
-    except OSError:
-        return ""
-    said = b"\n".join(without_stamp(line)[1] for line in printed).decode("utf-8", "replace").splitlines()
-    return "\n".join([line for line in said if line.strip()][-lines:])

@@ -76,3 +76,16 @@ def last_stamp(text: bytes) -> float | None:
     """The time of the last line in a text that tells it."""
     times = (without_stamp(line)[0] for line in reversed(text.split(b"\n")))
     return next((t for t in times if t is not None), None)
+
+
+def last_printed(log: Path, lines: int = 20) -> str:
+    """The last lines that a job printed, without their times; "" where there is no such file."""
+    try:
+        with log.open("rb") as handle:
+            end = handle.seek(0, 2)
+            handle.seek(max(0, end - 64_000))
+            printed = handle.read().split(b"\n")
+    except OSError:
+        return ""
+    said = b"\n".join(without_stamp(line)[1] for line in printed).decode("utf-8", "replace").splitlines()
+    return "\n".join([line for line in said if line.strip()][-lines:])
