@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+import patience
 from seedbed import events
 from seedbed.events import Event, encode
 from seedbed.files import Lock
@@ -244,7 +245,7 @@ def test_a_thousand_runs_are_listed_quickly(tmp_path: Path, run: RunDir) -> None
             (folder / name).write_bytes(content)
     begin = time.process_time()
     assert all(status(each)["step"] == 5000 for each in place.all())
-    assert time.process_time() - begin < 2.0, "200 runs take more than 10 ms each"
+    assert time.process_time() - begin < patience.limit(0.5), "200 runs take more than 10 ms each"
 
 
 def test_reading_changes_nothing(run: RunDir) -> None:

@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 
+import patience
 from seedbed.config.schema import TokenizerConfig
 from seedbed.tokenizer import patterns
 from seedbed.tokenizer.bulk import BulkEncoder
@@ -173,4 +174,4 @@ def test_hostile_runs_take_no_hostile_time(trained):
         for text in ("x" * 100_000, " " * 100_000, "日" * 30_000, "=" * 100_000, "\n " * 50_000):
             began = time.process_time()
             encoder.encode([text])
-            assert time.process_time() - began < 5, (kind, split, text[:2])
+            assert time.process_time() - began < patience.limit(1.25), (kind, split, text[:2])
