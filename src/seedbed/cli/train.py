@@ -89,7 +89,7 @@ def config_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", metavar="N", help="sequences in an optimizer step (train.batch_size)")
     parser.add_argument("--context", metavar="N", help="longest sequence in tokens (model.context)")
     parser.add_argument("--seed", metavar="N", help="seed of weights, data order and samples (train.seed)")
-    parser.add_argument("--device", help="auto, cpu, cuda, cuda:N, mps, or part of a GPU's name such as A30")
+    parser.add_argument("--device", help="auto, cpu, gpu, cuda, cuda:N, mps, or part of a GPU's name such as A30")
     parser.add_argument(
         "--strict-device",
         action="store_true",

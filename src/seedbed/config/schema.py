@@ -162,9 +162,9 @@ class TrainConfig(Table, frozen=True, kw_only=True):
         int, Meta(ge=0, description="Sequences in one forward pass; 0 means batch_size. Must divide batch_size.")
     ] = 0
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="Seeds weights, data order and sampling.")] = 1337
-    device: Annotated[str, Meta(description="auto, cpu, cuda, cuda:N, mps, or part of a GPU's name such as A30.")] = (
-        "auto"
-    )
+    device: Annotated[
+        str, Meta(description="auto, cpu, gpu, cuda, cuda:N, mps, or part of a GPU's name such as A30.")
+    ] = "auto"
     strict_device: Annotated[
         bool, Meta(description="Fail, instead of warning, when the device asked for is not here.")
     ] = False

@@ -1,4 +1,4 @@
-"""Prepared data in the cache, known by its manifest: which text it is of. Reads no tokens, and loads no library for that."""
+"""Find prepared data in the cache by its manifest, and tell whether a source is the text it was made of. Reads no tokens."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def folder_of(cache: Path, fingerprint: str) -> Path | None:
 
 
 def refuse_other_text(data: DataConfig, trained_on: str | None, cache: Path) -> None:
-    """Raise SeedbedError where it can be told in a moment that a source is not the text of the dataset `trained_on`.
+    """Raise SeedbedError if a quick look shows that a source is not the text of the dataset with fingerprint `trained_on`.
 
-    That is: for prepared data, and for files of moderate size where the cache still has the dataset.
+    A quick look is possible at prepared data, and at files of moderate size while the cache still has the dataset.
     """
     if trained_on is None:
         return
@@ -46,7 +46,7 @@ def refuse_other_text(data: DataConfig, trained_on: str | None, cache: Path) -> 
 def other_text(source: str) -> SeedbedError:
     """What to tell where a resume names another text than the run was trained on."""
     return SeedbedError(
-        f"{quoted(source)} is not the text that this run was trained on: its fingerprint is another.",
+        f"{quoted(source)} is not the text that this run was trained on: its fingerprint differs.",
         "Name the place where that text is, unchanged. To train on other text, start a new run: seedbed train --like RUN "
         "--data SOURCE.",
     )

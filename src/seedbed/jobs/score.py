@@ -30,6 +30,7 @@ _ENDS = ".!?\n"
 _LONGEST = 100
 """So many of the longest sentences are counted in tokens."""
 _PATIENCE = 3
+"""A text is cut after this many times the longest training sentence in which it ends no sentence."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,6 +13,7 @@ from seedbed.runs.store import RunDir, is_run
 from seedbed.runs.view import View
 
 _LOOKS = 5
+"""How often to look again for the newest checkpoint when the job removes the one that was found."""
 READY, TRAINING, CORRUPTED = "ready", "training", "corrupted"
 
 

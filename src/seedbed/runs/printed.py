@@ -1,7 +1,7 @@
 """Times in what a job prints: written where its output is a log file, and read back from there.
 
-A line begins with its time wherever that differs from the one of the line before, so that a traceback stays a traceback.
-What a library written in another language prints has no time of its own.
+A line begins with its time only if that differs from the time of the line before, so that a traceback can be copied whole.
+What a library in C prints gets no time.
 """
 
 from __future__ import annotations
