@@ -209,7 +209,7 @@ class _BoundedWords:
                 code="unspaced-text",
                 text=f"Of the text in scripts without spaces, the vocabulary is learned from the first "
                 f"{self._unspaced_bytes / 1e6:,.1f} MB; {self._unspaced_left_out_bytes / 1e6:,.1f} MB are left out.",
-                why="A whole clause counts as one word in such text, almost all of them differ, and learning from more takes long.",
+                why="A whole clause counts as one word there, almost all of them differ, and learning from more takes long.",
                 hint="The model is trained on all of the text.",
             )
 
