@@ -1,0 +1,33 @@
+"""A copy of the source holds what was added, is the one that is imported, and differs nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from extended import differences, extended_source, run_python
+
+
+def test_the_copy_is_imported_and_differs_only_where_something_was_added(tmp_path: Path) -> None:
+    root = extended_source(
+        tmp_path,
+        {"added.py": '"""A module."""\nANSWER = 42\n'},
+        {"config/presets/nano.toml": ("[train]", "# a remark")},
+    )
+    code = "import seedbed, seedbed.added; print(seedbed.__file__, seedbed.added.ANSWER)"
+    assert run_python(root, "-c", code).stdout.split() == [str(root / "seedbed" / "__init__.py"), "42"]
+    assert "[train]\n# a remark\n" in (root / "seedbed/config/presets/nano.toml").read_text()
+    assert differences(root) == {"added.py", "config/presets/nano.toml"}
+    (root / "seedbed" / "text.py").unlink()
+    assert "text.py" in differences(root)
+
+
+def test_what_is_there_cannot_be_replaced(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=r"errors\.py exists already"):
+        extended_source(tmp_path, {"errors.py": ""}, {})
+
+
+def test_a_line_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="0 times"):
+        extended_source(tmp_path, {}, {"errors.py": ("no such line", "added")})
