@@ -88,3 +88,30 @@ def test_a_name_that_is_not_utf_8_does_not_end_a_run() -> None:
     assert isinstance(record.event, Run)
     assert record.event.reason == "caf\\xe9.txt"
     assert record.event.versions == {"caf\\xe9.txt": "caf\\xe9.txt"}
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "code", "waits_for"),
+    [
+        ("paused", "asked to pause", "asked", None),
+        ("paused", "The disk is full: not even the log can be written.", "storage", None),
+        ("queued", 'It waits for "a (b)" (20261121-101010-000-a-b).', None, "20261121-101010-000-a-b"),
+        ("queued", "It waits.", None, None),
+        ("completed", "The run was not resumed: it was stopped before it trained a step.", "not-resumed", None),
+        ("failed", "Out of memory.", None, None),
+    ],
+)
+def test_a_log_of_before_codes_gets_them(status: str, reason: str, code: str | None, waits_for: str | None) -> None:
+    record = events.decode(events.encode(Run(status=status, session=1, reason=reason), 0, 1.0))
+    assert record is not None
+    assert isinstance(record.event, Run)
+    assert (record.event.code, record.event.waits_for) == (code, waits_for)
+
+
+def test_a_code_that_was_written_is_not_guessed_again() -> None:
+    record = events.decode(
+        events.encode(Run(status="paused", session=1, code="storage", reason="asked to pause"), 0, 1.0)
+    )
+    assert record is not None
+    assert isinstance(record.event, Run)
+    assert record.event.code == "storage"

@@ -34,12 +34,12 @@ from seedbed.runs.log import Reader
 from seedbed.runs.lookup import find_checkpoint
 from seedbed.runs.printed import last_printed
 from seedbed.runs.process import git_commit, spawn_detached
-from seedbed.runs.queue import BUSY, refuse_circle
+from seedbed.runs.queue import refuse_circle
 from seedbed.runs.resuming import Leaves, checked, leaves, refuse_nothing_to_do
 from seedbed.runs.session import LOCK_REMEDY, RunBusyError
 from seedbed.runs.status import Standing, standing
+from seedbed.runs.statuses import BUSY, LIVE, OVER
 from seedbed.runs.store import RunDir, Store, checked_name, refuse_name_of
-from seedbed.runs.view import ENDED
 from seedbed.text import quoted
 
 if TYPE_CHECKING:
@@ -327,7 +327,7 @@ def is_running(run: RunDir) -> bool:
 
 def is_live(run: RunDir) -> bool:
     """Whether a job works on the run, or waits for its turn."""
-    return standing(run).status in asking.LIVE
+    return standing(run).status in LIVE
 
 
 def is_held(run: RunDir) -> bool:
@@ -360,7 +360,7 @@ def can_go_on(run: RunDir) -> bool:
 
 def is_extendable(run: RunDir) -> bool:
     """Whether steps can be added to the run: it is not running and has a checkpoint."""
-    return standing(run).status in ENDED | {"lost"} and has_checkpoint(run)
+    return standing(run).status in OVER and has_checkpoint(run)
 
 
 def resume(

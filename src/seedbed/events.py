@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -10,6 +11,10 @@ import msgspec
 from seedbed.text import legible
 
 SCHEMA = 1
+
+ASKED, STORAGE, NOT_RESUMED = "asked", "storage", "not-resumed"
+"""Codes of a `run` event. Paused: somebody asked, or nothing can be written. Completed or stopped: a resume that trained
+nothing left the run as it was."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -68,7 +73,12 @@ class Run(Event, frozen=True, kw_only=True):
     after: str | None = None
     """The id of the run whose end the session waits for."""
     simulated: bool | None = None
+    code: str | None = None
+    """Why the status is what it is, for programs: ASKED, STORAGE or NOT_RESUMED."""
+    waits_for: str | None = None
+    """The id of the run that a queued one waits for at this moment."""
     reason: str | None = None
+    """The same for people; no program reads it."""
     hint: str | None = None
 
 
@@ -270,4 +280,22 @@ def decode(line: bytes) -> Record | None:
             event = msgspec.convert(raw, known)
         except msgspec.ValidationError:
             event = None
+        if isinstance(event, Run) and event.reason is not None and event.code is None and event.waits_for is None:
+            code, waits_for = codes_of_old(event.status, event.reason)
+            event = msgspec.structs.replace(event, code=code, waits_for=waits_for)
     return Record(v, n, float(t), kind, event, raw)
+
+
+_WAITS_FOR = re.compile(r'It waits for ".*" \(([^()]+)\)\.')
+
+
+def codes_of_old(status: str, reason: str | None) -> tuple[str | None, str | None]:
+    """The `code` and `waits_for` of a run event that was written before events held them, out of its reason."""
+    if reason is None:
+        return None, None
+    if status == "paused":
+        return (ASKED if reason == "asked to pause" else STORAGE), None
+    if status == "queued":
+        told = _WAITS_FOR.fullmatch(reason)
+        return None, told[1] if told else None
+    return (NOT_RESUMED if status in ("completed", "stopped") else None), None

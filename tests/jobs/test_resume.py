@@ -329,7 +329,7 @@ def test_a_plain_resume_of_a_run_that_stopped_early_says_so_and_how_to_go_on(sto
     at = status(stopped_early)["step"]
     with pytest.raises(UsageError) as refused:
         actions.resume(stopped_early, Resume())
-    assert f"stopped early, at step {at} of 40" in refused.value.message
+    assert f"ended at step {at} of 40. Stopped early: " in refused.value.message
     assert "2 validations without a better loss" in refused.value.message
     found = status(stopped_early)
     assert found["reason"].startswith("Stopped early: 2 validations")

@@ -106,10 +106,10 @@ def tags(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
 
 def statuses(prefix: str, **_: Any) -> list[str]:
     """Statuses, also behind a comma."""
-    from seedbed.cli.runs import STATUSES
+    from seedbed.runs.statuses import SHOWN
 
     before, comma, last = prefix.rpartition(",")
-    return [before + comma + each for each in _those(STATUSES, last)]
+    return [before + comma + each for each in _those(SHOWN, last)]
 
 
 def _paths(prefix: str) -> list[str]:

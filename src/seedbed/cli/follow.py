@@ -20,7 +20,7 @@ from seedbed.actions import Launch
 from seedbed.cli.console import complain, note, say_json
 from seedbed.cli.place import by_name, refer
 from seedbed.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE, SeedbedError
-from seedbed.events import Record
+from seedbed.events import NOT_RESUMED, Record
 from seedbed.presentation import wording
 from seedbed.runs import asking
 from seedbed.runs.asking import Request
@@ -181,7 +181,7 @@ class Follower:
             raise SeedbedError(message, f"It was {text.quoted(run.path)}.")
         if self.as_json:
             say_json(status(run))
-        not_resumed = view.status in ("completed", "stopped") and view.reason is not None
+        not_resumed = view.code == NOT_RESUMED
         if view.status == "failed" or (not_resumed and code):
             hint = by_name(view.hint or f"See {run.log}.", run.id, refer(run))
             complain(SeedbedError(view.reason or "The job failed.", hint))

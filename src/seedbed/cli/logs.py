@@ -163,8 +163,9 @@ def _lives(found: RunDir) -> bool:
     """Whether more may come: a process has the run, or is about to."""
     from seedbed.files import is_locked
     from seedbed.runs.status import standing
+    from seedbed.runs.statuses import LIVE
 
-    return is_locked(found.lock) or standing(found).status in ("queued", "running", "pausing", "paused", "stalled")
+    return is_locked(found.lock) or standing(found).status in LIVE
 
 
 def _copy(log: Path, place: int, show: _Pipe | _Screen) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from seedbed.cli.parser import json_option, runs_option
 from seedbed.cli.runs import any_of
+from seedbed.runs.statuses import REMOVABLE, STATUSES
 
 if TYPE_CHECKING:
     from seedbed.runs.caches import Entry
@@ -45,7 +46,7 @@ _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 _AGE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhdw])")
 _CUT_OFF_S = 3600.0
 _POLICIES = "--older-than, --keep, --status, --archived, --checkpoints, --caches"
-PRUNABLE = ("completed", "stopped", "failed", "lost", "broken")
+_REMOVABLE = tuple(status for status in STATUSES if status in REMOVABLE)
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -58,10 +59,10 @@ def options(parser: argparse.ArgumentParser) -> None:
     add(
         "--status",
         metavar="S[,S...]",
-        type=any_of(PRUNABLE),
+        type=any_of(_REMOVABLE),
         action="extend",
         default=[],
-        help=f"only these: {', '.join(PRUNABLE)} (default: all but broken)",
+        help=f"only these: {', '.join(_REMOVABLE)} (default: all but broken)",
     )
     add("--archived", action="store_true", help="archived runs, instead of the others")
     add("--checkpoints", action="store_true", help="thin checkpoints to the last and the best; the runs stay")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from seedbed.cli.parser import json_option, runs_option
+from seedbed.runs.statuses import SHOWN
 
 if TYPE_CHECKING:
     from seedbed.runs.store import Store
@@ -32,19 +33,6 @@ SYNONYMS = {
 }
 """Options of other programs -> what stands for them here."""
 
-STATUSES = (
-    "queued",
-    "running",
-    "stopping",
-    "pausing",
-    "paused",
-    "stalled",
-    "completed",
-    "stopped",
-    "failed",
-    "lost",
-    "broken",
-)
 # Word of --sort -> key of a status.
 SORTS = {
     "created": "created",
@@ -71,10 +59,10 @@ def options(parser: argparse.ArgumentParser) -> None:
     add(
         "--status",
         metavar="S[,S...]",
-        type=any_of(STATUSES),
+        type=any_of(SHOWN),
         action="extend",
         default=[],
-        help=f"only these: {', '.join(STATUSES)}",
+        help=f"only these: {', '.join(SHOWN)}",
     )
     add("--tag", metavar="T", action="append", default=[], help="only runs with this tag")
     add("--name", metavar="TEXT", help="only runs with this in their name, in capitals or not")

@@ -47,6 +47,7 @@ def describe(found: dict[str, Any]) -> list[str]:
     """A status for people, line by line."""
     from seedbed.cli.console import paint
     from seedbed.cli.place import by_name, refer
+    from seedbed.events import ASKED
     from seedbed.runs.status import word
     from seedbed.runs.store import RunDir
 
@@ -66,7 +67,7 @@ def describe(found: dict[str, Any]) -> list[str]:
         lines += ["", "  " + text.printable(found["reason"])]
         if found["hint"]:
             lines.append("  " + by_name(text.printable(found["hint"]), found["id"], name))
-    if found["status"] == "stopped" or (found["status"] == "paused" and found["hint"] is None):
+    if found["status"] == "stopped" or (found["status"] == "paused" and found["code"] == ASKED):
         lines += ["", f"  `seedbed resume {name}` goes on."]
     return lines
 

@@ -196,6 +196,6 @@ def waits_for(run: RunDir) -> str | None:
         stands = standing(run)
         if stands.status != "queued":
             return None
-        if stands.view.reason or time.monotonic() > end:
+        if stands.view.waits_for or time.monotonic() > end:
             return text.printable(stands.view.reason or "It waits for its turn.")
         time.sleep(0.05)

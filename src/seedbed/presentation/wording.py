@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from seedbed import events, text
 from seedbed.events import Event
-from seedbed.runs.view import ENDED, View
+from seedbed.runs.statuses import ENDED
+from seedbed.runs.view import View
 
 _NAMED_UNKNOWN = 10
 """Pieces of a prompt that are shown where a tokenizer does not know them."""

@@ -10,18 +10,15 @@ import time
 from collections.abc import Callable
 
 from seedbed.errors import SeedbedError
+from seedbed.events import ASKED
 from seedbed.files import is_locked
 from seedbed.runs import control
 from seedbed.runs.control import GO, PAUSE, SAVE, STOP
 from seedbed.runs.process import Identity, send_signal
-from seedbed.runs.queue import BUSY
 from seedbed.runs.status import Standing, read_state, standing
+from seedbed.runs.statuses import BUSY, LIVE
 from seedbed.runs.store import RunDir
 
-LIVE = BUSY | {"queued"}
-"""What a run is while a process has it."""
-ASKED_TO_PAUSE = "asked to pause"
-"""The reason of a pause that ends when somebody asks; every other one ends by itself."""
 PATIENCE_S = 5.0
 """A job reads its control file five times a second; one that has not for so long gets a signal."""
 _POLL_S = 0.1
@@ -102,7 +99,7 @@ def pause(run: RunDir) -> Request:
     if stands.status == "pausing" or _asked_to_pause(stands):
         raise SeedbedError(f'"{run.id}" is {stands.status} already.', f"`seedbed resume {run.id}` lets it go on.")
     _refuse_others(run, stands, "pause")
-    return Request(run, PAUSE, stands, ASKED_TO_PAUSE)
+    return Request(run, PAUSE, stands, "asked to pause")
 
 
 def save_now(run: RunDir) -> Request:
@@ -137,7 +134,8 @@ def is_held(run: RunDir) -> bool:
 
 
 def _asked_to_pause(stands: Standing) -> bool:
-    return stands.status == "paused" and stands.view.reason == ASKED_TO_PAUSE
+    """Whether the run's pause ends when somebody asks; every other one ends by itself."""
+    return stands.status == "paused" and stands.view.code == ASKED
 
 
 def _refuse_others(run: RunDir, stands: Standing, what: str) -> None:

@@ -18,9 +18,9 @@ from seedbed.errors import SeedbedError
 from seedbed.events import Data, Step
 from seedbed.files import Lock, is_locked, read_json, remove_tree
 from seedbed.runs.log import Reader
-from seedbed.runs.queue import BUSY
 from seedbed.runs.retention import tree_bytes
 from seedbed.runs.status import standing
+from seedbed.runs.statuses import BUSY
 from seedbed.runs.store import RunDir, Store
 
 DATASET, UNFINISHED, KERNELS = "dataset", "unfinished dataset", "compiled kernels"

@@ -17,8 +17,9 @@ import msgspec
 
 from seedbed.errors import SeedbedError
 from seedbed.files import read_block
+from seedbed.runs.statuses import IDLE
 from seedbed.runs.store import RunDir
-from seedbed.runs.view import IDLE, LONGEST_GAP_S
+from seedbed.runs.view import LONGEST_GAP_S
 
 STEPS_A_ROW = 64
 STEPS, SCORE, SAVED, RESTART, BACK = range(1, 6)

@@ -19,11 +19,11 @@ from typing import Any
 from seedbed import __version__
 from seedbed.errors import SeedbedError
 from seedbed.files import write_atomic
+from seedbed.runs.statuses import ENDED
 from seedbed.runs.store import RunDir, Store
 
 FILE = ".listing"
 _FORMAT = 1
-_ENDED = ("completed", "failed", "stopped")
 _WORTH_WRITING = 8
 """Runs that have to be new in the file before it is written again."""
 _SETTLED_S = 2.0
@@ -50,7 +50,7 @@ def statuses(store: Store, runs: Iterable[RunDir]) -> list[dict[str, Any]]:
         named = {
             place: os.path.relpath(told[place], path) for place in ("checkpoint", "best_checkpoint") if told[place]
         }
-        if told["status"] in _ENDED:
+        if told["status"] in ENDED:
             seen |= _look(path, named.values())
             if all(time.time() - at / 1e9 > _SETTLED_S for at, _ in seen.values()):
                 kept[run.id] = {"seen": seen, "status": told}

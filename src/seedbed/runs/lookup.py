@@ -7,8 +7,8 @@ from pathlib import Path
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import expand_home
 from seedbed.runs.checkpoints import best_checkpoint, checkpoints, latest_checkpoint, left_behind
-from seedbed.runs.queue import BUSY
 from seedbed.runs.status import standing
+from seedbed.runs.statuses import BUSY
 from seedbed.runs.store import RunDir
 
 

@@ -9,6 +9,7 @@ from seedbed.errors import SeedbedError
 from seedbed.files import expand_home
 from seedbed.runs.checkpoints import checkpoints
 from seedbed.runs.retention import complaint, tree_bytes
+from seedbed.runs.statuses import BUSY
 from seedbed.runs.store import RunDir, is_run
 from seedbed.runs.view import View
 
@@ -53,7 +54,7 @@ def model_of(found: dict[str, Any], view: View) -> Model | None:
         # The job has let go of it, as it does once it has saved newer ones.
         step, path = there[-1]
         there, reason = checkpoints(run, view), complaint(path)
-    alive = found["status"] in ("running", "pausing", "paused", "stalled")
+    alive = found["status"] in BUSY
     per_epoch = found["epoch"] / found["step"] if found["epoch"] and found["step"] else None
     try:
         trained = (path / "DONE").stat().st_mtime

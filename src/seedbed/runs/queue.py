@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import NamedTuple
 
@@ -13,14 +12,12 @@ from seedbed.runs.control import Turn
 from seedbed.runs.log import Reader
 from seedbed.runs.session import Session
 from seedbed.runs.status import Standing, standing
+from seedbed.runs.statuses import BUSY, LIVE
 from seedbed.runs.store import RunDir, Store
 from seedbed.text import printable
 
 POLL_S = 0.5
 _TICK_S = 0.05
-BUSY = frozenset({"running", "pausing", "paused", "stalled"})
-"""What a run is while a process has it and it may hold a device."""
-_TOLD = re.compile(r"\(([^()]+)\)\.$")
 _TAIL_BYTES = 64 << 10
 
 
@@ -46,7 +43,7 @@ def wait_for_turn(session: Session, poll_s: float = POLL_S) -> bool:
             time.sleep(_TICK_S)
             continue
         try:
-            if turn.after is not None and standing(RunDir(turn.after)).status not in BUSY | {"queued"}:
+            if turn.after is not None and standing(RunDir(turn.after)).status not in LIVE:
                 turn = Turn(turn.queue)  # it has ended once; should it start again, that is another matter
             ahead = _ahead(session.run, turn, store)
             if ahead is None:
@@ -56,7 +53,8 @@ def wait_for_turn(session: Session, poll_s: float = POLL_S) -> bool:
             lock.release()
         if ahead.id != told:
             told = ahead.id
-            session.say("queued", f'It waits for "{printable(ahead.name())}" ({printable(ahead.id)}).')
+            why = f'It waits for "{printable(ahead.name())}" ({printable(ahead.id)}).'
+            session.say("queued", why, waits_for=ahead.id)
         end = time.monotonic() + poll_s
         while session.stop_requested is None and time.monotonic() < end:
             time.sleep(_TICK_S)
@@ -79,9 +77,8 @@ def line(store: Store) -> list[Place]:
         stands = standing(run)
         if stands.status in BUSY and stands.view.status != "queued":
             works.append(Place(run, stands, device_of(run, stands), None))
-        elif stands.status in BUSY | {"queued"}:
-            told = _TOLD.search(stands.view.reason or "")
-            waits.append(Place(run, stands, device_of(run, stands), told[1] if told else None))
+        elif stands.status in LIVE:
+            waits.append(Place(run, stands, device_of(run, stands), stands.view.waits_for))
     works.sort(key=lambda each: place(each.run, each.stands))
     waits.sort(key=lambda each: place(each.run, each.stands))
     ordered: list[Place] = []

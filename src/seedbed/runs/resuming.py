@@ -47,9 +47,8 @@ def refuse_nothing_to_do(run: RunDir, asked: Resume, stands: Standing) -> None:
     elif stands.status == "completed" and (view.steps is None or view.step >= view.steps):
         raise UsageError(f'"{run.id}" is finished: it has done all of its {view.steps} steps.', f"To train on, {more}.")
     elif stands.status == "completed" and asked.early_stop is None:
-        why = view.why_early().removeprefix("Stopped early: ")
         raise UsageError(
-            f'"{run.id}" stopped early, at step {view.step} of {view.steps}: {why}',
+            f'"{run.id}" ended at step {view.step} of {view.steps}. {view.why_early()}',
             f"`seedbed resume {run.id} --early-stop 0` goes on to step {view.steps}; with --more-steps N it trains N steps"
             f" from step {view.step}.",
         )

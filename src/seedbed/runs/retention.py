@@ -18,13 +18,10 @@ from seedbed.errors import SeedbedError
 from seedbed.files import Lock, is_locked, read_json, remove_tree, sha256_file
 from seedbed.runs.checkpoints import best_checkpoint, damaged, in_force, latest_checkpoint, left_behind
 from seedbed.runs.status import Standing, standing
+from seedbed.runs.statuses import OVER, REMOVABLE
 from seedbed.runs.store import RunDir, Store
-from seedbed.runs.view import ENDED
 from seedbed.text import quoted
 
-OVER = ENDED | {"lost"}
-"""What a run is when no process has it and it is whole."""
-PRUNABLE = OVER | {"broken"}
 _LOGS = ("events.jsonl", "job.log", ".series")
 _CHECKPOINT = re.compile(r"step-(\d+)")
 _REPLACED = re.compile(r"\.step-(\d+)\.replaced")
@@ -138,7 +135,7 @@ def choose(store: Store, policy: Policy) -> list[Chosen]:
         if run.is_archived() != policy.archived:
             continue
         stands = standing(run)
-        if stands.status not in (policy.statuses or OVER) & PRUNABLE or is_locked(run.lock):
+        if stands.status not in (policy.statuses or OVER) & REMOVABLE or is_locked(run.lock):
             continue
         found.append(Chosen(run, stands.status, max(now - _last_use(run, stands), 0.0)))
     found = found[policy.keep :] if policy.keep is not None else found
@@ -168,7 +165,7 @@ def refuse_living(run: RunDir) -> Standing:
             "Name that folder itself, and remove the link afterwards.",
         )
     stands = standing(run)
-    if stands.status not in PRUNABLE:
+    if stands.status not in REMOVABLE:
         raise SeedbedError(
             f"{run.id} is {stands.status}, so it is not removed.", f"Stop it first: seedbed stop {run.id} --wait"
         )

@@ -15,14 +15,14 @@ from typing import Any, Self
 
 from seedbed import __version__
 from seedbed.errors import DiskFullError, SeedbedError, StorageError
-from seedbed.events import Event, Hardware, Run, Step, encode
+from seedbed.events import ASKED, NOT_RESUMED, STORAGE, Event, Hardware, Run, Step, encode
 from seedbed.files import AppendLog, Ballast, Lock, remove_tree, write_atomic
 from seedbed.runs.control import GO, PAUSE, SAVE, STOP, Requests, Resume, Turn
 from seedbed.runs.index import IndexWriter, index_path
 from seedbed.runs.process import myself
 from seedbed.runs.status import Held, follow, hostname, read_state, read_view, state_json
+from seedbed.runs.statuses import ENDED, WORKING
 from seedbed.runs.store import RunDir
-from seedbed.runs.view import ENDED
 
 HEARTBEAT_S = 1.0
 POLL_S = 0.2
@@ -232,17 +232,35 @@ class Session:
         if self.stop_requested is not None:
             raise StopRequested(self.stop_requested)
 
-    def say(self, status: str, reason: str | None = None, hint: str | None = None) -> None:
-        """Tell a change of status within this session."""
-        self.emit(Run(status=status, session=self.number, step=self.step, reason=reason, hint=hint))
+    def say(
+        self,
+        status: str,
+        reason: str | None = None,
+        hint: str | None = None,
+        *,
+        code: str | None = None,
+        waits_for: str | None = None,
+    ) -> None:
+        """Tell a change of status within this session, and why (see events.Run)."""
+        change = Run(
+            status=status,
+            session=self.number,
+            step=self.step,
+            code=code,
+            waits_for=waits_for,
+            reason=reason,
+            hint=hint,
+        )
+        self.emit(change)
 
     def hold(self, reason: str, hint: str | None = None, until: Callable[[], bool] | None = None) -> bool:
         """Say `paused` and wait, then say `running`: True. False, still paused, once somebody asks to stop.
 
         Waits until `until()` is true; without it, until somebody asks to go on.
         """
-        self._holds = Held(reason, hint or "")
-        self.say("paused", reason, hint)
+        code = ASKED if until is None else STORAGE
+        self._holds = Held(reason, hint or "", code)
+        self.say("paused", reason, hint, code=code)
         next_look = 0.0
         try:
             while self.stop_requested is None:
@@ -261,9 +279,11 @@ class Session:
         self.say("running")
         return True
 
-    def finish(self, status: str, *, reason: str | None = None, hint: str | None = None) -> None:
+    def finish(
+        self, status: str, *, reason: str | None = None, hint: str | None = None, code: str | None = None
+    ) -> None:
         """Say how this session ended: completed, stopped or failed."""
-        self.say(status, reason, hint)
+        self.say(status, reason, hint, code=code)
         with self._emitting:
             try:
                 self._write_backlog()
@@ -275,14 +295,15 @@ class Session:
         if self._begun or self._former not in ("completed", "stopped"):
             self.finish("failed", reason=reason, hint=hint)
         else:
-            self.finish(self._former, reason=f"The run was not resumed: {reason}", hint=hint)
+            self.finish(self._former, reason=f"The run was not resumed: {reason}", hint=hint, code=NOT_RESUMED)
 
     def end_as_asked(self) -> None:
         """Say that this session was stopped. A completed run stays completed where nothing has been trained."""
         if self._begun or self._former != "completed":
             self.finish("stopped")
         else:
-            self.finish("completed", reason="The run was not resumed: it was stopped before it trained a step.")
+            why = "The run was not resumed: it was stopped before it trained a step."
+            self.finish("completed", reason=why, code=NOT_RESUMED)
 
     def save_requested(self) -> bool:
         """Whether somebody asked for a checkpoint since the last time this was asked."""
@@ -402,7 +423,7 @@ class Session:
         sampler = sampler_for(watched)
         sampler.begin()
         while not self._over.wait(HARDWARE_S):
-            if self.status not in ("running", "pausing"):
+            if self.status not in WORKING:
                 continue
             if watched != self._device:
                 sampler.close()

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from seedbed.errors import SeedbedError
+from seedbed.events import codes_of_old
 from seedbed.files import is_locked
 from seedbed.runs.checkpoints import best_checkpoint, latest_checkpoint
 from seedbed.runs.control import outstanding
@@ -17,8 +18,9 @@ from seedbed.runs.control import word as word
 from seedbed.runs.labels import read_labels
 from seedbed.runs.log import Reader
 from seedbed.runs.process import Identity, boot_id, is_alive
+from seedbed.runs.statuses import BUSY, ENDED, WORKING
 from seedbed.runs.store import RunDir
-from seedbed.runs.view import ENDED, View
+from seedbed.runs.view import View
 
 STALE_S = 20.0
 """A heartbeat comes every second; one this old means that the job hangs, compiles, or that its machine sleeps."""
@@ -27,10 +29,11 @@ _FORMAT = 2
 
 
 class Held(msgspec.Struct, frozen=True):
-    """Why a job holds, and what would help."""
+    """Why a job holds (`code` as in events.Run), and what would help."""
 
     reason: str
     hint: str = ""
+    code: str | None = None
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
@@ -79,7 +82,12 @@ def read_state(run: RunDir) -> State | None:
         state = msgspec.json.decode(run.state.read_bytes(), type=State)
     except (OSError, msgspec.DecodeError):
         return None
-    return state if state.format == _FORMAT else None
+    if state.format != _FORMAT:
+        return None
+    view = state.view
+    if view.code is None and view.waits_for is None:  # as written before there were codes
+        view.code, view.waits_for = codes_of_old(view.status, view.reason)
+    return state
 
 
 def read_view(run: RunDir, state: State | None = None) -> View:
@@ -115,8 +123,13 @@ def standing(run: RunDir) -> Standing:
         return Standing(view, view.status, beat)
     if not _lives(run, view, beat):
         return Standing(view, "lost", beat)
-    if beat is not None and beat.held is not None and view.status in ("running", "pausing"):
-        view.reason, view.hint = beat.held.reason, beat.held.hint or None
+    if beat is not None and beat.held is not None and view.status in WORKING:
+        held = beat.held
+        view.code, view.reason, view.hint = (
+            held.code or codes_of_old("paused", held.reason)[0],
+            held.reason,
+            held.hint or None,
+        )
         return Standing(view, "paused", beat)
     # On a full disk a paused job cannot write its heartbeat; it lives all the same.
     if view.status != "paused" and beat is not None and beat.age_s() > STALE_S:
@@ -153,12 +166,13 @@ def status(run: RunDir, stands: Standing | None = None) -> dict[str, Any]:
         meta = run.meta()
     except SeedbedError:
         meta = {}
-    alive = stands.status in ("running", "pausing", "paused", "stalled")
+    alive = stands.status in BUSY
     remaining = view.remaining_s() if alive else None
     summary = view.summary()
     latest = latest_checkpoint(run, view)
     best = best_checkpoint(run, view)
     labels = read_labels(run)
+    code, waits_for = summary.pop("code"), summary.pop("waits_for")
     reason, hint = summary.pop("reason"), summary.pop("hint")
     if reason is None and (early := view.why_early()):
         reason = early
@@ -174,6 +188,8 @@ def status(run: RunDir, stands: Standing | None = None) -> dict[str, Any]:
         "kind": meta.get("kind"),
         "status": stands.status,
         "asked": outstanding(run.control, view.session) if alive or stands.status == "queued" else None,
+        "code": code,
+        "waits_for": waits_for,
         "reason": reason,
         "hint": hint,
         **summary,

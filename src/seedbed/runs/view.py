@@ -13,10 +13,7 @@ import msgspec
 from seedbed import events
 from seedbed.events import Record
 from seedbed.runs.costs import Costs
-
-ENDED = frozenset({"completed", "failed", "stopped"})
-IDLE = frozenset({"queued", "paused"})
-"""What a run is while it does nothing: that time is no part of what it took."""
+from seedbed.runs.statuses import ENDED, IDLE
 
 _SPEED_STEPS = 64
 _KEPT_EVALS = 128
@@ -57,6 +54,9 @@ class View(msgspec.Struct, omit_defaults=True):
     offset: int = 0
     n: int = -1
     status: str = "queued"
+    code: str | None = None
+    """Why the status is what it is, and which run a queued one waits for: see events.Run."""
+    waits_for: str | None = None
     reason: str | None = None
     hint: str | None = None
     session: int = 0
@@ -134,15 +134,16 @@ class View(msgspec.Struct, omit_defaults=True):
         self.session_steps = 0
         self.recent = []
         self.costs = Costs()
-        self.reason = self.hint = self.progress = None
+        self.code = self.waits_for = self.reason = self.hint = self.progress = None
         self.phases = []
         self.messages = []
 
     def _run(self, event: events.Run) -> None:
         self.status = event.status
+        self.code, self.waits_for = event.code, event.waits_for
         self.reason, self.hint = event.reason, event.hint
         said = {name: getattr(event, name) for name in event.__struct_fields__}
-        for name in ("status", "session", "step", "reason", "hint"):
+        for name in ("status", "session", "step", "code", "waits_for", "reason", "hint"):
             del said[name]
         self.run = self.run | {name: value for name, value in said.items() if value is not None}
         if event.status == "running" and event.steps is not None:
@@ -297,6 +298,8 @@ class View(msgspec.Struct, omit_defaults=True):
         saved = self.checkpoints[-1:]
         said = self.run.get
         return {
+            "code": self.code,
+            "waits_for": self.waits_for,
             "reason": self.reason,
             "hint": self.hint,
             "session": self.session,

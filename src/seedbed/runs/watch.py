@@ -9,11 +9,9 @@ from typing import Any, NamedTuple
 from seedbed.errors import SeedbedError
 from seedbed.runs.models import Model, model_of
 from seedbed.runs.status import standing, status
+from seedbed.runs.statuses import LIVE
 from seedbed.runs.store import RunDir, Store, is_run
 from seedbed.text import quoted
-
-LIVE = frozenset({"queued", "running", "pausing", "paused", "stalled"})
-"""A run of these is looked at each time, since its process may be gone without a trace in its folder."""
 
 
 class Listed(NamedTuple):
@@ -67,6 +65,7 @@ class Watch:
         for run_id in sorted(stamps, reverse=True):
             held = found.get(run_id)
             lives = held is not None and held.status["status"] in LIVE
+            # The process of one that lives may be gone without a trace in its folder.
             if self._stamps.get(run_id) == stamps[run_id] and not lives:
                 continue
             self._stamps[run_id] = stamps[run_id]

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from seedbed.errors import SeedbedError
-from seedbed.events import Emit, Eval, Message, Phase, Sample
+from seedbed.events import ASKED, Emit, Eval, Message, Phase, Sample
 from seedbed.train.learner import Batch, Learner
 from seedbed.train.loop import Progress
 
-EARLY_STOP = "early stop"
+EARLY_STOP = "early-stop"
 
 
 class Cut(Exception):  # noqa: N818  # no error: somebody asked
@@ -104,8 +104,8 @@ class EvaluateHook:
                     self._compare(progress)
                 if final and self._tokens:
                     self._tell(self._score(0), progress.step, full=True, best=False)
-        except Cut as cut:
-            progress.stop = str(cut)
+        except Cut:
+            progress.stop = ASKED
             return
         progress.last_eval_step = progress.step
         if self._early_stop and progress.evals_since_best >= self._early_stop and not final:
@@ -146,7 +146,7 @@ class EvaluateHook:
         self._emit(
             Message(
                 level="info",
-                code="early-stop",
+                code=EARLY_STOP,
                 text=f"Stopped early: {many} without a better loss than {progress.patience_loss:.4f}.",
                 why=f"The best of the run was {progress.best_loss:.4f} at step {progress.best_step}.",
                 hint=self._go_on,
@@ -181,8 +181,8 @@ class SampleHook:
             with phase(self._emit, "sample", progress.step):
                 for prompt in self._prompts:
                     self._emit(Sample(step=progress.step, prompt=prompt, text=self._write(prompt, progress.step)))
-        except Cut as cut:
-            progress.stop = str(cut)
+        except Cut:
+            progress.stop = ASKED
             return
         except (SeedbedError, RuntimeError, ValueError, MemoryError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
@@ -243,8 +243,8 @@ class StopHook:
         self._requested = requested
 
     def __call__(self, progress: Progress) -> None:
-        if progress.stop is None and (reason := self._requested()):
-            progress.stop = reason
+        if progress.stop is None and self._requested():
+            progress.stop = ASKED
 
 
 class PauseHook:
@@ -265,7 +265,7 @@ class PauseHook:
             return
         self._save(progress)
         if not self._hold():
-            progress.stop = "asked to stop while it was paused"
+            progress.stop = ASKED
 
 
 class WatchHook:

@@ -15,6 +15,7 @@ from textual.widget import Widget
 
 from seedbed import text
 from seedbed.runs.status import word
+from seedbed.runs.statuses import WORKING
 from seedbed.runs.watch import Listed
 from seedbed.tui.literal import fit, lit, status_style
 from seedbed.tui.panel import Panel
@@ -71,7 +72,7 @@ class SystemPanel(Panel):
 
     def source(self) -> Listed | None:
         """The run whose job looks at the machine: the chosen one if it is at work, else the newest at work."""
-        at_work = [each for each in self.board.living() if each.status["status"] in ("running", "pausing")]
+        at_work = [each for each in self.board.living() if each.status["status"] in WORKING]
         chosen = [each for each in at_work if each.run.id == self.board.chosen]
         return next((each for each in [*chosen, *at_work] if each.hardware is not None), None)
 

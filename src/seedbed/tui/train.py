@@ -21,6 +21,7 @@ from seedbed.config.schema import Config
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.runs.control import Resume, Turn
 from seedbed.runs.models import CORRUPTED
+from seedbed.runs.statuses import WORKING
 from seedbed.runs.store import checked_name
 from seedbed.tui import launching
 from seedbed.tui.dialogs import Confirm
@@ -439,7 +440,7 @@ class TrainPanel(Panel):
         config = wanted.config
         name = self._value("run-name") or actions.default_name(config.preset, config.data.source)
         said = wanted_lines(wanted, name, self.board.store)
-        at_work = [each for each in self.board.living() if each.status["status"] in ("running", "pausing", "stalled")]
+        at_work = [each for each in self.board.living() if each.status["status"] in WORKING | {"stalled"}]
         if self.query_one("#queue", Tick).value:
             said.append("queued     until no other run here is on the device")
         question = lit("\n".join(said), newlines=True)
