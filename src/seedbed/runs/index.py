@@ -106,9 +106,8 @@ _CHECK = struct.Struct("=Q")
 ROW_BYTES = _ROW.size + _CHECK.size
 """In the file each row is followed by the checksum of the header and all rows so far."""
 _HEAD = struct.Struct("=8sHHI")
-_HEAD_BYTES = 64
 _MAGIC = b"SBcurve\n" if sys.byteorder == "little" else b"SBCURVE\n"
-_VERSION = 3
+_HEAD_BYTES, _VERSION = 64, 3
 _NAN = math.nan
 _NOTHING = (0.0, 0.0, math.inf, -math.inf, _NAN)
 
