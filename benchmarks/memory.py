@@ -23,7 +23,9 @@ def ours(precision: str, steps: int) -> int:
     """Bytes above the imports at the fullest moment of `steps` training steps in this process."""
     import torch
 
-    from seedbed.config import arithmetic, load
+    from seedbed.config import arithmetic
+    from seedbed.config.resolving import resolve
+    from seedbed.config.roots import TRAIN
     from seedbed.model.decoder import Decoder
     from seedbed.model.families import logical_parameters
     from seedbed.optim.optimizer import build_optimizer
@@ -33,7 +35,7 @@ def ours(precision: str, steps: int) -> int:
 
     imports = resident_bytes()
     reuse_freed_memory()
-    config = load.resolve(file=HERE / "throughput.toml").config
+    config = resolve(TRAIN, file=HERE / "throughput.toml").config
     model = Decoder(config.model, arithmetic.padded_vocab(config.model, config.tokenizer.vocab_size))
     model.init_weights(torch.Generator())
     learner = DecoderLearner(model, precision=precision, device=torch.device("cpu"))

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from seedbed.config.load import dump
+from seedbed.config.frozen import dump
 from seedbed.config.schema import Config
 from seedbed.events import Run, Step
 from seedbed.runs.session import Session

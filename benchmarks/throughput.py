@@ -83,10 +83,11 @@ def curve_gap(fine: list[float], coarse: list[float], window: int = 20) -> float
 
 def flops_per_token(folder: Path) -> float:
     """Matrix-product FLOPs of forward and backward for one trained token, by Seedbed's arithmetic."""
-    from seedbed.config import load
     from seedbed.config.arithmetic import flops_per_step
+    from seedbed.config.resolving import resolve
+    from seedbed.config.roots import TRAIN
 
-    config = load.resolve(file=folder / "throughput.toml").config
+    config = resolve(TRAIN, file=folder / "throughput.toml").config
     return flops_per_step(config.model, 4096, config.train.batch_size) / TOKENS_PER_STEP
 
 

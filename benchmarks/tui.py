@@ -34,7 +34,7 @@ from typing import Any
 
 import psutil
 
-from seedbed.config.load import dump
+from seedbed.config.frozen import dump
 from seedbed.config.schema import Config
 from seedbed.events import Eval, Run, Step, encode
 from seedbed.runs.index import IndexWriter

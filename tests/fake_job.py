@@ -19,7 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from seedbed.config.load import load_frozen
+from seedbed.config.frozen import load_frozen
+from seedbed.config.roots import TRAIN
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Checkpoint, Data, Eval, Message, Phase, Run, Sample, Step
 from seedbed.jobs.__main__ import main
@@ -37,7 +38,7 @@ if FAIL == "deaf":
 
 
 def run(run_dir: Path, session: Session) -> str:
-    config = load_frozen(run_dir / "config.toml")
+    config = load_frozen(run_dir / "config.toml", TRAIN)
     if FAIL == "usage":
         raise UsageError("There is no text in the file.", "Give another file.")
     if FAIL == "crash":

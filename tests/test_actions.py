@@ -16,7 +16,9 @@ import pytest
 
 from patience import until
 from seedbed import actions
-from seedbed.config.load import load_frozen, resolve
+from seedbed.config.frozen import load_frozen
+from seedbed.config.resolving import resolve
+from seedbed.config.roots import TRAIN
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Step
 from seedbed.runs import asking, control
@@ -41,7 +43,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def run(store: Store) -> RunDir:
-    return actions.new_run(store, resolve(sets=["train.steps=30"]), "alpha")
+    return actions.new_run(store, resolve(TRAIN, sets=["train.steps=30"]), "alpha")
 
 
 @pytest.mark.parametrize(
@@ -71,9 +73,9 @@ def test_where_runs_live(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_new_run_holds_all_that_is_needed_to_do_it_again(store: Store) -> None:
-    wanted = resolve(sets=["train.steps=12", "optimizer.lr=2e-5"])
+    wanted = resolve(TRAIN, sets=["train.steps=12", "optimizer.lr=2e-5"])
     run = actions.new_run(store, wanted, command=["seedbed", "train"])
-    assert load_frozen(run.config) == wanted.config
+    assert load_frozen(run.config, TRAIN) == wanted.config
     meta = run.meta()
     assert meta["preset"] == "nano"
     assert meta["command"] == ["seedbed", "train"]
@@ -84,7 +86,7 @@ def test_a_new_run_holds_all_that_is_needed_to_do_it_again(store: Store) -> None
 @pytest.mark.parametrize("name", ["", "a/b", "latest", "x" * 65])
 def test_a_bad_name_writes_nothing(store: Store, name: str) -> None:
     with pytest.raises(UsageError):
-        actions.new_run(store, resolve(), name)
+        actions.new_run(store, resolve(TRAIN), name)
     assert not store.root.exists()
 
 
@@ -92,21 +94,21 @@ def test_a_bad_name_writes_nothing(store: Store, name: str) -> None:
 def test_text_of_no_use_writes_nothing(store: Store, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.txt").write_bytes(content)
     with pytest.raises(SeedbedError, match=r"a\.txt"):
-        actions.new_run(store, resolve(sets=[f"data.source=text:{tmp_path}/a.txt"]))
+        actions.new_run(store, resolve(TRAIN, sets=[f"data.source=text:{tmp_path}/a.txt"]))
     assert not store.root.exists()
 
 
 @pytest.mark.parametrize("value", ["tokenizer.vocab_size=100", "tokenizer.path=/nowhere"])
 def test_a_tokenizer_of_no_use_writes_nothing(store: Store, value: str) -> None:
     with pytest.raises(UsageError, match="tokenizer"):
-        actions.new_run(store, resolve(sets=[value]))
+        actions.new_run(store, resolve(TRAIN, sets=[value]))
     assert not store.root.exists()
 
 
 def test_a_store_whose_path_is_not_utf_8_is_refused_before_a_run_is_in_it(tmp_path: Path) -> None:
     store = Store(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")))
     with pytest.raises(UsageError, match=r"caf\\xe9") as raised:
-        actions.new_run(store, resolve())
+        actions.new_run(store, resolve(TRAIN))
     assert "--runs" in raised.value.hint
     assert not store.root.exists()
 
@@ -120,17 +122,19 @@ def test_a_run_whose_folder_was_given_a_name_that_is_not_utf_8_is_called_so(run:
 
 def test_missing_text_writes_nothing(store: Store) -> None:
     with pytest.raises(UsageError, match="/nowhere"):
-        actions.new_run(store, resolve(sets=["data.source=text:/nowhere"]))
+        actions.new_run(store, resolve(TRAIN, sets=["data.source=text:/nowhere"]))
     assert not store.root.exists()
 
 
 @pytest.mark.parametrize("value", ["model.context=1000000", "train.batch_size=1000000000", "model.hidden=10000000"])
 def test_what_cannot_fit_this_machine_is_refused_before_a_run_exists(store: Store, value: str) -> None:
     with pytest.raises(UsageError, match="of memory; this machine has") as caught:
-        actions.new_run(store, resolve(sets=[value]))
+        actions.new_run(store, resolve(TRAIN, sets=[value]))
     assert caught.value.hint
     assert not store.root.exists()
-    assert [finding.code for finding in actions.examine(resolve(sets=[value]).config, store)].count("memory") == 1
+    assert [finding.code for finding in actions.examine(resolve(TRAIN, sets=[value]).config, store)].count(
+        "memory"
+    ) == 1
 
 
 def test_the_commit_of_a_checkout(tmp_path: Path) -> None:
@@ -237,7 +241,7 @@ def endless(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     def begin(name: str, turn: Turn | None = None, fail: str = "", steps: int = 100_000) -> RunDir:
         monkeypatch.setenv("FAKE_FAIL", fail)
         monkeypatch.setenv("FAKE_STEP_S", "0.01")
-        made = actions.new_run(store, resolve(sets=[f"train.steps={steps}"]), name)
+        made = actions.new_run(store, resolve(TRAIN, sets=[f"train.steps={steps}"]), name)
         launched.append(actions.start(made, turn=turn))
         actions.wait_until_begun(launched[-1])
         if turn is None:
@@ -406,8 +410,8 @@ def test_runs_take_turns_in_the_order_of_the_line(endless: Callable[..., RunDir]
 def test_a_run_that_would_wait_for_itself_is_refused(run: RunDir, store: Store) -> None:
     with pytest.raises(UsageError, match="cannot wait for itself"):
         actions.start(run, turn=Turn(after=run.path))
-    other = actions.new_run(store, resolve(), "other")
-    third = actions.new_run(store, resolve(), "third")
+    other = actions.new_run(store, resolve(TRAIN), "other")
+    third = actions.new_run(store, resolve(TRAIN), "third")
     with Session(other.path, turn=Turn(after=run.path)), Session(third.path, turn=Turn(after=other.path)):
         with pytest.raises(UsageError, match=f'"{third.id}" is waiting for "{run.id}"'):
             actions.start(run, turn=Turn(after=third.path))

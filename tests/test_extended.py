@@ -13,12 +13,12 @@ def test_the_copy_is_imported_and_differs_only_where_something_was_added(tmp_pat
     root = extended_source(
         tmp_path,
         {"added.py": '"""A module."""\nANSWER = 42\n'},
-        {"config/presets/nano.toml": ("[train]", "# a remark")},
+        {"config/presets/train/nano.toml": ("[train]", "# a remark")},
     )
     code = "import seedbed, seedbed.added; print(seedbed.__file__, seedbed.added.ANSWER)"
     assert run_python(root, "-c", code).stdout.split() == [str(root / "seedbed" / "__init__.py"), "42"]
-    assert "[train]\n# a remark\n" in (root / "seedbed/config/presets/nano.toml").read_text()
-    assert differences(root) == {"added.py", "config/presets/nano.toml"}
+    assert "[train]\n# a remark\n" in (root / "seedbed/config/presets/train/nano.toml").read_text()
+    assert differences(root) == {"added.py", "config/presets/train/nano.toml"}
     (root / "seedbed" / "text.py").unlink()
     assert "text.py" in differences(root)
 

@@ -18,7 +18,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from msgspec.structs import replace
 
 from seedbed import __version__
-from seedbed.config import load
+from seedbed.config.directories import CACHE_HINT, cache_dir
+from seedbed.config.environment import env
+from seedbed.config.frozen import dump, load_frozen
+from seedbed.config.resolving import Resolved
+from seedbed.config.roots import TRAIN
 from seedbed.config.schema import Config
 from seedbed.config.source import is_prepared, parse_address
 from seedbed.errors import SeedbedError, StorageError, UsageError
@@ -67,10 +71,10 @@ class Launch(NamedTuple):
 
 def store(runs: str | None = None) -> Store:
     """The store that a person means: the folder given, else SEEDBED_RUNS, else ./runs."""
-    return Store(expand_home(runs or load.env("SEEDBED_RUNS") or "runs"))
+    return Store(expand_home(runs or env("SEEDBED_RUNS") or "runs"))
 
 
-def new_run(place: Store, resolved: load.Resolved, name: str | None = None, command: Sequence[str] = ()) -> RunDir:
+def new_run(place: Store, resolved: Resolved[Config], name: str | None = None, command: Sequence[str] = ()) -> RunDir:
     """Write a training run that has not begun. Raises UsageError, and writes nothing, for a config that cannot work."""
     config = resolved.config
     refuse_name_of(place.root)
@@ -90,7 +94,7 @@ def new_run(place: Store, resolved: load.Resolved, name: str | None = None, comm
         "command": list(command),
     }
     with labels.names(place):
-        return place.create("train", place.free_name(wanted), load.dump(config, resolved.origins), meta)
+        return place.create("train", place.free_name(wanted), dump(config, resolved.origins), meta)
 
 
 def refuse_unusable_store(place: Store) -> None:
@@ -108,7 +112,7 @@ def refuse_unusable_cache() -> None:
 
     A folder that holds prepared data may be read-only; whether what a run needs is in it, the job finds out.
     """
-    cache = load.cache_dir()
+    cache = cache_dir()
     trouble = None
     try:
         make_dir(cache)
@@ -116,9 +120,9 @@ def refuse_unusable_cache() -> None:
         trouble = error
     trouble = trouble or obstacle(cache, 0)
     if trouble is not None and not trouble.passing and not (cache / "datasets").is_dir():
-        raise SeedbedError(f"Prepared data cannot be kept in {quoted(cache)}: {trouble.reason}.", load.CACHE_HINT)
+        raise SeedbedError(f"Prepared data cannot be kept in {quoted(cache)}: {trouble.reason}.", CACHE_HINT)
     if trouble is None:
-        refuse_without_locks(cache, load.CACHE_HINT)
+        refuse_without_locks(cache, CACHE_HINT)
 
 
 def refuse_errors(config: Config, place: Store) -> None:
@@ -215,7 +219,7 @@ def start(run: RunDir, resume: Resume | None = None, turn: Turn | None = None) -
 
 def begin(
     place: Store,
-    resolved: load.Resolved,
+    resolved: Resolved[Config],
     name: str | None = None,
     turn: Turn | None = None,
     command: Sequence[str] = (),
@@ -398,10 +402,10 @@ def _refuse_other_data(run: RunDir, asked: Resume) -> None:
     """Raise where a quick look shows that the source which a resume names is of no use, or not the run's text."""
     from seedbed.data.cached import refuse_other_text
 
-    config = load.load_frozen(run.config)
+    config = load_frozen(run.config, TRAIN)
     data = replace(config.data, source=asked.data or "", path=asked.data_path or "")
     refuse_unusable_data(replace(config, data=data))
-    refuse_other_text(data, dataset_of(run), load.cache_dir())
+    refuse_other_text(data, dataset_of(run), cache_dir())
 
 
 # Names, tags, the archive, and the end -------------------------------------------------------------------------------
@@ -438,7 +442,7 @@ def delete(run: RunDir) -> int:
 def default_prompt(run: RunDir) -> str:
     """The prompt for who gives none: the first of the run's samples, else the opening of its text, if any is known."""
     try:
-        prompts = load.load_frozen(run.config).train.sample_prompts
+        prompts = load_frozen(run.config, TRAIN).train.sample_prompts
     except SeedbedError:
         prompts = None
     return prompts[0] if prompts else standing(run).view.opening

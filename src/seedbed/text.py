@@ -141,6 +141,15 @@ def printable(foreign: str, *, newlines: bool = False) -> str:
     return "".join(kept)
 
 
+def is_utf_8(value: str) -> bool:
+    """Whether a text can be written as UTF-8. A file name whose bytes are not UTF-8 cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def shorten(text: str, width: int) -> str:
     """At most `width` characters, the last an ellipsis where something was cut."""
     return text if len(text) <= width else text[: max(width - 1, 0)] + "…"

@@ -20,7 +20,8 @@ from seedbed.cli.doctor import describe, gigaflops
 from seedbed.cli.main import main
 from seedbed.cli.parser import COMMANDS
 from seedbed.config.keys import keys
-from seedbed.config.load import resolve
+from seedbed.config.resolving import resolve
+from seedbed.config.roots import TRAIN
 from seedbed.runs.store import Store
 
 SLOW = {"FAKE_STEP_S": "0.03"}
@@ -370,16 +371,16 @@ def test_the_values_that_one_sets_most_have_options(desk: Any) -> None:
 def test_config_keys_explains_every_key(desk: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "keys", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert list(found) == list(keys())
+    assert list(found) == list(keys(TRAIN))
     assert all(each["help"] and each["expected"] for each in found.values())
-    assert found["train.steps"]["default"] == resolve().config.train.steps
+    assert found["train.steps"]["default"] == resolve(TRAIN).config.train.steps
     assert main(["config", "keys", "train.st"]) == 0
     out = capsys.readouterr().out
     assert "train.steps = 1350" in out
     assert "Horizon in optimizer steps. (A whole number, at least 1" in out
     assert "optimizer.lr" not in out
     assert main(["config", "keys", "lr", "--preset", "tiny"]) == 0
-    assert f"optimizer.lr = {resolve(preset='tiny').config.optimizer.lr}" in capsys.readouterr().out
+    assert f"optimizer.lr = {resolve(TRAIN, preset='tiny').config.optimizer.lr}" in capsys.readouterr().out
     assert main(["config", "keys", "learning_rate"]) == 2
     assert "optimizer.lr" in capsys.readouterr().err
 
@@ -502,7 +503,7 @@ def test_completion_of_paths_after_text(tmp_path: Path, monkeypatch: pytest.Monk
     assert sources("text:no") == ["text:nothing.txt", "text:novels/"]
     assert sources("text:") == ["text:nothing.txt", "text:novels/"]
     assert sources("text:nowhere/") == []
-    assert settings("train.steps=") == [f"train.steps={resolve().config.train.steps}"]
+    assert settings("train.steps=") == [f"train.steps={resolve(TRAIN).config.train.steps}"]
 
 
 def test_a_full_output_is_told_without_a_traceback(desk: Any) -> None:

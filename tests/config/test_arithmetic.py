@@ -7,7 +7,10 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from seedbed.config import arithmetic, load
+from seedbed.config import arithmetic
+from seedbed.config.preset import preset_about, preset_names
+from seedbed.config.resolving import resolve
+from seedbed.config.roots import TRAIN
 from seedbed.config.schema import Config
 from seedbed.model.decoder import Decoder
 
@@ -27,8 +30,8 @@ def on_meta(config: Config) -> Decoder:
 
 
 def configs() -> list[object]:
-    presets = [pytest.param(load.resolve(preset=name).config, id=name) for name in load.preset_names()]
-    shapes = [pytest.param(load.resolve(sets=sets).config, id=name) for name, sets in SHAPES.items()]
+    presets = [pytest.param(resolve(TRAIN, preset=name).config, id=name) for name in preset_names(TRAIN)]
+    shapes = [pytest.param(resolve(TRAIN, sets=sets).config, id=name) for name, sets in SHAPES.items()]
     return [*presets, *shapes]
 
 
@@ -38,10 +41,10 @@ def test_parameters_are_those_of_the_built_model(config: Config) -> None:
     assert arithmetic.count_parameters(config.model, config.tokenizer.vocab_size) == built
 
 
-@pytest.mark.parametrize("name", load.preset_names())
+@pytest.mark.parametrize("name", preset_names(TRAIN))
 def test_presets_say_how_large_they_are(name: str) -> None:
-    config = load.resolve(preset=name).config
-    told = load.preset_about(name)["parameters"]
+    config = resolve(TRAIN, preset=name).config
+    told = preset_about(name, TRAIN)["parameters"]
     assert told == arithmetic.count_parameters(config.model, config.tokenizer.vocab_size)
     assert told == pytest.approx({"nano": 1e6, "tiny": 6e6, "small": 1e8, "base": 1e9}[name], rel=0.12)
 
@@ -58,7 +61,7 @@ def test_flops_are_those_that_torch_counts(config: Config) -> None:
 
 
 def test_flops_of_fused_attention_are_those_that_torch_counts() -> None:
-    config = load.resolve(sets=["model.context=512"]).config.model
+    config = resolve(TRAIN, sets=["model.context=512"]).config.model
     q = torch.empty(2, config.heads, config.context, config.head_dim, device="meta", requires_grad=True)
     with FlopCounterMode(display=False) as counter:
         out = torch.ops.aten._scaled_dot_product_flash_attention(q.bfloat16(), q.bfloat16(), q.bfloat16(), 0.0, True)[0]
@@ -70,7 +73,7 @@ def test_flops_of_fused_attention_are_those_that_torch_counts() -> None:
 
 
 def test_vocabulary_rows_are_rounded_up() -> None:
-    model = load.resolve(sets=["model.vocab_multiple=64"]).config.model
+    model = resolve(TRAIN, sets=["model.vocab_multiple=64"]).config.model
     assert [arithmetic.padded_vocab(model, size) for size in (1, 64, 65, 2048)] == [64, 64, 128, 2048]
 
 
@@ -88,7 +91,7 @@ def test_divisors_of_a_huge_number_take_no_time() -> None:
 def test_batches_that_wait_are_counted() -> None:
     def total(*sets: str) -> int:
         sets = ("model.context=1000", "train.micro_batch=1", *sets)
-        return arithmetic.memory_estimate(load.resolve(sets=sets).config, 300, "fp32").total
+        return arithmetic.memory_estimate(resolve(TRAIN, sets=sets).config, 300, "fp32").total
 
     one = total("train.batch_size=2")
     assert total("train.batch_size=2002") == one + 2000 * 1000 * 16

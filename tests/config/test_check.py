@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from seedbed.config import load
 from seedbed.config.check import Finding, check, checkpoint_bytes
+from seedbed.config.preset import preset_names
+from seedbed.config.resolving import resolve
+from seedbed.config.roots import TRAIN
 
 GIB = 1 << 30
 
@@ -18,11 +20,11 @@ SHAPE = (
 
 
 def found(*sets: str, preset: str | None = None, **figures: object) -> dict[str, Finding]:
-    config = load.resolve(preset=preset, sets=sets if preset else (*SHAPE, *sets)).config
+    config = resolve(TRAIN, preset=preset, sets=sets if preset else (*SHAPE, *sets)).config
     return {finding.code: finding for finding in check(config, **figures)}  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("preset", load.preset_names())
+@pytest.mark.parametrize("preset", preset_names(TRAIN))
 def test_presets_are_sound_where_data_and_machine_suffice(preset: str) -> None:
     figures = {
         "train_tokens": 12_000_000_000,
@@ -80,7 +82,7 @@ def test_a_vocabulary_of_one_is_an_error_and_an_outsized_one_a_warning() -> None
 
 
 def test_disk_must_hold_the_checkpoints_kept_and_one_more() -> None:
-    config = load.resolve(sets=SHAPE).config
+    config = resolve(TRAIN, sets=SHAPE).config
     size = checkpoint_bytes(config, 2048)
     # weights, one momentum for the matrices and two moments for the rest, four bytes each
     assert size == 4 * 1_115_520 + 4 * 851_968 + 8 * (1_115_520 - 851_968)
@@ -90,7 +92,7 @@ def test_disk_must_hold_the_checkpoints_kept_and_one_more() -> None:
 
 
 def test_keeping_every_nth_needs_its_disk_and_steps_that_are_saved() -> None:
-    config = load.resolve(sets=SHAPE).config
+    config = resolve(TRAIN, sets=SHAPE).config
     size = checkpoint_bytes(config, 2048)
     often = ("train.steps=1000", "train.checkpoint_every=100", "train.keep_every=200")
     assert "disk" not in found(*often, free_disk_bytes=7 * size)  # 200, 400, 600 for good; 800 and 1000; best; next
@@ -132,7 +134,7 @@ def test_early_stopping_that_cannot_act_is_named() -> None:
 
 
 def test_errors_come_first_and_each_finding_says_what_why_and_the_option() -> None:
-    config = load.resolve(sets=["optimizer.name=adamw", "train.sample_tokens=999"]).config
+    config = resolve(TRAIN, sets=["optimizer.name=adamw", "train.sample_tokens=999"]).config
     findings = check(config, train_tokens=10, validation_tokens=1, free_disk_bytes=1, free_memory_bytes=1)
     levels = [finding.level for finding in findings]
     assert levels == sorted(levels)
@@ -144,7 +146,7 @@ def test_errors_come_first_and_each_finding_says_what_why_and_the_option() -> No
 
 
 def test_what_is_not_known_is_not_judged() -> None:
-    assert check(load.resolve().config) == []
+    assert check(resolve(TRAIN).config) == []
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,16 @@ from pathlib import Path
 import pytest
 
 import patience
-from seedbed.config import arithmetic, load
+from seedbed.config import arithmetic
+from seedbed.config.resolving import resolve
+from seedbed.config.roots import TRAIN
 from seedbed.train.device import choose_device, choose_precision
 
 CHILD = """
 import json, sys, torch
-from seedbed.config import arithmetic, load
+from seedbed.config import arithmetic
+from seedbed.config.resolving import resolve
+from seedbed.config.roots import TRAIN
 from seedbed.model.decoder import Decoder
 from seedbed.model.families import logical_parameters
 from seedbed.optim.optimizer import build_optimizer
@@ -40,9 +44,9 @@ torch.set_num_threads(1)
 sets, vocab_size, precision = json.loads(sys.argv[1])
 # A very small model first: what the first step imports and starts belongs to torch, not to the run.
 small = ["model.layers=1", "model.context=8", "train.batch_size=1", "train.micro_batch=0"]
-steps(load.resolve(sets=[*sets, *small]).config, 64, precision, 1)
+steps(resolve(TRAIN, sets=[*sets, *small]).config, 64, precision, 1)
 before = kilobytes("VmRSS")
-steps(load.resolve(sets=sets).config, vocab_size, precision, 2)
+steps(resolve(TRAIN, sets=sets).config, vocab_size, precision, 2)
 print((kilobytes("VmHWM") - before) * 1024)
 """
 SHAPE = [
@@ -93,5 +97,5 @@ def test_memory_is_within_15_percent_of_the_measured_peak(case: tuple[list[str],
     precision = choose_precision(asked, choose_device("cpu", True, lambda _: None))
     if asked == "auto" and precision == "fp32" and (sets, vocab_size) == CASES["fp32"][:2]:
         pytest.skip("this CPU is not fast at bf16, and the same shape is measured in fp32")
-    told = arithmetic.memory_estimate(load.resolve(sets=sets).config, vocab_size, precision).total
+    told = arithmetic.memory_estimate(resolve(TRAIN, sets=sets).config, vocab_size, precision).total
     assert told == pytest.approx(measured_peak(sets, vocab_size, precision), rel=0.15)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from seedbed.config.load import resolve
+from seedbed.config.resolving import resolve
+from seedbed.config.roots import TRAIN
 from seedbed.config.source import Address, parse_address
 from seedbed.errors import UsageError
 
@@ -36,7 +37,7 @@ def test_a_folder_may_hold_the_marks_in_its_name(
     rest = (f"{tmp_path}/" if start == "absolute" else start) + folder + end
     found = parse_address(rest)
     assert (found.folder, found.config, found.column) == (tmp_path / folder, config, column)
-    source = resolve(sets=[f"data.source=hf:{rest}"]).config.data.source
+    source = resolve(TRAIN, sets=[f"data.source=hf:{rest}"]).config.data.source
     assert source == f"hf:{tmp_path / folder}{end}", "so that a run goes on from anywhere"
 
 

@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
 def test_help_loads_next_to_nothing(folder: Path) -> None:
     names = loaded(folder, "--help")
     assert not roots(names) & {*HEAVY, "rich", "msgspec", "psutil", "argcomplete", "asyncio", "subprocess"}
-    assert not names & {"importlib.metadata", "seedbed.events", "seedbed.runs.store", "seedbed.config.load"}
+    assert not names & {"importlib.metadata", "seedbed.events", "seedbed.runs.store", "seedbed.config.layers"}
     assert len(names) < 120, f"{len(names)} modules for --help"
 
 
@@ -62,7 +62,7 @@ def test_looking_at_runs_loads_nothing_that_computes(folder: Path, words: tuple[
 
 def test_a_look_at_a_run_loads_no_config_and_no_other_command(folder: Path) -> None:
     names = loaded(folder, "status")
-    assert not names & {"tomllib", "seedbed.config.load", "seedbed.config.schema", "difflib", "tempfile", "hashlib"}
+    assert not names & {"tomllib", "seedbed.config.layers", "seedbed.config.schema", "difflib", "tempfile", "hashlib"}
     commands = {name for name in names if name.startswith("seedbed.cli.")}
     assert commands <= {
         f"seedbed.cli.{name}" for name in ("main", "parser", "status", "console", "place", "hints", "streams")
@@ -115,7 +115,7 @@ def test_the_window_loads_nothing_that_computes() -> None:
         "tui.dialogs",
         "tui.settings",
         "actions",
-        "config.load",
+        "config.layers",
     )
     assert not names & {f"seedbed.{name}" for name in later}, (
         "what is not seen at first is loaded after the first paint"

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from seedbed.config import load
+from seedbed.config.directories import cache_dir
+from seedbed.config.frozen import dump
+from seedbed.config.resolving import resolve
+from seedbed.config.roots import TRAIN
 from seedbed.data.build import build_dataset
 from seedbed.errors import SeedbedError
 from seedbed.hardware import cpu
@@ -44,8 +47,8 @@ def run(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
 
 
 def new(folder: Path, *sets: str) -> RunDir:
-    resolved = load.resolve(preset="nano", sets=(*TINY, *sets))
-    return Store(folder / "runs").create("train", "tiny", load.dump(resolved.config, resolved.origins), {})
+    resolved = resolve(TRAIN, preset="nano", sets=(*TINY, *sets))
+    return Store(folder / "runs").create("train", "tiny", dump(resolved.config, resolved.origins), {})
 
 
 def messages(run: RunDir, code: str) -> list[dict[str, Any]]:
@@ -108,8 +111,8 @@ def test_bf16_in_software_is_warned_of_by_the_job(tmp_path: Path, run: RunDir, m
 
 
 def test_a_gpu_run_is_judged_by_the_gpus_memory(tmp_path: Path, run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = load.resolve(preset="nano", sets=TINY).config
-    dataset = build_dataset(config.data, config.tokenizer, cache=load.cache_dir(), emit=lambda _: None)
+    config = resolve(TRAIN, preset="nano", sets=TINY).config
+    dataset = build_dataset(config.data, config.tokenizer, cache=cache_dir(), emit=lambda _: None)
     gpu = Device(torch.device("cuda", 0), "A GPU", "cuda")
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1 << 10, 1 << 34))
     monkeypatch.setattr(pretrain, "available_bytes", lambda: 1 << 40)

@@ -10,7 +10,9 @@ import pytest
 
 from patience import until
 from seedbed import files
-from seedbed.config.load import dump, resolve
+from seedbed.config.frozen import dump
+from seedbed.config.resolving import resolve
+from seedbed.config.roots import TRAIN
 from seedbed.data.build import build_dataset
 from seedbed.jobs.__main__ import run_job
 from seedbed.runs import control
@@ -24,7 +26,7 @@ TINY = ("tokenizer.vocab_size=300", "data.stories=40", "data.workers=1")
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
     """A run whose dataset another process (this one) holds the lock of."""
     monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "cache"))
-    config = resolve(preset="nano", sets=TINY).config
+    config = resolve(TRAIN, preset="nano", sets=TINY).config
     made = build_dataset(config.data, config.tokenizer, cache=tmp_path / "elsewhere", emit=lambda _: None)
     files.make_dir(tmp_path / "cache" / "datasets")
     lock = files.Lock(tmp_path / "cache" / "datasets" / f".{made.folder.name}.lock")

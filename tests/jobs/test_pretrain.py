@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from seedbed.config import load
+from seedbed.config.frozen import dump, load_frozen
+from seedbed.config.resolving import resolve
+from seedbed.config.roots import TRAIN
 from seedbed.jobs import pretrain
 from seedbed.jobs.__main__ import run_job
 from seedbed.jobs.pretrain import advice
@@ -46,8 +48,8 @@ def train(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Train
     monkeypatch.setenv("SEEDBED_CACHE", str(cache))
 
     def trained(*sets: str, expect: int = 0) -> RunDir:
-        resolved = load.resolve(preset="nano", sets=(*TINY, *sets))
-        run = Store(tmp_path / "runs").create("train", "tiny", load.dump(resolved.config, resolved.origins), {})
+        resolved = resolve(TRAIN, preset="nano", sets=(*TINY, *sets))
+        run = Store(tmp_path / "runs").create("train", "tiny", dump(resolved.config, resolved.origins), {})
         assert run_job(run.path, Resume(), Turn()) == expect, status(run)["reason"]
         return run
 
@@ -66,7 +68,7 @@ def test_a_run_whose_learning_rate_kills_it_fails_and_says_what_to_start_instead
     assert "gradient" in found["reason"] or "loss" in found["reason"]
     assert f"seedbed train --like {run.id} --set optimizer.lr=0.001" in found["hint"]
     assert "seedbed resume" not in found["hint"]
-    again = load.resolve(base=load.load_frozen(run.config), sets=["optimizer.lr=0.001"]).config
+    again = resolve(TRAIN, base=load_frozen(run.config, TRAIN), sets=["optimizer.lr=0.001"]).config
     assert (again.optimizer.lr, again.train.steps) == (0.001, 60)
 
 
@@ -90,7 +92,7 @@ def test_a_run_says_that_it_saves_when_its_last_step_is_done(train: Train) -> No
 def test_the_advice_is_a_rate_below_the_one_that_broke(
     tmp_path: Path, sets: tuple[str, ...], precision: str, rate: str
 ) -> None:
-    told = advice(load.resolve(sets=sets).config, precision, tmp_path / "some-run")
+    told = advice(resolve(TRAIN, sets=sets).config, precision, tmp_path / "some-run")
     assert told.endswith(rate)
     assert "seedbed train --like some-run" in told
     assert "resume repeats" in told

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from seedbed import checkpoint
-from seedbed.config.load import resolve
+from seedbed.config.resolving import resolve
+from seedbed.config.roots import TRAIN
 from seedbed.config.schema import Config
 from seedbed.data.build import build_dataset
 from seedbed.data.shards import Dataset
@@ -28,7 +29,7 @@ from seedbed.train.horizon import Segment
 from seedbed.train.loop import Progress
 from tiny import MODEL_AND_DATA
 
-CONFIG = resolve(preset="nano").config
+CONFIG = resolve(TRAIN, preset="nano").config
 
 
 class Past:
@@ -289,7 +290,7 @@ class Material(NamedTuple):
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
-    config = resolve(preset="nano", sets=MODEL_AND_DATA).config
+    config = resolve(TRAIN, preset="nano", sets=MODEL_AND_DATA).config
     cache = tmp_path_factory.mktemp("cache")
     return Material(config, build_dataset(config.data, config.tokenizer, cache=cache, emit=lambda _: None))
 

@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from seedbed import actions, checkpoint
-from seedbed.config import load
+from seedbed.config.frozen import dump, load_frozen
+from seedbed.config.resolving import resolve
+from seedbed.config.roots import TRAIN
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Event, Step
 from seedbed.jobs.__main__ import run_job
@@ -62,8 +64,8 @@ class Bench:
         monkeypatch.setattr(Session, "emit", watched)
 
     def new(self, *sets: str) -> RunDir:
-        resolved = load.resolve(preset="nano", sets=(*TINY, *sets))
-        return self.store.create("train", "tiny", load.dump(resolved.config, resolved.origins), {})
+        resolved = resolve(TRAIN, preset="nano", sets=(*TINY, *sets))
+        return self.store.create("train", "tiny", dump(resolved.config, resolved.origins), {})
 
     def go(self, run: RunDir, resume: Resume | None = None, *, expect: int = 0) -> dict[str, Any]:
         code = run_job(run.path, resume or Resume(), Turn())
@@ -348,7 +350,7 @@ def test_early_stopping_can_be_switched_off_and_stays_off(bench: Bench, stopped_
     found = bench.go(stopped_early)
     assert (found["status"], found["step"]) == ("completed", 40)
     assert [each.get("early_stop") for each in events(stopped_early, "run") if each.get("steps")] == [2, 0, 0]
-    assert load.load_frozen(stopped_early.config).train.early_stop == 2
+    assert load_frozen(stopped_early.config, TRAIN).train.early_stop == 2
 
 
 # Data that has moved -------------------------------------------------------------------------------------------------

@@ -20,7 +20,8 @@ import torch
 
 from patience import until
 from seedbed import checkpoint, files
-from seedbed.config.load import resolve
+from seedbed.config.resolving import resolve
+from seedbed.config.roots import TRAIN
 from seedbed.config.schema import Config
 from seedbed.data.build import build_dataset
 from seedbed.data.shards import Dataset
@@ -63,7 +64,7 @@ class Material(NamedTuple):
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
-    config = resolve(preset="nano", sets=TINY).config
+    config = resolve(TRAIN, preset="nano", sets=TINY).config
     cache = tmp_path_factory.mktemp("cache")
     return Material(config, build_dataset(config.data, config.tokenizer, cache=cache, emit=lambda _: None))
 
@@ -249,7 +250,7 @@ def test_preparing_data_holds_where_its_folder_takes_no_writes_and_goes_on(
     with Session(run.path) as session:
         somebody = threading.Thread(target=lambda: (wait_until_paused(run), broken.clear()))
         somebody.start()
-        dataset = prepare(resolve(preset="nano", sets=TINY).config, session)
+        dataset = prepare(resolve(TRAIN, preset="nano", sets=TINY).config, session)
         somebody.join()
         assert dataset.train.num_tokens > 0
     said = [json.loads(line) for line in run.events.read_bytes().splitlines()]
@@ -266,7 +267,7 @@ def test_preparing_data_in_a_folder_that_nobody_may_write_to_fails_at_once(
     (tmp_path / "cache").write_text("a file")
     monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "cache"))
     with Session(run.path) as session, pytest.raises(SeedbedError, match="cache"):
-        prepare(resolve(preset="nano", sets=TINY).config, session)
+        prepare(resolve(TRAIN, preset="nano", sets=TINY).config, session)
 
 
 @pytest.mark.parametrize(

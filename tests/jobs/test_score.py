@@ -11,7 +11,9 @@ import torch
 
 from seedbed import checkpoint
 from seedbed.cli.score import describe
-from seedbed.config import load
+from seedbed.config.frozen import dump
+from seedbed.config.resolving import resolve
+from seedbed.config.roots import TRAIN
 from seedbed.config.schema import ModelConfig, TokenizerConfig
 from seedbed.data.stories.generator import stories
 from seedbed.jobs.score import Request, answer, longest_tokens, write
@@ -29,9 +31,9 @@ def tokenizer() -> Tokenizer:
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The path of a run's config."""
-    resolved = load.resolve(sets=("data.stories=40",))
+    resolved = resolve(TRAIN, sets=("data.stories=40",))
     path = tmp_path_factory.mktemp("run") / "config.toml"
-    path.write_text(load.dump(resolved.config, resolved.origins))
+    path.write_text(dump(resolved.config, resolved.origins))
     return str(path)
 
 

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from seedbed import events
-from seedbed.config import load
 from seedbed.config.arithmetic import flops_per_step
 from seedbed.config.check import checkpoint_bytes
+from seedbed.config.frozen import dump
+from seedbed.config.resolving import resolve
+from seedbed.config.roots import TRAIN
 from seedbed.config.schema import Config
 from seedbed.events import decode, encode
 from seedbed.runs.estimate import Estimate, estimate, remember_matmul_rate
@@ -33,13 +35,13 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 def config(*sets: str) -> Config:
     """Two epochs of that shape, unless another horizon is set."""
     horizon = () if any(each.startswith(("train.steps", "train.tokens")) for each in sets) else ("train.epochs=2",)
-    return load.resolve(sets=(*SMALL, *horizon, *sets)).config
+    return resolve(TRAIN, sets=(*SMALL, *horizon, *sets)).config
 
 
 def trained(store: Store, name: str, *sets: str, step_s: float = 0.5, steps: int = 40, **said: Any) -> None:
     """A run that trained on this machine at a pace, on a text of 25,600 tokens."""
-    wanted = load.resolve(sets=(*SMALL, *sets))
-    run = store.create("train", name, load.dump(wanted.config), {})
+    wanted = resolve(TRAIN, sets=(*SMALL, *sets))
+    run = store.create("train", name, dump(wanted.config), {})
     tokens = wanted.config.train.batch_size * wanted.config.model.context
     view = View()
     known = {"device": "cpu", "device_asked": "auto", "host": hostname(), "precision": "fp32"} | said
@@ -148,7 +150,7 @@ def test_a_measured_matmul_rate_serves_until_a_run_has_trained(store: Store) -> 
 
 def test_a_folder_of_runs_that_cannot_be_read_leaves_the_rest_of_the_estimate(store: Store, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    found = estimate(load.resolve().config, Store(tmp_path / "file" / "runs"))
+    found = estimate(resolve(TRAIN).config, Store(tmp_path / "file" / "runs"))
     assert found.steps == 1350
     assert found.seconds is None
 

@@ -401,7 +401,7 @@ def test_a_folder_of_that_name_that_is_not_ours_is_nothing_to_us(
 
 def test_jobs_keep_their_kernels_in_the_cache_folder(tmp_path: Path) -> None:
     code = (
-        "from seedbed.config.load import keep_compiled; keep_compiled()\n"
+        "from seedbed.config.directories import keep_compiled; keep_compiled()\n"
         "from torch._inductor.runtime.cache_dir_utils import cache_dir; print(cache_dir())"
     )
     environment = {name: value for name, value in os.environ.items() if name != "TORCHINDUCTOR_CACHE_DIR"}

@@ -25,7 +25,9 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from seedbed import actions
-from seedbed.config import load
+from seedbed.config.layers import Flagged
+from seedbed.config.resolving import resolve
+from seedbed.config.roots import TRAIN
 from seedbed.files import Lock
 from seedbed.runs import labels
 from seedbed.runs.control import Resume
@@ -71,9 +73,9 @@ PATIENCE_S = 10.0
 
 def begin(store: Store, name: str, **sets: str) -> actions.Launch:
     """Start a real job on a new run; keys of the config are written with `__` for the dot."""
-    flags = {path: load.Flagged(value, "the test") for path, value in TINY.items()}
-    flags |= {path.replace("__", "."): load.Flagged(value, "the test") for path, value in sets.items()}
-    run = actions.new_run(store, load.resolve(flags=flags), name, command=["test"])
+    flags = {path: Flagged(value, "the test") for path, value in TINY.items()}
+    flags |= {path.replace("__", "."): Flagged(value, "the test") for path, value in sets.items()}
+    run = actions.new_run(store, resolve(TRAIN, flags=flags), name, command=["test"])
     return actions.start(run)
 
 

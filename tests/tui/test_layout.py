@@ -27,6 +27,7 @@ from textual.widget import Widget
 from textual.widgets import Button, Checkbox, DataTable, Input, Label, Select, Static, TabbedContent
 
 from seedbed.config.keys import keys
+from seedbed.config.roots import TRAIN
 from seedbed.events import Hardware, Message, Run
 from seedbed.runs.session import Session
 from seedbed.runs.store import Store
@@ -452,7 +453,8 @@ async def test_all_keys_fit_the_smallest_terminal(open_window: Any, shelf: Shelf
 
 async def test_all_options_fit_the_smallest_terminal(open_window: Any, shelf: Shelf) -> None:
     """The key with the longest help, and a value that is refused: field, complaint and buttons are in sight."""
-    longest = max(keys(), key=lambda path: len(keys()[path].help + keys()[path].expected))
+    known = keys(TRAIN)
+    longest = max(known, key=lambda path: len(known[path].help + known[path].expected))
     async with open_window(shelf(0), SMALLEST) as user:
         await user.press("3", "ctrl+o")
         box = await dialog(user, Settings)
@@ -460,7 +462,7 @@ async def test_all_options_fit_the_smallest_terminal(open_window: Any, shelf: Sh
         assert_fits(user, box, "All options over preset nano", "Keep (ctrl+s)", "Discard")
         assert user.part("#settings-table").split()[:3] == ["KEY", "VALUE", "FROM"]
         for path in (longest, "model.layout"):
-            table.move_cursor(row=list(keys()).index(path))
+            table.move_cursor(row=list(keys(TRAIN)).index(path))
             await user.until(lambda path=path: user.part("#settings-help").startswith(path), path)
             await user.press("enter")
             await user.type("@")

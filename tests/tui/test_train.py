@@ -9,7 +9,8 @@ import pytest
 from textual.widgets import Select
 
 from seedbed import actions, text
-from seedbed.config.load import load_frozen
+from seedbed.config.frozen import load_frozen
+from seedbed.config.roots import TRAIN
 from seedbed.runs.estimate import estimate
 from seedbed.runs.store import Store
 from seedbed.tui.details import Details
@@ -380,7 +381,7 @@ async def test_the_fields_show_what_a_model_keeps_and_give_back_what_was_typed(
     open_window: Any, store: Any, in_store: Any
 ) -> None:
     """A run that is trained further keeps its own batch, length and precision: those stand there, not the preset's."""
-    config = load_frozen(in_store(store, "fir").config)
+    config = load_frozen(in_store(store, "fir").config, TRAIN)
     async with open_window(store, (80, 24)) as user:
         await user.go(3)
         panel = user.window.panel(TrainPanel)

@@ -11,6 +11,7 @@ from seedbed.cli.parser import complete_run
 from seedbed.errors import SeedbedError
 
 if TYPE_CHECKING:
+    from seedbed.config.roots import Root
     from seedbed.runs.store import RunDir
 
 _MOST = 200
@@ -28,11 +29,11 @@ def attach(parser: argparse.ArgumentParser) -> None:
                 action.completer = _COMPLETERS[option]  # type: ignore[attr-defined]
 
 
-def presets(prefix: str, **_: Any) -> list[str]:
+def presets(prefix: str, parsed_args: argparse.Namespace | None = None, **_: Any) -> list[str]:
     """Names of presets."""
-    from seedbed.config.load import preset_names
+    from seedbed.config.preset import preset_names
 
-    return _those(preset_names(), prefix)
+    return _those(preset_names(_root(parsed_args)), prefix)
 
 
 def sources(prefix: str, **_: Any) -> list[str]:
@@ -46,23 +47,28 @@ def sources(prefix: str, **_: Any) -> list[str]:
     return _those(starts, prefix) + (_paths(prefix) if "/" in prefix else [])
 
 
-def settings(prefix: str, **_: Any) -> list[str]:
-    """Keys of the config with `=` after them; behind that the values that a key may have, or its default."""
-    from seedbed.config.keys import keys
-    from seedbed.config.load import resolve, toml
+def settings(prefix: str, parsed_args: argparse.Namespace | None = None, **_: Any) -> list[str]:
+    """Keys of the config with `=` after them; after the `=` the values that a key may have, or its default."""
+    from seedbed.config.keys import keys, value_of
+    from seedbed.config.resolving import defaults
+    from seedbed.config.values import toml_value
 
+    root = _root(parsed_args)
+    known = keys(root)
     name, equals, value = prefix.partition("=")
-    key = keys().get(name)
     if not equals:
-        return _those([*(f"{path}=" for path in keys()), "preset="], prefix)
-    if name in _VALUES:
-        return [f"{name}={each}" for each in _VALUES[name](value)]
+        return _those([*(f"{path}=" for path in known), *(["preset="] if root.presets else [])], prefix)
+    if name == "preset":
+        return [f"{name}={each}" for each in presets(value, parsed_args)]
+    key = known.get(name)
     if key is None:
         return []
+    if key.refers_to in _REFERENTS:
+        return [f"{name}={each}" for each in _REFERENTS[key.refers_to](value)]
     values = [*key.choices] or (["true", "false"] if key.base is bool else [])
     if not values:
-        default = getattr(getattr(resolve().config, key.table), key.name)
-        values = [] if default in (None, "", ()) else [toml(default).strip('"')]
+        default = value_of(defaults(root), name)
+        values = [] if default in (None, "", ()) else [toml_value(default).strip('"')]
     return [f"{name}={each}" for each in _those(values, value)]
 
 
@@ -91,8 +97,9 @@ def devices(prefix: str, **_: Any) -> list[str]:
 def precisions(prefix: str, **_: Any) -> list[str]:
     """What `train.precision` may be."""
     from seedbed.config.keys import keys
+    from seedbed.config.roots import TRAIN
 
-    return _those(keys()["train.precision"].choices, prefix)
+    return _those(keys(TRAIN)["train.precision"].choices, prefix)
 
 
 def tags(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
@@ -123,19 +130,19 @@ def _paths(prefix: str) -> list[str]:
     return [folder + slash + each.name + ("/" if each.is_dir() else "") for each in shown[:_MOST]]
 
 
+def _root(parsed_args: argparse.Namespace | None) -> Root[Any]:
+    """The kind of config that `--kind` names, where the command has that option."""
+    from seedbed.config.roots import ROOTS, TRAIN
+
+    return ROOTS.get(getattr(parsed_args, "kind", TRAIN.name), TRAIN)
+
+
 def _those(words: Iterable[str], prefix: str) -> list[str]:
     return [word for word in words if word.startswith(prefix)]
 
 
-_VALUES: dict[str, Callable[[str], list[str]]] = {
-    "preset": presets,
-    "data.source": sources,
-    "data.path": _paths,
-    "data.validation_path": _paths,
-    "tokenizer.path": _paths,
-    "train.device": devices,
-}
-"""Keys of the config whose values are known beside those that have choices."""
+_REFERENTS: dict[str, Callable[[str], list[str]]] = {"path": _paths, "source": sources, "device": devices}
+"""What the text of a key refers to (`Key.refers_to`) -> what is offered for it."""
 _COMPLETERS: dict[str, Callable[..., list[str]]] = {
     "--preset": presets,
     "--data": sources,

@@ -10,7 +10,9 @@ from seedbed.cli.parser import json_option, runs_option
 from seedbed.cli.train import config_options, resolved
 
 if TYPE_CHECKING:
-    from seedbed.config.load import Resolved
+    from seedbed.config.resolving import Resolved
+    from seedbed.config.roots import Root
+    from seedbed.config.schema import Config, Table
     from seedbed.runs.store import Store
 
 DESCRIPTION = """\
@@ -43,6 +45,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     begins = explains.add_argument("prefix", metavar="PREFIX", nargs="?", help="only keys, or tables, that begin so")
     begins.completer = complete_key  # type: ignore[attr-defined]
+    kind_option(explains)
     explains.add_argument("--preset", metavar="NAME", help="take the defaults of this preset (default: nano)")
     json_option(explains, "an object by key")
     for verb, summary in (("show", "print every value and its origin"), ("check", "say what is wrong or doubtful")):
@@ -56,50 +59,68 @@ def options(parser: argparse.ArgumentParser) -> None:
         each.add_argument(
             "file", metavar="FILE", nargs="?", type=Path, help="a config file (TOML) laid over the preset"
         )
+        kind_option(each)
         config_options(each)
         runs_option(each)
         json_option(each, "values and origins" if verb == "show" else "the findings")
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Show or check."""
-    from seedbed import actions
+def kind_option(parser: argparse.ArgumentParser) -> None:
+    """The option that names the kind of config."""
+    from seedbed.config.roots import ROOTS, TRAIN
 
+    parser.add_argument(
+        "--kind", choices=list(ROOTS), default=TRAIN.name, help="the kind of config (default: %(default)s)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Explain, show or check."""
+    from seedbed import actions
+    from seedbed.config.roots import ROOTS, TRAIN
+
+    root = ROOTS[arguments.kind]
     if arguments.verb == "keys":
-        return explain(arguments.prefix or "", arguments.preset, arguments.json)
-    wanted = resolved(arguments, arguments.file)
+        return explain(arguments.prefix or "", arguments.preset, root, arguments.json)
     if arguments.verb == "show":
-        return show(wanted, arguments.json)
-    return check_config(wanted, actions.store(arguments.runs), arguments.json)
+        return show(resolved(arguments, arguments.file, root), arguments.json)
+    if root.name != TRAIN.name:
+        resolved(arguments, arguments.file, root)
+        return report([], {}, arguments.json)
+    return check_config(resolved(arguments, arguments.file, TRAIN), actions.store(arguments.runs), arguments.json)
 
 
 def _examples(verb: str) -> str:
     return "".join(f"{line}\n" for line in EXAMPLES.splitlines() if f"config {verb}" in line)
 
 
-def complete_key(prefix: str, **_: Any) -> list[str]:
+def complete_key(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
     """Keys and tables, for the shell's completion."""
     from seedbed.config.keys import keys, tables
+    from seedbed.config.roots import ROOTS
 
-    return [name for name in (*tables(), *keys()) if name.startswith(prefix)]
+    root = ROOTS[parsed_args.kind]
+    return [name for name in (*tables(root), *keys(root)) if name.startswith(prefix)]
 
 
-def explain(prefix: str, preset: str | None, as_json: bool) -> int:
+def explain(prefix: str, preset: str | None, root: Root[Any], as_json: bool) -> int:
     """Print the keys that begin with `prefix`, as a whole or by their own name, each with what there is to know."""
     import textwrap
 
     from seedbed.cli.console import paint, say, say_json, width
-    from seedbed.config.keys import any_of, keys, nearest_keys, tables
-    from seedbed.config.load import resolve, toml
+    from seedbed.config.keys import keys, tables, value_of
+    from seedbed.config.resolving import defaults
+    from seedbed.config.spelling import did_you_mean
+    from seedbed.config.unknown_keys import nearest_keys
+    from seedbed.config.values import toml_value
     from seedbed.errors import UsageError
 
-    found = [key for key in keys().values() if key.path.startswith(prefix) or key.name.startswith(prefix)]
+    found = [key for key in keys(root).values() if key.path.startswith(prefix) or key.name.startswith(prefix)]
     if not found:
-        close = nearest_keys(prefix)
-        meant = f"Did you mean {any_of(close)}? " if close else ""
-        raise UsageError(f'No key begins with "{prefix}".', f"{meant}The tables are {', '.join(tables())}.")
-    wanted = resolve(preset=preset)
-    values = {key.path: getattr(getattr(wanted.config, key.table), key.name) for key in found}
+        meant = did_you_mean(nearest_keys(prefix, root))
+        raise UsageError(f'No key begins with "{prefix}".', f"{meant}The tables are {', '.join(tables(root))}.")
+    start = defaults(root, preset)
+    values = {key.path: value_of(start, key.path) for key in found}
     if as_json:
         say_json(
             {
@@ -111,7 +132,7 @@ def explain(prefix: str, preset: str | None, as_json: bool) -> int:
         return 0
     for number, key in enumerate(found):
         value = values[key.path]
-        default = "not set" if value is None else toml(value)
+        default = "not set" if value is None else toml_value(value)
         if number:
             say()
         say(f"{paint(key.path, 'bold')} = {default}")
@@ -120,12 +141,12 @@ def explain(prefix: str, preset: str | None, as_json: bool) -> int:
     return 0
 
 
-def show(wanted: Resolved, as_json: bool) -> int:
+def show(wanted: Resolved[Table], as_json: bool) -> int:
     """Print every value with its origin."""
     import msgspec
 
     from seedbed.cli.console import say, say_json
-    from seedbed.config.load import dump
+    from seedbed.config.frozen import dump
 
     if as_json:
         say_json({"config": msgspec.to_builtins(wanted.config), "origins": wanted.origins})
@@ -134,19 +155,26 @@ def show(wanted: Resolved, as_json: bool) -> int:
     return 0
 
 
-def check_config(wanted: Resolved, place: Store, as_json: bool) -> int:
-    """Print the findings and what the config would need; returns 2 where it cannot work."""
+def check_config(wanted: Resolved[Config], place: Store, as_json: bool) -> int:
+    """Print the findings and what training would need; returns 2 where it cannot work."""
     from seedbed import actions
-    from seedbed.cli.console import say, say_json
-    from seedbed.errors import EXIT_USAGE, SeedbedError
+    from seedbed.errors import SeedbedError
 
     findings = [finding._asdict() for finding in actions.examine(wanted.config, place)]
     try:
         actions.refuse_unusable_data(wanted.config, place)
     except SeedbedError as error:
         findings.append({"level": "error", "code": "data", "text": error.message, "why": "", "hint": error.hint})
-    bad = any(finding["level"] == "error" for finding in findings)
     needs = estimate(wanted) | {f"estimated_{name}": value for name, value in _taken(wanted, place).items()}
+    return report(findings, needs, as_json)
+
+
+def report(findings: list[dict[str, Any]], needs: dict[str, Any], as_json: bool) -> int:
+    """Print findings and needs; returns 2 where a finding is an error. `needs` is empty for a kind without estimates."""
+    from seedbed.cli.console import say, say_json
+    from seedbed.errors import EXIT_USAGE
+
+    bad = any(finding["level"] == "error" for finding in findings)
     if as_json:
         say_json({"ok": not bad, "findings": findings, **needs})
         return EXIT_USAGE if bad else 0
@@ -155,7 +183,7 @@ def check_config(wanted: Resolved, place: Store, as_json: bool) -> int:
     return EXIT_USAGE if bad else 0
 
 
-def estimate(wanted: Resolved) -> dict[str, Any]:
+def estimate(wanted: Resolved[Config]) -> dict[str, Any]:
     """Parameters and peak training memory, for the vocabulary that the tokenizer may have at most."""
     from seedbed.config.arithmetic import count_parameters, memory_estimate
 
@@ -170,7 +198,7 @@ def estimate(wanted: Resolved) -> dict[str, Any]:
     }
 
 
-def _taken(wanted: Resolved, place: Store) -> dict[str, Any]:
+def _taken(wanted: Resolved[Config], place: Store) -> dict[str, Any]:
     from seedbed.runs.estimate import estimate as estimated
 
     return estimated(wanted.config, place)._asdict()
@@ -190,6 +218,8 @@ def describe(findings: list[dict[str, Any]], needs: dict[str, Any]) -> list[str]
             lines.append("  " + text.printable(finding["hint"]))
     if not findings:
         lines.append("Nothing is wrong with this config.")
+    if not needs:
+        return lines
     model = f"{text.count(needs['parameters'])} parameters (vocabulary {needs['vocab_size']})"
     memory = f"{text.size(needs['memory_bytes'])} of memory in {needs['precision']}"
     lines.append(f"It makes a model of {model}; training it takes about {memory}.")

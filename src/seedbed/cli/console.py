@@ -69,7 +69,7 @@ def wipe(remark: str = "") -> None:
 
     Nothing where stderr is no terminal, or one that cannot erase a line.
     """
-    from seedbed.config.load import env
+    from seedbed.config.environment import env
 
     if not sys.stderr.isatty() or env("TERM") == "dumb":
         return

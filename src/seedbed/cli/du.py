@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def measure(place: Store) -> dict[str, Any]:
     """All figures, for a script."""
-    from seedbed.config.load import cache_dir
+    from seedbed.config.directories import cache_dir
     from seedbed.files import free_bytes
     from seedbed.runs.caches import UNFINISHED, entries
     from seedbed.runs.retention import leftovers, tree_bytes, usage

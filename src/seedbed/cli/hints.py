@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from seedbed.cli.parser import COMMANDS, NAMED_KEYS
-from seedbed.config.keys import edits, keys, nearest_keys
+from seedbed.config.keys import keys
+from seedbed.config.roots import ROOTS, TRAIN, Root
+from seedbed.config.spelling import any_of, did_you_mean, edits
 from seedbed.config.synonyms import OTHER_UNITS, meant
+from seedbed.config.unknown_keys import nearest_keys
 from seedbed.errors import UsageError
 from seedbed.text import printable, shorten
 
@@ -56,8 +60,8 @@ def unknown_command(word: str) -> UsageError:
     if plain in _ANSWERS and plain not in COMMANDS:
         return UsageError(f'There is no command "{shown}".', f"{_ANSWERS[plain]}`seedbed --help` lists the commands.")
     close = [elsewhere] if elsewhere else near(plain, COMMANDS)
-    meant_by = f"Did you mean {_any_of([f'`seedbed {name}`' for name in close])}? " if close else ""
-    return UsageError(f'There is no command "{shown}".', f"{meant_by}`seedbed --help` lists them.")
+    hint = f"{did_you_mean([f'`seedbed {name}`' for name in close])}`seedbed --help` lists them."
+    return UsageError(f'There is no command "{shown}".', hint)
 
 
 def unknown_argument(parser: argparse.ArgumentParser, words: Sequence[str], strange: str) -> UsageError:
@@ -79,39 +83,40 @@ def unknown_argument(parser: argparse.ArgumentParser, words: Sequence[str], stra
     known = [option for action in used._actions for option in action.option_strings]
     given = value or _value_after(words, asked)
     own = getattr(used, "synonyms", {})
-    guess = _option(asked, known, own, given)
+    root = ROOTS.get(_value_after(words, "--kind"), TRAIN)
+    guess = _option(asked, known, own, given, root)
     return UsageError(f'{name} does not take "{shown}".', f"Did you mean {guess}? {listed}" if guess else listed)
 
 
-def _option(asked: str, known: list[str], own: dict[str, str], value: str) -> str | None:
+def _option(asked: str, known: list[str], own: dict[str, str], value: str, root: Root[Any]) -> str | None:
     """The option that was probably meant, or the key of the config where the command takes one."""
     plain = "--" + asked.lower().lstrip("-").replace("_", "-")
     if plain in known or plain in own:
         return own.get(plain, plain)
-    if "--set" in known and (key := _key(plain[2:])):
-        return _setting(key, known, "" if key in OTHER_UNITS else shorten(printable(value), 40))
+    if "--set" in known and (key := _key(plain[2:], root)):
+        return _setting(key, known, root, "" if key in OTHER_UNITS else shorten(printable(value), 40))
     long = [option for option in known if option.startswith("--")]
     close = near(plain, long) if len(plain) > 3 else []
     if not close:  # a part of its name: --samples for --num-samples
         close = [option for option in long if plain[2:] in option[2:].split("-")] if len(plain) > 4 else []
     if not close and "--set" in known and len(plain) > 4:
-        close = [_setting(key, known) for key in nearest_keys(plain[2:].replace("-", "_"))]
-    return _any_of(close) if close else None
+        close = [_setting(key, known, root) for key in nearest_keys(plain[2:].replace("-", "_"), root)]
+    return any_of(close) if close else None
 
 
-def _setting(key: str, known: list[str], value: str = "") -> str:
+def _setting(key: str, known: list[str], root: Root[Any], value: str = "") -> str:
     """How a key is set: by its own option, else by --set, with what it means."""
     named = [option for option, path in NAMED_KEYS.items() if path == key and option in known]
-    return named[0] if named else f"`--set {key}={value or 'VALUE'}` ({keys()[key].help.rstrip('.')})"
+    return named[0] if named else f"`--set {key}={value or 'VALUE'}` ({keys(root)[key].help.rstrip('.')})"
 
 
-def _key(name: str) -> str | None:
+def _key(name: str, root: Root[Any]) -> str | None:
     """The key with this name, here or in another program."""
     plain = name.replace("-", "_")
-    if plain in keys():
+    if plain in keys(root):
         return plain
-    here = [key.path for key in keys().values() if key.name == plain]
-    return here[0] if len(here) == 1 else meant(plain)
+    here = [key.path for key in keys(root).values() if key.name == plain]
+    return here[0] if len(here) == 1 else meant(plain, keys(root))
 
 
 def near(word: str, known: Iterable[str]) -> list[str]:
@@ -142,7 +147,3 @@ def _value_after(words: Sequence[str], option: str) -> str:
     """What stands after an option where that is no option itself."""
     after = [*words[words.index(option) + 1 :]] if option in words else []
     return after[0] if after and not after[0].startswith("-") else ""
-
-
-def _any_of(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

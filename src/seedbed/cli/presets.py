@@ -26,13 +26,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Print them."""
     from seedbed import text
     from seedbed.cli.console import paint, say, say_json, width
-    from seedbed.config.load import preset_about, preset_names
+    from seedbed.config.preset import preset_about, preset_names
+    from seedbed.config.roots import TRAIN
 
     if arguments.json:
-        say_json({name: preset_about(name) for name in preset_names()})
+        say_json({name: preset_about(name, TRAIN) for name in preset_names(TRAIN)})
         return 0
-    for number, name in enumerate(preset_names()):
-        about = preset_about(name)
+    for number, name in enumerate(preset_names(TRAIN)):
+        about = preset_about(name, TRAIN)
         if number:
             say()
         say(f"{paint(name, 'bold')}  {text.count(about['parameters'])} parameters")

@@ -13,7 +13,8 @@ from seedbed.cli.parser import NAMED_KEYS, complete_run, json_option, runs_optio
 
 if TYPE_CHECKING:
     from seedbed.actions import Launch
-    from seedbed.config.load import Resolved
+    from seedbed.config.resolving import Resolved
+    from seedbed.config.roots import Root, S
     from seedbed.runs.control import Turn
     from seedbed.runs.store import RunDir, Store
 
@@ -107,16 +108,19 @@ def config_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def resolved(arguments: argparse.Namespace, file: Path | None) -> Resolved:
-    """The config that the options ask for, each value with its origin."""
+def resolved(arguments: argparse.Namespace, file: Path | None, root: Root[S]) -> Resolved[S]:
+    """The config of the kind `root` that the options ask for, each value with its origin."""
     from seedbed.cli.place import store
-    from seedbed.config.load import Flagged, load_frozen, resolve
+    from seedbed.config.frozen import load_frozen
+    from seedbed.config.layers import Flagged
+    from seedbed.config.resolving import resolve
     from seedbed.files import expand_home
 
     base = None
     if arguments.like is not None:
-        base = load_frozen(store(arguments.runs).find(arguments.like).config)
+        base = load_frozen(store(arguments.runs).find(arguments.like).config, root)
     return resolve(
+        root,
         preset=arguments.preset,
         file=expand_home(file) if file is not None else None,
         sets=arguments.sets,
@@ -131,8 +135,9 @@ def resolved(arguments: argparse.Namespace, file: Path | None) -> Resolved:
 def run(arguments: argparse.Namespace) -> int:
     """Make the run, start its job, and watch it or leave it alone."""
     from seedbed import actions
+    from seedbed.config.roots import TRAIN
 
-    wanted = resolved(arguments, arguments.file)
+    wanted = resolved(arguments, arguments.file, TRAIN)
     place = actions.store(arguments.runs)
     waits = turn(arguments, place)
     return watch(

@@ -1,4 +1,4 @@
-"""What the environment says. Imports nothing that takes time: every command asks."""
+"""Environment variables. Imports nothing that takes time, since every command reads some."""
 
 from __future__ import annotations
 
@@ -8,3 +8,8 @@ import os
 def env(name: str, default: str = "") -> str:
     """The environment variable `name`, or `default` where it is unset."""
     return os.environ.get(name, default)
+
+
+def set_env(name: str, value: str) -> None:
+    """Set an environment variable of this process and of those that it starts."""
+    os.environ[name] = value

@@ -1,23 +1,20 @@
-"""Every key of the config: its type and bounds in words, its help, and which key a misspelt one meant.
+"""Every key of a config: its type and bounds in words, its help, and what its field declares about it.
 
-Refuses to know where a value came from or what it is used for.
+Does not know where a value came from or what it is used for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from seedbed.config.schema import Config, Table
-from seedbed.config.synonyms import SYNONYMS, meant
+from seedbed.config.roots import Root
+from seedbed.config.schema import Table
 
 _NOUNS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", tuple: "a list of texts"}
 _BOUNDS = (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below"))
-_FAR = 3
-"""Edits beyond which two keys have nothing to do with each other."""
 
 
 class Key(NamedTuple):
@@ -32,6 +29,10 @@ class Key(NamedTuple):
     bounds: tuple[tuple[str, float], ...]
     default: Any
     help: str
+    refers_to: str
+    """What its text refers to: `path`, `source` (a data source), `device`; empty for any other key."""
+    decides: str
+    """What the key decides as one of several keys of which a layer may set only one; empty for any other key."""
 
     @property
     def expected(self) -> str:
@@ -43,18 +44,42 @@ class Key(NamedTuple):
         return ", ".join([_NOUNS[self.base], " and ".join(filter(None, limits))]).removesuffix(", ")
 
 
-@cache
-def tables() -> dict[str, type[Table]]:
+def tables(root: Root[Any]) -> dict[str, type[Table]]:
     """The tables of a config by name, in their order."""
-    hints = get_type_hints(Config)
+    schema: type[Table] = root.schema
+    return tables_of(schema)
+
+
+def keys(root: Root[Any]) -> dict[str, Key]:
+    """Every key by its path, in the order of the schema."""
+    schema: type[Table] = root.schema
+    return _keys_of(schema)
+
+
+def alternatives(path: str, root: Root[Any]) -> tuple[str, ...]:
+    """The keys of which one layer may set only one, `path` among them; empty for a key without such others."""
+    known = keys(root)
+    decided = known[path].decides
+    return tuple(key.path for key in known.values() if key.decides == decided) if decided else ()
+
+
+def value_of(config: Table, path: str) -> Any:
+    """The value of the key at `path`."""
+    table, _, name = path.partition(".")
+    return getattr(getattr(config, table), name)
+
+
+@cache
+def tables_of(schema: type[Table]) -> dict[str, type[Table]]:
+    """The tables of a root's schema by name, in their order."""
+    hints = get_type_hints(schema)
     return {name: hint for name, hint in hints.items() if isinstance(hint, type) and issubclass(hint, Table)}
 
 
 @cache
-def keys() -> dict[str, Key]:
-    """Every key by its path, in the order of the schema."""
+def _keys_of(schema: type[Table]) -> dict[str, Key]:
     found = {}
-    for table, struct in tables().items():
+    for table, struct in tables_of(schema).items():
         hints = get_type_hints(struct, include_extras=True)
         for field in msgspec.structs.fields(struct):
             path = f"{table}.{field.name}"
@@ -68,7 +93,20 @@ def _key(path: str, table: str, name: str, annotation: Any, default: Any) -> Key
         (bound, getattr(meta, bound)) for meta in metas for bound, _ in _BOUNDS if getattr(meta, bound) is not None
     ]
     descriptions = [meta.description for meta in metas if meta.description]
-    return Key(path, table, name, annotation, base, choices, tuple(bounds), default, " ".join(descriptions))
+    extra = {fact: said for meta in metas for fact, said in (meta.extra or {}).items()}
+    return Key(
+        path,
+        table,
+        name,
+        annotation,
+        base,
+        choices,
+        tuple(bounds),
+        default,
+        " ".join(descriptions),
+        extra.get("refers_to", ""),
+        extra.get("decides", ""),
+    )
 
 
 def _unwrap(annotation: Any) -> tuple[type, tuple[str, ...], list[msgspec.Meta]]:
@@ -85,62 +123,3 @@ def _unwrap(annotation: Any) -> tuple[type, tuple[str, ...], list[msgspec.Meta]]
     if members:
         return _unwrap(members[0])
     return annotation, (), []
-
-
-def nearest_keys(path: str) -> list[str]:
-    """The keys that a misspelt or misplaced `table.key` (or bare key) may have meant, best first, at most three.
-
-    A right key in a wrong table is found as well as a misspelt key, or the name that another program gives to a key;
-    equally near ones are all named.
-    """
-    table, _, name = path.rpartition(".")
-    elsewhere = meant(path)
-    if elsewhere is not None:
-        slip = [key.path for key in keys().values() if key.table == table and edits(name.lower(), key.name) == 1]
-        return list(dict.fromkeys([elsewhere, *slip]))[:3]
-    limit = max(1, min(_FAR, len(name) // 2))
-    scores = {}
-    for key in keys().values():
-        if abs(len(name) - len(key.name)) > limit:
-            continue
-        slips = edits(name.lower(), key.name)
-        astray = 0.0 if key.table == table or not table else 0.5 if edits(table, key.table) <= 2 else 0.75
-        if slips <= limit:
-            scores[key.path] = slips + astray
-    found = _best(scores, limit + 1)
-    if not found and len(name) > _FAR:
-        astray_by = {other: edits(name.lower(), other) for other in SYNONYMS}
-        least = min(astray_by.values())
-        found = [key for other, key in SYNONYMS.items() if astray_by[other] == least <= len(name) // 4]
-    return list(dict.fromkeys(found))[:3]
-
-
-def nearest(word: str, known: Iterable[str]) -> list[str]:
-    """Those of `known` that `word` is a small slip away from, best first, at most three."""
-    limit = max(1, min(_FAR, len(word) // 2))
-    return _best({name: float(edits(word.lower(), name.lower())) for name in known}, limit)
-
-
-def _best(scores: dict[str, float], limit: float) -> list[str]:
-    least = min(scores.values(), default=limit + 1)
-    return [name for name, score in scores.items() if score == least][:3] if least <= limit else []
-
-
-def edits(a: str, b: str) -> int:
-    """Letters to insert, delete, replace or swap to make `a` into `b` (optimal string alignment distance)."""
-    before: list[int] = []
-    last = list(range(len(b) + 1))
-    for i, char in enumerate(a, 1):
-        row = [i]
-        for j, other in enumerate(b, 1):
-            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (char != other))
-            if i > 1 and j > 1 and char == b[j - 2] and a[i - 2] == other:
-                cost = min(cost, before[j - 2] + 1)
-            row.append(cost)
-        before, last = last, row
-    return last[-1]
-
-
-def any_of(names: list[str]) -> str:
-    """`a`, `a or b`, `a, b or c`."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

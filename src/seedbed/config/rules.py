@@ -1,25 +1,43 @@
-"""Values that are right one by one and nonsense together, refused before any work. Knows nothing but the config."""
+"""Rules between keys: values that are each allowed but contradict each other are refused before any work.
+
+A rule belongs to the tables whose keys it compares, so it holds in every root that has these tables.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 from seedbed.config.arithmetic import divisors
-from seedbed.config.schema import MOST_STEPS, Config
+from seedbed.config.keys import tables, value_of
+from seedbed.config.roots import Root, S
+from seedbed.config.schema import MOST_STEPS, DataConfig, ModelConfig, ScheduleConfig, Table, TrainConfig
 from seedbed.errors import UsageError
 
 
-def refuse_nonsense(config: Config, origins: Mapping[str, str]) -> None:
+class Contradiction(NamedTuple):
+    """Values that cannot stand together: the problem as a sentence without its full stop, what to set, and the keys."""
+
+    problem: str
+    hint: str
+    paths: tuple[str, ...]
+
+
+def check_values(config: S, origins: Mapping[str, str], root: Root[S]) -> None:
     """Raise UsageError for the first contradiction between keys, naming the values, their origins and what to set."""
-    for problem, hint, paths in _contradictions(config):
-        told = [f"{path} = {_value(config, path)} ({origins.get(path, 'default')})" for path in paths]
-        raise UsageError(": ".join(filter(None, (problem, ", ".join(told)))) + ".", hint)
+    for problem, hint, paths in _contradictions(config, root):
+        values = [f"{path} = {value_of(config, path)} ({origins.get(path, 'default')})" for path in paths]
+        raise UsageError(": ".join(filter(None, (problem, ", ".join(values)))) + ".", hint)
 
 
-def _value(config: Config, path: str) -> object:
-    table, _, name = path.partition(".")
-    return getattr(getattr(config, table), name)
+def _contradictions(config: S, root: Root[S]) -> Iterator[Contradiction]:
+    held = {struct: getattr(config, table) for table, struct in tables(root).items()}
+    for needed, rules in _RULES:
+        if all(struct in held for struct in needed):
+            for found in rules(*(held[struct] for struct in needed)):
+                yield Contradiction(*found)
+    yield from root.rules(config)
 
 
 def _is_encoding(name: str) -> bool:
@@ -37,8 +55,10 @@ def _fitting(whole: int, wanted: int) -> str:
     return f"one of {', '.join(map(str, sorted(nearest)))}" if len(nearest) > 1 else str(nearest[0])
 
 
-def _contradictions(config: Config) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    model, data, schedule, train = config.model, config.data, config.schedule, config.train
+_Found = Iterator[tuple[str, str, tuple[str, ...]]]
+
+
+def _of_model(model: ModelConfig) -> _Found:
     if model.heads % model.kv_heads:
         yield (
             "Every key/value head must serve the same number of query heads",
@@ -63,37 +83,14 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str, tuple[str, ...]]
             f"Set model.head_dim={model.head_dim + 1}.",
             ("model.head_dim",),
         )
+
+
+def _of_data(data: DataConfig) -> _Found:
     if data.encoding and not _is_encoding(data.encoding):
         yield (
             "Python knows no text encoding of that name",
             "Set data.encoding to one such as cp1252, latin-1, utf-16, gb18030, shift_jis or koi8-r.",
             ("data.encoding",),
-        )
-    if train.micro_batch and train.batch_size % train.micro_batch:
-        yield (
-            "micro_batch must divide batch_size",
-            f"Set train.micro_batch to {_fitting(train.batch_size, train.micro_batch)}.",
-            ("train.batch_size", "train.micro_batch"),
-        )
-    if schedule.kind == "wsd" and schedule.warmup + schedule.decay > 1 + 1e-9:
-        yield (
-            "Warm-up and decay together are longer than the run",
-            "They are fractions of the run: let them add up to at most 1.",
-            ("schedule.warmup", "schedule.decay"),
-        )
-    if train.steps is None and train.epochs is None and train.tokens is None:
-        yield ("Nothing says how long to train", "Set train.steps, train.epochs or train.tokens.", ())
-    if train.tokens is not None and train.tokens > MOST_STEPS * train.batch_size * model.context:
-        yield (
-            f"The run would take more than {MOST_STEPS:,} steps",
-            "Set a smaller train.tokens.",
-            ("train.tokens", "train.batch_size", "model.context"),
-        )
-    if train.early_stop and not train.eval_every:
-        yield (
-            "Early stopping watches validations, and none happen before the end",
-            "Set train.eval_every, or train.early_stop=0.",
-            ("train.early_stop", "train.eval_every"),
         )
     if data.validation_path and not data.source.startswith("text:"):
         yield (
@@ -101,3 +98,48 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str, tuple[str, ...]]
             "Leave data.validation_path out, or set data.source=text:PATH.",
             ("data.source", "data.validation_path"),
         )
+
+
+def _of_train(train: TrainConfig) -> _Found:
+    if train.micro_batch and train.batch_size % train.micro_batch:
+        yield (
+            "micro_batch must divide batch_size",
+            f"Set train.micro_batch to {_fitting(train.batch_size, train.micro_batch)}.",
+            ("train.batch_size", "train.micro_batch"),
+        )
+    if train.steps is None and train.epochs is None and train.tokens is None:
+        yield ("Nothing says how long to train", "Set train.steps, train.epochs or train.tokens.", ())
+    if train.early_stop and not train.eval_every:
+        yield (
+            "Early stopping watches validations, and none happen before the end",
+            "Set train.eval_every, or train.early_stop=0.",
+            ("train.early_stop", "train.eval_every"),
+        )
+
+
+def _of_schedule(schedule: ScheduleConfig) -> _Found:
+    if schedule.kind == "wsd" and schedule.warmup + schedule.decay > 1 + 1e-9:
+        yield (
+            "Warm-up and decay together are longer than the run",
+            "They are fractions of the run: let them add up to at most 1.",
+            ("schedule.warmup", "schedule.decay"),
+        )
+
+
+def _of_length(train: TrainConfig, model: ModelConfig) -> _Found:
+    if train.tokens is not None and train.tokens > MOST_STEPS * train.batch_size * model.context:
+        yield (
+            f"The run would take more than {MOST_STEPS:,} steps",
+            "Set a smaller train.tokens.",
+            ("train.tokens", "train.batch_size", "model.context"),
+        )
+
+
+_RULES: tuple[tuple[tuple[type[Table], ...], Callable[..., _Found]], ...] = (
+    ((ModelConfig,), _of_model),
+    ((DataConfig,), _of_data),
+    ((TrainConfig,), _of_train),
+    ((ScheduleConfig,), _of_schedule),
+    ((TrainConfig, ModelConfig), _of_length),
+)
+"""Tables -> the rules between their keys."""

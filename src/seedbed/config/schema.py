@@ -1,4 +1,4 @@
-"""The tables of a config: every key, its type, its bounds and its help. Refuses to know where a value came from."""
+"""The tables that configs are made of: every key, its type, bounds and help. Does not know where a value came from."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ NonNegativeInt = Annotated[int, Meta(ge=0)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
 NonNegativeFloat = Annotated[float, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
+
+# What a field declares in `extra`, for whatever reads keys (keys.Key): what its text refers to, and what it decides where a
+# layer may set only one of several keys.
+PATH = {"refers_to": "path"}
+SOURCE = {"refers_to": "source"}
+DEVICE = {"refers_to": "device"}
+HORIZON = {"decides": "how long to train"}
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,10 +61,11 @@ class DataConfig(Table, frozen=True, kw_only=True):
         str,
         Meta(
             description="stories, wikitext-2, wikitext-103, text:PATH, hf:NAME[:CONFIG][@COLUMN], or a prepared "
-            "dataset's path."
+            "dataset's path.",
+            extra=SOURCE,
         ),
     ] = "stories"
-    path: Annotated[str, Meta(description="Local copy of a named corpus (wikitext).")] = ""
+    path: Annotated[str, Meta(description="Local copy of a named corpus (wikitext).", extra=PATH)] = ""
     field: Annotated[str, Meta(description="Text field of jsonl records, text column of csv and parquet.")] = "text"
     encoding: Annotated[
         str,
@@ -79,7 +87,7 @@ class DataConfig(Table, frozen=True, kw_only=True):
         ),
     ] = 0.05
     validation_path: Annotated[
-        str, Meta(description="File or folder of validation text for text:PATH, instead of a split.")
+        str, Meta(description="File or folder of validation text for text:PATH, instead of a split.", extra=PATH)
     ] = ""
     stories: Annotated[int, Meta(ge=2, le=100_000_000, description="Number of stories in the built-in corpus.")] = 20000
     max_documents: Annotated[int, Meta(ge=0, description="Stop after this many documents; 0 reads all.")] = 0
@@ -101,7 +109,9 @@ class TokenizerConfig(Table, frozen=True, kw_only=True):
     split: Annotated[
         Literal["qwen2", "gpt-2"], Meta(description="Pre-tokeniser split pattern of the byte-level BPE.")
     ] = "qwen2"
-    path: Annotated[str, Meta(description="Reuse the tokenizer in this folder instead of training one.")] = ""
+    path: Annotated[
+        str, Meta(description="Reuse the tokenizer in this folder instead of training one.", extra=PATH)
+    ] = ""
     sample_bytes: Annotated[int, Meta(ge=1, description="Train the tokenizer on at most this much text, in bytes.")] = (
         100_000_000
     )
@@ -151,19 +161,20 @@ class TrainConfig(Table, frozen=True, kw_only=True):
     """The loop: horizon, batch, precision, and when to look and save."""
 
     steps: Annotated[
-        Annotated[int, Meta(ge=1, le=MOST_STEPS)] | None, Meta(description="Horizon in optimizer steps.")
+        Annotated[int, Meta(ge=1, le=MOST_STEPS)] | None, Meta(description="Horizon in optimizer steps.", extra=HORIZON)
     ] = None
     epochs: Annotated[
-        Annotated[float, Meta(gt=0, le=1e9)] | None, Meta(description="Horizon in passes over the training text.")
+        Annotated[float, Meta(gt=0, le=1e9)] | None,
+        Meta(description="Horizon in passes over the training text.", extra=HORIZON),
     ] = None
-    tokens: Annotated[PositiveInt | None, Meta(description="Horizon in trained tokens.")] = None
+    tokens: Annotated[PositiveInt | None, Meta(description="Horizon in trained tokens.", extra=HORIZON)] = None
     batch_size: Annotated[int, Meta(ge=1, description="Sequences in one optimizer step.")] = 16
     micro_batch: Annotated[
         int, Meta(ge=0, description="Sequences in one forward pass; 0 means batch_size. Must divide batch_size.")
     ] = 0
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="Seeds weights, data order and sampling.")] = 1337
     device: Annotated[
-        str, Meta(description="auto, cpu, gpu, cuda, cuda:N, mps, or part of a GPU's name such as A30.")
+        str, Meta(description="auto, cpu, gpu, cuda, cuda:N, mps, or part of a GPU's name such as A30.", extra=DEVICE)
     ] = "auto"
     strict_device: Annotated[
         bool, Meta(description="Fail, instead of warning, when the device asked for is not here.")
@@ -220,7 +231,7 @@ class TrainConfig(Table, frozen=True, kw_only=True):
 
 
 class Config(Table, frozen=True, kw_only=True):
-    """Everything that is wanted of one run."""
+    """What a training run is configured by: the schema of the root `train`."""
 
     preset: str = "nano"
     model: ModelConfig = ModelConfig()

@@ -1,6 +1,8 @@
-"""What other training programs call the keys of a config, so that a message can name the right one. Facts alone."""
+"""What other training programs call the keys of a config, so that a message can name the right key."""
 
 from __future__ import annotations
+
+from collections.abc import Container
 
 # Key -> names in transformers (TrainingArguments, model configs), nanoGPT, litgpt, Lightning and llama.cpp, and plain ones.
 _NAMES = {
@@ -65,8 +67,18 @@ _NAMES = {
     "train.keep_best": "save_best load_best_model_at_end save_best_only",
     "train.early_stop": "patience early_stopping early_stopping_patience",
 }
-SYNONYMS: dict[str, str] = {name: key for key, names in _NAMES.items() for name in names.split()}
-"""Name elsewhere -> key here."""
+
+
+def _by_name() -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for key, names in _NAMES.items():
+        for name in names.split():
+            found[name] = (*found.get(name, ()), key)
+    return found
+
+
+SYNONYMS = _by_name()
+"""Name in another program -> keys here; of several, each is a key of another kind of config."""
 
 OTHER_UNITS = frozenset(
     (
@@ -78,9 +90,10 @@ OTHER_UNITS = frozenset(
         "train.precision",
     )
 )
-"""Keys that count in another unit, or another way, than those names do: a value cannot be taken over as it is."""
+"""Keys whose unit or meaning differs from that of the other names: their values cannot be copied as they are."""
 
 
-def meant(name: str) -> str | None:
-    """The key that a name of another program stands for: `learning_rate`, `learning-rate` or `optimizer.learning_rate`."""
-    return SYNONYMS.get(name.rpartition(".")[2].lower().replace("-", "_"))
+def meant(name: str, known: Container[str]) -> str | None:
+    """The key among `known` that another program calls `name`: `learning_rate`, `learning-rate`, `optimizer.learning_rate`."""
+    keys = SYNONYMS.get(name.rpartition(".")[2].lower().replace("-", "_"), ())
+    return next((key for key in keys if key in known), None)

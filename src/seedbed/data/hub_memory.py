@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from seedbed.config.load import cache_dir
+from seedbed.config.directories import cache_dir
 
 
 def memory_of(name: str, endpoint: str) -> Path:

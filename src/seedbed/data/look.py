@@ -9,7 +9,7 @@ import importlib.util
 from collections import Counter
 from pathlib import Path
 
-from seedbed.config.load import env
+from seedbed.config.environment import env
 from seedbed.config.schema import DataConfig
 from seedbed.config.source import Address, is_prepared, parse_address, parse_source, unknown_source
 from seedbed.data import ours

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from seedbed.config.load import cache_dir, compiled_dir
+from seedbed.config.directories import cache_dir, compiled_dir
 from seedbed.data.opening import UnreadableError, opened
 from seedbed.events import KINDS
 

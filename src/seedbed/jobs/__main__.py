@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seedbed.config.load import keep_compiled
+from seedbed.config.directories import keep_compiled
 from seedbed.errors import EXIT_FAILURE, EXIT_USAGE, SeedbedError
 from seedbed.jobs.memory import advice, exhausted
 from seedbed.runs.control import Resume, Turn

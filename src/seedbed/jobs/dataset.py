@@ -6,7 +6,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from seedbed.config.load import CACHE_HINT, cache_dir
+from seedbed.config.directories import CACHE_HINT, cache_dir
 from seedbed.config.schema import Config
 from seedbed.data.build import build_dataset, tell_contents
 from seedbed.data.cached import other_text

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from seedbed import __version__
-from seedbed.config import load
+from seedbed.config.directories import cache_dir
 from seedbed.errors import EXIT_FAILURE, SeedbedError
 from seedbed.events import Message
 from seedbed.files import free_bytes, obstacle
@@ -180,7 +180,7 @@ def _cache() -> tuple[dict[str, Any], list[Problem]]:
     """Where prepared data goes, and whether it can be written there."""
     fix = f"export SEEDBED_CACHE={Path(tempfile.gettempdir()) / 'seedbed-cache'}"
     try:
-        folder = load.cache_dir()
+        folder = cache_dir()
     except SeedbedError as error:
         found = {"path": None, "free_bytes": None, "writable": False}
         return found, [Problem("error", error.message, "Prepared data goes there.", fix)]

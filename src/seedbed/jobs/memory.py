@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 
 from seedbed.config.arithmetic import divisors
-from seedbed.config.load import load_frozen
+from seedbed.config.frozen import load_frozen
+from seedbed.config.roots import TRAIN
 from seedbed.errors import SeedbedError
 from seedbed.runs.store import RunDir
 
@@ -29,7 +30,7 @@ def advice(run: RunDir) -> str:
     """What to change so that a run's work fits. Its own config stays as it is, so the way is another run like it."""
     fewer = "N"
     try:
-        train = load_frozen(run.config).train
+        train = load_frozen(run.config, TRAIN).train
         now = train.micro_batch or train.batch_size
         fewer = str(max((rows for rows in divisors(train.batch_size) if rows <= now // 2), default="N"))
     except SeedbedError:

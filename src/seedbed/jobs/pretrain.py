@@ -10,8 +10,10 @@ from pathlib import Path
 import torch
 
 from seedbed import __version__, checkpoint
-from seedbed.config import arithmetic, load
+from seedbed.config import arithmetic
 from seedbed.config.check import check
+from seedbed.config.frozen import load_frozen
+from seedbed.config.roots import TRAIN
 from seedbed.config.schema import Config
 from seedbed.data.ahead import Ahead, pins
 from seedbed.data.batches import Batches, validation_batches
@@ -49,7 +51,7 @@ from seedbed.train.loop import NumericsError, Plan, Progress, fit
 
 def run(run_dir: Path, session: Session) -> str:
     """Do what `run_dir/config.toml` says, from the newest good checkpoint where there is one; returns the final status."""
-    frozen, emit = load.load_frozen(run_dir / "config.toml"), session.emit
+    frozen, emit = load_frozen(run_dir / "config.toml", TRAIN), session.emit
     start = choose_start(run_dir, session.resume, History.read(run_dir), emit)
     config = start.in_force(frozen)
     with hooks.phase(emit, "prepare"):

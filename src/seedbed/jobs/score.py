@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from seedbed import checkpoint
-from seedbed.config.load import load_frozen
+from seedbed.config.frozen import load_frozen
+from seedbed.config.roots import TRAIN
 from seedbed.data.sources.stories import open_stories
 from seedbed.data.stories.score import score
 from seedbed.data.stories.sentences import sentences
@@ -62,7 +63,7 @@ def answer(request: Request) -> Iterator[dict[str, Any]]:
     """Progress lines, then one line with the outcome."""
     if request.sentences < 1:
         raise UsageError(f"{request.sentences} sentences are none.", "Give --sentences 1 or more.")
-    config = load_frozen(Path(request.config))
+    config = load_frozen(Path(request.config), TRAIN)
     if config.data.source != "stories":
         raise UsageError(
             f"This run was trained on {config.data.source}, and the checker knows only the built-in stories.",

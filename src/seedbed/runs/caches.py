@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from seedbed.config.load import cache_dir, compiled_dir
+from seedbed.config.directories import cache_dir, compiled_dir
 from seedbed.errors import SeedbedError
 from seedbed.events import Data, Step
 from seedbed.files import Lock, is_locked, read_json, remove_tree

@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from seedbed.config import load
 from seedbed.config.arithmetic import flops_per_step
 from seedbed.config.check import kept_bytes
+from seedbed.config.directories import cache_dir
+from seedbed.config.frozen import load_frozen
+from seedbed.config.roots import TRAIN
 from seedbed.config.schema import Config
 from seedbed.errors import SeedbedError
 from seedbed.files import make_dir, read_json, write_json
@@ -81,7 +83,7 @@ def estimate(config: Config, place: Store) -> Estimate:
 
 def remember_matmul_rate(flops_per_s: float, precision: str) -> None:
     """Keep the rate of plain matmuls that was measured here. Nothing is lost where the cache cannot be written."""
-    folder = load.cache_dir()
+    folder = cache_dir()
     try:
         make_dir(folder)
         write_json(
@@ -94,7 +96,7 @@ def remember_matmul_rate(flops_per_s: float, precision: str) -> None:
 
 def _matmul_rate() -> float | None:
     try:
-        kept = read_json(load.cache_dir() / _RATES)
+        kept = read_json(cache_dir() / _RATES)
     except SeedbedError:
         return None
     rate = kept.get("flops_per_s") if isinstance(kept, dict) and kept.get("host") == hostname() else None
@@ -152,7 +154,7 @@ def _past(place: Store) -> list[_Past]:
         if step_s is None:
             continue
         try:
-            config = load.load_frozen(run.config)
+            config = load_frozen(run.config, TRAIN)
         except SeedbedError:
             continue
         flops = flops_per_step(config.model, config.tokenizer.vocab_size, config.train.batch_size)

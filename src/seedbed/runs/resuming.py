@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from seedbed.config import load
+from seedbed.config.keys import keys
+from seedbed.config.paths import located
+from seedbed.config.roots import TRAIN
 from seedbed.errors import UsageError
 from seedbed.runs.checkpoints import checkpoints, is_at_end, step_at
 from seedbed.runs.control import Resume
@@ -22,9 +24,9 @@ def checked(asked: Resume) -> Resume:
     if asked.early_stop is not None and asked.early_stop < 0:
         raise UsageError(f"--early-stop {asked.early_stop} is no number of validations.", "Give 0 or more; 0 is never.")
     if asked.data_path is not None:
-        asked = asked._replace(data_path=load.located(asked.data_path, "data.path", Path.cwd()))
+        asked = asked._replace(data_path=located(keys(TRAIN)["data.path"], asked.data_path, Path.cwd()))
     if asked.data is not None:
-        asked = asked._replace(data=load.located(asked.data.strip(), "data.source", Path.cwd()))
+        asked = asked._replace(data=located(keys(TRAIN)["data.source"], asked.data.strip(), Path.cwd()))
     return asked
 
 

@@ -357,10 +357,8 @@ def _is_run(path: str) -> bool:
 
 def refuse_name_of(folder: Path) -> None:
     """Raise UsageError where runs and checkpoints in a folder could not be opened, since its path is not UTF-8."""
-    from seedbed.config.load import is_utf_8
-
     absolute = str(folder.absolute())
-    if not is_utf_8(absolute):
+    if not text.is_utf_8(absolute):
         raise UsageError(
             f"The path {quoted(absolute, 500)} is not UTF-8, so that the libraries that read weights cannot open it.",
             "Rename the folder; for new runs, --runs DIR names another place.",

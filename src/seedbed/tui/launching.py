@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from seedbed import actions
-from seedbed.config import load
+from seedbed.config.resolving import Resolved
+from seedbed.config.schema import Config
 from seedbed.errors import SeedbedError
 from seedbed.runs.control import Resume, Turn
 from seedbed.runs.store import RunDir, Store
@@ -12,7 +13,7 @@ Outcome = tuple[RunDir | None, str]
 """The run that was started, if there is one, and what went wrong, if anything did."""
 
 
-def start(store: Store, wanted: load.Resolved, name: str | None, turn: Turn) -> Outcome:
+def start(store: Store, wanted: Resolved[Config], name: str | None, turn: Turn) -> Outcome:
     """Make a run, start its job, wait for its first word."""
     run = None
     try:

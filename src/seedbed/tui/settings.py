@@ -13,8 +13,10 @@ from textual.coordinate import Coordinate
 from textual.screen import ModalScreen
 from textual.widgets import Button, DataTable, Footer, Input, Static
 
-from seedbed.config import load
-from seedbed.config.keys import keys
+from seedbed.config.keys import alternatives, keys
+from seedbed.config.layers import Flagged
+from seedbed.config.resolving import defaults, resolve
+from seedbed.config.roots import TRAIN
 from seedbed.errors import SeedbedError
 from seedbed.tui.dialogs import close
 from seedbed.tui.literal import BAD, fit, lit
@@ -41,7 +43,7 @@ class Settings(ModalScreen[dict[str, str] | None]):
         super().__init__()
         self._preset = preset
         self._sets = sets
-        self._paths = list(keys())
+        self._paths = list(keys(TRAIN))
 
     def compose(self) -> ComposeResult:
         """The table, the help of the key under the cursor, its value, two buttons."""
@@ -70,7 +72,7 @@ class Settings(ModalScreen[dict[str, str] | None]):
         value = self._sets.get(path, "")
         if value:
             return [fit(path, 25, "bold yellow"), fit(value, _VALUE_WIDTH, "bold yellow"), fit("you", 13, "yellow")]
-        config = load.resolve(preset=self._preset).config
+        config = defaults(TRAIN, self._preset)
         return [fit(path, 25), fit(typed(config, path), _VALUE_WIDTH), fit(f"preset {self._preset}", 13, "dim")]
 
     @property
@@ -79,7 +81,7 @@ class Settings(ModalScreen[dict[str, str] | None]):
 
     @on(DataTable.RowHighlighted)
     def _show_key(self) -> None:
-        key = keys()[self._path]
+        key = keys(TRAIN)[self._path]
         said = Text.assemble((self._path, "bold"), " ", end="")
         said.append_text(lit(f"{key.help} Expected: {key.expected}."))
         self.query_one("#settings-help", Static).update(said)
@@ -113,26 +115,24 @@ class Settings(ModalScreen[dict[str, str] | None]):
             self._sets[path] = value
         else:
             self._sets.pop(path, None)
-        if value and path in load.HORIZONS:  # a run has one horizon
-            for other in load.HORIZONS:
-                if other != path:
-                    self._sets.pop(other, None)
+        others = [other for other in alternatives(path, TRAIN) if other != path]
+        if value:
+            for other in others:
+                self._sets.pop(other, None)
         table = self.query_one(DataTable)
         for row, each in enumerate(self._paths):
-            if each == path or each in load.HORIZONS:
+            if each in (path, *others):
                 for column, cell in enumerate(self._row(each)):
                     table.update_cell_at(Coordinate(row, column), cell)
 
     def _problem(self, path: str, value: str) -> str:
         sets = {name: each for name, each in self._sets.items() if name != path}
         if value:
-            if path in load.HORIZONS:
-                sets = {name: each for name, each in sets.items() if name not in load.HORIZONS}
-            sets[path] = value
+            excluded = alternatives(path, TRAIN)
+            sets = {name: each for name, each in sets.items() if name not in excluded} | {path: value}
         try:
-            load.resolve(
-                preset=self._preset, flags={name: load.Flagged(each, "All options") for name, each in sets.items()}
-            )
+            flags = {name: Flagged(each, "All options") for name, each in sets.items()}
+            resolve(TRAIN, preset=self._preset, flags=flags)
         except SeedbedError as error:
             return f"{error.message} {error.hint}"
         return ""

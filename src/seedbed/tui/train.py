@@ -14,9 +14,13 @@ from textual.widget import Widget
 from textual.widgets import Button, Input, Label, Select
 
 from seedbed import actions, text
-from seedbed.config import load
 from seedbed.config.check import check
-from seedbed.config.keys import keys
+from seedbed.config.frozen import load_frozen
+from seedbed.config.keys import alternatives, keys
+from seedbed.config.layers import Flagged
+from seedbed.config.preset import preset_names
+from seedbed.config.resolving import Resolved, resolve
+from seedbed.config.roots import TRAIN
 from seedbed.config.schema import Config
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.runs.control import Resume, Turn
@@ -63,11 +67,14 @@ HELP = {
     "origin": "A new run, or a model to train further. A run that is trained further keeps its config.",
     "run-name": "Letters, digits, space, _ . -; up to 64. Empty: named after preset and data.",
     "preset": "Where the values come from that are not given here: nano and tiny for a CPU, small and base for a GPU.",
-    **{option.id: f"{keys()[option.path].help} Expected: {keys()[option.path].expected}." for option in OPTIONS},
-    "micro": f"{keys()['train.micro_batch'].help} The smaller, the less memory: gradients are gathered over the batch.",
-    "data": keys()["data.source"].help,
-    "device": keys()["train.device"].help,
-    "precision": keys()["train.precision"].help,
+    **{
+        option.id: f"{keys(TRAIN)[option.path].help} Expected: {keys(TRAIN)[option.path].expected}."
+        for option in OPTIONS
+    },
+    "micro": f"{keys(TRAIN)['train.micro_batch'].help} The smaller, the less memory: gradients are gathered over the batch.",
+    "data": keys(TRAIN)["data.source"].help,
+    "device": keys(TRAIN)["train.device"].help,
+    "precision": keys(TRAIN)["train.precision"].help,
     "queue": "Wait until no other run of this store is on the device, then begin.",
     "start": "Check, ask once more, and start in the background: closing this window does not end it.",
     "all-options": "Every key of the config, with its help and where its value comes from.",
@@ -76,6 +83,7 @@ HELP = {
 _KEPT_INPUTS = ("run-name", "data", "batch", "context", "micro", "lr", "workers", "seed", "device")
 _KEPT_SELECTS = ("preset", "precision")
 _HORIZON = ("epochs", "steps")
+_HORIZON_KEYS = alternatives("train.steps", TRAIN)
 _KEPT = (*_KEPT_INPUTS, *_KEPT_SELECTS)
 """What a run that is trained further keeps."""
 _BOUNDS = {"epochs": (0.001, MOST_EPOCHS), "steps": (1, 10**12)}
@@ -104,15 +112,15 @@ class TrainPanel(Panel):
 
     def compose(self) -> ComposeResult:
         """Pairs of a label and a field, then the buttons and a line for what is wrong."""
-        presets = [(name, name) for name in load.preset_names()]
-        precisions = [(name, name) for name in keys()["train.precision"].choices]
+        presets = [(name, name) for name in preset_names(TRAIN)]
+        precisions = [(name, name) for name in keys(TRAIN)["train.precision"].choices]
         with Grid(id="train-fields"):
             yield Label("start from")
             yield Select([("a new run", NEW)], value=NEW, allow_blank=False, id="origin", compact=True)
             yield Label("name")
             yield Input(placeholder="by preset and data", id="run-name", compact=True, max_length=64)
             yield Label("preset")
-            yield Select(presets, value=load.DEFAULT_PRESET, allow_blank=False, id="preset", compact=True)
+            yield Select(presets, value=TRAIN.default_preset, allow_blank=False, id="preset", compact=True)
             yield Label("data")
             yield Input(placeholder="stories", id="data", compact=True)
             for option in OPTIONS:
@@ -131,7 +139,7 @@ class TrainPanel(Panel):
 
     @staticmethod
     def _number(option: Option) -> NumberField:
-        key = keys()[option.path]
+        key = keys(TRAIN)[option.path]
         bounds = dict(key.bounds)
         low, high = _BOUNDS.get(option.id, (bounds.get("ge", bounds.get("gt", 0.0)), bounds.get("le", 1e15)))
         whole = key.base is int
@@ -163,24 +171,22 @@ class TrainPanel(Panel):
     def _preset(self) -> str:
         return str(self.query_one("#preset", Select).value)
 
-    def resolved(self) -> load.Resolved:
+    def resolved(self) -> Resolved[Config]:
         """The config that the fields ask for. Raises UsageError, naming the field."""
         for option in OPTIONS:
             if problem := self.query_one(f"#{option.id}", NumberField).problem():
                 raise UsageError(f"{option.label}: {problem}.")
-        flags: dict[str, Any] = {
-            path: load.Flagged(value, FROM_ALL_OPTIONS) for path, value in self._sets.items() if value
-        }
+        flags: dict[str, Any] = {path: Flagged(value, FROM_ALL_OPTIONS) for path, value in self._sets.items() if value}
         if self._value("epochs") or self._value("steps"):
-            flags = {path: value for path, value in flags.items() if path not in load.HORIZONS}
+            flags = {path: value for path, value in flags.items() if path not in _HORIZON_KEYS}
         labels = {option.id: option.label for option in OPTIONS}
         for name, path in FIELDS.items():
             if value := self._value(name):
-                flags[path] = load.Flagged(value, f"the field {labels.get(name, name)}")
+                flags[path] = Flagged(value, f"the field {labels.get(name, name)}")
         precision = str(self.query_one("#precision", Select).value)
         if precision != "auto":
-            flags["train.precision"] = load.Flagged(precision, "the field precision")
-        return load.resolve(preset=self._preset(), flags=flags)
+            flags["train.precision"] = Flagged(precision, "the field precision")
+        return resolve(TRAIN, preset=self._preset(), flags=flags)
 
     def request(self) -> Resume:
         """How far the chosen run is to be trained further. Raises UsageError."""
@@ -271,7 +277,7 @@ class TrainPanel(Panel):
     def _config_of_origin(self) -> Config | None:
         listed = self.board.run(self.origin)
         try:
-            return load.load_frozen(listed.run.config) if listed is not None else None
+            return load_frozen(listed.run.config, TRAIN) if listed is not None else None
         except SeedbedError:
             return None  # its job will say what is wrong with it
 
@@ -299,9 +305,9 @@ class TrainPanel(Panel):
 
     def _defaults(self) -> None:
         """The values that hold where a field is empty, in the fields themselves."""
-        flags = {path: load.Flagged(value, "") for path, value in self._sets.items() if value}
+        flags = {path: Flagged(value, "") for path, value in self._sets.items() if value}
         further = self._config_of_origin() if self.origin != NEW else None
-        config = further or load.resolve(preset=self._preset(), flags=flags).config
+        config = further or resolve(TRAIN, preset=self._preset(), flags=flags).config
         for option in OPTIONS:
             value = typed(config, option.path)
             if self.origin != NEW and option.id in ("epochs", "steps"):
@@ -391,10 +397,10 @@ class TrainPanel(Panel):
             self._judge()
 
         carried = {name for name in FIELDS if self._value(name) and not self._wrong(name)}
-        horizons = {name for name in carried if FIELDS[name] in load.HORIZONS}
+        horizons = {name for name in carried if FIELDS[name] in _HORIZON_KEYS}
         if len(horizons) > 1:
             carried -= horizons
-        sets = {path: value for path, value in self._sets.items() if not horizons or path not in load.HORIZONS}
+        sets = {path: value for path, value in self._sets.items() if not horizons or path not in _HORIZON_KEYS}
         sets |= {FIELDS[name]: self._value(name) for name in carried}
         precision = str(self.query_one("#precision", Select).value)
         if precision != "auto":

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from seedbed import text
-from seedbed.config import load
 from seedbed.config.arithmetic import count_parameters
 from seedbed.config.check import kept_checkpoints
-from seedbed.config.keys import keys
+from seedbed.config.frozen import load_frozen
+from seedbed.config.keys import alternatives, keys, value_of
+from seedbed.config.resolving import Resolved
+from seedbed.config.roots import TRAIN
 from seedbed.config.schema import Config
 from seedbed.presentation.wording import time_taken
 from seedbed.runs.estimate import estimate
@@ -20,8 +22,7 @@ FROM_ALL_OPTIONS = "from all options"
 
 def typed(config: Config, path: str) -> str:
     """A value of the config as one would type it; "" for one that is not set."""
-    table, _, name = path.partition(".")
-    value = getattr(getattr(config, table), name)
+    value = value_of(config, path)
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -44,7 +45,7 @@ def horizon(config: Config) -> str:
     return text.plural(train.steps, "step") if train.steps is not None else f"{text.count(train.tokens or 0)} tokens"
 
 
-def wanted_lines(wanted: load.Resolved, name: str, store: Store) -> list[str]:
+def wanted_lines(wanted: Resolved[Config], name: str, store: Store) -> list[str]:
     """What a run would be, line by line: the most important, then what all options changed."""
     config, train = wanted.config, wanted.config.train
     kept = kept_checkpoints(train)
@@ -65,16 +66,16 @@ def wanted_lines(wanted: load.Resolved, name: str, store: Store) -> list[str]:
     changed = [
         f"and        {path} = {typed(config, path)}"
         for path, origin in wanted.origins.items()
-        if origin == FROM_ALL_OPTIONS and path not in load.HORIZONS
+        if origin == FROM_ALL_OPTIONS and path not in alternatives("train.steps", TRAIN)
     ]
     return said + changed
 
 
 def differences(one: Path, other: Path) -> list[tuple[str, str, str]]:
     """The keys in which two frozen configs differ, with both values. Raises SeedbedError for one that cannot be read."""
-    first, second = load.load_frozen(one), load.load_frozen(other)
+    first, second = load_frozen(one, TRAIN), load_frozen(other, TRAIN)
     rows = [("preset", first.preset, second.preset)]
-    rows += [(path, typed(first, path), typed(second, path)) for path in keys()]
+    rows += [(path, typed(first, path), typed(second, path)) for path in keys(TRAIN)]
     return [row for row in rows if row[1] != row[2]]
 
 

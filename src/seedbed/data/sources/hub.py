@@ -16,7 +16,7 @@ from typing import IO, Any, Literal
 
 import msgspec
 
-from seedbed.config.load import cache_dir
+from seedbed.config.directories import cache_dir
 from seedbed.config.schema import DataConfig
 from seedbed.config.source import Address, parse_address
 from seedbed.data import holdout

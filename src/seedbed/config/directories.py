@@ -1,0 +1,51 @@
+"""Where prepared data and compiled kernels are kept."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from seedbed.config.environment import env, set_env
+from seedbed.errors import SeedbedError
+from seedbed.files import expand_home
+
+CACHE_HINT = "Set SEEDBED_CACHE to a folder that can be written, such as: export SEEDBED_CACHE=/tmp/seedbed-cache"
+
+
+def cache_dir() -> Path:
+    """Where prepared data and compiled kernels are kept: SEEDBED_CACHE, or the platform's user cache. Absolute.
+
+    Raises SeedbedError where neither is known: in a container the user may have no home directory.
+    """
+    named = env("SEEDBED_CACHE")
+    if named:
+        return expand_home(named).absolute()
+    import platformdirs
+
+    try:
+        found = Path(platformdirs.user_cache_dir("seedbed", appauthor=False))
+    except RuntimeError:
+        found = Path()
+    if not found.is_absolute():  # older versions leave the ~ in
+        raise SeedbedError(
+            "There is no folder to keep prepared data in: HOME is not set, and the system knows no home directory of user"
+            f" {os.getuid()}.",
+            CACHE_HINT,
+        )
+    return found
+
+
+def compiled_dir() -> Path:
+    """Where compiled kernels are kept: TORCHINDUCTOR_CACHE_DIR, or `compiled` in the cache folder. Absolute."""
+    named = env("TORCHINDUCTOR_CACHE_DIR")
+    return Path(named).absolute() if named else cache_dir() / "compiled"
+
+
+def keep_compiled() -> None:
+    """Make torch keep what it compiles in `compiled_dir`, instead of a folder in /tmp that all programs share.
+
+    Call it before torch compiles anything. Does nothing where there is no cache folder.
+    """
+    with suppress(SeedbedError):
+        set_env("TORCHINDUCTOR_CACHE_DIR", str(compiled_dir()))

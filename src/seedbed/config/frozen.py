@@ -1,0 +1,52 @@
+"""The config that a run keeps: written as TOML when the run is made, and read back to an equal config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from seedbed import text
+from seedbed.config.keys import tables_of
+from seedbed.config.layers import build, of_tables
+from seedbed.config.roots import Root, S
+from seedbed.config.rules import check_values
+from seedbed.config.schema import Table
+from seedbed.config.toml_file import read_toml
+from seedbed.config.values import toml_value
+
+_WIDEST = 48
+"""Columns that the comments of a dump leave to the values."""
+
+
+def load_frozen(path: Path, root: Root[S]) -> S:
+    """The config that a run keeps. The file does not say its kind: `root` does.
+
+    Raises UsageError where the file cannot be read, or somebody changed it to a config that makes no sense.
+    """
+    values = read_toml(path, root)
+    preset = str(values.pop("preset", root.default_preset)) if root.presets else ""
+    layer = of_tables(values, f"file {path}", path.absolute().parent, root)
+    config = build(layer.values, preset, root)
+    check_values(config, layer.origins, root)
+    return config
+
+
+def dump(config: Table, origins: Mapping[str, str] | None = None) -> str:
+    """The config as TOML that `load_frozen` reads back to an equal one; `origins` become comments."""
+    lines = []
+    if hasattr(config, "preset"):
+        lines.append((f"preset = {toml_value(config.preset)}", "preset"))
+    for table in tables_of(type(config)):
+        lines += [("", ""), (f"[{table}]", "")]
+        held = getattr(config, table)
+        for name in held.__struct_fields__:
+            value = getattr(held, name)
+            if value is not None:
+                lines.append((f"{name} = {toml_value(value)}", f"{table}.{name}"))
+    if origins is None:
+        return "\n".join(line for line, _ in lines) + "\n"
+    width = min(_WIDEST, max(len(line) for line, path in lines if path))
+    shown = [
+        f"{line:<{width}}  # {text.printable(origins[path])}" if origins.get(path) else line for line, path in lines
+    ]
+    return "\n".join(shown) + "\n"

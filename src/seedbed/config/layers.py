@@ -1,0 +1,132 @@
+"""The layers of a config: a preset, a file, `--set` and options each give values; higher layers replace lower ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from seedbed.config.keys import alternatives, keys, tables, value_of
+from seedbed.config.paths import located
+from seedbed.config.preset import preset_values
+from seedbed.config.roots import Root, S
+from seedbed.config.schema import Table
+from seedbed.config.unknown_keys import unknown_key
+from seedbed.config.values import convert, shown, typed
+from seedbed.errors import UsageError
+
+
+class Flagged(NamedTuple):
+    """A value given by an option of its own; `flag` is how the user wrote it, such as `--data`."""
+
+    value: Any
+    flag: str
+
+
+class Layer(NamedTuple):
+    """Values of one layer by key path, already of the right types; `origins` says where each was written."""
+
+    values: dict[str, Any]
+    origins: dict[str, str]
+
+
+def of_tables(values: Mapping[str, Any], origin: str, folder: Path, root: Root[Any]) -> Layer:
+    """The layer of parsed TOML. Relative paths start at `folder`. Raises UsageError for an unknown key or a wrong type."""
+    found: dict[str, Any] = {}
+    for table, held in values.items():
+        if table not in tables(root):
+            raise unknown_key(table, held, origin, root)
+        if not isinstance(held, dict):
+            raise UsageError(
+                f"{table} in {origin} is {shown(held)}, but {table} is a table.", f"Write [{table}] and its keys below."
+            )
+        for name, value in held.items():
+            found[f"{table}.{name}"] = _value(f"{table}.{name}", value, origin, folder, root)
+    return _layer(found, dict.fromkeys(found, origin), root)
+
+
+def of_preset(name: str, root: Root[Any]) -> Layer:
+    """The layer of a preset. Raises UsageError where the root has no preset of that name."""
+    return of_tables(preset_values(name, root), f"preset {name}", Path.cwd(), root)
+
+
+def of_config(config: Table, origin: str, root: Root[Any]) -> Layer:
+    """The layer of a whole config: every value that is set."""
+    values = {path: value for path in keys(root) if (value := value_of(config, path)) is not None}
+    return Layer(values, dict.fromkeys(values, origin))
+
+
+def of_sets(sets: Sequence[str], root: Root[Any]) -> tuple[str | None, Layer]:
+    """The preset that `--set` names, or None, and the layer of the rest. Of two equal keys the last one counts."""
+    values: dict[str, Any] = {}
+    preset = None
+    for item in sets:
+        path, equals, raw = item.partition("=")
+        path, raw = path.strip(), raw.strip()
+        if not equals or not path:
+            example = next(iter(keys(root))) if "optimizer.lr" not in keys(root) else "optimizer.lr=1e-3"
+            raise UsageError(
+                f"--set {shown(item)} is not of the form table.key=value.", f"For example --set {example}."
+            )
+        if path == "preset":
+            preset = raw
+        else:
+            values[path] = _value(path, raw, "--set", Path.cwd(), root, as_text=True)
+    return preset, _layer(values, dict.fromkeys(values, "--set"), root)
+
+
+def of_flags(flags: Mapping[str, Any], root: Root[Any]) -> Layer:
+    """The layer of options that set one key each: key path -> value or `Flagged`. None values are left out."""
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for path, given in flags.items():
+        value, flag = given if isinstance(given, Flagged) else (given, "--" + path.rpartition(".")[2].replace("_", "-"))
+        if value is not None:
+            values[path] = _value(path, value, flag, Path.cwd(), root, as_text=isinstance(value, str))
+            origins[path] = flag
+    return _layer(values, origins, root)
+
+
+def merge(layers: Sequence[Layer], root: Root[Any]) -> Layer:
+    """Higher layers (later ones) over lower ones; a key also replaces those that it excludes."""
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for layer in layers:
+        for path in layer.values:
+            for other in alternatives(path, root):
+                values.pop(other, None)
+                origins.pop(other, None)
+        values |= layer.values
+        origins |= layer.origins
+    return Layer(values, origins)
+
+
+def build(values: Mapping[str, Any], preset: str, root: Root[S]) -> S:
+    """The config with these values by key path, the schema's defaults for the rest."""
+    held: dict[str, dict[str, Any]] = {table: {} for table in tables(root)}
+    for path, value in values.items():
+        table, _, name = path.partition(".")
+        held[table][name] = value
+    built: dict[str, Any] = {table: struct(**held[table]) for table, struct in tables(root).items()}
+    return root.schema(**built, **({"preset": preset} if root.presets else {}))
+
+
+def _value(path: str, value: Any, origin: str, folder: Path, root: Root[Any], *, as_text: bool = False) -> Any:
+    """A value checked and converted; with `as_text` it is what somebody typed on the command line."""
+    key = keys(root).get(path)
+    if key is None:
+        raise unknown_key(path, value, origin, root)
+    return located(key, convert(key, typed(key, value) if as_text else value, origin), folder)
+
+
+def _layer(values: dict[str, Any], origins: dict[str, str], root: Root[Any]) -> Layer:
+    """The layer, or UsageError where it sets two keys of which only one may be set."""
+    for path in values:
+        both = [other for other in alternatives(path, root) if other in values]
+        if len(both) > 1:
+            where = " and ".join(dict.fromkeys(origins[other] for other in both))
+            decides = keys(root)[path].decides
+            raise UsageError(
+                f"{' and '.join(both)} are both given ({where}).", f"Each says {decides}: keep one of them."
+            )
+    return Layer(values, origins)

@@ -1,0 +1,56 @@
+"""Paths in a config, made absolute when they are given, so that a run finds them from any working directory."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from seedbed import text
+from seedbed.config.keys import Key
+from seedbed.config.source import is_prepared, parse_address
+from seedbed.errors import UsageError
+from seedbed.files import expand_home
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+-]+:")
+
+
+def located(key: Key, value: Any, folder: Path) -> Any:
+    """The value with its path, if it has one, made absolute: `~` expands, and a relative path starts at `folder`.
+
+    Raises UsageError where the absolute path is not UTF-8.
+    """
+    if key.refers_to == "path":
+        return _absolute(value, folder) if value else value
+    return _located_source(value, folder) if key.refers_to == "source" else value
+
+
+def _located_source(value: str, folder: Path) -> str:
+    scheme = _SCHEME.match(value)
+    if scheme:
+        rest = value[scheme.end() :]
+        if scheme[0] == "hf:" and rest:
+            return scheme[0] + _located_dataset(rest, folder)
+        return scheme[0] + _absolute(rest, folder) if scheme[0] == "text:" and rest else value
+    if "/" in value or value.startswith(("~", ".")) or is_prepared(value, folder):
+        return _absolute(value, folder)
+    return value
+
+
+def _located_dataset(rest: str, folder: Path) -> str:
+    """A dataset's address with the path of a local folder made absolute; a name on the Hub stays as it is."""
+    address = parse_address(rest, folder)
+    if address.folder is None:
+        return rest
+    return _absolute(address.name, folder) + rest[len(address.name) :]
+
+
+def _absolute(path: str, folder: Path) -> str:
+    absolute = os.path.normpath(folder / expand_home(path))
+    if not text.is_utf_8(absolute):
+        raise UsageError(
+            f"{text.quoted(path)} stands for {text.quoted(absolute)}, which is not UTF-8, as a config has to be.",
+            "Rename the folder, or name the path in full through a link that has a plain name.",
+        )
+    return absolute

@@ -1,0 +1,55 @@
+"""The presets of a kind of config: their names, what they say about themselves, and their values."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from seedbed.config.roots import Root
+from seedbed.config.spelling import any_of, did_you_mean, nearest
+from seedbed.config.values import shown
+from seedbed.errors import UsageError
+
+_FOLDER = Path(__file__).parent / "presets"
+
+
+@cache
+def preset_names(root: Root[Any]) -> list[str]:
+    """Names of the presets, smallest model first; empty for a root without presets."""
+    if not root.presets:
+        return []
+    names = [path.stem for path in (_FOLDER / root.presets).glob("*.toml")]
+    return sorted(names, key=lambda name: (preset_about(name, root).get("parameters", 0), name))
+
+
+def preset_about(name: str, root: Root[Any]) -> dict[str, Any]:
+    """What a preset says about itself: description, parameters, hardware, expected_time, why_optimizer."""
+    about = _read(name, root)["about"]
+    assert isinstance(about, dict)
+    return about
+
+
+def preset_values(name: str, root: Root[Any]) -> dict[str, Any]:
+    """The tables of a preset. Raises UsageError where the root has no preset of that name."""
+    values = _read(name, root)
+    values.pop("about")
+    return values
+
+
+def _read(name: str, root: Root[Any]) -> dict[str, Any]:
+    path = _FOLDER / root.presets / f"{name}.toml"
+    if "/" not in name and path.is_file():
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    names = preset_names(root)
+    if name == "custom":
+        raise UsageError(
+            "There is no preset 'custom': a custom config is a preset with values of your own.",
+            f"Start from {any_of(names)}, and set keys in a file or with --set TABLE.KEY=VALUE.",
+        )
+    own = "To use a file of your own, give it without --preset. " if name.endswith(".toml") else ""
+    raise UsageError(
+        f"There is no preset {shown(name)}.",
+        f"{did_you_mean(nearest(name, names))}{own}The presets are {', '.join(names)}.",
+    )

@@ -1,0 +1,92 @@
+"""Resolving a config: preset, file, `--set` and options laid over each other, checked and frozen, each value with its origin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Generic, NamedTuple
+
+from seedbed.config.keys import keys
+from seedbed.config.layers import Layer, build, merge, of_config, of_flags, of_preset, of_sets, of_tables
+from seedbed.config.preset import preset_names
+from seedbed.config.roots import Root, S
+from seedbed.config.rules import check_values
+from seedbed.config.toml_file import read_toml
+from seedbed.config.values import shown
+from seedbed.errors import UsageError
+
+
+class Resolved(NamedTuple, Generic[S]):
+    """A config and where each value came from: `optimizer.lr` -> `preset nano`, `file my.toml`, `--set`, `--lr`."""
+
+    config: S
+    origins: dict[str, str]
+
+
+def resolve(
+    root: Root[S],
+    *,
+    preset: str | None = None,
+    file: Path | None = None,
+    sets: Sequence[str] = (),
+    flags: Mapping[str, Any] | None = None,
+    base: S | None = None,
+) -> Resolved[S]:
+    """A config of the kind `root`: preset < file < `--set` < flags. A root without presets starts from its defaults.
+
+    `flags` maps key paths (`train.epochs`) to values or to `Flagged` values; None values are left out.
+    `base`, the config of an earlier run, takes the place of the preset. Relative paths in a file start at its folder, all
+    others at the working directory. Raises UsageError, naming key, place and what was expected.
+    """
+    file_preset, file_layer = (None, Layer({}, {})) if file is None else _of_file(file, root)
+    set_preset, set_layer = of_sets(sets, root)
+    named = [(preset, "--preset"), (set_preset, "--set"), (file_preset, f"file {file}")]
+    name, name_origin = next(((each, origin) for each, origin in named if each is not None), (None, "default"))
+    if name is not None and not root.presets:
+        raise UsageError(
+            f"{name_origin} names the preset {shown(name)}, but {root.title} has no presets.", "Leave the preset out."
+        )
+    if base is not None and name is not None:
+        raise UsageError(
+            f"Both preset {shown(name)} ({name_origin}) and an earlier run are named as the start.",
+            "Give either the preset or the run; single values can be changed with --set.",
+        )
+    if base is not None:
+        lowest = of_config(base, "the earlier run", root)
+        name, name_origin = getattr(base, "preset", ""), "the earlier run"
+    else:
+        name = name or root.default_preset
+        lowest = _of_start(name, root)
+    values, origins = merge([lowest, file_layer, set_layer, of_flags(flags or {}, root)], root)
+    origins = {path: origins.get(path, "default") for path in keys(root)}
+    if root.presets:
+        origins = {"preset": name_origin} | origins
+    config = build(values, name, root)
+    check_values(config, origins, root)
+    return Resolved(config, origins)
+
+
+def defaults(root: Root[S], preset: str | None = None) -> S:
+    """The values that a config starts from: those of the preset (by default the root's), or the schema's. Unchecked.
+
+    Raises UsageError where the root has no such preset.
+    """
+    name = preset or root.default_preset
+    if name and not root.presets:
+        raise UsageError(f"There is no preset {shown(name)}: {root.title} has no presets.", "Leave the preset out.")
+    return build(_of_start(name, root).values, name, root)
+
+
+def _of_start(name: str, root: Root[Any]) -> Layer:
+    return of_preset(name, root) if root.presets else Layer({}, {})
+
+
+def _of_file(file: Path, root: Root[Any]) -> tuple[str | None, Layer]:
+    """The preset that a file names, or None, and the layer of its tables."""
+    values = read_toml(file, root)
+    named = values.pop("preset", None)
+    if named is not None and not isinstance(named, str):
+        raise UsageError(
+            f'preset in "{file}" is {shown(named)}, not a name.', f"Name one of {', '.join(preset_names(root))}."
+        )
+    return named, of_tables(values, f"file {file}", file.absolute().parent, root)

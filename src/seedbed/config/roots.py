@@ -1,0 +1,69 @@
+"""The kinds of config: for each, the schema of its tables, its presets and its rules.
+
+Schemas are imported when they are first used, so that the command line can list the kinds at no cost.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from seedbed.config.rules import Contradiction
+    from seedbed.config.schema import Config, Table
+
+S = TypeVar("S", bound="Table")
+"""The schema of a root."""
+
+
+class Root(NamedTuple, Generic[S]):
+    """One kind of config: what its files, options and presets may set.
+
+    Everything about a single key (type, bounds, help, whether it names a path, which keys exclude it) is declared on the
+    key's field, and rules between keys are found by the tables (`rules.py`). So a root gets them with each table it
+    shares with another root. A shared table has the same name in every root.
+    """
+
+    name: str
+    schema_at: str
+    """`module:class` of a frozen struct. Its fields are tables, and `preset` where the root has presets. Every key has a
+    default; a value that must be given is left None or empty by default, and a rule asks for it."""
+    presets: str = ""
+    """The folder of its presets in `config/presets`; empty for a root without presets."""
+    default_preset: str = ""
+    rules_at: str = ""
+    """`module:function` of the rules that belong to this root alone: from a config to its contradictions."""
+
+    @property
+    def schema(self) -> type[S]:
+        """The struct that a config of this kind is."""
+        return cast("type[S]", _imported(self.schema_at))
+
+    @property
+    def rules(self) -> Callable[[S], Iterable[Contradiction]]:
+        """The rules that belong to this root alone."""
+        return cast("Callable[[S], Iterable[Contradiction]]", _imported(self.rules_at)) if self.rules_at else _no_rules
+
+    @property
+    def title(self) -> str:
+        """What messages call it: `a train config`."""
+        return f"{'an' if self.name[0] in 'aeiou' else 'a'} {self.name} config"
+
+
+def _imported(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _no_rules(_: Any) -> Iterable[Contradiction]:
+    return ()
+
+
+TRAIN: Root[Config] = Root("train", "seedbed.config.schema:Config", presets="train", default_preset="nano")
+
+ROOTS: dict[str, Root[Any]] = {
+    "train": TRAIN,
+}
+"""Every kind of config by its name."""

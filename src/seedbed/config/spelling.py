@@ -1,0 +1,49 @@
+"""How far two words are apart, and which known words a misspelt one may have meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+FARTHEST = 3
+"""Edits beyond which two words have nothing to do with each other."""
+
+
+def edits(a: str, b: str) -> int:
+    """Letters to insert, delete, replace or swap to make `a` into `b` (optimal string alignment distance)."""
+    before: list[int] = []
+    last = list(range(len(b) + 1))
+    for i, char in enumerate(a, 1):
+        row = [i]
+        for j, other in enumerate(b, 1):
+            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (char != other))
+            if i > 1 and j > 1 and char == b[j - 2] and a[i - 2] == other:
+                cost = min(cost, before[j - 2] + 1)
+            row.append(cost)
+        before, last = last, row
+    return last[-1]
+
+
+def farthest(word: str) -> int:
+    """Edits up to which another word may be what `word` was meant to be."""
+    return max(1, min(FARTHEST, len(word) // 2))
+
+
+def nearest(word: str, known: Iterable[str]) -> list[str]:
+    """The words of `known` that are the fewest edits away from `word`, at most three; none where all are too far."""
+    return best({name: float(edits(word.lower(), name.lower())) for name in known}, farthest(word))
+
+
+def best(scores: dict[str, float], limit: float) -> list[str]:
+    """The names with the least score, at most three; none where that is above `limit`."""
+    least = min(scores.values(), default=limit + 1)
+    return [name for name, score in scores.items() if score == least][:3] if least <= limit else []
+
+
+def any_of(names: Sequence[str]) -> str:
+    """`a`, `a or b`, `a, b or c`."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def did_you_mean(names: Sequence[str]) -> str:
+    """`Did you mean a or b? `, to begin a hint with; empty without names."""
+    return f"Did you mean {any_of(names)}? " if names else ""

@@ -1,0 +1,20 @@
+"""Where caches are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from seedbed.config.directories import cache_dir
+from seedbed.config.environment import env
+
+
+def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path))
+    assert cache_dir() == tmp_path
+    monkeypatch.delenv("SEEDBED_CACHE")
+    assert cache_dir().name == "seedbed"
+    assert cache_dir().is_absolute()
+    monkeypatch.setenv("SEEDBED_X", "1")
+    assert (env("SEEDBED_X"), env("SEEDBED_Y", "no")) == ("1", "no")

@@ -1,0 +1,60 @@
+"""A frozen config reads back equal, and is refused where it was edited."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from configs import written
+from seedbed.config.frozen import dump, load_frozen
+from seedbed.config.layers import Flagged
+from seedbed.config.preset import preset_names
+from seedbed.config.resolving import resolve
+from seedbed.config.roots import TRAIN
+from seedbed.errors import UsageError
+
+
+@pytest.mark.parametrize("name", preset_names(TRAIN))
+def test_a_dump_reads_back_equal_with_and_without_origins(name: str, tmp_path: Path) -> None:
+    config, origins = resolve(TRAIN, preset=name, sets=['train.sample_prompts=["tab\\t quote\\" ü", "# no comment"]'])
+    for text in (dump(config), dump(config, origins)):
+        assert load_frozen(written(tmp_path, text), TRAIN) == config
+    assert "# --set" in dump(config, origins)
+    assert f"# preset {name}" in dump(config, origins)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+@settings(max_examples=200, deadline=None)
+def test_any_text_survives_a_dump(text: str) -> None:
+    config, origins = resolve(
+        TRAIN, flags={"train.sample_prompts": [text], "data.field": Flagged([text][0], "--field")}
+    )
+    read = tomllib.loads(dump(config, origins))
+    assert read["train"]["sample_prompts"] == [text]
+    assert read["data"]["field"] == config.data.field
+
+
+@given(st.floats(min_value=0, allow_nan=False, allow_infinity=False))
+@settings(max_examples=200, deadline=None)
+def test_any_number_survives_a_dump(number: float) -> None:
+    config = resolve(TRAIN, flags={"optimizer.lr": number}).config
+    assert tomllib.loads(dump(config))["optimizer"]["lr"] == number
+
+
+def test_an_edited_frozen_config_is_refused(tmp_path: Path) -> None:
+    text = dump(resolve(TRAIN).config)
+    with pytest.raises(UsageError, match=r"model\.hidden"):
+        load_frozen(written(tmp_path, text.replace("hidden = 128", "hidden = 'wide'")), TRAIN)
+    with pytest.raises(UsageError, match=r"model\.heads"):
+        load_frozen(written(tmp_path, text.replace("hidden = 128", "hiden = 128").replace("hiden", "haeds")), TRAIN)
+
+
+def test_origins_cannot_steer_a_terminal_or_break_the_file(tmp_path: Path) -> None:
+    config, origins = resolve(TRAIN)
+    text = dump(config, dict.fromkeys(origins, "file a\nb\x1b[31m.toml"))
+    assert "\x1b" not in text
+    assert load_frozen(written(tmp_path, text), TRAIN) == config

@@ -1,0 +1,46 @@
+"""Values that contradict each other."""
+
+from __future__ import annotations
+
+import pytest
+
+from configs import refused
+from seedbed.config.resolving import resolve
+from seedbed.config.roots import TRAIN
+
+
+@pytest.mark.parametrize(
+    ("sets", "told"),
+    [
+        (["model.heads=5"], "model.kv_heads = 2 (preset nano)"),
+        (["model.heads=5"], "1, 5"),
+        (["train.batch_size=16", "train.micro_batch=5"], "1, 2, 4, 8, 16"),
+        (["model.layout=gpt2", "model.hidden=100"], "model.hidden=128"),
+        (["model.layout=gpt2", "model.kv_heads=1"], "model.kv_heads=2"),
+        (["model.head_dim=31"], "even"),
+        (["schedule.warmup=0.6", "schedule.decay=0.6"], "schedule.decay = 0.6 (--set)"),
+        (["train.early_stop=2", "train.eval_every=0"], "train.eval_every"),
+        (["data.validation_path=x"], "data.source"),
+        (["train.batch_size=1000000000000", "train.micro_batch=7"], "1, 2, 4, 5, 8"),
+        (["model.heads=100000000007", "model.kv_heads=3"], "283286119"),
+        (["train.tokens=9223372036854775807"], "more than 1,000,000,000,000 steps"),
+    ],
+)
+def test_contradictions_are_refused_with_what_to_set(sets: list[str], told: str) -> None:
+    assert told in refused(sets=sets)
+
+
+def test_gpt2_may_have_an_odd_head() -> None:
+    assert (
+        resolve(TRAIN, sets=["model.layout=gpt2", "model.head_dim=33", "model.hidden=66"]).config.model.head_dim == 33
+    )
+
+
+@pytest.mark.parametrize("name", ["cp1252", "UTF-16", "latin-1", "shift_jis", "utf-8"])
+def test_an_encoding_that_python_knows_is_taken(name: str) -> None:
+    assert resolve(TRAIN, sets=[f"data.encoding={name}"]).config.data.encoding == name
+
+
+@pytest.mark.parametrize("name", ["klingon", "base64", "rot13", "idna", "a b\u00e9"])
+def test_what_is_no_encoding_of_text_is_refused_at_once(name: str) -> None:
+    assert "data.encoding" in refused(sets=[f"data.encoding={name}"])

@@ -1,0 +1,16 @@
+"""Files that are no config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from configs import refused
+
+
+def test_a_missing_binary_or_foreign_file_is_refused(tmp_path: Path) -> None:
+    assert "no config file" in refused(file=tmp_path / "none.toml")
+    assert f"--data text:{tmp_path}" in refused(file=tmp_path)
+    assert "folder" in refused(file=tmp_path)
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00[model]")
+    assert "UTF-8" in refused(file=tmp_path / "binary.toml")
+    assert "--preset tiny" in refused(file=Path("tiny"))
