@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from msgspec.structs import replace
 
 from seedbed import __version__
-from seedbed.config.directories import CACHE_HINT, cache_dir
+from seedbed.config.directories import cache_dir, refuse_unusable_cache
 from seedbed.config.environment import env
 from seedbed.config.frozen import dump, load_frozen
 from seedbed.config.resolving import Resolved
@@ -27,7 +27,7 @@ from seedbed.config.schema import Config
 from seedbed.config.source import is_prepared, parse_address
 from seedbed.errors import SeedbedError, StorageError, UsageError
 from seedbed.events import Record, Run
-from seedbed.files import expand_home, free_bytes, is_locked, make_dir, obstacle, refuse_without_locks, remove_tree
+from seedbed.files import expand_home, free_bytes, is_locked, make_dir, refuse_without_locks, remove_tree
 from seedbed.runs import asking, control, labels, retention
 from seedbed.runs.asking import Request
 from seedbed.runs.caches import dataset_of
@@ -105,24 +105,6 @@ def refuse_unusable_store(place: Store) -> None:
         if error.hint == LOCK_REMEDY:
             raise
         raise SeedbedError(error.message, f"{error.hint} --runs DIR, or SEEDBED_RUNS=DIR, names the folder.") from error
-
-
-def refuse_unusable_cache() -> None:
-    """Raise SeedbedError where prepared data cannot be kept: no home directory, or a folder that nobody may write to.
-
-    A folder that holds prepared data may be read-only; whether what a run needs is in it, the job finds out.
-    """
-    cache = cache_dir()
-    trouble = None
-    try:
-        make_dir(cache)
-    except StorageError as error:
-        trouble = error
-    trouble = trouble or obstacle(cache, 0)
-    if trouble is not None and not trouble.passing and not (cache / "datasets").is_dir():
-        raise SeedbedError(f"Prepared data cannot be kept in {quoted(cache)}: {trouble.reason}.", CACHE_HINT)
-    if trouble is None:
-        refuse_without_locks(cache, CACHE_HINT)
 
 
 def refuse_errors(config: Config, place: Store) -> None:

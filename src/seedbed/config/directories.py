@@ -1,4 +1,4 @@
-"""Where prepared data and compiled kernels are kept."""
+"""Where prepared data and compiled kernels are kept, and whether anything can be kept there."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from seedbed.config.environment import env, set_env
-from seedbed.errors import SeedbedError
-from seedbed.files import expand_home
+from seedbed.errors import SeedbedError, StorageError
+from seedbed.files import expand_home, make_dir, obstacle, refuse_without_locks
+from seedbed.text import quoted
 
 CACHE_HINT = "Set SEEDBED_CACHE to a folder that can be written, such as: export SEEDBED_CACHE=/tmp/seedbed-cache"
 
@@ -34,6 +35,24 @@ def cache_dir() -> Path:
             CACHE_HINT,
         )
     return found
+
+
+def refuse_unusable_cache() -> None:
+    """Raise SeedbedError where prepared data cannot be kept: no home directory, no permission to write, or no locks.
+
+    A cache that holds prepared data may be read-only: whether it has the data that a run needs, its job finds out.
+    """
+    cache = cache_dir()
+    trouble = None
+    try:
+        make_dir(cache)
+    except StorageError as error:
+        trouble = error
+    trouble = trouble or obstacle(cache, 0)
+    if trouble is not None and not trouble.passing and not (cache / "datasets").is_dir():
+        raise SeedbedError(f"Prepared data cannot be kept in {quoted(cache)}: {trouble.reason}.", CACHE_HINT)
+    if trouble is None:
+        refuse_without_locks(cache, CACHE_HINT)
 
 
 def compiled_dir() -> Path:
