@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 import patience
+from seedbed.cli.commands import COMMANDS
 from seedbed.cli.completers import settings, sources
 from seedbed.cli.doctor import describe, gigaflops
 from seedbed.cli.main import main
-from seedbed.cli.parser import COMMANDS
 from seedbed.config.keys import keys
 from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN

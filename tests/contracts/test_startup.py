@@ -65,7 +65,8 @@ def test_a_look_at_a_run_loads_no_config_and_no_other_command(folder: Path) -> N
     assert not names & {"tomllib", "seedbed.config.layers", "seedbed.config.schema", "difflib", "tempfile", "hashlib"}
     commands = {name for name in names if name.startswith("seedbed.cli.")}
     assert commands <= {
-        f"seedbed.cli.{name}" for name in ("main", "parser", "status", "console", "place", "hints", "streams")
+        f"seedbed.cli.{name}"
+        for name in ("main", "commands", "parser", "status", "console", "store_option", "hints", "streams")
     }
     assert len(names) < 170, f"{len(names)} modules"
 

@@ -363,7 +363,7 @@ class User:
         for _ in range(3):
             await self.rest()
         begun = time.monotonic()
-        while self.window.is_dealing_with_keys:
+        while self.window.is_handling_keys:
             if self.window._exception is not None:
                 raise self.window._exception
             assert time.monotonic() - begun < HANG_S, f"the window hears no keys any more:\n{self.text}"
@@ -460,7 +460,7 @@ def open_window(monkeypatch: pytest.MonkeyPatch) -> Opened:
         window = Window(store)
         async with window.run_test(size=size, notifications=True) as pilot:
             user = User(window, pilot)
-            await user.until(lambda: window.board.loaded, "the runs")
+            await user.until(lambda: window.state.loaded, "the runs")
             await pilot.pause()
             yield user
 

@@ -31,13 +31,13 @@ async def test_cursor_and_scroll_survive_new_runs(open_window: Any, many_store: 
         before = user.part("#runs-table")
         run = job(many_store, "maple", train__steps=FOREVER).run
         await user.until(lambda: table.ids[0] == run.id, "the new run")
-        await user.until(lambda: user.window.board.run(run.id).status["step"] > 5, "its steps")
+        await user.until(lambda: user.window.state.run(run.id).status["step"] > 5, "its steps")
         assert len(table.ids) == 201
         assert table.current == chosen
-        assert user.window.board.chosen == chosen
+        assert user.window.state.chosen == chosen
         await user.until(lambda: user.part("#runs-table") == before, "the same rows on the screen")
         # The run of the cursor is deleted elsewhere: the cursor stays at its place.
-        actions.delete(user.window.board.run(chosen).run)
+        actions.delete(user.window.state.run(chosen).run)
         await user.keys("r")
         await user.until(lambda: chosen not in table.ids, "the run's end")
         assert table.current == table.ids[140]
@@ -61,7 +61,7 @@ async def test_marks_and_filter_survive_refreshes(open_window: Any, store: Any, 
         await user.see("pine", "cedar")
         assert "elm" not in user.part("#runs-table")
         await user.see("filter: completed", "⣿1 oak ⣿2 birch")
-        assert user.window.board.marked == [in_store(store, "oak").id, in_store(store, "birch").id]
+        assert user.window.state.marked == [in_store(store, "oak").id, in_store(store, "birch").id]
         await user.keys("slash", "escape")
         await user.see("elm")
         assert "filter" not in user.row("1 Runs ")

@@ -37,7 +37,7 @@ def about(user: Any) -> str:
 
 async def forever(user: Any) -> None:
     """Let a model write that does not come to an end: one that has hardly learned, and always takes the likeliest."""
-    if user.window.board.model().name != "birch":
+    if user.window.state.model().name != "birch":
         await user.choose("birch", 5)
         await user.keys("a")
     await ask(user, "Once", max_tokens="100000", temperature="0")
@@ -188,7 +188,7 @@ async def test_without_a_checkpoint_that_is_told(open_window: Any, empty_store: 
     weights.write_bytes(weights.read_bytes()[:1000])
     async with open_window(store, (130, 40)) as user:
         # The newest model is broken, so another one is taken; chosen by hand, it is told what is wrong.
-        assert user.window.board.model().name != "fir"
+        assert user.window.state.model().name != "fir"
         await user.choose("fir", 5)
         assert user.cells("fir", "#models-table")["STATUS"] == "corrupted"
         await user.until(lambda: "corrupted: model.safetensors has 1,000 bytes instead of" in about(user))
@@ -315,12 +315,12 @@ async def test_the_prompt_takes_every_character(open_window: Any, store: Any) ->
     async with open_window(store, (80, 24)) as user:
         await user.go(4)
         prompt = user.window.panel(GeneratePanel).query_one(Prompt)
-        before = user.window.board.chosen
+        before = user.window.state.chosen
         await user.type(EVERY_CHARACTER)
         assert prompt.text == EVERY_CHARACTER
         assert user.focus() == "prompt"
         assert len(user.window.screen_stack) == 1
-        assert user.window.board.chosen == before
+        assert user.window.state.chosen == before
         assert not user.window.screen_stack[0].has_class("-zoomed")
         await user.keys("backspace", "left", "delete", "ctrl+j")
         await user.type("k")

@@ -18,7 +18,7 @@ from seedbed.tui.dialogs import Confirm, Keys, Note, Rename
 from seedbed.tui.editors import is_editor
 from seedbed.tui.fields import NumberField, Prompt
 from seedbed.tui.generate import GeneratePanel
-from seedbed.tui.keytable import key_rows
+from seedbed.tui.key_table import key_rows
 from seedbed.tui.panel import Panel
 from seedbed.tui.runs import RunsPanel
 from seedbed.tui.settings import Settings
@@ -119,7 +119,7 @@ async def test_every_place_tells_its_keys_and_no_others(open_window: Any, store:
     """
     footers, listed = {}, set()
     async with open_window(store, (80, 24)) as user:
-        rows = key_rows(user.window)
+        rows = key_rows(user.window, user.window.panels())
         for place in PLACES:
             await visit(user, place)
             await user.until(lambda: footer(user) == " ".join(hints(user)), f"the keys of {place}")
@@ -183,7 +183,7 @@ async def test_the_table_of_keys_can_be_read(open_window: Any, store: Any) -> No
     async with open_window(store, (80, 24)) as user:
         await user.keys("question_mark")
         table = user.screen.query_one(DataTable)
-        rows = key_rows(user.window)
+        rows = key_rows(user.window, user.window.panels())
         await user.until(lambda: table.row_count == len(rows))
         for number, row in enumerate(rows):
             table.move_cursor(row=number, animate=False)
@@ -195,7 +195,7 @@ async def test_the_table_of_keys_can_be_read(open_window: Any, store: Any) -> No
 
 async def test_the_table_of_keys_names_the_panels(open_window: Any, empty_store: Any) -> None:
     async with open_window(empty_store, (80, 24)) as user:
-        told = [(row.keys, row.told) for row in key_rows(user.window) if row.keys in "12345"]
+        told = [(row.keys, row.told) for row in key_rows(user.window, user.window.panels()) if row.keys in "12345"]
         names = ("Runs", "System", "Train", "Generate", "Models")
         assert [*told][:5] == [(str(number), f"Go to {name}") for number, name in enumerate(names, 1)]
 
@@ -220,7 +220,7 @@ async def test_a_row_of_the_table_of_keys_does_what_it_says(open_window: Any, st
     """Enter on a row calls its command, where that can be called from there."""
     async with open_window(store, (80, 24)) as user:
         await user.keys("question_mark")
-        rows = key_rows(user.window)
+        rows = key_rows(user.window, user.window.panels())
         table = user.screen.query_one(DataTable)
         await user.until(lambda: table.row_count == len(rows), "the rows")
         table.move_cursor(row=next(n for n, row in enumerate(rows) if row.keys == "5"), animate=False)

@@ -103,7 +103,7 @@ async def settled(user: Any) -> None:
     system._sampler = StillMachine()
     await system.look()
     curve = user.window.panel(RunsPanel).curve
-    awaited = "⣿ train" if user.window.board.watch.runs else "No runs here yet"
+    awaited = "⣿ train" if user.window.state.watch.runs else "No runs here yet"
     await user.until(lambda: awaited in "\n".join(user.cut(curve.region)) or not shown(curve), "the curve")
 
 
@@ -243,7 +243,7 @@ async def runs_content(user: Any, panel: Panel, count: int) -> None:
         await user.see("no active runs", "No runs here yet: press 3 to start one.")
         return
     await user.until(lambda: user.cells(NEWEST[count]), "its row")
-    cells, found = user.cells(NEWEST[count]), user.window.board.run(table.current).status
+    cells, found = user.cells(NEWEST[count]), user.window.state.run(table.current).status
     assert cells["STATUS"] == "completed"
     assert cells["STEP"] == f"{found['step']}/{found['steps']}"
     assert cells["LOSS"] == f"{found['loss']:.4f}"
@@ -494,7 +494,7 @@ async def test_details_fit_the_terminal(open_window: Any, shelf: Shelf, size: tu
         await settled(user)
         await user.press("enter")
         await user.until(lambda: isinstance(user.screen, Details) and "fir 199" in user.part("#facts"), "the facts")
-        other = next(run_id for run_id in user.window.board.watch.runs if run_id.endswith("elm"))
+        other = next(run_id for run_id in user.window.state.watch.runs if run_id.endswith("elm"))
         for number, (tab, words) in enumerate(TABS.items(), 1):
             await user.press(str(number))
             if tab == "diff":
@@ -683,7 +683,7 @@ async def test_the_stylesheet_is_whole_and_speaks_of_what_there_is(open_window: 
         assert len(styles.rules) > 40
         ids: set[str | None] = set()
         kinds: set[str] = set()
-        run = next(iter(user.window.board.watch.runs))
+        run = next(iter(user.window.state.watch.runs))
         others = [
             Confirm("?", "?"),
             Rename("oak", lambda name: ""),

@@ -35,7 +35,7 @@ async def test_a_model_goes_from_training_to_deletion_with_keys_alone(
         await user.see("Train further?", "oak: 8 steps more")
         await user.keys("enter")
         # Watch: the focus is on its row; it ends at step 48, and its curve has come along.
-        await user.until(lambda: user.focus() == "runs-table" and user.window.board.chosen == oak.id, "its row")
+        await user.until(lambda: user.focus() == "runs-table" and user.window.state.chosen == oak.id, "its row")
         await user.until(lambda: user.cells("oak").get("STEP") == "48/48", "the last step")
         await user.until(lambda: user.cells("oak").get("STATUS") == "completed", "the end")
         await user.keys("enter")
@@ -93,7 +93,7 @@ async def test_a_model_goes_from_training_to_deletion_with_the_mouse_alone(
         # Watch: its row, its steps; a click on the row that is chosen opens it.
         runs = user.window.panel(RunsPanel).table
         await user.until(lambda: runs.current == birch.id and user.cells("birch").get("STATUS") == "running", "its row")
-        await user.until(lambda: user.window.board.run(birch.id).status["step"] > step, "its steps")
+        await user.until(lambda: user.window.state.run(birch.id).status["step"] > step, "its steps")
         await user.click_on("birch", below="STATUS")
         if not isinstance(user.screen, Details):
             await user.click_on("birch", below="STATUS")

@@ -131,7 +131,7 @@ async def test_a_run_is_set_up_confirmed_started_and_seen(open_window: Any, empt
         [run] = empty_store.all()
         # It is in Runs, under the cursor, with the focus there.
         await user.until(lambda: user.panel is not None and user.panel.NAME == "Runs", "the panel Runs")
-        assert user.window.board.chosen == run.id
+        assert user.window.state.chosen == run.id
         await user.until(lambda: user.cells("maple").get("STATUS") == "completed", "the end")
         assert user.cells("maple")["STEP"] == "12/12"
         config = tomllib.loads(run.config.read_text())
@@ -342,7 +342,7 @@ async def test_a_model_is_trained_further(open_window: Any, store: Any, in_store
         await user.keys("y")
         await user.until(lambda: user.cells("fir").get("STEP") == "60/60", "five steps more")
         await user.until(lambda: user.cells("fir").get("STATUS") == "completed", "the end")
-        assert user.window.board.chosen == fir.id
+        assert user.window.state.chosen == fir.id
         # How far the model was to go is not left behind for a new run.
         assert (user.window.panel(TrainPanel).origin, user.part("#steps").strip()) == ("", "1350")
         # The same from Runs: R on a finished run asks how far, on one at work nothing.

@@ -30,9 +30,9 @@ from seedbed.runs.store import RunDir, Store
 from seedbed.text import STATUS_STYLE
 from seedbed.tui.details import Details
 from seedbed.tui.dialogs import Confirm, Rename
-from seedbed.tui.literal import status_style
 from seedbed.tui.models import ModelsPanel
 from seedbed.tui.runs import RunsPanel
+from seedbed.tui.safe_text import status_style
 
 FOREVER = "100000000"
 
@@ -77,7 +77,7 @@ async def test_broken_files_end_in_words(open_window: Any, store: Any, in_store:
             await user.keys("r")
 
             def shown(expected: str = expected) -> bool:
-                listed = user.window.board.run(fir.id)
+                listed = user.window.state.run(fir.id)
                 return listed is not None and listed.status["status"] == expected
 
             await user.until(shown, f"{expected} with {what}")
@@ -142,7 +142,7 @@ async def test_files_that_are_gone_are_told(open_window: Any, store: Any, in_sto
         os.utime(fir.path)
         await user.keys("r")
         await user.until(lambda: fir.id not in user.window.panel(ModelsPanel).table.ids, "no model")
-        assert user.window.board.run(fir.id).status["status"] == "completed"
+        assert user.window.state.run(fir.id).status["status"] == "completed"
 
 
 async def test_a_look_that_ends_after_the_window_was_closed_does_nothing(open_window: Any, store: Any) -> None:
@@ -150,7 +150,7 @@ async def test_a_look_that_ends_after_the_window_was_closed_does_nothing(open_wi
     async with open_window(store, (80, 24)) as user:
         window = user.window
     await window._look()
-    window.show(set(window.board.watch.runs))
+    window.show(set(window.state.watch.runs))
 
 
 async def test_a_run_that_is_deleted_elsewhere_while_it_is_shown_goes_from_every_panel(
@@ -165,7 +165,7 @@ async def test_a_run_that_is_deleted_elsewhere_while_it_is_shown_goes_from_every
             await user.until(lambda kind=kind: isinstance(user.screen, kind))
             actions.delete(run)
             user.window.refresh_runs()
-            await user.until(lambda run=run: user.window.board.run(run.id) is None, "its end")
+            await user.until(lambda run=run: user.window.state.run(run.id) is None, "its end")
             if kind is Details:
                 await user.hear("The run is gone.")
             elif kind is Confirm:
@@ -272,9 +272,9 @@ async def test_a_clock_that_jumps_changes_no_status(
         await user.until(lambda: user.cells("maple").get("LEFT", "-") != "-", "what is left")
         for shift in (86_400, -86_400):
             monkeypatch.setattr(time, "time", lambda shift=shift: real() + shift)
-            step = user.window.board.run(run.id).status["step"]
+            step = user.window.state.run(run.id).status["step"]
             await user.keys("r")
-            await user.until(lambda step=step: user.window.board.run(run.id).status["step"] > step, "later steps")
+            await user.until(lambda step=step: user.window.state.run(run.id).status["step"] > step, "later steps")
             await user.until(lambda: user.cells("maple"), "the row")
             cells = user.cells("maple")
             assert cells["STATUS"] == "running"

@@ -31,7 +31,7 @@ def put(arguments: argparse.Namespace, *, archived: bool) -> int:
     """Find all runs before any is changed, then put them out of sight or back, and say so."""
     from seedbed import actions
     from seedbed.cli.console import say
-    from seedbed.cli.place import find_all
+    from seedbed.cli.store_option import find_all
     from seedbed.text import printable
 
     for found in find_all(actions.store(arguments.runs), arguments.refs):

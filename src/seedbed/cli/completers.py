@@ -74,7 +74,7 @@ def settings(prefix: str, parsed_args: argparse.Namespace | None = None, **_: An
 
 def checkpoints(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
     """Steps of the checkpoints of the run that is named, or of the newest that has any; `latest` and `best`."""
-    from seedbed.cli.place import store
+    from seedbed.cli.store_option import store
     from seedbed.runs.checkpoints import checkpoints as on_disk
     from seedbed.runs.status import standing
 
@@ -104,7 +104,7 @@ def precisions(prefix: str, **_: Any) -> list[str]:
 
 def tags(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
     """Tags that runs have."""
-    from seedbed.cli.place import store
+    from seedbed.cli.store_option import store
     from seedbed.runs.labels import read_labels
 
     found = {tag for run in store(getattr(parsed_args, "runs", None)).all() for tag in read_labels(run).tags}

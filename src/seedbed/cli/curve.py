@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Read the curves and draw them."""
     from seedbed.actions import has_steps
     from seedbed.cli.console import say_json
-    from seedbed.cli.place import find_all, store
+    from seedbed.cli.store_option import find_all, store
     from seedbed.presentation.curves import Drawn
     from seedbed.runs.series import Series
 

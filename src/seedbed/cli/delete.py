@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Find all runs before any is removed, show them, ask, and remove them."""
     from seedbed import actions, text
     from seedbed.cli.console import can_ask, confirm, note, say, table
-    from seedbed.cli.place import find_all
+    from seedbed.cli.store_option import find_all
     from seedbed.errors import EXIT_FAILURE, UsageError
     from seedbed.runs.retention import refuse_living, usage
 

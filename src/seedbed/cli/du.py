@@ -31,7 +31,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Add up and print."""
     from seedbed.cli.console import say, say_json
-    from seedbed.cli.place import store
+    from seedbed.cli.store_option import store
 
     found = measure(store(arguments.runs))
     if arguments.json:

@@ -18,7 +18,7 @@ from typing import Any, Protocol, Self
 from seedbed import actions, text
 from seedbed.actions import Launch
 from seedbed.cli.console import complain, note, say_json
-from seedbed.cli.place import by_name, refer
+from seedbed.cli.store_option import run_argument, with_run_argument
 from seedbed.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE, SeedbedError
 from seedbed.events import NOT_RESUMED, Record
 from seedbed.presentation import wording
@@ -148,7 +148,7 @@ class Follower:
         if again:
             if self._request is not None:
                 self._request.repeat(at_once=True)
-            self._display.remark(f"Leaving it to itself. It saves and ends: seedbed status {refer(run)}")
+            self._display.remark(f"Leaving it to itself. It saves and ends: seedbed status {run_argument(run)}")
             return False
         try:
             self._request = asking.stop(run, "asked by the terminal that it was started from")
@@ -183,13 +183,13 @@ class Follower:
             say_json(status(run))
         not_resumed = view.code == NOT_RESUMED
         if view.status == "failed" or (not_resumed and code):
-            hint = by_name(view.hint or f"See {run.log}.", run.id, refer(run))
+            hint = with_run_argument(view.hint or f"See {run.log}.", run.id, run_argument(run))
             complain(SeedbedError(view.reason or "The job failed.", hint))
             return EXIT_USAGE if code == EXIT_USAGE else EXIT_FAILURE
         if view.status not in ("completed", "stopped"):
             how = f"was killed (signal {-code})" if code < 0 else f"ended without a word (status {code})"
             said = "Was the memory full?" if code == -signal.SIGKILL else last_printed(run.log, lines=1)
-            hint = f"Nothing that was saved is lost: seedbed resume {refer(run)}"
+            hint = f"Nothing that was saved is lost: seedbed resume {run_argument(run)}"
             complain(SeedbedError(f"The job {how} at step {view.step}. {said}".rstrip(), hint))
             return EXIT_FAILURE
         if not_resumed:
@@ -216,7 +216,7 @@ def follow(start: Callable[[], Launch], *, as_json: bool) -> int:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             if launch.process.poll() is None:
-                note(f"Nobody reads the output any more; the run goes on: seedbed status {refer(launch.run)}")
+                note(f"Nobody reads the output any more; the run goes on: seedbed status {run_argument(launch.run)}")
             return EXIT_PIPE
 
 

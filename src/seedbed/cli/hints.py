@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from seedbed.cli.parser import COMMANDS, NAMED_KEYS
+from seedbed.cli.commands import COMMANDS, NAMED_KEYS
 from seedbed.config.keys import keys
 from seedbed.config.roots import ROOTS, TRAIN, Root
 from seedbed.config.spelling import any_of, did_you_mean, edits

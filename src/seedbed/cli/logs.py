@@ -54,7 +54,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the tail, and follow if told to."""
-    from seedbed.cli.place import store
+    from seedbed.cli.store_option import store
     from seedbed.errors import SeedbedError
     from seedbed.presentation.log import has_any
 

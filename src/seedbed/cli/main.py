@@ -41,7 +41,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    from seedbed.cli.parser import COMMANDS, build
+    from seedbed.cli.commands import COMMANDS
+    from seedbed.cli.parser import build
 
     if not words:
         # The shell's completion calls the bare program; a person who does so wants to see what there is.
@@ -66,9 +67,9 @@ def _run(words: list[str]) -> int:
         status: int = arguments.run(arguments)
     except SeedbedError as error:
         if getattr(arguments, "runs", None):
-            from seedbed.cli.place import there
+            from seedbed.cli.store_option import with_runs_option
 
-            error.hint = there(error.hint, arguments.runs)
+            error.hint = with_runs_option(error.hint, arguments.runs)
         raise
     return status
 

@@ -47,7 +47,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the steps to stdout or to the file."""
-    from seedbed.cli.place import store
+    from seedbed.cli.store_option import store
     from seedbed.errors import UsageError
     from seedbed.files import expand_home, replacing
     from seedbed.runs.metrics import metrics

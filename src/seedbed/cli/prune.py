@@ -98,7 +98,7 @@ class Plan(NamedTuple):
 def run(arguments: argparse.Namespace) -> int:
     """Plan, show, ask, remove; exit status 1 if something that was planned could not go."""
     from seedbed.cli.console import can_ask, complain, confirm, note, say, say_json
-    from seedbed.cli.place import store
+    from seedbed.cli.store_option import store
     from seedbed.errors import EXIT_FAILURE, SeedbedError, UsageError
     from seedbed.text import size
 

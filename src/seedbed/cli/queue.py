@@ -31,7 +31,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print who works and who waits."""
     from seedbed.cli.console import note, say, say_json
-    from seedbed.cli.place import store
+    from seedbed.cli.store_option import store
     from seedbed.runs.queue import line
     from seedbed.text import quoted
 

@@ -110,13 +110,13 @@ def go_on(found: RunDir, *, as_json: bool) -> int:
     """Let a paused run go on, and say how it stands when it has heard; exit status 1 if it has not after a while."""
     from seedbed import actions
     from seedbed.cli.console import note, say, say_json
-    from seedbed.cli.place import refer
+    from seedbed.cli.store_option import run_argument
     from seedbed.runs.status import status
     from seedbed.text import printable
 
     asked = actions.go_on(found)
     asked.wait(lambda stands: stands.status in ("running", "stalled"), within_s=_PATIENCE_S)
-    after, run_id, name = status(found), printable(found.id), printable(refer(found))
+    after, run_id, name = status(found), printable(found.id), printable(run_argument(found))
     goes_on = after["status"] not in ("paused", "pausing")
     if as_json:
         say_json(after)

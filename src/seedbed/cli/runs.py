@@ -93,7 +93,7 @@ def any_of(known: Sequence[str]) -> Callable[[str], list[str]]:
 def run(arguments: argparse.Namespace) -> int:
     """Print the list."""
     from seedbed.cli.console import note, say, say_json
-    from seedbed.cli.place import store
+    from seedbed.cli.store_option import store
     from seedbed.text import quoted
 
     place = store(arguments.runs)

@@ -31,7 +31,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print how the run stands."""
     from seedbed.cli.console import say, say_json
-    from seedbed.cli.place import store
+    from seedbed.cli.store_option import store
     from seedbed.runs.status import status
 
     found = status(store(arguments.runs).find(arguments.ref))
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
 def describe(found: dict[str, Any]) -> list[str]:
     """A status for people, line by line."""
     from seedbed.cli.console import paint
-    from seedbed.cli.place import by_name, refer
+    from seedbed.cli.store_option import run_argument, with_run_argument
     from seedbed.events import ASKED
     from seedbed.runs.status import word
     from seedbed.runs.store import RunDir
@@ -58,7 +58,7 @@ def describe(found: dict[str, Any]) -> list[str]:
     lines = [f"{paint(name, 'bold')}  {shown}{simulated}", paint(f"  {found['id']}", "dim")]
     for label, value in rows(found):
         lines.append(f"  {paint(f'{label:<12}', 'dim')}{value}")
-    name = refer(RunDir(Path(found["path"])))
+    name = run_argument(RunDir(Path(found["path"])))
     if found["note"]:
         lines += ["", *("  " + line for line in text.printable(found["note"], newlines=True).splitlines())]
     for warning in found["warnings"]:
@@ -66,7 +66,7 @@ def describe(found: dict[str, Any]) -> list[str]:
     if found["reason"]:
         lines += ["", "  " + text.printable(found["reason"])]
         if found["hint"]:
-            lines.append("  " + by_name(text.printable(found["hint"]), found["id"], name))
+            lines.append("  " + with_run_argument(text.printable(found["hint"]), found["id"], name))
     if found["status"] == "stopped" or (found["status"] == "paused" and found["code"] == ASKED):
         lines += ["", f"  `seedbed resume {name}` goes on."]
     return lines

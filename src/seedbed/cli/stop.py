@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Ask, and wait if told to."""
     from seedbed import actions
     from seedbed.cli.console import say, say_json
-    from seedbed.cli.place import refer
+    from seedbed.cli.store_option import run_argument
     from seedbed.presentation import wording
     from seedbed.runs.status import status
     from seedbed.text import printable
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         actions.wait_until_ended(asked)
     else:
         asked.see_to_it()
-    after, run_id, name = status(found), printable(found.id), printable(refer(found))
+    after, run_id, name = status(found), printable(found.id), printable(run_argument(found))
     if arguments.json:
         say_json(after)
     elif not arguments.wait:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from seedbed import text
 from seedbed.chart import AXIS, FAINT, Line, bounds, plot
 from seedbed.cli.console import paint, say, width
-from seedbed.cli.place import refer
+from seedbed.cli.store_option import run_argument
 from seedbed.presentation import curves
 from seedbed.runs.series import Series
 from seedbed.runs.store import RunDir
@@ -54,7 +54,7 @@ def losses(view: View) -> str:
 
 def next_commands(run: RunDir, view: View) -> list[str]:
     """What one would type now."""
-    name = refer(run)
+    name = run_argument(run)
     if view.status == "stopped":
         return [f"seedbed resume {name}"]
     prompt = view.sample.get("prompt") if view.sample else view.opening

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seedbed.cli.parser import NAMED_KEYS, complete_run, json_option, runs_option, turn_options
+from seedbed.cli.commands import NAMED_KEYS
+from seedbed.cli.parser import complete_run, json_option, runs_option, turn_options
 
 if TYPE_CHECKING:
     from seedbed.actions import Launch
@@ -110,7 +111,7 @@ def config_options(parser: argparse.ArgumentParser) -> None:
 
 def resolved(arguments: argparse.Namespace, file: Path | None, root: Root[S]) -> Resolved[S]:
     """The config of the kind `root` that the options ask for, each value with its origin."""
-    from seedbed.cli.place import store
+    from seedbed.cli.store_option import store
     from seedbed.config.frozen import load_frozen
     from seedbed.config.layers import Flagged
     from seedbed.config.resolving import resolve

@@ -25,7 +25,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Open the window."""
-    from seedbed.cli.place import store
+    from seedbed.cli.store_option import store
     from seedbed.config.environment import env
     from seedbed.errors import SeedbedError, UsageError
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from seedbed import text
 from seedbed.runs.status import word
-from seedbed.tui.literal import lit, status_style
+from seedbed.tui.safe_text import safe_text, status_style
 
 _LABEL = 12
 
@@ -21,17 +21,17 @@ def about(found: dict[str, Any]) -> Text:
     for words in (found["reason"], found["hint"]):
         if words:
             said.append("\n")
-            said.append_text(lit(words, "yellow", newlines=True))
+            said.append_text(safe_text(words, "yellow", newlines=True))
     for number, warning in enumerate(found["warnings"], 1):
         said.append(f"\n\nwarning {number} of {len(found['warnings'])}\n", style="bold")
-        said.append_text(lit(warning, "yellow", newlines=True))
+        said.append_text(safe_text(warning, "yellow", newlines=True))
     if found["note"]:
         said.append("\n\nnote\n", style="bold")
-        said.append_text(lit(found["note"], newlines=True))
+        said.append_text(safe_text(found["note"], newlines=True))
     said.append("\n")
     for label, value in rows(found):
         said.append(f"\n{label:<{_LABEL}}", style="dim")
-        said.append_text(lit(value, newlines=True))
+        said.append_text(safe_text(value, newlines=True))
     return said
 
 

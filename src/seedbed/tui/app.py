@@ -19,11 +19,11 @@ from textual.widgets import Footer
 
 from seedbed.runs.series import Series
 from seedbed.runs.store import RunDir, Store
-from seedbed.tui.board import Board
-from seedbed.tui.deeds import Deeds
 from seedbed.tui.editors import is_editor, typed_actions
 from seedbed.tui.panel import NAMES, Panel
+from seedbed.tui.panel_window import PanelWindow
 from seedbed.tui.runs import RunsPanel
+from seedbed.tui.state import WindowState
 from seedbed.tui.terminal import TerminalDriver, draw_with_known_characters, leaving_on_signals
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _KEPT_SERIES = 12
 P = TypeVar("P", bound=Panel)
 
 
-class Window(Deeds):
+class Window(PanelWindow):
     """Seedbed in a terminal."""
 
     TITLE = "Seedbed"
@@ -63,7 +63,7 @@ class Window(Deeds):
 
     def __init__(self, store: Store) -> None:
         super().__init__(driver_class=TerminalDriver)
-        self.board = Board(store)
+        self.state = WindowState(store)
         self._series: OrderedDict[str, Series] = OrderedDict()
         self._open: Panel | None = None
         self._looking = asyncio.Lock()
@@ -79,7 +79,7 @@ class Window(Deeds):
         """The newest runs at once, all other panels and runs while one looks at these."""
         self.screen_stack[0].add_class("-beginning")
         self._arrange()
-        pieces = self.board.watch.refreshing(FIRST_RUNS)
+        pieces = self.state.watch.refreshing(FIRST_RUNS)
         changed = next(pieces, set())
         self.panel(RunsPanel).home().focus()
         self.call_after_refresh(self._begin, pieces, changed)
@@ -107,7 +107,7 @@ class Window(Deeds):
         self.show(changed)
         self._read_on(pieces)
         self.set_interval(LOOK_S, self._look)
-        self.hear_keys()
+        self.start_keys()
 
     @work(group="read")
     async def _read_on(self, pieces: Iterator[set[str]]) -> None:
@@ -119,7 +119,7 @@ class Window(Deeds):
                 if len(gathered) >= 256:
                     self.show(gathered)
                     gathered = set()
-            self.board.loaded = True
+            self.state.loaded = True
             self.show(gathered)
 
     # Looking ---------------------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ class Window(Deeds):
         """Each second: what became of the runs, and of the machine where no job tells it."""
         if self._looking.locked():
             return  # the disk is slow, or the older runs are still being read
-        watch = self.board.watch
+        watch = self.state.watch
         async with self._looking:
             problem, changed = watch.problem, await asyncio.to_thread(watch.refresh)
         if changed or watch.problem != problem:
@@ -141,8 +141,8 @@ class Window(Deeds):
         """Tell every panel what changed, or that a choice did."""
         if not (self.is_running and self.screen_stack):
             return  # the window was closed during the look
-        self.board.settle()
-        for run_id in changed - self.board.watch.runs.keys():
+        self.state.settle()
+        for run_id in changed - self.state.watch.runs.keys():
             self._series.pop(run_id, None)
         for panel in self.panels():
             panel.update(changed)
@@ -153,7 +153,7 @@ class Window(Deeds):
 
     def show_all(self) -> None:
         """Show everything anew: another choice of what is seen."""
-        self.show(set(self.board.watch.runs))
+        self.show(set(self.state.watch.runs))
 
     def refresh_runs(self) -> None:
         """Look at once."""
@@ -183,14 +183,14 @@ class Window(Deeds):
 
     def activate(self, run_id: str | None) -> None:
         """This run's model generates from now on, and is the one to train further."""
-        listed = self.board.run(run_id)
+        listed = self.state.run(run_id)
         if listed is None or listed.model is None:
             self.tell("There is no model here.", "warning")
             return
         from seedbed.tui.train import TrainPanel
 
-        self.board.active = run_id
-        self.show(set(self.board.watch.runs))
+        self.state.active = run_id
+        self.show(set(self.state.watch.runs))
         self.panel(TrainPanel).take_up(listed.run.id)
         self.tell(f"{listed.model.name} is active: it generates (4), and can be trained further (3).")
 
@@ -202,18 +202,18 @@ class Window(Deeds):
         self.panel(TrainPanel).take_up(run_id)
         self.panel(TrainPanel).query_one("#epochs").focus()
 
-    def went(self, run: RunDir, *, chosen: bool) -> None:
+    def show_started(self, run: RunDir, *, chosen: bool) -> None:
         """A run was started from here: it is seen at once, under the cursor."""
         if chosen:
-            self.board.filter = ""
-            self.board.watch.forget(run.id)
+            self.state.filter = ""
+            self.state.watch.forget(run.id)
             self.run_worker(self._show_new(run.id), group="look")
         else:
             self.refresh_runs()
 
     async def _show_new(self, run_id: str) -> None:
         async with self._looking:
-            changed = await asyncio.to_thread(self.board.watch.refresh)
+            changed = await asyncio.to_thread(self.state.watch.refresh)
         self.show(changed)
         self.action_panel(RunsPanel.NUMBER)
         self.panel(RunsPanel).table.go_to(run_id)
@@ -222,7 +222,7 @@ class Window(Deeds):
         """One run in full."""
         from seedbed.tui.details import Details
 
-        if self.board.run(run_id) is None or run_id is None:
+        if self.state.run(run_id) is None or run_id is None:
             self.tell("No run is chosen.", "warning")
         else:
             self.push_screen(Details(run_id))
@@ -322,17 +322,17 @@ class Window(Deeds):
     def action_keys(self) -> None:
         """Every key, as the bindings tell it; what is chosen there is done."""
         from seedbed.tui.dialogs import Keys
-        from seedbed.tui.keytable import key_rows
+        from seedbed.tui.key_table import key_rows
 
         async def do(row: KeyRow | None) -> None:
             if row is not None and row.run is not None:
                 await row.run()
 
-        self.push_screen(Keys(key_rows(self)), do)
+        self.push_screen(Keys(key_rows(self, self.panels())), do)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the palette (ctrl+p) offers: every command of every panel. Textual's own would bypass the layout."""
-        from seedbed.tui.keytable import runner
+        from seedbed.tui.key_table import runner
 
         yield SystemCommand("Keys", "Every key of every place", self.action_keys)
         yield SystemCommand("Theme", "Other colours", self.action_change_theme)

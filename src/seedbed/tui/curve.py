@@ -17,7 +17,7 @@ from seedbed import text
 from seedbed.chart import AXIS, FAINT, Marks, Picture, Span, bounds, plot
 from seedbed.presentation.curves import Drawn, extent, lines, run_tag
 from seedbed.runs.series import AXES
-from seedbed.tui.literal import fit
+from seedbed.tui.safe_text import fitted_text
 
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.98)
 COLOURS = ("#6ea8ff", "#ffb454", "#56d364", "#f778ba", "#bc8cff", "#5fd7d7")
@@ -172,7 +172,7 @@ class Curve(Widget):
             )
         if self._picture is None:
             words = self._note or ("No losses yet." if self.shown else "No run is chosen.")
-            said = [fit(line, width).plain for line in wrap(words, width - 2)[:height]]
+            said = [fitted_text(line, width).plain for line in wrap(words, width - 2)[:height]]
             blank = [Strip.blank(width, self.rich_style)] * ((height - len(said)) // 2)
             return [*blank, *(self._row([(" " * ((width - cell_len(line)) // 2) + line, _FRAME)]) for line in said)]
         painted = [self._paint(row) for row in self._picture.rows]
@@ -203,14 +203,16 @@ class Curve(Widget):
         else:
             room = max(6, (width - 24) // max(len(self.shown), 1) - 4)
             for number, each in enumerate(self.shown):
-                pieces.append((f"⣿{run_tag(number)} {fit(each.name, room).plain} ", COLOURS[number % len(COLOURS)]))
+                pieces.append(
+                    (f"⣿{run_tag(number)} {fitted_text(each.name, room).plain} ", COLOURS[number % len(COLOURS)])
+                )
         options = [f"x: {self.axis}", "log" if self.is_log else "", f"EMA {self.smoothing:g}" if self.smoothing else ""]
         if self.window is not None:
             options.append("zoomed")
         if self._note:
             options.insert(0, self._note)
         told = " · ".join(option for option in options if option)
-        told = fit(told, max(width - sum(cell_len(piece) for piece, _ in pieces) - 1, 0)).plain
+        told = fitted_text(told, max(width - sum(cell_len(piece) for piece, _ in pieces) - 1, 0)).plain
         gap = width - sum(cell_len(piece) for piece, _ in pieces) - cell_len(told)
         if pointed is None:
             for mark in marks:

@@ -20,20 +20,20 @@ from textual.widgets import DataTable, Footer, Select, Static, TabbedContent, Ta
 
 from seedbed import text
 from seedbed.errors import SeedbedError
+from seedbed.presentation.config_text import differences, frozen_text
 from seedbed.presentation.curves import Drawn
 from seedbed.presentation.log import Line, RunLog
 from seedbed.runs.samples import read_samples
 from seedbed.runs.status import word
 from seedbed.tui.about import about
-from seedbed.tui.board import epochs_text, steps_text
 from seedbed.tui.curve import Curve
 from seedbed.tui.dialogs import close
-from seedbed.tui.literal import BAD, fit, lit, plain, status_style
-from seedbed.tui.wishes import differences, frozen_text
-from seedbed.tui.words import Follow, Words
+from seedbed.tui.safe_text import ERROR_STYLE, fitted_text, safe_string, safe_text, status_style
+from seedbed.tui.state import epochs_text, steps_text
+from seedbed.tui.wrapped_text import FollowingScroll, WrappedText
 
 if TYPE_CHECKING:
-    from seedbed.tui.app import Window
+    from seedbed.tui.panel_window import PanelWindow
 
 _LOG_LINES = 400
 _KEY_WIDTH = 28
@@ -74,9 +74,9 @@ class Details(Screen[None]):
         """Whether all of it has been composed: what became of the run may be told before that."""
 
     @property
-    def window(self) -> Window:
+    def window(self) -> PanelWindow:
         """The application."""
-        return cast("Window", self.app)
+        return cast("PanelWindow", self.app)
 
     def compose(self) -> ComposeResult:
         """Facts, tabs, footer."""
@@ -84,7 +84,7 @@ class Details(Screen[None]):
         with TabbedContent(id="tabs"):
             with TabPane("Curve", id="curve"):
                 yield Curve(id="big-curve")
-            with TabPane("Log", id="log"), Follow(id="log-scroll"):
+            with TabPane("Log", id="log"), FollowingScroll(id="log-scroll"):
                 yield Static("", id="log-text")
             with TabPane("Config", id="config"), VerticalScroll():
                 yield Static("", id="config-text")
@@ -94,17 +94,17 @@ class Details(Screen[None]):
             with TabPane("Samples", id="samples"), VerticalScroll():
                 yield Static("", id="samples-text")
             with TabPane("About", id="about"), VerticalScroll():
-                yield Words(id="about-text")
+                yield WrappedText(id="about-text")
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
         """Show everything once."""
-        listed = self.window.board.run(self.run_id)
+        listed = self.window.state.run(self.run_id)
         if listed is None:
             close(self, None)
             return
         self._whole = True
-        self.query_one("#config-text", Static).update(lit(frozen_text(listed.run.config), newlines=True))
+        self.query_one("#config-text", Static).update(safe_text(frozen_text(listed.run.config), newlines=True))
         self.query_one(TabbedContent).query_one("Tabs").focus()
         self._load_curve()
         self.update({self.run_id})
@@ -120,17 +120,17 @@ class Details(Screen[None]):
         self._show_facts()
 
     def _show_facts(self) -> None:
-        listed = self.window.board.run(self.run_id)
+        listed = self.window.state.run(self.run_id)
         if listed is not None:
             brief, width = self.size.height < _LOW, max(self.size.width - 2, 20)
             self.query_one("#facts", Static).update(facts(listed.status, brief=brief, width=width))
-            self.query_one("#about-text", Words).say(about(listed.status))
+            self.query_one("#about-text", WrappedText).set_text(about(listed.status))
 
     def update(self, changed: set[str]) -> None:
         """Go on with the run; a run that is gone closes the screen."""
         if not self._whole:
             return
-        listed = self.window.board.run(self.run_id)
+        listed = self.window.state.run(self.run_id)
         if listed is None:
             self.window.tell("The run is gone.", "warning")
             close(self, None)
@@ -142,7 +142,7 @@ class Details(Screen[None]):
 
     @work(exclusive=True, group="details-curve")
     async def _load_curve(self) -> None:
-        listed = self.window.board.run(self.run_id)
+        listed = self.window.state.run(self.run_id)
         if listed is None:
             return
         series, curve = self.window.series(listed.run), self.query_one("#big-curve", Curve)
@@ -156,7 +156,7 @@ class Details(Screen[None]):
     @work(exclusive=True, group="details")
     async def _go_on(self) -> None:
         """Fold in what was logged, printed and written since."""
-        listed = self.window.board.run(self.run_id)
+        listed = self.window.state.run(self.run_id)
         if listed is None:
             return
         run, curve = listed.run, self.query_one("#big-curve", Curve)
@@ -168,7 +168,7 @@ class Details(Screen[None]):
         try:
             new = await asyncio.to_thread(self._log.new, ended=not listed.lives)
         except SeedbedError as error:
-            log.update(lit(error, BAD))
+            log.update(safe_text(error, ERROR_STYLE))
         else:
             self._lines += new
             log.update(logged(self._lines))
@@ -177,16 +177,16 @@ class Details(Screen[None]):
             try:
                 shown.update(written(await asyncio.to_thread(read_samples, run)))
             except SeedbedError as error:
-                shown.update(lit(error, BAD))
+                shown.update(safe_text(error, ERROR_STYLE))
             self._samples = stands
 
     def _list_others(self) -> None:
         others = [("another run", "")]
-        board = self.window.board
+        board = self.window.state
         marked = [run_id for run_id in board.marked if run_id != self.run_id]
         runs = [each for each in board.runs() if each.run.id != self.run_id]
         for each in sorted(runs, key=lambda each: each.run.id not in marked)[:300]:
-            others += [(fit(f"{each.status['name']} · {each.run.id}", 70).plain, each.run.id)]
+            others += [(fitted_text(f"{each.status['name']} · {each.run.id}", 70).plain, each.run.id)]
         if others == self._others:
             return
         first, self._others = not self._others, others
@@ -201,20 +201,27 @@ class Details(Screen[None]):
         """The keys whose values differ, and both values."""
         table = self.query_one("#diff-table", DataTable)
         table.clear()
-        board = self.window.board
+        board = self.window.state
         this, other = board.run(self.run_id), board.run(str(self.query_one("#other", Select).value))
         if this is None or other is None:
             return
         try:
             rows = differences(this.run.config, other.run.config)
         except SeedbedError as error:
-            table.add_row(lit("cannot compare", BAD), lit(error, BAD, newlines=True), lit(""), height=None)
+            table.add_row(
+                safe_text("cannot compare", ERROR_STYLE),
+                safe_text(error, ERROR_STYLE, newlines=True),
+                safe_text(""),
+                height=None,
+            )
             return
         for path, one, two in rows:
             room = self._value_width - 1
-            table.add_row(fit(path, _KEY_WIDTH - 1, "bold"), fit(one or "-", room), fit(two or "-", room))
+            table.add_row(
+                fitted_text(path, _KEY_WIDTH - 1, "bold"), fitted_text(one or "-", room), fitted_text(two or "-", room)
+            )
         if not rows:
-            table.add_row(lit("no difference", "dim"), lit(""), lit(""))
+            table.add_row(safe_text("no difference", "dim"), safe_text(""), safe_text(""))
 
     def action_close(self) -> None:
         """Back to the panels."""
@@ -260,12 +267,12 @@ class Details(Screen[None]):
 def facts(found: dict[str, Any], *, brief: bool = False, width: int = 150) -> Text:
     """A run's status in a few lines of that many cells; `brief`, in as few as can be. What is cut stands in About."""
     said = Text(end="")
-    said.append_text(fit(found["name"], 64, "bold"))
+    said.append_text(fitted_text(found["name"], 64, "bold"))
     now = word(found)
     said.append(f"  {now}", style=f"bold {status_style(now)}".strip())
     if found["simulated"]:
         said.append("  SIMULATED", style="bold magenta")
-    said.append_text(fit(f"  {found['id']}", 100, "dim"))
+    said.append_text(fitted_text(f"  {found['id']}", 100, "dim"))
     losses = (
         f"loss {text.loss(found['loss'])}  val {text.loss(found['val_loss'])}  best {text.loss(found['best_val_loss'])}"
     )
@@ -284,19 +291,19 @@ def facts(found: dict[str, Any], *, brief: bool = False, width: int = 150) -> Te
     else:
         device = f"has not begun{asked}"
     said.append("\n")
-    said.append_text(fit(device, 150, "dim"))
+    said.append_text(fitted_text(device, 150, "dim"))
     words = [*found["warnings"], f"{found['reason']} {found['hint'] or ''}".strip() if found["reason"] else ""]
     words = [each for each in words if each]
     shown, lines = words[-2 if brief else -3 :], 1 if brief else 2
     if found["note"]:
         said.append("\n")
-        said.append_text(fit(f"note: {found['note']}", width, "italic"))
+        said.append_text(fitted_text(f"note: {found['note']}", width, "italic"))
     for each in shown:
         said.append("\n")
         said.append_text(_in_lines(each, lines, width))
-    if len(shown) < len(words) or any(cell_len(plain(each)) > lines * width for each in shown):
+    if len(shown) < len(words) or any(cell_len(safe_string(each)) > lines * width for each in shown):
         said.append("\n")
-        said.append_text(fit(f"6 shows {_all_of(words)} whole", width, "dim"))
+        said.append_text(fitted_text(f"6 shows {_all_of(words)} whole", width, "dim"))
     return said
 
 
@@ -306,7 +313,7 @@ def logged(lines: Iterable[Line]) -> Text:
     for line in lines:
         if line.t is not None:
             said.append(time.strftime("%d %b %H:%M:%S  ", time.localtime(line.t)), style="dim")
-        said.append_text(lit(line.text, line.style))
+        said.append_text(safe_text(line.text, line.style))
         said.append("\n")
     said.right_crop(1)
     return said if said.plain else Text("Nothing has happened yet.", style="dim")
@@ -314,8 +321,8 @@ def logged(lines: Iterable[Line]) -> Text:
 
 def _in_lines(words: str, lines: int, width: int) -> Text:
     """Words that take a number of lines at the most."""
-    wrapped = textwrap.wrap(plain(words), width, max_lines=lines, placeholder=" …") or [""]
-    return lit("\n".join(wrapped), "yellow", newlines=True)
+    wrapped = textwrap.wrap(safe_string(words), width, max_lines=lines, placeholder=" …") or [""]
+    return safe_text("\n".join(wrapped), "yellow", newlines=True)
 
 
 def _all_of(words: list[str]) -> str:
@@ -327,7 +334,7 @@ def written(samples: list[Any]) -> Text:
     said = Text(end="")
     for sample in reversed(samples[-200:]):
         said.append(f"step {sample.step:,}\n", style="bold cyan")
-        said.append_text(lit(sample.prompt, "bold", newlines=True))
-        said.append_text(lit(sample.text, newlines=True))
+        said.append_text(safe_text(sample.prompt, "bold", newlines=True))
+        said.append_text(safe_text(sample.text, newlines=True))
         said.append("\n\n")
     return said if samples else Text("The model has written no sample yet.", style="dim")

@@ -13,8 +13,8 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Button, DataTable, Footer, Input, Static, TextArea
 
-from seedbed.tui.literal import BAD, lit, plain
-from seedbed.tui.words import Words
+from seedbed.tui.safe_text import ERROR_STYLE, safe_string, safe_text
+from seedbed.tui.wrapped_text import WrappedText
 
 R = TypeVar("R")
 
@@ -45,10 +45,10 @@ class Confirm(ModalScreen[bool]):
     def compose(self) -> ComposeResult:
         """A box with the question and two buttons."""
         with Vertical(classes="dialog") as box:
-            box.border_title = lit(self._title)
+            box.border_title = safe_text(self._title)
             with VerticalScroll(classes="dialog-body"):
-                yield Words(
-                    self._body if isinstance(self._body, Text) else lit(self._body, newlines=True), id="question"
+                yield WrappedText(
+                    self._body if isinstance(self._body, Text) else safe_text(self._body, newlines=True), id="question"
                 )
             with Horizontal(classes="buttons"):
                 yield Button(
@@ -92,7 +92,9 @@ class OneLine(ModalScreen[str | None]):
         """The text in a field, a line for what is wrong with it, and two buttons."""
         with Vertical(classes="dialog") as box:
             box.border_title = self.TITLE
-            yield Input(plain(self._now), id="name", max_length=self.MOST, compact=True, placeholder=self.PLACEHOLDER)
+            yield Input(
+                safe_string(self._now), id="name", max_length=self.MOST, compact=True, placeholder=self.PLACEHOLDER
+            )
             yield Static("", id="problem")
             with Horizontal(classes="buttons"):
                 yield Button(self.YES, id="yes", variant="primary", compact=True)
@@ -127,7 +129,7 @@ class OneLine(ModalScreen[str | None]):
 
     def _problem(self, name: str) -> str:
         problem = "" if name == self._now else self._refuse(name)
-        self.query_one("#problem", Static).update(lit(problem, BAD, newlines=True))
+        self.query_one("#problem", Static).update(safe_text(problem, ERROR_STYLE, newlines=True))
         return problem
 
 
@@ -163,7 +165,7 @@ class Note(ModalScreen[str | None]):
         with Vertical(classes="dialog") as box:
             box.border_title = "Note"
             yield TextArea(
-                plain(self._now, newlines=True),
+                safe_string(self._now, newlines=True),
                 id="note",
                 compact=True,
                 soft_wrap=True,
@@ -205,7 +207,7 @@ class Note(ModalScreen[str | None]):
 
     def _problem(self) -> str:
         problem = self._refuse(self.query_one(TextArea).text)
-        self.query_one("#problem", Static).update(lit(problem, BAD, newlines=True))
+        self.query_one("#problem", Static).update(safe_text(problem, ERROR_STYLE, newlines=True))
         return problem
 
 
@@ -257,7 +259,9 @@ class Keys(ModalScreen[KeyRow | None]):
             table.add_column(heading, width=width)
         for row in self._rows:
             where = row.where if row.where != last else ""
-            table.add_row(lit(where, "bold"), lit(row.keys, "bold cyan"), Text(plain(row.told)), height=None)
+            table.add_row(
+                safe_text(where, "bold"), safe_text(row.keys, "bold cyan"), Text(safe_string(row.told)), height=None
+            )
             last = row.where
         table.move_cursor(row=at, animate=False)
 

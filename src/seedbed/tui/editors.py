@@ -1,4 +1,4 @@
-"""What takes characters as text, and which actions are called by such keys alone."""
+"""Which widgets take characters as text, and which actions are bound to such characters only."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from textual.dom import DOMNode
 from textual.keys import key_to_character
 from textual.widget import Widget
 
-_NAMED = {"slash": "/", "plus": "+", "minus": "-"}
-"""Keys whose names Textual shortens, and does not lengthen again."""
+_CHARACTERS = {"slash": "/", "plus": "+", "minus": "-"}
+"""Keys that Textual names with a short name for which `key_to_character` has no character."""
 
 
 def is_editor(widget: Widget | None) -> bool:
-    """Whether keys that make a character are typed into this widget, and so command nothing."""
+    """Whether a key that makes a character is typed into this widget, so that it is no command."""
     return widget is not None and not widget.disabled and _takes_text(type(widget))
 
 
 @cache
 def _takes_text(kind: type[Widget]) -> bool:
-    """By name: to load Textual's text area takes time, and the window asks this before it has one."""
+    """By class name: importing Textual's text area takes time, and the window asks before it has one."""
     return any(each.__name__ in ("Input", "TextArea") for each in kind.__mro__)
 
 
 @cache
 def typed_actions(owner: type[DOMNode]) -> frozenset[str]:
-    """The actions of a class's bindings that only keys which make a character call."""
+    """The actions among a class's bindings that are bound to characters only."""
     typed: dict[str, bool] = {}
     for binding in Binding.make_bindings(owner.BINDINGS):
-        character = _NAMED.get(binding.key) or key_to_character(binding.key) or ""
+        character = _CHARACTERS.get(binding.key) or key_to_character(binding.key) or ""
         action = binding.action.partition("(")[0]
         typed[action] = typed.get(action, True) and character.isprintable() and character != ""
     return frozenset(action for action, only in typed.items() if only)

@@ -12,10 +12,10 @@ from textual.message import Message
 from textual.widgets import Checkbox, Input, TextArea
 
 from seedbed.text import shorten
-from seedbed.tui.literal import plain
+from seedbed.tui.safe_text import safe_string
 
 
-class Tick(Checkbox):
+class PlainCheckbox(Checkbox):
     """A box that is empty while it is off, whatever colours the terminal has."""
 
     @property
@@ -134,7 +134,7 @@ class Prompt(TextArea):
 
     def offer(self, default: str) -> None:
         """Show the text that enter sends while nothing is typed; "" where there is none."""
-        words = shorten(" ".join(plain(default).split()), _SHOWN)
+        words = shorten(" ".join(safe_string(default).split()), _SHOWN)
         self.placeholder = Content(f'{_ENTER} (empty: "{words}")' if words else _ENTER)
 
     async def _on_key(self, event: events.Key) -> None:

@@ -22,9 +22,9 @@ from seedbed.presentation.wording import unknown_to_tokenizer
 from seedbed.text import plural
 from seedbed.tokenizer.newlines import unescaped
 from seedbed.tui.fields import NumberField, Prompt
-from seedbed.tui.literal import BAD, lit, plain
 from seedbed.tui.panel import Panel
-from seedbed.tui.words import Follow, Words
+from seedbed.tui.safe_text import ERROR_STYLE, safe_string, safe_text
+from seedbed.tui.wrapped_text import FollowingScroll, WrappedText
 
 if TYPE_CHECKING:
     from seedbed.runs.child import Child
@@ -84,8 +84,8 @@ class GeneratePanel(Panel):
             yield Label("stop")
             yield Input(id="stop", compact=True, placeholder="text|text")
             yield Button("Generate", id="generate", variant="success", compact=True)
-        yield Words(id="generate-state")
-        with Follow(id="output-scroll"):
+        yield WrappedText(id="generate-state")
+        with FollowingScroll(id="output-scroll"):
             yield Static("", id="output")
 
     def on_mount(self) -> None:
@@ -104,7 +104,7 @@ class GeneratePanel(Panel):
 
     def update(self, changed: set[str]) -> None:
         """Name the model that would write."""
-        model = self.board.model()
+        model = self.state.model()
         told = f"from {model.name}, step {model.step}" if model is not None else "no model yet"
         numbers = {field.id: field.value for field in self.query(NumberField)}
         told += f" · temp {numbers.get('temperature', '')} · top-k {numbers.get('top-k', '')}"
@@ -151,7 +151,7 @@ class GeneratePanel(Panel):
     @on(Input.Changed)
     def _on_option(self) -> None:
         problem = self._problem()
-        self._state(problem, BAD if problem else "dim")
+        self._state(problem, ERROR_STYLE if problem else "dim")
         self.update(set())
 
     def _problem(self) -> str:
@@ -165,14 +165,14 @@ class GeneratePanel(Panel):
 
     def start(self) -> None:
         """Let the active model write."""
-        model = self.board.model()
+        model = self.state.model()
         problem = self._problem()
         if self._busy:
             self._state("It is still writing: esc cancels.", "yellow")
         elif problem:
-            self._state(problem, BAD)
+            self._state(problem, ERROR_STYLE)
         elif model is None:
-            self._state("There is no checkpoint to generate from yet: train a model first (3).", BAD)
+            self._state("There is no checkpoint to generate from yet: train a model first (3).", ERROR_STYLE)
         else:
             self._begin(model)
 
@@ -197,8 +197,8 @@ class GeneratePanel(Panel):
         self._busy, self._cancelled = True, False
         if self._written:
             self._written.append("\n\n")
-        self._written.append_text(lit(prompt, "bold", newlines=True))
-        self._state(f"loading {plain(model.name)} …", "yellow")
+        self._written.append_text(safe_text(prompt, "bold", newlines=True))
+        self._state(f"loading {safe_string(model.name)} …", "yellow")
         self._paint()
         self.update(set())
         self.refresh_bindings()
@@ -208,7 +208,7 @@ class GeneratePanel(Panel):
     def _write(self, model: Model, request: dict[str, Any]) -> None:
         """In a thread: what the child says, passed on a few times a second."""
         chunk, painted, end, sample = "", 0.0, "The model ended without a word.", 0
-        style, ended, unknown = BAD, [], ""
+        style, ended, unknown = ERROR_STYLE, [], ""
         worker = get_current_worker()
         call = self.app.call_from_thread
         try:
@@ -249,13 +249,13 @@ class GeneratePanel(Panel):
 
     def _append(self, chunk: str) -> None:
         if not self._cancelled:
-            self._written.append_text(lit(chunk, newlines=True))
+            self._written.append_text(safe_text(chunk, newlines=True))
             self._paint()
 
     def _begin_sample(self, sample: int, prompt: str) -> None:
         if not self._cancelled:
             self._written.append(f"\n\nsample {sample + 1}\n", style="dim")
-            self._written.append_text(lit(prompt, "bold", newlines=True))
+            self._written.append_text(safe_text(prompt, "bold", newlines=True))
 
     def _done(self, chunk: str, end: str, style: str) -> None:
         self._append(chunk)
@@ -270,7 +270,7 @@ class GeneratePanel(Panel):
         self.query_one("#output", Static).update(self._written)
 
     def _state(self, words: str, style: str = "dim") -> None:
-        self.query_one("#generate-state", Words).say(lit(words, style))
+        self.query_one("#generate-state", WrappedText).set_text(safe_text(words, style))
 
     def on_unmount(self) -> None:
         """The child ends with the window."""

@@ -1,4 +1,4 @@
-"""Keys one after the other: what a key leads to is done before the next one is heard."""
+"""An application that handles keys one at a time: the next key waits until everything the last one caused is done."""
 
 from __future__ import annotations
 
@@ -14,49 +14,49 @@ from textual.message_pump import MessagePump
 from seedbed.text import printable
 
 _ROUNDS = 3
-"""A key may send a message, that may move the focus or open a dialog, and that may tell others."""
-_PATIENCE_S = 1.0
+"""A key may send a message, that may move the focus or open a dialog, and that may send messages to others."""
+_TIMEOUT_S = 1.0
 
 
-class KeyByKey(App[None]):
-    """An application in which keys that come in one burst go where they would go if they were pressed slowly.
+class SequentialKeys(App[None]):
+    """An application in which a burst of keys has the same effect as the same keys pressed slowly.
 
-    Textual hands a key to the widget that has the focus when the key arrives. The focus moves only once the widgets have
-    dealt with the keys before it, so of a burst (a slow line, a paste, a macro) all would go to one widget. No key is heard
-    before `hear_keys`.
+    Textual sends a key to the widget that has the focus when the key arrives. The focus moves only once the widgets have
+    handled the keys before it, so all keys of a burst (a slow line, a paste, a macro) would go to one widget. No key is
+    handled before `start_keys`.
     """
 
     def __init__(self, driver_class: type[Driver] | None = None) -> None:
         super().__init__(driver_class=driver_class)
         self._keys: deque[events.Key | events.Paste] = deque()
-        self._is_dealing = True
+        self._is_handling_keys = True
         self._settling: asyncio.Task[None] | None = None
 
-    def hear_keys(self) -> None:
-        """Deal with keys from now on, those first that were pressed before there was anything to hear them."""
+    def start_keys(self) -> None:
+        """Handle keys from now on, first those that have been pressed already."""
         if not self.call_later(self._next_key):
-            self._is_dealing = False
+            self._is_handling_keys = False
 
     async def on_event(self, event: events.Event) -> None:
-        """Hold a key back while the one before it is being dealt with."""
+        """Hold a key back while the one before it is handled."""
         if not isinstance(event, events.Key | events.Paste) or event.is_forwarded:
             await super().on_event(event)
             return
-        if isinstance(event, events.Paste):  # what is pasted is text: nothing in it steers the terminal
+        if isinstance(event, events.Paste):  # a paste is text: escape sequences in it must not reach the terminal
             lines = event.text.replace("\r\n", "\n").replace("\r", "\n")
             event.text = printable(lines, newlines=True)
         self._keys.append(event)
-        if not self._is_dealing:
+        if not self._is_handling_keys:
             await self._next_key()
 
     @property
-    def is_dealing_with_keys(self) -> bool:
-        """Whether a key is being dealt with, or waits for that."""
-        return self._is_dealing
+    def is_handling_keys(self) -> bool:
+        """Whether a key is being handled, or waits for that."""
+        return self._is_handling_keys
 
     async def _next_key(self) -> None:
-        self._is_dealing = bool(self._keys)
-        if self._is_dealing:
+        self._is_handling_keys = bool(self._keys)
+        if self._is_handling_keys:
             await super().on_event(self._keys.popleft())
             self._settling = asyncio.create_task(self._settle())
 
@@ -64,15 +64,15 @@ class KeyByKey(App[None]):
         try:
             for _ in range(_ROUNDS):
                 for each in (self.focused or self.screen).ancestors_with_self:
-                    await _rest(each)
-        finally:  # whatever went wrong, the next key is heard
+                    await _handled(each)
+        finally:  # the next key is handled, whatever went wrong
             if not self.call_later(self._next_key):
-                self._is_dealing = False
+                self._is_handling_keys = False
 
 
-async def _rest(pump: MessagePump) -> None:
-    """Until a part of the window has dealt with the messages that it has now."""
+async def _handled(pump: MessagePump) -> None:
+    """Wait until a part of the window has handled the messages that it has received."""
     done = asyncio.Event()
     if pump.call_later(done.set):
         with suppress(TimeoutError):
-            await asyncio.wait_for(done.wait(), _PATIENCE_S)
+            await asyncio.wait_for(done.wait(), _TIMEOUT_S)

@@ -14,12 +14,12 @@ from textual.widgets import DataTable
 
 from seedbed import text
 from seedbed.runs.models import CORRUPTED, TRAINING, Model
-from seedbed.tui.listing import ListingPanel
-from seedbed.tui.literal import BAD, lit
+from seedbed.tui.safe_text import ERROR_STYLE, safe_text
 from seedbed.tui.table import Column, RunTable, cell
-from seedbed.tui.words import Words
+from seedbed.tui.table_panel import TablePanel
+from seedbed.tui.wrapped_text import WrappedText
 
-_STYLES = {CORRUPTED: BAD, TRAINING: "green"}
+_STYLES = {CORRUPTED: ERROR_STYLE, TRAINING: "green"}
 COLUMNS: dict[Column, Callable[[Model], str]] = {
     Column("NAME", 0): lambda model: model.name,
     Column("STATUS", 9): lambda model: model.status,
@@ -41,7 +41,7 @@ def _date(t: float) -> str:
     return time.strftime("%d %b %H:%M", time.localtime(t))
 
 
-class ModelsPanel(ListingPanel):
+class ModelsPanel(TablePanel):
     """Every run that has a checkpoint, the one trained last first; the active one marked."""
 
     NUMBER = 5
@@ -65,7 +65,7 @@ class ModelsPanel(ListingPanel):
     def compose(self) -> ComposeResult:
         """The table, and where the model under the cursor lies."""
         yield RunTable(id="models-table")
-        yield Words(id="model-about")
+        yield WrappedText(id="model-about")
 
     def update(self, changed: set[str]) -> None:
         """Show what became of these runs' models."""
@@ -73,9 +73,9 @@ class ModelsPanel(ListingPanel):
             return
         if changed:
             self.fit_columns()
-        models = {model.run.id: model for model in self.board.models()}
-        active = self.board.model()
-        self.table.show(list(models), lambda run_id: self._row(models[run_id], active), changed, self.board.active)
+        models = {model.run.id: model for model in self.state.models()}
+        active = self.state.model()
+        self.table.show(list(models), lambda run_id: self._row(models[run_id], active), changed, self.state.active)
         if not models:
             self.sum_up("no model yet")
         else:
@@ -99,15 +99,19 @@ class ModelsPanel(ListingPanel):
         if model is not None:
             epochs = f"{model.epochs:.1f} epochs, " if model.epochs is not None else ""
             steps = ", ".join(map(str, model.steps[-6:]))
-            said = lit(
+            said = safe_text(
                 f"trained {_date(model.trained)}, {epochs}loss {text.loss(model.loss)}, checkpoints at {steps}", "dim"
             )
             said.append("\n")
-            said.append_text(lit(f"corrupted: {model.reason}", BAD) if model.reason else lit(model.checkpoint, "dim"))
-        self.query_one("#model-about", Words).say(said)
+            said.append_text(
+                safe_text(f"corrupted: {model.reason}", ERROR_STYLE)
+                if model.reason
+                else safe_text(model.checkpoint, "dim")
+            )
+        self.query_one("#model-about", WrappedText).set_text(said)
 
     def _model(self) -> Model | None:
-        listed = self.board.run(self.table.current)
+        listed = self.state.run(self.table.current)
         return listed.model if listed is not None else None
 
     @on(DataTable.RowHighlighted)

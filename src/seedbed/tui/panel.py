@@ -10,11 +10,11 @@ from textual.containers import Vertical
 from textual.widget import Widget
 
 from seedbed.tui.editors import is_editor, typed_actions
-from seedbed.tui.literal import lit
+from seedbed.tui.safe_text import safe_text
 
 if TYPE_CHECKING:
-    from seedbed.tui.app import Window
-    from seedbed.tui.board import Board
+    from seedbed.tui.panel_window import PanelWindow
+    from seedbed.tui.state import WindowState
 
 
 NAMES = ("Runs", "System", "Train", "Generate", "Models")
@@ -36,14 +36,14 @@ class Panel(Vertical):
         self._summary = ""
 
     @property
-    def window(self) -> Window:
+    def window(self) -> PanelWindow:
         """The application."""
-        return cast("Window", self.app)
+        return cast("PanelWindow", self.app)
 
     @property
-    def board(self) -> Board:
+    def state(self) -> WindowState:
         """What all panels look at."""
-        return self.window.board
+        return self.window.state
 
     def on_mount(self) -> None:
         """Show the title at once."""
@@ -101,5 +101,5 @@ class Panel(Vertical):
             while len(parts) > 1 and cell_len(told) > room > 0:
                 parts.pop()
                 told = f"{_BETWEEN.join(parts)}…"
-            title.append_text(lit(told))
+            title.append_text(safe_text(told))
         self.border_title = title

@@ -18,12 +18,12 @@ from seedbed.presentation.curves import Drawn
 from seedbed.runs.series import Series
 from seedbed.runs.status import word
 from seedbed.runs.watch import Listed
-from seedbed.tui.board import MOST_MARKED, epochs_text, steps_text
 from seedbed.tui.curve import Curve
 from seedbed.tui.editors import is_editor
-from seedbed.tui.listing import ListingPanel
-from seedbed.tui.literal import plain, status_style
+from seedbed.tui.safe_text import safe_string, status_style
+from seedbed.tui.state import MOST_MARKED, epochs_text, steps_text
 from seedbed.tui.table import Column, RunTable, cell
+from seedbed.tui.table_panel import TablePanel
 
 CURVE_DELAY_S = 0.06
 """A cursor that runs over many runs loads the curves of the one on which it rests."""
@@ -63,7 +63,7 @@ def _left(each: Listed) -> str:
     return text.duration(remaining) if remaining is not None else "-"
 
 
-class RunsPanel(ListingPanel):
+class RunsPanel(TablePanel):
     """All runs; what one does with a run under the cursor."""
 
     NUMBER = 1
@@ -125,9 +125,9 @@ class RunsPanel(ListingPanel):
             return
         if changed:
             self.fit_columns()
-        runs = self.board.runs()
+        runs = self.state.runs()
         by_id = {each.run.id: each for each in runs}
-        self.table.show(list(by_id), lambda run_id: self._row(by_id[run_id]), changed, self.board.chosen)
+        self.table.show(list(by_id), lambda run_id: self._row(by_id[run_id]), changed, self.state.chosen)
         self._choose(self.table.current)
         self._count(runs)
         if changed.intersection(self._wanted()):
@@ -136,7 +136,7 @@ class RunsPanel(ListingPanel):
             self._draw_nothing()
 
     def _row(self, each: Listed) -> list[Text]:
-        cells = [Text("●" if each.run.id in self.board.marked else " ", style="bold yellow")]
+        cells = [Text("●" if each.run.id in self.state.marked else " ", style="bold yellow")]
         shade = "dim italic " if each.status["archived"] else ""
         for column, write in zip(self.columns, COLUMNS.values(), strict=False):
             value, style = write(each), shade
@@ -154,25 +154,25 @@ class RunsPanel(ListingPanel):
         for each in runs:
             counts[each.status["status"]] = counts.get(each.status["status"], 0) + 1
         told = [f"{number} {status}" for status, number in counts.items()]
-        hidden = [each for each in self.board.living() if each not in runs]
+        hidden = [each for each in self.state.living() if each not in runs]
         if hidden:
             told.insert(0, f"{len(hidden)} at work out of sight")
         elif not any(each.lives for each in runs):
             told.insert(0, "no active runs")
-        if self.board.show_archived:
+        if self.state.show_archived:
             told.append("archived ones too")
-        if self.board.filter:
-            told.insert(0, f"filter: {self.board.filter}")
-        if self.board.marked:
-            told.append(f"{len(self.board.marked)} marked")
-        if not self.board.loaded:
+        if self.state.filter:
+            told.insert(0, f"filter: {self.state.filter}")
+        if self.state.marked:
+            told.append(f"{len(self.state.marked)} marked")
+        if not self.state.loaded:
             told.append("reading …")
-        self.sum_up(self.board.watch.problem or " · ".join(told))
+        self.sum_up(self.state.watch.problem or " · ".join(told))
 
     def _draw_nothing(self) -> None:
-        if self.board.filter:
+        if self.state.filter:
             self.curve.show([], "No run matches the filter: esc clears it.")
-        elif self.board.loaded:
+        elif self.state.loaded:
             self.curve.show([], "No runs here yet: press 3 to start one.")
         else:
             self.curve.show([], "Reading the runs …")
@@ -180,9 +180,9 @@ class RunsPanel(ListingPanel):
     # Curves ----------------------------------------------------------------------------------------------------------
 
     def _choose(self, run_id: str | None) -> None:
-        if run_id == self.board.chosen and (self.curve.shown or run_id is None):
+        if run_id == self.state.chosen and (self.curve.shown or run_id is None):
             return
-        self.board.chosen = run_id
+        self.state.chosen = run_id
         self._rest()
         self.window.chosen_changed()
 
@@ -193,18 +193,18 @@ class RunsPanel(ListingPanel):
 
     def _note(self) -> str:
         """What the run is doing beside stepping, or why it does nothing."""
-        listed = self.board.run(self.board.chosen) if not self.board.marked else None
+        listed = self.state.run(self.state.chosen) if not self.state.marked else None
         if listed is None:
             return ""
         found = listed.status
         if found["status"] in ("paused", "queued", "failed", "lost", "stopped") and found["reason"]:
-            return plain(found["reason"])
+            return safe_string(found["reason"])
         doing = found["phase"] if listed.lives else None
         return f"{text.stage(doing)} …" if doing not in (None, "train") else ""
 
     def _wanted(self) -> list[str]:
         """The runs whose curves are shown: those marked, else the one under the cursor."""
-        return self.board.marked or ([self.board.chosen] if self.board.chosen is not None else [])
+        return self.state.marked or ([self.state.chosen] if self.state.chosen is not None else [])
 
     @work(exclusive=True, group="curve")
     async def _load(self) -> None:
@@ -212,7 +212,7 @@ class RunsPanel(ListingPanel):
         curve = self.curve  # the panel may be gone before they are read
         drawn: list[Drawn] = []
         for run_id in self._wanted():
-            listed = self.board.run(run_id)
+            listed = self.state.run(run_id)
             if listed is None:
                 continue
             series = self.window.series(listed.run)
@@ -254,13 +254,13 @@ class RunsPanel(ListingPanel):
 
     @on(Input.Changed, "#filter")
     def _on_filter(self, event: Input.Changed) -> None:
-        self.board.filter = event.value.strip()
+        self.state.filter = event.value.strip()
         self.refresh_bindings()
         self.update(set())
 
     @on(Input.Submitted, "#filter")
     def _on_filter_done(self) -> None:
-        self.query_one("#filter").display = bool(self.board.filter)
+        self.query_one("#filter").display = bool(self.state.filter)
         self.table.focus()
 
     def leave_editor(self) -> None:
@@ -273,7 +273,7 @@ class RunsPanel(ListingPanel):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The filter can be cleared where there is one."""
         if action == "unfilter":
-            return bool(self.board.filter) and not is_editor(self.screen.focused)
+            return bool(self.state.filter) and not is_editor(self.screen.focused)
         return super().check_action(action, parameters)
 
     def action_unfilter(self) -> None:
@@ -295,7 +295,7 @@ class RunsPanel(ListingPanel):
         run_id = self.table.current
         if run_id is None:
             return
-        if not self.board.mark(run_id):
+        if not self.state.mark(run_id):
             self.window.tell(f"{MOST_MARKED} runs are marked already: unmark one with space.", "warning")
         self.update({run_id})
         self._rest()

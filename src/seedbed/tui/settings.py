@@ -18,9 +18,9 @@ from seedbed.config.layers import Flagged
 from seedbed.config.resolving import defaults, resolve
 from seedbed.config.roots import TRAIN
 from seedbed.errors import SeedbedError
+from seedbed.presentation.config_text import typed
 from seedbed.tui.dialogs import close
-from seedbed.tui.literal import BAD, fit, lit
-from seedbed.tui.wishes import typed
+from seedbed.tui.safe_text import ERROR_STYLE, fitted_text, safe_text
 
 _VALUE_WIDTH = 22
 
@@ -48,7 +48,7 @@ class Settings(ModalScreen[dict[str, str] | None]):
     def compose(self) -> ComposeResult:
         """The table, the help of the key under the cursor, its value, two buttons."""
         with Vertical(classes="dialog wide") as box:
-            box.border_title = lit(f"All options over preset {self._preset}")
+            box.border_title = safe_text(f"All options over preset {self._preset}")
             yield DataTable(cursor_type="row", cell_padding=0, id="settings-table")
             yield Static("", id="settings-help")
             yield Input(id="settings-value", compact=True, placeholder="the preset's value")
@@ -71,9 +71,17 @@ class Settings(ModalScreen[dict[str, str] | None]):
     def _row(self, path: str) -> list[Text]:
         value = self._sets.get(path, "")
         if value:
-            return [fit(path, 25, "bold yellow"), fit(value, _VALUE_WIDTH, "bold yellow"), fit("you", 13, "yellow")]
+            return [
+                fitted_text(path, 25, "bold yellow"),
+                fitted_text(value, _VALUE_WIDTH, "bold yellow"),
+                fitted_text("you", 13, "yellow"),
+            ]
         config = defaults(TRAIN, self._preset)
-        return [fit(path, 25), fit(typed(config, path), _VALUE_WIDTH), fit(f"preset {self._preset}", 13, "dim")]
+        return [
+            fitted_text(path, 25),
+            fitted_text(typed(config, path), _VALUE_WIDTH),
+            fitted_text(f"preset {self._preset}", 13, "dim"),
+        ]
 
     @property
     def _path(self) -> str:
@@ -83,7 +91,7 @@ class Settings(ModalScreen[dict[str, str] | None]):
     def _show_key(self) -> None:
         key = keys(TRAIN)[self._path]
         said = Text.assemble((self._path, "bold"), " ", end="")
-        said.append_text(lit(f"{key.help} Expected: {key.expected}."))
+        said.append_text(safe_text(f"{key.help} Expected: {key.expected}."))
         self.query_one("#settings-help", Static).update(said)
         field = self.query_one("#settings-value", Input)
         with self.prevent(Input.Changed):
@@ -138,7 +146,7 @@ class Settings(ModalScreen[dict[str, str] | None]):
         return ""
 
     def _complain(self, problem: str) -> None:
-        self.query_one("#settings-problem", Static).update(lit(problem, BAD, newlines=True))
+        self.query_one("#settings-problem", Static).update(safe_text(problem, ERROR_STYLE, newlines=True))
 
     def action_preset(self) -> None:
         """Take the preset's value again."""

@@ -17,9 +17,9 @@ from seedbed import text
 from seedbed.runs.status import word
 from seedbed.runs.statuses import WORKING
 from seedbed.runs.watch import Listed
-from seedbed.tui.literal import fit, lit, status_style
 from seedbed.tui.panel import Panel
-from seedbed.tui.words import Words
+from seedbed.tui.safe_text import fitted_text, safe_text, status_style
+from seedbed.tui.wrapped_text import WrappedText
 
 if TYPE_CHECKING:
     from seedbed.hardware.sample import Sampler
@@ -48,7 +48,7 @@ class SystemPanel(Panel):
     def compose(self) -> ComposeResult:
         """One text that scrolls."""
         with VerticalScroll(id="system-scroll"):
-            yield Words(id="system-text")
+            yield WrappedText(id="system-text")
 
     def home(self) -> Widget:
         """The text, so that it can be scrolled."""
@@ -72,8 +72,8 @@ class SystemPanel(Panel):
 
     def source(self) -> Listed | None:
         """The run whose job looks at the machine: the chosen one if it is at work, else the newest at work."""
-        at_work = [each for each in self.board.living() if each.status["status"] in WORKING]
-        chosen = [each for each in at_work if each.run.id == self.board.chosen]
+        at_work = [each for each in self.state.living() if each.status["status"] in WORKING]
+        chosen = [each for each in at_work if each.run.id == self.state.chosen]
         return next((each for each in [*chosen, *at_work] if each.hardware is not None), None)
 
     async def look(self) -> None:
@@ -112,7 +112,7 @@ class SystemPanel(Panel):
         for line in lines:
             if line.no_wrap is not False:
                 line.truncate(width, overflow="ellipsis")
-        self.query_one("#system-text", Words).say(Text("\n").join(lines))
+        self.query_one("#system-text", WrappedText).set_text(Text("\n").join(lines))
         self.sum_up(self._in_a_line())
 
     def _machine(self) -> list[Text]:
@@ -141,7 +141,7 @@ class SystemPanel(Panel):
 
     def _work(self) -> list[Text]:
         lines = [_line("disk", self._disk())]
-        living = self.board.living()
+        living = self.state.living()
         if not living:
             lines.append(_line("runs", "No active training."))
         else:
@@ -150,16 +150,16 @@ class SystemPanel(Panel):
             told = f", {text.duration(sum(left))} left in all" if left else ""
             lines.append(_line("runs", f"{', '.join(counts)}{told}"))
             for each in living[:8]:
-                name = fit(each.status["name"], 24, "bold")
+                name = fitted_text(each.status["name"], 24, "bold")
                 said = Text.assemble("  ", name, " ", end="")
                 now = word(each.status)
                 said.append(now, style=status_style(now))
                 if each.status["remaining_s"] is not None:
                     said.append(f"  {text.duration(each.status['remaining_s'])} left")
                 if each.status["reason"]:
-                    said.append_text(lit(f"  {each.status['reason']}", "yellow"))
+                    said.append_text(safe_text(f"  {each.status['reason']}", "yellow"))
                 lines.append(said)
-        lines.append(lit(self._source, "dim"))
+        lines.append(safe_text(self._source, "dim"))
         return lines
 
     def _gauge(self, label: str, share: float | None, key: str, history: str, beside: str, width: int) -> Text:
@@ -188,12 +188,12 @@ class SystemPanel(Panel):
         reason = missing.get(key) or ("not looked at yet" if not self._figures else _AWAY)
         line = _line(label, "n/a ")
         line.no_wrap = False
-        line.append_text(lit(f"({reason})" if reason != self._reason else "(for the same reason)", "dim"))
+        line.append_text(safe_text(f"({reason})" if reason != self._reason else "(for the same reason)", "dim"))
         self._reason = reason
         return line
 
     def _disk(self) -> str:
-        place = self.board.store.root.absolute()
+        place = self.state.store.root.absolute()
         while not place.exists() and place != place.parent:
             place = place.parent
         try:
@@ -211,7 +211,7 @@ class SystemPanel(Panel):
 
 
 def _line(label: str, value: str) -> Text:
-    return Text.assemble((f"{label:<{_LABEL}}", "dim"), lit(value), end="")
+    return Text.assemble((f"{label:<{_LABEL}}", "dim"), safe_text(value), end="")
 
 
 def _words(living: list[Listed]) -> list[str]:

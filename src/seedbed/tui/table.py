@@ -11,7 +11,7 @@ from textual.coordinate import Coordinate
 from textual.message import Message
 from textual.widgets import DataTable
 
-from seedbed.tui.literal import fit
+from seedbed.tui.safe_text import fitted_text
 
 MARGIN = 3
 """Cells of a row that are no column: its mark and the scroll bar."""
@@ -43,7 +43,7 @@ def choose(columns: Sequence[Column], room: int, least: int, name: tuple[int, in
 
 def cell(value: str, column: Column, style: str = "") -> Text:
     """A value as a cell of that column, cut and aligned."""
-    said = fit(value, column.width, style)
+    said = fitted_text(value, column.width, style)
     if column.right:
         said.pad_left(column.width - said.cell_len)
     return said

@@ -23,18 +23,18 @@ from seedbed.config.resolving import Resolved, resolve
 from seedbed.config.roots import TRAIN
 from seedbed.config.schema import Config
 from seedbed.errors import SeedbedError, UsageError
+from seedbed.presentation import launches
+from seedbed.presentation.config_text import FROM_ALL_OPTIONS, horizon, parameters, typed, wanted_lines
 from seedbed.runs.control import Resume, Turn
 from seedbed.runs.models import CORRUPTED
 from seedbed.runs.statuses import WORKING
 from seedbed.runs.store import checked_name
-from seedbed.tui import launching
 from seedbed.tui.dialogs import Confirm
-from seedbed.tui.fields import NumberField, Tick
-from seedbed.tui.literal import BAD, fit, lit
+from seedbed.tui.fields import NumberField, PlainCheckbox
 from seedbed.tui.panel import Panel
+from seedbed.tui.safe_text import ERROR_STYLE, fitted_text, safe_text
 from seedbed.tui.settings import Settings
-from seedbed.tui.wishes import FROM_ALL_OPTIONS, horizon, parameters, typed, wanted_lines
-from seedbed.tui.words import Words
+from seedbed.tui.wrapped_text import WrappedText
 
 MOST_EPOCHS = 10_000
 MOST_CHOICES = 200
@@ -133,9 +133,9 @@ class TrainPanel(Panel):
         with Horizontal(id="train-buttons"):
             yield Button("Start", id="start", variant="success", compact=True)
             yield Button("All options", id="all-options", compact=True)
-            yield Tick("queue", id="queue", compact=True)
-        yield Words(id="train-state")
-        yield Words(id="train-help")
+            yield PlainCheckbox("queue", id="queue", compact=True)
+        yield WrappedText(id="train-state")
+        yield WrappedText(id="train-help")
 
     @staticmethod
     def _number(option: Option) -> NumberField:
@@ -203,10 +203,10 @@ class TrainPanel(Panel):
 
     def update(self, changed: set[str]) -> None:
         """Keep the list of what can be trained further; the choice stays."""
-        active = self.board.model()
+        active = self.state.model()
         further = []
-        for model in self.board.models()[:MOST_CHOICES]:
-            listed = self.board.run(model.run.id)
+        for model in self.state.models()[:MOST_CHOICES]:
+            listed = self.state.run(model.run.id)
             if listed is not None and not listed.lives and model.status != CORRUPTED:
                 is_active = active is not None and active.run.id == model.run.id
                 further.append((is_active, model.name, listed.status["status"], model.step, model.run.id))
@@ -251,7 +251,7 @@ class TrainPanel(Panel):
     @on(events.DescendantFocus)
     def _guide(self, event: events.DescendantFocus) -> None:
         """Guidance for the field with the focus."""
-        self.query_one("#train-help", Words).say(Text(HELP.get(event.widget.id or "", ""), style="italic"))
+        self.query_one("#train-help", WrappedText).set_text(Text(HELP.get(event.widget.id or "", ""), style="italic"))
 
     def _dress(self) -> None:
         """A run that is trained further keeps its config: only how far it goes is asked."""
@@ -275,7 +275,7 @@ class TrainPanel(Panel):
                 field.value = shown[name]
 
     def _config_of_origin(self) -> Config | None:
-        listed = self.board.run(self.origin)
+        listed = self.state.run(self.origin)
         try:
             return load_frozen(listed.run.config, TRAIN) if listed is not None else None
         except SeedbedError:
@@ -327,7 +327,7 @@ class TrainPanel(Panel):
             else:
                 told = self._told_new()
         except SeedbedError as error:
-            self._state(error.message, BAD)
+            self._state(error.message, ERROR_STYLE)
             self.sum_up("see the field that is wrong" if self.origin == NEW else error.message)
             return error.message
         self._state(told, "dim")
@@ -346,7 +346,7 @@ class TrainPanel(Panel):
 
     def _told_further(self) -> str:
         asked = self.request()
-        listed = self.board.run(self.origin)
+        listed = self.state.run(self.origin)
         name = listed.status["name"] if listed is not None else self.origin
         if asked.more_epochs is not None:
             return f"{name}: {text.plural(asked.more_epochs, 'epoch')} more"
@@ -357,7 +357,7 @@ class TrainPanel(Panel):
         return f"{name}: go on to its end"
 
     def _state(self, words: str, style: str) -> None:
-        self.query_one("#train-state", Words).say(lit(words, style))
+        self.query_one("#train-state", WrappedText).set_text(safe_text(words, style))
 
     # Starting --------------------------------------------------------------------------------------------------------
 
@@ -420,7 +420,7 @@ class TrainPanel(Panel):
         problem = self._judge()
         try:
             if not problem and self.origin == NEW:
-                actions.refuse_unusable_data(self.resolved().config, self.board.store)
+                actions.refuse_unusable_data(self.resolved().config, self.state.store)
         except SeedbedError as error:
             problem = str(error)
         if problem:
@@ -431,7 +431,7 @@ class TrainPanel(Panel):
 
     def _complain(self, problem: str) -> None:
         """See to it that what is wrong is seen: below the fields, or over the panel at which the person looks now."""
-        self._state(f"✗ {problem}", BAD)
+        self._state(f"✗ {problem}", ERROR_STYLE)
         if self.has_focus_within:
             self.app.bell()
             self.query_one("#train-state").scroll_visible(animate=False)
@@ -441,35 +441,35 @@ class TrainPanel(Panel):
     def _question(self) -> Text:
         """What will be done, line by line, with what speaks against it."""
         if self.origin != NEW:
-            return lit(self._told_further())
+            return safe_text(self._told_further())
         wanted = self.resolved()
         config = wanted.config
         name = self._value("run-name") or actions.default_name(config.preset, config.data.source)
-        said = wanted_lines(wanted, name, self.board.store)
-        at_work = [each for each in self.board.living() if each.status["status"] in WORKING | {"stalled"}]
-        if self.query_one("#queue", Tick).value:
+        said = wanted_lines(wanted, name, self.state.store)
+        at_work = [each for each in self.state.living() if each.status["status"] in WORKING | {"stalled"}]
+        if self.query_one("#queue", PlainCheckbox).value:
             said.append("queued     until no other run here is on the device")
-        question = lit("\n".join(said), newlines=True)
-        if at_work and not self.query_one("#queue", Tick).value:
+        question = safe_text("\n".join(said), newlines=True)
+        if at_work and not self.query_one("#queue", PlainCheckbox).value:
             busy = f"{at_work[0].status['name']} is at work here; on one device both get slower. Tick queue to wait for it."
-            question.append_text(lit(f"\n{busy}", "yellow", newlines=True))
-        for finding in actions.examine(config, self.board.store):
-            question.append_text(lit(f"\n{finding.text} {finding.why} {finding.hint}", "yellow", newlines=True))
+            question.append_text(safe_text(f"\n{busy}", "yellow", newlines=True))
+        for finding in actions.examine(config, self.state.store):
+            question.append_text(safe_text(f"\n{finding.text} {finding.why} {finding.hint}", "yellow", newlines=True))
         return question
 
     def _on_answer(self, agreed: bool | None) -> None:
         if not agreed:
             return
-        turn = Turn(queue=self.query_one("#queue", Tick).value)
+        turn = Turn(queue=self.query_one("#queue", PlainCheckbox).value)
         try:
             if self.origin != NEW:
-                listed = self.board.run(self.origin)
+                listed = self.state.run(self.origin)
                 if listed is None:
                     raise SeedbedError("That run is gone.")
-                launch = partial(launching.resume, listed.run, self.request(), turn)
+                launch = partial(launches.resume, listed.run, self.request(), turn)
             else:
                 launch = partial(
-                    launching.start, self.board.store, self.resolved(), self._value("run-name") or None, turn
+                    launches.start, self.state.store, self.resolved(), self._value("run-name") or None, turn
                 )
         except SeedbedError as error:
             self._started((None, str(error)))
@@ -478,18 +478,18 @@ class TrainPanel(Panel):
         self._state("starting …", "yellow")
         self.window.aside(launch, self._started)
 
-    def _started(self, outcome: launching.Outcome) -> None:
+    def _started(self, outcome: launches.Outcome) -> None:
         run, problem = outcome
         self._starting = False
         self._judge()
         if problem:
             self._complain(problem)
         if run is not None:
-            self.window.went(run, chosen=not problem)
+            self.window.show_started(run, chosen=not problem)
             if not problem:
                 self.window.tell(f"{run.name()} has begun: {run.id}")
 
 
 def _choice(is_active: bool, name: str, status: str, step: int, run_id: str) -> tuple[str, str]:
     """A model in the list of what can be trained further, and the id that stands for it."""
-    return fit(f"{'▸ ' if is_active else ''}{name} · {step} · {status}", 60).plain, run_id
+    return fitted_text(f"{'▸ ' if is_active else ''}{name} · {step} · {status}", 60).plain, run_id

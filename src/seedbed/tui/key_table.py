@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from textual.binding import Binding, BindingType
 from textual.widgets import DataTable
@@ -11,16 +10,14 @@ from textual.widgets import DataTable
 from seedbed.tui.details import Details
 from seedbed.tui.dialogs import Confirm, KeyRow, Note
 from seedbed.tui.fields import NumberField, Prompt
-from seedbed.tui.literal import plain
 from seedbed.tui.panel import Panel
+from seedbed.tui.panel_window import PanelWindow
+from seedbed.tui.safe_text import safe_string
 from seedbed.tui.settings import Settings
 from seedbed.tui.table import RunTable
 
-if TYPE_CHECKING:
-    from seedbed.tui.app import Window
 
-
-def runner(window: Window, place: Panel | None, action: str) -> Callable[[], Awaitable[None]]:
+def runner(window: PanelWindow, place: Panel | None, action: str) -> Callable[[], Awaitable[None]]:
     async def run() -> None:
         while len(window.screen_stack) > 1:  # whatever is in front of the panels goes
             await window.pop_screen()
@@ -31,11 +28,11 @@ def runner(window: Window, place: Panel | None, action: str) -> Callable[[], Awa
     return run
 
 
-def key_rows(window: Window) -> list[KeyRow]:
+def key_rows(window: PanelWindow, panels: Sequence[Panel]) -> list[KeyRow]:
     """Every command, for the table of keys. Keys of one command stand together."""
     found: dict[tuple[str, str], tuple[list[str], str, Panel | None]] = {}
     places: list[tuple[str, Panel | None, Iterable[BindingType]]] = [("Everywhere", None, type(window).BINDINGS)]
-    places += [(panel.NAME, panel, type(panel).BINDINGS) for panel in window.panels()]
+    places += [(panel.NAME, panel, type(panel).BINDINGS) for panel in panels]
     places += [("Tables", None, [*RunTable.BINDINGS, *DataTable.BINDINGS])]
     places += [("Prompt", None, Prompt.BINDINGS), ("Numbers", None, NumberField.BINDINGS)]
     places += [("Details of a run", None, Details.BINDINGS)]
@@ -45,7 +42,7 @@ def key_rows(window: Window) -> list[KeyRow]:
         for binding in Binding.make_bindings(bindings):
             told = binding.tooltip or binding.description
             keys, _, _ = found.setdefault((where, binding.action), ([], told, panel))
-            shown = plain(window.get_key_display(binding))
+            shown = safe_string(window.get_key_display(binding))
             if shown not in keys:
                 keys.append(shown)
     rows = []

@@ -90,7 +90,7 @@ def harmless(user: Any) -> bool:
 
 
 def run_of(user: Any, kind: str, origin: str = "fir") -> str:
-    return next(run_id for run_id in user.window.board.watch.runs if f"-{origin}-{kind}-" in run_id)
+    return next(run_id for run_id in user.window.state.watch.runs if f"-{origin}-{kind}-" in run_id)
 
 
 @pytest.mark.parametrize("size", [(80, 24), pytest.param((200, 60), marks=pytest.mark.slow)])

@@ -13,7 +13,7 @@ MOST_MARKED = 6
 """Runs that can be laid over each other: as many as there are colours to tell them apart."""
 
 
-class Board:
+class WindowState:
     """The state of the window, keyed by run id, so that a new run never moves a choice.
 
     `chosen` is the run under the cursor of Runs, `active` the one whose model generates and is trained further.

@@ -16,7 +16,7 @@ _NAME_WIDTHS = (12, 40)
 """The smallest and the largest width of the open column."""
 
 
-class ListingPanel(Panel):
+class TablePanel(Panel):
     """A subclass says its columns, in the order in which they are dropped from the last, and how many it always shows."""
 
     COLUMNS: ClassVar[Sequence[Column]] = ()
@@ -65,7 +65,7 @@ class ListingPanel(Panel):
         Whether they are others than before, and so every row is to be written again.
         """
         room, (least, most) = self.inner_width() - MARGIN, _NAME_WIDTHS
-        longest = max((cell_len(each.status["name"]) for each in self.board.watch.runs.values()), default=0)
+        longest = max((cell_len(each.status["name"]) for each in self.state.watch.runs.values()), default=0)
         columns = choose(self.COLUMNS, room, self.LEAST, (max(least, min(longest, room // 4)), most))
         if columns == self.columns:
             return False
@@ -95,5 +95,5 @@ class ListingPanel(Panel):
 
     def action_archived(self) -> None:
         """Show archived ones too, or hide them."""
-        self.board.show_archived = not self.board.show_archived
+        self.state.show_archived = not self.state.show_archived
         self.window.show_all()

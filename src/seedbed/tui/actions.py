@@ -12,28 +12,28 @@ from seedbed.runs.status import word
 from seedbed.runs.store import RunDir, checked_name
 from seedbed.runs.watch import Listed
 from seedbed.text import plural, shorten
-from seedbed.tui.keyboard import KeyByKey
-from seedbed.tui.literal import lit, plain
-from seedbed.tui.words import divided
+from seedbed.tui.keyboard import SequentialKeys
+from seedbed.tui.safe_text import safe_string, safe_text
+from seedbed.tui.wrapped_text import with_line_breaks
 
 if TYPE_CHECKING:
     from seedbed.runs.asking import Request
-    from seedbed.tui.board import Board
+    from seedbed.tui.state import WindowState
 
 T = TypeVar("T")
 _REMARK_CELLS = 54
 """Cells of a line of a remark."""
 
 
-class Deeds(KeyByKey):
+class RunActions(SequentialKeys):
     """The verbs on the run with an id; an id that names none says so."""
 
-    board: Board
+    state: WindowState
 
     def tell(self, words: str, severity: str = "information") -> None:
         """A remark that goes away by itself."""
         level = severity if severity in ("warning", "error") else "information"
-        said = divided(lit(shorten(plain(words), 400)), _REMARK_CELLS).plain
+        said = with_line_breaks(safe_text(shorten(safe_string(words), 400)), _REMARK_CELLS).plain
         self.notify(said, severity=level, markup=False, timeout=8 if level == "error" else 4)  # type: ignore[arg-type]
 
     def refresh_runs(self) -> None:
@@ -205,20 +205,20 @@ class Deeds(KeyByKey):
     # How -------------------------------------------------------------------------------------------------------------
 
     def _listed(self, run_id: str | None) -> Listed | None:
-        listed = self.board.run(run_id)
+        listed = self.state.run(run_id)
         if listed is None:
             self.tell("No run is chosen.", "warning")
         return listed
 
     def _names(self, but: Listed) -> set[str]:
-        others = [each for each in self.board.watch.runs.values() if each.run.id != but.run.id]
+        others = [each for each in self.state.watch.runs.values() if each.run.id != but.run.id]
         return {name.casefold() for each in others for name in (each.status["name"], each.run.id)}
 
     def _ask(self, title: str, body: str, yes: str, deed: Callable[[], None], *, careful: bool = True) -> None:
         from seedbed.tui.dialogs import Confirm
 
         self.push_screen(
-            Confirm(title, lit(body, newlines=True), yes=yes, careful=careful),
+            Confirm(title, safe_text(body, newlines=True), yes=yes, careful=careful),
             lambda agreed: deed() if agreed else None,
         )
 
@@ -238,7 +238,7 @@ class Deeds(KeyByKey):
 
         def done(told: tuple[str, str]) -> None:
             self.tell(*told)
-            self.board.watch.forget(listed.run.id)
+            self.state.watch.forget(listed.run.id)
             self.refresh_runs()
 
         self.aside(work, done)

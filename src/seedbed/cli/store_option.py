@@ -1,0 +1,48 @@
+"""Which store and which runs a command line names, and how to name them on the next one."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable
+
+from seedbed.cli.commands import COMMANDS
+from seedbed.config.environment import env
+from seedbed.files import expand_home
+from seedbed.runs.store import RunDir, Store
+
+_WITHOUT_RUNS = ("config", "presets", "doctor", "completion")
+"""Commands that have no --runs option."""
+
+
+def store(runs: str | None = None) -> Store:
+    """The store to use: the folder given with --runs, else SEEDBED_RUNS, else ./runs."""
+    return Store(expand_home(runs or env("SEEDBED_RUNS") or "runs"))
+
+
+def find_all(place: Store, refs: Iterable[str]) -> list[RunDir]:
+    """The runs that `refs` name, each once, in their order. Raises UsageError for the first that names none."""
+    found = [place.find(ref) for ref in refs]
+    return list({run.path.resolve(): run for run in found}.values())
+
+
+def run_argument(run: RunDir) -> str:
+    """What to type as RUN for this run, quoted for a shell: its name if no other run has it, else its id, or its path."""
+    here = store()
+    if run.path.parent != here.root.absolute():
+        return shlex.quote(str(run.path))
+    name = run.name()
+    is_unique = sum(other.name().casefold() == name.casefold() for other in here.all()) == 1
+    return shlex.quote(name if is_unique else run.id)
+
+
+def with_run_argument(hint: str, run_id: str, argument: str) -> str:
+    """The hint with `argument` for the run's id in commands; paths that contain the id stay as they are."""
+    return re.sub(rf"(?<![^\s`'\"]){re.escape(run_id)}(?![^\s`'\".,;:)])", lambda _: argument, hint)
+
+
+def with_runs_option(hint: str, runs: str) -> str:
+    """The hint with `--runs RUNS` added to its commands: without the option they would look in another store."""
+    with_runs = "|".join(name for name in COMMANDS if name not in _WITHOUT_RUNS)
+    command = re.compile(rf"\bseedbed ({with_runs})\b(?! --runs)")
+    return command.sub(lambda found: f"{found[0]} --runs {shlex.quote(runs)}", hint)
