@@ -19,7 +19,10 @@ from typing import Any
 
 import torch
 
-from seedbed import checkpoint
+from seedbed.checkpoint.marker import OPTIMIZER, TRAINER, WEIGHTS
+from seedbed.checkpoint.tensors import encoded, take
+from seedbed.checkpoint.writer import Writer
+from seedbed.checkpoint.writing import Snapshot, json_content
 from seedbed.config.schema import ModelConfig, OptimizerConfig
 from seedbed.model.decoder import Decoder
 from seedbed.model.families import export_state, logical_parameters
@@ -55,10 +58,7 @@ def step(model: Decoder, optimizer: Optimizer, ids: torch.Tensor) -> float:
 def measure(size: str, optimizer_name: str, saves: int, folder: Path) -> dict[str, Any]:
     """Figures of one size, seconds and bytes."""
     model, optimizer, ids = build(size, optimizer_name)
-    tokenizer = folder / "tokenizer"
-    tokenizer.mkdir(parents=True)
-    (tokenizer / "tokenizer.json").write_text("{}")
-    writer = checkpoint.Writer(folder / "checkpoints", keep_last=1)
+    writer = Writer(folder / "checkpoints", keep_last=1)
     for _ in range(2):
         step(model, optimizer, ids)
     quiet = [step(model, optimizer, ids) for _ in range(5)]
@@ -67,11 +67,12 @@ def measure(size: str, optimizer_name: str, saves: int, folder: Path) -> dict[st
     told = []
     for number in range(1, saves + 1):
         begun = time.perf_counter()
-        weights, state = checkpoint.take(export_state(model)), checkpoint.take(optimizer.state())
+        weights, state = take(export_state(model)), take(optimizer.state())
         copies.append(time.perf_counter() - begun)
-        snapshot = checkpoint.Snapshot(number, weights, state, {"step": number}, {}, {}, tokenizer)
+        files = {WEIGHTS: encoded(weights), OPTIMIZER: encoded(state), TRAINER: json_content({"step": number})}
+        snapshot = Snapshot(number, files)
         writer.submit(snapshot, begun=begun)
-        del snapshot, weights, state
+        del snapshot, files, weights, state
         busy.append(step(model, optimizer, ids))
         while not (events := writer.poll()):
             step(model, optimizer, ids)

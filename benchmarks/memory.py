@@ -26,12 +26,12 @@ def ours(precision: str, steps: int) -> int:
     from seedbed.config import arithmetic
     from seedbed.config.resolving import resolve
     from seedbed.config.roots import TRAIN
+    from seedbed.data.batches import Batch
     from seedbed.model.decoder import Decoder
-    from seedbed.model.families import logical_parameters
     from seedbed.optim.optimizer import build_optimizer
+    from seedbed.train.decoder_learner import DecoderLearner
     from seedbed.train.device import reuse_freed_memory
-    from seedbed.train.learner import DecoderLearner
-    from seedbed.train.step import Leaf, train_step
+    from seedbed.train.step import train_step
 
     imports = resident_bytes()
     reuse_freed_memory()
@@ -39,9 +39,9 @@ def ours(precision: str, steps: int) -> int:
     model = Decoder(config.model, arithmetic.padded_vocab(config.model, config.tokenizer.vocab_size))
     model.init_weights(torch.Generator())
     learner = DecoderLearner(model, precision=precision, device=torch.device("cpu"))
-    optimizer = build_optimizer(logical_parameters(model), config.optimizer)
+    optimizer = build_optimizer(learner.trainable(), config.optimizer)
     ids = torch.randint(0, config.tokenizer.vocab_size, (config.train.batch_size, config.model.context + 1))
-    batch = Leaf(ids[:, :-1].contiguous(), ids[:, 1:].contiguous(), None)
+    batch = Batch(ids[:, :-1].contiguous(), ids[:, 1:].contiguous())
     train_step(learner, batch, optimizer, 1.0, grad_clip=1.0, micro_batch=0)
     forget_peak()
     for _ in range(steps):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from msgspec.structs import replace
 
 from seedbed import __version__
+from seedbed.checkpoint.marker import is_marked
 from seedbed.config.directories import cache_dir, refuse_unusable_cache
 from seedbed.config.environment import env
 from seedbed.config.frozen import dump, load_frozen
@@ -476,7 +477,7 @@ def ask_checkpoint(
             return
         except SeedbedError as error:
             moving = ref in (None, "latest", "best")
-            if answered or not moving or (checkpoint / "DONE").is_file() or attempt == _ATTEMPTS - 1:
+            if answered or not moving or is_marked(checkpoint) or attempt == _ATTEMPTS - 1:
                 there = checkpoints(run, standing(run).view)
                 others = [str(each.step) for each in there if each.path != checkpoint]
                 if not answered and not isinstance(error, UsageError) and others:

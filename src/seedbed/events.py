@@ -56,6 +56,8 @@ class Run(Event, frozen=True, kw_only=True):
     validation_tokens: int | None = None
     """Tokens that the last validation scores: all that there are."""
     parameters: int | None = None
+    trainable: int | None = None
+    """Parameters that are trained, where these are not all."""
     schedule: str | None = None
     """What the learning rate does from here, in words of the schedule's kind (fresh, extend, continue)."""
     resumed_from: str | None = None

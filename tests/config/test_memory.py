@@ -23,8 +23,9 @@ from seedbed.config.roots import TRAIN
 from seedbed.model.decoder import Decoder
 from seedbed.model.families import logical_parameters
 from seedbed.optim.optimizer import build_optimizer
-from seedbed.train.learner import DecoderLearner
-from seedbed.train.step import Leaf, train_step
+from seedbed.train.decoder_learner import DecoderLearner
+from seedbed.data.batches import Batch
+from seedbed.train.step import train_step
 
 def kilobytes(name):
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
@@ -36,7 +37,7 @@ def steps(config, vocab_size, precision, count):
     optimizer = build_optimizer(logical_parameters(model), config.optimizer)
     ids = torch.randint(0, vocab_size, (config.train.batch_size, config.model.context + 1))
     documents = torch.zeros_like(ids[:, 1:], dtype=torch.int32) if config.data.document_mask else None
-    batch = Leaf(ids[:, :-1].contiguous(), ids[:, 1:].contiguous(), documents)
+    batch = Batch(ids[:, :-1].contiguous(), ids[:, 1:].contiguous(), documents)
     for _ in range(count):
         train_step(learner, batch, optimizer, 1.0, grad_clip=1.0, micro_batch=config.train.micro_batch)
 

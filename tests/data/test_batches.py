@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed.data.batches import Batches, validation_batches
+from seedbed.data.batches import Batches
+from seedbed.data.validation import validation_batches
 from seedbed.errors import SeedbedError, UsageError
 
 
@@ -206,7 +207,7 @@ def test_validation_documents_are_those_of_the_stream():
     stream = Stream(50, [8, 12, 30])
     for batch in validation_batches(stream, context=16, batch_size=2, document_mask=True):
         assert batch.documents is not None
-        for inputs, targets, documents in zip(*batch, strict=True):
+        for inputs, targets, documents in zip(batch.inputs, batch.targets, batch.documents, strict=True):
             scored = targets != -100
             expected = [sum(end <= token + 1 for end in stream.ends) for token in inputs[scored].tolist()]
             assert documents[scored].tolist() == [number - expected[0] for number in expected]

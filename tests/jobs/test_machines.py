@@ -17,11 +17,12 @@ from seedbed.data.build import build_dataset
 from seedbed.errors import SeedbedError
 from seedbed.hardware import cpu
 from seedbed.jobs import __main__ as jobs
-from seedbed.jobs import numerics, pretrain
+from seedbed.jobs import pretrain, training
 from seedbed.jobs.memory import advice, exhausted
 from seedbed.runs.control import Resume, Turn
 from seedbed.runs.status import status
 from seedbed.runs.store import RunDir, Store
+from seedbed.train import numerics, trainer
 from seedbed.train.device import Device
 from tiny import MODEL_AND_DATA
 
@@ -79,26 +80,26 @@ def test_a_resume_on_another_machine_says_that_it_is_not_bit_equal(
 def test_a_resumed_run_lets_go_of_the_files_that_it_read(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     assert jobs.run_job(run.path, Resume(), Turn()) == 0
     mapped: list[list[str]] = []
-    fit, load_checkpoint = pretrain.fit, pretrain.choose_start
+    fit, read = training.fit, trainer.read_tensors
 
     def files() -> list[str]:
         lines = Path("/proc/self/maps").read_text().splitlines()
         return [line for line in lines if str(run.checkpoints) in line]
 
-    def started(*arguments: Any) -> Any:
-        start = load_checkpoint(*arguments)
+    def reading(file: Path) -> Any:
+        tensors = read(file)
         mapped.append(files())
-        return start
+        return tensors
 
     def fitted(*arguments: Any, **options: Any) -> Any:
         mapped.append(files())
         return fit(*arguments, **options)
 
-    monkeypatch.setattr(pretrain, "choose_start", started)
-    monkeypatch.setattr(pretrain, "fit", fitted)
+    monkeypatch.setattr(trainer, "read_tensors", reading)
+    monkeypatch.setattr(training, "fit", fitted)
     assert jobs.run_job(run.path, Resume(more_steps=1), Turn()) == 0
     assert mapped[0], "the files are not mapped at all, so this shows nothing"
-    assert mapped[1] == []
+    assert mapped[-1] == []
 
 
 def test_bf16_in_software_is_warned_of_by_the_job(tmp_path: Path, run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:

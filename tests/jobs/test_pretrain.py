@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,9 +17,10 @@ import pytest
 from seedbed.config.frozen import dump, load_frozen
 from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
+from seedbed.data import validation
 from seedbed.jobs import pretrain
 from seedbed.jobs.__main__ import run_job
-from seedbed.jobs.pretrain import advice
+from seedbed.jobs.training import advice
 from seedbed.runs.control import Resume, Turn
 from seedbed.runs.session import Session
 from seedbed.runs.status import status
@@ -120,9 +122,11 @@ def evals(run: RunDir) -> list[tuple[int, float, int]]:
     return [(event["step"], event["loss"], event["tokens"]) for event in events(run) if event["kind"] == "eval"]
 
 
-def interrupt(monkeypatch: pytest.MonkeyPatch, name: str, number: signal.Signals, at: int) -> list[int]:
+def interrupt(
+    monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str, number: signal.Signals, at: int
+) -> list[int]:
     """Send this process a signal once `name` has given its piece `at`; returns what it has given since, in a list."""
-    plain, given = getattr(pretrain, name), [0]
+    plain, given = getattr(module, name), [0]
 
     def interrupted(*args: Any, **options: Any) -> Iterator[Any]:
         for piece in plain(*args, **options):
@@ -131,7 +135,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, name: str, number: signal.Signals
             if given[0] == at:
                 os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(pretrain, name, interrupted)
+    monkeypatch.setattr(module, name, interrupted)
     return given
 
 
@@ -140,7 +144,7 @@ def test_a_stop_is_heard_within_a_validation_and_the_resume_does_that_again(
 ) -> None:
     whole = train("train.eval_every=2")
     with monkeypatch.context() as patched:
-        given = interrupt(patched, "validation_batches", signal.SIGTERM, at=2)
+        given = interrupt(patched, validation, "validation_batches", signal.SIGTERM, at=2)
         run = train("train.eval_every=2")
     assert given[0] <= 3
     assert (status(run)["status"], status(run)["step"]) == ("stopped", 2)
@@ -156,7 +160,7 @@ def test_a_stop_within_the_last_validation_leaves_it_to_the_resume(
     train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        interrupt(patched, "validation_batches", signal.SIGINT, at=2)
+        interrupt(patched, validation, "validation_batches", signal.SIGINT, at=2)
         run = train()
     assert (status(run)["status"], status(run)["step"], evals(run)) == ("stopped", 4, [])
     assert run_job(run.path, Resume(), Turn()) == 0
@@ -167,7 +171,7 @@ def test_a_stop_is_heard_within_a_sample_and_the_resume_writes_it(
     train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        given = interrupt(patched, "text_stream", signal.SIGTERM, at=2)
+        given = interrupt(patched, pretrain, "text_stream", signal.SIGTERM, at=2)
         run = train("train.sample_tokens=12")
     assert given[0] <= 3
     assert status(run)["status"] == "stopped"
@@ -194,7 +198,7 @@ def test_a_pause_holds_within_a_validation_which_then_goes_on(train: Train, monk
         return goes_on
 
     monkeypatch.setattr(Session, "hold", hold)
-    given = interrupt(monkeypatch, "validation_batches", signal.SIGTSTP, at=2)
+    given = interrupt(monkeypatch, validation, "validation_batches", signal.SIGTSTP, at=2)
     run = train("train.eval_every=2")
     assert given[0] > 4
     assert len(held) == 1

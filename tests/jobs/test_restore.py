@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from seedbed import checkpoint
+from seedbed.checkpoint.marker import DONE, OPTIMIZER, TRAINER, WEIGHTS
+from seedbed.checkpoint.tensors import encoded
+from seedbed.checkpoint.writing import Snapshot, json_content, save
 from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
 from seedbed.config.schema import Config
@@ -18,18 +20,22 @@ from seedbed.data.build import build_dataset
 from seedbed.data.shards import Dataset
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Checkpoint, Data, Eval, Event, Message, Run, Step, encode
-from seedbed.jobs.pretrain import build_learner
-from seedbed.jobs.restore import History, Line, Start, choose_start, restore, trainer_state
-from seedbed.model.families import export_state, logical_parameters
-from seedbed.optim.optimizer import build_optimizer
+from seedbed.jobs.pretrain import assemble
+from seedbed.jobs.restore import Branch, History, Start, choose_start, restore, trainer_state
 from seedbed.runs.control import Resume
 from seedbed.runs.store import RunDir, Store
+from seedbed.train.device import Device
 from seedbed.train.hooks import WatchHook
 from seedbed.train.horizon import Segment
 from seedbed.train.loop import Progress
 from tiny import MODEL_AND_DATA
 
 CONFIG = resolve(TRAIN, preset="nano").config
+
+
+def snapshot(step: int, tensors: dict[str, torch.Tensor], trainer: dict[str, Any]) -> Snapshot:
+    files = {WEIGHTS: encoded(tensors), OPTIMIZER: encoded({"w.m": tensors["w"]}), TRAINER: json_content(trainer)}
+    return Snapshot(step, files)
 
 
 class Past:
@@ -59,8 +65,7 @@ class Past:
     def save(self, step: int, *, loss: float | None = None, told: bool = True, session: int | None = 1) -> Path:
         tensors = {"w": torch.full((8,), float(step))}
         trainer = {"session": session, "segments": [[0, 60]], "progress": {"step": step, "best_loss": loss}}
-        snapshot = checkpoint.Snapshot(step, tensors, {"w.m": tensors["w"]}, trainer, {}, {}, {})
-        path = checkpoint.save(self.run.checkpoints, snapshot).path
+        path = save(self.run.checkpoints, snapshot(step, tensors, trainer)).path
         if told:
             if loss is not None:
                 self.log(Eval(step=step, loss=loss, perplexity=1.0, tokens=10))
@@ -191,7 +196,9 @@ def test_the_history_tells_the_segment_in_force_and_the_data(past: Past) -> None
 
 
 def segments(start: Start) -> list[Segment]:
-    return start.segments(CONFIG, windows_per_epoch=CONFIG.train.batch_size * 10)
+    return start.segments(
+        CONFIG, windows_per_epoch=CONFIG.train.batch_size * 10, tokens_per_window=CONFIG.model.context
+    )
 
 
 def test_segments_follow_the_log_beyond_what_the_checkpoint_knew(past: Past) -> None:
@@ -239,15 +246,15 @@ def test_what_a_resume_changes_of_the_config_is_remembered_by_later_ones(past: P
 # What is left behind -------------------------------------------------------------------------------------------------
 
 
-def line(past: Past, resume: Resume | None = None) -> Line:
-    return Line.of(past.run, 9, past.start(resume))
+def line(past: Past, resume: Resume | None = None) -> Branch:
+    return Branch.of(past.run, 9, past.start(resume))
 
 
 def test_going_on_from_the_newest_leaves_nothing(past: Past) -> None:
     past.begin(1, 0).train(1, 40)
     past.save(20, loss=2.0)
     past.save(40, loss=3.0)
-    assert line(past) == Line([], None, False, None, "step-00000040", True)
+    assert line(past) == Branch([], None, False, None, "step-00000040", True)
 
 
 def test_going_back_leaves_what_is_later_and_knows_the_best_of_it(past: Past) -> None:
@@ -299,8 +306,9 @@ class Parts:
     """A model and its optimizer, fresh or after an update, and what watches them."""
 
     def __init__(self, material: Material, *, updated: bool) -> None:
-        self.learner = build_learner(material.config, material.dataset, "fp32", torch.device("cpu"))
-        self.optimizer = build_optimizer(logical_parameters(self.learner.model), material.config.optimizer)
+        cpu = Device(torch.device("cpu"), "CPU", "cpu")
+        self.all: Any = assemble(material.config, material.dataset, cpu, "fp32")
+        self.learner, self.optimizer = self.all.trainer.learner, self.all.trainer.optimizer
         self.watch = WatchHook(lambda _: None, warmup_steps=0)
         if updated:
             for parameter in self.learner.model.parameters():
@@ -309,7 +317,7 @@ class Parts:
             self.watch(Progress(step=7, loss=3.0, total=60))
 
     def everything(self) -> dict[str, torch.Tensor]:
-        return {**export_state(self.learner.model), **self.optimizer.state()}
+        return {**self.learner.weights(), **self.optimizer.state()}
 
 
 def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -324,13 +332,9 @@ def saved(past: Past, material: Material) -> Parts:
     """Parts after an update, saved at step 7."""
     parts = Parts(material, updated=True)
     progress = Progress(step=7, tokens=700, loss=3.0, best_loss=2.5, best_step=4, last_eval_step=4, total=60)
-    trainer = trainer_state(
-        progress, parts.learner, parts.watch, material.dataset, [Segment(0, 60)], parts.optimizer.step_count
-    )
-    weights, state = export_state(parts.learner.model), parts.optimizer.state()
-    snapshot = checkpoint.Snapshot(7, checkpoint.take(weights), checkpoint.take(state), trainer, {}, {}, {})
+    state = trainer_state(progress, parts.all, parts.watch, [Segment(0, 60)])
     past.begin(1, 0).train(1, 7)
-    checkpoint.save(past.run.checkpoints, snapshot)
+    save(past.run.checkpoints, Snapshot(7, {**parts.all.trainer.contents(), TRAINER: json_content(state)}))
     past.log(Checkpoint(step=7, path="checkpoints/step-00000007"))
     return parts
 
@@ -339,9 +343,7 @@ def test_weights_optimizer_counters_and_random_state_are_put_back(past: Past, sa
     drawn = torch.rand(3)  # after the state was taken
     fresh, told = Parts(material, updated=False), []
     assert not equal(fresh.everything(), saved.everything())
-    progress = restore(
-        past.start(), [Segment(0, 60)], fresh.learner, fresh.optimizer, fresh.watch, material.dataset, told.append
-    )
+    progress = restore(past.start(), [Segment(0, 60)], fresh.all, fresh.watch, told.append)
     assert equal(fresh.everything(), saved.everything())
     assert fresh.optimizer.step_count == saved.optimizer.step_count == 1
     assert fresh.watch.state() == saved.watch.state()
@@ -353,9 +355,9 @@ def test_weights_optimizer_counters_and_random_state_are_put_back(past: Past, sa
 def test_other_data_is_refused_and_nothing_is_put_back(past: Past, saved: Parts, material: Material) -> None:
     fresh = Parts(material, updated=False)
     before = {name: tensor.clone() for name, tensor in fresh.everything().items()}
-    other = Dataset(material.dataset.folder, {**material.dataset.manifest, "fingerprint": "another"})
+    other = fresh.all._replace(fingerprint="another")
     with pytest.raises(SeedbedError, match="fingerprint") as refused:
-        restore(past.start(), [Segment(0, 60)], fresh.learner, fresh.optimizer, fresh.watch, other, lambda _: None)
+        restore(past.start(), [Segment(0, 60)], other, fresh.watch, lambda _: None)
     assert "seedbed resume --data" in refused.value.hint
     assert equal(fresh.everything(), before)
 
@@ -366,7 +368,7 @@ def test_another_number_of_threads_is_told(
     threads = torch.get_num_threads()
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads + 1)
     fresh, told = Parts(material, updated=False), []
-    restore(past.start(), [Segment(0, 60)], fresh.learner, fresh.optimizer, fresh.watch, material.dataset, told.append)
+    restore(past.start(), [Segment(0, 60)], fresh.all, fresh.watch, told.append)
     (message,) = told
     assert message.code == "not-bit-equal"
     assert f"threads {threads} -> {threads + 1}" in message.text
@@ -378,7 +380,7 @@ def test_a_checkpoint_with_a_newer_trainer_state_is_refused_and_not_passed_over(
     past.save(10)
     tensors = {"w": torch.ones(8)}
     trainer = {"format": 2, "session": 1, "segments": [[0, 60]], "progress": {"step": 20}}
-    checkpoint.save(past.run.checkpoints, checkpoint.Snapshot(20, tensors, {"w.m": tensors["w"]}, trainer, {}, {}, {}))
+    save(past.run.checkpoints, snapshot(20, tensors, trainer))
     past.log(Checkpoint(step=20, path="checkpoints/step-00000020"))
     with pytest.raises(
         SeedbedError, match=r"newer version of Seedbed .trainer state of format 2; this one reads 1"
@@ -390,7 +392,7 @@ def test_a_checkpoint_with_a_newer_trainer_state_is_refused_and_not_passed_over(
 def test_a_newer_checkpoint_is_not_left_behind_for_an_older_one(past: Past) -> None:
     past.begin(1, 0).train(1, 20)
     past.save(10)
-    marker = past.save(20) / checkpoint.DONE
+    marker = past.save(20) / DONE
     marker.write_text(json.dumps({**json.loads(marker.read_text()), "format": 9}))
     with pytest.raises(SeedbedError, match=r"step-00000020.* format 9"):
         choose_start(past.run.path, Resume(), History.read(past.run.path), pytest.fail)

@@ -19,7 +19,10 @@ import pytest
 import torch
 
 from patience import until
-from seedbed import checkpoint, files
+from seedbed import files
+from seedbed.checkpoint import writer, writing
+from seedbed.checkpoint.marker import OPTIMIZER, WEIGHTS
+from seedbed.checkpoint.reading import find, load
 from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
 from seedbed.config.schema import Config
@@ -29,13 +32,13 @@ from seedbed.errors import SeedbedError
 from seedbed.jobs import dataset as data
 from seedbed.jobs import saving
 from seedbed.jobs.dataset import prepare
-from seedbed.jobs.pretrain import build_learner
+from seedbed.jobs.pretrain import assemble
 from seedbed.jobs.saving import Saver
-from seedbed.model.families import logical_parameters
-from seedbed.optim.optimizer import build_optimizer
 from seedbed.runs.session import Session
 from seedbed.runs.status import status
 from seedbed.runs.store import RunDir, Store
+from seedbed.train import trainer
+from seedbed.train.device import Device
 from seedbed.train.hooks import WatchHook
 from seedbed.train.horizon import Segment
 from seedbed.train.loop import Progress
@@ -76,10 +79,9 @@ class Bench:
         config, dataset = material
         self.session, self.disk, self._fill = session, disk, fill
         self.run = session.run
-        learner = build_learner(config, dataset, "fp32", torch.device("cpu"))
-        optimizer = build_optimizer(logical_parameters(learner.model), config.optimizer)
+        parts = assemble(config, dataset, Device(torch.device("cpu"), "CPU", "cpu"), "fp32")
         watch = WatchHook(session.emit, warmup_steps=0)
-        self.saver = Saver(session, config, dataset, learner, optimizer, watch, [Segment(0, 100)], None)
+        self.saver = Saver(session, config.train, parts, watch, [Segment(0, 100)], None)
         self.filler = disk / "filler"
 
     def save(self, step: int) -> None:
@@ -100,9 +102,9 @@ class Bench:
 
     def good(self) -> list[int]:
         """Steps of the checkpoints that can be loaded."""
-        found = checkpoint.find(self.run.checkpoints)
+        found = find(self.run.checkpoints)
         assert found.skipped == []
-        return [checkpoint.load(path).step for path in found.good]
+        return [load(path).step for path in found.good]
 
 
 @pytest.fixture
@@ -279,10 +281,10 @@ def test_a_checkpoint_that_cannot_be_written_holds_training_and_is_tried_again(
 ) -> None:
     run = Store(tmp_path).create("train", "alpha", "", {})
     broken: list[int] = []
-    write = checkpoint._write
+    write = writing._write
 
     def failing(path: Path, parts: Any) -> tuple[int, str]:
-        if broken and path.name == checkpoint.OPTIMIZER:
+        if broken and path.name == OPTIMIZER:
             raise files.storage_error(str(path), OSError(number, os.strerror(number)))
         return write(path, parts)
 
@@ -297,7 +299,7 @@ def test_a_checkpoint_that_cannot_be_written_holds_training_and_is_tried_again(
             seen.append(found)
             broken.clear()
 
-        monkeypatch.setattr(checkpoint, "_write", failing)
+        monkeypatch.setattr(writing, "_write", failing)
         somebody = when_paused(bench, mend)
         bench.save(2)
         bench.saver.settle()
@@ -343,27 +345,27 @@ def test_one_snapshot_lies_in_memory_however_slow_the_disk_is(
     tmp_path: Path, fill: Any, material: Material, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Store(tmp_path).create("train", "alpha", "", {})
-    take, save = checkpoint.take, checkpoint.save
-    taken: list[weakref.ref[torch.Tensor]] = []
+    encoded, save = trainer.encoded, writer.save
+    taken: list[weakref.ref[memoryview]] = []
     at_once: list[int] = []
     slow = threading.Event()
 
     def counted(tensors: Any) -> Any:
-        copies = take(tensors)
+        content = encoded(tensors)
         if len(taken) % 2 == 0:  # the weights; the optimizer's state comes second
             end = time.monotonic() + 1  # the thread that wrote may hold its last reference for a moment
             while (left := sum(each() is not None for each in taken)) and time.monotonic() < end:
                 time.sleep(0.01)
             at_once.append(left)
-        taken.append(weakref.ref(next(iter(copies.values()))))
-        return copies
+        taken.append(weakref.ref(content[-1]))
+        return content
 
     def slowly(*arguments: Any, **options: Any) -> Any:
         slow.wait(2)
         return save(*arguments, **options)
 
-    monkeypatch.setattr(checkpoint, "take", counted)
-    monkeypatch.setattr(checkpoint, "save", slowly)
+    monkeypatch.setattr(trainer, "encoded", counted)
+    monkeypatch.setattr(writer, "save", slowly)
     with Session(run.path) as session:
         bench = Bench(session, material, tmp_path, fill)
         bench.save(1)
@@ -378,17 +380,17 @@ def test_a_checkpoint_that_reads_back_differently_is_written_again(
     tmp_path: Path, fill: Any, material: Material, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Store(tmp_path).create("train", "alpha", "", {})
-    publish, damaged = checkpoint.publish_dir, []
+    publish, damaged = writing.publish_dir, []
 
     def damaging(prepared: Path, final: Path, **options: Any) -> None:
         publish(prepared, final, **options)
         if not damaged:
             damaged.append(final)
-            with (final / checkpoint.WEIGHTS).open("r+b") as handle:
+            with (final / WEIGHTS).open("r+b") as handle:
                 handle.seek(-1, os.SEEK_END)
                 handle.write(b"\x7f")
 
-    monkeypatch.setattr(checkpoint, "publish_dir", damaging)
+    monkeypatch.setattr(writing, "publish_dir", damaging)
     with Session(run.path) as session:
         bench = Bench(session, material, tmp_path, fill)
         bench.save(1)

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import pytest
 import torch
 from torch import Tensor
 
 from seedbed.config.schema import ModelConfig
+from seedbed.data.batches import Batch
 from seedbed.errors import SeedbedError
 from seedbed.events import Event, Message, Phase
 from seedbed.model.decoder import Decoder
 from seedbed.train import compiling
 from seedbed.train.compiling import PAYS_FROM_S, settle_compile, trial
-from seedbed.train.learner import Batch, DecoderLearner
-
-
-class Ids(NamedTuple):
-    inputs: Tensor
-    targets: Tensor
-    documents: Tensor | None = None
+from seedbed.train.decoder_learner import DecoderLearner
 
 
 class Clock:
@@ -70,7 +65,7 @@ class Timed:
         self.did.append("eager again")
 
 
-BATCH = Ids(torch.zeros(8, 4, dtype=torch.long), torch.zeros(8, 4, dtype=torch.long))
+BATCH = Batch(torch.zeros(8, 4, dtype=torch.long), torch.zeros(8, 4, dtype=torch.long))
 
 
 @pytest.fixture
@@ -230,7 +225,7 @@ def test_a_trial_leaves_no_trace_in_a_real_learner() -> None:
     learner = DecoderLearner(decoder, precision="fp32", device=torch.device("cpu"))
     before = {name: value.clone() for name, value in decoder.state_dict().items()}
     ids = torch.randint(0, 64, (4, 9), generator=torch.Generator().manual_seed(1))
-    batch = Ids(ids[:, :-1], ids[:, 1:])
+    batch = Batch(ids[:, :-1], ids[:, 1:])
     state = torch.get_rng_state()
     first, second = (trial(learner, batch, 2, repeats=2) for _ in range(2))
     assert first.loss == second.loss

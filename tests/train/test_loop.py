@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from seedbed.data.batches import Batch
 from seedbed.events import Eval, Event, Message, Sample, Step
-from seedbed.train.hooks import Cut, EvaluateHook, SampleHook, SaveHook, Score, StopHook, WatchHook, evaluate
-from seedbed.train.loop import NumericsError, Plan, Progress, fit
-
-
-class Batch(NamedTuple):
-    inputs: Tensor
-    targets: Tensor
-    documents: Tensor | None = None
+from seedbed.train import loop
+from seedbed.train.hooks import Cut, EvaluateHook, Outcome, SampleHook, SaveHook, StopHook, WatchHook, evaluate
+from seedbed.train.learner import StepResult
+from seedbed.train.loop import NumericsError, Progress
+from seedbed.train.step import train_step
 
 
 class Counting:
@@ -69,11 +67,34 @@ class Recording:
         return 0.5 * scale
 
 
+class Steps:
+    """A learner and an optimizer, driven by the loop."""
+
+    def __init__(self, learner: Any, optimizer: Recording) -> None:
+        self.learner, self.optimizer = learner, optimizer
+
+    @property
+    def tolerates_overflow(self) -> bool:
+        return bool(self.learner.tolerates_overflow)
+
+    def step(self, batch: Batch, scale: float) -> StepResult:
+        return train_step(self.learner, batch, self.optimizer, scale, grad_clip=1.0, micro_batch=0)
+
+    def lr(self, scale: float) -> float:
+        return self.optimizer.lr(scale)
+
+
+def fit(
+    learner: Any, batches: Any, optimizer: Recording, schedule: Any, steps: int, emit: Any, *rest: Any, **more: Any
+) -> Any:
+    return loop.fit(Steps(learner, optimizer), batches, schedule, steps, emit, *rest, **more)
+
+
 def test_steps_are_told_with_rate_norm_and_tokens() -> None:
     told: list[Event] = []
     optimizer = Recording()
     batches = Counting()
-    end = fit(Scripted(lambda step: 3.0 - step), batches, optimizer, lambda step: 1 / (step + 1), Plan(2), told.append)
+    end = fit(Scripted(lambda step: 3.0 - step), batches, optimizer, lambda step: 1 / (step + 1), 2, told.append)
     steps = [event for event in told if isinstance(event, Step)]
     assert [(each.step, each.loss, each.lr, each.tokens) for each in steps] == [(1, 3.0, 0.5, 8), (2, 2.0, 0.25, 16)]
     assert steps[0].grad_norm == pytest.approx(2.0)
@@ -90,7 +111,7 @@ def test_a_start_in_the_middle_asks_for_the_batches_from_there() -> None:
         batches,
         Recording(),
         lambda _: 1.0,
-        Plan(5),
+        5,
         lambda _: None,
         start=Progress(step=3, tokens=24),
     )
@@ -106,7 +127,7 @@ def test_broken_numbers_stop_before_any_hook_may_save(bad: float) -> None:
             Counting(),
             Recording(),
             lambda _: 1.0,
-            Plan(9),
+            9,
             lambda _: None,
             [lambda progress: saved.append(progress.step)],
         )
@@ -117,7 +138,7 @@ def test_a_broken_gradient_under_a_fine_loss_stops_too() -> None:
     learner = Scripted(lambda _: 1.0)
     learner.gradient = math.nan
     with pytest.raises(NumericsError, match="gradient's norm is nan at step 1"):
-        fit(learner, Counting(), Recording(), lambda _: 1.0, Plan(3), lambda _: None)
+        fit(learner, Counting(), Recording(), lambda _: 1.0, 3, lambda _: None)
 
 
 def test_a_stop_request_ends_after_the_step_and_saves() -> None:
@@ -133,7 +154,7 @@ def test_a_stop_request_ends_after_the_step_and_saves() -> None:
         Counting(),
         Recording(),
         lambda _: 1.0,
-        Plan(9),
+        9,
         lambda _: None,
         [
             request,
@@ -158,10 +179,10 @@ def losses_hook(
     limits: list[int] = []
     step = {"now": 0}
 
-    def score(limit: int) -> Score:
+    def score(limit: int) -> Outcome:
         limits.append(limit)
         loss = final if limit == 0 and not math.isnan(final) else losses[step["now"]]
-        return Score(loss * 10, 10, 20.0)
+        return Outcome(loss * 10, 10, 20.0)
 
     hook = EvaluateHook(score, told.append, every=2, **options)
 
@@ -174,7 +195,7 @@ def losses_hook(
 
 def train(hooks: list[Any], steps: int, told: list[Event], start: Progress | None = None) -> Progress:
     learner = Scripted(lambda _: 1.0)
-    return fit(learner, Counting(), Recording(), lambda _: 1.0, Plan(steps), told.append, hooks, start=start)
+    return fit(learner, Counting(), Recording(), lambda _: 1.0, steps, told.append, hooks, start=start)
 
 
 def evals(told: list[Event]) -> list[Eval]:
@@ -246,10 +267,10 @@ def test_a_stop_within_the_last_validation_over_everything_leaves_only_that_to_t
     told: list[Event] = []
     asked = {"stop": True}
 
-    def score(limit: int) -> Score:
+    def score(limit: int) -> Outcome:
         if limit == 0 and asked["stop"]:
             raise Cut("asked to stop")
-        return Score(20.0, 10, 20.0)
+        return Outcome(20.0, 10, 20.0)
 
     hook = EvaluateHook(score, told.append, every=2, tokens=7)
     end = train([hook], 2, told)
@@ -286,7 +307,7 @@ def test_the_watch_counts_a_step_once_though_a_resume_looks_at_it_again() -> Non
 def test_early_stopping_waits_for_its_patience() -> None:
     told: list[Event] = []
     hook, _ = losses_hook({2: 1.0, 4: 1.1, 6: 1.2, 8: 1.3}, told, early_stop=2)
-    end = fit(Scripted(lambda _: 1.0), Counting(), Recording(), lambda _: 1.0, Plan(20), told.append, [hook])
+    end = fit(Scripted(lambda _: 1.0), Counting(), Recording(), lambda _: 1.0, 20, told.append, [hook])
     assert end.step == 6
     assert [event.code for event in told if isinstance(event, Message)] == ["early-stop"]
 
@@ -318,7 +339,7 @@ def test_divergence_is_called_out_once() -> None:
         Counting(),
         Recording(),
         lambda _: 1.0,
-        Plan(200),
+        200,
         told.append,
         [watch],
     )
@@ -331,7 +352,7 @@ def test_a_falling_noisy_loss_is_not_divergence() -> None:
     told: list[Event] = []
     watch = WatchHook(told.append, warmup_steps=5)
     noisy = Scripted(lambda step: 4.0 * 0.99**step + 1.5 + 0.4 * math.sin(step * 12.9898))
-    fit(noisy, Counting(), Recording(), lambda _: 1.0, Plan(300), told.append, [watch])
+    fit(noisy, Counting(), Recording(), lambda _: 1.0, 300, told.append, [watch])
     assert not [event for event in told if isinstance(event, Message)]
 
 
@@ -347,7 +368,7 @@ def test_overfitting_is_called_out() -> None:
         Counting(),
         Recording(),
         lambda _: 1.0,
-        Plan(40),
+        40,
         told.append,
         [hook, watch],
     )
@@ -372,7 +393,7 @@ def test_a_gradient_that_stays_zero_ends_the_run_and_a_single_zero_does_not() ->
             Counting(),
             Recording(),
             lambda _: 1.0,
-            Plan(60),
+            60,
             lambda _: None,
             [lambda progress: saved.append(progress.step)],
         )
@@ -383,7 +404,7 @@ def test_a_gradient_that_stays_zero_ends_the_run_and_a_single_zero_does_not() ->
             self.gradient = 1.0 - self.gradient
             return super().gradients()
 
-    end = fit(Blinking(lambda _: 6.238), Counting(), Recording(), lambda _: 1.0, Plan(40), lambda _: None)
+    end = fit(Blinking(lambda _: 6.238), Counting(), Recording(), lambda _: 1.0, 40, lambda _: None)
     assert end.step == 40
 
 
@@ -398,7 +419,7 @@ def test_a_run_that_only_skips_steps_ends_and_says_so() -> None:
             return False
 
     with pytest.raises(NumericsError, match=r"overflows fp16 at step 24, .* last 24 steps were skipped") as caught:
-        fit(Overflowing(lambda _: 3.0), Counting(), Recording(), lambda _: 1.0, Plan(60), lambda _: None)
+        fit(Overflowing(lambda _: 3.0), Counting(), Recording(), lambda _: 1.0, 60, lambda _: None)
     assert "fp32" in caught.value.hint
 
 
@@ -406,7 +427,7 @@ def test_a_loss_that_stays_far_above_its_first_is_divergence_even_in_the_warm_up
     told: list[Event] = []
     watch = WatchHook(told.append, warmup_steps=500)
     exploding = Scripted(lambda step: 6.2 if step < 3 else 3e6)
-    fit(exploding, Counting(), Recording(), lambda _: 1.0, Plan(60), told.append, [watch])
+    fit(exploding, Counting(), Recording(), lambda _: 1.0, 60, told.append, [watch])
     messages = [event for event in told if isinstance(event, Message)]
     assert [(message.code, message.step) for message in messages] == [("divergence", 23)]
     assert "6.200" in messages[0].text
@@ -416,5 +437,5 @@ def test_a_short_spike_in_the_warm_up_is_not_divergence() -> None:
     told: list[Event] = []
     watch = WatchHook(told.append, warmup_steps=500)
     spiking = Scripted(lambda step: 3e6 if 5 <= step < 15 else 6.2)
-    fit(spiking, Counting(), Recording(), lambda _: 1.0, Plan(400), told.append, [watch])
+    fit(spiking, Counting(), Recording(), lambda _: 1.0, 400, told.append, [watch])
     assert not [event for event in told if isinstance(event, Message)]

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
 
 import pytest
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 from seedbed.config.schema import ModelConfig
+from seedbed.data.batches import Batch
 from seedbed.errors import SeedbedError
 from seedbed.model.decoder import Decoder
-from seedbed.train.learner import DecoderLearner
+from seedbed.train.decoder_learner import DecoderLearner
 from seedbed.train.step import clip_gradients, train_step
 
 CONFIG = ModelConfig(layers=2, hidden=32, heads=2, kv_heads=1, head_dim=16, ffn=48, context=24)
-
-
-class Batch(NamedTuple):
-    inputs: Tensor
-    targets: Tensor
-    documents: Tensor | None = None
 
 
 class Sgd:
@@ -33,7 +26,7 @@ class Sgd:
 
     def step(self, scale: float) -> None:
         with torch.no_grad():
-            for parameter in self.learner.masters:
+            for parameter in self.learner.masters.masters:
                 parameter.sub_(parameter.grad, alpha=self.rate * scale)
 
     def lr(self, scale: float) -> float:
@@ -134,13 +127,13 @@ def test_small_updates_survive_in_the_masters() -> None:
 
 def test_fp16_skips_an_overflowing_step_and_halves_the_scale() -> None:
     learner = DecoderLearner(model(), precision="fp16", device=torch.device("cpu"))
-    before = [parameter.clone() for parameter in learner.masters]
-    scale = learner.loss_scale
-    for parameter in learner.masters:
+    before = [parameter.clone() for parameter in learner.masters.masters]
+    scale = learner.masters.loss_scale
+    for parameter in learner.masters.masters:
         parameter.grad = torch.full_like(parameter, float("inf"))
     assert not learner.finish_step(torch.tensor(float("inf")), lambda: pytest.fail("updated on overflow"))
-    assert learner.loss_scale == scale / 2
-    assert all(torch.equal(old, new) for old, new in zip(before, learner.masters, strict=True))
+    assert learner.masters.loss_scale == scale / 2
+    assert all(torch.equal(old, new) for old, new in zip(before, learner.masters.masters, strict=True))
 
 
 def agreeing_batch() -> tuple[Decoder, Batch]:
@@ -167,7 +160,7 @@ def test_fp16_finds_a_loss_scale_for_a_large_batch_and_trains_on_fp32s_gradient(
             done = train_step(learner, batch, Sgd(learner, 0.0), 1.0, grad_clip=0.0, micro_batch=micro_batch)
             if done.updated:
                 break
-        assert done.updated, f"every step was skipped, down to a loss scale of {learner.loss_scale}"
+        assert done.updated, f"every step was skipped, down to a loss scale of {learner.masters.loss_scale}"
         norms[precision] = float(done.grad_norm)
     assert norms["fp16"] == pytest.approx(norms["fp32"], rel=0.01)
 
@@ -175,7 +168,7 @@ def test_fp16_finds_a_loss_scale_for_a_large_batch_and_trains_on_fp32s_gradient(
 def test_fp16_stops_tolerating_overflows_once_the_lowest_loss_scale_does_not_help() -> None:
     learner = DecoderLearner(model(), precision="fp16", device=torch.device("cpu"))
     inf = torch.tensor(float("inf"))
-    while learner.loss_scale > 1.0:
+    while learner.masters.loss_scale > 1.0:
         assert not learner.finish_step(inf, lambda: pytest.fail("updated on overflow"))
         assert learner.tolerates_overflow
     for _ in range(9):

@@ -46,8 +46,7 @@ class Ahead:
         batch = self._batches.batch(step)
         if not self._pin:
             return batch
-        documents = None if batch.documents is None else batch.documents.pin_memory()
-        return Batch(batch.inputs.pin_memory(), batch.targets.pin_memory(), documents)
+        return Batch(*(None if each is None else each.pin_memory() for each in batch))  # type: ignore[arg-type]
 
     def __enter__(self) -> Self:
         return self

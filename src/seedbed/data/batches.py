@@ -51,8 +51,27 @@ class Batch(NamedTuple):
     """int64 [B, T]"""
     targets: torch.Tensor
     """int64 [B, T]: the token after each input; -100 where nothing is trained."""
-    documents: torch.Tensor | None
+    documents: torch.Tensor | None = None
     """int32 [B, T] with document_mask: positions of a row attend to each other only where these are equal."""
+    positions: torch.Tensor | None = None
+    """int64 [B, T] where positions do not count from 0 in every row."""
+
+    @property
+    def processed(self) -> int:
+        """Tokens that go through the network: what speed is measured in."""
+        return self.inputs.numel()
+
+    @property
+    def trained(self) -> int:
+        """Targets that are trained or scored: what a loss is divided by."""
+        return int((self.targets >= 0).sum())
+
+    def leaves(self, rows: int) -> Iterator[Batch]:
+        """The batch in pieces of `rows` sequences, in order; 0 takes it whole."""
+        total = self.inputs.shape[0]
+        size = rows or total
+        for start in range(0, total, size):
+            yield Batch(*(None if each is None else each[start : start + size] for each in self))  # type: ignore[arg-type]
 
 
 class Batches:
@@ -98,7 +117,11 @@ class Batches:
         documents = None
         if self._document_mask:
             documents = torch.from_numpy(self._split.document_rows(starts, self._context))
-        return Batch(*_inputs_and_targets(tokens), documents)
+        return Batch(*inputs_and_targets(tokens), documents)
+
+    def largest(self, step: int) -> Batch:
+        """A batch as large as any that can occur, to try before `step`: windows are all of one length."""
+        return self.batch(step)
 
     def _known_starts(self, samples: np.ndarray) -> np.ndarray:
         """`starts`, computed for many samples at once and kept for the next batches: far cheaper than each alone."""
@@ -128,40 +151,9 @@ class Batches:
         return starts
 
 
-def validation_batches(
-    split: TokenStream, *, context: int, batch_size: int, document_mask: bool = False, max_tokens: int = 0
-) -> Iterator[Batch]:
-    """Batches in which every token after the first is a target exactly once, in order.
+def inputs_and_targets(tokens: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens and, for each, the one after it: int64 [B, T] twice, from [B, T + 1].
 
-    The last window is filled with token 0 and targets of -100; the last batch has as many rows as are left. With
-    `max_tokens` only that many tokens (rounded up to whole windows) are scored: windows spread evenly over the split,
-    the same ones at every call. Raises SeedbedError for a split without two tokens.
+    Both are contiguous and copied: views of a single row would overlap.
     """
-    scored = split.num_tokens - 1
-    if scored < 1:
-        raise SeedbedError(
-            f"The validation text has {split.num_tokens} tokens; scoring needs at least 2.",
-            "Set data.validation higher, or name validation text with data.validation_path.",
-        )
-    windows = -(-scored // context)
-    chosen = np.arange(windows)
-    if 0 < max_tokens < scored:
-        wanted = min(-(-max_tokens // context), windows)
-        chosen = np.arange(wanted) * windows // wanted
-    for first in range(0, len(chosen), batch_size):
-        yield _validation_batch(split, chosen[first : first + batch_size] * context, context, document_mask)
-
-
-def _validation_batch(split: TokenStream, starts: np.ndarray, context: int, document_mask: bool) -> Batch:
-    tokens = split.rows(starts, context + 1)
-    beyond = starts[:, None] + np.arange(context + 1) >= split.num_tokens
-    tokens[beyond] = IGNORED
-    inputs, targets = _inputs_and_targets(tokens)
-    inputs[inputs == IGNORED] = 0
-    documents = torch.from_numpy(split.document_rows(starts, context)) if document_mask else None
-    return Batch(inputs, targets, documents)
-
-
-def _inputs_and_targets(tokens: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Int64 [B, T] twice, from [B, T + 1]; both contiguous, and of their own: views of a single row would overlap."""
     return torch.from_numpy(tokens[:, :-1].copy()), torch.from_numpy(tokens[:, 1:].copy())

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from seedbed.checkpoint.marker import ARTIFACTS, DONE, TRAINER
 from seedbed.config.directories import cache_dir, compiled_dir
 from seedbed.data.opening import UnreadableError, opened
 from seedbed.events import KINDS
@@ -40,7 +41,7 @@ def folder_kind(folder: Path) -> str:
             return RUN
     elif _there(folder, "config.toml") and _there(folder, "events.jsonl") and _is_log(folder / "events.jsonl"):
         return RUN
-    if _there(folder, "trainer.json") and (_there(folder, "model.safetensors") or _there(folder, "DONE")):
+    if _there(folder, TRAINER) and any(_there(folder, name) for name in (*ARTIFACTS.values(), DONE)):
         return CHECKPOINT
     if _there(folder, "manifest.json") and _has(folder / "manifest.json", "fingerprint", kind=DATASET_KIND):
         return DATASET

@@ -308,25 +308,25 @@ def training_probe(device: Device, precision: str, steps: int = 4) -> dict[str, 
     import torch
 
     from seedbed.config.schema import ModelConfig, OptimizerConfig
+    from seedbed.data.batches import Batch
     from seedbed.model.decoder import Decoder
-    from seedbed.model.families import logical_parameters
     from seedbed.optim.optimizer import build_optimizer
-    from seedbed.train.learner import DecoderLearner
-    from seedbed.train.step import Leaf, train_step
+    from seedbed.train.decoder_learner import DecoderLearner
+    from seedbed.train.step import train_step
 
     generator = torch.Generator().manual_seed(0)
     try:
         model = Decoder(ModelConfig(layers=2, hidden=64, heads=2, kv_heads=2, head_dim=32, ffn=128, context=64), 256)
         model.init_weights(generator)
         learner = DecoderLearner(model, precision=precision, device=device.torch_device)
-        optimizer = build_optimizer(logical_parameters(model), OptimizerConfig())
+        optimizer = build_optimizer(learner.trainable(), OptimizerConfig())
         ids_BT = torch.randint(0, 256, (8, 65), generator=generator)
-        leaf = Leaf(ids_BT[:, :-1].contiguous(), ids_BT[:, 1:].contiguous(), None)
+        batch = Batch(ids_BT[:, :-1].contiguous(), ids_BT[:, 1:].contiguous())
         losses, step_s = [], 0.0
         for _ in range(steps):
             begun = time.perf_counter()
-            result = train_step(learner, leaf, optimizer, 1.0, grad_clip=1.0, micro_batch=0)
-            losses.append(float(result.loss))
+            result = train_step(learner, batch, optimizer, 1.0, grad_clip=1.0, micro_batch=0)
+            losses.append(result.loss)
             step_s = time.perf_counter() - begun
     except (RuntimeError, MemoryError, SeedbedError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

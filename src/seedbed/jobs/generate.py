@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import torch
 
-from seedbed import checkpoint
+from seedbed.checkpoint.marker import verify_weights
 from seedbed.errors import EXIT_FAILURE, SeedbedError, UsageError
 from seedbed.model.generate import Sampling, TextStream
 from seedbed.model.load import load_folder
@@ -82,7 +82,7 @@ def answer(request: Request) -> Iterator[dict[str, Any]]:
     folder = Path(request.checkpoint)
     # On a CPU the fp32 masters generate: they are what the loss was measured on, and bf16 gains little at one row.
     dtype = torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
-    checkpoint.verify_weights(folder)
+    verify_weights(folder)
     model, tokenizer = load_folder(folder, device=device, dtype=dtype), Tokenizer.load(folder)
     prompt = normalised(request.prompt)
     yield {

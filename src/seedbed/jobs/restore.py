@@ -1,22 +1,19 @@
-"""Where a training job starts: the past of its run, the checkpoint to go on from, and what is put back from it."""
+"""Where a training job starts: the past of its run, the checkpoint to go on from, and what is put back. Needs no torch."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-import torch
 from msgspec.structs import replace
 
-from seedbed import checkpoint
-from seedbed.config.schema import Config
-from seedbed.data.shards import Dataset
+from seedbed.checkpoint.marker import FORMAT, NewerFormatError, folder_name, is_marked, read_marker, step_of
+from seedbed.checkpoint.reading import Loaded, find, load
+from seedbed.checkpoint.writing import clean_up
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Emit, Message
-from seedbed.files import expand_home, make_dir, read_json
-from seedbed.jobs.numerics import numerics, tell_differences
-from seedbed.model.families import load_state
-from seedbed.optim.optimizer import Optimizer
+from seedbed.files import expand_home, make_dir
+from seedbed.jobs.parts import Parts, TrainingConfig
 from seedbed.runs.caches import dataset_of
 from seedbed.runs.checkpoints import (
     aside_name,
@@ -32,11 +29,11 @@ from seedbed.runs.status import read_state, read_view
 from seedbed.runs.store import RunDir
 from seedbed.runs.view import View
 from seedbed.text import quoted
-from seedbed.train import hooks, seed
+from seedbed.train import hooks
 from seedbed.train.horizon import Segment, chain, epoch_steps, horizon_steps
-from seedbed.train.learner import DecoderLearner
 from seedbed.train.loop import Progress
 
+C = TypeVar("C", bound=TrainingConfig)
 TRAINER_FORMAT = 1
 """What `trainer.json` says of itself; another number means that its fields mean something else."""
 
@@ -72,7 +69,7 @@ class Start(NamedTuple):
     `common` is where the steps in force end before a checkpoint that was left behind, or lies elsewhere.
     """
 
-    loaded: checkpoint.Loaded | None
+    loaded: Loaded | None
     resume: Resume
     history: History
     stood: int = 0
@@ -88,8 +85,8 @@ class Start(NamedTuple):
         """Steps done."""
         return self.loaded.step if self.loaded else 0
 
-    def segments(self, config: Config, windows_per_epoch: int) -> list[Segment]:
-        """The learning-rate segments in force, the last one's end being the horizon."""
+    def segments(self, config: TrainingConfig, windows_per_epoch: int, tokens_per_window: int) -> list[Segment]:
+        """The learning-rate segments in force; the last one's end is the step at which the run is to end."""
         planned = [Segment(*pair) for pair in self.trainer.get("segments", [])]
         last = self.history.last_segment
         if last is not None and self.resume.from_checkpoint is None:
@@ -99,24 +96,24 @@ class Start(NamedTuple):
             added = epoch_steps(
                 self.resume.more_epochs, windows_per_epoch=windows_per_epoch, batch_size=config.train.batch_size
             )
-        fresh = horizon_steps(config.train, windows_per_epoch=windows_per_epoch, tokens_per_window=config.model.context)
+        fresh = horizon_steps(config.train, windows_per_epoch=windows_per_epoch, tokens_per_window=tokens_per_window)
         return chain(planned, max(self.step, self.stood) if added is not None else self.step, added, fresh)
 
-    def in_force(self, config: Config) -> Config:
+    def in_force(self, config: C) -> C:
         """The frozen config with what this resume, or else an earlier one, put in the place of some of it."""
         said = self.history.view.run.get
         early_stop = said("early_stop") if self.resume.early_stop is None else self.resume.early_stop
         if early_stop is not None:
-            config = replace(config, train=replace(config.train, early_stop=early_stop))
+            config = _with_table(config, "train", early_stop=early_stop)
         source, path = said("data"), said("data_path")
         if self.resume.data is not None:
             source, path = self.resume.data, ""
         if self.resume.data_path is not None:
             path = self.resume.data_path
         if source is not None:
-            config = replace(config, data=replace(config.data, source=source))
+            config = _with_table(config, "data", source=source)
         if path is not None:
-            config = replace(config, data=replace(config.data, path=path))
+            config = _with_table(config, "data", path=path)
         return config
 
     @property
@@ -134,12 +131,19 @@ class Start(NamedTuple):
             progress.patience_loss, progress.evals_since_best = None, 0
         return progress
 
-    def recorded(self, key: str, device: torch.device) -> Any:
+    def recorded(self, key: str, device_type: str) -> Any:
         """A choice that the run made for itself and keeps (precision, compile, threads), if it was on such a device."""
-        return self.trainer.get(key) if self.trainer.get("device_type") == device.type else None
+        return self.trainer.get(key) if self.trainer.get("device_type") == device_type else None
 
 
-class Line(NamedTuple):
+def _with_table(config: C, table: str, **values: Any) -> C:
+    """The config with other values in one of its tables."""
+    whole: Any = config
+    changed: C = replace(whole, **{table: replace(getattr(whole, table), **values)})
+    return changed
+
+
+class Branch(NamedTuple):
     """How the steps of a session relate to those before: what it leaves behind, and what is the best of that."""
 
     going: list[Path]
@@ -155,9 +159,9 @@ class Line(NamedTuple):
     """Whether the session goes on from a checkpoint in force, and not from one that lies elsewhere."""
 
     @classmethod
-    def of(cls, run: RunDir, session: int, start: Start) -> Line:
+    def of(cls, run: RunDir, session: int, start: Start) -> Branch:
         """What becomes of the checkpoints of a run when a session begins. Only the holder of its lock may ask."""
-        checkpoint.clean_up(make_dir(run.checkpoints))
+        clean_up(make_dir(run.checkpoints))
         view, loaded = start.history.view, start.loaded
         at = start.step if start.common is None else min(start.common, start.step)
         going = out_of_force(run, view, beyond=at)
@@ -178,7 +182,7 @@ class Line(NamedTuple):
         if self.left is None:
             return
         set_aside(run, self.going, self.left)
-        steps = ", ".join(str(checkpoint.step_of(path)) for path in self.going)
+        steps = ", ".join(str(step_of(path)) for path in self.going)
         kept = f"checkpoints/{self.left}"
         if self.damaged:
             text, why = f"What could not be loaded (step {steps}) was moved to {kept}.", "Nothing of it was changed."
@@ -198,8 +202,8 @@ def choose_start(run_dir: Path, resume: Resume, history: History, emit: Emit) ->
     folder, view = run_dir / "checkpoints", history.view
     if resume.from_checkpoint is not None:
         path = _named(folder, resume.from_checkpoint)
-        return _start_at(path, checkpoint.load(path), resume, history)
-    found = checkpoint.find(folder)
+        return _start_at(path, load(path), resume, history)
+    found = find(folder)
     for path, _ in found.skipped:
         if in_force(view, path):
             _refuse_newer_marker(path)
@@ -207,12 +211,12 @@ def choose_start(run_dir: Path, resume: Resume, history: History, emit: Emit) ->
     good = [path for path in found.good if in_force(view, path)]
     for path in [*_begun_elsewhere(folder, view, good), *reversed(good)]:
         try:
-            loaded = checkpoint.load(path)
+            loaded = load(path)
         except SeedbedError as error:
             skipped.append((path.name, error.message))
             continue
         _tell_skipped(skipped, emit, f"Going on from {path.name}.")
-        stood = max(checkpoint.step_of(Path(name)) for name in (path.name, *(name for name, _ in skipped)))
+        stood = max(step_of(Path(name)) for name in (path.name, *(name for name, _ in skipped)))
         return _start_at(path, loaded, resume, history, stood)
     if history.has_saved:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped) or "there is none in force"
@@ -231,21 +235,21 @@ def choose_start(run_dir: Path, resume: Resume, history: History, emit: Emit) ->
 def _begun_elsewhere(folder: Path, view: View, good: list[Path]) -> list[Path]:
     """The checkpoint that the last session went on from, where it is none in force and nothing was saved after it."""
     named = view.run.get("resumed_from")
-    newest = checkpoint.step_of(good[-1]) if good else 0
+    newest = step_of(good[-1]) if good else 0
     if not isinstance(named, str) or "/" not in named or newest >= view.start_step:
         return []
     path = folder / named
-    return [path] if (path / checkpoint.DONE).is_file() else []
+    return [path] if is_marked(path) else []
 
 
 def _refuse_newer_marker(path: Path) -> None:
     """Raise where a checkpoint was written by a newer version: to go on from one before it would leave that one behind."""
     try:
-        marker = read_json(path / checkpoint.DONE)
-    except SeedbedError:
+        read_marker(path)
+    except NewerFormatError as error:
+        _refuse_newer(path, "checkpoint", error.version, FORMAT)
+    except ValueError:
         return
-    if isinstance(marker, dict):
-        _refuse_newer(path, "checkpoint", marker.get("format"), checkpoint.FORMAT)
 
 
 def _refuse_newer(path: Path, what: str, version: object, known: int) -> None:
@@ -257,7 +261,7 @@ def _refuse_newer(path: Path, what: str, version: object, known: int) -> None:
         )
 
 
-def _start_at(path: Path, loaded: checkpoint.Loaded, resume: Resume, history: History, stood: int = 0) -> Start:
+def _start_at(path: Path, loaded: Loaded, resume: Resume, history: History, stood: int = 0) -> Start:
     _refuse_newer(path, "trainer state", loaded.trainer.get("format"), TRAINER_FORMAT)
     return Start(loaded, resume, history, stood, common_step(history.view, path))
 
@@ -275,61 +279,38 @@ def _named(folder: Path, name: str) -> Path:
     """The checkpoint that a person names: a step, a folder's name, or a path."""
     candidates = [expand_home(name), folder / name]
     if name.isdigit():
-        candidates.insert(0, folder / f"step-{int(name):08d}")
+        candidates.insert(0, folder / folder_name(int(name)))
     for candidate in candidates:
         if candidate.is_dir():
             return candidate
-    there = ", ".join(path.name for path in checkpoint.find(folder).good) or "none"
+    there = ", ".join(path.name for path in find(folder).good) or "none"
     raise UsageError(f"There is no checkpoint {name}.", f"This run has: {there}.")
 
 
-def restore(
-    start: Start,
-    segments: list[Segment],
-    learner: DecoderLearner,
-    optimizer: Optimizer,
-    watch: hooks.WatchHook,
-    dataset: Dataset,
-    emit: Emit,
-) -> Progress:
-    """Put weights, optimizer, counters and random state back, random state last. Raises SeedbedError where anything is off."""
+def restore(start: Start, segments: list[Segment], parts: Parts, watch: hooks.WatchHook, emit: Emit) -> Progress:
+    """Put weights, optimizer, counters and random state back. Raises SeedbedError where something does not fit."""
     assert start.loaded is not None
     trainer = start.trainer
-    if trainer.get("data_fingerprint") != dataset.fingerprint:
+    if trainer.get("data_fingerprint") != parts.fingerprint:
         raise SeedbedError(
             "The data is no longer what this run was trained on: its fingerprint has changed.",
             "Put the data back as it was, name the place where it is with `seedbed resume --data`, or start a new run with "
             "`seedbed train --like` this one.",
         )
-    load_state(learner.model, start.loaded.weights)
-    optimizer.load_state(start.loaded.optimizer, int(trainer.get("updates", start.step)))
-    start.loaded.let_go()
-    learner.load_state(trainer.get("learner", {}))
     watch.load_state({"seen_step": start.step, "seen_eval": start.step, **trainer.get("watch", {})})
     progress = start.progress(segments)
-    tell_differences(trainer, learner, emit)
-    seed.restore_rng(trainer.get("rng", {}))
+    parts.trainer.restore(start.loaded, emit)
     return progress
 
 
-def trainer_state(
-    progress: Progress,
-    learner: DecoderLearner,
-    watch: hooks.WatchHook,
-    dataset: Dataset,
-    segments: list[Segment],
-    updates: int,
-) -> dict[str, Any]:
-    """What a checkpoint keeps of the loop, JSON-able; `restore` reads it."""
+def trainer_state(progress: Progress, parts: Parts, watch: hooks.WatchHook, segments: list[Segment]) -> dict[str, Any]:
+    """What a checkpoint keeps of the loop and of its trainer, JSON-able; `restore` reads it."""
     kept = {name: value for name, value in vars(progress).items() if name not in ("total", "stop")}
     return {
         "format": TRAINER_FORMAT,
         "progress": kept,
-        "updates": updates,
         "segments": [list(segment) for segment in segments],
-        "data_fingerprint": dataset.fingerprint,
-        **numerics(learner),
-        "learner": learner.state(),
+        "data_fingerprint": parts.fingerprint,
         "watch": watch.state(),
-        "rng": seed.rng_state(),
+        **parts.trainer.state(),
     }

@@ -6,24 +6,22 @@ A disk that takes no writes ends nothing: the job says why, holds with all that 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from torch import Tensor
-
-from seedbed import checkpoint
-from seedbed.config.schema import Config
-from seedbed.data.shards import Dataset
+from seedbed.checkpoint.marker import TRAINER
+from seedbed.checkpoint.reading import find
+from seedbed.checkpoint.writer import Writer
+from seedbed.checkpoint.writing import Snapshot, json_content
+from seedbed.config.schema import TrainConfig
 from seedbed.errors import DiskFullError, StorageError
 from seedbed.events import Message
 from seedbed.files import explained, free_bytes, obstacle
+from seedbed.jobs.parts import Parts
 from seedbed.jobs.restore import trainer_state
-from seedbed.model.families import export_state, generation_config, hf_config
-from seedbed.optim.optimizer import Optimizer
 from seedbed.runs.session import Session
 from seedbed.text import quoted, size
 from seedbed.train import hooks
 from seedbed.train.horizon import Segment
-from seedbed.train.learner import DecoderLearner
 from seedbed.train.loop import Progress
 
 _BESIDE_BYTES = 2 << 20
@@ -37,28 +35,17 @@ class Saver:
     def __init__(
         self,
         session: Session,
-        config: Config,
-        dataset: Dataset,
-        learner: DecoderLearner,
-        optimizer: Optimizer,
+        options: TrainConfig,
+        parts: Parts,
         watch: hooks.WatchHook,
         segments: list[Segment],
         saved: Progress | None,
     ) -> None:
         """`saved` is what the newest checkpoint in force knows of training; None where there is none."""
-        self._session = session
+        self._session, self._parts, self._trainer = session, parts, parts.trainer
         self._folder = session.run.checkpoints
-        self._config, self._dataset, self._learner = config, dataset, learner
-        self._optimizer, self._watch, self._segments = optimizer, watch, segments
-        tokenizer, rows = dataset.tokenizer, learner.model.vocab_rows
-        self._hf_config = hf_config(config.model, rows, tokenizer)
-        self._generation = generation_config(tokenizer)
-        self._tokenizer_files = tokenizer.as_files(model_max_length=config.model.context)
-        self._writer = checkpoint.Writer(
-            self._folder,
-            keep_last=config.train.keep_last,
-            keep_every=config.train.keep_every,
-        )
+        self._watch, self._segments = watch, segments
+        self._writer = Writer(self._folder, keep_last=options.keep_last, keep_every=options.keep_every)
         self._saved = _done(saved) if saved else None
         self._patience_s = 0.0
         self.gave_up = False
@@ -70,23 +57,14 @@ class Saver:
             return
         begun = time.perf_counter()
         self.settle()  # two snapshots in memory would be one too many
-        weights, state = export_state(self._learner.model), self._optimizer.state()
         trouble = self._obstacle()
         if trouble is not None and not self._wait_until_writable(trouble):
             return
-        snapshot = checkpoint.Snapshot(
-            step=progress.step,
-            weights=checkpoint.take(weights),
-            optimizer=checkpoint.take(state),
-            trainer={
-                "session": self._session.number,
-                **trainer_state(
-                    progress, self._learner, self._watch, self._dataset, self._segments, self._optimizer.step_count
-                ),
-            },
-            config=self._hf_config,
-            generation_config=self._generation,
-            tokenizer=self._tokenizer_files,
+        state = trainer_state(progress, self._parts, self._watch, self._segments)
+        snapshot = Snapshot(
+            progress.step,
+            {**self._trainer.contents(), TRAINER: json_content({"session": self._session.number, **state})},
+            self._trainer.artifact,
         )
         self._writer.submit(snapshot, best=best, begun=begun)
         self._saved = _done(progress)
@@ -123,8 +101,8 @@ class Saver:
 
     def _obstacle(self) -> StorageError | None:
         """What is known to stand against writing a checkpoint now."""
-        weights, state = _num_bytes(export_state(self._learner.model)), _num_bytes(self._optimizer.state())
-        return obstacle(self._folder, weights + state + _BESIDE_BYTES, max(weights, state))
+        sizes = self._trainer.sizes_bytes()
+        return obstacle(self._folder, sum(sizes) + _BESIDE_BYTES, max(sizes))
 
     def _wait_until_writable(self, trouble: StorageError) -> bool:
         """Hold until a checkpoint can be written, or tried again; False if somebody asks to stop before that."""
@@ -155,7 +133,7 @@ class Saver:
         """Why no checkpoint can be written, with the figures where space is what is missing."""
         if not isinstance(trouble, DiskFullError):
             return f"{_sentence(trouble.reason)}: a checkpoint cannot be written in {quoted(self._folder)}."
-        needed = _num_bytes(export_state(self._learner.model)) + _num_bytes(self._optimizer.state()) + _BESIDE_BYTES
+        needed = sum(self._trainer.sizes_bytes()) + _BESIDE_BYTES
         try:
             with explained(self._folder):
                 free = free_bytes(self._folder)
@@ -173,7 +151,7 @@ class Saver:
 
     def last_good(self, run_id: str) -> str:
         """In a sentence: the newest checkpoint and how to go on from it."""
-        good = checkpoint.find(self._folder).good
+        good = find(self._folder).good
         if not good:
             return "No checkpoint had been saved yet, so a resume begins at step 1 again."
         return f"The last good checkpoint is {good[-1].name}; go on from it with `seedbed resume {run_id}`."
@@ -186,7 +164,3 @@ def _sentence(reason: str) -> str:
 def _done(progress: Progress) -> tuple[int | None, ...]:
     """What was done by the end of a step when it was saved."""
     return progress.step, progress.last_compared_step, progress.last_eval_step, progress.last_sample_step
-
-
-def _num_bytes(tensors: Mapping[str, Tensor]) -> int:
-    return sum(tensor.nbytes for tensor in tensors.values())

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from seedbed import checkpoint
+from seedbed.checkpoint.marker import verify_weights
 from seedbed.config.frozen import load_frozen
 from seedbed.config.roots import TRAIN
 from seedbed.data.sources.stories import open_stories
@@ -70,7 +70,7 @@ def answer(request: Request) -> Iterator[dict[str, Any]]:
             "Score a run that was trained with --data stories.",
         )
     folder = Path(request.checkpoint)
-    checkpoint.verify_weights(folder)
+    verify_weights(folder)
     model, tokenizer = load_folder(folder, device=generation_device("cpu")), Tokenizer.load(folder)
     known = {
         sentence

@@ -234,13 +234,14 @@ class Decoder(nn.Module):
         ids_BT: Tensor,
         targets_BT: Tensor,
         documents_BT: Tensor | None = None,
+        positions_BT: Tensor | None = None,
         grad_scale: Tensor | None = None,
     ) -> Tensor:
         """Cross entropy in nats summed over targets other than -100: an fp32 scalar; the caller divides.
 
         `grad_scale`: see `summed_cross_entropy`.
         """
-        x_BTC = self.hidden_states(ids_BT, None, documents_BT, None)
+        x_BTC = self.hidden_states(ids_BT, positions_BT, documents_BT, None)
         return summed_cross_entropy(x_BTC.flatten(0, 1), self.output_weight, targets_BT.flatten(), grad_scale)
 
 

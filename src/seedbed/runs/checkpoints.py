@@ -15,14 +15,12 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from seedbed.checkpoint.marker import TRAINER, is_marked, is_named, replaced_name, step_of
 from seedbed.errors import SeedbedError
 from seedbed.files import make_dir, publish_dir, read_json
 from seedbed.runs.store import RunDir
 from seedbed.runs.view import Saved, View
 
-_STEP = re.compile(r"step-(\d+)")
-_ANY_STEP = re.compile(r"\.?(step-(\d+))(\.replaced)?")
-"""Also one that gave way to a save of the same step which was cut off."""
 _LEFT = re.compile(r"left-at-(\d+)-by-session-(\d+)")
 _DAMAGED = re.compile(r"damaged-found-by-session-(\d+)")
 
@@ -45,10 +43,10 @@ def in_force(view: View, path: Path) -> bool:
     One that the log does not list (the machine went down before it was told, or the disk was full) counts by the session
     that wrote it.
     """
-    found = _ANY_STEP.fullmatch(path.name)
-    if found is None:
+    name = path.name if is_named(path) else replaced_name(path)
+    if name is None:
         return False
-    name, step = found[1], int(found[2])
+    step = step_of(path)
     if any(saved.name == name for saved in view.checkpoints):
         return True
     session = _session_of(path)
@@ -119,15 +117,14 @@ def common_step(view: View, path: Path) -> int | None:
 
 def step_at(view: View, path: Path) -> int | None:
     """The last step in force of a session that goes on from this checkpoint; None for a folder that is no checkpoint."""
-    found = _STEP.fullmatch(path.name)
     common = common_step(view, path)
-    return int(found[1]) if found and common is None else common
+    return step_of(path) if is_named(path) and common is None else common
 
 
 def is_at_end(path: Path) -> bool:
     """Whether a checkpoint was saved when all steps that were planned were done, and their last validation with them."""
     try:
-        trainer = read_json(path / "trainer.json")
+        trainer = read_json(path / TRAINER)
         step, end = trainer["progress"]["step"], trainer["segments"][-1][1]
         return bool(step >= end and trainer["progress"]["last_eval_step"] == step)
     except (SeedbedError, KeyError, TypeError, IndexError):
@@ -148,9 +145,9 @@ def out_of_force(run: RunDir, view: View, beyond: int | None = None) -> list[Pat
     return [
         entry
         for entry in entries
-        if (found := _STEP.fullmatch(entry.name))
-        and (entry / "DONE").is_file()
-        and ((beyond is not None and int(found[1]) > beyond) or not in_force(view, entry))
+        if is_named(entry)
+        and is_marked(entry)
+        and ((beyond is not None and step_of(entry) > beyond) or not in_force(view, entry))
     ]
 
 
@@ -168,11 +165,7 @@ def _finished(folder: Path) -> list[OnDisk]:
         entries = list(folder.iterdir())
     except OSError:
         return []
-    return sorted(
-        OnDisk(int(found[1]), entry)
-        for entry in entries
-        if (found := _STEP.fullmatch(entry.name)) and (entry / "DONE").is_file()
-    )
+    return sorted(OnDisk(step_of(entry), entry) for entry in entries if is_named(entry) and is_marked(entry))
 
 
 def _place(run: RunDir, saved: Saved) -> Path:
@@ -180,13 +173,13 @@ def _place(run: RunDir, saved: Saved) -> Path:
 
 
 def _is_there(run: RunDir, saved: Saved) -> bool:
-    return (_place(run, saved) / "DONE").is_file()
+    return is_marked(_place(run, saved))
 
 
 def _session_of(path: Path) -> int | None:
     """The session that wrote a checkpoint, where it says so."""
     try:
-        trainer = read_json(path / "trainer.json")
+        trainer = read_json(path / TRAINER)
     except SeedbedError:
         return None
     session = trainer.get("session") if isinstance(trainer, dict) else None

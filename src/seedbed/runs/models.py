@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from seedbed.checkpoint.marker import complaint, is_marked, marked_at
 from seedbed.errors import SeedbedError
 from seedbed.files import expand_home
 from seedbed.runs.checkpoints import checkpoints
-from seedbed.runs.retention import complaint, tree_bytes
+from seedbed.runs.retention import tree_bytes
 from seedbed.runs.statuses import BUSY
 from seedbed.runs.store import RunDir, is_run
 from seedbed.runs.view import View
@@ -49,28 +50,24 @@ def model_of(found: dict[str, Any], view: View) -> Model | None:
     run, path = RunDir(Path(found["path"])), Path(found["checkpoint"])
     step, there, reason = found["checkpoint_step"], checkpoints(run, view), complaint(path)
     for _ in range(_LOOKS):
-        if not reason or (path / "DONE").exists() or not there:
+        if not reason or is_marked(path) or not there:
             break
         # The job has let go of it, as it does once it has saved newer ones.
         step, path = there[-1]
         there, reason = checkpoints(run, view), complaint(path)
     alive = found["status"] in BUSY
     per_epoch = found["epoch"] / found["step"] if found["epoch"] and found["step"] else None
-    try:
-        trained = (path / "DONE").stat().st_mtime
-    except OSError:
-        trained = 0.0
     return Model(
         run,
         found["name"],
         CORRUPTED if reason else TRAINING if alive else READY,
-        reason,
+        reason or "",
         step,
         step * per_epoch if per_epoch else None,
         found["loss"],
         found["best_val_loss"] if found["val_loss"] is None else found["val_loss"],
         tree_bytes(run.checkpoints),
-        trained,
+        marked_at(path),
         path,
         tuple(each.step for each in there),
         found["archived"],

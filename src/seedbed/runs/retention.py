@@ -14,8 +14,18 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from seedbed.checkpoint.marker import (
+    NewerFormatError,
+    complaint,
+    damage,
+    is_hidden,
+    is_named,
+    read_marker,
+    replaced_name,
+    step_of,
+)
 from seedbed.errors import SeedbedError
-from seedbed.files import Lock, is_locked, read_json, remove_tree, sha256_file
+from seedbed.files import Lock, is_locked, remove_tree
 from seedbed.runs.checkpoints import best_checkpoint, damaged, in_force, latest_checkpoint, left_behind
 from seedbed.runs.status import Standing, standing
 from seedbed.runs.statuses import OVER, REMOVABLE
@@ -23,11 +33,7 @@ from seedbed.runs.store import RunDir, Store
 from seedbed.text import quoted
 
 _LOGS = ("events.jsonl", "job.log", ".series")
-_CHECKPOINT = re.compile(r"step-(\d+)")
-_REPLACED = re.compile(r"\.step-(\d+)\.replaced")
-_LEFT_BEHIND = re.compile(r"\.step-\d+\..+")
 _CUT_OFF = re.compile(r"\.new-run\.[^.]+|\.\d{8}-\d{6}-\d{3}-.+\.gone")
-_KNOWN_FORMAT = 1
 
 
 class Usage(NamedTuple):
@@ -214,22 +220,23 @@ def thinning(run: RunDir) -> Thinning | None:
     folders, torn = _checkpoint_folders(run)
     left = [found.path for found in left_behind(run)]
     torn += [found.path for found in damaged(run)]
-    markers = {path: _Marker.read(path) for path in [*folders.values(), *left]}
-    if any(marker is not None and marker.format > _KNOWN_FORMAT for marker in markers.values()):
+    try:
+        best_marked = {path: _is_best(path) for path in [*folders.values(), *left]}
+    except NewerFormatError:
         return None
     view = standing(run).view
     every = [folders[step] for step in sorted(folders, reverse=True)]
     newest = [path for path in every if path.name.startswith(".") or in_force(view, path)] or every
     current, best = latest_checkpoint(run, view), best_checkpoint(run, view)
     best_first = [best.path] if best else []
-    best_first += [path for path in newest if (marker := markers[path]) is not None and marker.best]
+    best_first += [path for path in newest if best_marked[path]]
     roles = [newest, [current.path] if current else [], best_first]
 
     def choose_by(good: Callable[[Path], bool]) -> set[Path]:
-        firsts = (next((path for path in role if path in markers and good(path)), None) for role in roles)
+        firsts = (next((path for path in role if path in best_marked and good(path)), None) for role in roles)
         return {path for path in firsts if path is not None}
 
-    if not torn and choose_by(is_whole) >= markers.keys():
+    if not torn and choose_by(is_whole) >= best_marked.keys():
         return None  # without reading all their bytes
     kept = choose_by(cache(verifies))
     going = [path for path in [*reversed(every), *left, *torn] if path not in kept]
@@ -260,59 +267,17 @@ def thin(planned: Thinning) -> int:
     return freed
 
 
-def complaint(path: Path) -> str:
-    """What is wrong with a checkpoint's folder, by its marker and the sizes that this lists; "" where nothing is."""
-    marker = _Marker.read(path)
-    if marker is None:
-        return "its marker DONE cannot be read"
-    if marker.step != _step_of(path):
-        return f"its marker DONE is that of step {marker.step}"
-    for name, (wanted, _) in marker.files.items():
-        size = _size_of(path / name)
-        if size is None:
-            return f"{name} is missing"
-        if size != wanted:
-            return f"{name} has {size:,} bytes instead of {wanted:,}"
-    return ""
-
-
 def is_whole(path: Path) -> bool:
     """Whether a checkpoint has its marker, and every file the size that this says."""
-    return not complaint(path)
+    return complaint(path) is None
 
 
 def verifies(path: Path) -> bool:
-    """Whether a checkpoint is whole and every byte is what was saved, as `checkpoint.verify` has it, without torch."""
-    marker = _Marker.read(path)
+    """Whether a checkpoint is whole and every byte is what was saved."""
     try:
-        return (
-            marker is not None
-            and is_whole(path)
-            and all(sha256_file(path / name) == digest for name, (_, digest) in marker.files.items())
-        )
-    except OSError:
+        return damage(path) is None
+    except SeedbedError:
         return False
-
-
-class _Marker(NamedTuple):
-    """What a checkpoint's DONE says."""
-
-    step: int
-    best: bool
-    format: int
-    files: dict[str, tuple[int, str]]
-
-    @classmethod
-    def read(cls, path: Path) -> _Marker | None:
-        """The marker in a folder; None where there is none that can be understood."""
-        try:
-            raw = read_json(path / "DONE")
-            files = {name: (int(each["size_bytes"]), str(each["sha256"])) for name, each in raw["files"].items()}
-            if not files or any(Path(name).name != name for name in files):
-                return None
-            return cls(int(raw["step"]), raw["best"] is True, int(raw["format"]), files)
-        except (SeedbedError, KeyError, TypeError, ValueError, AttributeError):
-            return None
 
 
 def _checkpoint_folders(run: RunDir) -> tuple[dict[int, Path], list[Path]]:
@@ -325,31 +290,29 @@ def _checkpoint_folders(run: RunDir) -> tuple[dict[int, Path], list[Path]]:
     except OSError:
         return {}, []
     entries = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
-    folders = {_step_of(entry): entry for entry in entries if _CHECKPOINT.fullmatch(entry.name)}
+    folders = {step_of(entry): entry for entry in entries if is_named(entry)}
     torn = []
     for entry in entries:
-        if not _LEFT_BEHIND.fullmatch(entry.name):
+        if not is_hidden(entry):
             continue
-        there = folders.get(_step_of(entry))
-        if _REPLACED.fullmatch(entry.name) and is_whole(entry) and (there is None or not is_whole(there)):
-            folders[_step_of(entry)] = entry
+        there = folders.get(step_of(entry))
+        if replaced_name(entry) and is_whole(entry) and (there is None or not is_whole(there)):
+            folders[step_of(entry)] = entry
             torn += [there] if there else []
         else:
             torn.append(entry)
     return folders, torn
 
 
-def _described(path: Path) -> Checkpoint:
-    return Checkpoint(_step_of(path), path, tree_bytes(path))
-
-
-def _step_of(path: Path) -> int:
-    found = re.match(r"\.?step-(\d+)", path.name)
-    return int(found[1]) if found else 0
-
-
-def _size_of(path: Path) -> int | None:
+def _is_best(path: Path) -> bool:
+    """Whether a marker says that its checkpoint is the best. Raises NewerFormatError where a newer version wrote it."""
     try:
-        return path.stat().st_size
-    except OSError:
-        return None
+        return read_marker(path).best
+    except NewerFormatError:
+        raise
+    except ValueError:
+        return False
+
+
+def _described(path: Path) -> Checkpoint:
+    return Checkpoint(step_of(path), path, tree_bytes(path))

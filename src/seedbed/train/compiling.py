@@ -13,8 +13,7 @@ import torch
 from seedbed.errors import SeedbedError
 from seedbed.events import Emit, Message
 from seedbed.train.hooks import phase
-from seedbed.train.learner import Batch, DecoderLearner
-from seedbed.train.step import leaves
+from seedbed.train.learner import Batch, Learner
 
 # A cold compile took 21-27 s on 2 cores and saved a quarter to a third of each step, so it pays from a few minutes on.
 PAYS_FROM_S = 300.0
@@ -33,19 +32,20 @@ def _nothing() -> None:
 
 
 def trial(
-    learner: DecoderLearner,
+    learner: Learner,
     batch: Batch,
     micro_batch: int,
     *,
     repeats: int = 1,
     check_requests: Callable[[], None] = _nothing,
 ) -> Trial:
-    """Run the first leaf of a batch forward and backward `repeats` times and drop the gradients; times the fastest.
+    """Run the largest leaf of a batch forward and backward `repeats` times and drop the gradients; times the fastest.
 
     `check_requests` is called before each, and may raise to end here.
     """
-    leaf = next(leaves(batch, micro_batch))
-    tokens = max(int((leaf.targets >= 0).sum()), 1)
+    leaves = list(batch.leaves(micro_batch))
+    leaf = max(leaves, key=lambda each: each.processed)
+    tokens = max(leaf.trained, 1)
     loss, elapsed = 0.0, math.inf
     for _ in range(repeats):
         check_requests()
@@ -53,7 +53,7 @@ def trial(
         loss = float(learner.accumulate(leaf, tokens))
         learner.discard()
         elapsed = min(elapsed, time.perf_counter() - begun)
-    return Trial(loss, elapsed * -(-batch.inputs.shape[0] // leaf.inputs.shape[0]))
+    return Trial(loss, elapsed * len(leaves))
 
 
 def has_compiler(device: torch.device) -> bool:
@@ -66,7 +66,7 @@ def has_compiler(device: torch.device) -> bool:
 
 
 def settle_compile(
-    learner: DecoderLearner,
+    learner: Learner,
     batch: Batch,
     *,
     asked: str,
@@ -121,7 +121,7 @@ def settle_compile(
     return True, eager
 
 
-def _give_up(learner: DecoderLearner, asked: str, reason: str, emit: Emit) -> bool:
+def _give_up(learner: Learner, asked: str, reason: str, emit: Emit) -> bool:
     learner.eager()
     learner.discard()
     torch.use_deterministic_algorithms(False)

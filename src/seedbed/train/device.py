@@ -6,10 +6,11 @@ import ctypes
 import re
 import sys
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
+from seedbed.config.schema import TrainConfig
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Message
 from seedbed.hardware import cpu, gpu, memory
@@ -132,6 +133,23 @@ def warn_of_software(
             hint="Start a run with train.precision fp32 or auto.",
         )
     )
+
+
+def settle_device(
+    options: TrainConfig, recorded: Callable[[str, str], Any], emit: Callable[[Message], None]
+) -> tuple[Device, str]:
+    """The device and the precision that a training job computes with; also sets its threads.
+
+    `recorded(name, device type)` is what the run decided in an earlier session on such a device, or None.
+    """
+    device = choose_device(options.device, options.strict_device, emit)
+    kind = device.torch_device.type
+    if kind == "cpu":
+        reuse_freed_memory()
+    torch.set_num_threads(options.threads or recorded("threads", kind) or default_threads())
+    precision = recorded("precision", kind) or choose_precision(options.precision, device)
+    warn_of_software(precision, device, emit)
+    return device, precision
 
 
 def default_threads() -> int:

@@ -6,10 +6,11 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Protocol, SupportsFloat
 
 from seedbed.errors import SeedbedError
 from seedbed.events import ASKED, Emit, Eval, Message, Phase, Sample
-from seedbed.train.learner import Batch, Learner
+from seedbed.train.learner import Batch
 from seedbed.train.loop import Progress
 
 EARLY_STOP = "early-stop"
@@ -19,7 +20,15 @@ class Cut(Exception):  # noqa: N818  # no error: somebody asked
     """Somebody asked to stop within work that can be done again: it is left without an outcome."""
 
 
-class Score:
+class Scorer(Protocol):
+    """What can score a batch: a learner, or its trainer."""
+
+    def loss_sum(self, batch: Batch) -> SupportsFloat:
+        """The loss in nats summed over the batch's targets, without gradients."""
+        ...
+
+
+class Outcome:
     """A validation's outcome. `loss` is the mean in nats per scored token, `elapsed_s` what scoring took, pauses left out."""
 
     def __init__(self, loss_sum: float, tokens: int, num_bytes: float | None, elapsed_s: float | None = None) -> None:
@@ -35,12 +44,12 @@ class Score:
 
 
 def evaluate(
-    learner: Learner,
+    scorer: Scorer,
     batches: Iterable[Batch],
     *,
     bytes_per_token: float | None = None,
     between: Callable[[int], None] = lambda _: None,
-) -> Score:
+) -> Outcome:
     """Score every target of the batches once, without gradients. Sums run in float64 over batches, in order.
 
     `between` is called before each batch with the tokens that were scored; what it raises ends the validation.
@@ -49,10 +58,10 @@ def evaluate(
     for batch in batches:
         between(tokens)
         begun = time.monotonic()
-        loss_sum += float(learner.loss_sum(batch))
+        loss_sum += float(scorer.loss_sum(batch))
         elapsed_s += time.monotonic() - begun
-        tokens += int((batch.targets >= 0).sum())
-    return Score(loss_sum, tokens, tokens * bytes_per_token if bytes_per_token else None, elapsed_s)
+        tokens += batch.trained
+    return Outcome(loss_sum, tokens, tokens * bytes_per_token if bytes_per_token else None, elapsed_s)
 
 
 @contextmanager
@@ -77,7 +86,7 @@ class EvaluateHook:
 
     def __init__(
         self,
-        score: Callable[[int], Score],
+        score: Callable[[int], Outcome],
         emit: Emit,
         *,
         every: int,
@@ -125,7 +134,7 @@ class EvaluateHook:
         best = improved and score.loss < self._beat
         self._tell(score, progress.step, full=not self._tokens, best=best)
 
-    def _tell(self, score: Score, step: int, *, full: bool, best: bool) -> None:
+    def _tell(self, score: Outcome, step: int, *, full: bool, best: bool) -> None:
         self._emit(
             Eval(
                 step=step,

@@ -1,23 +1,24 @@
-"""What the loop trains: a network with fp32 masters and, below fp32, a working copy that computes. Knows no data, no schedule."""
+"""What the training loop and a learner agree on: batches, steps, and what a learner owns. Needs no torch."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
-from seedbed.model.decoder import Decoder
-
-_LOWEST_SCALE = 1.0
-_MOST_OVERFLOWS = 10
-"""Steps in a row that may overflow at the lowest loss scale: a rare batch may, and only a broken run does so often."""
+    from seedbed.checkpoint.writing import Content
+    from seedbed.optim.optimizer import LogicalParameter
 
 
 class Batch(Protocol):
-    """A batch of token windows; `inputs` and `targets` are int64 [B, T], targets of -100 are not trained."""
+    """Sequences for one step: `inputs` and `targets` are int64 [B, T]; targets of -100 are not trained.
+
+    `documents` and `positions` (int [B, T]) are None where attention is not limited to documents and positions count
+    from 0.
+    """
 
     @property
     def inputs(self) -> Tensor: ...
@@ -25,12 +26,59 @@ class Batch(Protocol):
     def targets(self) -> Tensor: ...
     @property
     def documents(self) -> Tensor | None: ...
+    @property
+    def positions(self) -> Tensor | None: ...
+
+    @property
+    def processed(self) -> int:
+        """Tokens that go through the network: what speed is measured in."""
+        ...
+
+    @property
+    def trained(self) -> int:
+        """Targets that are trained or scored: what a loss is divided by."""
+        ...
+
+    def leaves(self, rows: int) -> Iterator[Self]:
+        """The batch in pieces, in order, each the unit of one forward and backward: at most `rows` sequences, 0 for all.
+
+        The pieces need not be equal, neither in rows nor in length.
+        """
+        ...
+
+
+class StepResult(NamedTuple):
+    """The outcome of one optimizer step.
+
+    `loss`: mean in nats per trained token. `grad_norm`: the gradient's 2-norm before clipping. `tokens`: trained tokens;
+    `processed`: tokens that went through the network. `updated` is false where the gradient overflowed fp16 and the step
+    was skipped.
+    """
+
+    loss: float
+    grad_norm: float
+    tokens: int
+    processed: int
+    updated: bool = True
+
+
+class Description(NamedTuple):
+    """What a learner is, for status and comparison. `parameters` and `trainable` are counts of numbers."""
+
+    parameters: int
+    trainable: int
+    precision: str
 
 
 class Learner(Protocol):
-    """The seam between the loop and whatever learns."""
+    """A network that can be trained: it owns its weights, their fp32 masters, and what a checkpoint keeps of them."""
 
     device: torch.device
+    precision: str
+    """What computes: fp32, bf16 or fp16."""
+    compiled: bool
+    artifact: str
+    """What a checkpoint of it is to other programs: a kind of `checkpoint.marker.ARTIFACTS`."""
 
     @property
     def tolerates_overflow(self) -> bool:
@@ -38,7 +86,7 @@ class Learner(Protocol):
         ...
 
     def accumulate(self, batch: Batch, divisor: int) -> Tensor:
-        """Forward and backward of one micro-batch; returns its loss sum / divisor, gradients added to the masters'."""
+        """Forward and backward of one leaf; returns its loss sum / divisor, gradients added to the masters'."""
         ...
 
     def gradients(self) -> list[Tensor]:
@@ -46,150 +94,49 @@ class Learner(Protocol):
         ...
 
     def finish_step(self, norm: Tensor, update: Callable[[], None]) -> bool:
-        """Run `update` (unless the gradients overflowed), renew the working copy, clear gradients; whether it updated."""
+        """Run `update` (unless the gradients overflowed), renew what computes, clear gradients; whether it updated."""
         ...
 
     def loss_sum(self, batch: Batch) -> Tensor:
         """The loss sum without gradients, for evaluation."""
         ...
 
-
-class DecoderLearner:
-    """Our decoder as a learner.
-
-    fp32 computes on the masters. bf16 computes on a bf16 copy of every weight, whose gradients are added up in fp32 on the
-    masters (autocast would cast every weight again in every step: a measured third of the time on CPU). fp16, for GPUs
-    without bf16, computes on an fp16 copy with a dynamic loss scale (Micikevicius et al., 2018).
-    """
-
-    def __init__(self, model: Decoder, *, precision: str, device: torch.device) -> None:
-        self.device = device
-        self.precision = precision
-        self.model: Decoder = model.to(device)
-        dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-        self.working: Decoder = self.model if dtype is None else _lowered(self.model, dtype)
-        self.masters: list[Tensor] = [p for p in self.model.parameters() if p.requires_grad]
-        self.copies: list[Tensor] = [p for p in self.working.parameters() if p.requires_grad]
-        self._loss: Callable[..., Tensor] = self.working.loss
-        self.compiled = False
-        self.loss_scale = 2.0**14 if precision == "fp16" else 1.0
-        self.clean_steps = 0
-        self._futile_overflows = 0
-
-    @property
-    def split(self) -> bool:
-        """Whether a working copy computes in place of the masters."""
-        return self.working is not self.model
-
-    @property
-    def tolerates_overflow(self) -> bool:
-        return self.precision == "fp16" and self._futile_overflows < _MOST_OVERFLOWS
+    def discard(self) -> None:
+        """Drop gradients, as after a trial batch."""
+        ...
 
     def compile(self) -> None:
         """Compile forward and backward; undone by `eager`."""
-        self._loss = torch.compile(self.working.loss, dynamic=False)
-        self.compiled = True
+        ...
 
     def eager(self) -> None:
-        """Go back to eager computation."""
-        self._loss = self.working.loss
-        self.compiled = False
+        """Go back to computation that is not compiled."""
+        ...
 
-    def accumulate(self, batch: Batch, divisor: int) -> Tensor:
-        documents = None if batch.documents is None else batch.documents.to(self.device, non_blocking=True)
-        arguments = (
-            batch.inputs.to(self.device, non_blocking=True),
-            batch.targets.to(self.device, non_blocking=True),
-            documents,
-        )
-        if self.precision == "fp16":
-            # A tensor, since a compiled loss would be compiled again for every other number.
-            grad_scale = torch.full((), self.loss_scale / divisor, dtype=torch.float32, device=self.device)
-            loss: Tensor = self._loss(*arguments, grad_scale) / divisor
-        else:
-            loss = self._loss(*arguments) / divisor
-        (loss * self.loss_scale if self.loss_scale != 1.0 else loss).backward()
-        if self.split:
-            self._collect()
-        return loss.detach()
+    def trainable(self) -> Sequence[LogicalParameter]:
+        """The fp32 parameters that are trained, by published name: what the optimizer moves."""
+        ...
 
-    @torch.no_grad()
-    def _collect(self) -> None:
-        """Add the working copy's gradients to the masters' in fp32 and let them go."""
-        fresh = [
-            (m, c) for m, c in zip(self.masters, self.copies, strict=True) if m.grad is None and c.grad is not None
-        ]
-        for master, _ in fresh:
-            master.grad = torch.empty_like(master)
-        if fresh:
-            torch._foreach_copy_([m.grad for m, _ in fresh], [c.grad for _, c in fresh])  # type: ignore[misc]
-            started = {id(m) for m, _ in fresh}
-        else:
-            started = set()
-        rest = [
-            (m, c)
-            for m, c in zip(self.masters, self.copies, strict=True)
-            if c.grad is not None and id(m) not in started
-        ]
-        for master, held in rest:
-            assert master.grad is not None
-            assert held.grad is not None
-            master.grad.add_(held.grad)
-        for held in self.copies:
-            held.grad = None
+    def weights(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps of the weights, by published name: views, to be copied before the next step."""
+        ...
 
-    def gradients(self) -> list[Tensor]:
-        grads = [p.grad for p in self.masters if p.grad is not None]
-        if self.loss_scale != 1.0:
-            torch._foreach_div_(grads, self.loss_scale)
-        return grads
+    def load_weights(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what `weights` gave. Raises SeedbedError, and changes nothing, where something does not fit."""
+        ...
 
-    @torch.no_grad()
-    def finish_step(self, norm: Tensor, update: Callable[[], None]) -> bool:
-        updated = True
-        if self.precision == "fp16":
-            updated = bool(torch.isfinite(norm))
-            self.clean_steps = self.clean_steps + 1 if updated else 0
-            futile = not updated and self.loss_scale <= _LOWEST_SCALE
-            self._futile_overflows = self._futile_overflows + 1 if futile else 0
-            if not updated:
-                self.loss_scale = max(self.loss_scale / 2, _LOWEST_SCALE)
-            elif self.clean_steps % 1000 == 0:
-                self.loss_scale = min(self.loss_scale * 2, 2.0**24)
-        if updated:
-            update()
-        self.renew()
-        for master in self.masters:
-            master.grad = None
-        return updated
+    def state(self) -> dict[str, Any]:
+        """What else a resume needs, JSON-able, such as a loss scale."""
+        ...
 
-    @torch.no_grad()
-    def renew(self) -> None:
-        """Make the working copy equal to the masters again."""
-        if self.split:
-            torch._foreach_copy_(self.copies, self.masters)
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state` gave; called after `load_weights`."""
+        ...
 
-    def discard(self) -> None:
-        """Drop gradients of a trial batch."""
-        for parameter in (*self.masters, *self.copies):
-            parameter.grad = None
+    def files(self) -> Mapping[str, Content]:
+        """The files beside the weights that other programs need to open the result: a model folder, or an adapter's."""
+        ...
 
-    def state(self) -> dict[str, float | int]:
-        """The loss scale, which a resume goes on with."""
-        return {"loss_scale": self.loss_scale, "clean_steps": self.clean_steps}
-
-    def load_state(self, state: dict[str, float | int]) -> None:
-        """Put back what `state` gave, and renew the working copy from masters that a load has changed."""
-        self.loss_scale = float(state.get("loss_scale", self.loss_scale))
-        self.clean_steps = int(state.get("clean_steps", 0))
-        self.renew()
-
-    @torch.no_grad()
-    def loss_sum(self, batch: Batch) -> Tensor:
-        documents = None if batch.documents is None else batch.documents.to(self.device)
-        return self.working.loss(batch.inputs.to(self.device), batch.targets.to(self.device), documents)
-
-
-def _lowered(model: Decoder, dtype: torch.dtype) -> Decoder:
-    """A copy of `model` whose floating-point parameters have `dtype`."""
-    return copy.deepcopy(model).to(dtype)
+    def describe(self) -> Description:
+        """Counts and precision."""
+        ...

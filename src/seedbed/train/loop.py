@@ -6,12 +6,11 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from seedbed.errors import SeedbedError
 from seedbed.events import Emit, Step
-from seedbed.train.learner import Batch, Learner
-from seedbed.train.step import Optimizer, train_step
+from seedbed.train.learner import Batch, StepResult
 
 _DEAD_STEPS = 10
 """Steps in a row whose gradient is exactly 0: a network that learns has none, one whose weights exploded has only such."""
@@ -27,12 +26,21 @@ class Batches(Protocol):
     def batch(self, step: int) -> Batch: ...
 
 
-class Plan(NamedTuple):
-    """How far to go and how to step. `steps` counts from the run's beginning."""
+class Trainer(Protocol):
+    """What takes the steps (train/trainer.py)."""
 
-    steps: int
-    grad_clip: float = 1.0
-    micro_batch: int = 0
+    @property
+    def tolerates_overflow(self) -> bool:
+        """Whether a gradient that is not finite only costs its step."""
+        ...
+
+    def step(self, batch: Batch, scale: float) -> StepResult:
+        """Train on one batch, every learning rate times `scale`."""
+        ...
+
+    def lr(self, scale: float) -> float:
+        """The learning rate at a multiplier."""
+        ...
 
 
 @dataclass
@@ -66,16 +74,15 @@ Hook = Callable[[Progress], None]
 
 
 def fit(
-    learner: Learner,
+    trainer: Trainer,
     batches: Batches,
-    optimizer: Optimizer,
     schedule: Callable[[int], float],
-    plan: Plan,
+    steps: int,
     emit: Emit,
     hooks: Sequence[Hook] = (),
     start: Progress | None = None,
 ) -> Progress:
-    """Train to `plan.steps`, or until a hook sets `stop`. The only loop here.
+    """Train until `steps` steps are done since the run's beginning, or a hook sets `stop`. The only loop here.
 
     `schedule(step)` is the learning-rate multiplier of 0-based `step`. Hooks run after every step in the order given. Where
     training goes on from a step they run before the next one, too: a stop may have left its validation undone. So a hook
@@ -83,24 +90,17 @@ def fit(
     is not finite or has been 0 for some steps.
     """
     progress = start or Progress()
-    progress.total = plan.steps
+    progress.total = steps
     progress.stop = None
     skipped = dead = 0
     if progress.step > 0:
         for hook in hooks:
             hook(progress)
-    while progress.step < plan.steps and progress.stop is None:
+    while progress.step < steps and progress.stop is None:
         begun = time.perf_counter()
         scale = schedule(progress.step)
-        result = train_step(
-            learner,
-            batches.batch(progress.step),
-            optimizer,
-            scale,
-            grad_clip=plan.grad_clip,
-            micro_batch=plan.micro_batch,
-        )
-        loss, norm = float(result.loss), float(result.grad_norm)
+        result = trainer.step(batches.batch(progress.step), scale)
+        loss, norm = result.loss, result.grad_norm
         skipped = 0 if result.updated else skipped + 1
         dead = dead + 1 if norm == 0.0 else 0
         progress.step += 1
@@ -110,13 +110,13 @@ def fit(
             Step(
                 step=progress.step,
                 loss=loss,
-                lr=optimizer.lr(scale),
+                lr=trainer.lr(scale),
                 grad_norm=norm,
                 tokens=progress.tokens,
                 step_s=time.perf_counter() - begun,
             )
         )
-        tolerated = math.isfinite(norm) or learner.tolerates_overflow
+        tolerated = math.isfinite(norm) or trainer.tolerates_overflow
         if not math.isfinite(loss) or loss == 0.0 or not tolerated or dead >= _DEAD_STEPS:
             raise NumericsError(
                 _numerics(loss, norm, progress.step, skipped), "Lower optimizer.lr, or train with --precision fp32."

@@ -10,7 +10,7 @@ import torch
 from seedbed.events import Emit, Message
 from seedbed.hardware import cpu
 from seedbed.optim.newton_schulz import fast_dtype
-from seedbed.train.learner import DecoderLearner
+from seedbed.train.learner import Learner
 
 _NAMES = {
     "threads": "threads",
@@ -24,7 +24,7 @@ _NAMES = {
 }
 
 
-def numerics(learner: DecoderLearner) -> dict[str, Any]:
+def numerics(learner: Learner) -> dict[str, Any]:
     """What decides in which order, and in which precision, sums are taken here; JSON-able, kept in every checkpoint."""
     device = learner.device
     here = cpu.probe()
@@ -40,7 +40,7 @@ def numerics(learner: DecoderLearner) -> dict[str, Any]:
     }
 
 
-def tell_differences(saved: Mapping[str, Any], learner: DecoderLearner, emit: Emit) -> None:
+def tell_differences(saved: Mapping[str, Any], learner: Learner, emit: Emit) -> None:
     """Warn where the numbers of this session are not bit-equal to those of the one that saved.
 
     What an older checkpoint does not tell is not compared.

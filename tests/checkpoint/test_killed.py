@@ -19,8 +19,13 @@ import pytest
 import torch
 
 import patience
-from seedbed import checkpoint, files
-from seedbed.checkpoint import Snapshot, Writer, find, load, save
+from seedbed import files
+from seedbed.checkpoint import writing
+from seedbed.checkpoint.marker import OPTIMIZER, TRAINER, WEIGHTS
+from seedbed.checkpoint.reading import find, load
+from seedbed.checkpoint.tensors import encoded, read_tensors
+from seedbed.checkpoint.writer import Writer
+from seedbed.checkpoint.writing import Snapshot, json_content, save
 
 ANYWHERE = {"os.remove", "os.rmdir"}  # rmtree names its victims relative to a folder
 BELOW = {"os.rename", "os.mkdir", "os.chmod"}
@@ -44,13 +49,13 @@ OLD, NEW, AFTER = 1.0, 2.0, 3.0
 
 def snapshot(step: int, value: float, tokenizer: Path) -> Snapshot:
     return Snapshot(
-        step=step,
-        weights={"w": torch.full((NUMBERS,), value)},
-        optimizer={"w.momentum": torch.full((NUMBERS,), value)},
-        trainer={"value": value},
-        config={},
-        generation_config={},
-        tokenizer={each.name: each.read_bytes() for each in tokenizer.iterdir()},
+        step,
+        {
+            WEIGHTS: encoded({"w": torch.full((NUMBERS,), value)}),
+            OPTIMIZER: encoded({"w.momentum": torch.full((NUMBERS,), value)}),
+            TRAINER: json_content({"value": value}),
+            **{each.name: [each.read_bytes()] for each in tokenizer.iterdir()},
+        },
     )
 
 
@@ -87,9 +92,9 @@ def die_at(operation: int, folder: Path) -> None:
         def hexdigest(self) -> str:
             return self._real.hexdigest()
 
-    checkpoint._CHUNK_BYTES = 16_384
+    writing._CHUNK_BYTES = 16_384
     files.os.fsync = fsync  # type: ignore[attr-defined]
-    checkpoint.hashlib.sha256 = TickingHash  # type: ignore[attr-defined,assignment,misc]
+    writing.hashlib.sha256 = TickingHash  # type: ignore[attr-defined,assignment,misc]
     sys.addaudithook(audit)
 
 
@@ -119,7 +124,8 @@ def examine(folder: Path, tokenizer: Path, scenario: Scenario, killed: bool) -> 
     if not loaded or loaded[-1].step not in scenario.newest:
         problems.append(f"found {[each.step for each in loaded]}")
     for each in loaded:
-        values = {each.trainer["value"], *each.weights["w"].tolist(), *each.optimizer["w.momentum"].tolist()}
+        tensors = {**read_tensors(each.weights), **read_tensors(each.optimizer)}
+        values = {each.trainer["value"], *tensors["w"].tolist(), *tensors["w.momentum"].tolist()}
         if len(values) != 1 or not values <= {OLD, NEW}:
             problems.append(f"step {each.step} is a mixture: {values}")
         if each.step == scenario.saved and scenario.saved not in scenario.there and values != {NEW}:
@@ -169,6 +175,7 @@ def test_a_kill_at_any_operation_loses_nothing(name: str, tmp_path: Path) -> Non
         text=True,
         timeout=patience.HANG_S,
         check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     )
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)

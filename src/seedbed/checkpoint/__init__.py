@@ -1,0 +1,1 @@
+"""Checkpoints: folders that are written whole or not at all, and that other programs open as models."""

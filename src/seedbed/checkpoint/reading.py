@@ -1,0 +1,79 @@
+"""Finding checkpoints, and reading what a resume needs of one. Needs no torch: tensors are read by who uses them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from seedbed.checkpoint.marker import (
+    OPTIMIZER,
+    TRAINER,
+    complaint,
+    is_named,
+    read_marker,
+    replaced_name,
+    step_of,
+    verify,
+)
+from seedbed.errors import SeedbedError
+from seedbed.files import explained
+
+
+class Found(NamedTuple):
+    """Finished checkpoints, oldest step first, and what was passed over with the reason."""
+
+    good: list[Path]
+    skipped: list[tuple[Path, str]]
+
+
+class Loaded(NamedTuple):
+    """A verified checkpoint. `weights` and `optimizer` are the safetensors files; `trainer` is the parsed trainer.json."""
+
+    path: Path
+    step: int
+    trainer: dict[str, Any]
+    weights: Path
+    optimizer: Path
+
+
+def find(folder: Path) -> Found:
+    """The finished checkpoints of a folder by step (as numbers), and the reason for each that does not count.
+
+    Looks at markers and sizes alone; `verify` reads the contents.
+    """
+    good: dict[int, Path] = {}
+    skipped: list[tuple[Path, str]] = []
+    if not folder.is_dir():
+        return Found([], [])
+    with explained(folder):
+        entries = sorted(folder.iterdir())
+    for path in entries:
+        if is_named(path):
+            reason = complaint(path)
+            if reason is None:
+                good[step_of(path)] = path
+            else:
+                skipped.append((path, reason))
+    for path in entries:
+        # What a save of the same step had set aside when it was cut off.
+        if replaced_name(path) and step_of(path) not in good and complaint(path) is None:
+            good[step_of(path)] = path
+    return Found([good[step] for step in sorted(good)], skipped)
+
+
+def load(path: Path) -> Loaded:
+    """Verify a checkpoint and read its trainer state. Raises SeedbedError with the reason where training cannot go on."""
+    verify(path)
+    marker = read_marker(path)
+    for name, what in ((OPTIMIZER, "optimizer state"), (TRAINER, "trainer state")):
+        if name not in marker.files:
+            raise SeedbedError(
+                f"The checkpoint {path.name} holds no {what} ({name}), so training cannot go on from it exactly.",
+                "Use another checkpoint of this run; this one can still generate.",
+            )
+    try:
+        trainer = json.loads((path / TRAINER).read_bytes())
+    except (ValueError, OSError) as error:
+        raise SeedbedError(f"The checkpoint {path.name} cannot be read: {error}.", "Use another checkpoint.") from error
+    return Loaded(path, marker.step, trainer, path / marker.weights, path / OPTIMIZER)

@@ -1,0 +1,99 @@
+"""Validation text in batches: every token is a target once, or the same evenly spread part of them each time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from seedbed.data.batches import IGNORED, Batch, TokenStream, inputs_and_targets
+from seedbed.errors import SeedbedError
+
+
+class ValidationText(TokenStream, Protocol):
+    """Text to score."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Its size as UTF-8."""
+        ...
+
+
+class Validation:
+    """The validation of a run: what each one scores, and in which batches.
+
+    `wanted_tokens`: about how many tokens each validation between steps scores; 0 for all.
+    """
+
+    def __init__(
+        self,
+        split: ValidationText,
+        *,
+        context: int,
+        batch_size: int,
+        document_mask: bool = False,
+        wanted_tokens: int = 0,
+    ) -> None:
+        self._split, self._context = split, context
+        self._batch_size, self._document_mask = batch_size, document_mask
+        part = wanted_tokens if self._whole_windows(wanted_tokens) < self._everything else 0
+        self.compared_tokens = part
+        """About how many tokens a validation scores that is compared with others; 0 for all of them."""
+        self.bytes_per_token = split.num_bytes / max(split.num_tokens, 1)
+
+    def batches(self, max_tokens: int) -> Iterator[Batch]:
+        """Batches of about `max_tokens` tokens, the same ones at every call; 0 for all of the text."""
+        return validation_batches(
+            self._split,
+            context=self._context,
+            batch_size=self._batch_size,
+            document_mask=self._document_mask,
+            max_tokens=max_tokens,
+        )
+
+    def tokens(self, max_tokens: int) -> int:
+        """How many tokens `batches(max_tokens)` score: whole windows."""
+        return min(self._whole_windows(max_tokens), self._everything) if max_tokens else self._everything
+
+    @property
+    def _everything(self) -> int:
+        return self._split.num_tokens - 1
+
+    def _whole_windows(self, tokens: int) -> int:
+        return -(-tokens // self._context) * self._context
+
+
+def validation_batches(
+    split: TokenStream, *, context: int, batch_size: int, document_mask: bool = False, max_tokens: int = 0
+) -> Iterator[Batch]:
+    """Batches in which every token after the first is a target exactly once, in order.
+
+    The last window is filled with token 0 and targets of -100; the last batch has as many rows as are left. With
+    `max_tokens` only that many tokens (rounded up to whole windows) are scored: windows spread evenly over the split,
+    the same ones at every call. Raises SeedbedError for a split without two tokens.
+    """
+    scored = split.num_tokens - 1
+    if scored < 1:
+        raise SeedbedError(
+            f"The validation text has {split.num_tokens} tokens; scoring needs at least 2.",
+            "Set data.validation higher, or name validation text with data.validation_path.",
+        )
+    windows = -(-scored // context)
+    chosen = np.arange(windows)
+    if 0 < max_tokens < scored:
+        wanted = min(-(-max_tokens // context), windows)
+        chosen = np.arange(wanted) * windows // wanted
+    for first in range(0, len(chosen), batch_size):
+        yield _validation_batch(split, chosen[first : first + batch_size] * context, context, document_mask)
+
+
+def _validation_batch(split: TokenStream, starts: np.ndarray, context: int, document_mask: bool) -> Batch:
+    tokens = split.rows(starts, context + 1)
+    beyond = starts[:, None] + np.arange(context + 1) >= split.num_tokens
+    tokens[beyond] = IGNORED
+    inputs, targets = inputs_and_targets(tokens)
+    inputs[inputs == IGNORED] = 0
+    documents = torch.from_numpy(split.document_rows(starts, context)) if document_mask else None
+    return Batch(inputs, targets, documents)

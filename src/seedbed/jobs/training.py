@@ -1,0 +1,140 @@
+"""The training job that every kind of training shares: start or resume, train, validate, save, stop. Needs no torch.
+
+A kind builds its parts (jobs/pretrain.py is the first); the loop itself is train/loop.py.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from seedbed.checkpoint.reading import find
+from seedbed.events import Run
+from seedbed.jobs.between_steps import make_hooks
+from seedbed.jobs.parts import Parts, TrainingConfig
+from seedbed.jobs.restore import Branch, History, Start, choose_start, restore
+from seedbed.jobs.saving import Saver
+from seedbed.optim.schedule import describe, multiplier, warmup_steps
+from seedbed.runs.session import Session
+from seedbed.train import hooks
+from seedbed.train.horizon import Segment, segment_at
+from seedbed.train.loop import NumericsError, Progress, fit
+
+C = TypeVar("C", bound=TrainingConfig)
+Build = Callable[[C, Start, Session], Parts]
+"""Builds the parts for a config in force; may raise SeedbedError for what cannot work, and StopRequested."""
+
+
+def train(run_dir: Path, session: Session, frozen: C, build: Build[C]) -> str:
+    """Train as the frozen config says, from the newest good checkpoint where there is one; returns the final status."""
+    emit = session.emit
+    start = choose_start(run_dir, session.resume, History.read(run_dir), emit)
+    config = start.in_force(frozen)
+    parts = build(config, start, session)
+    trainer = parts.trainer
+    segments = start.segments(config, parts.batches.windows_per_epoch, parts.tokens_per_window)
+    end = segments[-1].end
+    with hooks.phase(emit, "check"):
+        trainer.prepare(parts.batches.largest(start.step), end - start.step, emit, session.check_requests)
+    segment = segment_at(segments, start.step)
+    warm_until = segment.start + warmup_steps(config.schedule, segment.end, segment.start)
+    watch = hooks.WatchHook(emit, warmup_steps=warm_until)
+    progress = restore(start, segments, parts, watch, emit) if start.loaded else Progress()
+    branch = Branch.of(session.run, session.number, start)
+    begin_session(session, frozen, config, parts, segments, start, branch)
+    branch.leave(session.run, start, emit)
+    saver = Saver(session, config.train, parts, watch, segments, progress if branch.saved else None)
+    if start.loaded and not branch.saved:
+        saver.save(progress, best=False)
+    gc.collect()
+    gc.freeze()
+    try:
+        with hooks.phase(emit, "train", progress.step), parts.ahead as batches:
+            fit(
+                trainer,
+                batches,
+                lambda step: scale_at(config, segments, step),
+                end,
+                emit,
+                make_hooks(config.train, parts, session, saver, watch, branch.beat, progress),
+                start=progress,
+            )
+    except NumericsError as error:
+        saver.settle()
+        precision = str(trainer.describe().get("precision") or "fp32")
+        raise NumericsError(error.message, advice(config, precision, run_dir)) from error
+    except Exception:
+        saver.settle()  # a checkpoint that was handed over before is good, and is told of
+        raise
+    with hooks.phase(emit, "save", progress.step):
+        saver.settle()
+    return "completed" if progress.stop in (None, hooks.EARLY_STOP) and not saver.gave_up else "stopped"
+
+
+def advice(config: TrainingConfig, precision: str, run_dir: Path) -> str:
+    """What to do after a NaN. Not to resume: the same batches lead from the same weights to the same end."""
+    good = find(run_dir / "checkpoints").good
+    kept = (
+        f"The last good checkpoint is {good[-1].name}, but a resume repeats the same steps from there and ends the same way."
+        if good
+        else "No checkpoint had been saved yet, and a resume repeats the same steps."
+    )
+    optimizer = config.optimizer
+    usual = 1e-3 if optimizer.name == "adamw" else 0.02
+    finer = ", or in --precision fp32" if precision != "fp32" else ""
+    return (
+        f"{kept} Start a new run with a lower learning rate: `seedbed train --like {run_dir.name} --set "
+        f"optimizer.lr={min(optimizer.lr / 2 or usual, usual):.2g}`{finer}."
+    )
+
+
+def scale_at(config: TrainingConfig, segments: list[Segment], step: int) -> float:
+    """The learning rate's multiplier at a 0-based step."""
+    segment = segment_at(segments, step)
+    return multiplier(config.schedule, step, segment.end, segment.start)
+
+
+def begin_session(
+    session: Session,
+    frozen: TrainingConfig,
+    config: TrainingConfig,
+    parts: Parts,
+    segments: list[Segment],
+    start: Start,
+    branch: Branch,
+) -> None:
+    """Tell what this session runs on, how far it is to go, and what differs from the frozen config."""
+    segment = segment_at(segments, start.step)
+    if start.common is not None and start.common < start.step:
+        # The steps between were trained on another branch: they are void here.
+        session.emit(
+            Run(status="running", session=session.number, step=start.common, steps=segments[-1].end, left=branch.left)
+        )
+    moved = config.data != frozen.data
+    validation, options = parts.validation, config.train
+    session.emit(
+        Run(
+            status="running",
+            session=session.number,
+            step=start.step,
+            device_asked=options.device,
+            steps=segments[-1].end,
+            segment_start=segments[-1].start,
+            steps_per_epoch=parts.batches.steps_per_epoch,
+            tokens_per_step=options.batch_size * parts.tokens_per_window,
+            eval_every=options.eval_every,
+            sample_every=options.sample_every,
+            checkpoint_every=options.checkpoint_every,
+            eval_tokens=validation.tokens(validation.compared_tokens),
+            validation_tokens=validation.tokens(0),
+            schedule=describe(config.schedule, config.optimizer.lr, start.step, segment.end, segment.start),
+            resumed_from=branch.resumed_from,
+            left=branch.left,
+            early_stop=options.early_stop,
+            data=config.data.source if moved else None,
+            data_path=(config.data.path or "") if moved else None,
+            **parts.trainer.describe(),
+        )
+    )

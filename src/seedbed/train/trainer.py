@@ -1,0 +1,135 @@
+"""A learner and its optimizer as one: what the loop drives, and what a checkpoint keeps of both."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seedbed import __version__
+from seedbed.checkpoint.marker import ARTIFACTS, OPTIMIZER
+from seedbed.checkpoint.reading import Loaded
+from seedbed.checkpoint.tensors import encoded, num_bytes, read_tensors, take
+from seedbed.checkpoint.writing import Content
+from seedbed.events import Emit
+from seedbed.optim.optimizer import Optimizer
+from seedbed.train import seed
+from seedbed.train.compiling import settle_compile
+from seedbed.train.device import Device
+from seedbed.train.learner import Batch, Learner, StepResult
+from seedbed.train.numerics import numerics, tell_differences
+from seedbed.train.step import train_step
+
+
+class LearnerTrainer:
+    """Trains a learner on a device; a job drives it (jobs/training.py).
+
+    `micro_batch`: sequences at a time, 0 for all; `compile_as`: on, off or auto.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        optimizer: Optimizer,
+        device: Device,
+        *,
+        grad_clip: float,
+        micro_batch: int = 0,
+        compile_as: str = "off",
+    ) -> None:
+        self.learner, self.optimizer = learner, optimizer
+        self._device = device
+        self._grad_clip, self._micro_batch, self._compile_as = grad_clip, micro_batch, compile_as
+
+    @property
+    def tolerates_overflow(self) -> bool:
+        """Whether a gradient that is not finite only costs its step."""
+        return self.learner.tolerates_overflow
+
+    def prepare(self, batch: Batch, steps: int, emit: Emit, check_requests: Callable[[], None]) -> None:
+        """Try the largest batch that can occur, and decide whether to compile for so many steps."""
+        settle_compile(
+            self.learner,
+            batch,
+            asked=self._compile_as,
+            steps=steps,
+            micro_batch=self._micro_batch,
+            emit=emit,
+            check_requests=check_requests,
+        )
+
+    def step(self, batch: Batch, scale: float) -> StepResult:
+        """Train on one global batch, every learning rate times `scale`."""
+        return train_step(
+            self.learner, batch, self.optimizer, scale, grad_clip=self._grad_clip, micro_batch=self._micro_batch
+        )
+
+    def lr(self, scale: float) -> float:
+        """The main learning rate at a multiplier."""
+        return self.optimizer.lr(scale)
+
+    def loss_sum(self, batch: Batch) -> Tensor:
+        """The loss summed over the batch's targets, without gradients."""
+        return self.learner.loss_sum(batch)
+
+    # What a checkpoint keeps ----------------------------------------------------------------------------------------
+
+    @property
+    def artifact(self) -> str:
+        """What a checkpoint is to other programs."""
+        return self.learner.artifact
+
+    def sizes_bytes(self) -> tuple[int, int]:
+        """About the bytes of weights and optimizer state in a checkpoint."""
+        return num_bytes(self.learner.weights()), num_bytes(self.optimizer.state())
+
+    def contents(self) -> dict[str, Content]:
+        """The contents of a checkpoint's files by name: copies, so that training may go on."""
+        weights, state = take(self.learner.weights()), take(self.optimizer.state())
+        return {
+            ARTIFACTS[self.artifact]: encoded(weights),
+            OPTIMIZER: encoded(state),
+            **self.learner.files(),
+        }
+
+    def state(self) -> dict[str, Any]:
+        """What else a resume needs, JSON-able."""
+        return {
+            "updates": self.optimizer.step_count,
+            **numerics(self.learner),
+            "learner": self.learner.state(),
+            "rng": seed.rng_state(),
+        }
+
+    def restore(self, loaded: Loaded, emit: Emit) -> None:
+        """Put back weights, optimizer state and, last, random state. Raises SeedbedError where something does not fit.
+
+        The tensors are let go of at once, since they keep their files' disk space.
+        """
+        trainer = loaded.trainer
+        self.learner.load_weights(read_tensors(loaded.weights))
+        self.optimizer.load_state(read_tensors(loaded.optimizer), int(trainer.get("updates", loaded.step)))
+        self.learner.load_state(trainer.get("learner", {}))
+        tell_differences(trainer, self.learner, emit)
+        seed.restore_rng(trainer.get("rng", {}))
+
+    def describe(self) -> Mapping[str, Any]:
+        """What a `run` event says of the machine and the network."""
+        told = self.learner.describe()
+        return {
+            "device": str(self._device.torch_device),
+            "device_name": self._device.name,
+            "threads": torch.get_num_threads(),
+            "precision": told.precision,
+            "compile": self.learner.compiled,
+            "versions": {
+                "seedbed": __version__,
+                "torch": str(torch.__version__),
+                "python": platform.python_version(),
+            },
+            "parameters": told.parameters,
+            "trainable": told.trainable if told.trainable != told.parameters else None,
+        }

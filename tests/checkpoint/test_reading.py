@@ -1,0 +1,141 @@
+"""Which checkpoints count: what is spoiled is passed over with the reason, and refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from seedbed.checkpoint.marker import verify
+from seedbed.checkpoint.reading import find, load
+from seedbed.checkpoint.writer import Writer
+from seedbed.checkpoint.writing import Snapshot, save
+from seedbed.errors import SeedbedError
+
+Make = Callable[..., Snapshot]
+
+
+def names(paths: list[Path]) -> list[str]:
+    return [path.name for path in paths]
+
+
+def test_steps_are_ordered_as_numbers(folder: Path, make: Make) -> None:
+    for step in (100_000_000, 9000, 10_000, 99_999_999):
+        save(folder, make(step))
+    assert names(find(folder).good) == ["step-00009000", "step-00010000", "step-99999999", "step-100000000"]
+
+
+def test_a_folder_that_is_not_there_has_no_checkpoints(tmp_path: Path) -> None:
+    assert find(tmp_path / "none") == ([], [])
+
+
+def cut(path: Path) -> None:
+    data = (path / "model.safetensors").read_bytes()
+    (path / "model.safetensors").write_bytes(data[:-7])
+
+
+def edit(path: Path) -> None:
+    data = bytearray((path / "optimizer.safetensors").read_bytes())
+    data[-1] ^= 1
+    (path / "optimizer.safetensors").write_bytes(data)
+
+
+def unmark(path: Path) -> None:
+    (path / "DONE").unlink()
+
+
+def mangle(path: Path) -> None:
+    (path / "DONE").write_text('{"format": 1, "st')
+
+
+def empty_marker(path: Path) -> None:
+    (path / "DONE").write_text("[]")
+
+
+def lose(path: Path) -> None:
+    (path / "trainer.json").unlink()
+
+
+def rename(path: Path) -> None:
+    marker = json.loads((path / "DONE").read_text())
+    (path / "DONE").write_text(json.dumps({**marker, "step": 3}))
+
+
+def reach_out(path: Path) -> None:
+    marker = json.loads((path / "DONE").read_text())
+    marker["files"]["../../secret"] = {"size_bytes": 0, "sha256": ""}
+    (path / "DONE").write_text(json.dumps(marker))
+
+
+def newer(path: Path) -> None:
+    marker = json.loads((path / "DONE").read_text())
+    (path / "DONE").write_text(json.dumps({**marker, "format": 99}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (cut, "model.safetensors has"),
+        (unmark, "never finished"),
+        (mangle, "DONE cannot be read"),
+        (empty_marker, "does not say what was saved"),
+        (lose, "trainer.json is missing"),
+        (rename, "its DONE is that of step 3"),
+        (reach_out, "does not say what was saved"),
+        (newer, "newer version"),
+    ],
+)
+def test_a_spoiled_checkpoint_is_skipped_with_the_reason(
+    folder: Path, make: Make, spoil: Callable[[Path], None], reason: str
+) -> None:
+    save(folder, make(10))
+    bad = save(folder, make(20)).path
+    spoil(bad)
+    found = find(folder)
+    assert names(found.good) == ["step-00000010"]
+    assert [path for path, _ in found.skipped] == [bad]
+    assert reason in found.skipped[0][1]
+    with pytest.raises(SeedbedError, match="step-00000020"):
+        load(bad)
+
+
+def test_a_replacement_that_was_cut_off_leaves_the_old_one(folder: Path, make: Make) -> None:
+    old = save(folder, make(10)).path
+    aside = old.rename(folder / ".step-00000010.replaced")
+    old.mkdir()
+    (old / "model.safetensors").write_text("half")
+    assert find(folder).good == [aside]
+    assert load(aside).step == 10
+    Writer(folder)
+    assert find(folder) == ([old], [])
+    assert load(old).step == 10
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "optimizer.safetensors", "trainer.json", "config.json", "tokenizer.json"]
+)
+def test_an_edited_file_of_the_same_size_is_refused(folder: Path, make: Make, name: str) -> None:
+    path = save(folder, make(10)).path
+    data = bytearray((path / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (path / name).write_bytes(data)
+    with pytest.raises(SeedbedError, match=rf"{name} is not what was saved"):
+        verify(path)
+    with pytest.raises(SeedbedError, match="cannot be used"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("optimizer.safetensors", "optimizer state"), ("trainer.json", "trainer state")]
+)
+def test_without_optimizer_or_trainer_a_resume_is_refused(folder: Path, make: Make, name: str, said: str) -> None:
+    path = save(folder, make(10)).path
+    marker = json.loads((path / "DONE").read_text())
+    del marker["files"][name]
+    (path / "DONE").write_text(json.dumps(marker))
+    (path / name).unlink()
+    verify(path)
+    with pytest.raises(SeedbedError, match=f"holds no {said}"):
+        load(path)
