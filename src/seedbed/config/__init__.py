@@ -1,1 +1,1 @@
-"""What is wanted: frozen, strict, printable, layered; and its arithmetic. Knows nothing of what is here or what ran."""
+"""Configs: their tables, layers, presets and rules, and what a model of a config costs. Does not look at the machine or at runs."""
