@@ -1,4 +1,4 @@
-"""What the shell's completion offers as the values of options, whichever command they belong to."""
+"""Values of options for the shell's completion, for every command that has the option."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST = 200
 
 
 def attach(parser: argparse.ArgumentParser) -> None:
-    """Give every option of a parser, and of those below it, that is known here its values."""
+    """Add a completer to every option of a parser and of its subcommands that `_COMPLETERS` knows."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for each in {id(each): each for each in action.choices.values()}.values():
@@ -73,7 +73,7 @@ def settings(prefix: str, parsed_args: argparse.Namespace | None = None, **_: An
 
 
 def checkpoints(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    """Steps of the checkpoints of the run that is named, or of the newest that has any; `latest` and `best`."""
+    """`latest`, `best`, and the steps of the checkpoints of the named run, or of the newest run that has any."""
     from seedbed.cli.store_option import store
     from seedbed.runs.checkpoints import checkpoints as on_disk
     from seedbed.runs.status import standing
@@ -95,7 +95,7 @@ def devices(prefix: str, **_: Any) -> list[str]:
 
 
 def precisions(prefix: str, **_: Any) -> list[str]:
-    """What `train.precision` may be."""
+    """The choices of `train.precision`."""
     from seedbed.config.keys import keys
     from seedbed.config.roots import TRAIN
 
@@ -112,7 +112,7 @@ def tags(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
 
 
 def statuses(prefix: str, **_: Any) -> list[str]:
-    """Statuses, also behind a comma."""
+    """Statuses, also after a comma."""
     from seedbed.runs.statuses import SHOWN
 
     before, comma, last = prefix.rpartition(",")
@@ -120,7 +120,7 @@ def statuses(prefix: str, **_: Any) -> list[str]:
 
 
 def _paths(prefix: str) -> list[str]:
-    """Files and folders that begin so, folders with a slash at the end; as they were begun, `~` included."""
+    """Files and folders that begin with `prefix`, folders with a slash at the end; a `~` stays."""
     folder, slash, start = prefix.rpartition("/")
     try:
         entries = sorted(Path(folder + slash or ".").expanduser().iterdir())

@@ -1,4 +1,4 @@
-"""`seedbed config`: explain the keys, show a config with where each value came from, or check it before it is used."""
+"""`seedbed config`: explain the keys of a config, show a config with the origin of each value, or check it before use."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 `keys` explains every key of a config: its meaning, what it may be, and its default.
-`show` prints the config that the options of `seedbed train` make up, each value with its origin: preset, file, --set or
-flag. `check` says what is wrong or doubtful about it, and what it would need, before any work.
+`show` prints the config that the options of `seedbed train` stand for, each value with its origin: preset, file, --set or
+option. `check` says what is wrong or doubtful about it, and what training would need, before any work.
 """
 EXAMPLES = """\
   seedbed config keys                           every key with its meaning
@@ -43,7 +43,9 @@ def options(parser: argparse.ArgumentParser) -> None:
         description="Explain every key of a config: its meaning, what it may be, and its default in the preset.",
         epilog="examples:\n" + _examples("keys"),
     )
-    begins = explains.add_argument("prefix", metavar="PREFIX", nargs="?", help="only keys, or tables, that begin so")
+    begins = explains.add_argument(
+        "prefix", metavar="PREFIX", nargs="?", help="only keys and tables that begin with this"
+    )
     begins.completer = complete_key  # type: ignore[attr-defined]
     kind_option(explains)
     explains.add_argument("--preset", metavar="NAME", help="take the defaults of this preset (default: nano)")
@@ -104,7 +106,7 @@ def complete_key(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list
 
 
 def explain(prefix: str, preset: str | None, root: Root[Any], as_json: bool) -> int:
-    """Print the keys that begin with `prefix`, as a whole or by their own name, each with what there is to know."""
+    """Print the keys whose path or name begins with `prefix`: default, help and what a value may be."""
     import textwrap
 
     from seedbed.cli.console import paint, say, say_json, width

@@ -1,4 +1,4 @@
-"""What a misspelt command, option or word was probably meant to be. Loaded only once something is wrong."""
+"""Errors for unknown commands and options, naming what was probably meant. Loaded only when something is wrong."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _COMMANDS = {
 
 _EXPORT = "Every checkpoint is a folder that transformers opens as it is: `seedbed status RUN` shows where it lies. "
 _ANSWERS = dict.fromkeys(("convert", "export", "push", "upload"), _EXPORT)
-"""What to say of commands that other programs have and that are not needed here."""
+"""Commands of other programs that are not needed here -> what to do instead."""
 
 
 def unknown_command(word: str) -> UsageError:
@@ -77,7 +77,7 @@ def unknown_argument(parser: argparse.ArgumentParser, words: Sequence[str], stra
     used, name = _deepest(parser, words)
     listed = f"`{name} --help` lists the options."
     if not asked.startswith("-"):
-        # A word too many is often one that lacks its quotes.
+        # An extra word often belongs to a text without quotes.
         hint = f"A text of several words needs quotes. {listed}"
         return UsageError(f'{name} does not take another word: "{shown}".', hint)
     known = [option for action in used._actions for option in action.option_strings]
@@ -132,15 +132,15 @@ def near(word: str, known: Iterable[str]) -> list[str]:
 
 def _deepest(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[argparse.ArgumentParser, str]:
     """The parser of the command, or of its verb, and how that is called."""
-    used, said = parser, ["seedbed"]
+    used, called = parser, ["seedbed"]
     for word in words:
         nested = [each for each in used._actions if isinstance(each, argparse._SubParsersAction)]
         if not nested:
             break
         if word in nested[0].choices:
             used = nested[0].choices[word]
-            said.append(word)
-    return used, " ".join(said)
+            called.append(word)
+    return used, " ".join(called)
 
 
 def _value_after(words: Sequence[str], option: str) -> str:

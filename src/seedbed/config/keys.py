@@ -93,7 +93,7 @@ def _key(path: str, table: str, name: str, annotation: Any, default: Any) -> Key
         (bound, getattr(meta, bound)) for meta in metas for bound, _ in _BOUNDS if getattr(meta, bound) is not None
     ]
     descriptions = [meta.description for meta in metas if meta.description]
-    extra = {fact: said for meta in metas for fact, said in (meta.extra or {}).items()}
+    extra = {fact: value for meta in metas for fact, value in (meta.extra or {}).items()}
     return Key(
         path,
         table,

@@ -5,6 +5,7 @@ Schemas are imported when they are first used, so that the command line can list
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
@@ -52,6 +53,7 @@ class Root(NamedTuple, Generic[S]):
         return f"{'an' if self.name[0] in 'aeiou' else 'a'} {self.name} config"
 
 
+@cache
 def _imported(place: str) -> Any:
     module, _, name = place.partition(":")
     return getattr(import_module(module), name)

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 MOST_STEPS = 10**12
-"""No run is longer: at a thousand steps a second this one would take thirty years."""
+"""The longest run: at a thousand steps a second it would take thirty years."""
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 NonNegativeInt = Annotated[int, Meta(ge=0)]
@@ -55,7 +55,7 @@ class ModelConfig(Table, frozen=True, kw_only=True):
 
 
 class DataConfig(Table, frozen=True, kw_only=True):
-    """Where text comes from and how it is split."""
+    """Where text comes from, and how it is split into training and validation."""
 
     source: Annotated[
         str,
@@ -98,7 +98,7 @@ class DataConfig(Table, frozen=True, kw_only=True):
 
 
 class TokenizerConfig(Table, frozen=True, kw_only=True):
-    """How text becomes ids."""
+    """How text is turned into ids."""
 
     kind: Annotated[
         Literal["bpe", "wordpiece", "unigram", "char"], Meta(description="Algorithm of a newly trained tokenizer.")
@@ -118,7 +118,7 @@ class TokenizerConfig(Table, frozen=True, kw_only=True):
 
 
 class OptimizerConfig(Table, frozen=True, kw_only=True):
-    """How parameters move."""
+    """How parameters are updated."""
 
     name: Annotated[
         Literal["adamw", "muon"],
@@ -146,7 +146,7 @@ class OptimizerConfig(Table, frozen=True, kw_only=True):
 
 
 class ScheduleConfig(Table, frozen=True, kw_only=True):
-    """How the learning rate moves over the run."""
+    """How the learning rate changes over the run."""
 
     kind: Annotated[
         Literal["cosine", "linear", "constant", "wsd"],
@@ -158,7 +158,7 @@ class ScheduleConfig(Table, frozen=True, kw_only=True):
 
 
 class TrainConfig(Table, frozen=True, kw_only=True):
-    """The loop: horizon, batch, precision, and when to look and save."""
+    """The training loop: horizon, batch, precision, and when to validate, sample and save."""
 
     steps: Annotated[
         Annotated[int, Meta(ge=1, le=MOST_STEPS)] | None, Meta(description="Horizon in optimizer steps.", extra=HORIZON)

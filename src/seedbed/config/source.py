@@ -1,4 +1,4 @@
-"""What `data.source` may say: its forms, their parts, and what was probably meant by anything else. Opens no source."""
+"""The forms of `data.source`, their parts, and what anything else was probably meant to be. Opens no source."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ FORMS = {
     "wikitext-103": "wikitext-103",
     "hf": "hf:NAME[:CONFIG][@COLUMN]",
 }
-"""The word that a source begins with, and how the whole is written."""
+"""The word that a source begins with -> how the source is written."""
 
 
 class Address(NamedTuple):
-    """Which table of which dataset `hf:` names; `folder` is set for a local one."""
+    """The dataset, configuration and column that `hf:` names; `folder` is set for a local dataset."""
 
     name: str
     config: str | None
@@ -30,36 +30,37 @@ class Address(NamedTuple):
     folder: Path | None
 
 
-def parse_source(asked: str, validation_path: str = "") -> tuple[str, str]:
+def parse_source(source: str, validation_path: str = "") -> tuple[str, str]:
     """The word that a source begins with and what follows its colon, such as ("text", "novels").
 
-    Raises UsageError for an unknown word, for a part that is missing or too much, and for a validation path that the
+    Raises UsageError for an unknown word, for a part that is missing or not allowed, and for a validation path that the
     source would ignore.
     """
-    asked = asked.strip()
-    word, colon, rest = asked.partition(":")
+    source = source.strip()
+    word, colon, rest = source.partition(":")
     form = FORMS.get(word)
     if form is None:
-        raise unknown_source(asked)
+        raise unknown_source(source)
     if ":" in form and not rest.strip():
-        raise UsageError(f"--data {text.quoted(asked)} lacks what follows the colon.", f"Write {form}.")
+        raise UsageError(f"--data {text.quoted(source)} has nothing after the colon.", f"Write {form}.")
     if colon and ":" not in form:
         advice = f"Write --data {word}."
         if word.startswith("wikitext"):
-            advice = f"A local copy is named by --set data.path=FOLDER beside --data {word}."
-        raise UsageError(f"{word} takes nothing after its name, but {text.quoted(asked)} was given.", advice)
+            advice = f"To use a local copy, give --set data.path=FOLDER beside --data {word}."
+        raise UsageError(f"{word} takes nothing after its name, but {text.quoted(source)} was given.", advice)
     if validation_path and word != "text":
         raise UsageError(
-            f"data.validation_path works with text:PATH only, not with {text.quoted(asked)}.",
-            "Leave it out: this source makes or brings its own validation split.",
+            f"data.validation_path works with text:PATH only, not with {text.quoted(source)}.",
+            "Leave it out: this source has its own validation split.",
         )
     return word, rest.strip()
 
 
 def parse_address(rest: str, base: Path | None = None) -> Address:
-    """NAME[:CONFIG][@COLUMN] taken apart. A NAME that is a folder (from `base` on), or starts with . / or ~, is local.
+    """The parts of NAME[:CONFIG][@COLUMN]. A NAME that is a folder (relative to `base`), or starts with . / or ~, is local.
 
-    A folder's own name may hold : and @, so the longest part that is a folder counts.
+    The name of a folder may contain : and @, so the longest part that is a folder is taken. Raises UsageError for a part
+    that is missing.
     """
     base = base or Path()
     local = rest.startswith((".", "/", "~"))
@@ -82,7 +83,7 @@ def parse_address(rest: str, base: Path | None = None) -> Address:
 def _expanded(path: str) -> Path:
     try:
         return Path(path).expanduser()
-    except RuntimeError:  # nobody knows whose home folder is meant
+    except RuntimeError:  # a ~user without a home folder
         return Path(path)
 
 
@@ -101,15 +102,15 @@ def _divisions(rest: str) -> Iterator[tuple[str, str | None, str | None]]:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is a folder; not where it cannot be looked at."""
+    """Whether the path is a folder. False where the system refuses to tell."""
     try:
         return path.is_dir()
     except (OSError, ValueError):
         return False
 
 
-def is_there(path: Path, asked: str) -> bool:
-    """Whether there is a file or folder. Raises UsageError, naming what was `asked` for, where it cannot be looked at."""
+def is_there(path: Path, source: str) -> bool:
+    """Whether there is a file or folder. Raises UsageError, naming the source, where the system refuses to tell."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -117,26 +118,26 @@ def is_there(path: Path, asked: str) -> bool:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise UsageError(
-            f"Cannot look at {text.quoted(text.shorten(text.printable(asked), 60))}: {why}.",
+            f"Cannot look at {text.quoted(text.shorten(text.printable(source), 60))}: {why}.",
             "Check the path in data.source.",
         ) from error
     return True
 
 
-def is_prepared(asked: str, folder: Path) -> bool:
-    """Whether `asked`, from `folder` on, is the path of a prepared dataset. Raises UsageError as `is_there` does."""
-    return is_there(folder / asked / "manifest.json", asked)
+def is_prepared(source: str, folder: Path) -> bool:
+    """Whether `source`, relative to `folder`, is the path of a prepared dataset. Raises UsageError as `is_there` does."""
+    return is_there(folder / source / "manifest.json", source)
 
 
-def unknown_source(asked: str) -> UsageError:
-    """Why `asked` is no source, naming what was probably meant."""
+def unknown_source(source: str) -> UsageError:
+    """The error for a source in none of the forms, naming what was probably meant."""
     forms = "Sources: " + ", ".join(FORMS.values()) + ", or the path of a prepared dataset."
-    path = expand_home(asked)
-    if is_there(path, asked):
+    path = expand_home(source)
+    if is_there(path, source):
         kind = "folder, but not a prepared dataset" if path.is_dir() else "file"
-        return UsageError(f"{text.quoted(asked)} is a {kind}.", f"To train on its text write text:{asked}. {forms}")
-    near = difflib.get_close_matches(asked.partition(":")[0].lower(), FORMS, n=1, cutoff=0.5)
+        return UsageError(f"{text.quoted(source)} is a {kind}.", f"To train on its text write text:{source}. {forms}")
+    near = difflib.get_close_matches(source.partition(":")[0].lower(), FORMS, n=1, cutoff=0.5)
     meant = f"Did you mean {FORMS[near[0]]}? " if near else ""
-    if "/" in asked and ":" not in asked:
-        meant = f"There is no such path. For a dataset on the Hugging Face Hub write hf:{asked}. "
-    return UsageError(f"Unknown data source {text.quoted(asked)}.", meant + forms)
+    if "/" in source and ":" not in source:
+        meant = f"There is no such path. For a dataset on the Hugging Face Hub write hf:{source}. "
+    return UsageError(f"Unknown data source {text.quoted(source)}.", meant + forms)
