@@ -37,7 +37,7 @@ import psutil
 from seedbed.config.frozen import dump
 from seedbed.config.schema import Config
 from seedbed.events import Eval, Run, Step, encode
-from seedbed.runs.index import IndexWriter
+from seedbed.runs.curves.index_writer import IndexWriter
 from seedbed.runs.listing import FILE
 from seedbed.runs.session import Session
 from seedbed.runs.store import Store

@@ -21,8 +21,8 @@ def install() -> None:
     steps = {int(step) for step in named.split(",") if step}
     emit = Session.emit
 
-    def emit_and_wait(session: Session, event: Event) -> None:
-        emit(session, event)
+    def emit_and_wait(session: Session, event: Event, t: float | None = None) -> None:
+        emit(session, event, t)
         if isinstance(event, Step) and event.step in steps:
             go = session.run.path / "go"
             while not (go.exists() or session.stop_requested or session.pause_requested):

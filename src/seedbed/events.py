@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any, ClassVar
+from functools import lru_cache
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 
-from seedbed.text import legible
+from seedbed.text import legible, printable, shorten
 
 SCHEMA = 1
 
 ASKED, STORAGE, NOT_RESUMED = "asked", "storage", "not-resumed"
 """Codes of a `run` event. Paused: somebody asked, or nothing can be written. Completed or stopped: a resume that trained
 nothing left the run as it was."""
+
+
+MOST_METRICS = 64
+"""Open metrics that are kept of a run, and of an event: the first so many names."""
+FIGURES = frozenset(
+    {"step", "tokens", "time", "loss", "lr", "grad_norm", "step_s", "val_loss", "tokens_per_s", "bits_per_byte"}
+)
+"""Names of what every step or validation has; an open metric of such a name is left out."""
+_LONGEST_METRIC = 48
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -75,6 +84,8 @@ class Run(Event, frozen=True, kw_only=True):
     after: str | None = None
     """The id of the run whose end the session waits for."""
     simulated: bool | None = None
+    """That the run has a clock of its own, by which the times of this event and of the session's later ones are told:
+    seconds since the run began, going on where the session before it ended."""
     code: str | None = None
     """Why the status is what it is, for programs: ASKED, STORAGE or NOT_RESUMED."""
     waits_for: str | None = None
@@ -95,7 +106,7 @@ class Phase(Event, frozen=True, kw_only=True):
 
 
 class Step(Event, frozen=True, kw_only=True, omit_defaults=False):
-    """One optimizer step. `tokens`: trained tokens of the run so far; `step_s`: wall seconds of this step."""
+    """One optimizer step. `tokens`: trained tokens of the run so far; `step_s`: seconds of this step by the run's clock."""
 
     kind: ClassVar[str] = "step"
     step: int
@@ -104,6 +115,8 @@ class Step(Event, frozen=True, kw_only=True, omit_defaults=False):
     grad_norm: float
     tokens: int
     step_s: float
+    metrics: dict[str, float] | None = None
+    """Open metrics: what else was measured, by names that readers show as they are (mfu, goodput, samples_per_s)."""
 
 
 class Eval(Event, frozen=True, kw_only=True):
@@ -118,6 +131,8 @@ class Eval(Event, frozen=True, kw_only=True):
     full: bool = True
     best: bool = False
     elapsed_s: float | None = None
+    metrics: dict[str, float] | None = None
+    """Open metrics, as of a step; readers call them val_NAME."""
 
 
 class Sample(Event, frozen=True, kw_only=True):
@@ -180,7 +195,7 @@ class Hardware(Event, frozen=True, kw_only=True):
 
 
 class Comm(Event, frozen=True, kw_only=True):
-    """A collective among ranks."""
+    """A collective among ranks, or several of one kind taken together."""
 
     kind: ClassVar[str] = "comm"
     op: str
@@ -190,7 +205,7 @@ class Comm(Event, frozen=True, kw_only=True):
 
 
 class Node(Event, frozen=True, kw_only=True):
-    """A node of the cluster joined, failed or left."""
+    """A node of the cluster joined, failed, left, or the like: `state` is a word, `reason` is for people."""
 
     kind: ClassVar[str] = "node"
     node: int
@@ -211,7 +226,7 @@ class Message(Event, frozen=True, kw_only=True):
 
 
 class Plugin(Event, frozen=True, kw_only=True):
-    """A guest said something or was switched off."""
+    """A plugin said something, or was switched off (`ok` false)."""
 
     kind: ClassVar[str] = "plugin"
     name: str
@@ -224,7 +239,19 @@ KINDS: dict[str, type[Event]] = {
     for event in (Run, Phase, Step, Eval, Sample, Checkpoint, Data, Hardware, Comm, Node, Message, Plugin)
 }
 
-Emit = Callable[[Event], None]
+
+class Emit(Protocol):
+    """Takes events as they happen.
+
+    `t` is when, for whoever knows better than the moment of the call: seconds of the run's clock, which are unix seconds,
+    but in a simulated run (see Run.simulated) those of its own clock. None: now.
+    """
+
+    def __call__(self, event: Event, t: float | None = None) -> None: ...
+
+
+def discard(event: Event, t: float | None = None) -> None:
+    """An emit for those whom no event interests."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -243,6 +270,8 @@ def encode(event: Event, n: int, t: float) -> bytes:
     fields = {name: getattr(event, name) for name in event.__struct_fields__}
     if not isinstance(event, Step):
         fields = {name: value for name, value in fields.items() if value is not None}
+    elif event.metrics is None:
+        del fields["metrics"]
     line = {"v": SCHEMA, "n": n, "t": t, "kind": event.kind, **fields}
     try:
         return msgspec.json.encode(line) + b"\n"
@@ -278,14 +307,42 @@ def decode(line: bytes) -> Record | None:
     if known is not None:
         if known is Step:
             raw = {name: (float("nan") if value is None else value) for name, value in raw.items()}
+        fields = raw
+        if "metrics" in raw and (known is Step or known is Eval):
+            fields = raw | {"metrics": open_metrics(raw["metrics"])}
         try:
-            event = msgspec.convert(raw, known)
+            event = msgspec.convert(fields, known)
         except msgspec.ValidationError:
             event = None
         if isinstance(event, Run) and event.reason is not None and event.code is None and event.waits_for is None:
             code, waits_for = codes_of_old(event.status, event.reason)
             event = msgspec.structs.replace(event, code=code, waits_for=waits_for)
     return Record(v, n, float(t), kind, event, raw)
+
+
+def open_metrics(written: Any) -> dict[str, float]:
+    """The open metrics of a line that was decoded as JSON: names in printable form, nan for null.
+
+    Foreign data: what is no name with a number is left out, and so are the names of FIGURES and all beyond the first
+    MOST_METRICS.
+    """
+    found: dict[str, float] = {}
+    for name, value in written.items() if isinstance(written, dict) else ():
+        if len(found) >= MOST_METRICS:
+            break
+        shown = _shown_name(name)
+        if shown and shown not in FIGURES and not isinstance(value, bool) and isinstance(value, int | float | None):
+            try:
+                found[shown] = float("nan") if value is None else float(value)
+            except OverflowError:  # a whole number of hundreds of digits
+                found[shown] = float("nan")
+    return found
+
+
+@lru_cache(4096)
+def _shown_name(name: str) -> str:
+    """The name of an open metric as everybody shows it: short, with nothing in it that could steer a terminal."""
+    return shorten(" ".join(printable(name).split()), _LONGEST_METRIC)
 
 
 _WAITS_FOR = re.compile(r'It waits for ".*" \(([^()]+)\)\.')

@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from seedbed.events import KINDS, SCHEMA, Record, decode, encode
+from seedbed.runs.curves.series import Series
 from seedbed.runs.log import Reader
-from seedbed.runs.series import Series
 from seedbed.runs.store import RunDir
+from seedbed.runs.summary import summary
 from seedbed.runs.view import fold
 
 GOLDEN = Path(__file__).parent / "golden" / "events_v1.jsonl"
@@ -44,7 +45,7 @@ def test_today_writes_what_was_written_then(records: list[Record]) -> None:
 
 def test_it_means_what_it_meant(records: list[Record]) -> None:
     view = fold(records)
-    found = view.summary()
+    found = summary(view)
     expected = {
         "reason": "Out of memory.",
         "session": 2,

@@ -13,7 +13,7 @@ from seedbed.runs.session import Session
 from seedbed.runs.status import status
 from seedbed.runs.store import RunDir, Store
 
-TEXT, WHOLE, NUMBER, FLAG, WORDS = (str,), (int,), (int, float), (bool,), (list,)
+TEXT, WHOLE, NUMBER, FLAG, WORDS, TABLE = (str,), (int,), (int, float), (bool,), (list,), (dict,)
 
 # Key -> types besides null, and whether null may stand there in a run that trains.
 KEYS: dict[str, tuple[tuple[type, ...], bool]] = {
@@ -25,6 +25,8 @@ KEYS: dict[str, tuple[tuple[type, ...], bool]] = {
     "kind": (TEXT, False),
     "status": (TEXT, False),
     "asked": (TEXT, True),
+    "code": (TEXT, True),
+    "waits_for": (TEXT, True),
     "reason": (TEXT, True),
     "hint": (TEXT, True),
     "session": (WHOLE, False),
@@ -39,6 +41,7 @@ KEYS: dict[str, tuple[tuple[type, ...], bool]] = {
     "best_step": (WHOLE, False),
     "lr": (NUMBER, False),
     "grad_norm": (NUMBER, False),
+    "metrics": (TABLE, False),
     "tokens": (WHOLE, False),
     "tokens_per_s": (NUMBER, False),
     "step_s": (NUMBER, False),
@@ -52,6 +55,9 @@ KEYS: dict[str, tuple[tuple[type, ...], bool]] = {
     "schedule": (TEXT, False),
     "pid": (WHOLE, False),
     "host": (TEXT, False),
+    "nodes": (TABLE, False),
+    "comm": (TABLE, False),
+    "plugins": (WORDS, False),
     "simulated": (FLAG, False),
     "preset": (TEXT, False),
     "data": (TEXT, False),
@@ -85,7 +91,7 @@ def check(found: dict[str, Any], *, trains: bool) -> None:
             assert isinstance(value, types), f"{key} is {value!r}"
             assert types == FLAG or not isinstance(value, bool), f"{key} is {value!r}"
     nested = {key for key, value in found.items() if isinstance(value, list | dict)}
-    assert nested == {"tags", "warnings"}, "the object is not flat but for two lists of texts"
+    assert nested == {"tags", "warnings", "metrics", "nodes", "comm", "plugins"}, "the rest of the object is not flat"
     assert all(isinstance(word, str) for word in [*found["tags"], *found["warnings"]])
 
 

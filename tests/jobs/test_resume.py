@@ -20,10 +20,10 @@ from seedbed.events import Event, Step
 from seedbed.jobs.__main__ import run_job
 from seedbed.runs.caches import dataset_of
 from seedbed.runs.control import Resume, Turn
+from seedbed.runs.curves.series import Series
 from seedbed.runs.lookup import find_checkpoint
 from seedbed.runs.metrics import metrics
 from seedbed.runs.retention import thin, thinning
-from seedbed.runs.series import Series
 from seedbed.runs.session import Session
 from seedbed.runs.status import status
 from seedbed.runs.store import RunDir, Store
@@ -56,8 +56,8 @@ class Bench:
         self.at: dict[int, Callable[[Session], None]] = {}
         emit = Session.emit
 
-        def watched(session: Session, event: Event) -> None:
-            emit(session, event)
+        def watched(session: Session, event: Event, t: float | None = None) -> None:
+            emit(session, event, t)
             if isinstance(event, Step) and event.step in self.at:
                 self.at.pop(event.step)(session)
 
@@ -455,9 +455,9 @@ def test_a_finished_run_stays_finished_when_its_resume_is_stopped_before_a_step(
     bench.go(half_way)
     emit = Session.emit
 
-    def stopped_at_once(session: Session, event: Event) -> None:
+    def stopped_at_once(session: Session, event: Event, t: float | None = None) -> None:
         session.stop_requested = "asked to stop"
-        emit(session, event)
+        emit(session, event, t)
 
     with monkeypatch.context() as patch:
         patch.setattr(Session, "emit", stopped_at_once)

@@ -10,7 +10,8 @@ import pytest
 from seedbed.chart import FAINT
 from seedbed.events import Eval, Run, Step
 from seedbed.presentation.curves import METRICS, Drawn, extent, lines
-from seedbed.runs.series import Series, ema
+from seedbed.runs.curves.points import ema
+from seedbed.runs.curves.series import Series
 from seedbed.runs.session import Session
 from seedbed.runs.store import Store
 

@@ -24,6 +24,7 @@ from seedbed.runs.lookup import find_checkpoint
 from seedbed.runs.resuming import Leaves, leaves
 from seedbed.runs.status import read_view
 from seedbed.runs.store import RunDir, Store
+from seedbed.runs.summary import summary
 from seedbed.runs.view import View
 
 
@@ -122,7 +123,7 @@ def test_the_best_is_looked_for_among_validations_over_as_many_tokens(desk: Desk
     best = best_checkpoint(desk.run, desk.view)
     assert best is not None
     assert best.step == 40
-    found = desk.view.summary()
+    found = summary(desk.view)
     assert (found["best_val_loss"], found["best_step"]) == (4.0, 40)
     assert (found["val_loss"], found["final_val_loss"], found["final_val_step"]) == (4.0, 3.0, 60)
 
@@ -131,7 +132,7 @@ def test_where_every_validation_scored_everything_all_are_compared(desk: Desk) -
     desk.begin(1, 0)
     for step, loss in ((20, 5.0), (40, 4.0), (60, 3.0)):
         desk.save(step, loss)
-    found = desk.view.summary()
+    found = summary(desk.view)
     assert (found["val_loss"], found["best_val_loss"], found["best_step"]) == (3.0, 3.0, 60)
     assert found["final_val_loss"] is None
 
@@ -143,7 +144,7 @@ def test_the_log_of_an_earlier_version_that_deleted_what_was_void_still_reads(de
     desk.begin(2, 20)
     desk.log(Checkpoint(step=30, path="checkpoints/step-00000030", deleted=(f"checkpoints/{gone.name}",)))
     assert desk.view.left == []
-    found = desk.view.summary()
+    found = summary(desk.view)
     assert (found["best_val_loss"], found["best_step"]) == (5.0, 20)
 
 

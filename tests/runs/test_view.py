@@ -12,6 +12,7 @@ import pytest
 
 from seedbed import events
 from seedbed.events import Event, Record, decode, encode
+from seedbed.runs.summary import summary, warnings
 from seedbed.runs.view import View, fold
 
 
@@ -169,7 +170,7 @@ def test_a_session_that_starts_again_voids_what_came_later() -> None:
     clock.begin(2, 20, 200)
     view = clock.view
     assert (view.step, view.steps, view.loss, view.tokens) == (20, 200, None, 2000)
-    assert view.scores[-1].step == view.best_scores[-1].step == 20
+    assert view.validations.compared[-1].step == view.validations.best[-1].step == 20
     assert [saved.step for saved in view.checkpoints] == [10, 20]
     clock.say(step_event(21))
     assert clock.view.loss == pytest.approx(10 / 21)
@@ -199,11 +200,11 @@ def test_phases_nest_and_end() -> None:
     clock.begin(1, 0, 100)
     clock.say(events.Phase(name="train"))
     clock.say(events.Phase(name="evaluate"))
-    assert clock.view.summary()["phase"] == "evaluate"
+    assert summary(clock.view)["phase"] == "evaluate"
     clock.say(events.Phase(name="evaluate", done=True))
-    assert clock.view.summary()["phase"] == "train"
+    assert summary(clock.view)["phase"] == "train"
     clock.say(events.Run(status="completed", session=1))
-    assert clock.view.summary()["phase"] is None
+    assert summary(clock.view)["phase"] is None
 
 
 def test_retention_and_best() -> None:
@@ -222,7 +223,7 @@ def test_a_loss_that_is_no_number_is_null() -> None:
     clock.say(step_event(1, loss=math.nan))
     clock.say(score(1, math.inf))
     assert clock.view.loss is None
-    assert clock.view.summary()["val_loss"] is None
+    assert summary(clock.view)["val_loss"] is None
 
 
 def test_kinds_of_tomorrow_only_move_the_clock() -> None:
@@ -235,7 +236,7 @@ def test_kinds_of_tomorrow_only_move_the_clock() -> None:
     clock.records.append(future)
     after = clock.view
     assert after.n == 99
-    assert after.summary() | {"updated": 0, "elapsed_s": 0} == before.summary() | {"updated": 0, "elapsed_s": 0}
+    assert summary(after) | {"updated": 0, "elapsed_s": 0} == summary(before) | {"updated": 0, "elapsed_s": 0}
 
 
 def eventful() -> Iterator[Record]:
@@ -266,7 +267,7 @@ def test_a_snapshot_goes_on_as_if_nothing_had_been_left_out() -> None:
         view = msgspec.json.decode(saved, type=View)
         for record in records[cut:]:
             view.add(record)
-        assert view.summary() == whole.summary(), cut
+        assert summary(view) == summary(whole), cut
         assert view.remaining_s() == whole.remaining_s()
 
 
@@ -414,12 +415,12 @@ def test_a_warning_of_overfitting_goes_when_a_later_validation_is_better() -> No
     clock.train(1, 10)
     clock.say(events.Eval(step=10, loss=2.0, perplexity=7.0, tokens=9))
     clock.say(events.Message(level="warning", code="overfitting", text="Overfitting.", step=10))
-    assert clock.view.warnings() == ["At step 10: Overfitting."]
+    assert warnings(clock.view) == ["At step 10: Overfitting."]
     clock.train(11, 20)
     clock.say(events.Eval(step=20, loss=2.5, perplexity=9.0, tokens=9))
-    assert clock.view.warnings() == ["At step 10: Overfitting."]
+    assert warnings(clock.view) == ["At step 10: Overfitting."]
     clock.say(events.Eval(step=20, loss=1.9, perplexity=6.0, tokens=9))
-    assert clock.view.warnings() == []
+    assert warnings(clock.view) == []
 
 
 def test_warnings_of_the_session_are_told_once_each() -> None:
@@ -430,4 +431,4 @@ def test_warnings_of_the_session_are_told_once_each() -> None:
     clock.say(events.Message(level="info", code="y", text="By the way."))
     clock.say(events.Message(level="warning", code="z", text="Little text.", hint="Add some."))
     told = ["At step 7: Overfitting. Few words.", "Little text. Add some."]
-    assert clock.view.summary()["warnings"] == told
+    assert summary(clock.view)["warnings"] == told

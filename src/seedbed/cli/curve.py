@@ -53,10 +53,10 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--x", choices=_AXES, default="step", help="along steps, trained tokens, or training time (default: step)")
     add(
         "--y",
-        type=lambda word: word.replace("-", "_"),
-        choices=_METRICS,
+        metavar="NAME",
+        type=_metric,
         default="loss",
-        help=f"what to draw: {', '.join(_METRICS)} (default: loss)",
+        help=f"what to draw: {', '.join(_METRICS)}, or any other metric that the run logs (default: loss)",
     )
     add(
         "--smooth",
@@ -77,14 +77,19 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed.cli.console import say_json
     from seedbed.cli.store_option import find_all, store
     from seedbed.presentation.curves import Drawn
-    from seedbed.runs.series import Series
+    from seedbed.runs.curves.series import Series
 
     place = store(arguments.runs)
     if arguments.refs:
         found = find_all(place, arguments.refs)
     else:
         found = [place.find(None, fits=has_steps, wanted="run that has logged a step")]
+    if arguments.y not in _METRICS:
+        _refuse_unknown(found, arguments.y)
     shown = [Drawn(each.name(), Series.load(each)) for each in found]
+    for drawn in shown if arguments.y not in _METRICS else []:
+        for _ in drawn.series.load_metric(arguments.y):
+            pass
     if arguments.json:
         objects = [points(each, drawn, arguments.x, arguments.y) for each, drawn in zip(found, shown, strict=True)]
         say_json(objects if len(arguments.refs) > 1 else objects[0])
@@ -110,10 +115,15 @@ def points(run: RunDir, drawn: Drawn, axis: str, metric: str) -> dict[str, Any]:
         if metric != "val_loss"
         else []
     )
-    scores = [{axis: _place(score.at(axis), axis), "loss": score.loss} for score in series.scores]
+    validated = [{axis: _place(mark.at(axis), axis), "loss": mark.loss} for mark in series.validations]
     if metric == "loss":
-        return {**told, "training": found, "validation": scores}
-    return {**told, "validation": scores} if metric == "val_loss" else {**told, "points": found}
+        return {**told, "training": found, "validation": validated}
+    if metric == "val_loss":
+        return {**told, "validation": validated}
+    if metric not in _METRICS and metric.startswith("val_"):
+        named = series.validation_metric(metric.removeprefix("val_"))
+        return {**told, "points": found, "validation": [{axis: _place(m.at(axis), axis), metric: v} for m, v in named]}
+    return {**told, "points": found}
 
 
 def _place(x: float, axis: str) -> float:
@@ -124,14 +134,17 @@ def _refuse_nothing(found: list[RunDir], shown: list[Drawn], metric: str) -> Non
     """Say which runs have nothing to draw. Raises SeedbedError where none has."""
     from seedbed.cli.console import note
     from seedbed.errors import SeedbedError
+    from seedbed.presentation.curves import lines
     from seedbed.text import printable
 
-    lacks = "no validation" if metric == "val_loss" else "no step"
-    empty = [
-        each
-        for each, drawn in zip(found, shown, strict=True)
-        if not (drawn.series.scores if metric == "val_loss" else len(drawn.series))
-    ]
+    lacks = "no validation" if metric == "val_loss" else "no step" if metric in _METRICS else f"no {metric}"
+
+    def has_some(drawn: Drawn) -> bool:
+        if metric == "val_loss":
+            return bool(drawn.series.validations)
+        return len(drawn.series) > 0 and (metric in _METRICS or bool(lines([drawn], metric=metric, px=2)))
+
+    empty = [each for each, drawn in zip(found, shown, strict=True) if not has_some(drawn)]
     if len(empty) == len(found):
         raise SeedbedError(
             f'"{found[0].id}" has logged {lacks} yet.'
@@ -148,16 +161,16 @@ def draw(shown: list[Drawn], arguments: argparse.Namespace) -> None:
     from seedbed import text
     from seedbed.cli.console import note, say, width
     from seedbed.cli.summary import picture
-    from seedbed.presentation.curves import METRICS, extent, lines
+    from seedbed.presentation.curves import along, extent, lines, what
 
     columns = width(120)
     drawn = lines(shown, axis=arguments.x, metric=arguments.y, smoothing=arguments.smooth, px=2 * columns)
-    told = [f"along {arguments.x}" if arguments.x != "step" else "", "log scale" if arguments.log else ""]
+    told = [f"along {along(shown, arguments.x)}" if arguments.x != "step" else "", "log scale" if arguments.log else ""]
     told += [f"smoothed by {arguments.smooth:g}" if arguments.smooth else ""]
-    what = ", ".join(["training loss" if arguments.y == "loss" else METRICS[arguments.y], *filter(None, told)])
-    title = text.printable(shown[0].name) if len(shown) == 1 else what
+    drawing = ", ".join(["training loss" if arguments.y == "loss" else what(arguments.y), *filter(None, told)])
+    title = text.printable(shown[0].name) if len(shown) == 1 else drawing
     if len(shown) == 1 and (arguments.y != "loss" or any(told)):
-        title += f": {what}"
+        title += f": {drawing}"
     say(title)
     rows = picture(
         drawn,
@@ -183,23 +196,24 @@ def write_svg(shown: list[Drawn], arguments: argparse.Namespace) -> None:
     from seedbed.cli.console import say
     from seedbed.errors import SeedbedError
     from seedbed.files import expand_home, write_atomic
-    from seedbed.presentation.curves import METRICS, lines
+    from seedbed.presentation.curves import along, lines, short, what
     from seedbed.text import printable, shorten
 
     drawn = lines(shown, axis=arguments.x, metric=arguments.y, smoothing=arguments.smooth, px=300)
     label = {"step": "step", "tokens": "trained tokens"}.get(arguments.x)
     if label is None:
-        drawn, label = _in_units(drawn)
+        drawn, unit = _in_units(drawn)
+        label = f"{unit} of {'simulated time' if along(shown, arguments.x) != arguments.x else 'training'}"
     title = shown[0].name
     if len(shown) > 1:
-        title = METRICS["loss" if arguments.y == "loss" else arguments.y].partition(" (")[0]
+        title = short(arguments.y)
         room = max(int((_LEGEND_PX / len(shown) - 40) / 7.2), 4)
         drawn = [line._replace(label=shorten(f"{line.tag} {line.label}", room)) for line in drawn]
     picture = svg(
         drawn,
         title=title,
         x_label=label,
-        y_label=METRICS[arguments.y],
+        y_label=what(arguments.y),
         log=arguments.log,
         whole_x=arguments.x != "time",
     )
@@ -210,10 +224,29 @@ def write_svg(shown: list[Drawn], arguments: argparse.Namespace) -> None:
 
 
 def _in_units(drawn: list[Line]) -> tuple[list[Line], str]:
-    """Lines along seconds in the largest unit of which there are at least two, and the label of that axis."""
+    """Lines along seconds in the largest unit of which there are at least two, and that unit."""
     longest = max((x for line in drawn for x in line.x), default=0.0)
     unit, seconds = next(((unit, s) for unit, s in _TIME_UNITS if longest >= 2 * s), _TIME_UNITS[-1])
-    return [line._replace(x=[x / seconds for x in line.x]) for line in drawn], f"{unit} of training"
+    return [line._replace(x=[x / seconds for x in line.x]) for line in drawn], unit
+
+
+def _metric(word: str) -> str:
+    """An argument type: the name of what to draw; of what every run has, with dashes as well."""
+    plain = word.replace("-", "_")
+    return plain if plain in _METRICS else word
+
+
+def _refuse_unknown(found: list[RunDir], metric: str) -> None:
+    """Raise UsageError where none of the runs has an open metric of this name."""
+    from seedbed.errors import UsageError
+    from seedbed.presentation.curves import metric_names
+    from seedbed.runs.status import standing
+    from seedbed.runs.store import quoted
+
+    names = metric_names(standing(each).view.metrics for each in found)
+    if metric not in names:
+        whose = f'"{found[0].id}" has' if len(found) == 1 else "These runs have"
+        raise UsageError(f"{whose} no metric {quoted(metric)}.", f"There are {', '.join(names)}.")
 
 
 def _weight(word: str) -> float:

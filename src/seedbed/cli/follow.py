@@ -24,9 +24,9 @@ from seedbed.events import NOT_RESUMED, Record
 from seedbed.presentation import wording
 from seedbed.runs import asking
 from seedbed.runs.asking import Request
+from seedbed.runs.curves.series import Series
 from seedbed.runs.log import Reader
 from seedbed.runs.printed import last_printed
-from seedbed.runs.series import Series
 from seedbed.runs.status import read_state, status
 from seedbed.runs.view import View
 

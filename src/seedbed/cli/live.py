@@ -17,7 +17,8 @@ from seedbed.cli.console import colour
 from seedbed.cli.summary import style_of
 from seedbed.events import Record
 from seedbed.presentation import curves, wording
-from seedbed.runs.series import Series
+from seedbed.runs.curves.series import Series
+from seedbed.runs.in_force import begins_at
 from seedbed.runs.store import RunDir
 from seedbed.runs.view import View
 
@@ -40,7 +41,7 @@ class LiveDisplay:
     def record(self, record: Record, view: View) -> None:
         """Lines above the picture for what deserves them."""
         event = record.event
-        if isinstance(event, events.Run) and event.status == "running" and event.steps is not None:
+        if isinstance(event, events.Run) and begins_at(event) is not None:
             for line in wording.setting(event):
                 self._console.print(Text(line, style="dim"))
         elif isinstance(event, events.Run) and (told := wording.hold(event)):
@@ -49,6 +50,8 @@ class LiveDisplay:
             self._console.print(Text(wording.score(event)))
         elif isinstance(event, events.Message):
             self._console.print(Text(wording.message(event), style="yellow" if event.level != "info" else ""))
+        elif isinstance(event, events.Node | events.Plugin) and (shown := wording.line(event)):
+            self._console.print(Text(shown[0], style=shown[1]))
 
     def tick(self, view: View, series: Series) -> None:
         """Paint again, a few times a second; the curve more rarely."""
@@ -77,7 +80,9 @@ class LiveDisplay:
             parts.append(self._bar(progress["done"], progress["total"], text.printable(str(progress["stage"])), ""))
         elif view.steps:
             remaining = view.remaining_s() if view.session_steps else None
-            left = f"{text.duration(remaining)} left" if remaining is not None else ""
+            left = (
+                f"{text.duration(remaining)} left{wording.simulated(view.simulated)}" if remaining is not None else ""
+            )
             parts.append(self._bar(view.step, view.steps, f"step {view.step}/{view.steps}", left))
         if view.session_steps:
             parts.append(Text("  ".join(self._figures(view)), no_wrap=True, overflow="ellipsis"))

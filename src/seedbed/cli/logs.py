@@ -85,13 +85,14 @@ def _tell(found: RunDir, lines: int | None, follow: bool) -> int:
 def _say(line: Line) -> None:
     """A line with its time; of what was printed the bytes as they are, unless a terminal would obey them."""
     from seedbed.cli.console import paint, say
+    from seedbed.presentation.log import when
 
-    when = time.strftime("%d %b %H:%M:%S  ", time.localtime(line.t)) if line.t is not None else ""
+    stamp = when(line)
     if line.raw and not sys.stdout.isatty():
         sys.stdout.flush()
-        sys.stdout.buffer.write(when.encode() + line.raw)
+        sys.stdout.buffer.write(stamp.encode() + line.raw)
     else:
-        say(paint(when, "dim") + paint(line.text, line.style))
+        say(paint(stamp, "dim") + paint(line.text, line.style))
 
 
 def _copy_printed(found: RunDir, lines: int | None, follow: bool) -> int:

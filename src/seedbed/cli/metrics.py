@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,13 +15,15 @@ from seedbed.cli.parser import run_option, runs_option
 if TYPE_CHECKING:
     from seedbed.runs.metrics import Metric
     from seedbed.runs.store import RunDir
+    from seedbed.runs.view import View
 
 DESCRIPTION = """\
 Print the steps of a run as a table: about twenty of them, from the first to the last, with the loss of the validation
 before. With --csv or --json print every
-step in force, for a spreadsheet or a script: step, tokens (so far), time (unix seconds), loss, lr,
-grad_norm, step_s, val_loss (after steps that were validated) and tokens_per_s. What a later session made void is left
-out; what is unknown or no finite number is empty, or null. Without RUN, the newest that has logged a step.
+step in force, for a spreadsheet or a script: step, tokens (so far), time (unix seconds; of a simulated run, seconds of
+its own clock), loss, lr, grad_norm, step_s, val_loss (after steps that were validated), tokens_per_s, and every other
+metric that the run logs. What a later session made void is left out; what is unknown or no finite number is empty, or
+null. Without RUN, the newest that has logged a step.
 """
 EXAMPLES = """\
   seedbed metrics quickstart                                    a table
@@ -33,6 +35,9 @@ EXAMPLES = """\
 _ROWS = 1000
 _SHOWN = 20
 """Rows of the table, about."""
+_OPEN_SHOWN = 8
+_HEADING = 16
+"""Columns of the table for a run's own metrics, and the characters of their headings."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -59,10 +64,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out is not None and not (arguments.csv or arguments.json):
         raise UsageError("--out needs a form to write in.", "Add --csv or --json.")
     damaged: list[int] = []
+    view = standing(found).view
+    names = [*view.metrics]
+    steps = metrics(found, damaged.append, names)
     if not (arguments.csv or arguments.json):
-        count = overview(metrics(found, damaged.append))
-        return _remarks(found, count, damaged)
-    blocks = (as_csv if arguments.csv else as_json)(metrics(found, damaged.append))
+        return _remarks(found, overview(steps, names), damaged, view)
+    blocks = (as_csv if arguments.csv else as_json)(steps, names)
     count = 0
     if arguments.out is None:
         for block, rows in blocks:
@@ -73,33 +80,41 @@ def run(arguments: argparse.Namespace) -> int:
             for block, rows in blocks:
                 count += rows
                 handle.write(block.encode())
-    return _remarks(found, count, damaged)
+    return _remarks(found, count, damaged, view)
 
 
-def _remarks(found: RunDir, count: int, damaged: list[int]) -> int:
+def _remarks(found: RunDir, count: int, damaged: list[int], view: View) -> int:
     """What is to be said of the steps besides them; returns the exit status."""
     from seedbed.cli.console import note
+    from seedbed.events import MOST_METRICS
     from seedbed.text import printable
 
     if not count:
         note(f"{printable(found.id)} has logged no step yet.")
+    if count and view.run.get("simulated"):
+        note("The run is simulated: times and speeds are those of its own clock.")
+    if len(view.metrics) >= MOST_METRICS:
+        note(f"Of the run's own metrics only the first {MOST_METRICS} are kept.")
     if damaged:
         lines = "1 line" if len(damaged) == 1 else f"{len(damaged)} lines"
         note(f"{lines} of {printable(str(found.events))} cannot be read, the first at byte {damaged[0]}: left out.")
     return 0
 
 
-def overview(steps: Iterator[Metric]) -> int:
+def overview(steps: Iterator[Metric], names: Sequence[str] = ()) -> int:
     """Print some of the steps as a table: evenly spread, the first and the last among them. Returns how many there are."""
     from seedbed import text
     from seedbed.cli.console import fitted, note, say, table
+    from seedbed.text import shorten
 
     kept: list[Metric] = []
     last, count, stride = None, 0, 1
     validated: float | None = None
+    validations: dict[str, float] = {}
     for last in steps:
         validated = validated if last.val_loss is None else last.val_loss
-        last = last._replace(val_loss=validated)
+        validations |= {name: value for name, value in last.open.items() if name.startswith("val_")}
+        last = last._replace(val_loss=validated, open=validations | last.open)
         if count % stride == 0:
             kept.append(last)
         count += 1
@@ -114,7 +129,9 @@ def overview(steps: Iterator[Metric]) -> int:
     def cell(value: float | None, form: str) -> str:
         return "" if value is None else format(value, form)
 
-    header = ["STEP", "TOKENS", "LOSS", "VAL LOSS", "LR", "GRAD NORM", "TOKENS/S"]
+    shown = [name for name in names[:_OPEN_SHOWN] if any(name in each.open for each in kept)]
+    own = [shorten(name, _HEADING) for name in shown]
+    header = ["STEP", "TOKENS", "LOSS", "VAL LOSS", "LR", "GRAD NORM", "TOKENS/S", *own]
     rows = [
         [
             str(each.step),
@@ -124,10 +141,11 @@ def overview(steps: Iterator[Metric]) -> int:
             cell(each.lr, ".3g"),
             cell(each.grad_norm, ".3g"),
             "" if each.tokens_per_s is None else text.count(each.tokens_per_s),
+            *(cell(each.open.get(name), ".4g") for name in shown),
         ]
         for each in kept
     ]
-    fitted(header, rows, [], spare=("TOKENS", "GRAD NORM", "TOKENS/S", "LR"), shorten="")
+    fitted(header, rows, [], spare=(*own[::-1], "TOKENS", "GRAD NORM", "TOKENS/S", "LR"), shorten="")
     for line in table(rows, header, right=header):
         say(line)
     if len(kept) < count:
@@ -135,27 +153,34 @@ def overview(steps: Iterator[Metric]) -> int:
     return count
 
 
-def as_csv(steps: Iterator[Metric]) -> Iterator[tuple[str, int]]:
+def as_csv(steps: Iterator[Metric], names: Sequence[str] = ()) -> Iterator[tuple[str, int]]:
     """CSV text in pieces, and the number of steps in each; the header first."""
     import csv
 
-    from seedbed.runs.metrics import Metric
+    from seedbed.runs.metrics import FIGURES
 
-    def text(some: list[Metric]) -> str:
+    def text(rows: Iterable[Sequence[object]]) -> str:
         buffer = io.StringIO()
-        csv.writer(buffer).writerows(some)
+        csv.writer(buffer).writerows(rows)
         return buffer.getvalue()
 
-    yield ",".join(Metric._fields) + "\r\n", 0
-    yield from _pieces(steps, text)
+    yield text([[*FIGURES, *names]]), 0
+    yield from _pieces(steps, lambda some: text([*step[:-1], *map(step.open.get, names)] for step in some))
 
 
-def as_json(steps: Iterator[Metric]) -> Iterator[tuple[str, int]]:
+def as_json(steps: Iterator[Metric], names: Sequence[str] = ()) -> Iterator[tuple[str, int]]:
     """JSON Lines in pieces, and the number of steps in each."""
     import msgspec
 
+    from seedbed.runs.metrics import FIGURES
+
     encode = msgspec.json.Encoder().encode
-    yield from _pieces(steps, lambda some: "".join(encode(step._asdict()).decode() + "\n" for step in some))
+
+    def line(step: Metric) -> str:
+        figures = dict(zip(FIGURES, step, strict=False)) | {name: step.open.get(name) for name in names}
+        return encode(figures).decode() + "\n"
+
+    yield from _pieces(steps, lambda some: "".join(map(line, some)))
 
 
 def _pieces(steps: Iterator[Metric], text: Callable[[list[Metric]], str]) -> Iterator[tuple[str, int]]:

@@ -7,7 +7,7 @@ from typing import TextIO
 from seedbed.cli.console import paint, say
 from seedbed.events import Record
 from seedbed.presentation.log import Narrator
-from seedbed.runs.series import Series
+from seedbed.runs.curves.series import Series
 from seedbed.runs.store import RunDir
 from seedbed.runs.view import View
 

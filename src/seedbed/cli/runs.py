@@ -144,12 +144,15 @@ def select(place: Store, arguments: argparse.Namespace) -> tuple[list[dict[str, 
 def write_csv(found: list[dict[str, Any]]) -> None:
     """A header and a row for each run; tags in one field, nothing for what is unknown, true and false as in JSON."""
     import csv
+    import json
 
     from seedbed.text import printable
 
     def cell(value: Any) -> Any:
         if isinstance(value, bool):
             return "true" if value else "false"
+        if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(each, dict) for each in value)):
+            return json.dumps(value) if value else ""
         return " ".join(value) if isinstance(value, list) else value
 
     if sys.stdout.isatty():  # what a terminal shows must not steer it; files get everything as it is

@@ -74,8 +74,10 @@ def describe(found: dict[str, Any]) -> list[str]:
 
 def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     """What is known of a run, as label and value; what is unknown is left out."""
+    from seedbed.presentation import wording
     from seedbed.runs.store import RunDir
 
+    sim = wording.simulated(found["simulated"])
     shown: list[tuple[str, str]] = []
     alive = found["heartbeat_age_s"] is not None
     if found["phase"] and found["phase"] != "train":
@@ -92,19 +94,27 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
             ("final loss", f"{found['final_val_loss']:.4f} at step {found['final_val_step']}, over all validation text")
         )
     if found["tokens"]:
-        speed = f"  at {text.count(found['tokens_per_s'])} tokens/s" if found["tokens_per_s"] else ""
+        speed = f"  at {text.count(found['tokens_per_s'])} tokens/s{sim}" if found["tokens_per_s"] else ""
         shown.append(("tokens", text.count(found["tokens"]) + speed))
+    if metrics := wording.open_metrics(found["metrics"]):
+        shown.append(("metrics", metrics))
     if found["device"]:
         details = [found["device"], text.printable(found["device_name"] or ""), found["precision"] or ""]
         if found["compile"]:
             details.append("compiled")
         shown.append(("device", ", ".join(detail for detail in details if detail)))
+    if found["nodes"]:
+        shown.append(("nodes", wording.nodes(found["nodes"])))
+    if found["comm"]:
+        shown.append(("collectives", wording.collectives(found["comm"])))
+    shown += [("plugin", wording.plugin(each)) for each in found["plugins"][-1:]]
     if alive:
         shown.append(("pid", str(found["pid"])))
     if found["started"] is not None:
-        shown.append(("elapsed", text.duration(found["elapsed_s"])))
+        shown.append(("elapsed", text.duration(found["elapsed_s"]) + sim))
     if found["remaining_s"] is not None and found["eta"] is None:
-        shown.append(("remaining", f"{text.duration(found['remaining_s'])}  (once it goes on)"))
+        once = "  (once it goes on)" if found["status"] == "paused" else ""
+        shown.append(("remaining", f"{text.duration(found['remaining_s'])}{sim}{once}"))
     elif found["remaining_s"] is not None:
         at = time.strftime("%H:%M:%S", time.localtime(found["eta"]))
         day = time.strftime(" on %d %b", time.localtime(found["eta"])) if found["remaining_s"] > 12 * 3600 else ""

@@ -11,7 +11,8 @@ from seedbed.chart import AXIS, FAINT, Line, bounds, plot
 from seedbed.cli.console import paint, say, width
 from seedbed.cli.store_option import run_argument
 from seedbed.presentation import curves
-from seedbed.runs.series import Series
+from seedbed.presentation.wording import simulated
+from seedbed.runs.curves.series import Series
 from seedbed.runs.store import RunDir
 from seedbed.runs.view import View
 
@@ -23,7 +24,8 @@ def summarise(run: RunDir, view: View, series: Series) -> None:
     """Print it on stdout."""
     say()
     word = "Finished" if view.status == "completed" else "Stopped"
-    say(paint(f"{word} at step {view.step}", "bold") + f" after {text.duration(view.elapsed_s)}" + losses(view))
+    took = text.duration(view.elapsed_s) + simulated(view.simulated)
+    say(paint(f"{word} at step {view.step}", "bold") + f" after {took}" + losses(view))
     for line in picture(curves.lines([curves.Drawn("", series)]), width(90), 12, extent=series.extent()):
         say(line)
     if view.sample:
@@ -42,13 +44,14 @@ def summarise(run: RunDir, view: View, series: Series) -> None:
 def losses(view: View) -> str:
     """The losses at the end, as the rest of a sentence."""
     said = f": loss {view.loss:.4f}" if view.loss is not None else ""
-    if view.scores:
-        said += f", validation loss {view.scores[-1].loss:.4f}"
+    last, final = view.validations.last, view.validations.final
+    if last is not None:
+        said += f", validation loss {last.loss:.4f}"
         best = view.best()
-        if best is not None and best.step != view.scores[-1].step:
+        if best is not None and best.step != last.step:
             said += f" (best {best.loss:.4f} at step {best.step})"
-    if view.final_score is not None and view.final_score.step == view.step:
-        said += f", {view.final_score.loss:.4f} over the whole validation text"
+    if final is not None and final.step == view.step:
+        said += f", {final.loss:.4f} over the whole validation text"
     return said
 
 

@@ -11,6 +11,7 @@ from seedbed.config.schema import DataConfig
 from seedbed.config.source import is_prepared, parse_source
 from seedbed.data.sources.text_files import open_text
 from seedbed.errors import SeedbedError
+from seedbed.events import discard
 from seedbed.text import quoted
 
 MANIFEST = "manifest.json"
@@ -54,7 +55,7 @@ def other_text(source: str) -> SeedbedError:
 
 def _is_other(rest: str, data: DataConfig, known: set[str]) -> bool:
     """Whether the files are others than those with one of the `known` fingerprints; False where that takes long to tell."""
-    text = open_text(rest, data, lambda _: None)
+    text = open_text(rest, data, discard)
     return text.size_bytes <= _MOST_BYTES and text.fingerprint() not in known
 
 

@@ -27,14 +27,14 @@ class Recorder:
         self._path: Path | None = None
         self._kept: list[dict[str, str]] = []
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Event, t: float | None = None) -> None:
         """Keep the event where it is a message about the data, and pass it on."""
         if self._path is not None and isinstance(event, Message) and event.code not in _OF_THE_MOMENT:
             message = {field: getattr(event, field) for field in _FIELDS}
             if message not in self._kept:
                 self._kept.append(message)
                 files.write_json(self._path, self._kept, durable=False)
-        self._emit(event)
+        self._emit(event) if t is None else self._emit(event, t)
 
     def keep_in(self, path: Path) -> None:
         """Begin to keep, beside what an interrupted preparation left in the file and told."""

@@ -19,6 +19,7 @@ from seedbed.data.sources.stories import open_stories
 from seedbed.data.stories.score import score
 from seedbed.data.stories.sentences import sentences
 from seedbed.errors import EXIT_FAILURE, SeedbedError, UsageError
+from seedbed.events import discard
 from seedbed.jobs.generate import generation_device
 from seedbed.model.generate import Sampling, TextStream
 from seedbed.model.load import load_folder
@@ -74,7 +75,7 @@ def answer(request: Request) -> Iterator[dict[str, Any]]:
     model, tokenizer = load_folder(folder, device=generation_device("cpu")), Tokenizer.load(folder)
     known = {
         sentence
-        for story in open_stories("stories", config.data, lambda _: None).documents("train")
+        for story in open_stories("stories", config.data, discard).documents("train")
         for sentence in sentences(story)
     }
     most = longest_tokens(known, tokenizer)

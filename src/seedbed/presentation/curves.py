@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from seedbed.chart import FAINT, Line
-from seedbed.runs.series import KEYS, Series, ema
+from seedbed.runs.curves.points import KEYS, ema
+from seedbed.runs.curves.series import Mark, Series
 
 METRICS = {
     "loss": "loss (nats per token)",
@@ -16,7 +17,10 @@ METRICS = {
     "grad_norm": "gradient norm",
     "tokens_per_s": "tokens per second",
 }
-"""What can be drawn, by the names of the columns of `seedbed metrics`, and what a picture calls it."""
+"""What can be drawn of every run, by the names of the columns of `seedbed metrics`, and what a picture calls it. Any other
+name is that of an open metric."""
+VALIDATED = "val_"
+"""How the name of a validation's open metric begins."""
 
 
 class Drawn(NamedTuple):
@@ -45,17 +49,46 @@ def lines(
     found: list[Line] = []
     for number, each in enumerate(shown):
         label, tag = (_label(metric), "") if alone else (each.name, run_tag(number))
-        if metric in KEYS:
+        if metric in KEYS or metric not in METRICS:
             found += _trained(each.series, label, tag, number, axis, metric, smoothing, window, px, alone=alone)
-        scores = each.series.scores if metric == "val_loss" or (alone and metric == "loss") else []
-        if scores:
-            x, y = [score.at(axis) for score in scores], [score.loss for score in scores]
-            # Validations are few and far between: a mean over them would hide what they say.
+        validated = _validated(each.series, metric, alone=alone)
+        if validated:
+            x, y = [mark.at(axis) for mark, _ in validated], [value for _, value in validated]
+            # Validations are few: a mean over them would hide what they say.
             if metric == "loss":
                 found.append(Line("validation loss", x, y, series=1))
             else:
                 found.append(Line(label, x, y, series=number, tag=tag))
     return found
+
+
+def _validated(series: Series, metric: str, *, alone: bool) -> list[tuple[Mark, float]]:
+    """The validations that belong into a picture of a metric, each with its value."""
+    if metric == "val_loss" or (alone and metric == "loss"):
+        return [(mark, mark.loss) for mark in series.validations]
+    if metric in METRICS or not metric.startswith(VALIDATED):
+        return []
+    return series.validation_metric(metric.removeprefix(VALIDATED))
+
+
+def metric_names(views: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What can be drawn of runs: what every run has, then the open metrics of each (View.metrics)."""
+    return [*METRICS, *dict.fromkeys(name for view in views for name in view)]
+
+
+def what(metric: str) -> str:
+    """What a picture calls a metric."""
+    return METRICS.get(metric, metric)
+
+
+def short(metric: str) -> str:
+    """The same without its unit."""
+    return what(metric).partition(" (")[0]
+
+
+def along(shown: Sequence[Drawn], axis: str) -> str:
+    """What a picture calls its x axis: the time of a simulated run is its own."""
+    return "simulated time" if axis == "time" and any(each.series.is_simulated for each in shown) else axis
 
 
 def extent(shown: Sequence[Drawn], axis: str) -> tuple[float, float] | None:
@@ -70,7 +103,7 @@ def run_tag(number: int) -> str:
 
 
 def _label(metric: str) -> str:
-    return "training loss" if metric == "loss" else METRICS[metric].partition(" (")[0]
+    return "training loss" if metric == "loss" else short(metric)
 
 
 def _trained(

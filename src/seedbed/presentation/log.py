@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,17 +13,18 @@ from seedbed import events, text
 from seedbed.events import Record, decode
 from seedbed.files import explained, read_block, read_lines
 from seedbed.presentation import wording
+from seedbed.runs.in_force import begins_at
 from seedbed.runs.printed import last_stamp, without_stamp
+from seedbed.runs.speed import SPEED_STEPS
 from seedbed.runs.status import read_state, read_view
 from seedbed.runs.store import RunDir
 from seedbed.runs.view import View
 
 SHORTEST_S, LONGEST_S = 5.0, 60.0
-"""Seconds between two lines of progress: a twelfth of the time that the session has taken, within these bounds."""
+"""Seconds between two lines of progress: a twelfth of the time that the session has taken, within these bounds. A
+simulated run may take months in a second, so that there the upper bound does not hold."""
 _BLOCK = 64 << 10
 _EVENTS_BLOCK = 4 << 20
-_SPEED_STEPS = 64
-"""Steps out of which a run's speed is taken."""
 _STEP = re.compile(rb'\{"v":\d+,"n":\d+,"t":(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?),"kind":"step"')
 _FIRST_LOOK = 256 << 10
 """Bytes of the event log, from its end on, that are read first where only the last lines are wanted."""
@@ -39,43 +41,81 @@ class Line(NamedTuple):
     text: str
     style: str = ""
     raw: bytes = b""
+    simulated: bool = False
+    """Whether `t` is seconds of a simulated run's own clock, not unix seconds."""
+
+
+def when(line: Line) -> str:
+    """The time of a line as it stands before it; "" where it is not known."""
+    if line.t is None:
+        return ""
+    if line.simulated:
+        return f"simulated {text.duration(line.t)}  "
+    return time.strftime("%d %b %H:%M:%S  ", time.localtime(line.t))
+
+
+class Pace:
+    """When to tell of what happens all the time: rarely, and more rarely the longer a session takes."""
+
+    def __init__(self) -> None:
+        self._began: float | None = None
+        self._last: float | None = None
+        self._next = 0.0
+
+    def begin(self, t: float) -> None:
+        """A session began at `t`, or its clock did; the next is told at once."""
+        self._began, self._last = t, None
+
+    def tell_next(self) -> None:
+        """Tell the next one at once."""
+        self._last = None
+
+    def is_due(self, t: float) -> bool:
+        """Whether something at this time would be told; a clock that was set back makes it due."""
+        return self._last is None or not self._last <= t < self._next
+
+    def due(self, t: float, *, simulated: bool) -> bool:
+        """Whether it is told; if so, the next one has to wait."""
+        if not self.is_due(t):
+            return False
+        self._began = t if self._began is None else self._began
+        wait = max((t - self._began) / 12, SHORTEST_S)
+        self._last, self._next = t, t + (wait if simulated else min(wait, LONGEST_S))
+        return True
 
 
 class Narrator:
     """Turns the events of a run, one after the other, into lines; progress at most every few seconds of the run's time."""
 
     def __init__(self) -> None:
-        self._began = self._next = self._last = 0.0
+        self._progress, self._comm = Pace(), Pace()
 
     def tell(self, record: Record, view: View) -> list[tuple[str, str]]:
         """The lines of an event, each with its style. `view` has the event folded in already."""
-        event = record.event
-        if isinstance(event, events.Run) and event.pid is not None:
-            self._began, self._next = record.t, 0.0
+        event, t = record.event, record.t
+        if isinstance(event, events.Run) and (event.pid is not None or event.simulated):
+            self._progress.begin(t)
+            self._comm.begin(t)
         if isinstance(event, events.Step):
-            return [(wording.progress(view), "")] if self._due(record.t) else []
-        if isinstance(event, events.Run) and event.status == "running" and event.steps is not None:
-            self._next = 0.0  # the first step is told at once
+            return [(wording.progress(view), "")] if self._progress.due(t, simulated=view.simulated) else []
+        if isinstance(event, events.Comm):
+            return [(wording.comm(event), "dim")] if self._comm.due(t, simulated=view.simulated) else []
+        if isinstance(event, events.Run) and begins_at(event) is not None:
+            self._progress.tell_next()
             return [(line, "") for line in wording.setting(event)]
         if isinstance(event, events.Phase):
             begins = not event.done and event.name in ("prepare", "compile")
             return [(f"{text.stage(event.name)} ...", "")] if begins else []
         if isinstance(event, events.Data):
             whole = event.total is not None and event.done >= event.total
-            return [("  " + wording.data(event), "")] if whole or self._due(record.t) else []
+            told = whole or self._progress.due(t, simulated=view.simulated)
+            return [("  " + wording.data(event), "")] if told else []
         shown = wording.line(event) if event is not None else None
         return [shown] if shown is not None else []
 
     def is_due(self, t: float) -> bool:
-        """Whether progress at this time would be told; a clock that was set back makes it due."""
-        return not self._last <= t < self._next
-
-    def _due(self, t: float) -> bool:
-        if not self.is_due(t):
-            return False
-        self._began = self._began or t
-        self._last, self._next = t, t + min(max((t - self._began) / 12, SHORTEST_S), LONGEST_S)
-        return True
+        """Whether progress at this time would be told."""
+        return self._progress.is_due(t)
 
 
 class RunLog:
@@ -87,7 +127,7 @@ class RunLog:
         self._narrator, self._view = Narrator(), View()
         self._place: int | None = None
         """Byte of the event log up to which events were told."""
-        self._passed: deque[bytes] = deque(maxlen=_SPEED_STEPS)
+        self._passed: deque[bytes] = deque(maxlen=SPEED_STEPS)
         """The last steps that were not told: the speed at the next one that is comes out of them."""
         self._printed: int | None = None
         """Byte of the job's output up to which lines were given."""
@@ -119,6 +159,7 @@ class RunLog:
             if start:  # what was said before that and still holds: how far the run goes, on what device
                 known = known or read_view(self.run, read_state(self.run))
                 self._view.run, self._view.session, self._view.status = known.run, known.session, "running"
+                self._view.simulated = known.simulated
             lines = list(self._tell())
             if not start or (self._most is not None and len(lines) >= self._most):
                 return lines[-self._most :] if self._most else [] if self._most == 0 else lines
@@ -145,10 +186,11 @@ class RunLog:
 
     def _lines_of(self, record: Record) -> Iterator[Line]:
         for words, style in self._narrator.tell(record, self._view):
-            yield Line(record.t, words, style)
+            yield Line(record.t, words, style, simulated=self._view.simulated)
         ends = wording.end(record.event) if isinstance(record.event, events.Run) else ""
         if ends:
-            yield Line(record.t, ends, "red" if self._view.status == "failed" else "")
+            style = "red" if self._view.status == "failed" else ""
+            yield Line(record.t, ends, style, simulated=self._view.simulated)
 
     # What was printed ------------------------------------------------------------------------------------------------
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import msgspec
 
 from seedbed import events, text
 from seedbed.events import Event
 from seedbed.runs.statuses import ENDED
 from seedbed.runs.view import View
 
+_METRICS_TOLD = 6
 _NAMED_UNKNOWN = 10
 """Pieces of a prompt that are shown where a tokenizer does not know them."""
 
@@ -21,8 +25,8 @@ def progress(view: View) -> str:
         parts.append(f"epoch {epoch:.2f}")
     if view.loss is not None:
         parts.append(f"loss {view.loss:.4f}")
-    if view.scores:
-        parts.append(f"val {view.scores[-1].loss:.4f}")
+    if view.validations.last is not None:
+        parts.append(f"val {view.validations.last.loss:.4f}")
     if view.lr is not None:
         parts.append(f"lr {view.lr:.3g}")
     if view.grad_norm is not None:
@@ -32,8 +36,13 @@ def progress(view: View) -> str:
         parts.append(f"{text.count(speed)} tok/s")
     remaining = view.remaining_s()
     if remaining is not None:
-        parts.append(f"{text.duration(remaining)} left")
+        parts.append(f"{text.duration(remaining)} left{simulated(view.simulated)}")
     return "  ".join(parts)
+
+
+def simulated(told: bool) -> str:
+    """What stands after a time or a speed by the clock of a simulated run."""
+    return " (simulated)" if told else ""
 
 
 def setting(event: events.Run) -> list[str]:
@@ -67,6 +76,42 @@ def data(event: events.Data) -> str:
     unit = f" {text.printable(event.unit.removesuffix('s') if total == 1 else event.unit)}" if event.unit else ""
     of = f" of {text.count(event.total)}" if event.total is not None else ""
     return f"{text.printable(event.stage)}: {text.count(event.done)}{of}{unit}"
+
+
+def plugin(told: dict[str, Any]) -> str:
+    """What a plugin said last, or that it is switched off."""
+    said = f": {told['text']}" if told["text"] else "" if told["ok"] else " is switched off"
+    return text.printable(f"{told['name']}{said}")
+
+
+def comm(event: events.Comm) -> str:
+    """A collective in a line."""
+    return text.printable(f"{event.op}: {text.size(event.size_bytes)} in {text.duration(event.elapsed_s)}")
+
+
+def nodes(found: dict[str, dict[str, Any]]) -> str:
+    """The nodes of a cluster by state, and why, in a line; `found` as in a status."""
+    told = [
+        f"{each['count']} {state}" + (f" ({each['reason']})" if each["reason"] else "") for state, each in found.items()
+    ]
+    return text.printable(", ".join(told))
+
+
+def collectives(found: dict[str, dict[str, Any]]) -> str:
+    """The totals of the collectives in a line; `found` as in a status."""
+    return text.printable(
+        ", ".join(
+            f"{op} {each['count']:,} x, {text.size(each['size_bytes'])} in {text.duration(each['elapsed_s'])}"
+            for op, each in found.items()
+        )
+    )
+
+
+def open_metrics(found: dict[str, float | None]) -> str:
+    """The last values of open metrics in a line, the first so many; "" where there are none."""
+    told = [f"{name} {value:.4g}" for name, value in found.items() if value is not None]
+    more = f" and {len(told) - _METRICS_TOLD} more" if len(told) > _METRICS_TOLD else ""
+    return ", ".join(told[:_METRICS_TOLD]) + more
 
 
 def message(event: events.Message) -> str:
@@ -114,6 +159,11 @@ def line(event: Event) -> tuple[str, str] | None:
         return saved(event), "dim"
     if isinstance(event, events.Run) and (told := hold(event)):
         return told, "yellow"
+    if isinstance(event, events.Node):
+        reason = f": {event.reason}" if event.reason else ""
+        return text.printable(f"node {event.node} {event.state}{reason}"), "yellow" if event.reason else ""
+    if isinstance(event, events.Plugin):
+        return "plugin " + plugin(msgspec.structs.asdict(event)), "" if event.ok else "yellow"
     if isinstance(event, events.Message):
         return f"{event.level}: {message(event)}", "yellow" if event.level != "info" else ""
     return None

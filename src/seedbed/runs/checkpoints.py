@@ -18,8 +18,11 @@ from typing import NamedTuple
 from seedbed.checkpoint.marker import TRAINER, is_marked, is_named, replaced_name, step_of
 from seedbed.errors import SeedbedError
 from seedbed.files import make_dir, publish_dir, read_json
+from seedbed.runs.in_force import last_in_force
+from seedbed.runs.saved import Saved
 from seedbed.runs.store import RunDir
-from seedbed.runs.view import Saved, View
+from seedbed.runs.validations import comparable
+from seedbed.runs.view import View
 
 _LEFT = re.compile(r"left-at-(\d+)-by-session-(\d+)")
 _DAMAGED = re.compile(r"damaged-found-by-session-(\d+)")
@@ -83,8 +86,9 @@ def lowest(saved: list[Saved]) -> Saved | None:
     Validations over a part of the text are compared with each other; those over all of it only where there is no other.
     """
     scored = [each for each in saved if each.loss is not None]
-    alike = [each for each in scored if not each.full] or scored
-    return min(reversed(alike), key=lambda each: math.inf if each.loss is None else each.loss, default=None)
+    return min(
+        reversed(comparable(scored)), key=lambda each: math.inf if each.loss is None else each.loss, default=None
+    )
 
 
 def left_behind(run: RunDir) -> list[OnDisk]:
@@ -111,8 +115,7 @@ def common_step(view: View, path: Path) -> int | None:
     found = _LEFT.fullmatch(path.parent.name)
     if found is None:
         return None
-    later = [step for session, step in view.begun if session >= int(found[2])]
-    return min([int(found[1]), view.step, *later])
+    return last_in_force(view.begun, int(found[2]) - 1, min(int(found[1]), view.step))
 
 
 def step_at(view: View, path: Path) -> int | None:

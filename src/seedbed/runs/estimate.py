@@ -151,7 +151,7 @@ def _past(place: Store) -> list[_Past]:
         if state is None or state.view.session_steps < _FEWEST_STEPS or state.view.run.get("host") != hostname():
             continue
         step_s = state.view.seconds_per_step()
-        if step_s is None:
+        if step_s is None or state.view.run.get("simulated"):
             continue
         try:
             config = load_frozen(run.config, TRAIN)

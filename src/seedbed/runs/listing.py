@@ -24,6 +24,7 @@ from seedbed.runs.store import RunDir, Store
 
 FILE = ".listing"
 _FORMAT = 1
+_TELLERS = ("status", "summary", "view", "validations", "saved", "checkpoints")
 _WORTH_WRITING = 8
 """Runs that have to be new in the file before it is written again."""
 _SETTLED_S = 2.0
@@ -77,7 +78,7 @@ def _look(path: str, places: Iterable[str]) -> _Seen:
 
 def _by() -> list[Any]:
     """The code that tells a status: what another has kept is not used."""
-    code = [Path(__file__).with_name(f"{name}.py").stat().st_mtime_ns for name in ("status", "view", "checkpoints")]
+    code = [Path(__file__).with_name(f"{name}.py").stat().st_mtime_ns for name in _TELLERS]
     return [__version__, *code]
 
 

@@ -7,16 +7,19 @@ the steps themselves.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
+import msgspec
+
+from seedbed.events import open_metrics
 from seedbed.files import read_block
-from seedbed.runs.index import BACK, RESTART, Entry, Fold, Row, entries
+from seedbed.runs.curves.entries import Entry, entries
+from seedbed.runs.curves.fold import LARGEST, Fold
+from seedbed.runs.curves.rows import BACK, RESTART, Row
 from seedbed.runs.store import RunDir
 
 _BLOCK = 4 << 20
-_LARGEST = 1 << 53
-"""As for curves: what is no whole number to everybody is no step."""
 
 
 class Metric(NamedTuple):
@@ -34,12 +37,21 @@ class Metric(NamedTuple):
     val_loss: float | None
     """Of the validation after this step, if there was one."""
     tokens_per_s: float | None
+    open: dict[str, float]
+    """The open metrics that were asked for and are finite numbers."""
 
 
-def metrics(run: RunDir, damaged: Callable[[int], None] = lambda place: None) -> Iterator[Metric]:
+FIGURES = Metric._fields[:-1]
+"""What every step has, by the names of the table's columns; open metrics come after them."""
+
+
+def metrics(
+    run: RunDir, damaged: Callable[[int], None] = lambda place: None, names: Collection[str] = ()
+) -> Iterator[Metric]:
     """The steps in force, by step, as far as they are logged now. Raises SeedbedError where the log cannot be read.
 
-    `damaged` is called with the byte at which a whole line begins that cannot be read; it is left out.
+    `names` are the open metrics to read (View.metrics has those of a run); val_NAME is the metric NAME of the validation
+    after a step. `damaged` is called with the byte at which a whole line begins that cannot be read; it is left out.
     """
     turns, end = _turns(run)
     held: Metric | None = None
@@ -52,12 +64,13 @@ def metrics(run: RunDir, damaged: Callable[[int], None] = lambda place: None) ->
             if held is not None:
                 yield held
             before = held if held is not None and held.step == step - 1 else None
-            held = _metric(step, entry, before)
+            held = _metric(step, entry, before, _open(entry, names, ""))
         elif entry.full and partial:
             continue  # over all of the text, where others scored a part: not to be compared with them
         elif held is not None and held.step == step:
             partial = not entry.full
-            held = held._replace(val_loss=_finite(entry.loss))
+            validated = _open(entry, names, "val_")
+            held = held._replace(val_loss=_finite(entry.loss), open=held.open | validated)
     if held is not None:
         yield held
 
@@ -107,16 +120,25 @@ def _in_force(run: RunDir, turns: list[_Turn], end: int, damaged: Callable[[int]
             place += length
             if entry is None or entry.step is None or entry.kind not in ("step", "eval"):
                 continue
-            if 0 <= entry.step < _LARGEST and (turn is None or entry.step <= turn.step):
+            if 0 <= entry.step < LARGEST and (turn is None or entry.step <= turn.step):
                 yield entry
 
 
-def _metric(step: int, entry: Entry, before: Metric | None) -> Metric:
+def _metric(step: int, entry: Entry, before: Metric | None, named: dict[str, float]) -> Metric:
     tokens, seconds = entry.tokens, _finite(entry.step_s)
     known = 0 if step == 1 else before.tokens if before is not None else None
     rate = (tokens - known) / seconds if tokens is not None and known is not None and seconds else None
     figures = (_finite(entry.loss), _finite(entry.lr), _finite(entry.grad_norm), seconds)
-    return Metric(step, tokens, entry.t, *figures, None, rate if rate is None or rate >= 0 else None)
+    return Metric(step, tokens, entry.t, *figures, None, rate if rate is None or rate >= 0 else None, named)
+
+
+def _open(entry: Entry, names: Collection[str], prefix: str) -> dict[str, float]:
+    """The open metrics on a line that were asked for."""
+    written = bytes(entry.metrics) if names else b""
+    if not written:
+        return {}
+    found = {prefix + name: value for name, value in open_metrics(msgspec.json.decode(written)).items()}
+    return {name: value for name, value in found.items() if name in names and math.isfinite(value)}
 
 
 def _finite(value: float | None) -> float | None:

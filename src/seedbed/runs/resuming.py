@@ -13,6 +13,7 @@ from seedbed.runs.checkpoints import checkpoints, is_at_end, step_at
 from seedbed.runs.control import Resume
 from seedbed.runs.status import Standing
 from seedbed.runs.store import RunDir
+from seedbed.runs.summary import why_early
 from seedbed.runs.view import View
 
 
@@ -50,7 +51,7 @@ def refuse_nothing_to_do(run: RunDir, asked: Resume, stands: Standing) -> None:
         raise UsageError(f'"{run.id}" is finished: it has done all of its {view.steps} steps.', f"To train on, {more}.")
     elif stands.status == "completed" and asked.early_stop is None:
         raise UsageError(
-            f'"{run.id}" ended at step {view.step} of {view.steps}. {view.why_early()}',
+            f'"{run.id}" ended at step {view.step} of {view.steps}. {why_early(view)}',
             f"`seedbed resume {run.id} --early-stop 0` goes on to step {view.steps}; with --more-steps N it trains N steps"
             f" from step {view.step}.",
         )

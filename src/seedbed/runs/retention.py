@@ -27,7 +27,7 @@ from seedbed.checkpoint.marker import (
 from seedbed.errors import SeedbedError
 from seedbed.files import Lock, is_locked, remove_tree
 from seedbed.runs.checkpoints import best_checkpoint, damaged, in_force, latest_checkpoint, left_behind
-from seedbed.runs.status import Standing, standing
+from seedbed.runs.status import Standing, last_sign, standing
 from seedbed.runs.statuses import OVER, REMOVABLE
 from seedbed.runs.store import RunDir, Store
 from seedbed.text import quoted
@@ -150,7 +150,7 @@ def choose(store: Store, policy: Policy) -> list[Chosen]:
 
 def _last_use(run: RunDir, stands: Standing) -> float:
     """When the run last did anything, in unix seconds; never earlier than anything known of it."""
-    times = [stands.view.updated or 0.0]
+    times = [last_sign(run, stands) or 0.0]
     try:
         created = run.meta().get("created")
         times.append(float(created) if isinstance(created, int | float) else 0.0)

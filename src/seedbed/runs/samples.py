@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from seedbed.events import Run, Sample, decode
 from seedbed.files import read_block
+from seedbed.runs.in_force import begins_at
 from seedbed.runs.store import RunDir
 
 _BLOCK = 4 << 20
@@ -31,6 +32,5 @@ def read_samples(run: RunDir) -> list[Sample]:
             event = record.event if record is not None else None
             if isinstance(event, Sample):
                 found.append(event)
-            elif isinstance(event, Run) and event.status == "running" and event.steps is not None:
-                begins = event.step
+            elif isinstance(event, Run) and (begins := begins_at(event)) is not None:
                 found = [sample for sample in found if sample.step <= begins]

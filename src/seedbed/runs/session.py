@@ -18,7 +18,8 @@ from seedbed.errors import DiskFullError, SeedbedError, StorageError
 from seedbed.events import ASKED, NOT_RESUMED, STORAGE, Event, Hardware, Run, Step, encode
 from seedbed.files import AppendLog, Ballast, Lock, remove_tree, write_atomic
 from seedbed.runs.control import GO, PAUSE, SAVE, STOP, Requests, Resume, Turn
-from seedbed.runs.index import IndexWriter, index_path
+from seedbed.runs.curves.index_file import index_path
+from seedbed.runs.curves.index_writer import IndexWriter
 from seedbed.runs.process import myself
 from seedbed.runs.status import Held, follow, hostname, read_state, read_view, state_json
 from seedbed.runs.statuses import ENDED, WORKING
@@ -103,6 +104,7 @@ class Session:
         """Why the job holds at this moment, where it does."""
         self._device: str | None = None
         self._index = IndexWriter(self.run)
+        self._clock: float | None = None  # what the run's own clock showed last, where this session is simulated
         self._heartbeat_s = heartbeat_s
         self._skips_beats = False
         self._lock = Lock(self.run.lock, LOCK_REMEDY)
@@ -159,15 +161,17 @@ class Session:
             if self.gone:
                 _sweep(self.run)
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: Event, t: float | None = None) -> None:
         """Append one event to the log. May be called from any thread; a few microseconds and one write.
 
-        A line that cannot be written is kept until the log can be written again; samples of the hardware are not.
+        `t` is when it happened, by the run's clock (see events.Emit); in a simulated session an event without it has the
+        time of the one before. A line that cannot be written is kept until the log can be written again; samples of the
+        hardware are not.
         """
         with self._emitting:
             if self._backlog and isinstance(event, Hardware):
                 return
-            line = encode(event, self._n + 1, time.time())
+            line = encode(event, self._n + 1, self._time_of(event, t))
             if self._backlog:
                 self._backlog.append(line)
             else:
@@ -179,6 +183,14 @@ class Session:
             self.status = event.status
             if event.steps is not None:
                 self.step, self._device, self._begun = event.step, event.device, True
+
+    def _time_of(self, event: Event, t: float | None) -> float:
+        if isinstance(event, Run) and event.simulated and self._clock is None:
+            self._clock = 0.0
+        if self._clock is None:
+            return time.time() if t is None else t
+        self._clock = self._clock if t is None else t
+        return self._clock
 
     def _append(self, line: bytes) -> None:
         try:
@@ -217,12 +229,12 @@ class Session:
             self._log.write(self._backlog[0])
             del self._backlog[0]
 
-    def emit_or_stop(self, event: Event) -> None:
+    def emit_or_stop(self, event: Event, t: float | None = None) -> None:
         """Append one event; then pause if somebody asked to, and raise StopRequested if somebody asked to stop.
 
         For long work that tells of itself.
         """
-        self.emit(event)
+        self.emit(event, t)
         self.check_requests()
 
     def check_requests(self) -> None:
@@ -279,11 +291,9 @@ class Session:
         self.say("running")
         return True
 
-    def finish(
-        self, status: str, *, reason: str | None = None, hint: str | None = None, code: str | None = None
-    ) -> None:
-        """Say how this session ended: completed, stopped or failed."""
-        self.say(status, reason, hint, code=code)
+    def finish(self, status: str, **why: str | None) -> None:
+        """Say how this session ended: completed, stopped or failed; `why` as in `say`."""
+        self.say(status, **why)
         with self._emitting:
             try:
                 self._write_backlog()

@@ -20,12 +20,13 @@ from seedbed.runs.log import Reader
 from seedbed.runs.process import Identity, boot_id, is_alive
 from seedbed.runs.statuses import BUSY, ENDED, WORKING
 from seedbed.runs.store import RunDir
+from seedbed.runs.summary import summary, why_early
 from seedbed.runs.view import View
 
 STALE_S = 20.0
 """A heartbeat comes every second; one this old means that the job hangs, compiles, or that its machine sleeps."""
 _STARTING_S = 15.0
-_FORMAT = 2
+_FORMAT = 3
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -72,22 +73,31 @@ class Standing(NamedTuple):
 def state_json(view: View, session: int, held: Held | None = None) -> bytes:
     """The bytes of a state file: a disposable copy of the fold, with a heartbeat of now (see there for `held`)."""
     beat = Heartbeat(t=time.time(), monotonic=time.monotonic(), boot_id=boot_id(), session=session, held=held)
-    status = {"status": view.status, **view.summary()}
+    status = {"status": view.status, **summary(view)}
     return msgspec.json.encode(State(format=_FORMAT, heartbeat=beat, view=view, status=status))
 
 
 def read_state(run: RunDir) -> State | None:
     """The state file if it can be used; it may always be thrown away."""
     try:
-        state = msgspec.json.decode(run.state.read_bytes(), type=State)
-    except (OSError, msgspec.DecodeError):
+        data = run.state.read_bytes()
+        state = msgspec.json.decode(data, type=State)
+        if state.format == 2:
+            state = _of_format_2(msgspec.json.decode(data))
+    except (OSError, msgspec.DecodeError, msgspec.ValidationError):
         return None
-    if state.format != _FORMAT:
-        return None
-    view = state.view
-    if view.code is None and view.waits_for is None:  # as written before there were codes
-        view.code, view.waits_for = codes_of_old(view.status, view.reason)
-    return state
+    return state if state.format == _FORMAT else None
+
+
+def _of_format_2(old: dict[str, Any]) -> State:
+    """A state of the format before this one: without it, each look at a long run of then would read its whole log."""
+    view = old["view"]
+    view["validations"] = {"compared": view.get("scores", []), "best": view.get("best_scores", [])}
+    view["validations"]["final"] = view.get("final_score")
+    view["speed"] = {"recent": view.get("recent", []), "steps": view.get("session_steps", 0)}
+    view["speed"]["costs"] = view.get("costs", {})
+    view["code"], view["waits_for"] = codes_of_old(view.get("status", "queued"), view.get("reason"))
+    return msgspec.convert(old | {"format": _FORMAT}, State)
 
 
 def read_view(run: RunDir, state: State | None = None) -> View:
@@ -168,13 +178,14 @@ def status(run: RunDir, stands: Standing | None = None) -> dict[str, Any]:
         meta = {}
     alive = stands.status in BUSY
     remaining = view.remaining_s() if alive else None
-    summary = view.summary()
+    told = summary(view)
     latest = latest_checkpoint(run, view)
     best = best_checkpoint(run, view)
     labels = read_labels(run)
-    code, waits_for = summary.pop("code"), summary.pop("waits_for")
-    reason, hint = summary.pop("reason"), summary.pop("hint")
-    if reason is None and (early := view.why_early()):
+    code, waits_for = told.pop("code"), told.pop("waits_for")
+    reason, hint = told.pop("reason"), told.pop("hint")
+    simulated = bool(meta.get("simulated") or told["simulated"])
+    if reason is None and (early := why_early(view)):
         reason = early
         hint = f"`seedbed resume {run.id} --early-stop 0` goes on to step {view.steps}; --more-steps N trains N steps more."
     if stands.status == "lost":
@@ -192,21 +203,36 @@ def status(run: RunDir, stands: Standing | None = None) -> dict[str, Any]:
         "waits_for": waits_for,
         "reason": reason,
         "hint": hint,
-        **summary,
-        "tokens_per_s": summary["tokens_per_s"] if alive or view.status in ENDED else None,
-        "phase": summary["phase"] if alive else None,
-        "simulated": bool(meta.get("simulated") or summary["simulated"]),
+        **told,
+        "tokens_per_s": told["tokens_per_s"] if alive or view.status in ENDED else None,
+        "phase": told["phase"] if alive else None,
+        "simulated": simulated,
+        "updated": last_sign(run, stands),
         "preset": meta.get("preset"),
         "data": meta.get("data"),
         "created": meta.get("created"),
         "remaining_s": remaining,
-        "eta": time.time() + remaining if remaining is not None and stands.status != "paused" else None,
+        # What is left of a simulated run is time of its own clock, which says nothing of when it will end.
+        "eta": time.time() + remaining
+        if remaining is not None and stands.status != "paused" and not simulated
+        else None,
         "heartbeat_age_s": stands.heartbeat.age_s() if stands.heartbeat is not None and alive else None,
         "checkpoint": str(latest.path) if latest else None,
         "checkpoint_step": latest.step if latest else None,
         "best_checkpoint": str(best.path) if best else None,
         "path": str(run.path),
     }
+
+
+def last_sign(run: RunDir, stands: Standing) -> float | None:
+    """When the run's last event was written, by this machine's clock, in unix seconds; None for a run without events."""
+    view = stands.view
+    if not view.run.get("simulated"):
+        return view.updated
+    try:
+        return run.events.stat().st_mtime
+    except OSError:
+        return None
 
 
 def _why_lost(run: RunDir, view: View) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from seedbed import text
+from seedbed.presentation.wording import collectives, nodes, open_metrics, simulated
 from seedbed.runs.status import word
 from seedbed.tui.safe_text import safe_text, status_style
 
@@ -49,7 +50,10 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("host", found["host"]),
         ("started", _date(found["started"])),
         ("last sign", _date(found["updated"])),
-        ("elapsed", text.duration(found["elapsed_s"])),
+        ("elapsed", text.duration(found["elapsed_s"]) + simulated(found["simulated"])),
+        ("metrics", open_metrics(found["metrics"])),
+        ("nodes", nodes(found["nodes"])),
+        ("collectives", collectives(found["comm"])),
         ("tokens", f"{found['tokens']:,}" if found["tokens"] else None),
         ("checkpoint", found["checkpoint"]),
         ("best", found["best_checkpoint"]),

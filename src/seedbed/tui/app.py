@@ -17,7 +17,7 @@ from textual.containers import Container
 from textual.screen import Screen
 from textual.widgets import Footer
 
-from seedbed.runs.series import Series
+from seedbed.runs.curves.series import Series
 from seedbed.runs.store import RunDir, Store
 from seedbed.tui.editors import is_editor, typed_actions
 from seedbed.tui.panel import NAMES, Panel

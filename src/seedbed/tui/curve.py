@@ -1,7 +1,8 @@
-"""A run's losses as a Braille curve that can be read along steps, tokens or time. Draws; computes no point itself."""
+"""A run's losses, or another of its metrics, as a Braille curve along steps, tokens or time. It computes no point itself."""
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
 from textwrap import wrap
@@ -15,8 +16,9 @@ from textual.widget import Widget
 
 from seedbed import text
 from seedbed.chart import AXIS, FAINT, Marks, Picture, Span, bounds, plot
-from seedbed.presentation.curves import Drawn, extent, lines, run_tag
-from seedbed.runs.series import AXES
+from seedbed.presentation.curves import METRICS, Drawn, along, extent, lines, run_tag, short
+from seedbed.runs.curves.points import AXES
+from seedbed.runs.curves.series import Series
 from seedbed.tui.safe_text import fitted_text
 
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.98)
@@ -31,7 +33,7 @@ _FRAME = "#8b949e"
 
 
 class Curve(Widget):
-    """Training and validation loss of a run, or the training losses of several over each other.
+    """Training and validation loss of a run, or one metric of several runs over each other.
 
     A dot shows the lowest and the highest of the steps under it, so a spike of one step stays visible.
     """
@@ -42,6 +44,10 @@ class Curve(Widget):
         super().__init__(id=id)
         self.shown: list[Drawn] = []
         self.axis = AXES[0]
+        self.metric = "loss"
+        """What is drawn: a name of presentation.curves.METRICS, or an open metric of the runs."""
+        self.own: list[str] = []
+        """The open metrics of the runs that are shown."""
         self.is_log = False
         self.smoothing = 0.0
         self.window: tuple[float, float] | None = None
@@ -59,6 +65,24 @@ class Curve(Widget):
             self.window = None
         self.shown, self._note = list(shown), note
         self.changed()
+
+    async def load(self, series: Series, drawn: list[Drawn]) -> None:
+        """Read a run's curves in a thread, and the open metric on show, and tell how far that is."""
+        pieces = [series.loading()]
+        if self.metric in self.own:
+            pieces.append(series.load_metric(self.metric))
+        for each in pieces:
+            while (progress := await asyncio.to_thread(next, each, None)) is not None:
+                read, total = progress
+                if read < total:
+                    self.show(drawn, f"reading {read / total:.0%}")
+
+    def next_metric(self) -> str:
+        """What every run has, then what these runs log of their own, and again. `load` reads the latter."""
+        names = [*METRICS, *self.own]
+        self.metric = names[(names.index(self.metric) + 1) % len(names)] if self.metric in names else names[0]
+        self.changed()
+        return self.metric
 
     def remark(self, note: str) -> None:
         """Another note beside the curves, or instead of them where there are none."""
@@ -78,7 +102,7 @@ class Curve(Widget):
 
     def _lengths(self) -> list[tuple[int, ...]]:
         curves = [each.series for each in self.shown]
-        return [(len(each), len(each.scores), len(each.checkpoints), len(each.restarts)) for each in curves]
+        return [(len(each), len(each.validations), len(each.checkpoints), len(each.restarts)) for each in curves]
 
     def next_axis(self) -> str:
         """Steps, tokens, time, and again."""
@@ -143,7 +167,7 @@ class Curve(Widget):
 
     def render_line(self, y: int) -> Strip:
         """One row of the picture, drawn anew only where something changed."""
-        key = (self.size, self.axis, self.is_log, self.smoothing, self.window)
+        key = (self.size, self.axis, self.metric, self.is_log, self.smoothing, self.window)
         if key != self._key:
             self._key = key
             self._strips = self._draw()
@@ -157,7 +181,9 @@ class Curve(Widget):
         self._drawn = self._lengths()
         if width < 10 or height < 3:
             return []
-        drawn = lines(self.shown, axis=self.axis, smoothing=self.smoothing, window=self.window, px=2 * width)
+        drawn = lines(
+            self.shown, axis=self.axis, metric=self.metric, smoothing=self.smoothing, window=self.window, px=2 * width
+        )
         marks = self._marks()
         self._picture = None
         if drawn:
@@ -171,7 +197,7 @@ class Curve(Widget):
                 drawn, width, rows, box=box, log=self.is_log, marks=marks, x_text=x_text, whole_x=self.axis != "time"
             )
         if self._picture is None:
-            words = self._note or ("No losses yet." if self.shown else "No run is chosen.")
+            words = self._note or (f"No {_name(self.metric)} yet." if self.shown else "No run is chosen.")
             said = [fitted_text(line, width).plain for line in wrap(words, width - 2)[:height]]
             blank = [Strip.blank(width, self.rich_style)] * ((height - len(said)) // 2)
             return [*blank, *(self._row([(" " * ((width - cell_len(line)) // 2) + line, _FRAME)]) for line in said)]
@@ -184,7 +210,7 @@ class Curve(Widget):
         series, axis = self.shown[0].series, self.axis
         saved = series.checkpoints
         return [
-            Marks(SCORE_GLYPH, [mark.at(axis) for mark in series.scores], 1),
+            Marks(SCORE_GLYPH, [mark.at(axis) for mark in series.validations], 1),
             Marks(SAVED_GLYPH, [mark.at(axis) for mark in saved if not mark.best], 2),
             Marks(BEST_GLYPH, [mark.at(axis) for mark in saved if mark.best], 2),
             Marks(RESTART_GLYPH, [mark.at(axis) for mark in series.restarts], 3),
@@ -197,8 +223,8 @@ class Curve(Widget):
         if pointed is not None:
             pieces.append((pointed, "bold"))
         elif len(self.shown) == 1:
-            pieces.append(("⣿ train ", COLOURS[0]))
-            if self.shown[0].series.scores:
+            pieces.append((f"⣿ {'train' if self.metric == 'loss' else short(self.metric)} ", COLOURS[0]))
+            if self.metric == "loss" and self.shown[0].series.validations:
                 pieces.append(("⠒ validation ", COLOURS[1]))
         else:
             room = max(6, (width - 24) // max(len(self.shown), 1) - 4)
@@ -206,7 +232,10 @@ class Curve(Widget):
                 pieces.append(
                     (f"⣿{run_tag(number)} {fitted_text(each.name, room).plain} ", COLOURS[number % len(COLOURS)])
                 )
-        options = [f"x: {self.axis}", "log" if self.is_log else "", f"EMA {self.smoothing:g}" if self.smoothing else ""]
+        options = [f"x: {along(self.shown, self.axis)}", "log" if self.is_log else ""]
+        options.append(f"EMA {self.smoothing:g}" if self.smoothing else "")
+        if self.metric != "loss" and len(self.shown) > 1:
+            options.insert(0, f"y: {short(self.metric)}")
         if self.window is not None:
             options.append("zoomed")
         if self._note:
@@ -229,7 +258,7 @@ class Curve(Widget):
         return Strip([Segment(words, base + Style.parse(style)) for words, style in pieces])
 
     def _pointed_values(self) -> str | None:
-        if self._pointed is None or self._picture is None or not self.shown:
+        if self._pointed is None or self._picture is None or not self.shown or self.metric == "val_loss":
             return None
         x = self._picture.x_at(self._pointed)
         if x is None:
@@ -238,12 +267,12 @@ class Curve(Widget):
         reach = (box.x1 - box.x0) / max(self._picture.columns, 1)
         said = []
         for each in self.shown[:3]:
-            near = each.series.window(x - reach / 2, x + reach / 2, px=1, axis=self.axis)
+            near = each.series.window(x - reach / 2, x + reach / 2, px=1, axis=self.axis, key=self.metric)
             inside = [point for point in near if point.x1 >= x - reach / 2 and point.x0 <= x + reach / 2]
             if inside and math.isfinite(inside[0].mean):
                 point = inside[0]
                 spread = f" ({point.low:.4g} to {point.high:.4g})" if point.high > point.low else ""
-                said.append(f"{point.mean:.4f}{spread}")
+                said.append(f"{point.mean:.4f}{spread}" if self.metric == "loss" else f"{point.mean:.4g}{spread}")
         at = text.duration(x) if self.axis == "time" else text.count(x) if self.axis == "tokens" else f"{x:,.0f}"
         return f"{self.axis} {at}: {', '.join(said)}" if said else None
 
@@ -273,6 +302,10 @@ class Curve(Widget):
         """Zoom out."""
         event.stop()
         self.zoom(1 / 0.7)
+
+
+def _name(metric: str) -> str:
+    return "losses" if metric == "loss" else short(metric)
 
 
 def _style(series: int) -> Style:

@@ -22,7 +22,8 @@ from seedbed import text
 from seedbed.errors import SeedbedError
 from seedbed.presentation.config_text import differences, frozen_text
 from seedbed.presentation.curves import Drawn
-from seedbed.presentation.log import Line, RunLog
+from seedbed.presentation.log import Line, RunLog, when
+from seedbed.presentation.wording import simulated
 from seedbed.runs.samples import read_samples
 from seedbed.runs.status import word
 from seedbed.tui.about import about
@@ -53,6 +54,7 @@ class Details(Screen[None]):
         Binding("t", "tags", "Tags", show=False, tooltip="Give it tags, or take some away"),
         Binding("n", "note", "Note", show=False, tooltip="Write a note on it"),
         Binding("x", "axis", "Axis", tooltip="Curve along steps, tokens or time"),
+        Binding("M", "metric", "Metric", show=False, key_display="M", tooltip="Curve of the next metric"),
         Binding("y", "log", "Scale", tooltip="Logarithmic or linear losses"),
         Binding("m", "smooth", "Smooth", show=False, tooltip="Exponential mean: off, 0.6, 0.9, 0.98"),
         Binding("plus,equals_sign", "zoom(0.5)", "Zoom in", show=False, key_display="+"),
@@ -147,10 +149,8 @@ class Details(Screen[None]):
             return
         series, curve = self.window.series(listed.run), self.query_one("#big-curve", Curve)
         drawn = [Drawn(listed.status["name"], series)]
-        pieces = series.loading()
-        while (progress := await asyncio.to_thread(next, pieces, None)) is not None:
-            read, total = progress
-            curve.show(drawn, f"reading {read / total:.0%}" if read < total else "")
+        curve.own = [*listed.status["metrics"]]
+        await curve.load(series, drawn)
         curve.show(drawn)
 
     @work(exclusive=True, group="details")
@@ -163,6 +163,7 @@ class Details(Screen[None]):
         log, shown = self.query_one("#log-text", Static), self.query_one("#samples-text", Static)
         for each in curve.shown:
             await asyncio.to_thread(each.series.refresh)
+            await curve.load(each.series, curve.shown)
         curve.grown()
         self._log = self._log or RunLog(run, _LOG_LINES)
         try:
@@ -243,6 +244,11 @@ class Details(Screen[None]):
         """Along steps, tokens or time."""
         self.query_one("#big-curve", Curve).next_axis()
 
+    def action_metric(self) -> None:
+        """The next metric."""
+        self.query_one("#big-curve", Curve).next_metric()
+        self._load_curve()
+
     def action_log(self) -> None:
         """Logarithmic or linear."""
         self.query_one("#big-curve", Curve).toggle_log()
@@ -278,13 +284,13 @@ def facts(found: dict[str, Any], *, brief: bool = False, width: int = 150) -> Te
     )
     said.append(f"\nstep {steps_text(found)}  epoch {epochs_text(found)}  {losses}")
     speed = f"{text.count(found['tokens_per_s'])} tokens/s  " if found["tokens_per_s"] else ""
-    left = ""
+    left, sim = "", simulated(found["simulated"])
     if found["remaining_s"] is not None:
-        left = f"  left {text.duration(found['remaining_s'])}"
+        left = f"  left {text.duration(found['remaining_s'])}{sim}"
     if found["eta"] is not None:
         left += f" (ends about {time.strftime('%d %b %H:%M:%S', time.localtime(found['eta']))})"
     pid = f"  pid {found['pid']}" if found["heartbeat_age_s"] is not None else ""
-    said.append(f"\n{speed}elapsed {text.duration(found['elapsed_s'])}{left}{pid}")
+    said.append(f"\n{speed}elapsed {text.duration(found['elapsed_s'])}{sim}{left}{pid}")
     asked = f" (asked for {found['device_asked']})" if found["device_asked"] else ""
     if found["device"]:
         device = f"on {found['device']}{asked}  {found['device_name'] or ''}  {found['precision'] or ''}"
@@ -311,8 +317,7 @@ def logged(lines: Iterable[Line]) -> Text:
     """What happened and what was printed, each line with its time where that is known."""
     said = Text(end="")
     for line in lines:
-        if line.t is not None:
-            said.append(time.strftime("%d %b %H:%M:%S  ", time.localtime(line.t)), style="dim")
+        said.append(when(line), style="dim")
         said.append_text(safe_text(line.text, line.style))
         said.append("\n")
     said.right_crop(1)

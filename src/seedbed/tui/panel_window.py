@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seedbed.runs.series import Series
+from seedbed.runs.curves.series import Series
 from seedbed.runs.store import RunDir
 from seedbed.tui.actions import RunActions
 

@@ -15,7 +15,6 @@ from textual.widgets import DataTable, Input
 
 from seedbed import text
 from seedbed.presentation.curves import Drawn
-from seedbed.runs.series import Series
 from seedbed.runs.status import word
 from seedbed.runs.watch import Listed
 from seedbed.tui.curve import Curve
@@ -82,6 +81,7 @@ class RunsPanel(TablePanel):
         Binding("A", "archive", "Archive", show=False, key_display="A", tooltip="Put out of sight, or back"),
         Binding("D", "delete", "Delete", key_display="D", tooltip="Delete the run and its checkpoints"),
         Binding("x", "axis", "x axis", show=False, tooltip="Curve along steps, tokens or time"),
+        Binding("M", "metric", "Metric", show=False, key_display="M", tooltip="Curve of the next metric"),
         Binding("y", "log", "Log scale", show=False, tooltip="Logarithmic or linear losses"),
         Binding("m", "smooth", "Smooth", show=False, tooltip="Exponential mean: off, 0.6, 0.9, 0.98"),
         Binding("plus,equals_sign", "zoom(0.5)", "Zoom in", show=False, key_display="+"),
@@ -211,27 +211,20 @@ class RunsPanel(TablePanel):
         """Read the curves to show, piece by piece, and tell how far that is."""
         curve = self.curve  # the panel may be gone before they are read
         drawn: list[Drawn] = []
+        own: list[str] = []
         for run_id in self._wanted():
             listed = self.state.run(run_id)
             if listed is None:
                 continue
             series = self.window.series(listed.run)
             drawn.append(Drawn(listed.status["name"], series))
-            await self._read(series, curve, drawn)
+            own += [name for name in listed.status["metrics"] if name not in own]
+            curve.own = own
+            await curve.load(series, drawn)
         if drawn:
             curve.show(drawn, self._note())
         else:
             self._draw_nothing()
-
-    async def _read(self, series: Series, curve: Curve, drawn: list[Drawn]) -> None:
-        pieces = series.loading()
-        while True:
-            progress = await asyncio.to_thread(next, pieces, None)
-            if progress is None:
-                return
-            read, total = progress
-            if read < total:
-                curve.show(drawn, f"reading {read / total:.0%}")
 
     @work(exclusive=True, group="grow")
     async def _grow(self) -> None:
@@ -239,6 +232,7 @@ class RunsPanel(TablePanel):
         curve = self.curve  # the panel may be gone before they are read
         for each in curve.shown:
             await asyncio.to_thread(each.series.refresh)
+            await curve.load(each.series, curve.shown)
         curve.grown()
         curve.remark(self._note())
 
@@ -303,6 +297,11 @@ class RunsPanel(TablePanel):
     def action_axis(self) -> None:
         """Along steps, tokens or time."""
         self.curve.next_axis()
+
+    def action_metric(self) -> None:
+        """The next metric; what the runs log of their own is read first."""
+        self.curve.next_metric()
+        self._load()
 
     def action_log(self) -> None:
         """Logarithmic or linear."""

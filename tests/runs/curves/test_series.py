@@ -13,8 +13,10 @@ import pytest
 from seedbed import events
 from seedbed.chart import Line
 from seedbed.presentation import curves
-from seedbed.runs.index import STEPS_A_ROW, IndexWriter
-from seedbed.runs.series import AXES, KEYS, Point, Series, ema
+from seedbed.runs.curves.index_writer import IndexWriter
+from seedbed.runs.curves.points import AXES, KEYS, Point, ema
+from seedbed.runs.curves.rows import STEPS_A_ROW
+from seedbed.runs.curves.series import Series
 from seedbed.runs.store import RunDir
 
 
@@ -129,7 +131,7 @@ def test_marks_are_where_they_happened(seed: int, run: RunDir, write_as: Any, tr
     index(run)
     for series in (plain, Series.load(run)):
         for found, wanted in (
-            (series.scores, truth.scores),
+            (series.validations, truth.scores),
             (series.checkpoints, truth.checkpoints),
             (series.restarts, truth.restarts),
         ):
@@ -137,7 +139,7 @@ def test_marks_are_where_they_happened(seed: int, run: RunDir, write_as: Any, tr
                 (mark.step, mark.tokens, mark.best) for mark in wanted
             ]
             assert [mark.time for mark in found] == pytest.approx([mark.time for mark in wanted])
-        assert [mark.loss for mark in series.scores] == [mark.loss for mark in truth.scores]
+        assert [mark.loss for mark in series.validations] == [mark.loss for mark in truth.scores]
 
 
 def test_a_spike_of_one_step_in_many_is_there_at_every_zoom(run: RunDir, scribe: Any) -> None:
@@ -199,7 +201,7 @@ def test_a_few_steps_of_a_long_run_are_shown_one_by_one(run: RunDir, scribe: Any
 
 def test_where_there_is_nothing_there_are_no_points(run: RunDir, scribe: Any) -> None:
     for series in (Series(run), Series.load(run)):
-        assert series.window() == series.scores == series.restarts == lines(series) == []
+        assert series.window() == series.validations == series.restarts == lines(series) == []
         assert series.extent() is series.extent("time") is None
         assert len(series) == 0
         assert not series.refresh()
@@ -212,8 +214,7 @@ def test_where_there_is_nothing_there_are_no_points(run: RunDir, scribe: Any) ->
     assert [point.x1 for point in series.window(-9, -5)] == [1]
     with pytest.raises(ValueError, match="epoch"):
         series.window(axis="epoch")
-    with pytest.raises(ValueError, match="perplexity"):
-        series.window(key="perplexity")
+    assert all(math.isnan(point.mean) for point in series.window(key="perplexity")), "a metric that nobody logged"
 
 
 def test_steps_that_share_a_moment_are_one_point(run: RunDir, scribe: Any, truth_of: Any) -> None:
@@ -237,7 +238,11 @@ def test_a_session_that_starts_again_voids_what_came_later(run: RunDir, scribe: 
     series = Series.load(run)
     assert len(series) == 100
     assert series.extent() == (1, 100)
-    assert [mark.step for mark in series.scores] == [mark.step for mark in series.checkpoints] == [20, 40, 60, 80, 100]
+    assert (
+        [mark.step for mark in series.validations]
+        == [mark.step for mark in series.checkpoints]
+        == [20, 40, 60, 80, 100]
+    )
     assert [(mark.step, mark.tokens) for mark in series.restarts] == [(100, scribe.tokens[100])]
     scribe.say(scribe.step_event(101, 7.0))
     assert series.refresh()
@@ -330,7 +335,7 @@ def test_a_long_validation_moves_only_the_steps_after_it(run: RunDir, scribe: An
     scribe.eval(10, after=50.0)
     series.refresh()
     assert [point.x for point in series.window(px=1000, axis="time")] == pytest.approx(before)
-    assert series.scores[0].time == pytest.approx(before[-1] + 101.0)
+    assert series.validations[0].time == pytest.approx(before[-1] + 101.0)
     scribe.steps(11, 12, after=1.0)
     series.refresh()
     times = [point.x for point in series.window(px=1000, axis="time")]
@@ -417,7 +422,7 @@ def test_a_run_that_is_deleted_becomes_empty(
     gone(run)
     series.window(1, 10, px=400)
     assert series.refresh()
-    assert (len(series), series.scores, series.window(), series.extent()) == (0, [], [], None)
+    assert (len(series), series.validations, series.window(), series.extent()) == (0, [], [], None)
     assert not series.refresh()
 
 

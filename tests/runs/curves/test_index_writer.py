@@ -16,10 +16,13 @@ import pytest
 
 from patience import until
 from seedbed import events
-from seedbed.runs import index as index_module
 from seedbed.runs import session as session_module
-from seedbed.runs.index import ROW_BYTES, STEPS_A_ROW, IndexWriter, index_path, read_index
-from seedbed.runs.series import AXES, KEYS, Series
+from seedbed.runs.curves import index_file, index_writer
+from seedbed.runs.curves.index_file import ROW_BYTES, index_path, read_index
+from seedbed.runs.curves.index_writer import IndexWriter
+from seedbed.runs.curves.points import AXES, KEYS
+from seedbed.runs.curves.rows import STEPS_A_ROW
+from seedbed.runs.curves.series import Series
 from seedbed.runs.session import Session
 from seedbed.runs.store import RunDir
 
@@ -36,7 +39,7 @@ def write_all(run: RunDir) -> bytes:
 
 def curves(series: Series) -> list[Any]:
     """All that a series tells, to the last bit."""
-    found: list[Any] = [len(series), series.scores, series.checkpoints, series.restarts]
+    found: list[Any] = [len(series), series.validations, series.checkpoints, series.restarts]
     for axis in AXES:
         found.append(series.extent(axis))
         for key in KEYS:
@@ -164,7 +167,7 @@ def test_what_is_whole_before_the_damage_is_kept(written: RunDir) -> None:
 
 def test_another_version_is_passed_over_and_replaced(written: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, truth = index_path(written).read_bytes(), without_index(written)
-    monkeypatch.setattr(index_module, "_VERSION", 99)
+    monkeypatch.setattr(index_file, "_VERSION", 99)
     assert read_index(written) == b""
     assert curves(Series.load(written)) == truth
     renewed = write_all(written)
@@ -262,7 +265,7 @@ def test_an_index_that_is_thrown_away_under_its_writer_is_written_anew(
 def test_a_writer_that_cannot_write_says_why_and_tries_again(
     run: RunDir, scribe: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index_module, "_RETRY_S", 0.05)
+    monkeypatch.setattr(index_writer, "_RETRY_S", 0.05)
     scribe.begin(1, 0)
     scribe.steps(1, 200)
     index_path(run).mkdir()
@@ -282,7 +285,7 @@ def test_a_writer_that_cannot_write_says_why_and_tries_again(
 def test_on_a_full_disk_the_rows_that_were_written_stay_whole(
     small_disk: Path, write_as: Any, fill: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index_module, "_RETRY_S", 0.0)
+    monkeypatch.setattr(index_writer, "_RETRY_S", 0.0)
     run = RunDir(small_disk / "run")
     run.path.mkdir()
     scribe = write_as(run, 2)

@@ -7,72 +7,50 @@ import threading
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import compress
 from typing import NamedTuple, Self
 
 from seedbed.files import read_block
-from seedbed.runs.index import (
+from seedbed.runs.curves.entries import entries
+from seedbed.runs.curves.fold import Fold, steps_again
+from seedbed.runs.curves.index_file import ROW_BYTES, log_mark, read_index, unpack
+from seedbed.runs.curves.open_metrics import Five, summarised, value_in, values_by_step
+from seedbed.runs.curves.points import (
+    AXES,
+    AXIS,
+    COLUMN,
+    SOURCES,
+    Cell,
+    Point,
+    cell,
+    gather,
+    gather_rows,
+    open_cell,
+)
+from seedbed.runs.curves.rows import (
     BACK,
+    NOTHING,
     RESTART,
-    ROW_BYTES,
     SAVED,
-    SCORE,
     STEPS,
+    VALIDATION,
     WHOLE_WORDS,
     WORDS,
-    Fold,
     Row,
     Step,
-    log_mark,
-    read_index,
-    steps_again,
     summarise,
-    unpack,
 )
 from seedbed.runs.store import RunDir
-
-AXES = ("step", "tokens", "time")
-"""What can be along x: the step, the trained tokens so far, the seconds at work (gaps between sessions left out)."""
-KEYS = ("loss", "lr", "grad_norm", "tokens_per_s")
+from seedbed.runs.validations import comparable
 
 _BLOCK = 4 << 20
 _MOST_DETAIL = 512
 """Rows whose single steps are kept after they were read: some 2 MB."""
-_COLUMN = {name: number for number, name in enumerate(Row._fields)}
+_ROWS_AT_ONCE = 1024
 _BEGIN, _FIRST, _LAST, _NUM, _ODD, _TOKENS = (
-    _COLUMN[name] for name in ("begin", "first", "last", "num", "num_odd", "tokens")
+    COLUMN[name] for name in ("begin", "first", "last", "num", "num_odd", "tokens")
 )
-_SOURCES = {
-    "loss": slice(_COLUMN["num_losses"], _COLUMN["num_losses"] + 5),
-    "lr": slice(_COLUMN["num_lrs"], _COLUMN["num_lrs"] + 5),
-    "grad_norm": slice(_COLUMN["num_grads"], _COLUMN["num_grads"] + 5),
-    "tokens_per_s": slice(_COLUMN["timed_s"], _COLUMN["timed_s"] + 5),
-}
-"""Columns of a key: weight, sum, lowest, highest, last."""
-_AXIS = {
-    "step": (_FIRST, _LAST),
-    "tokens": (_COLUMN["tokens0"], _TOKENS),
-    "time": (_COLUMN["clock0"], _COLUMN["clock"]),
-}
-"""Columns of an axis: where rows begin and end."""
-
-
-class Point(NamedTuple):
-    """What became of the steps under one pixel. `mean` is nan, `low` and `high` too, where no value is a number."""
-
-    x: float
-    mean: float
-    low: float
-    high: float
-    last: float
-    """Value of the last step that has one."""
-    num_odd: int
-    """Losses that were no finite numbers (of the key loss; else 0)."""
-    x0: float
-    """x of the first step."""
-    x1: float
-    """x of the last step."""
 
 
 class Mark(NamedTuple):
@@ -86,31 +64,12 @@ class Mark(NamedTuple):
     full: bool = False
     """Of a validation: whether it scored all of the text."""
 
+    place: int = 0
+    """Byte of the log at which its line begins."""
+
     def at(self, axis: str) -> float:
         """Its place on an axis."""
         return float(self.step if axis == "step" else self.tokens if axis == "tokens" else self.time)
-
-
-class _Cell(NamedTuple):
-    """A step as one value along an axis; the mean of several is their total by their weight."""
-
-    x: float
-    weight: float
-    total: float
-    value: float
-    num_odd: int
-
-
-def _cell(step: Step, axis: str, key: str) -> _Cell:
-    x = float(step.step if axis == "step" else step.tokens if axis == "tokens" else step.time)
-    weight, total = 1.0, step.loss if key == "loss" else step.lr if key == "lr" else step.grad_norm
-    if key == "tokens_per_s":
-        weight, total = step.seconds, float(step.new_tokens)
-        if total < 0 or not 0 < weight < math.inf:
-            return _Cell(x, 0.0, 0.0, math.nan, 0)
-    if not math.isfinite(total):
-        return _Cell(x, 0.0, 0.0, math.nan, int(key == "loss"))
-    return _Cell(x, weight, total, total / weight, 0)
 
 
 class Series:
@@ -164,10 +123,15 @@ class Series:
             return int(sum(self._columns[_NUM])) + len(self._fold.open)
 
     @property
-    def scores(self) -> list[Mark]:
+    def validations(self) -> list[Mark]:
         """Validations by step that can be compared: over a part of the text where any was, else over all of it."""
-        every = [mark for kind, mark in self._marks if kind == SCORE]
-        return [mark for mark in every if not mark.full] or every
+        return comparable([mark for kind, mark in self._marks if kind == VALIDATION])
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether its newest steps have times of the run's own clock."""
+        with self._opened() as columns:
+            return bool(columns[_FIRST]) and bool(columns[COLUMN["simulated"]][-1])
 
     @property
     def checkpoints(self) -> list[Mark]:
@@ -181,7 +145,7 @@ class Series:
 
     def extent(self, axis: str = "step") -> tuple[float, float] | None:
         """The x of the first and the last step; None before there is one."""
-        first, last = _AXIS[axis]
+        first, last = AXIS[axis]
         with self._opened() as columns:
             return (float(columns[first][0]), float(columns[last][-1])) if columns[_FIRST] else None
 
@@ -191,11 +155,11 @@ class Series:
         """The steps from x0 to x1 (all by default) as at most about `px` points, and one to each side where there is.
 
         Each point has the lowest and highest value of its steps, so that a spike of one step stays at every zoom. Where
-        there are fewer than 64 steps to a point the log is read again where they lie. Raises ValueError for an unknown
-        axis or key.
+        there are fewer than 64 steps to a point the log is read again where they lie. `key` is one of KEYS, or the name of
+        an open metric, which is there as far as `load_metric` has read it. Raises ValueError for an unknown axis.
         """
-        if axis not in AXES or key not in KEYS:
-            raise ValueError(f"{axis!r} is none of {AXES}, or {key!r} none of {KEYS}")
+        if axis not in AXES:
+            raise ValueError(f"{axis!r} is none of {AXES}")
         whole = self.extent(axis)
         if whole is None or px < 1:
             return []
@@ -204,16 +168,95 @@ class Series:
         if not x0 <= x1:
             return []
         with self._opened() as columns:
-            ends = columns[_AXIS[axis][1]]
+            starts, ends = (columns[column] for column in AXIS[axis])
             low, high = bisect_left(ends, x0), bisect_right(ends, x1)
             if high - low > px:
                 some = slice(max(low - 1, 0), high + 1)
-                return list(_gather_rows(columns, some, (x0, (x1 - x0) / px), axis, key))
+                odd = columns[_ODD][some] if key == "loss" else None
+                grid = (x0, (x1 - x0) / px)
+                return list(gather_rows(starts[some], ends[some], self._values(columns, some, key), odd, grid))
             rows = range(max(low - 1, 0), min(high + 1, len(ends)))
-            cells = [_cell(step, axis, key) for row in rows for step in self._steps_of(columns, row)]
-        low = max(bisect_left(cells, x0, key=lambda cell: cell.x) - 1, 0)
-        high = min(bisect_right(cells, x1, key=lambda cell: cell.x) + 1, len(cells))
-        return list(_gather(cells[low:high], x0, (x1 - x0) / px))
+            cells = [each for row in rows for each in self._cells(columns, row, axis, key)]
+        low = max(bisect_left(cells, x0, key=lambda each: each.x) - 1, 0)
+        high = min(bisect_right(cells, x1, key=lambda each: each.x) + 1, len(cells))
+        return list(gather(cells[low:high], x0, (x1 - x0) / px))
+
+    # Open metrics ----------------------------------------------------------------------------------------------------
+
+    def load_metric(self, name: str) -> Iterator[tuple[int, int]]:
+        """Read an open metric out of the log, some rows at a time; yields how many rows were read, and of how many.
+
+        Only rows that were not read before; some 2 s for a million steps.
+        """
+        done = 0
+        while True:
+            with self._lock:
+                known = self._metrics.setdefault(name, {})
+                rows = zip(self._columns[_BEGIN], self._columns[_LAST], strict=True)
+                missing = [number for number, row in enumerate(rows) if row not in known]
+                if not missing or not self._read_metric(name, known, missing[:_ROWS_AT_ONCE]):
+                    return
+            done += len(missing[:_ROWS_AT_ONCE])
+            yield done, done + len(missing[_ROWS_AT_ONCE:])
+
+    def validation_metric(self, name: str) -> list[tuple[Mark, float]]:
+        """The validations that can be compared and have an open metric of this name, with its value."""
+        marks = self.validations
+        with self._lock:
+            known = self._validation_metrics.setdefault(name, {})
+            missing = [mark.place for mark in marks if mark.place not in known]
+            with suppress(OSError), self.run.events.open("rb") as log:
+                for place in missing:
+                    log.seek(place)
+                    for entry in entries(log.readline(_BLOCK))[0]:
+                        known[place] = value_in(entry, name) if entry is not None and entry.kind == "eval" else math.nan
+        found = [(mark, known.get(mark.place, math.nan)) for mark in marks]
+        return [(mark, value) for mark, value in found if math.isfinite(value)]
+
+    def _read_metric(self, name: str, known: dict[tuple[float, float], Five], rows: Sequence[int]) -> bool:
+        """What rows come to in an open metric; False where the log is gone."""
+        try:
+            with self.run.events.open("rb") as log:
+                for number in rows:
+                    row = self._row(number)
+                    known[row.begin, row.last] = summarised([*values_by_step(log, row, name).values()])
+        except OSError:
+            return False
+        return True
+
+    def _values(self, columns: Sequence[array[float]], rows: slice, key: str) -> Sequence[Sequence[float]]:
+        """The five columns of a key, or of an open metric, in some rows."""
+        if key in SOURCES:
+            return [column[rows] for column in columns[SOURCES[key]]]
+        known = self._metrics.get(key, {})
+        found = [known.get(row, NOTHING) for row in zip(columns[_BEGIN][rows], columns[_LAST][rows], strict=True)]
+        last = len(columns[_BEGIN]) - 1
+        if self._fold.open and rows.stop > last:  # the steps that are in no row yet
+            found[-1] = summarised([*self._metric_by_step(columns, last, key).values()])
+        return [*zip(*found, strict=True)]
+
+    def _cells(self, columns: Sequence[array[float]], row: int, axis: str, key: str) -> list[Cell]:
+        """The single steps of a row with their value of a key, or of an open metric."""
+        steps = self._steps_of(columns, row)
+        if key in SOURCES:
+            return [cell(step, axis, key) for step in steps]
+        values = self._metric_by_step(columns, row, key)
+        return [open_cell(step, axis, values.get(step.step, math.nan)) for step in steps]
+
+    def _metric_by_step(self, columns: Sequence[array[float]], number: int, name: str) -> dict[int, float]:
+        """An open metric of a row's single steps: kept, or read from the log."""
+        place = (name, columns[_BEGIN][number], columns[_LAST][number])
+        values = self._metric_details.get(place)
+        if values is None:
+            try:
+                with self.run.events.open("rb") as log:
+                    values = values_by_step(log, Row(*(column[number] for column in columns)), name)  # type: ignore[arg-type]
+            except OSError:
+                return {}
+            if len(self._metric_details) >= _MOST_DETAIL:
+                self._metric_details.pop(next(iter(self._metric_details)))
+            self._metric_details[place] = values
+        return values
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
@@ -221,6 +264,11 @@ class Series:
         self._columns: list[array[float]] = [array("q" if word < WHOLE_WORDS else "d") for word in range(WORDS)]
         self._marks: list[tuple[int, Mark]] = []
         self._details: dict[int, list[Step]] = {}
+        self._metrics: dict[str, dict[tuple[float, float], Five]] = {}
+        """Open metric -> what each row comes to, by its first byte and its last step."""
+        self._validation_metrics: dict[str, dict[int, float]] = {}
+        """The same of validations, by the byte at which their line begins."""
+        self._metric_details: dict[tuple[str, float, float], dict[int, float]] = {}
         self._fold = Fold(self._take)
         self._session = 0
         self._mark = 0
@@ -284,7 +332,7 @@ class Series:
         if row.kind != BACK and not (row.kind == RESTART and before in (0, row.session)):
             tokens = row.tokens if row.tokens >= 0 else self._columns[_TOKENS][-1] if self._columns[_TOKENS] else 0
             best, full = bool(row.num & 1), bool(row.num & 2)
-            self._marks.append((row.kind, Mark(row.first, int(tokens), row.clock, row.loss, best, full)))
+            self._marks.append((row.kind, Mark(row.first, int(tokens), row.clock, row.loss, best, full, row.begin)))
 
     def _void(self, step: int) -> None:
         """Forget what lies beyond a step; the row in which it lies is made again from the log."""
@@ -297,7 +345,7 @@ class Series:
             del column[keep - 1 if torn else keep :]
         kept = [each for each in self._read_again(torn) if each.step <= step] if torn else []
         if torn and kept:
-            remade = summarise(kept, (torn.begin, torn.end), torn.session, torn.before, torn.t)
+            remade = summarise(kept, (torn.begin, torn.end), torn.session, torn.before, torn.t, torn.simulated)
             for column, value in zip(self._columns, remade, strict=True):
                 column.append(value)
 
@@ -345,79 +393,3 @@ class Series:
         except OSError:
             return []
         return steps_again(row, block[: block.rfind(b"\n") + 1])
-
-
-def _gather_rows(
-    columns: Sequence[array[float]], rows: slice, grid: tuple[float, float], axis: str, key: str
-) -> Iterator[Point]:
-    """Rows as points, those that end in one stretch of the grid (start, width) together.
-
-    Works on slices, since a run of a million steps has 16,000 rows.
-    """
-    starts, ends = (columns[column][rows] for column in _AXIS[axis])
-    weights, totals, lows, highs, lasts = (column[rows] for column in columns[_SOURCES[key]])
-    odd = columns[_ODD][rows] if key == "loss" else None
-    start = 0
-    while start < len(ends):
-        stop = _same_pixel(ends, start, *grid)
-        some = slice(start, stop)
-        weight = sum(weights[some])
-        yield Point(
-            x=(starts[start] + ends[stop - 1]) / 2,
-            mean=sum(totals[some]) / weight if weight else math.nan,
-            low=min(lows[some]) if weight else math.nan,
-            high=max(highs[some]) if weight else math.nan,
-            last=next((value for value in reversed(lasts[some]) if math.isfinite(value)), math.nan),
-            num_odd=int(sum(odd[some])) if odd else 0,
-            x0=float(starts[start]),
-            x1=float(ends[stop - 1]),
-        )
-        start = stop
-
-
-def _gather(cells: Sequence[_Cell], x0: float, width: float) -> Iterator[Point]:
-    """Single steps as points, those of one stretch of `width` from `x0` on together."""
-    places = [cell.x for cell in cells]
-    start = 0
-    while start < len(cells):
-        some = cells[start : _same_pixel(places, start, x0, width)]
-        start += len(some)
-        values = [cell.value for cell in some if cell.weight]
-        weight = sum(cell.weight for cell in some)
-        yield Point(
-            x=(some[0].x + some[-1].x) / 2,
-            mean=sum(cell.total for cell in some) / weight if weight else math.nan,
-            low=min(values, default=math.nan),
-            high=max(values, default=math.nan),
-            last=values[-1] if values else math.nan,
-            num_odd=sum(cell.num_odd for cell in some),
-            x0=some[0].x,
-            x1=some[-1].x,
-        )
-
-
-def _same_pixel(places: Sequence[float], start: int, x0: float, width: float) -> int:
-    """The end of those from `start` on that lie in the same stretch of `width`, counted from x0; never none."""
-    if not width > 0:
-        return bisect_right(places, places[start], start)
-    number = (places[start] - x0) // width + 1
-    if x0 + number * width <= places[start]:  # it lies on the edge, but for rounding
-        number += 1
-    return max(bisect_left(places, x0 + number * width, start), start + 1)
-
-
-def ema(values: Sequence[float], smoothing: float) -> list[float]:
-    """An exponential mean, `smoothing` the weight of the past, its start corrected as Adam's is (arXiv:1412.6980).
-
-    Values that are no numbers stay, and count for nothing.
-    """
-    if not 0 < smoothing < 1:
-        return list(values)
-    total = weight = 0.0
-    means = []
-    for value in values:
-        if math.isfinite(value):
-            total = smoothing * total + (1 - smoothing) * value
-            weight = smoothing * weight + (1 - smoothing)
-        means.append(total / weight if math.isfinite(value) else math.nan)
-    return means

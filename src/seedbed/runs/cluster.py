@@ -1,0 +1,57 @@
+"""What the nodes and the collectives of a run on several machines add up to, in bounded size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from seedbed.events import Comm, Node
+
+_MOST_NODES = 4096
+_MOST_STATES = 16
+_MOST_OPS = 32
+
+
+class Total(msgspec.Struct, omit_defaults=True):
+    """What the collectives of one kind came to."""
+
+    count: int = 0
+    size_bytes: int = 0
+    elapsed_s: float = 0.0
+
+
+class Cluster(msgspec.Struct, omit_defaults=True):
+    """The state of each node, and the totals of each collective."""
+
+    states: dict[int, str] = {}
+    """Node -> what it said last: joined, failed, left, ..."""
+    reasons: dict[str, str] = {}
+    """State -> the last reason that a node gave for it."""
+    collectives: dict[str, Total] = {}
+
+    def add_node(self, event: Node) -> None:
+        """Take in what became of a node. Nodes, and states, beyond thousands are left out."""
+        if event.node in self.states or len(self.states) < _MOST_NODES:
+            self.states[event.node] = event.state
+        if event.reason is not None and (event.state in self.reasons or len(self.reasons) < _MOST_STATES):
+            self.reasons[event.state] = event.reason
+
+    def add_comm(self, event: Comm) -> None:
+        """Take in a collective. Kinds beyond some dozen are left out."""
+        total = self.collectives.get(event.op)
+        if total is None:
+            if len(self.collectives) >= _MOST_OPS:
+                return
+            total = self.collectives[event.op] = Total()
+        total.count += 1
+        total.size_bytes += event.size_bytes
+        total.elapsed_s += event.elapsed_s
+
+    def nodes(self) -> dict[str, dict[str, Any]]:
+        """How many nodes are in each state, and the last reason for it."""
+        counts: dict[str, int] = {}
+        for state in self.states.values():
+            counts[state] = counts.get(state, 0) + 1
+        shown = sorted(counts.items(), key=lambda each: -each[1])[:_MOST_STATES]
+        return {state: {"count": count, "reason": self.reasons.get(state)} for state, count in shown}

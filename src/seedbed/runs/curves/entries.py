@@ -1,0 +1,62 @@
+"""Event lines decoded no further than curves and tables of steps need, which is several times faster than events.decode."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Entry(msgspec.Struct, gc=False):
+    """The parts of any event's line that curves need."""
+
+    kind: str
+    t: float = 0.0
+    step: int | None = None
+    loss: float | None = None
+    lr: float | None = None
+    grad_norm: float | None = None
+    tokens: int | None = None
+    step_s: float | None = None
+    status: str | None = None
+    session: int | None = None
+    steps: int | None = None
+    best: bool = False
+    full: bool = True
+    simulated: bool | None = None
+    metrics: msgspec.Raw = msgspec.Raw()
+    """The open metrics as they are written, which events.open_metrics reads; empty where there are none."""
+
+
+class _Any(msgspec.Struct, gc=False):
+    """What a line that is no Entry may still tell: that time went on."""
+
+    kind: str
+    t: float = 0.0
+
+
+_ENTRY = msgspec.json.Decoder(Entry)
+_ANY = msgspec.json.Decoder(_Any)
+
+
+def entries(block: bytes) -> tuple[list[Entry | None], list[int]]:
+    """The entries on whole lines, None for a torn or foreign one, and the length of each line with its end."""
+    lines = block.split(b"\n")
+    lines.pop()
+    lengths = [len(line) + 1 for line in lines]
+    try:
+        found: list[Entry | None] = [*_ENTRY.decode_lines(block)]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        found = []
+    # Fewer entries than lines: there were blank ones.
+    return (found, lengths) if len(found) == len(lines) else ([_entry(line) for line in lines], lengths)
+
+
+def _entry(line: bytes) -> Entry | None:
+    try:
+        return _ENTRY.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    try:
+        other = _ANY.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return Entry(kind=f"?{other.kind}", t=other.t)

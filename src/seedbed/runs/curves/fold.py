@@ -1,0 +1,160 @@
+"""Event lines, in their order, into rows of steps and marks."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+
+from seedbed.runs.clock import worked_s
+from seedbed.runs.curves.entries import Entry, entries
+from seedbed.runs.curves.rows import (
+    BACK,
+    NAN,
+    NOTHING,
+    RESTART,
+    SAVED,
+    STEPS_A_ROW,
+    VALIDATION,
+    Row,
+    Step,
+    summarise,
+)
+from seedbed.runs.in_force import begins_at, goes_back_to
+from seedbed.runs.statuses import IDLE
+
+LARGEST = 1 << 53
+"""What is no whole number to everybody is no step."""
+
+
+class Fold:
+    """Turns the lines of a log, in their order, into rows. Marks come before the steps that were open when they came.
+
+    `take` is called with each row. A fold goes on after a row that `can_go_on` as if it had made it.
+    """
+
+    def __init__(self, take: Callable[[Row], None], after: Row | None = None) -> None:
+        self._take = take
+        self.open: list[Step] = []
+        """Steps that are not in a row yet."""
+        self.place = after.end if after else 0
+        """Byte of the log up to which lines were folded."""
+        self._most = STEPS_A_ROW
+        self._session = after.session if after else 0
+        self._step = after.last if after else -1
+        self._tokens = after.tokens if after else 0
+        self._clock = after.clock if after else 0.0
+        self._t: float | None = after.t if after else None
+        self._idle = False
+        self._simulated = bool(after.simulated) if after else False
+        # Of the open steps: where they begin and end, the tokens before them, and when the last was logged.
+        self._begin = self._end = self.place
+        self._before = -1
+        self._last_t = 0.0
+
+    def add(self, block: bytes) -> None:
+        """Fold in whole lines that follow those before."""
+        for entry, length in zip(*entries(block), strict=True):
+            begin = self.place
+            self.place += length
+            if entry is None:
+                continue
+            kind = entry.kind
+            if kind == "run":
+                self._change_clock(entry)
+            self._clock += worked_s(self._t, entry.t, self._idle, self._simulated)
+            self._t = entry.t
+            self._idle = entry.status in IDLE if kind in ("run", "step") else self._idle
+            if kind == "step":
+                self._add_step(entry, begin)
+            elif kind == "run":
+                self._run(entry, begin)
+            elif kind in ("eval", "checkpoint"):
+                self._mark(entry, begin)
+
+    def go_back_to(self, row: Row) -> None:
+        """Stand before the first line of a row of STEPS, ready to read its steps, which then stay open."""
+        self._most = sys.maxsize
+        self._session, self._step, self._tokens, self._clock = row.session, row.first - 1, row.before, row.clock0
+        self._simulated = bool(row.simulated)
+
+    def row(self) -> Row | None:
+        """The open steps as a row; None where there are none."""
+        if not self.open:
+            return None
+        place = self._begin, self._end
+        return summarise(self.open, place, self._session, self._before, self._last_t, int(self._simulated))
+
+    def _change_clock(self, entry: Entry) -> None:
+        """A clock starts anew with a session, and where a session says that it has a clock of its own."""
+        another = entry.session is not None and entry.session != self._session
+        if not another and not (entry.simulated and not self._simulated):
+            return
+        self._close()  # so that a row is of one session and of one clock
+        self._t = None
+        self._simulated = bool(entry.simulated)
+
+    def _add_step(self, entry: Entry, begin: int) -> None:
+        step, tokens = entry.step, entry.tokens
+        if step is None or not 0 <= step < LARGEST:
+            return
+        back = goes_back_to(step, self._step)
+        if back is not None:
+            self._restart(BACK, back, begin)
+        before, new = self._tokens if step == self._step + 1 else -1, -1
+        if tokens is not None and 0 <= tokens < LARGEST:
+            self._tokens = tokens
+            if 0 <= before <= tokens:
+                new = tokens - before
+        if not self.open:
+            self._begin, self._before = begin, before
+        values = entry.loss, entry.lr, entry.grad_norm, entry.step_s
+        numbers = [NAN if value is None else value for value in values] if None in values else values
+        self.open.append(Step(step, max(self._tokens, 0), self._clock, new, *numbers))
+        self._step, self._end, self._last_t = step, self.place, entry.t
+        if len(self.open) >= self._most:
+            self._close()
+
+    def _close(self) -> None:
+        row = self.row()
+        if row is not None:
+            self.open = []
+            self._take(row)
+
+    def _run(self, entry: Entry, begin: int) -> None:
+        begins = begins_at(entry)
+        if begins is not None:
+            self._restart(RESTART, min(begins, LARGEST), begin, entry.session)
+        elif entry.session is not None and 0 <= entry.session < LARGEST:
+            self._session = entry.session
+
+    def _restart(self, kind: int, step: int, begin: int, session: int | None = None) -> None:
+        """Steps beyond this one are void; those of `kind` RESTART are a session's own beginning."""
+        self._close()
+        if session is not None and 0 <= session < LARGEST:
+            self._session = session
+        if step != self._step:
+            self._tokens = 0 if step <= 0 else -1
+        self._step = step
+        self._take(self._marked(kind, begin, self.place if kind == RESTART else begin, step))
+
+    def _mark(self, entry: Entry, begin: int) -> None:
+        if entry.step is None or not 0 <= entry.step < LARGEST:
+            return
+        loss = math.nan if entry.loss is None else entry.loss
+        kind = SAVED if entry.kind == "checkpoint" else VALIDATION
+        if kind == SAVED or math.isfinite(loss):
+            self._take(self._marked(kind, begin, self.place, entry.step, loss, entry.best + 2 * entry.full))
+
+    def _marked(self, kind: int, begin: int, end: int, step: int, loss: float = math.nan, num: int = 0) -> Row:
+        place, tokens = (begin, end, step, step, self._session, int(self._simulated)), (self._tokens,) * 3
+        now = (self._clock, self._clock, self._t or 0.0)
+        return Row(kind, *place, num, 0, *tokens, *now, *NOTHING[:-1], loss, *NOTHING * 3)
+
+
+def steps_again(row: Row, block: bytes) -> list[Step]:
+    """The steps of a row, exactly as they were, out of the lines from its `begin` on."""
+    fold = Fold(lambda _: None)
+    fold.go_back_to(row)
+    fold.add(block)
+    return [step for step in fold.open if step.step <= row.last]

@@ -1,0 +1,123 @@
+"""Keeps a run's index file up with its log, from one thread of the job that holds the run's lock."""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+import zlib
+from contextlib import suppress
+
+from seedbed.errors import SeedbedError
+from seedbed.files import read_block
+from seedbed.runs.curves.fold import Fold
+from seedbed.runs.curves.index_file import (
+    HEAD_BYTES,
+    ROW_BYTES,
+    head,
+    index_path,
+    last_check,
+    log_mark,
+    packed,
+    read_index,
+    unpack,
+)
+from seedbed.runs.curves.rows import Row
+from seedbed.runs.store import RunDir
+
+_BLOCK, _RETRY_S = 4 << 20, 60.0
+
+
+class IndexWriter:
+    """Keeps a run's index up with its log. For the owner of the run's lock alone, from one thread.
+
+    It never raises for what the disk or the log does: after a failure it leaves things be for a minute, then tries anew.
+    """
+
+    def __init__(self, run: RunDir) -> None:
+        self._run = run
+        self._fold: Fold | None = None
+        self._rows: list[Row] = []
+        self._fd = -1
+        self._size = 0
+        self._check = 0
+        self._not_before = 0.0
+        self.problem: str | None = None
+        """Why the index is not being written, or None."""
+
+    def advance(self, limit: int = 2 * _BLOCK) -> bool:
+        """Fold in what the log has grown by, at most about `limit` bytes; whether nothing is left to do.
+
+        Some 2 us a logged step; meant to be called at each heartbeat and once at the end.
+        """
+        if time.monotonic() < self._not_before:
+            return True
+        try:
+            if self._fold is not None and not self._is_there():
+                self.close()
+            fold = self._fold or self._open()
+            if fold is None:
+                return True
+            read = 0
+            while read < limit:
+                block, place = read_block(self._run.events, fold.place, min(_BLOCK, limit - read))
+                if place - len(block) != fold.place:
+                    raise SeedbedError("The event log is shorter than it was.", "")
+                if not block:
+                    return True
+                fold.add(block)
+                read += len(block)
+                self._write()
+        except (OSError, OverflowError, struct.error, SeedbedError) as error:
+            self.close()
+            self.problem = str(error)
+            self._not_before = time.monotonic() + _RETRY_S
+            return True
+        return False
+
+    def close(self) -> None:
+        """Let the file go; closing twice is harmless. What was not written yet is for the reader to fold."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd, self._fold, self._rows = -1, None, []
+
+    def _open(self) -> Fold | None:
+        """Go on after the last whole row, or begin anew where there is none that fits the log; None without a log."""
+        rows = read_index(self._run)
+        mark = log_mark(self._run.events)
+        if not mark:
+            return None
+        self._fd = os.open(index_path(self._run), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        if rows:
+            self._size = HEAD_BYTES + len(rows)
+            self._check = last_check(rows)
+            os.ftruncate(self._fd, self._size)
+        else:
+            self._size = 0
+            os.ftruncate(self._fd, 0)
+            self._append(head(mark))
+            self._check = zlib.crc32(head(mark))
+        self.problem = None
+        self._fold = Fold(self._rows.append, unpack(rows, len(rows) - ROW_BYTES) if rows else None)
+        return self._fold
+
+    def _is_there(self) -> bool:
+        """Whether the file is still the one that was opened, and as long; it may be thrown away at any time."""
+        with suppress(OSError):
+            there, ours = index_path(self._run).stat(), os.fstat(self._fd)
+            return os.path.samestat(there, ours) and ours.st_size == self._size
+        return False
+
+    def _write(self) -> None:
+        parts = bytearray()
+        for row in self._rows:
+            whole, self._check = packed(row, self._check)
+            parts += whole
+        self._rows.clear()
+        self._append(parts)
+
+    def _append(self, data: bytes | bytearray) -> None:
+        if os.pwrite(self._fd, data, self._size) != len(data):
+            os.ftruncate(self._fd, self._size)
+            raise OSError("the disk is full")
+        self._size += len(data)

@@ -1,0 +1,159 @@
+"""Steps and rows of steps gathered into the points of a picture, each with its lowest and highest value."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from seedbed.runs.curves.rows import Row, Step
+
+AXES = ("step", "tokens", "time")
+"""What can be along x: the step, the trained tokens so far, the seconds at work (gaps between sessions left out)."""
+KEYS = ("loss", "lr", "grad_norm", "tokens_per_s")
+"""The values that every step has; any other name is that of an open metric."""
+
+COLUMN = {name: number for number, name in enumerate(Row._fields)}
+SOURCES = {
+    "loss": slice(COLUMN["num_losses"], COLUMN["num_losses"] + 5),
+    "lr": slice(COLUMN["num_lrs"], COLUMN["num_lrs"] + 5),
+    "grad_norm": slice(COLUMN["num_grads"], COLUMN["num_grads"] + 5),
+    "tokens_per_s": slice(COLUMN["timed_s"], COLUMN["timed_s"] + 5),
+}
+"""Columns of a key: weight, sum, lowest, highest, last."""
+AXIS = {
+    "step": (COLUMN["first"], COLUMN["last"]),
+    "tokens": (COLUMN["tokens0"], COLUMN["tokens"]),
+    "time": (COLUMN["clock0"], COLUMN["clock"]),
+}
+"""Columns of an axis: where rows begin and end."""
+
+
+class Point(NamedTuple):
+    """What became of the steps under one pixel. `mean` is nan, `low` and `high` too, where no value is a number."""
+
+    x: float
+    mean: float
+    low: float
+    high: float
+    last: float
+    """Value of the last step that has one."""
+    num_odd: int
+    """Losses that were no finite numbers (of the key loss; else 0)."""
+    x0: float
+    """x of the first step."""
+    x1: float
+    """x of the last step."""
+
+
+class Cell(NamedTuple):
+    """A step as one value along an axis; the mean of several is their total by their weight."""
+
+    x: float
+    weight: float
+    total: float
+    value: float
+    num_odd: int
+
+
+def cell(step: Step, axis: str, key: str) -> Cell:
+    """A step's value of one of KEYS."""
+    x = place(step, axis)
+    weight, total = 1.0, step.loss if key == "loss" else step.lr if key == "lr" else step.grad_norm
+    if key == "tokens_per_s":
+        weight, total = step.seconds, float(step.new_tokens)
+        if total < 0 or not 0 < weight < math.inf:
+            return Cell(x, 0.0, 0.0, math.nan, 0)
+    if not math.isfinite(total):
+        return Cell(x, 0.0, 0.0, math.nan, int(key == "loss"))
+    return Cell(x, weight, total, total / weight, 0)
+
+
+def open_cell(step: Step, axis: str, value: float) -> Cell:
+    """A step's value of an open metric; nan for none."""
+    x = place(step, axis)
+    return Cell(x, 1.0, value, value, 0) if math.isfinite(value) else Cell(x, 0.0, 0.0, math.nan, 0)
+
+
+def place(step: Step, axis: str) -> float:
+    """Where a step lies along an axis."""
+    return float(step.step if axis == "step" else step.tokens if axis == "tokens" else step.time)
+
+
+def gather_rows(
+    starts: Sequence[float],
+    ends: Sequence[float],
+    values: Sequence[Sequence[float]],
+    odd: Sequence[float] | None,
+    grid: tuple[float, float],
+) -> Iterator[Point]:
+    """Rows as points, those that end in one stretch of the grid (start, width) together.
+
+    `values` are the five columns of a key (see SOURCES). Works on slices, since a run of a million steps has 16,000 rows.
+    """
+    weights, totals, lows, highs, lasts = values
+    start = 0
+    while start < len(ends):
+        stop = _same_point(ends, start, *grid)
+        some = slice(start, stop)
+        weight = sum(weights[some])
+        yield Point(
+            x=(starts[start] + ends[stop - 1]) / 2,
+            mean=sum(totals[some]) / weight if weight else math.nan,
+            low=min(lows[some]) if weight else math.nan,
+            high=max(highs[some]) if weight else math.nan,
+            last=next((value for value in reversed(lasts[some]) if math.isfinite(value)), math.nan),
+            num_odd=int(sum(odd[some])) if odd else 0,
+            x0=float(starts[start]),
+            x1=float(ends[stop - 1]),
+        )
+        start = stop
+
+
+def gather(cells: Sequence[Cell], x0: float, width: float) -> Iterator[Point]:
+    """Single steps as points, those of one stretch of `width` from `x0` on together."""
+    places = [cell.x for cell in cells]
+    start = 0
+    while start < len(cells):
+        some = cells[start : _same_point(places, start, x0, width)]
+        start += len(some)
+        values = [cell.value for cell in some if cell.weight]
+        weight = sum(cell.weight for cell in some)
+        yield Point(
+            x=(some[0].x + some[-1].x) / 2,
+            mean=sum(cell.total for cell in some) / weight if weight else math.nan,
+            low=min(values, default=math.nan),
+            high=max(values, default=math.nan),
+            last=values[-1] if values else math.nan,
+            num_odd=sum(cell.num_odd for cell in some),
+            x0=some[0].x,
+            x1=some[-1].x,
+        )
+
+
+def _same_point(places: Sequence[float], start: int, x0: float, width: float) -> int:
+    """The end of those from `start` on that lie in the same stretch of `width`, counted from x0; never none."""
+    if not width > 0:
+        return bisect_right(places, places[start], start)
+    number = (places[start] - x0) // width + 1
+    if x0 + number * width <= places[start]:  # it lies on the edge, but for rounding
+        number += 1
+    return max(bisect_left(places, x0 + number * width, start), start + 1)
+
+
+def ema(values: Sequence[float], smoothing: float) -> list[float]:
+    """An exponential mean, `smoothing` the weight of the past, its start corrected as Adam's is (arXiv:1412.6980).
+
+    Values that are no numbers stay, and count for nothing.
+    """
+    if not 0 < smoothing < 1:
+        return list(values)
+    total = weight = 0.0
+    means = []
+    for value in values:
+        if math.isfinite(value):
+            total = smoothing * total + (1 - smoothing) * value
+            weight = smoothing * weight + (1 - smoothing)
+        means.append(total / weight if math.isfinite(value) else math.nan)
+    return means

@@ -1,0 +1,58 @@
+"""The checkpoints of a run as its log tells of them: those in force, and those of void steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from seedbed.events import Checkpoint
+from seedbed.runs.validations import Validation
+
+_KEPT_LEFT = 128
+
+
+class Saved(msgspec.Struct, frozen=True):
+    """A checkpoint that was written and not deleted since. `loss` is that of the validation at its step, if there was one."""
+
+    step: int
+    path: str
+    best: bool = False
+    loss: float | None = None
+    full: bool = True
+    folder: str = ""
+    """Where it was set aside, within the folder of checkpoints; "" for one that was not."""
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return folder_name(self.path)
+
+
+def folder_name(path: str) -> str:
+    """The last part of a checkpoint's path, which is all that stays the same where a run is moved."""
+    return path.rstrip("/").rpartition("/")[2]
+
+
+def after_saving(
+    event: Checkpoint, checkpoints: Sequence[Saved], left: Sequence[Saved], validation: Validation | None
+) -> tuple[list[Saved], list[Saved]]:
+    """The checkpoints in force and those of void steps after one was written; `validation` is that of its step."""
+    gone = {folder_name(path) for path in event.deleted}
+    kept = [saved for saved in checkpoints if saved.name not in gone and saved.step != event.step]
+    gone.add(folder_name(event.path))
+    left = [saved for saved in left if saved.folder or saved.name not in gone]
+    if event.best:
+        kept = [msgspec.structs.replace(saved, best=False) for saved in kept]
+    loss, full = (validation.loss, validation.full) if validation else (None, True)
+    return [*kept, Saved(event.step, event.path, event.best, loss, full)], left
+
+
+def after_going_back(
+    step: int, folder: str | None, checkpoints: Sequence[Saved], left: Sequence[Saved]
+) -> tuple[list[Saved], list[Saved]]:
+    """The same after later steps became void. Their checkpoints were moved into `folder`, if one is given."""
+    left = [*left, *(saved for saved in checkpoints if saved.step > step)][-_KEPT_LEFT:]
+    if folder:
+        left = [saved if saved.folder else msgspec.structs.replace(saved, folder=folder) for saved in left]
+    return [saved for saved in checkpoints if saved.step <= step], left

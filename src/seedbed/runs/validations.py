@@ -1,0 +1,75 @@
+"""Validations of a run: which of them can be compared, and which is the best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from seedbed.events import Eval
+
+_KEPT = 128
+
+
+class Validation(msgspec.Struct, frozen=True):
+    """A validation: step and mean loss in nats per token. `full` where it scored all of the validation text."""
+
+    step: int
+    loss: float
+    full: bool = True
+
+
+class _Scored(Protocol):
+    @property
+    def full(self) -> bool: ...
+
+
+Scored = TypeVar("Scored", bound=_Scored)
+
+
+def comparable(found: Sequence[Scored]) -> list[Scored]:
+    """Those that can be compared: over a part of the text where any was, else over all of it."""
+    return [each for each in found if not each.full] or list(found)
+
+
+class Validations(msgspec.Struct, omit_defaults=True):
+    """The validations in force, the latest ones, in bounded number."""
+
+    compared: list[Validation] = []
+    """Those that can be compared, by step."""
+    best: list[Validation] = []
+    """Those of them that were better than all before."""
+    final: Validation | None = None
+    """The last one over all of the text, where the others scored only a part."""
+
+    @property
+    def last(self) -> Validation | None:
+        """The newest that can be compared with others."""
+        return self.compared[-1] if self.compared else None
+
+    def add(self, event: Eval) -> None:
+        """Take one in. One whose loss is no finite number counts for nothing."""
+        if not math.isfinite(event.loss):
+            return
+        one = Validation(event.step, event.loss, event.full)
+        if one.full and any(not each.full for each in self.compared):
+            self.final = one
+            return
+        if not one.full and any(each.full for each in self.compared):
+            self.final, self.compared, self.best = self.compared[-1], [], []
+        self.compared = [*(each for each in self.compared if each.step != one.step), one][-_KEPT:]
+        if not self.best or one.loss < self.best[-1].loss:
+            self.best = [*self.best, one][-_KEPT:]
+
+    def void(self, step: int) -> None:
+        """Forget those of later steps."""
+        self.compared = [each for each in self.compared if each.step <= step]
+        self.best = [each for each in self.best if each.step <= step]
+        if self.final is not None and self.final.step > step:
+            self.final = None
+
+    def at(self, step: int) -> Validation | None:
+        """The one at a step."""
+        return next((each for each in reversed(self.compared) if each.step == step), None)
