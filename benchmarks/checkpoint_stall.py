@@ -25,7 +25,7 @@ from seedbed.checkpoint.writer import Writer
 from seedbed.checkpoint.writing import Snapshot, json_content
 from seedbed.config.schema import ModelConfig, OptimizerConfig
 from seedbed.model.decoder import Decoder
-from seedbed.model.families import export_state, logical_parameters
+from seedbed.model.weights import export_state, logical_parameters
 from seedbed.optim.optimizer import Optimizer, build_optimizer
 
 # name: (layers, hidden, heads, ffn, context, vocabulary rows, sequences in a batch)

@@ -21,7 +21,7 @@ from seedbed.config import arithmetic
 from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
 from seedbed.model.decoder import Decoder
-from seedbed.model.families import logical_parameters
+from seedbed.model.weights import logical_parameters
 from seedbed.optim.optimizer import build_optimizer
 from seedbed.train.decoder_learner import DecoderLearner
 from seedbed.data.batches import Batch

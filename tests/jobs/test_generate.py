@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from seedbed import checkpoint
+from seedbed.config.families.config_json import generation_config, hf_config
 from seedbed.config.schema import ModelConfig, TokenizerConfig
 from seedbed.data.stories.generator import stories
 from seedbed.errors import UsageError
 from seedbed.jobs.generate import Request, answer
 from seedbed.model.decoder import Decoder
-from seedbed.model.families import export_state, generation_config, hf_config
+from seedbed.model.weights import export_state
 from seedbed.tokenizer.train import train_tokenizer
 
 

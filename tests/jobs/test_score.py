@@ -11,6 +11,7 @@ import torch
 
 from seedbed import checkpoint
 from seedbed.cli.score import describe
+from seedbed.config.families.config_json import generation_config, hf_config
 from seedbed.config.frozen import dump
 from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
@@ -18,7 +19,7 @@ from seedbed.config.schema import ModelConfig, TokenizerConfig
 from seedbed.data.stories.generator import stories
 from seedbed.jobs.score import Request, answer, longest_tokens, write
 from seedbed.model.decoder import Decoder
-from seedbed.model.families import export_state, generation_config, hf_config
+from seedbed.model.weights import export_state
 from seedbed.tokenizer.tokenizer import Tokenizer
 from seedbed.tokenizer.train import train_tokenizer
 

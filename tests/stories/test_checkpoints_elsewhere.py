@@ -16,11 +16,12 @@ import torch
 
 import patience
 from seedbed import checkpoint
+from seedbed.config.families.config_json import generation_config, hf_config
 from seedbed.config.schema import ModelConfig, TokenizerConfig
 from seedbed.data.stories.generator import stories
 from seedbed.model.decoder import Decoder
-from seedbed.model.families import export_state, generation_config, hf_config
 from seedbed.model.generate import Sampling, generate
+from seedbed.model.weights import export_state
 from seedbed.tokenizer.tokenizer import Tokenizer
 from seedbed.tokenizer.train import train_tokenizer
 

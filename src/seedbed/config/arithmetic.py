@@ -1,10 +1,12 @@
-"""What a config costs before anything is built: parameters, FLOPs and memory. Knows shapes, and no torch."""
+"""What a config costs before anything is built: parameters, FLOPs and memory. Needs no torch."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from seedbed.config.families.family import features
 from seedbed.config.schema import Config, ModelConfig
+from seedbed.config.tiling import BLOCKED_CONTEXT, QUERY_BLOCK, slice_rows
 
 
 def padded_vocab(model: ModelConfig, vocab_size: int) -> int:
@@ -16,23 +18,33 @@ def matrix_parameters(model: ModelConfig) -> int:
     """Weights of the matrices inside all blocks, biases not counted."""
     qkv = model.hidden * (model.heads + 2 * model.kv_heads) * model.head_dim
     out = model.heads * model.head_dim * model.hidden
-    feed_forward = (3 if model.layout == "qwen3" else 2) * model.hidden * model.ffn
-    return model.layers * (qkv + out + feed_forward)
+    mlp = (_mlp_inputs(model) + 1) * model.hidden * model.ffn
+    return model.layers * (qkv + out + mlp)
 
 
 def vector_parameters(model: ModelConfig) -> int:
     """Gains and biases of all blocks and of the last norm."""
-    if model.layout == "qwen3":
-        per_block = 2 * model.hidden + 2 * model.head_dim
-        return model.layers * per_block + model.hidden
-    biases = (model.heads + 2 * model.kv_heads) * model.head_dim + model.hidden + model.ffn + model.hidden
-    return model.layers * (biases + 4 * model.hidden) + 2 * model.hidden
+    built = features(model.layout)
+    norm = model.hidden * (2 if built.norm == "layer" else 1)
+    per_block = 2 * norm + (2 * model.head_dim if built.qk_norm else 0)
+    if built.qkv_bias:
+        per_block += (model.heads + 2 * model.kv_heads) * model.head_dim
+    if built.out_bias:
+        per_block += model.hidden
+    if built.mlp_bias:
+        per_block += _mlp_inputs(model) * model.ffn + model.hidden
+    return model.layers * per_block + norm
+
+
+def _mlp_inputs(model: ModelConfig) -> int:
+    """Matrices of the feed-forward block that read the residual stream: gate and up, or up alone."""
+    return 2 if features(model.layout).mlp == "swiglu" else 1
 
 
 def table_parameters(model: ModelConfig, vocab_size: int) -> int:
-    """The embedding, the head where it is not tied, and GPT-2's table of positions."""
+    """The embedding, the head where it is not tied, and the table of learned positions."""
     rows = padded_vocab(model, vocab_size)
-    positions = model.context if model.layout == "gpt2" else 0
+    positions = model.context if features(model.layout).positions == "learned" else 0
     return (rows * (1 if model.tie_embeddings else 2) + positions) * model.hidden
 
 
@@ -45,6 +57,12 @@ def divisors(number: int) -> list[int]:
     """The divisors of a positive number in order: all that are at most 1,024, and what `number` divided by those gives."""
     small = [each for each in range(1, min(number, 1024) + 1) if number % each == 0]
     return sorted({*small, *(number // each for each in small)})
+
+
+def nearest_divisors(whole: int, wanted: int) -> str:
+    """The divisors of `whole`, at most the 16 nearest to `wanted`, in words."""
+    nearest = sorted(divisors(whole), key=lambda each: abs(each - wanted))[:16]
+    return f"one of {', '.join(map(str, sorted(nearest)))}" if len(nearest) > 1 else str(nearest[0])
 
 
 def flops_per_step(model: ModelConfig, vocab_size: int, sequences: int, *, fused_attention: bool = False) -> int:
@@ -121,9 +139,6 @@ def memory_estimate(config: Config, vocab_size: int, precision: str) -> Memory:
 
 _RUNTIME_BYTES = 16 << 20
 """Thread stacks, kernels' scratch and packed weights."""
-_BLOCKED_CONTEXT, _QUERY_BLOCK = 512, 128
-"""Up to this context, attention in bf16 on a CPU works on blocks of this many queries (model/kernels.py)."""
-_SLICE_ROWS, _SLICE_NUMBERS = 512, 1 << 21
 
 
 def _kept_by_block(model: ModelConfig, size: int, masked: bool) -> int:
@@ -133,16 +148,19 @@ def _kept_by_block(model: ModelConfig, size: int, masked: bool) -> int:
     # What a norm makes of the residual, and its output, which the next matmul keeps.
     norms = 2 * (2 * hidden * size + 8)
     attended = (query + 2 * key) * size + query * size
-    if size == 2 and context <= _BLOCKED_CONTEXT:
+    if size == 2 and context <= BLOCKED_CONTEXT:
         # Blockwise attention keeps the probabilities of all seen keys, and grouped keys and values repeated.
-        attended += model.heads * (context + _QUERY_BLOCK) // 2 * size
+        attended += model.heads * (context + QUERY_BLOCK) // 2 * size
         attended += 2 * (query - key) * size if query != key else 0
     else:
         attended += model.heads * 4 + (context * size if masked else 0)
-    if model.layout == "gpt2":
-        return norms + attended + 2 * ffn * size
-    turned = (query + key) * 2 * size + (model.heads + model.kv_heads) * size  # normalised, then rotated
-    return norms + attended + turned + 4 * ffn * size
+    built = features(model.layout)
+    if built.qk_norm:
+        attended += (query + key) * size + (model.heads + model.kv_heads) * size
+    if built.positions == "rotary":
+        attended += (query + key) * size
+    # Up and its activation; with a gate, that and the product as well.
+    return norms + attended + (4 if built.mlp == "swiglu" else 2) * ffn * size
 
 
 def _kept_around_blocks(model: ModelConfig, size: int) -> int:
@@ -157,7 +175,7 @@ def _head_bytes(model: ModelConfig, vocab_size: int, tokens: int, size: int) -> 
     is still there as its gradient. With it stands the head's own gradient, which several slices sum in fp32.
     """
     rows = padded_vocab(model, vocab_size)
-    height = max(_SLICE_ROWS, _SLICE_NUMBERS // rows)
+    height = slice_rows(rows)
     first, second = min(tokens, height), min(max(tokens - height, 0), height)
     now, before = (8, 4) if size == 4 else (10, 6)
     logits = rows * max(first * now, second * now + first * before if second else 0)

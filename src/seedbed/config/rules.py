@@ -9,10 +9,11 @@ import io
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from seedbed.config.arithmetic import divisors
+from seedbed.config.arithmetic import nearest_divisors
 from seedbed.config.keys import tables, value_of
 from seedbed.config.roots import Root, S
 from seedbed.config.schema import MOST_STEPS, DataConfig, ModelConfig, ScheduleConfig, Table, TrainConfig
+from seedbed.config.shape import shape_problems
 from seedbed.errors import UsageError
 
 
@@ -49,40 +50,7 @@ def _is_encoding(name: str) -> bool:
     return name.lower() not in ("idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape")
 
 
-def _fitting(whole: int, wanted: int) -> str:
-    """The divisors of `whole`, at most the 16 nearest to `wanted`, in words."""
-    nearest = sorted(divisors(whole), key=lambda each: abs(each - wanted))[:16]
-    return f"one of {', '.join(map(str, sorted(nearest)))}" if len(nearest) > 1 else str(nearest[0])
-
-
 _Found = Iterator[tuple[str, str, tuple[str, ...]]]
-
-
-def _of_model(model: ModelConfig) -> _Found:
-    if model.heads % model.kv_heads:
-        yield (
-            "Every key/value head must serve the same number of query heads",
-            f"Set model.kv_heads to {_fitting(model.heads, model.kv_heads)}.",
-            ("model.heads", "model.kv_heads"),
-        )
-    if model.layout == "gpt2" and model.heads * model.head_dim != model.hidden:
-        yield (
-            "The gpt2 layout needs heads x head_dim = hidden",
-            f"Set model.hidden={model.heads * model.head_dim}, or choose other heads.",
-            ("model.hidden", "model.heads", "model.head_dim"),
-        )
-    if model.layout == "gpt2" and model.kv_heads != model.heads:
-        yield (
-            "The gpt2 layout has a key/value head for every head",
-            f"Set model.kv_heads={model.heads}.",
-            ("model.layout", "model.heads", "model.kv_heads"),
-        )
-    if model.layout == "qwen3" and model.head_dim % 2:
-        yield (
-            "Rotary positions turn pairs, so head_dim must be even",
-            f"Set model.head_dim={model.head_dim + 1}.",
-            ("model.head_dim",),
-        )
 
 
 def _of_data(data: DataConfig) -> _Found:
@@ -104,7 +72,7 @@ def _of_train(train: TrainConfig) -> _Found:
     if train.micro_batch and train.batch_size % train.micro_batch:
         yield (
             "micro_batch must divide batch_size",
-            f"Set train.micro_batch to {_fitting(train.batch_size, train.micro_batch)}.",
+            f"Set train.micro_batch to {nearest_divisors(train.batch_size, train.micro_batch)}.",
             ("train.batch_size", "train.micro_batch"),
         )
     if train.steps is None and train.epochs is None and train.tokens is None:
@@ -136,7 +104,7 @@ def _of_length(train: TrainConfig, model: ModelConfig) -> _Found:
 
 
 _RULES: tuple[tuple[tuple[type[Table], ...], Callable[..., _Found]], ...] = (
-    ((ModelConfig,), _of_model),
+    ((ModelConfig,), shape_problems),
     ((DataConfig,), _of_data),
     ((TrainConfig,), _of_train),
     ((ScheduleConfig,), _of_schedule),

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+
+from seedbed.config.families.table import FAMILIES
+
+if TYPE_CHECKING:
+    Layout = str
+else:
+    Layout = Literal[FAMILIES]  # a type checker cannot read a computed Literal
 
 MOST_STEPS = 10**12
 """The longest run: at a thousand steps a second it would take thirty years."""
@@ -32,17 +39,25 @@ class ModelConfig(Table, frozen=True, kw_only=True):
     """The network's shape. The number of vocabulary rows comes from the tokenizer, rounded up to `vocab_multiple`."""
 
     layout: Annotated[
-        Literal["qwen3", "gpt2"], Meta(description="Architecture whose Hugging Face layout is written.")
+        Layout, Meta(description="Model family: how the network is built and how its Hugging Face files look.")
     ] = "qwen3"
     layers: Annotated[int, Meta(ge=1, description="Number of transformer blocks.")] = 4
     hidden: Annotated[int, Meta(ge=2, description="Width of the residual stream.")] = 128
     heads: Annotated[int, Meta(ge=1, description="Number of query heads.")] = 4
-    kv_heads: Annotated[int, Meta(ge=1, description="Number of key/value heads (qwen3 layout; divides heads).")] = 4
-    head_dim: Annotated[int, Meta(ge=2, description="Width of one head (qwen3: even; gpt2: hidden / heads).")] = 32
+    kv_heads: Annotated[
+        int, Meta(ge=1, description="Number of key/value heads; divides heads. Some layouts need one for every head.")
+    ] = 4
+    head_dim: Annotated[
+        int,
+        Meta(
+            ge=2,
+            description="Width of one head. Even with rotary positions; some layouts need hidden / heads.",
+        ),
+    ] = 32
     ffn: Annotated[int, Meta(ge=1, description="Inner width of the feed-forward block.")] = 384
     context: Annotated[int, Meta(ge=1, description="Longest sequence in tokens; also the training window.")] = 256
     tie_embeddings: Annotated[bool, Meta(description="Share the embedding with the output head.")] = True
-    rope_theta: Annotated[float, Meta(gt=0, description="Base of the rotary position frequencies (qwen3).")] = 10000.0
+    rope_theta: Annotated[float, Meta(gt=0, description="Base of the rotary position frequencies.")] = 10000.0
     norm_eps: Annotated[float, Meta(gt=0, description="Epsilon of RMSNorm or LayerNorm.")] = 1e-6
     vocab_multiple: Annotated[int, Meta(ge=1, description="Vocabulary rows are rounded up to a multiple of this.")] = 64
     init: Annotated[

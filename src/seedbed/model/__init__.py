@@ -1,1 +1,1 @@
-"""The network: its pages, its cache, its families, and the decode loop that everything shares."""
+"""The network, its cache, its weights under Hugging Face names, loading, and the decode loop."""

@@ -1,7 +1,4 @@
-"""The output head and its loss in one pass over slices of tokens, so that the logits never stand in memory whole.
-
-Knows nothing of the network that made the hidden states.
-"""
+"""The output head and its loss in one pass over slices of tokens, so that the logits are never in memory as a whole."""
 
 from __future__ import annotations
 
@@ -11,10 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from seedbed.config.tiling import slice_rows
+
 IGNORED = -100
-# Logits held at once, in elements (fp32: 8 MiB), but never fewer rows than keep a matmul busy.
-_SLICE_ELEMENTS = 1 << 21
-_SLICE_ROWS = 512
 
 
 def summed_cross_entropy(
@@ -37,11 +33,6 @@ def summed_cross_entropy(
     for x, targets in zip(x_NC.split(rows), targets_N.split(rows), strict=True):
         total = total + F.cross_entropy(F.linear(x, weight_VC).float(), targets, ignore_index=IGNORED, reduction="sum")
     return total
-
-
-def slice_rows(vocab_rows: int) -> int:
-    """How many tokens' logits are held at once."""
-    return max(_SLICE_ROWS, _SLICE_ELEMENTS // vocab_rows)
 
 
 class _SummedCrossEntropy(torch.autograd.Function):

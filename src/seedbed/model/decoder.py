@@ -1,7 +1,8 @@
-"""The network on one page: token ids in, logits or a summed loss out. Knows nothing of files, text or optimizers.
+"""The network on one page: token ids in, logits or a summed loss out.
 
-Two layouts share the blocks. `qwen3`: RMSNorm, per-head QK-norm, half-split rotary positions, grouped-query attention,
-SwiGLU, no biases. `gpt2`: learned positions, LayerNorm, GELU (tanh), biases. Either may tie its head to the embedding.
+The model's family (config/families/) decides its features: RMSNorm or LayerNorm, QK-norm, biases, SwiGLU or GELU, rotary
+or learned positions. Each part reads them when it is built, so that a forward pass looks nothing up. Any family may tie
+its head to the embedding.
 
 Shapes: B sequences, T tokens, S keys (cached and new), N = B*T, C hidden, H query heads, K key/value heads,
 D head width, F inner width of the feed-forward block, V vocabulary rows.
@@ -16,8 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seedbed.config.families.family import Features
+from seedbed.config.families.family import features as features_of
 from seedbed.config.schema import ModelConfig
-from seedbed.errors import SeedbedError, UsageError
+from seedbed.config.shape import check_shape
+from seedbed.errors import SeedbedError
 from seedbed.model.cache import KVCache, LayerCache
 from seedbed.model.cross_entropy import summed_cross_entropy
 from seedbed.model.kernels import causal_attention, embedding, rms_norm, rotate
@@ -25,29 +29,38 @@ from seedbed.model.kernels import causal_attention, embedding, rms_norm, rotate
 Rotary = tuple[Tensor, Tensor]
 
 
-def rotary_tables(length: int, head_dim: int, theta: float, device: torch.device) -> Rotary:
-    """Cosines and sines of positions 0..length-1, each [length, D], fp32; the first half of the sines is negative.
+def rotary_tables(config: ModelConfig, device: torch.device) -> Rotary:
+    """Cosines and sines of every position of the context, [context, D] each, fp32; the first half of the sines is negative.
 
     Half-split rotation (RoFormer, arXiv 2104.09864, in GPT-NeoX's order): dimension i turns with dimension i + D/2.
     """
-    exponents = torch.arange(0, head_dim, 2, device=device, dtype=torch.float32) / head_dim
-    angles = torch.outer(torch.arange(length, device=device, dtype=torch.float32), 1.0 / theta**exponents)
+    positions = torch.arange(config.context, device=device, dtype=torch.float32)
+    angles = torch.outer(positions, rotary_frequencies(config, device))
     sin = angles.sin()
     return angles.cos().repeat(1, 2), torch.cat((-sin, sin), dim=-1)
+
+
+def rotary_frequencies(config: ModelConfig, device: torch.device) -> Tensor:
+    """Radians per position of every pair of dimensions, [D/2], fp32.
+
+    Scaling for longer contexts, such as Llama 3's, belongs here.
+    """
+    exponents = torch.arange(0, config.head_dim, 2, device=device, dtype=torch.float32) / config.head_dim
+    return 1.0 / config.rope_theta**exponents
 
 
 class Attention(nn.Module):
     """Causal self-attention with one fused projection for queries, keys and values."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, features: Features) -> None:
         super().__init__()
-        biased = config.layout == "gpt2"
         self.heads, self.kv_heads, self.head_dim = config.heads, config.kv_heads, config.head_dim
         self.eps = config.norm_eps
-        self.qkv = nn.Linear(config.hidden, (config.heads + 2 * config.kv_heads) * config.head_dim, bias=biased)
-        self.out = nn.Linear(config.heads * config.head_dim, config.hidden, bias=biased)
+        width = (config.heads + 2 * config.kv_heads) * config.head_dim
+        self.qkv = nn.Linear(config.hidden, width, bias=features.qkv_bias)
+        self.out = nn.Linear(config.heads * config.head_dim, config.hidden, bias=features.out_bias)
         # The gains of QK-norm: D for every query head, then D for every key head.
-        self.qk_gain = None if biased else nn.Parameter(torch.ones(2 * config.head_dim))
+        self.qk_gain = nn.Parameter(torch.ones(2 * config.head_dim)) if features.qk_norm else None
 
     def forward(self, x_BTC: Tensor, rotary: Rotary | None, mask: Tensor | None, cache: LayerCache | None) -> Tensor:
         B, T, _ = x_BTC.shape
@@ -55,9 +68,10 @@ class Attention(nn.Module):
         qkv = self.qkv(x_BTC).view(B, T, H + 2 * K, D)
         # Split, not sliced: the gradients of a split are joined, those of slices padded with zeros and added.
         qk, v = qkv.split((H + K, K), dim=2)
-        if self.qk_gain is not None and rotary is not None:
+        if self.qk_gain is not None:
             gain_q, gain_k = self.qk_gain.split(D)
             qk = rms_norm(qk, torch.cat((gain_q.expand(H, D), gain_k.expand(K, D))), self.eps)
+        if rotary is not None:
             qk = rotate(qk, *rotary)
         q, k = qk.split((H, K), dim=2)
         q_BHTD, k_BKSD, v_BKSD = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
@@ -83,10 +97,10 @@ class RMSNorm(nn.Module):
 class SwiGLU(nn.Module):
     """down(silu(gate(x)) * up(x)), gate and up in one projection (arXiv 2002.05202)."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, bias: bool) -> None:
         super().__init__()
-        self.gate_up = nn.Linear(config.hidden, 2 * config.ffn, bias=False)
-        self.down = nn.Linear(config.ffn, config.hidden, bias=False)
+        self.gate_up = nn.Linear(config.hidden, 2 * config.ffn, bias=bias)
+        self.down = nn.Linear(config.ffn, config.hidden, bias=bias)
 
     def forward(self, x_BTC: Tensor) -> Tensor:
         gate_BTF, up_BTF = self.gate_up(x_BTC).chunk(2, dim=-1)
@@ -95,28 +109,31 @@ class SwiGLU(nn.Module):
 
 
 class GeluMLP(nn.Module):
-    """down(gelu(up(x))) with biases and GPT-2's tanh approximation."""
+    """down(gelu(up(x))) with the tanh approximation of GPT-2."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, bias: bool) -> None:
         super().__init__()
-        self.up = nn.Linear(config.hidden, config.ffn)
-        self.down = nn.Linear(config.ffn, config.hidden)
+        self.up = nn.Linear(config.hidden, config.ffn, bias=bias)
+        self.down = nn.Linear(config.ffn, config.hidden, bias=bias)
 
     def forward(self, x_BTC: Tensor) -> Tensor:
         out: Tensor = self.down(F.gelu(self.up(x_BTC), approximate="tanh"))
         return out
 
 
+NORMS = {"rms": RMSNorm, "layer": nn.LayerNorm}
+MLPS = {"swiglu": SwiGLU, "gelu": GeluMLP}
+
+
 class Block(nn.Module):
     """Attention, then feed-forward, each reading a normalised copy of the residual stream and adding to it."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, features: Features) -> None:
         super().__init__()
-        norm = RMSNorm if config.layout == "qwen3" else nn.LayerNorm
-        self.norm_1 = norm(config.hidden, eps=config.norm_eps)
-        self.attention = Attention(config)
-        self.norm_2 = norm(config.hidden, eps=config.norm_eps)
-        self.mlp = SwiGLU(config) if config.layout == "qwen3" else GeluMLP(config)
+        self.norm_1 = NORMS[features.norm](config.hidden, config.norm_eps)
+        self.attention = Attention(config, features)
+        self.norm_2 = NORMS[features.norm](config.hidden, config.norm_eps)
+        self.mlp = MLPS[features.mlp](config, features.mlp_bias)
 
     def forward(self, x_BTC: Tensor, rotary: Rotary | None, mask: Tensor | None, cache: LayerCache | None) -> Tensor:
         x_BTC = x_BTC + self.attention(self.norm_1(x_BTC), rotary, mask, cache)
@@ -128,7 +145,7 @@ class Decoder(nn.Module):
     """A decoder-only transformer. `vocab_rows` is the number of embedding rows, already rounded up.
 
     Runs in the dtype of its weights; the loss and the insides of the norms are fp32. Weights are undefined until
-    `init_weights` or a load. Raises UsageError for a shape that its layout cannot have.
+    `init_weights` or a load. Raises UsageError for a shape that its family cannot have.
     """
 
     cos: Tensor
@@ -137,19 +154,20 @@ class Decoder(nn.Module):
     def __init__(self, config: ModelConfig, vocab_rows: int) -> None:
         super().__init__()
         check_shape(config)
+        features = features_of(config.layout)
         self.config, self.vocab_rows = config, vocab_rows
         self.embed = nn.Embedding(vocab_rows, config.hidden)
-        self.positions = nn.Embedding(config.context, config.hidden) if config.layout == "gpt2" else None
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-        self.norm = (RMSNorm if config.layout == "qwen3" else nn.LayerNorm)(config.hidden, eps=config.norm_eps)
+        self.positions = nn.Embedding(config.context, config.hidden) if features.positions == "learned" else None
+        self.blocks = nn.ModuleList(Block(config, features) for _ in range(config.layers))
+        self.norm = NORMS[features.norm](config.hidden, config.norm_eps)
         self.head = None if config.tie_embeddings else nn.Linear(config.hidden, vocab_rows, bias=False)
         self._fill_tables()
 
     def _fill_tables(self) -> None:
         """The rotary tables: facts, not weights. Made anew wherever the weights go, so no cast wears them out."""
         weight = self.embed.weight
-        if self.config.layout == "qwen3":
-            cos, sin = rotary_tables(self.config.context, self.config.head_dim, self.config.rope_theta, weight.device)
+        if self.positions is None:
+            cos, sin = rotary_tables(self.config, weight.device)
             self.register_buffer("cos", cos.to(weight.dtype)[:, None, :], persistent=False)
             self.register_buffer("sin", sin.to(weight.dtype)[:, None, :], persistent=False)
 
@@ -256,24 +274,3 @@ def document_positions(documents_BT: Tensor) -> Tensor:
     index = torch.arange(documents_BT.shape[1], device=documents_BT.device).expand_as(documents_BT)
     first = F.pad(documents_BT[:, 1:] != documents_BT[:, :-1], (1, 0), value=True)
     return index - torch.where(first, index, 0).cummax(dim=1).values
-
-
-def check_shape(config: ModelConfig) -> None:
-    """Raise UsageError where the shape contradicts its layout."""
-    if config.layout == "gpt2" and config.heads * config.head_dim != config.hidden:
-        raise UsageError(
-            f"The gpt2 layout needs heads * head_dim = {config.hidden}, but has {config.heads} * {config.head_dim}.",
-            f"Set model.head_dim to hidden / heads ({config.hidden / config.heads:g}), or use model.layout = 'qwen3'.",
-        )
-    if config.layout == "gpt2" and config.kv_heads != config.heads:
-        raise UsageError(
-            f"The gpt2 layout has no grouped heads, but model.kv_heads is {config.kv_heads} with {config.heads} heads.",
-            "Set model.kv_heads equal to model.heads, or use model.layout = 'qwen3'.",
-        )
-    if config.heads % config.kv_heads:
-        raise UsageError(
-            f"{config.heads} query heads cannot share {config.kv_heads} key/value heads evenly.",
-            "Choose model.kv_heads so that it divides model.heads.",
-        )
-    if config.layout == "qwen3" and config.head_dim % 2:
-        raise UsageError(f"Rotary positions need an even model.head_dim, not {config.head_dim}.", "Use an even number.")

@@ -1,4 +1,4 @@
-"""Open any model folder of a known family: ours and Hugging Face's are the same. Trains nothing, writes nothing."""
+"""Open the model folder of a known family; ours and Hugging Face's are alike. Writes nothing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from seedbed.config.families.config_json import config_from_hf
 from seedbed.errors import SeedbedError
 from seedbed.files import read_json
 from seedbed.model.decoder import Decoder
-from seedbed.model.families import config_from_hf, load_state
+from seedbed.model.weights import load_state
 from seedbed.text import quoted
 
 WEIGHTS = "model.safetensors"
@@ -23,7 +24,7 @@ _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "mo
 
 
 def load_folder(path: Path | str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Decoder:
-    """The model of a Qwen3 or GPT-2 folder (config.json and safetensors, whole or sharded) on `device` in `dtype`.
+    """The model of a folder with config.json and safetensors, whole or sharded, on `device` in `dtype`.
 
     Raises SeedbedError for a folder that is missing, incomplete, damaged, of another family, or made of pickles.
     """

@@ -11,15 +11,9 @@ from torch import Tensor
 
 from seedbed.checkpoint.marker import CONFIG, GENERATION, MODEL
 from seedbed.checkpoint.writing import Content, json_content
+from seedbed.config.families.config_json import generation_config, hf_config
 from seedbed.model.decoder import Decoder
-from seedbed.model.families import (
-    LogicalParameter,
-    export_state,
-    generation_config,
-    hf_config,
-    load_state,
-    logical_parameters,
-)
+from seedbed.model.weights import LogicalParameter, export_state, load_state, logical_parameters
 from seedbed.tokenizer.tokenizer import Tokenizer
 from seedbed.train.learner import Batch, Description
 from seedbed.train.masters import DTYPES, Masters

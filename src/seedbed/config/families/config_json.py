@@ -1,0 +1,81 @@
+"""A model's config.json and generation_config.json: written for a shape, and read back into one. Opens no file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from seedbed.config.families.family import family, require
+from seedbed.config.families.table import FAMILIES
+from seedbed.config.schema import ModelConfig
+from seedbed.errors import SeedbedError
+
+
+class SpecialIds(Protocol):
+    """What these files need from a tokenizer: the ids that end a text and fill a batch."""
+
+    @property
+    def eot_id(self) -> int: ...
+    @property
+    def pad_id(self) -> int: ...
+
+
+def hf_config(config: ModelConfig, vocab_rows: int, ids: SpecialIds, dtype: str = "float32") -> dict[str, Any]:
+    """The config.json of a model, with the keys of both transformers 4 and transformers 5."""
+    its = family(config.layout)
+    return {
+        "architectures": [its.architecture],
+        "model_type": its.model_type,
+        "vocab_size": vocab_rows,
+        **its.to_hf(config),
+        "tie_word_embeddings": config.tie_embeddings,
+        "bos_token_id": ids.eot_id,
+        "eos_token_id": ids.eot_id,
+        "pad_token_id": ids.pad_id,
+        "initializer_range": 0.02,
+        "use_cache": True,
+        "dtype": dtype,
+        "torch_dtype": dtype,  # the name that readers older than transformers 5 know
+    }
+
+
+def generation_config(ids: SpecialIds) -> dict[str, Any]:
+    """The generation_config.json of a model: where a text ends, and nothing that would change its distribution."""
+    return {
+        "bos_token_id": ids.eot_id,
+        "eos_token_id": ids.eot_id,
+        "pad_token_id": ids.pad_id,
+        "do_sample": True,
+        "temperature": 1.0,
+        "top_k": 0,
+        "top_p": 1.0,
+    }
+
+
+def config_from_hf(config: Mapping[str, Any]) -> tuple[ModelConfig, int]:
+    """The shape and the number of vocabulary rows that a parsed config.json describes.
+
+    Raises SeedbedError for another architecture, for an option that would change the logits and that the decoder lacks,
+    and for a key that is missing.
+    """
+    types = {family(layout).model_type: layout for layout in reversed(FAMILIES)}
+    layout = types.get(str(config.get("model_type")))
+    if layout is None:
+        raise SeedbedError(
+            f"Seedbed's decoder cannot run model type {config.get('model_type')!r}.",
+            f"It runs: {', '.join(reversed(types))}.",
+        )
+    its = family(layout)
+    require(config, {"use_sliding_window": (its.features.sliding_window != "none",)})
+    try:
+        shape = ModelConfig(
+            layout=layout,
+            tie_embeddings=config.get("tie_word_embeddings", its.features.tied_by_default),
+            vocab_multiple=1,
+            **its.from_hf(config),
+        )
+        return shape, config["vocab_size"]
+    except KeyError as error:
+        raise SeedbedError(
+            f"config.json has no {error}.", "Restore the one that was saved with the weights."
+        ) from error

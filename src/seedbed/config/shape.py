@@ -1,0 +1,46 @@
+"""The rules that a model's shape must follow: what its family's features allow and what its sizes allow each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from seedbed.config.arithmetic import nearest_divisors
+from seedbed.config.families.family import features
+from seedbed.config.schema import ModelConfig
+from seedbed.errors import UsageError
+
+
+def shape_problems(model: ModelConfig) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Every rule that the shape breaks: a sentence without its full stop, what to set, and the keys that contradict."""
+    allowed = features(model.layout)
+    if model.heads % model.kv_heads:
+        yield (
+            "Every key/value head must serve the same number of query heads",
+            f"Set model.kv_heads to {nearest_divisors(model.heads, model.kv_heads)}.",
+            ("model.heads", "model.kv_heads"),
+        )
+    if not allowed.free_head_dim and model.heads * model.head_dim != model.hidden:
+        yield (
+            f"The {model.layout} layout needs heads x head_dim = hidden",
+            f"Set model.hidden={model.heads * model.head_dim}, or choose other heads.",
+            ("model.hidden", "model.heads", "model.head_dim"),
+        )
+    if not allowed.grouped_heads and model.kv_heads != model.heads:
+        yield (
+            f"The {model.layout} layout has a key/value head for every head",
+            f"Set model.kv_heads={model.heads}.",
+            ("model.layout", "model.heads", "model.kv_heads"),
+        )
+    if allowed.positions == "rotary" and model.head_dim % 2:
+        yield (
+            "Rotary positions turn pairs of numbers, so head_dim must be even",
+            f"Set model.head_dim={model.head_dim + 1}.",
+            ("model.head_dim",),
+        )
+
+
+def check_shape(model: ModelConfig) -> None:
+    """Raise UsageError for the first rule that the shape breaks, naming the values and what to set."""
+    for problem, hint, paths in shape_problems(model):
+        values = [f"{path} = {getattr(model, path.removeprefix('model.'))}" for path in paths]
+        raise UsageError(f"{problem}: {', '.join(values)}.", hint)
