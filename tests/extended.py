@@ -1,8 +1,8 @@
 """A copy of the source with a few additions: what a contract test needs to show that an extension touches no other file.
 
-root = extended_source(tmp_path, files={"model/families/qwen2.py": text}, lines={"model/families/__init__.py": (at, line)})
+root = extended_source(tmp_path, files={"data/sources/mine.py": text}, lines={"data/source.py": (at, line)})
 done = run_python(root, code)      # `import seedbed` finds the copy
-assert differences(root) == {"model/families/qwen2.py", "model/families/__init__.py"}
+assert differences(root) == {"data/sources/mine.py", "data/source.py"}
 """
 
 from __future__ import annotations
