@@ -12,11 +12,18 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from seedbed.config.rules import Contradiction
     from seedbed.config.schema import Config, Table
 
 S = TypeVar("S", bound="Table")
 """The schema of a root."""
+
+
+class Contradiction(NamedTuple):
+    """Values that cannot stand together: the problem as a sentence without its full stop, what to set, and the keys."""
+
+    problem: str
+    hint: str
+    paths: tuple[str, ...]
 
 
 class Root(NamedTuple, Generic[S]):

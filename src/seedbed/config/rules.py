@@ -7,22 +7,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
 
 from seedbed.config.arithmetic import nearest_divisors
 from seedbed.config.keys import tables, value_of
-from seedbed.config.roots import Root, S
+from seedbed.config.roots import Contradiction, Root, S
 from seedbed.config.schema import MOST_STEPS, DataConfig, ModelConfig, ScheduleConfig, Table, TrainConfig
 from seedbed.config.shape import shape_problems
 from seedbed.errors import UsageError
-
-
-class Contradiction(NamedTuple):
-    """Values that cannot stand together: the problem as a sentence without its full stop, what to set, and the keys."""
-
-    problem: str
-    hint: str
-    paths: tuple[str, ...]
 
 
 def check_values(config: S, origins: Mapping[str, str], root: Root[S]) -> None:

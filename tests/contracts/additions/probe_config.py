@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from seedbed.config.rules import Contradiction
+from seedbed.config.roots import Contradiction
 from seedbed.config.schema import PATH, DataConfig, Table, TokenizerConfig
 
 LENGTH = {"decides": "how much to read"}
