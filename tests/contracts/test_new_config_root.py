@@ -177,3 +177,5 @@ def test_the_command_line_shows_checks_and_explains_it(source: Path, folder: Pat
     assert "probe.documents = not set" in explained
     assert "train.steps" not in explained
     assert "{train,probe}" in seedbed("keys", "--help")
+    foreign = "from seedbed.cli.main import main; assert main(['config', 'keys', 'optimizer', '--kind', 'probe']) == 2"
+    assert "It belongs to a train config." in run_python(source, "-c", foreign, folder=folder).stderr

@@ -112,15 +112,18 @@ def explain(prefix: str, preset: str | None, root: Root[Any], as_json: bool) -> 
     from seedbed.cli.console import paint, say, say_json, width
     from seedbed.config.keys import keys, tables, value_of
     from seedbed.config.resolving import defaults
-    from seedbed.config.spelling import did_you_mean
-    from seedbed.config.unknown_keys import nearest_keys
+    from seedbed.config.spelling import any_of, did_you_mean
+    from seedbed.config.unknown_keys import nearest_keys, other_owners
     from seedbed.config.values import toml_value
     from seedbed.errors import UsageError
 
     found = [key for key in keys(root).values() if key.path.startswith(prefix) or key.name.startswith(prefix)]
     if not found:
-        meant = did_you_mean(nearest_keys(prefix, root))
-        raise UsageError(f'No key begins with "{prefix}".', f"{meant}The tables are {', '.join(tables(root))}.")
+        owners = other_owners(prefix, root)
+        meant = f"It belongs to {any_of(owners)}. " if owners else did_you_mean(nearest_keys(prefix, root))
+        raise UsageError(
+            f'No key of {root.title} begins with "{prefix}".', f"{meant}The tables are {', '.join(tables(root))}."
+        )
     start = defaults(root, preset)
     values = {key.path: value_of(start, key.path) for key in found}
     if as_json:

@@ -62,10 +62,15 @@ def unknown_key(path: str, value: Any, origin: str, root: Root[Any]) -> UsageErr
     return UsageError(problem, f"{did_you_mean(nearest_keys(path, root))}`{_explains(root)}` explains every key.")
 
 
+def other_owners(path: str, root: Root[Any]) -> list[str]:
+    """The titles of the other kinds of config that have this key or table."""
+    others = [other for other in ROOTS.values() if other.name != root.name]
+    return [other.title for other in others if path in keys(other) or path in tables(other)]
+
+
 def _of_another_kind(called: str, path: str, place: str, root: Root[Any]) -> str:
     """The sentence for a key or table that other kinds of config have; empty where none has it."""
-    others = [other for other in ROOTS.values() if other.name != root.name]
-    owners = [other.title for other in others if path in keys(other) or path in tables(other)]
+    owners = other_owners(path, root)
     return f"{called} {place} belongs to {any_of(owners)}, not to {root.title}." if owners else ""
 
 
