@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 `keys` explains every key of a config: its meaning, what it may be, and its default.
-`show` prints the config that the options of `seedbed train` stand for, each value with its origin: preset, file, --set or
-option. `check` says what is wrong or doubtful about it, and what training would need, before any work.
+`show` prints the config that the options of `seedbed train` stand for, each value with its origin: preset, file,
+--set or option. `check` says what is wrong or doubtful about it, and what training would need, before any work.
 """
 EXAMPLES = """\
   seedbed config keys                           every key with its meaning
