@@ -27,8 +27,7 @@ def _contradictions(config: S, root: Root[S]) -> Iterator[Contradiction]:
     held = {struct: getattr(config, table) for table, struct in tables(root).items()}
     for needed, rules in _RULES:
         if all(struct in held for struct in needed):
-            for found in rules(*(held[struct] for struct in needed)):
-                yield Contradiction(*found)
+            yield from rules(*(held[struct] for struct in needed))
     yield from root.rules(config)
 
 
@@ -41,60 +40,57 @@ def _is_encoding(name: str) -> bool:
     return name.lower() not in ("idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape")
 
 
-_Found = Iterator[tuple[str, str, tuple[str, ...]]]
-
-
-def _of_data(data: DataConfig) -> _Found:
+def _of_data(data: DataConfig) -> Iterator[Contradiction]:
     if data.encoding and not _is_encoding(data.encoding):
-        yield (
+        yield Contradiction(
             "Python knows no text encoding of that name",
             "Set data.encoding to one such as cp1252, latin-1, utf-16, gb18030, shift_jis or koi8-r.",
             ("data.encoding",),
         )
     if data.validation_path and not data.source.startswith("text:"):
-        yield (
+        yield Contradiction(
             "A validation file goes with text:PATH alone",
             "Leave data.validation_path out, or set data.source=text:PATH.",
             ("data.source", "data.validation_path"),
         )
 
 
-def _of_train(train: TrainConfig) -> _Found:
+def _of_train(train: TrainConfig) -> Iterator[Contradiction]:
     if train.micro_batch and train.batch_size % train.micro_batch:
-        yield (
+        yield Contradiction(
             "micro_batch must divide batch_size",
             f"Set train.micro_batch to {nearest_divisors(train.batch_size, train.micro_batch)}.",
             ("train.batch_size", "train.micro_batch"),
         )
     if train.steps is None and train.epochs is None and train.tokens is None:
-        yield ("Nothing says how long to train", "Set train.steps, train.epochs or train.tokens.", ())
+        yield Contradiction("Nothing says how long to train", "Set train.steps, train.epochs or train.tokens.", ())
     if train.early_stop and not train.eval_every:
-        yield (
+        yield Contradiction(
             "Early stopping watches validations, and none happen before the end",
             "Set train.eval_every, or train.early_stop=0.",
             ("train.early_stop", "train.eval_every"),
         )
 
 
-def _of_schedule(schedule: ScheduleConfig) -> _Found:
+def _of_schedule(schedule: ScheduleConfig) -> Iterator[Contradiction]:
     if schedule.kind == "wsd" and schedule.warmup + schedule.decay > 1 + 1e-9:
-        yield (
+        yield Contradiction(
             "Warm-up and decay together are longer than the run",
             "They are fractions of the run: let them add up to at most 1.",
             ("schedule.warmup", "schedule.decay"),
         )
 
 
-def _of_length(train: TrainConfig, model: ModelConfig) -> _Found:
+def _of_length(train: TrainConfig, model: ModelConfig) -> Iterator[Contradiction]:
     if train.tokens is not None and train.tokens > MOST_STEPS * train.batch_size * model.context:
-        yield (
+        yield Contradiction(
             f"The run would take more than {MOST_STEPS:,} steps",
             "Set a smaller train.tokens.",
             ("train.tokens", "train.batch_size", "model.context"),
         )
 
 
-_RULES: tuple[tuple[tuple[type[Table], ...], Callable[..., _Found]], ...] = (
+_RULES: tuple[tuple[tuple[type[Table], ...], Callable[..., Iterator[Contradiction]]], ...] = (
     ((ModelConfig,), shape_problems),
     ((DataConfig,), _of_data),
     ((TrainConfig,), _of_train),

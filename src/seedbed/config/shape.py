@@ -6,33 +6,34 @@ from collections.abc import Iterator
 
 from seedbed.config.arithmetic import nearest_divisors
 from seedbed.config.families.family import features
+from seedbed.config.roots import Contradiction
 from seedbed.config.schema import ModelConfig
 from seedbed.errors import UsageError
 
 
-def shape_problems(model: ModelConfig) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """Every rule that the shape breaks: a sentence without its full stop, what to set, and the keys that contradict."""
+def shape_problems(model: ModelConfig) -> Iterator[Contradiction]:
+    """Every rule that the shape breaks."""
     allowed = features(model.layout)
     if model.heads % model.kv_heads:
-        yield (
+        yield Contradiction(
             "Every key/value head must serve the same number of query heads",
             f"Set model.kv_heads to {nearest_divisors(model.heads, model.kv_heads)}.",
             ("model.heads", "model.kv_heads"),
         )
     if not allowed.free_head_dim and model.heads * model.head_dim != model.hidden:
-        yield (
+        yield Contradiction(
             f"The {model.layout} layout needs heads x head_dim = hidden",
             f"Set model.hidden={model.heads * model.head_dim}, or choose other heads.",
             ("model.hidden", "model.heads", "model.head_dim"),
         )
     if not allowed.grouped_heads and model.kv_heads != model.heads:
-        yield (
+        yield Contradiction(
             f"The {model.layout} layout has a key/value head for every head",
             f"Set model.kv_heads={model.heads}.",
             ("model.layout", "model.heads", "model.kv_heads"),
         )
     if allowed.positions == "rotary" and model.head_dim % 2:
-        yield (
+        yield Contradiction(
             "Rotary positions turn pairs of numbers, so head_dim must be even",
             f"Set model.head_dim={model.head_dim + 1}.",
             ("model.head_dim",),
