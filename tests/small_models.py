@@ -30,6 +30,7 @@ class Ids:
 def shape(layout: str, *, tied: bool = True, kv_heads: int = 4) -> ModelConfig:
     return ModelConfig(
         layout=layout,
+        vocab_multiple=1,
         layers=2,
         hidden=32,
         heads=4,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from seedbed.config.arithmetic import count_parameters
 from seedbed.config.families.config_json import hf_config
+from seedbed.config.families.family import Features, family
 from seedbed.config.schema import ModelConfig
 from seedbed.errors import SeedbedError
 from seedbed.model.decoder import Decoder
@@ -124,6 +128,46 @@ def test_shapes_are_known_without_memory(config: ModelConfig) -> None:
     with torch.device("meta"):
         model = Decoder(config, VOCAB)
     assert export_shapes(model) == {name: tuple(t.shape) for name, t in export_state(built(config)).items()}
+
+
+NAMES = family("qwen3").names
+MIXES = {
+    # As in GPT-BigCode: one key head, fused with the queries in the files, too, and not transposed.
+    "fused": (
+        Features("layer", "gelu", "learned", qkv_bias=True, out_bias=True, mlp_bias=True),
+        NAMES._replace(qkv=("attn.c_attn",), up=("mlp.c_fc",), positions="wpe"),
+        1,
+    ),
+    # As in StarCoder2.
+    "rotary-gelu": (
+        Features("layer", "gelu", "rotary", qkv_bias=True, out_bias=True, mlp_bias=True),
+        NAMES._replace(up=("mlp.c_fc",)),
+        2,
+    ),
+    "biased-gate": (
+        Features("rms", "swiglu", "rotary", out_bias=True, mlp_bias=True),
+        NAMES._replace(up=("mlp.gate_up_proj",), transposed=True),
+        4,
+    ),
+    "learned-qk-norm": (Features("rms", "swiglu", "learned", qk_norm=True), NAMES._replace(positions="wpe"), 2),
+}
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_features_and_names_mix_freely(mix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    features, names, kv_heads = MIXES[mix]
+    added = family("qwen3")._replace(features=features, names=names)
+    monkeypatch.setitem(sys.modules, f"seedbed.config.families.{mix}", SimpleNamespace(FAMILY=added))
+    model, again = trained_briefly(built(shape(mix, kv_heads=kv_heads))), built(shape(mix, kv_heads=kv_heads))
+    state = export_state(model)
+    assert sum(tensor.numel() for tensor in state.values()) == count_parameters(model.config, VOCAB)
+    assert export_shapes(model) == {name: tuple(tensor.shape) for name, tensor in state.items()}
+    load_state(again, state)
+    assert all(map(torch.equal, again.parameters(), model.parameters()))
+    found = logical_parameters(model)
+    assert len({entry.name for entry in found}) == len(found)
+    numbers = sum((entry.parameter if entry.rows is None else entry.parameter[entry.rows]).numel() for entry in found)
+    assert numbers == count_parameters(model.config, VOCAB)
 
 
 class TestWeightsThatDoNotFit:
