@@ -5,14 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from seedbed import checkpoint
-from seedbed.config.families.config_json import generation_config, hf_config
+from saved_models import save_model
 from seedbed.config.schema import ModelConfig, TokenizerConfig
 from seedbed.data.stories.generator import stories
 from seedbed.errors import UsageError
 from seedbed.jobs.generate import Request, answer
 from seedbed.model.decoder import Decoder
-from seedbed.model.weights import export_state
 from seedbed.tokenizer.train import train_tokenizer
 
 
@@ -23,16 +21,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     config = ModelConfig(layers=1, hidden=16, heads=2, kv_heads=2, head_dim=8, ffn=32, context=64)
     network = Decoder(config, tokenizer.vocab_size)
     network.init_weights(torch.Generator().manual_seed(1))
-    snapshot = checkpoint.Snapshot(
-        step=1,
-        weights=checkpoint.take(export_state(network)),
-        optimizer={},
-        trainer={},
-        config=hf_config(config, network.vocab_rows, tokenizer),
-        generation_config=generation_config(tokenizer),
-        tokenizer=tokenizer.as_files(model_max_length=64),
-    )
-    return str(checkpoint.save(tmp_path_factory.mktemp("model"), snapshot).path)
+    return str(save_model(tmp_path_factory.mktemp("model"), network, tokenizer))
 
 
 def written(model: str, prompt: str, **settings: object) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from seedbed import actions, checkpoint
+from seedbed import actions
+from seedbed.checkpoint.marker import verify
 from seedbed.config.frozen import dump, load_frozen
 from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
@@ -168,7 +169,7 @@ def test_going_back_keeps_the_best_and_the_last_checkpoint_and_says_so(bench: Be
     ]
     best = run.checkpoints / "left-at-00000002-by-session-2" / "step-00000006"
     assert weights(best) == kept
-    checkpoint.verify(best)
+    verify(best)
     assert find_checkpoint(run, "best") == best
     assert find_checkpoint(run, "6") == best
     assert find_checkpoint(run, "latest").name == "step-00000003"
@@ -195,7 +196,7 @@ def test_going_back_twice_and_pruning_never_lose_the_best(bench: Bench) -> None:
     assert in_folder(run) == ["left-at-00000002-by-session-2/step-00000006", "step-00000004"]
     assert not (run.checkpoints / "left-at-00000002-by-session-3").exists()
     assert find_checkpoint(run, "best") == best
-    checkpoint.verify(best)
+    verify(best)
 
 
 def test_a_checkpoint_that_was_left_behind_can_be_gone_on_from(bench: Bench) -> None:

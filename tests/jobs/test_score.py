@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from seedbed import checkpoint
+from saved_models import save_model
 from seedbed.cli.score import describe
-from seedbed.config.families.config_json import generation_config, hf_config
 from seedbed.config.frozen import dump
 from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
@@ -19,7 +18,6 @@ from seedbed.config.schema import ModelConfig, TokenizerConfig
 from seedbed.data.stories.generator import stories
 from seedbed.jobs.score import Request, answer, longest_tokens, write
 from seedbed.model.decoder import Decoder
-from seedbed.model.weights import export_state
 from seedbed.tokenizer.tokenizer import Tokenizer
 from seedbed.tokenizer.train import train_tokenizer
 
@@ -47,16 +45,7 @@ def model_of(folder: Path, tokenizer: Tokenizer, favourite: str) -> str:
         # All tokens look alike; what stands in the head for the favourite points where every state does.
         network.embed.weight[:] = 0.01
         network.embed.weight[tokenizer.encode(favourite)[0] if favourite else tokenizer.eot_id] = 1.0
-    snapshot = checkpoint.Snapshot(
-        step=1,
-        weights=checkpoint.take(export_state(network)),
-        optimizer={},
-        trainer={},
-        config=hf_config(shape, network.vocab_rows, tokenizer),
-        generation_config=generation_config(tokenizer),
-        tokenizer=tokenizer.as_files(model_max_length=2000),
-    )
-    return str(checkpoint.save(folder, snapshot).path)
+    return str(save_model(folder, network, tokenizer))
 
 
 def outcome_of(model: str, config: str) -> dict[str, Any]:

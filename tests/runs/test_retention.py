@@ -13,7 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from seedbed import checkpoint
+from seedbed.checkpoint.marker import OPTIMIZER, TRAINER, WEIGHTS, verify
+from seedbed.checkpoint.reading import find
+from seedbed.checkpoint.tensors import encoded
+from seedbed.checkpoint.writing import Snapshot, json_content
+from seedbed.checkpoint.writing import save as save_checkpoint
 from seedbed.config.schema import DataConfig, TokenizerConfig
 from seedbed.data.build import build_dataset
 from seedbed.errors import SeedbedError
@@ -68,8 +72,8 @@ def save() -> Save:
 
     def write(run: RunDir, step: int, *, best: bool = False, told: bool = True) -> Path:
         tensors = {"w": torch.full((64,), float(step))}
-        snapshot = checkpoint.Snapshot(step, tensors, {"w.m": tensors["w"]}, {}, {}, {}, {"tokenizer.json": b"{}"})
-        saved = checkpoint.save(run.checkpoints, snapshot, best=best)
+        files = {WEIGHTS: encoded(tensors), OPTIMIZER: encoded({"w.m": tensors["w"]}), TRAINER: json_content({})}
+        saved = save_checkpoint(run.checkpoints, Snapshot(step, {**files, "tokenizer.json": [b"{}"]}), best=best)
         if told:
             with Session(run.path) as session:
                 session.emit(Run(status="running", session=session.number, step=step, steps=10**9))
@@ -177,7 +181,7 @@ def test_last_and_best_stay_by_number_not_by_name(store: Store, save: Save) -> N
     assert run.path.stat().st_mtime_ns > stamp, "a window would not look again"
     assert thinning(run) is None
     for path in run.checkpoints.iterdir():
-        checkpoint.verify(path)
+        verify(path)
 
 
 def damaged(path: Path) -> None:
@@ -245,7 +249,7 @@ def test_what_cut_off_writes_left_goes_but_the_good_one_that_was_set_aside_stays
     assert planned is not None
     thin(planned)
     assert names(run) == [".step-00000007.replaced", "notes"]
-    assert [path.name for path in checkpoint.find(run.checkpoints).good] == [".step-00000007.replaced"]
+    assert [path.name for path in find(run.checkpoints).good] == [".step-00000007.replaced"]
 
 
 def test_a_run_that_moved_on_since_it_was_looked_at_keeps_everything(store: Store, save: Save) -> None:

@@ -15,13 +15,11 @@ import pytest
 import torch
 
 import patience
-from seedbed import checkpoint
-from seedbed.config.families.config_json import generation_config, hf_config
+from saved_models import save_model
 from seedbed.config.schema import ModelConfig, TokenizerConfig
 from seedbed.data.stories.generator import stories
 from seedbed.model.decoder import Decoder
 from seedbed.model.generate import Sampling, generate
-from seedbed.model.weights import export_state
 from seedbed.tokenizer.tokenizer import Tokenizer
 from seedbed.tokenizer.train import train_tokenizer
 
@@ -48,19 +46,7 @@ def grow(folder: Path, layout: Literal["qwen3", "gpt2"], kind: Literal["bpe", "c
     generator = torch.Generator().manual_seed(5)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3, generator=generator)
-    saved = checkpoint.save(
-        folder,
-        checkpoint.Snapshot(
-            step=1,
-            weights=checkpoint.take(export_state(model)),
-            optimizer={},
-            trainer={},
-            config=hf_config(config, model.vocab_rows, tokenizer),
-            generation_config=generation_config(tokenizer),
-            tokenizer=tokenizer.as_files(model_max_length=CONTEXT),
-        ),
-    )
-    return Grown(saved.path, model.eval(), tokenizer)
+    return Grown(save_model(folder, model, tokenizer), model.eval(), tokenizer)
 
 
 @pytest.fixture(scope="module")

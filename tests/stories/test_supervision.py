@@ -18,7 +18,8 @@ import psutil
 import pytest
 
 import patience
-from seedbed import actions, checkpoint
+from seedbed import actions
+from seedbed.checkpoint.reading import find, load
 from seedbed.events import Run, Step, encode
 from seedbed.files import Lock
 from seedbed.runs import status as status_module
@@ -285,10 +286,10 @@ def test_a_disk_that_fills_under_a_training_pauses_it_until_there_is_space(
     assert found["reason"].startswith("The disk is full: ")
     assert "goes on by itself" in found["hint"]
     assert "The disk is full" in shop.seedbed("status").stdout
-    good = checkpoint.find(run.checkpoints).good
+    good = find(run.checkpoints).good
     assert good
-    assert checkpoint.load(good[-1]).step >= 7
-    assert status(run)["checkpoint_step"] == checkpoint.load(good[-1]).step
+    assert load(good[-1]).step >= 7
+    assert status(run)["checkpoint_step"] == load(good[-1]).step
     held_at = found["step"]
     time.sleep(1.5)
     assert status(run)["step"] == held_at
@@ -310,7 +311,7 @@ def test_pausing_a_training_changes_nothing_in_it(real: Any, uninterrupted: tupl
         patience.until(lambda: status(run)["status"] == "paused", 20)
         held = status(run)
         assert held["checkpoint_step"] == held["step"] < 60
-        assert checkpoint.load(Path(held["checkpoint"])).step == held["step"]
+        assert load(Path(held["checkpoint"])).step == held["step"]
         time.sleep(0.3)
         assert status(run)["step"] == held["step"]
         real.seedbed("resume", "latest")
@@ -355,7 +356,7 @@ def test_retention_never_leaves_a_run_without_a_checkpoint(real: Any) -> None:
     assert looks > 5
     assert least >= 1
     (run,) = runs(real)
-    assert [checkpoint.load(path).step for path in checkpoint.find(run.checkpoints).good] == [20, 40, 60]
+    assert [load(path).step for path in find(run.checkpoints).good] == [20, 40, 60]
     # A session that starts over from an earlier step lets go of what came later, once it has saved again.
     resumed = real.start("resume", run.id, "--from", "20", "--more-steps", "5")
     least = 9
@@ -364,7 +365,7 @@ def test_retention_never_leaves_a_run_without_a_checkpoint(real: Any) -> None:
         time.sleep(0.001)
     resumed.communicate()
     assert least >= 1
-    assert [checkpoint.load(path).step for path in checkpoint.find(run.checkpoints).good] == [20, 25]
+    assert [load(path).step for path in find(run.checkpoints).good] == [20, 25]
 
 
 @pytest.mark.parametrize("moved", [False, True], ids=["removed", "moved"])
