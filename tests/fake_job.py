@@ -1,10 +1,10 @@
-"""A job that trains nothing but lives like one: a session, phases, steps, validations, checkpoints, stop and resume.
+"""A job that computes nothing but is trained by the shared training job: it begins, steps, validates, saves, stops and resumes.
 
 Run as `python fake_job.py RUN_DIR [...]`. FAKE_STEP_S, FAKE_SAVE_S, FAKE_SAVE_EVERY and FAKE_FAIL change how it behaves, and
 HOLD_AT makes it wait at a step (see pacing.py). With FAKE_SAVE_S=gate a save that was asked for takes until a file `saved` lies
 in the run's folder. With FAKE_FAIL=disk no file can grow any more from step 7 on, until there is one called `room` in the run's
 directory; with FAKE_FAIL=endless a child writes its process id into a file `child` beside the checkpoint and never answers;
-with FAKE_FAIL=deaf the heartbeat's thread hangs, so that only signals are heard.
+with FAKE_FAIL=deaf the heartbeat's thread hangs, so that only signals are heard. It imports no torch, so it starts at once.
 """
 
 from __future__ import annotations
@@ -16,15 +16,26 @@ import resource
 import shutil
 import sys
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
+from seedbed.checkpoint.marker import CONFIG, MODEL, OPTIMIZER, WEIGHTS
 from seedbed.config.frozen import load_frozen
 from seedbed.config.roots import TRAIN
+from seedbed.config.schema import Config
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.events import Checkpoint, Data, Eval, Message, Phase, Run, Sample, Step
+from seedbed.events import Data, Message
 from seedbed.jobs.__main__ import main
+from seedbed.jobs.parts import Parts
+from seedbed.jobs.restore import Start
+from seedbed.jobs.training import train
 from seedbed.runs.session import Session
+from seedbed.train import hooks
+from seedbed.train.learner import StepResult
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -32,100 +43,159 @@ import pacing  # found beside this file, also where Python does not look there b
 
 STEP_S = float(os.environ.get("FAKE_STEP_S", "0.002"))
 SAVE_S = os.environ.get("FAKE_SAVE_S", "0")
+SAVE_EVERY = int(os.environ.get("FAKE_SAVE_EVERY", "10"))
 FAIL = os.environ.get("FAKE_FAIL", "")
+TOKENS, BATCH = 512, 2
 if FAIL == "deaf":
     Session._beat = lambda session: session._over.wait()  # type: ignore[assignment, method-assign, misc]
 
 
+class Batch(NamedTuple):
+    """A batch of nothing: its step, and how many tokens it would have."""
+
+    step: int
+    trained: int
+    processed: int
+
+
+class Batches:
+    """Forty steps are an epoch."""
+
+    windows_per_epoch = 40 * BATCH
+    steps_per_epoch = 40.0
+
+    def batch(self, step: int) -> Batch:
+        return Batch(step, TOKENS, TOKENS)
+
+    def largest(self, step: int) -> Batch:
+        return self.batch(step)
+
+
+class Validation:
+    """A hundred tokens, all of them each time."""
+
+    compared_tokens = 0
+    bytes_per_token = None
+
+    def batches(self, max_tokens: int) -> Iterator[Batch]:
+        yield Batch(0, 100, 100)
+
+    def tokens(self, max_tokens: int) -> int:
+        return 100
+
+
+class Trainer:
+    """A loss that falls by itself."""
+
+    tolerates_overflow = False
+    artifact = MODEL
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.steps = 0
+        self.told = False
+
+    def prepare(self, *_: object) -> None:
+        pass
+
+    def step(self, batch: Batch, scale: float) -> StepResult:
+        if not self.told:
+            self.told = True
+            text, hint = "The text is \x1b[31mshort.", "Add some."
+            self.session.emit(Message(level="warning", code="small", text=text, why="Few words.", hint=hint))
+        time.sleep(STEP_S)
+        self.steps = batch.step + 1
+        if FAIL == "kill" and self.steps == 7:
+            os.kill(os.getpid(), 9)
+        if FAIL == "disk" and self.steps == 7:
+            size = self.session.run.events.stat().st_size
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+        if FAIL == "numbers" and self.steps == 7:
+            raise SeedbedError("The loss is no number.", "Lower optimizer.lr.")
+        return StepResult(self.loss, 1.0, TOKENS, TOKENS)
+
+    @property
+    def loss(self) -> float:
+        return 2 + 5 * math.exp(-self.steps / 20)
+
+    def lr(self, scale: float) -> float:
+        return 0.01
+
+    def loss_sum(self, batch: Batch) -> float:
+        return batch.trained * (self.loss + 0.1)
+
+    def sizes_bytes(self) -> tuple[int, int]:
+        return 0, 0
+
+    def contents(self) -> Mapping[str, list[bytes]]:
+        if SAVE_S == "gate":
+            asked = self.session.stop_requested or self.session._saves_asked or self.session.pause_requested
+            while asked and not (self.session.run.path / "saved").exists():
+                time.sleep(0.005)
+        else:
+            time.sleep(float(SAVE_S))
+        return {WEIGHTS: [b"weights"], OPTIMIZER: [b"moments"], CONFIG: [b"{}"]}
+
+    def state(self) -> dict[str, Any]:
+        return {"device_type": "cpu"}
+
+    def restore(self, loaded: Any, emit: Any) -> None:
+        self.steps = loaded.step
+
+    def describe(self) -> Mapping[str, Any]:
+        return {
+            "device": "cpu",
+            "device_name": "Fake CPU",
+            "precision": "fp32",
+            "compile": False,
+            "parameters": 1_115_520,
+        }
+
+
 def run(run_dir: Path, session: Session) -> str:
     config = load_frozen(run_dir / "config.toml", TRAIN)
+    every = {"eval_every": SAVE_EVERY, "checkpoint_every": SAVE_EVERY, "sample_every": 0, "keep_last": 1000}
+    horizon = {"steps": config.train.steps or 10, "epochs": None, "tokens": None}
+    options = replace(config.train, batch_size=BATCH, early_stop=0, **every, **horizon)
+    return train(run_dir, session, replace(config, train=options), build)
+
+
+def build(config: Config, start: Start, session: Session) -> Parts:
     if FAIL == "usage":
         raise UsageError("There is no text in the file.", "Give another file.")
     if FAIL == "crash":
         raise ZeroDivisionError("division\nby zero")
-    session.emit(Phase(name="prepare"))
-    for done in (50, 100):
-        session.emit_or_stop(Data(stage="tokens", done=done, total=100, unit="documents"))
-        if FAIL == "slow-prepare":
-            time.sleep(0.5)
+    with hooks.phase(session.emit, "prepare"):
+        for done in (50, 100):
             session.emit_or_stop(Data(stage="tokens", done=done, total=100, unit="documents"))
-    session.emit(Data(stage="dataset", done=100, total=100, unit="tokens", opening="It was a dark night"))
-    session.emit(Phase(name="prepare", done=True))
-    checkpoints = run_dir / "checkpoints"
-    checkpoints.mkdir(exist_ok=True)
-    saved = sorted(int(path.name[5:]) for path in checkpoints.glob("step-*"))
-    start = saved[-1] if saved else 0
-    if session.resume.from_checkpoint:
-        start = int(Path(session.resume.from_checkpoint).name[5:])
-    steps = config.train.steps or 10
-    if session.resume.more_steps:
-        steps = start + session.resume.more_steps
-    session.emit(
-        Run(
-            status="running",
-            session=session.number,
-            step=start,
-            steps=steps,
-            device="cpu",
-            device_asked="auto",
-            device_name="Fake CPU",
-            precision="fp32",
-            compile=False,
-            steps_per_epoch=40.0,
-            tokens_per_step=512,
-            parameters=1_115_520,
-            schedule="learning rate: cosine to 0",
-            resumed_from=f"step-{start:08d}" if start else None,
-        )
-    )
-    session.emit(
-        Message(level="warning", code="small", text="The text is \x1b[31mshort.", why="Few words.", hint="Add some.")
+            if FAIL == "slow-prepare":
+                time.sleep(0.5)
+                session.emit_or_stop(Data(stage="tokens", done=done, total=100, unit="documents"))
+        session.emit(Data(stage="dataset", done=100, total=100, unit="tokens", opening="It was a dark night"))
+    if FAIL == "disk":
+        session.can_write = lambda: room(session)  # type: ignore[method-assign]
+    batches: Any = Batches()
+    trainer: Any = Trainer(session)
+    validation: Any = Validation()
+    return Parts(
+        trainer=trainer,
+        batches=batches,
+        ahead=nullcontext(batches),
+        validation=validation,
+        prompts=("Once upon a time",),
+        write=lambda prompt, step: iter((", there\x07 ", "was a fox.")),
+        tokens_per_window=TOKENS // BATCH,
+        fingerprint="fake",
     )
 
-    def can_write() -> bool:
-        (run_dir / "short").touch()
-        if (run_dir / "room").exists():
-            _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-        return session.can_write()
 
-    def save(step: int, asked: bool = True) -> None:
-        if SAVE_S == "gate":
-            while asked and not (run_dir / "saved").exists():
-                time.sleep(0.005)
-        else:
-            time.sleep(float(SAVE_S))
-        folder = checkpoints / f"step-{step:08d}"
-        folder.mkdir(exist_ok=True)
-        (folder / "DONE").write_text("{}")
-        session.emit(Checkpoint(step=step, path=str(folder), size_bytes=12_345, best=step % 20 == 0))
-
-    for step in range(start + 1, steps + 1):
-        time.sleep(STEP_S)
-        if FAIL == "kill" and step == 7:
-            os.kill(os.getpid(), 9)
-        if FAIL == "disk" and step == 7:
-            size = (run_dir / "events.jsonl").stat().st_size
-            resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-        if FAIL == "numbers" and step == 7:
-            raise SeedbedError("The loss is no number.", "Lower optimizer.lr.")
-        loss = 2 + 5 * math.exp(-step / 20)
-        session.emit(Step(step=step, loss=loss, lr=0.01, grad_norm=1.0, tokens=512 * step, step_s=max(STEP_S, 1e-3)))
-        if step % int(os.environ.get("FAKE_SAVE_EVERY", "10")) == 0:
-            session.emit(Eval(step=step, loss=loss + 0.1, perplexity=math.exp(loss), tokens=100, best=True))
-            save(step, asked=bool(session.stop_requested or session.save_requested()))
-        elif session.stop_requested or session.save_requested():
-            save(step)
-        if session.blocked:
-            session.hold(f"{session.blocked.reason}.", "Raise it.", can_write)
-        if session.pause_requested and not session.stop_requested:
-            session.say("pausing")
-            save(step)
-            session.hold("asked to pause")
-        if session.stop_requested:
-            return "stopped"
-    session.emit(Sample(step=steps, prompt="Once upon a time", text=", there\x07 was a fox."))
-    return "completed"
+def room(session: Session) -> bool:
+    """Whether the log can be written: once there is a file `room`, files may grow again."""
+    (session.run.path / "short").touch()
+    if (session.run.path / "room").exists():
+        _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    return Session.can_write(session)
 
 
 def generate() -> int:
