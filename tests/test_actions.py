@@ -23,8 +23,10 @@ from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Step
 from seedbed.runs import asking, control
 from seedbed.runs.control import GO, PAUSE, SAVE, STOP, Resume, Turn
+from seedbed.runs.lifecycle import RunBusyError
 from seedbed.runs.queue import line
-from seedbed.runs.session import SIGNALS, RunBusyError, Session
+from seedbed.runs.session import Session
+from seedbed.runs.signals import SIGNALS
 from seedbed.runs.status import standing, status
 from seedbed.runs.store import RunDir, Store
 

@@ -35,13 +35,13 @@ from seedbed.runs.caches import dataset_of
 from seedbed.runs.checkpoints import checkpoints
 from seedbed.runs.child import Child
 from seedbed.runs.control import Resume, Turn
+from seedbed.runs.lifecycle import LOCK_REMEDY, RunBusyError
 from seedbed.runs.log import Reader
 from seedbed.runs.lookup import find_checkpoint
 from seedbed.runs.printed import last_printed
 from seedbed.runs.process import git_commit, spawn_detached
 from seedbed.runs.queue import refuse_circle
 from seedbed.runs.resuming import Leaves, checked, leaves, refuse_nothing_to_do
-from seedbed.runs.session import LOCK_REMEDY, RunBusyError
 from seedbed.runs.status import Standing, standing
 from seedbed.runs.statuses import BUSY, LIVE, OVER
 from seedbed.runs.store import RunDir, Store, checked_name, refuse_name_of

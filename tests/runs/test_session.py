@@ -21,9 +21,11 @@ from patience import HANG_S, until
 from seedbed import events
 from seedbed.errors import DiskFullError
 from seedbed.files import Lock, is_locked
+from seedbed.runs import lifecycle
 from seedbed.runs import session as session_module
 from seedbed.runs.control import GO, PAUSE, SAVE, STOP, ask
-from seedbed.runs.session import BALLAST_BYTES, RunBusyError, Session, StopRequested, gpu_index
+from seedbed.runs.lifecycle import BALLAST_BYTES, RunBusyError, StopRequested
+from seedbed.runs.session import Session, gpu_index
 from seedbed.runs.status import standing, status
 from seedbed.runs.store import RunDir, Store
 
@@ -114,7 +116,7 @@ def test_leaving_without_a_word_reads_as_lost_once_the_process_is_gone(run: RunD
 
 
 def test_a_second_owner_is_refused_and_hurts_nothing(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "_LOCK_PATIENCE_S", 0.1)
+    monkeypatch.setattr(lifecycle, "_LOCK_PATIENCE_S", 0.1)
     with Session(run.path) as session:
         before = run.events.read_bytes()
         with pytest.raises(RunBusyError, match="already running"), Session(run.path):
@@ -130,7 +132,7 @@ def say(run: RunDir, *said: events.Run) -> None:
 
 
 def test_an_owner_that_is_just_leaving_is_waited_for(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "_LOCK_PATIENCE_S", 60.0)
+    monkeypatch.setattr(lifecycle, "_LOCK_PATIENCE_S", 60.0)
     say(run, events.Run(status="running", session=1), events.Run(status="stopped", session=1))
     lock = Lock(run.lock)
     assert lock.acquire()
@@ -139,7 +141,7 @@ def test_an_owner_that_is_just_leaving_is_waited_for(run: RunDir, monkeypatch: p
 
 
 def test_who_only_looks_is_not_taken_for_an_owner(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "_LOCK_PATIENCE_S", 60.0)
+    monkeypatch.setattr(lifecycle, "_LOCK_PATIENCE_S", 60.0)
     say(run, events.Run(status="running", session=1))
     looking = os.open(run.lock, os.O_RDONLY | os.O_CREAT)
     fcntl.flock(looking, fcntl.LOCK_SH)
@@ -441,7 +443,7 @@ def test_on_a_full_disk_the_ballast_makes_room_to_say_so(small_run: RunDir, smal
 def test_a_line_that_finds_no_room_takes_that_of_the_ballast(
     small_run: RunDir, small_disk: Path, fill: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_module, "POLL_S", 1000.0)  # no heartbeat that would notice
+    monkeypatch.setattr(lifecycle, "POLL_S", 1000.0)  # no heartbeat that would notice
     with Session(small_run.path) as session:
         fill(small_disk)
         for number in range(1, 200):
@@ -551,7 +553,7 @@ def test_a_full_disk_that_fails_each_beat_is_told_once(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(session_module, "POLL_S", 0.01)
+    monkeypatch.setattr(lifecycle, "POLL_S", 0.01)
     with Session(small_run.path, heartbeat_s=0.02) as session:
         filler, _ = to_the_brim(session, small_disk, fill)
         fill(small_disk)

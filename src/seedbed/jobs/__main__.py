@@ -16,9 +16,10 @@ from seedbed.config.directories import keep_compiled
 from seedbed.errors import EXIT_FAILURE, EXIT_USAGE, SeedbedError
 from seedbed.jobs.memory import advice, exhausted
 from seedbed.runs.control import Resume, Turn
+from seedbed.runs.lifecycle import StopRequested
 from seedbed.runs.printed import stamp_output
 from seedbed.runs.queue import wait_for_turn
-from seedbed.runs.session import Session, StopRequested
+from seedbed.runs.session import Session
 from seedbed.runs.store import RunDir
 
 Job = Callable[[Path, Session], str]

@@ -16,13 +16,13 @@ from seedbed.data.shards import Dataset
 from seedbed.errors import DiskFullError, SeedbedError, StorageError
 from seedbed.events import Message
 from seedbed.files import free_bytes, obstacle
-from seedbed.runs.session import Session, StopRequested
+from seedbed.runs.lifecycle import Lifecycle, StopRequested
 
 _ROOM_BYTES = 1 << 20
 _MOST_PATIENCE_S = 60.0
 
 
-def open_data(config: Config, fingerprint: str | None, session: Session, *, started: bool) -> Dataset:
+def open_data(config: Config, fingerprint: str | None, session: Lifecycle, *, started: bool) -> Dataset:
     """The dataset that a config asks for. `fingerprint` is of the one that the run trained on; None for a fresh run.
 
     Where the source cannot be read, or holds something else, what was prepared for the run is opened instead. Raises
@@ -53,7 +53,7 @@ def open_data(config: Config, fingerprint: str | None, session: Session, *, star
     return kept
 
 
-def prepare(config: Config, session: Session, wanted: str | None = None) -> Dataset:
+def prepare(config: Config, session: Lifecycle, wanted: str | None = None) -> Dataset:
     """The dataset of the source, opened or made; no other than the one of fingerprint `wanted` where the cache has that.
 
     Where its folder takes no writes for a while, holds and goes on with what is not there yet. Raises
@@ -90,11 +90,11 @@ def _passed(cache: Path, needed: int, not_before: float) -> bool:
     return trouble is None or (isinstance(trouble, DiskFullError) and time.monotonic() >= not_before + _MOST_PATIENCE_S)
 
 
-def _elsewhere(session: Session) -> str:
+def _elsewhere(session: Lifecycle) -> str:
     return f"If it lies elsewhere: `seedbed resume {session.run.id} --data SOURCE`."
 
 
-def _tell(session: Session, text: str, kept: Dataset) -> None:
+def _tell(session: Lifecycle, text: str, kept: Dataset) -> None:
     """Say that prepared data stands in for its source, and what is in it."""
     session.emit(
         Message(

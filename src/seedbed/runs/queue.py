@@ -9,8 +9,8 @@ from seedbed.errors import UsageError
 from seedbed.events import Run
 from seedbed.files import Lock, is_locked
 from seedbed.runs.control import Turn
+from seedbed.runs.lifecycle import Lifecycle
 from seedbed.runs.log import Reader
-from seedbed.runs.session import Session
 from seedbed.runs.status import Standing, standing
 from seedbed.runs.statuses import BUSY, LIVE
 from seedbed.runs.store import RunDir, Store
@@ -30,7 +30,7 @@ class Place(NamedTuple):
     waits_for: str | None
 
 
-def wait_for_turn(session: Session, poll_s: float = POLL_S) -> bool:
+def wait_for_turn(session: Lifecycle, poll_s: float = POLL_S) -> bool:
     """Until it is this session's turn, which it then takes and says `running`: True. False once somebody asks to stop.
 
     Turns are taken under the store's lock, so that two runs never take one device's at the same moment.

@@ -16,7 +16,7 @@ import pytest
 
 from patience import until
 from seedbed import events
-from seedbed.runs import session as session_module
+from seedbed.runs import lifecycle
 from seedbed.runs.curves import index_file, index_writer
 from seedbed.runs.curves.index_file import ROW_BYTES, index_path, read_index
 from seedbed.runs.curves.index_writer import IndexWriter
@@ -326,7 +326,7 @@ def job(path: Path, first: int) -> None:
 def test_jobs_killed_again_and_again_leave_an_index_that_is_right(
     run: RunDir, truth_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_module, "POLL_S", 0.002)
+    monkeypatch.setattr(lifecycle, "POLL_S", 0.002)
     chance, first = random.Random(5), 0
     for _ in range(6):
         before = index_path(run).stat().st_size if index_path(run).exists() else 0
