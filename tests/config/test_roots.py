@@ -14,6 +14,7 @@ def test_a_root_is_found_by_its_name_and_starts_from_a_preset_that_it_has() -> N
     for name, root in ROOTS.items():
         assert root.name == name
         assert keys(root)
+        assert callable(root.rules)
         assert (root.default_preset in preset_names(root)) == bool(root.presets)
 
 

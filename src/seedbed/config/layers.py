@@ -64,7 +64,7 @@ def of_sets(sets: Sequence[str], root: Root[Any]) -> tuple[str | None, Layer]:
         path, equals, raw = item.partition("=")
         path, raw = path.strip(), raw.strip()
         if not equals or not path:
-            example = next(iter(keys(root))) if "optimizer.lr" not in keys(root) else "optimizer.lr=1e-3"
+            example = "optimizer.lr=1e-3" if "optimizer.lr" in keys(root) else f"{next(iter(keys(root)))}=VALUE"
             raise UsageError(
                 f"--set {shown(item)} is not of the form table.key=value.", f"For example --set {example}."
             )
