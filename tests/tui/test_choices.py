@@ -136,7 +136,7 @@ async def test_what_trains_is_not_deleted(open_window: Any, store: Any, job: Any
         for panel in (5, 1):
             await user.choose("maple", panel)
             await user.keys("D")
-            await user.hear("maple is running: stop it (s) before it is deleted.")
+            await user.hear("maple is running: stop it before you delete it.")
             assert not isinstance(user.screen, Confirm)
         await user.keys("s")
         await user.see("Stop this run?")
@@ -144,7 +144,7 @@ async def test_what_trains_is_not_deleted(open_window: Any, store: Any, job: Any
         assert status(run)["status"] == "running"
         assert status(run)["asked"] is None
         await user.keys("s", "y")
-        await user.hear("maple saves, then stops.")
+        await user.hear("maple saves a checkpoint and stops after this step.")
         await user.until(lambda: user.cells("maple").get("STATUS") == "stopped", "the end")
         assert status(run)["checkpoint_step"] == status(run)["step"]
 
@@ -163,7 +163,7 @@ async def test_archived_runs_are_out_of_sight_and_come_back(open_window: Any, st
         await user.see("oak", "yew")
         await user.choose("yew", 5)
         await user.keys("A")
-        await user.hear("yew is back.")
+        await user.hear("yew is in the list again.")
         await user.keys("v")
         await user.until(lambda: not user.cells("oak", "#models-table"))
         assert user.cells("yew", "#models-table")["STATUS"] == "ready"
@@ -176,8 +176,8 @@ REFUSED = {
     "a/b": "is not a name for a run",
     "[bold]": "is not a name for a run",
     "größe": "is not a name for a run",
-    "OAK": "Another run is called OAK already.",
-    "Yew": "Another run is called Yew already.",
+    "OAK": "Another run has the name OAK.",
+    "Yew": "Another run has the name Yew.",
     "latest": "would hide the newest run",
 }
 """Names, and what is said of them; yew is archived."""

@@ -12,8 +12,9 @@ import pytest
 from tests.patience import limit
 
 from seedbed import actions
+from seedbed.presentation.generation import FIELDS
 from seedbed.tui.fields import NumberField, Prompt
-from seedbed.tui.generate import LABELS, GeneratePanel
+from seedbed.tui.generate import GeneratePanel
 from seedbed.tui.models import ModelsPanel
 
 HOSTILE = "[/] [bold]x[/bold] [link=1]y \x1b[31mred\x1b[0m \\ \"q\" 'é' 🦊 漢字 שלום \t{0} %s \u202eabc"
@@ -79,7 +80,7 @@ async def test_the_active_model_writes_what_was_asked_for(open_window: Any, stor
             await user.type(value)
         await user.see("4 Generate ─ from fir, step 55 · temp 0.9 · top-k 7")
         await user.keys("shift+tab", "enter")
-        await user.until(lambda: "writing …" in user.text or "tokens/s" in told(user), "the beginning")
+        await user.until(lambda: "generating …" in user.text or "tokens/s" in told(user), "the beginning")
         await written(user)
         expected = await asyncio.to_thread(lambda: answer(fir, **request))
         assert str(user.screen.query_one("#output").content) == "Once upon" + expected
@@ -237,7 +238,7 @@ async def test_options_out_of_bounds_are_told_and_nothing_starts(open_window: An
             await user.until(lambda value=value: value in told(user), value)
             await user.keys("enter")
             await user.until(
-                lambda name=name, value=value: f"{LABELS.get(name, name)}: {value}" in told(user), f"{name}, {value}"
+                lambda name=name, value=value: f"{FIELDS[name].label}: {value}" in told(user), f"{name}, {value}"
             )
             assert not user.window.panel(GeneratePanel).busy
             option(user, name).value = kept
@@ -253,13 +254,13 @@ async def test_the_window_answers_while_a_model_writes_and_esc_ends_it_at_once(o
             await user.until(lambda: len(str(user.screen.query_one("#output").content)) > 200, "a text")
             assert panel.busy
             process = psutil.Process(panel._child._process.pid)
-            assert "writing … esc cancels" in told(user)
+            assert "generating … esc cancels" in told(user)
             before = len(str(user.screen.query_one("#output").content))
             await user.type(" more")
             assert panel.query_one(Prompt).text == "Once more"
             await user.until(lambda before=before: len(str(user.screen.query_one("#output").content)) > before)
             await user.repeat("enter", 1)
-            await user.see("It is still writing: esc cancels.")
+            await user.see("A text is still being generated: esc cancels.")
             began = time.monotonic()
             user.send("escape")
             while process.is_running() or panel.busy:

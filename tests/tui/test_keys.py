@@ -11,6 +11,7 @@ from textual.events import Key, Paste
 from textual.widget import Widget
 from textual.widgets import DataTable, Footer, Input
 
+from seedbed.tui.all_options import AllOptions
 from seedbed.tui.app import Window
 from seedbed.tui.curve import Curve
 from seedbed.tui.details import Details
@@ -21,7 +22,6 @@ from seedbed.tui.generate import GeneratePanel
 from seedbed.tui.key_table import key_rows
 from seedbed.tui.panel import Panel
 from seedbed.tui.runs import RunsPanel
-from seedbed.tui.settings import Settings
 
 PLACES: dict[str, tuple[str, ...]] = {
     "runs": ("1",),
@@ -165,8 +165,8 @@ def table_part(owner: Any) -> str:
         Prompt: "Prompt",
         NumberField: "Numbers",
         Details: "Details of a run",
-        Settings: "All options",
-        Confirm: "Questions",
+        AllOptions: "All options",
+        Confirm: "Confirmations",
         Note: "Note",
     }
     return next((where for kind, where in kinds.items() if isinstance(owner, kind)), "")
@@ -280,8 +280,8 @@ async def test_questions_and_screens_are_gone_through_and_left(open_window: Any,
         for place, kind in (
             ("delete", Confirm),
             ("rename", Rename),
-            ("all options", Settings),
-            ("an option's field", Settings),
+            ("all options", AllOptions),
+            ("an option's field", AllOptions),
             ("keys", Keys),
             ("details", Details),
             ("diff", Details),
@@ -293,7 +293,7 @@ async def test_questions_and_screens_are_gone_through_and_left(open_window: Any,
                 if isinstance(user.screen, kind):
                     await user.keys("escape")
             await user.until(lambda kind=kind: not isinstance(user.screen, kind), "the panels")
-            assert user.focus() == ("origin" if kind is Settings else "runs-table")
+            assert user.focus() == ("origin" if kind is AllOptions else "runs-table")
 
 
 async def test_the_focus_can_be_seen(open_window: Any, store: Any) -> None:

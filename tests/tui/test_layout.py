@@ -29,10 +29,12 @@ from textual.widgets import Button, Checkbox, DataTable, Input, Label, Select, S
 from seedbed.config.keys import keys
 from seedbed.config.roots import TRAIN
 from seedbed.events import Hardware, Message, Run
+from seedbed.presentation.forms import ConfigForm
 from seedbed.runs.session import Session
 from seedbed.runs.store import Store
 from seedbed.tui import app as app_module
 from seedbed.tui import literal, models
+from seedbed.tui.all_options import AllOptions
 from seedbed.tui.app import GRID_COLUMNS, GRID_ROWS, Window
 from seedbed.tui.curve import Curve
 from seedbed.tui.details import Details
@@ -40,10 +42,8 @@ from seedbed.tui.dialogs import Confirm, KeyRow, Keys, Note, Rename
 from seedbed.tui.models import ModelsPanel
 from seedbed.tui.panel import Panel
 from seedbed.tui.runs import RunsPanel
-from seedbed.tui.settings import Settings
 from seedbed.tui.system import SystemPanel
 from seedbed.tui.table import RunTable
-from seedbed.tui.train import OPTIONS
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 UPDATE = bool(os.environ.get("UPDATE_SNAPSHOTS"))
@@ -103,7 +103,7 @@ async def settled(user: Any) -> None:
     system._sampler = StillMachine()
     await system.look()
     curve = user.window.panel(RunsPanel).curve
-    awaited = "⣿ train" if user.window.state.watch.runs else "No runs here yet"
+    awaited = "⣿ train" if user.window.state.watch.runs else "No runs yet"
     await user.until(lambda: awaited in "\n".join(user.cut(curve.region)) or not shown(curve), "the curve")
 
 
@@ -240,7 +240,7 @@ async def runs_content(user: Any, panel: Panel, count: int) -> None:
     assert table.size.height >= min(count, 4) + 1
     assert curve.size.height >= 5
     if not count:
-        await user.see("no active runs", "No runs here yet: press 3 to start one.")
+        await user.see("no active runs", "No runs yet: press 3 to start one.")
         return
     await user.until(lambda: user.cells(NEWEST[count]), "its row")
     cells, found = user.cells(NEWEST[count]), user.window.state.run(table.current).status
@@ -257,7 +257,7 @@ async def runs_content(user: Any, panel: Panel, count: int) -> None:
 async def system_content(user: Any, panel: Panel, count: int) -> None:
     """Every figure, with what it is of."""
     await user.see("CPU   ", "42%", "16 cores, load 3.25", "RAM   ", "32.0 GiB of 64.0 GiB", "GPU   ", "87%")
-    await user.see("VRAM  ", "20.0 GiB of 80.0 GiB", "temp  61 °C", "power 412 W", "disk  ", "No active training.")
+    await user.see("VRAM  ", "20.0 GiB of 80.0 GiB", "temp  61 °C", "power 412 W", "disk  ", "No active runs.")
     assert panel.query_one("#system-text").region.bottom <= panel.content_region.bottom
 
 
@@ -265,7 +265,7 @@ async def train_content(user: Any, panel: Panel, count: int) -> None:
     """Every field with its label, the buttons, what would be done, what the field with the focus is for."""
     await user.until(lambda: "A new run, or a model" in user.part("#train-help"), "what the field is for")
     assert_seen(user, panel, Label, Select, Input, Button, Checkbox)
-    assert len(panel.query(Input)) == len(OPTIONS) + 3
+    assert len(panel.query(Input)) == 11
     assert all(field.size.width >= 16 for field in panel.query(Input))
     assert user.part_in_a_line("#train-state") == "nano, 1.05M parameters, 1,350 steps, auto"
     assert user.part_in_a_line("#train-help").endswith("keeps its config.")
@@ -457,9 +457,9 @@ async def test_all_options_fit_the_smallest_terminal(open_window: Any, shelf: Sh
     longest = max(known, key=lambda path: len(known[path].help + known[path].expected))
     async with open_window(shelf(0), SMALLEST) as user:
         await user.press("3", "ctrl+o")
-        box = await dialog(user, Settings)
+        box = await dialog(user, AllOptions)
         table = box.query_one(DataTable)
-        assert_fits(user, box, "All options over preset nano", "Keep (ctrl+s)", "Discard")
+        assert_fits(user, box, "All options: preset nano", "Keep (ctrl+s)", "Discard")
         assert user.part("#settings-table").split()[:3] == ["KEY", "VALUE", "FROM"]
         for path in (longest, "model.layout"):
             table.move_cursor(row=list(keys(TRAIN)).index(path))
@@ -468,7 +468,7 @@ async def test_all_options_fit_the_smallest_terminal(open_window: Any, shelf: Sh
             await user.type("@")
             await user.until(lambda: user.part("#settings-problem").strip(), "a complaint")
             await user.pilot.pause(0.05)
-            assert_fits(user, box, "All options over preset nano", "Keep (ctrl+s)", "Discard")
+            assert_fits(user, box, "All options: preset nano", "Keep (ctrl+s)", "Discard")
             assert inside(box.content_region, box.query_one("#settings-value").region)
             assert "@" in user.part("#settings-value")
             assert table.size.height >= 5
@@ -528,7 +528,7 @@ async def test_long_warnings_can_be_read_to_their_end(open_window: Any, store: A
     async with open_window(store, SMALLEST) as user:
         await user.choose("cedar")
         await user.keys("enter")
-        await user.until(lambda: "6 shows all 4 whole" in user.part("#facts"), "the hint")
+        await user.until(lambda: "6 shows all 4 in full" in user.part("#facts"), "the hint")
         assert user.screen.query_one("#tabs").size.height >= 12
         await user.keys("6", "tab")
         seen = ""
@@ -658,7 +658,7 @@ async def test_the_window_looks_as_in_its_stored_pictures(
             await user.press("end", "slash")
             await user.see("is not a name for a run")
         else:
-            await user.hear("No run is chosen.")
+            await user.hear("No run is selected.")
         await matches(user, f"{name}-rename")
         await user.press(*["escape"] * bool(count), "3")
         user.window.clear_notifications()
@@ -689,7 +689,7 @@ async def test_the_stylesheet_is_whole_and_speaks_of_what_there_is(open_window: 
             Rename("oak", lambda name: ""),
             Note("", lambda note: ""),
             Keys([KeyRow("Runs", "x", "Nothing", None)]),
-            Settings("nano", {}),
+            AllOptions(ConfigForm(TRAIN, "nano", {})),
             Details(run),
         ]
         for screen in [None, *others]:

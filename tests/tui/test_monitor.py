@@ -66,9 +66,9 @@ async def test_no_run_one_run_and_many_runs_are_shown(
 ) -> None:
     """An empty store says what to do; one run and 200 are listed with their fates."""
     async with open_window(empty_store, (80, 24)) as user:
-        await user.see("no active runs", "No runs here yet: press 3 to start one.")
+        await user.see("no active runs", "No runs yet: press 3 to start one.")
         await user.keys("enter", "p", "s", "R", "w", "e", "A", "D", "space", "j", "k", "G", "plus", "x")
-        await user.see("No run is chosen.")
+        await user.see("No run is selected.")
     for run in store.all():
         if run.name() != "elm":
             actions.delete(run)
@@ -141,7 +141,7 @@ async def test_a_killed_trainer_is_soon_shown_as_lost_and_can_be_resumed(
             assert saved is not None
             await user.choose("maple")
             await user.keys("R")
-            await user.see("Resume this run?", f"maple (lost) goes on from step {saved}.")
+            await user.see("Resume this run?", f"maple (lost) continues from step {saved}.")
             await user.keys("y")
             await user.until(lambda: user.cells("maple").get("STATUS") == "running", "the resumed run")
             await user.until(lambda saved=saved: steps(user.cells("maple")) > saved, "steps of the next session")
@@ -163,14 +163,14 @@ async def test_elapsed_time_remaining_time_and_end_are_shown_and_kept(open_windo
         await user.until(lambda: kept().get("elapsed_s", 0) > 0, "the time in the state, which is written each second")
         assert kept()["steps"] == int(FOREVER)
         await user.keys("escape", "2")
-        await user.until(lambda: re.search(r"runs +1 running, \d+[dhm].* left in all", user.text))
+        await user.until(lambda: re.search(r"runs +1 running, \d+[dhm].* left in total", user.text))
         await user.keys("1", "D")
-        await user.see("stop it (s) before it is deleted")
+        await user.see("stop it before you delete it")
         await user.keys("s", "y")
         await user.until(lambda: user.cells("maple").get("STATUS") == "stopped", "the end")
         assert user.cells("maple")["LEFT"] == "-"
         await user.keys("2")
-        await user.see("No active training.")
+        await user.see("No active runs.")
 
 
 async def test_the_device_asked_for_and_the_device_used_are_shown(open_window: Any, store: Any, job: Any) -> None:
@@ -187,7 +187,7 @@ async def test_the_device_asked_for_and_the_device_used_are_shown(open_window: A
         assert user.cells("lenient")["DEVICE"] == "cpu"
         user.window.panel(RunsPanel).table.go_to(lenient.run.id)
         await user.keys("enter")
-        await user.see("on cpu (asked for A30)")
+        await user.see("on cpu (requested: A30)")
         await user.keys("escape")
         user.window.panel(RunsPanel).table.go_to(strict.run.id)
         await user.keys("enter")
@@ -241,7 +241,7 @@ async def test_machine_figures_are_shown_where_they_can_be_had(
         await user.see(
             "42%", "16 cores, load 3.25", "50%", "32.0 GiB of 64.0 GiB", "87%", "25%", "20.0 GiB of 80.0 GiB"
         )
-        await user.see("61 °C", "412 W", "looked at from here: no job is running")
+        await user.see("61 °C", "412 W", "measured by this window: no job is running")
         assert "n/a" not in user.part("#system-text")
         await user.keys("1")
         await user.see("2 System ─ CPU 42% · RAM 32.0 GiB of 64.0 GiB")
@@ -300,4 +300,4 @@ async def test_a_reason_that_takes_more_lines_than_the_last_is_seen_whole(open_w
         reason = f"l{43 * 'o'}ng l{43 * 'o'}ng {26 * 'x'}end"
         sampler.seen = Hardware(cpu_cores=2, missing={"gpu_fraction": reason})
         await user.until(lambda: "xxend)" in user.part_in_a_line("#system-text"), "the end of the longer one")
-        await user.until(lambda: "looked at from here" in user.part("#system-text"), "the last line")
+        await user.until(lambda: "measured by this window" in user.part("#system-text"), "the last line")

@@ -16,12 +16,12 @@ from textual.widgets import Input, Select
 from seedbed import actions
 from seedbed.runs.store import RunDir, Store
 from seedbed.text import printable
+from seedbed.tui.all_options import AllOptions
 from seedbed.tui.curve import Curve
 from seedbed.tui.details import Details
 from seedbed.tui.dialogs import Confirm, Rename
 from seedbed.tui.fields import Prompt
 from seedbed.tui.generate import GeneratePanel
-from seedbed.tui.settings import Settings
 
 HOSTILE = {
     "closing": "[/] [/bold] ]",
@@ -213,13 +213,13 @@ async def test_hostile_text_that_is_typed_is_shown_literally(open_window: Any, s
             await user.keys("ctrl+s", "y")
             assert harmless(user)
             await user.keys("escape", "ctrl+r", "ctrl+o")
-            await user.until(lambda: isinstance(user.screen, Settings))
+            await user.until(lambda: isinstance(user.screen, AllOptions))
             await user.keys("down", "enter")
             await user.paste(words)
             await user.keys("enter")
             assert harmless(user)
             await user.keys("escape", "escape")
-            await user.until(lambda: not isinstance(user.screen, Settings))
+            await user.until(lambda: not isinstance(user.screen, AllOptions))
             await user.go(4)
             user.window.panel(GeneratePanel).query_one(Prompt).text = ""
             await user.paste(words)
@@ -259,7 +259,7 @@ async def test_hostile_text_that_a_model_writes_is_shown_literally(
         await user.go(4)
         await user.type("x")
         await user.keys("enter", "z")
-        await user.until(lambda: "9 tokens, 9 tokens/s, ended by itself, seed 1" in user.text, "the end")
+        await user.until(lambda: "9 tokens, 9 tokens/s, end of text, seed 1" in user.text, "the end")
         await user.keys("escape", "z", "home")
         await user.until(lambda: all(start_of(words, 3) in user.text for words in HOSTILE.values()), "all of it")
         assert harmless(user)

@@ -32,7 +32,7 @@ async def test_a_model_goes_from_training_to_deletion_with_keys_alone(
         await user.keys("3", *["tab"] * 2)
         assert user.focus() == "steps"
         await user.keys("8", "ctrl+s")
-        await user.see("Train further?", "oak: 8 steps more")
+        await user.see("Train further?", "oak: 8 more steps")
         await user.keys("enter")
         # Watch: the focus is on its row; it ends at step 48, and its curve has come along.
         await user.until(lambda: user.focus() == "runs-table" and user.window.state.chosen == oak.id, "its row")
@@ -85,10 +85,12 @@ async def test_a_model_goes_from_training_to_deletion_with_the_mouse_alone(
         await user.click_on("birch", below="5 Models")
         await user.until(lambda: models.current == birch.id and models.has_focus, "its row")
         await user.click_on("a Use")
-        await user.see("active: birch", "3 Train ─ birch: go on to its end", f"4 Generate ─ from birch, step {step}")
+        await user.see(
+            "active: birch", "3 Train ─ birch: continue to the planned end", f"4 Generate ─ from birch, step {step}"
+        )
         # Train: the button, then yes.
         await user.click("#start")
-        await user.see("Train further?", "birch: go on to its end")
+        await user.see("Train further?", "birch: continue to the planned end")
         await user.click("#yes")
         # Watch: its row, its steps; a click on the row that is chosen opens it.
         runs = user.window.panel(RunsPanel).table
@@ -130,10 +132,10 @@ async def test_a_model_goes_from_training_to_deletion_with_the_mouse_alone(
         await user.click_on("A Archive")
         await user.until(lambda: birch.id not in models.ids, "the archive")
         await user.click_on("? Keys")
-        await user.see("Show archived runs too, or hide them")
-        await user.click_on("Show archived runs too, or hide them")
+        await user.see("Show or hide archived runs")
+        await user.click_on("Show or hide archived runs")
         if isinstance(user.screen, Keys):
-            await user.click_on("Show archived runs too, or hide them")
+            await user.click_on("Show or hide archived runs")
         await user.until(lambda: birch.id in models.ids, "the archived ones")
         # Delete.
         await user.click_on("birch-two", below="5 Models")

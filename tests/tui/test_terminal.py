@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from tests.patience import limit, until
 
-from seedbed.tui.terminal import plain_form
+from seedbed.tui.terminal import ascii_form
 
 ON = {"the alternate screen": "?1049", "the mouse": "?1003", "paste marks": "?2004", "focus events": "?1004"}
 """What the window switches on, and has to switch off."""
@@ -100,7 +100,7 @@ def opened(tmp_path: Path) -> Iterator[Any]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_that_ends_the_window_leaves_the_terminal_as_it_was(opened: Any, number: signal.Signals) -> None:
     window = opened()
-    window.wait_for("No runs here yet")
+    window.wait_for("No runs yet")
     assert window.left_on() == {*ON, "a hidden cursor"}
     os.kill(window.pid, number)
     assert window.ended() == 128 + number
@@ -119,7 +119,7 @@ def test_a_window_that_hangs_is_ended_by_a_second_signal_and_the_terminal_is_as_
         "sys.exit(app.run(Store(Path(sys.argv[1]))))"
     )
     window = opened("-c", code, "runs")
-    window.wait_for("No runs here yet")
+    window.wait_for("No runs yet")
     os.write(window.fd, b"z")
     window.wait_for("hangs")
     os.kill(window.pid, signal.SIGTERM)
@@ -134,7 +134,7 @@ def test_a_window_that_hangs_is_ended_by_a_second_signal_and_the_terminal_is_as_
 
 def test_a_window_whose_terminal_goes_away_ends(opened: Any) -> None:
     window = opened()
-    window.wait_for("No runs here yet")
+    window.wait_for("No runs yet")
     os.close(window.fd)
     window.fd = os.open(os.devnull, os.O_RDONLY)
     until(lambda: os.waitpid(window.pid, os.WNOHANG)[0], 5)
@@ -157,7 +157,7 @@ def test_an_exception_at_the_start_leaves_the_terminal_as_it_was(opened: Any) ->
 
 def test_bytes_from_the_keyboard_that_are_no_utf_8_do_not_end_the_window(opened: Any) -> None:
     window = opened()
-    window.wait_for("No runs here yet")
+    window.wait_for("No runs yet")
     os.write(window.fd, b"\xe9\xff")
     time.sleep(0.2)
     os.write(window.fd, b"3")
@@ -169,7 +169,7 @@ def test_bytes_from_the_keyboard_that_are_no_utf_8_do_not_end_the_window(opened:
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_a_terminal_that_is_not_utf_8_shows_the_window_in_ascii(opened: Any, encoding: str) -> None:
     window = opened(PYTHONIOENCODING=encoding, PYTHONUTF8="0")
-    window.wait_for("No runs here yet", encoding)
+    window.wait_for("No runs yet", encoding)
     os.write(window.fd, b"q")
     assert window.ended() == 0
     said = window.written.decode(encoding)
@@ -183,4 +183,4 @@ def test_a_terminal_that_is_not_utf_8_shows_the_window_in_ascii(opened: Any, enc
     [("╭", "+"), ("─", "-"), ("…", "."), ("⣿", ":"), ("⠉", "'"), ("⣀", "."), ("é", "e"), ("好", "??"), ("ß", "?")],
 )
 def test_what_the_terminal_cannot_show_takes_as_many_cells_in_ascii(character: str, shown: str) -> None:
-    assert plain_form(character) == shown
+    assert ascii_form(character) == shown

@@ -13,10 +13,10 @@ from seedbed.config.frozen import load_frozen
 from seedbed.config.roots import TRAIN
 from seedbed.runs.estimate import estimate
 from seedbed.runs.store import Store
+from seedbed.tui.all_options import AllOptions
 from seedbed.tui.details import Details
 from seedbed.tui.dialogs import Confirm
 from seedbed.tui.fields import NumberField
-from seedbed.tui.settings import Settings
 from seedbed.tui.train import TrainPanel
 
 FOREVER = "100000000"
@@ -67,7 +67,7 @@ async def test_precision_workers_and_accumulation_are_set_with_guidance(open_win
         assert config.data.workers == 0
         assert config.train.micro_batch == 0
         await tab_to(user, "micro")
-        await user.see("Sequences in one forward pass; 0 means batch_size.", "gradients are gathered over the batch")
+        await user.see("Sequences in one forward pass; 0 means batch_size.", "gradients are accumulated over the")
         await user.type("3")
         await user.until(lambda: "micro_batch" in state(user), "3 does not divide 8")
         await user.keys("backspace", "4")
@@ -84,14 +84,14 @@ async def test_precision_workers_and_accumulation_are_set_with_guidance(open_win
         assert (config.train.micro_batch, config.data.workers) == (4, 1)
         assert (config.train.prefetch, config.train.pin_memory) == (0, False)
         await user.keys("ctrl+o")
-        await user.until(lambda: isinstance(user.screen, Settings))
+        await user.until(lambda: isinstance(user.screen, AllOptions))
         await set_option(user, "train.threads", "1")
         await user.see("Batches that a thread makes ready beforehand; 2 can help")
         await set_option(user, "train.prefetch", "2")
         await user.see("Page-lock batches, so that they reach")
         await set_option(user, "train.pin_memory", "true")
         await user.keys("ctrl+s")
-        await user.until(lambda: not isinstance(user.screen, Settings))
+        await user.until(lambda: not isinstance(user.screen, AllOptions))
         config = user.window.panel(TrainPanel).resolved().config
         assert (config.train.prefetch, config.train.pin_memory) == (2, True)
 
@@ -110,24 +110,24 @@ async def test_a_run_is_set_up_confirmed_started_and_seen(open_window: Any, empt
         await fill(user, "context", "32")
         await fill(user, "seed", "11")
         await user.keys("ctrl+o")
-        await user.until(lambda: isinstance(user.screen, Settings))
+        await user.until(lambda: isinstance(user.screen, AllOptions))
         await set_option(user, "model.layers", "1")
         await set_option(user, "data.stories", "400")
         await set_option(user, "tokenizer.vocab_size", "400")
         await set_option(user, "train.eval_tokens", "2000")
         await user.keys("ctrl+s")
-        await user.until(lambda: not isinstance(user.screen, Settings))
+        await user.until(lambda: not isinstance(user.screen, AllOptions))
         await user.until(lambda: "12 steps" in state(user), "the horizon")
         await user.keys("ctrl+s")
         await user.see(
-            "Start this run?", "preset     nano", "horizon    12 steps, 1.54k tokens", "batch      4 x 32 tokens"
+            "Start this run?", "preset     nano", "length     12 steps, 1.54k tokens", "batch      4 x 32 tokens"
         )
         await user.see("device     auto, precision auto", "model.layers = 1", "data.stories = 400")
         await user.keys("n")
         await user.until(lambda: not isinstance(user.screen, Confirm))
         assert empty_store.all() == []
         await user.keys("ctrl+s", "y")
-        await user.hear("maple has begun")
+        await user.hear("maple has started")
         [run] = empty_store.all()
         # It is in Runs, under the cursor, with the focus there.
         await user.until(lambda: user.panel is not None and user.panel.NAME == "Runs", "the panel Runs")
@@ -151,7 +151,7 @@ async def test_mistakes_are_told_beside_the_fields(open_window: Any, store: Any)
         await fill(user, "epochs", "2")
         await fill(user, "steps", "5")
         await user.until(lambda: "epochs" in state(user) and "steps" in state(user), "two horizons")
-        await user.see("3 Train ─ see the field that is wrong")
+        await user.see("3 Train ─ a field has an error")
         await user.keys("ctrl+s")
         assert not isinstance(user.screen, Confirm)
         await user.keys("ctrl+r")
@@ -169,9 +169,9 @@ async def test_mistakes_are_told_beside_the_fields(open_window: Any, store: Any)
         await user.type("many")
         await user.until(lambda: "many" in user.part("#settings-problem"), "the complaint")
         await user.keys("enter", "ctrl+s")
-        assert isinstance(user.screen, Settings)
+        assert isinstance(user.screen, AllOptions)
         await user.keys("escape", "escape")
-        await user.until(lambda: not isinstance(user.screen, Settings))
+        await user.until(lambda: not isinstance(user.screen, AllOptions))
         assert user.window.panel(TrainPanel)._sets == {}
     assert {run.id for run in store.all()} == before
 
@@ -184,7 +184,7 @@ async def test_fields_and_all_options_are_two_views_of_the_same_values(open_wind
         await fill(user, "steps", "77")
         await fill(user, "data", "wikitext-2")
         await user.keys("ctrl+o")
-        await user.until(lambda: isinstance(user.screen, Settings))
+        await user.until(lambda: isinstance(user.screen, AllOptions))
         table = user.screen.query_one("#settings-table")
         rows = [[str(cell).strip() for cell in table.get_row_at(row)] for row in range(table.row_count)]
         shown = {path: value for path, value, _ in rows}
@@ -193,21 +193,21 @@ async def test_fields_and_all_options_are_two_views_of_the_same_values(open_wind
         await set_option(user, "train.batch_size", "16")
         await set_option(user, "train.precision", "bf16")
         await user.keys("ctrl+s")
-        await user.until(lambda: not isinstance(user.screen, Settings))
+        await user.until(lambda: not isinstance(user.screen, AllOptions))
         panel = user.window.panel(TrainPanel)
         typed = {name: panel.query_one(f"#{name}", NumberField).value for name in ("batch", "steps", "epochs")}
         assert typed == {"batch": "16", "steps": "", "epochs": "2"}
-        assert panel._sets == {}
+        assert panel._options == {}
         config = panel.resolved().config
         assert (config.train.batch_size, config.train.epochs, config.train.steps) == (16, 2.0, None)
         assert (config.train.precision, config.data.source) == ("bf16", "wikitext-2")
         # Thrown away there, nothing changes here; and a field that is wrong is left as it is.
         await fill(user, "seed", "1.5")
         await user.keys("ctrl+o")
-        await user.until(lambda: isinstance(user.screen, Settings))
+        await user.until(lambda: isinstance(user.screen, AllOptions))
         await set_option(user, "train.batch_size", "32")
         await user.keys("tab", "tab", "tab", "enter")
-        await user.until(lambda: not isinstance(user.screen, Settings))
+        await user.until(lambda: not isinstance(user.screen, AllOptions))
         assert panel.query_one("#batch", NumberField).value == "16"
         assert panel.query_one("#seed", NumberField).value == "1.5"
 
@@ -328,17 +328,17 @@ async def test_a_model_is_trained_further(open_window: Any, store: Any, in_store
     async with open_window(store, (130, 40)) as user:
         await user.choose("birch", 5)
         await user.keys("a")
-        await user.see("3 Train ─ birch: go on to its end")
+        await user.see("3 Train ─ birch: continue to the planned end")
         await user.choose("fir", 5)
         await user.keys("a", "3")
-        await user.until(lambda: "It is finished: say how many epochs or steps more." in state(user))
+        await user.until(lambda: "fir is completed: set more epochs or steps." in state(user))
         await user.keys("ctrl+s")
-        await user.until(lambda: state(user).startswith("✗ It is finished: say how many"), "the refusal")
+        await user.until(lambda: state(user).startswith("✗ fir is completed: set more"), "the refusal")
         assert not isinstance(user.screen, Confirm)
         await fill(user, "steps", "5")
-        await user.until(lambda: state(user) == "fir: 5 steps more")
+        await user.until(lambda: state(user) == "fir: 5 more steps")
         await user.keys("ctrl+s")
-        await user.see("Train further?", "fir: 5 steps more")
+        await user.see("Train further?", "fir: 5 more steps")
         await user.keys("y")
         await user.until(lambda: user.cells("fir").get("STEP") == "60/60", "five steps more")
         await user.until(lambda: user.cells("fir").get("STATUS") == "completed", "the end")
@@ -358,9 +358,9 @@ async def test_what_cannot_be_trained_further_says_so(
     """Without a model there is only a new run to choose; what is at work or broken is not on offer."""
     async with open_window(empty_store, (80, 24)) as user:
         await user.keys("R")
-        await user.hear("No run is chosen.")
+        await user.hear("No run is selected.")
         await user.keys("5", "a")
-        await user.hear("There is no model here.")
+        await user.hear("No model is selected.")
         await user.see("No model yet: train one (3).")
         await user.keys("3", "enter")
         await user.see("a new run")
@@ -370,7 +370,7 @@ async def test_what_cannot_be_trained_further_says_so(
         await user.see("active: maple")
         await user.choose("maple")
         await user.keys("R")
-        await user.hear("maple is running already.")
+        await user.hear("maple is already running.")
         assert run.id not in offered(user)
         assert in_store(store, "fir").id in offered(user)
         actions.stop(run)
@@ -387,8 +387,8 @@ async def test_the_fields_show_what_a_model_keeps_and_give_back_what_was_typed(
         panel = user.window.panel(TrainPanel)
         await fill(user, "batch", "31")
         await fill(user, "run-name", "maple")
-        panel.take_up(in_store(store, "fir").id)
-        await user.see("3 Train ─ It is finished: say how many epochs or steps more.")
+        panel.choose_origin(in_store(store, "fir").id)
+        await user.see("3 Train ─ fir is completed: set more epochs or steps.")
         shown = {name: panel.query_one(f"#{name}", NumberField) for name in ("batch", "context", "seed")}
         assert {name: field.value for name, field in shown.items()} == dict.fromkeys(shown, "")
         assert shown["batch"].placeholder == str(config.train.batch_size) != "31"
@@ -400,8 +400,8 @@ async def test_the_fields_show_what_a_model_keeps_and_give_back_what_was_typed(
         assert panel.query_one("#precision", Select).value == "auto"
         assert panel.resolved().config.train.batch_size == 31
         # Emptying the fields empties what was typed too, though a model's choices stand there.
-        panel.take_up(in_store(store, "fir").id)
-        await user.see("3 Train ─ It is finished")
+        panel.choose_origin(in_store(store, "fir").id)
+        await user.see("3 Train ─ fir is completed")
         await user.keys("ctrl+r")
         assert panel.query_one("#precision", Select).value == "fp32"
         panel.query_one("#origin", Select).value = ""
@@ -421,11 +421,11 @@ async def test_how_far_a_new_run_goes_is_not_offered_to_a_finished_one(
             await user.choose(name)
             await user.keys("R")
             await user.until(lambda name=name: panel.origin == in_store(store, name).id, name)
-            await user.see("3 Train ─ It is finished: say how many epochs or steps more.")
+            await user.see(f"3 Train ─ {name} is completed: set more epochs or steps.")
             assert panel.query_one("#steps", NumberField).value == ""
             assert panel.query_one("#epochs", NumberField).value == ""
             await fill(user, "epochs", "2")
-            await user.until(lambda name=name: state(user) == f"{name}: 2 epochs more")
+            await user.until(lambda name=name: state(user) == f"{name}: 2 more epochs")
         panel.query_one("#origin", Select).value = ""
         await user.until(lambda: panel.query_one("#steps", NumberField).value == "777", "what was typed")
         assert panel.query_one("#epochs", NumberField).value == ""
@@ -437,11 +437,11 @@ async def test_that_a_device_is_busy_is_said_before_one_starts(open_window: Any,
         await user.until(lambda: user.cells("maple").get("STATUS") == "running", "the run")
         await user.go(3)
         await user.keys("ctrl+s")
-        await user.see("maple is at work here", "queue to wait for it.")
+        await user.see("maple is running: on the same device", "queue to wait for it.")
         await user.keys("n")
         panel = user.window.panel(TrainPanel)
         panel.query_one("#queue").value = True
         await user.keys("ctrl+s")
         await user.see("until no other run here is on the device")
-        await user.see_not("maple is at work here")
+        await user.see_not("maple is running: on the same device")
         await user.keys("n")

@@ -167,7 +167,7 @@ async def test_a_run_that_is_deleted_elsewhere_while_it_is_shown_goes_from_every
             user.window.refresh_runs()
             await user.until(lambda run=run: user.window.state.run(run.id) is None, "its end")
             if kind is Details:
-                await user.hear("The run is gone.")
+                await user.hear("The run has been deleted.")
             elif kind is Confirm:
                 await user.keys("y")
                 await user.until(lambda: user.remarks, "a remark")
@@ -215,9 +215,9 @@ async def test_a_store_that_vanishes_and_comes_back(open_window: Any, store: Any
     async with open_window(store, (80, 24)) as user:
         os.rename(store.root, away)
         await user.keys("r")
-        await user.see("No runs here yet: press 3 to start one.", "5 Models ─ no model yet")
+        await user.see("No runs yet: press 3 to start one.", "5 Models ─ no model yet")
         await user.keys("enter", "e", "D", "2", "5", "a")
-        await user.hear("There is no model here.")
+        await user.hear("No model is selected.")
         os.rename(away, store.root)
         await user.keys("r", "1")
         await user.see("fir", "completed", "5 Models ─ 4 · active: fir")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from seedbed.config.roots import Root
     from seedbed.runs.store import RunDir
 
-_MOST = 200
+_MAX_PATHS = 200
 
 
 def attach(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def presets(prefix: str, parsed_args: argparse.Namespace | None = None, **_: Any
     """Names of presets."""
     from seedbed.config.preset import preset_names
 
-    return _those(preset_names(_root(parsed_args)), prefix)
+    return _starting_with(preset_names(_root(parsed_args)), prefix)
 
 
 def sources(prefix: str, **_: Any) -> list[str]:
@@ -44,7 +44,7 @@ def sources(prefix: str, **_: Any) -> list[str]:
     if colon and scheme == "text":
         return [f"text:{path}" for path in _paths(rest)]
     starts = [form.partition(":")[0] + (":" if ":" in form else "") for form in FORMS.values()]
-    return _those(starts, prefix) + (_paths(prefix) if "/" in prefix else [])
+    return _starting_with(starts, prefix) + (_paths(prefix) if "/" in prefix else [])
 
 
 def settings(prefix: str, parsed_args: argparse.Namespace | None = None, **_: Any) -> list[str]:
@@ -57,7 +57,7 @@ def settings(prefix: str, parsed_args: argparse.Namespace | None = None, **_: An
     known = keys(root)
     name, equals, value = prefix.partition("=")
     if not equals:
-        return _those([*(f"{path}=" for path in known), *(["preset="] if root.presets else [])], prefix)
+        return _starting_with([*(f"{path}=" for path in known), *(["preset="] if root.presets else [])], prefix)
     if name == "preset":
         return [f"{name}={each}" for each in presets(value, parsed_args)]
     key = known.get(name)
@@ -69,7 +69,7 @@ def settings(prefix: str, parsed_args: argparse.Namespace | None = None, **_: An
     if not values:
         default = value_of(defaults(root), name)
         values = [] if default in (None, "", ()) else [toml_value(default).strip('"')]
-    return [f"{name}={each}" for each in _those(values, value)]
+    return [f"{name}={each}" for each in _starting_with(values, value)]
 
 
 def checkpoints(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
@@ -86,12 +86,12 @@ def checkpoints(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[
         steps = steps_of(place.find(getattr(parsed_args, "ref", None), fits=lambda run: bool(steps_of(run))))
     except SeedbedError:
         steps = []
-    return _those(["latest", "best", *steps], prefix)
+    return _starting_with(["latest", "best", *steps], prefix)
 
 
 def devices(prefix: str, **_: Any) -> list[str]:
-    """Words for devices."""
-    return _those(["auto", "cpu", "cuda", "gpu", "mps"], prefix)
+    """Names of devices."""
+    return _starting_with(["auto", "cpu", "cuda", "gpu", "mps"], prefix)
 
 
 def precisions(prefix: str, **_: Any) -> list[str]:
@@ -99,16 +99,16 @@ def precisions(prefix: str, **_: Any) -> list[str]:
     from seedbed.config.keys import keys
     from seedbed.config.roots import TRAIN
 
-    return _those(keys(TRAIN)["train.precision"].choices, prefix)
+    return _starting_with(keys(TRAIN)["train.precision"].choices, prefix)
 
 
 def tags(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    """Tags that runs have."""
+    """Tags of existing runs."""
     from seedbed.cli.store_option import store
     from seedbed.runs.labels import read_labels
 
     found = {tag for run in store(getattr(parsed_args, "runs", None)).all() for tag in read_labels(run).tags}
-    return _those(sorted(found), prefix)
+    return _starting_with(sorted(found), prefix)
 
 
 def statuses(prefix: str, **_: Any) -> list[str]:
@@ -116,7 +116,7 @@ def statuses(prefix: str, **_: Any) -> list[str]:
     from seedbed.runs.statuses import SHOWN
 
     before, comma, last = prefix.rpartition(",")
-    return [before + comma + each for each in _those(SHOWN, last)]
+    return [before + comma + each for each in _starting_with(SHOWN, last)]
 
 
 def _paths(prefix: str) -> list[str]:
@@ -127,7 +127,7 @@ def _paths(prefix: str) -> list[str]:
     except (OSError, RuntimeError):
         return []
     shown = [each for each in entries if each.name.startswith(start) and (start or not each.name.startswith("."))]
-    return [folder + slash + each.name + ("/" if each.is_dir() else "") for each in shown[:_MOST]]
+    return [folder + slash + each.name + ("/" if each.is_dir() else "") for each in shown[:_MAX_PATHS]]
 
 
 def _root(parsed_args: argparse.Namespace | None) -> Root[Any]:
@@ -137,7 +137,7 @@ def _root(parsed_args: argparse.Namespace | None) -> Root[Any]:
     return ROOTS.get(getattr(parsed_args, "kind", TRAIN.name), TRAIN)
 
 
-def _those(words: Iterable[str], prefix: str) -> list[str]:
+def _starting_with(words: Iterable[str], prefix: str) -> list[str]:
     return [word for word in words if word.startswith(prefix)]
 
 

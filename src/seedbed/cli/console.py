@@ -1,4 +1,4 @@
-"""Words on the terminal: colour where it is wanted, plain lines elsewhere, nothing foreign that could steer it."""
+"""Output on the terminal: colour where it is wanted, plain lines elsewhere, no control characters from data."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ STYLES = {
 
 
 def colour(stream: TextIO) -> bool:
-    """Whether to colour what goes there: a terminal that can, and no NO_COLOR (no-color.org)."""
+    """Whether to colour output to this stream: a terminal that can, and NO_COLOR is not set (no-color.org)."""
     from seedbed.config.environment import env
 
     return stream.isatty() and not env("NO_COLOR") and env("TERM") != "dumb"
 
 
 def paint(text: str, style: str, stream: TextIO | None = None) -> str:
-    """`text` in a style, if the stream (stdout) takes colour."""
+    """`text` in a style, if the stream (default: stdout) takes colour."""
     if not text or not style or not colour(stream or sys.stdout):
         return text
     codes = ";".join(STYLES[word] for word in style.split())
@@ -40,58 +40,58 @@ def paint(text: str, style: str, stream: TextIO | None = None) -> str:
 
 
 def say(text: str = "", stream: TextIO | None = None) -> None:
-    """One line on stdout, or on the stream given; bytes of a file name that are not UTF-8 show as in \\xe9."""
+    """Print a line on stdout or another stream; bytes of a file name that are not UTF-8 are shown as \\xe9."""
     print(legible(text), file=stream or sys.stdout)
 
 
 def note(text: str) -> None:
-    """One line on stderr, for people alone: where it cannot be written, nothing else fails for that."""
+    """Print a line for people on stderr; a failure to write it is ignored."""
     with suppress(OSError):
         print(legible(text), file=sys.stderr)
 
 
 def say_json(value: Any) -> None:
-    """One JSON value on stdout, indented; characters that could steer a terminal are escaped."""
+    """Print a JSON value on stdout, indented; control characters are escaped."""
     print(json.dumps(value, indent=2, allow_nan=False))
 
 
-def complain(error: SeedbedError) -> None:
-    """What went wrong and what to do, on stderr; a passing remark that still stands there is wiped."""
-    wipe()
+def print_error(error: SeedbedError) -> None:
+    """Print an error and its hint on stderr, in place of a temporary line."""
+    set_temporary_line()
     message, hint = printable(error.message, newlines=True), printable(error.hint, newlines=True)
     note(f"{paint('error:', 'bold red', sys.stderr)} {message}")
     if hint:
         note(f"{paint('hint:', 'bold', sys.stderr)} {hint}")
 
 
-def wipe(remark: str = "") -> None:
-    """Take away what stands in the last line of the terminal on stderr, and put a passing remark there, if any.
+def set_temporary_line(line: str = "") -> None:
+    """Replace the last line of the terminal on stderr by another that will be replaced too; "" erases it.
 
-    Nothing where stderr is no terminal, or one that cannot erase a line.
+    Does nothing where stderr is no terminal, or one that cannot erase a line.
     """
     from seedbed.config.environment import env
 
     if not sys.stderr.isatty() or env("TERM") == "dumb":
         return
     with suppress(OSError):
-        sys.stderr.write("\r\x1b[K" + paint(remark, "dim", sys.stderr))
+        sys.stderr.write("\r\x1b[K" + paint(line, "dim", sys.stderr))
         sys.stderr.flush()
 
 
 def can_ask() -> bool:
-    """Whether there is somebody at a terminal who can answer."""
+    """Whether a person at a terminal can answer a question."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 
 def confirm(question: str) -> bool:
-    """A yes or no from the person at the terminal; no answer is a no."""
+    """Ask the person at the terminal; True for yes, False for anything else."""
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def width(most: int = 100) -> int:
-    """Columns to fill: the terminal's, at most `most`; 80 where there is none."""
+    """The width of the terminal in columns, at most `most`; 80 where there is no terminal."""
     return min(shutil.get_terminal_size((80, 24)).columns, most)
 
 
@@ -104,9 +104,9 @@ def fitted(
     shorten: str = "NAME",
     least: int = 8,
 ) -> None:
-    """Take columns out of a table, those of `spare` one after the other, until it fits the terminal.
+    """Remove columns from a table, in the order of `spare`, until it fits the terminal.
 
-    Then the cells of the column `shorten` are cut, down to `least` characters. A pipe gets everything.
+    If that is not enough, cells of the column `shorten` are cut to at least `least` characters. A pipe gets everything.
     """
     from seedbed.text import shorten as cut
 
@@ -137,7 +137,7 @@ def table(
     right: Sequence[str] = (),
     styles: Sequence[Sequence[str]] = (),
 ) -> list[str]:
-    """Rows in aligned columns, those under a header in `right` flushed right. `styles` colours cells."""
+    """Rows in aligned columns; columns whose header is in `right` are aligned to the right. `styles` colours cells."""
     columns = list(zip(header, *rows, strict=True))
     widths = [max(len(cell) for cell in column) for column in columns]
     lines = []

@@ -1,7 +1,7 @@
-"""Following a job that we started: what it says, our Ctrl-C passed on as a request, and how it ended.
+"""Follows a job that this process has started: shows its events, sends a stop request on Ctrl-C, reports how it ended.
 
-The job is a process of its own. Ctrl-C and SIGTERM ask it to stop and save. When the terminal is closed (SIGHUP), or this
-process is killed, the job goes on.
+The job is a process of its own. Ctrl-C and SIGTERM send a request to save and stop. When the terminal is closed (SIGHUP),
+or this process is killed, the job continues.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self
 
 from seedbed import actions, text
 from seedbed.actions import Launch
-from seedbed.cli.console import complain, note, say_json
+from seedbed.cli.console import note, print_error, say_json
 from seedbed.cli.store_option import run_argument, with_run_argument
 from seedbed.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE, SeedbedError
 from seedbed.events import NOT_RESUMED, Record
@@ -33,28 +33,28 @@ from seedbed.runs.view import View
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 EXIT_PIPE = 141
 EXIT_HUNG_UP = 129
-_HELD_LOOK_S = 2.0
-"""How often to look whether the job holds and cannot say so in its log."""
+_PAUSE_CHECK_S = 2.0
+"""How often to check whether the job is paused and cannot write that into its log."""
 
 
 class Display(Protocol):
-    """Something that shows a run as it goes."""
+    """Shows a run while it trains."""
 
     def record(self, record: Record, view: View) -> None:
-        """Something happened."""
+        """An event was logged."""
 
     def tick(self, view: View, series: Series) -> None:
-        """Nothing happened for a moment: time to paint."""
+        """No event for a moment: time to redraw."""
 
     def remark(self, line: str) -> None:
-        """A word of ours, not of the run."""
+        """A message of the command, not of the run."""
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
 
 
 class Signals:
-    """Counts the signals that ask us to stop, and notes that the terminal is gone; the follower acts between two looks.
+    """Counts SIGINT and SIGTERM, and records SIGHUP; the follower reacts between two events.
 
     A SIGHUP that is ignored (`nohup`) stays ignored.
     """
@@ -84,7 +84,7 @@ class Signals:
 
 
 class Follower:
-    """One launch, followed to its end."""
+    """Follows one job to its end."""
 
     def __init__(self, launch: Launch, signals: Signals, *, as_json: bool) -> None:
         self.launch = launch
@@ -96,26 +96,26 @@ class Follower:
         self._earlier_session = self.view.session
         self._asked = 0
         self._request: Request | None = None
-        self._next_look_s = 0.0
-        self._held_told = ""
+        self._next_check_s = 0.0
+        self._shown_pause = ""
         self._display = make_display(launch, as_json=as_json)
 
     @property
     def begun(self) -> bool:
-        """Whether the job has said its first word."""
+        """Whether the job has logged its first event."""
         return self.view.session > self._earlier_session and self.view.run.get("pid") == self.launch.process.pid
 
     def run(self) -> int:
-        """Show the run until its job ends: 0 completed, 1 failed, 130 stopped with what was done saved.
+        """Show the run until its job ends; returns 0 completed, 1 failed, 130 stopped and saved.
 
-        129 when the terminal goes: nobody reads any more, and the job goes on.
+        Returns 129 when the terminal is closed; the job continues.
         """
         try:
             try:
                 for record in actions.follow(self.launch):
                     if self.signals.hung_up:
                         break
-                    self._look(record)
+                    self._show(record)
                     if self.signals.count > self._asked and self.begun and not self._ask_to_stop():
                         return EXIT_INTERRUPTED
                     if self._request is not None:
@@ -125,54 +125,54 @@ class Follower:
         except OSError as error:
             if error.errno != errno.EIO and not self.signals.hung_up:
                 raise
-            self.signals.hung_up = True  # a terminal that is gone may refuse words before its signal comes
+            self.signals.hung_up = True  # a closed terminal may refuse output before SIGHUP arrives
         if self.signals.hung_up:
-            _say_no_more()
+            _discard_output()
             return EXIT_HUNG_UP
         return self._report()
 
-    def _look(self, record: Record | None) -> None:
+    def _show(self, record: Record | None) -> None:
         if record is None:
             if self.begun:
                 self._display.tick(self.view, self.series)
-                self._tell_held()
+                self._show_pause()
             return
         self.view.add(record)
         if self.begun:
             self._display.record(record, self.view)
 
     def _ask_to_stop(self) -> bool:
-        """The first time ask the job and go on watching; the second time say that we leave it alone."""
+        """The first time send a stop request and keep following; the second time return False: stop following."""
         again, self._asked = self._asked > 0, self.signals.count
         run = self.launch.run
         if again:
             if self._request is not None:
                 self._request.repeat(at_once=True)
-            self._display.remark(f"Leaving it to itself. It saves and ends: seedbed status {run_argument(run)}")
+            self._display.remark(f"The run saves and stops in the background: seedbed status {run_argument(run)}")
             return False
         try:
-            self._request = asking.stop(run, "asked by the terminal that it was started from")
+            self._request = asking.stop(run, "stopped from the terminal that started it")
         except SeedbedError:
             if actions.is_live(run):
                 raise
-            return True  # it has ended meanwhile
+            return True  # it has just ended
         doing = wording.until_it_stops(self.view)
-        self._display.remark(f"Stopping: {doing}. Press Ctrl-C again to leave it to itself.")
+        self._display.remark(f"Stopping: {doing}. Press Ctrl-C again to let it stop in the background.")
         return True
 
-    def _tell_held(self) -> None:
-        """Say that the job holds where its log cannot: whatever keeps that from growing also keeps back its words."""
-        if time.monotonic() < self._next_look_s:
+    def _show_pause(self) -> None:
+        """Show that the job is paused where its log cannot say so, because it cannot be written."""
+        if time.monotonic() < self._next_check_s:
             return
-        self._next_look_s = time.monotonic() + _HELD_LOOK_S
+        self._next_check_s = time.monotonic() + _PAUSE_CHECK_S
         state = read_state(self.launch.run)
         held = state.heartbeat.held if state is not None and state.heartbeat.session == self.view.session else None
-        if held is not None and held.reason != self._held_told and self.view.status != "paused":
+        if held is not None and held.reason != self._shown_pause and self.view.status != "paused":
             self._display.remark(wording.paused(self.view.step, held.reason, held.hint))
-        self._held_told = held.reason if held is not None else ""
+        self._shown_pause = held.reason if held is not None else ""
 
     def _report(self) -> int:
-        """How it ended, in words; returns the exit status."""
+        """Print how the job ended; returns the exit status."""
         run, view, code = self.launch.run, self.view, self.launch.process.returncode
         if not self.begun:
             raise actions.died_early(self.launch, code)
@@ -184,16 +184,16 @@ class Follower:
         not_resumed = view.code == NOT_RESUMED
         if view.status == "failed" or (not_resumed and code):
             hint = with_run_argument(view.hint or f"See {run.log}.", run.id, run_argument(run))
-            complain(SeedbedError(view.reason or "The job failed.", hint))
+            print_error(SeedbedError(view.reason or "The job failed.", hint))
             return EXIT_USAGE if code == EXIT_USAGE else EXIT_FAILURE
         if view.status not in ("completed", "stopped"):
-            how = f"was killed (signal {-code})" if code < 0 else f"ended without a word (status {code})"
-            said = "Was the memory full?" if code == -signal.SIGKILL else last_printed(run.log, lines=1)
-            hint = f"Nothing that was saved is lost: seedbed resume {run_argument(run)}"
-            complain(SeedbedError(f"The job {how} at step {view.step}. {said}".rstrip(), hint))
+            how = f"was killed (signal {-code})" if code < 0 else f"ended unexpectedly (status {code})"
+            cause = "Was the memory full?" if code == -signal.SIGKILL else last_printed(run.log, lines=1)
+            hint = f"Saved checkpoints are intact: seedbed resume {run_argument(run)}"
+            print_error(SeedbedError(f"The job {how} at step {view.step}. {cause}".rstrip(), hint))
             return EXIT_FAILURE
         if not_resumed:
-            note(f"{view.reason} It is {view.status}, as before.")
+            note(f"{view.reason} The run is still {view.status}.")
             return EXIT_INTERRUPTED
         if not self.as_json:
             from seedbed.cli.summary import summarise
@@ -206,8 +206,8 @@ class Follower:
 def follow(start: Callable[[], Launch], *, as_json: bool) -> int:
     """Start a job and follow it to its end; returns the exit status.
 
-    Signals are minded from before the start, so that none slips in between. A reader of our output that leaves does not
-    end the run.
+    Signals are handled from before the start, so that none is missed. The run continues when the reader of the output
+    (a pipe) closes it.
     """
     with Signals() as signals:
         launch = start()
@@ -216,19 +216,19 @@ def follow(start: Callable[[], Launch], *, as_json: bool) -> int:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             if launch.process.poll() is None:
-                note(f"Nobody reads the output any more; the run goes on: seedbed status {run_argument(launch.run)}")
+                note(f"The output was closed; the run continues: seedbed status {run_argument(launch.run)}")
             return EXIT_PIPE
 
 
-def _say_no_more() -> None:
-    """Let nothing that is still to be printed fail at a terminal that is gone."""
+def _discard_output() -> None:
+    """Redirect stdout and stderr to /dev/null, since the terminal is closed."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for descriptor in (1, 2):
         os.dup2(nowhere, descriptor)
 
 
 def make_display(launch: Launch, *, as_json: bool) -> Display:
-    """A live picture on a terminal, plain lines elsewhere; with --json on stderr, since stdout is for the JSON."""
+    """A live display on a terminal, plain lines elsewhere; with --json on stderr, since stdout is for the JSON."""
     stream = sys.stderr if as_json else sys.stdout
     from seedbed.config.environment import env
 

@@ -386,9 +386,9 @@ def tell_unknown(pieces: Sequence[str]) -> None:
 
 def loading(words: str) -> None:
     """Say on the terminal what takes so long, and take that away again; nothing where stderr is no terminal."""
-    from seedbed.cli.console import wipe
+    from seedbed.cli.console import set_temporary_line
 
-    wipe(words)
+    set_temporary_line(words)
 
 
 class Writer:

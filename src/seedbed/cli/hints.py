@@ -15,7 +15,6 @@ from seedbed.config.unknown_keys import nearest_keys
 from seedbed.errors import UsageError
 from seedbed.text import printable, shorten
 
-# Words of other programs -> command. None of them is a command here.
 _COMMANDS = {
     "train": "begin create fit launch learn new pretrain run start trainer",
     "tui": "dashboard gui live monitor top ui watch window",
@@ -44,14 +43,15 @@ _COMMANDS = {
     "doctor": "check-env checkup diagnose env health selftest sysinfo verify",
     "completion": "autocomplete completions",
 }
+"""Command -> words of other programs that mean it. None of them is a command here."""
 
-_EXPORT = "Every checkpoint is a folder that transformers opens as it is: `seedbed status RUN` shows where it lies. "
+_EXPORT = "Every checkpoint is a folder that transformers can open: `seedbed status RUN` shows its path. "
 _ANSWERS = dict.fromkeys(("convert", "export", "push", "upload"), _EXPORT)
 """Commands of other programs that are not needed here -> what to do instead."""
 
 
 def unknown_command(word: str) -> UsageError:
-    """The error for a command that does not exist, naming what was probably meant."""
+    """The error for a command that does not exist, with the command that was probably meant."""
     shown = shorten(printable(word), 40)
     plain = word.lower().replace("_", "-")
     if plain in ("help", "version"):
@@ -65,15 +65,15 @@ def unknown_command(word: str) -> UsageError:
 
 
 def unknown_argument(parser: argparse.ArgumentParser, words: Sequence[str], strange: str) -> UsageError:
-    """The error for an option or word that the command does not take, naming what was probably meant."""
+    """The error for an option or word that the command does not take, with what was probably meant."""
     asked, _, value = strange.partition("=")
     shown = shorten(printable(asked), 40)
     if words[0] not in COMMANDS:
         command = next((word for word in words if word in COMMANDS), None)
         if command is None:
             return UsageError(f'seedbed does not take "{shown}".', "`seedbed --help` lists the commands.")
-        hint = f"Options come after it: `seedbed {command} --help` lists them."
-        return UsageError(f'"{shown}" stands before the command.', hint)
+        hint = f"Options come after the command: `seedbed {command} --help` lists them."
+        return UsageError(f'"{shown}" comes before the command.', hint)
     used, name = _deepest(parser, words)
     listed = f"`{name} --help` lists the options."
     if not asked.startswith("-"):
@@ -105,13 +105,13 @@ def _option(asked: str, known: list[str], own: dict[str, str], value: str, root:
 
 
 def _setting(key: str, known: list[str], root: Root[Any], value: str = "") -> str:
-    """How a key is set: by its own option, else by --set, with what it means."""
+    """How to set a key: its own option, else --set with the help of the key."""
     named = [option for option, path in NAMED_KEYS.items() if path == key and option in known]
     return named[0] if named else f"`--set {key}={value or 'VALUE'}` ({keys(root)[key].help.rstrip('.')})"
 
 
 def _key(name: str, root: Root[Any]) -> str | None:
-    """The key with this name, here or in another program."""
+    """The key with this name, in Seedbed or in another program."""
     plain = name.replace("-", "_")
     if plain in keys(root):
         return plain
@@ -120,7 +120,7 @@ def _key(name: str, root: Root[Any]) -> str | None:
 
 
 def near(word: str, known: Iterable[str]) -> list[str]:
-    """Those of `known` that begin with the word, else those that are a small slip away from it; at most three."""
+    """At most three of `known`: those that begin with the word, else those with the fewest edits, if these are few."""
     names = list(known)
     if len(word.lstrip("-")) > 1 and (begun := [name for name in names if name.startswith(word)]):
         return begun[:3]
@@ -131,7 +131,7 @@ def near(word: str, known: Iterable[str]) -> list[str]:
 
 
 def _deepest(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[argparse.ArgumentParser, str]:
-    """The parser of the command, or of its verb, and how that is called."""
+    """The parser of the command or subcommand, and its full name."""
     used, called = parser, ["seedbed"]
     for word in words:
         nested = [each for each in used._actions if isinstance(each, argparse._SubParsersAction)]
@@ -144,6 +144,6 @@ def _deepest(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[arg
 
 
 def _value_after(words: Sequence[str], option: str) -> str:
-    """What stands after an option where that is no option itself."""
+    """The word after an option; "" where there is none or it is an option."""
     after = [*words[words.index(option) + 1 :]] if option in words else []
     return after[0] if after and not after[0].startswith("-") else ""

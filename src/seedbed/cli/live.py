@@ -1,4 +1,4 @@
-"""A run as a live picture on a terminal. Knows rich; nothing else in the command line does."""
+"""A run as a live display on a terminal: progress, figures and a small curve, drawn with rich."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from seedbed.runs.in_force import begins_at
 from seedbed.runs.store import RunDir
 from seedbed.runs.view import View
 
-PAINT_S = 0.2
+REDRAW_S = 0.2
 CURVE_S = 1.0
 _CURVE_ROWS = 8
 
 
 class LiveDisplay:
-    """Progress, figures and a small curve that are painted over; what deserves a line of its own scrolls above."""
+    """Redraws progress, figures and a curve in place; events that need a line are printed above them."""
 
     def __init__(self, run: RunDir, stream: TextIO) -> None:
         self._console = Console(file=stream, no_color=not colour(stream), highlight=False, markup=False, emoji=False)
         self._console.print(Text.assemble((run.name(), "bold"), ("  " + run.id, "dim")))
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._live.start()
-        self._next_paint = self._next_curve = 0.0
+        self._next_redraw = self._next_curve = 0.0
         self._curve: list[Text] = []
 
     def record(self, record: Record, view: View) -> None:
-        """Lines above the picture for what deserves them."""
+        """Print the lines of an event above the display."""
         event = record.event
         if isinstance(event, events.Run) and begins_at(event) is not None:
             for line in wording.setting(event):
@@ -54,25 +54,25 @@ class LiveDisplay:
             self._console.print(Text(shown[0], style=shown[1]))
 
     def tick(self, view: View, series: Series) -> None:
-        """Paint again, a few times a second; the curve more rarely."""
+        """Redraw a few times a second; the curve less often."""
         now = time.monotonic()
-        if now < self._next_paint:
+        if now < self._next_redraw:
             return
-        self._next_paint = now + PAINT_S
+        self._next_redraw = now + REDRAW_S
         if now >= self._next_curve:
             self._next_curve = now + CURVE_S
             self._curve = self._draw(series)
-        self._live.update(self._picture(view), refresh=True)
+        self._live.update(self._display(view), refresh=True)
 
     def remark(self, line: str) -> None:
-        """A word of ours, above the picture."""
+        """Print a message above the display."""
         self._console.print(Text(line, style="bold yellow"))
 
     def close(self) -> None:
-        """Take the picture away."""
+        """Remove the display."""
         self._live.stop()
 
-    def _picture(self, view: View) -> RenderableType:
+    def _display(self, view: View) -> RenderableType:
         parts: list[RenderableType] = [*self._curve] if view.session_steps else []
         phase = view.phases[-1] if view.phases else ""
         progress = view.progress
@@ -103,11 +103,11 @@ class LiveDisplay:
         return grid
 
     def _figures(self, view: View) -> list[str]:
-        said = wording.progress(view).split("  ")[1:]
+        figures = wording.progress(view).split("  ")[1:]
         if view.remaining_s() is not None:
-            said = said[:-1]
+            figures = figures[:-1]  # the bar shows the remaining time
         phase = view.phases[-1] if view.phases else ""
-        return said + ([text.stage(phase)] if phase not in ("", "train") else [])
+        return figures + ([text.stage(phase)] if phase not in ("", "train") else [])
 
     def _draw(self, series: Series) -> list[Text]:
         if self._console.encoding.lower().replace("-", "") != "utf8" or self._console.height < 20:

@@ -1,4 +1,4 @@
-"""Where the command line begins: parse, run the command, turn what goes wrong into words and an exit status."""
+"""The entry point of the command line: parses, runs the command, turns errors into messages and an exit status."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from seedbed.cli import streams
 from seedbed.errors import EXIT_FAILURE, EXIT_INTERRUPTED, SeedbedError
 
 EXIT_PIPE = 141
-"""What a shell shows of a program whose reader went away (128 + SIGPIPE)."""
+"""The exit status of a program whose output was closed (128 + SIGPIPE)."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run one command line; returns the exit status: 0 done, 1 failed, 2 asked for wrongly, 130 interrupted."""
+    """Run one command line; returns the exit status: 0 success, 1 failure, 2 wrong usage, 130 interrupted."""
     streams.prepare()
     try:
         try:
@@ -22,12 +22,12 @@ def main(words: Sequence[str] | None = None) -> int:
             status = leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else EXIT_FAILURE
         sys.stdout.flush()
     except SeedbedError as error:
-        from seedbed.cli.console import complain
+        from seedbed.cli.console import print_error
 
-        complain(error)
+        print_error(error)
         return EXIT_FAILURE if error.exit_code not in (EXIT_FAILURE, 2) else error.exit_code
     except BrokenPipeError:
-        streams.give_up_stdout()
+        streams.discard_stdout()
         return EXIT_PIPE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
@@ -35,7 +35,7 @@ def main(words: Sequence[str] | None = None) -> int:
         from seedbed.cli.console import note
 
         note(f"error: {error.filename or 'output'}: {error.strerror or error}")
-        streams.give_up_stdout()
+        streams.discard_stdout()
         return EXIT_FAILURE
     return status
 
@@ -45,7 +45,7 @@ def _run(words: list[str]) -> int:
     from seedbed.cli.parser import build
 
     if not words:
-        # The shell's completion calls the bare program; a person who does so wants to see what there is.
+        # Shell completion calls the program without words; a person who does gets the help.
         return _complete_or_help()
     if not words[0].startswith("-") and words[0] not in COMMANDS:
         from seedbed.cli.hints import unknown_command

@@ -1,4 +1,4 @@
-"""The command line's shape: its commands and options. Loads only the command that is asked for."""
+"""The argument parser: commands and shared options. Imports only the command that is used."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from seedbed.errors import EXIT_USAGE
 _EXAMPLES = """\
 examples:
   seedbed train                                    a small model on built-in stories; minutes on a laptop
-  seedbed generate --prompt "Once upon a time"     let the newest model write
+  seedbed generate --prompt "Once upon a time"     generate text with the newest model
   seedbed train --preset tiny --data text:~/novels --epochs 3
   seedbed COMMAND --help                           options and examples of a command
 
-RUN is a run's id, a unique prefix of it, its name, its path, or `latest`; left out, the latest run that fits.
-Runs live in ./runs, or where --runs or SEEDBED_RUNS says.
+RUN is a run's id, a unique prefix of the id, its name, its path, or `latest`. Without RUN: the latest suitable run.
+Runs are stored in ./runs, or in the folder given by --runs or SEEDBED_RUNS.
 """
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Descriptions and examples as they are written; options in one column that fits the longest."""
+    """Keeps the lines of descriptions and examples; the column of options fits the longest."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=30)
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with no abbreviations, help that keeps its lines, and errors that end in status 2 with one hint."""
+    """argparse without abbreviations; help keeps its lines; errors exit with status 2 and one hint."""
 
     def __init__(self, **options: Any) -> None:
         options.setdefault("formatter_class", HelpFormatter)
         super().__init__(allow_abbrev=False, **options)
         self.synonyms: dict[str, str] = {}
-        """Option of another program -> what stands for it here, for messages."""
+        """Option of another program -> the option or command to use here, for messages."""
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """Refuse what is none of an argument's choices, naming the one that was probably meant."""
+        """Refuse a value that is not one of the choices, and name the choice that was probably meant."""
         if action.choices is None or value in action.choices:
             return
         from seedbed.cli.hints import near
@@ -50,17 +50,17 @@ class Parser(argparse.ArgumentParser):
         names = [str(choice) for choice in action.choices]
         close = near(str(value), names)
         meant = f"; did you mean {' or '.join(close)}?" if close else "."
-        raise argparse.ArgumentError(action, f'"{value}" is none of {", ".join(names)}{meant}')
+        raise argparse.ArgumentError(action, f'"{value}" is not one of {", ".join(names)}{meant}')
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        """Write help so that a full or closed output is an error, as with every command; argparse says nothing."""
+        """Write help; a full or closed output is an error, as with every command. argparse ignores it."""
         if message and file is sys.stdout:
             sys.stdout.write(message)
         else:
             super()._print_message(message, file)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """As argparse does it, but `words` may also stand between and after the options."""
+        """As in argparse, but `words` may also come between and after the options."""
         found, strange = super().parse_known_args(args, namespace)
         if hasattr(found, "words"):
             found.words = [*found.words, *(word for word in strange if not word.startswith("-"))]
@@ -68,7 +68,7 @@ class Parser(argparse.ArgumentParser):
         return found, strange
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong in the words of the command line and leave with status 2."""
+        """Print the error and exit with status 2."""
         from seedbed.text import printable
 
         message = printable(message)
@@ -76,10 +76,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def build(words: Sequence[str] | None = None) -> Parser:
-    """The parser; with `words`, of the command that they name alone, or where they name none, of all without options."""
+    """The parser of every command; with `words`, only of the command that they name, or of all without options."""
     parser = Parser(
         prog="seedbed",
-        description="Grow language models on the machine you have.",
+        description="Train language models on your own machine.",
         epilog=_EXAMPLES,
         usage="seedbed COMMAND [options]",
     )
@@ -91,7 +91,7 @@ def build(words: Sequence[str] | None = None) -> Parser:
     for name, (module, summary) in COMMANDS.items():
         full = named is None or name == named
         if named in COMMANDS and not full:
-            continue  # nobody will ask this parser for another command
+            continue  # this parser is used for one command only
         loaded = load(module) if full else None
         command = commands.add_parser(
             name,
@@ -117,8 +117,8 @@ def run_option(parser: argparse.ArgumentParser, help_text: str) -> None:
     action.completer = complete_run  # type: ignore[attr-defined]
 
 
-def asking_options(parser: argparse.ArgumentParser, until: str) -> None:
-    """What every command takes that asks a running job for something: which run, whether to wait `until` it is done."""
+def request_options(parser: argparse.ArgumentParser, until: str) -> None:
+    """The options of commands that send a request to a running job; `until` says what --wait waits for."""
     run_option(parser, "which run (default: the newest that is running)")
     parser.add_argument("--wait", action="store_true", help=f"return when it {until}")
     runs_option(parser)
@@ -126,32 +126,34 @@ def asking_options(parser: argparse.ArgumentParser, until: str) -> None:
 
 
 def many_runs_option(parser: argparse.ArgumentParser, help_text: str) -> None:
-    """The positional RUN, once or more often."""
+    """The positional RUN, given once or more."""
     action = parser.add_argument("refs", metavar="RUN", nargs="+", help=help_text)
     action.completer = complete_run  # type: ignore[attr-defined]
 
 
 def turn_options(parser: argparse.ArgumentParser) -> None:
-    """The options --queue and --after: what to wait for before the work begins."""
+    """The options --queue and --after: what to wait for before the start."""
     parser.add_argument(
-        "--queue", action="store_true", help="wait until its device is free; in the background, one after the other"
+        "--queue",
+        action="store_true",
+        help="wait in the background until the device is free; runs start one after the other",
     )
-    after = parser.add_argument("--after", metavar="RUN", help="wait, in the background, until that run has ended")
+    after = parser.add_argument("--after", metavar="RUN", help="wait in the background until that run has ended")
     after.completer = complete_run  # type: ignore[attr-defined]
 
 
 def runs_option(parser: argparse.ArgumentParser) -> None:
-    """The --runs option: where runs live."""
-    parser.add_argument("--runs", metavar="DIR", help="where runs live (default: SEEDBED_RUNS or ./runs)")
+    """The --runs option: the folder of the runs."""
+    parser.add_argument("--runs", metavar="DIR", help="folder of the runs (default: SEEDBED_RUNS or ./runs)")
 
 
 def json_option(parser: argparse._ActionsContainer, what: str) -> None:
-    """The --json option: the same facts for a script."""
+    """The --json option: the same output for scripts."""
     parser.add_argument("--json", action="store_true", help=f"print {what} as JSON")
 
 
 def complete_run(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    """Names and ids of runs, for the shell's completion."""
+    """Names and ids of runs, for shell completion."""
     from seedbed.cli.store_option import store
 
     words = ["latest"]

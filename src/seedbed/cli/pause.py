@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from seedbed.cli.parser import asking_options
+from seedbed.cli.parser import request_options
 
 DESCRIPTION = """\
 Ask a run to save and to hold after the step at hand. Its process stays, with all that it has in memory, and takes no
@@ -19,7 +19,7 @@ EXAMPLES = """\
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of `pause`."""
-    asking_options(parser, "has saved and holds")
+    request_options(parser, "has saved and holds")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -97,7 +97,7 @@ class Plan(NamedTuple):
 
 def run(arguments: argparse.Namespace) -> int:
     """Plan, show, ask, remove; exit status 1 if something that was planned could not go."""
-    from seedbed.cli.console import can_ask, complain, confirm, note, say, say_json
+    from seedbed.cli.console import can_ask, confirm, note, print_error, say, say_json
     from seedbed.cli.store_option import store
     from seedbed.errors import EXIT_FAILURE, SeedbedError, UsageError
     from seedbed.text import size
@@ -120,7 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
             try:
                 freed += remove()
             except SeedbedError as error:
-                complain(error)
+                print_error(error)
                 failed = True
     if arguments.json:
         say_json({**as_json(plan), "freed_bytes": freed, "dry_run": arguments.dry_run})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from seedbed.cli.parser import asking_options
+from seedbed.cli.parser import request_options
 
 DESCRIPTION = """\
 Ask a run for a checkpoint after the step at hand; it trains on. Without RUN, the newest that is running.
@@ -17,7 +17,7 @@ EXAMPLES = """\
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of `save`."""
-    asking_options(parser, "has saved")
+    request_options(parser, "has saved")
 
 
 def run(arguments: argparse.Namespace) -> int:

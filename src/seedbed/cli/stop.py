@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from seedbed.cli.parser import asking_options
+from seedbed.cli.parser import request_options
 
 DESCRIPTION = """\
 Ask a run to stop and save, after the step at hand. A validation is left, and done again by the resume. A run that is
@@ -18,7 +18,7 @@ EXAMPLES = """\
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of `stop`."""
-    asking_options(parser, "has saved and ended")
+    request_options(parser, "has saved and ended")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The three standard streams as they may be: closed, full, or of an encoding that lacks characters that we print."""
+"""Makes the three standard streams safe: they may be closed, full, or of an encoding without some characters."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import os
 import sys
 
 ERRORS = "seedbed.plain"
-"""Name of the way in which characters that a stream's encoding lacks are written: as plain ones, else as `?`."""
-_PLAIN = {
+"""Name of the codec error handler: characters that the encoding does not have become similar ASCII, else `?`."""
+_ASCII = {
     **dict.fromkeys("─━╌╍┄┅⠒⣀", "-"),
     **dict.fromkeys("│┃┆┇┊┋┤├", "|"),
     **dict.fromkeys("╭╮╰╯┌┐└┘┬┴┼┏┓┗┛", "+"),
@@ -26,29 +26,29 @@ _PLAIN = {
 
 
 def prepare() -> None:
-    """Make all three streams safe to write to: what is closed leads nowhere, and no character is a failure or a code.
+    """Make all three streams safe: closed ones read and write nothing, and every character can be written.
 
-    A closed stream's number would else be given to the next file that is opened, which then gets what is printed.
+    Otherwise the next file that is opened gets the number of a closed stream, and output goes into that file.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            _open_nowhere(number, name)
+            _open_null(number, name)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "backslashreplace"):
             stream.reconfigure(errors=ERRORS)
 
 
-def give_up_stdout() -> None:
-    """Throw away what stdout still holds: Python would complain once more when it flushes at exit."""
+def discard_stdout() -> None:
+    """Discard what stdout still buffers: Python would report the same error again when it flushes at exit."""
     try:
         number = sys.stdout.fileno()
     except (OSError, ValueError):
-        return  # it is no file
-    nowhere(number)
+        return  # not a file
+    redirect_to_null(number)
 
 
-def nowhere(number: int) -> None:
-    """From now on, what is written to this stream's number is thrown away, at exit too."""
+def redirect_to_null(number: int) -> None:
+    """Redirect the file descriptor to /dev/null, also for what is flushed at exit."""
     opened = os.open(os.devnull, os.O_RDWR)
     if opened != number:
         os.dup2(opened, number)
@@ -57,16 +57,16 @@ def nowhere(number: int) -> None:
         os.set_inheritable(number, True)
 
 
-def _open_nowhere(number: int, name: str) -> None:
-    nowhere(number)
+def _open_null(number: int, name: str) -> None:
+    redirect_to_null(number)
     stream = open(number, "w" if number else "r", encoding="utf-8", closefd=False)  # noqa: SIM115
     setattr(sys, name, stream)
 
 
-def _plainly(error: UnicodeError) -> tuple[str, int]:
+def _as_ascii(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    return "".join(_PLAIN.get(char, "?") for char in error.object[error.start : error.end]), error.end
+    return "".join(_ASCII.get(char, "?") for char in error.object[error.start : error.end]), error.end
 
 
-codecs.register_error(ERRORS, _plainly)
+codecs.register_error(ERRORS, _as_ascii)

@@ -1,4 +1,4 @@
-"""What a run came to, when it ends before our eyes: losses, curve, sample, and the next commands to type."""
+"""The summary of a run that has just ended: losses, curve, sample, and commands to run next."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _SAMPLE_CHARACTERS = 1200
 
 
 def summarise(run: RunDir, view: View, series: Series) -> None:
-    """Print it on stdout."""
+    """Print the summary on stdout."""
     say()
-    word = "Finished" if view.status == "completed" else "Stopped"
-    took = text.duration(view.elapsed_s) + simulated(view.simulated)
-    say(paint(f"{word} at step {view.step}", "bold") + f" after {took}" + losses(view))
+    outcome = "Finished" if view.status == "completed" else "Stopped"
+    duration = text.duration(view.elapsed_s) + simulated(view.simulated)
+    say(paint(f"{outcome} at step {view.step}", "bold") + f" after {duration}" + losses(view))
     for line in picture(curves.lines([curves.Drawn("", series)]), width(90), 12, extent=series.extent()):
         say(line)
     if view.sample:
@@ -42,29 +42,29 @@ def summarise(run: RunDir, view: View, series: Series) -> None:
 
 
 def losses(view: View) -> str:
-    """The losses at the end, as the rest of a sentence."""
-    said = f": loss {view.loss:.4f}" if view.loss is not None else ""
+    """The final losses, as the end of a sentence."""
+    losses = f": loss {view.loss:.4f}" if view.loss is not None else ""
     last, final = view.validations.last, view.validations.final
     if last is not None:
-        said += f", validation loss {last.loss:.4f}"
+        losses += f", validation loss {last.loss:.4f}"
         best = view.best()
         if best is not None and best.step != last.step:
-            said += f" (best {best.loss:.4f} at step {best.step})"
+            losses += f" (best {best.loss:.4f} at step {best.step})"
     if final is not None and final.step == view.step:
-        said += f", {final.loss:.4f} over the whole validation text"
-    return said
+        losses += f", {final.loss:.4f} over the whole validation text"
+    return losses
 
 
 def next_commands(run: RunDir, view: View) -> list[str]:
-    """What one would type now."""
+    """Commands to run next."""
     name = run_argument(run)
     if view.status == "stopped":
         return [f"seedbed resume {name}"]
     prompt = view.sample.get("prompt") if view.sample else view.opening
     shown = text.printable(str(prompt or ""))
-    joint = "=" if shown.startswith("-") else " "  # a dash would begin an option
+    separator = "=" if shown.startswith("-") else " "  # a word with a dash would be an option
     return [
-        f"seedbed generate {name}" + (f" --prompt{joint}{shlex.quote(shown)}" if shown else ""),
+        f"seedbed generate {name}" + (f" --prompt{separator}{shlex.quote(shown)}" if shown else ""),
         f"seedbed resume {name} --more-epochs 1",
         f"seedbed curve {name}",
     ]
@@ -79,10 +79,10 @@ def picture(
     log: bool = False,
     x_text: Callable[[float], str] | None = None,
 ) -> list[str]:
-    """The curves in Braille with a legend, coloured where colour is wanted; nothing where the output cannot show it.
+    """The curves in Braille with a legend, coloured where that is wanted; empty where the output cannot show Braille.
 
-    `extent` is the range of x; without it, that of the points. `x_text` writes places on an axis of other than whole
-    numbers.
+    `extent` is the range of x, by default that of the points. `x_text` formats labels of an x axis that does not count in
+    whole numbers.
     """
     try:
         "\u28ff┤".encode(sys.stdout.encoding or "utf-8")
@@ -104,5 +104,5 @@ def picture(
 
 
 def style_of(series: int) -> str:
-    """The style of a line of a chart, or of its frame."""
+    """The style of a line of a chart, or of its axes."""
     return "dim" if series == AXIS or series >= FAINT else LINE_STYLES[series % len(LINE_STYLES)]

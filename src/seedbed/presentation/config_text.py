@@ -1,4 +1,4 @@
-"""What a config wants, in the words in which one would type it."""
+"""A config as text: single values as one would type them, how long it trains, what a new run would be, differences."""
 
 from __future__ import annotations
 
@@ -11,16 +11,13 @@ from seedbed.config.frozen import load_frozen
 from seedbed.config.keys import alternatives, keys, value_of
 from seedbed.config.resolving import Resolved
 from seedbed.config.roots import TRAIN
-from seedbed.config.schema import Config
+from seedbed.config.schema import Config, Table
 from seedbed.presentation.wording import time_taken
 from seedbed.runs.estimate import estimate
 from seedbed.runs.store import Store
 
-FROM_ALL_OPTIONS = "from all options"
-"""The origin of a value that was entered there."""
 
-
-def typed(config: Config, path: str) -> str:
+def value_text(config: Table, path: str) -> str:
     """A value of the config as one would type it; "" for one that is not set."""
     value = value_of(config, path)
     if value is None:
@@ -33,54 +30,60 @@ def typed(config: Config, path: str) -> str:
 
 
 def parameters(config: Config) -> int:
-    """About how many parameters the model will have: with as large a vocabulary as is asked for."""
+    """About how many parameters the model will have: with the largest vocabulary that the config allows."""
     return count_parameters(config.model, config.tokenizer.vocab_size)
 
 
 def horizon(config: Config) -> str:
-    """How far the run means to go."""
+    """How long the run trains: epochs, steps or tokens."""
     train = config.train
     if train.epochs is not None:
         return text.plural(train.epochs, "epoch")
     return text.plural(train.steps, "step") if train.steps is not None else f"{text.count(train.tokens or 0)} tokens"
 
 
-def wanted_lines(wanted: Resolved[Config], name: str, store: Store) -> list[str]:
-    """What a run would be, line by line: the most important, then what all options changed."""
-    config, train = wanted.config, wanted.config.train
+def summary(config: Config) -> str:
+    """A config in one line: preset, size, length, device."""
+    return f"{config.preset}, {text.count(parameters(config))} parameters, {horizon(config)}, {config.train.device}"
+
+
+def plan_lines(resolved: Resolved[Config], name: str, store: Store, origin: str) -> list[str]:
+    """A new run line by line: the most important values, then those whose origin is `origin`."""
+    config, train = resolved.config, resolved.config.train
     kept = kept_checkpoints(train)
-    saved = "1 checkpoint" if kept == 1 else f"{kept} checkpoints"
     at_a_time = f", {train.micro_batch} at a time" if train.micro_batch else ""
     takes = estimate(config, store)
     tokens = "" if takes.tokens is None or train.tokens is not None else f", {text.count(takes.tokens)} tokens"
-    said = [
+    lines = [
         f"name       {name}",
         f"preset     {config.preset}, {text.count(parameters(config))} parameters",
         f"data       {config.data.source}",
-        f"horizon    {horizon(config)}{tokens}",
+        f"length     {horizon(config)}{tokens}",
         f"batch      {train.batch_size} x {config.model.context} tokens{at_a_time}",
         f"device     {train.device}, precision {train.precision}",
-        f"disk       up to {text.size(takes.disk_bytes)}: {saved}, 1 being saved",
+        f"disk       up to {text.size(takes.disk_bytes)}: {text.plural(kept, 'checkpoint')}, 1 being saved",
         f"time       {time_taken(takes.seconds, takes.tokens, takes.basis)}",
     ]
+    lengths = alternatives("train.steps", TRAIN)
     changed = [
-        f"and        {path} = {typed(config, path)}"
-        for path, origin in wanted.origins.items()
-        if origin == FROM_ALL_OPTIONS and path not in alternatives("train.steps", TRAIN)
+        f"{'option' if not number else '':<11}{path} = {value_text(config, path)}"
+        for number, path in enumerate(
+            path for path, given in resolved.origins.items() if given == origin and path not in lengths
+        )
     ]
-    return said + changed
+    return lines + changed
 
 
 def differences(one: Path, other: Path) -> list[tuple[str, str, str]]:
     """The keys in which two frozen configs differ, with both values. Raises SeedbedError for one that cannot be read."""
     first, second = load_frozen(one, TRAIN), load_frozen(other, TRAIN)
     rows = [("preset", first.preset, second.preset)]
-    rows += [(path, typed(first, path), typed(second, path)) for path in keys(TRAIN)]
+    rows += [(path, value_text(first, path), value_text(second, path)) for path in keys(TRAIN)]
     return [row for row in rows if row[1] != row[2]]
 
 
-def frozen_text(path: Path) -> str:
-    """The text of a run's config, or why it cannot be read."""
+def file_text(path: Path) -> str:
+    """The text of a run's config file, or why it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:

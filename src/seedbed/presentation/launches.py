@@ -1,6 +1,9 @@
-"""Starting a job from the window, in a thread: the run, or what went wrong in words."""
+"""Start or resume a job for a front end, and say in words what went wrong. Waits until the job has begun."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from seedbed import actions
 from seedbed.config.resolving import Resolved
@@ -9,30 +12,31 @@ from seedbed.errors import SeedbedError
 from seedbed.runs.control import Resume, Turn
 from seedbed.runs.store import RunDir, Store
 
-Outcome = tuple[RunDir | None, str]
-"""The run that was started, if there is one, and what went wrong, if anything did."""
+
+class Outcome(NamedTuple):
+    """The run, if there is one, and what went wrong; "" where its job has begun."""
+
+    run: RunDir | None
+    problem: str
 
 
-def start(store: Store, wanted: Resolved[Config], name: str | None, turn: Turn) -> Outcome:
-    """Make a run, start its job, wait for its first word."""
-    run = None
+def start(store: Store, resolved: Resolved[Config], name: str | None, turn: Turn, command: Sequence[str]) -> Outcome:
+    """Create a run and start its job."""
+    return _begun(lambda: actions.begin(store, resolved, name, turn, command))
+
+
+def resume(run: RunDir, request: Resume, turn: Turn) -> Outcome:
+    """Start the job of a run again."""
+    return _begun(lambda: actions.resume(run, request, turn=turn), run)
+
+
+def _begun(launch: Callable[[], actions.Launch], run: RunDir | None = None) -> Outcome:
     try:
-        launch = actions.begin(store, wanted, name, turn, command=["seedbed", "tui"])
-        run = launch.run
-        actions.wait_until_begun(launch)
+        launched = launch()
+        run = launched.run
+        actions.wait_until_begun(launched)
     except SeedbedError as error:
-        return run, str(error)
+        return Outcome(run, str(error))
     except OSError as error:
-        return run, f"It could not be started: {error.strerror}."
-    return run, ""
-
-
-def resume(run: RunDir, asked: Resume, turn: Turn) -> Outcome:
-    """Start a run's job again, wait for its first word."""
-    try:
-        actions.wait_until_begun(actions.resume(run, asked, turn=turn))
-    except SeedbedError as error:
-        return run, str(error)
-    except OSError as error:
-        return run, f"It could not be started: {error.strerror}."
-    return run, ""
+        return Outcome(run, f"The job could not be started: {error.strerror}.")
+    return Outcome(run, "")

@@ -1,4 +1,4 @@
-"""What one does to a run from any panel: ask where that is due, let the verbs do it in a thread, tell how it went."""
+"""Actions on a run from any panel: confirm where needed, do it in a thread, show the outcome."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
 
 from seedbed.errors import SeedbedError
-from seedbed.runs.status import word
-from seedbed.runs.store import RunDir, checked_name
+from seedbed.presentation import run_actions
+from seedbed.presentation.run_actions import DELETE, DONE, PAUSE, RESUME, SAVE, STOP
+from seedbed.runs.store import RunDir
 from seedbed.runs.watch import Listed
-from seedbed.text import plural, shorten
+from seedbed.text import shorten
 from seedbed.tui.keyboard import SequentialKeys
 from seedbed.tui.safe_text import safe_string, safe_text
 from seedbed.tui.wrapped_text import with_line_breaks
@@ -21,137 +22,102 @@ if TYPE_CHECKING:
     from seedbed.tui.state import WindowState
 
 T = TypeVar("T")
-_REMARK_CELLS = 54
-"""Cells of a line of a remark."""
+_MESSAGE_CELLS = 54
+"""Cells of a line of a message."""
+_MESSAGE_CHARACTERS = 400
 
 
 class RunActions(SequentialKeys):
-    """The verbs on the run with an id; an id that names none says so."""
+    """What can be done to the run with an id; an id that names no run shows a message."""
 
     state: WindowState
 
-    def tell(self, words: str, severity: str = "information") -> None:
-        """A remark that goes away by itself."""
+    def show_message(self, message: str, severity: str = "information") -> None:
+        """Show a message that disappears after some seconds; `severity` is information, warning or error."""
         level = severity if severity in ("warning", "error") else "information"
-        said = with_line_breaks(safe_text(shorten(safe_string(words), 400)), _REMARK_CELLS).plain
-        self.notify(said, severity=level, markup=False, timeout=8 if level == "error" else 4)  # type: ignore[arg-type]
+        shown = with_line_breaks(safe_text(shorten(safe_string(message), _MESSAGE_CHARACTERS)), _MESSAGE_CELLS).plain
+        self.notify(shown, severity=level, markup=False, timeout=8 if level == "error" else 4)  # type: ignore[arg-type]
 
     def refresh_runs(self) -> None:
-        """Look at the runs again at once."""
+        """Read the runs again at once."""
         raise NotImplementedError
-
-    def pause(self, run_id: str | None) -> None:
-        """Pause a run at work; a paused one goes on."""
-        from seedbed import actions
-
-        listed = self._listed(run_id)
-        if listed is None:
-            return
-        if listed.status["status"] == "paused":
-            self._do(_asked(actions.go_on), listed, "goes on")
-        else:
-            self._do(_asked(actions.pause), listed, "saves, then pauses")
-
-    def save_now(self, run_id: str | None) -> None:
-        """Ask for a checkpoint."""
-        from seedbed import actions
-
-        listed = self._listed(run_id)
-        if listed is not None:
-            self._do(_asked(actions.save_now), listed, "saves after the step at hand")
-
-    def stop_run(self, run_id: str | None) -> None:
-        """Ask a run to save and stop, once that is confirmed."""
-        from seedbed import actions
-
-        listed = self._listed(run_id)
-        if listed is None:
-            return
-        if not listed.lives:
-            self.tell(f"{listed.status['name']} is not running ({listed.status['status']}).", "warning")
-            return
-        body = f"{listed.status['name']} saves a checkpoint and stops. It can be resumed."
-        self._ask("Stop this run?", body, "Stop", lambda: self._do(_asked(actions.stop), listed, "saves, then stops"))
-
-    def resume(self, run_id: str | None) -> None:
-        """Go on with a run that was interrupted; for more than that there is the panel Train."""
-        from seedbed import actions
-
-        listed = self._listed(run_id)
-        if listed is None:
-            return
-        now = word(listed.status)
-        if now in ("paused", "pausing"):
-            self._do(_asked(actions.go_on), listed, "goes on")
-        elif listed.lives:
-            self.tell(f"{listed.status['name']} is {now} already.", "warning")
-        elif now == "completed":
-            self.train_further(listed.run.id)
-        else:
-            body = f"{listed.status['name']} ({now}) goes on from step {listed.status['checkpoint_step'] or 0}."
-            self._ask("Resume this run?", body, "Resume", lambda: self._do(_resumed, listed, "goes on"), careful=False)
 
     def train_further(self, run_id: str) -> None:
         """Open the panel Train for this run."""
         raise NotImplementedError
 
+    def pause(self, run_id: str | None) -> None:
+        """Pause a running run; resume a paused one."""
+        listed = self._listed(run_id)
+        if listed is not None and listed.status["status"] == "paused":
+            self._continue(listed)
+        elif listed is not None:
+            self._request(PAUSE, listed)
+
+    def save_now(self, run_id: str | None) -> None:
+        """Request a checkpoint."""
+        listed = self._listed(run_id)
+        if listed is not None:
+            self._request(SAVE, listed)
+
+    def stop_run(self, run_id: str | None) -> None:
+        """Request that a run saves and stops, after a confirmation."""
+        listed = self._listed(run_id)
+        if listed is not None:
+            self._request(STOP, listed)
+
+    def resume(self, run_id: str | None) -> None:
+        """Continue a paused or interrupted run; for a completed one, open the panel Train."""
+        listed = self._listed(run_id)
+        if listed is None:
+            return
+        if listed.status["status"] == "completed":
+            self.train_further(listed.run.id)
+        elif listed.lives:
+            self._continue(listed)
+        elif self._allows(RESUME, listed):
+            self._confirm(RESUME, listed, lambda: self._do(_resume, listed, _done(RESUME, listed)))
+
     def rename(self, run_id: str | None) -> None:
-        """Ask for another name and give it."""
+        """Ask for a name and rename the run."""
         from seedbed import actions
+        from seedbed.presentation.run_labels import name_problem, renamed
         from seedbed.tui.dialogs import Rename
 
         listed = self._listed(run_id)
         if listed is None:
             return
-        now, taken = listed.status["name"], self._names(listed)
+        before, taken = listed.status["name"], self._other_names(listed)
 
-        def refuse(name: str) -> str:
-            try:
-                checked_name(name, "")
-            except SeedbedError as error:
-                return str(error)
-            return f"Another run is called {name} already." if name.casefold() in taken else ""
-
-        def done(name: str | None) -> None:
+        def rename(name: str | None) -> None:
             if name is not None:
-                self._do(lambda run: actions.rename(run, name), listed, f"is called {name} now")
+                self._do(lambda run: actions.rename(run, name), listed, renamed(before, name))
 
-        self.push_screen(Rename(now, refuse), done)
+        self.push_screen(Rename(before, lambda name: name_problem(name, taken)), rename)
 
     def tag(self, run_id: str | None) -> None:
-        """Ask for the tags of a run and give it these."""
+        """Ask for the tags of a run and save them."""
         from seedbed import actions
-        from seedbed.runs.labels import MOST_TAGS, checked_tag
+        from seedbed.presentation.run_labels import parsed_tags, tagged, tags_problem
         from seedbed.tui.dialogs import Tags
 
         listed = self._listed(run_id)
         if listed is None:
             return
-        had = set(listed.status["tags"])
+        before = set(listed.status["tags"])
 
-        def wanted(words: str) -> set[str]:
-            return {checked_tag(word) for word in words.replace(",", " ").split()}
+        def tag(typed: str | None) -> None:
+            if typed is not None:
+                tags = parsed_tags(typed)
+                done = tagged(listed.status["name"], tags)
+                self._do(lambda run: actions.change_tags(run, tags - before, before - tags), listed, done)
 
-        def refuse(words: str) -> str:
-            try:
-                many = len(wanted(words))
-            except SeedbedError as error:
-                return str(error)
-            return f"These are {many} tags; {MOST_TAGS} is the most." if many > MOST_TAGS else ""
-
-        def done(words: str | None) -> None:
-            if words is None:
-                return
-            tags = wanted(words)
-            told = f"has the tags {' '.join(sorted(tags))}" if tags else "has no tags"
-            self._do(lambda run: actions.change_tags(run, tags - had, had - tags), listed, told)
-
-        self.push_screen(Tags(" ".join(listed.status["tags"]), refuse), done)
+        self.push_screen(Tags(" ".join(listed.status["tags"]), tags_problem), tag)
 
     def note(self, run_id: str | None) -> None:
-        """Ask for a note on a run and keep it."""
+        """Ask for a note on a run and save it."""
         from seedbed import actions
-        from seedbed.runs.labels import checked_note
+        from seedbed.presentation.run_labels import note_problem, noted
         from seedbed.tui.dialogs import Note
 
         listed = self._listed(run_id)
@@ -159,107 +125,120 @@ class RunActions(SequentialKeys):
             return
         before = listed.status["note"] or ""
 
-        def refuse(words: str) -> str:
-            try:
-                checked_note(words)
-            except SeedbedError as error:
-                return str(error)
-            return ""
+        def note(typed: str | None) -> None:
+            if typed is not None and typed.strip() != before:
+                self._do(lambda run: actions.set_note(run, typed), listed, noted(listed.status["name"], typed))
 
-        def done(words: str | None) -> None:
-            if words is not None and words.strip() != before:
-                told = "has a note" if words.strip() else "has no note"
-                self._do(lambda run: actions.set_note(run, words), listed, told)
-
-        self.push_screen(Note(before, refuse), done)
+        self.push_screen(Note(before, note_problem), note)
 
     def archive(self, run_id: str | None) -> None:
-        """Put a run out of sight, or back."""
+        """Archive a run, or move it back into the list."""
         from seedbed import actions
+        from seedbed.presentation.run_labels import archived
 
         listed = self._listed(run_id)
         if listed is None:
             return
-        archived = not listed.status["archived"]
-        told = "is archived: v shows archived ones" if archived else "is back"
-        self._do(lambda run: actions.set_archived(run, archived), listed, told)
+        is_archived = not listed.status["archived"]
+        done = archived(listed.status["name"], is_archived=is_archived)
+        if is_archived:
+            done += " v shows archived runs."
+        self._do(lambda run: actions.set_archived(run, is_archived), listed, done)
 
     def delete(self, run_id: str | None) -> None:
-        """Delete a run and all that it saved, once that is confirmed; not while it lives."""
+        """Delete a run with its checkpoints, after a confirmation; not a live one."""
         from seedbed import actions
 
         listed = self._listed(run_id)
-        if listed is None:
-            return
-        if listed.lives:
-            self.tell(
-                f"{listed.status['name']} is {listed.status['status']}: stop it (s) before it is deleted.", "error"
-            )
-            return
-        steps = f", {plural(len(listed.model.steps), 'checkpoint')}" if listed.model is not None else ""
-        body = (
-            f"{listed.status['name']}\n{listed.run.id}\nstep {listed.status['step']}{steps}\n\nThis cannot be undone."
-        )
-        self._ask("Delete this run?", body, "Delete", lambda: self._do(actions.delete, listed, "is deleted"))
+        if listed is not None and self._allows(DELETE, listed):
+            self._confirm(DELETE, listed, lambda: self._do(actions.delete, listed, _done(DELETE, listed)))
 
     # How -------------------------------------------------------------------------------------------------------------
 
     def _listed(self, run_id: str | None) -> Listed | None:
         listed = self.state.run(run_id)
         if listed is None:
-            self.tell("No run is chosen.", "warning")
+            self.show_message("No run is selected.", "warning")
         return listed
 
-    def _names(self, but: Listed) -> set[str]:
-        others = [each for each in self.state.watch.runs.values() if each.run.id != but.run.id]
+    def _other_names(self, listed: Listed) -> set[str]:
+        others = [each for each in self.state.watch.runs.values() if each.run.id != listed.run.id]
         return {name.casefold() for each in others for name in (each.status["name"], each.run.id)}
 
-    def _ask(self, title: str, body: str, yes: str, deed: Callable[[], None], *, careful: bool = True) -> None:
+    def _allows(self, action: str, listed: Listed) -> bool:
+        """Whether the run's status allows an action; the reason is shown where it does not."""
+        reason = run_actions.possible(listed.status)[action]
+        if reason:
+            self.show_message(reason, "warning")
+        return not reason
+
+    def _request(self, action: str, listed: Listed) -> None:
+        """Send a request to the run's job, after a confirmation where the action needs one."""
+        from seedbed import actions
+
+        request = {PAUSE: actions.pause, SAVE: actions.save_now, STOP: actions.stop}[action]
+        if self._allows(action, listed):
+            self._confirm(action, listed, lambda: self._do(_heard(request), listed, _done(action, listed)))
+
+    def _continue(self, listed: Listed) -> None:
+        """Let a job continue that is paused or about to pause."""
+        from seedbed import actions
+
+        if self._allows(RESUME, listed):
+            self._do(_heard(actions.go_on), listed, _done(RESUME, listed))
+
+    def _confirm(self, action: str, listed: Listed, then: Callable[[], None]) -> None:
+        """Do it once a person agrees; at once where the action needs no confirmation."""
+        question = run_actions.confirmation(action, listed)
+        if question is None:
+            then()
+            return
         from seedbed.tui.dialogs import Confirm
 
-        self.push_screen(
-            Confirm(title, safe_text(body, newlines=True), yes=yes, careful=careful),
-            lambda agreed: deed() if agreed else None,
-        )
+        body = safe_text(question.body, newlines=True)
+        dialog = Confirm(question.title, body, yes=question.accept, careful=question.is_risky)
+        self.push_screen(dialog, lambda agreed: then() if agreed else None)
 
-    def _do(self, verb: Callable[[RunDir], object], listed: Listed, told: str) -> None:
-        """In a thread, since a disk may be slow and a job takes a moment to begin."""
-        name = listed.status["name"]
+    def _do(self, action: Callable[[RunDir], object], listed: Listed, done: str) -> None:
+        """In a thread, since a disk may be slow and a job takes a moment to start."""
 
         def work() -> tuple[str, str]:
             try:
-                verb(listed.run)
-                said, severity = f"{name} {told}.", "information"
+                action(listed.run)
             except SeedbedError as error:
-                said, severity = str(error), "error"
+                return str(error), "error"
             except OSError as error:
-                said, severity = f"{error.filename or name}: {error.strerror}", "error"
-            return said, severity
+                return f"{error.filename or listed.status['name']}: {error.strerror}", "error"
+            return done, "information"
 
-        def done(told: tuple[str, str]) -> None:
-            self.tell(*told)
+        def show(outcome: tuple[str, str]) -> None:
+            self.show_message(*outcome)
             self.state.watch.forget(listed.run.id)
             self.refresh_runs()
 
-        self.aside(work, done)
+        self.in_thread(work, show)
 
-    def aside(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
-        """Work in a thread that keeps nobody from leaving; `then` is given its outcome, here, while the window is open."""
+    def in_thread(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
+        """Work in a daemon thread, so that the window can close meanwhile; `then` gets the result in this thread."""
 
         def run() -> None:
             outcome = work()
-            with suppress(RuntimeError):  # the window was closed meanwhile
+            with suppress(RuntimeError):  # the window has been closed
                 self.call_from_thread(then, outcome)
 
-        Thread(target=run, name="aside", daemon=True).start()
+        Thread(target=run, name="window-work", daemon=True).start()
 
 
-def _asked(verb: Callable[[RunDir], Request]) -> Callable[[RunDir], None]:
-    """A request that is heard, by a signal if need be, before anything is told."""
-    return lambda run: verb(run).see_to_it()
+def _done(action: str, listed: Listed) -> str:
+    return DONE[action].format(name=listed.status["name"])
 
 
-def _resumed(run: RunDir) -> None:
+def _heard(request: Callable[[RunDir], Request]) -> Callable[[RunDir], None]:
+    """Send a request and wait until the job has received it, by a signal where nothing reads its file."""
+    return lambda run: request(run).see_to_it()
+
+
+def _resume(run: RunDir) -> None:
     from seedbed import actions
     from seedbed.runs.control import Resume
 

@@ -1,4 +1,4 @@
-"""The window: five panels, one board, a look at the runs each second. Whatever happens here, no run notices."""
+"""The window of five panels. It reads the runs each second and sends requests; nothing that happens here can harm a run."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from seedbed.tui.panel import NAMES, Panel
 from seedbed.tui.panel_window import PanelWindow
 from seedbed.tui.runs import RunsPanel
 from seedbed.tui.state import WindowState
-from seedbed.tui.terminal import TerminalDriver, draw_with_known_characters, leaving_on_signals
+from seedbed.tui.terminal import TerminalDriver, leaving_on_signals, replace_unknown_characters
 
 if TYPE_CHECKING:
     from seedbed.tui.dialogs import KeyRow
 
-LOOK_S = 1.0
+REFRESH_S = 1.0
 FIRST_RUNS = 32
-"""Runs that are read before anything is shown."""
+"""Runs that are read before the first paint."""
 GRID_COLUMNS, GRID_ROWS = 130, 40
-"""From this size on all five panels are open at once."""
-_KEPT_SERIES = 12
+"""Size of the terminal from which on all five panels are open at once."""
+_MAX_SERIES = 12
 P = TypeVar("P", bound=Panel)
 
 
@@ -46,19 +46,19 @@ class Window(PanelWindow):
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "app.focus_next", "Next", show=False, tooltip="Next field or panel"),
-        Binding("shift+tab", "app.focus_previous", "Previous", show=False, tooltip="Field or panel before"),
+        Binding("shift+tab", "app.focus_previous", "Previous", show=False, tooltip="Previous field or panel"),
         *(
             Binding(str(number), f"panel({number})", name, show=False, tooltip=f"Go to {name}")
             for number, name in enumerate(NAMES, 1)
         ),
         Binding("l,right_square_bracket", "turn(1)", "Next panel", show=False),
         Binding("h,left_square_bracket", "turn(-1)", "Previous panel", show=False),
-        Binding("z", "zoom", "Zoom", show=False, tooltip="This panel alone, or all again"),
+        Binding("z", "zoom", "Zoom", show=False, tooltip="Show only this panel, or all again"),
         Binding("r,f5", "look", "Refresh", show=False),
         Binding("question_mark", "keys", "Keys", key_display="?", tooltip="Every key"),
-        Binding("f1", "all_keys", "Keys", show=False, tooltip="Every key, also from a field"),
+        Binding("f1", "all_keys", "Keys", show=False, tooltip="Every key; works in a field too"),
         Binding("escape", "leave", "Leave field"),
-        Binding("q", "close", "Quit", tooltip="Leave; runs go on"),
+        Binding("q", "close", "Quit", tooltip="Close the window; runs continue"),
     ]
 
     def __init__(self, store: Store) -> None:
@@ -66,27 +66,32 @@ class Window(PanelWindow):
         self.state = WindowState(store)
         self._series: OrderedDict[str, Series] = OrderedDict()
         self._open: Panel | None = None
-        self._looking = asyncio.Lock()
-        self.is_whole = False
-        """Whether all panels are there; keys wait until then."""
+        self._reading = asyncio.Lock()
+        self.is_ready = False
+        """Whether all panels are loaded; keys wait until then."""
 
     def compose(self) -> ComposeResult:
-        """The runs; what else there is comes once they are seen."""
+        """The panel of runs; the other panels are loaded after the first paint."""
         with Container(id="panels"):
             yield RunsPanel()
 
     def on_mount(self) -> None:
-        """The newest runs at once, all other panels and runs while one looks at these."""
+        """Show the newest runs at once, then load the other panels and runs."""
         self.screen_stack[0].add_class("-beginning")
         self._arrange()
         pieces = self.state.watch.refreshing(FIRST_RUNS)
         changed = next(pieces, set())
         self.panel(RunsPanel).home().focus()
-        self.call_after_refresh(self._begin, pieces, changed)
+        self.call_after_refresh(self._load, pieces, changed)
 
-    @work(group="begin")
-    async def _begin(self, pieces: Iterator[set[str]], changed: set[str]) -> None:
-        for name in ("fields", "details", "dialogs", "settings"):  # in a thread, so that what was painted is seen
+    @work(group="load")
+    async def _load(self, pieces: Iterator[set[str]], changed: set[str]) -> None:
+        for name in (
+            "fields",
+            "details",
+            "dialogs",
+            "all_options",
+        ):  # in a thread, so that the first paint is not delayed
             await asyncio.to_thread(import_module, f"seedbed.tui.{name}")
         from seedbed.tui.generate import GeneratePanel
         from seedbed.tui.models import ModelsPanel
@@ -99,37 +104,37 @@ class Window(PanelWindow):
             await base.query_one("#panels").mount(SystemPanel(), TrainPanel(), GeneratePanel(), ModelsPanel())
             await base.mount(Footer(show_command_palette=False, compact=True))
             self._arrange()
-        self.is_whole = True
-        if not gc.isenabled():  # the command put it off until here
+        self.is_ready = True
+        if not gc.isenabled():  # cli/tui.py disables it for the start
             gc.freeze()
             gc.enable()
-        self.refresh_bindings()  # the footer, which has just come, hears of them
+        self.refresh_bindings()  # for the footer, which was just mounted
         self.show(changed)
-        self._read_on(pieces)
-        self.set_interval(LOOK_S, self._look)
+        self._read_rest(pieces)
+        self.set_interval(REFRESH_S, self._look)
         self.start_keys()
 
     @work(group="read")
-    async def _read_on(self, pieces: Iterator[set[str]]) -> None:
-        """Read the older runs, a few at a time, and show them in pieces that grow."""
-        async with self._looking:
-            gathered: set[str] = set()
+    async def _read_rest(self, pieces: Iterator[set[str]]) -> None:
+        """Read the older runs, a few at a time, and show them in larger pieces."""
+        async with self._reading:
+            found: set[str] = set()
             while (changed := await asyncio.to_thread(next, pieces, None)) is not None:
-                gathered |= changed
-                if len(gathered) >= 256:
-                    self.show(gathered)
-                    gathered = set()
+                found |= changed
+                if len(found) >= 256:
+                    self.show(found)
+                    found = set()
             self.state.loaded = True
-            self.show(gathered)
+            self.show(found)
 
-    # Looking ---------------------------------------------------------------------------------------------------------
+    # Reading ---------------------------------------------------------------------------------------------------------
 
     async def _look(self) -> None:
-        """Each second: what became of the runs, and of the machine where no job tells it."""
-        if self._looking.locked():
+        """Each second: read the runs that have changed, and measure the machine where no job does."""
+        if self._reading.locked():
             return  # the disk is slow, or the older runs are still being read
         watch = self.state.watch
-        async with self._looking:
+        async with self._reading:
             problem, changed = watch.problem, await asyncio.to_thread(watch.refresh)
         if changed or watch.problem != problem:
             self.show(changed)
@@ -138,10 +143,10 @@ class Window(PanelWindow):
                 await panel.look()
 
     def show(self, changed: set[str]) -> None:
-        """Tell every panel what changed, or that a choice did."""
+        """Update every panel with the changed runs, and with choices that have changed."""
         if not (self.is_running and self.screen_stack):
-            return  # the window was closed during the look
-        self.state.settle()
+            return  # the window was closed meanwhile
+        self.state.forget_deleted()
         for run_id in changed - self.state.watch.runs.keys():
             self._series.pop(run_id, None)
         for panel in self.panels():
@@ -152,58 +157,58 @@ class Window(PanelWindow):
             self.screen.update(changed)
 
     def show_all(self) -> None:
-        """Show everything anew: another choice of what is seen."""
+        """Update every panel with every run."""
         self.show(set(self.state.watch.runs))
 
     def refresh_runs(self) -> None:
-        """Look at once."""
+        """Read the runs at once."""
         self.run_worker(self._look(), group="look")
 
     def series(self, run: RunDir) -> Series:
-        """The curves of a run, one object for all who show them; the oldest of many are forgotten."""
+        """The curves of a run, one object for all that show them; only the last used ones are kept."""
         series = self._series.get(run.id)
         if series is None:
             series = self._series[run.id] = Series(run)
         self._series.move_to_end(run.id)
-        while len(self._series) > _KEPT_SERIES:
+        while len(self._series) > _MAX_SERIES:
             self._series.popitem(last=False)
         return series
 
-    def push_screen(self, *given: Any, **options: Any) -> Any:
-        """Remarks go when a dialog comes: they would lie over it."""
+    def push_screen(self, *arguments: Any, **options: Any) -> Any:
+        """Open a screen; messages disappear, since they would cover it."""
         self.clear_notifications()
-        return super().push_screen(*given, **options)
+        return super().push_screen(*arguments, **options)
 
     # Choices ---------------------------------------------------------------------------------------------------------
 
     def chosen_changed(self) -> None:
-        """Another run is under the cursor."""
+        """The cursor of Runs is on another run."""
         for panel in self.panels():
             panel.chosen_changed()
 
     def activate(self, run_id: str | None) -> None:
-        """This run's model generates from now on, and is the one to train further."""
+        """Use this run's model for generation, and as the one to train further."""
         listed = self.state.run(run_id)
         if listed is None or listed.model is None:
-            self.tell("There is no model here.", "warning")
+            self.show_message("No model is selected.", "warning")
             return
         from seedbed.tui.train import TrainPanel
 
         self.state.active = run_id
         self.show(set(self.state.watch.runs))
-        self.panel(TrainPanel).take_up(listed.run.id)
-        self.tell(f"{listed.model.name} is active: it generates (4), and can be trained further (3).")
+        self.panel(TrainPanel).choose_origin(listed.run.id)
+        self.show_message(f"{listed.model.name} is active: generate text (4), or train it further (3).")
 
     def train_further(self, run_id: str) -> None:
-        """Open Train for this run."""
+        """Open the panel Train for this run."""
         from seedbed.tui.train import TrainPanel
 
         self.action_panel(TrainPanel.NUMBER)
-        self.panel(TrainPanel).take_up(run_id)
+        self.panel(TrainPanel).choose_origin(run_id)
         self.panel(TrainPanel).query_one("#epochs").focus()
 
     def show_started(self, run: RunDir, *, chosen: bool) -> None:
-        """A run was started from here: it is seen at once, under the cursor."""
+        """Show a run that was started from a panel; with `chosen`, put the cursor on it."""
         if chosen:
             self.state.filter = ""
             self.state.watch.forget(run.id)
@@ -212,18 +217,18 @@ class Window(PanelWindow):
             self.refresh_runs()
 
     async def _show_new(self, run_id: str) -> None:
-        async with self._looking:
+        async with self._reading:
             changed = await asyncio.to_thread(self.state.watch.refresh)
         self.show(changed)
         self.action_panel(RunsPanel.NUMBER)
         self.panel(RunsPanel).table.go_to(run_id)
 
     def open_details(self, run_id: str | None) -> None:
-        """One run in full."""
+        """Open the screen of one run."""
         from seedbed.tui.details import Details
 
         if self.state.run(run_id) is None or run_id is None:
-            self.tell("No run is chosen.", "warning")
+            self.show_message("No run is selected.", "warning")
         else:
             self.push_screen(Details(run_id))
 
@@ -234,28 +239,28 @@ class Window(PanelWindow):
         return self.screen_stack[0].query_one(kind)
 
     def panels(self) -> list[Panel]:
-        """The panels by number, as far as they are there: none while the window closes."""
+        """The panels that are loaded, by number; none while the window closes."""
         found = [panel for base in self.screen_stack[:1] for panel in base.query(Panel)]
         return sorted(found, key=lambda panel: panel.NUMBER)
 
     def action_panel(self, number: int) -> None:
-        """Go to a panel."""
+        """Open a panel by its number and give it the focus."""
         panel = self.panels()[number - 1]
         self._unfold(panel)
         panel.home().focus()
 
     def action_turn(self, step: int) -> None:
-        """Go to the next panel, or the one before."""
+        """Open the next or the previous panel."""
         number = self._open.NUMBER if self._open is not None else 1
         self.action_panel((number - 1 + step) % 5 + 1)
 
     def action_zoom(self) -> None:
-        """The panel with the focus alone, or all again."""
+        """Show only the panel with the focus, or all again."""
         self.screen_stack[0].toggle_class("-zoomed")
         self._arrange()
 
     def on_resize(self, event: events.Resize) -> None:
-        """A grid where there is room, else one open panel between the titles of the others."""
+        """Show a grid where there is room, else one open panel between the titles of the others."""
         self._arrange(event.size.width, event.size.height)
 
     def _arrange(self, width: int | None = None, height: int | None = None) -> None:
@@ -288,16 +293,16 @@ class Window(PanelWindow):
             each.set_class(each is panel, "-open")
 
     def action_leave(self) -> None:
-        """Out of a field, to where keys are commands."""
+        """Leave a text field, so that keys are commands."""
         if self._open is not None:
             self._open.leave_editor()
 
     def action_look(self) -> None:
-        """Look at everything now."""
+        """Read the runs now."""
         self.refresh_runs()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """What can be done here: panels wait while a dialog is open, and while one types characters are text."""
+        """Which actions are offered: none of the panels' while a dialog is open; in a text field characters are text."""
         editing = is_editor(self.focused)
         if action == "leave":
             return editing and len(self.screen_stack) == 1
@@ -312,15 +317,15 @@ class Window(PanelWindow):
     # Keys ------------------------------------------------------------------------------------------------------------
 
     def action_close(self) -> None:
-        """Leave. Runs go on."""
+        """Close the window. Runs continue."""
         self.exit()
 
     def action_all_keys(self) -> None:
-        """Every key, also while one types."""
+        """Show every key, also from a text field."""
         self.action_keys()
 
     def action_keys(self) -> None:
-        """Every key, as the bindings tell it; what is chosen there is done."""
+        """Show every key; the command of the row that is selected there is run."""
         from seedbed.tui.dialogs import Keys
         from seedbed.tui.key_table import key_rows
 
@@ -331,40 +336,40 @@ class Window(PanelWindow):
         self.push_screen(Keys(key_rows(self, self.panels())), do)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """What the palette (ctrl+p) offers: every command of every panel. Textual's own would bypass the layout."""
-        from seedbed.tui.key_table import runner
+        """The commands of the palette (ctrl+p): those of every panel. Textual's own commands do not know the layout."""
+        from seedbed.tui.key_table import action_runner
 
-        yield SystemCommand("Keys", "Every key of every place", self.action_keys)
+        yield SystemCommand("Keys", "Every key of every panel and dialog", self.action_keys)
         yield SystemCommand("Theme", "Other colours", self.action_change_theme)
-        yield SystemCommand("Quit", "Leave the window; runs go on", self.action_close)
+        yield SystemCommand("Quit", "Close the window; runs continue", self.action_close)
         for panel in self.panels():
-            there = runner(self, None, f"panel({panel.NUMBER})")
+            there = action_runner(self, None, f"panel({panel.NUMBER})")
             yield SystemCommand(f"Go to {panel.NAME}", f"The same as the key {panel.NUMBER}", there)
             for binding in Binding.make_bindings(type(panel).BINDINGS):
                 if binding.key != "escape":
                     title = f"{panel.NAME}: {binding.description}"
-                    told = binding.tooltip or binding.description
-                    yield SystemCommand(title, told, runner(self, panel, binding.action))
+                    description = binding.tooltip or binding.description
+                    yield SystemCommand(title, description, action_runner(self, panel, binding.action))
 
     def action_help_quit(self) -> None:
-        """Ctrl+c leaves, like everywhere in a terminal; runs go on."""
+        """Ctrl+c closes the window; runs continue."""
         self.exit()
 
 
 def run(store: Store) -> int:
-    """Open the window until it is closed; the exit status."""
+    """Show the window until it is closed; returns the exit status."""
     window = Window(store)
-    draw_with_known_characters()
+    replace_unknown_characters()
     asyncio.run(_show(window))
     return window.return_code or 0
 
 
 async def _show(window: Window) -> None:
-    """Until the window is closed, by a key or by a signal."""
+    """Run the window until a key or a signal closes it."""
     loop = asyncio.get_running_loop()
 
-    def leave(number: int) -> None:
+    def close(number: int) -> None:
         loop.call_soon_threadsafe(partial(window.exit, return_code=128 + number))
 
-    with leaving_on_signals(leave):
+    with leaving_on_signals(close):
         await window.run_async()

@@ -1,4 +1,4 @@
-"""Questions that stand before everything else: a confirmation, a name, tags, a note, all the keys."""
+"""Dialogs: a confirmation, a name, tags, a note, the list of keys."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 
 def close(screen: Screen[R], answer: R) -> None:
-    """Close a screen with an answer, once it is open: taken apart while it is put together, it would end the window."""
+    """Close a screen with an answer once it is open: closing it while it is being built would end the window."""
 
     def now() -> None:
         if screen.is_active:
@@ -30,7 +30,7 @@ def close(screen: Screen[R], answer: R) -> None:
 
 
 class Confirm(ModalScreen[bool]):
-    """Asks before something that cannot be taken back, or that costs hours. Enter does what the focus is on: No."""
+    """Asks before an action. Enter presses the button with the focus: No, where the action is risky (`careful`)."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "Yes"),
@@ -43,7 +43,7 @@ class Confirm(ModalScreen[bool]):
         self._title, self._body, self._yes, self._careful = title, body, yes, careful
 
     def compose(self) -> ComposeResult:
-        """A box with the question and two buttons."""
+        """The question and two buttons."""
         with Vertical(classes="dialog") as box:
             box.border_title = safe_text(self._title)
             with VerticalScroll(classes="dialog-body"):
@@ -58,11 +58,11 @@ class Confirm(ModalScreen[bool]):
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
-        """The harmless answer has the focus where the other does harm."""
+        """Give the focus to the safe answer."""
         self.query_one("#no" if self._careful else "#yes").focus()
 
     def action_answer(self, answer: bool) -> None:
-        """Close with the answer."""
+        """Close with an answer."""
         close(self, answer)
 
     def action_other(self) -> None:
@@ -75,25 +75,29 @@ class Confirm(ModalScreen[bool]):
 
 
 class OneLine(ModalScreen[str | None]):
-    """Asks for a line of text; stays open, with the reason, until there is one that can be taken."""
+    """Asks for a line of text. While the text is wrong the dialog stays open and says why."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel")]
     TITLE = ""
     YES = ""
-    MOST = 64
+    MAX_LENGTH = 64
     PLACEHOLDER = ""
 
-    def __init__(self, now: str, refuse: Callable[[str], str]) -> None:
+    def __init__(self, before: str, problem_of: Callable[[str], str]) -> None:
         super().__init__()
-        self._now = now
-        self._refuse = refuse
+        self._before = before
+        self._problem_of = problem_of
 
     def compose(self) -> ComposeResult:
-        """The text in a field, a line for what is wrong with it, and two buttons."""
+        """A field, a line for what is wrong with it, and two buttons."""
         with Vertical(classes="dialog") as box:
             box.border_title = self.TITLE
             yield Input(
-                safe_string(self._now), id="name", max_length=self.MOST, compact=True, placeholder=self.PLACEHOLDER
+                safe_string(self._before),
+                id="name",
+                max_length=self.MAX_LENGTH,
+                compact=True,
+                placeholder=self.PLACEHOLDER,
             )
             yield Static("", id="problem")
             with Horizontal(classes="buttons"):
@@ -102,126 +106,126 @@ class OneLine(ModalScreen[str | None]):
         yield Footer(show_command_palette=False, compact=True)
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Say at once what is wrong with the text."""
+        """Show at once what is wrong with the text."""
         self._problem(event.value)
 
     def on_input_submitted(self) -> None:
-        """Enter takes the text."""
-        self._take()
+        """Enter accepts the text."""
+        self._accept()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Take the text, or leave."""
+        """Accept the text, or cancel."""
         if event.button.id == "yes":
-            self._take()
+            self._accept()
         else:
             close(self, None)
 
     def action_cancel(self) -> None:
-        """Leave it as it is."""
+        """Close without a change."""
         close(self, None)
 
-    def _take(self) -> None:
+    def _accept(self) -> None:
         name = self.query_one(Input).value
-        if name == self._now:
+        if name == self._before:
             close(self, None)
         elif not self._problem(name):
             close(self, name)
 
     def _problem(self, name: str) -> str:
-        problem = "" if name == self._now else self._refuse(name)
+        problem = "" if name == self._before else self._problem_of(name)
         self.query_one("#problem", Static).update(safe_text(problem, ERROR_STYLE, newlines=True))
         return problem
 
 
 class Rename(OneLine):
-    """Asks for a name that runs may bear."""
+    """Asks for the name of a run."""
 
     TITLE = YES = "Rename"
 
 
 class Tags(OneLine):
-    """Asks for the tags of a run, with blanks between them."""
+    """Asks for the tags of a run, separated by spaces."""
 
-    TITLE, YES = "Tags", "Keep"
-    MOST = 600
-    PLACEHOLDER = "words with spaces between them: baseline best"
+    TITLE, YES = "Tags", "Save"
+    MAX_LENGTH = 600
+    PLACEHOLDER = "separated by spaces: baseline best"
 
 
 class Note(ModalScreen[str | None]):
     """Asks for a note of one or more lines."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "keep", "Keep"),
+        Binding("ctrl+s", "save", "Save"),
         Binding("escape", "cancel", "Cancel"),
     ]
 
-    def __init__(self, now: str, refuse: Callable[[str], str]) -> None:
+    def __init__(self, before: str, problem_of: Callable[[str], str]) -> None:
         super().__init__()
-        self._now = now
-        self._refuse = refuse
+        self._before = before
+        self._problem_of = problem_of
 
     def compose(self) -> ComposeResult:
-        """The note in a field of some lines, a line for what is wrong with it, and two buttons."""
+        """A field of several lines, a line for what is wrong with it, and two buttons."""
         with Vertical(classes="dialog") as box:
             box.border_title = "Note"
             yield TextArea(
-                safe_string(self._now, newlines=True),
+                safe_string(self._before, newlines=True),
                 id="note",
                 compact=True,
                 soft_wrap=True,
                 tab_behavior="focus",
                 highlight_cursor_line=False,
-                placeholder="What this run is about; empty takes the note away",
+                placeholder="What this run is about; empty removes the note",
             )
             yield Static("", id="problem")
             with Horizontal(classes="buttons"):
-                yield Button("Keep (ctrl+s)", id="yes", variant="primary", compact=True)
+                yield Button("Save (ctrl+s)", id="yes", variant="primary", compact=True)
                 yield Button("Cancel", id="no", compact=True)
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
-        """Write on at the end."""
+        """Place the cursor at the end."""
         area = self.query_one(TextArea)
         area.move_cursor(area.document.end)
         area.focus()
 
     def on_text_area_changed(self) -> None:
-        """Say at once what is wrong with the note."""
+        """Show at once what is wrong with the note."""
         self._problem()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Take the note, or leave."""
+        """Save the note, or cancel."""
         if event.button.id == "yes":
-            self.action_keep()
+            self.action_save()
         else:
             close(self, None)
 
-    def action_keep(self) -> None:
-        """Take the note."""
+    def action_save(self) -> None:
+        """Close with the note."""
         if not self._problem():
             close(self, self.query_one(TextArea).text)
 
     def action_cancel(self) -> None:
-        """Leave it as it is."""
+        """Close without a change."""
         close(self, None)
 
     def _problem(self) -> str:
-        problem = self._refuse(self.query_one(TextArea).text)
+        problem = self._problem_of(self.query_one(TextArea).text)
         self.query_one("#problem", Static).update(safe_text(problem, ERROR_STYLE, newlines=True))
         return problem
 
 
 class KeyRow(NamedTuple):
-    """A command: where it is heard, its keys, what it does, and how a click calls it (None where only a key can)."""
+    """A command: where it works, its keys, what it does, and how a click runs it (None where only a key can)."""
 
     where: str
     keys: str
-    told: str
+    description: str
     run: Callable[[], Awaitable[None]] | None
 
 
 class Keys(ModalScreen[KeyRow | None]):
-    """Every key of every place, as the bindings themselves tell it. Enter or a click does what a row says."""
+    """A table of every key, made from the bindings. Enter or a click runs the command of a row."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q", "close", "Close", key_display="esc")]
 
@@ -230,25 +234,25 @@ class Keys(ModalScreen[KeyRow | None]):
         self._rows = rows
 
     def compose(self) -> ComposeResult:
-        """A table: where, key, what it does."""
+        """The table."""
         with Vertical(classes="dialog wide") as box:
             box.border_title = "Keys"
-            box.border_subtitle = "enter does it · esc closes"
+            box.border_subtitle = "enter runs it · esc closes"
             yield DataTable(cursor_type="row", zebra_stripes=True)
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
-        """The table is at hand."""
+        """Give the focus to the table."""
         self.query_one(DataTable).focus()
 
     def on_resize(self) -> None:
-        """Fill the table once it is known how wide it is."""
+        """Fill the table once its width is known."""
         self.call_after_refresh(self._fill)
 
     def _fill(self) -> None:
-        """What a key does takes as many lines as it needs."""
+        """Fill the table; descriptions take as many lines as they need."""
         if not self.is_attached:
-            return  # closed meanwhile
+            return  # the dialog has been closed
         table = self.query_one(DataTable)
         at, last = table.cursor_row, ""
         widths = [max(cell_len(row.where) for row in self._rows), max(cell_len(row.keys) for row in self._rows)]
@@ -260,17 +264,20 @@ class Keys(ModalScreen[KeyRow | None]):
         for row in self._rows:
             where = row.where if row.where != last else ""
             table.add_row(
-                safe_text(where, "bold"), safe_text(row.keys, "bold cyan"), Text(safe_string(row.told)), height=None
+                safe_text(where, "bold"),
+                safe_text(row.keys, "bold cyan"),
+                Text(safe_string(row.description)),
+                height=None,
             )
             last = row.where
         table.move_cursor(row=at, animate=False)
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
-        """Do it, if a click can."""
+        """Run the command, if a click can."""
         row = self._rows[event.cursor_row]
         if row.run is not None:
             close(self, row)
 
     def action_close(self) -> None:
-        """Back to where one was."""
+        """Close the list."""
         close(self, None)

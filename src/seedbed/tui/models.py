@@ -1,4 +1,4 @@
-"""Panel 5: the models that there are: which one generates, what it is, and what can be done with it."""
+"""Panel 5: the models: which one is active, what is known of each, and actions on them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COLUMNS: dict[Column, Callable[[Model], str]] = {
     Column("TRAINED", 12): lambda model: _date(model.trained),
     Column("LOSS", 6, right=True): lambda model: text.loss(model.loss)[:6],
 }
-"""What stands in each column, in the order in which they are dropped, from the last, where the panel is narrow."""
+"""The text of each column. Where the panel is narrow, columns are dropped from the last on."""
 
 
 def _step(step: int) -> str:
@@ -42,44 +42,44 @@ def _date(t: float) -> str:
 
 
 class ModelsPanel(TablePanel):
-    """Every run that has a checkpoint, the one trained last first; the active one marked."""
+    """Every run that has a checkpoint, the one trained last first; the active one is marked."""
 
     NUMBER = 5
     NAME = "Models"
     COLUMNS = tuple(COLUMNS)
     LEAST = 3
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("a", "activate", "Use", tooltip="Generate from this model, and train it further"),
-        Binding("i", "inspect", "Inspect", tooltip="Its run in full"),
+        Binding("a", "activate", "Use", tooltip="Use this model to generate text, and to train it further"),
+        Binding("i", "inspect", "Inspect", tooltip="Details of its run"),
         Binding(
-            "c", "copy", "Copy path", tooltip="The checkpoint's folder, a Hugging Face directory, to the clipboard"
+            "c", "copy", "Copy path", tooltip="Copy the path of the checkpoint, a Hugging Face folder, to the clipboard"
         ),
         Binding("e", "rename", "Rename"),
-        Binding("t", "tags", "Tags", show=False, tooltip="Give it tags, or take some away"),
-        Binding("n", "note", "Note", show=False, tooltip="Write a note on it"),
+        Binding("t", "tags", "Tags", show=False, tooltip="Change its tags"),
+        Binding("n", "note", "Note", show=False, tooltip="Write a note about it"),
         Binding("A", "archive", "Archive", key_display="A"),
         Binding("D", "delete", "Delete", key_display="D"),
-        Binding("v", "archived", "Archived", show=False, tooltip="Show archived models too, or hide them"),
+        Binding("v", "archived", "Archived", show=False, tooltip="Show or hide archived models"),
     ]
 
     def compose(self) -> ComposeResult:
-        """The table, and where the model under the cursor lies."""
+        """The table, and details of the model under the cursor."""
         yield RunTable(id="models-table")
         yield WrappedText(id="model-about")
 
     def update(self, changed: set[str]) -> None:
-        """Show what became of these runs' models."""
+        """Show the models of the changed runs."""
         if not self.columns:
             return
         if changed:
             self.fit_columns()
         models = {model.run.id: model for model in self.state.models()}
         active = self.state.model()
-        self.table.show(list(models), lambda run_id: self._row(models[run_id], active), changed, self.state.active)
+        self.table.show_rows(list(models), lambda run_id: self._row(models[run_id], active), changed, self.state.active)
         if not models:
-            self.sum_up("no model yet")
+            self.set_summary("no model yet")
         else:
-            self.sum_up(f"{len(models)} · active: {active.name}" if active is not None else f"{len(models)}")
+            self.set_summary(f"{len(models)} · active: {active.name}" if active is not None else f"{len(models)}")
         self._about()
 
     def _row(self, model: Model, active: Model | None) -> list[Text]:
@@ -93,22 +93,22 @@ class ModelsPanel(TablePanel):
         return cells
 
     def _about(self) -> None:
-        """Where the model under the cursor lies, and what is wrong with it."""
+        """Show the path of the model under the cursor, or what is wrong with it."""
         model = self._model()
-        said = Text("No model yet: train one (3).", style="dim")
+        shown = Text("No model yet: train one (3).", style="dim")
         if model is not None:
             epochs = f"{model.epochs:.1f} epochs, " if model.epochs is not None else ""
             steps = ", ".join(map(str, model.steps[-6:]))
-            said = safe_text(
+            shown = safe_text(
                 f"trained {_date(model.trained)}, {epochs}loss {text.loss(model.loss)}, checkpoints at {steps}", "dim"
             )
-            said.append("\n")
-            said.append_text(
+            shown.append("\n")
+            shown.append_text(
                 safe_text(f"corrupted: {model.reason}", ERROR_STYLE)
                 if model.reason
                 else safe_text(model.checkpoint, "dim")
             )
-        self.query_one("#model-about", WrappedText).set_text(said)
+        self.query_one("#model-about", WrappedText).set_text(shown)
 
     def _model(self) -> Model | None:
         listed = self.state.run(self.table.current)
@@ -123,16 +123,16 @@ class ModelsPanel(TablePanel):
         self.action_inspect()
 
     def action_activate(self) -> None:
-        """Make it the one that generates and is trained further."""
+        """Make this model the active one."""
         self.window.activate(self.table.current)
 
     def action_inspect(self) -> None:
-        """Its run in full."""
+        """Open the details of its run."""
         self.window.open_details(self.table.current)
 
     def action_copy(self) -> None:
-        """The checkpoint's folder to the clipboard."""
+        """Copy the path of the checkpoint to the clipboard."""
         model = self._model()
         if model is not None:
             self.window.copy_to_clipboard(str(model.checkpoint))
-            self.window.tell(f"Copied: {model.checkpoint}")
+            self.window.show_message(f"Copied: {model.checkpoint}")

@@ -1,4 +1,4 @@
-"""A numbered panel with a title: open when there is room or it has the focus, else a line that sums it up."""
+"""A numbered panel with a title: open where there is room or it has the focus, else only a line with a summary."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 NAMES = ("Runs", "System", "Train", "Generate", "Models")
 """The panels by number, from 1."""
-_BETWEEN = " · "
-"""Stands between the parts of a summary."""
-_FRAME = 6
-"""Cells of a panel's top edge that its title does not get."""
+_SEPARATOR = " · "
+"""Between the parts of a summary."""
+_FRAME_CELLS = 6
+"""Cells of a panel's top edge that its title cannot use."""
 
 
 class Panel(Vertical):
-    """One of the window's panels. A subclass says its number and name, what has its focus first, and how it sums up."""
+    """One of the window's panels. A subclass has a number and a name, and says which widget gets the focus first."""
 
     NUMBER = 0
     NAME = ""
@@ -42,64 +42,64 @@ class Panel(Vertical):
 
     @property
     def state(self) -> WindowState:
-        """What all panels look at."""
+        """The runs and choices that all panels show."""
         return self.window.state
 
     def on_mount(self) -> None:
         """Show the title at once."""
-        self.sum_up("")
+        self.set_summary("")
 
     def home(self) -> Widget:
-        """What takes the focus when the panel is gone to."""
+        """The widget that gets the focus when the panel opens."""
         raise NotImplementedError
 
     def update(self, changed: set[str]) -> None:
-        """Show what became of the runs in `changed`, or of the board's choices."""
+        """Show the changed runs, given by id, and the choices in the window's state."""
         raise NotImplementedError
 
     async def look(self) -> None:
         """Called each second."""
 
     def chosen_changed(self) -> None:
-        """Another run is under the cursor of Runs."""
+        """The cursor of Runs is on another run."""
 
     def on_click(self) -> None:
-        """A click on a closed panel opens it."""
+        """A click opens a closed panel."""
         if not self.has_focus_within and not self.has_class("-open"):
             self.window.action_panel(self.NUMBER)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """While one types, characters are text: what they would do is not offered."""
+        """In a text field, characters are text, so actions that are bound to characters are not offered."""
         return not (is_editor(self.screen.focused) and action in typed_actions(type(self)))
 
     def inner_width(self) -> int:
-        """The cells of a row while the panel is open: closed it has no border at the sides, and so two more."""
+        """The cells of a row while the panel is open; a closed panel has no border at its sides and is two cells wider."""
         return min(self.size.width, self.window.size.width - 2)
 
     def leave_editor(self) -> None:
-        """Escape in a field: the focus goes to where keys are commands."""
+        """Escape in a text field: move the focus to where keys are commands."""
         self.home().focus()
 
-    def sum_up(self, summary: str) -> None:
-        """The panel in a few words, in its title: all that is seen of it while it is closed."""
+    def set_summary(self, summary: str) -> None:
+        """Set the text in the title, which is all that shows of a closed panel; its parts are separated by ` · `."""
         if summary == self._summary and self.border_title is not None:
             return
         self._summary = summary
-        self._entitle()
+        self._set_title()
 
     def on_resize(self) -> None:
-        """As much in the title as there is room for."""
-        self._entitle()
+        """Show as much of the summary as fits."""
+        self._set_title()
 
-    def _entitle(self) -> None:
-        """Number, name and summary; parts that would not fit are left out whole, from the last."""
+    def _set_title(self) -> None:
+        """Number, name and summary; parts of the summary that do not fit are dropped from the last on."""
         title = Text.assemble((f"{self.NUMBER} ", "bold"), (self.NAME, "bold"))
         if self._summary:
             title.append_text(Text(" ─ "))
-            room = self.outer_size.width - _FRAME - title.cell_len
-            parts, told = self._summary.split(_BETWEEN), self._summary
-            while len(parts) > 1 and cell_len(told) > room > 0:
+            room = self.outer_size.width - _FRAME_CELLS - title.cell_len
+            parts, shown = self._summary.split(_SEPARATOR), self._summary
+            while len(parts) > 1 and cell_len(shown) > room > 0:
                 parts.pop()
-                told = f"{_BETWEEN.join(parts)}…"
-            title.append_text(safe_text(told))
+                shown = f"{_SEPARATOR.join(parts)}…"
+            title.append_text(safe_text(shown))
         self.border_title = title

@@ -1,4 +1,4 @@
-"""Panel 1: the runs in a table, and the curves of the one under the cursor, or of those that are marked."""
+"""Panel 1: a table of the runs, and the curves of the run under the cursor, or of the marked runs."""
 
 from __future__ import annotations
 
@@ -15,81 +15,74 @@ from textual.widgets import DataTable, Input
 
 from seedbed import text
 from seedbed.presentation.curves import Drawn
+from seedbed.presentation.run_facts import activity, epochs_text, gpu_text, steps_text
+from seedbed.presentation.run_list import counts
 from seedbed.runs.status import word
 from seedbed.runs.watch import Listed
 from seedbed.tui.curve import Curve
 from seedbed.tui.editors import is_editor
 from seedbed.tui.safe_text import safe_string, status_style
-from seedbed.tui.state import MOST_MARKED, epochs_text, steps_text
+from seedbed.tui.state import MAX_MARKED
 from seedbed.tui.table import Column, RunTable, cell
 from seedbed.tui.table_panel import TablePanel
 
 CURVE_DELAY_S = 0.06
-"""A cursor that runs over many runs loads the curves of the one on which it rests."""
+"""The curve of a run is loaded once the cursor has been on it for this long."""
 
 
-def _gpu(each: Listed) -> str:
-    fraction = (each.hardware or {}).get("gpu_fraction")
-    return f"{fraction:.0%}" if isinstance(fraction, int | float) else "n/a" if each.lives else "-"
-
-
+_STEP_CELLS = 11
 COLUMNS: dict[Column, Callable[[Listed], str]] = {
     Column("NAME", 0): lambda each: str(each.status["name"]),
     Column("STATUS", 9): lambda each: word(each.status),
-    Column("STEP", 11, right=True): lambda each: _steps(each),
+    Column("STEP", _STEP_CELLS, right=True): lambda each: steps_text(each.status, _STEP_CELLS),
     Column("LOSS", 7, right=True): lambda each: text.loss(each.status["loss"])[:7],
     Column("VAL", 7, right=True): lambda each: text.loss(each.status["val_loss"])[:7],
-    Column("LEFT", 7, right=True): lambda each: _left(each),
+    Column("LEFT", 7, right=True): lambda each: text.duration(each.status["remaining_s"]),
     Column("EPOCH", 9, right=True): lambda each: epochs_text(each.status),
     Column("DEVICE", 7): lambda each: str(each.status["device"] or each.status["device_asked"] or "-"),
-    Column("GPU", 4, right=True): _gpu,
+    Column("GPU", 4, right=True): gpu_text,
     Column("ELAPSED", 8, right=True): lambda each: text.duration(each.status["elapsed_s"]),
     Column("TAGS", 14): lambda each: " ".join(each.status["tags"]),
     Column("ID", 36): lambda each: each.run.id,
 }
-"""What stands in each column, in the order in which they are dropped, from the last, where the panel is narrow."""
-
-
-def _steps(each: Listed) -> str:
-    said = steps_text(each.status)
-    if len(said) > 11 and each.status["steps"]:
-        return f"{text.count(each.status['step'])}/{text.count(each.status['steps'])}"
-    return said
-
-
-def _left(each: Listed) -> str:
-    remaining = each.status["remaining_s"]
-    return text.duration(remaining) if remaining is not None else "-"
+"""The text of each column. Where the panel is narrow, columns are dropped from the last on."""
 
 
 class RunsPanel(TablePanel):
-    """All runs; what one does with a run under the cursor."""
+    """All runs, and actions on the run under the cursor."""
 
     NUMBER = 1
     NAME = "Runs"
     COLUMNS = tuple(COLUMNS)
     LEAST = 4
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "mark", "Mark", key_display="␣", tooltip="Lay the curves of marked runs over each other"),
-        Binding("p", "pause", "Pause", tooltip="Save and pause, or go on"),
+        Binding("space", "mark", "Mark", key_display="␣", tooltip="Draw the curves of marked runs over each other"),
+        Binding("p", "pause", "Pause", tooltip="Save and pause, or resume"),
         Binding("s", "stop", "Stop", tooltip="Save and stop, after a confirmation"),
-        Binding("R", "resume", "Resume", key_display="R", tooltip="Go on with this run"),
-        Binding("w", "save", "Save now", show=False, tooltip="Write a checkpoint now"),
+        Binding("R", "resume", "Resume", key_display="R", tooltip="Resume this run"),
+        Binding("w", "save", "Save now", show=False, tooltip="Save a checkpoint now"),
         Binding("e", "rename", "Rename"),
-        Binding("t", "tags", "Tags", show=False, tooltip="Give it tags, or take some away"),
-        Binding("n", "note", "Note", show=False, tooltip="Write a note on it"),
-        Binding("A", "archive", "Archive", show=False, key_display="A", tooltip="Put out of sight, or back"),
+        Binding("t", "tags", "Tags", show=False, tooltip="Change its tags"),
+        Binding("n", "note", "Note", show=False, tooltip="Write a note about it"),
+        Binding(
+            "A",
+            "archive",
+            "Archive",
+            show=False,
+            key_display="A",
+            tooltip="Archive the run, or move it back into the list",
+        ),
         Binding("D", "delete", "Delete", key_display="D", tooltip="Delete the run and its checkpoints"),
-        Binding("x", "axis", "x axis", show=False, tooltip="Curve along steps, tokens or time"),
+        Binding("x", "axis", "x axis", show=False, tooltip="Curve over steps, tokens or time"),
         Binding("M", "metric", "Metric", show=False, key_display="M", tooltip="Curve of the next metric"),
-        Binding("y", "log", "Log scale", show=False, tooltip="Logarithmic or linear losses"),
-        Binding("m", "smooth", "Smooth", show=False, tooltip="Exponential mean: off, 0.6, 0.9, 0.98"),
+        Binding("y", "log", "Log scale", show=False, tooltip="Logarithmic or linear scale"),
+        Binding("m", "smooth", "Smooth", show=False, tooltip="Exponential moving average: off, 0.6, 0.9, 0.98"),
         Binding("plus,equals_sign", "zoom(0.5)", "Zoom in", show=False, key_display="+"),
         Binding("minus", "zoom(2.0)", "Zoom out", show=False, key_display="-"),
         Binding("less_than_sign,comma", "pan(-0.5)", "Earlier", show=False, key_display="<"),
         Binding("greater_than_sign,full_stop", "pan(0.5)", "Later", show=False, key_display=">"),
         Binding("0", "show_all", "Whole curve", show=False),
-        Binding("v", "archived", "Archived", show=False, tooltip="Show archived runs too, or hide them"),
+        Binding("v", "archived", "Archived", show=False, tooltip="Show or hide archived runs"),
         Binding("escape", "unfilter", "Show all", tooltip="Clear the filter"),
         Binding(
             "slash", "filter", "Filter", key_display="/", tooltip="Show runs whose name, id, status, tags or note match"
@@ -98,16 +91,16 @@ class RunsPanel(TablePanel):
 
     def __init__(self) -> None:
         super().__init__()
-        self._resting: Timer | None = None
+        self._curve_timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
-        """The table, the filter (while it is used), the curve."""
+        """The table, the field of the filter (hidden until it is used), the curve."""
         yield RunTable(id="runs-table")
-        yield Input(placeholder="filter: words of name, id, status, tags or note", id="filter", compact=True)
+        yield Input(placeholder="filter: words in name, id, status, tags or note", id="filter", compact=True)
         yield Curve(id="curve")
 
     def on_mount(self) -> None:
-        """The filter is not seen until it is asked for."""
+        """Hide the filter."""
         super().on_mount()
         self.query_one("#filter").display = False
         self._draw_nothing()
@@ -120,17 +113,17 @@ class RunsPanel(TablePanel):
     # Showing ---------------------------------------------------------------------------------------------------------
 
     def update(self, changed: set[str]) -> None:
-        """Show what became of these runs; the cursor stays on its run, wherever that moves."""
+        """Show the changed runs; the cursor stays on its run, wherever that moves."""
         if not self.columns:
             return
         if changed:
             self.fit_columns()
         runs = self.state.runs()
         by_id = {each.run.id: each for each in runs}
-        self.table.show(list(by_id), lambda run_id: self._row(by_id[run_id]), changed, self.state.chosen)
-        self._choose(self.table.current)
-        self._count(runs)
-        if changed.intersection(self._wanted()):
+        self.table.show_rows(list(by_id), lambda run_id: self._row(by_id[run_id]), changed, self.state.chosen)
+        self._select(self.table.current)
+        self._summarise(runs)
+        if changed.intersection(self._drawn_ids()):
             self._grow()
         if not runs:
             self._draw_nothing()
@@ -149,70 +142,61 @@ class RunsPanel(TablePanel):
             cells.append(cell(value, column, style.strip()))
         return cells
 
-    def _count(self, runs: list[Listed]) -> None:
-        counts: dict[str, int] = {}
-        for each in runs:
-            counts[each.status["status"]] = counts.get(each.status["status"], 0) + 1
-        told = [f"{number} {status}" for status, number in counts.items()]
-        hidden = [each for each in self.state.living() if each not in runs]
+    def _summarise(self, runs: list[Listed]) -> None:
+        parts = counts(runs)
+        hidden = [each for each in self.state.live() if each not in runs]
         if hidden:
-            told.insert(0, f"{len(hidden)} at work out of sight")
+            parts.insert(0, f"{len(hidden)} active but hidden")
         elif not any(each.lives for each in runs):
-            told.insert(0, "no active runs")
+            parts.insert(0, "no active runs")
         if self.state.show_archived:
-            told.append("archived ones too")
+            parts.append("archived shown")
         if self.state.filter:
-            told.insert(0, f"filter: {self.state.filter}")
+            parts.insert(0, f"filter: {self.state.filter}")
         if self.state.marked:
-            told.append(f"{len(self.state.marked)} marked")
+            parts.append(f"{len(self.state.marked)} marked")
         if not self.state.loaded:
-            told.append("reading …")
-        self.sum_up(self.state.watch.problem or " · ".join(told))
+            parts.append("reading …")
+        self.set_summary(self.state.watch.problem or " · ".join(parts))
 
     def _draw_nothing(self) -> None:
         if self.state.filter:
             self.curve.show([], "No run matches the filter: esc clears it.")
         elif self.state.loaded:
-            self.curve.show([], "No runs here yet: press 3 to start one.")
+            self.curve.show([], "No runs yet: press 3 to start one.")
         else:
             self.curve.show([], "Reading the runs …")
 
     # Curves ----------------------------------------------------------------------------------------------------------
 
-    def _choose(self, run_id: str | None) -> None:
+    def _select(self, run_id: str | None) -> None:
         if run_id == self.state.chosen and (self.curve.shown or run_id is None):
             return
         self.state.chosen = run_id
-        self._rest()
+        self._load_later()
         self.window.chosen_changed()
 
-    def _rest(self) -> None:
-        if self._resting is not None:
-            self._resting.stop()
-        self._resting = self.set_timer(CURVE_DELAY_S, self._load)
+    def _load_later(self) -> None:
+        if self._curve_timer is not None:
+            self._curve_timer.stop()
+        self._curve_timer = self.set_timer(CURVE_DELAY_S, self._load)
 
     def _note(self) -> str:
-        """What the run is doing beside stepping, or why it does nothing."""
+        """What the run under the cursor does instead of training; "" where several are shown."""
         listed = self.state.run(self.state.chosen) if not self.state.marked else None
-        if listed is None:
-            return ""
-        found = listed.status
-        if found["status"] in ("paused", "queued", "failed", "lost", "stopped") and found["reason"]:
-            return safe_string(found["reason"])
-        doing = found["phase"] if listed.lives else None
-        return f"{text.stage(doing)} …" if doing not in (None, "train") else ""
+        return safe_string(activity(listed)) if listed is not None else ""
 
-    def _wanted(self) -> list[str]:
-        """The runs whose curves are shown: those marked, else the one under the cursor."""
+    def _drawn_ids(self) -> list[str]:
+        """The runs whose curves are shown: the marked ones, else the one under the cursor."""
         return self.state.marked or ([self.state.chosen] if self.state.chosen is not None else [])
 
     @work(exclusive=True, group="curve")
     async def _load(self) -> None:
-        """Read the curves to show, piece by piece, and tell how far that is."""
-        curve = self.curve  # the panel may be gone before they are read
+        """Read the curves in pieces and show the progress."""
+        curve = self.curve  # the window may close before they are read
         drawn: list[Drawn] = []
         own: list[str] = []
-        for run_id in self._wanted():
+        for run_id in self._drawn_ids():
             listed = self.state.run(run_id)
             if listed is None:
                 continue
@@ -228,8 +212,8 @@ class RunsPanel(TablePanel):
 
     @work(exclusive=True, group="grow")
     async def _grow(self) -> None:
-        """Fold in what the shown runs have logged since."""
-        curve = self.curve  # the panel may be gone before they are read
+        """Read the new steps of the shown runs."""
+        curve = self.curve  # the window may close before they are read
         for each in curve.shown:
             await asyncio.to_thread(each.series.refresh)
             await curve.load(each.series, curve.shown)
@@ -240,7 +224,7 @@ class RunsPanel(TablePanel):
 
     @on(DataTable.RowHighlighted)
     def _on_highlight(self) -> None:
-        self._choose(self.table.current)
+        self._select(self.table.current)
 
     @on(DataTable.RowSelected)
     def _on_select(self) -> None:
@@ -265,13 +249,13 @@ class RunsPanel(TablePanel):
         self.table.focus()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """The filter can be cleared where there is one."""
+        """Clearing the filter is offered where there is one."""
         if action == "unfilter":
             return bool(self.state.filter) and not is_editor(self.screen.focused)
         return super().check_action(action, parameters)
 
     def action_unfilter(self) -> None:
-        """Show every run again."""
+        """Show every run."""
         self.leave_editor()
 
     def action_filter(self) -> None:
@@ -281,38 +265,38 @@ class RunsPanel(TablePanel):
         field.focus()
 
     def action_details(self) -> None:
-        """The run under the cursor, in full."""
+        """Open the details of the run under the cursor."""
         self.window.open_details(self.table.current)
 
     def action_mark(self) -> None:
-        """Mark the run under the cursor, or take its mark away."""
+        """Mark or unmark the run under the cursor."""
         run_id = self.table.current
         if run_id is None:
             return
         if not self.state.mark(run_id):
-            self.window.tell(f"{MOST_MARKED} runs are marked already: unmark one with space.", "warning")
+            self.window.show_message(f"At most {MAX_MARKED} runs can be marked: unmark one with space.", "warning")
         self.update({run_id})
-        self._rest()
+        self._load_later()
 
     def action_axis(self) -> None:
-        """Along steps, tokens or time."""
+        """Show the curve over steps, tokens or time."""
         self.curve.next_axis()
 
     def action_metric(self) -> None:
-        """The next metric; what the runs log of their own is read first."""
+        """Show the next metric."""
         self.curve.next_metric()
         self._load()
 
     def action_log(self) -> None:
-        """Logarithmic or linear."""
+        """Switch between a logarithmic and a linear scale."""
         self.curve.toggle_log()
 
     def action_smooth(self) -> None:
-        """The next smoothing."""
+        """Use the next smoothing."""
         self.curve.next_smoothing()
 
     def action_zoom(self, factor: float) -> None:
-        """Show less or more of x."""
+        """Show a smaller or a larger part of x."""
         self.curve.zoom(factor)
 
     def action_pan(self, share: float) -> None:
@@ -320,21 +304,21 @@ class RunsPanel(TablePanel):
         self.curve.pan(share)
 
     def action_show_all(self) -> None:
-        """The whole curve."""
+        """Show the whole curve."""
         self.curve.show_all()
 
     def action_pause(self) -> None:
-        """Pause, or go on."""
+        """Pause the run, or resume a paused one."""
         self.window.pause(self.table.current)
 
     def action_stop(self) -> None:
-        """Save and stop."""
+        """Stop the run."""
         self.window.stop_run(self.table.current)
 
     def action_resume(self) -> None:
-        """Go on with the run."""
+        """Resume the run."""
         self.window.resume(self.table.current)
 
     def action_save(self) -> None:
-        """Write a checkpoint now."""
+        """Save a checkpoint now."""
         self.window.save_now(self.table.current)

@@ -1,4 +1,4 @@
-"""A panel around a table of runs: as many columns as there is room for, and what one does to the run under the cursor."""
+"""A panel with a table of runs: as many columns as fit, and the actions on the run under the cursor."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from textual import on
 from textual.widget import Widget
 
 from seedbed.tui.panel import Panel
-from seedbed.tui.table import MARGIN, Column, RunTable, choose
+from seedbed.tui.table import MARGIN, Column, RunTable, fitting_columns
 
 _NAME_WIDTHS = (12, 40)
-"""The smallest and the largest width of the open column."""
+"""The smallest and the largest width of the column of names."""
 
 
 class TablePanel(Panel):
-    """A subclass says its columns, in the order in which they are dropped from the last, and how many it always shows."""
+    """A subclass has its columns, which are dropped from the last on where they do not fit, and how many it always shows."""
 
     COLUMNS: ClassVar[Sequence[Column]] = ()
     LEAST = 0
@@ -36,14 +36,14 @@ class TablePanel(Panel):
         return self.table
 
     def on_mount(self) -> None:
-        """Tell of rows out of sight whenever the table is scrolled."""
+        """Update the numbers of the visible rows when the table is scrolled."""
         super().on_mount()
-        self.watch(self.table, "scroll_y", self.tell_rows, init=False)
-        self.watch(self.table, "virtual_size", self.tell_rows, init=False)
+        self.watch(self.table, "scroll_y", self.show_position, init=False)
+        self.watch(self.table, "virtual_size", self.show_position, init=False)
 
     @on(RunTable.Resized)
-    def tell_rows(self) -> None:
-        """Which of the rows are seen, in the lower edge; nothing where all of them are."""
+    def show_position(self) -> None:
+        """Show in the lower edge which rows are visible; nothing where all of them are."""
         table = self.table
         room, rows = table.size.height - table.header_height, table.row_count
         first = round(table.scroll_y)
@@ -55,18 +55,18 @@ class TablePanel(Panel):
         self.border_subtitle = f"{first + 1}-{last} of {rows} {more}"
 
     def on_resize(self) -> None:
-        """As many columns as there is room for."""
+        """Show as many columns as fit."""
         if self.fit_columns():
             self.update(set())
 
     def fit_columns(self) -> bool:
-        """Choose the columns by the room and by the names, which are shown whole where a quarter of the room is enough.
+        """Choose columns for the width and the names, which are shown in full where a quarter of the width is enough.
 
-        Whether they are others than before, and so every row is to be written again.
+        Returns whether the columns have changed, so that every row must be written again.
         """
         room, (least, most) = self.inner_width() - MARGIN, _NAME_WIDTHS
         longest = max((cell_len(each.status["name"]) for each in self.state.watch.runs.values()), default=0)
-        columns = choose(self.COLUMNS, room, self.LEAST, (max(least, min(longest, room // 4)), most))
+        columns = fitting_columns(self.COLUMNS, room, self.LEAST, (max(least, min(longest, room // 4)), most))
         if columns == self.columns:
             return False
         self.columns = columns
@@ -74,19 +74,19 @@ class TablePanel(Panel):
         return True
 
     def action_rename(self) -> None:
-        """Give it another name."""
+        """Rename the run."""
         self.window.rename(self.table.current)
 
     def action_tags(self) -> None:
-        """Change its tags."""
+        """Change the tags of the run."""
         self.window.tag(self.table.current)
 
     def action_note(self) -> None:
-        """Write a note on it."""
+        """Write a note about the run."""
         self.window.note(self.table.current)
 
     def action_archive(self) -> None:
-        """Put it out of sight, or back."""
+        """Archive the run, or move it back into the list."""
         self.window.archive(self.table.current)
 
     def action_delete(self) -> None:
@@ -94,6 +94,6 @@ class TablePanel(Panel):
         self.window.delete(self.table.current)
 
     def action_archived(self) -> None:
-        """Show archived ones too, or hide them."""
+        """Show or hide archived runs."""
         self.state.show_archived = not self.state.show_archived
         self.window.show_all()

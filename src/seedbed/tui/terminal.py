@@ -1,4 +1,4 @@
-"""The terminal that a window is shown in: left as it was found, and drawn on with the characters that it knows."""
+"""The terminal of the window: its modes are restored at the end, and characters that it cannot show are replaced."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from typing import Any
 
 from textual.drivers.linux_driver import LinuxDriver
 
-LEAVING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+CLOSING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that close the window."""
-_PATIENCE_S = 3.0
-"""How long the window may take to close before its process ends without it."""
+_TIMEOUT_S = 3.0
+"""How long the window may take to close before its process is ended."""
 _RESTORE = (
     b"\x1b[<u\x1b[?2048l\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?2004l\x1b[?1004l\x1b[?7h\x1b[?1049l\x1b[?25h"
 )
-"""Keyboard protocol, mouse, paste, focus, line wrap, the alternate screen and the cursor: as a shell expects them."""
-_LOOKALIKES = "seedbed.lookalikes"
+"""Resets keyboard protocol, mouse, paste, focus, line wrap, the alternate screen and the cursor for the shell."""
+_ERRORS = "seedbed.ascii"
 _ASCII = {
     **dict.fromkeys("─━═▔▁╌┄", "-"),
     **dict.fromkeys("│┃║▏▕▎▐▌╎┆⎹", "|"),
@@ -43,11 +43,11 @@ _ASCII = {
     "×": "x",
     "␣": "_",
 }
-"""What stands for a character where the terminal's encoding has none for it, in as many cells."""
+"""ASCII for characters that the terminal's encoding does not have, in as many cells."""
 
 
 class TerminalDriver(LinuxDriver):
-    """Textual's, but bytes from the keyboard that are no UTF-8 are dropped, where Textual's would end the window."""
+    """Textual's driver; it drops bytes from the keyboard that are not UTF-8, which would otherwise end the window."""
 
     def run_input_thread(self) -> None:
         """Wait for input and dispatch events."""
@@ -58,30 +58,30 @@ class TerminalDriver(LinuxDriver):
 
 @contextmanager
 def leaving_on_signals(leave: Callable[[int], None]) -> Iterator[None]:
-    """While this lasts, a signal that ends a process calls `leave` with its number, in the main thread.
+    """A context in which a signal that would end the process calls `leave` with its number, in the main thread.
 
-    The terminal is restored and the process ended in any case: after a while, or when a second signal comes.
+    If the window does not close in time, or a second signal comes, the terminal is restored and the process ends.
     """
     fd = sys.__stdin__.fileno() if sys.__stdin__ is not None else -1
     modes = _modes(fd)
-    told = threading.Event()
+    has_signal = threading.Event()
 
     def end(number: int) -> None:
         _restore(fd, modes)
         os._exit(128 + number)
 
     def watch(number: int) -> None:
-        time.sleep(_PATIENCE_S)
+        time.sleep(_TIMEOUT_S)
         end(number)
 
     def on_signal(number: int, _: object) -> None:
-        if told.is_set():
+        if has_signal.is_set():
             end(number)
-        told.set()
+        has_signal.set()
         threading.Thread(target=watch, args=(number,), name="leaving", daemon=True).start()
         leave(number)
 
-    before = {number: signal.signal(number, on_signal) for number in LEAVING}
+    before = {number: signal.signal(number, on_signal) for number in CLOSING_SIGNALS}
     try:
         yield
     finally:
@@ -103,28 +103,28 @@ def _restore(fd: int, modes: list[Any] | None) -> None:
             termios.tcsetattr(fd, termios.TCSANOW, modes)
 
 
-def draw_with_known_characters() -> None:
-    """Let what the terminal's encoding does not know be drawn as something like it, so that the layout stays whole."""
-    codecs.register_error(_LOOKALIKES, _lookalike)
+def replace_unknown_characters() -> None:
+    """Draw characters that the terminal's encoding does not have as similar ASCII, so that the layout stays intact."""
+    codecs.register_error(_ERRORS, _as_ascii)
     for stream in (sys.__stderr__, sys.__stdout__):
         if stream is not None and codecs.lookup(stream.encoding).name != "utf-8":
-            stream.reconfigure(errors=_LOOKALIKES)
+            stream.reconfigure(errors=_ERRORS)
 
 
-def _lookalike(error: UnicodeError) -> tuple[str, int]:
-    """The handler of characters that cannot be encoded."""
+def _as_ascii(error: UnicodeError) -> tuple[str, int]:
+    """Error handler of the codec for characters that cannot be encoded."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    return "".join(map(plain_form, error.object[error.start : error.end])), error.end
+    return "".join(map(ascii_form, error.object[error.start : error.end])), error.end
 
 
-def plain_form(character: str) -> str:
-    """ASCII for one character, in as many cells as that takes."""
+def ascii_form(character: str) -> str:
+    """ASCII for one character, in as many cells as the character takes."""
     from rich.cells import cell_len
 
     if (found := _ASCII.get(character)) is not None:
         return found
-    if "\u2800" <= character <= "\u28ff":  # Braille, of which curves are made
+    if "\u2800" <= character <= "\u28ff":  # Braille, which curves are drawn with
         dots = ord(character) - 0x2800
         upper, lower = dots & 0b00011011, dots & 0b11100100
         return ":" if upper and lower else "'" if upper else "." if lower else " "

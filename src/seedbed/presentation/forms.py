@@ -1,0 +1,160 @@
+"""Forms as data: fields with their kind, bounds, choices and help, made from config keys, and values checked as they are typed.
+
+A front end draws the fields; it needs neither the config's types nor its rules.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from seedbed.config.keys import Key, alternatives, keys
+from seedbed.config.layers import Flagged
+from seedbed.config.resolving import defaults, resolve
+from seedbed.config.roots import Root
+from seedbed.errors import SeedbedError
+from seedbed.presentation.config_text import value_text
+
+INTEGER, NUMBER, FLAG, CHOICE, TEXT, LIST = "integer", "number", "flag", "choice", "text", "list"
+_KINDS = {int: INTEGER, float: NUMBER, bool: FLAG, str: TEXT, tuple: LIST}
+
+
+class Field(NamedTuple):
+    """One field of a form. `key` is the config key that it sets, or its name in a request; "" where neither.
+
+    An empty value means the default, which `placeholder` shows. Of the fields of one `group` at most one has a value.
+    `low` and `high` are inclusive, or exclusive with `is_low_exclusive`; `step` is what an arrow key adds.
+    """
+
+    name: str
+    label: str
+    kind: str
+    key: str = ""
+    help: str = ""
+    placeholder: str = ""
+    low: float = -math.inf
+    high: float = math.inf
+    is_low_exclusive: bool = False
+    step: float = 1.0
+    choices: tuple[str, ...] = ()
+    default: str = ""
+    group: str = ""
+
+    @property
+    def is_number(self) -> bool:
+        """Whether values are numbers."""
+        return self.kind in (INTEGER, NUMBER)
+
+    def number(self, value: str) -> float | None:
+        """The number that a value stands for; None where it is empty, no number, or out of bounds."""
+        return None if self.problem(value) else self._parsed(value)
+
+    def problem(self, value: str) -> str:
+        """What is wrong with a value; "" where nothing is. Only what the field itself can tell."""
+        value = value.strip()
+        if not value:
+            return ""
+        shown = value[:24]
+        if self.choices and value not in self.choices:
+            return f"{shown} is not one of {', '.join(self.choices)}"
+        if not self.is_number:
+            return ""
+        number = self._parsed(value)
+        if number is None:
+            return f"{shown} is not a {'whole number' if self.kind == INTEGER else 'number'}"
+        if self.low <= number <= self.high and not (self.is_low_exclusive and number == self.low):
+            return ""
+        if self.high < math.inf:
+            return f"{shown} is not between {self.low:,g} and {_without_exponent(self.high)}"
+        return f"{shown} is not {f'above {self.low:g}' if self.is_low_exclusive else f'{self.low:g} or more'}"
+
+    def stepped(self, value: str, direction: int, placeholder: str = "") -> str:
+        """The next multiple of the step above or below a value, within the bounds; from the default where it is empty."""
+        start = self._parsed(value)
+        if start is None:
+            start = self._parsed(placeholder or self.placeholder) or 0.0
+        steps = round(start / self.step, 6)
+        steps = math.floor(steps) + 1 if direction > 0 else math.ceil(steps) - 1
+        number = min(max(steps * self.step, self.low), self.high)
+        return str(int(number)) if self.kind == INTEGER else f"{number:.6g}"
+
+    def _parsed(self, value: str) -> float | None:
+        try:
+            number = float(value.strip())
+        except ValueError:
+            return None
+        if not math.isfinite(number) or (self.kind == INTEGER and not number.is_integer()):
+            return None
+        return int(number) if self.kind == INTEGER else number
+
+
+def key_field(key: Key, name: str = "", label: str = "", *, step: float = 1.0) -> Field:
+    """The field of a config key, named by its path unless it gets another name and label."""
+    bounds = dict(key.bounds)
+    return Field(
+        name=name or key.path,
+        label=label or name or key.path,
+        kind=CHOICE if key.choices else _KINDS[key.base],
+        key=key.path,
+        help=f"{key.help} Expected: {key.expected}.",
+        low=bounds.get("ge", bounds.get("gt", -math.inf)),
+        high=bounds.get("le", math.inf),
+        is_low_exclusive="gt" in bounds,
+        step=step,
+        choices=key.choices,
+        group=key.decides,
+    )
+
+
+def first_problem(fields: Iterable[Field], values: Mapping[str, str]) -> str:
+    """What is wrong with the first field that is wrong, with its label; "" where none is. `values` are by field name."""
+    found = ((each.label, each.problem(values.get(each.name, ""))) for each in fields)
+    return next((f"{label}: {problem}" for label, problem in found if problem), "")
+
+
+class ConfigForm:
+    """Every key of a config over a preset: values as they were typed, each checked together with all the others."""
+
+    def __init__(self, root: Root[Any], preset: str, values: Mapping[str, str], origin: str = "All options") -> None:
+        """`values` by key path; `origin` is what error messages call the place where they were typed."""
+        self.fields = [key_field(key) for key in keys(root).values()]
+        self.preset = preset
+        self.values = dict(values)
+        self._root = root
+        self._origin = origin
+        self._defaults = defaults(root, preset)
+
+    def default(self, path: str) -> str:
+        """The preset's value of a key, as one would type it."""
+        return value_text(self._defaults, path)
+
+    def problem(self, path: str, value: str) -> str:
+        """What is wrong with a value for a key, given all the other values; "" where nothing is."""
+        values = self._without(path)
+        if value:
+            values[path] = value
+        try:
+            flags = {name: Flagged(each, self._origin) for name, each in values.items()}
+            resolve(self._root, preset=self.preset or None, flags=flags)
+        except SeedbedError as error:
+            return f"{error.message} {error.hint}"
+        return ""
+
+    def set(self, path: str, value: str) -> None:
+        """Set a key; "" takes the preset's value again. Other keys of an exclusive group lose their value."""
+        if value:
+            self.values = self._without(path) | {path: value}
+        else:
+            self.values.pop(path, None)
+
+    def related(self, path: str) -> tuple[str, ...]:
+        """The keys whose values `set` may change."""
+        return alternatives(path, self._root) or (path,)
+
+    def _without(self, path: str) -> dict[str, str]:
+        return {name: each for name, each in self.values.items() if name not in self.related(path)}
+
+
+def _without_exponent(bound: float) -> str:
+    return f"{bound:,.0f}" if bound >= 1e6 else f"{bound:,g}"

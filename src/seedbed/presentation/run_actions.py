@@ -1,0 +1,139 @@
+"""Which actions a run's status allows, why not the others, and the texts that every front end shows with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from seedbed.events import ASKED
+from seedbed.runs.control import word
+from seedbed.runs.statuses import BUSY, LIVE
+from seedbed.runs.watch import Listed
+from seedbed.text import plural
+
+PAUSE, RESUME, STOP, SAVE, EXTEND = "pause", "resume", "stop", "save", "extend"
+GENERATE, RENAME, TAG, NOTE, ARCHIVE, DELETE = "generate", "rename", "tag", "note", "archive", "delete"
+ACTIONS = (PAUSE, RESUME, STOP, SAVE, EXTEND, GENERATE, RENAME, TAG, NOTE, ARCHIVE, DELETE)
+"""What can be done to a run. `extend` trains it for more epochs or steps than were planned."""
+
+
+def possible(found: Mapping[str, Any]) -> dict[str, str]:
+    """Each action and why it is impossible now, in a sentence; "" where it is possible.
+
+    `found` is the flat status of `seedbed status --json`. The verbs in `seedbed.actions` check again, since the status may
+    have changed since then.
+    """
+    checkpoint = "" if found["checkpoint"] else f"{found['name']} has no checkpoint."
+    return {
+        PAUSE: _why_no_request(found, "pause"),
+        RESUME: _why_no_resume(found),
+        STOP: "" if found["status"] in LIVE else _not_running(found),
+        SAVE: _why_no_request(found, "save"),
+        EXTEND: _why_no_extension(found) or checkpoint,
+        GENERATE: checkpoint,
+        RENAME: "",
+        TAG: "",
+        NOTE: "",
+        ARCHIVE: "",
+        DELETE: f"{_is(found)}: stop it before you delete it." if found["status"] in LIVE else "",
+    }
+
+
+def is_paused_by_request(found: Mapping[str, Any]) -> bool:
+    """Whether the run is paused until somebody resumes it; other pauses (a full disk) end by themselves."""
+    return bool(found["status"] == "paused" and found["code"] == ASKED)
+
+
+def _why_no_request(found: Mapping[str, Any], action: str) -> str:
+    """Why a running job cannot be asked to pause or to save."""
+    status = found["status"]
+    if status == "pausing" or is_paused_by_request(found):
+        saved = f" {'It saves a checkpoint first.' if status == 'pausing' else 'It saved a checkpoint before that.'}"
+        return f"{found['name']} is already {status}.{saved if action == 'save' else ''}"
+    if status == "queued":
+        return f"{_is(found)}: it has not started, so there is nothing to {action}."
+    if status == "paused":
+        return _paused_because(found)
+    if status not in BUSY:
+        return _not_running(found)
+    return f"{_is(found)} already." if found["asked"] == STOP else ""
+
+
+def _why_no_resume(found: Mapping[str, Any]) -> str:
+    status = found["status"]
+    if status in BUSY and found["asked"] == STOP:
+        return f"{_is(found)}: wait until it has stopped."
+    if status == "paused" and not is_paused_by_request(found):
+        return _paused_because(found)
+    if status in ("paused", "pausing") or (status in BUSY and found["asked"] == PAUSE):
+        return ""
+    if status in LIVE:
+        return f"{found['name']} is already {word(dict(found))}."
+    if status == "completed":
+        return f"{found['name']} is completed: set more epochs or steps."
+    return _unreadable(found) if status == "broken" else ""
+
+
+def _why_no_extension(found: Mapping[str, Any]) -> str:
+    if found["status"] in LIVE:
+        return f"{_is(found)}: stop it before you train it further."
+    return _unreadable(found) if found["status"] == "broken" else ""
+
+
+def _unreadable(found: Mapping[str, Any]) -> str:
+    return f"{found['name']} cannot be read. {found['reason'] or ''}".rstrip()
+
+
+def _is(found: Mapping[str, Any]) -> str:
+    return f"{found['name']} is {word(dict(found))}"
+
+
+def _not_running(found: Mapping[str, Any]) -> str:
+    return f"{found['name']} is not running ({found['status']})."
+
+
+def _paused_because(found: Mapping[str, Any]) -> str:
+    why = " ".join(filter(None, (found["reason"], found["hint"])))
+    return f"{found['name']} is paused: {why}" if why else f"{found['name']} is already paused."
+
+
+# Texts ---------------------------------------------------------------------------------------------------------------
+
+
+class Confirmation(NamedTuple):
+    """A question before an action: `accept` is the text of the button that starts it.
+
+    `is_risky` says that the action cannot be undone or loses time, so the safe answer is the default.
+    """
+
+    title: str
+    body: str
+    accept: str
+    is_risky: bool
+
+
+def confirmation(action: str, listed: Listed) -> Confirmation | None:
+    """The question to ask before an action; None for one that needs no confirmation."""
+    found = listed.status
+    name = found["name"]
+    if action == STOP:
+        body = f"{name} saves a checkpoint and stops. You can resume it later."
+        return Confirmation("Stop this run?", body, "Stop", is_risky=True)
+    if action == RESUME and not listed.lives:
+        body = f"{name} ({word(found)}) continues from step {found['checkpoint_step'] or 0}."
+        return Confirmation("Resume this run?", body, "Resume", is_risky=False)
+    if action == DELETE:
+        saved = f", {plural(len(listed.model.steps), 'checkpoint')}" if listed.model is not None else ""
+        body = f"{name}\n{listed.run.id}\nstep {found['step']}{saved}\n\nThis cannot be undone."
+        return Confirmation("Delete this run?", body, "Delete", is_risky=True)
+    return None
+
+
+DONE = {
+    PAUSE: "{name} saves a checkpoint and pauses after this step.",
+    RESUME: "{name} continues.",
+    STOP: "{name} saves a checkpoint and stops after this step.",
+    SAVE: "{name} saves a checkpoint after this step.",
+    DELETE: "{name} is deleted.",
+}
+"""What to show once an action has been requested or done."""

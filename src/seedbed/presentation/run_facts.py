@@ -1,0 +1,104 @@
+"""A run's status as short texts: cells of a table, rows of labels and values, lines above a curve."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from seedbed import text
+from seedbed.presentation.wording import collectives, nodes, open_metrics, simulated
+from seedbed.runs.watch import Listed
+
+
+def steps_text(found: dict[str, Any], width: int | None = None) -> str:
+    """Steps done of those planned; rounded where that would be longer than `width` characters."""
+    if not found["steps"]:
+        return str(found["step"])
+    exact = f"{found['step']}/{found['steps']}"
+    if width is None or len(exact) <= width:
+        return exact
+    return f"{text.count(found['step'])}/{text.count(found['steps'])}"
+
+
+def epochs_text(found: dict[str, Any]) -> str:
+    """Epochs done of those planned."""
+    if found["epoch"] is None:
+        return "-"
+    return f"{found['epoch']:.1f}/{found['epochs']:.1f}" if found["epochs"] is not None else f"{found['epoch']:.1f}"
+
+
+def gpu_text(listed: Listed) -> str:
+    """How busy the GPU of a live run is; n/a where that is unknown."""
+    fraction = (listed.hardware or {}).get("gpu_fraction")
+    return f"{fraction:.0%}" if isinstance(fraction, int | float) else "n/a" if listed.lives else "-"
+
+
+def activity(listed: Listed) -> str:
+    """What a run does instead of training steps, or why it does nothing; "" while it trains."""
+    found = listed.status
+    if found["status"] in ("paused", "queued", "failed", "lost", "stopped") and found["reason"]:
+        return str(found["reason"])
+    phase = found["phase"] if listed.lives else None
+    return f"{text.stage(phase)} …" if phase not in (None, "train") else ""
+
+
+def date_text(t: float | None) -> str | None:
+    """A time in unix seconds as local date and time of day; None for None."""
+    return time.strftime("%d %b %Y %H:%M:%S", time.localtime(t)) if t is not None else None
+
+
+def fact_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Label and value of everything that is known of a run beside status, warnings and note."""
+    device = [found["device"], found["device_name"], found["precision"], "compiled" if found["compile"] else None]
+    known = [
+        ("name", found["name"]),
+        ("id", found["id"]),
+        ("tags", " ".join(found["tags"]) + (" (archived)" if found["archived"] else "")),
+        ("preset", found["preset"]),
+        ("data", found["data"]),
+        ("parameters", f"{found['parameters']:,}" if found["parameters"] else None),
+        ("device", ", ".join(filter(None, device))),
+        ("host", found["host"]),
+        ("started", date_text(found["started"])),
+        ("updated", date_text(found["updated"])),
+        ("elapsed", text.duration(found["elapsed_s"]) + simulated(found["simulated"])),
+        ("metrics", open_metrics(found["metrics"])),
+        ("nodes", nodes(found["nodes"])),
+        ("collectives", collectives(found["comm"])),
+        ("tokens", f"{found['tokens']:,}" if found["tokens"] else None),
+        ("checkpoint", found["checkpoint"]),
+        ("best", found["best_checkpoint"]),
+        ("directory", found["path"]),
+    ]
+    return [(label, str(value)) for label, value in known if value]
+
+
+def progress_lines(found: dict[str, Any]) -> list[str]:
+    """Two lines: steps, epochs and losses; speed and times."""
+    losses = (
+        f"loss {text.loss(found['loss'])}  val {text.loss(found['val_loss'])}  best {text.loss(found['best_val_loss'])}"
+    )
+    speed = f"{text.count(found['tokens_per_s'])} tokens/s  " if found["tokens_per_s"] else ""
+    clock = simulated(found["simulated"])
+    left = f"  left {text.duration(found['remaining_s'])}{clock}" if found["remaining_s"] is not None else ""
+    if found["eta"] is not None:
+        left += f" (ends about {time.strftime('%d %b %H:%M:%S', time.localtime(found['eta']))})"
+    pid = f"  pid {found['pid']}" if found["heartbeat_age_s"] is not None else ""
+    return [
+        f"step {steps_text(found)}  epoch {epochs_text(found)}  {losses}",
+        f"{speed}elapsed {text.duration(found['elapsed_s'])}{clock}{left}{pid}",
+    ]
+
+
+def device_line(found: dict[str, Any]) -> str:
+    """The device that the run uses, or that it has not started."""
+    requested = f" (requested: {found['device_asked']})" if found["device_asked"] else ""
+    if not found["device"]:
+        return f"not started{requested}"
+    return f"on {found['device']}{requested}  {found['device_name'] or ''}  {found['precision'] or ''}"
+
+
+def remarks(found: dict[str, Any]) -> list[str]:
+    """The run's warnings, then the reason of its status with what to do."""
+    reason = f"{found['reason']} {found['hint'] or ''}".strip() if found["reason"] else ""
+    return [each for each in (*found["warnings"], reason) if each]

@@ -1,0 +1,249 @@
+"""The form that starts a run: its fields, what they ask for together, and the question before the start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from seedbed import actions, text
+from seedbed.config.check import check
+from seedbed.config.keys import alternatives, keys
+from seedbed.config.layers import Flagged
+from seedbed.config.preset import preset_names
+from seedbed.config.resolving import Resolved, resolve
+from seedbed.config.roots import TRAIN
+from seedbed.config.schema import Config
+from seedbed.errors import UsageError
+from seedbed.presentation import forms, run_actions
+from seedbed.presentation.config_text import plan_lines, summary
+from seedbed.presentation.forms import CHOICE, TEXT, Field, key_field
+from seedbed.runs.control import Resume
+from seedbed.runs.models import CORRUPTED, Model
+from seedbed.runs.statuses import WORKING
+from seedbed.runs.store import Store, checked_name
+from seedbed.runs.watch import Listed
+
+NEW = ""
+"""The value of the field `origin` for a new run; every other value is a run's id."""
+ALL_OPTIONS = "from all options"
+"""The origin of config values that no field of this form sets."""
+HORIZON = ("epochs", "steps")
+"""The fields that say how long to train: the only ones for a run that is trained further."""
+MAX_EPOCHS = 10_000
+MAX_CHOICES = 200
+"""Models that are offered to be trained further: those trained last."""
+_CONFIG_FIELDS = (
+    ("data", "data", "data.source", 1.0),
+    ("epochs", "epochs", "train.epochs", 1.0),
+    ("steps", "steps", "train.steps", 100.0),
+    ("batch", "batch", "train.batch_size", 1.0),
+    ("context", "context", "model.context", 64.0),
+    ("micro", "micro batch", "train.micro_batch", 1.0),
+    ("lr", "peak lr", "optimizer.lr", 0.001),
+    ("workers", "workers", "data.workers", 1.0),
+    ("seed", "seed", "train.seed", 1.0),
+    ("device", "device", "train.device", 1.0),
+    ("precision", "precision", "train.precision", 1.0),
+)
+"""Name and label of each field, the config key that it sets, and what an arrow key adds."""
+_SMALLER_MICRO_BATCH = "A smaller micro batch needs less memory: gradients are accumulated over the batch."
+BUTTON_HELP = {
+    "queue": "Wait until no other run of this store uses the device, then start.",
+    "start": "Check the values, ask for confirmation, and train in the background: the run continues when the window closes.",
+    "all-options": "Every key of the config, with its help and the origin of its value.",
+}
+
+
+def train_fields() -> dict[str, Field]:
+    """The fields by name, in the order in which they are shown."""
+    known = keys(TRAIN)
+    fields = [
+        Field(
+            "origin",
+            "start from",
+            CHOICE,
+            help="A new run, or a model to train further. A run that is trained further keeps its config.",
+        ),
+        Field(
+            "run-name",
+            "name",
+            TEXT,
+            help="Up to 64 letters, digits, spaces, _ . or -. Empty: a name from preset and data.",
+            placeholder="from preset and data",
+        ),
+        Field(
+            "preset",
+            "preset",
+            CHOICE,
+            help="Sets every value that is not given here. nano and tiny are for CPUs, small and base for GPUs.",
+            choices=tuple(preset_names(TRAIN)),
+            default=TRAIN.default_preset,
+        ),
+    ]
+    fields += [key_field(known[path], name, label, step=step) for name, label, path, step in _CONFIG_FIELDS]
+    found = {field.name: field for field in fields}
+    found["epochs"] = found["epochs"]._replace(low=0.001, high=MAX_EPOCHS, is_low_exclusive=False)
+    found["micro"] = found["micro"]._replace(help=f"{known['train.micro_batch'].help} {_SMALLER_MICRO_BATCH}")
+    for name in ("data", "device", "precision"):
+        found[name] = found[name]._replace(help=known[found[name].key].help)
+    found["precision"] = found["precision"]._replace(default="auto")
+    return found
+
+
+def _horizon_keys() -> tuple[str, ...]:
+    """The config keys that say how long to train, of which a config sets one."""
+    return alternatives("train.steps", TRAIN)
+
+
+# A new run -----------------------------------------------------------------------------------------------------------
+
+
+class NewRun(NamedTuple):
+    """What was typed for a new run: `values` by field name, `options` by config key for keys that have no field."""
+
+    fields: Mapping[str, Field]
+    values: Mapping[str, str]
+    options: Mapping[str, str]
+
+    @property
+    def preset(self) -> str:
+        """The name of the preset."""
+        return self.values.get("preset") or TRAIN.default_preset
+
+    @property
+    def name(self) -> str:
+        """The name that was typed, or ""."""
+        return self.values.get("run-name", "")
+
+    def resolved(self) -> Resolved[Config]:
+        """The config of the run, each value with its origin. Raises UsageError, naming the field."""
+        if problem := forms.first_problem(self.fields.values(), self.values):
+            raise UsageError(f"{problem}.")
+        has_horizon = any(self.values.get(name) for name in HORIZON)
+        flags = {
+            path: Flagged(value, ALL_OPTIONS)
+            for path, value in self.options.items()
+            if value and not (has_horizon and path in _horizon_keys())
+        }
+        for field in self.fields.values():
+            value = self.values.get(field.name, "")
+            if field.key and value and value != field.default:
+                flags[field.key] = Flagged(value, f"the field {field.label}")
+        return resolve(TRAIN, preset=self.preset, flags=flags)
+
+    def defaults(self) -> Resolved[Config]:
+        """The config with every field empty: what placeholders show."""
+        flags = {path: Flagged(each, "") for path, each in self.options.items() if each}
+        return resolve(TRAIN, preset=self.preset, flags=flags)
+
+    def summary(self) -> str:
+        """The run in one line. Raises UsageError for what cannot work."""
+        if self.name:
+            checked_name(self.name, "name ")
+        config = self.resolved().config
+        errors = [finding for finding in check(config) if finding.level == "error"]
+        if errors:
+            raise UsageError(errors[0].text)
+        return summary(config)
+
+    def all_options(self) -> dict[str, str]:
+        """The values of fields and options together, by config key. What is wrong stays in its field."""
+        carried = {name: self.values[name] for name in self._carried()}
+        has_horizon = any(name in HORIZON for name in carried)
+        options = {
+            path: value for path, value in self.options.items() if not has_horizon or path not in _horizon_keys()
+        }
+        return options | {self.fields[name].key: value for name, value in carried.items()}
+
+    def with_all_options(self, changed: Mapping[str, str]) -> NewRun:
+        """The same run with the values of all options, each in its field where it has one."""
+        options, values, carried = dict(changed), dict(self.values), self._carried()
+        for field in self.fields.values():
+            if field.key and (field.key in options or field.name in carried):
+                values[field.name] = options.pop(field.key, field.default)
+        return self._replace(values=values, options=options)
+
+    def _carried(self) -> list[str]:
+        """The fields whose values all options can show: neither wrong nor two of one group."""
+        given = [
+            field.name
+            for field in self.fields.values()
+            if field.key
+            and (value := self.values.get(field.name, ""))
+            and value != field.default
+            and not field.problem(value)
+        ]
+        horizon = [name for name in given if name in HORIZON]
+        return [name for name in given if name not in horizon] if len(horizon) > 1 else given
+
+
+class Question(NamedTuple):
+    """What a front end asks before it starts a run: what would happen line by line, then what speaks against it."""
+
+    title: str
+    lines: list[str]
+    warnings: list[str]
+
+
+def start_question(new: NewRun, store: Store, live: Iterable[Listed], *, queue: bool) -> Question:
+    """The question before a new run starts. Raises SeedbedError."""
+    resolved = new.resolved()
+    config = resolved.config
+    name = new.name or actions.default_name(config.preset, config.data.source)
+    lines, warnings = plan_lines(resolved, name, store, ALL_OPTIONS), []
+    working = [each for each in live if each.status["status"] in WORKING | {"stalled"}]
+    if queue:
+        lines.append("queue      until no other run of this store uses the device")
+    elif working:
+        warnings.append(
+            f"{working[0].status['name']} is running: on the same device both are slower. Tick queue to wait for it."
+        )
+    warnings += [
+        " ".join(filter(None, (finding.text, finding.why, finding.hint))) for finding in actions.examine(config, store)
+    ]
+    return Question("Start this run?", lines, warnings)
+
+
+# A run that is trained further ---------------------------------------------------------------------------------------
+
+
+class Continuable(NamedTuple):
+    """A model that can be trained further, and its label in a list."""
+
+    run_id: str
+    label: str
+
+
+def continuable(models: Sequence[Model], runs: Mapping[str, Listed], active: Model | None) -> list[Continuable]:
+    """The models that can be trained further, those trained last first; the active one is marked."""
+    found = []
+    for model in models[:MAX_CHOICES]:
+        listed = runs.get(model.run.id)
+        if listed is None or model.status == CORRUPTED or run_actions.possible(listed.status)[run_actions.EXTEND]:
+            continue
+        mark = "▸ " if active is not None and active.run.id == model.run.id else ""
+        label = f"{mark}{model.name} · {model.step} · {listed.status['status']}"
+        found.append(Continuable(model.run.id, label))
+    return found
+
+
+def extension(fields: Mapping[str, Field], values: Mapping[str, str]) -> Resume:
+    """How much further a run is to be trained. Raises UsageError."""
+    if problem := forms.first_problem((fields[name] for name in HORIZON), values):
+        raise UsageError(f"{problem}.")
+    epochs, steps = (fields[name].number(values.get(name, "")) for name in HORIZON)
+    if epochs is not None and steps is not None:
+        raise UsageError("Both epochs and steps are given: keep one of them.")
+    return Resume(int(steps) if steps is not None else None, epochs)
+
+
+def extension_summary(listed: Listed, request: Resume) -> str:
+    """In one line how much further a run would be trained. Raises UsageError where that is not possible."""
+    name = listed.status["name"]
+    if request.more_epochs is not None:
+        return f"{name}: {text.plural(request.more_epochs, 'more epoch')}"
+    if request.more_steps is not None:
+        return f"{name}: {text.plural(request.more_steps, 'more step')}"
+    if problem := run_actions.possible(listed.status)[run_actions.RESUME]:
+        raise UsageError(problem)
+    return f"{name}: continue to the planned end"

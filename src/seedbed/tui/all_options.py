@@ -1,0 +1,152 @@
+"""The dialog of all config keys: each with its value, the origin of that, what is expected, and its help."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.coordinate import Coordinate
+from textual.screen import ModalScreen
+from textual.widgets import Button, DataTable, Footer, Input, Static
+
+from seedbed.presentation.forms import ConfigForm, Field
+from seedbed.tui.dialogs import close
+from seedbed.tui.safe_text import ERROR_STYLE, fitted_text, safe_text
+
+_KEY_CELLS, _VALUE_CELLS, _ORIGIN_CELLS = 25, 22, 13
+
+
+class AllOptions(ModalScreen[dict[str, str] | None]):
+    """A table of keys; below it the help of the key under the cursor and a field for its value.
+
+    The answer holds the values that differ from the preset's, as they were typed; None discards the changes.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", "Done", tooltip="From the field to the table; from the table back, with the changes"),
+        Binding("ctrl+s", "keep", "Keep", show=False, tooltip="Take the value in the field too, and go back"),
+        Binding("delete,backspace", "preset", "Use preset", key_display="del", tooltip="Use the preset's value"),
+    ]
+
+    def __init__(self, form: ConfigForm) -> None:
+        super().__init__()
+        self._form = form
+
+    def compose(self) -> ComposeResult:
+        """The table, the help of the key under the cursor, a field for its value, two buttons."""
+        with Vertical(classes="dialog wide") as box:
+            box.border_title = safe_text(f"All options: preset {self._form.preset}")
+            yield DataTable(cursor_type="row", cell_padding=0, id="settings-table")
+            yield Static("", id="settings-help")
+            yield Input(id="settings-value", compact=True, placeholder="the preset's value")
+            yield Static("", id="settings-problem")
+            with Horizontal(classes="buttons"):
+                yield Button("Keep (ctrl+s)", id="keep", variant="success", compact=True)
+                yield Button("Discard", id="discard", compact=True)
+        yield Footer(show_command_palette=False, compact=True)
+
+    def on_mount(self) -> None:
+        """Fill the table."""
+        table = self.query_one(DataTable)
+        for heading, cells in (("KEY", _KEY_CELLS), ("VALUE", _VALUE_CELLS), ("FROM", _ORIGIN_CELLS)):
+            table.add_column(Text(heading, style="bold"), width=cells + 1)
+        for field in self._form.fields:
+            table.add_row(*self._row(field), key=field.key)
+        table.focus()
+        self._show_key()
+
+    def _row(self, field: Field) -> list[Text]:
+        value = self._form.values.get(field.key, "")
+        if value:
+            return [
+                fitted_text(field.key, _KEY_CELLS, "bold yellow"),
+                fitted_text(value, _VALUE_CELLS, "bold yellow"),
+                fitted_text("you", _ORIGIN_CELLS, "yellow"),
+            ]
+        return [
+            fitted_text(field.key, _KEY_CELLS),
+            fitted_text(self._form.default(field.key), _VALUE_CELLS),
+            fitted_text(f"preset {self._form.preset}", _ORIGIN_CELLS, "dim"),
+        ]
+
+    @property
+    def _field(self) -> Field:
+        """The key under the cursor."""
+        return self._form.fields[max(self.query_one(DataTable).cursor_row, 0)]
+
+    @on(DataTable.RowHighlighted)
+    def _show_key(self) -> None:
+        field = self._field
+        shown = Text.assemble((field.key, "bold"), " ", end="")
+        shown.append_text(safe_text(field.help))
+        self.query_one("#settings-help", Static).update(shown)
+        widget = self.query_one("#settings-value", Input)
+        with self.prevent(Input.Changed):
+            widget.value = self._form.values.get(field.key, "")
+        self._show_problem("")
+
+    @on(DataTable.RowSelected)
+    def _edit(self) -> None:
+        self.query_one("#settings-value").focus()
+
+    @on(Input.Changed)
+    def _check(self, event: Input.Changed) -> None:
+        self._show_problem(self._form.problem(self._field.key, event.value.strip()))
+
+    @on(Input.Submitted)
+    def _submit(self) -> None:
+        if self._take():
+            table = self.query_one(DataTable)
+            table.focus()
+            table.action_cursor_down()
+
+    def _take(self) -> bool:
+        """Take the value in the field; False where it is wrong."""
+        key, value = self._field.key, self.query_one("#settings-value", Input).value.strip()
+        problem = self._form.problem(key, value)
+        self._show_problem(problem)
+        if not problem:
+            self._set(key, value)
+        return not problem
+
+    def _set(self, key: str, value: str) -> None:
+        self._form.set(key, value)
+        table = self.query_one(DataTable)
+        for row, field in enumerate(self._form.fields):
+            if field.key in self._form.related(key):
+                for column, cell in enumerate(self._row(field)):
+                    table.update_cell_at(Coordinate(row, column), cell)
+
+    def _show_problem(self, problem: str) -> None:
+        self.query_one("#settings-problem", Static).update(safe_text(problem, ERROR_STYLE, newlines=True))
+
+    def action_preset(self) -> None:
+        """Use the preset's value again."""
+        if self.focused is self.query_one(DataTable):
+            self._set(self._field.key, "")
+            self._show_key()
+
+    @on(Button.Pressed, "#keep")
+    def action_keep(self) -> None:
+        """Close with the values that were set; a wrong value keeps the dialog open."""
+        widget = self.query_one("#settings-value", Input)
+        if widget.value.strip() != self._form.values.get(self._field.key, "") and not self._take():
+            widget.focus()
+            return
+        close(self, self._form.values)
+
+    @on(Button.Pressed, "#discard")
+    def _discard(self) -> None:
+        self.dismiss(None)
+
+    def action_back(self) -> None:
+        """From the field to the table; from the table back with the values that were set."""
+        if self.focused is self.query_one("#settings-value"):
+            self._show_key()
+            self.query_one(DataTable).focus()
+        else:
+            close(self, self._form.values)

@@ -1,0 +1,97 @@
+"""A run as styled text: the lines above its details, everything that is known of it, its log, its samples."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+from typing import Any
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from seedbed.presentation.log import Line, when
+from seedbed.presentation.run_facts import device_line, fact_rows, progress_lines, remarks
+from seedbed.runs.status import word
+from seedbed.tui.safe_text import fitted_text, safe_string, safe_text, status_style
+
+_LABEL_CELLS = 12
+_MAX_SAMPLES = 200
+
+
+def header_text(found: dict[str, Any], *, brief: bool = False, width: int = 150) -> Text:
+    """A run's status in a few lines of `width` cells; `brief`, in as few as possible. The tab About shows all of it."""
+    shown = Text(end="")
+    shown.append_text(fitted_text(found["name"], 64, "bold"))
+    status = word(found)
+    shown.append(f"  {status}", style=f"bold {status_style(status)}".strip())
+    if found["simulated"]:
+        shown.append("  SIMULATED", style="bold magenta")
+    shown.append_text(fitted_text(f"  {found['id']}", 100, "dim"))
+    for line in progress_lines(found):
+        shown.append(f"\n{line}")
+    shown.append("\n")
+    shown.append_text(fitted_text(device_line(found), 150, "dim"))
+    if found["note"]:
+        shown.append("\n")
+        shown.append_text(fitted_text(f"note: {found['note']}", width, "italic"))
+    every = remarks(found)
+    latest, lines = every[-2 if brief else -3 :], 1 if brief else 2
+    for remark in latest:
+        shown.append("\n")
+        shown.append_text(_in_lines(remark, lines, width))
+    if len(latest) < len(every) or any(cell_len(safe_string(each)) > lines * width for each in latest):
+        what = "it" if len(every) == 1 else f"all {len(every)}"
+        shown.append("\n")
+        shown.append_text(fitted_text(f"6 shows {what} in full", width, "dim"))
+    return shown
+
+
+def about_text(found: dict[str, Any]) -> Text:
+    """A run's status and its reason, its warnings, its note and all other facts, nothing cut."""
+    status = word(found)
+    shown = Text.assemble(
+        (f"{'status':<{_LABEL_CELLS}}", "dim"), (status, f"bold {status_style(status)}".strip()), end=""
+    )
+    for sentence in (found["reason"], found["hint"]):
+        if sentence:
+            shown.append("\n")
+            shown.append_text(safe_text(sentence, "yellow", newlines=True))
+    for number, warning in enumerate(found["warnings"], 1):
+        shown.append(f"\n\nwarning {number} of {len(found['warnings'])}\n", style="bold")
+        shown.append_text(safe_text(warning, "yellow", newlines=True))
+    if found["note"]:
+        shown.append("\n\nnote\n", style="bold")
+        shown.append_text(safe_text(found["note"], newlines=True))
+    shown.append("\n")
+    for label, value in fact_rows(found):
+        shown.append(f"\n{label:<{_LABEL_CELLS}}", style="dim")
+        shown.append_text(safe_text(value, newlines=True))
+    return shown
+
+
+def log_text(lines: Iterable[Line]) -> Text:
+    """Events and printed lines, each with its time where that is known."""
+    shown = Text(end="")
+    for line in lines:
+        shown.append(when(line), style="dim")
+        shown.append_text(safe_text(line.text, line.style))
+        shown.append("\n")
+    shown.right_crop(1)
+    return shown if shown.plain else Text("The log is empty.", style="dim")
+
+
+def samples_text(samples: list[Any]) -> Text:
+    """Samples by step, the newest first."""
+    shown = Text(end="")
+    for sample in reversed(samples[-_MAX_SAMPLES:]):
+        shown.append(f"step {sample.step:,}\n", style="bold cyan")
+        shown.append_text(safe_text(sample.prompt, "bold", newlines=True))
+        shown.append_text(safe_text(sample.text, newlines=True))
+        shown.append("\n\n")
+    return shown if samples else Text("There is no sample yet.", style="dim")
+
+
+def _in_lines(sentence: str, lines: int, width: int) -> Text:
+    """A text in at most that many lines."""
+    wrapped = textwrap.wrap(safe_string(sentence), width, max_lines=lines, placeholder=" …") or [""]
+    return safe_text("\n".join(wrapped), "yellow", newlines=True)

@@ -1,0 +1,155 @@
+"""One table says which actions a run's status allows: the verbs agree with it, and the window offers what it says."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from seedbed import actions
+from seedbed.errors import SeedbedError
+from seedbed.events import ASKED, STORAGE
+from seedbed.presentation import run_actions
+from seedbed.presentation.run_actions import (
+    ACTIONS,
+    ARCHIVE,
+    DELETE,
+    EXTEND,
+    NOTE,
+    PAUSE,
+    RENAME,
+    RESUME,
+    SAVE,
+    STOP,
+    TAG,
+    possible,
+)
+from seedbed.runs import asking, control
+from seedbed.runs.status import Standing
+from seedbed.runs.statuses import LIVE, STATUSES
+from seedbed.runs.store import RunDir
+from seedbed.runs.view import View
+from seedbed.runs.watch import Listed
+from seedbed.tui.actions import RunActions
+
+RUN = RunDir(Path("/runs/20260101-000000-000-oak"))
+CASES = [
+    (status, asked, code)
+    for status, asked, code in product(STATUSES, (None, "stop", "pause"), (None, ASKED, STORAGE))
+    if (asked is None or status in LIVE) and ((code is None) == (status != "paused"))
+]
+"""Every status, with each request that can be outstanding, and each reason of a pause."""
+
+
+def flat(status: str, asked: str | None, code: str | None, checkpoint: str | None = "/c/step-10") -> dict[str, Any]:
+    """The part of a flat status that the table reads."""
+    return {
+        "name": "oak",
+        "id": RUN.id,
+        "status": status,
+        "asked": asked,
+        "code": code,
+        "reason": "the disk is full." if code == STORAGE else None,
+        "hint": None,
+        "checkpoint": checkpoint,
+        "checkpoint_step": 10 if checkpoint else None,
+        "step": 12,
+        "tags": [],
+        "note": None,
+        "archived": False,
+    }
+
+
+@pytest.mark.parametrize(("status", "asked", "code"), CASES)
+def test_requests_are_refused_where_the_table_says_so(
+    status: str, asked: str | None, code: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = View(status=status, code=code)
+    monkeypatch.setattr(asking, "standing", lambda run: Standing(view, status, None))
+    monkeypatch.setattr(control, "outstanding", lambda path, session: asked)
+    monkeypatch.setattr(asking, "Request", lambda *_: None)
+    requests = {PAUSE: asking.pause, SAVE: asking.save_now, STOP: asking.stop}
+    if status in LIVE:
+        requests[RESUME] = asking.go_on
+    found = possible(flat(status, asked, code))
+    for action, request in requests.items():
+        refused = False
+        try:
+            request(RUN)
+        except SeedbedError:
+            refused = True
+        assert refused == bool(found[action]), f"{action}: {found[action]!r}"
+
+
+@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("checkpoint", [None, "/c/step-10"])
+def test_runs_can_be_extended_where_the_table_says_so(
+    status: str, checkpoint: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actions, "standing", lambda run: Standing(View(status=status), status, None))
+    monkeypatch.setattr(actions, "checkpoints", lambda run, view: [checkpoint] if checkpoint else [])
+    found = possible(flat(status, None, ASKED if status == "paused" else None, checkpoint))
+    assert actions.is_extendable(RUN) == (not found[EXTEND])
+
+
+def test_every_action_has_an_answer() -> None:
+    assert set(possible(flat("running", None, None))) == set(ACTIONS)
+
+
+class Window(RunActions):
+    """The window's actions without a window: what they show and start is recorded."""
+
+    def __init__(self, found: dict[str, Any]) -> None:
+        listed = Listed(RUN, found, None, None)
+        self.state = SimpleNamespace(  # type: ignore[assignment]
+            run=lambda run_id: listed if run_id == RUN.id else None, watch=SimpleNamespace(runs={RUN.id: listed})
+        )
+        self.messages: list[str] = []
+        self.started: list[object] = []
+
+    def show_message(self, message: str, severity: str = "information") -> None:
+        self.messages.append(message)
+
+    def push_screen(self, screen: Any, *_: Any) -> Any:
+        self.started.append(screen)
+
+    def _do(self, action: Any, listed: Listed, done: str) -> None:
+        self.started.append(done)
+
+    def train_further(self, run_id: str) -> None:
+        self.started.append(run_id)
+
+
+@pytest.mark.parametrize(("status", "asked", "code"), CASES)
+def test_the_window_offers_what_the_table_allows(status: str, asked: str | None, code: str | None) -> None:
+    found = flat(status, asked, code)
+    reasons = possible(found)
+    if status == "paused":
+        reasons[PAUSE] = reasons[RESUME]  # the same key pauses and resumes
+    if status == "completed":
+        reasons[RESUME] = ""  # asks in Train how much further
+    for action, call in (
+        (PAUSE, Window.pause),
+        (RESUME, Window.resume),
+        (STOP, Window.stop_run),
+        (SAVE, Window.save_now),
+        (RENAME, Window.rename),
+        (TAG, Window.tag),
+        (NOTE, Window.note),
+        (ARCHIVE, Window.archive),
+        (DELETE, Window.delete),
+    ):
+        window = Window(found)
+        call(window, RUN.id)
+        assert window.messages == [reasons[action]] * bool(reasons[action]), action
+        assert bool(window.started) == (not reasons[action]), action
+
+
+@pytest.mark.parametrize("action", [STOP, DELETE])
+def test_what_cannot_be_undone_is_confirmed(action: str) -> None:
+    question = run_actions.confirmation(action, Listed(RUN, flat("running", None, None), None, None))
+    assert question is not None
+    assert question.is_risky

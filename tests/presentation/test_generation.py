@@ -1,0 +1,33 @@
+"""The request that the options of generation make, and the line about its result."""
+
+from __future__ import annotations
+
+from seedbed.presentation.generation import FIELDS, generation_request, result_text, stop_texts
+
+
+def test_a_request_holds_the_options_that_are_set() -> None:
+    values = {name: field.default for name, field in FIELDS.items()}
+    request = generation_request("Once", values | {"seed": "", "top-k": "7", "stop": r"a\n|b"})
+    assert request == {
+        "prompt": "Once",
+        "max_new_tokens": 100,
+        "temperature": 0.8,
+        "top_k": 7,
+        "top_p": 1.0,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "num_samples": 1,
+        "stop": ["a\n", "b"],
+    }
+
+
+def test_stop_texts_are_separated_by_bars() -> None:
+    assert stop_texts("") == []
+    assert stop_texts(r"||a\\n|") == [r"a\n"]
+
+
+def test_a_result_tells_tokens_speed_and_seeds() -> None:
+    one = {"tokens": 10, "elapsed_s": 2.0, "seed": 5, "finish": "length"}
+    assert result_text([one]) == "10 tokens, 5 tokens/s, token limit reached, seed 5"
+    assert result_text([{**one, "finish": "stop", "elapsed_s": 0.0}]) == "10 tokens, end of text, seed 5"
+    assert result_text([one, {**one, "seed": 6}]) == "2 samples, 20 tokens, 5 tokens/s, seeds 5 to 6"
