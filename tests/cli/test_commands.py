@@ -377,7 +377,7 @@ def test_config_keys_explains_every_key(desk: Any, capsys: pytest.CaptureFixture
     assert main(["config", "keys", "train.st"]) == 0
     out = capsys.readouterr().out
     assert "train.steps = 1350" in out
-    assert "Horizon in optimizer steps. (A whole number, at least 1" in out
+    assert "How long to train, in optimizer steps. (A whole number, at least 1" in out
     assert "optimizer.lr" not in out
     assert main(["config", "keys", "lr", "--preset", "tiny"]) == 0
     assert f"optimizer.lr = {resolve(TRAIN, preset='tiny').config.optimizer.lr}" in capsys.readouterr().out

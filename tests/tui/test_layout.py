@@ -33,7 +33,7 @@ from seedbed.presentation.forms import ConfigForm
 from seedbed.runs.session import Session
 from seedbed.runs.store import Store
 from seedbed.tui import app as app_module
-from seedbed.tui import literal, models
+from seedbed.tui import models
 from seedbed.tui.all_options import AllOptions
 from seedbed.tui.app import GRID_COLUMNS, GRID_ROWS, Window
 from seedbed.tui.curve import Curve
@@ -42,6 +42,7 @@ from seedbed.tui.dialogs import Confirm, KeyRow, Keys, Note, Rename
 from seedbed.tui.models import ModelsPanel
 from seedbed.tui.panel import Panel
 from seedbed.tui.runs import RunsPanel
+from seedbed.tui.safe_text import safe_text
 from seedbed.tui.system import SystemPanel
 from seedbed.tui.table import RunTable
 
@@ -592,7 +593,7 @@ VOLATILE: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
 
 def short_path(foreign: object, *style: str) -> Text:
     """A checkpoint's path without what lies above the runs."""
-    return literal.lit(Path(*foreign.parts[-4:]) if isinstance(foreign, Path) else foreign, *style)
+    return safe_text(Path(*foreign.parts[-4:]) if isinstance(foreign, Path) else foreign, *style)
 
 
 def picture(user: Any) -> list[str]:
@@ -641,7 +642,7 @@ async def test_the_window_looks_as_in_its_stored_pictures(
     open_window: Any, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], count: int
 ) -> None:
     """At rest, before something is deleted or begun, while something is named, when something is wrong."""
-    monkeypatch.setattr(models, "lit", short_path)
+    monkeypatch.setattr(models, "safe_text", short_path)
     name = f"{size[0]}x{size[1]}-{count}-runs"
     async with open_window(shelf(count), size) as user:
         await settled(user)

@@ -1,4 +1,4 @@
-"""`seedbed tui`: watch and steer runs from one full-screen terminal."""
+"""`seedbed tui`: manage runs in a full-screen terminal."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import sys
 from seedbed.cli.parser import runs_option
 
 DESCRIPTION = """\
-Watch, start, stop, resume, rename, compare and delete runs, and let their models write, all from one terminal.
-It only looks and asks: closing it, or killing it, changes nothing about a run. `?` shows every key, q leaves.
+Start, watch, stop, resume, rename, compare and delete runs, and generate text with their models, all in one terminal.
+Closing or killing the window does not affect a run. `?` shows every key, q closes the window.
 """
 EXAMPLES = """\
   seedbed tui
-  seedbed tui --runs ~/models    runs that live elsewhere
+  seedbed tui --runs ~/models    runs in another folder
 """
 
 
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     place = store(arguments.runs)
     place.refuse_file()
-    gc.disable()  # what is loaded now stays: to look for garbage in it again and again takes a tenth of the time
+    gc.disable()  # modules stay loaded: collecting among them takes a tenth of the start; tui/app.py enables it again
     try:
         from seedbed.tui import app
     except ModuleNotFoundError as error:

@@ -176,13 +176,16 @@ class TrainConfig(Table, frozen=True, kw_only=True):
     """The training loop: horizon, batch, precision, and when to validate, sample and save."""
 
     steps: Annotated[
-        Annotated[int, Meta(ge=1, le=MOST_STEPS)] | None, Meta(description="Horizon in optimizer steps.", extra=HORIZON)
+        Annotated[int, Meta(ge=1, le=MOST_STEPS)] | None,
+        Meta(description="How long to train, in optimizer steps.", extra=HORIZON),
     ] = None
     epochs: Annotated[
         Annotated[float, Meta(gt=0, le=1e9)] | None,
-        Meta(description="Horizon in passes over the training text.", extra=HORIZON),
+        Meta(description="How long to train, in passes over the training text.", extra=HORIZON),
     ] = None
-    tokens: Annotated[PositiveInt | None, Meta(description="Horizon in trained tokens.", extra=HORIZON)] = None
+    tokens: Annotated[PositiveInt | None, Meta(description="How long to train, in trained tokens.", extra=HORIZON)] = (
+        None
+    )
     batch_size: Annotated[int, Meta(ge=1, description="Sequences in one optimizer step.")] = 16
     micro_batch: Annotated[
         int, Meta(ge=0, description="Sequences in one forward pass; 0 means batch_size. Must divide batch_size.")

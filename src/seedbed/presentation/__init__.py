@@ -1,1 +1,1 @@
-"""What the command line and the window show alike: what happened in a run in words, its log, its curves as lines."""
+"""What front ends share: texts about runs, logs, curves, possible actions, filters, and forms; no terminal and no page."""
