@@ -114,7 +114,7 @@ def test_the_window_loads_nothing_that_computes() -> None:
         "tui.system",
         "tui.details",
         "tui.dialogs",
-        "tui.settings",
+        "tui.all_options",
         "actions",
         "config.layers",
     )

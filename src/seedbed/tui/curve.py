@@ -197,7 +197,7 @@ class Curve(Widget):
                 drawn, width, rows, box=box, log=self.is_log, marks=marks, x_text=x_text, whole_x=self.axis != "time"
             )
         if self._picture is None:
-            words = self._note or (f"No {_name(self.metric)} yet." if self.shown else "No run is chosen.")
+            words = self._note or (f"No {_name(self.metric)} yet." if self.shown else "No run is selected.")
             said = [fitted_text(line, width).plain for line in wrap(words, width - 2)[:height]]
             blank = [Strip.blank(width, self.rich_style)] * ((height - len(said)) // 2)
             return [*blank, *(self._row([(" " * ((width - cell_len(line)) // 2) + line, _FRAME)]) for line in said)]
