@@ -188,14 +188,14 @@ async def test_the_table_of_keys_can_be_read(open_window: Any, store: Any) -> No
         for number, row in enumerate(rows):
             table.move_cursor(row=number, animate=False)
             await user.until(
-                lambda row=row: any(f" {row.keys} " in seen and row.told.split()[0] in seen for seen in user.rows),
-                f"{row.keys}: {row.told}",
+                lambda row=row: any(f" {row.keys} " in seen and row.description.split()[0] in seen for seen in user.rows),
+                f"{row.keys}: {row.description}",
             )
 
 
 async def test_the_table_of_keys_names_the_panels(open_window: Any, empty_store: Any) -> None:
     async with open_window(empty_store, (80, 24)) as user:
-        told = [(row.keys, row.told) for row in key_rows(user.window, user.window.panels()) if row.keys in "12345"]
+        told = [(row.keys, row.description) for row in key_rows(user.window, user.window.panels()) if row.keys in "12345"]
         names = ("Runs", "System", "Train", "Generate", "Models")
         assert [*told][:5] == [(str(number), f"Go to {name}") for number, name in enumerate(names, 1)]
 
@@ -378,7 +378,7 @@ async def test_the_runs_are_seen_before_the_rest_is_there_and_keys_wait_for_it(
     open_window: Any, store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[tuple[list[str], str]] = []
-    begin = Window._begin
+    begin = Window._load
 
     def note(window: Window, *given: Any) -> Any:
         strips = window.screen._compositor.render_strips()
@@ -389,13 +389,13 @@ async def test_the_runs_are_seen_before_the_rest_is_there_and_keys_wait_for_it(
             window._driver.send_message(event)
         return begin(window, *given)
 
-    monkeypatch.setattr(Window, "_begin", note)
+    monkeypatch.setattr(Window, "_load", note)
     async with open_window(store, (80, 24)) as user:
         [(panels, seen)] = begun
         assert panels == ["Runs"]
         assert "oak" in seen
         await user.until(lambda: user.screen.query_one("#run-name", Input).value == "x", "what was typed")
-    monkeypatch.setattr(Window, "_begin", begin)
+    monkeypatch.setattr(Window, "_load", begin)
     async with open_window(store, (80, 24)) as user:
         await user.until(lambda: "? Keys" in user.rows[-1], "the footer")
 

@@ -443,7 +443,7 @@ async def test_all_keys_fit_the_smallest_terminal(open_window: Any, shelf: Shelf
             read |= set(" ".join(user.cut(table.region)).split())
             await user.repeat("down", 5)
         read |= set(" ".join(user.cut(table.region)).split())
-        wanted = {word for row in user.screen._rows for word in f"{row.keys} {row.told}".split()}
+        wanted = {word for row in user.screen._rows for word in f"{row.keys} {row.description}".split()}
         assert wanted <= read
         assert table.cursor_row == table.row_count - 1
         await user.pilot.resize_terminal(200, 60)

@@ -172,7 +172,7 @@ async def test_mistakes_are_told_beside_the_fields(open_window: Any, store: Any)
         assert isinstance(user.screen, AllOptions)
         await user.keys("escape", "escape")
         await user.until(lambda: not isinstance(user.screen, AllOptions))
-        assert user.window.panel(TrainPanel)._sets == {}
+        assert user.window.panel(TrainPanel)._options == {}
     assert {run.id for run in store.all()} == before
 
 
