@@ -285,4 +285,4 @@ def test_on_a_terminal_nothing_steers_it(trained: Any) -> None:
     os.close(leader)
     assert process.wait(timeout=patience.HANG_S) == 0
     assert shown.decode().replace("\r\n", "\n") == "The fox and then  T=0.8 k=0\n\n"
-    assert "4 tokens, 8 tokens/s, length reached, seed 7" in process.stderr.read()
+    assert "4 tokens, 8 tokens/s, token limit reached, seed 7" in process.stderr.read()

@@ -188,14 +188,18 @@ async def test_the_table_of_keys_can_be_read(open_window: Any, store: Any) -> No
         for number, row in enumerate(rows):
             table.move_cursor(row=number, animate=False)
             await user.until(
-                lambda row=row: any(f" {row.keys} " in seen and row.description.split()[0] in seen for seen in user.rows),
+                lambda row=row: any(
+                    f" {row.keys} " in seen and row.description.split()[0] in seen for seen in user.rows
+                ),
                 f"{row.keys}: {row.description}",
             )
 
 
 async def test_the_table_of_keys_names_the_panels(open_window: Any, empty_store: Any) -> None:
     async with open_window(empty_store, (80, 24)) as user:
-        told = [(row.keys, row.description) for row in key_rows(user.window, user.window.panels()) if row.keys in "12345"]
+        told = [
+            (row.keys, row.description) for row in key_rows(user.window, user.window.panels()) if row.keys in "12345"
+        ]
         names = ("Runs", "System", "Train", "Generate", "Models")
         assert [*told][:5] == [(str(number), f"Go to {name}") for number, name in enumerate(names, 1)]
 

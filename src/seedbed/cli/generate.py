@@ -449,14 +449,12 @@ class TerminalWriter(Writer):
     def done(self, end: dict[str, Any]) -> None:
         """End the line and tell the figures."""
         from seedbed.cli.console import note, paint
-        from seedbed.text import plural
+        from seedbed.presentation.generation import result_text
 
         if end["sample"] != self._begun:
             self.text(end["sample"], "")
         print(flush=True)
-        speed = f", {end['tokens'] / end['elapsed_s']:.0f} tokens/s" if end["elapsed_s"] > 0 else ""
-        why = "ended by itself" if end["finish"] == "stop" else "length reached"
-        note(paint(f"{plural(end['tokens'], 'token')}{speed}, {why}, seed {end.get('seed')}", "dim", sys.stderr))
+        note(paint(result_text([end]), "dim", sys.stderr))
 
 
 class JsonWriter(Writer):
