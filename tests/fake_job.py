@@ -33,6 +33,7 @@ from seedbed.jobs.__main__ import main
 from seedbed.jobs.parts import Parts
 from seedbed.jobs.restore import Start
 from seedbed.jobs.training import train
+from seedbed.runs.kinds import KINDS
 from seedbed.runs.session import Session
 from seedbed.train import hooks
 from seedbed.train.learner import StepResult
@@ -232,4 +233,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] in (["generate"], ["score"]):
         sys.exit(generate())
     pacing.install()
-    sys.exit(main(kinds={"train": "__main__:run"}))
+    sys.exit(main(kinds={"train": KINDS["train"]._replace(job="__main__:run")}))

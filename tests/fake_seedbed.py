@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from seedbed import actions
+from seedbed.actions import launching
 from seedbed.cli.main import main
 
 if __name__ == "__main__":
-    actions.JOBS = (sys.executable, str(Path(__file__).with_name("fake_job.py")))
+    launching.JOBS = (sys.executable, str(Path(__file__).with_name("fake_job.py")))
     sys.exit(main())

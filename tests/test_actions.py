@@ -16,6 +16,7 @@ import pytest
 
 from patience import until
 from seedbed import actions
+from seedbed.actions import launching
 from seedbed.config.frozen import load_frozen
 from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
@@ -23,6 +24,7 @@ from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Step
 from seedbed.runs import asking, control
 from seedbed.runs.control import GO, PAUSE, SAVE, STOP, Resume, Turn
+from seedbed.runs.kinds import KINDS
 from seedbed.runs.lifecycle import RunBusyError
 from seedbed.runs.queue import line
 from seedbed.runs.session import Session
@@ -35,7 +37,7 @@ FAKE_JOB = Path(__file__).with_name("fake_job.py")
 
 @pytest.fixture(autouse=True)
 def _jobs_that_train_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actions, "JOBS", (sys.executable, str(FAKE_JOB)))
+    monkeypatch.setattr(launching, "JOBS", (sys.executable, str(FAKE_JOB)))
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def run(store: Store) -> RunDir:
-    return actions.new_run(store, resolve(TRAIN, sets=["train.steps=30"]), "alpha")
+    return actions.new_run(store, KINDS["train"], resolve(TRAIN, sets=["train.steps=30"]), "alpha")
 
 
 @pytest.mark.parametrize(
@@ -76,19 +78,19 @@ def test_where_runs_live(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_new_run_holds_all_that_is_needed_to_do_it_again(store: Store) -> None:
     wanted = resolve(TRAIN, sets=["train.steps=12", "optimizer.lr=2e-5"])
-    run = actions.new_run(store, wanted, command=["seedbed", "train"])
+    run = actions.new_run(store, KINDS["train"], wanted, command=["seedbed", "train"])
     assert load_frozen(run.config, TRAIN) == wanted.config
     meta = run.meta()
     assert meta["preset"] == "nano"
     assert meta["command"] == ["seedbed", "train"]
     assert meta["versions"]["seedbed"]
-    assert actions.new_run(store, wanted).name() == "nano-stories-2"
+    assert actions.new_run(store, KINDS["train"], wanted).name() == "nano-stories-2"
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "latest", "x" * 65])
 def test_a_bad_name_writes_nothing(store: Store, name: str) -> None:
     with pytest.raises(UsageError):
-        actions.new_run(store, resolve(TRAIN), name)
+        actions.new_run(store, KINDS["train"], resolve(TRAIN), name)
     assert not store.root.exists()
 
 
@@ -96,21 +98,21 @@ def test_a_bad_name_writes_nothing(store: Store, name: str) -> None:
 def test_text_of_no_use_writes_nothing(store: Store, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.txt").write_bytes(content)
     with pytest.raises(SeedbedError, match=r"a\.txt"):
-        actions.new_run(store, resolve(TRAIN, sets=[f"data.source=text:{tmp_path}/a.txt"]))
+        actions.new_run(store, KINDS["train"], resolve(TRAIN, sets=[f"data.source=text:{tmp_path}/a.txt"]))
     assert not store.root.exists()
 
 
 @pytest.mark.parametrize("value", ["tokenizer.vocab_size=100", "tokenizer.path=/nowhere"])
 def test_a_tokenizer_of_no_use_writes_nothing(store: Store, value: str) -> None:
     with pytest.raises(UsageError, match="tokenizer"):
-        actions.new_run(store, resolve(TRAIN, sets=[value]))
+        actions.new_run(store, KINDS["train"], resolve(TRAIN, sets=[value]))
     assert not store.root.exists()
 
 
 def test_a_store_whose_path_is_not_utf_8_is_refused_before_a_run_is_in_it(tmp_path: Path) -> None:
     store = Store(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")))
     with pytest.raises(UsageError, match=r"caf\\xe9") as raised:
-        actions.new_run(store, resolve(TRAIN))
+        actions.new_run(store, KINDS["train"], resolve(TRAIN))
     assert "--runs" in raised.value.hint
     assert not store.root.exists()
 
@@ -124,14 +126,14 @@ def test_a_run_whose_folder_was_given_a_name_that_is_not_utf_8_is_called_so(run:
 
 def test_missing_text_writes_nothing(store: Store) -> None:
     with pytest.raises(UsageError, match="/nowhere"):
-        actions.new_run(store, resolve(TRAIN, sets=["data.source=text:/nowhere"]))
+        actions.new_run(store, KINDS["train"], resolve(TRAIN, sets=["data.source=text:/nowhere"]))
     assert not store.root.exists()
 
 
 @pytest.mark.parametrize("value", ["model.context=1000000", "train.batch_size=1000000000", "model.hidden=10000000"])
 def test_what_cannot_fit_this_machine_is_refused_before_a_run_exists(store: Store, value: str) -> None:
     with pytest.raises(UsageError, match="of memory; this machine has") as caught:
-        actions.new_run(store, resolve(TRAIN, sets=[value]))
+        actions.new_run(store, KINDS["train"], resolve(TRAIN, sets=[value]))
     assert caught.value.hint
     assert not store.root.exists()
     assert [finding.code for finding in actions.examine(resolve(TRAIN, sets=[value]).config, store)].count(
@@ -163,7 +165,7 @@ def test_follow_tells_everything_of_this_launch_and_ends(run: RunDir) -> None:
 
 
 def test_a_job_that_cannot_start_is_told_with_its_last_words(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actions, "JOBS", (sys.executable, "-c", "raise SystemExit('no luck today')"))
+    monkeypatch.setattr(launching, "JOBS", (sys.executable, "-c", "raise SystemExit('no luck today')"))
     with pytest.raises(SeedbedError, match="no luck today") as caught:
         actions.wait_until_begun(actions.start(run))
     assert "job.log" in caught.value.hint
@@ -211,7 +213,7 @@ def test_a_child_that_breaks_is_told_with_its_last_words(monkeypatch: pytest.Mon
     monkeypatch.setenv("FAKE_FAIL", "generate-crash")
     with pytest.raises(SeedbedError):
         list(answers("generate", {"num_samples": 1, "temperature": 1, "top_k": 0}))
-    monkeypatch.setattr(actions, "JOBS", (sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"))
+    monkeypatch.setattr(launching, "JOBS", (sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"))
     with pytest.raises(SeedbedError, match="signal 9"):
         list(answers("generate", {}))
 
@@ -243,7 +245,7 @@ def endless(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     def begin(name: str, turn: Turn | None = None, fail: str = "", steps: int = 100_000) -> RunDir:
         monkeypatch.setenv("FAKE_FAIL", fail)
         monkeypatch.setenv("FAKE_STEP_S", "0.01")
-        made = actions.new_run(store, resolve(TRAIN, sets=[f"train.steps={steps}"]), name)
+        made = actions.new_run(store, KINDS["train"], resolve(TRAIN, sets=[f"train.steps={steps}"]), name)
         launched.append(actions.start(made, turn=turn))
         actions.wait_until_begun(launched[-1])
         if turn is None:
@@ -412,8 +414,8 @@ def test_runs_take_turns_in_the_order_of_the_line(endless: Callable[..., RunDir]
 def test_a_run_that_would_wait_for_itself_is_refused(run: RunDir, store: Store) -> None:
     with pytest.raises(UsageError, match="cannot wait for itself"):
         actions.start(run, turn=Turn(after=run.path))
-    other = actions.new_run(store, resolve(TRAIN), "other")
-    third = actions.new_run(store, resolve(TRAIN), "third")
+    other = actions.new_run(store, KINDS["train"], resolve(TRAIN), "other")
+    third = actions.new_run(store, KINDS["train"], resolve(TRAIN), "third")
     with Session(other.path, turn=Turn(after=run.path)), Session(third.path, turn=Turn(after=other.path)):
         with pytest.raises(UsageError, match=f'"{third.id}" is waiting for "{run.id}"'):
             actions.start(run, turn=Turn(after=third.path))

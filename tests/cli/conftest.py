@@ -18,7 +18,7 @@ import pytest
 import inprocess
 import pacing
 import patience
-from seedbed import actions
+from seedbed.actions import launching
 from seedbed.runs.asking import LIVE
 from seedbed.runs.status import standing
 from seedbed.runs.store import RunDir
@@ -100,7 +100,7 @@ class Desk:
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    monkeypatch.setattr(actions, "JOBS", (sys.executable, str(DRIVER.with_name("fake_job.py"))))
+    monkeypatch.setattr(launching, "JOBS", (sys.executable, str(DRIVER.with_name("fake_job.py"))))
     made = Desk(tmp_path)
     yield made
     for process in made.started:

@@ -15,6 +15,7 @@ import pytest
 
 import patience
 from seedbed import actions
+from seedbed.actions import launching
 
 SLOW = {"FAKE_STEP_S": "0.03"}
 
@@ -59,7 +60,7 @@ def test_ctrl_c_while_a_run_is_made_stops_it_as_soon_as_it_lives(desk: Any, monk
         os.kill(os.getpid(), signal.SIGINT)
         return new_run(*words)
 
-    monkeypatch.setattr(actions, "new_run", interrupted)
+    monkeypatch.setattr(launching, "new_run", interrupted)
     done = desk.seedbed("train", "--set", "train.steps=1000000", env=SLOW, expect=130)
     assert "Stopping" in done.stdout
     assert desk.status()["status"] == "stopped"
@@ -72,7 +73,7 @@ def test_a_run_whose_job_was_never_started_is_not_left_behind(
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(actions, "spawn_detached", interrupted)
+    monkeypatch.setattr(launching, "spawn_detached", interrupted)
     desk.seedbed("train", *words, expect=130)
     assert not list(desk.runs.glob("2*"))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from seedbed import actions
+from seedbed.actions import launching
 from seedbed.cli.main import main
 from seedbed.events import Checkpoint, Run, Step
 from seedbed.runs.control import PAUSE, Resume, Turn, ask
@@ -48,7 +48,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[RunDir, Resume]]:
         found.append((run, resume))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(actions, "start", start)
+    monkeypatch.setattr(launching, "start", start)
     return found
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from seedbed import actions
+from seedbed.actions import supervising
 from seedbed.errors import SeedbedError
 from seedbed.events import ASKED, STORAGE
 from seedbed.presentation import run_actions
@@ -89,8 +90,8 @@ def test_requests_are_refused_where_the_table_says_so(
 def test_runs_can_be_extended_where_the_table_says_so(
     status: str, checkpoint: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(actions, "standing", lambda run: Standing(View(status=status), status, None))
-    monkeypatch.setattr(actions, "checkpoints", lambda run, view: [checkpoint] if checkpoint else [])
+    monkeypatch.setattr(supervising, "standing", lambda run: Standing(View(status=status), status, None))
+    monkeypatch.setattr(supervising, "checkpoints", lambda run, view: [checkpoint] if checkpoint else [])
     found = possible(flat(status, None, ASKED if status == "paused" else None, checkpoint))
     assert actions.is_extendable(RUN) == (not found[EXTEND])
 

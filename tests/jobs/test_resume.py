@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from seedbed import actions
+from seedbed.actions import launching
 from seedbed.checkpoint.marker import verify
 from seedbed.config.frozen import dump, load_frozen
 from seedbed.config.resolving import resolve
@@ -477,7 +478,7 @@ def test_other_text_is_refused_before_the_job_starts_where_a_look_tells(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     started: list[Resume] = []
-    monkeypatch.setattr(actions, "start", lambda run, asked, turn: started.append(asked))
+    monkeypatch.setattr(launching, "start", lambda run, asked, turn: started.append(asked))
     log = half_way.events.read_bytes()
     with pytest.raises(SeedbedError, match="is not the text that this run was trained on") as refused:
         actions.resume(half_way, Resume(data=f"text:{other}", more_steps=2))

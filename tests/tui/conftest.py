@@ -31,6 +31,7 @@ from seedbed.config.roots import TRAIN
 from seedbed.files import Lock
 from seedbed.runs import labels
 from seedbed.runs.control import Resume
+from seedbed.runs.kinds import KINDS
 from seedbed.runs.status import status
 from seedbed.runs.store import RunDir, Store
 from seedbed.tui.app import Window
@@ -75,7 +76,7 @@ def begin(store: Store, name: str, **sets: str) -> actions.Launch:
     """Start a real job on a new run; keys of the config are written with `__` for the dot."""
     flags = {path: Flagged(value, "the test") for path, value in TINY.items()}
     flags |= {path.replace("__", "."): Flagged(value, "the test") for path, value in sets.items()}
-    run = actions.new_run(store, resolve(TRAIN, flags=flags), name, command=["test"])
+    run = actions.new_run(store, KINDS["train"], resolve(TRAIN, flags=flags), name, command=["test"])
     return actions.start(run)
 
 

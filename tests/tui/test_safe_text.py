@@ -13,7 +13,7 @@ import pytest
 from rich.cells import cell_len
 from textual.widgets import Input, Select
 
-from seedbed import actions
+from seedbed.actions import launching
 from seedbed.runs.store import RunDir, Store
 from seedbed.text import printable
 from seedbed.tui.all_options import AllOptions
@@ -248,7 +248,7 @@ def speaker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "speaker.py"
     script.write_text(SPEAKER)
     script.with_name("speaker.py.json").write_text(json.dumps(list(HOSTILE.values())))
-    monkeypatch.setattr(actions, "JOBS", (sys.executable, str(script)))
+    monkeypatch.setattr(launching, "JOBS", (sys.executable, str(script)))
 
 
 async def test_hostile_text_that_a_model_writes_is_shown_literally(

@@ -9,6 +9,7 @@ import pytest
 from textual.widgets import Select
 
 from seedbed import actions, text
+from seedbed.actions import launching
 from seedbed.config.frozen import load_frozen
 from seedbed.config.roots import TRAIN
 from seedbed.runs.estimate import estimate
@@ -241,7 +242,7 @@ async def test_a_job_that_fails_at_once_says_why(
         return begin(run, **options)
 
     begin = actions.start
-    monkeypatch.setattr(actions, "start", start)
+    monkeypatch.setattr(launching, "start", start)
     async with open_window(store, (100, 30)) as user:
         await user.go(3)
         await fill(user, "run-name", "maple")

@@ -137,12 +137,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Make the run, start its job, and watch it or leave it alone."""
     from seedbed import actions
     from seedbed.config.roots import TRAIN
+    from seedbed.runs.kinds import KINDS
 
     wanted = resolved(arguments, arguments.file, TRAIN)
     place = actions.store(arguments.runs)
     waits = turn(arguments, place)
     return watch(
-        lambda: actions.begin(place, wanted, arguments.name, waits, sys.argv),
+        lambda: actions.begin(place, KINDS["train"], wanted, arguments.name, waits, sys.argv),
         background=arguments.background,
         as_json=arguments.json,
         waits=waits,

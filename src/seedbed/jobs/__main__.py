@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import json
 import sys
 import traceback
@@ -16,16 +15,14 @@ from seedbed.config.directories import keep_compiled
 from seedbed.errors import EXIT_FAILURE, EXIT_USAGE, SeedbedError
 from seedbed.jobs.memory import advice, exhausted
 from seedbed.runs.control import Resume, Turn
-from seedbed.runs.lifecycle import StopRequested
+from seedbed.runs.kinds import KINDS, Kind, loaded, named
+from seedbed.runs.lifecycle import Lifecycle, StopRequested
 from seedbed.runs.printed import stamp_output
 from seedbed.runs.queue import wait_for_turn
 from seedbed.runs.session import Session
 from seedbed.runs.store import RunDir
 
-Job = Callable[[Path, Session], str]
-
-KINDS: dict[str, str] = {"train": "seedbed.jobs.pretrain:run"}
-"""Kind of run in meta.json -> what does its work. Takes the directory and the session, returns the final status."""
+Job = Callable[[Path, Any], str]
 
 CHILDREN: dict[str, str] = {
     "generate": "seedbed.jobs.generate:main",
@@ -35,12 +32,12 @@ CHILDREN: dict[str, str] = {
 """Work that makes no run and answers on stdout: takes the remaining words, returns the exit status."""
 
 
-def main(words: Sequence[str] | None = None, kinds: Mapping[str, str] = KINDS) -> int:
+def main(words: Sequence[str] | None = None, kinds: Mapping[str, Kind] = KINDS) -> int:
     """Do what the command line names; returns the exit status."""
     words = sys.argv[1:] if words is None else words
     keep_compiled()
     if words and words[0] in CHILDREN:
-        child: Callable[[Sequence[str]], int] = _load(CHILDREN[words[0]])
+        child: Callable[[Sequence[str]], int] = loaded(CHILDREN[words[0]])
         try:
             return child(words[1:])
         except SeedbedError as error:
@@ -73,16 +70,15 @@ def main(words: Sequence[str] | None = None, kinds: Mapping[str, str] = KINDS) -
         return error.exit_code
 
 
-def run_job(run_dir: Path, resume: Resume, turn: Turn, kinds: Mapping[str, str] = KINDS) -> int:
+def run_job(run_dir: Path, resume: Resume, turn: Turn, kinds: Mapping[str, Kind] = KINDS) -> int:
     """Own the run for one session. Whatever goes wrong is told as the run's last event; details go to job.log."""
-    kind = RunDir(run_dir).meta()["kind"]
-    with Session(run_dir, resume, turn=turn) as session:
+    name = RunDir(run_dir).meta()["kind"]
+    owner = Session if name not in kinds or kinds[name].is_run else Lifecycle
+    with owner(run_dir, resume, turn=turn) as session:
         try:
             if turn and not wait_for_turn(session):
                 raise StopRequested(session.stop_requested)
-            if kind not in kinds:
-                raise SeedbedError(f"This version knows no work of kind {kind!r}.", f"It knows {', '.join(kinds)}.")
-            job: Job = _load(kinds[kind])
+            job: Job = loaded(named(name, kinds).job)
             status = job(run_dir, session)
         except StopRequested:
             session.end_as_asked()
@@ -118,11 +114,6 @@ def _tell_log() -> None:
 def _in_a_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
-def _load(place: str) -> Any:
-    module, _, name = place.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,8 @@ from __future__ import annotations
 import errno
 
 from seedbed.config.arithmetic import divisors
-from seedbed.config.frozen import load_frozen
-from seedbed.config.roots import TRAIN
 from seedbed.errors import SeedbedError
+from seedbed.runs.kinds import frozen_config
 from seedbed.runs.store import RunDir
 
 _OF_THE_GPU = ("CUDA out of memory", "CUDA error: out of memory", "MPS backend out of memory", "_ALLOC_FAILED")
@@ -30,10 +29,10 @@ def advice(run: RunDir) -> str:
     """What to change so that a run's work fits. Its own config stays as it is, so the way is another run like it."""
     fewer = "N"
     try:
-        train = load_frozen(run.config, TRAIN).train
+        train = frozen_config(run).train
         now = train.micro_batch or train.batch_size
         fewer = str(max((rows for rows in divisors(train.batch_size) if rows <= now // 2), default="N"))
-    except SeedbedError:
+    except (SeedbedError, AttributeError):
         pass
     if fewer == "N":
         return f"Use a smaller model or context: seedbed train --like {run.id} --set model.context=N"

@@ -10,6 +10,7 @@ from seedbed.config.resolving import Resolved
 from seedbed.config.schema import Config
 from seedbed.errors import SeedbedError
 from seedbed.runs.control import Resume, Turn
+from seedbed.runs.kinds import KINDS
 from seedbed.runs.store import RunDir, Store
 
 
@@ -22,7 +23,7 @@ class Outcome(NamedTuple):
 
 def start(store: Store, resolved: Resolved[Config], name: str | None, turn: Turn, command: Sequence[str]) -> Outcome:
     """Create a run and start its job."""
-    return _begun(lambda: actions.begin(store, resolved, name, turn, command))
+    return _begun(lambda: actions.begin(store, KINDS["train"], resolved, name, turn, command))
 
 
 def resume(run: RunDir, request: Resume, turn: Turn) -> Outcome:

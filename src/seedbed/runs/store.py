@@ -18,6 +18,8 @@ from seedbed.text import printable, shorten
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,63}")
 LATEST = "latest"
+TASKS = ".tasks"
+"""The folder of links to tasks (runs/tasks.py) in a store."""
 META_FORMAT = 1
 _STAMPED = re.compile(r"\d{8}-\d{6}-\d{3}-")
 """How an id begins."""
@@ -190,10 +192,30 @@ class Store:
                 "Check the path and its permissions, or use --runs DIR.",
             ) from error
 
-    def _newest(self, names: Iterable[str]) -> Iterator[RunDir]:
-        """The runs among these, one after the other: who looks for one need not look at all of a thousand."""
-        root = self.root.absolute()
-        return (RunDir(root / name) for name in names if _is_run(f"{root}/{name}"))
+    def tasks(self) -> list[RunDir]:
+        """Every task that the store links to and that is still there, oldest first."""
+        return list(self._existing(sorted(self._task_names())))
+
+    def _task_names(self) -> list[str]:
+        try:
+            return os.listdir(self.root / TASKS)  # noqa: PTH208  # names alone
+        except OSError:
+            return []
+
+    def place_of(self, name: str) -> str:
+        """The directory of the run with an id, or the link to the task with it; as text, since lists of runs are long."""
+        path = f"{self.root.absolute()}/{name}"
+        link = f"{self.root.absolute()}/{TASKS}/{name}"
+        return link if not os.path.lexists(path) and os.path.islink(link) else path  # noqa: PTH114
+
+    def run_dir(self, name: str) -> RunDir:
+        """The directory of the run or task with an id, whether or not it is there."""
+        place = self.place_of(name)
+        return RunDir(Path(place).resolve() if f"/{TASKS}/" in place else Path(place))
+
+    def _existing(self, names: Iterable[str]) -> Iterator[RunDir]:
+        """The runs and tasks among these, one after the other: who looks for one need not look at all of a thousand."""
+        return (self.run_dir(name) for name in names if _is_run(self.place_of(name)))
 
     def free_name(self, wanted: str) -> str:
         """`wanted`, or `wanted-2`, `wanted-3`, ... where earlier runs bear it."""
@@ -205,20 +227,19 @@ class Store:
         raise AssertionError
 
     def find(self, ref: str | None, *, fits: Fits | None = None, wanted: str = "whole run") -> RunDir:
-        """The run that `ref` names: an id, a unique prefix of one, a name, a path, or `latest`.
+        """The run or task that `ref` names: an id, a unique prefix of one, a name, a path, or `latest` (a run).
 
         Without a `ref`, the newest that `fits`, those at work first, then those that wait for their turn; `wanted` is how
-        a message calls such a run. Archived runs are found by
-        what names them, and never meant by `latest` or by nothing.
+        a message calls such a run. Archived runs are found by what names them, and never meant by `latest` or by nothing.
         Raises UsageError for an unknown or ambiguous one, naming candidates.
         """
         if ref == LATEST:
-            return self._first(self._newest(self._names()[::-1]), _is_whole, "whole run")
+            return self._first(self._existing(self._names()[::-1]), _is_whole, "whole run")
         if ref is None:
-            newest, root = self._names()[::-1], self.root.absolute()
-            busy = [name for name in newest if is_locked(f"{root}/{name}/.lock")]
-            first = sorted(self._newest(busy), key=_activity)
-            rest = self._newest(name for name in newest if name not in busy)
+            newest = sorted({*self._names(), *self._task_names()}, reverse=True)
+            busy = [name for name in newest if is_locked(f"{self.place_of(name)}/.lock")]
+            first = sorted(self._existing(busy), key=_activity)
+            rest = self._existing(name for name in newest if name not in busy)
             return self._first(chain(first, rest), fits or _is_whole, wanted)
         if not ref.strip():
             raise UsageError("The name of the run is empty.", "Give an id, a prefix of one, a name, a path, or latest.")
@@ -230,7 +251,7 @@ class Store:
                     "`seedbed runs` lists the runs.",
                 )
             return RunDir(path.resolve())
-        runs = self.all()
+        runs = [*self.all(), *self.tasks()]
         names = {run.id: run.name() for run in runs}
         for found in (
             [run for run in runs if run.id == ref],

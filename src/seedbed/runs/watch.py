@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from seedbed.errors import SeedbedError
 from seedbed.runs.models import Model, model_of
 from seedbed.runs.status import standing, status
 from seedbed.runs.statuses import LIVE
-from seedbed.runs.store import RunDir, Store, is_run
+from seedbed.runs.store import TASKS, RunDir, Store, is_run
 from seedbed.text import quoted
 
 
@@ -88,14 +89,18 @@ class Watch:
 
     def _look(self) -> dict[str, int]:
         """The folders' times by id. A store that is not there yet is empty; one that may not be read keeps what it was."""
+        found: dict[str, int] = {}
         try:
             with os.scandir(self.store.root) as entries:
-                found = {}
                 for entry in entries:
                     if not entry.name.startswith(".") and entry.is_dir():
                         found[entry.name] = entry.stat().st_mtime_ns
+            with suppress(OSError), os.scandir(self.store.root / TASKS) as links:
+                for link in links:
+                    if link.is_dir():
+                        found[link.name] = link.stat().st_mtime_ns
         except FileNotFoundError:
-            found = {}
+            pass
         except OSError as error:
             self.problem = f"Cannot read {quoted(self.store.root)}: {error.strerror}."
             return self._stamps.copy()
@@ -103,7 +108,7 @@ class Watch:
         return found
 
     def _read(self, run_id: str) -> Listed | None:
-        run = RunDir((self.store.root / run_id).absolute())
+        run = self.store.run_dir(run_id)
         try:
             if not is_run(run.path):
                 return None

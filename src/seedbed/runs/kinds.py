@@ -1,0 +1,73 @@
+"""The kinds of work: for each, what does it, which config it has, and whether it is a run or a task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from seedbed.config.roots import ROOTS, Root
+from seedbed.errors import SeedbedError
+from seedbed.runs.store import RunDir
+
+
+class Kind(NamedTuple):
+    """One kind of work.
+
+    A *run* has steps and checkpoints and lives in the store. A *task* makes something else; its directory lies beside
+    that (runs/tasks.py). Both are watched, stopped and resumed by the same commands.
+    """
+
+    name: str
+    job: str
+    """`module:function` that does the work: takes the directory and the session (runs/session.py; for a task the
+    lifecycle, runs/lifecycle.py), returns the final status: completed or stopped."""
+    config: str = ""
+    """The name of its config's root (config/roots.py); empty for work without a config."""
+    is_run: bool = True
+    checks: str = ""
+    """`module:function` that raises SeedbedError for what can be seen to fail before the work is made: takes the config
+    and the store."""
+
+    @property
+    def root(self) -> Root[Any]:
+        """The root of its config. Raises SeedbedError for work without a config."""
+        if self.config not in ROOTS:
+            raise SeedbedError(f"Work of kind {self.name} has no config.", "Name a run of another kind.")
+        return ROOTS[self.config]
+
+
+KINDS: dict[str, Kind] = {
+    "train": Kind("train", "seedbed.jobs.pretrain:run", config="train", checks="seedbed.actions.checks:check_training"),
+}
+"""Every kind of work by its name, which meta.json keeps."""
+
+
+def named(name: str, kinds: Mapping[str, Kind] = KINDS) -> Kind:
+    """The kind of this name. Raises SeedbedError for one that this version does not know."""
+    if name not in kinds:
+        raise SeedbedError(f"This version knows no work of kind {name!r}.", f"It knows {', '.join(kinds)}.")
+    return kinds[name]
+
+
+def kind_of(run: RunDir) -> Kind:
+    """The kind of a run or task. Raises SeedbedError where its meta.json is broken, or names no known kind."""
+    return named(run.meta()["kind"])
+
+
+def is_task(name: str | None) -> bool:
+    """Whether work of this kind is a task; what is unknown counts as a run."""
+    return name in KINDS and not KINDS[name].is_run
+
+
+def frozen_config(run: RunDir) -> Any:
+    """The config that a run or task was started with. Raises SeedbedError where there is none, or it cannot be read."""
+    from seedbed.config.frozen import load_frozen
+
+    return load_frozen(run.config, kind_of(run).root)
+
+
+def loaded(place: str) -> Any:
+    """What `module:function` names."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
