@@ -1,7 +1,8 @@
 """The parts of a model family: its features, its tensors' names, and its config.json in both directions. Needs no torch.
 
 A family is one file in this folder that defines `FAMILY`, and one line in `table.py`. Nothing else asks for it by name:
-the decoder, the arithmetic and the rules read its features, and `model/weights.py` reads its names.
+the decoder, the arithmetic and the rules read its features, and `model/weights.py` reads its names. Families that differ
+in little import what they share, such as the names of `qwen3.py` or the keys of `rotary.py`.
 """
 
 from __future__ import annotations
