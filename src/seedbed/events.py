@@ -265,13 +265,16 @@ class Record(msgspec.Struct, frozen=True):
     raw: dict[str, Any]
 
 
+_FIGURES_OF_STEP = tuple(name for name in Step.__struct_fields__ if name != "metrics")
+
+
 def encode(event: Event, n: int, t: float) -> bytes:
     """One JSON line, newline included. NaN and infinities, which JSON lacks, become null."""
-    fields = {name: getattr(event, name) for name in event.__struct_fields__}
-    if not isinstance(event, Step):
-        fields = {name: value for name, value in fields.items() if value is not None}
-    elif event.metrics is None:
-        del fields["metrics"]
+    if isinstance(event, Step):
+        names = _FIGURES_OF_STEP if event.metrics is None else event.__struct_fields__
+        fields = {name: getattr(event, name) for name in names}
+    else:
+        fields = {name: value for name in event.__struct_fields__ if (value := getattr(event, name)) is not None}
     line = {"v": SCHEMA, "n": n, "t": t, "kind": event.kind, **fields}
     try:
         return msgspec.json.encode(line) + b"\n"
@@ -330,7 +333,7 @@ def open_metrics(written: Any) -> dict[str, float]:
     for name, value in written.items() if isinstance(written, dict) else ():
         if len(found) >= MOST_METRICS:
             break
-        shown = _shown_name(name)
+        shown = shown_name(name)
         if shown and shown not in FIGURES and not isinstance(value, bool) and isinstance(value, int | float | None):
             try:
                 found[shown] = float("nan") if value is None else float(value)
@@ -340,7 +343,7 @@ def open_metrics(written: Any) -> dict[str, float]:
 
 
 @lru_cache(4096)
-def _shown_name(name: str) -> str:
+def shown_name(name: str) -> str:
     """The name of an open metric as everybody shows it: short, with nothing in it that could steer a terminal."""
     return shorten(" ".join(printable(name).split()), _LONGEST_METRIC)
 

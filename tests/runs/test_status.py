@@ -257,3 +257,42 @@ def test_reading_changes_nothing(run: RunDir) -> None:
 
 def test_no_state_file_is_no_state(run: RunDir) -> None:
     assert read_state(run) is None
+
+
+def test_a_state_of_the_format_before_is_used_and_means_the_same(run: RunDir) -> None:
+    """Else each look at a long run of an earlier version would read its whole log."""
+    old = {
+        "offset": 0,
+        "n": 7,
+        "status": "paused",
+        "reason": "asked to pause",
+        "session": 1,
+        "run": {"steps": 50, "tokens_per_step": 10},
+        "step": 40,
+        "recent": [[380, 0.5], [390, 0.5], [400, 0.5]],
+        "session_steps": 3,
+        "costs": {"saves": 1, "write_s": 2.0},
+        "scores": [{"step": 20, "loss": 3.0, "full": False}, {"step": 40, "loss": 2.5, "full": False}],
+        "best_scores": [{"step": 40, "loss": 2.5, "full": False}],
+        "final_score": {"step": 40, "loss": 2.6},
+        "updated": 1000.0,
+    }
+    beat = {"t": 1.0, "monotonic": 1.0, "boot_id": "", "session": 1}
+    run.state.write_bytes(msgspec.json.encode({"format": 2, "heartbeat": beat, "view": old, "status": {}}))
+    state = read_state(run)
+    assert state is not None
+    view = state.view
+    assert (view.step, view.session_steps, view.code) == (40, 3, "asked")
+    assert view.seconds_per_step() == 0.5
+    assert view.speed.costs.write_s == 2.0
+    assert [each.loss for each in view.validations.compared] == [3.0, 2.5]
+    assert view.best() is not None
+    assert view.validations.final is not None
+    assert view.validations.final.loss == 2.6
+
+
+@pytest.mark.parametrize("view", [{"scores": 3}, {"recent": "x"}, {"costs": []}])
+def test_a_damaged_state_of_the_format_before_is_passed_over(run: RunDir, view: dict[str, object]) -> None:
+    beat = {"t": 1.0, "monotonic": 1.0, "boot_id": "", "session": 1}
+    run.state.write_bytes(msgspec.json.encode({"format": 2, "heartbeat": beat, "view": view, "status": {}}))
+    assert read_state(run) is None

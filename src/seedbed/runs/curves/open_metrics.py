@@ -12,13 +12,23 @@ from typing import BinaryIO
 
 import msgspec
 
-from seedbed.events import open_metrics
+from seedbed.events import open_metrics, shown_name
 from seedbed.runs.curves.entries import Entry, entries
 from seedbed.runs.curves.rows import NOTHING, Row, gathered
 
 Five = tuple[float, float, float, float, float]
 """Weight, sum, lowest, highest and last of some values, as in a Row."""
-_ABSENT = object()
+
+
+class _Line(msgspec.Struct, gc=False):
+    """A line as most runs write it: every step with a number for the metric."""
+
+    kind: str
+    step: int | None = None
+    metrics: dict[str, float | None] | None = None
+
+
+_LINES = msgspec.json.Decoder(_Line)
 
 
 def value_in(entry: Entry, name: str) -> float:
@@ -27,28 +37,43 @@ def value_in(entry: Entry, name: str) -> float:
     if not written:
         return math.nan
     try:
-        found = msgspec.json.decode(written)
+        return open_metrics(msgspec.json.decode(written)).get(name, math.nan)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return math.nan
-    # Most names are as they were written; the others are compared as they are shown.
-    value = found.get(name, _ABSENT) if type(found) is dict else _ABSENT
-    if type(value) is float and math.isfinite(value):
-        return value
-    return open_metrics(found).get(name, math.nan)
 
 
 def values_by_step(log: BinaryIO, row: Row, name: str) -> dict[int, float]:
     """The finite values of a row's steps, by step."""
     log.seek(row.begin)
     block = log.read(row.end - row.begin)
+    first, last = row.first, row.last
+    found: dict[int, float] = {}
+    try:
+        for line in _LINES.decode_lines(block):
+            if (
+                line.metrics is not None
+                and line.kind == "step"
+                and line.step is not None
+                and first <= line.step <= last
+            ):
+                value = line.metrics[name] if name in line.metrics else _spelled_otherwise(line.metrics, name)
+                if value is not None:
+                    found[line.step] = value
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _slowly(block, first, last, name)
+    return found
+
+
+def _spelled_otherwise(metrics: dict[str, float | None], name: str) -> float | None:
+    """The value of a metric whose name is shown as `name`, but written in another way."""
+    return next((value for written, value in metrics.items() if shown_name(written) == name), None)
+
+
+def _slowly(block: bytes, first: int, last: int, name: str) -> dict[int, float]:
+    """The same of lines among which some are torn, foreign or of another shape."""
     found: dict[int, float] = {}
     for entry in entries(block[: block.rfind(b"\n") + 1])[0]:
-        if (
-            entry is not None
-            and entry.kind == "step"
-            and entry.step is not None
-            and row.first <= entry.step <= row.last
-        ):
+        if entry is not None and entry.kind == "step" and entry.step is not None and first <= entry.step <= last:
             value = value_in(entry, name)
             if math.isfinite(value):
                 found[entry.step] = value

@@ -1,0 +1,23 @@
+"""What counts as time at work between two events."""
+
+from __future__ import annotations
+
+import pytest
+
+from seedbed.runs.clock import LONGEST_GAP_S, worked_s
+
+
+@pytest.mark.parametrize(
+    ("before", "t", "idle", "simulated", "seconds"),
+    [
+        (None, 5.0, False, False, 0.0),
+        (5.0, 7.5, False, False, 2.5),
+        (5.0, 7.5, True, False, 0.0),
+        (7.5, 5.0, False, False, 0.0),
+        (0.0, 9999.0, False, False, LONGEST_GAP_S),
+        (0.0, 9999.0, False, True, 9999.0),
+        (9999.0, 0.0, False, True, 0.0),
+    ],
+)
+def test_gaps(before: float | None, t: float, idle: bool, simulated: bool, seconds: float) -> None:
+    assert worked_s(before, t, idle, simulated) == seconds
