@@ -14,30 +14,30 @@ from seedbed.runs.kinds import KINDS
 from seedbed.runs.store import RunDir, Store
 
 
-class Outcome(NamedTuple):
+class LaunchOutcome(NamedTuple):
     """The run, if there is one, and what went wrong; "" where its job has begun."""
 
     run: RunDir | None
     problem: str
 
 
-def start(store: Store, resolved: Resolved[Config], name: str | None, turn: Turn, command: Sequence[str]) -> Outcome:
+def start(store: Store, resolved: Resolved[Config], name: str | None, turn: Turn, command: Sequence[str]) -> LaunchOutcome:
     """Create a run and start its job."""
     return _begun(lambda: actions.begin(store, KINDS["train"], resolved, name, turn, command))
 
 
-def resume(run: RunDir, request: Resume, turn: Turn) -> Outcome:
+def resume(run: RunDir, request: Resume, turn: Turn) -> LaunchOutcome:
     """Start the job of a run again."""
     return _begun(lambda: actions.resume(run, request, turn=turn), run)
 
 
-def _begun(launch: Callable[[], actions.Launch], run: RunDir | None = None) -> Outcome:
+def _begun(launch: Callable[[], actions.Launch], run: RunDir | None = None) -> LaunchOutcome:
     try:
         launched = launch()
         run = launched.run
         actions.wait_until_begun(launched)
     except SeedbedError as error:
-        return Outcome(run, str(error))
+        return LaunchOutcome(run, str(error))
     except OSError as error:
-        return Outcome(run, f"The job could not be started: {error.strerror}.")
-    return Outcome(run, "")
+        return LaunchOutcome(run, f"The job could not be started: {error.strerror}.")
+    return LaunchOutcome(run, "")

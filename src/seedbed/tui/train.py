@@ -352,13 +352,13 @@ class TrainPanel(Panel):
             else:
                 raise SeedbedError("That run has been deleted.")
         except SeedbedError as error:
-            self._show_outcome(launches.Outcome(None, str(error)))
+            self._show_outcome(launches.LaunchOutcome(None, str(error)))
             return
         self._starting = True
         self._show_state("starting …", "yellow")
         self.window.in_thread(launch, self._show_outcome)
 
-    def _show_outcome(self, outcome: launches.Outcome) -> None:
+    def _show_outcome(self, outcome: launches.LaunchOutcome) -> None:
         self._starting = False
         self._check()
         if outcome.problem:

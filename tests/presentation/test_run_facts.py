@@ -1,0 +1,60 @@
+"""Short texts about a run's status."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from seedbed.presentation.run_facts import activity, device_line, epochs_text, remarks, steps_text
+from seedbed.runs.store import RunDir
+from seedbed.runs.watch import Listed
+
+
+@pytest.mark.parametrize(
+    ("step", "steps", "width", "expected"),
+    [
+        (12, None, None, "12"),
+        (12, 40, 11, "12/40"),
+        (123_456, 1_000_000, 11, "123k/1M"),
+        (123_456, 1_000_000, None, "123456/1000000"),
+    ],
+)
+def test_steps_are_rounded_where_they_do_not_fit(
+    step: int, steps: int | None, width: int | None, expected: str
+) -> None:
+    assert steps_text({"step": step, "steps": steps}, width) == expected
+
+
+def test_epochs_are_shown_as_far_as_known() -> None:
+    assert epochs_text({"epoch": None, "epochs": 2.0}) == "-"
+    assert epochs_text({"epoch": 0.52, "epochs": None}) == "0.5"
+    assert epochs_text({"epoch": 0.52, "epochs": 2.0}) == "0.5/2.0"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "phase", "expected"),
+    [
+        ("running", None, "train", ""),
+        ("running", None, "compile", "compiling …"),
+        ("running", None, "unheard-of", "unheard-of …"),
+        ("paused", "the disk is full", "train", "the disk is full"),
+        ("completed", "Stopped early", None, ""),
+    ],
+)
+def test_a_run_that_does_not_train_says_what_it_does(
+    status: str, reason: str | None, phase: str | None, expected: str, tmp_path: Any
+) -> None:
+    found = {"status": status, "reason": reason, "phase": phase}
+    assert activity(Listed(RunDir(tmp_path), found, None, None)) == expected
+
+
+def test_the_device_is_named_with_the_request() -> None:
+    found = {"device": None, "device_asked": "A30", "device_name": None, "precision": None}
+    assert device_line(found) == "not started (requested: A30)"
+    assert device_line(found | {"device": "cpu", "precision": "fp32"}).startswith("on cpu (requested: A30)")
+
+
+def test_remarks_are_warnings_then_the_reason() -> None:
+    assert remarks({"warnings": ["w"], "reason": "r.", "hint": "h."}) == ["w", "r. h."]
+    assert remarks({"warnings": [], "reason": None, "hint": None}) == []
