@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from seedbed.presentation.run_facts import activity, device_line, epochs_text, remarks, steps_text
+from seedbed.presentation.run_facts import activity, device_line, epochs_text, notices, steps_text
 from seedbed.runs.store import RunDir
 from seedbed.runs.watch import Listed
 
@@ -56,5 +56,5 @@ def test_the_device_is_named_with_the_request() -> None:
 
 
 def test_remarks_are_warnings_then_the_reason() -> None:
-    assert remarks({"warnings": ["w"], "reason": "r.", "hint": "h."}) == ["w", "r. h."]
-    assert remarks({"warnings": [], "reason": None, "hint": None}) == []
+    assert notices({"warnings": ["w"], "reason": "r.", "hint": "h."}) == ["w", "r. h."]
+    assert notices({"warnings": [], "reason": None, "hint": None}) == []

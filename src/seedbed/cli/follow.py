@@ -46,7 +46,7 @@ class Display(Protocol):
     def tick(self, view: View, series: Series) -> None:
         """No event for a moment: time to redraw."""
 
-    def remark(self, line: str) -> None:
+    def show_message(self, line: str) -> None:
         """A message of the command, not of the run."""
 
     def close(self) -> None:
@@ -148,7 +148,7 @@ class Follower:
         if again:
             if self._request is not None:
                 self._request.repeat(at_once=True)
-            self._display.remark(f"The run saves and stops in the background: seedbed status {run_argument(run)}")
+            self._display.show_message(f"The run saves and stops in the background: seedbed status {run_argument(run)}")
             return False
         try:
             self._request = asking.stop(run, "stopped from the terminal that started it")
@@ -157,7 +157,7 @@ class Follower:
                 raise
             return True  # it has just ended
         doing = wording.until_it_stops(self.view)
-        self._display.remark(f"Stopping: {doing}. Press Ctrl-C again to let it stop in the background.")
+        self._display.show_message(f"Stopping: {doing}. Press Ctrl-C again to let it stop in the background.")
         return True
 
     def _show_pause(self) -> None:
@@ -168,7 +168,7 @@ class Follower:
         state = read_state(self.launch.run)
         held = state.heartbeat.held if state is not None and state.heartbeat.session == self.view.session else None
         if held is not None and held.reason != self._shown_pause and self.view.status != "paused":
-            self._display.remark(wording.paused(self.view.step, held.reason, held.hint))
+            self._display.show_message(wording.paused(self.view.step, held.reason, held.hint))
         self._shown_pause = held.reason if held is not None else ""
 
     def _report(self) -> int:

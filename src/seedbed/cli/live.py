@@ -64,7 +64,7 @@ class LiveDisplay:
             self._curve = self._draw(series)
         self._live.update(self._display(view), refresh=True)
 
-    def remark(self, line: str) -> None:
+    def show_message(self, line: str) -> None:
         """Print a message above the display."""
         self._console.print(Text(line, style="bold yellow"))
 

@@ -1,4 +1,4 @@
-"""A run as plain lines, now and then, for pipes and files. Knows no cursor."""
+"""A run as plain lines, for pipes and files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seedbed.runs.view import View
 
 
 class PlainDisplay:
-    """Lines as things happen; progress at most every few seconds."""
+    """Prints a line for each event; progress at most every few seconds."""
 
     def __init__(self, run: RunDir, stream: TextIO) -> None:
         self._stream = stream
@@ -21,19 +21,19 @@ class PlainDisplay:
         self._say(f"run {run.id}")
 
     def record(self, record: Record, view: View) -> None:
-        """The lines that an event deserves."""
+        """Print the lines of an event."""
         for line, style in self._narrator.tell(record, view):
             self._say(paint(line, style, self._stream))
 
     def tick(self, view: View, series: Series) -> None:
-        """Nothing happened, so there is nothing to say."""
+        """Nothing to redraw."""
 
-    def remark(self, line: str) -> None:
-        """A word of ours."""
+    def show_message(self, line: str) -> None:
+        """Print a message of the command."""
         self._say(line)
 
     def close(self) -> None:
-        """Nothing to put back."""
+        """Nothing to restore."""
 
     def _say(self, line: str) -> None:
         say(line, self._stream)

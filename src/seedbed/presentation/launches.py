@@ -21,7 +21,9 @@ class LaunchOutcome(NamedTuple):
     problem: str
 
 
-def start(store: Store, resolved: Resolved[Config], name: str | None, turn: Turn, command: Sequence[str]) -> LaunchOutcome:
+def start(
+    store: Store, resolved: Resolved[Config], name: str | None, turn: Turn, command: Sequence[str]
+) -> LaunchOutcome:
     """Create a run and start its job."""
     return _begun(lambda: actions.begin(store, KINDS["train"], resolved, name, turn, command))
 

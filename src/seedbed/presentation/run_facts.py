@@ -98,7 +98,7 @@ def device_line(found: dict[str, Any]) -> str:
     return f"on {found['device']}{requested}  {found['device_name'] or ''}  {found['precision'] or ''}"
 
 
-def remarks(found: dict[str, Any]) -> list[str]:
+def notices(found: dict[str, Any]) -> list[str]:
     """The run's warnings, then the reason of its status with what to do."""
     reason = f"{found['reason']} {found['hint'] or ''}".strip() if found["reason"] else ""
     return [each for each in (*found["warnings"], reason) if each]

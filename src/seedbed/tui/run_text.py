@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from seedbed.presentation.log import Line, when
-from seedbed.presentation.run_facts import device_line, fact_rows, progress_lines, remarks
+from seedbed.presentation.run_facts import device_line, fact_rows, notices, progress_lines
 from seedbed.runs.status import word
 from seedbed.tui.safe_text import fitted_text, safe_string, safe_text, status_style
 
@@ -34,11 +34,11 @@ def header_text(found: dict[str, Any], *, brief: bool = False, width: int = 150)
     if found["note"]:
         shown.append("\n")
         shown.append_text(fitted_text(f"note: {found['note']}", width, "italic"))
-    every = remarks(found)
+    every = notices(found)
     latest, lines = every[-2 if brief else -3 :], 1 if brief else 2
-    for remark in latest:
+    for notice in latest:
         shown.append("\n")
-        shown.append_text(_in_lines(remark, lines, width))
+        shown.append_text(_in_lines(notice, lines, width))
     if len(latest) < len(every) or any(cell_len(safe_string(each)) > lines * width for each in latest):
         what = "it" if len(every) == 1 else f"all {len(every)}"
         shown.append("\n")
