@@ -8,6 +8,7 @@ from seedbed.runs.checkpoints import checkpoints
 from seedbed.runs.status import Standing, standing
 from seedbed.runs.statuses import BUSY, LIVE, OVER
 from seedbed.runs.store import RunDir
+from seedbed.runs.tasks import output_of
 
 
 def stop(run: RunDir, reason: str = "asked to stop") -> Request:
@@ -63,6 +64,8 @@ def has_steps(run: RunDir) -> bool:
 def is_resumable(run: RunDir) -> bool:
     """Whether the run ended short of its horizon, with something to go on from: stopped, lost, or failed under way."""
     stands = standing(run)
+    if stands.status == "failed" and output_of(run) is not None:
+        return True
     if stands.status in ("stopped", "lost"):
         return run.config.is_file()
     return stands.status == "failed" and (stands.view.step > 0 or has_checkpoint(run))

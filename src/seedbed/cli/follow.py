@@ -177,7 +177,9 @@ class Follower:
         if not self.begun:
             raise actions.died_early(self.launch, code)
         if not run.path.exists():
-            message = f"The folder of the run was removed or moved while it trained, so it ended at step {view.step}."
+            message = (
+                f"The folder of the run was removed or moved while it trained, so it ended{wording.at_step(view.step)}."
+            )
             raise SeedbedError(message, f"It was {text.quoted(run.path)}.")
         if self.as_json:
             say_json(status(run))
@@ -190,7 +192,7 @@ class Follower:
             how = f"was killed (signal {-code})" if code < 0 else f"ended unexpectedly (status {code})"
             cause = "Was the memory full?" if code == -signal.SIGKILL else last_printed(run.log, lines=1)
             hint = f"Saved checkpoints are intact: seedbed resume {run_argument(run)}"
-            print_error(SeedbedError(f"The job {how} at step {view.step}. {cause}".rstrip(), hint))
+            print_error(SeedbedError(f"The job {how}{wording.at_step(view.step)}. {cause}".rstrip(), hint))
             return EXIT_FAILURE
         if not_resumed:
             note(f"{view.reason} The run is still {view.status}.")

@@ -28,6 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed.cli.console import say, say_json
     from seedbed.cli.store_option import run_argument
     from seedbed.presentation import wording
+    from seedbed.presentation.wording import at_step
     from seedbed.runs.status import status
     from seedbed.text import printable
 
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif not arguments.wait:
         say(f"Asked {run_id} to pause; {wording.until_it_pauses(asked.stands.view)}. Go on: seedbed resume {name}")
     elif after["status"] == "paused":
-        say(f"{run_id} is paused at step {after['step']}. Go on: seedbed resume {name}")
+        say(f"{run_id} is paused{at_step(after['step'])}. Go on: seedbed resume {name}")
     else:
-        say(f"{run_id} did not pause: it is {after['status']} at step {after['step']}.")
+        say(f"{run_id} did not pause: it is {after['status']}{at_step(after['step'])}.")
     return 1 if arguments.wait and after["status"] != "paused" else 0

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 List the runs, the newest last. Filters add up; --status takes any of its values, --tag, given often, all of them.
-Archived runs are left out unless --all or --archived asks for them.
+Archived runs are left out unless --all or --archived asks for them. Tasks, which make something other than a run, are
+listed while they are at work, and with --all.
 """
 EXAMPLES = """\
   seedbed runs                                   every run in ./runs
@@ -122,7 +123,7 @@ def select(place: Store, arguments: argparse.Namespace) -> tuple[list[dict[str, 
 
     tags, hidden = {checked_tag(tag) for tag in arguments.tag}, 0
     found = []
-    for each in statuses(place, place.all()):
+    for each in [*statuses(place, place.all()), *tasks(place, ended=arguments.all)]:
         if not tags <= set(each["tags"]) or (arguments.name or "").casefold() not in each["name"].casefold():
             continue
         if each["archived"] and not (arguments.all or arguments.archived):
@@ -139,6 +140,18 @@ def select(place: Store, arguments: argparse.Namespace) -> tuple[list[dict[str, 
     known.sort(key=lambda each: each[key].casefold() if isinstance(each[key], str) else each[key])
     ordered = (known[::-1] if arguments.reverse else known) + [each for each in found if each[key] is None]
     return ordered[: arguments.limit], hidden
+
+
+def tasks(place: Store, *, ended: bool) -> list[dict[str, Any]]:
+    """The statuses of tasks that are at work, and, with `ended`, of all others."""
+    from seedbed.runs.statuses import LIVE
+
+    known = place.tasks()
+    if not known:
+        return []
+    from seedbed.runs.status import status
+
+    return [found for found in map(status, known) if ended or found["status"] in LIVE]
 
 
 def write_csv(found: list[dict[str, Any]]) -> None:
@@ -173,11 +186,12 @@ def listing(found: list[dict[str, Any]]) -> list[str]:
 
     from seedbed import text
     from seedbed.cli.console import fitted, table
+    from seedbed.presentation.done import steps_text
     from seedbed.runs.control import word
 
     rows, styles = [], []
     for each in found:
-        steps = f"{each['step']}/{each['steps']}" if each["steps"] else str(each["step"])
+        steps = steps_text(each)
         name = text.shorten(text.printable(each["name"]), 28)
         left = text.duration(each["remaining_s"]) if each["remaining_s"] is not None else ""
         losses = [text.loss(each["loss"]), text.loss(each["val_loss"])]

@@ -24,6 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Ask, and wait if told to; exit status 1 if it ended without saving."""
     from seedbed import actions
     from seedbed.cli.console import say, say_json
+    from seedbed.presentation.wording import at_step
     from seedbed.runs.status import status
     from seedbed.text import printable
 
@@ -44,5 +45,5 @@ def run(arguments: argparse.Namespace) -> int:
     elif saved:
         say(f"{run_id} has saved step {after['checkpoint_step']}.")
     else:
-        say(f"{run_id} did not save: it is {after['status']} at step {after['step']}.")
+        say(f"{run_id} did not save: it is {after['status']}{at_step(after['step'])}.")
     return 1 if arguments.wait and not saved else 0

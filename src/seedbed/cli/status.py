@@ -75,6 +75,7 @@ def describe(found: dict[str, Any]) -> list[str]:
 def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     """What is known of a run, as label and value; what is unknown is left out."""
     from seedbed.presentation import wording
+    from seedbed.presentation.done import is_task, work_done
     from seedbed.runs.store import RunDir
 
     sim = wording.simulated(found["simulated"])
@@ -82,7 +83,11 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     alive = found["heartbeat_age_s"] is not None
     if found["phase"] and found["phase"] != "train":
         shown.append(("now", found["phase"]))
-    shown.append(("step", progress(found)))
+    if is_task(found):
+        shown += [("progress", done)] if (done := work_done(found)) else []
+        shown.append(("output", text.printable(found["output"])))
+    else:
+        shown.append(("step", progress(found)))
     if found["loss"] is not None:
         shown.append(("loss", f"{found['loss']:.4f}"))
     if found["val_loss"] is not None:

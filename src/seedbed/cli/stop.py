@@ -27,6 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed.cli.console import say, say_json
     from seedbed.cli.store_option import run_argument
     from seedbed.presentation import wording
+    from seedbed.presentation.wording import at_step
     from seedbed.runs.status import status
     from seedbed.text import printable
 
@@ -43,5 +44,5 @@ def run(arguments: argparse.Namespace) -> int:
         saves = "it leaves the queue" if asked.stands.status == "queued" else wording.until_it_stops(asked.stands.view)
         say(f"Asked {run_id} to stop; {saves}. `seedbed status {name}` tells when it is done.")
     else:
-        say(f"{run_id} is {after['status']} at step {after['step']}. Go on: seedbed resume {name}")
+        say(f"{run_id} is {after['status']}{at_step(after['step'])}. Go on: seedbed resume {name}")
     return 1 if arguments.wait and after["status"] in ("failed", "lost") else 0

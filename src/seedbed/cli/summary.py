@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from seedbed import text
 from seedbed.chart import AXIS, FAINT, Line, bounds, plot
@@ -14,6 +15,7 @@ from seedbed.presentation import curves
 from seedbed.presentation.wording import simulated
 from seedbed.runs.curves.series import Series
 from seedbed.runs.store import RunDir
+from seedbed.runs.tasks import output_of
 from seedbed.runs.view import View
 
 LINE_STYLES = ("blue", "yellow", "green", "magenta", "cyan", "red")
@@ -22,6 +24,10 @@ _SAMPLE_CHARACTERS = 1200
 
 def summarise(run: RunDir, view: View, series: Series) -> None:
     """Print the summary on stdout."""
+    output = output_of(run)
+    if output is not None:
+        summarise_task(run, view, output)
+        return
     say()
     outcome = "Finished" if view.status == "completed" else "Stopped"
     duration = text.duration(view.elapsed_s) + simulated(view.simulated)
@@ -39,6 +45,18 @@ def summarise(run: RunDir, view: View, series: Series) -> None:
     say("Next:")
     for command in next_commands(run, view):
         say("  " + command)
+
+
+def summarise_task(task: RunDir, view: View, output: Path) -> None:
+    """Print what a task came to on stdout."""
+    finished = view.status == "completed"
+    say()
+    say(paint("Finished" if finished else "Stopped", "bold") + f" after {text.duration(view.elapsed_s)}")
+    if finished:
+        say(f"The result is in {text.printable(str(output))}")
+    else:
+        say("Next:")
+        say(f"  seedbed resume {run_argument(task)}")
 
 
 def losses(view: View) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from seedbed.events import ASKED
+from seedbed.presentation.done import is_task
 from seedbed.runs.control import word
 from seedbed.runs.statuses import BUSY, LIVE
 from seedbed.runs.watch import Listed
@@ -24,13 +25,14 @@ def possible(found: Mapping[str, Any]) -> dict[str, str]:
     have changed since then.
     """
     checkpoint = "" if found["checkpoint"] else f"{found['name']} has no checkpoint."
+    no_run = f"{found['name']} is a task: it has no steps and no checkpoints." if is_task(dict(found)) else ""
     return {
         PAUSE: _why_no_request(found, "pause"),
         RESUME: _why_no_resume(found),
         STOP: "" if found["status"] in LIVE else _not_running(found),
-        SAVE: _why_no_request(found, "save"),
-        EXTEND: _why_no_extension(found) or checkpoint,
-        GENERATE: checkpoint,
+        SAVE: no_run or _why_no_request(found, "save"),
+        EXTEND: no_run or _why_no_extension(found) or checkpoint,
+        GENERATE: no_run or checkpoint,
         RENAME: "",
         TAG: "",
         NOTE: "",
@@ -116,6 +118,8 @@ def confirmation(action: str, listed: Listed) -> Confirmation | None:
     """The question to ask before an action; None for one that needs no confirmation."""
     found = listed.status
     name = found["name"]
+    if is_task(found) and action in (STOP, RESUME, DELETE):
+        return _task_confirmation(action, listed)
     if action == STOP:
         body = f"{name} saves a checkpoint and stops. You can resume it later."
         return Confirmation("Stop this run?", body, "Stop", is_risky=True)
@@ -127,6 +131,17 @@ def confirmation(action: str, listed: Listed) -> Confirmation | None:
         body = f"{name}\n{listed.run.id}\nstep {found['step']}{saved}\n\nThis cannot be undone."
         return Confirmation("Delete this run?", body, "Delete", is_risky=True)
     return None
+
+
+def _task_confirmation(action: str, listed: Listed) -> Confirmation | None:
+    name, output = listed.status["name"], listed.status["output"]
+    if action == STOP:
+        return Confirmation("Stop this task?", f"{name} stops. You can resume it later.", "Stop", is_risky=True)
+    if action == RESUME:
+        body = f"{name} ({word(listed.status)}) goes on with what is not done yet."
+        return None if listed.lives else Confirmation("Resume this task?", body, "Resume", is_risky=False)
+    body = f"{name}\n{listed.run.id}\n\nThe record of the task is deleted; what it made stays in\n{output}"
+    return Confirmation("Delete this task?", body, "Delete", is_risky=True)
 
 
 DONE = {

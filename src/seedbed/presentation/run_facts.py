@@ -6,18 +6,9 @@ import time
 from typing import Any
 
 from seedbed import text
+from seedbed.presentation.done import is_task, steps_text, work_done
 from seedbed.presentation.wording import collectives, nodes, open_metrics, simulated
 from seedbed.runs.watch import Listed
-
-
-def steps_text(found: dict[str, Any], width: int | None = None) -> str:
-    """Steps done of those planned; rounded where that would be longer than `width` characters."""
-    if not found["steps"]:
-        return str(found["step"])
-    exact = f"{found['step']}/{found['steps']}"
-    if width is None or len(exact) <= width:
-        return exact
-    return f"{text.count(found['step'])}/{text.count(found['steps'])}"
 
 
 def epochs_text(found: dict[str, Any]) -> str:
@@ -36,6 +27,8 @@ def gpu_text(listed: Listed) -> str:
 def activity(listed: Listed) -> str:
     """What a run does instead of training steps, or why it does nothing; "" while it trains."""
     found = listed.status
+    if listed.lives and is_task(found) and (done := work_done(found)):
+        return done
     if found["status"] in ("paused", "queued", "failed", "lost", "stopped") and found["reason"]:
         return str(found["reason"])
     phase = found["phase"] if listed.lives else None
@@ -54,6 +47,8 @@ def fact_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("name", found["name"]),
         ("id", found["id"]),
         ("tags", " ".join(found["tags"]) + (" (archived)" if found["archived"] else "")),
+        ("kind", found["kind"] if is_task(found) else None),
+        ("output", found["output"]),
         ("preset", found["preset"]),
         ("data", found["data"]),
         ("parameters", f"{found['parameters']:,}" if found["parameters"] else None),
@@ -74,7 +69,7 @@ def fact_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def progress_lines(found: dict[str, Any]) -> list[str]:
-    """Two lines: steps, epochs and losses; speed and times."""
+    """Two lines: steps, epochs and losses, or a task's work; speed and times."""
     losses = (
         f"loss {text.loss(found['loss'])}  val {text.loss(found['val_loss'])}  best {text.loss(found['best_val_loss'])}"
     )
@@ -84,6 +79,9 @@ def progress_lines(found: dict[str, Any]) -> list[str]:
     if found["eta"] is not None:
         left += f" (ends about {time.strftime('%d %b %H:%M:%S', time.localtime(found['eta']))})"
     pid = f"  pid {found['pid']}" if found["heartbeat_age_s"] is not None else ""
+    if is_task(found):
+        done = work_done(found) or f"makes {text.printable(found['output'])}"
+        return [done, f"elapsed {text.duration(found['elapsed_s'])}{pid}"]
     return [
         f"step {steps_text(found)}  epoch {epochs_text(found)}  {losses}",
         f"{speed}elapsed {text.duration(found['elapsed_s'])}{clock}{left}{pid}",

@@ -17,6 +17,11 @@ _NAMED_UNKNOWN = 10
 """Pieces of a prompt that are shown where a tokenizer does not know them."""
 
 
+def at_step(step: int) -> str:
+    """` at step 7`, as the end of a phrase; "" before the first step, and for tasks, which have none."""
+    return f" at step {step}" if step else ""
+
+
 def progress(view: View) -> str:
     """One line that says where training stands."""
     parts = [f"step {view.step}" + (f"/{view.steps}" if view.steps else "")]
@@ -128,7 +133,7 @@ def saved(event: events.Checkpoint) -> str:
 def paused(step: int, reason: str | None, hint: str | None) -> str:
     """That a run holds, and why."""
     why = " ".join(part for part in (reason, hint) if part)
-    return f"paused at step {step}" + (f": {text.printable(why)}" if why else "")
+    return f"paused{at_step(step)}" + (f": {text.printable(why)}" if why else "")
 
 
 def hold(event: events.Run) -> str:
@@ -148,7 +153,7 @@ def end(event: events.Run) -> str:
         return f"queued: {why}" if why else ""
     if event.status not in ENDED:
         return ""
-    return f"{event.status} at step {event.step}" + (f": {why}" if why else "")
+    return f"{event.status}{at_step(event.step)}" + (f": {why}" if why else "")
 
 
 def line(event: Event) -> tuple[str, str] | None:

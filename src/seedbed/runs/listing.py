@@ -1,6 +1,6 @@
 """The statuses of many runs: those of runs that have ended are kept in a file of the store that may be thrown away.
 
-    runs/.listing      {"format": 1, "by": [...], "runs": {ID: {"seen": {PLACE: [time, bytes]}, "status": {...}}}}
+    runs/.listing      {"format": 2, "by": [...], "runs": {ID: {"seen": {PLACE: [time, bytes]}, "status": {...}}}}
 
 What is kept counts as long as nothing of the run has changed: its folder (files in it are replaced, never written to), its
 event log, its folder of checkpoints and the checkpoints that the status names.
@@ -23,7 +23,7 @@ from seedbed.runs.statuses import ENDED
 from seedbed.runs.store import RunDir, Store
 
 FILE = ".listing"
-_FORMAT = 1
+_FORMAT = 2
 _TELLERS = ("status", "summary", "view", "validations", "saved", "checkpoints")
 _WORTH_WRITING = 8
 """Runs that have to be new in the file before it is written again."""

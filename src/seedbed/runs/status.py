@@ -206,10 +206,12 @@ def status(run: RunDir, stands: Standing | None = None) -> dict[str, Any]:
         **told,
         "tokens_per_s": told["tokens_per_s"] if alive or view.status in ENDED else None,
         "phase": told["phase"] if alive else None,
+        "progress": told["progress"] if alive else None,
         "simulated": simulated,
         "updated": last_sign(run, stands),
         "preset": meta.get("preset"),
         "data": meta.get("data"),
+        "output": meta.get("output"),
         "created": meta.get("created"),
         "remaining_s": remaining,
         # What is left of a simulated run is time of its own clock, which says nothing of when it will end.

@@ -22,6 +22,7 @@ def summary(view: View) -> dict[str, Any]:
         "hint": view.hint,
         "session": view.session,
         "phase": view.phases[-1] if view.phases else None,
+        "progress": view.progress,
         "step": view.step,
         "steps": view.steps,
         "epoch": view.epoch(view.step),

@@ -30,6 +30,9 @@ def create_task(
     made = Store(target.parent / FOLDER).create(kind, name, config_toml, {"output": str(target), **(meta or {})})
     links = make_dir(store.root / TASKS)
     with explained(links):
+        for link in links.iterdir():
+            if not link.exists():  # its task was deleted
+                link.unlink()
         (links / made.id).symlink_to(made.path)
     return made
 

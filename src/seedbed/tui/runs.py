@@ -15,7 +15,8 @@ from textual.widgets import DataTable, Input
 
 from seedbed import text
 from seedbed.presentation.curves import Drawn
-from seedbed.presentation.run_facts import activity, epochs_text, gpu_text, steps_text
+from seedbed.presentation.done import steps_text
+from seedbed.presentation.run_facts import activity, epochs_text, gpu_text
 from seedbed.presentation.run_list import counts
 from seedbed.runs.status import word
 from seedbed.runs.watch import Listed

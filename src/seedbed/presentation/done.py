@@ -1,0 +1,35 @@
+"""How much of its work a run or a task has done, as text. Loads nothing that takes time: lists of runs use it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from seedbed import text
+
+
+def is_task(found: dict[str, Any]) -> bool:
+    """Whether a status is that of a task, which makes something and has no steps."""
+    return found.get("output") is not None
+
+
+def work_done(found: dict[str, Any]) -> str:
+    """How much of its work a task has done: `tokenising: 50 of 100 documents`; "" where it does not say."""
+    progress = found.get("progress")
+    if progress is None:
+        return ""
+    total = f" of {text.count(progress['total'])}" if progress["total"] is not None else ""
+    unit = f" {text.printable(str(progress['unit']))}" if progress["unit"] else ""
+    return f"{text.printable(str(progress['stage']))}: {text.count(progress['done'])}{total}{unit}"
+
+
+def steps_text(found: dict[str, Any], width: int | None = None) -> str:
+    """Steps done of those planned, or the share of a task that is done; rounded to at most `width` characters."""
+    if is_task(found):
+        progress = found.get("progress") or {}
+        return f"{min(progress['done'] / progress['total'], 1):.0%}" if progress.get("total") else "-"
+    if not found["steps"]:
+        return str(found["step"])
+    exact = f"{found['step']}/{found['steps']}"
+    if width is None or len(exact) <= width:
+        return exact
+    return f"{text.count(found['step'])}/{text.count(found['steps'])}"
