@@ -1,4 +1,4 @@
-"""The common language: typed events, encode and decode, SCHEMA. Knows neither who emits nor who watches."""
+"""Typed events, which jobs write and every reader of a run decodes; the schema's version is SCHEMA."""
 
 from __future__ import annotations
 

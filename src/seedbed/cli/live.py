@@ -44,7 +44,7 @@ class LiveDisplay:
         if isinstance(event, events.Run) and begins_at(event) is not None:
             for line in wording.setting(event):
                 self._console.print(Text(line, style="dim"))
-        elif isinstance(event, events.Run) and (told := wording.hold(event)):
+        elif isinstance(event, events.Run) and (told := wording.pause_or_resume(event)):
             self._console.print(Text(told, style="yellow"))
         elif isinstance(event, events.Eval):
             self._console.print(Text(wording.score(event)))

@@ -1,4 +1,4 @@
-"""The curves of one run, or of several laid over each other, as lines to draw. Knows neither terminal nor page."""
+"""The curves of one run, or of several laid over each other, as lines to draw, in a terminal or on a page."""
 
 from __future__ import annotations
 

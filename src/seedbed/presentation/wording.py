@@ -131,13 +131,13 @@ def saved(event: events.Checkpoint) -> str:
 
 
 def paused(step: int, reason: str | None, hint: str | None) -> str:
-    """That a run holds, and why."""
+    """That a run is paused, and why."""
     why = " ".join(part for part in (reason, hint) if part)
     return f"paused{at_step(step)}" + (f": {text.printable(why)}" if why else "")
 
 
-def hold(event: events.Run) -> str:
-    """That a run holds, and why, or that it goes on after that; nothing for any other change."""
+def pause_or_resume(event: events.Run) -> str:
+    """That a run is paused, and why, or that it continues after that; "" for any other change."""
     if event.status == "paused":
         return paused(event.step, event.reason, event.hint)
     # A session that begins tells its pid, and then its horizon.
@@ -162,7 +162,7 @@ def line(event: Event) -> tuple[str, str] | None:
         return score(event), ""
     if isinstance(event, events.Checkpoint):
         return saved(event), "dim"
-    if isinstance(event, events.Run) and (told := hold(event)):
+    if isinstance(event, events.Run) and (told := pause_or_resume(event)):
         return told, "yellow"
     if isinstance(event, events.Node):
         reason = f": {event.reason}" if event.reason else ""

@@ -1,4 +1,4 @@
-"""Reading an event log while it grows. Knows nothing of what the events add up to."""
+"""Reading an event log while it grows."""
 
 from __future__ import annotations
 

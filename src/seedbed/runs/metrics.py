@@ -1,4 +1,4 @@
-"""Every step in force of a run, one after the other, in bounded memory. Knows not what is made of them.
+"""Every step in force of a run, one after the other, in bounded memory.
 
 The log is read twice: first for the places where a later session, or a step, goes back and makes steps void; then for
 the steps themselves.

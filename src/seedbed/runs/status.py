@@ -1,4 +1,4 @@
-"""How a run stands right now: its events folded, and whether its process lives. Refuses to change anything."""
+"""How a run stands right now: its events folded, and whether its process lives. Nothing here changes a run."""
 
 from __future__ import annotations
 

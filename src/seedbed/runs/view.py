@@ -1,4 +1,4 @@
-"""What the events of a run add up to. Knows neither files nor processes nor screens.
+"""What the events of a run add up to: a fold that needs no file, process or screen.
 
 Which steps are in force is decided by runs/in_force.py; what lies beyond them is forgotten here.
 """

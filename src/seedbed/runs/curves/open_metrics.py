@@ -1,7 +1,7 @@
 """The values of one open metric, read out of the event log where the rows of a run's steps lie.
 
 The index of curves has columns for the values that every step has. An open metric is read from the log when somebody
-asks for it: some 2 s for a million steps, once, against columns of any number in every row of every run.
+asks for it: some 1.5 s for a million steps, once, against columns of any number in every row of every run.
 """
 
 from __future__ import annotations
