@@ -355,7 +355,7 @@ def test_without_file_locks_a_safeguard_goes_on_and_what_must_hold_names_the_fil
     monkeypatch.setattr("psutil.disk_partitions", lambda **_: [partition])
     before = os.listdir("/dev/fd")
     with files.Lock(tmp_path / ".labels.lock") as lock:
-        assert lock.stands()
+        assert lock.is_current()
     for attempt in (
         lambda: files.Lock(tmp_path / ".lock", "Use a local disk.").acquire(),
         lambda: files.refuse_without_locks(tmp_path, "Use a local disk."),
@@ -367,9 +367,9 @@ def test_without_file_locks_a_safeguard_goes_on_and_what_must_hold_names_the_fil
         assert not caught.value.passing, "a job would wait for locks for ever"
     assert not files.is_locked(tmp_path / ".lock")
     assert files.is_locked(tmp_path / ".lock", shared=True), "what cannot be told must not be removed"
-    let_go = files.hold(tmp_path / ".lock")
-    assert let_go is not None
-    let_go()
+    release = files.share_lock(tmp_path / ".lock")
+    assert release is not None
+    release()
     assert os.listdir("/dev/fd") == before
 
 
@@ -398,10 +398,10 @@ def test_where_locks_depend_on_how_a_file_is_open_a_shared_one_is_seen(
 
     monkeypatch.setattr(files.fcntl, "flock", as_on_nfs)
     assert not files.is_locked(path, shared=True)
-    let_go = files.hold(path)
-    assert let_go is not None
+    release = files.share_lock(path)
+    assert release is not None
     assert files.is_locked(path, shared=True)
-    let_go()
+    release()
 
 
 def test_a_published_folder_appears_whole(tmp_path: Path) -> None:
@@ -434,10 +434,10 @@ def test_a_file_that_is_being_replaced_changes_only_if_all_goes_well(tmp_path: P
 
 def test_a_held_file_is_shared_and_nobody_removes_it(tmp_path: Path) -> None:
     path = tmp_path / "manifest.json"
-    assert files.hold(path) is None
+    assert files.share_lock(path) is None
     path.write_text("{}")
     os.utime(path, (1, 1))
-    first, second = files.hold(path), files.hold(path)
+    first, second = files.share_lock(path), files.share_lock(path)
     assert first is not None
     assert second is not None
     assert path.stat().st_mtime > 1e9, "it was not noted that somebody uses it"
@@ -455,7 +455,7 @@ def test_who_waits_to_hold_a_file_while_it_is_removed_gets_nothing(tmp_path: Pat
     remover = files.Lock(path)
     assert remover.acquire()
     held: list[object] = []
-    waiting = threading.Thread(target=lambda: held.append(files.hold(path)))
+    waiting = threading.Thread(target=lambda: held.append(files.share_lock(path)))
     waiting.start()
     path.unlink()
     remover.release()

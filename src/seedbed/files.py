@@ -1,4 +1,4 @@
-"""The only hands that rename, fsync, lock and tail. Knows nothing of what the bytes mean."""
+"""File operations that are atomic, durable or locked, and reading of logs that grow."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from typing import Any, BinaryIO, Self
 from seedbed.errors import SeedbedError, StorageError, UsageError, storage_error
 from seedbed.text import quoted
 
-# hashlib, shutil and tempfile cost 20 ms to load, which a quick look at a run would pay: they are imported where used.
+# hashlib, shutil and tempfile take 20 ms to import, which would slow `seedbed status`: they are imported where used.
 _CHUNK = 1 << 20
 
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn an OSError of work on `path` into a StorageError that says what to do."""
+    """Turn an OSError about `path` into a StorageError that says what to do."""
     try:
         yield
     except OSError as error:
@@ -31,9 +31,9 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def obstacle(folder: Path, num_bytes: int, largest_bytes: int = 0) -> StorageError | None:
-    """What stands against writing `num_bytes` in a folder right now; None if nothing is known to.
+    """Why `num_bytes` cannot be written in a folder at the moment; None if no reason is found.
 
-    Looks at the free space and at the limit on the size of a file (`largest_bytes`), and writes a small file for trial.
+    Checks the free space and the limit on the size of a file (`largest_bytes`), and writes a small test file.
     """
     import tempfile
 
@@ -55,7 +55,7 @@ def obstacle(folder: Path, num_bytes: int, largest_bytes: int = 0) -> StorageErr
 def _sync(fd: int) -> None:
     """Make a file or folder durable. macOS needs F_FULLFSYNC for that: its fsync leaves data in the drive's own cache.
 
-    Source: Apple, fsync(2). Where a file system does not know it (a network's, a folder's), fsync is the most there is.
+    Source: Apple, fsync(2). Some file systems do not support it for folders or over a network; then plain fsync is used.
     """
     full = getattr(fcntl, "F_FULLFSYNC", None)
     if full is not None:
@@ -66,18 +66,18 @@ def _sync(fd: int) -> None:
 
 
 def expand_home(path: Path | str) -> Path:
-    """A path with `~` and `~user` replaced. Raises UsageError where that user, or our own home directory, is not known."""
+    """A path with `~` and `~user` replaced. Raises UsageError if that home directory is unknown."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
         raise UsageError(
-            f"Cannot tell which folder {quoted(Path(path).parts[0])} in {quoted(path)} means: there is no such home directory.",
+            f"{quoted(Path(path).parts[0])} in {quoted(path)} names a home directory that does not exist.",
             "Write the path in full, or set HOME.",
         ) from None
 
 
 def fsync_dir(path: Path) -> None:
-    """Make the names in a folder durable, where the file system can: some of a network or of FUSE sync no folders."""
+    """Make the names in a folder durable. Does nothing on file systems (network, FUSE) that cannot sync folders."""
     fd = os.open(path, os.O_RDONLY)
     try:
         _sync(fd)
@@ -89,9 +89,9 @@ def fsync_dir(path: Path) -> None:
 
 
 def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None:
-    """Replace the file at `path` whole, or leave it as it was. `durable` fsyncs file and folder.
+    """Replace the file at `path` as a whole, or leave it unchanged. `durable` fsyncs file and folder.
 
-    Raises StorageError (DiskFullError where space ran out); no temporary file stays behind.
+    Raises StorageError (DiskFullError if the disk is full); no temporary file is left over.
     """
     with replacing(path, durable=durable) as handle:
         handle.write(data.encode() if isinstance(data, str) else data)
@@ -99,9 +99,9 @@ def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
-    """A file to write to, which takes the place of the one at `path` when the `with` ends well; else nothing changes.
+    """A file to write to. It replaces the one at `path` when the `with` block ends without an error.
 
-    `durable` fsyncs file and folder. Raises StorageError (DiskFullError where space ran out).
+    `durable` fsyncs file and folder. Raises StorageError (DiskFullError if the disk is full).
     """
     import tempfile
 
@@ -109,7 +109,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
         fd, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         try:
             with os.fdopen(fd, "wb") as handle:
-                with suppress(PermissionError):  # FAT and SMB have no such modes
+                with suppress(PermissionError):  # FAT and SMB do not support file modes
                     os.fchmod(handle.fileno(), 0o644)
                 yield handle
                 handle.flush()
@@ -129,14 +129,14 @@ def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in a file, or None where there is no such file. Raises SeedbedError for a broken one."""
+    """The JSON value in a file, or None if the file does not exist. Raises SeedbedError if it is not valid JSON."""
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
     except (ValueError, UnicodeDecodeError) as error:
         raise SeedbedError(
-            f"{quoted(path)} is not valid JSON ({error}).", "It may have been edited or cut; restore it or remove it."
+            f"{quoted(path)} is not valid JSON ({error}).", "It may be edited or truncated; restore it or remove it."
         ) from error
     except OSError as error:
         raise SeedbedError(
@@ -145,14 +145,14 @@ def read_json(path: Path) -> Any:
 
 
 def make_dir(path: Path) -> Path:
-    """Create a folder and its parents; a SeedbedError says why it could not be made."""
+    """Create a folder and its parents. Raises StorageError if that fails."""
     with explained(path):
         path.mkdir(parents=True, exist_ok=True)
     return path
 
 
 def temporary_dir(parent: Path, name: str) -> Path:
-    """A fresh hidden folder in `parent`, on the same file system, to be published or removed."""
+    """Create a hidden folder in `parent`, on the same file system, that the caller publishes or removes."""
     import tempfile
 
     with explained(parent):
@@ -172,7 +172,7 @@ def fsync_tree(folder: Path) -> None:
 
 
 def publish_dir(prepared: Path, final: Path, *, durable: bool = True) -> None:
-    """Rename a finished folder into place, its contents durable first. `final` must not exist or be empty."""
+    """Make a finished folder durable and rename it to `final`, which must not exist or must be empty."""
     with explained(final):
         if durable:
             fsync_tree(prepared)
@@ -184,7 +184,7 @@ def publish_dir(prepared: Path, final: Path, *, durable: bool = True) -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder: first out of sight under a hidden name, then its contents, so that no reader sees half of it."""
+    """Remove a folder: rename it to a hidden name, then delete its contents, so that no reader sees half of it."""
     import shutil
     import tempfile
 
@@ -202,10 +202,10 @@ def free_bytes(path: Path) -> int:
     """Bytes free to this user on the file system of `path` or of its nearest existing parent."""
     import shutil
 
-    place = path.absolute()
-    while not place.exists():
-        place = place.parent
-    return shutil.disk_usage(place).free
+    existing = path.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    return shutil.disk_usage(existing).free
 
 
 def sha256_file(path: Path) -> str:
@@ -220,15 +220,15 @@ def sha256_file(path: Path) -> str:
 
 
 def read_lines(path: Path, offset: int = 0, limit: int | None = None) -> tuple[list[bytes], int]:
-    """Whole lines from byte `offset` and the offset after them, as `read_block` finds them."""
+    """Whole lines from byte `offset`, and the offset after them; see `read_block`."""
     block, offset = read_block(path, offset, limit)
     return block.splitlines(), offset
 
 
 def read_block(path: Path, offset: int = 0, limit: int | None = None) -> tuple[bytes, int]:
-    """The bytes of whole lines from byte `offset`, and the offset after them; an unfinished last line is left for later.
+    """The bytes of whole lines from byte `offset`, and the offset after them. An unfinished last line is not read.
 
-    A missing file has no lines. A file shorter than `offset` (replaced or cut) is read again from its start.
+    A missing file has no lines. A file shorter than `offset` (replaced or truncated) is read again from its start.
     `limit` bounds the bytes read in one call; a single longer line is still returned whole.
     """
     try:
@@ -251,15 +251,16 @@ def read_block(path: Path, offset: int = 0, limit: int | None = None) -> tuple[b
 
 
 class AppendLog:
-    """A file that only grows, a line per `write()`. A torn last line from an earlier owner is ended first, never merged.
+    """An append-only file, one line per `write()`.
 
-    Only the holder of the run's lock may open one.
+    If an earlier process left an unfinished last line, it gets a newline, so that it is not merged with the next line.
+    Only the owner of the run's lock may open one.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._cut_at: int | None = None
-        """Where the log ends that is whole, after a line that was written in part and could not be taken back."""
+        """Where the whole lines end, if a line was written in part and could not be removed; else None."""
         with explained(path):
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
             end = os.lseek(self._fd, 0, os.SEEK_END)
@@ -267,7 +268,7 @@ class AppendLog:
                 os.write(self._fd, b"\n")
 
     def write(self, line: bytes) -> None:
-        """Append one line (newline included), whole or not at all. Raises StorageError with the reason."""
+        """Append one line (with its newline), whole or not at all. Raises StorageError with the reason."""
         with explained(self.path):
             if self._cut_at is not None:
                 os.ftruncate(self._fd, self._cut_at)
@@ -275,7 +276,7 @@ class AppendLog:
             before = os.fstat(self._fd).st_size
             done = 0
             try:
-                while done < len(line):  # once, but for a write that was cut short: the next one tells the reason
+                while done < len(line):  # after a partial write, the next write raises the reason
                     written = os.write(self._fd, line[done:])
                     if not written:
                         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -288,37 +289,37 @@ class AppendLog:
                 raise
 
     def flush(self) -> None:
-        """Make what was written durable."""
+        """Make the written lines durable."""
         with explained(self.path):
             _sync(self._fd)
 
     def close(self) -> None:
-        """Flush and close; closing twice is harmless."""
+        """Close the file; closing twice is harmless."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
 
 class Ballast:
-    """Disk space kept occupied by a file, to be let go when the disk is full and something must still be written."""
+    """A file that reserves disk space. Removing it frees space for a last message when the disk is full."""
 
     def __init__(self, path: Path, num_bytes: int) -> None:
         self.path = path
         self._num_bytes = num_bytes
         self.held = False
-        """Whether the space is occupied."""
+        """Whether the space is reserved."""
         self.problem: StorageError | None = None
-        """Why the space could not be had the last time; None where it could."""
+        """Why the last `take` failed; None if it succeeded."""
 
     def take(self) -> bool:
-        """Occupy the space; whether it could be had. Leaves as much free again, so as not to be what fills the disk."""
-        self.drop()  # what a killed owner left counts as free
+        """Reserve the space; returns whether that succeeded. Fails unless as much again stays free."""
+        self.drop()  # space that a killed owner reserved counts as free
         try:
             with explained(self.path):
                 if free_bytes(self.path.parent) < 2 * self._num_bytes:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 with self.path.open("wb") as handle:
-                    handle.write(os.urandom(self._num_bytes))  # zeros might be stored as a hole, or compressed away
+                    handle.write(os.urandom(self._num_bytes))  # a file system may store zeros sparsely or compressed
         except StorageError as error:
             self.drop()
             self.problem = error
@@ -327,20 +328,20 @@ class Ballast:
         return True
 
     def drop(self) -> None:
-        """Let the space go."""
+        """Free the space."""
         self.held = False
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
 
 
 class Lock:
-    """An advisory lock on a file that dies with its owner (flock).
+    """An advisory lock on a file (flock); the system releases it when its owner ends.
 
-    Only the owner of a lock may remove its file, and whoever takes such a lock looks whether it `stands`, so that two
-    owners cannot hold two files.
+    Only the owner of a lock may remove its file. After acquiring a lock whose file may be removed, check
+    `is_current()`: otherwise two processes could own locks on two files of the same path.
 
-    Some file systems (NFS, SMB) have no locks. A lock that only keeps two windows out of each other's way is taken for
-    granted there; one that must hold is given `remedy`, what to do instead, and raises StorageError.
+    Some file systems (NFS, SMB) have no locks. Without a `remedy` the lock counts as acquired there, which is enough
+    where it is only a safeguard. A lock that is essential gets a `remedy`, what to do instead, and raises StorageError.
     """
 
     def __init__(self, path: Path, remedy: str = "") -> None:
@@ -350,52 +351,52 @@ class Lock:
         self._owner = -1
 
     def acquire(self) -> bool:
-        """Take the lock if nobody has it; False if somebody does."""
+        """Take the lock unless another process has it; returns whether it was taken."""
         return self._take(fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def wait(self) -> None:
-        """Take the lock, however long its owner keeps it."""
+        """Take the lock; waits until its owner releases it."""
         self._take(fcntl.LOCK_EX)
 
-    def _take(self, how: int) -> bool:
+    def _take(self, operation: int) -> bool:
         with explained(self.path):
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(fd, how)
+            fcntl.flock(fd, operation)
         except OSError as error:
-            held = error.errno in _HELD
-            if held or self._remedy:
+            taken = error.errno in _TAKEN
+            if taken or self._remedy:
                 os.close(fd)
-            if held:
+            if taken:
                 return False
             if self._remedy:
-                raise _lockless(self.path.parent, error, self._remedy) from error
+                raise _no_locks(self.path.parent, error, self._remedy) from error
         self._fd, self._owner = fd, os.getpid()
         return True
 
     def release(self) -> None:
-        """Give the lock back; harmless where it is not held. In a forked child it lets go of its copy alone."""
+        """Release the lock; harmless if it is not held. In a forked child, closes only the child's copy."""
         if self._fd >= 0:
             if self._owner == os.getpid():
-                with suppress(OSError):  # at once, whatever copies forked children have not closed yet
+                with suppress(OSError):  # closing is not enough: forked children may have open copies
                     fcntl.flock(self._fd, fcntl.LOCK_UN)
             os.close(self._fd)
             self._fd = -1
 
     def remove(self) -> None:
-        """Remove the file of a lock that is held, and give it back."""
+        """Remove the file of a lock that this process owns, and release it."""
         with suppress(OSError):
             self.path.unlink()
         self.release()
 
-    def stands(self) -> bool:
-        """Whether the file that is held is still the one at its path: not where somebody removed or moved it."""
+    def is_current(self) -> bool:
+        """Whether the locked file is still the one at its path; False if somebody removed or moved it."""
         try:
             return os.path.samestat(os.fstat(self._fd), os.stat(self.path))
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:
-            return True  # it cannot be looked at now, which says nothing
+            return True  # the path cannot be checked at the moment, so nothing shows that it changed
 
     def __enter__(self) -> Self:
         self.wait()
@@ -407,50 +408,50 @@ class Lock:
         self.release()
 
 
-_HELD = (errno.EAGAIN, errno.EACCES)
-"""What flock says where somebody else has the lock; some network file systems say the second."""
+_TAKEN = (errno.EAGAIN, errno.EACCES)
+"""Errors of flock if another process has the lock; some network file systems give the second."""
 
 
 def refuse_without_locks(folder: Path, remedy: str) -> None:
-    """Raise StorageError, with `remedy` as what to do, where the file system of a folder has no locks."""
+    """Raise StorageError, with `remedy` as its hint, if the file system of a folder has no locks."""
     import tempfile
 
     with explained(folder), tempfile.TemporaryFile(dir=folder) as handle:
         try:
             fcntl.flock(handle.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise _lockless(folder, error, remedy) from error
+            raise _no_locks(folder, error, remedy) from error
 
 
-def _lockless(folder: Path, error: OSError, remedy: str) -> StorageError:
+def _no_locks(folder: Path, error: OSError, remedy: str) -> StorageError:
     reason = f"{_file_system(folder)} has no file locks ({error.strerror})"
     message = f"Two processes could write in {quoted(folder)} at once: its file system, {reason}."
     return StorageError(message, remedy, f"its file system, {reason}", passing=False)
 
 
 def _file_system(folder: Path) -> str:
-    """The kind of file system that a folder lies on and where it is mounted."""
+    """The type of the file system of a folder, and where it is mounted."""
     import psutil
 
-    place, found = folder.resolve(), ("of an unknown kind,", "")
+    path, found = folder.resolve(), ("of an unknown kind,", "")
     for part in psutil.disk_partitions(all=True):
-        if place.is_relative_to(part.mountpoint) and len(part.mountpoint) >= len(found[1]):
+        if path.is_relative_to(part.mountpoint) and len(part.mountpoint) >= len(found[1]):
             found = (f"{part.fstype} mounted at {quoted(part.mountpoint)},", part.mountpoint)
     return found[0]
 
 
-def hold(path: Path) -> Callable[[], None] | None:
-    """Share a lock on a file, so that nobody removes it, until the function that is returned is called, or we end.
+def share_lock(path: Path) -> Callable[[], None] | None:
+    """Take a shared lock on a file, so that no process removes it; returns the function that releases the lock.
 
-    None where there is no such file. It also gets the time of now, as when it was last used. Waits for one who is about
-    to remove it; on a file system without locks it is held by nothing.
+    None if the file does not exist. Sets the file's modification time to now: that is when it was last used. Waits for
+    a process that is about to remove the file. On a file system without locks, nothing protects the file.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:
-        return lambda: None  # it cannot be read: for who reads it to say
+        return lambda: None  # the caller gets the same error, with a path, when it reads the file
     with suppress(OSError):
         fcntl.flock(fd, fcntl.LOCK_SH)
         os.utime(fd)
@@ -465,14 +466,16 @@ def hold(path: Path) -> Callable[[], None] | None:
 
 
 def is_locked(path: Path | str, *, shared: bool = False) -> bool:
-    """Whether somebody holds the lock at `path` right now. Creates nothing; askers do not take each other for owners.
+    """Whether a process has the lock at `path` at the moment. Creates no file; simultaneous checks do not interfere.
 
-    With `shared`, one who only shares it (see `hold`) counts too, and two askers may take each other for one; where that
-    cannot be told, it counts as shared. Without locks nobody holds any.
+    With `shared`, a shared lock (see `share_lock`) counts too. Then simultaneous checks can mistake each other for a
+    lock, and a check that fails counts as a lock. False on a file system without locks.
     """
     try:
         try:
-            fd = os.open(path, (os.O_RDWR if shared else os.O_RDONLY) | os.O_CLOEXEC)  # NFS locks by how a file is open
+            fd = os.open(
+                path, (os.O_RDWR if shared else os.O_RDONLY) | os.O_CLOEXEC
+            )  # NFS: LOCK_EX needs a writable file
         except PermissionError:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -480,7 +483,7 @@ def is_locked(path: Path | str, *, shared: bool = False) -> bool:
     try:
         fcntl.flock(fd, (fcntl.LOCK_EX if shared else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except OSError as error:
-        return shared or error.errno in _HELD
+        return shared or error.errno in _TAKEN
     finally:
         os.close(fd)
     return False

@@ -1,4 +1,4 @@
-"""Numbers and foreign text for human eyes. Knows no other module."""
+"""Formats numbers, names and untrusted text for people. Imports no other module of Seedbed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _ESCAPES = re.compile(
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
-# Controls, formats (direction overrides among them), surrogates, private and unassigned characters, line separators.
-_STEERING = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
-_KEPT = frozenset("\t\u200c\u200d")  # the joiners hold emoji and some scripts together
+# Unicode categories: controls, formats (such as direction overrides), surrogates, private and unassigned characters,
+# line separators.
+_UNSAFE = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+_KEPT = frozenset("\t\u200c\u200d")  # emoji and some scripts need the zero-width joiners
 
 STATUS_STYLE = {
     "running": "green",
@@ -33,7 +34,7 @@ STATUS_STYLE = {
     "lost": "red",
     "broken": "red",
 }
-"""The colour of each status, by the name that terminals know it by."""
+"""The colour of each status, as a terminal colour name."""
 
 STAGES = {
     "prepare": "preparing the data",
@@ -44,11 +45,11 @@ STAGES = {
     "sample": "writing a sample",
     "save": "saving",
 }
-"""What a run is doing in each phase of its work."""
+"""Phase of a run -> what the run does in it, for people."""
 
 
 def count(number: float) -> str:
-    """A quantity in three figures: 1.23M, 45.6k, 789."""
+    """A quantity to three significant figures: 1.23M, 45.6k, 789."""
     for suffix, scale in _UNITS:
         if abs(number) >= scale * 0.9995:
             return f"{number / scale:.3g}{suffix}"
@@ -56,9 +57,9 @@ def count(number: float) -> str:
 
 
 def plural(number: float, noun: str, shown: str | None = None) -> str:
-    """A number and what it counts: 1 checkpoint, 2 checkpoints. `shown` is the number as it is to be written."""
-    said = shown if shown is not None else f"{number:,}" if isinstance(number, int) else f"{number:g}"
-    return f"{said} {noun}" + ("" if number == 1 else "s")
+    """A number and its noun: 1 checkpoint, 2 checkpoints. `shown` is the number already formatted."""
+    digits = shown if shown is not None else f"{number:,}" if isinstance(number, int) else f"{number:g}"
+    return f"{digits} {noun}" + ("" if number == 1 else "s")
 
 
 def size(num_bytes: float) -> str:
@@ -105,9 +106,9 @@ def loss(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def legible(foreign: str) -> str:
-    r"""Text that every encoder takes: a byte of a file name that is not UTF-8 (a lone surrogate here) is shown as \xe9."""
-    return _SURROGATES.sub(_escaped, foreign)
+def legible(untrusted: str) -> str:
+    r"""Text that can be encoded as UTF-8: a byte of a file name that is not UTF-8 (a lone surrogate) is shown as \xe9."""
+    return _SURROGATES.sub(_escaped, untrusted)
 
 
 def _escaped(match: re.Match[str]) -> str:
@@ -116,33 +117,33 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def quoted(name: object) -> str:
-    """A name or path as it stands in messages, in quotation marks."""
+    """A name or path in quotation marks, for messages."""
     return f'"{legible(str(name))}"'
 
 
 def listed(names: Sequence[str], most: int = 20) -> str:
-    """Names for a message; a long list is cut and counted."""
+    """Names for a message: at most `most` of them, then how many more there are."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return legible(", ".join(names[:most])) + more
 
 
-def printable(foreign: str, *, newlines: bool = False) -> str:
-    """Text from data with everything removed that could steer a terminal: escapes, controls, direction overrides.
+def printable(untrusted: str, *, newlines: bool = False) -> str:
+    """Text without anything that could control a terminal: escapes, control characters, direction overrides.
 
-    Tabs stay; newlines stay where `newlines` says so and are spaces elsewhere. Bytes that are not UTF-8 show as \\xe9.
+    Tabs stay. Newlines stay with `newlines`, else they become spaces. Bytes that are not UTF-8 show as \\xe9.
     """
-    plain = legible(_ESCAPES.sub("", foreign))
+    plain = legible(_ESCAPES.sub("", untrusted))
     kept = []
     for char in plain:
         if char == "\n":
             kept.append("\n" if newlines else " ")
-        elif char in _KEPT or unicodedata.category(char) not in _STEERING:
+        elif char in _KEPT or unicodedata.category(char) not in _UNSAFE:
             kept.append(char)
     return "".join(kept)
 
 
 def is_utf_8(value: str) -> bool:
-    """Whether a text can be written as UTF-8. A file name whose bytes are not UTF-8 cannot."""
+    """Whether a text can be encoded as UTF-8; false for a file name whose bytes are not UTF-8."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -151,10 +152,10 @@ def is_utf_8(value: str) -> bool:
 
 
 def shorten(text: str, width: int) -> str:
-    """At most `width` characters, the last an ellipsis where something was cut."""
+    """At most `width` characters; a text that is cut ends with an ellipsis."""
     return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
 
 
 def stage(name: str) -> str:
-    """A phase's name for people."""
+    """The name of a phase for people."""
     return STAGES.get(name, printable(name))

@@ -116,7 +116,7 @@ def _build(
             "Put it back as it was.",
         )
     made = False
-    while (let_go := files.hold(maker.final / shards.MANIFEST)) is None:
+    while (let_go := files.share_lock(maker.final / shards.MANIFEST)) is None:
         files.make_dir(maker.final.parent)
         lock = files.Lock(maker.final.parent / f".{maker.key}.lock", CACHE_LOCK_REMEDY)
         if not lock.acquire():
@@ -129,7 +129,7 @@ def _build(
                 )
             )
             take(lock, check)
-        if not lock.stands():
+        if not lock.is_current():
             lock.release()
             continue
         try:

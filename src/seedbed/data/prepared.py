@@ -15,7 +15,7 @@ from seedbed.errors import SeedbedError
 def find_prepared(cache: Path, fingerprint: str | None) -> Dataset | None:
     """The dataset of this fingerprint, held for as long as it is read; None where the cache has none that is whole."""
     folder = folder_of(cache, fingerprint) if fingerprint is not None else None
-    let_go = files.hold(folder / shards.MANIFEST) if folder is not None else None
+    let_go = files.share_lock(folder / shards.MANIFEST) if folder is not None else None
     if folder is None or let_go is None:
         return None
     try:

@@ -101,11 +101,11 @@ def remove(entry: Entry) -> int:
             if not lock.acquire():
                 raise SeedbedError(f"{entry.path} is in use now, so it stays.", "Try again when that has ended.")
             held.append(lock)
-        if all(lock.stands() for lock in held):
+        if all(lock.is_current() for lock in held):
             remove_tree(entry.path)
     finally:
         for lock in held:
-            if lock.stands() and lock.path.suffix == ".lock":
+            if lock.is_current() and lock.path.suffix == ".lock":
                 lock.remove()
             lock.release()
     return entry.size_bytes if not entry.path.exists() else 0

@@ -127,7 +127,7 @@ class Lifecycle:
         self._over.set()
         for thread in self._threads:
             thread.join(_PROBE_PATIENCE_S)
-        self.gone = self.gone or not self._lock.stands()
+        self.gone = self.gone or not self._lock.is_current()
         try:
             self._beat_once()
             self._log.flush()
@@ -356,7 +356,7 @@ class Lifecycle:
         while not self._over.wait(POLL_S):
             for verb, reason in self._requests.new().items():
                 self._obey(verb, reason)
-            if not self.gone and not self._lock.stands():
+            if not self.gone and not self._lock.is_current():
                 self.gone = True
                 self._obey(STOP, "its folder is gone")
             if time.monotonic() >= next_state:
