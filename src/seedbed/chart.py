@@ -1,4 +1,4 @@
-"""Curves for human eyes: Braille for terminals, SVG for pages. Knows numbers and pixels, not what they stand for."""
+"""Draws curves: Braille characters for terminals, SVG for web pages."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from html import escape
 from typing import NamedTuple
 
 AXIS = -1
-"""The series of a Braille span that belongs to the frame, not to a line."""
+"""The series of a Braille span that belongs to the axes, not to a line."""
 FAINT = 100
-"""Added to a line's series: what stands behind a line of that series, such as what was smoothed. It has no legend."""
+"""Added to a line's series for a faint background of that line, such as its raw values. It has no legend."""
 
-_Place = Callable[[float], float]
+_Scale = Callable[[float], float]
 
 
 class Line(NamedTuple):
-    """One curve: points by rising x; a y that is no number leaves a gap.
+    """One curve: points by rising x; a y of NaN leaves a gap.
 
-    `low` and `high`, where given, are the spread around each y. `series` is the line's colour; None is its position.
-    `tag`, one cell, stands in a terminal at the line's last point that is shown, for who sees no colours.
+    `low` and `high`, if given, are the range around each y. `series` selects the colour; None uses the line's position.
+    `tag`, one character, marks the line's last visible point in a terminal, for readers who cannot tell the colours.
     """
 
     label: str
@@ -32,7 +32,7 @@ class Line(NamedTuple):
 
 
 class Marks(NamedTuple):
-    """Places along x, each shown as a one-cell glyph below the curves. Marks of one `row` share a row, later on top."""
+    """Marks at positions x: a one-character glyph below the curves. Marks of one `row` share it; later ones win."""
 
     glyph: str
     x: Sequence[float]
@@ -41,14 +41,14 @@ class Marks(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A piece of a Braille row and the index of the line that it shows, or AXIS."""
+    """A piece of a Braille row, and the series of the line that it shows, or AXIS."""
 
     text: str
     series: int
 
 
 class Box(NamedTuple):
-    """The ranges that a picture shows."""
+    """The ranges of x and y that a picture shows."""
 
     x0: float
     x1: float
@@ -57,10 +57,10 @@ class Box(NamedTuple):
 
 
 def bounds(lines: Sequence[Line], *, log: bool = False, x0: float | None = None, x1: float | None = None) -> Box | None:
-    """The smallest box that holds every finite point, widened where it would be flat; None if there is no point.
+    """The smallest box around all finite points, widened if it would be flat; None if there is no point.
 
-    With `x0` or `x1` the box has that side, and only what lies within counts for its height. A `log` scale has no
-    place for what is not above zero.
+    `x0` and `x1` fix a side of the box; then only points within count for its height. A `log` scale omits values that
+    are not above zero.
     """
     left, right = -math.inf if x0 is None else x0, math.inf if x1 is None else x1
     xs: list[float] = []
@@ -104,7 +104,7 @@ def ticks(low: float, high: float, most: int = 6, *, whole: bool = False) -> lis
 def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
     """Round numbers for a logarithmic scale: 1, 2, 5 times powers of ten, or powers alone; at most `most` of them.
 
-    Where the range is too narrow to hold two of those, the ticks are those of a linear scale.
+    If fewer than two of those lie in the range, the ticks are those of a linear scale.
     """
     if not (0 < low < high < math.inf) or most < 1:
         return []
@@ -122,7 +122,7 @@ def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def number(value: float) -> str:
-    """A tick's label: as few digits as tell it apart."""
+    """A tick's label, with as few digits as it needs."""
     if value == 0:
         return "0"
     if abs(value) >= 1e6:
@@ -136,12 +136,12 @@ def number(value: float) -> str:
 
 # Bits of the eight dots of U+2800, [column][row].
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
-# What a stretch of dots within one character sets: [column][first row][last row].
+# Bits of a vertical stretch of dots within one character: [column][first row][last row].
 _STRETCH = tuple(tuple(tuple(sum(dots[first : last + 1]) for last in range(4)) for first in range(4)) for dots in _DOTS)
 
 
 class _Canvas:
-    """A grid of Braille dots, two by four to a character. A cell shows one line alone, the last: it has but one colour."""
+    """A grid of Braille dots, 2 x 4 per character. A cell has one colour, so it shows only the line drawn last."""
 
     def __init__(self, columns: int, rows: int) -> None:
         self.width, self.height = columns * 2, rows * 4
@@ -149,7 +149,7 @@ class _Canvas:
         self.owner = [[AXIS] * columns for _ in range(rows)]
 
     def column(self, x: int, top: int, bottom: int, series: int) -> None:
-        """Set the dots of a column from `top` to `bottom`; what lies outside is cut off."""
+        """Set the dots of a column from `top` to `bottom`; dots outside the canvas are cut off."""
         if bottom < 0 or top >= self.height:
             return
         top, bottom = max(top, 0), min(bottom, self.height - 1)
@@ -164,26 +164,26 @@ class _Canvas:
 
 
 class Picture(NamedTuple):
-    """A drawn chart: rows of spans, and where in them the curves are, so that a pointer can be told what it points at."""
+    """A drawn chart: rows of spans, and where the curves lie in them, so that a mouse position can be converted to x."""
 
     rows: list[list[Span]]
     box: Box
     margin: int
-    """Columns at the left that labels take."""
+    """Width of the labels at the left, in columns."""
     columns: int
-    """Columns of the curves."""
+    """Width of the curves, in columns."""
     height: int
-    """Rows of the curves; marks and the x axis follow."""
+    """Height of the curves, in rows; marks and the x axis follow."""
 
     def x_at(self, column: int) -> float | None:
-        """The x in the middle of a column of the picture; None outside the curves."""
+        """The x at the middle of a column of the picture; None outside the curves."""
         cell = column - self.margin
         if not 0 <= cell < self.columns:
             return None
         return self.box.x0 + (2 * cell + 0.5) / (2 * self.columns - 1) * (self.box.x1 - self.box.x0)
 
     def column_of(self, x: float) -> int | None:
-        """The column of the picture in which an x is; None outside the box."""
+        """The column of the picture that shows an x; None outside the box."""
         dot = _dot(x, self.box, 2 * self.columns)
         return None if dot is None else self.margin + dot // 2
 
@@ -191,7 +191,7 @@ class Picture(NamedTuple):
 def braille(
     lines: Sequence[Line], width: int, height: int, *, log: bool = False, whole_x: bool = False
 ) -> list[list[Span]]:
-    """The rows of `plot()`, of everything that the lines hold; no point, or no room, gives no row."""
+    """The rows of `plot()` for all points of the lines; no rows if there is no point or no room."""
     picture = plot(lines, width, height, log=log, whole_x=whole_x)
     return picture.rows if picture else []
 
@@ -207,12 +207,12 @@ def plot(
     x_text: Callable[[float], str] | None = None,
     whole_x: bool = False,
 ) -> Picture | None:
-    """The lines as `height` rows of at most `width` characters: an axis with its labels at the left, x range below.
+    """Draw the lines as `height` rows of at most `width` characters: y labels at the left, x labels below.
 
-    A dot column shows everything between its lowest and highest value, so a spike of one point stays visible. `box`
-    fixes what is shown: lines are cut at its edges. `log` makes y logarithmic. Each row of `marks` takes a row of the
-    height. `x_text` writes the labels of x; `whole_x` labels whole numbers alone, as of steps. No point, or no room, gives
-    None.
+    A dot column is filled between its lowest and highest value, so a spike of one point stays visible. `box` fixes the
+    ranges: lines are cut at its edges. `log` makes y logarithmic. Each row of `marks` takes one of the `height` rows.
+    `x_text` formats the x labels; `whole_x` labels only whole numbers, as for steps. None if there is no point or no
+    room.
     """
     box = bounds(lines, log=log) if box is None else box
     levels = sorted({each.row for each in marks})
@@ -247,13 +247,13 @@ def plot(
 
 
 def _spans(chars: list[str], owners: list[int]) -> list[Span]:
-    """Cells as spans: neighbours of one owner together, blanks with whatever is before them."""
+    """Cells as spans: neighbours with the same owner are joined; blanks join the span before them."""
     spans: list[Span] = []
     start = 0
-    for place in range(1, len(chars) + 1):
-        if place == len(chars) or (owners[place] != owners[start] and chars[place] != " "):
-            spans.append(Span("".join(chars[start:place]), owners[start]))
-            start = place
+    for end in range(1, len(chars) + 1):
+        if end == len(chars) or (owners[end] != owners[start] and chars[end] != " "):
+            spans.append(Span("".join(chars[start:end]), owners[start]))
+            start = end
     return spans
 
 
@@ -266,9 +266,9 @@ def _dot(x: float, box: Box, dots: int) -> int | None:
 
 def _row_labels(box: Box, rows: int, log: bool) -> list[str]:
     labels = [""] * rows
-    place = _scale(box, rows * 4 - 1, log)
+    scale = _scale(box, rows * 4 - 1, log)
     for value in (log_ticks if log else ticks)(box.y0, box.y1, max(2, rows // 2)):
-        row = round(place(value)) // 4
+        row = round(scale(value)) // 4
         if not labels[row]:
             labels[row] = number(value)
     if not any(labels):
@@ -277,9 +277,9 @@ def _row_labels(box: Box, rows: int, log: bool) -> list[str]:
 
 
 def _x_axis(box: Box, columns: int, x_text: Callable[[float], str] | None, whole: bool) -> str:
-    """Labels under the curves: both ends, and round numbers between them where there is room."""
-    write = x_text or (lambda x: number(round(x, 6)))
-    left, right = ("" if whole and end != round(end) else write(end) for end in (box.x0, box.x1))
+    """Labels under the curves: both ends, and round numbers between them if there is room."""
+    label_of = x_text or (lambda x: number(round(x, 6)))
+    left, right = ("" if whole and end != round(end) else label_of(end) for end in (box.x0, box.x1))
     axis = left + " " * max(columns - len(left) - len(right), 1) + right
     for value in ticks(box.x0, box.x1, max(columns // 14, 1), whole=whole) if x_text is None else ():
         label, dot = number(value), _dot(value, box, 2 * columns)
@@ -289,8 +289,8 @@ def _x_axis(box: Box, columns: int, x_text: Callable[[float], str] | None, whole
     return axis
 
 
-def _scale(box: Box, top: int, log: bool) -> _Place:
-    """Where a y is, in dots from the top edge of a box that is `top` dots high; no number where y has no place."""
+def _scale(box: Box, top: int, log: bool) -> _Scale:
+    """Converts y to dots below the top edge of a box that is `top` dots high; NaN for y <= 0 on a log scale."""
     if not log:
         factor = top / (box.y1 - box.y0)
         return lambda y: (box.y1 - y) * factor
@@ -300,19 +300,19 @@ def _scale(box: Box, top: int, log: bool) -> _Place:
 
 
 def _trace(canvas: _Canvas, box: Box, line: Line, series: int, log: bool) -> None:
-    """Fill each dot column from the lowest to the highest value in it, and bridge the columns between points."""
-    place = _scale(box, canvas.height - 1, log)
+    """Fill each dot column from the lowest to the highest value in it, and connect neighbouring points."""
+    scale = _scale(box, canvas.height - 1, log)
     far = 1 << 40
 
-    def at(y: float, otherwise: int) -> int:
-        dot = place(y) if math.isfinite(y) else math.nan
-        return otherwise if math.isnan(dot) else round(min(max(dot, -far), far))
+    def at(y: float, default: int) -> int:
+        dot = scale(y) if math.isfinite(y) else math.nan
+        return default if math.isnan(dot) else round(min(max(dot, -far), far))
 
     extent: dict[int, tuple[int, int]] = {}
 
     def cover(column: int, top: int, bottom: int) -> None:
-        held = extent.get(column)
-        extent[column] = (top, bottom) if held is None else (min(held[0], top), max(held[1], bottom))
+        known = extent.get(column)
+        extent[column] = (top, bottom) if known is None else (min(known[0], top), max(known[1], bottom))
 
     factor, width = (canvas.width - 1) / (box.x1 - box.x0), canvas.width
     previous: tuple[int, int] | None = None
@@ -327,14 +327,14 @@ def _trace(canvas: _Canvas, box: Box, line: Line, series: int, log: bool) -> Non
             low = line.low[index] if line.low else y
             cover(px, min(top, py), max(at(low, far if low <= 0 else py), py))
         if previous is not None and px > previous[0] and px >= 0 and previous[0] < width:
-            _bridge(cover, previous, (px, py), width)
+            _connect(cover, previous, (px, py), width)
         previous = (px, py)
     for px, (top, bottom) in extent.items():
         canvas.column(px, top, bottom, series)
 
 
-def _bridge(cover: Callable[[int, int, int], None], start: tuple[int, int], end: tuple[int, int], width: int) -> None:
-    """Join two points column by column, each half of the way to its neighbour; only columns of the canvas."""
+def _connect(cover: Callable[[int, int, int], None], start: tuple[int, int], end: tuple[int, int], width: int) -> None:
+    """Connect two points column by column: each column reaches half way to its neighbour's height."""
     slope = (end[1] - start[1]) / (end[0] - start[0])
     first = max(start[0], -1)
     before = round(start[1] + slope * (first - start[0]))
@@ -349,15 +349,15 @@ def _bridge(cover: Callable[[int, int, int], None], start: tuple[int, int], end:
 
 
 def _tags(canvas: _Canvas, box: Box, lines: Sequence[Line], log: bool) -> dict[int, dict[int, tuple[str, int]]]:
-    """Each tag with its series, by row and column; where two would be in one cell the later one moves to the left."""
-    place = _scale(box, canvas.height - 1, log)
+    """Each tag with its series, by row and column; a tag whose cell is taken moves to the left."""
+    scale = _scale(box, canvas.height - 1, log)
     found: dict[int, dict[int, tuple[str, int]]] = {}
     for position, line in enumerate(lines):
         if not line.tag:
             continue
         for x, y in zip(reversed(line.x), reversed(line.y), strict=True):
             dot = _dot(x, box, canvas.width) if math.isfinite(x) else None
-            height = place(y) if dot is not None and math.isfinite(y) else math.nan
+            height = scale(y) if dot is not None and math.isfinite(y) else math.nan
             if dot is None or not 0 <= height < canvas.height:
                 continue
             row = found.setdefault(round(height) // 4, {})
@@ -372,7 +372,7 @@ def _tags(canvas: _Canvas, box: Box, lines: Sequence[Line], log: bool) -> dict[i
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 46, 46
 _COLOURS = 6
-# Classes and no variables: viewers that know little CSS still show the light picture.
+# Classes instead of CSS variables: viewers with little CSS support still show the light colours.
 _STYLE = """
   text { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fill: #59636e; }
   .title { font-size: 15px; font-weight: 600; fill: #1f2328; }
@@ -418,13 +418,13 @@ def svg(
     if not log:
         box = box._replace(y0=math.floor(box.y0 / step + 1e-9) * step, y1=math.ceil(box.y1 / step - 1e-9) * step)
     inner_w, inner_h = width - _LEFT - _RIGHT, height - _TOP - _BOTTOM
-    place = _scale(box, inner_h, log)
+    scale = _scale(box, inner_h, log)
 
     def px(x: float) -> float:
         return _LEFT + (x - box.x0) / (box.x1 - box.x0) * inner_w
 
     def py(y: float) -> float:
-        dot = place(y)
+        dot = scale(y)
         return _TOP + (inner_h if math.isnan(dot) else dot)
 
     parts = [
@@ -452,7 +452,7 @@ def svg(
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _svg_line(line: Line, series: int, px: _Place, py: _Place, log: bool) -> list[str]:
+def _svg_line(line: Line, series: int, px: _Scale, py: _Scale, log: bool) -> list[str]:
     colour, faint = series % FAINT % _COLOURS, series >= FAINT
     points = [
         (px(x), py(y), index)

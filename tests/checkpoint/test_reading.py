@@ -78,12 +78,12 @@ def newer(path: Path) -> None:
     ("spoil", "reason"),
     [
         (cut, "model.safetensors has"),
-        (unmark, "never finished"),
+        (unmark, "it is unfinished"),
         (mangle, "DONE cannot be read"),
-        (empty_marker, "does not say what was saved"),
+        (empty_marker, "does not list what was saved"),
         (lose, "trainer.json is missing"),
-        (rename, "its DONE is that of step 3"),
-        (reach_out, "does not say what was saved"),
+        (rename, "its DONE file belongs to step 3"),
+        (reach_out, "does not list what was saved"),
         (newer, "newer version"),
     ],
 )
@@ -121,7 +121,7 @@ def test_an_edited_file_of_the_same_size_is_refused(folder: Path, make: Make, na
     data = bytearray((path / name).read_bytes())
     data[len(data) // 2] ^= 1
     (path / name).write_bytes(data)
-    with pytest.raises(SeedbedError, match=rf"{name} is not what was saved"):
+    with pytest.raises(SeedbedError, match=rf"{name} was damaged or edited"):
         verify(path)
     with pytest.raises(SeedbedError, match="cannot be used"):
         load(path)
@@ -137,5 +137,5 @@ def test_without_optimizer_or_trainer_a_resume_is_refused(folder: Path, make: Ma
     (path / "DONE").write_text(json.dumps(marker))
     (path / name).unlink()
     verify(path)
-    with pytest.raises(SeedbedError, match=f"holds no {said}"):
+    with pytest.raises(SeedbedError, match=f"has no {said}"):
         load(path)

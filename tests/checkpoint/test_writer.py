@@ -196,7 +196,7 @@ def test_a_write_that_does_not_read_back_deletes_nothing(
     monkeypatch.setattr(marker, "sha256_file", lambda path: "0" * 64)
     writer = Writer(folder, keep_last=1)
     writer.submit(make(2))
-    with pytest.raises(SeedbedError, match="not what was saved"):
+    with pytest.raises(SeedbedError, match="was damaged or edited"):
         writer.close()
     assert names(find(folder).good) == ["step-00000001"]
 

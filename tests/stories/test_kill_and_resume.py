@@ -99,7 +99,7 @@ def test_a_damaged_checkpoint_is_refused_and_others_are_named(workshop: Any) -> 
     data[-1] ^= 1
     weights.write_bytes(data)
     refused = workshop.seedbed("generate", "--prompt", "the", "--checkpoint", "7", expect=1).stderr
-    assert "model.safetensors is not what was saved (its checksum differs)" in refused
+    assert "model.safetensors was damaged or edited (its checksum differs)" in refused
 
 
 def test_steps_are_added_to_what_the_run_had_though_its_newest_checkpoint_is_damaged(workshop: Any) -> None:

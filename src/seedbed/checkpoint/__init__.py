@@ -1,1 +1,1 @@
-"""Checkpoints: folders that are written whole or not at all, and that other programs open as models."""
+"""Checkpoints: model folders in Hugging Face format, written atomically."""

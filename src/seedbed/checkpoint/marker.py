@@ -1,9 +1,9 @@
-"""The marker of a checkpoint, DONE: what it says was saved, and whether that is there. Needs no torch.
+"""Reads DONE, the file that marks a finished checkpoint, and verifies the checkpoint's files against it. Needs no torch.
 
-A checkpoint is a folder `step-00001000`. It holds a model that other programs open as it is (`model.safetensors` with
-config.json and the tokenizer's files) or an adapter (`adapter_model.safetensors` with its config), with
-`optimizer.safetensors` and `trainer.json` for a resume. DONE is written last, with the size and SHA-256 of every other
-file: a folder without a valid DONE does not count. Jobs, `status`, retention and the windows all read it here.
+A checkpoint is a folder `step-00001000`. It holds a model in Hugging Face format (`model.safetensors`, config.json and
+the tokenizer's files) or an adapter (`adapter_model.safetensors` and its config), and `optimizer.safetensors` and
+`trainer.json` for a resume. DONE is written last. It holds the size and SHA-256 of every other file: a folder without a
+valid DONE is no checkpoint.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DONE = "DONE"
 FORMAT = 1
 MODEL = "model"
 ARTIFACTS: Mapping[str, str] = {MODEL: WEIGHTS, "adapter": ADAPTER}
-"""Kind of artifact -> the file that holds what was trained. A marker that names no kind is that of a model."""
+"""Kind of artifact -> the file of its trained weights. A marker without a kind belongs to a model."""
 
 _NAME = re.compile(r"step-(\d+)")
 _REPLACED = re.compile(r"\.(step-(\d+))\.replaced")
@@ -33,10 +33,10 @@ _HIDDEN = re.compile(r"\.step-(\d+)\..+")
 
 
 class NewerFormatError(ValueError):
-    """A marker that a newer version wrote."""
+    """A newer version of Seedbed wrote the marker."""
 
     def __init__(self, version: int) -> None:
-        super().__init__(f"it was written by a newer version (format {version}, this one knows {FORMAT})")
+        super().__init__(f"it was written by a newer version (format {version}, this one reads {FORMAT})")
         self.version = version
 
 
@@ -50,7 +50,7 @@ class Marker(NamedTuple):
 
     @property
     def weights(self) -> str:
-        """The name of the file that holds what was trained."""
+        """The name of the file with the trained weights."""
         return ARTIFACTS[self.artifact]
 
 
@@ -63,27 +63,28 @@ def folder_name(step: int) -> str:
 
 
 def is_named(path: Path) -> bool:
-    """Whether a path is named like a checkpoint."""
+    """Whether a path has the name of a checkpoint."""
     return _NAME.fullmatch(path.name) is not None
 
 
 def replaced_name(path: Path) -> str | None:
-    """`step-N` for the hidden folder of a checkpoint that gave way to a save of the same step; None for others."""
+    """`step-N` for the hidden folder of a checkpoint that is being replaced; None for other paths."""
     found = _REPLACED.fullmatch(path.name)
     return found[1] if found else None
 
 
 def is_hidden(path: Path) -> bool:
-    """Whether a path is a hidden folder of a save or a deletion, finished or not."""
+    """Whether a path has the name of a hidden folder of a save or a deletion."""
     return _HIDDEN.fullmatch(path.name) is not None
 
 
 def step_of(path: Path) -> int:
-    """The step in a checkpoint folder's name, also of a hidden one. Raises SeedbedError for another name."""
+    """The step in the name of a checkpoint's folder, hidden or not. Raises SeedbedError for any other name."""
     found = _NAME.fullmatch(path.name) or _HIDDEN.fullmatch(path.name)
     if found is None:
         raise SeedbedError(
-            f"{quoted(path)} is not named like a checkpoint.", "Name a folder such as checkpoints/step-00001000."
+            f"{quoted(path)} does not have the name of a checkpoint.",
+            "Name a folder such as checkpoints/step-00001000.",
         )
     return int(found[1])
 
@@ -92,12 +93,12 @@ def step_of(path: Path) -> int:
 
 
 def is_marked(path: Path) -> bool:
-    """Whether a folder has a marker, which is not read: the cheapest test of a finished checkpoint."""
+    """Whether a folder has a marker. Does not read it: the cheapest test of a finished checkpoint."""
     return (path / DONE).is_file()
 
 
 def marked_at(path: Path) -> float:
-    """Unix seconds at which a checkpoint was finished; 0.0 where it has no marker."""
+    """When a checkpoint was finished, in Unix seconds; 0.0 without a marker."""
     try:
         return (path / DONE).stat().st_mtime
     except OSError:
@@ -105,37 +106,37 @@ def marked_at(path: Path) -> float:
 
 
 def read_marker(path: Path) -> Marker:
-    """The marker in a folder. Raises ValueError with the reason where there is none, or none that counts."""
+    """The marker in a folder. Raises ValueError with the reason if it is missing or invalid."""
     try:
         raw = json.loads((path / DONE).read_bytes())
     except FileNotFoundError:
-        raise ValueError("it was never finished (it has no DONE)") from None
+        raise ValueError("it is unfinished (it has no DONE file)") from None
     except (ValueError, OSError) as error:
         raise ValueError(f"its DONE cannot be read ({error})") from error
-    unclear = ValueError("its DONE does not say what was saved")
+    invalid = ValueError("its DONE file does not list what was saved")
     try:
         files = {str(name): (int(each["size_bytes"]), str(each["sha256"])) for name, each in raw["files"].items()}
         marker = Marker(int(raw["step"]), bool(raw["best"]), files, str(raw.get("artifact", MODEL)))
         version = int(raw["format"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise unclear from error
+        raise invalid from error
     if version > FORMAT:
         raise NewerFormatError(version)
     if marker.artifact not in ARTIFACTS or marker.weights not in files:
-        raise unclear
+        raise invalid
     if any(Path(name).name != name for name in files):
-        raise unclear
+        raise invalid
     return marker
 
 
 def complaint(path: Path, names: Collection[str] | None = None) -> str | None:
-    """Why a checkpoint does not count, by its marker and the sizes of its files (of `names` alone); None where it does."""
+    """Why a checkpoint is invalid, from its marker and the sizes of its files (all, or `names`); None if it is valid."""
     try:
         marker = read_marker(path)
     except ValueError as error:
         return str(error)
     if marker.step != step_of(path):
-        return f"its DONE is that of step {marker.step}"
+        return f"its DONE file belongs to step {marker.step}"
     for name, (size, _) in marker.files.items():
         if names is not None and name not in names:
             continue
@@ -144,14 +145,14 @@ def complaint(path: Path, names: Collection[str] | None = None) -> str | None:
         except OSError as error:
             return f"{name} is missing or unreadable ({error.strerror})"
         if found != size:
-            return f"{name} has {found:,} bytes instead of {size:,}: it was cut or edited"
+            return f"{name} was truncated or edited ({found:,} bytes instead of {size:,})"
     return None
 
 
 def damage(path: Path, names: Collection[str] | None = None) -> str | None:
-    """Why a checkpoint does not count, its files (or those of `names`) compared byte for byte; None where it does.
+    """Why a checkpoint is invalid, with the checksums of its files (all, or `names`) compared; None if it is valid.
 
-    Reads every byte: it takes seconds for gigabytes. Raises StorageError where the disk cannot be read.
+    Reads every byte: seconds for gigabytes. Raises StorageError if the disk cannot be read.
     """
     found = complaint(path, names)
     if found is not None:
@@ -159,12 +160,12 @@ def damage(path: Path, names: Collection[str] | None = None) -> str | None:
     with explained(path):
         for name, (_, digest) in read_marker(path).files.items():
             if (names is None or name in names) and sha256_file(path / name) != digest:
-                return f"{name} is not what was saved (its checksum differs): it was damaged or edited"
+                return f"{name} was damaged or edited (its checksum differs)"
     return None
 
 
 def verify(path: Path, names: Collection[str] | None = None) -> None:
-    """Raise SeedbedError for a checkpoint that `damage` finds something wrong with."""
+    """Raise SeedbedError if `damage` finds a checkpoint invalid."""
     found = damage(path, names)
     if found is not None:
         raise SeedbedError(
@@ -174,9 +175,9 @@ def verify(path: Path, names: Collection[str] | None = None) -> None:
 
 
 def verify_weights(path: Path) -> None:
-    """Verify the weights of a model folder that is only read: damaged weights would write nonsense.
+    """Verify the weights of a model folder before generation: a model with damaged weights generates nonsense.
 
-    A folder that Seedbed did not write has nothing to compare with. Raises SeedbedError as `verify` does.
+    Does nothing for a folder without a marker, which Seedbed did not write. Raises SeedbedError as `verify` does.
     """
     if is_named(path) and (path / DONE).exists():
         verify(path, tuple(ARTIFACTS.values()))

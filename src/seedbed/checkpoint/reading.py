@@ -1,4 +1,4 @@
-"""Finding checkpoints, and reading what a resume needs of one. Needs no torch: tensors are read by who uses them."""
+"""Finds checkpoints, and loads the trainer state of one for a resume. Needs no torch: tensors are read elsewhere."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from seedbed.files import explained
 
 
 class Found(NamedTuple):
-    """Finished checkpoints, oldest step first, and what was passed over with the reason."""
+    """Valid checkpoints by step, and the invalid ones with the reason."""
 
     good: list[Path]
     skipped: list[tuple[Path, str]]
@@ -38,9 +38,9 @@ class Loaded(NamedTuple):
 
 
 def find(folder: Path) -> Found:
-    """The finished checkpoints of a folder by step (as numbers), and the reason for each that does not count.
+    """The valid checkpoints of a folder by step, and the invalid ones with the reason.
 
-    Looks at markers and sizes alone; `verify` reads the contents.
+    Checks markers and sizes only; `verify` reads the contents.
     """
     good: dict[int, Path] = {}
     skipped: list[tuple[Path, str]] = []
@@ -56,21 +56,21 @@ def find(folder: Path) -> Found:
             else:
                 skipped.append((path, reason))
     for path in entries:
-        # What a save of the same step had set aside when it was cut off.
+        # The earlier checkpoint of a step whose save was interrupted.
         if replaced_name(path) and step_of(path) not in good and complaint(path) is None:
             good[step_of(path)] = path
     return Found([good[step] for step in sorted(good)], skipped)
 
 
 def load(path: Path) -> Loaded:
-    """Verify a checkpoint and read its trainer state. Raises SeedbedError with the reason where training cannot go on."""
+    """Verify a checkpoint and read its trainer state. Raises SeedbedError with the reason if it cannot be resumed."""
     verify(path)
     marker = read_marker(path)
     for name, what in ((OPTIMIZER, "optimizer state"), (TRAINER, "trainer state")):
         if name not in marker.files:
             raise SeedbedError(
-                f"The checkpoint {path.name} holds no {what} ({name}), so training cannot go on from it exactly.",
-                "Use another checkpoint of this run; this one can still generate.",
+                f"The checkpoint {path.name} has no {what} ({name}), so training cannot resume from it.",
+                "Use another checkpoint of this run; `seedbed generate` can still use this one.",
             )
     try:
         trainer = json.loads((path / TRAINER).read_bytes())

@@ -1,4 +1,4 @@
-"""Tensors as the bytes of a safetensors file, and back. Knows tensors by name, not what they compute."""
+"""Encodes named tensors as the bytes of a safetensors file, and reads them back."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _DTYPES = {
 
 
 def take(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous CPU copies, so that training may go on. CUDA tensors come through pinned memory, one wait for all."""
+    """Contiguous CPU copies, so that training can continue. CUDA tensors are copied to pinned memory, with one sync."""
     copies: dict[str, Tensor] = {}
     devices: set[torch.device] = set()
     for name, tensor in tensors.items():
@@ -50,11 +50,11 @@ def take(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def encoded(tensors: Mapping[str, Tensor]) -> Content:
-    """A safetensors file in pieces: its header, then the bytes of the tensors, which are not copied where contiguous.
+    """A safetensors file in pieces: its header, then the bytes of each tensor. Contiguous tensors are not copied.
 
-    The file depends on names and tensors alone. The library's own writer first copies every tensor while it holds the
-    interpreter's lock, which would stop training; here the bytes go out as they lie
-    (https://huggingface.co/docs/safetensors: length, JSON header, data).
+    The same names and tensors give the same bytes. The safetensors library copies every tensor while it holds the GIL,
+    which would stall training; so the format (https://huggingface.co/docs/safetensors: header length, JSON header,
+    data) is written here.
     """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     views: list[memoryview] = []
@@ -72,9 +72,9 @@ def encoded(tensors: Mapping[str, Tensor]) -> Content:
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file by name, on the CPU, mapped from it: while they live it keeps its disk space.
+    """The tensors of a safetensors file by name, on the CPU, memory-mapped: a deleted file keeps its disk space meanwhile.
 
-    Raises SeedbedError for a file that is missing or damaged.
+    Raises SeedbedError if the file is missing or damaged.
     """
     try:
         return load_file(file)
@@ -83,5 +83,5 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
 
 
 def num_bytes(tensors: Mapping[str, Tensor]) -> int:
-    """What the tensors take in memory, and, but for a header, in a file."""
+    """Bytes of the tensors in memory; a file adds a header."""
     return sum(tensor.nbytes for tensor in tensors.values())

@@ -1,4 +1,4 @@
-"""Saves checkpoints beside training, on a thread of its own, and keeps those that are worth keeping. Needs no torch."""
+"""Saves checkpoints on a background thread and deletes old ones. Needs no torch."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from seedbed.files import explained, make_dir, remove_tree
 
 
 class Writer:
-    """Saves beside training: one write at a time, on a thread of its own; afterwards keeps the newest and the best.
+    """Saves checkpoints on a background thread, one at a time; after each save, deletes old checkpoints.
 
-    `keep_every` > 0 keeps those whose step is a multiple of it as well.
+    It keeps the newest `keep_last`, the best, and, with `keep_every` > 0, those whose step is a multiple of it.
 
-    Only the holder of the run's lock may have one, since it first cleans up what cut-off writes left. All finished
-    checkpoints in its folder must be in force: others are set aside before. What a write ran into is raised by the next
-    `poll` or `close`; after a StorageError its snapshot is kept for `retry`. A checkpoint that cannot be removed stays
-    until the next save.
+    Only the owner of the run's lock may have a writer: it first removes what interrupted writes left over. All finished
+    checkpoints in its folder must be in force; void ones are moved away before. The next `poll` or `close` raises the
+    error of a failed write; after a StorageError the snapshot is kept for `retry`. A checkpoint that cannot be deleted
+    is tried again after the next save.
     """
 
     def __init__(self, folder: Path, *, keep_last: int = 2, keep_every: int = 0) -> None:
@@ -43,30 +43,30 @@ class Writer:
         self._failed: tuple[Snapshot, bool] | None = None
 
     def submit(self, snapshot: Snapshot, *, best: bool = False, begun: float | None = None) -> None:
-        """Start writing and return; waits only where the previous write is still going on.
+        """Start a write and return; waits only for an unfinished previous write.
 
-        `begun` is the `time.perf_counter()` at which the snapshot was begun, so that the event's `stall_s` counts all
-        that training waited for.
+        `begun` is the `time.perf_counter()` at the start of the snapshot, so that the event's `stall_s` is the whole
+        time that training waited.
         """
         begun = time.perf_counter() if begun is None else begun
         self._wait()
         if self._executor is None:
-            self._executor = ThreadPoolExecutor(1, "checkpoint-writer", initializer=_give_way)
+            self._executor = ThreadPoolExecutor(1, "checkpoint-writer", initializer=_lower_priority)
         self._stall_s = time.perf_counter() - begun
         self._failed = None
         self._writing = self._executor.submit(self._work, snapshot, best)
 
     def retry(self) -> None:
-        """Write the last snapshot again that could not be written; nothing where a later one was submitted since."""
+        """Write the snapshot of the last failed write again, unless a later one was submitted since."""
         if self._failed is not None:
             self.submit(self._failed[0], best=self._failed[1])
 
     def give_up(self) -> None:
-        """Let go of the snapshot that could not be written."""
+        """Discard the snapshot of the failed write."""
         self._failed = None
 
     def poll(self) -> list[events.Checkpoint]:
-        """What was finished since the last call. Raises what a write ran into, once."""
+        """The checkpoints finished since the last call. Raises the error of a failed write, once."""
         if self._writing is not None and self._writing.done():
             self._wait()
         finished: list[events.Checkpoint] = []
@@ -75,7 +75,7 @@ class Writer:
         return finished
 
     def close(self) -> None:
-        """Wait for the write that is going on. Raises what it ran into; what was finished stays for `poll`."""
+        """Wait for the current write. Raises its error if it failed; `poll` still returns the finished checkpoints."""
         self._wait()
         if self._executor is not None:
             self._executor.shutdown()
@@ -115,7 +115,7 @@ class Writer:
         )
 
     def _retain(self, newest: Path, deleted: list[Path]) -> None:
-        """Delete what is neither among the last, nor the best, nor on a step to keep, nor `newest`, just verified."""
+        """Delete all checkpoints except the last ones, the best, those of a step to keep, and `newest`, just verified."""
         valid = find(self._folder).good
         kept = {newest, self._best, *valid[-self._keep_last :]}
         if self._keep_every > 0:
@@ -127,7 +127,7 @@ class Writer:
                     deleted.append(path)
 
 
-def _give_way() -> None:
-    """Let training's threads go first. Linux alone has priorities of single threads."""
+def _lower_priority() -> None:
+    """Lower this thread's priority, so that it does not slow training. Only Linux has priorities per thread."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)

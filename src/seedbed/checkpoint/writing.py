@@ -1,4 +1,4 @@
-"""Writing a checkpoint all or nothing. Needs no torch: contents are bytes.
+"""Writes a checkpoint atomically. Needs no torch: contents are bytes.
 
 A checkpoint is written under a hidden name, made durable, renamed, and then marked by DONE (checkpoint/marker.py).
 """
@@ -23,9 +23,9 @@ _CHUNK_BYTES = 8 << 20
 
 
 class Snapshot(NamedTuple):
-    """All that a checkpoint holds, no longer changing: the contents of its files by name.
+    """The contents of a checkpoint's files by name: copies that training does not change.
 
-    `step` counts steps done; `artifact` is a kind of `marker.ARTIFACTS`.
+    `step` is the number of steps done; `artifact` is a kind in `marker.ARTIFACTS`.
     """
 
     step: int
@@ -34,7 +34,7 @@ class Snapshot(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """A checkpoint that was written and read back."""
+    """A checkpoint that was written and verified."""
 
     path: Path
     size_bytes: int
@@ -42,15 +42,15 @@ class Saved(NamedTuple):
 
 
 def json_content(value: Mapping[str, Any]) -> Content:
-    """A JSON file's content."""
+    """The content of a JSON file."""
     return [(json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()]
 
 
 def save(folder: Path, snapshot: Snapshot, *, best: bool = False) -> Saved:
-    """Write `folder/step-N`, mark it and read it back; a checkpoint of the same step is replaced.
+    """Write `folder/step-N`, mark it and verify it; a checkpoint of the same step is replaced.
 
-    Raises StorageError (DiskFullError where space ran out); then nothing unfinished stays and every earlier checkpoint
-    is whole.
+    Raises StorageError (DiskFullError if the disk is full); then nothing unfinished is left over and every earlier
+    checkpoint is intact.
     """
     begun = time.perf_counter()
     make_dir(folder)
@@ -76,17 +76,17 @@ def save(folder: Path, snapshot: Snapshot, *, best: bool = False) -> Saved:
     except BaseException as error:
         remove_tree(final)
         if isinstance(error, SeedbedError) and not isinstance(error, StorageError):
-            hint = "The disk may be failing: check it (`dmesg` tells more)."
-            raise StorageError(error.message, hint, "the disk gives back other bytes than were written") from error
+            hint = "The disk may be failing: check it (see `dmesg`)."
+            raise StorageError(error.message, hint, "the disk returns other bytes than were written") from error
         raise
     remove_tree(aside)
     return Saved(final, sum(size for size, _ in files.values()), time.perf_counter() - begun)
 
 
 def _set_aside(final: Path) -> Path:
-    """Make room for a checkpoint of a step that exists; returns where a good one went.
+    """Move an existing checkpoint of the same step to a hidden name, which is returned; an invalid one is removed.
 
-    It can still be found under that hidden name until the new one is marked. One that is not good is removed.
+    `find` still returns it under that name until the new checkpoint is marked.
     """
     aside = final.with_name(f".{final.name}.replaced")
     if final.exists():
@@ -99,7 +99,7 @@ def _set_aside(final: Path) -> Path:
 
 
 def _write(path: Path, content: Content) -> tuple[int, str]:
-    """Write the pieces one after the other, hashing on the way (both release the interpreter's lock); size and SHA-256."""
+    """Write the pieces in order and hash them (both release the GIL); returns size in bytes and SHA-256 in hex."""
     digest, size = hashlib.sha256(), 0
     with explained(path), path.open("wb") as handle:
         for piece in content:
@@ -111,9 +111,10 @@ def _write(path: Path, content: Content) -> tuple[int, str]:
 
 
 def clean_up(folder: Path) -> None:
-    """Remove what cut-off writes and deletions left: hidden folders, and folders that were never marked.
+    """Remove what interrupted saves and deletions left over: hidden folders, and folders without a marker.
 
-    A good checkpoint that gave way to a save of the same step gets its name back. For the holder of the run's lock alone.
+    If the save of a step was interrupted, its earlier checkpoint gets its name back. Only for the owner of the run's
+    lock.
     """
     good = find(folder).good
     for path in sorted(folder.iterdir()):
