@@ -115,6 +115,8 @@ class Step(Event, frozen=True, kw_only=True, omit_defaults=False):
     grad_norm: float
     tokens: int
     step_s: float
+    processed: int | None = None
+    """Tokens of this step that went through the network, where not all of them are trained: speed is measured in these."""
     metrics: dict[str, float] | None = None
     """Open metrics: what else was measured, by names that readers show as they are (mfu, goodput, samples_per_s)."""
 
@@ -265,14 +267,17 @@ class Record(msgspec.Struct, frozen=True):
     raw: dict[str, Any]
 
 
-_FIGURES_OF_STEP = tuple(name for name in Step.__struct_fields__ if name != "metrics")
+_FIGURES_OF_STEP = tuple(name for name in Step.__struct_fields__ if name not in ("processed", "metrics"))
 
 
 def encode(event: Event, n: int, t: float) -> bytes:
     """One JSON line, newline included. NaN and infinities, which JSON lacks, become null."""
     if isinstance(event, Step):
-        names = _FIGURES_OF_STEP if event.metrics is None else event.__struct_fields__
-        fields = {name: getattr(event, name) for name in names}
+        fields = {name: getattr(event, name) for name in _FIGURES_OF_STEP}
+        if event.processed is not None:
+            fields["processed"] = event.processed
+        if event.metrics is not None:
+            fields["metrics"] = event.metrics
     else:
         fields = {name: value for name in event.__struct_fields__ if (value := getattr(event, name)) is not None}
     line = {"v": SCHEMA, "n": n, "t": t, "kind": event.kind, **fields}

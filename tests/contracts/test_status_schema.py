@@ -47,6 +47,7 @@ KEYS: dict[str, tuple[tuple[type, ...], bool]] = {
     "tokens_per_s": (NUMBER, False),
     "step_s": (NUMBER, False),
     "parameters": (WHOLE, False),
+    "trainable": (WHOLE, True),
     "device": (TEXT, False),
     "device_asked": (TEXT, False),
     "device_name": (TEXT, False),

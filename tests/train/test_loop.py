@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from seedbed.data.batches import Batch
-from seedbed.events import Eval, Event, Message, Sample, Step
+from seedbed.events import ASKED, Eval, Event, Message, Sample, Step
 from seedbed.train import loop
 from seedbed.train.hooks import Cut, EvaluateHook, Outcome, SampleHook, SaveHook, StopHook, WatchHook, evaluate
 from seedbed.train.learner import StepResult
@@ -168,7 +168,7 @@ def test_a_stop_request_ends_after_the_step_and_saves() -> None:
             ),
         ],
     )
-    assert (end.step, end.stop) == (2, "SIGTERM")
+    assert (end.step, end.stop) == (2, ASKED)
     assert saved == [(2, False)]
 
 
@@ -252,7 +252,7 @@ def test_a_stop_at_a_validation_leaves_it_to_the_resume(stopped_at: int) -> None
     requests = [lambda progress: stop(progress) if progress.step == stopped_at else None, hook]
     samples = SampleHook(lambda prompt, step: "text", told.append, every=2, prompts=("a",))
     end = train([*requests, samples], 6, told)
-    assert (end.step, end.stop) == (stopped_at, "SIGTERM")
+    assert (end.step, end.stop) == (stopped_at, ASKED)
     assert stopped_at not in [each.step for each in evals(told)]
     # A checkpoint keeps the progress; a resume puts it back.
     hook, _ = losses_hook(losses, told, tokens=7, final=2.2)
@@ -274,7 +274,7 @@ def test_a_stop_within_the_last_validation_over_everything_leaves_only_that_to_t
 
     hook = EvaluateHook(score, told.append, every=2, tokens=7)
     end = train([hook], 2, told)
-    assert (end.step, end.stop, end.best_step, end.evals_since_best) == (2, "asked to stop", 2, 0)
+    assert (end.step, end.stop, end.best_step, end.evals_since_best) == (2, ASKED, 2, 0)
     asked["stop"] = False
     end = train([hook], 2, told, start=Progress(**vars(end)))
     assert (end.stop, end.best_step, end.evals_since_best, end.last_eval_step) == (None, 2, 0, 2)

@@ -52,6 +52,7 @@ def fact_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("preset", found["preset"]),
         ("data", found["data"]),
         ("parameters", f"{found['parameters']:,}" if found["parameters"] else None),
+        ("trained", f"{found['trainable']:,} of these" if found.get("trainable") else None),
         ("device", ", ".join(filter(None, device))),
         ("host", found["host"]),
         ("started", date_text(found["started"])),

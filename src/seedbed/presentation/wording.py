@@ -57,7 +57,8 @@ def setting(event: events.Run) -> list[str]:
         device += f" ({text.printable(event.device_name)})"
     parts = [f"on {device}", event.precision or "", "compiled" if event.compile else ""]
     if event.parameters:
-        parts.insert(0, f"{text.count(event.parameters)} parameters")
+        of = f"{text.count(event.trainable)} of " if event.trainable is not None else ""
+        parts.insert(0, f"{of}{text.count(event.parameters)} parameters")
     lines = ["training " + ", ".join(part for part in parts if part)]
     if event.resumed_from:
         lines.append(f"going on from {text.printable(event.resumed_from)}, step {event.step} of {event.steps}")

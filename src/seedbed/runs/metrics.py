@@ -127,7 +127,10 @@ def _in_force(run: RunDir, turns: list[_Turn], end: int, damaged: Callable[[int]
 def _metric(step: int, entry: Entry, before: Metric | None, named: dict[str, float]) -> Metric:
     tokens, seconds = entry.tokens, _finite(entry.step_s)
     known = 0 if step == 1 else before.tokens if before is not None else None
-    rate = (tokens - known) / seconds if tokens is not None and known is not None and seconds else None
+    processed = entry.processed
+    if processed is None and tokens is not None and known is not None:
+        processed = tokens - known
+    rate = processed / seconds if processed is not None and seconds else None
     figures = (_finite(entry.loss), _finite(entry.lr), _finite(entry.grad_norm), seconds)
     return Metric(step, tokens, entry.t, *figures, None, rate if rate is None or rate >= 0 else None, named)
 

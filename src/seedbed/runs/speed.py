@@ -18,15 +18,17 @@ class Speed(msgspec.Struct, omit_defaults=True):
     """The last steps of a session, in bounded number, and what it spent beside its steps."""
 
     recent: list[tuple[int, float]] = []
-    """(tokens so far, seconds of the step) of the last steps."""
+    """(processed tokens so far, seconds of the step) of the last steps."""
     steps: int = 0
     """Steps that the session has trained."""
     costs: Costs = msgspec.field(default_factory=Costs)
 
-    def add(self, event: Step) -> None:
-        """Take in a step."""
+    def add(self, event: Step, trained_before: int) -> None:
+        """Take in a step; `trained_before`: trained tokens of the run before it."""
         self.steps += 1
-        self.recent.append((event.tokens, event.step_s if math.isfinite(event.step_s) else 0.0))
+        processed = event.tokens - trained_before if event.processed is None else event.processed
+        before = self.recent[-1][0] if self.recent else trained_before
+        self.recent.append((before + processed, event.step_s if math.isfinite(event.step_s) else 0.0))
         if len(self.recent) > 2 * SPEED_STEPS:
             del self.recent[:SPEED_STEPS]
 
@@ -40,7 +42,7 @@ class Speed(msgspec.Struct, omit_defaults=True):
         return total / len(timed) if timed and total > 0 else None
 
     def tokens_per_second(self, tokens_per_step: int | None) -> float | None:
-        """Trained tokens per second over the same steps; of a single step by the tokens that a step is said to have."""
+        """Processed tokens per second over the same steps; of a single step by the tokens that a step is said to have."""
         timed = self._timed()
         seconds = sum(each for _, each in timed[1:])
         if len(timed) > 1 and seconds > 0:

@@ -40,6 +40,7 @@ def summary(view: View) -> dict[str, Any]:
         "tokens_per_s": view.tokens_per_second(),
         "step_s": view.seconds_per_step(),
         "parameters": said("parameters"),
+        "trainable": said("trainable"),
         "device": said("device"),
         "device_asked": said("device_asked"),
         "device_name": said("device_name"),

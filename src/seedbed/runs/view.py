@@ -169,8 +169,8 @@ class View(msgspec.Struct, omit_defaults=True):
             self._void(back)
         self.step = event.step
         self.loss, self.lr, self.grad_norm = _finite(event.loss), _finite(event.lr), _finite(event.grad_norm)
+        self.speed.add(event, self.tokens)
         self.tokens = event.tokens
-        self.speed.add(event)
         if event.metrics:
             self._take_metrics(event.metrics, "")
 

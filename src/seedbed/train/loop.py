@@ -114,6 +114,7 @@ def fit(
                 grad_norm=norm,
                 tokens=progress.tokens,
                 step_s=time.perf_counter() - begun,
+                processed=result.processed if result.processed != result.tokens else None,
             )
         )
         tolerated = math.isfinite(norm) or trainer.tolerates_overflow

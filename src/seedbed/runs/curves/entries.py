@@ -16,6 +16,7 @@ class Entry(msgspec.Struct, gc=False):
     grad_norm: float | None = None
     tokens: int | None = None
     step_s: float | None = None
+    processed: int | None = None
     status: str | None = None
     session: int | None = None
     steps: int | None = None

@@ -106,6 +106,8 @@ class Fold:
             self._tokens = tokens
             if 0 <= before <= tokens:
                 new = tokens - before
+        if entry.processed is not None and 0 <= entry.processed < LARGEST:
+            new = entry.processed
         if not self.open:
             self._begin, self._before = begin, before
         values = entry.loss, entry.lr, entry.grad_norm, entry.step_s

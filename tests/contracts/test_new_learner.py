@@ -1,0 +1,117 @@
+"""A new kind of learner is one file and one line: its frozen base lies in memory once, and only its trained parts are saved."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from extended import differences, extended_source, run_python
+
+ADDITION = Path(__file__).with_name("additions") / "adapt_job.py"
+TABLE = ("runs/kinds.py", "KINDS: dict[str, Kind] = {")
+LINE = '    "adapt": Kind("adapt", "seedbed.jobs.adapt:run", config="train"),'
+SCRIPT = """
+import gc, hashlib, json, sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from seedbed import actions
+from seedbed.config.resolving import resolve
+from seedbed.config.roots import TRAIN
+from seedbed.data.build import build_dataset
+from seedbed.config.directories import cache_dir
+from seedbed.jobs import adapt
+from seedbed.jobs.__main__ import run_job
+from seedbed.runs.control import Resume, Turn
+from seedbed.runs.kinds import KINDS
+from seedbed.runs.status import status
+from seedbed.train.device import Device
+
+sets = ["train.steps=12", "train.batch_size=4", "train.eval_every=6", "train.checkpoint_every=6", "model.context=16",
+        "tokenizer.vocab_size=300", "data.stories=40", "data.workers=1", "train.device=cpu", "train.threads=1",
+        "optimizer.name=adamw", "optimizer.lr=0.01", "schedule.kind=constant", "train.compile=off"]
+wanted = resolve(TRAIN, sets=sets)
+store = actions.store()
+told = {}
+
+def hashed(run):
+    last = max(run.checkpoints.glob("step-*"))
+    return hashlib.sha256((last / "adapter_model.safetensors").read_bytes()).hexdigest()
+
+whole = actions.new_run(store, KINDS["adapt"], wanted, "whole")
+assert run_job(whole.path, Resume(), Turn()) == 0
+folder = max(whole.checkpoints.glob("step-*"))
+found = status(whole)
+told["status"] = {key: found[key] for key in ("status", "step", "parameters", "trainable", "precision")}
+told["loss"] = [found["best_val_loss"], found["val_loss"]]
+told["first"] = next(json.loads(line)["loss"] for line in whole.events.read_text().splitlines() if '"kind":"step"' in line)
+told["files"] = sorted(path.name for path in folder.iterdir())
+saved = load_file(folder / "adapter_model.safetensors")
+told["saved"] = {name: [str(each.dtype), list(each.shape)] for name, each in saved.items()}
+told["artifact"] = json.loads((folder / "DONE").read_text())["artifact"]
+
+half = actions.new_run(store, KINDS["adapt"], resolve(TRAIN, sets=[*sets, "train.steps=6"]), "half")
+assert run_job(half.path, Resume(), Turn()) == 0
+assert run_job(half.path, Resume(more_steps=6), Turn()) == 0
+told["resumed alike"] = hashed(half) == hashed(whole)
+
+dataset = build_dataset(wanted.config.data, wanted.config.tokenizer, cache=cache_dir(), emit=lambda event: None)
+gc.collect()
+parts = adapt.assemble(wanted.config, dataset, Device(torch.device("cpu"), "CPU", "cpu"))
+parts.trainer.step(parts.batches.batch(0), 1.0)
+gc.collect()
+numbers = parts.trainer.learner.base.numel()
+held = [each for each in gc.get_objects() if isinstance(each, torch.Tensor) and each.numel() >= numbers]
+told["as large as the base"] = [str(each.dtype) for each in held]
+told["masters"] = [str(each.dtype) for each in parts.trainer.learner.masters.masters]
+print(json.dumps(told))
+"""
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """What a copy of the source with the new learner does."""
+    tmp_path = tmp_path_factory.mktemp("learner")
+    root = extended_source(tmp_path, {"jobs/adapt.py": ADDITION.read_text()}, {TABLE[0]: (TABLE[1], LINE)})
+    assert differences(root) == {"jobs/adapt.py", TABLE[0]}
+    done = run_python(root, "-c", SCRIPT, env={"SEEDBED_CACHE": str(tmp_path / "cache")})
+    found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_the_frozen_base_lies_in_memory_once_and_in_8_bits(told: dict[str, object]) -> None:
+    assert told["as large as the base"] == ["torch.int8"]
+    assert told["masters"] == ["torch.float32", "torch.float32"]
+
+
+def test_a_checkpoint_holds_what_is_trained_and_what_opens_it_elsewhere(told: dict[str, object]) -> None:
+    assert told["files"] == [
+        "DONE",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "optimizer.safetensors",
+        "trainer.json",
+    ]
+    assert told["saved"] == {"down": ["torch.float32", [2, 64]], "up": ["torch.float32", [300, 2]]}
+    assert told["artifact"] == "adapter"
+
+
+def test_it_trains_and_its_status_tells_what_is_trained(told: dict[str, object]) -> None:
+    trained = 2 * 64 + 300 * 2
+    assert told["status"] == {
+        "status": "completed",
+        "step": 12,
+        "parameters": 300 * 64 + trained,
+        "trainable": trained,
+        "precision": "bf16",
+    }
+    best, last = told["loss"]  # type: ignore[misc]
+    assert best <= last < told["first"]  # type: ignore[has-type]
+
+
+def test_a_resume_ends_bit_equal_to_an_uninterrupted_run(told: dict[str, object]) -> None:
+    assert told["resumed alike"]
