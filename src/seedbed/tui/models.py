@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -13,6 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import DataTable
 
 from seedbed import text
+from seedbed.presentation.model_facts import epochs_text, problem_text, step_text, trained_text, training_line
 from seedbed.runs.models import CORRUPTED, TRAINING, Model
 from seedbed.tui.safe_text import ERROR_STYLE, safe_text
 from seedbed.tui.table import Column, RunTable, cell
@@ -24,21 +24,13 @@ COLUMNS: dict[Column, Callable[[Model], str]] = {
     Column("NAME", 0): lambda model: model.name,
     Column("STATUS", 9): lambda model: model.status,
     Column("VAL", 6, right=True): lambda model: text.loss(model.val_loss)[:6],
-    Column("STEP", 7, right=True): lambda model: _step(model.step),
+    Column("STEP", 7, right=True): step_text,
     Column("SIZE", 9, right=True): lambda model: text.size(model.size_bytes),
-    Column("EPOCHS", 6, right=True): lambda model: f"{model.epochs:.1f}" if model.epochs is not None else "-",
-    Column("TRAINED", 12): lambda model: _date(model.trained),
+    Column("EPOCHS", 6, right=True): epochs_text,
+    Column("TRAINED", 12): trained_text,
     Column("LOSS", 6, right=True): lambda model: text.loss(model.loss)[:6],
 }
 """The text of each column. Where the panel is narrow, columns are dropped from the last on."""
-
-
-def _step(step: int) -> str:
-    return text.count(step) if step >= 1_000_000 else str(step)
-
-
-def _date(t: float) -> str:
-    return time.strftime("%d %b %H:%M", time.localtime(t))
 
 
 class ModelsPanel(TablePanel):
@@ -97,17 +89,10 @@ class ModelsPanel(TablePanel):
         model = self._model()
         shown = Text("No model yet: train one (3).", style="dim")
         if model is not None:
-            epochs = f"{model.epochs:.1f} epochs, " if model.epochs is not None else ""
-            steps = ", ".join(map(str, model.steps[-6:]))
-            shown = safe_text(
-                f"trained {_date(model.trained)}, {epochs}loss {text.loss(model.loss)}, checkpoints at {steps}", "dim"
-            )
+            problem = problem_text(model)
+            shown = safe_text(training_line(model), "dim")
             shown.append("\n")
-            shown.append_text(
-                safe_text(f"corrupted: {model.reason}", ERROR_STYLE)
-                if model.reason
-                else safe_text(model.checkpoint, "dim")
-            )
+            shown.append_text(safe_text(problem, ERROR_STYLE) if problem else safe_text(model.checkpoint, "dim"))
         self.query_one("#model-about", WrappedText).set_text(shown)
 
     def _model(self) -> Model | None:
