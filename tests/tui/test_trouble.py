@@ -137,7 +137,7 @@ async def test_files_that_are_gone_are_told(open_window: Any, store: Any, in_sto
         await user.keys("escape")
         await user.choose("fir", 5)
         assert user.cells("fir", "#models-table")["STATUS"] == "corrupted"
-        await user.until(lambda: "its marker DONE cannot be read" in user.part_in_a_line("#model-about"))
+        await user.until(lambda: "its DONE cannot be read" in user.part_in_a_line("#model-about"))
         shutil.rmtree(fir.checkpoints)
         os.utime(fir.path)
         await user.keys("r")
