@@ -182,7 +182,7 @@ async def test_without_a_checkpoint_that_is_told(open_window: Any, empty_store: 
     """No model, and one whose files are cut: words, no traceback, and the next one works."""
     async with open_window(empty_store, (80, 24)) as user:
         await ask(user, "Once upon")
-        await user.see("There is no checkpoint to generate from yet: train a model first (3).")
+        await user.see("There is no model yet: train one first (3).")
         assert not user.window.panel(GeneratePanel).busy
     fir = in_store(store, "fir")
     weights = max(fir.checkpoints.glob("step-*")) / "model.safetensors"
