@@ -22,7 +22,7 @@ from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Step
-from seedbed.runs import asking, control
+from seedbed.runs import control, requests
 from seedbed.runs.control import GO, PAUSE, SAVE, STOP, Resume, Turn
 from seedbed.runs.kinds import KINDS
 from seedbed.runs.lifecycle import RunBusyError
@@ -332,38 +332,38 @@ def test_nothing_else_is_asked_of_a_run_that_is_stopping(run: RunDir) -> None:
 
 
 def test_every_request_has_the_signal_that_a_session_takes_for_it() -> None:
-    assert {verb: SIGNALS[number] for verb, number in asking.SIGNAL_OF.items()} == {
+    assert {verb: SIGNALS[number] for verb, number in requests.SIGNAL_OF.items()} == {
         verb: verb for verb in (STOP, SAVE, PAUSE, GO)
     }
-    assert signal.SIGKILL not in asking.SIGNAL_OF.values()
+    assert signal.SIGKILL not in requests.SIGNAL_OF.values()
 
 
 def test_a_job_whose_heartbeat_hangs_hears_all_the_same(
     endless: Callable[..., RunDir], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(requests, "PATIENCE_S", 0.3)
     run = endless("alpha", fail="deaf")
     begun = time.monotonic()
     assert actions.pause(run).wait(lambda now: now.status == "paused", within_s=20).status == "paused"
     assert time.monotonic() - begun > 0.3, "the signal went out before the control file had its chance"
     step = status(run)["step"]
-    actions.go_on(run).see_to_it()
+    actions.go_on(run).deliver()
     until(lambda: status(run)["step"] > step)
     saves = len(events(run, "checkpoint"))
-    actions.save_now(run).see_to_it()
+    actions.save_now(run).deliver()
     until(lambda: len(events(run, "checkpoint")) > saves)
     assert actions.wait_until_ended(actions.stop(run)).status == "stopped"
     assert status(run)["checkpoint_step"] == status(run)["step"]
 
 
 def test_a_job_that_hears_gets_no_signal(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(requests, "PATIENCE_S", 0.0)
     sent: list[object] = []
-    monkeypatch.setattr(asking, "send_signal", lambda *what: sent.append(what))
+    monkeypatch.setattr(requests, "send_signal", lambda *what: sent.append(what))
     with Session(run.path, heartbeat_s=0.1) as session:
         asked = actions.pause(run)
         until(asked.heard)
-        asked.see_to_it()
+        asked.deliver()
         until(lambda: session.pause_requested)
         assert not asked.repeat()
     assert sent == []
@@ -382,7 +382,7 @@ def test_a_full_disk_does_not_keep_a_run_from_being_stopped(
     monkeypatch.undo()
     with Session(run.path) as session:
         monkeypatch.setattr(control, "ask", full)
-        monkeypatch.setattr(asking, "send_signal", lambda *_: False)
+        monkeypatch.setattr(requests, "send_signal", lambda *_: False)
         with pytest.raises(SeedbedError, match="No space left"):
             actions.stop(run)
         assert session.stop_requested is None
@@ -498,7 +498,7 @@ def test_a_resume_of_a_run_that_is_stopping_says_how_to_wait_for_it(endless: Cal
     process = standing(run).view.run["pid"]
     os.kill(process, signal.SIGSTOP)  # so that it cannot have ended before it is looked at
     try:
-        asking.stop(run)
+        requests.stop(run)
         told = actions.busy(run)
     finally:
         os.kill(process, signal.SIGCONT)

@@ -19,7 +19,7 @@ import inprocess
 import pacing
 import patience
 from seedbed.actions import launching
-from seedbed.runs.asking import LIVE
+from seedbed.runs.requests import LIVE
 from seedbed.runs.status import standing
 from seedbed.runs.store import RunDir
 

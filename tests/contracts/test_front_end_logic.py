@@ -28,7 +28,8 @@ from seedbed.presentation.run_actions import (
     TAG,
     possible,
 )
-from seedbed.runs import asking, control
+from seedbed.runs import control
+from seedbed.runs import requests as job_requests
 from seedbed.runs.status import Standing
 from seedbed.runs.statuses import LIVE, STATUSES
 from seedbed.runs.store import RunDir
@@ -69,12 +70,12 @@ def test_requests_are_refused_where_the_table_says_so(
     status: str, asked: str | None, code: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     view = View(status=status, code=code)
-    monkeypatch.setattr(asking, "standing", lambda run: Standing(view, status, None))
+    monkeypatch.setattr(job_requests, "standing", lambda run: Standing(view, status, None))
     monkeypatch.setattr(control, "outstanding", lambda path, session: asked)
-    monkeypatch.setattr(asking, "Request", lambda *_: None)
-    requests = {PAUSE: asking.pause, SAVE: asking.save_now, STOP: asking.stop}
+    monkeypatch.setattr(job_requests, "Request", lambda *_: None)
+    requests = {PAUSE: job_requests.pause, SAVE: job_requests.save_now, STOP: job_requests.stop}
     if status in LIVE:
-        requests[RESUME] = asking.go_on
+        requests[RESUME] = job_requests.go_on
     found = possible(flat(status, asked, code))
     for action, request in requests.items():
         refused = False

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from seedbed.runs import asking
-from seedbed.runs.asking import Request
+from seedbed.runs import requests
 from seedbed.runs.checkpoints import checkpoints
+from seedbed.runs.requests import Request
 from seedbed.runs.status import Standing, standing
 from seedbed.runs.statuses import BUSY, LIVE, OVER
 from seedbed.runs.store import RunDir
@@ -13,22 +13,22 @@ from seedbed.runs.tasks import output_of
 
 def stop(run: RunDir, reason: str = "asked to stop") -> Request:
     """Ask the run's job to stop and save: one that works, is paused, or waits for its turn. Raises SeedbedError else."""
-    return asking.stop(run, reason)
+    return requests.stop(run, reason)
 
 
 def pause(run: RunDir) -> Request:
     """Ask the run's job to save and hold. Raises SeedbedError where it does not work, or holds already."""
-    return asking.pause(run)
+    return requests.pause(run)
 
 
 def go_on(run: RunDir) -> Request:
     """Let a paused run go on. Raises SeedbedError where it is not paused, or because its disk is full."""
-    return asking.go_on(run)
+    return requests.go_on(run)
 
 
 def save_now(run: RunDir) -> Request:
     """Ask the run's job for a checkpoint. Raises SeedbedError where it does not work."""
-    return asking.save_now(run)
+    return requests.save_now(run)
 
 
 def wait_until_ended(asked: Request) -> Standing:
@@ -48,7 +48,7 @@ def is_live(run: RunDir) -> bool:
 
 def is_held(run: RunDir) -> bool:
     """Whether the run is paused, or about to be."""
-    return asking.is_held(run)
+    return requests.is_held(run)
 
 
 def has_checkpoint(run: RunDir) -> bool:

@@ -22,11 +22,11 @@ from seedbed.cli.store_option import run_argument, with_run_argument
 from seedbed.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE, SeedbedError
 from seedbed.events import NOT_RESUMED, Record
 from seedbed.presentation import wording
-from seedbed.runs import asking
-from seedbed.runs.asking import Request
+from seedbed.runs import requests
 from seedbed.runs.curves.series import Series
 from seedbed.runs.log import Reader
 from seedbed.runs.printed import last_printed
+from seedbed.runs.requests import Request
 from seedbed.runs.status import read_state, status
 from seedbed.runs.view import View
 
@@ -151,7 +151,7 @@ class Follower:
             self._display.show_message(f"The run saves and stops in the background: seedbed status {run_argument(run)}")
             return False
         try:
-            self._request = asking.stop(run, "stopped from the terminal that started it")
+            self._request = requests.stop(run, "stopped from the terminal that started it")
         except SeedbedError:
             if actions.is_live(run):
                 raise

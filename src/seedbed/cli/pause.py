@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.wait:
         asked.wait(lambda stands: stands.status == "paused")
     else:
-        asked.see_to_it()
+        asked.deliver()
     after, run_id, name = status(found), printable(found.id), printable(run_argument(found))
     if arguments.json:
         say_json(after)

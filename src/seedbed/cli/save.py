@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         stands = asked.wait(lambda stands: [saved.step for saved in stands.view.checkpoints] != before)
         saved = [saved.step for saved in stands.view.checkpoints] != before
     else:
-        asked.see_to_it()
+        asked.deliver()
     after, run_id = status(found), printable(found.id)
     if arguments.json:
         say_json(after)

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.wait:
         actions.wait_until_ended(asked)
     else:
-        asked.see_to_it()
+        asked.deliver()
     after, run_id, name = status(found), printable(found.id), printable(run_argument(found))
     if arguments.json:
         say_json(after)

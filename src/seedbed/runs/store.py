@@ -341,10 +341,13 @@ def checked_name(name: str, option: str = "--name ") -> str:
 
 
 def _activity(run: RunDir) -> int:
-    """What runs that a job holds are ordered by where none is named: 0 for one at work or paused, 1 for one that waits."""
-    from seedbed.runs.status import standing  # which looks at runs, and so at this module
-
-    return 1 if standing(run).view.status == "queued" else 0
+    """The order of runs that a job holds, where none is named: 0 for one that works or is paused, 1 for one that waits."""
+    try:
+        state = read_json(run.state)
+    except SeedbedError:
+        return 0
+    status = state.get("status") if isinstance(state, dict) else None
+    return int(isinstance(status, dict) and status.get("status") == "queued")
 
 
 def _is_whole(run: RunDir) -> bool:

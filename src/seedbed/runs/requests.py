@@ -1,6 +1,6 @@
-"""What is asked of a job that lives, and that it is heard: its control file first, a signal where nobody reads that.
+"""Requests to a running job: to stop, pause, resume or save. They go to its control file, and as a signal if nobody reads that.
 
-Refuses to kill: no signal goes out but those that a session takes for requests.
+No other signal is ever sent, so nothing here can kill a job.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ SIGNAL_OF = {STOP: signal.SIGTERM, SAVE: signal.SIGUSR1, PAUSE: signal.SIGTSTP, 
 
 
 class Request:
-    """Something asked of a living run. Whoever waits for it calls `repeat` meanwhile, so that a hung thread is no excuse."""
+    """A request to a running job. While you wait for its effect, call `repeat`: the thread that reads requests may hang."""
 
     def __init__(self, run: RunDir, verb: str, stands: Standing, reason: str = "") -> None:
         self.run = run
         self.stands = stands
-        """How the run stood when it was asked."""
+        """How the run stood when the request was made."""
         self._verb = verb
         self._asked = time.monotonic()
         self._settled = False
@@ -44,22 +44,22 @@ class Request:
                 raise
 
     def heard(self) -> bool:
-        """Whether the thread that reads requests has been at work since."""
+        """Whether the thread that reads requests has run since the request was made."""
         state = read_state(self.run)
         if state is None or state.heartbeat.session < self.stands.view.session:
             return False
         return state.heartbeat.age_s() < time.monotonic() - self._asked
 
     def repeat(self, *, at_once: bool = False) -> bool:
-        """Say it by a signal, once, where it has not been heard in time, or `at_once`; whether one went out now."""
+        """Send the signal, once, if nobody has read the request in time, or `at_once`; returns whether it was sent."""
         if self._settled or (time.monotonic() - self._asked < PATIENCE_S and not at_once):
             return False
         self._settled = True
         # A job that is leaving has given its signals back, and then its lock.
         return not self.heard() and standing(self.run).status in LIVE and is_locked(self.run.lock) and self._send()
 
-    def see_to_it(self) -> None:
-        """Return when the job knows: within a second, at its next heartbeat, or when the signal is out."""
+    def deliver(self) -> None:
+        """Return when the job knows: within a second, at its next heartbeat, or when the signal is sent."""
         while not (self._settled or self.repeat() or self.heard()):
             time.sleep(_POLL_S)
 
