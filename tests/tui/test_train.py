@@ -443,6 +443,6 @@ async def test_that_a_device_is_busy_is_said_before_one_starts(open_window: Any,
         panel = user.window.panel(TrainPanel)
         panel.query_one("#queue").value = True
         await user.keys("ctrl+s")
-        await user.see("until no other run here is on the device")
+        await user.see("until no other run of this store uses")
         await user.see_not("maple is running: on the same device")
         await user.keys("n")
