@@ -37,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_tokenising_worker_leaves_the_users_files_alone(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokenise, "ALONE_BYTES", 0)
+    monkeypatch.setattr(tokenise, "SINGLE_PROCESS_BYTES", 0)
     tokenizer = train_tokenizer(["some words and more words"], TokenizerConfig(vocab_size=300), lambda _: None)
     tokenizer.save(tmp_path / "tokenizer")
     dtype = np.dtype("<u2")

@@ -106,7 +106,7 @@ def test_another_tokenizer_or_text_makes_another(tmp_path, other):
 @pytest.mark.usefixtures("small_shards")
 def test_bytes_do_not_depend_on_the_number_of_workers(tmp_path, monkeypatch):
     expected = contents(build.build_from(corpus(), BPE, workers=1, cache=tmp_path / "1", emit=quiet).folder)
-    monkeypatch.setattr(tokenise, "ALONE_BYTES", 2000)
+    monkeypatch.setattr(tokenise, "SINGLE_PROCESS_BYTES", 2000)
     for workers in (2, 3):
         made = build.build_from(corpus(), BPE, workers=workers, cache=tmp_path / str(workers), emit=quiet)
         assert contents(made.folder) == expected
@@ -193,8 +193,8 @@ def test_a_tokenizer_folder_is_reused(tmp_path):
 def test_a_prepared_folder_is_opened_as_it_is(tmp_path):
     made = build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=quiet)
     source = DataConfig(source=str(made.folder))
-    opened = build.build_dataset(source, TokenizerConfig(vocab_size=2), cache=tmp_path / "unused", emit=quiet)
-    assert opened.fingerprint == made.fingerprint
+    open_bytes = build.build_dataset(source, TokenizerConfig(vocab_size=2), cache=tmp_path / "unused", emit=quiet)
+    assert open_bytes.fingerprint == made.fingerprint
     assert not (tmp_path / "unused").exists()
     same = TokenizerConfig(path=str(made.folder / "tokenizer"))
     assert build.build_dataset(source, same, cache=tmp_path, emit=quiet).fingerprint == made.fingerprint
@@ -352,7 +352,7 @@ class StopError(Exception):
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
 def test_whoever_listens_may_stop_it(tmp_path, monkeypatch, stage, kind):
     """An exception from `emit` ends the build as a kill would, workers included; it goes on later."""
-    monkeypatch.setattr(tokenise, "ALONE_BYTES", 1000)
+    monkeypatch.setattr(tokenise, "SINGLE_PROCESS_BYTES", 1000)
     monkeypatch.setattr(build, "_REPORT_EVERY_S", 0)
     monkeypatch.setattr("seedbed.tokenizer.train._REPORT_EVERY_S", 0)
     config = TokenizerConfig(kind=kind, vocab_size=400)
@@ -395,7 +395,7 @@ from collections import Counter
 from pathlib import Path
 from seedbed.config.schema import TokenizerConfig
 from seedbed.data import build, tokenise
-build.SHARD_BYTES, build.BLOCK_BYTES, tokenise.ALONE_BYTES = 4000, 700, 3000
+build.SHARD_BYTES, build.BLOCK_BYTES, tokenise.SINGLE_PROCESS_BYTES = 4000, 700, 3000
 pause_s = float(sys.argv[2])
 class Corpus:
     name, drops = "corpus", Counter()
@@ -675,7 +675,7 @@ def test_a_write_that_the_system_refuses_leaves_no_half_file(tmp_path):
 
 
 def test_a_worker_that_dies_is_reported(tmp_path, small_shards, monkeypatch):
-    monkeypatch.setattr(tokenise, "ALONE_BYTES", 1000)
+    monkeypatch.setattr(tokenise, "SINGLE_PROCESS_BYTES", 1000)
     killed = []
 
     def kill_one(block: object) -> None:
@@ -685,13 +685,13 @@ def test_a_worker_that_dies_is_reported(tmp_path, small_shards, monkeypatch):
             for child in children:
                 child.kill()
 
-    started = tokenise._Worker.ask
+    started = tokenise._Worker.encode
 
     def ask(self: tokenise._Worker, block: tokenise.TextBlock) -> tokenise.IdBlock:
         kill_one(block)
         return started(self, block)
 
-    monkeypatch.setattr(tokenise._Worker, "ask", ask)
+    monkeypatch.setattr(tokenise._Worker, "encode", ask)
     with pytest.raises(SeedbedError, match=r"ended unexpectedly \(exit status -9\)") as caught:
         build.build_from(corpus(), BPE, workers=2, cache=tmp_path, emit=quiet)
     assert "data.workers" in caught.value.hint

@@ -10,37 +10,37 @@ from hypothesis import strategies as st
 
 from seedbed.data.holdout import (
     HEAD_DOCUMENTS,
-    Cut,
-    Item,
-    Plan,
-    Spared,
+    DocumentCut,
+    DocumentSize,
+    HoldoutPlan,
+    OversizeCounter,
     cut_message,
     cut_pieces,
     nearest_border,
-    plan,
+    plan_holdout,
     text_digest,
 )
 
 
-def items_of(texts: list[str]) -> list[Item]:
-    return [Item(text_digest(text), len(text)) for text in texts]
+def items_of(texts: list[str]) -> list[DocumentSize]:
+    return [DocumentSize(text_digest(text), len(text)) for text in texts]
 
 
 def test_a_small_source_holds_out_about_the_fraction_of_its_text() -> None:
     items = items_of([f"document {index} " + "word " * (index % 97) for index in range(400)])
-    made = plan(items, False, 0.1)
-    held = sum(item.length for item in items if made.side(item.digest, item.length) == "validation")
+    plan = plan_holdout(items, False, 0.1)
+    held = sum(item.length for item in items if plan.side(item.digest, item.length) == "validation")
     assert 0.08 < held / sum(item.length for item in items) < 0.12
-    assert made.cut is None
+    assert plan.cut is None
 
 
 def test_a_large_source_decides_by_hash_so_that_added_documents_move_nothing() -> None:
     head = items_of([f"document {index}" for index in range(HEAD_DOCUMENTS)])
-    before = plan(head, True, 0.05)
+    before = plan_holdout(head, True, 0.05)
     later = items_of([f"later {index}" for index in range(20_000)])
     shares = [before.side(item.digest, item.length) == "validation" for item in later]
     assert 0.04 < sum(shares) / len(shares) < 0.06
-    reordered = plan(list(reversed(head)), True, 0.05)
+    reordered = plan_holdout(list(reversed(head)), True, 0.05)
     assert [reordered.side(item.digest, item.length) for item in later] == [
         before.side(item.digest, item.length) for item in later
     ]
@@ -49,23 +49,23 @@ def test_a_large_source_decides_by_hash_so_that_added_documents_move_nothing() -
 @pytest.mark.parametrize("fraction", [0.000001, 0.999999])
 def test_a_large_source_has_a_document_on_each_side_however_small_the_fraction(fraction: float) -> None:
     head = items_of([f"document {index}" for index in range(50)])
-    sides = {plan(head, True, fraction).side(item.digest, item.length) for item in head}
+    sides = {plan_holdout(head, True, fraction).side(item.digest, item.length) for item in head}
     assert sides == {"train", "validation"}
 
 
 def test_copies_of_a_document_stay_on_one_side() -> None:
     texts = [f"document {index % 20} " * 5 for index in range(200)]
-    made = plan(items_of(texts), False, 0.1)
-    sides = {text: made.side(text_digest(text), len(text)) for text in texts}
+    plan = plan_holdout(items_of(texts), False, 0.1)
+    sides = {text: plan.side(text_digest(text), len(text)) for text in texts}
     assert set(sides.values()) == {"train", "validation"}
 
 
 def test_a_single_document_is_cut_near_its_end() -> None:
     text = "".join(f"Paragraph {index}.\n\n" for index in range(1000))
-    made = plan(items_of([text]), False, 0.1)
-    assert made.cut is not None
-    train = "".join(cut_pieces([text], made.cut, "train"))
-    validation = "".join(cut_pieces([text], made.cut, "validation"))
+    plan = plan_holdout(items_of([text]), False, 0.1)
+    assert plan.cut is not None
+    train = "".join(cut_pieces([text], plan.cut, "train"))
+    validation = "".join(cut_pieces([text], plan.cut, "validation"))
     assert train + validation == text
     assert train.endswith(".\n\n")
     assert validation.startswith("Paragraph")
@@ -74,19 +74,19 @@ def test_a_single_document_is_cut_near_its_end() -> None:
 
 def test_three_novels_are_not_split_a_third_to_validation() -> None:
     novels = [(f"novel {index} " * 1000) for index in range(3)]
-    made = plan(items_of(novels), False, 0.05)
-    assert made.cut is not None
-    assert [made.side(text_digest(novel), len(novel)) for novel in novels].count("train") == 2
+    plan = plan_holdout(items_of(novels), False, 0.05)
+    assert plan.cut is not None
+    assert [plan.side(text_digest(novel), len(novel)) for novel in novels].count("train") == 2
 
 
 def test_a_giant_among_small_documents_does_not_go_to_validation() -> None:
     giant = "giant " * 100_000
     small = [f"small {index}" for index in range(300)]
-    made = plan(items_of([giant, *small]), False, 0.05)
-    assert made.side(text_digest(giant), len(giant)) in ("train", "cut")
-    validation = sum(len(text) for text in small if made.side(text_digest(text), len(text)) == "validation")
-    if made.cut is not None:
-        validation += made.cut.tail
+    plan = plan_holdout(items_of([giant, *small]), False, 0.05)
+    assert plan.side(text_digest(giant), len(giant)) in ("train", "cut")
+    validation = sum(len(text) for text in small if plan.side(text_digest(text), len(text)) == "validation")
+    if plan.cut is not None:
+        validation += plan.cut.tail
     assert validation / (len(giant) + sum(map(len, small))) < 0.1
 
 
@@ -95,12 +95,12 @@ def test_a_giant_among_small_documents_does_not_go_to_validation() -> None:
     fraction=st.floats(0.01, 0.9),
 )
 def test_every_character_lands_on_exactly_one_side(texts: list[str], fraction: float) -> None:
-    made = plan(items_of(texts), False, fraction)
+    plan = plan_holdout(items_of(texts), False, fraction)
     for text in texts:
-        if made.side(text_digest(text), len(text)) == "cut":
-            assert made.cut is not None
+        if plan.side(text_digest(text), len(text)) == "cut":
+            assert plan.cut is not None
             assert (
-                "".join([*cut_pieces([text], made.cut, "train"), *cut_pieces([text], made.cut, "validation")]) == text
+                "".join([*cut_pieces([text], plan.cut, "train"), *cut_pieces([text], plan.cut, "validation")]) == text
             )
 
 
@@ -109,7 +109,7 @@ def test_a_cut_does_not_depend_on_where_pieces_end_beyond_their_borders(cuts: li
     text = "word and word\n" * 20
     borders = sorted({0, len(text), *(min(at, len(text)) for at in cuts)})
     pieces = [text[start:end] for start, end in itertools.pairwise(borders)]
-    cut = Cut(b"", len(text), tail)
+    cut = DocumentCut(b"", len(text), tail)
     train, validation = (list(cut_pieces(pieces, cut, side)) for side in ("train", "validation"))
     assert "".join(train) + "".join(validation) == text
     assert abs(len("".join(validation)) - tail) <= cut.slack
@@ -125,20 +125,20 @@ def test_the_nearest_border_prefers_paragraphs_to_lines_to_words() -> None:
 # ---------------------------------------------------------------------------------------------- large documents
 
 
-def held_share(items: list[Item], made: Plan) -> float:
+def held_share(items: list[DocumentSize], plan: HoldoutPlan) -> float:
     """The share of the text that validates."""
-    held = sum(item.length for item in items if made.side(item.digest, item.length) == "validation")
-    if made.cut is not None:
-        held += made.cut.tail * sum(item.digest == made.cut.digest for item in items)
+    held = sum(item.length for item in items if plan.side(item.digest, item.length) == "validation")
+    if plan.cut is not None:
+        held += plan.cut.tail * sum(item.digest == plan.cut.digest for item in items)
     return held / sum(item.length for item in items)
 
 
-def picked(length: int, fraction: float) -> Item:
+def picked(length: int, fraction: float) -> DocumentSize:
     """A document that its hash would hold out."""
     for number in itertools.count():
         digest = text_digest(f"candidate {number}")
-        if Plan(fraction, None).side(digest, length) == "validation":
-            return Item(digest, length)
+        if HoldoutPlan(fraction, None).side(digest, length) == "validation":
+            return DocumentSize(digest, length)
     raise AssertionError
 
 
@@ -147,35 +147,35 @@ def test_a_document_that_is_most_of_a_large_source_never_validates_whole(place: 
     items = items_of([f"document {index} " + "word " * (index % 40) for index in range(HEAD_DOCUMENTS + 1000)])
     giant = picked(2 * sum(item.length for item in items), 0.05)
     items.insert(place, giant)
-    made = plan(items[:HEAD_DOCUMENTS], True, 0.05)
-    assert made.side(*giant) == "train"
-    assert 0.005 < held_share(items, made) < 0.05
+    plan = plan_holdout(items[:HEAD_DOCUMENTS], True, 0.05)
+    assert plan.side(*giant) == "train"
+    assert 0.005 < held_share(items, plan) < 0.05
     rest = [item for item in items if item is not giant]
-    assert 0.03 < held_share(rest, made) < 0.07
+    assert 0.03 < held_share(rest, plan) < 0.07
 
 
 def test_what_is_too_long_to_be_held_out_is_told() -> None:
     items = items_of([f"document {index}" for index in range(HEAD_DOCUMENTS)])
     giant = picked(2 * sum(item.length for item in items), 0.05)
-    made = plan(items, True, 0.05)
-    spared = Spared(made)
+    plan = plan_holdout(items, True, 0.05)
+    oversize = OversizeCounter(plan)
     for item in [*items, giant]:
-        spared.see(*item)
-    (message,) = spared.messages("'text:books'")
+        oversize.count(*item)
+    (message,) = oversize.messages("'text:books'")
     assert message.text.startswith("1 document of 'text:books', 66.7% of the text, is trained on")
     assert "validation_path" in message.hint
-    quiet = Spared(made)
+    quiet = OversizeCounter(plan)
     for item in items:
-        quiet.see(*item)
+        quiet.count(*item)
     assert not list(quiet.messages("'text:books'"))
 
 
 def test_the_first_to_be_held_out_is_not_the_largest() -> None:
     """At least one document of the head validates, whatever the fraction: the one of the lowest hash may be a giant."""
     items = items_of([f"document {index}" for index in range(HEAD_DOCUMENTS)])
-    lowest = plan(items, True, 1e-9).always_validation
-    grown = [Item(item.digest, 10_000_000) if item.digest == lowest else item for item in items]
-    assert held_share(grown, plan(grown, True, 1e-9)) < 0.01
+    lowest = plan_holdout(items, True, 1e-9).always_validation
+    grown = [DocumentSize(item.digest, 10_000_000) if item.digest == lowest else item for item in items]
+    assert held_share(grown, plan_holdout(grown, True, 1e-9)) < 0.01
 
 
 @pytest.mark.parametrize("count", [300, 5000])
@@ -183,11 +183,11 @@ def test_the_first_to_be_held_out_is_not_the_largest() -> None:
 def test_many_copies_of_few_texts_hold_out_about_the_fraction(count: int, texts: int) -> None:
     text = "Some sentence that is long enough to be cut somewhere.\n" * 20
     items = items_of([f"{index % texts} {text}" for index in range(count)])
-    made = plan(items[:HEAD_DOCUMENTS], count > HEAD_DOCUMENTS, 0.05)
-    assert 0.01 < held_share(items, made) < 0.08
-    if made.cut is not None:
-        assert made.cut.copies > 1
-        assert f"{made.cut.copies:,} times" in cut_message("x", made.cut, 0.05).text
+    plan = plan_holdout(items[:HEAD_DOCUMENTS], count > HEAD_DOCUMENTS, 0.05)
+    assert 0.01 < held_share(items, plan) < 0.08
+    if plan.cut is not None:
+        assert plan.cut.copies > 1
+        assert f"{plan.cut.copies:,} times" in cut_message("x", plan.cut, 0.05).text
 
 
 @given(
@@ -196,8 +196,10 @@ def test_many_copies_of_few_texts_hold_out_about_the_fraction(count: int, texts:
     fraction=st.floats(0.01, 0.5),
 )
 def test_a_plan_by_hash_leaves_something_for_training(lengths: list[int], kinds: int, fraction: float) -> None:
-    items = [Item(text_digest(str(number % kinds)), lengths[number % kinds % len(lengths)]) for number in range(120)]
-    made = plan(items, True, fraction)
-    sides = {made.side(*item) for item in items}
+    items = [
+        DocumentSize(text_digest(str(number % kinds)), lengths[number % kinds % len(lengths)]) for number in range(120)
+    ]
+    plan = plan_holdout(items, True, fraction)
+    sides = {plan.side(*item) for item in items}
     assert sides & {"train", "cut"}
     assert sides & {"validation", "cut"}

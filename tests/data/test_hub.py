@@ -344,7 +344,7 @@ def test_every_refusal_says_what_to_do(small_hub: SmallHub, tmp_path: Path) -> N
         "hf:me/gated": ("gated", "/datasets/me/gated"),
         "hf:me/locked": ("HTTP 403", "HF_TOKEN"),
         "hf:me/broken": ("HTTP 500", "later"),
-        "hf:not//a name": ("cannot be a dataset's name", "hf:OWNER/NAME"),
+        "hf:not//a name": ("is not a valid dataset name", "hf:OWNER/NAME"),
         "hf:./nowhere": ("no folder", "hf:./FOLDER"),
     }
     seen = ask(small_hub.endpoint, tmp_path, *expected)
@@ -484,5 +484,5 @@ def test_a_folder_with_runs_inside_is_refused_by_name(tmp_path: Path) -> None:
     (run / "meta.json").write_text('{"kind": "train", "created": 1}')
     (run / "config.toml").write_text("")
     (result,) = ask("http://127.0.0.1:9", tmp_path, f"hf:{tmp_path}").results
-    assert 'a run that Seedbed wrote, "runs/20260101-000000-000-one"' in result["error"]
+    assert 'a run written by Seedbed, "runs/20260101-000000-000-one"' in result["error"]
     assert "--runs" in result["hint"]

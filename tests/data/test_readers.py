@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 import patience
-from seedbed.data.opening import UnreadableError
+from seedbed.data.byte_streams import UnreadableError
 from seedbed.data.readers import PIECE_CHARS, in_pieces, kind_of, read_file
-from seedbed.data.records import Reading
+from seedbed.data.records import ReadOptions
 
 zstandard = pytest.importorskip("zstandard", reason="needs the extra data")
 pa = pytest.importorskip("pyarrow", reason="needs the extra data")
@@ -27,7 +27,7 @@ pq = pytest.importorskip("pyarrow.parquet")
 def texts(path: Path, field: str = "text", encoding: str = "") -> tuple[list[str], Counter[str]]:
     drops: Counter[str] = Counter()
     return [
-        "".join(document.pieces) for document in read_file(path, kind_of(path), Reading(field, encoding), drops)
+        "".join(document.pieces) for document in read_file(path, kind_of(path), ReadOptions(field, encoding), drops)
     ], drops
 
 
@@ -105,8 +105,8 @@ def test_records_without_the_field_name_the_fields_they_have(tmp_path: Path) -> 
         ("a.txt", b"cut \xc3", "not UTF-8", "byte 0xc3 at byte 4"),
         ("a.jsonl", b"", "empty", "holds no records"),
         ("a.jsonl", b"\x00\x01", "binary", "NUL byte"),
-        ("a.parquet", b"PAR1 not really", "broken parquet", "not a whole parquet file"),
-        ("a.parquet", b"no such thing", "broken parquet", "is not parquet"),
+        ("a.parquet", b"PAR1 not really", "broken parquet", "incomplete or damaged parquet file"),
+        ("a.parquet", b"no such thing", "broken parquet", "is not a parquet file"),
         ("a.parquet", b"", "empty", "holds nothing"),
         ("a.csv", b"text\n\xe9\n", "not UTF-8", "byte 0xe9 at byte 5"),
         ("a.csv", b"text,id\n", "empty", "holds no rows"),
@@ -129,7 +129,7 @@ def test_a_bad_byte_deep_in_a_large_file_is_found_before_any_text_is_given_out(
     content[at] = 0xE9
     (tmp_path / "a.txt").write_bytes(content)
     with pytest.raises(UnreadableError, match=f"at byte {at}\\."):
-        next(read_file(tmp_path / "a.txt", "text", Reading(), Counter()))
+        next(read_file(tmp_path / "a.txt", "text", ReadOptions(), Counter()))
 
 
 @pytest.mark.parametrize(("name", "reason"), [("a.txt.gz", "broken gzip"), ("a.txt.zst", "broken zstd")])
@@ -152,7 +152,7 @@ def test_zstd_frames_one_after_another_are_one_file(tmp_path: Path) -> None:
 def test_a_long_file_comes_in_pieces_cut_between_paragraphs(tmp_path: Path, name: str) -> None:
     whole = "".join(f"Paragraph {index} with é and some words.\r\n\r\n" for index in range(100_000))
     path = write(tmp_path / name, whole.encode())
-    (document,) = read_file(path, "text", Reading(), Counter())
+    (document,) = read_file(path, "text", ReadOptions(), Counter())
     pieces = list(document.pieces)
     assert "".join(pieces) == whole.replace("\r\n", "\n")
     assert document.length == sum(map(len, pieces))
@@ -175,7 +175,7 @@ def test_a_long_file_is_read_in_bounded_memory(tmp_path: Path) -> None:
     tracemalloc.start()
     try:
         length = sum(
-            len(piece) for document in read_file(path, "text", Reading(), Counter()) for piece in document.pieces
+            len(piece) for document in read_file(path, "text", ReadOptions(), Counter()) for piece in document.pieces
         )
         peak = tracemalloc.get_traced_memory()[1]
     finally:
@@ -190,10 +190,10 @@ def test_a_missing_extra_names_its_install_line(tmp_path: Path, module: str, nam
     code = (
         f"import sys; sys.modules[{module!r}] = None\n"
         "from collections import Counter; from pathlib import Path\n"
-        "from seedbed.data.readers import kind_of, read_file; from seedbed.data.records import Reading\n"
+        "from seedbed.data.readers import kind_of, read_file; from seedbed.data.records import ReadOptions\n"
         "from seedbed.errors import SeedbedError\n"
         "path = Path(sys.argv[1])\n"
-        "try: list(read_file(path, kind_of(path), Reading(), Counter()))\n"
+        "try: list(read_file(path, kind_of(path), ReadOptions(), Counter()))\n"
         "except SeedbedError as error: print(type(error).__name__, error)\n"
     )
     done = subprocess.run(
@@ -283,7 +283,7 @@ def test_a_file_in_utf_8_is_read_as_such_beside_an_encoding_for_the_others(
 def test_a_large_file_in_the_encoding_named_is_read_in_pieces(tmp_path: Path, encoding: str) -> None:
     whole = "\ufeff" * (encoding != "cp1252") + "A line with caf\u00e9 in it.\r\n" * 100_000
     path = write(tmp_path / "a.txt", whole.encode(encoding))
-    (document,) = read_file(path, "text", Reading(encoding=encoding), Counter())
+    (document,) = read_file(path, "text", ReadOptions(encoding=encoding), Counter())
     assert "".join(document.pieces) == "A line with caf\u00e9 in it.\n" * 100_000
     assert document.length == sum(map(len, document.pieces))
 
@@ -408,7 +408,7 @@ def test_two_parquet_columns_of_one_name_are_an_error_and_not_a_crash(tmp_path: 
     pq.write_table(table, tmp_path / "a.parquet")
     with pytest.raises(UnreadableError, match='2 columns named "text"') as raised:
         texts(tmp_path / "a.parquet")
-    assert "Rename" in raised.value.hint
+    assert "own name" in raised.value.hint
 
 
 # Compression as others do it
@@ -431,16 +431,16 @@ def test_zstd_with_a_dictionary_is_not_called_cut_short(tmp_path: Path) -> None:
     (tmp_path / "a.txt.zst").write_bytes(zstandard.ZstdCompressor(dict_data=dictionary).compress(samples[0]))
     with pytest.raises(UnreadableError, match="zstd") as raised:
         texts(tmp_path / "a.txt.zst")
-    assert "fetch it again" not in raised.value.hint
+    assert "download it again" not in raised.value.hint
     assert "dictionary" in raised.value.hint
 
 
 @pytest.mark.parametrize("name", ["a.txt.gz", "a.txt.zst"])
 def test_a_name_that_promises_a_compression_that_is_not_there_is_called_so(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"just words, never compressed")
-    with pytest.raises(UnreadableError, match="whatever its name says") as raised:
+    with pytest.raises(UnreadableError, match="despite its name") as raised:
         texts(tmp_path / name)
-    assert "fetch it again" not in raised.value.hint
+    assert "download it again" not in raised.value.hint
 
 
 def test_a_name_that_is_not_utf_8_can_be_told(tmp_path: Path) -> None:

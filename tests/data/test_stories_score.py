@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from seedbed.data.stories.generator import stories
-from seedbed.data.stories.score import score
+from seedbed.data.stories.score import score_stories
 from seedbed.data.stories.sentences import sentences, split
 
 
 def test_the_corpus_itself_scores_full_marks() -> None:
     texts = list(stories(1, 30))
     training = {sentence for text in texts[:15] for sentence in sentences(text)}
-    result = score(texts, training)
+    result = score_stories(texts, training)
     assert result.pass_rate == 1
     assert result.num_sentences == sum(len(sentences(text)) for text in texts)
     assert result.num_verbatim is not None
@@ -20,7 +20,7 @@ def test_the_corpus_itself_scores_full_marks() -> None:
 
 def test_faults_are_counted_by_kind() -> None:
     text = "Once, a kind girl named Mia had a red kite. One day, Mia took the red kite to the xyzzy park. Mia Mia Mia. And th"
-    result = score([text])
+    result = score_stories([text])
     assert (result.num_sentences, result.num_ok, result.num_fragments) == (3, 1, 1)
     assert result.reasons == {"word": 1, "grammar": 1}
     assert result.verbatim_rate is None
@@ -28,12 +28,12 @@ def test_faults_are_counted_by_kind() -> None:
 
 
 def test_the_limit_is_exact() -> None:
-    assert score(stories(1, 100), limit=200).num_sentences == 200
+    assert score_stories(stories(1, 100), limit=200).num_sentences == 200
 
 
 def test_nothing_scores_nothing() -> None:
-    assert score([]).pass_rate == 0
-    assert score([""], set()).verbatim_rate == 0
+    assert score_stories([]).pass_rate == 0
+    assert score_stories([""], set()).verbatim_rate == 0
 
 
 def test_sentences_end_where_a_reader_stops() -> None:

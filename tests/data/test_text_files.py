@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from seedbed.config.schema import DataConfig
-from seedbed.data.holdout import Plan, text_digest
+from seedbed.data.holdout import HoldoutPlan, text_digest
 from seedbed.data.source import Source, open_source
 from seedbed.errors import SeedbedError
 from seedbed.events import Event, Message, encode
@@ -304,7 +304,7 @@ def test_the_cache_beside_the_texts_is_no_text(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("inner", "says"),
     [
-        ("", "is a run that"),
+        ("", "is a run written"),
         ("events.jsonl", "is part of a run"),
         ("checkpoints", "is part of a run"),
         ("checkpoints/step-00000010", "is a checkpoint"),
@@ -477,7 +477,7 @@ def test_thousands_of_copies_of_one_text_are_divided_and_it_is_said(tmp_path: Pa
     assert train.pop() + validation.pop() == text
     (message,) = [event for event in events if isinstance(event, Message)]
     assert message.code == "validation-cut"
-    assert "occurs 4,096 times or more" in message.text
+    assert "occurs at least 4,096 times" in message.text
 
 
 def test_a_record_that_is_most_of_the_text_is_trained_on_and_it_is_said(tmp_path: Path) -> None:
@@ -485,7 +485,7 @@ def test_a_record_that_is_most_of_the_text_is_trained_on_and_it_is_said(tmp_path
     events: list[Event] = []
     for attempt in range(200):  # until the hash of the large one picks it
         large = f"{attempt} " + "A long story goes on. " * 20_000
-        if Plan(0.05, None).side(text_digest(large), len(large)) == "validation":
+        if HoldoutPlan(0.05, None).side(text_digest(large), len(large)) == "validation":
             break
     path = tmp_path / "records.jsonl"
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in [*small, large]))

@@ -97,7 +97,7 @@ def test_a_copy_of_another_length_warns_once(tmp_path: Path) -> None:
     for _ in range(2):
         list(source.documents("train"))
     assert [message.code for message in heard] == ["wikitext-lines"]
-    assert "14 lines; the published one 36,718" in heard[0].text
+    assert "14 lines; the published one has 36,718" in heard[0].text
 
 
 def test_a_lone_validation_file_cannot_train_and_says_how_it_could(test_data: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_lone_validation_file_cannot_train_and_says_how_it_could(test_data: Pa
 
 
 def test_a_folder_or_file_that_is_no_copy_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SeedbedError, match="is not there"):
+    with pytest.raises(SeedbedError, match="does not exist"):
         open_copy(tmp_path / "none")
     with pytest.raises(SeedbedError, match="lacks the train and validation split"):
         open_copy(tmp_path)

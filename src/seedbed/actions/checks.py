@@ -82,7 +82,7 @@ def refuse_unusable_data(config: Config, place: Store | None = None) -> None:
 
     Raises UsageError for what makes no sense as written or is not there, SeedbedError for text that is of no use.
     """
-    from seedbed.data.look import refuse_unusable
+    from seedbed.data.precheck import refuse_unusable
     from seedbed.tokenizer.sizes import refuse_tokenizer
 
     refuse_unusable(config.data, config.model.context, place.root if place is not None else None)

@@ -68,9 +68,9 @@ def _resume_task(task: RunDir, asked: Resume, stands: Standing) -> launching.Lau
 
 def _refuse_other_data(run: RunDir, asked: Resume) -> None:
     """Raise where a quick look shows that the source which a resume names is of no use, or not the run's text."""
-    from seedbed.data.cached import refuse_other_text
+    from seedbed.data.dataset_cache import refuse_different_text
 
     config = frozen_config(run)
     data = replace(config.data, source=asked.data or "", path=asked.data_path or "")
     refuse_unusable_data(replace(config, data=data))
-    refuse_other_text(data, dataset_of(run), cache_dir())
+    refuse_different_text(data, dataset_of(run), cache_dir())

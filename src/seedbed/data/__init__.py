@@ -1,1 +1,1 @@
-"""From sources to shards to batches; every dropped record has a reason that is counted. Never learns who watches."""
+"""Data: text sources, prepared datasets (tokenised shards), and training batches. Every dropped record is counted by reason."""

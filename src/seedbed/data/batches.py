@@ -1,13 +1,13 @@
-"""Which tokens make up a batch: a pure function of (data fingerprint, seed, i). Refuses to know models and files.
+"""Make the training batch of a step: a pure function of (data fingerprint, seed, step).
 
-Training text is one circular stream, documents and their end-of-text tokens in order. An epoch lays a grid of windows
-on it, shifted by an offset of its own, and visits each window once in an order of its own; what is left after the last
-whole window (less than a window) is reached by the next epoch's shift. There is no state: resuming at step s is asking
-for s.
+Training text is one circular stream of documents, each followed by an end-of-text token. Each epoch divides the stream
+into windows, starting at a random offset, and visits every window once in random order. Tokens left over after the last
+window (less than a window) are covered by the offsets of other epochs. There is no state: to resume at step s, ask for
+batch s.
 
 The target of a document's last token is end-of-text, and the target of end-of-text is the first token of the next
-document; both are trained. With `document_mask` the end-of-text token belongs to the document that it opens, not to
-the one that it closes: a model asked to write from end-of-text alone then sees what it saw in training.
+document; both are trained. With `document_mask` the end-of-text token belongs to the document after it: generation from
+end-of-text alone then matches training.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ import torch
 from seedbed.data.permutation import key_of, permute, uniform_below
 from seedbed.errors import SeedbedError, UsageError
 
-_STRETCH = 1024
-_KEPT_STRETCHES = 8
+_CHUNK = 1024
+_CACHED_CHUNKS = 8
 IGNORED = -100
 """Target of a position that is not trained or scored."""
 
 
 class TokenStream(Protocol):
-    """What batches need of a split."""
+    """The part of a dataset split that batches need."""
 
     @property
     def num_tokens(self) -> int:
@@ -36,11 +36,11 @@ class TokenStream(Protocol):
         ...
 
     def rows(self, starts: np.ndarray, length: int) -> np.ndarray:
-        """Ids as int64 [B, length] from each of B positions, going on at the beginning after the end."""
+        """Ids as int64 [B, length] from each of B positions; the stream is circular."""
         ...
 
     def document_rows(self, starts: np.ndarray, length: int) -> np.ndarray:
-        """int32 [B, length]: numbers that are equal where positions of a row belong to one document."""
+        """int32 [B, length]: positions of a row with equal numbers belong to the same document."""
         ...
 
 
@@ -50,20 +50,20 @@ class Batch(NamedTuple):
     inputs: torch.Tensor
     """int64 [B, T]"""
     targets: torch.Tensor
-    """int64 [B, T]: the token after each input; -100 where nothing is trained."""
+    """int64 [B, T]: the token after each input; -100 at positions that are not trained."""
     documents: torch.Tensor | None = None
-    """int32 [B, T] with document_mask: positions of a row attend to each other only where these are equal."""
+    """int32 [B, T] with document_mask: positions of a row attend only to positions with the same number."""
     positions: torch.Tensor | None = None
-    """int64 [B, T] where positions do not count from 0 in every row."""
+    """int64 [B, T]; None if positions count from 0 in every row."""
 
     @property
     def processed(self) -> int:
-        """Tokens that go through the network: what speed is measured in."""
+        """Tokens that go through the network; the unit of speed."""
         return self.inputs.numel()
 
     @property
     def trained(self) -> int:
-        """Targets that are trained or scored: what a loss is divided by."""
+        """Targets that are trained or scored; the divisor of the loss."""
         return int((self.targets >= 0).sum())
 
     def leaves(self, rows: int) -> Iterator[Batch]:
@@ -87,7 +87,7 @@ class Batches:
         batch_size: int,
         document_mask: bool = False,
     ) -> None:
-        """Raises SeedbedError where the split does not fill one window of `context` tokens and the target after it."""
+        """Raises SeedbedError if the split is shorter than one window: `context` tokens and the target after it."""
         if context < 1 or batch_size < 1:
             raise UsageError(f"context {context} and batch size {batch_size} must be 1 or more.")
         if split.num_tokens <= context:
@@ -97,12 +97,12 @@ class Batches:
             )
         self._split, self._context, self._batch_size = split, context, batch_size
         self._key, self._document_mask = (fingerprint, seed), document_mask
-        self._stretches: dict[int, np.ndarray] = {}
+        self._chunks: dict[int, np.ndarray] = {}
         self.windows_per_epoch = split.num_tokens // context
 
     @property
     def steps_per_epoch(self) -> float:
-        """Steps in which every window is seen once; seldom a whole number, since batches run on across epochs."""
+        """Steps in which every window is seen once. Usually fractional, since batches cross epochs."""
         return self.windows_per_epoch / self._batch_size
 
     def epoch_at(self, step: int) -> float:
@@ -110,9 +110,9 @@ class Batches:
         return step / self.steps_per_epoch
 
     def batch(self, step: int, rows: slice = slice(None)) -> Batch:
-        """The batch of a 0-based step, or some of its rows: processes that share a step slice the same batch."""
+        """The batch of a 0-based step, or some of its rows (for processes that share a step)."""
         samples = np.arange(step * self._batch_size, (step + 1) * self._batch_size, dtype=np.int64)[rows]
-        starts = self._known_starts(samples)
+        starts = self._cached_starts(samples)
         tokens = self._split.rows(starts, self._context + 1)
         documents = None
         if self._document_mask:
@@ -120,27 +120,27 @@ class Batches:
         return Batch(*inputs_and_targets(tokens), documents)
 
     def largest(self, step: int) -> Batch:
-        """A batch as large as any that can occur, to try before `step`: windows are all of one length."""
+        """A batch of the largest size that can occur, for a trial before `step`. All windows have the same length."""
         return self.batch(step)
 
-    def _known_starts(self, samples: np.ndarray) -> np.ndarray:
-        """`starts`, computed for many samples at once and kept for the next batches: far cheaper than each alone."""
+    def _cached_starts(self, samples: np.ndarray) -> np.ndarray:
+        """`starts` from a cache that is filled for many samples at once, which is far cheaper."""
         if not samples.size:
             return samples
-        first, last = int(samples.min()) // _STRETCH, int(samples.max()) // _STRETCH
-        stretches = [self._stretch(number) for number in range(first, last + 1)]
-        starts: np.ndarray = np.concatenate(stretches)[samples - first * _STRETCH]
+        first, last = int(samples.min()) // _CHUNK, int(samples.max()) // _CHUNK
+        chunks = [self._chunk(number) for number in range(first, last + 1)]
+        starts: np.ndarray = np.concatenate(chunks)[samples - first * _CHUNK]
         return starts
 
-    def _stretch(self, number: int) -> np.ndarray:
-        if number not in self._stretches:
-            if len(self._stretches) > _KEPT_STRETCHES:
-                self._stretches.clear()
-            self._stretches[number] = self.starts(np.arange(number * _STRETCH, (number + 1) * _STRETCH, dtype=np.int64))
-        return self._stretches[number]
+    def _chunk(self, number: int) -> np.ndarray:
+        if number not in self._chunks:
+            if len(self._chunks) > _CACHED_CHUNKS:
+                self._chunks.clear()
+            self._chunks[number] = self.starts(np.arange(number * _CHUNK, (number + 1) * _CHUNK, dtype=np.int64))
+        return self._chunks[number]
 
     def starts(self, samples: np.ndarray) -> np.ndarray:
-        """Where the windows of global sample numbers (step x batch size + row) begin; int64, same shape."""
+        """Start positions of the windows of global sample numbers (step x batch size + row); int64, same shape."""
         windows, epochs = self.windows_per_epoch, samples // self.windows_per_epoch
         starts = np.empty_like(samples)
         for epoch in np.unique(epochs).tolist():

@@ -1,10 +1,10 @@
-"""Source to tokenizer to shards: a dataset is made once, kept by its content, and gone on with when killed.
+"""Build a dataset: read a source, train or load a tokenizer, and write token shards into the cache.
 
-Refuses to know formats of text and how a vocabulary is learned.
+A build that was interrupted continues where it stopped.
 
-    cache/datasets/KEY/             a finished dataset; KEY is of the source's content and the tokenizer's config
-    cache/datasets/.KEY.partial/    one under construction, renamed when it is whole
-    cache/datasets/.KEY.lock        held by the process that makes it, and removed by it
+    cache/datasets/KEY/             a finished dataset; KEY hashes the source's content and the tokenizer's config
+    cache/datasets/.KEY.partial/    a dataset being built; it is renamed when it is complete
+    cache/datasets/.KEY.lock        held, and at the end removed, by the process that builds
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from typing import Any, NamedTuple
 from seedbed import __version__, files
 from seedbed.config.schema import DataConfig, TokenizerConfig
 from seedbed.data import shards
-from seedbed.data.cached import folder_of
-from seedbed.data.messages import PASSED_OVER, Recorder, tell
-from seedbed.data.opening import NoTextError, UnreadableError
+from seedbed.data.byte_streams import NoTextError, UnreadableError
+from seedbed.data.dataset_cache import find_folder
+from seedbed.data.interruption import Check, never_stop, run_interruptibly, wait_for_lock
+from seedbed.data.messages import FILES_SKIPPED, MessageRecorder, replay_messages
 from seedbed.data.sample_prompt import sample_prompt
+from seedbed.data.shard_writer import PROGRESS, ShardWriter
 from seedbed.data.shards import Dataset
-from seedbed.data.source import Source, SplitName, Walked, open_source
+from seedbed.data.source import FolderSource, Source, SplitName, open_source
 from seedbed.data.tokenise import TextBlock, Tokeniser
-from seedbed.data.waiting import Check, result_of, take, unheeding
-from seedbed.data.writer import PROGRESS, ShardWriter
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Data, Emit, Message
 from seedbed.hardware.cpu import usable_cores
@@ -43,7 +43,7 @@ from seedbed.tokenizer.train import train_tokenizer
 PIECE_CHARACTERS = 1 << 20
 BLOCK_BYTES = 1 << 20
 SHARD_BYTES = 1 << 25
-"""UTF-8 bytes of text in a shard: what a killed build may have to do again."""
+"""UTF-8 bytes of text per shard. A killed build repeats at most this much."""
 CACHE_LOCK_REMEDY = "Set SEEDBED_CACHE to a folder on a local disk."
 _CHECKED_CHARACTERS = 1 << 13
 _REPORT_EVERY_S = 0.2
@@ -58,28 +58,28 @@ def build_dataset(
     *,
     cache: Path,
     emit: Emit,
-    check: Check = unheeding,
-    wanted: str | None = None,
+    check: Check = never_stop,
+    expected_fingerprint: str | None = None,
 ) -> Dataset:
-    """The dataset that a config asks for: opened where it is prepared or cached, made where it is not.
+    """Open the dataset of a config if it is prepared or cached; otherwise build it.
 
-    The same source content and tokenizer config give the same files, byte for byte, however many workers make them and
-    however often the making was interrupted. Where the cache holds the dataset of the fingerprint `wanted`, no other is
-    made. `check` is called several times a second, also while nothing is emitted; an exception from it, or from `emit`,
-    ends the work, and a later call goes on with it. Raises SeedbedError (UsageError for a config that makes no sense).
+    The same source content and tokenizer config give byte-identical files, whatever the number of workers and
+    interruptions. If the cache holds the dataset with `expected_fingerprint`, a different dataset is not built. `check` is
+    called several times a second, also while nothing is emitted; an exception from it, or from `emit`, ends the work, and
+    a later call continues it. Raises SeedbedError (UsageError for an invalid config).
     """
     prepared = prepared_folder(data.source)
     if prepared is not None:
         return _open_prepared(prepared, tokenizer, emit, check)
     if not tokenizer.path:
         check_vocab_size(tokenizer)
-    recorder = Recorder(emit)
-    source = result_of(lambda: open_source(data, emit=recorder), check)
-    return _build(source, tokenizer, data.workers, cache, recorder, check, wanted)
+    recorder = MessageRecorder(emit)
+    source = run_interruptibly(lambda: open_source(data, emit=recorder), check)
+    return _build(source, tokenizer, data.workers, cache, recorder, check, expected_fingerprint)
 
 
 def prepared_folder(source: str) -> Path | None:
-    """The folder where `data.source` is the path of one that holds a manifest, else None."""
+    """The folder of a prepared dataset if `data.source` is the path of one, else None."""
     if _SCHEME.match(source):
         return None
     folder = files.expand_home(source)
@@ -93,11 +93,11 @@ def build_from(
     workers: int = 0,
     cache: Path,
     emit: Emit,
-    check: Check = unheeding,
-    wanted: str | None = None,
+    check: Check = never_stop,
+    expected_fingerprint: str | None = None,
 ) -> Dataset:
-    """The dataset of an open source; see `build_dataset`. `workers` 0 means one per core."""
-    return _build(source, tokenizer, workers, cache, Recorder(emit), check, wanted)
+    """Build the dataset of an open source; see `build_dataset`. `workers` 0 means one per core."""
+    return _build(source, tokenizer, workers, cache, MessageRecorder(emit), check, expected_fingerprint)
 
 
 def _build(
@@ -105,70 +105,74 @@ def _build(
     tokenizer: TokenizerConfig,
     workers: int,
     cache: Path,
-    emit: Recorder,
+    emit: MessageRecorder,
     check: Check,
-    wanted: str | None,
+    expected_fingerprint: str | None,
 ) -> Dataset:
-    maker = _Maker(source, tokenizer, workers or usable_cores(), cache, emit, check)
-    if wanted is not None and not (maker.final / shards.MANIFEST).exists() and folder_of(cache, wanted) is not None:
+    builder = _DatasetBuilder(source, tokenizer, workers or usable_cores(), cache, emit, check)
+    if (
+        expected_fingerprint is not None
+        and not (builder.final / shards.MANIFEST).exists()
+        and find_folder(cache, expected_fingerprint) is not None
+    ):
         raise SeedbedError(
-            f"{source.name} has changed since the data was prepared from it, or this version divides it otherwise.",
-            "Put it back as it was.",
+            f"{source.name} has changed since the data was prepared from it, or this version splits it differently.",
+            "Restore the source as it was.",
         )
-    made = False
-    while (let_go := files.share_lock(maker.final / shards.MANIFEST)) is None:
-        files.make_dir(maker.final.parent)
-        lock = files.Lock(maker.final.parent / f".{maker.key}.lock", CACHE_LOCK_REMEDY)
+    built = False
+    while (release := files.share_lock(builder.final / shards.MANIFEST)) is None:
+        files.make_dir(builder.final.parent)
+        lock = files.Lock(builder.final.parent / f".{builder.key}.lock", CACHE_LOCK_REMEDY)
         if not lock.acquire():
             emit(
                 Message(
                     level="info",
                     code="dataset-wait",
                     text=f"Another process is preparing {source.name}; waiting for it.",
-                    why="Both want the same text with the same tokenizer.",
+                    why="Both processes need the same dataset.",
                 )
             )
-            take(lock, check)
+            wait_for_lock(lock, check)
         if not lock.is_current():
             lock.release()
             continue
         try:
-            if not (maker.final / shards.MANIFEST).exists():
-                maker.make()
-                made = True
+            if not (builder.final / shards.MANIFEST).exists():
+                builder.make()
+                built = True
         finally:
             lock.remove()
-    dataset = result_of(lambda: Dataset.open(maker.final), check)
-    weakref.finalize(dataset, let_go)  # held for as long as it is read, so that nobody prunes it meanwhile
-    if not made:
-        _tell_again(dataset, source, emit)
-    tell_contents(dataset, emit)
+    dataset = run_interruptibly(lambda: Dataset.open(builder.final), check)
+    weakref.finalize(dataset, release)  # a shared lock while the dataset is in use, so that pruning spares it
+    if not built:
+        _replay_messages(dataset, source, emit)
+    emit_contents(dataset, emit)
     return dataset
 
 
-def _tell_again(dataset: Dataset, source: Source, emit: Emit) -> None:
-    """Say what was said while the data was prepared, and of files that were not read what is true now."""
-    walked = source.passed_over() if isinstance(source, Walked) else None
-    kept = [each for each in dataset.messages if walked is None or each.get("code") != PASSED_OVER]
-    tell(kept, emit, prepared_as=dataset.name, name=source.name)
-    for message in walked or ():
+def _replay_messages(dataset: Dataset, source: Source, emit: Emit) -> None:
+    """Emit the messages kept from the preparation. Messages about skipped files describe the folder as it is at this moment."""
+    skipped = source.skipped_messages() if isinstance(source, FolderSource) else None
+    kept = [each for each in dataset.messages if skipped is None or each.get("code") != FILES_SKIPPED]
+    replay_messages(kept, emit, prepared_as=dataset.name, name=source.name)
+    for message in skipped or ():
         emit(message)
 
 
 def _open_prepared(folder: Path, config: TokenizerConfig, emit: Emit, check: Check) -> Dataset:
-    dataset = result_of(lambda: Dataset.open(folder), check)
+    dataset = run_interruptibly(lambda: Dataset.open(folder), check)
     if config.path and Tokenizer.load(files.expand_home(config.path)).fingerprint != dataset.tokenizer.fingerprint:
         raise UsageError(
             f"tokenizer.path = {quoted(config.path)} is not the tokenizer that made {quoted(folder)}.",
             "Leave tokenizer.path out: a prepared dataset brings its own.",
         )
-    tell(dataset.messages, emit)
-    tell_contents(dataset, emit)
+    replay_messages(dataset.messages, emit)
+    emit_contents(dataset, emit)
     return dataset
 
 
-def tell_contents(dataset: Dataset, emit: Emit) -> None:
-    """Tell what is in a dataset that was opened."""
+def emit_contents(dataset: Dataset, emit: Emit) -> None:
+    """Emit the `data` event of an opened dataset: counts, drops, fingerprint and a prompt for samples."""
     counts = {
         f"{split.name}_{what}": getattr(split, f"num_{what}")
         for split in (dataset.train, dataset.validation)
@@ -190,22 +194,22 @@ def tell_contents(dataset: Dataset, emit: Emit) -> None:
 
 
 class _Piece(NamedTuple):
-    """A stretch of a document; `ends` where it is the last."""
+    """A part of a document; `ends` is true for the last part."""
 
     text: str
     size_bytes: int
     ends: bool
 
 
-class _Maker:
-    """Makes one dataset, and knows what it is called."""
+class _DatasetBuilder:
+    """Builds one dataset. `key` and `final` are its name and folder in the cache."""
 
     def __init__(
-        self, source: Source, config: TokenizerConfig, workers: int, cache: Path, emit: Recorder, check: Check
+        self, source: Source, config: TokenizerConfig, workers: int, cache: Path, emit: MessageRecorder, check: Check
     ) -> None:
         self._source, self._config, self._workers, self._emit, self._check = source, config, workers, emit, check
         self._reused = Tokenizer.load(files.expand_home(config.path)) if config.path else None
-        self._fingerprint = result_of(source.fingerprint, check)
+        self._fingerprint = run_interruptibly(source.fingerprint, check)
         if self._reused is not None:
             learned: dict[str, Any] = {"tokenizer": self._reused.fingerprint}
         else:
@@ -219,13 +223,13 @@ class _Maker:
         self._empty = 0
 
     def make(self) -> None:
-        """Make the dataset in its hidden folder and publish it. The lock is the caller's."""
+        """Build the dataset in the hidden folder, then rename the folder. The caller holds the lock."""
         if not (self._partial / shards.MANIFEST).exists():
             files.make_dir(self._partial)
             try:
                 self._fill()
             except BaseException as error:
-                if not self._is_worth_keeping(error):
+                if not self._can_resume(error):
                     with contextlib.suppress(SeedbedError):
                         files.remove_tree(self._partial)
                 raise
@@ -234,22 +238,22 @@ class _Maker:
                 (self._partial / work).unlink(missing_ok=True)
             for stray in self._partial.glob(".*.tmp"):
                 stray.unlink()
-        files.remove_tree(self.final)  # there only if it lost its manifest, and then of no use
+        files.remove_tree(self.final)  # a folder without a manifest is unusable
         files.publish_dir(self._partial, self.final)
 
-    def _is_worth_keeping(self, error: BaseException) -> bool:
-        """Whether a later attempt could go on with what a failed one leaves in the hidden folder."""
+    def _can_resume(self, error: BaseException) -> bool:
+        """Whether a later build can continue from what a failed one leaves in the hidden folder."""
         if isinstance(error, NoTextError) or (isinstance(error, UnreadableError) and error.reason != "unreadable"):
             return False  # the same text fails again
         learned = self._reused is None and (self._partial / shards.TOKENIZER / "tokenizer_config.json").exists()
         return learned or (self._partial / PROGRESS).exists()
 
     def _fill(self) -> None:
-        """Write tokenizer, missing shards and manifest into the hidden folder."""
-        self._emit.keep_in(self._partial / _MESSAGES)
+        """Write the tokenizer, the missing shards and the manifest into the hidden folder."""
+        self._emit.record_to(self._partial / _MESSAGES)
         tokenizer = self._tokenizer()
         dtype = shards.index_dtype(tokenizer.vocab_size)
-        writer = result_of(lambda: ShardWriter(self._partial, dtype, tokenizer.fingerprint), self._check)
+        writer = run_interruptibly(lambda: ShardWriter(self._partial, dtype, tokenizer.fingerprint), self._check)
         folder = self._partial / shards.TOKENIZER
         with Tokeniser(tokenizer, folder, dtype, self._workers, self._check) as tokeniser:
             for split in shards.SPLITS:
@@ -258,7 +262,7 @@ class _Maker:
         if self._empty:
             drops["empty"] += self._empty
         splits: dict[str, Any] = {split: writer.totals(split) for split in shards.SPLITS}
-        self._examine(splits)
+        self._check_splits(splits)
         manifest = {
             "kind": shards.KIND,
             "format": shards.FORMAT,
@@ -270,20 +274,20 @@ class _Maker:
             "eot_id": tokenizer.eot_id,
             "dtype": dtype.str,
             "drops": dict(sorted(drops.items())),
-            "messages": self._emit.end(),
+            "messages": self._emit.finish(),
             "splits": splits,
         }
-        shards.remember(self._partial, writer.stamps())
+        shards.save_stamps(self._partial, writer.stamps())
         files.write_json(self._partial / shards.MANIFEST, shards.seal(manifest))
 
     def _tokenizer(self) -> Tokenizer:
-        """The tokenizer to use: reused, left by an interrupted build, or learned now; saved in the hidden folder."""
+        """Load, reuse or train the tokenizer, and save it in the hidden folder."""
         folder = self._partial / shards.TOKENIZER
         if self._reused is not None:
             self._reused.save(folder)
             return self._reused
         if (folder / "tokenizer_config.json").exists():
-            with contextlib.suppress(SeedbedError):  # torn by a power cut: learn it again
+            with contextlib.suppress(SeedbedError):  # damaged by a power cut: train it again
                 return Tokenizer.load(folder)
         read = _Counted(self._documents("train"))
         tokenizer = train_tokenizer(read, self._config, self._emit, self._check)
@@ -293,7 +297,7 @@ class _Maker:
         return tokenizer
 
     def _fill_split(self, split: SplitName, writer: ShardWriter, tokeniser: Tokeniser) -> None:
-        """Write the shards of a split that are not there yet."""
+        """Write the missing shards of a split."""
         progress = _Progress(split, self._train_bytes if split == "train" else None, self._emit)
         pieces = self._pieces(split)
         for piece in itertools.islice(pieces, sum(shard["pieces"] for shard in writer.shards[split])):
@@ -301,7 +305,7 @@ class _Maker:
         blocks = _blocks(pieces)
         first = next(blocks, None)
         if first is not None:
-            self._compare(first, tokeniser)
+            self._check_fast_encoder(first, tokeniser)
             for text, ids in tokeniser.encode(itertools.chain([first], blocks)):
                 writer.add(text, ids)
                 progress.add(text.size_bytes)
@@ -310,31 +314,31 @@ class _Maker:
             writer.close_shard(split)
         progress.end()
 
-    def _compare(self, block: TextBlock, tokeniser: Tokeniser) -> None:
-        """Hold the fast way to the library's ids on the data at hand, and leave it where one differs."""
+    def _check_fast_encoder(self, block: TextBlock, tokeniser: Tokeniser) -> None:
+        """Compare the fast encoder with the tokenizers library on this text; on a difference, use the library from then on."""
         sample = list(itertools.islice(patterns.cut(block.pieces[0], _CHECKED_CHARACTERS), 4))
-        bulk = tokeniser.here.bulk
+        bulk = tokeniser.local.bulk
         if not bulk.agrees(sample):
             bulk.leave_to_library()
             self._emit(
                 Message(
                     level="warning",
                     code="slow-tokenising",
-                    text="Tokenising goes the slow way: the fast one gave other ids for this text.",
-                    why="The ids are right; only time is lost. Please report this text's first lines as a bug.",
+                    text="Tokenising takes longer: the fast encoder gave wrong ids, so the tokenizers library is used.",
+                    why="The ids are right. Please report the first lines of this text as a bug.",
                 )
             )
 
     def _documents(self, split: SplitName) -> Iterator[str]:
-        """The documents of a split. Before the first one comes, a source may have to read a large file to its end."""
+        """The documents of a split. The first may take long, since a source may first read a large file to its end."""
         texts = self._source.documents(split)
-        first = result_of(lambda: next(texts, None), self._check)
+        first = run_interruptibly(lambda: next(texts, None), self._check)
         if first is not None:
             yield well_formed(first)
             yield from map(well_formed, texts)
 
     def _pieces(self, split: SplitName) -> Iterator[_Piece]:
-        """The text of a split in stretches of bounded length; empty documents are counted and left out."""
+        """The text of a split in pieces of bounded length. Empty documents are counted and left out."""
         for text in self._documents(split):
             if not text:
                 self._empty += 1
@@ -344,8 +348,8 @@ class _Maker:
                 rest -= len(piece)
                 yield _Piece(piece, len(piece) if piece.isascii() else len(piece.encode()), not rest)
 
-    def _examine(self, splits: dict[str, Any]) -> None:
-        """Raise SeedbedError for a split without text; say how much a `char` vocabulary could not write."""
+    def _check_splits(self, splits: dict[str, Any]) -> None:
+        """Raise SeedbedError for a split without text; warn about characters that a `char` vocabulary lacks."""
         for split in shards.SPLITS:
             if not splits[split]["documents"]:
                 raise NoTextError(
@@ -358,15 +362,15 @@ class _Maker:
                     Message(
                         level="warning",
                         code="unknown-characters",
-                        text=f"{unknown} of {tokens} characters of the {split} text are written as U+FFFD.",
-                        why="The vocabulary of characters does not hold them.",
+                        text=f"{unknown} of {tokens} characters of the {split} text become U+FFFD.",
+                        why="The character vocabulary does not contain them.",
                         hint="Raise tokenizer.vocab_size or tokenizer.sample_bytes, or set tokenizer.kind to bpe.",
                     )
                 )
 
 
 def _blocks(pieces: Iterator[_Piece]) -> Iterator[TextBlock]:
-    """Pieces in blocks of about BLOCK_BYTES, closing a shard at about SHARD_BYTES: decided by the pieces alone."""
+    """Group pieces into blocks of about BLOCK_BYTES and shards of about SHARD_BYTES. The grouping depends on the pieces alone."""
     block, shard_bytes = TextBlock([], [], 0), 0
     for piece in pieces:
         block.pieces.append(piece.text)
@@ -383,7 +387,7 @@ def _blocks(pieces: Iterator[_Piece]) -> Iterator[TextBlock]:
 
 
 class _Counted:
-    """Documents as they are read, with the bytes so far and whether that was all."""
+    """Passes documents through and counts their bytes; `exhausted` once all are read."""
 
     def __init__(self, texts: Iterator[str]) -> None:
         self._texts = texts
@@ -397,21 +401,21 @@ class _Counted:
 
 
 class _Progress:
-    """Tells how far tokenising is, now and then."""
+    """Emits the progress of tokenising at intervals."""
 
     def __init__(self, split: SplitName, total_bytes: int | None, emit: Emit) -> None:
         self._split, self._total_bytes, self._emit = split, total_bytes, emit
-        self._done_bytes, self._told_at = 0, time.monotonic()
+        self._done_bytes, self._reported_at = 0, time.monotonic()
 
     def add(self, size_bytes: int) -> None:
         self._done_bytes += size_bytes
-        if time.monotonic() - self._told_at >= _REPORT_EVERY_S:
-            self._tell(self._total_bytes)
+        if time.monotonic() - self._reported_at >= _REPORT_EVERY_S:
+            self._report(self._total_bytes)
 
     def end(self) -> None:
-        self._tell(self._done_bytes)
+        self._report(self._done_bytes)
 
-    def _tell(self, total_bytes: int | None) -> None:
-        self._told_at = time.monotonic()
+    def _report(self, total_bytes: int | None) -> None:
+        self._reported_at = time.monotonic()
         stage = "tokenize" if self._split == "train" else f"tokenize {self._split}"
         self._emit(Data(stage=stage, done=self._done_bytes, total=total_bytes, unit="bytes"))

@@ -1,4 +1,4 @@
-"""Bytes to text: UTF-8, else the encoding that the config names, strictly. Knows no format of records."""
+"""Decode bytes to text strictly: UTF-8, else the configured encoding."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import io
 from pathlib import Path
 from typing import NamedTuple
 
-from seedbed.data.opening import CHUNK_BYTES, UnreadableError, opened
-from seedbed.data.recognise import BOM, HEAD_BYTES, encoding_hint, refuse_foreign
+from seedbed.data.byte_streams import CHUNK_BYTES, UnreadableError, open_bytes
+from seedbed.data.file_formats import BOM, HEAD_BYTES, encoding_hint, refuse_wrong_format
 from seedbed.text import quoted
 from seedbed.tokenizer.newlines import BOM as MARK
 from seedbed.tokenizer.newlines import normalised
 
 NOT_UTF8 = "not UTF-8"
-"""The word under which files are counted that are not UTF-8 where no other encoding is named."""
+"""The reason for dropping files that are not UTF-8 when no other encoding is configured."""
 
 
-class Surveyed(NamedTuple):
-    """What a look at the whole of a file found; `encoding` is the one in which it can be read."""
+class FileScan(NamedTuple):
+    """What reading a whole file found. `encoding` is the one that decodes it."""
 
     digest: bytes
     length: int
@@ -27,52 +27,52 @@ class Surveyed(NamedTuple):
     encoding: str
 
 
-def survey(path: Path, encoding: str, most: int | None) -> Surveyed:
-    """Digest of the bytes, length in characters, whether all is blank, and the encoding: UTF-8, else the one given.
+def scan_file(path: Path, encoding: str, max_bytes: int | None) -> FileScan:
+    """Read a file in chunks: digest of its bytes, length in characters, whether it is blank, and its encoding.
 
-    Raises UnreadableError where the file is in neither.
+    The encoding is UTF-8, else `encoding`. Raises UnreadableError if neither decodes it.
     """
     try:
-        return _survey_as(path, "", most, wide=is_wide(encoding))
+        return _scan_as(path, "", max_bytes, wide=is_wide(encoding))
     except UnreadableError as error:
         if not encoding or error.reason not in ("binary", NOT_UTF8):
             raise
-    return _survey_as(path, encoding, most, wide=is_wide(encoding))
+    return _scan_as(path, encoding, max_bytes, wide=is_wide(encoding))
 
 
-def _survey_as(path: Path, encoding: str, most: int | None, *, wide: bool) -> Surveyed:
+def _scan_as(path: Path, encoding: str, max_bytes: int | None, *, wide: bool) -> FileScan:
     digest = hashlib.sha256()
     decoder = codecs.getincrementaldecoder(encoding or "utf-8-sig")()
     newlines = io.IncrementalNewlineDecoder(None, translate=True)
     length, position, blank = 0, 0, True
-    with opened(path, most) as handle:
+    with open_bytes(path, max_bytes) as handle:
         while True:
             chunk = handle.read(CHUNK_BYTES)
             digest.update(chunk)
             if position == 0:
-                refuse_foreign(path, chunk[:HEAD_BYTES], "text", wide=wide)
+                refuse_wrong_format(path, chunk[:HEAD_BYTES], "text", wide=wide)
             if not (wide and encoding):
                 refuse_nul(path, chunk, position)
             bom = len(BOM) if position == 0 and chunk.startswith(BOM) and not encoding else 0
             kept = decoder.getstate()[0]
             start = position + bom - (len(kept) if isinstance(kept, bytes) else 0)
-            final = not chunk and most is None
+            final = not chunk and max_bytes is None
             try:
                 text = newlines.decode(decoder.decode(chunk, final=final), final=final)
             except UnicodeError as error:
-                raise not_decoded(path, encoding, error, start) from None
+                raise decoding_error(path, encoding, error, start) from None
             text = text if length else text.removeprefix(MARK)
             length += len(text)
             blank = blank and (not text or text.isspace())
             position += len(chunk)
             if not chunk:
-                return Surveyed(digest.digest(), length, blank, encoding or "utf-8-sig")
+                return FileScan(digest.digest(), length, blank, encoding or "utf-8-sig")
 
 
-def decoded(path: Path, content: bytes, encoding: str) -> str:
-    """Text of a small file: UTF-8 or else in the encoding, byte-order mark dropped, every line ending a newline."""
+def decode_text(path: Path, content: bytes, encoding: str) -> str:
+    """The text of a small file: UTF-8, else `encoding`. Drops a byte-order mark; every line ending becomes a newline."""
     wide = is_wide(encoding)
-    refuse_foreign(path, content[:HEAD_BYTES], "text", wide=wide)
+    refuse_wrong_format(path, content[:HEAD_BYTES], "text", wide=wide)
     bom = len(BOM) if content.startswith(BOM) else 0
     if not (wide and b"\0" in content):
         refuse_nul(path, content, 0)
@@ -80,15 +80,15 @@ def decoded(path: Path, content: bytes, encoding: str) -> str:
             return normalised(content[bom:].decode() if bom else content.decode())
         except UnicodeDecodeError as error:
             if not encoding:
-                raise not_decoded(path, "", error, bom) from None
+                raise decoding_error(path, "", error, bom) from None
     try:
         return normalised(content.decode(encoding))
     except UnicodeError as error:
-        raise not_decoded(path, encoding, error, 0) from None
+        raise decoding_error(path, encoding, error, 0) from None
 
 
 def is_wide(encoding: str) -> bool:
-    """Whether characters of an encoding take two or four bytes, so that its texts are full of NUL bytes."""
+    """Whether an encoding is UTF-16 or UTF-32, in which NUL bytes are normal."""
     return bool(encoding) and codecs.lookup(encoding).name.startswith(("utf-16", "utf-32"))
 
 
@@ -98,12 +98,12 @@ def refuse_nul(path: Path, chunk: bytes, position: int) -> None:
         raise UnreadableError(
             "binary",
             f"{quoted(path)} is not text: there is a NUL byte at byte {position + at}.",
-            "Other formats need their text taken out first. UTF-16 without a mark: --set data.encoding=utf-16-le.",
+            "Extract the text of other formats first. For UTF-16 without a byte-order mark: --set data.encoding=utf-16-le.",
         )
 
 
-def not_decoded(path: Path, encoding: str, error: UnicodeError, start: int) -> UnreadableError:
-    """What to tell of a file that is not in the encoding (UTF-8 where none is given); `start`: bytes before the error's."""
+def decoding_error(path: Path, encoding: str, error: UnicodeError, start: int) -> UnreadableError:
+    """The error for a file that `encoding` (empty: UTF-8) cannot decode. `start`: byte offset of the decoded chunk."""
     at, byte = start, b""
     if isinstance(error, UnicodeDecodeError):
         at, byte = start + error.start, error.object[error.start : error.start + 1]
@@ -112,7 +112,7 @@ def not_decoded(path: Path, encoding: str, error: UnicodeError, start: int) -> U
         return UnreadableError(
             f"neither UTF-8 nor {encoding}",
             f"{quoted(path)} is neither UTF-8 nor {encoding}: {where}.",
-            "Name the encoding that it is in with data.encoding, such as cp1252, latin-1, utf-16, gb18030 or shift_jis.",
+            "Set data.encoding to the encoding of the file, such as cp1252, latin-1, utf-16, gb18030 or shift_jis.",
         )
     return UnreadableError(
         NOT_UTF8,

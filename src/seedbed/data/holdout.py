@@ -1,6 +1,6 @@
-"""Which documents are held out for validation: by document, never by window, and stable when data is added.
+"""Choose the documents that are held out for validation, from their digests and lengths.
 
-Refuses to know where documents come from: it sees digests and lengths.
+The split is by document, never by window, and stays stable when data is added.
 """
 
 from __future__ import annotations
@@ -14,61 +14,61 @@ from seedbed.events import Message
 Side = Literal["train", "validation", "cut"]
 
 HEAD_DOCUMENTS = 4096
-"""As many documents a plan wants to see: a source with fewer is split by exact lengths, a larger one by hashes."""
+"""Documents that are read before a plan is made. A source with fewer is split by exact lengths, a larger one by hashes."""
 
 VERSION = "holdout 2"
-"""Raise it when the same documents would be split in another way than before; part of the sources' fingerprints."""
+"""Raise it when the same documents would be split differently. It is part of the sources' fingerprints."""
 
 _SALT = b"seedbed-holdout-1"
 _PAST_TARGET = 1.5
 _SHORT_OF_TARGET = 0.4
 _LARGE = 0.25
-"""A document is large where it is more than this part of the text to be held out."""
+"""A document is large if it exceeds this share of the text to hold out."""
 
 
-class Item(NamedTuple):
-    """What the plan needs of a document: a digest of its content and its length in characters."""
+class DocumentSize(NamedTuple):
+    """A digest of a document's content, and its length in characters."""
 
     digest: bytes
     length: int
 
 
-class Cut(NamedTuple):
-    """The one document that is divided: its last `tail` characters, to the nearest border, validate."""
+class DocumentCut(NamedTuple):
+    """The one document that is cut in two: its last `tail` characters, to the nearest border, are validation text."""
 
     digest: bytes
     length: int
     tail: int
     copies: int = 1
-    """How often the document occurs among those that were seen; each copy is divided at the same place."""
+    """How often the document occurs among those that were read; each copy is cut at the same place."""
 
     @property
     def at(self) -> int:
-        """The character before which the cut is wanted."""
+        """The target position of the cut, in characters."""
         return self.length - self.tail
 
     @property
     def slack(self) -> int:
-        """How far from there a border may lie."""
+        """The largest distance of a border from that position, in characters."""
         return self.tail // 4
 
 
-class Plan(NamedTuple):
-    """A decision for every document, also for those that were not seen when it was made."""
+class HoldoutPlan(NamedTuple):
+    """Decides for every document, including unseen ones, whether it is training or validation text."""
 
     fraction: float
     validation: frozenset[bytes] | None
-    """Digests of the documents held out; None where the source is large and their hashes decide."""
+    """Digests of the held-out documents; None for a large source, which is split by hashes."""
     always_validation: bytes | None = None
     always_train: bytes | None = None
-    cut: Cut | None = None
+    cut: DocumentCut | None = None
     longest: int | None = None
-    """Documents longer than this, in characters, are never held out by their hash."""
+    """Documents longer than this, in characters, are never held out by hash."""
     frequent: frozenset[bytes] = frozenset()
-    """Documents whose copies together are longer than that."""
+    """Digests of documents whose copies together are longer than `longest`."""
 
     def side(self, digest: bytes, length: int) -> Side:
-        """Where a document belongs. Equal documents share a side, so no copy leaks across."""
+        """The side of a document. Equal documents are on the same side, so that no copy leaks."""
         if self.cut is not None and digest == self.cut.digest:
             return "cut"
         if self.validation is not None:
@@ -79,8 +79,8 @@ class Plan(NamedTuple):
             return "train"
         return "validation" if _score(digest) < self.fraction else "train"
 
-    def spares(self, digest: bytes, length: int) -> bool:
-        """Whether only its size keeps a document from being held out."""
+    def is_oversize(self, digest: bytes, length: int) -> bool:
+        """Whether a document would be held out if it were not too large."""
         if self.validation is not None or not self._is_large(digest, length):
             return False
         return self.side(digest, length) == "train" and _score(digest) < self.fraction
@@ -89,22 +89,22 @@ class Plan(NamedTuple):
         return (self.longest is not None and length > self.longest) or digest in self.frequent
 
 
-class Spared:
-    """Counts the text that is too long to be held out, while a source is read."""
+class OversizeCounter:
+    """Counts documents that are too large to be held out, while a source is read."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: HoldoutPlan) -> None:
         self._plan = plan
         self._documents = self._characters = self._all_characters = 0
 
-    def see(self, digest: bytes, length: int) -> None:
+    def count(self, digest: bytes, length: int) -> None:
         """Count a document."""
         self._all_characters += length
-        if self._plan.spares(digest, length):
+        if self._plan.is_oversize(digest, length):
             self._documents += 1
             self._characters += length
 
     def messages(self, name: str) -> Iterator[Message]:
-        """What a person should know of it, once all documents have been seen."""
+        """A message about them, after all documents were counted."""
         if not self._documents:
             return
         many = self._documents > 1
@@ -113,30 +113,29 @@ class Spared:
             code="validation-spared",
             text=f"{self._documents:,} document{'s' * many} of {name}, {self._characters / self._all_characters:.1%} of "
             f"the text, {'are' if many else 'is'} trained on instead of held out for validation.",
-            why=f"Chance picked {'them' if many else 'it'}, but validation is to be about {self._plan.fraction:.1%} of the "
-            f"text and not mostly {'a few documents' if many else 'one document'}.",
-            hint="With text:PATH the validation text can be named: --set data.validation_path=FILE.",
+            why=f"Random selection picked {'them' if many else 'it'}, but validation should be about "
+            f"{self._plan.fraction:.1%} of the text and not mostly {'a few documents' if many else 'one document'}.",
+            hint="With text:PATH you can give a validation file: --set data.validation_path=FILE.",
         )
 
 
 def text_digest(text: str) -> bytes:
-    """Digest of a document that is at hand as text; lone surrogates do not disturb it."""
+    """Digest of a text, which may contain lone surrogates."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
-def plan(head: Sequence[Item], more: bool, fraction: float) -> Plan:
-    """Decide which documents validate, from the first ones of a source; `more` says that there are others.
+def plan_holdout(head: Sequence[DocumentSize], more: bool, fraction: float) -> HoldoutPlan:
+    """Choose the validation documents from the first documents of a source; `more`: the source has others.
 
-    A source with more: the documents whose salted hash falls below `fraction`, save those that are large (see
-    `_plan_by_hash`), and at least one of the head on either side. A source seen whole: documents in the order of their
-    hashes until they make up about `fraction` of the text. Where no whole document is small enough for that, the longest
-    is cut near its end.
+    A source with more: documents whose salted hash is below `fraction`, except large ones (see `_plan_by_hash`), and at
+    least one document of the head on either side. A source read completely: documents in the order of their hashes until
+    they make up about `fraction` of the text. If no document is small enough for that, the longest is cut near its end.
     """
     return _plan_by_hash(head, fraction) if more else _plan_whole(head, fraction)
 
 
-def _plan_by_hash(head: Sequence[Item], fraction: float) -> Plan:
-    """A document, or the copies of one, that is a good part of what is to be held out of the head counts as large."""
+def _plan_by_hash(head: Sequence[DocumentSize], fraction: float) -> HoldoutPlan:
+    """Plan for a large source. Large is a document that, with its copies, exceeds _LARGE of the text to hold out of the head."""
     sizes, total = _sizes(head)
     target = fraction * total
     usual = sorted(item.length for item in head)[(len(head) - 1) // 2]
@@ -144,16 +143,16 @@ def _plan_by_hash(head: Sequence[Item], fraction: float) -> Plan:
     frequent = frozenset(digest for digest, size in sizes.items() if size > longest)
     ranked = sorted(sizes, key=_score)
     if len(ranked) == 1 and len(head) == 1:
-        return Plan(fraction, None, always_train=ranked[0], longest=longest)
+        return HoldoutPlan(fraction, None, always_train=ranked[0], longest=longest)
     small = [digest for digest in ranked if digest not in frequent]
     small = small or [digest for digest in ranked if sizes[digest] <= target * _PAST_TARGET]
     if small and len(ranked) > 1:
         train = next(digest for digest in reversed(ranked) if digest != small[0])
-        return Plan(fraction, None, small[0], train, longest=longest, frequent=frequent)
-    return Plan(fraction, None, cut=_cut(head, target), longest=longest, frequent=frequent)
+        return HoldoutPlan(fraction, None, small[0], train, longest=longest, frequent=frequent)
+    return HoldoutPlan(fraction, None, cut=_cut(head, target), longest=longest, frequent=frequent)
 
 
-def _plan_whole(items: Sequence[Item], fraction: float) -> Plan:
+def _plan_whole(items: Sequence[DocumentSize], fraction: float) -> HoldoutPlan:
     sizes, total = _sizes(items)
     target = fraction * total
     chosen: set[bytes] = set()
@@ -165,43 +164,43 @@ def _plan_whole(items: Sequence[Item], fraction: float) -> Plan:
         if held >= target:
             break
     if held >= target * _SHORT_OF_TARGET and chosen:
-        return Plan(fraction, frozenset(chosen))
+        return HoldoutPlan(fraction, frozenset(chosen))
     if not items:
-        return Plan(fraction, frozenset())
-    return Plan(fraction, frozenset(), cut=_cut(items, target))
+        return HoldoutPlan(fraction, frozenset())
+    return HoldoutPlan(fraction, frozenset(), cut=_cut(items, target))
 
 
-def _sizes(items: Sequence[Item]) -> tuple[dict[bytes, int], int]:
-    """The characters of each document with all its copies, and of all documents."""
+def _sizes(items: Sequence[DocumentSize]) -> tuple[dict[bytes, int], int]:
+    """Characters of each document including its copies, and of all documents."""
     sizes: dict[bytes, int] = {}
     for item in items:
         sizes[item.digest] = sizes.get(item.digest, 0) + item.length
     return sizes, sum(sizes.values())
 
 
-def _cut(items: Sequence[Item], target: float) -> Cut:
-    """The longest document, cut so that its end, in all its copies, is about `target` characters."""
+def _cut(items: Sequence[DocumentSize], target: float) -> DocumentCut:
+    """Cut the longest document so that its end, in all its copies, has about `target` characters."""
     longest = max(items, key=lambda item: (item.length, item.digest))
     copies = sum(item.digest == longest.digest for item in items)
     tail = min(max(round(target / copies), 1), max(longest.length // 2, 1))
-    return Cut(longest.digest, longest.length, tail, copies)
+    return DocumentCut(longest.digest, longest.length, tail, copies)
 
 
-def cut_message(name: str, cut: Cut, fraction: float) -> Message:
-    """What a person should know where one document serves both sides."""
-    again = f", which occurs {cut.copies:,} times or more" if cut.copies > 1 else ""
+def cut_message(name: str, cut: DocumentCut, fraction: float) -> Message:
+    """The message for a document that is cut into training and validation text."""
+    again = f", which occurs at least {cut.copies:,} times" if cut.copies > 1 else ""
     return Message(
         level="info",
         code="validation-cut",
         text=f"Validation uses the last {cut.tail / cut.length:.1%} of the longest document of {name}{again}.",
-        why=f"Whole documents that make up about {fraction:.1%} of the text cannot be chosen: they are too few, too long or "
-        "too often the same.",
-        hint="With text:PATH the validation text can be named: --set data.validation_path=FILE.",
+        why=f"Whole documents cannot make up about {fraction:.1%} of the text: they are too few, too long or too often "
+        "repeated.",
+        hint="With text:PATH you can give a validation file: --set data.validation_path=FILE.",
     )
 
 
-def cut_pieces(pieces: Iterable[str], cut: Cut, split: Literal["train", "validation"]) -> Iterator[str]:
-    """One side of a cut document: up to, or from, the paragraph (or line, or word) border nearest to `cut.at`."""
+def cut_pieces(pieces: Iterable[str], cut: DocumentCut, split: Literal["train", "validation"]) -> Iterator[str]:
+    """One side of a cut document: before or after the paragraph (else line, else word) border nearest to `cut.at`."""
     seen = 0
     for piece in pieces:
         start, seen = seen, seen + len(piece)
@@ -232,5 +231,5 @@ def nearest_border(text: str, at: int, slack: int) -> int:
 
 
 def _score(digest: bytes) -> float:
-    """The place of a document in [0, 1): uniform, and the same in every corpus that holds it."""
+    """A document's hash as a number in [0, 1): uniform, and the same in every corpus."""
     return int.from_bytes(hashlib.blake2b(digest, digest_size=8, key=_SALT).digest(), "big") / 2**64

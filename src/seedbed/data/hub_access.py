@@ -1,6 +1,6 @@
-"""The Hugging Face Hub through its own clients: reach it, pin a revision, load, and say plainly what went wrong.
+"""Access the Hugging Face Hub through its own clients, with readable errors.
 
-Refuses to run code from a dataset and to show a token. Knows no corpus.
+Never runs code from a dataset and never shows a token.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from seedbed.data.hub_memory import memory_of
+from seedbed.data.hub_revisions import revision_file
 from seedbed.errors import SeedbedError
 from seedbed.events import Emit, Message
 from seedbed.files import make_dir, read_json, write_json
 
-_INSTALL = "Install it with: pip install 'seedbed[data]'"
+_INSTALL_HINT = "Install it with: pip install 'seedbed[data]'"
 _REQUEST_TIMEOUT_S = 10.0
 _TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}|(?i:bearer\s+)\S+")
 
 
 def datasets_library(purpose: str) -> Any:
-    """The `datasets` module, quiet and of bounded patience. Raises SeedbedError (how to install it) if missing."""
+    """The `datasets` module without progress output and with few retries. Raises SeedbedError if it is not installed."""
     try:
         import datasets
         import huggingface_hub
     except ImportError as error:
         raise SeedbedError(
-            f"{purpose} needs the package {error.name or 'datasets'}, which is not installed.", _INSTALL
+            f"{purpose} needs the package {error.name or 'datasets'}, which is not installed.", _INSTALL_HINT
         ) from error
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
     huggingface_hub.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    # Each read below already retries five times with back-off; twenty rounds of that would be ten minutes of silence.
+    # The layer below already retries five times with back-off; the default of twenty rounds would take ten minutes.
     datasets.config.STREAMING_READ_MAX_RETRIES = 2
     datasets.config.STREAMING_READ_RETRY_INTERVAL = 1
     datasets.config.STREAMING_OPEN_MAX_RETRIES = 2
@@ -42,24 +42,24 @@ def datasets_library(purpose: str) -> Any:
 
 
 class Pinned(NamedTuple):
-    """The commit of a dataset that is read; `unreachable` says why the Hub could not be asked, where it could not."""
+    """The commit of a dataset to read. `unreachable` is the error if the Hub could not be reached."""
 
     revision: str
     unreachable: SeedbedError | None = None
 
 
 def pinned_revision(name: str, emit: Emit, *, cached_config: str = "") -> Pinned:
-    """The commit that a Hub dataset is at. Without a network: the one last seen here, with a warning.
+    """The current commit of a Hub dataset; without a network the one last seen here, with a warning.
 
-    `cached_config` is a configuration that the cache of `datasets` may hold whole. One request, no retries, so that a
-    missing network shows within seconds. Raises SeedbedError where the dataset cannot be reached and was never seen,
-    does not exist, or may not be read.
+    `cached_config` is a configuration that the cache of `datasets` may hold completely. Makes one request without retries,
+    so that a missing network shows within seconds. Raises SeedbedError if the dataset does not exist, may not be read, or
+    is out of reach and was never seen here.
     """
     datasets = datasets_library(f"The corpus hf:{name}")
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import HfHubHTTPError
 
-    memory = memory_of(name, constants.ENDPOINT)
+    memory = revision_file(name, constants.ENDPOINT)
     try:
         with explained(name):
             revision = HfApi().dataset_info(name, timeout=_REQUEST_TIMEOUT_S).sha or "main"
@@ -76,7 +76,7 @@ def pinned_revision(name: str, emit: Emit, *, cached_config: str = "") -> Pinned
             Message(
                 level="warning",
                 code="hub-unreachable",
-                text=f"The Hub cannot be reached; taking {name} as last seen here (revision {last[:12]}).",
+                text=f"The Hub cannot be reached; using {name} at the revision last seen here ({last[:12]}).",
                 why=error.message,
             )
         )
@@ -87,7 +87,7 @@ def pinned_revision(name: str, emit: Emit, *, cached_config: str = "") -> Pinned
 
 
 def _cached_revision(cache: Path, name: str, config: str) -> str | None:
-    """The newest revision of a configuration that `datasets` keeps prepared: NAME/CONFIG/VERSION/REVISION."""
+    """The newest revision of a configuration in the cache of `datasets`: NAME/CONFIG/VERSION/REVISION."""
     if not config:
         return None
     prepared = list((cache / name.replace("/", "___") / config).glob("*/*/dataset_info.json"))
@@ -96,7 +96,7 @@ def _cached_revision(cache: Path, name: str, config: str) -> str | None:
 
 @contextmanager
 def explained(name: str) -> Iterator[None]:
-    """Turn what the Hub's clients raise into a SeedbedError that says what to do."""
+    """Turn errors of the Hub's clients into a SeedbedError with a hint."""
     import pyarrow as pa
     from datasets.exceptions import DatasetsError
     from huggingface_hub.errors import HFValidationError
@@ -114,17 +114,17 @@ def explained(name: str) -> Iterator[None]:
         RuntimeError,
         ValueError,
     ) as error:
-        raise _in_plain_words(name, error) from error
+        raise _readable_error(name, error) from error
 
 
 def _http_error() -> type[Exception]:
-    """What the Hub's client raises when a request fails: of httpx or its successor, whichever it uses."""
+    """The error class that the Hub's client raises for a failed request (httpx or its successor)."""
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
     return cast(type[Exception], HTTPError)
 
 
-def _in_plain_words(name: str, error: Exception) -> SeedbedError:
+def _readable_error(name: str, error: Exception) -> SeedbedError:
     from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
     from huggingface_hub import constants
     from huggingface_hub.errors import (
@@ -139,7 +139,7 @@ def _in_plain_words(name: str, error: Exception) -> SeedbedError:
     login = "log in with `hf auth login` or set HF_TOKEN"
     if isinstance(error, HFValidationError):
         return SeedbedError(
-            f"{name!r} cannot be a dataset's name: {detail}", "Write hf:OWNER/NAME as on huggingface.co/datasets."
+            f"{name!r} is not a valid dataset name: {detail}", "Write hf:OWNER/NAME as on huggingface.co/datasets."
         )
     if isinstance(error, GatedRepoError):
         return SeedbedError(
@@ -155,25 +155,23 @@ def _in_plain_words(name: str, error: Exception) -> SeedbedError:
             f"{name} holds no data files that can be read ({detail}).", "It needs parquet, jsonl, csv or txt files."
         )
     if isinstance(error, OfflineModeIsEnabled):
-        return SeedbedError(
-            f"{name} is not at hand and HF_HUB_OFFLINE forbids asking the Hub.", "Unset HF_HUB_OFFLINE."
-        )
+        return SeedbedError(f"{name} is not in the local cache, and HF_HUB_OFFLINE is set.", "Unset HF_HUB_OFFLINE.")
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code if error.response is not None else 0
         if status in (401, 403):
             return SeedbedError(
-                f"{constants.ENDPOINT} refuses to give out {name} (HTTP {status}).", f"To be let in, {login}."
+                f"{constants.ENDPOINT} denied access to {name} (HTTP {status}).", f"To get access, {login}."
             )
         return SeedbedError(f"{constants.ENDPOINT} answered HTTP {status} for {name}.", "Try again later.")
     if isinstance(error, (ConnectionError, TimeoutError, _http_error())):
         return SeedbedError(
             f"Cannot reach {constants.ENDPOINT} for {name} ({detail}).",
-            "Check the network (or HF_ENDPOINT). `seedbed train` without --data needs none.",
+            "Check the network (or HF_ENDPOINT). `seedbed train` without --data needs no network.",
         )
     if "scripts are no longer supported" in detail:
         return SeedbedError(
-            f"{name} is a program, not data files, and Seedbed runs no code from the Hub.",
-            "Look for a copy of it in parquet (many have one under a branch or another owner).",
+            f"{name} is a loading script, not data files, and Seedbed runs no code from the Hub.",
+            "Look for a parquet copy of it (often on a branch or under another owner).",
         )
     return SeedbedError(
         f"{name} cannot be read: {detail}", "Check the name, the configuration and the files of the dataset."
@@ -181,6 +179,6 @@ def _in_plain_words(name: str, error: Exception) -> SeedbedError:
 
 
 def without_token(error: Exception) -> str:
-    """The first line of what an error says, short and with anything like a token masked."""
+    """The first line of an error's text, shortened, with anything like a token masked."""
     line = str(error).strip().partition("\n")[0] or type(error).__name__
     return _TOKEN.sub("[token]", line)[:300]

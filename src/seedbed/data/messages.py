@@ -1,4 +1,4 @@
-"""Messages of a dataset's preparation, kept with it, so that every run that opens it tells them. Knows no dataset."""
+"""Keep the messages of a dataset's preparation with the dataset, and emit them again in every run that uses it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from seedbed.errors import SeedbedError
 from seedbed.events import Emit, Event, Message
 
 _FIELDS = ("level", "code", "text", "why", "hint")
-_OF_THE_MOMENT = ("hub-fetch", "slow-tokenising", "slow-vocabulary")
-"""What is true while the data is prepared, and not of the prepared data."""
+_NOT_KEPT = ("hub-fetch", "slow-tokenising", "slow-vocabulary")
+"""Codes of messages about the preparation itself; they do not describe the dataset."""
 
 
-PASSED_OVER = "files-skipped"
-"""The code of a message about files that a source leaves out without reading them. It is true until the folder changes."""
+FILES_SKIPPED = "files-skipped"
+"""The code of messages about files that a source skips without reading. They hold until the folder changes."""
 
 
-class Recorder:
-    """An emit that passes every event on and, from `keep_in` to `end`, keeps the messages in a file."""
+class MessageRecorder:
+    """An emit that passes every event on and, between `record_to` and `finish`, keeps the messages in a file."""
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
@@ -28,16 +28,16 @@ class Recorder:
         self._kept: list[dict[str, str]] = []
 
     def __call__(self, event: Event, t: float | None = None) -> None:
-        """Keep the event where it is a message about the data, and pass it on."""
-        if self._path is not None and isinstance(event, Message) and event.code not in _OF_THE_MOMENT:
+        """Keep the event if it is a message about the data, and pass it on."""
+        if self._path is not None and isinstance(event, Message) and event.code not in _NOT_KEPT:
             message = {field: getattr(event, field) for field in _FIELDS}
             if message not in self._kept:
                 self._kept.append(message)
                 files.write_json(self._path, self._kept, durable=False)
         self._emit(event) if t is None else self._emit(event, t)
 
-    def keep_in(self, path: Path) -> None:
-        """Begin to keep, beside what an interrupted preparation left in the file and told."""
+    def record_to(self, path: Path) -> None:
+        """Start to keep messages in a file, after those of an interrupted preparation."""
         self._path = path
         try:
             left = files.read_json(path)
@@ -45,25 +45,25 @@ class Recorder:
             left = None
         self._kept = [each for each in left if _is_whole(each)] if isinstance(left, list) else []
 
-    def end(self) -> list[dict[str, str]]:
-        """Stop keeping; what was kept, in an order that does not depend on interruptions."""
+    def finish(self) -> list[dict[str, str]]:
+        """Stop keeping messages and return them, in an order that does not depend on interruptions."""
         self._path = None
         return sorted(self._kept, key=lambda message: [message[field] for field in _FIELDS])
 
 
-def tell(kept: Iterable[Mapping[str, str]], emit: Emit, *, prepared_as: str = "", name: str = "") -> None:
-    """Emit messages that were kept. A source that is called `name` here reads so where it was called `prepared_as`."""
+def replay_messages(kept: Iterable[Mapping[str, str]], emit: Emit, *, prepared_as: str = "", name: str = "") -> None:
+    """Emit kept messages. The source's earlier name `prepared_as` is replaced by its current `name`."""
     for each in filter(_is_whole, kept):
-        words = {field: each[field] for field in _FIELDS}
+        fields = {field: each[field] for field in _FIELDS}
         if prepared_as and name:
-            words |= {field: words[field].replace(prepared_as, name) for field in ("text", "why", "hint")}
+            fields |= {field: fields[field].replace(prepared_as, name) for field in ("text", "why", "hint")}
         emit(
             Message(
-                level=words["level"],
-                code=words["code"],
-                text=words["text"],
-                why=words["why"],
-                hint=words["hint"],
+                level=fields["level"],
+                code=fields["code"],
+                text=fields["text"],
+                why=fields["why"],
+                hint=fields["hint"],
             )
         )
 

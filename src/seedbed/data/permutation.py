@@ -1,6 +1,6 @@
-"""A keyed permutation of 0 .. n-1 with random access. Refuses to know what is being shuffled.
+"""A keyed pseudo-random permutation of 0 .. n-1 with random access.
 
-Nothing is stored: each image is computed from the key alone, so that any place of any epoch is at hand at once.
+Nothing is stored: each value is computed from the key, so that any position of any epoch is available at once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _MAX = 1 << 62
 
 
 def key_of(*parts: str | int) -> bytes:
-    """A 32-byte key from its parts; different parts, or differently divided ones, give different keys."""
+    """A 32-byte key from its parts. Different parts, or another division of them, give another key."""
     digest = hashlib.blake2b(digest_size=32)
     for part in parts:
         encoded = str(part).encode()
@@ -24,16 +24,16 @@ def key_of(*parts: str | int) -> bytes:
 
 
 def uniform_below(n: int, key: bytes) -> int:
-    """A number in 0 .. n-1 that the key decides."""
+    """A number in 0 .. n-1 derived from the key."""
     return int.from_bytes(hashlib.blake2b(key, digest_size=16, person=b"uniform").digest(), "little") % n
 
 
 def permute(indices: np.ndarray, n: int, key: bytes) -> np.ndarray:
-    """The images (int64, same shape) of `indices` under the permutation of 0 .. n-1 that `key` decides.
+    """Permute `indices` (values in 0 .. n-1) under `key`: int64, same shape.
 
-    Method: an unbalanced Feistel network over the smallest power of two that holds n (Luby and Rackoff 1988), walked
-    again for images that fall outside (Black and Rogaway 2002, "Ciphers with arbitrary finite domains"): fewer than two
-    walks on average.
+    Method: an unbalanced Feistel network over the smallest power of two that is at least n (Luby and Rackoff 1988), with
+    cycle walking for results outside the range (Black and Rogaway 2002, "Ciphers with arbitrary finite domains"): fewer
+    than two walks on average.
     """
     if not 0 < n <= _MAX:
         raise ValueError(f"n must be 1 .. 2**62, not {n}")
@@ -56,7 +56,7 @@ def _round_keys(key: bytes) -> tuple[np.uint64, ...]:
 
 
 def _feistel(values: np.ndarray, bits: int, keys: tuple[np.uint64, ...]) -> np.ndarray:
-    """A permutation of 0 .. 2**bits - 1: each round changes one half by the other alone, so it can be undone."""
+    """A permutation of 0 .. 2**bits - 1: each round changes one half by a function of the other, so it is invertible."""
     low_bits = bits // 2
     low_mask, high_mask = np.uint64((1 << low_bits) - 1), np.uint64((1 << (bits - low_bits)) - 1)
     low, high = values & low_mask, values >> np.uint64(low_bits)

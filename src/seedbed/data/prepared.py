@@ -1,4 +1,4 @@
-"""Prepared data found by what is in it, when its source is not at hand. Refuses to know how it is made."""
+"""Open a cached dataset by its fingerprint, without its source."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from pathlib import Path
 
 from seedbed import files
 from seedbed.data import shards
-from seedbed.data.cached import folder_of
+from seedbed.data.dataset_cache import find_folder
 from seedbed.data.shards import Dataset
 from seedbed.errors import SeedbedError
 
 
 def find_prepared(cache: Path, fingerprint: str | None) -> Dataset | None:
-    """The dataset of this fingerprint, held for as long as it is read; None where the cache has none that is whole."""
-    folder = folder_of(cache, fingerprint) if fingerprint is not None else None
-    let_go = files.share_lock(folder / shards.MANIFEST) if folder is not None else None
-    if folder is None or let_go is None:
+    """The cached dataset with this fingerprint, locked against pruning while it is in use; None if there is none."""
+    folder = find_folder(cache, fingerprint) if fingerprint is not None else None
+    release = files.share_lock(folder / shards.MANIFEST) if folder is not None else None
+    if folder is None or release is None:
         return None
     try:
         dataset = Dataset.open(folder)
     except SeedbedError:
-        let_go()
+        release()
         return None
-    weakref.finalize(dataset, let_go)
+    weakref.finalize(dataset, release)
     return dataset

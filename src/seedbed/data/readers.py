@@ -1,6 +1,6 @@
-"""From the bytes of a file to documents: plain text, JSON lines, CSV and parquet, also compressed.
+"""Read the documents of a file: plain text, JSON lines, CSV and parquet, also compressed.
 
-What cannot be read is raised as `UnreadableError` or counted by its reason. Refuses to know about splits and corpora.
+A file that cannot be read raises `UnreadableError`; records that cannot be read are counted by reason.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from seedbed.data.decoding import decoded, survey
+from seedbed.data.byte_streams import COMPRESSED_SUFFIXES, UnreadableError, open_bytes
+from seedbed.data.decoding import decode_text, scan_file
+from seedbed.data.file_formats import HEAD_BYTES, json_kind, refuse_placeholder
 from seedbed.data.holdout import text_digest
-from seedbed.data.opening import COMPRESSED_SUFFIXES, UnreadableError, opened
-from seedbed.data.recognise import HEAD_BYTES, json_kind, refuse_placeholder
-from seedbed.data.records import Reading, parquet_texts, record_texts, table_texts
+from seedbed.data.records import ReadOptions, parquet_texts, record_texts, table_texts
 from seedbed.text import quoted
 from seedbed.tokenizer.newlines import BOM, normalised
 
 PIECE_CHARS = 1 << 20
-"""A document longer than 1.5 of these comes in pieces of about this many characters, cut at paragraph borders."""
+"""Documents longer than 1.5 times this are cut at paragraph borders into pieces of about this many characters."""
 
 TEXT_SUFFIXES = (".txt", ".md")
 RECORD_SUFFIXES = (".jsonl", ".ndjson")
 TABLE_SUFFIXES = (".csv", ".tsv")
 READ = (
-    f"Read are {' '.join((*TEXT_SUFFIXES, *RECORD_SUFFIXES, *TABLE_SUFFIXES))}, "
-    "also with .gz or .zst behind (such as .txt.gz), and .parquet."
+    f"Supported files: {' '.join((*TEXT_SUFFIXES, *RECORD_SUFFIXES, *TABLE_SUFFIXES))}, "
+    "also compressed (.txt.gz, .txt.zst), and .parquet."
 )
 
 _WHOLE_BYTES = PIECE_CHARS * 3 // 2
@@ -37,9 +37,9 @@ _NO_TEXT = "Name a file or folder with text in it."
 
 
 class Document(NamedTuple):
-    """A text on its way in: a digest of its content, its length in characters, and its text in pieces.
+    """A text that is read: a digest of its content, its length in characters, and its text in pieces.
 
-    The pieces are a list where the text is at hand; a longer one is read anew each time one goes through them.
+    The pieces are a list if the text is in memory; for a longer text, each iteration reads the file again.
     """
 
     digest: bytes
@@ -48,7 +48,7 @@ class Document(NamedTuple):
 
 
 def kind_of(path: Path) -> str:
-    """text, records, table or parquet by the file's name, compression aside; empty for any other."""
+    """The format by the file's name, without compression suffixes: text, records, table or parquet; empty for any other."""
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
     if suffixes and suffixes[-1] in COMPRESSED_SUFFIXES:
         suffixes.pop()
@@ -65,21 +65,21 @@ def kind_of(path: Path) -> str:
 
 
 def kind_inside(path: Path) -> str:
-    """The kind of a file whose name does not tell: records, json (which is refused), or text. Raises UnreadableError."""
-    with opened(path, HEAD_BYTES) as handle:
+    """The format of a file with an unknown extension, by content: records, json (refused later) or text."""
+    with open_bytes(path, HEAD_BYTES) as handle:
         return json_kind(handle.read()) or "text"
 
 
-def read_file(path: Path, kind: str, reading: Reading, drops: Counter[str]) -> Iterator[Document]:
+def read_file(path: Path, kind: str, reading: ReadOptions, drops: Counter[str]) -> Iterator[Document]:
     """The documents of a file of a `kind` (see `kind_of`). A plain text file is one document.
 
-    Records without usable text are counted in `drops`. Raises UnreadableError where the file as a whole is no good.
+    Records without usable text are counted in `drops`. Raises UnreadableError if the whole file is unusable.
     """
     if kind == "text":
         yield from _text_document(path, reading)
         return
     if kind == "parquet":
-        texts = parquet_texts(path, reading.field, drops, most=reading.most)
+        texts = parquet_texts(path, reading.field, drops, max_bytes=reading.max_bytes)
     elif kind == "table":
         texts = table_texts(path, reading, drops)
     else:
@@ -93,21 +93,21 @@ def read_file(path: Path, kind: str, reading: Reading, drops: Counter[str]) -> I
 
 
 def read_lines_of(path: Path) -> Iterator[str]:
-    """The lines of a text file, newline included. Raises UnreadableError where it is not what it claims to be."""
-    with opened(path) as handle:
+    """The lines of a text file with their newlines. Raises UnreadableError if it is not text."""
+    with open_bytes(path) as handle:
         refuse_placeholder(path, handle.peek(HEAD_BYTES))
-    survey(path, "", None)
-    with opened(path) as handle:
+    scan_file(path, "", None)
+    with open_bytes(path) as handle:
         yield from io.TextIOWrapper(handle, encoding="utf-8-sig", newline=None)
 
 
 def read_rows_of(path: Path, field: str) -> Iterator[str]:
-    """The text column of a parquet file, empty rows included. Raises UnreadableError where there is none."""
+    """The text column of a parquet file, empty rows included. Raises UnreadableError if there is no such column."""
     return parquet_texts(path, field, Counter())
 
 
 def in_pieces(chunks: Iterable[str]) -> Iterator[str]:
-    """The same text cut at paragraph (else line, else word) borders into pieces of about PIECE_CHARS."""
+    """Cut a text into pieces of about PIECE_CHARS at paragraph (else line, else word) borders."""
     buffer = ""
     for chunk in chunks:
         buffer = buffer + chunk if buffer else chunk
@@ -129,31 +129,31 @@ def in_pieces(chunks: Iterable[str]) -> Iterator[str]:
 # Plain text
 
 
-def _text_document(path: Path, reading: Reading) -> Iterator[Document]:
-    """The file as one document; it is checked to its end before the first piece is given out."""
-    with opened(path, reading.most) as handle:
+def _text_document(path: Path, reading: ReadOptions) -> Iterator[Document]:
+    """The file as one document. The whole file is checked before the first piece is yielded."""
+    with open_bytes(path, reading.max_bytes) as handle:
         head = handle.read(_WHOLE_BYTES)
         rest = b"" if len(head) < _WHOLE_BYTES else handle.read(1)
-    if not rest and reading.most is None:
-        text = decoded(path, head, reading.encoding)
+    if not rest and reading.max_bytes is None:
+        text = decode_text(path, head, reading.encoding)
         if not text or text.isspace():
             raise UnreadableError("empty", f"{quoted(path)} holds no text.", _NO_TEXT)
         yield Document(hashlib.sha256(head).digest(), len(text), [text])
         return
-    surveyed = survey(path, reading.encoding, reading.most)
-    if surveyed.blank and reading.most is None:
+    scan = scan_file(path, reading.encoding, reading.max_bytes)
+    if scan.blank and reading.max_bytes is None:
         raise UnreadableError("empty", f"{quoted(path)} holds no text.", _NO_TEXT)
-    yield Document(surveyed.digest, surveyed.length, _Pieces(path, surveyed.encoding, reading.most))
+    yield Document(scan.digest, scan.length, _Pieces(path, scan.encoding, reading.max_bytes))
 
 
 class _Pieces:
-    """The text of a large file, read anew each time it is walked through."""
+    """The text of a large file in pieces; each iteration reads the file again."""
 
-    def __init__(self, path: Path, encoding: str, most: int | None) -> None:
-        self._path, self._encoding, self._most = path, encoding, most
+    def __init__(self, path: Path, encoding: str, max_bytes: int | None) -> None:
+        self._path, self._encoding, self._max_bytes = path, encoding, max_bytes
 
     def __iter__(self) -> Iterator[str]:
-        with opened(self._path, self._most) as handle:
+        with open_bytes(self._path, self._max_bytes) as handle:
             text = io.TextIOWrapper(handle, encoding=self._encoding, newline=None)
             first = text.read(PIECE_CHARS).removeprefix(BOM)
             yield from in_pieces(itertools.chain([first], iter(lambda: text.read(PIECE_CHARS), "")))

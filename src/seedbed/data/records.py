@@ -1,4 +1,4 @@
-"""Records to texts: JSON lines, CSV and parquet. Every record without text is counted by its reason."""
+"""Read texts from records: JSON lines, CSV and parquet. Records without text are counted by reason."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from seedbed.data.decoding import NOT_UTF8, is_wide, not_decoded, refuse_nul, survey
-from seedbed.data.opening import FETCH_HINT, INSTALL, UnreadableError, first_line, opened
-from seedbed.data.recognise import BOM, HEAD_BYTES, encoding_hint, refuse_foreign, refuse_placeholder
+from seedbed.data.byte_streams import FETCH_HINT, INSTALL_HINT, UnreadableError, first_line, open_bytes
+from seedbed.data.decoding import NOT_UTF8, decoding_error, is_wide, refuse_nul, scan_file
+from seedbed.data.file_formats import BOM, HEAD_BYTES, encoding_hint, refuse_placeholder, refuse_wrong_format
 from seedbed.errors import SeedbedError
 from seedbed.text import quoted
 
@@ -24,19 +24,19 @@ _LONGEST_FIELD = 1 << 27
 _NAMED = 20
 
 
-class Reading(NamedTuple):
-    """How files are read: the field of records, the encoding of what is not UTF-8, and how many bytes at most."""
+class ReadOptions(NamedTuple):
+    """How to read files: the text field of records, the encoding of files that are not UTF-8, and a limit in bytes."""
 
     field: str = "text"
     encoding: str = ""
-    most: int | None = None
+    max_bytes: int | None = None
 
 
 # JSON lines
 
 
-def record_texts(path: Path, kind: str, reading: Reading, drops: Counter[str]) -> Iterator[str]:
-    """The text field of each JSON line; a line without it is counted, and a file without any is UnreadableError."""
+def record_texts(path: Path, kind: str, reading: ReadOptions, drops: Counter[str]) -> Iterator[str]:
+    """The text field of each JSON line. Lines without it are counted; raises UnreadableError if no line has it."""
     field = reading.field
     row_type = msgspec.defstruct("Row", [("text", Any, msgspec.field(name=field, default=None))])
     decode = cast(Callable[[bytes], Any], msgspec.json.Decoder(row_type).decode)
@@ -48,25 +48,25 @@ def record_texts(path: Path, kind: str, reading: Reading, drops: Counter[str]) -
             text = decode(line).text
             reason = "no text field"
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            text, reason = _slowly(line, reading)
+            text, reason = _decode_leniently(line, reading)
         if isinstance(text, str):
             good += 1
             yield text
             continue
         drops[reason] += 1
         if not first_bad:
-            first_bad, worst = f"line {number}: {_complaint(line, reason, field)}", reason
+            first_bad, worst = f"line {number}: {_describe_fault(line, reason, field)}", reason
     if good:
         return
     if first_bad:
-        raise UnreadableError("", f"{quoted(path)} has no record with text ({first_bad}).", _way_out(path, worst))
+        raise UnreadableError("", f"{quoted(path)} has no record with text ({first_bad}).", _hint_for(path, worst))
     raise UnreadableError("empty", f"{quoted(path)} holds no records.", "Name a file with one JSON object per line.")
 
 
-def _slowly(line: bytes, reading: Reading) -> tuple[Any, str]:
-    """The text of a line that the strict decoder refuses: NaN, infinities and lone surrogates, as Python writes them.
+def _decode_leniently(line: bytes, reading: ReadOptions) -> tuple[Any, str]:
+    """Decode a line that the strict decoder refuses: NaN, infinities and lone surrogates, as Python writes them.
 
-    Returns the text, or None and the reason for which the line is no good.
+    Returns the text, or None and the reason why the line has none.
     """
     try:
         text = line.decode()
@@ -84,8 +84,8 @@ def _slowly(line: bytes, reading: Reading) -> tuple[Any, str]:
     return (row.get(reading.field) if isinstance(row, dict) else None), "no text field"
 
 
-def _complaint(line: bytes, reason: str, field: str) -> str:
-    """What is wrong with a record, naming the fields that it has."""
+def _describe_fault(line: bytes, reason: str, field: str) -> str:
+    """What is wrong with a record, with the fields that it has."""
     if reason != "no text field":
         return reason
     row = json.loads(line.decode("utf-8", "replace"))
@@ -96,34 +96,34 @@ def _complaint(line: bytes, reason: str, field: str) -> str:
     return f"no field {quoted(field)} among {', '.join(map(quoted, list(row)[:12]))}"
 
 
-def _way_out(path: Path, reason: str) -> str:
+def _hint_for(path: Path, reason: str) -> str:
     if reason == "no text field":
         return _FIELD_HINT
     if reason == "broken JSON":
         return 'Each line must be one JSON object, such as {"text": "..."}.'
     if reason == NOT_UTF8:
         return encoding_hint(path, "WINDOWS-1252")
-    return "Name the encoding that it is in with data.encoding."
+    return "Set data.encoding to the encoding of the file."
 
 
-def _lines(path: Path, kind: str, reading: Reading) -> Iterator[bytes]:
-    """The lines of a file of records in UTF-8, or in what is to be decoded line by line; a cut last line is left out."""
+def _lines(path: Path, kind: str, reading: ReadOptions) -> Iterator[bytes]:
+    """The lines of a records file as bytes: UTF-8, or to be decoded by line. A last line cut by `max_bytes` is left out."""
     wide = is_wide(reading.encoding)
-    with opened(path, reading.most) as handle:
+    with open_bytes(path, reading.max_bytes) as handle:
         head = handle.peek(HEAD_BYTES)[:HEAD_BYTES]
-        refuse_foreign(path, head, kind, wide=wide)
+        refuse_wrong_format(path, head, kind, wide=wide)
         if wide and b"\0" in head:
             text = io.TextIOWrapper(handle, encoding=reading.encoding, newline="\n")
             try:
                 yield from (line.encode("utf-8", "surrogatepass") for line in text)
             except UnicodeError as error:
-                if reading.most is None:
-                    raise not_decoded(path, reading.encoding, error, 0) from None
+                if reading.max_bytes is None:
+                    raise decoding_error(path, reading.encoding, error, 0) from None
             return
         refuse_nul(path, head.partition(b"\n")[0], 0)
         first = True
         for line in handle:
-            if reading.most is not None and not line.endswith(b"\n"):
+            if reading.max_bytes is not None and not line.endswith(b"\n"):
                 return
             yield line.removeprefix(BOM) if first else line
             first = False
@@ -132,13 +132,13 @@ def _lines(path: Path, kind: str, reading: Reading) -> Iterator[bytes]:
 # Tables
 
 
-def table_texts(path: Path, reading: Reading, drops: Counter[str]) -> Iterator[str]:
-    """A column of a CSV or TSV file whose first row names the columns."""
-    with opened(path, HEAD_BYTES) as handle:
-        refuse_foreign(path, handle.peek(HEAD_BYTES)[:HEAD_BYTES], "table", wide=is_wide(reading.encoding))
-    encoding = survey(path, reading.encoding, reading.most).encoding
-    cut = "strict" if reading.most is None else "ignore"
-    with opened(path, reading.most) as handle:
+def table_texts(path: Path, reading: ReadOptions, drops: Counter[str]) -> Iterator[str]:
+    """The text column of a CSV or TSV file with a header row."""
+    with open_bytes(path, HEAD_BYTES) as handle:
+        refuse_wrong_format(path, handle.peek(HEAD_BYTES)[:HEAD_BYTES], "table", wide=is_wide(reading.encoding))
+    encoding = scan_file(path, reading.encoding, reading.max_bytes).encoding
+    cut = "strict" if reading.max_bytes is None else "ignore"
+    with open_bytes(path, reading.max_bytes) as handle:
         lines = iter(io.TextIOWrapper(handle, encoding=encoding, errors=cut, newline=""))
         header = next(lines, "")
         separator = max(",;\t|", key=header.count)
@@ -150,7 +150,7 @@ def table_texts(path: Path, reading: Reading, drops: Counter[str]) -> Iterator[s
             raise UnreadableError(
                 "broken CSV",
                 f"{quoted(path)} is not readable CSV: {error} (line {rows.line_num}).",
-                "Quotes inside a field are doubled, and a field with line breaks stands in quotes.",
+                "Double the quotes inside a field, and put a field with line breaks in quotes.",
             ) from error
 
 
@@ -172,38 +172,40 @@ def _column(path: Path, field: str, rows: csv.DictReader[str], drops: Counter[st
 
 
 def _refuse_column(path: Path, field: str, names: list[str]) -> None:
-    """Raise UnreadableError where no column, or more than one, has the name of the field."""
+    """Raise UnreadableError unless exactly one column has the name of the field."""
     count = names.count(field)
     if count == 1:
         return
     shown = ", ".join(map(quoted, names[:_NAMED])) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
     what = f"has {count} columns named" if count else "has no column"
-    hint = "Rename them, so that each has a name of its own." if count else _FIELD_HINT
+    hint = "Give each column its own name." if count else _FIELD_HINT
     raise UnreadableError("no text field", f"{quoted(path)} {what} {quoted(field)}; it has {shown}.", hint)
 
 
 # Parquet
 
 
-def parquet_texts(path: Path, field: str, drops: Counter[str], *, most: int | None = None) -> Iterator[str]:
-    """The text column of a parquet file, a batch of rows in memory at a time; no rows at all where `most` is given."""
+def parquet_texts(path: Path, field: str, drops: Counter[str], *, max_bytes: int | None = None) -> Iterator[str]:
+    """The text column of a parquet file, read in batches of rows. With `max_bytes` it only checks the file and yields nothing."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise SeedbedError(f"Reading {quoted(path)} needs pyarrow, which is not installed.", INSTALL) from error
+        raise SeedbedError(f"Reading {quoted(path)} needs pyarrow, which is not installed.", INSTALL_HINT) from error
     try:
         with path.open("rb") as raw:
             _refuse_other(path, raw.read(HEAD_BYTES))
         with path.open("rb") as raw, pq.ParquetFile(raw) as table:
             _refuse_parquet(path, field, table, pa.types, drops)
-            if most is not None:
+            if max_bytes is not None:
                 return
             for batch in table.iter_batches(batch_size=512, columns=[field]):
                 yield from _column_texts(batch.column(0).to_pylist(), drops)
     except pa.ArrowException as error:
         raise UnreadableError(
-            "broken parquet", f"{quoted(path)} is not a whole parquet file ({first_line(error)}).", FETCH_HINT
+            "broken parquet",
+            f"{quoted(path)} is an incomplete or damaged parquet file ({first_line(error)}).",
+            FETCH_HINT,
         ) from error
     except UnicodeDecodeError as error:
         raise UnreadableError(
@@ -216,18 +218,20 @@ def parquet_texts(path: Path, field: str, drops: Counter[str], *, most: int | No
 
 
 def _refuse_other(path: Path, head: bytes) -> None:
-    """Raise UnreadableError for what is named parquet and is something else."""
+    """Raise UnreadableError for a file that is not parquet despite its name."""
     if not head:
         raise UnreadableError("empty", f"{quoted(path)} holds nothing.", FETCH_HINT)
     if not head.startswith(b"PAR1"):
         refuse_placeholder(path, head)
         raise UnreadableError(
-            "broken parquet", f"{quoted(path)} is not parquet, whatever its name says.", "Rename it after what it is."
+            "broken parquet",
+            f"{quoted(path)} is not a parquet file, despite its name.",
+            "Rename it to match its format.",
         )
 
 
 def _refuse_parquet(path: Path, field: str, table: Any, types: Any, drops: Counter[str]) -> None:
-    """Raise UnreadableError where the file has no one column of texts with that name, or no rows."""
+    """Raise UnreadableError unless the file has rows and exactly one text column with that name."""
     rows = table.metadata.num_rows
     try:
         _refuse_column(path, field, table.schema_arrow.names)
@@ -244,7 +248,7 @@ def _refuse_parquet(path: Path, field: str, table: Any, types: Any, drops: Count
 
 
 def _column_texts(values: list[Any], drops: Counter[str]) -> Iterator[str]:
-    """The texts among the values of a column; bytes, as older writers left them, count as UTF-8."""
+    """The texts of a column. Bytes, which older writers left, are decoded as UTF-8."""
     for value in values:
         if isinstance(value, bytes):
             try:

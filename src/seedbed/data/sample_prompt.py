@@ -1,4 +1,4 @@
-"""How the texts of a dataset begin, in a few words: a prompt for samples that fits the text."""
+"""Choose a prompt for samples from the first words of a dataset's documents."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _DOCUMENTS = 200
 _WORDS, _CHARACTERS = 6, 40
 _COMMON_WORDS = 4
 _COMMON = 0.1
-"""Share of the documents from which on a way to begin is the customary one."""
+"""An opening counts as common if at least this share of the documents begin with it."""
 
 
 def sample_prompt(dataset: Dataset) -> str:
-    """The words with which many texts begin (`Once upon a time`), else those of the first good one; "" if there is none.
+    """The words that many documents begin with (`Once upon a time`), else the first usable opening; "" if there is none.
 
-    Validation text comes first, since the model has not learned it by heart. One line, without control characters.
+    Validation text comes first, since the model has not memorised it. One line, without control characters.
     """
     found = [begun for split in (dataset.validation, dataset.train) for begun in _openings(split, dataset.tokenizer)]
     common = Counter(" ".join(words[:_COMMON_WORDS]) for words in found if len(words) > _COMMON_WORDS)
@@ -48,8 +48,8 @@ def _openings(split: Split, tokenizer: Tokenizer) -> Iterator[list[str]]:
 
 
 def _first_words(text: str) -> list[str]:
-    """At most so many words and characters of the first line that has any, whatever the text holds."""
-    whole = text.partition("\ufffd")[0]  # a character that was cut, or that the vocabulary lacks
+    """The first words of the first line with text, at most _WORDS words and _CHARACTERS characters."""
+    whole = text.partition("\ufffd")[0]  # a cut character, or one that the vocabulary lacks
     line = next((clean for each in whole.splitlines() if (clean := printable(each).strip())), "")
     words: list[str] = []
     for word in line.split()[:_WORDS]:
@@ -60,6 +60,6 @@ def _first_words(text: str) -> list[str]:
 
 
 def _is_good(words: list[str]) -> bool:
-    """Whether it looks like the beginning of a sentence or heading, and not like the middle of one, or like a mark."""
+    """Whether the words look like the beginning of a sentence or heading."""
     text = " ".join(words)
     return len(text) >= 8 and any(char.isalpha() for char in text) and not text[0].islower()

@@ -1,14 +1,14 @@
-"""Tokens on disk: a prepared dataset, opened, verified and read by position. Refuses to know sources and batches.
+"""Open, verify and read a prepared dataset: token shards on disk.
 
 A dataset is a folder:
 
-    manifest.json            what is in it: files with sizes and SHA-256, counts, tokenizer fingerprint; written last
+    manifest.json            files with sizes and SHA-256, counts, tokenizer fingerprint; written last
     tokenizer/               tokenizer.json and tokenizer_config.json
     train-00000.ds           token ids, little-endian uint16 or uint32, end-of-text after each document
-    train-00000.ds.index     where documents end in that file: token offsets, little-endian uint64
+    train-00000.ds.index     end of each document in that file: token offsets, little-endian uint64
     validation-00000.ds ...
 
-The pair .ds and .ds.index is the layout of datatrove's tokenised files, so that its readers open them too.
+.ds and .ds.index have the layout of datatrove's tokenised files, so that its readers can open them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any, Literal
 import numpy as np
 
 from seedbed import files
-from seedbed.data.ours import DATASET_KIND
+from seedbed.data.own_files import DATASET_KIND
 from seedbed.errors import SeedbedError
 from seedbed.text import quoted
 from seedbed.tokenizer.tokenizer import Tokenizer
@@ -37,8 +37,8 @@ TOKENIZER = "tokenizer"
 SPLITS: tuple[Literal["train"], Literal["validation"]] = ("train", "validation")
 _VERIFIED = ".verified.json"
 _REMAKE = (
-    "Remove the folder {folder} and run again: it is made anew from its source. "
-    "Without the source, restore it from a copy."
+    "Remove the folder {folder} and run again, to build it from its source. "
+    "Without the source, restore the folder from a copy."
 )
 
 
@@ -48,12 +48,12 @@ def index_dtype(vocab_size: int) -> np.dtype:
 
 
 def digest_of(value: Any) -> str:
-    """SHA-256 of a JSON value, however its keys are ordered."""
+    """SHA-256 of a JSON value, independent of the order of keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def seal(manifest: dict[str, Any]) -> dict[str, Any]:
-    """The manifest with its `fingerprint` (of tokens and tokenizer alone) and a `digest` over all of it."""
+    """The manifest with `fingerprint` (of tokens and tokenizer) and `digest` (of the whole manifest) added."""
     content = {
         "format": manifest["format"],
         "dtype": manifest["dtype"],
@@ -69,7 +69,7 @@ def seal(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 class Dataset:
-    """A prepared dataset. `fingerprint` is of its content: two equal ones hold the same tokens in the same order."""
+    """A prepared dataset. Equal `fingerprint`s mean the same tokens in the same order."""
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
         """Use `open`."""
@@ -77,16 +77,16 @@ class Dataset:
         self.name: str = manifest["name"]
         self.fingerprint: str = manifest["fingerprint"]
         self.messages: list[dict[str, str]] = manifest.get("messages", [])
-        """What was said while it was prepared; older manifests have none."""
+        """Messages of the preparation; older manifests have none."""
         self.train = Split(folder, "train", manifest)
         self.validation = Split(folder, "validation", manifest)
 
     @classmethod
     def open(cls, folder: Path) -> Dataset:
-        """The dataset in a folder, its manifest and the sizes of its files checked.
+        """Open the dataset in a folder after checking its manifest and the sizes of its files.
 
-        The first time, and whenever a file's time stamp has changed since, its SHA-256 is checked too. Raises
-        SeedbedError that names the file and what to do.
+        The first time, and after a file's time stamp has changed, its SHA-256 is checked, too. Raises SeedbedError, which
+        names the file and what to do.
         """
         manifest = _read_manifest(folder)
         _check_files(folder, manifest, only_changed=True)
@@ -94,7 +94,7 @@ class Dataset:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer that made the ids. Raises SeedbedError where it is not the one that the manifest names."""
+        """The tokenizer of the ids. Raises SeedbedError if it is not the one in the manifest."""
         tokenizer = Tokenizer.load(self.folder / TOKENIZER)
         if tokenizer.fingerprint != self.manifest["tokenizer"]:
             raise SeedbedError(
@@ -109,7 +109,7 @@ class Dataset:
 
 
 class Split:
-    """The tokens of one split as one stream over its shards."""
+    """The tokens of one split as one circular stream over its shards."""
 
     def __init__(self, folder: Path, name: str, manifest: dict[str, Any]) -> None:
         """Use `Dataset.train` and `Dataset.validation`."""
@@ -120,12 +120,12 @@ class Split:
         self.num_bytes: int = described["bytes"]
         """UTF-8 bytes of the text, end-of-text tokens not counted."""
         dtype = np.dtype(manifest["dtype"])
-        self._shards = [_mapped(folder / shard["file"], dtype) for shard in described["shards"]]
+        self._shards = [_map_file(folder / shard["file"], dtype) for shard in described["shards"]]
         self._indices = [folder / f"{shard['file']}.index" for shard in described["shards"]]
         self._offsets = [0, *itertools.accumulate(shard["tokens"] for shard in described["shards"])]
 
     def read(self, start: int, length: int) -> np.ndarray:
-        """`length` ids as int64 from position `start`, going on at the beginning after the end."""
+        """`length` ids as int64 from position `start`; the stream is circular."""
         ids: np.ndarray = self.rows(np.array([start]), length)[0]
         return ids
 
@@ -147,7 +147,7 @@ class Split:
 
     @cached_property
     def document_ends(self) -> np.ndarray:
-        """int64 positions just after each document's end-of-text token, ascending."""
+        """int64 positions after each document's end-of-text token, ascending."""
         ends = [
             np.fromfile(path, dtype="<u8").astype(np.int64) + offset
             for path, offset in zip(self._indices, self._offsets, strict=False)
@@ -155,28 +155,28 @@ class Split:
         return np.concatenate(ends) if ends else np.zeros(0, dtype=np.int64)
 
     @cached_property
-    def _opens(self) -> np.ndarray:
+    def _document_starts(self) -> np.ndarray:
         return self.document_ends - 1
 
     def document_rows(self, starts: np.ndarray, length: int) -> np.ndarray:
-        """int32 document numbers [B, length] of the positions of `rows`, each row counted from 0 at its start.
+        """int32 document numbers [B, length] for the positions of `rows`, counted from 0 in each row.
 
-        An end-of-text token counts to the document that it opens.
+        An end-of-text token belongs to the document after it.
         """
-        opens, starts = self._opens, starts % self.num_tokens
-        first = np.searchsorted(opens, starts, side="right").tolist()
-        last = np.searchsorted(opens, starts + length - 1, side="right").tolist()
+        starts_of_documents, starts = self._document_starts, starts % self.num_tokens
+        first = np.searchsorted(starts_of_documents, starts, side="right").tolist()
+        last = np.searchsorted(starts_of_documents, starts + length - 1, side="right").tolist()
         steps = np.zeros((len(starts), length), dtype=np.int32)
         for row, start, begin, end in zip(steps, starts.tolist(), first, last, strict=True):
-            row[opens[begin:end] - start] = 1
-            for turn in range(self.num_tokens, start + length, self.num_tokens):  # past the end, from the beginning
-                again = opens[: np.searchsorted(opens, start + length - turn)]
-                row[again + (turn - start)] = 1
+            row[starts_of_documents[begin:end] - start] = 1
+            for wrap in range(self.num_tokens, start + length, self.num_tokens):  # the part that wraps around
+                wrapped = starts_of_documents[: np.searchsorted(starts_of_documents, start + length - wrap)]
+                row[wrapped + (wrap - start)] = 1
         numbers: np.ndarray = np.cumsum(steps, axis=1, dtype=np.int32)
         return numbers
 
 
-def _mapped(path: Path, dtype: np.dtype) -> np.ndarray:
+def _map_file(path: Path, dtype: np.dtype) -> np.ndarray:
     return np.memmap(path, dtype=dtype, mode="r") if path.stat().st_size else np.zeros(0, dtype=dtype)
 
 
@@ -210,7 +210,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _check_files(folder: Path, manifest: dict[str, Any], *, only_changed: bool) -> None:
-    """Compare sizes, and SHA-256 where the time stamp is not the one of the last comparison (or always)."""
+    """Compare sizes, and SHA-256 of files whose time stamp changed since the last check (or of all)."""
     known = _known_stamps(folder / _VERIFIED) if only_changed else {}
     stamps: dict[str, list[int]] = {}
     for split in SPLITS:
@@ -223,15 +223,15 @@ def _check_files(folder: Path, manifest: dict[str, Any], *, only_changed: bool) 
                 stamps[name] = stamp_of(folder, name, size_bytes)
                 if known.get(name) != stamps[name] and files.sha256_file(folder / name) != sha256:
                     raise SeedbedError(
-                        f"{quoted(folder / name)} was changed after it was written: its SHA-256 is not the manifest's.",
+                        f"{quoted(folder / name)} was changed after it was written: its SHA-256 differs from the manifest.",
                         _REMAKE.format(folder=quoted(folder)),
                     )
     if stamps != known:
-        remember(folder, stamps)
+        save_stamps(folder, stamps)
 
 
-def remember(folder: Path, stamps: dict[str, list[int]]) -> None:
-    """Note which files were compared, to spare hashing them again. A read-only folder is hashed each time."""
+def save_stamps(folder: Path, stamps: dict[str, list[int]]) -> None:
+    """Record which files were checked, so that they are not hashed again. A read-only folder is hashed each time."""
     with contextlib.suppress(SeedbedError):
         files.write_json(folder / _VERIFIED, stamps, durable=False)
 
@@ -245,7 +245,7 @@ def _known_stamps(path: Path) -> dict[str, list[int]]:
 
 
 def stamp_of(folder: Path, name: str, size_bytes: int) -> list[int]:
-    """What tells a file from an edited one without reading it. Raises SeedbedError for a missing or resized one."""
+    """Time, size and inode of a file, to detect edits without reading it. Raises SeedbedError if it is missing or resized."""
     path = folder / name
     try:
         found = path.stat()

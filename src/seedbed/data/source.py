@@ -1,7 +1,4 @@
-"""Where text comes from: the protocol of a source, the table of sources, and how `data.source` picks one.
-
-Refuses to know what becomes of the text.
-"""
+"""The protocol of a text source, the table of sources, and opening the source that `data.source` names."""
 
 from __future__ import annotations
 
@@ -18,11 +15,11 @@ SplitName = Literal["train", "validation"]
 
 
 class Source(Protocol):
-    """A corpus that can be read as often as one likes, in the same order each time, in bounded memory."""
+    """A corpus that can be read repeatedly, in the same order each time, in bounded memory."""
 
     @property
     def name(self) -> str:
-        """What to call the corpus, as one would type it."""
+        """The name of the corpus, as in `data.source`."""
         ...
 
     @property
@@ -31,46 +28,46 @@ class Source(Protocol):
         ...
 
     def fingerprint(self) -> str:
-        """Hex digest of content and split: two equal ones yield the same documents in the same order."""
+        """Hex digest of content and split. Equal fingerprints mean the same documents in the same order."""
         ...
 
     def documents(self, split: SplitName) -> Iterator[str]:
-        """The documents of a split, in a fixed order. A very long one comes in pieces, each like a document of its own.
+        """The documents of a split, in a fixed order. A very long document comes as several.
 
-        Raises SeedbedError where the corpus cannot be read or the split is empty.
+        Raises SeedbedError if the corpus cannot be read or the split is empty.
         """
         ...
 
 
 @runtime_checkable
-class Walked(Protocol):
-    """A source that leaves out files without reading them: its fingerprint does not tell whether others have come."""
+class FolderSource(Protocol):
+    """A source that skips files without reading them. Its fingerprint does not cover the skipped files."""
 
-    def passed_over(self) -> list[Message]:
-        """What to say of those files as they are now, with the code `messages.PASSED_OVER`."""
+    def skipped_messages(self) -> list[Message]:
+        """Messages about the files that are skipped at this moment, with the code `messages.FILES_SKIPPED`."""
         ...
 
 
-class Entry(NamedTuple):
-    """A line of the table: how a form of `data.source` is written and who opens it."""
+class SourceKind(NamedTuple):
+    """A kind of source: how it is written in `data.source`, and the function that opens it."""
 
     form: str
     opener: Callable[[str, DataConfig, Emit], Source]
 
 
-SOURCES: dict[str, Entry] = {
-    "stories": Entry(FORMS["stories"], stories.open_stories),
-    "text": Entry(FORMS["text"], text_files.open_text),
-    "wikitext-2": Entry(FORMS["wikitext-2"], wikitext.open_wikitext),
-    "wikitext-103": Entry(FORMS["wikitext-103"], wikitext.open_wikitext),
-    "hf": Entry(FORMS["hf"], hub.open_hub),
+SOURCES: dict[str, SourceKind] = {
+    "stories": SourceKind(FORMS["stories"], stories.open_stories),
+    "text": SourceKind(FORMS["text"], text_files.open_text),
+    "wikitext-2": SourceKind(FORMS["wikitext-2"], wikitext.open_wikitext),
+    "wikitext-103": SourceKind(FORMS["wikitext-103"], wikitext.open_wikitext),
+    "hf": SourceKind(FORMS["hf"], hub.open_hub),
 }
 
 
 def open_source(data: DataConfig, *, emit: Emit) -> Source:
     """The source that `data.source` names. Warnings go to `emit`.
 
-    Raises UsageError for a word or scheme that is not in the table, SeedbedError for a source that cannot be opened.
+    Raises UsageError for an unknown kind of source, SeedbedError for a source that cannot be opened.
     """
     word, rest = parse_source(data.source, data.validation_path)
     return SOURCES[word].opener(rest or word, data, emit)

@@ -1,7 +1,7 @@
-"""Blocks of text to blocks of ids, here or in worker processes. Refuses to know sources and files.
+"""Tokenise blocks of text, in this process or in worker processes.
 
-Run as a program (`python -m seedbed.data.tokenise TOKENIZER_FOLDER DTYPE words|library`) it is such a worker:
-length-prefixed MessagePack on stdin and stdout, one block each, until stdin closes.
+`python -m seedbed.data.tokenise TOKENIZER_FOLDER DTYPE words|library` runs a worker: it reads and writes one block at a
+time as length-prefixed MessagePack on stdin and stdout, until stdin closes.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from typing import IO, Self
 import msgspec
 import numpy as np
 
-from seedbed.data.waiting import Check, awaited, unheeding
+from seedbed.data.interruption import Check, never_stop, wait_for
 from seedbed.errors import SeedbedError
 from seedbed.tokenizer import patterns
 from seedbed.tokenizer.bulk import BulkEncoder
 from seedbed.tokenizer.tokenizer import Tokenizer
 
-ALONE_BYTES = 16 << 20
-"""Text that is tokenised in this process before others are started: they take as long to start as this takes."""
+SINGLE_PROCESS_BYTES = 16 << 20
+"""Text that is tokenised in this process before workers are started, which takes about as long."""
 PYTHON: tuple[str, ...] = (sys.executable, "-P", "-m")
-"""How a worker is started; -P keeps files of the working directory from standing in for modules."""
+"""The command that starts a worker. -P keeps the working directory off the module path."""
 PART_CHARACTERS = 1 << 17
-"""Text that is encoded at once, between two looks whether to stop."""
+"""Text that is encoded between two calls of `check`."""
 _LENGTH_BYTES = 8
 
 
@@ -44,23 +44,23 @@ class TextBlock(msgspec.Struct, array_like=True):
     size_bytes: int
     """UTF-8 bytes of the pieces."""
     closes_shard: bool = False
-    """The shard that this block is in is full with it."""
+    """Whether this block completes its shard."""
 
 
 class IdBlock(msgspec.Struct, array_like=True):
-    """The ids of a text block, end-of-text after each document."""
+    """The ids of a text block, with an end-of-text id after each document."""
 
     ids: bytes
     ends: list[int]
     """Ids before and including each end-of-text, from the block's start."""
     unknown: int
-    """Ids that stand for characters which the vocabulary lacks."""
+    """Number of ids for characters that the vocabulary lacks."""
 
 
 class BlockEncoder:
     """Encodes blocks in this process. `check` is called before each part of a block (see PART_CHARACTERS)."""
 
-    def __init__(self, tokenizer: Tokenizer, dtype: np.dtype, check: Check = unheeding) -> None:
+    def __init__(self, tokenizer: Tokenizer, dtype: np.dtype, check: Check = never_stop) -> None:
         self.bulk = BulkEncoder(tokenizer, dtype)
         self._check = check
         self._kind = tokenizer.kind
@@ -84,7 +84,7 @@ class BlockEncoder:
         return IdBlock(joined, ends, self.bulk.count_unknown(joined))
 
     def is_slow(self, block: TextBlock) -> bool:
-        """Whether a block has a part that takes long: much text without a space or line at which it may be cut."""
+        """Whether a block has a long part without a space or line break to cut at, which is slow to encode."""
         return self._kind != "char" and any(
             len(part) > PART_CHARACTERS
             for piece in block.pieces
@@ -108,26 +108,26 @@ class BlockEncoder:
             yield batch
 
     def _parts(self, piece: str) -> list[str]:
-        """What is encoded at once. Only with a split that is known do parts have the ids of the whole."""
+        """The parts of a piece that are encoded separately. Only under a known split are their ids those of the whole."""
         if len(piece) <= PART_CHARACTERS or not self.bulk.remembers_words:
             return [piece]
         return list(patterns.parts(piece, PART_CHARACTERS))
 
 
 class Tokeniser:
-    """Encodes a stream of blocks: the first in this process, and in several processes once it proves long or slow.
+    """Encodes a stream of blocks: first in this process, then in workers if the stream is long or slow.
 
     Use as a context manager.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, folder: Path, dtype: np.dtype, workers: int, check: Check = unheeding
+        self, tokenizer: Tokenizer, folder: Path, dtype: np.dtype, workers: int, check: Check = never_stop
     ) -> None:
-        """`folder`: where the tokenizer is saved, for the workers. One worker means this process, save for slow text.
+        """`folder`: the saved tokenizer, for the workers. One worker means this process, except for slow text.
 
         `check` is called several times a second; an exception from it ends the work at once.
         """
-        self.here = BlockEncoder(tokenizer, dtype, check)
+        self.local = BlockEncoder(tokenizer, dtype, check)
         self._check = check
         self._folder, self._dtype, self._workers = folder, dtype, workers
         self._done_bytes = 0
@@ -136,21 +136,21 @@ class Tokeniser:
     def encode(self, blocks: Iterable[TextBlock]) -> Iterator[tuple[TextBlock, IdBlock]]:
         """Each block with its ids, in order."""
         rest = iter(blocks)
-        while self._workers == 1 or self._done_bytes < ALONE_BYTES:
+        while self._workers == 1 or self._done_bytes < SINGLE_PROCESS_BYTES:
             block = next(rest, None)
             if block is None:
                 return
-            if self.here.is_slow(block):
+            if self.local.is_slow(block):
                 rest = itertools.chain([block], rest)
                 break
             self._done_bytes += block.size_bytes
-            yield block, self.here.encode(block)
+            yield block, self.local.encode(block)
         yield from self._start().encode(rest)
 
     def _start(self) -> _Pool:
         if self._pool is None:
-            way = "words" if self.here.bulk.remembers_words else "library"
-            command = [*PYTHON, "seedbed.data.tokenise", str(self._folder), self._dtype.str, way]
+            method = "words" if self.local.bulk.remembers_words else "library"
+            command = [*PYTHON, "seedbed.data.tokenise", str(self._folder), self._dtype.str, method]
             self._pool = _Pool(command, self._workers, self._check)
         return self._pool
 
@@ -165,7 +165,7 @@ class Tokeniser:
 
 
 class _Pool:
-    """Several processes that encode, each served by a thread."""
+    """Worker processes, each driven by a thread."""
 
     def __init__(self, command: list[str], count: int, check: Check) -> None:
         self._check = check
@@ -176,40 +176,40 @@ class _Pool:
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="tokenise")
 
     def encode(self, blocks: Iterator[TextBlock]) -> Iterator[tuple[TextBlock, IdBlock]]:
-        """Each block with its ids, in order; at most two blocks per worker are on their way."""
-        under_way: deque[tuple[TextBlock, Future[IdBlock]]] = deque()
+        """Each block with its ids, in order. At most two blocks per worker are in flight."""
+        pending: deque[tuple[TextBlock, Future[IdBlock]]] = deque()
         for block in blocks:
-            under_way.append((block, self._threads.submit(self._ask, block)))
-            if len(under_way) > 2 * len(self._all):
-                first, ids = under_way.popleft()
-                yield first, awaited(ids, self._check)
-        while under_way:
-            first, ids = under_way.popleft()
-            yield first, awaited(ids, self._check)
+            pending.append((block, self._threads.submit(self._encode, block)))
+            if len(pending) > 2 * len(self._all):
+                first, ids = pending.popleft()
+                yield first, wait_for(ids, self._check)
+        while pending:
+            first, ids = pending.popleft()
+            yield first, wait_for(ids, self._check)
 
     def close(self, *, kill: bool) -> None:
-        """End the processes, in the middle of their work if `kill`."""
+        """End the processes; with `kill` at once."""
         for worker in self._all:
             worker.close(kill=kill)
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def _ask(self, block: TextBlock) -> IdBlock:
+    def _encode(self, block: TextBlock) -> IdBlock:
         worker = self._idle.get()
         try:
-            return worker.ask(block)
+            return worker.encode(block)
         finally:
             self._idle.put(worker)
 
 
 class _Worker:
-    """One process, asked one block at a time."""
+    """One worker process; it encodes one block at a time."""
 
     def __init__(self, command: list[str]) -> None:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._encoder, self._decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(IdBlock)
 
-    def ask(self, block: TextBlock) -> IdBlock:
-        """The ids of a block. Raises SeedbedError where the process is gone."""
+    def encode(self, block: TextBlock) -> IdBlock:
+        """The ids of a block. Raises SeedbedError if the process has ended."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -220,12 +220,12 @@ class _Worker:
         if answer is None:
             raise SeedbedError(
                 f"A tokenising process ended unexpectedly (exit status {self._process.wait()}).",
-                "It may have run out of memory: set data.workers lower and run again; finished shards are kept.",
+                "It may have run out of memory. Set data.workers lower and run again; finished shards are kept.",
             )
         return self._decoder.decode(answer)
 
     def close(self, *, kill: bool) -> None:
-        """End the process: at once, or by closing its input."""
+        """End the process: kill it, or close its stdin."""
         if kill:
             self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -244,7 +244,7 @@ def _send(pipe: IO[bytes], message: bytes) -> None:
 
 
 def _receive(pipe: IO[bytes]) -> bytes | None:
-    """The next message, or None where the other end is closed."""
+    """The next message; None if the pipe is closed."""
     head = pipe.read(_LENGTH_BYTES)
     if len(head) < _LENGTH_BYTES:
         return None
@@ -253,11 +253,11 @@ def _receive(pipe: IO[bytes]) -> bytes | None:
     return message if len(message) == length else None
 
 
-def main(folder: str, dtype: str, way: str) -> None:
-    """Be a worker until stdin closes. Ctrl-C is the parent's to answer."""
+def main(folder: str, dtype: str, method: str) -> None:
+    """Run a worker until stdin closes. Ctrl-C is left to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     encoder = BlockEncoder(Tokenizer.load(Path(folder)), np.dtype(dtype))
-    if way == "library":
+    if method == "library":
         encoder.bulk.leave_to_library()
     to_bytes, to_block = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(TextBlock)
     while (message := _receive(sys.stdin.buffer)) is not None:

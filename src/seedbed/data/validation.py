@@ -1,4 +1,4 @@
-"""Validation text in batches: every token is a target once, or the same evenly spread part of them each time."""
+"""Make validation batches: every token is a target once, or a fixed, evenly spread part of the tokens."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from seedbed.errors import SeedbedError
 
 
 class ValidationText(TokenStream, Protocol):
-    """Text to score."""
+    """A dataset split to score."""
 
     @property
     def num_bytes(self) -> int:
-        """Its size as UTF-8."""
+        """UTF-8 bytes of the text."""
         ...
 
 
 class Validation:
-    """The validation of a run: what each one scores, and in which batches.
+    """Selects the tokens that each validation of a run scores, and makes their batches.
 
     `wanted_tokens`: about how many tokens each validation between steps scores; 0 for all.
     """
@@ -40,11 +40,11 @@ class Validation:
         self._batch_size, self._document_mask = batch_size, document_mask
         part = wanted_tokens if self._whole_windows(wanted_tokens) < self._everything else 0
         self.compared_tokens = part
-        """About how many tokens a validation scores that is compared with others; 0 for all of them."""
+        """About how many tokens a validation between steps scores; 0 for all. Their losses are comparable."""
         self.bytes_per_token = split.num_bytes / max(split.num_tokens, 1)
 
     def batches(self, max_tokens: int) -> Iterator[Batch]:
-        """Batches of about `max_tokens` tokens, the same ones at every call; 0 for all of the text."""
+        """Batches that score about `max_tokens` tokens, the same ones at every call; 0 for the whole text."""
         return validation_batches(
             self._split,
             context=self._context,
@@ -54,7 +54,7 @@ class Validation:
         )
 
     def tokens(self, max_tokens: int) -> int:
-        """How many tokens `batches(max_tokens)` score: whole windows."""
+        """How many tokens `batches(max_tokens)` scores: whole windows."""
         return min(self._whole_windows(max_tokens), self._everything) if max_tokens else self._everything
 
     @property
@@ -78,7 +78,7 @@ def validation_batches(
     if scored < 1:
         raise SeedbedError(
             f"The validation text has {split.num_tokens} tokens; scoring needs at least 2.",
-            "Set data.validation higher, or name validation text with data.validation_path.",
+            "Set data.validation higher, or give a validation file with data.validation_path.",
         )
     windows = -(-scored // context)
     chosen = np.arange(windows)

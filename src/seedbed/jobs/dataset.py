@@ -8,9 +8,9 @@ from pathlib import Path
 
 from seedbed.config.directories import CACHE_HINT, cache_dir
 from seedbed.config.schema import Config
-from seedbed.data.build import build_dataset, tell_contents
-from seedbed.data.cached import other_text
-from seedbed.data.messages import tell
+from seedbed.data.build import build_dataset, emit_contents
+from seedbed.data.dataset_cache import different_text_error
+from seedbed.data.messages import replay_messages
 from seedbed.data.prepared import find_prepared
 from seedbed.data.shards import Dataset
 from seedbed.errors import DiskFullError, SeedbedError, StorageError
@@ -43,7 +43,7 @@ def open_data(config: Config, fingerprint: str | None, session: Lifecycle, *, st
         return dataset
     kept = find_prepared(cache, fingerprint)
     if session.resume.data is not None or (kept is None and started):
-        other = other_text(source)
+        other = different_text_error(source)
         if session.resume.data is None:
             other.hint = f"Put the text back as it was. {_elsewhere(session)}"
         raise other
@@ -68,7 +68,7 @@ def prepare(config: Config, session: Lifecycle, wanted: str | None = None) -> Da
                 cache=cache,
                 emit=session.emit_or_stop,
                 check=session.check_requests,
-                wanted=wanted,
+                expected_fingerprint=wanted,
             )
         except StorageError as error:
             if not error.passing:
@@ -105,5 +105,5 @@ def _tell(session: Lifecycle, text: str, kept: Dataset) -> None:
             hint=f"`seedbed resume {session.run.id} --data SOURCE` names another place where the same text is.",
         )
     )
-    tell(kept.messages, session.emit)
-    tell_contents(kept, session.emit)
+    replay_messages(kept.messages, session.emit)
+    emit_contents(kept, session.emit)

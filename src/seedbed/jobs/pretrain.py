@@ -12,8 +12,8 @@ from seedbed.config.check import check
 from seedbed.config.frozen import load_frozen
 from seedbed.config.roots import TRAIN
 from seedbed.config.schema import Config
-from seedbed.data.ahead import Ahead, pins
 from seedbed.data.batches import Batches
+from seedbed.data.prefetch import Prefetcher, should_pin
 from seedbed.data.sample_prompt import sample_prompt
 from seedbed.data.shards import Dataset
 from seedbed.data.validation import Validation
@@ -86,7 +86,7 @@ def assemble(config: Config, dataset: Dataset, device: Device, precision: str, *
             compile_as=compile_as,
         ),
         batches=batches,
-        ahead=Ahead(batches, options.prefetch, pin=pins(options.pin_memory, device.torch_device)),
+        ahead=Prefetcher(batches, options.prefetch, pin=should_pin(options.pin_memory, device.torch_device)),
         validation=Validation(
             dataset.validation,
             context=config.model.context,

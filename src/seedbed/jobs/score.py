@@ -16,7 +16,7 @@ from seedbed.checkpoint.marker import verify_weights
 from seedbed.config.frozen import load_frozen
 from seedbed.config.roots import TRAIN
 from seedbed.data.sources.stories import open_stories
-from seedbed.data.stories.score import score
+from seedbed.data.stories.score import score_stories
 from seedbed.data.stories.sentences import sentences
 from seedbed.errors import EXIT_FAILURE, SeedbedError, UsageError
 from seedbed.events import discard
@@ -89,12 +89,12 @@ def answer(request: Request) -> Iterator[dict[str, Any]]:
             seed=following(request.seed * 1_000_003, len(texts)),
         )
         text, was_cut = write(TextStream(model, tokenizer, "", sampling), most)
-        found = score([text]).num_sentences
+        found = score_stories([text]).num_sentences
         texts.append(text)
         # A text without a sentence counts as a sentence that is wrong: so a model that writes none comes to an end, too.
         judged, cut, without = judged + max(found, 1), cut + was_cut, without + (not found)
         yield {"done": min(judged, request.sentences), "total": request.sentences}
-    outcome = score(texts, known, limit=request.sentences - without)
+    outcome = score_stories(texts, known, limit=request.sentences - without)
     total = outcome.num_sentences + without
     reasons = outcome.reasons + Counter({NO_SENTENCE: without})
     yield {

@@ -1,1 +1,1 @@
-"""The corpora, one file each: how each is opened, read and split. None knows another."""
+"""The text sources, one file each: open, read and split a corpus."""

@@ -1,7 +1,4 @@
-"""hf:NAME[:CONFIG][@COLUMN] as a source: any text dataset of the Hugging Face Hub, or a local folder of one, streamed.
-
-Refuses to know how the Hub is reached and what its errors look like.
-"""
+"""The source hf:NAME[:CONFIG][@COLUMN]: stream a text dataset from the Hugging Face Hub or a local folder."""
 
 from __future__ import annotations
 
@@ -20,10 +17,18 @@ from seedbed.config.directories import cache_dir
 from seedbed.config.schema import DataConfig
 from seedbed.config.source import Address, parse_address
 from seedbed.data import holdout
-from seedbed.data.holdout import HEAD_DOCUMENTS, Item, Spared, cut_message, cut_pieces, plan, text_digest
+from seedbed.data.document_separators import DocumentSeparators
+from seedbed.data.holdout import (
+    HEAD_DOCUMENTS,
+    DocumentSize,
+    OversizeCounter,
+    cut_message,
+    cut_pieces,
+    plan_holdout,
+    text_digest,
+)
 from seedbed.data.hub_access import Pinned, datasets_library, explained, pinned_revision
 from seedbed.data.readers import in_pieces
-from seedbed.data.separators import Separators
 from seedbed.data.sources.dataset_folder import folder_digest, is_saved_dataset, refuse_folder
 from seedbed.errors import SeedbedError
 from seedbed.events import Emit, Message
@@ -39,8 +44,8 @@ _FORMAT = "hub 2"
 _HEAD_CHARS = 1 << 25
 
 
-class Hub:
-    """A dataset streamed row by row; its own validation split, or documents held out of train."""
+class HubSource:
+    """A dataset streamed row by row. Uses its validation split if it has one, else holds out documents of train."""
 
     def __init__(self, address: Address, data: DataConfig, pinned: Pinned | None, emit: Emit) -> None:
         self.name = f"hf:{address.name}" + (f":{address.config}" if address.config else "")
@@ -51,10 +56,10 @@ class Hub:
         self._revision = pinned.revision if pinned else None
         self._emit = emit
         self._drops: dict[str, Counter[str]] = {}
-        self._aside: IO[bytes] | None = None
-        self._told_drops = False
-        self._said: set[Message] = set()
-        self._separators = Separators(data.separator)
+        self._validation_file: IO[bytes] | None = None
+        self._reported_drops = False
+        self._emitted: set[Message] = set()
+        self._separators = DocumentSeparators(data.separator)
 
     @property
     def drops(self) -> Counter[str]:
@@ -62,7 +67,7 @@ class Hub:
         return sum(self._drops.values(), Counter())
 
     def fingerprint(self) -> str:
-        """Digest of the dataset's commit (a local one's files) and of what is read of it and how it is split."""
+        """Digest of the dataset's commit (or local files) and of the settings that select and split its rows."""
         address = self._address
         content = folder_digest(address.folder) if address.folder else f"{address.name} {self._revision}"
         settings = [
@@ -75,21 +80,21 @@ class Hub:
         return hashlib.sha256("\n".join([_FORMAT, holdout.VERSION, content, *map(repr, settings)]).encode()).hexdigest()
 
     def documents(self, split: Literal["train", "validation"]) -> Iterator[str]:
-        """The documents of a split as they arrive; a very long one in pieces of about a megabyte."""
+        """The documents of a split, streamed. A very long document comes in pieces of about a megabyte."""
         own = next((name for name in VALIDATION_NAMES if name in self._splits), None)
         if own is not None:
             rows = self._texts("train" if split == "train" else own)
             texts: Iterator[str] = (piece for text in rows for piece in in_pieces([text]))
-        elif split == "validation" and self._aside is not None:
-            texts = _read_back(self._aside)
+        elif split == "validation" and self._validation_file is not None:
+            texts = _read_back(self._validation_file)
         else:
             texts = self._side(split)
         empty = True
         for text in texts:
             empty = False
             yield text
-        if split == "train" and self.drops and not self._told_drops:
-            self._told_drops = True
+        if split == "train" and self.drops and not self._reported_drops:
+            self._reported_drops = True
             counted = ", ".join(f"{count} {reason}" for reason, count in self.drops.most_common())
             self._emit(
                 Message(
@@ -97,57 +102,57 @@ class Hub:
                     code="data-skipped",
                     text=f"Left out of {quoted(self.name)}: {counted}.",
                     why=f"These rows have no text in the column {quoted(self._column)}.",
-                    hint="hf:NAME@COLUMN (or data.field) names another column.",
+                    hint="To read another column: hf:NAME@COLUMN (or data.field).",
                 )
             )
         if split == "train":
-            self._say_once(self._separators.messages(quoted(self.name)))
+            self._emit_once(self._separators.messages(quoted(self.name)))
         if empty:
             reasons = listed([f"{count} {reason}" for reason, count in self.drops.most_common()])
             raise SeedbedError(
                 f"{self.name} has no text for {split} in column {self._column!r}"
                 + (f" ({reasons})." if reasons else "."),
-                "Name another column: hf:NAME@COLUMN, or read more: data.max_documents.",
+                "Choose another column (hf:NAME@COLUMN), or read more rows (data.max_documents).",
             )
 
-    def _say_once(self, messages: Iterable[Message]) -> None:
+    def _emit_once(self, messages: Iterable[Message]) -> None:
         for message in messages:
-            if message not in self._said:
-                self._said.add(message)
+            if message not in self._emitted:
+                self._emitted.add(message)
                 self._emit(message)
 
     def _side(self, split: Literal["train", "validation"]) -> Iterator[str]:
-        """One side of train. Reading the train side to its end keeps the other in a temporary file: one trip."""
+        """One side of the train split. Reading the training side keeps the validation side in a temporary file."""
         rows = self._texts("train")
         head = _head_of(rows)
         following = next(rows, None)
-        items = [Item(text_digest(text), len(text)) for text in head]
-        made = plan(items, following is not None, self._data.validation)
-        if made.cut is not None:
-            self._say_once([cut_message(quoted(self.name), made.cut, self._data.validation)])
-        spared = Spared(made)
-        aside = _temporary_file() if split == "train" else None
+        items = [DocumentSize(text_digest(text), len(text)) for text in head]
+        plan = plan_holdout(items, following is not None, self._data.validation)
+        if plan.cut is not None:
+            self._emit_once([cut_message(quoted(self.name), plan.cut, self._data.validation)])
+        oversize = OversizeCounter(plan)
+        validation_file = _temporary_file() if split == "train" else None
         for text in itertools.chain(head, [] if following is None else [following], rows):
             digest = text_digest(text)
-            side = made.side(digest, len(text))
-            spared.see(digest, len(text))
-            if made.cut is not None and side == "cut":
-                yield from cut_pieces(in_pieces([text]), made.cut, split)
-                kept: Iterable[str] = cut_pieces(in_pieces([text]), made.cut, "validation")
+            side = plan.side(digest, len(text))
+            oversize.count(digest, len(text))
+            if plan.cut is not None and side == "cut":
+                yield from cut_pieces(in_pieces([text]), plan.cut, split)
+                kept: Iterable[str] = cut_pieces(in_pieces([text]), plan.cut, "validation")
             elif side == split:
                 yield from in_pieces([text])
                 continue
             else:
                 kept = [text]
-            if aside is not None:
+            if validation_file is not None:
                 with explained_disk(cache_dir()):
-                    aside.writelines(msgspec.json.encode(piece) + b"\n" for piece in kept)
-        self._aside = aside or self._aside
+                    validation_file.writelines(msgspec.json.encode(piece) + b"\n" for piece in kept)
+        self._validation_file = validation_file or self._validation_file
         if split == "train":
-            self._say_once(spared.messages(quoted(self.name)))
+            self._emit_once(oversize.messages(quoted(self.name)))
 
     def _texts(self, split: str) -> Iterator[str]:
-        """The text column of a split of the dataset, at most data.max_documents of it."""
+        """The text column of a split, at most data.max_documents texts."""
         drops = self._drops[split] = Counter()
         self._separators.begin()
         table = self._splits[split].select_columns([self._column])
@@ -169,7 +174,7 @@ class Hub:
 
     @cached_property
     def _splits(self) -> dict[str, Any]:
-        """The dataset's splits as streams; checked for a train split and for the column."""
+        """The dataset's splits as streams. Raises SeedbedError without a train split or the column."""
         address = self._address
         if self._pinned is not None and self._pinned.unreachable is not None:
             raise self._pinned.unreachable
@@ -205,13 +210,13 @@ class Hub:
         if "train" not in splits:
             raise SeedbedError(
                 f"{self.name} has no train split.",
-                f"Its splits are {listed(list(splits))}; one alone is named hf:{folder}/SPLIT.",
+                f"Its splits are {listed(list(splits))}; to use a single one: hf:{folder}/SPLIT.",
             )
         self._check_column(splits["train"])
         return splits
 
     def _check_column(self, table: Any) -> None:
-        """Refuse a column that is not there or holds no text, naming those that do."""
+        """Raise SeedbedError, listing the text columns, if the column is missing or not text."""
         types = {name: getattr(feature, "dtype", "") for name, feature in (table.features or {}).items()}
         if not types:
             types = {name: "string" if isinstance(value, str) else "" for name, value in next(iter(table), {}).items()}
@@ -226,12 +231,12 @@ class Hub:
         )
         raise SeedbedError(
             f"Column {self._column!r} of {self.name} {what}. {have}",
-            "Name the column: hf:NAME@COLUMN (or --set data.field=COLUMN).",
+            "Choose the column: hf:NAME@COLUMN (or --set data.field=COLUMN).",
         )
 
 
 def _head_of(rows: Iterator[str]) -> list[str]:
-    """The first rows, enough of them to plan a split and few enough to hold."""
+    """The first rows: enough to plan the split, few enough to keep in memory."""
     head: list[str] = []
     chars = 0
     for text in itertools.islice(rows, HEAD_DOCUMENTS):
@@ -243,7 +248,7 @@ def _head_of(rows: Iterator[str]) -> list[str]:
 
 
 def _temporary_file() -> IO[bytes]:
-    """A file without a name, gone with its last user; beside the cache, since /tmp may be memory."""
+    """An anonymous temporary file in the cache folder, since /tmp may be in memory."""
     with explained_disk(cache_dir()):
         return tempfile.TemporaryFile(dir=make_dir(cache_dir()))
 
@@ -254,11 +259,11 @@ def _read_back(scratch: IO[bytes]) -> Iterator[str]:
         yield from in_pieces([msgspec.json.decode(line, type=str)])
 
 
-def open_hub(rest: str, data: DataConfig, emit: Emit) -> Hub:
-    """The dataset at NAME[:CONFIG][@COLUMN]. Raises SeedbedError if out of reach, UsageError if incomplete."""
+def open_hub(rest: str, data: DataConfig, emit: Emit) -> HubSource:
+    """Open NAME[:CONFIG][@COLUMN]. Raises SeedbedError if it is out of reach, UsageError if the address is incomplete."""
     address = parse_address(rest)
     if address.folder is not None:
         refuse_folder(address.folder)
         datasets_library(f"The corpus hf:{address.name}")
-        return Hub(address, data, None, emit)
-    return Hub(address, data, pinned_revision(address.name, emit), emit)
+        return HubSource(address, data, None, emit)
+    return HubSource(address, data, pinned_revision(address.name, emit), emit)

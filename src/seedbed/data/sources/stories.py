@@ -1,7 +1,4 @@
-"""The built-in corpus of generated stories as a source: a fixed number of them, the last for validation.
-
-Refuses to know how a story comes about.
-"""
+"""The source `stories`: the built-in corpus of generated stories, the last of them for validation."""
 
 from __future__ import annotations
 
@@ -14,14 +11,14 @@ from seedbed.config.schema import DataConfig
 from seedbed.events import Emit
 
 Generate = Callable[[int, int, int], Iterator[str]]
-"""(seed, count, start) -> stories start .. start + count of that seed."""
+"""(seed, count, start) -> stories start .. start + count - 1 of that seed."""
 
 CORPUS_SEED = 20_240_229
-"""Fixed, so that the corpus depends on its size alone; `train.seed` moves weights and order, not the text."""
+"""Fixed, so that the corpus depends only on its size. `train.seed` changes weights and batch order, not the text."""
 
 
-class Stories:
-    """`count` stories, of which the last `fraction` (at least one, never all) validate."""
+class StoriesSource:
+    """`count` stories; the last `fraction` of them (at least one, never all) are validation text."""
 
     name = "stories"
 
@@ -37,15 +34,15 @@ class Stories:
         return hashlib.sha256(identity.encode()).hexdigest()
 
     def documents(self, split: Literal["train", "validation"]) -> Iterator[str]:
-        """The stories of a split, generated as they are asked for."""
+        """The stories of a split, generated on demand."""
         if split == "train":
             return self._generate(CORPUS_SEED, self._train, 0)
         return self._generate(CORPUS_SEED, self._validation, self._train)
 
 
-def open_stories(_word: str, data: DataConfig, _emit: Emit) -> Stories:
-    """The corpus of `data.stories` stories, or of `data.max_documents` where that is fewer."""
-    from seedbed.data.stories import generator  # its lexicon is loaded only by those who train on it
+def open_stories(_word: str, data: DataConfig, _emit: Emit) -> StoriesSource:
+    """The corpus of `data.stories` stories, at most `data.max_documents`."""
+    from seedbed.data.stories import generator  # loads the word lists, only when needed
 
     count = min(data.stories, data.max_documents) if data.max_documents else data.stories
-    return Stories(max(count, 2), data.validation, generator.stories, generator.VERSION)
+    return StoriesSource(max(count, 2), data.validation, generator.stories, generator.VERSION)

@@ -1,7 +1,4 @@
-"""WikiText-2 and WikiText-103 as sources: Wikipedia articles with the official splits, from the Hub or a local copy.
-
-Refuses to make a split of its own.
-"""
+"""The sources wikitext-2 and wikitext-103: Wikipedia articles with the official splits, from the Hub or a local copy."""
 
 from __future__ import annotations
 
@@ -34,8 +31,8 @@ _FORMAT = "wikitext 1"
 _LONGEST_ARTICLE = 1 << 22
 
 
-class Wikitext:
-    """Articles of one of the two corpora, in the published order."""
+class WikitextSource:
+    """The articles of one of the two corpora, in the published order."""
 
     def __init__(self, name: str, data: DataConfig, emit: Emit) -> None:
         self.name = name
@@ -45,7 +42,7 @@ class Wikitext:
         self._local = local_files(expand_home(data.path), name) if data.path else None
         self._hub_config = f"{name}-raw-v1"
         self._pinned = None if self._local else pinned_revision(HUB_NAME, emit, cached_config=self._hub_config)
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def fingerprint(self) -> str:
         """Digest of the local files' bytes, or of the commit on the Hub."""
@@ -69,21 +66,21 @@ class Wikitext:
 
     @cached_property
     def _hub(self) -> Any:
-        """All splits, fetched once and kept in the cache of `datasets`."""
+        """All splits, downloaded once into the cache of `datasets`."""
         datasets = datasets_library(f"The corpus {self.name}")
         revision = self._pinned.revision if self._pinned else None
         self._emit(
             Message(
                 level="info",
                 code="hub-fetch",
-                text=f"Fetching {self.name} ({HUB_NAME}) from the Hub, once; it stays in the Hub's cache.",
+                text=f"Downloading {self.name} ({HUB_NAME}) from the Hub. It is then cached.",
             )
         )
         with explained(HUB_NAME):
             return datasets.load_dataset(HUB_NAME, self._hub_config, revision=revision)
 
     def _counted(self, split: Literal["train", "validation"], lines: Iterator[str]) -> Iterator[str]:
-        """The lines, held against the published number when all have been read."""
+        """The lines. Warns at the end if their number differs from the published one."""
         count = 0
         for line in lines:
             count += 1
@@ -91,23 +88,23 @@ class Wikitext:
         if count == 0:
             raise SeedbedError(f"The {split} split of {self.name} is empty.", LAYOUT_HINT)
         published = PUBLISHED_LINES[self.name, split]
-        if count != published and split not in self._told:
-            self._told.add(split)
+        if count != published and split not in self._warned:
+            self._warned.add(split)
             self._emit(
                 Message(
                     level="warning",
                     code="wikitext-lines",
-                    text=f"The {split} split of this {self.name} has {count:,} lines; the published one {published:,}.",
-                    why="The copy was cut, edited or is another corpus, so losses do not compare with published ones.",
-                    hint="Fetch it again, or leave data.path out to take it from the Hub.",
+                    text=f"The {split} split of this {self.name} has {count:,} lines; the published one has {published:,}.",
+                    why="The copy is incomplete, edited or another corpus, so losses are not comparable with published ones.",
+                    hint="Download it again, or leave data.path out to use the copy on the Hub.",
                 )
             )
 
 
 def articles(lines: Iterable[str], name: str) -> Iterator[str]:
-    """Lines joined into articles. One begins at a top heading (` = Title = `) that stands between blank lines.
+    """Join lines into articles. An article begins at a top heading (` = Title = `) between blank lines.
 
-    Text stays as published (line ends and blank lines aside), so every layout of a corpus yields the same articles.
+    Text stays as published (except line ends and blank lines), so every file layout yields the same articles.
     """
     article: list[str] = []
     length = 0
@@ -128,7 +125,7 @@ def articles(lines: Iterable[str], name: str) -> Iterator[str]:
             length += len(line)
         if length > _LONGEST_ARTICLE:
             raise SeedbedError(
-                f"This is not {name}: {length:,} characters without a heading such as ' = Title = '.",
+                f"This is not {name}: it has {length:,} characters without a heading such as ' = Title = '.",
                 "To train on other text use text:PATH.",
             )
         before_blank = not line
@@ -152,6 +149,6 @@ def _is_title(line: str) -> bool:
     )
 
 
-def open_wikitext(word: str, data: DataConfig, emit: Emit) -> Wikitext:
-    """The corpus `word`, from data.path where that is set, else from the Hub."""
-    return Wikitext(word, data, emit)
+def open_wikitext(word: str, data: DataConfig, emit: Emit) -> WikitextSource:
+    """Open the corpus `word`, from data.path if it is set, else from the Hub."""
+    return WikitextSource(word, data, emit)

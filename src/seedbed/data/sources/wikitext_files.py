@@ -1,4 +1,4 @@
-"""A local copy of WikiText: which of its files hold which split. Opens none of them."""
+"""Find the files of each split in a local copy of WikiText."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ LAYOUT_HINT = (
 
 
 def local_files(folder: Path, name: str) -> dict[str, list[Path]]:
-    """The files of the train and validation splits below a local copy. Raises SeedbedError where one is missing."""
+    """The files of the train and validation splits below a local copy. Raises SeedbedError if one is missing."""
     if not folder.is_dir():
-        what = "is a file, not a folder" if folder.exists() else "is not there"
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise SeedbedError(
-            f"data.path names {quoted(folder)}, which {what}.", f"Unpack the copy and name its folder. {LAYOUT_HINT}"
+            f"data.path names {quoted(folder)}, which {what}.", f"Unpack the copy and give its folder. {LAYOUT_HINT}"
         )
     places = [folder, *(folder / inner for inner in (f"{name}-raw-v1", f"{name}-raw", f"{name}-v1", name, "data"))]
     found: dict[str, list[Path]] = {}
@@ -35,7 +35,7 @@ def local_files(folder: Path, name: str) -> dict[str, list[Path]]:
         only = next(iter(found.values()), [folder])[0]
         raise SeedbedError(
             f"{quoted(folder)} lacks the {' and '.join(missing)} split of {name}; it holds {listed(seen) or 'nothing'}.",
-            f"{LAYOUT_HINT} To train on what is there: --data text:{only}.",
+            f"{LAYOUT_HINT} To train on the files that exist: --data text:{only}.",
         )
     return found
 

@@ -1,5 +1,5 @@
-"""The built-in corpus of short English stories and the checker that judges texts by the same grammar; knows no model.
+"""The built-in corpus of short English stories, and a checker that parses texts with the same grammar.
 
-A small world (people, places, things, what can be done with them) and the lines that stories are told in lie as data
-in ``world/``. The generator writes stories by choosing among them; the checker recognises sentences by them.
+``world/`` holds the data: people, places, things, actions, and the sentence templates. The generator samples from them;
+the checker matches sentences against them.
 """

@@ -1,11 +1,11 @@
-"""Judge which sentences of a text belong to the story world and agree with their story; knows no model and no corpus.
+"""Check which sentences of a text follow the grammar of the story world and are consistent with their story.
 
-A sentence passes if a line of the grammar fits it word by word, each slot filled with a word that the world allows
-there, and if what it says agrees with the story: the same names, things and places as the rest, known before they are
-spoken of, pronouns of the right gender that stand for the subject of the sentence before.
+A sentence passes if it matches a line of the grammar, with an allowed word in each slot, and if it is consistent with the
+story: it uses the same names, things and places, mentions nothing before it is introduced, and its pronouns have the right
+gender and refer to the subject of the previous sentence.
 
-Facts of a story are what most of its sentences say, so that one slip is blamed on the sentence that makes it, and not
-on those that follow; where two claims have equal support, both are blamed.
+The facts of a story are what most of its sentences say, so that an error is attributed to the sentence that contains it,
+not to the later ones. If two claims have equal support, both fail.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MISSPACED = re.compile(r"\s\s|\s[.,!?]|[.,!?](?=\w)")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One sentence: whether it passes, and if not why. ``reason`` begins with a kind, then a colon and the details."""
+    """The result for one sentence. ``reason`` is empty if it passes, else a kind of fault, a colon, and details."""
 
     text: str
     ok: bool
@@ -39,16 +39,16 @@ class Verdict:
     def kind(self) -> str:
         """The kind of fault (empty for none).
 
-        ``word``: not a word of this world; ``grammar``: no line fits; ``article``: a for an; ``fit``: words that do not
-        go together; ``fact``: at odds with the story; ``pronoun``: nobody to stand for; ``unknown``: someone or
-        something was never introduced; ``again``: introduced twice.
+        ``word``: not a word of this world; ``grammar``: no line matches; ``article``: a instead of an; ``fit``: words that do
+        not fit together; ``fact``: contradicts the story; ``pronoun``: does not refer to the previous subject;
+        ``unknown``: someone or something was not introduced; ``again``: introduced twice.
         """
         return self.reason.partition(":")[0]
 
 
 @dataclass(frozen=True)
 class Report:
-    """The verdicts on a text. ``num_fragments`` counts what its edges cut: it is not judged."""
+    """The verdicts on a text. ``num_fragments`` counts incomplete sentences at its edges, which are not checked."""
 
     verdicts: tuple[Verdict, ...]
     num_fragments: int = 0
@@ -81,8 +81,8 @@ class _Pattern:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
-    """One way to understand a sentence: the facts that it claims, and how it hangs on the sentence before."""
+class _Parse:
+    """One possible parse of a sentence: the facts that it claims, and its line."""
 
     claims: tuple[tuple[str, str], ...]
     line: Line
@@ -90,10 +90,10 @@ class _Reading:
 
 
 def check(text: str) -> Report:
-    """Judge every whole sentence of ``text``: one story, several, or part of one, by whomever it was written.
+    """Check every complete sentence of ``text``: one story, several, or part of one.
 
-    A sentence that opens a story ("Once upon a time ...") starts anew. Where a text begins in the middle of a story,
-    nobody has to be introduced.
+    A sentence that opens a story ("Once upon a time ...") starts a new story. If a text begins inside a story, nothing has
+    to be introduced.
     """
     parts = _sentences.split(text)
     readings = [_read(sentence) for sentence in parts.sentences]
@@ -106,15 +106,15 @@ def check(text: str) -> Report:
     return Report(tuple(verdicts), len(parts.fragments))
 
 
-def _judge(sentences: list[str], understood: list[tuple[list[_Reading], str]]) -> list[Verdict]:
-    """The verdicts on the sentences of one story."""
+def _judge(sentences: list[str], understood: list[tuple[list[_Parse], str]]) -> list[Verdict]:
+    """The verdicts for the sentences of one story."""
     votes = _votes(readings for readings, _ in understood)
     known: set[str] | None = set() if any(r.line.starts for r in understood[0][0]) else None
     topic: str | None = "?"
     verdicts = []
     for sentence, (readings, fault) in zip(sentences, understood, strict=True):
         if not readings:
-            # What cannot be read may have introduced anybody, and may be about anybody.
+            # An unparsed sentence may have introduced anybody and may be about anybody.
             known, topic = None, "?"
             verdicts.append(Verdict(sentence, ok=False, reason=fault))
             continue
@@ -128,8 +128,8 @@ def _judge(sentences: list[str], understood: list[tuple[list[_Reading], str]]) -
     return verdicts
 
 
-def _fault(reading: _Reading, votes: dict[str, dict[str, float]], known: set[str] | None, topic: str | None) -> str:
-    """What is wrong with a reading in its story; empty if nothing."""
+def _fault(reading: _Parse, votes: dict[str, dict[str, float]], known: set[str] | None, topic: str | None) -> str:
+    """What is wrong with a parse in its story; empty if nothing."""
     world, line = _world.load(), reading.line
     own: dict[str, str] = {}
     for key, value in reading.claims:
@@ -155,8 +155,8 @@ def _fault(reading: _Reading, votes: dict[str, dict[str, float]], known: set[str
     return ""
 
 
-def _votes(story: Iterable[list[_Reading]]) -> dict[str, dict[str, float]]:
-    """How many sentences claim each value of each fact; a sentence with several readings shares its vote among them."""
+def _votes(story: Iterable[list[_Parse]]) -> dict[str, dict[str, float]]:
+    """How many sentences claim each value of each fact. A sentence with several parses divides its vote among them."""
     votes: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for readings in story:
         for reading in readings:
@@ -169,8 +169,8 @@ def _winner(rivals: dict[str, float] | None) -> str | None:
     return max(rivals, key=lambda value: rivals[value]) if rivals else None
 
 
-def _read(sentence: str) -> tuple[list[_Reading], str]:
-    """Every reading of a sentence, or none and what is wrong with it."""
+def _read(sentence: str) -> tuple[list[_Parse], str]:
+    """All parses of a sentence, or none and what is wrong with it."""
     words = frozenset(_WORD.findall(sentence))
     for word in words:
         if word not in vocabulary() and word.lower() not in vocabulary():
@@ -189,12 +189,12 @@ def _read(sentence: str) -> tuple[list[_Reading], str]:
         if isinstance(claims, str):
             fault = claims
         else:
-            readings.append(_Reading(claims, pattern.line, pattern.by_pronoun))
+            readings.append(_Parse(claims, pattern.line, pattern.by_pronoun))
     return readings, "" if readings else fault
 
 
 def _lowered(sentence: str) -> str | None:
-    """The sentence with its first letter small unless it is a name or "I"; None where no capital begins it."""
+    """The sentence with its first letter in lower case unless it is a name or "I"; None without a capital at the start."""
     at = 1 if sentence.startswith('"') else 0
     word = _WORD.match(sentence, at)
     if word is None or not word[0][0].isupper():
@@ -234,7 +234,7 @@ def _claims(pattern: _Pattern, match: re.Match[str]) -> tuple[tuple[str, str], .
 
 @cache
 def vocabulary() -> frozenset[str]:
-    """Every word of the world, as it stands inside a sentence."""
+    """All words of the world, as they occur inside sentences."""
     world = _world.load()
     words = {word for values in world.domains.values() for value in values for word in _WORD.findall(value)}
     words |= {word for forms in PRONOUNS.values() for word in forms.values()} | {"a", "an"}
@@ -260,14 +260,14 @@ def _compiled(expression: str) -> re.Pattern[str]:
 
 
 def _candidates(words: frozenset[str]) -> list[_Pattern]:
-    """The patterns whose fixed words all stand in the sentence."""
+    """The patterns whose fixed words all occur in the sentence."""
     index = _index()
     return [pattern for word in (*words, "") for pattern in index.get(word, ()) if pattern.words <= words]
 
 
 @cache
 def _index() -> dict[str, list[_Pattern]]:
-    """Each pattern under the rarest of its fixed words."""
+    """The patterns, indexed by the rarest of their fixed words."""
     patterns = _patterns()
     counts = Counter(word for pattern in patterns for word in pattern.words)
     index: dict[str, list[_Pattern]] = defaultdict(list)
@@ -300,7 +300,7 @@ def _expression(world: World, nodes: Sequence, keys: list[str]) -> str:
             keys.append(node.key)
             text.append(_group(world, node.key))
         elif isinstance(node, Choice):
-            # A branch that stands twice is only likelier.
+            # A repeated branch only changes its probability.
             branches = dict.fromkeys(node.branches)
             text.append(f"(?:{'|'.join(_expression(world, branch, keys) for branch in branches)})")
         else:
@@ -309,7 +309,7 @@ def _expression(world: World, nodes: Sequence, keys: list[str]) -> str:
 
 
 def _group(world: World, key: str) -> str:
-    """A group that holds any value of a key, or any single word in its place (so that the fault can be named)."""
+    """A group that matches any value of a key, or any single word, so that a wrong word can be reported."""
     pronoun = _PRONOUN_KEY.match(key)
     if pronoun:
         return f"({'|'.join(dict.fromkeys(PRONOUNS[gender][pronoun[2]] for gender in 'fm'))})"

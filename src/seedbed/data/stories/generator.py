@@ -1,4 +1,4 @@
-"""Write short stories, each a pure function of a seed and its index; knows no tokenizer, file or checker."""
+"""Generate short stories; each is a pure function of a seed and its index."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from seedbed.data.stories.lines import Form, Line, Plot, Sequence, Slot
 from seedbed.data.stories.world import PRONOUNS, World, article
 
 VERSION = "5"
-"""Part of the fingerprint of data made from these stories: it changes whenever the same seed gives other text."""
+"""Part of the fingerprint of datasets of these stories. Change it when the same seed gives different text."""
 
 _PRONOUN_SHARE = 0.35
 _HUMAN_SHARES = {"A": 0.8, "B": 0.5}
 _MAX_VARIANTS = 96
-# Powers of an even draw: a few names, plots and lines are told again and again, as in children's books, and many rarely.
+# Powers of a uniform draw: a few names, plots and lines are frequent, as in children's books, and many are rare.
 _NAME_SKEW, _PLOT_SKEW, _LINE_SKEW = 1.1, 4.5, 3
 
 Part = str | tuple[str, ...]
@@ -27,8 +27,8 @@ _Draw = tuple[str, str | None, dict[str, tuple[str, ...]], int]
 
 
 @dataclass(frozen=True)
-class _Telling:
-    """A line ready to be written: variants of parts for either form of its subject."""
+class _PreparedLine:
+    """A line prepared for generation: variants of its parts, with the subject by name and by pronoun."""
 
     by_name: tuple[tuple[Part, ...], ...]
     by_pronoun: tuple[tuple[Part, ...], ...]
@@ -37,78 +37,78 @@ class _Telling:
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """A plot ready to be told: how its facts are drawn (key, parent, options, and how much the first are favoured)."""
+class _PreparedPlot:
+    """A plot prepared for generation: how its facts are drawn (key, parent, options, skew towards the first options)."""
 
     people: tuple[str, ...]
     draws: tuple[_Draw, ...]
     articles: tuple[str, ...]
-    raised: tuple[str, ...]
-    beats: tuple[tuple[float, tuple[_Telling, ...]], ...]
+    capitalised: tuple[str, ...]
+    beats: tuple[tuple[float, tuple[_PreparedLine, ...]], ...]
 
 
 def story(seed: int, index: int) -> str:
     """Story ``index`` of the corpus ``seed``: one paragraph, without a newline.
 
-    The same whatever was asked for before. Both numbers must not be negative (ValueError).
+    Independent of earlier calls. Negative numbers raise ValueError.
     """
     return next(stories(seed, 1, index))
 
 
 def stories(seed: int, count: int, start: int = 0) -> Iterator[str]:
-    """Stories ``start`` to ``start + count - 1`` of the corpus ``seed``, one after the other."""
+    """Stories ``start`` to ``start + count - 1`` of the corpus ``seed``."""
     if seed < 0 or start < 0 or count < 0:
         raise ValueError("seed, start and count must not be negative")
     rng = random.Random(0)
     for index in range(start, start + count):
         rng.seed((seed << 64) | index)
-        yield _tell(rng.random)
+        yield _generate(rng.random)
 
 
-def _tell(draw: Callable[[], float]) -> str:
-    plans = _plans()
-    plan = plans[int(draw() ** _PLOT_SKEW * len(plans))]
-    facts = _draw_facts(plan, draw)
+def _generate(draw: Callable[[], float]) -> str:
+    plots = _prepared_plots()
+    prepared = plots[int(draw() ** _PLOT_SKEW * len(plots))]
+    facts = _draw_facts(prepared, draw)
     text: list[str] = []
     topic: str | None = None
-    for chance, tellings in plan.beats:
+    for chance, lines in prepared.beats:
         if chance < 1 and draw() >= chance:
             continue
-        telling = tellings[int(draw() ** _LINE_SKEW * len(tellings))]
-        pronoun = telling.subject is not None and telling.subject == topic and draw() < _PRONOUN_SHARE
-        variants = telling.by_pronoun if pronoun else telling.by_name
+        line = lines[int(draw() ** _LINE_SKEW * len(lines))]
+        pronoun = line.subject is not None and line.subject == topic and draw() < _PRONOUN_SHARE
+        variants = line.by_pronoun if pronoun else line.by_name
         text += [
             part if isinstance(part, str) else part[int(draw() * len(part))]
             for part in variants[int(draw() * len(variants))]
         ]
-        topic = telling.topic
+        topic = line.topic
     return ("".join(text) % facts)[:-1]
 
 
-def _draw_facts(plan: _Plan, draw: Callable[[], float]) -> dict[str, str]:
-    """Who, what and where; the common things and places more often (by a power of an even draw)."""
+def _draw_facts(prepared: _PreparedPlot, draw: Callable[[], float]) -> dict[str, str]:
+    """Draw the facts of a story: people, things and places. Early options are more frequent (a power of a uniform draw)."""
     people, kin = _people()
     facts: dict[str, str] = {}
-    for role in plan.people:
+    for role in prepared.people:
         group = people[role][draw() < _HUMAN_SHARES[role]]
         facts |= group[int(len(group) * draw() ** _NAME_SKEW)]
-    for key, parent, options, skew in plan.draws:
+    for key, parent, options, skew in prepared.draws:
         values = options[facts[parent] if parent else ""]
         facts[key] = values[int(len(values) * draw() ** skew)]
     if "K.n" in facts:
         facts |= kin[facts["K.n"]]
-    for key in plan.articles:
+    for key in prepared.articles:
         word = facts[key]
         facts[f"a {key}"] = f"{article(word)} {word}"
         facts[f"^a {key}"] = f"{article(word).capitalize()} {word}"
-    for key in plan.raised:
+    for key in prepared.capitalised:
         facts[f"^{key}"] = facts[key].capitalize()
     return facts
 
 
 @cache
 def _people() -> tuple[dict[str, tuple[list[dict[str, str]], list[dict[str, str]]]], dict[str, dict[str, str]]]:
-    """The facts that come with each name, per role (animals, humans); and those that come with each of the kin."""
+    """The facts that follow from each name, per role (animals, humans), and those that follow from each relative."""
     world = _world.load()
 
     def facts(role: str, noun: str) -> dict[str, str]:
@@ -124,13 +124,13 @@ def _people() -> tuple[dict[str, tuple[list[dict[str, str]], list[dict[str, str]
 
 
 @cache
-def _plans() -> tuple[_Plan, ...]:
-    """The plots ready to be told, each as often as it weighs."""
+def _prepared_plots() -> tuple[_PreparedPlot, ...]:
+    """The prepared plots, each repeated by its weight."""
     world = _world.load()
-    return tuple(plan for plot in _lines.load() for plan in [_plan(world, plot)] * plot.weight)
+    return tuple(prepared for plot in _lines.load() for prepared in [_prepare_plot(world, plot)] * plot.weight)
 
 
-def _plan(world: World, plot: Plot) -> _Plan:
+def _prepare_plot(world: World, plot: Plot) -> _PreparedPlot:
     slots = [s for beat in plot.beats for line in beat.lines for form in line.forms for s in _lines.keys(form.nodes)]
     wanted = {slot.key for slot in slots}
     for key in list(wanted):
@@ -155,9 +155,13 @@ def _plan(world: World, plot: Plot) -> _Plan:
                 draws.append((key, None, {"": world.domains[key]}, 7))
     articles = dict.fromkeys(slot.key for slot in slots if slot.with_article)
     firsts = [v[0] for beat in plot.beats for line in beat.lines for f in line.forms for v in _lines.leading(f.nodes)]
-    raised = dict.fromkeys(n.key for n in firsts if isinstance(n, Slot) and n.key in world.domains and "." in n.key)
-    beats = tuple((beat.chance, tuple(_telling(line) for line in beat.lines)) for beat in plot.beats)
-    return _Plan(tuple(r for r in roles if r in _lines.PERSONS), tuple(draws), tuple(articles), tuple(raised), beats)
+    capitalised = dict.fromkeys(
+        n.key for n in firsts if isinstance(n, Slot) and n.key in world.domains and "." in n.key
+    )
+    beats = tuple((beat.chance, tuple(_prepare_line(line) for line in beat.lines)) for beat in plot.beats)
+    return _PreparedPlot(
+        tuple(r for r in roles if r in _lines.PERSONS), tuple(draws), tuple(articles), tuple(capitalised), beats
+    )
 
 
 def _depth(world: World, key: str) -> int:
@@ -165,17 +169,17 @@ def _depth(world: World, key: str) -> int:
 
 
 @cache
-def _telling(line: Line) -> _Telling:
+def _prepare_line(line: Line) -> _PreparedLine:
     named = _variants(line.forms[0])
-    return _Telling(named, _variants(line.forms[1]) if line.subject else (), line.subject, line.topic)
+    return _PreparedLine(named, _variants(line.forms[1]) if line.subject else (), line.subject, line.topic)
 
 
 def _variants(form: Form) -> tuple[tuple[Part, ...], ...]:
-    """The form as parts that need no more than one choice each, with the first letter raised."""
+    """The form as parts with at most one choice each, with the first letter capitalised."""
     variants = []
     for nodes in _lines.leading(form.nodes):
         parts: list[Part] = []
-        for node in (*_raised(nodes), " "):
+        for node in (*_capitalised(nodes), " "):
             options = tuple(_pattern(n) for n in _lines.expand((node,)))
             if parts and _count(parts[-1]) * len(options) <= _MAX_VARIANTS:
                 heads = (parts[-1],) if isinstance(parts[-1], str) else parts[-1]
@@ -190,14 +194,14 @@ def _count(part: Part) -> int:
     return 1 if isinstance(part, str) else len(part)
 
 
-def _raised(nodes: Sequence) -> Sequence:
-    """``nodes`` beginning with a capital letter, after a quotation mark if there is one."""
+def _capitalised(nodes: Sequence) -> Sequence:
+    """``nodes`` with a capital first letter (after a quotation mark, if there is one)."""
     first = nodes[0]
     if isinstance(first, Slot):
         return nodes if first.key in _lines.PERSONS else (Slot(f"^{first.key}", first.with_article), *nodes[1:])
     assert isinstance(first, str), "a choice here would have been made by lines.leading"
     if first == '"':
-        return (first, *_raised(nodes[1:]))
+        return (first, *_capitalised(nodes[1:]))
     at = 1 if first.startswith('"') else 0
     return (first[:at] + first[at].upper() + first[at + 1 :], *nodes[1:])
 
@@ -207,9 +211,9 @@ def _pattern(nodes: Sequence) -> str:
     text = []
     for node in nodes:
         if isinstance(node, Slot):
-            raised = "^" if node.key.startswith("^") else ""
+            capitalised = "^" if node.key.startswith("^") else ""
             key = node.key.removeprefix("^")
-            text.append(f"%({raised}{'a ' if node.with_article else ''}{key})s")
+            text.append(f"%({capitalised}{'a ' if node.with_article else ''}{key})s")
         else:
             assert isinstance(node, str), "a choice here would have been made by lines.expand"
             text.append(node.replace("%", "%%"))

@@ -1,11 +1,11 @@
-"""The lines in which stories are told, parsed from the plot files; knows neither who chooses nor who judges them.
+"""Parse the plot files: plots and the sentence templates (lines) of stories.
 
 The notation of a line: ``(a|b|)`` is a choice, ``<name>`` a choice from ``lists.toml``, ``{key}`` a slot.
-``{A!}`` mentions a role as the subject: by name, or by pronoun if the sentence before had the same subject.
+``{A!}`` mentions a role as the subject: by name, or by pronoun if the previous sentence had the same subject.
 ``{A+}`` introduces someone or something, ``{A^}`` makes it the topic without allowing the pronoun. ``{O}`` is short for
 adjective and noun, ``{inP}`` and ``{toP}`` for a place with its preposition, ``{whoA}`` for "a kind girl". ``a`` before
-a slot becomes ``an`` where it must. Lines begin in lower case; the first letter of a sentence is raised when it is
-written.
+a slot becomes ``an`` if necessary. Lines begin in lower case; the first letter is capitalised when a sentence is
+generated.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from seedbed.data.stories import world as _world
 
 PERSONS = ("A", "B")
 GENDERED = {"A": "A", "B": "B", "K": "K.n"}
-"""Roles that pronouns refer to, and the key that their gender follows from."""
+"""Roles that pronouns can refer to, and the key that decides their gender."""
 PAIR = "AB"
 
 _PHRASES = {
@@ -43,7 +43,7 @@ _SLOT = re.compile(r"\{([\w.]+)\}")
 
 @dataclass(frozen=True)
 class Slot:
-    """A place for a word of the story; ``with_article`` where ``a`` or ``an`` stands before it."""
+    """A placeholder for a word; ``with_article`` if ``a`` or ``an`` precedes it."""
 
     key: str
     with_article: bool = False
@@ -62,7 +62,7 @@ Sequence = tuple[Node, ...]
 
 @dataclass(frozen=True)
 class Form:
-    """A line with its subject written out: by name, or by pronoun (then ``subject`` must be the topic so far)."""
+    """A line whose subject is given by name, or by pronoun (then it must be the current topic)."""
 
     nodes: Sequence
     by_pronoun: bool
@@ -70,7 +70,7 @@ class Form:
 
 @dataclass(frozen=True)
 class Line:
-    """One way to say one thing. ``topic`` is whom the next sentence may call by a pronoun."""
+    """A sentence template. The next sentence may refer to ``topic`` by a pronoun."""
 
     source: str
     forms: tuple[Form, ...]
@@ -83,7 +83,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Beat:
-    """A step of a plot: its lines, and how often the step is taken at all."""
+    """A step of a plot: its alternative lines, and the probability that it occurs."""
 
     lines: tuple[Line, ...]
     chance: float
@@ -91,7 +91,7 @@ class Beat:
 
 @dataclass(frozen=True)
 class Plot:
-    """A course of events: ``roles`` name what it needs, each with the tags allowed (none: all)."""
+    """A sequence of beats. ``roles`` are those it needs, each with its allowed tags (none: all)."""
 
     name: str
     weight: int
@@ -101,7 +101,7 @@ class Plot:
 
 @cache
 def load() -> tuple[Plot, ...]:
-    """Every plot, in the order of their names."""
+    """All plots, sorted by name."""
     lists = _world.read("lists.toml")
     common = _beats(_world.read("plots/shared.toml"), lists)
     paths = sorted((_world.FOLDER / "plots").glob("*.toml"))
@@ -131,7 +131,7 @@ def expand(nodes: Sequence) -> Iterator[Sequence]:
 
 
 def leading(nodes: Sequence) -> Iterator[Sequence]:
-    """``nodes`` with every choice made that decides the first word."""
+    """The variants of ``nodes`` in which the choices before the first word are resolved."""
     if nodes and isinstance(nodes[0], Choice):
         for branch in nodes[0].branches:
             yield from leading(branch + nodes[1:])
@@ -205,7 +205,7 @@ def _parse(text: str, lists: dict[str, str]) -> Sequence:
 
 
 def _branches(tokens: list[re.Match[str]], at: int, lists: dict[str, str]) -> tuple[list[Sequence], int]:
-    """The branches of a choice up to its closing bracket (or the end), and where that stands."""
+    """The branches of a choice up to its closing bracket (or the end), and the position of that bracket."""
     branches: list[list[Node]] = [[]]
     while at < len(tokens) and tokens[at][0] != ")":
         slot, name, bracket, text = tokens[at].groups()

@@ -1,4 +1,4 @@
-"""One number for what a model has learnt of the story world: the share of its sentences that pass; knows no model."""
+"""Score generated stories: the share of sentences that pass the checker."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from seedbed.data.stories.checker import Verdict, check
 
 
 @dataclass(frozen=True)
-class Score:
-    """How many of ``num_sentences`` pass the checker, how many stand verbatim in the training text, and what was wrong.
+class StoryScore:
+    """How many of ``num_sentences`` pass the checker, how many occur verbatim in the training text, and the faults.
 
-    ``num_fragments`` counts the cut sentences at the edges of the texts, which are not judged. ``num_verbatim`` is None
-    where no training text was given.
+    ``num_fragments`` counts incomplete sentences at the edges of the texts, which are not checked. ``num_verbatim`` is None
+    without training text.
     """
 
     num_sentences: int
@@ -32,14 +32,16 @@ class Score:
 
     @property
     def verbatim_rate(self) -> float | None:
-        """The share of sentences that stand verbatim in the training text; None where that is not known."""
+        """The share of sentences that occur verbatim in the training text; None without training text."""
         if self.num_verbatim is None:
             return None
         return self.num_verbatim / self.num_sentences if self.num_sentences else 0.0
 
 
-def score(texts: Iterable[str], training_sentences: AbstractSet[str] | None = None, limit: int | None = None) -> Score:
-    """Judge the stories ``texts``, each by itself, up to ``limit`` sentences in all."""
+def score_stories(
+    texts: Iterable[str], training_sentences: AbstractSet[str] | None = None, limit: int | None = None
+) -> StoryScore:
+    """Check the stories ``texts`` one by one, up to ``limit`` sentences in total."""
     verdicts: list[Verdict] = []
     num_fragments = 0
     for text in texts:
@@ -50,7 +52,7 @@ def score(texts: Iterable[str], training_sentences: AbstractSet[str] | None = No
         num_fragments += report.num_fragments
     verdicts = verdicts[:limit]
     failed = tuple(verdict for verdict in verdicts if not verdict.ok)
-    return Score(
+    return StoryScore(
         num_sentences=len(verdicts),
         num_ok=len(verdicts) - len(failed),
         num_verbatim=None if training_sentences is None else sum(v.text in training_sentences for v in verdicts),

@@ -1,4 +1,4 @@
-"""Split the text of stories into sentences; knows neither words nor grammar."""
+"""Split the text of stories into sentences."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _END = re.compile(r"""[.!?]"?$""")
 _BEGIN = re.compile(r"""["A-Z]""")
 
 
-class Split(NamedTuple):
-    """The whole ``sentences`` of a text, and the ``fragments`` that its edges cut."""
+class SplitText(NamedTuple):
+    """The complete ``sentences`` of a text, and the incomplete ``fragments`` at its edges."""
 
     sentences: list[str]
     fragments: list[str]
 
 
-def split(text: str) -> Split:
+def split(text: str) -> SplitText:
     """The sentences of ``text``, paragraph by paragraph.
 
-    A beginning in the middle of a sentence (a small letter at the start of the text) and an unfinished end of the text
-    are fragments; anything else between the borders counts as a sentence, however odd.
+    A start inside a sentence (a lower-case letter at the start of the text) and an unfinished end are fragments;
+    anything else between sentence borders counts as a sentence, however odd.
     """
     paragraphs = [line.strip() for line in text.splitlines() if line.strip()]
     pieces = [piece for paragraph in paragraphs for piece in _BORDER.split(paragraph)]
@@ -32,14 +32,14 @@ def split(text: str) -> Split:
         fragments.append(pieces.pop(0))
     if pieces and _unfinished(pieces[-1]):
         fragments.append(pieces.pop())
-    return Split(pieces, fragments)
+    return SplitText(pieces, fragments)
 
 
 def sentences(text: str) -> list[str]:
-    """The whole sentences of ``text``; see `split`."""
+    """The complete sentences of ``text``; see `split`."""
     return split(text).sentences
 
 
 def _unfinished(piece: str) -> bool:
-    # `"Where is it?` and `"Where is it?"` still wait for the words that say who asked.
+    # `"Where is it?` and `"Where is it?"` are followed by the words that say who asked.
     return not _END.search(piece) or piece.count('"') % 2 == 1 or (piece.startswith('"') and piece.endswith('"'))

@@ -1,8 +1,8 @@
-"""The words of the story world and which of them go together; knows no sentence.
+"""The words of the story world and which of them fit together.
 
-A *key* is a slot that a sentence may fill, such as ``A`` (the hero's name), ``O.n`` (the noun of the main thing) or
-``O.adj``. Each key has a domain of values; where its *parent* key is known, only some values of the domain fit: a kite
-may be red but not ripe. The tables in ``world/*.toml`` say all this.
+A *key* is a slot of a sentence, such as ``A`` (the hero's name), ``O.n`` (the noun of the main thing) or
+``O.adj``. Each key has a domain of values. If its *parent* key is known, only some of them fit: a kite
+may be red but not ripe. The tables are in ``world/*.toml``.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ PRONOUNS = {
     "m": {"he": "he", "him": "him", "his": "his"},
     "n": {"he": "it", "him": "it", "his": "its"},
 }
-"""The pronouns of each gender, under the form's name for a male."""
+"""The pronouns of each gender, by the masculine form."""
 
 TWINS = {"B": "A", "D": "S"}
-"""Roles that draw on the tables of another: the friend is such another as the hero."""
+"""Roles that use the tables of another role: the friend those of the hero, for example."""
 
 
 @dataclass
@@ -42,28 +42,28 @@ class World:
     genders: dict[str, str] = field(default_factory=dict)
 
     def root(self, key: str) -> bool:
-        """Whether nothing has to be known before ``key`` is chosen."""
+        """Whether ``key`` has no parent."""
         return key not in self.parents
 
     def fits(self, key: str, value: str, parent_value: str) -> bool:
-        """Whether ``value`` goes with the value of the key's parent (an unknown parent value forbids nothing)."""
+        """Whether ``value`` fits the value of the key's parent (any value fits an unknown one)."""
         options = self.options[key].get(parent_value)
         return options is None or value in options
 
 
 def article(word: str) -> str:
-    """``a`` or ``an``: by the first letter, which is right for every word of this world (a test holds it to that)."""
+    """``a`` or ``an``: by the first letter, which a test verifies for every word of this world."""
     return "an" if word[:1] in "aeiouAEIOU" else "a"
 
 
 def read(name: str) -> dict[str, Any]:
-    """One data file of the world."""
+    """Read one data file of the world."""
     return tomllib.loads((FOLDER / name).read_text(encoding="utf-8"))
 
 
 @cache
 def load() -> World:
-    """The world, read once from its data files."""
+    """The world, read from its data files once."""
     world = World()
     _add_people(world, read("names.toml"))
     classes = {name: words.split() for name, words in read("classes.toml").items()}
@@ -127,7 +127,7 @@ def _add_table(world: World, table: dict[str, Any], classes: dict[str, list[str]
             if parent == first:
                 _extend(world, key, parent, row[0], values)
             else:
-                # Alternatives of a column and of the one that it depends on go together in order.
+                # Alternatives of a column and of its parent column correspond by position.
                 for parent_value, value in zip(plain[over].split("/"), values, strict=True):
                     _extend(world, key, parent, parent_value, [value])
     nouns = [row[0] for row in rows]

@@ -14,9 +14,9 @@ import pytest
 
 import patience
 from seedbed.config.schema import DataConfig
-from seedbed.data import look
-from seedbed.data.hub_memory import memory_of
-from seedbed.data.look import refuse_unusable
+from seedbed.data import precheck
+from seedbed.data.hub_revisions import revision_file
+from seedbed.data.precheck import refuse_unusable
 from seedbed.errors import SeedbedError, UsageError
 
 WORDS = "Some words of a text. " * 200
@@ -46,9 +46,9 @@ def passes(source: str, store: Path | None = None, context: int = 256, **setting
         ("a.jsonl", b'{"body": "one"}\n' * 2_000_000, 'no field "text" among "body"'),
         ("a.jsonl", b"not json\n", "broken JSON"),
         ("a.csv", b"id,body\n1,one\n", 'no column "text"'),
-        ("a.txt.gz", b"\x1f\x8b\x08", "not a whole gzip"),
-        ("a.txt.gz", b"words", "is not gzip"),
-        ("a.parquet", b"words", "is not parquet"),
+        ("a.txt.gz", b"\x1f\x8b\x08", "incomplete or damaged gzip"),
+        ("a.txt.gz", b"words", "is not a gzip file"),
+        ("a.parquet", b"words", "is not a parquet file"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, name: str, content: bytes, says: str) -> None:
@@ -87,8 +87,8 @@ def test_a_folder_is_refused_where_nothing_in_it_can_be_read_and_passes_where_on
 
 
 def test_what_might_still_be_good_is_left_to_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(look, "_WHOLE_BYTES", 1 << 16)
-    monkeypatch.setattr(look, "_HEAD_BYTES", 1 << 14)
+    monkeypatch.setattr(precheck, "_WHOLE_BYTES", 1 << 16)
+    monkeypatch.setattr(precheck, "_HEAD_BYTES", 1 << 14)
     first_long = json.dumps({"id": "x" * 50_000}) + "\n" + json.dumps({"text": "a"}) + "\n" + "x" * 50_000
     (tmp_path / "a.jsonl").write_text(first_long)
     passes(f"text:{tmp_path}/a.jsonl")
@@ -105,8 +105,8 @@ def test_what_might_still_be_good_is_left_to_the_job(tmp_path: Path, monkeypatch
 
 
 def test_a_look_at_a_folder_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(look, "_MOST_ENTRIES", 20)
-    monkeypatch.setattr(look, "_MOST_FILES", 3)
+    monkeypatch.setattr(precheck, "_MAX_ENTRIES", 20)
+    monkeypatch.setattr(precheck, "_MAX_FILES", 3)
     for index in range(30):
         (tmp_path / f"{index:02}.bin").write_bytes(b"")
     passes(f"text:{tmp_path}")
@@ -123,7 +123,7 @@ def test_a_run_or_a_checkpoint_that_is_named_as_text_is_refused(tmp_path: Path) 
     (run / "meta.json").write_text('{"kind": "train", "created": 1}')
     (run / "config.toml").write_text("")
     (run / "events.jsonl").write_text('{"v":1,"n":1,"t":1.0,"kind":"run","text":"x"}\n')
-    assert "is a run that Seedbed wrote" in refused(f"text:{run}")
+    assert "is a run written by Seedbed" in refused(f"text:{run}")
     assert "written by Seedbed" in refused(f"text:{tmp_path}")
     assert "is part of a run" in refused(f"text:{run}/events.jsonl")
 
@@ -145,7 +145,7 @@ def test_a_missing_extra_is_told_before_a_run_exists(tmp_path: Path, monkeypatch
 
 
 def test_a_wikitext_folder_is_looked_at(tmp_path: Path) -> None:
-    assert "is not there" in refused("wikitext-2", path=str(tmp_path / "none"))
+    assert "does not exist" in refused("wikitext-2", path=str(tmp_path / "none"))
     (tmp_path / "wiki.train.tokens").write_text(" = Title = \n")
     assert "lacks the validation split" in refused("wikitext-2", path=str(tmp_path))
     (tmp_path / "wiki.valid.tokens").write_bytes(b"caf\xe9")
@@ -164,7 +164,7 @@ def test_hub_names_are_refused_where_the_hub_is_switched_off_and_nothing_was_fet
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for source in ("hf:me/name", "wikitext-2"):
         assert "Unset HF_HUB_OFFLINE" in refused(source)
-    memory = memory_of("me/name", "https://huggingface.co")
+    memory = revision_file("me/name", "https://huggingface.co")
     memory.parent.mkdir(parents=True)
     memory.write_text("{}")
     passes("hf:me/name")
@@ -191,7 +191,7 @@ def test_a_look_loads_nothing_that_computes(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(WORDS)
     (tmp_path / "b.jsonl").write_text(json.dumps({"text": WORDS}))
     code = (
-        "import sys; from seedbed.data.look import refuse_unusable; from seedbed.config.schema import DataConfig\n"
+        "import sys; from seedbed.data.precheck import refuse_unusable; from seedbed.config.schema import DataConfig\n"
         "for name in sys.argv[1:]: refuse_unusable(DataConfig(source='text:' + name), 256)\n"
         "print([name for name in ('torch', 'numpy', 'tokenizers', 'datasets', 'pyarrow') if name in sys.modules])"
     )

@@ -7,8 +7,8 @@ import threading
 import pytest
 import torch
 
-from seedbed.data.ahead import Ahead, pins
 from seedbed.data.batches import Batch
+from seedbed.data.prefetch import Prefetcher, should_pin
 from seedbed.errors import SeedbedError
 
 
@@ -34,7 +34,7 @@ class Numbered:
 @pytest.mark.parametrize("count", [0, 1, 3])
 @pytest.mark.parametrize("steps", [list(range(20)), [7, 8, 9], [5, 3, 3, 4, 90, 0, 1]])
 def test_whatever_is_asked_for_comes(count: int, steps: list[int]) -> None:
-    with Ahead(Numbered(), count) as ahead:
+    with Prefetcher(Numbered(), count) as ahead:
         for step in steps:
             batch = ahead.batch(step)
             assert batch.inputs.tolist() == [[step, step]]
@@ -43,7 +43,7 @@ def test_whatever_is_asked_for_comes(count: int, steps: list[int]) -> None:
 
 def test_the_next_ones_are_made_while_a_step_is_at_work_and_no_more() -> None:
     numbered = Numbered()
-    with Ahead(numbered, 2) as ahead:
+    with Prefetcher(numbered, 2) as ahead:
         ahead.batch(10)
         with numbered.changed:
             assert numbered.changed.wait_for(lambda: len(numbered.made) == 3, timeout=20)
@@ -58,14 +58,14 @@ def test_the_next_ones_are_made_while_a_step_is_at_work_and_no_more() -> None:
 
 def test_without_it_nothing_is_made_that_was_not_asked_for() -> None:
     numbered = Numbered()
-    with Ahead(numbered, 0) as ahead:
+    with Prefetcher(numbered, 0) as ahead:
         ahead.batch(4)
     assert numbered.made == [4]
     assert numbered.threads == {threading.current_thread().name}
 
 
 def test_an_error_is_raised_at_its_own_step() -> None:
-    with Ahead(Numbered(broken=3), 3) as ahead:
+    with Prefetcher(Numbered(broken=3), 3) as ahead:
         for step in range(3):
             ahead.batch(step)
         with pytest.raises(SeedbedError, match="step 3 cannot be read"):
@@ -74,22 +74,22 @@ def test_an_error_is_raised_at_its_own_step() -> None:
 
 def test_leaving_ends_the_thread() -> None:
     before = threading.active_count()
-    with Ahead(Numbered(), 2) as ahead:
+    with Prefetcher(Numbered(), 2) as ahead:
         ahead.batch(0)
         assert threading.active_count() == before + 1
     assert threading.active_count() == before
 
 
 def test_only_a_cuda_device_gains_from_page_locking() -> None:
-    assert pins(True, torch.device("cuda", 0))
-    assert not pins(True, torch.device("cpu"))
-    assert not pins(True, torch.device("mps"))
-    assert not pins(False, torch.device("cuda"))
+    assert should_pin(True, torch.device("cuda", 0))
+    assert not should_pin(True, torch.device("cpu"))
+    assert not should_pin(True, torch.device("mps"))
+    assert not should_pin(False, torch.device("cuda"))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="page-locked memory needs a CUDA GPU")
 def test_pinned_batches_are_page_locked() -> None:
-    with Ahead(Numbered(), 1, pin=True) as ahead:
+    with Prefetcher(Numbered(), 1, pin=True) as ahead:
         batch = ahead.batch(5)
     assert batch.inputs.is_pinned()
     assert batch.targets.is_pinned()

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from seedbed.data.waiting import result_of
+from seedbed.data.interruption import run_interruptibly
 from seedbed.errors import SeedbedError
 
 
@@ -27,17 +27,17 @@ def time_out() -> None:
 
 
 def test_the_result_comes_through() -> None:
-    assert result_of(lambda: 7, patient) == 7
+    assert run_interruptibly(lambda: 7, patient) == 7
 
 
 def test_an_error_of_the_work_comes_through() -> None:
     with pytest.raises(SeedbedError, match="It broke"):
-        result_of(fail, patient)
+        run_interruptibly(fail, patient)
 
 
 def test_a_timeout_of_the_work_is_not_taken_for_waiting() -> None:
     with pytest.raises(TimeoutError, match="own"):
-        result_of(time_out, patient)
+        run_interruptibly(time_out, patient)
 
 
 def test_the_check_ends_the_wait_while_the_work_goes_on() -> None:
@@ -47,6 +47,6 @@ def test_the_check_ends_the_wait_while_the_work_goes_on() -> None:
         raise StopError
 
     with pytest.raises(StopError):
-        result_of(lambda: end.wait(60), stop)
+        run_interruptibly(lambda: end.wait(60), stop)
     assert not end.is_set()
     end.set()

@@ -1,4 +1,4 @@
-"""Find prepared data in the cache by its manifest, and tell whether a source is the text it was made of. Reads no tokens."""
+"""Find prepared datasets in the cache by their manifests, and compare a source with the data of a run. Needs no numpy."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from seedbed.events import discard
 from seedbed.text import quoted
 
 MANIFEST = "manifest.json"
-"""The file that a folder of prepared data has once it is whole."""
+"""Written last, so a dataset folder with this file is complete."""
 _MOST_BYTES = 64 << 20
-"""Text up to this size is read to tell which text it is: that takes less than a second."""
+"""Text up to this size is hashed here: that takes less than a second."""
 
 
-def folder_of(cache: Path, fingerprint: str) -> Path | None:
-    """The folder in the cache that holds the dataset of this fingerprint; None where there is none."""
+def find_folder(cache: Path, fingerprint: str) -> Path | None:
+    """The cache folder of the dataset with this fingerprint; None if there is none."""
     return next((folder for folder, manifest in _manifests(cache) if manifest.get("fingerprint") == fingerprint), None)
 
 
-def refuse_other_text(data: DataConfig, trained_on: str | None, cache: Path) -> None:
-    """Raise SeedbedError if a quick look shows that a source is not the text of the dataset with fingerprint `trained_on`.
+def refuse_different_text(data: DataConfig, trained_on: str | None, cache: Path) -> None:
+    """Raise SeedbedError if a source is not the text of the dataset with fingerprint `trained_on`.
 
-    A quick look is possible at prepared data, and at files of moderate size while the cache still has the dataset.
+    Compares prepared datasets, and files of moderate size while the cache holds the dataset; lets everything else pass.
     """
     if trained_on is None:
         return
@@ -41,26 +41,25 @@ def refuse_other_text(data: DataConfig, trained_on: str | None, cache: Path) -> 
         word, rest = parse_source(source, data.validation_path)
         other = bool(known) and word == "text" and _is_other(rest, data, known)
     if other:
-        raise other_text(source)
+        raise different_text_error(source)
 
 
-def other_text(source: str) -> SeedbedError:
-    """What to tell where a resume names another text than the run was trained on."""
+def different_text_error(source: str) -> SeedbedError:
+    """The error for a resume with a text that the run was not trained on."""
     return SeedbedError(
         f"{quoted(source)} is not the text that this run was trained on: its fingerprint differs.",
-        "Name the place where that text is, unchanged. To train on other text, start a new run: seedbed train --like RUN "
-        "--data SOURCE.",
+        "Give the path of the unchanged text. To train on other text, start a new run: seedbed train --like RUN --data SOURCE.",
     )
 
 
 def _is_other(rest: str, data: DataConfig, known: set[str]) -> bool:
-    """Whether the files are others than those with one of the `known` fingerprints; False where that takes long to tell."""
+    """Whether the files have none of the `known` fingerprints; False if they are too large to hash here."""
     text = open_text(rest, data, discard)
     return text.size_bytes <= _MOST_BYTES and text.fingerprint() not in known
 
 
 def _manifests(cache: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """The folders of prepared data that are whole, each with its manifest."""
+    """The complete dataset folders, each with its manifest."""
     try:
         entries = sorted((cache / "datasets").iterdir())
     except OSError:

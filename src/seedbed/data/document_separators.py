@@ -1,6 +1,6 @@
-"""Documents that hold several texts, divided where a separator such as <|endoftext|> stands between them.
+"""Split documents at separators such as <|endoftext|>.
 
-A mark that stands inside a sentence stays text: whoever writes about <|endoftext|> loses nothing. Refuses to know files.
+A separator inside a sentence stays text, so that text about <|endoftext|> is not split.
 """
 
 from __future__ import annotations
@@ -29,45 +29,45 @@ MARKS = (
     "<|bos|>",
     "<｜begin▁of▁sentence｜>",
 )
-"""Special tokens that stand before or after a text, alone on a line or between the texts."""
+"""Special tokens that separate texts, on a line of their own or between two texts."""
 LINE_MARKS = ("</s>", "<s>", "<eos>", "<EOS>", "<bos>", "<BOS>", "[EOS]", "[BOS]")
-"""Those that are separators only where they are alone on a line: they mean other things elsewhere, as in HTML."""
+"""Separators only when alone on a line; elsewhere they have other meanings, as in HTML."""
 
 _VERSION = "separators 1"
-"""Raise it when the same text would be divided in another way than before."""
+"""Raise it when the same text would be split differently."""
 _ANY_MARK = re.compile("|".join(map(re.escape, (*MARKS, *LINE_MARKS))))
 _LONG_CHARS = PIECE_CHARS * 3 // 2
 _CONTEXT_CHARS = 1024
-"""A mark's surroundings that are looked at; so much of a stream is kept until more of it has come."""
+"""Characters around a mark that decide whether it separates; a stream is buffered by this much."""
 _AFTER = re.compile(r"[ \t\r]*(?:\n(?:[ \t\r]*\n)*)?")
 _OPENING = "`([{“‘«=,:;"
 _CLOSING = "`)]}”’»,.;:!?="
 _QUOTES = "\"'"
 _SPOKEN_ENDS = ".!?…,-—"
-"""What stands before a quotation mark that ends speech, and not before one that begins a quoted mark."""
+"""Characters before a closing quotation mark of speech, but not before an opening one."""
 _SENTENCE_ENDS = ".!?…。！？\"'”’»)]}>"
 
 
-class _Long(NamedTuple):
-    """A text too long to be held: what is known of it before it is read again."""
+class _LongText(NamedTuple):
+    """The digest and length in characters of a text that is too long to keep in memory."""
 
     digest: bytes
     length: int
 
 
 class _Layout(NamedTuple):
-    """What a first reading of a document shows."""
+    """The result of the first pass over a long document."""
 
     divided: bool
-    long: dict[int, _Long]
-    """Long texts by their place among texts and separators."""
+    long: dict[int, _LongText]
+    """Long texts by their index among texts and separators."""
     kept: Counter[str]
 
 
-class Separators:
-    """What divides documents: `asked` is auto, none, or the separator itself, which then divides wherever it stands.
+class DocumentSeparators:
+    """Splits documents. `asked` is auto, none, or a separator; a named separator splits wherever it occurs.
 
-    The counters are of the texts read since `begin`.
+    The counters cover the texts read since `begin`.
     """
 
     def __init__(self, asked: str) -> None:
@@ -80,21 +80,21 @@ class Separators:
         self.begin()
 
     def begin(self) -> None:
-        """Count from zero."""
+        """Reset the counters."""
         self.found: Counter[str] = Counter()
-        """Separators by mark."""
+        """How often each separator split a document."""
         self.kept: Counter[str] = Counter()
-        """Marks inside a sentence, which stay text."""
+        """How often each separator occurred inside a sentence and stayed text."""
         self.num_texts = 0
-        """Texts that divided documents gave."""
+        """Texts that came from split documents."""
 
     @property
     def identity(self) -> str:
-        """What of this decides which documents a source yields, for its fingerprint."""
+        """The part of a source's fingerprint that depends on the separators."""
         return f"{_VERSION} {self.asked!r}"
 
     def texts(self, text: str) -> Iterator[str]:
-        """The texts in a document that is at hand; blank ones between two separators are left out."""
+        """The texts of a document in memory. Blank texts between separators are left out."""
         if self._off or self._pattern.search(text) is None:
             yield text
             return
@@ -109,9 +109,9 @@ class Separators:
                 yield each
 
     def split(self, documents: Iterable[Document]) -> Iterator[Document]:
-        """The documents, each divided where it holds separators. A very long one is read twice.
+        """Split each document at its separators. Very long documents are read twice.
 
-        The pieces of a document are a list where its text is at hand; otherwise they can be read again and again.
+        The pieces of a document are a list if its text is in memory; otherwise iterating reads them again.
         """
         for document in documents:
             if isinstance(document.pieces, list):
@@ -125,7 +125,7 @@ class Separators:
                 yield from self._split_long(document)
 
     def _split_long(self, document: Document) -> Iterator[Document]:
-        """The texts of a document that is not held in memory."""
+        """The texts of a document that is not in memory."""
         if document.digest not in self._layouts:
             self._layouts[document.digest] = self._survey(document.pieces)
         layout = self._layouts[document.digest]
@@ -146,10 +146,10 @@ class Separators:
                 yield Document(text_digest(text), len(text), in_pieces([text]))
 
     def _survey(self, pieces: Iterable[str]) -> _Layout:
-        """What a document holds; the counters stay as they are."""
+        """The layout of a document. Does not change the counters."""
         before = self.found, self.kept
         self.found, self.kept = Counter(), Counter()
-        long: dict[int, _Long] = {}
+        long: dict[int, _LongText] = {}
         for number, (is_break, part) in enumerate(itertools.groupby(self._parts(pieces), _is_break)):
             digest, length, blank = hashlib.sha256(), 0, True
             for text in () if is_break else map(str, part):
@@ -157,13 +157,13 @@ class Separators:
                 length += len(text)
                 blank = blank and text.isspace()
             if length > _LONG_CHARS and not blank:
-                long[number] = _Long(digest.digest(), length)
+                long[number] = _LongText(digest.digest(), length)
         layout = _Layout(bool(self.found), long, self.kept)
         self.found, self.kept = before
         return layout
 
     def _parts(self, pieces: Iterable[str]) -> Iterator[str | None]:
-        """The text of a stream in order, and None where a separator stands."""
+        """The text of a stream in order, with None for each separator."""
         buffer, position = "", 0
         for piece, last in _with_last(pieces):
             buffer, position = buffer[max(position - self._context, 0) :] + piece, min(position, self._context)
@@ -172,7 +172,7 @@ class Separators:
                 if match.start() >= decided:
                     break
                 if match.start() < position:
-                    continue  # it lies in what was dropped as the surroundings of the one before
+                    continue  # inside the white space that was dropped after the previous separator
                 if not (self._named or _divides(buffer, match.start(), match.end())):
                     self.kept[match[0]] += 1
                     continue
@@ -184,29 +184,29 @@ class Separators:
                 after = _AFTER.match(buffer, match.end())
                 position = after.end() if after else match.end()
                 decided = max(decided, position)
-            if not last:  # white space before a separator that comes next is not part of the text
+            if not last:  # white space before a separator is not part of the text
                 decided = max(position + len(buffer[position:decided].rstrip()), decided - self._context)
             if decided > position:
                 yield buffer[position:decided]
                 position = decided
 
     def messages(self, name: str) -> Iterator[Message]:
-        """What a person should know of how the texts of `name`, all read since `begin`, were divided."""
+        """Messages about how the texts of `name`, read since `begin`, were split."""
         if self.found:
             marks = " and ".join(self.found)
             yield Message(
                 level="info",
                 code="data-separator",
-                text=f"{name} holds {self.num_texts:,} texts, separated by {marks}: each is a document of its own.",
-                why="The separators are not part of the text. Between documents the model learns an end of text.",
+                text=f"{name} contains {self.num_texts:,} texts, separated by {marks}. Each becomes a document.",
+                why="The separators are removed; an end-of-text token stands between documents.",
                 hint="To keep them as text: --set data.separator=none",
             )
         elif self._named:
             yield Message(
                 level="warning",
                 code="separator-absent",
-                text=f"data.separator = {self.asked!r} does not occur in {name}, so nothing is divided.",
-                hint=r"""It is taken letter by letter; a newline is written as in --set 'data.separator="\n\n"'.""",
+                text=f"data.separator = {self.asked!r} does not occur in {name}, so nothing is split.",
+                hint=r"""It is matched literally. Write a newline as in --set 'data.separator="\n\n"'.""",
             )
         if self.kept:
             marks = " and ".join(f"{mark} {count:,} times" for mark, count in self.kept.items())
@@ -214,14 +214,14 @@ class Separators:
             yield Message(
                 level="info",
                 code="separator-in-text",
-                text=f"{name} has {marks} inside a sentence or line. There it is ordinary text and divides nothing.",
-                why="A separator stands alone on a line, or between the end of one text and the beginning of the next.",
-                hint=f"To divide the text wherever it stands: --set data.separator='{first}'",
+                text=f"{name} has {marks} inside a sentence or line. There it stays text.",
+                why="Only a separator on a line of its own, or between two texts, splits a document.",
+                hint=f"To split at every occurrence: --set data.separator='{first}'",
             )
 
 
 def _divides(text: str, start: int, end: int) -> bool:
-    """Whether the mark at `start` to `end` stands between texts, rather than inside a sentence."""
+    """Whether the mark at `start` to `end` is between texts rather than inside a sentence."""
     if text[start - 1 : start] == "\n" == text[end : end + 1]:
         return True
     line_start = text.rfind("\n", max(start - _CONTEXT_CHARS, 0), start) + 1
@@ -243,14 +243,14 @@ def _divides(text: str, start: int, end: int) -> bool:
 
 
 def _ends_text(left: str, before: str) -> bool:
-    """Whether what stands before a mark on its line, `left` without the spaces between, may be the end of a text."""
+    """Whether the text before a mark on its line can end a text. `left` is `before` without trailing spaces."""
     if len(left) < len(before):
         return left[-1] in _SENTENCE_ENDS
     return left[-1] not in _OPENING
 
 
 def _begins_text(right: str, after: str) -> bool:
-    """Whether what stands after a mark on its line, `right` without the spaces between, may be the start of a text."""
+    """Whether the text after a mark on its line can start a text. `right` is `after` without leading spaces."""
     if right[0] in _CLOSING:
         return False
     return len(right) == len(after) or not right[0].islower()
@@ -261,7 +261,7 @@ def _is_break(part: str | None) -> bool:
 
 
 def _with_last(pieces: Iterable[str]) -> Iterator[tuple[str, bool]]:
-    """Each piece and whether it is the last; an empty last one where there are none."""
+    """Each piece and whether it is the last; one empty piece if there are none."""
     rest = iter(pieces)
     piece = next(rest, "")
     for following in rest:

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, whatever its name says, and how to make text of what is none. Opens nothing."""
+"""Recognise a file's format by its first bytes, and say how to extract text from other formats."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from seedbed.data.opening import COMPRESSED_SUFFIXES, FETCH_HINT, UnreadableError
+from seedbed.data.byte_streams import COMPRESSED_SUFFIXES, FETCH_HINT, UnreadableError
 from seedbed.text import legible, quoted
 
 BOM = codecs.BOM_UTF8
 HEAD_BYTES = 1 << 16
-"""As much of a file as is looked at to recognise it."""
+"""Bytes at the start of a file that are used to recognise it."""
 
 _FOREIGN_BOMS = {
     codecs.BOM_UTF32_LE: "UTF-32",
@@ -23,12 +23,12 @@ _FOREIGN_BOMS = {
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
-_NAME_HINT = "Name text files: .txt, .md, .jsonl, .csv or .parquet; other formats need their text taken out first."
+_NAME_HINT = "Use .txt, .md, .jsonl, .csv or .parquet files; extract the text of other formats first."
 _ARRAY_TO_LINES = "import json,sys; [print(json.dumps(row)) for row in json.load(sys.stdin)]"
 
 
 class _Magic(NamedTuple):
-    """How a format begins (`at` bytes in), what it is called, and the command that makes text of it."""
+    """A format's first bytes (`at` bytes from the start), its name, and the command that extracts its text."""
 
     start: bytes
     what: str
@@ -37,7 +37,7 @@ class _Magic(NamedTuple):
 
     @property
     def is_word(self) -> bool:
-        """Whether a text might begin so."""
+        """Whether a plain text could begin with the same characters."""
         return self.start.isascii() and self.start.decode().isalnum()
 
 
@@ -85,10 +85,10 @@ _ZIPPED = (
 )
 
 
-def refuse_foreign(path: Path, head: bytes, kind: str, *, wide: bool = False) -> None:
-    """Raise UnreadableError where a file's first bytes show that it is not of its `kind` (see readers.kind_of).
+def refuse_wrong_format(path: Path, head: bytes, kind: str, *, wide: bool = False) -> None:
+    """Raise UnreadableError if a file's first bytes are not of format `kind` (see readers.kind_of).
 
-    `wide` says that it may be in UTF-16 or UTF-32.
+    `wide`: the file may be UTF-16 or UTF-32.
     """
     if not wide:
         for bom, encoding in _FOREIGN_BOMS.items():
@@ -117,7 +117,7 @@ def refuse_foreign(path: Path, head: bytes, kind: str, *, wide: bool = False) ->
 
 
 def refuse_placeholder(path: Path, head: bytes, *, page: bool = True) -> None:
-    """Raise UnreadableError for what stands in for data after a failed download: a Git LFS pointer, or a web `page`."""
+    """Raise UnreadableError for the result of a failed download: a Git LFS pointer or (with `page`) a web page."""
     start = head.removeprefix(BOM).lstrip()[:64].lower()
     if page and start.startswith((b"<!doctype", b"<html", b"<?xml")):
         raise UnreadableError("web page", f"{quoted(path)} is a web page, not data: its download failed.", FETCH_HINT)
@@ -128,17 +128,17 @@ def refuse_placeholder(path: Path, head: bytes, *, page: bool = True) -> None:
 
 
 def encoding_hint(path: Path, encoding: str) -> str:
-    """How to read, or to convert, a file of another encoding, whatever its format."""
+    """A hint on how to read or convert a file in another encoding."""
     stem, suffix = _parts(path)
     convert = _piped(path, f"iconv -f {encoding} -t UTF-8")
     python = "cp1252" if encoding == "WINDOWS-1252" else encoding.lower()
     return (
-        f"Name its encoding: --set data.encoding={python}, or convert it: {convert} > {shlex.quote(stem)}.utf8{suffix}"
+        f"Set its encoding: --set data.encoding={python}, or convert it: {convert} > {shlex.quote(stem)}.utf8{suffix}"
     )
 
 
 def json_kind(head: bytes) -> str:
-    """`records` where JSON objects stand one to a line, `json` where an array or another JSON value begins, else empty."""
+    """`records` for one JSON object per line, `json` for an array or another JSON value, else empty."""
     lines = [line for line in head.removeprefix(BOM).split(b"\n")[:-1] if not line.isspace() and line][:2]
     if len(lines) == 2 and all(_is_object(line) for line in lines):
         return "records"
@@ -148,7 +148,7 @@ def json_kind(head: bytes) -> str:
 
 
 def markup_of(head: str) -> str:
-    """What a text is full of beside its words, by its first characters: JSON lines, a JSON array, HTML, XML; else empty."""
+    """The markup that a text begins with: JSON lines, a JSON array, HTML or XML; else empty."""
     start = head.lstrip()[:64].lower()
     if start.startswith(("<!doctype html", "<html")):
         return "HTML"
@@ -184,12 +184,12 @@ def _format_of(head: bytes) -> tuple[str, str]:
 
 
 def _is_plain(head: bytes) -> bool:
-    """Whether no control bytes stand among the first ones: RIFF, GIF8 and ID3 may also begin a text."""
+    """Whether the first bytes hold no control bytes: RIFF, GIF8 and ID3 can also begin a text."""
     return not any(byte < 9 or 13 < byte < 32 for byte in head[:512])
 
 
 def _command(pattern: str, path: Path) -> str:
-    """The command that makes text of a file, for this one."""
+    """The hint with the command that extracts the text of this file."""
     if not pattern:
         return ""
     stem, _ = _parts(path)
@@ -198,13 +198,13 @@ def _command(pattern: str, path: Path) -> str:
 
 
 def _piped(path: Path, command: str) -> str:
-    """A command that is given the file's content, decompressed where it is compressed."""
+    """A shell command that reads the file's (decompressed) content from stdin."""
     source = legible(shlex.quote(str(path)))
     unpack = {".gz": "gzip -dc", ".zst": "zstd -dc"}.get(path.suffix.lower())
     return f"{unpack} {source} | {command}" if unpack else f"{command} < {source}"
 
 
 def _parts(path: Path) -> tuple[str, str]:
-    """The name of a file without its extensions, and the one that says what it is (compression aside)."""
+    """The name of a file without extensions, and its extension without a compression suffix."""
     plain = path.with_suffix("") if path.suffix.lower() in COMPRESSED_SUFFIXES else path
     return plain.stem, plain.suffix or ".txt"

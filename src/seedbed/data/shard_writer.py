@@ -1,7 +1,6 @@
-"""Shards under construction, one by one: an interrupted build goes on with the next. Refuses to know text.
+"""Write the shards of a dataset one by one, so that an interrupted build continues with the next shard.
 
-A shard is written whole under a temporary name, then renamed, then entered in `progress.json`. What is not entered
-there does not count.
+A shard is written under a temporary name, renamed, then recorded in `progress.json`. Unrecorded files are ignored.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ PROGRESS = "progress.json"
 
 
 class ShardWriter:
-    """The shards of one dataset in the folder in which it is built."""
+    """Writes the shards of one dataset into the folder in which it is built."""
 
     def __init__(self, folder: Path, dtype: np.dtype, tokenizer: str) -> None:
-        """Takes up what an earlier build with the same tokenizer (its fingerprint) left.
+        """Continues an earlier build with the same tokenizer (`tokenizer`: its fingerprint).
 
-        Shards that are not as entered are dropped, with all after them.
+        A shard that differs from its record is dropped, with all shards after it.
         """
         self.folder, self._dtype, self._tokenizer = folder, dtype, tokenizer
         self.shards: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
@@ -48,13 +47,13 @@ class ShardWriter:
         self._size_bytes = self._pieces = 0
 
     def add(self, text: TextBlock, ids: IdBlock) -> None:
-        """Put a block on the shard that is being filled."""
+        """Add a block to the current shard."""
         self._blocks.append(ids)
         self._size_bytes += text.size_bytes
         self._pieces += len(text.pieces)
 
     def close_shard(self, split: str) -> dict[str, Any] | None:
-        """Write what has been added as the next shard of a split; None where there is nothing."""
+        """Write the current shard as the next one of a split and return its record; None if it is empty."""
         if not self._blocks:
             return None
         name = f"{split}-{len(self.shards[split]):05d}.ds"
@@ -79,7 +78,7 @@ class ShardWriter:
         return shard
 
     def _ends(self) -> bytes:
-        """Where documents end in the shard, as the index file has it."""
+        """The content of the index file: where documents end in the shard."""
         done, ends = 0, []
         for block in self._blocks:
             ends.append(np.array(block.ends, dtype="<u8") + np.uint64(done))
@@ -95,7 +94,7 @@ class ShardWriter:
         }
 
     def stamps(self) -> dict[str, list[int]]:
-        """Time stamps of all files, for opening without hashing again."""
+        """Stamps of all files, so that opening does not hash them again."""
         found = {}
         for shard in (shard for split in SPLITS for shard in self.shards[split]):
             found[shard["file"]] = stamp_of(self.folder, shard["file"], shard["size_bytes"])
@@ -103,7 +102,7 @@ class ShardWriter:
         return found
 
     def _intact(self, shard: dict[str, Any]) -> bool:
-        """Whether the files of an entered shard are what was written."""
+        """Whether the files of a recorded shard are unchanged."""
         path = self.folder / shard["file"]
         index = self.folder / f"{shard['file']}.index"
         if not (path.is_file() and index.is_file()):

@@ -1,4 +1,4 @@
-"""The bytes of a file, decompressed, and what goes wrong while they are read. Knows nothing of what they mean."""
+"""Open a file as a stream of decompressed bytes (plain, gzip or zstd), with readable errors."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from seedbed.errors import SeedbedError
 from seedbed.text import legible, quoted
 
 COMPRESSED_SUFFIXES = (".gz", ".zst")
-INSTALL = "Install it with: pip install 'seedbed[data]'"
-FETCH_HINT = "It may have been cut short: fetch it again."
+INSTALL_HINT = "Install it with: pip install 'seedbed[data]'"
+FETCH_HINT = "It may be incomplete: download it again."
 CHUNK_BYTES = 1 << 20
 _ZSTD_INPUT_BYTES = 1 << 15
 _ZSTD_WINDOW_BYTES = 1 << 31
-"""The largest window that zstd writes (`--long=31`); the library alone refuses those above 128 MiB."""
+"""The largest window that zstd can write (`--long=31`); the library's default limit is 128 MiB."""
 _GZIP_MAGIC, _ZSTD_MAGICS = b"\x1f\x8b", (b"\x28\xb5\x2f\xfd", b"\x2a\x4d\x18")
 
 
 class UnreadableError(SeedbedError):
-    """A file that yields no documents. `reason` is the word under which it is counted."""
+    """A file that yields no documents. `reason` is the word under which it is counted as dropped."""
 
     def __init__(self, reason: str, message: str, hint: str = "") -> None:
         super().__init__(message, hint)
         self.reason = reason
 
     def __reduce__(self) -> tuple[type[SeedbedError], tuple[str, ...]]:
-        """Survive the trip between processes with all parts."""
+        """Keep all parts when pickled between processes."""
         return type(self), (self.reason, self.message, self.hint)
 
 
 class NoTextError(SeedbedError):
-    """A source that holds no text for a split, as it is: to prepare it again is of no use."""
+    """A source without text for a split. Building the dataset again would fail in the same way."""
 
 
 @contextmanager
-def opened(path: Path, most: int | None = None) -> Iterator[io.BufferedReader]:
-    """The file's bytes, decompressed, and no more than `most` of them. Failures while reading raise UnreadableError."""
+def open_bytes(path: Path, max_bytes: int | None = None) -> Iterator[io.BufferedReader]:
+    """The first `max_bytes` decompressed bytes of a file (None: all). Read errors raise UnreadableError."""
     suffix = path.suffix.lower()
     try:
         with path.open("rb") as raw:
@@ -50,8 +50,8 @@ def opened(path: Path, most: int | None = None) -> Iterator[io.BufferedReader]:
                 stream = gzip.GzipFile(fileobj=raw)
             elif suffix == ".zst":
                 stream = _ZstdStream(path, raw)
-            if most is not None:
-                stream = _Head(stream, most)
+            if max_bytes is not None:
+                stream = _Head(stream, max_bytes)
             yield raw if stream is raw else io.BufferedReader(stream, CHUNK_BYTES)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise _broken_gzip(path, error) from error
@@ -64,9 +64,11 @@ def opened(path: Path, most: int | None = None) -> Iterator[io.BufferedReader]:
 def _broken_gzip(path: Path, error: Exception) -> UnreadableError:
     if not _begins_with(path, _GZIP_MAGIC):
         return UnreadableError(
-            "broken gzip", f"{quoted(path)} is not gzip, whatever its name says.", "Rename it after what it is."
+            "broken gzip", f"{quoted(path)} is not a gzip file, despite its name.", "Rename it to match its format."
         )
-    return UnreadableError("broken gzip", f"{quoted(path)} is not a whole gzip file ({first_line(error)}).", FETCH_HINT)
+    return UnreadableError(
+        "broken gzip", f"{quoted(path)} is an incomplete or damaged gzip file ({first_line(error)}).", FETCH_HINT
+    )
 
 
 def _begins_with(path: Path, *magics: bytes) -> bool:
@@ -74,15 +76,15 @@ def _begins_with(path: Path, *magics: bytes) -> bool:
         with path.open("rb") as raw:
             head = raw.read(4)
     except OSError:
-        return True  # not known
+        return True  # unknown
     return any(magic in head for magic in magics)
 
 
 class _Head(io.RawIOBase):
-    """The first `most` bytes of a stream."""
+    """The first `max_bytes` bytes of a stream."""
 
-    def __init__(self, stream: BinaryIO, most: int) -> None:
-        self._stream, self._left = stream, most
+    def __init__(self, stream: BinaryIO, max_bytes: int) -> None:
+        self._stream, self._left = stream, max_bytes
 
     def readable(self) -> bool:
         return True
@@ -95,13 +97,15 @@ class _Head(io.RawIOBase):
 
 
 class _ZstdStream(io.RawIOBase):
-    """Decompressed bytes of one or more zstd frames. Unlike the library's own reader it notices a file cut short."""
+    """Decompressed bytes of one or more zstd frames. Unlike the library's own reader it detects truncated files."""
 
     def __init__(self, path: Path, raw: BinaryIO) -> None:
         try:
             import zstandard
         except ImportError as error:
-            raise SeedbedError(f"Reading {quoted(path)} needs zstandard, which is not installed.", INSTALL) from error
+            raise SeedbedError(
+                f"Reading {quoted(path)} needs zstandard, which is not installed.", INSTALL_HINT
+            ) from error
         self._path = path
         self._raw = raw
         self._error = zstandard.ZstdError
@@ -118,7 +122,7 @@ class _ZstdStream(io.RawIOBase):
             self._compressed = self._compressed or self._raw.read(_ZSTD_INPUT_BYTES)
             if not self._compressed:
                 if self._frame is not None:
-                    raise self._broken("it ends in the middle of a frame", FETCH_HINT)
+                    raise self._broken("it ends inside a frame", FETCH_HINT)
                 return 0
             self._advance()
         size = min(len(buffer), len(self._ready))
@@ -142,19 +146,17 @@ class _ZstdStream(io.RawIOBase):
             self._compressed, self._frame = self._frame.unused_data, None
 
     def _explained(self, why: str) -> UnreadableError:
-        """What the library complained of, with the way out that fits."""
+        """The library's error with a fitting hint."""
         low = why.lower()
         if "dictionary" in low:
-            return self._broken(
-                why, "It was compressed with a dictionary of its own: unpack it with zstd -d -D DICTIONARY."
-            )
+            return self._broken(why, "It was compressed with a dictionary: decompress it with zstd -d -D DICTIONARY.")
         if "memory" in low or "window" in low:
-            return self._broken(why, "Unpack it (zstd -d --long=31), or compress it again without --long.")
+            return self._broken(why, "Decompress it (zstd -d --long=31), or compress it again without --long.")
         if not _begins_with(self._path, *_ZSTD_MAGICS):
             return UnreadableError(
                 "broken zstd",
-                f"{quoted(self._path)} is not zstd, whatever its name says.",
-                "Rename it after what it is.",
+                f"{quoted(self._path)} is not a zstd file, despite its name.",
+                "Rename it to match its format.",
             )
         return self._broken(why, FETCH_HINT)
 
@@ -163,5 +165,5 @@ class _ZstdStream(io.RawIOBase):
 
 
 def first_line(error: Exception) -> str:
-    """The first line of what an error says."""
+    """The first line of an error's text."""
     return legible(str(error).strip().partition("\n")[0]) or type(error).__name__

@@ -1,6 +1,6 @@
-"""What Seedbed itself wrote: runs, checkpoints, prepared datasets, its caches and exports. None of it is training text.
+"""Recognise files that Seedbed wrote (runs, checkpoints, prepared datasets, caches, exports), so they are not read as text.
 
-Everything is known by what is in it, so that it is known under any name and at any place.
+Files are recognised by their content, whatever their name and location.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 from seedbed.checkpoint.marker import ARTIFACTS, DONE, TRAINER
 from seedbed.config.directories import cache_dir, compiled_dir
-from seedbed.data.opening import UnreadableError, opened
+from seedbed.data.byte_streams import UnreadableError, open_bytes
 from seedbed.events import KINDS
 
 RUN, CHECKPOINT, DATASET, UNFINISHED, CACHE = (
@@ -25,17 +25,17 @@ RUN, CHECKPOINT, DATASET, UNFINISHED, CACHE = (
 )
 LOG, STEPS = "the event log of a run", "the exported steps of a run"
 REASON = "written by Seedbed"
-"""The word under which it is counted."""
+"""The reason under which such files are counted as dropped."""
 
 DATASET_KIND = "seedbed-dataset"
-"""The kind that the manifest of a prepared dataset names."""
+"""The `kind` in the manifest of a prepared dataset."""
 
 _HEAD_BYTES = 1 << 16
 _STEP_FIELDS = ("step", "tokens", "time", "loss")
 
 
 def folder_kind(folder: Path) -> str:
-    """What a folder is (`a run`, `a checkpoint`, ...) where Seedbed wrote it; empty for any other."""
+    """The kind of a folder that Seedbed wrote (`a run`, `a checkpoint`, ...); empty for any other folder."""
     if _there(folder, "meta.json") and (_there(folder, "config.toml") or _there(folder, "events.jsonl")):
         if _has(folder / "meta.json", "kind", "created"):
             return RUN
@@ -58,7 +58,7 @@ def _there(folder: Path, name: str) -> bool:
 
 
 def _is_cache(folder: Path) -> bool:
-    """Whether this is one of the folders in the cache, which itself may lie anywhere, also around text."""
+    """Whether this is one of the cache's own folders. The cache root itself may hold the user's text, too."""
     for cache in (cache_dir() / "datasets", cache_dir() / "hub", compiled_dir()):
         try:
             if folder.samefile(cache):
@@ -69,21 +69,21 @@ def _is_cache(folder: Path) -> bool:
 
 
 def file_kind(path: Path, kind: str) -> str:
-    """What a file of a `kind` (see readers.kind_of) is where Seedbed wrote it; empty for any other."""
+    """What a file of format `kind` (see readers.kind_of) is if Seedbed wrote it; empty for any other file."""
     try:
         if kind == "records":
-            with opened(path, _HEAD_BYTES) as handle:
+            with open_bytes(path, _HEAD_BYTES) as handle:
                 return _record_kind(handle.readline())
         if kind == "table":
-            with opened(path, _HEAD_BYTES) as handle:
+            with open_bytes(path, _HEAD_BYTES) as handle:
                 return STEPS if handle.readline().startswith(",".join(_STEP_FIELDS).encode()) else ""
     except UnreadableError:
         return ""
     return ""
 
 
-def holder(path: Path) -> tuple[Path, str] | None:
-    """The nearest folder around (or at) a path that Seedbed wrote, and what it is; None where there is none."""
+def enclosing_folder(path: Path) -> tuple[Path, str] | None:
+    """The nearest folder that Seedbed wrote, at the path or above it, and its kind; None if there is none."""
     absolute = path.absolute()
     for folder in (absolute, *absolute.parents):
         if folder.is_dir() and (kind := folder_kind(folder)):
@@ -108,7 +108,7 @@ def _is_log(path: Path) -> bool:
 
 
 def _has(path: Path, *fields: str, **values: Any) -> bool:
-    """Whether a file holds a JSON object with these fields, and with these values."""
+    """Whether a file holds a JSON object that has these fields and these values."""
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

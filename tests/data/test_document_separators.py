@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedbed.config.schema import DataConfig
-from seedbed.data import separators
+from seedbed.data import document_separators
+from seedbed.data.document_separators import DocumentSeparators
 from seedbed.data.readers import Document
-from seedbed.data.separators import Separators
 from seedbed.data.source import open_source
 from seedbed.events import Event, Message
 
@@ -23,7 +23,7 @@ STORIES = [f"Once upon a time there was fox number {number}.\n\nIt slept in den 
 
 
 def divided(text: str, asked: str = "auto") -> list[str]:
-    return list(Separators(asked).texts(text))
+    return list(DocumentSeparators(asked).texts(text))
 
 
 def read(path: Path, **settings: object) -> tuple[list[str], list[Message]]:
@@ -164,8 +164,8 @@ class Stream:
 
 
 def streamed(text: str, cuts: list[int], monkeypatch: pytest.MonkeyPatch, asked: str = "auto") -> list[str]:
-    monkeypatch.setattr(separators, "_CONTEXT_CHARS", 64)
-    splitter = Separators(asked)
+    monkeypatch.setattr(document_separators, "_CONTEXT_CHARS", 64)
+    splitter = DocumentSeparators(asked)
     return ["".join(each.pieces) for each in splitter.split([Document(b"d", len(text), Stream(text, cuts))])]
 
 
@@ -182,16 +182,18 @@ def test_a_stream_is_divided_as_the_text_at_hand(parts: list[str], between: str,
 
 
 def test_a_long_text_between_short_ones_is_never_held_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(separators, "_LONG_CHARS", 1000)
+    monkeypatch.setattr(document_separators, "_LONG_CHARS", 1000)
     long = "A long sentence without an end in sight.\n" * 100
     text = f"{STORIES[0]}\n<|endoftext|>\n{long}\n<|endoftext|>\n{STORIES[1]}\n"
-    monkeypatch.setattr(separators, "_CONTEXT_CHARS", 64)
-    documents = Separators("auto").split([Document(b"d", len(text), Stream(text, list(range(100, len(text), 100))))])
+    monkeypatch.setattr(document_separators, "_CONTEXT_CHARS", 64)
+    documents = DocumentSeparators("auto").split(
+        [Document(b"d", len(text), Stream(text, list(range(100, len(text), 100))))]
+    )
     first = next(documents)
     second = next(documents)
     assert "".join(first.pieces) == STORIES[0]
     assert second.length == len(long.rstrip())
-    assert second.digest == separators.text_digest(long.rstrip())
+    assert second.digest == document_separators.text_digest(long.rstrip())
     third = next(documents)  # the pieces of the second were not read
     assert "".join(third.pieces) == STORIES[1] + "\n"
 

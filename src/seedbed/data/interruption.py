@@ -1,0 +1,59 @@
+"""Run or wait for blocking work while a callback can stop or pause the caller."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYetError
+from typing import TypeVar
+
+from seedbed.files import Lock
+
+T = TypeVar("T")
+Check = Callable[[], None]
+"""Called several times a second while work is waited for. It raises to stop the work, and blocks to pause it."""
+
+POLL_S = 0.1
+
+
+def never_stop() -> None:
+    """A check that never stops the work."""
+
+
+def run_interruptibly(work: Callable[[], T], check: Check) -> T:
+    """Run `work` in a thread and return its result or raise its error. If `check` raises, the result is discarded.
+
+    Only for work without side effects: after an interruption the thread may run until the process ends.
+    """
+    if check is never_stop:
+        return work()
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # raised again in the caller
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="preparation", daemon=True).start()
+    return wait_for(future, check)
+
+
+def wait_for(future: Future[T], check: Check) -> T:
+    """The result of a future; an exception from `check` ends the wait."""
+    while True:
+        try:
+            return future.result(POLL_S)
+        except NotYetError:
+            if future.done():
+                return future.result()  # the work itself raised TimeoutError
+            check()
+
+
+def wait_for_lock(lock: Lock, check: Check) -> None:
+    """Acquire a lock, waiting until the other process releases it."""
+    while not lock.acquire():
+        check()
+        time.sleep(POLL_S)

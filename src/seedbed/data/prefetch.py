@@ -1,0 +1,63 @@
+"""Prefetch batches in a thread, page-locked for a GPU. The batches are unchanged."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Protocol, Self
+
+import torch
+
+from seedbed.data.batches import Batch
+
+
+class BatchesByStep(Protocol):
+    """Batches by 0-based step; each is a pure function of the step."""
+
+    def batch(self, step: int) -> Batch: ...
+
+
+class Prefetcher:
+    """Prepares the next `count` batches in a thread while a step runs. A context manager.
+
+    A batch depends on its step alone, so the order of the calls does not matter: a batch that was not prefetched is made
+    on request. With `pin` the tensors are page-locked, so that copies to a CUDA device overlap with computation. Takes the
+    memory of `count` batches. An error is raised when its batch is requested.
+    """
+
+    def __init__(self, batches: BatchesByStep, count: int, *, pin: bool = False) -> None:
+        self._batches, self._count, self._pin = batches, count, pin
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches") if count else None
+        self._pending: dict[int, Future[Batch]] = {}
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step; the thread continues with the next ones."""
+        if self._thread is None:
+            return self._make(step)
+        steps = range(step, step + self._count + 1)
+        for other in [known for known in self._pending if known not in steps]:
+            self._pending.pop(other).cancel()
+        for each in steps:
+            if each not in self._pending:
+                self._pending[each] = self._thread.submit(self._make, each)
+        return self._pending.pop(step).result()
+
+    def _make(self, step: int) -> Batch:
+        batch = self._batches.batch(step)
+        if not self._pin:
+            return batch
+        return Batch(*(None if each is None else each.pin_memory() for each in batch))  # type: ignore[arg-type]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._thread is not None:
+            self._thread.shutdown(wait=True, cancel_futures=True)
+
+
+def should_pin(asked: bool, device: torch.device) -> bool:
+    """Whether to page-lock batches: only CUDA devices profit."""
+    return asked and device.type == "cuda"
