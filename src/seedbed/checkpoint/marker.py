@@ -145,7 +145,7 @@ def complaint(path: Path, names: Collection[str] | None = None) -> str | None:
         except OSError as error:
             return f"{name} is missing or unreadable ({error.strerror})"
         if found != size:
-            return f"{name} was truncated or edited ({found:,} bytes instead of {size:,})"
+            return f"{name} has {found:,} bytes instead of {size:,} (truncated or edited)"
     return None
 
 
