@@ -155,7 +155,7 @@ def test_the_commit_of_a_checkout(tmp_path: Path) -> None:
 
 def test_follow_tells_everything_of_this_launch_and_ends(run: RunDir) -> None:
     launch = actions.start(run)
-    actions.wait_until_begun(launch)
+    actions.wait_until_started(launch)
     told = [record for record in actions.follow(launch) if record is not None]
     assert [record.n for record in told] == list(range(len(told)))
     assert told[-1].kind == "run"
@@ -167,7 +167,7 @@ def test_follow_tells_everything_of_this_launch_and_ends(run: RunDir) -> None:
 def test_a_job_that_cannot_start_is_told_with_its_last_words(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launching, "JOBS", (sys.executable, "-c", "raise SystemExit('no luck today')"))
     with pytest.raises(SeedbedError, match="no luck today") as caught:
-        actions.wait_until_begun(actions.start(run))
+        actions.wait_until_started(actions.start(run))
     assert "job.log" in caught.value.hint
     assert actions.has_checkpoint(run) is False
 
@@ -178,7 +178,7 @@ def test_a_run_that_somebody_has_is_busy(run: RunDir) -> None:
         with pytest.raises(RunBusyError):
             actions.resume(run, Resume(more_steps=1))
         with pytest.raises(RunBusyError):
-            actions.wait_until_begun(actions.start(run))
+            actions.wait_until_started(actions.start(run))
     assert status(run)["session"] == 2
 
 
@@ -247,7 +247,7 @@ def endless(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         monkeypatch.setenv("FAKE_STEP_S", "0.01")
         made = actions.new_run(store, KINDS["train"], resolve(TRAIN, sets=[f"train.steps={steps}"]), name)
         launched.append(actions.start(made, turn=turn))
-        actions.wait_until_begun(launched[-1])
+        actions.wait_until_started(launched[-1])
         if turn is None:
             until(lambda: standing(made).view.step > 2)
         return made
@@ -264,7 +264,7 @@ def test_a_paused_run_has_saved_takes_no_step_and_goes_on_where_it_was(endless: 
     assert actions.pause(run).wait(lambda now: now.status == "paused").status == "paused"
     held = status(run)
     assert held["checkpoint_step"] == held["step"], "it holds what is not saved"
-    assert (actions.is_held(run), actions.is_live(run), actions.can_go_on(run)) == (True, True, True)
+    assert (actions.is_paused(run), actions.is_live(run), actions.can_resume(run)) == (True, True, True)
     with pytest.raises(SeedbedError, match="paused already"):
         actions.pause(run)
     with pytest.raises(SeedbedError, match="saved before that"):
@@ -273,10 +273,10 @@ def test_a_paused_run_has_saved_takes_no_step_and_goes_on_where_it_was(endless: 
         actions.resume(run, Resume(more_steps=5))
     time.sleep(0.2)
     assert status(run)["step"] == held["step"]
-    actions.go_on(run).wait(lambda now: now.view.step > held["step"], within_s=20)
+    actions.unpause(run).wait(lambda now: now.view.step > held["step"], within_s=20)
     assert stands(run) == "running"
     with pytest.raises(SeedbedError, match=r"not paused \(running\)"):
-        actions.go_on(run)
+        actions.unpause(run)
     actions.wait_until_ended(actions.stop(run))
     steps = [event["step"] for event in events(run, "step")]
     assert steps == list(range(1, len(steps) + 1)), "a step was taken twice or left out"
@@ -287,10 +287,10 @@ def test_a_pause_can_be_taken_back_before_it_begins(run: RunDir) -> None:
     with Session(run.path) as session:
         actions.pause(run)
         until(lambda: session.pause_requested)
-        assert actions.is_held(run)
-        actions.go_on(run)
+        assert actions.is_paused(run)
+        actions.unpause(run)
         until(lambda: not session.pause_requested)
-        assert not actions.is_held(run)
+        assert not actions.is_paused(run)
 
 
 def test_a_paused_run_can_be_stopped(endless: Callable[..., RunDir]) -> None:
@@ -316,7 +316,7 @@ def test_what_waits_for_a_full_disk_is_not_told_to_go_on(run: RunDir) -> None:
     with Session(run.path) as session:
         session.say("paused", "The disk is full.", "Free some space.")
         with pytest.raises(SeedbedError, match="The disk is full") as caught:
-            actions.go_on(run)
+            actions.unpause(run)
         assert caught.value.hint == "Free some space."
         with pytest.raises(SeedbedError, match="paused: The disk is full"):
             actions.pause(run)
@@ -325,7 +325,7 @@ def test_what_waits_for_a_full_disk_is_not_told_to_go_on(run: RunDir) -> None:
 def test_nothing_else_is_asked_of_a_run_that_is_stopping(run: RunDir) -> None:
     with Session(run.path):
         actions.stop(run)
-        for ask in (actions.pause, actions.save_now, actions.go_on):
+        for ask in (actions.pause, actions.save_now, actions.unpause):
             with pytest.raises(SeedbedError, match="asked to stop"):
                 ask(run)
         actions.stop(run)
@@ -347,7 +347,7 @@ def test_a_job_whose_heartbeat_hangs_hears_all_the_same(
     assert actions.pause(run).wait(lambda now: now.status == "paused", within_s=20).status == "paused"
     assert time.monotonic() - begun > 0.3, "the signal went out before the control file had its chance"
     step = status(run)["step"]
-    actions.go_on(run).deliver()
+    actions.unpause(run).deliver()
     until(lambda: status(run)["step"] > step)
     saves = len(events(run, "checkpoint"))
     actions.save_now(run).deliver()
@@ -499,7 +499,7 @@ def test_a_resume_of_a_run_that_is_stopping_says_how_to_wait_for_it(endless: Cal
     os.kill(process, signal.SIGSTOP)  # so that it cannot have ended before it is looked at
     try:
         requests.stop(run)
-        told = actions.busy(run)
+        told = actions.busy_error(run)
     finally:
         os.kill(process, signal.SIGCONT)
     assert "is stopping" in told.message

@@ -143,7 +143,7 @@ def test_a_stopped_run_resumes_in_line(desk: Any) -> None:
     begin(desk, "second")
     run = desk.seedbed("resume", "first", "--queue").stdout.strip()
     desk.wait(lambda: "second" in (desk.status("first")["reason"] or ""))
-    assert "waiting for its turn" in desk.seedbed("resume", "first", "--queue", expect=1).stderr
+    assert "waiting in the queue" in desk.seedbed("resume", "first", "--queue", expect=1).stderr
     desk.seedbed("stop", "second", "--wait")
     desk.wait(lambda: desk.status(run)["status"] == "completed")
     assert desk.status(run)["step"] == 30

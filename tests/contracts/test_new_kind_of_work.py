@@ -22,16 +22,16 @@ from seedbed.config.roots import TRAIN
 from seedbed.runs.kinds import KINDS
 
 wanted = resolve(TRAIN, sets=["train.steps=12", "train.batch_size=1", "train.eval_every=4", "train.checkpoint_every=4"])
-launch = actions.begin(actions.store(), KINDS["walk"], wanted, "there")
-actions.wait_until_begun(launch)
+launch = actions.start_new_run(actions.store(), KINDS["walk"], wanted, "there")
+actions.wait_until_started(launch)
 """
 BEGIN_TASK = """
 from pathlib import Path
 from seedbed import actions
 from seedbed.runs.kinds import KINDS
 
-launch = actions.begin_task(actions.store(), KINDS["count"], Path("out/counted"))
-actions.wait_until_begun(launch)
+launch = actions.start_new_task(actions.store(), KINDS["count"], Path("out/counted"))
+actions.wait_until_started(launch)
 """
 WINDOW = """
 import asyncio, sys

@@ -90,7 +90,7 @@ def test_a_damaged_checkpoint_is_refused_and_others_are_named(workshop: Any) -> 
     (workshop.run_dir() / "checkpoints" / "step-00000008" / "config.json").write_text("{")
     refused = workshop.seedbed("generate", "--prompt", "the", expect=1).stderr
     assert "config.json" in refused
-    assert "Other checkpoints of this run are at steps: 7." in refused
+    assert "This run has other checkpoints at steps 7." in refused
     words = workshop.seedbed("generate", "--prompt", "the", "--checkpoint", "7", "--max-new-tokens", "3").stdout
     assert words.startswith("the")
     # One flipped bit in the weights makes no error by itself, only other words.

@@ -1,41 +1,41 @@
-"""What every front end can have done: start, follow, stop, pause, resume, rename, delete, generate, and others.
+"""The actions that every front end shares: start, follow, stop, pause, resume, rename, delete, generate, and others.
 
-Knows no screen and no tensor.
+Imports neither a user interface nor torch.
 """
 
 from seedbed.actions.checks import check_training, examine, refuse_unusable_data, refuse_unusable_store
 from seedbed.actions.launching import (
     JOBS,
     Launch,
-    begin,
-    begin_task,
-    busy,
+    busy_error,
     default_name,
-    died_early,
+    early_exit_error,
     follow,
-    is_hello,
+    is_first_event,
     new_run,
     new_task,
     start,
+    start_new_run,
+    start_new_task,
     store,
-    wait_until_begun,
+    wait_until_started,
 )
 from seedbed.actions.models import ask_checkpoint, ask_model, child, default_prompt
 from seedbed.actions.records import change_tags, delete, rename, set_archived, set_note
 from seedbed.actions.resuming import resume
 from seedbed.actions.supervising import (
-    can_go_on,
-    go_on,
+    can_resume,
     has_checkpoint,
     has_steps,
     is_extendable,
-    is_held,
     is_live,
+    is_paused,
     is_resumable,
     is_running,
     pause,
     save_now,
     stop,
+    unpause,
     wait_until_ended,
 )
 
@@ -44,26 +44,23 @@ __all__ = [
     "Launch",
     "ask_checkpoint",
     "ask_model",
-    "begin",
-    "begin_task",
-    "busy",
-    "can_go_on",
+    "busy_error",
+    "can_resume",
     "change_tags",
     "check_training",
     "child",
     "default_name",
     "default_prompt",
     "delete",
-    "died_early",
+    "early_exit_error",
     "examine",
     "follow",
-    "go_on",
     "has_checkpoint",
     "has_steps",
     "is_extendable",
-    "is_held",
-    "is_hello",
+    "is_first_event",
     "is_live",
+    "is_paused",
     "is_resumable",
     "is_running",
     "new_run",
@@ -77,8 +74,11 @@ __all__ = [
     "set_archived",
     "set_note",
     "start",
+    "start_new_run",
+    "start_new_task",
     "stop",
     "store",
-    "wait_until_begun",
+    "unpause",
     "wait_until_ended",
+    "wait_until_started",
 ]

@@ -1,4 +1,4 @@
-"""What can be seen to fail before work begins: the store, the machine's memory, the data. Needs no torch."""
+"""Checks before a run starts: the store, the machine's memory, the data. Needs no torch."""
 
 from __future__ import annotations
 
@@ -16,45 +16,47 @@ if TYPE_CHECKING:
     from seedbed.config.check import Finding
 
 
-def refuse_unusable_store(place: Store) -> None:
-    """Raise SeedbedError where no run can be made: a folder that cannot be written, or that has no locks."""
+def refuse_unusable_store(store: Store) -> None:
+    """Raise SeedbedError if the store's folder cannot be written or its file system has no locks."""
     try:
-        refuse_without_locks(make_dir(place.root), LOCK_REMEDY)
+        refuse_without_locks(make_dir(store.root), LOCK_REMEDY)
     except StorageError as error:
         if error.hint == LOCK_REMEDY:
             raise
-        raise SeedbedError(error.message, f"{error.hint} --runs DIR, or SEEDBED_RUNS=DIR, names the folder.") from error
+        raise SeedbedError(
+            error.message, f"{error.hint} Set the folder with --runs DIR or SEEDBED_RUNS=DIR."
+        ) from error
 
 
-def check_training(config: Config, place: Store) -> None:
-    """Raise for the first thing that can be seen to fail: from the config, this machine's memory, and the data."""
+def check_training(config: Config, store: Store) -> None:
+    """Raise UsageError or SeedbedError for the first problem of the config, this machine's memory, or the data."""
     from seedbed.config.check import check
 
     for finding in check(config, total_memory_bytes=_total_memory_bytes(config)):
         if finding.level == "error":
             raise UsageError(f"{finding.text} {finding.why}".strip(), finding.hint)
-    refuse_unusable_data(config, place)
+    refuse_unusable_data(config, store)
 
 
-def examine(config: Config, place: Store) -> list[Finding]:
-    """What speaks against training this on this machine as it is now, errors first: settings, disk, memory.
+def examine(config: Config, store: Store) -> list[Finding]:
+    """Problems of training with this config on this machine, errors first: settings, free disk, free memory.
 
-    The memory is that of the CPU where a CPU will train, else that of the GPU with the most; not judged where unknown.
+    Memory is the main memory for training on a CPU, else that of the GPU with the most; not checked if unknown.
     """
     from seedbed.config.check import check
 
     return check(
         config,
-        free_disk_bytes=free_bytes(place.root),
+        free_disk_bytes=free_bytes(store.root),
         free_memory_bytes=_free_memory_bytes(config),
         total_memory_bytes=_total_memory_bytes(config),
     )
 
 
 def _total_memory_bytes(config: Config) -> int:
-    """The most memory that a device of this machine has on which the config may train.
+    """The memory of the largest device on which the config may train, in bytes.
 
-    A GPU is only asked for where main memory is little, since asking takes a moment.
+    GPUs are queried only if main memory is too small, since the query takes a moment.
     """
     from seedbed.config.arithmetic import memory_estimate
     from seedbed.hardware import gpu, memory
@@ -69,22 +71,22 @@ def _total_memory_bytes(config: Config) -> int:
 def _free_memory_bytes(config: Config) -> int | None:
     from seedbed.hardware import gpu, memory
 
-    asked = config.train.device.strip().lower()
-    gpus = () if asked == "cpu" else gpu.probe().found
+    device = config.train.device.strip().lower()
+    gpus = () if device == "cpu" else gpu.probe().found
     if not gpus:
         return memory.available_bytes()
     free = [each.total_bytes - each.used_bytes for each in gpus if each.total_bytes and each.used_bytes is not None]
     return max(free, default=None)
 
 
-def refuse_unusable_data(config: Config, place: Store | None = None) -> None:
-    """Raise where a quick look shows that the source cannot be read; `place` is where the run will be.
+def refuse_unusable_data(config: Config, store: Store | None = None) -> None:
+    """Raise if a quick check shows that the data source cannot be used; `store` is where the run will be created.
 
-    Raises UsageError for what makes no sense as written or is not there, SeedbedError for text that is of no use.
+    Raises UsageError if the source is invalid or missing, SeedbedError if its text is unusable.
     """
     from seedbed.data.precheck import refuse_unusable
     from seedbed.tokenizer.sizes import refuse_tokenizer
 
-    refuse_unusable(config.data, config.model.context, place.root if place is not None else None)
+    refuse_unusable(config.data, config.model.context, store.root if store is not None else None)
     if not is_prepared(config.data.source.strip(), Path()):
         refuse_tokenizer(config.tokenizer)

@@ -1,4 +1,4 @@
-"""Making runs and tasks, starting their jobs, and following what those say. Needs no torch."""
+"""Creates runs and tasks, starts their jobs, and follows their events. Needs no torch."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ from seedbed.runs.tasks import create_task, forget_task
 from seedbed.text import quoted
 
 JOBS: tuple[str, ...] = (sys.executable, "-P", "-m", "seedbed.jobs")
-"""How a job is started; -P keeps files of the working directory from standing in for modules."""
+"""The command that starts a job; -P keeps Python from importing modules from the working directory."""
 
 _POLL_S = 0.05
 _START_PATIENCE_S = 60.0
-"""Libraries on a slow disk take their time."""
+"""Importing libraries from a slow disk takes long."""
 
 
 class Launch(NamedTuple):
-    """A job on its way: its run, its process (a child of ours), and where its part of the event log begins."""
+    """A started job: its run, its process (a child of this one), and the byte offset at which its events begin."""
 
     run: RunDir
     process: subprocess.Popen[bytes]
@@ -52,23 +52,23 @@ class Launch(NamedTuple):
 
 
 def store(runs: str | None = None) -> Store:
-    """The store that a person means: the folder given, else SEEDBED_RUNS, else ./runs."""
+    """The store in the given folder, else in SEEDBED_RUNS, else in ./runs."""
     return Store(expand_home(runs or env("SEEDBED_RUNS") or "runs"))
 
 
 def new_run(
-    place: Store, kind: Kind, resolved: Resolved[Any], name: str | None = None, command: Sequence[str] = ()
+    store: Store, kind: Kind, resolved: Resolved[Any], name: str | None = None, command: Sequence[str] = ()
 ) -> RunDir:
-    """Write a run that has not begun. Raises UsageError, and writes nothing, for a config that cannot work."""
+    """Create a run without starting it. Raises UsageError, before anything is written, for a config that cannot work."""
     config = resolved.config
-    refuse_name_of(place.root)
+    refuse_name_of(store.root)
     if kind.checks:
-        loaded(kind.checks)(config, place)
+        loaded(kind.checks)(config, store)
     if name is not None:
         checked_name(name)
     refuse_unusable_cache()
-    place.refuse_file()
-    refuse_unusable_store(place)
+    store.refuse_file()
+    refuse_unusable_store(store)
     preset, data, train = (getattr(config, each, None) for each in ("preset", "data", "train"))
     wanted = name if name is not None else default_name(preset or kind.name, data.source if data is not None else "")
     meta = {
@@ -77,30 +77,30 @@ def new_run(
         "device_asked": train.device if train is not None else None,
         **_made_by(command),
     }
-    with labels.names(place):
-        return place.create(kind.name, place.free_name(wanted), dump(config, resolved.origins), meta)
+    with labels.names(store):
+        return store.create(kind.name, store.free_name(wanted), dump(config, resolved.origins), meta)
 
 
 def new_task(
-    place: Store,
+    store: Store,
     kind: Kind,
     output: Path,
     resolved: Resolved[Any] | None = None,
     name: str | None = None,
     command: Sequence[str] = (),
 ) -> RunDir:
-    """Write a task that has not begun, beside its `output`. Raises UsageError, and writes nothing, where it cannot work."""
+    """Create a task beside its `output` without starting it. Raises UsageError, before anything is written."""
     refuse_name_of(output)
     if kind.checks and resolved is not None:
-        loaded(kind.checks)(resolved.config, place)
-    refuse_unusable_store(place)
+        loaded(kind.checks)(resolved.config, store)
+    refuse_unusable_store(store)
     config = dump(resolved.config, resolved.origins) if resolved is not None else ""
-    named = checked_name(name) if name is not None else default_name(kind.name, output.name)
-    return create_task(place, kind.name, named, config, output, _made_by(command))
+    wanted = checked_name(name) if name is not None else default_name(kind.name, output.name)
+    return create_task(store, kind.name, wanted, config, output, _made_by(command))
 
 
 def _made_by(command: Sequence[str]) -> dict[str, Any]:
-    """What meta.json says of the program that made a run or task."""
+    """The fields of meta.json about the program that created a run or task."""
     return {
         "versions": {"seedbed": __version__, "python": platform.python_version(), "platform": platform.platform()},
         "git_commit": git_commit(Path(__file__).parent),
@@ -109,7 +109,7 @@ def _made_by(command: Sequence[str]) -> dict[str, Any]:
 
 
 def default_name(preset: str, source: str) -> str:
-    """A readable name out of preset and data: nano-stories, tiny-novels."""
+    """A readable name from preset and data: nano-stories, tiny-novels."""
     if source.startswith("hf:") and len(source) > 3:
         address = parse_address(source[3:])
         source = f"{address.name}:{address.config}" if address.config else address.name
@@ -119,9 +119,10 @@ def default_name(preset: str, source: str) -> str:
 
 
 def start(run: RunDir, resume: Resume | None = None, turn: Turn | None = None) -> Launch:
-    """Start the run's job, detached; it outlives us and the shell. With a `turn` it first waits for that.
+    """Start the run's job as a detached process, which survives this process and the shell.
 
-    Raises UsageError where the run would wait for itself, or for one that waits for it.
+    With a `turn` the job first waits in the queue. Raises UsageError if the run would wait for itself, directly or
+    through other runs.
     """
     refuse_name_of(run.path)
     refuse_unusable_cache()
@@ -136,82 +137,82 @@ def start(run: RunDir, resume: Resume | None = None, turn: Turn | None = None) -
     return Launch(run, spawn_detached(words, run.log), offset)
 
 
-def begin(
-    place: Store,
+def start_new_run(
+    store: Store,
     kind: Kind,
     resolved: Resolved[Any],
     name: str | None = None,
     turn: Turn | None = None,
     command: Sequence[str] = (),
 ) -> Launch:
-    """A new run whose job is on its way; see `new_run` and `start`. Where no job was started there is no run either."""
-    return _started(new_run(place, kind, resolved, name, command), turn)
+    """Create a run and start its job; see `new_run` and `start`. If the job cannot be started, the run is removed."""
+    return _started(new_run(store, kind, resolved, name, command), turn)
 
 
-def begin_task(
-    place: Store,
+def start_new_task(
+    store: Store,
     kind: Kind,
     output: Path,
     resolved: Resolved[Any] | None = None,
     name: str | None = None,
     command: Sequence[str] = (),
 ) -> Launch:
-    """A new task whose job is on its way; see `new_task` and `start`. Where no job was started there is no task either."""
-    made = new_task(place, kind, output, resolved, name, command)
+    """Create a task and start its job; see `new_task` and `start`. If the job cannot be started, the task is removed."""
+    task = new_task(store, kind, output, resolved, name, command)
     try:
-        return _started(made)
+        return _started(task)
     except BaseException:
-        forget_task(place, made)
+        forget_task(store, task)
         raise
 
 
-def _started(made: RunDir, turn: Turn | None = None) -> Launch:
+def _started(created: RunDir, turn: Turn | None = None) -> Launch:
     try:
-        return start(made, turn=turn)
+        return start(created, turn=turn)
     except BaseException:
-        remove_tree(made.path)
+        remove_tree(created.path)
         raise
 
 
-def wait_until_begun(launch: Launch) -> None:
-    """Until the job has said its first word. Raises SeedbedError where it dies before that."""
+def wait_until_started(launch: Launch) -> None:
+    """Wait for the job's first event. Raises SeedbedError if the job ends before that, or takes too long."""
     end = time.monotonic() + _START_PATIENCE_S
     reader = Reader(launch.run.events, launch.offset)
-    while not any(is_hello(record, launch) for record in reader.new()):
+    while not any(is_first_event(record, launch) for record in reader.new()):
         code = launch.process.poll()
         if code is not None:
-            raise died_early(launch, code)
+            raise early_exit_error(launch, code)
         if time.monotonic() > end:
             raise SeedbedError(
-                f"The job has not begun after {_START_PATIENCE_S:.0f} seconds.",
-                f"Watch {launch.run.log} and seedbed status.",
+                f"The job has not started after {_START_PATIENCE_S:.0f} seconds.",
+                f"Look at {quoted(launch.run.log)} and `seedbed status`.",
             )
         time.sleep(_POLL_S)
 
 
-def is_hello(record: Record, launch: Launch) -> bool:
-    """Whether this is the first word of the job that was launched, and not of another that took the run before it."""
+def is_first_event(record: Record, launch: Launch) -> bool:
+    """Whether this is the first event of the launched job, and not of another job that took the run before it."""
     return isinstance(record.event, Run) and record.event.pid == launch.process.pid
 
 
-def died_early(launch: Launch, code: int) -> SeedbedError:
-    """What to tell of a job that ended before its first event."""
+def early_exit_error(launch: Launch, code: int) -> SeedbedError:
+    """The error for a job that ended before its first event."""
     if code == RunBusyError.exit_code:
-        return busy(launch.run)
-    said = last_printed(launch.run.log, lines=1)
+        return busy_error(launch.run)
+    printed = last_printed(launch.run.log, lines=1)
     how = f"by signal {-code}" if code < 0 else f"with status {code}"
     return SeedbedError(
-        f"The job ended {how} before it began{': ' + said if said else '.'}",
-        f"All that it said is in {quoted(launch.run.log)}.",
+        f"The job ended {how} before it started{': ' + printed if printed else '.'}",
+        f"Its output is in {quoted(launch.run.log)}.",
     )
 
 
-def busy(run: RunDir) -> SeedbedError:
-    """What to tell who wants to start a run that somebody else has."""
-    now = standing(run)
-    if now.status in BUSY and control.outstanding(run.control, now.view.session) == control.STOP:
+def busy_error(run: RunDir) -> SeedbedError:
+    """The error for starting a run that another process owns."""
+    current = standing(run)
+    if current.status in BUSY and control.outstanding(run.control, current.view.session) == control.STOP:
         return RunBusyError(f'"{run.id}" is stopping.', f"Wait until it has saved: seedbed stop {run.id} --wait")
-    doing = "waiting for its turn" if now.status == "queued" else "already running"
+    doing = "waiting in the queue" if current.status == "queued" else "already running"
     return RunBusyError(
         f'"{run.id}" is {doing} in another process.',
         f"Watch it with `seedbed status {run.id}`, or stop it with `seedbed stop {run.id}`.",
@@ -219,9 +220,9 @@ def busy(run: RunDir) -> SeedbedError:
 
 
 def follow(launch: Launch) -> Iterator[Record | None]:
-    """The records of this launch as they are written, and None whenever there was nothing new for a moment.
+    """The records of this launch as they are written, and None after each check that finds nothing new.
 
-    Ends when the process has ended and everything it wrote was told.
+    Ends after the last record of the process, once it has ended.
     """
     reader = Reader(launch.run.events, launch.offset)
     while True:

@@ -1,4 +1,4 @@
-"""Asking a model for text or a score: a child process loads it."""
+"""Generates text with a model or scores it, in a child process that loads the model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ATTEMPTS = 5
 
 
 def default_prompt(run: RunDir) -> str:
-    """The prompt for who gives none: the first of the run's samples, else the opening of its text, if any is known."""
+    """The prompt if none is given: the first of the run's sample prompts, else the opening of its text, else ""."""
     try:
         prompts = frozen_config(run).train.sample_prompts
     except SeedbedError:
@@ -30,45 +30,49 @@ def default_prompt(run: RunDir) -> str:
 
 
 def child(
-    verb: str, request: Mapping[str, Any] | None = None, words: Sequence[str] = (), *, good: Collection[int] = (0,)
+    command: str,
+    request: Mapping[str, Any] | None = None,
+    arguments: Sequence[str] = (),
+    *,
+    ok_statuses: Collection[int] = (0,),
 ) -> Child:
-    """Start a child: `verb` is generate, score or doctor, followed by its `words`."""
-    return Child([*launching.JOBS, verb, *words], verb, request, good)
+    """Start a child process. `command` is generate, score or doctor; `ok_statuses` are exit statuses without an error."""
+    return Child([*launching.JOBS, command, *arguments], command, request, ok_statuses)
 
 
 def ask_model(
-    verb: str, folder: Path, request: Mapping[str, Any], born: Callable[[Child], object] | None = None
+    command: str, folder: Path, request: Mapping[str, Any], on_start: Callable[[Child], object] | None = None
 ) -> Generator[dict[str, Any], None, None]:
-    """Answers of a child about a model folder, each with the `checkpoint` that it is about.
+    """The answers of a child process about a model folder, each with that folder as `checkpoint`.
 
-    `born` is given the child that is started, so that another thread may kill it. Raises SeedbedError or UsageError.
+    `on_start` is called with the child, so that another thread can kill it. Raises SeedbedError or UsageError.
     """
-    with child(verb, {**request, "checkpoint": str(folder)}, ["--json-request"]) as answers:
-        if born is not None:
-            born(answers)
+    with child(command, {**request, "checkpoint": str(folder)}, ["--json-request"]) as answers:
+        if on_start is not None:
+            on_start(answers)
         for answer in answers:
             yield {"checkpoint": str(folder), **answer}
 
 
 def ask_checkpoint(
-    verb: str,
+    command: str,
     run: RunDir,
     ref: str | None,
     request: Mapping[str, Any],
-    born: Callable[[Child], object] | None = None,
+    on_start: Callable[[Child], object] | None = None,
 ) -> Generator[dict[str, Any], None, None]:
-    """Answers of a child about a checkpoint of a run, each with the `checkpoint` that it is about.
+    """The answers of a child process about a checkpoint of a run, each with the `checkpoint` used.
 
-    `born` is given each child that is started, so that another thread may kill it.
-    A run that still trains deletes old checkpoints: `latest` and `best` are looked up again where the child found the
-    one chosen gone. Raises SeedbedError or UsageError.
+    `on_start` is called with each child, so that another thread can kill it.
+    A run that trains deletes old checkpoints: if the child does not find the chosen one, `latest` and `best` are
+    looked up again. Raises SeedbedError or UsageError.
     """
     refuse_name_of(run.path)
     for attempt in range(_ATTEMPTS):
         checkpoint = find_checkpoint(run, ref)
         answered = False
         try:
-            with closing(ask_model(verb, checkpoint, request, born)) as answers:
+            with closing(ask_model(command, checkpoint, request, on_start)) as answers:
                 for answer in answers:
                     answered = True
                     yield answer
@@ -76,10 +80,8 @@ def ask_checkpoint(
         except SeedbedError as error:
             moving = ref in (None, "latest", "best")
             if answered or not moving or is_marked(checkpoint) or attempt == _ATTEMPTS - 1:
-                there = checkpoints(run, standing(run).view)
-                others = [str(each.step) for each in there if each.path != checkpoint]
+                saved = checkpoints(run, standing(run).view)
+                others = [str(each.step) for each in saved if each.path != checkpoint]
                 if not answered and not isinstance(error, UsageError) and others:
-                    error.hint = (
-                        f"{error.hint} Other checkpoints of this run are at steps: {', '.join(others)}.".strip()
-                    )
+                    error.hint = f"{error.hint} This run has other checkpoints at steps {', '.join(others)}.".strip()
                 raise

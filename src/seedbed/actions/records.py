@@ -1,4 +1,4 @@
-"""Names, tags, notes and the archive of runs, and their end."""
+"""Renames, tags, annotates, archives and deletes runs."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from seedbed.runs.store import RunDir
 
 
 def rename(run: RunDir, name: str) -> labels.Labels:
-    """Give the run another name. Raises UsageError for one that runs may not bear, or that another run bears."""
+    """Rename the run. Raises UsageError if the name is invalid or belongs to another run."""
     return labels.rename(run, name)
 
 
 def change_tags(run: RunDir, add: Collection[str] = (), remove: Collection[str] = ()) -> labels.Labels:
-    """Add tags and take tags away. Raises UsageError for words that are no tags."""
+    """Add and remove tags. Raises UsageError for an invalid tag."""
     return labels.change_tags(run, add, remove)
 
 
 def set_note(run: RunDir, note: str) -> labels.Labels:
-    """Replace the run's note; an empty one takes it away. Raises UsageError for one that is too long."""
+    """Replace the run's note; an empty text removes it. Raises UsageError if it is too long."""
     return labels.set_note(run, note)
 
 
 def set_archived(run: RunDir, archived: bool) -> labels.Labels:
-    """Put the run out of sight, or back."""
+    """Archive the run, or unarchive it."""
     return labels.set_archived(run, archived)
 
 
 def delete(run: RunDir) -> int:
-    """Remove the run and all that it saved; the bytes that were freed. Raises SeedbedError while a process has it."""
+    """Remove the run and everything it saved; returns the bytes freed. Raises SeedbedError while a process owns it."""
     return retention.delete(run)

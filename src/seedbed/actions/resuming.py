@@ -1,4 +1,4 @@
-"""Going on with a run or a task that has ended or was interrupted."""
+"""Resumes a run or task that has ended or was interrupted."""
 
 from __future__ import annotations
 
@@ -22,55 +22,55 @@ from seedbed.runs.store import RunDir
 
 
 def resume(
-    run: RunDir, asked: Resume, turn: Turn | None = None, *, going_back: Callable[[Leaves], object] | None = None
+    run: RunDir, request: Resume, turn: Turn | None = None, *, on_go_back: Callable[[Leaves], object] | None = None
 ) -> launching.Launch:
-    """Start the run's job again from its newest checkpoint, or the one named, perhaps further than it meant to go.
+    """Start the run's job again from its newest checkpoint or the requested one, with more steps if requested.
 
-    Nothing in config.toml changes: the job records the new horizon. `going_back` hears, before the job starts, what is
-    left behind where it goes back. Raises SeedbedError where the run is alive (`go_on`
-    is for one that is paused), UsageError where nothing is left to do or the amount makes no sense.
+    config.toml stays as it is: the job records the new number of steps. If the run goes back to an earlier checkpoint,
+    `on_go_back` is called, before the job starts, with what becomes void. Raises SeedbedError if the run's job is alive
+    (`unpause` is for a paused run), UsageError if nothing is left to do or the number of steps is invalid.
     """
-    stands = standing(run)
-    if stands.status == "broken":
-        raise SeedbedError(stands.view.reason or f"{run.id} is broken.", stands.view.hint or "")
-    if stands.status in ("pausing", "paused"):
+    current = standing(run)
+    if current.status == "broken":
+        raise SeedbedError(current.view.reason or f'"{run.id}" is broken.', current.view.hint or "")
+    if current.status in ("pausing", "paused"):
         raise SeedbedError(
-            f"{run.id} is {stands.status}: its job is alive, so it can only go on as it is.",
-            f"`seedbed resume {run.id}` alone lets it go on; to change more, first `seedbed stop {run.id} --wait`.",
+            f'"{run.id}" is {current.status}: its job is alive, so it can only be resumed without options.',
+            f"`seedbed resume {run.id}` resumes it; to change something, first `seedbed stop {run.id} --wait`.",
         )
-    if stands.status in BUSY or is_locked(run.lock):
-        raise launching.busy(run)
+    if current.status in BUSY or is_locked(run.lock):
+        raise launching.busy_error(run)
     if not kind_of(run).is_run:
-        return _resume_task(run, asked, stands)
-    asked = checked(asked)
-    if asked.data is not None:
-        _refuse_other_data(run, asked)
-    if asked.from_checkpoint is not None:
-        asked = asked._replace(from_checkpoint=str(find_checkpoint(run, asked.from_checkpoint)))
-    refuse_nothing_to_do(run, asked, stands)
-    left = leaves(run, asked, stands.view)
-    if left is not None and going_back is not None:
-        going_back(left)
-    return launching.start(run, asked, turn)
+        return _resume_task(run, request, current)
+    request = checked(request)
+    if request.data is not None:
+        _refuse_other_data(run, request)
+    if request.from_checkpoint is not None:
+        request = request._replace(from_checkpoint=str(find_checkpoint(run, request.from_checkpoint)))
+    refuse_nothing_to_do(run, request, current)
+    left = leaves(run, request, current.view)
+    if left is not None and on_go_back is not None:
+        on_go_back(left)
+    return launching.start(run, request, turn)
 
 
-def _resume_task(task: RunDir, asked: Resume, stands: Standing) -> launching.Launch:
-    """Start a task's job again: it goes on with what is not done yet."""
-    if asked != Resume():
+def _resume_task(task: RunDir, request: Resume, current: Standing) -> launching.Launch:
+    """Start a task's job again; it continues with the unfinished work."""
+    if request != Resume():
         raise UsageError(
-            f'"{task.id}" is a task, which has no steps or checkpoints.',
-            f"`seedbed resume {task.id}` alone goes on with it.",
+            f'"{task.id}" is a task: it has no steps or checkpoints.',
+            f"`seedbed resume {task.id}` without options resumes it.",
         )
-    if stands.status == "completed":
-        raise UsageError(f'"{task.id}" is finished.', "Start it anew to do it again.")
+    if current.status == "completed":
+        raise UsageError(f'"{task.id}" is completed.', "To do the work again, start a new task.")
     return launching.start(task)
 
 
-def _refuse_other_data(run: RunDir, asked: Resume) -> None:
-    """Raise where a quick look shows that the source which a resume names is of no use, or not the run's text."""
+def _refuse_other_data(run: RunDir, request: Resume) -> None:
+    """Raise if a quick check shows that the requested data source is unusable or is not the run's text."""
     from seedbed.data.dataset_cache import refuse_different_text
 
     config = frozen_config(run)
-    data = replace(config.data, source=asked.data or "", path=asked.data_path or "")
+    data = replace(config.data, source=request.data or "", path=request.data_path or "")
     refuse_unusable_data(replace(config, data=data))
     refuse_different_text(data, dataset_of(run), cache_dir())

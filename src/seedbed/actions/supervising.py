@@ -1,4 +1,4 @@
-"""Asking a job to stop, pause, go on or save, and what can be asked of a run as it stands."""
+"""Sends requests to jobs (stop, pause, unpause, save) and tells which requests a run can take."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from seedbed.runs.tasks import output_of
 
 
 def stop(run: RunDir, reason: str = "asked to stop") -> Request:
-    """Ask the run's job to stop and save: one that works, is paused, or waits for its turn. Raises SeedbedError else."""
+    """Ask the run's job to save and stop. Raises SeedbedError unless the run is running, paused or queued."""
     return requests.stop(run, reason)
 
 
 def pause(run: RunDir) -> Request:
-    """Ask the run's job to save and hold. Raises SeedbedError where it does not work, or holds already."""
+    """Ask the run's job to save and pause. Raises SeedbedError unless the run is running."""
     return requests.pause(run)
 
 
-def go_on(run: RunDir) -> Request:
-    """Let a paused run go on. Raises SeedbedError where it is not paused, or because its disk is full."""
+def unpause(run: RunDir) -> Request:
+    """Ask the job of a paused run to continue. Raises SeedbedError if it is not paused, or paused by a full disk."""
     return requests.go_on(run)
 
 
 def save_now(run: RunDir) -> Request:
-    """Ask the run's job for a checkpoint. Raises SeedbedError where it does not work."""
+    """Ask the run's job to save a checkpoint. Raises SeedbedError unless the run is running."""
     return requests.save_now(run)
 
 
-def wait_until_ended(asked: Request) -> Standing:
-    """Until the job that was asked to stop has ended and let go of its run."""
-    return asked.wait(lambda _: False)
+def wait_until_ended(request: Request) -> Standing:
+    """Wait until the job that got the stop request has ended and released its run."""
+    return request.wait(lambda _: False)
 
 
 def is_running(run: RunDir) -> bool:
-    """Whether a job works on the run."""
+    """Whether a job is working on the run."""
     return standing(run).status in BUSY
 
 
 def is_live(run: RunDir) -> bool:
-    """Whether a job works on the run, or waits for its turn."""
+    """Whether a job is working on the run or waits in the queue."""
     return standing(run).status in LIVE
 
 
-def is_held(run: RunDir) -> bool:
-    """Whether the run is paused, or about to be."""
+def is_paused(run: RunDir) -> bool:
+    """Whether the run is paused or about to pause."""
     return requests.is_held(run)
 
 
@@ -62,18 +62,18 @@ def has_steps(run: RunDir) -> bool:
 
 
 def is_resumable(run: RunDir) -> bool:
-    """Whether the run ended short of its horizon, with something to go on from: stopped, lost, or failed under way."""
-    stands = standing(run)
-    if stands.status == "failed" and output_of(run) is not None:
+    """Whether the run ended before its last step and can be resumed: stopped, lost, or failed after its first step."""
+    current = standing(run)
+    if current.status == "failed" and output_of(run) is not None:
         return True
-    if stands.status in ("stopped", "lost"):
+    if current.status in ("stopped", "lost"):
         return run.config.is_file()
-    return stands.status == "failed" and (stands.view.step > 0 or has_checkpoint(run))
+    return current.status == "failed" and (current.view.step > 0 or has_checkpoint(run))
 
 
-def can_go_on(run: RunDir) -> bool:
-    """Whether `resume` alone means something for the run: it is paused, or resumable."""
-    return is_held(run) or is_resumable(run)
+def can_resume(run: RunDir) -> bool:
+    """Whether `seedbed resume` without options works for the run: it is paused or resumable."""
+    return is_paused(run) or is_resumable(run)
 
 
 def is_extendable(run: RunDir) -> bool:

@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     found: dict[str, Any] = {}
     loading("looking; this takes some seconds ...")
-    with actions.child("doctor", words=[f"--device={arguments.device}"], good=(0, 1)) as answers:
+    with actions.child("doctor", arguments=[f"--device={arguments.device}"], ok_statuses=(0, 1)) as answers:
         for answer in answers:
             found = answer
     loading("")

@@ -175,7 +175,7 @@ class Follower:
         """Print how the job ended; returns the exit status."""
         run, view, code = self.launch.run, self.view, self.launch.process.returncode
         if not self.begun:
-            raise actions.died_early(self.launch, code)
+            raise actions.early_exit_error(self.launch, code)
         if not run.path.exists():
             message = (
                 f"The folder of the run was removed or moved while it trained, so it ended{wording.at_step(view.step)}."

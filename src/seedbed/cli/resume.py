@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     if extends or arguments.origin is not None or arguments.early_stop is not None:
         fits, wanted = actions.is_extendable, "run with a checkpoint that is not running"
     else:
-        fits, wanted = actions.can_go_on, "interrupted run (--more-epochs N trains a finished one on)"
+        fits, wanted = actions.can_resume, "interrupted run (--more-epochs N trains a finished one on)"
     found = place.find(arguments.ref, fits=fits, wanted=wanted)
     asked = Resume(
         arguments.more_steps,
@@ -84,10 +84,10 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.data_path,
     )
     waits = turn(arguments, place)
-    if asked == Resume() and not waits and actions.is_held(found):
+    if asked == Resume() and not waits and actions.is_paused(found):
         return go_on(found, as_json=arguments.json)
     return watch(
-        lambda: actions.resume(found, asked, waits, going_back=partial(tell_what_is_left, found.id)),
+        lambda: actions.resume(found, asked, waits, on_go_back=partial(tell_what_is_left, found.id)),
         background=arguments.background,
         as_json=arguments.json,
         waits=waits,
@@ -114,7 +114,7 @@ def go_on(found: RunDir, *, as_json: bool) -> int:
     from seedbed.runs.status import status
     from seedbed.text import printable
 
-    asked = actions.go_on(found)
+    asked = actions.unpause(found)
     asked.wait(lambda stands: stands.status in ("running", "stalled"), within_s=_PATIENCE_S)
     after, run_id, name = status(found), printable(found.id), printable(run_argument(found))
     goes_on = after["status"] not in ("paused", "pausing")

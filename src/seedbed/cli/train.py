@@ -143,7 +143,7 @@ def run(arguments: argparse.Namespace) -> int:
     place = actions.store(arguments.runs)
     waits = turn(arguments, place)
     return watch(
-        lambda: actions.begin(place, KINDS["train"], wanted, arguments.name, waits, sys.argv),
+        lambda: actions.start_new_run(place, KINDS["train"], wanted, arguments.name, waits, sys.argv),
         background=arguments.background,
         as_json=arguments.json,
         waits=waits,
@@ -181,7 +181,7 @@ def watch(start: Callable[[], Launch], *, background: bool, as_json: bool, waits
 
         return follow(start, as_json=as_json)
     launch = start()
-    actions.wait_until_begun(launch)
+    actions.wait_until_started(launch)
     if as_json:
         say_json(status(launch.run))
         return 0

@@ -25,7 +25,7 @@ def start(
     store: Store, resolved: Resolved[Config], name: str | None, turn: Turn, command: Sequence[str]
 ) -> LaunchOutcome:
     """Create a run and start its job."""
-    return _begun(lambda: actions.begin(store, KINDS["train"], resolved, name, turn, command))
+    return _begun(lambda: actions.start_new_run(store, KINDS["train"], resolved, name, turn, command))
 
 
 def resume(run: RunDir, request: Resume, turn: Turn) -> LaunchOutcome:
@@ -37,7 +37,7 @@ def _begun(launch: Callable[[], actions.Launch], run: RunDir | None = None) -> L
     try:
         launched = launch()
         run = launched.run
-        actions.wait_until_begun(launched)
+        actions.wait_until_started(launched)
     except SeedbedError as error:
         return LaunchOutcome(run, str(error))
     except OSError as error:

@@ -185,7 +185,7 @@ class RunActions(SequentialKeys):
         from seedbed import actions
 
         if self._allows(RESUME, listed):
-            self._do(_heard(actions.go_on), listed, _done(RESUME, listed))
+            self._do(_heard(actions.unpause), listed, _done(RESUME, listed))
 
     def _confirm(self, action: str, listed: Listed, then: Callable[[], None]) -> None:
         """Do it once a person agrees; at once where the action needs no confirmation."""
@@ -242,4 +242,4 @@ def _resume(run: RunDir) -> None:
     from seedbed import actions
     from seedbed.runs.control import Resume
 
-    actions.wait_until_begun(actions.resume(run, Resume()))
+    actions.wait_until_started(actions.resume(run, Resume()))
