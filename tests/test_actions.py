@@ -26,6 +26,7 @@ from seedbed.runs import control, requests
 from seedbed.runs.control import GO, PAUSE, SAVE, STOP, Resume, Turn
 from seedbed.runs.kinds import KINDS
 from seedbed.runs.lifecycle import RunBusyError
+from seedbed.runs.process import git_commit
 from seedbed.runs.queue import line
 from seedbed.runs.session import Session
 from seedbed.runs.signals import SIGNALS
@@ -142,15 +143,15 @@ def test_what_cannot_fit_this_machine_is_refused_before_a_run_exists(store: Stor
 
 
 def test_the_commit_of_a_checkout(tmp_path: Path) -> None:
-    assert actions.git_commit(tmp_path) is None
+    assert git_commit(tmp_path) is None
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
     for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "x"], ["tag", "v1"]):
         subprocess.run([*git, *words], check=True)
     commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
-    assert actions.git_commit(tmp_path) == commit
+    assert git_commit(tmp_path) == commit
     (tmp_path / "f").write_text("x")
     subprocess.run([*git, "add", "f"], check=True)
-    assert actions.git_commit(tmp_path) == commit + "+"
+    assert git_commit(tmp_path) == commit + "+"
 
 
 def test_follow_tells_everything_of_this_launch_and_ends(run: RunDir) -> None:
@@ -269,7 +270,7 @@ def test_a_paused_run_has_saved_takes_no_step_and_goes_on_where_it_was(endless: 
         actions.pause(run)
     with pytest.raises(SeedbedError, match="saved before that"):
         actions.save_now(run)
-    with pytest.raises(SeedbedError, match="only go on as it is"):
+    with pytest.raises(SeedbedError, match="only be resumed without options"):
         actions.resume(run, Resume(more_steps=5))
     time.sleep(0.2)
     assert status(run)["step"] == held["step"]

@@ -9,7 +9,7 @@ from saved_models import save_model
 from seedbed.config.schema import ModelConfig, TokenizerConfig
 from seedbed.data.stories.generator import stories
 from seedbed.errors import UsageError
-from seedbed.jobs.generate import Request, answer
+from seedbed.jobs.generate import GenerateRequest, answer
 from seedbed.model.decoder import Decoder
 from seedbed.tokenizer.train import train_tokenizer
 
@@ -25,7 +25,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def written(model: str, prompt: str, **settings: object) -> str:
-    request = Request(checkpoint=model, prompt=prompt, max_new_tokens=30, seed=3, device="cpu", **settings)  # type: ignore[arg-type]
+    request = GenerateRequest(checkpoint=model, prompt=prompt, max_new_tokens=30, seed=3, device="cpu", **settings)  # type: ignore[arg-type]
     return "".join(line.get("text", "") for line in answer(request))
 
 
@@ -36,16 +36,16 @@ def test_a_prompt_is_read_as_training_text_is(model: str) -> None:
 
 
 def test_what_the_tokenizer_lacks_is_said_first(model: str) -> None:
-    first = next(answer(Request(checkpoint=model, prompt="The ☃ and the ☃ or 日", device="cpu")))
+    first = next(answer(GenerateRequest(checkpoint=model, prompt="The ☃ and the ☃ or 日", device="cpu")))
     assert first["unknown"] == ["☃", "日"]
-    assert next(answer(Request(checkpoint=model, prompt="The fox", device="cpu")))["unknown"] == []
+    assert next(answer(GenerateRequest(checkpoint=model, prompt="The fox", device="cpu")))["unknown"] == []
 
 
 def test_a_stop_text_may_have_the_line_ends_of_another_system(model: str) -> None:
     whole = written(model, "The fox")
     middle = whole[10]
     assert written(model, "The fox", stop=(middle,)) == whole[: whole.index(middle)]
-    wordy = Request(checkpoint=model, prompt="x", stop=("\r\n",), device="cpu", max_new_tokens=400, seed=1)
+    wordy = GenerateRequest(checkpoint=model, prompt="x", stop=("\r\n",), device="cpu", max_new_tokens=400, seed=1)
     assert "\n" not in "".join(line.get("text", "") for line in answer(wordy))
 
 
@@ -61,11 +61,13 @@ def test_a_stop_text_may_have_the_line_ends_of_another_system(model: str) -> Non
 )
 def test_nonsense_is_refused_before_a_model_is_loaded(settings: dict[str, object]) -> None:
     with pytest.raises(UsageError):
-        next(answer(Request(checkpoint="nowhere", **settings)))  # type: ignore[arg-type]
+        next(answer(GenerateRequest(checkpoint="nowhere", **settings)))  # type: ignore[arg-type]
 
 
 def test_seeds_go_on_after_the_largest(model: str) -> None:
-    request = Request(checkpoint=model, prompt="The", seed=2**63 - 1, num_samples=2, max_new_tokens=3, device="cpu")
+    request = GenerateRequest(
+        checkpoint=model, prompt="The", seed=2**63 - 1, num_samples=2, max_new_tokens=3, device="cpu"
+    )
     seeds = [line["seed"] for line in answer(request) if line.get("done")]
     assert len(set(seeds)) == 2
     assert seeds[0] == 2**63 - 1

@@ -110,12 +110,12 @@ def test_a_damaged_checkpoint_is_passed_over_and_it_is_told_how_far_the_run_stoo
     newest = past.save(40)
     (newest / "model.safetensors").write_bytes(b"")
     start = past.start()
-    assert (start.step, start.stood) == (20, 40)
+    assert (start.step, start.reached_step) == (20, 40)
     (message,) = past.told
     assert (message.level, message.code) == ("warning", "checkpoint-skipped")
     assert "step-00000040" in message.text
     assert "model.safetensors" in message.text
-    assert message.why == "Going on from step-00000020."
+    assert message.why == "The run resumes from step-00000020."
 
 
 def test_where_no_checkpoint_can_be_loaded_a_resume_never_starts_over(past: Past) -> None:
@@ -135,7 +135,7 @@ def test_a_write_that_was_cut_off_is_a_fresh_start_and_nothing_to_add_steps_to(p
     past.begin(1, 0).train(1, 3)
     (past.run.checkpoints / "step-00000003").mkdir(parents=True)
     assert past.start().loaded is None
-    with pytest.raises(UsageError, match="no checkpoint to add steps to"):
+    with pytest.raises(UsageError, match="has not saved a checkpoint"):
         past.start(Resume(more_steps=5))
 
 
@@ -182,7 +182,7 @@ def test_the_last_start_from_a_checkpoint_that_lies_elsewhere_is_not_forgotten(p
     past.begin(3, 20).begin(3, 60, resumed_from=f"{folder.name}/{left.name}")
     start = past.start()
     assert start.loaded is not None
-    assert (start.loaded.path, start.common) == (folder / left.name, 20)
+    assert (start.loaded.path, start.common_step) == (folder / left.name, 20)
 
 
 # What the past says --------------------------------------------------------------------------------------------------
@@ -263,7 +263,7 @@ def test_going_back_leaves_what_is_later_and_knows_the_best_of_it(past: Past) ->
         past.save(step, loss=loss)
     found = line(past, Resume(from_checkpoint="20"))
     assert [path.name for path in found.going] == ["step-00000040", "step-00000060"]
-    assert (found.left, found.damaged, found.beat) == ("left-at-00000020-by-session-9", False, 2.0)
+    assert (found.left, found.damaged, found.left_loss) == ("left-at-00000020-by-session-9", False, 2.0)
     assert (found.resumed_from, found.saved) == ("step-00000020", True)
 
 
@@ -273,7 +273,7 @@ def test_what_could_not_be_loaded_is_told_apart_and_is_nothing_to_beat(past: Pas
     (past.save(60, loss=3.0) / "model.safetensors").write_bytes(b"")
     found = line(past)
     assert [path.name for path in found.going] == ["step-00000060"]
-    assert (found.left, found.damaged, found.beat) == ("damaged-found-by-session-9", True, None)
+    assert (found.left, found.damaged, found.left_loss) == ("damaged-found-by-session-9", True, None)
 
 
 def test_a_checkpoint_from_elsewhere_is_named_by_where_it_lies(past: Past, tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def test_going_back_keeps_the_best_and_the_last_checkpoint_and_says_so(bench: Be
     assert after["checkpoint_step"] == 3
     assert [event["best"] for event in events(run, "eval")][-1] is False, "a worse loss was called the best"
     told = next(event for event in events(run, "message") if event["code"] == "left-behind")
-    assert told["text"] == "The run goes on from step 2: steps 3 to 6 of it are void."
+    assert told["text"] == "The run resumes from step 2: steps 3 to 6 are void."
     assert "step 4, 6" in told["why"]
     assert "checkpoints/left-at-00000002-by-session-2" in told["why"]
 
@@ -539,7 +539,7 @@ def test_curves_and_tables_show_validations_that_can_be_compared(bench: Bench, w
     assert [step for step, _ in parts] == [2, 4, 6]
     assert final["step"] == 6
     assert final["loss"] != parts[-1][1]
-    assert [(mark.step, mark.loss) for mark in Series.load(whole).scores] == parts
+    assert [(mark.step, mark.loss) for mark in Series.load(whole).validations] == parts
     assert [(each.step, each.val_loss) for each in metrics(whole) if each.val_loss is not None] == parts
     found = status(whole)
     assert found["val_loss"] == parts[-1][1]

@@ -155,7 +155,7 @@ def test_without_room_for_a_checkpoint_it_holds_until_there_is(
         bench.saver.settle()
         assert "The disk is full: a checkpoint needs 2." in seen[0]["reason"]
         assert re.search(r"and 3\d\d\.\d KiB are free", seen[0]["reason"])
-        assert "goes on by itself" in seen[0]["hint"]
+        assert "continues automatically" in seen[0]["hint"]
         assert bench.good() == [1, 2]
         assert bench.statuses() == ["running", "paused", "running"]
         assert not bench.saver.gave_up
@@ -259,7 +259,7 @@ def test_preparing_data_holds_where_its_folder_takes_no_writes_and_goes_on(
     assert "running" in [event["status"] for event in said if event["kind"] == "run"][2:]
     paused = next(event for event in said if event.get("status") == "paused")
     assert files.storage_error("", OSError(number, "")).reason in paused["reason"]
-    assert "goes on by itself" in paused["hint"]
+    assert "continues automatically" in paused["hint"]
 
 
 def test_preparing_data_in_a_folder_that_nobody_may_write_to_fails_at_once(
@@ -274,7 +274,7 @@ def test_preparing_data_in_a_folder_that_nobody_may_write_to_fails_at_once(
 
 @pytest.mark.parametrize(
     ("number", "said"),
-    [(errno.EIO, "input/output error"), (errno.EROFS, "read-only"), (errno.EDQUOT, "found no room")],
+    [(errno.EIO, "input/output error"), (errno.EROFS, "read-only"), (errno.EDQUOT, "could not be written although")],
 )
 def test_a_checkpoint_that_cannot_be_written_holds_training_and_is_tried_again(
     tmp_path: Path, fill: Any, material: Material, monkeypatch: pytest.MonkeyPatch, number: int, said: str
@@ -305,7 +305,7 @@ def test_a_checkpoint_that_cannot_be_written_holds_training_and_is_tried_again(
         bench.saver.settle()
         somebody.join()
         assert said in seen[0]["reason"]
-        assert "goes on by itself" in seen[0]["hint"]
+        assert "continues automatically" in seen[0]["hint"]
         assert bench.good() == [1, 2]
         assert [event["step"] for event in bench.told("checkpoint")] == [1, 2]
         assert bench.statuses()[-1] == "running"

@@ -16,7 +16,7 @@ from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
 from seedbed.config.schema import ModelConfig, TokenizerConfig
 from seedbed.data.stories.generator import stories
-from seedbed.jobs.score import Request, answer, longest_tokens, write
+from seedbed.jobs.score import ScoreRequest, answer, longest_tokens, write
 from seedbed.model.decoder import Decoder
 from seedbed.tokenizer.tokenizer import Tokenizer
 from seedbed.tokenizer.train import train_tokenizer
@@ -49,7 +49,7 @@ def model_of(folder: Path, tokenizer: Tokenizer, favourite: str) -> str:
 
 
 def outcome_of(model: str, config: str) -> dict[str, Any]:
-    return list(answer(Request(checkpoint=model, config=config, sentences=5, temperature=0.0)))[-1]
+    return list(answer(ScoreRequest(checkpoint=model, config=config, sentences=5, temperature=0.0)))[-1]
 
 
 def test_a_text_that_never_ends_a_sentence_is_cut_and_counts_as_a_wrong_one(

@@ -284,7 +284,7 @@ def test_a_disk_that_fills_under_a_training_pauses_it_until_there_is_space(
     found = shop.status()
     assert found["status"] == "paused"
     assert found["reason"].startswith("The disk is full: ")
-    assert "goes on by itself" in found["hint"]
+    assert "continues automatically" in found["hint"]
     assert "The disk is full" in shop.seedbed("status").stdout
     good = find(run.checkpoints).good
     assert good

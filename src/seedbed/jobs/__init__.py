@@ -1,1 +1,1 @@
-"""The scores: config in, parts built, work done; one page for each kind of work."""
+"""Jobs: the processes that do the work of a run or task, one module per kind of work."""

@@ -1,4 +1,4 @@
-"""Where every job begins: `python -m seedbed.jobs RUN_DIR`. Takes the run, does its kind of work, says how it ended."""
+"""Entry point of every job: `python -m seedbed.jobs RUN_DIR` does the work of a run and records how it ended."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ CHILDREN: dict[str, str] = {
     "score": "seedbed.jobs.score:main",
     "doctor": "seedbed.jobs.doctor:main",
 }
-"""Work that makes no run and answers on stdout: takes the remaining words, returns the exit status."""
+"""Commands that create no run: each takes the remaining arguments, answers on stdout and returns the exit status."""
 
 
-def main(words: Sequence[str] | None = None, kinds: Mapping[str, Kind] = KINDS) -> int:
-    """Do what the command line names; returns the exit status."""
-    words = sys.argv[1:] if words is None else words
+def main(arguments: Sequence[str] | None = None, kinds: Mapping[str, Kind] = KINDS) -> int:
+    """Run a job, or one of CHILDREN; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     keep_compiled()
-    if words and words[0] in CHILDREN:
-        child: Callable[[Sequence[str]], int] = loaded(CHILDREN[words[0]])
+    if arguments and arguments[0] in CHILDREN:
+        child: Callable[[Sequence[str]], int] = loaded(CHILDREN[arguments[0]])
         try:
-            return child(words[1:])
+            return child(arguments[1:])
         except SeedbedError as error:
-            return _answer_error(error)
+            return _print_error(error)
         except (MemoryError, RuntimeError, OSError) as error:
             memory = exhausted(error)
             if memory is None:
                 raise
-            hint = "End what else uses it, or take another device (--device cpu), a smaller model or less text."
-            return _answer_error(SeedbedError(f"The {memory} is full. {_in_a_line(error)}", hint))
+            hint = "End other programs that use it, or use another device (--device cpu), a smaller model or less text."
+            return _print_error(SeedbedError(f"The {memory} is full. {_first_line(error)}", hint))
     parser = argparse.ArgumentParser(prog="python -m seedbed.jobs", allow_abbrev=False)
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--more-steps", type=int)
@@ -58,20 +58,25 @@ def main(words: Sequence[str] | None = None, kinds: Mapping[str, Kind] = KINDS) 
     parser.add_argument("--data-path")
     parser.add_argument("--queue", action="store_true")
     parser.add_argument("--after", type=Path)
-    asked = parser.parse_args(words)
+    options = parser.parse_args(arguments)
     resume = Resume(
-        asked.more_steps, asked.more_epochs, asked.from_checkpoint, asked.early_stop, asked.data, asked.data_path
+        options.more_steps,
+        options.more_epochs,
+        options.from_checkpoint,
+        options.early_stop,
+        options.data,
+        options.data_path,
     )
-    stamp_output(RunDir(asked.run_dir).log)
+    stamp_output(RunDir(options.run_dir).log)
     try:
-        return run_job(asked.run_dir, resume, Turn(asked.queue, asked.after), kinds)
+        return run_job(options.run_dir, resume, Turn(options.queue, options.after), kinds)
     except SeedbedError as error:
         sys.stderr.write(f"{error.message} {error.hint}\n")
         return error.exit_code
 
 
 def run_job(run_dir: Path, resume: Resume, turn: Turn, kinds: Mapping[str, Kind] = KINDS) -> int:
-    """Own the run for one session. Whatever goes wrong is told as the run's last event; details go to job.log."""
+    """Do the work of a run for one session. An error becomes the run's last event; its traceback goes to job.log."""
     name = RunDir(run_dir).meta()["kind"]
     owner = Session if name not in kinds or kinds[name].is_run else Lifecycle
     with owner(run_dir, resume, turn=turn) as session:
@@ -84,34 +89,34 @@ def run_job(run_dir: Path, resume: Resume, turn: Turn, kinds: Mapping[str, Kind]
             session.end_as_asked()
             return 0
         except SeedbedError as error:
-            _tell_log()
+            _log_traceback()
             session.fail(error.message, error.hint)
             return error.exit_code if error.exit_code == EXIT_USAGE else EXIT_FAILURE
         except (Exception, SystemExit) as error:
-            _tell_log()
+            _log_traceback()
             memory = exhausted(error)
             if memory is not None:
-                session.fail(f"The {memory} is full. {_in_a_line(error)}", advice(session.run))
+                session.fail(f"The {memory} is full. {_first_line(error)}", advice(session.run))
             else:
-                session.fail(_in_a_line(error), f"The traceback is in {session.run.log}.")
+                session.fail(_first_line(error), f"The traceback is in {session.run.log}.")
             return EXIT_FAILURE
         session.finish(status)
     return 0
 
 
-def _answer_error(error: SeedbedError) -> int:
-    """Say what went wrong to whoever started this child; returns the exit status."""
+def _print_error(error: SeedbedError) -> int:
+    """Write the error to stdout as JSON, for the process that started this one; returns the exit status."""
     sys.stdout.write(json.dumps({"error": error.message, "hint": error.hint, "exit": error.exit_code}) + "\n")
     return error.exit_code
 
 
-def _tell_log() -> None:
-    """The traceback for job.log, which may lie on a disk that takes no writes: how the run ended is told all the same."""
+def _log_traceback() -> None:
+    """Write the traceback to job.log if the disk allows it; the run's last event is written in any case."""
     with contextlib.suppress(OSError):
         traceback.print_exc()
 
 
-def _in_a_line(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 

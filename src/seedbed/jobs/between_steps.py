@@ -1,4 +1,4 @@
-"""What a training job does between steps, in order: stop, validate, watch the numbers, sample, save, pause."""
+"""Makes the hooks of a training job, in order: stop, validate, check the loss, sample, save, pause."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def make_hooks(
     session: Session,
     saver: Saver,
     watch: hooks.WatchHook,
-    beat: float | None,
+    left_loss: float | None,
     progress: Progress,
 ) -> list[Callable[[Progress], None]]:
-    """The hooks of a training job. `beat`: the loss of a better checkpoint that this branch of steps has left behind."""
+    """The hooks of a training job. `left_loss`: the lowest validation loss among checkpoints that were left behind."""
     emit = session.emit
 
     def save_to_pause(progress: Progress) -> None:
@@ -30,32 +30,32 @@ def make_hooks(
         saver.save(progress, best=False)
         saver.settle()
 
-    def hold() -> bool:
+    def wait_while_paused() -> bool:
         return session.hold("asked to pause")
 
     def pause() -> None:
         save_to_pause(progress)
-        hold()
+        wait_while_paused()
 
     breaks = Breaks(session, pause)
-    go_on = (
-        f"`seedbed resume {session.run.id} --more-steps N` trains N steps more, `--early-stop 0` goes on to the planned"
+    how_to_resume = (
+        f"`seedbed resume {session.run.id} --more-steps N` trains N more steps, `--early-stop 0` trains to the planned"
         " end."
     )
     return [
         hooks.StopHook(lambda: session.stop_requested),
         hooks.EvaluateHook(
-            _scoring(parts, breaks),
+            _validator(parts, breaks),
             emit,
             every=options.eval_every,
             tokens=parts.validation.compared_tokens,
             early_stop=options.early_stop,
-            beat=beat,
-            go_on=go_on,
+            beat=left_loss,
+            go_on=how_to_resume,
         ),
         watch,
         hooks.SampleHook(
-            _writing(parts, options.sample_tokens, breaks), emit, every=options.sample_every, prompts=parts.prompts
+            _sampler(parts, options.sample_tokens, breaks), emit, every=options.sample_every, prompts=parts.prompts
         ),
         hooks.SaveHook(
             saver.save,
@@ -63,16 +63,16 @@ def make_hooks(
             every=options.checkpoint_every,
             keep_best=options.keep_best,
             requested=session.save_requested,
-            beat=beat,
+            beat=left_loss,
         ),
-        hooks.PauseHook(lambda: session.pause_requested, save_to_pause, hold),
+        hooks.PauseHook(lambda: session.pause_requested, save_to_pause, wait_while_paused),
     ]
 
 
-def _scoring(parts: Parts, breaks: Breaks) -> Callable[[int], hooks.Outcome]:
+def _validator(parts: Parts, breaks: Breaks) -> Callable[[int], hooks.Outcome]:
     validation = parts.validation
 
-    def score(max_tokens: int) -> hooks.Outcome:
+    def validate(max_tokens: int) -> hooks.Outcome:
         total = validation.tokens(max_tokens)
         return hooks.evaluate(
             parts.trainer,
@@ -81,15 +81,15 @@ def _scoring(parts: Parts, breaks: Breaks) -> Callable[[int], hooks.Outcome]:
             between=lambda done: breaks("validation", done, total),
         )
 
-    return score
+    return validate
 
 
-def _writing(parts: Parts, most: int, breaks: Breaks) -> Callable[[str, int], str]:
-    def write(prompt: str, step: int) -> str:
+def _sampler(parts: Parts, max_tokens: int, breaks: Breaks) -> Callable[[str, int], str]:
+    def sample(prompt: str, step: int) -> str:
         pieces: list[str] = []
         for piece in parts.write(prompt, step):
             pieces.append(piece)
-            breaks("sample", len(pieces), most)
+            breaks("sample", len(pieces), max_tokens)
         return "".join(pieces)
 
-    return write
+    return sample

@@ -1,4 +1,4 @@
-"""Places within long work between two steps: there a job tells how far it is, holds, and can be stopped."""
+"""Reports progress, pauses and stops within a validation or a sample, which can take long between two steps."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from seedbed.events import Data
 from seedbed.runs.session import Session
 from seedbed.train.hooks import Cut
 
-TELL_S = 1.0
+REPORT_EVERY_S = 1.0
 
 
 class Breaks:
-    """Called between the batches of a validation, or the tokens of a sample.
+    """Is called between the batches of a validation and between the tokens of a sample.
 
-    Tells of the work once a second, so that short work says nothing. Where somebody asked to pause, `pause` saves and
-    holds. Raises Cut where somebody asked to stop: the work is left, and done again by the resume.
+    Emits a `data` event once a second, so none for short work. On a pause request it calls `pause`, which saves and
+    waits. On a stop request it raises Cut: the validation or sample is abandoned, and the resume repeats it.
     """
 
     def __init__(self, session: Session, pause: Callable[[], object]) -> None:
@@ -27,15 +27,15 @@ class Breaks:
         self._next_s = 0.0
 
     def __call__(self, stage: str, done: int, total: int, unit: str = "tokens") -> None:
-        """`done` of `total` have been done of the work that `stage` names."""
+        """Report that `done` of `total` units of the work `stage` are done."""
         if self._session.pause_requested and self._session.stop_requested is None:
             self._pause()
         if self._session.stop_requested is not None:
             raise Cut(self._session.stop_requested)
         now = time.monotonic()
         if self._work != (stage, total) or done < self._done:
-            self._work, self._next_s = (stage, total), now + TELL_S
+            self._work, self._next_s = (stage, total), now + REPORT_EVERY_S
         elif now >= self._next_s:
-            self._next_s = now + TELL_S
+            self._next_s = now + REPORT_EVERY_S
             self._session.emit(Data(stage=stage, done=done, total=total, unit=unit))
         self._done = done

@@ -1,4 +1,4 @@
-"""The data of a training job: its source's, or, where that has moved or changed, what was prepared from it."""
+"""Opens the data of a training job: the source, or, if it has moved or changed, the prepared data in the cache."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from seedbed.events import Message
 from seedbed.files import free_bytes, obstacle
 from seedbed.runs.lifecycle import Lifecycle, StopRequested
 
-_ROOM_BYTES = 1 << 20
-_MOST_PATIENCE_S = 60.0
+_MARGIN_BYTES = 1 << 20
+_MAX_RETRY_S = 60.0
 
 
 def open_data(config: Config, fingerprint: str | None, session: Lifecycle, *, started: bool) -> Dataset:
-    """The dataset that a config asks for. `fingerprint` is of the one that the run trained on; None for a fresh run.
+    """The dataset of a config. `fingerprint` belongs to the data that the run trained on; None for a new run.
 
-    Where the source cannot be read, or holds something else, what was prepared for the run is opened instead. Raises
-    SeedbedError where that is gone as well; for a run that has not `started`, another text is taken as it is.
+    If the source cannot be read or has changed, the data that was prepared for the run is used instead. Raises
+    SeedbedError if that is gone as well. A run that has not `started` training accepts a changed source.
     """
     source, cache = config.data.source, cache_dir()
     try:
@@ -35,7 +35,7 @@ def open_data(config: Config, fingerprint: str | None, session: Lifecycle, *, st
         kept = find_prepared(cache, fingerprint) if session.resume.data is None else None
         if kept is None:
             if fingerprint is not None:
-                error.hint = f"{error.hint} {_elsewhere(session)}".strip()
+                error.hint = f"{error.hint} {_how_to_relocate(session)}".strip()
             raise
         _tell(session, f"The source of the data ({source}) is not used: {error.message}", kept)
         return kept
@@ -45,7 +45,7 @@ def open_data(config: Config, fingerprint: str | None, session: Lifecycle, *, st
     if session.resume.data is not None or (kept is None and started):
         other = different_text_error(source)
         if session.resume.data is None:
-            other.hint = f"Put the text back as it was. {_elsewhere(session)}"
+            other.hint = f"Restore the original text. {_how_to_relocate(session)}"
         raise other
     if kept is None:
         return dataset
@@ -54,12 +54,13 @@ def open_data(config: Config, fingerprint: str | None, session: Lifecycle, *, st
 
 
 def prepare(config: Config, session: Lifecycle, wanted: str | None = None) -> Dataset:
-    """The dataset of the source, opened or made; no other than the one of fingerprint `wanted` where the cache has that.
+    """The dataset of the source, from the cache or newly prepared.
 
-    Where its folder takes no writes for a while, holds and goes on with what is not there yet. Raises
-    StopRequested where somebody asks to stop meanwhile, SeedbedError for what waiting does not mend.
+    If the cache has data of the fingerprint `wanted`, a source that has changed is refused. If the cache cannot be
+    written for a while (a full disk), the run pauses and then continues with the missing part. Raises StopRequested on
+    a stop request, SeedbedError for a changed source and for an error that waiting does not solve.
     """
-    cache, patience_s = cache_dir(), 0.0
+    cache, retry_s = cache_dir(), 0.0
     while True:
         try:
             return build_dataset(
@@ -74,35 +75,35 @@ def prepare(config: Config, session: Lifecycle, wanted: str | None = None) -> Da
             if not error.passing:
                 raise SeedbedError(error.message, f"{error.hint} {CACHE_HINT}") from error
             full = isinstance(error, DiskFullError)
-            reason, hint = error.message, f"{error.hint} Preparation then goes on by itself."
-            needed = _ROOM_BYTES + (free_bytes(cache) if full else 0)
-        not_before = time.monotonic() + patience_s
-        patience_s = min(max(2 * patience_s, 1.0), _MOST_PATIENCE_S)
-        if not session.hold(reason, hint, partial(_passed, cache, needed, not_before)):
+            reason, hint = error.message, f"{error.hint} Then preparation continues automatically."
+            needed = _MARGIN_BYTES + (free_bytes(cache) if full else 0)
+        not_before = time.monotonic() + retry_s
+        retry_s = min(max(2 * retry_s, 1.0), _MAX_RETRY_S)
+        if not session.hold(reason, hint, partial(_should_retry, cache, needed, not_before)):
             raise StopRequested(session.stop_requested)
 
 
-def _passed(cache: Path, needed: int, not_before: float) -> bool:
-    """Whether a write in the cache is worth another try. A quota hides what is free, so that must not decide for ever."""
+def _should_retry(cache: Path, needed: int, not_before: float) -> bool:
+    """Whether to try a write in the cache again. Under a quota the free space is unknown, so it only delays a retry."""
     if time.monotonic() < not_before:
         return False
     trouble = obstacle(cache, needed)
-    return trouble is None or (isinstance(trouble, DiskFullError) and time.monotonic() >= not_before + _MOST_PATIENCE_S)
+    return trouble is None or (isinstance(trouble, DiskFullError) and time.monotonic() >= not_before + _MAX_RETRY_S)
 
 
-def _elsewhere(session: Lifecycle) -> str:
-    return f"If it lies elsewhere: `seedbed resume {session.run.id} --data SOURCE`."
+def _how_to_relocate(session: Lifecycle) -> str:
+    return f"If the text has moved: `seedbed resume {session.run.id} --data SOURCE`."
 
 
 def _tell(session: Lifecycle, text: str, kept: Dataset) -> None:
-    """Say that prepared data stands in for its source, and what is in it."""
+    """Emit a warning that prepared data is used instead of its source, and the messages about that data."""
     session.emit(
         Message(
             level="warning",
             code="data-from-cache",
             text=text,
-            why=f"The run goes on with what was prepared from it at its start, in {kept.folder}: the same text.",
-            hint=f"`seedbed resume {session.run.id} --data SOURCE` names another place where the same text is.",
+            why=f"The run uses the data that was prepared at its start, in {kept.folder}: the same text.",
+            hint=f"If the same text is in another place: `seedbed resume {session.run.id} --data SOURCE`.",
         )
     )
     replay_messages(kept.messages, session.emit)

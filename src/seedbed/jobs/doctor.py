@@ -1,6 +1,6 @@
-"""Examine this machine and this installation: what is here, how fast it is, whether a training step works, what to fix.
+"""Checks this machine and installation: hardware, packages, matmul speed, a training step, and problems with their fixes.
 
-Answers with one JSON object on stdout and makes no run. It keeps the rate of matmuls in the cache, and changes nothing else.
+Writes one JSON object to stdout and creates no run. It stores the measured matmul rate in the cache, nothing else.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _COMPILERS = ("g++", "clang++", "c++")
 
 
 class Problem(NamedTuple):
-    """Something to mend: `level` error means that training cannot work, note that it works. `fix` is one command."""
+    """A problem. `level`: error (training cannot work), warning, or note (training works). `fix` is one command."""
 
     level: str
     what: str
@@ -49,17 +49,16 @@ class Problem(NamedTuple):
 
 
 class Requirement(NamedTuple):
-    """A package that some extra, or the core install (`extra` empty), asks for."""
+    """A package that an extra requires, or the core installation if `extra` is empty."""
 
     package: str
     extra: str
 
 
 def report(device: str = "auto", folder: Path | None = None) -> dict[str, Any]:
-    """Everything that decides how well training goes here; takes a few seconds, most of them torch's import.
+    """Everything that affects training on this machine; takes a few seconds, mostly to import torch.
 
-    Rates are floating-point operations per second, sizes bytes, times seconds. `problems` holds what to fix, errors
-    first; a figure that is missing has a reason beside it.
+    Rates are in floating-point operations per second, sizes in bytes, times in seconds. `problems` lists errors first.
     """
     folder = Path.cwd() if folder is None else folder
     packages, extras, problems = installed()
@@ -83,7 +82,7 @@ def report(device: str = "auto", folder: Path | None = None) -> dict[str, Any]:
     if trouble is not None and not trouble.passing:
         what = f"Nothing can be written in {quoted(folder)}: {trouble.reason}."
         problems.append(
-            Problem("warning", what, "Runs go to the folder `runs` there.", "export SEEDBED_RUNS=ELSEWHERE")
+            Problem("warning", what, "Runs are saved in its subfolder `runs`.", "export SEEDBED_RUNS=OTHER_FOLDER")
         )
     elif found["disk"]["free_bytes"] < LOW_DISK_BYTES:
         problems.append(
@@ -91,7 +90,7 @@ def report(device: str = "auto", folder: Path | None = None) -> dict[str, Any]:
                 "warning",
                 f"Less than 1 GiB is free at {quoted(folder)}.",
                 "Checkpoints may not fit.",
-                "df -h && cd ELSEWHERE",
+                "df -h && cd OTHER_FOLDER",
             )
         )
     if found["compiler"] is None:
@@ -99,7 +98,7 @@ def report(device: str = "auto", folder: Path | None = None) -> dict[str, Any]:
             Problem(
                 "warning",
                 "No C++ compiler is installed.",
-                "torch.compile needs one; training runs slower without.",
+                "torch.compile needs one; without it training is slower.",
                 compiler_command(),
             )
         )
@@ -110,7 +109,7 @@ def report(device: str = "auto", folder: Path | None = None) -> dict[str, Any]:
 
 
 def installed() -> tuple[dict[str, str | None], list[dict[str, Any]], list[Problem]]:
-    """Versions of the packages that Seedbed uses (None: not installed), its extras, and what the core lacks."""
+    """Versions of the packages that Seedbed uses (None: not installed), its extras, and missing core packages."""
     wanted = requirements(importlib.metadata.requires("seedbed") or [])
     versions: dict[str, str | None] = {}
     for each in wanted:
@@ -122,14 +121,14 @@ def installed() -> tuple[dict[str, str | None], list[dict[str, Any]], list[Probl
     for extra in sorted({each.extra for each in wanted if each.extra}):
         missing = [each.package for each in wanted if each.extra == extra and versions[each.package] is None]
         extras.append({"name": extra, "missing": missing, "install": f"pip install 'seedbed[{extra}]'"})
-    gone = [each.package for each in wanted if not each.extra and versions[each.package] is None]
+    absent = [each.package for each in wanted if not each.extra and versions[each.package] is None]
     problems = []
-    if gone:
+    if absent:
         problems.append(
             Problem(
                 "error",
-                f"Not installed: {', '.join(gone)}.",
-                "Seedbed cannot work without.",
+                f"Not installed: {', '.join(absent)}.",
+                "Seedbed requires it.",
                 "pip install --force-reinstall seedbed",
             )
         )
@@ -137,7 +136,7 @@ def installed() -> tuple[dict[str, str | None], list[dict[str, Any]], list[Probl
 
 
 def requirements(lines: Sequence[str]) -> list[Requirement]:
-    """What the metadata's `Requires-Dist` lines ask for, Seedbed's own name (extras made of extras) left out."""
+    """The requirements in `Requires-Dist` lines, without Seedbed itself (which extras of extras name)."""
     found = []
     for line in lines:
         name = re.match(r"[A-Za-z0-9._-]+", line)
@@ -148,19 +147,21 @@ def requirements(lines: Sequence[str]) -> list[Requirement]:
 
 
 def without_cuda(cuda: str) -> Problem:
-    """What to tell of a torch with CUDA on a machine without a GPU: nothing is broken, but it fills the disk."""
-    asked = next((line for line in importlib.metadata.requires("seedbed") or [] if line.startswith("torch")), "torch")
+    """The note about a torch with CUDA on a machine without a GPU: it works, but takes much disk space."""
+    requirement = next(
+        (line for line in importlib.metadata.requires("seedbed") or [] if line.startswith("torch")), "torch"
+    )
     return Problem(
         "note",
-        f"torch is built for CUDA {cuda}, and no GPU is here.",
-        "It trains on the CPU all the same; its libraries for CUDA take gigabytes of disk that PyTorch's CPU build does not.",
+        f"torch is built for CUDA {cuda}, but there is no GPU.",
+        "Training works on the CPU, but the CUDA libraries take gigabytes of disk space; PyTorch's CPU build has none.",
         "pip uninstall -y torch triton $(pip freeze | grep -o '^nvidia[^=]*') && "
-        f"pip install --index-url https://download.pytorch.org/whl/cpu '{asked}'",
+        f"pip install --index-url https://download.pytorch.org/whl/cpu '{requirement}'",
     )
 
 
 def compiler_command() -> str:
-    """The command that installs a C++ compiler with the package manager that is here."""
+    """The command that installs a C++ compiler with this machine's package manager."""
     if sys.platform == "darwin":
         return "xcode-select --install"
     managers = {
@@ -177,18 +178,18 @@ def compiler_command() -> str:
 
 
 def _cache() -> tuple[dict[str, Any], list[Problem]]:
-    """Where prepared data goes, and whether it can be written there."""
+    """The cache folder for prepared data, and whether it can be written."""
     fix = f"export SEEDBED_CACHE={Path(tempfile.gettempdir()) / 'seedbed-cache'}"
     try:
         folder = cache_dir()
     except SeedbedError as error:
         found = {"path": None, "free_bytes": None, "writable": False}
-        return found, [Problem("error", error.message, "Prepared data goes there.", fix)]
-    home = folder
-    while not home.exists():
-        home = home.parent
-    free = free_bytes(home)
-    trouble = obstacle(home, 0)
+        return found, [Problem("error", error.message, "Prepared data is saved there.", fix)]
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
+    free = free_bytes(existing)
+    trouble = obstacle(existing, 0)
     reason = trouble.reason if trouble is not None else ""
     problems = []
     if reason:
@@ -196,7 +197,7 @@ def _cache() -> tuple[dict[str, Any], list[Problem]]:
             Problem(
                 "error",
                 f"The cache folder {quoted(folder)} cannot be written: {reason}.",
-                "Prepared data goes there.",
+                "Prepared data is saved there.",
                 fix,
             )
         )
@@ -205,15 +206,15 @@ def _cache() -> tuple[dict[str, Any], list[Problem]]:
             Problem(
                 "warning",
                 f"Less than 1 GiB is free at the cache folder {quoted(folder)}.",
-                "Prepared data goes there.",
+                "Prepared data is saved there.",
                 fix,
             )
         )
     return {"path": str(folder), "free_bytes": free, "writable": not reason}, problems
 
 
-def _torch_part(asked: str, problems: list[Problem], seen: gpu.Gpus) -> dict[str, Any]:
-    """What torch says of itself, its matmul rates on the chosen device, and a training step there."""
+def _torch_part(device_name: str, problems: list[Problem], seen: gpu.Gpus) -> dict[str, Any]:
+    """The version of torch, its matmul rates on the chosen device, and a training step there."""
     try:
         import torch
 
@@ -223,7 +224,7 @@ def _torch_part(asked: str, problems: list[Problem], seen: gpu.Gpus) -> dict[str
             Problem(
                 "error",
                 f"torch cannot be imported: {error}.",
-                "Nothing trains without it.",
+                "Training requires it.",
                 "pip install --force-reinstall torch",
             )
         )
@@ -247,22 +248,27 @@ def _torch_part(asked: str, problems: list[Problem], seen: gpu.Gpus) -> dict[str
         )
     if sys.platform == "linux" and torch.version.cuda is not None and not seen.found and not about["cuda_usable"]:
         problems.append(without_cuda(torch.version.cuda))
-    said: list[Message] = []
+    messages: list[Message] = []
     try:
-        device = choose_device(asked, False, said.append)
+        device = choose_device(device_name, False, messages.append)
         precision = choose_precision("auto", device)
     except SeedbedError as error:
         problems.append(Problem("error", error.message, error.hint, "seedbed doctor --device auto"))
         return {"torch": about, "device": None, "matmul": None, "probe": None}
-    problems += [Problem("warning", each.text, each.why, "seedbed doctor --device auto") for each in said]
-    chosen = {"asked": asked, "name": device.name, "torch_device": str(device.torch_device), "precision": precision}
+    problems += [Problem("warning", each.text, each.why, "seedbed doctor --device auto") for each in messages]
+    chosen = {
+        "asked": device_name,
+        "name": device.name,
+        "torch_device": str(device.torch_device),
+        "precision": precision,
+    }
     probe = training_probe(device, precision)
     if probe.get("full"):
         problems.append(
             Problem(
                 "error",
                 f"The {probe['full']} of {device.name} is full: {probe['reason']}",
-                "Something else uses it.",
+                "Other programs use it.",
                 "nvidia-smi" if device.kind == "cuda" else "ps aux --sort=-rss",
             )
         )
@@ -271,19 +277,19 @@ def _torch_part(asked: str, problems: list[Problem], seen: gpu.Gpus) -> dict[str
             Problem(
                 "error",
                 f"A training step on {device.name} failed: {probe['reason']}",
-                "Training cannot work there.",
+                "Training cannot work on this device.",
                 "pip install --force-reinstall torch",
             )
         )
     rates = matmul_rates(device.torch_device)
     rate = rates["fp32_flops_per_s" if precision == "fp32" else "bf16_flops_per_s"]
-    if rate is not None and asked == "auto":
+    if rate is not None and device_name == "auto":
         remember_matmul_rate(rate, precision)
     return {"torch": about, "device": chosen, "matmul": rates, "probe": probe}
 
 
 def matmul_rates(device: torch.device) -> dict[str, float | None]:
-    """Floating-point operations per second of square matmuls, fp32 and bf16: the best of half a second each."""
+    """Floating-point operations per second of square matmuls in fp32 and bf16: the best within 0.4 s each."""
     import torch
 
     size = 4096 if device.type == "cuda" else 1024
@@ -294,7 +300,7 @@ def matmul_rates(device: torch.device) -> dict[str, float | None]:
             best, begun = math.inf, time.perf_counter()
             while time.perf_counter() - begun < _MATMUL_S:
                 start = time.perf_counter()
-                # Reading one number back waits for devices that compute behind our back.
+                # Reading one number waits for devices that compute asynchronously.
                 (a @ a)[0, 0].item()
                 best = min(best, time.perf_counter() - start)
             rates[f"{name}_flops_per_s"] = 2 * size**3 / best
@@ -304,7 +310,7 @@ def matmul_rates(device: torch.device) -> dict[str, float | None]:
 
 
 def training_probe(device: Device, precision: str, steps: int = 4) -> dict[str, Any]:
-    """Train a very small model for a few steps on one batch of noise: the loss must be finite and fall."""
+    """Train a very small model for a few steps on one random batch: the loss must be finite and fall."""
     import torch
 
     from seedbed.config.schema import ModelConfig, OptimizerConfig
@@ -336,14 +342,12 @@ def training_probe(device: Device, precision: str, steps: int = 4) -> dict[str, 
     return {"ok": ok, "reason": reason, "first_loss": losses[0], "last_loss": losses[-1], "step_s": step_s}
 
 
-def main(words: Sequence[str]) -> int:
-    """Write the report to stdout as one JSON object; status 1 if something stands in the way of training."""
+def main(arguments: Sequence[str]) -> int:
+    """Write the report to stdout as one JSON object; returns exit status 1 if training cannot work."""
     parser = argparse.ArgumentParser(prog="python -m seedbed.jobs doctor", allow_abbrev=False)
-    parser.add_argument("--device", default="auto", help="device to examine, as train.device")
-    parser.add_argument(
-        "--folder", type=Path, help="folder whose disk is looked at; the working directory if not given"
-    )
-    asked = parser.parse_args(words)
-    found = report(asked.device, asked.folder)
+    parser.add_argument("--device", default="auto", help="device to check, as in train.device")
+    parser.add_argument("--folder", type=Path, help="folder whose disk is checked (default: the working directory)")
+    options = parser.parse_args(arguments)
+    found = report(options.device, options.folder)
     sys.stdout.write(json.dumps(found) + "\n")
     return EXIT_FAILURE if any(problem["level"] == "error" for problem in found["problems"]) else 0

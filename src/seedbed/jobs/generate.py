@@ -1,4 +1,4 @@
-"""Generation for a window: a request on stdin, text as JSON lines on stdout. Makes no run directory."""
+"""Generates text in a child process: reads a request from stdin, writes JSON lines to stdout. Creates no run."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from seedbed.tokenizer.tokenizer import Tokenizer
 from seedbed.train.seed import following
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a window asks for. `checkpoint` is a model folder; sample k of `num_samples` is seeded with `seed` + k."""
+class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to generate. `checkpoint` is a model folder; sample k of `num_samples` uses the seed `seed` + k."""
 
     checkpoint: str
     prompt: str = ""
@@ -39,30 +39,31 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Answer the request on stdin; returns the exit status. Errors leave as a line of their own."""
+    """Answer the request on stdin; returns the exit status. An error is written as a JSON line."""
     try:
-        request = msgspec.json.decode(sys.stdin.buffer.read(), type=Request)
+        request = msgspec.json.decode(sys.stdin.buffer.read(), type=GenerateRequest)
         for line in answer(request):
-            _say(line)
+            _write_line(line)
     except SeedbedError as error:
-        _say({"error": error.message, "hint": error.hint, "exit": error.exit_code})
+        _write_line({"error": error.message, "hint": error.hint, "exit": error.exit_code})
         return error.exit_code
     except msgspec.DecodeError as error:
-        _say({"error": f"The request is not understood: {error}.", "hint": "", "exit": EXIT_FAILURE})
+        _write_line({"error": f"The request is invalid: {error}.", "hint": "", "exit": EXIT_FAILURE})
         return EXIT_FAILURE
     except BrokenPipeError:
-        sys.stdout = None  # nobody listens; leave without a second complaint at exit
+        sys.stdout = None  # the reader is gone: avoid a second error when Python flushes stdout at exit
         return EXIT_FAILURE
     return 0
 
 
-def answer(request: Request) -> Iterator[dict[str, Any]]:
-    """The lines that answer a request: what the model is, chunks of text by sample, and an end of each sample.
+def answer(request: GenerateRequest) -> Iterator[dict[str, Any]]:
+    """The lines that answer a request: one about the model, then for each sample its chunks of text and its end.
 
-    `unknown` in the first line: what of the prompt the tokenizer has no token for, and the model does not see.
+    `unknown` in the first line lists the parts of the prompt without a token, which the model does not see.
+    Raises UsageError for an invalid request, SeedbedError for a model that cannot be loaded.
     """
     if request.num_samples < 1:
-        raise UsageError(f"{request.num_samples} samples are none.", "Give --num-samples 1 or more.")
+        raise UsageError(f"The number of samples is {request.num_samples}.", "Give --num-samples 1 or more.")
     base = request.seed if request.seed is not None else time.time_ns() % 2**31
 
     def sampling(sample: int) -> Sampling:
@@ -77,10 +78,10 @@ def answer(request: Request) -> Iterator[dict[str, Any]]:
             seed=following(base, sample),
         )
 
-    sampling(0)  # what makes no sense is refused before a model is loaded
+    sampling(0)  # raises for invalid settings before a model is loaded
     device = generation_device(request.device)
     folder = Path(request.checkpoint)
-    # On a CPU the fp32 masters generate: they are what the loss was measured on, and bf16 gains little at one row.
+    # On a CPU the fp32 weights are used: the loss was measured with them, and bf16 is hardly faster for one sequence.
     dtype = torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
     verify_weights(folder)
     model, tokenizer = load_folder(folder, device=device, dtype=dtype), Tokenizer.load(folder)
@@ -108,18 +109,18 @@ def answer(request: Request) -> Iterator[dict[str, Any]]:
         }
 
 
-def generation_device(asked: str) -> torch.device:
-    """The device that generates: `auto` takes a GPU where there is one."""
-    if asked == "auto":
+def generation_device(name: str) -> torch.device:
+    """The device for generation: `auto` is the GPU if there is one. Raises UsageError if the device is missing."""
+    if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(asked)
+        device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"Device {asked} is not here.", "Use --device cpu or auto.") from error
+        raise UsageError(f"This machine has no device {name}.", "Use --device cpu or auto.") from error
     return device
 
 
-def _say(line: dict[str, Any]) -> None:
+def _write_line(line: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(line, ensure_ascii=True) + "\n")
     sys.stdout.flush()

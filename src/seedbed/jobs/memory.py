@@ -1,4 +1,4 @@
-"""Memory that ran out: whose it was, and what helps. Knows torch's errors by their names and words, and imports no torch."""
+"""Recognises out-of-memory errors and says what to change. Matches torch's error texts, so it does not import torch."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _OF_THE_MACHINE = ("DefaultCPUAllocator:", "bad_alloc", "Cannot allocate memory"
 
 
 def exhausted(error: BaseException) -> str | None:
-    """Which memory ran out where that is what an error means: `GPU memory` or `memory`. None for any other error."""
-    said = str(error)
-    if any(words in said for words in _OF_THE_GPU):
+    """Which memory is full according to an error: `GPU memory` or `memory`. None for any other error."""
+    message = str(error)
+    if any(words in message for words in _OF_THE_GPU):
         return "GPU memory"
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return "memory"
-    if isinstance(error, RuntimeError) and any(words in said for words in _OF_THE_MACHINE):
+    if isinstance(error, RuntimeError) and any(words in message for words in _OF_THE_MACHINE):
         return "memory"
     return "GPU memory" if type(error).__name__ == "OutOfMemoryError" else None
 
 
 def advice(run: RunDir) -> str:
-    """What to change so that a run's work fits. Its own config stays as it is, so the way is another run like it."""
+    """A hint on how to use less memory. A run's config cannot change, so the hint starts another run like it."""
     fewer = "N"
     try:
         train = frozen_config(run).train
@@ -37,6 +37,6 @@ def advice(run: RunDir) -> str:
     if fewer == "N":
         return f"Use a smaller model or context: seedbed train --like {run.id} --set model.context=N"
     return (
-        f"Work in smaller pieces, with equal results: seedbed train --like {run.id} --set train.micro_batch={fewer}. "
-        "Or end what else uses the memory and resume this run."
+        f"Use smaller micro-batches, with equal results: seedbed train --like {run.id} --set train.micro_batch={fewer}. "
+        "Or end other programs that use the memory and resume this run."
     )

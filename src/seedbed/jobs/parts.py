@@ -1,4 +1,4 @@
-"""What a kind of training is made of: the parts that its job builds and the shared training job drives. Needs no torch."""
+"""Interfaces of the parts (trainer, batches, validation) that a training job passes to jobs/training.py. Needs no torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from seedbed.train.learner import Batch
 
 
 class TrainingConfig(Protocol):
-    """The tables that every kind of training has in its config."""
+    """The tables that the config of every kind of training has."""
 
     @property
     def train(self) -> TrainConfig: ...
@@ -29,40 +29,40 @@ class TrainingConfig(Protocol):
 
 
 class Trainer(loop.Trainer, Scorer, Protocol):
-    """What is trained, with its optimizer (train/trainer.py is the one over a learner)."""
+    """A model and its optimizer (train/trainer.py implements it for a learner)."""
 
     @property
     def artifact(self) -> str:
-        """What a checkpoint is to other programs: a kind of `checkpoint.marker.ARTIFACTS`."""
+        """The kind of checkpoint, one of `checkpoint.marker.ARTIFACTS`."""
         ...
 
     def prepare(self, batch: Batch, steps: int, emit: Emit, check_requests: Callable[[], None]) -> None:
-        """Try a batch as large as any that can occur, and settle how to compute for so many steps."""
+        """Try a batch of the largest size that can occur, and choose how to compute (such as compile) for `steps` steps."""
         ...
 
     def sizes_bytes(self) -> tuple[int, int]:
-        """About the bytes of weights and optimizer state in a checkpoint."""
+        """The approximate bytes of weights and optimizer state in a checkpoint."""
         ...
 
     def contents(self) -> Mapping[str, Content]:
-        """The contents of a checkpoint's files by name: copies, so that training may go on."""
+        """The contents of a checkpoint's files by name: copies, so that training can continue."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """What else a resume needs, JSON-able."""
+        """Everything else that a resume needs, as JSON values."""
         ...
 
     def restore(self, loaded: Loaded, emit: Emit) -> None:
-        """Put back what `contents` and `state` gave. Raises SeedbedError where something does not fit."""
+        """Restore what `contents` and `state` returned. Raises SeedbedError if something does not fit."""
         ...
 
     def describe(self) -> Mapping[str, Any]:
-        """Fields of a `run` event: device, precision, parameters, versions, ..."""
+        """Fields of a `run` event: device, precision, parameters, versions and others."""
         ...
 
 
 class Batches(Protocol):
-    """The batches of a run, by 0-based step."""
+    """Sizes of a run's batches, and a batch for a trial step."""
 
     @property
     def windows_per_epoch(self) -> int:
@@ -71,41 +71,42 @@ class Batches(Protocol):
 
     @property
     def steps_per_epoch(self) -> float:
-        """Steps in one pass; seldom a whole number."""
+        """Steps in one pass; usually not a whole number."""
         ...
 
     def largest(self, step: int) -> Batch:
-        """A batch as large as any that can occur, to try before `step`."""
+        """A batch of the largest size that can occur, to try before the 0-based `step`."""
         ...
 
 
 class Validation(Protocol):
-    """What validations score (data/validation.py)."""
+    """The validation data (data/validation.py)."""
 
     @property
     def compared_tokens(self) -> int:
-        """About how many tokens a validation scores that is compared with others; 0 for all."""
+        """About how many tokens each regular validation uses, the same ones every time; 0 for all."""
         ...
 
     @property
     def bytes_per_token(self) -> float | None:
-        """UTF-8 bytes of the text per token, for bits per byte; None where it is not counted."""
+        """UTF-8 bytes of the text per token, for bits per byte; None if unknown."""
         ...
 
     def batches(self, max_tokens: int) -> Iterable[Batch]:
-        """Batches of about `max_tokens` tokens, the same ones at every call; 0 for all."""
+        """Batches of about `max_tokens` tokens, the same in every call; 0 for all."""
         ...
 
     def tokens(self, max_tokens: int) -> int:
-        """How many tokens those batches score."""
+        """How many tokens those batches have."""
         ...
 
 
 class Parts(NamedTuple):
-    """What one kind of training hands to `jobs.training.train`.
+    """What one kind of training passes to `jobs.training.train`.
 
-    `ahead` gives batches by step while it is entered. `write` yields the pieces of a text that goes on from a prompt at
-    a step. `tokens_per_window`: tokens of one sequence, as a horizon in tokens counts them. `fingerprint` is of the data.
+    `ahead` is entered to get batches by 0-based step. `write(prompt, step)` yields the pieces of a sample.
+    `tokens_per_window` is the number of tokens per sequence, by which `train.tokens` is counted. `fingerprint` belongs
+    to the data.
     """
 
     trainer: Trainer

@@ -1,4 +1,4 @@
-"""Train a model from scratch: its parts, built from the config. The job that drives them is jobs/training.py."""
+"""The job that trains a model from scratch: builds its parts from the config and passes them to jobs/training.py."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from seedbed.train.trainer import LearnerTrainer
 
 
 def run(run_dir: Path, session: Session) -> str:
-    """Do what `run_dir/config.toml` says; returns the final status."""
+    """Train as `run_dir/config.toml` says; returns the final status."""
     return train(run_dir, session, load_frozen(run_dir / "config.toml", TRAIN), build)
 
 
 def build(config: Config, start: Start, session: Session) -> Parts:
-    """A decoder with random weights, its optimizer and its data. Raises SeedbedError for what cannot work."""
+    """A decoder with random weights, its optimizer and its data. Raises SeedbedError if training cannot work."""
     emit = session.emit
     with hooks.phase(emit, "prepare"):
         dataset = open_data(config, start.fingerprint, session, started=start.loaded is not None)
@@ -58,7 +58,7 @@ def build(config: Config, start: Start, session: Session) -> Parts:
 
 
 def assemble(config: Config, dataset: Dataset, device: Device, precision: str, *, compile_as: str = "off") -> Parts:
-    """The parts of a training from scratch. `compile_as`: on, off or auto."""
+    """The parts of training from scratch. `compile_as`: on, off or auto."""
     options = config.train
     learner = build_learner(config, dataset, precision, device.torch_device)
     optimizer = build_optimizer(learner.trainable(), config.optimizer)
@@ -90,7 +90,7 @@ def assemble(config: Config, dataset: Dataset, device: Device, precision: str, *
         validation=Validation(
             dataset.validation,
             context=config.model.context,
-            # No gradients are kept, so twice the sequences of a training leaf fit.
+            # No gradients are kept, so twice the sequences of a training micro-batch fit.
             batch_size=2 * (options.micro_batch or options.batch_size),
             document_mask=config.data.document_mask,
             wanted_tokens=options.eval_tokens,
@@ -103,7 +103,7 @@ def assemble(config: Config, dataset: Dataset, device: Device, precision: str, *
 
 
 def examine(config: Config, dataset: Dataset, precision: str, device: Device, run_dir: Path, emit: Emit) -> None:
-    """Say what is doubtful about config, data and machine; raise SeedbedError for what cannot work."""
+    """Emit warnings about config, data and machine; raise SeedbedError if training cannot work."""
     findings = check(
         config,
         vocab_size=dataset.tokenizer.vocab_size,
@@ -121,7 +121,7 @@ def examine(config: Config, dataset: Dataset, precision: str, device: Device, ru
 
 
 def build_learner(config: Config, dataset: Dataset, precision: str, device: torch.device) -> DecoderLearner:
-    """The network with seeded weights, on its device."""
+    """The model with seeded random weights, on its device."""
     seed.seed_all(config.train.seed)
     model = Decoder(config.model, arithmetic.padded_vocab(config.model, dataset.tokenizer.vocab_size))
     model.init_weights(seed.generator(config.train.seed, 0))

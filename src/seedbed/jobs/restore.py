@@ -1,4 +1,4 @@
-"""Where a training job starts: the past of its run, the checkpoint to go on from, and what is put back. Needs no torch."""
+"""Chooses the checkpoint at which a training job starts, and restores the training state from it. Needs no torch."""
 
 from __future__ import annotations
 
@@ -35,49 +35,49 @@ from seedbed.train.loop import Progress
 
 C = TypeVar("C", bound=TrainingConfig)
 TRAINER_FORMAT = 1
-"""What `trainer.json` says of itself; another number means that its fields mean something else."""
+"""The format number in `trainer.json`; it changes when the meaning of its fields changes."""
 
 
 class History(NamedTuple):
-    """What the event log says of earlier sessions. `fingerprint` is of the data that they trained on."""
+    """The state of earlier sessions, from the event log. `fingerprint` belongs to the data that they trained on."""
 
     view: View
     fingerprint: str | None = None
 
     @classmethod
     def read(cls, run_dir: Path) -> History:
-        """Fold the events of a run directory."""
+        """Read the history of a run directory."""
         run = RunDir(run_dir)
         return cls(read_view(run, read_state(run)), dataset_of(run))
 
     @property
     def last_segment(self) -> Segment | None:
-        """The stretch of steps that the last session meant to train."""
-        said = self.view.run
-        return Segment(int(said.get("segment_start") or 0), int(said["steps"])) if said.get("steps") else None
+        """The segment of steps that the last session was to train; None if it never started training."""
+        fields = self.view.run
+        return Segment(int(fields.get("segment_start") or 0), int(fields["steps"])) if fields.get("steps") else None
 
     @property
     def has_saved(self) -> bool:
-        """Whether any checkpoint was ever saved."""
+        """Whether the run has ever saved a checkpoint."""
         return bool(self.view.checkpoints or self.view.left)
 
 
 class Start(NamedTuple):
-    """Where the job starts. Without `loaded` it starts fresh.
+    """The point at which the job starts: the checkpoint `loaded`, or step 0 without one.
 
-    `stood` is where the run stood by its checkpoints: beyond the one that was loaded where newer ones are damaged.
-    `common` is where the steps in force end before a checkpoint that was left behind, or lies elsewhere.
+    `reached_step` is the step of the newest checkpoint, which is later than `loaded` if newer ones are damaged.
+    `common_step` is the last step in force that `loaded` shares, if it was left behind earlier or lies elsewhere.
     """
 
     loaded: Loaded | None
     resume: Resume
     history: History
-    stood: int = 0
-    common: int | None = None
+    reached_step: int = 0
+    common_step: int | None = None
 
     @property
     def trainer(self) -> dict[str, Any]:
-        """The loop's state in the checkpoint; empty for a fresh start."""
+        """The trainer state in the checkpoint; empty at step 0."""
         return self.loaded.trainer if self.loaded else {}
 
     @property
@@ -86,7 +86,7 @@ class Start(NamedTuple):
         return self.loaded.step if self.loaded else 0
 
     def segments(self, config: TrainingConfig, windows_per_epoch: int, tokens_per_window: int) -> list[Segment]:
-        """The learning-rate segments in force; the last one's end is the step at which the run is to end."""
+        """The learning-rate segments in force; the end of the last one is the run's last step."""
         planned = [Segment(*pair) for pair in self.trainer.get("segments", [])]
         last = self.history.last_segment
         if last is not None and self.resume.from_checkpoint is None:
@@ -96,16 +96,16 @@ class Start(NamedTuple):
             added = epoch_steps(
                 self.resume.more_epochs, windows_per_epoch=windows_per_epoch, batch_size=config.train.batch_size
             )
-        fresh = horizon_steps(config.train, windows_per_epoch=windows_per_epoch, tokens_per_window=tokens_per_window)
-        return chain(planned, max(self.step, self.stood) if added is not None else self.step, added, fresh)
+        total = horizon_steps(config.train, windows_per_epoch=windows_per_epoch, tokens_per_window=tokens_per_window)
+        return chain(planned, max(self.step, self.reached_step) if added is not None else self.step, added, total)
 
     def in_force(self, config: C) -> C:
-        """The frozen config with what this resume, or else an earlier one, put in the place of some of it."""
-        said = self.history.view.run.get
-        early_stop = said("early_stop") if self.resume.early_stop is None else self.resume.early_stop
+        """The frozen config with the changes that this resume, or an earlier one, requested."""
+        recorded = self.history.view.run.get
+        early_stop = recorded("early_stop") if self.resume.early_stop is None else self.resume.early_stop
         if early_stop is not None:
             config = _with_table(config, "train", early_stop=early_stop)
-        source, path = said("data"), said("data_path")
+        source, path = recorded("data"), recorded("data_path")
         if self.resume.data is not None:
             source, path = self.resume.data, ""
         if self.resume.data_path is not None:
@@ -118,90 +118,92 @@ class Start(NamedTuple):
 
     @property
     def fingerprint(self) -> str | None:
-        """That of the data which the run trained on so far; None where it did not."""
+        """The fingerprint of the data that the run has trained on; None if it has not trained."""
         return self.trainer.get("data_fingerprint") or self.history.fingerprint
 
     def progress(self, segments: list[Segment]) -> Progress:
-        """Where training stands. Early stopping counts anew where there are more steps than the checkpoint knew of."""
-        kept = self.trainer.get("progress", {"step": self.step})
-        # Checkpoints of earlier versions do not say when a sample was written, or where patience began.
-        progress = Progress(**{"patience_loss": kept.get("best_loss"), "last_sample_step": self.step, **kept})
+        """The progress of training. Early stopping starts to count again if steps were added since the checkpoint."""
+        saved = self.trainer.get("progress", {"step": self.step})
+        # Checkpoints of earlier versions lack `last_sample_step` and `patience_loss`.
+        progress = Progress(**{"patience_loss": saved.get("best_loss"), "last_sample_step": self.step, **saved})
         planned = self.trainer.get("segments", [])
         if self.resume.early_stop is not None or (planned and Segment(*planned[-1]) != segments[-1]):
             progress.patience_loss, progress.evals_since_best = None, 0
         return progress
 
     def recorded(self, key: str, device_type: str) -> Any:
-        """A choice that the run made for itself and keeps (precision, compile, threads), if it was on such a device."""
+        """An automatic choice (precision, compile, threads) that the checkpoint records, if made on this device type."""
         return self.trainer.get(key) if self.trainer.get("device_type") == device_type else None
 
 
 def _with_table(config: C, table: str, **values: Any) -> C:
-    """The config with other values in one of its tables."""
-    whole: Any = config
-    changed: C = replace(whole, **{table: replace(getattr(whole, table), **values)})
+    """A copy of the config with changed values in one table."""
+    root: Any = config
+    changed: C = replace(root, **{table: replace(getattr(root, table), **values)})
     return changed
 
 
 class Branch(NamedTuple):
-    """How the steps of a session relate to those before: what it leaves behind, and what is the best of that."""
+    """What happens to the run's checkpoints when a session starts: which become void and where they are moved."""
 
-    going: list[Path]
-    """Checkpoint folders that are void once the session has begun."""
+    void: list[Path]
+    """Checkpoint folders that become void when the session starts."""
     left: str | None
-    """The folder to set them aside in."""
+    """The name of the folder to which they are moved."""
     damaged: bool
-    """Whether they are void because they could not be loaded, and not because somebody went back."""
-    beat: float | None
-    """The lowest validation loss of the checkpoints that were left behind, now or before."""
+    """Whether they are void because they could not be loaded; else because the run goes back to an earlier step."""
+    left_loss: float | None
+    """The lowest validation loss among checkpoints that were left behind, by this session or an earlier one."""
     resumed_from: str | None
+    """The checkpoint at which the session starts: a path, relative to `checkpoints/` if it lies there."""
     saved: bool
-    """Whether the session goes on from a checkpoint in force, and not from one that lies elsewhere."""
+    """Whether the session starts at a checkpoint in `checkpoints/` itself, so that this step needs no new save."""
 
     @classmethod
     def of(cls, run: RunDir, session: int, start: Start) -> Branch:
-        """What becomes of the checkpoints of a run when a session begins. Only the holder of its lock may ask."""
+        """Find what becomes void when a session starts, and remove unfinished saves. Only for the owner of the run's lock."""
         clean_up(make_dir(run.checkpoints))
         view, loaded = start.history.view, start.loaded
-        at = start.step if start.common is None else min(start.common, start.step)
-        going = out_of_force(run, view, beyond=at)
-        in_force_yet = [path for path in going if in_force(view, path)]
-        damaged = bool(in_force_yet) and start.resume.from_checkpoint is None
-        left = aside_name(session, at, damaged=damaged) if going else None
-        names = set() if damaged else {path.name for path in in_force_yet}
+        at = start.step if start.common_step is None else min(start.common_step, start.step)
+        void = out_of_force(run, view, beyond=at)
+        newly_void = [path for path in void if in_force(view, path)]
+        damaged = bool(newly_void) and start.resume.from_checkpoint is None
+        left = aside_name(session, at, damaged=damaged) if void else None
+        names = set() if damaged else {path.name for path in newly_void}
         best = lowest([*left_with_loss(run, view), *(saved for saved in view.checkpoints if saved.name in names)])
         if loaded is None:
-            return cls(going, left, damaged, best.loss if best else None, None, False)
-        saved = loaded.path.parent.resolve() == run.checkpoints.resolve()
-        inside = loaded.path.resolve().is_relative_to(run.checkpoints.resolve())
-        place = loaded.path.resolve().relative_to(run.checkpoints.resolve()) if inside else loaded.path.resolve()
-        return cls(going, left, damaged, best.loss if best else None, str(place), saved)
+            return cls(void, left, damaged, best.loss if best else None, None, False)
+        folder, path = run.checkpoints.resolve(), loaded.path.resolve()
+        saved = loaded.path.parent.resolve() == folder
+        resumed_from = path.relative_to(folder) if path.is_relative_to(folder) else path
+        return cls(void, left, damaged, best.loss if best else None, str(resumed_from), saved)
 
     def leave(self, run: RunDir, start: Start, emit: Emit) -> None:
-        """Set aside what is void, and say so. Comes after the event by which it became void."""
+        """Move the void checkpoints and emit a message. Must come after the event that makes them void."""
         if self.left is None:
             return
-        set_aside(run, self.going, self.left)
-        steps = ", ".join(str(step_of(path)) for path in self.going)
-        kept = f"checkpoints/{self.left}"
+        set_aside(run, self.void, self.left)
+        steps = ", ".join(str(step_of(path)) for path in self.void)
+        folder = f"checkpoints/{self.left}"
         if self.damaged:
-            text, why = f"What could not be loaded (step {steps}) was moved to {kept}.", "Nothing of it was changed."
+            text = f"The checkpoints that could not be loaded (step {steps}) were moved to {folder}."
+            why = "They were not changed."
         else:
-            at, stood = start.step if start.common is None else start.common, start.history.view.step
-            text = f"The run goes on from step {start.step}: steps {at + 1} to {stood} of it are void."
-            why = f"Its checkpoints (step {steps}) are kept in {kept}."
-        hint = "Remove that folder when nobody needs it."
+            at, last = start.step if start.common_step is None else start.common_step, start.history.view.step
+            text = f"The run resumes from step {start.step}: steps {at + 1} to {last} are void."
+            why = f"Their checkpoints (step {steps}) are kept in {folder}."
+        hint = "Delete that folder if you do not need it."
         emit(Message(level="info", code="left-behind", text=text, why=why, hint=hint, step=start.step))
 
 
 def choose_start(run_dir: Path, resume: Resume, history: History, emit: Emit) -> Start:
-    """The checkpoint that the resume names, else the newest in force that verifies, else a fresh start if none was saved.
+    """The requested checkpoint, else the newest valid one in force, else step 0 if the run has saved none.
 
-    Raises SeedbedError where a checkpoint should be there and none can be loaded: a resume never starts over.
+    Raises SeedbedError if the run has saved checkpoints but none can be loaded: a resume never starts over.
     """
     folder, view = run_dir / "checkpoints", history.view
     if resume.from_checkpoint is not None:
-        path = _named(folder, resume.from_checkpoint)
+        path = _requested(folder, resume.from_checkpoint)
         return _start_at(path, load(path), resume, history)
     found = find(folder)
     for path, _ in found.skipped:
@@ -215,25 +217,23 @@ def choose_start(run_dir: Path, resume: Resume, history: History, emit: Emit) ->
         except SeedbedError as error:
             skipped.append((path.name, error.message))
             continue
-        _tell_skipped(skipped, emit, f"Going on from {path.name}.")
-        stood = max(step_of(Path(name)) for name in (path.name, *(name for name, _ in skipped)))
-        return _start_at(path, loaded, resume, history, stood)
+        _report_skipped(skipped, emit, f"The run resumes from {path.name}.")
+        reached_step = max(step_of(Path(name)) for name in (path.name, *(name for name, _ in skipped)))
+        return _start_at(path, loaded, resume, history, reached_step)
     if history.has_saved:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped) or "there is none in force"
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped) or "the folder has none in force"
         raise SeedbedError(
             f"No checkpoint of this run can be loaded ({reasons}).",
-            "Restore the checkpoints folder, or start again with `seedbed train --like` this run.",
+            f"Restore the checkpoints folder, or start a new run with `seedbed train --like {run_dir.name}`.",
         )
     if resume.more_steps is not None or resume.more_epochs is not None:
-        raise UsageError(
-            "This run has saved no checkpoint to add steps to.", "Resume it without --more-steps or --more-epochs."
-        )
-    _tell_skipped(skipped, emit, "No checkpoint had been finished, so training begins at step 0.")
+        raise UsageError("This run has not saved a checkpoint.", "Resume it without --more-steps or --more-epochs.")
+    _report_skipped(skipped, emit, "No checkpoint was finished, so training starts at step 0.")
     return Start(None, resume, history)
 
 
 def _begun_elsewhere(folder: Path, view: View, good: list[Path]) -> list[Path]:
-    """The checkpoint that the last session went on from, where it is none in force and nothing was saved after it."""
+    """The checkpoint outside the ones in force at which the last session started, if it has saved none since."""
     named = view.run.get("resumed_from")
     newest = step_of(good[-1]) if good else 0
     if not isinstance(named, str) or "/" not in named or newest >= view.start_step:
@@ -243,7 +243,7 @@ def _begun_elsewhere(folder: Path, view: View, good: list[Path]) -> list[Path]:
 
 
 def _refuse_newer_marker(path: Path) -> None:
-    """Raise where a checkpoint was written by a newer version: to go on from one before it would leave that one behind."""
+    """Raise for a checkpoint of a newer version: resuming from an earlier one would make it void."""
     try:
         read_marker(path)
     except NewerFormatError as error:
@@ -255,18 +255,17 @@ def _refuse_newer_marker(path: Path) -> None:
 def _refuse_newer(path: Path, what: str, version: object, known: int) -> None:
     if isinstance(version, int) and version > known:
         raise SeedbedError(
-            f"{quoted(path.name)} was written by a newer version of Seedbed ({what} of format {version}; this one reads "
-            f"{known}).",
-            "Update Seedbed, or resume the run with the version that wrote this.",
+            f"A newer version of Seedbed wrote {quoted(path.name)} ({what} format {version}; this version reads {known}).",
+            "Update Seedbed.",
         )
 
 
-def _start_at(path: Path, loaded: Loaded, resume: Resume, history: History, stood: int = 0) -> Start:
+def _start_at(path: Path, loaded: Loaded, resume: Resume, history: History, reached_step: int = 0) -> Start:
     _refuse_newer(path, "trainer state", loaded.trainer.get("format"), TRAINER_FORMAT)
-    return Start(loaded, resume, history, stood, common_step(history.view, path))
+    return Start(loaded, resume, history, reached_step, common_step(history.view, path))
 
 
-def _tell_skipped(skipped: list[tuple[str, str]], emit: Emit, outcome: str) -> None:
+def _report_skipped(skipped: list[tuple[str, str]], emit: Emit, outcome: str) -> None:
     for name, reason in skipped:
         emit(
             Message(
@@ -275,27 +274,27 @@ def _tell_skipped(skipped: list[tuple[str, str]], emit: Emit, outcome: str) -> N
         )
 
 
-def _named(folder: Path, name: str) -> Path:
-    """The checkpoint that a person names: a step, a folder's name, or a path."""
+def _requested(folder: Path, name: str) -> Path:
+    """The checkpoint of a name: a step, a folder's name, or a path. Raises UsageError if it does not exist."""
     candidates = [expand_home(name), folder / name]
     if name.isdigit():
         candidates.insert(0, folder / folder_name(int(name)))
     for candidate in candidates:
         if candidate.is_dir():
             return candidate
-    there = ", ".join(path.name for path in find(folder).good) or "none"
-    raise UsageError(f"There is no checkpoint {name}.", f"This run has: {there}.")
+    existing = ", ".join(path.name for path in find(folder).good) or "none"
+    raise UsageError(f"There is no checkpoint {name}.", f"This run has: {existing}.")
 
 
 def restore(start: Start, segments: list[Segment], parts: Parts, watch: hooks.WatchHook, emit: Emit) -> Progress:
-    """Put weights, optimizer, counters and random state back. Raises SeedbedError where something does not fit."""
+    """Restore weights, optimizer, counters and random state. Raises SeedbedError if something does not fit."""
     assert start.loaded is not None
     trainer = start.trainer
     if trainer.get("data_fingerprint") != parts.fingerprint:
         raise SeedbedError(
-            "The data is no longer what this run was trained on: its fingerprint has changed.",
-            "Put the data back as it was, name the place where it is with `seedbed resume --data`, or start a new run with "
-            "`seedbed train --like` this one.",
+            "The data is not what this run was trained on: its fingerprint has changed.",
+            "Restore the original data, give its location with `seedbed resume --data SOURCE`, or start a new run with "
+            "`seedbed train --like RUN`.",
         )
     watch.load_state({"seen_step": start.step, "seen_eval": start.step, **trainer.get("watch", {})})
     progress = start.progress(segments)
@@ -304,11 +303,11 @@ def restore(start: Start, segments: list[Segment], parts: Parts, watch: hooks.Wa
 
 
 def trainer_state(progress: Progress, parts: Parts, watch: hooks.WatchHook, segments: list[Segment]) -> dict[str, Any]:
-    """What a checkpoint keeps of the loop and of its trainer, JSON-able; `restore` reads it."""
-    kept = {name: value for name, value in vars(progress).items() if name not in ("total", "stop")}
+    """The contents of `trainer.json`, as JSON values; `restore` reads them."""
+    saved = {name: value for name, value in vars(progress).items() if name not in ("total", "stop")}
     return {
         "format": TRAINER_FORMAT,
-        "progress": kept,
+        "progress": saved,
         "segments": [list(segment) for segment in segments],
         "data_fingerprint": parts.fingerprint,
         "watch": watch.state(),

@@ -1,6 +1,6 @@
-"""When and what a training job saves: snapshots handed to the writer, and what became of them told as events.
+"""Saves the checkpoints of a training job and emits their events.
 
-A disk that takes no writes ends nothing: the job says why, holds with all that it knows in memory, and saves when it can.
+If the disk cannot be written, the job pauses with the reason, keeps its state in memory, and saves when writing works.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from seedbed.train import hooks
 from seedbed.train.horizon import Segment
 from seedbed.train.loop import Progress
 
-_BESIDE_BYTES = 2 << 20
-"""Room for what lies beside the tensors: tokenizer, configs, the log."""
-_MOST_PATIENCE_S = 60.0
+_OTHER_FILES_BYTES = 2 << 20
+"""Space for everything except the tensors: tokenizer, configs, the log."""
+_MAX_RETRY_S = 60.0
 
 
 class Saver:
-    """Takes snapshots on the training thread and lets the writer save them beside it."""
+    """Takes snapshots on the training thread; the checkpoint writer saves them on its own thread."""
 
     def __init__(
         self,
@@ -41,22 +41,22 @@ class Saver:
         segments: list[Segment],
         saved: Progress | None,
     ) -> None:
-        """`saved` is what the newest checkpoint in force knows of training; None where there is none."""
+        """`saved` is the progress in the newest checkpoint in force; None if there is none."""
         self._session, self._parts, self._trainer = session, parts, parts.trainer
         self._folder = session.run.checkpoints
         self._watch, self._segments = watch, segments
         self._writer = Writer(self._folder, keep_last=options.keep_last, keep_every=options.keep_every)
-        self._saved = _done(saved) if saved else None
-        self._patience_s = 0.0
+        self._saved = _work_done(saved) if saved else None
+        self._retry_s = 0.0
         self.gave_up = False
-        """Whether somebody asked to stop while nothing could be saved, so that the newest steps are not kept."""
+        """Whether the run was asked to stop while it could not save, so that the newest steps are lost."""
 
     def save(self, progress: Progress, best: bool) -> None:
-        """Snapshot now; return as soon as the copy is taken. A step is saved again only if it was validated since."""
-        if self._saved == _done(progress) or self._session.gone:
+        """Take a snapshot and return once it is copied. A step is saved again only if it was validated since."""
+        if self._saved == _work_done(progress) or self._session.gone:
             return
         begun = time.perf_counter()
-        self.settle()  # two snapshots in memory would be one too many
+        self.settle()  # there may not be memory for two snapshots
         trouble = self._obstacle()
         if trouble is not None and not self._wait_until_writable(trouble):
             return
@@ -67,24 +67,24 @@ class Saver:
             self._trainer.artifact,
         )
         self._writer.submit(snapshot, best=best, begun=begun)
-        self._saved = _done(progress)
+        self._saved = _work_done(progress)
 
     def poll(self) -> None:
-        """Tell of checkpoints that were finished since, and hold where a write failed; raises what else went wrong."""
+        """Emit the events of newly finished checkpoints; pause if a write failed. Raises any other error of a write."""
         try:
             for event in self._writer.poll():
                 self._session.emit(event)
-                self._patience_s = 0.0
+                self._retry_s = 0.0
         except StorageError as error:
             if self._wait_until_writable(error):
                 self._writer.retry()
         blocked = self._session.blocked
         if blocked is not None:
-            reason = f"{_sentence(blocked.reason)}: not even the log can be written."
-            self._hold(reason, blocked.hint, self._session.can_write)
+            reason = f"{_capitalised(blocked.reason)}: even the log cannot be written."
+            self._pause(reason, blocked.hint, self._session.can_write)
 
     def settle(self) -> None:
-        """Wait for the last write and tell of it, however long it takes until it can be done: then nothing is lost by ending."""
+        """Wait until the last write has succeeded and emit its event, so that the job can end without losing steps."""
         while True:
             try:
                 self._writer.close()
@@ -100,20 +100,20 @@ class Saver:
         self.poll()
 
     def _obstacle(self) -> StorageError | None:
-        """What is known to stand against writing a checkpoint now."""
+        """Why a checkpoint cannot be written at the moment; None if no reason is found."""
         sizes = self._trainer.sizes_bytes()
-        return obstacle(self._folder, sum(sizes) + _BESIDE_BYTES, max(sizes))
+        return obstacle(self._folder, sum(sizes) + _OTHER_FILES_BYTES, max(sizes))
 
     def _wait_until_writable(self, trouble: StorageError) -> bool:
-        """Hold until a checkpoint can be written, or tried again; False if somebody asks to stop before that."""
-        # What cannot be seen to pass (a quota, a failing disk) lets every try fail, so they become rarer.
-        not_before = time.monotonic() + self._patience_s
-        self._patience_s = min(max(2 * self._patience_s, 1.0), _MOST_PATIENCE_S)
+        """Pause until writing a checkpoint works or is worth a retry; False if the run is asked to stop before that."""
+        # Some causes (a quota, a failing disk) show only when a write fails: retries become less frequent.
+        not_before = time.monotonic() + self._retry_s
+        self._retry_s = min(max(2 * self._retry_s, 1.0), _MAX_RETRY_S)
 
         def writable() -> bool:
             return time.monotonic() >= not_before and self._obstacle() is None and self._session.can_write()
 
-        if self._hold(self._explanation(trouble), trouble.hint, writable):
+        if self._pause(self._explanation(trouble), trouble.hint, writable):
             return True
         if not self.gave_up:
             self.gave_up = True
@@ -130,37 +130,37 @@ class Saver:
         return False
 
     def _explanation(self, trouble: StorageError) -> str:
-        """Why no checkpoint can be written, with the figures where space is what is missing."""
+        """Why no checkpoint can be written; for a full disk, with the space needed and free."""
         if not isinstance(trouble, DiskFullError):
-            return f"{_sentence(trouble.reason)}: a checkpoint cannot be written in {quoted(self._folder)}."
-        needed = sum(self._trainer.sizes_bytes()) + _BESIDE_BYTES
+            return f"{_capitalised(trouble.reason)}: a checkpoint cannot be written in {quoted(self._folder)}."
+        needed = sum(self._trainer.sizes_bytes()) + _OTHER_FILES_BYTES
         try:
             with explained(self._folder):
                 free = free_bytes(self._folder)
         except StorageError:
             free = 0
         if free < needed:
-            return f"{_sentence(trouble.reason)}: a checkpoint needs {size(needed)}, and {size(free)} are free."
-        return f"A checkpoint found no room, though {size(free)} are free: perhaps for others (a quota)."
+            return f"{_capitalised(trouble.reason)}: a checkpoint needs {size(needed)}, and {size(free)} are free."
+        return f"A checkpoint could not be written although {size(free)} are free. A quota may be used up."
 
-    def _hold(self, reason: str, hint: str, until: Callable[[], bool]) -> bool:
+    def _pause(self, reason: str, hint: str, until: Callable[[], bool]) -> bool:
         if self.gave_up:
             return False
-        hint = f"{hint} Training goes on by itself when the write works; nothing that was saved is lost."
+        hint = f"{hint} Training continues automatically when writing works; saved checkpoints are intact."
         return self._session.hold(reason, hint.strip(), until)
 
     def last_good(self, run_id: str) -> str:
-        """In a sentence: the newest checkpoint and how to go on from it."""
+        """A sentence about the newest checkpoint and how to resume from it."""
         good = find(self._folder).good
         if not good:
-            return "No checkpoint had been saved yet, so a resume begins at step 1 again."
-        return f"The last good checkpoint is {good[-1].name}; go on from it with `seedbed resume {run_id}`."
+            return "No checkpoint was saved, so a resume starts at step 1 again."
+        return f"The last good checkpoint is {good[-1].name}; resume from it with `seedbed resume {run_id}`."
 
 
-def _sentence(reason: str) -> str:
+def _capitalised(reason: str) -> str:
     return f"{reason[:1].upper()}{reason[1:]}"
 
 
-def _done(progress: Progress) -> tuple[int | None, ...]:
-    """What was done by the end of a step when it was saved."""
+def _work_done(progress: Progress) -> tuple[int | None, ...]:
+    """The steps of training, validation and sampling, by which a repeated save is recognised."""
     return progress.step, progress.last_compared_step, progress.last_eval_step, progress.last_sample_step

@@ -1,4 +1,4 @@
-"""How well a model tells stories of the built-in world: it writes some, the checker reads them. JSON lines on stdout."""
+"""Scores a model on the built-in stories: generates stories and checks them. Writes JSON lines to stdout."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ NO_SENTENCE = "no sentence"
 """The reason for a text without a whole sentence."""
 _ENDS = ".!?\n"
 _LONGEST = 100
-"""So many of the longest sentences are counted in tokens."""
-_PATIENCE = 3
-"""A text is cut after this many times the longest training sentence in which it ends no sentence."""
+"""The number of longest training sentences (in characters) whose tokens are counted."""
+_CUT_FACTOR = 3
+"""A text is cut when a sentence becomes this many times as long as the longest training sentence, in tokens."""
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to score: a checkpoint, the config that it was trained by, and how much it writes."""
+class ScoreRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to score: a checkpoint, the path of its run's config, and how many sentences to generate."""
 
     checkpoint: str
     config: str
@@ -48,7 +48,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 def main(arguments: Sequence[str]) -> int:
     """Answer the request on stdin; returns the exit status."""
     try:
-        request = msgspec.json.decode(sys.stdin.buffer.read(), type=Request)
+        request = msgspec.json.decode(sys.stdin.buffer.read(), type=ScoreRequest)
         for line in answer(request):
             sys.stdout.write(json.dumps(line) + "\n")
             sys.stdout.flush()
@@ -60,15 +60,15 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def answer(request: Request) -> Iterator[dict[str, Any]]:
-    """Progress lines, then one line with the outcome."""
+def answer(request: ScoreRequest) -> Iterator[dict[str, Any]]:
+    """Progress lines, then one line with the result. Raises SeedbedError or UsageError."""
     if request.sentences < 1:
-        raise UsageError(f"{request.sentences} sentences are none.", "Give --sentences 1 or more.")
+        raise UsageError(f"The number of sentences is {request.sentences}.", "Give --sentences 1 or more.")
     config = load_frozen(Path(request.config), TRAIN)
     if config.data.source != "stories":
         raise UsageError(
-            f"This run was trained on {config.data.source}, and the checker knows only the built-in stories.",
-            "Score a run that was trained with --data stories.",
+            f"This run was trained on {config.data.source}; only models of the built-in stories can be scored.",
+            "Choose a run that was trained with --data stories.",
         )
     folder = Path(request.checkpoint)
     verify_weights(folder)
@@ -82,7 +82,7 @@ def answer(request: Request) -> Iterator[dict[str, Any]]:
     texts: list[str] = []
     judged = cut = without = 0
     while judged < request.sentences:
-        # Each story begins as in training, after an end-of-text, and ends where the model ends it.
+        # Each story starts after an end-of-text token, as in training, and ends where the model ends it.
         sampling = Sampling(
             max_new_tokens=model.config.context - 1,
             temperature=request.temperature,
@@ -91,7 +91,7 @@ def answer(request: Request) -> Iterator[dict[str, Any]]:
         text, was_cut = write(TextStream(model, tokenizer, "", sampling), most)
         found = score_stories([text]).num_sentences
         texts.append(text)
-        # A text without a sentence counts as a sentence that is wrong: so a model that writes none comes to an end, too.
+        # A text without a sentence counts as one wrong sentence, so that the loop also ends for a model that writes none.
         judged, cut, without = judged + max(found, 1), cut + was_cut, without + (not found)
         yield {"done": min(judged, request.sentences), "total": request.sentences}
     outcome = score_stories(texts, known, limit=request.sentences - without)
@@ -111,13 +111,13 @@ def answer(request: Request) -> Iterator[dict[str, Any]]:
 
 
 def longest_tokens(known: Collection[str], tokenizer: Tokenizer) -> int:
-    """After how many tokens without the end of a sentence a text is cut: several times the longest one of the training."""
+    """The limit on the tokens of a sentence, after which a text is cut: a multiple of the longest training sentence."""
     longest = heapq.nlargest(_LONGEST, known, key=len)
-    return _PATIENCE * max((len(tokenizer.encode(each)) for each in longest), default=1)
+    return _CUT_FACTOR * max((len(tokenizer.encode(each)) for each in longest), default=1)
 
 
 def write(stream: TextStream, most: int) -> tuple[str, bool]:
-    """The text of a stream, and whether it was cut: after `most` tokens in which no sentence ended."""
+    """The text of a stream, and whether it was cut after `most` tokens without the end of a sentence."""
     pieces: list[str] = []
     ended_at = 0
     for piece in stream:

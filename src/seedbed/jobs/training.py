@@ -1,6 +1,6 @@
 """The training job that every kind of training shares: start or resume, train, validate, save, stop. Needs no torch.
 
-A kind builds its parts (jobs/pretrain.py is the first); the loop itself is train/loop.py.
+Each kind builds its own parts (jobs/pretrain.py is one); the training loop is train/loop.py.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from seedbed.train.loop import NumericsError, Progress, fit
 
 C = TypeVar("C", bound=TrainingConfig)
 Build = Callable[[C, Start, Session], Parts]
-"""Builds the parts for a config in force; may raise SeedbedError for what cannot work, and StopRequested."""
+"""Builds the parts for a config. Raises SeedbedError if training cannot work, StopRequested on a stop request."""
 
 
 def train(run_dir: Path, session: Session, frozen: C, build: Build[C]) -> str:
-    """Train as the frozen config says, from the newest good checkpoint where there is one; returns the final status."""
+    """Train as the frozen config says, from the newest valid checkpoint if there is one; returns the final status."""
     emit = session.emit
     start = choose_start(run_dir, session.resume, History.read(run_dir), emit)
     config = start.in_force(frozen)
@@ -58,7 +58,7 @@ def train(run_dir: Path, session: Session, frozen: C, build: Build[C]) -> str:
                 lambda step: scale_at(config, segments, step),
                 end,
                 emit,
-                make_hooks(config.train, parts, session, saver, watch, branch.beat, progress),
+                make_hooks(config.train, parts, session, saver, watch, branch.left_loss, progress),
                 start=progress,
             )
     except NumericsError as error:
@@ -66,7 +66,7 @@ def train(run_dir: Path, session: Session, frozen: C, build: Build[C]) -> str:
         precision = str(trainer.describe().get("precision") or "fp32")
         raise NumericsError(error.message, advice(config, precision, run_dir)) from error
     except Exception:
-        saver.settle()  # a checkpoint that was handed over before is good, and is told of
+        saver.settle()  # a checkpoint that was submitted before the error is valid and gets its event
         raise
     with hooks.phase(emit, "save", progress.step):
         saver.settle()
@@ -74,12 +74,12 @@ def train(run_dir: Path, session: Session, frozen: C, build: Build[C]) -> str:
 
 
 def advice(config: TrainingConfig, precision: str, run_dir: Path) -> str:
-    """What to do after a NaN. Not to resume: the same batches lead from the same weights to the same end."""
+    """What to do after a NaN. A resume does not help: it repeats the same batches from the same weights."""
     good = find(run_dir / "checkpoints").good
     kept = (
-        f"The last good checkpoint is {good[-1].name}, but a resume repeats the same steps from there and ends the same way."
+        f"The last good checkpoint is {good[-1].name}, but a resume repeats the same steps and fails in the same way."
         if good
-        else "No checkpoint had been saved yet, and a resume repeats the same steps."
+        else "No checkpoint was saved, and a resume repeats the same steps."
     )
     optimizer = config.optimizer
     usual = 1e-3 if optimizer.name == "adamw" else 0.02
@@ -105,13 +105,12 @@ def begin_session(
     start: Start,
     branch: Branch,
 ) -> None:
-    """Tell what this session runs on, how far it is to go, and what differs from the frozen config."""
+    """Emit the `run` event of this session: its device, its last step, and what differs from the frozen config."""
     segment = segment_at(segments, start.step)
-    if start.common is not None and start.common < start.step:
-        # The steps between were trained on another branch: they are void here.
-        session.emit(
-            Run(status="running", session=session.number, step=start.common, steps=segments[-1].end, left=branch.left)
-        )
+    if start.common_step is not None and start.common_step < start.step:
+        # The steps between were trained on another branch: here they are void.
+        step, end = start.common_step, segments[-1].end
+        session.emit(Run(status="running", session=session.number, step=step, steps=end, left=branch.left))
     moved = config.data != frozen.data
     validation, options = parts.validation, config.train
     session.emit(
