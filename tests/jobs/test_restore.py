@@ -262,7 +262,7 @@ def test_going_back_leaves_what_is_later_and_knows_the_best_of_it(past: Past) ->
     for step, loss in ((20, 5.0), (40, 2.0), (60, 3.0)):
         past.save(step, loss=loss)
     found = line(past, Resume(from_checkpoint="20"))
-    assert [path.name for path in found.going] == ["step-00000040", "step-00000060"]
+    assert [path.name for path in found.void] == ["step-00000040", "step-00000060"]
     assert (found.left, found.damaged, found.left_loss) == ("left-at-00000020-by-session-9", False, 2.0)
     assert (found.resumed_from, found.saved) == ("step-00000020", True)
 
@@ -272,7 +272,7 @@ def test_what_could_not_be_loaded_is_told_apart_and_is_nothing_to_beat(past: Pas
     past.save(20, loss=5.0)
     (past.save(60, loss=3.0) / "model.safetensors").write_bytes(b"")
     found = line(past)
-    assert [path.name for path in found.going] == ["step-00000060"]
+    assert [path.name for path in found.void] == ["step-00000060"]
     assert (found.left, found.damaged, found.left_loss) == ("damaged-found-by-session-9", True, None)
 
 
@@ -382,9 +382,7 @@ def test_a_checkpoint_with_a_newer_trainer_state_is_refused_and_not_passed_over(
     trainer = {"format": 2, "session": 1, "segments": [[0, 60]], "progress": {"step": 20}}
     save(past.run.checkpoints, snapshot(20, tensors, trainer))
     past.log(Checkpoint(step=20, path="checkpoints/step-00000020"))
-    with pytest.raises(
-        SeedbedError, match=r"newer version of Seedbed .trainer state of format 2; this one reads 1"
-    ) as caught:
+    with pytest.raises(SeedbedError, match=r"trainer state format 2; this version reads 1") as caught:
         choose_start(past.run.path, Resume(from_checkpoint=named), History.read(past.run.path), pytest.fail)
     assert "Update Seedbed" in caught.value.hint
 

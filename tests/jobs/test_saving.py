@@ -185,7 +185,7 @@ def test_a_write_that_runs_out_of_space_is_tried_again_ever_more_rarely(
         bench.save(2)
         bench.saver.settle()
         somebody.join()
-        assert "perhaps for others (a quota)" in seen[0]["reason"]
+        assert "A quota may be used up" in seen[0]["reason"]
         assert 1 <= seen[1]["tries"] <= 4, "it tried without a rest"
         assert seen[2]["good"] == [1]
         assert bench.good() == [1, 2]
@@ -247,8 +247,8 @@ def test_preparing_data_holds_where_its_folder_takes_no_writes_and_goes_on(
         write(path, data, durable=durable)
 
     monkeypatch.setattr(files, "write_atomic", failing)
-    monkeypatch.setattr(data, "_ROOM_BYTES", 0)
-    monkeypatch.setattr(data, "_MOST_PATIENCE_S", 0.5)  # other tests fill and free the same disk
+    monkeypatch.setattr(data, "_MARGIN_BYTES", 0)
+    monkeypatch.setattr(data, "_MAX_RETRY_S", 0.5)  # other tests fill and free the same disk
     with Session(run.path) as session:
         somebody = threading.Thread(target=lambda: (wait_until_paused(run), broken.clear()))
         somebody.start()
