@@ -24,7 +24,7 @@ def test_a_piped_run_is_told_in_plain_lines_and_ends_with_what_to_type_next(desk
     out = desk.seedbed("train", "--set", "train.steps=60", "--name", "my run").stdout
     assert "\x1b" not in out
     assert "\r" not in out
-    assert "learning rate: " in out
+    assert "learning rate" in out
     assert "validation at step 60: loss 2.3489" in out
     assert "warning: The text is short. Few words. Add some." in out
     assert "Finished at step 60" in out

@@ -68,7 +68,7 @@ async def test_no_run_one_run_and_many_runs_are_shown(
     async with open_window(empty_store, (80, 24)) as user:
         await user.see("no active runs", "No runs yet: press 3 to start one.")
         await user.keys("enter", "p", "s", "R", "w", "e", "A", "D", "space", "j", "k", "G", "plus", "x")
-        await user.see("No run is selected.")
+        await user.hear("No run is selected.")
     for run in store.all():
         if run.name() != "elm":
             actions.delete(run)
