@@ -44,7 +44,7 @@ async def shown() -> str:
         for _ in range(600):
             await pilot.pause(0.1)
             text = "\\n".join(strip.text for strip in window.screen._compositor.render_strips())
-            if sys.argv[1] in text:
+            if sys.argv[1] in text and window.is_ready:
                 return text
         return text
 
