@@ -25,7 +25,7 @@ from seedbed.jobs.restore import Branch, History, Start, choose_start, restore, 
 from seedbed.runs.control import Resume
 from seedbed.runs.store import RunDir, Store
 from seedbed.train.device import Device
-from seedbed.train.hooks import WatchHook
+from seedbed.train.hooks import LossMonitorHook
 from seedbed.train.horizon import Segment
 from seedbed.train.loop import Progress
 from tiny import MODEL_AND_DATA
@@ -309,7 +309,7 @@ class Parts:
         cpu = Device(torch.device("cpu"), "CPU", "cpu")
         self.all: Any = assemble(material.config, material.dataset, cpu, "fp32")
         self.learner, self.optimizer = self.all.trainer.learner, self.all.trainer.optimizer
-        self.watch = WatchHook(lambda _: None, warmup_steps=0)
+        self.watch = LossMonitorHook(lambda _: None, warmup_steps=0)
         if updated:
             for parameter in self.learner.model.parameters():
                 parameter.grad = torch.ones_like(parameter)

@@ -39,7 +39,7 @@ from seedbed.runs.status import status
 from seedbed.runs.store import RunDir, Store
 from seedbed.train import trainer
 from seedbed.train.device import Device
-from seedbed.train.hooks import WatchHook
+from seedbed.train.hooks import LossMonitorHook
 from seedbed.train.horizon import Segment
 from seedbed.train.loop import Progress
 
@@ -80,7 +80,7 @@ class Bench:
         self.session, self.disk, self._fill = session, disk, fill
         self.run = session.run
         parts = assemble(config, dataset, Device(torch.device("cpu"), "CPU", "cpu"), "fp32")
-        watch = WatchHook(session.emit, warmup_steps=0)
+        watch = LossMonitorHook(session.emit, warmup_steps=0)
         self.saver = Saver(session, config.train, parts, watch, [Segment(0, 100)], None)
         self.filler = disk / "filler"
 

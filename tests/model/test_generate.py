@@ -17,13 +17,13 @@ from seedbed.errors import SeedbedError, UsageError
 from seedbed.model.cache import KVCache
 from seedbed.model.decoder import Decoder
 from seedbed.model.generate import (
+    GeneratedText,
     Sampling,
     StopText,
-    TextStream,
-    fitted_prompt,
+    apply_repetition_penalty,
+    fit_prompt,
     generate,
     next_probabilities,
-    penalised,
     text_stream,
 )
 from seedbed.model.weights import export_state
@@ -222,7 +222,7 @@ class TestSamplers:
 
     def test_the_penalty_lowers_both_signs(self) -> None:
         scores = torch.tensor([2.0, -2.0, 1.0])
-        assert penalised(scores, torch.tensor([0, 1]), 2.0).tolist() == [1.0, -4.0, 1.0]
+        assert apply_repetition_penalty(scores, torch.tensor([0, 1]), 2.0).tolist() == [1.0, -4.0, 1.0]
 
     def test_draws_follow_the_distribution(self) -> None:
         model = built()
@@ -244,7 +244,7 @@ class TestSamplers:
     def test_a_model_of_nans_is_named(self, temperature: float) -> None:
         model = built()
         model.norm.weight.data.fill_(torch.nan)
-        with pytest.raises(SeedbedError, match="not a number"):
+        with pytest.raises(SeedbedError, match="NaN or infinite"):
             run(model, [5], temperature=temperature)
 
     def test_a_seed_repeats_and_another_differs(self) -> None:
@@ -266,14 +266,14 @@ class TestLength:
     def test_a_long_prompt_keeps_its_last_part(self) -> None:
         model, prompt = built(context=64), [int(i) % 251 for i in range(1000)]
         kept = prompt[-(64 - 10) :]
-        assert fitted_prompt(prompt, Sampling(max_new_tokens=10), context=64, eot_id=EOT) == kept
+        assert fit_prompt(prompt, Sampling(max_new_tokens=10), context=64, eot_id=EOT) == kept
         assert run(model, prompt, temperature=0.0, max_new_tokens=10) == run(
             model, kept, temperature=0.0, max_new_tokens=10
         )
 
     def test_half_the_context_stays_for_a_prompt_however_much_is_asked_for(self) -> None:
         prompt = list(range(200))
-        assert fitted_prompt(prompt, Sampling(max_new_tokens=9999), context=64, eot_id=EOT) == prompt[-32:]
+        assert fit_prompt(prompt, Sampling(max_new_tokens=9999), context=64, eot_id=EOT) == prompt[-32:]
 
     @pytest.mark.parametrize("layout", ["qwen3", "gpt2"])
     def test_past_the_context_the_window_slides(self, layout: str) -> None:
@@ -344,13 +344,13 @@ class TestText:
 
     @pytest.mark.parametrize("stop", ["END", "世", "🌱 s", ";", "s grow; E"])
     def test_stop_text_never_shows(self, model: Decoder, stop: str) -> None:
-        stream = TextStream(model, Bytes(), "", Sampling(temperature=0.0, stop=("not there", stop)))
+        stream = GeneratedText(model, Bytes(), "", Sampling(temperature=0.0, stop=("not there", stop)))
         assert "".join(stream) == SAYING[: SAYING.index(stop)]
         assert stream.finish == "stop"
 
     def test_how_it_ended(self, model: Decoder) -> None:
         for limit, finish in ((5, "length"), (100, "stop")):
-            stream = TextStream(model, Bytes(), "", Sampling(temperature=0.0, max_new_tokens=limit))
+            stream = GeneratedText(model, Bytes(), "", Sampling(temperature=0.0, max_new_tokens=limit))
             text = "".join(stream)
             assert stream.finish == finish
             assert stream.num_tokens == min(limit, len(SAYING.encode()))
@@ -445,7 +445,7 @@ def test_a_temperature_that_rounds_to_nothing_is_greedy() -> None:
     )
     assert cold == greedy
     nothing = torch.tensor([0.0, -3.0, 2.0])
-    assert penalised(nothing, torch.tensor([0, 1, 2]), 1e-320).isfinite().all()
+    assert apply_repetition_penalty(nothing, torch.tensor([0, 1, 2]), 1e-320).isfinite().all()
 
 
 def test_more_tokens_than_there_is_memory_for_may_be_asked_for() -> None:

@@ -101,10 +101,10 @@ def test_the_description_states_first_and_last_learning_rate() -> None:
     assert "First 0.000198 (step 1)" in fresh
     assert "last 0.002 (step 1,000)" in fresh
     going_on = describe(schedule, 0.02, 500, 1000)
-    assert "goes on where it was" in going_on
+    assert "The schedule continues" in going_on
     assert f"First {0.02 * multiplier(schedule, 500, 1000):.4g} (step 501)" in going_on
     added = describe(schedule, 0.02, 1000, 1200, 1000)
-    assert "anew for steps 1,001 to 1,200" in added
+    assert "again for steps 1,001 to 1,200" in added
     assert "over 20 steps" in added
     constant = describe(ScheduleConfig(kind="constant"), 0.02, 1000, 1200, 1000)
     assert "stays at 0.02" in constant

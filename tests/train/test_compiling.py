@@ -15,7 +15,7 @@ from seedbed.errors import SeedbedError
 from seedbed.events import Event, Message, Phase
 from seedbed.model.decoder import Decoder
 from seedbed.train import compiling
-from seedbed.train.compiling import PAYS_FROM_S, settle_compile, trial
+from seedbed.train.compiling import PAYS_FROM_S, decide_compile, trial
 from seedbed.train.decoder_learner import DecoderLearner
 
 
@@ -91,7 +91,7 @@ def compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 def settle(learner: Timed, **options: Any) -> tuple[bool, float, list[Event]]:
     told: list[Event] = []
     options = {"asked": "auto", "steps": 100, "micro_batch": 0, "emit": told.append, **options}
-    compiled, tried = settle_compile(cast("DecoderLearner", learner), BATCH, **options)
+    compiled, tried = decide_compile(cast("DecoderLearner", learner), BATCH, **options)
     return compiled, tried.step_s, told
 
 

@@ -14,25 +14,25 @@ from seedbed.errors import EXIT_FAILURE, EXIT_USAGE, SeedbedError, UsageError
 from seedbed.events import Message
 from seedbed.hardware.cpu import Cpu
 from seedbed.train.device import (
+    AvailableDevices,
     Device,
-    Present,
+    available_devices,
     choose_device,
     choose_precision,
     default_threads,
-    present,
-    warn_of_software,
+    warn_of_software_bf16,
 )
 
 AMX = Cpu("Intel Xeon 8481C", 2, ("amx_bf16", "avx512_bf16", "avx512f", "avx2"), {})
 AVX512 = Cpu("AMD EPYC", 2, ("avx512_bf16", "avx512f", "avx2"), {})
 OLD = Cpu("Intel Core i5", 2, ("avx2",), {})
 APPLE = Cpu("Apple M2", 8, ("bf16",), {})
-LAPTOP = Present(OLD, no_cuda="this torch is built without CUDA")
-SERVER = Present(AMX, ("NVIDIA A30", "NVIDIA GeForce GTX 1080 Ti"), ((8, 0), (6, 1)))
-MAC = Present(APPLE, mps=True, no_cuda="this torch is built without CUDA")
+LAPTOP = AvailableDevices(OLD, no_cuda="this torch is built without CUDA")
+SERVER = AvailableDevices(AMX, ("NVIDIA A30", "NVIDIA GeForce GTX 1080 Ti"), ((8, 0), (6, 1)))
+MAC = AvailableDevices(APPLE, mps=True, no_cuda="this torch is built without CUDA")
 
 
-def choose(asked: str, here: Present, strict: bool = False) -> tuple[Device, list[Message]]:
+def choose(asked: str, here: AvailableDevices, strict: bool = False) -> tuple[Device, list[Message]]:
     said: list[Message] = []
     return choose_device(asked, strict, said.append, here), said
 
@@ -57,7 +57,7 @@ def choose(asked: str, here: Present, strict: bool = False) -> tuple[Device, lis
         ("m2", MAC, "mps"),
     ],
 )
-def test_what_is_here_is_taken_without_a_word(asked: str, here: Present, torch_device: str) -> None:
+def test_what_is_here_is_taken_without_a_word(asked: str, here: AvailableDevices, torch_device: str) -> None:
     device, said = choose(asked, here, strict=True)
     assert device.torch_device == torch.device(torch_device)
     assert device.kind == torch_device.partition(":")[0]
@@ -70,7 +70,7 @@ def test_what_is_here_is_taken_without_a_word(asked: str, here: Present, torch_d
     [
         ("cuda", LAPTOP, "cpu", "built without CUDA"),
         ("cuda:0", LAPTOP, "cpu", "built without CUDA"),
-        ("gpu", LAPTOP, "cpu", "no GPU to use here: this torch is built without CUDA"),
+        ("gpu", LAPTOP, "cpu", "No GPU is available: this torch is built without CUDA"),
         ("cuda:7", SERVER, "cuda:0", "the last one is cuda:1"),
         ("mps", SERVER, "cuda:0", "no Apple GPU"),
         ("H100", SERVER, "cuda:0", "H100"),
@@ -79,7 +79,7 @@ def test_what_is_here_is_taken_without_a_word(asked: str, here: Present, torch_d
     ],
 )
 def test_what_is_not_here_is_a_warning_and_the_best_or_an_error(
-    asked: str, here: Present, instead: str, told: str
+    asked: str, here: AvailableDevices, instead: str, told: str
 ) -> None:
     device, said = choose(asked, here)
     assert device.torch_device == torch.device(instead)
@@ -104,10 +104,10 @@ def test_what_can_name_no_device_is_refused(asked: str) -> None:
 @pytest.mark.parametrize(
     ("asked", "on", "here", "precision"),
     [
-        ("auto", "cpu", Present(AMX), "bf16"),
-        ("auto", "cpu", Present(AVX512), "bf16"),
-        ("auto", "cpu", Present(OLD), "fp32"),
-        ("auto", "cpu", Present(APPLE), "fp32"),
+        ("auto", "cpu", AvailableDevices(AMX), "bf16"),
+        ("auto", "cpu", AvailableDevices(AVX512), "bf16"),
+        ("auto", "cpu", AvailableDevices(OLD), "fp32"),
+        ("auto", "cpu", AvailableDevices(APPLE), "fp32"),
         ("auto", "cuda:0", SERVER, "bf16"),
         ("auto", "cuda:1", SERVER, "fp16"),
         ("auto", "mps", MAC, "fp32"),
@@ -117,7 +117,9 @@ def test_what_can_name_no_device_is_refused(asked: str) -> None:
         ("bf16", "mps", MAC, "bf16"),
     ],
 )
-def test_precision_follows_what_the_device_is_fast_at(asked: str, on: str, here: Present, precision: str) -> None:
+def test_precision_follows_what_the_device_is_fast_at(
+    asked: str, on: str, here: AvailableDevices, precision: str
+) -> None:
     assert choose_precision(asked, choose(on, here)[0], here) == precision
 
 
@@ -133,14 +135,14 @@ def test_bf16_on_a_gpu_without_it_and_fp16_on_a_cpu_are_errors() -> None:
     [
         ("bf16", "cpu", LAPTOP, True),
         ("fp32", "cpu", LAPTOP, False),
-        ("bf16", "cpu", Present(AMX), False),
-        ("bf16", "cpu", Present(APPLE), False),
+        ("bf16", "cpu", AvailableDevices(AMX), False),
+        ("bf16", "cpu", AvailableDevices(APPLE), False),
         ("bf16", "cuda:0", SERVER, False),
     ],
 )
-def test_bf16_in_software_is_a_warning(precision: str, on: str, here: Present, warns: bool) -> None:
+def test_bf16_in_software_is_a_warning(precision: str, on: str, here: AvailableDevices, warns: bool) -> None:
     said: list[Message] = []
-    warn_of_software(precision, choose(on, here)[0], said.append, here)
+    warn_of_software_bf16(precision, choose(on, here)[0], said.append, here)
     assert [message.code for message in said] == ["precision"] * warns
 
 
@@ -153,7 +155,7 @@ def test_threads_stay_within_a_containers_quota(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_this_machine_can_compute_somewhere() -> None:
-    here = present()
+    here = available_devices()
     assert here.cuda_names or here.no_cuda
     device = choose_device("auto", True, pytest.fail)
     assert torch.ones(2, device=device.torch_device).sum().item() == 2

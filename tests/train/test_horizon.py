@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from seedbed.config.schema import TrainConfig
 from seedbed.errors import UsageError
-from seedbed.train.horizon import Segment, chain, horizon_steps, segment_at
+from seedbed.train.horizon import Segment, horizon_steps, planned_segments, segment_at
 
 BASE = TrainConfig(batch_size=8)
 
@@ -34,57 +34,57 @@ def test_horizons(train: dict[str, float], steps: int) -> None:
 
 @pytest.mark.parametrize("endless", [{"steps": 10**13}, {"epochs": 1e300}, {"tokens": 10**18}])
 def test_a_horizon_that_no_run_can_reach_is_a_usage_error(endless: dict[str, float]) -> None:
-    with pytest.raises(UsageError, match="any run can"):
+    with pytest.raises(UsageError, match="a run can"):
         horizon_steps(msgspec.structs.replace(BASE, **endless), windows_per_epoch=100, tokens_per_window=32)
 
 
 def test_more_steps_than_any_run_can_have_are_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="Give fewer"):
-        chain([Segment(0, 10)], 10, 10**30, 10)
+    with pytest.raises(UsageError, match="Lower"):
+        planned_segments([Segment(0, 10)], 10, 10**30, 10)
 
 
 def test_no_horizon_and_an_empty_one_are_usage_errors() -> None:
-    with pytest.raises(UsageError, match="Nothing says how long"):
+    with pytest.raises(UsageError, match="The length of the training is not set"):
         horizon_steps(BASE, windows_per_epoch=10, tokens_per_window=4)
-    with pytest.raises(UsageError, match="trains nothing"):
+    with pytest.raises(UsageError, match="train nothing"):
         horizon_steps(msgspec.structs.replace(BASE, steps=0), windows_per_epoch=10, tokens_per_window=4)
 
 
 def test_a_fresh_run_has_the_configs_horizon() -> None:
-    assert chain([], 0, None, 500) == [Segment(0, 500)]
+    assert planned_segments([], 0, None, 500) == [Segment(0, 500)]
 
 
 def test_a_killed_run_goes_on_in_its_segment() -> None:
-    assert chain([Segment(0, 500)], 123, None, 500) == [Segment(0, 500)]
+    assert planned_segments([Segment(0, 500)], 123, None, 500) == [Segment(0, 500)]
 
 
 def test_more_steps_start_a_new_segment_where_the_run_stands() -> None:
-    segments = chain([Segment(0, 500)], 500, 200, 500)
+    segments = planned_segments([Segment(0, 500)], 500, 200, 500)
     assert segments == [Segment(0, 500), Segment(500, 700)]
     assert segment_at(segments, 499) == Segment(0, 500)
     assert segment_at(segments, 500) == Segment(500, 700)
 
 
 def test_more_steps_from_an_earlier_checkpoint_cut_the_plan_there() -> None:
-    assert chain([Segment(0, 500)], 300, 50, 500) == [Segment(0, 300), Segment(300, 350)]
+    assert planned_segments([Segment(0, 500)], 300, 50, 500) == [Segment(0, 300), Segment(300, 350)]
 
 
 def test_steps_beyond_the_end_and_no_steps_are_refused() -> None:
-    with pytest.raises(UsageError, match="this checkpoint is of step 600"):
-        chain([Segment(0, 500)], 600, None, 500)
+    with pytest.raises(UsageError, match="this checkpoint is from step 600"):
+        planned_segments([Segment(0, 500)], 600, None, 500)
     with pytest.raises(UsageError, match="train nothing"):
-        chain([Segment(0, 500)], 500, 0, 500)
+        planned_segments([Segment(0, 500)], 500, 0, 500)
 
 
 def test_a_run_that_has_done_all_of_its_steps_may_still_do_its_last_validation() -> None:
-    assert chain([Segment(0, 500)], 500, None, 500) == [Segment(0, 500)]
+    assert planned_segments([Segment(0, 500)], 500, None, 500) == [Segment(0, 500)]
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=6))
 def test_extensions_add_up_exactly(additions: list[int]) -> None:
-    segments, done = chain([], 0, None, 10), 10
+    segments, done = planned_segments([], 0, None, 10), 10
     for added in additions:
-        segments = chain(segments, done, added, 10)
+        segments = planned_segments(segments, done, added, 10)
         done += added
         assert segments[-1].end == done
     assert all(left.end == right.start for left, right in itertools.pairwise(segments))

@@ -13,7 +13,16 @@ from torch import Tensor
 from seedbed.data.batches import Batch
 from seedbed.events import ASKED, Eval, Event, Message, Sample, Step
 from seedbed.train import loop
-from seedbed.train.hooks import Cut, EvaluateHook, Outcome, SampleHook, SaveHook, StopHook, WatchHook, evaluate
+from seedbed.train.hooks import (
+    EvaluateHook,
+    Interrupted,
+    LossMonitorHook,
+    SampleHook,
+    SaveHook,
+    StopHook,
+    ValidationResult,
+    evaluate,
+)
 from seedbed.train.learner import StepResult
 from seedbed.train.loop import NumericsError, Progress
 from seedbed.train.step import train_step
@@ -137,7 +146,7 @@ def test_broken_numbers_stop_before_any_hook_may_save(bad: float) -> None:
 def test_a_broken_gradient_under_a_fine_loss_stops_too() -> None:
     learner = Scripted(lambda _: 1.0)
     learner.gradient = math.nan
-    with pytest.raises(NumericsError, match="gradient's norm is nan at step 1"):
+    with pytest.raises(NumericsError, match=r"gradient norm is NaN or infinite \(nan\) at step 1"):
         fit(learner, Counting(), Recording(), lambda _: 1.0, 3, lambda _: None)
 
 
@@ -179,10 +188,10 @@ def losses_hook(
     limits: list[int] = []
     step = {"now": 0}
 
-    def score(limit: int) -> Outcome:
+    def score(limit: int) -> ValidationResult:
         limits.append(limit)
         loss = final if limit == 0 and not math.isnan(final) else losses[step["now"]]
-        return Outcome(loss * 10, 10, 20.0)
+        return ValidationResult(loss * 10, 10, 20.0)
 
     hook = EvaluateHook(score, told.append, every=2, **options)
 
@@ -229,14 +238,14 @@ def test_where_all_validations_score_everything_the_last_one_is_done_once() -> N
 def test_a_loss_above_that_of_a_checkpoint_left_behind_is_not_the_best() -> None:
     told: list[Event] = []
     saved: list[tuple[int, bool]] = []
-    hook, _ = losses_hook({2: 3.0, 4: 2.0, 6: 1.4}, told, beat=1.5)
+    hook, _ = losses_hook({2: 3.0, 4: 2.0, 6: 1.4}, told, loss_to_beat=1.5)
     saves = SaveHook(
         lambda progress, best: saved.append((progress.step, best)),
         lambda: None,
         every=0,
         keep_best=True,
         requested=lambda: False,
-        beat=1.5,
+        loss_to_beat=1.5,
     )
     train([hook, saves], 6, told)
     assert [each.best for each in evals(told)] == [False, False, True]
@@ -267,10 +276,10 @@ def test_a_stop_within_the_last_validation_over_everything_leaves_only_that_to_t
     told: list[Event] = []
     asked = {"stop": True}
 
-    def score(limit: int) -> Outcome:
+    def score(limit: int) -> ValidationResult:
         if limit == 0 and asked["stop"]:
-            raise Cut("asked to stop")
-        return Outcome(20.0, 10, 20.0)
+            raise Interrupted("asked to stop")
+        return ValidationResult(20.0, 10, 20.0)
 
     hook = EvaluateHook(score, told.append, every=2, tokens=7)
     end = train([hook], 2, told)
@@ -292,13 +301,13 @@ def test_a_resume_at_a_step_that_was_validated_does_not_do_it_again() -> None:
 
 
 def test_the_watch_counts_a_step_once_though_a_resume_looks_at_it_again() -> None:
-    watch = WatchHook(lambda _: None, warmup_steps=0)
+    watch = LossMonitorHook(lambda _: None, warmup_steps=0)
     progress = Progress(step=5, loss=2.0, total=9)
     watch(progress)
     progress.step, progress.loss = 6, 4.0
     watch(progress)
     before = watch.state()
-    again = WatchHook(lambda _: None, warmup_steps=0)
+    again = LossMonitorHook(lambda _: None, warmup_steps=0)
     again.load_state(before)
     again(progress)
     assert again.state() == before
@@ -314,7 +323,7 @@ def test_early_stopping_waits_for_its_patience() -> None:
 
 def test_early_stopping_says_what_a_user_can_do() -> None:
     told: list[Event] = []
-    hook, _ = losses_hook({2: 1.0, 4: 1.1}, told, early_stop=1, go_on="`seedbed resume RUN --early-stop 0`")
+    hook, _ = losses_hook({2: 1.0, 4: 1.1}, told, early_stop=1, continue_hint="`seedbed resume RUN --early-stop 0`")
     train([hook], 20, told)
     (message,) = [event for event in told if isinstance(event, Message)]
     assert message.text == "Stopped early: 1 validation without a better loss than 1.0000."
@@ -333,7 +342,7 @@ def test_patience_that_begins_anew_counts_from_there_though_the_best_is_older() 
 
 def test_divergence_is_called_out_once() -> None:
     told: list[Event] = []
-    watch = WatchHook(told.append, warmup_steps=5)
+    watch = LossMonitorHook(told.append, warmup_steps=5)
     fit(
         Scripted(lambda step: 2.0 if step < 60 else 6.0),
         Counting(),
@@ -350,7 +359,7 @@ def test_divergence_is_called_out_once() -> None:
 
 def test_a_falling_noisy_loss_is_not_divergence() -> None:
     told: list[Event] = []
-    watch = WatchHook(told.append, warmup_steps=5)
+    watch = LossMonitorHook(told.append, warmup_steps=5)
     noisy = Scripted(lambda step: 4.0 * 0.99**step + 1.5 + 0.4 * math.sin(step * 12.9898))
     fit(noisy, Counting(), Recording(), lambda _: 1.0, 300, told.append, [watch])
     assert not [event for event in told if isinstance(event, Message)]
@@ -362,7 +371,7 @@ def test_overfitting_is_called_out() -> None:
         step: 2.0 - 0.1 * min(step, 10) + (0.05 * (step - 10) if step > 10 else 0.0) for step in range(0, 41, 2)
     }
     hook, _ = losses_hook(validation, told)
-    watch = WatchHook(told.append, warmup_steps=0)
+    watch = LossMonitorHook(told.append, warmup_steps=0)
     fit(
         Scripted(lambda step: 2.0 - 0.04 * step),
         Counting(),
@@ -384,12 +393,12 @@ def test_evaluate_weighs_batches_by_their_tokens() -> None:
 
 
 def test_a_gradient_that_stays_zero_ends_the_run_and_a_single_zero_does_not() -> None:
-    dead = Scripted(lambda _: 6.238)
-    dead.gradient = 0.0
+    zero_gradient_steps = Scripted(lambda _: 6.238)
+    zero_gradient_steps.gradient = 0.0
     saved: list[int] = []
-    with pytest.raises(NumericsError, match=r"exactly 0 for 10 steps at step 10, with a loss of 6\.238"):
+    with pytest.raises(NumericsError, match=r"exactly 0 for 10 steps at step 10 \(loss 6\.238"):
         fit(
-            dead,
+            zero_gradient_steps,
             Counting(),
             Recording(),
             lambda _: 1.0,
@@ -425,7 +434,7 @@ def test_a_run_that_only_skips_steps_ends_and_says_so() -> None:
 
 def test_a_loss_that_stays_far_above_its_first_is_divergence_even_in_the_warm_up() -> None:
     told: list[Event] = []
-    watch = WatchHook(told.append, warmup_steps=500)
+    watch = LossMonitorHook(told.append, warmup_steps=500)
     exploding = Scripted(lambda step: 6.2 if step < 3 else 3e6)
     fit(exploding, Counting(), Recording(), lambda _: 1.0, 60, told.append, [watch])
     messages = [event for event in told if isinstance(event, Message)]
@@ -435,7 +444,7 @@ def test_a_loss_that_stays_far_above_its_first_is_divergence_even_in_the_warm_up
 
 def test_a_short_spike_in_the_warm_up_is_not_divergence() -> None:
     told: list[Event] = []
-    watch = WatchHook(told.append, warmup_steps=500)
+    watch = LossMonitorHook(told.append, warmup_steps=500)
     spiking = Scripted(lambda step: 3e6 if 5 <= step < 15 else 6.2)
     fit(spiking, Counting(), Recording(), lambda _: 1.0, 400, told.append, [watch])
     assert not [event for event in told if isinstance(event, Message)]

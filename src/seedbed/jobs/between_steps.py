@@ -18,7 +18,7 @@ def make_hooks(
     parts: Parts,
     session: Session,
     saver: Saver,
-    watch: hooks.WatchHook,
+    watch: hooks.LossMonitorHook,
     left_loss: float | None,
     progress: Progress,
 ) -> list[Callable[[Progress], None]]:
@@ -50,8 +50,8 @@ def make_hooks(
             every=options.eval_every,
             tokens=parts.validation.compared_tokens,
             early_stop=options.early_stop,
-            beat=left_loss,
-            go_on=how_to_resume,
+            loss_to_beat=left_loss,
+            continue_hint=how_to_resume,
         ),
         watch,
         hooks.SampleHook(
@@ -63,16 +63,16 @@ def make_hooks(
             every=options.checkpoint_every,
             keep_best=options.keep_best,
             requested=session.save_requested,
-            beat=left_loss,
+            loss_to_beat=left_loss,
         ),
         hooks.PauseHook(lambda: session.pause_requested, save_to_pause, wait_while_paused),
     ]
 
 
-def _validator(parts: Parts, breaks: Breaks) -> Callable[[int], hooks.Outcome]:
+def _validator(parts: Parts, breaks: Breaks) -> Callable[[int], hooks.ValidationResult]:
     validation = parts.validation
 
-    def validate(max_tokens: int) -> hooks.Outcome:
+    def validate(max_tokens: int) -> hooks.ValidationResult:
         total = validation.tokens(max_tokens)
         return hooks.evaluate(
             parts.trainer,

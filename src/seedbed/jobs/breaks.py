@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from seedbed.events import Data
 from seedbed.runs.session import Session
-from seedbed.train.hooks import Cut
+from seedbed.train.hooks import Interrupted
 
 REPORT_EVERY_S = 1.0
 
@@ -31,7 +31,7 @@ class Breaks:
         if self._session.pause_requested and self._session.stop_requested is None:
             self._pause()
         if self._session.stop_requested is not None:
-            raise Cut(self._session.stop_requested)
+            raise Interrupted(self._session.stop_requested)
         now = time.monotonic()
         if self._work != (stage, total) or done < self._done:
             self._work, self._next_s = (stage, total), now + REPORT_EVERY_S

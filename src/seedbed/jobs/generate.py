@@ -14,11 +14,11 @@ import torch
 
 from seedbed.checkpoint.marker import verify_weights
 from seedbed.errors import EXIT_FAILURE, SeedbedError, UsageError
-from seedbed.model.generate import Sampling, TextStream
+from seedbed.model.generate import GeneratedText, Sampling
 from seedbed.model.load import load_folder
 from seedbed.tokenizer.newlines import normalised
 from seedbed.tokenizer.tokenizer import Tokenizer
-from seedbed.train.seed import following
+from seedbed.train.seed import offset_seed
 
 
 class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,7 +75,7 @@ def answer(request: GenerateRequest) -> Iterator[dict[str, Any]]:
             min_p=request.min_p,
             repetition_penalty=request.repetition_penalty,
             stop=tuple(map(normalised, request.stop)),
-            seed=following(base, sample),
+            seed=offset_seed(base, sample),
         )
 
     sampling(0)  # raises for invalid settings before a model is loaded
@@ -96,7 +96,7 @@ def answer(request: GenerateRequest) -> Iterator[dict[str, Any]]:
     }
     for sample in range(request.num_samples):
         begun = time.perf_counter()
-        stream = TextStream(model, tokenizer, prompt, sampling(sample))
+        stream = GeneratedText(model, tokenizer, prompt, sampling(sample))
         for chunk in stream:
             yield {"sample": sample, "text": chunk}
         yield {
@@ -104,7 +104,7 @@ def answer(request: GenerateRequest) -> Iterator[dict[str, Any]]:
             "done": True,
             "finish": stream.finish,
             "tokens": stream.num_tokens,
-            "seed": following(base, sample),
+            "seed": offset_seed(base, sample),
             "elapsed_s": time.perf_counter() - begun,
         }
 

@@ -31,7 +31,7 @@ from seedbed.optim.optimizer import build_optimizer
 from seedbed.runs.session import Session
 from seedbed.train import hooks, seed
 from seedbed.train.decoder_learner import DecoderLearner, model_files
-from seedbed.train.device import Device, free_memory_bytes, settle_device
+from seedbed.train.device import Device, decide_device, free_memory_bytes
 from seedbed.train.trainer import LearnerTrainer
 
 
@@ -45,7 +45,7 @@ def build(config: Config, start: Start, session: Session) -> Parts:
     emit = session.emit
     with hooks.phase(emit, "prepare"):
         dataset = open_data(config, start.fingerprint, session, started=start.loaded is not None)
-    device, precision = settle_device(config.train, start.recorded, emit)
+    device, precision = decide_device(config.train, start.recorded, emit)
     examine(config, dataset, precision, device, session.run.path, emit)
     compiled = start.recorded("compile", device.torch_device.type)
     return assemble(
@@ -72,7 +72,7 @@ def assemble(config: Config, dataset: Dataset, device: Device, precision: str, *
     )
 
     def write(prompt: str, step: int) -> Iterator[str]:
-        at = seed.following(options.seed, step)
+        at = seed.offset_seed(options.seed, step)
         sampling = Sampling(max_new_tokens=options.sample_tokens, temperature=0.8, seed=at)
         return text_stream(learner.model, dataset.tokenizer, prompt, sampling)
 

@@ -30,7 +30,7 @@ from seedbed.runs.store import RunDir
 from seedbed.runs.view import View
 from seedbed.text import quoted
 from seedbed.train import hooks
-from seedbed.train.horizon import Segment, chain, epoch_steps, horizon_steps
+from seedbed.train.horizon import Segment, epoch_steps, horizon_steps, planned_segments
 from seedbed.train.loop import Progress
 
 C = TypeVar("C", bound=TrainingConfig)
@@ -97,7 +97,9 @@ class Start(NamedTuple):
                 self.resume.more_epochs, windows_per_epoch=windows_per_epoch, batch_size=config.train.batch_size
             )
         total = horizon_steps(config.train, windows_per_epoch=windows_per_epoch, tokens_per_window=tokens_per_window)
-        return chain(planned, max(self.step, self.reached_step) if added is not None else self.step, added, total)
+        return planned_segments(
+            planned, max(self.step, self.reached_step) if added is not None else self.step, added, total
+        )
 
     def in_force(self, config: C) -> C:
         """The frozen config with the changes that this resume, or an earlier one, requested."""
@@ -286,7 +288,7 @@ def _requested(folder: Path, name: str) -> Path:
     raise UsageError(f"There is no checkpoint {name}.", f"This run has: {existing}.")
 
 
-def restore(start: Start, segments: list[Segment], parts: Parts, watch: hooks.WatchHook, emit: Emit) -> Progress:
+def restore(start: Start, segments: list[Segment], parts: Parts, watch: hooks.LossMonitorHook, emit: Emit) -> Progress:
     """Restore weights, optimizer, counters and random state. Raises SeedbedError if something does not fit."""
     assert start.loaded is not None
     trainer = start.trainer
@@ -302,7 +304,9 @@ def restore(start: Start, segments: list[Segment], parts: Parts, watch: hooks.Wa
     return progress
 
 
-def trainer_state(progress: Progress, parts: Parts, watch: hooks.WatchHook, segments: list[Segment]) -> dict[str, Any]:
+def trainer_state(
+    progress: Progress, parts: Parts, watch: hooks.LossMonitorHook, segments: list[Segment]
+) -> dict[str, Any]:
     """The contents of `trainer.json`, as JSON values; `restore` reads them."""
     saved = {name: value for name, value in vars(progress).items() if name not in ("total", "stop")}
     return {

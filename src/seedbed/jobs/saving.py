@@ -37,7 +37,7 @@ class Saver:
         session: Session,
         options: TrainConfig,
         parts: Parts,
-        watch: hooks.WatchHook,
+        watch: hooks.LossMonitorHook,
         segments: list[Segment],
         saved: Progress | None,
     ) -> None:

@@ -21,10 +21,10 @@ from seedbed.data.stories.sentences import sentences
 from seedbed.errors import EXIT_FAILURE, SeedbedError, UsageError
 from seedbed.events import discard
 from seedbed.jobs.generate import generation_device
-from seedbed.model.generate import Sampling, TextStream
+from seedbed.model.generate import GeneratedText, Sampling
 from seedbed.model.load import load_folder
 from seedbed.tokenizer.tokenizer import Tokenizer
-from seedbed.train.seed import following
+from seedbed.train.seed import offset_seed
 
 NO_SENTENCE = "no sentence"
 """The reason for a text without a whole sentence."""
@@ -86,9 +86,9 @@ def answer(request: ScoreRequest) -> Iterator[dict[str, Any]]:
         sampling = Sampling(
             max_new_tokens=model.config.context - 1,
             temperature=request.temperature,
-            seed=following(request.seed * 1_000_003, len(texts)),
+            seed=offset_seed(request.seed * 1_000_003, len(texts)),
         )
-        text, was_cut = write(TextStream(model, tokenizer, "", sampling), most)
+        text, was_cut = write(GeneratedText(model, tokenizer, "", sampling), most)
         found = score_stories([text]).num_sentences
         texts.append(text)
         # A text without a sentence counts as one wrong sentence, so that the loop also ends for a model that writes none.
@@ -116,7 +116,7 @@ def longest_tokens(known: Collection[str], tokenizer: Tokenizer) -> int:
     return _CUT_FACTOR * max((len(tokenizer.encode(each)) for each in longest), default=1)
 
 
-def write(stream: TextStream, most: int) -> tuple[str, bool]:
+def write(stream: GeneratedText, most: int) -> tuple[str, bool]:
     """The text of a stream, and whether it was cut after `most` tokens without the end of a sentence."""
     pieces: list[str] = []
     ended_at = 0

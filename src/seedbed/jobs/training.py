@@ -40,7 +40,7 @@ def train(run_dir: Path, session: Session, frozen: C, build: Build[C]) -> str:
         trainer.prepare(parts.batches.largest(start.step), end - start.step, emit, session.check_requests)
     segment = segment_at(segments, start.step)
     warm_until = segment.start + warmup_steps(config.schedule, segment.end, segment.start)
-    watch = hooks.WatchHook(emit, warmup_steps=warm_until)
+    watch = hooks.LossMonitorHook(emit, warmup_steps=warm_until)
     progress = restore(start, segments, parts, watch, emit) if start.loaded else Progress()
     branch = Branch.of(session.run, session.number, start)
     begin_session(session, frozen, config, parts, segments, start, branch)

@@ -1,1 +1,1 @@
-"""The network, its cache, its weights under Hugging Face names, loading, and the decode loop."""
+"""The decoder, its KV cache, its weights under Hugging Face names, loading, and generation."""

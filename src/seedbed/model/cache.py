@@ -1,4 +1,4 @@
-"""Keys and values of the tokens already read, so that a new token costs one row. Does not know who chooses them."""
+"""The KV cache: keys and values of earlier tokens, so that a new token costs one row."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class LayerCache:
         self.length = 0
 
     def append(self, k_BKTD: Tensor, v_BKTD: Tensor) -> tuple[Tensor, Tensor]:
-        """Store T more positions; views [B, K, length, D] of all that is held. The caller stays within max_length."""
+        """Append T positions and return views [B, K, length, D] of all of them. The caller must stay within max_length."""
         end = self.length + k_BKTD.shape[2]
         self.keys[:, :, self.length : end] = k_BKTD
         self.values[:, :, self.length : end] = v_BKTD
@@ -45,10 +45,10 @@ class KVCache:
 
     @property
     def length(self) -> int:
-        """Tokens held so far."""
+        """Number of cached tokens."""
         return self.layers[0].length
 
     def clear(self) -> None:
-        """Forget everything; the memory is kept."""
+        """Empty the cache but keep its memory."""
         for layer in self.layers:
             layer.length = 0

@@ -1,4 +1,4 @@
-"""The output head and its loss in one pass over slices of tokens, so that the logits are never in memory as a whole."""
+"""Output head and cross entropy in slices of tokens, so that the full logits are never in memory."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def summed_cross_entropy(
 ) -> Tensor:
     """Sum over n of -log softmax(x_n W^T)[target_n], targets of -100 left out: an fp32 scalar in nats.
 
-    Matmuls run in the dtype of their inputs, everything between them in fp32. With gradients wanted, they are computed
-    here, slice by slice, and only scaled in the backward pass (as Liger does, arXiv 2410.10989).
+    Matmuls run in the dtype of their inputs, everything between them in fp32. If gradients are needed, they are
+    computed here, slice by slice, and only scaled in the backward pass (as Liger does, arXiv 2410.10989).
 
-    `grad_scale`, an fp32 scalar, is the gradient that the backward pass will bring, known beforehand. fp16 needs it: its
+    `grad_scale`, an fp32 scalar, is the gradient that the backward pass will receive, known in advance. fp16 needs it: its
     largest number is 65,504, which a sum over thousands of tokens exceeds before it is divided by their count. Each
     token's gradient is then scaled in fp32 before the matmul that sums. The result is the same for any value.
     """
@@ -36,7 +36,7 @@ def summed_cross_entropy(
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
-    """The loss whose forward pass already computes the gradients of hidden states and weight."""
+    """The loss; its forward pass also computes the gradients of hidden states and weight."""
 
     @staticmethod
     def forward(
@@ -51,7 +51,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
             trained, index = (targets != IGNORED)[:, None], targets.clamp(min=0)[:, None]
             right = log_p.gather(1, index)
             total = total - torch.where(trained, right, 0.0).sum()
-            # softmax - one-hot, in place: the widest tensor of the step is written as seldom as can be
+            # softmax - one-hot, in place: the largest tensor of the step is written as rarely as possible
             grad = log_p.exp_().scatter_(1, index, right.exp() - 1.0)
             if grad_scale is not None:
                 grad = grad.mul_(grad_scale)

@@ -1,8 +1,8 @@
-"""The network on one page: token ids in, logits or a summed loss out.
+"""The decoder network: token ids in, logits or a summed loss out.
 
 The model's family (config/families/) decides its features: RMSNorm or LayerNorm, QK-norm, biases, SwiGLU or GELU, rotary
-or learned positions. Each part reads them when it is built, so that a forward pass looks nothing up. Any family may tie
-its head to the embedding.
+or learned positions. Each module reads them when it is built, not in the forward pass. Any family may
+tie its head to the embedding.
 
 Shapes: B sequences, T tokens, S keys (cached and new), N = B*T, C hidden, H query heads, K key/value heads,
 D head width, F inner width of the feed-forward block, V vocabulary rows.
@@ -32,7 +32,7 @@ Rotary = tuple[Tensor, Tensor]
 def rotary_tables(config: ModelConfig, device: torch.device) -> Rotary:
     """Cosines and sines of every position of the context, [context, D] each, fp32; the first half of the sines is negative.
 
-    Half-split rotation (RoFormer, arXiv 2104.09864, in GPT-NeoX's order): dimension i turns with dimension i + D/2.
+    Half-split rotation (RoFormer, arXiv 2104.09864, in GPT-NeoX's order): dimension i is paired with dimension i + D/2.
     """
     positions = torch.arange(config.context, device=device, dtype=torch.float32)
     angles = torch.outer(positions, rotary_frequencies(config, device))
@@ -41,9 +41,9 @@ def rotary_tables(config: ModelConfig, device: torch.device) -> Rotary:
 
 
 def rotary_frequencies(config: ModelConfig, device: torch.device) -> Tensor:
-    """Radians per position of every pair of dimensions, [D/2], fp32.
+    """Radians per position for each pair of dimensions, [D/2], fp32.
 
-    Scaling for longer contexts, such as Llama 3's, belongs here.
+    The place for scaling to longer contexts, such as Llama 3's.
     """
     exponents = torch.arange(0, config.head_dim, 2, device=device, dtype=torch.float32) / config.head_dim
     return 1.0 / config.rope_theta**exponents
@@ -66,7 +66,7 @@ class Attention(nn.Module):
         B, T, _ = x_BTC.shape
         H, K, D = self.heads, self.kv_heads, self.head_dim
         qkv = self.qkv(x_BTC).view(B, T, H + 2 * K, D)
-        # Split, not sliced: the gradients of a split are joined, those of slices padded with zeros and added.
+        # split, not slices: gradients of a split are concatenated, those of slices are padded with zeros and added.
         qk, v = qkv.split((H + K, K), dim=2)
         if self.qk_gain is not None:
             gain_q, gain_k = self.qk_gain.split(D)
@@ -126,7 +126,7 @@ MLPS = {"swiglu": SwiGLU, "gelu": GeluMLP}
 
 
 class Block(nn.Module):
-    """Attention, then feed-forward, each reading a normalised copy of the residual stream and adding to it."""
+    """Attention, then feed-forward; each reads the normalised residual stream and adds to it."""
 
     def __init__(self, config: ModelConfig, features: Features) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ class Decoder(nn.Module):
     """A decoder-only transformer. `vocab_rows` is the number of embedding rows, already rounded up.
 
     Runs in the dtype of its weights; the loss and the insides of the norms are fp32. Weights are undefined until
-    `init_weights` or a load. Raises UsageError for a shape that its family cannot have.
+    `init_weights` or a load. Raises UsageError for a shape that the family does not allow.
     """
 
     cos: Tensor
@@ -164,7 +164,7 @@ class Decoder(nn.Module):
         self._fill_tables()
 
     def _fill_tables(self) -> None:
-        """The rotary tables: facts, not weights. Made anew wherever the weights go, so no cast wears them out."""
+        """Compute the rotary tables. They are computed again after every cast or move, so they lose no precision."""
         weight = self.embed.weight
         if self.positions is None:
             cos, sin = rotary_tables(self.config, weight.device)
@@ -178,12 +178,12 @@ class Decoder(nn.Module):
 
     @property
     def output_weight(self) -> Tensor:
-        """The head's matrix [V, C]: the embedding's own where they are tied."""
+        """The head's matrix [V, C]; if tied, the embedding's."""
         return self.embed.weight if self.head is None else self.head.weight
 
     @torch.no_grad()
     def init_weights(self, generator: torch.Generator) -> None:
-        """Draw every weight on the CPU in fp32 from `generator`, so that all devices start alike.
+        """Draw every weight on the CPU in fp32 from `generator`, so that all devices start with the same weights.
 
         Matrices: normal, std 1/sqrt(fan-in). `scaled` shrinks the two projections that write to the residual stream by
         1/sqrt(2 * layers) (GPT-2); `zero-out` starts them, and an untied head, at zero (arXiv 2203.03466).
@@ -241,9 +241,9 @@ class Decoder(nn.Module):
         documents_BT: Tensor | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
-        """Logits [B, T, V] in the weights' dtype. With a `cache`, `ids_BT` go on from what it holds, and it grows by T.
+        """Logits [B, T, V] in the weights' dtype. With a `cache`, `ids_BT` continue its tokens, and it grows by T.
 
-        `documents_BT` keeps attention inside runs of equal numbers (no cache). Raises SeedbedError past the context.
+        `documents_BT` limits attention to positions with equal numbers (without a cache). Raises SeedbedError past the context.
         """
         return F.linear(self.hidden_states(ids_BT, positions_BT, documents_BT, cache), self.output_weight)
 
@@ -264,7 +264,7 @@ class Decoder(nn.Module):
 
 
 def document_mask(documents_BT: Tensor) -> Tensor:
-    """Boolean [B, 1, T, T]: a query sees keys that are not later and belong to the same document."""
+    """Boolean [B, 1, T, T]: a query attends to earlier positions (and its own) of the same document."""
     same = documents_BT[:, None, :, None] == documents_BT[:, None, None, :]
     return same.tril()
 

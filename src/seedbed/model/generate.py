@@ -1,8 +1,8 @@
-"""The decode loop and its samplers: ids after a prompt, and text as it comes. Knows neither screens nor runs.
+"""Generate tokens and text from a decoder: sampling, the decode loop, and stop strings.
 
-Rules for the length. An empty prompt starts from the end-of-text id. A prompt that leaves no room in the context keeps
-its last `context - min(max_new_tokens, context / 2)` tokens. When the context is full while generating, the last half
-of it is read again from position 0 and decoding goes on.
+Length: an empty prompt starts from the end-of-text id. Of a prompt that leaves no room in the context, the last
+`context - min(max_new_tokens, context / 2)` tokens are used. When the context is full, its last half is read again from
+position 0 and generation continues.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _FP32 = torch.finfo(torch.float32)
 
 
 class IncrementalText(Protocol):
-    """Ids to text as they come, never half a character."""
+    """Decodes ids to text one by one, never yielding part of a character."""
 
     def push(self, id_: int) -> str: ...
     def flush(self) -> str: ...
 
 
 class TextCodec(Protocol):
-    """What text generation needs of a tokenizer."""
+    """The part of a tokenizer that text generation needs."""
 
     @property
     def eot_id(self) -> int: ...
@@ -43,8 +43,8 @@ class TextCodec(Protocol):
 class Sampling:
     """How the next token is chosen. The defaults sample from the model's own distribution.
 
-    `temperature` 0 takes the most likely token. `top_k` 0, `top_p` 1, `min_p` 0 and `repetition_penalty` 1 are off; what
-    is on applies in transformers' order: penalty, temperature, top-k, top-p, min-p. Raises UsageError for nonsense.
+    `temperature` 0 takes the most likely token. `top_k` 0, `top_p` 1, `min_p` 0 and `repetition_penalty` 1 are off. The
+    order is that of transformers: penalty, temperature, top-k, top-p, min-p. Raises UsageError for invalid values.
     """
 
     max_new_tokens: int = 100
@@ -71,7 +71,7 @@ class Sampling:
 def _bounded(name: str, value: object, holds: bool, allowed: str) -> None:
     if not holds:
         option = "--" + name.replace("_", "-")
-        raise UsageError(f"{option} is {value}, which makes no sense.", f"Use {allowed}.")
+        raise UsageError(f"{option} is {value}, which is not allowed.", f"Use {allowed}.")
 
 
 # ------------------------------------------------------------------------------------------------ samplers
@@ -81,10 +81,10 @@ def next_probabilities(logits_V: Tensor, seen: Tensor, sampling: Sampling) -> Te
     """The fp32 distribution [V] that the next token is drawn from. `seen`: ids of prompt and continuation so far.
 
     Temperature must be above 0. Penalty: CTRL (arXiv 1909.05858); top-p: arXiv 1904.09751; min-p: arXiv 2407.01082; the
-    details (ties stay, the token that crosses p stays) are those of transformers' logits processors.
+    details (ties are kept, the token that crosses p is kept) are those of transformers' logits processors.
     """
-    scores = penalised(logits_V.float(), seen, sampling.repetition_penalty)
-    # All are 0 or less, so that no temperature overflows; one that fp32 would round to 0 would make 0 / 0.
+    scores = apply_repetition_penalty(logits_V.float(), seen, sampling.repetition_penalty)
+    # All scores are 0 or less, so no temperature overflows; a temperature that fp32 rounds to 0 would give 0 / 0.
     scores = (scores - scores.max()) / max(sampling.temperature, _FP32.tiny)
     if 0 < sampling.top_k < scores.shape[-1]:
         scores = scores.masked_fill(scores < scores.topk(sampling.top_k).values[-1], -torch.inf)
@@ -99,28 +99,28 @@ def next_probabilities(logits_V: Tensor, seen: Tensor, sampling: Sampling) -> Te
     return scores.softmax(-1)
 
 
-def penalised(scores_V: Tensor, seen: Tensor, penalty: float) -> Tensor:
-    """Scores with those of `seen` ids made less likely: positive ones divided by the penalty, negative ones multiplied."""
+def apply_repetition_penalty(scores_V: Tensor, seen: Tensor, penalty: float) -> Tensor:
+    """Scores with `seen` ids penalised: positive scores are divided by the penalty, negative ones multiplied."""
     if penalty == 1.0 or not seen.numel():
         return scores_V
     held = scores_V[seen]
-    penalty = min(max(penalty, _FP32.tiny), _FP32.max)  # 0 * inf and 0 / 0 are not numbers
+    penalty = min(max(penalty, _FP32.tiny), _FP32.max)  # 0 * inf and 0 / 0 are NaN
     changed = torch.where(held < 0, held * penalty, held / penalty).clamp(_FP32.min, _FP32.max)
     return scores_V.scatter(0, seen, changed)
 
 
-def choose(logits_V: Tensor, seen: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
+def sample_token(logits_V: Tensor, seen: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
     """The next id: the most likely one at temperature 0, else a draw with the (CPU) generator.
 
-    Raises SeedbedError where the model's output is no number.
+    Raises SeedbedError if the model's output is NaN.
     """
     if not torch.isfinite(logits_V.max()):
         raise SeedbedError(
-            "The model's output is not a number, so no token can be chosen.",
-            "Its weights are broken, as after a training run that diverged; generate from an earlier checkpoint.",
+            "The model's output is NaN or infinite, so no token can be chosen.",
+            "The weights are invalid, as after a diverged training run. Generate from an earlier checkpoint.",
         )
     if sampling.temperature == 0.0:
-        return int(penalised(logits_V.float(), seen, sampling.repetition_penalty).argmax())
+        return int(apply_repetition_penalty(logits_V.float(), seen, sampling.repetition_penalty).argmax())
     probabilities = next_probabilities(logits_V, seen, sampling)
     return int(torch.multinomial(probabilities.cpu(), 1, generator=generator))
 
@@ -128,8 +128,8 @@ def choose(logits_V: Tensor, seen: Tensor, sampling: Sampling, generator: torch.
 # ------------------------------------------------------------------------------------------------ the loop
 
 
-def fitted_prompt(prompt_ids: Sequence[int], sampling: Sampling, *, context: int, eot_id: int) -> list[int]:
-    """The prompt that the model reads: the end-of-text id for an empty one, the last part of one that is too long."""
+def fit_prompt(prompt_ids: Sequence[int], sampling: Sampling, *, context: int, eot_id: int) -> list[int]:
+    """The prompt ids that the model reads: end-of-text for an empty prompt, the last part of a too long one."""
     if not prompt_ids:
         return [eot_id]
     if len(prompt_ids) + sampling.max_new_tokens <= context:
@@ -148,10 +148,10 @@ def generate(
     generator: torch.Generator | None = None,
     vocab_size: int | None = None,
 ) -> Iterator[int]:
-    """The ids after a prompt, one by one, until `eot_id` (not given out) or `max_new_tokens`.
+    """The ids after a prompt, one by one, until `eot_id` (not yielded) or `max_new_tokens`.
 
-    `vocab_size`: ids from there on (rows that only round the vocabulary up) are never chosen. `generator` (CPU)
-    defaults to one seeded with `sampling.seed`. Raises UsageError for a prompt with ids that the model does not have.
+    `vocab_size`: higher ids (padding rows of the embedding) are never chosen. `generator` (CPU)
+    defaults to one seeded with `sampling.seed`. Raises UsageError for ids in the prompt that the model does not have.
     """
     config, device = model.config, model.embed.weight.device
     draws = torch.Generator().manual_seed(sampling.seed) if generator is None else generator
@@ -164,7 +164,7 @@ def generate(
         )
     if sampling.max_new_tokens == 0:
         return
-    window = fitted_prompt(prompt_ids, sampling, context=config.context, eot_id=eot_id)
+    window = fit_prompt(prompt_ids, sampling, context=config.context, eot_id=eot_id)
     cache = KVCache(
         config,
         max_length=min(config.context, len(window) + sampling.max_new_tokens),
@@ -182,7 +182,7 @@ def generate(
             cache.clear()
         logits_V = last_logits(model, torch.tensor([fresh], device=device), cache)[0, :limit]
         repeated = (seen if penalise else seen[:0])[:limit].nonzero().flatten()
-        chosen = choose(logits_V, repeated, sampling, draws)
+        chosen = sample_token(logits_V, repeated, sampling, draws)
         if chosen == eot_id:
             return
         yield chosen
@@ -192,7 +192,7 @@ def generate(
 
 
 def last_logits(model: Decoder, ids_BT: Tensor, cache: KVCache) -> Tensor:
-    """Logits [B, V] after the last of `ids_BT`, which go on from the cache: the head runs once, whatever T is."""
+    """Logits [B, V] after the last of `ids_BT`, which continue the cache. The head runs for the last position only."""
     x_BTC = model.hidden_states(ids_BT, None, None, cache)
     return torch.nn.functional.linear(x_BTC[:, -1], model.output_weight)
 
@@ -200,12 +200,11 @@ def last_logits(model: Decoder, ids_BT: Tensor, cache: KVCache) -> Tensor:
 # ------------------------------------------------------------------------------------------------ text
 
 
-class TextStream:
-    """The text after a prompt, in pieces that never end inside a character or hold any of a stop string.
+class GeneratedText:
+    """The text after a prompt, in pieces that never end inside a character or contain part of a stop string.
 
     Iterate once. Afterwards `finish` is "stop" (a stop string or the end of text) or "length", and `num_tokens` counts
-    the tokens that were generated, those of a stop string included. The pieces join to the continuation, without the
-    prompt.
+    the generated tokens, including those of a stop string. The pieces join to the continuation without the prompt.
     """
 
     def __init__(self, model: Decoder, tokenizer: TextCodec, prompt: str, sampling: Sampling) -> None:
@@ -218,7 +217,7 @@ class TextStream:
         prompt_ids = tokenizer.encode(self._prompt)
         text = tokenizer.decoder()
         for id_ in prompt_ids:
-            text.push(id_)  # so that a space between prompt and continuation is not lost
+            text.push(id_)  # keeps a space between prompt and continuation
         self.num_tokens, self.finish = 0, "stop"
         ids = generate(
             self._model, prompt_ids, self._sampling, eot_id=tokenizer.eot_id, vocab_size=tokenizer.vocab_size
@@ -238,39 +237,39 @@ class TextStream:
 
 
 class StopText:
-    """Lets text through up to the earliest stop string, holding back what may yet become one."""
+    """Passes text up to the first stop string, and buffers text that may become one."""
 
     def __init__(self, stop: Sequence[str]) -> None:
         self._stop = tuple(stop)
-        self._held = ""
+        self._buffered = ""
         self.found = False
 
     def push(self, piece: str) -> Iterator[str]:
-        """What of the text so far is certain to stay."""
-        self._held += piece
-        starts = [at for word in self._stop if (at := self._held.find(word)) >= 0]
+        """The part of the text that cannot become a stop string."""
+        self._buffered += piece
+        starts = [at for word in self._stop if (at := self._buffered.find(word)) >= 0]
         if starts:
             self.found = True
-            safe, self._held = self._held[: min(starts)], ""
+            safe, self._buffered = self._buffered[: min(starts)], ""
         else:
             keep = max((self._overlap(word) for word in self._stop), default=0)
-            cut = len(self._held) - keep
-            safe, self._held = self._held[:cut], self._held[cut:]
+            cut = len(self._buffered) - keep
+            safe, self._buffered = self._buffered[:cut], self._buffered[cut:]
         if safe:
             yield safe
 
     def flush(self) -> Iterator[str]:
-        """What was held back in vain."""
-        if self._held:
-            yield self._held
-        self._held = ""
+        """The buffered text, at the end."""
+        if self._buffered:
+            yield self._buffered
+        self._buffered = ""
 
     def _overlap(self, word: str) -> int:
-        """Length of the longest end of the held text that begins `word`."""
-        longest = min(len(word) - 1, len(self._held))
-        return next((size for size in range(longest, 0, -1) if word.startswith(self._held[-size:])), 0)
+        """Length of the longest suffix of the buffered text that is a prefix of `word`."""
+        longest = min(len(word) - 1, len(self._buffered))
+        return next((size for size in range(longest, 0, -1) if word.startswith(self._buffered[-size:])), 0)
 
 
 def text_stream(model: Decoder, tokenizer: TextCodec, prompt: str, sampling: Sampling) -> Iterator[str]:
     """The text after `prompt`, in pieces; see TextStream."""
-    return iter(TextStream(model, tokenizer, prompt, sampling))
+    return iter(GeneratedText(model, tokenizer, prompt, sampling))

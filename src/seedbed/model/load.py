@@ -1,4 +1,4 @@
-"""Open the model folder of a known family; ours and Hugging Face's are alike. Writes nothing."""
+"""Load a decoder from a model folder in Hugging Face format."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "mo
 
 
 def load_folder(path: Path | str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Decoder:
-    """The model of a folder with config.json and safetensors, whole or sharded, on `device` in `dtype`.
+    """Load the model of a folder with config.json and safetensors (one file or shards) to `device` in `dtype`.
 
-    Raises SeedbedError for a folder that is missing, incomplete, damaged, of another family, or made of pickles.
+    Raises SeedbedError for a folder that is missing, incomplete, damaged, of an unknown family, or with pickled weights.
     """
     folder = Path(path)
     if not folder.is_dir():
         raise SeedbedError(
-            f"There is no model folder {quoted(folder)}.", "Name one with config.json and model.safetensors."
+            f"There is no model folder {quoted(folder)}.", "Give a folder with config.json and model.safetensors."
         )
     parsed = read_json(folder / "config.json")
     if not isinstance(parsed, dict):
         raise SeedbedError(
-            f"{quoted(folder)} holds no config.json.", "A model folder has config.json beside its weights."
+            f"{quoted(folder)} has no config.json.", "A model folder has config.json beside its weights."
         )
     with _located(folder):
         config, vocab_rows = config_from_hf(parsed)
@@ -56,13 +56,13 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
                 tensors.update({name: opened.get_tensor(name) for name in opened.keys()})  # noqa: SIM118 - not a dict
         except (SafetensorError, OSError) as error:
             raise SeedbedError(
-                f"{quoted(file.name)} cannot be read ({error}).", "It is damaged or cut short."
+                f"{quoted(file.name)} cannot be read ({error}).", "It is damaged or incomplete."
             ) from error
     return tensors
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a model folder: one, or the shards that its index names."""
+    """The safetensors files of a model folder: one file, or the shards of its index."""
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     index: Any = read_json(folder / INDEX)
@@ -70,20 +70,22 @@ def weight_files(folder: Path) -> list[Path]:
         found = [folder / Path(str(name)).name for name in dict.fromkeys(index["weight_map"].values())]
         missing = [file.name for file in found if not file.is_file()]
         if missing:
-            raise SeedbedError(f"Shards are missing: {', '.join(missing)}.", f"{INDEX} names them; fetch them again.")
+            raise SeedbedError(
+                f"Shards are missing: {', '.join(missing)}.", f"{INDEX} lists them; download them again."
+            )
         return found
     pickles = [name for name in _PICKLES if (folder / name).is_file()]
     if pickles:
         raise SeedbedError(
-            f"The weights are a pickle ({pickles[0]}), which can run any code when it is opened.",
-            "Have the model's owner save it as safetensors (transformers: model.save_pretrained(folder)).",
+            f"The weights are a pickle ({pickles[0]}), which can run arbitrary code when it is loaded.",
+            "Ask for a copy in safetensors format (transformers: model.save_pretrained(folder)).",
         )
     raise SeedbedError(f"There is no {WEIGHTS}.", f"A model folder holds {WEIGHTS} or {INDEX}.")
 
 
 @contextmanager
 def _located(folder: Path) -> Iterator[None]:
-    """Name the folder in whatever goes wrong with it."""
+    """Add the folder's name to errors."""
     try:
         yield
     except SeedbedError as error:

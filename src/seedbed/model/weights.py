@@ -1,6 +1,6 @@
-"""A decoder's weights under the names of Hugging Face files: what is trained, what is saved, and loading. Opens no file.
+"""Convert a decoder's weights to and from Hugging Face names.
 
-Fused parameters of the decoder are several tensors in those files; pieces say which slice is which tensor.
+Fused parameters of the decoder are several tensors there; `Piece` maps each slice to its tensor.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ Role = Literal["matrix", "embedding", "head", "vector"]
 
 
 class LogicalParameter(NamedTuple):
-    """One matrix or vector in the mathematical sense, whatever it is fused with.
+    """One matrix or vector in the mathematical sense, even if it is fused with others.
 
-    `name` is unique: the Hugging Face tensor's name, plus ":q", ":k" or ":v" where that tensor is fused itself.
+    `name` is unique: the Hugging Face tensor's name, plus ":q", ":k" or ":v" if that tensor is fused itself.
     `rows` slices dimension 0 of `parameter` (None: all of it). `transposed`: Hugging Face stores [in, out] (Conv1D).
     """
 
@@ -34,9 +34,9 @@ class LogicalParameter(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """A slice of one of our parameters and the Hugging Face tensor that holds it.
+    """A slice of one of our parameters, and the Hugging Face tensor that contains it.
 
-    Pieces with the same tensor follow each other in it, along the dimension that is 0 of ours.
+    Pieces of the same tensor follow each other in it, along our dimension 0.
     """
 
     ours: str
@@ -51,7 +51,7 @@ class Piece(NamedTuple):
 
 
 def logical_parameters(model: Decoder) -> list[LogicalParameter]:
-    """Every trainable matrix and vector once, in a fixed order; a tied head is the embedding's entry."""
+    """Every trainable matrix and vector once, in a fixed order; a tied head is part of the embedding."""
     parameters = dict(model.named_parameters())
     return [
         LogicalParameter(p.theirs + (p.part and f":{p.part}"), parameters[p.ours], p.rows, p.role, p.transposed)
@@ -62,7 +62,7 @@ def logical_parameters(model: Decoder) -> list[LogicalParameter]:
 def export_state(model: Decoder) -> dict[str, Tensor]:
     """The weights under Hugging Face names, contiguous, in the model's dtype; a tied head is left out.
 
-    Tensors that need no slicing or transposing share memory with the model: copy before training goes on.
+    Tensors that need no slicing or transposing share memory with the model: copy them before the next step.
     """
     parameters = dict(model.named_parameters())
     parts: dict[str, list[Tensor]] = {}
@@ -78,9 +78,9 @@ def export_state(model: Decoder) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def load_state(model: Decoder, tensors: Mapping[str, Tensor]) -> None:
-    """Copy weights with Hugging Face names into `model`, casting to its dtype; nothing changes unless all of them fit.
+    """Copy weights with Hugging Face names into `model`, casting to its dtype. Nothing changes unless all of them fit.
 
-    Raises SeedbedError naming every missing, extra or misshapen tensor.
+    Raises SeedbedError that lists missing, unexpected and misshapen tensors.
     """
     parameters = dict(model.named_parameters())
     given = _normalised(model, tensors)
@@ -96,7 +96,7 @@ def load_state(model: Decoder, tensors: Mapping[str, Tensor]) -> None:
         shown = "; ".join(wrong[:8]) + (f"; and {len(wrong) - 8} more" if len(wrong) > 8 else "")
         raise SeedbedError(
             f"These weights do not fit a {model.config.layout} model of this shape: {shown}.",
-            "Use the config that the weights were saved with; the files may belong to another model.",
+            "Use the config.json of these weights; the files may belong to another model.",
         )
     taken: dict[str, int] = {}
     for piece in pieces(model.config):
@@ -125,7 +125,7 @@ def export_shapes(model: Decoder) -> dict[str, tuple[int, ...]]:
 
 
 def _normalised(model: Decoder, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under the names that we write: a missing prefix added, masks and the copy of a tied head left out."""
+    """The tensors under the names that we write: adds a missing prefix, drops masks and the copy of a tied head."""
     names = family(model.config.layout).names
     embedding, head = f"{names.prefix}{names.embed}.weight", f"{names.head}.weight"
     kept = {name: tensor for name, tensor in tensors.items() if not name.endswith(names.ignored)}
@@ -135,7 +135,7 @@ def _normalised(model: Decoder, tensors: Mapping[str, Tensor]) -> dict[str, Tens
         twice = kept.pop(head)
         if twice.shape != kept[embedding].shape or not torch.equal(twice, kept[embedding]):
             raise SeedbedError(
-                f"config.json says that head and embedding are tied, but the weights hold a different {head}.",
+                f"config.json says that head and embedding are tied, but the weights have a different {head}.",
                 'Set "tie_word_embeddings" to false in config.json.',
             )
     return kept
@@ -145,7 +145,7 @@ def _normalised(model: Decoder, tensors: Mapping[str, Tensor]) -> dict[str, Tens
 
 
 def pieces(config: ModelConfig) -> Iterator[Piece]:
-    """Every number of a decoder once, in the order in which the forward pass reads it."""
+    """The pieces of all parameters of a decoder, in the order of the forward pass."""
     its = family(config.layout)
     features, names = its.features, its.names
     yield Piece("embed.weight", f"{names.prefix}{names.embed}.weight", "embedding")
@@ -159,7 +159,7 @@ def pieces(config: ModelConfig) -> Iterator[Piece]:
 
 
 def _block(config: ModelConfig, ours: str, theirs: str) -> Iterator[Piece]:
-    """One block's pieces; `ours` and `theirs` are what its names begin with."""
+    """The pieces of one block; `ours` and `theirs` are the prefixes of its names."""
     its = family(config.layout)
     features, names = its.features, its.names
     query, key, head = config.heads * config.head_dim, config.kv_heads * config.head_dim, config.head_dim
@@ -209,7 +209,7 @@ def _linear(
         yield Piece(f"{ours}.weight", f"{name}.weight", "matrix", each, part, transposed)
     if not bias:
         return
-    if len(theirs) == 1:  # fused there as well, and one vector is enough
+    if len(theirs) == 1:  # also fused there, so one vector is enough
         yield Piece(f"{ours}.bias", f"{theirs[0]}.bias", "vector")
     else:
         for name, each, _ in parts:

@@ -1,1 +1,1 @@
-"""How parameters move: AdamW, Muon, schedules. Refuses to know what the parameters compute."""
+"""Optimizers (AdamW, Muon) and learning-rate schedules."""

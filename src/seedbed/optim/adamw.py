@@ -1,4 +1,4 @@
-"""AdamW on torch's fused kernels. Knows groups of slices with a learning rate each; refuses to know their names."""
+"""AdamW with torch's fused kernel, over groups of parameter slices."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor
 from seedbed.optim.muon import Slice
 
 
-class Group:
-    """Slices that share a learning rate and a weight decay. A parameter all of whose rows are here is moved whole."""
+class ParameterGroup:
+    """Slices with the same learning rate and weight decay. A parameter whose rows are all in the group is updated as one."""
 
     def __init__(self, slices: Sequence[Slice], lr: float, weight_decay: float) -> None:
         self.slices, self.lr, self.weight_decay = list(slices), lr, weight_decay
@@ -32,7 +32,7 @@ class Group:
         self.exp_avg_sqs = [torch.zeros_like(average) for average in self.exp_avgs]
 
     def moments(self) -> list[tuple[Slice, str, Tensor]]:
-        """Every slice with the names and views of its state, shaped like the slice."""
+        """Every slice with the names and views of its moments, shaped like the slice."""
         found: list[tuple[Slice, str, Tensor]] = []
         for each, (unit, rows) in zip(self.slices, self._home, strict=True):
             for name, tensors in (("exp_avg", self.exp_avgs), ("exp_avg_sq", self.exp_avg_sqs)):
@@ -41,23 +41,23 @@ class Group:
 
 
 class AdamW:
-    """Adam with decoupled weight decay and bias correction (arXiv 1711.05101), all groups by one kernel call each."""
+    """Adam with decoupled weight decay and bias correction (arXiv 1711.05101), one kernel call per group."""
 
-    def __init__(self, groups: Sequence[Group], *, beta1: float, beta2: float, eps: float) -> None:
+    def __init__(self, groups: Sequence[ParameterGroup], *, beta1: float, beta2: float, eps: float) -> None:
         self.groups, self.beta1, self.beta2, self.eps = list(groups), beta1, beta2, eps
-        # One counter for all: every parameter takes part in every step.
+        # One counter for all parameters, since each is updated in every step.
         self._count = torch.zeros((), dtype=torch.float32, device=groups[0].exp_avgs[0].device)
 
     def set_step(self, step: int) -> None:
-        """The number of steps already made, for the bias correction."""
+        """Set the number of steps done so far, for the bias correction."""
         self._count.fill_(float(step))
 
     @torch.no_grad()
     def step(self, scale: float) -> None:
-        """Move every slice with its group's learning rate times `scale`."""
+        """Update every slice with its group's learning rate times `scale`."""
         self._count.add_(1)
         for group in self.groups:
-            # The kernel of torch.optim.AdamW(fused=True) by its own name: constructing that class imports
+            # The kernel of torch.optim.AdamW(fused=True), called directly: constructing that class imports
             # torch._dynamo, a measured 1.1 s, a tenth of a small run.
             torch._fused_adamw_(
                 [unit.value for unit in group.units],
@@ -76,5 +76,5 @@ class AdamW:
             )
 
     def moments(self) -> list[tuple[Slice, str, Tensor]]:
-        """Every slice with the names and views of its state."""
+        """Every slice with the names and views of its moments."""
         return [entry for group in self.groups for entry in group.moments()]

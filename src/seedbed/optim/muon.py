@@ -1,4 +1,4 @@
-"""Muon: momentum, orthogonalised. Knows matrices as slices of parameters; refuses to know their names.
+"""Muon: momentum whose updates are orthogonalised, over matrices that are slices of parameters.
 
 Shapes: N matrices of R rows and C columns in one stack.
 """
@@ -14,8 +14,8 @@ from torch import Tensor
 
 from seedbed.optim.newton_schulz import orthogonalize
 
-# A stack holds at most this many numbers: small matrices gain from one large call, large ones only cost memory
-# (gradient, momentum and the iteration's own copies of a stack live at once).
+# Most numbers per stack: small matrices profit from one large call, large ones only cost memory (gradient, momentum and
+# the iteration's copies of a stack are in memory at once).
 _STACK_NUMBERS = 4 << 20
 
 
@@ -36,7 +36,7 @@ class Slice(NamedTuple):
 
     @property
     def gradient(self) -> Tensor:
-        """The rows of the gradient, which must be there."""
+        """The rows of the gradient, which must exist."""
         grad = self.parameter.grad
         assert grad is not None, "a parameter reached the optimizer without a gradient"
         return self.of(grad)
@@ -49,7 +49,7 @@ class Stack:
         self.members = list(members)
         first = self.members[0].value
         rows, columns = first.shape
-        # Keller Jordan's scale: an update moves every output by about `lr` whatever the shape.
+        # Keller Jordan's scale: an update changes every output by about `lr`, for any shape.
         self.scale = math.sqrt(max(1.0, rows / columns))
         self.momentum = torch.zeros(len(self.members), rows, columns, dtype=torch.float32, device=first.device)
 
@@ -71,8 +71,8 @@ class Muon:
 
     m <- lerp(m, g, 1 - momentum); o = orthogonalise(lerp(g, m, momentum));
     w <- w (1 - lr decay) - lr sqrt(max(1, rows / columns)) o.
-    So `lr` is about the spectral norm of one update, 0.02 is the usual peak, and the gradient's scale plays no part.
-    Each matrix is orthogonalised on its own, whatever parameter it is a slice of (Jordan et al., 2024,
+    So `lr` is about the spectral norm of one update, 0.02 is a usual peak, and the gradient's scale does not matter.
+    Each matrix is orthogonalised separately, also if it is a slice of a fused parameter (Jordan et al., 2024,
     https://kellerjordan.github.io/posts/muon/).
     """
 
@@ -97,12 +97,12 @@ class Muon:
 
     @torch.no_grad()
     def step(self, scale: float) -> None:
-        """Move every matrix with learning rate `lr * scale`."""
+        """Update every matrix with learning rate `lr * scale`."""
         for stack in self.stacks:
             stack.update(self.lr * scale, self.momentum, self.weight_decay, self.steps, self.dtype)
 
     def moments(self) -> list[tuple[Slice, str, Tensor]]:
-        """Every slice with the names and views of its state, shaped like the slice."""
+        """Every slice with the name and a view of its momentum, shaped like the slice."""
         return [
             (member, "momentum", view)
             for stack in self.stacks

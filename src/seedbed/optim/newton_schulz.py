@@ -1,4 +1,4 @@
-"""Orthogonalise stacks of matrices by Newton-Schulz iteration. Knows neither gradients nor learning rates.
+"""Orthogonalise stacks of matrices by Newton-Schulz iteration.
 
 Shapes: N matrices of R rows and C columns; S is the smaller of R and C.
 """
@@ -15,9 +15,9 @@ _EPS = 1e-7
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
-    """The dtype to iterate in: bf16 where the device multiplies it faster than fp32, else fp32.
+    """The dtype for the iteration: bf16 if the device multiplies it faster than fp32, else fp32.
 
-    A fact of the hardware, not a timing, so that a resumed run chooses the same. Five iterations, ms, 2 cores of an
+    Depends on the hardware and not on a timing, so that a resumed run chooses the same. Five iterations, ms, 2 cores of an
     EPYC with AVX512-BF16, fp32 against bf16: 16 of 96x96 2.4 / 1.6; 12 of 96x256 2.9 / 2.2; 12 of 256x768 49 / 34;
     2 of 768x2048 203 / 141.
     """
@@ -29,7 +29,7 @@ def fast_dtype(device: torch.device) -> torch.dtype:
 
 
 def orthogonalize(x_NRC: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
-    """The nearest semi-orthogonal matrix of each matrix, roughly: the singular vectors stay, the values go towards 1.
+    """Approximate the nearest semi-orthogonal matrix of each matrix: singular vectors stay, singular values go towards 1.
 
     `x_NRC` is floating point; returns [N, R, C] in `dtype`. All-zero matrices stay zero. In fp32, where one side is at
     least twice the other, the iteration runs on the S x S Gram matrix alone, which computes the same polynomial with
@@ -55,7 +55,7 @@ def _gram(x_NRC: Tensor) -> Tensor:
 
 
 def _by_gram(x_NRC: Tensor, steps: int) -> Tensor:
-    """The same iteration with its factors collected: each is a polynomial of the Gram matrix, so they commute."""
+    """The same iteration with all factors multiplied first: they are polynomials of the Gram matrix, so they commute."""
     gram_NSS = _gram(x_NRC)
     product_NSS: Tensor | None = None
     for step in range(steps):

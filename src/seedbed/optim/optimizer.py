@@ -1,4 +1,4 @@
-"""Which parameter moves by which rule, and the state under Hugging Face names. Knows no schedule."""
+"""Assign parameters to AdamW or Muon, and give the optimizer state under Hugging Face names."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor
 
 from seedbed.config.schema import OptimizerConfig
 from seedbed.errors import SeedbedError
-from seedbed.optim.adamw import AdamW, Group
+from seedbed.optim.adamw import AdamW, ParameterGroup
 from seedbed.optim.muon import Muon, Slice
 from seedbed.optim.newton_schulz import fast_dtype
 
 
 class LogicalParameter(Protocol):
-    """A matrix or vector of the model: its unique Hugging Face name, and where it lives in ours."""
+    """A matrix or vector of the model: its unique Hugging Face name, and the parameter (rows) that holds it."""
 
     @property
     def name(self) -> str: ...
@@ -24,7 +24,7 @@ class LogicalParameter(Protocol):
     def parameter(self) -> Tensor: ...
     @property
     def rows(self) -> slice | None:
-        """Rows of `parameter`, where it is fused with others."""
+        """Rows of `parameter` if it is fused with others, else None."""
         ...
 
     @property
@@ -39,7 +39,7 @@ class LogicalParameter(Protocol):
 
 
 class Optimizer:
-    """AdamW for everything, or Muon for matrices with AdamW for the rest. Reads the fp32 `.grad` of fp32 masters."""
+    """AdamW for all parameters, or Muon for matrices and AdamW for the rest. Reads the fp32 `.grad` of fp32 masters."""
 
     def __init__(
         self, parameters: Sequence[LogicalParameter], lr: float, muon: Muon | None, adamw: AdamW | None
@@ -55,15 +55,15 @@ class Optimizer:
         return None if self._muon is None else str(self._muon.dtype).removeprefix("torch.")
 
     def lr(self, scale: float) -> float:
-        """The main learning rate (that of matrices) at a schedule's multiplier."""
+        """The main learning rate (that of matrices) for a multiplier of the schedule."""
         return self._lr * scale
 
     def step(self, scale: float) -> None:
-        """Move every parameter, all learning rates times `scale`. Every parameter must have a gradient."""
+        """Update every parameter, with all learning rates times `scale`. Every parameter must have a gradient."""
         missing = [each.name for each in self._parameters if each.parameter.grad is None]
         if missing:
             raise SeedbedError(
-                f"No gradient reached {len(missing)} parameters, {missing[0]} among them.",
+                f"{len(missing)} parameters have no gradient, for example {missing[0]}.",
                 "Leave parameters that are not trained out of the optimizer.",
             )
         if self._muon is not None:
@@ -73,7 +73,7 @@ class Optimizer:
         self.step_count += 1
 
     def zero_grad(self) -> None:
-        """Let all gradients go."""
+        """Clear all gradients."""
         for each in self._parameters:
             each.parameter.grad = None
 
@@ -94,9 +94,9 @@ class Optimizer:
 
     @torch.no_grad()
     def load_state(self, tensors: Mapping[str, Tensor], step: int) -> None:
-        """Put back what `state` gave after `step` steps.
+        """Restore the result of `state` after `step` steps.
 
-        Raises SeedbedError, and changes nothing, where a tensor is missing, unexpected or of another shape or dtype.
+        If a tensor is missing, unexpected or of another shape or dtype, raises SeedbedError and changes nothing.
         """
         held = self.state()
         complaints = [
@@ -114,7 +114,7 @@ class Optimizer:
         if any(complaints):
             raise SeedbedError(
                 f"The saved optimizer state does not fit this run's model: {'; '.join(filter(None, complaints))}.",
-                "Resume with the model and optimizer that the run was started with, or start a new run.",
+                "Resume with the run's own model and optimizer, or start a new run.",
             )
         for key, view in held.items():
             view.copy_(tensors[key])
@@ -141,10 +141,10 @@ def _listed(what: str, names: list[str]) -> str:
 def build_optimizer(
     parameters: Sequence[LogicalParameter], config: OptimizerConfig, *, ns_dtype: torch.dtype | None = None
 ) -> Optimizer:
-    """The optimizer that `config` asks for over a model's logical parameters.
+    """Build the configured optimizer for a model's logical parameters.
 
     muon: matrices by Muon at `lr`; an untied head by AdamW at `head_lr` (0: `adam_lr`); embeddings and vectors by AdamW
-    at `adam_lr`. adamw: everything at `lr`. Weight decay is decoupled and falls on matrices alone. `ns_dtype` overrides
+    at `adam_lr`. adamw: everything at `lr`. Weight decay is decoupled and applies to matrices only. `ns_dtype` overrides
     the dtype of Muon's iteration, by default `fast_dtype` of the device. Build it after moving the model to its device.
     """
     muon: Muon | None = None
@@ -168,6 +168,6 @@ def build_optimizer(
             lr = config.head_lr or config.adam_lr if each.role == "head" else config.adam_lr
         decay = config.weight_decay if each.role == "matrix" else 0.0
         grouped.setdefault((lr, decay), []).append(Slice(each.parameter, each.rows))
-    groups = [Group(slices, lr, decay) for (lr, decay), slices in grouped.items()]
+    groups = [ParameterGroup(slices, lr, decay) for (lr, decay), slices in grouped.items()]
     adamw = AdamW(groups, beta1=config.beta1, beta2=config.beta2, eps=config.eps) if groups else None
     return Optimizer(parameters, config.lr, muon, adamw)

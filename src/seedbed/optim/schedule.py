@@ -1,9 +1,8 @@
-"""How the learning rate moves: a pure function of config and step. Knows no optimizer and keeps no state.
+"""The learning-rate schedule: a pure function of config and step.
 
-A run has one stretch of steps [start, total), or several: `resume --more-steps` begins another. In the first stretch
-the schedule runs as configured. In an added stretch the same schedule runs anew over the added steps alone: it warms up
-to the full peak and decays to the floor again (re-warm and re-decay, arXiv 2403.08763), since a decayed learning rate
-would hardly train; `constant` has nothing to come back from and stays at its peak.
+A run has one segment of steps [start, total), and another for each `resume --more-steps`. In an added segment the same
+schedule starts again over the added steps: it warms up to the full peak and decays to the floor (re-warm and re-decay,
+arXiv 2403.08763), since a decayed learning rate would hardly train. `constant` stays at its peak.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ _SHAPES = {
 
 
 def warmup_steps(schedule: ScheduleConfig, total: int, start: int = 0) -> int:
-    """Steps of warm-up in the stretch from `start` to `total`, never more than it has."""
+    """Warm-up steps of the segment from `start` to `total`, at most all of its steps."""
     if start > 0 and schedule.kind == "constant":
         return 0
     return min(round(schedule.warmup * (total - start)), total - start)
 
 
 def multiplier(schedule: ScheduleConfig, step: int, total: int, start: int = 0) -> float:
-    """The factor in [0, 1] on every learning rate at 0-based `step` of the stretch of steps [start, total).
+    """The factor in [0, 1] for every learning rate at 0-based `step` of the segment [start, total).
 
     Warm-up rises as (i + 1) / (W + 1), so that the first step already trains and step W is the first at the peak. Decay
     reaches `floor` at step `total`, one after the last, so that the last step trains too. Steps outside are clamped.
@@ -49,7 +48,7 @@ def multiplier(schedule: ScheduleConfig, step: int, total: int, start: int = 0) 
 
 
 def describe(schedule: ScheduleConfig, lr: float, step: int, total: int, start: int = 0) -> str:
-    """In plain words, what the learning rate of peak `lr` does from `step` to the end of the stretch [start, total)."""
+    """A sentence on what the learning rate with peak `lr` does from `step` to the end of the segment [start, total)."""
     warm = warmup_steps(schedule, total, start)
     peak = f"{lr:.4g}"
     first, last = multiplier(schedule, step, total, start), multiplier(schedule, total - 1, total, start)
@@ -62,7 +61,7 @@ def describe(schedule: ScheduleConfig, lr: float, step: int, total: int, start: 
     if schedule.kind == "constant" and start > 0:
         text = f"The learning rate stays at {peak}"
     elif start > 0:
-        text = f"The schedule starts anew for steps {start + 1:,} to {total:,}: the learning rate {rise}, {after}"
+        text = f"The schedule starts again for steps {start + 1:,} to {total:,}: the learning rate {rise}, {after}"
     elif step > start:
-        text = f"The schedule goes on where it was: {text[0].lower()}{text[1:]}"
+        text = f"The schedule continues: {text[0].lower()}{text[1:]}"
     return f"{text}. First {lr * first:.4g} (step {step + 1:,}), last {lr * last:.4g} (step {total:,})."

@@ -1,1 +1,1 @@
-"""The only loop: loop, step, learner, hooks, horizon, seed. It never prints, opens a file, or asks who watches."""
+"""The training loop and its parts: step, learner, trainer, hooks, device, precision, compiling, random state."""

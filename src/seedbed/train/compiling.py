@@ -1,4 +1,4 @@
-"""Whether to compile, decided once before the first step from a timed trial batch. Knows no run and no data source."""
+"""Decide before the first step whether to use torch.compile, from a timed trial batch."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from seedbed.events import Emit, Message
 from seedbed.train.hooks import phase
 from seedbed.train.learner import Batch, Learner
 
-# A cold compile took 21-27 s on 2 cores and saved a quarter to a third of each step, so it pays from a few minutes on.
+# Compiling took 21-27 s on 2 cores and saved a quarter to a third of each step, so it pays for runs of several minutes.
 PAYS_FROM_S = 300.0
 TOLERANCE = {"fp32": 1e-3, "bf16": 1e-2, "fp16": 1e-2}
 
 
 class Trial(NamedTuple):
-    """A forward and backward that left no trace: the mean loss and the seconds that a whole step's leaves would take."""
+    """The result of a trial batch: the mean loss, and the estimated seconds of a step (all leaves)."""
 
     loss: float
     step_s: float
 
 
 def _nothing() -> None:
-    """Nobody asks for anything."""
+    """The default `check_requests`: no requests."""
 
 
 def trial(
@@ -39,9 +39,9 @@ def trial(
     repeats: int = 1,
     check_requests: Callable[[], None] = _nothing,
 ) -> Trial:
-    """Run the largest leaf of a batch forward and backward `repeats` times and drop the gradients; times the fastest.
+    """Run the largest leaf of a batch forward and backward `repeats` times, clear gradients, and time the fastest.
 
-    `check_requests` is called before each, and may raise to end here.
+    `check_requests` is called before each; it may raise to end the trial.
     """
     leaves = list(batch.leaves(micro_batch))
     leaf = max(leaves, key=lambda each: each.processed)
@@ -57,7 +57,7 @@ def trial(
 
 
 def has_compiler(device: torch.device) -> bool:
-    """Whether what torch.compile needs is here: a C++ compiler for the CPU, Triton for CUDA."""
+    """Whether torch.compile can work: it needs a C++ compiler for the CPU, Triton for CUDA."""
     if device.type == "cuda":
         from torch.utils._triton import has_triton
 
@@ -65,7 +65,7 @@ def has_compiler(device: torch.device) -> bool:
     return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
 
 
-def settle_compile(
+def decide_compile(
     learner: Learner,
     batch: Batch,
     *,
@@ -75,11 +75,10 @@ def settle_compile(
     emit: Emit,
     check_requests: Callable[[], None] = _nothing,
 ) -> tuple[bool, Trial]:
-    """Compile the learner where asked, or under `auto` where the run is long enough to gain; returns whether, and the trial.
+    """Compile the learner if asked, or under `auto` if the run is long enough; returns whether it did, and the eager trial.
 
-    The first compiled loss is checked against the eager one. `check_requests` is called between trials, and may raise to
-    end here; while torch compiles nothing can be asked, so that is told as a phase of its own. Raises SeedbedError where
-    `on` cannot be had.
+    The first compiled loss is compared with the eager one. `check_requests` is called between trials; it may raise to end
+    here. Requests wait while torch compiles, so compiling is a phase of its own. Raises SeedbedError if `on` fails.
     """
     eager = trial(learner, batch, micro_batch, check_requests=check_requests)
     if asked == "off" or learner.device.type == "mps":
@@ -94,16 +93,16 @@ def settle_compile(
                 Message(
                     level="info",
                     code="no-compiler",
-                    text="Training runs uncompiled: no C++ compiler is here.",
+                    text="Training runs without torch.compile: no C++ compiler is installed.",
                     why="torch.compile would make this run faster.",
                     hint="Install g++ or clang, or set train.compile = 'off' to silence this.",
                 )
             )
             return False, eager
     if learner.device.type == "cpu":
-        # Compiled CPU kernels add up embedding gradients with parallel atomics unless told otherwise.
+        # By default, compiled CPU kernels sum embedding gradients with parallel atomics, in no fixed order.
         torch.use_deterministic_algorithms(True)
-        # Filling every new tensor guards against kernels that read what nobody wrote; it would cost a pass over each.
+        # Filling uninitialized tensors would cost a pass over each.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     check_requests()
     try:
@@ -111,17 +110,17 @@ def settle_compile(
             learner.compile()
             compiled = trial(learner, batch, micro_batch)
     except (RuntimeError, ImportError, OSError) as error:
-        return _give_up(
+        return _fall_back_to_eager(
             learner, asked, f"torch.compile failed: {str(error).strip().splitlines()[0][:200]}", emit
         ), eager
     check_requests()
     if abs(compiled.loss - eager.loss) > TOLERANCE[learner.precision] * max(abs(eager.loss), 1.0):
         wrong = f"The compiled loss {compiled.loss:.5f} differs from the eager one {eager.loss:.5f}."
-        return _give_up(learner, asked, wrong, emit), eager
+        return _fall_back_to_eager(learner, asked, wrong, emit), eager
     return True, eager
 
 
-def _give_up(learner: Learner, asked: str, reason: str, emit: Emit) -> bool:
+def _fall_back_to_eager(learner: Learner, asked: str, reason: str, emit: Emit) -> bool:
     learner.eager()
     learner.discard()
     torch.use_deterministic_algorithms(False)
@@ -132,7 +131,7 @@ def _give_up(learner: Learner, asked: str, reason: str, emit: Emit) -> bool:
             level="warning",
             code="compile",
             text=reason,
-            why="Training goes on uncompiled.",
+            why="Training continues without torch.compile.",
             hint="Set train.compile = 'off'.",
         )
     )

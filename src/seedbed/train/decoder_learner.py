@@ -1,4 +1,4 @@
-"""Our decoder as a learner: all of its weights are trained. Knows no data and no schedule."""
+"""A learner for the decoder, in which all weights are trained."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from seedbed.train.masters import DTYPES, Masters
 
 
 class DecoderLearner:
-    """A decoder with fp32 weights. Below fp32 a copy of every weight computes; the model's own are the masters.
+    """Trains a decoder. The model's fp32 weights are the masters; below fp32 a working copy of the model computes.
 
-    `files` are those that other programs need beside the weights: see `model_files`.
+    `files`: the checkpoint files besides the weights, see `model_files`.
     """
 
     artifact = MODEL
@@ -55,11 +55,11 @@ class DecoderLearner:
         arguments = self._here(batch)
         scale = self.masters.loss_scale
         if self.precision == "fp16":
-            # A tensor, since a compiled loss would be compiled again for every other number.
+            # A tensor, since a different Python number would compile the loss again.
             arguments["grad_scale"] = torch.full((), scale / divisor, dtype=torch.float32, device=self.device)
         loss = self._loss(**arguments) / divisor
         (loss * scale if scale != 1.0 else loss).backward()
-        if self.masters.split:
+        if self.masters.has_working_copy:
             self.masters.collect()
         return loss.detach()
 
@@ -94,7 +94,7 @@ class DecoderLearner:
 
     def load_weights(self, tensors: Mapping[str, Tensor]) -> None:
         load_state(self.model, tensors)
-        self.masters.renew()
+        self.masters.update_working()
 
     def state(self) -> dict[str, Any]:
         return self.masters.state()
@@ -115,7 +115,7 @@ def _trained(model: Decoder) -> list[Tensor]:
 
 
 def model_files(model: Decoder, tokenizer: Tokenizer) -> dict[str, Content]:
-    """The files with which other programs open a decoder's weights: configs, and the tokenizer's."""
+    """The config and tokenizer files that other programs need to load a decoder's weights."""
     tokens = tokenizer.as_files(model_max_length=model.config.context)
     return {
         CONFIG: json_content(hf_config(model.config, model.vocab_rows, tokenizer)),

@@ -1,4 +1,4 @@
-"""Where to compute and how precisely: what was asked for against what is here. Knows no model and no data."""
+"""Choose the device and the precision of a run from the config and the hardware."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _ALLOCATOR = ((-3, 64 << 20), (-1, 256 << 20), (-2, 16 << 20))
 
 
 class Device(NamedTuple):
-    """A place to compute: torch's device, the hardware's name, and its kind: cpu, cuda or mps."""
+    """A device: torch's device, the hardware's name, and the kind (cpu, cuda or mps)."""
 
     torch_device: torch.device
     name: str
     kind: str
 
 
-class Present(NamedTuple):
-    """What torch can compute on here. `no_cuda` says why there is no CUDA GPU."""
+class AvailableDevices(NamedTuple):
+    """The devices that torch can use on this machine. `no_cuda` is the reason why there is no CUDA GPU."""
 
     cpu: cpu.Cpu
     cuda_names: tuple[str, ...] = ()
@@ -38,8 +38,8 @@ class Present(NamedTuple):
     no_cuda: str = ""
 
 
-def present() -> Present:
-    """Look at what torch can compute on."""
+def available_devices() -> AvailableDevices:
+    """Detect the devices that torch can use."""
     names: tuple[str, ...] = ()
     capabilities: tuple[tuple[int, int], ...] = ()
     reason = ""
@@ -54,16 +54,18 @@ def present() -> Present:
         reason = (
             seen.reason or f"torch {torch.__version__} cannot use the {seen.found[0].name}; its driver may be too old"
         )
-    return Present(cpu.probe(), names, capabilities, torch.backends.mps.is_available(), reason)
+    return AvailableDevices(cpu.probe(), names, capabilities, torch.backends.mps.is_available(), reason)
 
 
-def choose_device(asked: str, strict: bool, warn: Callable[[Message], None], here: Present | None = None) -> Device:
-    """The device that `asked` means: auto, cpu, gpu (the best one), cuda, cuda:N, mps, or part of a GPU's name.
+def choose_device(
+    asked: str, strict: bool, warn: Callable[[Message], None], here: AvailableDevices | None = None
+) -> Device:
+    """The device for `asked`: auto, cpu, gpu (the best one), cuda, cuda:N, mps, or part of a GPU's name.
 
-    One that is not here is a SeedbedError if `strict`, else a warning and the best that is here.
-    Raises UsageError for a text that can name no device.
+    If this machine lacks it: SeedbedError if `strict`, else a warning and the best device.
+    Raises UsageError for a text that cannot be a device.
     """
-    here = present() if here is None else here
+    here = available_devices() if here is None else here
     wanted = asked.strip().lower()
     if wanted in ("", "auto"):
         return _best(here)
@@ -73,29 +75,29 @@ def choose_device(asked: str, strict: bool, warn: Callable[[Message], None], her
     if found is not None:
         return found
     best = _best(here)
-    others = ", ".join(device.name for device in _everything(here))
+    others = ", ".join(device.name for device in _all_devices(here))
     if strict:
         raise SeedbedError(
-            f"{problem} Here: {others}.", "Choose one of these with --device, or leave --strict-device out."
+            f"{problem} Available: {others}.", "Choose one of these with --device, or leave --strict-device out."
         )
     warn(
         Message(
             level="warning",
             code="device",
             text=f"{problem} Training runs on {best.name} ({best.torch_device}) instead.",
-            why="The device asked for is not here, and train.strict_device is off.",
-            hint="Set train.device to what is here, or --strict-device to fail in such a case.",
+            why="The requested device is not available, and train.strict_device is off.",
+            hint="Set train.device to an available device, or use --strict-device to fail instead.",
         )
     )
     return best
 
 
-def choose_precision(asked: str, device: Device, here: Present | None = None) -> str:
-    """fp32, bf16 or fp16. `auto` takes bf16 where the device is fast at it, fp16 on older CUDA GPUs, else fp32.
+def choose_precision(asked: str, device: Device, here: AvailableDevices | None = None) -> str:
+    """fp32, bf16 or fp16. `auto` is bf16 if the device computes it fast, fp16 on older CUDA GPUs, else fp32.
 
-    Raises SeedbedError where the device cannot compute in the precision asked for.
+    Raises SeedbedError if the device does not support the requested precision.
     """
-    here = present() if here is None else here
+    here = available_devices() if here is None else here
     if device.kind == "cuda":
         capability = here.cuda_capabilities[device.torch_device.index or 0]
         if asked == "auto":
@@ -117,30 +119,30 @@ def choose_precision(asked: str, device: Device, here: Present | None = None) ->
     return asked
 
 
-def warn_of_software(
-    precision: str, device: Device, warn: Callable[[Message], None], here: Present | None = None
+def warn_of_software_bf16(
+    precision: str, device: Device, warn: Callable[[Message], None], here: AvailableDevices | None = None
 ) -> None:
-    """Warn where bf16 is computed in software: on a CPU without instructions for it."""
-    processor = (here or present()).cpu
+    """Warn if bf16 is emulated in software, on a CPU without bf16 instructions."""
+    processor = (here or available_devices()).cpu
     if device.kind != "cpu" or precision != "bf16" or processor.fast_bf16 or "bf16" in processor.features:
         return
     warn(
         Message(
             level="warning",
             code="precision",
-            text=f"{processor.name} has no bf16 instructions, so bf16 is computed in software.",
-            why="That is less exact than fp32, and slower: up to 100 times on a CPU with AVX2 alone.",
+            text=f"{processor.name} has no bf16 instructions, so bf16 is emulated in software.",
+            why="That is less accurate than fp32, and slower: up to 100 times on a CPU with only AVX2.",
             hint="Start a run with train.precision fp32 or auto.",
         )
     )
 
 
-def settle_device(
+def decide_device(
     options: TrainConfig, recorded: Callable[[str, str], Any], emit: Callable[[Message], None]
 ) -> tuple[Device, str]:
-    """The device and the precision that a training job computes with; also sets its threads.
+    """Choose the device and precision of a training job, and set its threads.
 
-    `recorded(name, device type)` is what the run decided in an earlier session on such a device, or None.
+    `recorded(name, device type)` is the choice of an earlier session on such a device, or None.
     """
     device = choose_device(options.device, options.strict_device, emit)
     kind = device.torch_device.type
@@ -148,17 +150,17 @@ def settle_device(
         reuse_freed_memory()
     torch.set_num_threads(options.threads or recorded("threads", kind) or default_threads())
     precision = recorded("precision", kind) or choose_precision(options.precision, device)
-    warn_of_software(precision, device, emit)
+    warn_of_software_bf16(precision, device, emit)
     return device, precision
 
 
 def default_threads() -> int:
-    """Threads to compute with where none are asked for: torch's own choice, within a container's CPU quota."""
+    """The default number of threads: torch's choice, limited by a container's CPU quota."""
     return min(torch.get_num_threads(), cpu.usable_cores())
 
 
 def free_memory_bytes(device: Device) -> int:
-    """Memory that a training run could take on the device now, in bytes."""
+    """Free memory on the device, in bytes."""
     if device.kind == "cuda":
         return int(torch.cuda.mem_get_info(device.torch_device)[0])
     # An Apple GPU shares the machine's memory.
@@ -166,10 +168,10 @@ def free_memory_bytes(device: Device) -> int:
 
 
 def reuse_freed_memory() -> bool:
-    """Let glibc keep what tensors free for the tensors of the next step; whether this C library can be told so.
+    """Make glibc keep freed memory for the tensors of the next step; returns whether the C library supports it.
 
-    Left alone it gives every larger buffer back to the system and has its pages cleared again a step later: 11-16 % of a
-    training step on two cores. What is kept is bounded; the peak grew by 2 %. See mallopt(3).
+    By default it returns every larger buffer to the system, which clears its pages again a step later: 11-16 % of a
+    training step on two cores. The kept memory is bounded; the peak grew by 2 %. See mallopt(3).
     """
     library = ctypes.CDLL(None)
     if not sys.platform.startswith("linux") or not hasattr(library, "mallopt"):
@@ -178,33 +180,29 @@ def reuse_freed_memory() -> bool:
 
 
 def _onednn() -> bool:
-    """Whether torch has oneDNN, which is what computes bf16 fast on CPUs."""
+    """Whether torch has oneDNN, which bf16 on CPUs needs to be fast."""
     return bool(torch.backends.mkldnn.is_available())
 
 
-def _find(wanted: str, asked: str, here: Present) -> tuple[Device | None, str]:
-    """The device meant, or what stands against it in a sentence."""
+def _find(wanted: str, asked: str, here: AvailableDevices) -> tuple[Device | None, str]:
+    """The requested device, or None and a sentence that says why there is none."""
     if wanted == "mps":
-        return (_mps(here), "") if here.mps else (None, "There is no Apple GPU (mps) here.")
+        return (_mps(here), "") if here.mps else (None, "This machine has no Apple GPU (mps).")
     if wanted == "gpu":
         best = _best(here)
-        return (
-            (best, "")
-            if best.kind != "cpu"
-            else (None, f"There is no GPU to use here: {here.no_cuda or 'none was found'}.")
-        )
+        return (best, "") if best.kind != "cpu" else (None, f"No GPU is available: {here.no_cuda or 'none was found'}.")
     cuda = re.fullmatch(r"cuda(?::(\d+))?", wanted)
     if cuda:
         if not here.cuda_names:
-            return None, f"There is no CUDA GPU to use here: {here.no_cuda}."
+            return None, f"No CUDA GPU is available: {here.no_cuda}."
         index = int(cuda[1] or 0)
         if index >= len(here.cuda_names):
             return None, f"There is no {wanted}: the last one is cuda:{len(here.cuda_names) - 1}."
         return _cuda(index, here), ""
     if not re.fullmatch(r"[\w .()/+-]+", wanted):
         raise UsageError(
-            f"{asked!r} names no device.",
-            "Give auto, cpu, gpu, cuda, cuda:N, mps, or part of a GPU's name such as A30.",
+            f"{asked!r} is not a device.",
+            "Use auto, cpu, gpu, cuda, cuda:N, mps, or part of a GPU's name such as A30.",
         )
     for index, name in enumerate(here.cuda_names):
         if wanted in name.lower():
@@ -212,26 +210,26 @@ def _find(wanted: str, asked: str, here: Present) -> tuple[Device | None, str]:
     if here.mps and wanted in here.cpu.name.lower():
         return _mps(here), ""
     reason = f" ({here.no_cuda})" if here.no_cuda else ""
-    return None, f"No GPU here has {asked!r} in its name{reason}."
+    return None, f"No GPU of this machine has {asked!r} in its name{reason}."
 
 
-def _best(here: Present) -> Device:
-    return _everything(here)[0]
+def _best(here: AvailableDevices) -> Device:
+    return _all_devices(here)[0]
 
 
-def _everything(here: Present) -> list[Device]:
-    """Every device here, best first."""
+def _all_devices(here: AvailableDevices) -> list[Device]:
+    """All devices, best first."""
     gpus = [_cuda(index, here) for index in range(len(here.cuda_names))]
     return [*gpus, *([_mps(here)] if here.mps else []), _cpu(here)]
 
 
-def _cuda(index: int, here: Present) -> Device:
+def _cuda(index: int, here: AvailableDevices) -> Device:
     return Device(torch.device("cuda", index), here.cuda_names[index], "cuda")
 
 
-def _mps(here: Present) -> Device:
+def _mps(here: AvailableDevices) -> Device:
     return Device(torch.device("mps"), f"{here.cpu.name} GPU", "mps")
 
 
-def _cpu(here: Present) -> Device:
+def _cpu(here: AvailableDevices) -> Device:
     return Device(torch.device("cpu"), here.cpu.name, "cpu")

@@ -1,4 +1,4 @@
-"""What happens between steps: evaluate, sample, save, watch the numbers, stop. Each is called with the progress after a step."""
+"""Hooks that run between steps: evaluate, sample, save, stop, pause, and warn of divergence. Each gets the progress."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from seedbed.train.loop import Progress
 EARLY_STOP = "early-stop"
 
 
-class Cut(Exception):  # noqa: N818  # no error: somebody asked
-    """Somebody asked to stop within work that can be done again: it is left without an outcome."""
+class Interrupted(Exception):  # noqa: N818  # not an error: a request
+    """A stop request interrupted work (a validation or sample) that the resume repeats."""
 
 
 class Scorer(Protocol):
-    """What can score a batch: a learner, or its trainer."""
+    """Scores batches: a learner or a trainer."""
 
     def loss_sum(self, batch: Batch) -> SupportsFloat:
         """The loss in nats summed over the batch's targets, without gradients."""
         ...
 
 
-class Outcome:
-    """A validation's outcome. `loss` is the mean in nats per scored token, `elapsed_s` what scoring took, pauses left out."""
+class ValidationResult:
+    """The result of a validation. `loss`: mean in nats per scored token; `elapsed_s`: scoring time without pauses."""
 
     def __init__(self, loss_sum: float, tokens: int, num_bytes: float | None, elapsed_s: float | None = None) -> None:
         self.elapsed_s = elapsed_s
@@ -49,10 +49,10 @@ def evaluate(
     *,
     bytes_per_token: float | None = None,
     between: Callable[[int], None] = lambda _: None,
-) -> Outcome:
-    """Score every target of the batches once, without gradients. Sums run in float64 over batches, in order.
+) -> ValidationResult:
+    """Score every target of the batches once, without gradients. Sums are in float64 over batches, in order.
 
-    `between` is called before each batch with the tokens that were scored; what it raises ends the validation.
+    `between` is called before each batch with the number of scored tokens; an exception from it ends the validation.
     """
     loss_sum, tokens, elapsed_s = 0.0, 0, 0.0
     for batch in batches:
@@ -61,12 +61,12 @@ def evaluate(
         loss_sum += float(scorer.loss_sum(batch))
         elapsed_s += time.monotonic() - begun
         tokens += batch.trained
-    return Outcome(loss_sum, tokens, tokens * bytes_per_token if bytes_per_token else None, elapsed_s)
+    return ValidationResult(loss_sum, tokens, tokens * bytes_per_token if bytes_per_token else None, elapsed_s)
 
 
 @contextmanager
 def phase(emit: Emit, name: str, step: int | None = None) -> Iterator[None]:
-    """Say that a stretch of work begins, and that it ended, even when it fails."""
+    """Emit a `phase` event at the start and at the end of work, also if it fails."""
     begun = time.monotonic()
     emit(Phase(name=name, step=step))
     try:
@@ -76,32 +76,32 @@ def phase(emit: Emit, name: str, step: int | None = None) -> Iterator[None]:
 
 
 class EvaluateHook:
-    """Validation every `every` steps and after the last one, where it was not done yet.
+    """Validates every `every` steps and after the last one, unless already done at that step.
 
-    Each scores `tokens` (0: everything), always the same ones, so that all can be compared. The last one then scores
-    everything as well: that is the final loss, and it is compared with nothing. `beat` is the loss of a better
-    checkpoint that this line of steps has left behind. `go_on` says how a run that stopped early can be trained further.
-    Where scoring is cut there is no score and the run stops; the resume does it again.
+    Each validation scores the same `tokens` tokens (0: all), so that losses are comparable. After the last step all tokens
+    are scored as well: the final loss, which is not compared. `loss_to_beat` is the loss of a better checkpoint from before
+    the run went back. `continue_hint` says how to train an early-stopped run further. An interrupted validation gives no
+    score and stops the run; the resume repeats it.
     """
 
     def __init__(
         self,
-        score: Callable[[int], Outcome],
+        score: Callable[[int], ValidationResult],
         emit: Emit,
         *,
         every: int,
         tokens: int = 0,
         early_stop: int = 0,
-        beat: float | None = None,
-        go_on: str = "",
+        loss_to_beat: float | None = None,
+        continue_hint: str = "",
     ) -> None:
         self._score = score
         self._emit = emit
         self._every = every
         self._tokens = tokens
         self._early_stop = early_stop
-        self._beat = math.inf if beat is None else beat
-        self._go_on = go_on
+        self._loss_to_beat = math.inf if loss_to_beat is None else loss_to_beat
+        self._continue_hint = continue_hint
 
     def __call__(self, progress: Progress) -> None:
         if progress.stop is not None or not evaluation_due(progress, self._every):
@@ -112,8 +112,8 @@ class EvaluateHook:
                 if progress.last_compared_step != progress.step:
                     self._compare(progress)
                 if final and self._tokens:
-                    self._tell(self._score(0), progress.step, full=True, best=False)
-        except Cut:
+                    self._emit_result(self._score(0), progress.step, full=True, best=False)
+        except Interrupted:
             progress.stop = ASKED
             return
         progress.last_eval_step = progress.step
@@ -131,10 +131,10 @@ class EvaluateHook:
         else:
             progress.evals_since_best += 1
         progress.last_compared_step = progress.step
-        best = improved and score.loss < self._beat
-        self._tell(score, progress.step, full=not self._tokens, best=best)
+        best = improved and score.loss < self._loss_to_beat
+        self._emit_result(score, progress.step, full=not self._tokens, best=best)
 
-    def _tell(self, score: Outcome, step: int, *, full: bool, best: bool) -> None:
+    def _emit_result(self, score: ValidationResult, step: int, *, full: bool, best: bool) -> None:
         self._emit(
             Eval(
                 step=step,
@@ -158,22 +158,22 @@ class EvaluateHook:
                 code=EARLY_STOP,
                 text=f"Stopped early: {many} without a better loss than {progress.patience_loss:.4f}.",
                 why=f"The best of the run was {progress.best_loss:.4f} at step {progress.best_step}.",
-                hint=self._go_on,
+                hint=self._continue_hint,
                 step=progress.step,
             )
         )
 
 
 def evaluation_due(progress: Progress, every: int) -> bool:
-    """Whether the validation of this step is still to be done."""
+    """Whether a validation is due at this step and not done yet."""
     due = progress.step >= progress.total or (every > 0 and progress.step % every == 0)
     return due and progress.last_eval_step != progress.step
 
 
 class SampleHook:
-    """Text from the model every `every` steps and after the last one, where it was not written yet.
+    """Generates samples every `every` steps and after the last one, unless already done at that step.
 
-    A sample that fails is a warning: training has lost nothing by it. One that is cut stops the run.
+    A sample that fails is only a warning. An interrupted one stops the run; the resume repeats it.
     """
 
     def __init__(self, write: Callable[[str, int], str], emit: Emit, *, every: int, prompts: tuple[str, ...]) -> None:
@@ -190,7 +190,7 @@ class SampleHook:
             with phase(self._emit, "sample", progress.step):
                 for prompt in self._prompts:
                     self._emit(Sample(step=progress.step, prompt=prompt, text=self._write(prompt, progress.step)))
-        except Cut:
+        except Interrupted:
             progress.stop = ASKED
             return
         except (SeedbedError, RuntimeError, ValueError, MemoryError) as error:
@@ -199,8 +199,8 @@ class SampleHook:
                 Message(
                     level="warning",
                     code="sample",
-                    text=f"The sample at step {progress.step} could not be written: {reason.rstrip('.')}.",
-                    why="Training goes on, and loses nothing by it.",
+                    text=f"The sample at step {progress.step} failed: {reason.rstrip('.')}.",
+                    why="Training continues.",
                     hint="See train.sample_prompts and train.sample_tokens.",
                     step=progress.step,
                 )
@@ -209,9 +209,9 @@ class SampleHook:
 
 
 class SaveHook:
-    """A checkpoint every `every` steps, at a better validation, on request, and when no step will follow.
+    """Saves a checkpoint every `every` steps, at the best validation, on request, and after the last step.
 
-    A better validation is one below `beat`, the loss of a checkpoint that this line of steps has left behind.
+    A validation is the best if it is also below `loss_to_beat`, the loss of a checkpoint from before the run went back.
     """
 
     def __init__(
@@ -222,31 +222,31 @@ class SaveHook:
         every: int,
         keep_best: bool,
         requested: Callable[[], bool],
-        beat: float | None = None,
+        loss_to_beat: float | None = None,
     ) -> None:
         self._save = save
         self._poll = poll
         self._every = every
         self._keep_best = keep_best
         self._requested = requested
-        self._beat = math.inf if beat is None else beat
+        self._loss_to_beat = math.inf if loss_to_beat is None else loss_to_beat
 
     def __call__(self, progress: Progress) -> None:
         best = (
             self._keep_best
             and progress.best_step == progress.step
             and progress.best_loss is not None
-            and progress.best_loss < self._beat
+            and progress.best_loss < self._loss_to_beat
         )
         due = self._every > 0 and progress.step % self._every == 0
-        requested = self._requested()  # taken in even where one is due anyway
+        requested = self._requested()  # clears the request even if a save is due anyway
         if requested or due or best or progress.last:
             self._save(progress, best)
         self._poll()
 
 
 class StopHook:
-    """Turns a request to stop into the end of the loop. It runs before the save hook, which then saves."""
+    """Ends the loop on a stop request. Runs before the save hook, which then saves."""
 
     def __init__(self, requested: Callable[[], str | None]) -> None:
         self._requested = requested
@@ -257,44 +257,44 @@ class StopHook:
 
 
 class PauseHook:
-    """Holds the loop between two steps for as long as somebody wants. It runs last, and saves before it holds.
+    """Pauses the loop between two steps on request. Runs last, and saves before it waits.
 
-    `hold` returns whether to go on; what is not to go on has been asked to stop.
+    `wait` blocks during the pause. It returns whether to continue; False means that a stop was requested.
     """
 
     def __init__(
-        self, requested: Callable[[], bool], save: Callable[[Progress], None], hold: Callable[[], bool]
+        self, requested: Callable[[], bool], save: Callable[[Progress], None], wait: Callable[[], bool]
     ) -> None:
         self._requested = requested
         self._save = save
-        self._hold = hold
+        self._wait = wait
 
     def __call__(self, progress: Progress) -> None:
         if progress.last or not self._requested():
             return
         self._save(progress)
-        if not self._hold():
+        if not self._wait():
             progress.stop = ASKED
 
 
-class WatchHook:
-    """Calls out divergence and overfitting once each, with what to try."""
+class LossMonitorHook:
+    """Warns once each of divergence and overfitting, with hints."""
 
     def __init__(self, emit: Emit, *, warmup_steps: int) -> None:
         self._emit = emit
         self._warmup = warmup_steps
         self._mean: float | None = None
         self._first: float | None = None
-        self._lost_steps = 0
+        self._high_since_first_steps = 0
         self._lowest = math.inf
         self._high_steps = 0
         self._lowest_at_eval: float | None = None
         self._seen_step: int | None = None
         self._seen_eval: int | None = None
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def state(self) -> dict[str, float | int | None]:
-        """What a checkpoint keeps, so that a resumed run remembers what its loss was."""
+        """The loss statistics that a checkpoint keeps for the resume."""
         return {
             "mean": self._mean,
             "first": self._first,
@@ -306,7 +306,7 @@ class WatchHook:
         }
 
     def load_state(self, state: dict[str, float | int | None]) -> None:
-        """Put back what `state` gave."""
+        """Restore the result of `state`."""
         self._mean = state.get("mean")
         self._first = state.get("first")
         self._lowest = math.inf if state.get("lowest") is None else float(state["lowest"] or 0.0)
@@ -331,16 +331,16 @@ class WatchHook:
             self._lowest = min(self._lowest, self._mean)
             self._high_steps = self._high_steps + 1 if self._mean > self._lowest + max(0.5, 0.2 * self._lowest) else 0
             if self._high_steps >= 20:
-                self._divergence(progress, f"its mean rose from {self._lowest:.3f} to {self._mean:.3f}")
-        # A run may be lost before there is a low to compare with: then its loss stays above the one that it began with.
+                self._divergence(progress, f"its moving average rose from {self._lowest:.3f} to {self._mean:.3f}")
+        # A run may diverge before it has a low to compare with: then its loss stays above the first one.
         self._first = progress.loss if self._first is None else self._first
         lost = progress.loss > 1.2 * self._first + 0.5
-        self._lost_steps = self._lost_steps + 1 if lost else 0
-        if self._lost_steps >= 20:
-            self._divergence(progress, f"for 20 steps it has been far above the {self._first:.3f} of the first step")
+        self._high_since_first_steps = self._high_since_first_steps + 1 if lost else 0
+        if self._high_since_first_steps >= 20:
+            self._divergence(progress, f"for 20 steps it has been far above the first loss of {self._first:.3f}")
 
     def _divergence(self, progress: Progress, how: str) -> None:
-        self._tell(
+        self._warn_once(
             "divergence",
             f"The loss is diverging: {how}.",
             "The learning rate is usually too high for this model and batch.",
@@ -357,16 +357,16 @@ class WatchHook:
             return
         rising = progress.val_loss > best * 1.01 and progress.evals_since_best >= 2
         if rising and self._lowest_at_eval is not None and mean < self._lowest_at_eval:
-            self._tell(
+            self._warn_once(
                 "overfitting",
                 f"Overfitting: the validation loss rose from {best:.4f} (step {progress.best_step}) to {progress.val_loss:.4f}"
                 f" while the training loss fell to {mean:.4f}.",
-                "The model is learning its training text by heart.",
+                "The model memorises the training text.",
                 "Use more text, fewer train.epochs, a smaller model, more optimizer.weight_decay, or train.early_stop.",
                 progress.step,
             )
 
-    def _tell(self, code: str, text: str, why: str, hint: str, step: int) -> None:
-        if code not in self._told:
-            self._told.add(code)
+    def _warn_once(self, code: str, text: str, why: str, hint: str, step: int) -> None:
+        if code not in self._warned:
+            self._warned.add(code)
             self._emit(Message(level="warning", code=code, text=text, why=why, hint=hint, step=step))

@@ -1,4 +1,4 @@
-"""What the training loop and a learner agree on: batches, steps, and what a learner owns. Needs no torch."""
+"""The protocols of a batch and of a learner, which the training loop uses. Imports no torch."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 class Batch(Protocol):
     """Sequences for one step: `inputs` and `targets` are int64 [B, T]; targets of -100 are not trained.
 
-    `documents` and `positions` (int [B, T]) are None where attention is not limited to documents and positions count
-    from 0.
+    `documents` and `positions` (int [B, T]) are None if attention is not limited to documents and positions count from 0.
     """
 
     @property
@@ -31,18 +30,18 @@ class Batch(Protocol):
 
     @property
     def processed(self) -> int:
-        """Tokens that go through the network: what speed is measured in."""
+        """Tokens that go through the network; the unit of speed."""
         ...
 
     @property
     def trained(self) -> int:
-        """Targets that are trained or scored: what a loss is divided by."""
+        """Targets that are trained or scored; the divisor of the loss."""
         ...
 
     def leaves(self, rows: int) -> Iterator[Self]:
-        """The batch in pieces, in order, each the unit of one forward and backward: at most `rows` sequences, 0 for all.
+        """The batch in leaves of at most `rows` sequences (0: all), in order; each leaf is one forward and backward pass.
 
-        The pieces need not be equal, neither in rows nor in length.
+        Leaves may differ in rows and in length.
         """
         ...
 
@@ -63,7 +62,7 @@ class StepResult(NamedTuple):
 
 
 class Description(NamedTuple):
-    """What a learner is, for status and comparison. `parameters` and `trainable` are counts of numbers."""
+    """A description of a learner, for status and comparison. `parameters` and `trainable` are counts."""
 
     parameters: int
     trainable: int
@@ -71,22 +70,22 @@ class Description(NamedTuple):
 
 
 class Learner(Protocol):
-    """A network that can be trained: it owns its weights, their fp32 masters, and what a checkpoint keeps of them."""
+    """A network that can be trained, with its weights, fp32 masters, and the contents of its checkpoints."""
 
     device: torch.device
     precision: str
-    """What computes: fp32, bf16 or fp16."""
+    """The precision of forward and backward: fp32, bf16 or fp16."""
     compiled: bool
     artifact: str
-    """What a checkpoint of it is to other programs: a kind of `checkpoint.marker.ARTIFACTS`."""
+    """The kind of its checkpoints, from `checkpoint.marker.ARTIFACTS`."""
 
     @property
     def tolerates_overflow(self) -> bool:
-        """Whether a gradient that is not finite only costs its step (fp16 while lowering the loss scale may help)."""
+        """Whether a step with a gradient that is not finite is only skipped (fp16, while a lower loss scale may help)."""
         ...
 
     def accumulate(self, batch: Batch, divisor: int) -> Tensor:
-        """Forward and backward of one leaf; returns its loss sum / divisor, gradients added to the masters'."""
+        """Forward and backward of one leaf: add gradients to the masters', return the loss sum / divisor."""
         ...
 
     def gradients(self) -> list[Tensor]:
@@ -94,49 +93,49 @@ class Learner(Protocol):
         ...
 
     def finish_step(self, norm: Tensor, update: Callable[[], None]) -> bool:
-        """Run `update` (unless the gradients overflowed), renew what computes, clear gradients; whether it updated."""
+        """Run `update` unless gradients overflowed, refresh working parameters, clear gradients; returns whether it ran."""
         ...
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        """The loss sum without gradients, for evaluation."""
+        """The loss sum of a batch without gradients, for evaluation."""
         ...
 
     def discard(self) -> None:
-        """Drop gradients, as after a trial batch."""
+        """Clear gradients, as after a trial batch."""
         ...
 
     def compile(self) -> None:
-        """Compile forward and backward; undone by `eager`."""
+        """Compile forward and backward with torch.compile."""
         ...
 
     def eager(self) -> None:
-        """Go back to computation that is not compiled."""
+        """Undo `compile`."""
         ...
 
     def trainable(self) -> Sequence[LogicalParameter]:
-        """The fp32 parameters that are trained, by published name: what the optimizer moves."""
+        """The trained fp32 parameters by published name, for the optimizer."""
         ...
 
     def weights(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps of the weights, by published name: views, to be copied before the next step."""
+        """The weights for a checkpoint by published name: views, to be copied before the next step."""
         ...
 
     def load_weights(self, tensors: Mapping[str, Tensor]) -> None:
-        """Put back what `weights` gave. Raises SeedbedError, and changes nothing, where something does not fit."""
+        """Load the result of `weights`. On a mismatch raises SeedbedError and changes nothing."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """What else a resume needs, JSON-able, such as a loss scale."""
+        """Other state for a resume, JSON-able, such as the loss scale."""
         ...
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state` gave; called after `load_weights`."""
+        """Restore the result of `state`. Called after `load_weights`."""
         ...
 
     def files(self) -> Mapping[str, Content]:
-        """The files beside the weights that other programs need to open the result: a model folder, or an adapter's."""
+        """The files besides the weights that other programs need to load a checkpoint (of a model or an adapter)."""
         ...
 
     def describe(self) -> Description:
-        """Counts and precision."""
+        """Parameter counts and precision."""
         ...

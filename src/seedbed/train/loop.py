@@ -1,4 +1,4 @@
-"""The loop: batches in, steps out, hooks in between. It never prints, opens a file, or asks who watches."""
+"""The training loop: it takes a step per batch, emits `step` events and runs hooks. It does no input or output."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from seedbed.errors import SeedbedError
 from seedbed.events import Emit, Step
 from seedbed.train.learner import Batch, StepResult
 
-_DEAD_STEPS = 10
-"""Steps in a row whose gradient is exactly 0: a network that learns has none, one whose weights exploded has only such."""
+_ZERO_GRADIENT_STEPS = 10
+"""After this many steps in a row with a gradient of exactly 0, the weights have exploded and nothing is learned."""
 
 
 class NumericsError(SeedbedError):
-    """The numbers broke, or the network is dead: nothing after this step may be saved."""
+    """The loss or gradient is NaN, infinite or stuck at 0. Nothing may be saved after this step."""
 
 
 class Batches(Protocol):
-    """Random access to batches: a pure function of the step."""
+    """Random access to batches; each is a pure function of the step."""
 
     def batch(self, step: int) -> Batch: ...
 
 
 class Trainer(Protocol):
-    """What takes the steps (train/trainer.py)."""
+    """Takes the steps (see train/trainer.py)."""
 
     @property
     def tolerates_overflow(self) -> bool:
-        """Whether a gradient that is not finite only costs its step."""
+        """Whether a step with a gradient that is not finite is only skipped."""
         ...
 
     def step(self, batch: Batch, scale: float) -> StepResult:
@@ -39,13 +39,13 @@ class Trainer(Protocol):
         ...
 
     def lr(self, scale: float) -> float:
-        """The learning rate at a multiplier."""
+        """The learning rate for a multiplier of the schedule."""
         ...
 
 
 @dataclass
 class Progress:
-    """Where training stands. Hooks read it and may set `stop`; a checkpoint keeps it."""
+    """The progress of training. Hooks read it and may set `stop`; checkpoints save it."""
 
     step: int = 0
     tokens: int = 0
@@ -54,11 +54,11 @@ class Progress:
     best_loss: float | None = None
     best_step: int | None = None
     patience_loss: float | None = None
-    """The lowest validation loss since early stopping began to count."""
+    """The lowest validation loss since early stopping started to count."""
     evals_since_best: int = 0
-    """Validations since that one."""
+    """Validations since `patience_loss`."""
     last_compared_step: int | None = None
-    """The last step whose validation was compared with others; the one over all of the text may still be to do."""
+    """The last step with a comparable validation; the final one over the whole text may still be missing."""
     last_eval_step: int | None = None
     last_sample_step: int | None = None
     total: int = 0
@@ -82,17 +82,17 @@ def fit(
     hooks: Sequence[Hook] = (),
     start: Progress | None = None,
 ) -> Progress:
-    """Train until `steps` steps are done since the run's beginning, or a hook sets `stop`. The only loop here.
+    """Train until the run has done `steps` steps, or a hook sets `stop`.
 
-    `schedule(step)` is the learning-rate multiplier of 0-based `step`. Hooks run after every step in the order given. Where
-    training goes on from a step they run before the next one, too: a stop may have left its validation undone. So a hook
-    must know what it has done at a step. Raises NumericsError when the loss is not finite or exactly 0, or the gradient
-    is not finite or has been 0 for some steps.
+    `schedule(step)` is the learning-rate multiplier of 0-based `step`. Hooks run after every step, in order. When training
+    continues from `start`, they also run before the first step, since a stop may have interrupted a validation; so each
+    hook must know what it has done at a step. Raises NumericsError if the loss is not finite or exactly 0, or the gradient
+    is not finite or has been 0 for several steps.
     """
     progress = start or Progress()
     progress.total = steps
     progress.stop = None
-    skipped = dead = 0
+    skipped = zero_gradient_steps = 0
     if progress.step > 0:
         for hook in hooks:
             hook(progress)
@@ -102,7 +102,7 @@ def fit(
         result = trainer.step(batches.batch(progress.step), scale)
         loss, norm = result.loss, result.grad_norm
         skipped = 0 if result.updated else skipped + 1
-        dead = dead + 1 if norm == 0.0 else 0
+        zero_gradient_steps = zero_gradient_steps + 1 if norm == 0.0 else 0
         progress.step += 1
         progress.tokens += result.tokens
         progress.loss = loss
@@ -118,29 +118,30 @@ def fit(
             )
         )
         tolerated = math.isfinite(norm) or trainer.tolerates_overflow
-        if not math.isfinite(loss) or loss == 0.0 or not tolerated or dead >= _DEAD_STEPS:
+        if not math.isfinite(loss) or loss == 0.0 or not tolerated or zero_gradient_steps >= _ZERO_GRADIENT_STEPS:
             raise NumericsError(
-                _numerics(loss, norm, progress.step, skipped), "Lower optimizer.lr, or train with --precision fp32."
+                _describe_failure(loss, norm, progress.step, skipped),
+                "Lower optimizer.lr, or train with --precision fp32.",
             )
         for hook in hooks:
             hook(progress)
     return progress
 
 
-def _numerics(loss: float, norm: float, step: int, skipped: int) -> str:
-    """What broke at a step, in a sentence."""
+def _describe_failure(loss: float, norm: float, step: int, skipped: int) -> str:
+    """A sentence that describes the numeric failure."""
     if loss == 0.0:
-        return f"The loss is exactly 0 at step {step}: nothing is being trained, or the numbers broke."
+        return f"The loss is exactly 0 at step {step}, so nothing is learned."
     if math.isfinite(loss) and norm == 0.0:
         return (
-            f"The gradient has been exactly 0 for {_DEAD_STEPS} steps at step {step}, with a loss of {loss:.4g}: the weights "
-            "have grown until nothing moves them any more, and nothing is learned."
+            f"The gradient has been exactly 0 for {_ZERO_GRADIENT_STEPS} steps at step {step} (loss {loss:.4g}): the weights "
+            "have grown too large, and nothing is learned."
         )
     if math.isfinite(loss) and skipped:
         return (
             f"The gradient overflows fp16 at step {step}, even with the lowest loss scale: the last {skipped} steps were "
-            "skipped and trained nothing."
+            "skipped."
         )
     if math.isfinite(loss):
-        return f"The gradient's norm is {norm} at step {step}: the numbers broke."
-    return f"The loss is {loss} at step {step}: the numbers broke."
+        return f"The gradient norm is NaN or infinite ({norm}) at step {step}."
+    return f"The loss is NaN or infinite ({loss}) at step {step}."

@@ -1,8 +1,7 @@
-"""fp32 masters of what is trained and, below fp32, the parameters that compute in their place. Knows no network.
+"""fp32 master parameters and, below fp32, the lower-precision working parameters that compute forward and backward.
 
-Autocast would cast every weight again in every step: a measured third of the time on a CPU. So what computes has its own
-lower-precision parameters, whose gradients are added up in fp32 on the masters. Only what is trained has a master: a
-frozen base, in any precision, lies in memory once.
+Autocast would cast every weight in every step, a measured third of the time on a CPU. Working parameters avoid this; their
+gradients are accumulated in fp32 on the masters. Only trained parameters have masters: frozen ones are in memory once.
 """
 
 from __future__ import annotations
@@ -16,58 +15,58 @@ from torch import Tensor
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _LOWEST_SCALE = 1.0
 _MOST_OVERFLOWS = 10
-"""Steps in a row that may overflow at the lowest loss scale: a rare batch may, and only a broken run does so often."""
+"""Most overflows in a row at the lowest loss scale. A rare batch may overflow; more mean that the run has diverged."""
 
 
 class Masters:
-    """Trained parameters in fp32, paired by position with those that compute; the same tensors where fp32 computes.
+    """Trained parameters in fp32, paired by position with working parameters (the same tensors in fp32).
 
     fp16, for GPUs without bf16, has a dynamic loss scale (Micikevicius et al., 2018).
     """
 
-    def __init__(self, masters: Sequence[Tensor], computing: Sequence[Tensor], *, precision: str) -> None:
-        self.masters, self.computing = list(masters), list(computing)
+    def __init__(self, masters: Sequence[Tensor], working: Sequence[Tensor], *, precision: str) -> None:
+        self.masters, self.working = list(masters), list(working)
         self.precision = precision
         self.loss_scale = 2.0**14 if precision == "fp16" else 1.0
         self._clean_steps = 0
-        self._futile_overflows = 0
-        self.split = any(m is not c for m, c in zip(self.masters, self.computing, strict=True))
-        """Whether other parameters compute in place of the masters."""
+        self._overflows_at_lowest_scale = 0
+        self.has_working_copy = any(m is not c for m, c in zip(self.masters, self.working, strict=True))
+        """Whether the working parameters are separate tensors."""
 
     @classmethod
-    def of(cls, computing: Sequence[Tensor], *, precision: str) -> Masters:
-        """Masters for parameters that compute: fp32 copies of them, or they themselves where they are fp32."""
+    def of(cls, working: Sequence[Tensor], *, precision: str) -> Masters:
+        """Masters for working parameters: fp32 copies of them; fp32 parameters are their own masters."""
         masters = [
             p if p.dtype == torch.float32 else p.detach().float().clone().requires_grad_(p.requires_grad)
-            for p in computing
+            for p in working
         ]
-        return cls(masters, computing, precision=precision)
+        return cls(masters, working, precision=precision)
 
     @property
     def tolerates_overflow(self) -> bool:
-        """Whether a gradient that is not finite only costs its step: lowering the loss scale may help."""
-        return self.precision == "fp16" and self._futile_overflows < _MOST_OVERFLOWS
+        """Whether a step with a gradient that is not finite is only skipped, because a lower loss scale may help."""
+        return self.precision == "fp16" and self._overflows_at_lowest_scale < _MOST_OVERFLOWS
 
     @torch.no_grad()
     def collect(self) -> None:
-        """Add the computing parameters' gradients to the masters' in fp32 and let them go."""
-        pairs = [(m, c) for m, c in zip(self.masters, self.computing, strict=True) if c.grad is not None]
+        """Add the working parameters' gradients to the masters' in fp32, and clear them."""
+        pairs = [(m, c) for m, c in zip(self.masters, self.working, strict=True) if c.grad is not None]
         fresh = [(m, c) for m, c in pairs if m.grad is None]
         for master, _ in fresh:
             master.grad = torch.empty_like(master)
         if fresh:
             torch._foreach_copy_([m.grad for m, _ in fresh], [c.grad for _, c in fresh])  # type: ignore[misc]
         started = {id(m) for m, _ in fresh}
-        for master, computing in pairs:
+        for master, working in pairs:
             if id(master) not in started:
                 assert master.grad is not None
-                assert computing.grad is not None
-                master.grad.add_(computing.grad)
-        for computing in self.computing:
-            computing.grad = None
+                assert working.grad is not None
+                master.grad.add_(working.grad)
+        for working in self.working:
+            working.grad = None
 
     def gradients(self) -> list[Tensor]:
-        """The fp32 gradients of the masters, the loss scale taken out."""
+        """The fp32 gradients of the masters, divided by the loss scale in place."""
         gradients = [p.grad for p in self.masters if p.grad is not None]
         if self.loss_scale != 1.0:
             torch._foreach_div_(gradients, self.loss_scale)
@@ -75,41 +74,41 @@ class Masters:
 
     @torch.no_grad()
     def finish_step(self, norm: Tensor, update: Callable[[], None]) -> bool:
-        """Run `update`, unless the gradient's norm says that fp16 overflowed; then renew, and drop gradients."""
+        """Run `update` unless fp16 overflowed (`norm` is not finite), refresh the working parameters, clear gradients."""
         updated = True
         if self.precision == "fp16":
             updated = bool(torch.isfinite(norm))
             self._clean_steps = self._clean_steps + 1 if updated else 0
-            futile = not updated and self.loss_scale <= _LOWEST_SCALE
-            self._futile_overflows = self._futile_overflows + 1 if futile else 0
+            at_lowest_scale = not updated and self.loss_scale <= _LOWEST_SCALE
+            self._overflows_at_lowest_scale = self._overflows_at_lowest_scale + 1 if at_lowest_scale else 0
             if not updated:
                 self.loss_scale = max(self.loss_scale / 2, _LOWEST_SCALE)
             elif self._clean_steps % 1000 == 0:
                 self.loss_scale = min(self.loss_scale * 2, 2.0**24)
         if updated:
             update()
-        self.renew()
+        self.update_working()
         for master in self.masters:
             master.grad = None
         return updated
 
     @torch.no_grad()
-    def renew(self) -> None:
-        """Make what computes equal to the masters again."""
-        if self.split:
-            torch._foreach_copy_(self.computing, self.masters)
+    def update_working(self) -> None:
+        """Copy the masters to the working parameters."""
+        if self.has_working_copy:
+            torch._foreach_copy_(self.working, self.masters)
 
     def discard(self) -> None:
-        """Drop gradients, as after a trial batch."""
-        for parameter in (*self.masters, *self.computing):
+        """Clear gradients, as after a trial batch."""
+        for parameter in (*self.masters, *self.working):
             parameter.grad = None
 
     def state(self) -> dict[str, Any]:
-        """The loss scale, which a resume goes on with."""
+        """The state of the loss scale, for a resume."""
         return {"loss_scale": self.loss_scale, "clean_steps": self._clean_steps}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state` gave, and renew what computes from masters that a load has changed."""
+        """Restore the result of `state`, and update the working parameters from the loaded masters."""
         self.loss_scale = float(state.get("loss_scale", self.loss_scale))
         self._clean_steps = int(state.get("clean_steps", 0))
-        self.renew()
+        self.update_working()

@@ -1,4 +1,4 @@
-"""What the last bits of a run's numbers depend on beside its config, and whether a resume has the same."""
+"""Record what the bit-exact results of a run depend on besides its config, and compare it on a resume."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NAMES = {
 
 
 def numerics(learner: Learner) -> dict[str, Any]:
-    """What decides in which order, and in which precision, sums are taken here; JSON-able, kept in every checkpoint."""
+    """The settings that decide the order and precision of sums; JSON-able, saved in every checkpoint."""
     device = learner.device
     here = cpu.probe()
     return {
@@ -40,10 +40,10 @@ def numerics(learner: Learner) -> dict[str, Any]:
     }
 
 
-def tell_differences(saved: Mapping[str, Any], learner: Learner, emit: Emit) -> None:
-    """Warn where the numbers of this session are not bit-equal to those of the one that saved.
+def warn_of_differences(saved: Mapping[str, Any], learner: Learner, emit: Emit) -> None:
+    """Warn if the results of this session will not be bit-equal to those of the session that saved.
 
-    What an older checkpoint does not tell is not compared.
+    Settings that an older checkpoint lacks are not compared.
     """
     differing = {name: now for name, now in numerics(learner).items() if name in saved and saved[name] != now}
     if learner.device.type != "cpu":
@@ -51,13 +51,13 @@ def tell_differences(saved: Mapping[str, Any], learner: Learner, emit: Emit) -> 
     if not differing:
         return
     told = ", ".join(f"{_NAMES[name]} {saved[name]} -> {now}" for name, now in differing.items())
-    keep = " Set train.threads in a run's config to keep the thread count." if "threads" in differing else ""
+    hint = " Set train.threads in a run's config to fix the thread count." if "threads" in differing else ""
     emit(
         Message(
             level="warning",
             code="not-bit-equal",
-            text=f"This session differs from the one that saved: {told}.",
-            why="Sums are taken in another order or precision, so the numbers are no longer equal to the last bit.",
-            hint=f"Nothing is wrong with the run.{keep}",
+            text=f"This session differs from the one that saved the checkpoint: {told}.",
+            why="Sums are computed in another order or precision, so results are not bit-equal to the earlier session.",
+            hint=f"The run is fine.{hint}",
         )
     )

@@ -1,4 +1,4 @@
-"""Random state: seeded once, saved whole, restored last. Knows nothing of what is drawn from it."""
+"""Seed, save and restore the random state."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def seed_all(seed: int) -> None:
     random.seed(seed)
 
 
-def following(seed: int, offset: int) -> int:
-    """The seed of the `offset`-th text after one that has `seed`: their sum, begun again at 0 past 63 bits."""
+def offset_seed(seed: int, offset: int) -> int:
+    """The sum of `seed` and `offset`, modulo 2**63: the seed of a later text."""
     return (seed + offset) % 2**63
 
 
 def generator(seed: int, *purpose: int) -> torch.Generator:
-    """A CPU generator of its own for one purpose, so that a draw here shifts no draw elsewhere."""
+    """A separate CPU generator for one purpose, so that its draws do not affect others."""
     mixed = np.random.SeedSequence([seed, *purpose]).generate_state(2, np.uint64)
     return torch.Generator().manual_seed(int(mixed[0] >> np.uint64(1)))
 
 
 def rng_state() -> dict[str, Any]:
-    """Every global random state as JSON-able values."""
+    """All global random states as JSON-able values."""
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state()
     state: dict[str, Any] = {
@@ -45,7 +45,7 @@ def rng_state() -> dict[str, Any]:
 
 
 def restore_rng(state: dict[str, Any]) -> None:
-    """Put back what `rng_state` took. Call it last, after everything that may draw."""
+    """Restore the result of `rng_state`. Call it last, after everything that may draw random numbers."""
     try:
         torch.set_rng_state(_unpack(state["torch"]))
         version, words, gauss = state["python"]

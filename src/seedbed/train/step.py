@@ -1,4 +1,4 @@
-"""One optimizer step: accumulation, clipping, update. Knows no horizon and emits nothing."""
+"""One optimizer step: accumulate gradients, clip, update."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seedbed.train.learner import Batch, Learner, StepResult
 
 
 class Optimizer(Protocol):
-    """What moves the masters; `scale` multiplies every learning rate."""
+    """Updates the fp32 masters. `scale` multiplies every learning rate."""
 
     def step(self, scale: float) -> None: ...
     def lr(self, scale: float) -> float: ...
@@ -20,12 +20,12 @@ class Optimizer(Protocol):
 
 @torch.no_grad()
 def clip_gradients(gradients: list[Tensor], limit: float) -> Tensor:
-    """Scale the gradients in place so that their joint 2-norm is at most `limit` (0: no limit); returns the norm before.
+    """Scale the gradients in place so that their joint 2-norm is at most `limit` (0: no limit); return the norm before.
 
-    No wait for the device: the factor stays a tensor (Pascanu et al., 2013).
+    The factor stays a tensor, so that the host does not wait for the device (Pascanu et al., 2013).
     """
     norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-    # On a CPU the norm is known here and now, and a factor of 1 can be left out.
+    # On a CPU the norm is available at once, so a factor of 1 can be skipped.
     if limit > 0 and (norm.device.type != "cpu" or not norm + 1e-6 <= limit):
         torch._foreach_mul_(gradients, torch.clamp(limit / (norm + 1e-6), max=1.0))
     return norm
@@ -34,13 +34,13 @@ def clip_gradients(gradients: list[Tensor], limit: float) -> Tensor:
 def train_step(
     learner: Learner, batch: Batch, optimizer: Optimizer, scale: float, *, grad_clip: float, micro_batch: int
 ) -> StepResult:
-    """Train on one global batch. The loss is the sum over trained tokens divided by their count in the whole batch, so that
-    accumulation windows change nothing."""
+    """Train on one global batch. The loss sum is divided by the trained tokens of the whole batch, so that the result does
+    not depend on `micro_batch`."""
     tokens = batch.trained
     if tokens == 0:
         raise SeedbedError(
-            "A batch holds no token to train on: every target is masked.",
-            "Look at the data with a smaller context or another source.",
+            "A batch has no token to train on: every target is masked.",
+            "Use a smaller model.context or another source.",
         )
     loss: Tensor | None = None
     for leaf in batch.leaves(micro_batch):

@@ -1,4 +1,4 @@
-"""A learner and its optimizer as one: what the loop drives, and what a checkpoint keeps of both."""
+"""A trainer: a learner with its optimizer. It takes the steps, and gives the contents of checkpoints."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from seedbed.checkpoint.writing import Content
 from seedbed.events import Emit
 from seedbed.optim.optimizer import Optimizer
 from seedbed.train import seed
-from seedbed.train.compiling import settle_compile
+from seedbed.train.compiling import decide_compile
 from seedbed.train.device import Device
 from seedbed.train.learner import Batch, Learner, StepResult
-from seedbed.train.numerics import numerics, tell_differences
+from seedbed.train.numerics import numerics, warn_of_differences
 from seedbed.train.step import train_step
 
 
 class LearnerTrainer:
-    """Trains a learner on a device; a job drives it (jobs/training.py).
+    """Trains a learner on a device (used by jobs/training.py).
 
     `micro_batch`: sequences at a time, 0 for all; `compile_as`: on, off or auto.
     """
@@ -46,12 +46,12 @@ class LearnerTrainer:
 
     @property
     def tolerates_overflow(self) -> bool:
-        """Whether a gradient that is not finite only costs its step."""
+        """Whether a step with a gradient that is not finite is only skipped."""
         return self.learner.tolerates_overflow
 
     def prepare(self, batch: Batch, steps: int, emit: Emit, check_requests: Callable[[], None]) -> None:
-        """Try the largest batch that can occur, and decide whether to compile for so many steps."""
-        settle_compile(
+        """Try the largest batch that can occur, and decide whether to compile for a run of `steps` steps."""
+        decide_compile(
             self.learner,
             batch,
             asked=self._compile_as,
@@ -68,26 +68,26 @@ class LearnerTrainer:
         )
 
     def lr(self, scale: float) -> float:
-        """The main learning rate at a multiplier."""
+        """The main learning rate for a multiplier of the schedule."""
         return self.optimizer.lr(scale)
 
     def loss_sum(self, batch: Batch) -> Tensor:
         """The loss summed over the batch's targets, without gradients."""
         return self.learner.loss_sum(batch)
 
-    # What a checkpoint keeps ----------------------------------------------------------------------------------------
+    # Checkpoint contents -------------------------------------------------------------------------------------------
 
     @property
     def artifact(self) -> str:
-        """What a checkpoint is to other programs."""
+        """The kind of its checkpoints."""
         return self.learner.artifact
 
     def sizes_bytes(self) -> tuple[int, int]:
-        """About the bytes of weights and optimizer state in a checkpoint."""
+        """The approximate bytes of weights and of optimizer state in a checkpoint."""
         return num_bytes(self.learner.weights()), num_bytes(self.optimizer.state())
 
     def contents(self) -> dict[str, Content]:
-        """The contents of a checkpoint's files by name: copies, so that training may go on."""
+        """The contents of a checkpoint's files by name: copies, so that training can continue."""
         weights, state = take(self.learner.weights()), take(self.optimizer.state())
         return {
             ARTIFACTS[self.artifact]: encoded(weights),
@@ -96,7 +96,7 @@ class LearnerTrainer:
         }
 
     def state(self) -> dict[str, Any]:
-        """What else a resume needs, JSON-able."""
+        """Other state for a resume, JSON-able."""
         return {
             "updates": self.optimizer.step_count,
             **numerics(self.learner),
@@ -105,19 +105,19 @@ class LearnerTrainer:
         }
 
     def restore(self, loaded: Loaded, emit: Emit) -> None:
-        """Put back weights, optimizer state and, last, random state. Raises SeedbedError where something does not fit.
+        """Restore weights, optimizer state and, last, random state. Raises SeedbedError on a mismatch.
 
-        The tensors are let go of at once, since they keep their files' disk space.
+        The loaded tensors are freed at once, since they keep the disk space of their files.
         """
         trainer = loaded.trainer
         self.learner.load_weights(read_tensors(loaded.weights))
         self.optimizer.load_state(read_tensors(loaded.optimizer), int(trainer.get("updates", loaded.step)))
         self.learner.load_state(trainer.get("learner", {}))
-        tell_differences(trainer, self.learner, emit)
+        warn_of_differences(trainer, self.learner, emit)
         seed.restore_rng(trainer.get("rng", {}))
 
     def describe(self) -> Mapping[str, Any]:
-        """What a `run` event says of the machine and the network."""
+        """The fields of a `run` event about the machine and the network."""
         told = self.learner.describe()
         return {
             "device": str(self._device.torch_device),

@@ -23,7 +23,7 @@ from seedbed.optim.optimizer import build_optimizer
 from seedbed.runs.kinds import frozen_config
 from seedbed.runs.session import Session
 from seedbed.train import hooks
-from seedbed.train.device import settle_device
+from seedbed.train.device import decide_device
 from seedbed.train.learner import Description
 from seedbed.train.masters import Masters
 from seedbed.train.trainer import LearnerTrainer
@@ -56,7 +56,7 @@ class Adapter:
         return self.masters.tolerates_overflow
 
     def _loss(self, batch: Batch) -> Tensor:
-        down, up = self.masters.computing
+        down, up = self.masters.working
         x_NC = (self.base[batch.inputs.flatten()].to(torch.bfloat16) * STEP).detach()
         logits_NV = x_NC @ (self.base.to(torch.bfloat16) * STEP).T + (x_NC @ down.T) @ up.T
         return F.cross_entropy(logits_NV.float(), batch.targets.flatten(), reduction="sum")
@@ -96,7 +96,7 @@ class Adapter:
     def load_weights(self, tensors: Mapping[str, Tensor]) -> None:
         for each in self.trainable():
             each.parameter.copy_(tensors[each.name])
-        self.masters.renew()
+        self.masters.update_working()
 
     def state(self) -> dict[str, Any]:
         return self.masters.state()
@@ -119,7 +119,7 @@ def run(run_dir: Path, session: Session) -> str:
 def build(config: Any, start: Start, session: Session) -> Parts:
     with hooks.phase(session.emit, "prepare"):
         dataset = open_data(config, start.fingerprint, session, started=start.loaded is not None)
-    device, _ = settle_device(config.train, start.recorded, session.emit)
+    device, _ = decide_device(config.train, start.recorded, session.emit)
     return assemble(config, dataset, device)
 
 
