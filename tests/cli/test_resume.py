@@ -68,8 +68,8 @@ def test_going_back_is_said_before_it_starts(
     main(["resume", "alpha", "--from", "3", "--more-steps", "2"])
     assert [(each.id, asked.more_steps) for each, asked in started] == [(run.id, 2)]
     said = capsys.readouterr().err
-    assert f"{run.id} goes back to step 3: steps 4 to 6 will be void." in said
-    assert "Their checkpoints (5, 6) will be kept in a folder of their own." in said
+    assert f"{run.id} goes back to step 3: steps 4 to 6 become void." in said
+    assert "Their checkpoints (5, 6) are kept in a separate folder." in said
 
 
 def test_going_on_from_the_newest_says_nothing_of_going_back(
@@ -119,7 +119,7 @@ def test_status_without_a_name_shows_the_run_at_work(working: Session, capsys: p
 def test_resume_without_a_name_takes_the_run_that_is_pausing(working: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     ask(working.run.control, PAUSE, 1)
     chosen: list[str] = []
-    monkeypatch.setattr("seedbed.cli.resume.go_on", lambda found, as_json: chosen.append(found.name()) or 0)
+    monkeypatch.setattr("seedbed.cli.resume.unpause", lambda found, as_json: chosen.append(found.name()) or 0)
     assert main(["resume"]) == 0
     assert chosen == ["at-work"]
 

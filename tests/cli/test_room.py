@@ -77,7 +77,7 @@ def test_delete_asks_and_a_no_or_nothing_keeps_everything(desk: Any) -> None:
         shown = desk.terminal("delete", "alpha", "beta", keys=keys, expect=1)
         assert run.id in shown
         assert "KiB" in shown
-        assert "Delete these 2 runs for good" in shown
+        assert "Delete these 2 runs permanently" in shown
         assert "Nothing was deleted." in shown
     assert there(desk) == ["alpha", "beta"]
     assert "Deleted" in desk.terminal("delete", "alpha", keys="y\n")
@@ -219,9 +219,9 @@ def test_prune_shows_asks_and_removes(desk: Any) -> None:
     shown = desk.terminal(*words, keys="n\n", expect=1)
     assert failed.id in shown
     assert kept.id not in shown
-    assert "Nothing was removed." in shown
+    assert "Nothing was deleted." in shown
     size = on_disk(failed.path)
-    assert "Remove all this for good" in desk.terminal(*words, keys="yes\n")
+    assert "Delete all of this permanently" in desk.terminal(*words, keys="yes\n")
     assert there(desk) == ["kept"]
     assert "Nothing to prune." in desk.seedbed(*words, "--yes").stdout
     assert size > 0

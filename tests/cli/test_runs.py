@@ -85,18 +85,18 @@ def test_filters_and_order(desk: Any, words: list[str], expected: list[str]) -> 
 
 @pytest.mark.usefixtures("store")
 def test_what_is_left_out_is_said(desk: Any) -> None:
-    assert "1 archived run is not shown" in desk.seedbed("runs").stderr
+    assert "1 archived run is not listed" in desk.seedbed("runs").stderr
     assert "archived" not in desk.seedbed("runs", "--all").stderr
     done = desk.seedbed("runs", "--tag", "keep", "--json")
     assert done.stderr == "", "an archived run without that tag was counted"
-    assert "No run fits" in desk.seedbed("runs", "--status", "running").stderr
+    assert "No run matches" in desk.seedbed("runs", "--status", "running").stderr
 
 
 def test_archived_runs_alone(desk: Any) -> None:
     set_archived(make(Store(desk.runs), "alpha"), True)
     done = desk.seedbed("runs")
     assert done.stdout == ""
-    assert "1 archived run is not shown" in done.stderr
+    assert "1 archived run is not listed" in done.stderr
     assert "no runs" not in done.stderr
 
 
@@ -175,7 +175,7 @@ def test_a_thousand_runs_are_listed_at_once(desk: Any) -> None:
 
 @pytest.mark.usefixtures("store")
 def test_rename(desk: Any) -> None:
-    assert '"stories" is now called "tales"' in desk.seedbed("rename", "stories", "tales").stdout
+    assert '"stories" is renamed to "tales"' in desk.seedbed("rename", "stories", "tales").stdout
     assert json.loads(desk.seedbed("rename", "tales", "Tales 2", "--json").stdout)["name"] == "Tales 2"
     assert names(desk, "--name", "tales") == ["Tales 2"]
     for name, told in (

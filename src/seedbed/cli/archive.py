@@ -1,4 +1,4 @@
-"""`seedbed archive`: put runs out of sight."""
+"""`seedbed archive`: hide runs from the list."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import argparse
 from seedbed.cli.parser import many_runs_option, runs_option
 
 DESCRIPTION = """\
-Archive runs: `seedbed runs` does not list them, and `latest` never means one. Nothing is moved or removed, and every
-command still finds them by name or id. `seedbed unarchive` lists them again.
+Archive runs: `seedbed runs` does not list them, and `latest` never selects one. No file is moved or deleted, and every
+command still finds them by name or id. `seedbed unarchive` undoes it.
 """
 EXAMPLES = """\
   seedbed archive first-try second-try
-  seedbed runs --archived              those that are archived
+  seedbed runs --archived              list the archived runs
 """
 
 
@@ -23,12 +23,12 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Archive them."""
-    return put(arguments, archived=True)
+    """Archive the runs."""
+    return set_archived(arguments, archived=True)
 
 
-def put(arguments: argparse.Namespace, *, archived: bool) -> int:
-    """Find all runs before any is changed, then put them out of sight or back, and say so."""
+def set_archived(arguments: argparse.Namespace, *, archived: bool) -> int:
+    """Find all runs before changing any, then archive or unarchive them."""
     from seedbed import actions
     from seedbed.cli.console import say
     from seedbed.cli.store_option import find_all

@@ -1,4 +1,4 @@
-"""`seedbed config`: explain the keys of a config, show a config with the origin of each value, or check it before use."""
+"""`seedbed config`: explain the keys of a config, show a config with the origin of each value, or check it."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from seedbed.runs.store import Store
 
 DESCRIPTION = """\
-`keys` explains every key of a config: its meaning, what it may be, and its default.
-`show` prints the config that the options of `seedbed train` stand for, each value with its origin: preset, file,
---set or option. `check` says what is wrong or doubtful about it, and what training would need, before any work.
+`keys` explains every key of a config: its meaning, its allowed values and its default.
+`show` prints the config that `seedbed train` would use with the same options, each value with its origin: preset, file,
+--set or option. `check` prints errors and warnings about it, and the memory, disk and time that training would need.
 """
 EXAMPLES = """\
   seedbed config keys                           every key with its meaning
-  seedbed config keys optimizer                 those of a table
-  seedbed config keys lr                        those that begin so
+  seedbed config keys optimizer                 the keys of a table
+  seedbed config keys lr                        the keys that begin with "lr"
   seedbed config show                           the default: preset nano
   seedbed config show my.toml --set optimizer.lr=2e-5
-  seedbed config show --like latest             what an earlier run used
+  seedbed config show --like latest             the config of an earlier run
   seedbed config check my.toml --lr 2e-5
   seedbed config check my.toml                  exit status 2 if it cannot work
 """
@@ -40,7 +40,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     explains = verbs.add_parser(
         "keys",
         help="explain every key",
-        description="Explain every key of a config: its meaning, what it may be, and its default in the preset.",
+        description="Explain every key of a config: its meaning, its allowed values and its default in the preset.",
         epilog="examples:\n" + _examples("keys"),
     )
     begins = explains.add_argument(
@@ -50,7 +50,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     kind_option(explains)
     explains.add_argument("--preset", metavar="NAME", help="take the defaults of this preset (default: nano)")
     json_option(explains, "an object by key")
-    for verb, summary in (("show", "print every value and its origin"), ("check", "say what is wrong or doubtful")):
+    for verb, summary in (("show", "print every value and its origin"), ("check", "print errors and warnings")):
         each = verbs.add_parser(
             verb,
             help=summary,
@@ -77,7 +77,7 @@ def kind_option(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Explain, show or check."""
+    """Run the chosen verb."""
     from seedbed import actions
     from seedbed.config.roots import ROOTS, TRAIN
 
@@ -106,7 +106,7 @@ def complete_key(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list
 
 
 def explain(prefix: str, preset: str | None, root: Root[Any], as_json: bool) -> int:
-    """Print the keys whose path or name begins with `prefix`: default, help and what a value may be."""
+    """Print the keys whose path or name begins with `prefix`: default, help and allowed values."""
     import textwrap
 
     from seedbed.cli.console import paint, say, say_json, width
@@ -160,22 +160,22 @@ def show(wanted: Resolved[Table], as_json: bool) -> int:
     return 0
 
 
-def check_config(wanted: Resolved[Config], place: Store, as_json: bool) -> int:
-    """Print the findings and what training would need; returns 2 where it cannot work."""
+def check_config(wanted: Resolved[Config], store: Store, as_json: bool) -> int:
+    """Print the findings and what training would need; returns 2 if training cannot work."""
     from seedbed import actions
     from seedbed.errors import SeedbedError
 
-    findings = [finding._asdict() for finding in actions.examine(wanted.config, place)]
+    findings = [finding._asdict() for finding in actions.examine(wanted.config, store)]
     try:
-        actions.refuse_unusable_data(wanted.config, place)
+        actions.refuse_unusable_data(wanted.config, store)
     except SeedbedError as error:
         findings.append({"level": "error", "code": "data", "text": error.message, "why": "", "hint": error.hint})
-    needs = estimate(wanted) | {f"estimated_{name}": value for name, value in _taken(wanted, place).items()}
+    needs = estimate(wanted) | {f"estimated_{name}": value for name, value in _estimated(wanted, store).items()}
     return report(findings, needs, as_json)
 
 
 def report(findings: list[dict[str, Any]], needs: dict[str, Any], as_json: bool) -> int:
-    """Print findings and needs; returns 2 where a finding is an error. `needs` is empty for a kind without estimates."""
+    """Print findings and needs; returns 2 if a finding is an error. `needs` is empty for a kind without estimates."""
     from seedbed.cli.console import say, say_json
     from seedbed.errors import EXIT_USAGE
 
@@ -189,7 +189,7 @@ def report(findings: list[dict[str, Any]], needs: dict[str, Any], as_json: bool)
 
 
 def estimate(wanted: Resolved[Config]) -> dict[str, Any]:
-    """Parameters and peak training memory, for the vocabulary that the tokenizer may have at most."""
+    """Parameters and peak training memory, for the largest vocabulary that the tokenizer can have."""
     from seedbed.config.arithmetic import count_parameters, memory_estimate
 
     config = wanted.config
@@ -203,14 +203,14 @@ def estimate(wanted: Resolved[Config]) -> dict[str, Any]:
     }
 
 
-def _taken(wanted: Resolved[Config], place: Store) -> dict[str, Any]:
-    from seedbed.runs.estimate import estimate as estimated
+def _estimated(wanted: Resolved[Config], store: Store) -> dict[str, Any]:
+    from seedbed.runs.estimate import estimate as estimate_run
 
-    return estimated(wanted.config, place)._asdict()
+    return estimate_run(wanted.config, store)._asdict()
 
 
 def describe(findings: list[dict[str, Any]], needs: dict[str, Any]) -> list[str]:
-    """Findings and needs for people."""
+    """Findings and needs as text."""
     from seedbed import text
     from seedbed.cli.console import paint
     from seedbed.presentation.wording import time_taken
@@ -227,16 +227,14 @@ def describe(findings: list[dict[str, Any]], needs: dict[str, Any]) -> list[str]
         return lines
     model = f"{text.count(needs['parameters'])} parameters (vocabulary {needs['vocab_size']})"
     memory = f"{text.size(needs['memory_bytes'])} of memory in {needs['precision']}"
-    lines.append(f"It makes a model of {model}; training it takes about {memory}.")
+    lines.append(f"The model has {model}; training it takes about {memory}.")
     disk = f"Its checkpoints take up to {text.size(needs['estimated_disk_bytes'])} of disk"
     if needs["estimated_tokens"] is not None:
-        reads = f"{text.count(needs['estimated_tokens'])} tokens in {needs['estimated_steps']:,} steps"
-        lines.append(f"It trains on {reads}. {disk}.")
+        tokens = f"{text.count(needs['estimated_tokens'])} tokens in {needs['estimated_steps']:,} steps"
+        lines.append(f"It trains on {tokens}. {disk}.")
     else:
-        lines.append(f"{disk}. How many tokens it trains on is known once the data has been prepared.")
-    taken = time_taken(needs["estimated_seconds"], needs["estimated_tokens"], needs["estimated_basis"])
-    if needs["estimated_seconds"] is not None:
+        lines.append(f"{disk}. The number of training tokens is known once the data has been prepared.")
+    if needs["estimated_seconds"] is not None or needs["estimated_tokens"] is not None:
+        taken = time_taken(needs["estimated_seconds"], needs["estimated_tokens"], needs["estimated_basis"])
         lines.append(f"Estimated time: {taken}.")
-    elif needs["estimated_tokens"] is not None:
-        lines.append(f"How long it takes is {taken}.")
     return lines

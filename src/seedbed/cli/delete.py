@@ -1,4 +1,4 @@
-"""`seedbed delete`: remove runs and all that they saved."""
+"""`seedbed delete`: delete runs and everything they saved."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import argparse
 from seedbed.cli.parser import many_runs_option, runs_option
 
 DESCRIPTION = """\
-Remove runs for good, with their checkpoints and logs. Shows what goes and asks; a run that a process has is refused.
+Delete runs permanently, with their checkpoints and logs. Lists the runs and asks first. A run with a live job is refused.
 """
 EXAMPLES = """\
   seedbed delete first-try second-try
-  seedbed delete first-try --yes        without asking, as in a script
+  seedbed delete first-try --yes        do not ask, for scripts
 """
 SYNONYMS = {
     "--f": "--yes",
     "--force": "--yes",
     "--y": "--yes",
 }
-"""Options of other programs -> what stands for them here."""
+"""Options of other programs -> the equivalent here."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Find all runs before any is removed, show them, ask, and remove them."""
+    """Find all runs, list them, ask, and delete them."""
     from seedbed import actions, text
     from seedbed.cli.console import can_ask, confirm, note, say, table
     from seedbed.cli.store_option import find_all
@@ -39,9 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     found = find_all(actions.store(arguments.runs), arguments.refs)
     statuses = [refuse_living(each).status for each in found]
     if not arguments.yes and not can_ask():
-        raise UsageError(
-            "There is no terminal to ask at, so nothing was deleted.", "Add --yes to delete without asking."
-        )
+        raise UsageError("Nothing was deleted: there is no terminal to ask on.", "Add --yes to delete without asking.")
     sizes = [usage(each).total_bytes for each in found]
     if not arguments.yes:
         rows = [
@@ -51,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         for line in table(rows, ["ID", "NAME", "STATUS", "SIZE"], right=["SIZE"]):
             note(line)
         what = "this run" if len(found) == 1 else f"these {len(found)} runs"
-        if not confirm(f"Delete {what} for good ({text.size(sum(sizes))})?"):
+        if not confirm(f"Delete {what} permanently ({text.size(sum(sizes))})?"):
             note("Nothing was deleted.")
             return EXIT_FAILURE
     for each in found:

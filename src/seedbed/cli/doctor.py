@@ -1,4 +1,4 @@
-"""`seedbed doctor`: examine this machine and this installation."""
+"""`seedbed doctor`: check this machine and installation."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from seedbed.cli.generate import loading
 from seedbed.cli.parser import json_option
 
 DESCRIPTION = """\
-Examine this machine and this installation: what is here, how fast it computes, whether a training step works, and what
-to mend, each with one command. Changes nothing. Exit status 1 if training cannot work.
+Check this machine and installation: hardware, packages, speed, and whether a training step works. Prints each problem
+with one command that fixes it. Changes nothing. Exit status 1 if training cannot work.
 """
 EXAMPLES = """\
   seedbed doctor
   seedbed doctor --device cuda:1
-  seedbed doctor --json          to go with a bug report
+  seedbed doctor --json          for a bug report
 """
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of `doctor`."""
-    parser.add_argument("--device", default="auto", help="the device to examine, as in train (default: auto)")
-    json_option(parser, "everything found")
+    parser.add_argument("--device", default="auto", help="the device to check, as in train (default: auto)")
+    json_option(parser, "the whole report")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Let the child look, print what it found."""
+    """Run the checks in a child process and print the report."""
     from seedbed import actions
     from seedbed.cli.console import say, say_json
 
     found: dict[str, Any] = {}
-    loading("looking; this takes some seconds ...")
+    loading("checking; this takes some seconds ...")
     with actions.child("doctor", arguments=[f"--device={arguments.device}"], ok_statuses=(0, 1)) as answers:
         for answer in answers:
             found = answer
@@ -45,14 +45,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def describe(found: dict[str, Any]) -> list[str]:
-    """What was found, for people."""
+    """The report as text."""
     from seedbed import text
     from seedbed.cli.console import paint
 
     lines = [f"  {paint(f'{label:<10}', 'dim')}{text.printable(value)}" for label, value in figures(found)]
     problems = found.get("problems", [])
     if all(problem["level"] == "note" for problem in problems):
-        lines += ["", paint("Nothing to mend: training works here.", "green")]
+        lines += ["", paint("No problems found: training works.", "green")]
     styles = {"error": "bold red", "warning": "bold yellow"}
     for problem in problems:
         word = paint(problem["level"] + ":", styles.get(problem["level"], "bold"))
@@ -63,7 +63,7 @@ def describe(found: dict[str, Any]) -> list[str]:
 
 
 def figures(found: dict[str, Any]) -> list[tuple[str, str]]:
-    """Label and value of what a person wants to know of the machine."""
+    """Label and value of each fact about the machine."""
     from seedbed import text
     from seedbed.text import size
 
@@ -81,8 +81,8 @@ def figures(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("cache", found["cache"]["path"] or "none"),
     ]
     for gpu in found["gpus"]:
-        total = f", {size(gpu['total_bytes'])}" if gpu.get("total_bytes") else ""
-        shown.append(("gpu", f"{gpu.get('name') or 'unknown'}{total}"))
+        memory_size = f", {size(gpu['total_bytes'])}" if gpu.get("total_bytes") else ""
+        shown.append(("gpu", f"{gpu.get('name') or 'unknown'}{memory_size}"))
     if not found["gpus"]:
         shown.append(("gpu", f"none: {found.get('no_gpu') or 'unknown'}"))
     if torch:
@@ -98,11 +98,11 @@ def figures(found: dict[str, Any]) -> list[tuple[str, str]]:
     if rates:
         shown.append(("matmul", ", ".join(rates)))
     missing = [f"{extra['name']} ({extra['install']})" for extra in found["extras"] if extra["missing"]]
-    shown.append(("extras", "missing: " + ", ".join(missing) if missing else "all there"))
+    shown.append(("extras", "missing: " + ", ".join(missing) if missing else "all installed"))
     return shown
 
 
 def gigaflops(rate: float) -> str:
-    """Billions of operations per second in at least two figures, so that a slow rate is not shown as none."""
+    """Billions of operations per second, with two significant digits below 10, so that a slow rate does not show as 0."""
     value = rate / 1e9
     return f"{value:.0f}" if value >= 10 else f"{value:.2g}"

@@ -1,4 +1,4 @@
-"""`seedbed du`: what runs and caches take up on disk."""
+"""`seedbed du`: the disk usage of runs and caches."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from seedbed.runs.store import Store
 
 DESCRIPTION = """\
-What each run takes up on disk, the largest first: checkpoints, logs, the rest; then what lies in the caches, prepared
-data and compiled kernels, both of which can be made again. `seedbed prune` and `seedbed delete` make room.
+Show the disk usage of each run, the largest first: checkpoints, logs and other files; then that of the caches: prepared
+data and compiled kernels, which are recreated when needed. `seedbed prune` and `seedbed delete` free space.
 """
 EXAMPLES = """\
   seedbed du
@@ -25,11 +25,11 @@ EXAMPLES = """\
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of `du`."""
     runs_option(parser)
-    json_option(parser, "bytes of everything")
+    json_option(parser, "all sizes in bytes")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Add up and print."""
+    """Measure and print."""
     from seedbed.cli.console import say, say_json
     from seedbed.cli.store_option import store
 
@@ -42,8 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def measure(place: Store) -> dict[str, Any]:
-    """All figures, for a script."""
+def measure(store: Store) -> dict[str, Any]:
+    """All sizes, for a script."""
     from seedbed.config.directories import cache_dir
     from seedbed.files import free_bytes
     from seedbed.runs.caches import UNFINISHED, entries
@@ -59,25 +59,25 @@ def measure(place: Store) -> dict[str, Any]:
             "rest_bytes": used.rest_bytes,
             "total_bytes": used.total_bytes,
         }
-        for used in sorted(map(usage, place.all()), key=lambda used: -used.total_bytes)
+        for used in sorted(map(usage, store.all()), key=lambda used: -used.total_bytes)
     ]
-    left = [{"path": str(path), "total_bytes": tree_bytes(path)} for path in leftovers(place)]
-    caches = [cache_entry(entry) for entry in entries(place) if entry.size_bytes or entry.kind != UNFINISHED]
+    left = [{"path": str(path), "total_bytes": tree_bytes(path)} for path in leftovers(store)]
+    caches = [cache_entry(entry) for entry in entries(store) if entry.size_bytes or entry.kind != UNFINISHED]
     return {
-        "runs_dir": str(place.root.absolute()),
+        "runs_dir": str(store.root.absolute()),
         "runs": runs,
         "leftovers": left,
         "runs_bytes": sum(each["total_bytes"] for each in [*runs, *left]),
         "cache_dir": str(cache_dir()),
         "caches": caches,
         "caches_bytes": sum(each["total_bytes"] for each in caches),
-        "runs_free_bytes": free_bytes(place.root),
+        "runs_free_bytes": free_bytes(store.root),
         "cache_free_bytes": free_bytes(cache_dir()),
     }
 
 
 def cache_entry(entry: Entry) -> dict[str, Any]:
-    """Something in a cache, for a script."""
+    """An entry of a cache, for a script."""
     return {
         "kind": entry.kind,
         "name": entry.name,
@@ -90,7 +90,7 @@ def cache_entry(entry: Entry) -> dict[str, Any]:
 
 
 def describe(found: dict[str, Any]) -> list[str]:
-    """The figures for people."""
+    """The sizes as text."""
     from seedbed import text
     from seedbed.cli.console import fitted, paint, table, width
 
@@ -106,7 +106,7 @@ def describe(found: dict[str, Any]) -> list[str]:
         for each in found["runs"]
     ]
     rows += [
-        [text.printable(each["path"]), "left behind", "", "", "", text.size(each["total_bytes"])]
+        [text.printable(each["path"]), "leftover", "", "", "", text.size(each["total_bytes"])]
         for each in found["leftovers"]
     ]
     if rows:
@@ -115,22 +115,22 @@ def describe(found: dict[str, Any]) -> list[str]:
         lines += [*table(rows, header, right=columns), ""]
     if found["caches"]:
         lines += [*caches_table(found["caches"]), ""]
-    for label, size_bytes, place, free in (
+    for label, size_bytes, folder, free in (
         ("runs", found["runs_bytes"], found["runs_dir"], found["runs_free_bytes"]),
         ("caches", found["caches_bytes"], found["cache_dir"], found["cache_free_bytes"]),
     ):
-        where = f"in {text.printable(place)} ({text.size(free)} free)"
+        where = f"in {text.printable(folder)} ({text.size(free)} free)"
         line = f"{paint(f'{label:<8}', 'dim')}{text.size(size_bytes):>10}"
         lines += (
             [f"{line}  {where}"]
             if 20 + len(where) <= width(200)
-            else [f"{line}  ({text.size(free)} free)", f"  {text.printable(place)}"]
+            else [f"{line}  ({text.size(free)} free)", f"  {text.printable(folder)}"]
         )
     return lines
 
 
 def caches_table(entries: list[dict[str, Any]]) -> list[str]:
-    """What lies in the caches, as columns."""
+    """The entries of the caches, as columns."""
     from seedbed import text
     from seedbed.cli.console import fitted, table
 
@@ -150,10 +150,10 @@ def caches_table(entries: list[dict[str, Any]]) -> list[str]:
 
 
 def users(entry: dict[str, Any]) -> str:
-    """Who uses something in a cache."""
+    """What uses an entry of a cache."""
     count = len(entry["used_by"])
     if entry["in_use"]:
-        return "a run at work"
+        return "a running job"
     if entry["kind"] == "compiled kernels":
-        return "torch, also of other programs"
+        return "torch, also in other programs"
     return f"{count} run{'' if count == 1 else 's'}" if count else "no run here"

@@ -1,4 +1,4 @@
-"""`seedbed generate`: let a trained model write, also one that is still training."""
+"""`seedbed generate`: generate text with a trained model, also of a run that is still training."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ if TYPE_CHECKING:
     from seedbed.runs.store import RunDir, Store
 
 DESCRIPTION = """\
-Let a model continue a prompt. RUN is a run, which may still be training, or the path of a checkpoint or of another
-model folder; without RUN, the newest run with a checkpoint. The prompt is the word after RUN, --prompt, a file, or what
-is piped in; without one, the opening that the run's samples have. Piped, stdout is the prompt, what follows it, and a
-newline.
+Generate text that continues a prompt. RUN is a run, which may still be training, or the path of a checkpoint or another
+model folder; without RUN, the newest run with a checkpoint. The prompt is the argument after RUN, --prompt, a file or
+stdin; the default is the prompt of the run's samples. To a pipe, stdout is the prompt, the generated text and a newline.
 """
 EXAMPLES = """\
   seedbed generate "Once upon a time"                              from the newest run with a checkpoint
   seedbed generate quickstart "The fox" -n 80 --temp 0.8 --top-k 40
-  seedbed generate quickstart --prompt "The fox" --temp 0          always the likeliest token
+  seedbed generate quickstart --prompt "The fox" --temp 0          greedy decoding
   seedbed generate quickstart --checkpoint 200 --num-samples 3 --seed 7 --stop '\\n\\n'
   seedbed generate runs/ID/checkpoints/step-00000200 "The fox"
   cat opening.txt | seedbed generate quickstart > story.txt
@@ -36,7 +35,7 @@ SYNONYMS = {
     "--file": "--prompt-file",
     "--length": "--max-new-tokens",
     "--max-length": "--max-new-tokens",
-    "--model": "the name of a run, or the path of a checkpoint, without an option",
+    "--model": "the name of a run or the path of a checkpoint, as an argument without an option",
     "--n-predict": "--max-new-tokens",
     "--num-return-sequences": "--num-samples",
     "--num-tokens": "--max-new-tokens",
@@ -44,10 +43,10 @@ SYNONYMS = {
     "--samples": "--num-samples",
     "--tokens": "--max-new-tokens",
 }
-"""Options of other programs -> what stands for them here."""
+"""Options of other programs -> the equivalent here."""
 
 _PATIENCE_S = 2.0
-"""How long a pipe may bring nothing before we say that we wait for it."""
+"""How long to wait for data from a pipe before a note says so."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +55,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         "words",
         metavar="RUN PROMPT",
         nargs="*",
-        help="a run or a model folder's path, then the prompt; either may be left out",
+        help="a run or a model folder's path, then the prompt; both are optional",
     )
     words.completer = complete_run  # type: ignore[attr-defined]
     prompt = parser.add_mutually_exclusive_group()
@@ -70,26 +69,33 @@ def options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=whole(1),
         default=100,
-        help="write at most N tokens (default: 100)",
+        help="generate at most N tokens (default: 100)",
     )
-    temperature_option(parser, "0 is greedy, 1 the model's odds (default: 0.8)")
-    add("--top-k", metavar="K", type=whole(0), default=0, help="choose among the K likeliest tokens (default: 0, off)")
-    add("--top-p", metavar="P", type=real(0, 1), default=1.0, help="choose among the likeliest of total probability P")
-    add("--min-p", metavar="P", type=real(0, 1), default=0.0, help="drop tokens below P times the likeliest one's odds")
-    add("--repetition-penalty", metavar="R", type=real(0), default=1.0, help="above 1 discourages tokens already there")
+    temperature_option(parser, "0 is greedy, 1 the model's probabilities (default: 0.8)")
+    add("--top-k", metavar="K", type=whole(0), default=0, help="sample from the K likeliest tokens (default: 0, off)")
+    add("--top-p", metavar="P", type=real(0, 1), default=1.0, help="sample from the likeliest of total probability P")
+    add("--min-p", metavar="P", type=real(0, 1), default=0.0, help="drop tokens below P times the top probability")
+    add(
+        "--repetition-penalty", metavar="R", type=real(0), default=1.0, help="above 1 makes repeated tokens less likely"
+    )
     add(
         "--stop",
         metavar="TEXT",
         type=unescaped,
         action="append",
         default=[],
-        help=r"end before this text, in which \n is a line break, \t a tab and \\ a backslash; may be given often",
+        help=r"stop before this text (\n: line break, \t: tab, \\: backslash); may be repeated",
     )
-    add("--seed", metavar="N", type=whole(0), help="the same seed writes the same text (default: another each time)")
-    add("--num-samples", metavar="N", type=whole(1), default=1, help="write N texts, seeded SEED, SEED + 1, ...")
+    add(
+        "--seed",
+        metavar="N",
+        type=whole(0),
+        help="the same seed gives the same text (default: a different one each time)",
+    )
+    add("--num-samples", metavar="N", type=whole(1), default=1, help="generate N texts, with seeds SEED, SEED + 1, ...")
     checkpoint_option(parser)
     runs_option(parser)
-    json_option(parser, "one object per sample, a line each,")
+    json_option(parser, "one object per sample, one per line,")
 
 
 def temperature_option(parser: argparse.ArgumentParser, help_text: str) -> None:
@@ -98,14 +104,14 @@ def temperature_option(parser: argparse.ArgumentParser, help_text: str) -> None:
 
 
 def checkpoint_option(parser: argparse.ArgumentParser) -> None:
-    """The option --checkpoint: which one of a run."""
+    """The option --checkpoint: a checkpoint of the run."""
     parser.add_argument(
         "--checkpoint", metavar="WHICH", help="a step, `latest`, `best`, or a model folder's path (default: latest)"
     )
 
 
 def whole(low: int) -> Callable[[str], int]:
-    """An argument type: a whole number from `low`."""
+    """An argument type: a whole number of at least `low`."""
 
     def parse(word: str) -> int:
         try:
@@ -138,12 +144,12 @@ def real(low: float, high: float = math.inf) -> Callable[[str], float]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Find the model, start the process that generates, print what it writes."""
+    """Find the model, generate in a child process, print the text."""
     from seedbed import actions
 
-    place = actions.store(arguments.runs)
-    ref, prompt = understood(place, arguments)
-    chosen = choose_model(place, ref, arguments.checkpoint)
+    store = actions.store(arguments.runs)
+    ref, prompt = run_and_prompt(store, arguments)
+    chosen = choose_model(store, ref, arguments.checkpoint)
     if prompt is None:
         prompt = actions.default_prompt(chosen.run) if chosen.run else ""
     request = {
@@ -170,7 +176,7 @@ def run(arguments: argparse.Namespace) -> int:
         for answer in answers:
             if "ready" in answer:
                 loading("")
-                tell_unknown(answer.get("unknown") or [])
+                note_unknown(answer.get("unknown") or [])
             elif "text" in answer:
                 writer.text(answer["sample"], answer["text"])
             elif answer.get("done"):
@@ -181,22 +187,22 @@ def run(arguments: argparse.Namespace) -> int:
 # Which model ---------------------------------------------------------------------------------------------------------
 
 
-class Chosen(NamedTuple):
-    """What a command line names: a run and which checkpoint of it, or a model folder and the run that it lies in."""
+class ChosenModel(NamedTuple):
+    """The model of a command line: a run and one of its checkpoints, or a model folder and the run in which it lies."""
 
     run: RunDir | None
     checkpoint: str | None
     folder: Path | None
 
     def name(self) -> str:
-        """What to call it."""
+        """The name of the run, or the folder."""
         from seedbed.text import printable
 
         return printable(self.run.name() if self.run else str(self.folder))
 
 
-def choose_model(place: Store, ref: str | None, checkpoint: str | None) -> Chosen:
-    """The run, or the model folder, that `ref` names. Raises UsageError where it names neither."""
+def choose_model(store: Store, ref: str | None, checkpoint: str | None) -> ChosenModel:
+    """The run or model folder that `ref` names. Raises UsageError if it names neither."""
     from seedbed import actions
     from seedbed.errors import UsageError
     from seedbed.runs.models import model_folder, run_of
@@ -204,38 +210,38 @@ def choose_model(place: Store, ref: str | None, checkpoint: str | None) -> Chose
     from seedbed.text import printable
 
     folder = model_folder(ref) if ref else None
-    if folder is not None and "/" not in str(ref):  # a run of that name comes first
+    if folder is not None and "/" not in str(ref):  # a run of that name has priority
         try:
-            return Chosen(place.find(ref), checkpoint, None)
+            return ChosenModel(store.find(ref), checkpoint, None)
         except UnknownRunError:
             pass
     if folder is not None:
         if checkpoint is not None:
             raise UsageError(
-                f'"{printable(str(ref))}" is one checkpoint already, and --checkpoint names another.',
+                f'"{printable(str(ref))}" is a checkpoint, and --checkpoint names another one.',
                 "Give one of the two.",
             )
-        return Chosen(run_of(folder), None, folder)
-    found = place.find(ref, fits=actions.has_checkpoint, wanted="run with a checkpoint")
-    return Chosen(found, checkpoint, None)
+        return ChosenModel(run_of(folder), None, folder)
+    found = store.find(ref, fits=actions.has_checkpoint, wanted="run with a checkpoint")
+    return ChosenModel(found, checkpoint, None)
 
 
-def ask(chosen: Chosen, verb: str, request: Mapping[str, Any]) -> Generator[dict[str, Any], None, None]:
-    """The answers of a child about the chosen model."""
+def ask(chosen: ChosenModel, command: str, request: Mapping[str, Any]) -> Generator[dict[str, Any], None, None]:
+    """The answers of a child process about the chosen model."""
     from seedbed import actions
 
     if chosen.folder is not None or chosen.run is None:
-        return actions.ask_model(verb, Path(chosen.folder or ""), request)
-    return actions.ask_checkpoint(verb, chosen.run, chosen.checkpoint, request)
+        return actions.ask_model(command, Path(chosen.folder or ""), request)
+    return actions.ask_checkpoint(command, chosen.run, chosen.checkpoint, request)
 
 
 # The prompt ----------------------------------------------------------------------------------------------------------
 
 
-def understood(place: Store, arguments: argparse.Namespace) -> tuple[str | None, str | None]:
-    """RUN and the prompt, each None where it is not given.
+def run_and_prompt(store: Store, arguments: argparse.Namespace) -> tuple[str | None, str | None]:
+    """RUN and the prompt, each None if it is not given.
 
-    One word alone is a run or model folder if there is such a one, else a prompt if it can be nothing but text.
+    A single argument is RUN if it names a run or a model folder, else the prompt if it cannot be a misspelt name.
     """
     from seedbed.errors import UsageError
     from seedbed.files import expand_home
@@ -244,18 +250,18 @@ def understood(place: Store, arguments: argparse.Namespace) -> tuple[str | None,
     words: list[str] = arguments.words
     given = arguments.prompt is not None or arguments.prompt_file is not None
     if len(words) > 2:
-        said = shorten(printable(" ".join(words)), 60)
+        joined = shorten(printable(" ".join(words)), 60)
         raise UsageError(
-            f"generate takes a RUN and a prompt, and was given {len(words)} words: {said}",
+            f"generate takes a RUN and a prompt, and was given {len(words)} words: {joined}",
             'Put the prompt in quotes: seedbed generate RUN "Once upon a time"',
         )
     if len(words) == 2 and not given:
-        refuse_loose_words(place, words)
+        refuse_unquoted_prompt(store, words)
     if len(words) == 2 and given:
         raise UsageError("The prompt is given twice, after RUN and by an option.", "Give one of the two.")
     prompt = words[1] if len(words) == 2 else arguments.prompt
     ref = words[0] if words else None
-    if len(words) == 1 and not given and is_prompt(place, words[0]):
+    if len(words) == 1 and not given and is_prompt(store, words[0]):
         ref, prompt = None, words[0]
     if arguments.prompt_file is not None:
         return ref, from_file(expand_home(arguments.prompt_file))
@@ -267,10 +273,10 @@ def understood(place: Store, arguments: argparse.Namespace) -> tuple[str | None,
     return ref, decoded(raw, "stdin").removesuffix("\n") if raw else None
 
 
-def is_prompt(place: Store, word: str) -> bool:
-    """Whether a word names no run and no folder, and can be nothing but a prompt.
+def is_prompt(store: Store, word: str) -> bool:
+    """Whether a word is a prompt: it names no run or folder and cannot be a misspelt name.
 
-    Raises UsageError for what may be a misspelt name, with a hint that says how to make it a prompt.
+    Raises UsageError if it can be a misspelt name, with a hint how to pass it as the prompt.
     """
     import difflib
     import shlex
@@ -284,9 +290,9 @@ def is_prompt(place: Store, word: str) -> bool:
     if model_folder(word):
         return False
     try:
-        place.find(word)
+        store.find(word)
     except UnknownRunError as error:
-        known = [name.casefold() for run in place.all() for name in (run.name(), run.id)]
+        known = [name.casefold() for run in store.all() for name in (run.name(), run.id)]
         misspelt = difflib.get_close_matches(word.casefold(), known, n=1, cutoff=0.75)
         text = any(char.isspace() for char in word) or not (NAME.fullmatch(word) or "/" in word)
         if text and not misspelt:
@@ -298,8 +304,8 @@ def is_prompt(place: Store, word: str) -> bool:
     return False
 
 
-def refuse_loose_words(place: Store, words: list[str]) -> None:
-    """Raise UsageError where two words are a prompt without its quotes rather than a run and a prompt."""
+def refuse_unquoted_prompt(store: Store, words: list[str]) -> None:
+    """Raise UsageError if the first of two words names no run or model folder: the prompt may lack its quotes."""
     import shlex
 
     from seedbed.runs.models import model_folder
@@ -309,7 +315,7 @@ def refuse_loose_words(place: Store, words: list[str]) -> None:
     if model_folder(words[0]):
         return
     try:
-        place.find(words[0])
+        store.find(words[0])
     except UnknownRunError as error:
         both = shlex.quote(printable(" ".join(words)))
         error.hint = f"{error.hint} To use both words as the prompt: seedbed generate --prompt {both}"
@@ -317,7 +323,7 @@ def refuse_loose_words(place: Store, words: list[str]) -> None:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file; False for what no path can be."""
+    """Whether a file exists; False if the path is invalid."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -325,7 +331,7 @@ def is_file(path: Path) -> bool:
 
 
 def from_file(path: Path) -> str:
-    """The text of a prompt file without its last line break. Raises UsageError where it cannot be read."""
+    """The text of a prompt file without its last line break. Raises UsageError if it cannot be read."""
     from seedbed.errors import UsageError
 
     try:
@@ -337,7 +343,7 @@ def from_file(path: Path) -> str:
 
 
 def piped() -> bytes | None:
-    """What is piped in, or comes from a file by `<`; None from a terminal, /dev/null, or where there is nothing."""
+    """The bytes from a pipe or a redirected file on stdin; None from a terminal or /dev/null, or if there are none."""
     import select
     import stat
 
@@ -345,18 +351,18 @@ def piped() -> bytes | None:
 
     try:
         mode = os.fstat(sys.stdin.fileno()).st_mode
-    except (AttributeError, OSError, ValueError):  # closed, or none at all
+    except (AttributeError, OSError, ValueError):  # stdin is closed or missing
         return None
     if stat.S_ISFIFO(mode):
         if not select.select([sys.stdin], [], [], _PATIENCE_S)[0]:
-            note("Reading the prompt from stdin. (--prompt TEXT gives one directly.)")
+            note("Waiting for the prompt on stdin. (Or give it with --prompt TEXT.)")
     elif not stat.S_ISREG(mode):
         return None
     return sys.stdin.buffer.read() or None
 
 
-def decoded(raw: bytes, place: str) -> str:
-    """The prompt as training would read it: without a byte-order mark, each line ended by a newline alone."""
+def decoded(raw: bytes, source: str) -> str:
+    """The prompt, decoded and normalised like training text: no byte-order mark, newlines as line ends."""
     import codecs
 
     from seedbed.errors import UsageError
@@ -366,52 +372,52 @@ def decoded(raw: bytes, place: str) -> str:
     except UnicodeDecodeError as error:
         kind = "UTF-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "ITS_ENCODING"
         raise UsageError(
-            f"The prompt ({place}) is not UTF-8 text (byte {error.start}).",
+            f"The prompt ({source}) is not UTF-8 text (byte {error.start}).",
             f"Convert it first: iconv -f {kind} -t UTF-8 FILE",
         ) from error
 
 
-def tell_unknown(pieces: Sequence[str]) -> None:
-    """Say on stderr what of the prompt the model cannot see."""
+def note_unknown(pieces: Sequence[str]) -> None:
+    """Print on stderr which parts of the prompt the model cannot see."""
     from seedbed.cli.console import note
     from seedbed.presentation.wording import unknown_to_tokenizer
 
-    said = unknown_to_tokenizer(pieces)
-    if said:
-        note(said)
+    message = unknown_to_tokenizer(pieces)
+    if message:
+        note(message)
 
 
-# What is printed -----------------------------------------------------------------------------------------------------
+# Output --------------------------------------------------------------------------------------------------------------
 
 
-def loading(words: str) -> None:
-    """Say on the terminal what takes so long, and take that away again; nothing where stderr is no terminal."""
+def loading(line: str) -> None:
+    """Show a temporary line on a terminal, about work that takes long; "" removes it."""
     from seedbed.cli.console import set_temporary_line
 
-    set_temporary_line(words)
+    set_temporary_line(line)
 
 
 class Writer:
-    """Something that prints samples as they come."""
+    """Prints samples while they are generated."""
 
     def text(self, sample: int, chunk: str) -> None:
-        """A piece of a sample."""
+        """Take a piece of a sample."""
         raise NotImplementedError
 
     def done(self, end: dict[str, Any]) -> None:
-        """A sample is whole."""
+        """Take the end of a sample."""
         raise NotImplementedError
 
 
 class PipeWriter(Writer):
-    """Prompt, continuation, newline; byte for byte."""
+    """Writes each sample as its exact bytes: prompt, generated text, newline."""
 
     def __init__(self, prompt: str) -> None:
         self._prompt = prompt
         self._begun = -1
 
     def text(self, sample: int, chunk: str) -> None:
-        """Write it through."""
+        """Write and flush it."""
         if sample != self._begun:
             self._begun = sample
             chunk = self._prompt + chunk
@@ -427,7 +433,7 @@ class PipeWriter(Writer):
 
 
 class TerminalWriter(Writer):
-    """The same for eyes: streamed, the prompt set apart, nothing that steers the terminal; figures on stderr."""
+    """Prints each sample on a terminal: the prompt in bold, no control characters, figures on stderr."""
 
     def __init__(self, prompt: str, num_samples: int) -> None:
         self._prompt = prompt
@@ -435,7 +441,7 @@ class TerminalWriter(Writer):
         self._begun = -1
 
     def text(self, sample: int, chunk: str) -> None:
-        """Show it at once."""
+        """Print it."""
         from seedbed.cli.console import paint
         from seedbed.text import printable
 
@@ -447,7 +453,7 @@ class TerminalWriter(Writer):
         print(printable(chunk, newlines=True), end="", flush=True)
 
     def done(self, end: dict[str, Any]) -> None:
-        """End the line and tell the figures."""
+        """End the line and print the figures."""
         from seedbed.cli.console import note, paint
         from seedbed.presentation.generation import result_text
 
@@ -458,7 +464,7 @@ class TerminalWriter(Writer):
 
 
 class JsonWriter(Writer):
-    """One object per sample, when it is whole."""
+    """Prints one JSON object per sample, at its end."""
 
     def __init__(self, about: dict[str, Any]) -> None:
         self._about = about
@@ -470,6 +476,6 @@ class JsonWriter(Writer):
 
     def done(self, end: dict[str, Any]) -> None:
         """Print the object."""
-        told = {key: value for key, value in end.items() if key != "done"}
-        print(json.dumps({**self._about, "text": "".join(self._chunks), **told}), flush=True)
+        figures = {key: value for key, value in end.items() if key != "done"}
+        print(json.dumps({**self._about, "text": "".join(self._chunks), **figures}), flush=True)
         self._chunks.clear()

@@ -7,13 +7,13 @@ import argparse
 from seedbed.cli.parser import complete_run, json_option, runs_option
 
 DESCRIPTION = """\
-Write a note on a run, such as why it was started or what came of it; without TEXT, print the note. A new note replaces
-the old one. `seedbed status` shows it. Up to 2,000 characters; `-` reads the note from stdin.
+Write a note on a run, such as its purpose or its result; without TEXT, print the note. A new note replaces the old one.
+`seedbed status` shows it. Up to 2,000 characters; `-` reads the note from stdin.
 """
 EXAMPLES = """\
   seedbed note quickstart "a larger batch, to see whether the loss gets smoother"
   seedbed note quickstart              print it
-  seedbed note quickstart --remove     take it away
+  seedbed note quickstart --remove     remove it
 """
 
 
@@ -22,22 +22,22 @@ def options(parser: argparse.ArgumentParser) -> None:
     action = parser.add_argument("ref", metavar="RUN", help="which run")
     action.completer = complete_run  # type: ignore[attr-defined]
     parser.add_argument("text", metavar="TEXT", nargs="?", help="the note; - reads stdin")
-    parser.add_argument("--remove", action="store_true", help="take the note away")
+    parser.add_argument("--remove", action="store_true", help="remove the note")
     runs_option(parser)
     json_option(parser, "id, name, tags and note")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Change it or print it."""
+    """Change the note or print it."""
     from seedbed import actions
-    from seedbed.cli.console import note as remark
+    from seedbed.cli.console import note as print_note
     from seedbed.cli.console import say, say_json
     from seedbed.errors import UsageError
     from seedbed.runs.labels import read_labels
     from seedbed.text import printable
 
     if arguments.remove and arguments.text is not None:
-        raise UsageError("Both a note and --remove are given.", "Keep one of them: a new note replaces the old one.")
+        raise UsageError("Both a note and --remove are given.", "Give one of them: a new note replaces the old one.")
     found = actions.store(arguments.runs).find(arguments.ref)
     changes = arguments.remove or arguments.text is not None
     labels = (
@@ -48,14 +48,14 @@ def run(arguments: argparse.Namespace) -> int:
     elif labels.note:
         say(printable(labels.note, newlines=True))
     elif changes:
-        say(f'"{printable(found.name())}" has no note any more ({printable(found.id)}).')
+        say(f'The note on "{printable(found.name())}" is removed ({printable(found.id)}).')
     else:
-        remark(f'"{printable(found.name())}" has no note ({printable(found.id)}).')
+        print_note(f'"{printable(found.name())}" has no note ({printable(found.id)}).')
     return 0
 
 
 def _text(word: str) -> str:
-    """The note as it was typed, or all of stdin. Raises UsageError where stdin is not UTF-8 or holds nothing."""
+    """The note from the command line, or from stdin for `-`. Raises UsageError if it is empty or not UTF-8."""
     import sys
 
     from seedbed.errors import UsageError
@@ -63,12 +63,12 @@ def _text(word: str) -> str:
 
     if word != "-":
         if not word.strip():
-            raise UsageError("The note is empty.", "Write a text, or take the note away with --remove.")
+            raise UsageError("The note is empty.", "Write a text, or remove the note with --remove.")
         return word
     try:
         text = sys.stdin.buffer.read(5 * LONGEST_NOTE).decode() if sys.stdin is not None else ""
     except UnicodeDecodeError as error:
         raise UsageError(f"The note on stdin is not UTF-8 text (byte {error.start}).", "Convert it first.") from error
     if not text.strip():
-        raise UsageError("There is no text on stdin.", "Write the note after the run, or pipe it in.")
+        raise UsageError("There is no text on stdin.", "Write the note after RUN, or pipe it to this command.")
     return text

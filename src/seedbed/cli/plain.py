@@ -1,4 +1,4 @@
-"""A run as plain lines, for pipes and files."""
+"""Shows a run as plain lines, for pipes and files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`seedbed presets`: the ready-made configs: model, hardware needed, time to expect."""
+"""`seedbed presets`: list the presets with model size, hardware and time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DESCRIPTION = (
 EXAMPLES = """\
   seedbed presets
   seedbed train --preset tiny
-  seedbed train --preset nano --set model.layers=6      a preset with a change is your own
+  seedbed train --preset nano --set model.layers=6      a preset with a change
 """
 
 
@@ -23,7 +23,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print them."""
+    """Print the presets."""
     from seedbed import text
     from seedbed.cli.console import paint, say, say_json, width
     from seedbed.config.preset import preset_about, preset_names

@@ -1,4 +1,4 @@
-"""`seedbed prune`: remove old runs, checkpoints or caches, by policy."""
+"""`seedbed prune`: delete old runs, checkpoints or caches."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from seedbed.runs.store import Store
 
 DESCRIPTION = """\
-Make room: shows what would go, asks, and removes it; never what a process uses.
---older-than, --keep, --status and --archived choose among the runs that have ended, which go whole; where several
-are given, all must hold. With --checkpoints the runs stay, but of their checkpoints only the last and the best, if
-these verify. With --caches, prepared data goes that no run here was trained on, and compiled kernels that nobody
-uses; with --older-than, whatever was not used for so long. Both are made again when they are needed.
-Archived runs are touched with --archived alone.
+Free disk space: list what would be deleted, ask, and delete it. Nothing that a process uses is deleted.
+--older-than, --keep, --status and --archived select runs that have ended; a run must match all of them. These runs are
+deleted as a whole. With --checkpoints the selected runs stay, and of their checkpoints only the last and the best stay,
+if these are valid. With --caches, prepared data that no run here was trained on and unused compiled kernels are deleted;
+with --older-than, everything in the caches that was not used for that long. Both are recreated when needed.
+Archived runs are selected only with --archived.
 """
 EXAMPLES = """\
   seedbed prune --status failed,lost --older-than 30d
-  seedbed prune --keep 20 --dry-run          what all but the 20 newest take up
-  seedbed prune --archived --yes             archived runs, without asking
-  seedbed prune --checkpoints                last and best checkpoint of each run are enough
+  seedbed prune --keep 20 --dry-run          list all but the 20 newest runs
+  seedbed prune --archived --yes             delete archived runs, without asking
+  seedbed prune --checkpoints                keep the last and the best checkpoint of each run
   seedbed prune --caches --older-than 2w
 """
 SYNONYMS = {
@@ -40,11 +40,12 @@ SYNONYMS = {
     "--n": "--dry-run",
     "--y": "--yes",
 }
-"""Options of other programs -> what stands for them here."""
+"""Options of other programs -> the equivalent here."""
 
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 _AGE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhdw])")
-_CUT_OFF_S = 3600.0
+_INTERRUPTED_S = 3600.0
+"""A hidden folder of this age belongs to an interrupted creation or deletion."""
 _POLICIES = "--older-than, --keep, --status, --archived, --checkpoints, --caches"
 _REMOVABLE = tuple(status for status in STATUSES if status in REMOVABLE)
 
@@ -55,38 +56,38 @@ def options(parser: argparse.ArgumentParser) -> None:
 
     add = parser.add_argument
     add("--older-than", metavar="AGE", type=age, help="not used for 45m, 12h, 30d, 2w")
-    add("--keep", metavar="N", type=whole(1), help="spare the N newest")
+    add("--keep", metavar="N", type=whole(1), help="keep the N newest runs")
     add(
         "--status",
         metavar="S[,S...]",
         type=any_of(_REMOVABLE),
         action="extend",
         default=[],
-        help=f"only these: {', '.join(_REMOVABLE)} (default: all but broken)",
+        help=f"only runs with these statuses: {', '.join(_REMOVABLE)} (default: all but broken)",
     )
-    add("--archived", action="store_true", help="archived runs, instead of the others")
-    add("--checkpoints", action="store_true", help="thin checkpoints to the last and the best; the runs stay")
-    add("--caches", action="store_true", help="prepared data, and compiled kernels idle for an hour")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--dry-run", action="store_true", help="only show what would go")
-    what.add_argument("--yes", action="store_true", help="do not ask")
+    add("--archived", action="store_true", help="select archived runs instead of the others")
+    add("--checkpoints", action="store_true", help="keep the runs; delete all but their last and best checkpoints")
+    add("--caches", action="store_true", help="delete unused prepared data, and compiled kernels unused for an hour")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--dry-run", action="store_true", help="only list what would be deleted")
+    mode.add_argument("--yes", action="store_true", help="do not ask")
     runs_option(parser)
-    json_option(parser, "what goes (with --dry-run or --yes)")
+    json_option(parser, "what is deleted (with --dry-run or --yes)")
 
 
-class Plan(NamedTuple):
-    """What goes."""
+class Removal(NamedTuple):
+    """Everything that is to be deleted."""
 
     runs: list[tuple[Chosen, int]]
-    """With their bytes."""
+    """Runs, with their bytes."""
     thinnings: list[Thinning]
     caches: list[Entry]
     leftovers: list[tuple[Path, int]]
-    """Of runs whose making or removal was cut off, with their bytes."""
+    """Folders of runs whose creation or deletion was interrupted, with their bytes."""
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all of it."""
+        """The total size in bytes."""
         thinned = sum(each.freed_bytes for each in self.thinnings)
         whole = sum(size for _, size in self.runs) + sum(size for _, size in self.leftovers)
         return whole + thinned + sum(each.size_bytes for each in self.caches)
@@ -96,58 +97,58 @@ class Plan(NamedTuple):
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Plan, show, ask, remove; exit status 1 if something that was planned could not go."""
+    """List, ask, delete; exit status 1 if something could not be deleted."""
     from seedbed.cli.console import can_ask, confirm, note, print_error, say, say_json
     from seedbed.cli.store_option import store
     from seedbed.errors import EXIT_FAILURE, SeedbedError, UsageError
     from seedbed.text import size
 
     policy = chosen_policy(arguments)
-    unasked = arguments.yes or arguments.dry_run
-    if not unasked and (arguments.json or not can_ask()):
-        why = "--json leaves no room for a question" if arguments.json else "There is no terminal to ask at"
-        raise UsageError(f"{why}, so nothing was removed.", "Add --yes to remove, or --dry-run to look.")
-    plan = make_plan(store(arguments.runs), policy, arguments)
+    asks = not (arguments.yes or arguments.dry_run)
+    if asks and (arguments.json or not can_ask()):
+        why = "--json cannot ask for confirmation" if arguments.json else "there is no terminal to ask on"
+        raise UsageError(f"Nothing was deleted: {why}.", "Add --yes to delete, or --dry-run to list.")
+    removal = find_removal(store(arguments.runs), policy, arguments)
     freed, failed = 0, False
     if not arguments.json:
-        for line in describe(plan) if plan else ["Nothing to prune."]:
-            (note if plan and not unasked else say)(line)
-    if plan and not unasked and not confirm(f"Remove all this for good ({size(plan.size_bytes)})?"):
-        note("Nothing was removed.")
+        for line in describe(removal) if removal else ["Nothing to prune."]:
+            (note if removal and asks else say)(line)
+    if removal and asks and not confirm(f"Delete all of this permanently ({size(removal.size_bytes)})?"):
+        note("Nothing was deleted.")
         return EXIT_FAILURE
     if not arguments.dry_run:
-        for remove in steps(plan):
+        for delete_part in steps(removal):
             try:
-                freed += remove()
+                freed += delete_part()
             except SeedbedError as error:
                 print_error(error)
                 failed = True
     if arguments.json:
-        say_json({**as_json(plan), "freed_bytes": freed, "dry_run": arguments.dry_run})
-    elif plan and not arguments.dry_run:
+        say_json({**as_json(removal), "freed_bytes": freed, "dry_run": arguments.dry_run})
+    elif removal and not arguments.dry_run:
         say(f"Freed {size(freed)}.")
     return EXIT_FAILURE if failed else 0
 
 
 def chosen_policy(arguments: argparse.Namespace) -> Policy:
-    """Which runs are meant. Raises UsageError where nothing is, or where an option says nothing."""
+    """How the options select runs. Raises UsageError if they select nothing or do not fit together."""
     from seedbed.errors import UsageError
     from seedbed.runs.retention import Policy
 
     chooses = bool(arguments.keep or arguments.status or arguments.archived)
     thins = arguments.checkpoints or arguments.caches
     if not (chooses or thins or arguments.older_than is not None):
-        raise UsageError("prune was not told what to delete.", f"Name a policy: {_POLICIES}.")
+        raise UsageError("No option says what to delete.", f"Give at least one of {_POLICIES}.")
     if chooses and arguments.caches and not arguments.checkpoints:
         raise UsageError(
-            "--keep, --status and --archived choose runs; of the caches only --older-than can choose.",
-            "Prune runs and caches one after the other.",
+            "--keep, --status and --archived select runs; for --caches there is only --older-than.",
+            "Prune runs and caches with two commands.",
         )
     return Policy(arguments.older_than, arguments.keep, frozenset(arguments.status), arguments.archived)
 
 
-def make_plan(place: Store, policy: Policy, arguments: argparse.Namespace) -> Plan:
-    """Look for what fits; removes nothing."""
+def find_removal(store: Store, policy: Policy, arguments: argparse.Namespace) -> Removal:
+    """Find what the options select; deletes nothing."""
     from seedbed.cli.generate import loading
     from seedbed.runs.caches import entries
     from seedbed.runs.retention import choose, leftovers, thinning, tree_bytes
@@ -155,24 +156,24 @@ def make_plan(place: Store, policy: Policy, arguments: argparse.Namespace) -> Pl
 
     caches: list[Entry] = []
     if arguments.caches:
-        going = [entry for entry in entries(place) if entry.may_go(policy.older_than_s)]
-        caches = sorted(going, key=lambda entry: bool(entry.used_by))
+        unused = [entry for entry in entries(store) if entry.may_go(policy.older_than_s)]
+        caches = sorted(unused, key=lambda entry: bool(entry.used_by))
     if arguments.checkpoints:
         thinnings = []
-        for each in choose(place, policy):
+        for each in choose(store, policy):
             loading(f"verifying the checkpoints of {printable(each.run.id)} ...")
             found = thinning(each.run)
             thinnings += [found] if found is not None else []
         loading("")
-        return Plan([], thinnings, caches, [])
+        return Removal([], thinnings, caches, [])
     if arguments.caches:
-        return Plan([], [], caches, [])
-    runs = [(each, tree_bytes(each.run.path)) for each in choose(place, policy)]
-    return Plan(runs, [], [], [(path, tree_bytes(path)) for path in leftovers(place, _CUT_OFF_S)])
+        return Removal([], [], caches, [])
+    runs = [(each, tree_bytes(each.run.path)) for each in choose(store, policy)]
+    return Removal(runs, [], [], [(path, tree_bytes(path)) for path in leftovers(store, _INTERRUPTED_S)])
 
 
-def steps(plan: Plan) -> list[Callable[[], int]]:
-    """What removes each part of a plan and tells the bytes that were freed."""
+def steps(removal: Removal) -> list[Callable[[], int]]:
+    """Functions that each delete one part and return the bytes freed."""
     from functools import partial
 
     from seedbed.actions import delete
@@ -185,15 +186,15 @@ def steps(plan: Plan) -> list[Callable[[], int]]:
         return 0 if path.exists() else size_bytes
 
     return [
-        *(partial(delete, each.run) for each, _ in plan.runs),
-        *(partial(clear, path, size) for path, size in plan.leftovers),
-        *(partial(thin, each) for each in plan.thinnings),
-        *(partial(remove, each) for each in plan.caches),
+        *(partial(delete, each.run) for each, _ in removal.runs),
+        *(partial(clear, path, size) for path, size in removal.leftovers),
+        *(partial(thin, each) for each in removal.thinnings),
+        *(partial(remove, each) for each in removal.caches),
     ]
 
 
-def describe(plan: Plan) -> list[str]:
-    """A plan for people."""
+def describe(removal: Removal) -> list[str]:
+    """A removal as text."""
     from seedbed import text
     from seedbed.cli.console import table
     from seedbed.cli.du import cache_entry, caches_table
@@ -202,7 +203,7 @@ def describe(plan: Plan) -> list[str]:
         return text.shorten(text.printable(run.name()), 28)
 
     lines: list[str] = []
-    if plan.runs:
+    if removal.runs:
         rows = [
             [
                 text.printable(each.run.id),
@@ -211,34 +212,34 @@ def describe(plan: Plan) -> list[str]:
                 f"{text.duration(each.idle_s)} ago",
                 text.size(size),
             ]
-            for each, size in plan.runs
+            for each, size in removal.runs
         ]
         lines += table(rows, ["RUN", "NAME", "STATUS", "LAST USED", "SIZE"], right=["SIZE"])
-    if plan.leftovers:
-        rows = [[text.printable(str(path)), text.size(size)] for path, size in plan.leftovers]
-        lines += table(rows, ["LEFT BEHIND", "SIZE"], right=["SIZE"])
-    if plan.thinnings:
+    if removal.leftovers:
+        rows = [[text.printable(str(path)), text.size(size)] for path, size in removal.leftovers]
+        lines += table(rows, ["LEFTOVER", "SIZE"], right=["SIZE"])
+    if removal.thinnings:
         rows = []
-        for each in plan.thinnings:
+        for each in removal.thinnings:
             kept = ", ".join(str(checkpoint.step) for checkpoint in each.kept)
-            going = ", ".join(dict.fromkeys(str(checkpoint.step) for checkpoint in each.going))
+            removed = ", ".join(dict.fromkeys(str(checkpoint.step) for checkpoint in each.going))
             rows.append(
                 [
                     text.printable(each.run.id),
                     name(each.run),
                     kept,
-                    text.shorten(going, 40),
+                    text.shorten(removed, 40),
                     text.size(each.freed_bytes),
                 ]
             )
-        lines += table(rows, ["RUN", "NAME", "KEEPS STEPS", "REMOVES", "SIZE"], right=["SIZE"])
-    if plan.caches:
-        lines += caches_table([cache_entry(entry) for entry in plan.caches])
-    return [*lines, f"Altogether {text.size(plan.size_bytes)}."]
+        lines += table(rows, ["RUN", "NAME", "KEEPS STEPS", "DELETES", "SIZE"], right=["SIZE"])
+    if removal.caches:
+        lines += caches_table([cache_entry(entry) for entry in removal.caches])
+    return [*lines, f"Total: {text.size(removal.size_bytes)}."]
 
 
-def as_json(plan: Plan) -> dict[str, Any]:
-    """A plan for a script."""
+def as_json(removal: Removal) -> dict[str, Any]:
+    """A removal for a script."""
     from seedbed.cli.du import cache_entry
 
     return {
@@ -250,7 +251,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
                 "idle_s": each.idle_s,
                 "total_bytes": size,
             }
-            for each, size in plan.runs
+            for each, size in removal.runs
         ],
         "checkpoints": [
             {
@@ -259,11 +260,11 @@ def as_json(plan: Plan) -> dict[str, Any]:
                 "removed": [str(checkpoint.path) for checkpoint in each.going],
                 "total_bytes": each.freed_bytes,
             }
-            for each in plan.thinnings
+            for each in removal.thinnings
         ],
-        "caches": [cache_entry(entry) for entry in plan.caches],
-        "leftovers": [{"path": str(path), "total_bytes": size} for path, size in plan.leftovers],
-        "total_bytes": plan.size_bytes,
+        "caches": [cache_entry(entry) for entry in removal.caches],
+        "leftovers": [{"path": str(path), "total_bytes": size} for path, size in removal.leftovers],
+        "total_bytes": removal.size_bytes,
     }
 
 
@@ -271,5 +272,5 @@ def age(word: str) -> float:
     """An argument type: an age such as 30d, in seconds."""
     found = _AGE.fullmatch(word)
     if found is None:
-        raise argparse.ArgumentTypeError(f"{word!r} is no age; write a number and s, m, h, d or w, such as 30d")
+        raise argparse.ArgumentTypeError(f"{word!r} is not an age; write a number and s, m, h, d or w, such as 30d")
     return float(found[1]) * _UNITS_S[found[2]]

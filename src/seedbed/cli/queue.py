@@ -1,4 +1,4 @@
-"""`seedbed queue`: what runs, and what waits for its turn."""
+"""`seedbed queue`: show which runs train and which wait."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from seedbed.runs.queue import Place
 
 DESCRIPTION = """\
-List the runs that are at work, then those that wait, in the order in which their turns come, and what each waits for.
-`seedbed train --queue` waits until its device is free, --after RUN until that run has ended; `seedbed stop RUN` takes a
-run out of the queue.
+List the running runs, then the queued ones in the order in which they will start, with the run that each waits for.
+`seedbed train --queue` waits until the device is free, --after RUN until that run has ended. `seedbed stop RUN` removes
+a run from the queue.
 """
 EXAMPLES = """\
   seedbed train --preset tiny --queue
@@ -25,49 +25,49 @@ EXAMPLES = """\
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of `queue`."""
     runs_option(parser)
-    json_option(parser, "an array, in that order,")
+    json_option(parser, "an array in queue order,")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print who works and who waits."""
+    """Print the queue."""
     from seedbed.cli.console import note, say, say_json
     from seedbed.cli.store_option import store
     from seedbed.runs.queue import line
     from seedbed.text import quoted
 
-    place = store(arguments.runs)
-    found = [describe(each) for each in line(place)]
+    runs_store = store(arguments.runs)
+    found = [describe(each) for each in line(runs_store)]
     if arguments.json:
         say_json(found)
     elif not found:
-        note(f"Nothing runs or waits in {quoted(place.root)}.")
+        note(f"No run is running or queued in {quoted(runs_store.root)}.")
     else:
         for each in listing(found):
             say(each)
     return 0
 
 
-def describe(place: Place) -> dict[str, Any]:
-    """A run in the line, for a script."""
+def describe(entry: Place) -> dict[str, Any]:
+    """A run in the queue, for a script."""
     from seedbed.runs.control import outstanding
 
-    view, works = place.stands.view, place.stands.status != "queued"
+    view, works = entry.stands.view, entry.stands.status != "queued"
     return {
-        "id": place.run.id,
-        "name": place.run.name(),
-        "status": place.stands.status,
-        "asked": outstanding(place.run.control, view.session),
-        "device": place.device,
+        "id": entry.run.id,
+        "name": entry.run.name(),
+        "status": entry.stands.status,
+        "asked": outstanding(entry.run.control, view.session),
+        "device": entry.device,
         "step": view.step,
         "steps": view.steps,
         "remaining_s": view.remaining_s() if works else None,
-        "waits_for": place.waits_for,
+        "waits_for": entry.waits_for,
         "reason": view.reason,
     }
 
 
 def listing(found: list[dict[str, Any]]) -> list[str]:
-    """The line for people."""
+    """The queue as columns."""
     from seedbed import text
     from seedbed.cli.console import fitted, table
     from seedbed.runs.status import word
@@ -78,11 +78,11 @@ def listing(found: list[dict[str, Any]]) -> list[str]:
         steps = f"{each['step']}/{each['steps']}" if each["steps"] else str(each["step"])
         left = text.duration(each["remaining_s"]) if each["remaining_s"] is not None else ""
         ahead = each["waits_for"]
-        waits = text.printable(names.get(ahead) or ahead) if ahead else ""
+        waits_for = text.printable(names.get(ahead) or ahead) if ahead else ""
         name, device = (text.shorten(text.printable(each[key]), 28) for key in ("name", "device"))
-        now = word(each)
-        rows.append([text.printable(each["id"]), name, now, device, steps, left, waits])
-        styles.append(["dim", "bold", text.STATUS_STYLE.get(now, ""), "", "", "", ""])
+        status = word(each)
+        rows.append([text.printable(each["id"]), name, status, device, steps, left, waits_for])
+        styles.append(["dim", "bold", text.STATUS_STYLE.get(status, ""), "", "", "", ""])
     header = ["ID", "NAME", "STATUS", "DEVICE", "STEP", "LEFT", "WAITS FOR"]
     fitted(header, rows, styles, spare=("ID", "DEVICE", "LEFT"))
     return table(rows, header, right=["STEP", "LEFT"], styles=styles)

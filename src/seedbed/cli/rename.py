@@ -1,4 +1,4 @@
-"""`seedbed rename`: give a run another name."""
+"""`seedbed rename`: rename a run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 
 from seedbed.cli.parser import complete_run, json_option, runs_option
 
-DESCRIPTION = "Give a run another name. Its id stays, and so does its folder."
+DESCRIPTION = "Rename a run. Its id and its folder stay the same."
 EXAMPLES = """\
   seedbed rename latest "first novel"
   seedbed rename 20261121 baseline
@@ -23,7 +23,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Rename it and say so."""
+    """Rename the run."""
     from seedbed import actions
     from seedbed.cli.console import say, say_json
     from seedbed.text import printable
@@ -34,5 +34,5 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say_json({"id": found.id, "name": labels.name, "tags": list(labels.tags), "archived": labels.archived})
     else:
-        say(f'"{printable(before)}" is now called "{labels.name}" ({printable(found.id)}).')
+        say(f'"{printable(before)}" is renamed to "{labels.name}" ({printable(found.id)}).')
     return 0

@@ -1,4 +1,4 @@
-"""`seedbed runs`: the list of runs."""
+"""`seedbed runs`: list the runs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from seedbed.runs.store import Store
 
 DESCRIPTION = """\
-List the runs, the newest last. Filters add up; --status takes any of its values, --tag, given often, all of them.
-Archived runs are left out unless --all or --archived asks for them. Tasks, which make something other than a run, are
-listed while they are at work, and with --all.
+List the runs, the newest last. A run must match all filters: any of the --status values, every --tag.
+Archived runs are listed only with --all or --archived. Tasks, such as preparing data, are listed while they are at work,
+and with --all.
 """
 EXAMPLES = """\
   seedbed runs                                   every run in ./runs
   seedbed runs --status running,queued
-  seedbed runs --tag baseline --sort val_loss --limit 5    the five best of those
+  seedbed runs --tag baseline --sort val_loss --limit 5    the five with the lowest loss
   seedbed runs --runs ~/models --csv > runs.csv
   seedbed runs --json            an array of the objects of `seedbed status --json`
 """
@@ -32,9 +32,9 @@ SYNONYMS = {
     "--n": "--limit",
     "--order": "--sort",
 }
-"""Options of other programs -> what stands for them here."""
+"""Options of other programs -> the equivalent here."""
 
-# Word of --sort -> key of a status.
+# Value of --sort -> key of a status.
 SORTS = {
     "created": "created",
     "name": "name",
@@ -63,24 +63,24 @@ def options(parser: argparse.ArgumentParser) -> None:
         type=any_of(SHOWN),
         action="extend",
         default=[],
-        help=f"only these: {', '.join(SHOWN)}",
+        help=f"only runs with these statuses: {', '.join(SHOWN)}",
     )
-    add("--tag", metavar="T", action="append", default=[], help="only runs with this tag")
-    add("--name", metavar="TEXT", help="only runs with this in their name, in capitals or not")
+    add("--tag", metavar="T", action="append", default=[], help="only runs with this tag; may be repeated")
+    add("--name", metavar="TEXT", help="only runs with this text in their name, ignoring case")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--all", action="store_true", help="archived runs too")
-    which.add_argument("--archived", action="store_true", help="archived runs alone")
+    which.add_argument("--all", action="store_true", help="also archived runs")
+    which.add_argument("--archived", action="store_true", help="only archived runs")
     add("--sort", metavar="KEY", choices=SORTS, help=f"order by one of: {', '.join(SORTS)} (default: created)")
-    add("--reverse", action="store_true", help="the other way round")
-    add("--limit", metavar="N", type=whole(1), help="at most N: the first of --sort, else the newest")
+    add("--reverse", action="store_true", help="reverse the order")
+    add("--limit", metavar="N", type=whole(1), help="at most N runs: the first of --sort, else the newest")
     runs_option(parser)
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--csv", action="store_true", help="print everything known of each as CSV (RFC 4180)")
+    form.add_argument("--csv", action="store_true", help="print all fields of each run as CSV (RFC 4180)")
     json_option(form, "an array of statuses")
 
 
 def any_of(known: Sequence[str]) -> Callable[[str], list[str]]:
-    """An argument type: some of the words that are known, with commas between."""
+    """An argument type: a list of known words, separated by commas."""
 
     def parse(word: str) -> list[str]:
         for each in word.split(","):
@@ -97,8 +97,8 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed.cli.store_option import store
     from seedbed.text import quoted
 
-    place = store(arguments.runs)
-    found, hidden = select(place, arguments)
+    runs_store = store(arguments.runs)
+    found, hidden = select(runs_store, arguments)
     if arguments.json:
         say_json(found)
     elif arguments.csv:
@@ -106,24 +106,24 @@ def run(arguments: argparse.Namespace) -> int:
     elif found:
         for line in listing(found):
             say(line)
-    elif not hidden and not place.all():
-        note(f"There are no runs in {quoted(place.root)} yet. Start one with `seedbed train`.")
+    elif not hidden and not runs_store.all():
+        note(f"There are no runs in {quoted(runs_store.root)} yet. Start one with `seedbed train`.")
     elif not hidden or arguments.status or arguments.tag or arguments.name:
-        note("No run fits.")
+        note("No run matches.")
     if hidden:
-        note(f"{hidden} archived run{' is' if hidden == 1 else 's are'} not shown; --all shows them too.")
+        note(f"{hidden} archived run{' is' if hidden == 1 else 's are'} not listed; --all lists archived runs too.")
     return 0
 
 
-def select(place: Store, arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:
-    """The statuses that are asked for, in order, and how many runs are left out because they are archived."""
+def select(store: Store, arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:
+    """The statuses that match the options, in order, and the number of runs left out because they are archived."""
     from seedbed.runs.control import word
     from seedbed.runs.labels import checked_tag
     from seedbed.runs.listing import statuses
 
     tags, hidden = {checked_tag(tag) for tag in arguments.tag}, 0
     found = []
-    for each in [*statuses(place, place.all()), *tasks(place, ended=arguments.all)]:
+    for each in [*statuses(store, store.all()), *tasks(store, ended=arguments.all)]:
         if not tags <= set(each["tags"]) or (arguments.name or "").casefold() not in each["name"].casefold():
             continue
         if each["archived"] and not (arguments.all or arguments.archived):
@@ -142,11 +142,11 @@ def select(place: Store, arguments: argparse.Namespace) -> tuple[list[dict[str, 
     return ordered[: arguments.limit], hidden
 
 
-def tasks(place: Store, *, ended: bool) -> list[dict[str, Any]]:
+def tasks(store: Store, *, ended: bool) -> list[dict[str, Any]]:
     """The statuses of tasks that are at work, and, with `ended`, of all others."""
     from seedbed.runs.statuses import LIVE
 
-    known = place.tasks()
+    known = store.tasks()
     if not known:
         return []
     from seedbed.runs.status import status
@@ -155,7 +155,7 @@ def tasks(place: Store, *, ended: bool) -> list[dict[str, Any]]:
 
 
 def write_csv(found: list[dict[str, Any]]) -> None:
-    """A header and a row for each run; tags in one field, nothing for what is unknown, true and false as in JSON."""
+    """Write a header and a row per run: tags in one field, unknown values empty, true and false as in JSON."""
     import csv
     import json
 
@@ -168,7 +168,7 @@ def write_csv(found: list[dict[str, Any]]) -> None:
             return json.dumps(value) if value else ""
         return " ".join(value) if isinstance(value, list) else value
 
-    if sys.stdout.isatty():  # what a terminal shows must not steer it; files get everything as it is
+    if sys.stdout.isatty():  # no control characters on a terminal; files get the exact values
         found = [
             {key: printable(value) if isinstance(value, str) else value for key, value in each.items()}
             for each in found
@@ -181,7 +181,7 @@ def write_csv(found: list[dict[str, Any]]) -> None:
 
 
 def listing(found: list[dict[str, Any]]) -> list[str]:
-    """The runs in columns, as many as there is room for."""
+    """The runs as columns; columns that do not fit the terminal are left out."""
     import time
 
     from seedbed import text
@@ -196,28 +196,28 @@ def listing(found: list[dict[str, Any]]) -> list[str]:
         left = text.duration(each["remaining_s"]) if each["remaining_s"] is not None else ""
         losses = [text.loss(each["loss"]), text.loss(each["val_loss"])]
         age = text.age(time.time() - each["created"]) if each["created"] else ""
-        made = [text.printable(each["preset"] or ""), data(each["data"] or "")]
+        config = [text.printable(each["preset"] or ""), data(each["data"] or "")]
         size = text.count(each["parameters"]) if each["parameters"] else ""
-        now = word(each)
+        status = word(each)
         rows.append(
-            [text.printable(each["id"]), name, now, steps, *losses, text.duration(each["elapsed_s"]), left, age]
+            [text.printable(each["id"]), name, status, steps, *losses, text.duration(each["elapsed_s"]), left, age]
         )
-        rows[-1] += [*made, size, text.shorten(" ".join(each["tags"]), 40)]
-        styles.append(["dim", "bold", text.STATUS_STYLE.get(now, ""), *[""] * 9, "dim"])
+        rows[-1] += [*config, size, text.shorten(" ".join(each["tags"]), 40)]
+        styles.append(["dim", "bold", text.STATUS_STYLE.get(status, ""), *[""] * 9, "dim"])
     numbers = ["STEP", "LOSS", "VAL LOSS", "ELAPSED", "LEFT", "AGE"]
     header = ["ID", "NAME", "STATUS", *numbers, "PRESET", "DATA", "PARAMS", "TAGS"]
-    for column in ("LEFT", "TAGS"):  # a column of nothing
+    for column in ("LEFT", "TAGS"):  # left out if empty
         at = header.index(column)
         if not any(row[at] for row in rows):
             for line in (header, *rows, *styles):
                 del line[at]
-    # A narrow terminal has no room for all of it; a pipe, --csv and --json get everything.
+    # A narrow terminal has no room for all columns; a pipe, --csv and --json get all.
     fitted(header, rows, styles, spare=("TAGS", "ID", "ELAPSED", "PRESET", "DATA", "PARAMS", "AGE", "VAL LOSS"))
     return table(rows, header, right=[*numbers, "PARAMS"], styles=styles)
 
 
 def data(source: str) -> str:
-    """A source of data in a few characters: of a path, its last part."""
+    """A data source in at most 20 characters; of a path, only the last part."""
     from seedbed.text import printable, shorten
 
     scheme, colon, rest = printable(source).rpartition(":")

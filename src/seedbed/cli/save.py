@@ -1,4 +1,4 @@
-"""`seedbed save`: ask a run for a checkpoint now."""
+"""`seedbed save`: ask a run to save a checkpoint now."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import argparse
 from seedbed.cli.parser import request_options
 
 DESCRIPTION = """\
-Ask a run for a checkpoint after the step at hand; it trains on. Without RUN, the newest that is running.
+Ask a run to save a checkpoint after its current step and continue. Without RUN, the newest running run.
 """
 EXAMPLES = """\
   seedbed save                     the newest running run
@@ -21,7 +21,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask, and wait if told to; exit status 1 if it ended without saving."""
+    """Send the request, with --wait also wait; exit status 1 if the run ended without saving."""
     from seedbed import actions
     from seedbed.cli.console import say, say_json
     from seedbed.presentation.wording import at_step
@@ -29,19 +29,19 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed.text import printable
 
     found = actions.store(arguments.runs).find(arguments.ref, fits=actions.is_running, wanted="running run")
-    asked = actions.save_now(found)
-    before = [saved.step for saved in asked.stands.view.checkpoints]
+    request = actions.save_now(found)
+    before = [each.step for each in request.stands.view.checkpoints]
     saved = False
     if arguments.wait:
-        stands = asked.wait(lambda stands: [saved.step for saved in stands.view.checkpoints] != before)
-        saved = [saved.step for saved in stands.view.checkpoints] != before
+        current = request.wait(lambda current: [each.step for each in current.view.checkpoints] != before)
+        saved = [each.step for each in current.view.checkpoints] != before
     else:
-        asked.deliver()
+        request.deliver()
     after, run_id = status(found), printable(found.id)
     if arguments.json:
         say_json(after)
     elif not arguments.wait:
-        say(f"Asked {run_id} to save after the step at hand.")
+        say(f"Asked {run_id} to save after its current step.")
     elif saved:
         say(f"{run_id} has saved step {after['checkpoint_step']}.")
     else:

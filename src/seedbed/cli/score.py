@@ -1,4 +1,4 @@
-"""`seedbed score`: how well a model tells stories of the built-in world."""
+"""`seedbed score`: score the stories that a model generates."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from seedbed.cli.generate import ask, checkpoint_option, choose_model, loading, 
 from seedbed.cli.parser import json_option, run_option, runs_option
 
 DESCRIPTION = """\
-Let a model that was trained on the built-in stories write some, and let the corpus's own checker read them: which
-sentences are right in that world, and which stand word for word in the training text. A text without a whole sentence
-counts as a wrong one; one that goes on without ending a sentence is cut. Without RUN, the newest.
+Generate stories with a model that was trained on the built-in stories, and check each sentence: whether it is correct in
+the stories' world, and whether it occurs word for word in the training text. A text without a whole sentence counts as
+one wrong sentence; a text that does not end its sentence is cut. Without RUN, the newest run with a checkpoint.
 """
 EXAMPLES = """\
   seedbed score
@@ -24,16 +24,16 @@ def options(parser: argparse.ArgumentParser) -> None:
     """The options of `score`."""
     run_option(parser, "which run, or the path of one of its checkpoints (default: the newest with a checkpoint)")
     add = parser.add_argument
-    add("--sentences", metavar="N", type=whole(1), default=200, help="judge N sentences (default: 200)")
+    add("--sentences", metavar="N", type=whole(1), default=200, help="check N sentences (default: 200)")
     temperature_option(parser, "as in generate (default: 0.8)")
-    add("--seed", metavar="N", type=whole(0), default=1, help="the same seed writes the same texts (default: 1)")
+    add("--seed", metavar="N", type=whole(0), default=1, help="the same seed gives the same texts (default: 1)")
     checkpoint_option(parser)
     runs_option(parser)
-    json_option(parser, "the figures")
+    json_option(parser, "the result")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Let it write, print what the checker found."""
+    """Generate and check stories in a child process, and print the result."""
     from seedbed import actions
     from seedbed.cli.console import say, say_json
     from seedbed.errors import UsageError
@@ -41,8 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = choose_model(actions.store(arguments.runs), arguments.ref, arguments.checkpoint)
     if chosen.run is None:
         raise UsageError(
-            f'"{chosen.name()}" lies in no run, and only the config of a run says which stories it was trained on.',
-            "Name a run, or a checkpoint in its folder.",
+            f'"{chosen.name()}" does not belong to a run, whose config names the stories that it was trained on.',
+            "Name a run, or a checkpoint in the folder of a run.",
         )
     request = {
         "config": str(chosen.run.config),
@@ -68,25 +68,25 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def describe(outcome: dict[str, object]) -> list[str]:
-    """The figures for people."""
+    """The result as text."""
     from seedbed import text
 
-    said = [
+    lines = [
         f"{outcome['passed']} of {text.plural(int(str(outcome['sentences'])), 'sentence')} fit the stories' world"
         f" ({outcome['pass_rate']:.1%});",
-        f"{outcome['verbatim_rate']:.1%} of them stand word for word in the training text.",
+        f"{outcome['verbatim_rate']:.1%} occur word for word in the training text.",
     ]
     if outcome["cut"]:
-        said.append(
-            f"{text.plural(int(str(outcome['cut'])), 'text')} of {outcome['stories']} went on for {outcome['cut_tokens']} tokens"
+        lines.append(
+            f"{text.plural(int(str(outcome['cut'])), 'text')} of {outcome['stories']} had {outcome['cut_tokens']} tokens"
             " without the end of a sentence, and were cut there."
         )
     reasons = outcome["reasons"]
     if isinstance(reasons, dict) and reasons:
-        said.append("What was wrong: " + ", ".join(f"{text.printable(str(why))} ({n})" for why, n in reasons.items()))
+        lines.append("Errors: " + ", ".join(f"{text.printable(str(why))} ({n})" for why, n in reasons.items()))
     failed = outcome["failed"]
     if isinstance(failed, list):
-        said += [
+        lines += [
             f'  "{text.printable(str(each["sentence"]))}": {text.printable(str(each["reason"]))}' for each in failed[:3]
         ]
-    return said
+    return lines

@@ -1,4 +1,4 @@
-"""`seedbed status`: how one run stands."""
+"""`seedbed status`: show the state of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seedbed.cli.parser import json_option, run_option, runs_option
 if TYPE_CHECKING:
     from seedbed.runs.store import RunDir
 
-DESCRIPTION = "How a run stands: progress, losses, speed, device, what is left. Without RUN, the newest."
+DESCRIPTION = "Show the state of a run: progress, losses, speed, device, remaining time. Without RUN, the newest run."
 EXAMPLES = """\
   seedbed status                 the newest run
   seedbed status quickstart      a run by its name
@@ -29,7 +29,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print how the run stands."""
+    """Print the status of the run."""
     from seedbed.cli.console import say, say_json
     from seedbed.cli.store_option import store
     from seedbed.runs.status import status
@@ -44,15 +44,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def describe(found: dict[str, Any]) -> list[str]:
-    """A status for people, line by line."""
+    """A status as lines of text."""
     from seedbed.cli.console import paint
     from seedbed.cli.store_option import run_argument, with_run_argument
     from seedbed.events import ASKED
     from seedbed.runs.status import word
     from seedbed.runs.store import RunDir
 
-    now = word(found)
-    shown = paint(now, "bold " + text.STATUS_STYLE.get(now, "blue"))
+    status = word(found)
+    shown = paint(status, "bold " + text.STATUS_STYLE.get(status, "blue"))
     name = text.printable(found["name"])
     simulated = paint("  SIMULATED", "bold magenta") if found["simulated"] else ""
     lines = [f"{paint(name, 'bold')}  {shown}{simulated}", paint(f"  {found['id']}", "dim")]
@@ -68,12 +68,12 @@ def describe(found: dict[str, Any]) -> list[str]:
         if found["hint"]:
             lines.append("  " + with_run_argument(text.printable(found["hint"]), found["id"], name))
     if found["status"] == "stopped" or (found["status"] == "paused" and found["code"] == ASKED):
-        lines += ["", f"  `seedbed resume {name}` goes on."]
+        lines += ["", f"  Continue: seedbed resume {name}"]
     return lines
 
 
 def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
-    """What is known of a run, as label and value; what is unknown is left out."""
+    """The known facts about a run, as label and value."""
     from seedbed.presentation import wording
     from seedbed.presentation.done import is_task, work_done
     from seedbed.runs.store import RunDir
@@ -118,27 +118,28 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     if found["started"] is not None:
         shown.append(("elapsed", text.duration(found["elapsed_s"]) + sim))
     if found["remaining_s"] is not None and found["eta"] is None:
-        once = "  (once it goes on)" if found["status"] == "paused" else ""
-        shown.append(("remaining", f"{text.duration(found['remaining_s'])}{sim}{once}"))
+        when = "  (after it is resumed)" if found["status"] == "paused" else ""
+        shown.append(("remaining", f"{text.duration(found['remaining_s'])}{sim}{when}"))
     elif found["remaining_s"] is not None:
         at = time.strftime("%H:%M:%S", time.localtime(found["eta"]))
         day = time.strftime(" on %d %b", time.localtime(found["eta"])) if found["remaining_s"] > 12 * 3600 else ""
         shown.append(("remaining", f"{text.duration(found['remaining_s'])}  (ends about {at}{day})"))
     if found["status"] == "stalled":
-        shown.append(("heartbeat", f"{text.duration(found['heartbeat_age_s'])} ago: it hangs, compiles, or slept"))
+        age = text.duration(found["heartbeat_age_s"])
+        shown.append(("heartbeat", f"{age} ago: the job hangs or compiles, or the machine was asleep"))
     if found["checkpoint"]:
         shown.append(("checkpoint", f"step {found['checkpoint_step']}"))
     shown += [("left behind", line) for line in left_lines(RunDir(Path(found["path"])))]
     if found["tags"]:
         shown.append(("tags", " ".join(found["tags"]) + ("  (archived)" if found["archived"] else "")))
     elif found["archived"]:
-        shown.append(("archived", "`seedbed runs` does not list it"))
+        shown.append(("archived", "yes; `seedbed runs` does not list it"))
     shown.append(("directory", text.printable(found["path"])))
     return shown
 
 
 def left_lines(run: RunDir) -> list[str]:
-    """The checkpoints that were left behind, a line for each folder."""
+    """The checkpoints that were left behind, one line per folder."""
     from seedbed.runs.checkpoints import left_behind
 
     folders: dict[str, list[int]] = {}
@@ -148,11 +149,11 @@ def left_lines(run: RunDir) -> list[str]:
 
 
 def progress(found: dict[str, Any]) -> str:
-    """Steps and epochs done of those meant."""
-    said = f"{found['step']}"
+    """Steps and epochs done, of the planned ones."""
+    line = f"{found['step']}"
     if found["steps"]:
         share = min(found["step"] / found["steps"], 1.0)
-        said += f" of {found['steps']}  ({share:.0%})"
+        line += f" of {found['steps']}  ({share:.0%})"
     if found["epoch"] is not None and found["epochs"] is not None:
-        said += f", epoch {found['epoch']:.2f} of {found['epochs']:.2f}"
-    return said
+        line += f", epoch {found['epoch']:.2f} of {found['epochs']:.2f}"
+    return line

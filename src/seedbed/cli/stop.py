@@ -1,4 +1,4 @@
-"""`seedbed stop`: ask a run to stop and save."""
+"""`seedbed stop`: ask a run to save and stop."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import argparse
 from seedbed.cli.parser import request_options
 
 DESCRIPTION = """\
-Ask a run to stop and save, after the step at hand. A validation is left, and done again by the resume. A run that is
-paused or waits for its turn stops too. Without RUN, the newest that is running.
+Ask a run to save a checkpoint and stop after its current step. A validation is interrupted; the resume repeats it. A
+paused or queued run stops too. Without RUN, the newest running run.
 """
 EXAMPLES = """\
   seedbed stop               the newest running run
@@ -22,7 +22,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask, and wait if told to."""
+    """Send the request, with --wait also wait; exit status 1 if the run failed instead of stopping."""
     from seedbed import actions
     from seedbed.cli.console import say, say_json
     from seedbed.cli.store_option import run_argument
@@ -32,17 +32,18 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed.text import printable
 
     found = actions.store(arguments.runs).find(arguments.ref, fits=actions.is_running, wanted="running run")
-    asked = actions.stop(found)
+    request = actions.stop(found)
     if arguments.wait:
-        actions.wait_until_ended(asked)
+        actions.wait_until_ended(request)
     else:
-        asked.deliver()
+        request.deliver()
     after, run_id, name = status(found), printable(found.id), printable(run_argument(found))
     if arguments.json:
         say_json(after)
     elif not arguments.wait:
-        saves = "it leaves the queue" if asked.stands.status == "queued" else wording.until_it_stops(asked.stands.view)
-        say(f"Asked {run_id} to stop; {saves}. `seedbed status {name}` tells when it is done.")
+        queued = request.stands.status == "queued"
+        doing = "it leaves the queue" if queued else wording.until_it_stops(request.stands.view)
+        say(f"Asked {run_id} to stop; {doing}. `seedbed status {name}` shows when it has stopped.")
     else:
-        say(f"{run_id} is {after['status']}{at_step(after['step'])}. Go on: seedbed resume {name}")
+        say(f"{run_id} is {after['status']}{at_step(after['step'])}. Continue: seedbed resume {name}")
     return 1 if arguments.wait and after["status"] in ("failed", "lost") else 0

@@ -1,4 +1,4 @@
-"""`seedbed tag`: add, take away or print a run's tags."""
+"""`seedbed tag`: add, remove or print a run's tags."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import argparse
 from seedbed.cli.parser import complete_run, json_option, runs_option
 
 DESCRIPTION = """\
-Add tags to a run, take tags away, or print the tags that it has, one a line. `seedbed runs --tag TAG` lists by them.
-A tag is one word of letters, digits, _ . and -, up to 32 characters; capitals become small.
+Add tags to a run, remove tags, or print its tags, one per line. `seedbed runs --tag TAG` lists the runs with a tag.
+A tag is one word of letters, digits, _ . and -, up to 32 characters; capitals become lower case.
 """
 EXAMPLES = """\
   seedbed tag quickstart keep baseline     add two
@@ -22,22 +22,20 @@ def options(parser: argparse.ArgumentParser) -> None:
     action = parser.add_argument("ref", metavar="RUN", help="which run")
     action.completer = complete_run  # type: ignore[attr-defined]
     parser.add_argument("tags", metavar="TAG", nargs="*", help="a tag to add")
-    parser.add_argument(
-        "--remove", metavar="TAG", action="append", default=[], help="a tag to take away; may be given often"
-    )
+    parser.add_argument("--remove", metavar="TAG", action="append", default=[], help="a tag to remove; may be repeated")
     runs_option(parser)
     json_option(parser, "id, name and tags")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Change them, and print what there is then."""
+    """Change the tags, and print the tags after the change."""
     from seedbed import actions
     from seedbed.cli.console import say, say_json
     from seedbed.runs.labels import checked_tag, read_labels
 
     found = actions.store(arguments.runs).find(arguments.ref)
-    gone = [checked_tag(tag) for tag in arguments.remove]
-    labels = actions.change_tags(found, arguments.tags, gone) if arguments.tags or gone else read_labels(found)
+    removed = [checked_tag(tag) for tag in arguments.remove]
+    labels = actions.change_tags(found, arguments.tags, removed) if arguments.tags or removed else read_labels(found)
     if arguments.json:
         say_json({"id": found.id, "name": labels.name, "tags": list(labels.tags), "archived": labels.archived})
     else:

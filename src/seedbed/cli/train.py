@@ -1,4 +1,4 @@
-"""`seedbed train`: a new run from a preset, a file or an earlier run, watched or in the background."""
+"""`seedbed train`: start a run from a preset, a config file or an earlier run."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
     from seedbed.runs.store import RunDir, Store
 
 DESCRIPTION = """\
-Train a language model. With nothing else said: preset nano on the built-in stories, no network, no GPU.
-The most used values have options; --set sets any: `seedbed config keys` explains them all, `seedbed config show` prints
-what would be used and where it came from.
+Train a language model. The default is the preset nano on the built-in stories, without a network or a GPU.
+The most common settings have options, and --set sets any other: `seedbed config keys` explains all of them, and
+`seedbed config show` prints the values that would be used and their origin.
 
-Ctrl-C asks the run to stop and save, and waits; pressed again, it leaves the run saving by itself. When the terminal is
-closed, the run goes on.
-With --queue or --after the run waits for its turn, in the background; `seedbed queue` shows the line.
+Ctrl-C asks the run to save and stop, and waits; a second Ctrl-C returns while the run saves in the background. If the
+terminal is closed, the run continues.
+With --queue or --after the run waits in the background; `seedbed queue` shows the queue.
 """
 EXAMPLES = """\
   seedbed train                                             nano on the built-in stories
   seedbed train --preset tiny --data text:~/novels --epochs 3
-  seedbed train my.toml --background                        detached; prints the run's id
+  seedbed train my.toml --background                        print the run's id and return
   seedbed train --data wikitext-2 --data-path ~/wikitext-2  a named corpus from a local copy
-  seedbed train --like latest --lr 1e-3                     again, with a change
-  seedbed train --preset tiny --queue                       when the device is free
+  seedbed train --like latest --lr 1e-3                     repeat a run with a change
+  seedbed train --preset tiny --queue                       wait until the device is free
 """
 
 SYNONYMS = {
     "--bg": "--background",
     "--checkpoint": "`seedbed resume RUN --from CHECKPOINT`",
-    "--config": "the config file alone, without an option",
-    "--config-file": "the config file alone, without an option",
+    "--config": "the config file as an argument, without an option",
+    "--config-file": "the config file as an argument, without an option",
     "--daemon": "--background",
     "--detach": "--background",
     "--dry-run": "`seedbed config check`, with the same options",
@@ -59,7 +59,7 @@ SYNONYMS = {
     "--save-dir": "--runs",
     "--size": "--preset",
 }
-"""Options of other programs -> what stands for them here."""
+"""Options of other programs -> the equivalent here."""
 
 _PATIENCE_S = 3.0
 
@@ -69,7 +69,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", nargs="?", type=Path, help="a config file (TOML) laid over the preset")
     config_options(parser)
     parser.add_argument("--name", help="a name for the run (letters, digits, space, _ . -; up to 64)")
-    parser.add_argument("--background", action="store_true", help="detach; print the run's id and return")
+    parser.add_argument("--background", action="store_true", help="print the run's id and return at once")
     turn_options(parser)
     runs_option(parser)
     json_option(parser, "the run's status at the end (with --background: at the start)")
@@ -96,7 +96,7 @@ def config_options(parser: argparse.ArgumentParser) -> None:
         "--strict-device",
         action="store_true",
         default=None,
-        help="fail where the device is missing, instead of a warning",
+        help="fail if the device is missing, instead of a warning",
     )
     parser.add_argument("--precision", help="auto, fp32, bf16 or fp16")
     parser.add_argument(
@@ -105,7 +105,7 @@ def config_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         dest="sets",
-        help="set any value of the config, such as model.layers=6; may be given often",
+        help="set any value of the config, such as model.layers=6; may be repeated",
     )
 
 
@@ -134,49 +134,46 @@ def resolved(arguments: argparse.Namespace, file: Path | None, root: Root[S]) ->
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Make the run, start its job, and watch it or leave it alone."""
+    """Create the run, start its job, and follow it or return."""
     from seedbed import actions
     from seedbed.config.roots import TRAIN
     from seedbed.runs.kinds import KINDS
 
     wanted = resolved(arguments, arguments.file, TRAIN)
-    place = actions.store(arguments.runs)
-    waits = turn(arguments, place)
+    store = actions.store(arguments.runs)
+    queue = turn(arguments, store)
     return watch(
-        lambda: actions.start_new_run(place, KINDS["train"], wanted, arguments.name, waits, sys.argv),
+        lambda: actions.start_new_run(store, KINDS["train"], wanted, arguments.name, queue, sys.argv),
         background=arguments.background,
         as_json=arguments.json,
-        waits=waits,
+        queue=queue,
     )
 
 
-def turn(arguments: argparse.Namespace, place: Store) -> Turn:
-    """What the run is to wait for. Says so where the run after which it should come has ended already."""
+def turn(arguments: argparse.Namespace, store: Store) -> Turn:
+    """What the run waits for before it starts. Prints a note if the run of --after has already ended."""
     from seedbed import actions, text
     from seedbed.cli.console import note
     from seedbed.runs.control import Turn
 
     if arguments.after is None:
         return Turn(arguments.queue)
-    after = place.find(arguments.after)
+    after = store.find(arguments.after)
     if not actions.is_live(after):
-        note(
-            f'"{text.printable(after.name())}" has ended already ({text.printable(after.id)}), so there is nothing to wait '
-            "for."
-        )
+        note(f'"{text.printable(after.name())}" ({text.printable(after.id)}) has already ended: no need to wait.')
     return Turn(arguments.queue, after.path)
 
 
-def watch(start: Callable[[], Launch], *, background: bool, as_json: bool, waits: Turn) -> int:
-    """Start a job and leave it alone once it has begun, or follow it to its end; returns the exit status.
+def watch(start: Callable[[], Launch], *, background: bool, as_json: bool, queue: Turn) -> int:
+    """Start a job and follow it to its end; returns the exit status.
 
-    A job that waits for its turn is always left alone.
+    With `background`, or if the job waits in the queue, returns once it has started.
     """
     from seedbed import actions
     from seedbed.cli.console import note, say, say_json
     from seedbed.runs.status import status
 
-    if not background and not waits:
+    if not background and not queue:
         from seedbed.cli.follow import follow
 
         return follow(start, as_json=as_json)
@@ -187,22 +184,22 @@ def watch(start: Callable[[], Launch], *, background: bool, as_json: bool, waits
         return 0
     say(launch.run.id)
     if sys.stdout.isatty():
-        waiting = waits_for(launch.run) if waits else None
+        waiting = waiting_reason(launch.run) if queue else None
         note(waiting or "It trains in the background.")
         note(f"Watch it: seedbed {'queue' if waiting else f'status {launch.run.id}'}")
     return 0
 
 
-def waits_for(run: RunDir) -> str | None:
-    """What a run says that it waits for, as soon as it says so; None once it has begun."""
+def waiting_reason(run: RunDir) -> str | None:
+    """Why a run waits, once its job has recorded the reason; None if it is not waiting."""
     from seedbed import text
     from seedbed.runs.status import standing
 
     end = time.monotonic() + _PATIENCE_S
     while True:
-        stands = standing(run)
-        if stands.status != "queued":
+        current = standing(run)
+        if current.status != "queued":
             return None
-        if stands.view.waits_for or time.monotonic() > end:
-            return text.printable(stands.view.reason or "It waits for its turn.")
+        if current.view.waits_for or time.monotonic() > end:
+            return text.printable(current.view.reason or "It waits in the queue.")
         time.sleep(0.05)

@@ -9,8 +9,8 @@ import sys
 from seedbed.cli.parser import runs_option
 
 DESCRIPTION = """\
-Start, watch, stop, resume, rename, compare and delete runs, and generate text with their models, all in one terminal.
-Closing or killing the window does not affect a run. `?` shows every key, q closes the window.
+Start, watch, stop, resume, rename, compare and delete runs, and generate text with their models, in a full-screen
+terminal. Closing or killing the window does not affect a run. `?` shows all keys, q closes the window.
 """
 EXAMPLES = """\
   seedbed tui
@@ -33,15 +33,15 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("This terminal (TERM=dumb) cannot show a window.", "`seedbed runs` lists the runs.")
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError(
-            "`seedbed tui` needs a terminal.", "`seedbed runs` and `seedbed status --json` are for scripts."
+            "`seedbed tui` needs a terminal.", "In scripts, use `seedbed runs --json` and `seedbed status --json`."
         )
-    place = store(arguments.runs)
-    place.refuse_file()
-    gc.disable()  # modules stay loaded: collecting among them takes a tenth of the start; tui/app.py enables it again
+    runs_store = store(arguments.runs)
+    runs_store.refuse_file()
+    gc.disable()  # garbage collection takes a tenth of the start-up time; tui/app.py enables it again
     try:
         from seedbed.tui import app
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != "textual":
             raise
         raise SeedbedError("`seedbed tui` needs the package textual.", "pip install 'seedbed[tui]'") from error
-    return app.run(place)
+    return app.run(runs_store)

@@ -1,14 +1,14 @@
-"""`seedbed unarchive`: put archived runs back in sight."""
+"""`seedbed unarchive`: list archived runs again."""
 
 from __future__ import annotations
 
 import argparse
 
-from seedbed.cli.archive import put
+from seedbed.cli.archive import set_archived
 from seedbed.cli.parser import many_runs_option, runs_option
 
 DESCRIPTION = (
-    "Take runs out of the archive, so that `seedbed runs` lists them. `seedbed runs --archived` shows those in it."
+    "Unarchive runs, so that `seedbed runs` lists them again. `seedbed runs --archived` lists the archived runs."
 )
 EXAMPLES = """\
   seedbed unarchive first-try
@@ -22,5 +22,5 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Put them back."""
-    return put(arguments, archived=False)
+    """Unarchive the runs."""
+    return set_archived(arguments, archived=False)
