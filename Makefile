@@ -1,8 +1,8 @@
-# make quickstart   set up, train a NANO model on the built-in stories, show its curve and a sample
-# make test         set up and pass the tests (lint, types, layers, tests)
-# make test-slow    the tests that take minutes
-# make check        lint, format, types and layers alone
-# make bench        measure what benchmarks/RESULTS.md reports
+# make quickstart   set up, train a nano model on the built-in stories, show its curve and a sample
+# make test         set up and run the checks and the tests
+# make test-slow    run the tests that take minutes
+# make check        check lint, format, types and import layers
+# make bench        measure the figures of benchmarks/RESULTS.md
 #
 # PIP_OPTIONS='--extra-index-url https://download.pytorch.org/whl/cpu'   PyTorch's build without CUDA, for a machine without a GPU
 # VENV_OPTIONS=--system-site-packages   use a torch that is installed outside the virtual environment
@@ -12,13 +12,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 VENV_OPTIONS ?=
 PIP_OPTIONS ?=
-# A torch that is there already stays if it is of a version that pyproject.toml allows; the constraint is for a new one.
+# An installed torch is kept if pyproject.toml allows its version; the constraints apply only to a new installation.
 HAS_TORCH := $(BIN)/python -c 'import sys, importlib.util as found; sys.exit(found.find_spec("torch") is None)'
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_OPTIONS)
 CONSTRAINED := $$($(HAS_TORCH) || echo --constraint constraints.txt)
 JOBS ?= 2
 
-# Real text for tests and benchmarks; what needs it skips with a reason where it is absent.
+# Real text for tests and benchmarks; without it, those that need it are skipped with a reason.
 ifneq ($(wildcard ../shared/data),)
 SEEDBED_TEST_DATA ?= $(abspath ../shared/data)
 endif
