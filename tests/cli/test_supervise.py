@@ -34,7 +34,7 @@ def test_pause_and_resume(desk: Any) -> None:
     for words in (("--more-steps", "5"), ("--from", "3"), ("--queue",), ("--after", "alpha")):
         assert "only be resumed without options" in desk.seedbed("resume", "alpha", *words, expect=1).stderr
     assert desk.status()["status"] == "paused"
-    assert f"{run} was paused and goes on" in desk.seedbed("resume").stdout
+    assert f"{run} continues in the background" in desk.seedbed("resume").stdout
     desk.wait(lambda: desk.status()["step"] > held["step"])
     assert "already running" in desk.seedbed("resume", "alpha", expect=1).stderr
     assert json.loads(desk.seedbed("pause", "--wait", "--json").stdout)["status"] == "paused"
@@ -89,7 +89,7 @@ def test_leaving_while_one_waits_leaves_the_run_alone(desk: Any) -> None:
 
 
 def test_runs_wait_in_line_and_take_their_turns(desk: Any) -> None:
-    assert "Nothing runs or waits" in desk.seedbed("queue").stderr
+    assert "No run is running or queued" in desk.seedbed("queue").stderr
     assert json.loads(desk.seedbed("queue", "--json").stdout) == []
     first = begin(desk, "first")
     short = ("--set", "train.steps=3")

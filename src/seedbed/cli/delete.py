@@ -7,7 +7,7 @@ import argparse
 from seedbed.cli.parser import many_runs_option, runs_option
 
 DESCRIPTION = """\
-Delete runs permanently, with their checkpoints and logs. Lists the runs and asks first. A run with a live job is refused.
+Delete runs permanently, with their checkpoints and logs. Lists the runs and asks first. Refuses a run with a live job.
 """
 EXAMPLES = """\
   seedbed delete first-try second-try

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Generate text that continues a prompt. RUN is a run, which may still be training, or the path of a checkpoint or another
 model folder; without RUN, the newest run with a checkpoint. The prompt is the argument after RUN, --prompt, a file or
-stdin; the default is the prompt of the run's samples. To a pipe, stdout is the prompt, the generated text and a newline.
+stdin; the default is the prompt of the run's samples. In a pipe, stdout is the prompt, the new text and a newline.
 """
 EXAMPLES = """\
   seedbed generate "Once upon a time"                              from the newest run with a checkpoint

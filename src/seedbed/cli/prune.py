@@ -21,7 +21,7 @@ DESCRIPTION = """\
 Free disk space: list what would be deleted, ask, and delete it. Nothing that a process uses is deleted.
 --older-than, --keep, --status and --archived select runs that have ended; a run must match all of them. These runs are
 deleted as a whole. With --checkpoints the selected runs stay, and of their checkpoints only the last and the best stay,
-if these are valid. With --caches, prepared data that no run here was trained on and unused compiled kernels are deleted;
+if these are valid. With --caches, unused compiled kernels and data that no run here was trained on are deleted;
 with --older-than, everything in the caches that was not used for that long. Both are recreated when needed.
 Archived runs are selected only with --archived.
 """

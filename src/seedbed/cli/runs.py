@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 List the runs, the newest last. A run must match all filters: any of the --status values, every --tag.
-Archived runs are listed only with --all or --archived. Tasks, such as preparing data, are listed while they are at work,
+Archived runs are listed only with --all or --archived. Tasks, such as preparing data, are listed while they are active,
 and with --all.
 """
 EXAMPLES = """\

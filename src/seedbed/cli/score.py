@@ -9,9 +9,9 @@ from seedbed.cli.generate import ask, checkpoint_option, choose_model, loading, 
 from seedbed.cli.parser import json_option, run_option, runs_option
 
 DESCRIPTION = """\
-Generate stories with a model that was trained on the built-in stories, and check each sentence: whether it is correct in
-the stories' world, and whether it occurs word for word in the training text. A text without a whole sentence counts as
-one wrong sentence; a text that does not end its sentence is cut. Without RUN, the newest run with a checkpoint.
+Generate stories with a model that was trained on the built-in stories, and check each sentence: whether it fits the
+stories' world, and whether it occurs word for word in the training text. A text without a whole sentence counts as one
+wrong sentence; a text that does not end its sentence is cut. Without RUN, the newest run with a checkpoint.
 """
 EXAMPLES = """\
   seedbed score
