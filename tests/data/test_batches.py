@@ -129,7 +129,6 @@ def test_epochs_are_counted_in_windows():
     batches = batches_of(num_tokens=1003, batch_size=8)
     assert batches.windows_per_epoch == 100
     assert batches.steps_per_epoch == 12.5
-    assert batches.epoch_at(25) == 2.0
 
 
 def test_more_samples_in_a_batch_than_in_an_epoch():

@@ -49,9 +49,11 @@ def test_a_plan_lists_the_values_of_one_origin(tmp_path: Path) -> None:
 
 
 def test_differences_name_the_keys_that_differ(tmp_path: Path) -> None:
-    one, two = tmp_path / "one.toml", tmp_path / "two.toml"
-    one.write_text(dump(resolve(TRAIN, flags={"train.steps": 5}).config))
-    two.write_text(dump(resolve(TRAIN, flags={"train.steps": 6}).config))
+    store = Store(tmp_path)
+    one, two = (
+        store.create("train", name, dump(resolve(TRAIN, flags={"train.steps": steps}).config), {})
+        for name, steps in (("one", 5), ("two", 6))
+    )
     assert differences(one, two) == [("train.steps", "5", "6")]
     assert differences(one, one) == []
     assert file_text(tmp_path / "none.toml").startswith("Cannot read")

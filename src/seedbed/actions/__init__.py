@@ -17,7 +17,6 @@ from seedbed.actions.launching import (
     start,
     start_new_run,
     start_new_task,
-    store,
     wait_until_started,
 )
 from seedbed.actions.models import ask_checkpoint, ask_model, child, default_prompt
@@ -38,6 +37,7 @@ from seedbed.actions.supervising import (
     unpause,
     wait_until_ended,
 )
+from seedbed.runs.store import chosen_store as store
 
 __all__ = [
     "JOBS",

@@ -14,13 +14,12 @@ from typing import Any, NamedTuple
 from seedbed import __version__
 from seedbed.actions.checks import refuse_unusable_store
 from seedbed.config.directories import refuse_unusable_cache
-from seedbed.config.environment import env
 from seedbed.config.frozen import dump
 from seedbed.config.resolving import Resolved
 from seedbed.config.source import parse_address
 from seedbed.errors import SeedbedError
 from seedbed.events import Record, Run
-from seedbed.files import expand_home, remove_tree
+from seedbed.files import remove_tree
 from seedbed.runs import control, labels
 from seedbed.runs.control import Resume, Turn
 from seedbed.runs.kinds import Kind, loaded
@@ -49,11 +48,6 @@ class Launch(NamedTuple):
     run: RunDir
     process: subprocess.Popen[bytes]
     offset: int
-
-
-def store(runs: str | None = None) -> Store:
-    """The store in the given folder, else in SEEDBED_RUNS, else in ./runs."""
-    return Store(expand_home(runs or env("SEEDBED_RUNS") or "runs"))
 
 
 def new_run(

@@ -7,17 +7,13 @@ import shlex
 from collections.abc import Iterable
 
 from seedbed.cli.commands import COMMANDS
-from seedbed.config.environment import env
-from seedbed.files import expand_home
-from seedbed.runs.store import RunDir, Store
+from seedbed.runs.store import RunDir, Store, chosen_store
 
 _WITHOUT_RUNS = ("config", "presets", "doctor", "completion")
 """Commands that have no --runs option."""
 
 
-def store(runs: str | None = None) -> Store:
-    """The store to use: the folder given with --runs, else SEEDBED_RUNS, else ./runs."""
-    return Store(expand_home(runs or env("SEEDBED_RUNS") or "runs"))
+store = chosen_store
 
 
 def find_all(place: Store, refs: Iterable[str]) -> list[RunDir]:

@@ -115,11 +115,18 @@ def resolved(arguments: argparse.Namespace, file: Path | None, root: Root[S]) ->
     from seedbed.config.frozen import load_frozen
     from seedbed.config.layers import Flagged
     from seedbed.config.resolving import resolve
+    from seedbed.errors import UsageError
     from seedbed.files import expand_home
+    from seedbed.runs.kinds import kind_of
 
     base = None
     if arguments.like is not None:
-        base = load_frozen(store(arguments.runs).find(arguments.like).config, root)
+        run = store(arguments.runs).find(arguments.like)
+        if kind_of(run).config != root.name:
+            raise UsageError(
+                f'"{run.id}" has no {root.name} config, so no run can be made like it.', "Name another run."
+            )
+        base = load_frozen(run.config, root)
     return resolve(
         root,
         preset=arguments.preset,

@@ -105,10 +105,6 @@ class Batches:
         """Steps in which every window is seen once. Usually fractional, since batches cross epochs."""
         return self.windows_per_epoch / self._batch_size
 
-    def epoch_at(self, step: int) -> float:
-        """Epochs done before a step."""
-        return step / self.steps_per_epoch
-
     def batch(self, step: int, rows: slice = slice(None)) -> Batch:
         """The batch of a 0-based step, or some of its rows (for processes that share a step)."""
         samples = np.arange(step * self._batch_size, (step + 1) * self._batch_size, dtype=np.int64)[rows]

@@ -49,11 +49,6 @@ class Optimizer:
         self._muon, self._adamw = muon, adamw
         self.step_count = 0
 
-    @property
-    def orthogonalized_in(self) -> str | None:
-        """The dtype of Muon's iteration, which depends on the machine; None without Muon."""
-        return None if self._muon is None else str(self._muon.dtype).removeprefix("torch.")
-
     def lr(self, scale: float) -> float:
         """The main learning rate (that of matrices) for a multiplier of the schedule."""
         return self._lr * scale

@@ -7,14 +7,14 @@ from pathlib import Path
 from seedbed import text
 from seedbed.config.arithmetic import count_parameters
 from seedbed.config.check import kept_checkpoints
-from seedbed.config.frozen import load_frozen
 from seedbed.config.keys import alternatives, keys, value_of
 from seedbed.config.resolving import Resolved
 from seedbed.config.roots import TRAIN
 from seedbed.config.schema import Config, Table
 from seedbed.presentation.wording import time_taken
 from seedbed.runs.estimate import estimate
-from seedbed.runs.store import Store
+from seedbed.runs.kinds import frozen_config, kind_of
+from seedbed.runs.store import RunDir, Store
 
 
 def value_text(config: Table, path: str) -> str:
@@ -74,12 +74,16 @@ def plan_lines(resolved: Resolved[Config], name: str, store: Store, origin: str)
     return lines + changed
 
 
-def differences(one: Path, other: Path) -> list[tuple[str, str, str]]:
-    """The keys in which two frozen configs differ, with both values. Raises SeedbedError for one that cannot be read."""
-    first, second = load_frozen(one, TRAIN), load_frozen(other, TRAIN)
-    rows = [("preset", first.preset, second.preset)]
-    rows += [(path, value_text(first, path), value_text(second, path)) for path in keys(TRAIN)]
-    return [row for row in rows if row[1] != row[2]]
+def differences(one: RunDir, other: RunDir) -> list[tuple[str, str, str]]:
+    """The keys in which the configs of two runs differ, with both values; "" where a config has no such key.
+
+    Raises SeedbedError for a config that cannot be read.
+    """
+    sides = [(frozen_config(run), keys(kind_of(run).root)) for run in (one, other)]
+    rows = [("preset", *(str(getattr(config, "preset", "")) for config, _ in sides))]
+    paths = dict.fromkeys(path for _, known in sides for path in known)
+    rows += [(path, *(value_text(config, path) if path in known else "" for config, known in sides)) for path in paths]
+    return [(path, first, second) for path, first, second in rows if first != second]
 
 
 def file_text(path: Path) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seedbed import text
+from seedbed.config.environment import env
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import expand_home, is_locked, make_dir, publish_dir, read_json, temporary_dir, write_json
 from seedbed.text import printable, shorten
@@ -311,6 +312,11 @@ class Store:
             meant = [quoted(name) for name in dict.fromkeys(close)]
             hint = f"Did you mean {' or '.join(meant)}?"
         return UnknownRunError(f'There is no run "{shown}" in "{printable(str(self.root))}".', hint)
+
+
+def chosen_store(runs: str | None = None) -> Store:
+    """The store to use: the folder given with --runs, else SEEDBED_RUNS, else ./runs."""
+    return Store(expand_home(runs or env("SEEDBED_RUNS") or "runs"))
 
 
 def run_id(created: float, name: str) -> str:

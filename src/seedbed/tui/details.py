@@ -199,7 +199,7 @@ class Details(Screen[None]):
         if this is None or other is None:
             return
         try:
-            rows = differences(this.run.config, other.run.config)
+            rows = differences(this.run, other.run)
         except SeedbedError as error:
             table.add_row(
                 safe_text("cannot compare", ERROR_STYLE),
