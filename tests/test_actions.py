@@ -23,11 +23,11 @@ from seedbed.config.roots import TRAIN
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Step
 from seedbed.runs import control, requests
-from seedbed.runs.control import GO, PAUSE, SAVE, STOP, Resume, Turn
+from seedbed.runs.control import PAUSE, RESUME, SAVE, STOP, Resume, Turn
 from seedbed.runs.kinds import KINDS
 from seedbed.runs.lifecycle import RunBusyError
 from seedbed.runs.process import git_commit
-from seedbed.runs.queue import line
+from seedbed.runs.queue import queue_items
 from seedbed.runs.session import Session
 from seedbed.runs.signals import SIGNALS
 from seedbed.runs.status import standing, status
@@ -315,7 +315,7 @@ def test_saving_now(endless: Callable[..., RunDir], monkeypatch: pytest.MonkeyPa
 
 def test_what_waits_for_a_full_disk_is_not_told_to_go_on(run: RunDir) -> None:
     with Session(run.path) as session:
-        session.say("paused", "The disk is full.", "Free some space.")
+        session.emit_status("paused", "The disk is full.", "Free some space.")
         with pytest.raises(SeedbedError, match="The disk is full") as caught:
             actions.unpause(run)
         assert caught.value.hint == "Free some space."
@@ -334,7 +334,7 @@ def test_nothing_else_is_asked_of_a_run_that_is_stopping(run: RunDir) -> None:
 
 def test_every_request_has_the_signal_that_a_session_takes_for_it() -> None:
     assert {verb: SIGNALS[number] for verb, number in requests.SIGNAL_OF.items()} == {
-        verb: verb for verb in (STOP, SAVE, PAUSE, GO)
+        verb: verb for verb in (STOP, SAVE, PAUSE, RESUME)
     }
     assert signal.SIGKILL not in requests.SIGNAL_OF.values()
 
@@ -398,8 +398,8 @@ def test_runs_take_turns_in_the_order_of_the_line(endless: Callable[..., RunDir]
     until(lambda: stands(third) == "completed")
     second = endless("second", Turn(after=first.path), steps=3)
     last = endless("last", Turn(queue=True, after=second.path), steps=3)
-    until(lambda: [place.waits_for for place in line(store)] == [None, first.id, second.id])
-    assert [place.run.name() for place in line(store)] == ["first", "second", "last"]
+    until(lambda: [place.waits_for for place in queue_items(store)] == [None, first.id, second.id])
+    assert [place.run.name() for place in queue_items(store)] == ["first", "second", "last"]
     for ask in (actions.pause, actions.save_now):
         with pytest.raises(SeedbedError, match="queued"):
             ask(second)
@@ -409,7 +409,7 @@ def test_runs_take_turns_in_the_order_of_the_line(endless: Callable[..., RunDir]
     until(lambda: stands(second) == "completed")
     begun = next(event["t"] for event in events(second, "run") if event.get("steps"))
     assert begun >= events(first, "run")[-1]["t"]
-    assert line(store) == []
+    assert queue_items(store) == []
 
 
 def test_a_run_that_would_wait_for_itself_is_refused(run: RunDir, store: Store) -> None:
@@ -461,7 +461,7 @@ def test_a_run_that_a_process_has_is_not_deleted(run: RunDir, store: Store) -> N
     with Session(run.path) as session:
         session.emit(Step(step=1, loss=2.0, lr=0.1, grad_norm=1.0, tokens=1, step_s=0.1))
         refused("running")
-        session.say("paused", "asked to pause")
+        session.emit_status("paused", "asked to pause")
         refused("paused")
     with Session(run.path, turn=Turn(queue=True)):
         refused("queued")

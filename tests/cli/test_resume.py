@@ -11,7 +11,7 @@ import pytest
 from seedbed.actions import launching
 from seedbed.cli.main import main
 from seedbed.events import Checkpoint, Run, Step
-from seedbed.runs.control import PAUSE, Resume, Turn, ask
+from seedbed.runs.control import PAUSE, Resume, Turn, write_request
 from seedbed.runs.session import Session
 from seedbed.runs.store import RunDir, Store
 
@@ -117,7 +117,7 @@ def test_status_without_a_name_shows_the_run_at_work(working: Session, capsys: p
 
 
 def test_resume_without_a_name_takes_the_run_that_is_pausing(working: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    ask(working.run.control, PAUSE, 1)
+    write_request(working.run.control, PAUSE, 1)
     chosen: list[str] = []
     monkeypatch.setattr("seedbed.cli.resume.unpause", lambda found, as_json: chosen.append(found.name()) or 0)
     assert main(["resume"]) == 0
@@ -126,7 +126,7 @@ def test_resume_without_a_name_takes_the_run_that_is_pausing(working: Session, m
 
 def test_the_queue_and_the_list_of_runs_use_one_word(working: Session, capsys: pytest.CaptureFixture[str]) -> None:
     working.emit(Run(status="running", session=1, step=0, steps=9, device="cpu"))
-    ask(working.run.control, PAUSE, 1)
+    write_request(working.run.control, PAUSE, 1)
     main(["queue"])
     queue = capsys.readouterr().out
     main(["runs"])

@@ -43,7 +43,7 @@ CASES = [
     for status, asked, code in product(STATUSES, (None, "stop", "pause"), (None, ASKED, STORAGE))
     if (asked is None or status in LIVE) and ((code is None) == (status != "paused"))
 ]
-"""Every status, with each request that can be outstanding, and each reason of a pause."""
+"""Every status, with each unfinished request, and each reason of a pause."""
 
 
 def flat(status: str, asked: str | None, code: str | None, checkpoint: str | None = "/c/step-10") -> dict[str, Any]:
@@ -71,11 +71,11 @@ def test_requests_are_refused_where_the_table_says_so(
 ) -> None:
     view = View(status=status, code=code)
     monkeypatch.setattr(job_requests, "standing", lambda run: Standing(view, status, None))
-    monkeypatch.setattr(control, "outstanding", lambda path, session: asked)
-    monkeypatch.setattr(job_requests, "Request", lambda *_: None)
+    monkeypatch.setattr(control, "unfinished_request", lambda path, session: asked)
+    monkeypatch.setattr(job_requests, "SentRequest", lambda *_: None)
     requests = {PAUSE: job_requests.pause, SAVE: job_requests.save_now, STOP: job_requests.stop}
     if status in LIVE:
-        requests[RESUME] = job_requests.go_on
+        requests[RESUME] = job_requests.unpause
     found = possible(flat(status, asked, code))
     for action, request in requests.items():
         refused = False

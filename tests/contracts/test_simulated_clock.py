@@ -88,7 +88,7 @@ def test_time_between_sessions_and_pauses_do_not_count_twice(half_way: RunDir) -
     with Session(half_way.path) as session:
         simulate(session, DONE, STEPS)
         session.pause_requested = False
-        session.hold("asked to pause")
+        session.wait_paused("asked to pause")
         session.finish("completed")
     found = status(half_way)
     assert found["elapsed_s"] == pytest.approx(54 * DAY, abs=10)

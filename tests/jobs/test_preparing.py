@@ -41,7 +41,7 @@ def test_a_job_that_waits_for_anothers_data_stops_when_asked(run: RunDir) -> Non
 
     def ask() -> None:
         until(lambda: told("dataset-wait"))
-        control.ask(run.control, control.STOP, 1)
+        control.write_request(run.control, control.STOP, 1)
 
     somebody = threading.Thread(target=ask)
     somebody.start()

@@ -183,7 +183,7 @@ def test_a_stop_is_heard_within_a_sample_and_the_resume_writes_it(
 
 def test_a_pause_holds_within_a_validation_which_then_goes_on(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = train("train.eval_every=2")
-    plain = Session.hold
+    plain = Session.wait_paused
     held: list[float] = []
 
     def hold(session: Session, *args: Any, **options: Any) -> bool:
@@ -197,7 +197,7 @@ def test_a_pause_holds_within_a_validation_which_then_goes_on(train: Train, monk
         held.append(time.monotonic() - begun)
         return goes_on
 
-    monkeypatch.setattr(Session, "hold", hold)
+    monkeypatch.setattr(Session, "wait_paused", hold)
     given = interrupt(monkeypatch, validation, "validation_batches", signal.SIGTSTP, at=2)
     run = train("train.eval_every=2")
     assert given[0] > 4

@@ -224,7 +224,7 @@ def test_a_log_without_room_holds_training_between_two_steps(
         bench = Bench(session, material, small_disk, fill)
         bench.fill()
         while not session.blocked:
-            session.say("running")
+            session.emit_status("running")
         somebody = when_paused(bench, lambda found: bench.filler.unlink() if "log" in found["reason"] else None)
         bench.saver.poll()
         somebody.join()

@@ -7,46 +7,56 @@ from pathlib import Path
 
 import pytest
 
-from seedbed.runs.control import GO, PAUSE, SAVE, STOP, Requests, Resume, Turn, ask, outstanding
+from seedbed.runs.control import (
+    PAUSE,
+    RESUME,
+    SAVE,
+    STOP,
+    RequestReader,
+    Resume,
+    Turn,
+    unfinished_request,
+    write_request,
+)
 
 
 def test_a_request_is_told_once(tmp_path: Path) -> None:
     path = tmp_path / "control.json"
-    requests = Requests(path, 1)
+    requests = RequestReader(path, 1)
     assert requests.new() == {}
-    ask(path, STOP, 1, "the window said so")
+    write_request(path, STOP, 1, "the window said so")
     assert requests.new() == {STOP: "the window said so"}
     assert requests.new() == {}
 
 
 def test_asking_to_save_twice_is_two_requests_and_keeps_a_stop(tmp_path: Path) -> None:
     path = tmp_path / "control.json"
-    requests = Requests(path, 3)
-    ask(path, SAVE, 3)
+    requests = RequestReader(path, 3)
+    write_request(path, SAVE, 3)
     assert SAVE in requests.new()
-    ask(path, SAVE, 3)
-    ask(path, STOP, 3, "now")
+    write_request(path, SAVE, 3)
+    write_request(path, STOP, 3, "now")
     assert requests.new() == {SAVE: "", STOP: "now"}
 
 
 def test_a_stop_of_an_earlier_session_does_not_stop_the_next(tmp_path: Path) -> None:
     path = tmp_path / "control.json"
-    ask(path, STOP, 1)
-    assert Requests(path, 2).new() == {}
+    write_request(path, STOP, 1)
+    assert RequestReader(path, 2).new() == {}
 
 
 def test_a_stop_before_the_first_word_reaches_the_first_session(tmp_path: Path) -> None:
     path = tmp_path / "control.json"
-    ask(path, STOP, 0, "early")
-    assert Requests(path, 1).new() == {STOP: "early"}
-    assert Requests(path, 2).new() == {}
+    write_request(path, STOP, 0, "early")
+    assert RequestReader(path, 1).new() == {STOP: "early"}
+    assert RequestReader(path, 2).new() == {}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"stop": 3}', b"\xff\xfe", b'{"stop": {"session": "x"}}'])
 def test_a_broken_file_asks_for_nothing(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "control.json"
     path.write_bytes(content)
-    assert Requests(path, 1).new() == {}
+    assert RequestReader(path, 1).new() == {}
 
 
 def test_resume_words() -> None:
@@ -57,38 +67,38 @@ def test_resume_words() -> None:
 
 def test_going_on_takes_back_a_pause_and_the_other_way_round(tmp_path: Path) -> None:
     path = tmp_path / "control.json"
-    requests = Requests(path, 1)
-    ask(path, PAUSE, 1)
-    ask(path, SAVE, 1)
-    ask(path, GO, 1)
-    assert requests.new() == {SAVE: "", GO: ""}
-    ask(path, PAUSE, 1, "again")
+    requests = RequestReader(path, 1)
+    write_request(path, PAUSE, 1)
+    write_request(path, SAVE, 1)
+    write_request(path, RESUME, 1)
+    assert requests.new() == {SAVE: "", RESUME: ""}
+    write_request(path, PAUSE, 1, "again")
     assert requests.new() == {PAUSE: "again"}
 
 
 def test_what_is_outstanding_is_the_stop_before_the_pause_and_of_this_session(tmp_path: Path) -> None:
     path = tmp_path / "control.json"
-    assert outstanding(path, 2) is None
-    ask(path, SAVE, 2)
-    assert outstanding(path, 2) is None
-    ask(path, PAUSE, 2)
-    assert (outstanding(path, 2), outstanding(path, 3)) == (PAUSE, None)
-    ask(path, STOP, 2)
-    assert outstanding(path, 2) == STOP
-    ask(path, STOP, 3)
-    assert (outstanding(path, 3), outstanding(path, 2)) == (STOP, PAUSE)
+    assert unfinished_request(path, 2) is None
+    write_request(path, SAVE, 2)
+    assert unfinished_request(path, 2) is None
+    write_request(path, PAUSE, 2)
+    assert (unfinished_request(path, 2), unfinished_request(path, 3)) == (PAUSE, None)
+    write_request(path, STOP, 2)
+    assert unfinished_request(path, 2) == STOP
+    write_request(path, STOP, 3)
+    assert (unfinished_request(path, 3), unfinished_request(path, 2)) == (STOP, PAUSE)
 
 
 def test_windows_that_ask_at_once_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "control.json"
     for _ in range(20):
         path.unlink(missing_ok=True)
-        askers = [threading.Thread(target=ask, args=(path, verb, 1)) for verb in (SAVE, STOP, PAUSE)]
+        askers = [threading.Thread(target=write_request, args=(path, verb, 1)) for verb in (SAVE, STOP, PAUSE)]
         for asker in askers:
             asker.start()
         for asker in askers:
             asker.join()
-        assert Requests(path, 1).new().keys() == {SAVE, STOP, PAUSE}
+        assert RequestReader(path, 1).new().keys() == {SAVE, STOP, PAUSE}
 
 
 def test_turn_words() -> None:

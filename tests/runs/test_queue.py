@@ -19,7 +19,7 @@ import pytest
 import patience
 from seedbed.events import Run, encode
 from seedbed.files import Lock, is_locked
-from seedbed.runs.control import GO, PAUSE, STOP, ask
+from seedbed.runs.control import PAUSE, RESUME, STOP, write_request
 from seedbed.runs.process import boot_id, myself
 from seedbed.runs.status import status
 from seedbed.runs.store import RunDir, Store
@@ -184,11 +184,11 @@ def test_a_device_that_is_not_known_yet_may_be_any(line: Line) -> None:
 def test_a_run_that_did_not_queue_keeps_its_device_all_the_same(line: Line) -> None:
     working = line.works("first")
     waiting = line.waits("second", ahead=working)
-    ask(working.control, PAUSE, 1)
+    write_request(working.control, PAUSE, 1)
     line.reads(working, "paused")
     time.sleep(1.2)  # it looks twice a second
     assert line.status(waiting) == "queued", "what is paused still has its memory on the device"
-    ask(working.control, GO, 1)
+    write_request(working.control, RESUME, 1)
     line.end(working)
     line.reads(waiting, "running")
 
@@ -203,7 +203,7 @@ def fails(line: Line, run: RunDir) -> None:
 
 
 def is_stopped(line: Line, run: RunDir) -> None:
-    ask(run.control, STOP, 1)
+    write_request(run.control, STOP, 1)
 
 
 def is_killed(line: Line, run: RunDir) -> None:
@@ -245,7 +245,7 @@ def test_a_run_can_be_taken_out_of_the_line(line: Line, by_signal: bool) -> None
     if by_signal:
         line.jobs[second.id].send_signal(signal.SIGTERM)
     else:
-        ask(second.control, STOP, 1)
+        write_request(second.control, STOP, 1)
     line.reads(second, "stopped")
     assert line.jobs[second.id].wait(patience.HANG_S) == 0
     assert "running" not in [event["status"] for event in line.told(second)]
@@ -258,7 +258,7 @@ def test_turns_are_taken_one_after_the_other_and_a_stop_is_heard_meanwhile(line:
     working = line.works("first")
     second, third = line.waits("second"), line.waits("third")
     with Lock(line.store.root / ".queue.lock"):
-        ask(second.control, STOP, 1)
+        write_request(second.control, STOP, 1)
         line.reads(second, "stopped")
         line.end(working)
         line.reads(working, "completed")

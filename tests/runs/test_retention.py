@@ -23,7 +23,7 @@ from seedbed.data.build import build_dataset
 from seedbed.errors import SeedbedError
 from seedbed.events import Checkpoint, Data, Run, Step
 from seedbed.files import Lock
-from seedbed.runs.caches import DATASET, KERNELS, UNFINISHED, Entry, dataset_of, entries, remove
+from seedbed.runs.caches import DATASET, KERNELS, UNFINISHED, CacheEntry, cache_entries, dataset_of, remove
 from seedbed.runs.labels import set_archived
 from seedbed.runs.retention import Policy, choose, delete, leftovers, thin, thinning, usage
 from seedbed.runs.session import Session
@@ -284,8 +284,8 @@ def dataset(folder: Path, word: str) -> tuple[object, str]:
     return made, made.fingerprint
 
 
-def found(store: Store, kind: str = DATASET) -> list[Entry]:
-    return [entry for entry in entries(store) if entry.kind == kind]
+def found(store: Store, kind: str = DATASET) -> list[CacheEntry]:
+    return [entry for entry in cache_entries(store) if entry.kind == kind]
 
 
 def trained_on(store: Store, fingerprint: str, name: str = "alpha") -> RunDir:

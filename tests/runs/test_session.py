@@ -23,7 +23,7 @@ from seedbed.errors import DiskFullError
 from seedbed.files import Lock, is_locked
 from seedbed.runs import lifecycle
 from seedbed.runs import session as session_module
-from seedbed.runs.control import GO, PAUSE, SAVE, STOP, ask
+from seedbed.runs.control import PAUSE, RESUME, SAVE, STOP, write_request
 from seedbed.runs.lifecycle import BALLAST_BYTES, RunBusyError, StopRequested
 from seedbed.runs.session import Session, gpu_index
 from seedbed.runs.status import standing, status
@@ -211,10 +211,10 @@ def test_requests_are_heard(run: RunDir) -> None:
     with Session(run.path) as session:
         assert session.stop_requested is None
         assert not session.save_requested()
-        ask(run.control, SAVE, 1)
+        write_request(run.control, SAVE, 1)
         until(session.save_requested)
         assert not session.save_requested(), "one request, one save"
-        ask(run.control, STOP, 1, "the window said so")
+        write_request(run.control, STOP, 1, "the window said so")
         until(lambda: session.stop_requested)
         assert session.stop_requested == "the window said so"
         with pytest.raises(StopRequested):
@@ -300,11 +300,11 @@ def test_the_gpu_of_a_device() -> None:
 
 
 def by_control(run: RunDir, verb: str) -> None:
-    ask(run.control, verb, 1)
+    write_request(run.control, verb, 1)
 
 
 def by_signal(run: RunDir, verb: str) -> None:
-    os.kill(os.getpid(), {PAUSE: signal.SIGTSTP, GO: signal.SIGCONT, STOP: signal.SIGTERM}[verb])
+    os.kill(os.getpid(), {PAUSE: signal.SIGTSTP, RESUME: signal.SIGCONT, STOP: signal.SIGTERM}[verb])
 
 
 Way = Callable[[RunDir, str], None]
@@ -328,8 +328,8 @@ def test_a_pause_holds_until_somebody_asks_to_go_on(run: RunDir, asked: Way) -> 
             beats.append(beat())
             until(lambda: beat() > beats[0])
 
-        with meanwhile(watch, lambda: asked(run, GO)):
-            assert session.hold("somebody asked", "ask again")
+        with meanwhile(watch, lambda: asked(run, RESUME)):
+            assert session.wait_paused("somebody asked", "ask again")
         assert not session.pause_requested
         assert status(run)["status"] == "running"
         assert status(run)["reason"] is None
@@ -344,32 +344,32 @@ def test_a_stop_ends_a_pause(run: RunDir, asked: Way) -> None:
         asked(run, PAUSE)
         until(lambda: session.pause_requested)
         with meanwhile(reads(run, "paused"), lambda: asked(run, STOP)):
-            assert not session.hold("asked to pause")
+            assert not session.wait_paused("asked to pause")
         session.finish("stopped")
     assert told(run) == ["running", "paused", "stopped"]
 
 
 def test_who_changes_their_mind_at_once_pauses_nothing(run: RunDir) -> None:
     with Session(run.path) as session:
-        ask(run.control, PAUSE, 1)
-        ask(run.control, GO, 1)
-        ask(run.control, SAVE, 1)
+        write_request(run.control, PAUSE, 1)
+        write_request(run.control, RESUME, 1)
+        write_request(run.control, SAVE, 1)
         until(session.save_requested)
         assert not session.pause_requested
-        ask(run.control, PAUSE, 1)
+        write_request(run.control, PAUSE, 1)
         until(lambda: session.pause_requested)
 
 
 def test_long_work_that_tells_of_itself_can_be_paused_and_stopped(run: RunDir) -> None:
     with Session(run.path) as session:
-        ask(run.control, PAUSE, 1)
+        write_request(run.control, PAUSE, 1)
         until(lambda: session.pause_requested)
-        with meanwhile(reads(run, "paused"), lambda: ask(run.control, GO, 1)):
+        with meanwhile(reads(run, "paused"), lambda: write_request(run.control, RESUME, 1)):
             session.emit_or_stop(step(1))
         session.emit_or_stop(step(2))
         os.kill(os.getpid(), signal.SIGTSTP)
         until(lambda: session.pause_requested)
-        with meanwhile(reads(run, "paused"), lambda: ask(run.control, STOP, 1)), pytest.raises(StopRequested):
+        with meanwhile(reads(run, "paused"), lambda: write_request(run.control, STOP, 1)), pytest.raises(StopRequested):
             session.emit_or_stop(step(3))
     assert [line.get("step") for line in lines(run) if line["kind"] == "step"] == [1, 2, 3]
 
@@ -386,7 +386,7 @@ def test_what_is_asked_while_it_holds_is_heard_afterwards(run: RunDir) -> None:
             lambda: until(lambda: status(run)["status"] == "paused"),
             space.set,
         ):
-            assert session.hold("no space", until=space.is_set), "a request to go on does not make space"
+            assert session.wait_paused("no space", until=space.is_set), "a request to go on does not make space"
         assert space.is_set()
         assert session.save_requested()
         assert session.pause_requested
@@ -430,7 +430,7 @@ def test_on_a_full_disk_the_ballast_makes_room_to_say_so(small_run: RunDir, smal
             filler.unlink()
 
         with meanwhile(look):
-            assert session.hold("The disk is full.", "Free some.", session.can_write)
+            assert session.wait_paused("The disk is full.", "Free some.", session.can_write)
         assert not session.blocked
         assert blocks(small_run.path / ".ballast") >= BALLAST_BYTES
         session.emit(step(number + 1))
@@ -486,7 +486,7 @@ def test_lines_that_found_no_room_are_written_in_order_when_there_is_some(
         for worker in workers:
             worker.join()
         session.emit(events.Hardware(rss_bytes=1))
-        session.say("paused", "The disk is full.")
+        session.emit_status("paused", "The disk is full.")
         assert not session.can_write()
         assert session.blocked
         assert small_run.events.read_bytes() == log
@@ -516,7 +516,7 @@ def test_a_stop_on_a_full_disk_ends_and_says_what_it_can(
     with Session(small_run.path) as session:
         filler, _ = to_the_brim(session, small_disk, fill)
         with meanwhile(lambda: os.kill(os.getpid(), signal.SIGTERM)):
-            assert not session.hold("The disk is full.", until=session.can_write)
+            assert not session.wait_paused("The disk is full.", until=session.can_write)
         session.finish("stopped")
     assert "the disk is full: how this session ended is not in the log" in capfd.readouterr().err
     assert not is_locked(small_run.lock)
@@ -625,7 +625,7 @@ def test_a_log_that_cannot_be_written_keeps_its_lines_and_says_why(
             broken_log.clear()
 
         with meanwhile(look):
-            assert session.hold(session.blocked.reason, "Wait.", session.can_write)
+            assert session.wait_paused(session.blocked.reason, "Wait.", session.can_write)
         assert session.blocked is None
         session.emit(step(6))
         session.finish("completed")
@@ -642,7 +642,7 @@ def test_a_session_whose_log_stays_broken_ends_and_tells_job_log_why(
         broken_log.append(errno.EIO)
         session.emit(step(1))
         with meanwhile(lambda: os.kill(os.getpid(), signal.SIGTERM)):
-            assert not session.hold("The disk is broken.", until=session.can_write)
+            assert not session.wait_paused("The disk is broken.", until=session.can_write)
         session.finish("stopped")
     assert "input/output error: how this session ended is not in the log" in capfd.readouterr().err
     assert not is_locked(run.lock)

@@ -221,9 +221,9 @@ def test_without_a_name_a_run_at_work_comes_before_one_that_waits_and_that_befor
         assert store.find(None).id == waiting.id
         with Session(working.path) as session:
             assert store.find(None).id == working.id
-            session.say("pausing")
+            session.emit_status("pausing")
             assert store.find(None).id == working.id
-            session.say("paused")
+            session.emit_status("paused")
             assert store.find(None).id == working.id
             assert store.find("latest").id == newest.id
             assert store.find(None, fits=lambda run: run.name() != "working").id == waiting.id

@@ -31,7 +31,7 @@ def run(run_dir: Path, session: Session) -> str:
         if session.stop_requested:
             return "stopped"
         if session.pause_requested:
-            session.hold("asked to pause")
+            session.wait_paused("asked to pause")
         time.sleep(0.01)
     if (run_dir / "trouble").exists():
         raise SeedbedError("It went wrong.", "Try again.")

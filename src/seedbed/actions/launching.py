@@ -22,7 +22,7 @@ from seedbed.events import Record, Run
 from seedbed.files import remove_tree
 from seedbed.runs import control, labels
 from seedbed.runs.control import Resume, Turn
-from seedbed.runs.kinds import Kind, loaded
+from seedbed.runs.kinds import Kind, load_object
 from seedbed.runs.lifecycle import RunBusyError
 from seedbed.runs.log import Reader
 from seedbed.runs.printed import last_printed
@@ -57,7 +57,7 @@ def new_run(
     config = resolved.config
     refuse_name_of(store.root)
     if kind.checks:
-        loaded(kind.checks)(config, store)
+        load_object(kind.checks)(config, store)
     if name is not None:
         checked_name(name)
     refuse_unusable_cache()
@@ -86,7 +86,7 @@ def new_task(
     """Create a task beside its `output` without starting it. Raises UsageError, before anything is written."""
     refuse_name_of(output)
     if kind.checks and resolved is not None:
-        loaded(kind.checks)(resolved.config, store)
+        load_object(kind.checks)(resolved.config, store)
     refuse_unusable_store(store)
     config = dump(resolved.config, resolved.origins) if resolved is not None else ""
     wanted = checked_name(name) if name is not None else default_name(kind.name, output.name)
@@ -204,7 +204,7 @@ def early_exit_error(launch: Launch, code: int) -> SeedbedError:
 def busy_error(run: RunDir) -> SeedbedError:
     """The error for starting a run that another process owns."""
     current = standing(run)
-    if current.status in BUSY and control.outstanding(run.control, current.view.session) == control.STOP:
+    if current.status in BUSY and control.unfinished_request(run.control, current.view.session) == control.STOP:
         return RunBusyError(f'"{run.id}" is stopping.', f"Wait until it has saved: seedbed stop {run.id} --wait")
     doing = "waiting in the queue" if current.status == "queued" else "already running"
     return RunBusyError(

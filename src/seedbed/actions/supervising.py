@@ -4,34 +4,34 @@ from __future__ import annotations
 
 from seedbed.runs import requests
 from seedbed.runs.checkpoints import checkpoints
-from seedbed.runs.requests import Request
+from seedbed.runs.requests import SentRequest
 from seedbed.runs.status import Standing, standing
 from seedbed.runs.statuses import BUSY, LIVE, OVER
 from seedbed.runs.store import RunDir
 from seedbed.runs.tasks import output_of
 
 
-def stop(run: RunDir, reason: str = "asked to stop") -> Request:
+def stop(run: RunDir, reason: str = "asked to stop") -> SentRequest:
     """Ask the run's job to save and stop. Raises SeedbedError unless the run is running, paused or queued."""
     return requests.stop(run, reason)
 
 
-def pause(run: RunDir) -> Request:
+def pause(run: RunDir) -> SentRequest:
     """Ask the run's job to save and pause. Raises SeedbedError unless the run is running."""
     return requests.pause(run)
 
 
-def unpause(run: RunDir) -> Request:
+def unpause(run: RunDir) -> SentRequest:
     """Ask the job of a paused run to continue. Raises SeedbedError if it is not paused, or paused by a full disk."""
-    return requests.go_on(run)
+    return requests.unpause(run)
 
 
-def save_now(run: RunDir) -> Request:
+def save_now(run: RunDir) -> SentRequest:
     """Ask the run's job to save a checkpoint. Raises SeedbedError unless the run is running."""
     return requests.save_now(run)
 
 
-def wait_until_ended(request: Request) -> Standing:
+def wait_until_ended(request: SentRequest) -> Standing:
     """Wait until the job that got the stop request has ended and released its run."""
     return request.wait(lambda _: False)
 
@@ -48,7 +48,7 @@ def is_live(run: RunDir) -> bool:
 
 def is_paused(run: RunDir) -> bool:
     """Whether the run is paused or about to pause."""
-    return requests.is_held(run)
+    return requests.is_paused(run)
 
 
 def has_checkpoint(run: RunDir) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from seedbed.cli.parser import json_option, runs_option
 
 if TYPE_CHECKING:
-    from seedbed.runs.caches import Entry
+    from seedbed.runs.caches import CacheEntry
     from seedbed.runs.store import Store
 
 DESCRIPTION = """\
@@ -46,7 +46,7 @@ def measure(store: Store) -> dict[str, Any]:
     """All sizes, for a script."""
     from seedbed.config.directories import cache_dir
     from seedbed.files import free_bytes
-    from seedbed.runs.caches import UNFINISHED, entries
+    from seedbed.runs.caches import UNFINISHED, cache_entries
     from seedbed.runs.retention import leftovers, tree_bytes, usage
 
     runs = [
@@ -62,7 +62,7 @@ def measure(store: Store) -> dict[str, Any]:
         for used in sorted(map(usage, store.all()), key=lambda used: -used.total_bytes)
     ]
     left = [{"path": str(path), "total_bytes": tree_bytes(path)} for path in leftovers(store)]
-    caches = [cache_entry(entry) for entry in entries(store) if entry.size_bytes or entry.kind != UNFINISHED]
+    caches = [cache_entry(entry) for entry in cache_entries(store) if entry.size_bytes or entry.kind != UNFINISHED]
     return {
         "runs_dir": str(store.root.absolute()),
         "runs": runs,
@@ -76,7 +76,7 @@ def measure(store: Store) -> dict[str, Any]:
     }
 
 
-def cache_entry(entry: Entry) -> dict[str, Any]:
+def cache_entry(entry: CacheEntry) -> dict[str, Any]:
     """An entry of a cache, for a script."""
     return {
         "kind": entry.kind,

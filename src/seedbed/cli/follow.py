@@ -26,7 +26,7 @@ from seedbed.runs import requests
 from seedbed.runs.curves.series import Series
 from seedbed.runs.log import Reader
 from seedbed.runs.printed import last_printed
-from seedbed.runs.requests import Request
+from seedbed.runs.requests import SentRequest
 from seedbed.runs.status import read_state, status
 from seedbed.runs.view import View
 
@@ -95,7 +95,7 @@ class Follower:
             self.view.add(record)
         self._earlier_session = self.view.session
         self._asked = 0
-        self._request: Request | None = None
+        self._request: SentRequest | None = None
         self._next_check_s = 0.0
         self._shown_pause = ""
         self._display = make_display(launch, as_json=as_json)
@@ -166,7 +166,7 @@ class Follower:
             return
         self._next_check_s = time.monotonic() + _PAUSE_CHECK_S
         state = read_state(self.launch.run)
-        held = state.heartbeat.held if state is not None and state.heartbeat.session == self.view.session else None
+        held = state.heartbeat.pause if state is not None and state.heartbeat.session == self.view.session else None
         if held is not None and held.reason != self._shown_pause and self.view.status != "paused":
             self._display.show_message(wording.paused(self.view.step, held.reason, held.hint))
         self._shown_pause = held.reason if held is not None else ""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from seedbed.cli.parser import run_option, runs_option
 
 if TYPE_CHECKING:
-    from seedbed.presentation.log import Line
+    from seedbed.presentation.log import LogLine
     from seedbed.runs.store import RunDir
 
 DESCRIPTION = """\
@@ -82,7 +82,7 @@ def _tell(found: RunDir, lines: int | None, follow: bool) -> int:
         time.sleep(_POLL_S)
 
 
-def _say(line: Line) -> None:
+def _say(line: LogLine) -> None:
     """A line with its time; of what was printed the bytes as they are, unless a terminal would obey them."""
     from seedbed.cli.console import paint, say
     from seedbed.presentation.log import when

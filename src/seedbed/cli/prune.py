@@ -13,7 +13,7 @@ from seedbed.cli.runs import any_of
 from seedbed.runs.statuses import REMOVABLE, STATUSES
 
 if TYPE_CHECKING:
-    from seedbed.runs.caches import Entry
+    from seedbed.runs.caches import CacheEntry
     from seedbed.runs.retention import Chosen, Policy, Thinning
     from seedbed.runs.store import Store
 
@@ -81,7 +81,7 @@ class Removal(NamedTuple):
     runs: list[tuple[Chosen, int]]
     """Runs, with their bytes."""
     thinnings: list[Thinning]
-    caches: list[Entry]
+    caches: list[CacheEntry]
     leftovers: list[tuple[Path, int]]
     """Folders of runs whose creation or deletion was interrupted, with their bytes."""
 
@@ -150,13 +150,13 @@ def chosen_policy(arguments: argparse.Namespace) -> Policy:
 def find_removal(store: Store, policy: Policy, arguments: argparse.Namespace) -> Removal:
     """Find what the options select; deletes nothing."""
     from seedbed.cli.generate import loading
-    from seedbed.runs.caches import entries
+    from seedbed.runs.caches import cache_entries
     from seedbed.runs.retention import choose, leftovers, thinning, tree_bytes
     from seedbed.text import printable
 
-    caches: list[Entry] = []
+    caches: list[CacheEntry] = []
     if arguments.caches:
-        unused = [entry for entry in entries(store) if entry.may_go(policy.older_than_s)]
+        unused = [entry for entry in cache_entries(store) if entry.may_go(policy.older_than_s)]
         caches = sorted(unused, key=lambda entry: bool(entry.used_by))
     if arguments.checkpoints:
         thinnings = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from seedbed.cli.parser import json_option, runs_option
 
 if TYPE_CHECKING:
-    from seedbed.runs.queue import Place
+    from seedbed.runs.queue import QueueItem
 
 DESCRIPTION = """\
 List the running runs, then the queued ones in the order in which they will start, with the run that each waits for.
@@ -32,11 +32,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the queue."""
     from seedbed.cli.console import note, say, say_json
     from seedbed.cli.store_option import store
-    from seedbed.runs.queue import line
+    from seedbed.runs.queue import queue_items
     from seedbed.text import quoted
 
     runs_store = store(arguments.runs)
-    found = [describe(each) for each in line(runs_store)]
+    found = [describe(each) for each in queue_items(runs_store)]
     if arguments.json:
         say_json(found)
     elif not found:
@@ -47,16 +47,16 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def describe(entry: Place) -> dict[str, Any]:
+def describe(entry: QueueItem) -> dict[str, Any]:
     """A run in the queue, for a script."""
-    from seedbed.runs.control import outstanding
+    from seedbed.runs.control import unfinished_request
 
     view, works = entry.stands.view, entry.stands.status != "queued"
     return {
         "id": entry.run.id,
         "name": entry.run.name(),
         "status": entry.stands.status,
-        "asked": outstanding(entry.run.control, view.session),
+        "asked": unfinished_request(entry.run.control, view.session),
         "device": entry.device,
         "step": view.step,
         "steps": view.steps,
@@ -70,7 +70,7 @@ def listing(found: list[dict[str, Any]]) -> list[str]:
     """The queue as columns."""
     from seedbed import text
     from seedbed.cli.console import fitted, table
-    from seedbed.runs.status import word
+    from seedbed.runs.control import shown_status
 
     names = {each["id"]: each["name"] for each in found}
     rows, styles = [], []
@@ -80,7 +80,7 @@ def listing(found: list[dict[str, Any]]) -> list[str]:
         ahead = each["waits_for"]
         waits_for = text.printable(names.get(ahead) or ahead) if ahead else ""
         name, device = (text.shorten(text.printable(each[key]), 28) for key in ("name", "device"))
-        status = word(each)
+        status = shown_status(each)
         rows.append([text.printable(each["id"]), name, status, device, steps, left, waits_for])
         styles.append(["dim", "bold", text.STATUS_STYLE.get(status, ""), "", "", "", ""])
     header = ["ID", "NAME", "STATUS", "DEVICE", "STEP", "LEFT", "WAITS FOR"]

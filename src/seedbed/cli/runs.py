@@ -117,7 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def select(store: Store, arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:
     """The statuses that match the options, in order, and the number of runs left out because they are archived."""
-    from seedbed.runs.control import word
+    from seedbed.runs.control import shown_status
     from seedbed.runs.labels import checked_tag
     from seedbed.runs.listing import statuses
 
@@ -131,7 +131,7 @@ def select(store: Store, arguments: argparse.Namespace) -> tuple[list[dict[str, 
         elif each["archived"] or not arguments.archived:
             found.append(each)
     if arguments.status:
-        found = [each for each in found if {each["status"], word(each)}.intersection(arguments.status)]
+        found = [each for each in found if {each["status"], shown_status(each)}.intersection(arguments.status)]
     if arguments.sort is None:
         found = found[-arguments.limit :] if arguments.limit is not None else found
         return found[::-1] if arguments.reverse else found, hidden
@@ -187,7 +187,7 @@ def listing(found: list[dict[str, Any]]) -> list[str]:
     from seedbed import text
     from seedbed.cli.console import fitted, table
     from seedbed.presentation.done import steps_text
-    from seedbed.runs.control import word
+    from seedbed.runs.control import shown_status
 
     rows, styles = [], []
     for each in found:
@@ -198,7 +198,7 @@ def listing(found: list[dict[str, Any]]) -> list[str]:
         age = text.age(time.time() - each["created"]) if each["created"] else ""
         config = [text.printable(each["preset"] or ""), data(each["data"] or "")]
         size = text.count(each["parameters"]) if each["parameters"] else ""
-        status = word(each)
+        status = shown_status(each)
         rows.append(
             [text.printable(each["id"]), name, status, steps, *losses, text.duration(each["elapsed_s"]), left, age]
         )

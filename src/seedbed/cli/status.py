@@ -48,10 +48,10 @@ def describe(found: dict[str, Any]) -> list[str]:
     from seedbed.cli.console import paint
     from seedbed.cli.store_option import run_argument, with_run_argument
     from seedbed.events import ASKED
-    from seedbed.runs.status import word
+    from seedbed.runs.control import shown_status
     from seedbed.runs.store import RunDir
 
-    status = word(found)
+    status = shown_status(found)
     shown = paint(status, "bold " + text.STATUS_STYLE.get(status, "blue"))
     name = text.printable(found["name"])
     simulated = paint("  SIMULATED", "bold magenta") if found["simulated"] else ""

@@ -15,7 +15,7 @@ from seedbed.config.directories import keep_compiled
 from seedbed.errors import EXIT_FAILURE, EXIT_USAGE, SeedbedError
 from seedbed.jobs.memory import advice, exhausted
 from seedbed.runs.control import Resume, Turn
-from seedbed.runs.kinds import KINDS, Kind, loaded, named
+from seedbed.runs.kinds import KINDS, Kind, load_object, named
 from seedbed.runs.lifecycle import Lifecycle, StopRequested
 from seedbed.runs.printed import stamp_output
 from seedbed.runs.queue import wait_for_turn
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None, kinds: Mapping[str, Kind] = KIN
     arguments = sys.argv[1:] if arguments is None else arguments
     keep_compiled()
     if arguments and arguments[0] in CHILDREN:
-        child: Callable[[Sequence[str]], int] = loaded(CHILDREN[arguments[0]])
+        child: Callable[[Sequence[str]], int] = load_object(CHILDREN[arguments[0]])
         try:
             return child(arguments[1:])
         except SeedbedError as error:
@@ -83,7 +83,7 @@ def run_job(run_dir: Path, resume: Resume, turn: Turn, kinds: Mapping[str, Kind]
         try:
             if turn and not wait_for_turn(session):
                 raise StopRequested(session.stop_requested)
-            job: Job = loaded(named(name, kinds).job)
+            job: Job = load_object(named(name, kinds).job)
             status = job(run_dir, session)
         except StopRequested:
             session.end_as_asked()

@@ -26,12 +26,12 @@ def make_hooks(
     emit = session.emit
 
     def save_to_pause(progress: Progress) -> None:
-        session.say("pausing")
+        session.emit_status("pausing")
         saver.save(progress, best=False)
         saver.settle()
 
     def wait_while_paused() -> bool:
-        return session.hold("asked to pause")
+        return session.wait_paused("asked to pause")
 
     def pause() -> None:
         save_to_pause(progress)

@@ -79,7 +79,7 @@ def prepare(config: Config, session: Lifecycle, wanted: str | None = None) -> Da
             needed = _MARGIN_BYTES + (free_bytes(cache) if full else 0)
         not_before = time.monotonic() + retry_s
         retry_s = min(max(2 * retry_s, 1.0), _MAX_RETRY_S)
-        if not session.hold(reason, hint, partial(_should_retry, cache, needed, not_before)):
+        if not session.wait_paused(reason, hint, partial(_should_retry, cache, needed, not_before)):
             raise StopRequested(session.stop_requested)
 
 

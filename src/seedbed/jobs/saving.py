@@ -147,7 +147,7 @@ class Saver:
         if self.gave_up:
             return False
         hint = f"{hint} Training continues automatically when writing works; saved checkpoints are intact."
-        return self._session.hold(reason, hint.strip(), until)
+        return self._session.wait_paused(reason, hint.strip(), until)
 
     def last_good(self, run_id: str) -> str:
         """A sentence about the newest checkpoint and how to resume from it."""

@@ -30,7 +30,7 @@ _FIRST_LOOK = 256 << 10
 """Bytes of the event log, from its end on, that are read first where only the last lines are wanted."""
 
 
-class Line(NamedTuple):
+class LogLine(NamedTuple):
     """A line of a log. Of what happened, `t` is when (unix seconds) and `text` is printable.
 
     Of what was printed, `raw` holds the bytes as they are but for the time, the end of the line included where it has one,
@@ -45,7 +45,7 @@ class Line(NamedTuple):
     """Whether `t` is seconds of a simulated run's own clock, not unix seconds."""
 
 
-def when(line: Line) -> str:
+def when(line: LogLine) -> str:
     """The time of a line as it stands before it; "" where it is not known."""
     if line.t is None:
         return ""
@@ -134,7 +134,7 @@ class RunLog:
         self._printed_t: float | None = None
         """When the last of those lines was printed."""
 
-    def new(self, *, ended: bool = False) -> list[Line]:
+    def new(self, *, ended: bool = False) -> list[LogLine]:
         """The lines since the last look: what happened, then what was printed. Raises SeedbedError for an unreadable log.
 
         A last printed line without its end waits for it, unless the run has `ended`.
@@ -143,10 +143,10 @@ class RunLog:
 
     # What happened ---------------------------------------------------------------------------------------------------
 
-    def _happened(self) -> list[Line]:
+    def _happened(self) -> list[LogLine]:
         return self._last_lines() if self._place is None else list(self._tell())
 
-    def _last_lines(self) -> list[Line]:
+    def _last_lines(self) -> list[LogLine]:
         """Read back from the log's end as far as it takes to have enough lines."""
         size = _size(self.run.events)
         span = _FIRST_LOOK
@@ -165,7 +165,7 @@ class RunLog:
                 return lines[-self._most :] if self._most else [] if self._most == 0 else lines
             span *= 8
 
-    def _tell(self) -> Iterator[Line]:
+    def _tell(self) -> Iterator[LogLine]:
         """What the log holds beyond the place; most steps of a long run are passed over without being decoded."""
         while True:
             raws, self._place = read_lines(self.run.events, self._place or 0, _EVENTS_BLOCK)
@@ -184,17 +184,17 @@ class RunLog:
                     self._view.add(record)
                     yield from self._lines_of(record)
 
-    def _lines_of(self, record: Record) -> Iterator[Line]:
+    def _lines_of(self, record: Record) -> Iterator[LogLine]:
         for words, style in self._narrator.tell(record, self._view):
-            yield Line(record.t, words, style, simulated=self._view.simulated)
+            yield LogLine(record.t, words, style, simulated=self._view.simulated)
         ends = wording.end(record.event) if isinstance(record.event, events.Run) else ""
         if ends:
             style = "red" if self._view.status == "failed" else ""
-            yield Line(record.t, ends, style, simulated=self._view.simulated)
+            yield LogLine(record.t, ends, style, simulated=self._view.simulated)
 
     # What was printed ------------------------------------------------------------------------------------------------
 
-    def _printed_lines(self, ended: bool) -> Iterator[Line]:
+    def _printed_lines(self, ended: bool) -> Iterator[LogLine]:
         log = self.run.log
         if self._printed is None:
             self._printed = tail_start(log, self._most)
@@ -214,12 +214,12 @@ class RunLog:
             self._printed += len(rest)
             yield self._as_line(rest)
 
-    def _as_line(self, stamped: bytes) -> Line:
+    def _as_line(self, stamped: bytes) -> LogLine:
         """A printed line; of one that was painted over, the last state."""
         t, raw = without_stamp(stamped)
         self._printed_t = t if t is not None else self._printed_t
         last = raw.rstrip(b"\r\n").rpartition(b"\r")[2]
-        return Line(self._printed_t, text.printable(last.decode("utf-8", "replace")), raw=raw)
+        return LogLine(self._printed_t, text.printable(last.decode("utf-8", "replace")), raw=raw)
 
 
 def _step_time(raw: bytes) -> float | None:

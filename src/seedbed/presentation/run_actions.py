@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from seedbed.events import ASKED
 from seedbed.presentation.done import is_task
-from seedbed.runs.control import word
+from seedbed.runs.control import shown_status
 from seedbed.runs.statuses import BUSY, LIVE
 from seedbed.runs.watch import Listed
 from seedbed.text import plural
@@ -70,7 +70,7 @@ def _why_no_resume(found: Mapping[str, Any]) -> str:
     if status in ("paused", "pausing") or (status in BUSY and found["asked"] == PAUSE):
         return ""
     if status in LIVE:
-        return f"{found['name']} is already {word(dict(found))}."
+        return f"{found['name']} is already {shown_status(dict(found))}."
     if status == "completed":
         return f"{found['name']} is completed: set more epochs or steps."
     return _unreadable(found) if status == "broken" else ""
@@ -87,7 +87,7 @@ def _unreadable(found: Mapping[str, Any]) -> str:
 
 
 def _is(found: Mapping[str, Any]) -> str:
-    return f"{found['name']} is {word(dict(found))}"
+    return f"{found['name']} is {shown_status(dict(found))}"
 
 
 def _not_running(found: Mapping[str, Any]) -> str:
@@ -124,7 +124,7 @@ def confirmation(action: str, listed: Listed) -> Confirmation | None:
         body = f"{name} saves a checkpoint and stops. You can resume it later."
         return Confirmation("Stop this run?", body, "Stop", is_risky=True)
     if action == RESUME and not listed.lives:
-        body = f"{name} ({word(found)}) continues from step {found['checkpoint_step'] or 0}."
+        body = f"{name} ({shown_status(found)}) continues from step {found['checkpoint_step'] or 0}."
         return Confirmation("Resume this run?", body, "Resume", is_risky=False)
     if action == DELETE:
         saved = f", {plural(len(listed.model.steps), 'checkpoint')}" if listed.model is not None else ""
@@ -138,7 +138,7 @@ def _task_confirmation(action: str, listed: Listed) -> Confirmation | None:
     if action == STOP:
         return Confirmation("Stop this task?", f"{name} stops. You can resume it later.", "Stop", is_risky=True)
     if action == RESUME:
-        body = f"{name} ({word(listed.status)}) goes on with what is not done yet."
+        body = f"{name} ({shown_status(listed.status)}) goes on with what is not done yet."
         return None if listed.lives else Confirmation("Resume this task?", body, "Resume", is_risky=False)
     body = f"{name}\n{listed.run.id}\n\nThe record of the task is deleted; what it made stays in\n{output}"
     return Confirmation("Delete this task?", body, "Delete", is_risky=True)

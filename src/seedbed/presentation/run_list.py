@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from seedbed.runs.control import shown_status
 from seedbed.runs.models import CORRUPTED, Model
-from seedbed.runs.status import word
 from seedbed.runs.watch import Listed
 
 
 def matches(found: dict[str, Any], query: str) -> bool:
     """Whether every word of the query is part of the run's name, id, status, tags or note; case does not matter."""
-    parts = [found["name"], found["id"], found["status"], word(found), *found["tags"], found["note"] or ""]
+    parts = [found["name"], found["id"], found["status"], shown_status(found), *found["tags"], found["note"] or ""]
     searched = " ".join(parts).casefold()
     return all(part in searched for part in query.casefold().split())
 

@@ -32,7 +32,7 @@ _PARTIAL = re.compile(r"\.([0-9a-f]+)\.partial")
 _GONE = re.compile(r"\..+\.gone")
 
 
-class Entry(NamedTuple):
+class CacheEntry(NamedTuple):
     """Something in a cache."""
 
     kind: str
@@ -59,7 +59,7 @@ class Entry(NamedTuple):
         return older_than_s is not None or idle_s >= SETTLED_S
 
 
-def entries(store: Store) -> list[Entry]:
+def cache_entries(store: Store) -> list[CacheEntry]:
     """What the caches hold, the largest first."""
     users: dict[str, list[str]] = {}
     living: set[str] = set()
@@ -92,7 +92,7 @@ def dataset_of(run: RunDir) -> str | None:
     return found
 
 
-def remove(entry: Entry) -> int:
+def remove(entry: CacheEntry) -> int:
     """Remove an entry; the bytes that were freed. Raises SeedbedError where somebody has taken it up meanwhile."""
     locks = [Lock(place) for place in _locks(entry)]
     held: list[Lock] = []
@@ -111,7 +111,7 @@ def remove(entry: Entry) -> int:
     return entry.size_bytes if not entry.path.exists() else 0
 
 
-def _datasets(folder: Path, users: dict[str, list[str]], living: set[str]) -> Iterator[Entry]:
+def _datasets(folder: Path, users: dict[str, list[str]], living: set[str]) -> Iterator[CacheEntry]:
     try:
         places = sorted(folder.iterdir())
     except OSError:
@@ -122,13 +122,13 @@ def _datasets(folder: Path, users: dict[str, list[str]], living: set[str]) -> It
         partial = _PARTIAL.fullmatch(path.name)
         if partial or _GONE.fullmatch(path.name):
             busy = partial is not None and is_locked(path.with_name(f".{partial[1]}.lock"))
-            yield Entry(UNFINISHED, path, path.name, tree_bytes(path), _newest(path), (), busy)
+            yield CacheEntry(UNFINISHED, path, path.name, tree_bytes(path), _newest(path), (), busy)
         elif not path.name.startswith("."):
             name, fingerprint = _described(path)
             used_by = tuple(users.get(fingerprint, ()))
             busy = fingerprint in living or is_locked(path / _MANIFEST, shared=True)
             busy = busy or is_locked(path.with_name(f".{path.name}.lock"))
-            yield Entry(DATASET, path, name, tree_bytes(path), _modified(path / _MANIFEST), used_by, busy)
+            yield CacheEntry(DATASET, path, name, tree_bytes(path), _modified(path / _MANIFEST), used_by, busy)
 
 
 def _described(path: Path) -> tuple[str, str]:
@@ -142,7 +142,7 @@ def _described(path: Path) -> tuple[str, str]:
     return str(manifest.get("name") or path.name), str(manifest.get("fingerprint") or "")
 
 
-def _kernels(compiling: bool) -> Iterator[Entry]:
+def _kernels(compiling: bool) -> Iterator[CacheEntry]:
     path = compiled_dir()
     try:
         mine = not path.is_symlink() and path.is_dir() and path.stat().st_uid == os.getuid()
@@ -150,10 +150,10 @@ def _kernels(compiling: bool) -> Iterator[Entry]:
         return
     # A folder that the variable names may be anybody's.
     if mine and (size_bytes := tree_bytes(path)):
-        yield Entry(KERNELS, path, str(path), size_bytes, _newest(path), (), compiling)
+        yield CacheEntry(KERNELS, path, str(path), size_bytes, _newest(path), (), compiling)
 
 
-def _locks(entry: Entry) -> list[Path]:
+def _locks(entry: CacheEntry) -> list[Path]:
     """What must be held while an entry goes: the lock of its maker, and the manifest that its users share."""
     if entry.kind == DATASET:
         manifest = entry.path / _MANIFEST

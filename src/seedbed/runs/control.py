@@ -12,8 +12,8 @@ from seedbed.files import Lock, read_json, write_json
 STOP = "stop"
 SAVE = "save"
 PAUSE = "pause"
-GO = "resume"
-_OPPOSITE = {PAUSE: GO, GO: PAUSE}
+RESUME = "resume"
+_OPPOSITE = {PAUSE: RESUME, RESUME: PAUSE}
 
 
 class Resume(NamedTuple):
@@ -60,19 +60,19 @@ class Turn(NamedTuple):
         return ["--queue"] * self.queue + (["--after", str(self.after)] if self.after is not None else [])
 
 
-def ask(path: Path, verb: str, session: int, reason: str = "") -> None:
+def write_request(path: Path, verb: str, session: int, reason: str = "") -> None:
     """Leave a request for the session that the asker saw (0: none yet); a later session ignores it.
 
     Raises SeedbedError where the directory cannot be written.
     """
     with Lock(path.with_name(f".{path.name}.lock")):
-        requests = pending(path)
+        requests = read_requests(path)
         requests.pop(_OPPOSITE.get(verb, ""), None)
         requests[verb] = {"session": session, "t": time.time(), "token": time.monotonic_ns(), "reason": reason}
         write_json(path, requests, durable=False)
 
 
-def pending(path: Path) -> dict[str, Any]:
+def read_requests(path: Path) -> dict[str, Any]:
     """The requests in a control file by verb; a broken or foreign file holds none."""
     try:
         value = read_json(path)
@@ -83,9 +83,9 @@ def pending(path: Path) -> dict[str, Any]:
     return {verb: request for verb, request in value.items() if isinstance(request, dict)}
 
 
-def outstanding(path: Path, session: int) -> str | None:
+def unfinished_request(path: Path, session: int) -> str | None:
     """What the session at hand was asked and will end or change it: stop or pause; None if nothing."""
-    requests = pending(path)
+    requests = read_requests(path)
     for verb in (STOP, PAUSE):
         if verb in requests and _is_for(requests[verb].get("session"), session):
             return verb
@@ -96,7 +96,7 @@ def _is_for(asked: Any, session: int) -> bool:
     return asked == session or (asked == 0 and session == 1)
 
 
-class Requests:
+class RequestReader:
     """The owner's side: polls the control file cheaply and tells each request once."""
 
     def __init__(self, path: Path, session: int) -> None:
@@ -116,7 +116,7 @@ class Requests:
             return {}
         self._stamp = stamp
         found: dict[str, str] = {}
-        for verb, request in pending(self._path).items():
+        for verb, request in read_requests(self._path).items():
             key = (verb, request.get("token"))
             if key in self._seen or not _is_for(request.get("session"), self._session):
                 continue
@@ -125,7 +125,7 @@ class Requests:
         return found
 
 
-def word(found: dict[str, Any]) -> str:
+def shown_status(found: dict[str, Any]) -> str:
     """A flat status in one word for people: what was asked of the job and is not done yet counts as under way."""
     if found["asked"] == STOP:
         return "stopping"

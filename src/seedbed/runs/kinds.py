@@ -67,7 +67,7 @@ def frozen_config(run: RunDir) -> Any:
     return load_frozen(run.config, kind_of(run).root)
 
 
-def loaded(place: str) -> Any:
+def load_object(place: str) -> Any:
     """What `module:function` names."""
     module, _, name = place.partition(":")
     return getattr(import_module(module), name)

@@ -18,16 +18,16 @@ from seedbed import __version__
 from seedbed.errors import DiskFullError, SeedbedError, StorageError
 from seedbed.events import ASKED, STORAGE, Event, Hardware, Run, Step, encode
 from seedbed.files import AppendLog, Ballast, Lock, remove_tree, write_atomic
-from seedbed.runs.control import GO, PAUSE, SAVE, STOP, Requests, Resume, Turn
+from seedbed.runs.control import PAUSE, RESUME, SAVE, STOP, RequestReader, Resume, Turn
 from seedbed.runs.process import myself
 from seedbed.runs.signals import OWNERS, Handlers
-from seedbed.runs.status import Held, follow, hostname, read_state, read_view, state_json
+from seedbed.runs.status import Pause, follow, hostname, read_state, read_view, state_json
 from seedbed.runs.statuses import ENDED
 from seedbed.runs.store import RunDir
 
 HEARTBEAT_S = 1.0
 POLL_S = 0.2
-HOLD_POLL_S = 0.05
+PAUSE_POLL_S = 0.05
 SPACE_POLL_S = 1.0
 _LOCK_PATIENCE_S = 1.0
 _PROBE_PATIENCE_S = 5.0
@@ -84,7 +84,7 @@ class Lifecycle:
         self._backlog: list[bytes] = []
         self._trouble: StorageError | None = None
         """What the last write that failed ran into."""
-        self._holds: Held | None = None
+        self._pause: Pause | None = None
         """Why the job holds at this moment, where it does."""
         self._clock: float | None = None  # what the run's own clock showed last, where this session is simulated
         self._heartbeat_s = heartbeat_s
@@ -109,10 +109,10 @@ class Lifecycle:
             self.number, self.step = self._view.session + 1, self._view.step
             self._n = self._view.n
             self._enter()
-            self._requests = Requests(self.run.control, self.number)
+            self._requests = RequestReader(self.run.control, self.number)
             self._log = AppendLog(self.run.events)
             undo.callback(self._log.close)
-            self._say_hello()
+            self._emit_start()
             self._write_backlog()
             self._ballast.take()
             self._beat_once()
@@ -226,11 +226,11 @@ class Lifecycle:
     def check_requests(self) -> None:
         """Pause if somebody asked to, and raise StopRequested if somebody asked to stop."""
         if self.pause_requested and self.stop_requested is None:
-            self.hold("asked to pause")
+            self.wait_paused("asked to pause")
         if self.stop_requested is not None:
             raise StopRequested(self.stop_requested)
 
-    def say(
+    def emit_status(
         self,
         status: str,
         reason: str | None = None,
@@ -251,14 +251,14 @@ class Lifecycle:
         )
         self.emit(change)
 
-    def hold(self, reason: str, hint: str | None = None, until: Callable[[], bool] | None = None) -> bool:
+    def wait_paused(self, reason: str, hint: str | None = None, until: Callable[[], bool] | None = None) -> bool:
         """Say `paused` and wait, then say `running`: True. False, still paused, once somebody asks to stop.
 
         Waits until `until()` is true; without it, until somebody asks to go on.
         """
         code = ASKED if until is None else STORAGE
-        self._holds = Held(reason, hint or "", code)
-        self.say("paused", reason, hint, code=code)
+        self._pause = Pause(reason, hint or "", code)
+        self.emit_status("paused", reason, hint, code=code)
         next_look = 0.0
         try:
             while self.stop_requested is None:
@@ -269,22 +269,22 @@ class Lifecycle:
                     if until():
                         break
                     next_look = time.monotonic() + SPACE_POLL_S
-                time.sleep(HOLD_POLL_S)
+                time.sleep(PAUSE_POLL_S)
             else:
                 return False
         finally:
-            self._holds = None
-        self.say("running")
+            self._pause = None
+        self.emit_status("running")
         return True
 
     def finish(self, status: str, **why: str | None) -> None:
         """Say how this session ended: completed, stopped or failed; `why` as in `say`."""
-        self.say(status, **why)
+        self.emit_status(status, **why)
         with self._emitting:
             try:
                 self._write_backlog()
             except StorageError as error:
-                mutter(f"{error.reason}: how this session ended is not in the log")
+                log_to_stderr(f"{error.reason}: how this session ended is not in the log")
 
     def fail(self, reason: str, hint: str | None = None) -> None:
         """Say that this session failed."""
@@ -294,7 +294,7 @@ class Lifecycle:
         """Say that this session was stopped."""
         self.finish("stopped")
 
-    def let_go_in_child(self) -> None:
+    def release_in_child(self) -> None:
         """A forked helper must not keep the lock alive after us, and must die of a SIGTERM as its pool expects."""
         self._lock.release()
         self._handlers.reset_in_child()
@@ -324,7 +324,7 @@ class Lifecycle:
             " returns when it has saved.",
         )
 
-    def _say_hello(self) -> None:
+    def _emit_start(self) -> None:
         me = myself()
         self.emit(
             Run(
@@ -347,7 +347,7 @@ class Lifecycle:
             self.stop_requested = self.stop_requested or reason or "stop requested"
         elif verb == SAVE:
             self._saves_asked += 1
-        elif verb in (PAUSE, GO):
+        elif verb in (PAUSE, RESUME):
             self.pause_requested = verb == PAUSE
 
     def _beat(self) -> None:
@@ -372,7 +372,7 @@ class Lifecycle:
             self._skips_beats = False
         except SeedbedError as error:
             if not self._skips_beats:
-                mutter(f"heartbeat: {error}")
+                log_to_stderr(f"heartbeat: {error}")
             self._skips_beats = True
             if isinstance(error, DiskFullError):
                 with self._emitting:
@@ -382,7 +382,7 @@ class Lifecycle:
     def _write_state(self) -> None:
         """The fold so far with the time of day."""
         follow(self.run, self._view)
-        untold = self._holds if self._backlog else None
+        untold = self._pause if self._backlog else None
         write_atomic(self.run.state, state_json(self._view, self.number, untold), durable=False)
 
     def _sweep(self) -> None:
@@ -396,7 +396,7 @@ class Lifecycle:
         return {self.run.state.name}
 
 
-def mutter(words: str) -> None:
+def log_to_stderr(words: str) -> None:
     """A line for job.log, if there is room for it."""
     with contextlib.suppress(OSError):
         sys.stderr.write(words + "\n")

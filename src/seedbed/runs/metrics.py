@@ -14,7 +14,7 @@ import msgspec
 
 from seedbed.events import open_metrics
 from seedbed.files import read_block
-from seedbed.runs.curves.entries import Entry, entries
+from seedbed.runs.curves.curve_events import CurveEvent, decode_lines
 from seedbed.runs.curves.fold import LARGEST, Fold
 from seedbed.runs.curves.rows import BACK, RESTART, Row
 from seedbed.runs.store import RunDir
@@ -56,21 +56,21 @@ def metrics(
     turns, end = _turns(run)
     held: Metric | None = None
     partial = False
-    for entry in _in_force(run, turns, end, damaged):
-        step = entry.step
+    for event in _in_force(run, turns, end, damaged):
+        step = event.step
         if step is None:
             continue
-        if entry.kind == "step":
+        if event.kind == "step":
             if held is not None:
                 yield held
             before = held if held is not None and held.step == step - 1 else None
-            held = _metric(step, entry, before, _open(entry, names, ""))
-        elif entry.full and partial:
+            held = _metric(step, event, before, _open(event, names, ""))
+        elif event.full and partial:
             continue  # over all of the text, where others scored a part: not to be compared with them
         elif held is not None and held.step == step:
-            partial = not entry.full
-            validated = _open(entry, names, "val_")
-            held = held._replace(val_loss=_finite(entry.loss), open=held.open | validated)
+            partial = not event.full
+            validated = _open(event, names, "val_")
+            held = held._replace(val_loss=_finite(event.loss), open=held.open | validated)
     if held is not None:
         yield held
 
@@ -103,7 +103,7 @@ def _turns(run: RunDir) -> tuple[list[_Turn], int]:
         fold.add(block)
 
 
-def _in_force(run: RunDir, turns: list[_Turn], end: int, damaged: Callable[[int], None]) -> Iterator[Entry]:
+def _in_force(run: RunDir, turns: list[_Turn], end: int, damaged: Callable[[int], None]) -> Iterator[CurveEvent]:
     """Steps and validations before byte `end` that no later turn makes void."""
     place, following = 0, iter(turns)
     turn = next(following, None)
@@ -111,33 +111,33 @@ def _in_force(run: RunDir, turns: list[_Turn], end: int, damaged: Callable[[int]
         block, after = read_block(run.events, place, min(_BLOCK, end - place))
         if not block or after - len(block) != place:
             return
-        found, lengths = entries(block)
-        for entry, length in zip(found, lengths, strict=True):
+        found, lengths = decode_lines(block)
+        for event, length in zip(found, lengths, strict=True):
             while turn is not None and turn.place <= place:
                 turn = next(following, None)
-            if entry is None and length > 1:
+            if event is None and length > 1:
                 damaged(place)
             place += length
-            if entry is None or entry.step is None or entry.kind not in ("step", "eval"):
+            if event is None or event.step is None or event.kind not in ("step", "eval"):
                 continue
-            if 0 <= entry.step < LARGEST and (turn is None or entry.step <= turn.step):
-                yield entry
+            if 0 <= event.step < LARGEST and (turn is None or event.step <= turn.step):
+                yield event
 
 
-def _metric(step: int, entry: Entry, before: Metric | None, named: dict[str, float]) -> Metric:
-    tokens, seconds = entry.tokens, _finite(entry.step_s)
+def _metric(step: int, event: CurveEvent, before: Metric | None, named: dict[str, float]) -> Metric:
+    tokens, seconds = event.tokens, _finite(event.step_s)
     known = 0 if step == 1 else before.tokens if before is not None else None
-    processed = entry.processed
+    processed = event.processed
     if processed is None and tokens is not None and known is not None:
         processed = tokens - known
     rate = processed / seconds if processed is not None and seconds else None
-    figures = (_finite(entry.loss), _finite(entry.lr), _finite(entry.grad_norm), seconds)
-    return Metric(step, tokens, entry.t, *figures, None, rate if rate is None or rate >= 0 else None, named)
+    figures = (_finite(event.loss), _finite(event.lr), _finite(event.grad_norm), seconds)
+    return Metric(step, tokens, event.t, *figures, None, rate if rate is None or rate >= 0 else None, named)
 
 
-def _open(entry: Entry, names: Collection[str], prefix: str) -> dict[str, float]:
+def _open(event: CurveEvent, names: Collection[str], prefix: str) -> dict[str, float]:
     """The open metrics on a line that were asked for."""
-    written = bytes(entry.metrics) if names else b""
+    written = bytes(event.metrics) if names else b""
     if not written:
         return {}
     found = {prefix + name: value for name, value in open_metrics(msgspec.json.decode(written)).items()}

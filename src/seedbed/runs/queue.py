@@ -21,7 +21,7 @@ _TICK_S = 0.05
 _TAIL_BYTES = 64 << 10
 
 
-class Place(NamedTuple):
+class QueueItem(NamedTuple):
     """A run that works or waits. `waits_for` is the id of the one that it says it waits for; None for one that works."""
 
     run: RunDir
@@ -47,14 +47,14 @@ def wait_for_turn(session: Lifecycle, poll_s: float = POLL_S) -> bool:
                 turn = Turn(turn.queue)  # it has ended once; should it start again, that is another matter
             ahead = _ahead(session.run, turn, store)
             if ahead is None:
-                session.say("running")
+                session.emit_status("running")
                 return True
         finally:
             lock.release()
         if ahead.id != told:
             told = ahead.id
             why = f'It waits for "{printable(ahead.name())}" ({printable(ahead.id)}).'
-            session.say("queued", why, waits_for=ahead.id)
+            session.emit_status("queued", why, waits_for=ahead.id)
         end = time.monotonic() + poll_s
         while session.stop_requested is None and time.monotonic() < end:
             time.sleep(_TICK_S)
@@ -68,7 +68,7 @@ def _ahead(run: RunDir, turn: Turn, store: Store) -> RunDir | None:
     return busy_with_device(run, store) if turn.queue else None
 
 
-def line(store: Store) -> list[Place]:
+def queue_items(store: Store) -> list[QueueItem]:
     """The runs of a store that work, then those that wait, in the order in which their turns come."""
     works, waits = [], []
     for run in store.all():
@@ -76,12 +76,12 @@ def line(store: Store) -> list[Place]:
             continue
         stands = standing(run)
         if stands.status in BUSY and stands.view.status != "queued":
-            works.append(Place(run, stands, device_of(run, stands), None))
+            works.append(QueueItem(run, stands, device_of(run, stands), None))
         elif stands.status in LIVE:
-            waits.append(Place(run, stands, device_of(run, stands), stands.view.waits_for))
-    works.sort(key=lambda each: place(each.run, each.stands))
-    waits.sort(key=lambda each: place(each.run, each.stands))
-    ordered: list[Place] = []
+            waits.append(QueueItem(run, stands, device_of(run, stands), stands.view.waits_for))
+    works.sort(key=lambda each: arrival(each.run, each.stands))
+    waits.sort(key=lambda each: arrival(each.run, each.stands))
+    ordered: list[QueueItem] = []
     while waits:
         behind = {each.run.id for each in waits}
         ordered.append(next((each for each in waits if each.waits_for not in behind), waits[0]))
@@ -135,14 +135,18 @@ def busy_with_device(run: RunDir, store: Store) -> RunDir | None:
             continue
         if theirs.view.status == "queued":
             # One that was stopped in the line (stalled) holds up nobody; should it wake, it looks again.
-            if theirs.status == "queued" and theirs.view.run.get("queue") and place(other, theirs) < place(run, mine):
+            if (
+                theirs.status == "queued"
+                and theirs.view.run.get("queue")
+                and arrival(other, theirs) < arrival(run, mine)
+            ):
                 before = before or other
         elif theirs.status in BUSY:
             return other
     return before
 
 
-def place(run: RunDir, stands: Standing) -> tuple[float, str]:
+def arrival(run: RunDir, stands: Standing) -> tuple[float, str]:
     """What queued runs are ordered by: when their processes started, then their ids."""
     started = stands.view.run.get("process_start")
     return (float(started) if isinstance(started, int | float) else 0.0, run.id)

@@ -13,7 +13,7 @@ from seedbed.errors import SeedbedError
 from seedbed.events import ASKED
 from seedbed.files import is_locked
 from seedbed.runs import control
-from seedbed.runs.control import GO, PAUSE, SAVE, STOP
+from seedbed.runs.control import PAUSE, RESUME, SAVE, STOP
 from seedbed.runs.process import Identity, send_signal
 from seedbed.runs.status import Standing, read_state, standing
 from seedbed.runs.statuses import BUSY, LIVE
@@ -22,11 +22,11 @@ from seedbed.runs.store import RunDir
 PATIENCE_S = 5.0
 """A job reads its control file five times a second; one that has not for so long gets a signal."""
 _POLL_S = 0.1
-SIGNAL_OF = {STOP: signal.SIGTERM, SAVE: signal.SIGUSR1, PAUSE: signal.SIGTSTP, GO: signal.SIGCONT}
+SIGNAL_OF = {STOP: signal.SIGTERM, SAVE: signal.SIGUSR1, PAUSE: signal.SIGTSTP, RESUME: signal.SIGCONT}
 """The signal that a session takes for each request; no other is ever sent."""
 
 
-class Request:
+class SentRequest:
     """A request to a running job. While you wait for its effect, call `repeat`: the thread that reads requests may hang."""
 
     def __init__(self, run: RunDir, verb: str, stands: Standing, reason: str = "") -> None:
@@ -37,7 +37,7 @@ class Request:
         self._asked = time.monotonic()
         self._settled = False
         try:
-            control.ask(run.control, verb, stands.view.session, reason)
+            control.write_request(run.control, verb, stands.view.session, reason)
         except SeedbedError:  # a full disk, above all: a signal needs none
             self._settled = True
             if not self._send():
@@ -85,24 +85,24 @@ class Request:
         return send_signal(Identity(pid, float(started), str(boot or "")), SIGNAL_OF[self._verb])
 
 
-def stop(run: RunDir, reason: str = "asked to stop") -> Request:
+def stop(run: RunDir, reason: str = "asked to stop") -> SentRequest:
     """Ask the run's job to stop and save, whether it works, is paused or waits for its turn."""
     stands = standing(run)
     if stands.status not in LIVE:
         raise SeedbedError(f'"{run.id}" is not running ({stands.status}).', "`seedbed runs` shows which are.")
-    return Request(run, STOP, stands, reason)
+    return SentRequest(run, STOP, stands, reason)
 
 
-def pause(run: RunDir) -> Request:
+def pause(run: RunDir) -> SentRequest:
     """Ask the run's job to save and to hold until somebody asks it to go on."""
     stands = standing(run)
     if stands.status == "pausing" or _asked_to_pause(stands):
         raise SeedbedError(f'"{run.id}" is {stands.status} already.', f"`seedbed resume {run.id}` lets it go on.")
     _refuse_others(run, stands, "pause")
-    return Request(run, PAUSE, stands, "asked to pause")
+    return SentRequest(run, PAUSE, stands, "asked to pause")
 
 
-def save_now(run: RunDir) -> Request:
+def save_now(run: RunDir) -> SentRequest:
     """Ask the run's job for a checkpoint after the step at hand."""
     stands = standing(run)
     if stands.status == "pausing":
@@ -110,26 +110,26 @@ def save_now(run: RunDir) -> Request:
     if _asked_to_pause(stands):
         raise SeedbedError(f'"{run.id}" is paused, and saved before that.', f"`seedbed resume {run.id}` lets it go on.")
     _refuse_others(run, stands, "save")
-    return Request(run, SAVE, stands, "asked to save")
+    return SentRequest(run, SAVE, stands, "asked to save")
 
 
-def go_on(run: RunDir) -> Request:
+def unpause(run: RunDir) -> SentRequest:
     """Let a run go on that is paused, or about to be, because somebody asked."""
     stands = standing(run)
-    asked = control.outstanding(run.control, stands.view.session)
+    asked = control.unfinished_request(run.control, stands.view.session)
     if asked == STOP and stands.status in BUSY:
         raise _stopping(run)
     if stands.status == "paused" and not _asked_to_pause(stands):
         raise SeedbedError(f'"{run.id}" is paused. {stands.view.reason or ""}'.rstrip(), stands.view.hint or "")
     if stands.status not in ("paused", "pausing") and not (stands.status in BUSY and asked == PAUSE):
         raise SeedbedError(f'"{run.id}" is not paused ({stands.status}).', "`seedbed runs` shows which are.")
-    return Request(run, GO, stands)
+    return SentRequest(run, RESUME, stands)
 
 
-def is_held(run: RunDir) -> bool:
+def is_paused(run: RunDir) -> bool:
     """Whether the run is paused, or about to be."""
     stands = standing(run)
-    asked = control.outstanding(run.control, stands.view.session)
+    asked = control.unfinished_request(run.control, stands.view.session)
     return stands.status in ("pausing", "paused") or (stands.status in BUSY and asked == PAUSE)
 
 
@@ -150,7 +150,7 @@ def _refuse_others(run: RunDir, stands: Standing, what: str) -> None:
         raise SeedbedError(
             f'"{run.id}" is not running ({stands.status}{reason.rstrip(".")}).', "`seedbed runs` shows which are."
         )
-    if control.outstanding(run.control, stands.view.session) == STOP:
+    if control.unfinished_request(run.control, stands.view.session) == STOP:
         raise _stopping(run)
 
 

@@ -71,7 +71,7 @@ class Chosen(NamedTuple):
     idle_s: float
 
 
-class Checkpoint(NamedTuple):
+class CheckpointFolder(NamedTuple):
     """A folder with a checkpoint, or what is left of one."""
 
     step: int
@@ -83,8 +83,8 @@ class Thinning(NamedTuple):
     """Checkpoints of a run that stay because they verify, and those that may go."""
 
     run: RunDir
-    kept: list[Checkpoint]
-    going: list[Checkpoint]
+    kept: list[CheckpointFolder]
+    going: list[CheckpointFolder]
 
     @property
     def freed_bytes(self) -> int:
@@ -314,5 +314,5 @@ def _is_best(path: Path) -> bool:
         return False
 
 
-def _described(path: Path) -> Checkpoint:
-    return Checkpoint(step_of(path), path, tree_bytes(path))
+def _described(path: Path) -> CheckpointFolder:
+    return CheckpointFolder(step_of(path), path, tree_bytes(path))

@@ -10,7 +10,7 @@ from seedbed.errors import SeedbedError
 from seedbed.events import NOT_RESUMED, Event, Run, Step
 from seedbed.runs.curves.index_file import index_path
 from seedbed.runs.curves.index_writer import IndexWriter
-from seedbed.runs.lifecycle import Lifecycle, mutter
+from seedbed.runs.lifecycle import Lifecycle, log_to_stderr
 from seedbed.runs.statuses import WORKING
 
 HARDWARE_S = 5.0
@@ -87,7 +87,7 @@ class Session(Lifecycle):
             try:
                 self.emit(sampler.sample())
             except SeedbedError as error:
-                mutter(f"hardware: {error}")
+                log_to_stderr(f"hardware: {error}")
         sampler.close()
 
     def _write_state(self) -> None:

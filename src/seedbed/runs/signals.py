@@ -9,14 +9,14 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
 
-from seedbed.runs.control import GO, PAUSE, SAVE, STOP
+from seedbed.runs.control import PAUSE, RESUME, SAVE, STOP
 
 SIGNALS = {
     signal.SIGINT: STOP,
     signal.SIGTERM: STOP,
     signal.SIGUSR1: SAVE,
     signal.SIGTSTP: PAUSE,
-    signal.SIGCONT: GO,
+    signal.SIGCONT: RESUME,
 }
 """What each signal asks for; batch systems send SIGUSR1 or SIGTERM before they take the machine away.
 
@@ -58,7 +58,7 @@ class Handlers:
 class HasHandlers(Protocol):
     """The owner of a directory."""
 
-    def let_go_in_child(self) -> None:
+    def release_in_child(self) -> None:
         """Called in a forked child: release the lock and the handlers."""
         ...
 
@@ -83,7 +83,7 @@ def _after_fork() -> None:
 
 def _after_fork_in_child() -> None:
     while OWNERS:
-        OWNERS.pop().let_go_in_child()
+        OWNERS.pop().release_in_child()
     _after_fork()
 
 

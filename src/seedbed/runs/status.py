@@ -13,8 +13,7 @@ from seedbed.errors import SeedbedError
 from seedbed.events import codes_of_old
 from seedbed.files import is_locked
 from seedbed.runs.checkpoints import best_checkpoint, latest_checkpoint
-from seedbed.runs.control import outstanding
-from seedbed.runs.control import word as word
+from seedbed.runs.control import unfinished_request
 from seedbed.runs.labels import read_labels
 from seedbed.runs.log import Reader
 from seedbed.runs.process import Identity, boot_id, is_alive
@@ -29,7 +28,7 @@ _STARTING_S = 15.0
 _FORMAT = 3
 
 
-class Held(msgspec.Struct, frozen=True):
+class Pause(msgspec.Struct, frozen=True):
     """Why a job holds (`code` as in events.Run), and what would help."""
 
     reason: str
@@ -44,8 +43,8 @@ class Heartbeat(msgspec.Struct, frozen=True):
     monotonic: float
     boot_id: str
     session: int
-    held: Held | None = None
-    """Set where the job holds and its log, which would say so, cannot be written."""
+    pause: Pause | None = msgspec.field(default=None, name="held")
+    """Set while the job is paused and cannot write that to its log."""
 
     def age_s(self) -> float:
         """Seconds since then; by the monotonic clock where this is the same boot, which no stepped clock disturbs."""
@@ -70,9 +69,9 @@ class Standing(NamedTuple):
     heartbeat: Heartbeat | None
 
 
-def state_json(view: View, session: int, held: Held | None = None) -> bytes:
+def state_json(view: View, session: int, pause: Pause | None = None) -> bytes:
     """The bytes of a state file: a disposable copy of the fold, with a heartbeat of now (see there for `held`)."""
-    beat = Heartbeat(t=time.time(), monotonic=time.monotonic(), boot_id=boot_id(), session=session, held=held)
+    beat = Heartbeat(t=time.time(), monotonic=time.monotonic(), boot_id=boot_id(), session=session, pause=pause)
     status = {"status": view.status, **summary(view)}
     return msgspec.json.encode(State(format=_FORMAT, heartbeat=beat, view=view, status=status))
 
@@ -133,12 +132,12 @@ def standing(run: RunDir) -> Standing:
         return Standing(view, view.status, beat)
     if not _lives(run, view, beat):
         return Standing(view, "lost", beat)
-    if beat is not None and beat.held is not None and view.status in WORKING:
-        held = beat.held
+    if beat is not None and beat.pause is not None and view.status in WORKING:
+        pause = beat.pause
         view.code, view.reason, view.hint = (
-            held.code or codes_of_old("paused", held.reason)[0],
-            held.reason,
-            held.hint or None,
+            pause.code or codes_of_old("paused", pause.reason)[0],
+            pause.reason,
+            pause.hint or None,
         )
         return Standing(view, "paused", beat)
     # On a full disk a paused job cannot write its heartbeat; it lives all the same.
@@ -198,7 +197,7 @@ def status(run: RunDir, stands: Standing | None = None) -> dict[str, Any]:
         "note": labels.note or None,
         "kind": meta.get("kind"),
         "status": stands.status,
-        "asked": outstanding(run.control, view.session) if alive or stands.status == "queued" else None,
+        "asked": unfinished_request(run.control, view.session) if alive or stands.status == "queued" else None,
         "code": code,
         "waits_for": waits_for,
         "reason": reason,

@@ -5,7 +5,7 @@ from __future__ import annotations
 STATUSES = ("queued", "running", "pausing", "paused", "stalled", "completed", "stopped", "failed", "lost", "broken")
 """`stalled`, `lost` and `broken` are derived by whoever reads a run; events never hold them."""
 SHOWN = (*STATUSES[:2], "stopping", *STATUSES[2:])
-"""What people see: a run that somebody asked to stop is `stopping` until it has ended (control.word)."""
+"""What people see: a run that somebody asked to stop is `stopping` until it has ended (control.shown_status)."""
 
 IDLE = frozenset({"queued", "paused"})
 """The job does nothing: that time is no part of what the run took."""

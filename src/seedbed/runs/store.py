@@ -203,7 +203,7 @@ class Store:
         except OSError:
             return []
 
-    def place_of(self, name: str) -> str:
+    def path_of(self, name: str) -> str:
         """The directory of the run with an id, or the link to the task with it; as text, since lists of runs are long."""
         path = f"{self.root.absolute()}/{name}"
         link = f"{self.root.absolute()}/{TASKS}/{name}"
@@ -211,12 +211,12 @@ class Store:
 
     def run_dir(self, name: str) -> RunDir:
         """The directory of the run or task with an id, whether or not it is there."""
-        place = self.place_of(name)
+        place = self.path_of(name)
         return RunDir(Path(place).resolve() if f"/{TASKS}/" in place else Path(place))
 
     def _existing(self, names: Iterable[str]) -> Iterator[RunDir]:
         """The runs and tasks among these, one after the other: who looks for one need not look at all of a thousand."""
-        return (self.run_dir(name) for name in names if _is_run(self.place_of(name)))
+        return (self.run_dir(name) for name in names if _is_run(self.path_of(name)))
 
     def free_name(self, wanted: str) -> str:
         """`wanted`, or `wanted-2`, `wanted-3`, ... where earlier runs bear it."""
@@ -238,7 +238,7 @@ class Store:
             return self._first(self._existing(self._names()[::-1]), _is_whole, "whole run")
         if ref is None:
             newest = sorted({*self._names(), *self._task_names()}, reverse=True)
-            busy = [name for name in newest if is_locked(f"{self.place_of(name)}/.lock")]
+            busy = [name for name in newest if is_locked(f"{self.path_of(name)}/.lock")]
             first = sorted(self._existing(busy), key=_activity)
             rest = self._existing(name for name in newest if name not in busy)
             return self._first(chain(first, rest), fits or _is_whole, wanted)

@@ -18,7 +18,7 @@ from seedbed.tui.safe_text import safe_string, safe_text
 from seedbed.tui.wrapped_text import with_line_breaks
 
 if TYPE_CHECKING:
-    from seedbed.runs.requests import Request
+    from seedbed.runs.requests import SentRequest
     from seedbed.tui.state import WindowState
 
 T = TypeVar("T")
@@ -233,7 +233,7 @@ def _done(action: str, listed: Listed) -> str:
     return DONE[action].format(name=listed.status["name"])
 
 
-def _heard(request: Callable[[RunDir], Request]) -> Callable[[RunDir], None]:
+def _heard(request: Callable[[RunDir], SentRequest]) -> Callable[[RunDir], None]:
     """Send a request and wait until the job has received it, by a signal where nothing reads its file."""
     return lambda run: request(run).deliver()
 

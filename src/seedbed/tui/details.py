@@ -17,7 +17,7 @@ from textual.widgets import DataTable, Footer, Select, Static, TabbedContent, Ta
 from seedbed.errors import SeedbedError
 from seedbed.presentation.config_text import differences, file_text
 from seedbed.presentation.curves import Drawn
-from seedbed.presentation.log import Line, RunLog
+from seedbed.presentation.log import LogLine, RunLog
 from seedbed.runs.samples import read_samples
 from seedbed.tui.curve import Curve
 from seedbed.tui.dialogs import close
@@ -62,7 +62,7 @@ class Details(Screen[None]):
         self._others: list[tuple[str, str]] = []
         self._samples: tuple[int, str] | None = None
         self._log: RunLog | None = None
-        self._lines: deque[Line] = deque(maxlen=2 * _LOG_LINES)
+        self._lines: deque[LogLine] = deque(maxlen=2 * _LOG_LINES)
         self._value_width = 0
         self._is_ready = False
         """Whether the screen has been composed: updates may come before that."""

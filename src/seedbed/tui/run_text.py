@@ -9,9 +9,9 @@ from typing import Any
 from rich.cells import cell_len
 from rich.text import Text
 
-from seedbed.presentation.log import Line, when
+from seedbed.presentation.log import LogLine, when
 from seedbed.presentation.run_facts import device_line, fact_rows, notices, progress_lines
-from seedbed.runs.status import word
+from seedbed.runs.control import shown_status
 from seedbed.tui.safe_text import fitted_text, safe_string, safe_text, status_style
 
 _LABEL_CELLS = 12
@@ -22,7 +22,7 @@ def header_text(found: dict[str, Any], *, brief: bool = False, width: int = 150)
     """A run's status in a few lines of `width` cells; `brief`, in as few as possible. The tab About shows all of it."""
     shown = Text(end="")
     shown.append_text(fitted_text(found["name"], 64, "bold"))
-    status = word(found)
+    status = shown_status(found)
     shown.append(f"  {status}", style=f"bold {status_style(status)}".strip())
     if found["simulated"]:
         shown.append("  SIMULATED", style="bold magenta")
@@ -48,7 +48,7 @@ def header_text(found: dict[str, Any], *, brief: bool = False, width: int = 150)
 
 def about_text(found: dict[str, Any]) -> Text:
     """A run's status and its reason, its warnings, its note and all other facts, nothing cut."""
-    status = word(found)
+    status = shown_status(found)
     shown = Text.assemble(
         (f"{'status':<{_LABEL_CELLS}}", "dim"), (status, f"bold {status_style(status)}".strip()), end=""
     )
@@ -69,7 +69,7 @@ def about_text(found: dict[str, Any]) -> Text:
     return shown
 
 
-def log_text(lines: Iterable[Line]) -> Text:
+def log_text(lines: Iterable[LogLine]) -> Text:
     """Events and printed lines, each with its time where that is known."""
     shown = Text(end="")
     for line in lines:

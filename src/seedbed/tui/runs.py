@@ -18,7 +18,7 @@ from seedbed.presentation.curves import Drawn
 from seedbed.presentation.done import steps_text
 from seedbed.presentation.run_facts import activity, epochs_text, gpu_text
 from seedbed.presentation.run_list import counts
-from seedbed.runs.status import word
+from seedbed.runs.control import shown_status
 from seedbed.runs.watch import Listed
 from seedbed.tui.curve import Curve
 from seedbed.tui.editors import is_editor
@@ -34,7 +34,7 @@ CURVE_DELAY_S = 0.06
 _STEP_CELLS = 11
 COLUMNS: dict[Column, Callable[[Listed], str]] = {
     Column("NAME", 0): lambda each: str(each.status["name"]),
-    Column("STATUS", 9): lambda each: word(each.status),
+    Column("STATUS", 9): lambda each: shown_status(each.status),
     Column("STEP", _STEP_CELLS, right=True): lambda each: steps_text(each.status, _STEP_CELLS),
     Column("LOSS", 7, right=True): lambda each: text.loss(each.status["loss"])[:7],
     Column("VAL", 7, right=True): lambda each: text.loss(each.status["val_loss"])[:7],

@@ -15,7 +15,7 @@ from textual.widget import Widget
 from seedbed import text
 from seedbed.presentation import machine
 from seedbed.presentation.machine import Gauge
-from seedbed.runs.status import word
+from seedbed.runs.control import shown_status
 from seedbed.tui.panel import Panel
 from seedbed.tui.safe_text import fitted_text, safe_text, status_style
 from seedbed.tui.wrapped_text import WrappedText
@@ -125,7 +125,7 @@ class SystemPanel(Panel):
             _line("runs", machine.live_summary(live)),
         ]
         for each in live[:_MAX_RUNS]:
-            status = word(each.status)
+            status = shown_status(each.status)
             line = Text.assemble("  ", fitted_text(each.status["name"], 24, "bold"), " ", end="")
             line.append(status, style=status_style(status))
             if each.status["remaining_s"] is not None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 from seedbed.runs.clock import worked_s
-from seedbed.runs.curves.entries import Entry, entries
+from seedbed.runs.curves.curve_events import CurveEvent, decode_lines
 from seedbed.runs.curves.rows import (
     BACK,
     NAN,
@@ -17,7 +17,7 @@ from seedbed.runs.curves.rows import (
     STEPS_A_ROW,
     VALIDATION,
     Row,
-    Step,
+    StepValues,
     summarise,
 )
 from seedbed.runs.in_force import begins_at, goes_back_to
@@ -35,7 +35,7 @@ class Fold:
 
     def __init__(self, take: Callable[[Row], None], after: Row | None = None) -> None:
         self._take = take
-        self.open: list[Step] = []
+        self.open: list[StepValues] = []
         """Steps that are not in a row yet."""
         self.place = after.end if after else 0
         """Byte of the log up to which lines were folded."""
@@ -54,23 +54,23 @@ class Fold:
 
     def add(self, block: bytes) -> None:
         """Fold in whole lines that follow those before."""
-        for entry, length in zip(*entries(block), strict=True):
+        for event, length in zip(*decode_lines(block), strict=True):
             begin = self.place
             self.place += length
-            if entry is None:
+            if event is None:
                 continue
-            kind = entry.kind
+            kind = event.kind
             if kind == "run":
-                self._change_clock(entry)
-            self._clock += worked_s(self._t, entry.t, self._idle, self._simulated)
-            self._t = entry.t
-            self._idle = entry.status in IDLE if kind in ("run", "step") else self._idle
+                self._change_clock(event)
+            self._clock += worked_s(self._t, event.t, self._idle, self._simulated)
+            self._t = event.t
+            self._idle = event.status in IDLE if kind in ("run", "step") else self._idle
             if kind == "step":
-                self._add_step(entry, begin)
+                self._add_step(event, begin)
             elif kind == "run":
-                self._run(entry, begin)
+                self._run(event, begin)
             elif kind in ("eval", "checkpoint"):
-                self._mark(entry, begin)
+                self._mark(event, begin)
 
     def go_back_to(self, row: Row) -> None:
         """Stand before the first line of a row of STEPS, ready to read its steps, which then stay open."""
@@ -85,17 +85,17 @@ class Fold:
         place = self._begin, self._end
         return summarise(self.open, place, self._session, self._before, self._last_t, int(self._simulated))
 
-    def _change_clock(self, entry: Entry) -> None:
+    def _change_clock(self, event: CurveEvent) -> None:
         """A clock starts anew with a session, and where a session says that it has a clock of its own."""
-        another = entry.session is not None and entry.session != self._session
-        if not another and not (entry.simulated and not self._simulated):
+        another = event.session is not None and event.session != self._session
+        if not another and not (event.simulated and not self._simulated):
             return
         self._close()  # so that a row is of one session and of one clock
         self._t = None
-        self._simulated = bool(entry.simulated)
+        self._simulated = bool(event.simulated)
 
-    def _add_step(self, entry: Entry, begin: int) -> None:
-        step, tokens = entry.step, entry.tokens
+    def _add_step(self, event: CurveEvent, begin: int) -> None:
+        step, tokens = event.step, event.tokens
         if step is None or not 0 <= step < LARGEST:
             return
         back = goes_back_to(step, self._step)
@@ -106,14 +106,14 @@ class Fold:
             self._tokens = tokens
             if 0 <= before <= tokens:
                 new = tokens - before
-        if entry.processed is not None and 0 <= entry.processed < LARGEST:
-            new = entry.processed
+        if event.processed is not None and 0 <= event.processed < LARGEST:
+            new = event.processed
         if not self.open:
             self._begin, self._before = begin, before
-        values = entry.loss, entry.lr, entry.grad_norm, entry.step_s
+        values = event.loss, event.lr, event.grad_norm, event.step_s
         numbers = [NAN if value is None else value for value in values] if None in values else values
-        self.open.append(Step(step, max(self._tokens, 0), self._clock, new, *numbers))
-        self._step, self._end, self._last_t = step, self.place, entry.t
+        self.open.append(StepValues(step, max(self._tokens, 0), self._clock, new, *numbers))
+        self._step, self._end, self._last_t = step, self.place, event.t
         if len(self.open) >= self._most:
             self._close()
 
@@ -123,12 +123,12 @@ class Fold:
             self.open = []
             self._take(row)
 
-    def _run(self, entry: Entry, begin: int) -> None:
-        begins = begins_at(entry)
+    def _run(self, event: CurveEvent, begin: int) -> None:
+        begins = begins_at(event)
         if begins is not None:
-            self._restart(RESTART, min(begins, LARGEST), begin, entry.session)
-        elif entry.session is not None and 0 <= entry.session < LARGEST:
-            self._session = entry.session
+            self._restart(RESTART, min(begins, LARGEST), begin, event.session)
+        elif event.session is not None and 0 <= event.session < LARGEST:
+            self._session = event.session
 
     def _restart(self, kind: int, step: int, begin: int, session: int | None = None) -> None:
         """Steps beyond this one are void; those of `kind` RESTART are a session's own beginning."""
@@ -140,13 +140,13 @@ class Fold:
         self._step = step
         self._take(self._marked(kind, begin, self.place if kind == RESTART else begin, step))
 
-    def _mark(self, entry: Entry, begin: int) -> None:
-        if entry.step is None or not 0 <= entry.step < LARGEST:
+    def _mark(self, event: CurveEvent, begin: int) -> None:
+        if event.step is None or not 0 <= event.step < LARGEST:
             return
-        loss = math.nan if entry.loss is None else entry.loss
-        kind = SAVED if entry.kind == "checkpoint" else VALIDATION
+        loss = math.nan if event.loss is None else event.loss
+        kind = SAVED if event.kind == "checkpoint" else VALIDATION
         if kind == SAVED or math.isfinite(loss):
-            self._take(self._marked(kind, begin, self.place, entry.step, loss, entry.best + 2 * entry.full))
+            self._take(self._marked(kind, begin, self.place, event.step, loss, event.best + 2 * event.full))
 
     def _marked(self, kind: int, begin: int, end: int, step: int, loss: float = math.nan, num: int = 0) -> Row:
         place, tokens = (begin, end, step, step, self._session, int(self._simulated)), (self._tokens,) * 3
@@ -154,7 +154,7 @@ class Fold:
         return Row(kind, *place, num, 0, *tokens, *now, *NOTHING[:-1], loss, *NOTHING * 3)
 
 
-def steps_again(row: Row, block: bytes) -> list[Step]:
+def steps_again(row: Row, block: bytes) -> list[StepValues]:
     """The steps of a row, exactly as they were, out of the lines from its `begin` on."""
     fold = Fold(lambda _: None)
     fold.go_back_to(row)

@@ -12,7 +12,7 @@ import sys
 import zlib
 from pathlib import Path
 
-from seedbed.runs.curves.entries import entries
+from seedbed.runs.curves.curve_events import decode_lines
 from seedbed.runs.curves.rows import BACK, RESTART, STEPS, STEPS_A_ROW, WHOLE_WORDS, WORDS, Row
 from seedbed.runs.store import RunDir
 
@@ -110,7 +110,7 @@ def _fits(log: Path, row: Row) -> bool:
             block = handle.readline(_LONGEST_LINE) if row.kind == BACK else handle.read(row.end - row.begin)
     except (OSError, ValueError):
         return False
-    found, _ = entries(block)
+    found, _ = decode_lines(block)
     if not block.endswith(b"\n") or not found or found[0] is None or found[-1] is None or found[-1].t != row.t:
         return False
     if row.kind == RESTART:

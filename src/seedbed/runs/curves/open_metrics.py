@@ -13,7 +13,7 @@ from typing import BinaryIO
 import msgspec
 
 from seedbed.events import open_metrics, shown_name
-from seedbed.runs.curves.entries import Entry, entries
+from seedbed.runs.curves.curve_events import CurveEvent, decode_lines
 from seedbed.runs.curves.rows import NOTHING, Row, gathered
 
 Five = tuple[float, float, float, float, float]
@@ -31,9 +31,9 @@ class _Line(msgspec.Struct, gc=False):
 _LINES = msgspec.json.Decoder(_Line)
 
 
-def value_in(entry: Entry, name: str) -> float:
+def value_in(event: CurveEvent, name: str) -> float:
     """The value of an open metric on a line; nan where it has none that is a finite number."""
-    written = bytes(entry.metrics)
+    written = bytes(event.metrics)
     if not written:
         return math.nan
     try:
@@ -72,11 +72,11 @@ def _spelled_otherwise(metrics: dict[str, float | None], name: str) -> float | N
 def _slowly(block: bytes, first: int, last: int, name: str) -> dict[int, float]:
     """The same of lines among which some are torn, foreign or of another shape."""
     found: dict[int, float] = {}
-    for entry in entries(block[: block.rfind(b"\n") + 1])[0]:
-        if entry is not None and entry.kind == "step" and entry.step is not None and first <= entry.step <= last:
-            value = value_in(entry, name)
+    for event in decode_lines(block[: block.rfind(b"\n") + 1])[0]:
+        if event is not None and event.kind == "step" and event.step is not None and first <= event.step <= last:
+            value = value_in(event, name)
             if math.isfinite(value):
-                found[entry.step] = value
+                found[event.step] = value
     return found
 
 

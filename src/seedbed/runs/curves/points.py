@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from seedbed.runs.curves.rows import Row, Step
+from seedbed.runs.curves.rows import Row, StepValues
 
 AXES = ("step", "tokens", "time")
 """What can be along x: the step, the trained tokens so far, the seconds at work (gaps between sessions left out)."""
@@ -57,7 +57,7 @@ class Cell(NamedTuple):
     num_odd: int
 
 
-def cell(step: Step, axis: str, key: str) -> Cell:
+def cell(step: StepValues, axis: str, key: str) -> Cell:
     """A step's value of one of KEYS."""
     x = place(step, axis)
     weight, total = 1.0, step.loss if key == "loss" else step.lr if key == "lr" else step.grad_norm
@@ -70,13 +70,13 @@ def cell(step: Step, axis: str, key: str) -> Cell:
     return Cell(x, weight, total, total / weight, 0)
 
 
-def open_cell(step: Step, axis: str, value: float) -> Cell:
+def open_cell(step: StepValues, axis: str, value: float) -> Cell:
     """A step's value of an open metric; nan for none."""
     x = place(step, axis)
     return Cell(x, 1.0, value, value, 0) if math.isfinite(value) else Cell(x, 0.0, 0.0, math.nan, 0)
 
 
-def place(step: Step, axis: str) -> float:
+def place(step: StepValues, axis: str) -> float:
     """Where a step lies along an axis."""
     return float(step.step if axis == "step" else step.tokens if axis == "tokens" else step.time)
 

@@ -13,7 +13,7 @@ STEPS, VALIDATION, SAVED, RESTART, BACK = range(1, 6)
 """Kinds of rows: steps, a validation, a checkpoint, a session that goes on from a step, and steps that went back."""
 
 
-class Step(msgspec.Struct, frozen=True, gc=False):
+class StepValues(msgspec.Struct, frozen=True, gc=False):
     """A step that was logged. `tokens` and `time` (seconds at work) are those of the run after it; nan is no number."""
 
     step: int
@@ -93,7 +93,7 @@ NOTHING = (0.0, 0.0, math.inf, -math.inf, NAN)
 
 
 def summarise(
-    steps: Sequence[Step], place: tuple[int, int], session: int, before: int, t: float, simulated: int
+    steps: Sequence[StepValues], place: tuple[int, int], session: int, before: int, t: float, simulated: int
 ) -> Row:
     """The row of some steps (at least one) that lie from byte to byte; the other arguments as in Row."""
     first, last = steps[0], steps[-1]

@@ -12,7 +12,7 @@ from itertools import compress
 from typing import NamedTuple, Self
 
 from seedbed.files import read_block
-from seedbed.runs.curves.entries import entries
+from seedbed.runs.curves.curve_events import decode_lines
 from seedbed.runs.curves.fold import Fold, steps_again
 from seedbed.runs.curves.index_file import ROW_BYTES, log_mark, read_index, unpack
 from seedbed.runs.curves.open_metrics import Five, summarised, value_in, values_by_step
@@ -38,7 +38,7 @@ from seedbed.runs.curves.rows import (
     WHOLE_WORDS,
     WORDS,
     Row,
-    Step,
+    StepValues,
     summarise,
 )
 from seedbed.runs.store import RunDir
@@ -208,8 +208,8 @@ class Series:
             with suppress(OSError), self.run.events.open("rb") as log:
                 for place in missing:
                     log.seek(place)
-                    for entry in entries(log.readline(_BLOCK))[0]:
-                        known[place] = value_in(entry, name) if entry is not None and entry.kind == "eval" else math.nan
+                    for event in decode_lines(log.readline(_BLOCK))[0]:
+                        known[place] = value_in(event, name) if event is not None and event.kind == "eval" else math.nan
         found = [(mark, known.get(mark.place, math.nan)) for mark in marks]
         return [(mark, value) for mark, value in found if math.isfinite(value)]
 
@@ -263,7 +263,7 @@ class Series:
     def _clear(self) -> None:
         self._columns: list[array[float]] = [array("q" if word < WHOLE_WORDS else "d") for word in range(WORDS)]
         self._marks: list[tuple[int, Mark]] = []
-        self._details: dict[int, list[Step]] = {}
+        self._details: dict[int, list[StepValues]] = {}
         self._metrics: dict[str, dict[tuple[float, float], Five]] = {}
         """Open metric -> what each row comes to, by its first byte and its last step."""
         self._validation_metrics: dict[str, dict[int, float]] = {}
@@ -370,7 +370,7 @@ class Series:
                 for column in self._columns:
                     del column[-1]
 
-    def _steps_of(self, columns: Sequence[array[float]], number: int) -> list[Step]:
+    def _steps_of(self, columns: Sequence[array[float]], number: int) -> list[StepValues]:
         """The single steps of a row: those still open, those kept, or read again from the log."""
         if number == len(columns[_BEGIN]) - 1 and self._fold.open:
             return self._fold.open
@@ -384,7 +384,7 @@ class Series:
                 self._details[row.begin] = kept
         return kept
 
-    def _read_again(self, row: Row) -> list[Step]:
+    def _read_again(self, row: Row) -> list[StepValues]:
         """The steps of a row out of the log; none where that is gone."""
         try:
             with self.run.events.open("rb") as handle:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Entry(msgspec.Struct, gc=False):
+class CurveEvent(msgspec.Struct, gc=False):
     """The parts of any event's line that curves need."""
 
     kind: str
@@ -28,36 +28,36 @@ class Entry(msgspec.Struct, gc=False):
 
 
 class _Any(msgspec.Struct, gc=False):
-    """What a line that is no Entry may still tell: that time went on."""
+    """What a line that is no CurveEvent may still tell: that time went on."""
 
     kind: str
     t: float = 0.0
 
 
-_ENTRY = msgspec.json.Decoder(Entry)
+_EVENT = msgspec.json.Decoder(CurveEvent)
 _ANY = msgspec.json.Decoder(_Any)
 
 
-def entries(block: bytes) -> tuple[list[Entry | None], list[int]]:
+def decode_lines(block: bytes) -> tuple[list[CurveEvent | None], list[int]]:
     """The entries on whole lines, None for a torn or foreign one, and the length of each line with its end."""
     lines = block.split(b"\n")
     lines.pop()
     lengths = [len(line) + 1 for line in lines]
     try:
-        found: list[Entry | None] = [*_ENTRY.decode_lines(block)]
+        found: list[CurveEvent | None] = [*_EVENT.decode_lines(block)]
     except (msgspec.DecodeError, UnicodeDecodeError):
         found = []
     # Fewer entries than lines: there were blank ones.
-    return (found, lengths) if len(found) == len(lines) else ([_entry(line) for line in lines], lengths)
+    return (found, lengths) if len(found) == len(lines) else ([_decoded(line) for line in lines], lengths)
 
 
-def _entry(line: bytes) -> Entry | None:
+def _decoded(line: bytes) -> CurveEvent | None:
     try:
-        return _ENTRY.decode(line)
+        return _EVENT.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
         pass
     try:
         other = _ANY.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    return Entry(kind=f"?{other.kind}", t=other.t)
+    return CurveEvent(kind=f"?{other.kind}", t=other.t)
