@@ -21,7 +21,7 @@ class FakeNvml:
         self.asked: list[str] = []
         self.closed = 0
 
-    def look(self, uuid: str = "") -> Gpus:
+    def read(self, uuid: str = "") -> Gpus:
         self.asked.append(uuid)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         chosen = tuple(each for each in answer.found if uuid in ("", each.uuid))
@@ -86,8 +86,8 @@ def test_what_the_driver_does_not_tell_has_a_reason(tmp_path: Path) -> None:
     found = gpu.ask_smi(fake_smi(tmp_path, f"echo '{line}'")).found[0]
     assert found.fraction is None
     assert found.missing == {
-        "gpu_fraction": "the driver says [N/A]",
-        "gpu_power_w": "the driver says [Not Supported]",
+        "gpu_fraction": "the driver reports [N/A]",
+        "gpu_power_w": "the driver reports [Not Supported]",
     }
 
 
@@ -148,7 +148,7 @@ HERE = (card(0, "GPU-aa11"), card(1, "GPU-ab22"), card(2, "GPU-ac33"))
     ],
 )
 def test_a_cuda_index_means_the_gpu_that_the_list_names(visible: str, index: int, position: int) -> None:
-    meant = gpu.physical(index, visible, HERE)
+    meant = gpu.resolve_index(index, visible, HERE)
     assert meant == (position, HERE[position].uuid, "")
 
 
@@ -165,12 +165,12 @@ def test_a_cuda_index_means_the_gpu_that_the_list_names(visible: str, index: int
         ("7,0", 1, "names GPU 7"),
         ("GPU-a", 0, "more than one GPU"),
         ("GPU-ff", 0, "no GPU here"),
-        ("MIG-GPU-aa11/1/0", 0, "MIG is not followed"),
-        ("MIG-5c89", 0, "MIG is not followed"),
+        ("MIG-GPU-aa11/1/0", 0, "a MIG part of a GPU"),
+        ("MIG-5c89", 0, "a MIG part of a GPU"),
     ],
 )
 def test_a_cuda_index_that_means_no_gpu_says_why(visible: str, index: int, said: str) -> None:
-    meant = gpu.physical(index, visible, HERE)
+    meant = gpu.resolve_index(index, visible, HERE)
     assert (meant.position, meant.uuid) == (None, "")
     assert said in meant.reason
 
@@ -178,18 +178,18 @@ def test_a_cuda_index_that_means_no_gpu_says_why(visible: str, index: int, said:
 def test_gpus_of_several_kinds_are_not_guessed_at() -> None:
     mixed = (card(0, name="NVIDIA T400"), card(1, name="NVIDIA A100"))
     for visible in ("", "0"):
-        assert "CUDA_DEVICE_ORDER" in gpu.physical(0, visible, mixed).reason
-        assert gpu.physical(0, visible, mixed, "PCI_BUS_ID").position == 0
-    assert gpu.physical(0, "GPU-1", mixed).position == 1
+        assert "CUDA_DEVICE_ORDER" in gpu.resolve_index(0, visible, mixed).reason
+        assert gpu.resolve_index(0, visible, mixed, "PCI_BUS_ID").position == 0
+    assert gpu.resolve_index(0, "GPU-1", mixed).position == 1
 
 
 def test_a_container_counts_only_the_gpus_that_it_may_open() -> None:
-    assert gpu.physical(0, "", (card(3), card(2))).position == 2
+    assert gpu.resolve_index(0, "", (card(3), card(2))).position == 2
 
 
 def test_a_watch_follows_the_gpu_that_cuda_means_and_one_without_cuda_the_position() -> None:
     def seen(visible: str | None) -> int:
-        return gpu.Watch(1, visible, nvml=FakeNvml(some(*HERE))).look().found[0].position
+        return gpu.GpuMonitor(1, visible, nvml=FakeNvml(some(*HERE))).read().found[0].position
 
     assert seen(None) == 1
     assert seen("") == 1
@@ -198,8 +198,8 @@ def test_a_watch_follows_the_gpu_that_cuda_means_and_one_without_cuda_the_positi
 
 def test_a_watch_reads_one_gpu_alone_once_it_knows_which() -> None:
     nvml = FakeNvml(some(*HERE))
-    watch = gpu.Watch(0, "2", nvml=nvml)
-    assert [watch.look().found[0].uuid for _ in range(3)] == ["GPU-ac33"] * 3
+    watch = gpu.GpuMonitor(0, "2", nvml=nvml)
+    assert [watch.read().found[0].uuid for _ in range(3)] == ["GPU-ac33"] * 3
     assert nvml.asked == ["", "GPU-ac33", "GPU-ac33"]
     watch.close()
     assert nvml.closed == 1
@@ -209,48 +209,48 @@ def test_a_gpu_lost_between_two_looks_falls_back_and_comes_back(tmp_path: Path) 
     command = fake_smi(tmp_path, "echo '0, NVIDIA A30, 550, 24576, 77, [GPU is lost], 45, 112.50, GPU-aa11'")
     nvml = FakeNvml(some(*HERE), none("the GPU is lost"), some(*HERE))
     clock = FakeClock()
-    watch = gpu.Watch(0, nvml=nvml, command=command, clock=clock)
-    assert watch.look().found[0].used_bytes == 1
+    watch = gpu.GpuMonitor(0, nvml=nvml, command=command, clock=clock)
+    assert watch.read().found[0].used_bytes == 1
     for _ in range(2):
-        stand_in = watch.look().found[0]
+        stand_in = watch.read().found[0]
         assert stand_in.used_bytes == 77 << 20
-        assert stand_in.missing == {"gpu_fraction": "the driver says [GPU is lost]"}
+        assert stand_in.missing == {"gpu_fraction": "the driver reports [GPU is lost]"}
     assert len(nvml.asked) == 2
     clock.now_s += 31
-    assert watch.look().found[0].used_bytes == 1
+    assert watch.read().found[0].used_bytes == 1
 
 
 def test_what_failed_in_every_way_is_left_alone_for_half_a_minute(tmp_path: Path) -> None:
     command = fake_smi(tmp_path, "echo 'No way'; exit 9")
     nvml = FakeNvml(none("the NVIDIA driver is not loaded"), some(*HERE))
     clock = FakeClock()
-    watch = gpu.Watch(0, nvml=nvml, command=command, clock=clock)
+    watch = gpu.GpuMonitor(0, nvml=nvml, command=command, clock=clock)
     for _ in range(3):
-        said = watch.look()
+        said = watch.read()
         assert said.found == ()
         assert said.reason == "the NVIDIA driver is not loaded; nvidia-smi failed: No way"
     assert (len(nvml.asked), times_asked(tmp_path)) == (1, 1)
     clock.now_s += 31
-    assert watch.look().found == (HERE[0],)
-    assert watch.look().found == (HERE[0],)
+    assert watch.read().found == (HERE[0],)
+    assert watch.read().found == (HERE[0],)
 
 
 def test_after_a_restart_of_the_driver_the_same_gpu_is_watched_under_its_new_number(tmp_path: Path) -> None:
     renumbered = some(card(0, "GPU-ab22"))
-    watch = gpu.Watch(1, nvml=FakeNvml(some(*HERE), renumbered), command=str(tmp_path / "absent"))
-    assert watch.look().found[0].uuid == "GPU-ab22"
-    assert watch.look().found == renumbered.found
+    watch = gpu.GpuMonitor(1, nvml=FakeNvml(some(*HERE), renumbered), command=str(tmp_path / "absent"))
+    assert watch.read().found[0].uuid == "GPU-ab22"
+    assert watch.read().found == renumbered.found
 
 
 def test_another_gpu_under_the_old_number_is_not_taken_for_the_lost_one(tmp_path: Path) -> None:
     command = fake_smi(tmp_path, "echo '0, NVIDIA A30, 550, 24576, 77, 1, 45, 112.50, GPU-other'")
-    watch = gpu.Watch(0, nvml=FakeNvml(some(HERE[0]), none("the GPU is lost")), command=command)
-    assert watch.look().found
-    gone = watch.look()
+    watch = gpu.GpuMonitor(0, nvml=FakeNvml(some(HERE[0]), none("the GPU is lost")), command=command)
+    assert watch.read().found
+    gone = watch.read()
     assert gone.found == ()
     assert "no longer listed" in gone.reason
 
 
 def test_a_gpu_that_is_not_there_is_a_reason(tmp_path: Path) -> None:
-    watch = gpu.Watch(7, nvml=FakeNvml(some(*HERE)), command=str(tmp_path / "absent"))
-    assert "no GPU 7" in watch.look().reason
+    watch = gpu.GpuMonitor(7, nvml=FakeNvml(some(*HERE)), command=str(tmp_path / "absent"))
+    assert "no GPU 7" in watch.read().reason

@@ -39,7 +39,7 @@ class FakeLibrary:
     def __init__(self, **failing: int) -> None:
         self.failing = failing
         self.opened = self.closed = 0
-        self.split = False
+        self.is_mig = False
 
     def _ask(self, name: str, handle: int | None = None) -> None:
         for failing in (name, f"{name} {handle}"):
@@ -53,7 +53,7 @@ class FakeLibrary:
             "nvmlDeviceGetHandleByIndex": lambda position: position,
             "nvmlDeviceGetName": lambda handle: b"NVIDIA A30" if handle else "NVIDIA H100 PCIe",
             "nvmlDeviceGetUUID": lambda handle: f"GPU-{handle}",
-            "nvmlDeviceGetMigMode": lambda handle: [int(self.split), 0],
+            "nvmlDeviceGetMigMode": lambda handle: [int(self.is_mig), 0],
             "nvmlDeviceGetUtilizationRates": lambda handle: SimpleNamespace(gpu=37 + handle, memory=5),
             "nvmlDeviceGetTemperature": lambda handle, sensor: 45 + handle,
             "nvmlDeviceGetPowerUsage": lambda handle: 112_500 + handle,
@@ -83,7 +83,7 @@ class FakeLibrary:
 
 
 def test_figures_come_in_bytes_fractions_degrees_and_watts_by_the_position_of_nvidia_smi() -> None:
-    seen = Nvml(FakeLibrary()).look()
+    seen = Nvml(FakeLibrary()).read()
     assert seen.reason == ""
     first, second = seen.found
     assert (first.position, first.name, first.driver, first.uuid) == (0, "NVIDIA H100 PCIe", "550.54.15", "GPU-0")
@@ -98,12 +98,12 @@ def test_it_is_opened_once_for_many_looks_and_closed_once() -> None:
     library = FakeLibrary()
     watched = Nvml(library)
     for _ in range(5):
-        assert watched.look("GPU-1").found[0].position == 1
+        assert watched.read("GPU-1").found[0].position == 1
     assert (library.opened, library.closed) == (1, 0)
     watched.close()
     watched.close()
     assert library.closed == 1
-    assert watched.look().found
+    assert watched.read().found
     assert library.opened == 2
 
 
@@ -120,7 +120,7 @@ def test_it_is_opened_once_for_many_looks_and_closed_once() -> None:
 def test_each_figure_that_is_not_told_has_its_reason_and_the_others_stay(
     failing: str, names: set[str], code: int
 ) -> None:
-    first = Nvml(FakeLibrary(**{failing: code})).look().found[0]
+    first = Nvml(FakeLibrary(**{failing: code})).read().found[0]
     figures = {
         "gpu_power_w": first.power_w,
         "gpu_fraction": first.fraction,
@@ -134,13 +134,13 @@ def test_each_figure_that_is_not_told_has_its_reason_and_the_others_stay(
 
 def test_a_gpu_that_is_split_says_that_this_is_why() -> None:
     library = FakeLibrary(nvmlDeviceGetUtilizationRates=nvml.NOT_SUPPORTED)
-    assert "MIG" not in Nvml(library).look().found[0].missing["gpu_fraction"]
-    library.split = True
-    assert "MIG" in Nvml(library).look().found[0].missing["gpu_fraction"]
+    assert "MIG" not in Nvml(library).read().found[0].missing["gpu_fraction"]
+    library.is_mig = True
+    assert "MIG" in Nvml(library).read().found[0].missing["gpu_fraction"]
 
 
 def test_an_old_driver_still_tells_its_memory() -> None:
-    first = Nvml(FakeLibrary(nvmlDeviceGetMemoryInfo_v2=nvml.FUNCTION_NOT_FOUND)).look().found[0]
+    first = Nvml(FakeLibrary(nvmlDeviceGetMemoryInfo_v2=nvml.FUNCTION_NOT_FOUND)).read().found[0]
     assert first.total_bytes == 24 << 30
     assert "gpu_used_bytes" not in first.missing
 
@@ -157,7 +157,7 @@ def test_an_old_driver_still_tells_its_memory() -> None:
 )
 def test_one_that_does_not_open_says_why(code: int, said: str) -> None:
     library = FakeLibrary(nvmlInit=code)
-    seen = Nvml(library).look()
+    seen = Nvml(library).read()
     assert seen.found == ()
     assert said in seen.reason
     assert library.closed == 0
@@ -165,39 +165,39 @@ def test_one_that_does_not_open_says_why(code: int, said: str) -> None:
 
 def test_the_package_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert "seedbed[gpu]" in Nvml().look().reason
+    assert "seedbed[gpu]" in Nvml().read().reason
     # Another package of that name, of years ago.
     monkeypatch.setitem(sys.modules, "pynvml", SimpleNamespace(NVMLError=FakeError))
-    assert "seedbed[gpu]" in Nvml().look().reason
+    assert "seedbed[gpu]" in Nvml().read().reason
 
 
 @pytest.mark.parametrize("code", [nvml.GPU_IS_LOST, nvml.UNINITIALIZED, nvml.DRIVER_NOT_LOADED, nvml.RESET_REQUIRED])
 def test_a_gpu_lost_between_two_looks_is_a_reason_and_one_that_is_back_is_seen_again(code: int) -> None:
     library = FakeLibrary()
     watched = Nvml(library)
-    assert watched.look("GPU-0").found
+    assert watched.read("GPU-0").found
     library.failing = {"nvmlDeviceGetUtilizationRates": code, "nvmlShutdown": nvml.UNINITIALIZED}
-    lost = watched.look("GPU-0")
+    lost = watched.read("GPU-0")
     assert lost.found == ()
     assert lost.reason
     assert library.closed == 1
     library.failing = {}
-    assert watched.look("GPU-0").found
+    assert watched.read("GPU-0").found
     assert library.opened == 2
 
 
 def test_one_that_tells_nothing_at_all_counts_as_lost() -> None:
     asked = ("UtilizationRates", "Temperature", "PowerUsage", "MemoryInfo")
     library = FakeLibrary(**{f"nvmlDeviceGet{name} 0": 999 for name in asked})
-    assert [each.position for each in Nvml(library).look().found] == [1]
+    assert [each.position for each in Nvml(library).read().found] == [1]
 
 
 def test_a_lost_or_blocked_gpu_hides_no_other() -> None:
     library = FakeLibrary(**{"nvmlDeviceGetUtilizationRates 0": nvml.GPU_IS_LOST})
-    assert [each.position for each in Nvml(library).look().found] == [1]
+    assert [each.position for each in Nvml(library).read().found] == [1]
     blocked = Nvml(FakeLibrary(**{"nvmlDeviceGetHandleByIndex 0": nvml.OPERATING_SYSTEM}))
-    assert [each.position for each in blocked.look().found] == [1]
-    assert "blocks" in blocked.look("GPU-0").reason
+    assert [each.position for each in blocked.read().found] == [1]
+    assert "blocks" in blocked.read("GPU-0").reason
 
 
 def test_what_is_asked_here_is_what_the_package_has() -> None:
@@ -256,7 +256,7 @@ def library_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def look_through_the_package(folder: Path, **env: str) -> dict[str, Any]:
     code = (
-        "import json; from seedbed.hardware.nvml import Nvml; nvml = Nvml(); nvml.look(); seen = nvml.look();"
+        "import json; from seedbed.hardware.nvml import Nvml; nvml = Nvml(); nvml.read(); seen = nvml.read();"
         "nvml.close(); print(json.dumps({'reason': seen.reason, 'found': [each._asdict() for each in seen.found]}))"
     )
     done = subprocess.run(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from seedbed.config.schema import TokenizerConfig
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Data, Event, Message
-from seedbed.tokenizer import learning, patterns, train
+from seedbed.tokenizer import library_training, patterns, train
 from seedbed.tokenizer.train import train_tokenizer
 
 KINDS = ("bpe", "wordpiece", "unigram", "char")
@@ -132,13 +132,13 @@ def test_progress_ends_with_the_bytes_read():
 def learned_from(monkeypatch: pytest.MonkeyPatch, texts: list[str], config: TokenizerConfig) -> list[str]:
     """The pieces that reach the library."""
     pieces: list[str] = []
-    original = train.learn
+    original = train.train_model
 
-    def learn(given: Iterator[str], config: TokenizerConfig, check: Callable[[], None]) -> dict[str, Any]:
+    def train_model(given: Iterator[str], config: TokenizerConfig, check: Callable[[], None]) -> dict[str, Any]:
         pieces.extend(given)
         return original(iter(["some words"]), config, check)
 
-    monkeypatch.setattr(train, "learn", learn)
+    monkeypatch.setattr(train, "train_model", train_model)
     train_tokenizer(texts, config, quiet)
     return pieces
 
@@ -197,7 +197,7 @@ def test_ordinary_text_is_left_as_it_is():
 
 def test_it_is_said_when_learning_takes_long(monkeypatch):
     monkeypatch.setattr(train, "_LONG_S", 0.0)
-    monkeypatch.setitem(learning.ALONE_CHARACTERS, "bpe", 100)
+    monkeypatch.setitem(library_training.SINGLE_PROCESS_CHARACTERS, "bpe", 100)
     events: list[Event] = []
     train_tokenizer([prose(1, 3000)], TokenizerConfig(vocab_size=400), events.append)
     (message,) = [event for event in events if isinstance(event, Message)]

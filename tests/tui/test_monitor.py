@@ -251,7 +251,7 @@ async def test_machine_figures_that_are_missing_tell_why(open_window: Any, store
     """Each missing figure is n/a with the reason, never blank and never zero."""
     missing = {
         "cpu_fraction": "the counters stood still",
-        "load_1m": "this system keeps no load average",
+        "load_1m": "this system has no load average",
         "ram_used_bytes": "no /proc here",
         "gpu_fraction": "the driver is too old",
         "gpu_used_bytes": "not told by this card",

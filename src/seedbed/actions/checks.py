@@ -85,7 +85,7 @@ def refuse_unusable_data(config: Config, store: Store | None = None) -> None:
     Raises UsageError if the source is invalid or missing, SeedbedError if its text is unusable.
     """
     from seedbed.data.precheck import refuse_unusable
-    from seedbed.tokenizer.sizes import refuse_tokenizer
+    from seedbed.tokenizer.checks import refuse_tokenizer
 
     refuse_unusable(config.data, config.model.context, store.root if store is not None else None)
     if not is_prepared(config.data.source.strip(), Path()):

@@ -36,7 +36,7 @@ from seedbed.events import Data, Emit, Message
 from seedbed.hardware.cpu import usable_cores
 from seedbed.text import quoted
 from seedbed.tokenizer import patterns
-from seedbed.tokenizer.sizes import check_vocab_size
+from seedbed.tokenizer.checks import check_vocab_size
 from seedbed.tokenizer.tokenizer import Tokenizer, well_formed
 from seedbed.tokenizer.train import train_tokenizer
 
@@ -318,8 +318,8 @@ class _DatasetBuilder:
         """Compare the fast encoder with the tokenizers library on this text; on a difference, use the library from then on."""
         sample = list(itertools.islice(patterns.cut(block.pieces[0], _CHECKED_CHARACTERS), 4))
         bulk = tokeniser.local.bulk
-        if not bulk.agrees(sample):
-            bulk.leave_to_library()
+        if not bulk.matches_library(sample):
+            bulk.use_library()
             self._emit(
                 Message(
                     level="warning",

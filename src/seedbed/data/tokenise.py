@@ -24,7 +24,7 @@ import numpy as np
 from seedbed.data.interruption import Check, never_stop, wait_for
 from seedbed.errors import SeedbedError
 from seedbed.tokenizer import patterns
-from seedbed.tokenizer.bulk import BulkEncoder
+from seedbed.tokenizer.bulk_encoder import BulkEncoder
 from seedbed.tokenizer.tokenizer import Tokenizer
 
 SINGLE_PROCESS_BYTES = 16 << 20
@@ -109,7 +109,7 @@ class BlockEncoder:
 
     def _parts(self, piece: str) -> list[str]:
         """The parts of a piece that are encoded separately. Only under a known split are their ids those of the whole."""
-        if len(piece) <= PART_CHARACTERS or not self.bulk.remembers_words:
+        if len(piece) <= PART_CHARACTERS or not self.bulk.caches_words:
             return [piece]
         return list(patterns.parts(piece, PART_CHARACTERS))
 
@@ -149,7 +149,7 @@ class Tokeniser:
 
     def _start(self) -> _Pool:
         if self._pool is None:
-            method = "words" if self.local.bulk.remembers_words else "library"
+            method = "words" if self.local.bulk.caches_words else "library"
             command = [*PYTHON, "seedbed.data.tokenise", str(self._folder), self._dtype.str, method]
             self._pool = _Pool(command, self._workers, self._check)
         return self._pool
@@ -258,7 +258,7 @@ def main(folder: str, dtype: str, method: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     encoder = BlockEncoder(Tokenizer.load(Path(folder)), np.dtype(dtype))
     if method == "library":
-        encoder.bulk.leave_to_library()
+        encoder.bulk.use_library()
     to_bytes, to_block = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(TextBlock)
     while (message := _receive(sys.stdin.buffer)) is not None:
         _send(sys.stdout.buffer, to_bytes.encode(encoder.encode(to_block.decode(message))))

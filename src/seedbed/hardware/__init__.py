@@ -1,1 +1,1 @@
-"""What is here: probes of CPU, memory and GPU, each missing figure with its reason. Refuses to know what is wanted."""
+"""Probes of CPU, memory and GPU. Each missing value comes with a reason."""

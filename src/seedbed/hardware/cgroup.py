@@ -1,4 +1,4 @@
-"""The control groups that limit this process: a container's, a batch job's, a service's. Linux alone has them."""
+"""Find the Linux control groups that limit this process (of a container, a batch job, a service)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ OWN = Path("/proc/self/cgroup")
 
 
 def groups(controller: str, root: Path = ROOT, own: Path = OWN) -> list[Path]:
-    """The folders of the groups whose limits hold for this process: its own group first, up to the root.
+    """The folders of the groups whose limits apply to this process: its own group first, up to the root.
 
-    `controller` (memory, cpu) finds those of version 1, which has a tree for each. Inside a container the paths may be the
-    host's and lead nowhere, while the root shows the container's own group. See cgroups(7).
+    `controller` (memory, cpu) is for version 1, which has a tree for each. Inside a container the paths may be those of the
+    host and not exist, while the root is the container's own group. See cgroups(7).
     """
     try:
         lines = own.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
@@ -35,7 +35,7 @@ def groups(controller: str, root: Path = ROOT, own: Path = OWN) -> list[Path]:
 
 
 def number(path: Path) -> int | None:
-    """The whole number in a group's file; None where there is none (`max`, no such file)."""
+    """The integer in a group's file; None if there is none (`max`, or no such file)."""
     try:
         return int(path.read_text(encoding="ascii"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The processor: its name, the cores that this process may use, and what it is fast at. Knows no torch."""
+"""Probe the processor: name, usable cores and instruction sets. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import NamedTuple
 from seedbed.hardware.cgroup import groups, number
 
 FEATURES = ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "bf16")
-"""Instruction sets that decide what is fast here: the first two make bf16 matmuls fast, the last is ARM's own bf16."""
+"""Instruction sets that matter for speed: the first two make bf16 matmuls fast, the last is ARM's bf16."""
 
 
 class Cpu(NamedTuple):
-    """A processor as this process sees it. `missing` says why a figure is not known."""
+    """A processor. `missing` has the reason for each unknown value."""
 
     name: str
     cores: int
@@ -46,7 +46,7 @@ def probe() -> Cpu:
 
 
 def parse_cpuinfo(text: str) -> tuple[str, tuple[str, ...], dict[str, str]]:
-    """Name, known features and what is missing from the text of Linux's /proc/cpuinfo (x86 and ARM)."""
+    """Name, features and missing values from the text of Linux's /proc/cpuinfo (x86 and ARM)."""
     fields: dict[str, str] = {}
     for line in text.splitlines():
         key, colon, value = line.partition(":")
@@ -86,7 +86,7 @@ def _sysctl(key: str) -> str:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: its affinity, and the least CPU quota of the groups around it."""
+    """Cores that this process may use: its affinity, limited by the smallest CPU quota of its control groups."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     quotas = [quota for group in groups("cpu") if (quota := _quota_cores(group)) is not None]

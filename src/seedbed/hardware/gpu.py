@@ -1,4 +1,4 @@
-"""NVIDIA GPUs: NVML first, else nvidia-smi, else why there are none; and which one CUDA means. Knows no torch."""
+"""Read NVIDIA GPUs through NVML, else nvidia-smi, and map CUDA indices to them. Imports no torch."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from typing import NamedTuple
 
 from seedbed.hardware.nvml import NO_LIBRARY, NO_PACKAGE, Gpu, Gpus, Nvml
 
-__all__ = ["Gpu", "Gpus", "Nvml", "Physical", "Watch", "ask_smi", "parse_line", "physical", "probe"]
+__all__ = ["Gpu", "GpuMonitor", "Gpus", "Nvml", "ResolvedGpu", "ask_smi", "parse_line", "probe", "resolve_index"]
 
 _QUERY = "index,name,driver_version,memory.total,memory.used,utilization.gpu,temperature.gpu,power.draw,uuid"
 _TIMEOUT_S = 10.0
 _RETRY_S = 30.0
-"""How long a way of asking that failed is left alone: starting nvidia-smi each second to hear the same costs a core."""
-_MACOS = "macOS tells no GPU figures to programs"
-_NO_SMI = "nvidia-smi is not installed: no NVIDIA driver is here"
+"""Wait before a failed method is tried again: starting nvidia-smi every second would use a core."""
+_MACOS = "macOS reports no GPU values to programs"
+_NO_SMI = "nvidia-smi is not installed: no NVIDIA driver is installed"
 _MIXED = (
-    "GPUs of several kinds are here, which CUDA numbers from fast to slow and nvidia-smi by bus: "
-    "CUDA_DEVICE_ORDER=PCI_BUS_ID makes them agree"
+    "this machine has different GPUs, which CUDA numbers by speed and nvidia-smi by bus: "
+    "set CUDA_DEVICE_ORDER=PCI_BUS_ID to make them agree"
 )
 
 
-class Physical(NamedTuple):
-    """The GPU that a CUDA index means: its position in nvidia-smi's list, or None and the reason."""
+class ResolvedGpu(NamedTuple):
+    """The GPU of a CUDA index: its position in nvidia-smi's list, or None and the reason."""
 
     position: int | None
     uuid: str
@@ -35,27 +35,27 @@ class Physical(NamedTuple):
 
 
 def probe(command: str = "nvidia-smi", nvml: Nvml | None = None) -> Gpus:
-    """Ask once, through NVML (some 30 ms) or nvidia-smi. Never raises: the reason is part of the answer."""
+    """Read all GPUs once, through NVML (about 30 ms) or nvidia-smi. Never raises: the result has the reason."""
     if sys.platform == "darwin":
         return Gpus((), _MACOS)
     nvml = nvml or Nvml()
-    told = nvml.look()
+    told = nvml.read()
     nvml.close()
     if told.found:
         return told
     said = ask_smi(command)
-    return said if said.found else Gpus((), _neither(told.reason, said.reason))
+    return said if said.found else Gpus((), _combined_reason(told.reason, said.reason))
 
 
-def _neither(nvml: str, smi: str) -> str:
-    """One reason out of two: that of NVML where it was there to fail, since it knows more."""
+def _combined_reason(nvml: str, smi: str) -> str:
+    """Combine two reasons. NVML's comes first if NVML is installed, since it is more precise."""
     if nvml in (NO_PACKAGE, NO_LIBRARY):
         return smi
     return nvml if smi in (_NO_SMI, nvml) else f"{nvml}; {smi}"
 
 
 def ask_smi(command: str = "nvidia-smi") -> Gpus:
-    """Ask nvidia-smi once (some 20 to 50 ms where it is there, seconds where no process keeps the driver awake)."""
+    """Run nvidia-smi once (20 to 50 ms; seconds if no process keeps the driver loaded)."""
     path = shutil.which(command)
     if path is None:
         return Gpus((), _NO_SMI)
@@ -73,7 +73,7 @@ def ask_smi(command: str = "nvidia-smi") -> Gpus:
     except OSError as error:
         return Gpus((), f"nvidia-smi cannot be run: {error.strerror}")
     found = tuple(gpu for line in done.stdout.splitlines() if (gpu := parse_line(line)) is not None)
-    # Lines count even where it fails in the end: one lost GPU should not hide the others.
+    # Use the lines even if it fails in the end: one lost GPU should not hide the others.
     if found:
         return Gpus(found, "")
     if done.returncode != 0:
@@ -83,7 +83,7 @@ def ask_smi(command: str = "nvidia-smi") -> Gpus:
 
 
 def parse_line(line: str) -> Gpu | None:
-    """One line of nvidia-smi's csv as a Gpu; None for a line that is none."""
+    """Parse one line of nvidia-smi's csv; None for any other line."""
     parts = [part.strip() for part in line.split(",")]
     if len(parts) != len(_QUERY.split(",")) or not parts[0].isdigit():
         return None
@@ -93,7 +93,7 @@ def parse_line(line: str) -> Gpu | None:
         try:
             return float(parts[position]) * scale
         except ValueError:
-            missing[name] = f"the driver says {parts[position] or 'nothing'}"
+            missing[name] = f"the driver reports {parts[position] or 'nothing'}"
             return None
 
     total, used = figure(3, "gpu_total_bytes", 2**20), figure(4, "gpu_used_bytes", 2**20)
@@ -111,18 +111,18 @@ def parse_line(line: str) -> Gpu | None:
     )
 
 
-def physical(index: int, visible: str, found: Sequence[Gpu], order: str = "") -> Physical:
-    """The GPU among `found` that CUDA calls `index`.
+def resolve_index(index: int, visible: str, found: Sequence[Gpu], order: str = "") -> ResolvedGpu:
+    """The GPU among `found` with CUDA index `index`.
 
-    `visible` and `order` are the texts of CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER, empty where they are not set. An
-    empty CUDA_VISIBLE_DEVICES hides every GPU, so whoever has an index to ask about has not set it so.
+    `visible` and `order` are the values of CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER, empty if they are not set. (If
+    CUDA_VISIBLE_DEVICES is set but empty, CUDA has no GPU and no index.)
     Source: CUDA C++ Programming Guide, "CUDA Environment Variables".
     """
     entries = visible.split(",") if visible.strip() else [str(number) for number in range(len(found))]
-    meant = Physical(None, "", f"there is no cuda:{index}: {_listed(visible, len(found))}")
+    meant = ResolvedGpu(None, "", f"there is no cuda:{index}: {_listed(visible, len(found))}")
     if not 0 <= index < len(entries):
         return meant
-    # CUDA reads no further than the first entry that means nothing, so those before it count too.
+    # CUDA ignores everything after the first invalid entry, so earlier entries are checked, too.
     for entry in entries[: index + 1]:
         meant = _entry(entry.strip(), found, order)
         if meant.position is None:
@@ -136,37 +136,37 @@ def _listed(visible: str, count: int) -> str:
     return f"the driver lists {count} GPU{'' if count == 1 else 's'}"
 
 
-def _entry(entry: str, found: Sequence[Gpu], order: str) -> Physical:
-    """The GPU that one entry of CUDA_VISIBLE_DEVICES means, or why it means none that can be told."""
+def _entry(entry: str, found: Sequence[Gpu], order: str) -> ResolvedGpu:
+    """The GPU of one entry of CUDA_VISIBLE_DEVICES, or the reason why there is none."""
     if entry.upper().startswith("MIG-"):
-        return Physical(None, "", f"CUDA_VISIBLE_DEVICES names {entry}, a part of a GPU, and MIG is not followed")
+        return ResolvedGpu(None, "", f"CUDA_VISIBLE_DEVICES names {entry}, a MIG part of a GPU, which is not supported")
     if entry.upper().startswith("GPU-"):
         named = [each for each in found if each.uuid.lower().startswith(entry.lower())]
         if len(named) == 1:
-            return Physical(named[0].position, named[0].uuid, "")
+            return ResolvedGpu(named[0].position, named[0].uuid, "")
         many = "more than one" if named else "no"
-        return Physical(None, "", f"CUDA_VISIBLE_DEVICES names {entry}, which is {many} GPU here")
-    # CUDA reads a number as C does: it stops at the first character that is no digit.
+        return ResolvedGpu(None, "", f"CUDA_VISIBLE_DEVICES names {entry}, which is {many} GPU here")
+    # CUDA parses a number as C does: up to the first character that is not a digit.
     number = re.match(r"\+?(\d+)", entry)
     if number is None:
         ends = f"CUDA_VISIBLE_DEVICES ends at {entry or 'an empty entry'}, which hides what comes after it"
-        return Physical(None, "", ends)
+        return ResolvedGpu(None, "", ends)
     rank = int(number[1])
     if rank >= len(found):
-        return Physical(None, "", f"CUDA_VISIBLE_DEVICES names GPU {rank}, and {_listed('', len(found))}")
+        return ResolvedGpu(None, "", f"CUDA_VISIBLE_DEVICES names GPU {rank}, and {_listed('', len(found))}")
     if order.strip().upper() != "PCI_BUS_ID" and len({each.name for each in found}) > 1:
-        return Physical(None, "", _MIXED)
-    # By rank among those that answer: in a container CUDA does not count a GPU that it may not open.
+        return ResolvedGpu(None, "", _MIXED)
+    # By rank among the GPUs that answer: in a container CUDA does not count GPUs that it may not open.
     meant = sorted(found, key=lambda each: each.position)[rank]
-    return Physical(meant.position, meant.uuid, "")
+    return ResolvedGpu(meant.position, meant.uuid, "")
 
 
-class Watch:
-    """One GPU, looked at again and again: through NVML, kept open, or nvidia-smi where that fails.
+class GpuMonitor:
+    """Reads one GPU repeatedly: through NVML, which stays open, or nvidia-smi if that fails.
 
-    `index` is a position in nvidia-smi's list; with the text of CUDA_VISIBLE_DEVICES as `visible`, maybe empty, and that
-    of CUDA_DEVICE_ORDER as `order`, it is CUDA's. Once found, a GPU is known by its UUID, since a restart of the driver
-    may number anew. Nothing raises; a way of asking that failed is tried again after half a minute.
+    `index` is a position in nvidia-smi's list; if `visible` (the value of CUDA_VISIBLE_DEVICES, may be empty) is given, it
+    is a CUDA index, and `order` is the value of CUDA_DEVICE_ORDER. Once found, a GPU is identified by its UUID, since a
+    restart of the driver may change positions. No method raises; a failed method is tried again after half a minute.
     """
 
     def __init__(
@@ -189,8 +189,8 @@ class Watch:
         self._failed = ""
         self._retry_s = 0.0
 
-    def look(self) -> Gpus:
-        """The GPU under watch as it is now, alone in `found`; or none, and the reason."""
+    def read(self) -> Gpus:
+        """The current values of the GPU as the only one in `found`; or none, with the reason."""
         if sys.platform == "darwin":
             return Gpus((), _MACOS)
         if self._failed and self._clock() < self._retry_s:
@@ -203,21 +203,21 @@ class Watch:
         return seen
 
     def close(self) -> None:
-        """Let go of NVML."""
+        """Close NVML."""
         self._nvml.close()
 
     def _ask(self) -> Gpus:
         if not self._nvml_failed or self._clock() >= self._nvml_retry_s:
-            told = self._nvml.look(self._known.uuid if self._known else "")
+            told = self._nvml.read(self._known.uuid if self._known else "")
             if told.found:
                 self._nvml_failed = ""
                 return told
             self._nvml_failed, self._nvml_retry_s = told.reason, self._clock() + _RETRY_S
         said = ask_smi(self._command)
-        return said if said.found else Gpus((), _neither(self._nvml_failed, said.reason))
+        return said if said.found else Gpus((), _combined_reason(self._nvml_failed, said.reason))
 
     def _pick(self, seen: Gpus) -> Gpus:
-        """The GPU under watch among those seen."""
+        """Select the monitored GPU from all GPUs."""
         if not seen.found:
             return seen
         if self._known is not None and self._known.uuid:
@@ -226,7 +226,7 @@ class Watch:
             return Gpus(tuple(chosen), "" if chosen else gone)
         position, reason = self._index, f"there is no GPU {self._index}: {_listed('', len(seen.found))}"
         if self._visible is not None:
-            meant = physical(self._index, self._visible, seen.found, self._order)
+            meant = resolve_index(self._index, self._visible, seen.found, self._order)
             if meant.position is None:
                 return Gpus((), meant.reason)
             position = meant.position

@@ -1,4 +1,4 @@
-"""Main memory: how much there is and how much can be had, a container's limit included. Knows no one who wants it."""
+"""Main memory: total, available and used by this process, with the limits of containers."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ import psutil
 from seedbed.hardware.cgroup import groups, number
 
 _UNLIMITED = 1 << 60
-"""Version 1 of cgroups writes a number near 2^63 where there is no limit."""
+"""Version 1 of cgroups writes a number near 2^63 for no limit."""
 
 
 def total_bytes() -> int:
-    """Memory of this machine, or the least limit of the groups around this process where that is less."""
+    """Memory of this machine in bytes, or the smallest limit of this process's control groups if that is less."""
     limits = [limit for group in groups("memory") if (limit := _limit(group)) is not None]
     return min([int(psutil.virtual_memory().total), *limits])
 
 
 def available_bytes() -> int:
-    """Memory that can be had without swapping: what the machine has left, and what every group's limit leaves."""
+    """Memory in bytes that is available without swapping, on the machine and within every group's limit."""
     left = [left for group in groups("memory") if (left := _left(group)) is not None]
     return max(0, min([int(psutil.virtual_memory().available), *left]))
 
 
 def resident_bytes() -> int:
-    """Memory that this process holds right now."""
+    """Resident memory of this process in bytes."""
     return int(psutil.Process().memory_info().rss)
 
 
 def _limit(group: Path) -> int | None:
-    """The memory limit of a cgroup (v2, else v1) in bytes; None where there is none."""
+    """The memory limit of a cgroup (v2, else v1) in bytes; None if there is none."""
     for name in ("memory.max", "memory.limit_in_bytes"):
         value = number(group / name)
         if value is not None and value < _UNLIMITED:
@@ -39,7 +39,7 @@ def _limit(group: Path) -> int | None:
 
 
 def _left(group: Path) -> int | None:
-    """What a cgroup's limit leaves; file cache that can be dropped counts as free. None where there is no limit."""
+    """Free bytes within a cgroup's limit; reclaimable file cache counts as free. None without a limit."""
     limit = _limit(group)
     if limit is None:
         return None

@@ -1,4 +1,4 @@
-"""What the NVIDIA driver's own library, NVML, tells of each GPU. Refuses to know what else could be asked."""
+"""Read the values of each GPU through NVML, the library of the NVIDIA driver."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 _T = TypeVar("_T")
 
 NO_PACKAGE = "the package nvidia-ml-py is not installed (pip install 'seedbed[gpu]')"
-NO_LIBRARY = "the driver's library libnvidia-ml is not installed: no NVIDIA driver is here"
+NO_LIBRARY = "the driver's library libnvidia-ml is not installed: no NVIDIA driver is installed"
 NO_GPU = "the NVIDIA driver lists no GPU"
 
 # Values of nvmlReturn_t in nvml.h, the same in every version of the library.
@@ -17,30 +17,30 @@ UNINITIALIZED, NOT_SUPPORTED, NO_PERMISSION, DRIVER_NOT_LOADED = 1, 3, 4, 9
 LIBRARY_NOT_FOUND, FUNCTION_NOT_FOUND, GPU_IS_LOST, RESET_REQUIRED, OPERATING_SYSTEM = 12, 13, 15, 16, 17
 VERSION_MISMATCH, NO_DATA, GPU_NOT_FOUND = 18, 21, 28
 
-_WORDS = {
+_DESCRIPTIONS = {
     UNINITIALIZED: "the NVIDIA driver was restarted",
-    NOT_SUPPORTED: "this GPU or its driver does not tell it",
+    NOT_SUPPORTED: "this GPU or its driver does not report it",
     NO_PERMISSION: "the driver denies this user permission to read it",
     DRIVER_NOT_LOADED: "the NVIDIA driver is not loaded",
     LIBRARY_NOT_FOUND: NO_LIBRARY,
-    FUNCTION_NOT_FOUND: "this driver is too old to tell it",
+    FUNCTION_NOT_FOUND: "this driver is too old to report it",
     GPU_IS_LOST: "the GPU is lost: it fell off the bus or stopped answering",
-    RESET_REQUIRED: "the GPU must be reset before it answers again",
+    RESET_REQUIRED: "the GPU needs a reset",
     OPERATING_SYSTEM: "the operating system or the container blocks the GPU",
     VERSION_MISMATCH: "the NVIDIA driver was updated and the old one still runs: restart this machine",
     NO_DATA: "the driver has no measurement of it yet",
 }
-_GONE = {UNINITIALIZED, DRIVER_NOT_LOADED, GPU_IS_LOST, RESET_REQUIRED, VERSION_MISMATCH, GPU_NOT_FOUND}
-"""Errors that concern the whole GPU or driver, not one figure."""
-_SPLIT = "a GPU that is split by MIG does not tell it"
-_QUESTIONS = 4
-"""How many calls give the figures of a GPU; one that answers none of them counts as gone."""
+_LOST = {UNINITIALIZED, DRIVER_NOT_LOADED, GPU_IS_LOST, RESET_REQUIRED, VERSION_MISMATCH, GPU_NOT_FOUND}
+"""Errors of the whole GPU or driver, not of a single value."""
+_MIG = "a GPU in MIG mode does not report it"
+_NUM_CALLS = 4
+"""Number of calls that read the values of a GPU; a GPU that answers none of them counts as lost."""
 
 
 class Gpu(NamedTuple):
-    """One GPU, by its position in nvidia-smi's list, which is NVML's: by PCI bus.
+    """The values of one GPU. `position` is its place in the list of nvidia-smi and NVML, ordered by PCI bus.
 
-    A figure that is not told is None, its reason in `missing`. `used_bytes` leaves out what the driver keeps to itself.
+    An unknown value is None, with a reason in `missing`. `used_bytes` excludes memory reserved by the driver.
     """
 
     position: int
@@ -56,27 +56,27 @@ class Gpu(NamedTuple):
 
 
 class Gpus(NamedTuple):
-    """The GPUs found; `reason` says why there are none."""
+    """The GPUs found. `reason` says why there are none."""
 
     found: tuple[Gpu, ...]
     reason: str
 
 
 class _Card(NamedTuple):
-    """What NVML needs to be told a GPU by, and what does not change while it stays open."""
+    """A GPU's NVML handle, and its values that do not change while NVML is open."""
 
     handle: Any
     position: int
     name: str
     uuid: str
-    split: bool
+    is_mig: bool
 
 
 class Nvml:
-    """NVML, opened by the first look and kept open, since opening costs more than all looks of a minute.
+    """NVML, opened by the first `read` and kept open, since opening costs more than all reads of a minute.
 
-    `library` stands in for the module pynvml. Not for several threads at once. Nothing here raises: after a failure it is
-    closed, and the next look opens it anew.
+    `library` replaces the module pynvml. Not thread-safe. No method raises: after a failure NVML is closed, and the next
+    `read` opens it again.
     """
 
     def __init__(self, library: Any = None) -> None:
@@ -84,10 +84,10 @@ class Nvml:
         self._open = False
         self._cards: tuple[_Card, ...] = ()
         self._driver = ""
-        self._why_not = ""
+        self._failure = ""
 
-    def look(self, uuid: str = "") -> Gpus:
-        """Figures of every GPU that answers, or of the one with that UUID alone."""
+    def read(self, uuid: str = "") -> Gpus:
+        """The values of every GPU that answers, or only of the one with `uuid`."""
         if self._library is None:
             self._library = _library()
         if self._library is None:
@@ -97,51 +97,51 @@ class Nvml:
                 self._enter()
         except self._library.NVMLError as error:
             self.close()
-            return Gpus((), words(error))
-        reason, found = self._why_not or NO_GPU, []
+            return Gpus((), describe_error(error))
+        reason, found = self._failure or NO_GPU, []
         for card in self._cards:
             if uuid not in ("", card.uuid):
                 continue
             try:
                 found.append(self._read(card))
             except self._library.NVMLError as error:
-                reason = words(error)
+                reason = describe_error(error)
         if not found:
             self.close()
         return Gpus(tuple(found), "" if found else reason)
 
     def close(self) -> None:
-        """Let go of the library; a later look opens it again."""
+        """Close the library; a later `read` opens it again."""
         if self._open:
             with contextlib.suppress(self._library.NVMLError):
                 self._library.nvmlShutdown()
         self._open, self._cards = False, ()
 
     def _enter(self) -> None:
-        """Open NVML and list the GPUs. One that this process may not open, as in a container, is left out."""
+        """Open NVML and list the GPUs, without those that this process may not open (as in a container)."""
         self._library.nvmlInit()
         self._open = True
         self._driver = _text(self._library.nvmlSystemGetDriverVersion())
-        self._why_not = ""
+        self._failure = ""
         cards = []
         for position in range(self._library.nvmlDeviceGetCount()):
             try:
                 cards.append(self._card(position))
             except self._library.NVMLError as error:
-                self._why_not = words(error)
+                self._failure = describe_error(error)
         self._cards = tuple(cards)
 
     def _card(self, position: int) -> _Card:
         handle = self._library.nvmlDeviceGetHandleByIndex(position)
         name = _text(self._library.nvmlDeviceGetName(handle))
         uuid = _text(self._library.nvmlDeviceGetUUID(handle))
-        split = False
+        is_mig = False
         with contextlib.suppress(self._library.NVMLError):
-            split = bool(self._library.nvmlDeviceGetMigMode(handle)[0])
-        return _Card(handle, position, name, uuid, split)
+            is_mig = bool(self._library.nvmlDeviceGetMigMode(handle)[0])
+        return _Card(handle, position, name, uuid, is_mig)
 
     def _read(self, card: _Card) -> Gpu:
-        """The figures of one GPU. Raises NVMLError if it is gone, or tells nothing at all."""
+        """The values of one GPU. Raises NVMLError if it is lost or reports no values."""
         library = self._library
         missing: dict[str, str] = {}
 
@@ -149,9 +149,9 @@ class Nvml:
             try:
                 return ask()
             except library.NVMLError as error:
-                if error.value in _GONE or len(missing) == _QUESTIONS - 1:
+                if error.value in _LOST or len(missing) == _NUM_CALLS - 1:
                     raise
-                missing[name] = _SPLIT if card.split and error.value == NOT_SUPPORTED else words(error)
+                missing[name] = _MIG if card.is_mig and error.value == NOT_SUPPORTED else describe_error(error)
                 return None
 
         fraction = told("gpu_fraction", lambda: library.nvmlDeviceGetUtilizationRates(card.handle).gpu / 100)
@@ -174,18 +174,18 @@ class Nvml:
         )
 
     def _memory(self, handle: Any) -> tuple[int, int]:
-        """Total and used bytes. The older call counts the driver's own reserve as used, which nvidia-smi does not."""
+        """Total and used bytes. The older call counts memory reserved by the driver as used; nvidia-smi does not."""
         try:
             memory = self._library.nvmlDeviceGetMemoryInfo(handle, version=self._library.nvmlMemory_v2)
         except self._library.NVMLError as error:
-            if error.value in _GONE:
+            if error.value in _LOST:
                 raise
             memory = self._library.nvmlDeviceGetMemoryInfo(handle)
         return int(memory.total), int(memory.used)
 
 
 def _library() -> Any:
-    """The module pynvml, or None. A package of that name from before 2022 lacks what is asked here."""
+    """The module pynvml, or None. Packages of that name from before 2022 lack functions that are needed here."""
     try:
         import pynvml
     except ImportError:
@@ -193,11 +193,11 @@ def _library() -> Any:
     return pynvml if hasattr(pynvml, "nvmlMemory_v2") else None
 
 
-def words(error: Any) -> str:
-    """What an NVMLError means, for people."""
-    return _WORDS.get(error.value) or f"the NVIDIA driver says: {error}"
+def describe_error(error: Any) -> str:
+    """A readable text for an NVMLError."""
+    return _DESCRIPTIONS.get(error.value) or f"the NVIDIA driver says: {error}"
 
 
 def _text(told: str | bytes) -> str:
-    """Names come as bytes from the older package that is also called pynvml."""
+    """Decode names, which older packages called pynvml return as bytes."""
     return told.decode("utf-8", "replace") if isinstance(told, bytes) else told

@@ -64,7 +64,7 @@ class Session(Lifecycle):
     def _watch_hardware(self) -> None:
         """A thread of its own, since a probe may hang: what the machine does, every few seconds."""
         from seedbed.config.environment import env
-        from seedbed.hardware.sample import Sampler
+        from seedbed.hardware.sampler import Sampler
 
         def sampler_for(device: str | None) -> Sampler:
             return Sampler(
@@ -83,7 +83,7 @@ class Session(Lifecycle):
             if watched != self._device:
                 sampler.close()
                 watched = self._device
-                sampler = sampler_for(watched).going_on_from(sampler)
+                sampler = sampler_for(watched).continue_from(sampler)
             try:
                 self.emit(sampler.sample())
             except SeedbedError as error:

@@ -1,1 +1,1 @@
-"""Text to ids and back. Refuses to know where text comes from and what the ids are for."""
+"""Tokenizers: train, load, encode and decode."""

@@ -1,6 +1,6 @@
-"""Text as models see it in training and in prompts: no byte-order mark in front, every line ending a newline.
+"""Normalise text for training and prompts: drop a byte-order mark, and turn line endings into newlines.
 
-Imports nothing heavy, so that the front ends may use it for prompts.
+Imports nothing heavy, so that front ends can use it for prompts.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
 
 
 def normalised(text: str) -> str:
-    r"""The text without a byte-order mark in front, and with \n for \r\n and for a lone \r."""
+    r"""The text without a leading byte-order mark, with \n for \r\n and for a lone \r."""
     text = text.removeprefix(BOM)
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def unescaped(typed: str) -> str:
-    r"""What is meant by \n, \t, \r and \\ that a person typed where no line break can be typed; all else stays."""
+    r"""Replace the escapes \n, \t, \r and \\ in a text that was typed in one line; everything else stays."""
     return re.sub(r"\\([ntr\\])", lambda found: _ESCAPES[found[1]], typed)

@@ -1,4 +1,4 @@
-"""How text is split before a vocabulary sees it, and where it may be cut. Refuses to know any vocabulary."""
+"""The split patterns of tokenizers, and positions at which text can be cut without changing its ids."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ SPECIAL_TOKENS = (
     "<|repo_name|>",
     "<|file_sep|>",
 )
-"""Reserved as single ids after the learned ones, as Qwen and GPT-2 have theirs."""
+"""Special tokens with ids after the learned ones, as in Qwen and GPT-2."""
 
 END_OF_TEXT, PAD = SPECIAL_TOKENS[:2]
 
 QWEN2_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-"""The split of Qwen2, Qwen2.5 and Qwen3, to the letter: exporters recognise a tokenizer by it."""
+"""The exact split of Qwen2, Qwen2.5 and Qwen3: exporters recognise a tokenizer by it."""
 
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 """The split that the library's ByteLevel(use_regex=True) applies, written out."""
 
 WORD_LIMIT = 64
-"""Longest word, in bytes, that WordPiece is given: its greedy search is quadratic in the word."""
+"""Longest word, in bytes, for WordPiece: its greedy search is quadratic in the length."""
 
 _BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
 _STEPS: dict[SplitName, list[dict[str, Any]]] = {
@@ -65,7 +65,7 @@ def normalizer(split: SplitName) -> dict[str, Any] | None:
 
 
 def recognise(spec: dict[str, Any]) -> tuple[SplitName, bool] | None:
-    """The split of a parsed tokenizer.json, and whether words are cut at WORD_LIMIT; None where it is another."""
+    """The split of a parsed tokenizer.json, and whether words are cut at WORD_LIMIT; None for an unknown split."""
     found = spec.get("pre_tokenizer")
     if not isinstance(found, dict):
         return None
@@ -85,7 +85,7 @@ def recognise(spec: dict[str, Any]) -> tuple[SplitName, bool] | None:
 
 @cache
 def byte_letters() -> tuple[str, ...]:
-    """The visible letter that stands for each byte in a byte-level vocabulary.
+    """The visible letter for each byte in a byte-level vocabulary.
 
     Source: Radford et al., "Language Models are Unsupervised Multitask Learners" (GPT-2), `bytes_to_unicode`.
     """
@@ -100,14 +100,14 @@ def byte_letters() -> tuple[str, ...]:
 
 @cache
 def letter_bytes() -> dict[str, int]:
-    """The byte that each letter of a byte-level vocabulary stands for."""
+    """The byte for each letter of a byte-level vocabulary."""
     return {letter: byte for byte, letter in enumerate(byte_letters())}
 
 
 # ---------------------------------------------------------------------------------------------- the same split, in `re`
 
 _FIRST_UNSAFE = 0x3000
-_LONG_S = 0x17F  # folds to "s", so that the contractions of qwen2 match it; left to the library
+_LONG_S = 0x17F  # case-folds to "s", so qwen2's contractions match it; left to the library
 
 
 def _major(category: str) -> str:
@@ -116,10 +116,10 @@ def _major(category: str) -> str:
 
 @cache
 def _classes() -> tuple[str, str, str]:
-    """Ranges for `re` of letters, of numbers, and of the characters that may be trusted at all, ASCII aside.
+    """Ranges for `re` of letters, of numbers, and of all characters with a known class, without ASCII.
 
-    Python's and the library's Unicode tables are of different years. Characters assigned in Unicode 3.2 that still have
-    the same category are alike in both; every other character is left to the library.
+    Python and the library have Unicode tables of different versions. Characters of Unicode 3.2 that still have the same
+    category are equal in both; all other characters are left to the library.
     """
     old = unicodedata.ucd_3_2_0
     letters: list[int] = []
@@ -152,13 +152,13 @@ def _ranges(codes: list[int]) -> str:
 
 @cache
 def ascii_words(split: SplitName) -> re.Pattern[str]:
-    """The split as a pattern of `re` that is right for ASCII text."""
+    """The split as an `re` pattern for ASCII text."""
     return re.compile(_in_re(split, "A-Za-z", "0-9", r" \t\n\r\f\v"))
 
 
 @cache
 def trusted_words(split: SplitName) -> re.Pattern[str]:
-    """The split as a pattern of `re`, right for text in which `untrusted()` finds nothing."""
+    """The split as an `re` pattern for text in which `untrusted()` finds nothing."""
     letters, numbers, _ = _classes()
     spaces = r" \t\n\r\f\v\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f"
     return re.compile(_in_re(split, "A-Za-z" + letters, "0-9" + numbers, spaces))
@@ -166,7 +166,7 @@ def trusted_words(split: SplitName) -> re.Pattern[str]:
 
 @cache
 def untrusted() -> re.Pattern[str]:
-    """Matches a character whose class Python and the library might see differently."""
+    """Matches a character that Python and the library may classify differently."""
     return re.compile(f"[^\\x00-\\x7f{_classes()[2]}]")
 
 
@@ -180,7 +180,7 @@ def _in_re(split: SplitName, letters: str, numbers: str, spaces: str) -> str:
 # ---------------------------------------------------------------------------------------------- long words
 
 LONG_WORD = 256
-"""Longest word, in characters, that a vocabulary is learned from: what a longer one costs grows with its square."""
+"""Longest word, in characters, that a tokenizer is trained on: the cost grows with the square of the length."""
 
 _MAYBE_LONG = re.compile(rf"\S{{{LONG_WORD + 1}}}|\s{{{LONG_WORD + 1}}}")
 
@@ -197,17 +197,17 @@ def _long_word(split: SplitName) -> re.Pattern[str]:
 
 @cache
 def unspaced() -> re.Pattern[str]:
-    """Matches a stretch of text in scripts without spaces: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
+    """Matches text in scripts without spaces: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
     return re.compile(
         "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]{5,}"
     )
 
 
 def without_long_words(text: str, split: SplitName) -> Iterator[tuple[str, bool]]:
-    """The text in order, and whether what comes is a part of a long word, at most LONG_WORD characters of it.
+    """The text in parts, each with a flag: True for parts (at most LONG_WORD characters) of a long word.
 
-    Each pair of neighbours in such a part are neighbours in the text, so merges that are learned from it are right;
-    only those across the border between two parts are not counted.
+    Neighbours in a part are neighbours in the text, so merges trained on it are correct; only pairs across the border
+    between two parts are not counted.
     """
     start = 0
     if _MAYBE_LONG.search(text) is not None:
@@ -230,9 +230,8 @@ _WORD_GAP = re.compile(r"(?<=[A-Za-z]) (?=[A-Za-z])")
 def cut(text: str, limit: int) -> Iterator[str]:
     """Pieces of at most `limit` characters that join to `text`.
 
-    A cut falls after a newline between two lines of text, else before a space between two words: the ids of the pieces
-    are then those of the whole, for both splits. Only where a stretch of `limit` characters has neither is it cut at
-    its end, and a word may fall apart there; the text is still the same.
+    A cut is after a newline between two lines of text, else before a space between two words: then the pieces have the same
+    ids as the whole, for both splits. If `limit` characters have neither, the cut is at their end and may split a word.
     """
     start = 0
     while len(text) - start > limit:
@@ -246,7 +245,7 @@ def cut(text: str, limit: int) -> Iterator[str]:
 def parts(text: str, about: int) -> Iterator[str]:
     """Parts of about `about` characters that join to `text`, with the same ids as the whole (see `cut`).
 
-    A part is longer where the text has no line or word to cut at.
+    A part is longer if the text has no line or word border to cut at.
     """
     start = 0
     while len(text) - start > about:
@@ -263,7 +262,7 @@ def parts(text: str, about: int) -> Iterator[str]:
 
 
 def _last_match(pattern: re.Pattern[str], text: str, start: int, limit: int, offset: int) -> int | None:
-    """Where to cut after the last match that lies in the window, looking backwards in growing stretches."""
+    """The cut position after the last match in the window; searches backwards in growing steps."""
     end, reach = start + limit, 256
     while True:
         begin = max(start + 1, end - reach)

@@ -1,7 +1,7 @@
-"""A tokenizer as a value: load, save, encode, decode. Refuses to know how vocabularies are learned.
+"""A tokenizer: load, save, encode and decode.
 
-On disk it is `tokenizer.json` (the format of the `tokenizers` library) beside `tokenizer_config.json`. The class named
-in the latter is PreTrainedTokenizerFast: any other lets `transformers` put its own split in place of ours, silently.
+On disk it is `tokenizer.json` (the format of the `tokenizers` library) beside `tokenizer_config.json`. Its
+`tokenizer_class` is PreTrainedTokenizerFast: with any other, `transformers` silently uses its own split.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from seedbed import files
 from seedbed.errors import SeedbedError
 from seedbed.text import quoted
 from seedbed.tokenizer import patterns
-from seedbed.tokenizer.stream import ByteStream, LibraryStream, TextStream
+from seedbed.tokenizer.incremental_decoder import ByteDecoder, IncrementalDecoder, LibraryDecoder
 
 if TYPE_CHECKING:
     import tokenizers
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Kind = Literal["bpe", "wordpiece", "unigram", "char"]
 
 UNKNOWN_CHARACTER = "\ufffd"
-"""What a `char` vocabulary writes for a character it does not hold: the replacement character, visible as such."""
+"""The token of a `char` vocabulary for characters that it lacks."""
 
 _MARKER = re.compile(r"<\|[^|<>\s]+\|>")
 _KEPT_CONFIG = ("bos_token", "eos_token", "pad_token", "unk_token", "additional_special_tokens", "chat_template")
@@ -38,14 +38,14 @@ class Tokenizer:
     """Text to ids and back; ids are 0 .. vocab_size - 1.
 
     `encode` adds nothing, and special tokens written in the text stay text; their ids are in `special`, by name.
-    `decode(encode(text))` is the text (under the qwen2 split in Unicode NFC, as Qwen2 has it), save that a `char`
-    vocabulary replaces characters it does not hold by U+FFFD. Build one with `load` or `train.train_tokenizer`.
+    `decode(encode(text))` is the text (under the qwen2 split in Unicode NFC, as Qwen2 has it), except that a
+    `char` vocabulary replaces unknown characters by U+FFFD. Build one with `load` or `train.train_tokenizer`.
     """
 
     def __init__(self, spec: dict[str, Any], config: dict[str, Any]) -> None:
         """`spec` and `config`: tokenizer.json and tokenizer_config.json, parsed. Raises SeedbedError as `load` does."""
-        self._spec = _own(spec)
-        self._config = _own_config(config, self._spec)
+        self._spec = _encoding_only(spec)
+        self._config = _clean_config(config, self._spec)
         self.special: dict[str, int] = {
             token["content"]: token["id"] for token in self._spec.get("added_tokens", ()) if token["special"]
         }
@@ -57,9 +57,9 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:
-        """The tokenizer in a Hugging Face folder (tokenizer.json; tokenizer_config.json where there is one).
+        """Load the tokenizer of a Hugging Face folder (tokenizer.json, and tokenizer_config.json if it exists).
 
-        Raises SeedbedError for a folder without one, a broken one, or one without an end-of-text token.
+        Raises SeedbedError if it is missing, invalid, or has no end-of-text token.
         """
         if not folder.is_dir():
             raise SeedbedError(
@@ -70,7 +70,7 @@ class Tokenizer:
         if spec is None:
             raise SeedbedError(
                 f"{quoted(folder)} holds no tokenizer.json.",
-                "Older folders (vocab.txt, merges.txt, *.model) must first be saved with transformers' fast tokenizer.",
+                "Convert older folders (vocab.txt, merges.txt, *.model) with transformers: save its fast tokenizer.",
             )
         config = (
             files.read_json(folder / "tokenizer_config.json")
@@ -86,21 +86,21 @@ class Tokenizer:
                 _ = tokenizer.library
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise SeedbedError(
-                f"{quoted(folder / 'tokenizer.json')} is not a tokenizer that can be used ({error}).",
-                "Restore it or name another folder.",
+                f"{quoted(folder / 'tokenizer.json')} is not a usable tokenizer ({error}).",
+                "Restore it or use another folder.",
             ) from error
         except SeedbedError as error:
             raise SeedbedError(f"{folder}: {error.message}", error.hint) from error
         return tokenizer
 
     def save(self, folder: Path, *, model_max_length: int | None = None) -> None:
-        """Write tokenizer.json and tokenizer_config.json into `folder`, which is made where it is missing."""
+        """Write tokenizer.json and tokenizer_config.json into `folder`, and create the folder if needed."""
         files.make_dir(folder)
         for name, content in self.as_files(model_max_length=model_max_length).items():
             files.write_atomic(folder / name, content, durable=False)
 
     def as_files(self, *, model_max_length: int | None = None) -> dict[str, bytes]:
-        """What `save` writes: the bytes of tokenizer.json and tokenizer_config.json, by name."""
+        """The files that `save` writes: the bytes of tokenizer.json and tokenizer_config.json by name."""
         config = dict(self._config)
         if model_max_length is not None:
             config["model_max_length"] = model_max_length
@@ -109,11 +109,11 @@ class Tokenizer:
             "tokenizer_config.json": (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode(),
         }
 
-    # -------------------------------------------------------------------------------------------- what it is
+    # -------------------------------------------------------------------------------------------- properties
 
     @cached_property
     def kind(self) -> str:
-        """bpe, wordpiece, unigram or char; for a foreign tokenizer its model's type in lower case."""
+        """bpe, wordpiece, unigram or char; for other tokenizers the model's type in lower case."""
         model = self._spec["model"]
         if model["type"] == "BPE" and not model["merges"] and not self._spec.get("pre_tokenizer"):
             return "char"
@@ -128,23 +128,23 @@ class Tokenizer:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the canonical tokenizer.json and of which token ends a text."""
+        """SHA-256 of the canonical tokenizer.json and the end-of-text token."""
         canonical = json.dumps([self._spec, self.eot_token], sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @property
     def byte_level(self) -> bool:
-        """Whether learned tokens are bytes, written in `patterns.byte_letters`, so that nothing is unknown."""
+        """Whether tokens are bytes, written as `patterns.byte_letters`, so that no text is unknown."""
         return (self._spec.get("decoder") or {}).get("type") == "ByteLevel"
 
     @property
     def spec(self) -> dict[str, Any]:
-        """The parsed tokenizer.json; not to be changed."""
+        """The parsed tokenizer.json. Do not modify it."""
         return self._spec
 
     @cached_property
     def library(self) -> tokenizers.Tokenizer:
-        """The same tokenizer in the `tokenizers` library, taking special tokens in text for text."""
+        """The tokenizer as an object of the `tokenizers` library. Special tokens in text are encoded as text."""
         import tokenizers
 
         try:
@@ -158,7 +158,7 @@ class Tokenizer:
 
     @cached_property
     def _json(self) -> str:
-        # A line for each part: indenting every entry takes json's slow path, seconds for a large vocabulary.
+        # One line per part: with indentation, json takes seconds for a large vocabulary.
         lines = [f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in self._spec.items()]
         return "{\n" + ",\n".join(lines) + "\n}\n"
 
@@ -167,14 +167,14 @@ class Tokenizer:
             if token["content"] == content:
                 return int(token["id"])
         raise SeedbedError(
-            f"The tokenizer has no token {content!r}, which its config names.",
+            f"The tokenizer has no token {content!r}, which its config requires.",
             "Correct eos_token and pad_token in tokenizer_config.json.",
         )
 
     # -------------------------------------------------------------------------------------------- text to ids
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text, nothing added. Surrogates without a partner become U+FFFD."""
+        """The ids of a text, without added tokens. Lone surrogates become U+FFFD."""
         if self.kind == "char":
             ids: list[int] = self.encode_characters(text).tolist()
             return ids
@@ -188,7 +188,7 @@ class Tokenizer:
         return [np.array(encoding.ids, dtype=np.uint32) for encoding in encodings]
 
     def encode_characters(self, text: str) -> np.ndarray:
-        """uint32 ids of a text under a `char` vocabulary, by one table look-up; equal to the library's (tested)."""
+        """uint32 ids of a text under a `char` vocabulary, by table look-up; equal to the library's (tested)."""
         if text.isascii():
             codes = np.frombuffer(text.encode("ascii"), dtype=np.uint8)
         else:
@@ -197,11 +197,11 @@ class Tokenizer:
 
     @property
     def unknown_id(self) -> int | None:
-        """The id that stands for whatever a `char` vocabulary does not hold; None for the other kinds."""
+        """The id of unknown characters in a `char` vocabulary; None for the other kinds."""
         return int(self._spec["model"]["vocab"][UNKNOWN_CHARACTER]) if self.kind == "char" else None
 
     def unknown_in(self, text: str) -> list[str]:
-        """What of a text has no token of its own and is read as the unknown token: each stretch once, in order."""
+        """The parts of a text that are encoded as the unknown token: each different part once, in order."""
         if self.kind == "char":
             vocab = self._spec["model"]["vocab"]
             return [char for char in dict.fromkeys(well_formed(text)) if char not in vocab]
@@ -223,7 +223,7 @@ class Tokenizer:
     # -------------------------------------------------------------------------------------------- ids to text
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of ids. Special tokens and ids beyond the vocabulary (padding rows of a model) are left out."""
+        """The text of ids, without special tokens and ids beyond the vocabulary (padding rows of a model)."""
         if self.kind == "char":
             characters = self._characters
             return "".join([characters.get(id_, "") for id_ in ids])
@@ -231,13 +231,13 @@ class Tokenizer:
         text: str = self.library.decode([id_ for id_ in ids if 0 <= id_ < size], skip_special_tokens=True)
         return text
 
-    def decoder(self) -> TextStream:
-        """A fresh incremental decoder: what it has pushed out joins to `decode` of what it was given."""
+    def decoder(self) -> IncrementalDecoder:
+        """A new incremental decoder; its pieces join to `decode` of all ids."""
         if self.kind == "char":
-            return ByteStream({id_: char.encode() for id_, char in self._characters.items()})
+            return ByteDecoder({id_: char.encode() for id_, char in self._characters.items()})
         if self.byte_level:
-            return ByteStream(self._token_bytes)
-        return LibraryStream(self.decode)
+            return ByteDecoder(self._token_bytes)
+        return LibraryDecoder(self.decode)
 
     @cached_property
     def _characters(self) -> dict[int, str]:
@@ -245,7 +245,7 @@ class Tokenizer:
 
     @cached_property
     def _token_bytes(self) -> dict[int, bytes]:
-        """The bytes of each id; special ids are not in it."""
+        """The bytes of each id, except special ids."""
         vocab = self._spec["model"]["vocab"]
         named = (
             enumerate(name for name, _ in vocab)
@@ -265,7 +265,7 @@ class Tokenizer:
 
 
 def well_formed(text: str) -> str:
-    """The text with every surrogate that lacks its partner replaced by U+FFFD, since UTF-8 cannot hold one."""
+    """The text with lone surrogates replaced by U+FFFD, since UTF-8 cannot encode them."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -273,18 +273,17 @@ def well_formed(text: str) -> str:
     return text
 
 
-# ---------------------------------------------------------------------------------------------- making it ours
+# ---------------------------------------------------------------------------------------------- cleaning the files
 
 
-def _own(spec: dict[str, Any]) -> dict[str, Any]:
-    """A tokenizer.json that encodes text and nothing else.
+def _encoding_only(spec: dict[str, Any]) -> dict[str, Any]:
+    """A tokenizer.json that only encodes text.
 
-    No truncation, padding, dropout, or template that adds tokens which training never saw; markers such as
-    <|fim_prefix|> that a foreign file calls ordinary become special, so that the same letters in data stay text.
-    Applying it twice changes nothing more.
+    Removes truncation, padding, dropout, and templates that add tokens. Markers such as <|fim_prefix|> become special
+    tokens, so that the same characters in data stay text. Idempotent.
     """
     if not isinstance(spec, dict) or not isinstance(spec.get("model"), dict) or "type" not in spec["model"]:
-        raise SeedbedError("tokenizer.json describes no model.", "Restore it or use another.")
+        raise SeedbedError("tokenizer.json has no model.", "Restore it or use another.")
     own = {**spec, "truncation": None, "padding": None}
     if (own.get("post_processor") or {}).get("type") not in (None, "ByteLevel"):
         own["post_processor"] = None
@@ -297,8 +296,8 @@ def _own(spec: dict[str, Any]) -> dict[str, Any]:
     return own
 
 
-def _own_config(config: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
-    """The tokenizer_config.json to write: no class of its own, no code to import, the end of text named."""
+def _clean_config(config: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
+    """The tokenizer_config.json to write: a standard class, no custom code, and an end-of-text token."""
     if not isinstance(config, dict):
         raise SeedbedError("tokenizer_config.json is not a JSON object.", "Restore it or remove it.")
     kept = {key: config[key] for key in _KEPT_CONFIG if config.get(key) is not None}
@@ -310,8 +309,8 @@ def _own_config(config: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
     if "eos_token" not in kept:
         if patterns.END_OF_TEXT not in contents:
             raise SeedbedError(
-                "The tokenizer names no end-of-text token.",
-                f'Name one of its added tokens as "eos_token" in tokenizer_config.json, or add {patterns.END_OF_TEXT}.',
+                "The tokenizer has no end-of-text token.",
+                f'Set "eos_token" in tokenizer_config.json to one of its added tokens, or add {patterns.END_OF_TEXT}.',
             )
         kept["eos_token"] = patterns.END_OF_TEXT
     if "pad_token" not in kept:
@@ -322,7 +321,7 @@ def _own_config(config: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
         # Without this list, transformers 4 also makes token_type_ids: Qwen3 refuses them, and GPT-2 adds their
         # embeddings to the input, so that its logits are wrong.
         "model_input_names": ["input_ids", "attention_mask"],
-        # In a batch, the last position of each prompt is the one that is continued.
+        # In a batch, generation continues from the last position of each prompt.
         "padding_side": "left",
         **kept,
     }

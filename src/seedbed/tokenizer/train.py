@@ -1,4 +1,4 @@
-"""Learn a vocabulary from text. Refuses to know where the text comes from and what will be encoded with it."""
+"""Train a tokenizer on text."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from seedbed.config.schema import TokenizerConfig
 from seedbed.errors import SeedbedError
 from seedbed.events import Data, Emit, Message
 from seedbed.tokenizer import patterns
-from seedbed.tokenizer.learning import learn
-from seedbed.tokenizer.sizes import NUM_BYTES, check_vocab_size
+from seedbed.tokenizer.checks import NUM_BYTES, check_vocab_size
+from seedbed.tokenizer.library_training import train_model
 from seedbed.tokenizer.tokenizer import UNKNOWN_CHARACTER, Tokenizer, well_formed
 
-_PIECE_CHARACTERS = 1 << 16  # the library splits the work among cores by the piece
+_PIECE_CHARACTERS = 1 << 16  # the library distributes pieces over cores
 _REPORT_EVERY_S = 0.2
 _LONG_WORD_BYTES = {"bpe": 4 << 20, "wordpiece": 4 << 20, "unigram": 1 << 16}
-"""Most text in long words that is learned from."""
+"""Most bytes of long words to train on."""
 _UNSPACED_BYTES = {"bpe": 16 << 20, "wordpiece": 16 << 20, "unigram": 1 << 19}
-"""Most text in scripts without spaces that is learned from: there nearly every word, which is a clause, is another."""
+"""Most bytes of text in scripts without spaces to train on: there a word is a whole clause, and nearly all differ."""
 _LONG_S = 15.0
 _UNIGRAM_PENALTY_STEP = 0.0001
 _UNIGRAM_SCORE_DIGITS = 4
@@ -31,16 +31,15 @@ _UNIGRAM_SCORE_DIGITS = 4
 def train_tokenizer(
     texts: Iterable[str], config: TokenizerConfig, emit: Emit, check: Callable[[], None] = lambda: None
 ) -> Tokenizer:
-    """A tokenizer of `config.kind` learned from at most `config.sample_bytes` of `texts`, the first ones.
+    """Train a tokenizer of `config.kind` on the first `config.sample_bytes` of `texts`.
 
-    Its vocabulary is at most `config.vocab_size`, special tokens included, and smaller where the text gives no more.
-    bpe, wordpiece and unigram work on bytes: each of the 256 is in the vocabulary, so nothing is ever unknown.
-    wordpiece takes the longest match from the left, and marks words by their leading space where BERT marks their
-    continuation by ##, so that it decodes to the very text. The same text and config give the same tokenizer, file for
-    file. `check` is called several times a second while much is learned; an exception from it, or from `emit`, ends the
-    work.
+    The vocabulary has at most `config.vocab_size` entries, special tokens included, and fewer if the text gives no more.
+    bpe, wordpiece and unigram work on bytes: all 256 bytes are in the vocabulary, so nothing is unknown. wordpiece takes
+    the longest match from the left; it marks words by their leading space (BERT marks continuations by ##), so that
+    decoding gives the exact text. The same text and config give identical files. `check` is called several times a second
+    while much text is trained on; an exception from it, or from `emit`, ends the work.
 
-    Raises UsageError for a vocabulary that cannot hold what must be in it, SeedbedError where there is no text.
+    Raises UsageError for a vocabulary below the minimum, SeedbedError if there is no text.
     """
     check_vocab_size(config)
     sample = _Sample(texts, config.sample_bytes, emit)
@@ -48,7 +47,7 @@ def train_tokenizer(
     first = next(pieces, None)
     if first is None:
         raise SeedbedError(
-            "There is no text to learn a tokenizer from.", "Check data.source: it yielded no documents with text."
+            "There is no text to train a tokenizer on.", "Check data.source: it has no documents with text."
         )
     whole = itertools.chain([first], pieces)
     if config.kind == "char":
@@ -68,7 +67,7 @@ def train_tokenizer(
 
 
 class _Sample:
-    """The text that is learned from, in pieces: documents until `limit_bytes`, the last one cut there."""
+    """The training text in pieces: documents up to `limit_bytes`; the last one is cut."""
 
     def __init__(self, texts: Iterable[str], limit_bytes: int, emit: Emit) -> None:
         self._texts, self._limit_bytes, self._emit = texts, limit_bytes, emit
@@ -101,7 +100,7 @@ class _Sample:
 
 
 def _characters(texts: Iterator[str], config: TokenizerConfig, emit: Emit) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A vocabulary of the text's characters by code point: every one where there is room, else the most frequent."""
+    """A vocabulary of the text's characters by code point: all of them, or the most frequent if there are too many."""
     counts = np.zeros(0x110000, dtype=np.int64)
     for text in texts:
         if text.isascii():
@@ -127,7 +126,7 @@ def _characters(texts: Iterator[str], config: TokenizerConfig, emit: Emit) -> tu
 
 
 def _rare(num_characters: int, rare: np.ndarray, config: TokenizerConfig, room: int) -> Message:
-    """`rare`: how often each character occurs that has no place in the vocabulary."""
+    """The warning about left-out characters. `rare`: how often each of them occurs."""
     return Message(
         level="warning",
         code="rare-characters",
@@ -140,7 +139,7 @@ def _rare(num_characters: int, rare: np.ndarray, config: TokenizerConfig, room: 
 def _byte_level(
     texts: Iterator[str], config: TokenizerConfig, emit: Emit, check: Callable[[], None]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """BPE, WordPiece or Unigram over the bytes of the split's words, learned by the library."""
+    """BPE, WordPiece or Unigram over the bytes of the split's words, trained by the library."""
     steps: dict[str, Any] = {
         "normalizer": patterns.normalizer(config.split),
         "pre_tokenizer": patterns.pre_tokenizer(config.split, limit_words=config.kind == "wordpiece"),
@@ -148,7 +147,7 @@ def _byte_level(
         "decoder": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
     }
     words = _BoundedWords(texts, config)
-    learned = learn(iter(words), config, _Patience(words, config, emit, check))
+    learned = train_model(iter(words), config, _SlowTrainingNotice(words, config, emit, check))
     for message in words.messages():
         emit(message)
     if config.kind == "unigram":
@@ -159,7 +158,7 @@ def _byte_level(
 
 
 class _BoundedWords:
-    """Text to learn from, long words in parts and no more of them than can be learned from in a minute."""
+    """Training text with long words cut in parts, and limits on text that would take more than a minute."""
 
     def __init__(self, texts: Iterator[str], config: TokenizerConfig) -> None:
         self._texts, self._split, self._kind = texts, config.split, config.kind
@@ -168,7 +167,7 @@ class _BoundedWords:
         self._long_bytes = self._left_out_bytes = 0
         self._unspaced_bytes = self._unspaced_left_out_bytes = 0
         self.size_bytes = 0
-        """Bytes given out."""
+        """Bytes yielded so far."""
         self.exhausted = False
 
     def __iter__(self) -> Iterator[str]:
@@ -185,7 +184,7 @@ class _BoundedWords:
         self.exhausted = True
 
     def _with_less_unspaced(self, text: str) -> Iterator[str]:
-        """The text, without its stretches of scripts that have no spaces where enough of them were given out."""
+        """The text; after the limit, without its parts in scripts without spaces."""
         start = 0
         for match in patterns.unspaced().finditer(text):
             size_bytes = len(match[0].encode())
@@ -200,16 +199,16 @@ class _BoundedWords:
             yield text[start:]
 
     def messages(self) -> Iterator[Message]:
-        """What is left out of the learning."""
+        """Messages about text that is left out of the training."""
         if self._left_out_bytes:
             yield self._without_long_words()
         if self._unspaced_left_out_bytes:
             yield Message(
                 level="info",
                 code="unspaced-text",
-                text=f"Of the text in scripts without spaces, the vocabulary is learned from the first "
+                text=f"Of the text in scripts without spaces, the tokenizer is trained on the first "
                 f"{self._unspaced_bytes / 1e6:,.1f} MB; {self._unspaced_left_out_bytes / 1e6:,.1f} MB are left out.",
-                why="A whole clause counts as one word there, almost all of them differ, and learning from more takes long.",
+                why="There a whole clause is one word and almost all differ, so training on more takes long.",
                 hint="The model is trained on all of the text.",
             )
 
@@ -217,15 +216,15 @@ class _BoundedWords:
         return Message(
             level="info",
             code="long-words",
-            text=f"The vocabulary is learned without {self._left_out_bytes / 1e6:,.1f} MB of words that are longer than "
-            f"{patterns.LONG_WORD} characters; {self._long_bytes / 1e6:,.1f} MB of them are learned from.",
-            why="A stretch without spaces is one word, and learning from many long words takes hours.",
+            text=f"The tokenizer is trained without {self._left_out_bytes / 1e6:,.1f} MB of words longer than "
+            f"{patterns.LONG_WORD} characters; {self._long_bytes / 1e6:,.1f} MB of them are used.",
+            why="Text without spaces is one word, and training on many long words takes hours.",
             hint="The model is trained on all of the text. For such text, tokenizer.kind = char may fit better.",
         )
 
 
-class _Patience:
-    """Calls `check`, and says once that the learning takes long."""
+class _SlowTrainingNotice:
+    """Calls `check`, and emits once that training takes long."""
 
     def __init__(self, words: _BoundedWords, config: TokenizerConfig, emit: Emit, check: Callable[[], None]) -> None:
         self._words, self._config, self._emit, self._check = words, config, emit, check
@@ -244,20 +243,20 @@ class _Patience:
                 Message(
                     level="info",
                     code="slow-vocabulary",
-                    text=f"Learning a {self._config.kind} vocabulary from {self._words.size_bytes / 1e6:,.1f} MB of text "
-                    "takes long; it goes on.",
-                    why="The more different words a text has, the longer it takes, and without spaces most differ.",
-                    hint="Less text to learn from: --set tokenizer.sample_bytes=1000000"
-                    + (", or the quicker --set tokenizer.kind=bpe" if self._config.kind == "unigram" else ""),
+                    text=f"Training a {self._config.kind} tokenizer on {self._words.size_bytes / 1e6:,.1f} MB of text "
+                    "takes long; it continues.",
+                    why="It takes longer the more different words a text has; without spaces, most words differ.",
+                    hint="To train on less text: --set tokenizer.sample_bytes=1000000"
+                    + (", or the faster --set tokenizer.kind=bpe" if self._config.kind == "unigram" else ""),
                 )
             )
 
 
 def _canonical_pieces(pieces: list[list[Any]], limit: int) -> list[list[Any]]:
-    """The same Unigram pieces in a fixed order, with scores that do not depend on the order in which they were summed.
+    """The Unigram pieces in a fixed order, with scores that do not depend on the order of summation.
 
-    The library sums over words in a random order, gives letters that it saw nowhere scores in a random order just above
-    the lowest, and may return more pieces than asked for when little more than the bytes is asked for.
+    The library sums over words in a random order, gives unseen letters scores in a random order just above the lowest, and
+    may return more pieces than requested if little more than the bytes is requested.
     """
     lowest = min(score for _, score in pieces)
     unseen = lowest + (NUM_BYTES + 1) * _UNIGRAM_PENALTY_STEP
@@ -272,7 +271,7 @@ def _canonical_pieces(pieces: list[list[Any]], limit: int) -> list[list[Any]]:
 def _spec(
     model: dict[str, Any], steps: dict[str, Any], special: tuple[str, ...] = patterns.SPECIAL_TOKENS
 ) -> dict[str, Any]:
-    """A whole tokenizer.json. Special tokens come after the learned ids and outside the model: no text matches them."""
+    """A complete tokenizer.json. Special tokens follow the learned ids and are not in the model: no text matches them."""
     first = len(model["vocab"])
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     return {

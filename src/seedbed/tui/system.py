@@ -21,7 +21,7 @@ from seedbed.tui.safe_text import fitted_text, safe_text, status_style
 from seedbed.tui.wrapped_text import WrappedText
 
 if TYPE_CHECKING:
-    from seedbed.hardware.sample import Sampler
+    from seedbed.hardware.sampler import Sampler
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _HISTORY = 120
@@ -78,7 +78,7 @@ class SystemPanel(Panel):
         if machine.measuring_run(self.state.live(), self.state.chosen) is not None:
             return
         if self._sampler is None:
-            from seedbed.hardware.sample import Sampler
+            from seedbed.hardware.sampler import Sampler
 
             self._sampler = Sampler()
         sampled = await asyncio.to_thread(self._sampler.sample)

@@ -10,7 +10,7 @@ import pytest
 import patience
 from seedbed.config.schema import TokenizerConfig
 from seedbed.tokenizer import patterns
-from seedbed.tokenizer.bulk import BulkEncoder
+from seedbed.tokenizer.bulk_encoder import BulkEncoder
 from seedbed.tokenizer.tokenizer import Tokenizer
 from seedbed.tokenizer.train import train_tokenizer
 
@@ -49,7 +49,7 @@ def trained() -> dict[tuple[str, str], Tokenizer]:
 def test_ids_equal_the_library(trained, kind, split):
     tokenizer = trained[kind, split]
     fast, slow = BulkEncoder(tokenizer, U2), BulkEncoder(tokenizer, U2)
-    slow.leave_to_library()
+    slow.use_library()
     texts = texts_of(EVERYTHING, 1500, 60, 2) + texts_of(CONTRACTIONS, 1500, 60, 3) + ["", "=" * 500, "x" * 500]
     library = [np.array(e.ids, U2).tobytes() for e in tokenizer.library.encode_batch(texts, add_special_tokens=False)]
     assert fast.encode(texts) == library
@@ -79,19 +79,19 @@ def test_real_text_keeps_its_ids(test_data):
     tokenizer = train_tokenizer([text], TokenizerConfig(vocab_size=2000), quiet)
     encoder = BulkEncoder(tokenizer, U2)
     lines = text.splitlines(keepends=True)
-    assert encoder.agrees(lines)
-    assert encoder.remembers_words
+    assert encoder.matches_library(lines)
+    assert encoder.caches_words
 
 
 def test_a_difference_is_noticed(trained):
     """Should the two ever part, a build must see it before it writes a token."""
     encoder = BulkEncoder(trained["bpe", "qwen2"], U2)
-    assert encoder.agrees(["a bad cab"])
+    assert encoder.matches_library(["a bad cab"])
     assert encoder._words is not None
     encoder._words["a"] = b"\x01\x00"
-    assert not encoder.agrees(["a bad cab"])
-    encoder.leave_to_library()
-    assert encoder.agrees(["a bad cab"])
+    assert not encoder.matches_library(["a bad cab"])
+    encoder.use_library()
+    assert encoder.matches_library(["a bad cab"])
 
 
 def test_unknown_characters_are_counted(trained):
@@ -101,7 +101,7 @@ def test_unknown_characters_are_counted(trained):
 
 
 def test_memory_for_words_is_bounded(trained, monkeypatch):
-    monkeypatch.setattr("seedbed.tokenizer.bulk._REMEMBERED_WORDS", 10)
+    monkeypatch.setattr("seedbed.tokenizer.bulk_encoder._CACHED_WORDS", 10)
     tokenizer = trained["bpe", "qwen2"]
     encoder = BulkEncoder(tokenizer, U2)
     text = " ".join(texts_of("abcdefg", 100, 9, 4)) + " " + "a" * 90

@@ -1,8 +1,8 @@
-"""Much text to ids at once, as bytes for a file. Refuses to know files, splits and processes.
+"""Encode much text to ids, as bytes for a file, faster than the tokenizers library.
 
-The ids are the library's own; what is saved is the way there. Text repeats its words, so the split runs in `re`, and
-each distinct word is encoded once and remembered as the very bytes that go to the file. Text with characters whose
-class Python and the library might see differently goes through the library.
+The ids equal the library's. Words repeat, so the text is split with `re`, and each distinct word is encoded once and
+cached as the bytes of its ids. Text with characters that Python and the library may classify differently goes through
+the library.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 from seedbed.tokenizer import patterns
 from seedbed.tokenizer.tokenizer import Tokenizer
 
-_REMEMBERED_WORDS = 1 << 18
-_REMEMBERED_CHARACTERS = 24
+_CACHED_WORDS = 1 << 18
+_CACHED_CHARACTERS = 24
 
 
 class _UntrustedWordError(Exception):
-    """A word holds a character that only the library may classify."""
+    """A word contains a character that only the library can classify."""
 
 
 class BulkEncoder:
@@ -29,7 +29,7 @@ class BulkEncoder:
     def __init__(self, tokenizer: Tokenizer, dtype: np.dtype) -> None:
         """`dtype`: little-endian unsigned, wide enough for `tokenizer.vocab_size`."""
         self._tokenizer, self._dtype = tokenizer, dtype
-        self._words = _WordBytes.of(tokenizer, dtype)
+        self._words = _WordCache.of(tokenizer, dtype)
 
     def encode(self, pieces: Sequence[str]) -> list[bytes]:
         """The ids of each well-formed piece as little-endian integers of the dtype, nothing added."""
@@ -42,21 +42,21 @@ class BulkEncoder:
         by_library = iter(self._by_library(left) if left else ())
         return [next(by_library) if ids is None else ids for ids in found]
 
-    def agrees(self, pieces: Sequence[str]) -> bool:
-        """Whether remembered words and library give the same ids for real text."""
+    def matches_library(self, pieces: Sequence[str]) -> bool:
+        """Whether cached words and the library give the same ids for these pieces."""
         return self._words is None or self.encode(pieces) == self._by_library(pieces)
 
     @property
-    def remembers_words(self) -> bool:
-        """Whether words are remembered, rather than all text left to the library."""
+    def caches_words(self) -> bool:
+        """Whether words are cached, rather than all text encoded by the library."""
         return self._words is not None
 
-    def leave_to_library(self) -> None:
-        """Encode everything with the library from now on."""
+    def use_library(self) -> None:
+        """Encode all further text with the library."""
         self._words = None
 
     def count_unknown(self, ids: bytes) -> int:
-        """How many of the ids stand for characters that the vocabulary lacks."""
+        """How many of the ids are of characters that the vocabulary lacks."""
         unknown = self._tokenizer.unknown_id
         return 0 if unknown is None else int(np.count_nonzero(np.frombuffer(ids, self._dtype) == unknown))
 
@@ -64,8 +64,8 @@ class BulkEncoder:
         return [ids.astype(self._dtype).tobytes() for ids in self._tokenizer.encode_batch(pieces)]
 
 
-class _WordBytes(dict[str, bytes]):
-    """From a word of the split to the bytes of its ids; learns a word when it is first asked for."""
+class _WordCache(dict[str, bytes]):
+    """A cache from words of the split to the bytes of their ids; encodes a word at its first look-up."""
 
     def __init__(self, tokenizer: Tokenizer, dtype: np.dtype, split: patterns.SplitName, limit_words: bool) -> None:
         super().__init__()
@@ -80,8 +80,8 @@ class _WordBytes(dict[str, bytes]):
         )
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer, dtype: np.dtype) -> _WordBytes | None:
-        """For a tokenizer whose split and normaliser are known to the letter; None for any other."""
+    def of(cls, tokenizer: Tokenizer, dtype: np.dtype) -> _WordCache | None:
+        """The cache for a tokenizer with a known split and normaliser; None for any other."""
         recognised = patterns.recognise(tokenizer.spec)
         if (
             recognised is None
@@ -92,7 +92,7 @@ class _WordBytes(dict[str, bytes]):
         return cls(tokenizer, dtype, *recognised)
 
     def encode(self, piece: str) -> bytes | None:
-        """The bytes of the ids of a piece, or None where only the library may say."""
+        """The bytes of the ids of a piece; None if only the library can encode it."""
         for content in self._plain_added:
             if content in piece:
                 return None
@@ -116,6 +116,6 @@ class _WordBytes(dict[str, bytes]):
             parts = [letters[start : start + limit] for start in range(0, len(letters), limit)]
             ids = [token.id for part in parts for token in self._model.tokenize(part)]
         encoded = np.array(ids, dtype=self._dtype).tobytes()
-        if len(word) <= _REMEMBERED_CHARACTERS and len(self) < _REMEMBERED_WORDS:
+        if len(word) <= _CACHED_CHARACTERS and len(self) < _CACHED_WORDS:
             self[word] = encoded
         return encoded

@@ -13,8 +13,8 @@ import pytest
 from patience import limit, until
 from seedbed.config.schema import TokenizerConfig
 from seedbed.errors import SeedbedError
-from seedbed.tokenizer import learning
-from seedbed.tokenizer.learning import learn
+from seedbed.tokenizer import library_training
+from seedbed.tokenizer.library_training import train_model
 
 UNIGRAM = TokenizerConfig(kind="unigram", vocab_size=600)
 
@@ -43,9 +43,9 @@ def slow() -> Iterator[str]:
 @pytest.mark.parametrize("kind", ["bpe", "wordpiece", "unigram"])
 def test_another_process_learns_the_same(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     config = TokenizerConfig(kind=kind, vocab_size=600)  # type: ignore[arg-type]
-    here = learn(iter(prose()), config, unheeding)
-    monkeypatch.setitem(learning.ALONE_CHARACTERS, kind, 5000)
-    there = learn(iter(prose()), config, unheeding)
+    here = train_model(iter(prose()), config, unheeding)
+    monkeypatch.setitem(library_training.SINGLE_PROCESS_CHARACTERS, kind, 5000)
+    there = train_model(iter(prose()), config, unheeding)
     if kind == "unigram":  # the library's scores differ in their last digits from one time to the next
         assert {piece for piece, _ in there["vocab"]} == {piece for piece, _ in here["vocab"]}
     else:
@@ -69,7 +69,7 @@ def test_a_stop_is_heard_in_the_middle_of_learning() -> None:
             raise StopError
 
     with pytest.raises(StopError):
-        learn(pieces(), UNIGRAM, check)
+        train_model(pieces(), UNIGRAM, check)
     assert not psutil.Process().children()
 
 
@@ -79,21 +79,21 @@ def test_a_process_that_is_killed_is_reported() -> None:
         (child,) = psutil.Process().children()
         child.kill()
 
-    with pytest.raises(SeedbedError, match=r"learns the vocabulary ended unexpectedly \(exit status -9\)") as caught:
-        learn(pieces(), UNIGRAM, unheeding)
+    with pytest.raises(SeedbedError, match=r"trains the tokenizer ended unexpectedly \(exit status -9\)") as caught:
+        train_model(pieces(), UNIGRAM, unheeding)
     assert "sample_bytes" in caught.value.hint
 
 
 PROGRAM = """
 import random
 from seedbed.config.schema import TokenizerConfig
-from seedbed.tokenizer.learning import learn
+from seedbed.tokenizer.library_training import train_model
 def pieces():
     rng = random.Random(4)
     for _ in range(4000):
         yield "".join(rng.choices("ACGT", k=256))
     print("sent", flush=True)
-learn(pieces(), TokenizerConfig(kind="unigram", vocab_size=600), lambda: None)
+train_model(pieces(), TokenizerConfig(kind="unigram", vocab_size=600), lambda: None)
 """
 
 

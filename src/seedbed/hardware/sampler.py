@@ -1,4 +1,4 @@
-"""One look at how busy the machine is, as an event, a reason beside each missing figure. Knows no run."""
+"""Sample the load of the machine as a `hardware` event, with a reason for each missing value."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import psutil
 
 from seedbed.events import Hardware
 from seedbed.hardware import cpu, memory
-from seedbed.hardware.gpu import Gpu, Nvml, Watch
+from seedbed.hardware.gpu import Gpu, GpuMonitor, Nvml
 
 _GPU_FIGURES = ("gpu_fraction", "gpu_used_bytes", "gpu_total_bytes", "gpu_temperature_c", "gpu_power_w")
-_FIRST = "CPU use is measured between two looks, and this is the first"
-_STILL = "CPU use is measured between two looks, and the clock stood still since the last"
+_FIRST = "CPU use is measured between two samples, and this is the first"
+_STILL = "CPU use is measured between two samples, and no time has passed since the last"
 
 
 class _Use:
-    """How much of the time that passed between two looks was used."""
+    """The share of time that was used between two samples."""
 
     def __init__(self) -> None:
         self._before: tuple[float, float] | None = None
 
-    def look(self, name: str, used_s: float, passed_s: float, missing: dict[str, str]) -> float | None:
-        """Given both counters as they stand now: used seconds per second, or None, with the reason under `name`."""
+    def read(self, name: str, used_s: float, passed_s: float, missing: dict[str, str]) -> float | None:
+        """Used seconds per second since the last call, from both counters; None, with a reason under `name`, if unknown."""
         if self._before is None:
             self._before, missing[name] = (used_s, passed_s), _FIRST
             return None
         used_before_s, passed_before_s = self._before
-        # The kernel counts a machine's time in ticks of some 10 ms, so there may be nothing to divide by yet.
+        # The kernel counts time in ticks of about 10 ms, so the difference may be 0.
         if passed_s <= passed_before_s:
             missing[name] = _STILL
             return None
@@ -38,11 +38,11 @@ class _Use:
 
 
 class Sampler:
-    """Looks at the machine each time it is asked. CPU use is the average since the look before.
+    """Samples the machine on request. CPU use is the average since the previous sample.
 
-    `gpu_index` is the position of the GPU to watch in nvidia-smi's list; None watches none, for the reason in `no_gpu`.
-    With `visible_devices`, the text of CUDA_VISIBLE_DEVICES (empty where it is not set), it is the index that CUDA uses;
-    `device_order` is then the text of CUDA_DEVICE_ORDER. The GPU's library stays open until `close`.
+    `gpu_index` is the position of a GPU in nvidia-smi's list; None means no GPU, with the reason in `no_gpu`. If
+    `visible_devices` (the value of CUDA_VISIBLE_DEVICES, empty if not set) is given, it is a CUDA index, and
+    `device_order` is the value of CUDA_DEVICE_ORDER. The GPU's library stays open until `close`.
     """
 
     def __init__(
@@ -55,29 +55,29 @@ class Sampler:
         nvml: Nvml | None = None,
     ) -> None:
         self._no_gpu = no_gpu
-        self._watch = None if gpu_index is None else Watch(gpu_index, visible_devices, device_order, nvml=nvml)
+        self._watch = None if gpu_index is None else GpuMonitor(gpu_index, visible_devices, device_order, nvml=nvml)
         self._machine, self._process = _Use(), _Use()
 
     def begin(self) -> None:
-        """Measure CPU use from now on, so that the first look has it too."""
-        self._machine.look("", *_machine_times_s(), {})
-        self._process.look("", time.process_time(), time.monotonic(), {})
+        """Start measuring CPU use, so that the first sample has it, too."""
+        self._machine.read("", *_machine_times_s(), {})
+        self._process.read("", time.process_time(), time.monotonic(), {})
 
-    def going_on_from(self, other: Sampler) -> Self:
-        """Measure CPU use since the other's last look."""
+    def continue_from(self, other: Sampler) -> Self:
+        """Measure CPU use since the last sample of another sampler."""
         self._machine, self._process = other._machine, other._process
         return self
 
     def sample(self) -> Hardware:
-        """CPU, memory and GPU figures of this moment, with reasons for those that are missing."""
+        """Current CPU, memory and GPU values, with reasons for missing ones."""
         missing: dict[str, str] = {}
-        cpu_fraction = self._machine.look("cpu_fraction", *_machine_times_s(), missing)
+        cpu_fraction = self._machine.read("cpu_fraction", *_machine_times_s(), missing)
         process_times_s = time.process_time(), time.monotonic()
         total, available = memory.total_bytes(), memory.available_bytes()
         watched = self._watched_gpu(missing)
         return Hardware(
             cpu_fraction=None if cpu_fraction is None else min(1.0, cpu_fraction),
-            process_cpu_fraction=self._process.look("process_cpu_fraction", *process_times_s, missing),
+            process_cpu_fraction=self._process.read("process_cpu_fraction", *process_times_s, missing),
             cpu_cores=cpu.usable_cores(),
             load_1m=_load_1m(missing),
             rss_bytes=memory.resident_bytes(),
@@ -92,7 +92,7 @@ class Sampler:
         )
 
     def close(self) -> None:
-        """Let go of the GPU's library."""
+        """Close the GPU's library."""
         if self._watch is not None:
             self._watch.close()
 
@@ -100,7 +100,7 @@ class Sampler:
         if self._watch is None:
             missing |= dict.fromkeys(_GPU_FIGURES, self._no_gpu)
             return None
-        seen = self._watch.look()
+        seen = self._watch.read()
         if not seen.found:
             missing |= dict.fromkeys(_GPU_FIGURES, seen.reason)
             return None
@@ -109,27 +109,27 @@ class Sampler:
 
 
 def _machine_times_s() -> tuple[float, float]:
-    """Seconds that all cores together were busy so far, and seconds in all."""
-    # Not psutil's cpu_percent: it remembers the look before per thread, and another sampler's as if it were ours.
+    """Busy seconds and total seconds of all cores together since boot."""
+    # Not psutil's cpu_percent: it keeps the previous sample per thread, so samplers would share it.
     times = psutil.cpu_times()
-    # Linux counts a guest's time a second time, within that of its user.
+    # Linux counts guest time twice: also as part of user time.
     total_s = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
     return total_s - times.idle - getattr(times, "iowait", 0.0), total_s
 
 
 def _load_1m(missing: dict[str, str]) -> float | None:
     if not hasattr(os, "getloadavg"):
-        missing["load_1m"] = "this system keeps no load average"
+        missing["load_1m"] = "this system has no load average"
         return None
     try:
         return os.getloadavg()[0]
     except OSError:
-        missing["load_1m"] = "this system does not tell its load average"
+        missing["load_1m"] = "this system does not report its load average"
         return None
 
 
 def sample() -> Hardware:
-    """A single look at this machine."""
+    """A single sample of this machine."""
     sampler = Sampler()
     try:
         return sampler.sample()

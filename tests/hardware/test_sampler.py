@@ -12,13 +12,13 @@ import pytest
 
 from seedbed.events import Hardware, decode, encode
 from seedbed.hardware.nvml import NO_PACKAGE, Gpu, Gpus
-from seedbed.hardware.sample import Sampler, sample
+from seedbed.hardware.sampler import Sampler, sample
 
 FIGURES = [name for name in Hardware.__struct_fields__ if name != "missing"]
-THERE = Gpu(0, "A30", "550", 100, 40, 0.5, None, 30.0, {"gpu_temperature_c": "the driver says [N/A]"}, "GPU-a")
+THERE = Gpu(0, "A30", "550", 100, 40, 0.5, None, 30.0, {"gpu_temperature_c": "the driver reports [N/A]"}, "GPU-a")
 OTHER = Gpu(1, "A30", "550", 100, 70, 0.9, 60.0, 90.0, {}, "GPU-b")
 
-linux_only = pytest.mark.skipif(sys.platform == "darwin", reason="macOS tells no GPU figures")
+linux_only = pytest.mark.skipif(sys.platform == "darwin", reason="macOS reports no GPU values")
 
 
 class FakeNvml:
@@ -28,7 +28,7 @@ class FakeNvml:
         self.reason = reason
         self.asked = self.closed = 0
 
-    def look(self, uuid: str = "") -> Gpus:
+    def read(self, uuid: str = "") -> Gpus:
         self.asked += 1
         found = () if self.reason else tuple(each for each in (THERE, OTHER) if uuid in ("", each.uuid))
         return Gpus(found, self.reason)
@@ -133,7 +133,7 @@ def test_a_gpu_that_is_there_is_read_each_time_and_let_go_in_the_end() -> None:
     for _ in range(2):
         looked = sampler.sample()
         assert (looked.gpu_used_bytes, looked.gpu_fraction, looked.gpu_power_w) == (40, 0.5, 30.0)
-        assert (looked.missing or {})["gpu_temperature_c"] == "the driver says [N/A]"
+        assert (looked.missing or {})["gpu_temperature_c"] == "the driver reports [N/A]"
         assert_complete(looked)
     sampler.close()
     assert (nvml.asked, nvml.closed) == (2, 1)
@@ -167,7 +167,7 @@ def test_nvidia_smi_stands_in_and_its_figures_are_the_events(tmp_path: Path, mon
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     looked = Sampler(nvml=FakeNvml(NO_PACKAGE)).sample()
     assert (looked.gpu_used_bytes, looked.gpu_temperature_c, looked.gpu_power_w) == (10 << 20, 40.0, 33.5)
-    assert (looked.missing or {})["gpu_fraction"] == "the driver says [N/A]"
+    assert (looked.missing or {})["gpu_fraction"] == "the driver reports [N/A]"
     assert_complete(looked)
 
 

@@ -1,7 +1,7 @@
-"""Learn a model with the tokenizers library: much text in a process of its own, which can be ended at any moment.
+"""Train a tokenizer model with the tokenizers library; for much text in a child process, which can be ended at any time.
 
-Run as a program (`python -P -m seedbed.tokenizer.learning KIND VOCAB_SIZE SPLIT`) it is that process: length-prefixed
-pieces of text on stdin, an empty one after the last, then the learned model as JSON on stdout.
+`python -P -m seedbed.tokenizer.library_training KIND VOCAB_SIZE SPLIT` runs that process. It reads length-prefixed pieces
+of text from stdin, an empty one after the last, and writes the trained model as JSON to stdout.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from seedbed.config.schema import TokenizerConfig
 from seedbed.errors import SeedbedError
 from seedbed.tokenizer import patterns
 
-ALONE_CHARACTERS = {"bpe": 1 << 19, "wordpiece": 1 << 19, "unigram": 1 << 15}
-"""Text that is learned from in this process: it takes a second or two. More goes to another process."""
+SINGLE_PROCESS_CHARACTERS = {"bpe": 1 << 19, "wordpiece": 1 << 19, "unigram": 1 << 15}
+"""Most text that is trained on in this process, which takes a second or two."""
 
 _LENGTH_BYTES = 8
 _POLL_S = 0.1
@@ -33,25 +33,25 @@ _WRITE_BYTES = 1 << 16
 _MAX_UNIGRAM_PIECE = 16
 
 
-def learn(pieces: Iterator[str], config: TokenizerConfig, check: Callable[[], None]) -> dict[str, Any]:
-    """The `model` of a tokenizer.json, learned from pieces of text in the order given; the same wherever it is learned.
+def train_model(pieces: Iterator[str], config: TokenizerConfig, check: Callable[[], None]) -> dict[str, Any]:
+    """Train the `model` of a tokenizer.json on pieces of text, in order. The result is the same in either process.
 
-    `check` is called several times a second where there is much text; an exception from it ends the work at once.
+    With much text, `check` is called several times a second; an exception from it ends the work at once.
     """
     head: list[str] = []
-    characters, most = 0, ALONE_CHARACTERS[config.kind]
+    characters, most = 0, SINGLE_PROCESS_CHARACTERS[config.kind]
     for piece in pieces:
         head.append(piece)
         characters += len(piece)
         if characters > most:
-            with _Child(config, check) as child:
+            with _TrainingProcess(config, check) as child:
                 for each in itertools.chain(head, pieces):
                     child.send(each)
                 return child.answer()
-    return _learn_here(iter(head), config)
+    return _train_here(iter(head), config)
 
 
-def _learn_here(pieces: Iterator[str], config: TokenizerConfig) -> dict[str, Any]:
+def _train_here(pieces: Iterator[str], config: TokenizerConfig) -> dict[str, Any]:
     import tokenizers
 
     untrained, trainer = _trainer(config)
@@ -66,7 +66,7 @@ def _learn_here(pieces: Iterator[str], config: TokenizerConfig) -> dict[str, Any
 
 
 def _trainer(config: TokenizerConfig) -> tuple[Any, Any]:
-    """The library's empty model and its trainer, for a vocabulary that leaves room for the special tokens."""
+    """The library's empty model and trainer, for a vocabulary that leaves room for the special tokens."""
     from tokenizers import models, trainers
 
     learned = config.vocab_size - len(patterns.SPECIAL_TOKENS)
@@ -86,12 +86,12 @@ def _trainer(config: TokenizerConfig) -> tuple[Any, Any]:
     )  # fmt: skip
 
 
-class _Child:
-    """The process that learns. Leaving the `with` ends it, whatever it is doing."""
+class _TrainingProcess:
+    """The child process that trains. Leaving the `with` block ends it at once."""
 
     def __init__(self, config: TokenizerConfig, check: Callable[[], None]) -> None:
         words = [config.kind, str(config.vocab_size), config.split]
-        command = [sys.executable, "-P", "-m", "seedbed.tokenizer.learning", *words]
+        command = [sys.executable, "-P", "-m", "seedbed.tokenizer.library_training", *words]
         self._check = check
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdin is not None
@@ -129,7 +129,7 @@ class _Child:
                         break
                     parts.append(part)
         if self._process.wait():
-            raise self._gone()
+            raise self._ended_error()
         model: dict[str, Any] = json.loads(b"".join(parts))
         return model
 
@@ -143,27 +143,27 @@ class _Child:
                     try:
                         rest = rest[os.write(self._stdin.fileno(), rest[:_WRITE_BYTES]) :]
                     except BrokenPipeError:
-                        raise self._gone() from None
+                        raise self._ended_error() from None
 
-    def _gone(self) -> SeedbedError:
+    def _ended_error(self) -> SeedbedError:
         return SeedbedError(
-            f"The process that learns the vocabulary ended unexpectedly (exit status {self._process.wait()}).",
-            "It may have run out of memory: set tokenizer.sample_bytes lower and run again.",
+            f"The process that trains the tokenizer ended unexpectedly (exit status {self._process.wait()}).",
+            "It may have run out of memory. Set tokenizer.sample_bytes lower and run again.",
         )
 
 
 def main(kind: str, vocab_size: str, split: str) -> None:
-    """Be that process. It ends when its parent does; Ctrl-C is the parent's to answer."""
+    """Run the child process. It ends when its parent does, and ignores Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     asked = {"kind": kind, "vocab_size": int(vocab_size), "split": split}
     config = msgspec.convert(asked, TokenizerConfig)
-    answer = json.dumps(_learn_here(_received(), config)).encode()
+    answer = json.dumps(_train_here(_received(), config)).encode()
     sys.stdout.buffer.write(answer)
     sys.stdout.buffer.flush()
 
 
 def _received() -> Iterator[str]:
-    """The pieces from stdin. After the last one a thread waits for the parent's end."""
+    """The pieces from stdin. After the last one, a thread ends the process when the parent ends."""
     while True:
         length = int.from_bytes(sys.stdin.buffer.read(_LENGTH_BYTES), "little")
         if not length:

@@ -1,4 +1,4 @@
-"""What can be said of a tokenizer before one is loaded or trained: how small it may be, and whether its folder is there."""
+"""Check a tokenizer config before a tokenizer is loaded or trained."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NUM_BYTES = 256
 
 
 def refuse_tokenizer(config: TokenizerConfig) -> None:
-    """Raise UsageError for a vocabulary that is too small, or a folder in which there is no tokenizer."""
+    """Raise UsageError for a vocabulary that is too small, or a folder without a tokenizer."""
     if not config.path:
         check_vocab_size(config)
         return
@@ -25,12 +25,12 @@ def refuse_tokenizer(config: TokenizerConfig) -> None:
     if not (folder / "tokenizer.json").is_file():
         raise UsageError(
             f"{quoted(folder)} holds no tokenizer.json.",
-            "Older folders (vocab.txt, merges.txt, *.model) must first be saved with transformers' fast tokenizer.",
+            "Convert older folders (vocab.txt, merges.txt, *.model) with transformers: save its fast tokenizer.",
         )
 
 
 def check_vocab_size(config: TokenizerConfig) -> None:
-    """Raise UsageError where `vocab_size` is below the smallest that the kind can work with."""
+    """Raise UsageError if `vocab_size` is below the minimum of the kind."""
     reserved = len(patterns.SPECIAL_TOKENS)
     if config.kind == "char":
         least, held = reserved + 2, f"{reserved} special tokens, the unknown character and one more"
@@ -38,6 +38,6 @@ def check_vocab_size(config: TokenizerConfig) -> None:
         least, held = reserved + NUM_BYTES, f"{NUM_BYTES} bytes and {reserved} special tokens"
     if config.vocab_size < least:
         raise UsageError(
-            f"tokenizer.vocab_size = {config.vocab_size} is too small: a {config.kind} vocabulary holds {held}.",
+            f"tokenizer.vocab_size = {config.vocab_size} is too small: a {config.kind} vocabulary needs {held}.",
             f"Set tokenizer.vocab_size to {least} or more.",
         )
