@@ -181,7 +181,7 @@ def build(config: Config, start: Start, session: Session) -> Parts:
     return Parts(
         trainer=trainer,
         batches=batches,
-        ahead=nullcontext(batches),
+        prefetched=nullcontext(batches),
         validation=validation,
         prompts=("Once upon a time",),
         write=lambda prompt, step: iter((", there\x07 ", "was a fox.")),

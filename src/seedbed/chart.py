@@ -102,7 +102,7 @@ def ticks(low: float, high: float, most: int = 6, *, whole: bool = False) -> lis
 
 
 def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Round numbers for a logarithmic scale: 1, 2, 5 times powers of ten, or powers alone; at most `most` of them.
+    """Round numbers for a logarithmic scale: 1, 2, 5 times powers of ten, or only powers; at most `most` of them.
 
     If fewer than two of those lie in the range, the ticks are those of a linear scale.
     """

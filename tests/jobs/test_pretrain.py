@@ -216,7 +216,7 @@ def test_a_pause_holds_within_a_validation_which_then_goes_on(train: Train, monk
 
 
 def test_a_validation_tells_how_far_it_is(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seedbed.jobs.breaks.REPORT_EVERY_S", 0.0)
+    monkeypatch.setattr("seedbed.jobs.progress_check.REPORT_EVERY_S", 0.0)
     run = train("train.eval_every=2", "train.eval_tokens=100")
     told = [event for event in events(run) if event["kind"] == "data" and event["stage"] == "validation"]
 

@@ -263,7 +263,7 @@ def test_going_back_leaves_what_is_later_and_knows_the_best_of_it(past: Past) ->
         past.save(step, loss=loss)
     found = line(past, Resume(from_checkpoint="20"))
     assert [path.name for path in found.void] == ["step-00000040", "step-00000060"]
-    assert (found.left, found.damaged, found.left_loss) == ("left-at-00000020-by-session-9", False, 2.0)
+    assert (found.left, found.damaged, found.loss_to_beat) == ("left-at-00000020-by-session-9", False, 2.0)
     assert (found.resumed_from, found.saved) == ("step-00000020", True)
 
 
@@ -273,7 +273,7 @@ def test_what_could_not_be_loaded_is_told_apart_and_is_nothing_to_beat(past: Pas
     (past.save(60, loss=3.0) / "model.safetensors").write_bytes(b"")
     found = line(past)
     assert [path.name for path in found.void] == ["step-00000060"]
-    assert (found.left, found.damaged, found.left_loss) == ("damaged-found-by-session-9", True, None)
+    assert (found.left, found.damaged, found.loss_to_beat) == ("damaged-found-by-session-9", True, None)
 
 
 def test_a_checkpoint_from_elsewhere_is_named_by_where_it_lies(past: Past, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Sends requests to jobs (stop, pause, unpause, save) and tells which requests a run can take."""
+"""Sends requests to jobs (stop, pause, unpause, save) and checks which requests a run can take."""
 
 from __future__ import annotations
 

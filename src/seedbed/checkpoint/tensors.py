@@ -72,8 +72,9 @@ def encoded(tensors: Mapping[str, Tensor]) -> Content:
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file by name, on the CPU, memory-mapped: a deleted file keeps its disk space meanwhile.
+    """The tensors of a safetensors file by name, on the CPU, memory-mapped.
 
+    While they exist, the file keeps its disk space, even if it is deleted.
     Raises SeedbedError if the file is missing or damaged.
     """
     try:

@@ -1,10 +1,10 @@
-"""`seedbed completion`: code that teaches a shell to complete commands, options and runs."""
+"""`seedbed completion`: print the code for shell completion."""
 
 from __future__ import annotations
 
 import argparse
 
-DESCRIPTION = "Print the code that makes a shell complete `seedbed` with Tab: commands, options, runs."
+DESCRIPTION = "Print the code for Tab completion of commands, options and runs in a shell."
 EXAMPLES = """\
   seedbed completion bash >> ~/.bashrc
   seedbed completion zsh >> ~/.zshrc

@@ -120,9 +120,9 @@ def explain(prefix: str, preset: str | None, root: Root[Any], as_json: bool) -> 
     found = [key for key in keys(root).values() if key.path.startswith(prefix) or key.name.startswith(prefix)]
     if not found:
         owners = other_owners(prefix, root)
-        meant = f"It belongs to {any_of(owners)}. " if owners else did_you_mean(nearest_keys(prefix, root))
+        suggestion = f"It belongs to {any_of(owners)}. " if owners else did_you_mean(nearest_keys(prefix, root))
         raise UsageError(
-            f'No key of {root.title} begins with "{prefix}".', f"{meant}The tables are {', '.join(tables(root))}."
+            f'No key of {root.title} begins with "{prefix}".', f"{suggestion}The tables are {', '.join(tables(root))}."
         )
     start = defaults(root, preset)
     values = {key.path: value_of(start, key.path) for key in found}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from seedbed.config.schema import TrainConfig
-from seedbed.jobs.breaks import Breaks
 from seedbed.jobs.parts import Parts
+from seedbed.jobs.progress_check import ProgressCheck
 from seedbed.jobs.saving import Saver
 from seedbed.runs.session import Session
 from seedbed.train import hooks
@@ -18,11 +18,11 @@ def make_hooks(
     parts: Parts,
     session: Session,
     saver: Saver,
-    watch: hooks.LossMonitorHook,
-    left_loss: float | None,
+    monitor: hooks.LossMonitorHook,
+    loss_to_beat: float | None,
     progress: Progress,
 ) -> list[Callable[[Progress], None]]:
-    """The hooks of a training job. `left_loss`: the lowest validation loss among checkpoints that were left behind."""
+    """The hooks of a training job. `loss_to_beat`: the lowest validation loss among checkpoints that were left behind."""
     emit = session.emit
 
     def save_to_pause(progress: Progress) -> None:
@@ -37,7 +37,7 @@ def make_hooks(
         save_to_pause(progress)
         wait_while_paused()
 
-    breaks = Breaks(session, pause)
+    check = ProgressCheck(session, pause)
     how_to_resume = (
         f"`seedbed resume {session.run.id} --more-steps N` trains N more steps, `--early-stop 0` trains to the planned"
         " end."
@@ -45,17 +45,17 @@ def make_hooks(
     return [
         hooks.StopHook(lambda: session.stop_requested),
         hooks.EvaluateHook(
-            _validator(parts, breaks),
+            _validator(parts, check),
             emit,
             every=options.eval_every,
             tokens=parts.validation.compared_tokens,
             early_stop=options.early_stop,
-            loss_to_beat=left_loss,
+            loss_to_beat=loss_to_beat,
             continue_hint=how_to_resume,
         ),
-        watch,
+        monitor,
         hooks.SampleHook(
-            _sampler(parts, options.sample_tokens, breaks), emit, every=options.sample_every, prompts=parts.prompts
+            _sampler(parts, options.sample_tokens, check), emit, every=options.sample_every, prompts=parts.prompts
         ),
         hooks.SaveHook(
             saver.save,
@@ -63,13 +63,13 @@ def make_hooks(
             every=options.checkpoint_every,
             keep_best=options.keep_best,
             requested=session.save_requested,
-            loss_to_beat=left_loss,
+            loss_to_beat=loss_to_beat,
         ),
         hooks.PauseHook(lambda: session.pause_requested, save_to_pause, wait_while_paused),
     ]
 
 
-def _validator(parts: Parts, breaks: Breaks) -> Callable[[int], hooks.ValidationResult]:
+def _validator(parts: Parts, check: ProgressCheck) -> Callable[[int], hooks.ValidationResult]:
     validation = parts.validation
 
     def validate(max_tokens: int) -> hooks.ValidationResult:
@@ -78,18 +78,18 @@ def _validator(parts: Parts, breaks: Breaks) -> Callable[[int], hooks.Validation
             parts.trainer,
             validation.batches(max_tokens),
             bytes_per_token=validation.bytes_per_token,
-            between=lambda done: breaks("validation", done, total),
+            between=lambda done: check("validation", done, total),
         )
 
     return validate
 
 
-def _sampler(parts: Parts, max_tokens: int, breaks: Breaks) -> Callable[[str, int], str]:
+def _sampler(parts: Parts, max_tokens: int, check: ProgressCheck) -> Callable[[str, int], str]:
     def sample(prompt: str, step: int) -> str:
         pieces: list[str] = []
         for piece in parts.write(prompt, step):
             pieces.append(piece)
-            breaks("sample", len(pieces), max_tokens)
+            check("sample", len(pieces), max_tokens)
         return "".join(pieces)
 
     return sample

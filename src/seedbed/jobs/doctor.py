@@ -128,7 +128,7 @@ def installed() -> tuple[dict[str, str | None], list[dict[str, Any]], list[Probl
             Problem(
                 "error",
                 f"Not installed: {', '.join(absent)}.",
-                "Seedbed requires it.",
+                "Seedbed requires these packages.",
                 "pip install --force-reinstall seedbed",
             )
         )

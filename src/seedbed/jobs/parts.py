@@ -104,14 +104,14 @@ class Validation(Protocol):
 class Parts(NamedTuple):
     """What one kind of training passes to `jobs.training.train`.
 
-    `ahead` is entered to get batches by 0-based step. `write(prompt, step)` yields the pieces of a sample.
+    `prefetched` is entered to get batches by 0-based step. `write(prompt, step)` yields the pieces of a sample.
     `tokens_per_window` is the number of tokens per sequence, by which `train.tokens` is counted. `fingerprint` belongs
     to the data.
     """
 
     trainer: Trainer
     batches: Batches
-    ahead: AbstractContextManager[loop.Batches]
+    prefetched: AbstractContextManager[loop.Batches]
     validation: Validation
     prompts: tuple[str, ...]
     write: Callable[[str, int], Iterator[str]]

@@ -86,7 +86,7 @@ def assemble(config: Config, dataset: Dataset, device: Device, precision: str, *
             compile_as=compile_as,
         ),
         batches=batches,
-        ahead=Prefetcher(batches, options.prefetch, pin=should_pin(options.pin_memory, device.torch_device)),
+        prefetched=Prefetcher(batches, options.prefetch, pin=should_pin(options.pin_memory, device.torch_device)),
         validation=Validation(
             dataset.validation,
             context=config.model.context,

@@ -66,7 +66,7 @@ class Start(NamedTuple):
     """The point at which the job starts: the checkpoint `loaded`, or step 0 without one.
 
     `reached_step` is the step of the newest checkpoint, which is later than `loaded` if newer ones are damaged.
-    `common_step` is the last step in force that `loaded` shares, if it was left behind earlier or lies elsewhere.
+    `common_step` is the last step in force that `loaded` shares, if it was left behind earlier or belongs to another folder.
     """
 
     loaded: Loaded | None
@@ -154,7 +154,7 @@ class Branch(NamedTuple):
     """The name of the folder to which they are moved."""
     damaged: bool
     """Whether they are void because they could not be loaded; else because the run goes back to an earlier step."""
-    left_loss: float | None
+    loss_to_beat: float | None
     """The lowest validation loss among checkpoints that were left behind, by this session or an earlier one."""
     resumed_from: str | None
     """The checkpoint at which the session starts: a path, relative to `checkpoints/` if it lies there."""
@@ -288,7 +288,9 @@ def _requested(folder: Path, name: str) -> Path:
     raise UsageError(f"There is no checkpoint {name}.", f"This run has: {existing}.")
 
 
-def restore(start: Start, segments: list[Segment], parts: Parts, watch: hooks.LossMonitorHook, emit: Emit) -> Progress:
+def restore(
+    start: Start, segments: list[Segment], parts: Parts, monitor: hooks.LossMonitorHook, emit: Emit
+) -> Progress:
     """Restore weights, optimizer, counters and random state. Raises SeedbedError if something does not fit."""
     assert start.loaded is not None
     trainer = start.trainer
@@ -298,14 +300,14 @@ def restore(start: Start, segments: list[Segment], parts: Parts, watch: hooks.Lo
             "Restore the original data, give its location with `seedbed resume --data SOURCE`, or start a new run with "
             "`seedbed train --like RUN`.",
         )
-    watch.load_state({"seen_step": start.step, "seen_eval": start.step, **trainer.get("watch", {})})
+    monitor.load_state({"seen_step": start.step, "seen_eval": start.step, **trainer.get("watch", {})})
     progress = start.progress(segments)
     parts.trainer.restore(start.loaded, emit)
     return progress
 
 
 def trainer_state(
-    progress: Progress, parts: Parts, watch: hooks.LossMonitorHook, segments: list[Segment]
+    progress: Progress, parts: Parts, monitor: hooks.LossMonitorHook, segments: list[Segment]
 ) -> dict[str, Any]:
     """The contents of `trainer.json`, as JSON values; `restore` reads them."""
     saved = {name: value for name, value in vars(progress).items() if name not in ("total", "stop")}
@@ -314,6 +316,6 @@ def trainer_state(
         "progress": saved,
         "segments": [list(segment) for segment in segments],
         "data_fingerprint": parts.fingerprint,
-        "watch": watch.state(),
+        "watch": monitor.state(),
         **parts.trainer.state(),
     }

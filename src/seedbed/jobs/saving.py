@@ -37,14 +37,14 @@ class Saver:
         session: Session,
         options: TrainConfig,
         parts: Parts,
-        watch: hooks.LossMonitorHook,
+        monitor: hooks.LossMonitorHook,
         segments: list[Segment],
         saved: Progress | None,
     ) -> None:
         """`saved` is the progress in the newest checkpoint in force; None if there is none."""
         self._session, self._parts, self._trainer = session, parts, parts.trainer
         self._folder = session.run.checkpoints
-        self._watch, self._segments = watch, segments
+        self._monitor, self._segments = monitor, segments
         self._writer = Writer(self._folder, keep_last=options.keep_last, keep_every=options.keep_every)
         self._saved = _work_done(saved) if saved else None
         self._retry_s = 0.0
@@ -60,7 +60,7 @@ class Saver:
         trouble = self._obstacle()
         if trouble is not None and not self._wait_until_writable(trouble):
             return
-        state = trainer_state(progress, self._parts, self._watch, self._segments)
+        state = trainer_state(progress, self._parts, self._monitor, self._segments)
         snapshot = Snapshot(
             progress.step,
             {**self._trainer.contents(), TRAINER: json_content({"session": self._session.number, **state})},

@@ -40,25 +40,25 @@ def train(run_dir: Path, session: Session, frozen: C, build: Build[C]) -> str:
         trainer.prepare(parts.batches.largest(start.step), end - start.step, emit, session.check_requests)
     segment = segment_at(segments, start.step)
     warm_until = segment.start + warmup_steps(config.schedule, segment.end, segment.start)
-    watch = hooks.LossMonitorHook(emit, warmup_steps=warm_until)
-    progress = restore(start, segments, parts, watch, emit) if start.loaded else Progress()
+    monitor = hooks.LossMonitorHook(emit, warmup_steps=warm_until)
+    progress = restore(start, segments, parts, monitor, emit) if start.loaded else Progress()
     branch = Branch.of(session.run, session.number, start)
     begin_session(session, frozen, config, parts, segments, start, branch)
     branch.leave(session.run, start, emit)
-    saver = Saver(session, config.train, parts, watch, segments, progress if branch.saved else None)
+    saver = Saver(session, config.train, parts, monitor, segments, progress if branch.saved else None)
     if start.loaded and not branch.saved:
         saver.save(progress, best=False)
     gc.collect()
     gc.freeze()
     try:
-        with hooks.phase(emit, "train", progress.step), parts.ahead as batches:
+        with hooks.phase(emit, "train", progress.step), parts.prefetched as batches:
             fit(
                 trainer,
                 batches,
                 lambda step: scale_at(config, segments, step),
                 end,
                 emit,
-                make_hooks(config.train, parts, session, saver, watch, branch.left_loss, progress),
+                make_hooks(config.train, parts, session, saver, monitor, branch.loss_to_beat, progress),
                 start=progress,
             )
     except NumericsError as error:

@@ -133,7 +133,7 @@ def assemble(config: Any, dataset: Dataset, device: Any) -> Parts:
             learner, build_optimizer(learner.trainable(), config.optimizer), device, grad_clip=1.0, micro_batch=2
         ),
         batches=batches,
-        ahead=nullcontext(batches),
+        prefetched=nullcontext(batches),
         validation=Validation(dataset.validation, context=context, batch_size=rows),
         prompts=(),
         write=lambda prompt, step: iter(()),

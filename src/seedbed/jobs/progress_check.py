@@ -12,11 +12,11 @@ from seedbed.train.hooks import Interrupted
 REPORT_EVERY_S = 1.0
 
 
-class Breaks:
+class ProgressCheck:
     """Is called between the batches of a validation and between the tokens of a sample.
 
     Emits a `data` event once a second, so none for short work. On a pause request it calls `pause`, which saves and
-    waits. On a stop request it raises Cut: the validation or sample is abandoned, and the resume repeats it.
+    waits. On a stop request it raises Interrupted: the validation or sample is abandoned, and the resume repeats it.
     """
 
     def __init__(self, session: Session, pause: Callable[[], object]) -> None:
