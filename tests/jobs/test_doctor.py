@@ -182,7 +182,7 @@ def test_a_torch_with_cuda_where_there_is_no_gpu_is_noted(monkeypatch: pytest.Mo
 def test_a_note_leaves_nothing_to_mend(told: dict[str, Any]) -> None:
     note = doctor.without_cuda("13.0")._asdict()
     lines = describe({**told, "problems": [note]})
-    assert any("Nothing to mend" in line for line in lines)
+    assert any("No problems found" in line for line in lines)
     assert any(line.startswith("note: ") and "no GPU" in line for line in lines)
     lines = describe({**told, "problems": [{**note, "level": "warning"}]})
-    assert not any("Nothing to mend" in line for line in lines)
+    assert not any("No problems found" in line for line in lines)

@@ -60,7 +60,7 @@ def test_a_text_that_never_ends_a_sentence_is_cut_and_counts_as_a_wrong_one(
     assert outcome["reasons"] == {"no sentence": 5}
     assert outcome["cut_tokens"] < 1000, "it is as long as the context"
     said = "\n".join(describe(outcome))
-    assert f"5 texts of 5 went on for {outcome['cut_tokens']} tokens without the end of a sentence" in said
+    assert f"5 texts of 5 had {outcome['cut_tokens']} tokens without the end of a sentence" in said
 
 
 def test_a_model_that_ends_every_text_at_once_is_scored_all_the_same(
