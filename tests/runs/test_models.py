@@ -16,9 +16,14 @@ def save(run: RunDir, step: int) -> Path:
     """A checkpoint of one byte."""
     folder = run.checkpoints / f"step-{step:08d}"
     folder.mkdir(parents=True)
-    (folder / "weights").write_text("w")
+    (folder / "model.safetensors").write_text("w")
     (folder / "trainer.json").write_text(json.dumps({"session": 1}))
-    marker = {"step": step, "best": False, "format": 1, "files": {"weights": {"size_bytes": 1, "sha256": "0"}}}
+    marker = {
+        "step": step,
+        "best": False,
+        "format": 1,
+        "files": {"model.safetensors": {"size_bytes": 1, "sha256": "0"}},
+    }
     (folder / "DONE").write_text(json.dumps(marker))
     return folder
 
@@ -42,9 +47,9 @@ def test_a_checkpoint_that_the_job_lets_go_of_while_one_looks_is_not_called_corr
 def test_a_checkpoint_that_lacks_a_file_is_corrupted(run: RunDir, scribe: Any) -> None:
     scribe.begin(1, 0)
     scribe.steps(1, 30)
-    (save(run, 10) / "weights").unlink()
+    (save(run, 10) / "model.safetensors").unlink()
     scribe.checkpoint(10)
     stands = standing(run)
     model = model_of(status(run, stands), stands.view)
     assert model is not None
-    assert (model.status, model.reason) == (CORRUPTED, "weights is missing")
+    assert (model.status, model.reason) == (CORRUPTED, "model.safetensors is missing")

@@ -142,8 +142,10 @@ def complaint(path: Path, names: Collection[str] | None = None) -> str | None:
             continue
         try:
             found = (path / name).stat().st_size
+        except FileNotFoundError:
+            return f"{name} is missing"
         except OSError as error:
-            return f"{name} is missing or unreadable ({error.strerror})"
+            return f"{name} cannot be read ({error.strerror})"
         if found != size:
             return f"{name} has {found:,} bytes instead of {size:,} (truncated or edited)"
     return None
