@@ -39,12 +39,12 @@ def probe(command: str = "nvidia-smi", nvml: Nvml | None = None) -> Gpus:
     if sys.platform == "darwin":
         return Gpus((), _MACOS)
     nvml = nvml or Nvml()
-    told = nvml.read()
+    from_nvml = nvml.read()
     nvml.close()
-    if told.found:
-        return told
-    said = ask_smi(command)
-    return said if said.found else Gpus((), _combined_reason(told.reason, said.reason))
+    if from_nvml.found:
+        return from_nvml
+    from_smi = ask_smi(command)
+    return from_smi if from_smi.found else Gpus((), _combined_reason(from_nvml.reason, from_smi.reason))
 
 
 def _combined_reason(nvml: str, smi: str) -> str:
@@ -77,8 +77,8 @@ def ask_smi(command: str = "nvidia-smi") -> Gpus:
     if found:
         return Gpus(found, "")
     if done.returncode != 0:
-        said = (done.stdout + done.stderr).strip().splitlines()
-        return Gpus((), f"nvidia-smi failed: {said[0] if said else f'exit status {done.returncode}'}")
+        output = (done.stdout + done.stderr).strip().splitlines()
+        return Gpus((), f"nvidia-smi failed: {output[0] if output else f'exit status {done.returncode}'}")
     return Gpus((), "nvidia-smi lists no GPU")
 
 
@@ -119,15 +119,15 @@ def resolve_index(index: int, visible: str, found: Sequence[Gpu], order: str = "
     Source: CUDA C++ Programming Guide, "CUDA Environment Variables".
     """
     entries = visible.split(",") if visible.strip() else [str(number) for number in range(len(found))]
-    meant = ResolvedGpu(None, "", f"there is no cuda:{index}: {_listed(visible, len(found))}")
+    resolved = ResolvedGpu(None, "", f"there is no cuda:{index}: {_listed(visible, len(found))}")
     if not 0 <= index < len(entries):
-        return meant
+        return resolved
     # CUDA ignores everything after the first invalid entry, so earlier entries are checked, too.
     for entry in entries[: index + 1]:
-        meant = _entry(entry.strip(), found, order)
-        if meant.position is None:
+        resolved = _entry(entry.strip(), found, order)
+        if resolved.position is None:
             break
-    return meant
+    return resolved
 
 
 def _listed(visible: str, count: int) -> str:
@@ -157,8 +157,8 @@ def _entry(entry: str, found: Sequence[Gpu], order: str) -> ResolvedGpu:
     if order.strip().upper() != "PCI_BUS_ID" and len({each.name for each in found}) > 1:
         return ResolvedGpu(None, "", _MIXED)
     # By rank among the GPUs that answer: in a container CUDA does not count GPUs that it may not open.
-    meant = sorted(found, key=lambda each: each.position)[rank]
-    return ResolvedGpu(meant.position, meant.uuid, "")
+    resolved = sorted(found, key=lambda each: each.position)[rank]
+    return ResolvedGpu(resolved.position, resolved.uuid, "")
 
 
 class GpuMonitor:
@@ -195,12 +195,12 @@ class GpuMonitor:
             return Gpus((), _MACOS)
         if self._failed and self._clock() < self._retry_s:
             return Gpus((), self._failed)
-        seen = self._pick(self._ask())
-        if seen.found:
-            self._known, self._failed = seen.found[0], ""
+        gpus = self._pick(self._ask())
+        if gpus.found:
+            self._known, self._failed = gpus.found[0], ""
         else:
-            self._failed, self._retry_s = seen.reason, self._clock() + _RETRY_S
-        return seen
+            self._failed, self._retry_s = gpus.reason, self._clock() + _RETRY_S
+        return gpus
 
     def close(self) -> None:
         """Close NVML."""
@@ -208,27 +208,27 @@ class GpuMonitor:
 
     def _ask(self) -> Gpus:
         if not self._nvml_failed or self._clock() >= self._nvml_retry_s:
-            told = self._nvml.read(self._known.uuid if self._known else "")
-            if told.found:
+            from_nvml = self._nvml.read(self._known.uuid if self._known else "")
+            if from_nvml.found:
                 self._nvml_failed = ""
-                return told
-            self._nvml_failed, self._nvml_retry_s = told.reason, self._clock() + _RETRY_S
-        said = ask_smi(self._command)
-        return said if said.found else Gpus((), _combined_reason(self._nvml_failed, said.reason))
+                return from_nvml
+            self._nvml_failed, self._nvml_retry_s = from_nvml.reason, self._clock() + _RETRY_S
+        from_smi = ask_smi(self._command)
+        return from_smi if from_smi.found else Gpus((), _combined_reason(self._nvml_failed, from_smi.reason))
 
-    def _pick(self, seen: Gpus) -> Gpus:
+    def _pick(self, gpus: Gpus) -> Gpus:
         """Select the monitored GPU from all GPUs."""
-        if not seen.found:
-            return seen
+        if not gpus.found:
+            return gpus
         if self._known is not None and self._known.uuid:
-            chosen = [each for each in seen.found if each.uuid == self._known.uuid]
+            chosen = [each for each in gpus.found if each.uuid == self._known.uuid]
             gone = f"the {self._known.name} that was GPU {self._known.position} is no longer listed"
             return Gpus(tuple(chosen), "" if chosen else gone)
-        position, reason = self._index, f"there is no GPU {self._index}: {_listed('', len(seen.found))}"
+        position, reason = self._index, f"there is no GPU {self._index}: {_listed('', len(gpus.found))}"
         if self._visible is not None:
-            meant = resolve_index(self._index, self._visible, seen.found, self._order)
-            if meant.position is None:
-                return Gpus((), meant.reason)
-            position = meant.position
-        chosen = [each for each in seen.found if each.position == position]
+            resolved = resolve_index(self._index, self._visible, gpus.found, self._order)
+            if resolved.position is None:
+                return Gpus((), resolved.reason)
+            position = resolved.position
+        chosen = [each for each in gpus.found if each.position == position]
         return Gpus(tuple(chosen), "" if chosen else reason)

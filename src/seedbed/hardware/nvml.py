@@ -145,19 +145,19 @@ class Nvml:
         library = self._library
         missing: dict[str, str] = {}
 
-        def told(name: str, ask: Callable[[], _T]) -> _T | None:
+        def ask_for(name: str, call: Callable[[], _T]) -> _T | None:
             try:
-                return ask()
+                return call()
             except library.NVMLError as error:
                 if error.value in _LOST or len(missing) == _NUM_CALLS - 1:
                     raise
                 missing[name] = _MIG if card.is_mig and error.value == NOT_SUPPORTED else describe_error(error)
                 return None
 
-        fraction = told("gpu_fraction", lambda: library.nvmlDeviceGetUtilizationRates(card.handle).gpu / 100)
-        temperature_c = told("gpu_temperature_c", lambda: float(library.nvmlDeviceGetTemperature(card.handle, 0)))
-        power_w = told("gpu_power_w", lambda: library.nvmlDeviceGetPowerUsage(card.handle) / 1000)
-        memory = told("gpu_used_bytes", lambda: self._memory(card.handle))
+        fraction = ask_for("gpu_fraction", lambda: library.nvmlDeviceGetUtilizationRates(card.handle).gpu / 100)
+        temperature_c = ask_for("gpu_temperature_c", lambda: float(library.nvmlDeviceGetTemperature(card.handle, 0)))
+        power_w = ask_for("gpu_power_w", lambda: library.nvmlDeviceGetPowerUsage(card.handle) / 1000)
+        memory = ask_for("gpu_used_bytes", lambda: self._memory(card.handle))
         if memory is None:
             missing["gpu_total_bytes"] = missing["gpu_used_bytes"]
         return Gpu(
@@ -198,6 +198,6 @@ def describe_error(error: Any) -> str:
     return _DESCRIPTIONS.get(error.value) or f"the NVIDIA driver says: {error}"
 
 
-def _text(told: str | bytes) -> str:
+def _text(value: str | bytes) -> str:
     """Decode names, which older packages called pynvml return as bytes."""
-    return told.decode("utf-8", "replace") if isinstance(told, bytes) else told
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -50,13 +50,13 @@ def warn_of_differences(saved: Mapping[str, Any], learner: Learner, emit: Emit) 
         differing.pop("instructions", None)
     if not differing:
         return
-    told = ", ".join(f"{_NAMES[name]} {saved[name]} -> {now}" for name, now in differing.items())
+    differences = ", ".join(f"{_NAMES[name]} {saved[name]} -> {now}" for name, now in differing.items())
     hint = " Set train.threads in a run's config to fix the thread count." if "threads" in differing else ""
     emit(
         Message(
             level="warning",
             code="not-bit-equal",
-            text=f"This session differs from the one that saved the checkpoint: {told}.",
+            text=f"This session differs from the one that saved the checkpoint: {differences}.",
             why="Sums are computed in another order or precision, so results are not bit-equal to the earlier session.",
             hint=f"The run is fine.{hint}",
         )

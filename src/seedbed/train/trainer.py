@@ -118,18 +118,18 @@ class LearnerTrainer:
 
     def describe(self) -> Mapping[str, Any]:
         """The fields of a `run` event about the machine and the network."""
-        told = self.learner.describe()
+        description = self.learner.describe()
         return {
             "device": str(self._device.torch_device),
             "device_name": self._device.name,
             "threads": torch.get_num_threads(),
-            "precision": told.precision,
+            "precision": description.precision,
             "compile": self.learner.compiled,
             "versions": {
                 "seedbed": __version__,
                 "torch": str(torch.__version__),
                 "python": platform.python_version(),
             },
-            "parameters": told.parameters,
-            "trainable": told.trainable if told.trainable != told.parameters else None,
+            "parameters": description.parameters,
+            "trainable": description.trainable if description.trainable != description.parameters else None,
         }

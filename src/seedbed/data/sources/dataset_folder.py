@@ -20,12 +20,12 @@ def refuse_folder(folder: Path) -> None:
             f"{quoted(folder)} is a file, not a folder." if there else f"There is no folder {quoted(folder)}.",
             "hf:./FOLDER is for a local dataset folder; for a file write text:PATH.",
         )
-    held = own_files.enclosing_folder(folder)
-    if held is not None:
+    enclosing = own_files.enclosing_folder(folder)
+    if enclosing is not None:
         raise SeedbedError(
-            f"{quoted(folder)} is (part of) {held[1]} written by Seedbed, not text.",
-            f"To train on a prepared dataset write --data {held[0]}."
-            if held[1] == own_files.DATASET
+            f"{quoted(folder)} is (part of) {enclosing[1]} written by Seedbed, not text.",
+            f"To train on a prepared dataset write --data {enclosing[0]}."
+            if enclosing[1] == own_files.DATASET
             else "Give the path of your own text.",
         )
     inner = _written_inside(folder)

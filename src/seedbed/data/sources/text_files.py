@@ -191,16 +191,16 @@ class TextFiles:
 
     def named(self, left_out: Mapping[str, list[str]]) -> str:
         """A sentence with the names of the files that were left out, and the first error of the last reading."""
-        told = ["" if left_out is self.skipped else next(iter(self.warnings), "")]
+        sentences = ["" if left_out is self.skipped else next(iter(self.warnings), "")]
         for reason, names in left_out.items():
             if reason == "unknown extension":
                 found = Counter(_extension(Path(name)) for name in names).most_common(_NAMED)
-                told.append(
+                sentences.append(
                     "Extensions that are not read: " + ", ".join(f"{name} ({count})" for name, count in found) + "."
                 )
             else:
-                told.append(f"{reason[:1].upper()}{reason[1:]}: {_files_named(names)}.")
-        return " ".join(filter(None, told))
+                sentences.append(f"{reason[:1].upper()}{reason[1:]}: {_files_named(names)}.")
+        return " ".join(filter(None, sentences))
 
     def nothing_readable_error(self) -> SeedbedError:
         """The error for a folder without readable files."""
@@ -440,18 +440,18 @@ def files_at(option: str, asked: str, data: DataConfig) -> TextFiles:
 
 def _refuse_own_files(root: Path, option: str) -> None:
     """Raise UsageError for a path that Seedbed wrote."""
-    held = own_files.enclosing_folder(root)
-    what = f"is {held[1]}" if held else ""
-    if held and not root.samefile(held[0]):
-        what = f"is part of {held[1]}, {quoted(held[0])},"
-    elif not held and root.is_file():
+    enclosing = own_files.enclosing_folder(root)
+    what = f"is {enclosing[1]}" if enclosing else ""
+    if enclosing and not root.samefile(enclosing[0]):
+        what = f"is part of {enclosing[1]}, {quoted(enclosing[0])},"
+    elif not enclosing and root.is_file():
         kind = own_files.file_kind(root, kind_of(root))
         what = f"is {kind}" if kind else ""
     if what:
-        prepared = held is not None and held[1] == own_files.DATASET
+        prepared = enclosing is not None and enclosing[1] == own_files.DATASET
         raise UsageError(
             f"{quoted(root)} {what} written by Seedbed, not text ({option}).".replace(", written", " written"),
-            f"To train on a prepared dataset write --data {held[0]}."
-            if prepared and held
+            f"To train on a prepared dataset write --data {enclosing[0]}."
+            if prepared and enclosing
             else "Give the path of your own text.",
         )
