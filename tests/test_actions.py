@@ -378,11 +378,11 @@ def test_a_full_disk_does_not_keep_a_run_from_being_stopped(
     def full(*_: object) -> None:
         raise SeedbedError("No space left while writing control.json.")
 
-    monkeypatch.setattr(control, "ask", full)
+    monkeypatch.setattr(control, "write_request", full)
     assert actions.wait_until_ended(actions.stop(run)).status == "stopped"
     monkeypatch.undo()
     with Session(run.path) as session:
-        monkeypatch.setattr(control, "ask", full)
+        monkeypatch.setattr(control, "write_request", full)
         monkeypatch.setattr(requests, "send_signal", lambda *_: False)
         with pytest.raises(SeedbedError, match="No space left"):
             actions.stop(run)
