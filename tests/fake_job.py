@@ -130,7 +130,7 @@ class Trainer:
 
     def contents(self) -> Mapping[str, list[bytes]]:
         if SAVE_S == "gate":
-            asked = self.session.stop_requested or self.session._saves_asked or self.session.pause_requested
+            asked = self.session.stop_requested or self.session._saves_requested or self.session.pause_requested
             while asked and not (self.session.run.path / "saved").exists():
                 time.sleep(0.005)
         else:

@@ -266,9 +266,9 @@ def test_a_paused_run_has_saved_takes_no_step_and_goes_on_where_it_was(endless: 
     held = status(run)
     assert held["checkpoint_step"] == held["step"], "it holds what is not saved"
     assert (actions.is_paused(run), actions.is_live(run), actions.can_resume(run)) == (True, True, True)
-    with pytest.raises(SeedbedError, match="paused already"):
+    with pytest.raises(SeedbedError, match="already paused"):
         actions.pause(run)
-    with pytest.raises(SeedbedError, match="saved before that"):
+    with pytest.raises(SeedbedError, match="saved a checkpoint before"):
         actions.save_now(run)
     with pytest.raises(SeedbedError, match="only be resumed without options"):
         actions.resume(run, Resume(more_steps=5))

@@ -179,7 +179,7 @@ def test_rename(desk: Any) -> None:
     assert json.loads(desk.seedbed("rename", "tales", "Tales 2", "--json").stdout)["name"] == "Tales 2"
     assert names(desk, "--name", "tales") == ["Tales 2"]
     for name, told in (
-        ("no loss", 'called "no loss" already'),
+        ("no loss", 'already called "no loss"'),
         ("a/b", "not a name"),
         ("", "not a name"),
         ("latest", ""),

@@ -30,7 +30,7 @@ def test_pause_and_resume(desk: Any) -> None:
     held = desk.status()
     assert (held["status"], held["checkpoint_step"]) == ("paused", held["step"])
     assert "seedbed resume" in desk.seedbed("status").stdout
-    assert "paused already" in desk.seedbed("pause", expect=1).stderr
+    assert "already paused" in desk.seedbed("pause", expect=1).stderr
     for words in (("--more-steps", "5"), ("--from", "3"), ("--queue",), ("--after", "alpha")):
         assert "only be resumed without options" in desk.seedbed("resume", "alpha", *words, expect=1).stderr
     assert desk.status()["status"] == "paused"

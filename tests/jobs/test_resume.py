@@ -337,7 +337,7 @@ def test_a_plain_resume_of_a_run_that_stopped_early_says_so_and_how_to_go_on(sto
     assert "2 validations without a better loss" in refused.value.message
     found = status(stopped_early)
     assert found["reason"].startswith("Stopped early: 2 validations")
-    assert "--early-stop 0` goes on to step 40" in found["hint"]
+    assert "--early-stop 0` trains on to step 40" in found["hint"]
     assert f"seedbed resume {stopped_early.id} --early-stop 0" in refused.value.hint
     assert "--more-steps N" in refused.value.hint
     assert status(stopped_early)["status"] == "completed", "the refusal changed the run"
@@ -445,7 +445,7 @@ def test_a_finished_run_stays_finished_when_its_job_refuses_other_text(
     assert (found["status"], found["step"], found["steps"]) == ("completed", 6, 6)
     assert found["reason"].startswith("The run was not resumed: ")
     assert found["checkpoint"] == before["checkpoint"]
-    with pytest.raises(UsageError, match="is finished"):
+    with pytest.raises(UsageError, match="is completed"):
         actions.resume(half_way, Resume())
     assert bench.go(half_way, Resume(more_steps=2))["step"] == 8
     assert status(half_way)["reason"] is None

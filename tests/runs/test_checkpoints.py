@@ -90,7 +90,7 @@ def test_going_back_moves_later_checkpoints_and_deletes_none(desk: Desk) -> None
     assert find_checkpoint(desk.run, f"{best.path.parent.name}/step-00000060").name == "step-00000060"
     with pytest.raises(UsageError) as refused:
         find_checkpoint(desk.run, "50")
-    assert "at steps: 20 (left behind: 40, 60)" in refused.value.hint
+    assert "at steps: 20 (set aside: 40, 60)" in refused.value.hint
 
 
 def test_a_step_in_force_comes_before_the_same_step_left_behind_and_the_last_left_before_others(desk: Desk) -> None:

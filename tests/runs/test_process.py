@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from patience import until
-from seedbed.runs.process import Identity, boot_id, is_alive, myself, spawn_detached, start_time
+from seedbed.runs.process import Identity, boot_id, is_alive, own_identity, spawn_detached, start_time
 
 
 def test_this_process_lives_and_knows_itself() -> None:
-    me = myself()
+    me = own_identity()
     assert me.pid == os.getpid()
     assert is_alive(me)
 
@@ -33,12 +33,12 @@ def test_a_dead_process_is_dead_even_as_a_zombie() -> None:
 
 
 def test_a_reused_pid_is_another_process() -> None:
-    me = myself()
+    me = own_identity()
     assert not is_alive(me._replace(start=me.start - 5))
 
 
 def test_a_process_of_an_earlier_boot_is_gone() -> None:
-    me = myself()
+    me = own_identity()
     if not me.boot_id:
         pytest.skip("this system tells no boot id")
     assert not is_alive(me._replace(boot_id="00000000-0000-0000-0000-000000000000"))

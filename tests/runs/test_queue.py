@@ -20,7 +20,7 @@ import patience
 from seedbed.events import Run, encode
 from seedbed.files import Lock, is_locked
 from seedbed.runs.control import PAUSE, RESUME, STOP, write_request
-from seedbed.runs.process import boot_id, myself
+from seedbed.runs.process import boot_id, own_identity
 from seedbed.runs.status import status
 from seedbed.runs.store import RunDir, Store
 
@@ -297,7 +297,7 @@ def test_a_run_that_is_frozen_in_the_line_holds_up_nobody(line: Line) -> None:
 def forged(line: Line, name: str, word: str, **said: Any) -> RunDir:
     """A run whose log says that it is at work or waits, by a process that never was."""
     run = line.new(name)
-    me = myself()
+    me = own_identity()
     known = {"pid": me.pid, "process_start": me.start, "boot_id": me.boot_id, "host": os.uname().nodename}
     hello = Run(status=word, session=1, queue=True, device="cpu", **{**known, **said})
     run.events.write_bytes(encode(hello, 0, time.time()))
@@ -306,7 +306,7 @@ def forged(line: Line, name: str, word: str, **said: Any) -> RunDir:
 
 
 def test_runs_whose_process_is_gone_hold_up_nobody(line: Line) -> None:
-    forged(line, "reused", "running", process_start=myself().start - 1)
+    forged(line, "reused", "running", process_start=own_identity().start - 1)
     forged(line, "other-boot", "running", boot_id="00000000-0000-0000-0000-000000000000")
     forged(line, "dead", "queued", pid=2**22 - 1, process_start=1.0)
     forged(line, "no-pid", "running", pid=None, process_start=None)

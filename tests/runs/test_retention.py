@@ -173,9 +173,9 @@ def test_last_and_best_stay_by_number_not_by_name(store: Store, save: Save) -> N
     planned = thinning(run)
     assert planned is not None
     assert [each.step for each in planned.kept] == [99_999_998, 100_000_000]
-    assert [each.step for each in planned.going] == [5, 99_999_999]
+    assert [each.step for each in planned.deleted] == [5, 99_999_999]
     assert len(names(run)) == 4, "looking removed something"
-    going, stamp = sum(on_disk(each.path) for each in planned.going), run.path.stat().st_mtime_ns
+    going, stamp = sum(on_disk(each.path) for each in planned.deleted), run.path.stat().st_mtime_ns
     assert planned.freed_bytes == thin(planned) == going
     assert names(run) == ["step-100000000", "step-99999998"]
     assert run.path.stat().st_mtime_ns > stamp, "a window would not look again"
@@ -234,7 +234,7 @@ def test_what_resume_would_take_stays_also_where_a_later_session_went_back(store
     planned = thinning(run)
     assert planned is not None
     assert [each.step for each in planned.kept] == [20]
-    assert [each.step for each in planned.going] == [10, 30, 40]
+    assert [each.step for each in planned.deleted] == [10, 30, 40]
 
 
 def test_what_cut_off_writes_left_goes_but_the_good_one_that_was_set_aside_stays(store: Store, save: Save) -> None:
@@ -301,7 +301,7 @@ def test_data_that_somebody_reads_stays_whatever_store_the_run_is_in(store: Stor
     made, _ = dataset(tmp_path, "fox")
     (entry,) = found(store)
     assert entry.in_use
-    assert not entry.may_go(0.0)
+    assert not entry.is_removable(0.0)
     with pytest.raises(SeedbedError, match="in use now"):
         remove(entry)
     assert (entry.path / "manifest.json").exists()
@@ -322,23 +322,23 @@ def test_data_goes_once_no_run_here_was_trained_on_it_or_nobody_used_it_for_long
     (entry,) = found(store)
     assert entry.used_by == (run.id,)
     assert "fox" in entry.name
-    assert not entry.may_go(None)
-    assert not entry.may_go(DAY_S)
+    assert not entry.is_removable(None)
+    assert not entry.is_removable(DAY_S)
     old = time.time() - 2 * DAY_S
     os.utime(entry.path / "manifest.json", (old, old))
-    assert found(store)[0].may_go(DAY_S)
+    assert found(store)[0].is_removable(DAY_S)
     dataset(tmp_path, "fox")
-    assert not found(store)[0].may_go(DAY_S), "using it did not count as use"
+    assert not found(store)[0].is_removable(DAY_S), "using it did not count as use"
     delete(run)
-    assert found(store)[0].may_go(None)
+    assert found(store)[0].is_removable(None)
 
 
 def test_data_of_a_living_run_stays(store: Store, tmp_path: Path) -> None:
     fingerprint = dataset(tmp_path, "fox")[1]
     run = trained_on(store, fingerprint)
     with Session(run.path):
-        assert not found(store)[0].may_go(0.0)
-    assert found(store)[0].may_go(0.0)
+        assert not found(store)[0].is_removable(0.0)
+    assert found(store)[0].is_removable(0.0)
 
 
 def test_data_in_the_making_stays_and_what_a_dead_maker_left_goes_in_time(store: Store, tmp_path: Path) -> None:
@@ -352,13 +352,13 @@ def test_data_in_the_making_stays_and_what_a_dead_maker_left_goes_in_time(store:
     assert entry.in_use
     lock.release()
     (entry,) = found(store, UNFINISHED)
-    assert not entry.may_go(None), "somebody may go on with it in a moment"
-    assert entry.may_go(0.0)
+    assert not entry.is_removable(None), "somebody may go on with it in a moment"
+    assert entry.is_removable(0.0)
     old = time.time() - DAY_S
     for path in (partial / "train-00000.ds", partial):
         os.utime(path, (old, old))
     (entry,) = found(store, UNFINISHED)
-    assert entry.may_go(None)
+    assert entry.is_removable(None)
     assert remove(entry) == 100
     assert not list(folder.iterdir()), "something is left behind"
 
@@ -366,7 +366,7 @@ def test_data_in_the_making_stays_and_what_a_dead_maker_left_goes_in_time(store:
 def test_a_preparation_that_was_killed_at_its_start_may_go_at_once(store: Store, tmp_path: Path) -> None:
     (tmp_path / "cache" / "datasets" / ".0123abcd.partial").mkdir(parents=True)
     (entry,) = found(store, UNFINISHED)
-    assert entry.may_go(None)
+    assert entry.is_removable(None)
     remove(entry)
     assert found(store, UNFINISHED) == []
 
@@ -376,14 +376,14 @@ def test_kernels_stay_while_a_run_compiles_or_shortly_after(store: Store, tmp_pa
     folder = tmp_path / "kernels"
     (folder / "ab").mkdir(parents=True)
     (folder / "ab" / "kernel.so").write_bytes(b"x" * 10)
-    assert not found(store, KERNELS)[0].may_go(None)
+    assert not found(store, KERNELS)[0].is_removable(None)
     old = time.time() - DAY_S
     for path in (folder / "ab" / "kernel.so", folder):
         os.utime(path, (old, old))
     (entry,) = found(store, KERNELS)
-    assert entry.may_go(None)
+    assert entry.is_removable(None)
     with Session(store.create("train", "alpha", "", {}).path):
-        assert not found(store, KERNELS)[0].may_go(0.0)
+        assert not found(store, KERNELS)[0].is_removable(0.0)
     assert remove(entry) == 10
     assert not folder.exists()
 

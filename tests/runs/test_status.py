@@ -15,7 +15,7 @@ import patience
 from seedbed import events
 from seedbed.events import Event, encode
 from seedbed.files import Lock
-from seedbed.runs.process import myself
+from seedbed.runs.process import own_identity
 from seedbed.runs.status import (
     STALE_S,
     Heartbeat,
@@ -44,7 +44,7 @@ def write(run: RunDir, *said: Event) -> None:
 
 
 def hello(session: int = 1, **changes: Any) -> events.Run:
-    me = myself()
+    me = own_identity()
     fields = {"pid": me.pid, "process_start": me.start, "boot_id": me.boot_id, "host": os.uname().nodename}
     return events.Run(status="running", session=session, **{**fields, **changes})
 
@@ -86,7 +86,7 @@ def test_running(run: RunDir) -> None:
 
 
 def test_lost_when_the_process_is_another_that_has_its_pid(run: RunDir) -> None:
-    write(run, hello(process_start=myself().start - 100), begun(), *steps(1, 5))
+    write(run, hello(process_start=own_identity().start - 100), begun(), *steps(1, 5))
     beat(run)
     found = status(run)
     assert found["status"] == "lost"

@@ -266,7 +266,7 @@ async def test_the_question_says_how_long_the_run_may_take(open_window: Any, sto
         expected = estimate(user.window.panel(TrainPanel).resolved().config, store)
         assert expected.seconds is not None
         await user.see(f"disk       up to {text.size(expected.disk_bytes)}: ")
-        await user.see(f"time       about {text.duration(expected.seconds)}, roughly, by the speed of ")
+        await user.see(f"time       about {text.duration(expected.seconds)}, roughly, from the speed of ")
         await user.keys("n")
         await fill(user, "epochs", "2")
         await fill(user, "data", "wikitext-2")

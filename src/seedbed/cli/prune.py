@@ -156,7 +156,7 @@ def find_removal(store: Store, policy: Policy, arguments: argparse.Namespace) ->
 
     caches: list[CacheEntry] = []
     if arguments.caches:
-        unused = [entry for entry in cache_entries(store) if entry.may_go(policy.older_than_s)]
+        unused = [entry for entry in cache_entries(store) if entry.is_removable(policy.older_than_s)]
         caches = sorted(unused, key=lambda entry: bool(entry.used_by))
     if arguments.checkpoints:
         thinnings = []
@@ -222,7 +222,7 @@ def describe(removal: Removal) -> list[str]:
         rows = []
         for each in removal.thinnings:
             kept = ", ".join(str(checkpoint.step) for checkpoint in each.kept)
-            removed = ", ".join(dict.fromkeys(str(checkpoint.step) for checkpoint in each.going))
+            removed = ", ".join(dict.fromkeys(str(checkpoint.step) for checkpoint in each.deleted))
             rows.append(
                 [
                     text.printable(each.run.id),
@@ -257,7 +257,7 @@ def as_json(removal: Removal) -> dict[str, Any]:
             {
                 "id": each.run.id,
                 "kept": [str(checkpoint.path) for checkpoint in each.kept],
-                "removed": [str(checkpoint.path) for checkpoint in each.going],
+                "removed": [str(checkpoint.path) for checkpoint in each.deleted],
                 "total_bytes": each.freed_bytes,
             }
             for each in removal.thinnings

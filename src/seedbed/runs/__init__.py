@@ -1,1 +1,1 @@
-"""The memory: where runs live, what happened in them, and who is alive."""
+"""Runs: their directories, event logs, status, queue, checkpoints and curves."""

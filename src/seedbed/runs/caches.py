@@ -1,7 +1,7 @@
-"""What was prepared or compiled once and can be made again: which runs use it, and how it goes. Knows not how it is made.
+"""The caches of prepared data and compiled kernels: what they hold, which runs use it, and how to delete it.
 
-Prepared data lies in the cache folder, under `datasets`. Compiled kernels lie beside it, or where TORCHINDUCTOR_CACHE_DIR says;
-torch does not tell which run uses which, so they go as a whole and only while nobody seems to.
+Prepared data is in `datasets` in the cache folder. Compiled kernels are beside it, or in TORCHINDUCTOR_CACHE_DIR. torch does
+not say which run uses which kernel, so they are deleted together, and only while no run seems to use them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from seedbed.runs.store import RunDir, Store
 
 DATASET, UNFINISHED, KERNELS = "dataset", "unfinished dataset", "compiled kernels"
 SETTLED_S = 3600.0
-"""Kernels, and data whose making was cut off, are left alone for at least so long after their last use."""
+"""Kernels, and data whose preparation was interrupted, are kept at least this long after their last use."""
 _HEAD_BYTES = 64 << 10
 _MANIFEST = "manifest.json"
 _PARTIAL = re.compile(r"\.([0-9a-f]+)\.partial")
@@ -33,29 +33,29 @@ _GONE = re.compile(r"\..+\.gone")
 
 
 class CacheEntry(NamedTuple):
-    """Something in a cache."""
+    """A dataset in a cache, an unfinished one, or the compiled kernels."""
 
     kind: str
     path: Path
     name: str
-    """What people call it: the data's source, or the folder's name."""
+    """The data's source, or the folder's name."""
     size_bytes: int
     last_used: float
     """Unix seconds."""
     used_by: tuple[str, ...]
-    """Ids of the runs of this store that trained on it."""
+    """Ids of the runs in this store that trained on it."""
     in_use: bool
-    """Whether a process has it open or is making it, whatever store its run is in."""
+    """Whether a process is reading or writing it, for a run of any store."""
 
-    def may_go(self, older_than_s: float | None) -> bool:
-        """Whether it may be removed: unused by any run here, or by anybody for that long. Never what is in use."""
+    def is_removable(self, older_than_s: float | None) -> bool:
+        """Whether it may be deleted: no run of this store used it, or nobody used it for that long. Never while in use."""
         idle_s = time.time() - self.last_used
         if self.in_use or idle_s < (older_than_s or 0.0):
             return False
         if self.kind == DATASET:
             return older_than_s is not None or not self.used_by
         if self.kind == UNFINISHED and not self.size_bytes:
-            return True  # nothing was done yet
+            return True  # it is still empty
         return older_than_s is not None or idle_s >= SETTLED_S
 
 
@@ -77,11 +77,11 @@ def cache_entries(store: Store) -> list[CacheEntry]:
 
 
 def dataset_of(run: RunDir) -> str | None:
-    """The fingerprint of the data that a run trains on, as its log tells before the first step; None if it does not."""
+    """The fingerprint of the data that a run trains on, from its log before the first step; None if it is not there."""
     found: str | None = None
     reader = Reader(run.events)
     try:
-        for end in (_HEAD_BYTES, None):  # most runs tell it early, and their logs may be large
+        for end in (_HEAD_BYTES, None):  # it is near the start of most logs, which may be large
             for record in reader.new(end):
                 if isinstance(record.event, Step):
                     return found
@@ -93,18 +93,20 @@ def dataset_of(run: RunDir) -> str | None:
 
 
 def remove(entry: CacheEntry) -> int:
-    """Remove an entry; the bytes that were freed. Raises SeedbedError where somebody has taken it up meanwhile."""
-    locks = [Lock(place) for place in _locks(entry)]
-    held: list[Lock] = []
+    """Delete an entry and return the bytes freed. Raises SeedbedError if a process has started to use it."""
+    locks = [Lock(path) for path in _locks(entry)]
+    acquired: list[Lock] = []
     try:
         for lock in locks:
             if not lock.acquire():
-                raise SeedbedError(f"{entry.path} is in use now, so it stays.", "Try again when that has ended.")
-            held.append(lock)
-        if all(lock.is_current() for lock in held):
+                raise SeedbedError(
+                    f"{entry.path} is in use, so it is not deleted.", "Try again when it is no longer in use."
+                )
+            acquired.append(lock)
+        if all(lock.is_current() for lock in acquired):
             remove_tree(entry.path)
     finally:
-        for lock in held:
+        for lock in acquired:
             if lock.is_current() and lock.path.suffix == ".lock":
                 lock.remove()
             lock.release()
@@ -113,10 +115,10 @@ def remove(entry: CacheEntry) -> int:
 
 def _datasets(folder: Path, users: dict[str, list[str]], living: set[str]) -> Iterator[CacheEntry]:
     try:
-        places = sorted(folder.iterdir())
+        paths = sorted(folder.iterdir())
     except OSError:
         return
-    for path in places:
+    for path in paths:
         if path.is_symlink() or not path.is_dir():
             continue
         partial = _PARTIAL.fullmatch(path.name)
@@ -132,7 +134,7 @@ def _datasets(folder: Path, users: dict[str, list[str]], living: set[str]) -> It
 
 
 def _described(path: Path) -> tuple[str, str]:
-    """Name and fingerprint of a dataset, the latter empty where its manifest cannot be read."""
+    """Name and fingerprint of a dataset; the fingerprint is empty if its manifest cannot be read."""
     try:
         manifest = read_json(path / _MANIFEST)
     except SeedbedError:
@@ -148,13 +150,13 @@ def _kernels(compiling: bool) -> Iterator[CacheEntry]:
         mine = not path.is_symlink() and path.is_dir() and path.stat().st_uid == os.getuid()
     except OSError:
         return
-    # A folder that the variable names may be anybody's.
+    # The folder that the variable names may belong to another user.
     if mine and (size_bytes := tree_bytes(path)):
         yield CacheEntry(KERNELS, path, str(path), size_bytes, _newest(path), (), compiling)
 
 
 def _locks(entry: CacheEntry) -> list[Path]:
-    """What must be held while an entry goes: the lock of its maker, and the manifest that its users share."""
+    """The locks to hold while an entry is deleted: that of the process that prepares it, and the manifest that readers lock."""
     if entry.kind == DATASET:
         manifest = entry.path / _MANIFEST
         maker = entry.path.with_name(f".{entry.path.name}.lock")
@@ -171,7 +173,7 @@ def _modified(path: Path) -> float:
 
 
 def _newest(path: Path) -> float:
-    """When anything below a folder was last written, or read where the file system tells."""
+    """When anything in a folder was last written, or read if the file system records that."""
     newest = _modified(path)
     for root, _, names in os.walk(path):
         for name in names:

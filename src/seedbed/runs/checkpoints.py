@@ -1,11 +1,11 @@
-"""Which checkpoints of a run are in force, which were left behind by going back, and which is the best. Knows no tensor.
+"""The checkpoints of a run on disk: those in force, those set aside when a session went back, and the best one.
 
     checkpoints/step-00000100/                                       in force
     checkpoints/left-at-00000100-by-session-3/step-00000120/         left behind: session 3 went back to step 100
     checkpoints/damaged-found-by-session-4/step-00000140/            could not be loaded when session 4 began
 
-What is in force is decided by the event log: a session that begins at step s makes later steps of earlier sessions void,
-and their checkpoints with them. The job then moves those out of the way; it deletes none of them.
+The event log decides what is in force: a session that begins at step s voids the later steps of earlier sessions and their
+checkpoints. The job moves those checkpoints aside; it deletes none of them.
 """
 
 from __future__ import annotations
@@ -36,15 +36,14 @@ class OnDisk(NamedTuple):
 
 
 def checkpoints(run: RunDir, view: View) -> list[OnDisk]:
-    """Finished checkpoints in force, by step. Whether their bytes are whole is for who loads them to say."""
+    """Finished checkpoints in force, by step. Their checksums are not verified here."""
     return [found for found in _finished(run.checkpoints) if in_force(view, found.path)]
 
 
 def in_force(view: View, path: Path) -> bool:
     """Whether a folder `step-N` of a run's checkpoints belongs to the steps in force.
 
-    One that the log does not list (the machine went down before it was told, or the disk was full) counts by the session
-    that wrote it.
+    The log may lack a checkpoint, after a crash or on a full disk; then the session that wrote it decides.
     """
     name = path.name if is_named(path) else replaced_name(path)
     if name is None:
@@ -60,30 +59,30 @@ def in_force(view: View, path: Path) -> bool:
 
 def latest_checkpoint(run: RunDir, view: View) -> OnDisk | None:
     """The newest checkpoint in force."""
-    there = checkpoints(run, view)
-    return there[-1] if there else None
+    found = checkpoints(run, view)
+    return found[-1] if found else None
 
 
 def best_checkpoint(run: RunDir, view: View) -> OnDisk | None:
-    """The kept checkpoint of the lowest validation loss, those left behind included; None where none has one."""
-    kept = [saved for saved in view.checkpoints if _is_there(run, saved)]
+    """The checkpoint with the lowest validation loss, including those set aside; None if none has a validation."""
+    kept = [saved for saved in view.checkpoints if _exists(run, saved)]
     best = lowest([*kept, *left_with_loss(run, view)]) or next((saved for saved in reversed(kept) if saved.best), None)
-    return OnDisk(best.step, _place(run, best)) if best else None
+    return OnDisk(best.step, _path(run, best)) if best else None
 
 
 def left_with_loss(run: RunDir, view: View) -> list[Saved]:
-    """Checkpoints that were left behind, are there, and have a validation loss."""
+    """Checkpoints that were set aside when a session went back, exist, and have a validation loss."""
     return [
         saved
         for saved in view.left
-        if saved.loss is not None and not _DAMAGED.fullmatch(saved.folder) and _is_there(run, saved)
+        if saved.loss is not None and not _DAMAGED.fullmatch(saved.folder) and _exists(run, saved)
     ]
 
 
 def lowest(saved: list[Saved]) -> Saved | None:
-    """The one of the lowest validation loss, later ones first among equals; only like is compared with like.
+    """The one with the lowest validation loss; of equal ones, the latest.
 
-    Validations over a part of the text are compared with each other; those over all of it only where there is no other.
+    Validations over a part of the text are compared with each other; those over all of it only if there are no others.
     """
     scored = [each for each in saved if each.loss is not None]
     return min(
@@ -92,7 +91,7 @@ def lowest(saved: list[Saved]) -> Saved | None:
 
 
 def left_behind(run: RunDir) -> list[OnDisk]:
-    """Finished checkpoints that were set aside when a session went back, those left last coming last."""
+    """Finished checkpoints that were set aside when a session went back, ordered by session."""
     return _in_folders(run, _LEFT)
 
 
@@ -111,7 +110,7 @@ def _in_folders(run: RunDir, named: re.Pattern[str]) -> list[OnDisk]:
 
 
 def common_step(view: View, path: Path) -> int | None:
-    """The last step that the run's steps in force have in common with a checkpoint that was left behind; None for others."""
+    """The last step that a checkpoint set aside shares with the steps in force; None for other checkpoints."""
     found = _LEFT.fullmatch(path.parent.name)
     if found is None:
         return None
@@ -119,28 +118,28 @@ def common_step(view: View, path: Path) -> int | None:
 
 
 def step_at(view: View, path: Path) -> int | None:
-    """The last step in force of a session that goes on from this checkpoint; None for a folder that is no checkpoint."""
+    """The last step in force if a session resumes from this checkpoint; None for a folder that is not a checkpoint."""
     common = common_step(view, path)
     return step_of(path) if is_named(path) and common is None else common
 
 
 def is_at_end(path: Path) -> bool:
-    """Whether a checkpoint was saved when all steps that were planned were done, and their last validation with them."""
+    """Whether a checkpoint was saved after all planned steps and the last validation."""
     try:
         trainer = read_json(path / TRAINER)
         step, end = trainer["progress"]["step"], trainer["segments"][-1][1]
         return bool(step >= end and trainer["progress"]["last_eval_step"] == step)
     except (SeedbedError, KeyError, TypeError, IndexError):
-        return False  # for the job to say
+        return False  # the job reports it
 
 
 def aside_name(session: int, step: int, *, damaged: bool) -> str:
-    """The folder for what session number `session`, which begins at `step`, finds out of force."""
+    """The name of the folder for checkpoints that session `session`, which begins at `step`, sets aside."""
     return f"damaged-found-by-session-{session}" if damaged else f"left-at-{step:08d}-by-session-{session}"
 
 
 def out_of_force(run: RunDir, view: View, beyond: int | None = None) -> list[Path]:
-    """Marked checkpoint folders that are out of force; with `beyond`, also those of later steps. They are not checked."""
+    """Finished checkpoint folders that are not in force; with `beyond`, also those of later steps. Not verified."""
     try:
         entries = sorted(run.checkpoints.iterdir())
     except OSError:
@@ -155,12 +154,12 @@ def out_of_force(run: RunDir, view: View, beyond: int | None = None) -> list[Pat
 
 
 def set_aside(run: RunDir, paths: list[Path], name: str) -> None:
-    """Move checkpoint folders into a folder of this name beside them. Only the holder of the run's lock may do so."""
+    """Move checkpoint folders into a folder of this name beside them. The caller must hold the run's lock."""
     for path in paths:
         folder = make_dir(run.checkpoints / name)
-        place = folder / path.name
-        if not place.exists():
-            publish_dir(path, place)
+        target = folder / path.name
+        if not target.exists():
+            publish_dir(path, target)
 
 
 def _finished(folder: Path) -> list[OnDisk]:
@@ -171,16 +170,16 @@ def _finished(folder: Path) -> list[OnDisk]:
     return sorted(OnDisk(step_of(entry), entry) for entry in entries if is_named(entry) and is_marked(entry))
 
 
-def _place(run: RunDir, saved: Saved) -> Path:
+def _path(run: RunDir, saved: Saved) -> Path:
     return run.checkpoints / saved.folder / saved.name
 
 
-def _is_there(run: RunDir, saved: Saved) -> bool:
-    return is_marked(_place(run, saved))
+def _exists(run: RunDir, saved: Saved) -> bool:
+    return is_marked(_path(run, saved))
 
 
 def _session_of(path: Path) -> int | None:
-    """The session that wrote a checkpoint, where it says so."""
+    """The session that wrote a checkpoint; None if the checkpoint does not record it."""
     try:
         trainer = read_json(path / TRAINER)
     except SeedbedError:

@@ -1,4 +1,4 @@
-"""A process that answers a window in JSON lines and makes no run. Knows not what it is asked."""
+"""Runs a child process that gets one JSON request on stdin and answers in JSON lines on stdout."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from seedbed.errors import SeedbedError, UsageError
 
 
 class Child:
-    """A child at work. Leaving the `with` ends it, whatever it was doing.
+    """A child process, as a context manager; leaving the `with` block kills it.
 
-    `command` is what to start, `name` what people call it; `request` is what it reads on stdin; `good` are the exit
-    statuses of one that has done its work.
+    `command`: what to start. `name`: what messages call it. `request`: the JSON object written to its stdin. `good`: the exit
+    statuses that mean success.
     """
 
     def __init__(
@@ -25,7 +25,7 @@ class Child:
         self._name = name
         self._good = good
         try:
-            self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  # closed in __exit__
+            self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed in __exit__
         except OSError as error:
             raise SeedbedError(
                 "No folder for temporary files can be written.",
@@ -35,7 +35,7 @@ class Child:
             list(command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._complaints,
+            stderr=self._stderr,
             start_new_session=True,
         )
         assert self._process.stdin is not None
@@ -50,14 +50,14 @@ class Child:
         self._process.wait()
         assert self._process.stdout is not None
         self._process.stdout.close()
-        self._complaints.close()
+        self._stderr.close()
 
     def kill(self) -> None:
-        """End it at once; may be called from another thread than the one that reads its answers."""
+        """Kill it. May be called from another thread than the one that reads its answers."""
         self._process.kill()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Its answers as they come. Raises what it reports as SeedbedError or UsageError."""
+        """Its answers as they arrive. Raises SeedbedError or UsageError for an error that it reports, or if it fails."""
         assert self._process.stdout is not None
         answered = False
         for line in self._process.stdout:
@@ -67,14 +67,17 @@ class Child:
                 raise kind(answer["error"], answer.get("hint") or "")
             yield answer
         if self._process.wait() < 0:
-            raise SeedbedError(f"{self._name} was killed (signal {-self._process.returncode}).", "Was the memory full?")
+            raise SeedbedError(
+                f"{self._name} was killed (signal {-self._process.returncode}).",
+                "Was it out of memory?",
+            )
         if not answered or self._process.returncode not in self._good:
             raise self._broken()
 
     def _broken(self) -> SeedbedError:
-        self._complaints.seek(0)
-        said = self._complaints.read().decode("utf-8", "replace").strip().splitlines()
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode("utf-8", "replace").strip().splitlines()
         return SeedbedError(
-            f"{self._name} ended with status {self._process.returncode}{': ' + said[-1] if said else '.'}",
+            f"{self._name} ended with status {self._process.returncode}{': ' + lines[-1] if lines else '.'}",
             "Please report this, with the command that you typed.",
         )

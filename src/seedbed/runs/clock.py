@@ -1,17 +1,17 @@
-"""How long a run has been at work, out of the times of its events. The rule about gaps stands here alone."""
+"""Computes how long a run has been working, from the times of its events."""
 
 from __future__ import annotations
 
 LONGEST_GAP_S = 60.0
-"""Events of a live session are closer together. A longer gap on the machine's clock is a sleeping machine or a stepped
-clock; no more than this of it counts."""
+"""Events of a live session are closer together. A longer gap means that the machine slept or its clock was changed; only
+this much of it counts."""
 
 
 def worked_s(before: float | None, t: float, idle: bool, simulated: bool) -> float:
-    """Seconds at work between two successive events of a session, at `before` and at `t`.
+    """Seconds of work between two successive events of a session, at `before` and at `t`.
 
-    None of them where the run was `idle` meanwhile, where there is no event before, or where the clock was set back. A
-    `simulated` run has a clock of its own, which neither sleeps nor is stepped: all of the difference counts.
+    0 if the run was `idle` in between, if there is no event before, or if the clock was set back. The clock of a `simulated`
+    run neither sleeps nor is changed, so the whole difference counts.
     """
     if idle or before is None or t <= before:
         return 0.0

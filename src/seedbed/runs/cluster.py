@@ -1,4 +1,4 @@
-"""What the nodes and the collectives of a run on several machines add up to, in bounded size."""
+"""Sums up the node and collective events of a run on several machines, in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_OPS = 32
 
 
 class Total(msgspec.Struct, omit_defaults=True):
-    """What the collectives of one kind came to."""
+    """Totals of the collectives of one kind."""
 
     count: int = 0
     size_bytes: int = 0
@@ -25,20 +25,20 @@ class Cluster(msgspec.Struct, omit_defaults=True):
     """The state of each node, and the totals of each collective."""
 
     states: dict[int, str] = {}
-    """Node -> what it said last: joined, failed, left, ..."""
+    """Node -> its last state: joined, failed, left, ..."""
     reasons: dict[str, str] = {}
-    """State -> the last reason that a node gave for it."""
+    """State -> the last reason reported for it."""
     collectives: dict[str, Total] = {}
 
     def add_node(self, event: Node) -> None:
-        """Take in what became of a node. Nodes, and states, beyond thousands are left out."""
+        """Add a node event. Nodes and states beyond the limits are ignored."""
         if event.node in self.states or len(self.states) < _MOST_NODES:
             self.states[event.node] = event.state
         if event.reason is not None and (event.state in self.reasons or len(self.reasons) < _MOST_STATES):
             self.reasons[event.state] = event.reason
 
     def add_comm(self, event: Comm) -> None:
-        """Take in a collective. Kinds beyond some dozen are left out."""
+        """Add a collective. Kinds beyond the limit are ignored."""
         total = self.collectives.get(event.op)
         if total is None:
             if len(self.collectives) >= _MOST_OPS:

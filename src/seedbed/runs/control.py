@@ -1,4 +1,8 @@
-"""Requests from windows to a running job, left in the run's directory. Knows neither who asks nor how a job obeys."""
+"""The control file control.json, through which a job gets requests to stop, save, pause and resume.
+
+The job's process reads it with RequestReader. Front ends do not write it themselves: they call runs/requests.py, which checks
+the run's status and falls back to a signal. `Resume` and `Turn` are what the start of a job is given.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +21,19 @@ _OPPOSITE = {PAUSE: RESUME, RESUME: PAUSE}
 
 
 class Resume(NamedTuple):
-    """What a start of a job asks for beyond the frozen config; at most one of `more_steps` and `more_epochs`."""
+    """Options of a resume, beyond the frozen config; at most one of `more_steps` and `more_epochs`."""
 
     more_steps: int | None = None
     more_epochs: float | None = None
     from_checkpoint: str | None = None
     early_stop: int | None = None
-    """Validations without a better loss after which to stop, instead of what was in force; 0 never."""
+    """Validations without a better loss after which to stop, replacing the earlier setting; 0: never."""
     data: str | None = None
-    """Where the data is, if its source has moved."""
+    """The data's source, if it has moved."""
     data_path: str | None = None
 
     def arguments(self) -> list[str]:
-        """The command-line words that carry this to the job."""
+        """The same as command-line arguments of the job."""
         words: list[str] = []
         if self.more_steps is not None:
             words += ["--more-steps", str(self.more_steps)]
@@ -47,7 +51,7 @@ class Resume(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """What a job waits for before it begins: the end of the run at `after`, and, with `queue`, its device."""
+    """What a job waits for before it starts: the end of the run at `after`, and with `queue` a free device."""
 
     queue: bool = False
     after: Path | None = None
@@ -56,14 +60,14 @@ class Turn(NamedTuple):
         return self.queue or self.after is not None
 
     def arguments(self) -> list[str]:
-        """The command-line words that carry this to the job."""
+        """The same as command-line arguments of the job."""
         return ["--queue"] * self.queue + (["--after", str(self.after)] if self.after is not None else [])
 
 
 def write_request(path: Path, verb: str, session: int, reason: str = "") -> None:
-    """Leave a request for the session that the asker saw (0: none yet); a later session ignores it.
+    """Write a request for `session`, the one that the caller saw (0: none yet); a later session ignores it.
 
-    Raises SeedbedError where the directory cannot be written.
+    Raises SeedbedError if the directory cannot be written.
     """
     with Lock(path.with_name(f".{path.name}.lock")):
         requests = read_requests(path)
@@ -73,7 +77,7 @@ def write_request(path: Path, verb: str, session: int, reason: str = "") -> None
 
 
 def read_requests(path: Path) -> dict[str, Any]:
-    """The requests in a control file by verb; a broken or foreign file holds none."""
+    """The requests in a control file, by verb; empty if the file is missing or broken."""
     try:
         value = read_json(path)
     except SeedbedError:
@@ -84,7 +88,7 @@ def read_requests(path: Path) -> dict[str, Any]:
 
 
 def unfinished_request(path: Path, session: int) -> str | None:
-    """What the session at hand was asked and will end or change it: stop or pause; None if nothing."""
+    """The request to stop or to pause that this session got; None if there is none. Stop comes before pause."""
     requests = read_requests(path)
     for verb in (STOP, PAUSE):
         if verb in requests and _is_for(requests[verb].get("session"), session):
@@ -92,12 +96,12 @@ def unfinished_request(path: Path, session: int) -> str | None:
     return None
 
 
-def _is_for(asked: Any, session: int) -> bool:
-    return asked == session or (asked == 0 and session == 1)
+def _is_for(requested: Any, session: int) -> bool:
+    return requested == session or (requested == 0 and session == 1)
 
 
 class RequestReader:
-    """The owner's side: polls the control file cheaply and tells each request once."""
+    """Used by the job: polls the control file, and returns each request once."""
 
     def __init__(self, path: Path, session: int) -> None:
         self._path = path
@@ -106,7 +110,7 @@ class RequestReader:
         self._seen: set[tuple[str, Any]] = set()
 
     def new(self) -> dict[str, str]:
-        """Requests for this session that were not told before, verb to reason."""
+        """Requests for this session that were not returned before: verb -> reason."""
         try:
             stat = self._path.stat()
         except OSError:
@@ -126,7 +130,7 @@ class RequestReader:
 
 
 def shown_status(found: dict[str, Any]) -> str:
-    """A flat status in one word for people: what was asked of the job and is not done yet counts as under way."""
+    """The status to show, given the flat status of a run: `stopping` or `pausing` while such a request is unfinished."""
     if found["asked"] == STOP:
         return "stopping"
     return "pausing" if found["asked"] == PAUSE and found["status"] == "running" else str(found["status"])

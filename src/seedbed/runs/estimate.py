@@ -1,7 +1,7 @@
-"""How much a config would train, keep and take on this machine. Only what it keeps on disk is certain before a run.
+"""Estimates the tokens, steps, disk space and time that a config would take on this machine.
 
-The time comes from a run of the store of nearly this size that trained here, else from the rate of matmuls that
-`seedbed doctor` measured.
+The time is based on a run of similar size that trained on this machine, else on the rate of matmuls that `seedbed doctor`
+measured. Only the disk space is certain in advance.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from seedbed.runs.store import Store
 from seedbed.runs.view import View
 
 _NEWEST_RUNS = 40
-"""Runs that are looked at, since each costs a file to read and the machine may have changed since."""
+"""Runs that are considered: each costs a file to read, and the machine may have changed since older ones."""
 _FEWEST_STEPS = 5
 _SHARE = 0.5
-"""What training reaches of the rate of plain matmuls: 36 to 42 % with AMX, 75 % with AVX2 alone (benchmarks/RESULTS.md)."""
+"""The share of the plain matmul rate that training reaches: 36 to 42 % with AMX, 75 % with AVX2 alone (benchmarks/RESULTS.md)."""
 _RATES = "matmul.json"
 _ALIKE = 4.0
-"""Up to this ratio of the work in a step, the speed of one run tells that of another."""
-_MATMULS = "this machine's matmuls as `seedbed doctor` measured them"
+"""Up to this ratio of work per step, the speed of one run predicts that of another."""
+_MATMULS = "the matmul speed that `seedbed doctor` measured"
 
 
 class Estimate(NamedTuple):
-    """`tokens`, `steps` and `seconds` are None where nothing tells. `basis` says what the time was taken from."""
+    """`tokens`, `steps` and `seconds` are None if unknown. `basis` says, for people, what the time is based on."""
 
     tokens: float | None
     steps: int | None
@@ -47,7 +47,7 @@ class Estimate(NamedTuple):
 
 
 class _Past(NamedTuple):
-    """A run that trained on this machine: how fast it was, in floating-point operations of its own config."""
+    """A run that trained on this machine, and its speed in floating-point operations per second."""
 
     name: str
     config: Config
@@ -56,10 +56,10 @@ class _Past(NamedTuple):
     flops_per_s: float
 
 
-def estimate(config: Config, place: Store) -> Estimate:
-    """What training this would take, by what is known here."""
+def estimate(config: Config, store: Store) -> Estimate:
+    """Estimate what training this config would take, from the runs in `store`."""
     vocabulary = config.tokenizer.vocab_size
-    past = _past(place)
+    past = _past(store)
     same_data = next((each for each in past if _same_data(each.config, config)), None)
     said: dict[str, Any] = {} if same_data is None else same_data.view.run
     step_tokens = config.train.batch_size * config.model.context
@@ -82,7 +82,7 @@ def estimate(config: Config, place: Store) -> Estimate:
 
 
 def remember_matmul_rate(flops_per_s: float, precision: str) -> None:
-    """Keep the rate of plain matmuls that was measured here. Nothing is lost where the cache cannot be written."""
+    """Store the measured rate of plain matmuls in the cache; does nothing if the cache cannot be written."""
     folder = cache_dir()
     try:
         make_dir(folder)
@@ -111,40 +111,43 @@ def _steps(config: Config, same_data: _Past | None) -> int | None:
         return math.ceil(train.tokens / (train.batch_size * context))
     if train.epochs is None or same_data is None:
         return None
-    said = same_data.view.run
-    tokens = float(said.get("steps_per_epoch") or 0) * int(said.get("tokens_per_step") or 0)
+    run = same_data.view.run
+    tokens = float(run.get("steps_per_epoch") or 0) * int(run.get("tokens_per_step") or 0)
     return math.ceil(train.epochs * tokens / (train.batch_size * context)) or None
 
 
 def _rate(config: Config, flops: int, past: list[_Past]) -> tuple[float | None, str]:
-    """Floating-point operations per second to reckon with, and where that is from.
+    """The floating-point operations per second to assume, and their basis.
 
-    A run of nearly this size tells best. A step of a much smaller one is mostly overhead, so that a larger one is at least as
-    fast, and the other way round; there the machine's matmuls may tell more.
+    A run of similar size predicts best. A step of a much smaller model is mostly overhead, so a larger one reaches at least
+    its rate, and vice versa; in that case the machine's matmuls may predict better.
     """
     nearest = min(past, key=lambda each: abs(math.log(each.flops / flops)), default=None)
     if nearest is not None and 1 / _ALIKE <= flops / nearest.flops <= _ALIKE:
-        return nearest.flops_per_s, f'by the speed of the run "{nearest.name}" here'
+        return nearest.flops_per_s, f'from the speed of the run "{nearest.name}" on this machine'
     rate = _matmul_rate()
     on_cpu = config.train.device.strip().lower() in ("auto", "cpu")
     if nearest is None:
         if rate is not None and on_cpu:
-            return rate * _SHARE, f"roughly, by {_MATMULS}"
+            return rate * _SHARE, f"roughly, from {_MATMULS}"
         return None, "unknown until a run has trained here, or `seedbed doctor` has measured this machine"
     larger = flops > nearest.flops
     on_cpu = on_cpu and nearest.view.run.get("device") == "cpu"
     if rate is not None and on_cpu and (rate * _SHARE > nearest.flops_per_s) == larger:
-        return rate * _SHARE, f"roughly, by {_MATMULS}: no run of nearly this size has trained here"
+        return rate * _SHARE, f"roughly, from {_MATMULS}: no run of similar size has trained here"
     differs = "smaller, so this may take far less" if larger else "larger, so this may take far more"
-    return nearest.flops_per_s, f'roughly, by the speed of the run "{nearest.name}" here; it is much {differs}'
+    return (
+        nearest.flops_per_s,
+        f'roughly, from the speed of the run "{nearest.name}" here, which is much {differs}',
+    )
 
 
-def _past(place: Store) -> list[_Past]:
+def _past(store: Store) -> list[_Past]:
     """The newest runs of the store that trained on this machine, newest first."""
     found = []
     try:
-        newest = place.all()[-_NEWEST_RUNS:]
-    except SeedbedError:  # whether a run can be made there is told elsewhere
+        newest = store.all()[-_NEWEST_RUNS:]
+    except SeedbedError:  # other checks report a store that cannot be used
         return []
     for run in reversed(newest):
         state = read_state(run)
@@ -163,15 +166,15 @@ def _past(place: Store) -> list[_Past]:
 
 
 def _same_data(one: Config, other: Config) -> bool:
-    """Whether both read the same tokens. How many processes made them does not matter."""
+    """Whether both configs produce the same tokens; the number of worker processes does not matter."""
 
-    def essence(config: Config) -> tuple[Any, ...]:
+    def tokens_of(config: Config) -> tuple[Any, ...]:
         return msgspec.structs.replace(config.data, workers=0, document_mask=False), config.tokenizer
 
-    return essence(one) == essence(other)
+    return tokens_of(one) == tokens_of(other)
 
 
 def _same_device(past: _Past, config: Config) -> bool:
-    said, train = past.view.run, config.train
-    device = train.device.strip().lower() in (said.get("device_asked"), said.get("device"))
-    return device and train.precision in ("auto", said.get("precision"))
+    run, train = past.view.run, config.train
+    device = train.device.strip().lower() in (run.get("device_asked"), run.get("device"))
+    return device and train.precision in ("auto", run.get("precision"))

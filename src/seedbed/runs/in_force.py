@@ -1,8 +1,7 @@
-"""Which steps of a run's log are in force. The rule stands here alone; every reader of a log asks it.
+"""Decides which steps of a run's log are in force; every reader of the log uses this rule.
 
-A session that begins to train at step s makes void what was logged of later steps before it: steps, validations,
-samples, checkpoints. So does a step that is not beyond the last one. Nothing in the log is rewritten: readers leave out
-what is void.
+A session that begins to train at step s voids everything logged before it for later steps: steps, validations, samples and
+checkpoints. A step that is not after the last one does the same. The log is never rewritten: readers skip what is void.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Protocol
 
 
 class Change(Protocol):
-    """The fields of a `run` event by which a session says where it begins."""
+    """The fields of a `run` event that say where a session begins."""
 
     @property
     def status(self) -> str | None: ...
@@ -23,9 +22,9 @@ class Change(Protocol):
 
 
 def begins_at(change: Change) -> int | None:
-    """The step from which a session says that it trains on; None for a `run` event that says something else.
+    """The step at which a session begins to train, from its `run` event; None for other `run` events.
 
-    What was logged of later steps before this event is void.
+    Everything logged before this event for later steps is void.
     """
     if change.status == "running" and change.steps is not None:
         return max(change.step or 0, 0)
@@ -33,18 +32,18 @@ def begins_at(change: Change) -> int | None:
 
 
 def goes_back_to(step: int, last: int) -> int | None:
-    """The last step in force where `step` is logged after step `last`; None where nothing becomes void."""
+    """The last step that stays in force if `step` is logged after step `last`; None if nothing becomes void."""
     return step - 1 if step <= last else None
 
 
 def with_beginning(begun: Sequence[tuple[int, int]], session: int, step: int) -> list[tuple[int, int]]:
-    """The beginnings (session, step) that decide what is in force, after one more; sessions and steps ascend.
+    """The beginnings (session, step) that decide what is in force, after adding one; sessions and steps ascend.
 
-    A beginning that a later session went back behind decides nothing, so few are kept.
+    A beginning is dropped once a later session begins before it, so the list stays short.
     """
     return [each for each in begun if each[1] < step] + [(session, step)]
 
 
 def last_in_force(begun: Sequence[tuple[int, int]], session: int, step: int) -> int:
-    """The last step in force among the steps up to `step` that `session` took, or had taken over from earlier ones."""
+    """The last step that is in force among the steps up to `step` of `session`, including those it resumed from."""
     return min([step, *(start for later, start in begun if later > session)])

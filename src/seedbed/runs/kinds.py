@@ -1,4 +1,4 @@
-"""The kinds of work: for each, what does it, which config it has, and whether it is a run or a task."""
+"""The kinds of work: for each, its job, its config, and whether it is a run or a task."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ class Kind(NamedTuple):
     """The name of its config's root (config/roots.py); empty for work without a config."""
     is_run: bool = True
     checks: str = ""
-    """`module:function` that raises SeedbedError for what can be seen to fail before the work is made: takes the config
-    and the store."""
+    """`module:function` that checks the work before it is created: takes the config and the store, raises SeedbedError."""
 
     @property
     def root(self) -> Root[Any]:
@@ -40,7 +39,7 @@ class Kind(NamedTuple):
 KINDS: dict[str, Kind] = {
     "train": Kind("train", "seedbed.jobs.pretrain:run", config="train", checks="seedbed.actions.checks:check_training"),
 }
-"""Every kind of work by its name, which meta.json keeps."""
+"""Every kind of work, by the name that meta.json records."""
 
 
 def named(name: str, kinds: Mapping[str, Kind] = KINDS) -> Kind:
@@ -51,23 +50,23 @@ def named(name: str, kinds: Mapping[str, Kind] = KINDS) -> Kind:
 
 
 def kind_of(run: RunDir) -> Kind:
-    """The kind of a run or task. Raises SeedbedError where its meta.json is broken, or names no known kind."""
+    """The kind of a run or task. Raises SeedbedError if its meta.json is broken or names an unknown kind."""
     return named(run.meta()["kind"])
 
 
 def is_task(name: str | None) -> bool:
-    """Whether work of this kind is a task; what is unknown counts as a run."""
+    """Whether work of this kind is a task; an unknown kind counts as a run."""
     return name in KINDS and not KINDS[name].is_run
 
 
 def frozen_config(run: RunDir) -> Any:
-    """The config that a run or task was started with. Raises SeedbedError where there is none, or it cannot be read."""
+    """The config that a run or task was started with. Raises SeedbedError if it is missing or cannot be read."""
     from seedbed.config.frozen import load_frozen
 
     return load_frozen(run.config, kind_of(run).root)
 
 
-def load_object(place: str) -> Any:
-    """What `module:function` names."""
-    module, _, name = place.partition(":")
+def load_object(path: str) -> Any:
+    """Import the object that `module:name` names."""
+    module, _, name = path.partition(":")
     return getattr(import_module(module), name)

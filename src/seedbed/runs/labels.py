@@ -1,4 +1,4 @@
-"""What people say of a run: its name, its tags, a note, whether it is archived. Knows nothing of what the run does."""
+"""Reads and changes the labels of a run: its name, tags, note, and whether it is archived."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Labels(NamedTuple):
 
 
 def read_labels(run: RunDir) -> Labels:
-    """The labels as far as they can be read: never raises, and falls back to the name that the run was made with."""
+    """The labels of a run. Never raises: if they cannot be read, the name is the one that the run was created with."""
     try:
         value = read_json(run.labels)
     except SeedbedError:
@@ -37,23 +37,23 @@ def read_labels(run: RunDir) -> Labels:
     if not isinstance(value, dict):
         return Labels(run.first_name())
     name, tags, note = value.get("name"), value.get("tags"), value.get("note")
-    words = [tag for tag in tags if isinstance(tag, str) and TAG.fullmatch(tag)] if isinstance(tags, list) else []
+    valid = [tag for tag in tags if isinstance(tag, str) and TAG.fullmatch(tag)] if isinstance(tags, list) else []
     return Labels(
         name if isinstance(name, str) and name else run.first_name(),
-        tuple(sorted(set(words))[:MOST_TAGS]),
+        tuple(sorted(set(valid))[:MOST_TAGS]),
         value.get("archived") is True,
         note[:LONGEST_NOTE] if isinstance(note, str) else "",
     )
 
 
 def names(store: Store) -> Lock:
-    """The names of a store are one resource: whoever chooses one holds this lock, as a context, until it is taken."""
+    """The lock for the names in a store: hold it, as a context manager, while you choose a name and use it."""
     store.refuse_file()
     return Lock(make_dir(store.root) / ".names.lock")
 
 
 def rename(run: RunDir, name: str) -> Labels:
-    """Give the run another name; its id stays. Raises UsageError for a name that runs may not bear or that one bears."""
+    """Rename the run; its id stays. Raises UsageError if the name is invalid or taken."""
     checked_name(name, "")
     store = Store(run.path.parent)
     others = [other for other in store.all() if other.path != run.path]
@@ -61,35 +61,35 @@ def rename(run: RunDir, name: str) -> Labels:
         for other in others:
             if name.casefold() in (other.name().casefold(), other.id.casefold()):
                 raise UsageError(
-                    f"Another run is called {quoted(other.name())} already: {printable(other.id)}.",
-                    "Choose another name, or rename that one first.",
+                    f"Another run is already called {quoted(other.name())}: {printable(other.id)}.",
+                    "Choose another name, or rename that run first.",
                 )
         return _change(run, name=name)
 
 
 def change_tags(run: RunDir, add: Iterable[str] = (), remove: Iterable[str] = ()) -> Labels:
-    """Add tags and take tags away; one that is there already, or not there, is no error. Raises UsageError."""
+    """Add and remove tags; adding an existing or removing a missing one is no error. Raises UsageError for an invalid tag."""
     added = [checked_tag(tag) for tag in add]
     gone = {tag.casefold() for tag in remove}
     return _change(run, added=added, gone=gone)
 
 
 def set_archived(run: RunDir, archived: bool) -> Labels:
-    """Put the run out of sight, or back."""
+    """Archive the run, or unarchive it."""
     return _change(run, archived=archived)
 
 
 def set_note(run: RunDir, note: str) -> Labels:
-    """Replace the run's note; an empty one takes it away. Raises UsageError for one that is too long or not UTF-8."""
+    """Replace the run's note; an empty one removes it. Raises UsageError if it is too long or not UTF-8."""
     return _change(run, note=checked_note(note))
 
 
 def checked_note(note: str) -> str:
-    """The note without blanks around it, if it may be one. Raises UsageError."""
+    """The note without surrounding whitespace. Raises UsageError if it is too long or not UTF-8."""
     stripped = note.strip()
     if len(stripped) > LONGEST_NOTE:
         raise UsageError(
-            f"The note has {len(stripped):,} characters; {LONGEST_NOTE:,} is the most.",
+            f"The note has {len(stripped):,} characters; at most {LONGEST_NOTE:,} are allowed.",
             "Shorten it, or keep it in a file.",
         )
     try:
@@ -100,7 +100,7 @@ def checked_note(note: str) -> str:
 
 
 def checked_tag(tag: str) -> str:
-    """The tag in lower case, if it may be one. Raises UsageError."""
+    """The tag in lower case. Raises UsageError if it is not a valid tag."""
     if not TAG.fullmatch(tag.lower()):
         raise UsageError(
             f"{quoted(tag)} is not a tag.",
@@ -118,20 +118,21 @@ def _change(
     archived: bool | None = None,
     note: str | None = None,
 ) -> Labels:
-    """Read, change and replace labels.json under its lock, so that two windows do not lose each other's change."""
+    """Read, change and replace labels.json under its lock, so that no concurrent change is lost."""
     with Lock(run.path / ".labels.lock"):
         kept = _kept(run)
-        now = read_labels(run)
-        tags = tuple(sorted({*now.tags, *added} - {*gone}))
+        before = read_labels(run)
+        tags = tuple(sorted({*before.tags, *added} - {*gone}))
         if len(tags) > MOST_TAGS:
             raise UsageError(
-                f"{printable(run.id)} would have {len(tags)} tags; {MOST_TAGS} is the most.", "Take some away first."
+                f"{printable(run.id)} would have {len(tags)} tags; at most {MOST_TAGS} are allowed.",
+                "Remove some first.",
             )
         after = Labels(
-            name or now.name,
+            name or before.name,
             tags,
-            now.archived if archived is None else archived,
-            now.note if note is None else note,
+            before.archived if archived is None else archived,
+            before.note if note is None else note,
         )
         value = {**kept, "format": _FORMAT, **after._asdict(), "tags": list(tags)}
         if value != kept:
@@ -140,7 +141,7 @@ def _change(
 
 
 def _kept(run: RunDir) -> dict[str, Any]:
-    """What stands in labels.json, for the fields that this version does not know. A broken file holds nothing."""
+    """The content of labels.json, to preserve fields that this version does not know; empty if the file is broken."""
     try:
         value = read_json(run.labels)
     except SeedbedError:

@@ -1,6 +1,6 @@
-"""A job that owns a directory: lock, event log, heartbeat, and what others ask of it. Knows no kind of work.
+"""The session of a job on its directory: lock, event log, heartbeat, requests and signals.
 
-A task has no more than this; a run has a session besides (runs/session.py).
+A task uses this alone; a run uses its subclass in runs/session.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from seedbed.errors import DiskFullError, SeedbedError, StorageError
 from seedbed.events import ASKED, STORAGE, Event, Hardware, Run, Step, encode
 from seedbed.files import AppendLog, Ballast, Lock, remove_tree, write_atomic
 from seedbed.runs.control import PAUSE, RESUME, SAVE, STOP, RequestReader, Resume, Turn
-from seedbed.runs.process import myself
+from seedbed.runs.process import own_identity
 from seedbed.runs.signals import OWNERS, Handlers
 from seedbed.runs.status import Pause, follow, hostname, read_state, read_view, state_json
 from seedbed.runs.statuses import ENDED
@@ -31,9 +31,9 @@ PAUSE_POLL_S = 0.05
 SPACE_POLL_S = 1.0
 _LOCK_PATIENCE_S = 1.0
 _PROBE_PATIENCE_S = 5.0
-"""A driver may hang while it is asked for its figures; a finished run does not wait for it."""
+"""How long the end of a job waits for its threads: a GPU driver may hang while it is read."""
 BALLAST_BYTES = 128 << 10
-"""What a job keeps occupied, so that on a full disk there is still room to say so."""
+"""Disk space that a job reserves, so that it can still write its log when the disk is full."""
 
 
 LOCK_REMEDY = "Keep the runs on a local disk: --runs DIR, or SEEDBED_RUNS=DIR."
@@ -45,17 +45,17 @@ class RunBusyError(SeedbedError):
     exit_code = 75
 
 
-class StopRequested(Exception):  # noqa: N818  # no error: somebody asked
-    """Someone asked the job to stop while it was between two pieces of work."""
+class StopRequested(Exception):  # noqa: N818  # a request, not an error
+    """The job got a request to stop."""
 
 
 class Lifecycle:
-    """The owner's hold on the directory of a run or a task, as a context manager.
+    """A job's session on the directory of a run or a task, as a context manager.
 
-    On entry it takes the lock (RunBusyError if somebody has it), says `running`, or `queued` where it has a turn to
-    wait for, and starts the heartbeat thread. Signals, however often, only ask (see signals.SIGNALS). On leaving without
-    `finish()` the directory reads as lost. A disk that takes no writes ends nothing: what cannot be written is kept, and the job
-    should `hold` while it is `blocked`.
+    Entering takes the lock (raises RunBusyError if another process has it), logs `running`, or `queued` if `turn` names
+    something to wait for, and starts the heartbeat thread. Signals only make requests (see signals.SIGNALS). After leaving
+    without `finish()`, the directory reads as lost. A full disk does not end the session: events that cannot be written are
+    kept in memory, and while `blocked` is set the job should call `wait_paused`.
     """
 
     def __init__(
@@ -71,38 +71,38 @@ class Lifecycle:
         self.turn = turn or Turn()
         self.number = 0
         self.stop_requested: str | None = None
-        """Why the job should stop and save, or None. A hook looks after each step."""
+        """Why the job should stop and save, or None. A hook checks it after each step."""
         self.step = 0
         """The last step that was logged."""
         self.status = "queued" if self.turn else "running"
-        """What the log said last of this session."""
+        """The last logged status of this session."""
         self.pause_requested = False
-        """Whether somebody asked to pause and nobody to go on since."""
+        """Whether the last request of pause and resume was to pause."""
         self.gone = False
-        """Whether somebody removed the run's folder, or moved it: then nothing may be saved any more, and the job ends."""
+        """Whether the run's folder was deleted or moved: then nothing may be saved, and the job ends."""
         self._ballast = Ballast(self.run.path / ".ballast", BALLAST_BYTES)
         self._backlog: list[bytes] = []
         self._trouble: StorageError | None = None
-        """What the last write that failed ran into."""
+        """The error of the last write that failed."""
         self._pause: Pause | None = None
-        """Why the job holds at this moment, where it does."""
-        self._clock: float | None = None  # what the run's own clock showed last, where this session is simulated
+        """Why the job is paused; None while it is not."""
+        self._clock: float | None = None  # the last time of the run's own clock, in a simulated session
         self._heartbeat_s = heartbeat_s
-        self._skips_beats = False
+        self._beat_failed = False
         self._lock = Lock(self.run.lock, LOCK_REMEDY)
         self._emitting = threading.Lock()
-        self._saves_asked = 0
+        self._saves_requested = 0
         self._saves_done = 0
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._beat, name="heartbeat", daemon=True)]
-        self._handlers = Handlers(self._obey)
+        self._handlers = Handlers(self._record_request)
 
     def __enter__(self) -> Self:
         self._take_lock()
         with contextlib.ExitStack() as undo:
             undo.callback(self._lock.release)
-            undo.callback(self._handlers.give_back)
-            self._handlers.take()
+            undo.callback(self._handlers.restore)
+            self._handlers.install()
             undo.callback(OWNERS.discard, self)
             OWNERS.add(self)
             self._view = read_view(self.run, read_state(self.run))
@@ -135,24 +135,24 @@ class Lifecycle:
             self._leave()
             self._ballast.drop()
             self._log.close()
-            self._handlers.give_back()
+            self._handlers.restore()
             self._lock.release()
             OWNERS.discard(self)
             if self.gone:
-                self._sweep()
+                self._remove_own_files()
 
     def _enter(self) -> None:
-        """Called once the directory is ours and its past is known."""
+        """Called after the lock is taken and the log is read."""
 
     def _leave(self) -> None:
-        """Called before the directory is let go of."""
+        """Called before the lock is released."""
 
     def emit(self, event: Event, t: float | None = None) -> None:
         """Append one event to the log. May be called from any thread; a few microseconds and one write.
 
-        `t` is when it happened, by the run's clock (see events.Emit); in a simulated session an event without it has the
-        time of the one before. A line that cannot be written is kept until the log can be written again; samples of the
-        hardware are not.
+        `t` is when it happened, by the run's clock (see events.Emit); in a simulated session an event without it gets the
+        time of the one before. A line that cannot be written is kept until the log can be written again; hardware
+        samples are dropped.
         """
         with self._emitting:
             if self._backlog and isinstance(event, Hardware):
@@ -192,13 +192,13 @@ class Lifecycle:
 
     @property
     def blocked(self) -> StorageError | None:
-        """What keeps the log, or the ballast, from being written, and `can_write` has not seen pass; else None."""
+        """The error that keeps the log or the ballast from being written, until `can_write` succeeds; else None."""
         if not self._backlog and self._ballast.held:
             return None
         return self._trouble or self._ballast.problem
 
     def can_write(self) -> bool:
-        """Write the lines that were kept back, and take the ballast again; whether both went well."""
+        """Write the lines that were kept, and reserve the ballast again; returns whether both succeeded."""
         with self._emitting:
             try:
                 self._write_backlog()
@@ -216,15 +216,12 @@ class Lifecycle:
             del self._backlog[0]
 
     def emit_or_stop(self, event: Event, t: float | None = None) -> None:
-        """Append one event; then pause if somebody asked to, and raise StopRequested if somebody asked to stop.
-
-        For long work that tells of itself.
-        """
+        """Append one event, then `check_requests`. For long work that logs its progress."""
         self.emit(event, t)
         self.check_requests()
 
     def check_requests(self) -> None:
-        """Pause if somebody asked to, and raise StopRequested if somebody asked to stop."""
+        """Pause while that is requested; raise StopRequested if a stop is requested."""
         if self.pause_requested and self.stop_requested is None:
             self.wait_paused("asked to pause")
         if self.stop_requested is not None:
@@ -239,7 +236,7 @@ class Lifecycle:
         code: str | None = None,
         waits_for: str | None = None,
     ) -> None:
-        """Tell a change of status within this session, and why (see events.Run)."""
+        """Log a change of status of this session, and why (see events.Run)."""
         change = Run(
             status=status,
             session=self.number,
@@ -252,9 +249,9 @@ class Lifecycle:
         self.emit(change)
 
     def wait_paused(self, reason: str, hint: str | None = None, until: Callable[[], bool] | None = None) -> bool:
-        """Say `paused` and wait, then say `running`: True. False, still paused, once somebody asks to stop.
+        """Log `paused`, wait, log `running`, and return True. Returns False, still paused, if a stop is requested.
 
-        Waits until `until()` is true; without it, until somebody asks to go on.
+        Waits until `until()` is true; without it, until a resume is requested.
         """
         code = ASKED if until is None else STORAGE
         self._pause = Pause(reason, hint or "", code)
@@ -278,7 +275,7 @@ class Lifecycle:
         return True
 
     def finish(self, status: str, **why: str | None) -> None:
-        """Say how this session ended: completed, stopped or failed; `why` as in `say`."""
+        """Log how this session ended: completed, stopped or failed; `why` as in `emit_status`."""
         self.emit_status(status, **why)
         with self._emitting:
             try:
@@ -287,25 +284,25 @@ class Lifecycle:
                 log_to_stderr(f"{error.reason}: how this session ended is not in the log")
 
     def fail(self, reason: str, hint: str | None = None) -> None:
-        """Say that this session failed."""
+        """Log that this session failed."""
         self.finish("failed", reason=reason, hint=hint)
 
     def end_as_asked(self) -> None:
-        """Say that this session was stopped."""
+        """Log that this session was stopped."""
         self.finish("stopped")
 
     def release_in_child(self) -> None:
-        """A forked helper must not keep the lock alive after us, and must die of a SIGTERM as its pool expects."""
+        """In a forked worker: release the lock, which must not outlive this process, and restore the default signal handlers."""
         self._lock.release()
         self._handlers.reset_in_child()
 
     def save_requested(self) -> bool:
-        """Whether somebody asked for a checkpoint since the last time this was asked."""
-        asked, self._saves_done = self._saves_asked > self._saves_done, self._saves_asked
-        return asked
+        """Whether a checkpoint was requested since the last call."""
+        requested, self._saves_done = self._saves_requested > self._saves_done, self._saves_requested
+        return requested
 
     def _take_lock(self) -> None:
-        """Wait a moment for an owner that is just leaving, or somebody who only looks; not for the end of a session."""
+        """Take the lock; wait briefly for a process that is ending or only checks the lock, not for the end of a session."""
         if self._lock.acquire():
             return
         found = read_view(self.run, read_state(self.run))
@@ -313,10 +310,10 @@ class Lifecycle:
         while time.monotonic() < end:
             time.sleep(0.05)
             if self._lock.acquire():
-                now = read_view(self.run, read_state(self.run))
-                if now.session == found.session and (found.status in ENDED or now.status == found.status):
+                current = read_view(self.run, read_state(self.run))
+                if current.session == found.session and (found.status in ENDED or current.status == found.status):
                     return
-                self._lock.release()  # somebody else had it all along, and has ended since
+                self._lock.release()  # another session owned it, and has ended in the meantime
                 break
         raise RunBusyError(
             f'"{self.run.id}" is already running in another process.',
@@ -325,7 +322,7 @@ class Lifecycle:
         )
 
     def _emit_start(self) -> None:
-        me = myself()
+        me = own_identity()
         self.emit(
             Run(
                 status=self.status,
@@ -341,62 +338,62 @@ class Lifecycle:
             )
         )
 
-    def _obey(self, verb: str, reason: str) -> None:
-        """Take a request in; nothing here may wait or write, since a signal may come at any moment."""
+    def _record_request(self, verb: str, reason: str) -> None:
+        """Record a request. Called from signal handlers, so it may neither wait nor write."""
         if verb == STOP:
             self.stop_requested = self.stop_requested or reason or "stop requested"
         elif verb == SAVE:
-            self._saves_asked += 1
+            self._saves_requested += 1
         elif verb in (PAUSE, RESUME):
             self.pause_requested = verb == PAUSE
 
     def _beat(self) -> None:
-        """The heartbeat thread: requests often, state each second. A failed write does not end it."""
+        """The heartbeat thread: reads requests often and writes the state each second. A failed write does not end it."""
         next_state = time.monotonic()
         while not self._over.wait(POLL_S):
             for verb, reason in self._requests.new().items():
-                self._obey(verb, reason)
+                self._record_request(verb, reason)
             if not self.gone and not self._lock.is_current():
                 self.gone = True
-                self._obey(STOP, "its folder is gone")
+                self._record_request(STOP, "its folder is gone")
             if time.monotonic() >= next_state:
                 next_state = time.monotonic() + self._heartbeat_s
                 self._beat_once()
 
     def _beat_once(self) -> None:
-        """Write the state; what that ran into is told once. On a full disk the ballast makes room for the next beat."""
+        """Write the state; an error is printed once. On a full disk the ballast is freed for the next beat."""
         if self.gone:
             return
         try:
             self._write_state()
-            self._skips_beats = False
+            self._beat_failed = False
         except SeedbedError as error:
-            if not self._skips_beats:
+            if not self._beat_failed:
                 log_to_stderr(f"heartbeat: {error}")
-            self._skips_beats = True
+            self._beat_failed = True
             if isinstance(error, DiskFullError):
                 with self._emitting:
                     self._ballast.drop()
                     self._trouble = error
 
     def _write_state(self) -> None:
-        """The fold so far with the time of day."""
+        """Write state.json: the folded events and the heartbeat."""
         follow(self.run, self._view)
-        untold = self._pause if self._backlog else None
-        write_atomic(self.run.state, state_json(self._view, self.number, untold), durable=False)
+        unlogged = self._pause if self._backlog else None
+        write_atomic(self.run.state, state_json(self._view, self.number, unlogged), durable=False)
 
-    def _sweep(self) -> None:
-        """Remove what this job has put where its directory was, after somebody removed that; nothing else."""
+    def _remove_own_files(self) -> None:
+        """After the directory was deleted: delete only what this job has written in its place since."""
         with contextlib.suppress(OSError, SeedbedError):
             if {entry.name for entry in self.run.path.iterdir()} <= self._own_files():
                 remove_tree(self.run.path)
 
     def _own_files(self) -> set[str]:
-        """Names of files and folders that a job makes anew wherever it writes."""
+        """Names of the files and folders that a job creates again if they are missing."""
         return {self.run.state.name}
 
 
-def log_to_stderr(words: str) -> None:
-    """A line for job.log, if there is room for it."""
+def log_to_stderr(text: str) -> None:
+    """Print a line to stderr, which is job.log; does nothing if the disk is full."""
     with contextlib.suppress(OSError):
-        sys.stderr.write(words + "\n")
+        sys.stderr.write(text + "\n")

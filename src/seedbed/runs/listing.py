@@ -1,9 +1,9 @@
-"""The statuses of many runs: those of runs that have ended are kept in a file of the store that may be thrown away.
+"""The statuses of many runs, with a cache file in the store for runs that have ended; the file may be deleted.
 
     runs/.listing      {"format": 2, "by": [...], "runs": {ID: {"seen": {PLACE: [time, bytes]}, "status": {...}}}}
 
-What is kept counts as long as nothing of the run has changed: its folder (files in it are replaced, never written to), its
-event log, its folder of checkpoints and the checkpoints that the status names.
+A cached status is valid while nothing of the run has changed: its folder (files in it are replaced, never modified), its
+event log, its folder of checkpoints, and the checkpoints that the status names.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from seedbed.runs.store import RunDir, Store
 
 FILE = ".listing"
 _FORMAT = 2
-_TELLERS = ("status", "summary", "view", "validations", "saved", "checkpoints")
+_SOURCES = ("status", "summary", "view", "validations", "saved", "checkpoints")
 _WORTH_WRITING = 8
-"""Runs that have to be new in the file before it is written again."""
+"""The file is written once this many runs are new."""
 _SETTLED_S = 2.0
-"""A run that changed so lately may change again without another time of its folder."""
+"""A run that changed within this time may change again without a change of its folder's timestamp."""
 
 _Seen = dict[str, list[int]]
 
 
 def statuses(store: Store, runs: Iterable[RunDir]) -> list[dict[str, Any]]:
-    """The status of each run, as `status.status` tells it."""
+    """The flat status of each run, as `status.status` returns it."""
     kept = _kept(store)
     found, new = [], 0
     for run in runs:
@@ -46,15 +46,15 @@ def statuses(store: Store, runs: Iterable[RunDir]) -> list[dict[str, Any]]:
         from seedbed.runs.status import status
 
         seen = _look(path, _PLACES)
-        told = status(run)
-        found.append(told)
+        flat = status(run)
+        found.append(flat)
         named = {
-            place: os.path.relpath(told[place], path) for place in ("checkpoint", "best_checkpoint") if told[place]
+            place: os.path.relpath(flat[place], path) for place in ("checkpoint", "best_checkpoint") if flat[place]
         }
-        if told["status"] in ENDED:
+        if flat["status"] in ENDED:
             seen |= _look(path, named.values())
             if all(time.time() - at / 1e9 > _SETTLED_S for at, _ in seen.values()):
-                kept[run.id] = {"seen": seen, "status": told}
+                kept[run.id] = {"seen": seen, "status": flat}
                 new += 1
     if new >= _WORTH_WRITING:
         _keep(store, kept)
@@ -65,11 +65,11 @@ _PLACES = ("", "events.jsonl", "checkpoints")
 
 
 def _look(path: str, places: Iterable[str]) -> _Seen:
-    """When these places of a run changed last, and how large they are; zeros for what is not there."""
+    """The modification time (ns) and size (bytes) of these paths of a run; zeros for a missing one."""
     seen = {}
     for place in places:
         try:
-            there = os.stat(f"{path}/{place}" if place else path)  # noqa: PTH116  # a Path costs more than the look
+            there = os.stat(f"{path}/{place}" if place else path)  # noqa: PTH116  # a Path costs more than the stat
             seen[place] = [there.st_mtime_ns, there.st_size]
         except OSError:
             seen[place] = [0, 0]
@@ -77,13 +77,13 @@ def _look(path: str, places: Iterable[str]) -> _Seen:
 
 
 def _by() -> list[Any]:
-    """The code that tells a status: what another has kept is not used."""
-    code = [Path(__file__).with_name(f"{name}.py").stat().st_mtime_ns for name in _TELLERS]
+    """The version of the code that computes a status: a cache of another version is not used."""
+    code = [Path(__file__).with_name(f"{name}.py").stat().st_mtime_ns for name in _SOURCES]
     return [__version__, *code]
 
 
 def _kept(store: Store) -> dict[str, Any]:
-    """What is kept, {} where there is nothing of use: another version, another form, a torn file."""
+    """The cached runs; empty if the file is missing, broken or of another version."""
     try:
         value = json.loads((store.root / FILE).read_bytes())
         if value["format"] != _FORMAT or value["by"] != _by():
@@ -96,7 +96,7 @@ def _kept(store: Store) -> dict[str, Any]:
 
 
 def _keep(store: Store, runs: dict[str, Any]) -> None:
-    """Write the file anew, without runs that are gone. Where that cannot be done, nothing is lost."""
+    """Write the file without deleted runs; does nothing if it cannot be written."""
     there = {run_id: each for run_id, each in runs.items() if Path(each["status"]["path"]).is_dir()}
     value = {"format": _FORMAT, "by": _by(), "runs": there}
     with suppress(OSError, ValueError, SeedbedError):

@@ -1,4 +1,4 @@
-"""Reading an event log while it grows."""
+"""Reads an event log while it grows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BLOCK = 4 << 20
 
 
 class Reader:
-    """A place in an event log. Each `new()` goes on where the last one ended; memory stays bounded by a block."""
+    """Reads an event log incrementally: each `new()` continues where the last one ended, in memory of one block."""
 
     def __init__(self, path: Path, offset: int = 0) -> None:
         self.path = path
@@ -21,7 +21,7 @@ class Reader:
     def new(self, end: int | None = None) -> Iterator[Record]:
         """Records written since, or those of them that begin before byte `end`.
 
-        Lines that are torn or foreign are passed over; an unfinished last line waits.
+        Incomplete and foreign lines are skipped; an unfinished last line is left for the next call.
         """
         while end is None or self.offset < end:
             limit = _BLOCK if end is None else min(_BLOCK, end - self.offset)

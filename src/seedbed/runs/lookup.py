@@ -1,4 +1,4 @@
-"""Which checkpoint of a run a word names."""
+"""Finds the checkpoint of a run that a step, a name or a path refers to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from seedbed.runs.store import RunDir
 
 
 def find_checkpoint(run: RunDir, ref: str | None) -> Path:
-    """The checkpoint that `ref` names: a step, `latest` (or None), `best`, a folder's name, or a path."""
+    """The checkpoint that `ref` names: a step, `latest` (or None), `best`, a folder's name, or a path.
+
+    Raises SeedbedError if the run has none, UsageError if `ref` names none.
+    """
     stands = standing(run)
     view = stands.view
     there, left = checkpoints(run, view), left_behind(run)
@@ -26,7 +29,8 @@ def find_checkpoint(run: RunDir, ref: str | None) -> Path:
         best = best_checkpoint(run, view)
         if best is None:
             raise SeedbedError(
-                f"{run.id} has kept no best checkpoint.", "Take `latest` or a step, or set train.keep_best = true."
+                f"{run.id} has no best checkpoint.",
+                "Use `latest` or a step, or set train.keep_best = true for new runs.",
             )
         return best.path
     for found in [*there, *reversed(left)]:
@@ -37,7 +41,7 @@ def find_checkpoint(run: RunDir, ref: str | None) -> Path:
             if (path / "model.safetensors").is_file():
                 return path.absolute()
     names = ", ".join(str(found.step) for found in there) or "none"
-    others = f" (left behind: {', '.join(str(found.step) for found in left)})" if left else ""
+    others = f" (set aside: {', '.join(str(found.step) for found in left)})" if left else ""
     raise UsageError(
         f'{run.id} has no checkpoint "{ref}".',
         f"Its checkpoints are at steps: {names}{others}; also `latest` and `best`.",
@@ -46,7 +50,7 @@ def find_checkpoint(run: RunDir, ref: str | None) -> Path:
 
 def _no_checkpoint_hint(run: RunDir, status: str) -> str:
     if status == "queued":
-        return "It waits for its turn: `seedbed queue` shows the line."
+        return "It is waiting in the queue: `seedbed queue` shows it."
     if status in BUSY:
         return f"It is still training: `seedbed save {run.id} --wait` saves one now."
-    return f"`seedbed runs` shows others; `seedbed resume {run.id}` goes on with this one."
+    return f"`seedbed runs` shows others; `seedbed resume {run.id}` continues this one."

@@ -1,7 +1,6 @@
-"""Every step in force of a run, one after the other, in bounded memory.
+"""Reads the figures of every step in force of a run, one after the other, in bounded memory.
 
-The log is read twice: first for the places where a later session, or a step, goes back and makes steps void; then for
-the steps themselves.
+The log is read twice: first to find where a session or a step goes back and voids earlier steps, then for the steps.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ _BLOCK = 4 << 20
 
 
 class Metric(NamedTuple):
-    """One step. A value that is unknown or no finite number is None."""
+    """The figures of one step; None if unknown or not finite."""
 
     step: int
     tokens: int | None
     """Trained tokens of the run so far."""
     time: float
-    """Unix seconds at which the step was done."""
+    """Unix seconds at the end of the step."""
     loss: float | None
     lr: float | None
     grad_norm: float | None
@@ -38,89 +37,89 @@ class Metric(NamedTuple):
     """Of the validation after this step, if there was one."""
     tokens_per_s: float | None
     open: dict[str, float]
-    """The open metrics that were asked for and are finite numbers."""
+    """The requested open metrics that are finite."""
 
 
 FIGURES = Metric._fields[:-1]
-"""What every step has, by the names of the table's columns; open metrics come after them."""
+"""The names of the columns that every step has; open metrics come after them."""
 
 
 def metrics(
-    run: RunDir, damaged: Callable[[int], None] = lambda place: None, names: Collection[str] = ()
+    run: RunDir, damaged: Callable[[int], None] = lambda offset: None, names: Collection[str] = ()
 ) -> Iterator[Metric]:
-    """The steps in force, by step, as far as they are logged now. Raises SeedbedError where the log cannot be read.
+    """The steps in force so far, in ascending order. Raises SeedbedError if the log cannot be read.
 
-    `names` are the open metrics to read (View.metrics has those of a run); val_NAME is the metric NAME of the validation
-    after a step. `damaged` is called with the byte at which a whole line begins that cannot be read; it is left out.
+    `names`: the open metrics to read (View.metrics has those of a run); val_NAME is the metric NAME of the validation after
+    a step. `damaged` is called with the byte offset of each complete line that cannot be decoded; the line is skipped.
     """
-    turns, end = _turns(run)
-    held: Metric | None = None
+    go_backs, end = _go_backs(run)
+    pending: Metric | None = None
     partial = False
-    for event in _in_force(run, turns, end, damaged):
+    for event in _in_force(run, go_backs, end, damaged):
         step = event.step
         if step is None:
             continue
         if event.kind == "step":
-            if held is not None:
-                yield held
-            before = held if held is not None and held.step == step - 1 else None
-            held = _metric(step, event, before, _open(event, names, ""))
+            if pending is not None:
+                yield pending
+            before = pending if pending is not None and pending.step == step - 1 else None
+            pending = _metric(step, event, before, _open(event, names, ""))
         elif event.full and partial:
-            continue  # over all of the text, where others scored a part: not to be compared with them
-        elif held is not None and held.step == step:
+            continue  # over all of the text: not comparable with those over a part
+        elif pending is not None and pending.step == step:
             partial = not event.full
             validated = _open(event, names, "val_")
-            held = held._replace(val_loss=_finite(event.loss), open=held.open | validated)
-    if held is not None:
-        yield held
+            pending = pending._replace(val_loss=_finite(event.loss), open=pending.open | validated)
+    if pending is not None:
+        yield pending
 
 
-class _Turn(NamedTuple):
-    """Where the log goes back: steps beyond `step` that were logged before byte `place` are void."""
+class _GoBack(NamedTuple):
+    """A point where the log goes back: steps after `step` that were logged before byte `offset` are void."""
 
-    place: int
+    offset: int
     step: int
 
 
-def _turns(run: RunDir) -> tuple[list[_Turn], int]:
-    """The turns of the log, both places and steps ascending, and the byte up to which the log was read.
+def _go_backs(run: RunDir) -> tuple[list[_GoBack], int]:
+    """The points where the log goes back, ascending by offset and by step, and the byte up to which the log was read.
 
-    A turn that a later one goes back behind says nothing, so few are kept.
+    A point is dropped once a later one goes back to an earlier step, so the list stays short.
     """
-    turns: list[_Turn] = []
+    go_backs: list[_GoBack] = []
 
     def take(row: Row) -> None:
         if row.kind in (RESTART, BACK):
-            while turns and turns[-1].step >= row.first:
-                turns.pop()
-            turns.append(_Turn(row.begin, row.first))
+            while go_backs and go_backs[-1].step >= row.first:
+                go_backs.pop()
+            go_backs.append(_GoBack(row.begin, row.first))
 
     fold = Fold(take)
     while True:
-        block, place = read_block(run.events, fold.place, _BLOCK)
-        if not block or place - len(block) != fold.place:
-            return turns, fold.place
+        block, offset = read_block(run.events, fold.place, _BLOCK)
+        if not block or offset - len(block) != fold.place:
+            return go_backs, fold.place
         fold.add(block)
 
 
-def _in_force(run: RunDir, turns: list[_Turn], end: int, damaged: Callable[[int], None]) -> Iterator[CurveEvent]:
-    """Steps and validations before byte `end` that no later turn makes void."""
-    place, following = 0, iter(turns)
-    turn = next(following, None)
-    while place < end:
-        block, after = read_block(run.events, place, min(_BLOCK, end - place))
-        if not block or after - len(block) != place:
+def _in_force(run: RunDir, go_backs: list[_GoBack], end: int, damaged: Callable[[int], None]) -> Iterator[CurveEvent]:
+    """The steps and validations before byte `end` that stay in force."""
+    offset, following = 0, iter(go_backs)
+    go_back = next(following, None)
+    while offset < end:
+        block, after = read_block(run.events, offset, min(_BLOCK, end - offset))
+        if not block or after - len(block) != offset:
             return
         found, lengths = decode_lines(block)
         for event, length in zip(found, lengths, strict=True):
-            while turn is not None and turn.place <= place:
-                turn = next(following, None)
+            while go_back is not None and go_back.offset <= offset:
+                go_back = next(following, None)
             if event is None and length > 1:
-                damaged(place)
-            place += length
+                damaged(offset)
+            offset += length
             if event is None or event.step is None or event.kind not in ("step", "eval"):
                 continue
-            if 0 <= event.step < LARGEST and (turn is None or event.step <= turn.step):
+            if 0 <= event.step < LARGEST and (go_back is None or event.step <= go_back.step):
                 yield event
 
 
@@ -136,7 +135,7 @@ def _metric(step: int, event: CurveEvent, before: Metric | None, named: dict[str
 
 
 def _open(event: CurveEvent, names: Collection[str], prefix: str) -> dict[str, float]:
-    """The open metrics on a line that were asked for."""
+    """The requested open metrics of an event."""
     written = bytes(event.metrics) if names else b""
     if not written:
         return {}

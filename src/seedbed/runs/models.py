@@ -1,4 +1,4 @@
-"""What a run has to show for itself: its newest model, how large it is, and whether its files are what was saved."""
+"""The newest model of a run: its checkpoint, size, losses, and whether its files are complete."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from seedbed.runs.store import RunDir, is_run
 from seedbed.runs.view import View
 
 _LOOKS = 5
-"""How often to look again for the newest checkpoint when the job removes the one that was found."""
+"""How often to look for the newest checkpoint again if the job deletes the one that was found."""
 READY, TRAINING, CORRUPTED = "ready", "training", "corrupted"
 
 
 class Model(NamedTuple):
-    """A run's newest checkpoint. `status` is ready, training (its run goes on), or corrupted, with the reason."""
+    """A run's newest checkpoint. `status` is ready, training (its run is not over), or corrupted, with the reason."""
 
     run: RunDir
     name: str
@@ -31,7 +31,7 @@ class Model(NamedTuple):
     loss: float | None
     val_loss: float | None
     size_bytes: int
-    """Of all checkpoints of the run together, those that were set aside included."""
+    """Of all checkpoints of the run, including those set aside."""
     trained: float
     """Unix seconds at which the newest checkpoint was finished."""
     checkpoint: Path
@@ -41,9 +41,9 @@ class Model(NamedTuple):
 
 
 def model_of(found: dict[str, Any], view: View) -> Model | None:
-    """The model of a run, given its status and its events folded; None before there is a checkpoint. Never raises.
+    """The model of a run, given its flat status and its view; None before its first checkpoint. Never raises.
 
-    Sizes are compared with the marker's; checksums are for who loads the bytes.
+    File sizes are compared with those in the marker; checksums are not verified here.
     """
     if not found["checkpoint"]:
         return None
@@ -52,7 +52,7 @@ def model_of(found: dict[str, Any], view: View) -> Model | None:
     for _ in range(_LOOKS):
         if not reason or is_marked(path) or not there:
             break
-        # The job has let go of it, as it does once it has saved newer ones.
+        # The job has deleted it after saving a newer one.
         step, path = there[-1]
         there, reason = checkpoints(run, view), complaint(path)
     alive = found["status"] in BUSY
@@ -74,18 +74,18 @@ def model_of(found: dict[str, Any], view: View) -> Model | None:
     )
 
 
-def model_folder(named: str) -> Path | None:
-    """The model folder at a path: a checkpoint, another Hugging Face folder, or the one that a weights file lies in."""
+def model_folder(path_text: str) -> Path | None:
+    """The model folder at a path: a checkpoint, another Hugging Face folder, or the folder of a weights file; else None."""
     try:
-        path = expand_home(named)
+        path = expand_home(path_text)
         folder = path.parent if path.suffix == ".safetensors" and path.is_file() else path
         if (folder / "config.json").is_file() and next(folder.glob("*.safetensors"), None):
             return folder.absolute()
-    except (OSError, ValueError, SeedbedError):  # not to be looked at, or what no path can be
+    except (OSError, ValueError, SeedbedError):  # unreadable, or not a valid path
         pass
     return None
 
 
 def run_of(folder: Path) -> RunDir | None:
-    """The run that a checkpoint lies in, also one that was set aside; None elsewhere."""
+    """The run that a checkpoint folder belongs to, including one set aside; None for other folders."""
     return next((RunDir(parent) for parent in list(folder.resolve().parents)[:4] if is_run(parent)), None)

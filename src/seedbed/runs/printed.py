@@ -1,7 +1,7 @@
-"""Times in what a job prints: written where its output is a log file, and read back from there.
+"""Adds times to the lines that a job prints to its log file, and reads them back.
 
-A line begins with its time only if that differs from the time of the line before, so that a traceback can be copied whole.
-What a library in C prints gets no time.
+A line gets a time only if it differs from that of the line before, so that a traceback can be copied as it is. Output of C
+libraries gets none.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ _STAMP = re.compile(rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d)  ")
 
 
 class Stamped:
-    """A text stream in which lines begin with the time. Everything else is the stream's own."""
+    """A text stream that begins lines with the time; everything else is passed to the wrapped stream."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.time) -> None:
         self._stream, self._clock = stream, clock
         self._at_start, self._last = True, ""
 
-    def write(self, words: str) -> int:
-        """Write text; returns its length, as a stream does."""
+    def write(self, text: str) -> int:
+        """Write text and return its length."""
         stamped = []
-        for line in words.splitlines(keepends=True):
+        for line in text.splitlines(keepends=True):
             if self._at_start:
                 stamped.append(self._stamp())
             stamped.append(line)
             self._at_start = line.endswith("\n")
         self._stream.write("".join(stamped))
-        return len(words)
+        return len(text)
 
     def _stamp(self) -> str:
         now = datetime.fromtimestamp(self._clock()).astimezone().isoformat(" ", "seconds")
@@ -45,7 +45,7 @@ class Stamped:
         return f"{now}  "
 
     def writelines(self, lines: list[str]) -> None:
-        """Write texts one after the other."""
+        """Write several texts."""
         self.write("".join(lines))
 
     def __getattr__(self, name: str) -> Any:
@@ -53,7 +53,7 @@ class Stamped:
 
 
 def stamp_output(log: Path) -> None:
-    """Let what this process prints carry times, if that goes to the file `log`."""
+    """Add times to the stdout and stderr of this process if they are written to the file `log`."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         with suppress(OSError, ValueError, AttributeError):
@@ -62,7 +62,7 @@ def stamp_output(log: Path) -> None:
 
 
 def without_stamp(line: bytes) -> tuple[float | None, bytes]:
-    """The time at which a line was printed (unix seconds) where it tells it, and the line without it."""
+    """The time of a printed line (unix seconds; None if it has none), and the line without it."""
     found = _STAMP.match(line)
     if found is None:
         return None, line
@@ -73,13 +73,13 @@ def without_stamp(line: bytes) -> tuple[float | None, bytes]:
 
 
 def last_stamp(text: bytes) -> float | None:
-    """The time of the last line in a text that tells it."""
+    """The last time in a text, in unix seconds; None if there is none."""
     times = (without_stamp(line)[0] for line in reversed(text.split(b"\n")))
     return next((t for t in times if t is not None), None)
 
 
 def last_printed(log: Path, lines: int = 20) -> str:
-    """The last lines that a job printed, without their times; "" where there is no such file."""
+    """The last lines that a job printed, without their times; "" if the file is missing."""
     try:
         with log.open("rb") as handle:
             end = handle.seek(0, 2)
@@ -87,5 +87,5 @@ def last_printed(log: Path, lines: int = 20) -> str:
             printed = handle.read().split(b"\n")
     except OSError:
         return ""
-    said = b"\n".join(without_stamp(line)[1] for line in printed).decode("utf-8", "replace").splitlines()
-    return "\n".join([line for line in said if line.strip()][-lines:])
+    text = b"\n".join(without_stamp(line)[1] for line in printed).decode("utf-8", "replace").splitlines()
+    return "\n".join([line for line in text if line.strip()][-lines:])

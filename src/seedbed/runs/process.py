@@ -1,4 +1,4 @@
-"""Who a process is, whether it still lives, and how one is born detached. Knows nothing of runs."""
+"""Identifies processes, checks whether they are alive, signals them, and starts detached ones."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _SYSTEM = sys.platform
 
 
 class Identity(NamedTuple):
-    """A process told apart from every other, before or after it, that bears the same pid.
+    """Identifies a process, also among those that had or will have the same pid.
 
-    `start` is in seconds: since boot on Linux (so that a stepped clock changes nothing), since 1970 elsewhere.
-    `boot_id` is empty where the system has none to tell.
+    `start` is in seconds: since boot on Linux (unaffected by clock changes), since 1970 elsewhere. `boot_id` is empty if the
+    system has none.
     """
 
     pid: int
@@ -29,14 +29,14 @@ class Identity(NamedTuple):
     boot_id: str
 
 
-def myself() -> Identity:
+def own_identity() -> Identity:
     """The identity of the running process."""
     pid = os.getpid()
     return Identity(pid, start_time(pid) or 0.0, boot_id())
 
 
 def is_alive(identity: Identity) -> bool:
-    """Whether that very process still runs on this machine; a reused pid, a zombie and an earlier boot do not count."""
+    """Whether the process runs on this machine: False for a reused pid, a zombie, or an earlier boot."""
     here = boot_id()
     if identity.boot_id and here and identity.boot_id != here:
         return False
@@ -45,7 +45,7 @@ def is_alive(identity: Identity) -> bool:
 
 
 def send_signal(identity: Identity, number: int) -> bool:
-    """Send a signal to that very process, never to another that bears its pid now; whether it went out."""
+    """Send a signal to the process, never to another that has reused its pid; returns whether it was sent."""
     if not is_alive(identity):
         return False
     try:
@@ -56,7 +56,7 @@ def send_signal(identity: Identity, number: int) -> bool:
 
 
 def start_time(pid: int) -> float | None:
-    """When the process started, in the clock that `Identity` describes; None if there is none or it is a zombie."""
+    """When the process started, on the clock of `Identity.start`; None if it does not exist or is a zombie."""
     if _SYSTEM == "linux":
         return _linux_start_time(pid)
     return _psutil_start_time(pid)
@@ -88,7 +88,7 @@ def _psutil_start_time(pid: int) -> float | None:
 
 @functools.cache
 def boot_id() -> str:
-    """A word that changes at every boot of this machine, or "" where the system has none."""
+    """An id that changes at every boot of this machine; "" if the system has none."""
     if _SYSTEM == "linux":
         try:
             return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -110,9 +110,9 @@ def _darwin_boot_id() -> str:
 
 
 def spawn_detached(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-    """Start a command in a session of its own: no terminal, nothing on stdin, stdout and stderr appended to `log`.
+    """Start a command detached from the terminal: empty stdin, stdout and stderr appended to `log`.
 
-    It outlives the caller and the caller's shell. Raises SeedbedError where the log cannot be written.
+    The process outlives the caller and its shell. Raises SeedbedError if the log cannot be written.
     """
     import subprocess
 
@@ -123,7 +123,7 @@ def spawn_detached(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]
 
 
 def git_commit(folder: Path) -> str | None:
-    """The commit of the checkout that `folder` lies in, `+` appended where files have changed; None outside of one."""
+    """The commit of the git checkout that contains `folder`, with `+` if files have changed; None outside a checkout."""
     import subprocess
 
     try:

@@ -1,4 +1,4 @@
-"""Whose turn it is: runs that wait for another run, or for a device, in the order in which they came. Knows no kind of work."""
+"""The queue: runs that wait for another run to end or for a free device, in the order of their start."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TAIL_BYTES = 64 << 10
 
 
 class QueueItem(NamedTuple):
-    """A run that works or waits. `waits_for` is the id of the one that it says it waits for; None for one that works."""
+    """A run that is running or queued. `waits_for` is the id of the run that a queued one waits for, else None."""
 
     run: RunDir
     stands: Standing
@@ -31,28 +31,28 @@ class QueueItem(NamedTuple):
 
 
 def wait_for_turn(session: Lifecycle, poll_s: float = POLL_S) -> bool:
-    """Until it is this session's turn, which it then takes and says `running`: True. False once somebody asks to stop.
+    """Wait until this session may start, then log `running` and return True. Returns False if a stop is requested.
 
-    Turns are taken under the store's lock, so that two runs never take one device's at the same moment.
+    The start is decided under a lock of the store, so that two runs never take the same device.
     """
-    told: str | None = None
+    logged: str | None = None
     store, turn = Store(session.run.path.parent), session.turn
     lock = Lock(store.root / ".queue.lock")
     while session.stop_requested is None:
-        if not lock.acquire():  # not `wait`: whoever has it may be frozen, and a stop must be heard all the same
+        if not lock.acquire():  # do not wait: its owner may be frozen, and a stop must still be noticed
             time.sleep(_TICK_S)
             continue
         try:
             if turn.after is not None and standing(RunDir(turn.after)).status not in LIVE:
-                turn = Turn(turn.queue)  # it has ended once; should it start again, that is another matter
+                turn = Turn(turn.queue)  # it has ended; a later start of it does not count
             ahead = _ahead(session.run, turn, store)
             if ahead is None:
                 session.emit_status("running")
                 return True
         finally:
             lock.release()
-        if ahead.id != told:
-            told = ahead.id
+        if ahead.id != logged:
+            logged = ahead.id
             why = f'It waits for "{printable(ahead.name())}" ({printable(ahead.id)}).'
             session.emit_status("queued", why, waits_for=ahead.id)
         end = time.monotonic() + poll_s
@@ -62,79 +62,79 @@ def wait_for_turn(session: Lifecycle, poll_s: float = POLL_S) -> bool:
 
 
 def _ahead(run: RunDir, turn: Turn, store: Store) -> RunDir | None:
-    """The run that this one waits for now."""
+    """The run that this one waits for; None if it may start."""
     if turn.after is not None:
         return RunDir(turn.after)
     return busy_with_device(run, store) if turn.queue else None
 
 
 def queue_items(store: Store) -> list[QueueItem]:
-    """The runs of a store that work, then those that wait, in the order in which their turns come."""
-    works, waits = [], []
+    """The running runs of a store, then the queued ones, in the order in which they will start."""
+    running, queued = [], []
     for run in store.all():
         if not is_locked(run.lock):
             continue
         stands = standing(run)
         if stands.status in BUSY and stands.view.status != "queued":
-            works.append(QueueItem(run, stands, device_of(run, stands), None))
+            running.append(QueueItem(run, stands, device_of(run, stands), None))
         elif stands.status in LIVE:
-            waits.append(QueueItem(run, stands, device_of(run, stands), stands.view.waits_for))
-    works.sort(key=lambda each: arrival(each.run, each.stands))
-    waits.sort(key=lambda each: arrival(each.run, each.stands))
+            queued.append(QueueItem(run, stands, device_of(run, stands), stands.view.waits_for))
+    running.sort(key=lambda each: arrival(each.run, each.stands))
+    queued.sort(key=lambda each: arrival(each.run, each.stands))
     ordered: list[QueueItem] = []
-    while waits:
-        behind = {each.run.id for each in waits}
-        ordered.append(next((each for each in waits if each.waits_for not in behind), waits[0]))
-        waits.remove(ordered[-1])
-    return works + ordered
+    while queued:
+        ids = {each.run.id for each in queued}
+        ordered.append(next((each for each in queued if each.waits_for not in ids), queued[0]))
+        queued.remove(ordered[-1])
+    return running + ordered
 
 
 def refuse_circle(run: RunDir, after: RunDir) -> None:
-    """Raise UsageError where `after` is the run itself, or waits for it, directly or through others."""
+    """Raise UsageError if `after` is the run itself, or waits for it, directly or through others."""
     each, seen = after, set()
     while each.path not in seen:
         if each.path.resolve() == run.path.resolve():
             if each is after:
                 raise UsageError(f'"{run.id}" cannot wait for itself.', "Name another run after --after.")
             raise UsageError(
-                f'"{after.id}" is waiting for "{run.id}": each would wait for the other for ever.',
-                f"Start it without --after, or take the other out of the queue: seedbed stop {after.id}",
+                f'"{after.id}" is waiting for "{run.id}": both would wait forever.',
+                f"Start it without --after, or remove the other from the queue: seedbed stop {after.id}",
             )
         seen.add(each.path)
         stands = standing(each)
-        behind = _said_after(each, stands) if stands.status == "queued" else None
+        behind = _logged_after(each, stands) if stands.status == "queued" else None
         if behind is None:
             return
         each = RunDir(each.path.parent / behind)
 
 
-def _said_after(run: RunDir, stands: Standing) -> str | None:
-    """The id that a queued run's session named as the one to wait for; a fold would mix in what earlier sessions said."""
+def _logged_after(run: RunDir, stands: Standing) -> str | None:
+    """The id of the run that the session of a queued run waits for; read from the log, since a View mixes sessions."""
     try:
         start = max(run.events.stat().st_size - _TAIL_BYTES, 0)
     except OSError:
         return None
-    said: str | None = None
+    after: str | None = None
     for record in Reader(run.events, start).new():
         event = record.event
         if isinstance(event, Run) and event.session == stands.view.session and event.pid is not None:
-            said = event.after
-    return said if said and said == RunDir(run.path.parent / said).id else None
+            after = event.after
+    return after if after and after == RunDir(run.path.parent / after).id else None
 
 
 def busy_with_device(run: RunDir, store: Store) -> RunDir | None:
-    """The run that keeps a queued one from its device: one that works there, else one that has queued for it longer."""
+    """The run that a queued one waits for to get its device: one that runs on it, else one that was queued earlier."""
     mine = standing(run)
     before = None
     for other in store.all():
-        # The lock dies with its owner and costs microseconds; most runs of a store are over.
+        # Checking the lock costs microseconds and excludes most runs, which are over.
         if other.path == run.path or not is_locked(other.lock):
             continue
         theirs = standing(other)
         if not _may_share(device_of(run, mine), device_of(other, theirs)):
             continue
         if theirs.view.status == "queued":
-            # One that was stopped in the line (stalled) holds up nobody; should it wake, it looks again.
+            # A queued run whose process is suspended (stalled) blocks nobody; it checks again when it continues.
             if (
                 theirs.status == "queued"
                 and theirs.view.run.get("queue")
@@ -147,22 +147,22 @@ def busy_with_device(run: RunDir, store: Store) -> RunDir | None:
 
 
 def arrival(run: RunDir, stands: Standing) -> tuple[float, str]:
-    """What queued runs are ordered by: when their processes started, then their ids."""
+    """The sort key of the queue: when the process started, then the id."""
     started = stands.view.run.get("process_start")
     return (float(started) if isinstance(started, int | float) else 0.0, run.id)
 
 
 def device_of(run: RunDir, stands: Standing) -> str:
-    """The device that a run works on, else the one that was asked for it: `cpu`, `cuda:1`, or a word such as `auto`."""
+    """The device that a run uses, else the one that its config names: `cpu`, `cuda:1`, `auto`, ..."""
     device = stands.view.run.get("device") if stands.view.status != "queued" else None
     if not isinstance(device, str):
-        asked = run.meta().get("device_asked") if stands.status != "broken" else None
-        device = asked if isinstance(asked, str) else "auto"
+        wanted = run.meta().get("device_asked") if stands.status != "broken" else None
+        device = wanted if isinstance(wanted, str) else "auto"
     return "cuda:0" if device == "cuda" else device
 
 
 def _may_share(one: str, other: str) -> bool:
-    """Whether two devices may be the same one: they are, or one of them is not known before the job looks."""
+    """Whether two devices may be the same: they are, or one of them is not known before the job starts."""
 
     def known(device: str) -> bool:
         return device in ("cpu", "mps") or device.startswith("cuda:")

@@ -1,6 +1,7 @@
-"""Requests to a running job: to stop, pause, resume or save. They go to its control file, and as a signal if nobody reads that.
+"""Sends requests to a running job (stop, pause, resume, save): checks that the run takes them, writes its control file, waits.
 
-No other signal is ever sent, so nothing here can kill a job.
+If the job does not read the file in time, the request is sent as a signal. No other signals are sent, so nothing here can
+kill a job. The job's side is in runs/control.py.
 """
 
 from __future__ import annotations
@@ -20,51 +21,51 @@ from seedbed.runs.statuses import BUSY, LIVE
 from seedbed.runs.store import RunDir
 
 PATIENCE_S = 5.0
-"""A job reads its control file five times a second; one that has not for so long gets a signal."""
+"""A job reads its control file five times a second; one that has not read it for this long gets a signal."""
 _POLL_S = 0.1
 SIGNAL_OF = {STOP: signal.SIGTERM, SAVE: signal.SIGUSR1, PAUSE: signal.SIGTSTP, RESUME: signal.SIGCONT}
-"""The signal that a session takes for each request; no other is ever sent."""
+"""The signal that stands for each request."""
 
 
 class SentRequest:
-    """A request to a running job. While you wait for its effect, call `repeat`: the thread that reads requests may hang."""
+    """A request that was sent to a running job. Call `repeat` while waiting, since the job's thread for requests may hang."""
 
     def __init__(self, run: RunDir, verb: str, stands: Standing, reason: str = "") -> None:
         self.run = run
         self.stands = stands
-        """How the run stood when the request was made."""
+        """The standing of the run when the request was sent."""
         self._verb = verb
-        self._asked = time.monotonic()
+        self._sent_at = time.monotonic()
         self._settled = False
         try:
             control.write_request(run.control, verb, stands.view.session, reason)
-        except SeedbedError:  # a full disk, above all: a signal needs none
+        except SeedbedError:  # most likely a full disk; a signal needs none
             self._settled = True
             if not self._send():
                 raise
 
-    def heard(self) -> bool:
-        """Whether the thread that reads requests has run since the request was made."""
+    def is_read(self) -> bool:
+        """Whether the job has read its control file since the request was sent."""
         state = read_state(self.run)
         if state is None or state.heartbeat.session < self.stands.view.session:
             return False
-        return state.heartbeat.age_s() < time.monotonic() - self._asked
+        return state.heartbeat.age_s() < time.monotonic() - self._sent_at
 
     def repeat(self, *, at_once: bool = False) -> bool:
-        """Send the signal, once, if nobody has read the request in time, or `at_once`; returns whether it was sent."""
-        if self._settled or (time.monotonic() - self._asked < PATIENCE_S and not at_once):
+        """Send the signal, once, if the job has not read the request in time, or `at_once`; returns whether it was sent."""
+        if self._settled or (time.monotonic() - self._sent_at < PATIENCE_S and not at_once):
             return False
         self._settled = True
-        # A job that is leaving has given its signals back, and then its lock.
-        return not self.heard() and standing(self.run).status in LIVE and is_locked(self.run.lock) and self._send()
+        # A job that is ending has restored its signal handlers, and then released its lock.
+        return not self.is_read() and standing(self.run).status in LIVE and is_locked(self.run.lock) and self._send()
 
     def deliver(self) -> None:
-        """Return when the job knows: within a second, at its next heartbeat, or when the signal is sent."""
-        while not (self._settled or self.repeat() or self.heard()):
+        """Wait until the job has read the request (within a second, at its next heartbeat), or the signal is sent."""
+        while not (self._settled or self.repeat() or self.is_read()):
             time.sleep(_POLL_S)
 
     def wait(self, done: Callable[[Standing], bool], within_s: float = float("inf")) -> Standing:
-        """How the run stands once that is `done`, or the run has ended and let go, or `within_s` have passed."""
+        """Wait until `done(standing)`, until the run has ended and released its lock, or for `within_s`; returns its standing."""
         end = time.monotonic() + within_s
         while True:
             stands = standing(self.run)
@@ -73,86 +74,91 @@ class SentRequest:
             if stands.status not in LIVE and not is_locked(self.run.lock):
                 return stands
             if stands.view.session != self.stands.view.session and self.stands.view.session:
-                return stands  # that session is over, and somebody has begun the next
+                return stands  # that session is over, and another has begun
             self.repeat()
             time.sleep(_POLL_S)
 
     def _send(self) -> bool:
-        said = self.stands.view.run
-        pid, started, boot = (said.get(key) for key in ("pid", "process_start", "boot_id"))
+        fields = self.stands.view.run
+        pid, started, boot = (fields.get(key) for key in ("pid", "process_start", "boot_id"))
         if not isinstance(pid, int) or not isinstance(started, int | float):
             return False
         return send_signal(Identity(pid, float(started), str(boot or "")), SIGNAL_OF[self._verb])
 
 
 def stop(run: RunDir, reason: str = "asked to stop") -> SentRequest:
-    """Ask the run's job to stop and save, whether it works, is paused or waits for its turn."""
+    """Ask the run's job to save and stop. Raises SeedbedError unless it is running, paused or queued."""
     stands = standing(run)
     if stands.status not in LIVE:
-        raise SeedbedError(f'"{run.id}" is not running ({stands.status}).', "`seedbed runs` shows which are.")
+        raise SeedbedError(f'"{run.id}" is not running ({stands.status}).', "`seedbed runs` shows every run's status.")
     return SentRequest(run, STOP, stands, reason)
 
 
 def pause(run: RunDir) -> SentRequest:
-    """Ask the run's job to save and to hold until somebody asks it to go on."""
+    """Ask the run's job to save and pause until a resume is requested. Raises SeedbedError unless it is running."""
     stands = standing(run)
-    if stands.status == "pausing" or _asked_to_pause(stands):
-        raise SeedbedError(f'"{run.id}" is {stands.status} already.', f"`seedbed resume {run.id}` lets it go on.")
-    _refuse_others(run, stands, "pause")
+    if stands.status == "pausing" or _is_paused_on_request(stands):
+        raise SeedbedError(f'"{run.id}" is already {stands.status}.', f"`seedbed resume {run.id}` resumes it.")
+    _refuse_unless_running(run, stands, "pause")
     return SentRequest(run, PAUSE, stands, "asked to pause")
 
 
 def save_now(run: RunDir) -> SentRequest:
-    """Ask the run's job for a checkpoint after the step at hand."""
+    """Ask the run's job to save a checkpoint after the current step. Raises SeedbedError unless it is running."""
     stands = standing(run)
     if stands.status == "pausing":
-        raise SeedbedError(f'"{run.id}" is pausing: it saves anyway.', f"Watch it: seedbed status {run.id}")
-    if _asked_to_pause(stands):
-        raise SeedbedError(f'"{run.id}" is paused, and saved before that.', f"`seedbed resume {run.id}` lets it go on.")
-    _refuse_others(run, stands, "save")
+        raise SeedbedError(
+            f'"{run.id}" is pausing: it saves a checkpoint anyway.', f"Watch it: seedbed status {run.id}"
+        )
+    if _is_paused_on_request(stands):
+        raise SeedbedError(
+            f'"{run.id}" is paused: it saved a checkpoint before.', f"`seedbed resume {run.id}` resumes it."
+        )
+    _refuse_unless_running(run, stands, "save")
     return SentRequest(run, SAVE, stands, "asked to save")
 
 
 def unpause(run: RunDir) -> SentRequest:
-    """Let a run go on that is paused, or about to be, because somebody asked."""
+    """Ask the job of a run that was paused on request to continue. Raises SeedbedError for other runs."""
     stands = standing(run)
-    asked = control.unfinished_request(run.control, stands.view.session)
-    if asked == STOP and stands.status in BUSY:
+    request = control.unfinished_request(run.control, stands.view.session)
+    if request == STOP and stands.status in BUSY:
         raise _stopping(run)
-    if stands.status == "paused" and not _asked_to_pause(stands):
+    if stands.status == "paused" and not _is_paused_on_request(stands):
         raise SeedbedError(f'"{run.id}" is paused. {stands.view.reason or ""}'.rstrip(), stands.view.hint or "")
-    if stands.status not in ("paused", "pausing") and not (stands.status in BUSY and asked == PAUSE):
-        raise SeedbedError(f'"{run.id}" is not paused ({stands.status}).', "`seedbed runs` shows which are.")
+    if stands.status not in ("paused", "pausing") and not (stands.status in BUSY and request == PAUSE):
+        raise SeedbedError(f'"{run.id}" is not paused ({stands.status}).', "`seedbed runs` shows every run's status.")
     return SentRequest(run, RESUME, stands)
 
 
 def is_paused(run: RunDir) -> bool:
-    """Whether the run is paused, or about to be."""
+    """Whether the run is paused or about to pause."""
     stands = standing(run)
-    asked = control.unfinished_request(run.control, stands.view.session)
-    return stands.status in ("pausing", "paused") or (stands.status in BUSY and asked == PAUSE)
+    request = control.unfinished_request(run.control, stands.view.session)
+    return stands.status in ("pausing", "paused") or (stands.status in BUSY and request == PAUSE)
 
 
-def _asked_to_pause(stands: Standing) -> bool:
-    """Whether the run's pause ends when somebody asks; every other one ends by itself."""
+def _is_paused_on_request(stands: Standing) -> bool:
+    """Whether the run is paused until a resume is requested; every other pause ends by itself."""
     return stands.status == "paused" and stands.view.code == ASKED
 
 
-def _refuse_others(run: RunDir, stands: Standing, what: str) -> None:
-    """Raise unless the run works and is not about to end."""
+def _refuse_unless_running(run: RunDir, stands: Standing, what: str) -> None:
+    """Raise SeedbedError unless the run is running and is not asked to stop."""
     if stands.status == "queued":
         raise SeedbedError(
-            f'"{run.id}" is queued: it has not begun, so there is nothing to {what}.',
-            f"`seedbed stop {run.id}` takes it out of the queue.",
+            f'"{run.id}" is queued: it has not started, so there is nothing to {what}.',
+            f"`seedbed stop {run.id}` removes it from the queue.",
         )
     if stands.status not in ("running", "stalled"):
         reason = f": {stands.view.reason}" if stands.status == "paused" and stands.view.reason else ""
         raise SeedbedError(
-            f'"{run.id}" is not running ({stands.status}{reason.rstrip(".")}).', "`seedbed runs` shows which are."
+            f'"{run.id}" is not running ({stands.status}{reason.rstrip(".")}).',
+            "`seedbed runs` shows every run's status.",
         )
     if control.unfinished_request(run.control, stands.view.session) == STOP:
         raise _stopping(run)
 
 
 def _stopping(run: RunDir) -> SeedbedError:
-    return SeedbedError(f'"{run.id}" has been asked to stop: it saves and ends.', f"Watch it: seedbed status {run.id}")
+    return SeedbedError(f'"{run.id}" is stopping: it saves and ends.', f"Watch it: seedbed status {run.id}")

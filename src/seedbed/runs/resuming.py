@@ -1,4 +1,4 @@
-"""What a resume would do to a run, told before it starts: that there is nothing to do, or what it leaves behind."""
+"""Checks a resume before its job starts: whether there is anything to do, and which steps it would void."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from seedbed.runs.view import View
 
 
 def checked(asked: Resume) -> Resume:
-    """What is asked, with paths made absolute. Raises UsageError for amounts that make no sense."""
+    """The options with absolute paths. Raises UsageError for invalid amounts."""
     for amount, option in ((asked.more_steps, "--more-steps"), (asked.more_epochs, "--more-epochs")):
         if amount is not None and not 0 < amount < float("inf"):
             raise UsageError(f"{option} {amount} adds nothing.", "Give a number above 0.")
     if asked.early_stop is not None and asked.early_stop < 0:
-        raise UsageError(f"--early-stop {asked.early_stop} is no number of validations.", "Give 0 or more; 0 is never.")
+        raise UsageError(
+            f"--early-stop {asked.early_stop} is not a number of validations.", "Give 0 or more; 0 means never."
+        )
     if asked.data_path is not None:
         asked = asked._replace(data_path=located(keys(TRAIN)["data.path"], asked.data_path, Path.cwd()))
     if asked.data is not None:
@@ -32,44 +34,46 @@ def checked(asked: Resume) -> Resume:
 
 
 def refuse_nothing_to_do(run: RunDir, asked: Resume, stands: Standing) -> None:
-    """Raise UsageError where the job would find no step to train, or no checkpoint to add steps to."""
+    """Raise UsageError if the job would find no step to train, or no checkpoint to add steps to."""
     view, more = stands.view, "add --more-epochs N or --more-steps N"
     if asked.more_steps is not None or asked.more_epochs is not None:
         if asked.from_checkpoint is None and not checkpoints(run, view):
             raise UsageError(
                 f'"{run.id}" has saved no checkpoint to add steps to.',
-                f"`seedbed resume {run.id}` alone trains what it was to train.",
+                f"`seedbed resume {run.id}` without options trains the planned steps.",
             )
     elif asked.from_checkpoint is not None:
         path = Path(asked.from_checkpoint)
         if is_at_end(path):
             raise UsageError(
-                f'"{path.name}" of "{run.id}" was saved when all steps planned until then were done.',
+                f'"{path.name}" of "{run.id}" was saved after the last planned step.',
                 f"To train on from it, {more}.",
             )
     elif stands.status == "completed" and (view.steps is None or view.step >= view.steps):
-        raise UsageError(f'"{run.id}" is finished: it has done all of its {view.steps} steps.', f"To train on, {more}.")
+        raise UsageError(
+            f'"{run.id}" is completed: it has trained all of its {view.steps} steps.', f"To train on, {more}."
+        )
     elif stands.status == "completed" and asked.early_stop is None:
         raise UsageError(
             f'"{run.id}" ended at step {view.step} of {view.steps}. {why_early(view)}',
-            f"`seedbed resume {run.id} --early-stop 0` goes on to step {view.steps}; with --more-steps N it trains N steps"
+            f"`seedbed resume {run.id} --early-stop 0` trains on to step {view.steps}; --more-steps N trains N steps"
             f" from step {view.step}.",
         )
 
 
 class Leaves(NamedTuple):
-    """What a resume from an earlier checkpoint leaves behind."""
+    """The steps and checkpoints that a resume from an earlier checkpoint voids."""
 
     step: int
-    """The step from which it goes on."""
+    """The step from which the run trains on."""
     stood: int
-    """The step up to which the run has trained."""
+    """The last step that the run has trained."""
     saved: list[int]
-    """Steps of the checkpoints that it leaves behind, which are kept."""
+    """Steps of the checkpoints that are set aside; they are kept."""
 
 
 def leaves(run: RunDir, asked: Resume, view: View) -> Leaves | None:
-    """What is left behind where a resume goes back to a checkpoint, which it names by its path; None where nothing is."""
+    """What a resume from the checkpoint at the path `asked.from_checkpoint` voids; None if nothing."""
     step = step_at(view, Path(asked.from_checkpoint)) if asked.from_checkpoint is not None else None
     if step is None or step >= view.step:
         return None

@@ -1,6 +1,6 @@
-"""What a store's runs take up, and how they go: whole runs, or the checkpoints that nobody needs. Knows no kind of work.
+"""Measures the disk space of runs, and deletes whole runs or the checkpoints that are not needed.
 
-Everything here holds the run's lock while it removes, so that no job can begin meanwhile.
+Deletion holds the run's lock, so that no job can start meanwhile.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from seedbed.checkpoint.marker import (
 from seedbed.errors import SeedbedError
 from seedbed.files import Lock, is_locked, remove_tree
 from seedbed.runs.checkpoints import best_checkpoint, damaged, in_force, latest_checkpoint, left_behind
-from seedbed.runs.status import Standing, last_sign, standing
+from seedbed.runs.status import Standing, last_event_time, standing
 from seedbed.runs.statuses import OVER, REMOVABLE
 from seedbed.runs.store import RunDir, Store
 from seedbed.text import quoted
 
 _LOGS = ("events.jsonl", "job.log", ".series")
-_CUT_OFF = re.compile(r"\.new-run\.[^.]+|\.\d{8}-\d{6}-\d{3}-.+\.gone")
+_INTERRUPTED = re.compile(r"\.new-run\.[^.]+|\.\d{8}-\d{6}-\d{3}-.+\.gone")
 
 
 class Usage(NamedTuple):
@@ -42,29 +42,29 @@ class Usage(NamedTuple):
     run: RunDir
     checkpoints_bytes: int
     log_bytes: int
-    """The event log, what the job printed, and the index of the curves."""
+    """The event log, the output of the job, and the index of the curves."""
     rest_bytes: int
 
     @property
     def total_bytes(self) -> int:
-        """All of them."""
+        """The sum."""
         return self.checkpoints_bytes + self.log_bytes + self.rest_bytes
 
 
 class Policy(NamedTuple):
-    """Which runs may go: all conditions must hold. Archived runs are chosen by `archived` alone, others only without."""
+    """Which runs to delete: all conditions must hold. `archived` selects the archived runs, otherwise only the others."""
 
     older_than_s: float | None = None
-    """Seconds since the run last did anything."""
+    """Seconds since the last activity of the run."""
     keep: int | None = None
-    """How many of the newest that fit are spared."""
+    """How many of the newest selected runs to keep."""
     statuses: frozenset[str] = frozenset()
-    """Any of these; all that are over and whole, if empty."""
+    """Any of these statuses; if empty, all runs that are over and not broken."""
     archived: bool = False
 
 
 class Chosen(NamedTuple):
-    """A run that a policy chose."""
+    """A run that a policy selected."""
 
     run: RunDir
     status: str
@@ -72,7 +72,7 @@ class Chosen(NamedTuple):
 
 
 class CheckpointFolder(NamedTuple):
-    """A folder with a checkpoint, or what is left of one."""
+    """A folder with a checkpoint or an incomplete one."""
 
     step: int
     path: Path
@@ -80,23 +80,23 @@ class CheckpointFolder(NamedTuple):
 
 
 class Thinning(NamedTuple):
-    """Checkpoints of a run that stay because they verify, and those that may go."""
+    """The checkpoints of a run to keep, which were verified, and those to delete."""
 
     run: RunDir
     kept: list[CheckpointFolder]
-    going: list[CheckpointFolder]
+    deleted: list[CheckpointFolder]
 
     @property
     def freed_bytes(self) -> int:
-        """Bytes of those that may go."""
-        return sum(each.size_bytes for each in self.going)
+        """Bytes of the checkpoints to delete."""
+        return sum(each.size_bytes for each in self.deleted)
 
 
-# What there is -------------------------------------------------------------------------------------------------------
+# Disk space -------------------------------------------------------------------------------------------------------
 
 
 def tree_bytes(path: Path) -> int:
-    """Bytes of a file, or of all files below a folder; links are not followed, and what cannot be read counts nothing."""
+    """Bytes of a file, or of all files in a folder; links are not followed, unreadable files count as 0."""
     try:
         if path.is_symlink() or not path.is_dir():
             return path.lstat().st_size
@@ -117,16 +117,16 @@ def _entry_bytes(entry: os.DirEntry[str]) -> int:
 
 
 def usage(run: RunDir) -> Usage:
-    """What a run takes up now."""
+    """The disk space of a run."""
     checkpoints = tree_bytes(run.checkpoints) if run.checkpoints.exists() else 0
     log = sum(tree_bytes(run.path / name) for name in _LOGS)
     return Usage(run, checkpoints, log, max(tree_bytes(run.path) - checkpoints - log, 0))
 
 
 def leftovers(store: Store, idle_s: float = 0.0) -> list[Path]:
-    """Hidden folders of a store that were not touched for so long: runs whose making or removal was cut off."""
+    """Hidden folders of runs whose creation or deletion was interrupted, unchanged for `idle_s`."""
     try:
-        entries = [entry for entry in sorted(store.root.iterdir()) if _CUT_OFF.fullmatch(entry.name)]
+        entries = [entry for entry in sorted(store.root.iterdir()) if _INTERRUPTED.fullmatch(entry.name)]
         folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
         return [folder for folder in folders if time.time() - folder.stat().st_mtime >= idle_s]
     except OSError:
@@ -134,7 +134,7 @@ def leftovers(store: Store, idle_s: float = 0.0) -> list[Path]:
 
 
 def choose(store: Store, policy: Policy) -> list[Chosen]:
-    """The runs that a policy lets go, the newest first. None of them is alive."""
+    """The runs that a policy selects for deletion, the newest first. None of them has a process."""
     now = time.time()
     found: list[Chosen] = []
     for run in reversed(store.all()):
@@ -149,8 +149,8 @@ def choose(store: Store, policy: Policy) -> list[Chosen]:
 
 
 def _last_use(run: RunDir, stands: Standing) -> float:
-    """When the run last did anything, in unix seconds; never earlier than anything known of it."""
-    times = [last_sign(run, stands) or 0.0]
+    """The time of the run's last activity or of its creation, whichever is later, in unix seconds."""
+    times = [last_event_time(run, stands) or 0.0]
     try:
         created = run.meta().get("created")
         times.append(float(created) if isinstance(created, int | float) else 0.0)
@@ -164,7 +164,7 @@ def _last_use(run: RunDir, stands: Standing) -> float:
 
 
 def refuse_living(run: RunDir) -> Standing:
-    """Raise SeedbedError for a run that cannot be removed: one that a process has or waits for, or a link."""
+    """Raise SeedbedError for a run that must not be deleted: one that is running or queued, or a link."""
     if run.path.is_symlink():
         raise SeedbedError(
             f"{quoted(run.path)} is a link to {quoted(run.path.resolve())}.",
@@ -173,33 +173,33 @@ def refuse_living(run: RunDir) -> Standing:
     stands = standing(run)
     if stands.status not in REMOVABLE:
         raise SeedbedError(
-            f"{run.id} is {stands.status}, so it is not removed.", f"Stop it first: seedbed stop {run.id} --wait"
+            f"{run.id} is {stands.status}, so it is not deleted.", f"Stop it first: seedbed stop {run.id} --wait"
         )
     return stands
 
 
 def delete(run: RunDir) -> int:
-    """Remove a run and all that it saved; the bytes that were freed. Raises SeedbedError while a process has it."""
+    """Delete a run with its checkpoints and return the bytes freed. Raises SeedbedError while a process owns it."""
     refuse_living(run)
-    with _holding(run):
+    with _locked(run):
         size_bytes = tree_bytes(run.path)
         remove_tree(run.path)
     left = next(run.path.parent.glob(f".{run.id}.*.gone"), None)
     if left is not None:
         raise SeedbedError(
-            f'Not all of "{run.id}" could be removed. What is left: "{left}".',
-            "Check who owns the files in it, and remove it by hand.",
+            f'Some files of "{run.id}" could not be deleted. They are in "{left}".',
+            "Check who owns them, and delete the folder by hand.",
         )
     return size_bytes
 
 
 @contextmanager
-def _holding(run: RunDir) -> Iterator[None]:
-    """The lock of a run that nobody has. Raises SeedbedError where somebody does."""
+def _locked(run: RunDir) -> Iterator[None]:
+    """Hold the lock of a run. Raises SeedbedError if another process has it."""
     lock = Lock(run.lock)
     if not lock.acquire():
         raise SeedbedError(
-            f'A process has just taken "{run.id}", so nothing of it is removed.',
+            f'A process has just started to use "{run.id}", so nothing of it is deleted.',
             f"Stop it first: seedbed stop {run.id} --wait",
         )
     try:
@@ -212,68 +212,69 @@ def _holding(run: RunDir) -> Iterator[None]:
 
 
 def thinning(run: RunDir) -> Thinning | None:
-    """What would go if only the last and the best checkpoint stayed, wherever they lie; None if that is nothing.
+    """The checkpoints to delete if only the last and the best one are kept; None if there are none.
 
-    What stays has been compared with its checksums, byte for byte, which takes its time. Where nothing verifies, and
-    where a newer version wrote a checkpoint, all stay.
+    Those to keep are verified against their checksums, which reads every byte. If none can be verified, or a newer version
+    wrote one of them, all are kept.
     """
-    folders, torn = _checkpoint_folders(run)
+    folders, incomplete = _checkpoint_folders(run)
     left = [found.path for found in left_behind(run)]
-    torn += [found.path for found in damaged(run)]
+    incomplete += [found.path for found in damaged(run)]
     try:
         best_marked = {path: _is_best(path) for path in [*folders.values(), *left]}
     except NewerFormatError:
         return None
     view = standing(run).view
-    every = [folders[step] for step in sorted(folders, reverse=True)]
-    newest = [path for path in every if path.name.startswith(".") or in_force(view, path)] or every
+    all_paths = [folders[step] for step in sorted(folders, reverse=True)]
+    newest = [path for path in all_paths if path.name.startswith(".") or in_force(view, path)] or all_paths
     current, best = latest_checkpoint(run, view), best_checkpoint(run, view)
     best_first = [best.path] if best else []
     best_first += [path for path in newest if best_marked[path]]
     roles = [newest, [current.path] if current else [], best_first]
 
-    def choose_by(good: Callable[[Path], bool]) -> set[Path]:
-        firsts = (next((path for path in role if path in best_marked and good(path)), None) for role in roles)
+    def first_of_each_role(accept: Callable[[Path], bool]) -> set[Path]:
+        firsts = (next((path for path in role if path in best_marked and accept(path)), None) for role in roles)
         return {path for path in firsts if path is not None}
 
-    if not torn and choose_by(is_whole) >= best_marked.keys():
-        return None  # without reading all their bytes
-    kept = choose_by(cache(verifies))
-    going = [path for path in [*reversed(every), *left, *torn] if path not in kept]
-    if not kept or not going:
+    if not incomplete and first_of_each_role(is_whole) >= best_marked.keys():
+        return None  # found without reading all their bytes
+    kept = first_of_each_role(cache(verifies))
+    unneeded = [path for path in [*reversed(all_paths), *left, *incomplete] if path not in kept]
+    if not kept or not unneeded:
         return None
     return Thinning(
-        run, [_described(path) for path in [*left, *reversed(every)] if path in kept], [*map(_described, going)]
+        run, [_described(path) for path in [*left, *reversed(all_paths)] if path in kept], [*map(_described, unneeded)]
     )
 
 
 def thin(planned: Thinning) -> int:
-    """Remove what a thinning lets go; the bytes that were freed. Raises SeedbedError where the run has moved on since."""
+    """Delete the checkpoints of a thinning and return the bytes freed. Raises SeedbedError if the run has changed since."""
     refuse_living(planned.run)
-    with _holding(planned.run):
+    with _locked(planned.run):
         if not all(is_whole(each.path) for each in planned.kept):
             raise SeedbedError(
-                f'The checkpoints of "{planned.run.id}" have changed since, so all of them stay.', "Look again."
+                f'The checkpoints of "{planned.run.id}" have changed, so none was deleted.',
+                "Run the command again.",
             )
         freed = 0
-        for each in planned.going:
+        for each in planned.deleted:
             remove_tree(each.path)
             freed += 0 if each.path.exists() else each.size_bytes
             if each.path.parent != planned.run.checkpoints:
                 with suppress(OSError):
-                    each.path.parent.rmdir()  # that of checkpoints which were set aside, once it is empty
+                    each.path.parent.rmdir()  # an empty folder of checkpoints that were set aside
     with suppress(OSError):
-        os.utime(planned.run.path)  # windows look again at runs whose folder has changed
+        os.utime(planned.run.path)  # makes Watch read the run again
     return freed
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a checkpoint has its marker, and every file the size that this says."""
+    """Whether a checkpoint has its marker, and all files have the sizes recorded there."""
     return complaint(path) is None
 
 
 def verifies(path: Path) -> bool:
-    """Whether a checkpoint is whole and every byte is what was saved."""
+    """Whether a checkpoint is complete and matches its checksums."""
     try:
         return damage(path) is None
     except SeedbedError:
@@ -281,9 +282,9 @@ def verifies(path: Path) -> bool:
 
 
 def _checkpoint_folders(run: RunDir) -> tuple[dict[int, Path], list[Path]]:
-    """Folders by step, and what cut-off writes left.
+    """Checkpoint folders by step, and the folders of interrupted writes.
 
-    A good one that was set aside while the same step was saved again stands in where that never ended.
+    If saving a step again was interrupted, the complete earlier checkpoint of that step is used.
     """
     try:
         entries = sorted(run.checkpoints.iterdir())
@@ -291,21 +292,21 @@ def _checkpoint_folders(run: RunDir) -> tuple[dict[int, Path], list[Path]]:
         return {}, []
     entries = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
     folders = {step_of(entry): entry for entry in entries if is_named(entry)}
-    torn = []
+    incomplete = []
     for entry in entries:
         if not is_hidden(entry):
             continue
         there = folders.get(step_of(entry))
         if replaced_name(entry) and is_whole(entry) and (there is None or not is_whole(there)):
             folders[step_of(entry)] = entry
-            torn += [there] if there else []
+            incomplete += [there] if there else []
         else:
-            torn.append(entry)
-    return folders, torn
+            incomplete.append(entry)
+    return folders, incomplete
 
 
 def _is_best(path: Path) -> bool:
-    """Whether a marker says that its checkpoint is the best. Raises NewerFormatError where a newer version wrote it."""
+    """Whether a checkpoint is marked as the best. Raises NewerFormatError if a newer version wrote it."""
     try:
         return read_marker(path).best
     except NewerFormatError:

@@ -1,4 +1,4 @@
-"""What a model wrote while it trained, by step. Steps that a later session voids are dropped."""
+"""Reads the samples of a run: the texts that its model generated during training."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _WANTED = (b'"kind":"sample"', b'"kind":"run"')
 
 
 def read_samples(run: RunDir) -> list[Sample]:
-    """Every sample in force, by step. Reads the log once, and decodes only lines that can matter.
+    """Every sample in force, by step. Reads the log once and decodes only the lines that it needs.
 
-    Raises SeedbedError for a log that may not be read.
+    Raises SeedbedError if the log cannot be read.
     """
     found: list[Sample] = []
     offset = 0
@@ -23,10 +23,10 @@ def read_samples(run: RunDir) -> list[Sample]:
         if not block or after <= offset:
             return found
         offset = after
-        if not any(word in block for word in _WANTED):
+        if not any(kind in block for kind in _WANTED):
             continue
         for line in block.split(b"\n"):
-            if not any(word in line for word in _WANTED):
+            if not any(kind in line for kind in _WANTED):
                 continue
             record = decode(line)
             event = record.event if record is not None else None

@@ -1,4 +1,4 @@
-"""A session of a run: a job's life with it, with curves and samples of the hardware. Knows no kind of work."""
+"""The session of a job on a run: adds the index of the curves and hardware samples to the session of runs/lifecycle.py."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ HARDWARE_S = 5.0
 
 
 class Session(Lifecycle):
-    """The owner's hold on a run. Takes what `Lifecycle` takes.
+    """A job's session on a run. Takes the arguments of `Lifecycle`.
 
-    A run that was whole before stays what it was where a resume ends before it has trained a step.
+    If a resume ends before it has trained a step, a completed or stopped run keeps its status.
     """
 
     def __init__(self, path: Path, *arguments: Any, **options: Any) -> None:
         super().__init__(path, *arguments, **options)
         self._former = ""
-        """How the run stood before this session."""
+        """The status of the run before this session."""
         self._begun = False
         """Whether this session has begun to train."""
         self._device: str | None = None
@@ -47,14 +47,14 @@ class Session(Lifecycle):
             self._device, self._begun = event.device, True
 
     def fail(self, reason: str, hint: str | None = None) -> None:
-        """Say that this session failed. A run that was whole before stays what it was where nothing has been trained."""
+        """Log that this session failed. If it trained nothing, a completed or stopped run keeps its status."""
         if self._begun or self._former not in ("completed", "stopped"):
             self.finish("failed", reason=reason, hint=hint)
         else:
             self.finish(self._former, reason=f"The run was not resumed: {reason}", hint=hint, code=NOT_RESUMED)
 
     def end_as_asked(self) -> None:
-        """Say that this session was stopped. A completed run stays completed where nothing has been trained."""
+        """Log that this session was stopped. If it trained nothing, a completed run stays completed."""
         if self._begun or self._former != "completed":
             self.finish("stopped")
         else:
@@ -62,7 +62,7 @@ class Session(Lifecycle):
             self.finish("completed", reason=why, code=NOT_RESUMED)
 
     def _watch_hardware(self) -> None:
-        """A thread of its own, since a probe may hang: what the machine does, every few seconds."""
+        """Log a hardware sample every few seconds, in a separate thread, since reading a GPU driver may hang."""
         from seedbed.config.environment import env
         from seedbed.hardware.sampler import Sampler
 
@@ -91,7 +91,7 @@ class Session(Lifecycle):
         sampler.close()
 
     def _write_state(self) -> None:
-        """The fold so far with the time of day, and the index of the curves."""
+        """Write the index of the curves, and state.json."""
         self._index.advance()
         super()._write_state()
 
@@ -100,6 +100,6 @@ class Session(Lifecycle):
 
 
 def gpu_index(device: str | None) -> int | None:
-    """The GPU that a device's name such as `cuda:1` means; None where it means none."""
+    """The index of the GPU in a device name such as `cuda:1`; None for other devices."""
     kind, _, number = (device or "").partition(":")
     return int(number or 0) if kind == "cuda" and (number or "0").isdecimal() else None

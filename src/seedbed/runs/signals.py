@@ -1,4 +1,4 @@
-"""What the signals of a job ask for, and how forked helpers let go of them."""
+"""The signal handlers of a job: which request each signal makes, and how forked workers drop the handlers."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ SIGNALS = {
     signal.SIGTSTP: PAUSE,
     signal.SIGCONT: RESUME,
 }
-"""What each signal asks for; batch systems send SIGUSR1 or SIGTERM before they take the machine away.
+"""The request that each signal makes. Batch systems send SIGUSR1 or SIGTERM before they end a job.
 
-SIGHUP asks for nothing: a job outlives the terminal that it was started from.
+SIGHUP is ignored: a job outlives the terminal that it was started from.
 """
 
 
 class Handlers:
-    """The signal handlers of a job, while it has its directory. Only the main thread of a process can have them."""
+    """The signal handlers of a job during its session. Only the main thread of a process can install them."""
 
     def __init__(self, request: Callable[[str, str], None]) -> None:
-        """`request` is given what a signal asks for, and the signal's name; it may neither wait nor write."""
+        """`request(verb, signal_name)` is called for each signal; it may neither wait nor write."""
         self._request = request
         self._before: dict[int, Any] = {}
 
-    def take(self) -> None:
-        """Handle the signals from here on."""
+    def install(self) -> None:
+        """Install the handlers; does nothing outside the main thread."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number in SIGNALS:
             self._before[number] = signal.signal(number, self._on_signal)
         self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
-    def give_back(self) -> None:
-        """Leave the signals to the handlers that they had before."""
+    def restore(self) -> None:
+        """Restore the handlers that were there before."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before.clear()
 
     def reset_in_child(self) -> None:
-        """In a forked helper, which must die of a SIGTERM as its pool expects."""
+        """In a forked worker: restore the default handlers, since its pool expects SIGTERM to end it."""
         for number in self._before.keys() - {signal.SIGHUP}:
             signal.signal(number, signal.SIG_DFL)
 
@@ -55,18 +55,18 @@ class Handlers:
         self._request(SIGNALS[signal.Signals(number)], signal.Signals(number).name)
 
 
-class HasHandlers(Protocol):
-    """The owner of a directory."""
+class SignalOwner(Protocol):
+    """A session that has installed signal handlers."""
 
     def release_in_child(self) -> None:
-        """Called in a forked child: release the lock and the handlers."""
+        """Called in a forked child: release the lock, and restore the default handlers."""
         ...
 
 
-# Between a fork and the child's own hooks the child still has our handlers, and Python forgets what they heard in that time.
-# So signals wait until the child has let go of them.
-OWNERS: set[HasHandlers] = set()
-"""Owners of directories in this process, which forked children have to let go."""
+# Between a fork and the child's hooks the child still has these handlers, and Python loses the signals that arrive then.
+# So signals are blocked until the child has dropped the handlers.
+OWNERS: set[SignalOwner] = set()
+"""The sessions in this process, which forked children have to release."""
 _MASKS = threading.local()
 
 

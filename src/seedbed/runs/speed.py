@@ -1,4 +1,4 @@
-"""How fast a session trains, and how long it still has to go, out of what its own steps and pauses took."""
+"""The speed of a session and its remaining time, from the times of its own steps, validations, samples and checkpoints."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from seedbed.events import Step
 from seedbed.runs.costs import Costs
 
 SPEED_STEPS = 64
-"""Steps out of which the speed is taken."""
+"""The number of last steps that the speed is computed from."""
 
 
 class Speed(msgspec.Struct, omit_defaults=True):
-    """The last steps of a session, in bounded number, and what it spent beside its steps."""
+    """The last steps of a session, in bounded number, and the time that it spent on other work."""
 
     recent: list[tuple[int, float]] = []
     """(processed tokens so far, seconds of the step) of the last steps."""
@@ -24,7 +24,7 @@ class Speed(msgspec.Struct, omit_defaults=True):
     costs: Costs = msgspec.field(default_factory=Costs)
 
     def add(self, event: Step, trained_before: int) -> None:
-        """Take in a step; `trained_before`: trained tokens of the run before it."""
+        """Add a step; `trained_before`: trained tokens of the run before it."""
         self.steps += 1
         processed = event.tokens - trained_before if event.processed is None else event.processed
         before = self.recent[-1][0] if self.recent else trained_before
@@ -33,16 +33,16 @@ class Speed(msgspec.Struct, omit_defaults=True):
             del self.recent[:SPEED_STEPS]
 
     def seconds_per_step(self) -> float | None:
-        """Mean time of the last steps, validation and saving left out; None before there are any.
+        """Mean time of the last steps, without validation and saving; None before the first.
 
-        The first steps of a session carry warm-up and compilation, so they count only while there is nothing else.
+        The first steps of a session include warm-up and compilation, so they count only while there are no others.
         """
         timed = [seconds for _, seconds in self._timed()]
         total = sum(timed)
         return total / len(timed) if timed and total > 0 else None
 
     def tokens_per_second(self, tokens_per_step: int | None) -> float | None:
-        """Processed tokens per second over the same steps; of a single step by the tokens that a step is said to have."""
+        """Processed tokens per second over the same steps; for a single step computed from `tokens_per_step`."""
         timed = self._timed()
         seconds = sum(each for _, each in timed[1:])
         if len(timed) > 1 and seconds > 0:
@@ -51,18 +51,18 @@ class Speed(msgspec.Struct, omit_defaults=True):
         return tokens_per_step / step_s if tokens_per_step and step_s else None
 
     def remaining_s(
-        self, said: dict[str, Any], step: int, phases: list[str], progress: dict[str, Any] | None, *, validated: bool
+        self, run: dict[str, Any], step: int, phases: list[str], progress: dict[str, Any] | None, *, validated: bool
     ) -> float | None:
-        """Seconds from `step` to the horizon, never negative; None while that is unknown.
+        """Seconds from `step` to the last planned step, never negative; None while unknown.
 
-        Steps, validations, samples and checkpoints count, each by what it took before. For the arguments see
+        Includes steps, validations, samples and checkpoints, each at the time that it took so far. For the arguments see
         Costs.ahead_s.
         """
         step_s = self.seconds_per_step()
         if step_s is None:
             return None
-        beside = self.costs.ahead_s(said, step, step_s, phases, progress, validated=validated)
-        return max(int(said["steps"]) - step, 0) * step_s + beside
+        beside = self.costs.ahead_s(run, step, step_s, phases, progress, validated=validated)
+        return max(int(run["steps"]) - step, 0) * step_s + beside
 
     def _timed(self) -> list[tuple[int, float]]:
         if self.steps == len(self.recent) and self.steps > 8:

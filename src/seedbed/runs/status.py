@@ -1,4 +1,4 @@
-"""How a run stands right now: its events folded, and whether its process lives. Nothing here changes a run."""
+"""The current status of a run, from its event log and from whether its process is alive. Nothing here changes a run."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from seedbed.runs.summary import summary, why_early
 from seedbed.runs.view import View
 
 STALE_S = 20.0
-"""A heartbeat comes every second; one this old means that the job hangs, compiles, or that its machine sleeps."""
+"""A job writes its heartbeat every second; with one this old it is stalled: the process hangs, or the machine slept."""
 _STARTING_S = 15.0
 _FORMAT = 3
 
 
 class Pause(msgspec.Struct, frozen=True):
-    """Why a job holds (`code` as in events.Run), and what would help."""
+    """Why a job is paused (`code` as in events.Run), and what to do."""
 
     reason: str
     hint: str = ""
@@ -37,7 +37,7 @@ class Pause(msgspec.Struct, frozen=True):
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
-    """When the job last said that it lives: wall clock, and the monotonic clock of the boot in which it runs."""
+    """The time of the job's last heartbeat: on the wall clock, and on the monotonic clock of the boot `boot_id`."""
 
     t: float
     monotonic: float
@@ -47,13 +47,13 @@ class Heartbeat(msgspec.Struct, frozen=True):
     """Set while the job is paused and cannot write that to its log."""
 
     def age_s(self) -> float:
-        """Seconds since then; by the monotonic clock where this is the same boot, which no stepped clock disturbs."""
+        """Seconds since then; on the monotonic clock in the same boot, so that clock changes do not matter."""
         now = time.monotonic() - self.monotonic if self.boot_id and self.boot_id == boot_id() else time.time() - self.t
         return max(now, 0.0)
 
 
 class State(msgspec.Struct, frozen=True):
-    """What `state.json` holds beside a flat status for people: the fold so far and the heartbeat."""
+    """The content of `state.json`: the heartbeat, the folded events, and a flat status for people."""
 
     format: int
     heartbeat: Heartbeat
@@ -62,7 +62,7 @@ class State(msgspec.Struct, frozen=True):
 
 
 class Standing(NamedTuple):
-    """A run's folded events, its status word with the derived ones, and its heartbeat if there ever was one."""
+    """A run's folded events, its status (including the derived ones), and its heartbeat if there is one."""
 
     view: View
     status: str
@@ -70,14 +70,14 @@ class Standing(NamedTuple):
 
 
 def state_json(view: View, session: int, pause: Pause | None = None) -> bytes:
-    """The bytes of a state file: a disposable copy of the fold, with a heartbeat of now (see there for `held`)."""
+    """The bytes of a state file: a disposable copy of the folded events, with a heartbeat of this moment."""
     beat = Heartbeat(t=time.time(), monotonic=time.monotonic(), boot_id=boot_id(), session=session, pause=pause)
     status = {"status": view.status, **summary(view)}
     return msgspec.json.encode(State(format=_FORMAT, heartbeat=beat, view=view, status=status))
 
 
 def read_state(run: RunDir) -> State | None:
-    """The state file if it can be used; it may always be thrown away."""
+    """The state file; None if it is missing, broken or of another version. It may be deleted at any time."""
     try:
         data = run.state.read_bytes()
         state = msgspec.json.decode(data, type=State)
@@ -89,7 +89,7 @@ def read_state(run: RunDir) -> State | None:
 
 
 def _of_format_2(old: dict[str, Any]) -> State:
-    """A state of the format before this one: without it, each look at a long run of then would read its whole log."""
+    """Convert a state of format 2, so that the status of a long run does not need its whole log."""
     view = old["view"]
     view["validations"] = {"compared": view.get("scores", []), "best": view.get("best_scores", [])}
     view["validations"]["final"] = view.get("final_score")
@@ -100,14 +100,14 @@ def _of_format_2(old: dict[str, Any]) -> State:
 
 
 def read_view(run: RunDir, state: State | None = None) -> View:
-    """All events of a run folded: from the snapshot onwards where that belongs to this log, else from the start."""
+    """All events of a run, folded: from the state file onwards if it belongs to this log, else from the start."""
     view = state.view if state is not None and state.view.offset <= _size(run.events) else View()
     follow(run, view)
     return view
 
 
 def follow(run: RunDir, view: View) -> None:
-    """Fold in what was written since."""
+    """Fold the events that were written since into `view`."""
     reader = Reader(run.events, view.offset)
     for record in reader.new():
         view.add(record)
@@ -115,7 +115,7 @@ def follow(run: RunDir, view: View) -> None:
 
 
 def standing(run: RunDir) -> Standing:
-    """How a run stands. Never raises for a run that is broken, half-written or foreign: such a one is `broken`."""
+    """The standing of a run. Never raises: a run whose files cannot be read is `broken`."""
     state = read_state(run)
     try:
         view = read_view(run, state)
@@ -130,7 +130,7 @@ def standing(run: RunDir) -> Standing:
         return Standing(view, "lost" if never_started else "queued", None)
     if view.status in ENDED:
         return Standing(view, view.status, beat)
-    if not _lives(run, view, beat):
+    if not _is_process_alive(run, view, beat):
         return Standing(view, "lost", beat)
     if beat is not None and beat.pause is not None and view.status in WORKING:
         pause = beat.pause
@@ -140,20 +140,20 @@ def standing(run: RunDir) -> Standing:
             pause.hint or None,
         )
         return Standing(view, "paused", beat)
-    # On a full disk a paused job cannot write its heartbeat; it lives all the same.
+    # On a full disk a paused job cannot write its heartbeat, but it is alive.
     if view.status != "paused" and beat is not None and beat.age_s() > STALE_S:
         return Standing(view, "stalled", beat)
     return Standing(view, view.status, beat)
 
 
-def _lives(run: RunDir, view: View, beat: Heartbeat | None) -> bool:
+def _is_process_alive(run: RunDir, view: View, beat: Heartbeat | None) -> bool:
     pid, started, boot = (view.run.get(key) for key in ("pid", "process_start", "boot_id"))
     if not isinstance(pid, int) or not isinstance(started, int | float):
         return is_locked(run.lock)
     if is_alive(Identity(pid, started, boot or "")):
         return True
     if is_locked(run.lock):
-        # Another pid namespace on this machine (a container): the pid means nothing here, the lock does.
+        # The process is in another pid namespace on this machine (a container): only the lock is meaningful here.
         return True
     elsewhere = bool(boot) and boot != boot_id() and view.run.get("host") not in (None, hostname())
     return elsewhere and beat is not None and beat.age_s() < STALE_S
@@ -165,9 +165,9 @@ def hostname() -> str:
 
 
 def status(run: RunDir, stands: Standing | None = None) -> dict[str, Any]:
-    """The flat object of `seedbed status --json`. Raw SI numbers; null where something is unknown or does not apply.
+    """The flat object of `seedbed status --json`. Raw SI numbers; null if unknown or not applicable.
 
-    `stands` is how the run stands where that was looked up already.
+    `stands`: the standing of the run, if the caller has it.
     """
     stands = standing(run) if stands is None else stands
     view = stands.view
@@ -177,18 +177,18 @@ def status(run: RunDir, stands: Standing | None = None) -> dict[str, Any]:
         meta = {}
     alive = stands.status in BUSY
     remaining = view.remaining_s() if alive else None
-    told = summary(view)
+    flat = summary(view)
     latest = latest_checkpoint(run, view)
     best = best_checkpoint(run, view)
     labels = read_labels(run)
-    code, waits_for = told.pop("code"), told.pop("waits_for")
-    reason, hint = told.pop("reason"), told.pop("hint")
-    simulated = bool(meta.get("simulated") or told["simulated"])
+    code, waits_for = flat.pop("code"), flat.pop("waits_for")
+    reason, hint = flat.pop("reason"), flat.pop("hint")
+    simulated = bool(meta.get("simulated") or flat["simulated"])
     if reason is None and (early := why_early(view)):
         reason = early
-        hint = f"`seedbed resume {run.id} --early-stop 0` goes on to step {view.steps}; --more-steps N trains N steps more."
+        hint = f"`seedbed resume {run.id} --early-stop 0` trains on to step {view.steps}; --more-steps N trains N steps more."
     if stands.status == "lost":
-        reason, hint = _why_lost(run, view), f"`seedbed resume {run.id}` goes on from the last checkpoint."
+        reason, hint = _why_lost(run, view), f"`seedbed resume {run.id}` continues from the last checkpoint."
     return {
         "id": run.id,
         "name": labels.name,
@@ -202,18 +202,18 @@ def status(run: RunDir, stands: Standing | None = None) -> dict[str, Any]:
         "waits_for": waits_for,
         "reason": reason,
         "hint": hint,
-        **told,
-        "tokens_per_s": told["tokens_per_s"] if alive or view.status in ENDED else None,
-        "phase": told["phase"] if alive else None,
-        "progress": told["progress"] if alive else None,
+        **flat,
+        "tokens_per_s": flat["tokens_per_s"] if alive or view.status in ENDED else None,
+        "phase": flat["phase"] if alive else None,
+        "progress": flat["progress"] if alive else None,
         "simulated": simulated,
-        "updated": last_sign(run, stands),
+        "updated": last_event_time(run, stands),
         "preset": meta.get("preset"),
         "data": meta.get("data"),
         "output": meta.get("output"),
         "created": meta.get("created"),
         "remaining_s": remaining,
-        # What is left of a simulated run is time of its own clock, which says nothing of when it will end.
+        # The remaining time of a simulated run is on its own clock, so it does not say when the run ends.
         "eta": time.time() + remaining
         if remaining is not None and stands.status != "paused" and not simulated
         else None,
@@ -225,8 +225,8 @@ def status(run: RunDir, stands: Standing | None = None) -> dict[str, Any]:
     }
 
 
-def last_sign(run: RunDir, stands: Standing) -> float | None:
-    """When the run's last event was written, by this machine's clock, in unix seconds; None for a run without events."""
+def last_event_time(run: RunDir, stands: Standing) -> float | None:
+    """When the run's last event was written, in unix seconds of this machine; None for a run without events."""
     view = stands.view
     if not view.run.get("simulated"):
         return view.updated
@@ -238,8 +238,8 @@ def last_sign(run: RunDir, stands: Standing) -> float | None:
 
 def _why_lost(run: RunDir, view: View) -> str:
     if view.session == 0:
-        return f"The job never started; {run.log.name} may say why."
-    return f"The process {view.run.get('pid')} is gone without a word: killed, out of memory, disk full, or power lost."
+        return f"The job never started; see {run.log.name} for the reason."
+    return f"The process {view.run.get('pid')} ended without logging why: it was killed or out of memory, or the power failed."
 
 
 def _size(path: Path) -> int:

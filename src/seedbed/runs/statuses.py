@@ -1,23 +1,23 @@
-"""The statuses of a run in the order of its life, and the sets of them that callers ask for."""
+"""The statuses of a run, and the sets of statuses that other modules test for."""
 
 from __future__ import annotations
 
 STATUSES = ("queued", "running", "pausing", "paused", "stalled", "completed", "stopped", "failed", "lost", "broken")
-"""`stalled`, `lost` and `broken` are derived by whoever reads a run; events never hold them."""
+"""`stalled`, `lost` and `broken` are derived when a run is read (runs/status.py); no event has them."""
 SHOWN = (*STATUSES[:2], "stopping", *STATUSES[2:])
-"""What people see: a run that somebody asked to stop is `stopping` until it has ended (control.shown_status)."""
+"""The statuses that people see: a run that got a request to stop is `stopping` until it ends (control.shown_status)."""
 
 IDLE = frozenset({"queued", "paused"})
-"""The job does nothing: that time is no part of what the run took."""
+"""The job waits; this time does not count as time that the run took."""
 WORKING = frozenset({"running", "pausing"})
-"""The job trains, or does what comes before and between."""
+"""The job trains, or does other work such as preparing data or saving."""
 BUSY = WORKING | {"paused", "stalled"}
-"""A process has the run, and may hold a device."""
+"""A process owns the run, and may use a device."""
 LIVE = BUSY | {"queued"}
-"""A process has the run, or waits for its turn."""
+"""A process owns the run, or waits in the queue."""
 ENDED = frozenset({"completed", "failed", "stopped"})
-"""The last session said how it ended."""
+"""The last session has logged how it ended."""
 OVER = ENDED | {"lost"}
-"""No process has the run any more."""
+"""No process owns the run."""
 REMOVABLE = OVER | {"broken"}
-"""The run may be pruned."""
+"""The run may be deleted."""
