@@ -96,9 +96,9 @@ def _go_backs(run: RunDir) -> tuple[list[_GoBack], int]:
 
     fold = Fold(take)
     while True:
-        block, offset = read_block(run.events, fold.place, _BLOCK)
-        if not block or offset - len(block) != fold.place:
-            return go_backs, fold.place
+        block, offset = read_block(run.events, fold.offset, _BLOCK)
+        if not block or offset - len(block) != fold.offset:
+            return go_backs, fold.offset
         fold.add(block)
 
 

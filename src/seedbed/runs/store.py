@@ -1,4 +1,4 @@
-"""Where runs live: making, listing, and finding the one that a person means. Knows nothing of what happened in them."""
+"""The store: the folder of run directories. Creates, lists and finds runs."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ TASKS = ".tasks"
 """The folder of links to tasks (runs/tasks.py) in a store."""
 META_FORMAT = 1
 _STAMPED = re.compile(r"\d{8}-\d{6}-\d{3}-")
-"""How an id begins."""
+"""The beginning of an id."""
 _SHOWN = 10
 
 
 class UnknownRunError(UsageError):
-    """What was given names no run."""
+    """No run has the given id, name or path."""
 
 
 class RunDir(NamedTuple):
-    """A run's directory and the places in it."""
+    """The directory of a run or task, and the paths in it."""
 
     path: Path
 
@@ -48,7 +48,7 @@ class RunDir(NamedTuple):
 
     @property
     def labels(self) -> Path:
-        """Name, tags, archived; missing until one of them is changed."""
+        """Name, tags, note, archived; missing until one of them is changed."""
         return self.path / "labels.json"
 
     @property
@@ -58,7 +58,7 @@ class RunDir(NamedTuple):
 
     @property
     def state(self) -> Path:
-        """The snapshot with the heartbeat; may be missing or stale."""
+        """The state file with the heartbeat; may be missing or stale."""
         return self.path / "state.json"
 
     @property
@@ -68,7 +68,7 @@ class RunDir(NamedTuple):
 
     @property
     def log(self) -> Path:
-        """What the job and its libraries printed."""
+        """The output of the job and its libraries."""
         return self.path / "job.log"
 
     @property
@@ -82,12 +82,12 @@ class RunDir(NamedTuple):
         return self.path / "checkpoints"
 
     def meta(self) -> dict[str, Any]:
-        """What was written at creation. Raises SeedbedError where it is missing or broken."""
+        """The content of meta.json, written at creation. Raises SeedbedError if it is missing, broken or of a newer format."""
         value = read_json(self.path / "meta.json")
         if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
             raise SeedbedError(
-                f"{text.quoted(self.path)} is not a whole run: its meta.json is missing or broken.",
-                "It may be a copy that was cut short; remove it or copy it again.",
+                f"{text.quoted(self.path)} is not a complete run: its meta.json is missing or broken.",
+                "It may be an interrupted copy; delete it or copy it again.",
             )
         version = value.get("format", META_FORMAT)
         if isinstance(version, int) and version > META_FORMAT:
@@ -99,10 +99,10 @@ class RunDir(NamedTuple):
         return value
 
     def name(self) -> str:
-        """The name that a person gave, or the id where none can be read."""
-        for place in (self.labels, self.path / "meta.json"):
+        """The run's name, or its id if the name cannot be read."""
+        for path in (self.labels, self.path / "meta.json"):
             try:
-                value = read_json(place)
+                value = read_json(path)
             except SeedbedError:
                 continue
             if isinstance(value, dict) and isinstance(value.get("name"), str) and value["name"]:
@@ -110,7 +110,7 @@ class RunDir(NamedTuple):
         return self.id
 
     def first_name(self) -> str:
-        """The name that the run was made with, or the id where it cannot be read."""
+        """The name that the run was created with, or its id if that cannot be read."""
         try:
             value = read_json(self.path / "meta.json")
         except SeedbedError:
@@ -119,7 +119,7 @@ class RunDir(NamedTuple):
         return name if isinstance(name, str) and name else self.id
 
     def is_archived(self) -> bool:
-        """Whether a person put the run out of sight; not where no label can be read."""
+        """Whether the run is archived; False if its labels cannot be read."""
         try:
             value = read_json(self.labels)
         except SeedbedError:
@@ -131,22 +131,22 @@ Fits = Callable[[RunDir], bool]
 
 
 class Store:
-    """A folder of run directories. Whatever else lies in it is left alone and trips nobody."""
+    """A folder of run directories; anything else in it is ignored."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def refuse_file(self) -> None:
-        """Raise UsageError where something that is no folder stands in the store's place."""
+        """Raise UsageError if the path of the store exists and is not a folder."""
         if not self.root.is_dir() and (self.root.exists() or self.root.is_symlink()):
             raise UsageError(
                 f"{quoted(str(self.root), 200)} is {'a file' if self.root.exists() else 'a broken link'}, not a folder of"
                 " runs.",
-                "Name a folder with --runs DIR or SEEDBED_RUNS, or move what is there.",
+                "Give a folder with --runs DIR or SEEDBED_RUNS, or move that file.",
             )
 
     def create(self, kind: str, name: str, config_toml: str, meta: Mapping[str, Any]) -> RunDir:
-        """Publish a new run directory whole, or none at all. Raises SeedbedError where that cannot be done."""
+        """Create a run directory atomically. Raises SeedbedError if that fails."""
         self.refuse_file()
         make_dir(self.root)
         created = time.time()
@@ -172,15 +172,15 @@ class Store:
             import shutil
 
             shutil.rmtree(building, ignore_errors=True)
-        raise SeedbedError(f"{self.root} holds a run of every millisecond of this second.", "Try again.")
+        raise SeedbedError(f"{self.root} already has a run for every millisecond of this second.", "Try again.")
 
     def all(self) -> list[RunDir]:
-        """Every run, oldest first. Foreign files, hidden names and folders without a meta.json are no runs."""
+        """Every run, oldest first. Files, hidden folders and folders without a meta.json are skipped."""
         root = self.root.absolute()
         return [RunDir(root / name) for name in self._names() if _is_run(f"{root}/{name}")]
 
     def _names(self) -> list[str]:
-        """The names of what may be runs, oldest first."""
+        """The names of folders that may be runs, oldest first."""
         try:
             with os.scandir(self.root) as entries:
                 return sorted(entry.name for entry in entries if not entry.name.startswith("."))
@@ -194,7 +194,7 @@ class Store:
             ) from error
 
     def tasks(self) -> list[RunDir]:
-        """Every task that the store links to and that is still there, oldest first."""
+        """Every existing task that the store links to, oldest first."""
         return list(self._existing(sorted(self._task_names())))
 
     def _task_names(self) -> list[str]:
@@ -204,22 +204,22 @@ class Store:
             return []
 
     def path_of(self, name: str) -> str:
-        """The directory of the run with an id, or the link to the task with it; as text, since lists of runs are long."""
+        """The path of the run with an id, or of the link to the task with it; a str, since lists of runs are long."""
         path = f"{self.root.absolute()}/{name}"
         link = f"{self.root.absolute()}/{TASKS}/{name}"
         return link if not os.path.lexists(path) and os.path.islink(link) else path  # noqa: PTH114
 
     def run_dir(self, name: str) -> RunDir:
-        """The directory of the run or task with an id, whether or not it is there."""
-        place = self.path_of(name)
-        return RunDir(Path(place).resolve() if f"/{TASKS}/" in place else Path(place))
+        """The directory of the run or task with an id, whether or not it exists."""
+        path = self.path_of(name)
+        return RunDir(Path(path).resolve() if f"/{TASKS}/" in path else Path(path))
 
     def _existing(self, names: Iterable[str]) -> Iterator[RunDir]:
-        """The runs and tasks among these, one after the other: who looks for one need not look at all of a thousand."""
+        """The runs and tasks among these names; lazy, since the caller may need only the first of a thousand."""
         return (self.run_dir(name) for name in names if _is_run(self.path_of(name)))
 
     def free_name(self, wanted: str) -> str:
-        """`wanted`, or `wanted-2`, `wanted-3`, ... where earlier runs bear it."""
+        """`wanted`, or `wanted-2`, `wanted-3`, ... if earlier runs have that name."""
         taken = {run.name().casefold() for run in self.all()}
         for number in range(1, len(taken) + 2):
             name = wanted if number == 1 else f"{wanted}-{number}"
@@ -227,15 +227,15 @@ class Store:
                 return name
         raise AssertionError
 
-    def find(self, ref: str | None, *, fits: Fits | None = None, wanted: str = "whole run") -> RunDir:
+    def find(self, ref: str | None, *, fits: Fits | None = None, wanted: str = "complete run") -> RunDir:
         """The run or task that `ref` names: an id, a unique prefix of one, a name, a path, or `latest` (a run).
 
-        Without a `ref`, the newest that `fits`, those at work first, then those that wait for their turn; `wanted` is how
-        a message calls such a run. Archived runs are found by what names them, and never meant by `latest` or by nothing.
-        Raises UsageError for an unknown or ambiguous one, naming candidates.
+        Without a `ref`, the newest that `fits`: running ones first, then queued ones, then the others; `wanted` describes such
+        a run in messages. An archived run is found only by id, name or path. Raises UsageError, which lists candidates, if
+        no run or several match.
         """
         if ref == LATEST:
-            return self._first(self._existing(self._names()[::-1]), _is_whole, "whole run")
+            return self._first(self._existing(self._names()[::-1]), _is_whole, "complete run")
         if ref is None:
             newest = sorted({*self._names(), *self._task_names()}, reverse=True)
             busy = [name for name in newest if is_locked(f"{self.path_of(name)}/.lock")]
@@ -243,7 +243,9 @@ class Store:
             rest = self._existing(name for name in newest if name not in busy)
             return self._first(chain(first, rest), fits or _is_whole, wanted)
         if not ref.strip():
-            raise UsageError("The name of the run is empty.", "Give an id, a prefix of one, a name, a path, or latest.")
+            raise UsageError(
+                "The name of the run is empty.", "Give an id, the beginning of an id, a name, a path, or `latest`."
+            )
         path = expand_home(ref)
         if ("/" in ref or ref in (".", "..")) and _exists(path):
             if not is_run(path):
@@ -286,9 +288,7 @@ class Store:
                 f'There are no runs in "{printable(str(self.root))}" yet.',
                 "Start one with `seedbed train`, or point --runs elsewhere.",
             )
-        raise UsageError(
-            f'There is no {wanted} in "{printable(str(self.root))}".', "`seedbed runs` lists what there is."
-        )
+        raise UsageError(f'There is no {wanted} in "{printable(str(self.root))}".', "`seedbed runs` lists the runs.")
 
     def _ambiguous(self, ref: str, found: list[RunDir], names: Mapping[str, str]) -> UsageError:
         listed = [f"  {run.id}  ({printable(names[run.id])})" for run in reversed(found[-_SHOWN:])]
@@ -307,7 +307,7 @@ class Store:
         if not close:
             close = [name for name in known if ref.casefold() in name.casefold()][:3]
         shown = shorten(printable(ref), 80)
-        hint = "`seedbed runs` lists what there is." if runs else "There are none yet; start one with `seedbed train`."
+        hint = "`seedbed runs` lists the runs." if runs else "There are no runs yet; start one with `seedbed train`."
         if close:
             meant = [quoted(name) for name in dict.fromkeys(close)]
             hint = f"Did you mean {' or '.join(meant)}?"
@@ -320,20 +320,20 @@ def chosen_store(runs: str | None = None) -> Store:
 
 
 def run_id(created: float, name: str) -> str:
-    """A UTC stamp to the millisecond, so that ids sort by time, and the name as lower-case words."""
+    """The id of a run: its UTC time of creation to the millisecond, so that ids sort by time, and its name in lower case."""
     whole, milliseconds = divmod(int(created * 1000), 1000)
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(whole))
     words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     return f"{stamp}-{milliseconds:03d}-{words or 'run'}"
 
 
-def quoted(word: str, width: int = 60) -> str:
-    """A word as a message shows it: in quotes, short, with nothing in it that could steer a terminal."""
-    return f'"{shorten(printable(word), width)}"'
+def quoted(value: str, width: int = 60) -> str:
+    """A text for a message: in quotes, shortened, without control characters."""
+    return f'"{shorten(printable(value), width)}"'
 
 
 def checked_name(name: str, option: str = "--name ") -> str:
-    """The name, if runs may bear it. Raises UsageError; `option` is what stands before the name where it was given."""
+    """The name, if it is valid for a run, else raises UsageError. `option` is shown before the name in the message."""
     if not NAME.fullmatch(name):
         raise UsageError(
             f"{option}{quoted(name, 90)} is not a name for a run.",
@@ -341,13 +341,13 @@ def checked_name(name: str, option: str = "--name ") -> str:
         )
     if name.casefold() == LATEST:
         raise UsageError(
-            f'{option}"{name}" would hide the newest run, which the word {LATEST} means.', "Choose another name."
+            f'{option}"{name}" would hide the newest run, which is always called {LATEST}.', "Choose another name."
         )
     return name
 
 
 def _activity(run: RunDir) -> int:
-    """The order of runs that a job holds, where none is named: 0 for one that works or is paused, 1 for one that waits."""
+    """The sort key of runs whose lock is held: 0 for a running or paused run, 1 for a queued one."""
     try:
         state = read_json(run.state)
     except SeedbedError:
@@ -372,13 +372,13 @@ def _exists(path: Path) -> bool:
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder is a run; one that may not be looked into counts as one by its name, lest it vanish."""
+    """Whether a folder is a run; without permission to read it, its name decides, so that it still appears in lists."""
     return _is_run(str(path))
 
 
 def _is_run(path: str) -> bool:
     try:
-        return stat.S_ISREG(os.stat(f"{path}/meta.json").st_mode)  # noqa: PTH116  # of a thousand runs
+        return stat.S_ISREG(os.stat(f"{path}/meta.json").st_mode)  # noqa: PTH116  # a Path is too slow for a thousand runs
     except PermissionError:
         return _STAMPED.match(path.rpartition("/")[2]) is not None
     except (OSError, ValueError):
@@ -386,10 +386,10 @@ def _is_run(path: str) -> bool:
 
 
 def refuse_name_of(folder: Path) -> None:
-    """Raise UsageError where runs and checkpoints in a folder could not be opened, since its path is not UTF-8."""
+    """Raise UsageError if the path of a folder is not UTF-8, since checkpoints in it could not be opened."""
     absolute = str(folder.absolute())
     if not text.is_utf_8(absolute):
         raise UsageError(
-            f"The path {quoted(absolute, 500)} is not UTF-8, so that the libraries that read weights cannot open it.",
-            "Rename the folder; for new runs, --runs DIR names another place.",
+            f"The path {quoted(absolute, 500)} is not UTF-8, so the libraries that read weights cannot open it.",
+            "Rename the folder; for new runs, use --runs DIR.",
         )

@@ -1,4 +1,4 @@
-"""The flat part of a run's status that its events alone can tell, and what they say in sentences."""
+"""The part of a run's flat status that follows from its events alone, and its warnings as sentences."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from seedbed.runs.view import View
 
 
 def summary(view: View) -> dict[str, Any]:
-    """Raw SI numbers by the names of `seedbed status --json`; null where something is unknown or does not apply."""
+    """Raw SI numbers by the keys of `seedbed status --json`; None if unknown or not applicable."""
     validations, best = view.validations, view.best()
     last, final = validations.last, validations.final
     saved = view.checkpoints[-1:]
-    said = view.run.get
+    run = view.run.get
     return {
         "code": view.code,
         "waits_for": view.waits_for,
@@ -39,21 +39,21 @@ def summary(view: View) -> dict[str, Any]:
         "tokens": view.tokens,
         "tokens_per_s": view.tokens_per_second(),
         "step_s": view.seconds_per_step(),
-        "parameters": said("parameters"),
-        "trainable": said("trainable"),
-        "device": said("device"),
-        "device_asked": said("device_asked"),
-        "device_name": said("device_name"),
-        "precision": said("precision"),
-        "compile": said("compile"),
-        "threads": said("threads"),
-        "schedule": said("schedule"),
-        "pid": said("pid"),
-        "host": said("host"),
+        "parameters": run("parameters"),
+        "trainable": run("trainable"),
+        "device": run("device"),
+        "device_asked": run("device_asked"),
+        "device_name": run("device_name"),
+        "precision": run("precision"),
+        "compile": run("compile"),
+        "threads": run("threads"),
+        "schedule": run("schedule"),
+        "pid": run("pid"),
+        "host": run("host"),
         "nodes": view.cluster.nodes(),
         "comm": msgspec.to_builtins(view.cluster.collectives),
         "plugins": view.plugins,
-        "simulated": bool(said("simulated")),
+        "simulated": bool(run("simulated")),
         "warnings": warnings(view),
         "started": view.started,
         "updated": view.updated,
@@ -64,15 +64,15 @@ def summary(view: View) -> dict[str, Any]:
 
 
 def why_early(view: View) -> str:
-    """Why a run is completed short of its horizon, in a sentence; "" for others."""
+    """Why a run completed before its last planned step, in a sentence; "" for other runs."""
     if view.status != "completed" or view.steps is None or view.step >= view.steps:
         return ""
-    told = [str(each.get("text")) for each in view.messages if each.get("code") == "early-stop"]
-    return told[-1] if told else "Stopped early: the validation loss fell no further."
+    texts = [str(each.get("text")) for each in view.messages if each.get("code") == "early-stop"]
+    return texts[-1] if texts else "Stopped early: the validation loss did not improve any further."
 
 
 def warnings(view: View) -> list[str]:
-    """What this session warned of: at which step, what, why, what to do, each in a line."""
+    """The warnings of this session, a line each: the step, what happened, why, and what to do."""
     lines: dict[str, str] = {}
     for each in view.messages:
         if each.get("level") in ("warning", "error") and not _refuted(view, each):
@@ -82,6 +82,6 @@ def warnings(view: View) -> list[str]:
 
 
 def _refuted(view: View, message: dict[str, Any]) -> bool:
-    """Whether a message spoke of overfitting, and a validation since then was better than all before."""
+    """Whether a message warned of overfitting, and a later validation was the best so far."""
     step, best = message.get("step"), view.validations.best[-1:]
     return message.get("code") == "overfitting" and isinstance(step, int) and bool(best) and best[0].step > step

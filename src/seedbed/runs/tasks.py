@@ -1,10 +1,10 @@
-"""Where tasks live: each has a directory beside what it makes, and the store has a link to it.
+"""The directories of tasks: each is beside the task's output, and the store has a link to it.
 
-    out/merged/                                          what the task makes
+    out/merged/                                          the task's output
     out/.seedbed/20261121-101500-000-merge/              its directory: config, event log, state, lock, job.log
-    runs/.tasks/20261121-101500-000-merge -> that        so that the commands and windows find it
+    runs/.tasks/20261121-101500-000-merge -> that        so that commands and the window find it
 
-What was made can be moved or deleted without the link, and the store without what was made.
+The output can be moved or deleted without the store, and the store without the output.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from seedbed.files import explained, make_dir
 from seedbed.runs.store import TASKS, RunDir, Store
 
 FOLDER = ".seedbed"
-"""The folder beside what tasks make."""
+"""The folder, beside the output, with the directories of tasks."""
 
 
 def create_task(
     store: Store, kind: str, name: str, config_toml: str, output: Path, meta: Mapping[str, Any] | None = None
 ) -> RunDir:
-    """Publish a new task's directory whole, and link it from the store. Raises SeedbedError where that cannot be done."""
+    """Create a task's directory atomically and link it from the store. Raises SeedbedError if that fails."""
     target = output.absolute()
     made = Store(target.parent / FOLDER).create(kind, name, config_toml, {"output": str(target), **(meta or {})})
     links = make_dir(store.root / TASKS)
@@ -44,7 +44,7 @@ def forget_task(store: Store, task: RunDir) -> None:
 
 
 def output_of(task: RunDir) -> Path | None:
-    """What a task makes; None for a run, or where that cannot be read."""
+    """The path of a task's output; None for a run, or if it cannot be read."""
     try:
         output = task.meta().get("output")
     except SeedbedError:

@@ -14,7 +14,7 @@ _KEPT = 128
 
 
 class Validation(msgspec.Struct, frozen=True):
-    """A validation: step and mean loss in nats per token. `full` where it scored all of the validation text."""
+    """A validation: step and mean loss in nats per token. `full`: whether it scored all of the validation text."""
 
     step: int
     loss: float
@@ -30,27 +30,27 @@ Scored = TypeVar("Scored", bound=_Scored)
 
 
 def comparable(found: Sequence[Scored]) -> list[Scored]:
-    """Those that can be compared: over a part of the text where any was, else over all of it."""
+    """Those that can be compared: those over a part of the text if there are any, else those over all of it."""
     return [each for each in found if not each.full] or list(found)
 
 
 class Validations(msgspec.Struct, omit_defaults=True):
-    """The validations in force, the latest ones, in bounded number."""
+    """The latest validations in force, in bounded number."""
 
     compared: list[Validation] = []
     """Those that can be compared, by step."""
     best: list[Validation] = []
-    """Those of them that were better than all before."""
+    """Those of them that were better than all earlier ones."""
     final: Validation | None = None
-    """The last one over all of the text, where the others scored only a part."""
+    """The last one over all of the text, if the others scored only a part."""
 
     @property
     def last(self) -> Validation | None:
-        """The newest that can be compared with others."""
+        """The newest that can be compared with others; None before the first."""
         return self.compared[-1] if self.compared else None
 
     def add(self, event: Eval) -> None:
-        """Take one in. One whose loss is no finite number counts for nothing."""
+        """Add a validation; one whose loss is not finite is ignored."""
         if not math.isfinite(event.loss):
             return
         one = Validation(event.step, event.loss, event.full)
@@ -64,12 +64,12 @@ class Validations(msgspec.Struct, omit_defaults=True):
             self.best = [*self.best, one][-_KEPT:]
 
     def void(self, step: int) -> None:
-        """Forget those of later steps."""
+        """Drop those of later steps."""
         self.compared = [each for each in self.compared if each.step <= step]
         self.best = [each for each in self.best if each.step <= step]
         if self.final is not None and self.final.step > step:
             self.final = None
 
     def at(self, step: int) -> Validation | None:
-        """The one at a step."""
+        """The validation at a step; None if there is none."""
         return next((each for each in reversed(self.compared) if each.step == step), None)

@@ -1,6 +1,6 @@
-"""What the events of a run add up to: a fold that needs no file, process or screen.
+"""Folds the events of a run into a View: its status, step, losses, checkpoints, progress and so on.
 
-Which steps are in force is decided by runs/in_force.py; what lies beyond them is forgotten here.
+runs/in_force.py decides which steps are in force; the View drops the others.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ _KEPT_PLUGINS = 10
 
 
 class View(msgspec.Struct, omit_defaults=True):
-    """A fold of events, record by record. Small enough to be kept in a snapshot, whatever the run's length."""
+    """The events of a run so far, folded record by record. Its size is bounded, whatever the run's length."""
 
     offset: int = 0
     n: int = -1
     status: str = "queued"
     code: str | None = None
-    """Why the status is what it is, and which run a queued one waits for: see events.Run."""
+    """The reason for the status, and the run that a queued one waits for: see events.Run."""
     waits_for: str | None = None
     reason: str | None = None
     hint: str | None = None
     session: int = 0
     run: dict[str, Any] = {}
-    """What the run events said last of each thing: pid, device, precision, steps, ..."""
+    """The last value of each field of the run events: pid, device, precision, steps, ..."""
     start_step: int = 0
     step: int = 0
     loss: float | None = None
@@ -45,9 +45,9 @@ class View(msgspec.Struct, omit_defaults=True):
     grad_norm: float | None = None
     tokens: int = 0
     metrics: dict[str, float | None] = {}
-    """The last value of each open metric; those of validations are called val_NAME. None where it is no finite number."""
+    """The last value of each open metric; those of validations are called val_NAME. None if not finite."""
     speed: Speed = msgspec.field(default_factory=Speed)
-    """Of this session."""
+    """The speed of this session."""
     validations: Validations = msgspec.field(default_factory=Validations)
     checkpoints: list[Saved] = []
     left: list[Saved] = []
@@ -55,26 +55,26 @@ class View(msgspec.Struct, omit_defaults=True):
     begun: list[tuple[int, int]] = []
     """(session, step) of the beginnings that decide which steps are in force; both ascend."""
     phases: list[str] = []
-    """Stretches of work that are open, the innermost last."""
+    """The phases that have begun and not ended, the innermost last."""
     progress: dict[str, Any] | None = None
-    """The last data event of the phase at hand: stage, done, total, unit."""
+    """The last data event of the current phase: stage, done, total, unit."""
     sample: dict[str, Any] | None = None
     opening: str = ""
-    """How texts of the run's dataset begin: a prompt that fits it."""
+    """The typical beginning of a text in the run's dataset, usable as a prompt."""
     messages: list[dict[str, Any]] = []
     plugins: list[dict[str, Any]] = []
-    """What plugins said last in this session: name, text, ok."""
+    """The last plugin events of this session: name, text, ok."""
     hardware: dict[str, Any] | None = None
     cluster: Cluster = msgspec.field(default_factory=Cluster)
     simulated: bool = False
-    """Whether the times of this session's events are those of the run's own clock."""
+    """Whether the times of this session's events are on the run's own clock."""
     started: float | None = None
     updated: float | None = None
-    """The time of the last event; of a simulated run on its own clock."""
+    """The time of the last event; for a simulated run on its own clock."""
     elapsed_s: float = 0.0
 
     def add(self, record: Record) -> None:
-        """Fold one record in. Unknown kinds only move the clock."""
+        """Add one record. Unknown kinds only advance the time."""
         self.n = max(self.n, record.n)
         event = record.event
         if isinstance(event, events.Run):
@@ -111,11 +111,11 @@ class View(msgspec.Struct, omit_defaults=True):
         elif isinstance(event, events.Comm):
             self.cluster.add_comm(event)
         elif isinstance(event, events.Plugin):
-            told = {"name": event.name, "text": event.text, "ok": event.ok}
-            self.plugins = [*self.plugins, told][-_KEPT_PLUGINS:]
+            plugin = {"name": event.name, "text": event.text, "ok": event.ok}
+            self.plugins = [*self.plugins, plugin][-_KEPT_PLUGINS:]
 
     def _clock(self, event: events.Run) -> None:
-        """A clock starts anew with a session, and where a session says that it has a clock of its own."""
+        """A clock starts anew with a session, and when a session declares its own simulated clock."""
         if event.session != self.session:
             self._new_session(event.session)
             self.updated = None
@@ -136,10 +136,10 @@ class View(msgspec.Struct, omit_defaults=True):
         self.status = event.status
         self.code, self.waits_for = event.code, event.waits_for
         self.reason, self.hint = event.reason, event.hint
-        said = {name: getattr(event, name) for name in event.__struct_fields__}
+        fields = {name: getattr(event, name) for name in event.__struct_fields__}
         for name in ("status", "session", "step", "code", "waits_for", "reason", "hint"):
-            del said[name]
-        self.run = self.run | {name: value for name, value in said.items() if value is not None}
+            del fields[name]
+        self.run = self.run | {name: value for name, value in fields.items() if value is not None}
         begins = begins_at(event)
         if begins is not None:
             self.start_step = begins
@@ -151,7 +151,7 @@ class View(msgspec.Struct, omit_defaults=True):
             self.progress = None
 
     def _void(self, step: int, folder: str | None = None) -> None:
-        """Forget what was logged of later steps; their checkpoints were moved into `folder`, if one is given."""
+        """Drop what was logged for later steps; their checkpoints were moved into `folder`, if given."""
         self.checkpoints, self.left = after_going_back(step, folder, self.checkpoints, self.left)
         self.validations.void(step)
         if self.step > step:
@@ -160,7 +160,7 @@ class View(msgspec.Struct, omit_defaults=True):
             self.tokens = step * int(self.run.get("tokens_per_step") or 0)
 
     def reaches(self, session: int, step: int) -> bool:
-        """Whether a step that a session took is in force: no later session began before it."""
+        """Whether a step of a session is in force: no later session began before it."""
         return last_in_force(self.begun, session, step) == step
 
     def _step(self, event: events.Step) -> None:
@@ -175,7 +175,7 @@ class View(msgspec.Struct, omit_defaults=True):
             self._take_metrics(event.metrics, "")
 
     def _take_metrics(self, metrics: dict[str, float] | None, prefix: str) -> None:
-        """The first MOST_METRICS names of a run are kept."""
+        """Only the first MOST_METRICS names of a run are kept."""
         for name, value in (metrics or {}).items():
             key = prefix + name
             if key in self.metrics or len(self.metrics) < MOST_METRICS:
@@ -189,7 +189,7 @@ class View(msgspec.Struct, omit_defaults=True):
             self.phases = self.phases[: len(self.phases) - 1 - self.phases[::-1].index(event.name)]
 
     def best(self) -> Validation | None:
-        """The lowest validation loss of the run: in force, or of a checkpoint that was left behind."""
+        """The validation with the lowest loss: in force, or of a checkpoint that was set aside."""
         whole = [saved for saved in self.left if not saved.folder.startswith("damaged")]
         left = [Validation(saved.step, saved.loss, saved.full) for saved in whole if saved.loss is not None]
         found = comparable([*self.validations.best[-1:], *left])
@@ -197,7 +197,7 @@ class View(msgspec.Struct, omit_defaults=True):
 
     @property
     def steps(self) -> int | None:
-        """The horizon in force: the step at which the last session means to end."""
+        """The last planned step of the current session; None while unknown."""
         value = self.run.get("steps")
         return value if isinstance(value, int) else None
 
@@ -215,9 +215,9 @@ class View(msgspec.Struct, omit_defaults=True):
         return self.speed.tokens_per_second(self.run.get("tokens_per_step"))
 
     def remaining_s(self) -> float | None:
-        """Seconds that are left at this session's speed, never negative; None while that is unknown.
+        """The remaining seconds at this session's speed, never negative; None while unknown.
 
-        Of a simulated run they are seconds of its own clock.
+        For a simulated run they are seconds of its own clock.
         """
         if self.status in ENDED or self.steps is None:
             return None

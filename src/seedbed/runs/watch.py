@@ -1,4 +1,4 @@
-"""A store's runs as windows list them, kept up to date for next to nothing. Knows no screen."""
+"""Keeps the list of a store's runs up to date for the window, and reads only the runs that changed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from seedbed.text import quoted
 
 
 class Listed(NamedTuple):
-    """A run as it stood when its folder last changed.
+    """A run, as of the last change of its folder.
 
-    `status` is the flat object of `seedbed status --json`, `hardware` the last look at the machine while the run lives.
+    `status` is the flat object of `seedbed status --json`, `hardware` the last hardware sample while the run has a process.
     """
 
     run: RunDir
@@ -28,35 +28,35 @@ class Listed(NamedTuple):
 
     @property
     def lives(self) -> bool:
-        """Whether a process has the run, or waits for its turn."""
+        """Whether a process owns the run or waits in the queue."""
         return self.status["status"] in LIVE
 
 
 class Watch:
-    """All runs of a store by id. One look costs a stat for each run, and a reading of those that changed or live.
+    """All runs of a store by id. A refresh costs a stat per run, and reads the runs that changed or have a process.
 
-    Whatever is done to a run replaces a file in its folder, and so changes the folder's time. One thread may look while
-    others read `runs`: it is never changed, but replaced by another mapping.
+    Every change to a run replaces a file in its folder, and so changes the folder's modification time. One thread may
+    refresh while others read `runs`: the mapping is never modified, only replaced.
     """
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.runs: Mapping[str, Listed] = {}
-        """The runs as they were found; read it once where several answers must agree."""
+        """The runs as of the last refresh; read it once if several results must be consistent."""
         self.problem: str | None = None
-        """Why the store cannot be looked at, or None."""
+        """Why the store cannot be read, or None."""
         self._stamps: dict[str, int] = {}
         self._forgotten: set[str] = set()
 
     def refresh(self) -> set[str]:
-        """Look at everything; the ids of runs that are new, gone, or read again."""
+        """Refresh all runs; returns the ids of those that are new, deleted or were read again."""
         changed: set[str] = set()
         for some in self.refreshing():
             changed |= some
         return changed
 
     def refreshing(self, at_once: int = 64) -> Iterator[set[str]]:
-        """The same in pieces, the newest runs first, so that a window may show them before the rest is read."""
+        """The same in batches, the newest runs first, so that a window can show them before the rest is read."""
         stamps = self._look()
         while self._forgotten:
             self._stamps.pop(self._forgotten.pop(), None)
@@ -64,9 +64,9 @@ class Watch:
         found = {run_id: listed for run_id, listed in self.runs.items() if run_id in stamps}
         changed = set(self.runs) - set(found)
         for run_id in sorted(stamps, reverse=True):
-            held = found.get(run_id)
-            lives = held is not None and held.status["status"] in LIVE
-            # The process of one that lives may be gone without a trace in its folder.
+            known = found.get(run_id)
+            lives = known is not None and known.status["status"] in LIVE
+            # A process may have ended without a change in the folder of its run.
             if self._stamps.get(run_id) == stamps[run_id] and not lives:
                 continue
             self._stamps[run_id] = stamps[run_id]
@@ -84,11 +84,11 @@ class Watch:
         yield changed
 
     def forget(self, run_id: str) -> None:
-        """Read this run anew at the next look, whatever its folder's time says. May be called while another looks."""
+        """Read this run again at the next refresh, even if its folder is unchanged. May be called from any thread."""
         self._forgotten.add(run_id)
 
     def _look(self) -> dict[str, int]:
-        """The folders' times by id. A store that is not there yet is empty; one that may not be read keeps what it was."""
+        """The folders' modification times by id. A missing store is empty; for an unreadable one, the last result is kept."""
         found: dict[str, int] = {}
         try:
             with os.scandir(self.store.root) as entries:
@@ -118,4 +118,4 @@ class Watch:
                 run, found, model_of(found, stands.view), stands.view.hardware if found["status"] in LIVE else None
             )
         except (OSError, SeedbedError):
-            return None  # it went away while it was read
+            return None  # it was deleted while it was read

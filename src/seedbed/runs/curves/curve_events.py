@@ -1,4 +1,4 @@
-"""Event lines decoded no further than curves and tables of steps need, which is several times faster than events.decode."""
+"""Decodes only the fields of events that curves and tables need, several times faster than events.decode."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class CurveEvent(msgspec.Struct, gc=False):
-    """The parts of any event's line that curves need."""
+    """The fields of an event that curves need, whatever its kind."""
 
     kind: str
     t: float = 0.0
@@ -24,22 +24,22 @@ class CurveEvent(msgspec.Struct, gc=False):
     full: bool = True
     simulated: bool | None = None
     metrics: msgspec.Raw = msgspec.Raw()
-    """The open metrics as they are written, which events.open_metrics reads; empty where there are none."""
+    """The open metrics as raw JSON, for events.open_metrics; empty if there are none."""
 
 
-class _Any(msgspec.Struct, gc=False):
-    """What a line that is no CurveEvent may still tell: that time went on."""
+class _Header(msgspec.Struct, gc=False):
+    """The kind and time of a line that cannot be decoded as a CurveEvent."""
 
     kind: str
     t: float = 0.0
 
 
 _EVENT = msgspec.json.Decoder(CurveEvent)
-_ANY = msgspec.json.Decoder(_Any)
+_HEADER = msgspec.json.Decoder(_Header)
 
 
 def decode_lines(block: bytes) -> tuple[list[CurveEvent | None], list[int]]:
-    """The entries on whole lines, None for a torn or foreign one, and the length of each line with its end."""
+    """The events on complete lines (None for a line that cannot be decoded), and the bytes of each line with its newline."""
     lines = block.split(b"\n")
     lines.pop()
     lengths = [len(line) + 1 for line in lines]
@@ -47,7 +47,7 @@ def decode_lines(block: bytes) -> tuple[list[CurveEvent | None], list[int]]:
         found: list[CurveEvent | None] = [*_EVENT.decode_lines(block)]
     except (msgspec.DecodeError, UnicodeDecodeError):
         found = []
-    # Fewer entries than lines: there were blank ones.
+    # Fewer events than lines: there were blank lines.
     return (found, lengths) if len(found) == len(lines) else ([_decoded(line) for line in lines], lengths)
 
 
@@ -57,7 +57,7 @@ def _decoded(line: bytes) -> CurveEvent | None:
     except (msgspec.DecodeError, UnicodeDecodeError):
         pass
     try:
-        other = _ANY.decode(line)
+        other = _HEADER.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     return CurveEvent(kind=f"?{other.kind}", t=other.t)

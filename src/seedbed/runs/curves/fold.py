@@ -1,4 +1,4 @@
-"""Event lines, in their order, into rows of steps and marks."""
+"""Turns the lines of an event log into rows of steps and marks."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from seedbed.runs.in_force import begins_at, goes_back_to
 from seedbed.runs.statuses import IDLE
 
 LARGEST = 1 << 53
-"""What is no whole number to everybody is no step."""
+"""Steps and tokens must be below this, so that a float64 represents them exactly."""
 
 
 class Fold:
-    """Turns the lines of a log, in their order, into rows. Marks come before the steps that were open when they came.
+    """Turns the lines of a log into rows. A mark comes before the steps that were not yet in a row when it was logged.
 
-    `take` is called with each row. A fold goes on after a row that `can_go_on` as if it had made it.
+    `take` is called with each row. `after`: a row from which the fold continues (see index_file.can_continue_after).
     """
 
     def __init__(self, take: Callable[[Row], None], after: Row | None = None) -> None:
         self._take = take
         self.open: list[StepValues] = []
         """Steps that are not in a row yet."""
-        self.place = after.end if after else 0
-        """Byte of the log up to which lines were folded."""
+        self.offset = after.end if after else 0
+        """The byte of the log up to which lines were folded."""
         self._most = STEPS_A_ROW
         self._session = after.session if after else 0
         self._step = after.last if after else -1
@@ -47,16 +47,16 @@ class Fold:
         self._t: float | None = after.t if after else None
         self._idle = False
         self._simulated = bool(after.simulated) if after else False
-        # Of the open steps: where they begin and end, the tokens before them, and when the last was logged.
-        self._begin = self._end = self.place
+        # Of the steps in no row yet: where they begin and end, the tokens before them, and the time of the last one.
+        self._begin = self._end = self.offset
         self._before = -1
         self._last_t = 0.0
 
     def add(self, block: bytes) -> None:
-        """Fold in whole lines that follow those before."""
+        """Fold complete lines that follow the previous ones."""
         for event, length in zip(*decode_lines(block), strict=True):
-            begin = self.place
-            self.place += length
+            begin = self.offset
+            self.offset += length
             if event is None:
                 continue
             kind = event.kind
@@ -73,24 +73,24 @@ class Fold:
                 self._mark(event, begin)
 
     def go_back_to(self, row: Row) -> None:
-        """Stand before the first line of a row of STEPS, ready to read its steps, which then stay open."""
+        """Move before the first line of a row of STEPS, to read its steps again; they stay in `open`."""
         self._most = sys.maxsize
         self._session, self._step, self._tokens, self._clock = row.session, row.first - 1, row.before, row.clock0
         self._simulated = bool(row.simulated)
 
     def row(self) -> Row | None:
-        """The open steps as a row; None where there are none."""
+        """The open steps as a row; None if there are none."""
         if not self.open:
             return None
-        place = self._begin, self._end
-        return summarise(self.open, place, self._session, self._before, self._last_t, int(self._simulated))
+        span = self._begin, self._end
+        return summarise(self.open, span, self._session, self._before, self._last_t, int(self._simulated))
 
     def _change_clock(self, event: CurveEvent) -> None:
-        """A clock starts anew with a session, and where a session says that it has a clock of its own."""
+        """A clock starts anew with a session, and when a session declares its own simulated clock."""
         another = event.session is not None and event.session != self._session
         if not another and not (event.simulated and not self._simulated):
             return
-        self._close()  # so that a row is of one session and of one clock
+        self._close()  # a row belongs to one session and one clock
         self._t = None
         self._simulated = bool(event.simulated)
 
@@ -113,7 +113,7 @@ class Fold:
         values = event.loss, event.lr, event.grad_norm, event.step_s
         numbers = [NAN if value is None else value for value in values] if None in values else values
         self.open.append(StepValues(step, max(self._tokens, 0), self._clock, new, *numbers))
-        self._step, self._end, self._last_t = step, self.place, event.t
+        self._step, self._end, self._last_t = step, self.offset, event.t
         if len(self.open) >= self._most:
             self._close()
 
@@ -131,14 +131,14 @@ class Fold:
             self._session = event.session
 
     def _restart(self, kind: int, step: int, begin: int, session: int | None = None) -> None:
-        """Steps beyond this one are void; those of `kind` RESTART are a session's own beginning."""
+        """Void the steps after this one. `kind`: RESTART for the beginning of a session, BACK for a step that goes back."""
         self._close()
         if session is not None and 0 <= session < LARGEST:
             self._session = session
         if step != self._step:
             self._tokens = 0 if step <= 0 else -1
         self._step = step
-        self._take(self._marked(kind, begin, self.place if kind == RESTART else begin, step))
+        self._take(self._marked(kind, begin, self.offset if kind == RESTART else begin, step))
 
     def _mark(self, event: CurveEvent, begin: int) -> None:
         if event.step is None or not 0 <= event.step < LARGEST:
@@ -146,16 +146,16 @@ class Fold:
         loss = math.nan if event.loss is None else event.loss
         kind = SAVED if event.kind == "checkpoint" else VALIDATION
         if kind == SAVED or math.isfinite(loss):
-            self._take(self._marked(kind, begin, self.place, event.step, loss, event.best + 2 * event.full))
+            self._take(self._marked(kind, begin, self.offset, event.step, loss, event.best + 2 * event.full))
 
     def _marked(self, kind: int, begin: int, end: int, step: int, loss: float = math.nan, num: int = 0) -> Row:
-        place, tokens = (begin, end, step, step, self._session, int(self._simulated)), (self._tokens,) * 3
+        position, tokens = (begin, end, step, step, self._session, int(self._simulated)), (self._tokens,) * 3
         now = (self._clock, self._clock, self._t or 0.0)
-        return Row(kind, *place, num, 0, *tokens, *now, *NOTHING[:-1], loss, *NOTHING * 3)
+        return Row(kind, *position, num, 0, *tokens, *now, *NOTHING[:-1], loss, *NOTHING * 3)
 
 
-def steps_again(row: Row, block: bytes) -> list[StepValues]:
-    """The steps of a row, exactly as they were, out of the lines from its `begin` on."""
+def decode_steps(row: Row, block: bytes) -> list[StepValues]:
+    """The single steps of a row, decoded again from the log lines that start at its `begin`."""
     fold = Fold(lambda _: None)
     fold.go_back_to(row)
     fold.add(block)

@@ -1,8 +1,8 @@
-"""The index file of a run's curves: its rows one after the other. It is disposable; the event log is what counts.
+"""The format of the index file, which stores the rows of a run's curves. It can be rebuilt from the event log.
 
-A header of 64 bytes (magic with the byte order, version, bytes of a row, checksum of the log's first line), then for each
-row its eight-byte words and a checksum of the header and all rows so far. A file of another version, or of another log,
-is not read, and replaced by the next job.
+A header of 64 bytes (magic with the byte order, version, bytes per row, checksum of the log's first line), then for each
+row its eight-byte words and a checksum of the header and all rows so far. A file of another version or another log is
+ignored, and replaced by the next job.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _LONGEST_LINE = 4 << 20
 
 
 def index_path(run: RunDir) -> Path:
-    """Where a run's index lies; it may always be thrown away."""
+    """The path of a run's index; the file may be deleted at any time."""
     return run.path / ".series"
 
 
-def log_mark(log: Path) -> int:
-    """A number that tells one log from another: the checksum of its first line; 0 while there is none."""
+def log_checksum(log: Path) -> int:
+    """The checksum of the log's first line, which identifies the log; 0 while there is none."""
     try:
         with log.open("rb") as handle:
             line = handle.readline(_LONGEST_LINE)
@@ -43,67 +43,66 @@ def log_mark(log: Path) -> int:
 
 
 def read_index(run: RunDir) -> bytes:
-    """The rows of a run's index as they lie in the file, up to the last from which a fold can go on.
+    """The rows of a run's index as bytes of the file, up to the last row after which a fold can continue.
 
-    Empty where there is no index, or where it is of another version, or not of the log that is there now. What is torn or
-    damaged ends it: each row's checksum stands for all before it.
+    Empty if there is no index, or if it is of another version or another log. Reading ends before the first damaged row.
     """
     try:
         data = index_path(run).read_bytes()
     except OSError:
         return b""
-    mark = log_mark(run.events)
-    if not mark or data[:HEAD_BYTES] != head(mark):
+    checksum = log_checksum(run.events)
+    if not checksum or data[:HEAD_BYTES] != header(checksum):
         return b""
-    end = _whole(data)
+    end = _valid_end(data)
     while end > HEAD_BYTES:
         row = unpack(data, end - ROW_BYTES)
-        if can_go_on(row):
-            return data[HEAD_BYTES:end] if _fits(run.events, row) else b""
+        if can_continue_after(row):
+            return data[HEAD_BYTES:end] if _matches_log(run.events, row) else b""
         end -= ROW_BYTES
     return b""
 
 
 def unpack(rows: bytes | memoryview, offset: int) -> Row:
-    """The row at a byte of the rows' file form."""
+    """The row at a byte offset of packed rows."""
     return Row(*_ROW.unpack_from(rows, offset))
 
 
-def can_go_on(row: Row) -> bool:
-    """Whether all that a fold knew when it made the row can be told from it."""
+def can_continue_after(row: Row) -> bool:
+    """Whether a row contains the whole state of the fold that made it, so that a fold can continue after it."""
     return row.kind in (RESTART, BACK) or (row.kind == STEPS and row.num == STEPS_A_ROW)
 
 
 def packed(row: Row, check: int) -> tuple[bytes, int]:
-    """A row in the file's form, and the checksum up to it; `check` is that of all before it."""
+    """The bytes of a row in the file, and the checksum including it; `check` is the checksum of all data before it."""
     body = _ROW.pack(*row)
     check = zlib.crc32(body, check)
     return body + _CHECK.pack(check), check
 
 
-def last_check(rows: bytes) -> int:
-    """The checksum that stands after the last of some rows."""
+def last_checksum(rows: bytes) -> int:
+    """The checksum after the last of some packed rows."""
     return int(_CHECK.unpack_from(rows, len(rows) - _CHECK.size)[0])
 
 
-def head(mark: int) -> bytes:
-    """The header of the index of a log with this mark."""
-    return _HEAD.pack(_MAGIC, _VERSION, ROW_BYTES, mark).ljust(HEAD_BYTES, b"\0")
+def header(checksum: int) -> bytes:
+    """The header of the index of a log with this checksum."""
+    return _HEAD.pack(_MAGIC, _VERSION, ROW_BYTES, checksum).ljust(HEAD_BYTES, b"\0")
 
 
-def _whole(data: bytes) -> int:
-    """The byte after the last row that is as it was written."""
-    place, check, view = HEAD_BYTES, zlib.crc32(data[:HEAD_BYTES]), memoryview(data)
-    while place + ROW_BYTES <= len(data):
-        check = zlib.crc32(view[place : place + _ROW.size], check)
-        if check != _CHECK.unpack_from(data, place + _ROW.size)[0]:
+def _valid_end(data: bytes) -> int:
+    """The byte after the last undamaged row."""
+    offset, check, view = HEAD_BYTES, zlib.crc32(data[:HEAD_BYTES]), memoryview(data)
+    while offset + ROW_BYTES <= len(data):
+        check = zlib.crc32(view[offset : offset + _ROW.size], check)
+        if check != _CHECK.unpack_from(data, offset + _ROW.size)[0]:
             break
-        place += ROW_BYTES
-    return place
+        offset += ROW_BYTES
+    return offset
 
 
-def _fits(log: Path, row: Row) -> bool:
-    """Whether the row speaks of the log that is there: its lines begin and end where it says, and are those."""
+def _matches_log(log: Path, row: Row) -> bool:
+    """Whether the lines of the log at the offsets of the row are the lines of that row."""
     try:
         with log.open("rb") as handle:
             handle.seek(row.begin)

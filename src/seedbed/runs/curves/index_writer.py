@@ -1,4 +1,4 @@
-"""Keeps a run's index file up with its log, from one thread of the job that holds the run's lock."""
+"""Appends to a run's index file as its log grows, in the job that holds the run's lock."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from seedbed.runs.curves.fold import Fold
 from seedbed.runs.curves.index_file import (
     HEAD_BYTES,
     ROW_BYTES,
-    head,
+    header,
     index_path,
-    last_check,
-    log_mark,
+    last_checksum,
+    log_checksum,
     packed,
     read_index,
     unpack,
@@ -29,9 +29,9 @@ _BLOCK, _RETRY_S = 4 << 20, 60.0
 
 
 class IndexWriter:
-    """Keeps a run's index up with its log. For the owner of the run's lock alone, from one thread.
+    """Appends to a run's index as its log grows. Only for the holder of the run's lock, and for one thread.
 
-    It never raises for what the disk or the log does: after a failure it leaves things be for a minute, then tries anew.
+    Errors of the disk or the log are not raised: after an error it waits a minute, then tries again.
     """
 
     def __init__(self, run: RunDir) -> None:
@@ -46,9 +46,9 @@ class IndexWriter:
         """Why the index is not being written, or None."""
 
     def advance(self, limit: int = 2 * _BLOCK) -> bool:
-        """Fold in what the log has grown by, at most about `limit` bytes; whether nothing is left to do.
+        """Index up to about `limit` more bytes of the log; returns whether nothing is left to do.
 
-        Some 2 us a logged step; meant to be called at each heartbeat and once at the end.
+        Takes about 2 us per logged step; call it at each heartbeat and once at the end.
         """
         if time.monotonic() < self._not_before:
             return True
@@ -60,8 +60,8 @@ class IndexWriter:
                 return True
             read = 0
             while read < limit:
-                block, place = read_block(self._run.events, fold.place, min(_BLOCK, limit - read))
-                if place - len(block) != fold.place:
+                block, offset = read_block(self._run.events, fold.offset, min(_BLOCK, limit - read))
+                if offset - len(block) != fold.offset:
                     raise SeedbedError("The event log is shorter than it was.", "")
                 if not block:
                     return True
@@ -76,33 +76,33 @@ class IndexWriter:
         return False
 
     def close(self) -> None:
-        """Let the file go; closing twice is harmless. What was not written yet is for the reader to fold."""
+        """Close the file; may be called twice. Readers fold the steps that were not written yet from the log."""
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self._fold, self._rows = -1, None, []
 
     def _open(self) -> Fold | None:
-        """Go on after the last whole row, or begin anew where there is none that fits the log; None without a log."""
+        """Continue after the last valid row, or start a new index if there is none for this log; None without a log."""
         rows = read_index(self._run)
-        mark = log_mark(self._run.events)
-        if not mark:
+        checksum = log_checksum(self._run.events)
+        if not checksum:
             return None
         self._fd = os.open(index_path(self._run), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         if rows:
             self._size = HEAD_BYTES + len(rows)
-            self._check = last_check(rows)
+            self._check = last_checksum(rows)
             os.ftruncate(self._fd, self._size)
         else:
             self._size = 0
             os.ftruncate(self._fd, 0)
-            self._append(head(mark))
-            self._check = zlib.crc32(head(mark))
+            self._append(header(checksum))
+            self._check = zlib.crc32(header(checksum))
         self.problem = None
         self._fold = Fold(self._rows.append, unpack(rows, len(rows) - ROW_BYTES) if rows else None)
         return self._fold
 
     def _is_there(self) -> bool:
-        """Whether the file is still the one that was opened, and as long; it may be thrown away at any time."""
+        """Whether the file is the one that was opened, with the expected size; it may be deleted at any time."""
         with suppress(OSError):
             there, ours = index_path(self._run).stat(), os.fstat(self._fd)
             return os.path.samestat(there, ours) and ours.st_size == self._size

@@ -1,7 +1,7 @@
-"""The values of one open metric, read out of the event log where the rows of a run's steps lie.
+"""Reads the values of one open metric from the event log.
 
-The index of curves has columns for the values that every step has. An open metric is read from the log when somebody
-asks for it: some 1.5 s for a million steps, once, against columns of any number in every row of every run.
+The index of curves has columns only for the values that every step has. An open metric is read from the log on demand,
+once, in 1.5 s for a million steps; columns for all of them would make every row of every run larger.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Five = tuple[float, float, float, float, float]
 
 
 class _Line(msgspec.Struct, gc=False):
-    """A line as most runs write it: every step with a number for the metric."""
+    """The usual form of a line, in which all metrics are numbers; fast to decode."""
 
     kind: str
     step: int | None = None
@@ -32,7 +32,7 @@ _LINES = msgspec.json.Decoder(_Line)
 
 
 def value_in(event: CurveEvent, name: str) -> float:
-    """The value of an open metric on a line; nan where it has none that is a finite number."""
+    """The value of an open metric in an event; nan if it has none that is a finite number."""
     written = bytes(event.metrics)
     if not written:
         return math.nan
@@ -56,21 +56,21 @@ def values_by_step(log: BinaryIO, row: Row, name: str) -> dict[int, float]:
                 and line.step is not None
                 and first <= line.step <= last
             ):
-                value = line.metrics[name] if name in line.metrics else _spelled_otherwise(line.metrics, name)
+                value = line.metrics[name] if name in line.metrics else _by_shown_name(line.metrics, name)
                 if value is not None:
                     found[line.step] = value
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return _slowly(block, first, last, name)
+        return _values_one_by_one(block, first, last, name)
     return found
 
 
-def _spelled_otherwise(metrics: dict[str, float | None], name: str) -> float | None:
-    """The value of a metric whose name is shown as `name`, but written in another way."""
+def _by_shown_name(metrics: dict[str, float | None], name: str) -> float | None:
+    """The value of the metric whose name is shown as `name` but was written differently."""
     return next((value for written, value in metrics.items() if shown_name(written) == name), None)
 
 
-def _slowly(block: bytes, first: int, last: int, name: str) -> dict[int, float]:
-    """The same of lines among which some are torn, foreign or of another shape."""
+def _values_one_by_one(block: bytes, first: int, last: int, name: str) -> dict[int, float]:
+    """The same for lines of which some are incomplete, foreign or of an unusual form."""
     found: dict[int, float] = {}
     for event in decode_lines(block[: block.rfind(b"\n") + 1])[0]:
         if event is not None and event.kind == "step" and event.step is not None and first <= event.step <= last:
@@ -81,5 +81,5 @@ def _slowly(block: bytes, first: int, last: int, name: str) -> dict[int, float]:
 
 
 def summarised(values: Sequence[float]) -> Five:
-    """What stands for these values in a row."""
+    """The five numbers of these values in a row."""
     return gathered(values) if values else NOTHING

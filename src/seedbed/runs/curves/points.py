@@ -1,4 +1,4 @@
-"""Steps and rows of steps gathered into the points of a picture, each with its lowest and highest value."""
+"""Combines steps and rows of steps into the points of a plot, each with its lowest and highest value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from seedbed.runs.curves.rows import Row, StepValues
 
 AXES = ("step", "tokens", "time")
-"""What can be along x: the step, the trained tokens so far, the seconds at work (gaps between sessions left out)."""
+"""The x axes: the step, the trained tokens so far, the working time in seconds (without gaps between sessions)."""
 KEYS = ("loss", "lr", "grad_norm", "tokens_per_s")
 """The values that every step has; any other name is that of an open metric."""
 
@@ -31,7 +31,7 @@ AXIS = {
 
 
 class Point(NamedTuple):
-    """What became of the steps under one pixel. `mean` is nan, `low` and `high` too, where no value is a number."""
+    """The steps under one pixel, combined. `mean`, `low` and `high` are nan if no value is finite."""
 
     x: float
     mean: float
@@ -40,7 +40,7 @@ class Point(NamedTuple):
     last: float
     """Value of the last step that has one."""
     num_odd: int
-    """Losses that were no finite numbers (of the key loss; else 0)."""
+    """The number of losses that are not finite (0 for other keys)."""
     x0: float
     """x of the first step."""
     x1: float
@@ -48,7 +48,7 @@ class Point(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """A step as one value along an axis; the mean of several is their total by their weight."""
+    """One step as a value on an axis; the mean of several is the sum of `total` divided by the sum of `weight`."""
 
     x: float
     weight: float
@@ -59,7 +59,7 @@ class Cell(NamedTuple):
 
 def cell(step: StepValues, axis: str, key: str) -> Cell:
     """A step's value of one of KEYS."""
-    x = place(step, axis)
+    x = position(step, axis)
     weight, total = 1.0, step.loss if key == "loss" else step.lr if key == "lr" else step.grad_norm
     if key == "tokens_per_s":
         weight, total = step.seconds, float(step.new_tokens)
@@ -72,12 +72,12 @@ def cell(step: StepValues, axis: str, key: str) -> Cell:
 
 def open_cell(step: StepValues, axis: str, value: float) -> Cell:
     """A step's value of an open metric; nan for none."""
-    x = place(step, axis)
+    x = position(step, axis)
     return Cell(x, 1.0, value, value, 0) if math.isfinite(value) else Cell(x, 0.0, 0.0, math.nan, 0)
 
 
-def place(step: StepValues, axis: str) -> float:
-    """Where a step lies along an axis."""
+def position(step: StepValues, axis: str) -> float:
+    """The x of a step on an axis."""
     return float(step.step if axis == "step" else step.tokens if axis == "tokens" else step.time)
 
 
@@ -88,7 +88,7 @@ def gather_rows(
     odd: Sequence[float] | None,
     grid: tuple[float, float],
 ) -> Iterator[Point]:
-    """Rows as points, those that end in one stretch of the grid (start, width) together.
+    """Combine rows that end in the same interval of the grid (start, width) into a point each.
 
     `values` are the five columns of a key (see SOURCES). Works on slices, since a run of a million steps has 16,000 rows.
     """
@@ -112,11 +112,11 @@ def gather_rows(
 
 
 def gather(cells: Sequence[Cell], x0: float, width: float) -> Iterator[Point]:
-    """Single steps as points, those of one stretch of `width` from `x0` on together."""
-    places = [cell.x for cell in cells]
+    """Combine single steps in the same interval of `width`, counted from `x0`, into a point each."""
+    positions = [cell.x for cell in cells]
     start = 0
     while start < len(cells):
-        some = cells[start : _same_point(places, start, x0, width)]
+        some = cells[start : _same_point(positions, start, x0, width)]
         start += len(some)
         values = [cell.value for cell in some if cell.weight]
         weight = sum(cell.weight for cell in some)
@@ -132,20 +132,20 @@ def gather(cells: Sequence[Cell], x0: float, width: float) -> Iterator[Point]:
         )
 
 
-def _same_point(places: Sequence[float], start: int, x0: float, width: float) -> int:
-    """The end of those from `start` on that lie in the same stretch of `width`, counted from x0; never none."""
+def _same_point(positions: Sequence[float], start: int, x0: float, width: float) -> int:
+    """The index after the last position in the same interval as `start`, counted from x0; at least start + 1."""
     if not width > 0:
-        return bisect_right(places, places[start], start)
-    number = (places[start] - x0) // width + 1
-    if x0 + number * width <= places[start]:  # it lies on the edge, but for rounding
+        return bisect_right(positions, positions[start], start)
+    number = (positions[start] - x0) // width + 1
+    if x0 + number * width <= positions[start]:  # on the boundary, apart from rounding
         number += 1
-    return max(bisect_left(places, x0 + number * width, start), start + 1)
+    return max(bisect_left(positions, x0 + number * width, start), start + 1)
 
 
 def ema(values: Sequence[float], smoothing: float) -> list[float]:
-    """An exponential mean, `smoothing` the weight of the past, its start corrected as Adam's is (arXiv:1412.6980).
+    """The exponential moving average with weight `smoothing` of the past and Adam's bias correction (arXiv:1412.6980).
 
-    Values that are no numbers stay, and count for nothing.
+    nan values stay nan and are left out of the average.
     """
     if not 0 < smoothing < 1:
         return list(values)

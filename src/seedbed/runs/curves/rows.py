@@ -1,4 +1,4 @@
-"""A run's steps 64 at a time: one row of figures stands for them wherever a picture has no room for single steps."""
+"""Rows of up to 64 steps: the totals of their values, for plots that cannot show single steps."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import msgspec
 
 STEPS_A_ROW = 64
 STEPS, VALIDATION, SAVED, RESTART, BACK = range(1, 6)
-"""Kinds of rows: steps, a validation, a checkpoint, a session that goes on from a step, and steps that went back."""
+"""Kinds of rows: steps, a validation, a checkpoint, the beginning of a session, and a step that goes back."""
 
 
 class StepValues(msgspec.Struct, frozen=True, gc=False):
-    """A step that was logged. `tokens` and `time` (seconds at work) are those of the run after it; nan is no number."""
+    """The values of a logged step. `tokens` and `time` (seconds of work) are those of the run after it; nan if unknown."""
 
     step: int
     tokens: int
     time: float
     new_tokens: int
-    """Tokens that it trained on; -1 where the step before it is not in force or not there."""
+    """Tokens of this step; -1 if the step before it is missing or not in force."""
     loss: float
     lr: float
     grad_norm: float
@@ -28,36 +28,36 @@ class StepValues(msgspec.Struct, frozen=True, gc=False):
 
 
 class Row(NamedTuple):
-    """What became of some lines of a log. Of a mark (anything but STEPS) `first` and `last` are its step.
+    """Some lines of a log, summarised. For a mark (any kind but STEPS) `first` and `last` are its step.
 
-    Five numbers stand for each kind of value: the weight and the sum of those that are finite, the lowest and the highest
-    (inf and -inf where there is none, so that they never win), and the last (nan where there is none).
+    Each value has five numbers: the weight and the sum of the finite values, the lowest and the highest (inf and -inf if
+    there are none), and the last (nan if there is none).
     """
 
     kind: int
     begin: int
     """Byte of the log at which the first line begins."""
     end: int
-    """Byte after the last line; of BACK `begin`, since the step that went back is still to come."""
+    """Byte after the last line; for BACK equal to `begin`, since the step that goes back is not in this row."""
     first: int
     last: int
     session: int
     simulated: int
-    """1 where the times are those of the run's own clock, else 0."""
+    """1 if the times are on the run's own clock, else 0."""
     num: int
-    """Steps; of a mark: 1 if it is the best one, and 2 more if it is a validation over all of the text."""
+    """The number of steps; for a mark: 1 if it is the best one, plus 2 if it is a validation over all of the text."""
     num_odd: int
-    """Steps whose loss is no finite number."""
+    """The number of steps whose loss is not finite."""
     before: int
-    """Trained tokens of the run before the first step; -1 where they are not known."""
+    """Trained tokens of the run before the first step; -1 if unknown."""
     tokens0: int
     """Trained tokens after the first step."""
     tokens: int
-    """Trained tokens after the last step; of a mark -1 where they are not known."""
+    """Trained tokens after the last step; for a mark -1 if unknown."""
     clock0: float
-    """Seconds that the run had been at work by the first step, gaps between sessions left out."""
+    """Seconds of work of the run at the first step, without gaps between sessions."""
     clock: float
-    """The same by the last step."""
+    """The same at the last step."""
     t: float
     """Unix seconds of the last line."""
     num_losses: float
@@ -65,7 +65,7 @@ class Row(NamedTuple):
     loss_low: float
     loss_high: float
     loss: float
-    """Of the mark, or of the last step that has one."""
+    """The loss of the mark, or of the last step that has one."""
     num_lrs: float
     lr_sum: float
     lr_low: float
@@ -77,7 +77,7 @@ class Row(NamedTuple):
     grad_high: float
     grad: float
     timed_s: float
-    """Seconds of the steps whose new tokens are known, which weigh the tokens per second."""
+    """Seconds of the steps whose new tokens are known: the weight of the tokens per second."""
     timed_tokens: float
     rate_low: float
     rate_high: float
@@ -85,17 +85,17 @@ class Row(NamedTuple):
 
 
 WHOLE_WORDS = Row._fields.index("clock0")
-"""The first of the words of a row are whole numbers, the others floating point."""
+"""The number of int64 words at the beginning of a row; the others are float64."""
 WORDS = len(Row._fields)
 NAN = math.nan
 NOTHING = (0.0, 0.0, math.inf, -math.inf, NAN)
-"""The five numbers of values of which none is finite."""
+"""The five numbers if no value is finite."""
 
 
 def summarise(
-    steps: Sequence[StepValues], place: tuple[int, int], session: int, before: int, t: float, simulated: int
+    steps: Sequence[StepValues], span: tuple[int, int], session: int, before: int, t: float, simulated: int
 ) -> Row:
-    """The row of some steps (at least one) that lie from byte to byte; the other arguments as in Row."""
+    """The row of at least one step; `span`: the first byte and the byte after the last; other arguments as in Row."""
     first, last = steps[0], steps[-1]
     timed = [step for step in steps if step.new_tokens >= 0 and 0 < step.seconds < math.inf]
     rates = [step.new_tokens / step.seconds for step in timed]
@@ -103,7 +103,7 @@ def summarise(
     losses = gathered([step.loss for step in steps])
     return Row(
         STEPS,
-        *place,
+        *span,
         first.step,
         last.step,
         session,
@@ -126,6 +126,6 @@ def summarise(
 
 
 def gathered(values: Sequence[float]) -> tuple[float, float, float, float, float]:
-    """Weight, sum, lowest, highest and last of those that are finite, each of the weight 1."""
+    """Weight, sum, lowest, highest and last of the finite values, each with weight 1."""
     known = values if math.isfinite(sum(values)) else [value for value in values if math.isfinite(value)]
     return (float(len(known)), sum(known), min(known), max(known), known[-1]) if known else NOTHING

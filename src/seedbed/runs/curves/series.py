@@ -1,4 +1,4 @@
-"""The curves of a run: points and marks along steps, tokens or time, in bounded memory."""
+"""Loads the curves of a run, and returns points and marks by steps, tokens or time, in bounded memory."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import NamedTuple, Self
 
 from seedbed.files import read_block
 from seedbed.runs.curves.curve_events import decode_lines
-from seedbed.runs.curves.fold import Fold, steps_again
-from seedbed.runs.curves.index_file import ROW_BYTES, log_mark, read_index, unpack
+from seedbed.runs.curves.fold import Fold, decode_steps
+from seedbed.runs.curves.index_file import ROW_BYTES, log_checksum, read_index, unpack
 from seedbed.runs.curves.open_metrics import Five, summarised, value_in, values_by_step
 from seedbed.runs.curves.points import (
     AXES,
@@ -46,7 +46,7 @@ from seedbed.runs.validations import comparable
 
 _BLOCK = 4 << 20
 _MOST_DETAIL = 512
-"""Rows whose single steps are kept after they were read: some 2 MB."""
+"""The number of rows whose single steps are cached: about 2 MB."""
 _ROWS_AT_ONCE = 1024
 _BEGIN, _FIRST, _LAST, _NUM, _ODD, _TOKENS = (
     COLUMN[name] for name in ("begin", "first", "last", "num", "num_odd", "tokens")
@@ -54,7 +54,7 @@ _BEGIN, _FIRST, _LAST, _NUM, _ODD, _TOKENS = (
 
 
 class Mark(NamedTuple):
-    """Something that happened once: a validation (with its loss), a checkpoint, the beginning of a later session."""
+    """A single event on a curve: a validation (with its loss), a checkpoint, or the beginning of a later session."""
 
     step: int
     tokens: int
@@ -62,32 +62,32 @@ class Mark(NamedTuple):
     loss: float
     best: bool
     full: bool = False
-    """Of a validation: whether it scored all of the text."""
+    """For a validation: whether it scored all of the text."""
 
-    place: int = 0
-    """Byte of the log at which its line begins."""
+    offset: int = 0
+    """The byte of the log at which its line begins."""
 
     def at(self, axis: str) -> float:
-        """Its place on an axis."""
+        """Its x on an axis."""
         return float(self.step if axis == "step" else self.tokens if axis == "tokens" else self.time)
 
 
 class Series:
-    """A run's curves as far as they have been read. Steps that a later session voids are dropped.
+    """The curves of a run as far as they have been read; void steps are dropped.
 
-    May be read from one thread while another refreshes it. A run that is deleted becomes an empty series.
+    One thread may read it while another refreshes it. If the run is deleted, it becomes empty.
     """
 
     def __init__(self, run: RunDir) -> None:
         self.run = run
         self.progress = (0, 0)
-        """Bytes of the log that are folded in, and all of them when that was last looked at."""
+        """Bytes of the log that were read, and its size at the last check."""
         self._lock = threading.RLock()
         self._clear()
 
     @classmethod
     def load(cls, run: RunDir, step_callback: Callable[[int, int], object] | None = None) -> Self:
-        """Everything that a run has logged; `step_callback(read, total)` hears of bytes as they are read.
+        """Load everything that a run has logged; `step_callback(read, total)` is called with the bytes read so far.
 
         Raises SeedbedError for a log that may not be read.
         """
@@ -98,24 +98,24 @@ class Series:
         return series
 
     def loading(self) -> Iterator[tuple[int, int]]:
-        """Read the index and what the log holds beyond it, a few megabytes at a time; yields `progress` after each."""
+        """Read the index and the rest of the log, a few megabytes at a time; yields `progress` after each."""
         with self._lock:
-            if not self._fold.place:
+            if not self._fold.offset:
                 self._take_index()
         yield self._look()
         while self._read():
             yield self._look()
 
     def refresh(self) -> bool:
-        """Fold in what the log has grown by; whether anything is new. Cheap where little is."""
+        """Read what was appended to the log; returns whether anything is new. Fast if little is."""
         before, after = self._look()
-        another = before > 0 and (after < before or log_mark(self.run.events) != self._mark)
-        if another:  # deleted, or another log in its place
+        another = before > 0 and (after < before or log_checksum(self.run.events) != self._mark)
+        if another:  # deleted or replaced
             with self._lock:
                 self._clear()
         for _ in self.loading():
             pass
-        return another or self._fold.place != before
+        return another or self._fold.offset != before
 
     def __len__(self) -> int:
         """Steps in force."""
@@ -124,23 +124,23 @@ class Series:
 
     @property
     def validations(self) -> list[Mark]:
-        """Validations by step that can be compared: over a part of the text where any was, else over all of it."""
+        """The comparable validations by step: those over a part of the text if there are any, else those over all of it."""
         return comparable([mark for kind, mark in self._marks if kind == VALIDATION])
 
     @property
     def is_simulated(self) -> bool:
-        """Whether its newest steps have times of the run's own clock."""
+        """Whether the times of its newest steps are on the run's own clock."""
         with self._opened() as columns:
             return bool(columns[_FIRST]) and bool(columns[COLUMN["simulated"]][-1])
 
     @property
     def checkpoints(self) -> list[Mark]:
-        """Checkpoints by step, those that were deleted since included."""
+        """Checkpoints by step, including deleted ones."""
         return [mark for kind, mark in self._marks if kind == SAVED]
 
     @property
     def restarts(self) -> list[Mark]:
-        """Where sessions after the first began."""
+        """The beginnings of the sessions after the first."""
         return [mark for kind, mark in self._marks if kind == RESTART]
 
     def extent(self, axis: str = "step") -> tuple[float, float] | None:
@@ -152,11 +152,11 @@ class Series:
     def window(
         self, x0: float | None = None, x1: float | None = None, px: int = 400, axis: str = "step", key: str = "loss"
     ) -> list[Point]:
-        """The steps from x0 to x1 (all by default) as at most about `px` points, and one to each side where there is.
+        """The steps from x0 to x1 (default: all) as at most about `px` points, plus one on each side if there is one.
 
-        Each point has the lowest and highest value of its steps, so that a spike of one step stays at every zoom. Where
-        there are fewer than 64 steps to a point the log is read again where they lie. `key` is one of KEYS, or the name of
-        an open metric, which is there as far as `load_metric` has read it. Raises ValueError for an unknown axis.
+        Each point has the lowest and highest value of its steps, so a spike of one step is visible at every zoom. With
+        fewer than 64 steps per point, the single steps are read from the log. `key` is one of KEYS, or an open metric, as
+        far as `load_metric` has read it. Raises ValueError for an unknown axis.
         """
         if axis not in AXES:
             raise ValueError(f"{axis!r} is none of {AXES}")
@@ -184,9 +184,9 @@ class Series:
     # Open metrics ----------------------------------------------------------------------------------------------------
 
     def load_metric(self, name: str) -> Iterator[tuple[int, int]]:
-        """Read an open metric out of the log, some rows at a time; yields how many rows were read, and of how many.
+        """Read an open metric from the log, some rows at a time; yields the number of rows read, and the total.
 
-        Only rows that were not read before; some 1.5 s for a million steps.
+        Rows that were read before are skipped; a million steps take about 1.5 s.
         """
         done = 0
         while True:
@@ -200,21 +200,23 @@ class Series:
             yield done, done + len(missing[_ROWS_AT_ONCE:])
 
     def validation_metric(self, name: str) -> list[tuple[Mark, float]]:
-        """The validations that can be compared and have an open metric of this name, with its value."""
+        """The comparable validations that have an open metric of this name, with its value."""
         marks = self.validations
         with self._lock:
             known = self._validation_metrics.setdefault(name, {})
-            missing = [mark.place for mark in marks if mark.place not in known]
+            missing = [mark.offset for mark in marks if mark.offset not in known]
             with suppress(OSError), self.run.events.open("rb") as log:
-                for place in missing:
-                    log.seek(place)
+                for offset in missing:
+                    log.seek(offset)
                     for event in decode_lines(log.readline(_BLOCK))[0]:
-                        known[place] = value_in(event, name) if event is not None and event.kind == "eval" else math.nan
-        found = [(mark, known.get(mark.place, math.nan)) for mark in marks]
+                        known[offset] = (
+                            value_in(event, name) if event is not None and event.kind == "eval" else math.nan
+                        )
+        found = [(mark, known.get(mark.offset, math.nan)) for mark in marks]
         return [(mark, value) for mark, value in found if math.isfinite(value)]
 
     def _read_metric(self, name: str, known: dict[tuple[float, float], Five], rows: Sequence[int]) -> bool:
-        """What rows come to in an open metric; False where the log is gone."""
+        """Summarise an open metric for some rows; False if the log cannot be read."""
         try:
             with self.run.events.open("rb") as log:
                 for number in rows:
@@ -231,7 +233,7 @@ class Series:
         known = self._metrics.get(key, {})
         found = [known.get(row, NOTHING) for row in zip(columns[_BEGIN][rows], columns[_LAST][rows], strict=True)]
         last = len(columns[_BEGIN]) - 1
-        if self._fold.open and rows.stop > last:  # the steps that are in no row yet
+        if self._fold.open and rows.stop > last:  # the steps in no row yet
             found[-1] = summarised([*self._metric_by_step(columns, last, key).values()])
         return [*zip(*found, strict=True)]
 
@@ -244,9 +246,9 @@ class Series:
         return [open_cell(step, axis, values.get(step.step, math.nan)) for step in steps]
 
     def _metric_by_step(self, columns: Sequence[array[float]], number: int, name: str) -> dict[int, float]:
-        """An open metric of a row's single steps: kept, or read from the log."""
-        place = (name, columns[_BEGIN][number], columns[_LAST][number])
-        values = self._metric_details.get(place)
+        """An open metric of a row's single steps: cached, or read from the log."""
+        key = (name, columns[_BEGIN][number], columns[_LAST][number])
+        values = self._metric_details.get(key)
         if values is None:
             try:
                 with self.run.events.open("rb") as log:
@@ -255,7 +257,7 @@ class Series:
                 return {}
             if len(self._metric_details) >= _MOST_DETAIL:
                 self._metric_details.pop(next(iter(self._metric_details)))
-            self._metric_details[place] = values
+            self._metric_details[key] = values
         return values
 
     # Reading ---------------------------------------------------------------------------------------------------------
@@ -265,9 +267,9 @@ class Series:
         self._marks: list[tuple[int, Mark]] = []
         self._details: dict[int, list[StepValues]] = {}
         self._metrics: dict[str, dict[tuple[float, float], Five]] = {}
-        """Open metric -> what each row comes to, by its first byte and its last step."""
+        """Open metric -> its five numbers in each row, by the row's first byte and last step."""
         self._validation_metrics: dict[str, dict[int, float]] = {}
-        """The same of validations, by the byte at which their line begins."""
+        """Open metric -> its value at each validation, by the byte at which its line begins."""
         self._metric_details: dict[tuple[str, float, float], dict[int, float]] = {}
         self._fold = Fold(self._take)
         self._session = 0
@@ -278,23 +280,23 @@ class Series:
             total = self.run.events.stat().st_size
         except OSError:
             total = 0
-        self.progress = (self._fold.place, total)
+        self.progress = (self._fold.offset, total)
         return self.progress
 
     def _read(self) -> bool:
-        """Fold in a block of the log; False where there is nothing more."""
+        """Fold a block of the log; False if there is nothing more."""
         with self._lock:
-            self._mark = self._mark or log_mark(self.run.events)
-            place = self._fold.place
-            block, after = read_block(self.run.events, place, _BLOCK)
-            if after - len(block) != place:
+            self._mark = self._mark or log_checksum(self.run.events)
+            offset = self._fold.offset
+            block, after = read_block(self.run.events, offset, _BLOCK)
+            if after - len(block) != offset:
                 self._clear()
                 return bool(block)
             self._fold.add(block)
         return bool(block)
 
     def _take_index(self) -> None:
-        """Take over the rows of the index. Its steps are copied column by column; only marks are looked at one by one."""
+        """Load the rows of the index: steps are copied column by column, only marks are handled one by one."""
         data = read_index(self.run)
         if not data:
             return
@@ -306,7 +308,7 @@ class Series:
         start = 0
         for cut in [*cuts, len(kinds)]:
             chosen = [kind == STEPS for kind in kinds[start:cut]]
-            # A mark may take its tokens from the steps before it.
+            # A mark may get its tokens from the steps before it.
             first = start + chosen.index(True) if True in chosen else cut
             self._take_marks(view, kinds, start, first)
             for column, values in zip(self._columns, words, strict=True):
@@ -335,17 +337,17 @@ class Series:
             self._marks.append((row.kind, Mark(row.first, int(tokens), row.clock, row.loss, best, full, row.begin)))
 
     def _void(self, step: int) -> None:
-        """Forget what lies beyond a step; the row in which it lies is made again from the log."""
+        """Drop everything after a step; the row that contains the step is built again from the log."""
         self._marks = [(kind, mark) for kind, mark in self._marks if mark.step <= step]
         keep = bisect_right(self._columns[_FIRST], step)
-        torn = self._row(keep - 1) if keep and self._columns[_LAST][keep - 1] > step else None
+        cut = self._row(keep - 1) if keep and self._columns[_LAST][keep - 1] > step else None
         for begin in self._columns[_BEGIN][max(keep - 1, 0) :]:
             self._details.pop(int(begin), None)
         for column in self._columns:
-            del column[keep - 1 if torn else keep :]
-        kept = [each for each in self._read_again(torn) if each.step <= step] if torn else []
-        if torn and kept:
-            remade = summarise(kept, (torn.begin, torn.end), torn.session, torn.before, torn.t, torn.simulated)
+            del column[keep - 1 if cut else keep :]
+        kept = [each for each in self._read_again(cut) if each.step <= step] if cut else []
+        if cut and kept:
+            remade = summarise(kept, (cut.begin, cut.end), cut.session, cut.before, cut.t, cut.simulated)
             for column, value in zip(self._columns, remade, strict=True):
                 column.append(value)
 
@@ -356,7 +358,7 @@ class Series:
 
     @contextmanager
     def _opened(self) -> Iterator[list[array[float]]]:
-        """The columns with the steps that are in no row yet as a last row, for as long as the lock is held."""
+        """The columns, with the steps in no row yet as the last row, under the lock."""
         with self._lock:
             row = self._fold.row()
             if row is None:
@@ -371,7 +373,7 @@ class Series:
                     del column[-1]
 
     def _steps_of(self, columns: Sequence[array[float]], number: int) -> list[StepValues]:
-        """The single steps of a row: those still open, those kept, or read again from the log."""
+        """The single steps of a row: not in a row yet, cached, or read from the log."""
         if number == len(columns[_BEGIN]) - 1 and self._fold.open:
             return self._fold.open
         row = Row(*(column[number] for column in columns))  # type: ignore[arg-type]
@@ -385,11 +387,11 @@ class Series:
         return kept
 
     def _read_again(self, row: Row) -> list[StepValues]:
-        """The steps of a row out of the log; none where that is gone."""
+        """The steps of a row, read from the log; empty if the log cannot be read."""
         try:
             with self.run.events.open("rb") as handle:
                 handle.seek(row.begin)
                 block = handle.read(row.end - row.begin)
         except OSError:
             return []
-        return steps_again(row, block[: block.rfind(b"\n") + 1])
+        return decode_steps(row, block[: block.rfind(b"\n") + 1])
