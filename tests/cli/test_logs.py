@@ -154,6 +154,6 @@ def test_a_failed_run_tells_why_and_then_what_was_printed(desk: Any) -> None:
     assert desk.terminal("logs", "-n", "2").splitlines()[-1] == crash
     printed.write_bytes(b"a\x1b]0;title\x07\x1b[2Jb\n10%\r50%\r100%\n")
     lines = desk.seedbed("logs").stdout.replace("\r", "\n").splitlines()
-    assert "failed at step 0: ZeroDivisionError: division. The traceback is in" in lines[-5]
+    assert "failed: ZeroDivisionError: division. The traceback is in" in lines[-5]
     assert lines[-3:] == ["10%", "50%", "100%"]
     assert desk.terminal("logs").splitlines()[-2:] == ["ab", "100%"]

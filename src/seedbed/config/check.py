@@ -1,4 +1,4 @@
-"""Whether what is wanted is wise, given figures of the data and the machine. Refuses to look at either itself."""
+"""Checks a config for problems, given figures about the data and the machine. Does not look at either itself."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _of_settings(config: Config) -> Iterator[Finding]:
             "warning",
             "sample-length",
             f"Samples of {train.sample_tokens} tokens are longer than the model's {text.plural(context, 'position')}.",
-            "Their beginning slides out of the model's sight while they are written.",
+            "The model does not see the start of a sample by the time it ends.",
             f"Set train.sample_tokens below {context}, or a larger model.context.",
         )
     if train.keep_every and (not train.checkpoint_every or train.keep_every % train.checkpoint_every):
@@ -194,7 +194,7 @@ def _of_training_text(config: Config, vocab_size: int, tokens: int) -> Iterator[
             "warning",
             "data-small",
             f"The model has {text.count(parameters)} parameters, the training text {text.count(tokens)} tokens.",
-            f"It will learn the text by heart rather than the language (this run reads it {text.count(passes)} times).",
+            f"It will memorise the text and generalise poorly (this run trains on it {text.count(passes)} times).",
             "Use more text, a smaller preset or fewer train.epochs, or set train.early_stop=3.",
         )
 

@@ -89,8 +89,8 @@ class DataConfig(Table, frozen=True, kw_only=True):
     separator: Annotated[
         str,
         Meta(
-            description="What divides one file or record into documents: auto recognises <|endoftext|>, </s> and the "
-            "like between texts, none divides nothing, anything else is the separator itself."
+            description="The separator between documents in a file or record: auto recognises <|endoftext|>, </s> and the "
+            "like; none does not split; anything else is the separator itself."
         ),
     ] = "auto"
     validation: Annotated[

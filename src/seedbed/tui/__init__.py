@@ -1,1 +1,1 @@
-"""A window in the terminal: panels over the runs. Looks and asks; never touches a run."""
+"""The terminal window: panels over the runs. It reads runs and sends requests; it never changes a run itself."""
