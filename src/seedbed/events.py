@@ -1,4 +1,4 @@
-"""Typed events, which jobs write and every reader of a run decodes; the schema's version is SCHEMA."""
+"""The typed events of the event log, and how they are encoded and decoded; SCHEMA is the version."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from seedbed.text import legible, printable, shorten
 SCHEMA = 1
 
 ASKED, STORAGE, NOT_RESUMED = "asked", "storage", "not-resumed"
-"""Codes of a `run` event. Paused: somebody asked, or nothing can be written. Completed or stopped: a resume that trained
-nothing left the run as it was."""
+"""Codes of a `run` event. Paused: on request, or because the disk cannot be written. Completed or stopped: a resume trained
+nothing, so the run keeps its status."""
 
 
 MOST_METRICS = 64
-"""Open metrics that are kept of a run, and of an event: the first so many names."""
+"""The most open metrics of a run, and of an event; further names are dropped."""
 FIGURES = frozenset(
     {"step", "tokens", "time", "loss", "lr", "grad_norm", "step_s", "val_loss", "tokens_per_s", "bits_per_byte"}
 )
-"""Names of what every step or validation has; an open metric of such a name is left out."""
+"""The names of built-in values; an open metric with such a name is dropped."""
 _LONGEST_METRIC = 48
 
 
@@ -51,7 +51,7 @@ class Run(Event, frozen=True, kw_only=True):
     compile: bool | None = None
     versions: dict[str, str] | None = None
     steps: int | None = None
-    """Horizon: the step at which this session means to end."""
+    """The last planned step of this session."""
     segment_start: int | None = None
     """The step at which the learning-rate schedule in force began."""
     steps_per_epoch: float | None = None
@@ -61,37 +61,37 @@ class Run(Event, frozen=True, kw_only=True):
     sample_every: int | None = None
     checkpoint_every: int | None = None
     eval_tokens: int | None = None
-    """Tokens that a validation between steps scores."""
+    """Tokens that a validation during training scores."""
     validation_tokens: int | None = None
-    """Tokens that the last validation scores: all that there are."""
+    """Tokens that the last validation scores: all of the validation text."""
     parameters: int | None = None
     trainable: int | None = None
-    """Parameters that are trained, where these are not all."""
+    """The number of trained parameters, if only some are trained."""
     schedule: str | None = None
-    """What the learning rate does from here, in words of the schedule's kind (fresh, extend, continue)."""
+    """The learning-rate schedule from here on, for people (fresh, extend, continue)."""
     resumed_from: str | None = None
-    """The checkpoint from which the session goes on: its folder's name, or where it lies if that is elsewhere."""
+    """The checkpoint that the session resumed from: its folder's name, or its path if it is outside the run."""
     left: str | None = None
-    """The folder, beside the checkpoints in force, for those of later steps, which are void from here on."""
+    """The folder, beside the checkpoints in force, for the checkpoints of later steps, which become void."""
     early_stop: int | None = None
-    """Validations without a better loss after which the session stops; 0 never."""
+    """Validations without a better loss after which the session stops; 0: never."""
     data: str | None = None
-    """The data's source where a resume named another place than the config does."""
+    """The data's source, if a resume named another one than the config."""
     data_path: str | None = None
-    """The local copy of it that a resume named (data.path)."""
+    """The local copy of the data (data.path), if a resume named one."""
     queue: bool | None = None
-    """Whether the session waits until its device is free before it begins."""
+    """Whether the session waits in the queue until its device is free."""
     after: str | None = None
-    """The id of the run whose end the session waits for."""
+    """The id of the run that must end before the session starts."""
     simulated: bool | None = None
-    """That the run has a clock of its own, by which the times of this event and of the session's later ones are told:
-    seconds since the run began, going on where the session before it ended."""
+    """Whether the times of this event and of the session's later ones are on the run's own clock: seconds since the run
+    began, continued from the session before."""
     code: str | None = None
-    """Why the status is what it is, for programs: ASKED, STORAGE or NOT_RESUMED."""
+    """The reason for the status, for programs: ASKED, STORAGE or NOT_RESUMED."""
     waits_for: str | None = None
-    """The id of the run that a queued one waits for at this moment."""
+    """The id of the run that a queued one waits for."""
     reason: str | None = None
-    """The same for people; no program reads it."""
+    """The reason for the status, for people; no program reads it."""
     hint: str | None = None
 
 
@@ -116,9 +116,9 @@ class Step(Event, frozen=True, kw_only=True, omit_defaults=False):
     tokens: int
     step_s: float
     processed: int | None = None
-    """Tokens of this step that went through the network, where not all of them are trained: speed is measured in these."""
+    """Tokens of this step that went through the model, if not all of them are trained; the speed counts these."""
     metrics: dict[str, float] | None = None
-    """Open metrics: what else was measured, by names that readers show as they are (mfu, goodput, samples_per_s)."""
+    """Open metrics: further values by name, which readers show as they are (mfu, goodput, samples_per_s)."""
 
 
 class Eval(Event, frozen=True, kw_only=True):
@@ -138,7 +138,7 @@ class Eval(Event, frozen=True, kw_only=True):
 
 
 class Sample(Event, frozen=True, kw_only=True):
-    """Text that the model wrote at a step."""
+    """Text that the model generated at a step."""
 
     kind: ClassVar[str] = "sample"
     step: int
@@ -170,11 +170,11 @@ class Data(Event, frozen=True, kw_only=True):
     fingerprint: str | None = None
     counts: dict[str, int] | None = None
     opening: str | None = None
-    """How texts of the dataset begin: a prompt that fits it."""
+    """The typical beginning of a text in the dataset, usable as a prompt."""
 
 
 class Hardware(Event, frozen=True, kw_only=True):
-    """What the machine was doing, sampled by the job itself. `missing` has the reason of each figure that is None."""
+    """The load of the machine, sampled by the job. `missing` has the reason for each field that is None."""
 
     kind: ClassVar[str] = "hardware"
     cpu_fraction: float | None = None
@@ -182,9 +182,9 @@ class Hardware(Event, frozen=True, kw_only=True):
     process_cpu_fraction: float | None = None
     """Of this process: 1.0 is one core kept busy."""
     cpu_cores: int | None = None
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     load_1m: float | None = None
-    """Load average of the last minute: how many tasks ran or waited to."""
+    """Load average of the last minute: the number of running or waiting tasks."""
     rss_bytes: int | None = None
     ram_used_bytes: int | None = None
     ram_total_bytes: int | None = None
@@ -197,7 +197,7 @@ class Hardware(Event, frozen=True, kw_only=True):
 
 
 class Comm(Event, frozen=True, kw_only=True):
-    """A collective among ranks, or several of one kind taken together."""
+    """One collective among ranks, or the sum of several of one kind."""
 
     kind: ClassVar[str] = "comm"
     op: str
@@ -207,7 +207,7 @@ class Comm(Event, frozen=True, kw_only=True):
 
 
 class Node(Event, frozen=True, kw_only=True):
-    """A node of the cluster joined, failed, left, or the like: `state` is a word, `reason` is for people."""
+    """A node of the cluster joined, failed, left, ...: `state` is one word, `reason` is for people."""
 
     kind: ClassVar[str] = "node"
     node: int
@@ -216,7 +216,7 @@ class Node(Event, frozen=True, kw_only=True):
 
 
 class Message(Event, frozen=True, kw_only=True):
-    """Something a person should read: what (`text`), why, and the option to change (`hint`)."""
+    """A message for people: what happened (`text`), why, and which option to change (`hint`)."""
 
     kind: ClassVar[str] = "message"
     level: str
@@ -228,7 +228,7 @@ class Message(Event, frozen=True, kw_only=True):
 
 
 class Plugin(Event, frozen=True, kw_only=True):
-    """A plugin said something, or was switched off (`ok` false)."""
+    """A plugin logged a text, or was switched off (`ok` false)."""
 
     kind: ClassVar[str] = "plugin"
     name: str
@@ -243,21 +243,21 @@ KINDS: dict[str, type[Event]] = {
 
 
 class Emit(Protocol):
-    """Takes events as they happen.
+    """A function that logs an event.
 
-    `t` is when, for whoever knows better than the moment of the call: seconds of the run's clock, which are unix seconds,
-    but in a simulated run (see Run.simulated) those of its own clock. None: now.
+    `t` is when it happened: unix seconds, or in a simulated run (see Run.simulated) seconds of its own clock. None: the
+    time of the call.
     """
 
     def __call__(self, event: Event, t: float | None = None) -> None: ...
 
 
 def discard(event: Event, t: float | None = None) -> None:
-    """An emit for those whom no event interests."""
+    """An Emit that drops every event."""
 
 
 class Record(msgspec.Struct, frozen=True):
-    """A decoded line. `event` is None for a kind, or a shape of a kind, that this version does not know; `raw` keeps it."""
+    """A decoded line. `event` is None if this version does not know its kind or fields; `raw` has all fields."""
 
     v: int
     n: int
@@ -271,7 +271,7 @@ _FIGURES_OF_STEP = tuple(name for name in Step.__struct_fields__ if name not in 
 
 
 def encode(event: Event, n: int, t: float) -> bytes:
-    """One JSON line, newline included. NaN and infinities, which JSON lacks, become null."""
+    """One JSON line with its newline. NaN and infinities become null, since JSON has neither."""
     if isinstance(event, Step):
         fields = {name: getattr(event, name) for name in _FIGURES_OF_STEP}
         if event.processed is not None:
@@ -288,7 +288,7 @@ def encode(event: Event, n: int, t: float) -> bytes:
 
 
 def _legible(value: Any) -> Any:
-    """The same with every text in it made fit to be encoded."""
+    """The same value with every text in it made encodable as UTF-8."""
     if isinstance(value, str):
         return legible(value)
     if isinstance(value, dict):
@@ -299,7 +299,7 @@ def _legible(value: Any) -> Any:
 
 
 def decode(line: bytes) -> Record | None:
-    """The record on a line, or None if the line is not a JSON object with a kind (torn or foreign)."""
+    """The record of a line; None if the line is incomplete or not an event (a JSON object with a kind)."""
     try:
         raw = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -329,10 +329,9 @@ def decode(line: bytes) -> Record | None:
 
 
 def open_metrics(written: Any) -> dict[str, float]:
-    """The open metrics of a line that was decoded as JSON: names in printable form, nan for null.
+    """The open metrics of a line that was decoded as JSON: printable names, nan for null.
 
-    Foreign data: what is no name with a number is left out, and so are the names of FIGURES and all beyond the first
-    MOST_METRICS.
+    Values that are not numbers, the names in FIGURES, and all after the first MOST_METRICS are dropped.
     """
     found: dict[str, float] = {}
     for name, value in written.items() if isinstance(written, dict) else ():
@@ -349,7 +348,7 @@ def open_metrics(written: Any) -> dict[str, float]:
 
 @lru_cache(4096)
 def shown_name(name: str) -> str:
-    """The name of an open metric as everybody shows it: short, with nothing in it that could steer a terminal."""
+    """The name of an open metric as it is shown: shortened, without control characters."""
     return shorten(" ".join(printable(name).split()), _LONGEST_METRIC)
 
 
@@ -357,12 +356,12 @@ _WAITS_FOR = re.compile(r'It waits for ".*" \(([^()]+)\)\.')
 
 
 def codes_of_old(status: str, reason: str | None) -> tuple[str | None, str | None]:
-    """The `code` and `waits_for` of a run event that was written before events held them, out of its reason."""
+    """The `code` and `waits_for` of a run event that lacks them, parsed from its reason (logs of earlier versions)."""
     if reason is None:
         return None, None
     if status == "paused":
         return (ASKED if reason == "asked to pause" else STORAGE), None
     if status == "queued":
-        told = _WAITS_FOR.fullmatch(reason)
-        return None, told[1] if told else None
+        found = _WAITS_FOR.fullmatch(reason)
+        return None, found[1] if found else None
     return (NOT_RESUMED if status in ("completed", "stopped") else None), None

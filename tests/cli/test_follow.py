@@ -281,7 +281,7 @@ def test_a_log_that_cannot_grow_holds_the_run_and_loses_nothing(desk: Any) -> No
 def test_resume_goes_on_and_shows_the_whole_curve(desk: Any) -> None:
     run = desk.train(steps=20)
     out = desk.seedbed("resume", run, "--more-steps", "15").stdout
-    assert "going on from step-00000020, step 20 of 35" in out
+    assert "resuming from step-00000020, step 20 of 35" in out
     assert "validation at step 10" not in out, "an earlier session was told again"
     assert "step 20/20" not in out, "the progress of an earlier session was shown as this one's"
     assert desk.status(run)["steps"] == 35

@@ -55,7 +55,7 @@ def test_who_watches_a_run_is_told_that_it_is_paused(desk: Any) -> None:
     assert follower.returncode == 0, err
     assert "paused at step" in out
     assert ": asked to pause" in out
-    assert out.count("going on from step") == 1
+    assert out.count("resumed at step") == 1
     assert "Finished at step 60" in out
 
 

@@ -28,14 +28,14 @@ def seen(place: Store, events: list[Event]) -> View:
 @pytest.mark.parametrize(
     ("events", "stops", "pauses"),
     [
-        ([BEGUN], "has not begun to train, and ends", "has not begun to train, and holds"),
+        ([BEGUN], "has not begun to train, and ends", "has not begun to train, and pauses"),
         ([BEGUN, Phase(name="prepare")], "the preparation of the data", "the preparation of the data"),
         ([BEGUN, Phase(name="check")], "finishes the batch", "finishes the batch"),
         ([BEGUN, Phase(name="check"), Phase(name="compile")], "torch is compiling", "torch is compiling"),
         ([BEGUN, SET, Phase(name="train")], "finishes this step and saves", "finishes this step, saves"),
         ([BEGUN, SET, Phase(name="train"), STEP], "(a step takes 12s) and saves", "(a step takes 12s), saves"),
-        ([BEGUN, SET, Phase(name="train"), STEP, Phase(name="evaluate")], "leaves the validation", "it saves, then"),
-        ([BEGUN, SET, Phase(name="train"), STEP, Phase(name="sample")], "leaves the sample", "it saves, then"),
+        ([BEGUN, SET, Phase(name="train"), STEP, Phase(name="evaluate")], "stops the validation", "it saves, then"),
+        ([BEGUN, SET, Phase(name="train"), STEP, Phase(name="sample")], "stops the sample", "it saves, then"),
         ([BEGUN, SET, STEP, Phase(name="save")], "ends when it has saved", "ends when it has saved"),
         ([BEGUN, SET, Phase(name="train"), STEP, Run(status="paused", session=1, step=1)], "is paused, and ends", ""),
     ],

@@ -1,4 +1,4 @@
-"""`seedbed curve`: the losses of one run, or of several over each other, in the terminal or as an SVG picture."""
+"""`seedbed curve`: plots the metrics of one or several runs, in the terminal or as SVG."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ SYNONYMS = {
     "--output": "--svg",
     "--smoothing": "--smooth",
 }
-"""Options of other programs -> what stands for them here."""
+"""Options of other programs -> the option of this command."""
 
 _POINTS = 2048
-"""Most points of --json; more steps than that are gathered, their lowest and highest value kept."""
+"""The most points of --json; more steps are combined, with their lowest and highest value."""
 _AXES = ("step", "tokens", "time")
 _METRICS = ("loss", "val_loss", "lr", "grad_norm", "tokens_per_s")
 _TIME_UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
 _LEGEND_PX = 560.0
-"""What the legend of a picture may take of its width."""
+"""The width of the legend."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -79,11 +79,11 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed.presentation.curves import Drawn
     from seedbed.runs.curves.series import Series
 
-    place = store(arguments.runs)
+    runs = store(arguments.runs)
     if arguments.refs:
-        found = find_all(place, arguments.refs)
+        found = find_all(runs, arguments.refs)
     else:
-        found = [place.find(None, fits=has_steps, wanted="run that has logged a step")]
+        found = [runs.find(None, fits=has_steps, wanted="run that has logged a step")]
     if arguments.y not in _METRICS:
         _refuse_unknown(found, arguments.y)
     shown = [Drawn(each.name(), Series.load(each)) for each in found]
@@ -103,11 +103,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def points(run: RunDir, drawn: Drawn, axis: str, metric: str) -> dict[str, Any]:
-    """A run's curve for a script."""
-    series, told = drawn.series, {"id": run.id, "name": drawn.name}
+    """The points of a run's curve, for --json."""
+    series, head = drawn.series, {"id": run.id, "name": drawn.name}
     found = (
         [
-            {f"first_{axis}": _place(p.x0, axis), f"last_{axis}": _place(p.x1, axis), metric: p.mean, "low": p.low}
+            {f"first_{axis}": _x(p.x0, axis), f"last_{axis}": _x(p.x1, axis), metric: p.mean, "low": p.low}
             | {"high": p.high}
             for p in series.window(px=_POINTS, axis=axis, key=metric)
             if math.isfinite(p.mean)
@@ -115,23 +115,23 @@ def points(run: RunDir, drawn: Drawn, axis: str, metric: str) -> dict[str, Any]:
         if metric != "val_loss"
         else []
     )
-    validated = [{axis: _place(mark.at(axis), axis), "loss": mark.loss} for mark in series.validations]
+    validated = [{axis: _x(mark.at(axis), axis), "loss": mark.loss} for mark in series.validations]
     if metric == "loss":
-        return {**told, "training": found, "validation": validated}
+        return {**head, "training": found, "validation": validated}
     if metric == "val_loss":
-        return {**told, "validation": validated}
+        return {**head, "validation": validated}
     if metric not in _METRICS and metric.startswith("val_"):
         named = series.validation_metric(metric.removeprefix("val_"))
-        return {**told, "points": found, "validation": [{axis: _place(m.at(axis), axis), metric: v} for m, v in named]}
-    return {**told, "points": found}
+        return {**head, "points": found, "validation": [{axis: _x(m.at(axis), axis), metric: v} for m, v in named]}
+    return {**head, "points": found}
 
 
-def _place(x: float, axis: str) -> float:
+def _x(x: float, axis: str) -> float:
     return x if axis == "time" else int(x)
 
 
 def _refuse_nothing(found: list[RunDir], shown: list[Drawn], metric: str) -> None:
-    """Say which runs have nothing to draw. Raises SeedbedError where none has."""
+    """Note which runs have nothing to plot. Raises SeedbedError if none has anything."""
     from seedbed.cli.console import note
     from seedbed.errors import SeedbedError
     from seedbed.presentation.curves import lines
@@ -150,26 +150,29 @@ def _refuse_nothing(found: list[RunDir], shown: list[Drawn], metric: str) -> Non
             f'"{found[0].id}" has logged {lacks} yet.'
             if len(found) == 1
             else f"None of these {len(found)} runs has logged a {lacks[3:]} yet.",
-            f"`seedbed status {found[0].id}` tells how it stands." if len(found) == 1 else "`seedbed runs` lists them.",
+            f"`seedbed status {found[0].id}` shows its status." if len(found) == 1 else "`seedbed runs` lists them.",
         )
     for each in empty:
         note(f'"{printable(each.name())}" has logged {lacks} yet, so it is left out.')
 
 
 def draw(shown: list[Drawn], arguments: argparse.Namespace) -> None:
-    """The picture in the terminal, under its title."""
+    """Print the plot with its title."""
     from seedbed import text
     from seedbed.cli.console import note, say, width
     from seedbed.cli.summary import picture
-    from seedbed.presentation.curves import along, extent, lines, what
+    from seedbed.presentation.curves import axis_label, extent, label, lines
 
     columns = width(120)
     drawn = lines(shown, axis=arguments.x, metric=arguments.y, smoothing=arguments.smooth, px=2 * columns)
-    told = [f"along {along(shown, arguments.x)}" if arguments.x != "step" else "", "log scale" if arguments.log else ""]
-    told += [f"smoothed by {arguments.smooth:g}" if arguments.smooth else ""]
-    drawing = ", ".join(["training loss" if arguments.y == "loss" else what(arguments.y), *filter(None, told)])
+    notes = [
+        f"along {axis_label(shown, arguments.x)}" if arguments.x != "step" else "",
+        "log scale" if arguments.log else "",
+    ]
+    notes += [f"smoothed by {arguments.smooth:g}" if arguments.smooth else ""]
+    drawing = ", ".join(["training loss" if arguments.y == "loss" else label(arguments.y), *filter(None, notes)])
     title = text.printable(shown[0].name) if len(shown) == 1 else drawing
-    if len(shown) == 1 and (arguments.y != "loss" or any(told)):
+    if len(shown) == 1 and (arguments.y != "loss" or any(notes)):
         title += f": {drawing}"
     say(title)
     rows = picture(
@@ -184,60 +187,60 @@ def draw(shown: list[Drawn], arguments: argparse.Namespace) -> None:
         say(line)
     if not rows:
         note(
-            "A logarithmic scale has no place for what is not above 0."
+            "A logarithmic scale cannot show values of 0 or less."
             if arguments.log
             else "The output cannot show curves: it is too narrow or its encoding has no Braille. --svg draws a picture."
         )
 
 
 def write_svg(shown: list[Drawn], arguments: argparse.Namespace) -> None:
-    """The picture as a file."""
+    """Write the plot as an SVG file."""
     from seedbed.chart import svg
     from seedbed.cli.console import say
     from seedbed.errors import SeedbedError
     from seedbed.files import expand_home, write_atomic
-    from seedbed.presentation.curves import along, lines, short, what
+    from seedbed.presentation.curves import axis_label, label, lines, short_label
     from seedbed.text import printable, shorten
 
     drawn = lines(shown, axis=arguments.x, metric=arguments.y, smoothing=arguments.smooth, px=300)
-    label = {"step": "step", "tokens": "trained tokens"}.get(arguments.x)
-    if label is None:
+    x_label = {"step": "step", "tokens": "trained tokens"}.get(arguments.x)
+    if x_label is None:
         drawn, unit = _in_units(drawn)
-        label = f"{unit} of {'simulated time' if along(shown, arguments.x) != arguments.x else 'training'}"
+        x_label = f"{unit} of {'simulated time' if axis_label(shown, arguments.x) != arguments.x else 'training'}"
     title = shown[0].name
     if len(shown) > 1:
-        title = short(arguments.y)
+        title = short_label(arguments.y)
         room = max(int((_LEGEND_PX / len(shown) - 40) / 7.2), 4)
         drawn = [line._replace(label=shorten(f"{line.tag} {line.label}", room)) for line in drawn]
     picture = svg(
         drawn,
         title=title,
-        x_label=label,
-        y_label=what(arguments.y),
+        x_label=x_label,
+        y_label=label(arguments.y),
         log=arguments.log,
         whole_x=arguments.x != "time",
     )
     if picture is None:
-        raise SeedbedError("There is no point to draw.", "A logarithmic scale has no place for what is not above 0.")
+        raise SeedbedError("There are no points to plot.", "A logarithmic scale cannot show values of 0 or less.")
     write_atomic(expand_home(arguments.svg), picture)
     say(f"wrote {printable(str(arguments.svg))}")
 
 
 def _in_units(drawn: list[Line]) -> tuple[list[Line], str]:
-    """Lines along seconds in the largest unit of which there are at least two, and that unit."""
+    """The lines with x in the largest unit of time that the plot spans at least twice, and that unit."""
     longest = max((x for line in drawn for x in line.x), default=0.0)
     unit, seconds = next(((unit, s) for unit, s in _TIME_UNITS if longest >= 2 * s), _TIME_UNITS[-1])
     return [line._replace(x=[x / seconds for x in line.x]) for line in drawn], unit
 
 
 def _metric(word: str) -> str:
-    """An argument type: the name of what to draw; of what every run has, with dashes as well."""
+    """An argument type: the name of a metric; built-in names may be written with dashes."""
     plain = word.replace("-", "_")
     return plain if plain in _METRICS else word
 
 
 def _refuse_unknown(found: list[RunDir], metric: str) -> None:
-    """Raise UsageError where none of the runs has an open metric of this name."""
+    """Raise UsageError if none of the runs has an open metric of this name."""
     from seedbed.errors import UsageError
     from seedbed.presentation.curves import metric_names
     from seedbed.runs.status import standing
@@ -255,5 +258,5 @@ def _weight(word: str) -> float:
 
     value = real(0, 1)(word)
     if value == 1:
-        raise argparse.ArgumentTypeError("1 leaves nothing of the curve; the largest sensible weight is about 0.99")
+        raise argparse.ArgumentTypeError("the weight must be below 1; the largest sensible one is about 0.99")
     return value

@@ -1,4 +1,4 @@
-"""`seedbed logs`: what happened in a run, and what its job printed."""
+"""`seedbed logs`: prints the events of a run and the output of its job."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EXAMPLES = """\
 SYNONYMS = {
     "--tail": "--lines",
 }
-"""Options of other programs -> what stands for them here."""
+"""Options of other programs -> the option of this command."""
 
 _LINES = 50
 _BLOCK = 64 << 10
@@ -53,7 +53,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the tail, and follow if told to."""
+    """Print the last lines, and new ones with --follow."""
     from seedbed.cli.store_option import store
     from seedbed.errors import SeedbedError
     from seedbed.presentation.log import has_any
@@ -62,28 +62,28 @@ def run(arguments: argparse.Namespace) -> int:
     there = found.log.exists() if arguments.printed else has_any(found)
     if not there and not (arguments.follow and _lives(found)):
         raise SeedbedError(
-            f"{found.id} has no log: there is no {found.log}.", f"`seedbed status {found.id}` tells how the run stands."
+            f"{found.id} has no log: there is no {found.log}.", f"`seedbed status {found.id}` shows the run's status."
         )
-    return (_copy_printed if arguments.printed else _tell)(found, arguments.lines, arguments.follow)
+    return (_copy_printed if arguments.printed else _print_log)(found, arguments.lines, arguments.follow)
 
 
-def _tell(found: RunDir, lines: int | None, follow: bool) -> int:
-    """What happened, and what was printed, line by line."""
+def _print_log(found: RunDir, lines: int | None, follow: bool) -> int:
+    """Print the lines of events and output."""
     from seedbed.presentation.log import RunLog
 
     log = RunLog(found, lines)
     while True:
-        goes_on = follow and _lives(found)
-        for line in log.new(ended=not goes_on):
+        continues = follow and _lives(found)
+        for line in log.new(ended=not continues):
             _say(line)
         sys.stdout.flush()
-        if not goes_on:
+        if not continues:
             return 0
         time.sleep(_POLL_S)
 
 
 def _say(line: LogLine) -> None:
-    """A line with its time; of what was printed the bytes as they are, unless a terminal would obey them."""
+    """Print a line with its time; output of the job unchanged, except on a terminal, which could obey it."""
     from seedbed.cli.console import paint, say
     from seedbed.presentation.log import when
 
@@ -96,35 +96,35 @@ def _say(line: LogLine) -> None:
 
 
 def _copy_printed(found: RunDir, lines: int | None, follow: bool) -> int:
-    """What was printed alone."""
+    """Print only the output of the job."""
     from seedbed.presentation.log import tail_start
 
     show = _Screen() if sys.stdout.isatty() else _Pipe()
-    place = tail_start(found.log, lines)
+    offset = tail_start(found.log, lines)
     while True:
-        goes_on = follow and _lives(found)
-        place = _copy(found.log, place, show)
-        if not goes_on:
+        continues = follow and _lives(found)
+        offset = _copy(found.log, offset, show)
+        if not continues:
             show.end()
-            if place == 0 and sys.stderr.isatty():
+            if offset == 0 and sys.stderr.isatty():
                 sys.stderr.write("The job has printed nothing.\n")
             return 0
         time.sleep(_POLL_S)
 
 
 class _Pipe:
-    """Bytes as they are."""
+    """Writes bytes unchanged."""
 
     def add(self, block: bytes) -> None:
         sys.stdout.buffer.write(block)
         sys.stdout.buffer.flush()
 
     def end(self) -> None:
-        """Nothing is kept back."""
+        """Nothing is buffered."""
 
 
 class _Screen:
-    """Whole lines for a terminal, with nothing in them that could steer it; of a line painted over, the last state."""
+    """Prints complete lines without control characters; of a line overwritten with carriage returns, the last version."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -138,7 +138,7 @@ class _Screen:
             self.end()
 
     def end(self) -> None:
-        """Show what has no end of line yet."""
+        """Print the rest, which has no newline."""
         if self._rest:
             self._say(self._rest)
         self._rest = b""
@@ -151,17 +151,17 @@ class _Screen:
         sys.stdout.flush()
 
 
-def _lines(word: str) -> int | None:
+def _lines(value: str) -> int | None:
     """An argument type: a number of lines from 0, None for all."""
-    if word == "all":
+    if value == "all":
         return None
-    if not (word.isascii() and word.isdecimal() and len(word) < 16):
-        raise argparse.ArgumentTypeError(f"{word!r} is neither a number of lines nor `all`")
-    return int(word)
+    if not (value.isascii() and value.isdecimal() and len(value) < 16):
+        raise argparse.ArgumentTypeError(f"{value!r} is neither a number of lines nor `all`")
+    return int(value)
 
 
 def _lives(found: RunDir) -> bool:
-    """Whether more may come: a process has the run, or is about to."""
+    """Whether more lines may come: a process owns the run or waits in the queue."""
     from seedbed.files import is_locked
     from seedbed.runs.status import standing
     from seedbed.runs.statuses import LIVE
@@ -169,17 +169,17 @@ def _lives(found: RunDir) -> bool:
     return is_locked(found.lock) or standing(found).status in LIVE
 
 
-def _copy(log: Path, place: int, show: _Pipe | _Screen) -> int:
-    """Show what lies beyond a byte; the byte after it. A log that was replaced is shown from its start."""
+def _copy(log: Path, offset: int, show: _Pipe | _Screen) -> int:
+    """Print the log from a byte on; returns the byte after it. A log that was replaced is printed from its start."""
     from seedbed.files import explained
 
     while log.exists():
         with explained(log), log.open("rb") as handle:
-            place = place if place <= handle.seek(0, 2) else 0
-            handle.seek(place)
+            offset = offset if offset <= handle.seek(0, 2) else 0
+            handle.seek(offset)
             block = handle.read(_BLOCK)
         if not block:
-            return place
-        place += len(block)
-        show.add(block)  # what goes wrong here is no matter of the log
+            return offset
+        offset += len(block)
+        show.add(block)  # outside of `explained`: errors of stdout are not errors of the log
     return 0

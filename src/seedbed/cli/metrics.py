@@ -1,4 +1,4 @@
-"""`seedbed metrics`: every step of a run as CSV or JSON lines."""
+"""`seedbed metrics`: the steps of a run as a table, CSV or JSON Lines."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EXAMPLES = """\
 
 _ROWS = 1000
 _SHOWN = 20
-"""Rows of the table, about."""
+"""The approximate number of rows of the table."""
 _OPEN_SHOWN = 8
 _HEADING = 16
 """Columns of the table for a run's own metrics, and the characters of their headings."""
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.ref, fits=lambda run: standing(run).view.step > 0, wanted="run that has logged a step"
     )
     if arguments.out is not None and not (arguments.csv or arguments.json):
-        raise UsageError("--out needs a form to write in.", "Add --csv or --json.")
+        raise UsageError("--out needs a format.", "Add --csv or --json.")
     damaged: list[int] = []
     view = standing(found).view
     names = [*view.metrics]
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _remarks(found: RunDir, count: int, damaged: list[int], view: View) -> int:
-    """What is to be said of the steps besides them; returns the exit status."""
+    """Print notes about the steps; returns the exit status."""
     from seedbed.cli.console import note
     from seedbed.events import MOST_METRICS
     from seedbed.text import printable
@@ -102,7 +102,7 @@ def _remarks(found: RunDir, count: int, damaged: list[int], view: View) -> int:
 
 
 def overview(steps: Iterator[Metric], names: Sequence[str] = ()) -> int:
-    """Print some of the steps as a table: evenly spread, the first and the last among them. Returns how many there are."""
+    """Print some steps as a table, evenly spaced, including the first and the last. Returns the number of all steps."""
     from seedbed import text
     from seedbed.cli.console import fitted, note, say, table
     from seedbed.text import shorten

@@ -1,4 +1,4 @@
-"""The curves of one run, or of several laid over each other, as lines to draw, in a terminal or on a page."""
+"""Turns the curves of one or several runs into lines to plot, in the terminal or as SVG."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ METRICS = {
     "grad_norm": "gradient norm",
     "tokens_per_s": "tokens per second",
 }
-"""What can be drawn of every run, by the names of the columns of `seedbed metrics`, and what a picture calls it. Any other
-name is that of an open metric."""
+"""The metrics that every run has: column name in `seedbed metrics` -> label in plots. Any other name is an open metric."""
 VALIDATED = "val_"
-"""How the name of a validation's open metric begins."""
+"""The prefix of the open metrics of validations."""
 
 
 class Drawn(NamedTuple):
-    """A run to draw: its name and its curves."""
+    """A run to plot: its name and its curves."""
 
     name: str
     series: Series
@@ -39,31 +38,31 @@ def lines(
     window: tuple[float, float] | None = None,
     px: int = 400,
 ) -> list[Line]:
-    """The curves along an axis; a run without a point is left out, and keeps its colour and its tag.
+    """The curves along an axis. A run without points is left out; the colours and tags of the others stay the same.
 
-    Of one run alone: the metric with its spread, and with the loss the validation losses. Of several: the metric of each.
-    `smoothing` is the weight of the past in an exponential mean over the points, from 0 to below 1; what it smooths
-    stays visible behind it, as a faint line, where the run is alone. `window` is the part of the axis that is drawn.
+    For one run: the metric with its range, and for the loss also the validation losses. For several: the metric of each.
+    `smoothing` is the weight of the past in an exponential moving average over the points, from 0 to below 1; for a single
+    run the unsmoothed curve is drawn behind it as a faint line. `window` is the part of the axis to draw.
     """
     alone = len(shown) == 1
     found: list[Line] = []
     for number, each in enumerate(shown):
-        label, tag = (_label(metric), "") if alone else (each.name, run_tag(number))
+        title, tag = (_curve_label(metric), "") if alone else (each.name, run_tag(number))
         if metric in KEYS or metric not in METRICS:
-            found += _trained(each.series, label, tag, number, axis, metric, smoothing, window, px, alone=alone)
+            found += _trained(each.series, title, tag, number, axis, metric, smoothing, window, px, alone=alone)
         validated = _validated(each.series, metric, alone=alone)
         if validated:
             x, y = [mark.at(axis) for mark, _ in validated], [value for _, value in validated]
-            # Validations are few: a mean over them would hide what they say.
+            # Validations are too few to be smoothed.
             if metric == "loss":
                 found.append(Line("validation loss", x, y, series=1))
             else:
-                found.append(Line(label, x, y, series=number, tag=tag))
+                found.append(Line(title, x, y, series=number, tag=tag))
     return found
 
 
 def _validated(series: Series, metric: str, *, alone: bool) -> list[tuple[Mark, float]]:
-    """The validations that belong into a picture of a metric, each with its value."""
+    """The validations to plot for a metric, each with its value."""
     if metric == "val_loss" or (alone and metric == "loss"):
         return [(mark, mark.loss) for mark in series.validations]
     if metric in METRICS or not metric.startswith(VALIDATED):
@@ -72,43 +71,43 @@ def _validated(series: Series, metric: str, *, alone: bool) -> list[tuple[Mark, 
 
 
 def metric_names(views: Iterable[Mapping[str, Any]]) -> list[str]:
-    """What can be drawn of runs: what every run has, then the open metrics of each (View.metrics)."""
+    """The names of all metrics that can be plotted: those of every run, then the open metrics of each (View.metrics)."""
     return [*METRICS, *dict.fromkeys(name for view in views for name in view)]
 
 
-def what(metric: str) -> str:
-    """What a picture calls a metric."""
+def label(metric: str) -> str:
+    """The label of a metric in plots, with its unit."""
     return METRICS.get(metric, metric)
 
 
-def short(metric: str) -> str:
-    """The same without its unit."""
-    return what(metric).partition(" (")[0]
+def short_label(metric: str) -> str:
+    """The label without the unit."""
+    return label(metric).partition(" (")[0]
 
 
-def along(shown: Sequence[Drawn], axis: str) -> str:
-    """What a picture calls its x axis: the time of a simulated run is its own."""
+def axis_label(shown: Sequence[Drawn], axis: str) -> str:
+    """The label of the x axis; `simulated time` for the time of a simulated run."""
     return "simulated time" if axis == "time" and any(each.series.is_simulated for each in shown) else axis
 
 
 def extent(shown: Sequence[Drawn], axis: str) -> tuple[float, float] | None:
-    """The x of the first and of the last step of all the runs; None before there is one."""
+    """The lowest and highest x of the steps of all runs; None before the first step."""
     extents = [extent for each in shown if (extent := each.series.extent(axis)) is not None]
     return (min(low for low, _ in extents), max(high for _, high in extents)) if extents else None
 
 
 def run_tag(number: int) -> str:
-    """What stands for one of several runs, in the legend and at the end of its curve, for who sees no colours."""
+    """The tag of one of several runs, in the legend and at the end of its curve, so that colours are not needed."""
     return str(number + 1)
 
 
-def _label(metric: str) -> str:
-    return "training loss" if metric == "loss" else short(metric)
+def _curve_label(metric: str) -> str:
+    return "training loss" if metric == "loss" else short_label(metric)
 
 
 def _trained(
     series: Series,
-    label: str,
+    title: str,
     tag: str,
     number: int,
     axis: str,
@@ -119,7 +118,7 @@ def _trained(
     *,
     alone: bool,
 ) -> list[Line]:
-    """A value of the training steps: with its spread, or smoothed."""
+    """The curve of a metric of the training steps: with its range, or smoothed."""
     x0, x1 = window or (None, None)
     points = series.window(x0, x1, px=px, axis=axis, key=key)
     if not any(math.isfinite(point.mean) for point in points):
@@ -127,6 +126,6 @@ def _trained(
     x, means = [point.x for point in points], [point.mean for point in points]
     low, high = [point.low for point in points], [point.high for point in points]
     if not smoothing:
-        return [Line(label, x, means, low, high, series=number, tag=tag)]
+        return [Line(title, x, means, low, high, series=number, tag=tag)]
     behind = [Line("", x, means, low, high, series=FAINT + number)] if alone else []
-    return [*behind, Line(label, x, ema(means, smoothing), series=number, tag=tag)]
+    return [*behind, Line(title, x, ema(means, smoothing), series=number, tag=tag)]

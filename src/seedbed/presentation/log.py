@@ -1,4 +1,4 @@
-"""A run's log in lines: what happened, told out of its events, and what its job and the libraries printed."""
+"""The log of a run as lines: one for each notable event, and the output of its job and the libraries."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from seedbed.runs.store import RunDir
 from seedbed.runs.view import View
 
 SHORTEST_S, LONGEST_S = 5.0, 60.0
-"""Seconds between two lines of progress: a twelfth of the time that the session has taken, within these bounds. A
-simulated run may take months in a second, so that there the upper bound does not hold."""
+"""The bounds of the time between two lines of progress, which is a twelfth of the session's time so far. For a simulated
+run, which may cover months in a second, there is no upper bound."""
 _BLOCK = 64 << 10
 _EVENTS_BLOCK = 4 << 20
 _STEP = re.compile(rb'\{"v":\d+,"n":\d+,"t":(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?),"kind":"step"')
 _FIRST_LOOK = 256 << 10
-"""Bytes of the event log, from its end on, that are read first where only the last lines are wanted."""
+"""Bytes at the end of the event log that are read first if only the last lines are needed."""
 
 
 class LogLine(NamedTuple):
-    """A line of a log. Of what happened, `t` is when (unix seconds) and `text` is printable.
+    """A line of a log. For an event, `t` is its time (unix seconds) and `text` is printable.
 
-    Of what was printed, `raw` holds the bytes as they are but for the time, the end of the line included where it has one,
-    and `t` is None where the time is not known.
+    For output of the job, `raw` has the unchanged bytes without the time, including the newline if there is one, and `t` is
+    None if the time is unknown.
     """
 
     t: float | None
@@ -46,7 +46,7 @@ class LogLine(NamedTuple):
 
 
 def when(line: LogLine) -> str:
-    """The time of a line as it stands before it; "" where it is not known."""
+    """The time to show before a line; "" if unknown."""
     if line.t is None:
         return ""
     if line.simulated:
@@ -55,7 +55,7 @@ def when(line: LogLine) -> str:
 
 
 class Pace:
-    """When to tell of what happens all the time: rarely, and more rarely the longer a session takes."""
+    """Limits how often frequent events get a line: less often the longer a session takes."""
 
     def __init__(self) -> None:
         self._began: float | None = None
@@ -63,19 +63,19 @@ class Pace:
         self._next = 0.0
 
     def begin(self, t: float) -> None:
-        """A session began at `t`, or its clock did; the next is told at once."""
+        """Start at `t`, when a session or its clock begins; the next event gets a line."""
         self._began, self._last = t, None
 
-    def tell_next(self) -> None:
-        """Tell the next one at once."""
+    def show_next(self) -> None:
+        """Give the next event a line."""
         self._last = None
 
     def is_due(self, t: float) -> bool:
-        """Whether something at this time would be told; a clock that was set back makes it due."""
+        """Whether an event at this time would get a line; always if the clock was set back."""
         return self._last is None or not self._last <= t < self._next
 
     def due(self, t: float, *, simulated: bool) -> bool:
-        """Whether it is told; if so, the next one has to wait."""
+        """Whether an event at this time gets a line; if so, the next one is delayed."""
         if not self.is_due(t):
             return False
         self._began = t if self._began is None else self._began
@@ -85,13 +85,13 @@ class Pace:
 
 
 class Narrator:
-    """Turns the events of a run, one after the other, into lines; progress at most every few seconds of the run's time."""
+    """Turns the events of a run into lines, with progress at most every few seconds of the run's time."""
 
     def __init__(self) -> None:
         self._progress, self._comm = Pace(), Pace()
 
     def tell(self, record: Record, view: View) -> list[tuple[str, str]]:
-        """The lines of an event, each with its style. `view` has the event folded in already."""
+        """The lines of an event, each with its style. `view` must already include the event."""
         event, t = record.event, record.t
         if isinstance(event, events.Run) and (event.pid is not None or event.simulated):
             self._progress.begin(t)
@@ -101,62 +101,62 @@ class Narrator:
         if isinstance(event, events.Comm):
             return [(wording.comm(event), "dim")] if self._comm.due(t, simulated=view.simulated) else []
         if isinstance(event, events.Run) and begins_at(event) is not None:
-            self._progress.tell_next()
+            self._progress.show_next()
             return [(line, "") for line in wording.setting(event)]
         if isinstance(event, events.Phase):
             begins = not event.done and event.name in ("prepare", "compile")
             return [(f"{text.stage(event.name)} ...", "")] if begins else []
         if isinstance(event, events.Data):
             whole = event.total is not None and event.done >= event.total
-            told = whole or self._progress.due(t, simulated=view.simulated)
-            return [("  " + wording.data(event), "")] if told else []
+            shows = whole or self._progress.due(t, simulated=view.simulated)
+            return [("  " + wording.data(event), "")] if shows else []
         shown = wording.line(event) if event is not None else None
         return [shown] if shown is not None else []
 
     def is_due(self, t: float) -> bool:
-        """Whether progress at this time would be told."""
+        """Whether progress at this time would get a line."""
         return self._progress.is_due(t)
 
 
 class RunLog:
-    """A run's log as it grows. The first look has the last `most` lines of each kind (None: all), later ones what is new."""
+    """Reads a run's log as it grows: first the last `most` lines of events and of output (None: all), then new ones."""
 
     def __init__(self, run: RunDir, most: int | None = None) -> None:
         self.run = run
         self._most = most
         self._narrator, self._view = Narrator(), View()
-        self._place: int | None = None
-        """Byte of the event log up to which events were told."""
-        self._passed: deque[bytes] = deque(maxlen=SPEED_STEPS)
-        """The last steps that were not told: the speed at the next one that is comes out of them."""
+        self._offset: int | None = None
+        """The byte of the event log up to which lines were returned."""
+        self._skipped: deque[bytes] = deque(maxlen=SPEED_STEPS)
+        """The last steps without a line; the speed at the next line is computed from them."""
         self._printed: int | None = None
-        """Byte of the job's output up to which lines were given."""
+        """The byte of the job's output up to which lines were returned."""
         self._printed_t: float | None = None
         """When the last of those lines was printed."""
 
     def new(self, *, ended: bool = False) -> list[LogLine]:
-        """The lines since the last look: what happened, then what was printed. Raises SeedbedError for an unreadable log.
+        """The lines since the last call: those of events, then the output. Raises SeedbedError if the log cannot be read.
 
-        A last printed line without its end waits for it, unless the run has `ended`.
+        An output line without a newline is kept for the next call, unless the run has `ended`.
         """
         return [*self._happened(), *self._printed_lines(ended)]
 
     # What happened ---------------------------------------------------------------------------------------------------
 
     def _happened(self) -> list[LogLine]:
-        return self._last_lines() if self._place is None else list(self._tell())
+        return self._last_lines() if self._offset is None else list(self._tell())
 
     def _last_lines(self) -> list[LogLine]:
-        """Read back from the log's end as far as it takes to have enough lines."""
+        """Read backwards from the end of the log until there are enough lines."""
         size = _size(self.run.events)
         span = _FIRST_LOOK
         known: View | None = None
         while True:
             start = 0 if self._most is None else max(size - span, 0)
-            self._place = start
-            self._passed.clear()
+            self._offset = start
+            self._skipped.clear()
             self._narrator, self._view = Narrator(), View()
-            if start:  # what was said before that and still holds: how far the run goes, on what device
+            if start:  # what earlier events set: the planned steps, the device
                 known = known or read_view(self.run, read_state(self.run))
                 self._view.run, self._view.session, self._view.status = known.run, known.session, "running"
                 self._view.simulated = known.simulated
@@ -168,18 +168,18 @@ class RunLog:
     def _tell(self) -> Iterator[LogLine]:
         """What the log holds beyond the place; most steps of a long run are passed over without being decoded."""
         while True:
-            raws, self._place = read_lines(self.run.events, self._place or 0, _EVENTS_BLOCK)
+            raws, self._offset = read_lines(self.run.events, self._offset or 0, _EVENTS_BLOCK)
             if not raws:
                 return
             for raw in raws:
                 t = _step_time(raw)
                 if t is not None and not self._narrator.is_due(t):
-                    self._passed.append(raw)
+                    self._skipped.append(raw)
                     continue
-                for passed in self._passed:
-                    if (before := decode(passed)) is not None:
+                for skipped in self._skipped:
+                    if (before := decode(skipped)) is not None:
                         self._view.add(before)
-                self._passed.clear()
+                self._skipped.clear()
                 if (record := decode(raw)) is not None:
                     self._view.add(record)
                     yield from self._lines_of(record)
@@ -200,14 +200,14 @@ class RunLog:
             self._printed = tail_start(log, self._most)
             self._printed_t = _time_before(log, self._printed)
         elif _size(log) < self._printed:
-            self._printed, self._printed_t = 0, None  # another log in its place
+            self._printed, self._printed_t = 0, None  # the file was replaced
         while True:
             block, self._printed = read_block(log, self._printed, _BLOCK)
             if not block:
                 break
-            for raw in block.split(b"\n")[:-1]:  # a carriage return ends no line
+            for raw in block.split(b"\n")[:-1]:  # a carriage return does not end a line
                 yield self._as_line(raw + b"\n")
-        # A line without an end that grows for hours is a progress bar: it is not kept back for ever.
+        # A line without a newline that grows for hours is a progress bar, so it is not kept for ever.
         waits = not ended and _size(log) - self._printed < _BLOCK
         rest = b"" if waits else _rest(log, self._printed)
         if rest:
@@ -215,7 +215,7 @@ class RunLog:
             yield self._as_line(rest)
 
     def _as_line(self, stamped: bytes) -> LogLine:
-        """A printed line; of one that was painted over, the last state."""
+        """An output line; of one that was overwritten with carriage returns, the last version."""
         t, raw = without_stamp(stamped)
         self._printed_t = t if t is not None else self._printed_t
         last = raw.rstrip(b"\r\n").rpartition(b"\r")[2]
@@ -223,18 +223,18 @@ class RunLog:
 
 
 def _step_time(raw: bytes) -> float | None:
-    """When a step was logged, out of its line as it is; None for any other event."""
+    """The time of a step, from its undecoded line; None for other events."""
     found = _STEP.match(raw)
     return float(found[1]) if found is not None else None
 
 
 def has_any(run: RunDir) -> bool:
-    """Whether anything happened in the run, or was printed by its job."""
+    """Whether the run has any events or output."""
     return _size(run.events) > 0 or run.log.exists()
 
 
 def tail_start(log: Path, lines: int | None) -> int:
-    """The byte of a file at which its last `lines` lines begin; a last line without its end counts."""
+    """The byte of a file at which its last `lines` lines begin; a last line without a newline counts."""
     if lines is None or not log.exists():
         return 0
     with explained(log), log.open("rb") as handle:
@@ -256,7 +256,7 @@ def tail_start(log: Path, lines: int | None) -> int:
 
 
 def _time_before(log: Path, place: int) -> float | None:
-    """When the line before a byte was printed, as far as a block before it tells."""
+    """The time of the output line before a byte; None if the block before it has none."""
     if not place:
         return None
     with explained(log), log.open("rb") as handle:

@@ -1,4 +1,4 @@
-"""What happened in a run, in lines for people; shared by every way of showing one."""
+"""Sentences about the events and the state of a run, shared by all front ends."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from seedbed.events import Event
 from seedbed.runs.statuses import ENDED
 from seedbed.runs.view import View
 
-_METRICS_TOLD = 6
+_METRICS_SHOWN = 6
 _NAMED_UNKNOWN = 10
-"""Pieces of a prompt that are shown where a tokenizer does not know them."""
+"""The most unknown pieces of a prompt to show."""
 
 
 def at_step(step: int) -> str:
@@ -23,7 +23,7 @@ def at_step(step: int) -> str:
 
 
 def progress(view: View) -> str:
-    """One line that says where training stands."""
+    """The progress of training in a line."""
     parts = [f"step {view.step}" + (f"/{view.steps}" if view.steps else "")]
     epoch = view.epoch(view.step)
     if epoch is not None:
@@ -45,13 +45,13 @@ def progress(view: View) -> str:
     return "  ".join(parts)
 
 
-def simulated(told: bool) -> str:
-    """What stands after a time or a speed by the clock of a simulated run."""
-    return " (simulated)" if told else ""
+def simulated(is_simulated: bool) -> str:
+    """The suffix of a time or a speed that is on the clock of a simulated run."""
+    return " (simulated)" if is_simulated else ""
 
 
 def setting(event: events.Run) -> list[str]:
-    """What a session runs on and how far it means to go."""
+    """The setting of a session: model size, device, precision, start and schedule, a line each."""
     device = text.printable(event.device or "?")
     if event.device_name:
         device += f" ({text.printable(event.device_name)})"
@@ -61,14 +61,14 @@ def setting(event: events.Run) -> list[str]:
         parts.insert(0, f"{of}{text.count(event.parameters)} parameters")
     lines = ["training " + ", ".join(part for part in parts if part)]
     if event.resumed_from:
-        lines.append(f"going on from {text.printable(event.resumed_from)}, step {event.step} of {event.steps}")
+        lines.append(f"resuming from {text.printable(event.resumed_from)}, step {event.step} of {event.steps}")
     if event.schedule:
         lines.append(text.printable(event.schedule))
     return lines
 
 
 def score(event: events.Eval) -> str:
-    """A validation in a line. Only one that is compared with others can be the best."""
+    """A validation in a line."""
     parts = [f"validation at step {event.step}: loss {event.loss:.4f}, perplexity {event.perplexity:.2f}"]
     if event.bits_per_byte is not None:
         parts.append(f"{event.bits_per_byte:.3f} bits per byte")
@@ -84,10 +84,10 @@ def data(event: events.Data) -> str:
     return f"{text.printable(event.stage)}: {text.count(event.done)}{of}{unit}"
 
 
-def plugin(told: dict[str, Any]) -> str:
-    """What a plugin said last, or that it is switched off."""
-    said = f": {told['text']}" if told["text"] else "" if told["ok"] else " is switched off"
-    return text.printable(f"{told['name']}{said}")
+def plugin(event: dict[str, Any]) -> str:
+    """The text of a plugin event, or that the plugin is switched off."""
+    suffix = f": {event['text']}" if event["text"] else "" if event["ok"] else " is switched off"
+    return text.printable(f"{event['name']}{suffix}")
 
 
 def comm(event: events.Comm) -> str:
@@ -96,11 +96,11 @@ def comm(event: events.Comm) -> str:
 
 
 def nodes(found: dict[str, dict[str, Any]]) -> str:
-    """The nodes of a cluster by state, and why, in a line; `found` as in a status."""
-    told = [
+    """The nodes of a cluster by state, with reasons, in a line; `found` as in a status."""
+    parts = [
         f"{each['count']} {state}" + (f" ({each['reason']})" if each["reason"] else "") for state, each in found.items()
     ]
-    return text.printable(", ".join(told))
+    return text.printable(", ".join(parts))
 
 
 def collectives(found: dict[str, dict[str, Any]]) -> str:
@@ -114,10 +114,10 @@ def collectives(found: dict[str, dict[str, Any]]) -> str:
 
 
 def open_metrics(found: dict[str, float | None]) -> str:
-    """The last values of open metrics in a line, the first so many; "" where there are none."""
-    told = [f"{name} {value:.4g}" for name, value in found.items() if value is not None]
-    more = f" and {len(told) - _METRICS_TOLD} more" if len(told) > _METRICS_TOLD else ""
-    return ", ".join(told[:_METRICS_TOLD]) + more
+    """The last values of the first few open metrics in a line; "" if there are none."""
+    parts = [f"{name} {value:.4g}" for name, value in found.items() if value is not None]
+    more = f" and {len(parts) - _METRICS_SHOWN} more" if len(parts) > _METRICS_SHOWN else ""
+    return ", ".join(parts[:_METRICS_SHOWN]) + more
 
 
 def message(event: events.Message) -> str:
@@ -138,18 +138,18 @@ def paused(step: int, reason: str | None, hint: str | None) -> str:
 
 
 def pause_or_resume(event: events.Run) -> str:
-    """That a run is paused, and why, or that it continues after that; "" for any other change."""
+    """That a run is paused, and why, or that it continues; "" for any other change."""
     if event.status == "paused":
         return paused(event.step, event.reason, event.hint)
     # A session that begins tells its pid, and then its horizon.
-    goes_on = event.status == "running" and event.steps is None and event.pid is None
-    return f"going on from step {event.step}" if goes_on else ""
+    resumes = event.status == "running" and event.steps is None and event.pid is None
+    return f"resumed at step {event.step}" if resumes else ""
 
 
 def end(event: events.Run) -> str:
-    """How a session ended, or that it waits for its turn, and why; nothing for any other change."""
-    told = [part if part.endswith((".", "!", "?", ":")) else part + "." for part in (event.reason, event.hint) if part]
-    why = text.printable(" ".join(told))
+    """How a session ended, or that it is queued, and why; "" for any other change."""
+    parts = [part if part.endswith((".", "!", "?", ":")) else part + "." for part in (event.reason, event.hint) if part]
+    why = text.printable(" ".join(parts))
     if event.status == "queued":
         return f"queued: {why}" if why else ""
     if event.status not in ENDED:
@@ -158,13 +158,13 @@ def end(event: events.Run) -> str:
 
 
 def line(event: Event) -> tuple[str, str] | None:
-    """An event in one line and the style to show it in; None for what progress shows better."""
+    """An event in one line, and its style; None for events that have no line of their own."""
     if isinstance(event, events.Eval):
         return score(event), ""
     if isinstance(event, events.Checkpoint):
         return saved(event), "dim"
-    if isinstance(event, events.Run) and (told := pause_or_resume(event)):
-        return told, "yellow"
+    if isinstance(event, events.Run) and (change := pause_or_resume(event)):
+        return change, "yellow"
     if isinstance(event, events.Node):
         reason = f": {event.reason}" if event.reason else ""
         return text.printable(f"node {event.node} {event.state}{reason}"), "yellow" if event.reason else ""
@@ -176,22 +176,22 @@ def line(event: Event) -> tuple[str, str] | None:
 
 
 def until_it_stops(view: View) -> str:
-    """What a job still does once it is asked to stop, as half a sentence."""
+    """What a job does after a request to stop, as half a sentence."""
     if view.status == "paused":
         return "it is paused, and ends in a moment"
     match view.phases[-1] if view.phases else None:
         case None if not view.session_steps:
             return "it has not begun to train, and ends in a moment"
         case "prepare":
-            return "it ends the preparation of the data in a moment"
+            return "it stops the preparation of the data in a moment"
         case "check":
-            return "it finishes the batch that it tries, then ends"
+            return "it finishes the batch that it is testing, then ends"
         case "compile":
             return "torch is compiling, which can take minutes and cannot be cut short; then it ends"
         case "evaluate":
-            return "it leaves the validation, which a resume does again, and saves"
+            return "it stops the validation, which a resume repeats, and saves"
         case "sample":
-            return "it leaves the sample and saves"
+            return "it stops the sample and saves"
         case "save":
             return "it ends when it has saved"
         case _:
@@ -199,22 +199,22 @@ def until_it_stops(view: View) -> str:
 
 
 def until_it_pauses(view: View) -> str:
-    """What a job still does once it is asked to pause, as half a sentence."""
+    """What a job does after a request to pause, as half a sentence."""
     match view.phases[-1] if view.phases else None:
         case None if not view.session_steps:
-            return "it has not begun to train, and holds in a moment"
+            return "it has not begun to train, and pauses in a moment"
         case "prepare":
-            return "it holds in the preparation of the data in a moment"
+            return "it pauses the preparation of the data in a moment"
         case "check":
-            return "it finishes the batch that it tries, then holds"
+            return "it finishes the batch that it is testing, then pauses"
         case "compile":
-            return "torch is compiling, which can take minutes and cannot be cut short; then it holds"
+            return "torch is compiling, which can take minutes and cannot be cut short; then it pauses"
         case "evaluate" | "sample":
-            return "it saves, then holds before it goes on with that"
+            return "it saves, then pauses before it continues with that"
         case "save":
             return "it has done its last step and ends when it has saved"
         case _:
-            return f"it finishes this step{_long(view.seconds_per_step())}, saves, then holds"
+            return f"it finishes this step{_long(view.seconds_per_step())}, saves, then pauses"
 
 
 def _long(step_s: float | None) -> str:
@@ -222,14 +222,14 @@ def _long(step_s: float | None) -> str:
 
 
 def time_taken(seconds: float | None, tokens: float | None, basis: str) -> str:
-    """What is known of how long a run will take, and from what; `tokens` is None until its data has been prepared."""
+    """The estimated time of a run and its basis; `tokens` is None until its data has been prepared."""
     if seconds is not None:
         return f"about {text.duration(seconds)}, {text.printable(basis)}"
     return text.printable(basis) if tokens is not None else "unknown until the data has been prepared"
 
 
 def unknown_to_tokenizer(pieces: Sequence[str]) -> str:
-    """What of a prompt the model cannot see, in a sentence; "" where it sees all of it."""
+    """Which pieces of a prompt the tokenizer does not know, in a sentence; "" if there are none."""
     if not pieces:
         return ""
     shown = [

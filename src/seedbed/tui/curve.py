@@ -16,7 +16,7 @@ from textual.widget import Widget
 
 from seedbed import text
 from seedbed.chart import AXIS, FAINT, Marks, Picture, Span, bounds, plot
-from seedbed.presentation.curves import METRICS, Drawn, along, extent, lines, run_tag, short
+from seedbed.presentation.curves import METRICS, Drawn, axis_label, extent, lines, run_tag, short_label
 from seedbed.runs.curves.points import AXES
 from seedbed.runs.curves.series import Series
 from seedbed.tui.safe_text import fitted_text
@@ -223,7 +223,7 @@ class Curve(Widget):
         if pointed is not None:
             pieces.append((pointed, "bold"))
         elif len(self.shown) == 1:
-            pieces.append((f"⣿ {'train' if self.metric == 'loss' else short(self.metric)} ", COLOURS[0]))
+            pieces.append((f"⣿ {'train' if self.metric == 'loss' else short_label(self.metric)} ", COLOURS[0]))
             if self.metric == "loss" and self.shown[0].series.validations:
                 pieces.append(("⠒ validation ", COLOURS[1]))
         else:
@@ -232,10 +232,10 @@ class Curve(Widget):
                 pieces.append(
                     (f"⣿{run_tag(number)} {fitted_text(each.name, room).plain} ", COLOURS[number % len(COLOURS)])
                 )
-        options = [f"x: {along(self.shown, self.axis)}", "log" if self.is_log else ""]
+        options = [f"x: {axis_label(self.shown, self.axis)}", "log" if self.is_log else ""]
         options.append(f"EMA {self.smoothing:g}" if self.smoothing else "")
         if self.metric != "loss" and len(self.shown) > 1:
-            options.insert(0, f"y: {short(self.metric)}")
+            options.insert(0, f"y: {short_label(self.metric)}")
         if self.window is not None:
             options.append("zoomed")
         if self._note:
@@ -305,7 +305,7 @@ class Curve(Widget):
 
 
 def _name(metric: str) -> str:
-    return "losses" if metric == "loss" else short(metric)
+    return "losses" if metric == "loss" else short_label(metric)
 
 
 def _style(series: int) -> Style:
