@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from seedbed.runs.store import RunDir
 
 DESCRIPTION = """\
-Draw the training and validation losses of a run, or the training losses of several runs over each other. --y draws
-another value, --x draws it along tokens or training time. Without RUN, the newest that has logged a step.
+Plot the training and validation losses of a run, or the training losses of several runs together. --y selects another
+metric, --x plots by tokens or training time. Without RUN, the newest run that has logged a step.
 """
 EXAMPLES = """\
   seedbed curve                                 the newest run, in the terminal

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from seedbed.runs.store import RunDir
 
 DESCRIPTION = """\
-Print the end of a run's log: what happened in it (progress, validations, checkpoints, warnings, how it ended), then
-what its job and the libraries printed (warnings, tracebacks), each line with its time. With -f, go on until the run has
-ended; Ctrl-C ends the looking, never the run. --printed gives only what was printed; piped, byte for byte. Without RUN,
-the newest.
+Print the end of a run's log: its events (progress, validations, checkpoints, warnings, how it ended), then the output of
+its job and the libraries (warnings, tracebacks), each line with its time. With -f, print new lines until the run has
+ended; Ctrl-C stops the printing, never the run. --printed prints only the output; into a pipe, byte for byte. Without RUN,
+the newest run.
 """
 EXAMPLES = """\
   seedbed logs                     the newest run
-  seedbed logs quickstart -f       and what is yet to come
+  seedbed logs quickstart -f       and new lines as they come
   seedbed logs quickstart -n all | grep validation
   seedbed logs quickstart --printed -n all > job.log
 """
@@ -39,7 +39,7 @@ _POLL_S = 0.2
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of `logs`."""
     run_option(parser, "which run (default: the newest)")
-    parser.add_argument("-f", "--follow", action="store_true", help="go on until the run has ended")
+    parser.add_argument("-f", "--follow", action="store_true", help="print new lines until the run has ended")
     parser.add_argument(
         "-n",
         "--lines",

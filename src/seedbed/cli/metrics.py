@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from seedbed.runs.view import View
 
 DESCRIPTION = """\
-Print the steps of a run as a table: about twenty of them, from the first to the last, with the loss of the validation
-before. With --csv or --json print every
-step in force, for a spreadsheet or a script: step, tokens (so far), time (unix seconds; of a simulated run, seconds of
-its own clock), loss, lr, grad_norm, step_s, val_loss (after steps that were validated), tokens_per_s, and every other
-metric that the run logs. What a later session made void is left out; what is unknown or no finite number is empty, or
-null. Without RUN, the newest that has logged a step.
+Print the steps of a run as a table: about twenty of them, from the first to the last, with the loss of the last
+validation. With --csv or --json print every step in force, for a spreadsheet or a script: step, tokens (so far), time
+(unix seconds; of a simulated run, seconds of its own clock), loss, lr, grad_norm, step_s, val_loss (after steps that
+were validated), tokens_per_s, and every other metric that the run logs. Steps that a later session voided are left
+out; values that are unknown or not finite are empty in CSV and null in JSON. Without RUN, the newest run that has
+logged a step.
 """
 EXAMPLES = """\
   seedbed metrics quickstart                                    a table
@@ -46,7 +46,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="a header and a row for each step (RFC 4180)")
     form.add_argument("--json", action="store_true", help="an object for each step, one a line (JSON Lines)")
-    parser.add_argument("--out", metavar="FILE", type=Path, help="write to a file, whole or not at all")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="write to a file; an interrupted write leaves none")
     runs_option(parser)
 
 
