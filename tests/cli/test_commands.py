@@ -103,7 +103,7 @@ def test_the_paths_of_a_failed_run_are_there(desk: Any) -> None:
     line = next(line for line in desk.seedbed("status").stdout.splitlines() if "traceback is in" in line)
     assert Path(line.rpartition(" in ")[2].rstrip(".")).is_file()
     desk.seedbed("train", "--name", "beta", "--steps", "30", expect=1, env={"FAKE_FAIL": "kill"})
-    assert "`seedbed resume beta` goes on" in desk.seedbed("status").stdout, "a command has the long id"
+    assert "`seedbed resume beta` continues" in desk.seedbed("status").stdout, "a command has the long id"
 
 
 def test_a_file_in_the_place_of_the_runs_is_named(desk: Any) -> None:
@@ -203,7 +203,7 @@ def test_stop(desk: Any) -> None:
 def test_resume_chooses_what_fits_and_refuses_what_does_not(desk: Any) -> None:
     finished = desk.train(steps=20)
     told = desk.seedbed("resume", finished, expect=2).stderr
-    assert "finished" in told
+    assert "completed" in told
     assert "--more-epochs" in told
     assert "interrupted run" in desk.seedbed("resume", expect=2).stderr
     for amount in ("0", "-3"):

@@ -249,7 +249,7 @@ def test_a_killed_job_is_told_and_reads_as_lost(desk: Any) -> None:
     assert "seedbed resume" in killed.stderr
     lost = desk.status()
     assert (lost["status"], lost["step"], lost["remaining_s"]) == ("lost", 6, None)
-    assert "is gone" in lost["reason"]
+    assert "ended without logging why" in lost["reason"]
 
 
 def test_a_log_that_cannot_grow_holds_the_run_and_loses_nothing(desk: Any) -> None:

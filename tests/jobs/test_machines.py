@@ -148,7 +148,7 @@ def test_an_allocation_that_fails_ends_the_run_with_what_helps(
         deed()
         return "completed"
 
-    monkeypatch.setattr(jobs, "loaded", lambda _: job)
+    monkeypatch.setattr(jobs, "load_object", lambda _: job)
     assert jobs.run_job(run.path, Resume(), Turn()) == 1
     found = status(run)
     assert found["reason"].startswith(f"The {whose} is full.")
@@ -164,7 +164,7 @@ def test_a_child_whose_memory_is_full_answers_with_what_helps(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/nowhere")  # put back afterwards, since the child sets it
-    monkeypatch.setattr(jobs, "loaded", lambda _: lambda _: gpu_refuses())
+    monkeypatch.setattr(jobs, "load_object", lambda _: lambda _: gpu_refuses())
     assert jobs.main(["generate"]) == 1
     answer = json.loads(capfd.readouterr().out)
     assert answer["error"].startswith("The GPU memory is full. OutOfMemoryError: CUDA out of memory")
