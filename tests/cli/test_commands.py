@@ -425,7 +425,7 @@ def test_runs_are_drawn_over_each_other(desk: Any) -> None:
     (log.parent / ".series").unlink(missing_ok=True)
     assert "no validation yet" in desk.seedbed("curve", "alpha", "--y", "val_loss", expect=1).stderr
     assert "None of these 2 runs" in desk.seedbed("curve", "alpha", "empty", "--y", "val-loss", expect=1).stderr
-    assert "leaves nothing" in desk.seedbed("curve", "--smooth", "1", expect=2).stderr
+    assert "must be below 1" in desk.seedbed("curve", "--smooth", "1", expect=2).stderr
     assert "beta: gradient norm" in desk.seedbed("curve", "beta", "--y", "grad-norm").stdout
     assert "alpha: training loss, along time" in desk.seedbed("curve", "alpha", "--x", "time").stdout
 

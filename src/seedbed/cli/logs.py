@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from seedbed.runs.store import RunDir
 
 DESCRIPTION = """\
-Print the end of a run's log: its events (progress, validations, checkpoints, warnings, how it ended), then the output of
-its job and the libraries (warnings, tracebacks), each line with its time. With -f, print new lines until the run has
-ended; Ctrl-C stops the printing, never the run. --printed prints only the output; into a pipe, byte for byte. Without RUN,
-the newest run.
+Print the end of a run's log: its events (progress, validations, checkpoints, warnings, how it ended), then the output
+of its job and the libraries (warnings, tracebacks), each line with its time. With -f, print new lines until the run has
+ended; Ctrl-C stops the printing, never the run. --printed prints only the output; into a pipe, byte for byte.
+Without RUN, the newest run.
 """
 EXAMPLES = """\
   seedbed logs                     the newest run
