@@ -79,7 +79,7 @@ def flops_per_step(model: ModelConfig, vocab_size: int, sequences: int, *, fused
 
 
 class Memory(NamedTuple):
-    """What a training step holds at its fullest, in bytes; `snapshot` beside it while a checkpoint is written.
+    """Peak memory of a training step, in bytes; `snapshot` is needed in addition while a checkpoint is written.
 
     `activations` and `logits` belong to one micro-batch and live together; `gradients` are full size only when they are
     gone again, so `total` is less than the sum.
@@ -96,12 +96,12 @@ class Memory(NamedTuple):
 
     @property
     def fixed(self) -> int:
-        """What no smaller batch saves: weights, gradients and optimizer state."""
+        """Memory that does not depend on the batch size: weights, gradients and optimizer state."""
         return self.weights + self.gradients + self.optimizer
 
 
 def memory_estimate(config: Config, vocab_size: int, precision: str) -> Memory:
-    """Peak memory of training steps in bytes, beyond what torch takes once it has trained anything at all.
+    """Peak memory of training steps in bytes, not counting torch's own fixed memory.
 
     `precision` is the one decided (fp32, bf16 or fp16). Counts what uncompiled training keeps on a CPU, tensor by
     tensor; compiled or on a GPU it is less. Freed memory that the C library holds back comes on top
@@ -169,10 +169,10 @@ def _kept_around_blocks(model: ModelConfig, size: int) -> int:
 
 
 def _head_bytes(model: ModelConfig, vocab_size: int, tokens: int, size: int) -> int:
-    """What the head's loss holds beside the activations: it works on slices of tokens (model/cross_entropy.py).
+    """Memory of the head's loss beside the activations; it works on slices of tokens (model/cross_entropy.py).
 
-    A slice is there as logits and as fp32 log-probabilities, below fp32 with fp32 logits between them; the slice before
-    is still there as its gradient. With it stands the head's own gradient, which several slices sum in fp32.
+    A slice needs its logits and fp32 log-probabilities (below fp32 also the logits in fp32); the gradient of the slice
+    before is still in memory, and so is the head's gradient, which several slices sum in fp32.
     """
     rows = padded_vocab(model, vocab_size)
     height = slice_rows(rows)

@@ -19,14 +19,14 @@ MUON_LR_LIMIT = 0.5
 """Muon's rate is about the spectral norm of one update: the usual peak is 0.02, and matrices themselves are of norm 2."""
 
 MANY_TIMES = 4
-"""What needs this many times the memory that there is cannot train, however much of the estimate is caution."""
+"""A run that needs this many times the memory of the machine cannot train, even if the estimate is too high."""
 
 HELD_BACK = 1.33
-"""Memory taken for memory needed: freed pieces stay with the C library (1.1 to 1.5 measured with glibc's defaults)."""
+"""Ratio of memory used to memory needed: the C library keeps freed blocks (1.1 to 1.5 measured with glibc's defaults)."""
 
 
 _LEAST_CONTEXT = 8
-"""Nobody is advised to train on windows shorter than this."""
+"""The shortest window that a hint recommends."""
 
 
 class Finding(NamedTuple):
@@ -51,12 +51,11 @@ def check(
     free_main_memory_bytes: int | None = None,
     precision: str | None = None,
 ) -> list[Finding]:
-    """What speaks against training as configured, errors first. What is not known (None) is not judged.
+    """Problems with this config, errors first. Checks whose figures are None are skipped.
 
-    `vocab_size` is the tokenizer's own; without it the one asked for counts. `free_memory_bytes` is that of the device
-    that trains, `total_memory_bytes` what it has when nothing else runs; `free_main_memory_bytes` is given where that
-    device is a GPU with memory of its own. An error means that training cannot work; a warning, that it will but may
-    disappoint.
+    `vocab_size` is the tokenizer's actual size (default: tokenizer.vocab_size). `free_memory_bytes` and
+    `total_memory_bytes` are of the device that trains; `free_main_memory_bytes` is given only if that device is a GPU with
+    its own memory. An error means that training cannot work; a warning, that the results may be poor.
     """
     vocabulary = config.tokenizer.vocab_size if vocab_size is None else vocab_size
     found = [*_of_settings(config), *_of_vocabulary(config, vocabulary)]
@@ -82,7 +81,7 @@ def checkpoint_bytes(config: Config, vocab_size: int) -> int:
 
 
 def kept_bytes(config: Config, vocab_size: int) -> int:
-    """What a run's checkpoints take at their fullest: those that are kept, and the next before the oldest goes."""
+    """The most disk space that a run's checkpoints use: those that are kept, and the next before the oldest is deleted."""
     return (kept_checkpoints(config.train) + 1) * checkpoint_bytes(config, vocab_size)
 
 
@@ -227,7 +226,7 @@ def _of_validation_text(config: Config, tokens: int) -> Iterator[Finding]:
             "validation-small",
             f"The validation text has {text.plural(tokens, 'token')} ({text.plural(windows, 'window', f'{windows:.1f}')}), "
             f"less than one batch of {batch}.",
-            "Its loss will be noisy, and the best checkpoint a matter of luck.",
+            "Its loss will be noisy, and the choice of the best checkpoint partly random.",
             where,
         )
 
@@ -243,7 +242,7 @@ def _of_disk(config: Config, vocab_size: int, free: int) -> Iterator[Finding]:
             "error",
             "disk",
             f"Checkpoints need up to {text.size(needed)}; {text.size(free)} of disk are free.",
-            f"One is {text.size(size)}; {kept} are kept, and the next is written before the oldest goes.",
+            f"One is {text.size(size)}; {kept} are kept, and the next is written before the oldest is deleted.",
             "Free some space, choose another --runs folder, or set a smaller train.keep_last or keep_best = false."
             + (" train.keep_every keeps the most: raise it, or set it to 0." if _kept_for_good(config.train) else ""),
         )
@@ -255,7 +254,7 @@ def kept_checkpoints(train: TrainConfig) -> int:
 
 
 def _kept_for_good(train: TrainConfig) -> int:
-    """Checkpoints that `keep_every` holds at the end beyond those kept anyway; 0 where the horizon is not in steps."""
+    """Extra checkpoints kept at the end because of `keep_every`; 0 if the length of the run is not in steps."""
     if not (train.keep_every and train.checkpoint_every and train.steps):
         return 0
     return max(train.steps // math.lcm(train.keep_every, train.checkpoint_every) - train.keep_last, 0)
@@ -294,7 +293,7 @@ def _of_snapshot(config: Config, vocab_size: int, free: int) -> Iterator[Finding
             "warning",
             "main-memory",
             f"A checkpoint needs {text.size(needed)} of main memory while it is written; {text.size(free)} are free.",
-            "Weights and optimizer state are copied from the GPU, so that training goes on meanwhile.",
+            "Weights and optimizer state are copied from the GPU, so that training can continue during the save.",
             "Use a machine with more main memory, or a smaller model.",
         )
 

@@ -30,7 +30,7 @@ def cache_dir() -> Path:
         found = Path()
     if not found.is_absolute():  # older versions leave the ~ in
         raise SeedbedError(
-            "There is no folder to keep prepared data in: HOME is not set, and the system knows no home directory of user"
+            "There is no folder to keep prepared data in: HOME is not set, and the system has no home directory for user"
             f" {os.getuid()}.",
             CACHE_HINT,
         )

@@ -1,6 +1,6 @@
 """Every key of a config: its type and bounds in words, its help, and what its field declares about it.
 
-Does not know where a value came from or what it is used for.
+Does not track where values come from or what they are used for.
 """
 
 from __future__ import annotations

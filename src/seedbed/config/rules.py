@@ -43,7 +43,7 @@ def _is_encoding(name: str) -> bool:
 def _of_data(data: DataConfig) -> Iterator[Contradiction]:
     if data.encoding and not _is_encoding(data.encoding):
         yield Contradiction(
-            "Python knows no text encoding of that name",
+            "Python has no text encoding of that name",
             "Set data.encoding to one such as cp1252, latin-1, utf-16, gb18030, shift_jis or koi8-r.",
             ("data.encoding",),
         )

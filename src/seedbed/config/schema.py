@@ -1,4 +1,4 @@
-"""The tables that configs are made of: every key, its type, bounds and help. Does not know where a value came from."""
+"""The tables that configs are made of: every key, its type, bounds and help. Does not track where values come from."""
 
 from __future__ import annotations
 
@@ -204,7 +204,9 @@ class TrainConfig(Table, frozen=True, kw_only=True):
     compile: Annotated[
         Literal["auto", "on", "off"], Meta(description="torch.compile; auto only where it pays for the run's length.")
     ] = "auto"
-    threads: Annotated[int, Meta(ge=0, le=4096, description="CPU threads; 0 lets the machine decide.")] = 0
+    threads: Annotated[
+        int, Meta(ge=0, le=4096, description="CPU threads; 0: as PyTorch chooses, at most the usable cores.")
+    ] = 0
     prefetch: Annotated[
         int,
         Meta(
@@ -230,8 +232,8 @@ class TrainConfig(Table, frozen=True, kw_only=True):
     sample_prompts: Annotated[
         tuple[str, ...] | None,
         Meta(
-            description="Prompts of the samples written during training; left out, one that begins as the texts do; [] "
-            "writes no samples."
+            description="Prompts of the samples written during training; by default, a common opening of the "
+            "training texts; [] writes no samples."
         ),
     ] = None
     sample_tokens: Annotated[int, Meta(ge=1, le=1_000_000, description="Tokens in each of those samples.")] = 60
@@ -241,7 +243,7 @@ class TrainConfig(Table, frozen=True, kw_only=True):
     keep_last: Annotated[int, Meta(ge=1, description="Newest checkpoints kept.")] = 2
     keep_best: Annotated[bool, Meta(description="Keep the checkpoint of the lowest validation loss as well.")] = True
     keep_every: Annotated[
-        int, Meta(ge=0, description="Keep every checkpoint whose step is a multiple of this as well; 0 keeps none so.")
+        int, Meta(ge=0, description="Also keep checkpoints whose step is a multiple of this; 0 keeps no others.")
     ] = 0
     early_stop: Annotated[
         int, Meta(ge=0, description="Stop after this many validations without a better loss; 0 never.")

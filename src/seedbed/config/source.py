@@ -102,7 +102,7 @@ def _divisions(rest: str) -> Iterator[tuple[str, str | None, str | None]]:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether the path is a folder. False where the system refuses to tell."""
+    """Whether the path is a folder. False if the path cannot be checked."""
     try:
         return path.is_dir()
     except (OSError, ValueError):
@@ -110,7 +110,7 @@ def is_folder(path: Path) -> bool:
 
 
 def is_there(path: Path, source: str) -> bool:
-    """Whether there is a file or folder. Raises UsageError, naming the source, where the system refuses to tell."""
+    """Whether there is a file or folder. Raises UsageError, naming the source, if the path cannot be checked."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):

@@ -102,7 +102,7 @@ def _tell(session: Lifecycle, text: str, kept: Dataset) -> None:
             level="warning",
             code="data-from-cache",
             text=text,
-            why=f"The run uses the data that was prepared at its start, in {kept.folder}: the same text.",
+            why=f"The run continues with the data prepared when it started, in {kept.folder}, so the text is the same.",
             hint=f"If the same text is in another place: `seedbed resume {session.run.id} --data SOURCE`.",
         )
     )

@@ -54,7 +54,7 @@ class AdamW:
 
     @torch.no_grad()
     def step(self, scale: float) -> None:
-        """Update every slice with its group's learning rate times `scale`."""
+        """Update every slice (a parameter, or some of its rows) with its group's learning rate times `scale`."""
         self._count.add_(1)
         for group in self.groups:
             # The kernel of torch.optim.AdamW(fused=True), called directly: constructing that class imports

@@ -42,7 +42,7 @@ def possible(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def is_paused_by_request(found: Mapping[str, Any]) -> bool:
-    """Whether the run is paused until somebody resumes it; other pauses (a full disk) end by themselves."""
+    """Whether the run is paused until somebody resumes it; other pauses (a full disk) end automatically."""
     return bool(found["status"] == "paused" and found["code"] == ASKED)
 
 
@@ -138,7 +138,7 @@ def _task_confirmation(action: str, listed: Listed) -> Confirmation | None:
     if action == STOP:
         return Confirmation("Stop this task?", f"{name} stops. You can resume it later.", "Stop", is_risky=True)
     if action == RESUME:
-        body = f"{name} ({shown_status(listed.status)}) goes on with what is not done yet."
+        body = f"{name} ({shown_status(listed.status)}) continues with the work that is left."
         return None if listed.lives else Confirmation("Resume this task?", body, "Resume", is_risky=False)
     body = f"{name}\n{listed.run.id}\n\nThe record of the task is deleted; what it made stays in\n{output}"
     return Confirmation("Delete this task?", body, "Delete", is_risky=True)

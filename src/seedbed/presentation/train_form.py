@@ -178,7 +178,7 @@ class NewRun(NamedTuple):
 
 
 class Question(NamedTuple):
-    """What a front end asks before it starts a run: what would happen line by line, then what speaks against it."""
+    """What a front end asks before it starts a run: the planned run line by line, then its problems."""
 
     title: str
     lines: list[str]

@@ -45,7 +45,7 @@ KINDS: dict[str, Kind] = {
 def named(name: str, kinds: Mapping[str, Kind] = KINDS) -> Kind:
     """The kind of this name. Raises SeedbedError for one that this version does not know."""
     if name not in kinds:
-        raise SeedbedError(f"This version knows no work of kind {name!r}.", f"It knows {', '.join(kinds)}.")
+        raise SeedbedError(f"This version does not support work of kind {name!r}.", f"It supports {', '.join(kinds)}.")
     return kinds[name]
 
 

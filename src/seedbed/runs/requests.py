@@ -139,7 +139,7 @@ def is_paused(run: RunDir) -> bool:
 
 
 def _is_paused_on_request(stands: Standing) -> bool:
-    """Whether the run is paused until a resume is requested; every other pause ends by itself."""
+    """Whether the run is paused until a resume is requested; every other pause ends automatically."""
     return stands.status == "paused" and stands.view.code == ASKED
 
 

@@ -33,7 +33,7 @@ def horizon_steps(train: TrainConfig, *, windows_per_epoch: int, tokens_per_wind
         raise UsageError(f"{steps} steps train nothing.", "Set train.steps, train.epochs or train.tokens above 0.")
     if steps > MOST_STEPS:
         raise UsageError(
-            f"{steps:.3g} steps are more than a run can have.",
+            f"{steps:.3g} steps are more than the maximum of a run, {MOST_STEPS:.0e}.",
             "Set a smaller train.steps, train.epochs or train.tokens.",
         )
     return steps
@@ -44,7 +44,8 @@ def epoch_steps(epochs: float, *, windows_per_epoch: int, batch_size: int) -> in
     windows = epochs * windows_per_epoch
     if not windows / batch_size <= MOST_STEPS:
         raise UsageError(
-            f"{epochs:g} epochs are more steps than a run can have.", "Lower train.epochs or --more-epochs."
+            f"{epochs:g} epochs take more than {MOST_STEPS:.0e} steps, the maximum of a run.",
+            "Lower train.epochs or --more-epochs.",
         )
     return math.ceil(round(windows, 6) / batch_size)
 

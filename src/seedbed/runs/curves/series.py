@@ -107,7 +107,7 @@ class Series:
             yield self._look()
 
     def refresh(self) -> bool:
-        """Read what was appended to the log; returns whether anything is new. Fast if little is."""
+        """Read the lines appended to the log since the last call; returns whether there were any."""
         before, after = self._look()
         another = before > 0 and (after < before or log_checksum(self.run.events) != self._mark)
         if another:  # deleted or replaced
