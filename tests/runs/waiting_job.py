@@ -15,6 +15,7 @@ from seedbed.errors import SeedbedError
 from seedbed.events import Run
 from seedbed.jobs.__main__ import main
 from seedbed.runs import status
+from seedbed.runs.kinds import KINDS
 from seedbed.runs.session import Session
 from seedbed.runs.store import RunDir
 
@@ -39,4 +40,4 @@ def run(run_dir: Path, session: Session) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(kinds={"train": "__main__:run"}))
+    sys.exit(main(kinds={"train": KINDS["train"]._replace(job="__main__:run")}))
