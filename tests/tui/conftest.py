@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from tests.patience import HANG_S, limit, until
-from textual.events import Key, Paste
+from textual.events import Key, MouseScrollDown, Paste
 from textual.geometry import Region
 from textual.keys import _character_to_key, key_to_character
 from textual.notifications import Notification
@@ -405,6 +405,18 @@ class User:
         await self.keys("g")
         await self.repeat("j", names().index(name))
         assert names()[table.cursor_row] == name
+
+    async def wheel_down(self, selector: str, words: str) -> None:
+        """Turn the wheel over a widget until the words are shown."""
+        widget = self.screen.query_one(selector)
+
+        def turned() -> bool:
+            if self.sees(words):
+                return True
+            widget.post_message(MouseScrollDown(widget, 1, 1, 0, 1, 0, False, False, False))
+            return False
+
+        await self.until(turned, repr(words))
 
     async def click(self, selector: str | type[Widget], offset: tuple[int, int] = (0, 0)) -> None:
         assert await self.pilot.click(selector, offset=offset), f"{selector} is covered:\n{self.text}"

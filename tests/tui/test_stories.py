@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from textual.widgets import DataTable
+
 from seedbed.runs.labels import read_labels
 from seedbed.runs.status import status
 from seedbed.tui.curve import Curve
@@ -132,7 +134,8 @@ async def test_a_model_goes_from_training_to_deletion_with_the_mouse_alone(
         await user.click_on("A Archive")
         await user.until(lambda: birch.id not in models.ids, "the archive")
         await user.click_on("? Keys")
-        await user.see("Show or hide archived runs")
+        await user.until(lambda: isinstance(user.screen, Keys) and user.screen.query(DataTable), "the keys")
+        await user.wheel_down("DataTable", "Show or hide archived runs")
         await user.click_on("Show or hide archived runs")
         if isinstance(user.screen, Keys):
             await user.click_on("Show or hide archived runs")
