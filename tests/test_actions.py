@@ -327,7 +327,7 @@ def test_nothing_else_is_asked_of_a_run_that_is_stopping(run: RunDir) -> None:
     with Session(run.path):
         actions.stop(run)
         for ask in (actions.pause, actions.save_now, actions.unpause):
-            with pytest.raises(SeedbedError, match="asked to stop"):
+            with pytest.raises(SeedbedError, match="is stopping"):
                 ask(run)
         actions.stop(run)
 
@@ -363,7 +363,7 @@ def test_a_job_that_hears_gets_no_signal(run: RunDir, monkeypatch: pytest.Monkey
     monkeypatch.setattr(requests, "send_signal", lambda *what: sent.append(what))
     with Session(run.path, heartbeat_s=0.1) as session:
         asked = actions.pause(run)
-        until(asked.heard)
+        until(asked.is_read)
         asked.deliver()
         until(lambda: session.pause_requested)
         assert not asked.repeat()
@@ -467,7 +467,7 @@ def test_a_run_that_a_process_has_is_not_deleted(run: RunDir, store: Store) -> N
         refused("queued")
     with Session(run.path) as session:
         session.finish("completed")
-        refused("just taken")
+        refused("just started to use")
     actions.delete(run)
 
 
