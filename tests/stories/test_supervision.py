@@ -74,11 +74,11 @@ def test_a_killed_job_reads_as_lost_at_once_and_how_to_go_on_is_said(shop: Any) 
     patience.until(lambda: status(run)["status"] == "lost", 5)
     found = shop.status()
     assert found["status"] == "lost"
-    assert "is gone" in found["reason"]
+    assert "ended without logging why" in found["reason"]
     assert f"`seedbed resume {run.id}`" in found["hint"]
     assert (found["remaining_s"], found["heartbeat_age_s"]) == (None, None)
     told = shop.seedbed("status").stdout
-    assert "`seedbed resume nano-stories` goes on" in told
+    assert "`seedbed resume nano-stories` continues" in told
     shop.let_go(run.path)
     assert json.loads(shop.seedbed("resume", run.id, "--json").stdout)["status"] == "completed"
     assert shop.status()["session"] == 2
