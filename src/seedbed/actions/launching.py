@@ -90,7 +90,8 @@ def new_task(
     refuse_unusable_store(store)
     config = dump(resolved.config, resolved.origins) if resolved is not None else ""
     wanted = checked_name(name) if name is not None else default_name(kind.name, output.name)
-    return create_task(store, kind.name, wanted, config, output, _made_by(command))
+    with labels.names(store):
+        return create_task(store, kind.name, store.free_name(wanted), config, output, _made_by(command))
 
 
 def _made_by(command: Sequence[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 
 from seedbed.config.arithmetic import divisors
 from seedbed.errors import SeedbedError
@@ -28,12 +29,11 @@ def exhausted(error: BaseException) -> str | None:
 def advice(run: RunDir) -> str:
     """A hint on how to use less memory. A run's config cannot change, so the hint starts another run like it."""
     fewer = "N"
-    try:
-        train = frozen_config(run).train
-        now = train.micro_batch or train.batch_size
-        fewer = str(max((rows for rows in divisors(train.batch_size) if rows <= now // 2), default="N"))
-    except (SeedbedError, AttributeError):
-        pass
+    with suppress(SeedbedError):
+        train = getattr(frozen_config(run), "train", None)
+        if train is not None:
+            now = train.micro_batch or train.batch_size
+            fewer = str(max((rows for rows in divisors(train.batch_size) if rows <= now // 2), default="N"))
     if fewer == "N":
         return f"Use a smaller model or context: seedbed train --like {run.id} --set model.context=N"
     return (

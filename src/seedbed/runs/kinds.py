@@ -54,11 +54,6 @@ def kind_of(run: RunDir) -> Kind:
     return named(run.meta()["kind"])
 
 
-def is_task(name: str | None) -> bool:
-    """Whether work of this kind is a task; an unknown kind counts as a run."""
-    return name in KINDS and not KINDS[name].is_run
-
-
 def frozen_config(run: RunDir) -> Any:
     """The config that a run or task was started with. Raises SeedbedError if it is missing or cannot be read."""
     from seedbed.config.frozen import load_frozen

@@ -219,8 +219,8 @@ class Store:
         return (self.run_dir(name) for name in names if _is_run(self.path_of(name)))
 
     def free_name(self, wanted: str) -> str:
-        """`wanted`, or `wanted-2`, `wanted-3`, ... if earlier runs have that name."""
-        taken = {run.name().casefold() for run in self.all()}
+        """`wanted`, or `wanted-2`, `wanted-3`, ... if earlier runs or tasks have that name."""
+        taken = {run.name().casefold() for run in (*self.all(), *self.tasks())}
         for number in range(1, len(taken) + 2):
             name = wanted if number == 1 else f"{wanted}-{number}"
             if name.casefold() not in taken:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.errors import SeedbedError
-from seedbed.files import explained, make_dir
+from seedbed.files import explained, make_dir, remove_tree
 from seedbed.runs.store import TASKS, RunDir, Store
 
 FOLDER = ".seedbed"
@@ -28,12 +28,16 @@ def create_task(
     """Create a task's directory atomically and link it from the store. Raises SeedbedError if that fails."""
     target = output.absolute()
     made = Store(target.parent / FOLDER).create(kind, name, config_toml, {"output": str(target), **(meta or {})})
-    links = make_dir(store.root / TASKS)
-    with explained(links):
-        for link in links.iterdir():
-            if not link.exists():  # its task was deleted
-                link.unlink()
-        (links / made.id).symlink_to(made.path)
+    try:
+        links = make_dir(store.root / TASKS)
+        with explained(links):
+            for link in links.iterdir():
+                if not link.exists():  # its task was deleted
+                    link.unlink()
+            (links / made.id).symlink_to(made.path)
+    except SeedbedError:
+        remove_tree(made.path)
+        raise
     return made
 
 
