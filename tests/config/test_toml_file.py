@@ -14,3 +14,11 @@ def test_a_missing_binary_or_foreign_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00[model]")
     assert "UTF-8" in refused(file=tmp_path / "binary.toml")
     assert "--preset tiny" in refused(file=Path("tiny"))
+
+
+def test_a_text_named_as_a_config_is_told_as_training_text(tmp_path: Path) -> None:
+    for name, content in (("story.txt", b"Once upon a time."), ("story", b"Caf\xe9")):
+        (tmp_path / name).write_bytes(content)
+        assert f"--data text:{tmp_path / name}" in refused(file=tmp_path / name)
+    (tmp_path / "mine.toml").write_text("lr 3")
+    assert "--data" not in refused(file=tmp_path / "mine.toml")

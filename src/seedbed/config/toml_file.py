@@ -30,10 +30,15 @@ def read_toml(path: Path, root: Root[Any]) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f'Cannot read "{path}": {error.strerror}.', "Check its permissions.") from error
     except UnicodeDecodeError as error:
-        raise UsageError(
-            f'"{path}" is not UTF-8 text ({error.reason} at byte {error.start}).', "Save it as UTF-8."
-        ) from error
+        problem = f'"{path}" is not UTF-8 text ({error.reason} at byte {error.start}).'
+        raise UsageError(problem, _training_text_hint(path, root) or "Save it as UTF-8.") from error
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(
-            f'"{path}" is not valid TOML: {error}.', "Texts need quotes; tables look like [optimizer]."
-        ) from error
+        hint = _training_text_hint(path, root) or "Texts need quotes; tables look like [optimizer]."
+        raise UsageError(f'"{path}" is not valid TOML: {error}.', hint) from error
+
+
+def _training_text_hint(path: Path, root: Root[Any]) -> str:
+    """How to train on a file that was named as a config; "" if the file is probably meant as one."""
+    if path.suffix == ".toml" or "data.source" not in keys(root):
+        return ""
+    return f"To train on the text in this file: --data {shlex.quote(f'text:{path}')}. A config is a TOML file."
