@@ -19,7 +19,7 @@ import pytest
 
 from patience import HANG_S, until
 from seedbed import events
-from seedbed.errors import DiskFullError
+from seedbed.errors import DiskFullError, StorageError
 from seedbed.files import Lock, is_locked
 from seedbed.runs import lifecycle
 from seedbed.runs import session as session_module
@@ -661,3 +661,26 @@ def test_with_little_room_it_begins_blocked_and_takes_the_ballast_later(
         filler.unlink()
         assert session.can_write()
         assert not session.blocked
+
+
+def test_a_job_that_ends_without_its_log_tells_why_in_its_state(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end cannot be logged, so the run reads as lost: not as killed, but with the obstacle."""
+
+    def refuse(line: bytes) -> None:
+        raise StorageError("Cannot write.", "Raise the limit.", "the limit on the size of files is reached")
+
+    with Session(run.path) as session:
+        session.emit(step(1))
+        monkeypatch.setattr(session._log, "write", refuse)
+        session.emit(step(2))
+        session.stop_requested = "SIGTERM"
+        assert not session.wait_paused("The limit on the size of files is reached.", "Raise it.", lambda: False)
+        session.finish("stopped")
+    monkeypatch.undo()
+    monkeypatch.setattr("seedbed.runs.status.is_alive", lambda _: False)
+    found = status(run)
+    assert (found["status"], found["step"]) == ("lost", 1)
+    assert "could not write its log" in found["reason"]
+    assert "The limit on the size of files is reached." in found["reason"]
+    assert "killed" not in found["reason"]
+    assert "starts it again" in found["hint"], "there is no checkpoint to continue from"

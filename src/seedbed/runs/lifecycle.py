@@ -257,20 +257,18 @@ class Lifecycle:
         self._pause = Pause(reason, hint or "", code)
         self.emit_status("paused", reason, hint, code=code)
         next_look = 0.0
-        try:
-            while self.stop_requested is None:
-                if until is None:
-                    if not self.pause_requested:
-                        break
-                elif time.monotonic() >= next_look:
-                    if until():
-                        break
-                    next_look = time.monotonic() + SPACE_POLL_S
-                time.sleep(PAUSE_POLL_S)
-            else:
-                return False
-        finally:
-            self._pause = None
+        while self.stop_requested is None:
+            if until is None:
+                if not self.pause_requested:
+                    break
+            elif time.monotonic() >= next_look:
+                if until():
+                    break
+                next_look = time.monotonic() + SPACE_POLL_S
+            time.sleep(PAUSE_POLL_S)
+        else:
+            return False
+        self._pause = None
         self.emit_status("running")
         return True
 

@@ -188,7 +188,8 @@ def status(run: RunDir, stands: Standing | None = None) -> dict[str, Any]:
         reason = early
         hint = f"`seedbed resume {run.id} --early-stop 0` trains on to step {view.steps}; --more-steps N trains N steps more."
     if stands.status == "lost":
-        reason, hint = _why_lost(run, view), f"`seedbed resume {run.id}` continues from the last checkpoint."
+        reason = _why_lost(run, stands)
+        hint = f"`seedbed resume {run.id}` " + ("continues from the last checkpoint." if latest else "starts it again.")
     return {
         "id": run.id,
         "name": labels.name,
@@ -236,7 +237,11 @@ def last_event_time(run: RunDir, stands: Standing) -> float | None:
         return None
 
 
-def _why_lost(run: RunDir, view: View) -> str:
+def _why_lost(run: RunDir, stands: Standing) -> str:
+    view, beat = stands.view, stands.heartbeat
+    if beat is not None and beat.pause is not None:
+        cause = beat.pause.reason.rstrip(".")
+        return f"The job ended while it could not write its log, so the last steps are not in it. {cause}."
     if view.session == 0:
         return f"The job never started; see {run.log.name} for the reason."
     return f"The process {view.run.get('pid')} ended without logging why: it was killed or out of memory, or the power failed."
