@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 import patience
-from seedbed import files
+from seedbed import files, locks
 from seedbed.config.schema import DataConfig, TokenizerConfig
 from seedbed.data import build, tokenise
 from seedbed.data.shards import Dataset, seal
@@ -469,7 +469,7 @@ def test_two_processes_make_it_once(tmp_path):
 def test_the_second_says_that_it_waits(tmp_path):
     made = build.build_from(corpus(), BPE, workers=1, cache=tmp_path / "other", emit=quiet)
     files.make_dir(tmp_path / "datasets")
-    lock = files.Lock(tmp_path / "datasets" / f".{made.folder.name}.lock")
+    lock = locks.Lock(tmp_path / "datasets" / f".{made.folder.name}.lock")
     assert lock.acquire()
     said = threading.Event()
     events: list[Event] = []
@@ -495,7 +495,7 @@ def test_the_second_says_that_it_waits(tmp_path):
 def test_a_stop_is_heard_while_another_process_prepares_the_data(tmp_path):
     made = build.build_from(corpus(), BPE, workers=1, cache=tmp_path / "other", emit=quiet)
     files.make_dir(tmp_path / "datasets")
-    lock = files.Lock(tmp_path / "datasets" / f".{made.folder.name}.lock")
+    lock = locks.Lock(tmp_path / "datasets" / f".{made.folder.name}.lock")
     assert lock.acquire()
     events: list[Event] = []
 
@@ -579,17 +579,17 @@ def test_a_stop_before_anything_was_done_leaves_nothing_behind(tmp_path):
 
 def test_a_lock_whose_file_its_owner_removed_is_taken_anew(tmp_path, monkeypatch):
     """The second process waits at a file that goes when the first one ends: it must not hold what nobody else sees."""
-    held: list[files.Lock] = []
-    original = files.Lock.acquire
+    held: list[locks.Lock] = []
+    original = locks.Lock.acquire
 
-    def acquire(lock: files.Lock) -> bool:
+    def acquire(lock: locks.Lock) -> bool:
         taken = original(lock)
         if not held:
             held.append(lock)
             lock.path.unlink()
         return taken
 
-    monkeypatch.setattr(files.Lock, "acquire", acquire)
+    monkeypatch.setattr(locks.Lock, "acquire", acquire)
     made = build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=quiet)
     assert [path.name for path in (tmp_path / "datasets").iterdir()] == [made.folder.name]
 

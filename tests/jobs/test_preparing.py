@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from patience import until
-from seedbed import files
+from seedbed import files, locks
 from seedbed.config.frozen import dump
 from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
@@ -29,7 +29,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
     config = resolve(TRAIN, preset="nano", sets=TINY).config
     made = build_dataset(config.data, config.tokenizer, cache=tmp_path / "elsewhere", emit=lambda _: None)
     files.make_dir(tmp_path / "cache" / "datasets")
-    lock = files.Lock(tmp_path / "cache" / "datasets" / f".{made.folder.name}.lock")
+    lock = locks.Lock(tmp_path / "cache" / "datasets" / f".{made.folder.name}.lock")
     assert lock.acquire()
     return Store(tmp_path / "runs").create("train", "waits", dump(config), {})
 

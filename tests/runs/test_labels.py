@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.files import Lock
+from seedbed.locks import Lock
 from seedbed.runs.labels import Labels, change_tags, read_labels, rename, set_archived, set_note
 from seedbed.runs.status import status
 from seedbed.runs.store import RunDir, Store

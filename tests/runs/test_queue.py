@@ -18,7 +18,7 @@ import pytest
 
 import patience
 from seedbed.events import Run, encode
-from seedbed.files import Lock, is_locked
+from seedbed.locks import Lock, is_locked
 from seedbed.runs.control import PAUSE, RESUME, STOP, write_request
 from seedbed.runs.process import boot_id, own_identity
 from seedbed.runs.status import status

@@ -22,7 +22,7 @@ from seedbed.config.schema import DataConfig, TokenizerConfig
 from seedbed.data.build import build_dataset
 from seedbed.errors import SeedbedError
 from seedbed.events import Checkpoint, Data, Run, Step
-from seedbed.files import Lock
+from seedbed.locks import Lock
 from seedbed.runs.caches import DATASET, KERNELS, UNFINISHED, CacheEntry, cache_entries, dataset_of, remove
 from seedbed.runs.labels import set_archived
 from seedbed.runs.retention import Policy, choose, delete, leftovers, thin, thinning, usage

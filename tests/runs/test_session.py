@@ -20,7 +20,7 @@ import pytest
 from patience import HANG_S, until
 from seedbed import events
 from seedbed.errors import DiskFullError, StorageError
-from seedbed.files import Lock, is_locked
+from seedbed.locks import Lock, is_locked
 from seedbed.runs import lifecycle
 from seedbed.runs import session as session_module
 from seedbed.runs.control import PAUSE, RESUME, SAVE, STOP, write_request

@@ -14,7 +14,7 @@ import pytest
 import patience
 from seedbed import events
 from seedbed.events import Event, encode
-from seedbed.files import Lock
+from seedbed.locks import Lock
 from seedbed.runs.process import own_identity
 from seedbed.runs.status import (
     STALE_S,

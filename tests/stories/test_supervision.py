@@ -21,7 +21,7 @@ import patience
 from seedbed import actions
 from seedbed.checkpoint.reading import find, load
 from seedbed.events import Run, Step, encode
-from seedbed.files import Lock
+from seedbed.locks import Lock
 from seedbed.runs import status as status_module
 from seedbed.runs.process import start_time
 from seedbed.runs.status import status

@@ -28,7 +28,7 @@ from seedbed import actions
 from seedbed.config.layers import Flagged
 from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
-from seedbed.files import Lock
+from seedbed.locks import Lock
 from seedbed.runs import labels
 from seedbed.runs.control import Resume
 from seedbed.runs.kinds import KINDS

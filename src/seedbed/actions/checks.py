@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from seedbed.config.schema import Config
 from seedbed.config.source import is_prepared
+from seedbed.disk_space import free_bytes
 from seedbed.errors import SeedbedError, StorageError, UsageError
-from seedbed.files import free_bytes, make_dir, refuse_without_locks
+from seedbed.files import make_dir
+from seedbed.locks import refuse_without_locks
 from seedbed.runs.lifecycle import LOCK_REMEDY
 from seedbed.runs.store import Store
 

@@ -10,7 +10,7 @@ from seedbed.actions import launching
 from seedbed.actions.checks import refuse_unusable_data
 from seedbed.config.directories import cache_dir
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.files import is_locked
+from seedbed.locks import is_locked
 from seedbed.runs.caches import dataset_of
 from seedbed.runs.control import Resume, Turn
 from seedbed.runs.kinds import frozen_config, kind_of

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 def measure(store: Store) -> dict[str, Any]:
     """All sizes, for a script."""
     from seedbed.config.directories import cache_dir
-    from seedbed.files import free_bytes
+    from seedbed.disk_space import free_bytes
     from seedbed.runs.caches import UNFINISHED, cache_entries
     from seedbed.runs.retention import leftovers, tree_bytes, usage
 

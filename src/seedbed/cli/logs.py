@@ -162,7 +162,7 @@ def _lines(value: str) -> int | None:
 
 def _lives(found: RunDir) -> bool:
     """Whether more lines may come: a process owns the run or waits in the queue."""
-    from seedbed.files import is_locked
+    from seedbed.locks import is_locked
     from seedbed.runs.status import standing
     from seedbed.runs.statuses import LIVE
 

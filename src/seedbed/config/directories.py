@@ -7,8 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from seedbed.config.environment import env, set_env
+from seedbed.disk_space import obstacle
 from seedbed.errors import SeedbedError, StorageError
-from seedbed.files import expand_home, make_dir, obstacle, refuse_without_locks
+from seedbed.files import expand_home, make_dir
+from seedbed.locks import refuse_without_locks
 from seedbed.text import quoted
 
 CACHE_HINT = "Set SEEDBED_CACHE to a folder that can be written, such as: export SEEDBED_CACHE=/tmp/seedbed-cache"

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seedbed import __version__, files
+from seedbed import __version__, files, locks
 from seedbed.config.schema import DataConfig, TokenizerConfig
 from seedbed.data import shards
 from seedbed.data.byte_streams import NoTextError, UnreadableError
@@ -120,9 +120,9 @@ def _build(
             "Restore the source as it was.",
         )
     built = False
-    while (release := files.share_lock(builder.final / shards.MANIFEST)) is None:
+    while (release := locks.share_lock(builder.final / shards.MANIFEST)) is None:
         files.make_dir(builder.final.parent)
-        lock = files.Lock(builder.final.parent / f".{builder.key}.lock", CACHE_LOCK_REMEDY)
+        lock = locks.Lock(builder.final.parent / f".{builder.key}.lock", CACHE_LOCK_REMEDY)
         if not lock.acquire():
             emit(
                 Message(

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYetError
 from typing import TypeVar
 
-from seedbed.files import Lock
+from seedbed.locks import Lock
 
 T = TypeVar("T")
 Check = Callable[[], None]

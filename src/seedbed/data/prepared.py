@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from pathlib import Path
 
-from seedbed import files
+from seedbed import locks
 from seedbed.data import shards
 from seedbed.data.dataset_cache import find_folder
 from seedbed.data.shards import Dataset
@@ -15,7 +15,7 @@ from seedbed.errors import SeedbedError
 def find_prepared(cache: Path, fingerprint: str | None) -> Dataset | None:
     """The cached dataset with this fingerprint, locked against pruning while it is in use; None if there is none."""
     folder = find_folder(cache, fingerprint) if fingerprint is not None else None
-    release = files.share_lock(folder / shards.MANIFEST) if folder is not None else None
+    release = locks.share_lock(folder / shards.MANIFEST) if folder is not None else None
     if folder is None or release is None:
         return None
     try:

@@ -13,9 +13,9 @@ from seedbed.data.dataset_cache import different_text_error
 from seedbed.data.messages import replay_messages
 from seedbed.data.prepared import find_prepared
 from seedbed.data.shards import Dataset
+from seedbed.disk_space import free_bytes, obstacle
 from seedbed.errors import DiskFullError, SeedbedError, StorageError
 from seedbed.events import Message
-from seedbed.files import free_bytes, obstacle
 from seedbed.runs.lifecycle import Lifecycle, StopRequested
 
 _MARGIN_BYTES = 1 << 20

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from seedbed import __version__
 from seedbed.config.directories import cache_dir
+from seedbed.disk_space import free_bytes, obstacle
 from seedbed.errors import EXIT_FAILURE, SeedbedError
 from seedbed.events import Message
-from seedbed.files import free_bytes, obstacle
 from seedbed.hardware import cpu, gpu, memory
 from seedbed.jobs.memory import exhausted
 from seedbed.runs.estimate import remember_matmul_rate

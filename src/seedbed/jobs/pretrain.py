@@ -17,9 +17,9 @@ from seedbed.data.prefetch import Prefetcher, should_pin
 from seedbed.data.sample_prompt import sample_prompt
 from seedbed.data.shards import Dataset
 from seedbed.data.validation import Validation
+from seedbed.disk_space import free_bytes
 from seedbed.errors import SeedbedError
 from seedbed.events import Emit, Message
-from seedbed.files import free_bytes
 from seedbed.hardware.memory import available_bytes
 from seedbed.jobs.dataset import open_data
 from seedbed.jobs.parts import Parts

@@ -13,9 +13,10 @@ from seedbed.checkpoint.reading import find
 from seedbed.checkpoint.writer import Writer
 from seedbed.checkpoint.writing import Snapshot, json_content
 from seedbed.config.schema import TrainConfig
+from seedbed.disk_space import free_bytes, obstacle
 from seedbed.errors import DiskFullError, StorageError
 from seedbed.events import Message
-from seedbed.files import explained, free_bytes, obstacle
+from seedbed.files import explained
 from seedbed.jobs.parts import Parts
 from seedbed.jobs.restore import trainer_state
 from seedbed.runs.session import Session

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from seedbed import events, text
+from seedbed.append_log import read_block, read_lines
 from seedbed.events import Record, decode
-from seedbed.files import explained, read_block, read_lines
+from seedbed.files import explained
 from seedbed.presentation import wording
 from seedbed.runs.in_force import begins_at
 from seedbed.runs.printed import last_stamp, without_stamp

@@ -16,7 +16,8 @@ from typing import NamedTuple
 from seedbed.config.directories import cache_dir, compiled_dir
 from seedbed.errors import SeedbedError
 from seedbed.events import Data, Step
-from seedbed.files import Lock, is_locked, read_json, remove_tree
+from seedbed.files import read_json, remove_tree
+from seedbed.locks import Lock, is_locked
 from seedbed.runs.log import Reader
 from seedbed.runs.retention import tree_bytes
 from seedbed.runs.status import standing

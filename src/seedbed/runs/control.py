@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seedbed.errors import SeedbedError
-from seedbed.files import Lock, read_json, write_json
+from seedbed.files import read_json, write_json
+from seedbed.locks import Lock
 
 STOP = "stop"
 SAVE = "save"

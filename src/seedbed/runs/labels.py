@@ -8,7 +8,8 @@ from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.files import Lock, make_dir, read_json, write_json
+from seedbed.files import make_dir, read_json, write_json
+from seedbed.locks import Lock
 from seedbed.runs.store import RunDir, Store, checked_name, quoted
 from seedbed.text import printable
 

@@ -15,9 +15,12 @@ from types import TracebackType
 from typing import Self
 
 from seedbed import __version__
+from seedbed.append_log import AppendLog
+from seedbed.disk_space import Ballast
 from seedbed.errors import DiskFullError, SeedbedError, StorageError
 from seedbed.events import ASKED, STORAGE, Event, Hardware, Run, Step, encode
-from seedbed.files import AppendLog, Ballast, Lock, remove_tree, write_atomic
+from seedbed.files import remove_tree, write_atomic
+from seedbed.locks import Lock
 from seedbed.runs.control import PAUSE, RESUME, SAVE, STOP, RequestReader, Resume, Turn
 from seedbed.runs.process import own_identity
 from seedbed.runs.signals import OWNERS, Handlers

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from seedbed.append_log import read_lines
 from seedbed.events import Record, decode
-from seedbed.files import read_lines
 
 _BLOCK = 4 << 20
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from seedbed.append_log import read_block
 from seedbed.events import open_metrics
-from seedbed.files import read_block
 from seedbed.runs.curves.curve_events import CurveEvent, decode_lines
 from seedbed.runs.curves.fold import LARGEST, Fold
 from seedbed.runs.curves.rows import BACK, RESTART, Row

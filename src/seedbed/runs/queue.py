@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from seedbed.errors import UsageError
 from seedbed.events import Run
-from seedbed.files import Lock, is_locked
+from seedbed.locks import Lock, is_locked
 from seedbed.runs.control import Turn
 from seedbed.runs.lifecycle import Lifecycle
 from seedbed.runs.log import Reader

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from seedbed.errors import SeedbedError
 from seedbed.events import ASKED
-from seedbed.files import is_locked
+from seedbed.locks import is_locked
 from seedbed.runs import control
 from seedbed.runs.control import PAUSE, RESUME, SAVE, STOP
 from seedbed.runs.process import Identity, send_signal

@@ -25,7 +25,8 @@ from seedbed.checkpoint.marker import (
     step_of,
 )
 from seedbed.errors import SeedbedError
-from seedbed.files import Lock, is_locked, remove_tree
+from seedbed.files import remove_tree
+from seedbed.locks import Lock, is_locked
 from seedbed.runs.checkpoints import best_checkpoint, damaged, in_force, latest_checkpoint, left_behind
 from seedbed.runs.status import Standing, last_event_time, standing
 from seedbed.runs.statuses import OVER, REMOVABLE

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from seedbed.append_log import read_block
 from seedbed.events import Run, Sample, decode
-from seedbed.files import read_block
 from seedbed.runs.in_force import begins_at
 from seedbed.runs.store import RunDir
 

@@ -11,7 +11,7 @@ import msgspec
 
 from seedbed.errors import SeedbedError
 from seedbed.events import codes_of_old
-from seedbed.files import is_locked
+from seedbed.locks import is_locked
 from seedbed.runs.checkpoints import best_checkpoint, latest_checkpoint
 from seedbed.runs.control import unfinished_request
 from seedbed.runs.labels import read_labels

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from seedbed import text
 from seedbed.config.environment import env
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.files import expand_home, is_locked, make_dir, publish_dir, read_json, temporary_dir, write_json
+from seedbed.files import expand_home, make_dir, publish_dir, read_json, temporary_dir, write_json
+from seedbed.locks import is_locked
 from seedbed.text import printable, shorten
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,63}")

@@ -8,8 +8,8 @@ import time
 import zlib
 from contextlib import suppress
 
+from seedbed.append_log import read_block
 from seedbed.errors import SeedbedError
-from seedbed.files import read_block
 from seedbed.runs.curves.fold import Fold
 from seedbed.runs.curves.index_file import (
     HEAD_BYTES,

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from itertools import compress
 from typing import NamedTuple, Self
 
-from seedbed.files import read_block
+from seedbed.append_log import read_block
 from seedbed.runs.curves.curve_events import decode_lines
 from seedbed.runs.curves.fold import Fold, decode_steps
 from seedbed.runs.curves.index_file import ROW_BYTES, log_checksum, read_index, unpack

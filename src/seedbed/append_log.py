@@ -1,0 +1,93 @@
+"""Writing and reading of logs that grow by whole lines."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from seedbed.errors import SeedbedError
+from seedbed.files import explained, sync
+from seedbed.text import quoted
+
+
+class AppendLog:
+    """An append-only file, one line per `write()`.
+
+    If an earlier process left an unfinished last line, it gets a newline, so that it is not merged with the next line.
+    Only the owner of the run's lock may open one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._cut_at: int | None = None
+        """Where the whole lines end, if a line was written in part and could not be removed; else None."""
+        with explained(path):
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            end = os.lseek(self._fd, 0, os.SEEK_END)
+            if end and os.pread(self._fd, 1, end - 1) != b"\n":
+                os.write(self._fd, b"\n")
+
+    def write(self, line: bytes) -> None:
+        """Append one line (with its newline), whole or not at all. Raises StorageError with the reason."""
+        with explained(self.path):
+            if self._cut_at is not None:
+                os.ftruncate(self._fd, self._cut_at)
+                self._cut_at = None
+            before = os.fstat(self._fd).st_size
+            done = 0
+            try:
+                while done < len(line):  # after a partial write, the next write raises the reason
+                    written = os.write(self._fd, line[done:])
+                    if not written:
+                        raise OSError(errno.EIO, os.strerror(errno.EIO))
+                    done += written
+            except OSError:
+                self._cut_at = before
+                with suppress(OSError):
+                    os.ftruncate(self._fd, before)
+                    self._cut_at = None
+                raise
+
+    def flush(self) -> None:
+        """Make the written lines durable."""
+        with explained(self.path):
+            sync(self._fd)
+
+    def close(self) -> None:
+        """Close the file; closing twice is harmless."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def read_lines(path: Path, offset: int = 0, limit: int | None = None) -> tuple[list[bytes], int]:
+    """Whole lines from byte `offset`, and the offset after them; see `read_block`."""
+    block, offset = read_block(path, offset, limit)
+    return block.splitlines(), offset
+
+
+def read_block(path: Path, offset: int = 0, limit: int | None = None) -> tuple[bytes, int]:
+    """The bytes of whole lines from byte `offset`, and the offset after them. An unfinished last line is not read.
+
+    A missing file has no lines. A file shorter than `offset` (replaced or truncated) is read again from its start.
+    `limit` bounds the bytes read in one call; a single longer line is still returned whole.
+    """
+    try:
+        with path.open("rb") as handle:
+            end = handle.seek(0, os.SEEK_END)
+            if end < offset:
+                offset = 0
+            if end == offset:
+                return b"", offset
+            handle.seek(offset)
+            block = handle.read(-1 if limit is None else limit)
+            while limit is not None and b"\n" not in block and offset + len(block) < end:
+                block += handle.read(limit)
+    except FileNotFoundError:
+        return b"", 0
+    except OSError as error:
+        raise SeedbedError(f"Cannot read {quoted(path)}: {error.strerror}.", "Check its permissions.") from error
+    cut = block.rfind(b"\n") + 1
+    return block[:cut], offset + cut

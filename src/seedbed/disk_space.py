@@ -1,0 +1,78 @@
+"""Free disk space: how much there is, whether a file can be written, and a reserve for a full disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from contextlib import suppress
+from pathlib import Path
+
+from seedbed.errors import StorageError
+from seedbed.files import explained, sync
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes free to this user on the file system of `path` or of its nearest existing parent."""
+    import shutil
+
+    existing = path.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    return shutil.disk_usage(existing).free
+
+
+def obstacle(folder: Path, num_bytes: int, largest_bytes: int = 0) -> StorageError | None:
+    """Why `num_bytes` cannot be written in a folder at the moment; None if no reason is found.
+
+    Checks the free space and the limit on the size of a file (`largest_bytes`), and writes a small test file.
+    """
+    import tempfile
+
+    try:
+        with explained(folder):
+            if free_bytes(folder) < num_bytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+            if limit != resource.RLIM_INFINITY and limit < largest_bytes:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            with tempfile.TemporaryFile(dir=folder, buffering=0) as handle:
+                handle.write(bytes(4096))
+                sync(handle.fileno())
+    except StorageError as error:
+        return error
+    return None
+
+
+class Ballast:
+    """A file that reserves disk space. Removing it frees space for a last message when the disk is full."""
+
+    def __init__(self, path: Path, num_bytes: int) -> None:
+        self.path = path
+        self._num_bytes = num_bytes
+        self.held = False
+        """Whether the space is reserved."""
+        self.problem: StorageError | None = None
+        """Why the last `take` failed; None if it succeeded."""
+
+    def take(self) -> bool:
+        """Reserve the space; returns whether that succeeded. Fails unless as much again stays free."""
+        self.drop()  # space that a killed owner reserved counts as free
+        try:
+            with explained(self.path):
+                if free_bytes(self.path.parent) < 2 * self._num_bytes:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                with self.path.open("wb") as handle:
+                    handle.write(os.urandom(self._num_bytes))  # a file system may store zeros sparsely or compressed
+        except StorageError as error:
+            self.drop()
+            self.problem = error
+            return False
+        self.held, self.problem = True, None
+        return True
+
+    def drop(self) -> None:
+        """Free the space."""
+        self.held = False
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
