@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seedbed.chart import FAINT
+from seedbed.chart.axes import FAINT
 from seedbed.events import Eval, Run, Step
 from seedbed.presentation.curves import METRICS, Drawn, extent, lines
 from seedbed.runs.curves.points import ema

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from seedbed.cli.parser import complete_run, json_option, runs_option
 
 if TYPE_CHECKING:
-    from seedbed.chart import Line
+    from seedbed.chart.axes import Line
     from seedbed.presentation.curves import Drawn
     from seedbed.runs.store import RunDir
 
@@ -195,7 +195,7 @@ def draw(shown: list[Drawn], arguments: argparse.Namespace) -> None:
 
 def write_svg(shown: list[Drawn], arguments: argparse.Namespace) -> None:
     """Write the plot as an SVG file."""
-    from seedbed.chart import svg
+    from seedbed.chart.svg import svg
     from seedbed.cli.console import say
     from seedbed.errors import SeedbedError
     from seedbed.files import expand_home, write_atomic

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from seedbed import events, text
-from seedbed.chart import braille
+from seedbed.chart.braille import braille
 from seedbed.cli.console import colour
 from seedbed.cli.summary import style_of
 from seedbed.events import Record

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from seedbed import text
-from seedbed.chart import AXIS, FAINT, Line, bounds, plot
+from seedbed.chart.axes import AXIS, FAINT, Line, bounds
+from seedbed.chart.braille import plot
 from seedbed.cli.console import paint, say, width
 from seedbed.cli.store_option import run_argument
 from seedbed.presentation import curves

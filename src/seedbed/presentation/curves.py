@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from seedbed.chart import FAINT, Line
+from seedbed.chart.axes import FAINT, Line
 from seedbed.runs.curves.points import KEYS, ema
 from seedbed.runs.curves.series import Mark, Series
 

@@ -15,7 +15,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from seedbed import text
-from seedbed.chart import AXIS, FAINT, Marks, Picture, Span, bounds, plot
+from seedbed.chart.axes import AXIS, FAINT, Marks, bounds
+from seedbed.chart.braille import Picture, Span, plot
 from seedbed.presentation.curves import METRICS, Drawn, axis_label, extent, lines, run_tag, short_label
 from seedbed.runs.curves.points import AXES
 from seedbed.runs.curves.series import Series

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from seedbed import events
-from seedbed.chart import Line
+from seedbed.chart.axes import Line
 from seedbed.presentation import curves
 from seedbed.runs.curves.index_writer import IndexWriter
 from seedbed.runs.curves.points import AXES, KEYS, Point, ema

@@ -1,4 +1,4 @@
-"""Curves that people read: every point has its place, spikes stay, and nothing breaks on odd numbers."""
+"""Curves in Braille characters: positions, visibility, labels, unusual values. Some tests draw the same lines as SVG."""
 
 from __future__ import annotations
 
@@ -9,22 +9,9 @@ import xml.etree.ElementTree as ET
 import pytest
 
 import patience
-from seedbed.chart import (
-    AXIS,
-    FAINT,
-    Box,
-    Line,
-    Marks,
-    Picture,
-    Span,
-    bounds,
-    braille,
-    log_ticks,
-    number,
-    plot,
-    svg,
-    ticks,
-)
+from seedbed.chart.axes import AXIS, Box, Line, Marks
+from seedbed.chart.braille import Picture, Span, braille, plot
+from seedbed.chart.svg import svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -45,7 +32,7 @@ def dots(drawn: list[list[Span]]) -> set[tuple[int, int]]:
     return found
 
 
-def test_a_falling_line_falls_from_corner_to_corner() -> None:
+def test_a_falling_line_spans_the_picture_without_gaps() -> None:
     drawn = braille([Line("loss", range(100), [float(100 - x) for x in range(100)])], 40, 11)
     found = dots(drawn)
     columns = sorted({x for x, _ in found})
@@ -66,19 +53,19 @@ def test_sparse_points_are_joined_without_overshooting() -> None:
     assert set(last) == {max(y for _, y in found)}, "the flat part is not flat"
 
 
-def test_a_spike_of_one_point_in_many_is_seen() -> None:
+def test_a_spike_of_one_point_among_many_stays_visible() -> None:
     values = [1.0] * 5000
     values[2500] = 9.0
     found = dots(braille([Line("loss", range(5000), values)], 60, 10))
     assert min(y for _, y in found) == 0
 
 
-def test_later_lines_own_their_cells() -> None:
+def test_a_cell_shows_only_the_line_that_was_drawn_last() -> None:
     flat = [1.0, 1.0]
     drawn = braille([Line("a", [0, 9], flat), Line("b", [0, 9], flat), Line("c", [0, 9], [0.0, 2.0])], 30, 6)
     owners = {span.series for row in drawn for span in row}
     assert owners >= {AXIS, 2}
-    assert 0 not in owners, "a line below another shines through"
+    assert 0 not in owners, "a line below another is visible"
     # A thin line over a wide band stays thin: the band's dots would have its colour.
     band = Line("band", range(10), [1.0] * 10, [0.0] * 10, [2.0] * 10)
     spans = [span for row in braille([band, Line("thin", [0, 9], [1.0, 1.0])], 30, 6) for span in row]
@@ -95,7 +82,7 @@ def test_later_lines_own_their_cells() -> None:
         Line("inf", [1.0, 2.0], [math.inf, -math.inf]),
     ],
 )
-def test_nothing_to_draw_draws_nothing(line: Line) -> None:
+def test_lines_without_points_give_no_picture(line: Line) -> None:
     assert braille([line], 40, 10) == []
     assert svg([line], title="t", x_label="x", y_label="y") is None
 
@@ -103,62 +90,9 @@ def test_nothing_to_draw_draws_nothing(line: Line) -> None:
 @pytest.mark.parametrize("width", [1, 5, 8, 20, 300])
 @pytest.mark.parametrize("height", [1, 2, 3, 40])
 @pytest.mark.parametrize("values", [[3.0], [2.0, 2.0], [0.0, 0.0], [1e-9, 2e-9], [1e12, -1e12], [1.0, math.nan, 3.0]])
-def test_any_size_and_any_values(width: int, height: int, values: list[float]) -> None:
+def test_rows_fit_the_width_for_any_size_and_any_values(width: int, height: int, values: list[float]) -> None:
     drawn = braille([Line("x", range(len(values)), values)], width, height)
     assert all(len(row) <= max(width, 1) for row in rows(drawn))
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "most", "expected"),
-    [
-        (0, 10, 6, [0, 2, 4, 6, 8, 10]),
-        (1.6, 7.6, 7, [2, 3, 4, 5, 6, 7]),
-        (0.001, 0.0042, 4, [0.001, 0.002, 0.003, 0.004]),
-        (-5, 5, 3, [-5, 0, 5]),
-        (1, 1, 5, []),
-        (math.nan, 1, 5, []),
-    ],
-)
-def test_ticks_are_round(low: float, high: float, most: int, expected: list[float]) -> None:
-    assert ticks(low, high, most) == pytest.approx(expected)
-
-
-def test_numbers_are_short() -> None:
-    assert [number(value) for value in (0, 2.5, 600, 20_000, 1_500_000, 0.00025)] == [
-        "0",
-        "2.5",
-        "600",
-        "20k",
-        "1.5M",
-        "0.00025",
-    ]
-
-
-def test_the_svg_shows_each_line_with_axes_and_legend() -> None:
-    training = Line("training <loss>", range(500), [5 / (1 + x / 50) for x in range(500)], [1.0] * 500, [4.0] * 500)
-    validation = Line("validation loss", [100, 200, 499], [3.0, 2.0, 1.5])
-    picture = svg([training, validation], title='a "b" & <c>', x_label="step", y_label="loss")
-    assert picture is not None
-    root = ET.fromstring(picture)
-    texts = [element.text for element in root.iter(f"{SVG}text")]
-    assert {'a "b" & <c>', "training <loss>", "validation loss", "step", "loss", "100", "5"} <= set(texts)
-    width, height = float(root.attrib["width"]), float(root.attrib["height"])
-    lines = list(root.iter(f"{SVG}polyline"))
-    assert len(lines) == 2
-    for line in lines:
-        points = [tuple(map(float, pair.split(","))) for pair in line.attrib["points"].split()]
-        assert all(0 <= x <= width and 0 <= y <= height for x, y in points)
-    ys = [float(pair.split(",")[1]) for pair in lines[0].attrib["points"].split()]
-    assert ys == sorted(ys), "a falling loss must go down the page, where y grows"
-    assert "prefers-color-scheme: dark" in picture
-    assert "http" not in picture.replace("http://www.w3.org/2000/svg", ""), "it loads something from elsewhere"
-
-
-def test_bounds_widen_what_is_flat() -> None:
-    box = bounds([Line("x", [3], [2.0])])
-    assert box is not None
-    assert box.x0 < 3 < box.x1
-    assert box.y0 < 2 < box.y1
 
 
 def drawn(lines: list[Line], width: int, height: int, **options: object) -> Picture:
@@ -167,7 +101,7 @@ def drawn(lines: list[Line], width: int, height: int, **options: object) -> Pict
     return picture
 
 
-def test_a_logarithmic_scale_makes_an_exponential_straight_and_shows_powers() -> None:
+def test_an_exponential_is_straight_on_a_logarithmic_scale_with_powers_as_labels() -> None:
     decay = Line("loss", range(201), [1000 * 10 ** (-x / 50) for x in range(201)])
     picture = drawn([decay], 60, 22, log=True)
     found = dots(picture.rows)
@@ -181,7 +115,7 @@ def test_a_logarithmic_scale_makes_an_exponential_straight_and_shows_powers() ->
     assert {"0.1", "1", "10", "100", "1000"} <= labels
 
 
-def test_a_logarithmic_scale_leaves_out_what_has_no_place_on_it() -> None:
+def test_a_logarithmic_scale_omits_values_that_are_not_above_zero() -> None:
     line = Line("x", [0, 1, 2, 3], [0.0, -1.0, 5.0, 10.0], [-1.0, -2.0, 0.0, 9.0], [0.0, 0.0, 6.0, 11.0])
     picture = drawn([line], 40, 8, log=True)
     assert picture.box.y0 == 5.0
@@ -189,22 +123,6 @@ def test_a_logarithmic_scale_leaves_out_what_has_no_place_on_it() -> None:
     assert plot([Line("x", [0, 1], [-1.0, 0.0])], 40, 8, log=True) is None
     assert svg([line], title="t", x_label="x", y_label="y", log=True) is not None
     assert svg([Line("x", [0, 1], [-1.0, 0.0])], title="t", x_label="x", y_label="y", log=True) is None
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "most", "expected"),
-    [
-        (1, 1000, 5, [1, 10, 100, 1000]),
-        (1, 20, 6, [1, 2, 5, 10, 20]),
-        (1.6, 7.6, 7, [2, 5]),
-        (2.1, 4.4, 5, [2.5, 3, 3.5, 4]),
-        (1e-300, 1e300, 4, [1e-200, 1, 1e200]),
-        (0, 1, 5, []),
-        (-1, 1, 5, []),
-    ],
-)
-def test_ticks_of_a_logarithmic_scale(low: float, high: float, most: int, expected: list[float]) -> None:
-    assert log_ticks(low, high, most) == pytest.approx(expected)
 
 
 def test_a_fixed_box_cuts_lines_at_its_edges() -> None:
@@ -217,12 +135,6 @@ def test_a_fixed_box_cuts_lines_at_its_edges() -> None:
     assert max(columns) == pytest.approx(width * 3 / 4, abs=1.5)
     outside = drawn([Line("x", [0, 1], [5.0, 5.0])], 46, 11, box=Box(10, 20, 0, 1))
     assert dots(outside.rows) == set()
-
-
-def test_the_height_of_a_zoom_comes_from_what_it_shows() -> None:
-    line = Line("x", range(100), [100.0 - x for x in range(100)], None, None)
-    assert bounds([line], x0=90, x1=99) == Box(90, 99, 1, 10)
-    assert bounds([line], x0=500, x1=600) is None
 
 
 def test_marks_have_rows_of_their_own_below_the_curves() -> None:
@@ -242,8 +154,8 @@ def test_marks_have_rows_of_their_own_below_the_curves() -> None:
     assert len(evaluations.rstrip()) == 60
 
 
-def test_tags_stand_at_the_ends_of_their_lines_as_far_as_they_are_shown() -> None:
-    """Who sees no colours can still tell the lines apart; two that end in one place stand beside each other."""
+def test_a_tag_marks_the_last_visible_point_of_its_line() -> None:
+    """Tags tell lines apart without colours. Two lines that end at the same point have their tags side by side."""
     lines = [
         Line("", [0, 100], [3.0, 1.0], tag="1"),
         Line("", [0, 50], [3.0, 3.0], tag="2"),
@@ -255,7 +167,7 @@ def test_tags_stand_at_the_ends_of_their_lines_as_far_as_they_are_shown() -> Non
     assert last.endswith("31")
     [second] = [line for line in text if "2" in line.partition("┤")[2].partition("│")[0] and "┤" in line]
     assert abs(second.index("2", second.index("┤")) - (second.index("┤") + 1 + 28)) <= 2
-    # Zoomed in, it is the last point in sight; a curve that is out of sight has none.
+    # In a zoom it marks the last visible point; a curve outside the box has no tag.
     dense = Line("", range(101), [3.0 - x / 50 for x in range(101)], tag="1")
     far = Line("", range(101), [9.0] * 101, tag="4")
     zoomed = rows(drawn([dense, far], 60, 10, box=Box(0, 20, 2.5, 3.5)).rows)[:9]
@@ -263,7 +175,7 @@ def test_tags_stand_at_the_ends_of_their_lines_as_far_as_they_are_shown() -> Non
     assert not any("4" in row.partition("│")[2] for row in zoomed)
 
 
-def test_a_pointer_is_told_what_it_points_at() -> None:
+def test_columns_of_the_picture_convert_to_x_and_back() -> None:
     picture = drawn([Line("x", [100, 300], [1.0, 2.0])], 80, 10)
     assert picture.x_at(picture.margin - 1) is None
     assert picture.x_at(80) is None
@@ -274,7 +186,7 @@ def test_a_pointer_is_told_what_it_points_at() -> None:
     assert picture.column_of(301) is None
 
 
-def test_lines_may_bring_their_own_colour() -> None:
+def test_series_selects_the_colour_of_a_line() -> None:
     pair = [Line("a", [0, 9], [1.0, 1.0], series=7), Line("b", [0, 9], [3.0, 3.0], series=2)]
     owners = {span.series for row in drawn(pair, 40, 8).rows for span in row}
     assert owners == {AXIS, 7, 2}
@@ -284,14 +196,14 @@ def test_lines_may_bring_their_own_colour() -> None:
     assert 'class="line s2"' in picture
 
 
-def test_a_y_that_is_no_number_leaves_a_gap() -> None:
+def test_a_nan_leaves_a_gap() -> None:
     line = Line("x", range(9), [1.0, 1.0, 1.0, math.nan, math.nan, math.nan, 1.0, 1.0, 1.0])
     columns = {x for x, _ in dots(drawn([line], 50, 6).rows)}
     middle = (min(columns) + max(columns)) // 2
     assert not columns & set(range(middle - 5, middle + 5))
 
 
-def test_the_x_axis_has_round_numbers_between_its_ends_or_the_words_of_the_caller() -> None:
+def test_the_x_axis_has_round_numbers_or_the_labels_of_x_text() -> None:
     line = Line("x", [0, 1_000_000], [1.0, 2.0])
     axis = rows(drawn([line], 100, 8).rows)[-1]
     assert axis.split() == ["0", "200k", "400k", "600k", "800k", "1M"]
@@ -299,16 +211,16 @@ def test_the_x_axis_has_round_numbers_between_its_ends_or_the_words_of_the_calle
     assert timed.split() == ["0h", "278h"]
 
 
-def test_a_wide_picture_of_many_noisy_lines_is_cheap() -> None:
+def test_a_wide_picture_of_many_noisy_lines_is_drawn_quickly() -> None:
     noisy = [1 + (x * 7919 % 1000) / 500 for x in range(800)]
     lines = [Line(str(k), range(800), noisy, [0.5] * 800, [4.0] * 800, series=k) for k in range(4)]
     begun = time.process_time()
     drawn(lines, 400, 40, log=True)
-    assert time.process_time() - begun < patience.limit(0.5), "painting would be felt"
+    assert time.process_time() - begun < patience.limit(0.5), "drawing is too slow for a window"
 
 
 @pytest.mark.parametrize("last", [1, 2, 3, 5, 7, 12, 100, 12345])
-def test_steps_have_whole_numbers_along_the_axis(last: int) -> None:
+def test_whole_x_labels_only_whole_numbers(last: int) -> None:
     line = Line("loss", range(1, last + 1), [float(step) for step in range(last)])
     picture = plot([line], 100, 10, whole_x=True)
     assert picture is not None
@@ -320,14 +232,3 @@ def test_steps_have_whole_numbers_along_the_axis(last: int) -> None:
     foot = [each.text or "" for each in ET.fromstring(drawn).iter(f"{SVG}text") if each.get("y") == "374"]
     assert foot
     assert all(label.isdecimal() for label in foot if "k" not in label), foot
-
-
-def test_what_stands_behind_a_line_has_a_band_and_neither_line_nor_legend() -> None:
-    x, y = range(100), [1.0 + step % 3 for step in range(100)]
-    behind = Line("", x, y, [each - 0.5 for each in y], [each + 0.5 for each in y], series=FAINT)
-    drawn = svg([behind, Line("smooth", x, [2.0] * 100, series=0)], title="t", x_label="step", y_label="loss")
-    assert drawn is not None
-    root = ET.fromstring(drawn)
-    assert [each.get("class") for each in root.iter(f"{SVG}polygon")] == ["band f0"]
-    assert [each.get("class") for each in root.iter(f"{SVG}polyline")] == ["line s0"]
-    assert [each.text for each in root.iter(f"{SVG}text") if each.get("class") == "legend"] == ["smooth"]
