@@ -254,7 +254,7 @@ def _refuse_unknown(found: list[RunDir], metric: str) -> None:
 
 def _weight(word: str) -> float:
     """An argument type: the weight of the past, from 0 to below 1."""
-    from seedbed.cli.generate import real
+    from seedbed.cli.argument_types import real
 
     value = real(0, 1)(word)
     if value == 1:

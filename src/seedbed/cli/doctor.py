@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from seedbed.cli.generate import loading
 from seedbed.cli.parser import json_option
 
 DESCRIPTION = """\
@@ -28,14 +27,14 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the checks in a child process and print the report."""
     from seedbed import actions
-    from seedbed.cli.console import say, say_json
+    from seedbed.cli.console import say, say_json, set_temporary_line
 
     found: dict[str, Any] = {}
-    loading("checking; this takes some seconds ...")
+    set_temporary_line("checking; this takes some seconds ...")
     with actions.child("doctor", arguments=[f"--device={arguments.device}"], ok_statuses=(0, 1)) as answers:
         for answer in answers:
             found = answer
-    loading("")
+    set_temporary_line()
     if arguments.json:
         say_json(found)
     else:

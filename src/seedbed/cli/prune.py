@@ -52,7 +52,7 @@ _REMOVABLE = tuple(status for status in STATUSES if status in REMOVABLE)
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of `prune`."""
-    from seedbed.cli.generate import whole
+    from seedbed.cli.argument_types import whole
 
     add = parser.add_argument
     add("--older-than", metavar="AGE", type=age, help="not used for 45m, 12h, 30d, 2w")
@@ -149,7 +149,7 @@ def chosen_policy(arguments: argparse.Namespace) -> Policy:
 
 def find_removal(store: Store, policy: Policy, arguments: argparse.Namespace) -> Removal:
     """Find what the options select; deletes nothing."""
-    from seedbed.cli.generate import loading
+    from seedbed.cli.console import set_temporary_line
     from seedbed.runs.caches import cache_entries
     from seedbed.runs.retention import choose, leftovers, thinning, tree_bytes
     from seedbed.text import printable
@@ -161,10 +161,10 @@ def find_removal(store: Store, policy: Policy, arguments: argparse.Namespace) ->
     if arguments.checkpoints:
         thinnings = []
         for each in choose(store, policy):
-            loading(f"verifying the checkpoints of {printable(each.run.id)} ...")
+            set_temporary_line(f"verifying the checkpoints of {printable(each.run.id)} ...")
             found = thinning(each.run)
             thinnings += [found] if found is not None else []
-        loading("")
+        set_temporary_line()
         return Removal([], thinnings, caches, [])
     if arguments.caches:
         return Removal([], [], caches, [])

@@ -54,7 +54,7 @@ SORTS = {
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of `runs`."""
-    from seedbed.cli.generate import whole
+    from seedbed.cli.argument_types import whole
 
     add = parser.add_argument
     add(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from contextlib import closing
 
-from seedbed.cli.generate import ask, checkpoint_option, choose_model, loading, temperature_option, whole
+from seedbed.cli.argument_types import whole
+from seedbed.cli.model_choice import ask, checkpoint_option, choose_model, temperature_option
 from seedbed.cli.parser import json_option, run_option, runs_option
 
 DESCRIPTION = """\
@@ -35,7 +36,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Generate and check stories in a child process, and print the result."""
     from seedbed import actions
-    from seedbed.cli.console import say, say_json
+    from seedbed.cli.console import say, say_json, set_temporary_line
     from seedbed.errors import UsageError
 
     chosen = choose_model(actions.store(arguments.runs), arguments.ref, arguments.checkpoint)
@@ -51,14 +52,14 @@ def run(arguments: argparse.Namespace) -> int:
         "seed": arguments.seed,
     }
     outcome: dict[str, object] = {}
-    loading("loading the model ...")
+    set_temporary_line("loading the model ...")
     with closing(ask(chosen, "score", request)) as answers:
         for answer in answers:
             if "done" in answer:
-                loading(f"{answer['done']} of {answer['total']} sentences")
+                set_temporary_line(f"{answer['done']} of {answer['total']} sentences")
             else:
                 outcome = answer
-    loading("")
+    set_temporary_line()
     if arguments.json:
         say_json({"run": chosen.run.id, **outcome})
         return 0

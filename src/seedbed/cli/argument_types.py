@@ -1,0 +1,40 @@
+"""Types of command-line arguments: numbers within a range."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+
+
+def whole(low: int) -> Callable[[str], int]:
+    """An argument type: a whole number of at least `low`."""
+
+    def parse(word: str) -> int:
+        try:
+            value = int(word)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{word!r} is not a whole number") from None
+        if not low <= value < 2**63:
+            raise argparse.ArgumentTypeError(f"{word} is not {low} or more" if value < low else f"{word} is too large")
+        return value
+
+    return parse
+
+
+def real(low: float, high: float = math.inf) -> Callable[[str], float]:
+    """An argument type: a finite number between `low` and `high`."""
+
+    def parse(word: str) -> float:
+        try:
+            value = float(word)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{word!r} is not a number") from None
+        if math.isinf(value):
+            raise argparse.ArgumentTypeError(f"{word} is too large")
+        if not low <= value <= high:
+            bounds = f"{low:g} or more" if high == math.inf else f"between {low:g} and {high:g}"
+            raise argparse.ArgumentTypeError(f"{word} is not {bounds}")
+        return value
+
+    return parse

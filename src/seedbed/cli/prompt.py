@@ -1,0 +1,156 @@
+"""The prompt of `seedbed generate`: an argument, an option, a file or stdin."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seedbed.tokenizer.newlines import normalised
+
+if TYPE_CHECKING:
+    from seedbed.runs.store import Store
+
+_PATIENCE_S = 2.0
+"""How long to wait for data from a pipe before a note says so."""
+
+
+def run_and_prompt(store: Store, arguments: argparse.Namespace) -> tuple[str | None, str | None]:
+    """RUN and the prompt, each None if it is not given.
+
+    A single argument is RUN if it names a run or a model folder, else the prompt if it cannot be a misspelt name.
+    """
+    from seedbed.errors import UsageError
+    from seedbed.files import expand_home
+    from seedbed.text import printable, shorten
+
+    words: list[str] = arguments.words
+    given = arguments.prompt is not None or arguments.prompt_file is not None
+    if len(words) > 2:
+        joined = shorten(printable(" ".join(words)), 60)
+        raise UsageError(
+            f"generate takes a RUN and a prompt, and was given {len(words)} words: {joined}",
+            'Put the prompt in quotes: seedbed generate RUN "Once upon a time"',
+        )
+    if len(words) == 2 and not given:
+        refuse_unquoted_prompt(store, words)
+    if len(words) == 2 and given:
+        raise UsageError("The prompt is given twice, after RUN and by an option.", "Give one of the two.")
+    prompt = words[1] if len(words) == 2 else arguments.prompt
+    ref = words[0] if words else None
+    if len(words) == 1 and not given and is_prompt(store, words[0]):
+        ref, prompt = None, words[0]
+    if arguments.prompt_file is not None:
+        return ref, from_file(expand_home(arguments.prompt_file))
+    if prompt == "-":
+        return ref, decoded(sys.stdin.buffer.read() if sys.stdin else b"", "stdin").removesuffix("\n")
+    if prompt is not None:
+        return ref, decoded(prompt.encode("utf-8", "surrogateescape"), "the command line")
+    raw = piped()
+    return ref, decoded(raw, "stdin").removesuffix("\n") if raw else None
+
+
+def is_prompt(store: Store, word: str) -> bool:
+    """Whether a word is a prompt: it names no run or folder and cannot be a misspelt name.
+
+    Raises UsageError if it can be a misspelt name, with a hint how to pass it as the prompt.
+    """
+    import difflib
+    import shlex
+
+    from seedbed.runs.models import model_folder
+    from seedbed.runs.store import NAME, UnknownRunError
+    from seedbed.text import printable
+
+    if word == "-":
+        return True
+    if model_folder(word):
+        return False
+    try:
+        store.find(word)
+    except UnknownRunError as error:
+        known = [name.casefold() for run in store.all() for name in (run.name(), run.id)]
+        misspelt = difflib.get_close_matches(word.casefold(), known, n=1, cutoff=0.75)
+        text = any(char.isspace() for char in word) or not (NAME.fullmatch(word) or "/" in word)
+        if text and not misspelt:
+            return True
+        shown = shlex.quote(printable(word))
+        as_prompt = f"--prompt-file {shown}" if is_file(Path(word)) else f"--prompt {shown}"
+        error.hint = f"{error.hint} To use it as the prompt: seedbed generate {as_prompt}"
+        raise
+    return False
+
+
+def refuse_unquoted_prompt(store: Store, words: list[str]) -> None:
+    """Raise UsageError if the first of two words names no run or model folder: the prompt may lack its quotes."""
+    import shlex
+
+    from seedbed.runs.models import model_folder
+    from seedbed.runs.store import UnknownRunError
+    from seedbed.text import printable
+
+    if model_folder(words[0]):
+        return
+    try:
+        store.find(words[0])
+    except UnknownRunError as error:
+        both = shlex.quote(printable(" ".join(words)))
+        error.hint = f"{error.hint} To use both words as the prompt: seedbed generate --prompt {both}"
+        raise
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file exists; False if the path is invalid."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def from_file(path: Path) -> str:
+    """The text of a prompt file without its last line break. Raises UsageError if it cannot be read."""
+    from seedbed.errors import UsageError
+
+    try:
+        raw = path.read_bytes()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f'Cannot read the prompt from "{path}": {why}.', "Check the path.") from error
+    return decoded(raw, str(path)).removesuffix("\n")
+
+
+def piped() -> bytes | None:
+    """The bytes from a pipe or a redirected file on stdin; None from a terminal or /dev/null, or if there are none."""
+    import select
+    import stat
+
+    from seedbed.cli.console import note
+
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (AttributeError, OSError, ValueError):  # stdin is closed or missing
+        return None
+    if stat.S_ISFIFO(mode):
+        if not select.select([sys.stdin], [], [], _PATIENCE_S)[0]:
+            note("Waiting for the prompt on stdin. (Or give it with --prompt TEXT.)")
+    elif not stat.S_ISREG(mode):
+        return None
+    return sys.stdin.buffer.read() or None
+
+
+def decoded(raw: bytes, source: str) -> str:
+    """The prompt, decoded and normalised like training text: no byte-order mark, newlines as line ends."""
+    import codecs
+
+    from seedbed.errors import UsageError
+
+    try:
+        return normalised(raw.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        kind = "UTF-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "ITS_ENCODING"
+        raise UsageError(
+            f"The prompt ({source}) is not UTF-8 text (byte {error.start}).",
+            f"Convert it first: iconv -f {kind} -t UTF-8 FILE",
+        ) from error

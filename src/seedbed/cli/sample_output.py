@@ -1,0 +1,91 @@
+"""How `seedbed generate` prints its samples: in a pipe, on a terminal, as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+
+class Writer:
+    """Prints samples while they are generated."""
+
+    def text(self, sample: int, chunk: str) -> None:
+        """Take a piece of a sample."""
+        raise NotImplementedError
+
+    def done(self, end: dict[str, Any]) -> None:
+        """Take the end of a sample."""
+        raise NotImplementedError
+
+
+class PipeWriter(Writer):
+    """Writes each sample as its exact bytes: prompt, generated text, newline."""
+
+    def __init__(self, prompt: str) -> None:
+        self._prompt = prompt
+        self._begun = -1
+
+    def text(self, sample: int, chunk: str) -> None:
+        """Write and flush it."""
+        if sample != self._begun:
+            self._begun = sample
+            chunk = self._prompt + chunk
+        sys.stdout.buffer.write(chunk.encode())
+        sys.stdout.buffer.flush()
+
+    def done(self, end: dict[str, Any]) -> None:
+        """End the line."""
+        if end["sample"] != self._begun:
+            self.text(end["sample"], "")
+        sys.stdout.buffer.write(b"\n")
+        sys.stdout.buffer.flush()
+
+
+class TerminalWriter(Writer):
+    """Prints each sample on a terminal: the prompt in bold, no control characters, figures on stderr."""
+
+    def __init__(self, prompt: str, num_samples: int) -> None:
+        self._prompt = prompt
+        self._num_samples = num_samples
+        self._begun = -1
+
+    def text(self, sample: int, chunk: str) -> None:
+        """Print it."""
+        from seedbed.cli.console import paint
+        from seedbed.text import printable
+
+        if sample != self._begun:
+            self._begun = sample
+            if self._num_samples > 1:
+                print(paint(f"{chr(10) if sample else ''}sample {sample + 1} of {self._num_samples}", "dim"))
+            print(paint(printable(self._prompt, newlines=True), "bold"), end="")
+        print(printable(chunk, newlines=True), end="", flush=True)
+
+    def done(self, end: dict[str, Any]) -> None:
+        """End the line and print the figures."""
+        from seedbed.cli.console import note, paint
+        from seedbed.presentation.generation import result_text
+
+        if end["sample"] != self._begun:
+            self.text(end["sample"], "")
+        print(flush=True)
+        note(paint(result_text([end]), "dim", sys.stderr))
+
+
+class JsonWriter(Writer):
+    """Prints one JSON object per sample, at its end."""
+
+    def __init__(self, about: dict[str, Any]) -> None:
+        self._about = about
+        self._chunks: list[str] = []
+
+    def text(self, sample: int, chunk: str) -> None:
+        """Keep it."""
+        self._chunks.append(chunk)
+
+    def done(self, end: dict[str, Any]) -> None:
+        """Print the object."""
+        figures = {key: value for key, value in end.items() if key != "done"}
+        print(json.dumps({**self._about, "text": "".join(self._chunks), **figures}), flush=True)
+        self._chunks.clear()
