@@ -18,7 +18,7 @@ from seedbed.data.hub_revisions import revision_file
 from seedbed.data.readers import read_file
 from seedbed.data.records import ReadOptions
 from seedbed.data.sources.dataset_folder import INSIDE_HINT, is_saved_dataset, refuse_folder
-from seedbed.data.sources.text_files import TextFile, TextFiles, TooManyFilesError, files_at
+from seedbed.data.sources.readable_files import TextFile, TextFiles, TooManyFilesError, files_at
 from seedbed.data.sources.wikitext_files import local_files
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import expand_home
