@@ -17,7 +17,7 @@ SPOKEN_ONLY_IN = {
     "os.replace": ("files.py",),
     "os.rename": ("files.py",),
     "os.fsync": ("files.py",),
-    "fcntl.flock": ("files.py",),
+    "fcntl.flock": ("locks.py",),
     "torch.save": (),
     "torch.load": (),
     "pickle": (),
