@@ -1,4 +1,4 @@
-"""A hand that writes event logs, good and bad ones, and a reader that takes them line by line in the plainest way."""
+"""A writer of event logs, valid and damaged ones, and a simple reader of them as the ground truth."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from seedbed.events import Event, encode
 from seedbed.runs.store import RunDir, Store
 
 LONGEST_GAP_S = 60.0
-FOREIGN = (
+NOT_EVENTS = (
     b"",
     b"   ",
     b"hello",
@@ -27,11 +27,11 @@ FOREIGN = (
     b'{"no":"kind"}',
     b'{"kind":"step","t":"noon","step":7}',
 )
-"""Lines that are no event at all."""
+"""Lines that are not events."""
 
 
-class Scribe:
-    """Writes a run's log with a clock of its own."""
+class LogWriter:
+    """Writes the event log of a run, with its own clock."""
 
     def __init__(self, run: RunDir, seed: int = 0) -> None:
         self.run = run
@@ -44,22 +44,22 @@ class Scribe:
             tokens += self.random.randint(100, 900)
             self.tokens.append(tokens)
 
-    def raw(self, data: bytes) -> None:
-        with self.run.events.open("ab") as log:
-            log.write(data)
+    def append(self, data: bytes) -> None:
+        with self.run.events.open("ab") as file:
+            file.write(data)
 
     def line(self, event: Event, after: float = 0.1) -> bytes:
         self.t += after
         self.n += 1
         return encode(event, self.n - 1, self.t)
 
-    def say(self, event: Event, after: float = 0.1) -> None:
-        self.raw(self.line(event, after))
+    def log(self, event: Event, after: float = 0.1) -> None:
+        self.append(self.line(event, after))
 
     def begin(self, session: int, step: int, steps: int = 10_000, after: float = 0.1) -> None:
-        self.say(events.Run(status="running", session=session, pid=7), after)
-        self.say(events.Phase(name="prepare"), 0.7)
-        self.say(events.Run(status="running", session=session, step=step, steps=steps), 0.4)
+        self.log(events.Run(status="running", session=session, pid=7), after)
+        self.log(events.Phase(name="prepare"), 0.7)
+        self.log(events.Run(status="running", session=session, step=step, steps=steps), 0.4)
 
     def step_event(self, step: int, loss: float | None = None, step_s: float = 0.1) -> events.Step:
         value = self.random.uniform(1, 9) if loss is None else loss
@@ -69,68 +69,68 @@ class Scribe:
         )
 
     def steps(self, first: int, last: int, after: float = 0.1) -> None:
-        """Many steps in one write."""
-        self.raw(b"".join(self.line(self.step_event(step), after) for step in range(first, last + 1)))
+        """Log many steps in one write."""
+        self.append(b"".join(self.line(self.step_event(step), after) for step in range(first, last + 1)))
 
     def eval(self, step: int, loss: float = 3.0, after: float = 0.1, *, best: bool = False) -> None:
-        self.say(events.Eval(step=step, loss=loss, perplexity=2.0, tokens=10, best=best), after)
+        self.log(events.Eval(step=step, loss=loss, perplexity=2.0, tokens=10, best=best), after)
 
     def checkpoint(self, step: int, *, best: bool = False) -> None:
-        self.say(events.Checkpoint(step=step, path=f"checkpoints/step-{step:08d}", best=best))
+        self.log(events.Checkpoint(step=step, path=f"checkpoints/step-{step:08d}", best=best))
 
-    def life(self, num_lines: int) -> bytes:
-        """The log of an eventful run: sessions, restarts, steps that go back, damage. Nothing is written."""
-        chance, made = self.random, bytearray()
+    def random_log(self, num_lines: int) -> bytes:
+        """A random log with sessions, restarts, steps that go back, and damaged lines. It is returned, not written."""
+        rng, log = self.random, bytearray()
         session, step = 0, 0
         restarts = max(2, num_lines // 120)
-        while made.count(b"\n") < num_lines:
-            session += chance.choice((1, 1, 1, 2))
-            made += self.line(events.Run(status="running", session=session, pid=7), chance.uniform(0, 5000))
-            if chance.random() < 0.9:
-                start = chance.choice((step, step, 0, chance.randint(0, step), chance.randint(0, step), step + 3))
-                made += self.line(events.Phase(name="prepare"), chance.uniform(0, 90))
-                made += self.line(events.Run(status="running", session=session, step=start, steps=9000), 0.5)
+        while log.count(b"\n") < num_lines:
+            session += rng.choice((1, 1, 1, 2))
+            log += self.line(events.Run(status="running", session=session, pid=7), rng.uniform(0, 5000))
+            if rng.random() < 0.9:
+                start = rng.choice((step, step, 0, rng.randint(0, step), rng.randint(0, step), step + 3))
+                log += self.line(events.Phase(name="prepare"), rng.uniform(0, 90))
+                log += self.line(events.Run(status="running", session=session, step=start, steps=9000), 0.5)
                 step = start
-            for _ in range(chance.randint(0, 2 * num_lines // restarts)):
-                step = self._moment(made, step, session)
-        return bytes(made)
+            for _ in range(rng.randint(0, 2 * num_lines // restarts)):
+                step = self._add_random_event(log, step, session)
+        return bytes(log)
 
-    def _moment(self, made: bytearray, step: int, session: int) -> int:
-        chance = self.random
-        after = chance.choice((0.01, 0.1, 0.1, 0.1, 1.0, 30.0, 59.0, 61.0, 500.0, -3.0)) * chance.random()
-        dice = chance.random()
-        if dice < 0.85:
-            step = max(0, step + chance.choice((1,) * 60 + (2, 5, 0, -1, -20)))
+    def _add_random_event(self, log: bytearray, step: int, session: int) -> int:
+        rng = self.random
+        after = rng.choice((0.01, 0.1, 0.1, 0.1, 1.0, 30.0, 59.0, 61.0, 500.0, -3.0)) * rng.random()
+        draw = rng.random()
+        if draw < 0.85:
+            step = max(0, step + rng.choice((1,) * 60 + (2, 5, 0, -1, -20)))
             if step >= len(self.tokens):
                 return step - 1
-            loss = chance.choice((None,) * 20 + (math.nan, math.inf, -math.inf, 1e9))
-            made += self.line(self.step_event(step, loss, chance.choice((0.1, 0.3, 0.0, math.nan, 7.0))), after)
-        elif dice < 0.88:
-            loss = chance.choice((2.0, 3.0, math.nan))
-            scored = events.Eval(step=step, loss=loss, perplexity=2.0, tokens=5, best=chance.random() < 0.5)
-            made += self.line(scored, after)
-        elif dice < 0.90:
-            made += self.line(events.Checkpoint(step=step, path=f"step-{step:08d}", best=chance.random() < 0.3), after)
-        elif dice < 0.92:
-            made += self.line(events.Hardware(rss_bytes=5), after)
-        elif dice < 0.94:
+            loss = rng.choice((None,) * 20 + (math.nan, math.inf, -math.inf, 1e9))
+            log += self.line(self.step_event(step, loss, rng.choice((0.1, 0.3, 0.0, math.nan, 7.0))), after)
+        elif draw < 0.88:
+            loss = rng.choice((2.0, 3.0, math.nan))
+            scored = events.Eval(step=step, loss=loss, perplexity=2.0, tokens=5, best=rng.random() < 0.5)
+            log += self.line(scored, after)
+        elif draw < 0.90:
+            log += self.line(events.Checkpoint(step=step, path=f"step-{step:08d}", best=rng.random() < 0.3), after)
+        elif draw < 0.92:
+            log += self.line(events.Hardware(rss_bytes=5), after)
+        elif draw < 0.94:
             torn = self.line(self.step_event(min(step + 1, 4000)), after)
-            made += torn[: chance.randrange(1, len(torn) - 1)] + b"\n"
-        elif dice < 0.97:
-            made += chance.choice(FOREIGN) + b"\n"
-        elif dice < 0.98:
-            made += b'{"v":9,"n":1,"t":%f,"kind":"teleport","step":"mars"}\n' % (self.t + after)
-            made += b'{"v":9,"n":1,"t":%f,"kind":"step","step":%s}\n' % (
+            log += torn[: rng.randrange(1, len(torn) - 1)] + b"\n"
+        elif draw < 0.97:
+            log += rng.choice(NOT_EVENTS) + b"\n"
+        elif draw < 0.98:
+            log += b'{"v":9,"n":1,"t":%f,"kind":"teleport","step":"mars"}\n' % (self.t + after)
+            log += b'{"v":9,"n":1,"t":%f,"kind":"step","step":%s}\n' % (
                 self.t + after,
-                chance.choice((b'"seven"', b"7.5", b"-3", b"9" * 30)),
+                rng.choice((b'"seven"', b"7.5", b"-3", b"9" * 30)),
             )
         else:
-            made += self.line(events.Run(status=chance.choice(("paused", "running")), session=session), after)
+            log += self.line(events.Run(status=rng.choice(("paused", "running")), session=session), after)
         return step
 
 
-class Known(NamedTuple):
-    """A step in force. `new_tokens` is None where the step before it is not in force."""
+class TrueStep(NamedTuple):
+    """A step in force. `new_tokens` is None if the step before it is not in force."""
 
     step: int
     tokens: int
@@ -145,7 +145,7 @@ class Known(NamedTuple):
         return float({"step": self.step, "tokens": self.tokens, "time": self.time}[axis])
 
     def weight_and_total(self, key: str) -> tuple[float, float] | None:
-        """None where the step has no number."""
+        """None if the step has no finite value."""
         if key == "tokens_per_s":
             if self.new_tokens is None or not self.seconds:
                 return None
@@ -154,7 +154,9 @@ class Known(NamedTuple):
         return None if value is None else (1.0, value)
 
 
-class Happened(NamedTuple):
+class TrueMark(NamedTuple):
+    """A validation, a checkpoint or a restart in force."""
+
     step: int
     tokens: int
     time: float
@@ -163,13 +165,13 @@ class Happened(NamedTuple):
 
 
 class Truth:
-    """What a log says, by reading all of it with the standard library's JSON, one line after the other."""
+    """The ground truth: the content of a log, read line by line with the JSON module of the standard library."""
 
     def __init__(self, log: bytes) -> None:
-        self.steps: list[Known] = []
-        self.scores: list[Happened] = []
-        self.checkpoints: list[Happened] = []
-        self.restarts: list[Happened] = []
+        self.steps: list[TrueStep] = []
+        self.validations: list[TrueMark] = []
+        self.checkpoints: list[TrueMark] = []
+        self.restarts: list[TrueMark] = []
         self._session = 0
         self._begun: int | None = None
         self._last: tuple[int, int | None] = (-1, None)
@@ -210,20 +212,21 @@ class Truth:
             tokens = event["tokens"]
             new = None if before is None else tokens - before
             values = (event[name] for name in ("loss", "lr", "grad_norm", "step_s"))
-            self.steps.append(Known(event["step"], tokens, self._clock, new, *values))
+            self.steps.append(TrueStep(event["step"], tokens, self._clock, new, *values))
             self._last = event["step"], tokens
         elif kind == "eval" and event["loss"] is not None:
-            self.scores.append(self._mark(event["step"], event["loss"], best=event.get("best", False)))
+            self.validations.append(self._mark(event["step"], event["loss"], best=event.get("best", False)))
         elif kind == "checkpoint":
             self.checkpoints.append(self._mark(event["step"], None, best=event.get("best", False)))
 
-    def _mark(self, step: int, loss: float | None, *, best: bool) -> Happened:
-        return Happened(step, self.steps[-1].tokens if self.steps else 0, self._clock, loss, best)
+    def _mark(self, step: int, loss: float | None, *, best: bool) -> TrueMark:
+        return TrueMark(step, self.steps[-1].tokens if self.steps else 0, self._clock, loss, best)
 
     def _void(self, step: int) -> None:
-        self.steps = [known for known in self.steps if known.step <= step]
-        self.scores, self.checkpoints, self.restarts = (
-            [mark for mark in marks if mark.step <= step] for marks in (self.scores, self.checkpoints, self.restarts)
+        self.steps = [each for each in self.steps if each.step <= step]
+        self.validations, self.checkpoints, self.restarts = (
+            [mark for mark in marks if mark.step <= step]
+            for marks in (self.validations, self.checkpoints, self.restarts)
         )
         if step <= 0:
             self._last = step, 0
@@ -237,16 +240,17 @@ def run(tmp_path: Path) -> RunDir:
 
 
 @pytest.fixture
-def scribe(run: RunDir) -> Scribe:
-    return Scribe(run)
+def log_writer(run: RunDir) -> LogWriter:
+    return LogWriter(run)
 
 
 @pytest.fixture
-def write_as() -> type[Scribe]:
-    """A scribe for another run or another seed."""
-    return Scribe
+def make_log_writer() -> type[LogWriter]:
+    """Makes a log writer for another run or another seed."""
+    return LogWriter
 
 
 @pytest.fixture
 def truth_of() -> type[Truth]:
+    """Reads the ground truth from the bytes of a log."""
     return Truth

@@ -1,4 +1,4 @@
-"""A run's model while its job saves new checkpoints and lets go of old ones."""
+"""A run's model while its job saves new checkpoints and deletes old ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seedbed.runs.store import RunDir
 
 
 def save(run: RunDir, step: int) -> Path:
-    """A checkpoint of one byte."""
+    """Write a checkpoint with weights of one byte."""
     folder = run.checkpoints / f"step-{step:08d}"
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_text("w")
@@ -28,11 +28,11 @@ def save(run: RunDir, step: int) -> Path:
     return folder
 
 
-def test_a_checkpoint_that_the_job_lets_go_of_while_one_looks_is_not_called_corrupted(run: RunDir, scribe: Any) -> None:
-    scribe.begin(1, 0)
-    scribe.steps(1, 30)
+def test_a_checkpoint_that_the_job_deletes_meanwhile_is_not_reported_as_corrupted(run: RunDir, log_writer: Any) -> None:
+    log_writer.begin(1, 0)
+    log_writer.steps(1, 30)
     old = save(run, 10)
-    scribe.checkpoint(10)
+    log_writer.checkpoint(10)
     stands = standing(run)
     found = status(run, stands)
     assert found["checkpoint_step"] == 10
@@ -44,11 +44,11 @@ def test_a_checkpoint_that_the_job_lets_go_of_while_one_looks_is_not_called_corr
     assert (model.step, model.checkpoint, model.steps) == (20, new, (20,))
 
 
-def test_a_checkpoint_that_lacks_a_file_is_corrupted(run: RunDir, scribe: Any) -> None:
-    scribe.begin(1, 0)
-    scribe.steps(1, 30)
+def test_a_checkpoint_that_lacks_a_file_is_corrupted(run: RunDir, log_writer: Any) -> None:
+    log_writer.begin(1, 0)
+    log_writer.steps(1, 30)
     (save(run, 10) / "model.safetensors").unlink()
-    scribe.checkpoint(10)
+    log_writer.checkpoint(10)
     stands = standing(run)
     model = model_of(status(run, stands), stands.view)
     assert model is not None
