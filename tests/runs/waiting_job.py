@@ -1,7 +1,7 @@
-"""A job that takes its turn and then works on the device that was asked for, until its run's folder holds a file `enough`.
+"""A job that waits in the queue and then runs on the requested device, until its run's folder contains a file `finish`.
 
-Run as `python waiting_job.py RUN_DIR [--queue] [--after RUN_DIR]`. It works WORK_S at least; a file `trouble` makes it fail
-then. STALE_S is how old a heartbeat may be.
+Run as `python waiting_job.py RUN_DIR [--queue] [--after RUN_DIR]`. It runs for at least WORK_S seconds; with a file `fail` it
+then fails. STALE_S is the age at which a heartbeat is stale.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ def run(run_dir: Path, session: Session) -> str:
         Run(status="running", session=session.number, steps=1, device="cuda:0" if device == "cuda" else device)
     )
     time.sleep(float(os.environ.get("WORK_S", "0")))
-    while not (run_dir / "enough").exists():
+    while not (run_dir / "finish").exists():
         if session.stop_requested:
             return "stopped"
         if session.pause_requested:
             session.wait_paused("asked to pause")
         time.sleep(0.01)
-    if (run_dir / "trouble").exists():
+    if (run_dir / "fail").exists():
         raise SeedbedError("It went wrong.", "Try again.")
     return "completed"
 
