@@ -1,4 +1,4 @@
-"""Requests reach the session that the asker saw, once."""
+"""A request reaches the session for which it was written, once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from seedbed.runs.control import (
 )
 
 
-def test_a_request_is_told_once(tmp_path: Path) -> None:
+def test_a_request_is_returned_once(tmp_path: Path) -> None:
     path = tmp_path / "control.json"
     requests = RequestReader(path, 1)
     assert requests.new() == {}
@@ -29,7 +29,7 @@ def test_a_request_is_told_once(tmp_path: Path) -> None:
     assert requests.new() == {}
 
 
-def test_asking_to_save_twice_is_two_requests_and_keeps_a_stop(tmp_path: Path) -> None:
+def test_a_second_save_request_is_returned_too_and_keeps_a_stop_request(tmp_path: Path) -> None:
     path = tmp_path / "control.json"
     requests = RequestReader(path, 3)
     write_request(path, SAVE, 3)
@@ -39,13 +39,13 @@ def test_asking_to_save_twice_is_two_requests_and_keeps_a_stop(tmp_path: Path) -
     assert requests.new() == {SAVE: "", STOP: "now"}
 
 
-def test_a_stop_of_an_earlier_session_does_not_stop_the_next(tmp_path: Path) -> None:
+def test_a_stop_request_for_an_earlier_session_does_not_stop_the_next(tmp_path: Path) -> None:
     path = tmp_path / "control.json"
     write_request(path, STOP, 1)
     assert RequestReader(path, 2).new() == {}
 
 
-def test_a_stop_before_the_first_word_reaches_the_first_session(tmp_path: Path) -> None:
+def test_a_stop_request_before_the_first_session_reaches_only_that_session(tmp_path: Path) -> None:
     path = tmp_path / "control.json"
     write_request(path, STOP, 0, "early")
     assert RequestReader(path, 1).new() == {STOP: "early"}
@@ -53,19 +53,19 @@ def test_a_stop_before_the_first_word_reaches_the_first_session(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"stop": 3}', b"\xff\xfe", b'{"stop": {"session": "x"}}'])
-def test_a_broken_file_asks_for_nothing(tmp_path: Path, content: bytes) -> None:
+def test_a_broken_control_file_contains_no_requests(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "control.json"
     path.write_bytes(content)
     assert RequestReader(path, 1).new() == {}
 
 
-def test_resume_words() -> None:
+def test_resume_options_as_arguments() -> None:
     assert Resume().arguments() == []
     assert Resume(more_epochs=0.1).arguments() == ["--more-epochs", "0.1"]
     assert Resume(more_steps=5, from_checkpoint="best").arguments() == ["--more-steps", "5", "--from", "best"]
 
 
-def test_going_on_takes_back_a_pause_and_the_other_way_round(tmp_path: Path) -> None:
+def test_a_resume_request_cancels_a_pause_request_and_vice_versa(tmp_path: Path) -> None:
     path = tmp_path / "control.json"
     requests = RequestReader(path, 1)
     write_request(path, PAUSE, 1)
@@ -76,7 +76,7 @@ def test_going_on_takes_back_a_pause_and_the_other_way_round(tmp_path: Path) -> 
     assert requests.new() == {PAUSE: "again"}
 
 
-def test_what_is_outstanding_is_the_stop_before_the_pause_and_of_this_session(tmp_path: Path) -> None:
+def test_unfinished_request_prefers_stop_to_pause_and_ignores_other_sessions(tmp_path: Path) -> None:
     path = tmp_path / "control.json"
     assert unfinished_request(path, 2) is None
     write_request(path, SAVE, 2)
@@ -89,19 +89,19 @@ def test_what_is_outstanding_is_the_stop_before_the_pause_and_of_this_session(tm
     assert (unfinished_request(path, 3), unfinished_request(path, 2)) == (STOP, PAUSE)
 
 
-def test_windows_that_ask_at_once_lose_nothing(tmp_path: Path) -> None:
+def test_concurrent_requests_are_all_kept(tmp_path: Path) -> None:
     path = tmp_path / "control.json"
     for _ in range(20):
         path.unlink(missing_ok=True)
-        askers = [threading.Thread(target=write_request, args=(path, verb, 1)) for verb in (SAVE, STOP, PAUSE)]
-        for asker in askers:
-            asker.start()
-        for asker in askers:
-            asker.join()
+        threads = [threading.Thread(target=write_request, args=(path, verb, 1)) for verb in (SAVE, STOP, PAUSE)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
         assert RequestReader(path, 1).new().keys() == {SAVE, STOP, PAUSE}
 
 
-def test_turn_words() -> None:
+def test_turn_options_as_arguments() -> None:
     assert (Turn().arguments(), bool(Turn())) == ([], False)
     assert Turn(queue=True).arguments() == ["--queue"]
     turn = Turn(queue=True, after=Path("/runs/first"))

@@ -1,4 +1,4 @@
-"""A process is told apart from every other that bears its pid."""
+"""A process is distinguished from every other one with the same pid."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from patience import until
 from seedbed.runs.process import Identity, boot_id, is_alive, own_identity, spawn_detached, start_time
 
 
-def test_this_process_lives_and_knows_itself() -> None:
+def test_the_running_process_has_its_pid_and_is_alive() -> None:
     me = own_identity()
     assert me.pid == os.getpid()
     assert is_alive(me)
 
 
-def test_a_dead_process_is_dead_even_as_a_zombie() -> None:
+def test_a_killed_process_is_not_alive_even_as_a_zombie() -> None:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     started = start_time(child.pid)
     assert started is not None
@@ -37,16 +37,16 @@ def test_a_reused_pid_is_another_process() -> None:
     assert not is_alive(me._replace(start=me.start - 5))
 
 
-def test_a_process_of_an_earlier_boot_is_gone() -> None:
+def test_a_process_of_an_earlier_boot_is_not_alive() -> None:
     me = own_identity()
     if not me.boot_id:
-        pytest.skip("this system tells no boot id")
+        pytest.skip("this system has no boot id")
     assert not is_alive(me._replace(boot_id="00000000-0000-0000-0000-000000000000"))
-    assert is_alive(me._replace(boot_id="")), "an unknown boot id must not kill a live process"
+    assert is_alive(me._replace(boot_id="")), "with an unknown boot id a live process counts as dead"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux")
-def test_a_process_whose_name_looks_like_fields(tmp_path: Path) -> None:
+def test_the_start_time_is_right_if_the_process_name_looks_like_fields_of_stat(tmp_path: Path) -> None:
     program = tmp_path / "a) Z 1 (b"
     program.symlink_to("/bin/sleep")
     children = [subprocess.Popen([name, "60"]) for name in ("sleep", str(program), "sleep")]
@@ -67,7 +67,7 @@ def test_a_detached_process_has_its_own_session_and_writes_its_log(tmp_path: Pat
     code = "import os, sys; print(os.getsid(0), sys.stdin.read() == ''); sys.stderr.write('err')"
     child = spawn_detached([sys.executable, "-c", code], log)
     assert child.wait() == 0
-    said = log.read_text()
-    assert said.startswith("before\n")
-    assert f"{child.pid} True" in said
-    assert said.endswith("err")
+    output = log.read_text()
+    assert output.startswith("before\n")
+    assert f"{child.pid} True" in output
+    assert output.endswith("err")

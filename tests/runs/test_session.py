@@ -1,4 +1,4 @@
-"""A job's hold on its run: one owner, a log that goes on, a heartbeat, and requests that are heard."""
+"""A job's session: one owner of the run, a continuous log, a heartbeat, and requests from outside."""
 
 from __future__ import annotations
 
@@ -44,52 +44,52 @@ def lines(run: RunDir) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def meanwhile(*deeds: Callable[[], Any]) -> Iterator[None]:
-    """Do these one after the other, as somebody else would, while the job goes on here."""
-    trouble: list[BaseException] = []
+def meanwhile(*actions: Callable[[], Any]) -> Iterator[None]:
+    """Do these actions in order in another thread, while the job continues in this one."""
+    errors: list[BaseException] = []
 
     def do() -> None:
         try:
-            for deed in deeds:
-                deed()
+            for action in actions:
+                action()
         except BaseException as error:
-            trouble.append(error)
-            os.kill(os.getpid(), signal.SIGTERM)  # so that the job does not hold for ever
+            errors.append(error)
+            os.kill(os.getpid(), signal.SIGTERM)  # so that the job does not wait forever
 
-    somebody = threading.Thread(target=do)
-    somebody.start()
+    thread = threading.Thread(target=do)
+    thread.start()
     try:
         yield
     finally:
-        somebody.join()
-        for error in trouble:
+        thread.join()
+        for error in errors:
             raise error
 
 
-def reads(run: RunDir, word: str) -> Callable[[], None]:
-    return lambda: until(lambda: status(run)["status"] == word)
+def until_status(run: RunDir, wanted: str) -> Callable[[], None]:
+    return lambda: until(lambda: status(run)["status"] == wanted)
 
 
-def told(run: RunDir) -> list[str]:
+def logged_statuses(run: RunDir) -> list[str]:
     return [line["status"] for line in lines(run) if line["kind"] == "run"]
 
 
-def test_a_session_says_hello_and_how_it_ended(run: RunDir) -> None:
+def test_a_session_logs_its_start_and_how_it_ended(run: RunDir) -> None:
     with Session(run.path) as session:
         assert session.number == 1
         assert status(run)["status"] == "running"
         session.emit(step(1))
         session.finish("completed")
-    said = lines(run)
-    assert [line["kind"] for line in said] == ["run", "step", "run"]
-    assert said[0]["pid"] == os.getpid()
-    assert said[0]["boot_id"]
-    assert said[-1]["step"] == 1
+    logged = lines(run)
+    assert [line["kind"] for line in logged] == ["run", "step", "run"]
+    assert logged[0]["pid"] == os.getpid()
+    assert logged[0]["boot_id"]
+    assert logged[-1]["step"] == 1
     assert status(run)["status"] == "completed"
     assert not is_locked(run.lock)
 
 
-def test_numbers_go_on_over_sessions_and_torn_lines(run: RunDir) -> None:
+def test_event_numbers_continue_over_sessions_and_partial_lines(run: RunDir) -> None:
     with Session(run.path) as session:
         session.emit(step(1))
     with run.events.open("ab") as log:
@@ -102,7 +102,7 @@ def test_numbers_go_on_over_sessions_and_torn_lines(run: RunDir) -> None:
     assert [line["n"] for line in whole] == [0, 1, 2, 3]
 
 
-def test_leaving_without_a_word_reads_as_lost_once_the_process_is_gone(run: RunDir) -> None:
+def test_a_run_is_lost_if_its_process_was_killed(run: RunDir) -> None:
     def die() -> None:
         with Session(run.path) as session:
             session.emit(step(1))
@@ -115,7 +115,7 @@ def test_leaving_without_a_word_reads_as_lost_once_the_process_is_gone(run: RunD
     assert not is_locked(run.lock)
 
 
-def test_a_second_owner_is_refused_and_hurts_nothing(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_owner_is_refused_and_changes_nothing(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "_LOCK_PATIENCE_S", 0.1)
     with Session(run.path) as session:
         before = run.events.read_bytes()
@@ -126,38 +126,42 @@ def test_a_second_owner_is_refused_and_hurts_nothing(run: RunDir, monkeypatch: p
     assert [line["kind"] for line in lines(run)] == ["run", "step"]
 
 
-def say(run: RunDir, *said: events.Run) -> None:
+def log_events(run: RunDir, *logged: events.Run) -> None:
     with run.events.open("ab") as log:
-        log.writelines(events.encode(event, number, time.time()) for number, event in enumerate(said))
+        log.writelines(events.encode(event, number, time.time()) for number, event in enumerate(logged))
 
 
-def test_an_owner_that_is_just_leaving_is_waited_for(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_waits_for_the_lock_of_a_session_that_has_just_ended(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lifecycle, "_LOCK_PATIENCE_S", 60.0)
-    say(run, events.Run(status="running", session=1), events.Run(status="stopped", session=1))
+    log_events(run, events.Run(status="running", session=1), events.Run(status="stopped", session=1))
     lock = Lock(run.lock)
     assert lock.acquire()
     with meanwhile(lambda: time.sleep(0.3), lock.release), Session(run.path) as session:
         assert session.number == 2
 
 
-def test_who_only_looks_is_not_taken_for_an_owner(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_waits_for_a_reader_that_holds_the_lock_shared(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "_LOCK_PATIENCE_S", 60.0)
-    say(run, events.Run(status="running", session=1))
-    looking = os.open(run.lock, os.O_RDONLY | os.O_CREAT)
-    fcntl.flock(looking, fcntl.LOCK_SH)
-    with meanwhile(lambda: time.sleep(0.2), lambda: os.close(looking)), Session(run.path) as session:
+    log_events(run, events.Run(status="running", session=1))
+    shared = os.open(run.lock, os.O_RDONLY | os.O_CREAT)
+    fcntl.flock(shared, fcntl.LOCK_SH)
+    with meanwhile(lambda: time.sleep(0.2), lambda: os.close(shared)), Session(run.path) as session:
         assert session.number == 2
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_who_lost_a_race_does_not_begin_when_the_winner_is_stopped(known: bool, run: RunDir) -> None:
+@pytest.mark.parametrize("winner_logged", [True, False])
+def test_a_session_that_lost_a_race_for_the_lock_does_not_begin_when_the_winner_stops(
+    winner_logged: bool, run: RunDir
+) -> None:
     first = [events.Run(status="running", session=1), events.Run(status="stopped", session=1)]
     second = events.Run(status="running", session=2)
-    say(run, *first, *([second] if known else []))
+    log_events(run, *first, *([second] if winner_logged else []))
     lock = Lock(run.lock)
     assert lock.acquire()
-    rest = [*([] if known else [second]), events.Run(status="stopped", session=2)]
-    others = meanwhile(lambda: time.sleep(0.2), lambda: say(run, *rest), lock.release)
+    rest = [*([] if winner_logged else [second]), events.Run(status="stopped", session=2)]
+    others = meanwhile(lambda: time.sleep(0.2), lambda: log_events(run, *rest), lock.release)
     with others, pytest.raises(RunBusyError, match="already running"), Session(run.path):
         pass
     assert not is_locked(run.lock)
@@ -165,7 +169,7 @@ def test_who_lost_a_race_does_not_begin_when_the_winner_is_stopped(known: bool, 
         assert session.number == 3
 
 
-def test_a_job_outlives_a_hang_up_and_so_do_its_helpers(run: RunDir) -> None:
+def test_a_job_and_its_helpers_survive_sighup(run: RunDir) -> None:
     before = signal.getsignal(signal.SIGHUP)
     with Session(run.path) as session:
         helper = os.fork()
@@ -182,7 +186,7 @@ def test_a_job_outlives_a_hang_up_and_so_do_its_helpers(run: RunDir) -> None:
         session.emit(step(1))
         session.finish("completed")
     assert signal.getsignal(signal.SIGHUP) == before
-    assert told(run) == ["running", "completed"]
+    assert logged_statuses(run) == ["running", "completed"]
 
 
 def _wait_for(pid: int, seconds: float) -> int:
@@ -197,7 +201,7 @@ def _wait_for(pid: int, seconds: float) -> int:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_ask_and_never_kill(run: RunDir, number: signal.Signals) -> None:
+def test_signals_request_a_stop_and_do_not_kill(run: RunDir, number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with Session(run.path) as session:
         for _ in range(5):
@@ -207,13 +211,13 @@ def test_signals_ask_and_never_kill(run: RunDir, number: signal.Signals) -> None
     assert signal.getsignal(number) == before
 
 
-def test_requests_are_heard(run: RunDir) -> None:
+def test_a_session_receives_requests(run: RunDir) -> None:
     with Session(run.path) as session:
         assert session.stop_requested is None
         assert not session.save_requested()
         write_request(run.control, SAVE, 1)
         until(session.save_requested)
-        assert not session.save_requested(), "one request, one save"
+        assert not session.save_requested(), "one request made two saves"
         write_request(run.control, STOP, 1, "the window said so")
         until(lambda: session.stop_requested)
         assert session.stop_requested == "the window said so"
@@ -222,7 +226,7 @@ def test_requests_are_heard(run: RunDir) -> None:
     assert lines(run)[-1]["kind"] == "step", "the event itself was lost"
 
 
-def test_the_heartbeat_goes_on_while_the_job_is_busy(run: RunDir) -> None:
+def test_the_heartbeat_continues_while_the_job_is_busy(run: RunDir) -> None:
     with Session(run.path, heartbeat_s=0.1) as session:
         session.emit(step(1))
 
@@ -239,7 +243,7 @@ def test_the_heartbeat_goes_on_while_the_job_is_busy(run: RunDir) -> None:
         until(beats_while_busy)
 
 
-def test_hardware_is_sampled_without_being_asked(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_logs_hardware_samples(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "HARDWARE_S", 0.1)
     with Session(run.path):
         until(lambda: any(line["kind"] == "hardware" for line in lines(run)), 20)
@@ -259,7 +263,7 @@ def test_many_threads_write_whole_lines_in_order(run: RunDir) -> None:
     assert [line["n"] for line in lines(run)] == list(range(801))
 
 
-def test_a_forked_helper_does_not_hold_the_run(run: RunDir) -> None:
+def test_a_forked_helper_does_not_hold_the_lock_of_the_run(run: RunDir) -> None:
     with Session(run.path):
         helper = multiprocessing.get_context("fork").Process(target=time.sleep, args=(30,))
         helper.start()
@@ -272,7 +276,7 @@ def test_a_forked_helper_does_not_hold_the_run(run: RunDir) -> None:
         helper.join()
 
 
-def test_a_forked_helper_dies_of_a_sigterm(run: RunDir) -> None:
+def test_sigterm_ends_a_forked_helper(run: RunDir) -> None:
     with Session(run.path):
         helper = multiprocessing.get_context("fork").Process(target=time.sleep, args=(30,))
         helper.start()
@@ -280,10 +284,10 @@ def test_a_forked_helper_dies_of_a_sigterm(run: RunDir) -> None:
         helper.join(timeout=HANG_S)
         died = not helper.is_alive()
         helper.kill()
-        assert died, "a pool of such helpers could not be ended"
+        assert died, "a pool of such helpers cannot be ended"
 
 
-def test_logging_an_event_is_cheap(run: RunDir) -> None:
+def test_logging_an_event_takes_less_than_100_microseconds(run: RunDir) -> None:
     with Session(run.path) as session:
         begin = time.process_time()
         for number in range(5000):
@@ -307,14 +311,14 @@ def by_signal(run: RunDir, verb: str) -> None:
     os.kill(os.getpid(), {PAUSE: signal.SIGTSTP, RESUME: signal.SIGCONT, STOP: signal.SIGTERM}[verb])
 
 
-Way = Callable[[RunDir, str], None]
+Send = Callable[[RunDir, str], None]
 
 
-@pytest.mark.parametrize("asked", [by_control, by_signal])
-def test_a_pause_holds_until_somebody_asks_to_go_on(run: RunDir, asked: Way) -> None:
+@pytest.mark.parametrize("send", [by_control, by_signal])
+def test_a_pause_lasts_until_a_resume_is_requested(run: RunDir, send: Send) -> None:
     with Session(run.path, heartbeat_s=0.05) as session:
         session.emit(step(1))
-        asked(run, PAUSE)
+        send(run, PAUSE)
         until(lambda: session.pause_requested)
         beats: list[float] = []
 
@@ -328,28 +332,28 @@ def test_a_pause_holds_until_somebody_asks_to_go_on(run: RunDir, asked: Way) -> 
             beats.append(beat())
             until(lambda: beat() > beats[0])
 
-        with meanwhile(watch, lambda: asked(run, RESUME)):
+        with meanwhile(watch, lambda: send(run, RESUME)):
             assert session.wait_paused("somebody asked", "ask again")
         assert not session.pause_requested
         assert status(run)["status"] == "running"
         assert status(run)["reason"] is None
         session.emit(step(2))
-    assert told(run) == ["running", "paused", "running"]
+    assert logged_statuses(run) == ["running", "paused", "running"]
     assert [line["n"] for line in lines(run)] == list(range(5))
 
 
-@pytest.mark.parametrize("asked", [by_control, by_signal])
-def test_a_stop_ends_a_pause(run: RunDir, asked: Way) -> None:
+@pytest.mark.parametrize("send", [by_control, by_signal])
+def test_a_stop_ends_a_pause(run: RunDir, send: Send) -> None:
     with Session(run.path) as session:
-        asked(run, PAUSE)
+        send(run, PAUSE)
         until(lambda: session.pause_requested)
-        with meanwhile(reads(run, "paused"), lambda: asked(run, STOP)):
+        with meanwhile(until_status(run, "paused"), lambda: send(run, STOP)):
             assert not session.wait_paused("asked to pause")
         session.finish("stopped")
-    assert told(run) == ["running", "paused", "stopped"]
+    assert logged_statuses(run) == ["running", "paused", "stopped"]
 
 
-def test_who_changes_their_mind_at_once_pauses_nothing(run: RunDir) -> None:
+def test_a_pause_request_that_is_cancelled_at_once_has_no_effect(run: RunDir) -> None:
     with Session(run.path) as session:
         write_request(run.control, PAUSE, 1)
         write_request(run.control, RESUME, 1)
@@ -360,25 +364,28 @@ def test_who_changes_their_mind_at_once_pauses_nothing(run: RunDir) -> None:
         until(lambda: session.pause_requested)
 
 
-def test_long_work_that_tells_of_itself_can_be_paused_and_stopped(run: RunDir) -> None:
+def test_emit_or_stop_pauses_and_stops_on_request(run: RunDir) -> None:
     with Session(run.path) as session:
         write_request(run.control, PAUSE, 1)
         until(lambda: session.pause_requested)
-        with meanwhile(reads(run, "paused"), lambda: write_request(run.control, RESUME, 1)):
+        with meanwhile(until_status(run, "paused"), lambda: write_request(run.control, RESUME, 1)):
             session.emit_or_stop(step(1))
         session.emit_or_stop(step(2))
         os.kill(os.getpid(), signal.SIGTSTP)
         until(lambda: session.pause_requested)
-        with meanwhile(reads(run, "paused"), lambda: write_request(run.control, STOP, 1)), pytest.raises(StopRequested):
+        with (
+            meanwhile(until_status(run, "paused"), lambda: write_request(run.control, STOP, 1)),
+            pytest.raises(StopRequested),
+        ):
             session.emit_or_stop(step(3))
     assert [line.get("step") for line in lines(run) if line["kind"] == "step"] == [1, 2, 3]
 
 
-def test_what_is_asked_while_it_holds_is_heard_afterwards(run: RunDir) -> None:
+def test_requests_during_a_pause_for_space_take_effect_after_it(run: RunDir) -> None:
     space = threading.Event()
     with Session(run.path) as session:
         with meanwhile(
-            reads(run, "paused"),
+            until_status(run, "paused"),
             lambda: os.kill(os.getpid(), signal.SIGUSR1),
             lambda: os.kill(os.getpid(), signal.SIGCONT),
             lambda: os.kill(os.getpid(), signal.SIGTSTP),
@@ -386,7 +393,9 @@ def test_what_is_asked_while_it_holds_is_heard_afterwards(run: RunDir) -> None:
             lambda: until(lambda: status(run)["status"] == "paused"),
             space.set,
         ):
-            assert session.wait_paused("no space", until=space.is_set), "a request to go on does not make space"
+            assert session.wait_paused("no space", until=space.is_set), (
+                "a resume request ended a pause for lack of space"
+            )
         assert space.is_set()
         assert session.save_requested()
         assert session.pause_requested
@@ -404,23 +413,23 @@ def blocks(path: Path) -> int:
     return path.stat().st_blocks * 512
 
 
-def test_the_ballast_is_held_while_the_session_lasts(run: RunDir) -> None:
+def test_the_ballast_is_reserved_only_during_a_session(run: RunDir) -> None:
     with Session(run.path) as session:
         assert blocks(run.path / ".ballast") >= BALLAST_BYTES
         assert not session.blocked
     assert not (run.path / ".ballast").exists()
 
 
-def test_on_a_full_disk_the_ballast_makes_room_to_say_so(small_run: RunDir, small_disk: Path, fill: Any) -> None:
+def test_on_a_full_disk_the_ballast_makes_room_to_log_a_pause(small_run: RunDir, small_disk: Path, fill: Any) -> None:
     with Session(small_run.path, heartbeat_s=0.05) as session:
         filler = fill(small_disk)
         number = 0
         while not session.blocked:
             number += 1
             session.emit(step(number))
-            assert number < 200, "it does not notice"
+            assert number < 200, "the session does not notice that the disk is full"
 
-        def look() -> None:
+        def check_status() -> None:
             until(lambda: status(small_run)["status"] == "paused")
             found = status(small_run)
             assert (found["reason"], found["hint"], found["step"]) == ("The disk is full.", "Free some.", number)
@@ -429,21 +438,21 @@ def test_on_a_full_disk_the_ballast_makes_room_to_say_so(small_run: RunDir, smal
             assert not (small_run.path / ".ballast").exists()
             filler.unlink()
 
-        with meanwhile(look):
+        with meanwhile(check_status):
             assert session.wait_paused("The disk is full.", "Free some.", session.can_write)
         assert not session.blocked
         assert blocks(small_run.path / ".ballast") >= BALLAST_BYTES
         session.emit(step(number + 1))
         session.finish("completed")
-    assert told(small_run) == ["running", "paused", "running", "completed"]
+    assert logged_statuses(small_run) == ["running", "paused", "running", "completed"]
     assert [line["n"] for line in lines(small_run)] == list(range(number + 5))
     assert [line["step"] for line in lines(small_run) if line["kind"] == "step"] == list(range(1, number + 2))
 
 
-def test_a_line_that_finds_no_room_takes_that_of_the_ballast(
+def test_a_line_that_does_not_fit_on_the_disk_uses_the_space_of_the_ballast(
     small_run: RunDir, small_disk: Path, fill: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifecycle, "POLL_S", 1000.0)  # no heartbeat that would notice
+    monkeypatch.setattr(lifecycle, "POLL_S", 1000.0)  # no heartbeat notices the full disk first
     with Session(small_run.path) as session:
         fill(small_disk)
         for number in range(1, 200):
@@ -452,8 +461,8 @@ def test_a_line_that_finds_no_room_takes_that_of_the_ballast(
         assert len(lines(small_run)) == 200
 
 
-def to_the_brim(session: Session, disk: Path, fill: Any) -> tuple[Path, int]:
-    """Fill the disk and the ballast's room too, until not a line can be written; the filler and the last step."""
+def fill_completely(session: Session, disk: Path, fill: Any) -> tuple[Path, int]:
+    """Fill the disk and the space of the ballast until no line can be written; returns the filler and the last step."""
     number, filler = session.step, fill(disk)
     while not session.blocked:
         number += 1
@@ -468,13 +477,13 @@ def to_the_brim(session: Session, disk: Path, fill: Any) -> tuple[Path, int]:
         size = session.run.events.stat().st_size
 
 
-def test_lines_that_found_no_room_are_written_in_order_when_there_is_some(
+def test_lines_that_did_not_fit_are_written_in_order_once_there_is_space(
     small_run: RunDir, small_disk: Path, fill: Any
 ) -> None:
     with Session(small_run.path) as session:
-        filler, number = to_the_brim(session, small_disk, fill)
+        filler, number = fill_completely(session, small_disk, fill)
         log = small_run.events.read_bytes()
-        assert log.endswith(b"}\n"), "half a line was left"
+        assert log.endswith(b"}\n"), "a partial line was left"
         workers = [
             threading.Thread(
                 target=lambda: [session.emit(events.Message(level="info", code="x", text="y")) for _ in range(50)]
@@ -491,7 +500,7 @@ def test_lines_that_found_no_room_are_written_in_order_when_there_is_some(
         assert session.blocked
         assert small_run.events.read_bytes() == log
         with filler.open("r+b") as handle:
-            handle.truncate(filler.stat().st_size - 12_000)  # for some of it, but not for all
+            handle.truncate(filler.stat().st_size - 12_000)  # space for some lines, but not for all
         assert not session.can_write()
         some = small_run.events.read_bytes()
         assert some.startswith(log)
@@ -502,19 +511,17 @@ def test_lines_that_found_no_room_are_written_in_order_when_there_is_some(
     found = lines(small_run)
     assert [line["n"] for line in found] == list(range(len(found)))
     assert [line["t"] for line in found] == sorted(line["t"] for line in found), (
-        "they lost the time at which they happened"
+        "the lines do not have the times of their events"
     )
     assert [line["step"] for line in found if line["kind"] == "step"] == list(range(1, number + 2))
-    assert [line["kind"] for line in found[-152:]] == ["message"] * 150 + ["run", "step"], (
-        "samples are not worth keeping"
-    )
+    assert [line["kind"] for line in found[-152:]] == ["message"] * 150 + ["run", "step"], "hardware samples were kept"
 
 
-def test_a_stop_on_a_full_disk_ends_and_says_what_it_can(
+def test_a_stop_on_a_full_disk_ends_the_session_and_warns_on_stderr(
     small_run: RunDir, small_disk: Path, fill: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with Session(small_run.path) as session:
-        filler, _ = to_the_brim(session, small_disk, fill)
+        filler, _ = fill_completely(session, small_disk, fill)
         with meanwhile(lambda: os.kill(os.getpid(), signal.SIGTERM)):
             assert not session.wait_paused("The disk is full.", until=session.can_write)
         session.finish("stopped")
@@ -526,11 +533,11 @@ def test_a_stop_on_a_full_disk_ends_and_says_what_it_can(
     assert [line["n"] for line in lines(small_run)] == list(range(len(lines(small_run))))
 
 
-def test_a_stop_that_still_finds_room_in_the_log_is_in_it(
+def test_a_stop_is_logged_if_there_is_space_for_the_line(
     small_run: RunDir, small_disk: Path, fill: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with Session(small_run.path) as session:
-        filler, _ = to_the_brim(session, small_disk, fill)
+        filler, _ = fill_completely(session, small_disk, fill)
         with filler.open("r+b") as handle:
             handle.truncate(filler.stat().st_size - 40_000)  # not enough for the ballast
         session.finish("stopped")
@@ -538,7 +545,9 @@ def test_a_stop_that_still_finds_room_in_the_log_is_in_it(
     assert "not in the log" not in capfd.readouterr().err
 
 
-def test_a_heartbeat_that_finds_no_room_warns_the_job(small_run: RunDir, small_disk: Path, fill: Any) -> None:
+def test_a_heartbeat_on_a_full_disk_blocks_the_session_and_is_written(
+    small_run: RunDir, small_disk: Path, fill: Any
+) -> None:
     with Session(small_run.path, heartbeat_s=0.05) as session:
         fill(small_disk)
         until(lambda: session.blocked)
@@ -546,7 +555,7 @@ def test_a_heartbeat_that_finds_no_room_warns_the_job(small_run: RunDir, small_d
         until(lambda: json.loads(small_run.state.read_bytes())["heartbeat"]["monotonic"] > since)
 
 
-def test_a_full_disk_that_fails_each_beat_is_told_once(
+def test_failed_heartbeats_are_reported_at_most_twice(
     small_run: RunDir,
     small_disk: Path,
     fill: Any,
@@ -555,19 +564,19 @@ def test_a_full_disk_that_fails_each_beat_is_told_once(
 ) -> None:
     monkeypatch.setattr(lifecycle, "POLL_S", 0.01)
     with Session(small_run.path, heartbeat_s=0.02) as session:
-        filler, _ = to_the_brim(session, small_disk, fill)
+        filler, _ = fill_completely(session, small_disk, fill)
         fill(small_disk)
-        time.sleep(0.5)  # for some twenty beats
+        time.sleep(0.5)  # for about twenty heartbeats
         filler.unlink()
         assert session.can_write()
         assert capfd.readouterr().err.count("heartbeat:") <= 2
 
 
-def test_a_session_that_cannot_say_hello_does_not_begin(small_run: RunDir, small_disk: Path, fill: Any) -> None:
+def test_a_session_that_cannot_log_its_start_does_not_begin(small_run: RunDir, small_disk: Path, fill: Any) -> None:
     before, open_files = signal.getsignal(signal.SIGTERM), os.listdir("/dev/fd")
     filler = fill(small_disk)
     with pytest.raises(DiskFullError, match="the disk is full"), Session(small_run.path):
-        raise AssertionError("it began")
+        raise AssertionError("the session began")
     assert (signal.getsignal(signal.SIGTERM), os.listdir("/dev/fd")) == (before, open_files)
     assert not is_locked(small_run.lock)
     assert not (small_run.path / ".ballast").exists()
@@ -578,7 +587,7 @@ def test_a_session_that_cannot_say_hello_does_not_begin(small_run: RunDir, small
     assert [line["n"] for line in lines(small_run)] == [0, 1]
 
 
-# A disk that takes no writes for another reason ----------------------------------------------------------------------
+# A disk that cannot be written for another reason --------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -597,7 +606,7 @@ def broken_log(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("number", "said"),
+    ("number", "reason"),
     [
         (errno.EIO, "input/output"),
         (errno.EROFS, "read-only"),
@@ -606,8 +615,8 @@ def broken_log(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         (errno.ENOTCONN, "not connected"),
     ],
 )
-def test_a_log_that_cannot_be_written_keeps_its_lines_and_says_why(
-    run: RunDir, broken_log: list[int], number: int, said: str
+def test_lines_are_kept_and_the_reason_is_shown_while_the_log_cannot_be_written(
+    run: RunDir, broken_log: list[int], number: int, reason: str
 ) -> None:
     with Session(run.path, heartbeat_s=0.05) as session:
         assert session.blocked is None
@@ -615,27 +624,27 @@ def test_a_log_that_cannot_be_written_keeps_its_lines_and_says_why(
         for each in range(1, 6):
             session.emit(step(each))
         assert session.blocked is not None
-        assert said in session.blocked.reason
+        assert reason in session.blocked.reason
         assert not session.can_write()
 
-        def look() -> None:
+        def check_status() -> None:
             until(lambda: status(run)["status"] == "paused")
             found = status(run)
-            assert (found["reason"], found["hint"]) == (session.blocked.reason, "Wait."), "the log could not tell it"
+            assert (found["reason"], found["hint"]) == (session.blocked.reason, "Wait."), "the status lacks the reason"
             broken_log.clear()
 
-        with meanwhile(look):
+        with meanwhile(check_status):
             assert session.wait_paused(session.blocked.reason, "Wait.", session.can_write)
         assert session.blocked is None
         session.emit(step(6))
         session.finish("completed")
-    assert told(run) == ["running", "paused", "running", "completed"]
+    assert logged_statuses(run) == ["running", "paused", "running", "completed"]
     assert [line["step"] for line in lines(run) if line["kind"] == "step"] == [1, 2, 3, 4, 5, 6]
     assert [line["n"] for line in lines(run)] == list(range(len(lines(run))))
     assert status(run)["reason"] is None
 
 
-def test_a_session_whose_log_stays_broken_ends_and_tells_job_log_why(
+def test_a_session_whose_log_cannot_be_written_ends_and_prints_the_reason(
     run: RunDir, broken_log: list[int], capfd: pytest.CaptureFixture[str]
 ) -> None:
     with Session(run.path) as session:
@@ -648,7 +657,7 @@ def test_a_session_whose_log_stays_broken_ends_and_tells_job_log_why(
     assert not is_locked(run.lock)
 
 
-def test_with_little_room_it_begins_blocked_and_takes_the_ballast_later(
+def test_a_session_without_space_for_the_ballast_begins_blocked_and_reserves_it_later(
     small_run: RunDir, small_disk: Path, fill: Any
 ) -> None:
     filler = fill(small_disk)
@@ -663,8 +672,10 @@ def test_with_little_room_it_begins_blocked_and_takes_the_ballast_later(
         assert not session.blocked
 
 
-def test_a_job_that_ends_without_its_log_tells_why_in_its_state(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its end cannot be logged, so the run reads as lost: not as killed, but with the obstacle."""
+def test_the_status_gives_the_reason_if_a_job_could_not_log_its_end(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end cannot be logged, so the run is lost; the reason is then the failed write, not a kill."""
 
     def refuse(line: bytes) -> None:
         raise StorageError("Cannot write.", "Raise the limit.", "the limit on the size of files is reached")
