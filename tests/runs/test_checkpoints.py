@@ -1,4 +1,4 @@
-"""Which checkpoints are in force, which were left behind, and which is the best: by the log, wherever they lie."""
+"""Which checkpoints are in force, which were set aside, and which is the best: according to the log."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from seedbed.runs.summary import summary
 from seedbed.runs.view import View
 
 
-class Desk:
-    """A run whose log and checkpoint folders a test writes."""
+class RunWriter:
+    """Writes the log and the checkpoint folders of a run."""
 
     def __init__(self, run: RunDir) -> None:
         self.run = run
@@ -55,8 +55,8 @@ class Desk:
         self.log(Checkpoint(step=step, path=f"checkpoints/{path.name}", best=best))
         return path
 
-    def leave(self, session: int, step: int) -> None:
-        """A session goes back to a step, as a job does it."""
+    def go_back(self, session: int, step: int) -> None:
+        """Begin a session at an earlier step and set later checkpoints aside, as a job does."""
         name = f"left-at-{step:08d}-by-session-{session}"
         self.begin(session, step, name)
         set_aside(self.run, out_of_force(self.run, self.view), name)
@@ -67,84 +67,84 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(Store(tmp_path).create("train", "alpha", "", {}))
+def writer(tmp_path: Path) -> RunWriter:
+    return RunWriter(Store(tmp_path).create("train", "alpha", "", {}))
 
 
 def steps(found: object) -> list[int]:
     return [each.step for each in found]  # type: ignore[attr-defined]
 
 
-def test_going_back_moves_later_checkpoints_and_deletes_none(desk: Desk) -> None:
-    desk.begin(1, 0)
+def test_going_back_sets_later_checkpoints_aside_and_deletes_none(writer: RunWriter) -> None:
+    writer.begin(1, 0)
     for step, loss in ((20, 5.0), (40, 2.0), (60, 3.0)):
-        desk.save(step, loss)
-    desk.leave(2, 20)
-    assert steps(checkpoints(desk.run, desk.view)) == [20]
-    assert steps(left_behind(desk.run)) == [40, 60]
-    best = best_checkpoint(desk.run, desk.view)
+        writer.save(step, loss)
+    writer.go_back(2, 20)
+    assert steps(checkpoints(writer.run, writer.view)) == [20]
+    assert steps(left_behind(writer.run)) == [40, 60]
+    best = best_checkpoint(writer.run, writer.view)
     assert best is not None
-    assert best.path == desk.run.checkpoints / "left-at-00000020-by-session-2" / "step-00000040"
-    assert find_checkpoint(desk.run, "best") == best.path
-    assert find_checkpoint(desk.run, "60").parent == best.path.parent
-    assert find_checkpoint(desk.run, f"{best.path.parent.name}/step-00000060").name == "step-00000060"
+    assert best.path == writer.run.checkpoints / "left-at-00000020-by-session-2" / "step-00000040"
+    assert find_checkpoint(writer.run, "best") == best.path
+    assert find_checkpoint(writer.run, "60").parent == best.path.parent
+    assert find_checkpoint(writer.run, f"{best.path.parent.name}/step-00000060").name == "step-00000060"
     with pytest.raises(UsageError) as refused:
-        find_checkpoint(desk.run, "50")
+        find_checkpoint(writer.run, "50")
     assert "at steps: 20 (set aside: 40, 60)" in refused.value.hint
 
 
-def test_a_step_in_force_comes_before_the_same_step_left_behind_and_the_last_left_before_others(desk: Desk) -> None:
-    desk.begin(1, 0)
+def test_find_checkpoint_prefers_the_one_in_force_then_the_last_one_set_aside(writer: RunWriter) -> None:
+    writer.begin(1, 0)
     for step in (20, 40):
-        desk.save(step)
-    desk.leave(2, 20)
-    desk.save(40)
-    assert find_checkpoint(desk.run, "40") == desk.run.checkpoints / "step-00000040"
-    desk.leave(3, 20)
-    assert find_checkpoint(desk.run, "40").parent.name == "left-at-00000020-by-session-3"
+        writer.save(step)
+    writer.go_back(2, 20)
+    writer.save(40)
+    assert find_checkpoint(writer.run, "40") == writer.run.checkpoints / "step-00000040"
+    writer.go_back(3, 20)
+    assert find_checkpoint(writer.run, "40").parent.name == "left-at-00000020-by-session-3"
 
 
-def test_void_checkpoints_that_still_lie_there_are_neither_newest_nor_in_the_list(desk: Desk) -> None:
-    desk.begin(1, 0)
+def test_void_checkpoints_that_were_not_set_aside_are_not_listed_and_not_the_latest(writer: RunWriter) -> None:
+    writer.begin(1, 0)
     for step, loss in ((20, 5.0), (40, 2.0)):
-        desk.save(step, loss)
-    desk.begin(2, 20)
-    assert steps(checkpoints(desk.run, desk.view)) == [20]
-    assert latest_checkpoint(desk.run, desk.view) == (20, desk.run.checkpoints / "step-00000020")
-    assert [path.name for path in out_of_force(desk.run, desk.view)] == ["step-00000040"]
-    assert find_checkpoint(desk.run, "best").name == "step-00000040", "the best that is kept"
+        writer.save(step, loss)
+    writer.begin(2, 20)
+    assert steps(checkpoints(writer.run, writer.view)) == [20]
+    assert latest_checkpoint(writer.run, writer.view) == (20, writer.run.checkpoints / "step-00000020")
+    assert [path.name for path in out_of_force(writer.run, writer.view)] == ["step-00000040"]
+    assert find_checkpoint(writer.run, "best").name == "step-00000040", "the best one may be void"
 
 
-def test_the_best_is_looked_for_among_validations_over_as_many_tokens(desk: Desk) -> None:
-    desk.begin(1, 0)
-    desk.save(20, 5.0, full=False)
-    desk.save(40, 4.0, full=False, best=True)
-    desk.save(60, 3.0, full=True, best=True)  # as earlier versions compared it
-    best = best_checkpoint(desk.run, desk.view)
+def test_the_best_is_chosen_among_validations_over_the_same_number_of_tokens(writer: RunWriter) -> None:
+    writer.begin(1, 0)
+    writer.save(20, 5.0, full=False)
+    writer.save(40, 4.0, full=False, best=True)
+    writer.save(60, 3.0, full=True, best=True)  # earlier versions compared it with the others
+    best = best_checkpoint(writer.run, writer.view)
     assert best is not None
     assert best.step == 40
-    found = summary(desk.view)
+    found = summary(writer.view)
     assert (found["best_val_loss"], found["best_step"]) == (4.0, 40)
     assert (found["val_loss"], found["final_val_loss"], found["final_val_step"]) == (4.0, 3.0, 60)
 
 
-def test_where_every_validation_scored_everything_all_are_compared(desk: Desk) -> None:
-    desk.begin(1, 0)
+def test_full_validations_are_all_compared(writer: RunWriter) -> None:
+    writer.begin(1, 0)
     for step, loss in ((20, 5.0), (40, 4.0), (60, 3.0)):
-        desk.save(step, loss)
-    found = summary(desk.view)
+        writer.save(step, loss)
+    found = summary(writer.view)
     assert (found["val_loss"], found["best_val_loss"], found["best_step"]) == (3.0, 3.0, 60)
     assert found["final_val_loss"] is None
 
 
-def test_the_log_of_an_earlier_version_that_deleted_what_was_void_still_reads(desk: Desk) -> None:
-    desk.begin(1, 0)
-    desk.save(20, 5.0)
-    (gone := desk.save(40, 2.0)).rename(desk.run.path / "elsewhere")
-    desk.begin(2, 20)
-    desk.log(Checkpoint(step=30, path="checkpoints/step-00000030", deleted=(f"checkpoints/{gone.name}",)))
-    assert desk.view.left == []
-    found = summary(desk.view)
+def test_a_log_of_an_earlier_version_that_deleted_void_checkpoints_can_be_read(writer: RunWriter) -> None:
+    writer.begin(1, 0)
+    writer.save(20, 5.0)
+    (gone := writer.save(40, 2.0)).rename(writer.run.path / "elsewhere")
+    writer.begin(2, 20)
+    writer.log(Checkpoint(step=30, path="checkpoints/step-00000030", deleted=(f"checkpoints/{gone.name}",)))
+    assert writer.view.left == []
+    found = summary(writer.view)
     assert (found["best_val_loss"], found["best_step"]) == (5.0, 20)
 
 
@@ -161,31 +161,31 @@ def test_the_log_of_an_earlier_version_that_deleted_what_was_void_still_reads(de
     ],
 )
 def test_a_step_is_in_force_unless_a_later_session_began_before_it(
-    desk: Desk, begins: list[tuple[int, int]], session: int, step: int, reaches: bool
+    writer: RunWriter, begins: list[tuple[int, int]], session: int, step: int, reaches: bool
 ) -> None:
     for number, at in begins:
-        desk.begin(number, at)
-    assert desk.view.reaches(session, step) is reaches
+        writer.begin(number, at)
+    assert writer.view.reaches(session, step) is reaches
 
 
-def test_how_far_a_checkpoint_that_was_left_behind_shares_the_steps_in_force(desk: Desk) -> None:
-    desk.begin(1, 0)
+def test_common_step_is_the_last_step_in_force_that_a_checkpoint_set_aside_shares(writer: RunWriter) -> None:
+    writer.begin(1, 0)
     for step in (20, 40, 60):
-        desk.save(step)
-    desk.leave(2, 40)
-    left = desk.run.checkpoints / "left-at-00000040-by-session-2" / "step-00000060"
-    assert common_step(desk.view, left) == 40
-    desk.leave(3, 20)
-    assert common_step(desk.view, left) == 20
-    assert common_step(desk.view, desk.run.checkpoints / "step-00000020") is None
+        writer.save(step)
+    writer.go_back(2, 40)
+    left = writer.run.checkpoints / "left-at-00000040-by-session-2" / "step-00000060"
+    assert common_step(writer.view, left) == 40
+    writer.go_back(3, 20)
+    assert common_step(writer.view, left) == 20
+    assert common_step(writer.view, writer.run.checkpoints / "step-00000020") is None
 
 
-def test_what_a_resume_leaves_behind_is_known_before_it_starts(desk: Desk) -> None:
-    desk.begin(1, 0)
-    paths = [desk.save(step) for step in (20, 40, 60)]
+def test_leaves_gives_the_steps_and_checkpoints_that_a_resume_would_void(writer: RunWriter) -> None:
+    writer.begin(1, 0)
+    paths = [writer.save(step) for step in (20, 40, 60)]
 
     def left(path: Path | None) -> Leaves | None:
-        return leaves(desk.run, Resume(from_checkpoint=str(path) if path else None), desk.view)
+        return leaves(writer.run, Resume(from_checkpoint=str(path) if path else None), writer.view)
 
     assert left(paths[0]) == Leaves(20, 60, [40, 60])
     assert left(paths[2]) is None

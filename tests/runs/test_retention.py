@@ -1,4 +1,4 @@
-"""What goes and what stays: nobody loses a run that lives, the last checkpoint that loads, or data that is being read."""
+"""What is deleted and what is kept: never a running run, the last intact checkpoint, or data that is in use."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture(autouse=True)
-def _caches_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "kernels"))
 
 
 def ended(store: Store, name: str, status: str = "completed", age_days: float = 0.0) -> RunDir:
-    """A run that took a step and ended so many days ago."""
+    """A run that trained one step and ended `age_days` days ago."""
     run = store.create("train", name, "", {})
     with Session(run.path) as session:
         session.emit(Run(status="running", session=1, steps=10))
         session.emit(Step(step=1, loss=2.0, lr=0.1, grad_norm=1.0, tokens=10, step_s=0.1))
         if status != "lost":
             session.finish(status)
-    if status == "lost":  # its process is gone, and so is the one that we say it was
+    if status == "lost":  # no process has this start time
         run.events.write_text(run.events.read_text().replace('"process_start":', '"process_start":7e9,"was":'))
         run.state.unlink()
     if age_days:
@@ -68,13 +68,13 @@ def ended(store: Store, name: str, status: str = "completed", age_days: float = 
 
 @pytest.fixture
 def save() -> Save:
-    """Writes a checkpoint as a job does, and tells of it in the log."""
+    """Writes a checkpoint as a job does, and logs it."""
 
-    def write(run: RunDir, step: int, *, best: bool = False, told: bool = True) -> Path:
+    def write(run: RunDir, step: int, *, best: bool = False, logged: bool = True) -> Path:
         tensors = {"w": torch.full((64,), float(step))}
         files = {WEIGHTS: encoded(tensors), OPTIMIZER: encoded({"w.m": tensors["w"]}), TRAINER: json_content({})}
         saved = save_checkpoint(run.checkpoints, Snapshot(step, {**files, "tokenizer.json": [b"{}"]}), best=best)
-        if told:
+        if logged:
             with Session(run.path) as session:
                 session.emit(Run(status="running", session=session.number, step=step, steps=10**9))
                 session.emit(Checkpoint(step=step, path=str(saved.path), best=best))
@@ -88,26 +88,26 @@ def names(run: RunDir) -> list[str]:
     return sorted(path.name for path in run.checkpoints.iterdir())
 
 
-def on_disk(path: Path) -> int:
+def bytes_on_disk(path: Path) -> int:
     return sum(each.lstat().st_size for each in path.rglob("*") if each.is_symlink() or not each.is_dir())
 
 
 # Sizes ---------------------------------------------------------------------------------------------------------------
 
 
-def test_the_parts_of_a_run_add_up_to_what_lies_on_disk(store: Store, save: Save) -> None:
+def test_usage_adds_up_to_the_size_of_a_run_on_disk(store: Store, save: Save) -> None:
     run = ended(store, "alpha")
     save(run, 3)
     run.log.write_text("x" * 1000)
     (run.path / "elsewhere").symlink_to("/usr")
     used = usage(run)
-    assert used.total_bytes == on_disk(run.path)
-    assert used.checkpoints_bytes == on_disk(run.checkpoints)
+    assert used.total_bytes == bytes_on_disk(run.path)
+    assert used.checkpoints_bytes == bytes_on_disk(run.checkpoints)
     assert used.log_bytes >= 1000 + run.events.stat().st_size
     assert usage(RunDir(store.root / "gone")).total_bytes == 0
 
 
-def test_what_a_cut_off_removal_left_is_found(store: Store) -> None:
+def test_leftovers_of_interrupted_creations_and_deletions_are_found(store: Store) -> None:
     ended(store, "alpha")
     gone = ".20260101-000000-000-a.b.x1.gone"
     for name in (gone, ".new-run.x2", ".git", ".x.gone"):
@@ -127,7 +127,7 @@ def chosen(store: Store, policy: Policy) -> list[str]:
     return [each.run.name() for each in choose(store, policy)]
 
 
-def test_policies_choose_among_runs_that_are_over_and_add_up(store: Store) -> None:
+def test_a_policy_chooses_runs_that_are_over_and_meet_all_conditions(store: Store) -> None:
     for number, status in enumerate(["completed", "failed", "stopped", "failed", "lost"]):
         ended(store, f"{status}-{number}", status, age_days=40 - 10 * number)
     set_archived(ended(store, "archived", "failed", age_days=90), True)
@@ -147,7 +147,7 @@ def test_policies_choose_among_runs_that_are_over_and_add_up(store: Store) -> No
         assert chosen(store, Policy(keep=99)) == []
 
 
-def test_a_run_that_a_process_has_is_never_chosen_whatever_its_log_says(store: Store) -> None:
+def test_a_run_whose_lock_is_held_is_neither_chosen_nor_deleted(store: Store) -> None:
     run = ended(store, "alpha", age_days=99)
     lock = Lock(run.lock)
     assert lock.acquire()
@@ -158,7 +158,7 @@ def test_a_run_that_a_process_has_is_never_chosen_whatever_its_log_says(store: S
     assert chosen(store, Policy()) == ["alpha"]
 
 
-def test_a_clock_that_was_ahead_makes_no_run_old(store: Store) -> None:
+def test_a_run_with_times_in_the_future_is_not_old(store: Store) -> None:
     ended(store, "alpha", age_days=-400)
     assert chosen(store, Policy(older_than_s=60.0)) == []
 
@@ -166,7 +166,7 @@ def test_a_clock_that_was_ahead_makes_no_run_old(store: Store) -> None:
 # Checkpoints ---------------------------------------------------------------------------------------------------------
 
 
-def test_last_and_best_stay_by_number_not_by_name(store: Store, save: Save) -> None:
+def test_thinning_keeps_the_last_checkpoint_by_step_number_and_the_best(store: Store, save: Save) -> None:
     run = ended(store, "alpha")
     for step in (5, 99_999_998, 99_999_999, 100_000_000):
         save(run, step, best=step == 99_999_998)
@@ -174,29 +174,29 @@ def test_last_and_best_stay_by_number_not_by_name(store: Store, save: Save) -> N
     assert planned is not None
     assert [each.step for each in planned.kept] == [99_999_998, 100_000_000]
     assert [each.step for each in planned.deleted] == [5, 99_999_999]
-    assert len(names(run)) == 4, "looking removed something"
-    going, stamp = sum(on_disk(each.path) for each in planned.deleted), run.path.stat().st_mtime_ns
-    assert planned.freed_bytes == thin(planned) == going
+    assert len(names(run)) == 4, "planning deleted something"
+    expected_bytes, stamp = sum(bytes_on_disk(each.path) for each in planned.deleted), run.path.stat().st_mtime_ns
+    assert planned.freed_bytes == thin(planned) == expected_bytes
     assert names(run) == ["step-100000000", "step-99999998"]
-    assert run.path.stat().st_mtime_ns > stamp, "a window would not look again"
+    assert run.path.stat().st_mtime_ns > stamp, "a window would not notice the change"
     assert thinning(run) is None
     for path in run.checkpoints.iterdir():
         verify(path)
 
 
-def damaged(path: Path) -> None:
-    """One byte is another one; every size is as before."""
+def damage(path: Path) -> None:
+    """Change one byte; every size stays the same."""
     weights = bytearray((path / "model.safetensors").read_bytes())
     weights[-1] ^= 1
     (path / "model.safetensors").write_bytes(weights)
 
 
-def test_a_damaged_checkpoint_never_stands_in_for_a_good_one(store: Store, save: Save) -> None:
+def test_thinning_keeps_intact_checkpoints_instead_of_damaged_ones(store: Store, save: Save) -> None:
     run = ended(store, "alpha")
     for step in (1, 2, 3, 4):
         save(run, step, best=step in (1, 2))
-    damaged(run.checkpoints / "step-00000004")
-    damaged(run.checkpoints / "step-00000002")
+    damage(run.checkpoints / "step-00000004")
+    damage(run.checkpoints / "step-00000002")
     planned = thinning(run)
     assert planned is not None
     assert [each.step for each in planned.kept] == [1, 3]
@@ -204,10 +204,10 @@ def test_a_damaged_checkpoint_never_stands_in_for_a_good_one(store: Store, save:
     assert names(run) == ["step-00000001", "step-00000003"]
 
 
-def test_where_nothing_verifies_everything_stays(store: Store, save: Save) -> None:
+def test_thinning_deletes_nothing_without_an_intact_checkpoint(store: Store, save: Save) -> None:
     run = ended(store, "alpha")
     for step in (1, 2, 3):
-        damaged(save(run, step))
+        damage(save(run, step))
     assert thinning(run) is None
     assert thinning(ended(store, "without")) is None
     one = ended(store, "one")
@@ -215,7 +215,7 @@ def test_where_nothing_verifies_everything_stays(store: Store, save: Save) -> No
     assert thinning(one) is None
 
 
-def test_checkpoints_of_a_newer_version_are_left_alone(store: Store, save: Save) -> None:
+def test_thinning_deletes_nothing_beside_a_checkpoint_of_a_newer_version(store: Store, save: Save) -> None:
     run = ended(store, "alpha")
     for step in (1, 2, 3):
         save(run, step)
@@ -224,7 +224,7 @@ def test_checkpoints_of_a_newer_version_are_left_alone(store: Store, save: Save)
     assert thinning(run) is None
 
 
-def test_what_resume_would_take_stays_also_where_a_later_session_went_back(store: Store, save: Save) -> None:
+def test_thinning_keeps_the_checkpoint_for_resume_after_a_session_went_back(store: Store, save: Save) -> None:
     run = ended(store, "alpha")
     for step in (10, 20, 30, 40):
         save(run, step)
@@ -237,7 +237,7 @@ def test_what_resume_would_take_stays_also_where_a_later_session_went_back(store
     assert [each.step for each in planned.deleted] == [10, 30, 40]
 
 
-def test_what_cut_off_writes_left_goes_but_the_good_one_that_was_set_aside_stays(store: Store, save: Save) -> None:
+def test_thinning_deletes_interrupted_writes_but_not_the_intact_replaced_checkpoint(store: Store, save: Save) -> None:
     run = ended(store, "alpha")
     aside = save(run, 7)
     aside.rename(run.checkpoints / ".step-00000007.replaced")
@@ -252,7 +252,7 @@ def test_what_cut_off_writes_left_goes_but_the_good_one_that_was_set_aside_stays
     assert [path.name for path in find(run.checkpoints).good] == [".step-00000007.replaced"]
 
 
-def test_a_run_that_moved_on_since_it_was_looked_at_keeps_everything(store: Store, save: Save) -> None:
+def test_thinning_deletes_nothing_if_the_run_runs_or_has_changed_since(store: Store, save: Save) -> None:
     run = ended(store, "alpha")
     for step in (1, 2, 3):
         save(run, step)
@@ -272,7 +272,7 @@ def test_a_run_that_moved_on_since_it_was_looked_at_keeps_everything(store: Stor
 
 
 def dataset(folder: Path, word: str) -> tuple[object, str]:
-    """A dataset prepared from a file, held for as long as the first of these lives; and its fingerprint."""
+    """A dataset prepared from a file, in use as long as this object exists, and its fingerprint."""
     text = folder / f"{word}.txt"
     text.write_text("\n\n".join(f"{word} {number}." for number in range(200)))
     made = build_dataset(
@@ -297,7 +297,7 @@ def trained_on(store: Store, fingerprint: str, name: str = "alpha") -> RunDir:
     return run
 
 
-def test_data_that_somebody_reads_stays_whatever_store_the_run_is_in(store: Store, tmp_path: Path) -> None:
+def test_data_cannot_be_removed_while_it_is_open(store: Store, tmp_path: Path) -> None:
     made, _ = dataset(tmp_path, "fox")
     (entry,) = found(store)
     assert entry.in_use
@@ -308,14 +308,16 @@ def test_data_that_somebody_reads_stays_whatever_store_the_run_is_in(store: Stor
     del made
     (entry,) = found(store)
     assert not entry.in_use
-    assert entry.size_bytes == on_disk(entry.path)
+    assert entry.size_bytes == bytes_on_disk(entry.path)
     assert remove(entry) == entry.size_bytes
     assert found(store) == []
     dataset(tmp_path, "fox")
-    assert len(found(store)) == 1, "it could not be made again"
+    assert len(found(store)) == 1, "it was not prepared again"
 
 
-def test_data_goes_once_no_run_here_was_trained_on_it_or_nobody_used_it_for_long(store: Store, tmp_path: Path) -> None:
+def test_data_is_removable_if_no_run_was_trained_on_it_or_if_it_was_unused_for_long(
+    store: Store, tmp_path: Path
+) -> None:
     fingerprint = dataset(tmp_path, "fox")[1]
     run = trained_on(store, fingerprint)
     assert dataset_of(run) == fingerprint
@@ -328,12 +330,12 @@ def test_data_goes_once_no_run_here_was_trained_on_it_or_nobody_used_it_for_long
     os.utime(entry.path / "manifest.json", (old, old))
     assert found(store)[0].is_removable(DAY_S)
     dataset(tmp_path, "fox")
-    assert not found(store)[0].is_removable(DAY_S), "using it did not count as use"
+    assert not found(store)[0].is_removable(DAY_S), "opening it again did not count as use"
     delete(run)
     assert found(store)[0].is_removable(None)
 
 
-def test_data_of_a_living_run_stays(store: Store, tmp_path: Path) -> None:
+def test_data_of_a_running_run_is_not_removable(store: Store, tmp_path: Path) -> None:
     fingerprint = dataset(tmp_path, "fox")[1]
     run = trained_on(store, fingerprint)
     with Session(run.path):
@@ -341,7 +343,7 @@ def test_data_of_a_living_run_stays(store: Store, tmp_path: Path) -> None:
     assert found(store)[0].is_removable(0.0)
 
 
-def test_data_in_the_making_stays_and_what_a_dead_maker_left_goes_in_time(store: Store, tmp_path: Path) -> None:
+def test_unfinished_data_is_removable_some_time_after_its_preparation_has_ended(store: Store, tmp_path: Path) -> None:
     folder = tmp_path / "cache" / "datasets"
     partial = folder / ".0123abcd.partial"
     partial.mkdir(parents=True)
@@ -352,7 +354,7 @@ def test_data_in_the_making_stays_and_what_a_dead_maker_left_goes_in_time(store:
     assert entry.in_use
     lock.release()
     (entry,) = found(store, UNFINISHED)
-    assert not entry.is_removable(None), "somebody may go on with it in a moment"
+    assert not entry.is_removable(None), "another process may continue it soon"
     assert entry.is_removable(0.0)
     old = time.time() - DAY_S
     for path in (partial / "train-00000.ds", partial):
@@ -363,7 +365,7 @@ def test_data_in_the_making_stays_and_what_a_dead_maker_left_goes_in_time(store:
     assert not list(folder.iterdir()), "something is left behind"
 
 
-def test_a_preparation_that_was_killed_at_its_start_may_go_at_once(store: Store, tmp_path: Path) -> None:
+def test_unfinished_data_without_files_is_removable_at_once(store: Store, tmp_path: Path) -> None:
     (tmp_path / "cache" / "datasets" / ".0123abcd.partial").mkdir(parents=True)
     (entry,) = found(store, UNFINISHED)
     assert entry.is_removable(None)
@@ -371,7 +373,7 @@ def test_a_preparation_that_was_killed_at_its_start_may_go_at_once(store: Store,
     assert found(store, UNFINISHED) == []
 
 
-def test_kernels_stay_while_a_run_compiles_or_shortly_after(store: Store, tmp_path: Path) -> None:
+def test_kernels_are_not_removable_while_a_run_runs_or_shortly_after_their_use(store: Store, tmp_path: Path) -> None:
     assert found(store, KERNELS) == []
     folder = tmp_path / "kernels"
     (folder / "ab").mkdir(parents=True)
@@ -388,7 +390,7 @@ def test_kernels_stay_while_a_run_compiles_or_shortly_after(store: Store, tmp_pa
     assert not folder.exists()
 
 
-def test_a_folder_of_that_name_that_is_not_ours_is_nothing_to_us(
+def test_a_folder_of_kernels_that_is_a_link_or_of_another_user_is_ignored(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = tmp_path / "precious"
