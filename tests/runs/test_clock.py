@@ -1,4 +1,4 @@
-"""What counts as time at work between two events."""
+"""How much of the time between two events counts as work."""
 
 from __future__ import annotations
 
@@ -19,5 +19,7 @@ from seedbed.runs.clock import LONGEST_GAP_S, worked_s
         (9999.0, 0.0, False, True, 0.0),
     ],
 )
-def test_gaps(before: float | None, t: float, idle: bool, simulated: bool, seconds: float) -> None:
+def test_seconds_of_work_between_two_events(
+    before: float | None, t: float, idle: bool, simulated: bool, seconds: float
+) -> None:
     assert worked_s(before, t, idle, simulated) == seconds

@@ -1,4 +1,4 @@
-"""Nodes and collectives add up in bounded size, whatever a log holds."""
+"""Node and collective events are summed up in bounded memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from seedbed.events import Comm, Node
 from seedbed.runs.cluster import Cluster
 
 
-def test_a_node_is_in_the_state_that_it_had_last() -> None:
+def test_a_node_is_counted_in_its_last_state() -> None:
     cluster = Cluster()
     for node in range(5):
         cluster.add_node(Node(node=node, state="joined"))
@@ -16,7 +16,7 @@ def test_a_node_is_in_the_state_that_it_had_last() -> None:
     assert cluster.nodes() == {"joined": {"count": 4, "reason": None}, "failed": {"count": 1, "reason": "ECC error"}}
 
 
-def test_any_number_of_names_stays_small() -> None:
+def test_many_states_and_operations_take_bounded_memory() -> None:
     cluster = Cluster()
     for number in range(20_000):
         cluster.add_node(Node(node=number, state=f"state {number}", reason="x"))

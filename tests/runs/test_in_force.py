@@ -13,7 +13,7 @@ from seedbed.runs.store import RunDir
 from seedbed.runs.view import fold
 
 
-def test_only_a_horizon_begins_a_session() -> None:
+def test_a_session_begins_at_a_running_event_with_planned_steps() -> None:
     assert begins_at(Run(status="running", session=2, step=4, steps=9)) == 4
     assert begins_at(Run(status="running", session=2, step=-4, steps=9)) == 0
     assert begins_at(Run(status="running", session=2, step=4)) is None
@@ -21,11 +21,11 @@ def test_only_a_horizon_begins_a_session() -> None:
 
 
 @pytest.mark.parametrize(("step", "last", "found"), [(5, 4, None), (9, 4, None), (4, 4, 3), (2, 4, 1), (1, -1, None)])
-def test_a_step_that_is_not_beyond_the_last_one_goes_back(step: int, last: int, found: int | None) -> None:
+def test_logging_a_step_again_goes_back_to_the_step_before_it(step: int, last: int, found: int | None) -> None:
     assert goes_back_to(step, last) == found
 
 
-def test_a_later_session_decides_how_far_an_earlier_one_reaches() -> None:
+def test_a_later_session_limits_the_steps_in_force_of_earlier_ones() -> None:
     begun: list[tuple[int, int]] = []
     for session, step in ((1, 0), (2, 100), (3, 60), (4, 80)):
         begun = with_beginning(begun, session, step)
@@ -39,7 +39,7 @@ def log(run: RunDir, *events: Event) -> None:
         handle.write(b"".join(encode(event, 0, 1000.0 + n) for n, event in enumerate(events)))
 
 
-def everything(step: int) -> list[Event]:
+def all_events(step: int) -> list[Event]:
     return [
         Step(step=step, loss=2.0, lr=0.1, grad_norm=1.0, tokens=step, step_s=0.1),
         Eval(step=step, loss=2.0, perplexity=7.4, tokens=9),
@@ -48,11 +48,11 @@ def everything(step: int) -> list[Event]:
     ]
 
 
-@pytest.mark.parametrize("says_so", [True, False])
-def test_every_reader_leaves_out_the_same_steps(run: RunDir, *, says_so: bool) -> None:
-    """Where a session says that it goes back, and where only its steps show it (samples are read without steps)."""
-    log(run, Run(status="running", session=1, steps=9), *(event for step in (1, 2, 3) for event in everything(step)))
-    log(run, *([Run(status="running", session=2, step=1, steps=9)] if says_so else []), *everything(2))
+@pytest.mark.parametrize("logs_beginning", [True, False])
+def test_every_reader_leaves_out_the_same_steps(run: RunDir, *, logs_beginning: bool) -> None:
+    """If a session logs where it begins, and if only its steps show it (the reader of samples ignores steps)."""
+    log(run, Run(status="running", session=1, steps=9), *(event for step in (1, 2, 3) for event in all_events(step)))
+    log(run, *([Run(status="running", session=2, step=1, steps=9)] if logs_beginning else []), *all_events(2))
     records = [record for line in run.events.read_bytes().splitlines() if (record := decode(line))]
     view, series = fold(records), Series.load(run)
     assert view.step == 2
@@ -62,5 +62,5 @@ def test_every_reader_leaves_out_the_same_steps(run: RunDir, *, says_so: bool) -
     assert [point.x for point in series.window()] == [1, 2]
     assert [mark.step for mark in series.validations] == [mark.step for mark in series.checkpoints] == [1, 2]
     assert [row.step for row in metrics(run)] == [1, 2]
-    if says_so:
+    if logs_beginning:
         assert [sample.step for sample in read_samples(run)] == [1, 2]

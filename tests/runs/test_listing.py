@@ -1,4 +1,4 @@
-"""The kept statuses of runs that have ended: the same as those that are told anew, and never out of date."""
+"""The cached statuses of runs that have ended: equal to computed ones, and never out of date."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from seedbed.events import Checkpoint, Eval, Run, Step
 from seedbed.runs import labels, listing
-from seedbed.runs import status as telling
+from seedbed.runs import status as status_module
 from seedbed.runs.session import Session
 from seedbed.runs.status import status
 from seedbed.runs.store import RunDir, Store
@@ -38,10 +38,10 @@ def make(store: Store, number: int, end: str | None = "completed") -> RunDir:
 
 
 def age(run: RunDir) -> None:
-    """Let all of the run be an hour old."""
+    """Set the times of all files of the run to an hour ago."""
     then = time.time() - 3600
-    for place in [*run.path.rglob("*"), run.path]:
-        os.utime(place, (then, then))
+    for path in [*run.path.rglob("*"), run.path]:
+        os.utime(path, (then, then))
 
 
 @pytest.fixture
@@ -53,24 +53,24 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The runs whose status is told anew."""
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the runs whose status was computed."""
     names: list[str] = []
 
-    def tell(run: RunDir) -> dict[str, Any]:
+    def compute(run: RunDir) -> dict[str, Any]:
         names.append(run.name())
         return status(run)
 
-    monkeypatch.setattr(telling, "status", tell)
+    monkeypatch.setattr(status_module, "status", compute)
     return names
 
 
-def test_what_is_kept_is_what_would_be_told(store: Store, told: list[str]) -> None:
+def test_cached_statuses_equal_computed_ones(store: Store, computed: list[str]) -> None:
     runs = store.all()
     first = listing.statuses(store, runs)
-    assert len(told) == 12
+    assert len(computed) == 12
     assert listing.statuses(store, runs) == first == [status(run) for run in runs]
-    assert len(told) == 12
+    assert len(computed) == 12
     assert all(each["checkpoint"] for each in first)
 
 
@@ -92,43 +92,43 @@ def test_what_is_kept_is_what_would_be_told(store: Store, told: list[str]) -> No
         "tagged",
         "noted",
         "archived",
-        "without checkpoint",
-        "without marker",
-        "logged",
-        "broken",
+        "checkpoint deleted",
+        "marker deleted",
+        "step logged",
+        "meta.json deleted",
         "resumed",
     ],
 )
-def test_a_run_that_changed_is_told_anew(store: Store, told: list[str], change: Any) -> None:
+def test_the_status_of_a_changed_run_is_computed_again(store: Store, computed: list[str], change: Any) -> None:
     runs = store.all()
     listing.statuses(store, runs)
-    told.clear()
+    computed.clear()
     change(runs[3])
     assert listing.statuses(store, runs) == [status(run) for run in runs]
-    assert len(told) == 1
+    assert len(computed) == 1
 
 
-def test_runs_that_have_not_ended_or_just_ended_are_not_kept(store: Store, told: list[str]) -> None:
+def test_runs_that_have_not_ended_or_just_ended_are_not_cached(store: Store, computed: list[str]) -> None:
     listing.statuses(store, store.all())
     make(store, 90, None)
     young = make(store, 91)
     os.utime(young.events)
-    told.clear()
+    computed.clear()
     for _ in range(2):
         listing.statuses(store, store.all())
-    assert told == ["run-90", "run-91"] * 2
+    assert computed == ["run-90", "run-91"] * 2
 
 
-@pytest.mark.parametrize("torn", ["", "{", "[]", '{"format": 1}', '{"format": 1, "by": [], "runs": 3}'])
-def test_a_file_of_no_use_is_written_again(store: Store, torn: str) -> None:
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 1}', '{"format": 1, "by": [], "runs": 3}'])
+def test_a_broken_cache_file_is_written_again(store: Store, content: str) -> None:
     runs = store.all()
     wanted = listing.statuses(store, runs)
-    (store.root / listing.FILE).write_text(torn)
+    (store.root / listing.FILE).write_text(content)
     assert listing.statuses(store, runs) == wanted
     assert set(json.loads((store.root / listing.FILE).read_text())["runs"]) == {run.id for run in runs}
 
 
-def test_a_store_that_was_moved_is_told_anew(store: Store, tmp_path: Path) -> None:
+def test_the_statuses_of_a_moved_store_are_computed_again(store: Store, tmp_path: Path) -> None:
     listing.statuses(store, store.all())
     moved = Store(store.root.rename(tmp_path / "elsewhere"))
     found = listing.statuses(moved, moved.all())
@@ -136,7 +136,7 @@ def test_a_store_that_was_moved_is_told_anew(store: Store, tmp_path: Path) -> No
     assert found == [status(run) for run in moved.all()]
 
 
-def test_the_kept_statuses_are_read_without_opening_a_file_of_a_run(
+def test_cached_statuses_are_read_without_opening_a_file_of_a_run(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listing.statuses(store, store.all())

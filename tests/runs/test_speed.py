@@ -1,4 +1,4 @@
-"""Speed counts the tokens that went through the network; the loss is per trained token."""
+"""The speed counts all tokens that the network processed, not only the trained ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from seedbed.runs.store import RunDir, Store
 
 
 def logged(tmp_path: Path, processed: int | None) -> RunDir:
-    """Twelve steps of a second, each of 100 trained tokens."""
+    """A run of twelve steps, each of one second and 100 trained tokens."""
     run = Store(tmp_path).create("train", "alpha", "", {})
     began = Run(status="running", session=1, step=0, steps=20, tokens_per_step=100)
     steps = [
@@ -27,11 +27,11 @@ def logged(tmp_path: Path, processed: int | None) -> RunDir:
 
 
 @pytest.mark.parametrize(("processed", "speed"), [(None, 100.0), (250, 250.0)])
-def test_every_reader_tells_the_same_speed(tmp_path: Path, processed: int | None, speed: float) -> None:
+def test_every_reader_gives_the_same_speed(tmp_path: Path, processed: int | None, speed: float) -> None:
     run = logged(tmp_path, processed)
     view = read_view(run)
     assert view.tokens_per_second() == pytest.approx(speed)
-    assert view.tokens == 1200, "trained tokens are another figure"
+    assert view.tokens == 1200, "this figure counts the trained tokens"
     assert [row.tokens_per_s for row in metrics(run)] == pytest.approx([speed] * 12)
     series = Series(run)
     series.refresh()
