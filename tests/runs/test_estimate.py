@@ -1,4 +1,4 @@
-"""What a run would take, before it begins: by earlier runs here, by a measured rate, or said to be unknown."""
+"""The estimate of a run before it starts: from earlier runs on this machine, from a measured rate, or unknown."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 
 def config(*sets: str) -> Config:
-    """Two epochs of that shape, unless another horizon is set."""
+    """A config of the small shape: two epochs, unless steps or tokens are set."""
     horizon = () if any(each.startswith(("train.steps", "train.tokens")) for each in sets) else ("train.epochs=2",)
     return resolve(TRAIN, sets=(*SMALL, *horizon, *sets)).config
 
 
-def trained(store: Store, name: str, *sets: str, step_s: float = 0.5, steps: int = 40, **said: Any) -> None:
-    """A run that trained on this machine at a pace, on a text of 25,600 tokens."""
+def trained(store: Store, name: str, *sets: str, step_s: float = 0.5, steps: int = 40, **fields: Any) -> None:
+    """Create a run that trained on this machine, `step_s` per step, on a text of 25,600 tokens."""
     wanted = resolve(TRAIN, sets=(*SMALL, *sets))
     run = store.create("train", name, dump(wanted.config), {})
     tokens = wanted.config.train.batch_size * wanted.config.model.context
     view = View()
-    known = {"device": "cpu", "device_asked": "auto", "host": hostname(), "precision": "fp32"} | said
+    known = {"device": "cpu", "device_asked": "auto", "host": hostname(), "precision": "fp32"} | fields
     begun = events.Run(
         status="running",
         session=1,
@@ -54,7 +54,7 @@ def trained(store: Store, name: str, *sets: str, step_s: float = 0.5, steps: int
         validation_tokens=2000,
         **known,
     )
-    told = [
+    logged = [
         begun,
         *(
             events.Step(step=n, loss=3.0, lr=0.1, grad_norm=1.0, tokens=n * tokens, step_s=step_s)
@@ -62,14 +62,14 @@ def trained(store: Store, name: str, *sets: str, step_s: float = 0.5, steps: int
         ),
         events.Run(status="completed", session=1, step=steps),
     ]
-    for n, event in enumerate(told):
+    for n, event in enumerate(logged):
         record = decode(encode(event, n, 1000.0 + n))
         assert record is not None
         view.add(record)
     run.state.write_bytes(state_json(view, 1))
 
 
-def test_without_a_past_only_what_the_config_says_is_told(store: Store) -> None:
+def test_without_earlier_runs_only_the_values_from_the_config_are_known(store: Store) -> None:
     wanted = config()
     found = estimate(wanted, store)
     assert found[:2] == (None, None)
@@ -81,22 +81,22 @@ def test_without_a_past_only_what_the_config_says_is_told(store: Store) -> None:
     assert estimate(config("train.tokens=1000"), store).steps == 4
 
 
-def test_an_equal_run_tells_tokens_steps_and_time(store: Store) -> None:
+def test_a_run_with_the_same_config_gives_tokens_steps_and_time(store: Store) -> None:
     trained(store, "before", step_s=0.5)
     found = estimate(config(), store)
     assert (found.tokens, found.steps) == (51_200.0, 200)
-    # 200 steps, and at the end a validation of 2,000 tokens, each a third of what training on one takes
+    # 200 steps, and a validation of 2,000 tokens at the end: scoring a token takes a third of training on it
     assert found.seconds == pytest.approx(200 * 0.5 + 2000 * 0.5 / 256 / 3)
     assert '"before"' in found.basis
 
 
-def test_validations_between_steps_are_in_the_time(store: Store) -> None:
+def test_validations_between_steps_are_included_in_the_time(store: Store) -> None:
     trained(store, "before", step_s=0.5)
     seconds = estimate(config("train.eval_every=50"), store).seconds
     assert seconds == pytest.approx(200 * 0.5 + (3 + 1) * 2000 * 0.5 / 256 / 3)
 
 
-def test_another_shape_takes_its_share_of_the_work_and_the_run_nearest_in_size_counts(store: Store) -> None:
+def test_the_speed_of_the_run_nearest_in_size_is_scaled_by_the_work_per_step(store: Store) -> None:
     trained(store, "near", step_s=0.5)
     trained(store, "far", "model.hidden=512", "model.layers=8", step_s=1.0)
     wide = config("model.layers=4", "train.steps=100")
@@ -108,21 +108,21 @@ def test_another_shape_takes_its_share_of_the_work_and_the_run_nearest_in_size_c
 
 
 @pytest.mark.parametrize(
-    ("said", "asked"),
+    ("fields", "sets"),
     [
         ({"host": "elsewhere"}, ()),
         ({"precision": "bf16"}, ("train.precision=fp32",)),
         ({"device": "cuda:0", "device_asked": "auto"}, ("train.device=cpu",)),
     ],
 )
-def test_runs_of_another_machine_device_or_precision_tell_no_time(
-    store: Store, said: dict[str, str], asked: tuple[str, ...]
+def test_runs_on_another_machine_device_or_precision_give_no_time(
+    store: Store, fields: dict[str, str], sets: tuple[str, ...]
 ) -> None:
-    trained(store, "other", **said)
-    assert estimate(config("train.steps=30", *asked), store).seconds is None
+    trained(store, "other", **fields)
+    assert estimate(config("train.steps=30", *sets), store).seconds is None
 
 
-def test_a_run_that_hardly_began_and_a_broken_one_tell_nothing(store: Store) -> None:
+def test_a_run_of_two_steps_and_a_broken_run_give_no_time(store: Store) -> None:
     trained(store, "short", steps=2)
     trained(store, "broken")
     broken = next(run for run in store.all() if run.name() == "broken")
@@ -130,14 +130,14 @@ def test_a_run_that_hardly_began_and_a_broken_one_tell_nothing(store: Store) -> 
     assert estimate(config("train.steps=30"), store).seconds is None
 
 
-def test_other_data_tells_the_speed_but_no_tokens(store: Store) -> None:
+def test_a_run_on_other_data_gives_the_speed_but_not_the_tokens(store: Store) -> None:
     trained(store, "other", "data.stories=77")
     found = estimate(config(), store)
     assert (found.tokens, found.seconds) == (None, None)
     assert estimate(config("train.steps=30"), store).seconds is not None
 
 
-def test_a_measured_matmul_rate_serves_until_a_run_has_trained(store: Store) -> None:
+def test_the_measured_matmul_rate_is_used_until_a_run_has_trained(store: Store) -> None:
     wanted = config("train.steps=100")
     remember_matmul_rate(1e11, "fp32")
     found: Estimate = estimate(wanted, store)
@@ -148,14 +148,14 @@ def test_a_measured_matmul_rate_serves_until_a_run_has_trained(store: Store) -> 
     assert '"before"' in estimate(wanted, store).basis
 
 
-def test_a_folder_of_runs_that_cannot_be_read_leaves_the_rest_of_the_estimate(store: Store, tmp_path: Path) -> None:
+def test_an_unreadable_store_leaves_the_rest_of_the_estimate(store: Store, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     found = estimate(resolve(TRAIN).config, Store(tmp_path / "file" / "runs"))
     assert found.steps == 1350
     assert found.seconds is None
 
 
-# What was measured on 2 cores of an AMD EPYC with AVX2 alone.
+# Measured on 2 cores of an AMD EPYC with AVX2 only.
 MEASURED_MATMULS = 116e9
 WEE = (
     "model.layers=1", "model.hidden=32", "model.heads=2", "model.kv_heads=1", "model.head_dim=16", "model.ffn=64",
@@ -176,7 +176,7 @@ def usual_run(store: Store) -> None:
     trained(store, "usual", *USUAL, step_s=16 * 256 / USUAL_TOKENS_PER_S)
 
 
-def test_a_much_smaller_run_does_not_make_a_usual_one_look_slow(store: Store) -> None:
+def test_the_matmul_rate_is_used_if_it_is_faster_than_a_much_smaller_run(store: Store) -> None:
     wee_run(store)
     remember_matmul_rate(MEASURED_MATMULS, "fp32")
     found = estimate(config(*USUAL, "train.steps=100"), store)
@@ -186,7 +186,7 @@ def test_a_much_smaller_run_does_not_make_a_usual_one_look_slow(store: Store) ->
     assert "no run of similar size" in found.basis
 
 
-def test_without_a_measured_rate_a_much_smaller_run_is_said_to_be_one(store: Store) -> None:
+def test_without_a_matmul_rate_a_much_smaller_run_is_used_and_the_basis_says_so(store: Store) -> None:
     wee_run(store)
     found = estimate(config(*USUAL, "train.steps=100"), store)
     assert found.seconds is not None
@@ -195,7 +195,7 @@ def test_without_a_measured_rate_a_much_smaller_run_is_said_to_be_one(store: Sto
     assert "much smaller, so this may take far less" in found.basis
 
 
-def test_a_much_larger_run_is_slower_than_plain_matmuls_and_serves_for_a_wee_one(store: Store) -> None:
+def test_a_much_larger_run_is_used_if_it_is_slower_than_the_matmul_rate(store: Store) -> None:
     usual_run(store)
     remember_matmul_rate(4 * MEASURED_MATMULS, "fp32")
     found = estimate(config(*WEE, "train.steps=100"), store)
@@ -203,7 +203,7 @@ def test_a_much_larger_run_is_slower_than_plain_matmuls_and_serves_for_a_wee_one
     assert "much larger, so this may take far more" in found.basis
 
 
-def test_a_run_of_nearly_the_same_size_tells_the_time_whatever_the_matmuls(store: Store) -> None:
+def test_a_run_of_similar_size_is_used_instead_of_the_matmul_rate(store: Store) -> None:
     usual_run(store)
     wee_run(store)
     remember_matmul_rate(MEASURED_MATMULS / 10, "fp32")
@@ -211,7 +211,7 @@ def test_a_run_of_nearly_the_same_size_tells_the_time_whatever_the_matmuls(store
     assert found.basis == 'from the speed of the run "usual" on this machine'
 
 
-def test_the_matmuls_of_the_cpu_do_not_stand_in_for_a_gpu(store: Store) -> None:
+def test_the_matmul_rate_of_the_cpu_is_not_used_for_a_gpu(store: Store) -> None:
     trained(store, "wee", *WEE, step_s=0.01, device="cuda:0")
     remember_matmul_rate(MEASURED_MATMULS, "fp32")
     assert '"wee"' in estimate(config(*USUAL, "train.steps=100"), store).basis

@@ -1,4 +1,4 @@
-"""Names, tags and the archive: what people call runs survives two windows, hostile files and bad words."""
+"""Names, tags, notes and the archive: with concurrent changes, broken files and invalid values."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def make(store: Store, name: str) -> RunDir:
     return store.create("train", name, "", {})
 
 
-def test_a_run_without_labels_has_the_name_that_it_was_made_with(store: Store) -> None:
+def test_a_run_without_labels_has_the_name_that_it_was_created_with(store: Store) -> None:
     run = make(store, "alpha")
     assert read_labels(run) == Labels("alpha", (), False)
-    assert not run.labels.exists(), "looking wrote something"
+    assert not run.labels.exists(), "reading the labels wrote a file"
 
 
-def test_a_rename_is_found_everywhere_and_the_id_stays(store: Store) -> None:
+def test_a_rename_shows_everywhere_and_keeps_the_id(store: Store) -> None:
     run = make(store, "alpha")
     rename(run, "Beta 2.0")
     assert run.name() == read_labels(run).name == status(run)["name"] == "Beta 2.0"
@@ -48,7 +48,7 @@ def test_a_rename_is_found_everywhere_and_the_id_stays(store: Store) -> None:
 
 
 @pytest.mark.parametrize("name", ["a", "7", "A b_c.d-e", "x" * 64])
-def test_names_that_a_run_may_get(store: Store, name: str) -> None:
+def test_valid_names_are_accepted(store: Store, name: str) -> None:
     run = make(store, "alpha")
     assert rename(run, name).name == name
 
@@ -76,7 +76,7 @@ def test_names_that_a_run_may_get(store: Store, name: str) -> None:
         "Latest",
     ],
 )
-def test_names_that_a_run_may_not_get(store: Store, name: str) -> None:
+def test_invalid_names_are_refused(store: Store, name: str) -> None:
     run = make(store, "alpha")
     with pytest.raises(UsageError) as caught:
         rename(run, name)
@@ -86,7 +86,7 @@ def test_names_that_a_run_may_not_get(store: Store, name: str) -> None:
     assert not run.labels.exists()
 
 
-def test_a_name_that_another_run_bears_is_refused_whatever_its_case(store: Store) -> None:
+def test_the_name_or_id_of_another_run_is_refused_in_any_case(store: Store) -> None:
     first, second = make(store, "alpha"), make(store, "Beta")
     for taken in ("beta", "BETA", "Beta", second.id, second.id.upper()):
         with pytest.raises(UsageError) as caught:
@@ -94,7 +94,7 @@ def test_a_name_that_another_run_bears_is_refused_whatever_its_case(store: Store
         assert second.id in caught.value.message
         assert "Beta" in caught.value.message
     rename(second, "gamma")
-    assert rename(first, "BETA").name == "BETA", "a name that was given up is free"
+    assert rename(first, "BETA").name == "BETA", "the former name of a run is free"
     set_archived(second, True)
     with pytest.raises(UsageError):
         rename(first, "Gamma")
@@ -106,12 +106,12 @@ def test_a_run_may_change_the_case_of_its_own_name(store: Store) -> None:
     assert rename(run, "ALPHA").name == "ALPHA"
 
 
-def test_new_runs_do_not_take_a_name_of_other_case(store: Store) -> None:
+def test_free_name_ignores_case(store: Store) -> None:
     make(store, "Alpha")
     assert store.free_name("alpha") == "alpha-2"
 
 
-def test_tags_are_words_in_lower_case(store: Store) -> None:
+def test_tags_are_converted_to_lower_case_and_invalid_ones_are_refused(store: Store) -> None:
     run = make(store, "alpha")
     assert change_tags(run, ["Good", "v1.2", "good"]).tags == ("good", "v1.2")
     assert change_tags(run, ["b"], ["GOOD", "never-there"]).tags == ("b", "v1.2")
@@ -119,10 +119,10 @@ def test_tags_are_words_in_lower_case(store: Store) -> None:
     for bad in ("", "a b", "-a", "ä", "x" * 33, "a/b", "\x1b[31m", "a\n"):
         with pytest.raises(UsageError):
             change_tags(run, ["fine", bad])
-    assert read_labels(run).tags == ("b", "v1.2"), "half of a refused change was kept"
+    assert read_labels(run).tags == ("b", "v1.2"), "a part of a refused change was saved"
 
 
-def test_sixteen_tags_are_the_most(store: Store) -> None:
+def test_a_run_has_at_most_sixteen_tags(store: Store) -> None:
     run = make(store, "alpha")
     change_tags(run, [f"t{n}" for n in range(16)])
     with pytest.raises(UsageError, match="17 tags"):
@@ -130,7 +130,7 @@ def test_sixteen_tags_are_the_most(store: Store) -> None:
     assert len(change_tags(run, ["one-more"], ["t0"]).tags) == 16
 
 
-def test_an_archived_run_is_out_of_sight_but_found(store: Store) -> None:
+def test_an_archived_run_is_not_the_latest_but_is_found_by_name(store: Store) -> None:
     older, newer = make(store, "older"), make(store, "newer")
     set_archived(newer, True)
     assert status(newer)["archived"] is True
@@ -155,7 +155,7 @@ def test_an_archived_run_is_out_of_sight_but_found(store: Store) -> None:
         "\x00",
     ],
 )
-def test_broken_labels_fall_back_and_can_be_changed(store: Store, text: str) -> None:
+def test_broken_labels_read_as_defaults_and_can_be_changed(store: Store, text: str) -> None:
     run = make(store, "alpha")
     run.labels.write_text(text)
     assert read_labels(run) == Labels("alpha", (), False)
@@ -163,7 +163,7 @@ def test_broken_labels_fall_back_and_can_be_changed(store: Store, text: str) -> 
     assert change_tags(run, ["good"]) == Labels("alpha", ("good",), False) == read_labels(run)
 
 
-def test_what_a_later_version_wrote_is_kept_or_left_alone(store: Store) -> None:
+def test_unknown_fields_are_kept_and_a_file_of_a_newer_format_is_not_changed(store: Store) -> None:
     run = make(store, "alpha")
     run.labels.write_text('{"format": 1, "name": "beta", "colour": "red"}')
     change_tags(run, ["good"])
@@ -175,14 +175,14 @@ def test_what_a_later_version_wrote_is_kept_or_left_alone(store: Store) -> None:
     assert run.labels.read_text() == '{"format": 2, "name": "beta"}'
 
 
-def test_a_run_outside_of_any_store(tmp_path: Path, store: Store) -> None:
+def test_a_run_outside_a_store_can_be_renamed(tmp_path: Path, store: Store) -> None:
     run = make(store, "alpha")
     elsewhere = RunDir(run.path.rename(tmp_path / "copied"))
     assert rename(elsewhere, "beta").name == "beta"
-    assert {path.name for path in tmp_path.iterdir()} == {"runs", "copied"}, "something was left beside it"
+    assert {path.name for path in tmp_path.iterdir()} == {"runs", "copied"}, "another file was left beside it"
 
 
-WINDOW = """
+CHANGE_TAGS = """
 import sys
 from pathlib import Path
 from seedbed.runs.labels import change_tags
@@ -192,15 +192,15 @@ for n in range(8):
 """
 
 
-def test_two_windows_do_not_lose_each_others_change(store: Store) -> None:
+def test_concurrent_changes_by_two_processes_are_all_kept(store: Store) -> None:
     run = make(store, "alpha")
     change_tags(run, ["start"])
-    windows = [subprocess.Popen([sys.executable, "-c", WINDOW, str(run.path), letter]) for letter in "ab"]
-    assert [window.wait(60) for window in windows] == [0, 0]
+    processes = [subprocess.Popen([sys.executable, "-c", CHANGE_TAGS, str(run.path), letter]) for letter in "ab"]
+    assert [process.wait(60) for process in processes] == [0, 0]
     assert read_labels(run).tags == tuple(sorted(f"{letter}{n}" for letter in "ab" for n in range(8)))
 
 
-def test_a_change_waits_for_the_other_window(store: Store) -> None:
+def test_a_change_waits_for_the_lock_of_the_labels(store: Store) -> None:
     run = make(store, "alpha")
     with Lock(run.path / ".labels.lock"):
         waiting = threading.Thread(target=set_archived, args=(run, True))
@@ -212,7 +212,7 @@ def test_a_change_waits_for_the_other_window(store: Store) -> None:
     assert read_labels(run) == Labels("beta", ("good",), True)
 
 
-def test_a_note_stays_when_other_labels_change_and_goes_when_it_is_emptied(store: Store) -> None:
+def test_a_note_stays_when_other_labels_change_and_is_removed_by_an_empty_one(store: Store) -> None:
     run = make(store, "alpha")
     assert set_note(run, "  a larger batch\nto see  ").note == "a larger batch\nto see"
     change_tags(run, ["good"])
@@ -226,7 +226,7 @@ def test_a_note_stays_when_other_labels_change_and_goes_when_it_is_emptied(store
 
 
 @pytest.mark.parametrize("note", ["x" * 2001, "caf\udce9"])
-def test_a_note_that_cannot_be_kept_is_refused(store: Store, note: str) -> None:
+def test_an_invalid_note_is_refused(store: Store, note: str) -> None:
     run = make(store, "alpha")
     set_note(run, "before")
     with pytest.raises(UsageError, match="note"):
@@ -234,7 +234,7 @@ def test_a_note_that_cannot_be_kept_is_refused(store: Store, note: str) -> None:
     assert read_labels(run).note == "before"
 
 
-def test_a_note_that_is_no_text_is_none(store: Store) -> None:
+def test_a_note_that_is_not_text_is_ignored(store: Store) -> None:
     run = make(store, "alpha")
     run.labels.write_text(json.dumps({"name": "alpha", "note": ["x"]}))
     assert read_labels(run) == Labels("alpha")

@@ -12,12 +12,12 @@ from seedbed.runs.store import TASKS, Store
 from seedbed.runs.tasks import FOLDER, create_task, forget_task, output_of
 
 
-def test_a_task_lies_beside_its_output_and_the_store_finds_it(tmp_path: Path) -> None:
+def test_a_task_is_created_beside_its_output_and_found_through_the_store(tmp_path: Path) -> None:
     store = Store(tmp_path / "runs")
     task = create_task(store, "count", "words", "", tmp_path / "out" / "counted")
     assert task.path.parent == tmp_path / "out" / FOLDER
     assert output_of(task) == tmp_path / "out" / "counted"
-    assert not (tmp_path / "out" / "counted").exists(), "the output is made by the job"
+    assert not (tmp_path / "out" / "counted").exists(), "the output was created before the job ran"
     for ref in (None, "words", task.id, task.id[:12], str(task.path)):
         assert store.find(ref).path == task.path, ref
     assert (store.tasks(), store.all()) == ([task], [])
@@ -25,7 +25,7 @@ def test_a_task_lies_beside_its_output_and_the_store_finds_it(tmp_path: Path) ->
         store.find("latest")
 
 
-def test_two_tasks_of_one_output_get_names_of_their_own(tmp_path: Path) -> None:
+def test_free_name_skips_the_names_of_runs_and_of_tasks(tmp_path: Path) -> None:
     store = Store(tmp_path / "runs")
     store.create("train", "words", "", {})
     create_task(store, "count", store.free_name("words"), "", tmp_path / "out")
@@ -33,7 +33,7 @@ def test_two_tasks_of_one_output_get_names_of_their_own(tmp_path: Path) -> None:
     assert store.free_name("words") == "words-3"
 
 
-def test_a_link_without_its_task_is_passed_over_and_goes_with_the_next(tmp_path: Path) -> None:
+def test_a_link_without_its_task_is_ignored_and_removed_with_the_next_task(tmp_path: Path) -> None:
     store = Store(tmp_path / "runs")
     gone = create_task(store, "count", "gone", "", tmp_path / "out")
     shutil.rmtree(gone.path)
@@ -42,10 +42,10 @@ def test_a_link_without_its_task_is_passed_over_and_goes_with_the_next(tmp_path:
     assert [link.name for link in (store.root / TASKS).iterdir()] == [kept.id]
     forget_task(store, kept)
     assert store.tasks() == []
-    assert kept.path.exists(), "only the link goes"
+    assert kept.path.exists(), "the task itself was deleted"
 
 
-def test_a_task_that_cannot_be_linked_leaves_nothing(tmp_path: Path) -> None:
+def test_a_task_that_cannot_be_linked_leaves_no_files(tmp_path: Path) -> None:
     store = Store(tmp_path / "runs")
     store.root.mkdir()
     (store.root / TASKS).write_text("a file in its place")
