@@ -44,3 +44,24 @@ def test_an_encoding_that_python_knows_is_taken(name: str) -> None:
 @pytest.mark.parametrize("name", ["klingon", "base64", "rot13", "idna", "a b\u00e9"])
 def test_what_is_no_encoding_of_text_is_refused_at_once(name: str) -> None:
     assert "data.encoding" in refused(sets=[f"data.encoding={name}"])
+
+
+@pytest.mark.parametrize(
+    ("device", "hint"),
+    [
+        ("cudda", "Did you mean cuda?"),
+        ("cuda1", "Did you mean cuda:1?"),
+        ("cuda:x", "Did you mean cuda?"),
+        ("gpu:0", "Did you mean gpu?"),
+        ("tpu", "train.device to auto"),
+        ("ROCm", "train.device to cuda"),
+        ("metal", "train.device to mps"),
+    ],
+)
+def test_a_misspelt_or_unsupported_device_is_refused(device: str, hint: str) -> None:
+    assert hint in refused(sets=[f"train.device={device}"])
+
+
+@pytest.mark.parametrize("device", ["auto", "CPU", "cuda:3", "gpu", "mps", "A30", "rtx 4090", "MI300X", "Apple M2"])
+def test_a_device_that_another_machine_may_have_is_accepted(device: str) -> None:
+    assert resolve(TRAIN, sets=[f"train.device={device}"]).config.train.device == device

@@ -5,7 +5,9 @@ A rule belongs to the tables whose keys it compares, so it holds in every root t
 
 from __future__ import annotations
 
+import difflib
 import io
+import re
 from collections.abc import Callable, Iterator, Mapping
 
 from seedbed.config.arithmetic import nearest_divisors
@@ -55,7 +57,44 @@ def _of_data(data: DataConfig) -> Iterator[Contradiction]:
         )
 
 
+_DEVICES = ("auto", "cpu", "gpu", "cuda", "mps")
+_OTHER_DEVICES = {
+    "directml": "",
+    "hip": "cuda",
+    "hpu": "",
+    "metal": "mps",
+    "npu": "",
+    "opencl": "",
+    "rocm": "cuda",
+    "tpu": "",
+    "vulkan": "",
+    "xla": "",
+    "xpu": "",
+}
+"""Device names of other programs -> the equivalent here, if there is one."""
+
+
+def _of_device(device: str) -> Iterator[Contradiction]:
+    """Refuse a misspelt device. Other names may be part of a GPU's name, whose machine need not be this one."""
+    wanted = device.strip().lower()
+    name, number = re.fullmatch(r"(.*?)[:_ -]?(\d*)", wanted, re.DOTALL).groups()  # type: ignore[union-attr]
+    if wanted in ("", *_DEVICES) or re.fullmatch(r"cuda:\d+", wanted):
+        return
+    if name in _OTHER_DEVICES:
+        meant = _OTHER_DEVICES[name]
+        yield Contradiction(
+            "Seedbed trains on a CPU, a CUDA or ROCm GPU, or an Apple GPU",
+            f"For this device, set train.device to {meant}." if meant else "Set train.device to auto.",
+            ("train.device",),
+        )
+    elif name in _DEVICES or (close := difflib.get_close_matches(name, _DEVICES, n=1, cutoff=0.75)):
+        meant = name if name in _DEVICES else close[0]
+        meant += f":{number}" if meant == "cuda" and number else ""
+        yield Contradiction("There is no device of that name", f"Did you mean {meant}?", ("train.device",))
+
+
 def _of_train(train: TrainConfig) -> Iterator[Contradiction]:
+    yield from _of_device(train.device)
     if train.micro_batch and train.batch_size % train.micro_batch:
         yield Contradiction(
             "micro_batch must divide batch_size",
