@@ -325,3 +325,16 @@ def test_a_run_of_an_unknown_process_blocks_others_while_its_lock_is_held(queue:
     run = queue.start_waiting("run", ahead=contained)
     lock.release()
     queue.wait_for_status(run, "running")
+
+
+def test_a_queued_run_says_that_the_run_ahead_is_paused(queue: JobQueue) -> None:
+    ahead = queue.start_running("ahead", "--queue")
+    waiting = queue.start_waiting("waiting", ahead=ahead)
+    write_request(ahead.control, PAUSE, 1)
+    queue.wait_until(lambda: "which is paused" in (status(waiting)["reason"] or ""), waiting)
+    assert f"seedbed resume {ahead.id}" in status(waiting)["hint"]
+    write_request(ahead.control, RESUME, 1)
+    queue.wait_until(lambda: "paused" not in (status(waiting)["reason"] or ""), waiting)
+    assert status(waiting)["hint"] is None
+    queue.finish(ahead)
+    queue.wait_for_status(waiting, "running")

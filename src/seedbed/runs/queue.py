@@ -35,7 +35,7 @@ def wait_for_turn(session: Lifecycle, poll_s: float = POLL_S) -> bool:
 
     The start is decided under a lock of the store, so that two runs never take the same device.
     """
-    logged: str | None = None
+    logged: tuple[str, bool] | None = None
     store, turn = Store(session.run.path.parent), session.turn
     lock = Lock(store.root / ".queue.lock")
     while session.stop_requested is None:
@@ -51,10 +51,12 @@ def wait_for_turn(session: Lifecycle, poll_s: float = POLL_S) -> bool:
                 return True
         finally:
             lock.release()
-        if ahead.id != logged:
-            logged = ahead.id
-            why = f'It waits for "{printable(ahead.name())}" ({printable(ahead.id)}).'
-            session.emit_status("queued", why, waits_for=ahead.id)
+        blocked = standing(ahead).status == "paused"
+        if (ahead.id, blocked) != logged:
+            logged = ahead.id, blocked
+            why = f'It waits for "{printable(ahead.name())}" ({printable(ahead.id)}){", which is paused" if blocked else ""}.'
+            hint = f"Resume that run (`seedbed resume {ahead.id}`) or stop it (`seedbed stop {ahead.id}`)."
+            session.emit_status("queued", why, hint if blocked else None, waits_for=ahead.id)
         end = time.monotonic() + poll_s
         while session.stop_requested is None and time.monotonic() < end:
             time.sleep(_TICK_S)
