@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from seedbed.errors import SeedbedError, UsageError
+from seedbed.runs.labels import rename
+from seedbed.runs.retention import delete
 from seedbed.runs.store import TASKS, Store
 from seedbed.runs.tasks import FOLDER, create_task, forget_task, output_of
 
@@ -52,3 +54,23 @@ def test_a_task_that_cannot_be_linked_leaves_no_files(tmp_path: Path) -> None:
     with pytest.raises(SeedbedError, match="tasks"):
         create_task(store, "count", "words", "", tmp_path / "out")
     assert list((tmp_path / FOLDER).iterdir()) == []
+
+
+def test_a_task_cannot_be_renamed_to_the_name_of_a_run(tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs")
+    run = store.create("train", "words", "", {})
+    task = create_task(store, "count", "counting", "", tmp_path / "out")
+    for each, name in ((task, "Words"), (run, "counting")):
+        with pytest.raises(UsageError, match="already called"):
+            rename(each, name, store)
+    assert rename(task, "counted words", store).name == "counted words"
+
+
+def test_the_folder_of_tasks_is_removed_with_its_last_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seedbed.runs.status._STARTING_S", 0.0)  # tasks that never started may be deleted
+    store = Store(tmp_path / "runs")
+    first, second = (create_task(store, "count", name, "", tmp_path / "out") for name in ("one", "two"))
+    delete(first)
+    assert second.path.exists()
+    delete(second)
+    assert not (tmp_path / FOLDER).exists()

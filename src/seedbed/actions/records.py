@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from seedbed.runs import labels, retention
-from seedbed.runs.store import RunDir
+from seedbed.runs.store import RunDir, Store
 
 
-def rename(run: RunDir, name: str) -> labels.Labels:
-    """Rename the run. Raises UsageError if the name is invalid or belongs to another run."""
-    return labels.rename(run, name)
+def rename(run: RunDir, name: str, store: Store) -> labels.Labels:
+    """Rename a run or task. Raises UsageError if the name is invalid or belongs to another run or task of the store."""
+    return labels.rename(run, name, store)
 
 
 def change_tags(run: RunDir, add: Collection[str] = (), remove: Collection[str] = ()) -> labels.Labels:

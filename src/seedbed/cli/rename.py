@@ -28,9 +28,10 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed.cli.console import say, say_json
     from seedbed.text import printable
 
-    found = actions.store(arguments.runs).find(arguments.ref)
+    store = actions.store(arguments.runs)
+    found = store.find(arguments.ref)
     before = found.name()
-    labels = actions.rename(found, arguments.name)
+    labels = actions.rename(found, arguments.name, store)
     if arguments.json:
         say_json({"id": found.id, "name": labels.name, "tags": list(labels.tags), "archived": labels.archived})
     else:

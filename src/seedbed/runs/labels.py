@@ -53,11 +53,14 @@ def names(store: Store) -> Lock:
     return Lock(make_dir(store.root) / ".names.lock")
 
 
-def rename(run: RunDir, name: str) -> Labels:
-    """Rename the run; its id stays. Raises UsageError if the name is invalid or taken."""
+def rename(run: RunDir, name: str, store: Store | None = None) -> Labels:
+    """Rename a run or task; its id stays. Raises UsageError if the name is invalid or taken.
+
+    The name must be free in `store`, which a task needs since its directory lies elsewhere (default: the run's folder).
+    """
     checked_name(name, "")
-    store = Store(run.path.parent)
-    others = [other for other in store.all() if other.path != run.path]
+    store = store or Store(run.path.parent)
+    others = [other for other in (*store.all(), *store.tasks()) if other.path != run.path]
     with names(store) if others else nullcontext():
         for other in others:
             if name.casefold() in (other.name().casefold(), other.id.casefold()):

@@ -31,6 +31,7 @@ from seedbed.runs.checkpoints import best_checkpoint, damaged, in_force, latest_
 from seedbed.runs.status import Standing, last_event_time, standing
 from seedbed.runs.statuses import OVER, REMOVABLE
 from seedbed.runs.store import RunDir, Store
+from seedbed.runs.tasks import FOLDER as TASK_FOLDER
 from seedbed.text import quoted
 
 _LOGS = ("events.jsonl", "job.log", ".series")
@@ -191,6 +192,9 @@ def delete(run: RunDir) -> int:
             f'Some files of "{run.id}" could not be deleted. They are in "{left}".',
             "Check who owns them, and delete the folder by hand.",
         )
+    if run.path.parent.name == TASK_FOLDER:
+        with suppress(OSError):  # other tasks may be in it
+            run.path.parent.rmdir()
     return size_bytes
 
 

@@ -91,7 +91,7 @@ class RunActions(SequentialKeys):
 
         def rename(name: str | None) -> None:
             if name is not None:
-                self._do(lambda run: actions.rename(run, name), listed, renamed(before, name))
+                self._do(lambda run: actions.rename(run, name, self.state.store), listed, renamed(before, name))
 
         self.push_screen(Rename(before, lambda name: name_problem(name, taken)), rename)
 
