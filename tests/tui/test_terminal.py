@@ -1,4 +1,4 @@
-"""The terminal around the window: left as it was found, whoever ends the window, and drawn on in what it can show."""
+"""The terminal in which the window runs: its modes are restored in every case, and only characters that it can show are drawn."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from tests.patience import limit, until
 from seedbed.tui.terminal import ascii_form
 
 ON = {"the alternate screen": "?1049", "the mouse": "?1003", "paste marks": "?2004", "focus events": "?1004"}
-"""What the window switches on, and has to switch off."""
+"""The modes that the window switches on and must switch off again."""
 
 
 class InTerminal:
-    """A process in a pseudo-terminal, and all that it has written."""
+    """A process in a pseudo-terminal, and everything that it has written."""
 
     def __init__(self, words: list[str], env: dict[str, str], columns: int = 80, rows: int = 24) -> None:
         self.pid, self.fd = pty.fork()
-        if self.pid == 0:
+        if self.pid == 0:  # the size is set before the program starts, so that it is never resized while it draws
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
             os.environ.update({"TERM": "xterm-256color", **env})
             os.execvp(words[0], words)
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.modes: list[Any] = termios.tcgetattr(self.fd)
         self.written = b""
         self.status: int | None = None
 
     def read(self, seconds: float = 0.05) -> None:
-        """Take what has been written."""
+        """Read what has been written."""
         ready, _, _ = select.select([self.fd], [], [], seconds)
         try:
             self.written += os.read(self.fd, 1 << 16) if ready else b""
         except OSError:
-            time.sleep(seconds)  # nobody has the other side any more
+            time.sleep(seconds)  # the other side is closed
 
     def shows(self, words: str, encoding: str = "utf-8") -> bool:
         self.read()
@@ -54,7 +54,7 @@ class InTerminal:
         until(lambda: self.shows(words, encoding), 5, lambda: self.written[-2000:])
 
     def ended(self) -> int:
-        """The exit status, once it has ended: negative for a signal that killed it."""
+        """Wait for the end; returns the exit status, negative for a signal that killed the process."""
 
         def over() -> bool:
             self.read()
@@ -71,7 +71,7 @@ class InTerminal:
         return self.status
 
     def left_on(self) -> set[str]:
-        """What was switched on in the terminal and not off again."""
+        """The modes that were switched on and not off again."""
         said = self.written.decode("utf-8", "replace")
         on = {name for name, code in ON.items() if said.rfind(f"\x1b[{code}h") > said.rfind(f"\x1b[{code}l")}
         return on | ({"a hidden cursor"} if said.rfind("\x1b[?25l") > said.rfind("\x1b[?25h") else set())
@@ -98,7 +98,7 @@ def opened(tmp_path: Path) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_a_signal_that_ends_the_window_leaves_the_terminal_as_it_was(opened: Any, number: signal.Signals) -> None:
+def test_the_terminal_is_restored_when_a_signal_ends_the_window(opened: Any, number: signal.Signals) -> None:
     window = opened()
     window.wait_for("No runs yet")
     assert window.left_on() == {*ON, "a hidden cursor"}
@@ -109,7 +109,7 @@ def test_a_signal_that_ends_the_window_leaves_the_terminal_as_it_was(opened: Any
     assert b"Traceback" not in window.written
 
 
-def test_a_window_that_hangs_is_ended_by_a_second_signal_and_the_terminal_is_as_it_was(opened: Any) -> None:
+def test_a_second_signal_ends_a_window_that_hangs_and_restores_the_terminal(opened: Any) -> None:
     code = (
         "import sys, time; from pathlib import Path; from seedbed.runs.store import Store; from seedbed.tui import app\n"
         "def hang(self):\n"
@@ -132,7 +132,7 @@ def test_a_window_that_hangs_is_ended_by_a_second_signal_and_the_terminal_is_as_
     assert termios.tcgetattr(window.fd) == window.modes
 
 
-def test_a_window_whose_terminal_goes_away_ends(opened: Any) -> None:
+def test_the_window_ends_when_its_terminal_is_closed(opened: Any) -> None:
     window = opened()
     window.wait_for("No runs yet")
     os.close(window.fd)
@@ -141,7 +141,7 @@ def test_a_window_whose_terminal_goes_away_ends(opened: Any) -> None:
     window.status = 0
 
 
-def test_an_exception_at_the_start_leaves_the_terminal_as_it_was(opened: Any) -> None:
+def test_the_terminal_is_restored_after_an_exception_at_the_start(opened: Any) -> None:
     code = (
         "import sys; from pathlib import Path; from seedbed.runs.store import Store; from seedbed.tui import app\n"
         "def fail(self, *sizes): raise ValueError('a fault at the start')\n"
@@ -155,7 +155,7 @@ def test_an_exception_at_the_start_leaves_the_terminal_as_it_was(opened: Any) ->
     assert termios.tcgetattr(window.fd) == window.modes
 
 
-def test_bytes_from_the_keyboard_that_are_no_utf_8_do_not_end_the_window(opened: Any) -> None:
+def test_keyboard_bytes_that_are_not_utf_8_are_ignored(opened: Any) -> None:
     window = opened()
     window.wait_for("No runs yet")
     os.write(window.fd, b"\xe9\xff")
@@ -182,5 +182,5 @@ def test_a_terminal_that_is_not_utf_8_shows_the_window_in_ascii(opened: Any, enc
     ("character", "shown"),
     [("╭", "+"), ("─", "-"), ("…", "."), ("⣿", ":"), ("⠉", "'"), ("⣀", "."), ("é", "e"), ("好", "??"), ("ß", "?")],
 )
-def test_what_the_terminal_cannot_show_takes_as_many_cells_in_ascii(character: str, shown: str) -> None:
+def test_a_character_that_the_terminal_cannot_show_has_as_many_cells_in_ascii(character: str, shown: str) -> None:
     assert ascii_form(character) == shown
