@@ -17,15 +17,9 @@ from torch import Tensor
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.model.cache import KVCache
 from seedbed.model.decoder import Decoder
+from seedbed.tokenizer.incremental_decoder import IncrementalDecoder
 
 _FP32 = torch.finfo(torch.float32)
-
-
-class IncrementalText(Protocol):
-    """Decodes ids to text one by one, never yielding part of a character."""
-
-    def push(self, id_: int) -> str: ...
-    def flush(self) -> str: ...
 
 
 class TextCodec(Protocol):
@@ -36,7 +30,7 @@ class TextCodec(Protocol):
     @property
     def vocab_size(self) -> int: ...
     def encode(self, text: str) -> list[int]: ...
-    def decoder(self) -> IncrementalText: ...
+    def decoder(self) -> IncrementalDecoder: ...
 
 
 @dataclass(frozen=True, kw_only=True)
