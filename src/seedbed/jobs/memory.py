@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from seedbed.config.arithmetic import divisors
 from seedbed.errors import SeedbedError
-from seedbed.runs.kinds import frozen_config
+from seedbed.runs.kinds import command_like, frozen_config
 from seedbed.runs.store import RunDir
 
 _OF_THE_GPU = ("CUDA out of memory", "CUDA error: out of memory", "MPS backend out of memory", "_ALLOC_FAILED")
@@ -35,8 +35,8 @@ def advice(run: RunDir) -> str:
             now = train.micro_batch or train.batch_size
             fewer = str(max((rows for rows in divisors(train.batch_size) if rows <= now // 2), default="N"))
     if fewer == "N":
-        return f"Use a smaller model or context: seedbed train --like {run.id} --set model.context=N"
+        return f"Use a smaller model or context: {command_like(run)} --set model.context=N"
     return (
-        f"Use smaller micro-batches, with equal results: seedbed train --like {run.id} --set train.micro_batch={fewer}. "
+        f"Use smaller micro-batches, with equal results: {command_like(run)} --set train.micro_batch={fewer}. "
         "Or end other programs that use the memory and resume this run."
     )

@@ -25,6 +25,7 @@ from seedbed.runs.checkpoints import (
     set_aside,
 )
 from seedbed.runs.control import Resume
+from seedbed.runs.kinds import command_like
 from seedbed.runs.status import read_state, read_view
 from seedbed.runs.store import RunDir
 from seedbed.runs.view import View
@@ -226,7 +227,7 @@ def choose_start(run_dir: Path, resume: Resume, history: History, emit: Emit) ->
         reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped) or "the folder has none in force"
         raise SeedbedError(
             f"No checkpoint of this run can be loaded ({reasons}).",
-            f"Restore the checkpoints folder, or start a new run with `seedbed train --like {run_dir.name}`.",
+            f"Restore the checkpoints folder, or start a new run with `{command_like(RunDir(run_dir))}`.",
         )
     if resume.more_steps is not None or resume.more_epochs is not None:
         raise UsageError("This run has not saved a checkpoint.", "Resume it without --more-steps or --more-epochs.")

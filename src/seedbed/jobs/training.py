@@ -17,7 +17,9 @@ from seedbed.jobs.parts import Parts, TrainingConfig
 from seedbed.jobs.restore import Branch, History, Start, choose_start, restore
 from seedbed.jobs.saving import Saver
 from seedbed.optim.schedule import describe, multiplier, warmup_steps
+from seedbed.runs.kinds import command_like
 from seedbed.runs.session import Session
+from seedbed.runs.store import RunDir
 from seedbed.train import hooks
 from seedbed.train.horizon import Segment, segment_at
 from seedbed.train.loop import NumericsError, Progress, fit
@@ -85,7 +87,7 @@ def advice(config: TrainingConfig, precision: str, run_dir: Path) -> str:
     usual = 1e-3 if optimizer.name == "adamw" else 0.02
     finer = ", or in --precision fp32" if precision != "fp32" else ""
     return (
-        f"{kept} Start a new run with a lower learning rate: `seedbed train --like {run_dir.name} --set "
+        f"{kept} Start a new run with a lower learning rate: `{command_like(RunDir(run_dir))} --set "
         f"optimizer.lr={min(optimizer.lr / 2 or usual, usual):.2g}`{finer}."
     )
 

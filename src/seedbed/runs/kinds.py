@@ -19,6 +19,7 @@ class Kind(NamedTuple):
     """
 
     name: str
+    """What meta.json records; also the command that starts such work."""
     job: str
     """`module:function` that does the work: takes the directory and the session (runs/session.py; for a task the
     lifecycle, runs/lifecycle.py), returns the final status: completed or stopped."""
@@ -52,6 +53,14 @@ def named(name: str, kinds: Mapping[str, Kind] = KINDS) -> Kind:
 def kind_of(run: RunDir) -> Kind:
     """The kind of a run or task. Raises SeedbedError if its meta.json is broken or names an unknown kind."""
     return named(run.meta()["kind"])
+
+
+def command_like(run: RunDir) -> str:
+    """The command that starts new work with the config of this run; without the run's name if its kind is unknown."""
+    try:
+        return f"seedbed {kind_of(run).name} --like {run.id}"
+    except SeedbedError:
+        return "seedbed train --like RUN"
 
 
 def frozen_config(run: RunDir) -> Any:
