@@ -82,6 +82,8 @@ def test_elapsed_left_and_speed_are_those_of_its_clock(run: RunDir) -> None:
         assert "tokens/s (simulated)" in told
         listed, _ = seedbed(run.path.parent, "runs")
         assert "27d 00h" in listed
+        assert "SIMULATED alpha" in listed
+        assert "SIMULATED alpha" in seedbed(run.path.parent, "queue")[0]
 
 
 def test_time_between_sessions_and_pauses_do_not_count_twice(half_way: RunDir) -> None:

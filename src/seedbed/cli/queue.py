@@ -63,6 +63,7 @@ def describe(entry: QueueItem) -> dict[str, Any]:
         "remaining_s": view.remaining_s() if works else None,
         "waits_for": entry.waits_for,
         "reason": view.reason,
+        "simulated": view.simulated,
     }
 
 
@@ -80,6 +81,7 @@ def listing(found: list[dict[str, Any]]) -> list[str]:
         ahead = each["waits_for"]
         waits_for = text.printable(names.get(ahead) or ahead) if ahead else ""
         name, device = (text.shorten(text.printable(each[key]), 28) for key in ("name", "device"))
+        name = ("SIMULATED " if each["simulated"] else "") + name
         status = shown_status(each)
         rows.append([text.printable(each["id"]), name, status, device, steps, left, waits_for])
         styles.append(["dim", "bold", text.STATUS_STYLE.get(status, ""), "", "", "", ""])
