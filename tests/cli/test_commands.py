@@ -103,7 +103,7 @@ def test_the_paths_of_a_failed_run_are_there(desk: Any) -> None:
     line = next(line for line in desk.seedbed("status").stdout.splitlines() if "traceback is in" in line)
     assert Path(line.rpartition(" in ")[2].rstrip(".")).is_file()
     desk.seedbed("train", "--name", "beta", "--steps", "30", expect=1, env={"FAKE_FAIL": "kill"})
-    assert "`seedbed resume beta` continues" in desk.seedbed("status").stdout, "a command has the long id"
+    assert "`seedbed resume beta` starts it again" in desk.seedbed("status").stdout, "a command has the long id"
 
 
 def test_a_file_in_the_place_of_the_runs_is_named(desk: Any) -> None:
@@ -218,6 +218,35 @@ def test_resume_chooses_what_fits_and_refuses_what_does_not(desk: Any) -> None:
     assert resumed["id"] == lost["id"], "a run that never trained was taken for an interrupted one"
     assert resumed["status"] == "completed"
     assert resumed["session"] == 2
+
+
+def test_resume_says_that_added_steps_replace_the_rest_of_the_plan(desk: Any) -> None:
+    run = desk.seedbed("train", "--steps", "1000000", "--background", env=SLOW).stdout.strip()
+    desk.at_step(3)
+    desk.seedbed("stop", run, "--wait")
+    reached = desk.status(run)["step"]
+    told = desk.seedbed("resume", run, "--more-steps", "2").stderr
+    assert f"the run was to end at step 1000000, and it is at step {reached}" in told
+    assert desk.status(run)["steps"] == reached + 2
+    assert "replace" not in desk.seedbed("resume", run, "--more-steps", "2").stderr, "nothing planned is dropped"
+    refused = desk.seedbed("resume", run, "--more-steps", "0", expect=2).stderr
+    assert "replace" not in refused
+
+
+def test_train_says_that_a_taken_name_was_changed(desk: Any) -> None:
+    assert "is called" not in desk.seedbed("train", "--set", "train.steps=2", "--name", "alpha").stderr
+    told = desk.seedbed("train", "--set", "train.steps=2", "--name", "alpha").stderr
+    assert 'this one is called "alpha-2"' in told
+
+
+def test_a_request_to_an_ended_run_says_how_to_go_on(desk: Any) -> None:
+    desk.seedbed("train", "--set", "train.steps=30", "--name", "alpha", expect=1, env={"FAKE_FAIL": "kill"})
+    finished = desk.train(steps=2)
+    for verb in ("stop", "pause", "save"):
+        assert "seedbed resume" in desk.seedbed(verb, "alpha", expect=1).stderr, verb
+        told = desk.seedbed(verb, finished, expect=1).stderr
+        assert f"seedbed status {finished}" in told, verb
+        assert "seedbed resume" not in told, "nothing is left to resume"
 
 
 def test_resume_from_an_earlier_checkpoint(desk: Any) -> None:

@@ -194,7 +194,9 @@ def test_rename(desk: Any) -> None:
 def test_tag(desk: Any) -> None:
     assert desk.seedbed("tag", "stories").stdout == ""
     assert desk.seedbed("tag", "stories", "Good", "v1.2").stdout.split() == ["good", "v1.2"]
-    assert desk.seedbed("tag", "stories", "--remove", "good", "--remove", "absent").stdout.split() == ["v1.2"]
+    done = desk.seedbed("tag", "stories", "--remove", "good", "--remove", "absent")
+    assert done.stdout.split() == ["v1.2"]
+    assert 'has no tag "absent"' in done.stderr
     assert json.loads(desk.seedbed("tag", "stories", "x", "--remove", "v1.2", "--json").stdout)["tags"] == ["x"]
     for words in (["two words"], ["ok", "\x1b[31m"], ["--remove", "a/b"], ["x" * 33], ["ä"]):
         done = desk.seedbed("tag", "stories", *words, expect=2)

@@ -15,19 +15,25 @@ from seedbed.runs.caches import dataset_of
 from seedbed.runs.control import Resume, Turn
 from seedbed.runs.kinds import frozen_config, kind_of
 from seedbed.runs.lookup import find_checkpoint
-from seedbed.runs.resuming import Leaves, checked, leaves, refuse_nothing_to_do
+from seedbed.runs.resuming import Leaves, checked, leaves, refuse_nothing_to_do, replaced_plan
 from seedbed.runs.status import Standing, standing
 from seedbed.runs.statuses import BUSY
 from seedbed.runs.store import RunDir
 
 
 def resume(
-    run: RunDir, request: Resume, turn: Turn | None = None, *, on_go_back: Callable[[Leaves], object] | None = None
+    run: RunDir,
+    request: Resume,
+    turn: Turn | None = None,
+    *,
+    on_go_back: Callable[[Leaves], object] | None = None,
+    on_replaced_plan: Callable[[str], object] | None = None,
 ) -> launching.Launch:
     """Start the run's job again from its newest checkpoint or the requested one, with more steps if requested.
 
     config.toml stays as it is: the job records the new number of steps. If the run goes back to an earlier checkpoint,
-    `on_go_back` is called, before the job starts, with what becomes void. Raises SeedbedError if the run's job is alive
+    `on_go_back` is called, before the job starts, with what becomes void, and `on_replaced_plan` with a sentence if added
+    steps replace planned ones. Raises SeedbedError if the run's job is alive
     (`unpause` is for a paused run), UsageError if nothing is left to do or the number of steps is invalid.
     """
     current = standing(run)
@@ -51,6 +57,9 @@ def resume(
     left = leaves(run, request, current.view)
     if left is not None and on_go_back is not None:
         on_go_back(left)
+    replaced = replaced_plan(request, current)
+    if replaced and on_replaced_plan is not None:
+        on_replaced_plan(replaced)
     return launching.start(run, request, turn)
 
 

@@ -14,7 +14,7 @@ def whole(low: int) -> Callable[[str], int]:
         try:
             value = int(word)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{word!r} is not a whole number") from None
+            raise argparse.ArgumentTypeError(f'"{word}" is not a whole number') from None
         if not low <= value < 2**63:
             raise argparse.ArgumentTypeError(f"{word} is not {low} or more" if value < low else f"{word} is too large")
         return value
@@ -29,7 +29,7 @@ def real(low: float, high: float = math.inf) -> Callable[[str], float]:
         try:
             value = float(word)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{word!r} is not a number") from None
+            raise argparse.ArgumentTypeError(f'"{word}" is not a number') from None
         if math.isinf(value):
             raise argparse.ArgumentTypeError(f"{word} is too large")
         if not low <= value <= high:

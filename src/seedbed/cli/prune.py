@@ -272,5 +272,5 @@ def age(word: str) -> float:
     """An argument type: an age such as 30d, in seconds."""
     found = _AGE.fullmatch(word)
     if found is None:
-        raise argparse.ArgumentTypeError(f"{word!r} is not an age; write a number and s, m, h, d or w, such as 30d")
+        raise argparse.ArgumentTypeError(f'"{word}" is not an age; write a number and s, m, h, d or w, such as 30d')
     return float(found[1]) * _UNITS_S[found[2]]

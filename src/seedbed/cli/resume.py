@@ -64,6 +64,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Start the job again and follow it or return; or ask the job of a paused run to continue."""
     from seedbed import actions
+    from seedbed.cli.console import note
     from seedbed.cli.train import turn, watch
     from seedbed.runs.control import Resume
 
@@ -86,7 +87,9 @@ def run(arguments: argparse.Namespace) -> int:
     if request == Resume() and not queue and actions.is_paused(found):
         return unpause(found, as_json=arguments.json)
     return watch(
-        lambda: actions.resume(found, request, queue, on_go_back=partial(note_going_back, found.id)),
+        lambda: actions.resume(
+            found, request, queue, on_go_back=partial(note_going_back, found.id), on_replaced_plan=note
+        ),
         background=arguments.background,
         as_json=arguments.json,
         queue=queue,

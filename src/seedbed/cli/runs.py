@@ -85,7 +85,7 @@ def any_of(known: Sequence[str]) -> Callable[[str], list[str]]:
     def parse(word: str) -> list[str]:
         for each in word.split(","):
             if each not in known:
-                raise argparse.ArgumentTypeError(f"{each!r} is not one of {', '.join(known)}")
+                raise argparse.ArgumentTypeError(f'"{each}" is not one of {", ".join(known)}')
         return word.split(",")
 
     return parse
@@ -192,7 +192,7 @@ def listing(found: list[dict[str, Any]]) -> list[str]:
     rows, styles = [], []
     for each in found:
         steps = steps_text(each)
-        name = text.shorten(text.printable(each["name"]), 28)
+        name = ("SIMULATED " if each["simulated"] else "") + text.shorten(text.printable(each["name"]), 28)
         left = text.duration(each["remaining_s"]) if each["remaining_s"] is not None else ""
         losses = [text.loss(each["loss"]), text.loss(each["val_loss"])]
         age = text.age(time.time() - each["created"]) if each["created"] else ""

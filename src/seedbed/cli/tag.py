@@ -30,11 +30,15 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Change the tags, and print the tags after the change."""
     from seedbed import actions
-    from seedbed.cli.console import say, say_json
+    from seedbed.cli.console import note, say, say_json
     from seedbed.runs.labels import checked_tag, read_labels
+    from seedbed.text import listed, printable, quoted
 
     found = actions.store(arguments.runs).find(arguments.ref)
     removed = [checked_tag(tag) for tag in arguments.remove]
+    missing = [tag for tag in removed if tag not in read_labels(found).tags]
+    if missing:
+        note(f"{printable(found.id)} has no tag {listed([quoted(tag) for tag in missing])}.")
     labels = actions.change_tags(found, arguments.tags, removed) if arguments.tags or removed else read_labels(found)
     if arguments.json:
         say_json({"id": found.id, "name": labels.name, "tags": list(labels.tags), "archived": labels.archived})

@@ -143,14 +143,22 @@ def resolved(arguments: argparse.Namespace, file: Path | None, root: Root[S]) ->
 def run(arguments: argparse.Namespace) -> int:
     """Create the run, start its job, and follow it or return."""
     from seedbed import actions
+    from seedbed.cli.console import note
     from seedbed.config.roots import TRAIN
     from seedbed.runs.kinds import KINDS
 
     wanted = resolved(arguments, arguments.file, TRAIN)
     store = actions.store(arguments.runs)
     queue = turn(arguments, store)
+
+    def start() -> Launch:
+        launch = actions.start_new_run(store, KINDS["train"], wanted, arguments.name, queue, sys.argv)
+        if arguments.name is not None and launch.run.first_name() != arguments.name:
+            note(f'Another run is called "{arguments.name}", so this one is called "{launch.run.first_name()}".')
+        return launch
+
     return watch(
-        lambda: actions.start_new_run(store, KINDS["train"], wanted, arguments.name, queue, sys.argv),
+        start,
         background=arguments.background,
         as_json=arguments.json,
         queue=queue,

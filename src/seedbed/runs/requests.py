@@ -17,7 +17,7 @@ from seedbed.runs import control
 from seedbed.runs.control import PAUSE, RESUME, SAVE, STOP
 from seedbed.runs.process import Identity, send_signal
 from seedbed.runs.status import Standing, read_state, standing
-from seedbed.runs.statuses import BUSY, LIVE
+from seedbed.runs.statuses import BUSY, LIVE, OVER
 from seedbed.runs.store import RunDir
 
 PATIENCE_S = 5.0
@@ -90,7 +90,7 @@ def stop(run: RunDir, reason: str = "asked to stop") -> SentRequest:
     """Ask the run's job to save and stop. Raises SeedbedError unless it is running, paused or queued."""
     stands = standing(run)
     if stands.status not in LIVE:
-        raise SeedbedError(f'"{run.id}" is not running ({stands.status}).', "`seedbed runs` shows every run's status.")
+        raise SeedbedError(f'"{run.id}" is not running ({stands.status}).', _what_to_do(run, stands))
     return SentRequest(run, STOP, stands, reason)
 
 
@@ -127,7 +127,7 @@ def unpause(run: RunDir) -> SentRequest:
     if stands.status == "paused" and not _is_paused_on_request(stands):
         raise SeedbedError(f'"{run.id}" is paused. {stands.view.reason or ""}'.rstrip(), stands.view.hint or "")
     if stands.status not in ("paused", "pausing") and not (stands.status in BUSY and request == PAUSE):
-        raise SeedbedError(f'"{run.id}" is not paused ({stands.status}).', "`seedbed runs` shows every run's status.")
+        raise SeedbedError(f'"{run.id}" is not paused ({stands.status}).', _what_to_do(run, stands))
     return SentRequest(run, RESUME, stands)
 
 
@@ -153,11 +153,22 @@ def _refuse_unless_running(run: RunDir, stands: Standing, what: str) -> None:
     if stands.status not in ("running", "stalled"):
         reason = f": {stands.view.reason}" if stands.status == "paused" and stands.view.reason else ""
         raise SeedbedError(
-            f'"{run.id}" is not running ({stands.status}{reason.rstrip(".")}).',
-            "`seedbed runs` shows every run's status.",
+            f'"{run.id}" is not running ({stands.status}{reason.rstrip(".")}).', _what_to_do(run, stands)
         )
     if control.unfinished_request(run.control, stands.view.session) == STOP:
         raise _stopping(run)
+
+
+def _what_to_do(run: RunDir, stands: Standing) -> str:
+    """A hint for a run that cannot carry out a request in its current status."""
+    view = stands.view
+    if stands.status == "paused":
+        return view.hint or ""
+    if stands.status in OVER and not (
+        stands.status == "completed" and view.steps is not None and view.step >= view.steps
+    ):
+        return f"`seedbed resume {run.id}` continues it; `seedbed status {run.id}` shows why it ended."
+    return f"`seedbed status {run.id}` shows what it is doing."
 
 
 def _stopping(run: RunDir) -> SeedbedError:

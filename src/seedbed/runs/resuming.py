@@ -61,6 +61,18 @@ def refuse_nothing_to_do(run: RunDir, asked: Resume, stands: Standing) -> None:
         )
 
 
+def replaced_plan(asked: Resume, stands: Standing) -> str:
+    """Says, in a sentence, that added steps replace the rest of an unfinished plan; "" if no planned step is dropped."""
+    view = stands.view
+    extends = asked.more_steps is not None or asked.more_epochs is not None
+    if not extends or stands.status == "completed" or view.steps is None or view.step >= view.steps:
+        return ""
+    return (
+        f"The added steps replace the planned ones: the run was to end at step {view.steps}, and it is at step {view.step}."
+        " Resume without adding steps to train the planned ones."
+    )
+
+
 class Leaves(NamedTuple):
     """The steps and checkpoints that a resume from an earlier checkpoint voids."""
 
