@@ -1,4 +1,4 @@
-"""Making a dataset: once, the same bytes whoever makes it, resumable at any point, and clear where it cannot be."""
+"""Building a dataset: once, with the same bytes in any process, resumable at any point, and with clear errors."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ BPE = TokenizerConfig(vocab_size=400)
 
 
 class Corpus:
-    """Documents in memory; counts how often they are read, and may break on the way."""
+    """Documents in memory. Counts how often they are read; can fail at a document, but not in the first reading."""
 
     name = "corpus"
 
-    def __init__(self, train: list[str], validation: list[str], *, breaks_after: int | None = None) -> None:
+    def __init__(self, train: list[str], validation: list[str], *, fails_after: int | None = None) -> None:
         self.texts = {"train": train, "validation": validation}
         self.drops: Counter[str] = Counter()
-        self.readings, self._breaks_after = 0, breaks_after
+        self.readings, self._fails_after = 0, fails_after
 
     def fingerprint(self) -> str:
         return hashlib.sha256(repr(self.texts).encode()).hexdigest()
@@ -45,7 +45,7 @@ class Corpus:
     def documents(self, split: str) -> Iterator[str]:
         self.readings += 1
         for number, text in enumerate(self.texts[split]):
-            if split == "train" and number == self._breaks_after and self.readings > 1:
+            if split == "train" and number == self._fails_after and self.readings > 1:
                 raise SeedbedError("The cable was pulled.")
             yield text
 
@@ -64,7 +64,7 @@ def corpus(**changes: int) -> Corpus:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a dataset but the note of time stamps."""
+    """Every file of a dataset except .verified.json, which holds time stamps."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -78,7 +78,7 @@ def small_shards(monkeypatch) -> None:
     monkeypatch.setattr(build, "BLOCK_BYTES", 700)
 
 
-def test_it_is_made_once(tmp_path):
+def test_a_dataset_is_built_once_and_then_reused(tmp_path):
     first, second = corpus(), corpus()
     made = build.build_from(first, BPE, workers=1, cache=tmp_path, emit=quiet)
     again = build.build_from(second, BPE, workers=1, cache=tmp_path, emit=quiet)
@@ -96,7 +96,7 @@ def test_it_is_made_once(tmp_path):
         TokenizerConfig(vocab_size=400, split="gpt-2"),
     ],
 )
-def test_another_tokenizer_or_text_makes_another(tmp_path, other):
+def test_another_tokenizer_or_text_gives_another_dataset(tmp_path, other):
     made = build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=quiet)
     assert build.build_from(corpus(), other, workers=1, cache=tmp_path, emit=quiet).folder != made.folder
     changed = Corpus([*documents(300, 1), "more"], documents(40, 2))
@@ -113,7 +113,7 @@ def test_bytes_do_not_depend_on_the_number_of_workers(tmp_path, monkeypatch):
     assert sum(name.startswith("train") for name in expected) > 6
 
 
-def test_kinds_and_shards_leave_the_tokens_as_they_are(tmp_path, small_shards):
+def test_shards_hold_the_tokens_of_the_documents_for_every_tokenizer_kind(tmp_path, small_shards):
     for kind in ("bpe", "wordpiece", "unigram", "char"):
         made = build.build_from(
             corpus(), TokenizerConfig(kind=kind, vocab_size=400), workers=1, cache=tmp_path, emit=quiet
@@ -123,8 +123,8 @@ def test_kinds_and_shards_leave_the_tokens_as_they_are(tmp_path, small_shards):
         assert made.train.read(0, made.train.num_tokens).tolist() == expected
 
 
-def test_a_long_document_is_one_document(tmp_path, monkeypatch, small_shards):
-    """It is handled in pieces, and shards end inside it."""
+def test_a_long_document_stays_one_document(tmp_path, monkeypatch, small_shards):
+    """It is tokenised in pieces, and shards end inside it."""
     monkeypatch.setattr(build, "PIECE_CHARACTERS", 500)
     long = "\n".join(text.replace("\n", " ") for text in documents(200, 3))
     made = build.build_from(Corpus(["short", long, "end"], ["x y"]), BPE, workers=1, cache=tmp_path, emit=quiet)
@@ -135,7 +135,7 @@ def test_a_long_document_is_one_document(tmp_path, monkeypatch, small_shards):
     assert len(made.manifest["splits"]["train"]["shards"]) > 3
 
 
-def test_events_tell_progress_and_result(tmp_path):
+def test_events_report_progress_and_result(tmp_path):
     events: list[Event] = []
     made = build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=events.append)
     data = [event for event in events if isinstance(event, Data)]
@@ -160,7 +160,7 @@ def test_surrogates_in_a_document_do_not_stop_the_build(tmp_path):
     assert made.tokenizer.decode(made.train.read(0, made.train.num_tokens).tolist()) == "a\ufffdb"
 
 
-def test_special_tokens_in_documents_end_nothing(tmp_path):
+def test_special_tokens_in_documents_do_not_end_them(tmp_path):
     made = build.build_from(
         Corpus(["a<|endoftext|>b", "c"], ["<|endoftext|>"]), BPE, workers=1, cache=tmp_path, emit=quiet
     )
@@ -168,7 +168,7 @@ def test_special_tokens_in_documents_end_nothing(tmp_path):
     assert ids.count(made.tokenizer.eot_id) == made.train.num_documents == 2
 
 
-def test_unknown_characters_are_told(tmp_path):
+def test_a_message_reports_unknown_characters(tmp_path):
     events: list[Event] = []
     build.build_from(
         Corpus(["abc"], ["abcdé"]), TokenizerConfig(kind="char"), workers=1, cache=tmp_path, emit=events.append
@@ -204,11 +204,11 @@ def test_a_prepared_folder_is_opened_as_it_is(tmp_path):
 
 
 @pytest.mark.parametrize("source", ["text:/data", "hf:a/b", "stories", "nowhere/at/all", "text:manifest.json"])
-def test_other_sources_are_no_prepared_folder(source):
+def test_other_sources_are_not_prepared_folders(source):
     assert build.prepared_folder(source) is None
 
 
-def test_a_real_file_is_built_from_its_path(tmp_path):
+def test_a_dataset_is_built_from_the_path_of_a_text_file(tmp_path):
     text = tmp_path / "book.txt"
     text.write_text("\n\n".join(documents(200, 4)), encoding="utf-8")
     made = build.build_dataset(DataConfig(source=f"text:{text}"), BPE, cache=tmp_path / "cache", emit=quiet)
@@ -219,7 +219,7 @@ def test_a_real_file_is_built_from_its_path(tmp_path):
     assert made.tokenizer.decode(whole) == text.read_text(encoding="utf-8")
 
 
-def test_a_dataset_without_its_manifest_is_made_anew(tmp_path):
+def test_a_dataset_without_its_manifest_is_built_again(tmp_path):
     made = build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=quiet)
     before = contents(made.folder)
     (made.folder / "manifest.json").unlink()
@@ -234,7 +234,7 @@ def messages(events: list[Event]) -> list[Message]:
 
 
 def folder_of_text(place: Path) -> DataConfig:
-    """A folder with something to say of: a file that is left out, texts with separators, characters that are rare."""
+    """A folder that causes messages: a skipped file, texts with separators, rare characters."""
     place.mkdir()
     (place / "a.txt").write_text("\n<|endoftext|>\n".join(documents(60, 4)), encoding="utf-8")
     (place / "picture.png").write_bytes(b"png")
@@ -244,7 +244,7 @@ def folder_of_text(place: Path) -> DataConfig:
 CHARACTERS = TokenizerConfig(kind="char", vocab_size=25)
 
 
-def test_what_was_left_out_is_told_by_every_run_that_opens_the_data(tmp_path):
+def test_messages_about_the_data_are_repeated_whenever_it_is_opened(tmp_path):
     data, first, second, third = folder_of_text(tmp_path / "texts"), [], [], []
     made = build.build_dataset(data, CHARACTERS, cache=tmp_path / "cache", emit=first.append)
     codes = {message.code for message in messages(first)}
@@ -257,7 +257,7 @@ def test_what_was_left_out_is_told_by_every_run_that_opens_the_data(tmp_path):
         assert isinstance(again[-1], Data)
 
 
-def test_the_same_data_elsewhere_is_called_as_it_is_called_there(tmp_path):
+def test_messages_about_cached_data_name_the_path_that_was_given(tmp_path):
     build.build_dataset(folder_of_text(tmp_path / "texts"), CHARACTERS, cache=tmp_path / "cache", emit=quiet)
     events: list[Event] = []
     elsewhere = folder_of_text(tmp_path / "moved")
@@ -266,7 +266,7 @@ def test_the_same_data_elsewhere_is_called_as_it_is_called_there(tmp_path):
     assert f"text:{tmp_path / 'moved'}" in skipped.text
 
 
-def test_a_file_that_came_after_the_data_was_prepared_and_is_not_read_is_told(tmp_path):
+def test_messages_about_skipped_files_are_current_when_prepared_data_is_reused(tmp_path):
     texts = tmp_path / "texts"
     data = folder_of_text(texts)
     (texts / "blank.txt").write_text("\n")
@@ -276,19 +276,19 @@ def test_a_file_that_came_after_the_data_was_prepared_and_is_not_read_is_told(tm
     (texts / "gone.txt").symlink_to("nowhere")
     events: list[Event] = []
     again = build.build_dataset(data, CHARACTERS, cache=tmp_path / "cache", emit=events.append)
-    assert again.folder == first.folder, "it was prepared anew"
-    (passed,) = [message for message in messages(events) if message.code == "files-skipped"]
-    assert "1 unknown extension" in passed.text
-    assert "1 link to nothing" in passed.text
-    assert ".docx (1)" in passed.why
-    assert '"gone.txt"' in passed.why
-    assert "png" not in passed.why
+    assert again.folder == first.folder, "it was prepared again"
+    (skipped,) = [message for message in messages(events) if message.code == "files-skipped"]
+    assert "1 unknown extension" in skipped.text
+    assert "1 link to nothing" in skipped.text
+    assert ".docx (1)" in skipped.why
+    assert '"gone.txt"' in skipped.why
+    assert "png" not in skipped.why
     (kept,) = [message for message in messages(events) if message.code == "data-skipped"]
     assert '"blank.txt"' in kept.why
 
 
 def test_messages_of_an_interrupted_preparation_are_kept(tmp_path):
-    """The one about rare characters comes when the vocabulary is learned, which the second attempt spares itself."""
+    """The one about rare characters comes while the tokenizer is trained, which the second attempt skips."""
 
     class StopError(Exception):
         pass
@@ -321,22 +321,22 @@ def test_a_manifest_without_messages_still_opens(tmp_path):
 
 
 @pytest.mark.usefixtures("small_shards")
-@pytest.mark.parametrize("breaks_after", [0, 60, 299])
-def test_a_broken_build_goes_on_with_the_missing_shards(tmp_path, breaks_after):
+@pytest.mark.parametrize("fails_after", [0, 60, 299])
+def test_an_interrupted_build_continues_with_the_missing_shards(tmp_path, fails_after):
     whole = contents(build.build_from(corpus(), BPE, workers=1, cache=tmp_path / "whole", emit=quiet).folder)
     cache = tmp_path / "broken"
     with pytest.raises(SeedbedError, match="cable"):
-        build.build_from(corpus(breaks_after=breaks_after), BPE, workers=1, cache=cache, emit=quiet)
+        build.build_from(corpus(fails_after=fails_after), BPE, workers=1, cache=cache, emit=quiet)
     assert not [path for path in (cache / "datasets").iterdir() if not path.name.startswith(".")]
     (partial,) = (cache / "datasets").glob(".*.partial")
     written = {path.name: path.stat().st_mtime_ns for path in partial.glob("*.ds")}
     again = corpus()
     made = build.build_from(again, BPE, workers=1, cache=cache, emit=quiet)
     assert contents(made.folder) == whole
-    assert again.readings == 2  # the tokenizer was there
+    assert again.readings == 2  # one for each split; the tokenizer was already trained
     assert {name: (made.folder / name).stat().st_mtime_ns for name in written} == written
     full, filled_bytes = 0, 0
-    for text in documents(300, 1)[:breaks_after]:
+    for text in documents(300, 1)[:fails_after]:
         filled_bytes += len(text.encode())
         if filled_bytes >= 4000:
             full, filled_bytes = full + 1, 0
@@ -344,14 +344,14 @@ def test_a_broken_build_goes_on_with_the_missing_shards(tmp_path, breaks_after):
 
 
 class StopError(Exception):
-    """What a job raises where it was asked to stop."""
+    """Raised to stop a build."""
 
 
 @pytest.mark.usefixtures("small_shards")
 @pytest.mark.parametrize("stage", ["tokenizer", "tokenize"])
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
-def test_whoever_listens_may_stop_it(tmp_path, monkeypatch, stage, kind):
-    """An exception from `emit` ends the build as a kill would, workers included; it goes on later."""
+def test_an_exception_from_emit_stops_the_build(tmp_path, monkeypatch, stage, kind):
+    """Its workers end as well, and a later build continues."""
     monkeypatch.setattr(tokenise, "SINGLE_PROCESS_BYTES", 1000)
     monkeypatch.setattr(build, "_REPORT_EVERY_S", 0)
     monkeypatch.setattr("seedbed.tokenizer.train._REPORT_EVERY_S", 0)
@@ -371,18 +371,18 @@ def test_whoever_listens_may_stop_it(tmp_path, monkeypatch, stage, kind):
 
 
 @pytest.mark.usefixtures("small_shards")
-@pytest.mark.parametrize("spoil", ["shard", "progress", "tokenizer", "stray"])
-def test_what_a_broken_build_left_is_checked(tmp_path, spoil):
+@pytest.mark.parametrize("damaged", ["shard", "progress", "tokenizer", "stray"])
+def test_damaged_or_stray_files_of_an_interrupted_build_are_replaced(tmp_path, damaged):
     whole = contents(build.build_from(corpus(), BPE, workers=1, cache=tmp_path / "whole", emit=quiet).folder)
     cache = tmp_path / "broken"
     with pytest.raises(SeedbedError, match="cable"):
-        build.build_from(corpus(breaks_after=100), BPE, workers=1, cache=cache, emit=quiet)
+        build.build_from(corpus(fails_after=100), BPE, workers=1, cache=cache, emit=quiet)
     (partial,) = (cache / "datasets").glob(".*.partial")
-    if spoil == "shard":
+    if damaged == "shard":
         (partial / "train-00001.ds").write_bytes(b"\0" * (partial / "train-00001.ds").stat().st_size)
-    elif spoil == "progress":
+    elif damaged == "progress":
         (partial / "progress.json").write_text('{"tok')
-    elif spoil == "tokenizer":
+    elif damaged == "tokenizer":
         (partial / "tokenizer" / "tokenizer.json").write_bytes(b"")
     else:
         (partial / ".train-00003.ds.abc.tmp").write_bytes(b"half")
@@ -408,9 +408,9 @@ class Corpus:
             yield " ".join(rng.choices(["the", "tree", "saw", "a", "fox", "it's", "12"], k=rng.randint(1, 60)))
 print("ready", flush=True)
 sys.stdin.readline()
-def tell(event):
+def emit(event):
     print(event.kind, flush=True)
-made = build.build_from(Corpus(), TokenizerConfig(vocab_size=400), workers=2, cache=Path(sys.argv[1]), emit=tell)
+made = build.build_from(Corpus(), TokenizerConfig(vocab_size=400), workers=2, cache=Path(sys.argv[1]), emit=emit)
 print(made.folder)
 """
 
@@ -436,14 +436,14 @@ def finish(process: subprocess.Popen[str]) -> Path:
     return Path(out.strip().splitlines()[-1])
 
 
-def test_killed_anywhere_it_ends_with_the_same_bytes(tmp_path):
+def test_a_killed_build_gives_the_same_bytes_when_it_is_repeated(tmp_path):
     expected = contents(finish(run(tmp_path / "whole")))
     rng = random.Random(9)
     for attempt in range(4):
         cache = tmp_path / f"killed-{attempt}"
         process = run(cache, pause_s=0.003)
         begin(process)
-        for _ in range(rng.randrange(1, 40)):  # killed once it has told that often of its progress
+        for _ in range(rng.randrange(1, 40)):  # the build is killed after this many events
             assert process.stdout is not None
             process.stdout.readline()
         children = psutil.Process(process.pid).children()
@@ -454,7 +454,7 @@ def test_killed_anywhere_it_ends_with_the_same_bytes(tmp_path):
         assert contents(finish(run(cache))) == expected
 
 
-def test_two_processes_make_it_once(tmp_path):
+def test_two_processes_build_a_dataset_once(tmp_path):
     both = [run(tmp_path, pause_s=0.002) for _ in range(2)]
     for process in both:
         begin(process)
@@ -466,25 +466,25 @@ def test_two_processes_make_it_once(tmp_path):
     assert sum(line == "data" for line in waited[0].splitlines()) == 1
 
 
-def test_the_second_says_that_it_waits(tmp_path):
+def test_a_process_that_waits_for_another_reports_it(tmp_path):
     made = build.build_from(corpus(), BPE, workers=1, cache=tmp_path / "other", emit=quiet)
     files.make_dir(tmp_path / "datasets")
     lock = locks.Lock(tmp_path / "datasets" / f".{made.folder.name}.lock")
     assert lock.acquire()
-    said = threading.Event()
+    reported = threading.Event()
     events: list[Event] = []
 
     def emit(event: Event) -> None:
         events.append(event)
         if isinstance(event, Message):
-            said.set()
+            reported.set()
 
     result: list[Dataset] = []
     waiting = threading.Thread(
         target=lambda: result.append(build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=emit))
     )
     waiting.start()
-    assert said.wait(30)
+    assert reported.wait(30)
     assert "Another process is preparing corpus" in events[0].text  # type: ignore[attr-defined]
     assert not result
     lock.release()
@@ -492,7 +492,7 @@ def test_the_second_says_that_it_waits(tmp_path):
     assert result[0].fingerprint == made.fingerprint
 
 
-def test_a_stop_is_heard_while_another_process_prepares_the_data(tmp_path):
+def test_a_stop_takes_effect_while_another_process_prepares_the_data(tmp_path):
     made = build.build_from(corpus(), BPE, workers=1, cache=tmp_path / "other", emit=quiet)
     files.make_dir(tmp_path / "datasets")
     lock = locks.Lock(tmp_path / "datasets" / f".{made.folder.name}.lock")
@@ -510,8 +510,8 @@ def test_a_stop_is_heard_while_another_process_prepares_the_data(tmp_path):
 
 
 @pytest.mark.parametrize("what", ["fingerprint", "reading", "opening"])
-def test_a_stop_is_heard_while_files_are_compared_or_read_to_their_end(tmp_path, monkeypatch, what):
-    """A large corpus, or a large dataset whose files were touched, takes minutes for this and tells of nothing."""
+def test_a_stop_takes_effect_while_a_source_or_dataset_is_fingerprinted_read_or_opened(tmp_path, monkeypatch, what):
+    """This takes minutes, without events, for a large corpus or for a large dataset whose time stamps changed."""
     if what == "opening":
         build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=quiet)
     busy, stopped = threading.Event(), threading.Event()
@@ -545,11 +545,11 @@ def test_a_stop_is_heard_while_files_are_compared_or_read_to_their_end(tmp_path,
 
 
 @pytest.mark.parametrize(("train", "validation"), [([], ["x"]), ([""], ["x"]), (["x"], []), (["x"], [""])])
-def test_a_corpus_without_text_says_so(tmp_path, train, validation):
+def test_a_corpus_without_text_is_refused(tmp_path, train, validation):
     with pytest.raises(SeedbedError, match=r"no text|holds no validation text") as caught:
         build.build_from(Corpus(train, validation), BPE, workers=1, cache=tmp_path, emit=quiet)
     assert "data." in caught.value.hint
-    assert not list((tmp_path / "datasets").iterdir()), "something is left behind"
+    assert not list((tmp_path / "datasets").iterdir()), "files are left behind"
 
 
 def test_a_source_that_fails_at_once_leaves_nothing_behind(tmp_path):
@@ -567,7 +567,7 @@ def test_a_dataset_leaves_no_lock_file_behind(tmp_path):
     assert [path.name for path in (tmp_path / "datasets").iterdir()] == [made.folder.name]
 
 
-def test_a_stop_before_anything_was_done_leaves_nothing_behind(tmp_path):
+def test_a_stop_before_any_progress_leaves_nothing_behind(tmp_path):
     def stop(event: Event) -> None:
         if isinstance(event, Data):
             raise StopError
@@ -577,8 +577,8 @@ def test_a_stop_before_anything_was_done_leaves_nothing_behind(tmp_path):
     assert not list((tmp_path / "datasets").iterdir())
 
 
-def test_a_lock_whose_file_its_owner_removed_is_taken_anew(tmp_path, monkeypatch):
-    """The second process waits at a file that goes when the first one ends: it must not hold what nobody else sees."""
+def test_a_lock_is_acquired_again_if_its_file_was_removed(tmp_path, monkeypatch):
+    """A process removes its lock file when it ends; a process that waited for that file must lock a new one."""
     held: list[locks.Lock] = []
     original = locks.Lock.acquire
 
@@ -594,7 +594,7 @@ def test_a_lock_whose_file_its_owner_removed_is_taken_anew(tmp_path, monkeypatch
     assert [path.name for path in (tmp_path / "datasets").iterdir()] == [made.folder.name]
 
 
-def test_a_vocabulary_that_is_too_small_is_refused_before_work(tmp_path):
+def test_a_vocabulary_size_that_is_too_small_is_refused_before_text_is_read(tmp_path):
     with pytest.raises(UsageError, match="too small"):
         build.build_dataset(
             DataConfig(source="text:/nowhere"), TokenizerConfig(vocab_size=100), cache=tmp_path, emit=quiet
@@ -606,7 +606,7 @@ def test_a_missing_tokenizer_folder_is_refused(tmp_path):
         build.build_from(corpus(), TokenizerConfig(path=str(tmp_path / "no")), workers=1, cache=tmp_path, emit=quiet)
 
 
-def test_a_cache_that_cannot_be_made_says_so(tmp_path):
+def test_a_cache_folder_that_cannot_be_created_is_named_in_the_error(tmp_path):
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(SeedbedError) as caught:
         build.build_from(corpus(), BPE, workers=1, cache=tmp_path / "cache", emit=quiet)
@@ -614,7 +614,7 @@ def test_a_cache_that_cannot_be_made_says_so(tmp_path):
     assert caught.value.hint
 
 
-def test_an_unreadable_cached_dataset_says_what_to_do(tmp_path):
+def test_the_hint_for_a_damaged_cached_dataset_is_to_remove_its_folder(tmp_path):
     made = build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=quiet)
     (made.folder / "train-00000.ds").write_bytes(b"")
     with pytest.raises(SeedbedError, match=r'train-00000\.ds" holds 0 bytes') as caught:
@@ -623,7 +623,7 @@ def test_an_unreadable_cached_dataset_says_what_to_do(tmp_path):
 
 
 @pytest.mark.usefixtures("small_shards")
-def test_a_full_disk_leaves_what_was_finished(tmp_path, monkeypatch):
+def test_a_full_disk_keeps_the_finished_shards(tmp_path, monkeypatch):
     whole = contents(build.build_from(corpus(), BPE, workers=1, cache=tmp_path / "whole", emit=quiet).folder)
     write, room = files.write_atomic, [6]
 
@@ -663,8 +663,8 @@ except SeedbedError as error:
 """
 
 
-def test_a_write_that_the_system_refuses_leaves_no_half_file(tmp_path):
-    """A real refusal, by a limit on the size of files."""
+def test_a_refused_write_leaves_no_partial_file(tmp_path):
+    """The operating system refuses it: the size of files is limited."""
     (tmp_path / "text.txt").write_text("some words\n" * 30_000)
     command = [sys.executable, "-c", LIMITED, str(tmp_path / "text.txt"), str(tmp_path / "cache")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -674,7 +674,7 @@ def test_a_write_that_the_system_refuses_leaves_no_half_file(tmp_path):
     assert not [path for path in partial.iterdir() if path.suffix in (".ds", ".tmp")]
 
 
-def test_a_worker_that_dies_is_reported(tmp_path, small_shards, monkeypatch):
+def test_a_killed_worker_is_reported(tmp_path, small_shards, monkeypatch):
     monkeypatch.setattr(tokenise, "SINGLE_PROCESS_BYTES", 1000)
     killed = []
 
@@ -685,20 +685,20 @@ def test_a_worker_that_dies_is_reported(tmp_path, small_shards, monkeypatch):
             for child in children:
                 child.kill()
 
-    started = tokenise._Worker.encode
+    original = tokenise._Worker.encode
 
-    def ask(self: tokenise._Worker, block: tokenise.TextBlock) -> tokenise.IdBlock:
+    def kill_and_encode(self: tokenise._Worker, block: tokenise.TextBlock) -> tokenise.IdBlock:
         kill_one(block)
-        return started(self, block)
+        return original(self, block)
 
-    monkeypatch.setattr(tokenise._Worker, "encode", ask)
+    monkeypatch.setattr(tokenise._Worker, "encode", kill_and_encode)
     with pytest.raises(SeedbedError, match=r"ended unexpectedly \(exit status -9\)") as caught:
         build.build_from(corpus(), BPE, workers=2, cache=tmp_path, emit=quiet)
     assert "data.workers" in caught.value.hint
     assert not psutil.Process().children()
 
 
-def test_neither_torch_nor_datasets_is_needed():
+def test_importing_the_build_imports_neither_torch_nor_datasets():
     program = (
         "import sys, seedbed.data.build; print({'torch', 'datasets', 'transformers', 'pyarrow'} & set(sys.modules))"
     )
@@ -710,15 +710,15 @@ def test_neither_torch_nor_datasets_is_needed():
 @pytest.mark.parametrize(
     ("name", "content"), [("a.txt", b""), ("a.txt", b"caf\xe9"), ("a.jsonl", b'{"body": "x"}\n'), ("a.txt", b"x")]
 )
-def test_text_of_no_use_leaves_nothing_in_the_cache(tmp_path: Path, name: str, content: bytes) -> None:
+def test_unusable_text_leaves_nothing_in_the_cache(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(SeedbedError, match=name):
         build.build_dataset(DataConfig(source=f"text:{tmp_path / name}"), BPE, cache=tmp_path / "cache", emit=quiet)
     assert [path.name for path in (tmp_path / "cache" / "datasets").iterdir() if path.is_dir()] == []
 
 
-def test_a_source_that_breaks_before_anything_is_learned_leaves_nothing_in_the_cache(tmp_path: Path) -> None:
-    source = corpus(breaks_after=0)
+def test_a_source_that_fails_during_tokenizer_training_leaves_no_partial_dataset(tmp_path: Path) -> None:
+    source = corpus(fails_after=0)
     source.readings = 1
     with pytest.raises(SeedbedError, match="cable"):
         build.build_from(source, BPE, cache=tmp_path, emit=quiet)
