@@ -1,4 +1,4 @@
-"""Files to documents: every format, every defect, in bounded memory."""
+"""Files are read as documents: every format, every kind of damage, in bounded memory."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def write(path: Path, content: bytes) -> Path:
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.md", "a.TXT", "a.txt.gz", "a.txt.zst", "a.md.gz"])
-def test_a_text_file_is_one_document_with_plain_newlines_and_no_mark(tmp_path: Path, name: str) -> None:
+def test_a_text_file_is_one_document_with_normalised_newlines_and_no_byte_order_mark(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name, b"\xef\xbb\xbfFirst \xc3\xa9\r\nsecond\rthird\n")
     assert texts(path) == (["First é\nsecond\nthird\n"], Counter())
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "a.jsonl.gz", "a.jsonl.zst"])
-def test_records_give_their_field_and_count_what_lacks_it(tmp_path: Path, name: str) -> None:
+def test_records_give_their_text_field_and_unusable_records_are_counted(tmp_path: Path, name: str) -> None:
     lines = [
         b'{"body": "one", "id": 1}',
         b"",
@@ -71,13 +71,13 @@ def test_a_field_may_have_any_name(tmp_path: Path) -> None:
     assert texts(path, "the text")[0] == ["found"]
 
 
-def test_parquet_gives_its_column(tmp_path: Path) -> None:
+def test_a_parquet_file_gives_its_text_column(tmp_path: Path) -> None:
     table = pa.table({"text": ["one", None, "", "two"], "id": [1, 2, 3, 4]})
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=2)
     assert texts(tmp_path / "a.parquet") == (["one", "two"], Counter({"no text field": 1, "empty": 1}))
 
 
-def test_a_parquet_column_that_is_missing_or_no_text_names_what_there_is(tmp_path: Path) -> None:
+def test_a_parquet_column_that_is_missing_or_not_text_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"body": ["one"], "id": [1]}), tmp_path / "a.parquet")
     with pytest.raises(UnreadableError, match='no column "text"; it has "body", "id"'):
         texts(tmp_path / "a.parquet")
@@ -85,7 +85,7 @@ def test_a_parquet_column_that_is_missing_or_no_text_names_what_there_is(tmp_pat
         texts(tmp_path / "a.parquet", "id")
 
 
-def test_records_without_the_field_name_the_fields_they_have(tmp_path: Path) -> None:
+def test_the_error_for_records_without_the_field_lists_their_fields(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"body": "one", "id": 1}\n')
     with pytest.raises(UnreadableError, match='line 1: no field "text" among "body", "id"') as raised:
@@ -94,7 +94,7 @@ def test_records_without_the_field_name_the_fields_they_have(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "reason", "says"),
+    ("name", "content", "reason", "message"),
     [
         ("a.txt", b"", "empty", "holds no text"),
         ("a.txt", b" \n\r\n\t", "empty", "holds no text"),
@@ -113,8 +113,10 @@ def test_records_without_the_field_name_the_fields_they_have(tmp_path: Path) -> 
         ("a.csv", b"", "empty", "holds no rows"),
     ],
 )
-def test_a_bad_file_says_what_and_where(tmp_path: Path, name: str, content: bytes, reason: str, says: str) -> None:
-    with pytest.raises(UnreadableError, match=says) as raised:
+def test_the_error_for_an_unusable_file_says_what_is_wrong_and_where(
+    tmp_path: Path, name: str, content: bytes, reason: str, message: str
+) -> None:
+    with pytest.raises(UnreadableError, match=message) as raised:
         texts(write(tmp_path / name, content))
     assert raised.value.reason == reason
     assert name in raised.value.message
@@ -122,7 +124,7 @@ def test_a_bad_file_says_what_and_where(tmp_path: Path, name: str, content: byte
 
 
 @pytest.mark.parametrize(("at", "prefix"), [(3_000_000, b""), (3_000_000, b"\xef\xbb\xbf"), ((1 << 20) - 1, b"")])
-def test_a_bad_byte_deep_in_a_large_file_is_found_before_any_text_is_given_out(
+def test_a_bad_byte_deep_in_a_large_file_is_found_before_any_text_is_returned(
     tmp_path: Path, at: int, prefix: bytes
 ) -> None:
     content = bytearray(prefix + b"some words in a line\n" * 200_000)
@@ -134,7 +136,7 @@ def test_a_bad_byte_deep_in_a_large_file_is_found_before_any_text_is_given_out(
 
 @pytest.mark.parametrize(("name", "reason"), [("a.txt.gz", "broken gzip"), ("a.txt.zst", "broken zstd")])
 @pytest.mark.parametrize("defect", ["cut", "garbage"])
-def test_a_broken_archive_is_noticed(tmp_path: Path, name: str, reason: str, defect: str) -> None:
+def test_a_damaged_compressed_file_is_refused(tmp_path: Path, name: str, reason: str, defect: str) -> None:
     path = write(tmp_path / name, random.Random(1).randbytes(40_000).hex().encode())
     path.write_bytes(path.read_bytes()[:20_000] if defect == "cut" else b"garbage" * 100)
     with pytest.raises(UnreadableError) as raised:
@@ -142,14 +144,14 @@ def test_a_broken_archive_is_noticed(tmp_path: Path, name: str, reason: str, def
     assert raised.value.reason == reason
 
 
-def test_zstd_frames_one_after_another_are_one_file(tmp_path: Path) -> None:
+def test_concatenated_zstd_frames_are_read_as_one_file(tmp_path: Path) -> None:
     frames = [zstandard.ZstdCompressor().compress(part) for part in (b"one\n", b"two\n")]
     (tmp_path / "a.txt.zst").write_bytes(b"".join(frames))
     assert texts(tmp_path / "a.txt.zst")[0] == ["one\ntwo\n"]
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.txt.zst"])
-def test_a_long_file_comes_in_pieces_cut_between_paragraphs(tmp_path: Path, name: str) -> None:
+def test_a_long_file_is_read_in_pieces_cut_between_paragraphs(tmp_path: Path, name: str) -> None:
     whole = "".join(f"Paragraph {index} with é and some words.\r\n\r\n" for index in range(100_000))
     path = write(tmp_path / name, whole.encode())
     (document,) = read_file(path, "text", ReadOptions(), Counter())
@@ -161,7 +163,7 @@ def test_a_long_file_comes_in_pieces_cut_between_paragraphs(tmp_path: Path, name
     assert list(document.pieces) == pieces
 
 
-def test_a_long_file_without_any_border_still_comes_in_pieces() -> None:
+def test_a_long_text_without_any_border_is_cut_into_pieces() -> None:
     pieces = list(in_pieces(["x" * (PIECE_CHARS * 3)]))
     assert "".join(pieces) == "x" * (PIECE_CHARS * 3)
     assert len(pieces) >= 2
@@ -185,7 +187,7 @@ def test_a_long_file_is_read_in_bounded_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("module", "name"), [("pyarrow", "a.parquet"), ("zstandard", "a.txt.zst")])
-def test_a_missing_extra_names_its_install_line(tmp_path: Path, module: str, name: str) -> None:
+def test_the_error_for_a_missing_extra_has_its_install_command(tmp_path: Path, module: str, name: str) -> None:
     (tmp_path / name).write_bytes(b"anything")
     code = (
         f"import sys; sys.modules[{module!r}] = None\n"
@@ -207,28 +209,28 @@ def test_a_missing_extra_names_its_install_line(tmp_path: Path, module: str, nam
     assert "pip install 'seedbed[data]'" in done.stdout
 
 
-# Numbers that are none, and texts that are damaged
+# Invalid numbers and damaged text
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400"])
-def test_a_record_with_a_number_that_json_lacks_is_read(tmp_path: Path, number: str) -> None:
+def test_a_record_with_nan_or_infinity_is_read(tmp_path: Path, number: str) -> None:
     path = write(tmp_path / "a.jsonl", b'{"score": %s, "text": "kept"}\n' % number.encode())
     assert texts(path) == (["kept"], Counter())
 
 
-def test_a_record_with_half_a_character_is_read(tmp_path: Path) -> None:
+def test_a_record_with_a_lone_surrogate_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(json.dumps({"text": "half \ud83d of a smile"}) + "\n")
     assert texts(path) == (["half \ud83d of a smile"], Counter())
 
 
-def test_a_record_with_nan_and_without_text_is_not_called_broken(tmp_path: Path) -> None:
+def test_a_record_with_nan_and_without_text_is_not_reported_as_broken_json(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", b'{"score": NaN, "body": "x"}\n')
     with pytest.raises(UnreadableError, match='no field "text" among "score", "body"'):
         texts(path)
 
 
-def test_broken_json_is_not_answered_with_the_name_of_a_field(tmp_path: Path) -> None:
+def test_the_hint_for_broken_json_does_not_suggest_another_field(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", b'{"text": "a"\n' + b"[" * 100_000)
     with pytest.raises(UnreadableError, match="broken JSON") as raised:
         texts(path)
@@ -236,13 +238,13 @@ def test_broken_json_is_not_answered_with_the_name_of_a_field(tmp_path: Path) ->
     assert "one JSON object" in raised.value.hint
 
 
-# Marks and line endings
+# Byte-order marks and line endings
 
 
 @pytest.mark.parametrize(
     "name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.csv", "a.csv.gz", "a.csv.zst", "a.parquet"]
 )
-def test_no_mark_and_no_foreign_line_ending_reaches_the_model_from_any_format(tmp_path: Path, name: str) -> None:
+def test_every_format_drops_byte_order_marks_and_normalises_line_endings(tmp_path: Path, name: str) -> None:
     path, text = tmp_path / name, "\ufeffone\r\ntwo\rthree"
     if name.endswith("parquet"):
         pq.write_table(pa.table({"text": [text]}), path)
@@ -258,7 +260,7 @@ def test_no_mark_and_no_foreign_line_ending_reaches_the_model_from_any_format(tm
 
 @pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "utf-16", "utf-16-le", "utf-32", "gb18030", "shift_jis"])
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.jsonl", "a.csv", "a.csv.zst"])
-def test_a_file_in_the_encoding_named_is_read(tmp_path: Path, encoding: str, name: str) -> None:
+def test_a_file_in_the_configured_encoding_is_read(tmp_path: Path, encoding: str, name: str) -> None:
     text = "caf\u00e9 au lait" if encoding in ("cp1252", "latin-1") else "\u65e5\u672c\u8a9e \u30c6\u30b9\u30c8"
     content = {
         "txt": text,
@@ -271,7 +273,7 @@ def test_a_file_in_the_encoding_named_is_read(tmp_path: Path, encoding: str, nam
 
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv"])
-def test_a_file_in_utf_8_is_read_as_such_beside_an_encoding_for_the_others(
+def test_a_utf_8_file_is_read_as_utf_8_if_another_encoding_is_configured(
     tmp_path: Path, encoding: str, name: str
 ) -> None:
     text = "caf\u00e9"
@@ -280,7 +282,7 @@ def test_a_file_in_utf_8_is_read_as_such_beside_an_encoding_for_the_others(
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16-le"])
-def test_a_large_file_in_the_encoding_named_is_read_in_pieces(tmp_path: Path, encoding: str) -> None:
+def test_a_large_file_in_the_configured_encoding_is_read_in_pieces(tmp_path: Path, encoding: str) -> None:
     whole = "\ufeff" * (encoding != "cp1252") + "A line with caf\u00e9 in it.\r\n" * 100_000
     path = write(tmp_path / "a.txt", whole.encode(encoding))
     (document,) = read_file(path, "text", ReadOptions(encoding=encoding), Counter())
@@ -288,19 +290,19 @@ def test_a_large_file_in_the_encoding_named_is_read_in_pieces(tmp_path: Path, en
     assert document.length == sum(map(len, document.pieces))
 
 
-def test_an_encoding_is_held_to_strictly(tmp_path: Path) -> None:
+def test_a_byte_that_is_invalid_in_the_configured_encoding_is_refused(tmp_path: Path) -> None:
     small = write(tmp_path / "a.txt", b"word \x81 word")
     large = write(tmp_path / "b.txt", b"word \xe9 word\n" * 200_000 + b"\x81")
     records = write(tmp_path / "c.jsonl", b'{"text": "\x81"}\n')
-    for path, says in ((small, "byte 0x81 at byte 5"), (large, "byte 0x81 at byte 2400000"), (records, "line 1")):
-        with pytest.raises(UnreadableError, match=says) as raised:
+    for path, message in ((small, "byte 0x81 at byte 5"), (large, "byte 0x81 at byte 2400000"), (records, "line 1")):
+        with pytest.raises(UnreadableError, match=message) as raised:
             texts(path, encoding="cp1252")
         assert "neither UTF-8 nor cp1252" in raised.value.message
         assert "data.encoding" in raised.value.hint
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.txt", "a.csv"])
-def test_the_way_out_of_utf_16_keeps_the_format(tmp_path: Path, name: str) -> None:
+def test_the_convert_command_for_a_utf_16_file_works_and_keeps_the_format(tmp_path: Path, name: str) -> None:
     content = {"jsonl": '{"text": "words"}\n', "csv": "text\nwords\n", "txt": "words"}[name.split(".")[1]]
     path = write(tmp_path / name, content.encode("utf-16"))
     with pytest.raises(UnreadableError, match="UTF-16") as raised:
@@ -312,7 +314,7 @@ def test_the_way_out_of_utf_16_keeps_the_format(tmp_path: Path, name: str) -> No
     assert texts(path, encoding="utf-16")[0] == ["words"]
 
 
-# Other formats, by what is in them
+# Other formats, recognised by their content
 
 
 @pytest.mark.parametrize(
@@ -335,7 +337,9 @@ def test_the_way_out_of_utf_16_keeps_the_format(tmp_path: Path, name: str) -> No
     ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "",
 )
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv", "a.txt.gz"])
-def test_what_is_no_text_is_named_for_what_it_is(tmp_path: Path, name: str, content: bytes, what: str) -> None:
+def test_the_error_for_a_file_that_is_not_text_names_its_format(
+    tmp_path: Path, name: str, content: bytes, what: str
+) -> None:
     with pytest.raises(UnreadableError, match=what) as raised:
         texts(write(tmp_path / name, content))
     assert raised.value.reason == "not text"
@@ -364,7 +368,7 @@ def test_a_json_array_is_refused_with_a_command_that_converts_it(tmp_path: Path,
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv"])
-def test_a_pointer_to_a_file_that_was_not_fetched_is_no_text(tmp_path: Path, name: str) -> None:
+def test_a_git_lfs_pointer_is_refused(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name, b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n")
     with pytest.raises(UnreadableError, match="Git LFS pointer") as raised:
         texts(path)
@@ -375,7 +379,9 @@ def test_a_pointer_to_a_file_that_was_not_fetched_is_no_text(tmp_path: Path, nam
 
 
 @pytest.mark.parametrize(("name", "separator"), [("a.csv", ","), ("a.csv", ";"), ("a.tsv", "\t"), ("a.csv.gz", ",")])
-def test_a_table_gives_the_column_named_and_counts_what_lacks_it(tmp_path: Path, name: str, separator: str) -> None:
+def test_a_csv_file_gives_its_text_column_and_unusable_rows_are_counted(
+    tmp_path: Path, name: str, separator: str
+) -> None:
     rows = ["id,text", '1,"one, with ""quotes"" and', ' two lines"', "2,", "3", "4,four"]
     content = "\n".join(row.replace(",", separator) for row in rows)
     found, drops = texts(write(tmp_path / name, content.encode()))
@@ -384,18 +390,18 @@ def test_a_table_gives_the_column_named_and_counts_what_lacks_it(tmp_path: Path,
 
 
 @pytest.mark.parametrize(
-    ("header", "says"), [("id,body", 'no column "text"; it has "id", "body"'), ("text,text", "2 columns")]
+    ("header", "message"), [("id,body", 'no column "text"; it has "id", "body"'), ("text,text", "2 columns")]
 )
-def test_a_table_without_one_column_of_that_name_tells_its_columns(tmp_path: Path, header: str, says: str) -> None:
-    with pytest.raises(UnreadableError, match=says) as raised:
+def test_a_csv_file_without_exactly_one_text_column_is_refused(tmp_path: Path, header: str, message: str) -> None:
+    with pytest.raises(UnreadableError, match=message) as raised:
         texts(write(tmp_path / "a.csv", f"{header}\n1,2\n".encode()))
     assert raised.value.hint
 
 
-# Parquet as others write it
+# Parquet files of other programs
 
 
-def test_a_parquet_column_kept_as_a_dictionary_or_as_bytes_is_text(tmp_path: Path) -> None:
+def test_a_parquet_column_of_dictionary_or_binary_type_is_read_as_text(tmp_path: Path) -> None:
     coded = pa.array(["one", "two", None, "one"]).dictionary_encode()
     pq.write_table(pa.table({"text": coded}), tmp_path / "coded.parquet")
     assert texts(tmp_path / "coded.parquet") == (["one", "two", "one"], Counter({"no text field": 1}))
@@ -403,7 +409,7 @@ def test_a_parquet_column_kept_as_a_dictionary_or_as_bytes_is_text(tmp_path: Pat
     assert texts(tmp_path / "bytes.parquet") == (["caf\u00e9"], Counter({"not UTF-8": 1}))
 
 
-def test_two_parquet_columns_of_one_name_are_an_error_and_not_a_crash(tmp_path: Path) -> None:
+def test_two_parquet_columns_with_the_same_name_are_refused(tmp_path: Path) -> None:
     table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["text", "text"])
     pq.write_table(table, tmp_path / "a.parquet")
     with pytest.raises(UnreadableError, match='2 columns named "text"') as raised:
@@ -411,20 +417,20 @@ def test_two_parquet_columns_of_one_name_are_an_error_and_not_a_crash(tmp_path: 
     assert "own name" in raised.value.hint
 
 
-# Compression as others do it
+# Compressed files of other programs
 
 
 @pytest.mark.parametrize("window_log", [28, 30])
-def test_a_long_zstd_window_is_read(tmp_path: Path, window_log: int) -> None:
+def test_a_zstd_file_with_a_large_window_is_read(tmp_path: Path, window_log: int) -> None:
     settings = zstandard.ZstdCompressionParameters(window_log=window_log, enable_ldm=True)
     packer = zstandard.ZstdCompressor(
         compression_params=settings
-    ).compressobj()  # no size in the frame: the window counts
+    ).compressobj()  # no size in the frame: the window size matters
     (tmp_path / "a.txt.zst").write_bytes(packer.compress(b"words\n" * 1000) + packer.flush())
     assert texts(tmp_path / "a.txt.zst")[0] == ["words\n" * 1000]
 
 
-def test_zstd_with_a_dictionary_is_not_called_cut_short(tmp_path: Path) -> None:
+def test_a_zstd_file_that_needs_a_dictionary_is_not_reported_as_incomplete(tmp_path: Path) -> None:
     words = random.Random(1)
     samples = [" ".join(words.choices(["red", "ball", "the", "cat", "sat", "sun"], k=200)).encode() for _ in range(200)]
     dictionary = zstandard.train_dictionary(4096, samples)
@@ -436,14 +442,14 @@ def test_zstd_with_a_dictionary_is_not_called_cut_short(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.txt.gz", "a.txt.zst"])
-def test_a_name_that_promises_a_compression_that_is_not_there_is_called_so(tmp_path: Path, name: str) -> None:
+def test_an_uncompressed_file_with_a_gz_or_zst_suffix_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"just words, never compressed")
     with pytest.raises(UnreadableError, match="despite its name") as raised:
         texts(tmp_path / name)
     assert "download it again" not in raised.value.hint
 
 
-def test_a_name_that_is_not_utf_8_can_be_told(tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf_8_can_be_printed_in_the_error(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt"))
     path.write_bytes(b"")
     with pytest.raises(UnreadableError) as raised:
