@@ -40,7 +40,7 @@ class SmallHub(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, repos: dict[str, Files]) -> None:
-        super().__init__(("127.0.0.1", 0), Answer)
+        super().__init__(("127.0.0.1", 0), RequestHandler)
         self.repos = repos
         self.refusals = {"me/gated": (403, "GatedRepo"), "me/locked": (403, ""), "me/broken": (500, "")}
         self.private = {"me/private"}
@@ -57,8 +57,8 @@ class SmallHub(http.server.ThreadingHTTPServer):
         self.server_close()
 
 
-class Answer(http.server.BaseHTTPRequestHandler):
-    """One request to the small Hub."""
+class RequestHandler(http.server.BaseHTTPRequestHandler):
+    """Handles one request to the small Hub."""
 
     protocol_version = "HTTP/1.1"
     server: SmallHub
@@ -115,8 +115,8 @@ class Answer(http.server.BaseHTTPRequestHandler):
                 self.send_json(found)
         else:
             assert rest[0] == "paths-info", rest
-            asked = urllib.parse.parse_qs(body.decode()).get("paths", [])
-            self.send_json([entry for entry in entries if entry["path"] in asked])
+            requested = urllib.parse.parse_qs(body.decode()).get("paths", [])
+            self.send_json([entry for entry in entries if entry["path"] in requested])
 
     def resolve(self, files: Files, path: str) -> None:
         if path not in files:
@@ -126,8 +126,8 @@ class Answer(http.server.BaseHTTPRequestHandler):
         headers = {"ETag": f'"{oid(data)}"', "X-Repo-Commit": REVISION, "Accept-Ranges": "bytes"}
         if self.command == "GET":
             self.server.downloads.append(path)
-        if asked := self.headers.get("Range"):
-            first, _, last = asked.removeprefix("bytes=").partition("-")
+        if byte_range := self.headers.get("Range"):
+            first, _, last = byte_range.removeprefix("bytes=").partition("-")
             start, end = int(first), min(int(last or len(data)), len(data) - 1)
             self.send(206, data[start : end + 1], headers | {"Content-Range": f"bytes {start}-{end}/{len(data)}"})
         else:
@@ -242,17 +242,19 @@ for settings in json.loads(sys.argv[1]):
 """
 
 
-class Seen(NamedTuple):
-    """What a client process printed, a result for each of the settings it was given."""
+class ClientRun(NamedTuple):
+    """The output of a client process: one result for each of the sources that it read."""
 
     results: list[dict[str, Any]]
     output: str
     elapsed_s: float
 
 
-def ask(endpoint: str, home: Path, *asked: str | dict[str, Any], read_again: str = "1", **environment: str) -> Seen:
+def read_sources(
+    endpoint: str, home: Path, *sources: str | dict[str, Any], read_again: str = "1", **environment: str
+) -> ClientRun:
     """Open and read sources in a process whose Hub is `endpoint` and whose caches are below `home`."""
-    settings = [{"source": source} if isinstance(source, str) else source for source in asked]
+    settings = [{"source": source} if isinstance(source, str) else source for source in sources]
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))}
     own = {
         "HF_ENDPOINT": endpoint,
@@ -272,7 +274,7 @@ def ask(endpoint: str, home: Path, *asked: str | dict[str, Any], read_again: str
     )
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    return Seen(lines, done.stdout + done.stderr, time.monotonic() - start)
+    return ClientRun(lines, done.stdout + done.stderr, time.monotonic() - start)
 
 
 @pytest.fixture(scope="module")
@@ -283,7 +285,7 @@ def small_hub() -> Iterator[SmallHub]:
 
 
 def test_datasets_stream_and_split_by_document(small_hub: SmallHub, tmp_path: Path) -> None:
-    seen = ask(
+    client = read_sources(
         small_hub.endpoint,
         tmp_path,
         "hf:me/plain",
@@ -293,7 +295,7 @@ def test_datasets_stream_and_split_by_document(small_hub: SmallHub, tmp_path: Pa
         "hf:me/configs:second@body",
         "wikitext-2",
     )
-    plain, limited, first, second, column, wikitext = seen.results
+    plain, limited, first, second, column, wikitext = client.results
 
     assert sorted(plain["train"] + plain["validation"]) == sorted(text for text in DOCUMENTS)
     assert 0.03 < len("".join(plain["validation"])) / len("".join(DOCUMENTS)) < 0.07
@@ -318,18 +320,18 @@ def test_datasets_stream_and_split_by_document(small_hub: SmallHub, tmp_path: Pa
     assert wikitext["messages"] == ["hub-fetch", "wikitext-lines", "wikitext-lines"]
 
 
-def test_both_splits_cost_one_trip(tmp_path: Path) -> None:
+def test_a_file_is_read_once_for_both_splits(tmp_path: Path) -> None:
     hub = SmallHub({"me/plain": REPOS["me/plain"]})
     try:
-        result = ask(hub.endpoint, tmp_path, "hf:me/plain", read_again="").results[0]
+        result = read_sources(hub.endpoint, tmp_path, "hf:me/plain", read_again="").results[0]
     finally:
         hub.stop()
     assert result["validation"]
-    # A look at the first row, to check the column, and one reading.
+    # One download to check the column in the first row, and one to read the file.
     assert hub.downloads.count("data/train-00000-of-00001.parquet") == 2
 
 
-def test_every_refusal_says_what_to_do(small_hub: SmallHub, tmp_path: Path) -> None:
+def test_every_refusal_has_its_message_and_hint(small_hub: SmallHub, tmp_path: Path) -> None:
     expected = {
         "hf:me/configs": ("several configurations", "hf:me/configs:CONFIG from first, second"),
         "hf:me/configs:third": ("no configuration 'third'", "first, second"),
@@ -347,68 +349,68 @@ def test_every_refusal_says_what_to_do(small_hub: SmallHub, tmp_path: Path) -> N
         "hf:not//a name": ("is not a valid dataset name", "hf:OWNER/NAME"),
         "hf:./nowhere": ("no folder", "hf:./FOLDER"),
     }
-    seen = ask(small_hub.endpoint, tmp_path, *expected)
-    for (asked, (message, hint)), result in zip(expected.items(), seen.results, strict=True):
-        assert message in result["error"], (asked, result)
-        assert hint in result["hint"], (asked, result)
+    client = read_sources(small_hub.endpoint, tmp_path, *expected)
+    for (source, (message, hint)), result in zip(expected.items(), client.results, strict=True):
+        assert message in result["error"], (source, result)
+        assert hint in result["hint"], (source, result)
         assert "train" not in result
-    assert "code from the Hub was run" not in seen.output
+    assert "code from the Hub was run" not in client.output
 
 
-def test_a_token_opens_what_is_private_and_is_never_shown(small_hub: SmallHub, tmp_path: Path) -> None:
-    seen = ask(small_hub.endpoint, tmp_path, "hf:me/private", "hf:me/none", "hf:me/locked", HF_TOKEN=TOKEN)
-    assert len(seen.results[0]["train"] + seen.results[0]["validation"]) == 40
-    assert all("error" in result for result in seen.results[1:])
-    assert TOKEN not in seen.output
+def test_a_token_gives_access_to_a_private_dataset_and_is_never_printed(small_hub: SmallHub, tmp_path: Path) -> None:
+    client = read_sources(small_hub.endpoint, tmp_path, "hf:me/private", "hf:me/none", "hf:me/locked", HF_TOKEN=TOKEN)
+    assert len(client.results[0]["train"] + client.results[0]["validation"]) == 40
+    assert all("error" in result for result in client.results[1:])
+    assert TOKEN not in client.output
 
 
-def test_a_token_in_a_clients_complaint_is_masked() -> None:
+def test_a_token_in_a_client_error_is_masked() -> None:
     from seedbed.data.hub_access import without_token
 
     assert TOKEN not in without_token(ValueError(f"bad header Authorization: Bearer {TOKEN} for url?token={TOKEN}"))
 
 
-def test_without_a_network_it_fails_within_seconds(tmp_path: Path) -> None:
+def test_reading_without_a_network_fails_within_seconds(tmp_path: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        seen = ask(endpoint, tmp_path, "hf:me/plain", "wikitext-2")
-    for result in seen.results:
+        client = read_sources(endpoint, tmp_path, "hf:me/plain", "wikitext-2")
+    for result in client.results:
         assert f"Cannot reach {endpoint}" in result["error"]
         assert "network" in result["hint"]
         assert result["elapsed_s"] < patience.limit(10)
 
 
-def test_a_hub_that_never_answers_is_given_up(tmp_path: Path) -> None:
+def test_reading_from_a_hub_that_never_answers_times_out(tmp_path: Path) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        seen = ask(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path, "hf:me/plain")
-    assert "Cannot reach" in seen.results[0]["error"]
-    assert seen.results[0]["elapsed_s"] < patience.limit(15)
+        client = read_sources(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path, "hf:me/plain")
+    assert "Cannot reach" in client.results[0]["error"]
+    assert client.results[0]["elapsed_s"] < patience.limit(15)
 
 
-def test_what_was_seen_before_keeps_its_fingerprint_without_a_network(tmp_path: Path) -> None:
+def test_a_dataset_opened_before_keeps_its_fingerprint_without_a_network(tmp_path: Path) -> None:
     hub = SmallHub(REPOS)
-    online = ask(hub.endpoint, tmp_path, "hf:me/plain", "wikitext-2").results
+    online = read_sources(hub.endpoint, tmp_path, "hf:me/plain", "wikitext-2").results
     hub.stop()
-    offline = ask(hub.endpoint, tmp_path, "hf:me/plain").results[0]
+    offline = read_sources(hub.endpoint, tmp_path, "hf:me/plain").results[0]
     assert offline["fingerprint"] == online[0]["fingerprint"]
     assert offline["messages"] == ["hub-unreachable"]
     assert "Cannot reach" in offline["error"]
     assert offline["elapsed_s"] < patience.limit(10)
-    wikitext = ask(hub.endpoint, tmp_path, "wikitext-2", HF_HUB_OFFLINE="1").results[0]
+    wikitext = read_sources(hub.endpoint, tmp_path, "wikitext-2", HF_HUB_OFFLINE="1").results[0]
     assert wikitext["fingerprint"] == online[1]["fingerprint"]
     assert wikitext["train"] == online[1]["train"]
 
 
-def test_wikitext_in_the_cache_of_datasets_needs_no_network_at_all(small_hub: SmallHub, tmp_path: Path) -> None:
+def test_wikitext_in_the_cache_of_datasets_needs_no_network(small_hub: SmallHub, tmp_path: Path) -> None:
     environment = os.environ | {"HF_ENDPOINT": small_hub.endpoint, "HF_HOME": str(tmp_path / "hf")}
     load = "import datasets; datasets.load_dataset('Salesforce/wikitext', 'wikitext-2-raw-v1')"
     subprocess.run(
         [sys.executable, "-c", load], env=environment, check=True, capture_output=True, timeout=patience.HANG_S
     )
-    result = ask(small_hub.endpoint, tmp_path, "wikitext-2", HF_HUB_OFFLINE="1").results[0]
+    result = read_sources(small_hub.endpoint, tmp_path, "wikitext-2", HF_HUB_OFFLINE="1").results[0]
     assert len(result["train"]) == 2
     assert result["messages"][0] == "hub-unreachable"
 
@@ -425,8 +427,8 @@ def test_a_local_folder_is_read_like_a_hub_dataset(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         for name, data in files.items():
             (tmp_path / folder / name).write_bytes(data)
-    asked = [f"hf:{tmp_path}/{folder}@body" for folder in contents]
-    whole_parquet, whole_jsonl, edited, split = ask("http://127.0.0.1:9", tmp_path, *asked).results
+    sources = [f"hf:{tmp_path}/{folder}@body" for folder in contents]
+    whole_parquet, whole_jsonl, edited, split = read_sources("http://127.0.0.1:9", tmp_path, *sources).results
     assert sorted(whole_parquet["train"] + whole_parquet["validation"]) == sorted(DOCUMENTS)
     assert whole_parquet["validation"] == whole_jsonl["validation"]
     assert whole_jsonl["again"]
@@ -435,7 +437,7 @@ def test_a_local_folder_is_read_like_a_hub_dataset(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["hf:me/plain", "wikitext-2"])
-def test_a_missing_extra_names_its_install_line(tmp_path: Path, source: str) -> None:
+def test_the_hint_for_a_missing_extra_is_its_install_command(tmp_path: Path, source: str) -> None:
     code = "import sys; sys.modules['datasets'] = None\n" + CLIENT
     done = subprocess.run(
         [sys.executable, "-c", code, json.dumps([{"source": source}])],
@@ -459,9 +461,9 @@ datasets.DatasetDict(test=table).save_to_disk(sys.argv[1] + "/other")
 """
 
 
-def test_a_dataset_that_was_saved_to_disk_is_read_and_its_texts_are_plain(tmp_path: Path) -> None:
+def test_a_dataset_saved_to_disk_is_read_with_normalised_text(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", SAVE, str(tmp_path)], check=True, timeout=patience.HANG_S)
-    alone, both, other, config = ask(
+    alone, both, other, config = read_sources(
         "http://127.0.0.1:9",
         tmp_path,
         f"hf:{tmp_path}/alone",
@@ -477,12 +479,12 @@ def test_a_dataset_that_was_saved_to_disk_is_read_and_its_texts_are_plain(tmp_pa
     assert "no configurations" in config["error"]
 
 
-def test_a_folder_with_runs_inside_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_folder_that_contains_a_run_is_refused_and_the_run_named(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_bytes(jsonl(*({"text": f"row {index}"} for index in range(40))))
     run = tmp_path / "runs" / "20260101-000000-000-one"
     run.mkdir(parents=True)
     (run / "meta.json").write_text('{"kind": "train", "created": 1}')
     (run / "config.toml").write_text("")
-    (result,) = ask("http://127.0.0.1:9", tmp_path, f"hf:{tmp_path}").results
+    (result,) = read_sources("http://127.0.0.1:9", tmp_path, f"hf:{tmp_path}").results
     assert 'a run written by Seedbed, "runs/20260101-000000-000-one"' in result["error"]
     assert "--runs" in result["hint"]

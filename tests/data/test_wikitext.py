@@ -1,4 +1,4 @@
-"""WikiText from local copies: every layout gives the same articles, and a copy that is not whole says so."""
+"""WikiText from local copies: every layout gives the same articles, and an incomplete copy is refused."""
 
 from __future__ import annotations
 
@@ -27,20 +27,21 @@ FIRST = (
 )
 
 
-class Heard(list[Message]):
+class MessageCollector(list[Message]):
     def __call__(self, event: Event) -> None:
         assert isinstance(event, Message)
         self.append(event)
 
 
-def open_copy(folder: Path, heard: Heard | None = None, **settings: Any) -> Source:
+def open_copy(folder: Path, messages: MessageCollector | None = None, **settings: Any) -> Source:
     return open_source(
-        DataConfig(source="wikitext-2", path=str(folder), **settings), emit=Heard() if heard is None else heard
+        DataConfig(source="wikitext-2", path=str(folder), **settings),
+        emit=MessageCollector() if messages is None else messages,
     )
 
 
 def write_rows(path: Path, text: str) -> None:
-    """As on the Hub: a row per line, blank lines as empty strings."""
+    """Write a parquet file as on the Hub: a row per line, blank lines as empty strings."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [line if line.strip() else "" for line in text.splitlines(keepends=True)]
     pq.write_table(pa.table({"text": rows}), path)
@@ -77,36 +78,36 @@ def test_every_layout_gives_the_same_articles(tmp_path: Path, layout: str) -> No
     assert list(source.documents("validation")) == [" = Third = \n\n Text of the third . \n"]
 
 
-def test_the_published_validation_split_has_its_sixty_articles(test_data: Path, tmp_path: Path) -> None:
+def test_the_published_validation_split_has_sixty_articles(test_data: Path, tmp_path: Path) -> None:
     whole = (test_data / "wikitext-2" / "valid.txt").read_text()
     (tmp_path / "valid.txt").write_text(whole)
     (tmp_path / "train.txt").write_text(TRAIN)
-    heard = Heard()
-    found = list(open_copy(tmp_path, heard).documents("validation"))
+    messages = MessageCollector()
+    found = list(open_copy(tmp_path, messages).documents("validation"))
     assert len(found) == 60  # Merity et al. 2016, table 1
     assert [line for line in "".join(found).split("\n") if line.strip()] == [
         line for line in whole.split("\n") if line.strip()
     ]
-    assert heard == []
+    assert messages == []
 
 
-def test_a_copy_of_another_length_warns_once(tmp_path: Path) -> None:
+def test_a_copy_with_another_number_of_lines_gives_one_warning(tmp_path: Path) -> None:
     write_layout(tmp_path, "{}.txt")
-    heard = Heard()
-    source = open_copy(tmp_path, heard)
+    messages = MessageCollector()
+    source = open_copy(tmp_path, messages)
     for _ in range(2):
         list(source.documents("train"))
-    assert [message.code for message in heard] == ["wikitext-lines"]
-    assert "14 lines; the published one has 36,718" in heard[0].text
+    assert [message.code for message in messages] == ["wikitext-lines"]
+    assert "14 lines; the published one has 36,718" in messages[0].text
 
 
-def test_a_lone_validation_file_cannot_train_and_says_how_it_could(test_data: Path) -> None:
+def test_a_copy_without_a_train_split_is_refused_with_a_hint_to_use_text(test_data: Path) -> None:
     with pytest.raises(SeedbedError, match="lacks the train split") as raised:
         open_copy(test_data / "wikitext-2")
     assert f"text:{test_data}/wikitext-2/valid.txt" in raised.value.hint
 
 
-def test_a_folder_or_file_that_is_no_copy_is_refused(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_wikitext_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SeedbedError, match="does not exist"):
         open_copy(tmp_path / "none")
     with pytest.raises(SeedbedError, match="lacks the train and validation split"):
@@ -117,7 +118,7 @@ def test_a_folder_or_file_that_is_no_copy_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "says"),
+    ("name", "content", "reason"),
     [
         ("train.txt", b"<!DOCTYPE html><html>", "web page"),
         ("train.txt", b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "LFS pointer"),
@@ -127,15 +128,15 @@ def test_a_folder_or_file_that_is_no_copy_is_refused(tmp_path: Path) -> None:
         ("train.txt", b"caf\xe9", "not UTF-8"),
     ],
 )
-def test_a_failed_download_is_recognised(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+def test_a_failed_download_is_recognised(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
     (tmp_path / name).write_bytes(content)
     (tmp_path / "valid.txt").write_text(VALIDATION)
-    with pytest.raises(SeedbedError, match=says) as raised:
+    with pytest.raises(SeedbedError, match=reason) as raised:
         list(open_copy(tmp_path).documents("train"))
     assert raised.value.hint
 
 
-def test_text_without_headings_is_not_taken_for_wikitext() -> None:
+def test_text_without_headings_is_refused() -> None:
     with pytest.raises(SeedbedError, match="not wikitext-2"):
         list(articles(("A line of some novel.\n" for _ in range(400_000)), "wikitext-2"))
 
