@@ -1,4 +1,4 @@
-"""The checker takes every generated story, and sees one spoiled word."""
+"""The checker accepts every generated story and detects one wrong word."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from seedbed.data.stories.sentences import sentences
 
 WORD = re.compile(r"[A-Za-z]+")
 SUBJECTS, OBJECTS, OWNERS = ("he", "she", "it", "they"), ("him", "her", "it", "them"), ("his", "her", "its", "their")
-# Base forms of the irregular verbs of the world, written out here on their own.
+# Base forms of the world's irregular verbs, written out here independently of the source.
 IRREGULAR_FORMS = """
     was:is were:are had:has took:take went:go ran:run found:find saw:see met:meet fell:fall gave:give came:come
     said:say told:tell began:begin stood:stand shone:shine knew:know thought:think brought:bring felt:feel
@@ -61,12 +61,12 @@ def swap(sentence: str, match: re.Match[str], word: str) -> str:
     return sentence[: match.start()] + word + sentence[match.end() :]
 
 
-def spoil_word(sentence: str, story: str, rng: random.Random) -> str | None:
+def corrupt_word(sentence: str, story: str, rng: random.Random) -> str | None:
     match = rng.choice(list(WORD.finditer(sentence)))
     return swap(sentence, match, rng.choice([w for w in WORDS if w.lower() != match[0].lower()]))
 
 
-def spoil_pronoun(sentence: str, story: str, rng: random.Random) -> str | None:
+def corrupt_pronoun(sentence: str, story: str, rng: random.Random) -> str | None:
     matches = [
         m for m in WORD.finditer(sentence) if any(m[0].lower() in group for group in (SUBJECTS, OBJECTS, OWNERS))
     ]
@@ -77,7 +77,7 @@ def spoil_pronoun(sentence: str, story: str, rng: random.Random) -> str | None:
     return swap(sentence, match, rng.choice([p for p in rng.choice(groups) if p != match[0].lower()]))
 
 
-def spoil_tense(sentence: str, story: str, rng: random.Random) -> str | None:
+def corrupt_tense(sentence: str, story: str, rng: random.Random) -> str | None:
     matches = [m for m in WORD.finditer(sentence) if base_form(m[0].lower())]
     if not matches:
         return None
@@ -87,14 +87,14 @@ def spoil_tense(sentence: str, story: str, rng: random.Random) -> str | None:
     return swap(sentence, match, rng.choice([base, base + "s"]) if match[0] not in IRREGULAR else base)
 
 
-def spoil_name(sentence: str, story: str, rng: random.Random) -> str | None:
+def corrupt_name(sentence: str, story: str, rng: random.Random) -> str | None:
     matches = [m for m in WORD.finditer(sentence) if m[0] in NAMES]
     if not matches:
         return None
     return swap(sentence, rng.choice(matches), rng.choice([n for n in NAMES if n not in WORD.findall(story)]))
 
 
-def spoil_place(sentence: str, story: str, rng: random.Random) -> str | None:
+def corrupt_place(sentence: str, story: str, rng: random.Random) -> str | None:
     matches = [m for m in WORD.finditer(sentence) if m[0] in PLACES]
     if not matches:
         return None
@@ -105,37 +105,37 @@ def spoil_place(sentence: str, story: str, rng: random.Random) -> str | None:
 WORDS = sorted(vocabulary())
 NAMES = sorted(name for role in "AB" for name in world.load().domains[role])
 PLACES = sorted(world.load().domains["P.n"])
-Spoiler = Callable[[str, str, random.Random], "str | None"]
-SPOILERS: dict[str, Spoiler] = {
-    "word": spoil_word,
-    "pronoun": spoil_pronoun,
-    "tense": spoil_tense,
-    "name": spoil_name,
-    "place": spoil_place,
+Corruption = Callable[[str, str, random.Random], "str | None"]
+CORRUPTIONS: dict[str, Corruption] = {
+    "word": corrupt_word,
+    "pronoun": corrupt_pronoun,
+    "tense": corrupt_tense,
+    "name": corrupt_name,
+    "place": corrupt_place,
 }
 
 
-def rejected(spoiler: Spoiler, count: int, seed: int) -> tuple[int, int, list[tuple[str, str]]]:
-    """How many of how many sentences, spoiled one at a time in their story, are rejected; and those that passed."""
+def count_rejected(corrupt: Corruption, count: int, seed: int) -> tuple[int, int, list[tuple[str, str]]]:
+    """Corrupt one sentence of each story: how many were rejected, how many corrupted, and those that passed."""
     rng, seen, caught, missed = random.Random(seed), 0, 0, []
     for story in stories(1000 + seed, count):
         parts = sentences(story)
         at = rng.randrange(len(parts))
-        spoiled = spoiler(parts[at], story, rng)
-        if spoiled is None:
+        corrupted = corrupt(parts[at], story, rng)
+        if corrupted is None:
             continue
-        report = check(" ".join([*parts[:at], spoiled, *parts[at + 1 :]]))
+        report = check(" ".join([*parts[:at], corrupted, *parts[at + 1 :]]))
         seen += 1
         if report.verdicts[at].ok:
-            missed.append((parts[at], spoiled))
+            missed.append((parts[at], corrupted))
         else:
             caught += 1
     return caught, seen, missed
 
 
-@pytest.mark.parametrize("kind", SPOILERS)
-def test_one_spoiled_word_is_seen(kind: str) -> None:
-    caught, seen, missed = rejected(SPOILERS[kind], 1_000, seed=7)
+@pytest.mark.parametrize("kind", CORRUPTIONS)
+def test_a_sentence_with_one_wrong_word_is_rejected(kind: str) -> None:
+    caught, seen, missed = count_rejected(CORRUPTIONS[kind], 1_000, seed=7)
     assert seen >= 250
     assert caught / seen >= 0.97, f"{kind}: {caught} of {seen}, missed {missed[:5]}"
 
@@ -163,9 +163,9 @@ def test_a_million_generated_sentences_pass() -> None:
     assert not found, found[:3]
 
 
-def test_two_hundred_sentences_take_less_than_a_second() -> None:
+def test_checking_two_hundred_sentences_takes_under_half_a_second() -> None:
     text = list(stories(2, 25))
-    check(text[0])  # reads the world
+    check(text[0])  # loads the story world
     begun = time.process_time()
     assert sum(len(check(story).verdicts) for story in text) > 200
     assert time.process_time() - begun < patience.limit(0.5)
@@ -194,7 +194,7 @@ GONE = "One day, Mia took the red kite to the leafy park. "
         ('"I lost my red kite, Omar," said Mia.', "unknown"),
     ],
 )
-def test_a_fault_has_its_kind(sentence: str, kind: str) -> None:
+def test_each_fault_is_reported_with_its_kind(sentence: str, kind: str) -> None:
     report = check(OPENING + GONE + sentence)
     assert [verdict.kind for verdict in report.verdicts] == ["", "", kind]
     assert report.verdicts[2].ok is (kind == "")
@@ -211,7 +211,7 @@ def test_unseen_combinations_pass() -> None:
     assert [verdict.reason for verdict in check(text).verdicts] == [""] * 4
 
 
-def test_a_pronoun_stands_for_the_subject_of_the_sentence_before() -> None:
+def test_a_pronoun_refers_to_the_subject_of_the_previous_sentence() -> None:
     opening = "A kind girl named Mia had a friend named Amira who lived near the leafy park. "
     ill = "Amira shivered and stayed in bed all day. "
     assert check(opening + ill + "Amira felt better after the cool cloth and the red kite.").num_ok == 2
@@ -222,7 +222,7 @@ def test_a_pronoun_stands_for_the_subject_of_the_sentence_before() -> None:
     assert check(opening + "One day, Mia heard that Amira had a fever. " + she).verdicts[2].kind == "pronoun"
 
 
-def test_a_text_may_start_anywhere_and_end_anywhere() -> None:
+def test_incomplete_sentences_at_the_edges_of_a_text_are_not_checked() -> None:
     story = next(stories(4, 1))
     parts = sentences(story)
     middle = " ".join(parts[3:])
@@ -232,7 +232,7 @@ def test_a_text_may_start_anywhere_and_end_anywhere() -> None:
     assert report.pass_rate == 1
 
 
-def test_stories_in_one_text_are_judged_apart() -> None:
+def test_stories_in_one_text_are_checked_separately() -> None:
     first, second = stories(6, 2)
     report = check(first + "\n" + second)
     assert report.pass_rate == 1
@@ -242,7 +242,7 @@ def test_stories_in_one_text_are_judged_apart() -> None:
 @pytest.mark.parametrize(
     "text", ["", "   \n ", "...", '"', "\x00\x1b[31m", "Mia", "a" * 10_000, "é ü ß. Ω!", '"" "" "".']
 )
-def test_junk_is_no_error(text: str) -> None:
+def test_meaningless_text_has_no_correct_sentences_and_raises_no_error(text: str) -> None:
     report = check(text)
     assert report.num_ok == 0
     assert 0 <= report.pass_rate <= 1

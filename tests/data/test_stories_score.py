@@ -1,4 +1,4 @@
-"""The score of a model's stories: how much passes, how much is copied."""
+"""The score of a model's stories: how many sentences pass, and how many are copied."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from seedbed.data.stories.score import score_stories
 from seedbed.data.stories.sentences import sentences, split
 
 
-def test_the_corpus_itself_scores_full_marks() -> None:
+def test_the_corpus_itself_has_a_pass_rate_of_one() -> None:
     texts = list(stories(1, 30))
     training = {sentence for text in texts[:15] for sentence in sentences(text)}
     result = score_stories(texts, training)
@@ -27,16 +27,16 @@ def test_faults_are_counted_by_kind() -> None:
     assert [verdict.text for verdict in result.failed] == sentences(text)[1:]
 
 
-def test_the_limit_is_exact() -> None:
+def test_the_limit_on_sentences_is_exact() -> None:
     assert score_stories(stories(1, 100), limit=200).num_sentences == 200
 
 
-def test_nothing_scores_nothing() -> None:
+def test_no_text_has_rates_of_zero() -> None:
     assert score_stories([]).pass_rate == 0
     assert score_stories([""], set()).verbatim_rate == 0
 
 
-def test_sentences_end_where_a_reader_stops() -> None:
+def test_text_is_split_into_sentences_and_fragments() -> None:
     text = '"Where is it?" asked Mia. Ben said, "It is here." "Come in, come in!" cried Ben.\n\nOne day it rai'
     assert split(text).sentences == [
         '"Where is it?" asked Mia.',
