@@ -16,7 +16,7 @@ from seedbed.errors import SeedbedError, UsageError
 
 
 class Stream:
-    """Tokens whose ids are their positions, in documents of given lengths; written plainly, to check against."""
+    """Tokens whose ids are their positions, in documents of given lengths. A simple reference implementation."""
 
     def __init__(self, num_tokens: int, lengths: list[int] | None = None) -> None:
         self.num_tokens = num_tokens
@@ -40,11 +40,11 @@ class Stream:
 
 
 def batches_of(num_tokens: int = 1003, **changes: object) -> Batches:
-    asked = {"context": 10, "seed": 1, "fingerprint": "f", "batch_size": 7, **changes}
-    return Batches(Stream(num_tokens), **asked)  # type: ignore[arg-type]
+    arguments = {"context": 10, "seed": 1, "fingerprint": "f", "batch_size": 7, **changes}
+    return Batches(Stream(num_tokens), **arguments)  # type: ignore[arg-type]
 
 
-def test_shapes_types_and_shift():
+def test_a_batch_has_int64_inputs_and_targets_shifted_by_one():
     batch = batches_of().batch(0)
     assert batch.inputs.shape == batch.targets.shape == (7, 10)
     assert batch.inputs.dtype == batch.targets.dtype == torch.int64
@@ -77,7 +77,7 @@ def test_an_epoch_visits_each_window_of_its_grid_once(num_tokens, context, batch
         assert len(set(steps.tolist())) == windows
 
 
-def test_batches_are_samples_in_a_row_across_epochs():
+def test_batches_are_consecutive_samples_across_epochs():
     batches = batches_of(num_tokens=105)
     assert batches.windows_per_epoch == 10
     samples = batches.starts(np.arange(7 * 30))
@@ -85,20 +85,20 @@ def test_batches_are_samples_in_a_row_across_epochs():
         assert batches.batch(step).inputs[:, 0].tolist() == samples[7 * step : 7 * step + 7].tolist()
 
 
-def test_asking_in_another_order_or_anew_changes_nothing():
+def test_a_batch_does_not_depend_on_earlier_calls():
     forward = [batches_of().batch(step).inputs for step in range(60)]
     again = batches_of()
     for step in np.random.default_rng(0).permutation(60).tolist():
         assert torch.equal(again.batch(step).inputs, forward[step])
 
 
-def test_resuming_far_out_needs_no_way_there():
+def test_a_batch_of_a_distant_step_needs_no_earlier_batches():
     far = 10**12
     assert torch.equal(batches_of().batch(far).inputs, batches_of().batch(far).inputs)
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 4, 8])
-def test_slices_of_ranks_make_up_the_global_batch(world):
+def test_the_slices_of_all_ranks_form_the_global_batch(world):
     whole = batches_of(batch_size=24, document_mask=True)
     for step in (0, 3, 1000):
         parts = [
@@ -112,7 +112,7 @@ def test_slices_of_ranks_make_up_the_global_batch(world):
 
 
 @pytest.mark.parametrize("change", [{"seed": 2}, {"fingerprint": "g"}])
-def test_seed_and_data_decide_the_order(change):
+def test_the_order_depends_on_the_seed_and_the_data(change):
     assert not torch.equal(batches_of().batch(0).inputs, batches_of(**change).batch(0).inputs)
 
 
@@ -131,14 +131,14 @@ def test_epochs_are_counted_in_windows():
     assert batches.steps_per_epoch == 12.5
 
 
-def test_more_samples_in_a_batch_than_in_an_epoch():
+def test_a_batch_may_have_more_samples_than_an_epoch():
     batch = batches_of(num_tokens=25, batch_size=64).batch(3)
     assert batch.inputs.shape == (64, 10)
     large = batches_of(num_tokens=1003, batch_size=20_000)
     assert large.batch(1).inputs[:, 0].tolist() == large.starts(np.arange(20_000, 40_000)).tolist()
 
 
-def test_documents_are_those_of_the_stream():
+def test_document_numbers_increase_at_each_end_of_text():
     stream = Stream(100, [7, 1, 1, 30, 2, 59])
     batches = Batches(stream, context=20, seed=3, fingerprint="f", batch_size=4, document_mask=True)
     for step in range(20):
@@ -153,14 +153,14 @@ def test_documents_are_those_of_the_stream():
 
 
 @pytest.mark.parametrize("num_tokens", [0, 1, 9, 10])
-def test_text_shorter_than_a_window_says_what_to_set(num_tokens):
+def test_text_shorter_than_a_window_is_refused_with_the_setting_to_change(num_tokens):
     with pytest.raises(SeedbedError, match="needs 11") as caught:
         batches_of(num_tokens=num_tokens)
     assert "model.context" in caught.value.hint
 
 
 @pytest.mark.parametrize("change", [{"context": 0}, {"batch_size": 0}])
-def test_sizes_of_nothing_are_refused(change):
+def test_a_context_or_batch_size_of_zero_is_refused(change):
     with pytest.raises(UsageError):
         batches_of(**change)
 
@@ -170,7 +170,7 @@ def test_sizes_of_nothing_are_refused(change):
 
 @settings(max_examples=80, deadline=None)
 @given(num_tokens=st.integers(2, 300), context=st.integers(1, 50), batch_size=st.integers(1, 9))
-def test_every_token_after_the_first_is_scored_once_in_its_context(num_tokens, context, batch_size):
+def test_validation_scores_every_token_after_the_first_once(num_tokens, context, batch_size):
     scored = []
     for batch in validation_batches(Stream(num_tokens), context=context, batch_size=batch_size):
         assert batch.inputs.shape == batch.targets.shape
@@ -184,7 +184,7 @@ def test_every_token_after_the_first_is_scored_once_in_its_context(num_tokens, c
     assert scored == list(range(1, num_tokens))
 
 
-def test_a_limit_scores_windows_from_everywhere():
+def test_max_tokens_scores_windows_from_the_whole_text():
     def score() -> list[int]:
         found = []
         for batch in validation_batches(Stream(10_001), context=100, batch_size=3, max_tokens=1000):
@@ -197,12 +197,12 @@ def test_a_limit_scores_windows_from_everywhere():
     assert max(scored) > 8000
 
 
-def test_a_limit_beyond_the_text_scores_it_all():
+def test_max_tokens_as_large_as_the_text_scores_all_of_it():
     batches = validation_batches(Stream(55), context=10, batch_size=2, max_tokens=54)
     assert sum(int((batch.targets != -100).sum()) for batch in batches) == 54
 
 
-def test_validation_documents_are_those_of_the_stream():
+def test_validation_document_numbers_increase_at_each_end_of_text():
     stream = Stream(50, [8, 12, 30])
     for batch in validation_batches(stream, context=16, batch_size=2, document_mask=True):
         assert batch.documents is not None
@@ -213,7 +213,7 @@ def test_validation_documents_are_those_of_the_stream():
 
 
 @pytest.mark.parametrize("num_tokens", [0, 1])
-def test_too_little_to_score_says_what_to_set(num_tokens):
+def test_validation_text_below_two_tokens_is_refused_with_the_setting_to_change(num_tokens):
     with pytest.raises(SeedbedError, match="at least 2") as caught:
         next(validation_batches(Stream(num_tokens, [num_tokens]), context=4, batch_size=1))
     assert "data.validation" in caught.value.hint

@@ -1,4 +1,4 @@
-"""Which documents are held out: by document, about the fraction asked for, stable, and never on both sides."""
+"""Which documents are held out: whole documents, about the requested fraction, stable, and never on both sides."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_small_source_holds_out_about_the_fraction_of_its_text() -> None:
     assert plan.cut is None
 
 
-def test_a_large_source_decides_by_hash_so_that_added_documents_move_nothing() -> None:
+def test_a_large_source_is_split_by_hash_independent_of_the_document_order() -> None:
     head = items_of([f"document {index}" for index in range(HEAD_DOCUMENTS)])
     before = plan_holdout(head, True, 0.05)
     later = items_of([f"later {index}" for index in range(20_000)])
@@ -47,7 +47,7 @@ def test_a_large_source_decides_by_hash_so_that_added_documents_move_nothing() -
 
 
 @pytest.mark.parametrize("fraction", [0.000001, 0.999999])
-def test_a_large_source_has_a_document_on_each_side_however_small_the_fraction(fraction: float) -> None:
+def test_a_large_source_has_a_document_on_each_side_for_any_fraction(fraction: float) -> None:
     head = items_of([f"document {index}" for index in range(50)])
     sides = {plan_holdout(head, True, fraction).side(item.digest, item.length) for item in head}
     assert sides == {"train", "validation"}
@@ -72,14 +72,14 @@ def test_a_single_document_is_cut_near_its_end() -> None:
     assert len(validation) / len(text) == pytest.approx(0.1, abs=0.005)
 
 
-def test_three_novels_are_not_split_a_third_to_validation() -> None:
+def test_one_of_three_long_documents_is_cut_and_the_others_are_training_text() -> None:
     novels = [(f"novel {index} " * 1000) for index in range(3)]
     plan = plan_holdout(items_of(novels), False, 0.05)
     assert plan.cut is not None
     assert [plan.side(text_digest(novel), len(novel)) for novel in novels].count("train") == 2
 
 
-def test_a_giant_among_small_documents_does_not_go_to_validation() -> None:
+def test_a_huge_document_among_small_ones_is_never_held_out_whole() -> None:
     giant = "giant " * 100_000
     small = [f"small {index}" for index in range(300)]
     plan = plan_holdout(items_of([giant, *small]), False, 0.05)
@@ -94,7 +94,7 @@ def test_a_giant_among_small_documents_does_not_go_to_validation() -> None:
     texts=st.lists(st.text(min_size=1, max_size=60), min_size=1, max_size=40),
     fraction=st.floats(0.01, 0.9),
 )
-def test_every_character_lands_on_exactly_one_side(texts: list[str], fraction: float) -> None:
+def test_the_two_parts_of_a_cut_document_form_its_whole_text(texts: list[str], fraction: float) -> None:
     plan = plan_holdout(items_of(texts), False, fraction)
     for text in texts:
         if plan.side(text_digest(text), len(text)) == "cut":
@@ -105,7 +105,7 @@ def test_every_character_lands_on_exactly_one_side(texts: list[str], fraction: f
 
 
 @given(cuts=st.lists(st.integers(0, 300), max_size=6), tail=st.integers(1, 200))
-def test_a_cut_does_not_depend_on_where_pieces_end_beyond_their_borders(cuts: list[int], tail: int) -> None:
+def test_a_cut_is_near_its_target_wherever_the_pieces_end(cuts: list[int], tail: int) -> None:
     text = "word and word\n" * 20
     borders = sorted({0, len(text), *(min(at, len(text)) for at in cuts)})
     pieces = [text[start:end] for start, end in itertools.pairwise(borders)]
@@ -126,15 +126,15 @@ def test_the_nearest_border_prefers_paragraphs_to_lines_to_words() -> None:
 
 
 def held_share(items: list[DocumentSize], plan: HoldoutPlan) -> float:
-    """The share of the text that validates."""
+    """The share of the text that is held out."""
     held = sum(item.length for item in items if plan.side(item.digest, item.length) == "validation")
     if plan.cut is not None:
         held += plan.cut.tail * sum(item.digest == plan.cut.digest for item in items)
     return held / sum(item.length for item in items)
 
 
-def picked(length: int, fraction: float) -> DocumentSize:
-    """A document that its hash would hold out."""
+def document_chosen_by_hash(length: int, fraction: float) -> DocumentSize:
+    """A document whose hash selects it for validation."""
     for number in itertools.count():
         digest = text_digest(f"candidate {number}")
         if HoldoutPlan(fraction, None).side(digest, length) == "validation":
@@ -143,9 +143,9 @@ def picked(length: int, fraction: float) -> DocumentSize:
 
 
 @pytest.mark.parametrize("place", [0, HEAD_DOCUMENTS + 500])
-def test_a_document_that_is_most_of_a_large_source_never_validates_whole(place: int) -> None:
+def test_a_document_that_is_most_of_a_large_source_is_training_text(place: int) -> None:
     items = items_of([f"document {index} " + "word " * (index % 40) for index in range(HEAD_DOCUMENTS + 1000)])
-    giant = picked(2 * sum(item.length for item in items), 0.05)
+    giant = document_chosen_by_hash(2 * sum(item.length for item in items), 0.05)
     items.insert(place, giant)
     plan = plan_holdout(items[:HEAD_DOCUMENTS], True, 0.05)
     assert plan.side(*giant) == "train"
@@ -154,9 +154,9 @@ def test_a_document_that_is_most_of_a_large_source_never_validates_whole(place: 
     assert 0.03 < held_share(rest, plan) < 0.07
 
 
-def test_what_is_too_long_to_be_held_out_is_told() -> None:
+def test_a_message_reports_documents_that_are_too_long_to_hold_out() -> None:
     items = items_of([f"document {index}" for index in range(HEAD_DOCUMENTS)])
-    giant = picked(2 * sum(item.length for item in items), 0.05)
+    giant = document_chosen_by_hash(2 * sum(item.length for item in items), 0.05)
     plan = plan_holdout(items, True, 0.05)
     oversize = OversizeCounter(plan)
     for item in [*items, giant]:
@@ -164,14 +164,14 @@ def test_what_is_too_long_to_be_held_out_is_told() -> None:
     (message,) = oversize.messages("'text:books'")
     assert message.text.startswith("1 document of 'text:books', 66.7% of the text, is trained on")
     assert "validation_path" in message.hint
-    quiet = OversizeCounter(plan)
+    without_giant = OversizeCounter(plan)
     for item in items:
-        quiet.count(*item)
-    assert not list(quiet.messages("'text:books'"))
+        without_giant.count(*item)
+    assert not list(without_giant.messages("'text:books'"))
 
 
-def test_the_first_to_be_held_out_is_not_the_largest() -> None:
-    """At least one document of the head validates, whatever the fraction: the one of the lowest hash may be a giant."""
+def test_the_document_that_is_always_held_out_is_not_a_huge_one() -> None:
+    """At any fraction, at least one document of the head is held out; the one with the lowest hash may be huge."""
     items = items_of([f"document {index}" for index in range(HEAD_DOCUMENTS)])
     lowest = plan_holdout(items, True, 1e-9).always_validation
     grown = [DocumentSize(item.digest, 10_000_000) if item.digest == lowest else item for item in items]
@@ -195,7 +195,7 @@ def test_many_copies_of_few_texts_hold_out_about_the_fraction(count: int, texts:
     kinds=st.integers(1, 60),
     fraction=st.floats(0.01, 0.5),
 )
-def test_a_plan_by_hash_leaves_something_for_training(lengths: list[int], kinds: int, fraction: float) -> None:
+def test_a_plan_by_hash_has_text_on_both_sides(lengths: list[int], kinds: int, fraction: float) -> None:
     items = [
         DocumentSize(text_digest(str(number % kinds)), lengths[number % kinds % len(lengths)]) for number in range(120)
     ]

@@ -1,4 +1,4 @@
-"""Waiting for work that says nothing: its result, its errors, and a stop in the middle of it."""
+"""Waiting for blocking work: its result, its errors, and a stop while it runs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from seedbed.errors import SeedbedError
 
 
 class StopError(Exception):
-    """What a check raises where the work shall stop."""
+    """Raised by a check to stop the work."""
 
 
-def patient() -> None:
-    """A check that lets the work go on."""
+def never_stops() -> None:
+    """A check that never stops the work."""
 
 
 def fail() -> None:
@@ -26,21 +26,21 @@ def time_out() -> None:
     raise TimeoutError("The work's own.")
 
 
-def test_the_result_comes_through() -> None:
-    assert run_interruptibly(lambda: 7, patient) == 7
+def test_the_result_of_the_work_is_returned() -> None:
+    assert run_interruptibly(lambda: 7, never_stops) == 7
 
 
-def test_an_error_of_the_work_comes_through() -> None:
+def test_an_error_of_the_work_is_raised() -> None:
     with pytest.raises(SeedbedError, match="It broke"):
-        run_interruptibly(fail, patient)
+        run_interruptibly(fail, never_stops)
 
 
-def test_a_timeout_of_the_work_is_not_taken_for_waiting() -> None:
+def test_a_timeout_error_of_the_work_is_raised() -> None:
     with pytest.raises(TimeoutError, match="own"):
-        run_interruptibly(time_out, patient)
+        run_interruptibly(time_out, never_stops)
 
 
-def test_the_check_ends_the_wait_while_the_work_goes_on() -> None:
+def test_the_check_ends_the_wait_while_the_work_still_runs() -> None:
     end = threading.Event()
 
     def stop() -> None:

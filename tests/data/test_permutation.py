@@ -1,4 +1,4 @@
-"""A keyed permutation is one, for any size, and gives the same images however it is asked."""
+"""`permute` is a permutation for any size, and each value depends only on its index and the key."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from hypothesis import strategies as st
 
 from seedbed.data.permutation import key_of, permute, uniform_below
 
-AWKWARD = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 127, 1000, 1023, 1024, 1025, 65537, 100_003]
+EDGE_SIZES = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 127, 1000, 1023, 1024, 1025, 65537, 100_003]
 
 
-@pytest.mark.parametrize("n", AWKWARD)
-def test_every_number_is_an_image_once(n):
+@pytest.mark.parametrize("n", EDGE_SIZES)
+def test_every_number_occurs_once(n):
     for key in (key_of("a"), key_of("b", 2)):
         assert np.array_equal(np.sort(permute(np.arange(n), n, key)), np.arange(n))
 
 
 @settings(max_examples=200, deadline=None)
 @given(n=st.integers(1, 3000), seed=st.integers(0, 2**63 - 1))
-def test_every_number_is_an_image_once_for_any_size_and_seed(n, seed):
+def test_every_number_occurs_once_for_any_size_and_seed(n, seed):
     assert np.array_equal(np.sort(permute(np.arange(n), n, key_of(seed))), np.arange(n))
 
 
 @settings(max_examples=100, deadline=None)
 @given(n=st.integers(1, 2**62), data=st.data())
-def test_images_do_not_depend_on_what_is_asked_with_them(n, data):
+def test_a_value_does_not_depend_on_the_other_indices(n, data):
     indices = np.array(data.draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=20)))
     key = key_of("k")
     together = permute(indices, n, key)
@@ -37,7 +37,7 @@ def test_images_do_not_depend_on_what_is_asked_with_them(n, data):
     assert together.max() < n
 
 
-def test_the_key_decides():
+def test_different_keys_give_different_orders():
     orders = {
         tuple(permute(np.arange(100), 100, key_of("data", seed, epoch)).tolist())
         for seed in range(20)
@@ -46,27 +46,27 @@ def test_the_key_decides():
     assert len(orders) == 400
 
 
-def test_parts_of_a_key_do_not_run_together():
+def test_a_key_depends_on_how_its_parts_are_divided():
     assert len({key_of("ab", "c"), key_of("a", "bc"), key_of("abc"), key_of("abc", ""), key_of("", "abc")}) == 5
 
 
 def test_neighbours_are_scattered():
-    """Against a uniform shuffle: mean distance of neighbours n/3, and no correlation of place and image."""
+    """Against a uniform shuffle: mean distance of neighbours n/3, and no correlation of index and value."""
     n = 10_000
-    images = permute(np.arange(n), n, key_of("x"))
-    distance = np.abs(np.diff(images)).mean()
+    values = permute(np.arange(n), n, key_of("x"))
+    distance = np.abs(np.diff(values)).mean()
     assert abs(distance - n / 3) < 4 * n / np.sqrt(18 * n)
-    assert abs(np.corrcoef(np.arange(n), images)[0, 1]) < 4 / np.sqrt(n)
+    assert abs(np.corrcoef(np.arange(n), values)[0, 1]) < 4 / np.sqrt(n)
 
 
-def test_images_of_a_place_are_uniform_over_keys():
+def test_values_at_an_index_are_uniform_over_keys():
     """Chi-squared over 10 values and 4,000 keys: 99.99 % of uniform draws stay below 33.7."""
     counts = np.bincount([int(permute(np.array([3]), 10, key_of(seed))[0]) for seed in range(4000)], minlength=10)
     assert ((counts - 400) ** 2 / 400).sum() < 33.7
 
 
-def test_the_order_is_frozen():
-    """Runs of earlier versions must go on with the batches they would have had."""
+def test_the_order_is_the_same_in_every_version():
+    """A resumed run of an earlier version must get the same batches as before."""
     assert permute(np.arange(10), 10, key_of("order", "fingerprint", 1337, 0)).tolist() == [
         4,
         2,

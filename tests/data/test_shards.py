@@ -1,4 +1,4 @@
-"""A prepared dataset: what was written is what is read, and what was touched is noticed."""
+"""A prepared dataset: reading gives what was written, and changed files are detected."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def documents(count: int, seed: int) -> list[str]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
-    """A dataset of several shards, and a short document cut by none."""
+    """The folder of a dataset with several shards."""
     patch = pytest.MonkeyPatch()
     patch.setattr(build, "SHARD_BYTES", 3000)
     patch.setattr(build, "BLOCK_BYTES", 500)
@@ -60,7 +60,7 @@ def made(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def folder(made: Path, tmp_path: Path) -> Path:
-    """A copy that a test may spoil."""
+    """A copy that a test may damage."""
     return Path(shutil.copytree(made, tmp_path / "dataset"))
 
 
@@ -68,7 +68,7 @@ def stream(dataset: Dataset, texts: list[str]) -> list[int]:
     return [id_ for text in texts for id_ in [*dataset.tokenizer.encode(text), dataset.tokenizer.eot_id]]
 
 
-def test_tokens_are_those_of_the_documents_each_with_its_end(folder):
+def test_tokens_are_those_of_the_documents_with_end_of_text_after_each(folder):
     dataset = Dataset.open(folder)
     for split, texts in ((dataset.train, documents(120, 1)), (dataset.validation, documents(20, 2))):
         expected = stream(dataset, texts)
@@ -84,7 +84,7 @@ def test_tokens_are_those_of_the_documents_each_with_its_end(folder):
     assert len(list(folder.glob("train-*.ds"))) > 2
 
 
-def test_reading_goes_round(folder):
+def test_reading_past_the_end_continues_at_the_start(folder):
     split = Dataset.open(folder).train
     whole = split.read(0, split.num_tokens).tolist()
     rng = random.Random(3)
@@ -93,7 +93,7 @@ def test_reading_goes_round(folder):
         assert split.read(start, length).tolist() == [whole[(start + i) % len(whole)] for i in range(length)]
 
 
-def test_document_numbers_follow_the_ends(folder):
+def test_document_numbers_increase_at_each_end_of_text(folder):
     split = Dataset.open(folder).train
     whole, eot = split.read(0, split.num_tokens), Dataset.open(folder).tokenizer.eot_id
     starts = np.array([0, 5, split.num_tokens - 3, split.num_tokens - 1, 777])
@@ -113,7 +113,7 @@ def test_files_have_the_layout_of_datatrove(folder):
     assert ends[-1] == len(ids)
 
 
-def test_the_manifest_says_what_is_in_it(folder):
+def test_the_manifest_describes_the_dataset(folder):
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["drops"] == {"binary": 2}
     assert manifest["dtype"] == "<u2"
@@ -124,8 +124,8 @@ def test_the_manifest_says_what_is_in_it(folder):
     assert Dataset.open(folder).tokenizer.fingerprint == manifest["tokenizer"]
 
 
-def test_the_fingerprint_is_of_the_content_alone(made, folder, tmp_path):
-    """Other folder, other name, other shard-independent facts: same tokens, same order of batches."""
+def test_the_fingerprint_depends_on_the_content_alone(made, folder, tmp_path):
+    """A copy in another folder has the same fingerprint; one more validation document changes it."""
     assert Dataset.open(folder).fingerprint == Dataset.open(made).fingerprint
     other = build.build_from(
         Corpus(documents(120, 1), documents(21, 2)),
@@ -137,7 +137,7 @@ def test_the_fingerprint_is_of_the_content_alone(made, folder, tmp_path):
     assert other.fingerprint != Dataset.open(made).fingerprint
 
 
-# ---------------------------------------------------------------------------------------------- spoiled
+# ---------------------------------------------------------------------------------------------- damaged
 
 
 def flip_a_byte(path: Path) -> None:
@@ -148,7 +148,7 @@ def flip_a_byte(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["train-00001.ds", "train-00000.ds.index", "validation-00000.ds"])
 @pytest.mark.parametrize("opened_before", [False, True])
-def test_a_touched_file_is_named(folder, name, opened_before):
+def test_a_changed_file_is_named_in_the_error(folder, name, opened_before):
     if opened_before:
         Dataset.open(folder)
     flip_a_byte(folder / name)
@@ -158,19 +158,19 @@ def test_a_touched_file_is_named(folder, name, opened_before):
 
 
 @pytest.mark.parametrize("name", ["train-00001.ds", "train-00000.ds.index"])
-def test_a_cut_file_is_named(folder, name):
+def test_a_truncated_file_is_named_in_the_error(folder, name):
     os.truncate(folder / name, 10)
     with pytest.raises(SeedbedError, match=f'{re.escape(name)}" holds 10 bytes'):
         Dataset.open(folder)
 
 
-def test_a_missing_file_is_named(folder):
+def test_a_missing_file_is_named_in_the_error(folder):
     (folder / "train-00002.ds").unlink()
     with pytest.raises(SeedbedError, match=r'train-00002\.ds" cannot be read'):
         Dataset.open(folder)
 
 
-def test_verify_sees_through_an_old_time_stamp(folder):
+def test_verify_detects_a_change_with_an_unchanged_time_stamp(folder):
     dataset = Dataset.open(folder)
     dataset.verify()
     path = folder / "train-00001.ds"
@@ -181,7 +181,7 @@ def test_verify_sees_through_an_old_time_stamp(folder):
         dataset.verify()
 
 
-def test_an_edited_manifest_is_noticed(folder):
+def test_an_edited_manifest_is_refused(folder):
     path = folder / "manifest.json"
     path.write_text(path.read_text().replace('"documents": 20', '"documents": 21'))
     with pytest.raises(SeedbedError, match="was edited") as caught:
@@ -190,7 +190,7 @@ def test_an_edited_manifest_is_noticed(folder):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("{", "not valid JSON"),
         ("[]", "does not describe a dataset"),
@@ -198,20 +198,20 @@ def test_an_edited_manifest_is_noticed(folder):
         ('{"kind": "seedbed-dataset", "format": 99}', "format 99"),
     ],
 )
-def test_a_manifest_of_something_else_is_refused(folder, content, said):
+def test_an_invalid_or_unknown_manifest_is_refused(folder, content, message):
     (folder / "manifest.json").write_text(content)
-    with pytest.raises(SeedbedError, match=said):
+    with pytest.raises(SeedbedError, match=message):
         Dataset.open(folder)
 
 
-def test_a_folder_without_a_manifest_is_no_dataset(folder):
+def test_a_folder_without_a_manifest_is_refused(folder):
     (folder / "manifest.json").unlink()
     with pytest.raises(SeedbedError, match="not a prepared dataset") as caught:
         Dataset.open(folder)
     assert f"text:{folder}" in caught.value.hint
 
 
-def test_another_tokenizer_is_noticed(folder):
+def test_a_changed_tokenizer_is_refused(folder):
     path = folder / "tokenizer" / "tokenizer.json"
     spec = json.loads(path.read_text())
     spec["normalizer"] = None
@@ -220,18 +220,18 @@ def test_another_tokenizer_is_noticed(folder):
         _ = Dataset.open(folder).tokenizer
 
 
-def test_a_folder_that_may_not_be_written_is_read(folder, monkeypatch):
-    """Root may write anywhere, so the refusal comes from the write itself."""
+def test_a_folder_that_cannot_be_written_to_is_read(folder, monkeypatch):
+    """Root can write to read-only folders, so the write itself is made to fail."""
 
-    def refuse(path: Path, *_: object, **__: object) -> None:
+    def fail(path: Path, *_: object, **__: object) -> None:
         raise SeedbedError(f"Cannot write {path}.")
 
-    monkeypatch.setattr("seedbed.data.shards.files.write_json", refuse)
+    monkeypatch.setattr("seedbed.data.shards.files.write_json", fail)
     (folder / ".verified.json").unlink()
     assert Dataset.open(folder).train.num_documents == 120
 
 
-def test_large_vocabularies_take_four_bytes(folder, tmp_path):
+def test_large_vocabularies_use_four_bytes_per_token(folder, tmp_path):
     path = folder / "tokenizer" / "tokenizer.json"
     spec = json.loads(path.read_text())
     spec["added_tokens"].append({**spec["added_tokens"][0], "id": 70_000, "content": "<|far|>"})

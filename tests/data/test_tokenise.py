@@ -1,4 +1,4 @@
-"""Blocks of text to ids: the same whatever text it is and wherever it is encoded, and a stop is heard meanwhile."""
+"""Blocks of text become the same ids for any text and in any process, and a stop takes effect between parts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SOLID = "".join(random.Random(1).choices("ACGT", k=5000))
 
 
 class StopError(Exception):
-    """What a check raises where the work shall stop."""
+    """Raised by a check to stop the work."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def block(*pieces: str) -> TextBlock:
 
 
 @pytest.mark.parametrize("kind", ["bpe", "wordpiece", "unigram", "char"])
-def test_ids_do_not_depend_on_what_is_encoded_at_once(tokenizers, monkeypatch, kind):
+def test_ids_do_not_depend_on_how_text_is_cut_into_parts(tokenizers, monkeypatch, kind):
     monkeypatch.setattr(tokenise, "PART_CHARACTERS", 300)
     tokenizer, folder = tokenizers[kind]
     pieces = [PROSE, "short", SOLID, PROSE + "\n" + SOLID + " " + PROSE]
@@ -52,25 +52,25 @@ def test_ids_do_not_depend_on_what_is_encoded_at_once(tokenizers, monkeypatch, k
     assert len(ids.ends) == 4
 
 
-def test_text_without_a_place_to_cut_it_goes_to_a_process_that_can_be_ended(tokenizers, monkeypatch):
+def test_text_that_cannot_be_cut_is_encoded_in_a_process_that_a_stop_ends(tokenizers, monkeypatch):
     monkeypatch.setattr(tokenise, "PART_CHARACTERS", 300)
     tokenizer, folder = tokenizers["bpe"]
     encoder = BlockEncoder(tokenizer, U2)
     assert not encoder.is_slow(block(PROSE, "short"))
     assert encoder.is_slow(block(PROSE, SOLID))
-    asked = False
+    stop_requested = False
 
     def check() -> None:
-        nonlocal asked
-        if asked:
+        nonlocal stop_requested
+        if stop_requested:
             raise StopError
 
     def encode() -> None:
-        nonlocal asked
+        nonlocal stop_requested
         with Tokeniser(tokenizer, folder, U2, workers=1, check=check) as tokeniser:
             blocks = tokeniser.encode([block(PROSE), block(SOLID)])
             next(blocks)
-            asked = True
+            stop_requested = True
             next(blocks)
 
     with pytest.raises(StopError):
@@ -78,15 +78,15 @@ def test_text_without_a_place_to_cut_it_goes_to_a_process_that_can_be_ended(toke
     assert not psutil.Process().children()
 
 
-def test_a_stop_is_heard_between_the_parts_of_a_block(tokenizers, monkeypatch):
+def test_a_stop_takes_effect_between_the_parts_of_a_block(tokenizers, monkeypatch):
     monkeypatch.setattr(tokenise, "PART_CHARACTERS", 300)
     tokenizer, folder = tokenizers["bpe"]
-    looks = 0
+    num_checks = 0
 
     def check() -> None:
-        nonlocal looks
-        looks += 1
-        if looks == 3:
+        nonlocal num_checks
+        num_checks += 1
+        if num_checks == 3:
             raise StopError
 
     with pytest.raises(StopError), Tokeniser(tokenizer, folder, U2, workers=1, check=check) as tokeniser:
