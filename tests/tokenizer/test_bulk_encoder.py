@@ -1,4 +1,4 @@
-"""Fast encoding gives the library's ids, and long text may be cut where they do not change."""
+"""Bulk encoding gives the ids of the library, and long text is cut where the ids do not change."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def trained() -> dict[tuple[str, str], Tokenizer]:
 
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("kind", ["bpe", "wordpiece", "unigram", "char"])
-def test_ids_equal_the_library(trained, kind, split):
+def test_ids_equal_those_of_the_library(trained, kind, split):
     tokenizer = trained[kind, split]
     fast, slow = BulkEncoder(tokenizer, U2), BulkEncoder(tokenizer, U2)
     slow.use_library()
@@ -57,8 +57,8 @@ def test_ids_equal_the_library(trained, kind, split):
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_trusted_characters_are_split_as_the_library_splits_them(trained, split):
-    """Each character below U+3000 in each of its roles: alone, in a word, after a letter, a digit, a space, a newline."""
+def test_trusted_characters_are_split_as_by_the_library(trained, split):
+    """Each character below U+3000 in each position: alone, in a word, after a letter, a digit, a space, a newline."""
     words, untrusted = patterns.trusted_words(split), patterns.untrusted()
     pre_tokenizer = trained["bpe", split].library.pre_tokenizer
     letters = patterns.letter_bytes()
@@ -74,7 +74,7 @@ def test_trusted_characters_are_split_as_the_library_splits_them(trained, split)
     assert trusted > 6000
 
 
-def test_real_text_keeps_its_ids(test_data):
+def test_real_text_gets_the_ids_of_the_library(test_data):
     text = (test_data / "wikitext-2" / "valid.txt").read_text(encoding="utf-8")[:400_000]
     tokenizer = train_tokenizer([text], TokenizerConfig(vocab_size=2000), quiet)
     encoder = BulkEncoder(tokenizer, U2)
@@ -83,8 +83,8 @@ def test_real_text_keeps_its_ids(test_data):
     assert encoder.caches_words
 
 
-def test_a_difference_is_noticed(trained):
-    """Should the two ever part, a build must see it before it writes a token."""
+def test_a_difference_from_the_library_is_detected(trained):
+    """If the ids ever differ, a build must detect it before it writes tokens."""
     encoder = BulkEncoder(trained["bpe", "qwen2"], U2)
     assert encoder.matches_library(["a bad cab"])
     assert encoder._words is not None
@@ -100,7 +100,7 @@ def test_unknown_characters_are_counted(trained):
     assert encoder.count_unknown(ids) == 2
 
 
-def test_memory_for_words_is_bounded(trained, monkeypatch):
+def test_the_word_cache_is_bounded(trained, monkeypatch):
     monkeypatch.setattr("seedbed.tokenizer.bulk_encoder._CACHED_WORDS", 10)
     tokenizer = trained["bpe", "qwen2"]
     encoder = BulkEncoder(tokenizer, U2)
@@ -115,7 +115,7 @@ def test_memory_for_words_is_bounded(trained, monkeypatch):
 
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("limit", [200, 1000])
-def test_pieces_of_a_text_have_its_ids(trained, split, limit):
+def test_the_pieces_of_a_text_have_the_ids_of_the_whole(trained, split, limit):
     tokenizer = trained["bpe", split]
     rng = random.Random(6)
     words = [
@@ -147,8 +147,8 @@ def test_pieces_of_a_text_have_its_ids(trained, split, limit):
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("kind", ["bpe", "wordpiece", "unigram"])
 @pytest.mark.parametrize("filling", ["x" * 900, " " * 900, "日" * 900, "\n" * 900, "12" * 450])
-def test_parts_have_the_ids_of_the_whole_also_around_text_without_spaces(trained, kind, split, filling):
-    """A part grows where a cut would change the ids."""
+def test_parts_have_the_ids_of_the_whole_around_text_without_spaces(trained, kind, split, filling):
+    """A part is longer where a cut would change the ids."""
     tokenizer = trained[kind, split]
     prose = " ".join(texts_of("abcdefg", 60, 9, 4)) + "\n" + " ".join(texts_of("abcdefg", 60, 9, 5))
     text = prose + filling + prose + "\n" + filling
@@ -159,14 +159,14 @@ def test_parts_have_the_ids_of_the_whole_also_around_text_without_spaces(trained
 
 
 @pytest.mark.parametrize("text", ["x" * 1000, " " * 1000, "\n" * 1000, "日" * 1000, "a\n\nb" * 250, ""])
-def test_text_without_a_good_place_is_cut_all_the_same(text):
+def test_text_without_a_safe_position_is_still_cut_at_the_limit(text):
     pieces = list(patterns.cut(text, 64))
     assert "".join(pieces) == text
     assert all(len(piece) <= 64 for piece in pieces)
 
 
-def test_hostile_runs_take_no_hostile_time(trained):
-    """A word of a hundred thousand letters is a word: greedy search by WordPiece must not be quadratic in it."""
+def test_very_long_words_are_encoded_quickly(trained):
+    """WordPiece's greedy search must not be quadratic in a word of a hundred thousand letters."""
     import time
 
     for (kind, split), tokenizer in trained.items():

@@ -1,4 +1,4 @@
-"""Learning from much text happens in a process that can be ended, and gives what learning here gives."""
+"""Training on much text runs in a child process, which can be ended, and gives the same model as in this process."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ UNIGRAM = TokenizerConfig(kind="unigram", vocab_size=600)
 
 
 class StopError(Exception):
-    """What a check raises where the work shall stop."""
+    """Raised by a check to stop the work."""
 
 
-def unheeding() -> None:
-    """A check that lets the work go on."""
+def never_stops() -> None:
+    """A check that never stops the work."""
 
 
 def prose() -> list[str]:
@@ -33,19 +33,19 @@ def prose() -> list[str]:
     return [" ".join(rng.choices(words, k=200)) for _ in range(40)]
 
 
-def slow() -> Iterator[str]:
-    """Text that a Unigram model takes minutes to learn from: long words that are all different."""
+def slow_text() -> Iterator[str]:
+    """Text on which training a Unigram model takes minutes: long words that are all different."""
     rng = random.Random(4)
     for _ in range(4000):
         yield "".join(rng.choices("ACGT", k=256))
 
 
 @pytest.mark.parametrize("kind", ["bpe", "wordpiece", "unigram"])
-def test_another_process_learns_the_same(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_a_child_process_trains_the_same_model(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     config = TokenizerConfig(kind=kind, vocab_size=600)  # type: ignore[arg-type]
-    here = train_model(iter(prose()), config, unheeding)
+    here = train_model(iter(prose()), config, never_stops)
     monkeypatch.setitem(library_training.SINGLE_PROCESS_CHARACTERS, kind, 5000)
-    there = train_model(iter(prose()), config, unheeding)
+    there = train_model(iter(prose()), config, never_stops)
     if kind == "unigram":  # the library's scores differ in their last digits from one time to the next
         assert {piece for piece, _ in there["vocab"]} == {piece for piece, _ in here["vocab"]}
     else:
@@ -53,19 +53,19 @@ def test_another_process_learns_the_same(monkeypatch: pytest.MonkeyPatch, kind: 
     assert not psutil.Process().children()
 
 
-def test_a_stop_is_heard_in_the_middle_of_learning() -> None:
+def test_a_stop_takes_effect_during_training() -> None:
     sent = False
-    looks = 0
+    num_checks = 0
 
     def pieces() -> Iterator[str]:
         nonlocal sent
-        yield from slow()
+        yield from slow_text()
         sent = True
 
     def check() -> None:
-        nonlocal looks
-        looks += sent
-        if looks > 5:
+        nonlocal num_checks
+        num_checks += sent
+        if num_checks > 5:
             raise StopError
 
     with pytest.raises(StopError):
@@ -73,14 +73,14 @@ def test_a_stop_is_heard_in_the_middle_of_learning() -> None:
     assert not psutil.Process().children()
 
 
-def test_a_process_that_is_killed_is_reported() -> None:
+def test_a_killed_training_process_is_reported() -> None:
     def pieces() -> Iterator[str]:
-        yield from slow()
+        yield from slow_text()
         (child,) = psutil.Process().children()
         child.kill()
 
     with pytest.raises(SeedbedError, match=r"trains the tokenizer ended unexpectedly \(exit status -9\)") as caught:
-        train_model(pieces(), UNIGRAM, unheeding)
+        train_model(pieces(), UNIGRAM, never_stops)
     assert "sample_bytes" in caught.value.hint
 
 
@@ -97,13 +97,13 @@ train_model(pieces(), TokenizerConfig(kind="unigram", vocab_size=600), lambda: N
 """
 
 
-def test_it_ends_with_its_parent() -> None:
+def test_the_training_process_ends_with_its_parent() -> None:
     parent = subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     assert parent.stdout.readline() == "sent\n"
     (child,) = psutil.Process(parent.pid).children()
     used = child.cpu_times().user
-    until(lambda: child.cpu_times().user > used + 0.5)  # it has what it needs and learns
+    until(lambda: child.cpu_times().user > used + 0.5)  # it has received all text and is training
     parent.kill()
     parent.communicate()
     _, left = psutil.wait_procs([child], timeout=limit(5))

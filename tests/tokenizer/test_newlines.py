@@ -1,4 +1,4 @@
-"""What models never see: byte-order marks and the line endings of other systems."""
+"""Normalised text has no byte-order mark and only newlines as line endings; typed escapes are replaced."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from seedbed.tokenizer.newlines import normalised, unescaped
 
 
 @pytest.mark.parametrize(
-    ("text", "seen"),
+    ("text", "expected"),
     [
         ("one\r\ntwo\rthree\n", "one\ntwo\nthree\n"),
         ("\ufeffone\r\n", "one\n"),
@@ -17,12 +17,12 @@ from seedbed.tokenizer.newlines import normalised, unescaped
         ("", ""),
     ],
 )
-def test_marks_and_foreign_line_endings_go(text: str, seen: str) -> None:
-    assert normalised(text) == seen
+def test_byte_order_marks_are_dropped_and_line_endings_normalised(text: str, expected: str) -> None:
+    assert normalised(text) == expected
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"),
+    ("typed", "expected"),
     [
         (r"\n\n", "\n\n"),
         (r"a\tb\r", "a\tb\r"),
@@ -33,5 +33,5 @@ def test_marks_and_foreign_line_endings_go(text: str, seen: str) -> None:
         ("", ""),
     ],
 )
-def test_escapes_that_people_type(typed: str, meant: str) -> None:
-    assert unescaped(typed) == meant
+def test_typed_escapes_are_replaced(typed: str, expected: str) -> None:
+    assert unescaped(typed) == expected

@@ -1,4 +1,4 @@
-"""Tokenizers as a user meets them: text survives, ids are those of transformers, foreign folders load or say why not."""
+"""Tokenizers: decoding restores the text, ids equal those of transformers, and foreign folders load or are refused."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def trained() -> dict[tuple[str, str], Tokenizer]:
 
 
 def fuzz(count: int) -> list[str]:
-    """Texts of all shapes, without special tokens."""
+    """Random texts without special tokens."""
     rng = random.Random(7)
     alphabet = list(LETTERS + "ABC '.,-!0129\n\n\r\t   ") + list("éßſ½²日本語аб🙂\u0301\u200d\xa0\u3000")
     return ["".join(rng.choices(alphabet, k=rng.randint(0, 80))) for _ in range(count)]
@@ -101,18 +101,18 @@ def test_ids_and_text_equal_those_of_transformers(trained, tmp_path, kind, split
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("split", ["qwen2", "gpt-2"])
-def test_text_survives(trained, kind, split):
+def test_decoding_restores_the_text(trained, kind, split):
     from unicodedata import normalize
 
     tokenizer = trained[kind, split]
     for text in [*AWKWARD, *fuzz(100)]:
-        held = text
+        expected = text
         if kind == "char":
             known = tokenizer.spec["model"]["vocab"]
-            held = "".join(char if char in known else "\ufffd" for char in text)
+            expected = "".join(char if char in known else "\ufffd" for char in text)
         elif split == "qwen2":
-            held = normalize("NFC", text)
-        assert tokenizer.decode(tokenizer.encode(text)) == held, repr(text)
+            expected = normalize("NFC", text)
+        assert tokenizer.decode(tokenizer.encode(text)) == expected, repr(text)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -124,7 +124,7 @@ def test_special_tokens_in_text_stay_text(trained, kind):
     assert tokenizer.encode_batch(["<|endoftext|>"])[0].tolist() == tokenizer.encode("<|endoftext|>")
 
 
-def test_special_tokens_are_left_out_of_text(trained):
+def test_decoding_leaves_out_special_tokens_and_unknown_ids(trained):
     tokenizer = trained["bpe", "qwen2"]
     ids = [
         tokenizer.eot_id,
@@ -137,7 +137,7 @@ def test_special_tokens_are_left_out_of_text(trained):
 
 
 @pytest.mark.parametrize("split", ["qwen2", "gpt-2"])
-def test_the_split_is_to_the_letter_that_of_the_original(trained, split):
+def test_the_split_equals_the_published_pattern(trained, split):
     """Against the regular expression published with Qwen2 and GPT-2, run by the `regex` module."""
     regex = pytest.importorskip("regex")
     published = {
@@ -156,13 +156,13 @@ def test_the_split_is_to_the_letter_that_of_the_original(trained, split):
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=60))
-def test_any_text_survives_byte_level_bpe(trained, text):
+def test_byte_level_bpe_restores_any_text(trained, text):
     tokenizer = trained["bpe", "gpt-2"]
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_lone_surrogates_do_not_break_it(trained, kind):
+def test_lone_surrogates_become_replacement_characters(trained, kind):
     tokenizer = trained[kind, "qwen2"]
     shown = tokenizer.decode(tokenizer.encode("a\ud800b"))
     assert shown == "a\ufffdb"
@@ -171,14 +171,14 @@ def test_lone_surrogates_do_not_break_it(trained, kind):
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_the_stream_joins_to_the_decoding_of_the_whole(trained, kind, data):
+def test_incremental_decoding_equals_decoding_at_once(trained, kind, data):
     tokenizer = trained[kind, "qwen2"]
     ids = data.draw(st.lists(st.integers(0, tokenizer.vocab_size + 20), max_size=40))
     stream = tokenizer.decoder()
     assert "".join(stream.push(id_) for id_ in ids) + stream.flush() == tokenizer.decode(ids)
 
 
-def test_the_stream_never_shows_half_a_character(trained):
+def test_incremental_decoding_never_returns_half_a_character(trained):
     tokenizer = trained["bpe", "gpt-2"]
     stream = tokenizer.decoder()
     shown = [stream.push(id_) for id_ in tokenizer.encode("naïve 日本 🙂!")]
@@ -199,7 +199,7 @@ def test_saving_and_loading_changes_nothing(trained, tmp_path):
         assert loaded.split == ("" if kind == "char" else split)
 
 
-def test_characters_by_table_equal_the_library(trained):
+def test_char_ids_equal_those_of_the_library(trained):
     tokenizer = trained["char", "qwen2"]
     for text in [*AWKWARD, *fuzz(200)]:
         assert tokenizer.encode(text) == tokenizer.library.encode(text, add_special_tokens=False).ids
@@ -209,7 +209,7 @@ def test_characters_by_table_equal_the_library(trained):
 
 
 def sentencepiece_like(folder: Path, *, eos: str | None = "</s>") -> None:
-    """A Llama-shaped tokenizer: Metaspace, byte fallback, a template that adds a first token, truncation on."""
+    """A tokenizer like Llama's: Metaspace, byte fallback, a template that adds a first token, truncation on."""
     from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
     made = tokenizers.Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
@@ -234,7 +234,7 @@ def sentencepiece_like(folder: Path, *, eos: str | None = "</s>") -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
 
 
-def test_a_foreign_tokenizer_is_reused_without_what_it_would_add(tmp_path):
+def test_a_foreign_tokenizer_is_loaded_without_its_first_token_and_truncation(tmp_path):
     from transformers import AutoTokenizer
 
     sentencepiece_like(tmp_path / "theirs")
@@ -251,7 +251,7 @@ def test_a_foreign_tokenizer_is_reused_without_what_it_would_add(tmp_path):
     assert "auto_map" not in json.loads((tmp_path / "ours" / "tokenizer_config.json").read_text())
 
 
-def test_what_has_no_token_is_named(trained):
+def test_unknown_in_lists_characters_and_words_without_a_token(trained):
     char = trained["char", "qwen2"]
     assert char.unknown_in("ǂ seen, ǂ and \U00010348") == ["ǂ", "\U00010348"]
     assert char.unknown_in("seen") == []
@@ -265,7 +265,7 @@ def test_what_has_no_token_is_named(trained):
 
 
 @pytest.mark.parametrize("named", [None, ["input_ids", "token_type_ids", "attention_mask"]])
-def test_what_is_written_names_the_inputs_of_a_decoder_whatever_was_read(trained, tmp_path, named):
+def test_saved_files_always_name_the_inputs_of_a_decoder(trained, tmp_path, named):
     tokenizer = trained["bpe", "qwen2"]
     tokenizer.save(tmp_path)
     config = json.loads((tmp_path / "tokenizer_config.json").read_text())
@@ -282,7 +282,7 @@ def test_what_is_written_names_the_inputs_of_a_decoder_whatever_was_read(trained
     assert written["model_max_length"] == 64
 
 
-def test_a_foreign_stream_joins_to_the_whole(tmp_path):
+def test_incremental_decoding_with_a_foreign_tokenizer_equals_decoding_at_once(tmp_path):
     sentencepiece_like(tmp_path)
     tokenizer = Tokenizer.load(tmp_path)
     for text in (prose(5, 40), "words and 日本 🙂 bytes", "x"):
@@ -292,8 +292,8 @@ def test_a_foreign_stream_joins_to_the_whole(tmp_path):
         assert all("\ufffd" not in part for part in parts)
 
 
-def test_markers_that_a_foreign_file_calls_ordinary_stay_text(trained, tmp_path):
-    """Qwen2.5-Coder lists <|fim_prefix|> and its like as added tokens that are not special."""
+def test_markers_that_a_foreign_file_lists_as_not_special_stay_text(trained, tmp_path):
+    """Qwen2.5-Coder lists <|fim_prefix|> and similar markers as added tokens that are not special."""
     trained["bpe", "qwen2"].save(tmp_path)
     spec = json.loads((tmp_path / "tokenizer.json").read_text())
     for token in spec["added_tokens"]:
@@ -313,7 +313,7 @@ def without_vocabulary(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken", "said"),
+    ("broken", "message"),
     [
         (lambda folder: (folder / "tokenizer.json").unlink(), "holds no tokenizer.json"),
         (lambda folder: (folder / "tokenizer.json").write_text('{"model": '), "not valid JSON"),
@@ -323,14 +323,14 @@ def without_vocabulary(folder: Path) -> None:
         (lambda folder: sentencepiece_like(folder, eos="<missing>"), "<missing>"),
     ],
 )
-def test_a_folder_that_is_of_no_use_says_why(trained, tmp_path, broken, said):
+def test_an_unusable_folder_is_refused_with_the_reason(trained, tmp_path, broken, message):
     trained["bpe", "qwen2"].save(tmp_path)
     broken(tmp_path)
-    with pytest.raises(SeedbedError, match=said) as caught:
+    with pytest.raises(SeedbedError, match=message) as caught:
         Tokenizer.load(tmp_path)
     assert caught.value.hint
 
 
-def test_a_missing_folder_says_so(tmp_path):
+def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(SeedbedError, match="no tokenizer folder"):
         Tokenizer.load(tmp_path / "nowhere")

@@ -1,4 +1,4 @@
-"""Learning a vocabulary: sized to the data, bounded by the config, the same every time."""
+"""Training a tokenizer: the vocabulary is limited by the text and the config, and is the same every time."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_small_text_gives_a_small_vocabulary(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("vocab_size", [266, 300, 1000])
-def test_the_vocabulary_is_never_larger_than_asked(kind, vocab_size):
+def test_the_vocabulary_is_never_larger_than_configured(kind, vocab_size):
     tokenizer = train_tokenizer([prose(1, 5000)], TokenizerConfig(kind=kind, vocab_size=vocab_size), quiet)
     assert tokenizer.vocab_size <= vocab_size
     assert sorted(tokenizer.special.values()) == list(range(tokenizer.vocab_size - 10, tokenizer.vocab_size))
@@ -51,12 +51,12 @@ def test_the_vocabulary_is_never_larger_than_asked(kind, vocab_size):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_vocabulary_that_holds_too_little_is_refused(kind):
-    least = 12 if kind == "char" else 266
+def test_a_vocabulary_size_below_the_minimum_is_refused(kind):
+    minimum = 12 if kind == "char" else 266
     with pytest.raises(UsageError, match="too small") as caught:
-        train_tokenizer(["text"], TokenizerConfig(kind=kind, vocab_size=least - 1), quiet)
-    assert str(least) in caught.value.hint
-    train_tokenizer(["text"], TokenizerConfig(kind=kind, vocab_size=least), quiet)
+        train_tokenizer(["text"], TokenizerConfig(kind=kind, vocab_size=minimum - 1), quiet)
+    assert str(minimum) in caught.value.hint
+    train_tokenizer(["text"], TokenizerConfig(kind=kind, vocab_size=minimum), quiet)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -80,7 +80,7 @@ for kind in ("bpe", "wordpiece", "unigram", "char"):
 
 
 def test_the_same_text_gives_the_same_files_in_any_process(tmp_path):
-    """The library's hash maps are seeded anew in each process, so this is nothing that comes by itself."""
+    """The library's hash maps have another seed in each process, which must not change the result."""
     for number in range(3):
         subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path / str(number))], check=True)
     for kind in KINDS:
@@ -96,7 +96,7 @@ def test_every_character_of_the_text_is_in_a_char_vocabulary():
     assert tokenizer.decode(tokenizer.encode("known \u4e00 unknown")) == "known \ufffd unknown"
 
 
-def test_rare_characters_give_way_and_it_is_said():
+def test_rare_characters_are_left_out_with_a_message():
     events: list[Event] = []
     text = "a" * 50 + "b" * 40 + "c" * 30 + "d" * 2 + "e"
     tokenizer = train_tokenizer([text], TokenizerConfig(kind="char", vocab_size=14), events.append)
@@ -129,8 +129,10 @@ def test_progress_ends_with_the_bytes_read():
 # ---------------------------------------------------------------------------------------------- text without spaces
 
 
-def learned_from(monkeypatch: pytest.MonkeyPatch, texts: list[str], config: TokenizerConfig) -> list[str]:
-    """The pieces that reach the library."""
+def pieces_given_to_the_library(
+    monkeypatch: pytest.MonkeyPatch, texts: list[str], config: TokenizerConfig
+) -> list[str]:
+    """The pieces of text that the library is trained on."""
     pieces: list[str] = []
     original = train.train_model
 
@@ -146,16 +148,16 @@ def learned_from(monkeypatch: pytest.MonkeyPatch, texts: list[str], config: Toke
 @pytest.mark.parametrize("kind", ["bpe", "wordpiece", "unigram"])
 @pytest.mark.parametrize("split", ["qwen2", "gpt-2"])
 @pytest.mark.parametrize("characters", ["ACGT", "a", "-", " ", "\n", "日本語", "_", "éà"])
-def test_no_long_word_reaches_the_library(monkeypatch, kind, split, characters):
+def test_the_library_is_not_trained_on_long_words(monkeypatch, kind, split, characters):
     text = "Before. " + "".join(random.Random(1).choices(characters, k=5000)) + " After."
     config = TokenizerConfig(kind=kind, split=split, vocab_size=300)
-    pieces = learned_from(monkeypatch, [text], config)
+    pieces = pieces_given_to_the_library(monkeypatch, [text], config)
     assert "".join(pieces) == text
     assert max(map(len, pieces)) <= 300
 
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
-def test_no_more_long_words_are_learned_from_than_can_be_and_it_is_said(monkeypatch, kind):
+def test_training_on_long_words_is_limited_with_a_message(monkeypatch, kind):
     monkeypatch.setitem(train._LONG_WORD_BYTES, kind, 10_000)
     events: list[Event] = []
     dna = "".join(random.Random(1).choices("ACGT", k=30_000))
@@ -168,14 +170,14 @@ def test_no_more_long_words_are_learned_from_than_can_be_and_it_is_said(monkeypa
     assert len(tokenizer.encode(dna)) < 0.6 * len(dna)
 
 
-def test_text_without_spaces_is_learned_from_soon():
-    """The library alone takes minutes for it."""
+def test_training_on_text_without_spaces_fills_the_vocabulary():
+    """Without cutting long words, the library takes minutes for it."""
     text = "".join(random.Random(1).choices("ACGT", k=60_000)) * 3 + "a" * 200_000
     tokenizer = train_tokenizer([text], TokenizerConfig(vocab_size=600), quiet)
     assert tokenizer.vocab_size == 600
 
 
-def test_merges_learned_from_parts_of_a_long_word_are_of_the_text():
+def test_tokens_learned_from_parts_of_a_long_word_occur_in_the_text():
     text = "".join(random.Random(1).choices(["ACG", "TT", "GA"], k=20_000))
     tokenizer = train_tokenizer([text], TokenizerConfig(vocab_size=400), quiet)
     assert all(tokenizer.decode([id_]) in text for id_ in set(tokenizer.encode(text)))
@@ -195,7 +197,7 @@ def test_ordinary_text_is_left_as_it_is():
     assert list(patterns.without_long_words(text, "qwen2")) == [(text, False)]
 
 
-def test_it_is_said_when_learning_takes_long(monkeypatch):
+def test_a_message_reports_slow_training(monkeypatch):
     monkeypatch.setattr(train, "_LONG_S", 0.0)
     monkeypatch.setitem(library_training.SINGLE_PROCESS_CHARACTERS, "bpe", 100)
     events: list[Event] = []
@@ -206,11 +208,11 @@ def test_it_is_said_when_learning_takes_long(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["bpe", "wordpiece", "unigram"])
-def test_of_text_in_scripts_without_spaces_only_so_much_is_learned_from(
+def test_training_on_scripts_without_spaces_is_limited_with_a_message(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(train._UNSPACED_BYTES, kind, 3000)
-    told: list[Event] = []
+    events: list[Event] = []
     clauses = ["".join(chr(0x4E00 + (7 * n + 13 * place) % 900) for place in range(8)) for n in range(400)]
     thai = ["\u0e01\u0e34\u0e19\u0e02\u0e49\u0e32\u0e27" * 2] * 50
     texts = [f"clause {number}: {clause}。\n" for number, clause in enumerate([*clauses, *thai])]
@@ -222,12 +224,12 @@ def test_of_text_in_scripts_without_spaces_only_so_much_is_learned_from(
     assert all(f"clause {number}: " in given for number in range(450)), "other words were left out"
     bounded = len("".join(patterns.unspaced().findall(given)).encode())
     assert 2900 < bounded <= 3000
-    learned = train_tokenizer(texts, TokenizerConfig(kind=kind, vocab_size=400), told.append)
+    learned = train_tokenizer(texts, TokenizerConfig(kind=kind, vocab_size=400), events.append)
     assert learned.decode(learned.encode(texts[-1])) == texts[-1]
-    (message,) = [each for each in told if isinstance(each, Message) and each.code == "unspaced-text"]
+    (message,) = [each for each in events if isinstance(each, Message) and each.code == "unspaced-text"]
     assert "the first 0.0 MB" in message.text
 
 
-def test_a_little_text_without_spaces_is_given_whole() -> None:
+def test_a_little_text_in_scripts_without_spaces_is_used_whole() -> None:
     texts = ["一二三四五六七八, one two", "กินข้าวกินข้าว"]
     assert list(train._BoundedWords(texts, TokenizerConfig(kind="unigram"))) == texts
