@@ -1,4 +1,4 @@
-"""The command line as a user types it, over jobs that live like real ones but train nothing."""
+"""The `desk` fixture: runs `seedbed` as a user types it; its fake jobs write runs as real jobs do, but train nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DRIVER = Path(__file__).resolve().parents[1] / "fake_seedbed.py"
 
 
 class Desk:
-    """A folder to work in, a store in it, and `seedbed`."""
+    """A working folder with a store, in which a test runs `seedbed`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -47,7 +47,7 @@ class Desk:
     def seedbed(
         self, *words: str, expect: int = 0, env: dict[str, str] | None = None, stdin: str | bytes | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """What a command prints, run in this process (see inprocess.py); jobs and children are processes all the same."""
+        """Run a command in this process (see inprocess.py); the jobs and children that it starts are processes."""
         raw = stdin.encode() if isinstance(stdin, str) else stdin
         done = inprocess.run(words, self.folder, {**self.environment, **(env or {})}, raw)
         assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
@@ -57,7 +57,7 @@ class Desk:
     def terminal(
         self, *words: str, keys: str = "", expect: int = 0, env: dict[str, str] | None = None, columns: int = 120
     ) -> str:
-        """What a person at a terminal sees who types `keys` once the command has begun; stdin, stdout and stderr are one."""
+        """What a command shows on a terminal, with `keys` typed at its start; stdin, stdout and stderr are the terminal."""
         leader, terminal = os.openpty()
         size = {"COLUMNS": str(columns), "TERM": "xterm"}
         process = self.start(*words, env={**size, **(env or {})}, stdin=terminal, stdout=terminal, stderr=terminal)
@@ -73,7 +73,7 @@ class Desk:
         return shown.decode().replace("\r\n", "\n")
 
     def train(self, *words: str, env: dict[str, str] | None = None, steps: int = 30) -> str:
-        """A finished run; returns its id."""
+        """Train a run to its end; return its id."""
         done = self.seedbed("train", "--set", f"train.steps={steps}", "--json", *words, env=env)
         return str(json.loads(done.stdout)["id"])
 
@@ -85,17 +85,17 @@ class Desk:
         patience.until(what, seconds)
 
     def let_go(self) -> None:
-        """Let the newest run's job go on, which waits where HOLD_AT said."""
+        """Let the newest run's job continue, which waits at a step named in HOLD_AT."""
         pacing.let_go(max(self.runs.glob("2*")))
 
     def at_step(self, step: int) -> None:
-        """Until the newest run has logged that step."""
+        """Wait until the newest run has logged that step."""
 
-        def there() -> bool:
+        def logged() -> bool:
             logs = sorted(self.runs.glob("2*/events.jsonl"))
             return bool(logs) and f'"step":{step},' in logs[-1].read_text()
 
-        self.wait(there)
+        self.wait(logged)
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
             process.kill()
         process.wait()
     for path in made.runs.glob("2*"):
-        stands = standing(RunDir(path))
-        pid = stands.view.run.get("pid")
-        if stands.status in LIVE and pid and pid != os.getpid():
+        found = standing(RunDir(path))
+        pid = found.view.run.get("pid")
+        if found.status in LIVE and pid and pid != os.getpid():
             os.kill(pid, signal.SIGKILL)

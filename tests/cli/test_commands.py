@@ -1,4 +1,4 @@
-"""The commands that look, ask and explain."""
+"""Commands that show runs, configs and the machine; usage errors, hints and completion."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (["trian"], "seedbed train"),
         (["train", "--nope"], "--nope"),
@@ -64,20 +64,20 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         (["completion", "tcsh"], "tcsh"),
     ],
 )
-def test_what_makes_no_sense_exits_2_and_leaves_nothing(
-    words: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_usage_errors_exit_2_and_create_no_run(
+    words: list[str], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SEEDBED_RUNS", str(tmp_path / "runs"))
     assert main(words) == 2
     shown = capsys.readouterr()
-    assert told in shown.err
+    assert expected in shown.err
     assert shown.out == ""
     assert "Traceback" not in shown.err
     assert not list(tmp_path.glob("runs/*"))
 
 
-def test_status_for_people_and_scripts(desk: Any) -> None:
+def test_status_is_shown_as_text_and_as_json(desk: Any) -> None:
     run = desk.train("--name", "alpha")
     out = desk.seedbed("status").stdout
     for part in ("alpha", "completed", "30 of 30", "Fake CPU", "step 30", run):
@@ -98,15 +98,15 @@ def test_status_of_a_running_run(desk: Any) -> None:
     desk.seedbed("stop", "--wait")
 
 
-def test_the_paths_of_a_failed_run_are_there(desk: Any) -> None:
+def test_status_of_a_failed_run_names_its_traceback_file_and_the_resume_command(desk: Any) -> None:
     desk.seedbed("train", "--name", "alpha", expect=1, env={"FAKE_FAIL": "crash"})
     line = next(line for line in desk.seedbed("status").stdout.splitlines() if "traceback is in" in line)
     assert Path(line.rpartition(" in ")[2].rstrip(".")).is_file()
     desk.seedbed("train", "--name", "beta", "--steps", "30", expect=1, env={"FAKE_FAIL": "kill"})
-    assert "`seedbed resume beta` starts it again" in desk.seedbed("status").stdout, "a command has the long id"
+    assert "`seedbed resume beta` starts it again" in desk.seedbed("status").stdout, "the hint has the long id"
 
 
-def test_a_file_in_the_place_of_the_runs_is_named(desk: Any) -> None:
+def test_a_file_or_broken_link_in_place_of_the_runs_folder_is_refused(desk: Any) -> None:
     desk.runs.write_text("mine")
     for words in (("train",), ("train", "--background"), ("runs",), ("status",), ("resume",), ("queue",), ("du",)):
         done = desk.seedbed(*words, expect=2)
@@ -149,7 +149,7 @@ def on_terminal(desk: Any, *words: str, env: dict[str, str]) -> str:
     return shown.decode()
 
 
-def test_runs_lists_all_and_survives_what_is_broken(desk: Any) -> None:
+def test_runs_lists_every_run_including_a_broken_one(desk: Any) -> None:
     assert json.loads(desk.seedbed("runs", "--json").stdout) == []
     assert "seedbed train" in desk.seedbed("runs").stderr
     first, second = desk.train("--name", "alpha"), desk.train()
@@ -166,7 +166,7 @@ def test_runs_lists_all_and_survives_what_is_broken(desk: Any) -> None:
     assert desk.status()["id"] == second, "a broken run is not the latest"
 
 
-def test_where_runs_live(desk: Any) -> None:
+def test_the_runs_folder_is_set_by_an_option_or_the_environment(desk: Any) -> None:
     desk.train("--runs", "elsewhere")
     assert not desk.runs.exists()
     assert len(json.loads(desk.seedbed("runs", "--json", env={"SEEDBED_RUNS": "elsewhere"}).stdout)) == 1
@@ -174,7 +174,7 @@ def test_where_runs_live(desk: Any) -> None:
     assert f"seedbed generate {desk.folder / 'elsewhere'}" in out, "the next command would not find the run"
 
 
-def test_background_prints_the_id_alone_and_outlives_its_parent(desk: Any) -> None:
+def test_background_prints_only_the_id_and_the_job_outlives_its_parent(desk: Any) -> None:
     process = desk.start(
         "train", "--set", "train.steps=60", "--background", env={"HOLD_AT": "40"}, start_new_session=True
     )
@@ -189,7 +189,7 @@ def test_background_prints_the_id_alone_and_outlives_its_parent(desk: Any) -> No
     desk.wait(lambda: desk.status(run)["status"] == "completed")
 
 
-def test_stop(desk: Any) -> None:
+def test_stop_saves_a_checkpoint_and_ends_the_run(desk: Any) -> None:
     desk.seedbed("stop", expect=2)
     run = desk.seedbed("train", "--set", "train.steps=1000000", "--background", env=SLOW).stdout.strip()
     desk.at_step(3)
@@ -200,11 +200,11 @@ def test_stop(desk: Any) -> None:
     assert "not running" in desk.seedbed("stop", run, expect=1).stderr
 
 
-def test_resume_chooses_what_fits_and_refuses_what_does_not(desk: Any) -> None:
+def test_resume_chooses_the_interrupted_run_and_refuses_wrong_requests(desk: Any) -> None:
     finished = desk.train(steps=20)
-    told = desk.seedbed("resume", finished, expect=2).stderr
-    assert "completed" in told
-    assert "--more-epochs" in told
+    error = desk.seedbed("resume", finished, expect=2).stderr
+    assert "completed" in error
+    assert "--more-epochs" in error
     assert "interrupted run" in desk.seedbed("resume", expect=2).stderr
     for amount in ("0", "-3"):
         desk.seedbed("resume", finished, "--more-steps", amount, expect=2)
@@ -215,7 +215,7 @@ def test_resume_chooses_what_fits_and_refuses_what_does_not(desk: Any) -> None:
     lost = json.loads(desk.seedbed("runs", "--json").stdout)[1]
     assert lost["status"] == "lost"
     resumed = json.loads(desk.seedbed("resume", "--json").stdout)
-    assert resumed["id"] == lost["id"], "a run that never trained was taken for an interrupted one"
+    assert resumed["id"] == lost["id"], "resume chose a run that never trained"
     assert resumed["status"] == "completed"
     assert resumed["session"] == 2
 
@@ -268,7 +268,7 @@ def test_like_starts_from_an_earlier_config(desk: Any) -> None:
     assert new == old
 
 
-def test_config_show_tells_origins(desk: Any) -> None:
+def test_config_show_gives_the_origin_of_each_value(desk: Any) -> None:
     (desk.folder / "my.toml").write_text("[train]\nsteps = 77\n")
     words = ("my.toml", "--set", "optimizer.lr=2e-5", "--device", "cpu")
     out = desk.seedbed("config", "show", *words).stdout
@@ -284,7 +284,7 @@ def test_config_show_tells_origins(desk: Any) -> None:
     assert as_json["origins"]["optimizer.lr"] == "--set"
 
 
-def test_config_check(desk: Any) -> None:
+def test_config_check_reports_the_size_and_the_errors_of_a_config(desk: Any) -> None:
     good = json.loads(desk.seedbed("config", "check", "--json").stdout)
     assert good["ok"]
     assert 1_000_000 < good["parameters"] < 1_300_000
@@ -292,7 +292,7 @@ def test_config_check(desk: Any) -> None:
     bad = json.loads(desk.seedbed("config", "check", "--data", "text:/nowhere", "--json", expect=2).stdout)
     assert not bad["ok"]
     assert "/nowhere" in bad["findings"][-1]["text"]
-    # What no machine could hold is known before any work, and where it is in the way.
+    # A model that no machine can hold is an error before any work, for memory and for disk.
     large = desk.seedbed("config", "check", "--set", "model.layers=60000", "--device", "cpu", expect=2).stdout
     assert "error: Training needs about" in large
     assert "of memory" in large
@@ -301,17 +301,17 @@ def test_config_check(desk: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "status", "said"),
+    ("data", "status", "expected"),
     [("storys", 2, "Did you mean stories?"), ("novels", 2, "text:novels"), ("text:empty.txt", 1, "holds no text")],
 )
-def test_data_that_cannot_be_leaves_no_run(desk: Any, data: str, status: int, said: str) -> None:
+def test_unusable_data_is_refused_and_creates_no_run(desk: Any, data: str, status: int, expected: str) -> None:
     (desk.folder / "novels").mkdir()
     (desk.folder / "empty.txt").write_text("")
     for words in (("train", "--background"), ("train",)):
         done = desk.seedbed(*words, "--data", data, expect=status)
-        assert said in done.stderr
+        assert expected in done.stderr
     assert json.loads(desk.seedbed("runs", "--json").stdout) == []
-    assert said in desk.seedbed("config", "check", "--data", data, expect=2).stdout
+    assert expected in desk.seedbed("config", "check", "--data", data, expect=2).stdout
 
 
 def test_a_taken_name_gets_a_number(desk: Any) -> None:
@@ -320,10 +320,10 @@ def test_a_taken_name_gets_a_number(desk: Any) -> None:
     assert [listed[name] for name in names] == ["again", "again-2"]
 
 
-def test_an_unknown_option_names_the_right_help_and_its_neighbour(desk: Any) -> None:
-    said = desk.seedbed("generate", "--samples", "2", expect=2).stderr
-    assert "--num-samples" in said
-    assert "seedbed generate --help" in said
+def test_an_unknown_option_suggests_the_nearest_option_and_the_commands_help(desk: Any) -> None:
+    error = desk.seedbed("generate", "--samples", "2", expect=2).stderr
+    assert "--num-samples" in error
+    assert "seedbed generate --help" in error
 
 
 @pytest.mark.parametrize(
@@ -364,7 +364,7 @@ def test_an_unknown_option_names_the_right_help_and_its_neighbour(desk: Any) -> 
         ("eval latest", "`seedbed metrics`"),
     ],
 )
-def test_what_was_typed_from_habit_gets_the_right_hint(
+def test_misspelt_and_foreign_options_and_commands_get_the_right_hint(
     line: str, meant: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(line.split()) == 2
@@ -373,13 +373,13 @@ def test_what_was_typed_from_habit_gets_the_right_hint(
 
 
 @pytest.mark.parametrize("line", ["train --foo=3", "train -x", "status --lr 1", "xyzzy", "--foo"])
-def test_a_word_that_is_like_nothing_gets_no_wrong_hint(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_word_without_a_near_match_gets_no_suggestion(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(line.split()) == 2
     shown = capsys.readouterr().err
     assert "Did you mean" not in shown, shown
 
 
-def test_the_values_that_one_sets_most_have_options(desk: Any) -> None:
+def test_the_most_used_config_keys_have_their_own_options(desk: Any) -> None:
     words = ["--lr", "0.1", "--batch-size", "4", "--context", "64", "--seed", "5"]
     for horizon, value in (("steps", "50"), ("epochs", "2.0"), ("tokens", "1000")):
         out = desk.seedbed("config", "show", *words, f"--{horizon}", value).stdout
@@ -414,12 +414,12 @@ def test_config_keys_explains_every_key(desk: Any, capsys: pytest.CaptureFixture
     assert "optimizer.lr" in capsys.readouterr().err
 
 
-def test_presets(desk: Any) -> None:
+def test_presets_lists_every_preset_with_its_hardware(desk: Any) -> None:
     assert list(json.loads(desk.seedbed("presets", "--json").stdout)) == ["nano", "tiny", "small", "base"]
     assert "any laptop" in desk.seedbed("presets").stdout
 
 
-def test_curve_as_a_picture(desk: Any) -> None:
+def test_curve_writes_an_svg_file(desk: Any) -> None:
     desk.train("--name", "a b")
     desk.seedbed("curve", "a b", "--svg", "loss.svg")
     root = ET.parse(desk.folder / "loss.svg").getroot()
@@ -428,11 +428,11 @@ def test_curve_as_a_picture(desk: Any) -> None:
     assert "validation loss" in text
     assert "training loss" in desk.seedbed("curve").stdout
     Store(desk.runs).create("train", "newer", "", {})
-    assert "a b" in desk.seedbed("curve").stdout, "a newer run without a step hid the one that has some"
+    assert "a b" in desk.seedbed("curve").stdout, "curve chose a newer run without steps"
     assert "nowhere" in desk.seedbed("curve", "--svg", "nowhere/loss.svg", expect=1).stderr
 
 
-def test_runs_are_drawn_over_each_other(desk: Any) -> None:
+def test_curve_draws_several_runs_in_one_chart(desk: Any) -> None:
     desk.train("--name", "alpha", steps=5)
     second = desk.train("--name", "beta", steps=12)
     Store(desk.runs).create("train", "empty", "", {})
@@ -442,9 +442,9 @@ def test_runs_are_drawn_over_each_other(desk: Any) -> None:
     assert '"empty" has logged no step yet' in done.stderr
     desk.seedbed("curve", "alpha", "beta", "--x", "time", "--smooth", "0.5", "--log", "--svg", "both.svg")
     root = ET.parse(desk.folder / "both.svg").getroot()
-    told = " ".join(element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text"))
+    texts = " ".join(element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text"))
     for part in ("training loss", "1 alpha", "2 beta", "seconds of training"):
-        assert part in told
+        assert part in texts
     found = json.loads(desk.seedbed("curve", "alpha", "beta", "--json", "--y", "lr", "--x", "tokens").stdout)
     assert [each["name"] for each in found] == ["alpha", "beta"]
     assert found[1]["id"] == second
@@ -459,7 +459,7 @@ def test_runs_are_drawn_over_each_other(desk: Any) -> None:
     assert "alpha: training loss, along time" in desk.seedbed("curve", "alpha", "--x", "time").stdout
 
 
-def test_foreign_text_never_steers_the_terminal(desk: Any) -> None:
+def test_control_characters_in_a_name_are_never_printed(desk: Any) -> None:
     run = desk.train()
     (desk.runs / run / "labels.json").write_text(json.dumps({"name": "x\x1b[31m\u202e\x07[/]"}))
     for words in (("status",), ("runs",), ("curve",), ("status", "x\x1b[31m")):
@@ -468,7 +468,7 @@ def test_foreign_text_never_steers_the_terminal(desk: Any) -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_code(shell: str, desk: Any) -> None:
+def test_completion_prints_code_for_each_shell(shell: str, desk: Any) -> None:
     assert "seedbed" in desk.seedbed("completion", shell).stdout
 
 
@@ -538,7 +538,7 @@ def test_completion_of_paths_after_text(tmp_path: Path, monkeypatch: pytest.Monk
     assert settings("train.steps=") == [f"train.steps={resolve(TRAIN).config.train.steps}"]
 
 
-def test_a_full_output_is_told_without_a_traceback(desk: Any) -> None:
+def test_a_full_output_device_gives_an_error_without_a_traceback(desk: Any) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
     desk.train()
@@ -550,11 +550,11 @@ def test_a_full_output_is_told_without_a_traceback(desk: Any) -> None:
     assert "No space left" in err
 
 
-def test_a_slow_rate_is_not_shown_as_none() -> None:
+def test_a_slow_rate_is_not_rounded_to_zero_gigaflops() -> None:
     assert [gigaflops(rate) for rate in (4.3e8, 1.06e9, 9.96e9, 1.16e11)] == ["0.43", "1.1", "10", "116"]
 
 
-def test_doctor_examines_this_machine(desk: Any) -> None:
+def test_doctor_reports_on_this_machine(desk: Any) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "seedbed", "doctor", "--device", "cpu", "--json"],
         cwd=desk.folder,
@@ -565,8 +565,8 @@ def test_doctor_examines_this_machine(desk: Any) -> None:
     assert b"Traceback" not in done.stderr
     found = json.loads(done.stdout)
     assert done.returncode == (1 if any(each["level"] == "error" for each in found["problems"]) else 0)
-    told = "\n".join(describe(found))
-    assert found["torch"]["version"] in told
-    assert "trains on cpu" in told
+    text = "\n".join(describe(found))
+    assert found["torch"]["version"] in text
+    assert "trains on cpu" in text
     broken = {**found, "problems": [{"level": "error", "what": "No \x1bdisk.", "why": "", "fix": "buy one"}]}
     assert "error: No disk." in "\n".join(describe(broken))

@@ -1,4 +1,4 @@
-"""Completion in a real shell: what stands on the command line after Tab."""
+"""Completion in a real shell: the command line after Tab."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 
 import patience
 
-ANSWERS = """\
+SCRIPT = """\
 #!{python} -P
 import json, os, sys
 if "_ARGCOMPLETE" in os.environ or sys.argv[1:2] == ["completion"]:
@@ -40,7 +40,7 @@ class Shell:
     def __init__(self, name: str, folder: Path, environment: dict[str, str]) -> None:
         program = shutil.which(name)
         if program is None:
-            pytest.skip(f"{name} is not here")
+            pytest.skip(f"{name} is not installed")
         options, setup = SETUP[name]
         self._leader, terminal = pty.openpty()
         self._process = subprocess.Popen(
@@ -57,13 +57,13 @@ class Shell:
         self._send(f"{setup}; echo rea''dy\n", b"ready\r")
 
     def words_of(self, line: str) -> list[str]:
-        """The words that a command gets whose line was typed with Tab at its end, and then Enter."""
+        """The arguments that the command gets after the line, Tab and Enter were typed."""
         shown = self._send(f"{line}\t\n", b"END\r")
         found: list[str] = json.loads(shown.rpartition(b"WORDS")[2].partition(b"END\r")[0])
         return found
 
     def _send(self, keys: str, awaited: bytes) -> bytes:
-        """Type, and return what is shown until that comes."""
+        """Type the keys, and return the output up to the awaited text."""
         os.write(self._leader, keys.encode())
         end = time.monotonic() + patience.HANG_S
         while awaited not in self._shown:
@@ -81,11 +81,11 @@ class Shell:
 
 @pytest.fixture
 def open_shell(desk: Any) -> Iterator[Callable[[str], Shell]]:
-    """Opens a shell in the desk's folder, where `seedbed` is found."""
+    """Opens a shell in the desk's folder, with `seedbed` on its PATH."""
     programs = desk.folder / "bin"
     programs.mkdir()
     program = programs / "seedbed"
-    program.write_text(ANSWERS.format(python=sys.executable))
+    program.write_text(SCRIPT.format(python=sys.executable))
     program.chmod(0o755)
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
     environment = {**desk.environment, "PATH": path, "TERM": "dumb", "HOME": str(desk.folder), "PS1": "> "}
@@ -102,8 +102,8 @@ def open_shell(desk: Any) -> Iterator[Callable[[str], Shell]]:
 
 
 @pytest.mark.parametrize("name", SETUP)
-def test_what_tab_completes_in_a_shell(name: str, desk: Any, open_shell: Callable[[str], Shell]) -> None:
-    """Above all where a colon, an equals sign or a space would break the word."""
+def test_tab_completes_the_word_in_a_real_shell(name: str, desk: Any, open_shell: Callable[[str], Shell]) -> None:
+    """Also where a colon, an equals sign or a space would split the word."""
     shell = open_shell(name)
     desk.train("--name", "my first run")
     (desk.folder / "novels").mkdir()

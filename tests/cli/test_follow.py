@@ -1,4 +1,4 @@
-"""Watching a run: Ctrl-C and its kin ask the job to stop and save; nothing that befalls the watcher harms the run."""
+"""Following a run: Ctrl-C and SIGTERM make the job stop and save; any other end of the follower leaves the run running."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from seedbed.actions import launching
 SLOW = {"FAKE_STEP_S": "0.03"}
 
 
-def test_a_piped_run_is_told_in_plain_lines_and_ends_with_what_to_type_next(desk: Any) -> None:
+def test_a_piped_train_prints_plain_lines_and_ends_with_the_next_command(desk: Any) -> None:
     out = desk.seedbed("train", "--set", "train.steps=60", "--name", "my run").stdout
     assert "\x1b" not in out
     assert "\r" not in out
@@ -33,14 +33,14 @@ def test_a_piped_run_is_told_in_plain_lines_and_ends_with_what_to_type_next(desk
     assert any("\u2800" < char < "\u28ff" for char in out), "no curve"
 
 
-def test_json_keeps_stdout_for_the_status(desk: Any) -> None:
+def test_train_json_prints_only_the_status_to_stdout(desk: Any) -> None:
     done = desk.seedbed("train", "--set", "train.steps=20", "--json")
     assert json.loads(done.stdout)["status"] == "completed"
     assert "validation at step 20" in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_one_signal_stops_the_job_and_waits_until_it_has_saved(desk: Any, number: signal.Signals) -> None:
+def test_one_signal_stops_the_job_and_the_follower_waits_until_it_has_saved(desk: Any, number: signal.Signals) -> None:
     follower = desk.start("train", "--set", "train.steps=1000000", env={**SLOW, "FAKE_SAVE_S": "0.3"})
     desk.at_step(3)
     follower.send_signal(number)
@@ -53,7 +53,7 @@ def test_one_signal_stops_the_job_and_waits_until_it_has_saved(desk: Any, number
     assert "seedbed resume" in out
 
 
-def test_ctrl_c_while_a_run_is_made_stops_it_as_soon_as_it_lives(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_while_a_run_is_created_stops_it_once_its_job_runs(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     new_run = actions.new_run
 
     def interrupted(*words: Any) -> Any:
@@ -67,9 +67,7 @@ def test_ctrl_c_while_a_run_is_made_stops_it_as_soon_as_it_lives(desk: Any, monk
 
 
 @pytest.mark.parametrize("words", [[], ["--background"]], ids=["foreground", "background"])
-def test_a_run_whose_job_was_never_started_is_not_left_behind(
-    desk: Any, words: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_whose_job_never_started_is_removed(desk: Any, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
@@ -78,7 +76,7 @@ def test_a_run_whose_job_was_never_started_is_not_left_behind(
     assert not list(desk.runs.glob("2*"))
 
 
-def test_closing_the_terminal_leaves_the_run_going(desk: Any) -> None:
+def test_a_run_continues_when_its_terminal_is_closed(desk: Any) -> None:
     follower = desk.start("train", "--set", "train.steps=60", env={"HOLD_AT": "40"})
     desk.at_step(3)
     follower.send_signal(signal.SIGHUP)
@@ -91,8 +89,8 @@ def test_closing_the_terminal_leaves_the_run_going(desk: Any) -> None:
     assert (desk.status()["step"], desk.status()["session"]) == (60, 1)
 
 
-def test_a_terminal_that_vanishes_leaves_the_run_going(desk: Any) -> None:
-    """The window's process dies: what was typed in it finds its terminal gone, and gets SIGHUP."""
+def test_a_run_continues_when_the_process_of_its_terminal_dies(desk: Any) -> None:
+    """The process of the terminal window dies: the follower loses its terminal and gets SIGHUP."""
     leader, terminal = pty.openpty()
     follower = desk.start(
         "train", "--set", "train.steps=60", env={"HOLD_AT": "40", "TERM": "xterm"},
@@ -108,7 +106,7 @@ def test_a_terminal_that_vanishes_leaves_the_run_going(desk: Any) -> None:
     assert desk.status()["session"] == 1
 
 
-def test_a_resumed_run_goes_on_when_its_terminal_is_closed(desk: Any) -> None:
+def test_a_resumed_run_continues_when_its_terminal_is_closed(desk: Any) -> None:
     desk.seedbed("train", "--set", "train.steps=30", expect=1, env={"FAKE_FAIL": "kill"})
     follower = desk.start("resume", env={"HOLD_AT": "20"})
     desk.wait(lambda: desk.status()["status"] == "running")
@@ -132,7 +130,7 @@ def test_under_nohup_the_run_is_followed_to_its_end(desk: Any) -> None:
     assert "Finished at step 40" in out
 
 
-def test_a_job_whose_heartbeat_hangs_hears_ctrl_c_all_the_same(desk: Any) -> None:
+def test_ctrl_c_stops_a_job_whose_heartbeat_hangs(desk: Any) -> None:
     follower = desk.start("train", "--set", "train.steps=2000", env={**SLOW, "FAKE_FAIL": "deaf"})
     desk.at_step(3)
     follower.send_signal(signal.SIGINT)
@@ -141,21 +139,21 @@ def test_a_job_whose_heartbeat_hangs_hears_ctrl_c_all_the_same(desk: Any) -> Non
     assert desk.status()["status"] == "stopped"
 
 
-def test_a_second_ctrl_c_reaches_a_job_whose_heartbeat_hangs(desk: Any) -> None:
-    """Who leaves it to itself cannot ask it again later."""
+def test_a_second_ctrl_c_still_stops_a_job_whose_heartbeat_hangs(desk: Any) -> None:
+    """The follower ends at the second Ctrl-C, so it cannot signal the job later."""
     follower = desk.start("train", "--set", "train.steps=2000", env={**SLOW, "FAKE_FAIL": "deaf"})
     desk.at_step(3)
     follower.send_signal(signal.SIGINT)
     assert follower.stdout is not None
     while "Stopping" not in (line := follower.stdout.readline()):
-        assert line, "it ended"
+        assert line, "the follower ended"
     follower.send_signal(signal.SIGINT)
     follower.communicate(timeout=patience.HANG_S)
     assert follower.returncode == 130
     desk.wait(lambda: desk.status()["status"] == "stopped")
 
 
-def test_a_second_ctrl_c_leaves_it_saving(desk: Any) -> None:
+def test_a_second_ctrl_c_ends_the_follower_while_the_job_saves(desk: Any) -> None:
     follower = desk.start("train", "--set", "train.steps=1000000", env={**SLOW, "FAKE_SAVE_S": "gate"})
     desk.at_step(3)
     follower.send_signal(signal.SIGINT)
@@ -167,13 +165,13 @@ def test_a_second_ctrl_c_leaves_it_saving(desk: Any) -> None:
     rest, err = follower.communicate(timeout=patience.HANG_S)
     assert follower.returncode == 130
     assert "seedbed status" in out + rest + err
-    assert desk.status()["status"] == "running", "it waited until the job had saved"
+    assert desk.status()["status"] == "running", "the follower waited until the job had saved"
     (max(desk.runs.glob("2*")) / "saved").touch()
     desk.wait(lambda: desk.status()["status"] == "stopped")
     assert desk.status()["checkpoint_step"] == desk.status()["step"]
 
 
-def test_a_killed_watcher_leaves_the_run_going(desk: Any) -> None:
+def test_a_run_continues_when_its_follower_is_killed(desk: Any) -> None:
     follower = desk.start("train", "--set", "train.steps=60", env={"HOLD_AT": "40"})
     desk.at_step(3)
     follower.kill()
@@ -183,7 +181,7 @@ def test_a_killed_watcher_leaves_the_run_going(desk: Any) -> None:
     assert desk.status()["step"] == 60
 
 
-def test_a_reader_that_leaves_does_not_end_the_run(desk: Any) -> None:
+def test_a_run_continues_when_the_output_pipe_is_closed(desk: Any) -> None:
     follower = desk.start("train", "--set", "train.steps=60", env={"HOLD_AT": "40"})
     assert follower.stdout is not None
     follower.stdout.readline()
@@ -196,7 +194,7 @@ def test_a_reader_that_leaves_does_not_end_the_run(desk: Any) -> None:
     desk.wait(lambda: desk.status()["status"] == "completed")
 
 
-def test_ctrl_c_before_the_job_has_begun_is_not_lost(desk: Any) -> None:
+def test_ctrl_c_before_the_job_has_started_still_stops_it(desk: Any) -> None:
     follower = desk.start("train", "--set", "train.steps=1000000", env=SLOW)
     desk.wait(lambda: list(desk.runs.glob("2*")))
     time.sleep(0.05)
@@ -217,7 +215,7 @@ def test_preparing_data_can_be_stopped(desk: Any) -> None:
     assert desk.status()["status"] == "stopped"
 
 
-def test_a_failure_is_told_with_its_reason_and_status(desk: Any) -> None:
+def test_a_failed_train_prints_the_reason_and_sets_the_exit_status(desk: Any) -> None:
     failed = desk.seedbed("train", expect=1, env={"FAKE_FAIL": "numbers"})
     assert "The loss is no number." in failed.stderr
     assert "Lower optimizer.lr." in failed.stderr
@@ -229,7 +227,7 @@ def test_a_failure_is_told_with_its_reason_and_status(desk: Any) -> None:
     assert "Traceback" in (Path(desk.status()["path"]) / "job.log").read_text()
 
 
-def test_a_refused_resume_of_a_finished_run_is_told_and_the_run_stays_finished(desk: Any) -> None:
+def test_a_refused_resume_prints_the_reason_and_the_run_stays_completed(desk: Any) -> None:
     desk.seedbed("train", "--set", "train.steps=20")
     refused = desk.seedbed("resume", "--more-steps", "5", expect=2, env={"FAKE_FAIL": "usage"})
     assert "The run was not resumed: There is no text in the file." in refused.stderr
@@ -243,7 +241,7 @@ def test_a_refused_resume_of_a_finished_run_is_told_and_the_run_stays_finished(d
     assert desk.seedbed("resume", "--more-steps", "5").stdout.count("Finished at step 25") == 1
 
 
-def test_a_killed_job_is_told_and_reads_as_lost(desk: Any) -> None:
+def test_a_killed_job_is_reported_and_its_run_is_lost(desk: Any) -> None:
     killed = desk.seedbed("train", "--set", "train.steps=30", expect=1, env={"FAKE_FAIL": "kill"})
     assert "signal 9" in killed.stderr
     assert "seedbed resume" in killed.stderr
@@ -252,20 +250,20 @@ def test_a_killed_job_is_told_and_reads_as_lost(desk: Any) -> None:
     assert "ended without logging why" in lost["reason"]
 
 
-def test_a_log_that_cannot_grow_holds_the_run_and_loses_nothing(desk: Any) -> None:
+def test_a_run_pauses_while_its_log_cannot_grow_and_loses_no_event(desk: Any) -> None:
     follower = desk.start("train", "--set", "train.steps=30", env={"FAKE_FAIL": "disk"})
     desk.wait(lambda: list(desk.runs.glob("2*/short")))
     (run,) = desk.runs.glob("2*")
     log = (run / "events.jsonl").read_bytes()
     assert log.endswith(b"\n")
-    assert b'"step":7,' not in log, "the disk was not full"
+    assert b'"step":7,' not in log, "the log grew past its limit"
     assert follower.poll() is None
     desk.wait(lambda: desk.status()["status"] == "paused")
-    assert "ulimit -f" in desk.status()["reason"], "the log cannot say it, but status does"
+    assert "ulimit -f" in desk.status()["reason"], "status lacks the reason, which the log cannot hold"
     assert follower.stdout is not None
     while "paused" not in (line := follower.stdout.readline()):
-        assert line, "it ended"
-    assert "ulimit -f" in line, "who follows the run is not told"
+        assert line, "the follower ended"
+    assert "ulimit -f" in line, "the follower does not show the reason"
     (run / "room").touch()
     out, err = follower.communicate(timeout=patience.HANG_S)
     assert follower.returncode == 0, out + err
@@ -278,11 +276,11 @@ def test_a_log_that_cannot_grow_holds_the_run_and_loses_nothing(desk: Any) -> No
     assert desk.status()["reason"] is None
 
 
-def test_resume_goes_on_and_shows_the_whole_curve(desk: Any) -> None:
+def test_resume_continues_from_the_checkpoint_and_keeps_the_whole_curve(desk: Any) -> None:
     run = desk.train(steps=20)
     out = desk.seedbed("resume", run, "--more-steps", "15").stdout
     assert "resuming from step-00000020, step 20 of 35" in out
-    assert "validation at step 10" not in out, "an earlier session was told again"
+    assert "validation at step 10" not in out, "an event of an earlier session was printed again"
     assert "step 20/20" not in out, "the progress of an earlier session was shown as this one's"
     assert desk.status(run)["steps"] == 35
     points = json.loads(desk.seedbed("curve", run, "--json").stdout)
@@ -290,7 +288,7 @@ def test_resume_goes_on_and_shows_the_whole_curve(desk: Any) -> None:
     assert points["training"][-1]["last_step"] == 35
 
 
-def test_two_resumes_of_one_run(desk: Any) -> None:
+def test_resume_of_a_running_run_is_refused(desk: Any) -> None:
     desk.seedbed("train", "--set", "train.steps=1000000", "--background", env=SLOW)
     second = desk.seedbed("resume", "latest", expect=1)
     assert "already running" in second.stderr
@@ -298,7 +296,7 @@ def test_two_resumes_of_one_run(desk: Any) -> None:
     assert desk.status()["session"] == 1
 
 
-def test_on_a_terminal_it_paints_and_leaves_the_screen_clean(desk: Any) -> None:
+def test_train_on_a_terminal_shows_progress_and_restores_the_cursor(desk: Any) -> None:
     leader, terminal = pty.openpty()
     os.set_blocking(leader, False)
     follower = desk.start(

@@ -1,4 +1,4 @@
-"""What happened in a run, and what its job printed: as it is in a pipe and harmless on a terminal."""
+"""`seedbed logs`: the events of a run and the output of its job, unchanged in a pipe and safe on a terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SLOW = {"FAKE_STEP_S": "0.03"}
 
 @pytest.fixture
 def log(desk: Any) -> Path:
-    """The log of a finished run; empty."""
+    """The job log of a finished run, emptied."""
     run = desk.train(steps=3)
     path: Path = desk.runs / run / "job.log"
     path.write_bytes(b"")
@@ -27,7 +27,7 @@ def log(desk: Any) -> Path:
 
 @pytest.mark.parametrize("end", [b"", b"\n"])
 @pytest.mark.parametrize("count", [0, 1, 2, 49, 50, 51, 20_000])
-def test_the_last_lines_are_those_of_tail(desk: Any, log: Path, count: int, end: bytes) -> None:
+def test_printed_gives_the_same_last_lines_as_tail(desk: Any, log: Path, count: int, end: bytes) -> None:
     log.write_bytes(b"\n".join(b"line %d \xff\x1b[31m" % number for number in range(count)) + end)
     for lines in ("0", "1", "7", "50"):
         expected = subprocess.run(["tail", "-n", lines, str(log)], capture_output=True, check=True).stdout
@@ -44,13 +44,13 @@ def raw(desk: Any, *words: str) -> bytes:
     return out
 
 
-def test_a_terminal_is_not_steered(desk: Any, log: Path) -> None:
+def test_control_characters_in_job_output_are_removed_on_a_terminal(desk: Any, log: Path) -> None:
     log.write_bytes(b"a\x1b]0;title\x07\x1b[2Jb\n10%\r50%\r100%\r\nwindows\r\n\xff\xe2\x80\xae end without newline")
     shown = desk.terminal("logs", "--printed")
     assert shown.splitlines() == ["ab", "100%", "windows", "\ufffd end without newline"]
 
 
-def test_following_tells_everything_until_the_run_has_ended(desk: Any) -> None:
+def test_follow_prints_all_job_output_until_the_run_has_ended(desk: Any) -> None:
     run = desk.seedbed("train", "--set", "train.steps=60", "--background", env={"HOLD_AT": "40"}).stdout.strip()
     log = desk.runs / run / "job.log"
     log.write_bytes(b"before\n")
@@ -70,7 +70,7 @@ def test_following_tells_everything_until_the_run_has_ended(desk: Any) -> None:
     assert desk.seedbed("logs", "-f", "--printed").stdout.endswith("last word"), "following an ended run does not end"
 
 
-def test_ctrl_c_ends_the_looking_and_not_the_run(desk: Any) -> None:
+def test_ctrl_c_ends_the_follower_but_not_the_run(desk: Any) -> None:
     run = desk.seedbed("train", "--set", "train.steps=1000000", "--background", env=SLOW).stdout.strip()
     (desk.runs / run / "job.log").write_text("hello\n")
     follower = desk.start("logs", "--follow", "--printed")
@@ -84,7 +84,7 @@ def test_ctrl_c_ends_the_looking_and_not_the_run(desk: Any) -> None:
     desk.seedbed("stop", "--wait")
 
 
-def test_a_reader_that_leaves(desk: Any, log: Path) -> None:
+def test_logs_ends_without_an_error_message_when_its_pipe_is_closed(desk: Any, log: Path) -> None:
     log.write_bytes(b"x" * 100 + b"\n" * 2_000_000)
     follower = desk.start("logs", "--printed", "-n", "all")
     assert follower.stdout is not None
@@ -95,7 +95,7 @@ def test_a_reader_that_leaves(desk: Any, log: Path) -> None:
     assert follower.stderr.read() == ""
 
 
-def test_a_log_that_is_not_there_is_told_on_stderr(desk: Any, log: Path) -> None:
+def test_a_missing_log_is_reported_on_stderr(desk: Any, log: Path) -> None:
     log.unlink()
     for words in ((), ("-f",)):
         done = desk.seedbed("logs", "--printed", *words, expect=1)
@@ -107,28 +107,28 @@ def test_a_log_that_is_not_there_is_told_on_stderr(desk: Any, log: Path) -> None
 
 
 @pytest.mark.parametrize("lines", ["-1", "x", "1.5", "", "1e3", "９"])
-def test_a_number_of_lines_that_is_none(desk: Any, lines: str) -> None:
+def test_an_invalid_number_of_lines_is_refused(desk: Any, lines: str) -> None:
     assert "lines" in desk.seedbed("logs", f"--lines={lines}", expect=2).stderr
 
 
-def told(out: str) -> list[str]:
-    """The lines of what happened, without their times."""
+def without_times(out: str) -> list[str]:
+    """The lines of `seedbed logs`, without their times."""
     return [line[17:] for line in out.splitlines()]
 
 
-def test_the_log_of_a_healthy_run_has_the_lines_that_a_piped_train_prints(desk: Any) -> None:
+def test_logs_prints_the_same_lines_as_a_piped_train(desk: Any) -> None:
     printed = desk.seedbed("train", "--steps", "25").stdout
     lines = printed.partition("\n\nFinished")[0].splitlines()[1:]
     assert any(line.startswith("step 1/25") and "grad norm 1" in line and "tok/s" in line for line in lines)
     out = desk.seedbed("logs", "-n", "all").stdout
-    assert told(out) == [*lines, "completed at step 25"]
+    assert without_times(out) == [*lines, "completed at step 25"]
     assert "\x1b" not in out
     assert time.strptime(out[:15], "%d %b %H:%M:%S")
-    assert told(desk.seedbed("logs", "-n", "3").stdout) == [*lines, "completed at step 25"][-3:]
+    assert without_times(desk.seedbed("logs", "-n", "3").stdout) == [*lines, "completed at step 25"][-3:]
     assert desk.seedbed("logs", "-n", "0").stdout == ""
 
 
-def test_following_tells_what_happens_and_what_is_printed_until_the_run_has_ended(desk: Any) -> None:
+def test_follow_prints_events_and_job_output_until_the_run_has_ended(desk: Any) -> None:
     run = desk.seedbed("train", "--steps", "60", "--background", env={"HOLD_AT": "40"}).stdout.strip()
     follower = desk.start("logs", "-f", "-n", "all")
     desk.at_step(12)
@@ -144,13 +144,13 @@ def test_following_tells_what_happens_and_what_is_printed_until_the_run_has_ende
     assert any(line.endswith("completed at step 60") for line in lines)
 
 
-def test_a_failed_run_tells_why_and_then_what_was_printed(desk: Any) -> None:
+def test_logs_of_a_failed_run_gives_the_reason_and_then_the_job_output(desk: Any) -> None:
     desk.seedbed("train", expect=1, env={"FAKE_FAIL": "crash"})
     printed = desk.runs / desk.status()["id"] / "job.log"
     assert printed.read_text().endswith("ZeroDivisionError: division\nby zero\n")
     (*_, crash) = desk.seedbed("logs", "-n", "2").stdout.splitlines()
     assert crash[17:] == "by zero"
-    assert time.strptime(crash[:15], "%d %b %H:%M:%S"), "what was printed has no time"
+    assert time.strptime(crash[:15], "%d %b %H:%M:%S"), "a line of job output has no time"
     assert desk.terminal("logs", "-n", "2").splitlines()[-1] == crash
     printed.write_bytes(b"a\x1b]0;title\x07\x1b[2Jb\n10%\r50%\r100%\n")
     lines = desk.seedbed("logs").stdout.replace("\r", "\n").splitlines()

@@ -1,4 +1,4 @@
-"""Every step of a run for a spreadsheet or a script."""
+"""`seedbed metrics`: every step of a run as CSV, as JSON or in a table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from seedbed.runs.store import Store
 COLUMNS = ["step", "tokens", "time", "loss", "lr", "grad_norm", "step_s", "val_loss", "tokens_per_s"]
 
 
-def test_both_forms_hold_every_step_in_force(desk: Any) -> None:
+def test_csv_and_json_hold_every_step_that_is_not_void(desk: Any) -> None:
     run = desk.train(steps=30)
     desk.seedbed("resume", run, "--from", "10", "--more-steps", "5")
     raw = desk.seedbed("metrics", "--csv").stdout
@@ -37,7 +37,7 @@ def test_both_forms_hold_every_step_in_force(desk: Any) -> None:
     assert objects[14]["time"] > objects[9]["time"]
 
 
-def test_no_number_is_empty_or_null(desk: Any) -> None:
+def test_nan_and_infinity_are_empty_in_csv_and_null_in_json(desk: Any) -> None:
     run = Store(desk.runs).create("train", "alpha", "", {})
     with Session(run.path) as session:
         session.emit(Run(status="running", session=1, steps=3))
@@ -48,7 +48,7 @@ def test_no_number_is_empty_or_null(desk: Any) -> None:
     assert (row["loss"], row["grad_norm"], row["lr"], row["tokens_per_s"]) == ("", "", "0.1", "10.0")
 
 
-def test_a_file_is_whole_or_not_there(desk: Any) -> None:
+def test_out_writes_a_whole_file_or_leaves_the_old_one(desk: Any) -> None:
     run = desk.train(steps=20)
     desk.seedbed("metrics", "--csv", "--out", "steps.csv")
     path = desk.folder / "steps.csv"
@@ -65,7 +65,7 @@ def test_a_file_is_whole_or_not_there(desk: Any) -> None:
     assert not list(desk.folder.glob(".steps*"))
 
 
-def test_lines_that_cannot_be_read_are_told(desk: Any) -> None:
+def test_unreadable_log_lines_are_left_out_and_reported(desk: Any) -> None:
     run = desk.train(steps=5)
     log = desk.runs / run / "events.jsonl"
     whole = log.read_bytes()
@@ -77,13 +77,13 @@ def test_lines_that_cannot_be_read_are_told(desk: Any) -> None:
     assert "cannot be read" not in desk.seedbed("metrics", "--csv").stderr
 
 
-def test_only_one_form_may_be_named(desk: Any) -> None:
+def test_csv_and_json_together_are_refused(desk: Any) -> None:
     desk.train(steps=3)
     assert "not allowed" in desk.seedbed("metrics", "--csv", "--json", expect=2).stderr
     desk.seedbed("metrics", "nothing", "--csv", expect=2)
 
 
-def test_a_run_without_a_step(desk: Any) -> None:
+def test_a_run_without_steps_has_no_rows(desk: Any) -> None:
     Store(desk.runs).create("train", "alpha", "", {})
     assert "logged a step" in desk.seedbed("metrics", "--csv", expect=2).stderr
     done = desk.seedbed("metrics", "alpha", "--csv")
@@ -103,7 +103,7 @@ def long_log(path: Path, steps: int) -> None:
                 log.write(encode(Eval(step=step, loss=1.0, perplexity=2.0, tokens=1), step, float(step)))
 
 
-def test_a_long_run_streams_in_bounded_memory_and_a_reader_may_leave(desk: Any) -> None:
+def test_a_long_run_streams_in_bounded_memory_and_a_closed_pipe_prints_no_error(desk: Any) -> None:
     run = Store(desk.runs).create("train", "alpha", "", {})
     long_log(run.events, 200_000)
     process = desk.start("metrics", "alpha", "--csv")
@@ -114,17 +114,17 @@ def test_a_long_run_streams_in_bounded_memory_and_a_reader_may_leave(desk: Any) 
     assert process.stderr is not None
     assert process.stderr.read() == ""
     size = run.events.stat().st_size
-    # What getrusage tells on Linux is the parent's peak, if that was higher.
+    # On Linux, getrusage gives the parent's peak if that was higher.
     code = f"""
 import pathlib, resource, runpy, sys
 sys.argv[1:] = ["metrics", "alpha", "--json", "--out", "steps.jsonl", "--runs", {str(desk.runs)!r}]
 try:
     runpy.run_module("seedbed", run_name="__main__")
-except SystemExit as leaving:
-    told = pathlib.Path("/proc/self/status")
-    lines = told.read_text().splitlines() if told.exists() else []
+except SystemExit as exited:
+    proc_status = pathlib.Path("/proc/self/status")
+    lines = proc_status.read_text().splitlines() if proc_status.exists() else []
     peaks = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")]
-    print(leaving.code, *(peaks or [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
+    print(exited.code, *(peaks or [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=desk.folder, capture_output=True, text=True, check=True)
     status, peak = done.stdout.split()
@@ -134,7 +134,7 @@ except SystemExit as leaving:
         assert sum(1 for _ in lines) == 200_000
 
 
-def test_without_a_form_there_is_a_table_of_the_whole_run(desk: Any) -> None:
+def test_metrics_without_a_format_prints_a_table_of_the_whole_run(desk: Any) -> None:
     desk.train(steps=95)
     done = desk.seedbed("metrics")
     header, *rows = [line.split() for line in done.stdout.splitlines()]

@@ -1,4 +1,4 @@
-"""Containers: a user without a home directory, or with one that nobody may write to, is told which variable to set."""
+"""Containers: where the user has no home directory or cannot write to it, the error names the variable to set."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ pwd.getpwuid = pwd.getpwnam = unknown
 
 
 @pytest.fixture
-def homeless(desk: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The desk of a user whom the system does not know, here and in jobs, and who has set no HOME."""
+def no_home(desk: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A desk whose user has no HOME and no password entry, in this process and in jobs."""
 
     def unknown(user: object) -> None:
         raise KeyError("uid not found")
@@ -36,32 +36,32 @@ def homeless(desk: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize("words", [("du",), ("prune", "--caches", "--dry-run"), ("train",), ("train", "--background")])
-def test_what_needs_a_cache_names_the_variable_to_set(homeless: Any, words: tuple[str, ...]) -> None:
-    told = homeless.seedbed(*words, expect=1).stderr
-    assert "HOME is not set" in told
-    assert "export SEEDBED_CACHE=" in told
-    assert not list(homeless.runs.glob("*")), "a run was made that cannot begin"
-    assert not (homeless.folder / "~").exists()
+def test_commands_that_need_a_cache_name_the_variable_to_set(no_home: Any, words: tuple[str, ...]) -> None:
+    error = no_home.seedbed(*words, expect=1).stderr
+    assert "HOME is not set" in error
+    assert "export SEEDBED_CACHE=" in error
+    assert not list(no_home.runs.glob("*")), "a run was created that cannot start"
+    assert not (no_home.folder / "~").exists()
 
 
-def test_a_run_that_is_there_is_not_started_without_a_cache(homeless: Any) -> None:
-    cache = {"SEEDBED_CACHE": str(homeless.folder / "cache")}
-    homeless.seedbed("train", "--set", "train.steps=30", expect=1, env={"FAKE_FAIL": "kill", **cache})
-    assert "export SEEDBED_CACHE=" in homeless.seedbed("resume", expect=1).stderr
-    assert homeless.status()["session"] == 1
+def test_resume_without_a_cache_is_refused_and_starts_no_session(no_home: Any) -> None:
+    cache = {"SEEDBED_CACHE": str(no_home.folder / "cache")}
+    no_home.seedbed("train", "--set", "train.steps=30", expect=1, env={"FAKE_FAIL": "kill", **cache})
+    assert "export SEEDBED_CACHE=" in no_home.seedbed("resume", expect=1).stderr
+    assert no_home.status()["session"] == 1
 
 
-def test_what_needs_no_cache_works_without_a_home(homeless: Any) -> None:
-    run = homeless.train(env={"SEEDBED_CACHE": str(homeless.folder / "cache")})
+def test_commands_that_need_no_cache_work_without_a_home(no_home: Any) -> None:
+    run = no_home.train(env={"SEEDBED_CACHE": str(no_home.folder / "cache")})
     for words in (("runs",), ("status",), ("curve",), ("metrics", "--csv"), ("logs",), ("completion", "bash")):
-        homeless.seedbed(*words)
-    assert homeless.seedbed("generate", run, "--prompt", "Once").stdout
-    homeless.seedbed("rename", run, "other")
+        no_home.seedbed(*words)
+    assert no_home.seedbed("generate", run, "--prompt", "Once").stdout
+    no_home.seedbed("rename", run, "other")
 
 
-def test_a_path_in_no_home_is_refused_in_words(homeless: Any) -> None:
-    homeless.environment["SEEDBED_CACHE"] = str(homeless.folder / "cache")
-    homeless.train()
+def test_a_tilde_path_without_a_home_is_refused(no_home: Any) -> None:
+    no_home.environment["SEEDBED_CACHE"] = str(no_home.folder / "cache")
+    no_home.train()
     for words in (
         ("status", "~/a/run"),
         ("runs", "--runs", "~/runs"),
@@ -73,31 +73,31 @@ def test_a_path_in_no_home_is_refused_in_words(homeless: Any) -> None:
         ("curve", "--svg", "~/a.svg"),
         ("generate", "--prompt-file", "~/prompt"),
     ):
-        told = homeless.seedbed(*words, expect=2).stderr
-        assert '"~"' in told, words
-        assert "set HOME" in told, words
-    assert len(list(homeless.runs.glob("2*"))) == 1
+        error = no_home.seedbed(*words, expect=2).stderr
+        assert '"~"' in error, words
+        assert "set HOME" in error, words
+    assert len(list(no_home.runs.glob("2*"))) == 1
 
 
-def test_a_user_that_nobody_knows_is_named(desk: Any) -> None:
-    told = desk.seedbed("status", "~nobody-of-that-name/run", expect=2).stderr
-    assert '"~nobody-of-that-name"' in told
+def test_the_error_names_the_unknown_user_in_a_tilde_path(desk: Any) -> None:
+    error = desk.seedbed("status", "~nobody-of-that-name/run", expect=2).stderr
+    assert '"~nobody-of-that-name"' in error
 
 
-def test_a_store_that_cannot_be_written_is_told_with_its_option(desk: Any) -> None:
+def test_the_error_for_an_unwritable_store_names_the_runs_option(desk: Any) -> None:
     (desk.folder / "file").write_text("")
-    told = desk.seedbed("train", "--runs", "file/runs", expect=1).stderr
-    assert '"file/runs"' in told
-    assert "--runs DIR" in told
+    error = desk.seedbed("train", "--runs", "file/runs", expect=1).stderr
+    assert '"file/runs"' in error
+    assert "--runs DIR" in error
 
 
-def test_a_cache_that_cannot_be_written_is_refused_before_a_run_exists(desk: Any) -> None:
+def test_an_unwritable_cache_is_refused_before_a_run_exists(desk: Any) -> None:
     (desk.folder / "file").write_text("")
     for name, value in (("SEEDBED_CACHE", "file/cache"), ("HOME", str(desk.folder / "file"))):
         desk.environment.pop("SEEDBED_CACHE", None)
         desk.environment.pop("XDG_CACHE_HOME", None)
-        told = desk.seedbed("train", expect=1, env={name: value}).stderr
-        assert "Prepared data cannot be kept in" in told
-        assert str(Path(value)) in told
-        assert "export SEEDBED_CACHE=" in told
+        error = desk.seedbed("train", expect=1, env={name: value}).stderr
+        assert "Prepared data cannot be kept in" in error
+        assert str(Path(value)) in error
+        assert "export SEEDBED_CACHE=" in error
         assert not list(desk.runs.glob("*"))

@@ -1,4 +1,4 @@
-"""File systems without locks (NFS, SMB): nothing is trained where two processes could write; what is there can be used."""
+"""File systems without locks (NFS, SMB): training there is refused; existing runs can be listed, renamed and deleted."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ real, fcntl.flock = fcntl.flock, flock
 
 @pytest.fixture
 def lockless(desk: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The desk of somebody whose folders named `share` lie on a file system without locks."""
+    """A desk whose folders named `share` are on a file system without locks."""
     place = desk.folder / "site"
     place.mkdir()
     (place / "sitecustomize.py").write_text(LOCKLESS)
     desk.environment |= {"PYTHONPATH": str(place), "LOCKLESS": "/share"}
-    monkeypatch.setattr(fcntl, "flock", fcntl.flock)  # put back afterwards
+    monkeypatch.setattr(fcntl, "flock", fcntl.flock)  # restored after the test
     monkeypatch.setenv("LOCKLESS", "/share")
     exec(LOCKLESS, {})
     return desk
@@ -35,23 +35,23 @@ def lockless(desk: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_a_store_without_locks_is_refused_before_a_run_exists(lockless: Any) -> None:
     store = str(lockless.folder / "share" / "runs")
-    told = lockless.seedbed("train", "--runs", store, expect=1).stderr
-    assert "has no file locks" in told
-    assert f'"{store}"' in told
-    assert 'mounted at "/' in told
-    assert "--runs DIR" in told
+    error = lockless.seedbed("train", "--runs", store, expect=1).stderr
+    assert "has no file locks" in error
+    assert f'"{store}"' in error
+    assert 'mounted at "/' in error
+    assert "--runs DIR" in error
     assert not list((lockless.folder / "share" / "runs").glob("[!.]*"))
 
 
 def test_a_cache_without_locks_is_refused_before_a_run_exists(lockless: Any) -> None:
     cache = {"SEEDBED_CACHE": str(lockless.folder / "share" / "cache")}
-    told = lockless.seedbed("train", env=cache, expect=1).stderr
-    assert "has no file locks" in told
-    assert "export SEEDBED_CACHE=" in told
+    error = lockless.seedbed("train", env=cache, expect=1).stderr
+    assert "has no file locks" in error
+    assert "export SEEDBED_CACHE=" in error
     assert not list(lockless.runs.glob("2*"))
 
 
-def test_runs_that_were_copied_to_a_share_can_be_used_but_not_trained_on(lockless: Any) -> None:
+def test_runs_on_a_share_can_be_managed_but_not_resumed(lockless: Any) -> None:
     run = lockless.train()
     lockless.runs.rename(lockless.folder / "share")
     runs = ("--runs", "share")

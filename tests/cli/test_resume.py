@@ -1,4 +1,4 @@
-"""`seedbed resume` and who else speaks of runs that are gone on with, in this process."""
+"""`seedbed resume`, and what `status`, `queue` and `runs` show of resumed and pausing runs, in this process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 
 def train(store: Store, name: str, *saved: int, status: str = "completed") -> RunDir:
-    """A run that trained to the last of the steps at which it saved."""
+    """A run with a checkpoint at each of the `saved` steps, trained to the last of them."""
     run = store.create("train", name, 'preset = "nano"\n[train]\nsteps = 9\n', {"preset": "nano"})
     with Session(run.path) as session:
         session.emit(Run(status="running", session=1, step=0, steps=max(saved, default=9)))
@@ -41,7 +41,7 @@ def train(store: Store, name: str, *saved: int, status: str = "completed") -> Ru
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[RunDir, Resume]]:
-    """What would have been started; no job is."""
+    """The resumes that were requested; no job is started."""
     found: list[tuple[RunDir, Resume]] = []
 
     def start(run: RunDir, resume: Resume, turn: Turn | None = None) -> None:
@@ -53,26 +53,26 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[RunDir, Resume]]:
 
 
 @pytest.fixture
-def working(store: Store) -> Iterator[Session]:
-    """A run at work, older than one that was stopped before it began."""
+def running(store: Store) -> Iterator[Session]:
+    """The session of a running run; a newer run was stopped before it began."""
     run = store.create("train", "at-work", 'preset = "nano"\n', {"preset": "nano", "device_asked": "cpu"})
     with Session(run.path) as session:
         train(store, "never-began", status="stopped")
         yield session
 
 
-def test_going_back_is_said_before_it_starts(
+def test_resume_from_an_earlier_checkpoint_warns_before_it_starts(
     store: Store, started: list[tuple[RunDir, Resume]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = train(store, "alpha", 3, 5, 6)
     main(["resume", "alpha", "--from", "3", "--more-steps", "2"])
     assert [(each.id, asked.more_steps) for each, asked in started] == [(run.id, 2)]
-    said = capsys.readouterr().err
-    assert f"{run.id} goes back to step 3: steps 4 to 6 become void." in said
-    assert "Their checkpoints (5, 6) are kept in a separate folder." in said
+    error = capsys.readouterr().err
+    assert f"{run.id} goes back to step 3: steps 4 to 6 become void." in error
+    assert "Their checkpoints (5, 6) are kept in a separate folder." in error
 
 
-def test_going_on_from_the_newest_says_nothing_of_going_back(
+def test_resume_from_the_newest_checkpoint_gives_no_warning(
     store: Store, started: list[tuple[RunDir, Resume]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     train(store, "alpha", 3, 6)
@@ -81,7 +81,7 @@ def test_going_on_from_the_newest_says_nothing_of_going_back(
     assert "goes back" not in capsys.readouterr().err
 
 
-def test_the_options_reach_the_job(store: Store, started: list[tuple[RunDir, Resume]]) -> None:
+def test_resume_passes_its_options_to_the_job(store: Store, started: list[tuple[RunDir, Resume]]) -> None:
     train(store, "alpha", 6, status="stopped")
     main(["resume", "--early-stop", "0", "--data", "stories", "--data-path", "copy"])
     ((_, asked),) = started
@@ -89,7 +89,7 @@ def test_the_options_reach_the_job(store: Store, started: list[tuple[RunDir, Res
     assert asked.arguments() == ["--early-stop", "0", "--data", "stories", "--data-path", asked.data_path]
 
 
-def test_a_place_that_is_named_means_the_same_from_every_folder(
+def test_resume_makes_a_relative_data_path_absolute(
     store: Store, started: list[tuple[RunDir, Resume]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train(store, "alpha", 6, status="stopped")
@@ -111,22 +111,22 @@ def test_steps_cannot_be_added_to_a_run_that_never_saved(
     assert run.events.read_bytes().count(b'"stopped"') == 1
 
 
-def test_status_without_a_name_shows_the_run_at_work(working: Session, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_without_a_name_shows_the_running_run(running: Session, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["name"] == "at-work"
 
 
-def test_resume_without_a_name_takes_the_run_that_is_pausing(working: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_request(working.run.control, PAUSE, 1)
+def test_resume_without_a_name_chooses_the_pausing_run(running: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_request(running.run.control, PAUSE, 1)
     chosen: list[str] = []
     monkeypatch.setattr("seedbed.cli.resume.unpause", lambda found, as_json: chosen.append(found.name()) or 0)
     assert main(["resume"]) == 0
     assert chosen == ["at-work"]
 
 
-def test_the_queue_and_the_list_of_runs_use_one_word(working: Session, capsys: pytest.CaptureFixture[str]) -> None:
-    working.emit(Run(status="running", session=1, step=0, steps=9, device="cpu"))
-    write_request(working.run.control, PAUSE, 1)
+def test_queue_and_runs_both_show_a_run_as_pausing(running: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    running.emit(Run(status="running", session=1, step=0, steps=9, device="cpu"))
+    write_request(running.run.control, PAUSE, 1)
     main(["queue"])
     queue = capsys.readouterr().out
     main(["runs"])
@@ -138,7 +138,7 @@ def test_the_queue_and_the_list_of_runs_use_one_word(working: Session, capsys: p
     assert (found["status"], found["asked"]) == ("running", "pause")
 
 
-def test_what_was_left_behind_is_shown(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_shows_the_checkpoints_that_a_resume_set_aside(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     run = train(store, "alpha", 3, 5, 6)
     folder = run.checkpoints / "left-at-00000003-by-session-2"
     with Session(run.path) as session:

@@ -1,4 +1,4 @@
-"""Making room: what takes how much, what goes after a question, and what never does."""
+"""Freeing disk space with `seedbed delete`, `du` and `prune`: what they delete, after a question, and what they keep."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def make_dataset(desk: Any, key: str, fingerprint: str, idle_s: float = 0.0) -> 
 
 
 @pytest.fixture(autouse=True)
-def _kernels_of_our_own(desk: Any) -> None:
+def _separate_kernel_cache(desk: Any) -> None:
     desk.environment["TORCHINDUCTOR_CACHE_DIR"] = str(desk.folder / "kernels")
 
 
-def there(desk: Any) -> list[str]:
+def run_names(desk: Any) -> list[str]:
     return [run.name() for run in Store(desk.runs).all()]
 
 
@@ -70,7 +70,7 @@ def on_disk(path: Path) -> int:
 # Delete --------------------------------------------------------------------------------------------------------------
 
 
-def test_delete_asks_and_a_no_or_nothing_keeps_everything(desk: Any) -> None:
+def test_delete_asks_first_and_deletes_only_after_a_yes(desk: Any) -> None:
     run = make(desk, "alpha", steps=(5, 6))
     make(desk, "beta")
     for keys in ("n\n", "\n", "what\n", "\x04"):
@@ -79,13 +79,13 @@ def test_delete_asks_and_a_no_or_nothing_keeps_everything(desk: Any) -> None:
         assert "KiB" in shown
         assert "Delete these 2 runs permanently" in shown
         assert "Nothing was deleted." in shown
-    assert there(desk) == ["alpha", "beta"]
+    assert run_names(desk) == ["alpha", "beta"]
     assert "Deleted" in desk.terminal("delete", "alpha", keys="y\n")
-    assert there(desk) == ["beta"]
+    assert run_names(desk) == ["beta"]
     assert [path.name for path in desk.runs.iterdir()] == [Store(desk.runs).all()[0].id]
 
 
-def test_ctrl_c_at_the_question_keeps_everything(desk: Any) -> None:
+def test_ctrl_c_at_the_question_deletes_nothing(desk: Any) -> None:
     make(desk, "alpha")
     leader, terminal = os.openpty()
     asking = desk.start("delete", "alpha", stdin=terminal, stdout=terminal, stderr=terminal)
@@ -96,48 +96,48 @@ def test_ctrl_c_at_the_question_keeps_everything(desk: Any) -> None:
     press_ctrl_c(asking)
     assert asking.returncode == 130
     os.close(leader)
-    assert there(desk) == ["alpha"]
+    assert run_names(desk) == ["alpha"]
 
 
 def press_ctrl_c(process: subprocess.Popen[str]) -> None:
-    """Until it has ended: the first may come just before it begins to read, which the read then does not notice."""
+    """Send SIGINT until the process has ended: a signal just before its read starts does not interrupt that read."""
     while process.poll() is None:
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=5)
 
 
-def test_delete_without_a_terminal_needs_a_yes(desk: Any) -> None:
+def test_delete_without_a_terminal_needs_the_yes_option(desk: Any) -> None:
     make(desk, "alpha")
-    told = desk.seedbed("delete", "alpha", stdin="y\n", expect=2).stderr
-    assert "--yes" in told
-    assert there(desk) == ["alpha"]
+    error = desk.seedbed("delete", "alpha", stdin="y\n", expect=2).stderr
+    assert "--yes" in error
+    assert run_names(desk) == ["alpha"]
     assert "Deleted" in desk.seedbed("delete", "alpha", "alpha", "--yes").stdout
-    assert there(desk) == []
+    assert run_names(desk) == []
     assert "no runs" in desk.seedbed("delete", "latest", "--yes", expect=2).stderr
 
 
-def test_delete_takes_all_or_none(desk: Any) -> None:
+def test_delete_removes_all_the_named_runs_or_none(desk: Any) -> None:
     make(desk, "alpha")
     desk.seedbed("train", "--set", "train.steps=1000000", "--background", "--name", "living", env=SLOW)
     desk.at_step(3)
     assert "nothing" in desk.seedbed("delete", "alpha", "nothing", "--yes", expect=2).stderr
-    told = desk.seedbed("delete", "alpha", "living", "--yes", expect=1).stderr
-    assert "is running" in told
-    assert "seedbed stop" in told
-    assert there(desk) == ["alpha", "living"]
+    error = desk.seedbed("delete", "alpha", "living", "--yes", expect=1).stderr
+    assert "is running" in error
+    assert "seedbed stop" in error
+    assert run_names(desk) == ["alpha", "living"]
     assert desk.status("living")["status"] == "running"
     desk.seedbed("pause", "living", "--wait")
     assert "is paused" in desk.seedbed("delete", "living", "--yes", expect=1).stderr
     desk.seedbed("stop", "living", "--wait")
     desk.seedbed("delete", "living", "--yes")
-    assert there(desk) == ["alpha"]
+    assert run_names(desk) == ["alpha"]
 
 
 # du ------------------------------------------------------------------------------------------------------------------
 
 
-def test_du_adds_up_to_what_lies_on_disk(desk: Any) -> None:
+def test_du_totals_equal_the_sizes_on_disk(desk: Any) -> None:
     small, large = make(desk, "small", fingerprint="f1"), make(desk, "large", steps=(1, 2, 3))
     gone = desk.runs / ".20260101-000000-000-x.1.gone"
     gone.mkdir()
@@ -162,7 +162,7 @@ def test_du_adds_up_to_what_lies_on_disk(desk: Any) -> None:
     assert "\x1b" not in out
 
 
-def test_a_preparation_that_had_not_begun_has_no_row(desk: Any) -> None:
+def test_du_leaves_out_an_empty_unfinished_dataset(desk: Any) -> None:
     folder = make_dataset(desk, "a1", "used").parent
     (folder / ".0123abcd.partial").mkdir()
     assert ".0123abcd.partial" not in desk.seedbed("du").stdout
@@ -170,7 +170,7 @@ def test_a_preparation_that_had_not_begun_has_no_row(desk: Any) -> None:
     assert "unfinished dataset" in desk.seedbed("du").stdout
 
 
-def test_du_of_nothing(desk: Any) -> None:
+def test_du_without_runs_shows_zero_and_creates_no_folder(desk: Any) -> None:
     found = json.loads(desk.seedbed("du", "--json").stdout)
     assert (found["runs"], found["caches"], found["runs_bytes"]) == ([], [], 0)
     assert "0 B" in desk.seedbed("du").stdout
@@ -181,7 +181,7 @@ def test_du_of_nothing(desk: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         ([], "--older-than, --keep, --status, --archived, --checkpoints, --caches"),
         (["--dry-run"], "--older-than, --keep"),
@@ -204,59 +204,59 @@ def test_du_of_nothing(desk: Any) -> None:
         (["--keep", "1", "--json"], "--yes"),
     ],
 )
-def test_policies_that_make_no_sense_touch_nothing(desk: Any, words: list[str], told: str) -> None:
+def test_invalid_prune_options_are_refused_and_delete_nothing(desk: Any, words: list[str], expected: str) -> None:
     make(desk, "alpha")
     make(desk, "beta")
-    assert told in desk.seedbed("prune", *words, expect=2).stderr
-    assert there(desk) == ["alpha", "beta"]
+    assert expected in desk.seedbed("prune", *words, expect=2).stderr
+    assert run_names(desk) == ["alpha", "beta"]
 
 
-def test_prune_shows_asks_and_removes(desk: Any) -> None:
+def test_prune_lists_the_runs_asks_and_deletes_them(desk: Any) -> None:
     kept, failed = make(desk, "kept"), make(desk, "failed one", "failed")
     words = ("prune", "--status", "failed,stopped,lost")
     assert failed.id in desk.seedbed(*words, "--dry-run").stdout
-    assert there(desk) == ["kept", "failed one"]
+    assert run_names(desk) == ["kept", "failed one"]
     shown = desk.terminal(*words, keys="n\n", expect=1)
     assert failed.id in shown
     assert kept.id not in shown
     assert "Nothing was deleted." in shown
     size = on_disk(failed.path)
     assert "Delete all of this permanently" in desk.terminal(*words, keys="yes\n")
-    assert there(desk) == ["kept"]
+    assert run_names(desk) == ["kept"]
     assert "Nothing to prune." in desk.seedbed(*words, "--yes").stdout
     assert size > 0
 
 
-def test_prune_for_a_script(desk: Any) -> None:
+def test_prune_json_gives_the_plan_and_the_freed_bytes(desk: Any) -> None:
     runs = [make(desk, f"run {number}") for number in range(4)]
     planned = json.loads(desk.seedbed("prune", "--keep", "1", "--dry-run", "--json").stdout)
     assert [each["id"] for each in planned["runs"]] == [run.id for run in runs[2::-1]]
     assert planned["total_bytes"] == sum(on_disk(run.path) for run in runs[:3])
     assert (planned["freed_bytes"], planned["dry_run"]) == (0, True)
-    assert len(there(desk)) == 4
+    assert len(run_names(desk)) == 4
     done = json.loads(desk.seedbed("prune", "--keep", "1", "--yes", "--json").stdout)
     assert done["freed_bytes"] == planned["total_bytes"]
-    assert there(desk) == ["run 3"]
+    assert run_names(desk) == ["run 3"]
 
 
-def test_prune_never_touches_what_lives_or_is_archived(desk: Any) -> None:
+def test_prune_keeps_live_runs_and_deletes_archived_ones_only_with_archived(desk: Any) -> None:
     set_archived(make(desk, "archived", "failed"), True)
     make(desk, "over")
     desk.seedbed("train", "--set", "train.steps=1000000", "--background", "--name", "living", env=SLOW)
     desk.at_step(3)
     desk.seedbed("train", "--set", "train.steps=3", "--queue", "--name", "waiting")
     desk.seedbed("prune", "--older-than", "0s", "--yes")
-    assert there(desk) == ["archived", "living", "waiting"]
+    assert run_names(desk) == ["archived", "living", "waiting"]
     desk.seedbed("prune", "--archived", "--yes")
-    assert there(desk) == ["living", "waiting"]
+    assert run_names(desk) == ["living", "waiting"]
     desk.seedbed("stop", "waiting", "--wait")
     desk.seedbed("stop", "living", "--wait")
     assert desk.seedbed("prune", "--older-than", "1h", "--yes").stdout.strip() == "Nothing to prune."
     desk.seedbed("prune", "--status", "stopped", "--older-than", "0s", "--yes")
-    assert there(desk) == []
+    assert run_names(desk) == []
 
 
-def test_prune_thins_checkpoints_and_the_run_goes_on_from_what_stays(desk: Any) -> None:
+def test_prune_checkpoints_keeps_only_the_best_and_the_latest(desk: Any) -> None:
     run = make(desk, "alpha", "stopped", steps=(20, 30, 9, 100))
     other = make(desk, "beta", steps=(1,))
     shown = desk.seedbed("prune", "--checkpoints", "--dry-run").stdout
@@ -268,11 +268,11 @@ def test_prune_thins_checkpoints_and_the_run_goes_on_from_what_stays(desk: Any) 
     assert sorted(path.name for path in run.checkpoints.iterdir()) == ["step-00000020", "step-00000100"]
     assert desk.status("alpha")["checkpoint_step"] == 100
     assert desk.status("alpha")["best_checkpoint"].endswith("step-00000020")
-    assert there(desk) == ["alpha", "beta"]
+    assert run_names(desk) == ["alpha", "beta"]
     assert "Nothing to prune." in desk.seedbed("prune", "--checkpoints", "--yes").stdout
 
 
-def test_prune_of_caches(desk: Any) -> None:
+def test_prune_deletes_caches_that_are_unused_or_old(desk: Any) -> None:
     make(desk, "alpha", fingerprint="used")
     used = make_dataset(desk, "a1", "used", idle_s=40 * DAY_S)
     fresh = make_dataset(desk, "a2", "fresh")
@@ -285,10 +285,10 @@ def test_prune_of_caches(desk: Any) -> None:
     assert [used.exists(), fresh.exists(), stale.exists()] == [False, True, True]
     desk.seedbed("prune", "--caches", "--yes")
     assert [fresh.exists(), stale.exists()] == [False, False]
-    assert there(desk) == ["alpha"]
+    assert run_names(desk) == ["alpha"]
 
 
-def test_prune_clears_what_cut_off_removals_left(desk: Any) -> None:
+def test_prune_deletes_the_remains_of_interrupted_deletions(desk: Any) -> None:
     make(desk, "alpha")
     old, new = (desk.runs / f".20260101-000000-000-{name}.x.gone" for name in ("old", "new"))
     for folder in (old, new):
@@ -298,22 +298,24 @@ def test_prune_clears_what_cut_off_removals_left(desk: Any) -> None:
     done = json.loads(desk.seedbed("prune", "--older-than", "1d", "--yes", "--json").stdout)
     assert done["freed_bytes"] == 77
     assert [old.exists(), new.exists()] == [False, True]
-    assert there(desk) == ["alpha"]
+    assert run_names(desk) == ["alpha"]
 
 
-def test_what_cannot_go_is_told_and_the_rest_goes(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prune_reports_a_run_that_it_cannot_delete_and_deletes_the_rest(
+    desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if os.geteuid() == 0:
         pytest.skip("root removes everything")
     first, second = make(desk, "first"), make(desk, "second")
     second.path.chmod(0o500)
     done = desk.seedbed("prune", "--older-than", "0s", "--yes", expect=1)
     assert second.id in done.stderr
-    assert there(desk) == ["second"]
+    assert run_names(desk) == ["second"]
     assert not first.path.exists()
     second.path.chmod(0o700)
 
 
-def test_a_path_that_is_not_utf_8_is_shown_and_not_replaced(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_path_that_is_not_utf_8_is_shown_with_escapes(capsys: pytest.CaptureFixture[str]) -> None:
     from seedbed.cli.console import note, say
 
     name = os.fsdecode(b"caf\xe9")

@@ -1,4 +1,4 @@
-"""Finding runs again in the list: filters, order, forms; names, tags and the archive."""
+"""`seedbed runs`: filters, order and formats; and the names, tags, notes and archive of runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from seedbed.runs.store import RunDir, Store
 
 
 def make(store: Store, name: str, status: str = "completed", loss: float | None = None, steps: int = 1) -> RunDir:
-    """A run as a job leaves it, without its process."""
+    """A run as a job leaves it; no process is started."""
     run = store.create("train", name, "", {"preset": "nano", "data": "stories"})
     with Session(run.path) as session:
         session.emit(Run(status="running", session=1, steps=9, device="cpu"))
@@ -84,7 +84,7 @@ def test_filters_and_order(desk: Any, words: list[str], expected: list[str]) -> 
 
 
 @pytest.mark.usefixtures("store")
-def test_what_is_left_out_is_said(desk: Any) -> None:
+def test_runs_says_how_many_archived_runs_it_leaves_out(desk: Any) -> None:
     assert "1 archived run is not listed" in desk.seedbed("runs").stderr
     assert "archived" not in desk.seedbed("runs", "--all").stderr
     done = desk.seedbed("runs", "--tag", "keep", "--json")
@@ -92,7 +92,7 @@ def test_what_is_left_out_is_said(desk: Any) -> None:
     assert "No run matches" in desk.seedbed("runs", "--status", "running").stderr
 
 
-def test_archived_runs_alone(desk: Any) -> None:
+def test_a_store_of_archived_runs_is_not_reported_as_empty(desk: Any) -> None:
     set_archived(make(Store(desk.runs), "alpha"), True)
     done = desk.seedbed("runs")
     assert done.stdout == ""
@@ -101,7 +101,7 @@ def test_archived_runs_alone(desk: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected_error"),
     [
         (["--status", "sleeping"], "running"),
         (["--status", ""], "running"),
@@ -114,13 +114,13 @@ def test_archived_runs_alone(desk: Any) -> None:
     ],
 )
 @pytest.mark.usefixtures("store")
-def test_filters_that_make_no_sense(desk: Any, words: list[str], told: str) -> None:
+def test_invalid_filters_are_refused(desk: Any, words: list[str], expected_error: str) -> None:
     done = desk.seedbed("runs", *words, expect=2)
-    assert told in done.stderr
+    assert expected_error in done.stderr
     assert done.stdout == ""
 
 
-def test_csv_holds_what_json_holds(desk: Any, store: Store) -> None:
+def test_csv_and_json_hold_the_same_values(desk: Any, store: Store) -> None:
     (store.all()[0].labels).write_text(json.dumps({"name": 'a,"b"\n\x1bc', "tags": ["x", "y"]}))
     found = json.loads(desk.seedbed("runs", "--json").stdout)
     raw = desk.seedbed("runs", "--csv").stdout
@@ -133,27 +133,27 @@ def test_csv_holds_what_json_holds(desk: Any, store: Store) -> None:
         assert row["simulated"] == "false"
         assert row["name"] == each["name"]
     assert rows[0]["tags"] == "x y"
-    assert "\x1b" not in desk.terminal("runs", "--csv"), "a name steers the terminal"
+    assert "\x1b" not in desk.terminal("runs", "--csv"), "an escape code in a name reaches the terminal"
     assert raw.splitlines()[0].startswith("id,name,tags")
 
 
 @pytest.mark.usefixtures("store")
-def test_tags_are_shown_where_there_is_room(desk: Any) -> None:
+def test_tags_are_shown_only_where_the_terminal_is_wide_enough(desk: Any) -> None:
     assert "keep novel" in desk.seedbed("runs").stdout
     assert "TAGS" in desk.terminal("runs", columns=160)
     narrow = desk.terminal("runs", columns=72)
     assert "TAGS" not in narrow
     assert all(len(line) <= 72 for line in narrow.splitlines()[:-1])
-    assert "TAGS" not in desk.seedbed("runs", "--status", "stopped").stdout, "a column of nothing"
+    assert "TAGS" not in desk.seedbed("runs", "--status", "stopped").stdout, "an empty column is shown"
 
 
-def test_a_store_that_cannot_be_read_is_told(desk: Any) -> None:
+def test_a_file_in_place_of_the_runs_folder_is_refused(desk: Any) -> None:
     desk.runs.write_text("a file")
     for command in (["runs"], ["queue"], ["du"], ["prune", "--keep", "1", "--yes"], ["logs"], ["metrics", "--csv"]):
         assert "is a file, not a folder of runs" in desk.seedbed(*command, expect=2).stderr
 
 
-def test_a_thousand_runs_are_listed_at_once(desk: Any) -> None:
+def test_a_thousand_runs_are_listed_within_half_a_second(desk: Any) -> None:
     first = make(Store(desk.runs), "alpha", loss=2.0)
     files = {path.name: path.read_bytes() for path in first.path.iterdir() if path.is_file()}
     for number in range(1000):
@@ -174,24 +174,24 @@ def test_a_thousand_runs_are_listed_at_once(desk: Any) -> None:
 
 
 @pytest.mark.usefixtures("store")
-def test_rename(desk: Any) -> None:
+def test_rename_changes_the_name_and_refuses_invalid_names(desk: Any) -> None:
     assert '"stories" is renamed to "tales"' in desk.seedbed("rename", "stories", "tales").stdout
     assert json.loads(desk.seedbed("rename", "tales", "Tales 2", "--json").stdout)["name"] == "Tales 2"
     assert names(desk, "--name", "tales") == ["Tales 2"]
-    for name, told in (
+    for name, expected_error in (
         ("no loss", 'already called "no loss"'),
         ("a/b", "not a name"),
         ("", "not a name"),
         ("latest", ""),
     ):
-        assert told in desk.seedbed("rename", "tales 2", name, expect=2).stderr
+        assert expected_error in desk.seedbed("rename", "tales 2", name, expect=2).stderr
     assert "no run" in desk.seedbed("rename", "nothing", "x", expect=2).stderr
     desk.seedbed("rename", "tales 2", expect=2)
     assert names(desk, "--name", "tales") == ["Tales 2"]
 
 
 @pytest.mark.usefixtures("store")
-def test_tag(desk: Any) -> None:
+def test_tag_adds_and_removes_tags_and_refuses_invalid_ones(desk: Any) -> None:
     assert desk.seedbed("tag", "stories").stdout == ""
     assert desk.seedbed("tag", "stories", "Good", "v1.2").stdout.split() == ["good", "v1.2"]
     done = desk.seedbed("tag", "stories", "--remove", "good", "--remove", "absent")
@@ -207,7 +207,7 @@ def test_tag(desk: Any) -> None:
 
 
 @pytest.mark.usefixtures("store")
-def test_archive_takes_all_or_none(desk: Any) -> None:
+def test_archive_archives_all_the_named_runs_or_none(desk: Any) -> None:
     desk.seedbed("archive", "stories", "nothing", expect=2)
     assert "stories" in names(desk)
     assert desk.seedbed("archive", "stories", "no loss", "stories").stdout.count("is archived") == 2
@@ -220,16 +220,16 @@ def test_archive_takes_all_or_none(desk: Any) -> None:
     desk.seedbed("archive", expect=2)
 
 
-def test_an_ambiguous_run_is_told_with_its_candidates(desk: Any) -> None:
+def test_the_error_for_an_ambiguous_name_lists_the_matching_runs(desk: Any) -> None:
     first, second = (make(Store(desk.runs), "same") for _ in range(2))
     for words in (["rename", "same", "x"], ["tag", "same", "x"], ["archive", "same"], ["delete", "same", "--yes"]):
-        told = desk.seedbed(*words, expect=2).stderr
-        assert first.id in told
-        assert second.id in told
+        error = desk.seedbed(*words, expect=2).stderr
+        assert first.id in error
+        assert second.id in error
     assert all(Path(each.path).exists() for each in (first, second))
 
 
-def test_a_run_that_was_asked_to_stop_is_found_by_that_and_by_what_it_still_does(desk: Any) -> None:
+def test_a_stopping_run_matches_the_status_filters_stopping_and_running(desk: Any) -> None:
     run = Store(desk.runs).create("train", "alpha", "", {})
     with Session(run.path) as session:
         session.emit(Run(status="running", session=1, steps=9, device="cpu"))
@@ -242,7 +242,7 @@ def test_a_run_that_was_asked_to_stop_is_found_by_that_and_by_what_it_still_does
     assert json.loads(desk.seedbed("runs", "--status", "stopping", "--json").stdout) == []
 
 
-def test_a_note_is_written_shown_and_taken_away(desk: Any) -> None:
+def test_a_note_is_written_shown_and_removed(desk: Any) -> None:
     run = make(Store(desk.runs), "alpha")
     assert "has no note" in desk.seedbed("note", "alpha").stderr
     assert desk.seedbed("note", "alpha", "a larger batch").stdout == "a larger batch\n"
@@ -257,8 +257,8 @@ def test_a_note_is_written_shown_and_taken_away(desk: Any) -> None:
         "archived": False,
         "note": "first\x1b[31m line\nsecond line",
     }
-    for words, told in ((("",), "is empty"), (("x", "--remove"), "--remove"), (("x" * 2001,), "2,000")):
-        assert told in desk.seedbed("note", "alpha", *words, expect=2).stderr
+    for words, expected_error in ((("",), "is empty"), (("x", "--remove"), "--remove"), (("x" * 2001,), "2,000")):
+        assert expected_error in desk.seedbed("note", "alpha", *words, expect=2).stderr
     desk.seedbed("note", "alpha", "--remove")
     assert "larger" not in desk.seedbed("status", "alpha").stdout
     assert desk.seedbed("note", "alpha").stdout == ""

@@ -1,4 +1,4 @@
-"""Output that is closed, full or of another encoding: the exit status tells, and nothing else breaks."""
+"""Output that is closed, full or in another encoding: the exit status is right, and no traceback appears."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DRIVER = Path(__file__).resolve().parents[1] / "fake_seedbed.py"
 
 
 def shell(desk: Any, line: str, redirections: str) -> tuple[int, str]:
-    """The exit status and what still reached somebody; instead of redirections there may be a variable."""
+    """The exit status and the captured output of a command with redirections, or with a variable set as NAME=value."""
     variable, _, _ = redirections.partition("=")
     before, after = (redirections, "") if variable.isupper() else ("", redirections)
     command = f"{before} {shlex.quote(sys.executable)} {shlex.quote(str(DRIVER))} {line} {after}"
@@ -35,26 +35,26 @@ def shell(desk: Any, line: str, redirections: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("line", ["status", "runs", "du", "metrics --csv", "logs", "curve", "--help", "nope"])
-def test_closed_and_full_streams(desk: Any, line: str) -> None:
+def test_closed_and_full_streams_set_the_exit_status_without_a_traceback(desk: Any, line: str) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
     desk.train("--name", "alpha", steps=3)
     usual = 2 if line == "nope" else 0
     for redirections in (">&-", "2>&-", "<&-", "2>/dev/full", ">&- 2>&- <&-"):
-        status, said = shell(desk, line, redirections)
-        assert status == usual, (redirections, said)
-        assert "Error" not in said, redirections
-        assert "Exception ignored" not in said, redirections
-    status, said = shell(desk, line, ">/dev/full")
-    assert "Traceback" not in said
-    assert "Exception ignored" not in said
+        status, output = shell(desk, line, redirections)
+        assert status == usual, (redirections, output)
+        assert "Error" not in output, redirections
+        assert "Exception ignored" not in output, redirections
+    status, output = shell(desk, line, ">/dev/full")
+    assert "Traceback" not in output
+    assert "Exception ignored" not in output
     assert status == (2 if line == "nope" else 1)
-    assert line == "nope" or "No space left" in said
+    assert line == "nope" or "No space left" in output
 
 
-def test_a_run_that_is_started_without_output_gets_none_of_it_into_its_files(desk: Any) -> None:
-    status, said = shell(desk, "train --steps 12", ">&- 2>&- <&-")
-    assert (status, said) == (0, "")
+def test_a_run_started_with_closed_streams_has_no_output_in_its_files(desk: Any) -> None:
+    status, output = shell(desk, "train --steps 12", ">&- 2>&- <&-")
+    assert (status, output) == (0, "")
     found = desk.status()
     assert (found["status"], found["step"]) == ("completed", 12)
     folder = Path(found["path"])
@@ -63,22 +63,22 @@ def test_a_run_that_is_started_without_output_gets_none_of_it_into_its_files(des
 
 
 @pytest.mark.parametrize(("encoding", "written"), [("ascii", b"a? ... -|-"), ("latin-1", b"a\xe9 ... -|-")])
-def test_what_an_encoding_lacks_is_written_plainly(encoding: str, written: bytes) -> None:
-    held = io.BytesIO()
-    stream = io.TextIOWrapper(held, encoding=encoding, errors=ERRORS)
+def test_characters_that_an_encoding_lacks_are_replaced(encoding: str, written: bytes) -> None:
+    buffer = io.BytesIO()
+    stream = io.TextIOWrapper(buffer, encoding=encoding, errors=ERRORS)
     stream.write("a\u00e9 \u2026 \u2500\u2502\u2013")
     stream.flush()
-    assert held.getvalue() == written
+    assert buffer.getvalue() == written
 
 
-def test_errors_in_another_encoding_hold_no_codes(desk: Any) -> None:
-    status, said = shell(desk, f"status {'x' * 200}", "PYTHONIOENCODING=ascii")
+def test_errors_in_another_encoding_contain_no_unicode_escapes(desk: Any) -> None:
+    status, output = shell(desk, f"status {'x' * 200}", "PYTHONIOENCODING=ascii")
     assert status == 2
-    assert 'xxx..."' in said
-    assert "\\u" not in said
+    assert 'xxx..."' in output
+    assert "\\u" not in output
 
 
-def test_a_dumb_terminal_gets_no_escapes(desk: Any) -> None:
+def test_a_dumb_terminal_gets_no_escape_sequences(desk: Any) -> None:
     desk.train("--name", "alpha", steps=12)
     for words in (
         ("status",),

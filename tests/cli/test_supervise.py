@@ -1,4 +1,4 @@
-"""Pausing, saving, going on and waiting in line, as one types it."""
+"""The commands that pause, resume, save, stop and queue runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SLOW = {"FAKE_STEP_S": "0.03"}
 
 
 def begin(desk: Any, name: str, *words: str, steps: int = 3000, env: dict[str, str] | None = None) -> str:
-    """A run in the background that has taken some steps; returns its id."""
+    """Start a run in the background, wait for its first steps, and return its id."""
     run = desk.seedbed(
         "train", "--set", f"train.steps={steps}", "--background", "--name", name, *words, env={**SLOW, **(env or {})}
     ).stdout.strip()
@@ -45,7 +45,7 @@ def test_pause_and_resume(desk: Any) -> None:
     assert "running run" in desk.seedbed("pause", expect=2).stderr
 
 
-def test_who_watches_a_run_is_told_that_it_is_paused(desk: Any) -> None:
+def test_the_follower_of_a_run_reports_its_pause_and_its_resume(desk: Any) -> None:
     follower = desk.start("train", "--set", "train.steps=60", env={"HOLD_AT": "40"})
     desk.at_step(3)
     desk.seedbed("pause", "--wait")
@@ -59,7 +59,7 @@ def test_who_watches_a_run_is_told_that_it_is_paused(desk: Any) -> None:
     assert "Finished at step 60" in out
 
 
-def test_save(desk: Any) -> None:
+def test_save_writes_a_checkpoint_of_a_running_run(desk: Any) -> None:
     run = begin(desk, "alpha")
     assert "Asked" in desk.seedbed("save").stdout
     assert "has saved step" in desk.seedbed("save", "alpha", "--wait").stdout
@@ -70,13 +70,13 @@ def test_save(desk: Any) -> None:
     assert "stopped" in desk.seedbed("save", run, expect=1).stderr
 
 
-def test_a_job_that_hears_only_signals_is_paused_and_stopped(desk: Any) -> None:
+def test_stop_ends_a_job_that_reacts_only_to_signals(desk: Any) -> None:
     begin(desk, "alpha", env={"FAKE_FAIL": "deaf"})
     assert "is stopped" in desk.seedbed("stop", "--wait").stdout
     assert desk.status()["checkpoint_step"] == desk.status()["step"]
 
 
-def test_leaving_while_one_waits_leaves_the_run_alone(desk: Any) -> None:
+def test_ctrl_c_during_pause_wait_does_not_cancel_the_pause(desk: Any) -> None:
     run = begin(desk, "alpha", env={"FAKE_SAVE_S": "gate"})
     waiting = desk.start("pause", "--wait")
     desk.wait(lambda: desk.status()["status"] == "pausing")
@@ -88,7 +88,7 @@ def test_leaving_while_one_waits_leaves_the_run_alone(desk: Any) -> None:
     desk.seedbed("stop", "--wait")
 
 
-def test_runs_wait_in_line_and_take_their_turns(desk: Any) -> None:
+def test_queued_runs_wait_and_train_in_their_order(desk: Any) -> None:
     assert "No run is running or queued" in desk.seedbed("queue").stderr
     assert json.loads(desk.seedbed("queue", "--json").stdout) == []
     first = begin(desk, "first")
@@ -98,12 +98,12 @@ def test_runs_wait_in_line_and_take_their_turns(desk: Any) -> None:
     fourth = json.loads(desk.seedbed("train", *short, "--queue", "--after", "third", "--json").stdout)
     assert fourth["status"] == "queued"
 
-    def line() -> list[tuple[str, str, str | None]]:
+    def queue() -> list[tuple[str, str, str | None]]:
         found = json.loads(desk.seedbed("queue", "--json").stdout)
         return [(each["id"], each["status"], each["waits_for"]) for each in found]
 
     expected = [(first, "running", None), (second, "queued", first), (third, "queued", first)]
-    desk.wait(lambda: line() == [*expected, (fourth["id"], "queued", third)])
+    desk.wait(lambda: queue() == [*expected, (fourth["id"], "queued", third)])
     out = desk.seedbed("queue").stdout
     assert [row.split()[0] for row in out.splitlines()[1:]] == [first, second, third, fourth["id"]]
     assert out.splitlines()[2].endswith("first")
@@ -114,30 +114,30 @@ def test_runs_wait_in_line_and_take_their_turns(desk: Any) -> None:
     desk.seedbed("stop", "first", "--wait")
     desk.wait(lambda: [desk.status(each)["status"] for each in (second, fourth["id"])] == ["completed"] * 2)
     assert desk.status("third")["step"] == 0
-    assert line() == []
+    assert queue() == []
 
 
-def test_a_terminal_is_told_what_a_queued_run_waits_for(desk: Any) -> None:
+def test_train_queue_on_a_terminal_shows_which_run_it_waits_for(desk: Any) -> None:
     begin(desk, "first")
-    told = desk.terminal("train", "--set", "train.steps=3", "--queue", "--name", "second")
-    assert 'It waits for "first"' in told
-    assert "seedbed queue" in told
+    shown = desk.terminal("train", "--set", "train.steps=3", "--queue", "--name", "second")
+    assert 'It waits for "first"' in shown
+    assert "seedbed queue" in shown
     desk.seedbed("stop", "first", "--wait")
     desk.wait(lambda: desk.status("second")["status"] == "completed")
     assert "It trains in the background." in desk.terminal("train", "--set", "train.steps=3", "--queue")
     desk.wait(lambda: desk.status()["status"] == "completed")
 
 
-def test_waiting_for_what_has_ended_is_said_and_does_not_hold(desk: Any) -> None:
+def test_after_an_ended_run_prints_a_note_and_starts_at_once(desk: Any) -> None:
     desk.train("--name", "first", steps=3)
     done = desk.seedbed("train", "--set", "train.steps=3", "--after", "first")
     assert "has already ended" in done.stderr
     desk.wait(lambda: desk.status()["status"] == "completed")
     desk.seedbed("train", "--after", "nothing", expect=2)
-    assert len(list(desk.runs.glob("2*"))) == 2, "a run was made that cannot begin"
+    assert len(list(desk.runs.glob("2*"))) == 2, "a run was created that cannot start"
 
 
-def test_a_stopped_run_resumes_in_line(desk: Any) -> None:
+def test_a_stopped_run_can_be_resumed_in_the_queue(desk: Any) -> None:
     begin(desk, "first", steps=30)
     desk.seedbed("stop", "--wait")
     begin(desk, "second")
@@ -150,14 +150,14 @@ def test_a_stopped_run_resumes_in_line(desk: Any) -> None:
 
 
 @pytest.mark.parametrize("words", [("resume", "alpha", "--after", "alpha"), ("resume", "--queue", "--after", "latest")])
-def test_a_run_does_not_wait_for_itself(desk: Any, words: tuple[str, ...]) -> None:
+def test_a_run_cannot_wait_for_itself(desk: Any, words: tuple[str, ...]) -> None:
     begin(desk, "alpha")
     desk.seedbed("stop", "--wait")
     assert "cannot wait for itself" in desk.seedbed(*words, expect=2).stderr
     assert desk.status()["session"] == 1
 
 
-def test_a_queue_outlives_the_terminal_that_it_was_typed_at(desk: Any) -> None:
+def test_a_queued_run_starts_after_its_terminal_was_closed(desk: Any) -> None:
     begin(desk, "first")
     typed = desk.start("train", "--set", "train.steps=3", "--queue", "--name", "second", start_new_session=True)
     typed.communicate(timeout=patience.HANG_S)
@@ -167,8 +167,8 @@ def test_a_queue_outlives_the_terminal_that_it_was_typed_at(desk: Any) -> None:
     desk.wait(lambda: desk.status("second")["status"] == "completed")
 
 
-def test_the_command_in_a_hint_works_as_it_is_written(desk: Any) -> None:
-    """Where runs live elsewhere, what one is told to type says so."""
+def test_the_command_in_a_hint_works_as_written(desk: Any) -> None:
+    """It includes --runs where the runs are in another folder."""
     elsewhere = str(desk.folder / "other runs")
     run = desk.train("--name", "alpha", "--runs", elsewhere)
     refused = desk.seedbed("pause", "--runs", elsewhere, expect=2).stderr
