@@ -1,4 +1,4 @@
-"""The arithmetic against the built model: parameters exactly, FLOPs as torch counts them, memory as the process shows it."""
+"""The arithmetic against the built model: parameters exactly, FLOPs as torch counts them; and the memory of batches."""
 
 from __future__ import annotations
 
@@ -36,31 +36,31 @@ def configs() -> list[object]:
 
 
 @pytest.mark.parametrize("config", configs())
-def test_parameters_are_those_of_the_built_model(config: Config) -> None:
+def test_the_parameter_count_equals_that_of_the_built_model(config: Config) -> None:
     built = sum(parameter.numel() for parameter in on_meta(config).parameters())
     assert arithmetic.count_parameters(config.model, config.tokenizer.vocab_size) == built
 
 
 @pytest.mark.parametrize("name", preset_names(TRAIN))
-def test_presets_say_how_large_they_are(name: str) -> None:
+def test_presets_state_their_number_of_parameters(name: str) -> None:
     config = resolve(TRAIN, preset=name).config
-    told = preset_about(name, TRAIN)["parameters"]
-    assert told == arithmetic.count_parameters(config.model, config.tokenizer.vocab_size)
-    assert told == pytest.approx({"nano": 1e6, "tiny": 6e6, "small": 1e8, "base": 1e9}[name], rel=0.12)
+    stated = preset_about(name, TRAIN)["parameters"]
+    assert stated == arithmetic.count_parameters(config.model, config.tokenizer.vocab_size)
+    assert stated == pytest.approx({"nano": 1e6, "tiny": 6e6, "small": 1e8, "base": 1e9}[name], rel=0.12)
 
 
 @pytest.mark.parametrize("config", configs())
-def test_flops_are_those_that_torch_counts(config: Config) -> None:
+def test_flops_match_the_count_of_torch(config: Config) -> None:
     model, sequences = on_meta(config), 3
     ids = torch.zeros((sequences, config.model.context), dtype=torch.long, device="meta")
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         model.loss(ids, ids).backward()
     counted = counter.get_total_flops()
-    told = arithmetic.flops_per_step(config.model, config.tokenizer.vocab_size, sequences)
-    assert told == pytest.approx(counted, rel=0.01)
+    computed = arithmetic.flops_per_step(config.model, config.tokenizer.vocab_size, sequences)
+    assert computed == pytest.approx(counted, rel=0.01)
 
 
-def test_flops_of_fused_attention_are_those_that_torch_counts() -> None:
+def test_flops_of_fused_attention_match_the_count_of_torch() -> None:
     config = resolve(TRAIN, sets=["model.context=512"]).config.model
     q = torch.empty(2, config.heads, config.context, config.head_dim, device="meta", requires_grad=True)
     with FlopCounterMode(display=False) as counter:
@@ -78,17 +78,17 @@ def test_vocabulary_rows_are_rounded_up() -> None:
 
 
 @pytest.mark.parametrize("number", [1, 2, 97, 96, 1536, 10_000])
-def test_divisors_are_all_of_them(number: int) -> None:
+def test_divisors_returns_every_divisor(number: int) -> None:
     assert arithmetic.divisors(number) == [each for each in range(1, number + 1) if number % each == 0]
 
 
-def test_divisors_of_a_huge_number_take_no_time() -> None:
+def test_divisors_of_a_huge_number_are_found_quickly() -> None:
     found = arithmetic.divisors(10**18)
     assert {1, 2, 1000, 10**15, 5 * 10**17, 10**18} <= set(found)
     assert all(10**18 % each == 0 for each in found)
 
 
-def test_batches_that_wait_are_counted() -> None:
+def test_the_memory_estimate_includes_the_batch_and_prefetched_batches() -> None:
     def total(*sets: str) -> int:
         sets = ("model.context=1000", "train.micro_batch=1", *sets)
         return arithmetic.memory_estimate(resolve(TRAIN, sets=sets).config, 300, "fp32").total

@@ -1,4 +1,4 @@
-"""What speaks against a config, and that nothing speaks against a sound one."""
+"""The findings about a config, and that a sound config has none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seedbed.config.roots import TRAIN
 GIB = 1 << 30
 
 
-# A shape of its own, so that tuning a preset changes no figure expected here: 1,115,520 parameters, 851,968 in matrices.
+# A separate shape, so that tuning a preset changes no figure expected here: 1,115,520 parameters, 851,968 in matrices.
 SHAPE = (
     "model.heads=4", "model.kv_heads=4", "model.head_dim=32", "model.ffn=384", "model.tie_embeddings=true",
     "tokenizer.vocab_size=2048", "train.batch_size=16",
@@ -25,7 +25,7 @@ def found(*sets: str, preset: str | None = None, **figures: object) -> dict[str,
 
 
 @pytest.mark.parametrize("preset", preset_names(TRAIN))
-def test_presets_are_sound_where_data_and_machine_suffice(preset: str) -> None:
+def test_presets_have_no_findings_where_data_and_machine_suffice(preset: str) -> None:
     figures = {
         "train_tokens": 12_000_000_000,
         "validation_tokens": 10_000_000,
@@ -36,7 +36,7 @@ def test_presets_are_sound_where_data_and_machine_suffice(preset: str) -> None:
     assert not found(preset=preset, **figures)
 
 
-def test_text_shorter_than_a_window_cannot_train() -> None:
+def test_text_shorter_than_a_window_is_an_error() -> None:
     finding = found(train_tokens=256)["data-short"]
     assert finding.level == "error"
     assert "256 tokens" in finding.text
@@ -45,7 +45,7 @@ def test_text_shorter_than_a_window_cannot_train() -> None:
     assert "data-short" not in found(train_tokens=257)
 
 
-def test_small_text_is_named_with_its_figures() -> None:
+def test_small_text_gets_a_warning_with_its_figures() -> None:
     finding = found("train.epochs=30", train_tokens=300_000)["data-small"]
     assert finding.level == "warning"
     assert "1.12M" in finding.text
@@ -54,17 +54,17 @@ def test_small_text_is_named_with_its_figures() -> None:
     assert "data-small" not in found(train_tokens=3_000_000)
 
 
-def test_passes_follow_from_any_horizon() -> None:
+def test_passes_over_the_text_are_computed_from_any_horizon() -> None:
     assert "(this run trains on it 8.19 times)" in found("train.steps=200", train_tokens=100_000)["data-small"].why
     assert "(this run trains on it 5 times)" in found("train.tokens=500_000", train_tokens=100_000)["data-small"].why
 
 
-def test_less_than_a_batch_of_windows_is_named() -> None:
+def test_text_of_less_than_a_batch_gets_a_warning() -> None:
     assert found(train_tokens=15 * 256)["data-batch"].level == "warning"
     assert "data-batch" not in found(train_tokens=16 * 256)
 
 
-def test_validation_text_of_one_token_cannot_be_scored_and_less_than_a_batch_is_noisy() -> None:
+def test_validation_text_of_one_token_is_an_error_and_less_than_a_batch_a_warning() -> None:
     assert found(validation_tokens=1)["validation-short"].level == "error"
     assert found(validation_tokens=0)["validation-short"].level == "error"
     small = found(validation_tokens=300)["validation-small"]
@@ -91,11 +91,11 @@ def test_disk_must_hold_the_checkpoints_kept_and_one_more() -> None:
     assert "disk" not in found("train.keep_best=false", "train.keep_last=1", free_disk_bytes=2 * size)
 
 
-def test_keeping_every_nth_needs_its_disk_and_steps_that_are_saved() -> None:
+def test_keep_every_needs_disk_space_and_steps_that_are_saved() -> None:
     config = resolve(TRAIN, sets=SHAPE).config
     size = checkpoint_bytes(config, 2048)
     often = ("train.steps=1000", "train.checkpoint_every=100", "train.keep_every=200")
-    assert "disk" not in found(*often, free_disk_bytes=7 * size)  # 200, 400, 600 for good; 800 and 1000; best; next
+    assert "disk" not in found(*often, free_disk_bytes=7 * size)  # steps 200, 400, 600 stay; 800 and 1000; best; next
     assert "keep_every" in found(*often, free_disk_bytes=7 * size - 1)["disk"].hint
     assert "keep-every" not in found(*often)
     assert "every 300 steps" in found("train.checkpoint_every=100", "train.keep_every=150")["keep-every"].text
@@ -118,22 +118,22 @@ def test_weights_that_cannot_fit_are_an_error() -> None:
     assert "smaller preset" in finding.hint
 
 
-def test_rates_of_muon_under_adamw_are_named() -> None:
+def test_learning_rates_of_muon_get_a_finding_under_adamw() -> None:
     assert "1e-3" in found("optimizer.name=adamw")["lr-high"].hint
     assert not found("optimizer.name=adamw", "optimizer.lr=1e-3")
     assert found("optimizer.lr=0")["lr-zero"].level == "warning"
 
 
-def test_samples_longer_than_the_positions_are_named() -> None:
+def test_samples_longer_than_the_positions_get_a_finding() -> None:
     assert "256 positions" in found("train.sample_tokens=256")["sample-length"].text
 
 
-def test_early_stopping_that_cannot_act_is_named() -> None:
+def test_early_stopping_that_cannot_act_gets_a_finding() -> None:
     assert "early-stop" in found("train.early_stop=2", "train.steps=50", "train.eval_every=100")
     assert "early-stop" not in found("train.early_stop=2", "train.steps=500", "train.eval_every=100")
 
 
-def test_errors_come_first_and_each_finding_says_what_why_and_the_option() -> None:
+def test_errors_come_first_and_each_finding_has_a_text_a_reason_and_a_hint() -> None:
     config = resolve(TRAIN, sets=["optimizer.name=adamw", "train.sample_tokens=999"]).config
     findings = check(config, train_tokens=10, validation_tokens=1, free_disk_bytes=1, free_memory_bytes=1)
     levels = [finding.level for finding in findings]
@@ -145,7 +145,7 @@ def test_errors_come_first_and_each_finding_says_what_why_and_the_option() -> No
         assert finding.hint.endswith("."), finding
 
 
-def test_what_is_not_known_is_not_judged() -> None:
+def test_unknown_figures_give_no_findings() -> None:
     assert check(resolve(TRAIN).config) == []
 
 
@@ -164,14 +164,14 @@ def test_what_is_not_known_is_not_judged() -> None:
         (("model.vocab_multiple=1000000000000",), "preset"),
     ],
 )
-def test_what_needs_many_times_the_machines_memory_is_an_error(sets: tuple[str, ...], hint: str) -> None:
+def test_a_config_that_needs_many_times_the_machines_memory_is_an_error(sets: tuple[str, ...], hint: str) -> None:
     finding = found(*sets, total_memory_bytes=24 * GIB)["memory"]
     assert finding.level == "error"
     assert "24.0 GiB" in finding.text
     assert hint in finding.hint
 
 
-def test_what_is_a_little_too_large_for_the_whole_machine_is_left_to_the_warning() -> None:
+def test_a_config_slightly_too_large_for_the_machine_gets_only_a_warning() -> None:
     sets = ("model.context=1024", "train.batch_size=256")
     assert "memory" not in found(*sets, total_memory_bytes=8 * GIB)
     assert found(*sets, total_memory_bytes=8 * GIB, free_memory_bytes=8 * GIB)["memory"].level == "warning"
@@ -179,6 +179,6 @@ def test_what_is_a_little_too_large_for_the_whole_machine_is_left_to_the_warning
 
 
 @pytest.mark.parametrize("key", ["lr", "adam_lr", "head_lr"])
-def test_rates_that_destroy_weights_under_muon_are_named(key: str) -> None:
+def test_learning_rates_that_destroy_weights_under_muon_get_a_finding(key: str) -> None:
     assert f"optimizer.{key} = 3 is very high" in found(f"optimizer.{key}=3")["lr-high"].text
     assert "lr-high" not in found("optimizer.lr=0.05")

@@ -10,7 +10,7 @@ from seedbed.config.directories import cache_dir
 from seedbed.config.environment import env
 
 
-def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_environment_sets_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path))
     assert cache_dir() == tmp_path
     monkeypatch.delenv("SEEDBED_CACHE")

@@ -1,4 +1,4 @@
-"""A frozen config reads back equal, and is refused where it was edited."""
+"""A frozen config reads back equal, and is refused after an invalid edit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_dump_reads_back_equal_with_and_without_origins(name: str, tmp_path: P
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 @settings(max_examples=200, deadline=None)
-def test_any_text_survives_a_dump(text: str) -> None:
+def test_any_text_reads_back_equal_from_a_dump(text: str) -> None:
     config, origins = resolve(
         TRAIN, flags={"train.sample_prompts": [text], "data.field": Flagged([text][0], "--field")}
     )
@@ -40,12 +40,12 @@ def test_any_text_survives_a_dump(text: str) -> None:
 
 @given(st.floats(min_value=0, allow_nan=False, allow_infinity=False))
 @settings(max_examples=200, deadline=None)
-def test_any_number_survives_a_dump(number: float) -> None:
+def test_any_number_reads_back_equal_from_a_dump(number: float) -> None:
     config = resolve(TRAIN, flags={"optimizer.lr": number}).config
     assert tomllib.loads(dump(config))["optimizer"]["lr"] == number
 
 
-def test_an_edited_frozen_config_is_refused(tmp_path: Path) -> None:
+def test_a_frozen_config_with_an_invalid_edit_is_refused(tmp_path: Path) -> None:
     text = dump(resolve(TRAIN).config)
     with pytest.raises(UsageError, match=r"model\.hidden"):
         load_frozen(written(tmp_path, text.replace("hidden = 128", "hidden = 'wide'")), TRAIN)
@@ -53,7 +53,7 @@ def test_an_edited_frozen_config_is_refused(tmp_path: Path) -> None:
         load_frozen(written(tmp_path, text.replace("hidden = 128", "hiden = 128").replace("hiden", "haeds")), TRAIN)
 
 
-def test_origins_cannot_steer_a_terminal_or_break_the_file(tmp_path: Path) -> None:
+def test_control_characters_in_origins_are_removed_and_the_file_stays_valid(tmp_path: Path) -> None:
     config, origins = resolve(TRAIN)
     text = dump(config, dict.fromkeys(origins, "file a\nb\x1b[31m.toml"))
     assert "\x1b" not in text

@@ -1,4 +1,4 @@
-"""What is known about each key."""
+"""The description of each key."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from seedbed.config.keys import keys
 from seedbed.config.roots import TRAIN
 
 
-def test_every_key_has_help_and_says_what_it_expects() -> None:
+def test_every_key_has_a_help_text_and_an_expected_value() -> None:
     for key in keys(TRAIN).values():
         assert key.help.endswith("."), key.path
         assert key.expected, key.path

@@ -1,4 +1,4 @@
-"""What one layer may say, and what a higher one replaces."""
+"""The values that one layer may set, and those that a higher layer replaces."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
 
 
-def test_flags_left_out_are_not_a_layer() -> None:
+def test_flags_that_are_none_set_nothing() -> None:
     config, origins = resolve(TRAIN, flags={"train.seed": None, "optimizer.lr": "1e-3"})
     assert config.train.seed == 1337
     assert config.optimizer.lr == 1e-3
@@ -19,7 +19,7 @@ def test_flags_left_out_are_not_a_layer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("item", "told"),
+    ("item", "expected"),
     [
         ("optimizer.lr=fast", "a number, at least 0"),
         ("train.steps=many", "a whole number, at least 1"),
@@ -30,13 +30,13 @@ def test_flags_left_out_are_not_a_layer() -> None:
         ("train.epoch=3", "train.epochs"),
     ],
 )
-def test_a_wrong_set_says_what_was_expected(item: str, told: str) -> None:
+def test_the_error_for_a_wrong_set_item_names_what_was_expected(item: str, expected: str) -> None:
     message = refused(sets=[item])
-    assert told in message
+    assert expected in message
     assert "--set" in message
 
 
-def test_a_horizon_in_a_higher_layer_replaces_those_below(tmp_path: Path) -> None:
+def test_a_horizon_in_a_higher_layer_replaces_those_of_lower_layers(tmp_path: Path) -> None:
     file = written(tmp_path, "[train]\nepochs = 2\n")
     config, origins = resolve(TRAIN, file=file)
     assert (config.train.steps, config.train.epochs, config.train.tokens) == (None, 2.0, None)

@@ -1,4 +1,4 @@
-"""The memory estimate against what real training steps take, each in a process of its own."""
+"""The memory estimate against the measured memory of real training steps, each case in its own process."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def steps(config, vocab_size, precision, count):
 
 torch.set_num_threads(1)
 sets, vocab_size, precision = json.loads(sys.argv[1])
-# A very small model first: what the first step imports and starts belongs to torch, not to the run.
+# A very small model first: the memory of torch's imports and threads is not part of the run's.
 small = ["model.layers=1", "model.context=8", "train.batch_size=1", "train.micro_batch=0"]
 steps(resolve(TRAIN, sets=[*sets, *small]).config, 64, precision, 1)
 before = kilobytes("VmRSS")
@@ -75,9 +75,9 @@ CASES = {
 
 
 def measured_peak(sets: list[str], vocab_size: int, precision: str) -> int:
-    """Bytes by which resident memory grew, at its fullest, in a fresh process that made training steps.
+    """Bytes from the resident memory before training steps to its peak, in a new process.
 
-    The C library is told to give freed memory back at once: what it would hold back is no need of the run.
+    The variables make the C library return freed memory at once: freed memory that it keeps is not needed by the run.
     """
     done = subprocess.run(
         [sys.executable, "-c", CHILD, json.dumps([sets, vocab_size, precision])],
@@ -94,9 +94,9 @@ def measured_peak(sets: list[str], vocab_size: int, precision: str) -> int:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read from Linux's /proc")
 @pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CASES.items()])
 def test_memory_is_within_15_percent_of_the_measured_peak(case: tuple[list[str], int, str]) -> None:
-    sets, vocab_size, asked = case
-    precision = choose_precision(asked, choose_device("cpu", True, lambda _: None))
-    if asked == "auto" and precision == "fp32" and (sets, vocab_size) == CASES["fp32"][:2]:
+    sets, vocab_size, requested = case
+    precision = choose_precision(requested, choose_device("cpu", True, lambda _: None))
+    if requested == "auto" and precision == "fp32" and (sets, vocab_size) == CASES["fp32"][:2]:
         pytest.skip("this CPU is not fast at bf16, and the same shape is measured in fp32")
-    told = arithmetic.memory_estimate(resolve(TRAIN, sets=sets).config, vocab_size, precision).total
-    assert told == pytest.approx(measured_peak(sets, vocab_size, precision), rel=0.15)
+    estimate = arithmetic.memory_estimate(resolve(TRAIN, sets=sets).config, vocab_size, precision).total
+    assert estimate == pytest.approx(measured_peak(sets, vocab_size, precision), rel=0.15)

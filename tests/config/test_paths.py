@@ -12,7 +12,7 @@ from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
 
 
-def test_paths_in_a_file_start_at_the_file_and_others_at_the_working_directory(
+def test_paths_in_a_file_are_relative_to_the_file_and_others_to_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
@@ -29,7 +29,7 @@ def test_paths_in_a_file_start_at_the_file_and_others_at_the_working_directory(
     assert config.data.path == f"{tmp_path}/elsewhere/x"
 
 
-def test_what_is_no_path_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_sources_that_are_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "stories").mkdir()
     for source in ("stories", "wikitext-2", "hf:HuggingFaceFW/fineweb-edu:sample-10BT@text", "text:/a/b.txt"):

@@ -1,4 +1,4 @@
-"""Presets by name, and what they say about themselves."""
+"""Presets by name, and their descriptions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
 
 
-def test_unknown_presets_name_the_known_ones() -> None:
+def test_the_error_for_an_unknown_preset_names_the_known_ones() -> None:
     assert "Did you mean tiny?" in refused(preset="tny")
     message = refused(preset="custom")
     assert "--set" in message
@@ -19,7 +19,7 @@ def test_unknown_presets_name_the_known_ones() -> None:
     assert "no preset" in refused(preset="../presets/nano")
 
 
-def test_presets_come_smallest_first_and_tell_what_they_need() -> None:
+def test_presets_come_smallest_first_and_describe_what_they_need() -> None:
     assert preset_names(TRAIN) == ["nano", "tiny", "small", "base"]
     for name in preset_names(TRAIN):
         about = preset_about(name, TRAIN)
@@ -27,12 +27,12 @@ def test_presets_come_smallest_first_and_tell_what_they_need() -> None:
         assert all(about.values())
 
 
-def test_presets_need_no_network_up_to_tiny() -> None:
+def test_nano_and_tiny_need_no_network() -> None:
     assert [resolve(TRAIN, preset=name).config.data.source for name in ("nano", "tiny")] == ["stories", "stories"]
 
 
 @pytest.mark.parametrize("name", [name for name in preset_names(TRAIN) if name != "nano"])
-def test_widths_suit_k_quants(name: str) -> None:
+def test_widths_are_multiples_of_256_for_k_quants(name: str) -> None:
     model = resolve(TRAIN, preset=name).config.model
     assert model.hidden % 256 == 0
     assert model.ffn % 256 == 0

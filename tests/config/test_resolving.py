@@ -1,4 +1,4 @@
-"""Layers, origins and the start of a config."""
+"""Resolving a config: layers, origins, presets and earlier runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
 
 
-def test_each_layer_beats_the_one_below_and_says_so(tmp_path: Path) -> None:
+def test_each_layer_overrides_the_one_below_and_is_the_origin(tmp_path: Path) -> None:
     file = written(tmp_path, "[train]\nseed = 1\nbatch_size = 8\nkeep_last = 5\n")
     config, origins = resolve(
         TRAIN, file=file, sets=["train.seed=2", "train.batch_size=4"], flags={"train.seed": Flagged(3, "--seed")}
@@ -40,7 +40,7 @@ def test_a_file_names_its_preset_and_a_flag_overrides_it(tmp_path: Path) -> None
     assert resolve(TRAIN, sets=["preset=tiny"]).config.model.hidden == 256
 
 
-def test_an_earlier_run_stands_in_for_the_preset(tmp_path: Path) -> None:
+def test_the_config_of_an_earlier_run_replaces_the_preset(tmp_path: Path) -> None:
     base = resolve(TRAIN, preset="tiny", sets=["optimizer.lr=0.5", "train.epochs=3"]).config
     config, origins = resolve(TRAIN, base=base, sets=["train.steps=7"])
     assert config.optimizer.lr == 0.5
@@ -52,14 +52,14 @@ def test_an_earlier_run_stands_in_for_the_preset(tmp_path: Path) -> None:
     assert "preset" in refused(base=base, file=written(tmp_path, 'preset = "nano"\n'))
 
 
-def test_a_config_is_frozen() -> None:
+def test_a_resolved_config_cannot_be_changed() -> None:
     config = resolve(TRAIN).config
     with pytest.raises(AttributeError):
         config.train.seed = 2  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ('[optimizer]\nlr = "2e-5"\n', "optimizer.lr"),
         ("[train]\nsteps = 1.5\n", "train.steps"),
@@ -89,8 +89,8 @@ def test_a_config_is_frozen() -> None:
         ("[model\n", "line 1"),
     ],
 )
-def test_a_wrong_file_is_refused_naming_the_key_and_the_file(tmp_path: Path, text: str, told: str) -> None:
+def test_a_wrong_file_is_refused_naming_the_key_and_the_file(tmp_path: Path, text: str, expected: str) -> None:
     file = written(tmp_path, text)
     message = refused(file=file)
-    assert told in message
+    assert expected in message
     assert str(file) in message

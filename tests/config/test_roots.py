@@ -10,7 +10,7 @@ from seedbed.config.preset import preset_names
 from seedbed.config.roots import ROOTS
 
 
-def test_a_root_is_found_by_its_name_and_starts_from_a_preset_that_it_has() -> None:
+def test_every_root_is_listed_by_its_name_and_has_its_default_preset() -> None:
     for name, root in ROOTS.items():
         assert root.name == name
         assert keys(root)
@@ -18,12 +18,12 @@ def test_a_root_is_found_by_its_name_and_starts_from_a_preset_that_it_has() -> N
         assert (root.default_preset in preset_names(root)) == bool(root.presets)
 
 
-def test_a_shared_table_has_one_name() -> None:
+def test_a_table_shared_by_roots_has_one_name() -> None:
     named = {(struct, table) for root in ROOTS.values() for table, struct in tables(root).items()}
     assert len({struct for struct, _ in named}) == len(named)
 
 
-def test_the_table_loads_no_schema() -> None:
+def test_importing_the_roots_does_not_import_the_schema() -> None:
     code = "import sys, seedbed.config.roots; print('msgspec' in sys.modules, 'seedbed.config.schema' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]

@@ -10,7 +10,7 @@ from seedbed.config.roots import TRAIN
 
 
 @pytest.mark.parametrize(
-    ("sets", "told"),
+    ("sets", "expected"),
     [
         (["model.heads=5"], "model.kv_heads = 2 (preset nano)"),
         (["model.heads=5"], "1, 5"),
@@ -26,23 +26,23 @@ from seedbed.config.roots import TRAIN
         (["train.tokens=9223372036854775807"], "more than 1,000,000,000,000 steps"),
     ],
 )
-def test_contradictions_are_refused_with_what_to_set(sets: list[str], told: str) -> None:
-    assert told in refused(sets=sets)
+def test_contradictions_are_refused_with_what_to_set(sets: list[str], expected: str) -> None:
+    assert expected in refused(sets=sets)
 
 
-def test_gpt2_may_have_an_odd_head() -> None:
+def test_gpt2_may_have_an_odd_head_dim() -> None:
     assert (
         resolve(TRAIN, sets=["model.layout=gpt2", "model.head_dim=33", "model.hidden=66"]).config.model.head_dim == 33
     )
 
 
 @pytest.mark.parametrize("name", ["cp1252", "UTF-16", "latin-1", "shift_jis", "utf-8"])
-def test_an_encoding_that_python_knows_is_taken(name: str) -> None:
+def test_an_encoding_that_python_knows_is_accepted(name: str) -> None:
     assert resolve(TRAIN, sets=[f"data.encoding={name}"]).config.data.encoding == name
 
 
 @pytest.mark.parametrize("name", ["klingon", "base64", "rot13", "idna", "a b\u00e9"])
-def test_what_is_no_encoding_of_text_is_refused_at_once(name: str) -> None:
+def test_a_name_that_is_not_a_text_encoding_is_refused(name: str) -> None:
     assert "data.encoding" in refused(sets=[f"data.encoding={name}"])
 
 

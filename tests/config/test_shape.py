@@ -26,7 +26,7 @@ def shape(layout: str, **other: int) -> ModelConfig:
         (shape("gpt2", kv_heads=2), "Set model.kv_heads=4.", ("model.layout", "model.heads", "model.kv_heads")),
     ],
 )
-def test_a_shape_that_the_family_cannot_have_says_what_to_set(
+def test_a_shape_that_the_family_forbids_is_refused_with_what_to_set(
     model: ModelConfig, hint: str, paths: tuple[str, ...]
 ) -> None:
     assert [found[1:] for found in shape_problems(model)] == [(hint, paths)]
@@ -39,5 +39,5 @@ def test_a_shape_that_the_family_cannot_have_says_what_to_set(
 @pytest.mark.parametrize(
     "model", [shape("qwen3", kv_heads=2, head_dim=10), shape("gpt2"), shape("gpt2", hidden=84, head_dim=21)]
 )
-def test_what_one_family_forbids_another_may_have(model: ModelConfig) -> None:
+def test_a_shape_that_one_family_forbids_can_be_valid_in_another(model: ModelConfig) -> None:
     assert not list(shape_problems(model))

@@ -1,4 +1,4 @@
-"""What data.source says, taken apart."""
+"""Parsing the addresses in data.source."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from seedbed.errors import UsageError
         ("name@column", "name", None, "column"),
     ],
 )
-def test_a_name_on_the_hub_is_taken_apart(rest: str, name: str, config: str | None, column: str | None) -> None:
+def test_an_address_on_the_hub_is_parsed(rest: str, name: str, config: str | None, column: str | None) -> None:
     assert parse_address(rest) == Address(name, config, column, None)
 
 
@@ -29,7 +29,7 @@ def test_a_name_on_the_hub_is_taken_apart(rest: str, name: str, config: str | No
     ("end", "config", "column"), [("", None, None), ("@body", None, "body"), (":c@body", "c", "body")]
 )
 @pytest.mark.parametrize("start", ["./", "", "absolute"])
-def test_a_folder_may_hold_the_marks_in_its_name(
+def test_a_folder_name_may_contain_colons_and_at_signs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str, folder: str, end: str, config: str, column: str
 ) -> None:
     (tmp_path / folder).mkdir(parents=True)
@@ -38,11 +38,11 @@ def test_a_folder_may_hold_the_marks_in_its_name(
     found = parse_address(rest)
     assert (found.folder, found.config, found.column) == (tmp_path / folder, config, column)
     source = resolve(TRAIN, sets=[f"data.source=hf:{rest}"]).config.data.source
-    assert source == f"hf:{tmp_path / folder}{end}", "so that a run goes on from anywhere"
+    assert source == f"hf:{tmp_path / folder}{end}", "a resume from another folder would not find the source"
 
 
 @pytest.mark.parametrize("rest", ["./user@corp/d", "./user@corp/d@body"])
-def test_a_folder_that_is_missing_is_named_whole(tmp_path: Path, rest: str) -> None:
+def test_the_name_of_a_missing_folder_keeps_its_at_sign(tmp_path: Path, rest: str) -> None:
     found = parse_address(rest, tmp_path)
     assert found.folder == tmp_path / "user@corp" / "d"
 

@@ -7,7 +7,7 @@ from seedbed.config.roots import ROOTS
 from seedbed.config.synonyms import OTHER_UNITS, SYNONYMS
 
 
-def test_every_name_from_elsewhere_leads_to_a_key_and_hides_none() -> None:
+def test_every_synonym_names_a_key_and_is_not_a_key_itself() -> None:
     known = {path: key.name for root in ROOTS.values() for path, key in keys(root).items()}
     assert {path for paths in SYNONYMS.values() for path in paths} <= set(known)
     assert not set(SYNONYMS) & set(known.values())

@@ -1,4 +1,4 @@
-"""Files that are no config."""
+"""Files that are not a config."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from configs import refused
 
 
-def test_a_missing_binary_or_foreign_file_is_refused(tmp_path: Path) -> None:
+def test_a_missing_file_a_folder_and_a_binary_file_are_refused(tmp_path: Path) -> None:
     assert "no config file" in refused(file=tmp_path / "none.toml")
     assert f"--data text:{tmp_path}" in refused(file=tmp_path)
     assert "folder" in refused(file=tmp_path)
@@ -16,7 +16,7 @@ def test_a_missing_binary_or_foreign_file_is_refused(tmp_path: Path) -> None:
     assert "--preset tiny" in refused(file=Path("tiny"))
 
 
-def test_a_text_named_as_a_config_is_told_as_training_text(tmp_path: Path) -> None:
+def test_a_text_file_given_as_the_config_gets_the_hint_to_use_data(tmp_path: Path) -> None:
     for name, content in (("story.txt", b"Once upon a time."), ("story", b"Caf\xe9")):
         (tmp_path / name).write_bytes(content)
         assert f"--data text:{tmp_path / name}" in refused(file=tmp_path / name)

@@ -26,7 +26,7 @@ def typos(word: str, letters: str = string.ascii_lowercase + string.digits + "_"
     return found - {word, ""}
 
 
-def test_no_typo_of_a_key_is_another_key_but_for_the_two_betas() -> None:
+def test_no_typo_of_a_key_is_another_key_except_for_the_two_betas() -> None:
     pairs = {
         (key.path, f"{key.table}.{typo}")
         for key in keys(TRAIN).values()

@@ -16,7 +16,7 @@ from seedbed.config.roots import TRAIN
     ("written_as", "meant"),
     [("2e-5", 2e-5), ("1e-5", 1e-5), (".5", 0.5), ("5", 5.0), ("0.1", 0.1), ("1_0.5", 10.5)],
 )
-def test_numbers_as_people_type_them(written_as: str, meant: float) -> None:
+def test_numbers_are_parsed_as_people_type_them(written_as: str, meant: float) -> None:
     value = resolve(TRAIN, sets=[f"optimizer.lr={written_as}"]).config.optimizer.lr
     assert isinstance(value, float)
     assert value == meant
@@ -25,7 +25,7 @@ def test_numbers_as_people_type_them(written_as: str, meant: float) -> None:
 @pytest.mark.parametrize(
     ("written_as", "meant"), [("1e6", 1_000_000), ("1_000_000", 1_000_000), ("7", 7), ("1e3", 1000)]
 )
-def test_whole_numbers_as_people_type_them(written_as: str, meant: int) -> None:
+def test_whole_numbers_are_parsed_as_people_type_them(written_as: str, meant: int) -> None:
     value = resolve(TRAIN, sets=[f"train.steps={written_as}"]).config.train.steps
     assert type(value) is int
     assert value == meant
@@ -38,7 +38,7 @@ def test_a_file_may_write_whole_numbers_as_floats_and_floats_as_whole_numbers(tm
     assert type(config.optimizer.lr) is float
 
 
-def test_lists_and_texts_on_the_command_line() -> None:
+def test_lists_texts_and_booleans_are_parsed_on_the_command_line() -> None:
     sets = ['train.sample_prompts=["a, b", "c"]', "train.device=A30", 'data.field="te xt"', "train.keep_best=false"]
     config = resolve(TRAIN, sets=sets).config
     assert config.train.sample_prompts == ("a, b", "c")
@@ -59,7 +59,7 @@ def test_lists_and_texts_on_the_command_line() -> None:
         "data.stories=1000000000000",
     ],
 )
-def test_what_no_machine_can_do_is_refused_with_the_largest_that_is_allowed(value: str) -> None:
+def test_impossibly_large_values_are_refused_with_the_largest_allowed(value: str) -> None:
     assert "at most" in refused(sets=[value])
 
 

@@ -1,4 +1,4 @@
-"""What is written to a config.json, what is read from one, and what is refused."""
+"""Writing and reading a model's config.json, and which ones are refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from small_models import SHAPES, VOCAB, Ids, shape
 
 
 @pytest.mark.parametrize("config", SHAPES)
-def test_our_own_comes_back(config: ModelConfig) -> None:
+def test_a_written_config_json_reads_back_equal(config: ModelConfig) -> None:
     read, rows = config_from_hf(hf_config(config, VOCAB, Ids()))
     same = [name for name in config.__struct_fields__ if name not in ("rope_theta", "vocab_multiple")]
     assert {name: getattr(read, name) for name in same} == {name: getattr(config, name) for name in same}
@@ -23,7 +23,7 @@ def test_our_own_comes_back(config: ModelConfig) -> None:
 @pytest.mark.parametrize(
     "spelling", [{"rope_theta": 777.0}, {"rope_parameters": {"rope_theta": 777.0, "rope_type": "default"}}]
 )
-def test_either_spelling_of_the_rotary_base(spelling: dict[str, object]) -> None:
+def test_either_spelling_of_the_rotary_base_is_read(spelling: dict[str, object]) -> None:
     parsed = hf_config(shape("qwen3"), VOCAB, Ids())
     del parsed["rope_theta"], parsed["rope_parameters"]
     assert config_from_hf({**parsed, **spelling})[0].rope_theta == 777.0
@@ -41,7 +41,7 @@ def test_either_spelling_of_the_rotary_base(spelling: dict[str, object]) -> None
         ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
     ],
 )
-def test_what_would_change_the_logits_is_refused(layout: str, change: dict[str, object], named: str) -> None:
+def test_a_setting_that_would_change_the_logits_is_refused(layout: str, change: dict[str, object], named: str) -> None:
     with pytest.raises(SeedbedError, match=named):
         config_from_hf({**hf_config(shape(layout), VOCAB, Ids()), **change})
 
@@ -53,7 +53,7 @@ def test_a_missing_key_is_named() -> None:
         config_from_hf(parsed)
 
 
-def test_the_familys_default_decides_where_tying_is_not_said() -> None:
+def test_without_tie_word_embeddings_the_familys_default_applies() -> None:
     for layout, tied in (("qwen3", False), ("gpt2", True)):
         parsed = hf_config(shape(layout, tied=not tied), VOCAB, Ids())
         del parsed["tie_word_embeddings"]
