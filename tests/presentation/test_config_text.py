@@ -1,4 +1,4 @@
-"""A config as text: values as one would type them, the plan of a run, differences."""
+"""A config as text: values as a user types them, the plan of a run, differences."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from seedbed.runs.store import Store
         ("tokenizer.path", "", ""),
     ],
 )
-def test_a_value_is_written_as_one_would_type_it(path: str, value: object, expected: str) -> None:
+def test_a_value_is_written_as_a_user_types_it(path: str, value: object, expected: str) -> None:
     assert value_text(resolve(TRAIN, flags={path: value}).config, path) == expected
 
 
@@ -32,7 +32,7 @@ def test_a_value_is_written_as_one_would_type_it(path: str, value: object, expec
     ("key", "value", "expected"),
     [("train.epochs", 1.0, "1 epoch"), ("train.steps", 1350, "1,350 steps"), ("train.tokens", 5_000_000, "5M tokens")],
 )
-def test_the_length_is_in_the_unit_that_was_given(key: str, value: float, expected: str) -> None:
+def test_the_horizon_is_shown_in_the_unit_that_was_set(key: str, value: float, expected: str) -> None:
     assert horizon(resolve(TRAIN, flags={key: value}).config) == expected
 
 

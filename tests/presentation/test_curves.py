@@ -1,4 +1,4 @@
-"""Curves as the window and the command line draw them: alone with all that is known, several over each other."""
+"""The curves that the window and the command line draw: of a single run, and of several runs in one chart."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def drawn(folder: Path, name: str, steps: int, *, rate: float = 0.1, eval_every:
     return Drawn(name, Series.load(run))
 
 
-def test_a_run_alone_has_its_training_and_its_validation_losses(tmp_path: Path) -> None:
+def test_a_single_run_has_curves_of_training_and_validation_loss(tmp_path: Path) -> None:
     training, validation = lines([drawn(tmp_path, "alpha", 6, eval_every=3)])
     assert (training.label, validation.label) == ("training loss", "validation loss")
     assert list(training.y) == [5.0 / step for step in range(1, 7)]
     assert (list(validation.x), list(validation.y)) == ([3, 6], [5 / 3 + 1, 5 / 6 + 1])
-    assert training.tag == "", "a run alone needs no number"
+    assert training.tag == "", "a single run has a number"
 
 
-def test_several_runs_lie_over_each_other_by_name_and_number(tmp_path: Path) -> None:
+def test_several_runs_are_labelled_by_name_and_number(tmp_path: Path) -> None:
     shown = [drawn(tmp_path, "alpha", 4), drawn(tmp_path, "beta", 0), drawn(tmp_path, "gamma", 8, eval_every=4)]
     found = lines(shown)
     assert [(line.label, line.tag, line.series) for line in found] == [("alpha", "1", 0), ("gamma", "3", 2)]
@@ -56,7 +56,9 @@ def test_several_runs_lie_over_each_other_by_name_and_number(tmp_path: Path) -> 
         ("val_loss", [5 / 2 + 1, 5 / 4 + 1]),
     ],
 )
-def test_every_metric_can_be_drawn_alone_and_over_others(tmp_path: Path, metric: str, values: list[float]) -> None:
+def test_every_metric_can_be_drawn_for_one_run_and_for_several(
+    tmp_path: Path, metric: str, values: list[float]
+) -> None:
     one, other = drawn(tmp_path, "alpha", 4, eval_every=2), drawn(tmp_path, "beta", 4, eval_every=2)
     (alone,) = lines([one], metric=metric)
     assert list(alone.y) == pytest.approx(values)
@@ -66,7 +68,7 @@ def test_every_metric_can_be_drawn_alone_and_over_others(tmp_path: Path, metric:
     assert [line.label for line in both] == ["alpha", "beta"]
 
 
-def test_what_was_smoothed_stays_visible_behind_a_run_alone(tmp_path: Path) -> None:
+def test_smoothing_keeps_the_raw_curve_faint_behind_a_single_run(tmp_path: Path) -> None:
     one = drawn(tmp_path, "alpha", 9)
     behind, smooth = lines([one], smoothing=0.9)
     assert (behind.series, behind.label, smooth.series) == (FAINT, "", 0)
@@ -74,6 +76,6 @@ def test_what_was_smoothed_stays_visible_behind_a_run_alone(tmp_path: Path) -> N
     assert [line.label for line in lines([one, one], smoothing=0.9)] == ["alpha", "alpha"]
 
 
-def test_along_tokens_every_point_and_validation_has_its_place(tmp_path: Path) -> None:
+def test_the_token_axis_places_every_point_and_validation_at_its_tokens(tmp_path: Path) -> None:
     training, validation = lines([drawn(tmp_path, "alpha", 4, eval_every=2)], axis="tokens")
     assert (list(training.x), list(validation.x)) == ([10, 20, 30, 40], [20, 40])

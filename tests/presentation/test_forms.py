@@ -1,4 +1,4 @@
-"""Fields made from config keys: what is wrong with a value, how an arrow key changes it, which keys exclude each other."""
+"""Fields made from config keys: the problem of a value, stepping with arrow keys, and keys that exclude each other."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_bounds_and_choices_come_from_the_key() -> None:
         (FLOAT, "-1", "-1 is not 0 or more"),
     ],
 )
-def test_a_wrong_number_is_named(field: Field, value: str, problem: str) -> None:
+def test_a_wrong_number_is_described_as_a_problem(field: Field, value: str, problem: str) -> None:
     assert field.problem(value) == problem
     assert (field.number(value) is None) == bool(problem or not value)
 
@@ -85,7 +85,7 @@ def test_a_wrong_number_is_named(field: Field, value: str, problem: str) -> None
         (INT._replace(placeholder="more epochs"), "", 1, "1"),
     ],
 )
-def test_a_step_leads_to_the_next_multiple_within_the_bounds(
+def test_stepping_goes_to_the_next_multiple_within_the_bounds(
     field: Field, value: str, direction: int, expected: str
 ) -> None:
     assert field.stepped(value, direction) == expected

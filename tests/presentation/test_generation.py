@@ -1,4 +1,4 @@
-"""The request that the options of generation make, and the line about its result."""
+"""The request made from the options of generation, and the line about its result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_stop_texts_are_separated_by_bars() -> None:
     assert stop_texts(r"||a\\n|") == [r"a\n"]
 
 
-def test_a_result_tells_tokens_speed_and_seeds() -> None:
+def test_a_result_line_gives_tokens_speed_and_seeds() -> None:
     one = {"tokens": 10, "elapsed_s": 2.0, "seed": 5, "finish": "length"}
     assert result_text([one]) == "10 tokens, 5 tokens/s, token limit reached, seed 5"
     assert result_text([{**one, "finish": "stop", "elapsed_s": 0.0}]) == "10 tokens, end of text, seed 5"

@@ -1,4 +1,4 @@
-"""A run's log in lines: the end of a long one without reading all of it, and all that is new at each look."""
+"""A run's log in lines: the last lines of a long log without reading all of it, then the new lines at each call."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def begin(steps: int) -> list[tuple[float, Event]]:
     ]
 
 
-def test_progress_comes_often_at_first_and_once_a_minute_in_a_long_run() -> None:
+def test_progress_lines_become_rarer_until_there_is_one_a_minute() -> None:
     narrator, view = Narrator(), View()
     times: list[float] = []
     for n, (t, event) in enumerate([*begin(9000), *((1000.0 + number, step(number)) for number in range(1, 9001))]):
@@ -50,18 +50,18 @@ def test_progress_comes_often_at_first_and_once_a_minute_in_a_long_run() -> None
     assert set(gaps[-20:]) == {60}
 
 
-def test_a_clock_that_was_set_back_does_not_silence_progress() -> None:
+def test_progress_lines_continue_after_the_clock_was_set_back() -> None:
     narrator, view = Narrator(), View()
-    told = 0
+    count = 0
     for t in (1000.0, 1006.0, 10.0, 16.0):
         record = decode(encode(step(1), 0, t))
         assert record is not None
         view.add(record)
-        told += len(narrator.tell(record, view))
-    assert told == 4
+        count += len(narrator.tell(record, view))
+    assert count == 4
 
 
-def test_the_last_lines_of_a_long_log_are_those_of_the_whole(run: RunDir) -> None:
+def test_the_last_lines_of_a_long_log_are_found_without_reading_all_of_it(run: RunDir) -> None:
     events = begin(30_000)
     for number in range(1, 30_001):
         events.append((1000.0 + number, step(number)))
@@ -78,13 +78,13 @@ def test_the_last_lines_of_a_long_log_are_those_of_the_whole(run: RunDir) -> Non
     )
     assert short._view.started != whole[0].t, "all of the log was read"
     progress = [line.text for line in lines if line.text.startswith("step ")]
-    assert all("/30000" in line and "tok/s" in line for line in progress[1:]), "the horizon is not known"
+    assert all("/30000" in line and "tok/s" in line for line in progress[1:]), "the horizon is missing"
     write(run, [(50_000.0, Message(level="warning", code="x", text="It is late."))])
     assert [line.text for line in short.new()] == ["warning: It is late."]
     assert short.new() == []
 
 
-def test_printed_lines_come_whole_and_the_last_one_when_the_run_has_ended(run: RunDir) -> None:
+def test_an_unfinished_printed_line_is_returned_only_once_the_run_has_ended(run: RunDir) -> None:
     log = RunLog(run)
     assert log.new() == []
     run.log.write_bytes(b"one\ntw")
@@ -96,16 +96,16 @@ def test_printed_lines_come_whole_and_the_last_one_when_the_run_has_ended(run: R
     assert (last.raw, last.text) == (b"thr\x1b[31mee\r4", "4")
     assert log.new(ended=True) == []
     run.log.write_bytes(b"new\n")
-    assert [line.text for line in log.new()] == ["new"], "another log in its place is read from its start"
+    assert [line.text for line in log.new()] == ["new"], "a log that replaced the old one is not read from its start"
 
 
-def test_a_progress_bar_without_an_end_of_line_is_not_kept_back_for_ever(run: RunDir) -> None:
+def test_a_long_progress_bar_without_a_newline_is_returned_before_the_end(run: RunDir) -> None:
     log = RunLog(run)
     run.log.write_bytes(b"\r".join(b"%d%% done" % number for number in range(20_000)))
     assert [line.text for line in log.new()] == ["19999% done"]
 
 
-def test_printed_lines_have_the_time_of_the_line_before_where_they_tell_none(run: RunDir) -> None:
+def test_a_printed_line_without_a_time_has_the_time_of_the_line_before(run: RunDir) -> None:
     run.log.write_bytes(b"early\n2023-11-14 22:13:20+00:00  one\ntwo\n2023-11-14 22:13:25+00:00  three\r4\n")
     lines = RunLog(run).new()
     assert [(line.t, line.text) for line in lines] == [
@@ -117,4 +117,4 @@ def test_printed_lines_have_the_time_of_the_line_before_where_they_tell_none(run
     assert [line.raw for line in lines] == [b"early\n", b"one\n", b"two\n", b"three\r4\n"]
     (last,) = RunLog(run, 1).new()
     assert last == lines[-1]
-    assert RunLog(run, 2).new() == lines[-2:], "the time of a line before the first one shown is not known"
+    assert RunLog(run, 2).new() == lines[-2:], "the first line lacks the time of the line before it"

@@ -1,4 +1,4 @@
-"""The rows about the machine: shares of a whole, texts, and why a figure is missing."""
+"""The rows about the machine: shares, texts, and the reason for a missing figure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_missing_figures_have_a_reason() -> None:
     assert row({}, "CPU") == Gauge("CPU", reason="not measured yet")
 
 
-def test_a_job_has_a_row_only_where_one_records() -> None:
+def test_the_job_has_a_row_only_where_its_figures_are_recorded() -> None:
     assert [gauge.label for gauge in gauges(FIGURES)] == ["CPU", "RAM", "GPU", "VRAM", "temp", "power"]
     assert row(FIGURES | {"rss_bytes": GIB, "process_cpu_fraction": 1.5}, "job").detail == "1.0 GiB resident, 1.5 cores"
     assert row(FIGURES | {"gpu_temperature_c": 0.0}, "temp") == Gauge("temp", detail="0 °C")

@@ -18,13 +18,13 @@ def test_unknown_and_long_values_fit_their_cells() -> None:
     assert (step_text(OAK._replace(step=2_000_000)), epochs_text(OAK._replace(epochs=None))) == ("2M", "-")
 
 
-def test_a_line_tells_when_and_how_long_a_model_was_trained() -> None:
+def test_a_line_shows_when_and_how_long_a_model_was_trained() -> None:
     date = time.strftime("%d %b %H:%M", time.localtime(0))
     assert trained_text(OAK) == date
     assert training_line(OAK) == f"trained {date}, 1.2 epochs, loss 2.0000, checkpoints at 30, 40, 50, 60, 70, 80"
     assert training_line(OAK._replace(epochs=None)).startswith(f"trained {date}, loss 2.0000")
 
 
-def test_a_corrupted_model_says_why() -> None:
+def test_the_problem_of_a_corrupted_model_includes_the_reason() -> None:
     assert problem_text(OAK) == ""
     assert problem_text(OAK._replace(status=CORRUPTED, reason="no DONE")) == "corrupted: no DONE"

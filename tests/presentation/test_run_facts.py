@@ -42,19 +42,19 @@ def test_epochs_are_shown_as_far_as_known() -> None:
         ("completed", "Stopped early", None, ""),
     ],
 )
-def test_a_run_that_does_not_train_says_what_it_does(
+def test_the_activity_of_a_run_that_is_not_training_is_shown(
     status: str, reason: str | None, phase: str | None, expected: str, tmp_path: Any
 ) -> None:
     found = {"status": status, "reason": reason, "phase": phase}
     assert activity(Listed(RunDir(tmp_path), found, None, None)) == expected
 
 
-def test_the_device_is_named_with_the_request() -> None:
+def test_the_device_line_includes_the_requested_device() -> None:
     found = {"device": None, "device_asked": "A30", "device_name": None, "precision": None}
     assert device_line(found) == "not started (requested: A30)"
     assert device_line(found | {"device": "cpu", "precision": "fp32"}).startswith("on cpu (requested: A30)")
 
 
-def test_remarks_are_warnings_then_the_reason() -> None:
+def test_notices_are_the_warnings_then_the_reason() -> None:
     assert notices({"warnings": ["w"], "reason": "r.", "hint": "h."}) == ["w", "r. h."]
     assert notices({"warnings": [], "reason": None, "hint": None}) == []

@@ -1,4 +1,4 @@
-"""What is wrong with names, tags and notes as they are typed."""
+"""Problems of names, tags and notes while they are typed."""
 
 from __future__ import annotations
 
@@ -38,6 +38,6 @@ def test_a_run_has_a_limited_number_of_tags() -> None:
     assert tags_problem(too_many) == f"These are {MOST_TAGS + 1} tags; a run can have {MOST_TAGS}."
 
 
-def test_a_note_is_limited() -> None:
+def test_a_note_has_a_limited_length() -> None:
     assert note_problem("one\ntwo") == ""
     assert note_problem("x" * (LONGEST_NOTE + 1)) != ""

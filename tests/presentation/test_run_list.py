@@ -45,5 +45,5 @@ def test_every_word_of_a_query_must_match(query: str, expected: list[int]) -> No
     assert numbers(shown_runs(RUNS, query)) == expected
 
 
-def test_a_run_that_was_asked_to_stop_matches_as_it_is_shown() -> None:
+def test_a_run_with_a_stop_request_matches_the_word_stopping() -> None:
     assert matches({**RUNS[0].status, "asked": "stop"}, "stopping")

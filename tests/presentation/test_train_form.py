@@ -1,4 +1,4 @@
-"""The form of a run: what its fields ask for, together with all options, and how a run is trained further."""
+"""The train form: its fields, the dialog of all options, and training a run further."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_empty_fields_mean_the_preset() -> None:
     assert set(resolved.origins.values()) <= {"preset nano", "--preset", "default"}
 
 
-def test_fields_set_keys_and_errors_name_the_field() -> None:
+def test_fields_set_config_keys_and_errors_name_the_field() -> None:
     config = new(batch="4", context="64", precision="bf16", steps="7").resolved().config
     assert (config.train.batch_size, config.model.context, config.train.precision) == (4, 64, "bf16")
     assert (config.train.steps, config.train.epochs) == (7, None)
@@ -38,7 +38,7 @@ def test_fields_set_keys_and_errors_name_the_field() -> None:
         new(epochs="1", steps="7").resolved()
 
 
-def test_a_field_for_the_horizon_wins_over_all_options() -> None:
+def test_a_horizon_field_overrides_the_horizon_of_all_options() -> None:
     config = new({"train.tokens": "5000", "model.layers": "2"}, epochs="2").resolved().config
     assert (config.train.epochs, config.train.tokens, config.model.layers) == (2.0, None, 2)
 
@@ -52,7 +52,7 @@ def test_all_options_and_fields_show_the_same_values() -> None:
     assert changed.values["seed"] == "1.5", "a wrong value stays in its field"
 
 
-def test_a_summary_refuses_what_cannot_work() -> None:
+def test_the_summary_refuses_an_invalid_run_name() -> None:
     assert new(steps="12").summary().endswith("12 steps, auto")
     with pytest.raises(UsageError, match="is not a name for a run"):
         new(run_name="oak!").summary()
@@ -78,7 +78,7 @@ def test_live_and_corrupted_models_cannot_be_trained_further() -> None:
     assert [each.label for each in found] == ["completed · 10 · completed", "▸ lost · 10 · lost"]
 
 
-def test_how_much_further_a_run_trains() -> None:
+def test_an_extension_is_in_steps_or_epochs_and_has_a_summary() -> None:
     assert extension(FIELDS, {"epochs": "1.5"}) == Resume(None, 1.5)
     assert extension(FIELDS, {"steps": "20"}) == Resume(20, None)
     with pytest.raises(UsageError, match="keep one of them"):

@@ -1,4 +1,4 @@
-"""What is said of a run: true in every phase of its work."""
+"""The wording about a run, in every phase of its job."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from seedbed.runs.store import Store
 from seedbed.runs.view import View
 
 BEGUN = Run(status="running", session=1, pid=7)
-SET = Run(status="running", session=1, step=0, steps=9)
+READY = Run(status="running", session=1, step=0, steps=9)
 STEP = Step(step=1, loss=2.0, lr=0.1, grad_norm=1.0, tokens=9, step_s=12.0)
 
 
-def seen(place: Store, events: list[Event]) -> View:
-    """How a run stands after these events."""
-    run = place.create("train", "it", "", {})
+def view_after(store: Store, events: list[Event]) -> View:
+    """The view of a run after these events."""
+    run = store.create("train", "it", "", {})
     run.events.write_bytes(b"".join(encode(event, n, 1e9 + n) for n, event in enumerate(events)))
     view = View()
     for record in Reader(run.events).new():
@@ -32,19 +32,19 @@ def seen(place: Store, events: list[Event]) -> View:
         ([BEGUN, Phase(name="prepare")], "the preparation of the data", "the preparation of the data"),
         ([BEGUN, Phase(name="check")], "finishes the batch", "finishes the batch"),
         ([BEGUN, Phase(name="check"), Phase(name="compile")], "torch is compiling", "torch is compiling"),
-        ([BEGUN, SET, Phase(name="train")], "finishes this step and saves", "finishes this step, saves"),
-        ([BEGUN, SET, Phase(name="train"), STEP], "(a step takes 12s) and saves", "(a step takes 12s), saves"),
-        ([BEGUN, SET, Phase(name="train"), STEP, Phase(name="evaluate")], "stops the validation", "it saves, then"),
-        ([BEGUN, SET, Phase(name="train"), STEP, Phase(name="sample")], "stops the sample", "it saves, then"),
-        ([BEGUN, SET, STEP, Phase(name="save")], "ends when it has saved", "ends when it has saved"),
-        ([BEGUN, SET, Phase(name="train"), STEP, Run(status="paused", session=1, step=1)], "is paused, and ends", ""),
+        ([BEGUN, READY, Phase(name="train")], "finishes this step and saves", "finishes this step, saves"),
+        ([BEGUN, READY, Phase(name="train"), STEP], "(a step takes 12s) and saves", "(a step takes 12s), saves"),
+        ([BEGUN, READY, Phase(name="train"), STEP, Phase(name="evaluate")], "stops the validation", "it saves, then"),
+        ([BEGUN, READY, Phase(name="train"), STEP, Phase(name="sample")], "stops the sample", "it saves, then"),
+        ([BEGUN, READY, STEP, Phase(name="save")], "ends when it has saved", "ends when it has saved"),
+        ([BEGUN, READY, Phase(name="train"), STEP, Run(status="paused", session=1, step=1)], "is paused, and ends", ""),
     ],
     ids=["begun", "prepare", "check", "compile", "first step", "train", "evaluate", "sample", "save", "paused"],
 )
-def test_what_a_job_still_does_once_it_is_asked_to_stop_or_pause_names_what_it_is_at(
+def test_the_text_about_a_stop_or_pause_request_fits_the_phase_of_the_job(
     store: Store, events: list[Event], stops: str, pauses: str
 ) -> None:
-    view = seen(store, events)
+    view = view_after(store, events)
     assert stops in until_it_stops(view)
     assert pauses in until_it_pauses(view)
 
