@@ -225,8 +225,8 @@ def test_resume_says_that_added_steps_replace_the_rest_of_the_plan(desk: Any) ->
     desk.at_step(3)
     desk.seedbed("stop", run, "--wait")
     reached = desk.status(run)["step"]
-    told = desk.seedbed("resume", run, "--more-steps", "2").stderr
-    assert f"the run was to end at step 1000000, and it is at step {reached}" in told
+    error = desk.seedbed("resume", run, "--more-steps", "2").stderr
+    assert f"the run was to end at step 1000000, and it is at step {reached}" in error
     assert desk.status(run)["steps"] == reached + 2
     assert "replace" not in desk.seedbed("resume", run, "--more-steps", "2").stderr, "nothing planned is dropped"
     refused = desk.seedbed("resume", run, "--more-steps", "0", expect=2).stderr
@@ -235,18 +235,18 @@ def test_resume_says_that_added_steps_replace_the_rest_of_the_plan(desk: Any) ->
 
 def test_train_says_that_a_taken_name_was_changed(desk: Any) -> None:
     assert "is called" not in desk.seedbed("train", "--set", "train.steps=2", "--name", "alpha").stderr
-    told = desk.seedbed("train", "--set", "train.steps=2", "--name", "alpha").stderr
-    assert 'this one is called "alpha-2"' in told
+    error = desk.seedbed("train", "--set", "train.steps=2", "--name", "alpha").stderr
+    assert 'this one is called "alpha-2"' in error
 
 
-def test_a_request_to_an_ended_run_says_how_to_go_on(desk: Any) -> None:
+def test_the_error_for_a_request_to_an_ended_run_names_the_next_command(desk: Any) -> None:
     desk.seedbed("train", "--set", "train.steps=30", "--name", "alpha", expect=1, env={"FAKE_FAIL": "kill"})
     finished = desk.train(steps=2)
     for verb in ("stop", "pause", "save"):
         assert "seedbed resume" in desk.seedbed(verb, "alpha", expect=1).stderr, verb
-        told = desk.seedbed(verb, finished, expect=1).stderr
-        assert f"seedbed status {finished}" in told, verb
-        assert "seedbed resume" not in told, "nothing is left to resume"
+        error = desk.seedbed(verb, finished, expect=1).stderr
+        assert f"seedbed status {finished}" in error, verb
+        assert "seedbed resume" not in error, "nothing is left to resume"
 
 
 def test_resume_from_an_earlier_checkpoint(desk: Any) -> None:
