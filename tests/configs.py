@@ -1,4 +1,4 @@
-"""Configs for tests: a file of one, and the message with which one is refused."""
+"""Helpers for config tests: write a config file, and get the error message for an invalid config."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seedbed.errors import EXIT_USAGE, UsageError
 
 
 def written(folder: Path, text: str) -> Path:
-    """A config file with this text."""
+    """Write a config file with this text and return its path."""
     path = folder / "my.toml"
     path.write_text(text, encoding="utf-8")
     return path

@@ -1,4 +1,4 @@
-"""Fixtures that every room's tests may use."""
+"""Fixtures for all tests."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ import pytest
 import orphans
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # Tests on every core, each with its jobs: threads that wait for each other by spinning would take most of the time.
+    # Every core runs tests with jobs of their own: with more threads, most of the time would go into spin waits.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell's background job ignores Ctrl-C, and so would every process that the tests start.
+    # A shell's background job ignores Ctrl-C, and the processes that the tests start would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def no_orphans() -> Iterator[None]:
-    """Whatever ends the tests, no job that one of them started goes on after that."""
-    with orphans.ended_with_the_tests():
+    """No job that a test started outlives the tests, however they end."""
+    with orphans.cleanup():
         yield
 
 
@@ -51,9 +51,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
-        pytest.skip(f"no small file system can be made here: {error}")
+        pytest.skip(f"cannot mount a small file system: {error}")
     if done.returncode:
-        pytest.skip(f"no small file system can be made here: {done.stderr.strip()}")
+        pytest.skip(f"cannot mount a small file system: {done.stderr.strip()}")
     try:
         yield place
     finally:
@@ -62,9 +62,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def fill() -> Callable[[Path], Path]:
-    """Takes all the space that is left on a file system; returns the file that holds it."""
+    """A function that fills a file system and returns the file that takes the space."""
 
-    def taken(place: Path) -> Path:
+    def fill_disk(place: Path) -> Path:
         filler = place / "filler"
         with filler.open("ab", buffering=0) as handle:
             for size in (1 << 16, 1 << 12, 1):
@@ -74,4 +74,4 @@ def fill() -> Callable[[Path], Path]:
         assert shutil.disk_usage(place).free == 0
         return filler
 
-    return taken
+    return fill_disk

@@ -1,4 +1,4 @@
-"""A copy of the source with a few additions: what a contract test needs to show that an extension touches no other file.
+"""Copies the source and adds files and lines, so that contract tests can show that an extension changes no other file.
 
 root = extended_source(tmp_path, files={"data/sources/mine.py": text}, lines={"data/source.py": (at, line)})
 done = run_python(root, code)      # `import seedbed` finds the copy
@@ -20,11 +20,11 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "seedbed"
 
 
 def extended_source(tmp_path: Path, files: Mapping[str, str], lines: Mapping[str, tuple[str, str]]) -> Path:
-    """Copy the package into `tmp_path/src` and add to it; returns that folder, which is one for PYTHONPATH.
+    """Copy the package into `tmp_path/src` and add to it; returns that folder, for use in PYTHONPATH.
 
     Names are relative to the package, such as "data/source.py". `files`: name -> text of a file that does not exist yet.
     `lines`: name -> (a line of that file, the line to add below it), both without line end; the first is found with
-    or without its indentation and must occur once. Nothing can be changed or removed: raises AssertionError for that.
+    or without its indentation and must occur once. Raises AssertionError where it does not, or where a new file exists.
     """
     package = tmp_path / "src" / "seedbed"
     shutil.copytree(SOURCE, package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -35,11 +35,11 @@ def extended_source(tmp_path: Path, files: Mapping[str, str], lines: Mapping[str
         path.write_text(text, encoding="utf-8")
     for name, (before, added) in lines.items():
         path = package / name
-        held = path.read_text(encoding="utf-8").splitlines()
-        found = [index for index, line in enumerate(held) if before in (line, line.strip())]
+        existing = path.read_text(encoding="utf-8").splitlines()
+        found = [index for index, line in enumerate(existing) if before in (line, line.strip())]
         assert len(found) == 1, f"{name} has the line {before!r} {len(found)} times"
-        held.insert(found[0] + 1, added)
-        path.write_text("\n".join(held) + "\n", encoding="utf-8")
+        existing.insert(found[0] + 1, added)
+        path.write_text("\n".join(existing) + "\n", encoding="utf-8")
     return package.parent
 
 

@@ -1,10 +1,10 @@
-"""A job that computes nothing but is trained by the shared training job: it begins, steps, validates, saves, stops and resumes.
+"""A training job without a model: it runs in the shared training loop, and steps, validates, saves, stops and resumes.
 
 Run as `python fake_job.py RUN_DIR [...]`. FAKE_STEP_S, FAKE_SAVE_S, FAKE_SAVE_EVERY and FAKE_FAIL change how it behaves, and
-HOLD_AT makes it wait at a step (see pacing.py). With FAKE_SAVE_S=gate a save that was asked for takes until a file `saved` lies
-in the run's folder. With FAKE_FAIL=disk no file can grow any more from step 7 on, until there is one called `room` in the run's
-directory; with FAKE_FAIL=endless a child writes its process id into a file `child` beside the checkpoint and never answers;
-with FAKE_FAIL=deaf the heartbeat's thread hangs, so that only signals are heard. It imports no torch, so it starts at once.
+HOLD_AT makes it wait at a step (see pacing.py). With FAKE_SAVE_S=gate a requested save waits until the run's folder contains a
+file `saved`. With FAKE_FAIL=disk no file can grow from step 7 on, until the run's folder contains a file `room`; with
+FAKE_FAIL=endless a child writes its process id into a file `child` beside the checkpoint and never answers; with FAKE_FAIL=deaf
+the heartbeat's thread hangs, so that the job reacts to signals only. It does not import torch, so it starts quickly.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from seedbed.train.learner import StepResult
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import pacing  # found beside this file, also where Python does not look there by itself
+import pacing  # in the folder of this file, which is not always on Python's search path
 
 STEP_S = float(os.environ.get("FAKE_STEP_S", "0.002"))
 SAVE_S = os.environ.get("FAKE_SAVE_S", "0")
@@ -52,7 +52,7 @@ if FAIL == "deaf":
 
 
 class Batch(NamedTuple):
-    """A batch of nothing: its step, and how many tokens it would have."""
+    """A batch without data: its step, and how many tokens it would have."""
 
     step: int
     trained: int
@@ -60,7 +60,7 @@ class Batch(NamedTuple):
 
 
 class Batches:
-    """Forty steps are an epoch."""
+    """Batches without data; an epoch has 40 steps."""
 
     windows_per_epoch = 40 * BATCH
     steps_per_epoch = 40.0
@@ -73,7 +73,7 @@ class Batches:
 
 
 class Validation:
-    """A hundred tokens, all of them each time."""
+    """A validation split of 100 tokens, which is always used in full."""
 
     compared_tokens = 0
     bytes_per_token = None
@@ -86,7 +86,7 @@ class Validation:
 
 
 class Trainer:
-    """A loss that falls by itself."""
+    """A trainer without a model: its loss is a falling function of the step."""
 
     tolerates_overflow = False
     artifact = MODEL
@@ -94,14 +94,14 @@ class Trainer:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.steps = 0
-        self.told = False
+        self.has_warned = False
 
     def prepare(self, *_: object) -> None:
         pass
 
     def step(self, batch: Batch, scale: float) -> StepResult:
-        if not self.told:
-            self.told = True
+        if not self.has_warned:
+            self.has_warned = True
             text, hint = "The text is \x1b[31mshort.", "Add some."
             self.session.emit(Message(level="warning", code="small", text=text, why="Few words.", hint=hint))
         time.sleep(STEP_S)
@@ -130,8 +130,8 @@ class Trainer:
 
     def contents(self) -> Mapping[str, list[bytes]]:
         if SAVE_S == "gate":
-            asked = self.session.stop_requested or self.session._saves_requested or self.session.pause_requested
-            while asked and not (self.session.run.path / "saved").exists():
+            requested = self.session.stop_requested or self.session._saves_requested or self.session.pause_requested
+            while requested and not (self.session.run.path / "saved").exists():
                 time.sleep(0.005)
         else:
             time.sleep(float(SAVE_S))
@@ -174,9 +174,9 @@ def build(config: Config, start: Start, session: Session) -> Parts:
                 session.emit_or_stop(Data(stage="tokens", done=done, total=100, unit="documents"))
         session.emit(Data(stage="dataset", done=100, total=100, unit="tokens", opening="It was a dark night"))
     if FAIL == "disk":
-        # The limit on file sizes follows the log's size, and state.json must still fit below it.
+        # The limit on file sizes depends on the log's size, and state.json must still fit below it.
         session.emit(Data(stage="padding", done=1, total=1, unit="x" * 8192))
-        session.can_write = lambda: room(session)  # type: ignore[method-assign]
+        session.can_write = lambda: can_write_log(session)  # type: ignore[method-assign]
     batches: Any = Batches()
     trainer: Any = Trainer(session)
     validation: Any = Validation()
@@ -192,8 +192,8 @@ def build(config: Config, start: Start, session: Session) -> Parts:
     )
 
 
-def room(session: Session) -> bool:
-    """Whether the log can be written: once there is a file `room`, files may grow again."""
+def can_write_log(session: Session) -> bool:
+    """Whether the log can be written. Lifts the limit on file sizes once the run's folder contains a file `room`."""
     (session.run.path / "short").touch()
     if (session.run.path / "room").exists():
         _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -202,18 +202,18 @@ def room(session: Session) -> bool:
 
 
 def generate() -> int:
-    """Stand in for the writer: says back, word by word, what it was asked."""
+    """A generate job without a model: streams fixed words and the settings of the request."""
     request = json.loads(sys.stdin.buffer.read())
 
-    def say(**line: Any) -> None:
+    def send(**line: Any) -> None:
         print(json.dumps(line), flush=True)
 
     if FAIL == "generate":
-        say(error="The checkpoint is cut.", hint="Name another.", exit=1)
+        send(error="The checkpoint is cut.", hint="Name another.", exit=1)
         return 1
     if FAIL == "generate-vanish" and request["checkpoint"].endswith("30"):
         shutil.rmtree(request["checkpoint"])
-        say(error="There is no model.", hint="", exit=1)
+        send(error="There is no model.", hint="", exit=1)
         return 1
     if FAIL == "endless":
         Path(request["checkpoint"]).with_name("child").write_text(str(os.getpid()))
@@ -221,13 +221,13 @@ def generate() -> int:
             time.sleep(1)
     if FAIL == "generate-crash":
         raise ZeroDivisionError
-    say(ready=True, seed=7, unknown=["\x07", "é"] if "é" in request.get("prompt", "") else [])
+    send(ready=True, seed=7, unknown=["\x07", "é"] if "é" in request.get("prompt", "") else [])
     figures = f" T={request['temperature']:g}", f" k={request['top_k']}\n"
     for sample in range(request["num_samples"]):
         for word in (" and\u200b", " then \x1b[31m", *figures, *request["stop"]):
-            say(sample=sample, text=word)
+            send(sample=sample, text=word)
             time.sleep(STEP_S)
-        say(sample=sample, done=True, finish="length", tokens=4, seed=7 + sample, elapsed_s=0.5)
+        send(sample=sample, done=True, finish="length", tokens=4, seed=7 + sample, elapsed_s=0.5)
     return 0
 
 

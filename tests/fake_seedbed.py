@@ -1,4 +1,4 @@
-"""The command line with jobs that train nothing: `python fake_seedbed.py train ...`."""
+"""The command line with fake training jobs: `python fake_seedbed.py train ...`."""
 
 from __future__ import annotations
 

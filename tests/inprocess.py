@@ -1,6 +1,6 @@
-"""A `seedbed` command line run in the test's own process: what it prints and returns, without the start of an interpreter.
+"""Runs a `seedbed` command line in the test's own process and captures its output, without starting an interpreter.
 
-For tests in which a process is not the point. Signals, terminals, closed streams and start-up need a real one.
+Tests of signals, terminals, closed streams and start-up need a real process instead.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 def run(
     words: tuple[str, ...], folder: Path, environment: Mapping[str, str], stdin: bytes | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Exit status and output of `seedbed WORDS`, typed in a folder with this environment; streams are pipes in UTF-8."""
+    """Exit status and output of `seedbed WORDS` in this folder and environment; the streams are UTF-8 pipes."""
     out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
-    with _standing_in(folder, environment, stdin), redirect_stdout(out), redirect_stderr(err):
+    with _patched_process(folder, environment, stdin), redirect_stdout(out), redirect_stderr(err):
         code = main(list(words))
     return subprocess.CompletedProcess(list(words), code, _text(out), _text(err))
 
 
 def _text(stream: io.TextIOWrapper) -> str:
     stream.flush()
-    held = stream.buffer
-    assert isinstance(held, io.BytesIO)
-    return held.getvalue().decode()
+    buffer = stream.buffer
+    assert isinstance(buffer, io.BytesIO)
+    return buffer.getvalue().decode()
 
 
 @contextmanager
-def _standing_in(folder: Path, environment: Mapping[str, str], stdin: bytes | None) -> Iterator[None]:
-    """This process with another working directory, environment and standard input."""
-    before, where, given = dict(os.environ), Path.cwd(), sys.stdin
+def _patched_process(folder: Path, environment: Mapping[str, str], stdin: bytes | None) -> Iterator[None]:
+    """Replace this process's working directory, environment and standard input for a while."""
+    old_environment, old_folder, old_stdin = dict(os.environ), Path.cwd(), sys.stdin
     try:
         os.environ.clear()
         os.environ.update(environment)
@@ -48,7 +48,7 @@ def _standing_in(folder: Path, environment: Mapping[str, str], stdin: bytes | No
         sys.stdin = io.TextIOWrapper(io.BytesIO(stdin or b""), "utf-8")
         yield
     finally:
-        sys.stdin = given
-        os.chdir(where)
+        sys.stdin = old_stdin
+        os.chdir(old_folder)
         os.environ.clear()
-        os.environ.update(before)
+        os.environ.update(old_environment)

@@ -1,8 +1,8 @@
-"""No process that a test started outlives the tests: jobs do not end with who started them, so somebody has to end them.
+"""Kills the processes that tests started. Jobs outlive the process that starts them, so a guard process kills them.
 
-Run as `python orphans.py PID MARK` it leaves a process behind that waits until the tests, PID, are gone, also if they were
-killed. Then it ends every process that has the mark in its environment, where the children of the tests inherit it. It is
-no child of the tests: some of them look whether they have any.
+`python orphans.py PID MARK` starts the guard in the background. The guard waits until the test process PID ends, also if it
+is killed. Then it kills every process that has the mark in its environment, which child processes inherit. The guard is not
+a child of the test process, because some tests check whether that has children.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from contextlib import contextmanager
 import psutil
 
 MARK = "STARTED_BY_TESTS"
-"""The variable that processes which tests start have in their environment."""
-_LOOK_S = 0.5
+"""The environment variable with the mark, in every process that a test starts."""
+_POLL_S = 0.5
 _ROUNDS = 20
-"""How often to look again for what was started meanwhile by those that were found."""
+"""How often to search: the processes that were found may have started others meanwhile."""
 
 
 @contextmanager
-def ended_with_the_tests() -> Iterator[None]:
-    """Processes that are started within this are ended after it, or when this process is gone."""
+def cleanup() -> Iterator[None]:
+    """Kill every process that is started within this context, at its end or when this process dies."""
     mark = f"{os.getpid()}-{time.time_ns()}"
     before = os.environ.get(MARK)
     command = [sys.executable, __file__, str(os.getpid()), mark]
@@ -45,12 +45,12 @@ def ended_with_the_tests() -> Iterator[None]:
         assert guard.stdin is not None
         assert guard.stdout is not None
         guard.stdin.close()
-        guard.stdout.read()  # it ends when the guard has ended
+        guard.stdout.read()  # returns when the guard has ended
         guard.stdout.close()
 
 
 def marked(mark: str) -> list[psutil.Process]:
-    """The processes that have the mark; this one has it not."""
+    """The processes that have the mark, except this one."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
@@ -59,7 +59,7 @@ def marked(mark: str) -> list[psutil.Process]:
     return found
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
@@ -67,13 +67,13 @@ def _lives(pid: int) -> bool:
 
 
 def main(parent: int, mark: str) -> None:
-    """Wait until the tests are over or gone, and end what they have started."""
+    """Wait until the test process ends, then kill the processes that it started."""
     if os.fork():
         os._exit(0)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    while _lives(parent):
-        if select.select([0], [], [], _LOOK_S)[0]:
+    while _is_alive(parent):
+        if select.select([0], [], [], _POLL_S)[0]:
             break
     for _ in range(_ROUNDS):
         found = marked(mark)
@@ -82,7 +82,7 @@ def main(parent: int, mark: str) -> None:
         for process in found:
             with contextlib.suppress(psutil.Error):
                 process.kill()
-        psutil.wait_procs(found, timeout=_LOOK_S)
+        psutil.wait_procs(found, timeout=_POLL_S)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import pacing  # found beside this file, also where Python does not look there by itself
+import pacing  # in the folder of this file, which is not always on Python's search path
 from seedbed.jobs.__main__ import main
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Jobs that wait for a test: HOLD_AT names steps after which a job does nothing until a file `go` lies in its run's folder.
+"""Jobs that wait for a test: after each step in HOLD_AT a job waits until its run's folder contains a file `go`.
 
-It also goes on when it is asked to stop or pause. So a test can act in the middle of a run, however fast or slow both are.
+It also continues when it gets a request to stop or pause. So a test can act in the middle of a run at any speed of the machine.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from seedbed.runs.session import Session
 
 
 def install() -> None:
-    """Make the jobs of this process wait where HOLD_AT says."""
+    """Make the jobs of this process wait after the steps in HOLD_AT."""
     named = os.environ.get("HOLD_AT")
     if named is None:
         return
@@ -32,5 +32,5 @@ def install() -> None:
 
 
 def let_go(run: Path) -> None:
-    """Let the job of a run go on."""
+    """Let the job of a run continue."""
     (run / "go").touch()

@@ -15,9 +15,9 @@ from typing import TypeVar
 T = TypeVar("T")
 
 HANG_S = 300.0
-"""A process that takes so long hangs, however slow the machine is."""
+"""A process that takes longer than this hangs, even on a slow machine."""
 _REFERENCE_S = 0.06
-"""What the reference work takes on a fast, idle machine."""
+"""How long the reference work takes on a fast, idle machine."""
 _REFERENCE = "import asyncio, decimal, email.message, json, unittest\nsum(i * i for i in range(200_000))"
 _MARGIN = 4.0
 """The machine may get busier after it was measured."""
@@ -43,7 +43,7 @@ def slowness() -> float:
 
 
 def limit(seconds: float) -> float:
-    """Seconds that something may take here which takes `seconds` at the most on a fast, idle machine."""
+    """The limit on this machine for something that takes at most `seconds` on a fast, idle machine."""
     return seconds * _MARGIN * slowness()
 
 
@@ -58,6 +58,6 @@ def until(what: Callable[[], T], seconds: float = 20.0, told: Callable[[], objec
         if time.monotonic() - begun > allowed:
             allowed = limit(seconds)
             if time.monotonic() - begun > allowed:
-                raise AssertionError(f"waited {time.monotonic() - begun:.0f} s in vain. {told()}")
+                raise AssertionError(f"waited {time.monotonic() - begun:.0f} s; the condition is still false. {told()}")
         time.sleep(0.01)
     return found

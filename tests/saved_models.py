@@ -13,7 +13,7 @@ from seedbed.train.decoder_learner import DecoderLearner, model_files
 
 
 def save_model(folder: Path, model: Decoder, tokenizer: Tokenizer, step: int = 1) -> Path:
-    """A checkpoint of a network as it is; returns its folder in `folder`."""
+    """Save a checkpoint with a model's current weights in `folder`; returns the checkpoint's folder."""
     learner = DecoderLearner(model, precision="fp32", device=model.embed.weight.device)
     files = {WEIGHTS: encoded(take(learner.weights())), OPTIMIZER: encoded({}), TRAINER: json_content({})}
     return save(folder, Snapshot(step, {**files, **model_files(model, tokenizer)})).path

@@ -21,7 +21,7 @@ VOCAB = 131
 
 
 class Ids:
-    """The special ids of a tokenizer that these tests do without."""
+    """The special ids of a tokenizer, for tests without one."""
 
     eot_id = 7
     pad_id = 9
@@ -45,7 +45,7 @@ def shape(layout: str, *, tied: bool = True, kv_heads: int = 4) -> ModelConfig:
 
 
 def shapes() -> Iterator[object]:
-    """A tied model and an untied one of every family, the former with grouped heads where the family has them."""
+    """A tied model and an untied one of every family, the tied one with grouped heads if the family has them."""
     for layout in FAMILIES:
         grouped = features(layout).grouped_heads
         yield pytest.param(shape(layout, kv_heads=2 if grouped else 4), id=f"{layout}-tied")

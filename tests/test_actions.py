@@ -1,4 +1,4 @@
-"""The verbs below every front end."""
+"""The functions that every front end calls: create, start, follow, request, queue and delete."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FAKE_JOB = Path(__file__).with_name("fake_job.py")
 
 
 @pytest.fixture(autouse=True)
-def _jobs_that_train_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def _fake_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launching, "JOBS", (sys.executable, str(FAKE_JOB)))
 
 
@@ -65,11 +65,11 @@ def run(store: Store) -> RunDir:
         ("nano", "text:/小说", "nano"),
     ],
 )
-def test_default_names_tell_preset_and_data(preset: str, source: str, name: str) -> None:
+def test_default_name_contains_preset_and_data(preset: str, source: str, name: str) -> None:
     assert actions.default_name(preset, source) == name
 
 
-def test_where_runs_live(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_store_folder_is_the_argument_the_environment_variable_or_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SEEDBED_RUNS", raising=False)
     assert actions.store().root == Path("runs")
     monkeypatch.setenv("SEEDBED_RUNS", "/somewhere")
@@ -77,7 +77,7 @@ def test_where_runs_live(monkeypatch: pytest.MonkeyPatch) -> None:
     assert actions.store("here").root == Path("here")
 
 
-def test_a_new_run_holds_all_that_is_needed_to_do_it_again(store: Store) -> None:
+def test_a_new_run_records_its_config_command_and_versions(store: Store) -> None:
     wanted = resolve(TRAIN, sets=["train.steps=12", "optimizer.lr=2e-5"])
     run = actions.new_run(store, KINDS["train"], wanted, command=["seedbed", "train"])
     assert load_frozen(run.config, TRAIN) == wanted.config
@@ -89,14 +89,14 @@ def test_a_new_run_holds_all_that_is_needed_to_do_it_again(store: Store) -> None
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "latest", "x" * 65])
-def test_a_bad_name_writes_nothing(store: Store, name: str) -> None:
+def test_an_invalid_name_is_refused_and_writes_nothing(store: Store, name: str) -> None:
     with pytest.raises(UsageError):
         actions.new_run(store, KINDS["train"], resolve(TRAIN), name)
     assert not store.root.exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"caf\xe9 au lait", b"%PDF-1.7", b"too short", b"PK\x03\x04 \0"])
-def test_text_of_no_use_writes_nothing(store: Store, tmp_path: Path, content: bytes) -> None:
+def test_unusable_text_is_refused_and_writes_nothing(store: Store, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.txt").write_bytes(content)
     with pytest.raises(SeedbedError, match=r"a\.txt"):
         actions.new_run(store, KINDS["train"], resolve(TRAIN, sets=[f"data.source=text:{tmp_path}/a.txt"]))
@@ -104,13 +104,13 @@ def test_text_of_no_use_writes_nothing(store: Store, tmp_path: Path, content: by
 
 
 @pytest.mark.parametrize("value", ["tokenizer.vocab_size=100", "tokenizer.path=/nowhere"])
-def test_a_tokenizer_of_no_use_writes_nothing(store: Store, value: str) -> None:
+def test_an_unusable_tokenizer_is_refused_and_writes_nothing(store: Store, value: str) -> None:
     with pytest.raises(UsageError, match="tokenizer"):
         actions.new_run(store, KINDS["train"], resolve(TRAIN, sets=[value]))
     assert not store.root.exists()
 
 
-def test_a_store_whose_path_is_not_utf_8_is_refused_before_a_run_is_in_it(tmp_path: Path) -> None:
+def test_a_store_path_that_is_not_utf_8_is_refused_and_writes_nothing(tmp_path: Path) -> None:
     store = Store(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")))
     with pytest.raises(UsageError, match=r"caf\\xe9") as raised:
         actions.new_run(store, KINDS["train"], resolve(TRAIN))
@@ -118,21 +118,21 @@ def test_a_store_whose_path_is_not_utf_8_is_refused_before_a_run_is_in_it(tmp_pa
     assert not store.root.exists()
 
 
-def test_a_run_whose_folder_was_given_a_name_that_is_not_utf_8_is_called_so(run: RunDir) -> None:
+def test_a_run_folder_whose_name_is_not_utf_8_is_refused_with_that_reason(run: RunDir) -> None:
     moved = RunDir(run.path.rename(os.fsdecode(os.fsencode(run.path.parent) + b"/caf\xe9")))
-    for deed in (lambda: actions.start(moved), lambda: list(actions.ask_checkpoint("score", moved, None, {}))):
+    for call in (lambda: actions.start(moved), lambda: list(actions.ask_checkpoint("score", moved, None, {}))):
         with pytest.raises(UsageError, match=r"caf\\xe9.* is not UTF-8"):
-            deed()
+            call()
 
 
-def test_missing_text_writes_nothing(store: Store) -> None:
+def test_missing_text_is_refused_and_writes_nothing(store: Store) -> None:
     with pytest.raises(UsageError, match="/nowhere"):
         actions.new_run(store, KINDS["train"], resolve(TRAIN, sets=["data.source=text:/nowhere"]))
     assert not store.root.exists()
 
 
 @pytest.mark.parametrize("value", ["model.context=1000000", "train.batch_size=1000000000", "model.hidden=10000000"])
-def test_what_cannot_fit_this_machine_is_refused_before_a_run_exists(store: Store, value: str) -> None:
+def test_a_config_that_does_not_fit_in_memory_is_refused_and_writes_nothing(store: Store, value: str) -> None:
     with pytest.raises(UsageError, match="of memory; this machine has") as caught:
         actions.new_run(store, KINDS["train"], resolve(TRAIN, sets=[value]))
     assert caught.value.hint
@@ -142,7 +142,7 @@ def test_what_cannot_fit_this_machine_is_refused_before_a_run_exists(store: Stor
     ) == 1
 
 
-def test_the_commit_of_a_checkout(tmp_path: Path) -> None:
+def test_git_commit_is_the_head_with_a_plus_for_uncommitted_changes(tmp_path: Path) -> None:
     assert git_commit(tmp_path) is None
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
     for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "x"], ["tag", "v1"]):
@@ -154,18 +154,18 @@ def test_the_commit_of_a_checkout(tmp_path: Path) -> None:
     assert git_commit(tmp_path) == commit + "+"
 
 
-def test_follow_tells_everything_of_this_launch_and_ends(run: RunDir) -> None:
+def test_follow_yields_every_event_of_its_launch_and_ends(run: RunDir) -> None:
     launch = actions.start(run)
     actions.wait_until_started(launch)
-    told = [record for record in actions.follow(launch) if record is not None]
-    assert [record.n for record in told] == list(range(len(told)))
-    assert told[-1].kind == "run"
+    records = [record for record in actions.follow(launch) if record is not None]
+    assert [record.n for record in records] == list(range(len(records)))
+    assert records[-1].kind == "run"
     again = actions.start(run, Resume(more_steps=5))
     steps = [record.raw["step"] for record in actions.follow(again) if record is not None and record.kind == "step"]
     assert steps == [31, 32, 33, 34, 35]
 
 
-def test_a_job_that_cannot_start_is_told_with_its_last_words(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_cannot_start_is_reported_with_its_last_output(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launching, "JOBS", (sys.executable, "-c", "raise SystemExit('no luck today')"))
     with pytest.raises(SeedbedError, match="no luck today") as caught:
         actions.wait_until_started(actions.start(run))
@@ -173,7 +173,7 @@ def test_a_job_that_cannot_start_is_told_with_its_last_words(run: RunDir, monkey
     assert actions.has_checkpoint(run) is False
 
 
-def test_a_run_that_somebody_has_is_busy(run: RunDir) -> None:
+def test_a_run_with_an_open_session_is_busy(run: RunDir) -> None:
     actions.start(run).process.wait()
     with Session(run.path):
         with pytest.raises(RunBusyError):
@@ -183,7 +183,7 @@ def test_a_run_that_somebody_has_is_busy(run: RunDir) -> None:
     assert status(run)["session"] == 2
 
 
-def test_what_can_be_resumed(store: Store, run: RunDir) -> None:
+def test_stopped_runs_are_resumable_but_running_or_untrained_failed_ones_are_not(store: Store, run: RunDir) -> None:
     assert not actions.is_resumable(run)
     with Session(run.path):
         assert actions.is_running(run)
@@ -199,7 +199,7 @@ def test_what_can_be_resumed(store: Store, run: RunDir) -> None:
         store.find(None, fits=actions.is_resumable)
 
 
-def test_stopping_what_does_not_run(run: RunDir) -> None:
+def test_stop_refuses_a_completed_run(run: RunDir) -> None:
     actions.start(run).process.wait()
     with pytest.raises(SeedbedError, match="completed"):
         actions.stop(run)
@@ -210,7 +210,7 @@ def answers(verb: str, request: dict[str, object]) -> Iterator[dict[str, object]
         yield from child
 
 
-def test_a_child_that_breaks_is_told_with_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crashed_child_raises_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_FAIL", "generate-crash")
     with pytest.raises(SeedbedError):
         list(answers("generate", {"num_samples": 1, "temperature": 1, "top_k": 0}))
@@ -219,7 +219,7 @@ def test_a_child_that_breaks_is_told_with_its_last_words(monkeypatch: pytest.Mon
         list(answers("generate", {}))
 
 
-def test_a_child_ends_with_its_with(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_process_ends_with_its_context_manager(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_STEP_S", "30")
     with actions.child("generate", {"num_samples": 9, "temperature": 1, "top_k": 0}) as child:
         assert next(iter(child))["ready"]
@@ -227,10 +227,10 @@ def test_a_child_ends_with_its_with(monkeypatch: pytest.MonkeyPatch) -> None:
     assert process.returncode is not None
 
 
-# What is asked of a living run ---------------------------------------------------------------------------------------
+# Requests to a running run -------------------------------------------------------------------------------------------
 
 
-def stands(run: RunDir) -> str:
+def status_of(run: RunDir) -> str:
     return standing(run).status
 
 
@@ -240,10 +240,10 @@ def events(run: RunDir, kind: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def endless(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., RunDir]]:
-    """Starts runs that go on until they are asked to stop, and leaves none behind."""
+    """Starts runs that train until they are stopped, and kills those that are left at the end."""
     launched: list[actions.Launch] = []
 
-    def begin(name: str, turn: Turn | None = None, fail: str = "", steps: int = 100_000) -> RunDir:
+    def start_run(name: str, turn: Turn | None = None, fail: str = "", steps: int = 100_000) -> RunDir:
         monkeypatch.setenv("FAKE_FAIL", fail)
         monkeypatch.setenv("FAKE_STEP_S", "0.01")
         made = actions.new_run(store, KINDS["train"], resolve(TRAIN, sets=[f"train.steps={steps}"]), name)
@@ -253,18 +253,18 @@ def endless(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
             until(lambda: standing(made).view.step > 2)
         return made
 
-    yield begin
+    yield start_run
     for launch in launched:
         if launch.process.poll() is None:
             launch.process.kill()
         launch.process.wait()
 
 
-def test_a_paused_run_has_saved_takes_no_step_and_goes_on_where_it_was(endless: Callable[..., RunDir]) -> None:
+def test_a_paused_run_saves_takes_no_step_and_continues_from_the_same_step(endless: Callable[..., RunDir]) -> None:
     run = endless("alpha")
     assert actions.pause(run).wait(lambda now: now.status == "paused").status == "paused"
-    held = status(run)
-    assert held["checkpoint_step"] == held["step"], "it holds what is not saved"
+    paused = status(run)
+    assert paused["checkpoint_step"] == paused["step"], "a step is not saved"
     assert (actions.is_paused(run), actions.is_live(run), actions.can_resume(run)) == (True, True, True)
     with pytest.raises(SeedbedError, match="already paused"):
         actions.pause(run)
@@ -273,18 +273,18 @@ def test_a_paused_run_has_saved_takes_no_step_and_goes_on_where_it_was(endless: 
     with pytest.raises(SeedbedError, match="only be resumed without options"):
         actions.resume(run, Resume(more_steps=5))
     time.sleep(0.2)
-    assert status(run)["step"] == held["step"]
-    actions.unpause(run).wait(lambda now: now.view.step > held["step"], within_s=20)
-    assert stands(run) == "running"
+    assert status(run)["step"] == paused["step"]
+    actions.unpause(run).wait(lambda now: now.view.step > paused["step"], within_s=20)
+    assert status_of(run) == "running"
     with pytest.raises(SeedbedError, match=r"not paused \(running\)"):
         actions.unpause(run)
     actions.wait_until_ended(actions.stop(run))
     steps = [event["step"] for event in events(run, "step")]
-    assert steps == list(range(1, len(steps) + 1)), "a step was taken twice or left out"
+    assert steps == list(range(1, len(steps) + 1)), "a step was repeated or skipped"
     assert status(run)["session"] == 1
 
 
-def test_a_pause_can_be_taken_back_before_it_begins(run: RunDir) -> None:
+def test_a_pause_request_can_be_cancelled_before_the_run_pauses(run: RunDir) -> None:
     with Session(run.path) as session:
         actions.pause(run)
         until(lambda: session.pause_requested)
@@ -302,18 +302,20 @@ def test_a_paused_run_can_be_stopped(endless: Callable[..., RunDir]) -> None:
         actions.pause(run)
 
 
-def test_saving_now(endless: Callable[..., RunDir], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_save_now_saves_while_the_run_continues(
+    endless: Callable[..., RunDir], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FAKE_SAVE_EVERY", "1000000")
     run = endless("alpha")
     before = actions.save_now(run).stands.view.step
     until(lambda: any(event["step"] > before for event in events(run, "checkpoint")))
-    assert stands(run) == "running"
+    assert status_of(run) == "running"
     actions.wait_until_ended(actions.stop(run))
     with pytest.raises(SeedbedError, match="stopped"):
         actions.save_now(run)
 
 
-def test_what_waits_for_a_full_disk_is_not_told_to_go_on(run: RunDir) -> None:
+def test_a_run_paused_by_a_full_disk_refuses_unpause_and_pause(run: RunDir) -> None:
     with Session(run.path) as session:
         session.emit_status("paused", "The disk is full.", "Free some space.")
         with pytest.raises(SeedbedError, match="The disk is full") as caught:
@@ -323,30 +325,30 @@ def test_what_waits_for_a_full_disk_is_not_told_to_go_on(run: RunDir) -> None:
             actions.pause(run)
 
 
-def test_nothing_else_is_asked_of_a_run_that_is_stopping(run: RunDir) -> None:
+def test_a_stopping_run_refuses_every_request_but_stop(run: RunDir) -> None:
     with Session(run.path):
         actions.stop(run)
-        for ask in (actions.pause, actions.save_now, actions.unpause):
+        for send_request in (actions.pause, actions.save_now, actions.unpause):
             with pytest.raises(SeedbedError, match="is stopping"):
-                ask(run)
+                send_request(run)
         actions.stop(run)
 
 
-def test_every_request_has_the_signal_that_a_session_takes_for_it() -> None:
+def test_every_request_has_the_signal_that_a_session_handles_for_it() -> None:
     assert {verb: SIGNALS[number] for verb, number in requests.SIGNAL_OF.items()} == {
         verb: verb for verb in (STOP, SAVE, PAUSE, RESUME)
     }
     assert signal.SIGKILL not in requests.SIGNAL_OF.values()
 
 
-def test_a_job_whose_heartbeat_hangs_hears_all_the_same(
+def test_a_job_whose_heartbeat_hangs_gets_requests_by_signal(
     endless: Callable[..., RunDir], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(requests, "PATIENCE_S", 0.3)
     run = endless("alpha", fail="deaf")
     begun = time.monotonic()
     assert actions.pause(run).wait(lambda now: now.status == "paused", within_s=20).status == "paused"
-    assert time.monotonic() - begun > 0.3, "the signal went out before the control file had its chance"
+    assert time.monotonic() - begun > 0.3, "the signal was sent before the job had time to read the control file"
     step = status(run)["step"]
     actions.unpause(run).deliver()
     until(lambda: status(run)["step"] > step)
@@ -357,7 +359,7 @@ def test_a_job_whose_heartbeat_hangs_hears_all_the_same(
     assert status(run)["checkpoint_step"] == status(run)["step"]
 
 
-def test_a_job_that_hears_gets_no_signal(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_reads_a_request_gets_no_signal(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "PATIENCE_S", 0.0)
     sent: list[object] = []
     monkeypatch.setattr(requests, "send_signal", lambda *what: sent.append(what))
@@ -370,9 +372,7 @@ def test_a_job_that_hears_gets_no_signal(run: RunDir, monkeypatch: pytest.Monkey
     assert sent == []
 
 
-def test_a_full_disk_does_not_keep_a_run_from_being_stopped(
-    endless: Callable[..., RunDir], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_can_be_stopped_on_a_full_disk(endless: Callable[..., RunDir], monkeypatch: pytest.MonkeyPatch) -> None:
     run = endless("alpha")
 
     def full(*_: object) -> None:
@@ -389,24 +389,24 @@ def test_a_full_disk_does_not_keep_a_run_from_being_stopped(
         assert session.stop_requested is None
 
 
-# The line ------------------------------------------------------------------------------------------------------------
+# The queue -----------------------------------------------------------------------------------------------------------
 
 
-def test_runs_take_turns_in_the_order_of_the_line(endless: Callable[..., RunDir], store: Store) -> None:
+def test_queued_runs_start_in_the_order_of_the_queue(endless: Callable[..., RunDir], store: Store) -> None:
     first = endless("first")
     third = endless("third", Turn(after=store.root / "nothing"), steps=3)
-    until(lambda: stands(third) == "completed")
+    until(lambda: status_of(third) == "completed")
     second = endless("second", Turn(after=first.path), steps=3)
     last = endless("last", Turn(queue=True, after=second.path), steps=3)
     until(lambda: [place.waits_for for place in queue_items(store)] == [None, first.id, second.id])
     assert [place.run.name() for place in queue_items(store)] == ["first", "second", "last"]
-    for ask in (actions.pause, actions.save_now):
+    for send_request in (actions.pause, actions.save_now):
         with pytest.raises(SeedbedError, match="queued"):
-            ask(second)
+            send_request(second)
     assert actions.wait_until_ended(actions.stop(last)).status == "stopped"
     assert status(last)["step"] == 0
     actions.wait_until_ended(actions.stop(first))
-    until(lambda: stands(second) == "completed")
+    until(lambda: status_of(second) == "completed")
     begun = next(event["t"] for event in events(second, "run") if event.get("steps"))
     assert begun >= events(first, "run")[-1]["t"]
     assert queue_items(store) == []
@@ -422,10 +422,10 @@ def test_a_run_that_would_wait_for_itself_is_refused(run: RunDir, store: Store) 
             actions.start(run, turn=Turn(after=third.path))
         assert not run.events.exists()
     with Session(other.path, turn=Turn(queue=True)):
-        actions.start(run, turn=Turn(after=other.path)).process.kill()  # what an earlier session waited for is over
+        actions.start(run, turn=Turn(after=other.path)).process.kill()  # the wait of an earlier session does not count
 
 
-def test_a_run_that_was_waited_for_and_starts_again_is_not_waited_for_again(
+def test_a_queued_run_does_not_wait_again_for_a_run_that_is_resumed(
     endless: Callable[..., RunDir], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, device = endless("first"), endless("device")
@@ -434,9 +434,9 @@ def test_a_run_that_was_waited_for_and_starts_again_is_not_waited_for_again(
     actions.wait_until_ended(actions.stop(first))
     until(lambda: device.id in (standing(waiting).view.reason or ""))
     again = actions.resume(first, Resume(), Turn(queue=True))
-    until(lambda: stands(first) == "queued" and standing(first).view.reason)
+    until(lambda: status_of(first) == "queued" and standing(first).view.reason)
     actions.wait_until_ended(actions.stop(device))
-    until(lambda: stands(waiting) == "completed")
+    until(lambda: status_of(waiting) == "completed")
     actions.wait_until_ended(actions.stop(first))
     again.process.wait()
 
@@ -448,10 +448,10 @@ def test_a_deleted_run_leaves_nothing(run: RunDir, store: Store) -> None:
     actions.start(run).process.wait()
     size = sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file())
     assert actions.delete(run) == size
-    assert {path.name for path in store.root.iterdir()} <= {".names.lock"}, "more than the store's own lock stays"
+    assert {path.name for path in store.root.iterdir()} <= {".names.lock"}, "more than the store's lock is left"
 
 
-def test_a_run_that_a_process_has_is_not_deleted(run: RunDir, store: Store) -> None:
+def test_a_run_in_use_is_not_deleted(run: RunDir, store: Store) -> None:
     def refused(word: str) -> None:
         with pytest.raises(SeedbedError, match=word) as caught:
             actions.delete(run)
@@ -480,7 +480,7 @@ def test_a_link_to_a_run_is_not_deleted(run: RunDir, store: Store, tmp_path: Pat
     assert run.config.exists()
 
 
-def test_what_cannot_be_removed_is_told(run: RunDir) -> None:
+def test_delete_reports_files_that_cannot_be_removed(run: RunDir) -> None:
     if os.geteuid() == 0:
         pytest.skip("root removes everything")
     locked = run.path / "checkpoints" / "step-00000001"
@@ -493,15 +493,15 @@ def test_what_cannot_be_removed_is_told(run: RunDir) -> None:
         actions.delete(run)
 
 
-def test_a_resume_of_a_run_that_is_stopping_says_how_to_wait_for_it(endless: Callable[..., RunDir]) -> None:
+def test_resume_of_a_stopping_run_says_how_to_wait_for_it(endless: Callable[..., RunDir]) -> None:
     run = endless("alpha")
     actions.pause(run).wait(lambda now: now.status == "paused")
     process = standing(run).view.run["pid"]
-    os.kill(process, signal.SIGSTOP)  # so that it cannot have ended before it is looked at
+    os.kill(process, signal.SIGSTOP)  # so that it cannot end before the check
     try:
         requests.stop(run)
-        told = actions.busy_error(run)
+        error = actions.busy_error(run)
     finally:
         os.kill(process, signal.SIGCONT)
-    assert "is stopping" in told.message
-    assert f"seedbed stop {run.id} --wait" in told.hint
+    assert "is stopping" in error.message
+    assert f"seedbed stop {run.id} --wait" in error.hint

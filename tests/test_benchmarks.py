@@ -1,4 +1,4 @@
-"""The benchmarks measure what somebody would train in on this CPU, and nothing that would never end."""
+"""The throughput benchmark measures only the precisions that are fast enough for training on this CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The common language: a line each, nothing lost, unknown kinds kept, torn lines survived."""
+"""Event lines: encoding and decoding, unknown kinds and fields, and truncated lines."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def test_a_step_is_one_flat_line_with_every_field() -> None:
         Message(level="warning", code="x", text="line\nbreak \x1b[31m"),
     ],
 )
-def test_round_trip(event: events.Event) -> None:
+def test_an_event_survives_a_round_trip(event: events.Event) -> None:
     record = events.decode(events.encode(event, 1, 2.0))
     assert record is not None
     assert record.event == event
     assert (record.n, record.t, record.kind) == (1, 2.0, event.kind)
 
 
-def test_a_loss_that_is_no_number_survives_json() -> None:
+def test_a_nan_loss_survives_json() -> None:
     line = events.encode(Step(step=1, loss=math.nan, lr=0, grad_norm=math.inf, tokens=1, step_s=0), 0, 0.0)
     json.loads(line, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
     record = events.decode(line)
@@ -51,7 +51,7 @@ def test_a_loss_that_is_no_number_survives_json() -> None:
     assert math.isnan(record.event.loss)
 
 
-def test_unknown_kinds_and_fields_are_kept_not_fatal() -> None:
+def test_unknown_kinds_and_fields_are_accepted() -> None:
     future = events.decode(b'{"v":2,"n":1,"t":1.0,"kind":"hologram","depth":3}')
     assert future is not None
     assert future.event is None
@@ -64,23 +64,23 @@ def test_unknown_kinds_and_fields_are_kept_not_fatal() -> None:
 @pytest.mark.parametrize(
     "line", [b"", b"{", b"[1]", b'{"no":"kind"}', b"\xff\xfe", b'{"kind":3}', b'{"kind":"step","n":"x"}']
 )
-def test_torn_and_foreign_lines_are_none(line: bytes) -> None:
+def test_truncated_and_invalid_lines_decode_to_none(line: bytes) -> None:
     assert events.decode(line) is None
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_crash_the_reader(noise: bytes) -> None:
+def test_random_bytes_do_not_crash_the_decoder(noise: bytes) -> None:
     events.decode(noise)
 
 
-def test_a_known_kind_of_a_wrong_shape_keeps_its_raw_fields() -> None:
+def test_a_known_kind_with_invalid_fields_keeps_its_raw_fields() -> None:
     record = events.decode(b'{"v":1,"n":1,"t":1.0,"kind":"step","step":"three"}')
     assert record is not None
     assert record.event is None
     assert record.raw["step"] == "three"
 
 
-def test_a_name_that_is_not_utf_8_does_not_end_a_run() -> None:
+def test_a_file_name_that_is_not_utf_8_is_escaped_in_an_event() -> None:
     name = os.fsdecode(b"caf\xe9.txt")
     line = events.encode(Run(status="failed", session=1, reason=name, versions={name: name}), 1, 2.0)
     record = events.decode(line)
@@ -101,14 +101,16 @@ def test_a_name_that_is_not_utf_8_does_not_end_a_run() -> None:
         ("failed", "Out of memory.", None, None),
     ],
 )
-def test_a_log_of_before_codes_gets_them(status: str, reason: str, code: str | None, waits_for: str | None) -> None:
+def test_codes_are_derived_for_logs_that_were_written_without_them(
+    status: str, reason: str, code: str | None, waits_for: str | None
+) -> None:
     record = events.decode(events.encode(Run(status=status, session=1, reason=reason), 0, 1.0))
     assert record is not None
     assert isinstance(record.event, Run)
     assert (record.event.code, record.event.waits_for) == (code, waits_for)
 
 
-def test_a_code_that_was_written_is_not_guessed_again() -> None:
+def test_a_written_code_is_not_derived_from_the_reason() -> None:
     record = events.decode(
         events.encode(Run(status="paused", session=1, code="storage", reason="asked to pause"), 0, 1.0)
     )

@@ -1,4 +1,4 @@
-"""A copy of the source holds what was added, is the one that is imported, and differs nowhere else."""
+"""extended.py: the copy of the source is imported, contains the additions, and differs nowhere else."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def test_the_copy_is_imported_and_differs_only_where_something_was_added(tmp_pat
     assert "text.py" in differences(root)
 
 
-def test_what_is_there_cannot_be_replaced(tmp_path: Path) -> None:
+def test_an_existing_file_cannot_be_replaced(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"errors\.py exists already"):
         extended_source(tmp_path, {"errors.py": ""}, {})
 
 
-def test_a_line_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_line_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="0 times"):
         extended_source(tmp_path, {}, {"errors.py": ("no such line", "added")})

@@ -26,8 +26,8 @@ def test_it():
 """
 
 
-def begin(folder: Path, then: str) -> subprocess.Popen[bytes]:
-    """Tests of another process, with the fixtures that all tests have, one of which starts a job that never ends."""
+def start_tests(folder: Path, then: str) -> subprocess.Popen[bytes]:
+    """Start pytest in another process, with the conftest of all tests and a test that starts an endless job."""
     names = {"seedbed": str(TESTS / "fake_seedbed.py"), "folder": str(folder), "begun": str(folder / "begun")}
     (folder / "test_it.py").write_text(BODY.format(then=then, **names))
     (folder / "pytest.ini").write_text("[pytest]\n")
@@ -37,7 +37,7 @@ def begin(folder: Path, then: str) -> subprocess.Popen[bytes]:
 
 
 def job_of(folder: Path) -> psutil.Process:
-    """The job of the only run, once the test that started it has gone on."""
+    """The process of the only run's job, once the test has started it."""
     patience.until((folder / "begun").exists)
     (run,) = (folder / "runs").glob("2*")
     return next(each for each in psutil.process_iter() if str(run) in " ".join(_command(each)))
@@ -51,31 +51,31 @@ def _command(process: psutil.Process) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "how",
+    "end_tests",
     [lambda tests: tests.kill(), lambda tests: tests.terminate()],
     ids=["killed", "terminated"],
 )
 def test_a_job_ends_with_the_tests_that_started_it(
-    how: Callable[[subprocess.Popen[bytes]], None], tmp_path: Path
+    end_tests: Callable[[subprocess.Popen[bytes]], None], tmp_path: Path
 ) -> None:
-    tests = begin(tmp_path, "time.sleep(600)")
+    tests = start_tests(tmp_path, "time.sleep(600)")
     job = job_of(tmp_path)
-    job.suspend()  # a job that hears nothing ends, too
-    how(tests)
+    job.suspend()  # a suspended job must be killed, too
+    end_tests(tests)
     tests.wait(patience.HANG_S)
-    patience.until(lambda: not _lives(job))
+    patience.until(lambda: not _is_alive(job))
 
 
-def test_a_job_that_is_left_over_ends_when_the_tests_are_done(tmp_path: Path) -> None:
-    tests = begin(tmp_path, f"while not Path({str(tmp_path / 'go')!r}).exists(): time.sleep(0.01)")
+def test_a_leftover_job_ends_when_the_tests_finish(tmp_path: Path) -> None:
+    tests = start_tests(tmp_path, f"while not Path({str(tmp_path / 'go')!r}).exists(): time.sleep(0.01)")
     job = job_of(tmp_path)
-    assert _lives(job)
+    assert _is_alive(job)
     (tmp_path / "go").touch()
     assert tests.wait(patience.HANG_S) == 0
-    patience.until(lambda: not _lives(job))
+    patience.until(lambda: not _is_alive(job))
 
 
-def _lives(process: psutil.Process) -> bool:
+def _is_alive(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

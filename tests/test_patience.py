@@ -1,4 +1,4 @@
-"""Waiting in tests."""
+"""patience.py: waiting for a condition, with limits that depend on the machine's speed."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import pytest
 import patience
 
 
-def test_a_condition_that_comes_true_late_is_waited_for() -> None:
+def test_until_waits_for_a_condition_that_becomes_true_later() -> None:
     looks = iter([None, 0, "", "found"])
     assert patience.until(lambda: next(looks)) == "found"
 
 
-def test_what_never_comes_true_fails_and_says_what_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_until_fails_with_the_given_message_when_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "slowness", lambda: 1.0)
     with pytest.raises(AssertionError, match="the queue is empty"):
         patience.until(lambda: False, 0.01, lambda: "the queue is empty")
 
 
-def test_a_machine_that_becomes_busy_while_one_waits_gets_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_until_extends_the_limit_when_the_machine_becomes_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     factors = iter([1.0, 1000.0, 1000.0])
     monkeypatch.setattr(patience, "slowness", lambda: next(factors))
     end = time.monotonic() + 0.2

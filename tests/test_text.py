@@ -1,4 +1,4 @@
-"""What people read: figures in three digits, durations, and foreign text that cannot steer a terminal."""
+"""Text for people: counts, durations and sizes, and untrusted text without control sequences."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from seedbed import text
         (1e13, "10T"),
     ],
 )
-def test_counts(number: float, shown: str) -> None:
+def test_counts_have_three_digits_and_a_unit(number: float, shown: str) -> None:
     assert text.count(number) == shown
 
 
@@ -46,7 +46,7 @@ def test_sizes(size: float, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hostile", "shown"),
+    ("untrusted", "shown"),
     [
         ("\x1b[31mred\x1b[0m", "red"),
         ("\x1b]0;title\x07text", "text"),
@@ -58,36 +58,36 @@ def test_sizes(size: float, shown: str) -> None:
         ("naïve 漢字 👩‍🚀 [/]", "naïve 漢字 👩‍🚀 [/]"),
     ],
 )
-def test_foreign_text_is_disarmed(hostile: str, shown: str) -> None:
-    assert text.printable(hostile) == shown
+def test_control_sequences_are_removed_from_untrusted_text(untrusted: str, shown: str) -> None:
+    assert text.printable(untrusted) == shown
 
 
-def test_newlines_stay_where_asked() -> None:
+def test_newlines_are_kept_on_request() -> None:
     assert text.printable("a\n\x1b[2Jb\tc", newlines=True) == "a\nb\tc"
 
 
 @given(st.text())
-def test_nothing_printable_controls_a_terminal(foreign: str) -> None:
-    shown = text.printable(foreign)
+def test_printable_text_contains_no_control_characters(untrusted_text: str) -> None:
+    shown = text.printable(untrusted_text)
     assert not any(ord(char) < 32 and char != "\t" for char in shown)
     assert "\x7f" not in shown
     assert "\x1b" not in shown
     assert text.printable(shown) == shown
 
 
-def test_shorten() -> None:
+def test_shorten_cuts_at_the_width_and_adds_an_ellipsis() -> None:
     assert text.shorten("abcdef", 4) == "abc…"
     assert text.shorten("abcd", 4) == "abcd"
 
 
-def test_bytes_of_a_name_that_is_not_utf_8_are_shown_and_not_dropped() -> None:
+def test_bytes_that_are_not_utf_8_are_escaped_and_not_dropped() -> None:
     name = os.fsdecode(b"caf\xe9.txt")
     assert text.legible(name) == text.printable(name) == "caf\\xe9.txt"
     assert text.quoted(Path(name)) == '"caf\\xe9.txt"'
     assert text.legible("\ud83d") == "\\ud83d"
 
 
-def test_one_of_something_is_not_plural() -> None:
+def test_plural_uses_the_singular_for_one() -> None:
     assert text.plural(1, "checkpoint") == "1 checkpoint"
     assert text.plural(0, "checkpoint") == "0 checkpoints"
     assert text.plural(1234, "window") == "1,234 windows"
@@ -96,6 +96,6 @@ def test_one_of_something_is_not_plural() -> None:
     assert text.plural(0.5, "window", "0.5") == "0.5 windows"
 
 
-def test_an_age_is_told_in_its_largest_unit() -> None:
+def test_an_age_is_shown_in_its_largest_unit() -> None:
     ages = (-3, 0, 59, 60, 3599, 3600, 86_399, 86_400, 40 * 86_400, 800 * 86_400)
     assert [text.age(each) for each in ages] == ["0s", "0s", "59s", "1m", "59m", "1h", "23h", "1d", "40d", "2y"]
