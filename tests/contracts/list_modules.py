@@ -1,4 +1,4 @@
-"""Runs one command line and prints, last on stderr, every module that it has loaded."""
+"""Runs one command line and prints every module that it has loaded, as the last line of stderr."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The command line is a promise: every command, option and default is written down, and changes only on purpose.
+"""The command line is stable: a golden file lists every command, option and default, and changes only on purpose.
 
-To change it on purpose: UPDATE_GOLDEN=1 pytest tests/contracts/test_cli_surface.py, and say so in CHANGELOG.md.
+To change it: UPDATE_GOLDEN=1 pytest tests/contracts/test_cli_surface.py, and add a line to CHANGELOG.md.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def surface(parser: argparse.ArgumentParser) -> Iterator[str]:
         yield from surface(each)
 
 
-def test_the_surface_is_what_was_promised() -> None:
+def test_the_command_line_equals_the_golden_file() -> None:
     found = "\n".join(surface(build())) + "\n"
     if os.environ.get("UPDATE_GOLDEN"):
         GOLDEN.write_text(found)

@@ -1,4 +1,4 @@
-"""A log that was written by any version of schema 1 loads for ever, and means what it meant."""
+"""A log that any version of schema 1 wrote can still be read, with the same meaning."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def records() -> list[Record]:
     return list(Reader(GOLDEN).new())
 
 
-def test_every_kind_is_in_the_golden_file_and_every_line_is_understood(records: list[Record]) -> None:
+def test_every_kind_is_in_the_golden_file_and_every_line_is_decoded(records: list[Record]) -> None:
     assert {record.kind for record in records} == KINDS.keys()
     assert [record.n for record in records] == list(range(len(records)))
     for record in records:
         assert record.event is not None, record
-        # A field that today's types no longer know would be dropped in silence.
+        # A field that the types no longer have would be dropped silently.
         assert record.raw.keys() <= set(record.event.__struct_fields__), record.kind
 
 
-def test_today_writes_what_was_written_then(records: list[Record]) -> None:
+def test_golden_events_are_still_encoded_to_the_same_lines(records: list[Record]) -> None:
     assert SCHEMA == 1
     for line, record in zip(GOLDEN.read_bytes().splitlines(), records, strict=True):
         assert record.event is not None
@@ -43,7 +43,7 @@ def test_today_writes_what_was_written_then(records: list[Record]) -> None:
         assert list(again)[:4] == ["v", "n", "t", "kind"]
 
 
-def test_it_means_what_it_meant(records: list[Record]) -> None:
+def test_the_golden_log_still_gives_the_same_summary(records: list[Record]) -> None:
     view = fold(records[:20])
     found = summary(view)
     expected = {
@@ -67,7 +67,7 @@ def test_it_means_what_it_meant(records: list[Record]) -> None:
     assert found["epoch"] == pytest.approx(3 / 240.5)
 
 
-def test_codes_clocks_and_open_metrics_mean_what_they_meant(records: list[Record]) -> None:
+def test_the_golden_log_still_gives_the_same_codes_clock_and_open_metrics(records: list[Record]) -> None:
     waiting, simulated, ended = fold(records[:22]), fold(records[:27]), fold(records)
     assert (waiting.status, waiting.waits_for) == ("queued", "20261121-101010-000-first")
     assert simulated.code == "asked"
@@ -76,7 +76,7 @@ def test_codes_clocks_and_open_metrics_mean_what_they_meant(records: list[Record
     assert (ended.status, ended.code) == ("stopped", "not-resumed")
 
 
-def test_a_missing_number_in_a_step_is_not_a_number(records: list[Record], tmp_path: Path) -> None:
+def test_a_missing_number_in_a_step_is_read_as_nan(records: list[Record], tmp_path: Path) -> None:
     step = records[7].event
     assert step is not None
     assert math.isnan(msgspec.structs.asdict(step)["loss"])
@@ -86,7 +86,7 @@ def test_a_missing_number_in_a_step_is_not_a_number(records: list[Record], tmp_p
     assert [(point.x, point.num_odd) for point in series.window()] == [(1, 0), (2, 1), (3, 0), (4, 0)]
 
 
-def test_lines_of_a_later_version_are_kept_raw() -> None:
+def test_lines_of_a_later_schema_version_keep_their_raw_fields() -> None:
     record = decode(b'{"v":2,"n":1,"t":1.0,"kind":"step","step":"three"}')
     assert record is not None
     assert record.event is None

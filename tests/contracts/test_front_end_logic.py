@@ -1,4 +1,4 @@
-"""One table says which actions a run's status allows: the verbs agree with it, and the window offers what it says."""
+"""One table defines which actions a run's status allows; requests and the terminal window follow it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CASES = [
     for status, asked, code in product(STATUSES, (None, "stop", "pause"), (None, ASKED, STORAGE))
     if (asked is None or status in LIVE) and ((code is None) == (status != "paused"))
 ]
-"""Every status, with each unfinished request, and each reason of a pause."""
+"""Every status with each unfinished request and each reason for a pause."""
 
 
 def flat(status: str, asked: str | None, code: str | None, checkpoint: str | None = "/c/step-10") -> dict[str, Any]:
@@ -97,12 +97,12 @@ def test_runs_can_be_extended_where_the_table_says_so(
     assert actions.is_extendable(RUN) == (not found[EXTEND])
 
 
-def test_every_action_has_an_answer() -> None:
+def test_the_table_covers_every_action() -> None:
     assert set(possible(flat("running", None, None))) == set(ACTIONS)
 
 
 class Window(RunActions):
-    """The window's actions without a window: what they show and start is recorded."""
+    """The window's actions without a terminal; records the messages that they show and the work that they start."""
 
     def __init__(self, found: dict[str, Any]) -> None:
         listed = Listed(RUN, found, None, None)
@@ -132,7 +132,7 @@ def test_the_window_offers_what_the_table_allows(status: str, asked: str | None,
     if status == "paused":
         reasons[PAUSE] = reasons[RESUME]  # the same key pauses and resumes
     if status == "completed":
-        reasons[RESUME] = ""  # asks in Train how much further
+        reasons[RESUME] = ""  # opens the Train panel to add steps
     for action, call in (
         (PAUSE, Window.pause),
         (RESUME, Window.resume),
@@ -151,7 +151,7 @@ def test_the_window_offers_what_the_table_allows(status: str, asked: str | None,
 
 
 @pytest.mark.parametrize("action", [STOP, DELETE])
-def test_what_cannot_be_undone_is_confirmed(action: str) -> None:
+def test_stop_and_delete_ask_for_confirmation(action: str) -> None:
     question = run_actions.confirmation(action, Listed(RUN, flat("running", None, None), None, None))
     assert question is not None
     assert question.is_risky

@@ -1,4 +1,4 @@
-"""No module imports itself through others, not even inside a function or for types only."""
+"""The package has no import cycle, not even through imports inside functions or for types only."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def imported(source: str, known: Iterable[str]) -> set[str]:
     return found.intersection(known)
 
 
-def circles(graph: Mapping[str, set[str]]) -> set[frozenset[str]]:
-    """The largest groups of modules that all reach each other."""
+def cycles(graph: Mapping[str, set[str]]) -> set[frozenset[str]]:
+    """The largest groups of modules that all import each other, directly or through others."""
     reached: dict[str, set[str]] = {}
     for start in graph:
         seen: set[str] = set()
@@ -44,10 +44,10 @@ def circles(graph: Mapping[str, set[str]]) -> set[frozenset[str]]:
     return {group for group in found.values() if group}
 
 
-def test_no_import_circles() -> None:
+def test_there_are_no_import_cycles() -> None:
     files = {module_name(path): path for path in SRC.rglob("*.py")}
-    found = circles({name: imported(path.read_text(encoding="utf-8"), files) for name, path in files.items()})
-    assert found == set(), f"circles: {[sorted(group) for group in found]}"
+    found = cycles({name: imported(path.read_text(encoding="utf-8"), files) for name, path in files.items()})
+    assert found == set(), f"import cycles: {[sorted(group) for group in found]}"
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_no_import_circles() -> None:
         ({"a": {"b"}, "b": {"c"}, "c": {"b"}}, {frozenset({"b", "c"})}),
     ],
 )
-def test_circles_are_found(graph: dict[str, set[str]], expected: set[frozenset[str]]) -> None:
-    assert circles(graph) == expected
+def test_cycles_are_found(graph: dict[str, set[str]], expected: set[frozenset[str]]) -> None:
+    assert cycles(graph) == expected
 
 
 def test_imports_in_functions_and_for_types_count() -> None:

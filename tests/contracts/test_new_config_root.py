@@ -23,7 +23,7 @@ documents = 3
 width = 4
 pooling = "last"
 """
-RESOLVES = """
+SCRIPT = """
 import json, sys
 from argparse import Namespace
 from pathlib import Path
@@ -94,19 +94,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(source: Path, folder: Path) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(run_python(source, "-c", RESOLVES, folder=folder).stdout)
+    answer: dict[str, Any] = json.loads(run_python(source, "-c", SCRIPT, folder=folder).stdout)
     return answer
 
 
-def test_it_touches_one_new_file_and_one_line(source: Path) -> None:
+def test_a_new_kind_of_config_needs_one_new_file_and_one_line(source: Path) -> None:
     assert differences(source) == {"config/probe.py", "config/roots.py"}
 
 
 def test_layers_replace_each_other_and_each_value_has_its_origin(found: dict[str, Any]) -> None:
     values, origins = found["values"], found["origins"]
-    told = {path: (values[path], origins[path]) for path in ("probe.width", "probe.pooling", "probe.documents")}
+    layered = {path: (values[path], origins[path]) for path in ("probe.width", "probe.pooling", "probe.documents")}
     file = "file configs/probe.toml"
-    assert told == {"probe.width": (6, "--width"), "probe.pooling": ("mean", "--set"), "probe.documents": (3, file)}
+    assert layered == {"probe.width": (6, "--width"), "probe.pooling": ("mean", "--set"), "probe.documents": (3, file)}
     assert (values["data.field"], origins["data.field"]) == ("body", file)
     assert (values["data.validation"], origins["data.validation"]) == (0.05, "default")
     assert origins.keys() == values.keys(), "no preset, and no key of another kind"
@@ -120,7 +120,7 @@ def test_relative_paths_become_absolute_in_shared_and_own_tables(found: dict[str
     assert found["values"]["probe.report"] == f"{folder}/out.csv"
 
 
-def test_it_is_frozen_and_read_back_equal(found: dict[str, Any]) -> None:
+def test_the_frozen_config_is_read_back_equal(found: dict[str, Any]) -> None:
     assert found["equal"]
     assert found["dumped"].startswith("\n[data]")
     assert "width = 6" in found["dumped"]
@@ -128,7 +128,7 @@ def test_it_is_frozen_and_read_back_equal(found: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("case", "told"),
+    ("case", "message"),
     [
         ("misspelt", 'Unknown key "probe.wdith" (--set). Did you mean probe.width?'),
         ("misspelt", "`seedbed config keys --kind probe` explains every key."),
@@ -147,18 +147,18 @@ def test_it_is_frozen_and_read_back_equal(found: dict[str, Any]) -> None:
         ("preset in file", "a probe config has no presets"),
     ],
 )
-def test_what_is_wrong_is_refused_by_name(found: dict[str, Any], case: str, told: str) -> None:
-    assert told in found[case]
+def test_invalid_configs_are_refused_with_a_specific_message(found: dict[str, Any], case: str, message: str) -> None:
+    assert message in found[case]
 
 
-def test_a_value_can_be_completed(found: dict[str, Any]) -> None:
+def test_keys_and_values_can_be_completed(found: dict[str, Any]) -> None:
     starts, choices, default, foreign = found["completed"]
     assert starts == [f"probe.{name}=" for name in ("documents", "characters", "pooling", "width", "report")]
     assert (choices, default, foreign) == (["probe.pooling=mean", "probe.pooling=last"], ["probe.width=8"], [])
     assert "probe.report=configs/" in found["paths"]
 
 
-def test_the_command_line_shows_checks_and_explains_it(source: Path, folder: Path) -> None:
+def test_config_commands_show_check_and_explain_the_new_kind(source: Path, folder: Path) -> None:
     def seedbed(*words: str) -> str:
         return run_python(source, "-m", "seedbed", "config", *words, folder=folder).stdout
 

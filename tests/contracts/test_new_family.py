@@ -73,7 +73,7 @@ assert status == 0
 """
 
 
-def test_a_family_touches_one_file_and_one_line(tmp_path: Path) -> None:
+def test_a_new_family_needs_one_file_and_one_line(tmp_path: Path) -> None:
     text = (Path(__file__).parent / "additions" / "family.py").read_text(encoding="utf-8")
     root = extended_source(tmp_path, {ADDED: text}, {TABLE: ("FAMILIES = (", '    "added",')})
     assert differences(root) == {ADDED, TABLE}
@@ -92,11 +92,11 @@ def test_a_family_touches_one_file_and_one_line(tmp_path: Path) -> None:
     }
 
 
-def test_no_other_module_asks_for_a_family_by_name() -> None:
+def test_no_other_module_names_a_family() -> None:
     found = []
     for path in sorted(SOURCE.rglob("*.py")):
-        room = path.relative_to(SOURCE).as_posix()
-        if room.startswith("config/families/"):
+        module = path.relative_to(SOURCE).as_posix()
+        if module.startswith("config/families/"):
             continue
         named = 0
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -104,8 +104,8 @@ def test_no_other_module_asks_for_a_family_by_name() -> None:
             if isinstance(node, ast.Compare | ast.Match) and any(
                 isinstance(each, ast.Attribute) and each.attr == "layout" for each in ast.iter_child_nodes(node)
             ):
-                found.append(f"{room}:{node.lineno} compares a layout")
+                found.append(f"{module}:{node.lineno} compares a layout")
         # The default of `model.layout` has to name a family.
-        if named != (room == "config/schema.py"):
-            found.append(f"{room} names a family {named} times")
-    assert not found, f"{found}: ask for a feature of the family instead"
+        if named != (module == "config/schema.py"):
+            found.append(f"{module} names a family {named} times")
+    assert not found, f"{found}: check a feature of the family instead"

@@ -54,8 +54,8 @@ print(asyncio.run(shown()))
 Command = Callable[..., str]
 
 
-def place(tmp_path: Path, file: str, addition: str, line: str) -> Command:
-    """A copy of the source with one file and one line more; returns what runs it in a folder of its own."""
+def extended_command(tmp_path: Path, file: str, addition: str, line: str) -> Command:
+    """Copy the source, add one file and one line, and return a function that runs the copy's commands in a new folder."""
     root = extended_source(tmp_path, {file: (ADDITIONS / addition).read_text()}, {TABLE[0]: (TABLE[1], f"    {line},")})
     assert differences(root) == {file, TABLE[0]}
     folder = tmp_path / "work"
@@ -75,14 +75,14 @@ def status(command: Command, name: str) -> dict[str, Any]:
 
 @pytest.fixture
 def walk(tmp_path: Path) -> Command:
-    return place(
+    return extended_command(
         tmp_path, "jobs/walk.py", "walk_job.py", '"walk": Kind("walk", "seedbed.jobs.walk:run", config="train")'
     )
 
 
 @pytest.fixture
 def count(tmp_path: Path) -> Command:
-    return place(
+    return extended_command(
         tmp_path, "jobs/count.py", "count_task.py", '"count": Kind("count", "seedbed.jobs.count:run", is_run=False)'
     )
 
@@ -121,9 +121,9 @@ def test_a_new_kind_of_task_shows_progress_and_can_be_stopped_and_resumed(count:
     found = status(count, "count-counted")
     assert (found["kind"], found["status"]) == ("count", "running")
     assert found["output"] == str(tmp_path / "work" / "out" / "counted")
-    told = count("status", "count-counted")
-    assert "counting: 2 of 4 texts" in told
-    assert "step" not in told
+    shown = count("status", "count-counted")
+    assert "counting: 2 of 4 texts" in shown
+    assert "step" not in shown
     assert "50%" in count("runs")
     window = count("counting: 2 of 4", code=WINDOW)
     assert "counting: 2 of 4 texts" in window
@@ -134,7 +134,7 @@ def test_a_new_kind_of_task_shows_progress_and_can_be_stopped_and_resumed(count:
     (made / "0.json").write_text("kept")
     (texts / "go").touch()
     assert f"The result is in {made}" in count("resume", "count-counted")
-    assert (made / "0.json").read_text() == "kept", "what was done already was done again"
+    assert (made / "0.json").read_text() == "kept", "finished work was repeated"
     assert json.loads((made / "3.json").read_text()) == {"words": 4}
     log = count("logs", "count-counted")
     assert "counting: 0 of 4 texts" in log

@@ -1,4 +1,4 @@
-"""A new kind of learner is one file and one line: its frozen base lies in memory once, and only its trained parts are saved."""
+"""A new kind of learner is one file and one line: its frozen base is in memory once, and only its trained parts are saved."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ sets = ["train.steps=12", "train.batch_size=4", "train.eval_every=6", "train.che
         "optimizer.name=adamw", "optimizer.lr=0.01", "schedule.kind=constant", "train.compile=off"]
 wanted = resolve(TRAIN, sets=sets)
 store = actions.store()
-told = {}
+results = {}
 
 def hashed(run):
     last = max(run.checkpoints.glob("step-*"))
@@ -46,18 +46,18 @@ whole = actions.new_run(store, KINDS["adapt"], wanted, "whole")
 assert run_job(whole.path, Resume(), Turn()) == 0
 folder = max(whole.checkpoints.glob("step-*"))
 found = status(whole)
-told["status"] = {key: found[key] for key in ("status", "step", "parameters", "trainable", "precision")}
-told["loss"] = [found["best_val_loss"], found["val_loss"]]
-told["first"] = next(json.loads(line)["loss"] for line in whole.events.read_text().splitlines() if '"kind":"step"' in line)
-told["files"] = sorted(path.name for path in folder.iterdir())
+results["status"] = {key: found[key] for key in ("status", "step", "parameters", "trainable", "precision")}
+results["loss"] = [found["best_val_loss"], found["val_loss"]]
+results["first"] = next(json.loads(line)["loss"] for line in whole.events.read_text().splitlines() if '"kind":"step"' in line)
+results["files"] = sorted(path.name for path in folder.iterdir())
 saved = load_file(folder / "adapter_model.safetensors")
-told["saved"] = {name: [str(each.dtype), list(each.shape)] for name, each in saved.items()}
-told["artifact"] = json.loads((folder / "DONE").read_text())["artifact"]
+results["saved"] = {name: [str(each.dtype), list(each.shape)] for name, each in saved.items()}
+results["artifact"] = json.loads((folder / "DONE").read_text())["artifact"]
 
 half = actions.new_run(store, KINDS["adapt"], resolve(TRAIN, sets=[*sets, "train.steps=6"]), "half")
 assert run_job(half.path, Resume(), Turn()) == 0
 assert run_job(half.path, Resume(more_steps=6), Turn()) == 0
-told["resumed alike"] = hashed(half) == hashed(whole)
+results["resumed equal"] = hashed(half) == hashed(whole)
 
 dataset = build_dataset(wanted.config.data, wanted.config.tokenizer, cache=cache_dir(), emit=lambda event: None)
 gc.collect()
@@ -66,15 +66,15 @@ parts.trainer.step(parts.batches.batch(0), 1.0)
 gc.collect()
 numbers = parts.trainer.learner.base.numel()
 held = [each for each in gc.get_objects() if isinstance(each, torch.Tensor) and each.numel() >= numbers]
-told["as large as the base"] = [str(each.dtype) for each in held]
-told["masters"] = [str(each.dtype) for each in parts.trainer.learner.masters.masters]
-print(json.dumps(told))
+results["as large as the base"] = [str(each.dtype) for each in held]
+results["masters"] = [str(each.dtype) for each in parts.trainer.learner.masters.masters]
+print(json.dumps(results))
 """
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """What a copy of the source with the new learner does."""
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """The results of a script that trains the new learner in a copy of the source."""
     tmp_path = tmp_path_factory.mktemp("learner")
     root = extended_source(tmp_path, {"jobs/adapt.py": ADDITION.read_text()}, {TABLE[0]: (TABLE[1], LINE)})
     assert differences(root) == {"jobs/adapt.py", TABLE[0]}
@@ -83,35 +83,35 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     return found
 
 
-def test_the_frozen_base_lies_in_memory_once_and_in_8_bits(told: dict[str, object]) -> None:
-    assert told["as large as the base"] == ["torch.int8"]
-    assert told["masters"] == ["torch.float32", "torch.float32"]
+def test_the_frozen_base_is_in_memory_once_and_in_8_bits(results: dict[str, object]) -> None:
+    assert results["as large as the base"] == ["torch.int8"]
+    assert results["masters"] == ["torch.float32", "torch.float32"]
 
 
-def test_a_checkpoint_holds_what_is_trained_and_what_opens_it_elsewhere(told: dict[str, object]) -> None:
-    assert told["files"] == [
+def test_a_checkpoint_contains_the_trained_weights_and_the_adapter_config(results: dict[str, object]) -> None:
+    assert results["files"] == [
         "DONE",
         "adapter_config.json",
         "adapter_model.safetensors",
         "optimizer.safetensors",
         "trainer.json",
     ]
-    assert told["saved"] == {"down": ["torch.float32", [2, 64]], "up": ["torch.float32", [300, 2]]}
-    assert told["artifact"] == "adapter"
+    assert results["saved"] == {"down": ["torch.float32", [2, 64]], "up": ["torch.float32", [300, 2]]}
+    assert results["artifact"] == "adapter"
 
 
-def test_it_trains_and_its_status_tells_what_is_trained(told: dict[str, object]) -> None:
+def test_the_run_trains_and_its_status_counts_the_trained_parameters(results: dict[str, object]) -> None:
     trained = 2 * 64 + 300 * 2
-    assert told["status"] == {
+    assert results["status"] == {
         "status": "completed",
         "step": 12,
         "parameters": 300 * 64 + trained,
         "trainable": trained,
         "precision": "bf16",
     }
-    best, last = told["loss"]  # type: ignore[misc]
-    assert best <= last < told["first"]  # type: ignore[has-type]
+    best, last = results["loss"]  # type: ignore[misc]
+    assert best <= last < results["first"]  # type: ignore[has-type]
 
 
-def test_a_resume_ends_bit_equal_to_an_uninterrupted_run(told: dict[str, object]) -> None:
-    assert told["resumed alike"]
+def test_a_resumed_run_ends_bit_equal_to_an_uninterrupted_run(results: dict[str, object]) -> None:
+    assert results["resumed equal"]

@@ -1,4 +1,4 @@
-"""A metric that no code names reaches every reader: tables, CSV, JSON, curves, the status and the window."""
+"""An open metric, whose name no code knows, is shown everywhere: tables, CSV, JSON, curves, the status and the window."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def run(tmp_path: Path) -> RunDir:
     return made
 
 
-def test_the_table_of_steps_has_a_column_for_it(run: RunDir) -> None:
+def test_the_table_of_steps_has_a_column_for_an_open_metric(run: RunDir) -> None:
     header, *rows = seedbed(run.path.parent, "metrics", "alpha", "--csv").splitlines()
     names = header.split(",")
     assert names[-3:] == ["goodput", "mfu", "val_accuracy"]
     values = [dict(zip(names, row.split(","), strict=True)) for row in rows]
     assert len(values) == STEPS
-    assert values[6]["goodput"] == "", "NaN is no number"
+    assert values[6]["goodput"] == "", "the cell of NaN is not empty"
     assert [float(values[at]["goodput"]) for at in (0, 299)] == [0.501, 0.8]
     assert [(row["step"], row["mfu"]) for row in values[8:11]] == [("9", ""), ("10", "0.4"), ("11", "")]
     assert [row["val_accuracy"] for row in values if row["val_accuracy"]] == ["0.1", "0.2", "0.3"]
@@ -61,13 +61,13 @@ def test_the_table_of_steps_has_a_column_for_it(run: RunDir) -> None:
     assert "goodput" in seedbed(run.path.parent, "metrics", "alpha").splitlines()[0]
 
 
-def test_its_curve_can_be_drawn_and_read(run: RunDir) -> None:
+def test_the_curve_of_an_open_metric_can_be_drawn_and_exported(run: RunDir) -> None:
     drawn = seedbed(run.path.parent, "curve", "alpha", "--y", "goodput")
     assert drawn.startswith("alpha: goodput")
     assert "⣀ goodput" in drawn
     found = json.loads(seedbed(run.path.parent, "curve", "alpha", "--y", "goodput", "--json"))
     assert [point["goodput"] for point in found["points"][:2]] == [0.501, 0.502]
-    assert len(found["points"]) == STEPS - 1, "the step without a number has no point"
+    assert len(found["points"]) == STEPS - 1, "the step with NaN has a point"
     validated = json.loads(seedbed(run.path.parent, "curve", "alpha", "--y", "val_accuracy", "--json"))
     assert [point["val_accuracy"] for point in validated["validation"]] == [0.1, 0.2, 0.3]
     refused = seedbed(run.path.parent, "curve", "alpha", "--y", "goodptu", expect=2)
@@ -75,7 +75,7 @@ def test_its_curve_can_be_drawn_and_read(run: RunDir) -> None:
 
 
 @pytest.mark.parametrize("indexed", [False, True])
-def test_its_curve_keeps_extremes_at_every_zoom_and_leaves_out_void_steps(run: RunDir, *, indexed: bool) -> None:
+def test_the_curve_keeps_extremes_at_every_zoom_and_leaves_out_void_steps(run: RunDir, *, indexed: bool) -> None:
     with Session(run.path) as session:
         session.emit(Run(status="running", session=2, step=100, steps=STEPS))
         for step in range(101, 201):
@@ -98,12 +98,12 @@ def test_its_curve_keeps_extremes_at_every_zoom_and_leaves_out_void_steps(run: R
     assert math.isnan({point.x: point.mean for point in series.window(1, 20, px=400, key="goodput")}[7])
 
 
-def test_the_status_has_its_last_value(run: RunDir) -> None:
+def test_the_status_has_the_last_value_of_each_open_metric(run: RunDir) -> None:
     assert status(run)["metrics"] == {"goodput": 0.8, "mfu": 0.4, "val_accuracy": 0.3}
     assert "goodput 0.8, mfu 0.4, val_accuracy 0.3" in seedbed(run.path.parent, "status", "alpha")
 
 
-async def test_the_window_switches_to_it(run: RunDir) -> None:
+async def test_the_window_can_switch_to_the_curve_of_an_open_metric(run: RunDir) -> None:
     pytest.importorskip("textual")
     from seedbed.tui.app import Window
     from seedbed.tui.curve import Curve
@@ -114,35 +114,35 @@ async def test_the_window_switches_to_it(run: RunDir) -> None:
         def screen() -> str:
             return "\n".join(strip.text for strip in window.screen._compositor.render_strips())
 
-        async def see(words: str) -> None:
+        async def wait_for(words: str) -> None:
             for _ in range(600):
                 if words in screen():
                     return
                 await pilot.pause(0.05)
-            pytest.fail(f"{words!r} never came:\n{screen()}")
+            pytest.fail(f"{words!r} did not appear:\n{screen()}")
 
-        await see("⣿ train")
+        await wait_for("⣿ train")
         curve = window.screen.query_one(Curve)
         while curve.metric != "goodput":
             before = curve.metric
             await pilot.press("M")
             while curve.metric == before:
                 await pilot.pause(0.02)
-        await see("⣿ goodput")
-        await see("0.8")
+        await wait_for("⣿ goodput")
+        await wait_for("0.8")
         for _ in range(2):
             await pilot.press("M")
-        await see("⣿ val_accuracy")
+        await wait_for("⣿ val_accuracy")
 
 
-def test_lines_without_it_are_as_they_were() -> None:
+def test_lines_without_open_metrics_have_no_field_for_them() -> None:
     event = Step(step=1, loss=2.0, lr=0.1, grad_norm=1.0, tokens=10, step_s=0.1)
     assert encode(event, 3, 5.0) == (
         b'{"v":1,"n":3,"t":5.0,"kind":"step","step":1,"loss":2.0,"lr":0.1,"grad_norm":1.0,"tokens":10,"step_s":0.1}\n'
     )
 
 
-def test_numbers_that_are_none_are_null_in_the_log() -> None:
+def test_nan_and_infinity_are_null_in_the_log() -> None:
     metrics = {"a": math.nan, "b": math.inf, "c": 1.0}
     line = encode(Step(step=1, loss=2.0, lr=0.1, grad_norm=1.0, tokens=1, step_s=0.1, metrics=metrics), 0, 1.0)
     assert json.loads(line)["metrics"] == {"a": None, "b": None, "c": 1.0}
@@ -156,7 +156,7 @@ def test_numbers_that_are_none_are_null_in_the_log() -> None:
 @pytest.mark.parametrize(
     "written", [None, 3, "goodput", [1], {"a": "x", "b": True, "c": {}, "": 1.0, "loss": 1.0, "step": 2}]
 )
-def test_what_is_no_table_of_numbers_is_left_out_and_loses_no_step(written: object) -> None:
+def test_invalid_metrics_are_left_out_and_the_step_is_kept(written: object) -> None:
     assert open_metrics(written) == {}
     line = {"v": 1, "n": 0, "t": 1.0, "kind": "step", "step": 1, "loss": 2.0, "lr": 0.1, "grad_norm": 1.0, "tokens": 1}
     record = decode(json.dumps(line | {"step_s": 1.0, "metrics": written}).encode())
@@ -164,7 +164,7 @@ def test_what_is_no_table_of_numbers_is_left_out_and_loses_no_step(written: obje
     assert isinstance(record.event, Step)
 
 
-def test_hostile_names_are_few_short_and_harmless(tmp_path: Path) -> None:
+def test_metric_names_are_limited_in_number_and_length_and_made_printable(tmp_path: Path) -> None:
     made = Store(tmp_path / "runs").create("train", "alpha", "", {})
     names = ["\x1b[2J\x1b]0;owned\x07good", "x" * 5000, "two\nlines", *(f"name {number}" for number in range(10_000))]
     with Session(made.path) as session:
@@ -180,8 +180,8 @@ def test_hostile_names_are_few_short_and_harmless(tmp_path: Path) -> None:
     shown = [name for name in kept if name.endswith("good")]
     assert kept["two lines"] == 0.25
     for words in (("status",), ("metrics",), ("metrics", "--csv"), ("curve", "--y", shown[0])):
-        told = seedbed(made.path.parent, words[0], "alpha", *words[1:])
-        assert "\x1b" not in told.replace("\x1b[0m", "")
-        assert "\x07" not in told
+        shown_text = seedbed(made.path.parent, words[0], "alpha", *words[1:])
+        assert "\x1b" not in shown_text.replace("\x1b[0m", "")
+        assert "\x07" not in shown_text
     points = json.loads(seedbed(made.path.parent, "curve", "alpha", "--y", shown[0], "--json"))["points"]
     assert [(point["first_step"], point[shown[0]]) for point in points] == [(1, 0.25)]

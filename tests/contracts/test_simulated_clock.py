@@ -1,4 +1,4 @@
-"""A simulated run has a clock of its own: 54 days in a log that was written in a second read as 54 days everywhere."""
+"""A simulated run has a clock of its own: a log that is written in a second is shown as 54 simulated days everywhere."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from seedbed.runs.store import RunDir, Store
 DAY = 86_400.0
 DAYS, STEPS, DONE = 54, 2160, 1080
 STEP_S = DAYS * DAY / STEPS
-"""36 minutes of the run's clock."""
+"""36 minutes of simulated time."""
 TOKENS = 4_000_000
 
 
@@ -44,7 +44,7 @@ def simulate(session: Session, first: int, last: int) -> None:
             Step(step=step, loss=2.0, lr=0.1, grad_norm=1.0, tokens=TOKENS * step, step_s=STEP_S), step * STEP_S
         )
         if step % 100 == 0:
-            session.emit(Hardware(rss_bytes=1))  # by a thread that knows no run's clock
+            session.emit(Hardware(rss_bytes=1))  # by a thread that does not know the simulated time
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def half_way(run: RunDir) -> RunDir:
     return run
 
 
-def test_elapsed_left_and_speed_are_those_of_its_clock(run: RunDir) -> None:
+def test_elapsed_remaining_and_speed_use_simulated_time(run: RunDir) -> None:
     with Session(run.path) as session:
         simulate(session, 0, DONE)
         found = status(run)
@@ -73,20 +73,20 @@ def test_elapsed_left_and_speed_are_those_of_its_clock(run: RunDir) -> None:
         assert found["elapsed_s"] == pytest.approx(27 * DAY, abs=5)
         assert found["remaining_s"] == pytest.approx(27 * DAY, rel=1e-6)
         assert found["tokens_per_s"] == pytest.approx(TOKENS / STEP_S)
-        assert found["eta"] is None, "simulated time says nothing of when it will be done"
-        assert found["status"] == "running", "its clock is far from the machine's, and it is alive all the same"
-        assert abs(time.time() - found["updated"]) < 60, "what happened when is by the machine's clock"
-        told, _ = seedbed(run.path.parent, "status", "alpha")
-        assert "elapsed     27d 00h (simulated)" in told
-        assert "remaining   27d 00h (simulated)\n" in told
-        assert "tokens/s (simulated)" in told
+        assert found["eta"] is None, "simulated time cannot predict when the run will end"
+        assert found["status"] == "running", "a clock that differs from the machine's must not mark the run as dead"
+        assert abs(time.time() - found["updated"]) < 60, "the time of the last update is the machine's time"
+        output, _ = seedbed(run.path.parent, "status", "alpha")
+        assert "elapsed     27d 00h (simulated)" in output
+        assert "remaining   27d 00h (simulated)\n" in output
+        assert "tokens/s (simulated)" in output
         listed, _ = seedbed(run.path.parent, "runs")
         assert "27d 00h" in listed
         assert "SIMULATED alpha" in listed
         assert "SIMULATED alpha" in seedbed(run.path.parent, "queue")[0]
 
 
-def test_time_between_sessions_and_pauses_do_not_count_twice(half_way: RunDir) -> None:
+def test_gaps_between_sessions_and_pauses_add_no_simulated_time(half_way: RunDir) -> None:
     with Session(half_way.path) as session:
         simulate(session, DONE, STEPS)
         session.pause_requested = False
@@ -98,7 +98,7 @@ def test_time_between_sessions_and_pauses_do_not_count_twice(half_way: RunDir) -
 
 
 @pytest.mark.parametrize("indexed", [True, False])
-def test_curves_run_along_simulated_time(half_way: RunDir, *, indexed: bool) -> None:
+def test_curves_use_simulated_time(half_way: RunDir, *, indexed: bool) -> None:
     if not indexed:
         index_path(half_way).unlink()
     low, high = Series.load(half_way).extent("time") or (0.0, 0.0)
@@ -110,9 +110,9 @@ def test_curves_run_along_simulated_time(half_way: RunDir, *, indexed: bool) -> 
     assert "hours of simulated time" in (half_way.path / "a.svg").read_text()
 
 
-def test_an_index_that_is_written_in_pieces_keeps_the_clock(run: RunDir) -> None:
+def test_an_index_written_over_several_sessions_keeps_simulated_time(run: RunDir) -> None:
     for first in range(0, 400, 100):
-        with Session(run.path) as session:  # each goes on with the index of the one before
+        with Session(run.path) as session:  # each session continues the index of the previous one
             simulate(session, first, first + 100)
             session._write_state()
     with_index = Series.load(run).extent("time")
@@ -121,24 +121,24 @@ def test_an_index_that_is_written_in_pieces_keeps_the_clock(run: RunDir) -> None
     assert (with_index or (0, 0))[1] == pytest.approx(400 * STEP_S, abs=20)
 
 
-def test_the_table_of_steps_has_its_times_and_says_so(half_way: RunDir) -> None:
-    told, said = seedbed(half_way.path.parent, "metrics", "alpha", "--csv")
-    rows = list(csv.DictReader(io.StringIO(told)))
+def test_the_table_of_steps_has_simulated_times_and_says_so(half_way: RunDir) -> None:
+    output, notice = seedbed(half_way.path.parent, "metrics", "alpha", "--csv")
+    rows = list(csv.DictReader(io.StringIO(output)))
     assert [float(row["time"]) for row in rows[:2]] == [STEP_S, 2 * STEP_S]
     assert float(rows[-1]["time"]) == 27 * DAY
-    assert "simulated" in said
+    assert "simulated" in notice
 
 
-def test_its_log_is_told_by_its_clock_in_lines_that_can_be_read(half_way: RunDir) -> None:
+def test_the_log_shows_simulated_times_in_a_readable_number_of_lines(half_way: RunDir) -> None:
     lines = [line for line in RunLog(half_way).new() if line.text.startswith("step ")]
-    assert 50 < len(lines) < 400, "54 days are neither one line nor one for each step"
-    told, _ = seedbed(half_way.path.parent, "logs", "alpha", "-n", "20")
-    assert "simulated 27d 00h  stopped at step 1080" in told
-    assert "left (simulated)" in told
-    assert "node 3 failed: ECC error" in told
-    assert "plugin wandb: offline" in told
-    assert "all_reduce: 1.0 MiB in 0.5s" in told
-    assert "\x1b[2J" not in told
+    assert 50 < len(lines) < 400, "54 days must not give one line for each step, nor only a few lines"
+    output, _ = seedbed(half_way.path.parent, "logs", "alpha", "-n", "20")
+    assert "simulated 27d 00h  stopped at step 1080" in output
+    assert "left (simulated)" in output
+    assert "node 3 failed: ECC error" in output
+    assert "plugin wandb: offline" in output
+    assert "all_reduce: 1.0 MiB in 0.5s" in output
+    assert "\x1b[2J" not in output
 
 
 def test_nodes_collectives_and_plugins_are_in_the_status(half_way: RunDir) -> None:
@@ -147,37 +147,37 @@ def test_nodes_collectives_and_plugins_are_in_the_status(half_way: RunDir) -> No
     assert found["nodes"]["failed"]["reason"].startswith("ECC error")
     assert found["comm"] == {"all_reduce": {"count": 3, "size_bytes": 3 << 20, "elapsed_s": 1.5}}
     assert found["plugins"] == [{"name": "wandb", "text": "offline", "ok": False}]
-    told, _ = seedbed(half_way.path.parent, "status", "alpha")
-    assert "1 failed (ECC error), 1 joined" in told
-    assert "all_reduce 3 x, 3.0 MiB in 1.5s" in told
-    assert "wandb: offline" in told
-    assert "\x1b[2J" not in told
+    output, _ = seedbed(half_way.path.parent, "status", "alpha")
+    assert "1 failed (ECC error), 1 joined" in output
+    assert "all_reduce 3 x, 3.0 MiB in 1.5s" in output
+    assert "wandb: offline" in output
+    assert "\x1b[2J" not in output
     as_csv, _ = seedbed(half_way.path.parent, "runs", "--csv")
     (row,) = csv.DictReader(io.StringIO(as_csv))
     assert json.loads(row["comm"])["all_reduce"]["count"] == 3
 
 
-def test_it_tells_nothing_of_how_fast_this_machine_is(half_way: RunDir) -> None:
+def test_a_simulated_run_is_not_used_to_estimate_the_speed_of_this_machine(half_way: RunDir) -> None:
     assert _past(Store(half_way.path.parent)) == []
 
 
-async def test_the_window_says_that_it_is_simulated(half_way: RunDir) -> None:
+async def test_the_window_marks_a_simulated_run(half_way: RunDir) -> None:
     pytest.importorskip("textual")
     from seedbed.tui.app import Window
 
     window = Window(Store(half_way.path.parent))
     async with window.run_test(size=(150, 40)) as pilot:
 
-        async def see(*words: str) -> None:
+        async def wait_for(*words: str) -> None:
             for _ in range(600):
                 shown = "\n".join(strip.text for strip in window.screen._compositor.render_strips())
                 if all(word in shown for word in words):
                     return
                 await pilot.pause(0.05)
-            pytest.fail(f"{words!r} never came:\n{shown}")
+            pytest.fail(f"{words!r} did not appear:\n{shown}")
 
-        await see("SIMULATED alpha", "⣿ train")
+        await wait_for("SIMULATED alpha", "⣿ train")
         await pilot.press("x", "x")
-        await see("x: simulated time")
+        await wait_for("x: simulated time")
         await pilot.press("enter")
-        await see("SIMULATED", "elapsed 27d 00h (simulated)")
+        await wait_for("SIMULATED", "elapsed 27d 00h (simulated)")

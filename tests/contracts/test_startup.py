@@ -1,4 +1,4 @@
-"""Looking is instant: the commands that watch load nothing that computes."""
+"""Commands that only show runs start fast: they import neither torch nor another heavy package."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_help_loads_next_to_nothing(folder: Path) -> None:
+def test_help_imports_few_modules(folder: Path) -> None:
     names = loaded(folder, "--help")
     assert not roots(names) & {*HEAVY, "rich", "msgspec", "psutil", "argcomplete", "asyncio", "subprocess"}
     assert not names & {"importlib.metadata", "seedbed.events", "seedbed.runs.store", "seedbed.config.layers"}
@@ -53,14 +53,14 @@ def test_help_loads_next_to_nothing(folder: Path) -> None:
     "words",
     [("status",), ("status", "alpha", "--json"), ("runs",), ("runs", "--json"), ("runs", "--sort", "loss", "--csv")],
 )
-def test_looking_at_runs_loads_nothing_that_computes(folder: Path, words: tuple[str, ...]) -> None:
+def test_status_and_runs_import_no_heavy_package(folder: Path, words: tuple[str, ...]) -> None:
     names = loaded(folder, *words)
     assert not roots(names) & {*HEAVY, "rich", "psutil", "argcomplete", "asyncio", "subprocess", "multiprocessing"}
     assert not names & {"importlib.metadata", "seedbed.actions", "seedbed.runs.session", "seedbed.config.check"}
     assert len(names) < 220, f"{len(names)} modules for {' '.join(words)}"
 
 
-def test_a_look_at_a_run_loads_no_config_and_no_other_command(folder: Path) -> None:
+def test_status_imports_no_config_and_no_other_command(folder: Path) -> None:
     names = loaded(folder, "status")
     assert not names & {"tomllib", "seedbed.config.layers", "seedbed.config.schema", "difflib", "tempfile", "hashlib"}
     commands = {name for name in names if name.startswith("seedbed.cli.")}
@@ -71,7 +71,7 @@ def test_a_look_at_a_run_loads_no_config_and_no_other_command(folder: Path) -> N
     assert len(names) < 170, f"{len(names)} modules"
 
 
-def test_the_list_of_runs_that_ended_earlier_decodes_no_event(folder: Path) -> None:
+def test_listing_finished_runs_a_second_time_decodes_no_event(folder: Path) -> None:
     for number in range(8):
         shutil.copytree(next((folder / "runs").glob("*-alpha")), folder / "runs" / f"2026010{number}-000000-000-copy")
     for place in [folder / "runs", *(folder / "runs").rglob("*")]:
@@ -98,16 +98,16 @@ def test_the_list_of_runs_that_ended_earlier_decodes_no_event(folder: Path) -> N
         ("prune", "--caches", "--dry-run"),
     ],
 )
-def test_no_command_of_the_watching_wing_loads_torch(folder: Path, words: tuple[str, ...]) -> None:
+def test_commands_that_do_not_train_import_no_heavy_package(folder: Path, words: tuple[str, ...]) -> None:
     assert not roots(loaded(folder, *words)) & set(HEAVY)
 
 
-def test_the_window_loads_nothing_that_computes() -> None:
+def test_the_window_imports_no_heavy_package() -> None:
     code = "import sys, seedbed.tui.app; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     names = set(done.stdout.split())
     assert not roots(names) & ({*HEAVY} - {"textual"}), "heavy modules"
-    assert "psutil" not in names, "psutil is for the first look at the machine, after the first paint"
+    assert "psutil" not in names, "psutil must be imported after the first paint, for the first hardware sample"
     later = (
         "tui.train",
         "tui.generate",
@@ -119,12 +119,12 @@ def test_the_window_loads_nothing_that_computes() -> None:
         "config.layers",
     )
     assert not names & {f"seedbed.{name}" for name in later}, (
-        "what is not seen at first is loaded after the first paint"
+        "modules that the first screen does not need must be imported after the first paint"
     )
     assert len(names) < 500, f"{len(names)} modules"
 
 
-def test_importing_the_package_does_no_work() -> None:
+def test_importing_the_package_imports_no_other_module() -> None:
     code = "import sys; before = set(sys.modules); import seedbed; print(len(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) == 1

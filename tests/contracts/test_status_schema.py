@@ -1,4 +1,4 @@
-"""Scripts read `status --json`: its keys and their types are frozen. New keys may come; none may go or change."""
+"""Scripts read `status --json`: its keys and their types are stable. Keys may be added, but not removed or changed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from seedbed.runs.store import RunDir, Store
 
 TEXT, WHOLE, NUMBER, FLAG, WORDS, TABLE = (str,), (int,), (int, float), (bool,), (list,), (dict,)
 
-# Key -> types besides null, and whether null may stand there in a run that trains.
+# Key -> its types besides null, and whether its value may be null in a run that trains.
 KEYS: dict[str, tuple[tuple[type, ...], bool]] = {
     "id": (TEXT, False),
     "name": (TEXT, False),
@@ -98,7 +98,7 @@ def check(found: dict[str, Any], *, trains: bool) -> None:
     assert all(isinstance(word, str) for word in [*found["tags"], *found["warnings"]])
 
 
-def test_a_run_that_trains_has_every_key(run: RunDir) -> None:
+def test_a_training_run_has_every_key(run: RunDir) -> None:
     folder = run.checkpoints / "step-00000002"
     folder.mkdir(parents=True)
     (folder / "DONE").write_text("{}")
@@ -131,7 +131,7 @@ def test_a_run_that_trains_has_every_key(run: RunDir) -> None:
         assert abs(found["eta"] - time.time() - found["remaining_s"]) < 5
 
 
-def test_other_runs_have_every_key_too(run: RunDir) -> None:
+def test_runs_that_do_not_train_have_every_key(run: RunDir) -> None:
     check(status(run), trains=False)
     with Session(run.path) as session:
         session.finish("failed", reason="It broke.", hint="Mend it.")
@@ -140,7 +140,7 @@ def test_other_runs_have_every_key_too(run: RunDir) -> None:
     check(status(run), trains=False)
 
 
-def test_a_step_event_carries_what_was_promised(run: RunDir) -> None:
+def test_a_step_event_has_the_stable_fields(run: RunDir) -> None:
     with Session(run.path) as session:
         session.emit(events.Step(step=1, loss=2.0, lr=0.0, grad_norm=0.0, tokens=0, step_s=0.0))
     line = run.events.read_bytes().splitlines()[-1]

@@ -1,4 +1,4 @@
-"""Words that only certain rooms may speak, and sizes that may only shrink."""
+"""Names that only certain modules may use, and limits on the sizes of files and functions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 SRC = Path(__file__).resolve().parents[2] / "src" / "seedbed"
 FILES = sorted(SRC.rglob("*.py"))
 
-# A dotted word, and the rooms (file or folder below seedbed/) that may use it.
-SPOKEN_ONLY_IN = {
+# A dotted name, and the modules (file or folder below seedbed/) that may use it.
+ALLOWED_IN = {
     "torch.distributed": ("distributed.py",),
     "os.replace": ("files.py",),
     "os.rename": ("files.py",),
@@ -40,11 +40,11 @@ LONGER_FILES: dict[str, int] = {}
 LONGER_FUNCTIONS: dict[str, int] = {}
 
 
-def room(path: Path) -> str:
+def module_path(path: Path) -> str:
     return path.relative_to(SRC).as_posix()
 
 
-def words(tree: ast.AST) -> Iterator[tuple[str, int]]:
+def dotted_names(tree: ast.AST) -> Iterator[tuple[str, int]]:
     """Every dotted name that is loaded, called or imported, with its line; aliases of imports are resolved."""
     aliases: dict[str, str] = {}
     for node in ast.walk(tree):
@@ -66,24 +66,26 @@ def words(tree: ast.AST) -> Iterator[tuple[str, int]]:
             yield ".".join([aliases.get(inner.id, inner.id), *reversed(parts)]), inner.lineno
 
 
-@pytest.mark.parametrize("path", FILES, ids=room)
-def test_words_stay_in_their_rooms(path: Path) -> None:
+@pytest.mark.parametrize("path", FILES, ids=module_path)
+def test_restricted_names_are_used_only_in_their_modules(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    here = room(path)
-    spoken = list(words(tree))
-    for word, rooms in SPOKEN_ONLY_IN.items():
-        if any(here == allowed or (allowed.endswith("/") and here.startswith(allowed)) for allowed in rooms):
+    here = module_path(path)
+    used = list(dotted_names(tree))
+    for restricted, allowed_in in ALLOWED_IN.items():
+        if any(here == allowed or (allowed.endswith("/") and here.startswith(allowed)) for allowed in allowed_in):
             continue
-        lines = sorted({line for said, line in spoken if said == word or said.startswith(word + ".")})
-        assert not lines, f"{here}:{lines[0]} says {word!r}, which belongs to {', '.join(rooms) or 'no room'}"
+        lines = sorted({line for name, line in used if name == restricted or name.startswith(restricted + ".")})
+        assert not lines, (
+            f"{here}:{lines[0]} uses {restricted!r}, which is allowed in {', '.join(allowed_in) or 'no module'} only"
+        )
 
 
-@pytest.mark.parametrize("path", FILES, ids=room)
-def test_sizes(path: Path) -> None:
-    here = room(path)
+@pytest.mark.parametrize("path", FILES, ids=module_path)
+def test_files_and_functions_stay_within_their_size_limits(path: Path) -> None:
+    here = module_path(path)
     text = path.read_text(encoding="utf-8")
     length = text.count("\n")
-    assert length <= LONGER_FILES.get(here, MAX_FILE_LINES), f"{here} has {length} lines; split it by what it knows"
+    assert length <= LONGER_FILES.get(here, MAX_FILE_LINES), f"{here} has {length} lines; split it"
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             size = (node.end_lineno or node.lineno) - node.lineno + 1
@@ -91,19 +93,19 @@ def test_sizes(path: Path) -> None:
             assert size <= limit, f"{here}:{node.lineno} {node.name} has {size} lines"
 
 
-@pytest.mark.parametrize("path", FILES, ids=room)
-def test_every_module_says_its_sentence(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), f"{room(path)} has no docstring"
+@pytest.mark.parametrize("path", FILES, ids=module_path)
+def test_every_module_has_a_docstring(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), f"{module_path(path)} has no docstring"
 
 
-def test_no_junk_drawers() -> None:
+def test_no_module_has_a_generic_name() -> None:
     banned = {"utils", "common", "helpers", "misc", "core", "legacy"}
-    named = [room(p) for p in SRC.rglob("*") if p.stem in banned or p.stem.endswith("_v2")]
+    named = [module_path(p) for p in SRC.rglob("*") if p.stem in banned or p.stem.endswith("_v2")]
     assert not named, named
 
 
 @pytest.mark.parametrize(
-    ("source", "word"),
+    ("source", "restricted"),
     [
         ("from os import replace\nreplace('a', 'b')", "os.replace"),
         ("import os as system\nsystem.environ['A']", "os.environ"),
@@ -112,5 +114,5 @@ def test_no_junk_drawers() -> None:
         ("import safetensors.torch as st\nst.save_file({}, 'x')", "safetensors.torch.save_file"),
     ],
 )
-def test_the_walk_sees_through_aliases(source: str, word: str) -> None:
-    assert any(said == word or said.startswith(word + ".") for said, _ in words(ast.parse(source)))
+def test_aliases_of_imports_are_resolved(source: str, restricted: str) -> None:
+    assert any(name == restricted or name.startswith(restricted + ".") for name, _ in dotted_names(ast.parse(source)))

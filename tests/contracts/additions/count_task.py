@@ -13,7 +13,7 @@ from seedbed.train.hooks import phase
 
 
 def run(task_dir: Path, lifecycle: Lifecycle) -> str:
-    """Counts what is not counted yet; waits before the third text until a file `go` lies beside the texts."""
+    """Counts what is not counted yet; waits before the third text until there is a file `go` beside the texts."""
     output = output_of(lifecycle.run)
     assert output is not None
     texts = sorted(Path("texts").glob("*.txt"))

@@ -1,4 +1,4 @@
-"""The family that test_new_family.py adds: Qwen2 (arXiv 2407.10671), whose mix of features is unlike those in the source.
+"""The family that test_new_family.py adds: Qwen2 (arXiv 2407.10671), with a mix of features that no family in the source has.
 
 RMSNorm without QK-norm, rotary positions, grouped heads, SwiGLU, and biases on queries, keys and values alone.
 """

@@ -26,7 +26,7 @@ class Probe(Table, frozen=True, kw_only=True):
 
 
 class ProbeConfig(Table, frozen=True, kw_only=True):
-    """What a probe is configured by."""
+    """The config of a probe."""
 
     data: DataConfig = DataConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()

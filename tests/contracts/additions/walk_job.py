@@ -44,7 +44,7 @@ class Validation:
 
 
 class Walker:
-    """Halves its distance to 1 in every step, and waits after step 6 until a file `go` lies in its run's folder."""
+    """Halves its distance to 1 in every step, and waits after step 6 until its run's folder contains a file `go`."""
 
     tolerates_overflow, artifact = False, MODEL
 
