@@ -1,4 +1,4 @@
-"""Small checkpoints to save, find and spoil."""
+"""Small checkpoints to save, find and damage."""
 
 from __future__ import annotations
 

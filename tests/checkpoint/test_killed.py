@@ -1,6 +1,6 @@
-"""SIGKILL at every single file operation of a save, one after the other: nothing that was good is ever lost.
+"""SIGKILL at each file operation of a save in turn: no complete checkpoint is lost.
 
-This file is also the program that dies: it imports torch once and forks a child per operation.
+This file is also the program that is killed: it imports torch once and forks a child per operation.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from seedbed.checkpoint.tensors import encoded, read_tensors
 from seedbed.checkpoint.writer import Writer
 from seedbed.checkpoint.writing import Snapshot, json_content, save
 
-ANYWHERE = {"os.remove", "os.rmdir"}  # rmtree names its victims relative to a folder
+ANYWHERE = {"os.remove", "os.rmdir"}  # rmtree passes names relative to a folder
 BELOW = {"os.rename", "os.mkdir", "os.chmod"}
 NUMBERS = 12_000  # per tensor: several chunks, and more than a buffer, of bytes
 
 
 class Scenario(NamedTuple):
-    """What is there, what is then saved, and where a resume may find itself after a kill."""
+    """The steps saved before, the step saved next, and the steps that may be the newest after a kill."""
 
-    there: tuple[int, ...]
+    existing: tuple[int, ...]
     saved: int
     newest: tuple[int, ...]
 
@@ -59,7 +59,7 @@ def snapshot(step: int, value: float, tokenizer: Path) -> Snapshot:
     )
 
 
-def die_at(operation: int, folder: Path) -> None:
+def kill_at(operation: int, folder: Path) -> None:
     """Kill this process when it is about to make its `operation`-th change below `folder`."""
     count = 0
 
@@ -80,7 +80,7 @@ def die_at(operation: int, folder: Path) -> None:
         tick()
 
     class TickingHash:
-        """Every chunk that is written is hashed right before."""
+        """Counts the writes: every chunk is hashed right before it is written."""
 
         def __init__(self) -> None:
             self._real = real_hash()
@@ -99,12 +99,12 @@ def die_at(operation: int, folder: Path) -> None:
 
 
 def killed_save(folder: Path, tokenizer: Path, scenario: Scenario, operation: int) -> bool:
-    """Save in a child that dies at `operation`; whether it did."""
+    """Save in a child process that is killed at `operation`; returns whether it was."""
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            die_at(operation, folder)
+            kill_at(operation, folder)
             writer = Writer(folder, keep_last=1)
             writer.submit(snapshot(scenario.saved, NEW, tokenizer))
             writer.close()
@@ -117,7 +117,7 @@ def killed_save(folder: Path, tokenizer: Path, scenario: Scenario, operation: in
 
 
 def examine(folder: Path, tokenizer: Path, scenario: Scenario, killed: bool) -> list[str]:
-    """What is wrong with what the dead writer left, and with a save after it."""
+    """The problems with what the killed writer left, and with the next save."""
     problems = []
     good = find(folder).good
     loaded = [load(path) for path in good]
@@ -128,10 +128,10 @@ def examine(folder: Path, tokenizer: Path, scenario: Scenario, killed: bool) -> 
         values = {each.trainer["value"], *tensors["w"].tolist(), *tensors["w.momentum"].tolist()}
         if len(values) != 1 or not values <= {OLD, NEW}:
             problems.append(f"step {each.step} is a mixture: {values}")
-        if each.step == scenario.saved and scenario.saved not in scenario.there and values != {NEW}:
+        if each.step == scenario.saved and scenario.saved not in scenario.existing and values != {NEW}:
             problems.append(f"step {each.step} holds {values}")
     if not killed and (loaded[-1].step != scenario.saved or loaded[-1].trainer["value"] != NEW):
-        problems.append("an undisturbed save is not what is found")
+        problems.append("a save without a kill is not the newest checkpoint")
     if not loaded:
         return problems
     writer = Writer(folder, keep_last=2)
@@ -139,9 +139,9 @@ def examine(folder: Path, tokenizer: Path, scenario: Scenario, killed: bool) -> 
     writer.submit(snapshot(step, AFTER, tokenizer))
     writer.close()
     if load(find(folder).good[-1]).trainer["value"] != AFTER:
-        problems.append("the next save is not what is found")
+        problems.append("the next save is not the newest checkpoint")
     if len(find(folder).good) < 2:
-        problems.append("the next save took the checkpoint before it away")
+        problems.append("the next save deleted the checkpoint before it")
     leftovers = [path.name for path in folder.iterdir() if path not in find(folder).good or path.name.startswith(".")]
     if leftovers:
         problems.append(f"left over: {leftovers}")
@@ -149,12 +149,12 @@ def examine(folder: Path, tokenizer: Path, scenario: Scenario, killed: bool) -> 
 
 
 def main(workspace: Path, scenario: Scenario) -> None:
-    """Kill at operation 0, 1, 2, ... until a save survives; print what was seen as JSON."""
-    files.os.fsync = lambda fd: None  # type: ignore[attr-defined]  # a killed process leaves the page cache whole
+    """Kill at operation 0, 1, 2, ... until a save completes; print the problems as JSON."""
+    files.os.fsync = lambda fd: None  # type: ignore[attr-defined]  # the page cache survives a killed process
     tokenizer, template = workspace / "tokenizer", workspace / "template"
     tokenizer.mkdir()
     (tokenizer / "tokenizer.json").write_text("{}")
-    for step in scenario.there:
+    for step in scenario.existing:
         save(template, snapshot(step, OLD, tokenizer))
     problems, operation, killed = [], 0, True
     while killed:
@@ -168,7 +168,7 @@ def main(workspace: Path, scenario: Scenario) -> None:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_kill_at_any_operation_loses_nothing(name: str, tmp_path: Path) -> None:
+def test_a_kill_at_any_operation_loses_no_checkpoint(name: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, __file__, str(tmp_path), name],
         capture_output=True,
@@ -178,9 +178,9 @@ def test_a_kill_at_any_operation_loses_nothing(name: str, tmp_path: Path) -> Non
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     )
     assert done.returncode == 0, done.stderr
-    seen = json.loads(done.stdout)
-    assert seen["problems"] == []
-    assert seen["kills"] > 40, "the kills did not reach into the save"
+    result = json.loads(done.stdout)
+    assert result["problems"] == []
+    assert result["kills"] > 40, "the save was killed at too few operations"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Which checkpoints count: what is spoiled is passed over with the reason, and refused."""
+"""Which checkpoints are found: a damaged one is skipped with a reason and is not loaded."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def test_steps_are_ordered_as_numbers(folder: Path, make: Make) -> None:
     assert names(find(folder).good) == ["step-00009000", "step-00010000", "step-99999999", "step-100000000"]
 
 
-def test_a_folder_that_is_not_there_has_no_checkpoints(tmp_path: Path) -> None:
+def test_a_missing_folder_has_no_checkpoints(tmp_path: Path) -> None:
     assert find(tmp_path / "none") == ([], [])
 
 
-def cut(path: Path) -> None:
+def truncate_weights(path: Path) -> None:
     data = (path / "model.safetensors").read_bytes()
     (path / "model.safetensors").write_bytes(data[:-7])
 
@@ -42,11 +42,11 @@ def edit(path: Path) -> None:
     (path / "optimizer.safetensors").write_bytes(data)
 
 
-def unmark(path: Path) -> None:
+def remove_marker(path: Path) -> None:
     (path / "DONE").unlink()
 
 
-def mangle(path: Path) -> None:
+def truncate_marker(path: Path) -> None:
     (path / "DONE").write_text('{"format": 1, "st')
 
 
@@ -54,45 +54,45 @@ def empty_marker(path: Path) -> None:
     (path / "DONE").write_text("[]")
 
 
-def lose(path: Path) -> None:
+def remove_trainer_state(path: Path) -> None:
     (path / "trainer.json").unlink()
 
 
-def rename(path: Path) -> None:
+def change_step(path: Path) -> None:
     marker = json.loads((path / "DONE").read_text())
     (path / "DONE").write_text(json.dumps({**marker, "step": 3}))
 
 
-def reach_out(path: Path) -> None:
+def list_outside_file(path: Path) -> None:
     marker = json.loads((path / "DONE").read_text())
     marker["files"]["../../secret"] = {"size_bytes": 0, "sha256": ""}
     (path / "DONE").write_text(json.dumps(marker))
 
 
-def newer(path: Path) -> None:
+def set_newer_format(path: Path) -> None:
     marker = json.loads((path / "DONE").read_text())
     (path / "DONE").write_text(json.dumps({**marker, "format": 99}))
 
 
 @pytest.mark.parametrize(
-    ("spoil", "reason"),
+    ("damage", "reason"),
     [
-        (cut, "model.safetensors has"),
-        (unmark, "it is unfinished"),
-        (mangle, "DONE cannot be read"),
+        (truncate_weights, "model.safetensors has"),
+        (remove_marker, "it is unfinished"),
+        (truncate_marker, "DONE cannot be read"),
         (empty_marker, "does not list what was saved"),
-        (lose, "trainer.json is missing"),
-        (rename, "its DONE file belongs to step 3"),
-        (reach_out, "does not list what was saved"),
-        (newer, "newer version"),
+        (remove_trainer_state, "trainer.json is missing"),
+        (change_step, "its DONE file belongs to step 3"),
+        (list_outside_file, "does not list what was saved"),
+        (set_newer_format, "newer version"),
     ],
 )
-def test_a_spoiled_checkpoint_is_skipped_with_the_reason(
-    folder: Path, make: Make, spoil: Callable[[Path], None], reason: str
+def test_a_damaged_checkpoint_is_skipped_with_the_reason(
+    folder: Path, make: Make, damage: Callable[[Path], None], reason: str
 ) -> None:
     save(folder, make(10))
     bad = save(folder, make(20)).path
-    spoil(bad)
+    damage(bad)
     found = find(folder)
     assert names(found.good) == ["step-00000010"]
     assert [path for path, _ in found.skipped] == [bad]
@@ -101,7 +101,7 @@ def test_a_spoiled_checkpoint_is_skipped_with_the_reason(
         load(bad)
 
 
-def test_a_replacement_that_was_cut_off_leaves_the_old_one(folder: Path, make: Make) -> None:
+def test_an_interrupted_replacement_leaves_the_old_checkpoint(folder: Path, make: Make) -> None:
     old = save(folder, make(10)).path
     aside = old.rename(folder / ".step-00000010.replaced")
     old.mkdir()
@@ -128,14 +128,16 @@ def test_an_edited_file_of_the_same_size_is_refused(folder: Path, make: Make, na
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("optimizer.safetensors", "optimizer state"), ("trainer.json", "trainer state")]
+    ("name", "missing"), [("optimizer.safetensors", "optimizer state"), ("trainer.json", "trainer state")]
 )
-def test_without_optimizer_or_trainer_a_resume_is_refused(folder: Path, make: Make, name: str, said: str) -> None:
+def test_a_checkpoint_without_optimizer_or_trainer_state_is_not_loaded(
+    folder: Path, make: Make, name: str, missing: str
+) -> None:
     path = save(folder, make(10)).path
     marker = json.loads((path / "DONE").read_text())
     del marker["files"][name]
     (path / "DONE").write_text(json.dumps(marker))
     (path / name).unlink()
     verify(path)
-    with pytest.raises(SeedbedError, match=f"has no {said}"):
+    with pytest.raises(SeedbedError, match=f"has no {missing}"):
         load(path)

@@ -1,4 +1,4 @@
-"""Tensors are written as safetensors writes them, and come back."""
+"""Tensors are written in the same bytes as by safetensors, and are read back unchanged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from seedbed.checkpoint.writing import Snapshot, save
 Make = Callable[..., Snapshot]
 
 
-def test_the_weights_file_is_what_safetensors_writes_and_depends_on_weights_alone(folder: Path, make: Make) -> None:
+def test_the_weights_file_equals_that_of_safetensors_and_depends_only_on_the_weights(folder: Path, make: Make) -> None:
     first, second = save(folder, make(1, value=7.0)).path, save(folder, make(2, value=7.0)).path
     written = (first / "model.safetensors").read_bytes()
     assert written == (second / "model.safetensors").read_bytes()
@@ -40,7 +40,7 @@ def test_the_weights_file_is_what_safetensors_writes_and_depends_on_weights_alon
         torch.bool,
     ],
 )
-def test_every_dtype_and_shape_comes_back(folder: Path, make: Make, dtype: torch.dtype) -> None:
+def test_every_dtype_and_shape_is_read_back(folder: Path, make: Make, dtype: torch.dtype) -> None:
     tensors = {
         "scalar": torch.ones(()).to(dtype),
         "empty": torch.zeros((0, 3)).to(dtype),
@@ -54,7 +54,7 @@ def test_every_dtype_and_shape_comes_back(folder: Path, make: Make, dtype: torch
         assert loaded[name].dtype == dtype
 
 
-def test_a_snapshot_does_not_follow_the_weights(folder: Path, make: Make) -> None:
+def test_a_snapshot_does_not_change_with_the_weights(folder: Path, make: Make) -> None:
     weight = torch.zeros(4, 6)
     taken = take({"w": weight, "transposed": weight.mT})
     weight.fill_(9.0)

@@ -1,4 +1,4 @@
-"""The writer saves beside training, and keeps what is worth keeping."""
+"""The checkpoint writer saves in the background and deletes old checkpoints."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ def names(paths: list[Path]) -> list[str]:
 
 def test_the_writer_keeps_the_last_and_the_best(folder: Path, make: Make) -> None:
     writer = Writer(folder, keep_last=2)
-    told = []
+    saved_events = []
     for step in (9_000, 10_000, 11_000, 12_000, 13_000):
         writer.submit(make(step), best=step == 10_000)
     writer.close()
-    told = writer.poll()
+    saved_events = writer.poll()
     assert names(find(folder).good) == ["step-00010000", "step-00012000", "step-00013000"]
-    assert [event.step for event in told] == [9_000, 10_000, 11_000, 12_000, 13_000]
-    assert [event.deleted for event in told] == [
+    assert [event.step for event in saved_events] == [9_000, 10_000, 11_000, 12_000, 13_000]
+    assert [event.deleted for event in saved_events] == [
         (),
         (),
         ("checkpoints/step-00009000",),
         (),
         ("checkpoints/step-00011000",),
     ]
-    assert told[0].path == "checkpoints/step-00009000"
-    assert told[0].size_bytes > 0
+    assert saved_events[0].path == "checkpoints/step-00009000"
+    assert saved_events[0].size_bytes > 0
     assert writer.poll() == []
 
 
-def test_the_writer_keeps_every_nth_as_well(folder: Path, make: Make) -> None:
+def test_the_writer_also_keeps_every_nth_checkpoint(folder: Path, make: Make) -> None:
     writer = Writer(folder, keep_last=1, keep_every=1_000)
     for step in (500, 999, 1_000, 9_500, 10_000, 10_500):
         writer.submit(make(step), best=step == 500)
@@ -62,7 +62,7 @@ def test_the_writer_keeps_every_nth_as_well(folder: Path, make: Make) -> None:
     assert names(find(folder).good) == ["step-00000500", "step-00011000"]
 
 
-def test_a_later_session_still_knows_the_best_until_a_better_comes(folder: Path, make: Make) -> None:
+def test_a_later_session_keeps_the_best_checkpoint_until_there_is_a_better_one(folder: Path, make: Make) -> None:
     writer = Writer(folder, keep_last=1)
     writer.submit(make(1), best=True)
     writer.submit(make(2))
@@ -76,7 +76,7 @@ def test_a_later_session_still_knows_the_best_until_a_better_comes(folder: Path,
     assert names(find(folder).good) == ["step-00000004"]
 
 
-def test_keeping_none_still_keeps_one(folder: Path, make: Make) -> None:
+def test_keep_last_0_still_keeps_one_checkpoint(folder: Path, make: Make) -> None:
     writer = Writer(folder, keep_last=0)
     for step in (1, 2):
         writer.submit(make(step))
@@ -84,7 +84,7 @@ def test_keeping_none_still_keeps_one(folder: Path, make: Make) -> None:
     assert names(find(folder).good) == ["step-00000002"]
 
 
-def test_submit_returns_while_the_write_goes_on(folder: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_submit_returns_before_the_write_ends(folder: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Event()
     real = writing.publish_dir
 
@@ -105,14 +105,14 @@ def test_submit_returns_while_the_write_goes_on(folder: Path, make: Make, monkey
     assert event.write_s > 0
 
 
-def test_the_stall_counts_from_where_the_snapshot_began(folder: Path, make: Make) -> None:
+def test_the_stall_is_measured_from_the_start_of_the_snapshot(folder: Path, make: Make) -> None:
     writer = Writer(folder)
     writer.submit(make(1), begun=time.perf_counter() - 3.0)
     writer.close()
     assert 3.0 <= writer.poll()[0].stall_s < 13.0
 
 
-def test_a_full_disk_surfaces_at_the_next_poll_and_harms_nothing(
+def test_a_full_disk_is_raised_at_close_and_keeps_earlier_checkpoints(
     folder: Path, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = Writer(folder, keep_last=1)
@@ -137,7 +137,7 @@ def test_a_full_disk_surfaces_at_the_next_poll_and_harms_nothing(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 200 kB, where this machine lets us mount one."""
+    """A file system of 200 kB, if it can be mounted on this machine."""
     folder = tmp_path / "small"
     folder.mkdir()
     mount = shutil.which("mount")
@@ -152,7 +152,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_an_old_checkpoint_that_cannot_be_removed_costs_no_new_one(
+def test_a_failed_deletion_of_an_old_checkpoint_does_not_fail_the_save_and_is_retried(
     folder: Path, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = Writer(folder, keep_last=1)
@@ -170,11 +170,11 @@ def test_an_old_checkpoint_that_cannot_be_removed_costs_no_new_one(
     writer.submit(make(3))
     writer.close()
     (event,) = writer.poll()
-    assert event.deleted == ("checkpoints/step-00000001", "checkpoints/step-00000002"), "they were forgotten"
+    assert event.deleted == ("checkpoints/step-00000001", "checkpoints/step-00000002"), "they were not deleted later"
     assert names(find(folder).good) == ["step-00000003"]
 
 
-def test_a_disk_that_fills_up_keeps_what_was_saved(small_disk: Path, make: Make) -> None:
+def test_a_disk_that_fills_up_keeps_the_saved_checkpoints(small_disk: Path, make: Make) -> None:
     writer = Writer(small_disk, keep_last=2)
     writer.submit(make(1))
     writer.close()
@@ -189,7 +189,7 @@ def test_a_disk_that_fills_up_keeps_what_was_saved(small_disk: Path, make: Make)
     assert names(find(small_disk).good) == ["step-00000001", "step-00000003"]
 
 
-def test_a_write_that_does_not_read_back_deletes_nothing(
+def test_a_save_that_fails_verification_deletes_no_checkpoint(
     folder: Path, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(folder, make(1))
@@ -201,7 +201,7 @@ def test_a_write_that_does_not_read_back_deletes_nothing(
     assert names(find(folder).good) == ["step-00000001"]
 
 
-def test_an_error_of_the_code_is_not_swallowed_by_the_thread(folder: Path, make: Make) -> None:
+def test_an_unexpected_error_in_the_thread_is_raised(folder: Path, make: Make) -> None:
     writer = Writer(folder)
     writer.submit(make(1)._replace(files={"model.safetensors": [object()]}))
     with pytest.raises(TypeError):
@@ -209,13 +209,13 @@ def test_an_error_of_the_code_is_not_swallowed_by_the_thread(folder: Path, make:
     assert list(folder.iterdir()) == []
 
 
-def test_an_unwritable_folder_is_explained(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_named_in_the_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SeedbedError, match="file"):
         Writer(tmp_path / "file" / "checkpoints")
 
 
-def test_leftovers_are_cleaned_and_nothing_else(folder: Path, make: Make) -> None:
+def test_only_leftovers_of_unfinished_saves_are_removed(folder: Path, make: Make) -> None:
     good = save(folder, make(5)).path
     unfinished = save(folder, make(6)).path
     (unfinished / "DONE").unlink()

@@ -1,4 +1,4 @@
-"""What a checkpoint holds, and what replaces one of the same step."""
+"""The contents of a checkpoint, and the replacement of one of the same step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def names(paths: list[Path]) -> list[str]:
     return [path.name for path in paths]
 
 
-def test_a_checkpoint_holds_what_was_saved(folder: Path, make: Make) -> None:
+def test_a_checkpoint_contains_what_was_saved(folder: Path, make: Make) -> None:
     saved = save(folder, make(1000))
     assert saved.path == folder / "step-00001000"
     assert sorted(path.name for path in saved.path.iterdir()) == [
@@ -40,14 +40,14 @@ def test_a_checkpoint_holds_what_was_saved(folder: Path, make: Make) -> None:
     assert names(list(folder.iterdir())) == ["step-00001000"], "something was left beside it"
 
 
-def test_a_step_that_exists_is_replaced(folder: Path, make: Make) -> None:
+def test_saving_a_step_again_replaces_its_checkpoint(folder: Path, make: Make) -> None:
     save(folder, make(10, value=1.0))
     save(folder, make(10, value=2.0))
     assert names(list(folder.iterdir())) == ["step-00000010"]
     assert read_tensors(load(folder / "step-00000010").weights)["model.norm.weight"][0] == 2.0
 
 
-def test_a_spoiled_checkpoint_of_the_same_step_is_written_over(folder: Path, make: Make) -> None:
+def test_a_damaged_checkpoint_of_the_same_step_is_overwritten(folder: Path, make: Make) -> None:
     weights = save(folder, make(10, value=1.0)).path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-7])
     save(folder, make(10, value=2.0))

@@ -1,4 +1,4 @@
-"""Which control groups limit this process, as /proc/self/cgroup tells it."""
+"""Which control groups limit this process, according to /proc/self/cgroup."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from seedbed.hardware.cgroup import groups
         ("nonsense", ["", "memory"]),
     ],
 )
-def test_groups_from_ones_own_up_to_the_root(tmp_path: Path, text: str, folders: list[str]) -> None:
+def test_groups_are_listed_from_the_process_up_to_the_root(tmp_path: Path, text: str, folders: list[str]) -> None:
     for made in ("user.slice/job 7", "memory/slurm/uid_1"):
         (tmp_path / "fs" / made).mkdir(parents=True)
     (tmp_path / "own").write_text(text)
     assert groups("memory", tmp_path / "fs", tmp_path / "own") == [tmp_path / "fs" / name for name in folders]
 
 
-def test_a_system_without_groups_has_none(tmp_path: Path) -> None:
+def test_a_system_without_control_groups_lists_none(tmp_path: Path) -> None:
     assert groups("memory", tmp_path / "none", tmp_path / "none either") == []

@@ -20,14 +20,14 @@ OLD = "model name\t: Intel(R) Core(TM) i5-4210U\nflags\t\t: fpu avx avx2\n"
 ARM = "processor\t: 0\nBogoMIPS\t: 243.75\nFeatures\t: fp asimd bf16 i8mm\nCPU implementer\t: 0x41\n"
 
 
-def test_features_of_x86() -> None:
+def test_name_and_features_are_read_from_x86_cpuinfo() -> None:
     name, features, missing = cpu.parse_cpuinfo(INTEL)
     assert name == "Intel(R) Xeon(R) Platinum 8481C CPU @ 2.70GHz"
     assert features == ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
     assert missing == {}
 
 
-def test_bf16_is_fast_with_amx_or_avx512_bf16_alone() -> None:
+def test_bf16_is_fast_only_with_amx_or_avx512_bf16() -> None:
     def fast(text: str) -> bool:
         name, features, missing = cpu.parse_cpuinfo(text)
         return cpu.Cpu(name, 1, features, missing).fast_bf16
@@ -38,7 +38,7 @@ def test_bf16_is_fast_with_amx_or_avx512_bf16_alone() -> None:
     assert not fast(ARM)
 
 
-def test_what_is_missing_has_a_reason() -> None:
+def test_every_missing_value_has_a_reason() -> None:
     name, features, missing = cpu.parse_cpuinfo(ARM)
     assert (name, features) == ("", ("bf16",))
     assert set(missing) == {"name"}
@@ -62,13 +62,15 @@ def test_quotas_round_up_to_whole_cores(tmp_path: Path, text: str, cores: int | 
 
 
 @pytest.mark.parametrize(("quota", "cores"), [("150000", 2), ("-1", None)])
-def test_quotas_of_old_cgroups_count(tmp_path: Path, quota: str, cores: int | None) -> None:
+def test_quotas_of_cgroup_v1_round_up_to_whole_cores(tmp_path: Path, quota: str, cores: int | None) -> None:
     (tmp_path / "cpu.cfs_quota_us").write_text(quota + "\n")
     (tmp_path / "cpu.cfs_period_us").write_text("100000\n")
     assert cpu._quota_cores(tmp_path) == cores
 
 
-def test_the_least_quota_around_this_process_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lowest_quota_of_the_process_and_its_parent_groups_applies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = tmp_path / "slurm" / "job_7"
     job.mkdir(parents=True)
     (tmp_path / "slurm" / "cpu.max").write_text("100000 100000\n")

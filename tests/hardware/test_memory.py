@@ -9,19 +9,19 @@ import pytest
 from seedbed.hardware import memory
 
 
-def test_this_machine_has_memory() -> None:
+def test_memory_figures_of_this_machine_are_plausible() -> None:
     assert 0 < memory.available_bytes() <= memory.total_bytes()
     assert 1 << 20 < memory.resident_bytes() < memory.total_bytes()
 
 
-def test_what_is_taken_is_no_longer_available() -> None:
+def test_resident_memory_grows_with_an_allocation() -> None:
     before = memory.resident_bytes()
     held = bytearray(b"x") * (64 << 20)
     assert memory.resident_bytes() - before > 60 << 20
     del held
 
 
-def test_a_cgroup_limit_counts_and_its_file_cache_does_not(tmp_path: Path) -> None:
+def test_a_cgroup_limit_applies_and_its_file_cache_counts_as_free(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("700000\n")
     (tmp_path / "memory.stat").write_text("anon 400000\ninactive_file 250000\nactive_file 5\n")
@@ -29,7 +29,7 @@ def test_a_cgroup_limit_counts_and_its_file_cache_does_not(tmp_path: Path) -> No
     assert memory._left(tmp_path) == 550_000
 
 
-def test_an_old_cgroup_is_read_too(tmp_path: Path) -> None:
+def test_a_cgroup_v1_limit_is_read(tmp_path: Path) -> None:
     folder = tmp_path / "memory"
     folder.mkdir()
     (folder / "memory.limit_in_bytes").write_text("1000000\n")
@@ -38,14 +38,14 @@ def test_an_old_cgroup_is_read_too(tmp_path: Path) -> None:
     assert memory._left(folder) == 400_000
 
 
-def test_no_limit_is_no_limit(tmp_path: Path) -> None:
+def test_a_cgroup_without_a_limit_gives_none(tmp_path: Path) -> None:
     assert memory._left(tmp_path) is None
     (tmp_path / "memory.max").write_text("max\n")
     assert memory._limit(tmp_path) is None
     assert memory._left(tmp_path) is None
 
 
-def test_the_limit_of_every_group_around_this_process_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_of_a_parent_group_applies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch system's limit is on the job's own group, below the root."""
     job = tmp_path / "slurm" / "job_7"
     job.mkdir(parents=True)

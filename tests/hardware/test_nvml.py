@@ -1,4 +1,4 @@
-"""NVML in its moods: there, half told, denied, lost between two looks, or not there at all."""
+"""NVML when it works, reports only some figures, denies access, loses a GPU between two reads, or is not installed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from seedbed.hardware.nvml import Nvml
 
 
 class FakeError(Exception):
-    """As pynvml's NVMLError: the code of the library is its `value`."""
+    """Like pynvml's NVMLError: `value` is the library's error code."""
 
     def __init__(self, value: int) -> None:
         super().__init__(f"code {value}")
@@ -28,9 +28,9 @@ class FakeError(Exception):
 
 
 class FakeLibrary:
-    """The functions of pynvml that are asked, for two GPUs. `failing` maps a function's name to the code it fails with.
+    """The pynvml functions that Seedbed calls, for two GPUs. `failing` maps a function's name to its error code.
 
-    A name may be followed by the position of the GPU for which alone it fails: `nvmlDeviceGetPowerUsage 1`.
+    A name with the position of a GPU fails for that GPU alone: `nvmlDeviceGetPowerUsage 1`.
     """
 
     NVMLError = FakeError
@@ -41,7 +41,7 @@ class FakeLibrary:
         self.opened = self.closed = 0
         self.is_mig = False
 
-    def _ask(self, name: str, handle: int | None = None) -> None:
+    def _raise_if_failing(self, name: str, handle: int | None = None) -> None:
         for failing in (name, f"{name} {handle}"):
             if failing in self.failing:
                 raise FakeError(self.failing[failing])
@@ -61,28 +61,28 @@ class FakeLibrary:
         if name not in answers:
             raise AttributeError(name)
 
-        def answer(*asked: int) -> Any:
-            self._ask(name, *asked[:1])
-            return answers[name](*asked)
+        def answer(*arguments: int) -> Any:
+            self._raise_if_failing(name, *arguments[:1])
+            return answers[name](*arguments)
 
         return answer
 
     def nvmlInit(self) -> None:  # noqa: N802  # pynvml's name
-        self._ask("nvmlInit")
+        self._raise_if_failing("nvmlInit")
         self.opened += 1
 
     def nvmlShutdown(self) -> None:  # noqa: N802  # pynvml's name
         self.closed += 1
-        self._ask("nvmlShutdown")
+        self._raise_if_failing("nvmlShutdown")
 
     def nvmlDeviceGetMemoryInfo(self, handle: int, version: int | None = None) -> SimpleNamespace:  # noqa: N802
-        self._ask("nvmlDeviceGetMemoryInfo", handle)
+        self._raise_if_failing("nvmlDeviceGetMemoryInfo", handle)
         if version:
-            self._ask("nvmlDeviceGetMemoryInfo_v2", handle)
+            self._raise_if_failing("nvmlDeviceGetMemoryInfo_v2", handle)
         return SimpleNamespace(total=24 << 30, used=(1 << 30) if version else (1 << 30) + (600 << 20))
 
 
-def test_figures_come_in_bytes_fractions_degrees_and_watts_by_the_position_of_nvidia_smi() -> None:
+def test_nvml_figures_are_in_bytes_fractions_degrees_and_watts() -> None:
     seen = Nvml(FakeLibrary()).read()
     assert seen.reason == ""
     first, second = seen.found
@@ -94,16 +94,16 @@ def test_figures_come_in_bytes_fractions_degrees_and_watts_by_the_position_of_nv
     assert (second.position, second.name) == (1, "NVIDIA A30")
 
 
-def test_it_is_opened_once_for_many_looks_and_closed_once() -> None:
+def test_nvml_is_opened_once_for_many_reads_and_closed_once() -> None:
     library = FakeLibrary()
-    watched = Nvml(library)
+    reader = Nvml(library)
     for _ in range(5):
-        assert watched.read("GPU-1").found[0].position == 1
+        assert reader.read("GPU-1").found[0].position == 1
     assert (library.opened, library.closed) == (1, 0)
-    watched.close()
-    watched.close()
+    reader.close()
+    reader.close()
     assert library.closed == 1
-    assert watched.read().found
+    assert reader.read().found
     assert library.opened == 2
 
 
@@ -117,9 +117,7 @@ def test_it_is_opened_once_for_many_looks_and_closed_once() -> None:
     ],
 )
 @pytest.mark.parametrize("code", [nvml.NOT_SUPPORTED, nvml.NO_PERMISSION, nvml.NO_DATA, nvml.FUNCTION_NOT_FOUND, 999])
-def test_each_figure_that_is_not_told_has_its_reason_and_the_others_stay(
-    failing: str, names: set[str], code: int
-) -> None:
+def test_a_missing_figure_has_a_reason_and_the_others_are_kept(failing: str, names: set[str], code: int) -> None:
     first = Nvml(FakeLibrary(**{failing: code})).read().found[0]
     figures = {
         "gpu_power_w": first.power_w,
@@ -132,21 +130,21 @@ def test_each_figure_that_is_not_told_has_its_reason_and_the_others_stay(
     assert all(first.missing.values())
 
 
-def test_a_gpu_that_is_split_says_that_this_is_why() -> None:
+def test_the_reason_for_a_missing_figure_names_mig_on_a_split_gpu() -> None:
     library = FakeLibrary(nvmlDeviceGetUtilizationRates=nvml.NOT_SUPPORTED)
     assert "MIG" not in Nvml(library).read().found[0].missing["gpu_fraction"]
     library.is_mig = True
     assert "MIG" in Nvml(library).read().found[0].missing["gpu_fraction"]
 
 
-def test_an_old_driver_still_tells_its_memory() -> None:
+def test_memory_is_read_from_an_old_driver() -> None:
     first = Nvml(FakeLibrary(nvmlDeviceGetMemoryInfo_v2=nvml.FUNCTION_NOT_FOUND)).read().found[0]
     assert first.total_bytes == 24 << 30
     assert "gpu_used_bytes" not in first.missing
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "reason"),
     [
         (nvml.LIBRARY_NOT_FOUND, "libnvidia-ml is not installed"),
         (nvml.DRIVER_NOT_LOADED, "driver is not loaded"),
@@ -155,44 +153,44 @@ def test_an_old_driver_still_tells_its_memory() -> None:
         (999, "code 999"),
     ],
 )
-def test_one_that_does_not_open_says_why(code: int, said: str) -> None:
+def test_a_library_that_does_not_open_gives_the_reason(code: int, reason: str) -> None:
     library = FakeLibrary(nvmlInit=code)
     seen = Nvml(library).read()
     assert seen.found == ()
-    assert said in seen.reason
+    assert reason in seen.reason
     assert library.closed == 0
 
 
-def test_the_package_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_or_foreign_pynvml_package_gives_the_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert "seedbed[gpu]" in Nvml().read().reason
-    # Another package of that name, of years ago.
+    # An old package with the same name but another content.
     monkeypatch.setitem(sys.modules, "pynvml", SimpleNamespace(NVMLError=FakeError))
     assert "seedbed[gpu]" in Nvml().read().reason
 
 
 @pytest.mark.parametrize("code", [nvml.GPU_IS_LOST, nvml.UNINITIALIZED, nvml.DRIVER_NOT_LOADED, nvml.RESET_REQUIRED])
-def test_a_gpu_lost_between_two_looks_is_a_reason_and_one_that_is_back_is_seen_again(code: int) -> None:
+def test_a_lost_gpu_gives_the_reason_and_is_read_again_when_it_is_back(code: int) -> None:
     library = FakeLibrary()
-    watched = Nvml(library)
-    assert watched.read("GPU-0").found
+    reader = Nvml(library)
+    assert reader.read("GPU-0").found
     library.failing = {"nvmlDeviceGetUtilizationRates": code, "nvmlShutdown": nvml.UNINITIALIZED}
-    lost = watched.read("GPU-0")
+    lost = reader.read("GPU-0")
     assert lost.found == ()
     assert lost.reason
     assert library.closed == 1
     library.failing = {}
-    assert watched.read("GPU-0").found
+    assert reader.read("GPU-0").found
     assert library.opened == 2
 
 
-def test_one_that_tells_nothing_at_all_counts_as_lost() -> None:
-    asked = ("UtilizationRates", "Temperature", "PowerUsage", "MemoryInfo")
-    library = FakeLibrary(**{f"nvmlDeviceGet{name} 0": 999 for name in asked})
+def test_a_gpu_without_any_figure_counts_as_lost() -> None:
+    functions = ("UtilizationRates", "Temperature", "PowerUsage", "MemoryInfo")
+    library = FakeLibrary(**{f"nvmlDeviceGet{name} 0": 999 for name in functions})
     assert [each.position for each in Nvml(library).read().found] == [1]
 
 
-def test_a_lost_or_blocked_gpu_hides_no_other() -> None:
+def test_a_lost_or_blocked_gpu_does_not_hide_the_others() -> None:
     library = FakeLibrary(**{"nvmlDeviceGetUtilizationRates 0": nvml.GPU_IS_LOST})
     assert [each.position for each in Nvml(library).read().found] == [1]
     blocked = Nvml(FakeLibrary(**{"nvmlDeviceGetHandleByIndex 0": nvml.OPERATING_SYSTEM}))
@@ -200,7 +198,7 @@ def test_a_lost_or_blocked_gpu_hides_no_other() -> None:
     assert "blocks" in blocked.read("GPU-0").reason
 
 
-def test_what_is_asked_here_is_what_the_package_has() -> None:
+def test_error_codes_and_constants_equal_those_of_pynvml() -> None:
     pynvml = pytest.importorskip("pynvml", reason="the extra gpu is not installed")
     codes = {name: value for name, value in vars(nvml).items() if name.isupper() and isinstance(value, int)}
     named = {name: code for name, code in codes.items() if not name.startswith("_")}
@@ -213,8 +211,8 @@ def test_what_is_asked_here_is_what_the_package_has() -> None:
     assert nvml._library() is pynvml
 
 
-# The part of nvml.h that is asked, for two GPUs of which the second tells neither load nor power. FAKE_NVML is what
-# opening answers.
+# The part of nvml.h that Seedbed calls, for two GPUs, of which the second reports neither load nor power. FAKE_NVML is the
+# code that nvmlInit returns.
 C_LIBRARY = r"""
 #include <stdlib.h>
 #include <string.h>
@@ -242,7 +240,7 @@ int nvmlDeviceGetPowerUsage(void *d, unsigned *mw) { *mw = 112500; return at(d) 
 
 @pytest.fixture(scope="module")
 def library_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a libnvidia-ml of our own making, for the loader to find."""
+    """A folder with a fake libnvidia-ml, for the dynamic loader."""
     pytest.importorskip("pynvml", reason="the extra gpu is not installed")
     compiler = shutil.which("cc")
     if compiler is None or sys.platform != "linux":
@@ -254,7 +252,7 @@ def library_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def look_through_the_package(folder: Path, **env: str) -> dict[str, Any]:
+def read_through_pynvml(folder: Path, **env: str) -> dict[str, Any]:
     code = (
         "import json; from seedbed.hardware.nvml import Nvml; nvml = Nvml(); nvml.read(); seen = nvml.read();"
         "nvml.close(); print(json.dumps({'reason': seen.reason, 'found': [each._asdict() for each in seen.found]}))"
@@ -267,12 +265,12 @@ def look_through_the_package(folder: Path, **env: str) -> dict[str, Any]:
         timeout=patience.HANG_S,
         check=True,
     )
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
 
 
-def test_the_real_package_and_a_library_tell_the_same(library_folder: Path) -> None:
-    first, second = look_through_the_package(library_folder)["found"]
+def test_figures_are_read_through_the_real_pynvml_package(library_folder: Path) -> None:
+    first, second = read_through_pynvml(library_folder)["found"]
     assert first == {
         "position": 0,
         "name": "NVIDIA A30",
@@ -289,8 +287,10 @@ def test_the_real_package_and_a_library_tell_the_same(library_folder: Path) -> N
     assert second["missing"].keys() == {"gpu_fraction", "gpu_power_w"}
 
 
-@pytest.mark.parametrize(("code", "said"), [("9", "driver is not loaded"), ("999", "Unknown Error")])
-def test_the_real_package_says_why_a_library_does_not_open(library_folder: Path, code: str, said: str) -> None:
-    told = look_through_the_package(library_folder, FAKE_NVML=code)
-    assert told["found"] == []
-    assert said in told["reason"]
+@pytest.mark.parametrize(("code", "reason"), [("9", "driver is not loaded"), ("999", "Unknown Error")])
+def test_the_real_pynvml_package_gives_the_reason_when_a_library_does_not_open(
+    library_folder: Path, code: str, reason: str
+) -> None:
+    result = read_through_pynvml(library_folder, FAKE_NVML=code)
+    assert result["found"] == []
+    assert reason in result["reason"]
