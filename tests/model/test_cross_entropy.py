@@ -1,4 +1,4 @@
-"""The sliced loss against F.cross_entropy, with more rows than one slice holds."""
+"""The sliced loss compared with F.cross_entropy, with more rows than fit in one slice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from seedbed.model.cross_entropy import summed_cross_entropy
 
 
 @pytest.mark.parametrize("rows", [1024, 7])
-def test_loss_and_gradients_over_slices(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+def test_loss_and_gradients_over_slices_equal_pytorchs(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     monkeypatch.setattr(cross_entropy, "slice_rows", lambda _: rows)
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(50, 12, generator=generator, requires_grad=True)
@@ -27,21 +27,21 @@ def test_loss_and_gradients_over_slices(monkeypatch: pytest.MonkeyPatch, rows: i
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 
-def test_nothing_to_train_is_a_loss_of_zero_with_gradients_of_zero() -> None:
+def test_targets_that_are_all_ignored_give_zero_loss_and_gradients() -> None:
     x, weight = torch.randn(4, 3, requires_grad=True), torch.randn(5, 3, requires_grad=True)
     loss = summed_cross_entropy(x, weight, torch.full((4,), -100))
     assert loss.item() == 0.0
     assert not any(grad.any() for grad in torch.autograd.grad(loss, (x, weight)))
 
 
-def test_logits_that_would_overflow_exp_do_not() -> None:
+def test_large_logits_do_not_overflow() -> None:
     x = torch.tensor([[200.0]], requires_grad=True)
     weight = torch.tensor([[1.0], [-1.0]])
     assert summed_cross_entropy(x, weight, torch.tensor([1])).item() == pytest.approx(400.0)
 
 
-def test_an_fp16_gradient_of_many_tokens_is_as_fp32s_where_their_plain_sum_overflows() -> None:
-    """16,384 tokens whose hidden states agree in a channel: their sum is far above fp16's 65,504, their mean is 2."""
+def test_fp16_gradients_equal_fp32_gradients_where_their_plain_sum_overflows() -> None:
+    """16,384 tokens with the same hidden states: their sum is far above fp16's 65,504, their mean is 2."""
     tokens, scale = 16_384, torch.tensor(8.0 / 16_384)
     x = torch.full((tokens, 4), 8.0)
     weight = torch.zeros(64, 4)
@@ -55,10 +55,10 @@ def test_an_fp16_gradient_of_many_tokens_is_as_fp32s_where_their_plain_sum_overf
         torch.testing.assert_close(half.float(), wide, rtol=2e-3, atol=1e-5)
 
 
-def test_the_gradient_is_right_whatever_scale_was_announced() -> None:
+def test_the_gradient_does_not_depend_on_the_given_scale() -> None:
     x, weight = torch.randn(9, 3, requires_grad=True), torch.randn(5, 3, requires_grad=True)
     targets = torch.randint(0, 5, (9,))
     expected = torch.autograd.grad(summed_cross_entropy(x, weight, targets) * 0.3, (x, weight))
-    told = torch.autograd.grad(summed_cross_entropy(x, weight, targets, torch.tensor(16.0)) * 0.3, (x, weight))
-    for a, b in zip(told, expected, strict=True):
+    scaled = torch.autograd.grad(summed_cross_entropy(x, weight, targets, torch.tensor(16.0)) * 0.3, (x, weight))
+    for a, b in zip(scaled, expected, strict=True):
         torch.testing.assert_close(a, b)

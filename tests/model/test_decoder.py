@@ -1,4 +1,4 @@
-"""The network against transformers: logits, loss and gradients with the same weights; masks, positions, initialisation."""
+"""The network compared with transformers: logits, loss and gradients with the same weights; masks, positions, initialisation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VOCAB = 307
 
 
 class Ids:
-    """The special ids of a tokenizer that these tests do without."""
+    """The special ids of a tokenizer, for tests without one."""
 
     eot_id = 3
     pad_id = VOCAB - 1
@@ -41,7 +41,7 @@ LAYOUTS = [
 
 
 def built(config: ModelConfig, seed: int = 1) -> Decoder:
-    """A decoder in which no weight is at a value that would hide a mistake: gains and biases are random, too."""
+    """A decoder with random gains and biases, too: values of 1 and 0 would hide mistakes."""
     model = Decoder(config, VOCAB)
     generator = torch.Generator().manual_seed(seed)
     model.init_weights(generator)
@@ -75,14 +75,14 @@ def relative(ours: Tensor, theirs: Tensor) -> float:
 
 
 @pytest.mark.parametrize("config", LAYOUTS)
-def test_logits_are_those_of_transformers(config: ModelConfig) -> None:
+def test_logits_equal_those_of_transformers(config: ModelConfig) -> None:
     model, ids = built(config), tokens()
     with torch.no_grad():
         assert relative(model(ids), reference(model)(ids).logits) < 1e-5
 
 
 @pytest.mark.parametrize("config", LAYOUTS)
-def test_loss_and_gradients_are_those_of_transformers(config: ModelConfig) -> None:
+def test_loss_and_gradients_equal_those_of_transformers(config: ModelConfig) -> None:
     model, ids, targets = built(config), tokens(), tokens(seed=1)
     targets[0, :7] = -100
     theirs = reference(model)
@@ -105,12 +105,12 @@ def test_loss_and_gradients_are_those_of_transformers(config: ModelConfig) -> No
 def test_loss_without_gradients_is_the_same(config: ModelConfig) -> None:
     model, ids, targets = built(config), tokens(), tokens(seed=1)
     with torch.no_grad():
-        quiet = model.loss(ids, targets)
-    assert float(quiet) == pytest.approx(model.loss(ids, targets).item(), rel=1e-6)
+        without_gradients = model.loss(ids, targets)
+    assert float(without_gradients) == pytest.approx(model.loss(ids, targets).item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("config", LAYOUTS)
-def test_documents_in_one_window_do_not_see_each_other(config: ModelConfig) -> None:
+def test_documents_in_one_window_do_not_attend_to_each_other(config: ModelConfig) -> None:
     model, ids = built(config), tokens(batch=1, length=40)
     documents = torch.tensor([[0] * 11 + [1] * 4 + [2] * 25], dtype=torch.int32)
     with torch.no_grad():
@@ -118,10 +118,10 @@ def test_documents_in_one_window_do_not_see_each_other(config: ModelConfig) -> N
         apart = torch.cat([model(part) for part in ids.split([11, 4, 25], dim=1)], dim=1)
     assert relative(together, apart) < 1e-5
     with torch.no_grad():
-        assert relative(model(ids), apart) > 1e-2  # the mask is what did it
+        assert relative(model(ids), apart) > 1e-2  # without the mask the results differ
 
 
-def test_the_loss_respects_documents() -> None:
+def test_the_loss_of_a_window_is_the_sum_over_its_separate_documents() -> None:
     model, ids, targets = built(shape("qwen3")), tokens(batch=1, length=30), tokens(batch=1, length=30, seed=1)
     documents = torch.tensor([[5] * 12 + [6] * 18])
     whole = model.loss(ids, targets, documents)
@@ -129,7 +129,7 @@ def test_the_loss_respects_documents() -> None:
     assert whole.item() == pytest.approx(parts.item(), rel=1e-6)
 
 
-def test_positions_count_from_each_change_of_document() -> None:
+def test_positions_restart_at_each_change_of_document() -> None:
     documents = torch.tensor([[4, 4, 4, 9, 9, 4], [0, 1, 2, 2, 2, 2]])
     assert document_positions(documents).tolist() == [[0, 1, 2, 0, 1, 0], [0, 0, 0, 1, 2, 3]]
 
@@ -143,7 +143,7 @@ def test_explicit_positions_are_used(layout: str) -> None:
         assert relative(model(ids, positions_BT=torch.arange(10).expand(2, 10) * 3), counted) > 1e-3
 
 
-def test_a_trip_through_bf16_does_not_wear_out_the_rotary_tables() -> None:
+def test_conversion_to_bf16_and_back_keeps_the_rotary_tables_exact() -> None:
     model = built(shape("qwen3"))
     fresh = model.cos.clone()
     assert torch.equal(copy.deepcopy(model).to(torch.bfloat16).float().cos, fresh)
@@ -164,8 +164,8 @@ def test_bf16_weights_compute_nearly_the_fp32_loss_and_gradients(config: ModelCo
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_deterministic_mode_changes_nothing(dtype: torch.dtype) -> None:
-    # it fills fresh memory with NaN, so it also shows whatever reads memory that was never written
+def test_deterministic_mode_gives_the_same_gradients(dtype: torch.dtype) -> None:
+    # this mode fills new memory with NaN, so it also detects reads of uninitialised memory
     model, ids, targets = built(shape("qwen3", context=160)).to(dtype), tokens(length=160), tokens(length=160, seed=1)
     results = []
     for deterministic in (False, True):
@@ -179,20 +179,20 @@ def test_deterministic_mode_changes_nothing(dtype: torch.dtype) -> None:
     assert all(map(torch.equal, *results))
 
 
-def test_a_sequence_past_the_context_is_refused_with_both_lengths() -> None:
+def test_a_sequence_longer_than_the_context_is_refused_with_both_lengths() -> None:
     with pytest.raises(SeedbedError, match="51 tokens is longer than the model's context of 50"):
         built(shape("gpt2"))(tokens(length=51))
 
 
-def test_an_impossible_shape_is_refused() -> None:
+def test_an_odd_head_dim_is_refused() -> None:
     with pytest.raises(UsageError, match="head_dim must be even"):
         Decoder(shape("qwen3", head_dim=7), VOCAB)
 
 
 class TestInitialWeights:
-    """What training starts from."""
+    """The weights before the first step."""
 
-    def test_the_seed_alone_decides(self) -> None:
+    def test_the_seed_alone_determines_the_weights(self) -> None:
         draw: Callable[[int], list[Tensor]] = lambda seed: list(self._fresh(seed).parameters())  # noqa: E731
         assert all(map(torch.equal, draw(5), draw(5)))
         assert not all(map(torch.equal, draw(5), draw(6)))
@@ -203,7 +203,7 @@ class TestInitialWeights:
         model.init_weights(torch.Generator().manual_seed(seed))
         return model
 
-    def test_the_first_loss_is_that_of_a_guess(self) -> None:
+    def test_the_first_loss_is_that_of_a_uniform_guess(self) -> None:
         guess = float(torch.log(torch.tensor(float(VOCAB))))
         for other in ({"tied": True}, {"tied": False}, {"tied": False, "init": "zero-out"}):
             loss = self._fresh(**other).loss(tokens(), tokens(seed=1)) / 100
@@ -223,7 +223,7 @@ class TestInitialWeights:
         assert block.attention.qkv.weight.std().item() == pytest.approx(96**-0.5, rel=0.05)
 
 
-def test_a_billion_parameters_can_be_laid_out_without_memory() -> None:
+def test_a_model_of_a_billion_parameters_can_be_built_without_memory() -> None:
     config = ModelConfig(layers=20, hidden=2048, heads=16, kv_heads=8, head_dim=128, ffn=5632, context=2048)
     with torch.device("meta"):
         model = Decoder(config, 49_152)
@@ -235,7 +235,7 @@ def test_a_billion_parameters_can_be_laid_out_without_memory() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", ["qwen3", "gpt2"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_compiled_training_computes_what_eager_training_does(layout: str, dtype: torch.dtype) -> None:
+def test_compiled_loss_and_gradients_equal_those_without_compiling(layout: str, dtype: torch.dtype) -> None:
     # 160 tokens: more than one block of queries in the bf16 attention
     model = built(shape(layout, layers=1, context=160)).to(dtype)
     ids, targets = tokens(length=160), tokens(length=160, seed=1)

@@ -1,4 +1,4 @@
-"""Decoding against transformers (greedy, samplers), its rules for length, its streams, and what it refuses."""
+"""Generation compared with transformers (greedy, samplers), its limits of length, its streams, and invalid options."""
 
 from __future__ import annotations
 
@@ -84,8 +84,8 @@ def built(layout: str = "qwen3", *, context: int = 64, seed: int = 2) -> Decoder
     return model.eval()
 
 
-def reciting(text: str) -> Decoder:
-    """A model that has learned to say `text`, then to end."""
+def trained_on(text: str) -> Decoder:
+    """A model that is trained to generate `text`, then the end-of-text token."""
     model = built(context=max(64, len(text.encode()) + 2))
     ids = torch.tensor([[EOT, *text.encode(), EOT]])
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
@@ -109,7 +109,7 @@ def noise(*size: int, seed: int = 0) -> Tensor:
 
 @pytest.mark.parametrize("layout", ["qwen3", "gpt2"])
 @pytest.mark.parametrize("penalty", [1.0, 1.3])
-def test_greedy_is_transformers_token_for_token(layout: str, penalty: float) -> None:
+def test_greedy_tokens_equal_those_of_transformers(layout: str, penalty: float) -> None:
     import transformers
 
     for seed in range(3):
@@ -137,7 +137,7 @@ def test_greedy_is_transformers_token_for_token(layout: str, penalty: float) -> 
 
 
 @pytest.mark.parametrize("layout", ["qwen3", "gpt2"])
-def test_the_cached_path_gives_the_uncached_logits(layout: str) -> None:
+def test_logits_with_a_cache_equal_those_without(layout: str) -> None:
     model, ids = built(layout), torch.randint(0, VOCAB, (2, 40), generator=torch.Generator().manual_seed(0))
     cache = KVCache(model.config, batch=2)
     with torch.no_grad():
@@ -149,7 +149,7 @@ def test_the_cached_path_gives_the_uncached_logits(layout: str) -> None:
         assert float((model(ids, cache=cache) - whole).abs().max()) < 1e-5 * float(whole.abs().max())
 
 
-def test_bf16_decoding_agrees_with_its_own_uncached_path() -> None:
+def test_bf16_logits_with_a_cache_agree_with_those_without() -> None:
     model = copy.deepcopy(built()).to(torch.bfloat16)
     ids = torch.randint(0, VOCAB, (1, 30), generator=torch.Generator().manual_seed(0))
     cache = KVCache(model.config, dtype=torch.bfloat16)
@@ -159,7 +159,7 @@ def test_bf16_decoding_agrees_with_its_own_uncached_path() -> None:
 
 
 class TestSamplers:
-    """Each alone and all together are transformers' logits processors."""
+    """Each sampler alone, and all together, equal transformers' logits processors."""
 
     @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
     @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ class TestSamplers:
             {"top_k": 30, "top_p": 0.9, "min_p": 0.02, "repetition_penalty": 1.2},
         ],
     )
-    def test_distributions(self, options: dict[str, float], temperature: float) -> None:
+    def test_distributions_equal_those_of_transformers(self, options: dict[str, float], temperature: float) -> None:
         import transformers as hf
 
         for seed in range(4):
@@ -199,7 +199,7 @@ class TestSamplers:
             assert torch.equal(ours > 0, expected > 0)
             torch.testing.assert_close(ours, expected)
 
-    def test_the_order_is_that_of_transformers_generate(self) -> None:
+    def test_transformers_generate_applies_its_processors_in_the_expected_order(self) -> None:
         import transformers as hf
 
         settings = hf.GenerationConfig(do_sample=True, temperature=0.7, top_k=30, top_p=0.9, min_p=0.02)
@@ -220,11 +220,11 @@ class TestSamplers:
             name + ("LogitsProcessor" if name == "RepetitionPenalty" else "LogitsWarper") for name in ours
         ]
 
-    def test_the_penalty_lowers_both_signs(self) -> None:
+    def test_the_repetition_penalty_lowers_positive_and_negative_scores(self) -> None:
         scores = torch.tensor([2.0, -2.0, 1.0])
         assert apply_repetition_penalty(scores, torch.tensor([0, 1]), 2.0).tolist() == [1.0, -4.0, 1.0]
 
-    def test_draws_follow_the_distribution(self) -> None:
+    def test_sampled_tokens_follow_the_distribution(self) -> None:
         model = built()
         expected = next_probabilities(
             model(torch.tensor([[1, 2, 3]]))[0, -1].detach(), torch.tensor([]), Sampling(top_k=5)
@@ -236,18 +236,18 @@ class TestSamplers:
             assert abs(times / 400 - p) < 5 * (p * (1 - p) / 400) ** 0.5 + 1e-9
 
     @pytest.mark.parametrize("temperature", [1e-45, 1e-8])
-    def test_hardly_any_temperature_is_greedy(self, temperature: float) -> None:
+    def test_a_tiny_temperature_is_greedy(self, temperature: float) -> None:
         model = built()
         assert run(model, [5], temperature=temperature) == run(model, [5], temperature=0.0)
 
     @pytest.mark.parametrize("temperature", [0.0, 1.0])
-    def test_a_model_of_nans_is_named(self, temperature: float) -> None:
+    def test_nan_logits_raise_an_error(self, temperature: float) -> None:
         model = built()
         model.norm.weight.data.fill_(torch.nan)
         with pytest.raises(SeedbedError, match="NaN or infinite"):
             run(model, [5], temperature=temperature)
 
-    def test_a_seed_repeats_and_another_differs(self) -> None:
+    def test_the_same_seed_repeats_the_tokens_and_another_seed_does_not(self) -> None:
         model = built()
         first = run(model, [5], seed=11, temperature=1.5)
         assert first == run(model, [5], seed=11, temperature=1.5)
@@ -255,9 +255,9 @@ class TestSamplers:
 
 
 class TestLength:
-    """The stated rules: an empty prompt, a long one, and generating past the context."""
+    """Empty prompts, long prompts, and generation past the context."""
 
-    def test_an_empty_prompt_starts_from_the_end_of_text(self) -> None:
+    def test_an_empty_prompt_starts_from_the_end_of_text_token(self) -> None:
         model = built()
         assert run(model, [], temperature=0.0, max_new_tokens=12) == run(
             model, [EOT], temperature=0.0, max_new_tokens=12
@@ -271,12 +271,12 @@ class TestLength:
             model, kept, temperature=0.0, max_new_tokens=10
         )
 
-    def test_half_the_context_stays_for_a_prompt_however_much_is_asked_for(self) -> None:
+    def test_the_prompt_keeps_half_the_context_for_any_max_new_tokens(self) -> None:
         prompt = list(range(200))
         assert fit_prompt(prompt, Sampling(max_new_tokens=9999), context=64, eot_id=EOT) == prompt[-32:]
 
     @pytest.mark.parametrize("layout", ["qwen3", "gpt2"])
-    def test_past_the_context_the_window_slides(self, layout: str) -> None:
+    def test_generation_past_the_context_continues_from_the_last_half_of_the_window(self, layout: str) -> None:
         model = built(layout, context=16)
         model.head.weight.data[EOT] = 0.0
         prompt = list(b"prompt")
@@ -293,41 +293,41 @@ class TestLength:
         assert text == expected
 
     @pytest.mark.parametrize("context", [1, 2, 3])
-    def test_the_smallest_contexts(self, context: int) -> None:
+    def test_the_smallest_contexts_generate_every_token(self, context: int) -> None:
         model = built("gpt2", context=context)
         model.head.weight.data[EOT] = 0.0
         assert len(run(model, list(b"hello"), temperature=0.0, max_new_tokens=7)) == 7
 
-    def test_no_tokens_asked_for(self) -> None:
+    def test_max_new_tokens_0_generates_nothing(self) -> None:
         assert run(built(), [1], max_new_tokens=0) == []
 
-    def test_the_end_of_text_ends_it(self) -> None:
+    def test_the_end_of_text_token_ends_the_generation(self) -> None:
         model = built()
         model.head.weight.data.zero_()
-        with torch.no_grad():  # every logit 0 but that of the end, whatever the state
+        with torch.no_grad():  # every logit is 0 except that of the end-of-text token
             model.norm.weight.copy_(torch.ones(32))
             state = model.hidden_states(torch.tensor([[1]]), None, None, None)[0, -1]
             model.head.weight[EOT] = state
         assert run(model, [1], temperature=0.0, max_new_tokens=20) == []
 
-    def test_rows_beyond_the_vocabulary_are_never_chosen(self) -> None:
+    def test_rows_beyond_the_vocabulary_are_never_sampled(self) -> None:
         model = built()
         ids = list(generate(model, [1], Sampling(temperature=5.0, max_new_tokens=60), eot_id=EOT, vocab_size=20))
         assert ids
         assert max(ids) < 20
 
-    def test_a_prompt_of_another_tokenizer_is_refused(self) -> None:
+    def test_a_prompt_id_beyond_the_vocabulary_is_refused(self) -> None:
         with pytest.raises(UsageError, match="id 400"):
             run(built(), [1, 400])
 
 
-SAYING = "Grüße, 世界! 🌱 seeds grow; END of it"
+SENTENCE = "Grüße, 世界! 🌱 seeds grow; END of it"
 
 
 @pytest.fixture(scope="module")
 def model() -> Decoder:
-    """A model that knows one sentence by heart."""
-    return reciting(SAYING)
+    """A model that generates one sentence exactly."""
+    return trained_on(SENTENCE)
 
 
 class TestText:
@@ -335,32 +335,32 @@ class TestText:
 
     def test_the_pieces_are_whole_characters_and_join_to_the_text(self, model: Decoder) -> None:
         pieces = list(text_stream(model, Bytes(), "", Sampling(temperature=0.0)))
-        assert "".join(pieces) == SAYING
+        assert "".join(pieces) == SENTENCE
         assert all("\ufffd" not in piece for piece in pieces)
         assert len(pieces) > 20  # it streams
 
-    def test_a_prompt_is_not_repeated(self, model: Decoder) -> None:
-        assert "".join(text_stream(model, Bytes(), "Grüße, 世", Sampling(temperature=0.0))) == SAYING[8:]
+    def test_the_prompt_is_not_part_of_the_stream(self, model: Decoder) -> None:
+        assert "".join(text_stream(model, Bytes(), "Grüße, 世", Sampling(temperature=0.0))) == SENTENCE[8:]
 
     @pytest.mark.parametrize("stop", ["END", "世", "🌱 s", ";", "s grow; E"])
-    def test_stop_text_never_shows(self, model: Decoder, stop: str) -> None:
+    def test_stop_text_ends_the_stream_and_is_not_shown(self, model: Decoder, stop: str) -> None:
         stream = GeneratedText(model, Bytes(), "", Sampling(temperature=0.0, stop=("not there", stop)))
-        assert "".join(stream) == SAYING[: SAYING.index(stop)]
+        assert "".join(stream) == SENTENCE[: SENTENCE.index(stop)]
         assert stream.finish == "stop"
 
-    def test_how_it_ended(self, model: Decoder) -> None:
+    def test_a_stream_reports_its_finish_reason_and_number_of_tokens(self, model: Decoder) -> None:
         for limit, finish in ((5, "length"), (100, "stop")):
             stream = GeneratedText(model, Bytes(), "", Sampling(temperature=0.0, max_new_tokens=limit))
             text = "".join(stream)
             assert stream.finish == finish
-            assert stream.num_tokens == min(limit, len(SAYING.encode()))
+            assert stream.num_tokens == min(limit, len(SENTENCE.encode()))
             assert (
                 limit == 100 or text == "Grü\ufffd"
             )  # cut inside a character: shown as the tokenizer's decode shows it
 
 
 class TestStopText:
-    """The filter alone, over every way of cutting a text."""
+    """The filter alone, on texts that are cut into pieces of several sizes."""
 
     @staticmethod
     def cut(text: str, size: int) -> Iterator[str]:
@@ -379,7 +379,9 @@ class TestStopText:
             ("xstopstop", ("stop",), "x"),
         ],
     )
-    def test_the_earliest_stop_wins(self, text: str, stop: tuple[str, ...], expected: str, size: int) -> None:
+    def test_the_text_ends_before_the_earliest_stop_text(
+        self, text: str, stop: tuple[str, ...], expected: str, size: int
+    ) -> None:
         filtered, out = StopText(stop), []
         for piece in self.cut(text, size):
             out += filtered.push(piece)
@@ -406,7 +408,7 @@ class TestStopText:
         ({"stop": ("",)}, "--stop"),
     ],
 )
-def test_nonsense_is_refused_by_its_option_name(options: dict[str, object], named: str) -> None:
+def test_an_invalid_value_is_refused_with_its_option_name(options: dict[str, object], named: str) -> None:
     with pytest.raises(UsageError, match=named) as caught:
         Sampling(**options)  # type: ignore[arg-type]
     assert caught.value.hint
@@ -430,14 +432,14 @@ def test_nonsense_is_refused_by_its_option_name(options: dict[str, object], name
     ],
     ids=str,
 )
-def test_extreme_settings_still_choose_tokens(extreme: dict[str, float]) -> None:
+def test_extreme_settings_still_generate_tokens(extreme: dict[str, float]) -> None:
     sampling = Sampling(max_new_tokens=12, **extreme)  # type: ignore[arg-type]
     ids = list(generate(built(), [1, 2, 3], sampling, eot_id=-1))
     assert len(ids) == 12
     assert all(0 <= id_ < VOCAB for id_ in ids)
 
 
-def test_a_temperature_that_rounds_to_nothing_is_greedy() -> None:
+def test_a_temperature_that_rounds_to_zero_is_greedy() -> None:
     model = built()
     cold, greedy = (
         list(generate(model, [1, 2, 3], Sampling(max_new_tokens=12, temperature=heat), eot_id=-1))
@@ -448,6 +450,6 @@ def test_a_temperature_that_rounds_to_nothing_is_greedy() -> None:
     assert apply_repetition_penalty(nothing, torch.tensor([0, 1, 2]), 1e-320).isfinite().all()
 
 
-def test_more_tokens_than_there_is_memory_for_may_be_asked_for() -> None:
+def test_max_new_tokens_may_be_larger_than_memory_allows() -> None:
     stream = generate(built(), [1], Sampling(max_new_tokens=2**62), eot_id=-1)
     assert len([next(stream) for _ in range(100)]) == 100

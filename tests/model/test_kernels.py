@@ -1,4 +1,4 @@
-"""The rewritten operations against PyTorch's own, values and gradients."""
+"""Seedbed's operations compared with PyTorch's: values and gradients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Ten
 
 
 @pytest.mark.parametrize("gain_shape", [(16,), (5, 16)])
-def test_rms_norm_is_pytorchs(gain_shape: tuple[int, ...]) -> None:
+def test_rms_norm_equals_pytorchs(gain_shape: tuple[int, ...]) -> None:
     x, gain = noise(3, 7, 5, 16).double().requires_grad_(), noise(*gain_shape, seed=1).double().requires_grad_()
     ours = rms_norm(x, gain, 1e-3)
     theirs = F.rms_norm(x, (16,), None, 1e-3) * gain
@@ -29,7 +29,7 @@ def test_rms_norm_is_pytorchs(gain_shape: tuple[int, ...]) -> None:
         torch.testing.assert_close(mine, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_rms_norm_of_a_slice_that_is_not_contiguous() -> None:
+def test_rms_norm_of_a_non_contiguous_slice_equals_pytorchs() -> None:
     whole = noise(2, 3, 6, 8).requires_grad_()
     gain = noise(4, 8, seed=1).requires_grad_()
     ours, theirs = rms_norm(whole[:, :, :4], gain, 1e-6), F.rms_norm(whole[:, :, :4], (8,), None, 1e-6) * gain
@@ -41,7 +41,7 @@ def test_rms_norm_of_a_slice_that_is_not_contiguous() -> None:
 @pytest.mark.parametrize("length", [2, 64, 128, 129, 300, 512, 520])
 @pytest.mark.parametrize("kv_heads", [4, 2])
 @pytest.mark.parametrize("masked", [False, True])
-def test_bf16_attention_is_pytorchs_within_bf16(length: int, kv_heads: int, masked: bool) -> None:
+def test_bf16_attention_equals_pytorchs_within_bf16_precision(length: int, kv_heads: int, masked: bool) -> None:
     def heads(count: int, seed: int) -> Tensor:
         # as the decoder has them: [B, T, heads, D] in memory
         return noise(2, length, count, 16, seed=seed, dtype=torch.bfloat16).transpose(1, 2).requires_grad_()

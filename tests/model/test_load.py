@@ -1,4 +1,4 @@
-"""Model folders: sharded, in another dtype, and broken ones, each of which says what is wrong and what to do."""
+"""Loading model folders: sharded, in another dtype, and invalid ones, whose errors say what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from small_models import SHAPES, built, saved, shape
 
 
 @pytest.mark.parametrize("config", SHAPES)
-def test_shards_are_read_together(config: ModelConfig, tmp_path: Path) -> None:
+def test_a_sharded_folder_is_read_and_a_missing_shard_is_named(config: ModelConfig, tmp_path: Path) -> None:
     import transformers
 
     model = built(config)
@@ -39,24 +39,24 @@ def test_a_folder_loads_in_bf16(tmp_path: Path) -> None:
 
 
 class TestFoldersThatCannotBeLoaded:
-    """Each says which folder, what is wrong and what to do."""
+    """Each error says which folder, what is wrong and what to do."""
 
-    def test_no_folder(self, tmp_path: Path) -> None:
+    def test_a_missing_folder(self, tmp_path: Path) -> None:
         with pytest.raises(SeedbedError, match="no model folder"):
             load_folder(tmp_path / "nowhere")
 
-    def test_no_config(self, tmp_path: Path) -> None:
+    def test_a_folder_without_a_config(self, tmp_path: Path) -> None:
         with pytest.raises(SeedbedError, match=r"no config\.json"):
             load_folder(tmp_path)
 
-    def test_pickles_are_not_opened(self, tmp_path: Path) -> None:
+    def test_a_pickle_is_not_opened(self, tmp_path: Path) -> None:
         folder = saved(built(shape("qwen3")), tmp_path / "m")
         (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
         with pytest.raises(SeedbedError, match="pickle") as caught:
             load_folder(folder)
         assert "safetensors" in caught.value.hint
 
-    def test_no_weights(self, tmp_path: Path) -> None:
+    def test_a_folder_without_weights(self, tmp_path: Path) -> None:
         folder = saved(built(shape("qwen3")), tmp_path / "m")
         (folder / "model.safetensors").unlink()
         with pytest.raises(SeedbedError, match=r"no model\.safetensors"):
@@ -69,7 +69,7 @@ class TestFoldersThatCannotBeLoaded:
         with pytest.raises(SeedbedError, match=r'm: "model\.safetensors" cannot be read'):
             load_folder(folder)
 
-    def test_weights_of_another_shape(self, tmp_path: Path) -> None:
+    def test_weights_without_one_of_the_tensors(self, tmp_path: Path) -> None:
         folder = saved(built(shape("qwen3")), tmp_path / "m")
         tensors = load_file(folder / "model.safetensors")
         del tensors["model.norm.weight"]

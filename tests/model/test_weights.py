@@ -1,4 +1,4 @@
-"""Weights out to transformers and back in: equal logits, names, shapes, and what is said when they do not fit."""
+"""Weights exported to transformers and loaded back: logits, names, shapes, and the errors if they do not fit."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_transformers_opens_a_saved_folder_with_the_same_logits(
 
 
 @pytest.mark.parametrize("config", SHAPES)
-def test_a_folder_that_transformers_saved_runs_here(config: ModelConfig, tmp_path: Path) -> None:
+def test_a_folder_that_transformers_saved_gives_the_same_logits(config: ModelConfig, tmp_path: Path) -> None:
     import transformers
 
     settings = hf_config(config, VOCAB, Ids())
@@ -101,7 +101,7 @@ def test_logical_parameters_cover_every_number_once(config: ModelConfig) -> None
 
 
 @pytest.mark.parametrize("config", SHAPES)
-def test_logical_parameters_know_their_roles(config: ModelConfig) -> None:
+def test_logical_parameters_have_their_names_and_roles(config: ModelConfig) -> None:
     model = built(config)
     found = logical_parameters(model)
     assert {entry.name.partition(":")[0] for entry in found} == set(export_state(model))
@@ -118,13 +118,13 @@ def test_logical_parameters_know_their_roles(config: ModelConfig) -> None:
         ("gpt2", "transformer.h.1.attn.c_attn.weight:", ("q", "k", "v")),
     ],
 )
-def test_queries_keys_and_values_are_matrices_of_their_own(layout: str, attention: str, parts: tuple[str, ...]) -> None:
+def test_queries_keys_and_values_are_separate_matrices(layout: str, attention: str, parts: tuple[str, ...]) -> None:
     roles = {entry.name: entry.role for entry in logical_parameters(built(shape(layout)))}
     assert [roles[attention + part] for part in parts] == ["matrix"] * 3
 
 
 @pytest.mark.parametrize("config", SHAPES)
-def test_shapes_are_known_without_memory(config: ModelConfig) -> None:
+def test_export_shapes_needs_no_memory(config: ModelConfig) -> None:
     with torch.device("meta"):
         model = Decoder(config, VOCAB)
     assert export_shapes(model) == {name: tuple(t.shape) for name, t in export_state(built(config)).items()}
@@ -154,7 +154,7 @@ MIXES = {
 
 
 @pytest.mark.parametrize("mix", MIXES)
-def test_features_and_names_mix_freely(mix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_family_can_combine_any_features_and_names(mix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     features, names, kv_heads = MIXES[mix]
     added = family("qwen3")._replace(features=features, names=names)
     monkeypatch.setitem(sys.modules, f"seedbed.config.families.{mix}", SimpleNamespace(FAMILY=added))
@@ -171,9 +171,9 @@ def test_features_and_names_mix_freely(mix: str, monkeypatch: pytest.MonkeyPatch
 
 
 class TestWeightsThatDoNotFit:
-    """Every mismatch is named, and nothing is half loaded."""
+    """Every mismatch is named, and no weight is changed."""
 
-    def test_missing_extra_and_misshapen_are_named(self) -> None:
+    def test_missing_unexpected_and_misshapen_tensors_are_named(self) -> None:
         model = built(shape("qwen3"))
         before = {name: tensor.clone() for name, tensor in export_state(model).items()}
         state = {name: torch.zeros_like(tensor) for name, tensor in before.items()}
@@ -185,18 +185,18 @@ class TestWeightsThatDoNotFit:
             assert words in caught.value.message
         assert all(map(torch.equal, export_state(model).values(), before.values()))
 
-    def test_weights_of_another_layout(self) -> None:
+    def test_weights_of_another_layout_are_refused(self) -> None:
         with pytest.raises(SeedbedError, match="do not fit a qwen3 model"):
             load_state(built(shape("qwen3")), export_state(built(shape("gpt2"))))
 
-    def test_a_tied_head_that_is_stored_too_must_agree(self) -> None:
+    def test_a_stored_head_must_equal_the_embedding_it_is_tied_to(self) -> None:
         model = built(shape("qwen3"))
         state = export_state(model)
         load_state(model, {**state, "lm_head.weight": state["model.embed_tokens.weight"].clone()})
         with pytest.raises(SeedbedError, match="tied"):
             load_state(model, {**state, "lm_head.weight": torch.zeros(VOCAB, 32)})
 
-    def test_the_names_of_the_first_gpt2_files(self) -> None:
+    def test_the_names_in_the_original_gpt2_files_are_accepted(self) -> None:
         model, other = built(shape("gpt2")), Decoder(shape("gpt2"), VOCAB)
         state = {name.removeprefix("transformer."): tensor for name, tensor in export_state(model).items()}
         state["h.0.attn.bias"] = torch.ones(1, 1, 24, 24)

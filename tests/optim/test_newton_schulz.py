@@ -1,4 +1,4 @@
-"""Orthogonalisation against the polynomial applied to exact singular values."""
+"""Orthogonalisation compared with the polynomial applied to exact singular values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def exact(matrix: torch.Tensor, steps: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("shape", [(24, 24), (24, 40), (40, 24), (24, 96), (96, 24), (1, 8)])
 @pytest.mark.parametrize("steps", [1, 4, 5])
-def test_it_moves_the_singular_values_and_nothing_else(shape: tuple[int, int], steps: int) -> None:
+def test_the_polynomial_is_applied_to_the_singular_values_only(shape: tuple[int, int], steps: int) -> None:
     torch.manual_seed(0)
     stack = torch.randn(3, *shape)
     done = orthogonalize(stack, steps, torch.float32)

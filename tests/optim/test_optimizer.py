@@ -1,4 +1,4 @@
-"""Optimizers against torch's own, on fused parameters, and across a resume."""
+"""Optimizers compared with torch's, on fused parameters, and after a resume."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def weights(parameters: list[Named]) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (96, 32), (32, 96)])
-def test_muon_moves_like_torchs(shape: tuple[int, int]) -> None:
+def test_muon_updates_agree_with_torchs(shape: tuple[int, int]) -> None:
     torch.manual_seed(0)
     ours, theirs = nn.Parameter(torch.randn(shape)), nn.Parameter(torch.empty(shape))
     theirs.data.copy_(ours.data)
@@ -86,7 +86,7 @@ def test_muon_moves_like_torchs(shape: tuple[int, int]) -> None:
     assert (ours - theirs).norm() < 0.01 * moved
 
 
-def test_adamw_moves_to_the_bit_like_torchs() -> None:
+def test_adamw_updates_are_bit_equal_to_torchs() -> None:
     mine, theirs = small_model(), small_model()
     optimizer = build_optimizer(mine, ADAMW)
     matrices = owners([each for each in theirs if each.role == "matrix"])
@@ -111,7 +111,7 @@ def test_adamw_moves_to_the_bit_like_torchs() -> None:
 
 @pytest.mark.parametrize("config", [ADAMW, MUON], ids=["adamw", "muon"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_fusing_changes_nothing(config: OptimizerConfig, dtype: torch.dtype) -> None:
+def test_fused_parameters_get_the_same_updates_as_separate_ones(config: OptimizerConfig, dtype: torch.dtype) -> None:
     fused = small_model()
     apart = [
         each._replace(parameter=nn.Parameter(each.parameter.detach()[each.rows].clone()), rows=None)
@@ -134,7 +134,7 @@ def test_fusing_changes_nothing(config: OptimizerConfig, dtype: torch.dtype) -> 
         torch.testing.assert_close(value, part.parameter, atol=1e-6, rtol=1e-6)
 
 
-def test_muon_gives_every_role_its_learning_rate() -> None:
+def test_muon_updates_every_role_with_its_learning_rate() -> None:
     parameters = small_model()
     before = {each.name: each.parameter.detach().clone() for each in parameters}
     optimizer = build_optimizer(parameters, MUON, ns_dtype=torch.float32)
@@ -144,7 +144,7 @@ def test_muon_gives_every_role_its_learning_rate() -> None:
     # Adam's first step moves every number by its learning rate.
     for name, lr in (("embed.weight", 0.005), ("head.weight", 0.0025), ("q_norm.weight", 0.005)):
         torch.testing.assert_close(moved[name].abs(), torch.full_like(moved[name], lr), rtol=1e-3, atol=0)
-    # Muon's moves all singular values by about lr * sqrt(rows / columns), after decaying the matrix by lr * decay.
+    # Muon's step moves all singular values by about lr * sqrt(rows / columns), after decaying the matrix by lr * decay.
     lr = 0.01
     update = moved["up.weight"] + lr * 0.1 * before["up.weight"]
     values = torch.linalg.svdvals(update) / (lr * 3**0.5)
@@ -153,7 +153,7 @@ def test_muon_gives_every_role_its_learning_rate() -> None:
     assert optimizer.lr(0.5) == lr
 
 
-def test_a_head_without_its_own_learning_rate_takes_adams() -> None:
+def test_a_head_without_its_own_learning_rate_uses_adam_lr() -> None:
     parameters = small_model()
     before = parameters[6].parameter.detach().clone()
     optimizer = build_optimizer(parameters, OptimizerConfig(name="muon", adam_lr=0.01, head_lr=0.0))
@@ -164,7 +164,7 @@ def test_a_head_without_its_own_learning_rate_takes_adams() -> None:
 
 
 @pytest.mark.parametrize("config", [ADAMW, MUON], ids=["adamw", "muon"])
-def test_a_learning_rate_of_zero_moves_nothing(config: OptimizerConfig) -> None:
+def test_a_learning_rate_of_zero_changes_no_weight(config: OptimizerConfig) -> None:
     parameters = small_model()
     before = weights(parameters)
     give_gradients(parameters, 0)
@@ -173,7 +173,7 @@ def test_a_learning_rate_of_zero_moves_nothing(config: OptimizerConfig) -> None:
 
 
 @pytest.mark.parametrize("config", [ADAMW, MUON], ids=["adamw", "muon"])
-def test_a_resumed_optimizer_goes_on_to_the_bit(config: OptimizerConfig) -> None:
+def test_a_resumed_optimizer_is_bit_equal_to_an_uninterrupted_one(config: OptimizerConfig) -> None:
     straight = small_model()
     train(straight, build_optimizer(straight, config), range(9))
 
@@ -191,7 +191,7 @@ def test_a_resumed_optimizer_goes_on_to_the_bit(config: OptimizerConfig) -> None
     assert all(torch.equal(a, b) for a, b in zip(owners(straight), owners(second), strict=True))
 
 
-def test_state_has_published_names_and_shapes() -> None:
+def test_state_has_the_expected_names_and_shapes() -> None:
     state = build_optimizer(small_model(), MUON).state()
     assert {name: tuple(tensor.shape) for name, tensor in state.items()} == {
         "q.weight.momentum": (16, 16),
@@ -210,41 +210,41 @@ def test_state_has_published_names_and_shapes() -> None:
     }
 
 
-def lose(state: dict[str, Tensor]) -> None:
+def remove_tensor(state: dict[str, Tensor]) -> None:
     del state["k.weight.momentum"]
 
 
-def add(state: dict[str, Tensor]) -> None:
+def add_tensor(state: dict[str, Tensor]) -> None:
     state["z.weight.momentum"] = torch.zeros(3)
 
 
-def reshape(state: dict[str, Tensor]) -> None:
+def transpose_shape(state: dict[str, Tensor]) -> None:
     state["up.weight.momentum"] = torch.zeros(16, 48)
 
 
-def lower(state: dict[str, Tensor]) -> None:
+def lower_precision(state: dict[str, Tensor]) -> None:
     state["up.weight.momentum"] = state["up.weight.momentum"].bfloat16()
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("change", "message"),
     [
-        (lose, "missing k.weight.momentum"),
-        (add, "unexpected z.weight.momentum"),
-        (reshape, "misshapen up.weight.momentum (16x48 float32, not 48x16 float32)"),
-        (lower, "misshapen up.weight.momentum (48x16 bfloat16"),
+        (remove_tensor, "missing k.weight.momentum"),
+        (add_tensor, "unexpected z.weight.momentum"),
+        (transpose_shape, "misshapen up.weight.momentum (16x48 float32, not 48x16 float32)"),
+        (lower_precision, "misshapen up.weight.momentum (48x16 bfloat16"),
     ],
 )
-def test_state_that_does_not_fit_is_refused_and_named(spoil: Callable[[dict[str, Tensor]], Any], said: str) -> None:
+def test_state_that_does_not_fit_is_refused_and_named(change: Callable[[dict[str, Tensor]], Any], message: str) -> None:
     parameters = small_model()
     optimizer = build_optimizer(parameters, MUON)
     train(parameters, optimizer, range(2))
     before = {name: tensor.clone() for name, tensor in optimizer.state().items()}
     state = {name: torch.ones_like(tensor) for name, tensor in before.items()}
-    spoil(state)
+    change(state)
     with pytest.raises(SeedbedError) as caught:
         optimizer.load_state(state, 7)
-    assert said in caught.value.message
+    assert message in caught.value.message
     assert optimizer.step_count == 2
     assert all(torch.equal(tensor, before[name]) for name, tensor in optimizer.state().items())
 
@@ -254,7 +254,7 @@ def test_the_state_of_another_optimizer_is_refused() -> None:
         build_optimizer(small_model(), MUON).load_state(build_optimizer(small_model(), ADAMW).state(), 1)
 
 
-def test_a_parameter_without_gradient_is_named() -> None:
+def test_a_parameter_without_a_gradient_is_named_in_the_error() -> None:
     parameters = small_model()
     optimizer = build_optimizer(parameters, MUON)
     give_gradients(parameters, 0)
@@ -263,8 +263,8 @@ def test_a_parameter_without_gradient_is_named() -> None:
         optimizer.step(1.0)
 
 
-def test_a_step_does_not_load_the_compiler() -> None:
-    """torch._dynamo takes a second to import, which a small run would pay in full."""
+def test_a_step_does_not_import_the_compiler() -> None:
+    """torch._dynamo takes a second to import, a noticeable part of a small run."""
     code = """
 import sys, torch
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""The learning rate over a run and over what is added to it."""
+"""The learning rate over a run and over the steps that are added to it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def schedules(draw: st.DrawFn) -> ScheduleConfig:
 
 
 @given(schedules(), st.integers(1, 10_000), st.integers(0, 5_000), st.integers(-10, 20_000))
-def test_it_stays_between_0_and_1(schedule: ScheduleConfig, length: int, start: int, step: int) -> None:
+def test_the_multiplier_stays_between_0_and_1(schedule: ScheduleConfig, length: int, start: int, step: int) -> None:
     assert 0.0 <= multiplier(schedule, step, start + length, start) <= 1.0
 
 
 @given(schedules(), st.integers(1, 400), st.integers(0, 50))
-def test_every_step_trains_and_none_jumps(schedule: ScheduleConfig, length: int, start: int) -> None:
+def test_every_step_has_a_positive_multiplier_without_jumps(schedule: ScheduleConfig, length: int, start: int) -> None:
     total = start + length
     values = [multiplier(schedule, step, total, start) for step in range(start, total)]
     assert all(value > 0 for value in values)
@@ -82,7 +82,7 @@ def test_warmup_is_clipped_to_the_run() -> None:
 
 
 @pytest.mark.parametrize("kind", ["cosine", "linear", "wsd"])
-def test_added_steps_get_the_whole_schedule_anew(kind: str) -> None:
+def test_added_steps_repeat_the_whole_schedule(kind: str) -> None:
     schedule = ScheduleConfig(kind=kind, warmup=0.1, decay=0.3)
     fresh = [multiplier(schedule, step, 50) for step in range(50)]
     assert [multiplier(schedule, step, 250, 200) for step in range(200, 250)] == fresh
@@ -100,9 +100,9 @@ def test_the_description_states_first_and_last_learning_rate() -> None:
     assert "warms up over 100 steps to 0.02" in fresh
     assert "First 0.000198 (step 1)" in fresh
     assert "last 0.002 (step 1,000)" in fresh
-    going_on = describe(schedule, 0.02, 500, 1000)
-    assert "The schedule continues" in going_on
-    assert f"First {0.02 * multiplier(schedule, 500, 1000):.4g} (step 501)" in going_on
+    continued = describe(schedule, 0.02, 500, 1000)
+    assert "The schedule continues" in continued
+    assert f"First {0.02 * multiplier(schedule, 500, 1000):.4g} (step 501)" in continued
     added = describe(schedule, 0.02, 1000, 1200, 1000)
     assert "again for steps 1,001 to 1,200" in added
     assert "over 20 steps" in added
