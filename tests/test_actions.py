@@ -364,11 +364,11 @@ def test_a_job_that_reads_a_request_gets_no_signal(run: RunDir, monkeypatch: pyt
     sent: list[object] = []
     monkeypatch.setattr(requests, "send_signal", lambda *what: sent.append(what))
     with Session(run.path, heartbeat_s=0.1) as session:
-        asked = actions.pause(run)
-        until(asked.is_read)
-        asked.deliver()
+        request = actions.pause(run)
+        until(request.is_read)
+        request.deliver()
         until(lambda: session.pause_requested)
-        assert not asked.repeat()
+        assert not request.repeat()
     assert sent == []
 
 

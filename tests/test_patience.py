@@ -10,8 +10,8 @@ import patience
 
 
 def test_until_waits_for_a_condition_that_becomes_true_later() -> None:
-    looks = iter([None, 0, "", "found"])
-    assert patience.until(lambda: next(looks)) == "found"
+    results = iter([None, 0, "", "found"])
+    assert patience.until(lambda: next(results)) == "found"
 
 
 def test_until_fails_with_the_given_message_when_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""A model family is one file and one line of a table: no other module knows a family by name."""
+"""A model family is one file and one line of a table: no other module names a family."""
 
 from __future__ import annotations
 

@@ -446,8 +446,8 @@ def test_a_temperature_that_rounds_to_zero_is_greedy() -> None:
         for heat in (1e-46, 0.0)
     )
     assert cold == greedy
-    nothing = torch.tensor([0.0, -3.0, 2.0])
-    assert apply_repetition_penalty(nothing, torch.tensor([0, 1, 2]), 1e-320).isfinite().all()
+    scores = torch.tensor([0.0, -3.0, 2.0])
+    assert apply_repetition_penalty(scores, torch.tensor([0, 1, 2]), 1e-320).isfinite().all()
 
 
 def test_max_new_tokens_may_be_larger_than_memory_allows() -> None:
