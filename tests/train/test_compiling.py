@@ -1,4 +1,4 @@
-"""Whether to compile: what is asked, what it would gain, what is here, and whether the compiled loss is right."""
+"""Whether to compile: the setting, the expected gain, the compiler, and the check of the compiled loss."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Clock:
 
 
 class Timed:
-    """A learner whose leaf takes so many seconds, each time the next; compiled, another loss or an error."""
+    """A learner whose leaves take the given seconds in turn; once compiled, it returns another loss or raises."""
 
     def __init__(
         self,
@@ -42,27 +42,27 @@ class Timed:
     ) -> None:
         self.device = torch.device(device)
         self.precision = precision
-        self.did: list[str] = []
+        self.calls: list[str] = []
         self._clock, self._seconds = clock, list(seconds)
         self._compiled_loss = compiled_loss
         self._compiled = False
 
     def accumulate(self, batch: Batch, divisor: int) -> Tensor:
-        self.did.append(f"computed {batch.inputs.shape[0]} rows" + (" compiled" if self._compiled else ""))
+        self.calls.append(f"computed {batch.inputs.shape[0]} rows" + (" compiled" if self._compiled else ""))
         self._clock.now += self._seconds.pop(0) if len(self._seconds) > 1 else self._seconds[0]
         if self._compiled and isinstance(self._compiled_loss, Exception):
             raise self._compiled_loss
         return torch.tensor(cast("float", self._compiled_loss) if self._compiled else 5.0)
 
     def discard(self) -> None:
-        self.did.append("discarded")
+        self.calls.append("discarded")
 
     def compile(self) -> None:
         self._compiled = True
 
     def eager(self) -> None:
         self._compiled = False
-        self.did.append("eager again")
+        self.calls.append("eager again")
 
 
 BATCH = Batch(torch.zeros(8, 4, dtype=torch.long), torch.zeros(8, 4, dtype=torch.long))
@@ -76,7 +76,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture(autouse=True)
-def _as_it_was() -> Iterator[None]:
+def _restore_torch_settings() -> Iterator[None]:
     fills = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     yield
     torch.use_deterministic_algorithms(False)
@@ -88,74 +88,74 @@ def compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiling, "has_compiler", lambda _: True)
 
 
-def settle(learner: Timed, **options: Any) -> tuple[bool, float, list[Event]]:
-    told: list[Event] = []
-    options = {"asked": "auto", "steps": 100, "micro_batch": 0, "emit": told.append, **options}
+def decide(learner: Timed, **options: Any) -> tuple[bool, float, list[Event]]:
+    emitted: list[Event] = []
+    options = {"asked": "auto", "steps": 100, "micro_batch": 0, "emit": emitted.append, **options}
     compiled, tried = decide_compile(cast("DecoderLearner", learner), BATCH, **options)
-    return compiled, tried.step_s, told
+    return compiled, tried.step_s, emitted
 
 
-def messages(told: list[Event]) -> list[tuple[str, str]]:
-    return [(event.level, event.code) for event in told if isinstance(event, Message)]
+def messages(emitted: list[Event]) -> list[tuple[str, str]]:
+    return [(event.level, event.code) for event in emitted if isinstance(event, Message)]
 
 
 @pytest.mark.usefixtures("compiler")
 @pytest.mark.parametrize("asked", ["on", "auto"])
 def test_a_long_run_is_compiled_and_its_kernels_are_deterministic_on_a_cpu(clock: Clock, asked: str) -> None:
     learner = Timed(clock, 9.0, 4.0, compiled_loss=5.0004)
-    compiled, _, told = settle(learner, asked=asked)
+    compiled, _, emitted = decide(learner, asked=asked)
     assert compiled
-    assert learner.did[-2:] == ["computed 8 rows compiled", "discarded"]
+    assert learner.calls[-2:] == ["computed 8 rows compiled", "discarded"]
     assert torch.are_deterministic_algorithms_enabled()
-    assert [(event.name, event.done) for event in told if isinstance(event, Phase)] == [
+    assert [(event.name, event.done) for event in emitted if isinstance(event, Phase)] == [
         ("compile", False),
         ("compile", True),
     ]
-    assert messages(told) == []
+    assert messages(emitted) == []
 
 
 @pytest.mark.usefixtures("compiler")
 @pytest.mark.parametrize(("asked", "device"), [("off", "cpu"), ("on", "mps"), ("auto", "mps")])
-def test_what_is_not_to_be_compiled_is_tried_once_and_stays_eager(clock: Clock, asked: str, device: str) -> None:
+def test_a_run_that_must_not_be_compiled_has_one_trial_and_stays_eager(clock: Clock, asked: str, device: str) -> None:
     learner = Timed(clock, 1000.0, device=device)
-    assert settle(learner, asked=asked) == (False, 1000.0, [])
-    assert learner.did == ["computed 8 rows", "discarded"]
+    assert decide(learner, asked=asked) == (False, 1000.0, [])
+    assert learner.calls == ["computed 8 rows", "discarded"]
     assert not torch.are_deterministic_algorithms_enabled()
 
 
 @pytest.mark.usefixtures("compiler")
-def test_a_short_run_is_not_compiled_unless_asked(clock: Clock) -> None:
+def test_a_short_run_is_compiled_only_if_compile_is_on(clock: Clock) -> None:
     steps = int(PAYS_FROM_S)
-    assert settle(Timed(clock, 0.9), steps=steps)[0] is False
-    assert settle(Timed(clock, 1.1), steps=steps)[0] is True
-    assert settle(Timed(clock, 0.9), steps=steps, asked="on")[0] is True
+    assert decide(Timed(clock, 0.9), steps=steps)[0] is False
+    assert decide(Timed(clock, 1.1), steps=steps)[0] is True
+    assert decide(Timed(clock, 0.9), steps=steps, asked="on")[0] is True
 
 
 @pytest.mark.usefixtures("compiler")
-def test_a_slow_first_trial_alone_does_not_make_a_run_long(clock: Clock) -> None:
-    """The first batch pays for torch's own start; the fastest of three decides."""
+def test_a_slow_first_trial_is_ignored_and_the_fastest_of_three_decides(clock: Clock) -> None:
+    """The first batch includes the start-up time of torch."""
     learner = Timed(clock, 60.0, 2.0, 1.0, 2.0)
-    compiled, step_s, _ = settle(learner, steps=100)
+    compiled, step_s, _ = decide(learner, steps=100)
     assert (compiled, step_s) == (False, 1.0)
-    assert learner.did.count("computed 8 rows") == 4
+    assert learner.calls.count("computed 8 rows") == 4
 
 
 @pytest.mark.usefixtures("compiler")
-def test_the_time_of_a_leaf_counts_for_every_leaf_of_the_step(clock: Clock) -> None:
+def test_the_time_of_a_step_is_the_time_of_a_leaf_times_the_number_of_leaves(clock: Clock) -> None:
     learner = Timed(clock, 1.0)
-    compiled, step_s, _ = settle(learner, steps=76, micro_batch=2)
+    compiled, step_s, _ = decide(learner, steps=76, micro_batch=2)
     assert (compiled, step_s) == (True, 4.0)
-    assert learner.did[0] == "computed 2 rows"
+    assert learner.calls[0] == "computed 2 rows"
 
 
-def test_without_a_compiler_a_long_run_says_what_it_lacks(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_run_without_a_compiler_gets_a_message(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiling, "has_compiler", lambda _: False)
     learner = Timed(clock, 100.0)
-    compiled, _, told = settle(learner)
+    compiled, _, emitted = decide(learner)
     assert not compiled
-    assert messages(told) == [("info", "no-compiler")]
-    assert not any("compiled" in each for each in learner.did)
-    assert messages(settle(Timed(clock, 0.1))[2]) == []
+    assert messages(emitted) == [("info", "no-compiler")]
+    assert not any("compiled" in each for each in learner.calls)
+    assert messages(decide(Timed(clock, 0.1))[2]) == []
 
 
 FAILURES = [RuntimeError("g++: fatal error\nand a long log"), ImportError("no triton"), OSError("no such file"), 5.2]
@@ -163,43 +163,43 @@ FAILURES = [RuntimeError("g++: fatal error\nand a long log"), ImportError("no tr
 
 @pytest.mark.usefixtures("compiler")
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda each: type(each).__name__)
-def test_what_fails_to_compile_or_computes_another_loss_is_a_warning_and_trains_eagerly(
+def test_a_compile_error_or_another_loss_is_a_warning_and_training_stays_eager(
     clock: Clock, failure: float | Exception
 ) -> None:
     learner = Timed(clock, 100.0, compiled_loss=failure)
-    compiled, _, told = settle(learner)
+    compiled, _, emitted = decide(learner)
     assert not compiled
-    assert messages(told) == [("warning", "compile")]
-    assert learner.did[-2:] == ["eager again", "discarded"]
+    assert messages(emitted) == [("warning", "compile")]
+    assert learner.calls[-2:] == ["eager again", "discarded"]
     assert not torch.are_deterministic_algorithms_enabled()
-    text = next(event.text for event in told if isinstance(event, Message))
+    text = next(event.text for event in emitted if isinstance(event, Message))
     assert "\n" not in text
     assert ("5.2" in text) == isinstance(failure, float)
-    assert [event.done for event in told if isinstance(event, Phase)] == [False, True]
+    assert [event.done for event in emitted if isinstance(event, Phase)] == [False, True]
 
 
 @pytest.mark.usefixtures("compiler")
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda each: type(each).__name__)
-def test_who_insists_on_compiling_gets_an_error_instead(clock: Clock, failure: float | Exception) -> None:
+def test_a_failure_to_compile_is_an_error_if_compile_is_on(clock: Clock, failure: float | Exception) -> None:
     learner = Timed(clock, 1.0, compiled_loss=failure)
     with pytest.raises(SeedbedError) as caught:
-        settle(learner, asked="on")
+        decide(learner, asked="on")
     assert "train.compile = 'off'" in caught.value.hint
-    assert learner.did[-2:] == ["eager again", "discarded"]
+    assert learner.calls[-2:] == ["eager again", "discarded"]
 
 
 @pytest.mark.usefixtures("compiler")
 @pytest.mark.parametrize(("precision", "compiled"), [("fp32", False), ("bf16", True), ("fp16", True)])
-def test_the_compiled_loss_may_differ_by_what_the_precision_rounds(
+def test_the_compiled_loss_may_differ_by_the_rounding_of_the_precision(
     clock: Clock, precision: str, compiled: bool
 ) -> None:
     learner = Timed(clock, 100.0, compiled_loss=5.03, precision=precision)
-    assert settle(learner)[0] is compiled
+    assert decide(learner)[0] is compiled
 
 
 @pytest.mark.usefixtures("compiler")
 @pytest.mark.parametrize("calls", [1, 2, 4, 5, 6])
-def test_a_request_to_stop_ends_the_trials_at_the_next_place_between_them(clock: Clock, calls: int) -> None:
+def test_a_stop_request_ends_the_trials_before_the_next_one(clock: Clock, calls: int) -> None:
     class StoppedError(Exception):
         pass
 
@@ -212,14 +212,14 @@ def test_a_request_to_stop_ends_the_trials_at_the_next_place_between_them(clock:
 
     learner = Timed(clock, 100.0)
     with pytest.raises(StoppedError):
-        settle(learner, check_requests=check)
-    # One trial, three more for the time, then compiling: it ends before each, and after the last.
-    assert [each for each in learner.did if each.startswith("computed")] == (
+        decide(learner, check_requests=check)
+    # One trial, three more for the time, then compiling: requests are checked before each, and after the last.
+    assert [each for each in learner.calls if each.startswith("computed")] == (
         ["computed 8 rows"] * min(calls - 1, 4) + ["computed 8 rows compiled"] * (calls > 5)
     )
 
 
-def test_a_trial_leaves_no_trace_in_a_real_learner() -> None:
+def test_a_trial_does_not_change_a_real_learner() -> None:
     decoder = Decoder(ModelConfig(layers=1, hidden=16, heads=2, kv_heads=1, head_dim=8, ffn=16, context=8), 64)
     decoder.init_weights(torch.Generator().manual_seed(0))
     learner = DecoderLearner(decoder, precision="fp32", device=torch.device("cpu"))
@@ -239,7 +239,7 @@ def test_a_trial_leaves_no_trace_in_a_real_learner() -> None:
     ("found", "device", "has"),
     [((), "cpu", False), (("clang++",), "cpu", True), (("g++",), "cpu", True), (("c++",), "mps", True)],
 )
-def test_any_cpp_compiler_will_do(
+def test_any_cpp_compiler_is_accepted(
     monkeypatch: pytest.MonkeyPatch, found: tuple[str, ...], device: str, has: bool
 ) -> None:
     which: Callable[[str], str | None] = lambda name: f"/bin/{name}" if name in found else None  # noqa: E731

@@ -1,4 +1,4 @@
-"""Devices asked for against devices here, on machines that this one is not."""
+"""The choice of device and precision, on simulated machines."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ MAC = AvailableDevices(APPLE, mps=True, no_cuda="this torch is built without CUD
 
 
 def choose(asked: str, here: AvailableDevices, strict: bool = False) -> tuple[Device, list[Message]]:
-    said: list[Message] = []
-    return choose_device(asked, strict, said.append, here), said
+    messages: list[Message] = []
+    return choose_device(asked, strict, messages.append, here), messages
 
 
 @pytest.mark.parametrize(
@@ -57,16 +57,16 @@ def choose(asked: str, here: AvailableDevices, strict: bool = False) -> tuple[De
         ("m2", MAC, "mps"),
     ],
 )
-def test_what_is_here_is_taken_without_a_word(asked: str, here: AvailableDevices, torch_device: str) -> None:
-    device, said = choose(asked, here, strict=True)
+def test_an_available_device_is_chosen_without_a_message(asked: str, here: AvailableDevices, torch_device: str) -> None:
+    device, messages = choose(asked, here, strict=True)
     assert device.torch_device == torch.device(torch_device)
     assert device.kind == torch_device.partition(":")[0]
     assert device.name
-    assert said == []
+    assert messages == []
 
 
 @pytest.mark.parametrize(
-    ("asked", "here", "instead", "told"),
+    ("asked", "here", "instead", "expected_text"),
     [
         ("cuda", LAPTOP, "cpu", "built without CUDA"),
         ("cuda:0", LAPTOP, "cpu", "built without CUDA"),
@@ -78,23 +78,23 @@ def test_what_is_here_is_taken_without_a_word(asked: str, here: AvailableDevices
         ("A30", MAC, "mps", "A30"),
     ],
 )
-def test_what_is_not_here_is_a_warning_and_the_best_or_an_error(
-    asked: str, here: AvailableDevices, instead: str, told: str
+def test_a_missing_device_is_replaced_with_a_warning_or_is_an_error_if_strict(
+    asked: str, here: AvailableDevices, instead: str, expected_text: str
 ) -> None:
-    device, said = choose(asked, here)
+    device, messages = choose(asked, here)
     assert device.torch_device == torch.device(instead)
-    assert [message.level for message in said] == ["warning"]
-    assert told in said[0].text
-    assert device.name in said[0].text
-    assert said[0].hint
-    with pytest.raises(SeedbedError, match=told) as caught:
+    assert [message.level for message in messages] == ["warning"]
+    assert expected_text in messages[0].text
+    assert device.name in messages[0].text
+    assert messages[0].hint
+    with pytest.raises(SeedbedError, match=expected_text) as caught:
         choose(asked, here, strict=True)
     assert caught.value.exit_code == EXIT_FAILURE
     assert here.cpu.name in caught.value.message
 
 
 @pytest.mark.parametrize("asked", ["cuda:x", "cuda:-1", "a\nb", "\x1b[31m", "§"])
-def test_what_can_name_no_device_is_refused(asked: str) -> None:
+def test_an_invalid_device_name_is_refused(asked: str) -> None:
     with pytest.raises(UsageError) as caught:
         choose(asked, SERVER)
     assert caught.value.exit_code == EXIT_USAGE
@@ -117,7 +117,7 @@ def test_what_can_name_no_device_is_refused(asked: str) -> None:
         ("bf16", "mps", MAC, "bf16"),
     ],
 )
-def test_precision_follows_what_the_device_is_fast_at(
+def test_precision_is_as_requested_or_one_that_the_device_computes_fast(
     asked: str, on: str, here: AvailableDevices, precision: str
 ) -> None:
     assert choose_precision(asked, choose(on, here)[0], here) == precision
@@ -141,12 +141,12 @@ def test_bf16_on_a_gpu_without_it_and_fp16_on_a_cpu_are_errors() -> None:
     ],
 )
 def test_bf16_in_software_is_a_warning(precision: str, on: str, here: AvailableDevices, warns: bool) -> None:
-    said: list[Message] = []
-    warn_of_software_bf16(precision, choose(on, here)[0], said.append, here)
-    assert [message.code for message in said] == ["precision"] * warns
+    messages: list[Message] = []
+    warn_of_software_bf16(precision, choose(on, here)[0], messages.append, here)
+    assert [message.code for message in messages] == ["precision"] * warns
 
 
-def test_threads_stay_within_a_containers_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_number_of_threads_stays_within_a_containers_quota(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
     monkeypatch.setattr("seedbed.hardware.cpu.usable_cores", lambda: 2)
     assert default_threads() == 2
@@ -154,7 +154,7 @@ def test_threads_stay_within_a_containers_quota(monkeypatch: pytest.MonkeyPatch)
     assert default_threads() == 1, "OMP_NUM_THREADS asks for fewer"
 
 
-def test_this_machine_can_compute_somewhere() -> None:
+def test_auto_chooses_a_device_that_works_on_this_machine() -> None:
     here = available_devices()
     assert here.cuda_names or here.no_cuda
     device = choose_device("auto", True, pytest.fail)
@@ -163,7 +163,7 @@ def test_this_machine_can_compute_somewhere() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="page faults are read from Linux's /proc")
-def test_freed_memory_is_used_again() -> None:
+def test_freed_memory_is_reused() -> None:
     script = """
 import torch
 from seedbed.train.device import reuse_freed_memory
@@ -180,4 +180,4 @@ print(faults() - before)
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=patience.HANG_S
     )
-    assert int(done.stdout) < 20 * 10240 / 10, "pages of 4 KiB were given back and fetched again"
+    assert int(done.stdout) < 20 * 10240 / 10, "pages of 4 KiB were returned to the system and allocated again"

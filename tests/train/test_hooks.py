@@ -1,4 +1,4 @@
-"""What happens between steps when somebody asks to save, pause or stop."""
+"""Requests to save, pause and stop between steps."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from seedbed.train.hooks import PauseHook, SaveHook
 from seedbed.train.loop import Progress
 
 
-class Somebody:
-    """Asks to save and to pause, and to go on or to stop while it holds."""
+class FakeUser:
+    """Requests saves and pauses, and decides whether training continues after a pause."""
 
-    def __init__(self, *, goes_on: bool = True) -> None:
+    def __init__(self, *, continues: bool = True) -> None:
         self.wants_pause = False
         self.wants_save = False
-        self.goes_on = goes_on
-        self.did: list[str] = []
+        self.continues = continues
+        self.calls: list[str] = []
 
     def save_wanted(self) -> bool:
         wanted, self.wants_save = self.wants_save, False
         return wanted
 
     def save(self, progress: Progress, best: bool = False) -> None:
-        self.did.append(f"save {progress.step}" + " best" * best)
+        self.calls.append(f"save {progress.step}" + " best" * best)
 
-    def hold(self) -> bool:
-        self.did.append("hold")
+    def pause(self) -> bool:
+        self.calls.append("pause")
         self.wants_pause = False
-        return self.goes_on
+        return self.continues
 
     def pause_hook(self) -> PauseHook:
-        return PauseHook(lambda: self.wants_pause, self.save, self.hold)
+        return PauseHook(lambda: self.wants_pause, self.save, self.pause)
 
     def save_hook(self, every: int = 0) -> SaveHook:
         return SaveHook(self.save, lambda: None, every=every, keep_best=True, requested=self.save_wanted)
@@ -46,42 +46,42 @@ def run(hook: Callable[[Progress], None], steps: int, ask: Callable[[int], None]
     return progress
 
 
-def test_a_pause_saves_and_holds_between_two_steps() -> None:
-    somebody = Somebody()
+def test_a_pause_saves_and_waits_between_two_steps() -> None:
+    user = FakeUser()
 
     def ask(step: int) -> None:
-        somebody.wants_pause = step in (3, 4)
+        user.wants_pause = step in (3, 4)
 
-    end = run(somebody.pause_hook(), 9, ask)
-    assert somebody.did == ["save 3", "hold", "save 4", "hold"]
+    end = run(user.pause_hook(), 9, ask)
+    assert user.calls == ["save 3", "pause", "save 4", "pause"]
     assert (end.step, end.stop) == (9, None)
 
 
-def test_a_stop_while_it_holds_takes_no_other_step() -> None:
-    somebody = Somebody(goes_on=False)
-    somebody.wants_pause = True
-    end = run(somebody.pause_hook(), 9, lambda _: None)
-    assert somebody.did == ["save 1", "hold"]
+def test_a_stop_during_a_pause_trains_no_further_step() -> None:
+    user = FakeUser(continues=False)
+    user.wants_pause = True
+    end = run(user.pause_hook(), 9, lambda _: None)
+    assert user.calls == ["save 1", "pause"]
     assert end.step == 1
     assert end.stop == ASKED
 
 
-def test_who_has_taken_the_last_step_does_not_hold() -> None:
-    somebody = Somebody()
-    somebody.wants_pause = True
+def test_a_pause_request_after_the_last_step_or_a_stop_is_ignored() -> None:
+    user = FakeUser()
+    user.wants_pause = True
     progress = Progress(step=9, total=9)
-    somebody.pause_hook()(progress)
+    user.pause_hook()(progress)
     stopping = Progress(step=5, total=9, stop="asked to stop")
-    somebody.pause_hook()(stopping)
-    assert somebody.did == []
+    user.pause_hook()(stopping)
+    assert user.calls == []
     assert stopping.stop == "asked to stop"
 
 
-def test_one_request_to_save_is_one_checkpoint_even_where_one_was_due() -> None:
-    somebody = Somebody()
+def test_a_save_request_at_a_step_with_a_due_checkpoint_saves_once() -> None:
+    user = FakeUser()
 
     def ask(step: int) -> None:
-        somebody.wants_save = somebody.wants_save or step in (4, 6)
+        user.wants_save = user.wants_save or step in (4, 6)
 
-    run(somebody.save_hook(every=4), 7, ask)
-    assert somebody.did == ["save 4", "save 6", "save 7"]
+    run(user.save_hook(every=4), 7, ask)
+    assert user.calls == ["save 4", "save 6", "save 7"]

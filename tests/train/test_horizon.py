@@ -1,4 +1,4 @@
-"""Horizons: steps, epochs and tokens agree; more means exactly more."""
+"""Horizons: steps, epochs and tokens agree; more steps add exactly that many."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BASE = TrainConfig(batch_size=8)
         ({"tokens": 8 * 32 * 5 + 1}, 6),
     ],
 )
-def test_horizons(train: dict[str, float], steps: int) -> None:
+def test_steps_epochs_and_tokens_give_the_number_of_steps(train: dict[str, float], steps: int) -> None:
     config = msgspec.structs.replace(BASE, **train)
     assert horizon_steps(config, windows_per_epoch=100, tokens_per_window=32) == steps
 
@@ -54,29 +54,29 @@ def test_a_fresh_run_has_the_configs_horizon() -> None:
     assert planned_segments([], 0, None, 500) == [Segment(0, 500)]
 
 
-def test_a_killed_run_goes_on_in_its_segment() -> None:
+def test_a_killed_run_continues_in_its_segment() -> None:
     assert planned_segments([Segment(0, 500)], 123, None, 500) == [Segment(0, 500)]
 
 
-def test_more_steps_start_a_new_segment_where_the_run_stands() -> None:
+def test_more_steps_start_a_new_segment_at_the_current_step() -> None:
     segments = planned_segments([Segment(0, 500)], 500, 200, 500)
     assert segments == [Segment(0, 500), Segment(500, 700)]
     assert segment_at(segments, 499) == Segment(0, 500)
     assert segment_at(segments, 500) == Segment(500, 700)
 
 
-def test_more_steps_from_an_earlier_checkpoint_cut_the_plan_there() -> None:
+def test_more_steps_from_an_earlier_checkpoint_end_the_old_segment_there() -> None:
     assert planned_segments([Segment(0, 500)], 300, 50, 500) == [Segment(0, 300), Segment(300, 350)]
 
 
-def test_steps_beyond_the_end_and_no_steps_are_refused() -> None:
+def test_a_checkpoint_beyond_the_end_and_zero_more_steps_are_refused() -> None:
     with pytest.raises(UsageError, match="this checkpoint is from step 600"):
         planned_segments([Segment(0, 500)], 600, None, 500)
     with pytest.raises(UsageError, match="train nothing"):
         planned_segments([Segment(0, 500)], 500, 0, 500)
 
 
-def test_a_run_that_has_done_all_of_its_steps_may_still_do_its_last_validation() -> None:
+def test_a_run_with_all_steps_done_keeps_its_segment_for_the_last_validation() -> None:
     assert planned_segments([Segment(0, 500)], 500, None, 500) == [Segment(0, 500)]
 
 

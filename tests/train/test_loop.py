@@ -1,4 +1,4 @@
-"""The loop: what it tells, when it stops, what it refuses."""
+"""The training loop: its events, when it stops, and which numbers it refuses."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from seedbed.train.step import train_step
 
 
 class Counting:
-    """Batches that remember which were asked for."""
+    """Batches that record the steps for which they were requested."""
 
     def __init__(self) -> None:
-        self.asked: list[int] = []
+        self.requested: list[int] = []
 
     def batch(self, step: int) -> Batch:
-        self.asked.append(step)
+        self.requested.append(step)
         ids = torch.full((2, 4), step)
         return Batch(ids, ids)
 
@@ -99,21 +99,21 @@ def fit(
     return loop.fit(Steps(learner, optimizer), batches, schedule, steps, emit, *rest, **more)
 
 
-def test_steps_are_told_with_rate_norm_and_tokens() -> None:
-    told: list[Event] = []
+def test_step_events_have_learning_rate_norm_and_tokens() -> None:
+    emitted: list[Event] = []
     optimizer = Recording()
     batches = Counting()
-    end = fit(Scripted(lambda step: 3.0 - step), batches, optimizer, lambda step: 1 / (step + 1), 2, told.append)
-    steps = [event for event in told if isinstance(event, Step)]
+    end = fit(Scripted(lambda step: 3.0 - step), batches, optimizer, lambda step: 1 / (step + 1), 2, emitted.append)
+    steps = [event for event in emitted if isinstance(event, Step)]
     assert [(each.step, each.loss, each.lr, each.tokens) for each in steps] == [(1, 3.0, 0.5, 8), (2, 2.0, 0.25, 16)]
     assert steps[0].grad_norm == pytest.approx(2.0)
     assert optimizer.scales == [1.0, 0.5]
-    assert batches.asked == [0, 1]
+    assert batches.requested == [0, 1]
     assert end.step == 2
     assert end.tokens == 16
 
 
-def test_a_start_in_the_middle_asks_for_the_batches_from_there() -> None:
+def test_a_start_at_a_later_step_requests_the_batches_from_there() -> None:
     batches = Counting()
     fit(
         Scripted(lambda _: 1.0),
@@ -124,11 +124,11 @@ def test_a_start_in_the_middle_asks_for_the_batches_from_there() -> None:
         lambda _: None,
         start=Progress(step=3, tokens=24),
     )
-    assert batches.asked == [3, 4]
+    assert batches.requested == [3, 4]
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 0.0])
-def test_broken_numbers_stop_before_any_hook_may_save(bad: float) -> None:
+def test_a_broken_loss_stops_the_run_before_a_hook_can_save(bad: float) -> None:
     saved: list[int] = []
     with pytest.raises(NumericsError, match="step 3"):
         fit(
@@ -143,7 +143,7 @@ def test_broken_numbers_stop_before_any_hook_may_save(bad: float) -> None:
     assert saved == [1, 2]
 
 
-def test_a_broken_gradient_under_a_fine_loss_stops_too() -> None:
+def test_a_broken_gradient_with_a_finite_loss_stops_the_run() -> None:
     learner = Scripted(lambda _: 1.0)
     learner.gradient = math.nan
     with pytest.raises(NumericsError, match=r"gradient norm is NaN or infinite \(nan\) at step 1"):
@@ -151,12 +151,12 @@ def test_a_broken_gradient_under_a_fine_loss_stops_too() -> None:
 
 
 def test_a_stop_request_ends_after_the_step_and_saves() -> None:
-    asked = {"stop": None}
+    requested = {"stop": None}
     saved: list[tuple[int, bool]] = []
 
     def request(progress: Progress) -> None:
         if progress.step == 2:
-            asked["stop"] = "SIGTERM"
+            requested["stop"] = "SIGTERM"
 
     end = fit(
         Scripted(lambda _: 1.0),
@@ -167,7 +167,7 @@ def test_a_stop_request_ends_after_the_step_and_saves() -> None:
         lambda _: None,
         [
             request,
-            StopHook(lambda: asked["stop"]),
+            StopHook(lambda: requested["stop"]),
             SaveHook(
                 lambda progress, best: saved.append((progress.step, best)),
                 lambda: None,
@@ -181,8 +181,8 @@ def test_a_stop_request_ends_after_the_step_and_saves() -> None:
     assert saved == [(2, False)]
 
 
-def losses_hook(
-    losses: dict[int, float], told: list[Event], *, final: float = math.nan, **options: Any
+def validation_hook(
+    losses: dict[int, float], emitted: list[Event], *, final: float = math.nan, **options: Any
 ) -> tuple[EvaluateHook, list[int]]:
     """Validation at every second step with these losses; `final` is the one over all of the text."""
     limits: list[int] = []
@@ -193,7 +193,7 @@ def losses_hook(
         loss = final if limit == 0 and not math.isnan(final) else losses[step["now"]]
         return ValidationResult(loss * 10, 10, 20.0)
 
-    hook = EvaluateHook(score, told.append, every=2, **options)
+    hook = EvaluateHook(score, emitted.append, every=2, **options)
 
     def counted(progress: Progress) -> None:
         step["now"] = progress.step
@@ -202,43 +202,43 @@ def losses_hook(
     return counted, limits  # type: ignore[return-value]
 
 
-def train(hooks: list[Any], steps: int, told: list[Event], start: Progress | None = None) -> Progress:
+def train(hooks: list[Any], steps: int, emitted: list[Event], start: Progress | None = None) -> Progress:
     learner = Scripted(lambda _: 1.0)
-    return fit(learner, Counting(), Recording(), lambda _: 1.0, steps, told.append, hooks, start=start)
+    return fit(learner, Counting(), Recording(), lambda _: 1.0, steps, emitted.append, hooks, start=start)
 
 
-def evals(told: list[Event]) -> list[Eval]:
-    return [event for event in told if isinstance(event, Eval)]
+def evals(emitted: list[Event]) -> list[Eval]:
+    return [event for event in emitted if isinstance(event, Eval)]
 
 
-def test_the_best_is_the_best_among_validations_over_as_many_tokens() -> None:
-    told: list[Event] = []
-    hook, limits = losses_hook({2: 3.0, 4: 2.0, 5: 2.5}, told, tokens=7, final=1.5)
-    end = train([hook], 5, told)
+def test_best_compares_only_validations_over_the_same_number_of_tokens() -> None:
+    emitted: list[Event] = []
+    hook, limits = validation_hook({2: 3.0, 4: 2.0, 5: 2.5}, emitted, tokens=7, final=1.5)
+    end = train([hook], 5, emitted)
     assert (end.val_loss, end.best_loss, end.best_step) == (2.5, 2.0, 4)
     assert limits == [7, 7, 7, 0]
-    assert [(each.step, each.loss, each.full, each.best) for each in evals(told)] == [
+    assert [(each.step, each.loss, each.full, each.best) for each in evals(emitted)] == [
         (2, 3.0, False, True),
         (4, 2.0, False, True),
         (5, 2.5, False, False),
         (5, 1.5, True, False),
     ], "the final loss over all of the text was compared with losses over a part of it"
-    assert evals(told)[0].perplexity == pytest.approx(math.exp(3.0))
-    assert evals(told)[0].bits_per_byte == pytest.approx(30 / math.log(2) / 20)
+    assert evals(emitted)[0].perplexity == pytest.approx(math.exp(3.0))
+    assert evals(emitted)[0].bits_per_byte == pytest.approx(30 / math.log(2) / 20)
 
 
-def test_where_all_validations_score_everything_the_last_one_is_done_once() -> None:
-    told: list[Event] = []
-    hook, limits = losses_hook({2: 3.0, 4: 2.0}, told)
-    train([hook], 4, told)
+def test_the_last_validation_runs_once_if_every_validation_scores_all_tokens() -> None:
+    emitted: list[Event] = []
+    hook, limits = validation_hook({2: 3.0, 4: 2.0}, emitted)
+    train([hook], 4, emitted)
     assert limits == [0, 0]
-    assert [(each.full, each.best) for each in evals(told)] == [(True, True), (True, True)]
+    assert [(each.full, each.best) for each in evals(emitted)] == [(True, True), (True, True)]
 
 
-def test_a_loss_above_that_of_a_checkpoint_left_behind_is_not_the_best() -> None:
-    told: list[Event] = []
+def test_a_loss_above_the_loss_to_beat_is_not_the_best() -> None:
+    emitted: list[Event] = []
     saved: list[tuple[int, bool]] = []
-    hook, _ = losses_hook({2: 3.0, 4: 2.0, 6: 1.4}, told, loss_to_beat=1.5)
+    hook, _ = validation_hook({2: 3.0, 4: 2.0, 6: 1.4}, emitted, loss_to_beat=1.5)
     saves = SaveHook(
         lambda progress, best: saved.append((progress.step, best)),
         lambda: None,
@@ -247,66 +247,66 @@ def test_a_loss_above_that_of_a_checkpoint_left_behind_is_not_the_best() -> None
         requested=lambda: False,
         loss_to_beat=1.5,
     )
-    train([hook, saves], 6, told)
-    assert [each.best for each in evals(told)] == [False, False, True]
+    train([hook, saves], 6, emitted)
+    assert [each.best for each in evals(emitted)] == [False, False, True]
     assert saved == [(6, True)]
 
 
 @pytest.mark.parametrize("stopped_at", [4, 6])
 def test_a_stop_at_a_validation_leaves_it_to_the_resume(stopped_at: int) -> None:
-    told: list[Event] = []
+    emitted: list[Event] = []
     losses = {2: 3.0, 4: 2.0, 6: 2.5}
-    hook, _ = losses_hook(losses, told, tokens=7, final=2.2)
+    hook, _ = validation_hook(losses, emitted, tokens=7, final=2.2)
     stop = StopHook(lambda: "SIGTERM")
     requests = [lambda progress: stop(progress) if progress.step == stopped_at else None, hook]
-    samples = SampleHook(lambda prompt, step: "text", told.append, every=2, prompts=("a",))
-    end = train([*requests, samples], 6, told)
+    samples = SampleHook(lambda prompt, step: "text", emitted.append, every=2, prompts=("a",))
+    end = train([*requests, samples], 6, emitted)
     assert (end.step, end.stop) == (stopped_at, ASKED)
-    assert stopped_at not in [each.step for each in evals(told)]
-    # A checkpoint keeps the progress; a resume puts it back.
-    hook, _ = losses_hook(losses, told, tokens=7, final=2.2)
-    end = train([hook, samples], 6, told, start=Progress(**vars(end)))
+    assert stopped_at not in [each.step for each in evals(emitted)]
+    # A checkpoint keeps the progress; a resume restores it.
+    hook, _ = validation_hook(losses, emitted, tokens=7, final=2.2)
+    end = train([hook, samples], 6, emitted, start=Progress(**vars(end)))
     assert (end.step, end.stop, end.best_loss, end.best_step) == (6, None, 2.0, 4)
-    assert [(each.step, each.loss) for each in evals(told)] == [(2, 3.0), (4, 2.0), (6, 2.5), (6, 2.2)]
-    assert [event.step for event in told if isinstance(event, Sample)] == [2, 4, 6]
-    assert [event.step for event in told if isinstance(event, Step)] == [1, 2, 3, 4, 5, 6]
+    assert [(each.step, each.loss) for each in evals(emitted)] == [(2, 3.0), (4, 2.0), (6, 2.5), (6, 2.2)]
+    assert [event.step for event in emitted if isinstance(event, Sample)] == [2, 4, 6]
+    assert [event.step for event in emitted if isinstance(event, Step)] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_stop_within_the_last_validation_over_everything_leaves_only_that_to_the_resume() -> None:
-    told: list[Event] = []
-    asked = {"stop": True}
+def test_a_stop_during_the_final_full_validation_leaves_only_that_to_the_resume() -> None:
+    emitted: list[Event] = []
+    requested = {"stop": True}
 
     def score(limit: int) -> ValidationResult:
-        if limit == 0 and asked["stop"]:
+        if limit == 0 and requested["stop"]:
             raise Interrupted("asked to stop")
         return ValidationResult(20.0, 10, 20.0)
 
-    hook = EvaluateHook(score, told.append, every=2, tokens=7)
-    end = train([hook], 2, told)
+    hook = EvaluateHook(score, emitted.append, every=2, tokens=7)
+    end = train([hook], 2, emitted)
     assert (end.step, end.stop, end.best_step, end.evals_since_best) == (2, ASKED, 2, 0)
-    asked["stop"] = False
-    end = train([hook], 2, told, start=Progress(**vars(end)))
+    requested["stop"] = False
+    end = train([hook], 2, emitted, start=Progress(**vars(end)))
     assert (end.stop, end.best_step, end.evals_since_best, end.last_eval_step) == (None, 2, 0, 2)
-    assert [(each.step, each.full, each.best) for each in evals(told)] == [(2, False, True), (2, True, False)]
+    assert [(each.step, each.full, each.best) for each in evals(emitted)] == [(2, False, True), (2, True, False)]
 
 
-def test_a_resume_at_a_step_that_was_validated_does_not_do_it_again() -> None:
-    told: list[Event] = []
-    hook, _ = losses_hook({2: 3.0, 4: 2.0, 6: 1.0}, told)
-    samples = SampleHook(lambda prompt, step: "text", told.append, every=2, prompts=("a",))
-    first = train([hook, samples], 4, told)
-    train([hook, samples], 6, told, start=Progress(**vars(first)))
-    assert [each.step for each in evals(told)] == [2, 4, 6]
-    assert [event.step for event in told if isinstance(event, Sample)] == [2, 4, 6]
+def test_a_resume_at_a_validated_step_does_not_validate_it_again() -> None:
+    emitted: list[Event] = []
+    hook, _ = validation_hook({2: 3.0, 4: 2.0, 6: 1.0}, emitted)
+    samples = SampleHook(lambda prompt, step: "text", emitted.append, every=2, prompts=("a",))
+    first = train([hook, samples], 4, emitted)
+    train([hook, samples], 6, emitted, start=Progress(**vars(first)))
+    assert [each.step for each in evals(emitted)] == [2, 4, 6]
+    assert [event.step for event in emitted if isinstance(event, Sample)] == [2, 4, 6]
 
 
-def test_the_watch_counts_a_step_once_though_a_resume_looks_at_it_again() -> None:
-    watch = LossMonitorHook(lambda _: None, warmup_steps=0)
+def test_the_loss_monitor_counts_a_step_once_even_if_a_resume_repeats_it() -> None:
+    monitor = LossMonitorHook(lambda _: None, warmup_steps=0)
     progress = Progress(step=5, loss=2.0, total=9)
-    watch(progress)
+    monitor(progress)
     progress.step, progress.loss = 6, 4.0
-    watch(progress)
-    before = watch.state()
+    monitor(progress)
+    before = monitor.state()
     again = LossMonitorHook(lambda _: None, warmup_steps=0)
     again.load_state(before)
     again(progress)
@@ -314,77 +314,79 @@ def test_the_watch_counts_a_step_once_though_a_resume_looks_at_it_again() -> Non
 
 
 def test_early_stopping_waits_for_its_patience() -> None:
-    told: list[Event] = []
-    hook, _ = losses_hook({2: 1.0, 4: 1.1, 6: 1.2, 8: 1.3}, told, early_stop=2)
-    end = fit(Scripted(lambda _: 1.0), Counting(), Recording(), lambda _: 1.0, 20, told.append, [hook])
+    emitted: list[Event] = []
+    hook, _ = validation_hook({2: 1.0, 4: 1.1, 6: 1.2, 8: 1.3}, emitted, early_stop=2)
+    end = fit(Scripted(lambda _: 1.0), Counting(), Recording(), lambda _: 1.0, 20, emitted.append, [hook])
     assert end.step == 6
-    assert [event.code for event in told if isinstance(event, Message)] == ["early-stop"]
+    assert [event.code for event in emitted if isinstance(event, Message)] == ["early-stop"]
 
 
-def test_early_stopping_says_what_a_user_can_do() -> None:
-    told: list[Event] = []
-    hook, _ = losses_hook({2: 1.0, 4: 1.1}, told, early_stop=1, continue_hint="`seedbed resume RUN --early-stop 0`")
-    train([hook], 20, told)
-    (message,) = [event for event in told if isinstance(event, Message)]
+def test_the_early_stopping_message_has_the_given_hint() -> None:
+    emitted: list[Event] = []
+    hook, _ = validation_hook(
+        {2: 1.0, 4: 1.1}, emitted, early_stop=1, continue_hint="`seedbed resume RUN --early-stop 0`"
+    )
+    train([hook], 20, emitted)
+    (message,) = [event for event in emitted if isinstance(event, Message)]
     assert message.text == "Stopped early: 1 validation without a better loss than 1.0000."
     assert message.hint == "`seedbed resume RUN --early-stop 0`"
 
 
-def test_patience_that_begins_anew_counts_from_there_though_the_best_is_older() -> None:
-    told: list[Event] = []
-    hook, _ = losses_hook({2: 1.0, 4: 1.5, 6: 1.4, 8: 1.3, 10: 1.35, 12: 1.36, 14: 1.0}, told, early_stop=2)
+def test_patience_that_starts_anew_ignores_an_older_best_loss() -> None:
+    emitted: list[Event] = []
+    hook, _ = validation_hook({2: 1.0, 4: 1.5, 6: 1.4, 8: 1.3, 10: 1.35, 12: 1.36, 14: 1.0}, emitted, early_stop=2)
     start = Progress(step=2, loss=1.0, best_loss=1.0, best_step=2, last_eval_step=2, last_sample_step=2)
-    end = train([hook], 20, told, start=start)
+    end = train([hook], 20, emitted, start=start)
     assert end.step == 12
     assert (end.best_loss, end.best_step) == (1.0, 2)
-    assert not any(each.best for each in evals(told))
+    assert not any(each.best for each in evals(emitted))
 
 
-def test_divergence_is_called_out_once() -> None:
-    told: list[Event] = []
-    watch = LossMonitorHook(told.append, warmup_steps=5)
+def test_divergence_is_reported_once() -> None:
+    emitted: list[Event] = []
+    monitor = LossMonitorHook(emitted.append, warmup_steps=5)
     fit(
         Scripted(lambda step: 2.0 if step < 60 else 6.0),
         Counting(),
         Recording(),
         lambda _: 1.0,
         200,
-        told.append,
-        [watch],
+        emitted.append,
+        [monitor],
     )
-    messages = [event for event in told if isinstance(event, Message)]
+    messages = [event for event in emitted if isinstance(event, Message)]
     assert [message.code for message in messages] == ["divergence"]
     assert "optimizer.lr" in messages[0].hint
 
 
 def test_a_falling_noisy_loss_is_not_divergence() -> None:
-    told: list[Event] = []
-    watch = LossMonitorHook(told.append, warmup_steps=5)
+    emitted: list[Event] = []
+    monitor = LossMonitorHook(emitted.append, warmup_steps=5)
     noisy = Scripted(lambda step: 4.0 * 0.99**step + 1.5 + 0.4 * math.sin(step * 12.9898))
-    fit(noisy, Counting(), Recording(), lambda _: 1.0, 300, told.append, [watch])
-    assert not [event for event in told if isinstance(event, Message)]
+    fit(noisy, Counting(), Recording(), lambda _: 1.0, 300, emitted.append, [monitor])
+    assert not [event for event in emitted if isinstance(event, Message)]
 
 
-def test_overfitting_is_called_out() -> None:
-    told: list[Event] = []
+def test_overfitting_is_reported_once() -> None:
+    emitted: list[Event] = []
     validation = {
         step: 2.0 - 0.1 * min(step, 10) + (0.05 * (step - 10) if step > 10 else 0.0) for step in range(0, 41, 2)
     }
-    hook, _ = losses_hook(validation, told)
-    watch = LossMonitorHook(told.append, warmup_steps=0)
+    hook, _ = validation_hook(validation, emitted)
+    monitor = LossMonitorHook(emitted.append, warmup_steps=0)
     fit(
         Scripted(lambda step: 2.0 - 0.04 * step),
         Counting(),
         Recording(),
         lambda _: 1.0,
         40,
-        told.append,
-        [hook, watch],
+        emitted.append,
+        [hook, monitor],
     )
-    assert [event.code for event in told if isinstance(event, Message)] == ["overfitting"]
+    assert [event.code for event in emitted if isinstance(event, Message)] == ["overfitting"]
 
 
-def test_evaluate_weighs_batches_by_their_tokens() -> None:
+def test_evaluate_weights_batches_by_their_tokens() -> None:
     score = evaluate(
         Scripted(lambda _: 1.0), [Counting().batch(1), Batch(torch.zeros(1, 4), torch.tensor([[1, -100, -100, -100]]))]
     )
@@ -417,7 +419,7 @@ def test_a_gradient_that_stays_zero_ends_the_run_and_a_single_zero_does_not() ->
     assert end.step == 40
 
 
-def test_a_run_that_only_skips_steps_ends_and_says_so() -> None:
+def test_a_run_that_only_skips_steps_ends_with_the_reason() -> None:
     class Overflowing(Scripted):
         tolerates_overflow = True
         gradient = math.inf
@@ -432,19 +434,19 @@ def test_a_run_that_only_skips_steps_ends_and_says_so() -> None:
     assert "fp32" in caught.value.hint
 
 
-def test_a_loss_that_stays_far_above_its_first_is_divergence_even_in_the_warm_up() -> None:
-    told: list[Event] = []
-    watch = LossMonitorHook(told.append, warmup_steps=500)
+def test_a_loss_that_stays_far_above_the_first_is_divergence_even_in_the_warm_up() -> None:
+    emitted: list[Event] = []
+    monitor = LossMonitorHook(emitted.append, warmup_steps=500)
     exploding = Scripted(lambda step: 6.2 if step < 3 else 3e6)
-    fit(exploding, Counting(), Recording(), lambda _: 1.0, 60, told.append, [watch])
-    messages = [event for event in told if isinstance(event, Message)]
+    fit(exploding, Counting(), Recording(), lambda _: 1.0, 60, emitted.append, [monitor])
+    messages = [event for event in emitted if isinstance(event, Message)]
     assert [(message.code, message.step) for message in messages] == [("divergence", 23)]
     assert "6.200" in messages[0].text
 
 
 def test_a_short_spike_in_the_warm_up_is_not_divergence() -> None:
-    told: list[Event] = []
-    watch = LossMonitorHook(told.append, warmup_steps=500)
+    emitted: list[Event] = []
+    monitor = LossMonitorHook(emitted.append, warmup_steps=500)
     spiking = Scripted(lambda step: 3e6 if 5 <= step < 15 else 6.2)
-    fit(spiking, Counting(), Recording(), lambda _: 1.0, 400, told.append, [watch])
-    assert not [event for event in told if isinstance(event, Message)]
+    fit(spiking, Counting(), Recording(), lambda _: 1.0, 400, emitted.append, [monitor])
+    assert not [event for event in emitted if isinstance(event, Message)]

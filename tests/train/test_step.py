@@ -1,4 +1,4 @@
-"""A step: accumulation changes nothing, the loss is per trained token, clipping is torch's."""
+"""A training step: accumulation changes no result, the loss is per trained token, clipping equals torch's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONFIG = ModelConfig(layers=2, hidden=32, heads=2, kv_heads=1, head_dim=16, ffn=
 
 
 class Sgd:
-    """Plain gradient descent on the masters, to see gradients through weights."""
+    """Plain gradient descent on the masters, so that the weights show the gradients."""
 
     def __init__(self, learner: DecoderLearner, rate: float = 0.1) -> None:
         self.learner, self.rate = learner, rate
@@ -50,7 +50,7 @@ def ragged_batch(rows: int = 8) -> Batch:
 
 
 @pytest.mark.parametrize("micro_batch", [1, 2, 3, 8, 0])
-def test_accumulation_windows_change_nothing(micro_batch: int) -> None:
+def test_gradient_accumulation_does_not_change_the_step(micro_batch: int) -> None:
     reference, candidate = model(), model()
     whole = DecoderLearner(reference, precision="fp32", device=torch.device("cpu"))
     parts = DecoderLearner(candidate, precision="fp32", device=torch.device("cpu"))
@@ -64,7 +64,7 @@ def test_accumulation_windows_change_nothing(micro_batch: int) -> None:
         assert torch.allclose(left, right, atol=1e-6)
 
 
-def test_the_loss_is_torchs_mean_over_trained_tokens() -> None:
+def test_the_loss_equals_torchs_mean_over_trained_tokens() -> None:
     decoder, batch = model(), ragged_batch()
     with torch.no_grad():
         expected = F.cross_entropy(decoder(batch.inputs).flatten(0, 1), batch.targets.flatten(), ignore_index=-100)
@@ -74,7 +74,7 @@ def test_the_loss_is_torchs_mean_over_trained_tokens() -> None:
 
 
 @pytest.mark.parametrize("limit", [0.01, 1e9, 0.0])
-def test_clipping_is_torchs(limit: float) -> None:
+def test_clipping_equals_torchs(limit: float) -> None:
     gradients = [torch.randn(7, 3), torch.randn(11)]
     parameters = [torch.nn.Parameter(torch.zeros_like(each)) for each in gradients]
     for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -115,7 +115,7 @@ def test_bf16_keeps_fp32_masters_and_learns_like_fp32() -> None:
         assert coarse == pytest.approx(fine, abs=0.01 * curves["fp32"][0])
 
 
-def test_small_updates_survive_in_the_masters() -> None:
+def test_small_updates_are_kept_in_the_fp32_masters() -> None:
     """A step of 1e-6 on a gain of 1 is below bf16's resolution: without fp32 masters it would be lost."""
     learner = DecoderLearner(model(), precision="bf16", device=torch.device("cpu"))
     before = copy.deepcopy(learner.model.state_dict())
@@ -151,7 +151,7 @@ def agreeing_batch() -> tuple[Decoder, Batch]:
 
 
 @pytest.mark.parametrize("micro_batch", [0, 64])
-def test_fp16_finds_a_loss_scale_for_a_large_batch_and_trains_on_fp32s_gradient(micro_batch: int) -> None:
+def test_fp16_finds_a_loss_scale_for_a_large_batch_and_gets_the_fp32_gradient(micro_batch: int) -> None:
     norms = {}
     for precision in ("fp32", "fp16"):
         decoder, batch = agreeing_batch()
