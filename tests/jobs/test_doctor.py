@@ -1,4 +1,4 @@
-"""The doctor: an honest report of this machine, and a fix beside each problem."""
+"""The doctor: a report on this machine, with a fix for each problem."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from seedbed.jobs import doctor
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """The report of a process of its own, as a window gets it."""
+def machine_report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """The report of a doctor process, as the window gets it."""
     done = subprocess.run(
         [
             sys.executable,
@@ -40,27 +40,27 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
-def test_the_report_is_one_json_object_with_what_training_needs(told: dict[str, dict[str, object]]) -> None:
-    assert told["packages"]["torch"]
-    assert told["packages"]["tokenizers"]
-    assert told["cpu"]["cores"]
-    assert told["gpus"] or told["no_gpu"]
-    assert told["device"]["torch_device"] == "cpu"
-    assert told["cache"]["writable"] is True
+def test_the_report_is_one_json_object_with_what_training_needs(machine_report: dict[str, dict[str, object]]) -> None:
+    assert machine_report["packages"]["torch"]
+    assert machine_report["packages"]["tokenizers"]
+    assert machine_report["cpu"]["cores"]
+    assert machine_report["gpus"] or machine_report["no_gpu"]
+    assert machine_report["device"]["torch_device"] == "cpu"
+    assert machine_report["cache"]["writable"] is True
 
 
-def test_the_probe_trained(told: dict[str, dict[str, float]]) -> None:
-    assert told["probe"]["ok"] is True
-    # A model of 256 tokens that knows nothing scores ln 256.
-    assert told["probe"]["first_loss"] == pytest.approx(5.545, abs=0.1)
-    assert told["probe"]["last_loss"] < told["probe"]["first_loss"]
+def test_the_training_probe_lowers_the_loss(machine_report: dict[str, dict[str, float]]) -> None:
+    assert machine_report["probe"]["ok"] is True
+    # The loss of an untrained model with 256 tokens is ln 256.
+    assert machine_report["probe"]["first_loss"] == pytest.approx(5.545, abs=0.1)
+    assert machine_report["probe"]["last_loss"] < machine_report["probe"]["first_loss"]
 
 
-def test_matmul_rates_are_those_of_a_computer(told: dict[str, dict[str, float]]) -> None:
-    assert 1e8 < told["matmul"]["fp32_flops_per_s"] < 1e15
+def test_matmul_rates_are_plausible(machine_report: dict[str, dict[str, float]]) -> None:
+    assert 1e8 < machine_report["matmul"]["fp32_flops_per_s"] < 1e15
 
 
-def test_extras_name_their_install_line() -> None:
+def test_each_extra_has_its_install_command() -> None:
     lines = [
         "torch<2.14,>=2.11",
         'datasets>=4; extra == "data"',
@@ -113,13 +113,13 @@ def test_a_gpu_that_torch_cannot_use_is_a_problem_with_a_command(monkeypatch: py
     assert problems[0].fix.startswith("pip install")
 
 
-def test_a_device_that_is_not_here_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_device_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     found = doctor.report(device="no such chip")
     fixes = [problem["fix"] for problem in found["problems"] if "no such chip" in problem["what"]]
     assert fixes == ["seedbed doctor --device auto"]
 
 
-def test_a_failing_step_is_told_with_its_reason() -> None:
+def test_a_failed_training_probe_has_a_reason() -> None:
     import torch
 
     from seedbed.train.device import Device
@@ -129,7 +129,7 @@ def test_a_failing_step_is_told_with_its_reason() -> None:
     assert probe["reason"]
 
 
-def test_a_full_memory_is_no_reason_to_install_torch_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_memory_does_not_suggest_reinstalling_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     def refused(*_: object, **__: object) -> None:
@@ -152,7 +152,9 @@ def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path: Path, monkeypatc
     assert any("Nothing can be written in" in problem["what"] for problem in found["problems"])
 
 
-def test_compilers_come_from_the_package_manager_that_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_compiler_command_uses_the_installed_package_manager(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if sys.platform == "darwin":
         pytest.skip("macOS has one way to install a compiler")
     dnf = tmp_path / "dnf"
@@ -163,7 +165,7 @@ def test_compilers_come_from_the_package_manager_that_is_here(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("with_gpu", [False, True])
-def test_a_torch_with_cuda_where_there_is_no_gpu_is_noted(monkeypatch: pytest.MonkeyPatch, with_gpu: bool) -> None:
+def test_a_torch_with_cuda_on_a_machine_without_a_gpu_is_noted(monkeypatch: pytest.MonkeyPatch, with_gpu: bool) -> None:
     import torch
 
     found = (gpu.Gpu(0, "NVIDIA A30", "550", 1, 1, 0.0, 1.0, 1.0, {}),) if with_gpu else ()
@@ -179,10 +181,10 @@ def test_a_torch_with_cuda_where_there_is_no_gpu_is_noted(monkeypatch: pytest.Mo
         assert "https://download.pytorch.org/whl/cpu 'torch" in notes[0].fix
 
 
-def test_a_note_leaves_nothing_to_mend(told: dict[str, Any]) -> None:
+def test_a_note_is_not_counted_as_a_problem(machine_report: dict[str, Any]) -> None:
     note = doctor.without_cuda("13.0")._asdict()
-    lines = describe({**told, "problems": [note]})
+    lines = describe({**machine_report, "problems": [note]})
     assert any("No problems found" in line for line in lines)
     assert any(line.startswith("note: ") and "no GPU" in line for line in lines)
-    lines = describe({**told, "problems": [{**note, "level": "warning"}]})
+    lines = describe({**machine_report, "problems": [{**note, "level": "warning"}]})
     assert not any("No problems found" in line for line in lines)

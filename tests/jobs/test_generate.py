@@ -1,4 +1,4 @@
-"""Generation as a window asks for it: a request in, lines out."""
+"""Generation as a window requests it: one request in, lines out."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def written(model: str, prompt: str, **settings: object) -> str:
     return "".join(line.get("text", "") for line in answer(request))
 
 
-def test_a_prompt_is_read_as_training_text_is(model: str) -> None:
+def test_a_prompt_is_normalized_like_training_text(model: str) -> None:
     plain = written(model, "The\nfox")
     assert written(model, "\ufeffThe\r\nfox") == written(model, "The\rfox") == plain
     assert written(model, "The fox") != plain
 
 
-def test_what_the_tokenizer_lacks_is_said_first(model: str) -> None:
+def test_unknown_characters_are_reported_first(model: str) -> None:
     first = next(answer(GenerateRequest(checkpoint=model, prompt="The ☃ and the ☃ or 日", device="cpu")))
     assert first["unknown"] == ["☃", "日"]
     assert next(answer(GenerateRequest(checkpoint=model, prompt="The fox", device="cpu")))["unknown"] == []
 
 
-def test_a_stop_text_may_have_the_line_ends_of_another_system(model: str) -> None:
+def test_a_stop_text_may_have_windows_line_ends(model: str) -> None:
     whole = written(model, "The fox")
     middle = whole[10]
     assert written(model, "The fox", stop=(middle,)) == whole[: whole.index(middle)]
@@ -59,12 +59,12 @@ def test_a_stop_text_may_have_the_line_ends_of_another_system(model: str) -> Non
     ],
     ids=str,
 )
-def test_nonsense_is_refused_before_a_model_is_loaded(settings: dict[str, object]) -> None:
+def test_invalid_settings_are_refused_before_a_model_is_loaded(settings: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         next(answer(GenerateRequest(checkpoint="nowhere", **settings)))  # type: ignore[arg-type]
 
 
-def test_seeds_go_on_after_the_largest(model: str) -> None:
+def test_a_second_sample_after_the_largest_seed_gets_another_seed(model: str) -> None:
     request = GenerateRequest(
         checkpoint=model, prompt="The", seed=2**63 - 1, num_samples=2, max_new_tokens=3, device="cpu"
     )

@@ -1,4 +1,4 @@
-"""A training job on another machine than before, on one that is too small, and on one that is slow at what is asked."""
+"""A training job on another machine than before, on one with too little memory, and on one without fast bf16."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def test_a_resume_on_another_machine_says_that_it_is_not_bit_equal(
     with monkeypatch.context() as patch:
         patch.setattr(cpu, "probe", lambda: here._replace(name="Another CPU", features=()))
         assert jobs.run_job(run.path, Resume(more_steps=1), Turn()) == 0
-    (said,) = messages(run, "not-bit-equal")
-    assert f"processor {here.name} -> Another CPU" in said["text"]
-    assert "instruction set" in said["text"]
+    (message,) = messages(run, "not-bit-equal")
+    assert f"processor {here.name} -> Another CPU" in message["text"]
+    assert "instruction set" in message["text"]
     with monkeypatch.context() as patch:
         patch.setattr(numerics, "fast_dtype", lambda _: torch.float64)
         assert jobs.run_job(run.path, Resume(more_steps=1), Turn()) == 0
@@ -77,7 +77,7 @@ def test_a_resume_on_another_machine_says_that_it_is_not_bit_equal(
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="mapped files are read from Linux's /proc")
-def test_a_resumed_run_lets_go_of_the_files_that_it_read(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_run_unmaps_the_checkpoint_files_that_it_read(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     assert jobs.run_job(run.path, Resume(), Turn()) == 0
     mapped: list[list[str]] = []
     fit, read = training.fit, trainer.read_tensors
@@ -98,20 +98,22 @@ def test_a_resumed_run_lets_go_of_the_files_that_it_read(run: RunDir, monkeypatc
     monkeypatch.setattr(trainer, "read_tensors", reading)
     monkeypatch.setattr(training, "fit", fitted)
     assert jobs.run_job(run.path, Resume(more_steps=1), Turn()) == 0
-    assert mapped[0], "the files are not mapped at all, so this shows nothing"
+    assert mapped[0], "the files are never mapped, so this test shows nothing"
     assert mapped[-1] == []
 
 
-def test_bf16_in_software_is_warned_of_by_the_job(tmp_path: Path, run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_job_warns_of_bf16_in_software(tmp_path: Path, run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     run = new(tmp_path, "train.precision=bf16")
     slow = cpu.Cpu("Old CPU", 2, ("avx2",), {})
     monkeypatch.setattr(cpu, "probe", lambda: slow)
     assert jobs.run_job(run.path, Resume(), Turn()) == 0
-    (said,) = messages(run, "precision")
-    assert "Old CPU has no bf16 instructions" in said["text"]
+    (message,) = messages(run, "precision")
+    assert "Old CPU has no bf16 instructions" in message["text"]
 
 
-def test_a_gpu_run_is_judged_by_the_gpus_memory(tmp_path: Path, run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_run_is_checked_against_the_gpus_memory(
+    tmp_path: Path, run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = resolve(TRAIN, preset="nano", sets=TINY).config
     dataset = build_dataset(config.data, config.tokenizer, cache=cache_dir(), emit=lambda _: None)
     gpu = Device(torch.device("cuda", 0), "A GPU", "cuda")
@@ -121,57 +123,58 @@ def test_a_gpu_run_is_judged_by_the_gpus_memory(tmp_path: Path, run: RunDir, mon
         pretrain.examine(config, dataset, "fp32", gpu, run.path, lambda _: None)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1 << 33, 1 << 34))
     monkeypatch.setattr(pretrain, "available_bytes", lambda: 1 << 10)
-    said: list[Any] = []
-    pretrain.examine(config, dataset, "fp32", gpu, run.path, said.append)
-    assert [each.code for each in said if "memory" in each.code] == ["main-memory"], "where snapshots go"
+    emitted: list[Any] = []
+    pretrain.examine(config, dataset, "fp32", gpu, run.path, emitted.append)
+    assert [each.code for each in emitted if "memory" in each.code] == ["main-memory"], "a snapshot needs main memory"
 
 
-def cpu_refuses() -> None:
+def exhaust_cpu_memory() -> None:
     torch.empty(1 << 45)
 
 
-def gpu_refuses() -> None:
+def exhaust_gpu_memory() -> None:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 8 GiB")
 
 
-def python_refuses() -> None:
+def exhaust_python_memory() -> None:
     bytearray(1 << 60)
 
 
 @pytest.mark.parametrize(
-    ("deed", "whose"), [(cpu_refuses, "memory"), (gpu_refuses, "GPU memory"), (python_refuses, "memory")]
+    ("allocate", "memory_name"),
+    [(exhaust_cpu_memory, "memory"), (exhaust_gpu_memory, "GPU memory"), (exhaust_python_memory, "memory")],
 )
-def test_an_allocation_that_fails_ends_the_run_with_what_helps(
-    run: RunDir, monkeypatch: pytest.MonkeyPatch, deed: Any, whose: str
+def test_a_failed_allocation_ends_the_run_with_a_hint(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch, allocate: Any, memory_name: str
 ) -> None:
     def job(*_: Any) -> str:
-        deed()
+        allocate()
         return "completed"
 
     monkeypatch.setattr(jobs, "load_object", lambda _: job)
     assert jobs.run_job(run.path, Resume(), Turn()) == 1
     found = status(run)
-    assert found["reason"].startswith(f"The {whose} is full.")
+    assert found["reason"].startswith(f"The {memory_name} is full.")
     assert f"seedbed train --like {run.id} --set train.micro_batch=4" in found["hint"]
 
 
-def test_a_run_in_the_smallest_pieces_is_told_to_be_smaller(tmp_path: Path, run: RunDir) -> None:
+def test_memory_advice_is_a_smaller_micro_batch_and_at_last_a_shorter_context(tmp_path: Path, run: RunDir) -> None:
     assert "train.micro_batch=2" in advice(new(tmp_path, "train.micro_batch=4"))
     assert "model.context" in advice(new(tmp_path, "train.micro_batch=1"))
 
 
-def test_a_child_whose_memory_is_full_answers_with_what_helps(
+def test_a_child_process_out_of_memory_answers_with_a_hint(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/nowhere")  # put back afterwards, since the child sets it
-    monkeypatch.setattr(jobs, "load_object", lambda _: lambda _: gpu_refuses())
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/nowhere")  # so that it is restored afterwards: the child sets it
+    monkeypatch.setattr(jobs, "load_object", lambda _: lambda _: exhaust_gpu_memory())
     assert jobs.main(["generate"]) == 1
     answer = json.loads(capfd.readouterr().out)
     assert answer["error"].startswith("The GPU memory is full. OutOfMemoryError: CUDA out of memory")
     assert "--device cpu" in answer["hint"]
 
 
-def test_other_errors_are_not_taken_for_full_memory() -> None:
+def test_only_memory_errors_are_taken_for_full_memory() -> None:
     for error in (RuntimeError("shapes do not fit"), OSError(2, "No such file"), ValueError("memory"), SystemExit(1)):
         assert exhausted(error) is None
     assert exhausted(OSError(12, "Cannot allocate memory")) == "memory"

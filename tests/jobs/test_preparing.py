@@ -1,4 +1,4 @@
-"""A job that waits for its data hears what it is asked, whatever it waits for."""
+"""A job that waits for its data still handles requests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TINY = ("tokenizer.vocab_size=300", "data.stories=40", "data.workers=1")
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
-    """A run whose dataset another process (this one) holds the lock of."""
+    """A run whose dataset is locked by another process (this one)."""
     monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "cache"))
     config = resolve(TRAIN, preset="nano", sets=TINY).config
     made = build_dataset(config.data, config.tokenizer, cache=tmp_path / "elsewhere", emit=lambda _: None)
@@ -34,17 +34,17 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
     return Store(tmp_path / "runs").create("train", "waits", dump(config), {})
 
 
-def test_a_job_that_waits_for_anothers_data_stops_when_asked(run: RunDir) -> None:
-    def told(code: str) -> bool:
+def test_a_job_that_waits_for_a_dataset_lock_stops_on_request(run: RunDir) -> None:
+    def logged(code: str) -> bool:
         lines = map(json.loads, run.events.read_bytes().splitlines())
         return any(line.get("code") == code for line in lines)
 
-    def ask() -> None:
-        until(lambda: told("dataset-wait"))
+    def request_stop() -> None:
+        until(lambda: logged("dataset-wait"))
         control.write_request(run.control, control.STOP, 1)
 
-    somebody = threading.Thread(target=ask)
-    somebody.start()
+    thread = threading.Thread(target=request_stop)
+    thread.start()
     assert run_job(run.path, Resume(), Turn()) == 0
-    somebody.join()
+    thread.join()
     assert json.loads(run.events.read_bytes().splitlines()[-1])["status"] == "stopped"

@@ -1,4 +1,4 @@
-"""A training job in this process: how it ends, in what order it works, and what it tells."""
+"""A training job in this process: how it ends, in what order it works, and which events it emits."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def events(run: RunDir) -> list[dict[str, Any]]:
     return [json.loads(line) for line in run.events.read_text().splitlines()]
 
 
-def test_a_run_whose_learning_rate_kills_it_fails_and_says_what_to_start_instead(train: Train) -> None:
+def test_a_run_with_a_far_too_high_learning_rate_fails_and_suggests_a_lower_one(train: Train) -> None:
     run = train("optimizer.name=adamw", "optimizer.lr=1e5", "train.steps=60", "train.eval_every=0", expect=1)
     found = status(run)
     assert found["status"] == "failed"
@@ -74,12 +74,12 @@ def test_a_run_whose_learning_rate_kills_it_fails_and_says_what_to_start_instead
     assert (again.optimizer.lr, again.train.steps) == (0.001, 60)
 
 
-def test_a_run_says_that_it_saves_when_its_last_step_is_done(train: Train) -> None:
-    told = events(train())
-    phases = [(event["name"], event.get("done", False)) for event in told if event["kind"] == "phase"]
+def test_a_run_emits_a_save_phase_around_its_last_checkpoint(train: Train) -> None:
+    emitted = events(train())
+    phases = [(event["name"], event.get("done", False)) for event in emitted if event["kind"] == "phase"]
     assert phases[-2:] == [("save", False), ("save", True)]
-    last = next(event["n"] for event in reversed(told) if event["kind"] == "checkpoint")
-    begun, ended = (event["n"] for event in told if event["kind"] == "phase" and event["name"] == "save")
+    last = next(event["n"] for event in reversed(emitted) if event["kind"] == "checkpoint")
+    begun, ended = (event["n"] for event in emitted if event["kind"] == "phase" and event["name"] == "save")
     assert begun < last < ended
 
 
@@ -91,13 +91,11 @@ def test_a_run_says_that_it_saves_when_its_last_step_is_done(train: Train) -> No
         (("optimizer.name=adamw", "optimizer.lr=6e-4"), "fp32", "optimizer.lr=0.0003`."),
     ],
 )
-def test_the_advice_is_a_rate_below_the_one_that_broke(
-    tmp_path: Path, sets: tuple[str, ...], precision: str, rate: str
-) -> None:
-    told = advice(resolve(TRAIN, sets=sets).config, precision, tmp_path / "some-run")
-    assert told.endswith(rate)
-    assert "seedbed train --like some-run" in told
-    assert "resume repeats" in told
+def test_the_advice_is_a_lower_learning_rate(tmp_path: Path, sets: tuple[str, ...], precision: str, rate: str) -> None:
+    hint = advice(resolve(TRAIN, sets=sets).config, precision, tmp_path / "some-run")
+    assert hint.endswith(rate)
+    assert "seedbed train --like some-run" in hint
+    assert "resume repeats" in hint
 
 
 @pytest.mark.parametrize("seed", [2**63 - 1, 2**63 - 3])
@@ -107,7 +105,9 @@ def test_the_largest_seeds_train_to_the_end_with_a_sample(train: Train, seed: in
     assert [event["kind"] for event in events(run)].count("sample") == 1
 
 
-def test_a_sample_that_fails_is_a_warning_and_loses_nothing(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_sample_is_a_warning_and_the_run_completes_and_saves(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object) -> Iterator[str]:
         raise RuntimeError("no text today")
 
@@ -125,28 +125,28 @@ def evals(run: RunDir) -> list[tuple[int, float, int]]:
 def interrupt(
     monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str, number: signal.Signals, at: int
 ) -> list[int]:
-    """Send this process a signal once `name` has given its piece `at`; returns what it has given since, in a list."""
-    plain, given = getattr(module, name), [0]
+    """Send this process a signal once `name` has yielded `at` pieces; returns the number of pieces so far, in a list."""
+    plain, yielded = getattr(module, name), [0]
 
     def interrupted(*args: Any, **options: Any) -> Iterator[Any]:
         for piece in plain(*args, **options):
             yield piece
-            given[0] += 1
-            if given[0] == at:
+            yielded[0] += 1
+            if yielded[0] == at:
                 os.kill(os.getpid(), number)
 
     monkeypatch.setattr(module, name, interrupted)
-    return given
+    return yielded
 
 
-def test_a_stop_is_heard_within_a_validation_and_the_resume_does_that_again(
+def test_a_stop_interrupts_a_validation_and_the_resume_repeats_it(
     train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = train("train.eval_every=2")
     with monkeypatch.context() as patched:
-        given = interrupt(patched, validation, "validation_batches", signal.SIGTERM, at=2)
+        yielded = interrupt(patched, validation, "validation_batches", signal.SIGTERM, at=2)
         run = train("train.eval_every=2")
-    assert given[0] <= 3
+    assert yielded[0] <= 3
     assert (status(run)["status"], status(run)["step"]) == ("stopped", 2)
     assert evals(run) == []
     assert status(run)["checkpoint_step"] == 2
@@ -156,7 +156,7 @@ def test_a_stop_is_heard_within_a_validation_and_the_resume_does_that_again(
     assert len(evals(run)) == 2
 
 
-def test_a_stop_within_the_last_validation_leaves_it_to_the_resume(
+def test_a_stop_during_the_last_validation_leaves_it_to_the_resume(
     train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
@@ -167,13 +167,11 @@ def test_a_stop_within_the_last_validation_leaves_it_to_the_resume(
     assert (status(run)["status"], len(evals(run))) == ("completed", 1)
 
 
-def test_a_stop_is_heard_within_a_sample_and_the_resume_writes_it(
-    train: Train, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stop_interrupts_a_sample_and_the_resume_repeats_it(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        given = interrupt(patched, pretrain, "text_stream", signal.SIGTERM, at=2)
+        yielded = interrupt(patched, pretrain, "text_stream", signal.SIGTERM, at=2)
         run = train("train.sample_tokens=12")
-    assert given[0] <= 3
+    assert yielded[0] <= 3
     assert status(run)["status"] == "stopped"
     assert status(run)["checkpoint_step"] == 4
     assert run_job(run.path, Resume(), Turn()) == 0
@@ -181,48 +179,48 @@ def test_a_stop_is_heard_within_a_sample_and_the_resume_writes_it(
     assert [event["kind"] for event in events(run)].count("sample") == 1
 
 
-def test_a_pause_holds_within_a_validation_which_then_goes_on(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pause_interrupts_a_validation_which_then_continues(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = train("train.eval_every=2")
     plain = Session.wait_paused
-    held: list[float] = []
+    paused_s: list[float] = []
 
-    def hold(session: Session, *args: Any, **options: Any) -> bool:
-        def go_on() -> None:
+    def timed_pause(session: Session, *args: Any, **options: Any) -> bool:
+        def end_pause() -> None:
             time.sleep(0.3)
             session.pause_requested = False
 
         begun = time.monotonic()
-        threading.Thread(target=go_on).start()
-        goes_on = plain(session, *args, **options)
-        held.append(time.monotonic() - begun)
-        return goes_on
+        threading.Thread(target=end_pause).start()
+        continues = plain(session, *args, **options)
+        paused_s.append(time.monotonic() - begun)
+        return continues
 
-    monkeypatch.setattr(Session, "wait_paused", hold)
-    given = interrupt(monkeypatch, validation, "validation_batches", signal.SIGTSTP, at=2)
+    monkeypatch.setattr(Session, "wait_paused", timed_pause)
+    yielded = interrupt(monkeypatch, validation, "validation_batches", signal.SIGTSTP, at=2)
     run = train("train.eval_every=2")
-    assert given[0] > 4
-    assert len(held) == 1
+    assert yielded[0] > 4
+    assert len(paused_s) == 1
     assert evals(run) == evals(whole)
-    told = events(run)
-    paused = next(n for n, event in enumerate(told) if event.get("status") == "paused")
-    first = next(n for n, event in enumerate(told) if event["kind"] == "eval")
-    saved = [n for n, event in enumerate(told) if event["kind"] == "checkpoint" and event["step"] == 2]
+    emitted = events(run)
+    paused = next(n for n, event in enumerate(emitted) if event.get("status") == "paused")
+    first = next(n for n, event in enumerate(emitted) if event["kind"] == "eval")
+    saved = [n for n, event in enumerate(emitted) if event["kind"] == "checkpoint" and event["step"] == 2]
     assert saved[0] < paused < first < saved[-1]
-    assert told[saved[-1]]["best"]
+    assert emitted[saved[-1]]["best"]
     spent = next(
-        event for event in told if event["kind"] == "phase" and event["name"] == "evaluate" and event.get("done")
+        event for event in emitted if event["kind"] == "phase" and event["name"] == "evaluate" and event.get("done")
     )
-    assert spent["elapsed_s"] - told[first]["elapsed_s"] >= 0.9 * held[0]
+    assert spent["elapsed_s"] - emitted[first]["elapsed_s"] >= 0.9 * paused_s[0]
 
 
-def test_a_validation_tells_how_far_it_is(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_validation_reports_its_progress(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("seedbed.jobs.progress_check.REPORT_EVERY_S", 0.0)
     run = train("train.eval_every=2", "train.eval_tokens=100")
-    told = [event for event in events(run) if event["kind"] == "data" and event["stage"] == "validation"]
+    emitted = [event for event in events(run) if event["kind"] == "data" and event["stage"] == "validation"]
 
-    assert told
-    assert all(0 <= event["done"] < event["total"] for event in told)
+    assert emitted
+    assert all(0 <= event["done"] < event["total"] for event in emitted)
     begun = next(event for event in events(run) if event.get("validation_tokens"))
     scored = [tokens for _, _, tokens in evals(run)]
     assert scored == [begun["eval_tokens"], begun["eval_tokens"], begun["validation_tokens"]]
-    assert {event["total"] for event in told} == set(scored)
+    assert {event["total"] for event in emitted} == set(scored)

@@ -1,4 +1,4 @@
-"""Training jobs that are stopped, killed, sent back and gone on with, in this process: what their past then means."""
+"""Training jobs in this process that are stopped, killed, taken back to an earlier step, and resumed."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ TINY = (
 
 
 class KilledError(BaseException):
-    """Stands for a process that is gone without a word."""
+    """Simulates a killed process, which logs nothing more."""
 
 
 class Bench:
-    """A store with jobs that run in this process, and hands that stop or kill them after a step."""
+    """A store whose jobs run in this process and can be stopped or killed after a step."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.store = Store(folder / "runs")
@@ -69,7 +69,7 @@ class Bench:
         resolved = resolve(TRAIN, preset="nano", sets=(*TINY, *sets))
         return self.store.create("train", "tiny", dump(resolved.config, resolved.origins), {})
 
-    def go(self, run: RunDir, resume: Resume | None = None, *, expect: int = 0) -> dict[str, Any]:
+    def train(self, run: RunDir, resume: Resume | None = None, *, expect: int = 0) -> dict[str, Any]:
         code = run_job(run.path, resume or Resume(), Turn())
         assert code == expect, status(run)["reason"]
         return status(run)
@@ -131,37 +131,37 @@ def in_folder(run: RunDir) -> list[str]:
 # Going back ----------------------------------------------------------------------------------------------------------
 
 
-def test_what_going_back_voids_stays_void_after_a_kill(bench: Bench) -> None:
+def test_steps_made_void_by_going_back_stay_void_after_a_kill(bench: Bench) -> None:
     run = bench.new()
-    bench.go(run)
+    bench.train(run)
     bench.killed(run, 3, Resume(from_checkpoint="2"))
     assert status(run)["checkpoint_step"] == 2
     assert find_checkpoint(run, "latest") == run.checkpoints / "step-00000002"
-    bench.go(run)
-    assert begun_at(run) == [0, 2, 2], "the job went on from a step that going back had made void"
+    bench.train(run)
+    assert begun_at(run) == [0, 2, 2], "the job resumed from a void step"
     assert [step for step, _, _ in trained(run)] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_void_checkpoint_that_is_not_moved_yet_is_not_taken(bench: Bench) -> None:
+def test_a_void_checkpoint_that_was_not_moved_is_not_used(bench: Bench) -> None:
     run = bench.new()
-    bench.go(run)
+    bench.train(run)
     bench.killed(run, 3, Resume(from_checkpoint="2"))
     left = run.checkpoints / "left-at-00000002-by-session-2"
-    for path in left.iterdir():  # as if the job had died between its word and the move
+    for path in left.iterdir():  # as if the job had died between the log event and the move
         path.rename(run.checkpoints / path.name)
     left.rmdir()
     assert status(run)["checkpoint_step"] == 2
-    bench.go(run)
+    bench.train(run)
     assert begun_at(run) == [0, 2, 2]
     assert "left-at-00000002-by-session-3/step-00000006" in in_folder(run)
 
 
-def test_going_back_keeps_the_best_and_the_last_checkpoint_and_says_so(bench: Bench) -> None:
+def test_going_back_keeps_the_best_and_the_last_checkpoint_and_reports_it(bench: Bench) -> None:
     run = bench.new()
-    before = bench.go(run)
+    before = bench.train(run)
     assert before["best_step"] == 6
     kept = weights(run.checkpoints / "step-00000006")
-    after = bench.go(run, Resume(more_steps=1, from_checkpoint="2"))
+    after = bench.train(run, Resume(more_steps=1, from_checkpoint="2"))
     assert in_folder(run) == [
         "left-at-00000002-by-session-2/step-00000004",
         "left-at-00000002-by-session-2/step-00000006",
@@ -178,17 +178,17 @@ def test_going_back_keeps_the_best_and_the_last_checkpoint_and_says_so(bench: Be
     assert after["best_checkpoint"] == str(best)
     assert after["checkpoint_step"] == 3
     assert [event["best"] for event in events(run, "eval")][-1] is False, "a worse loss was called the best"
-    told = next(event for event in events(run, "message") if event["code"] == "left-behind")
-    assert told["text"] == "The run resumes from step 2: steps 3 to 6 are void."
-    assert "step 4, 6" in told["why"]
-    assert "checkpoints/left-at-00000002-by-session-2" in told["why"]
+    message = next(event for event in events(run, "message") if event["code"] == "left-behind")
+    assert message["text"] == "The run resumes from step 2: steps 3 to 6 are void."
+    assert "step 4, 6" in message["why"]
+    assert "checkpoints/left-at-00000002-by-session-2" in message["why"]
 
 
-def test_going_back_twice_and_pruning_never_lose_the_best(bench: Bench) -> None:
+def test_going_back_twice_and_pruning_keep_the_best_checkpoint(bench: Bench) -> None:
     run = bench.new()
-    bench.go(run)
-    bench.go(run, Resume(more_steps=1, from_checkpoint="2"))
-    bench.go(run, Resume(more_steps=2, from_checkpoint="2"))
+    bench.train(run)
+    bench.train(run, Resume(more_steps=1, from_checkpoint="2"))
+    bench.train(run, Resume(more_steps=2, from_checkpoint="2"))
     best = run.checkpoints / "left-at-00000002-by-session-2" / "step-00000006"
     assert "left-at-00000002-by-session-3/step-00000003" in in_folder(run)
     planned = thinning(run)
@@ -200,46 +200,48 @@ def test_going_back_twice_and_pruning_never_lose_the_best(bench: Bench) -> None:
     verify(best)
 
 
-def test_a_checkpoint_that_was_left_behind_can_be_gone_on_from(bench: Bench) -> None:
+def test_a_run_can_resume_from_a_checkpoint_that_was_left_behind(bench: Bench) -> None:
     run = bench.new()
-    bench.go(run)
-    bench.go(run, Resume(more_steps=1, from_checkpoint="2"))
+    bench.train(run)
+    bench.train(run, Resume(more_steps=1, from_checkpoint="2"))
     left = find_checkpoint(run, "6")
-    bench.go(run, Resume(more_steps=2, from_checkpoint=str(left)))
+    bench.train(run, Resume(more_steps=2, from_checkpoint=str(left)))
     found = status(run)
     assert (found["step"], found["checkpoint_step"]) == (8, 8)
     assert "left-at-00000002-by-session-3/step-00000003" in in_folder(run)
-    assert [step for step, _, _ in trained(run)] == [1, 2, 7, 8], "steps of another line were counted"
-    assert [event["step"] for event in events(run, "checkpoint")][-2:] == [6, 8], "it was not taken in at once"
+    assert [step for step, _, _ in trained(run)] == [1, 2, 7, 8], "steps of another branch were counted"
+    assert [event["step"] for event in events(run, "checkpoint")][-2:] == [6, 8], (
+        "the checkpoint was not saved again at once"
+    )
 
 
-def test_a_better_loss_after_going_back_is_the_best(bench: Bench) -> None:
+def test_a_better_loss_after_going_back_becomes_the_best(bench: Bench) -> None:
     run = bench.new()
-    bench.go(run)
-    found = bench.go(run, Resume(more_steps=12, from_checkpoint="2"))
+    bench.train(run)
+    found = bench.train(run, Resume(more_steps=12, from_checkpoint="2"))
     assert found["best_step"] > 6
     assert find_checkpoint(run, "best").parent == run.checkpoints
 
 
-def test_a_finished_checkpoint_that_the_log_does_not_tell_of_is_gone_on_from(bench: Bench) -> None:
+def test_resume_uses_a_finished_checkpoint_that_is_missing_from_the_log(bench: Bench) -> None:
     run = bench.new()
-    bench.go(run)
+    bench.train(run)
     lines = run.events.read_bytes().splitlines(keepends=True)
     last = max(number for number, line in enumerate(lines) if b'"kind":"checkpoint"' in line)
     cut = next(number for number, line in enumerate(lines) if b'"step":3,' in line and b'"kind":"step"' in line)
     assert last > cut
-    run.events.write_bytes(b"".join(lines[:cut]))  # as after a power cut: what was last logged is gone
+    run.events.write_bytes(b"".join(lines[:cut]))  # as after a power cut: the last events are lost
     run.state.unlink()
-    bench.go(run)
+    bench.train(run)
     assert begun_at(run) == [0, 6]
 
 
 def test_a_damaged_newest_checkpoint_is_set_aside_and_never_deleted(bench: Bench) -> None:
     run = bench.new()
-    bench.go(run)
+    bench.train(run)
     with (run.checkpoints / "step-00000006" / "optimizer.safetensors").open("r+b") as file:
         file.write(b"\0\0")
-    bench.go(run, Resume(more_steps=2))
+    bench.train(run, Resume(more_steps=2))
     assert begun_at(run) == [0, 4]
     assert "damaged-found-by-session-2/step-00000006" in in_folder(run)
     assert find_checkpoint(run, "best").parent == run.checkpoints, "a damaged checkpoint was called the best"
@@ -250,40 +252,42 @@ def test_a_damaged_newest_checkpoint_is_set_aside_and_never_deleted(bench: Bench
 
 
 @pytest.fixture
-def whole(bench: Bench) -> RunDir:
-    """A run that nobody stopped."""
+def uninterrupted(bench: Bench) -> RunDir:
+    """A run without an interruption."""
     run = bench.new("train.eval_tokens=64")
-    bench.go(run)
+    bench.train(run)
     return run
 
 
 @pytest.mark.parametrize("step", [1, 3, 4, 6])
-def test_a_stop_at_any_step_loses_no_validation_and_no_sample(bench: Bench, whole: RunDir, step: int) -> None:
+def test_a_stop_at_any_step_loses_no_validation_and_no_sample(bench: Bench, uninterrupted: RunDir, step: int) -> None:
     run = bench.new("train.eval_tokens=64", "train.sample_every=4")
     bench.stop_after(step)
-    found = bench.go(run)
+    found = bench.train(run)
     assert (found["status"], found["step"], found["checkpoint_step"]) == ("stopped", step, step)
-    found = bench.go(run)
+    found = bench.train(run)
     assert (found["status"], found["step"]) == ("completed", 6)
-    assert trained(run) == trained(whole)
+    assert trained(run) == trained(uninterrupted)
     figures = [(each["step"], each["loss"], each["full"], each["best"]) for each in events(run, "eval")]
-    assert figures == [(each["step"], each["loss"], each["full"], each["best"]) for each in events(whole, "eval")]
+    assert figures == [
+        (each["step"], each["loss"], each["full"], each["best"]) for each in events(uninterrupted, "eval")
+    ]
     assert [each["step"] for each in events(run, "sample")] == [4, 6]
     last = run.checkpoints / "step-00000006"
-    assert weights(last) == weights(whole.checkpoints / "step-00000006")
+    assert weights(last) == weights(uninterrupted.checkpoints / "step-00000006")
     assert find_checkpoint(run, "best") == last
     assert json.loads((last / "DONE").read_text())["best"] is True
     assert begun_at(run) == [0, step]
 
 
-def test_a_run_that_died_after_its_last_checkpoint_is_finished_by_a_resume(bench: Bench) -> None:
+def test_resume_finishes_a_run_that_died_after_its_last_checkpoint(bench: Bench) -> None:
     run = bench.new()
-    bench.go(run)
+    bench.train(run)
     lines = run.events.read_bytes().splitlines(keepends=True)
-    run.events.write_bytes(b"".join(lines[:-1]))  # without its last word
+    run.events.write_bytes(b"".join(lines[:-1]))  # without its last event
     run.state.unlink()
     assert status(run)["status"] != "completed"
-    assert bench.go(run)["status"] == "completed"
+    assert bench.train(run)["status"] == "completed"
     assert [each["step"] for each in events(run, "eval")] == [2, 4, 6]
     assert [each["step"] for each in events(run, "sample")] == [6]
 
@@ -291,10 +295,10 @@ def test_a_run_that_died_after_its_last_checkpoint_is_finished_by_a_resume(bench
 def test_a_run_stopped_at_its_last_step_can_be_trained_further(bench: Bench) -> None:
     run = bench.new("train.eval_every=0")
     bench.stop_after(6)
-    bench.go(run)
-    found = bench.go(run, Resume(more_steps=2))
+    bench.train(run)
+    found = bench.train(run, Resume(more_steps=2))
     assert (found["status"], found["step"]) == ("completed", 8)
-    assert [each["step"] for each in events(run, "eval")] == [8], "what is no longer the last step was validated"
+    assert [each["step"] for each in events(run, "eval")] == [8], "a step that is no longer the last one was validated"
 
 
 # Early stopping ------------------------------------------------------------------------------------------------------
@@ -305,31 +309,29 @@ RISING = ("optimizer.name=adamw", "optimizer.lr=0.5", "train.steps=40", "train.e
 @pytest.fixture
 def stopped_early(bench: Bench) -> RunDir:
     run = bench.new(*RISING)
-    found = bench.go(run)
+    found = bench.train(run)
     assert found["status"] == "completed"
-    assert found["step"] < 40, "the learning rate was meant to make it worse"
+    assert found["step"] < 40, "the learning rate should have made the loss rise"
     return run
 
 
-def test_steps_that_are_added_to_a_run_that_stopped_early_have_patience_anew(
-    bench: Bench, stopped_early: RunDir
-) -> None:
+def test_more_steps_after_early_stopping_start_with_full_patience(bench: Bench, stopped_early: RunDir) -> None:
     at = status(stopped_early)["step"]
-    bench.go(stopped_early, Resume(more_steps=20))
+    bench.train(stopped_early, Resume(more_steps=20))
     evals = [each["step"] for each in events(stopped_early, "eval") if each["step"] > at]
-    assert len(evals) >= 3, "it stopped at the first validation: its patience had been used up before"
+    assert len(evals) >= 3, "it stopped at the first validation: patience did not start anew"
 
 
-def test_patience_begins_anew_though_the_resume_that_added_steps_was_killed(
+def test_patience_starts_anew_even_if_the_resume_that_added_steps_was_killed(
     bench: Bench, stopped_early: RunDir
 ) -> None:
     at = status(stopped_early)["step"]
     bench.killed(stopped_early, at + 1, Resume(more_steps=20))
-    bench.go(stopped_early)
+    bench.train(stopped_early)
     assert len([each["step"] for each in events(stopped_early, "eval") if each["step"] > at]) >= 3
 
 
-def test_a_plain_resume_of_a_run_that_stopped_early_says_so_and_how_to_go_on(stopped_early: RunDir) -> None:
+def test_a_plain_resume_after_early_stopping_is_refused_with_the_ways_to_continue(stopped_early: RunDir) -> None:
     at = status(stopped_early)["step"]
     with pytest.raises(UsageError) as refused:
         actions.resume(stopped_early, Resume())
@@ -342,14 +344,14 @@ def test_a_plain_resume_of_a_run_that_stopped_early_says_so_and_how_to_go_on(sto
     assert "--more-steps N" in refused.value.hint
     assert status(stopped_early)["status"] == "completed", "the refusal changed the run"
     (message,) = [each for each in events(stopped_early, "message") if each["code"] == "early-stop"]
-    assert "train.early_stop" not in message["hint"], "it names a key of a config that is frozen"
+    assert "train.early_stop" not in message["hint"], "it names a key of the frozen config"
     assert f"seedbed resume {stopped_early.id} --more-steps N" in message["hint"]
 
 
 def test_early_stopping_can_be_switched_off_and_stays_off(bench: Bench, stopped_early: RunDir) -> None:
     at = status(stopped_early)["step"]
     bench.killed(stopped_early, at + 3, Resume(early_stop=0))
-    found = bench.go(stopped_early)
+    found = bench.train(stopped_early)
     assert (found["status"], found["step"]) == ("completed", 40)
     assert [each.get("early_stop") for each in events(stopped_early, "run") if each.get("steps")] == [2, 0, 0]
     assert load_frozen(stopped_early.config, TRAIN).train.early_stop == 2
@@ -374,13 +376,13 @@ def texts(tmp_path: Path) -> Path:
 def half_way(bench: Bench, texts: Path) -> RunDir:
     run = bench.new(f"data.source=text:{texts}")
     bench.stop_after(3)
-    bench.go(run)
+    bench.train(run)
     return run
 
 
-def test_a_run_goes_on_though_its_source_has_moved(bench: Bench, half_way: RunDir, texts: Path) -> None:
+def test_a_run_resumes_with_cached_data_after_its_source_has_moved(bench: Bench, half_way: RunDir, texts: Path) -> None:
     texts.rename(texts.with_name("elsewhere"))
-    found = bench.go(half_way)
+    found = bench.train(half_way)
     assert (found["status"], found["step"]) == ("completed", 6)
     (message,) = [each for each in events(half_way, "message") if each["code"] == "data-from-cache"]
     assert str(texts) in message["text"]
@@ -388,10 +390,12 @@ def test_a_run_goes_on_though_its_source_has_moved(bench: Bench, half_way: RunDi
     assert "--data SOURCE" in message["hint"]
 
 
-def test_a_run_goes_on_with_its_text_though_the_source_has_changed(bench: Bench, half_way: RunDir, texts: Path) -> None:
+def test_a_run_resumes_with_cached_data_after_its_source_has_changed(
+    bench: Bench, half_way: RunDir, texts: Path
+) -> None:
     before = {each["fingerprint"] for each in events(half_way, "data") if "fingerprint" in each}
     (texts / "extra.txt").write_text("another text " * 200)
-    found = bench.go(half_way)
+    found = bench.train(half_way)
     assert (found["status"], found["step"]) == ("completed", 6)
     (message,) = [each for each in events(half_way, "message") if each["code"] == "data-from-cache"]
     assert "has changed" in message["text"]
@@ -399,21 +403,21 @@ def test_a_run_goes_on_with_its_text_though_the_source_has_changed(bench: Bench,
     assert not [each for each in events(half_way, "data") if each["stage"] == "tokenize"][1:], "it prepared other data"
 
 
-def test_a_resume_may_name_the_new_place_and_later_ones_remember_it(
+def test_a_resume_may_name_a_new_data_source_and_later_ones_keep_it(
     bench: Bench, half_way: RunDir, texts: Path, cache: Path
 ) -> None:
     shutil.rmtree(cache / "datasets")
     moved = texts.rename(texts.with_name("elsewhere"))
     with pytest.raises(AssertionError, match="There is no file or folder"):
-        bench.go(half_way)
+        bench.train(half_way)
     refused = status(half_way)
     assert refused["status"] == "stopped"
     assert f"seedbed resume {half_way.id} --data SOURCE" in refused["hint"]
     bench.stop_after(4)
-    assert bench.go(half_way, Resume(data=f"text:{moved}"))["status"] == "stopped"
-    assert bench.go(half_way)["status"] == "completed"
-    told = [each.get("data") for each in events(half_way, "run") if each.get("steps")]
-    assert told == [None, f"text:{moved}", f"text:{moved}"]
+    assert bench.train(half_way, Resume(data=f"text:{moved}"))["status"] == "stopped"
+    assert bench.train(half_way)["status"] == "completed"
+    sources = [each.get("data") for each in events(half_way, "run") if each.get("steps")]
+    assert sources == [None, f"text:{moved}", f"text:{moved}"]
 
 
 @pytest.fixture
@@ -426,10 +430,10 @@ def other(texts: Path, tmp_path: Path) -> Path:
     return other
 
 
-def test_another_text_is_refused_as_the_new_place(bench: Bench, half_way: RunDir, other: Path) -> None:
-    found = bench.go(half_way, Resume(data=f"text:{other}"), expect=1)
+def test_another_text_is_refused_as_the_new_data_source(bench: Bench, half_way: RunDir, other: Path) -> None:
+    found = bench.train(half_way, Resume(data=f"text:{other}"), expect=1)
     assert "changed" in found["reason"] or "not the text" in found["reason"]
-    assert bench.go(half_way)["status"] == "completed", "the refusal is remembered"
+    assert bench.train(half_way)["status"] == "completed", "the refused source was kept"
     with pytest.raises(UsageError, match="There is no file or folder"):
         actions.resume(half_way, Resume(data="text:/nowhere/at/all"))
 
@@ -438,23 +442,23 @@ def test_another_text_is_refused_as_the_new_place(bench: Bench, half_way: RunDir
 def test_a_finished_run_stays_finished_when_its_job_refuses_other_text(
     bench: Bench, half_way: RunDir, other: Path, cache: Path, has_cache: bool
 ) -> None:
-    before = bench.go(half_way)
+    before = bench.train(half_way)
     if not has_cache:
         shutil.rmtree(cache / "datasets")
-    found = bench.go(half_way, Resume(data=f"text:{other}", more_steps=2), expect=1)
+    found = bench.train(half_way, Resume(data=f"text:{other}", more_steps=2), expect=1)
     assert (found["status"], found["step"], found["steps"]) == ("completed", 6, 6)
     assert found["reason"].startswith("The run was not resumed: ")
     assert found["checkpoint"] == before["checkpoint"]
     with pytest.raises(UsageError, match="is completed"):
         actions.resume(half_way, Resume())
-    assert bench.go(half_way, Resume(more_steps=2))["step"] == 8
+    assert bench.train(half_way, Resume(more_steps=2))["step"] == 8
     assert status(half_way)["reason"] is None
 
 
 def test_a_finished_run_stays_finished_when_its_resume_is_stopped_before_a_step(
     bench: Bench, half_way: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.go(half_way)
+    bench.train(half_way)
     emit = Session.emit
 
     def stopped_at_once(session: Session, event: Event, t: float | None = None) -> None:
@@ -463,12 +467,12 @@ def test_a_finished_run_stays_finished_when_its_resume_is_stopped_before_a_step(
 
     with monkeypatch.context() as patch:
         patch.setattr(Session, "emit", stopped_at_once)
-        found = bench.go(half_way, Resume(more_steps=2))
+        found = bench.train(half_way, Resume(more_steps=2))
     assert (found["status"], found["step"]) == ("completed", 6)
     assert "stopped before it trained a step" in found["reason"]
 
 
-def test_other_text_is_refused_before_the_job_starts_where_a_look_tells(
+def test_other_text_is_refused_before_the_job_starts_if_a_quick_check_finds_it(
     bench: Bench,
     half_way: RunDir,
     texts: Path,
@@ -497,13 +501,13 @@ def test_other_text_is_refused_before_the_job_starts_where_a_look_tells(
     actions.resume(half_way, Resume(data=str(prepared[str(fingerprint)])))
     shutil.rmtree(cache / "datasets")
     actions.resume(half_way, Resume(data=f"text:{other}"))
-    assert len(started) == 3, "what only the job can tell was refused"
+    assert len(started) == 3, "a source that only the job can check was refused"
 
 
 # Refused before anything starts --------------------------------------------------------------------------------------
 
 
-def test_steps_cannot_be_added_where_nothing_was_saved_and_the_run_stays_as_it_was(bench: Bench) -> None:
+def test_more_steps_without_a_checkpoint_are_refused_and_the_run_is_unchanged(bench: Bench) -> None:
     run = bench.new()
     with Session(run.path) as session:
         session.finish("stopped")
@@ -515,9 +519,9 @@ def test_steps_cannot_be_added_where_nothing_was_saved_and_the_run_stays_as_it_w
     assert status(run)["status"] == "stopped"
 
 
-def test_a_resume_that_would_train_nothing_is_refused_and_the_run_stays_as_it_was(bench: Bench) -> None:
+def test_a_resume_that_would_train_nothing_is_refused_and_the_run_is_unchanged(bench: Bench) -> None:
     run = bench.new()
-    bench.go(run)
+    bench.train(run)
     for asked in (Resume(), Resume(from_checkpoint="6"), Resume(from_checkpoint="best"), Resume(early_stop=0)):
         with pytest.raises(UsageError, match=r"(has trained all of its|after the last planned step)") as refused:
             actions.resume(run, asked)
@@ -529,19 +533,19 @@ def test_a_resume_that_would_train_nothing_is_refused_and_the_run_stays_as_it_wa
         actions.resume(run, Resume(from_checkpoint="5"))
 
 
-# Like with like ------------------------------------------------------------------------------------------------------
+# Comparable losses ---------------------------------------------------------------------------------------------------
 
 
-def test_curves_and_tables_show_validations_that_can_be_compared(bench: Bench, whole: RunDir) -> None:
-    evals = events(whole, "eval")
+def test_curves_and_tables_show_only_validations_over_the_same_tokens(bench: Bench, uninterrupted: RunDir) -> None:
+    evals = events(uninterrupted, "eval")
     parts = [(each["step"], each["loss"]) for each in evals if not each["full"]]
     (final,) = [each for each in evals if each["full"]]
     assert [step for step, _ in parts] == [2, 4, 6]
     assert final["step"] == 6
     assert final["loss"] != parts[-1][1]
-    assert [(mark.step, mark.loss) for mark in Series.load(whole).validations] == parts
-    assert [(each.step, each.val_loss) for each in metrics(whole) if each.val_loss is not None] == parts
-    found = status(whole)
+    assert [(mark.step, mark.loss) for mark in Series.load(uninterrupted).validations] == parts
+    assert [(each.step, each.val_loss) for each in metrics(uninterrupted) if each.val_loss is not None] == parts
+    found = status(uninterrupted)
     assert found["val_loss"] == parts[-1][1]
     assert found["final_val_loss"] == final["loss"]
     assert found["best_val_loss"] == min(loss for _, loss in parts)

@@ -1,4 +1,4 @@
-"""A full disk ends no training: the job says so and holds, and what was saved before stays whole."""
+"""A full disk does not end a training: the job pauses with a reason, and earlier checkpoints stay valid."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ TINY = (
 
 
 class Material(NamedTuple):
-    """What a small training works with."""
+    """The config and the dataset of a small training."""
 
     config: Config
     dataset: Dataset
@@ -73,15 +73,15 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
 
 
 class Bench:
-    """A session on a small disk and the saver of a training there."""
+    """A session on a small disk, with the saver of its training."""
 
     def __init__(self, session: Session, material: Material, disk: Path, fill: Callable[[Path], Path]) -> None:
         config, dataset = material
         self.session, self.disk, self._fill = session, disk, fill
         self.run = session.run
         parts = assemble(config, dataset, Device(torch.device("cpu"), "CPU", "cpu"), "fp32")
-        watch = LossMonitorHook(session.emit, warmup_steps=0)
-        self.saver = Saver(session, config.train, parts, watch, [Segment(0, 100)], None)
+        monitor = LossMonitorHook(session.emit, warmup_steps=0)
+        self.saver = Saver(session, config.train, parts, monitor, [Segment(0, 100)], None)
         self.filler = disk / "filler"
 
     def save(self, step: int) -> None:
@@ -92,13 +92,13 @@ class Bench:
         filler = self._fill(self.disk)
         os.truncate(filler, filler.stat().st_size - leave_bytes)
 
-    def told(self, kind: str) -> list[dict[str, Any]]:
+    def logged(self, kind: str) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in self.run.events.read_bytes().splitlines()]
         assert [line["n"] for line in lines] == list(range(len(lines)))
         return [line for line in lines if line["kind"] == kind]
 
     def statuses(self) -> list[str]:
-        return [event["status"] for event in self.told("run")]
+        return [event["status"] for event in self.logged("run")]
 
     def good(self) -> list[int]:
         """Steps of the checkpoints that can be loaded."""
@@ -113,7 +113,7 @@ def run(small_disk: Path) -> RunDir:
 
 
 def wait_until_paused(run: RunDir) -> dict[str, Any]:
-    """Its status, once it is paused."""
+    """Wait until the run is paused; its status."""
 
     def paused() -> dict[str, Any] | None:
         found = status(run)
@@ -124,18 +124,18 @@ def wait_until_paused(run: RunDir) -> dict[str, Any]:
     return found
 
 
-def when_paused(bench: Bench, deed: Callable[[dict[str, Any]], None]) -> threading.Thread:
-    """Somebody who does this as soon as the run is paused."""
+def call_when_paused(bench: Bench, action: Callable[[dict[str, Any]], None]) -> threading.Thread:
+    """Start a thread that calls `action` as soon as the run is paused."""
 
-    def do() -> None:
-        deed(wait_until_paused(bench.run))
+    def act() -> None:
+        action(wait_until_paused(bench.run))
 
-    somebody = threading.Thread(target=do)
-    somebody.start()
-    return somebody
+    thread = threading.Thread(target=act)
+    thread.start()
+    return thread
 
 
-def test_without_room_for_a_checkpoint_it_holds_until_there_is(
+def test_training_pauses_until_there_is_room_for_a_checkpoint(
     run: RunDir, small_disk: Path, fill: Any, material: Material
 ) -> None:
     with Session(run.path) as session:
@@ -149,9 +149,9 @@ def test_without_room_for_a_checkpoint_it_holds_until_there_is(
             seen.append(found)
             bench.filler.unlink()
 
-        somebody = when_paused(bench, make_room)
+        thread = call_when_paused(bench, make_room)
         bench.save(2)
-        somebody.join()
+        thread.join()
         bench.saver.settle()
         assert "The disk is full: a checkpoint needs 2." in seen[0]["reason"]
         assert re.search(r"and 3\d\d\.\d KiB are free", seen[0]["reason"])
@@ -161,7 +161,7 @@ def test_without_room_for_a_checkpoint_it_holds_until_there_is(
         assert not bench.saver.gave_up
 
 
-def test_a_write_that_runs_out_of_space_is_tried_again_ever_more_rarely(
+def test_a_write_that_runs_out_of_space_is_retried_with_growing_delays(
     run: RunDir, small_disk: Path, fill: Any, material: Material, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Session(run.path) as session:
@@ -169,7 +169,7 @@ def test_a_write_that_runs_out_of_space_is_tried_again_ever_more_rarely(
         bench.save(1)
         bench.saver.settle()
         bench.fill(leave_bytes=300_000)
-        # As under a quota, or where the last inode is gone: the file system says that there is room.
+        # As under a quota, or without free inodes: the file system reports free space.
         for module in (files, saving):
             monkeypatch.setattr(module, "free_bytes", lambda _: 1 << 40)
         seen: list[dict[str, Any]] = []
@@ -181,20 +181,20 @@ def test_a_write_that_runs_out_of_space_is_tried_again_ever_more_rarely(
             seen.append({"good": bench.good()})
             bench.filler.unlink()
 
-        somebody = when_paused(bench, make_room)
+        thread = call_when_paused(bench, make_room)
         bench.save(2)
         bench.saver.settle()
-        somebody.join()
+        thread.join()
         assert "A quota may be used up" in seen[0]["reason"]
-        assert 1 <= seen[1]["tries"] <= 4, "it tried without a rest"
+        assert 1 <= seen[1]["tries"] <= 4, "it retried without a delay"
         assert seen[2]["good"] == [1]
         assert bench.good() == [1, 2]
         assert [path.name for path in run.checkpoints.iterdir() if path.name.startswith(".")] == []
-        assert [event["step"] for event in bench.told("checkpoint")] == [1, 2]
+        assert [event["step"] for event in bench.logged("checkpoint")] == [1, 2]
         assert bench.statuses()[-1] == "running"
 
 
-def test_a_stop_while_there_is_no_room_gives_up_and_says_what_is_kept(
+def test_a_stop_while_there_is_no_room_gives_up_and_names_the_last_checkpoint(
     run: RunDir, small_disk: Path, fill: Any, material: Material
 ) -> None:
     with Session(run.path) as session:
@@ -202,14 +202,14 @@ def test_a_stop_while_there_is_no_room_gives_up_and_says_what_is_kept(
         bench.save(1)
         bench.saver.settle()
         bench.fill(leave_bytes=400_000)
-        somebody = when_paused(bench, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+        thread = call_when_paused(bench, lambda _: os.kill(os.getpid(), signal.SIGTERM))
         bench.save(2)
-        somebody.join()
+        thread.join()
         assert bench.saver.gave_up
         bench.saver.poll()
-        bench.save(3)  # the step that was under way, after which the loop ends
+        bench.save(3)  # the step in progress, after which the loop ends
         bench.saver.settle()
-        (message,) = bench.told("message")
+        (message,) = bench.logged("message")
         assert message["code"] == "not-saved"
         assert "step-00000001" in message["why"]
         assert run.id in message["why"]
@@ -217,7 +217,7 @@ def test_a_stop_while_there_is_no_room_gives_up_and_says_what_is_kept(
         assert bench.good() == [1]
 
 
-def test_a_log_without_room_holds_training_between_two_steps(
+def test_a_log_without_room_pauses_training_between_two_steps(
     run: RunDir, small_disk: Path, fill: Any, material: Material
 ) -> None:
     with Session(run.path) as session:
@@ -225,15 +225,15 @@ def test_a_log_without_room_holds_training_between_two_steps(
         bench.fill()
         while not session.blocked:
             session.emit_status("running")
-        somebody = when_paused(bench, lambda found: bench.filler.unlink() if "log" in found["reason"] else None)
+        thread = call_when_paused(bench, lambda found: bench.filler.unlink() if "log" in found["reason"] else None)
         bench.saver.poll()
-        somebody.join()
+        thread.join()
         assert not session.blocked
         assert bench.statuses()[-2:] == ["paused", "running"]
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EIO])
-def test_preparing_data_holds_where_its_folder_takes_no_writes_and_goes_on(
+def test_preparing_data_pauses_while_writes_fail_and_then_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     run = Store(tmp_path).create("train", "alpha", "", {})
@@ -250,19 +250,19 @@ def test_preparing_data_holds_where_its_folder_takes_no_writes_and_goes_on(
     monkeypatch.setattr(data, "_MARGIN_BYTES", 0)
     monkeypatch.setattr(data, "_MAX_RETRY_S", 0.5)  # other tests fill and free the same disk
     with Session(run.path) as session:
-        somebody = threading.Thread(target=lambda: (wait_until_paused(run), broken.clear()))
-        somebody.start()
+        thread = threading.Thread(target=lambda: (wait_until_paused(run), broken.clear()))
+        thread.start()
         dataset = prepare(resolve(TRAIN, preset="nano", sets=TINY).config, session)
-        somebody.join()
+        thread.join()
         assert dataset.train.num_tokens > 0
-    said = [json.loads(line) for line in run.events.read_bytes().splitlines()]
-    assert "running" in [event["status"] for event in said if event["kind"] == "run"][2:]
-    paused = next(event for event in said if event.get("status") == "paused")
+    logged = [json.loads(line) for line in run.events.read_bytes().splitlines()]
+    assert "running" in [event["status"] for event in logged if event["kind"] == "run"][2:]
+    paused = next(event for event in logged if event.get("status") == "paused")
     assert files.storage_error("", OSError(number, "")).reason in paused["reason"]
     assert "continues automatically" in paused["hint"]
 
 
-def test_preparing_data_in_a_folder_that_nobody_may_write_to_fails_at_once(
+def test_preparing_data_fails_at_once_if_the_cache_is_not_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Store(tmp_path).create("train", "alpha", "", {})
@@ -273,11 +273,11 @@ def test_preparing_data_in_a_folder_that_nobody_may_write_to_fails_at_once(
 
 
 @pytest.mark.parametrize(
-    ("number", "said"),
+    ("number", "reason"),
     [(errno.EIO, "input/output error"), (errno.EROFS, "read-only"), (errno.EDQUOT, "could not be written although")],
 )
-def test_a_checkpoint_that_cannot_be_written_holds_training_and_is_tried_again(
-    tmp_path: Path, fill: Any, material: Material, monkeypatch: pytest.MonkeyPatch, number: int, said: str
+def test_training_pauses_and_retries_a_checkpoint_that_cannot_be_written(
+    tmp_path: Path, fill: Any, material: Material, monkeypatch: pytest.MonkeyPatch, number: int, reason: str
 ) -> None:
     run = Store(tmp_path).create("train", "alpha", "", {})
     broken: list[int] = []
@@ -295,26 +295,24 @@ def test_a_checkpoint_that_cannot_be_written_holds_training_and_is_tried_again(
         broken.append(number)
         seen: list[dict[str, Any]] = []
 
-        def mend(found: dict[str, Any]) -> None:
+        def repair(found: dict[str, Any]) -> None:
             seen.append(found)
             broken.clear()
 
         monkeypatch.setattr(writing, "_write", failing)
-        somebody = when_paused(bench, mend)
+        thread = call_when_paused(bench, repair)
         bench.save(2)
         bench.saver.settle()
-        somebody.join()
-        assert said in seen[0]["reason"]
+        thread.join()
+        assert reason in seen[0]["reason"]
         assert "continues automatically" in seen[0]["hint"]
         assert bench.good() == [1, 2]
-        assert [event["step"] for event in bench.told("checkpoint")] == [1, 2]
+        assert [event["step"] for event in bench.logged("checkpoint")] == [1, 2]
         assert bench.statuses()[-1] == "running"
         assert not bench.saver.gave_up
 
 
-def test_a_limit_on_the_size_of_files_holds_training_until_it_is_raised(
-    tmp_path: Path, fill: Any, material: Material
-) -> None:
+def test_training_pauses_until_the_file_size_limit_is_raised(tmp_path: Path, fill: Any, material: Material) -> None:
     run = Store(tmp_path).create("train", "alpha", "", {})
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with Session(run.path) as session:
@@ -329,9 +327,9 @@ def test_a_limit_on_the_size_of_files_holds_training_until_it_is_raised(
 
         try:
             resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 10, hard))
-            somebody = when_paused(bench, raise_limit)
+            thread = call_when_paused(bench, raise_limit)
             bench.save(2)
-            somebody.join()
+            thread.join()
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         bench.saver.settle()
@@ -341,7 +339,7 @@ def test_a_limit_on_the_size_of_files_holds_training_until_it_is_raised(
         assert bench.statuses() == ["running", "paused", "running"]
 
 
-def test_one_snapshot_lies_in_memory_however_slow_the_disk_is(
+def test_only_one_snapshot_is_in_memory_while_the_disk_is_slow(
     tmp_path: Path, fill: Any, material: Material, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Store(tmp_path).create("train", "alpha", "", {})
@@ -397,5 +395,5 @@ def test_a_checkpoint_that_reads_back_differently_is_written_again(
         bench.saver.settle()
         assert damaged
         assert bench.good() == [1]
-        paused = next(event for event in bench.told("run") if event["status"] == "paused")
+        paused = next(event for event in bench.logged("run") if event["status"] == "paused")
         assert "other bytes than were written" in paused["reason"]

@@ -1,4 +1,4 @@
-"""How a model is scored that writes no sentences, or never ends one."""
+"""The score of a model that writes no sentences, or never ends one."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def model_of(folder: Path, tokenizer: Tokenizer, favourite: str) -> str:
     network = Decoder(shape, tokenizer.vocab_size)
     network.init_weights(torch.Generator().manual_seed(1))
     with torch.no_grad():
-        # All tokens look alike; what stands in the head for the favourite points where every state does.
+        # All tokens have the same embedding, except the favourite, whose tied row gives it the highest logit.
         network.embed.weight[:] = 0.01
         network.embed.weight[tokenizer.encode(favourite)[0] if favourite else tokenizer.eot_id] = 1.0
     return str(save_model(folder, network, tokenizer))
@@ -52,18 +52,18 @@ def outcome_of(model: str, config: str) -> dict[str, Any]:
     return list(answer(ScoreRequest(checkpoint=model, config=config, sentences=5, temperature=0.0)))[-1]
 
 
-def test_a_text_that_never_ends_a_sentence_is_cut_and_counts_as_a_wrong_one(
+def test_a_text_that_never_ends_a_sentence_is_cut_and_counts_as_wrong(
     tmp_path: Path, tokenizer: Tokenizer, config: str
 ) -> None:
     outcome = outcome_of(model_of(tmp_path, tokenizer, "a"), config)
     assert (outcome["stories"], outcome["cut"], outcome["sentences"], outcome["passed"]) == (5, 5, 5, 0)
     assert outcome["reasons"] == {"no sentence": 5}
-    assert outcome["cut_tokens"] < 1000, "it is as long as the context"
-    said = "\n".join(describe(outcome))
-    assert f"5 texts of 5 had {outcome['cut_tokens']} tokens without the end of a sentence" in said
+    assert outcome["cut_tokens"] < 1000, "the text was not cut before the end of the context"
+    description = "\n".join(describe(outcome))
+    assert f"5 texts of 5 had {outcome['cut_tokens']} tokens without the end of a sentence" in description
 
 
-def test_a_model_that_ends_every_text_at_once_is_scored_all_the_same(
+def test_a_model_that_ends_every_text_at_once_has_a_pass_rate_of_0(
     tmp_path: Path, tokenizer: Tokenizer, config: str
 ) -> None:
     outcome = outcome_of(model_of(tmp_path, tokenizer, ""), config)
@@ -72,7 +72,7 @@ def test_a_model_that_ends_every_text_at_once_is_scored_all_the_same(
 
 
 class Pieces:
-    """A stream of given pieces, a token each."""
+    """A stream of the given pieces, one token each."""
 
     def __init__(self, pieces: list[str]) -> None:
         self._pieces, self.num_tokens = pieces, 0
@@ -83,13 +83,13 @@ class Pieces:
             yield piece
 
 
-def test_a_text_goes_on_as_long_as_sentences_end_in_it() -> None:
+def test_a_text_is_cut_only_where_no_sentence_ends_within_the_limit() -> None:
     whole: Any = Pieces(["Sun ", "is", ". "] * 50)
     assert write(whole, 4) == ("Sun is. " * 50, False)
     endless: Any = Pieces([*(["Sun ", "is", ". "] * 2), *["and "] * 50])
     assert write(endless, 4) == ("Sun is. Sun is. and and and and ", True)
 
 
-def test_the_limit_is_longer_than_every_sentence_of_the_training(tokenizer: Tokenizer) -> None:
+def test_the_limit_is_longer_than_every_sentence_of_the_training_text(tokenizer: Tokenizer) -> None:
     known = {"One two.", "A sentence of some length, with a rest.", "Three."}
     assert longest_tokens(known, tokenizer) > max(len(tokenizer.encode(each)) for each in known)
