@@ -142,7 +142,7 @@ def interrupt(
 def test_a_stop_interrupts_a_validation_and_the_resume_repeats_it(
     train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = train("train.eval_every=2")
+    uninterrupted = train("train.eval_every=2")
     with monkeypatch.context() as patched:
         yielded = interrupt(patched, validation, "validation_batches", signal.SIGTERM, at=2)
         run = train("train.eval_every=2")
@@ -152,7 +152,7 @@ def test_a_stop_interrupts_a_validation_and_the_resume_repeats_it(
     assert status(run)["checkpoint_step"] == 2
     assert run_job(run.path, Resume(), Turn()) == 0
     assert status(run)["status"] == "completed"
-    assert evals(run) == evals(whole)
+    assert evals(run) == evals(uninterrupted)
     assert len(evals(run)) == 2
 
 
@@ -180,7 +180,7 @@ def test_a_stop_interrupts_a_sample_and_the_resume_repeats_it(train: Train, monk
 
 
 def test_a_pause_interrupts_a_validation_which_then_continues(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = train("train.eval_every=2")
+    uninterrupted = train("train.eval_every=2")
     plain = Session.wait_paused
     paused_s: list[float] = []
 
@@ -200,7 +200,7 @@ def test_a_pause_interrupts_a_validation_which_then_continues(train: Train, monk
     run = train("train.eval_every=2")
     assert yielded[0] > 4
     assert len(paused_s) == 1
-    assert evals(run) == evals(whole)
+    assert evals(run) == evals(uninterrupted)
     emitted = events(run)
     paused = next(n for n, event in enumerate(emitted) if event.get("status") == "paused")
     first = next(n for n, event in enumerate(emitted) if event["kind"] == "eval")

@@ -482,7 +482,7 @@ def test_other_text_is_refused_before_the_job_starts_if_a_quick_check_finds_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     started: list[Resume] = []
-    monkeypatch.setattr(launching, "start", lambda run, asked, turn: started.append(asked))
+    monkeypatch.setattr(launching, "start", lambda run, resume, turn: started.append(resume))
     log = half_way.events.read_bytes()
     with pytest.raises(SeedbedError, match="is not the text that this run was trained on") as refused:
         actions.resume(half_way, Resume(data=f"text:{other}", more_steps=2))
@@ -522,9 +522,9 @@ def test_more_steps_without_a_checkpoint_are_refused_and_the_run_is_unchanged(be
 def test_a_resume_that_would_train_nothing_is_refused_and_the_run_is_unchanged(bench: Bench) -> None:
     run = bench.new()
     bench.train(run)
-    for asked in (Resume(), Resume(from_checkpoint="6"), Resume(from_checkpoint="best"), Resume(early_stop=0)):
+    for resume in (Resume(), Resume(from_checkpoint="6"), Resume(from_checkpoint="best"), Resume(early_stop=0)):
         with pytest.raises(UsageError, match=r"(has trained all of its|after the last planned step)") as refused:
-            actions.resume(run, asked)
+            actions.resume(run, resume)
         assert "--more-steps" in refused.value.hint
     with pytest.raises(UsageError, match="--early-stop -1"):
         actions.resume(run, Resume(more_steps=1, early_stop=-1))

@@ -1,4 +1,4 @@
-"""A command line, a store and a small corpus for stories that run whole processes."""
+"""Fixtures for tests that run whole processes: a workspace with its own store, and the commands of a user."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ sample_tokens = 5
 PACED = Path(__file__).resolve().parents[1] / "paced_seedbed.py"
 
 
-class Workshop:
+class Workspace:
     """A folder with its own store and cache, and the commands that a user types there."""
 
     command: tuple[str, ...] = (sys.executable, "-m", "seedbed")
@@ -97,16 +97,16 @@ class Workshop:
         return name
 
     def status(self, run: str = "latest") -> dict[str, Any]:
-        """What `seedbed status --json` prints, read in this process: it is asked again and again while one waits."""
+        """The output of `seedbed status --json`, computed in this process because tests poll it."""
         found: dict[str, Any] = json.loads(json.dumps(status(Store(self.runs).find(run))))
         return found
 
     def run_dir(self, run: str = "latest") -> Path:
         return self.runs / self.status(run)["id"]
 
-    def wait(self, what: Any, timeout_s: float = 60.0) -> None:
-        """Until `what()` is true."""
-        patience.until(what, timeout_s)
+    def wait(self, condition: Any, timeout_s: float = 60.0) -> None:
+        """Wait until `condition()` is true."""
+        patience.until(condition, timeout_s)
 
     def events(self, run_dir: Path) -> list[dict[str, Any]]:
         found = []
@@ -117,18 +117,18 @@ class Workshop:
                 continue
         return found
 
-    def pace(self, *steps: int) -> None:
-        """From here on, real jobs wait after each of these steps until `let_go`, or until they are asked to stop or pause."""
+    def hold_at(self, *steps: int) -> None:
+        """From now on, real jobs wait after each of these steps until `release`, or until a stop or pause request."""
         self.command = (sys.executable, str(PACED))
         self.environment["HOLD_AT"] = ",".join(map(str, steps))
 
-    def let_go(self, run_dir: Path) -> None:
-        """Let the run's job go on, now and at every later step."""
+    def release(self, run_dir: Path) -> None:
+        """Let the run's job continue, now and at every later step."""
         self.environment.pop("HOLD_AT", None)
         pacing.let_go(run_dir)
 
     def steps(self, run_dir: Path) -> list[tuple[Any, ...]]:
-        """(step, loss, lr, grad_norm, tokens) of the run, steps that a later session voided left out."""
+        """(step, loss, lr, grad_norm, tokens) of the run, without steps that a later session made void."""
         folded: dict[int, tuple[Any, ...]] = {}
         for event in self.events(run_dir):
             if event["kind"] == "run" and event["status"] == "running" and "steps" in event:
@@ -154,21 +154,21 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def open_workshop(shared_cache: Path) -> Callable[..., Workshop]:
-    return lambda folder, runs=None: Workshop(folder, shared_cache, runs)
+def open_workspace(shared_cache: Path) -> Callable[..., Workspace]:
+    return lambda folder, runs=None: Workspace(folder, shared_cache, runs)
 
 
 @pytest.fixture(scope="session")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> tuple[list[tuple[Any, ...]], str]:
-    """Steps and weights of the tiny run that was left alone."""
-    shop = Workshop(tmp_path_factory.mktemp("uninterrupted"), shared_cache)
-    shop.seedbed("train", shop.config())
-    run = shop.run_dir()
-    steps = shop.steps(run)
+    """Steps and weights of the tiny run without an interruption."""
+    workspace = Workspace(tmp_path_factory.mktemp("uninterrupted"), shared_cache)
+    workspace.seedbed("train", workspace.config())
+    run = workspace.run_dir()
+    steps = workspace.steps(run)
     assert [row[0] for row in steps] == list(range(1, 61))
-    return steps, shop.weights(run)
+    return steps, workspace.weights(run)
 
 
 @pytest.fixture
-def workshop(tmp_path: Path, shared_cache: Path) -> Workshop:
-    return Workshop(tmp_path, shared_cache)
+def workspace(tmp_path: Path, shared_cache: Path) -> Workspace:
+    return Workspace(tmp_path, shared_cache)

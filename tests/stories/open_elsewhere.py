@@ -1,4 +1,4 @@
-"""What the transformers at hand makes of model folders. `{"folders", "prompts", "new_tokens"}` on stdin, JSON on stdout."""
+"""What the installed transformers reads from model folders. `{"folders", "prompts", "new_tokens"}` on stdin, JSON on stdout."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
 
 def opened(folder: str, prompts: list[str], new_tokens: int) -> dict[str, Any]:
-    """Logits of each prompt, and what follows it: alone, in a padded batch, and through a pipeline; always greedy."""
+    """Logits of each prompt, and its greedy continuation: alone, in a padded batch, and through a pipeline."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder)
     write = pipeline("text-generation", model=folder)

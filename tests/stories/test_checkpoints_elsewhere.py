@@ -1,4 +1,4 @@
-"""A checkpoint means the same to transformers 4 and 5 as it does here: ids, logits, text, one by one and in a batch."""
+"""Transformers 4 and 5 read a checkpoint as Seedbed does: equal ids, logits and text, one by one and in a batch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NEW_TOKENS = 8
 CONTEXT = 64
 
 
-class Grown(NamedTuple):
+class SavedModel(NamedTuple):
     """A checkpoint, and the model and tokenizer that it was saved from."""
 
     folder: Path
@@ -38,7 +38,7 @@ class Grown(NamedTuple):
     tokenizer: Tokenizer
 
 
-def grow(folder: Path, layout: Literal["qwen3", "gpt2"], kind: Literal["bpe", "char"]) -> Grown:
+def save_new_model(folder: Path, layout: Literal["qwen3", "gpt2"], kind: Literal["bpe", "char"]) -> SavedModel:
     """A checkpoint as training writes it, of a model whose weights are large enough for logits to differ clearly."""
     tokenizer = train_tokenizer(list(stories(1, 200)), TokenizerConfig(kind=kind, vocab_size=500), lambda _event: None)
     config = ModelConfig(layout=layout, layers=2, hidden=32, heads=4, kv_heads=4, head_dim=8, ffn=72, context=CONTEXT)
@@ -46,18 +46,22 @@ def grow(folder: Path, layout: Literal["qwen3", "gpt2"], kind: Literal["bpe", "c
     generator = torch.Generator().manual_seed(5)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3, generator=generator)
-    return Grown(save_model(folder, model, tokenizer), model.eval(), tokenizer)
+    return SavedModel(save_model(folder, model, tokenizer), model.eval(), tokenizer)
 
 
 @pytest.fixture(scope="module")
-def grown(tmp_path_factory: pytest.TempPathFactory) -> list[Grown]:
+def saved(tmp_path_factory: pytest.TempPathFactory) -> list[SavedModel]:
     folder = tmp_path_factory.mktemp("checkpoints")
-    return [grow(folder / "a", "qwen3", "bpe"), grow(folder / "b", "gpt2", "bpe"), grow(folder / "c", "gpt2", "char")]
+    return [
+        save_new_model(folder / "a", "qwen3", "bpe"),
+        save_new_model(folder / "b", "gpt2", "bpe"),
+        save_new_model(folder / "c", "gpt2", "char"),
+    ]
 
 
-def read_elsewhere(grown: list[Grown], packages: Path | None = None) -> list[dict[str, Any]]:
-    """What a process finds that has `packages` before its own."""
-    request = {"folders": [str(each.folder) for each in grown], "prompts": PROMPTS, "new_tokens": NEW_TOKENS}
+def read_elsewhere(saved: list[SavedModel], packages: Path | None = None) -> list[dict[str, Any]]:
+    """The answers of a process that imports from `packages` first."""
+    request = {"folders": [str(each.folder) for each in saved], "prompts": PROMPTS, "new_tokens": NEW_TOKENS}
     offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
     path = {"PYTHONPATH": str(packages)} if packages else {}
     done = subprocess.run(
@@ -75,9 +79,9 @@ def read_elsewhere(grown: list[Grown], packages: Path | None = None) -> list[dic
     return answers
 
 
-def compare(grown: list[Grown], answers: list[dict[str, Any]]) -> None:
-    """Every id, logit and text as it is here."""
-    for (_, model, tokenizer), theirs in zip(grown, answers, strict=True):
+def compare(saved: list[SavedModel], answers: list[dict[str, Any]]) -> None:
+    """Assert that every id, logit and text equals Seedbed's."""
+    for (_, model, tokenizer), theirs in zip(saved, answers, strict=True):
         assert theirs["longest"] == CONTEXT
         for number, prompt in enumerate(PROMPTS):
             ids = tokenizer.encode(prompt)
@@ -101,7 +105,7 @@ def compare(grown: list[Grown], answers: list[dict[str, Any]]) -> None:
 
 @pytest.fixture(scope="session")
 def transformers_4(request: pytest.FixtureRequest) -> Path:
-    """A folder with the last transformers 4 and what it needs; made once with pip and kept in pytest's cache."""
+    """A folder with the last transformers 4 and its dependencies; installed once by pip and kept in pytest's cache."""
     folder = request.config.cache.mkdir("transformers-4")
     whole = folder / "whole"
     if whole.exists():
@@ -118,23 +122,23 @@ def transformers_4(request: pytest.FixtureRequest) -> Path:
     return folder
 
 
-def test_transformers_5_reads_a_checkpoint_as_we_do(grown: list[Grown]) -> None:
-    answers = read_elsewhere(grown)
+def test_transformers_5_reads_a_checkpoint_as_seedbed_does(saved: list[SavedModel]) -> None:
+    answers = read_elsewhere(saved)
     assert {theirs["version"].partition(".")[0] for theirs in answers} == {"5"}
-    compare(grown, answers)
+    compare(saved, answers)
 
 
 @pytest.mark.slow
-def test_transformers_4_reads_a_checkpoint_as_we_do(grown: list[Grown], transformers_4: Path) -> None:
-    answers = read_elsewhere(grown, transformers_4)
+def test_transformers_4_reads_a_checkpoint_as_seedbed_does(saved: list[SavedModel], transformers_4: Path) -> None:
+    answers = read_elsewhere(saved, transformers_4)
     assert {theirs["version"].partition(".")[0] for theirs in answers} == {"4"}
-    compare(grown, answers)
+    compare(saved, answers)
 
 
-def test_the_python_of_the_readme_runs_on_a_checkpoint(grown: list[Grown], tmp_path: Path) -> None:
+def test_the_python_code_of_the_readme_runs_on_a_checkpoint(saved: list[SavedModel], tmp_path: Path) -> None:
     blocks = (ROOT / "README.md").read_text(encoding="utf-8").split("```python\n")[1:]
     assert len(blocks) == 1
-    shutil.copytree(grown[0].folder, tmp_path / "runs" / "20260101-000000-000-quickstart" / "checkpoints" / "step-1")
+    shutil.copytree(saved[0].folder, tmp_path / "runs" / "20260101-000000-000-quickstart" / "checkpoints" / "step-1")
     done = subprocess.run(
         [sys.executable, "-c", blocks[0].partition("```")[0]],
         cwd=tmp_path,
@@ -146,6 +150,6 @@ def test_the_python_of_the_readme_runs_on_a_checkpoint(grown: list[Grown], tmp_p
     )
     assert done.returncode == 0, done.stderr
     first, second = re.split(r"\n(?=The fox)", done.stdout)
-    # So small a model may end a text at once, so nothing is asked of what comes after the prompts.
+    # So small a model may end a text at once, so the text after the prompts is not checked.
     assert first.startswith("Once upon a time")
     assert second.startswith("The fox")

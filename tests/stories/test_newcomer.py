@@ -1,4 +1,4 @@
-"""Someone with 40 MB of text of their own loses power twice, while it is read and while it trains, and goes on."""
+"""A new user with 40 MB of text loses power twice, during tokenization and during training, and resumes."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ SMALL = (
 
 @pytest.fixture
 def novels(tmp_path: Path) -> Path:
-    """A folder of 40 MB: long files, with paragraphs, none of which a preset knows."""
+    """A folder with 40 MB of text: long files with paragraphs."""
     folder = tmp_path / "novels"
     folder.mkdir()
-    told = stories(seed=77, count=1_000_000)
+    texts = stories(seed=77, count=1_000_000)
     for number in range(8):
         with (folder / f"volume {number}.txt").open("w", encoding="utf-8") as file:
             while file.tell() < MEGABYTES * 1_000_000 / 8:
-                file.write(f"{next(told)}\n\n")
+                file.write(f"{next(texts)}\n\n")
     return folder
 
 
-def power_cut(workshop: Any) -> None:
-    """SIGKILL of the job and of every helper in its session, at once."""
-    leader = workshop.status()["pid"]
+def power_cut(workspace: Any) -> None:
+    """SIGKILL the job and every helper process in its session, at once."""
+    leader = workspace.status()["pid"]
     members = [
         int(entry.name)
         for entry in Path("/proc").iterdir()
@@ -55,7 +55,7 @@ def power_cut(workshop: Any) -> None:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
-    workshop.wait(lambda: workshop.status()["status"] == "lost")
+    workspace.wait(lambda: workspace.status()["status"] == "lost")
 
 
 def _session_of(pid: int) -> int:
@@ -67,36 +67,36 @@ def _session_of(pid: int) -> int:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds a job's helpers in Linux's /proc")
-def test_a_newcomer_loses_power_twice_and_goes_on(workshop: Any, novels: Path) -> None:
-    said = workshop.seedbed("train", *SMALL, f"--data=text:{novels}", "--name=my novel", "--background").stdout
-    run = workshop.run_dir()
-    assert run.name in said
+def test_a_new_user_resumes_after_each_of_two_power_cuts(workspace: Any, novels: Path) -> None:
+    output = workspace.seedbed("train", *SMALL, f"--data=text:{novels}", "--name=my novel", "--background").stdout
+    run = workspace.run_dir()
+    assert run.name in output
 
-    def reading() -> bool:
-        told = [event for event in workshop.events(run) if event["kind"] == "data" and event["stage"] == "tokenize"]
-        return bool(told) and told[-1]["done"] > 2_000_000
+    def is_tokenizing() -> bool:
+        logged = [event for event in workspace.events(run) if event["kind"] == "data" and event["stage"] == "tokenize"]
+        return bool(logged) and logged[-1]["done"] > 2_000_000
 
-    workshop.wait(reading)
-    power_cut(workshop)
-    assert workshop.status()["step"] == 0
+    workspace.wait(is_tokenizing)
+    power_cut(workspace)
+    assert workspace.status()["step"] == 0
 
-    workshop.pace(27)
-    again = workshop.seedbed("resume", "my novel", "--background").stdout
-    assert run.name in again
-    workshop.wait(lambda: len(workshop.steps(run)) >= 25)
-    power_cut(workshop)
-    lost = workshop.status("my novel")
+    workspace.hold_at(27)
+    output = workspace.seedbed("resume", "my novel", "--background").stdout
+    assert run.name in output
+    workspace.wait(lambda: len(workspace.steps(run)) >= 25)
+    power_cut(workspace)
+    lost = workspace.status("my novel")
     assert lost["checkpoint_step"] in (10, 20)
-    shown = workshop.seedbed("status", "my novel").stdout
+    shown = workspace.seedbed("status", "my novel").stdout
     assert "lost" in shown
-    assert "seedbed resume" in shown, "it does not say how to go on"
+    assert "seedbed resume" in shown, "status does not say how to resume"
 
-    workshop.let_go(run)
-    workshop.seedbed("resume", "my novel")
-    done = workshop.status("my novel")
+    workspace.release(run)
+    workspace.seedbed("resume", "my novel")
+    done = workspace.status("my novel")
     assert (done["status"], done["step"]) == ("completed", 80)
-    assert [row[0] for row in workshop.steps(run)] == list(range(1, 81))
-    text = workshop.seedbed("generate", "my novel", "--prompt", "Once upon a time", "--max-new-tokens", "30").stdout
+    assert [row[0] for row in workspace.steps(run)] == list(range(1, 81))
+    text = workspace.seedbed("generate", "my novel", "--prompt", "Once upon a time", "--max-new-tokens", "30").stdout
     assert text.startswith("Once upon a time")
     assert len(text.split()) > 8
     assert sum(path.stat().st_size for path in novels.iterdir()) >= MEGABYTES * 1_000_000

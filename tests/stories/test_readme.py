@@ -1,4 +1,4 @@
-"""Every command of the README, one after the other, as it stands there, with real jobs of a small model."""
+"""Every command of the README, in order and unchanged, with real jobs of a small model."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pacing
 import patience
 
 README = Path(__file__).resolve().parents[2] / "README.md"
-ELSEWHERE = ("git", "make", "pip", "$")
-"""How a line begins that the quickstart or the installation shows, not this test."""
+NOT_RUN_HERE = ("git", "make", "pip", "$")
+"""Starts of blocks that this test does not run: the installation and the output of the quickstart."""
 SMALL = (
     "model.layers=1",
     "model.hidden=32",
@@ -32,11 +32,11 @@ SMALL = (
     "train.checkpoint_every=5",
     "train.sample_tokens=5",
 )
-"""What makes the README's models so small that each trains in a moment; nothing else of its commands is changed."""
+"""Settings that make the README's models small enough to train in a moment; else its commands are unchanged."""
 
 
 def blocks(kind: str = "") -> list[str]:
-    """What stands between fences of a kind."""
+    """The contents of the fenced blocks of a kind."""
     fenced = README.read_text(encoding="utf-8").split("\n```")[1:]
     return [block.removeprefix(kind).strip() for block in fenced[::2] if block.startswith(f"{kind}\n")]
 
@@ -47,28 +47,28 @@ def commands(block: str) -> list[list[str]]:
 
 
 @pytest.mark.slow
-def test_every_command_works_as_it_stands_there(workshop: Any) -> None:
-    (workshop.folder / "novels").mkdir()
-    (workshop.folder / "novels" / "one.txt").write_text("It was a dark night. The wind was cold.\n\n" * 150)
-    workshop.environment["HOME"] = str(workshop.folder)
+def test_every_command_of_the_readme_works(workspace: Any) -> None:
+    (workspace.folder / "novels").mkdir()
+    (workspace.folder / "novels" / "one.txt").write_text("It was a dark night. The wind was cold.\n\n" * 150)
+    workspace.environment["HOME"] = str(workspace.folder)
     [config] = blocks("toml")
     for name in ("my", "a", "b"):
-        (workshop.folder / f"{name}.toml").write_text(config)
-    found = [words for block in blocks() if not block.startswith(ELSEWHERE) for words in commands(block)]
+        (workspace.folder / f"{name}.toml").write_text(config)
+    found = [words for block in blocks() if not block.startswith(NOT_RUN_HERE) for words in commands(block)]
     assert len(found) >= 15
-    workshop.pace()
+    workspace.hold_at()
     for words in found:
         assert words[0] == "seedbed"
-        # What the README goes on to stop or pause must not have ended before.
-        workshop.environment["HOLD_AT"] = "20" if {"--background", "a.toml"} & set(words) else ""
+        # A run that the README stops or pauses later must not have ended before.
+        workspace.environment["HOLD_AT"] = "20" if {"--background", "a.toml"} & set(words) else ""
         if words[1] == "train":
             words += [word for each in SMALL for word in ("--set", each)]
         elif words[1] == "generate":
-            patience.until(lambda: workshop.status()["checkpoint"] is not None, 60)
-        workshop.seedbed(*words[1:])
+            patience.until(lambda: workspace.status()["checkpoint"] is not None, 60)
+        workspace.seedbed(*words[1:])
         if words[1] == "resume":
-            for run in workshop.runs.glob("2*"):
+            for run in workspace.runs.glob("2*"):
                 pacing.let_go(run)
-    runs = workshop.seedbed("runs", "--json").stdout
+    runs = workspace.seedbed("runs", "--json").stdout
     assert runs.count('"status": "completed"') >= 4, runs
     assert '"status": "failed"' not in runs
