@@ -185,7 +185,7 @@ def test_a_start_from_a_left_behind_checkpoint_is_chosen_again_by_the_next_resum
     assert (start.loaded.path, start.common_step) == (folder / left.name, 20)
 
 
-# The history of the run ---------------------------------------------------------------------------------------------
+# The history of the run ----------------------------------------------------------------------------------------------
 
 
 def test_the_history_has_the_last_segment_and_the_data_fingerprint(sessions: EarlierSessions) -> None:

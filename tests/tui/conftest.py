@@ -1,4 +1,4 @@
-"""Runs that real jobs wrote, a window over them, and somebody who sees what is on its screen, types and clicks."""
+"""Fixtures: stores with runs of real jobs, an open window, and a user who reads its screen, types and clicks."""
 
 from __future__ import annotations
 
@@ -62,17 +62,17 @@ TINY = {
     "train.keep_last": "2",
     "train.sample_tokens": "5",
 }
-"""A run that a job does in two seconds, most of them spent on starting."""
+"""The config of a run that takes two seconds, most of them for the start of the job."""
 FOREVER = "100000000"
-"""Steps of a run that ends when somebody ends it."""
+"""The steps of a run that ends only when it is stopped or killed."""
 PATIENCE_S = 10.0
-"""How long something may take before it is asked how slow the machine is, and how long it may take there."""
+"""How long a wait may take before the machine's speed is measured and the limit raised accordingly."""
 
 
 # Runs ----------------------------------------------------------------------------------------------------------------
 
 
-def begin(store: Store, name: str, **sets: str) -> actions.Launch:
+def start_job(store: Store, name: str, **sets: str) -> actions.Launch:
     """Start a real job on a new run; keys of the config are written with `__` for the dot."""
     flags = {path: Flagged(value, "the test") for path, value in TINY.items()}
     flags |= {path.replace("__", "."): Flagged(value, "the test") for path, value in sets.items()}
@@ -80,18 +80,18 @@ def begin(store: Store, name: str, **sets: str) -> actions.Launch:
     return actions.start(run)
 
 
-def wait(what: Callable[[], Any], told: str = "it") -> None:
-    """Until `what()` is true."""
-    until(what, told=lambda: told)
+def wait(condition: Callable[[], Any], awaited: str = "it") -> None:
+    """Wait until `condition()` is true."""
+    until(condition, told=lambda: awaited)
 
 
-def at_step(run: RunDir, step: int) -> None:
-    """Until the run has a checkpoint, and has gone that far."""
+def wait_for_step(run: RunDir, step: int) -> None:
+    """Wait until the run has a checkpoint and has reached that step."""
     wait(lambda: (found := status(run))["step"] >= step and found["checkpoint"], f"step {step} of {run.id}")
 
 
-def end(run: RunDir) -> None:
-    """Kill the run's job, if there is one."""
+def kill_job(run: RunDir) -> None:
+    """Kill the run's job, if it has one."""
     found = status(run)
     if found["status"] in ("running", "pausing", "paused", "stalled", "queued") and found["pid"]:
         with contextlib.suppress(ProcessLookupError):
@@ -100,32 +100,32 @@ def end(run: RunDir) -> None:
 
 
 def write_runs(store: Store) -> None:
-    """One run of each fate: completed, stopped, killed, failed, trained further, archived. No job outlives this."""
+    """Write one run of each kind: completed, stopped, killed, failed, trained further, archived. No job is left."""
     try:
         train_runs(store)
     finally:
         for run in store.all():
-            end(run)
+            kill_job(run)
 
 
 def train_runs(store: Store) -> None:
     source = store.root.parent / "[bold]no text[/]"
     source.mkdir(parents=True)
-    begin(store, "oak").process.wait()
-    going = [begin(store, name, train__steps=FOREVER) for name in ("birch", "cedar")]
+    start_job(store, "oak").process.wait()
+    running = [start_job(store, name, train__steps=FOREVER) for name in ("birch", "cedar")]
     (source / "a.txt").write_text("Words that are gone when the job looks for them. " * 100)
-    failing = begin(store, "elm", data__source=f"text:{source}")
+    failing = start_job(store, "elm", data__source=f"text:{source}")
     (source / "a.txt").unlink()
-    done = [begin(store, "fir"), begin(store, "yew")]
-    for launch in going:
-        at_step(launch.run, 20)
-    actions.stop(going[0].run)
-    going[1].process.kill()
-    for launch in (*going, failing, *done):
+    completed = [start_job(store, "fir"), start_job(store, "yew")]
+    for launch in running:
+        wait_for_step(launch.run, 20)
+    actions.stop(running[0].run)
+    running[1].process.kill()
+    for launch in (*running, failing, *completed):
         launch.process.wait()
-    actions.resume(done[0].run, Resume(more_steps=15)).process.wait()
-    labels.change_tags(done[0].run, ["baseline", "keep"])
-    labels.set_archived(done[1].run, True)
+    actions.resume(completed[0].run, Resume(more_steps=15)).process.wait()
+    labels.change_tags(completed[0].run, ["baseline", "keep"])
+    labels.set_archived(completed[1].run, True)
     found = {each.name(): status(each)["status"] for each in store.all()}
     assert found == {
         "oak": "completed",
@@ -138,8 +138,8 @@ def train_runs(store: Store) -> None:
 
 
 @pytest.fixture(scope="session")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder that all of pytest's processes share, with the cache of prepared data that jobs use."""
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder shared by all processes of pytest, with the jobs' cache of prepared data."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tui"
     folder.mkdir(exist_ok=True)
@@ -150,7 +150,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def made_once(folder: Path, name: str, make: Callable[[Path], None]) -> Path:
-    """What `make` writes into a folder of that name, by whichever process comes first."""
+    """A folder of that name, filled by `make` in the first process that needs it."""
     place = folder / name
     with Lock(folder / f".{name}.lock"):
         if not (place / ".whole").exists():
@@ -162,33 +162,35 @@ def made_once(folder: Path, name: str, make: Callable[[Path], None]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def real_runs(workshop: Path) -> Path:
-    """A store of runs of every fate, written by real jobs. Not to be changed: `store` is a copy."""
-    return made_once(workshop, "real", lambda place: write_runs(Store(place / "runs"))) / "runs"
+def real_runs(shared_folder: Path) -> Path:
+    """A store with a run of each kind, written by real jobs. Tests must not change it: `store` is a copy."""
+    return made_once(shared_folder, "real", lambda place: write_runs(Store(place / "runs"))) / "runs"
 
 
 @pytest.fixture(scope="session")
-def many_runs(workshop: Path, real_runs: Path) -> Path:
-    """200 runs, copies of the real ones under ids and names of their own. Not to be changed."""
-    return made_once(workshop, "many", lambda place: multiply(Store(real_runs), Store(place / "runs"), 200)) / "runs"
+def many_runs(shared_folder: Path, real_runs: Path) -> Path:
+    """A store with 200 copies of the real runs, each with its own id and name. Tests must not change it."""
+    return (
+        made_once(shared_folder, "many", lambda place: copy_runs(Store(real_runs), Store(place / "runs"), 200)) / "runs"
+    )
 
 
-def multiply(origin: Store, target: Store, number: int) -> None:
-    """`number` runs in `target`: those of `origin` again and again, a minute apart."""
-    models = [run for run in origin.all() if not run.is_archived()]
+def copy_runs(origin: Store, target: Store, number: int) -> None:
+    """Fill `target` with `number` copies of the runs in `origin`, with start times a minute apart."""
+    originals = [run for run in origin.all() if not run.is_archived()]
     target.root.mkdir(parents=True)
     for count in range(number):
-        run = models[count % len(models)]
+        run = originals[count % len(originals)]
         at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=count)
         copy = target.root / f"{at:%Y%m%d-%H%M%S}-000-{run.name()}"
-        # Files are replaced, not changed, where nobody trains: links do.
+        # Without training, files are only replaced, never changed in place, so hard links are enough.
         shutil.copytree(run.path, copy, copy_function=os.link)
         labels.rename(RunDir(copy), f"{run.name()} {count:03d}")
 
 
 @pytest.fixture
-def copy_of(tmp_path: Path) -> Iterator[Callable[..., Store]]:
-    """Copies a store for a test; whatever job is at work in a copy ends with the test."""
+def copy_store(tmp_path: Path) -> Iterator[Callable[..., Store]]:
+    """Copies a store for a test; jobs that run in the copy are killed after the test."""
     made: list[Store] = []
 
     def copy(origin: Path, *, links: bool = False) -> Store:
@@ -199,28 +201,28 @@ def copy_of(tmp_path: Path) -> Iterator[Callable[..., Store]]:
     yield copy
     for store in made:
         for run in store.all():
-            end(run)
+            kill_job(run)
 
 
 @pytest.fixture
-def store(copy_of: Callable[..., Store], real_runs: Path) -> Store:
-    """A copy of the real runs, to be changed at will."""
-    return copy_of(real_runs)
+def store(copy_store: Callable[..., Store], real_runs: Path) -> Store:
+    """A copy of the real runs that the test may change."""
+    return copy_store(real_runs)
 
 
 @pytest.fixture
-def many_store(copy_of: Callable[..., Store], many_runs: Path) -> Store:
-    """A copy of the 200 runs, in which runs may begin, be renamed and be deleted, but none be trained further."""
-    return copy_of(many_runs, links=True)
+def many_store(copy_store: Callable[..., Store], many_runs: Path) -> Store:
+    """A copy of the 200 runs. Tests may start, rename and delete runs in it, but not train one further."""
+    return copy_store(many_runs, links=True)
 
 
 @pytest.fixture
-def empty_store(tmp_path: Path, workshop: Path) -> Iterator[Store]:
-    """A store that is not there yet."""
+def empty_store(tmp_path: Path, shared_folder: Path) -> Iterator[Store]:
+    """A store whose folder does not exist yet."""
     store = Store(tmp_path / "none" / "runs")
     yield store
     for run in store.all():
-        end(run)
+        kill_job(run)
 
 
 def named(store: Store, name: str) -> RunDir:
@@ -235,20 +237,20 @@ TABLES = {1: "#runs-table", 5: "#models-table"}
 
 
 class User:
-    """Somebody at the window: what they see, their keys, their mouse."""
+    """A user of the window: what the screen shows, the keyboard, the mouse."""
 
     def __init__(self, window: Window, pilot: Pilot[None]) -> None:
         self.window = window
         self.pilot = pilot
-        self.told: list[Notification] = []
-        """The remarks that have been made and not been heard."""
+        self.recorded: list[Notification] = []
+        """The notifications so far, without those that `see_notification` has found."""
         add = window._notifications.add
 
-        def remember(remark: Notification) -> None:
-            self.told.append(remark)
-            add(remark)
+        def record(notification: Notification) -> None:
+            self.recorded.append(notification)
+            add(notification)
 
-        window._notifications.add = remember  # type: ignore[method-assign]
+        window._notifications.add = record  # type: ignore[method-assign]
 
     @property
     def screen(self) -> Screen[Any]:
@@ -256,7 +258,7 @@ class User:
 
     @property
     def rows(self) -> list[str]:
-        """The screen's rows as they are shown; a character of two cells stands for two."""
+        """The rows of the screen as text; a wide character is one character for two cells."""
         return [strip.text for strip in self.screen._compositor.render_strips()]
 
     @property
@@ -264,11 +266,11 @@ class User:
         return "\n".join(row.rstrip() for row in self.rows)
 
     def part(self, selector: str | type[Widget]) -> str:
-        """What is seen of a widget."""
-        return "\n".join(self.cut(self.screen.query_one(selector).region))
+        """The visible text of a widget."""
+        return "\n".join(self.rows_in(self.screen.query_one(selector).region))
 
-    def cut(self, region: Region) -> list[str]:
-        """What is seen in a part of the screen."""
+    def rows_in(self, region: Region) -> list[str]:
+        """The visible text in a region of the screen, row by row."""
         rows = [cells(row) for row in self.rows[max(region.y, 0) : region.bottom]]
         return ["".join(row[max(region.x, 0) : region.right]).rstrip() for row in rows]
 
@@ -277,11 +279,11 @@ class User:
         return all(word in text for word in words)
 
     def row(self, words: str) -> str:
-        """The first row in which the words stand."""
+        """The first row that contains the words."""
         return next((row for row in self.rows if words in row), "")
 
     def cells(self, name: str, table: str = "#runs-table") -> dict[str, str]:
-        """The cells of a run's row by heading; {} where it is not in the table, or not seen as it stands there."""
+        """The cells of a run's row by heading; {} if the table has no such row or the screen does not show it yet."""
         shown = self.window.screen_stack[0].query_one(table, RunTable)
         headings = [str(column.label).strip() for column in shown.columns.values()]
         for run_id in shown.ids:
@@ -291,93 +293,94 @@ class User:
                 return row if any(all(value in seen for value in values) for seen in self.rows) else {}
         return {}
 
-    async def until(self, predicate: Callable[[], Any], told: str = "it") -> None:
-        """Until that is so; whatever is wrong is shown with the screen."""
+    async def until(self, predicate: Callable[[], Any], awaited: str = "it") -> None:
+        """Wait until the predicate is true. Raises an error of the window; a timeout shows the screen."""
         begun, allowed = time.monotonic(), PATIENCE_S
         while not predicate():
             if self.window._exception is not None:
                 raise self.window._exception
             if time.monotonic() - begun > allowed:
                 allowed = limit(PATIENCE_S / 8)
-                assert time.monotonic() - begun < allowed, f"waited too long for {told}:\n{self.text}"
-            await self.rest()
+                assert time.monotonic() - begun < allowed, f"waited too long for {awaited}:\n{self.text}"
+            await self.handle_messages()
             await asyncio.sleep(0.02)
 
     async def see(self, *words: str) -> None:
-        """Until the words are on the screen."""
+        """Wait until the words are on the screen."""
         await self.until(lambda: self.sees(*words), repr(words))
 
     async def see_not(self, *words: str) -> None:
-        """Until none of the words is on the screen."""
+        """Wait until none of the words is on the screen."""
         await self.until(lambda: not any(word in self.text for word in words), f"the end of {words!r}")
 
-    async def hear(self, words: str) -> None:
-        """Until a remark says so. It goes away by itself, on a slow machine perhaps before anybody looks."""
+    async def see_notification(self, words: str) -> None:
+        """Wait for a notification with these words; it may already have expired, on a slow machine."""
         await self.until(
-            lambda: any(words in said for said in [*self.remarks, *self.gone_remarks]), f"the remark {words!r}"
+            lambda: any(words in shown for shown in [*self.notifications, *self.expired_notifications]),
+            f"the notification {words!r}",
         )
-        self.told = [each for each in self.told if words not in _in_a_line(each)]
+        self.recorded = [each for each in self.recorded if words not in _in_a_line(each)]
 
     def part_in_a_line(self, selector: str) -> str:
-        """What is seen of a widget, without its line breaks, once the remarks that may cover it are out of the way."""
+        """The visible text of a widget without line breaks, after closing the notifications that may cover it."""
         self.window.clear_notifications()
         return " ".join(self.part(selector).split())
 
     @property
-    def remarks(self) -> list[str]:
-        """The remarks on the screen, each in one line."""
-        return [" ".join(" ".join(self.cut(toast.content_region)).split()) for toast in self.screen.query("Toast")]
+    def notifications(self) -> list[str]:
+        """The notifications on the screen, each in one line."""
+        return [" ".join(" ".join(self.rows_in(toast.content_region)).split()) for toast in self.screen.query("Toast")]
 
     @property
-    def gone_remarks(self) -> list[str]:
-        """The remarks whose time on the screen is over, each in one line."""
-        return [_in_a_line(each) for each in self.told if each.has_expired]
+    def expired_notifications(self) -> list[str]:
+        """The notifications that have expired, each in one line."""
+        return [_in_a_line(each) for each in self.recorded if each.has_expired]
 
     async def press(self, *keys: str) -> None:
-        """Press keys; the window comes to rest after each."""
+        """Press keys; after each, wait until the window is idle."""
         await self.pilot.press(*keys)
 
     async def keys(self, *keys: str) -> None:
-        """Press keys, each as soon as the window has done what the one before it led to; what is seen may come later."""
+        """Press keys, each once the window has handled the one before it; the screen may change later."""
         for key in keys:
             self.send(key)
             await self.settle()
 
     async def repeat(self, key: str, times: int) -> None:
-        """Press a key again and again."""
+        """Press a key a number of times."""
         await self.keys(*[key] * times)
 
     async def type(self, text: str) -> None:
-        """Type a text, key by key, as fast as the window takes it."""
+        """Type a text, key by key, as fast as the window accepts it."""
         for character in text:
             self.send(character)
-            await self.rest()
+            await self.handle_messages()
         await self.settle()
 
     async def paste(self, text: str) -> None:
-        """Paste a text, as a terminal passes it on."""
+        """Paste a text, as a terminal sends it."""
         self.send(Paste(text))
         await self.settle()
 
     async def settle(self) -> None:
-        """Until messages, those that they led to, and those that these led to are dealt with, and shown."""
+        """Wait until messages, and those that follow from them, are handled and the screen is updated."""
         for _ in range(3):
-            await self.rest()
+            await self.handle_messages()
         begun = time.monotonic()
         while self.window.is_handling_keys:
             if self.window._exception is not None:
                 raise self.window._exception
-            assert time.monotonic() - begun < HANG_S, f"the window hears no keys any more:\n{self.text}"
+            assert time.monotonic() - begun < HANG_S, f"the window no longer handles keys:\n{self.text}"
             await asyncio.sleep(0.001)
-        await self.rest()
+        await self.handle_messages()
 
-    async def rest(self) -> None:
-        """Until the screen and all in it have dealt with the messages that they have now."""
+    async def handle_messages(self) -> None:
+        """Wait until the screen and its widgets have handled their current messages."""
         await self.pilot._wait_for_screen(timeout=20 * PATIENCE_S)
         self.window.screen._on_timer_update()
 
     def send(self, what: str | Paste) -> None:
-        """A key or a paste, as the terminal hands it over; waits for nothing."""
+        """Send a key or a paste as the terminal does, without waiting."""
         if isinstance(what, str):
             name = what if len(what) > 1 or what.isalnum() else _character_to_key(what)
             event: Key | Paste = Key(name, what if len(what) == 1 else key_to_character(what))
@@ -388,13 +391,13 @@ class User:
         self.window._driver.send_message(event)
 
     async def go(self, panel: int) -> None:
-        """Go to a panel by keys, out of a field too."""
+        """Go to a panel by keys; leave a field first."""
         if is_editor(self.window.focused):
             await self.keys("escape")
         await self.keys(str(panel))
 
     async def choose(self, name: str, panel: int = 1) -> None:
-        """Put the cursor of Runs or Models on a run, by keys."""
+        """Move the cursor of Runs or Models to a run, by keys."""
         await self.go(panel)
         table = self.window.screen_stack[0].query_one(TABLES[panel], RunTable)
 
@@ -407,7 +410,7 @@ class User:
         assert names()[table.cursor_row] == name
 
     async def wheel_down(self, selector: str, words: str) -> None:
-        """Turn the wheel over a widget until the words are shown."""
+        """Turn the mouse wheel over a widget until the words are shown."""
         widget = self.screen.query_one(selector)
 
         def turned() -> bool:
@@ -422,7 +425,7 @@ class User:
         assert await self.pilot.click(selector, offset=offset), f"{selector} is covered:\n{self.text}"
 
     async def click_on(self, words: str, below: str = "") -> None:
-        """Click where the words stand on the screen, below those others."""
+        """Click on the words on the screen; with `below`, on those in a row under it."""
         await self.see(words, below)
         rows = self.rows
         start = next(y for y, row in enumerate(rows) if below in row) + 1 if below else 0
@@ -439,13 +442,13 @@ class User:
         )
 
     def focus(self) -> str:
-        """What has the focus, by id or kind."""
+        """The id or the class of the widget with the focus."""
         focused = self.window.focused
         return "nothing" if focused is None else focused.id or type(focused).__name__
 
 
-def _in_a_line(remark: Notification) -> str:
-    return " ".join(remark.message.split())
+def _in_a_line(notification: Notification) -> str:
+    return " ".join(notification.message.split())
 
 
 def cells(row: str) -> list[str]:
@@ -464,7 +467,7 @@ Opened = Callable[..., AbstractAsyncContextManager[User]]
 
 @pytest.fixture
 def open_window(monkeypatch: pytest.MonkeyPatch) -> Opened:
-    """Opens the window over a store in a terminal of some size, and waits until every run has been read."""
+    """Opens the window for a store, in a terminal of a given size, and waits until every run has been read."""
     for name in ("COLUMNS", "LINES", "NO_COLOR", "TEXTUAL_ANIMATIONS"):
         monkeypatch.delenv(name, raising=False)
 
@@ -481,7 +484,7 @@ def open_window(monkeypatch: pytest.MonkeyPatch) -> Opened:
 
 
 @pytest.fixture
-def in_store() -> Callable[[Store, str], RunDir]:
+def find_run() -> Callable[[Store, str], RunDir]:
     """Finds a run by its name."""
     return named
 
@@ -489,4 +492,4 @@ def in_store() -> Callable[[Store, str], RunDir]:
 @pytest.fixture
 def job() -> Callable[..., actions.Launch]:
     """Starts a real job on a new run of a store."""
-    return begin
+    return start_job

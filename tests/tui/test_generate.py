@@ -1,4 +1,4 @@
-"""Models that write in the window: what they write, what is asked of them, how that ends, and what can be typed."""
+"""Generating text in the window: the request, the output, its end, and what can be typed."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ def option(user: Any, name: str) -> NumberField:
     return found
 
 
-def told(user: Any) -> str:
-    """The line between the options and what was written."""
+def state_line(user: Any) -> str:
+    """The line between the options and the output."""
     return str(user.part_in_a_line("#generate-state"))
 
 
 def about(user: Any) -> str:
-    """What Models tells of the model under the cursor."""
+    """What Models shows about the model under the cursor."""
     return str(user.part_in_a_line("#model-about"))
 
 
-async def forever(user: Any) -> None:
-    """Let a model write that does not come to an end: one that has hardly learned, and always takes the likeliest."""
+async def generate_endlessly(user: Any) -> None:
+    """Start a generation that does not end: with a barely trained model that always takes the likeliest token."""
     if user.window.state.model().name != "birch":
         await user.choose("birch", 5)
         await user.keys("a")
-    await ask(user, "Once", max_tokens="100000", temperature="0")
+    await generate(user, "Once", max_tokens="100000", temperature="0")
 
 
-async def ask(user: Any, prompt: str, **options: str) -> None:
+async def generate(user: Any, prompt: str, **options: str) -> None:
     """Fill the options, type the prompt, press enter."""
     await user.go(4)
     for name, value in options.items():
@@ -55,21 +55,26 @@ async def ask(user: Any, prompt: str, **options: str) -> None:
     await user.keys("enter")
 
 
-async def written(user: Any) -> None:
-    """Until the model has ended."""
-    await user.until(lambda: not user.window.panel(GeneratePanel).busy and "tokens/s" in told(user), "the model's end")
+async def wait_for_output(user: Any) -> None:
+    """Wait until the generation has ended."""
+    await user.until(
+        lambda: not user.window.panel(GeneratePanel).busy and "tokens/s" in state_line(user),
+        "the end of the generation",
+    )
 
 
-def answer(run: Any, **request: Any) -> str:
-    """What the command line would get for the same request."""
+def command_line_output(run: Any, **request: Any) -> str:
+    """The text that the command line generates for the same request."""
     lines = actions.ask_checkpoint("generate", run, None, request)
     return "".join(line.get("text", "") for line in lines)
 
 
-async def test_the_active_model_writes_what_was_asked_for(open_window: Any, store: Any, in_store: Any) -> None:
-    """Prompt, number of tokens, temperature, top-k and seed are those of the fields; the text is what the model says."""
+async def test_the_active_model_generates_with_the_values_of_the_fields(
+    open_window: Any, store: Any, find_run: Any
+) -> None:
+    """Prompt, tokens, temperature, top-k and seed are those of the fields; the text equals that of the command line."""
     request = {"prompt": "Once upon", "max_new_tokens": 40, "temperature": 0.9, "top_k": 7, "seed": 5}
-    fir = in_store(store, "fir")
+    fir = find_run(store, "fir")
     async with open_window(store, (130, 40)) as user:
         await user.go(4)
         await user.type("Once upon")
@@ -80,17 +85,17 @@ async def test_the_active_model_writes_what_was_asked_for(open_window: Any, stor
             await user.type(value)
         await user.see("4 Generate ─ from fir, step 55 · temp 0.9 · top-k 7")
         await user.keys("shift+tab", "enter")
-        await user.until(lambda: "generating …" in user.text or "tokens/s" in told(user), "the beginning")
-        await written(user)
-        expected = await asyncio.to_thread(lambda: answer(fir, **request))
+        await user.until(lambda: "generating …" in user.text or "tokens/s" in state_line(user), "the beginning")
+        await wait_for_output(user)
+        expected = await asyncio.to_thread(lambda: command_line_output(fir, **request))
         assert str(user.screen.query_one("#output").content) == "Once upon" + expected
-        assert told(user).endswith("seed 5")
+        assert state_line(user).endswith("seed 5")
         assert ("Once upon" + expected.split("\n")[0])[:30].rstrip() in user.part("#output-scroll")
         # Another model: another text, after the first one.
         await user.choose("oak", 5)
         await user.keys("a")
-        await ask(user, "Once upon")
-        await written(user)
+        await generate(user, "Once upon")
+        await wait_for_output(user)
         first, _, other = str(user.screen.query_one("#output").content).partition("\n\nOnce upon")
         assert first == "Once upon" + expected
         assert other not in ("", expected)
@@ -98,10 +103,10 @@ async def test_the_active_model_writes_what_was_asked_for(open_window: Any, stor
         await user.until(lambda: not user.part("#output-scroll").strip(), "the output to be cleared")
 
 
-async def test_samples_repetition_and_stop_texts_are_passed_on(open_window: Any, store: Any, in_store: Any) -> None:
-    """Each sample is what the command line would get, under a line of its own; none goes beyond the stop text."""
+async def test_samples_repetition_and_stop_texts_are_passed_on(open_window: Any, store: Any, find_run: Any) -> None:
+    """Each sample equals that of the command line, under its own heading, and ends before the stop text."""
     request = {"prompt": "Once", "max_new_tokens": 30, "min_p": 0.05, "repetition_penalty": 1.2, "seed": 5}
-    whole = list(actions.ask_checkpoint("generate", in_store(store, "fir"), None, {**request, "num_samples": 2}))
+    whole = list(actions.ask_checkpoint("generate", find_run(store, "fir"), None, {**request, "num_samples": 2}))
     texts = ["".join(line.get("text", "") for line in whole if line.get("sample") == sample) for sample in (0, 1)]
     stop = texts[1][len(texts[1]) // 2 :][:2]
     assert "|" not in stop
@@ -116,103 +121,105 @@ async def test_samples_repetition_and_stop_texts_are_passed_on(open_window: Any,
         ):
             option(user, name).value = value
         user.window.screen.query_one("#stop").value = "never said|" + stop.replace("\n", "\\n")
-        await ask(user, "Once")
-        await written(user)
-        said = str(user.screen.query_one("#output").content)
-        assert said == f"Once{expected[0]}\n\nsample 2\nOnce{expected[1]}"
-        assert told(user).startswith("2 samples, ")
+        await generate(user, "Once")
+        await wait_for_output(user)
+        output = str(user.screen.query_one("#output").content)
+        assert output == f"Once{expected[0]}\n\nsample 2\nOnce{expected[1]}"
+        assert state_line(user).startswith("2 samples, ")
 
 
-async def test_without_a_prompt_the_default_one_is_taken(open_window: Any, store: Any, in_store: Any) -> None:
-    """It stands in the empty field, and the model continues it, as `seedbed generate` does without a prompt."""
-    fir, oak = in_store(store, "fir"), in_store(store, "oak")
+async def test_an_empty_prompt_uses_the_default_prompt(open_window: Any, store: Any, find_run: Any) -> None:
+    """The empty field shows it, and the model continues it, as `seedbed generate` does without a prompt."""
+    fir, oak = find_run(store, "fir"), find_run(store, "oak")
     oak.config.write_text(oak.config.read_text().replace("[train]", '[train]\nsample_prompts = ["The [b]fox"]'))
     opening = actions.default_prompt(fir)
     assert opening
     async with open_window(store, (130, 40)) as user:
         await user.go(4)
         await user.until(lambda: f'(empty: "{opening}")' in user.part_in_a_line("#prompt"), "the default")
-        await ask(user, "", max_tokens="8", seed="5")
-        await written(user)
-        expected = await asyncio.to_thread(lambda: answer(fir, prompt=opening, max_new_tokens=8, seed=5))
+        await generate(user, "", max_tokens="8", seed="5")
+        await wait_for_output(user)
+        expected = await asyncio.to_thread(lambda: command_line_output(fir, prompt=opening, max_new_tokens=8, seed=5))
         assert str(user.screen.query_one("#output").content) == opening + expected
-        # Another model has one of its own.
+        # Another model has another default prompt.
         await user.choose("oak", 5)
         await user.keys("a")
         await user.until(lambda: '(empty: "The [b]fox")' in user.part_in_a_line("#prompt"), "its default")
-        await ask(user, "", max_tokens="3")
-        await written(user)
+        await generate(user, "", max_tokens="3")
+        await wait_for_output(user)
         assert "\n\nThe [b]fox" in str(user.screen.query_one("#output").content)
 
 
-async def test_what_the_tokenizer_does_not_know_is_told(open_window: Any, store: Any, job: Any) -> None:
-    """While the model writes, and after that beside the figures; of a prompt that it knows nothing is said."""
+async def test_characters_unknown_to_the_tokenizer_are_reported(open_window: Any, store: Any, job: Any) -> None:
+    """They are named beside the figures; for a prompt without such characters there is no message."""
     job(store, "maple", tokenizer__kind="char", train__steps="10").process.wait()
     async with open_window(store, (80, 24)) as user:
         await user.see("4 Generate ─ from maple, step 10")
-        await ask(user, "Once ☃", max_tokens="5")
-        await written(user)
-        assert 'The model\'s tokenizer does not know "☃": the model reads an unknown token instead.' in told(user)
-        await ask(user, "Once", max_tokens="5")
-        await written(user)
-        assert "does not know" not in told(user)
+        await generate(user, "Once ☃", max_tokens="5")
+        await wait_for_output(user)
+        assert 'The model\'s tokenizer does not know "☃": the model reads an unknown token instead.' in state_line(user)
+        await generate(user, "Once", max_tokens="5")
+        await wait_for_output(user)
+        assert "does not know" not in state_line(user)
 
 
-async def test_escapes_in_stop_texts_are_those_of_the_command_line(
+async def test_stop_texts_accept_the_escapes_of_the_command_line(
     open_window: Any, store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Line breaks, tabs and backslashes are typed as there; a bar stands between two texts."""
-    asked: list[Any] = []
+    """Line breaks, tabs and backslashes are typed as there; a bar separates two texts."""
+    requests: list[Any] = []
 
-    def spied(verb: str, run: Any, ref: Any, request: Any, *more: Any) -> Any:
-        asked.append(request)
+    def record(verb: str, run: Any, ref: Any, request: Any, *more: Any) -> Any:
+        requests.append(request)
         return real(verb, run, ref, request, *more)
 
     real = actions.ask_checkpoint
-    monkeypatch.setattr(actions, "ask_checkpoint", spied)
+    monkeypatch.setattr(actions, "ask_checkpoint", record)
     async with open_window(store, (130, 40)) as user:
         await user.go(4)
         user.screen.query_one("#stop").value = r"\n\n|The\tend|\\n||\d"
-        await ask(user, "Once", max_tokens="2")
-        await written(user)
-    assert asked[0]["stop"] == ["\n\n", "The\tend", "\\n", "\\d"]
+        await generate(user, "Once", max_tokens="2")
+        await wait_for_output(user)
+    assert requests[0]["stop"] == ["\n\n", "The\tend", "\\n", "\\d"]
 
 
-async def test_without_a_checkpoint_that_is_told(open_window: Any, empty_store: Any, store: Any, in_store: Any) -> None:
-    """No model, and one whose files are cut: words, no traceback, and the next one works."""
+async def test_a_missing_or_corrupted_checkpoint_is_reported(
+    open_window: Any, empty_store: Any, store: Any, find_run: Any
+) -> None:
+    """No model, and one with truncated weights: the panel shows a message, and another model still works."""
     async with open_window(empty_store, (80, 24)) as user:
-        await ask(user, "Once upon")
+        await generate(user, "Once upon")
         await user.see("There is no model yet: train one first (3).")
         assert not user.window.panel(GeneratePanel).busy
-    fir = in_store(store, "fir")
+    fir = find_run(store, "fir")
     weights = max(fir.checkpoints.glob("step-*")) / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     async with open_window(store, (130, 40)) as user:
-        # The newest model is broken, so another one is taken; chosen by hand, it is told what is wrong.
+        # The newest model is corrupted, so another one is active; after choosing it by hand the reason is shown.
         assert user.window.state.model().name != "fir"
         await user.choose("fir", 5)
         assert user.cells("fir", "#models-table")["STATUS"] == "corrupted"
         await user.until(lambda: "corrupted: model.safetensors has 1,000 bytes instead of" in about(user))
         await user.keys("a")
-        await ask(user, "Once upon")
+        await generate(user, "Once upon")
         await user.until(lambda: not user.window.panel(GeneratePanel).busy, "the end")
-        await user.until(lambda: "model.safetensors" in told(user), "the reason")
+        await user.until(lambda: "model.safetensors" in state_line(user), "the reason")
         await user.choose("oak", 5)
         await user.keys("a")
-        await ask(user, "Once upon", max_tokens="5")
-        await written(user)
+        await generate(user, "Once upon", max_tokens="5")
+        await wait_for_output(user)
 
 
-async def test_any_prompt_is_safe_and_shown_literally(open_window: Any, store: Any, in_store: Any) -> None:
-    """Markup, escapes, scripts, a long prompt and none at all: the model gets it as it is, the screen shows it as text."""
-    fir = in_store(store, "fir")
+async def test_any_prompt_is_safe_and_shown_literally(open_window: Any, store: Any, find_run: Any) -> None:
+    """Markup, escapes, other scripts, a long prompt: the model gets it unchanged, the screen shows it as text."""
+    fir = find_run(store, "fir")
     async with open_window(store, (130, 40)) as user:
-        await ask(user, HOSTILE, max_tokens="8", temperature="0", seed="1")
-        await written(user)
+        await generate(user, HOSTILE, max_tokens="8", temperature="0", seed="1")
+        await wait_for_output(user)
         sent = user.window.panel(GeneratePanel).query_one(Prompt).text
         assert sent.startswith("[/] [bold]x[/bold] [link=1]y ")
         request = {"prompt": sent, "max_new_tokens": 8, "temperature": 0.0, "top_k": 0, "top_p": 1, "seed": 1}
-        expected = await asyncio.to_thread(lambda: answer(fir, **request))
+        expected = await asyncio.to_thread(lambda: command_line_output(fir, **request))
         assert expected
         assert str(user.screen.query_one("#output").content).endswith(expected)
         for part in ("#prompt", "#output-scroll"):
@@ -221,40 +228,42 @@ async def test_any_prompt_is_safe_and_shown_literally(open_window: Any, store: A
             assert "\\ \"q\" 'é' 🦊 漢字 שלום" in seen
         assert "\x1b" not in user.text
         assert "\u202e" not in user.text
-        await ask(user, "a b\n" * 2500)
-        await written(user)
-        # The end of what was written is in sight.
+        await generate(user, "a b\n" * 2500)
+        await wait_for_output(user)
+        # The end of the output is visible.
         last = str(user.screen.query_one("#output").content).split()[-1]
         await user.until(lambda: last in user.part("#output-scroll").split("\n")[-1], "the end of the text")
 
 
-async def test_options_out_of_bounds_are_told_and_nothing_starts(open_window: Any, store: Any) -> None:
-    """A number that is none, or too large, is named before any process is started."""
+async def test_invalid_options_are_reported_and_nothing_starts(open_window: Any, store: Any) -> None:
+    """A value that is not a number, or out of range, is named before a process starts."""
     async with open_window(store, (80, 24)) as user:
         await user.go(4)
         for name, value in (("temperature", "hot"), ("max-tokens", "0"), ("top-p", "1.5"), ("seed", "-1")):
             kept = option(user, name).value
             option(user, name).value = value
-            await user.until(lambda value=value: value in told(user), value)
+            await user.until(lambda value=value: value in state_line(user), value)
             await user.keys("enter")
             await user.until(
-                lambda name=name, value=value: f"{FIELDS[name].label}: {value}" in told(user), f"{name}, {value}"
+                lambda name=name, value=value: f"{FIELDS[name].label}: {value}" in state_line(user), f"{name}, {value}"
             )
             assert not user.window.panel(GeneratePanel).busy
             option(user, name).value = kept
 
 
-async def test_the_window_answers_while_a_model_writes_and_esc_ends_it_at_once(open_window: Any, store: Any) -> None:
-    """Keys are answered meanwhile; the process is really gone, and what was written stays."""
+async def test_the_window_responds_while_a_model_generates_and_esc_cancels_at_once(
+    open_window: Any, store: Any
+) -> None:
+    """Keys are handled meanwhile; esc ends the process, and the output stays."""
     times = []
     async with open_window(store, (130, 40)) as user:
         panel = user.window.panel(GeneratePanel)
         for _ in range(3):
-            await forever(user)
+            await generate_endlessly(user)
             await user.until(lambda: len(str(user.screen.query_one("#output").content)) > 200, "a text")
             assert panel.busy
             process = psutil.Process(panel._child._process.pid)
-            assert "generating … esc cancels" in told(user)
+            assert "generating … esc cancels" in state_line(user)
             before = len(str(user.screen.query_one("#output").content))
             await user.type(" more")
             assert panel.query_one(Prompt).text == "Once more"
@@ -267,20 +276,20 @@ async def test_the_window_answers_while_a_model_writes_and_esc_ends_it_at_once(o
                 assert time.monotonic() - began < limit(10)
                 await asyncio.sleep(0.002)
             times.append(time.monotonic() - began)
-            await user.until(lambda: told(user) == "cancelled", "the word of it")
+            await user.until(lambda: state_line(user) == "cancelled", "the message")
             assert str(user.screen.query_one("#output").content).startswith("Once")
             if times[-1] < limit(0.05):
                 break
             await user.keys("ctrl+l")
-        # A busy machine may hold up one or two of them.
+        # A busy machine may delay one or two of them.
         assert min(times) < limit(0.05), times
 
 
-async def test_the_writing_process_ends_with_the_window(open_window: Any, store: Any) -> None:
-    """Whoever leaves while a model writes leaves no process behind."""
+async def test_the_generating_process_ends_with_the_window(open_window: Any, store: Any) -> None:
+    """Closing the window while a model generates leaves no process behind."""
     async with open_window(store, (80, 24)) as user:
         panel = user.window.panel(GeneratePanel)
-        await forever(user)
+        await generate_endlessly(user)
         await user.until(lambda: panel._child is not None, "the process")
         process = psutil.Process(panel._child._process.pid)
         await user.keys("ctrl+q")
@@ -289,11 +298,11 @@ async def test_the_writing_process_ends_with_the_window(open_window: Any, store:
 
 @pytest.mark.slow
 async def test_output_can_be_scrolled_back_while_it_grows(open_window: Any, store: Any) -> None:
-    """The end is followed until one scrolls back to read; j and k do not scroll, they are for tables."""
+    """The view follows the end until the user scrolls back; j and k do not scroll, they are for tables."""
     async with open_window(store, (80, 24)) as user:
         panel = user.window.panel(GeneratePanel)
         scroll = panel.query_one("#output-scroll")
-        await forever(user)
+        await generate_endlessly(user)
         await user.until(lambda: scroll.max_scroll_y > 30, "a long text")
         await user.until(lambda: scroll.scroll_y == scroll.max_scroll_y, "its end in sight")
         while user.focus() != "output-scroll":
@@ -311,8 +320,8 @@ async def test_output_can_be_scrolled_back_while_it_grows(open_window: Any, stor
         await user.until(lambda: not panel.busy)
 
 
-async def test_the_prompt_takes_every_character(open_window: Any, store: Any) -> None:
-    """Each letter, digit and mark is typed, none of them commands anything; enter sends, ctrl+j begins a line."""
+async def test_the_prompt_accepts_every_character(open_window: Any, store: Any) -> None:
+    """Each letter, digit and punctuation mark is typed, none is a command; ctrl+j starts a new line."""
     async with open_window(store, (80, 24)) as user:
         await user.go(4)
         prompt = user.window.panel(GeneratePanel).query_one(Prompt)
@@ -337,10 +346,10 @@ async def test_the_prompt_takes_every_character(open_window: Any, store: Any) ->
     ("panel", "keys", "selector"),
     [(1, ("slash",), "#filter"), (3, ("tab",), "#run-name"), (3, ("tab", "tab", "tab"), "#data"), (1, ("e",), "#name")],
 )
-async def test_other_fields_take_every_character(
+async def test_other_fields_accept_every_character(
     open_window: Any, store: Any, panel: int, keys: tuple[str, ...], selector: str
 ) -> None:
-    """The filter, names and the data source are typed as freely."""
+    """The filter, names and the data source accept them too."""
     async with open_window(store, (80, 24)) as user:
         await user.go(panel)
         await user.keys(*keys)
@@ -353,8 +362,8 @@ async def test_other_fields_take_every_character(
         assert user.window.focused is field
 
 
-async def test_number_fields_take_digits_and_letters_there_command_nothing(open_window: Any, store: Any) -> None:
-    """In a field of numbers + and - step it, and letters are typed and complained of; neither leaves it."""
+async def test_letters_in_number_fields_are_reported_and_are_not_commands(open_window: Any, store: Any) -> None:
+    """In a number field + and - change the number, and letters are typed and reported; the focus stays."""
     async with open_window(store, (80, 24)) as user:
         await user.go(4)
         await user.keys("tab")
@@ -362,7 +371,7 @@ async def test_number_fields_take_digits_and_letters_there_command_nothing(open_
         assert option(user, "max-tokens").value == "110"
         await user.type("kjq1z?")
         assert option(user, "max-tokens").value == "110kjq1z?"
-        await user.until(lambda: "110kjq1z? is not a whole number" in told(user))
+        await user.until(lambda: "110kjq1z? is not a whole number" in state_line(user))
         assert user.focus() == "max-tokens"
         await user.keys("escape")
         assert user.focus() == "output-scroll"

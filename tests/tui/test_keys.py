@@ -1,4 +1,4 @@
-"""Keys: each place tells those that work there, every field can be reached and left, and nothing needs the mouse."""
+"""Keys: each place shows those that work there, every field can be reached and left, and nothing needs the mouse."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "log": ("1", "enter", "2"),
     "diff": ("1", "enter", "4", "tab"),
 }
-"""Every focus and mode, and the keys that lead there from the beginning."""
+"""Every focus and mode, with the keys that lead there from the first panel."""
 FIELDS = (
     "filter",
     "name",
@@ -89,12 +89,12 @@ TYPED = (
 
 
 def hints(user: Any) -> list[str]:
-    """What the bindings say that the footer has to show, in its words."""
-    told: dict[str, str] = {}
+    """The hints that the footer has to show, according to the bindings."""
+    found: dict[str, str] = {}
     for _, binding, enabled, _ in user.screen.active_bindings.values():
         if binding.show and enabled:
-            told.setdefault(binding.action, f"{user.window.get_key_display(binding)} {binding.description}")
-    return list(told.values())
+            found.setdefault(binding.action, f"{user.window.get_key_display(binding)} {binding.description}")
+    return list(found.values())
 
 
 def footer(user: Any) -> str:
@@ -102,7 +102,7 @@ def footer(user: Any) -> str:
 
 
 async def visit(user: Any, place: str) -> None:
-    """Go to a place by keys, from wherever one is."""
+    """Go to a place by keys, from any other place."""
     while len(user.window.screen_stack) > 1 or is_editor(user.window.focused):
         await user.keys("escape")
     if user.window.screen_stack[0].has_class("-zoomed"):
@@ -112,10 +112,10 @@ async def visit(user: Any, place: str) -> None:
     await user.until(lambda: footer(user), "the footer")
 
 
-async def test_every_place_tells_its_keys_and_no_others(open_window: Any, store: Any) -> None:
-    """In every focus and mode, at 80 columns: each key that works there is in the footer, whole, or in the table of keys.
+async def test_footer_and_key_table_show_exactly_the_keys_that_work(open_window: Any, store: Any) -> None:
+    """In every focus and mode, at 80 columns: each key that works there is uncut in the footer or in the table of keys.
 
-    Every one of them has words and leads somewhere, and where one types no letter is one.
+    Each of them has a description and an action, and in a text field no letter is a command.
     """
     footers, listed = {}, set()
     async with open_window(store, (80, 24)) as user:
@@ -129,8 +129,8 @@ async def test_every_place_tells_its_keys_and_no_others(open_window: Any, store:
                 assert binding.description.strip() or tooltip, (place, key)
                 namespace, name, _ = user.window._parse_action(binding.action, owner)
                 assert hasattr(namespace, f"action_{name}") or hasattr(namespace, f"_action_{name}"), (place, key)
-                where = table_part(owner)
-                if where and binding.key in declared(owner):
+                where = table_section(owner)
+                if where and binding.key in declared_keys(owner):
                     shown = user.window.get_key_display(binding)
                     assert any(row.where == where and shown in row.keys.split() for row in rows), (
                         place,
@@ -140,9 +140,9 @@ async def test_every_place_tells_its_keys_and_no_others(open_window: Any, store:
             assert is_editor(user.window.focused) == (place in FIELDS), place
             if place in FIELDS:
                 assert not [key for key in TYPED if key in bindings], place
-    # The table tells nothing that works nowhere: each part of it was found somewhere.
+    # The table has no section without effect: each was found in some place.
     assert {where for where, _ in listed} == {row.where for row in rows}
-    # What is told differs from place to place.
+    # The footer differs from place to place.
     assert len(set(footers.values())) >= 12
     assert "s Stop" in footers["runs"]
     assert "Stop" not in footers["models"]
@@ -155,8 +155,8 @@ async def test_every_place_tells_its_keys_and_no_others(open_window: Any, store:
     assert footers["delete"] == "y Yes n/esc No"
 
 
-def table_part(owner: Any) -> str:
-    """Where in the table of keys the keys of a widget stand; "" for those that are Textual's own, or a dialog's only one."""
+def table_section(owner: Any) -> str:
+    """The section of the key table for the keys of a widget; "" for Textual's own, or the only key of a dialog."""
     if isinstance(owner, Panel):
         return owner.NAME
     kinds = {
@@ -172,14 +172,14 @@ def table_part(owner: Any) -> str:
     return next((where for kind, where in kinds.items() if isinstance(owner, kind)), "")
 
 
-def declared(owner: Any) -> set[str]:
-    """The keys that a class of ours binds itself, or a table's."""
+def declared_keys(owner: Any) -> set[str]:
+    """The keys that Seedbed's own classes, or a DataTable, bind."""
     kinds = [kind for kind in type(owner).__mro__ if kind.__module__.startswith("seedbed.") or kind is DataTable]
     return {binding.key for kind in kinds for binding in Binding.make_bindings(kind.__dict__.get("BINDINGS", []))}
 
 
-async def test_the_table_of_keys_can_be_read(open_window: Any, store: Any) -> None:
-    """Every row of it can be brought onto the screen, with its key and its words."""
+async def test_every_row_of_the_key_table_can_be_shown(open_window: Any, store: Any) -> None:
+    """The cursor brings each row onto the screen, with its key and its description."""
     async with open_window(store, (80, 24)) as user:
         await user.keys("question_mark")
         table = user.screen.query_one(DataTable)
@@ -195,17 +195,17 @@ async def test_the_table_of_keys_can_be_read(open_window: Any, store: Any) -> No
             )
 
 
-async def test_the_table_of_keys_names_the_panels(open_window: Any, empty_store: Any) -> None:
+async def test_the_key_table_names_the_panels(open_window: Any, empty_store: Any) -> None:
     async with open_window(empty_store, (80, 24)) as user:
-        told = [
+        shown = [
             (row.keys, row.description) for row in key_rows(user.window, user.window.panels()) if row.keys in "12345"
         ]
         names = ("Runs", "System", "Train", "Generate", "Models")
-        assert [*told][:5] == [(str(number), f"Go to {name}") for number, name in enumerate(names, 1)]
+        assert [*shown][:5] == [(str(number), f"Go to {name}") for number, name in enumerate(names, 1)]
 
 
-async def test_the_footer_changes_while_a_model_writes(open_window: Any, store: Any) -> None:
-    """A mode is a mode without another focus too: esc cancels while there is something to cancel."""
+async def test_the_footer_changes_while_a_model_generates(open_window: Any, store: Any) -> None:
+    """The keys change although the focus stays: esc cancels as long as there is something to cancel."""
     async with open_window(store, (80, 24)) as user:
         await user.keys("4")
         await user.type("Once")
@@ -220,8 +220,8 @@ async def test_the_footer_changes_while_a_model_writes(open_window: Any, store: 
         await user.until(lambda: "esc Leave field" in footer(user), "the key that leaves")
 
 
-async def test_a_row_of_the_table_of_keys_does_what_it_says(open_window: Any, store: Any) -> None:
-    """Enter on a row calls its command, where that can be called from there."""
+async def test_enter_on_a_row_of_the_key_table_runs_its_command(open_window: Any, store: Any) -> None:
+    """Enter on a row runs its command, if that is available."""
     async with open_window(store, (80, 24)) as user:
         await user.keys("question_mark")
         rows = key_rows(user.window, user.window.panels())
@@ -235,51 +235,51 @@ async def test_a_row_of_the_table_of_keys_does_what_it_says(open_window: Any, st
         await user.until(lambda: table.row_count == len(rows), "the rows")
         table.move_cursor(row=next(n for n, row in enumerate(rows) if (row.where, row.keys) == ("Runs", "e")))
         await user.keys("enter")
-        await user.until(lambda: isinstance(user.screen, Rename), "the question for a name")
+        await user.until(lambda: isinstance(user.screen, Rename), "the rename dialog")
 
 
 def reachable(user: Any) -> set[Widget]:
-    """All that can have the focus on this screen."""
+    """All widgets of the screen that can have the focus."""
     return set(user.screen.focus_chain)
 
 
-def is_seen(user: Any, widget: Widget) -> bool:
-    """Whether a widget is on the screen, at its full height or as high as its container."""
+def is_visible(user: Any, widget: Widget) -> bool:
+    """Whether a widget is on the screen with at least a row and eight columns, or all of it if it is smaller."""
     shown = user.screen.find_widget(widget).visible_region
     return shown.height >= min(widget.size.height, 1) and shown.width >= min(widget.size.width, 8) > 0
 
 
-async def rounds(user: Any, key: str) -> list[Widget]:
-    """What has the focus, key by key, until the first has it again."""
+async def focus_cycle(user: Any, key: str) -> list[Widget]:
+    """The widgets that get the focus when a key is repeated, until the first one has it again."""
     first = user.window.focused
-    passed = [first]
+    visited = [first]
     for _ in range(80):
         await user.repeat(key, 1)
         focused = user.window.focused
-        assert focused is not None, f"nothing has the focus after {passed[-1]}"
+        assert focused is not None, f"nothing has the focus after {visited[-1]}"
         if focused is first:
-            return passed
-        assert focused not in passed, f"{key} goes round without {first}: {focused}"
-        await user.until(lambda focused=focused: is_seen(user, focused), f"{focused} on the screen")
-        passed.append(focused)
-    raise AssertionError(f"{key} does not come back: {passed}")
+            return visited
+        assert focused not in visited, f"{key} cycles without reaching {first}: {focused}"
+        await user.until(lambda focused=focused: is_visible(user, focused), f"{focused} on the screen")
+        visited.append(focused)
+    raise AssertionError(f"{key} does not return to {first}: {visited}")
 
 
 @pytest.mark.parametrize("size", [(80, 24), pytest.param((130, 40), marks=pytest.mark.slow)])
-async def test_tab_comes_to_everything_and_back(open_window: Any, store: Any, size: tuple[int, int]) -> None:
-    """No dead end, nothing left out, and whatever has the focus is in sight, also in the smallest terminal."""
+async def test_tab_reaches_every_widget_and_returns(open_window: Any, store: Any, size: tuple[int, int]) -> None:
+    """Tab and shift+tab leave out no widget, and the focused one is always visible, also in the smallest terminal."""
     async with open_window(store, size) as user:
-        forward = await rounds(user, "tab")
+        forward = await focus_cycle(user, "tab")
         assert set(forward) == reachable(user)
         assert len(forward) >= 24
         panels = {panel.NAME for panel in user.window.panels() if any(panel in w.ancestors for w in forward)}
         assert panels == {"Runs", "System", "Train", "Generate", "Models"}
-        backward = await rounds(user, "shift+tab")
+        backward = await focus_cycle(user, "shift+tab")
         assert backward[1:] == forward[:0:-1]
 
 
-async def test_questions_and_screens_are_gone_through_and_left(open_window: Any, store: Any) -> None:
-    """Tab goes round in them too, esc leaves, and the focus is where it was."""
+async def test_tab_cycles_through_dialogs_and_screens_and_esc_closes_them(open_window: Any, store: Any) -> None:
+    """After esc the focus is where it was."""
     async with open_window(store, (80, 24)) as user:
         for place, kind in (
             ("delete", Confirm),
@@ -292,7 +292,7 @@ async def test_questions_and_screens_are_gone_through_and_left(open_window: Any,
         ):
             await visit(user, place)
             assert isinstance(user.screen, kind)
-            assert set(await rounds(user, "tab")) == reachable(user)
+            assert set(await focus_cycle(user, "tab")) == reachable(user)
             for _ in range(2):
                 if isinstance(user.screen, kind):
                     await user.keys("escape")
@@ -300,8 +300,8 @@ async def test_questions_and_screens_are_gone_through_and_left(open_window: Any,
             assert user.focus() == ("origin" if kind is AllOptions else "runs-table")
 
 
-async def test_the_focus_can_be_seen(open_window: Any, store: Any) -> None:
-    """The panel with the focus is framed in another colour than all others, and in no other place."""
+async def test_only_the_focused_panel_has_a_coloured_frame(open_window: Any, store: Any) -> None:
+    """The frame of the panel with the focus has another colour than all others."""
     async with open_window(store, (130, 40)) as user:
         frames = []
         for number in "12345":
@@ -313,7 +313,7 @@ async def test_the_focus_can_be_seen(open_window: Any, store: Any) -> None:
 
 
 async def test_keys_move_the_cursor_the_focus_and_the_panels(open_window: Any, store: Any) -> None:
-    """Digits, h and l, brackets and arrows go where they say; a field is left by esc first."""
+    """Digits, h, l and brackets change the panel, letters and arrows move the cursor; esc leaves a field first."""
     async with open_window(store, (80, 24)) as user:
         where: Callable[[], str] = lambda: user.panel.NAME  # noqa: E731
         for key, name in (("l", "System"), ("right_square_bracket", "Train"), ("h", "System"), ("5", "Models")):
@@ -361,8 +361,8 @@ async def test_keys_change_what_a_curve_shows(open_window: Any, store: Any) -> N
         await user.see_not("zoomed")
 
 
-async def test_keys_of_one_burst_go_where_they_would_go_one_by_one(open_window: Any, empty_store: Any) -> None:
-    """A slow line, a paste without marks and a macro hand over many keys at once, some of which move the focus."""
+async def test_keys_sent_at_once_reach_the_same_fields_as_single_keys(open_window: Any, empty_store: Any) -> None:
+    """A slow connection, an unmarked paste or a macro sends many keys at once, some of which move the focus."""
     async with open_window(empty_store, (80, 24)) as user:
         for key in ("3", "tab", *"oak", "tab", "tab", *"text:a", "tab", "7", "tab", "tab", *"16"):
             user.send(key)
@@ -378,34 +378,34 @@ async def test_keys_of_one_burst_go_where_they_would_go_one_by_one(open_window: 
         assert user.screen.query_one("#max-tokens", NumberField).value == "1000"
 
 
-async def test_the_runs_are_seen_before_the_rest_is_there_and_keys_wait_for_it(
+async def test_runs_are_shown_before_the_other_panels_exist_and_keys_wait_for_them(
     open_window: Any, store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun: list[tuple[list[str], str]] = []
-    begin = Window._load
+    at_load: list[tuple[list[str], str]] = []
+    real_load = Window._load
 
-    def note(window: Window, *given: Any) -> Any:
+    def record(window: Window, *given: Any) -> Any:
         strips = window.screen._compositor.render_strips()
-        begun.append(([panel.NAME for panel in window.panels()], "\n".join(strip.text for strip in strips)))
+        at_load.append(([panel.NAME for panel in window.panels()], "\n".join(strip.text for strip in strips)))
         for key, character in (("3", "3"), ("tab", None), ("x", "x")):
             event = Key(key, character)
             event.set_sender(window)
             window._driver.send_message(event)
-        return begin(window, *given)
+        return real_load(window, *given)
 
-    monkeypatch.setattr(Window, "_load", note)
+    monkeypatch.setattr(Window, "_load", record)
     async with open_window(store, (80, 24)) as user:
-        [(panels, seen)] = begun
+        [(panels, shown)] = at_load
         assert panels == ["Runs"]
-        assert "oak" in seen
+        assert "oak" in shown
         await user.until(lambda: user.screen.query_one("#run-name", Input).value == "x", "what was typed")
-    monkeypatch.setattr(Window, "_load", begin)
+    monkeypatch.setattr(Window, "_load", real_load)
     async with open_window(store, (80, 24)) as user:
         await user.until(lambda: "? Keys" in user.rows[-1], "the footer")
 
 
-async def test_keys_of_one_burst_reach_the_question_that_they_open(open_window: Any, store: Any) -> None:
+async def test_keys_sent_at_once_reach_the_dialog_that_they_open(open_window: Any, store: Any) -> None:
     async with open_window(store, (80, 24)) as user:
         for key in ("slash", *"oak", "enter", "D", "y"):
             user.send(key)
-        await user.until(lambda: not any(run.name() == "oak" for run in store.all()), "the end of the run")
+        await user.until(lambda: not any(run.name() == "oak" for run in store.all()), "the deletion of the run")

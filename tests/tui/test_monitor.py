@@ -1,4 +1,4 @@
-"""Runs and machine as the window shows them while jobs work, end, and are killed."""
+"""The window shows the runs and the machine while jobs train, end and are killed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def events(run: Any, kind: str) -> list[dict[str, Any]]:
 
 
 def steps(cells: dict[str, str]) -> int:
-    """Steps done, as a row tells them; -1 where it does not, or not yet."""
+    """The steps done according to a row; -1 if it shows none, or none yet."""
     done = cells.get("STEP", "").partition("/")[0]
     return int(done) if done.isdecimal() else -1
 
@@ -38,15 +38,15 @@ def steps(cells: dict[str, str]) -> int:
 # Runs ----------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_run_at_work_is_watched_live(open_window: Any, store: Any, job: Any) -> None:
-    """Steps, losses, device and what is left are those that the job writes, and they go on by themselves."""
+async def test_a_running_run_is_shown_live(open_window: Any, store: Any, job: Any) -> None:
+    """Steps, losses, device and remaining time are those that the job writes, and they are updated."""
     async with open_window(store, (200, 60)) as user:
         run = job(store, "maple", train__steps=FOREVER).run
         await user.until(lambda: steps(user.cells("maple")) > 0, "the first step")
         first = steps(user.cells("maple"))
         await user.until(lambda: steps(user.cells("maple")) > first, "later steps")
         await user.until(lambda: user.cells("maple").get("VAL", "-") != "-", "a validation")
-        await user.until(lambda: user.cells("maple").get("LEFT", "-") != "-", "what is left")
+        await user.until(lambda: user.cells("maple").get("LEFT", "-") != "-", "the remaining time")
         cells = user.cells("maple")
         assert cells["STATUS"] == "running"
         assert cells["STEP"].endswith("/100M")
@@ -55,26 +55,26 @@ async def test_a_run_at_work_is_watched_live(open_window: Any, store: Any, job: 
         assert cells["LOSS"] in {f"{step['loss']:.4f}" for step in events(run, "step")}
         assert cells["VAL"] in {f"{each['loss']:.4f}" for each in events(run, "eval")}
         assert re.fullmatch(r"[\d.]+s", cells["ELAPSED"])
-        # Those that live stand first.
+        # Running runs come first.
         assert user.window.panel(RunsPanel).table.ids[0] == run.id
         assert "1 running" in user.row("1 Runs ")
         assert "no active runs" not in user.text
 
 
 async def test_no_run_one_run_and_many_runs_are_shown(
-    open_window: Any, empty_store: Any, store: Any, many_runs: Any, in_store: Any
+    open_window: Any, empty_store: Any, store: Any, many_runs: Any, find_run: Any
 ) -> None:
-    """An empty store says what to do; one run and 200 are listed with their fates."""
+    """An empty store shows what to do; one run and 200 runs are listed with their status."""
     async with open_window(empty_store, (80, 24)) as user:
         await user.see("no active runs", "No runs yet: press 3 to start one.")
         await user.keys("enter", "p", "s", "R", "w", "e", "A", "D", "space", "j", "k", "G", "plus", "x")
-        await user.hear("No run is selected.")
+        await user.see_notification("No run is selected.")
     for run in store.all():
         if run.name() != "elm":
             actions.delete(run)
     async with open_window(store, (80, 24)) as user:
         await user.until(lambda: user.cells("elm").get("STATUS") == "failed")
-        # Why there is nothing to draw is said whole.
+        # The reason for the missing curve is shown in full.
         await user.see("1 failed", "The folder ", "[bold]no text[/]", "empty.")
     store.root = many_runs
     async with open_window(store, (80, 24)) as user:
@@ -84,10 +84,10 @@ async def test_no_run_one_run_and_many_runs_are_shown(
 
 
 async def test_details_show_curve_log_config_differences_and_samples(
-    open_window: Any, store: Any, in_store: Any
+    open_window: Any, store: Any, find_run: Any
 ) -> None:
-    """What the job wrote into the run's folder is what the five tabs tell."""
-    fir, oak = in_store(store, "fir"), in_store(store, "oak")
+    """The five tabs show what the job wrote into the run's folder."""
+    fir, oak = find_run(store, "fir"), find_run(store, "oak")
     fir.log.write_text("\n".join(f"line {number} of the log" for number in range(1000)))
     async with open_window(store, (80, 24)) as user:
         await user.keys("space", "enter")
@@ -96,7 +96,7 @@ async def test_details_show_curve_log_config_differences_and_samples(
         await user.see("fir", "completed", f"loss {found['loss']:.4f}", f"val {found['val_loss']:.4f}", "step 55/55")
         curve = user.screen.query_one("#big-curve", Curve)
         await user.until(lambda: "⣿ train ⠒ validation" in user.text and curve.shown, "the curve")
-        # The restart of the second session stands on the curve.
+        # The curve marks the start of the second session.
         await user.see("↻", "▴", "▲")
         await user.see("◇ validated ▴ saved ▲ best ↻ resumed")
         await user.keys("x")
@@ -104,7 +104,7 @@ async def test_details_show_curve_log_config_differences_and_samples(
         await user.keys("y", "m")
         await user.see("x: tokens · log · EMA 0.6")
         await user.keys("2")
-        # The end of a log is what one wants of it.
+        # A log is opened at its end.
         await user.see("line 999 of the log")
         await user.keys("3")
         await user.see("layers = 1", "the test")
@@ -113,7 +113,7 @@ async def test_details_show_curve_log_config_differences_and_samples(
         select = user.screen.query_one("#other")
         select.value = oak.id
         await user.see("no difference")
-        select.value = in_store(store, "birch").id
+        select.value = find_run(store, "birch").id
         await user.see("train.steps", "40", FOREVER)
         await user.keys("5")
         sample = events(fir, "sample")[-1]
@@ -122,14 +122,12 @@ async def test_details_show_curve_log_config_differences_and_samples(
         await user.see("1 Runs", "5 Models")
 
 
-async def test_a_killed_trainer_is_soon_shown_as_lost_and_can_be_resumed(
-    open_window: Any, store: Any, job: Any
-) -> None:
-    """kill -9 leaves no word; the window tells, and R goes on from the checkpoint."""
+async def test_a_killed_job_is_soon_shown_as_lost_and_can_be_resumed(open_window: Any, store: Any, job: Any) -> None:
+    """After kill -9 the job logs nothing more; the window shows `lost`, and R resumes from the checkpoint."""
     run = job(store, "maple", train__steps=FOREVER).run
     took = []
     async with open_window(store, (100, 30)) as user:
-        while not took or (took[-1] >= limit(1.25) and len(took) < 3):  # a busy machine may hold up one of them
+        while not took or (took[-1] >= limit(1.25) and len(took) < 3):  # a busy machine may delay one of them
             session = len(took) + 1
             await user.until(lambda session=session: status(run)["session"] == session, "the session")
             await user.until(lambda: steps(user.cells("maple")) > 10, "steps")
@@ -148,8 +146,8 @@ async def test_a_killed_trainer_is_soon_shown_as_lost_and_can_be_resumed(
         assert min(took) < limit(1.25), took
 
 
-async def test_elapsed_time_remaining_time_and_end_are_shown_and_kept(open_window: Any, store: Any, job: Any) -> None:
-    """What the window tells of time is in the run's state too; a run without steps has none, and harms nobody."""
+async def test_elapsed_time_remaining_time_and_end_are_shown_and_saved(open_window: Any, store: Any, job: Any) -> None:
+    """The run's state has the times that the window shows; a stopped run has no remaining time."""
     async with open_window(store, (130, 40)) as user:
         run = job(store, "maple", train__steps=FOREVER).run
         await user.see("maple")
@@ -159,9 +157,11 @@ async def test_elapsed_time_remaining_time_and_end_are_shown_and_kept(open_windo
         await user.until(
             lambda: re.search(r"elapsed \d.*left \d+[dhm] .*\(ends about \d\d \w+ \d\d:\d\d:\d\d\)", user.text)
         )
-        kept = lambda: state.status if (state := read_state(run)) is not None else {}  # noqa: E731
-        await user.until(lambda: kept().get("elapsed_s", 0) > 0, "the time in the state, which is written each second")
-        assert kept()["steps"] == int(FOREVER)
+        saved_status = lambda: state.status if (state := read_state(run)) is not None else {}  # noqa: E731
+        await user.until(
+            lambda: saved_status().get("elapsed_s", 0) > 0, "the time in the state, which is written each second"
+        )
+        assert saved_status()["steps"] == int(FOREVER)
         await user.keys("escape", "2")
         await user.until(lambda: re.search(r"runs +1 running, \d+[dhm].* left in total", user.text))
         await user.keys("1", "D")
@@ -173,8 +173,8 @@ async def test_elapsed_time_remaining_time_and_end_are_shown_and_kept(open_windo
         await user.see("No active runs.")
 
 
-async def test_the_device_asked_for_and_the_device_used_are_shown(open_window: Any, store: Any, job: Any) -> None:
-    """A GPU by part of its name that is not here: a warning and the CPU, both told; strictly, a failure that says why."""
+async def test_the_requested_and_the_used_device_are_shown(open_window: Any, store: Any, job: Any) -> None:
+    """A missing GPU: the run uses the CPU, which the window shows; with strict_device it fails with the reason."""
     lenient = job(store, "lenient", train__device="A30")
     strict = job(store, "strict", train__device="A30", train__strict_device="true")
     assert lenient.process.wait(60) == 0
@@ -203,13 +203,13 @@ async def test_the_device_asked_for_and_the_device_used_are_shown(open_window: A
 
 
 class FakeSampler:
-    """Looks at a machine that always stands the same way."""
+    """A sampler that always returns the same figures."""
 
-    def __init__(self, seen: Hardware) -> None:
-        self.seen = seen
+    def __init__(self, hardware: Hardware) -> None:
+        self.hardware = hardware
 
     def sample(self) -> Hardware:
-        return self.seen
+        return self.hardware
 
 
 BUSY = Hardware(
@@ -230,9 +230,7 @@ BUSY = Hardware(
 
 
 @pytest.mark.parametrize("size", [(80, 24), (130, 40)])
-async def test_machine_figures_are_shown_where_they_can_be_had(
-    open_window: Any, store: Any, size: tuple[int, int]
-) -> None:
+async def test_available_machine_figures_are_shown(open_window: Any, store: Any, size: tuple[int, int]) -> None:
     """GPU use, memory, temperature, power, CPU, cores, load and RAM, in figures."""
     async with open_window(store, size) as user:
         panel = user.window.panel(SystemPanel)
@@ -247,7 +245,7 @@ async def test_machine_figures_are_shown_where_they_can_be_had(
         await user.see("2 System ─ CPU 42% · RAM 32.0 GiB of 64.0 GiB")
 
 
-async def test_machine_figures_that_are_missing_tell_why(open_window: Any, store: Any) -> None:
+async def test_missing_machine_figures_are_shown_with_the_reason(open_window: Any, store: Any) -> None:
     """Each missing figure is n/a with the reason, never blank and never zero."""
     missing = {
         "cpu_fraction": "the counters stood still",
@@ -259,9 +257,9 @@ async def test_machine_figures_that_are_missing_tell_why(open_window: Any, store
         "gpu_temperature_c": "no sensor",
         "gpu_power_w": "not permitted",
     }
-    seen = Hardware(cpu_cores=2, rss_bytes=GIB, missing=missing)
+    hardware = Hardware(cpu_cores=2, rss_bytes=GIB, missing=missing)
     async with open_window(store, (130, 40)) as user:
-        user.window.panel(SystemPanel)._sampler = FakeSampler(seen)
+        user.window.panel(SystemPanel)._sampler = FakeSampler(hardware)
         await user.keys("2")
         await user.see("CPU   n/a (the counters stood still)", "RAM   n/a (no /proc here)")
         await user.see("GPU   n/a (the driver is too old)", "VRAM  n/a (not told by this card)")
@@ -269,13 +267,11 @@ async def test_machine_figures_that_are_missing_tell_why(open_window: Any, store
         assert "0%" not in user.part("#system-text")
 
 
-async def test_a_real_look_at_the_machine_and_what_a_real_job_recorded_are_shown(
-    open_window: Any, store: Any, job: Any
-) -> None:
-    """With no job the window looks itself; with one it shows what the job recorded, and who that was."""
+async def test_figures_of_the_real_machine_and_of_a_real_job_are_shown(open_window: Any, store: Any, job: Any) -> None:
+    """Without a job the window samples the machine itself; with one it shows the job's figures and its name."""
     async with open_window(store, (130, 40)) as user:
         await user.keys("2")
-        await user.until(lambda: re.search(r"CPU +[█░]+ +\d+% +\d+ cores, load \d", user.text), "a real look")
+        await user.until(lambda: re.search(r"CPU +[█░]+ +\d+% +\d+ cores, load \d", user.text), "a real sample")
         await user.until(lambda: re.search(r"RAM +[█░]+ +\d+% +[\d.]+ \wiB of [\d.]+ \wiB", user.text))
         run = job(store, "maple", train__steps=FOREVER).run
         await user.see("recorded by maple")
@@ -288,8 +284,10 @@ async def test_a_real_look_at_the_machine_and_what_a_real_job_recorded_are_shown
         await user.until(lambda: re.search(r"runs +1 running", user.text))
 
 
-async def test_a_reason_that_takes_more_lines_than_the_last_is_seen_whole(open_window: Any, store: Any) -> None:
-    """Words of the same length in all may break at other places."""
+async def test_a_reason_that_needs_more_lines_than_the_one_before_is_shown_in_full(
+    open_window: Any, store: Any
+) -> None:
+    """The number of lines depends on where the words can be broken."""
     async with open_window(store, (80, 24)) as user:
         sampler = user.window.panel(SystemPanel)._sampler = FakeSampler(
             Hardware(cpu_cores=2, missing={"gpu_fraction": " ".join(["short"] * 15) + " end"})
@@ -298,6 +296,6 @@ async def test_a_reason_that_takes_more_lines_than_the_last_is_seen_whole(open_w
         await user.until(lambda: "short end)" in user.part_in_a_line("#system-text"), "the first reason")
         # 57, 46 and 30 cells of 76: no two of them fit into a line.
         reason = f"l{43 * 'o'}ng l{43 * 'o'}ng {26 * 'x'}end"
-        sampler.seen = Hardware(cpu_cores=2, missing={"gpu_fraction": reason})
+        sampler.hardware = Hardware(cpu_cores=2, missing={"gpu_fraction": reason})
         await user.until(lambda: "xxend)" in user.part_in_a_line("#system-text"), "the end of the longer one")
         await user.until(lambda: "measured by this window" in user.part("#system-text"), "the last line")

@@ -1,4 +1,4 @@
-"""Text from elsewhere is shown as it is: it breaks nothing, restyles nothing, and steers no terminal, wherever it stands."""
+"""Text from outside is shown literally everywhere: it breaks no layout, changes no style, and controls no terminal."""
 
 from __future__ import annotations
 
@@ -36,25 +36,25 @@ HOSTILE = {
     "quotes": "\\ \" ' {0} %s $x",
     "long": "long" + "x" * 10_000,
 }
-"""What a name, a path, a log or a model may hold."""
+"""Text that a name, a path, a log or a model's output may contain."""
 FEW = ("closing", "escapes", "long")
-"""Those that stand for the others where each costs a question or a screen of its own."""
-STEERING = ("\x1b", "\x9b", "\x00", "\x07", "\u202e", "\u202c", "\r")
+"""A selection, for tests in which each text takes a dialog or a screen of its own."""
+CONTROL_CHARACTERS = ("\x1b", "\x9b", "\x00", "\x07", "\u202e", "\u202c", "\r")
 
 
 def start_of(text: str, length: int = 4) -> str:
-    """As much of it as any place shows."""
+    """The first characters of a text, for which every place has room."""
     return printable(text).expandtabs(4)[:length].strip()
 
 
 def changed(value: Any, words: str) -> Any:
-    """A record in which every text that a job takes from elsewhere is `words`."""
+    """A record with `words` in place of every text that a job takes from outside."""
     foreign = ("reason", "hint", "device_name", "device_asked", "text", "why", "prompt", "schedule")
     return {key: words if key in foreign and isinstance(held, str) else held for key, held in value.items()}
 
 
-def spoil(run: RunDir, words: str) -> None:
-    """Put the words wherever they can stand in a run's folder."""
+def write_words(run: RunDir, words: str) -> None:
+    """Write the words into every text in a run's folder."""
     records = [json.loads(line) for line in run.events.read_bytes().splitlines()]
     run.events.write_bytes(b"".join(json.dumps(changed(each, words)).encode() + b"\n" for each in records))
     run.state.unlink()
@@ -67,15 +67,15 @@ def spoil(run: RunDir, words: str) -> None:
 
 
 @pytest.fixture
-def spoiled(store: Store, in_store: Any) -> Store:
-    """A run for each hostile text, with an id that holds what a folder's name can hold of it; and one that failed."""
-    fir, elm = in_store(store, "fir"), in_store(store, "elm")
+def hostile_store(store: Store, find_run: Any) -> Store:
+    """For each hostile text a finished and a failed run; their ids contain as much of it as a folder name may."""
+    fir, elm = find_run(store, "fir"), find_run(store, "elm")
     for number, (kind, words) in enumerate(HOSTILE.items()):
-        said = words.replace("/", "∕").replace("\x00", "")[:100]
+        name_part = words.replace("/", "∕").replace("\x00", "")[:100]
         for run in (fir, elm):
-            copy = store.root / f"20270101-0000{number:02d}-000-{run.name()}-{kind}-{said}"
+            copy = store.root / f"20270101-0000{number:02d}-000-{run.name()}-{kind}-{name_part}"
             shutil.copytree(run.path, copy)
-            spoil(RunDir(copy), words)
+            write_words(RunDir(copy), words)
     for run in store.all():
         if not run.id.startswith("2027"):
             shutil.rmtree(run.path)
@@ -83,9 +83,9 @@ def spoiled(store: Store, in_store: Any) -> Store:
 
 
 def harmless(user: Any) -> bool:
-    """Nothing that steers is on the screen, and every row is as wide as the screen."""
+    """Whether the screen has no control characters and every row is as wide as the screen."""
     rows = user.rows
-    assert not [sign for sign in STEERING if any(sign in row for row in rows)]
+    assert not [sign for sign in CONTROL_CHARACTERS if any(sign in row for row in rows)]
     return all(cell_len(row) == user.window.size.width for row in rows)
 
 
@@ -95,10 +95,10 @@ def run_of(user: Any, kind: str, origin: str = "fir") -> str:
 
 @pytest.mark.parametrize("size", [(80, 24), pytest.param((200, 60), marks=pytest.mark.slow)])
 async def test_hostile_text_in_the_panels_is_shown_literally(
-    open_window: Any, spoiled: Store, size: tuple[int, int]
+    open_window: Any, hostile_store: Store, size: tuple[int, int]
 ) -> None:
     """Every run is listed by its literal name, in Runs, Models, the list of Train, and the titles."""
-    async with open_window(spoiled, size) as user:
+    async with open_window(hostile_store, size) as user:
         for number in "12345":
             await user.go(int(number))
             assert harmless(user)
@@ -116,7 +116,7 @@ async def test_hostile_text_in_the_panels_is_shown_literally(
             user.window.query_one("#models-table").go_to(run_of(user, kind))
             await user.keys("a")
             await user.until(lambda words=words: f"from {start_of(words)}" in user.row("4 Generate"), kind)
-            await user.hear(start_of(words, 3))
+            await user.see_notification(start_of(words, 3))
             assert harmless(user)
             user.window.clear_notifications()
         await user.keys("3", "enter")
@@ -127,9 +127,9 @@ async def test_hostile_text_in_the_panels_is_shown_literally(
         await user.keys("escape")
 
 
-async def test_hostile_text_in_the_details_of_a_run_is_shown_literally(open_window: Any, spoiled: Store) -> None:
-    """Facts, log, config, differences and samples show what stands in the files, letter by letter."""
-    async with open_window(spoiled, (100, 30)) as user:
+async def test_hostile_text_in_the_details_of_a_run_is_shown_literally(open_window: Any, hostile_store: Store) -> None:
+    """Facts, log, config, differences and samples show the contents of the files literally."""
+    async with open_window(hostile_store, (100, 30)) as user:
         for kind in FEW:
             words = HOSTILE[kind]
             start = start_of(words)
@@ -163,16 +163,18 @@ async def test_hostile_text_in_the_details_of_a_run_is_shown_literally(open_wind
             await user.until(lambda: not isinstance(user.screen, Details))
 
 
-async def test_hostile_text_in_questions_and_remarks_is_shown_literally(open_window: Any, spoiled: Store) -> None:
-    """Delete, resume, rename and what is told of them name the run literally."""
-    async with open_window(spoiled, (80, 24)) as user:
+async def test_hostile_text_in_dialogs_and_notifications_is_shown_literally(
+    open_window: Any, hostile_store: Store
+) -> None:
+    """The dialogs of delete, resume and rename, and the notifications, name the run literally."""
+    async with open_window(hostile_store, (80, 24)) as user:
         for kind in FEW:
             words = HOSTILE[kind]
             start = start_of(words)
             run_id = run_of(user, kind)
             user.window.delete(run_id)
             await user.see("Delete this run?")
-            await user.until(lambda start=start: start in user.part(".dialog-body"), f"{kind} in the question")
+            await user.until(lambda start=start: start in user.part(".dialog-body"), f"{kind} in the dialog")
             assert harmless(user)
             await user.keys("n")
             user.window.resume(run_of(user, kind, "elm"))
@@ -185,16 +187,16 @@ async def test_hostile_text_in_questions_and_remarks_is_shown_literally(open_win
             assert harmless(user)
             await user.keys("escape")
             user.window.archive(run_id)
-            await user.hear(start_of(words, 3))
+            await user.see_notification(start_of(words, 3))
             assert harmless(user)
             user.window.clear_notifications()
             await user.until(lambda: len(user.window.screen_stack) == 1, "the panels")
         assert not isinstance(user.screen, Confirm)
 
 
-async def test_hostile_text_that_is_typed_is_shown_literally(open_window: Any, spoiled: Store) -> None:
-    """The filter, names, the data source, all options and the prompt take anything that can be pasted."""
-    async with open_window(spoiled, (80, 24)) as user:
+async def test_hostile_text_that_is_pasted_is_shown_literally(open_window: Any, hostile_store: Store) -> None:
+    """The filter, names, the data source, all options and the prompt accept any pasted text."""
+    async with open_window(hostile_store, (80, 24)) as user:
         for kind in ("closing", "long"):
             words = HOSTILE[kind]
             start = start_of(words)
@@ -228,10 +230,10 @@ async def test_hostile_text_that_is_typed_is_shown_literally(open_window: Any, s
             assert harmless(user)
             await user.keys("escape")
             user.window.clear_notifications()
-    assert len(spoiled.all()) == 2 * len(HOSTILE)
+    assert len(hostile_store.all()) == 2 * len(HOSTILE)
 
 
-SPEAKER = """
+GENERATOR = """
 import json, sys
 json.load(sys.stdin)
 print(json.dumps({"ready": True}), flush=True)
@@ -243,18 +245,18 @@ print(json.dumps({"sample": 0, "done": True, "finish": "stop", "tokens": 9, "see
 
 
 @pytest.fixture
-def speaker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A child that writes every hostile text, each in two pieces."""
-    script = tmp_path / "speaker.py"
-    script.write_text(SPEAKER)
-    script.with_name("speaker.py.json").write_text(json.dumps(list(HOSTILE.values())))
+def hostile_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fake generation process that writes every hostile text, each in two pieces."""
+    script = tmp_path / "generator.py"
+    script.write_text(GENERATOR)
+    script.with_name("generator.py.json").write_text(json.dumps(list(HOSTILE.values())))
     monkeypatch.setattr(launching, "JOBS", (sys.executable, str(script)))
 
 
 async def test_hostile_text_that_a_model_writes_is_shown_literally(
-    open_window: Any, store: Store, speaker: None
+    open_window: Any, store: Store, hostile_model: None
 ) -> None:
-    """Whatever comes out of a model is text, also where a piece of it ends in the middle of an escape."""
+    """The output of a model is shown as text, even if a piece ends in the middle of an escape sequence."""
     async with open_window(store, (200, 60)) as user:
         await user.go(4)
         await user.type("x")
@@ -268,7 +270,7 @@ async def test_hostile_text_that_a_model_writes_is_shown_literally(
         assert harmless(user)
 
 
-async def test_a_store_at_a_hostile_place_is_shown_literally(open_window: Any, store: Store, tmp_path: Path) -> None:
+async def test_a_store_path_with_markup_is_shown_literally(open_window: Any, store: Store, tmp_path: Path) -> None:
     """Brackets in the path of the store stay brackets."""
     place = tmp_path / "[bold]red[" / "] 漢字"
     place.mkdir(parents=True)
@@ -277,6 +279,6 @@ async def test_a_store_at_a_hostile_place_is_shown_literally(open_window: Any, s
         await user.go(5)
         await user.until(lambda: "[bold]red[/]漢字" in "".join(user.part("#model-about").split()), "the path")
         await user.keys("c")
-        await user.hear("Copied: ")
+        await user.see_notification("Copied: ")
         assert harmless(user)
     os.rename(place / "runs", store.root)

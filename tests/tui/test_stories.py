@@ -1,4 +1,4 @@
-"""From a model to the end of its run, as one would go: once with keys alone, once with the mouse alone."""
+"""A model from training to deletion, as a user does it: once with keys alone, once with the mouse alone."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def written(user: Any) -> str:
 
 
 async def test_a_model_goes_from_training_to_deletion_with_keys_alone(
-    open_window: Any, store: Any, in_store: Any
+    open_window: Any, store: Any, find_run: Any
 ) -> None:
     """Choose a model, train it further, watch, generate, rename, archive, delete: in the smallest terminal."""
-    oak = in_store(store, "oak")
+    oak = find_run(store, "oak")
     async with open_window(store, (80, 24)) as user:
         # Choose: the last of the models.
         await user.keys("5", "G", "a")
@@ -36,7 +36,7 @@ async def test_a_model_goes_from_training_to_deletion_with_keys_alone(
         await user.keys("8", "ctrl+s")
         await user.see("Train further?", "oak: 8 more steps")
         await user.keys("enter")
-        # Watch: the focus is on its row; it ends at step 48, and its curve has come along.
+        # Watch: its row has the focus; the run ends at step 48, and the curve shows all steps.
         await user.until(lambda: user.focus() == "runs-table" and user.window.state.chosen == oak.id, "its row")
         await user.until(lambda: user.cells("oak").get("STEP") == "48/48", "the last step")
         await user.until(lambda: user.cells("oak").get("STATUS") == "completed", "the end")
@@ -58,7 +58,7 @@ async def test_a_model_goes_from_training_to_deletion_with_keys_alone(
         assert user.window.panel(ModelsPanel).table.current == oak.id
         await user.keys("e", "end", *"-two", "enter")
         await user.see("5 Models ─ 4 · active: oak-two", "4 Generate ─ from oak-two, step 48")
-        # Archive, see it among the archived, delete.
+        # Archive, show the archived runs, delete.
         await user.keys("A")
         await user.until(lambda: oak.id not in user.window.panel(ModelsPanel).table.ids, "the archive")
         assert read_labels(oak).archived
@@ -70,20 +70,20 @@ async def test_a_model_goes_from_training_to_deletion_with_keys_alone(
         await user.keys("D")
         await user.see("Delete this run?", "oak-two", oak.id)
         await user.keys("left", "enter")
-        await user.until(lambda: not oak.path.exists(), "its end")
+        await user.until(lambda: not oak.path.exists(), "its deletion")
         await user.see_not("oak-two ")
         assert {run.name() for run in store.all()} == {"birch", "cedar", "elm", "fir", "yew"}
 
 
 async def test_a_model_goes_from_training_to_deletion_with_the_mouse_alone(
-    open_window: Any, store: Any, in_store: Any
+    open_window: Any, store: Any, find_run: Any
 ) -> None:
     """The same by clicks on rows, buttons and the footer; a name and a prompt are pasted."""
-    birch = in_store(store, "birch")
+    birch = find_run(store, "birch")
     step = status(birch)["checkpoint_step"]
     async with open_window(store, (130, 40)) as user:
         models = user.window.panel(ModelsPanel).table
-        # Choose: its row, then what the footer offers.
+        # Choose: its row, then the key in the footer.
         await user.click_on("birch", below="5 Models")
         await user.until(lambda: models.current == birch.id and models.has_focus, "its row")
         await user.click_on("a Use")
@@ -94,7 +94,7 @@ async def test_a_model_goes_from_training_to_deletion_with_the_mouse_alone(
         await user.click("#start")
         await user.see("Train further?", "birch: continue to the planned end")
         await user.click("#yes")
-        # Watch: its row, its steps; a click on the row that is chosen opens it.
+        # Watch: its row, its steps; a click on the row under the cursor opens the details.
         runs = user.window.panel(RunsPanel).table
         await user.until(lambda: runs.current == birch.id and user.cells("birch").get("STATUS") == "running", "its row")
         await user.until(lambda: user.window.state.run(birch.id).status["step"] > step, "its steps")
@@ -111,7 +111,7 @@ async def test_a_model_goes_from_training_to_deletion_with_the_mouse_alone(
         await user.until(lambda: isinstance(user.screen, Confirm))
         await user.click("#yes")
         await user.until(lambda: user.cells("birch").get("STATUS") == "stopped", "the stop")
-        # Nothing follows the last steps, and they are on the curve all the same.
+        # No event follows the last steps; the curve shows them nevertheless.
         last = str(status(birch)["step"])
         await user.until(lambda: last in user.part("#curve").split("\n")[-1], "the last step")
         # Generate: a click into the prompt, a paste, the button.
@@ -121,7 +121,7 @@ async def test_a_model_goes_from_training_to_deletion_with_the_mouse_alone(
         panel = user.window.panel(GeneratePanel)
         await user.until(lambda: not panel.busy and "tokens/s" in user.text, "the end of the text")
         assert written(user).startswith("Once upon a time")
-        # Rename: beside its old name.
+        # Rename: paste behind the old name.
         await user.click_on("birch", below="5 Models")
         await user.until(lambda: models.current == birch.id and models.has_focus, "its row")
         await user.click_on("e Rename")
@@ -146,5 +146,5 @@ async def test_a_model_goes_from_training_to_deletion_with_the_mouse_alone(
         await user.click_on("D Delete")
         await user.see("Delete this run?", "birch-two")
         await user.click("#yes")
-        await user.until(lambda: not birch.path.exists(), "its end")
+        await user.until(lambda: not birch.path.exists(), "its deletion")
         await user.see_not("birch-two ")

@@ -1,4 +1,4 @@
-"""Starting runs from the window: what can be set, what is refused and when, and that real jobs do what was asked."""
+"""Starting runs from the window: what can be set, what is refused and when, and what real jobs then do."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def tab_to(user: Any, name: str) -> None:
         if user.focus() == name:
             return
         await user.repeat("tab", 1)
-    raise AssertionError(f"tab never comes to {name}, but to {user.focus()}")
+    raise AssertionError(f"tab never reaches {name}; the focus is on {user.focus()}")
 
 
 async def fill(user: Any, name: str, value: str) -> None:
@@ -50,17 +50,17 @@ async def set_option(user: Any, path: str, value: str) -> None:
 
 
 def state(user: Any) -> str:
-    """What the panel says of what is asked for, in one line."""
+    """The panel's line about the run that would start, or its error."""
     return str(user.part_in_a_line("#train-state"))
 
 
 def offered(user: Any) -> list[str]:
-    """The runs that can be chosen to be trained further; "" is a new one."""
+    """The runs that can be chosen for further training; "" is a new run."""
     return [value for _, value in user.window.panel(TrainPanel).query_one("#origin", Select)._options]
 
 
-async def test_precision_workers_and_accumulation_are_set_with_guidance(open_window: Any, store: Any) -> None:
-    """The defaults are careful, each field says what it is for and what it may be, and what cannot work is told at once."""
+async def test_fields_for_precision_workers_and_accumulation_show_help_and_errors(open_window: Any, store: Any) -> None:
+    """The defaults are safe, each field explains its purpose and its values, and an error is shown at once."""
     async with open_window(store, (80, 24)) as user:
         await user.go(3)
         config = user.window.panel(TrainPanel).resolved().config
@@ -72,7 +72,7 @@ async def test_precision_workers_and_accumulation_are_set_with_guidance(open_win
         await user.type("3")
         await user.until(lambda: "micro_batch" in state(user), "3 does not divide 8")
         await user.keys("backspace", "4")
-        await user.until(lambda: "1,350 steps" in state(user), "no complaint")
+        await user.until(lambda: "1,350 steps" in state(user), "no error")
         await tab_to(user, "workers")
         await user.see("Processes or threads that tokenise; 0 uses every core.")
         await user.type("-1")
@@ -97,12 +97,12 @@ async def test_precision_workers_and_accumulation_are_set_with_guidance(open_win
         assert (config.train.prefetch, config.train.pin_memory) == (2, True)
 
 
-async def test_a_run_is_set_up_confirmed_started_and_seen(open_window: Any, empty_store: Any) -> None:
-    """From the panel's fields and all options to a model: a real job does what was typed, and its row is in Runs."""
+async def test_a_run_is_configured_confirmed_started_and_listed(open_window: Any, empty_store: Any) -> None:
+    """A real job trains with the values of the fields and of all options, and Runs lists its run."""
     async with open_window(empty_store, (80, 24)) as user:
         await user.go(3)
         await fill(user, "run-name", "maple!")
-        await user.until(lambda: "is not a name for a run" in state(user), "the complaint")
+        await user.until(lambda: "is not a name for a run" in state(user), "the error")
         await user.keys("ctrl+s")
         assert not isinstance(user.screen, Confirm)
         await user.keys("backspace")
@@ -128,9 +128,9 @@ async def test_a_run_is_set_up_confirmed_started_and_seen(open_window: Any, empt
         await user.until(lambda: not isinstance(user.screen, Confirm))
         assert empty_store.all() == []
         await user.keys("ctrl+s", "y")
-        await user.hear("maple has started")
+        await user.see_notification("maple has started")
         [run] = empty_store.all()
-        # It is in Runs, under the cursor, with the focus there.
+        # Runs has the focus, with the cursor on the new run.
         await user.until(lambda: user.panel is not None and user.panel.NAME == "Runs", "the panel Runs")
         assert user.window.state.chosen == run.id
         await user.until(lambda: user.cells("maple").get("STATUS") == "completed", "the end")
@@ -144,8 +144,8 @@ async def test_a_run_is_set_up_confirmed_started_and_seen(open_window: Any, empt
         await user.see("4 Generate ─ from maple, step 12")
 
 
-async def test_mistakes_are_told_beside_the_fields(open_window: Any, store: Any) -> None:
-    """Whatever cannot work is told before anything is made, by a word that names what is wrong."""
+async def test_errors_are_shown_beside_the_fields(open_window: Any, store: Any) -> None:
+    """An error is shown before a run is created, and names what is wrong."""
     before = {run.id for run in store.all()}
     async with open_window(store, (80, 24)) as user:
         await user.go(3)
@@ -165,10 +165,10 @@ async def test_mistakes_are_told_beside_the_fields(open_window: Any, store: Any)
         await fill(user, "data", "text:/not/there")
         await user.keys("ctrl+s")
         await user.until(lambda: 'There is no file or folder "/not/there"' in state(user), "the missing file")
-        # All options: what is typed there is judged there.
+        # All options shows the errors of its own values.
         await user.keys("ctrl+r", "ctrl+o", "down", "enter")
         await user.type("many")
-        await user.until(lambda: "many" in user.part("#settings-problem"), "the complaint")
+        await user.until(lambda: "many" in user.part("#settings-problem"), "the error")
         await user.keys("enter", "ctrl+s")
         assert isinstance(user.screen, AllOptions)
         await user.keys("escape", "escape")
@@ -178,7 +178,7 @@ async def test_mistakes_are_told_beside_the_fields(open_window: Any, store: Any)
 
 
 async def test_fields_and_all_options_are_two_views_of_the_same_values(open_window: Any, store: Any) -> None:
-    """What is typed in a field stands in All options, and what is entered there stands in the field."""
+    """All options shows values typed in a field, and the field shows values entered there."""
     async with open_window(store, (80, 24)) as user:
         await user.go(3)
         await fill(user, "batch", "4")
@@ -202,7 +202,7 @@ async def test_fields_and_all_options_are_two_views_of_the_same_values(open_wind
         config = panel.resolved().config
         assert (config.train.batch_size, config.train.epochs, config.train.steps) == (16, 2.0, None)
         assert (config.train.precision, config.data.source) == ("bf16", "wikitext-2")
-        # Thrown away there, nothing changes here; and a field that is wrong is left as it is.
+        # Values discarded there change nothing here, and a field with an error keeps its text.
         await fill(user, "seed", "1.5")
         await user.keys("ctrl+o")
         await user.until(lambda: isinstance(user.screen, AllOptions))
@@ -216,7 +216,7 @@ async def test_fields_and_all_options_are_two_views_of_the_same_values(open_wind
 async def test_a_folder_without_text_is_refused_before_a_run_exists(
     open_window: Any, store: Any, tmp_path: Any
 ) -> None:
-    """The panel says what is wrong with it, nothing is asked, and no run appears."""
+    """The panel shows the reason, no dialog opens, and no run is created."""
     (tmp_path / "empty").mkdir()
     before = {run.id for run in store.all()}
     async with open_window(store, (100, 30)) as user:
@@ -230,18 +230,18 @@ async def test_a_folder_without_text_is_refused_before_a_run_exists(
     assert {run.id for run in store.all()} == before
 
 
-async def test_a_job_that_fails_at_once_says_why(
+async def test_a_job_that_fails_at_once_is_shown_with_the_reason(
     open_window: Any, store: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The text is gone when the job looks for it: the run is in Runs as failed, with the reason in words."""
+    """The text is deleted before the job reads it: Runs lists the run as failed, with the reason."""
     (tmp_path / "words").mkdir()
     (tmp_path / "words" / "a.txt").write_text("Words that are gone when the job looks for them. " * 100)
 
     def start(run: Any, **options: Any) -> actions.Launch:
         (tmp_path / "words" / "a.txt").unlink()
-        return begin(run, **options)
+        return real_start(run, **options)
 
-    begin = actions.start
+    real_start = actions.start
     monkeypatch.setattr(launching, "start", start)
     async with open_window(store, (100, 30)) as user:
         await user.go(3)
@@ -257,12 +257,12 @@ async def test_a_job_that_fails_at_once_says_why(
         await user.see("maple  failed", "empty.")
 
 
-async def test_the_question_says_how_long_the_run_may_take(open_window: Any, store: Any) -> None:
-    """By the runs that trained here, as `seedbed config check` says it; and what tells where nothing does."""
+async def test_the_start_dialog_estimates_disk_space_and_time(open_window: Any, store: Any) -> None:
+    """From the speed of earlier runs, as in `seedbed config check`; for unprepared data the time is unknown."""
     async with open_window(store, (130, 40)) as user:
         await user.go(3)
         await user.keys("ctrl+s")
-        await user.until(lambda: isinstance(user.screen, Confirm), "the question")
+        await user.until(lambda: isinstance(user.screen, Confirm), "the dialog")
         expected = estimate(user.window.panel(TrainPanel).resolved().config, store)
         assert expected.seconds is not None
         await user.see(f"disk       up to {text.size(expected.disk_bytes)}: ")
@@ -271,13 +271,13 @@ async def test_the_question_says_how_long_the_run_may_take(open_window: Any, sto
         await fill(user, "epochs", "2")
         await fill(user, "data", "wikitext-2")
         await user.keys("ctrl+s")
-        await user.until(lambda: isinstance(user.screen, Confirm), "the question")
+        await user.until(lambda: isinstance(user.screen, Confirm), "the dialog")
         await user.see("time       unknown until the data has been prepared")
         await user.keys("n")
 
 
-async def test_a_store_that_may_not_be_written_is_told(open_window: Any, tmp_path: Any, workshop: Any) -> None:
-    """Where no run can be made the panel says so, and no row appears."""
+async def test_a_store_that_cannot_be_written_is_reported(open_window: Any, tmp_path: Any, shared_folder: Any) -> None:
+    """If no run can be created, the panel shows the reason."""
     (tmp_path / "file").write_text("not a folder")
     async with open_window(Store(tmp_path / "file" / "runs"), (80, 24)) as user:
         await user.go(3)
@@ -286,8 +286,8 @@ async def test_a_store_that_may_not_be_written_is_told(open_window: Any, tmp_pat
         assert str(tmp_path)[:20] in user.text
 
 
-async def test_epochs_are_set_by_keys_and_by_hand_within_bounds(open_window: Any, store: Any) -> None:
-    """Whole and fractional epochs from just above 0 to 10000; all else is refused in the moment in which it is typed."""
+async def test_epochs_are_stepped_by_keys_and_typed_within_bounds(open_window: Any, store: Any) -> None:
+    """Whole and fractional epochs from just above 0 to 10000; anything else is refused as soon as it is typed."""
     async with open_window(store, (80, 24)) as user:
         await user.go(3)
         panel = user.window.panel(TrainPanel)
@@ -309,7 +309,7 @@ async def test_epochs_are_set_by_keys_and_by_hand_within_bounds(open_window: Any
             await user.keys("home", "ctrl+k")
             await user.paste(typed)
             assert field.value == typed
-            await user.until(lambda typed=typed: typed in state(user), f"the complaint of {typed}")
+            await user.until(lambda typed=typed: typed in state(user), f"the error of {typed}")
             await user.keys("ctrl+s")
             assert not isinstance(user.screen, Confirm), typed
         await user.keys("home", "ctrl+k")
@@ -318,14 +318,14 @@ async def test_epochs_are_set_by_keys_and_by_hand_within_bounds(open_window: Any
         assert field.value == "10000"
         await user.keys("home", "ctrl+k")
         await user.type("x")
-        await user.until(lambda: "x is not a number" in state(user), "the complaint")
+        await user.until(lambda: "x is not a number" in state(user), "the error")
         await user.keys("backspace")
         await user.until(lambda: "1,350 steps" in state(user), "the preset's horizon")
 
 
-async def test_a_model_is_trained_further(open_window: Any, store: Any, in_store: Any) -> None:
-    """One chooses a model, not an id: what was stopped goes on, what is finished says that it wants a number."""
-    fir = in_store(store, "fir")
+async def test_a_model_is_trained_further(open_window: Any, store: Any, find_run: Any) -> None:
+    """A stopped run continues; a finished one needs a number of epochs or steps."""
+    fir = find_run(store, "fir")
     async with open_window(store, (130, 40)) as user:
         await user.choose("birch", 5)
         await user.keys("a")
@@ -344,24 +344,24 @@ async def test_a_model_is_trained_further(open_window: Any, store: Any, in_store
         await user.until(lambda: user.cells("fir").get("STEP") == "60/60", "five steps more")
         await user.until(lambda: user.cells("fir").get("STATUS") == "completed", "the end")
         assert user.window.state.chosen == fir.id
-        # How far the model was to go is not left behind for a new run.
+        # The number of steps is not kept for a new run.
         assert (user.window.panel(TrainPanel).origin, user.part("#steps").strip()) == ("", "1350")
-        # The same from Runs: R on a finished run asks how far, on one at work nothing.
+        # The same from Runs: R on a finished run asks for its epochs or steps.
         await user.choose("oak")
         await user.keys("R")
         assert (user.panel.NAME, user.focus()) == ("Train", "epochs")
-        await user.until(lambda: user.window.panel(TrainPanel).origin == in_store(store, "oak").id)
+        await user.until(lambda: user.window.panel(TrainPanel).origin == find_run(store, "oak").id)
 
 
-async def test_what_cannot_be_trained_further_says_so(
-    in_store: Any, open_window: Any, store: Any, empty_store: Any, job: Any
+async def test_only_runs_that_can_be_trained_further_are_offered(
+    find_run: Any, open_window: Any, store: Any, empty_store: Any, job: Any
 ) -> None:
-    """Without a model there is only a new run to choose; what is at work or broken is not on offer."""
+    """Without a model only a new run is offered; a running run is offered once it has stopped."""
     async with open_window(empty_store, (80, 24)) as user:
         await user.keys("R")
-        await user.hear("No run is selected.")
+        await user.see_notification("No run is selected.")
         await user.keys("5", "a")
-        await user.hear("No model is selected.")
+        await user.see_notification("No model is selected.")
         await user.see("No model yet: train one (3).")
         await user.keys("3", "enter")
         await user.see("a new run")
@@ -371,24 +371,24 @@ async def test_what_cannot_be_trained_further_says_so(
         await user.see("active: maple")
         await user.choose("maple")
         await user.keys("R")
-        await user.hear("maple is already running.")
+        await user.see_notification("maple is already running.")
         assert run.id not in offered(user)
-        assert in_store(store, "fir").id in offered(user)
+        assert find_run(store, "fir").id in offered(user)
         actions.stop(run)
         await user.until(lambda: run.id in offered(user), "its end")
 
 
-async def test_the_fields_show_what_a_model_keeps_and_give_back_what_was_typed(
-    open_window: Any, store: Any, in_store: Any
+async def test_fields_show_the_values_of_a_model_and_restore_typed_ones_for_a_new_run(
+    open_window: Any, store: Any, find_run: Any
 ) -> None:
-    """A run that is trained further keeps its own batch, length and precision: those stand there, not the preset's."""
-    config = load_frozen(in_store(store, "fir").config, TRAIN)
+    """A run that is trained further keeps its own batch, context and precision: the fields show these values."""
+    config = load_frozen(find_run(store, "fir").config, TRAIN)
     async with open_window(store, (80, 24)) as user:
         await user.go(3)
         panel = user.window.panel(TrainPanel)
         await fill(user, "batch", "31")
         await fill(user, "run-name", "maple")
-        panel.choose_origin(in_store(store, "fir").id)
+        panel.choose_origin(find_run(store, "fir").id)
         await user.see("3 Train ─ fir is completed: set more epochs or steps.")
         shown = {name: panel.query_one(f"#{name}", NumberField) for name in ("batch", "context", "seed")}
         assert {name: field.value for name, field in shown.items()} == dict.fromkeys(shown, "")
@@ -400,8 +400,8 @@ async def test_the_fields_show_what_a_model_keeps_and_give_back_what_was_typed(
         await user.until(lambda: shown["batch"].value == "31", "what was typed")
         assert panel.query_one("#precision", Select).value == "auto"
         assert panel.resolved().config.train.batch_size == 31
-        # Emptying the fields empties what was typed too, though a model's choices stand there.
-        panel.choose_origin(in_store(store, "fir").id)
+        # Clearing the fields also clears the typed values, although the fields show those of a model.
+        panel.choose_origin(find_run(store, "fir").id)
         await user.see("3 Train ─ fir is completed")
         await user.keys("ctrl+r")
         assert panel.query_one("#precision", Select).value == "fp32"
@@ -410,10 +410,10 @@ async def test_the_fields_show_what_a_model_keeps_and_give_back_what_was_typed(
         assert shown["batch"].value == ""
 
 
-async def test_how_far_a_new_run_goes_is_not_offered_to_a_finished_one(
-    open_window: Any, store: Any, in_store: Any
+async def test_the_length_of_a_new_run_is_not_used_for_a_finished_one(
+    open_window: Any, store: Any, find_run: Any
 ) -> None:
-    """R on a finished run asks anew; what was typed for the new run is there again with it."""
+    """R on a finished run asks for a length; the typed length is shown again for a new run."""
     async with open_window(store, (80, 24)) as user:
         await user.go(3)
         panel = user.window.panel(TrainPanel)
@@ -421,7 +421,7 @@ async def test_how_far_a_new_run_goes_is_not_offered_to_a_finished_one(
         for name in ("oak", "fir"):
             await user.choose(name)
             await user.keys("R")
-            await user.until(lambda name=name: panel.origin == in_store(store, name).id, name)
+            await user.until(lambda name=name: panel.origin == find_run(store, name).id, name)
             await user.see(f"3 Train ─ {name} is completed: set more epochs or steps.")
             assert panel.query_one("#steps", NumberField).value == ""
             assert panel.query_one("#epochs", NumberField).value == ""
@@ -432,7 +432,7 @@ async def test_how_far_a_new_run_goes_is_not_offered_to_a_finished_one(
         assert panel.query_one("#epochs", NumberField).value == ""
 
 
-async def test_that_a_device_is_busy_is_said_before_one_starts(open_window: Any, store: Any, job: Any) -> None:
+async def test_the_start_dialog_warns_of_a_busy_device(open_window: Any, store: Any, job: Any) -> None:
     job(store, "maple", train__steps=FOREVER)
     async with open_window(store, (80, 24)) as user:
         await user.until(lambda: user.cells("maple").get("STATUS") == "running", "the run")

@@ -1,4 +1,4 @@
-"""What goes wrong around a window: broken and vanished files, a store that cannot be read, clocks, and its own end."""
+"""Faults around a window: broken and missing files, an unreadable store, clock jumps, and the end of the window."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FOREVER = "100000000"
 
 
 def replace(path: Path, content: bytes | None) -> None:
-    """Write a file as others write it: beside it, then over it; None removes it."""
+    """Replace a file atomically, as jobs do; None removes it."""
     if content is None:
         path.unlink()
         return
@@ -48,28 +48,28 @@ def replace(path: Path, content: bytes | None) -> None:
 
 
 def breakages(run: RunDir) -> Iterator[tuple[str, Path, bytes | None, str]]:
-    """What can happen to a finished run's files: what it is, the file, what is in it then, the status that is shown."""
+    """Damage to the files of a finished run: description, file, new content, status that is shown then."""
     events = run.events.read_bytes()
     lines = events.splitlines(keepends=True)
     yield "no state", run.state, None, "completed"
-    yield "half a state", run.state, b'{"format":1,"heartb', "completed"
-    yield "a state of something else", run.state, b"[1, 2]", "completed"
-    yield "half a last line", run.events, events + b'{"v":1,"n":99,"t":1,"kind":"st', "completed"
+    yield "a truncated state", run.state, b'{"format":1,"heartb', "completed"
+    yield "a state with other JSON", run.state, b"[1, 2]", "completed"
+    yield "a truncated last line", run.events, events + b'{"v":1,"n":99,"t":1,"kind":"st', "completed"
     yield "a broken line", run.events, lines[0] + b"\x00\xff garbage\n" + b"".join(lines[1:]), "completed"
     yield "no labels", run.path / "labels.json", b"", "completed"
     yield (
-        "labels of something else",
+        "labels with wrong types",
         run.path / "labels.json",
         b'{"name": 5, "tags": "x", "archived": "no"}',
         "completed",
     )
-    yield "half a meta", run.path / "meta.json", b'{"format": 1, "ki', "broken"
-    yield "a meta of something else", run.path / "meta.json", b"null", "broken"
+    yield "a truncated meta", run.path / "meta.json", b'{"format": 1, "ki', "broken"
+    yield "a meta with other JSON", run.path / "meta.json", b"null", "broken"
 
 
-async def test_broken_files_end_in_words(open_window: Any, store: Any, in_store: Any) -> None:
-    """Files that are cut, of another kind, or gone: the run is shown as well as it can be, in the list and in full."""
-    fir = in_store(store, "fir")
+async def test_a_run_with_damaged_files_is_shown_with_its_status(open_window: Any, store: Any, find_run: Any) -> None:
+    """Truncated, wrong or missing files: the list and the details show the run as far as it can be read."""
+    fir = find_run(store, "fir")
     async with open_window(store, (100, 30)) as user:
         for what, path, content, expected in breakages(fir):
             kept = path.read_bytes() if path.exists() else None
@@ -94,7 +94,7 @@ async def test_broken_files_end_in_words(open_window: Any, store: Any, in_store:
             replace(path, kept)
             await user.keys("r")
             await user.until(lambda: shown("completed"), f"the repair of {what}")
-    # The same from the beginning: a window that opens over them.
+    # The same for a window that opens with the damaged files.
     for _, path, content, _ in breakages(fir):
         if path.exists() or content is not None:
             replace(path, content)
@@ -102,9 +102,11 @@ async def test_broken_files_end_in_words(open_window: Any, store: Any, in_store:
         await user.see("1 broken", "oak")
 
 
-async def test_news_of_a_run_may_come_before_its_screen_is_whole(open_window: Any, store: Any, in_store: Any) -> None:
-    """The window looks at the runs while the screen is still put together: that ends nothing, and nothing is missed."""
-    fir = in_store(store, "fir")
+async def test_an_update_of_a_run_may_come_before_its_screen_is_mounted(
+    open_window: Any, store: Any, find_run: Any
+) -> None:
+    """The window refreshes while the screen is still being mounted: it does not crash, and the screen is complete."""
+    fir = find_run(store, "fir")
     async with open_window(store, (100, 30)) as user:
         screen = Details(fir.id)
         opened = user.window.push_screen(screen)
@@ -113,16 +115,16 @@ async def test_news_of_a_run_may_come_before_its_screen_is_whole(open_window: An
         await user.see("fir  completed", "step 55/55")
 
 
-async def test_files_that_are_gone_are_told(open_window: Any, store: Any, in_store: Any) -> None:
-    """No config, no log of events, no checkpoints, a marker that cannot be read: each in its place, in words."""
-    oak, fir, birch = (in_store(store, name) for name in ("oak", "fir", "birch"))
+async def test_missing_files_are_reported(open_window: Any, store: Any, find_run: Any) -> None:
+    """No config, no event log, no checkpoints, an unreadable marker: each has its own message."""
+    oak, fir, birch = (find_run(store, name) for name in ("oak", "fir", "birch"))
     replace(oak.config, None)
     replace(birch.events, None)
     replace(birch.state, None)
     for marker in fir.checkpoints.glob("*/DONE"):
         marker.write_text("{")
     async with open_window(store, (130, 40)) as user:
-        # For a few seconds after it was made such a run may yet begin.
+        # For a few seconds after its creation such a run may still start.
         await user.until(lambda: user.cells("birch").get("STATUS") == "lost", "lost")
         await user.choose("birch")
         await user.see("The job never started")
@@ -145,52 +147,54 @@ async def test_files_that_are_gone_are_told(open_window: Any, store: Any, in_sto
         assert user.window.state.run(fir.id).status["status"] == "completed"
 
 
-async def test_a_look_that_ends_after_the_window_was_closed_does_nothing(open_window: Any, store: Any) -> None:
-    """The last look may still be under way when the window goes."""
+async def test_a_refresh_that_ends_after_the_window_was_closed_does_nothing(open_window: Any, store: Any) -> None:
+    """The last refresh may still be running when the window closes."""
     async with open_window(store, (80, 24)) as user:
         window = user.window
     await window._look()
     window.show(set(window.state.watch.runs))
 
 
-async def test_a_run_that_is_deleted_elsewhere_while_it_is_shown_goes_from_every_panel(
-    open_window: Any, store: Any, in_store: Any
+async def test_a_run_that_is_deleted_outside_the_window_disappears_from_every_panel(
+    open_window: Any, store: Any, find_run: Any
 ) -> None:
-    """From the list, from the screen that shows it in full, and under a question about it."""
+    """Also while its details or a dialog about it are open."""
     async with open_window(store, (100, 30)) as user:
         for name, keys, kind in (("oak", ("enter",), Details), ("birch", ("D",), Confirm), ("cedar", ("e",), Rename)):
-            run = in_store(store, name)
+            run = find_run(store, name)
             await user.choose(name)
             await user.keys(*keys)
             await user.until(lambda kind=kind: isinstance(user.screen, kind))
             actions.delete(run)
             user.window.refresh_runs()
-            await user.until(lambda run=run: user.window.state.run(run.id) is None, "its end")
+            await user.until(lambda run=run: user.window.state.run(run.id) is None, "its deletion")
             if kind is Details:
-                await user.hear("The run has been deleted.")
+                await user.see_notification("The run has been deleted.")
             elif kind is Confirm:
                 await user.keys("y")
-                await user.until(lambda: user.remarks, "a remark")
+                await user.until(lambda: user.notifications, "a notification")
             else:
                 await user.keys("delete")
                 await user.type("other")
                 await user.keys("enter")
-                await user.until(lambda: user.remarks, "a remark")
+                await user.until(lambda: user.notifications, "a notification")
             await user.until(lambda: len(user.window.screen_stack) == 1, "the panels")
-            await user.until(lambda run=run: run.id not in user.window.panel(RunsPanel).table.ids, "its row's end")
+            await user.until(
+                lambda run=run: run.id not in user.window.panel(RunsPanel).table.ids, "the removal of its row"
+            )
             user.window.clear_notifications()
         assert not (store.root / run.id).exists()
-        # Removed by hand, the whole folder, under the cursor.
-        shutil.rmtree(in_store(store, "fir").path)
+        # The folder of the run under the cursor is removed by hand.
+        shutil.rmtree(find_run(store, "fir").path)
         await user.keys("r")
         await user.until(lambda: not user.cells("fir"))
         assert user.cells("elm")["STATUS"] == "failed"
 
 
-async def test_a_store_that_cannot_be_read_keeps_what_was_seen(
+async def test_runs_stay_listed_while_the_store_cannot_be_read(
     open_window: Any, store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A share that hangs up for a while: a message instead of the counts, the runs as they were, then all is well."""
+    """A network share fails for a while: a message replaces the counts, the runs stay, then the counts return."""
     real = os.scandir
 
     def refuse(place: Any) -> Any:
@@ -209,23 +213,23 @@ async def test_a_store_that_cannot_be_read_keeps_what_was_seen(
         await user.until(lambda: "2 completed" in user.row("1 Runs"), "the counts")
 
 
-async def test_a_store_that_vanishes_and_comes_back(open_window: Any, store: Any) -> None:
-    """Moved away and back again under an open window."""
+async def test_a_store_that_is_moved_away_and_back_is_shown_again(open_window: Any, store: Any) -> None:
+    """The store is moved while the window is open."""
     away = store.root.with_name("away")
     async with open_window(store, (80, 24)) as user:
         os.rename(store.root, away)
         await user.keys("r")
         await user.see("No runs yet: press 3 to start one.", "5 Models ─ no model yet")
         await user.keys("enter", "e", "D", "2", "5", "a")
-        await user.hear("No model is selected.")
+        await user.see_notification("No model is selected.")
         os.rename(away, store.root)
         await user.keys("r", "1")
         await user.see("fir", "completed", "5 Models ─ 4 · active: fir")
 
 
-async def test_what_cannot_be_written_is_told(open_window: Any, store: Any, in_store: Any) -> None:
-    """A rename and an archive that the disk refuses end in a remark with the reason, and the name stays."""
-    fir = in_store(store, "fir")
+async def test_labels_that_cannot_be_written_are_reported(open_window: Any, store: Any, find_run: Any) -> None:
+    """A rename and an archive that fail show a notification with the reason, and the name stays."""
+    fir = find_run(store, "fir")
     (fir.path / "labels.json").unlink()
     (fir.path / "labels.json").mkdir()
     async with open_window(store, (100, 30)) as user:
@@ -233,43 +237,43 @@ async def test_what_cannot_be_written_is_told(open_window: Any, store: Any, in_s
         await user.keys("e", "delete")
         await user.type("pine")
         await user.keys("enter")
-        await user.hear("labels.json")
+        await user.see_notification("labels.json")
         assert user.cells("fir")
         user.window.clear_notifications()
         await user.keys("A")
-        await user.hear("labels.json")
+        await user.see_notification("labels.json")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-async def test_a_store_that_is_read_only_is_shown_and_what_cannot_be_done_is_told(
-    open_window: Any, store: Any, in_store: Any
+async def test_a_read_only_store_is_shown_and_changes_are_refused_with_the_reason(
+    open_window: Any, store: Any, find_run: Any
 ) -> None:
-    """All can be looked at; what would be written is refused in words."""
-    fir = in_store(store, "fir")
+    """Everything can be viewed; actions that write are refused with the reason."""
+    fir = find_run(store, "fir")
     os.chmod(fir.path, 0o555)
     os.chmod(store.root, 0o555)
     try:
         async with open_window(store, (100, 30)) as user:
             await user.see("fir", "⣿ train")
             await user.keys("A")
-            await user.hear("ermission denied")
+            await user.see_notification("ermission denied")
             user.window.clear_notifications()
             await user.keys("D", "y")
-            await user.until(lambda: user.remarks, "the reason")
+            await user.until(lambda: user.notifications, "the reason")
             assert user.cells("fir")
     finally:
         os.chmod(store.root, 0o755)
         os.chmod(fir.path, 0o755)
 
 
-async def test_a_clock_that_jumps_changes_no_status(
+async def test_a_clock_jump_changes_no_status(
     open_window: Any, store: Any, job: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A day forwards, then a day back: what runs is running, nothing is stalled, no time is negative."""
+    """A day forwards, then a day back: the run is still running, not stalled, and no time is negative."""
     run = job(store, "maple", train__steps=FOREVER).run
     real = time.time
     async with open_window(store, (200, 60)) as user:
-        await user.until(lambda: user.cells("maple").get("LEFT", "-") != "-", "what is left")
+        await user.until(lambda: user.cells("maple").get("LEFT", "-") != "-", "the remaining time")
         for shift in (86_400, -86_400):
             monkeypatch.setattr(time, "time", lambda shift=shift: real() + shift)
             step = user.window.state.run(run.id).status["step"]
@@ -283,7 +287,7 @@ async def test_a_clock_that_jumps_changes_no_status(
 
 
 class Terminal:
-    """`seedbed tui` in a terminal of its own."""
+    """`seedbed tui` in its own terminal."""
 
     def __init__(self, store: Store, **environment: str) -> None:
         self.shown = b""
@@ -295,10 +299,10 @@ class Terminal:
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
 
     def see(self, words: str) -> None:
-        """Until the words have come since the last key."""
+        """Wait until the words have been written since the last key."""
         end = time.monotonic() + limit(20)
         while words.encode() not in self.shown:
-            assert time.monotonic() < end, f"{words} never came: {self.shown[-3000:]!r}"
+            assert time.monotonic() < end, f"{words} was never written: {self.shown[-3000:]!r}"
             self._read()
 
     def press(self, keys: str) -> None:
@@ -306,7 +310,7 @@ class Terminal:
         os.write(self._fd, keys.encode())
 
     def ended(self) -> int:
-        """The exit status, once it has ended."""
+        """Wait until it has ended; the exit status."""
         end = time.monotonic() + limit(20)
         while True:
             done, code = os.waitpid(self.pid, os.WNOHANG)
@@ -323,7 +327,7 @@ class Terminal:
 
 
 def hues(shown: bytes) -> set[tuple[int, ...]]:
-    """The colours that a terminal was asked for, shades of grey left out."""
+    """The colours in the output to a terminal, without shades of grey."""
     found: set[tuple[int, ...]] = set()
     for codes in re.findall(rb"\x1b\[([0-9;]*)m", shown):
         numbers = [int(code or 0) for code in codes.split(b";")]
@@ -346,8 +350,8 @@ def hues(shown: bytes) -> set[tuple[int, ...]]:
 
 
 @pytest.mark.parametrize("no_color", [False, True])
-def test_a_terminal_without_colours_shows_the_window_and_is_left_as_it_was(store: Any, no_color: bool) -> None:
-    """NO_COLOR is obeyed, q leaves with status 0, and the terminal has its own screen back."""
+def test_no_color_turns_off_colours_and_q_restores_the_terminal(store: Any, no_color: bool) -> None:
+    """NO_COLOR turns off colours; q ends the window with status 0 and returns to the terminal's normal screen."""
     terminal = Terminal(store, **({"NO_COLOR": "1"} if no_color else {}))
     terminal.see("fir")
     terminal.see("Models")
@@ -361,9 +365,9 @@ def test_a_terminal_without_colours_shows_the_window_and_is_left_as_it_was(store
 @pytest.mark.parametrize(
     "how", ["q", *(pytest.param(each, marks=pytest.mark.slow) for each in ("ctrl+c", "hang-up", "kill"))]
 )
-def test_no_way_to_leave_the_window_ends_a_run(store: Any, in_store: Any, how: str) -> None:
-    """A run that was started from a window goes on when the window is left, hung up, or killed."""
-    birch = in_store(store, "birch")
+def test_a_run_continues_however_the_window_ends(store: Any, find_run: Any, how: str) -> None:
+    """A run that was started from a window continues when the window is closed, hung up, or killed."""
+    birch = find_run(store, "birch")
     terminal = Terminal(store)
     terminal.see("birch")
     terminal.press("Gk")
@@ -387,20 +391,20 @@ def test_no_way_to_leave_the_window_ends_a_run(store: Any, in_store: Any, how: s
     assert json.loads(birch.state.read_text())["status"]["session"] == 2
 
 
-async def test_a_question_is_not_covered_by_remarks(open_window: Any, store: Any) -> None:
-    """Who has just done this and that still sees what is asked, and both buttons."""
+async def test_notifications_do_not_cover_a_dialog(open_window: Any, store: Any) -> None:
+    """The text and both buttons of a dialog are visible after earlier notifications."""
     async with open_window(store, (80, 24)) as user:
         await user.choose("oak")
         await user.keys("w", "p")
-        await user.hear("not running")
+        await user.see_notification("not running")
         await user.keys("D")
         await user.see("Delete this run?", "This cannot be undone.", "Delete (y)", "No (n)")
-        await user.until(lambda: len(user.window._notifications) == 0, "no remark over the question")
+        await user.until(lambda: len(user.window._notifications) == 0, "no notification over the dialog")
         await user.keys("n")
 
 
-async def test_without_colours_what_went_wrong_is_no_darker_than_the_rest(open_window: Any, empty_store: Any) -> None:
-    """NO_COLOR makes greys of colours by their brightness: pure red would be nearly black."""
+async def test_without_colours_no_status_is_too_dark(open_window: Any, empty_store: Any) -> None:
+    """NO_COLOR turns colours into greys by their brightness: pure red would be nearly black."""
     async with open_window(empty_store, (80, 24)) as user:
         for word in STATUS_STYLE:
             colour = Style.parse(status_style(word)).color
