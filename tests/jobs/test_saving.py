@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from patience import until
-from seedbed import files
+from seedbed import disk_space, files
 from seedbed.checkpoint import writer, writing
 from seedbed.checkpoint.marker import OPTIMIZER, WEIGHTS
 from seedbed.checkpoint.reading import find, load
@@ -170,7 +170,7 @@ def test_a_write_that_runs_out_of_space_is_retried_with_growing_delays(
         bench.saver.settle()
         bench.fill(leave_bytes=300_000)
         # As under a quota, or without free inodes: the file system reports free space.
-        for module in (files, saving):
+        for module in (disk_space, saving):
             monkeypatch.setattr(module, "free_bytes", lambda _: 1 << 40)
         seen: list[dict[str, Any]] = []
 
