@@ -92,9 +92,10 @@ def test_a_run_emits_a_save_phase_around_its_last_checkpoint(train: Train) -> No
     ],
 )
 def test_the_advice_is_a_lower_learning_rate(tmp_path: Path, sets: tuple[str, ...], precision: str, rate: str) -> None:
-    hint = advice(resolve(TRAIN, sets=sets).config, precision, tmp_path / "some-run")
+    run = Store(tmp_path).create("train", "some-run", "", {})
+    hint = advice(resolve(TRAIN, sets=sets).config, precision, run.path)
     assert hint.endswith(rate)
-    assert "seedbed train --like some-run" in hint
+    assert f"seedbed train --like {run.id}" in hint
     assert "resume repeats" in hint
 
 
