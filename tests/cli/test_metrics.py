@@ -72,7 +72,7 @@ def test_unreadable_log_lines_are_left_out_and_reported(desk: Any) -> None:
     log.write_bytes(whole + b'{"kind": "step", "st\n\xff\xfe\n')
     done = desk.seedbed("metrics", "--csv")
     assert [row["step"] for row in csv.DictReader(io.StringIO(done.stdout))] == ["1", "2", "3", "4", "5"]
-    assert f"2 lines of {log} cannot be read, the first at byte {len(whole)}: left out." in done.stderr
+    assert f"Omitted 2 lines of {log} that cannot be read, the first at byte {len(whole)}." in done.stderr
     log.write_bytes(whole)
     assert "cannot be read" not in desk.seedbed("metrics", "--csv").stderr
 

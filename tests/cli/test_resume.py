@@ -68,7 +68,7 @@ def test_resume_from_an_earlier_checkpoint_warns_before_it_starts(
     main(["resume", "alpha", "--from", "3", "--more-steps", "2"])
     assert [(each.id, asked.more_steps) for each, asked in started] == [(run.id, 2)]
     error = capsys.readouterr().err
-    assert f"{run.id} goes back to step 3: steps 4 to 6 become void." in error
+    assert f"{run.id} goes back to step 3: steps 4 to 6 are superseded." in error
     assert "Their checkpoints (5, 6) are kept in a separate folder." in error
 
 

@@ -124,7 +124,7 @@ def test_train_queue_on_a_terminal_shows_which_run_it_waits_for(desk: Any) -> No
     assert "seedbed queue" in shown
     desk.seedbed("stop", "first", "--wait")
     desk.wait(lambda: desk.status("second")["status"] == "completed")
-    assert "It trains in the background." in desk.terminal("train", "--set", "train.steps=3", "--queue")
+    assert "The run trains in the background." in desk.terminal("train", "--set", "train.steps=3", "--queue")
     desk.wait(lambda: desk.status()["status"] == "completed")
 
 

@@ -178,4 +178,4 @@ def test_config_commands_show_check_and_explain_the_new_kind(source: Path, folde
     assert "train.steps" not in explained
     assert "{train,probe}" in seedbed("keys", "--help")
     foreign = "from seedbed.cli.main import main; assert main(['config', 'keys', 'optimizer', '--kind', 'probe']) == 2"
-    assert "It belongs to a train config." in run_python(source, "-c", foreign, folder=folder).stderr
+    assert '"optimizer" belongs to a train config.' in run_python(source, "-c", foreign, folder=folder).stderr

@@ -1,1 +1,4 @@
-"""The door: parse, call one action, print. One file for each noun; everything heavy is imported inside the commands."""
+"""The command line: each command parses its arguments, calls an action, and prints the result.
+
+Each command is a module. Slow imports are inside its functions, so that `seedbed --help` starts fast.
+"""

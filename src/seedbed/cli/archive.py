@@ -7,8 +7,8 @@ import argparse
 from seedbed.cli.parser import many_runs_option, runs_option
 
 DESCRIPTION = """\
-Archive runs: `seedbed runs` does not list them, and `latest` never selects one. No file is moved or deleted, and every
-command still finds them by name or id. `seedbed unarchive` undoes it.
+Archive runs: `seedbed runs` does not list archived runs, and `latest` never selects one. No file is moved or deleted, and
+every command still finds archived runs by name or id. `seedbed unarchive` undoes this.
 """
 EXAMPLES = """\
   seedbed archive first-try second-try
@@ -17,8 +17,8 @@ EXAMPLES = """\
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """The options of `archive`."""
-    many_runs_option(parser, "which runs")
+    """Add the options of `archive` to the parser."""
+    many_runs_option(parser, "the runs to archive")
     runs_option(parser)
 
 

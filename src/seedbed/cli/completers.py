@@ -1,4 +1,4 @@
-"""Values of options for the shell's completion, for every command that has the option."""
+"""Shell completion of option values. Each function returns the values that begin with the typed prefix."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def attach(parser: argparse.ArgumentParser) -> None:
 
 
 def presets(prefix: str, parsed_args: argparse.Namespace | None = None, **_: Any) -> list[str]:
-    """Names of presets."""
+    """The names of presets that begin with `prefix`."""
     from seedbed.config.preset import preset_names
 
     return _starting_with(preset_names(_root(parsed_args)), prefix)
 
 
 def sources(prefix: str, **_: Any) -> list[str]:
-    """Forms of `data.source`; after `text:` files and folders."""
+    """The forms of `data.source` that begin with `prefix`; after `text:`, the matching files and folders."""
     from seedbed.config.source import FORMS
 
     scheme, colon, rest = prefix.partition(":")
@@ -48,7 +48,10 @@ def sources(prefix: str, **_: Any) -> list[str]:
 
 
 def settings(prefix: str, parsed_args: argparse.Namespace | None = None, **_: Any) -> list[str]:
-    """Keys of the config with `=` after them; after the `=` the values that a key may have, or its default."""
+    """The settings KEY=VALUE that begin with `prefix`.
+
+    Before the `=`: keys of the config, each followed by `=`. After it: the values that the key may have, or its default.
+    """
     from seedbed.config.keys import keys, value_of
     from seedbed.config.resolving import defaults
     from seedbed.config.values import toml_value
@@ -73,13 +76,16 @@ def settings(prefix: str, parsed_args: argparse.Namespace | None = None, **_: An
 
 
 def checkpoints(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    """`latest`, `best`, and the steps of the checkpoints of the named run, or of the newest run that has any."""
+    """`latest`, `best` and the steps of the run's checkpoints, as far as they begin with `prefix`.
+
+    If no run is named, the checkpoints are those of the newest run that has one.
+    """
     from seedbed.cli.store_option import store
     from seedbed.runs.checkpoints import checkpoints as on_disk
     from seedbed.runs.status import standing
 
     def steps_of(run: RunDir) -> list[str]:
-        return [str(found.step) for found in on_disk(run, standing(run).view)]
+        return [str(each.step) for each in on_disk(run, standing(run).view)]
 
     try:
         place = store(getattr(parsed_args, "runs", None))
@@ -90,12 +96,12 @@ def checkpoints(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[
 
 
 def devices(prefix: str, **_: Any) -> list[str]:
-    """Names of devices."""
+    """The names of devices that begin with `prefix`."""
     return _starting_with(["auto", "cpu", "cuda", "gpu", "mps"], prefix)
 
 
 def precisions(prefix: str, **_: Any) -> list[str]:
-    """The choices of `train.precision`."""
+    """The choices of `train.precision` that begin with `prefix`."""
     from seedbed.config.keys import keys
     from seedbed.config.roots import TRAIN
 
@@ -103,7 +109,7 @@ def precisions(prefix: str, **_: Any) -> list[str]:
 
 
 def tags(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    """Tags of existing runs."""
+    """The tags of existing runs that begin with `prefix`."""
     from seedbed.cli.store_option import store
     from seedbed.runs.labels import read_labels
 
@@ -112,7 +118,7 @@ def tags(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
 
 
 def statuses(prefix: str, **_: Any) -> list[str]:
-    """Statuses, also after a comma."""
+    """The statuses that complete the last word of `prefix`, a list separated by commas."""
     from seedbed.runs.statuses import SHOWN
 
     before, comma, last = prefix.rpartition(",")
@@ -120,7 +126,10 @@ def statuses(prefix: str, **_: Any) -> list[str]:
 
 
 def _paths(prefix: str) -> list[str]:
-    """Files and folders that begin with `prefix`, folders with a slash at the end; a `~` stays."""
+    """The files and folders whose path begins with `prefix`, at most 200. A folder ends with a slash; a `~` is kept.
+
+    Hidden entries are listed only once the name in `prefix` has begun.
+    """
     folder, slash, start = prefix.rpartition("/")
     try:
         entries = sorted(Path(folder + slash or ".").expanduser().iterdir())
@@ -131,7 +140,7 @@ def _paths(prefix: str) -> list[str]:
 
 
 def _root(parsed_args: argparse.Namespace | None) -> Root[Any]:
-    """The kind of config that `--kind` names, where the command has that option."""
+    """The kind of config that `--kind` names; the train config if the command has no such option."""
     from seedbed.config.roots import ROOTS, TRAIN
 
     return ROOTS.get(getattr(parsed_args, "kind", TRAIN.name), TRAIN)
@@ -142,7 +151,7 @@ def _starting_with(words: Iterable[str], prefix: str) -> list[str]:
 
 
 _REFERENTS: dict[str, Callable[[str], list[str]]] = {"path": _paths, "source": sources, "device": devices}
-"""What the text of a key refers to (`Key.refers_to`) -> what is offered for it."""
+"""What a key's value refers to (`Key.refers_to`) -> the function that completes the value."""
 _COMPLETERS: dict[str, Callable[..., list[str]]] = {
     "--preset": presets,
     "--data": sources,
@@ -157,3 +166,4 @@ _COMPLETERS: dict[str, Callable[..., list[str]]] = {
     "--like": complete_run,
     "--after": complete_run,
 }
+"""Option -> the function that completes its value."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-DESCRIPTION = "Print the code for Tab completion of commands, options and runs in a shell."
+DESCRIPTION = "Print shell code that completes commands, options and runs with the Tab key."
 EXAMPLES = """\
   seedbed completion bash >> ~/.bashrc
   seedbed completion zsh >> ~/.zshrc
@@ -13,12 +13,12 @@ EXAMPLES = """\
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """The options of `completion`."""
+    """Add the options of `completion` to the parser."""
     parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="which shell")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the code."""
+    """Print the shell code."""
     import argcomplete.shell_integration
 
     from seedbed.cli.console import say

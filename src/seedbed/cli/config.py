@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 `keys` explains every key of a config: its meaning, its allowed values and its default.
 `show` prints the config that `seedbed train` would use with the same options, each value with its origin: preset, file,
---set or option. `check` prints errors and warnings about it, and the memory, disk and time that training would need.
+--set or option. `check` prints errors and warnings about that config, and the memory, disk and time that training would
+need.
 """
 EXAMPLES = """\
   seedbed config keys                           every key with its meaning
@@ -28,12 +29,12 @@ EXAMPLES = """\
   seedbed config show my.toml --set optimizer.lr=2e-5
   seedbed config show --like latest             the config of an earlier run
   seedbed config check my.toml --lr 2e-5
-  seedbed config check my.toml                  exit status 2 if it cannot work
+  seedbed config check my.toml                  exit status 2 if the config cannot work
 """
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """The options of `config`."""
+    """Add the options of `config` to the parser."""
     from seedbed.cli.train import SYNONYMS
 
     verbs = parser.add_subparsers(metavar="VERB", dest="verb", required=True, title="verbs")
@@ -44,11 +45,11 @@ def options(parser: argparse.ArgumentParser) -> None:
         epilog="examples:\n" + _examples("keys"),
     )
     begins = explains.add_argument(
-        "prefix", metavar="PREFIX", nargs="?", help="only keys and tables that begin with this"
+        "prefix", metavar="PREFIX", nargs="?", help="only keys whose path or name begins with this"
     )
     begins.completer = complete_key  # type: ignore[attr-defined]
     kind_option(explains)
-    explains.add_argument("--preset", metavar="NAME", help="take the defaults of this preset (default: nano)")
+    explains.add_argument("--preset", metavar="NAME", help="show the defaults of this preset (default: nano)")
     json_option(explains, "an object by key")
     for verb, summary in (("show", "print every value and its origin"), ("check", "print errors and warnings")):
         each = verbs.add_parser(
@@ -59,7 +60,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         )
         each.synonyms = SYNONYMS  # type: ignore[attr-defined]
         each.add_argument(
-            "file", metavar="FILE", nargs="?", type=Path, help="a config file (TOML) laid over the preset"
+            "file", metavar="FILE", nargs="?", type=Path, help="a config file (TOML); its values replace the preset's"
         )
         kind_option(each)
         config_options(each)
@@ -68,7 +69,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def kind_option(parser: argparse.ArgumentParser) -> None:
-    """The option that names the kind of config."""
+    """Add the option --kind, which selects the kind of config, to the parser."""
     from seedbed.config.roots import ROOTS, TRAIN
 
     parser.add_argument(
@@ -97,7 +98,7 @@ def _examples(verb: str) -> str:
 
 
 def complete_key(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    """Keys and tables, for the shell's completion."""
+    """The keys and tables that begin with `prefix`, for shell completion."""
     from seedbed.config.keys import keys, tables
     from seedbed.config.roots import ROOTS
 
@@ -106,7 +107,10 @@ def complete_key(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list
 
 
 def explain(prefix: str, preset: str | None, root: Root[Any], as_json: bool) -> int:
-    """Print the keys whose path or name begins with `prefix`: default, help and allowed values."""
+    """Print the keys whose path or name begins with `prefix`: default, help and allowed values.
+
+    Raises UsageError if there is none.
+    """
     import textwrap
 
     from seedbed.cli.console import paint, say, say_json, width
@@ -120,7 +124,7 @@ def explain(prefix: str, preset: str | None, root: Root[Any], as_json: bool) -> 
     found = [key for key in keys(root).values() if key.path.startswith(prefix) or key.name.startswith(prefix)]
     if not found:
         owners = other_owners(prefix, root)
-        suggestion = f"It belongs to {any_of(owners)}. " if owners else did_you_mean(nearest_keys(prefix, root))
+        suggestion = f'"{prefix}" belongs to {any_of(owners)}. ' if owners else did_you_mean(nearest_keys(prefix, root))
         raise UsageError(
             f'No key of {root.title} begins with "{prefix}".', f"{suggestion}The tables are {', '.join(tables(root))}."
         )
@@ -161,7 +165,7 @@ def show(wanted: Resolved[Table], as_json: bool) -> int:
 
 
 def check_config(wanted: Resolved[Config], store: Store, as_json: bool) -> int:
-    """Print the findings and what training would need; returns 2 if training cannot work."""
+    """Print the findings and what training would need. Returns 2 if training cannot work, else 0."""
     from seedbed import actions
     from seedbed.errors import SeedbedError
 
@@ -175,7 +179,10 @@ def check_config(wanted: Resolved[Config], store: Store, as_json: bool) -> int:
 
 
 def report(findings: list[dict[str, Any]], needs: dict[str, Any], as_json: bool) -> int:
-    """Print findings and needs; returns 2 if a finding is an error. `needs` is empty for a kind without estimates."""
+    """Print the findings and what training would need. Returns 2 if a finding is an error, else 0.
+
+    `needs` is empty for a kind of config without estimates.
+    """
     from seedbed.cli.console import say, say_json
     from seedbed.errors import EXIT_USAGE
 
@@ -189,7 +196,7 @@ def report(findings: list[dict[str, Any]], needs: dict[str, Any], as_json: bool)
 
 
 def estimate(wanted: Resolved[Config]) -> dict[str, Any]:
-    """Parameters and peak training memory, for the largest vocabulary that the tokenizer can have."""
+    """The number of parameters and the peak training memory, for the largest vocabulary that the tokenizer can have."""
     from seedbed.config.arithmetic import count_parameters, memory_estimate
 
     config = wanted.config
@@ -210,7 +217,7 @@ def _estimated(wanted: Resolved[Config], store: Store) -> dict[str, Any]:
 
 
 def describe(findings: list[dict[str, Any]], needs: dict[str, Any]) -> list[str]:
-    """Findings and needs as text."""
+    """The findings and what training would need, as lines of text."""
     from seedbed import text
     from seedbed.cli.console import paint
     from seedbed.presentation.wording import time_taken

@@ -1,4 +1,4 @@
-"""Output on the terminal: colour where it is wanted, plain lines elsewhere, no control characters from data."""
+"""Prints lines, tables, JSON, errors and questions; colours them only on terminals that support colour."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ STYLES = {
 
 
 def colour(stream: TextIO) -> bool:
-    """Whether to colour output to this stream: a terminal that can, and NO_COLOR is not set (no-color.org)."""
+    """Whether to colour output to this stream: it is a terminal with colours, and NO_COLOR is not set (no-color.org)."""
     from seedbed.config.environment import env
 
     return stream.isatty() and not env("NO_COLOR") and env("TERM") != "dumb"
 
 
 def paint(text: str, style: str, stream: TextIO | None = None) -> str:
-    """`text` in a style, if the stream (default: stdout) takes colour."""
+    """`text` in a style; unchanged if output to the stream (default: stdout) is not coloured."""
     if not text or not style or not colour(stream or sys.stdout):
         return text
     codes = ";".join(STYLES[word] for word in style.split())
@@ -45,7 +45,7 @@ def say(text: str = "", stream: TextIO | None = None) -> None:
 
 
 def note(text: str) -> None:
-    """Print a line for people on stderr; a failure to write it is ignored."""
+    """Print a remark on stderr; a failure to write it is ignored."""
     with suppress(OSError):
         print(legible(text), file=sys.stderr)
 
@@ -56,7 +56,7 @@ def say_json(value: Any) -> None:
 
 
 def print_error(error: SeedbedError) -> None:
-    """Print an error and its hint on stderr, in place of a temporary line."""
+    """Print an error and its hint on stderr, after erasing the temporary line."""
     set_temporary_line()
     message, hint = printable(error.message, newlines=True), printable(error.hint, newlines=True)
     note(f"{paint('error:', 'bold red', sys.stderr)} {message}")
@@ -65,9 +65,9 @@ def print_error(error: SeedbedError) -> None:
 
 
 def set_temporary_line(line: str = "") -> None:
-    """Replace the last line of the terminal on stderr by another that will be replaced too; "" erases it.
+    """Show a temporary line on stderr in place of the previous temporary line; "" erases it.
 
-    Does nothing where stderr is no terminal, or one that cannot erase a line.
+    Does nothing if stderr is not a terminal, or is a terminal that cannot erase a line.
     """
     from seedbed.config.environment import env
 
@@ -84,7 +84,7 @@ def can_ask() -> bool:
 
 
 def confirm(question: str) -> bool:
-    """Ask the person at the terminal; True for yes, False for anything else."""
+    """Ask a question at the terminal. Returns True if the answer is y or yes, else False."""
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
@@ -106,23 +106,24 @@ def fitted(
 ) -> None:
     """Remove columns from a table, in the order of `spare`, until it fits the terminal.
 
-    If that is not enough, cells of the column `shorten` are cut to at least `least` characters. A pipe gets everything.
+    If that is not enough, cells of the column `shorten` are cut, but not below `least` characters. If stdout is not a
+    terminal, nothing is removed or cut.
     """
     from seedbed.text import shorten as cut
 
     if not sys.stdout.isatty():
         return
 
-    def too_wide() -> int:
+    def excess_width() -> int:
         widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
         return sum(widths) + 2 * (len(widths) - 1) - width(200)
 
     for name in spare:
-        if name in header and too_wide() > 0:
+        if name in header and excess_width() > 0:
             at = header.index(name)
             for row in (header, *rows, *styles):
                 del row[at]
-    excess = too_wide()
+    excess = excess_width()
     if excess > 0 and shorten in header:
         at = header.index(shorten)
         most = max(max(len(row[at]) for row in (header, *rows)) - excess, least)

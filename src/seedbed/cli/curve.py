@@ -1,4 +1,4 @@
-"""`seedbed curve`: plots the metrics of one or several runs, in the terminal or as SVG."""
+"""`seedbed curve`: plot the metrics of one or several runs, in the terminal or as SVG."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Plot the training and validation losses of a run, or the training losses of several runs together. --y selects another
-metric, --x plots by tokens or training time. Without RUN, the newest run that has logged a step.
+metric; --x selects another x axis: tokens or training time. Without RUN, plot the newest run that has logged a step.
 """
 EXAMPLES = """\
   seedbed curve                                 the newest run, in the terminal
-  seedbed curve first second third              over each other
+  seedbed curve first second third              several runs in one plot
   seedbed curve first second --y val_loss --x tokens
   seedbed curve quickstart --smooth 0.9 --log   smoothed, on a logarithmic scale
   seedbed curve quickstart --svg loss.svg
@@ -37,42 +37,46 @@ SYNONYMS = {
 """Options of other programs -> the option of this command."""
 
 _POINTS = 2048
-"""The most points of --json; more steps are combined, with their lowest and highest value."""
+"""The maximum number of points of --json. In longer runs, a point combines several steps and has their low and high."""
 _AXES = ("step", "tokens", "time")
 _METRICS = ("loss", "val_loss", "lr", "grad_norm", "tokens_per_s")
 _TIME_UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
 _LEGEND_PX = 560.0
-"""The width of the legend."""
+"""The width of the legend in pixels."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """The options of `curve`."""
-    action = parser.add_argument("refs", metavar="RUN", nargs="*", help="which runs (default: the newest with losses)")
+    """Add the options of `curve` to the parser."""
+    action = parser.add_argument(
+        "refs", metavar="RUN", nargs="*", help="which runs (default: the newest with a logged step)"
+    )
     action.completer = complete_run  # type: ignore[attr-defined]
     add = parser.add_argument
-    add("--x", choices=_AXES, default="step", help="along steps, trained tokens, or training time (default: step)")
+    add(
+        "--x", choices=_AXES, default="step", help="the x axis: steps, trained tokens, or training time (default: step)"
+    )
     add(
         "--y",
         metavar="NAME",
         type=_metric,
         default="loss",
-        help=f"what to draw: {', '.join(_METRICS)}, or any other metric that the run logs (default: loss)",
+        help=f"the metric to plot: {', '.join(_METRICS)}, or any other metric that the run logs (default: loss)",
     )
     add(
         "--smooth",
         metavar="W",
-        type=_weight,
+        type=_smoothing_factor,
         default=0.0,
-        help="exponential mean, W the weight of the past, such as 0.9 (default: 0, off)",
+        help="exponential moving average with smoothing factor W, such as 0.9 (default: 0, off)",
     )
-    add("--log", action="store_true", help="a logarithmic scale")
-    add("--svg", metavar="FILE", type=Path, help="write a picture, for light and dark pages")
+    add("--log", action="store_true", help="use a logarithmic y axis")
+    add("--svg", metavar="FILE", type=Path, help="write an SVG picture, for light and dark pages")
     runs_option(parser)
-    json_option(parser, "the points, not smoothed,")
+    json_option(parser, "the unsmoothed points")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Read the curves and draw them."""
+    """Read the curves, then print or draw them."""
     from seedbed.actions import has_steps
     from seedbed.cli.console import say_json
     from seedbed.cli.store_option import find_all, store
@@ -94,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
         objects = [points(each, drawn, arguments.x, arguments.y) for each, drawn in zip(found, shown, strict=True)]
         say_json(objects if len(arguments.refs) > 1 else objects[0])
         return 0
-    _refuse_nothing(found, shown, arguments.y)
+    _refuse_empty(found, shown, arguments.y)
     if arguments.svg is None:
         draw(shown, arguments)
     else:
@@ -130,8 +134,8 @@ def _x(x: float, axis: str) -> float:
     return x if axis == "time" else int(x)
 
 
-def _refuse_nothing(found: list[RunDir], shown: list[Drawn], metric: str) -> None:
-    """Note which runs have nothing to plot. Raises SeedbedError if none has anything."""
+def _refuse_empty(found: list[RunDir], shown: list[Drawn], metric: str) -> None:
+    """Print a note for each run that has no points to plot. Raises SeedbedError if no run has any."""
     from seedbed.cli.console import note
     from seedbed.errors import SeedbedError
     from seedbed.presentation.curves import lines
@@ -150,10 +154,12 @@ def _refuse_nothing(found: list[RunDir], shown: list[Drawn], metric: str) -> Non
             f'"{found[0].id}" has logged {lacks} yet.'
             if len(found) == 1
             else f"None of these {len(found)} runs has logged a {lacks[3:]} yet.",
-            f"`seedbed status {found[0].id}` shows its status." if len(found) == 1 else "`seedbed runs` lists them.",
+            f"`seedbed status {found[0].id}` shows the run's status."
+            if len(found) == 1
+            else "`seedbed runs` lists the runs.",
         )
     for each in empty:
-        note(f'"{printable(each.name())}" has logged {lacks} yet, so it is left out.')
+        note(f'"{printable(each.name())}" has logged {lacks} yet, so it is not plotted.')
 
 
 def draw(shown: list[Drawn], arguments: argparse.Namespace) -> None:
@@ -187,9 +193,10 @@ def draw(shown: list[Drawn], arguments: argparse.Namespace) -> None:
         say(line)
     if not rows:
         note(
-            "A logarithmic scale cannot show values of 0 or less."
+            "Nothing is plotted: a logarithmic scale cannot show values of 0 or less."
             if arguments.log
-            else "The output cannot show curves: it is too narrow or its encoding has no Braille. --svg draws a picture."
+            else "The curve cannot be shown: the output is too narrow, or its encoding has no Braille characters."
+            " --svg FILE writes a picture."
         )
 
 
@@ -227,7 +234,7 @@ def write_svg(shown: list[Drawn], arguments: argparse.Namespace) -> None:
 
 
 def _in_units(drawn: list[Line]) -> tuple[list[Line], str]:
-    """The lines with x in the largest unit of time that the plot spans at least twice, and that unit."""
+    """Convert x from seconds to the largest unit of time of which the plot shows at least two; returns that unit too."""
     longest = max((x for line in drawn for x in line.x), default=0.0)
     unit, seconds = next(((unit, s) for unit, s in _TIME_UNITS if longest >= 2 * s), _TIME_UNITS[-1])
     return [line._replace(x=[x / seconds for x in line.x]) for line in drawn], unit
@@ -249,14 +256,14 @@ def _refuse_unknown(found: list[RunDir], metric: str) -> None:
     names = metric_names(standing(each).view.metrics for each in found)
     if metric not in names:
         whose = f'"{found[0].id}" has' if len(found) == 1 else "These runs have"
-        raise UsageError(f"{whose} no metric {quoted(metric)}.", f"There are {', '.join(names)}.")
+        raise UsageError(f"{whose} no metric {quoted(metric)}.", f"The metrics are {', '.join(names)}.")
 
 
-def _weight(word: str) -> float:
-    """An argument type: the weight of the past, from 0 to below 1."""
+def _smoothing_factor(word: str) -> float:
+    """An argument type: a smoothing factor, from 0 to below 1."""
     from seedbed.cli.argument_types import real
 
     value = real(0, 1)(word)
     if value == 1:
-        raise argparse.ArgumentTypeError("the weight must be below 1; the largest sensible one is about 0.99")
+        raise argparse.ArgumentTypeError("the smoothing factor must be below 1; values above 0.99 are rarely useful")
     return value

@@ -7,7 +7,8 @@ import argparse
 from seedbed.cli.parser import many_runs_option, runs_option
 
 DESCRIPTION = """\
-Delete runs permanently, with their checkpoints and logs. Lists the runs and asks first. Refuses a run with a live job.
+Delete runs permanently, with their checkpoints and logs. The command lists the runs and asks for confirmation first.
+A run with a live job cannot be deleted.
 """
 EXAMPLES = """\
   seedbed delete first-try second-try
@@ -22,14 +23,14 @@ SYNONYMS = {
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """The options of `delete`."""
-    many_runs_option(parser, "which runs")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    """Add the options of `delete` to the parser."""
+    many_runs_option(parser, "the runs to delete")
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     runs_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Find all runs, list them, ask, and delete them."""
+    """Find all runs, list them, ask for confirmation, and delete them."""
     from seedbed import actions, text
     from seedbed.cli.console import can_ask, confirm, note, say, table
     from seedbed.cli.store_option import find_all
@@ -39,7 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
     found = find_all(actions.store(arguments.runs), arguments.refs)
     statuses = [refuse_living(each).status for each in found]
     if not arguments.yes and not can_ask():
-        raise UsageError("Nothing was deleted: there is no terminal to ask on.", "Add --yes to delete without asking.")
+        raise UsageError(
+            "Nothing was deleted: asking for confirmation needs a terminal.", "Add --yes to delete without asking."
+        )
     sizes = [usage(each).total_bytes for each in found]
     if not arguments.yes:
         rows = [

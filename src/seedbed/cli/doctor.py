@@ -8,8 +8,8 @@ from typing import Any
 from seedbed.cli.parser import json_option
 
 DESCRIPTION = """\
-Check this machine and installation: hardware, packages, speed, and whether a training step works. Prints each problem
-with one command that fixes it. Changes nothing. Exit status 1 if training cannot work.
+Check this machine and installation: hardware, packages, speed, and whether a training step works. Print each problem
+with a command that fixes it. Nothing is changed. The exit status is 1 if training cannot work.
 """
 EXAMPLES = """\
   seedbed doctor
@@ -19,7 +19,7 @@ EXAMPLES = """\
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """The options of `doctor`."""
+    """Add the options of `doctor` to the parser."""
     parser.add_argument("--device", default="auto", help="the device to check, as in train (default: auto)")
     json_option(parser, "the whole report")
 
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed.cli.console import say, say_json, set_temporary_line
 
     found: dict[str, Any] = {}
-    set_temporary_line("checking; this takes some seconds ...")
+    set_temporary_line("checking, which takes a few seconds ...")
     with actions.child("doctor", arguments=[f"--device={arguments.device}"], ok_statuses=(0, 1)) as answers:
         for answer in answers:
             found = answer
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def describe(found: dict[str, Any]) -> list[str]:
-    """The report as text."""
+    """The report as lines of text."""
     from seedbed import text
     from seedbed.cli.console import paint
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from seedbed.runs.store import Store
 
 DESCRIPTION = """\
-Show the disk usage of each run, the largest first: checkpoints, logs and other files; then that of the caches: prepared
-data and compiled kernels, which are recreated when needed. `seedbed prune` and `seedbed delete` free space.
+Show the disk usage of each run (checkpoints, logs, other files), the largest first, then the disk usage of the caches
+(prepared data and compiled kernels, which are recreated when needed). `seedbed prune` and `seedbed delete` free space.
 """
 EXAMPLES = """\
   seedbed du
@@ -23,13 +23,13 @@ EXAMPLES = """\
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """The options of `du`."""
+    """Add the options of `du` to the parser."""
     runs_option(parser)
     json_option(parser, "all sizes in bytes")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure and print."""
+    """Measure the disk usage and print it."""
     from seedbed.cli.console import say, say_json
     from seedbed.cli.store_option import store
 
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def measure(store: Store) -> dict[str, Any]:
-    """All sizes, for a script."""
+    """All sizes, as `--json` prints them."""
     from seedbed.config.directories import cache_dir
     from seedbed.disk_space import free_bytes
     from seedbed.runs.caches import UNFINISHED, cache_entries
@@ -77,7 +77,7 @@ def measure(store: Store) -> dict[str, Any]:
 
 
 def cache_entry(entry: CacheEntry) -> dict[str, Any]:
-    """An entry of a cache, for a script."""
+    """A cache entry, as `--json` prints it."""
     return {
         "kind": entry.kind,
         "name": entry.name,
@@ -90,7 +90,7 @@ def cache_entry(entry: CacheEntry) -> dict[str, Any]:
 
 
 def describe(found: dict[str, Any]) -> list[str]:
-    """The sizes as text."""
+    """The sizes as lines of text."""
     from seedbed import text
     from seedbed.cli.console import fitted, paint, table, width
 
@@ -130,7 +130,7 @@ def describe(found: dict[str, Any]) -> list[str]:
 
 
 def caches_table(entries: list[dict[str, Any]]) -> list[str]:
-    """The entries of the caches, as columns."""
+    """The cache entries as a table."""
     from seedbed import text
     from seedbed.cli.console import fitted, table
 
@@ -150,7 +150,7 @@ def caches_table(entries: list[dict[str, Any]]) -> list[str]:
 
 
 def users(entry: dict[str, Any]) -> str:
-    """What uses an entry of a cache."""
+    """What uses a cache entry: a running job, other programs, or how many runs."""
     count = len(entry["used_by"])
     if entry["in_use"]:
         return "a running job"

@@ -1,7 +1,7 @@
 """Follows a job that this process has started: shows its events, sends a stop request on Ctrl-C, reports how it ended.
 
-The job is a process of its own. Ctrl-C and SIGTERM send a request to save and stop. When the terminal is closed (SIGHUP),
-or this process is killed, the job continues.
+The job is a separate process. Ctrl-C and SIGTERM send it a request to save and stop. If the terminal is closed (SIGHUP) or
+this process is killed, the job continues.
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 EXIT_PIPE = 141
 EXIT_HUNG_UP = 129
 _PAUSE_CHECK_S = 2.0
-"""How often to check whether the job is paused and cannot write that into its log."""
+"""Seconds between two checks whether the job is paused and could not write that to its log."""
 
 
 class Display(Protocol):
     """Shows a run while it trains."""
 
     def record(self, record: Record, view: View) -> None:
-        """An event was logged."""
+        """Show an event that was logged."""
 
     def tick(self, view: View, series: Series) -> None:
-        """No event for a moment: time to redraw."""
+        """Redraw. Called when there is no new event."""
 
     def show_message(self, line: str) -> None:
-        """A message of the command, not of the run."""
+        """Show a message of the command, not of the run."""
 
     def close(self) -> None:
         """Restore the terminal."""
 
 
 class Signals:
-    """Counts SIGINT and SIGTERM, and records SIGHUP; the follower reacts between two events.
+    """Counts SIGINT and SIGTERM, and records SIGHUP. The follower reads these between two events.
 
     A SIGHUP that is ignored (`nohup`) stays ignored.
     """
@@ -84,7 +84,7 @@ class Signals:
 
 
 class Follower:
-    """Follows one job to its end."""
+    """Follows one job until it ends."""
 
     def __init__(self, launch: Launch, signals: Signals, *, as_json: bool) -> None:
         self.launch = launch
@@ -94,7 +94,7 @@ class Follower:
         for record in Reader(launch.run.events).new(launch.offset):
             self.view.add(record)
         self._earlier_session = self.view.session
-        self._asked = 0
+        self._handled_signals = 0
         self._request: SentRequest | None = None
         self._next_check_s = 0.0
         self._shown_pause = ""
@@ -106,9 +106,10 @@ class Follower:
         return self.view.session > self._earlier_session and self.view.run.get("pid") == self.launch.process.pid
 
     def run(self) -> int:
-        """Show the run until its job ends; returns 0 completed, 1 failed, 130 stopped and saved.
+        """Show the run until its job ends, and return the exit status.
 
-        Returns 129 when the terminal is closed; the job continues.
+        0: completed; 1 or 2: failed; 130: stopped, or still stopping after a second Ctrl-C; 129: the terminal was closed,
+        and the job continues.
         """
         try:
             try:
@@ -116,7 +117,7 @@ class Follower:
                     if self.signals.hung_up:
                         break
                     self._show(record)
-                    if self.signals.count > self._asked and self.begun and not self._ask_to_stop():
+                    if self.signals.count > self._handled_signals and self.begun and not self._ask_to_stop():
                         return EXIT_INTERRUPTED
                     if self._request is not None:
                         self._request.repeat()
@@ -142,45 +143,47 @@ class Follower:
             self._display.record(record, self.view)
 
     def _ask_to_stop(self) -> bool:
-        """The first time send a stop request and keep following; the second time return False: stop following."""
-        again, self._asked = self._asked > 0, self.signals.count
+        """The first time, send a stop request and return True. The second time, return False, which ends the following."""
+        again, self._handled_signals = self._handled_signals > 0, self.signals.count
         run = self.launch.run
         if again:
             if self._request is not None:
                 self._request.repeat(at_once=True)
-            self._display.show_message(f"The run saves and stops in the background: seedbed status {run_argument(run)}")
+            self._display.show_message(
+                f"The run saves and stops in the background. Watch it: seedbed status {run_argument(run)}"
+            )
             return False
         try:
             self._request = requests.stop(run, "stopped from the terminal that started it")
         except SeedbedError:
             if actions.is_live(run):
                 raise
-            return True  # it has just ended
+            return True  # the job has just ended
         doing = wording.until_it_stops(self.view)
-        self._display.show_message(f"Stopping: {doing}. Press Ctrl-C again to let it stop in the background.")
+        self._display.show_message(
+            f"Stopping: {doing}. Press Ctrl-C again to return while the run stops in the background."
+        )
         return True
 
     def _show_pause(self) -> None:
-        """Show that the job is paused where its log cannot say so, because it cannot be written."""
+        """Show that the job is paused if it could not write that to its log."""
         if time.monotonic() < self._next_check_s:
             return
         self._next_check_s = time.monotonic() + _PAUSE_CHECK_S
         state = read_state(self.launch.run)
-        held = state.heartbeat.pause if state is not None and state.heartbeat.session == self.view.session else None
-        if held is not None and held.reason != self._shown_pause and self.view.status != "paused":
-            self._display.show_message(wording.paused(self.view.step, held.reason, held.hint))
-        self._shown_pause = held.reason if held is not None else ""
+        pause = state.heartbeat.pause if state is not None and state.heartbeat.session == self.view.session else None
+        if pause is not None and pause.reason != self._shown_pause and self.view.status != "paused":
+            self._display.show_message(wording.paused(self.view.step, pause.reason, pause.hint))
+        self._shown_pause = pause.reason if pause is not None else ""
 
     def _report(self) -> int:
-        """Print how the job ended; returns the exit status."""
+        """Print how the job ended, and return the exit status."""
         run, view, code = self.launch.run, self.view, self.launch.process.returncode
         if not self.begun:
             raise actions.early_exit_error(self.launch, code)
         if not run.path.exists():
-            message = (
-                f"The folder of the run was removed or moved while it trained, so it ended{wording.at_step(view.step)}."
-            )
-            raise SeedbedError(message, f"It was {text.quoted(run.path)}.")
+            message = f"The job ended{wording.at_step(view.step)}, because the folder of its run was removed or moved."
+            raise SeedbedError(message, f"The folder was {text.quoted(run.path)}.")
         if self.as_json:
             say_json(status(run))
         not_resumed = view.code == NOT_RESUMED
@@ -190,8 +193,8 @@ class Follower:
             return EXIT_USAGE if code == EXIT_USAGE else EXIT_FAILURE
         if view.status not in ("completed", "stopped"):
             how = f"was killed (signal {-code})" if code < 0 else f"ended unexpectedly (status {code})"
-            cause = "Was the memory full?" if code == -signal.SIGKILL else last_printed(run.log, lines=1)
-            hint = f"Saved checkpoints are intact: seedbed resume {run_argument(run)}"
+            cause = "The memory may have been full." if code == -signal.SIGKILL else last_printed(run.log, lines=1)
+            hint = f"The saved checkpoints are intact. Continue: seedbed resume {run_argument(run)}"
             print_error(SeedbedError(f"The job {how}{wording.at_step(view.step)}. {cause}".rstrip(), hint))
             return EXIT_FAILURE
         if not_resumed:
@@ -208,8 +211,8 @@ class Follower:
 def follow(start: Callable[[], Launch], *, as_json: bool) -> int:
     """Start a job and follow it to its end; returns the exit status.
 
-    Signals are handled from before the start, so that none is missed. The run continues when the reader of the output
-    (a pipe) closes it.
+    Signal handlers are installed before the start, so that no signal is missed. If the output is a pipe and its reader
+    closes it, the run continues.
     """
     with Signals() as signals:
         launch = start()
@@ -218,7 +221,7 @@ def follow(start: Callable[[], Launch], *, as_json: bool) -> int:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             if launch.process.poll() is None:
-                note(f"The output was closed; the run continues: seedbed status {run_argument(launch.run)}")
+                note(f"The output was closed. The run continues: seedbed status {run_argument(launch.run)}")
             return EXIT_PIPE
 
 
@@ -230,7 +233,7 @@ def _discard_output() -> None:
 
 
 def make_display(launch: Launch, *, as_json: bool) -> Display:
-    """A live display on a terminal, plain lines elsewhere; with --json on stderr, since stdout is for the JSON."""
+    """A live display on a terminal, otherwise plain lines. With --json it is on stderr, because stdout is for the JSON."""
     stream = sys.stderr if as_json else sys.stdout
     from seedbed.config.environment import env
 

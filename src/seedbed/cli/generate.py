@@ -18,7 +18,7 @@ from seedbed.tokenizer.newlines import unescaped
 DESCRIPTION = """\
 Generate text that continues a prompt. RUN is a run, which may still be training, or the path of a checkpoint or another
 model folder; without RUN, the newest run with a checkpoint. The prompt is the argument after RUN, --prompt, a file or
-stdin; the default is the prompt of the run's samples. In a pipe, stdout is the prompt, the new text and a newline.
+stdin; the default is the prompt of the run's samples. In a pipe, the output is the prompt, the new text and a newline.
 """
 EXAMPLES = """\
   seedbed generate "Once upon a time"                              from the newest run with a checkpoint
@@ -44,7 +44,7 @@ SYNONYMS = {
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """The options of `generate`."""
+    """Add the options of `generate` to the parser."""
     words = parser.add_argument(
         "words",
         metavar="RUN PROMPT",
@@ -53,7 +53,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     words.completer = complete_run  # type: ignore[attr-defined]
     prompt = parser.add_mutually_exclusive_group()
-    prompt.add_argument("-p", "--prompt", metavar="TEXT", help="what the model continues; - reads stdin")
+    prompt.add_argument("-p", "--prompt", metavar="TEXT", help="the text that the model continues; - reads stdin")
     prompt.add_argument("--prompt-file", metavar="FILE", type=Path, help="read the prompt from a file")
     add = parser.add_argument
     add(
@@ -65,9 +65,15 @@ def options(parser: argparse.ArgumentParser) -> None:
         default=100,
         help="generate at most N tokens (default: 100)",
     )
-    temperature_option(parser, "0 is greedy, 1 the model's probabilities (default: 0.8)")
+    temperature_option(parser, "0: greedy decoding; 1: the model's own probabilities (default: 0.8)")
     add("--top-k", metavar="K", type=whole(0), default=0, help="sample from the K likeliest tokens (default: 0, off)")
-    add("--top-p", metavar="P", type=real(0, 1), default=1.0, help="sample from the likeliest of total probability P")
+    add(
+        "--top-p",
+        metavar="P",
+        type=real(0, 1),
+        default=1.0,
+        help="sample from the likeliest tokens of total probability P",
+    )
     add("--min-p", metavar="P", type=real(0, 1), default=0.0, help="drop tokens below P times the top probability")
     add(
         "--repetition-penalty", metavar="R", type=real(0), default=1.0, help="above 1 makes repeated tokens less likely"
@@ -93,7 +99,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Find the model, generate in a child process, print the text."""
+    """Find the model, generate in a child process, and print the text."""
     from seedbed import actions
     from seedbed.cli.console import set_temporary_line
 
@@ -135,7 +141,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def note_unknown(pieces: Sequence[str]) -> None:
-    """Print on stderr which parts of the prompt the model cannot see."""
+    """Print on stderr which parts of the prompt the tokenizer does not know."""
     from seedbed.cli.console import note
     from seedbed.presentation.wording import unknown_to_tokenizer
 

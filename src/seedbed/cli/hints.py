@@ -1,4 +1,4 @@
-"""Errors for unknown commands and options, naming what was probably meant. Loaded only when something is wrong."""
+"""Errors for unknown commands and options, with what was probably meant. Imported only if there is such an error."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _COMMANDS = {
     "doctor": "check-env checkup diagnose env health selftest sysinfo verify",
     "completion": "autocomplete completions",
 }
-"""Command -> words of other programs that mean it. None of them is a command here."""
+"""Command -> words that other programs use for it. None of these words is a command of Seedbed."""
 
 _EXPORT = "Every checkpoint is a folder that transformers can open: `seedbed status RUN` shows its path. "
 _ANSWERS = dict.fromkeys(("convert", "export", "push", "upload"), _EXPORT)
@@ -60,14 +60,14 @@ def unknown_command(word: str) -> UsageError:
     if plain in _ANSWERS and plain not in COMMANDS:
         return UsageError(f'There is no command "{shown}".', f"{_ANSWERS[plain]}`seedbed --help` lists the commands.")
     close = [elsewhere] if elsewhere else near(plain, COMMANDS)
-    hint = f"{did_you_mean([f'`seedbed {name}`' for name in close])}`seedbed --help` lists them."
+    hint = f"{did_you_mean([f'`seedbed {name}`' for name in close])}`seedbed --help` lists the commands."
     return UsageError(f'There is no command "{shown}".', hint)
 
 
 def unknown_argument(parser: argparse.ArgumentParser, words: Sequence[str], strange: str) -> UsageError:
-    """The error for an option or word that the command does not take, with what was probably meant."""
-    asked, _, value = strange.partition("=")
-    shown = shorten(printable(asked), 40)
+    """The error for an option or argument that the command does not have, with what was probably meant."""
+    typed, _, value = strange.partition("=")
+    shown = shorten(printable(typed), 40)
     if words[0] not in COMMANDS:
         command = next((word for word in words if word in COMMANDS), None)
         if command is None:
@@ -76,21 +76,21 @@ def unknown_argument(parser: argparse.ArgumentParser, words: Sequence[str], stra
         return UsageError(f'"{shown}" comes before the command.', hint)
     used, name = _deepest(parser, words)
     listed = f"`{name} --help` lists the options."
-    if not asked.startswith("-"):
-        # An extra word often belongs to a text without quotes.
+    if not typed.startswith("-"):
+        # An extra word is often part of a text without quotes.
         hint = f"A text of several words needs quotes. {listed}"
-        return UsageError(f'{name} does not take another word: "{shown}".', hint)
+        return UsageError(f'{name} takes no further argument, but "{shown}" was given.', hint)
     known = [option for action in used._actions for option in action.option_strings]
-    given = value or _value_after(words, asked)
+    given = value or _value_after(words, typed)
     own = getattr(used, "synonyms", {})
     root = ROOTS.get(_value_after(words, "--kind"), TRAIN)
-    guess = _option(asked, known, own, given, root)
+    guess = _option(typed, known, own, given, root)
     return UsageError(f'{name} does not take "{shown}".', f"Did you mean {guess}? {listed}" if guess else listed)
 
 
-def _option(asked: str, known: list[str], own: dict[str, str], value: str, root: Root[Any]) -> str | None:
-    """The option that was probably meant, or the key of the config where the command takes one."""
-    plain = "--" + asked.lower().lstrip("-").replace("_", "-")
+def _option(typed: str, known: list[str], own: dict[str, str], value: str, root: Root[Any]) -> str | None:
+    """The option that was probably meant, or the config key if the command has --set; None if neither is known."""
+    plain = "--" + typed.lower().lstrip("-").replace("_", "-")
     if plain in known or plain in own:
         return own.get(plain, plain)
     if "--set" in known and (key := _key(plain[2:], root)):
@@ -105,13 +105,13 @@ def _option(asked: str, known: list[str], own: dict[str, str], value: str, root:
 
 
 def _setting(key: str, known: list[str], root: Root[Any], value: str = "") -> str:
-    """How to set a key: its own option, else --set with the help of the key."""
+    """How to set a key: its own option, else `--set KEY=VALUE` with the help text of the key."""
     named = [option for option, path in NAMED_KEYS.items() if path == key and option in known]
     return named[0] if named else f"`--set {key}={value or 'VALUE'}` ({keys(root)[key].help.rstrip('.')})"
 
 
 def _key(name: str, root: Root[Any]) -> str | None:
-    """The key with this name, in Seedbed or in another program."""
+    """The config key with this name in Seedbed or in another program; None if there is none."""
     plain = name.replace("-", "_")
     if plain in keys(root):
         return plain
@@ -120,7 +120,7 @@ def _key(name: str, root: Root[Any]) -> str | None:
 
 
 def near(word: str, known: Iterable[str]) -> list[str]:
-    """At most three of `known`: those that begin with the word, else those with the fewest edits, if these are few."""
+    """At most three of `known`: those that begin with `word`, else those with the smallest edit distance, if it is small."""
     names = list(known)
     if len(word.lstrip("-")) > 1 and (begun := [name for name in names if name.startswith(word)]):
         return begun[:3]
@@ -144,6 +144,6 @@ def _deepest(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[arg
 
 
 def _value_after(words: Sequence[str], option: str) -> str:
-    """The word after an option; "" where there is none or it is an option."""
+    """The word after an option; "" if there is none, or if that word is an option."""
     after = [*words[words.index(option) + 1 :]] if option in words else []
     return after[0] if after and not after[0].startswith("-") else ""

@@ -44,8 +44,8 @@ class LiveDisplay:
         if isinstance(event, events.Run) and begins_at(event) is not None:
             for line in wording.setting(event):
                 self._console.print(Text(line, style="dim"))
-        elif isinstance(event, events.Run) and (told := wording.pause_or_resume(event)):
-            self._console.print(Text(told, style="yellow"))
+        elif isinstance(event, events.Run) and (change := wording.pause_or_resume(event)):
+            self._console.print(Text(change, style="yellow"))
         elif isinstance(event, events.Eval):
             self._console.print(Text(wording.score(event)))
         elif isinstance(event, events.Message):
@@ -54,7 +54,7 @@ class LiveDisplay:
             self._console.print(Text(shown[0], style=shown[1]))
 
     def tick(self, view: View, series: Series) -> None:
-        """Redraw a few times a second; the curve less often."""
+        """Redraw at most five times a second; redraw the curve once a second."""
         now = time.monotonic()
         if now < self._next_redraw:
             return

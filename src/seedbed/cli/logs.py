@@ -1,4 +1,4 @@
-"""`seedbed logs`: prints the events of a run and the output of its job."""
+"""`seedbed logs`: print the events of a run and the output of its job."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Print the end of a run's log: its events (progress, validations, checkpoints, warnings, how it ended), then the output
 of its job and the libraries (warnings, tracebacks), each line with its time. With -f, print new lines until the run has
-ended; Ctrl-C stops the printing, never the run. --printed prints only the output; into a pipe, byte for byte.
-Without RUN, the newest run.
+ended; Ctrl-C stops the printing, never the run. --printed prints only the output; in a pipe, byte for byte.
+Without RUN, print the log of the newest run.
 """
 EXAMPLES = """\
   seedbed logs                     the newest run
-  seedbed logs quickstart -f       and new lines as they come
+  seedbed logs quickstart -f       print new lines until the run has ended
   seedbed logs quickstart -n all | grep validation
   seedbed logs quickstart --printed -n all > job.log
 """
@@ -37,7 +37,7 @@ _POLL_S = 0.2
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """The options of `logs`."""
+    """Add the options of `logs` to the parser."""
     run_option(parser, "which run (default: the newest)")
     parser.add_argument("-f", "--follow", action="store_true", help="print new lines until the run has ended")
     parser.add_argument(
@@ -46,9 +46,9 @@ def options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=_lines,
         default=_LINES,
-        help="how many of the last lines of each, or `all` (50)",
+        help="print the last N lines of events and of output, or `all` (50)",
     )
-    parser.add_argument("--printed", action="store_true", help="only what the job and its libraries printed")
+    parser.add_argument("--printed", action="store_true", help="print only what the job and its libraries printed")
     runs_option(parser)
 
 
@@ -59,10 +59,11 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed.presentation.log import has_any
 
     found = store(arguments.runs).find(arguments.ref)
-    there = found.log.exists() if arguments.printed else has_any(found)
-    if not there and not (arguments.follow and _lives(found)):
+    has_log = found.log.exists() if arguments.printed else has_any(found)
+    if not has_log and not (arguments.follow and _lives(found)):
         raise SeedbedError(
-            f"{found.id} has no log: there is no {found.log}.", f"`seedbed status {found.id}` shows the run's status."
+            f"{found.id} has no log: the file {found.log} does not exist.",
+            f"`seedbed status {found.id}` shows the run's status.",
         )
     return (_copy_printed if arguments.printed else _print_log)(found, arguments.lines, arguments.follow)
 
@@ -83,7 +84,7 @@ def _print_log(found: RunDir, lines: int | None, follow: bool) -> int:
 
 
 def _say(line: LogLine) -> None:
-    """Print a line with its time; output of the job unchanged, except on a terminal, which could obey it."""
+    """Print a line with its time. Output of the job is unchanged in a pipe, and without control characters on a terminal."""
     from seedbed.cli.console import paint, say
     from seedbed.presentation.log import when
 
@@ -120,7 +121,7 @@ class _Pipe:
         sys.stdout.buffer.flush()
 
     def end(self) -> None:
-        """Nothing is buffered."""
+        """Do nothing: no bytes are buffered."""
 
 
 class _Screen:
@@ -138,7 +139,7 @@ class _Screen:
             self.end()
 
     def end(self) -> None:
-        """Print the rest, which has no newline."""
+        """Print the last line, which has no newline."""
         if self._rest:
             self._say(self._rest)
         self._rest = b""
@@ -161,7 +162,7 @@ def _lines(value: str) -> int | None:
 
 
 def _lives(found: RunDir) -> bool:
-    """Whether more lines may come: a process owns the run or waits in the queue."""
+    """Whether more lines may be written: a process owns the run, or the run waits in the queue."""
     from seedbed.locks import is_locked
     from seedbed.runs.status import standing
     from seedbed.runs.statuses import LIVE
@@ -170,7 +171,10 @@ def _lives(found: RunDir) -> bool:
 
 
 def _copy(log: Path, offset: int, show: _Pipe | _Screen) -> int:
-    """Print the log from a byte on; returns the byte after it. A log that was replaced is printed from its start."""
+    """Print the log from the byte `offset` on, and return the offset of its end.
+
+    A log that was replaced by a shorter one is printed from its start.
+    """
     from seedbed.files import explained
 
     while log.exists():

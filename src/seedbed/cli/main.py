@@ -45,7 +45,7 @@ def _run(words: list[str]) -> int:
     from seedbed.cli.parser import build
 
     if not words:
-        # Shell completion calls the program without words; a person who does gets the help.
+        # Shell completion calls the program without arguments. For a person who does, the help is printed.
         return _complete_or_help()
     if not words[0].startswith("-") and words[0] not in COMMANDS:
         from seedbed.cli.hints import unknown_command

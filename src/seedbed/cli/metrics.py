@@ -1,4 +1,4 @@
-"""`seedbed metrics`: the steps of a run as a table, CSV or JSON Lines."""
+"""`seedbed metrics`: print the steps of a run as a table, CSV or JSON Lines."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from seedbed.runs.view import View
 
 DESCRIPTION = """\
-Print the steps of a run as a table: about twenty of them, from the first to the last, with the loss of the last
-validation. With --csv or --json print every step in force, for a spreadsheet or a script: step, tokens (so far), time
+Print the steps of a run as a table: about twenty of them, from the first to the last, with the loss of the latest
+validation. With --csv or --json, print every current step, for a spreadsheet or a script: step, tokens (so far), time
 (unix seconds; of a simulated run, seconds of its own clock), loss, lr, grad_norm, step_s, val_loss (after steps that
-were validated), tokens_per_s, and every other metric that the run logs. Steps that a later session voided are left
-out; values that are unknown or not finite are empty in CSV and null in JSON. Without RUN, the newest run that has
-logged a step.
+were validated), tokens_per_s, and every other metric that the run logs. Steps that a resume from an earlier step
+replaced are omitted. Values that are unknown or not finite are empty in CSV and null in JSON. Without RUN, print the
+steps of the newest run that has logged a step.
 """
 EXAMPLES = """\
   seedbed metrics quickstart                                    a table
   seedbed metrics quickstart --csv > steps.csv
-  seedbed metrics quickstart --json | jq -s 'min_by(.loss)'     one object a line (JSON Lines)
-  seedbed metrics quickstart --csv --out steps.csv              the whole file, or none
+  seedbed metrics quickstart --json | jq -s 'min_by(.loss)'     one object per line (JSON Lines)
+  seedbed metrics quickstart --csv --out steps.csv              write to a file
 """
 
 _ROWS = 1000
@@ -37,16 +37,16 @@ _SHOWN = 20
 """The approximate number of rows of the table."""
 _OPEN_SHOWN = 8
 _HEADING = 16
-"""Columns of the table for a run's own metrics, and the characters of their headings."""
+"""The maximum number of columns for the run's own metrics, and of characters in their headings."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """The options of `metrics`."""
+    """Add the options of `metrics` to the parser."""
     run_option(parser, "which run (default: the newest that has logged a step)")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--csv", action="store_true", help="a header and a row for each step (RFC 4180)")
-    form.add_argument("--json", action="store_true", help="an object for each step, one a line (JSON Lines)")
-    parser.add_argument("--out", metavar="FILE", type=Path, help="write to a file; an interrupted write leaves none")
+    form.add_argument("--csv", action="store_true", help="print a header and a row for each step (RFC 4180)")
+    form.add_argument("--json", action="store_true", help="print an object for each step, one per line (JSON Lines)")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="write to FILE; if interrupted, FILE is not changed")
     runs_option(parser)
 
 
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _remarks(found: RunDir, count: int, damaged: list[int], view: View) -> int:
-    """Print notes about the steps; returns the exit status."""
+    """Print notes about the steps, and return the exit status."""
     from seedbed.cli.console import note
     from seedbed.events import MOST_METRICS
     from seedbed.text import printable
@@ -94,15 +94,15 @@ def _remarks(found: RunDir, count: int, damaged: list[int], view: View) -> int:
     if count and view.run.get("simulated"):
         note("The run is simulated: times and speeds are those of its own clock.")
     if len(view.metrics) >= MOST_METRICS:
-        note(f"Of the run's own metrics only the first {MOST_METRICS} are kept.")
+        note(f"Only the first {MOST_METRICS} of the run's own metrics are kept.")
     if damaged:
         lines = "1 line" if len(damaged) == 1 else f"{len(damaged)} lines"
-        note(f"{lines} of {printable(str(found.events))} cannot be read, the first at byte {damaged[0]}: left out.")
+        note(f"Omitted {lines} of {printable(str(found.events))} that cannot be read, the first at byte {damaged[0]}.")
     return 0
 
 
 def overview(steps: Iterator[Metric], names: Sequence[str] = ()) -> int:
-    """Print some steps as a table, evenly spaced, including the first and the last. Returns the number of all steps."""
+    """Print evenly spaced steps, including the first and the last, as a table. Returns the number of all steps."""
     from seedbed import text
     from seedbed.cli.console import fitted, note, say, table
     from seedbed.text import shorten
@@ -154,7 +154,7 @@ def overview(steps: Iterator[Metric], names: Sequence[str] = ()) -> int:
 
 
 def as_csv(steps: Iterator[Metric], names: Sequence[str] = ()) -> Iterator[tuple[str, int]]:
-    """CSV text in pieces, and the number of steps in each; the header first."""
+    """Yield the CSV text in pieces, each with its number of steps; the first piece is the header."""
     import csv
 
     from seedbed.runs.metrics import FIGURES
@@ -169,7 +169,7 @@ def as_csv(steps: Iterator[Metric], names: Sequence[str] = ()) -> Iterator[tuple
 
 
 def as_json(steps: Iterator[Metric], names: Sequence[str] = ()) -> Iterator[tuple[str, int]]:
-    """JSON Lines in pieces, and the number of steps in each."""
+    """Yield the JSON Lines in pieces, each with its number of steps."""
     import msgspec
 
     from seedbed.runs.metrics import FIGURES
@@ -184,6 +184,7 @@ def as_json(steps: Iterator[Metric], names: Sequence[str] = ()) -> Iterator[tupl
 
 
 def _pieces(steps: Iterator[Metric], text: Callable[[list[Metric]], str]) -> Iterator[tuple[str, int]]:
+    """Yield the text of up to 1,000 steps at a time, each with the number of these steps."""
     for first in steps:
         some = [*chain([first], islice(steps, _ROWS - 1))]
         yield text(some), len(some)

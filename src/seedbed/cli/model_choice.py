@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 def temperature_option(parser: argparse.ArgumentParser, help_text: str) -> None:
-    """The option --temperature."""
+    """Add the option --temperature to the parser."""
     parser.add_argument("--temperature", "--temp", metavar="T", type=real(0), default=0.8, help=help_text)
 
 
 def checkpoint_option(parser: argparse.ArgumentParser) -> None:
-    """The option --checkpoint: a checkpoint of the run."""
+    """Add the option --checkpoint, which selects a checkpoint of the run, to the parser."""
     parser.add_argument(
         "--checkpoint", metavar="WHICH", help="a step, `latest`, `best`, or a model folder's path (default: latest)"
     )
 
 
 class ChosenModel(NamedTuple):
-    """The model of a command line: a run and one of its checkpoints, or a model folder and the run in which it lies."""
+    """The model that a command uses: a run and one of its checkpoints, or a model folder and the run that contains it."""
 
     run: RunDir | None
     checkpoint: str | None
@@ -40,7 +40,7 @@ class ChosenModel(NamedTuple):
 
 
 def choose_model(store: Store, ref: str | None, checkpoint: str | None) -> ChosenModel:
-    """The run or model folder that `ref` names. Raises UsageError if it names neither."""
+    """The run or model folder that `ref` names. Raises UsageError if there is neither."""
     from seedbed import actions
     from seedbed.errors import UsageError
     from seedbed.runs.models import model_folder, run_of
@@ -56,8 +56,8 @@ def choose_model(store: Store, ref: str | None, checkpoint: str | None) -> Chose
     if folder is not None:
         if checkpoint is not None:
             raise UsageError(
-                f'"{printable(str(ref))}" is a checkpoint, and --checkpoint names another one.',
-                "Give one of the two.",
+                f'"{printable(str(ref))}" is already a checkpoint, so --checkpoint cannot be given too.',
+                "Remove --checkpoint, or give a run instead of the path.",
             )
         return ChosenModel(run_of(folder), None, folder)
     found = store.find(ref, fits=actions.has_checkpoint, wanted="run with a checkpoint")
@@ -65,7 +65,7 @@ def choose_model(store: Store, ref: str | None, checkpoint: str | None) -> Chose
 
 
 def ask(chosen: ChosenModel, command: str, request: Mapping[str, Any]) -> Generator[dict[str, Any], None, None]:
-    """The answers of a child process about the chosen model."""
+    """The answers of a child process that runs `command` with the chosen model."""
     from seedbed import actions
 
     if chosen.folder is not None or chosen.run is None:

@@ -18,7 +18,7 @@ EXAMPLES = """\
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """The options of `note`."""
+    """Add the options of `note` to the parser."""
     action = parser.add_argument("ref", metavar="RUN", help="which run")
     action.completer = complete_run  # type: ignore[attr-defined]
     parser.add_argument("text", metavar="TEXT", nargs="?", help="the note; - reads stdin")
@@ -28,7 +28,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Change the note or print it."""
+    """Set, remove or print the note."""
     from seedbed import actions
     from seedbed.cli.console import note as print_note
     from seedbed.cli.console import say, say_json
@@ -37,7 +37,9 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed.text import printable
 
     if arguments.remove and arguments.text is not None:
-        raise UsageError("Both a note and --remove are given.", "Give one of them: a new note replaces the old one.")
+        raise UsageError(
+            "Both a note and --remove are given.", "Give only one of the two; a new note replaces the old one."
+        )
     found = actions.store(arguments.runs).find(arguments.ref)
     changes = arguments.remove or arguments.text is not None
     labels = (
@@ -68,7 +70,9 @@ def _text(word: str) -> str:
     try:
         text = sys.stdin.buffer.read(5 * LONGEST_NOTE).decode() if sys.stdin is not None else ""
     except UnicodeDecodeError as error:
-        raise UsageError(f"The note on stdin is not UTF-8 text (byte {error.start}).", "Convert it first.") from error
+        raise UsageError(
+            f"The note on stdin is not UTF-8 text (byte {error.start}).", "Convert the text to UTF-8."
+        ) from error
     if not text.strip():
         raise UsageError("There is no text on stdin.", "Write the note after RUN, or pipe it to this command.")
     return text

@@ -1,4 +1,4 @@
-"""The argument parser: commands and shared options. Imports only the command that is used."""
+"""The argument parser: commands and shared options. It imports only the module of the command that is used."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Runs are stored in ./runs, or in the folder given by --runs or SEEDBED_RUNS.
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps the lines of descriptions and examples; the column of options fits the longest."""
+    """Keeps the line breaks of descriptions and examples, and allows 30 characters for an option."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=30)
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse without abbreviations; help keeps its lines; errors exit with status 2 and one hint."""
+    """An argument parser without abbreviated options, whose errors exit with status 2 and one hint."""
 
     def __init__(self, **options: Any) -> None:
         options.setdefault("formatter_class", HelpFormatter)
@@ -53,14 +53,14 @@ class Parser(argparse.ArgumentParser):
         raise argparse.ArgumentError(action, f'"{value}" is not one of {", ".join(names)}{meant}')
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        """Write help; a full or closed output is an error, as with every command. argparse ignores it."""
+        """Write help. Unlike in argparse, a full or closed output is an error, as in every command."""
         if message and file is sys.stdout:
             sys.stdout.write(message)
         else:
             super()._print_message(message, file)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """As in argparse, but `words` may also come between and after the options."""
+        """Parse as argparse does, but accept the positional `words` also between and after the options."""
         found, strange = super().parse_known_args(args, namespace)
         if hasattr(found, "words"):
             found.words = [*found.words, *(word for word in strange if not word.startswith("-"))]
@@ -76,7 +76,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def build(words: Sequence[str] | None = None) -> Parser:
-    """The parser of every command; with `words`, only of the command that they name, or of all without options."""
+    """The parser with all commands, or with `words` only the command that they name.
+
+    If `words` name no command, the parser has all commands, but without their options.
+    """
     parser = Parser(
         prog="seedbed",
         description="Train language models on your own machine.",
@@ -107,32 +110,32 @@ def build(words: Sequence[str] | None = None) -> Parser:
 
 
 def load(module: str) -> ModuleType:
-    """The module of a command: EXAMPLES, options(parser), run(arguments) -> exit status."""
+    """Import the module of a command, which has EXAMPLES, options(parser) and run(arguments) -> exit status."""
     return importlib.import_module(f"seedbed.cli.{module}")
 
 
 def run_option(parser: argparse.ArgumentParser, help_text: str) -> None:
-    """The positional RUN."""
+    """Add the argument RUN, which may be omitted, to the parser."""
     action = parser.add_argument("ref", metavar="RUN", nargs="?", help=help_text)
     action.completer = complete_run  # type: ignore[attr-defined]
 
 
 def request_options(parser: argparse.ArgumentParser, until: str) -> None:
-    """The options of commands that send a request to a running job; `until` says what --wait waits for."""
+    """Add the options of commands that send a request to a running job; `until` says what --wait waits for."""
     run_option(parser, "which run (default: the newest that is running)")
-    parser.add_argument("--wait", action="store_true", help=f"return when it {until}")
+    parser.add_argument("--wait", action="store_true", help=f"return when the run {until}")
     runs_option(parser)
     json_option(parser, "the run's status afterwards")
 
 
 def many_runs_option(parser: argparse.ArgumentParser, help_text: str) -> None:
-    """The positional RUN, given once or more."""
+    """Add the argument RUN, given once or more, to the parser."""
     action = parser.add_argument("refs", metavar="RUN", nargs="+", help=help_text)
     action.completer = complete_run  # type: ignore[attr-defined]
 
 
 def turn_options(parser: argparse.ArgumentParser) -> None:
-    """The options --queue and --after: what to wait for before the start."""
+    """Add the options --queue and --after, which say what to wait for before the start."""
     parser.add_argument(
         "--queue",
         action="store_true",
@@ -143,17 +146,17 @@ def turn_options(parser: argparse.ArgumentParser) -> None:
 
 
 def runs_option(parser: argparse.ArgumentParser) -> None:
-    """The --runs option: the folder of the runs."""
+    """Add the option --runs, the folder of the runs, to the parser."""
     parser.add_argument("--runs", metavar="DIR", help="folder of the runs (default: SEEDBED_RUNS or ./runs)")
 
 
 def json_option(parser: argparse._ActionsContainer, what: str) -> None:
-    """The --json option: the same output for scripts."""
+    """Add the option --json, which prints `what` for scripts, to the parser."""
     parser.add_argument("--json", action="store_true", help=f"print {what} as JSON")
 
 
 def complete_run(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    """Names and ids of runs, for shell completion."""
+    """`latest` and the names and ids of runs that begin with `prefix`, for shell completion."""
     from seedbed.cli.store_option import store
 
     words = ["latest"]

@@ -7,23 +7,23 @@ import argparse
 from seedbed.cli.parser import request_options
 
 DESCRIPTION = """\
-Ask a run to save a checkpoint and pause after its current step. Its process and memory stay, and it continues where it
-was after `seedbed resume`. Without RUN, the newest running run.
+Ask a run to save a checkpoint and pause after its current step. Its process and memory are kept, and `seedbed resume`
+continues it from that step. Without RUN, pause the newest running run.
 """
 EXAMPLES = """\
   seedbed pause                     the newest running run
-  seedbed pause quickstart --wait   return when it is paused
+  seedbed pause quickstart --wait   return when the run is paused
   seedbed resume quickstart         continue
 """
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """The options of `pause`."""
+    """Add the options of `pause` to the parser."""
     request_options(parser, "is paused")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Send the request, with --wait also wait; exit status 1 if the run ended instead of pausing."""
+    """Send the request; with --wait, wait until the run is paused. Returns 1 if it ended instead."""
     from seedbed import actions
     from seedbed.cli.console import say, say_json
     from seedbed.cli.store_option import run_argument

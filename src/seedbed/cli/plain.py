@@ -26,14 +26,14 @@ class PlainDisplay:
             self._say(paint(line, style, self._stream))
 
     def tick(self, view: View, series: Series) -> None:
-        """Nothing to redraw."""
+        """Do nothing: lines are not redrawn."""
 
     def show_message(self, line: str) -> None:
         """Print a message of the command."""
         self._say(line)
 
     def close(self) -> None:
-        """Nothing to restore."""
+        """Do nothing: the terminal was not changed."""
 
     def _say(self, line: str) -> None:
         say(line, self._stream)

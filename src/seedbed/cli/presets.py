@@ -8,17 +8,17 @@ import textwrap
 from seedbed.cli.parser import json_option
 
 DESCRIPTION = (
-    "List the presets. Every value of one can be overridden; `seedbed config show --preset NAME` prints them all."
+    "List the presets. Any value of a preset can be changed; `seedbed config show --preset NAME` prints all of them."
 )
 EXAMPLES = """\
   seedbed presets
   seedbed train --preset tiny
-  seedbed train --preset nano --set model.layers=6      a preset with a change
+  seedbed train --preset nano --set model.layers=6      a preset with one value changed
 """
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """The options of `presets`."""
+    """Add the options of `presets` to the parser."""
     json_option(parser, "an object by name")
 
 

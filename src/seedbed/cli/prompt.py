@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from seedbed.runs.store import Store
 
 _PATIENCE_S = 2.0
-"""How long to wait for data from a pipe before a note says so."""
+"""Seconds to wait for data from a pipe before a note says that the command waits."""
 
 
 def run_and_prompt(store: Store, arguments: argparse.Namespace) -> tuple[str | None, str | None]:
     """RUN and the prompt, each None if it is not given.
 
-    A single argument is RUN if it names a run or a model folder, else the prompt if it cannot be a misspelt name.
+    A single argument is RUN if it names a run or a model folder. Otherwise it is the prompt, unless it looks like a misspelt
+    name. Raises UsageError for arguments that cannot be told apart.
     """
     from seedbed.errors import UsageError
     from seedbed.files import expand_home
@@ -31,13 +32,13 @@ def run_and_prompt(store: Store, arguments: argparse.Namespace) -> tuple[str | N
     if len(words) > 2:
         joined = shorten(printable(" ".join(words)), 60)
         raise UsageError(
-            f"generate takes a RUN and a prompt, and was given {len(words)} words: {joined}",
+            f"generate takes a RUN and a prompt, but {len(words)} arguments were given: {joined}",
             'Put the prompt in quotes: seedbed generate RUN "Once upon a time"',
         )
     if len(words) == 2 and not given:
         refuse_unquoted_prompt(store, words)
     if len(words) == 2 and given:
-        raise UsageError("The prompt is given twice, after RUN and by an option.", "Give one of the two.")
+        raise UsageError("The prompt is given twice: after RUN and as an option.", "Remove one of the two.")
     prompt = words[1] if len(words) == 2 else arguments.prompt
     ref = words[0] if words else None
     if len(words) == 1 and not given and is_prompt(store, words[0]):
@@ -53,9 +54,9 @@ def run_and_prompt(store: Store, arguments: argparse.Namespace) -> tuple[str | N
 
 
 def is_prompt(store: Store, word: str) -> bool:
-    """Whether a word is a prompt: it names no run or folder and cannot be a misspelt name.
+    """Whether a word is a prompt: it names no run or folder, and does not look like a misspelt name.
 
-    Raises UsageError if it can be a misspelt name, with a hint how to pass it as the prompt.
+    Raises UsageError if it looks like a misspelt name, with a hint on how to pass it as the prompt.
     """
     import difflib
     import shlex
@@ -84,7 +85,7 @@ def is_prompt(store: Store, word: str) -> bool:
 
 
 def refuse_unquoted_prompt(store: Store, words: list[str]) -> None:
-    """Raise UsageError if the first of two words names no run or model folder: the prompt may lack its quotes."""
+    """Raise UsageError if the first of two words names no run or model folder: quotes around the prompt may be missing."""
     import shlex
 
     from seedbed.runs.models import model_folder
@@ -122,7 +123,7 @@ def from_file(path: Path) -> str:
 
 
 def piped() -> bytes | None:
-    """The bytes from a pipe or a redirected file on stdin; None from a terminal or /dev/null, or if there are none."""
+    """The bytes from a pipe or a redirected file on stdin; None if there are none, or for a terminal or /dev/null."""
     import select
     import stat
 
@@ -134,14 +135,17 @@ def piped() -> bytes | None:
         return None
     if stat.S_ISFIFO(mode):
         if not select.select([sys.stdin], [], [], _PATIENCE_S)[0]:
-            note("Waiting for the prompt on stdin. (Or give it with --prompt TEXT.)")
+            note("Waiting for the prompt on stdin. To give it as an option, use --prompt TEXT.")
     elif not stat.S_ISREG(mode):
         return None
     return sys.stdin.buffer.read() or None
 
 
 def decoded(raw: bytes, source: str) -> str:
-    """The prompt, decoded and normalised like training text: no byte-order mark, newlines as line ends."""
+    """The prompt, decoded and normalised like training text: without byte-order mark, each line ending a newline.
+
+    Raises UsageError if it is not UTF-8.
+    """
     import codecs
 
     from seedbed.errors import UsageError
@@ -152,5 +156,5 @@ def decoded(raw: bytes, source: str) -> str:
         kind = "UTF-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "ITS_ENCODING"
         raise UsageError(
             f"The prompt ({source}) is not UTF-8 text (byte {error.start}).",
-            f"Convert it first: iconv -f {kind} -t UTF-8 FILE",
+            f"Convert the text first: iconv -f {kind} -t UTF-8 FILE",
         ) from error

@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from seedbed.runs.store import Store
 
 DESCRIPTION = """\
-Free disk space: list what would be deleted, ask, and delete it. Nothing that a process uses is deleted.
---older-than, --keep, --status and --archived select runs that have ended; a run must match all of them. These runs are
-deleted as a whole. With --checkpoints the selected runs stay, and of their checkpoints only the last and the best stay,
-if these are valid. With --caches, unused compiled kernels and data that no run here was trained on are deleted;
-with --older-than, everything in the caches that was not used for that long. Both are recreated when needed.
+Free disk space: list what would be deleted, ask for confirmation, and delete it. Nothing that a process uses is deleted.
+--older-than, --keep, --status and --archived select runs that have ended; a run must match all of them. The selected
+runs are deleted completely. With --checkpoints, the runs are kept, and all their checkpoints except the latest and the
+best valid ones are deleted. With --caches, unused compiled kernels and data that no run here was trained on are deleted;
+with --caches --older-than, everything in the caches that was not used for that long. Caches are recreated when needed.
 Archived runs are selected only with --archived.
 """
 EXAMPLES = """\
   seedbed prune --status failed,lost --older-than 30d
   seedbed prune --keep 20 --dry-run          list all but the 20 newest runs
   seedbed prune --archived --yes             delete archived runs, without asking
-  seedbed prune --checkpoints                keep the last and the best checkpoint of each run
+  seedbed prune --checkpoints                keep the latest and the best checkpoint of each run
   seedbed prune --caches --older-than 2w
 """
 SYNONYMS = {
@@ -45,17 +45,17 @@ SYNONYMS = {
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 _AGE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhdw])")
 _INTERRUPTED_S = 3600.0
-"""A hidden folder of this age belongs to an interrupted creation or deletion."""
+"""A hidden folder that was not changed for this long remains from an interrupted creation or deletion of a run."""
 _POLICIES = "--older-than, --keep, --status, --archived, --checkpoints, --caches"
 _REMOVABLE = tuple(status for status in STATUSES if status in REMOVABLE)
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """The options of `prune`."""
+    """Add the options of `prune` to the parser."""
     from seedbed.cli.argument_types import whole
 
     add = parser.add_argument
-    add("--older-than", metavar="AGE", type=age, help="not used for 45m, 12h, 30d, 2w")
+    add("--older-than", metavar="AGE", type=age, help="only what was not used for AGE, such as 45m, 12h, 30d, 2w")
     add("--keep", metavar="N", type=whole(1), help="keep the N newest runs")
     add(
         "--status",
@@ -65,25 +65,25 @@ def options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help=f"only runs with these statuses: {', '.join(_REMOVABLE)} (default: all but broken)",
     )
-    add("--archived", action="store_true", help="select archived runs instead of the others")
-    add("--checkpoints", action="store_true", help="keep the runs; delete all but their last and best checkpoints")
+    add("--archived", action="store_true", help="select archived runs, and only these")
+    add("--checkpoints", action="store_true", help="keep the runs; delete all checkpoints but the latest and the best")
     add("--caches", action="store_true", help="delete unused prepared data, and compiled kernels unused for an hour")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--dry-run", action="store_true", help="only list what would be deleted")
-    mode.add_argument("--yes", action="store_true", help="do not ask")
+    mode.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     runs_option(parser)
     json_option(parser, "what is deleted (with --dry-run or --yes)")
 
 
 class Removal(NamedTuple):
-    """Everything that is to be deleted."""
+    """Everything that will be deleted."""
 
     runs: list[tuple[Chosen, int]]
-    """Runs, with their bytes."""
+    """Runs, with their sizes in bytes."""
     thinnings: list[Thinning]
     caches: list[CacheEntry]
     leftovers: list[tuple[Path, int]]
-    """Folders of runs whose creation or deletion was interrupted, with their bytes."""
+    """Folders of runs whose creation or deletion was interrupted, with their sizes in bytes."""
 
     @property
     def size_bytes(self) -> int:
@@ -97,7 +97,10 @@ class Removal(NamedTuple):
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """List, ask, delete; exit status 1 if something could not be deleted."""
+    """List what would be deleted, ask for confirmation, and delete it.
+
+    Returns 1 if the answer is no, or if something could not be deleted.
+    """
     from seedbed.cli.console import can_ask, confirm, note, print_error, say, say_json
     from seedbed.cli.store_option import store
     from seedbed.errors import EXIT_FAILURE, SeedbedError, UsageError
@@ -106,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
     policy = chosen_policy(arguments)
     asks = not (arguments.yes or arguments.dry_run)
     if asks and (arguments.json or not can_ask()):
-        why = "--json cannot ask for confirmation" if arguments.json else "there is no terminal to ask on"
+        why = "--json cannot ask for confirmation" if arguments.json else "asking for confirmation needs a terminal"
         raise UsageError(f"Nothing was deleted: {why}.", "Add --yes to delete, or --dry-run to list.")
     removal = find_removal(store(arguments.runs), policy, arguments)
     freed, failed = 0, False
@@ -131,24 +134,24 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def chosen_policy(arguments: argparse.Namespace) -> Policy:
-    """How the options select runs. Raises UsageError if they select nothing or do not fit together."""
+    """How the options select runs. Raises UsageError if they select nothing or cannot be combined."""
     from seedbed.errors import UsageError
     from seedbed.runs.retention import Policy
 
-    chooses = bool(arguments.keep or arguments.status or arguments.archived)
-    thins = arguments.checkpoints or arguments.caches
-    if not (chooses or thins or arguments.older_than is not None):
+    selects_runs = bool(arguments.keep or arguments.status or arguments.archived)
+    keeps_runs = arguments.checkpoints or arguments.caches
+    if not (selects_runs or keeps_runs or arguments.older_than is not None):
         raise UsageError("No option says what to delete.", f"Give at least one of {_POLICIES}.")
-    if chooses and arguments.caches and not arguments.checkpoints:
+    if selects_runs and arguments.caches and not arguments.checkpoints:
         raise UsageError(
-            "--keep, --status and --archived select runs; for --caches there is only --older-than.",
-            "Prune runs and caches with two commands.",
+            "--keep, --status and --archived select runs, so they cannot be combined with --caches alone.",
+            "Run one command for the runs, and another one with --caches, to which --older-than can be added.",
         )
     return Policy(arguments.older_than, arguments.keep, frozenset(arguments.status), arguments.archived)
 
 
 def find_removal(store: Store, policy: Policy, arguments: argparse.Namespace) -> Removal:
-    """Find what the options select; deletes nothing."""
+    """Find what the options select. Nothing is deleted."""
     from seedbed.cli.console import set_temporary_line
     from seedbed.runs.caches import cache_entries
     from seedbed.runs.retention import choose, leftovers, thinning, tree_bytes
@@ -194,7 +197,7 @@ def steps(removal: Removal) -> list[Callable[[], int]]:
 
 
 def describe(removal: Removal) -> list[str]:
-    """A removal as text."""
+    """A removal as lines of text."""
     from seedbed import text
     from seedbed.cli.console import table
     from seedbed.cli.du import cache_entry, caches_table
@@ -239,7 +242,7 @@ def describe(removal: Removal) -> list[str]:
 
 
 def as_json(removal: Removal) -> dict[str, Any]:
-    """A removal for a script."""
+    """A removal, as `--json` prints it."""
     from seedbed.cli.du import cache_entry
 
     return {

@@ -23,7 +23,7 @@ EXAMPLES = """\
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """The options of `queue`."""
+    """Add the options of `queue` to the parser."""
     runs_option(parser)
     json_option(parser, "an array in queue order,")
 
@@ -48,10 +48,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def describe(entry: QueueItem) -> dict[str, Any]:
-    """A run in the queue, for a script."""
+    """An entry of the queue, as `--json` prints it."""
     from seedbed.runs.control import unfinished_request
 
-    view, works = entry.stands.view, entry.stands.status != "queued"
+    view, has_started = entry.stands.view, entry.stands.status != "queued"
     return {
         "id": entry.run.id,
         "name": entry.run.name(),
@@ -60,7 +60,7 @@ def describe(entry: QueueItem) -> dict[str, Any]:
         "device": entry.device,
         "step": view.step,
         "steps": view.steps,
-        "remaining_s": view.remaining_s() if works else None,
+        "remaining_s": view.remaining_s() if has_started else None,
         "waits_for": entry.waits_for,
         "reason": view.reason,
         "simulated": view.simulated,
@@ -68,7 +68,7 @@ def describe(entry: QueueItem) -> dict[str, Any]:
 
 
 def listing(found: list[dict[str, Any]]) -> list[str]:
-    """The queue as columns."""
+    """The queue as a table."""
     from seedbed import text
     from seedbed.cli.console import fitted, table
     from seedbed.runs.control import shown_status

@@ -14,7 +14,7 @@ EXAMPLES = """\
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """The options of `rename`."""
+    """Add the options of `rename` to the parser."""
     action = parser.add_argument("ref", metavar="RUN", help="which run")
     action.completer = complete_run  # type: ignore[attr-defined]
     parser.add_argument("name", metavar="NAME", help="its new name (letters, digits, space, _ . -; up to 64)")

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from seedbed.runs.store import RunDir
 
 DESCRIPTION = """\
-Continue a run from its newest valid checkpoint: same batches, same losses. A paused run continues in the background.
+Continue a run from its newest valid checkpoint, with the same batches and losses as without the interruption. A paused
+run continues in the background.
 With --more-epochs or --more-steps, train that much further; the learning-rate schedule is printed at the start, and
-early stopping starts to count again. With --from, go back to an earlier checkpoint: later steps become void, and their
-checkpoints are moved to a separate folder, so that none is lost.
+early stopping counts from zero again. With --from, go back to an earlier checkpoint: the later steps are superseded, and
+their checkpoints are moved to a separate folder, so that none is lost.
 Ctrl-C asks the run to save and stop. If the terminal is closed, the run continues.
-Without RUN, the newest run that is paused or stopped, was lost, or failed during training; with --more-..., the newest
-run with a checkpoint.
+Without RUN, continue the newest run that is paused or stopped, was lost, or failed during training; with --more-...,
+the newest run with a checkpoint.
 """
 EXAMPLES = """\
   seedbed resume                              the newest run that was interrupted
@@ -41,12 +42,14 @@ _PATIENCE_S = 10.0
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """The options of `resume`."""
+    """Add the options of `resume` to the parser."""
     run_option(parser, "which run (default: the newest that can be resumed)")
     more = parser.add_mutually_exclusive_group()
     more.add_argument("--more-epochs", metavar="N", type=float, help="train N more epochs")
     more.add_argument("--more-steps", metavar="N", type=int, help="train N more steps")
-    parser.add_argument("--from", metavar="CHECKPOINT", dest="origin", help="a step, `best`, or a checkpoint's path")
+    parser.add_argument(
+        "--from", metavar="CHECKPOINT", dest="origin", help="go back to a step, `best`, or a checkpoint's path"
+    )
     parser.add_argument(
         "--early-stop",
         metavar="N",
@@ -55,14 +58,16 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", metavar="SOURCE", help="new location of the same text, if it has moved")
     parser.add_argument("--data-path", metavar="PATH", help="new location of the local copy of a corpus (data.path)")
-    parser.add_argument("--background", action="store_true", help="print the run's id and return at once")
+    parser.add_argument(
+        "--background", action="store_true", help="train in the background: print the run's id and exit"
+    )
     turn_options(parser)
     runs_option(parser)
     json_option(parser, "the run's status at the end (with --background: at the start)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Start the job again and follow it or return; or ask the job of a paused run to continue."""
+    """Start the job again, and follow it unless it runs in the background. Of a paused run, ask the job to continue."""
     from seedbed import actions
     from seedbed.cli.console import note
     from seedbed.cli.train import turn, watch
@@ -97,19 +102,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def note_going_back(run_id: str, leaves: Leaves) -> None:
-    """Print which steps become void when a run goes back to an earlier checkpoint."""
+    """Print which steps are superseded when a run goes back to an earlier checkpoint."""
     from seedbed.cli.console import note
     from seedbed.text import printable
 
     kept = ", ".join(map(str, leaves.saved))
     note(
-        f"{printable(run_id)} goes back to step {leaves.step}: steps {leaves.step + 1} to {leaves.stood} become void."
+        f"{printable(run_id)} goes back to step {leaves.step}: steps {leaves.step + 1} to {leaves.stood} are superseded."
         + (f" Their checkpoints ({kept}) are kept in a separate folder." if kept else "")
     )
 
 
 def unpause(found: RunDir, *, as_json: bool) -> int:
-    """Ask the job of a paused run to continue, and wait until it does; exit status 1 if it does not in time."""
+    """Ask the job of a paused run to continue, and wait for that. Returns 1 if it is still paused after ten seconds."""
     from seedbed import actions
     from seedbed.cli.console import note, say, say_json
     from seedbed.cli.store_option import run_argument
@@ -125,5 +130,5 @@ def unpause(found: RunDir, *, as_json: bool) -> int:
     elif continues:
         say(f"{run_id} continues in the background from step {request.stands.view.step}: seedbed status {name}")
     else:
-        note(f"Asked {run_id} to resume; it is still {after['status']}. See `seedbed status {name}`.")
+        note(f"Asked {run_id} to resume; it is still {after['status']}. Watch it: seedbed status {name}")
     return 0 if continues else 1

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from seedbed.runs.store import Store
 
 DESCRIPTION = """\
-List the runs, the newest last. A run must match all filters: any of the --status values, every --tag.
+List the runs, the newest last. A run must match all filters: one of the --status values, and every --tag.
 Archived runs are listed only with --all or --archived. Tasks, such as preparing data, are listed while they are active,
 and with --all.
 """
@@ -53,7 +53,7 @@ SORTS = {
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """The options of `runs`."""
+    """Add the options of `runs` to the parser."""
     from seedbed.cli.argument_types import whole
 
     add = parser.add_argument
@@ -68,11 +68,16 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--tag", metavar="T", action="append", default=[], help="only runs with this tag; may be repeated")
     add("--name", metavar="TEXT", help="only runs with this text in their name, ignoring case")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--all", action="store_true", help="also archived runs")
-    which.add_argument("--archived", action="store_true", help="only archived runs")
+    which.add_argument("--all", action="store_true", help="also list archived runs and ended tasks")
+    which.add_argument("--archived", action="store_true", help="list only archived runs")
     add("--sort", metavar="KEY", choices=SORTS, help=f"order by one of: {', '.join(SORTS)} (default: created)")
     add("--reverse", action="store_true", help="reverse the order")
-    add("--limit", metavar="N", type=whole(1), help="at most N runs: the first of --sort, else the newest")
+    add(
+        "--limit",
+        metavar="N",
+        type=whole(1),
+        help="list at most N runs: the first in the order of --sort, else the newest",
+    )
     runs_option(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="print all fields of each run as CSV (RFC 4180)")
@@ -116,7 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def select(store: Store, arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:
-    """The statuses that match the options, in order, and the number of runs left out because they are archived."""
+    """The statuses that match the options, in order, and the number of runs omitted because they are archived."""
     from seedbed.runs.control import shown_status
     from seedbed.runs.labels import checked_tag
     from seedbed.runs.listing import statuses
@@ -143,7 +148,7 @@ def select(store: Store, arguments: argparse.Namespace) -> tuple[list[dict[str, 
 
 
 def tasks(store: Store, *, ended: bool) -> list[dict[str, Any]]:
-    """The statuses of tasks that are at work, and, with `ended`, of all others."""
+    """The statuses of the active tasks; with `ended`, of all tasks."""
     from seedbed.runs.statuses import LIVE
 
     known = store.tasks()
@@ -181,7 +186,7 @@ def write_csv(found: list[dict[str, Any]]) -> None:
 
 
 def listing(found: list[dict[str, Any]]) -> list[str]:
-    """The runs as columns; columns that do not fit the terminal are left out."""
+    """The runs as a table; columns that do not fit the terminal are omitted."""
     import time
 
     from seedbed import text
@@ -206,7 +211,7 @@ def listing(found: list[dict[str, Any]]) -> list[str]:
         styles.append(["dim", "bold", text.STATUS_STYLE.get(status, ""), *[""] * 9, "dim"])
     numbers = ["STEP", "LOSS", "VAL LOSS", "ELAPSED", "LEFT", "AGE"]
     header = ["ID", "NAME", "STATUS", *numbers, "PRESET", "DATA", "PARAMS", "TAGS"]
-    for column in ("LEFT", "TAGS"):  # left out if empty
+    for column in ("LEFT", "TAGS"):  # omitted if empty
         at = header.index(column)
         if not any(row[at] for row in rows):
             for line in (header, *rows, *styles):

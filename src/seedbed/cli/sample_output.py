@@ -11,11 +11,11 @@ class Writer:
     """Prints samples while they are generated."""
 
     def text(self, sample: int, chunk: str) -> None:
-        """Take a piece of a sample."""
+        """Handle a piece of the text of a sample."""
         raise NotImplementedError
 
     def done(self, end: dict[str, Any]) -> None:
-        """Take the end of a sample."""
+        """Handle the end of a sample; `end` is the last answer about it."""
         raise NotImplementedError
 
 
@@ -27,7 +27,7 @@ class PipeWriter(Writer):
         self._begun = -1
 
     def text(self, sample: int, chunk: str) -> None:
-        """Write and flush it."""
+        """Write the piece and flush the output."""
         if sample != self._begun:
             self._begun = sample
             chunk = self._prompt + chunk
@@ -51,7 +51,7 @@ class TerminalWriter(Writer):
         self._begun = -1
 
     def text(self, sample: int, chunk: str) -> None:
-        """Print it."""
+        """Print the piece."""
         from seedbed.cli.console import paint
         from seedbed.text import printable
 
@@ -81,11 +81,11 @@ class JsonWriter(Writer):
         self._chunks: list[str] = []
 
     def text(self, sample: int, chunk: str) -> None:
-        """Keep it."""
+        """Keep the piece until the sample has ended."""
         self._chunks.append(chunk)
 
     def done(self, end: dict[str, Any]) -> None:
-        """Print the object."""
+        """Print the sample as a JSON object."""
         figures = {key: value for key, value in end.items() if key != "done"}
         print(json.dumps({**self._about, "text": "".join(self._chunks), **figures}), flush=True)
         self._chunks.clear()

@@ -7,21 +7,21 @@ import argparse
 from seedbed.cli.parser import request_options
 
 DESCRIPTION = """\
-Ask a run to save a checkpoint after its current step and continue. Without RUN, the newest running run.
+Ask a run to save a checkpoint after its current step and continue. Without RUN, ask the newest running run.
 """
 EXAMPLES = """\
   seedbed save                     the newest running run
-  seedbed save quickstart --wait   return when it is saved
+  seedbed save quickstart --wait   return when the checkpoint is saved
 """
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """The options of `save`."""
+    """Add the options of `save` to the parser."""
     request_options(parser, "has saved")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Send the request, with --wait also wait; exit status 1 if the run ended without saving."""
+    """Send the request; with --wait, wait until the checkpoint is saved. Returns 1 if the run ended without saving."""
     from seedbed import actions
     from seedbed.cli.console import say, say_json
     from seedbed.presentation.wording import at_step

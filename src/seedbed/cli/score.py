@@ -11,8 +11,9 @@ from seedbed.cli.parser import json_option, run_option, runs_option
 
 DESCRIPTION = """\
 Generate stories with a model that was trained on the built-in stories, and check each sentence: whether it fits the
-stories' world, and whether it occurs word for word in the training text. A text without a whole sentence counts as one
-wrong sentence; a text that does not end its sentence is cut. Without RUN, the newest run with a checkpoint.
+stories' world, and whether it occurs word for word in the training text. A text without a complete sentence counts as one
+wrong sentence; the generation of a text ends if a sentence becomes far too long. Without RUN, score the newest run with a
+checkpoint.
 """
 EXAMPLES = """\
   seedbed score
@@ -22,7 +23,7 @@ EXAMPLES = """\
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """The options of `score`."""
+    """Add the options of `score` to the parser."""
     run_option(parser, "which run, or the path of one of its checkpoints (default: the newest with a checkpoint)")
     add = parser.add_argument
     add("--sentences", metavar="N", type=whole(1), default=200, help="check N sentences (default: 200)")
@@ -42,8 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = choose_model(actions.store(arguments.runs), arguments.ref, arguments.checkpoint)
     if chosen.run is None:
         raise UsageError(
-            f'"{chosen.name()}" does not belong to a run, whose config names the stories that it was trained on.',
-            "Name a run, or a checkpoint in the folder of a run.",
+            f'"{chosen.name()}" cannot be scored: it is in no run, whose config says which stories it was trained on.',
+            "Give a run, or a checkpoint in the folder of a run.",
         )
     request = {
         "config": str(chosen.run.config),
@@ -69,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def describe(outcome: dict[str, object]) -> list[str]:
-    """The result as text."""
+    """The result as lines of text."""
     from seedbed import text
 
     lines = [

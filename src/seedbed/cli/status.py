@@ -13,7 +13,9 @@ from seedbed.cli.parser import json_option, run_option, runs_option
 if TYPE_CHECKING:
     from seedbed.runs.store import RunDir
 
-DESCRIPTION = "Show the state of a run: progress, losses, speed, device, remaining time. Without RUN, the newest run."
+DESCRIPTION = (
+    "Show the state of a run: progress, losses, speed, device, remaining time. Without RUN, show the newest run."
+)
 EXAMPLES = """\
   seedbed status                 the newest run
   seedbed status quickstart      a run by its name
@@ -22,7 +24,7 @@ EXAMPLES = """\
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """The options of `status`."""
+    """Add the options of `status` to the parser."""
     run_option(parser, "which run (default: the newest)")
     runs_option(parser)
     json_option(parser, "one flat object")
@@ -91,8 +93,8 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     if found["loss"] is not None:
         shown.append(("loss", f"{found['loss']:.4f}"))
     if found["val_loss"] is not None:
-        left = ", left behind" if found["best_checkpoint"] and "/left-at-" in found["best_checkpoint"] else ""
-        best = f"  (best {found['best_val_loss']:.4f} at step {found['best_step']}{left})" if found["best_step"] else ""
+        note = ", superseded" if found["best_checkpoint"] and "/left-at-" in found["best_checkpoint"] else ""
+        best = f"  (best {found['best_val_loss']:.4f} at step {found['best_step']}{note})" if found["best_step"] else ""
         shown.append(("val loss", f"{found['val_loss']:.4f}{best}"))
     if found["final_val_loss"] is not None:
         shown.append(
@@ -129,7 +131,7 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         shown.append(("heartbeat", f"{age} ago: the job hangs or compiles, or the machine was asleep"))
     if found["checkpoint"]:
         shown.append(("checkpoint", f"step {found['checkpoint_step']}"))
-    shown += [("left behind", line) for line in left_lines(RunDir(Path(found["path"])))]
+    shown += [("superseded", line) for line in superseded_lines(RunDir(Path(found["path"])))]
     if found["tags"]:
         shown.append(("tags", " ".join(found["tags"]) + ("  (archived)" if found["archived"] else "")))
     elif found["archived"]:
@@ -138,8 +140,8 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     return shown
 
 
-def left_lines(run: RunDir) -> list[str]:
-    """The checkpoints that were left behind, one line per folder."""
+def superseded_lines(run: RunDir) -> list[str]:
+    """The superseded checkpoints of a run, one line per folder."""
     from seedbed.runs.checkpoints import left_behind
 
     folders: dict[str, list[int]] = {}
@@ -149,7 +151,7 @@ def left_lines(run: RunDir) -> list[str]:
 
 
 def progress(found: dict[str, Any]) -> str:
-    """Steps and epochs done, of the planned ones."""
+    """The steps and epochs done, with the planned numbers."""
     line = f"{found['step']}"
     if found["steps"]:
         share = min(found["step"] / found["steps"], 1.0)

@@ -7,8 +7,8 @@ import argparse
 from seedbed.cli.parser import request_options
 
 DESCRIPTION = """\
-Ask a run to save a checkpoint and stop after its current step. A validation is interrupted; the resume repeats it. A
-paused or queued run stops too. Without RUN, the newest running run.
+Ask a run to save a checkpoint and stop after its current step. A validation is interrupted, and a resume repeats it. A
+paused or queued run stops too. Without RUN, stop the newest running run.
 """
 EXAMPLES = """\
   seedbed stop               the newest running run
@@ -17,12 +17,12 @@ EXAMPLES = """\
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """The options of `stop`."""
+    """Add the options of `stop` to the parser."""
     request_options(parser, "has saved and ended")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Send the request, with --wait also wait; exit status 1 if the run failed instead of stopping."""
+    """Send the request; with --wait, wait until the run has ended. Returns 1 if it failed or was lost instead."""
     from seedbed import actions
     from seedbed.cli.console import say, say_json
     from seedbed.cli.store_option import run_argument

@@ -1,4 +1,4 @@
-"""Which store and which runs a command line names, and how to name them on the next one."""
+"""Finds the store and the runs that a command line names, and names them in commands that messages suggest."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ def find_all(place: Store, refs: Iterable[str]) -> list[RunDir]:
 
 
 def run_argument(run: RunDir) -> str:
-    """What to type as RUN for this run, quoted for a shell: its name if no other run has it, else its id, or its path."""
+    """What to type as RUN for this run, quoted for a shell: its name if that is unique, else its id.
+
+    For a run outside the default store it is the path.
+    """
     here = store()
     if run.path.parent != here.root.absolute():
         return shlex.quote(str(run.path))
@@ -33,7 +36,7 @@ def run_argument(run: RunDir) -> str:
 
 
 def with_run_argument(hint: str, run_id: str, argument: str) -> str:
-    """The hint with `argument` for the run's id in commands; paths that contain the id stay as they are."""
+    """The hint with the run's id replaced by `argument` in commands; paths that contain the id are not changed."""
     return re.sub(rf"(?<![^\s`'\"]){re.escape(run_id)}(?![^\s`'\".,;:)])", lambda _: argument, hint)
 
 

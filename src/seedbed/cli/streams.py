@@ -1,4 +1,4 @@
-"""Makes the three standard streams safe: they may be closed, full, or of an encoding without some characters."""
+"""Prepares stdin, stdout and stderr for use: they may be closed, full, or have an encoding without some characters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import sys
 
 ERRORS = "seedbed.plain"
-"""Name of the codec error handler: characters that the encoding does not have become similar ASCII, else `?`."""
+"""Name of the codec error handler, which replaces characters that the encoding does not have by similar ASCII or `?`."""
 _ASCII = {
     **dict.fromkeys("─━╌╍┄┅⠒⣀", "-"),
     **dict.fromkeys("│┃┆┇┊┋┤├", "|"),
@@ -26,9 +26,9 @@ _ASCII = {
 
 
 def prepare() -> None:
-    """Make all three streams safe: closed ones read and write nothing, and every character can be written.
+    """Open closed streams on /dev/null, and let stdout and stderr write every character.
 
-    Otherwise the next file that is opened gets the number of a closed stream, and output goes into that file.
+    If a stream stayed closed, the next file that is opened would get its descriptor, and output would go into that file.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
@@ -39,7 +39,7 @@ def prepare() -> None:
 
 
 def discard_stdout() -> None:
-    """Discard what stdout still buffers: Python would report the same error again when it flushes at exit."""
+    """Discard what stdout still buffers. Otherwise Python reports the same error again when it flushes stdout at exit."""
     try:
         number = sys.stdout.fileno()
     except (OSError, ValueError):
@@ -48,7 +48,7 @@ def discard_stdout() -> None:
 
 
 def redirect_to_null(number: int) -> None:
-    """Redirect the file descriptor to /dev/null, also for what is flushed at exit."""
+    """Redirect the file descriptor to /dev/null; output that is flushed at exit is discarded too."""
     opened = os.open(os.devnull, os.O_RDWR)
     if opened != number:
         os.dup2(opened, number)
@@ -64,6 +64,7 @@ def _open_null(number: int, name: str) -> None:
 
 
 def _as_ascii(error: UnicodeError) -> tuple[str, int]:
+    """The codec error handler: the replacement of the characters, and the position after them."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return "".join(_ASCII.get(char, "?") for char in error.object[error.start : error.end]), error.end

@@ -49,7 +49,7 @@ def summarise(run: RunDir, view: View, series: Series) -> None:
 
 
 def summarise_task(task: RunDir, view: View, output: Path) -> None:
-    """Print what a task came to on stdout."""
+    """Print on stdout how a task ended, and where its result is."""
     finished = view.status == "completed"
     say()
     say(paint("Finished" if finished else "Stopped", "bold") + f" after {text.duration(view.elapsed_s)}")
@@ -81,7 +81,7 @@ def next_commands(run: RunDir, view: View) -> list[str]:
         return [f"seedbed resume {name}"]
     prompt = view.sample.get("prompt") if view.sample else view.opening
     shown = text.printable(str(prompt or ""))
-    separator = "=" if shown.startswith("-") else " "  # a word with a dash would be an option
+    separator = "=" if shown.startswith("-") else " "  # a prompt that begins with a dash would be parsed as an option
     return [
         f"seedbed generate {name}" + (f" --prompt{separator}{shlex.quote(shown)}" if shown else ""),
         f"seedbed resume {name} --more-epochs 1",
@@ -98,10 +98,10 @@ def picture(
     log: bool = False,
     x_text: Callable[[float], str] | None = None,
 ) -> list[str]:
-    """The curves in Braille with a legend, coloured where that is wanted; empty where the output cannot show Braille.
+    """The lines of a chart in Braille with a legend, coloured if stdout is. Empty if stdout cannot show Braille.
 
-    `extent` is the range of x, by default that of the points. `x_text` formats labels of an x axis that does not count in
-    whole numbers.
+    `extent` is the range of x, by default that of the points. `x_text` formats the labels of an x axis without whole
+    numbers, such as time.
     """
     try:
         "\u28ff┤".encode(sys.stdout.encoding or "utf-8")

@@ -11,14 +11,14 @@ Add tags to a run, remove tags, or print its tags, one per line. `seedbed runs -
 A tag is one word of letters, digits, _ . and -, up to 32 characters; capitals become lower case.
 """
 EXAMPLES = """\
-  seedbed tag quickstart keep baseline     add two
+  seedbed tag quickstart keep baseline     add two tags
   seedbed tag quickstart --remove baseline
-  seedbed tag quickstart                   print them
+  seedbed tag quickstart                   print the tags
 """
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """The options of `tag`."""
+    """Add the options of `tag` to the parser."""
     action = parser.add_argument("ref", metavar="RUN", help="which run")
     action.completer = complete_run  # type: ignore[attr-defined]
     parser.add_argument("tags", metavar="TAG", nargs="*", help="a tag to add")
@@ -28,7 +28,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Change the tags, and print the tags after the change."""
+    """Change the tags, if that is requested, and print the run's tags."""
     from seedbed import actions
     from seedbed.cli.console import note, say, say_json
     from seedbed.runs.labels import checked_tag, read_labels

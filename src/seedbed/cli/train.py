@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from seedbed.runs.store import RunDir, Store
 
 DESCRIPTION = """\
-Train a language model. The default is the preset nano on the built-in stories, without a network or a GPU.
+Train a language model. The default is the preset nano on the built-in stories, which needs no network and no GPU.
 The most common settings have options, and --set sets any other: `seedbed config keys` explains all of them, and
 `seedbed config show` prints the values that would be used and their origin.
 
@@ -31,7 +31,7 @@ With --queue or --after the run waits in the background; `seedbed queue` shows t
 EXAMPLES = """\
   seedbed train                                             nano on the built-in stories
   seedbed train --preset tiny --data text:~/novels --epochs 3
-  seedbed train my.toml --background                        print the run's id and return
+  seedbed train my.toml --background                        print the run's id and exit
   seedbed train --data wikitext-2 --data-path ~/wikitext-2  a named corpus from a local copy
   seedbed train --like latest --lr 1e-3                     repeat a run with a change
   seedbed train --preset tiny --queue                       wait until the device is free
@@ -65,18 +65,22 @@ _PATIENCE_S = 3.0
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """The options of `train`."""
-    parser.add_argument("file", metavar="FILE", nargs="?", type=Path, help="a config file (TOML) laid over the preset")
+    """Add the options of `train` to the parser."""
+    parser.add_argument(
+        "file", metavar="FILE", nargs="?", type=Path, help="a config file (TOML); its values replace the preset's"
+    )
     config_options(parser)
     parser.add_argument("--name", help="a name for the run (letters, digits, space, _ . -; up to 64)")
-    parser.add_argument("--background", action="store_true", help="print the run's id and return at once")
+    parser.add_argument(
+        "--background", action="store_true", help="train in the background: print the run's id and exit"
+    )
     turn_options(parser)
     runs_option(parser)
     json_option(parser, "the run's status at the end (with --background: at the start)")
 
 
 def config_options(parser: argparse.ArgumentParser) -> None:
-    """The options that make up a config; `config show` has them too."""
+    """Add the options that make up a config to the parser; `seedbed config show` has them too."""
     parser.add_argument("--preset", metavar="NAME", help="nano, tiny, small or base; `seedbed presets` describes them")
     like = parser.add_argument("--like", metavar="RUN", help="start from the config of an earlier run")
     like.completer = complete_run  # type: ignore[attr-defined]
@@ -88,7 +92,7 @@ def config_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", metavar="N", help="train for N passes over the text (train.epochs)")
     parser.add_argument("--tokens", metavar="N", help="train on N tokens (train.tokens)")
     parser.add_argument("--lr", metavar="RATE", help="peak learning rate (optimizer.lr)")
-    parser.add_argument("--batch-size", metavar="N", help="sequences in an optimizer step (train.batch_size)")
+    parser.add_argument("--batch-size", metavar="N", help="sequences per optimizer step (train.batch_size)")
     parser.add_argument("--context", metavar="N", help="longest sequence in tokens (model.context)")
     parser.add_argument("--seed", metavar="N", help="seed of weights, data order and samples (train.seed)")
     parser.add_argument("--device", help="auto, cpu, gpu, cuda, cuda:N, mps, or part of a GPU's name such as A30")
@@ -96,7 +100,7 @@ def config_options(parser: argparse.ArgumentParser) -> None:
         "--strict-device",
         action="store_true",
         default=None,
-        help="fail if the device is missing, instead of a warning",
+        help="fail instead of warning if the device is missing",
     )
     parser.add_argument("--precision", help="auto, fp32, bf16 or fp16")
     parser.add_argument(
@@ -110,7 +114,7 @@ def config_options(parser: argparse.ArgumentParser) -> None:
 
 
 def resolved(arguments: argparse.Namespace, file: Path | None, root: Root[S]) -> Resolved[S]:
-    """The config of the kind `root` that the options ask for, each value with its origin."""
+    """The config of the kind `root` that the options describe, each value with its origin. Raises UsageError."""
     from seedbed.cli.store_option import store
     from seedbed.config.frozen import load_frozen
     from seedbed.config.layers import Flagged
@@ -124,7 +128,7 @@ def resolved(arguments: argparse.Namespace, file: Path | None, root: Root[S]) ->
         run = store(arguments.runs).find(arguments.like)
         if kind_of(run).config != root.name:
             raise UsageError(
-                f'"{run.id}" has no {root.name} config, so no run can be made like it.', "Name another run."
+                f'"{run.id}" has no {root.name} config, so --like cannot start from it.', "Give another run."
             )
         base = load_frozen(run.config, root)
     return resolve(
@@ -141,7 +145,7 @@ def resolved(arguments: argparse.Namespace, file: Path | None, root: Root[S]) ->
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Create the run, start its job, and follow it or return."""
+    """Create the run, start its job, and follow it unless it runs in the background."""
     from seedbed import actions
     from seedbed.cli.console import note
     from seedbed.config.roots import TRAIN
@@ -175,7 +179,9 @@ def turn(arguments: argparse.Namespace, store: Store) -> Turn:
         return Turn(arguments.queue)
     after = store.find(arguments.after)
     if not actions.is_live(after):
-        note(f'"{text.printable(after.name())}" ({text.printable(after.id)}) has already ended: no need to wait.')
+        note(
+            f'"{text.printable(after.name())}" ({text.printable(after.id)}) has already ended, so --after has no effect.'
+        )
     return Turn(arguments.queue, after.path)
 
 
@@ -200,7 +206,7 @@ def watch(start: Callable[[], Launch], *, background: bool, as_json: bool, queue
     say(launch.run.id)
     if sys.stdout.isatty():
         waiting = waiting_reason(launch.run) if queue else None
-        note(waiting or "It trains in the background.")
+        note(waiting or "The run trains in the background.")
         note(f"Watch it: seedbed {'queue' if waiting else f'status {launch.run.id}'}")
     return 0
 
@@ -216,5 +222,5 @@ def waiting_reason(run: RunDir) -> str | None:
         if current.status != "queued":
             return None
         if current.view.waits_for or time.monotonic() > end:
-            return text.printable(current.view.reason or "It waits in the queue.")
+            return text.printable(current.view.reason or "The run waits in the queue.")
         time.sleep(0.05)

@@ -19,7 +19,7 @@ EXAMPLES = """\
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """The options of `tui`."""
+    """Add the options of `tui` to the parser."""
     runs_option(parser)
 
 
@@ -43,5 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != "textual":
             raise
-        raise SeedbedError("`seedbed tui` needs the package textual.", "pip install 'seedbed[tui]'") from error
+        raise SeedbedError(
+            "`seedbed tui` needs the package textual.", "Install it with: pip install 'seedbed[tui]'"
+        ) from error
     return app.run(runs_store)

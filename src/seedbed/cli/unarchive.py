@@ -16,8 +16,8 @@ EXAMPLES = """\
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """The options of `unarchive`."""
-    many_runs_option(parser, "which runs")
+    """Add the options of `unarchive` to the parser."""
+    many_runs_option(parser, "the runs to unarchive")
     runs_option(parser)
 
 
