@@ -45,7 +45,7 @@ STAGES = {
     "sample": "writing a sample",
     "save": "saving",
 }
-"""Phase of a run -> what the run does in it, for people."""
+"""Phase of a run -> the words that people see for it."""
 
 
 def count(number: float) -> str:
@@ -94,7 +94,7 @@ def duration(seconds: float | None) -> str:
 
 
 def age(seconds: float) -> str:
-    """How long ago something was, in the largest unit that fits: 40s, 5m, 3h, 12d, 2y."""
+    """A number of seconds in its largest whole unit: 40s, 5m, 3h, 12d, 2y."""
     for unit, unit_s in (("y", 365 * 86400), ("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= unit_s:
             return f"{int(seconds // unit_s)}{unit}"
@@ -122,7 +122,7 @@ def quoted(name: object) -> str:
 
 
 def listed(names: Sequence[str], most: int = 20) -> str:
-    """Names for a message: at most `most` of them, then how many more there are."""
+    """Names for a message, separated by commas: at most `most` names, then the number of the others."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return legible(", ".join(names[:most])) + more
 
@@ -157,5 +157,5 @@ def shorten(text: str, width: int) -> str:
 
 
 def stage(name: str) -> str:
-    """The name of a phase for people."""
+    """The words that people see for a phase; its name if it is unknown."""
     return STAGES.get(name, printable(name))

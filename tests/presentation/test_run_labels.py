@@ -35,7 +35,7 @@ def test_tags_are_separated_by_spaces_or_commas() -> None:
 def test_a_run_has_a_limited_number_of_tags() -> None:
     assert tags_problem(" ".join(f"t{number}" for number in range(MOST_TAGS))) == ""
     too_many = " ".join(f"t{number}" for number in range(MOST_TAGS + 1))
-    assert tags_problem(too_many) == f"These are {MOST_TAGS + 1} tags; a run can have {MOST_TAGS}."
+    assert tags_problem(too_many) == f"These are {MOST_TAGS + 1} tags, but a run can have at most {MOST_TAGS}."
 
 
 def test_a_note_has_a_limited_length() -> None:

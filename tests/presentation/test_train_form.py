@@ -81,7 +81,7 @@ def test_live_and_corrupted_models_cannot_be_trained_further() -> None:
 def test_an_extension_is_in_steps_or_epochs_and_has_a_summary() -> None:
     assert extension(FIELDS, {"epochs": "1.5"}) == Resume(None, 1.5)
     assert extension(FIELDS, {"steps": "20"}) == Resume(20, None)
-    with pytest.raises(UsageError, match="keep one of them"):
+    with pytest.raises(UsageError, match="clear one of the two"):
         extension(FIELDS, {"epochs": "1", "steps": "20"})
     stopped, _ = listed("stopped")
     assert extension_summary(stopped, Resume(20)) == "stopped: 20 more steps"

@@ -34,8 +34,16 @@ def view_after(store: Store, events: list[Event]) -> View:
         ([BEGUN, Phase(name="check"), Phase(name="compile")], "torch is compiling", "torch is compiling"),
         ([BEGUN, READY, Phase(name="train")], "finishes this step and saves", "finishes this step, saves"),
         ([BEGUN, READY, Phase(name="train"), STEP], "(a step takes 12s) and saves", "(a step takes 12s), saves"),
-        ([BEGUN, READY, Phase(name="train"), STEP, Phase(name="evaluate")], "stops the validation", "it saves, then"),
-        ([BEGUN, READY, Phase(name="train"), STEP, Phase(name="sample")], "stops the sample", "it saves, then"),
+        (
+            [BEGUN, READY, Phase(name="train"), STEP, Phase(name="evaluate")],
+            "stops the validation",
+            "interrupts the validation, saves",
+        ),
+        (
+            [BEGUN, READY, Phase(name="train"), STEP, Phase(name="sample")],
+            "stops the sample",
+            "interrupts the sample, saves",
+        ),
         ([BEGUN, READY, STEP, Phase(name="save")], "ends when it has saved", "ends when it has saved"),
         ([BEGUN, READY, Phase(name="train"), STEP, Run(status="paused", session=1, step=1)], "is paused, and ends", ""),
     ],

@@ -9,7 +9,7 @@ from typing import NamedTuple
 AXIS = -1
 """The series of a Braille span that belongs to the axes, not to a line."""
 FAINT = 100
-"""Added to a line's series for a faint background of that line, such as its raw values. It has no legend."""
+"""Added to the series of a line to draw it faintly and without a legend, such as unsmoothed values behind a curve."""
 
 Scale = Callable[[float], float]
 
@@ -31,7 +31,8 @@ class Line(NamedTuple):
 
 
 class Marks(NamedTuple):
-    """Marks at positions x: a one-character glyph below the curves. Marks of one `row` share it; later ones win."""
+    """Marks at positions x: a one-character glyph below the curves. Marks with the same `row` are in one row; a later
+    mark hides an earlier one at the same place."""
 
     glyph: str
     x: Sequence[float]
@@ -51,7 +52,7 @@ class Box(NamedTuple):
 def bounds(lines: Sequence[Line], *, log: bool = False, x0: float | None = None, x1: float | None = None) -> Box | None:
     """The smallest box around all finite points, widened if it would be flat; None if there is no point.
 
-    `x0` and `x1` fix a side of the box; then only points within count for its height. A `log` scale omits values that
+    `x0` and `x1` fix the sides of the box; then only points between them determine its height. A `log` scale omits values that
     are not above zero.
     """
     left, right = -math.inf if x0 is None else x0, math.inf if x1 is None else x1

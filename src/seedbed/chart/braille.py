@@ -10,7 +10,7 @@ from seedbed.chart.axes import AXIS, Box, Line, Marks, bounds, log_ticks, number
 
 
 class Span(NamedTuple):
-    """A piece of a Braille row, and the series of the line that it shows, or AXIS."""
+    """A part of a row, and the series of the line that it shows; AXIS for axes and labels."""
 
     text: str
     series: int
@@ -221,7 +221,7 @@ def _connect(cover: Callable[[int, int, int], None], start: tuple[int, int], end
 
 
 def _tags(canvas: _Canvas, box: Box, lines: Sequence[Line], log: bool) -> dict[int, dict[int, tuple[str, int]]]:
-    """Each tag with its series, by row and column; a tag whose cell is taken moves to the left."""
+    """Each tag with its series, by row and column. A tag whose cell already has a tag moves to the left."""
     scale = y_scale(box, canvas.height - 1, log)
     found: dict[int, dict[int, tuple[str, int]]] = {}
     for position, line in enumerate(lines):

@@ -1,1 +1,1 @@
-"""What front ends share: texts about runs, logs, curves, possible actions, filters, and forms; no terminal and no page."""
+"""What all front ends show, independent of terminal and browser: texts about runs, logs, curves, actions, lists, forms."""

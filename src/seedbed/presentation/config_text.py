@@ -1,4 +1,4 @@
-"""A config as text: single values as one would type them, how long it trains, what a new run would be, differences."""
+"""A config as text: single values, the length of the training, the plan of a new run, differences of two configs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from seedbed.runs.store import RunDir, Store
 
 
 def value_text(config: Table, path: str) -> str:
-    """A value of the config as one would type it; "" for one that is not set."""
+    """A value of the config as a person would type it; "" if it is not set."""
     value = value_of(config, path)
     if value is None:
         return ""
@@ -30,7 +30,7 @@ def value_text(config: Table, path: str) -> str:
 
 
 def parameters(config: Config) -> int:
-    """About how many parameters the model will have: with the largest vocabulary that the config allows."""
+    """The number of parameters with the largest vocabulary that the config allows; the model may have fewer."""
     return count_parameters(config.model, config.tokenizer.vocab_size)
 
 
@@ -48,7 +48,7 @@ def summary(config: Config) -> str:
 
 
 def plan_lines(resolved: Resolved[Config], name: str, store: Store, origin: str) -> list[str]:
-    """A new run line by line: the most important values, then those whose origin is `origin`."""
+    """The plan of a new run as lines: the most important values, then the values whose origin is `origin`."""
     config, train = resolved.config, resolved.config.train
     kept = kept_checkpoints(train)
     at_a_time = f", {train.micro_batch} at a time" if train.micro_batch else ""

@@ -19,7 +19,7 @@ METRICS = {
 }
 """The metrics that every run has: column name in `seedbed metrics` -> label in plots. Any other name is an open metric."""
 VALIDATED = "val_"
-"""The prefix of the open metrics of validations."""
+"""The prefix of the open metrics that validations log."""
 
 
 class Drawn(NamedTuple):
@@ -38,11 +38,11 @@ def lines(
     window: tuple[float, float] | None = None,
     px: int = 400,
 ) -> list[Line]:
-    """The curves along an axis. A run without points is left out; the colours and tags of the others stay the same.
+    """The lines to plot along `axis`. A run without points has none; the colours and tags of the others do not change.
 
     For one run: the metric with its range, and for the loss also the validation losses. For several: the metric of each.
-    `smoothing` is the weight of the past in an exponential moving average over the points, from 0 to below 1; for a single
-    run the unsmoothed curve is drawn behind it as a faint line. `window` is the part of the axis to draw.
+    `smoothing` is the smoothing factor of an exponential moving average over the points, from 0 (off) to below 1; for a
+    single run the unsmoothed curve is drawn behind it as a faint line. `window` is the part of the axis to draw.
     """
     alone = len(shown) == 1
     found: list[Line] = []
@@ -97,7 +97,7 @@ def extent(shown: Sequence[Drawn], axis: str) -> tuple[float, float] | None:
 
 
 def run_tag(number: int) -> str:
-    """The tag of one of several runs, in the legend and at the end of its curve, so that colours are not needed."""
+    """The tag of run `number` (from 0), shown in the legend and at the end of its curve, so that colours are not needed."""
     return str(number + 1)
 
 

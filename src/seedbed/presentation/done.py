@@ -1,4 +1,4 @@
-"""How much of its work a run or a task has done, as text. Loads nothing that takes time: lists of runs use it."""
+"""The progress of a run or a task as text. Imports no slow module, because lists of runs use it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from seedbed import text
 
 
 def is_task(found: dict[str, Any]) -> bool:
-    """Whether a status is that of a task, which makes something and has no steps."""
+    """Whether a status is that of a task, which writes an output and has no steps."""
     return found.get("output") is not None
 
 
 def work_done(found: dict[str, Any]) -> str:
-    """How much of its work a task has done: `tokenising: 50 of 100 documents`; "" where it does not say."""
+    """The progress of a task: `tokenising: 50 of 100 documents`; "" if the task has reported none."""
     progress = found.get("progress")
     if progress is None:
         return ""
@@ -23,7 +23,10 @@ def work_done(found: dict[str, Any]) -> str:
 
 
 def steps_text(found: dict[str, Any], width: int | None = None) -> str:
-    """Steps done of those planned, or the share of a task that is done; rounded to at most `width` characters."""
+    """The done and the planned steps (`50/100`), or the percentage of a task that is done.
+
+    Steps are rounded if they need more than `width` characters.
+    """
     if is_task(found):
         progress = found.get("progress") or {}
         return f"{min(progress['done'] / progress['total'], 1):.0%}" if progress.get("total") else "-"

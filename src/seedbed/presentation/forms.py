@@ -1,6 +1,6 @@
 """Forms as data: fields with their kind, bounds, choices and help, made from config keys, and values checked as they are typed.
 
-A front end draws the fields; it needs neither the config's types nor its rules.
+A front end draws the fields without knowing the types or rules of the config.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _KINDS = {int: INTEGER, float: NUMBER, bool: FLAG, str: TEXT, tuple: LIST}
 
 
 class Field(NamedTuple):
-    """One field of a form. `key` is the config key that it sets, or its name in a request; "" where neither.
+    """One field of a form. `key` is the config key that it sets, or its name in a request; else "".
 
-    An empty value means the default, which `placeholder` shows. Of the fields of one `group` at most one has a value.
+    An empty value stands for the default, which `placeholder` shows. At most one field of a `group` may have a value.
     `low` and `high` are inclusive, or exclusive with `is_low_exclusive`; `step` is what an arrow key adds.
     """
 
@@ -47,11 +47,11 @@ class Field(NamedTuple):
         return self.kind in (INTEGER, NUMBER)
 
     def number(self, value: str) -> float | None:
-        """The number that a value stands for; None where it is empty, no number, or out of bounds."""
+        """The value as a number; None if it is empty, not a number, or out of bounds."""
         return None if self.problem(value) else self._parsed(value)
 
     def problem(self, value: str) -> str:
-        """What is wrong with a value; "" where nothing is. Only what the field itself can tell."""
+        """What is wrong with a value, checked by this field alone; "" if nothing is wrong."""
         value = value.strip()
         if not value:
             return ""
@@ -70,7 +70,7 @@ class Field(NamedTuple):
         return f"{shown} is not {f'above {self.low:g}' if self.is_low_exclusive else f'{self.low:g} or more'}"
 
     def stepped(self, value: str, direction: int, placeholder: str = "") -> str:
-        """The next multiple of the step above or below a value, within the bounds; from the default where it is empty."""
+        """The next multiple of the step above or below a value, within the bounds. An empty value counts as the default."""
         start = self._parsed(value)
         if start is None:
             start = self._parsed(placeholder or self.placeholder) or 0.0
@@ -90,7 +90,7 @@ class Field(NamedTuple):
 
 
 def key_field(key: Key, name: str = "", label: str = "", *, step: float = 1.0) -> Field:
-    """The field of a config key, named by its path unless it gets another name and label."""
+    """The field of a config key. The default of its name and its label is the path of the key."""
     bounds = dict(key.bounds)
     return Field(
         name=name or key.path,
@@ -108,13 +108,13 @@ def key_field(key: Key, name: str = "", label: str = "", *, step: float = 1.0) -
 
 
 def first_problem(fields: Iterable[Field], values: Mapping[str, str]) -> str:
-    """What is wrong with the first field that is wrong, with its label; "" where none is. `values` are by field name."""
+    """The label of the first field with a wrong value, and what is wrong; "" if none is wrong. `values`: by field name."""
     found = ((each.label, each.problem(values.get(each.name, ""))) for each in fields)
     return next((f"{label}: {problem}" for label, problem in found if problem), "")
 
 
 class ConfigForm:
-    """Every key of a config over a preset: values as they were typed, each checked together with all the others."""
+    """A form with every key of a config. `values` has the values that were typed; other keys have the preset's values."""
 
     def __init__(self, root: Root[Any], preset: str, values: Mapping[str, str], origin: str = "All options") -> None:
         """`values` by key path; `origin` is what error messages call the place where they were typed."""
@@ -126,11 +126,11 @@ class ConfigForm:
         self._defaults = defaults(root, preset)
 
     def default(self, path: str) -> str:
-        """The preset's value of a key, as one would type it."""
+        """The preset's value of a key, as a person would type it."""
         return value_text(self._defaults, path)
 
     def problem(self, path: str, value: str) -> str:
-        """What is wrong with a value for a key, given all the other values; "" where nothing is."""
+        """What is wrong with a value for a key, together with all other values; "" if nothing is wrong."""
         values = self._without(path)
         if value:
             values[path] = value
@@ -142,7 +142,7 @@ class ConfigForm:
         return ""
 
     def set(self, path: str, value: str) -> None:
-        """Set a key; "" takes the preset's value again. Other keys of an exclusive group lose their value."""
+        """Set a key; "" restores the preset's value. The other keys of an exclusive group lose their values."""
         if value:
             self.values = self._without(path) | {path: value}
         else:

@@ -27,7 +27,7 @@ FIELDS = {
 
 
 def generation_request(prompt: str, values: Mapping[str, str]) -> dict[str, Any]:
-    """The request to the process that generates. Fields that are empty or wrong are left out."""
+    """The request to the process that generates the text. Fields with an empty or wrong value are omitted."""
     request: dict[str, Any] = {"prompt": prompt}
     for field in FIELDS.values():
         if field.is_number and (value := field.number(values.get(field.name, ""))) is not None:
@@ -43,7 +43,10 @@ def stop_texts(typed: str) -> list[str]:
 
 
 def result_text(ended: Sequence[Mapping[str, Any]]) -> str:
-    """Tokens, speed, reason of the end and seeds of the samples that have ended; `ended` holds their last answers."""
+    """The tokens, speed and seeds of the samples that have ended; for a single sample also why it ended.
+
+    `ended` has the last answer about each sample.
+    """
     tokens, seconds = sum(end["tokens"] for end in ended), sum(end["elapsed_s"] for end in ended)
     figures = plural(tokens, "token") + (f", {tokens / seconds:.0f} tokens/s" if seconds else "")
     if len(ended) > 1:

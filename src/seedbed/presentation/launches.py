@@ -1,4 +1,4 @@
-"""Start or resume a job for a front end, and say in words what went wrong. Waits until the job has begun."""
+"""Starts or resumes a job for a front end, waits until the job has begun, and returns errors as text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from seedbed.runs.store import RunDir, Store
 
 
 class LaunchOutcome(NamedTuple):
-    """The run, if there is one, and what went wrong; "" where its job has begun."""
+    """The run, or None if none was created; and what went wrong, or "" if the job has begun."""
 
     run: RunDir | None
     problem: str

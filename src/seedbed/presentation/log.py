@@ -64,7 +64,7 @@ class Pace:
         self._next = 0.0
 
     def begin(self, t: float) -> None:
-        """Start at `t`, when a session or its clock begins; the next event gets a line."""
+        """Measure the time of the session from `t` on, and give the next event a line."""
         self._began, self._last = t, None
 
     def show_next(self) -> None:
@@ -136,13 +136,13 @@ class RunLog:
         """When the last of those lines was printed."""
 
     def new(self, *, ended: bool = False) -> list[LogLine]:
-        """The lines since the last call: those of events, then the output. Raises SeedbedError if the log cannot be read.
+        """The lines since the last call: first events, then output. Raises SeedbedError if the log cannot be read.
 
         An output line without a newline is kept for the next call, unless the run has `ended`.
         """
         return [*self._happened(), *self._printed_lines(ended)]
 
-    # What happened ---------------------------------------------------------------------------------------------------
+    # Events ----------------------------------------------------------------------------------------------------------
 
     def _happened(self) -> list[LogLine]:
         return self._last_lines() if self._offset is None else list(self._tell())
@@ -167,7 +167,7 @@ class RunLog:
             span *= 8
 
     def _tell(self) -> Iterator[LogLine]:
-        """What the log holds beyond the place; most steps of a long run are passed over without being decoded."""
+        """Yield the lines of the events after `_offset`. Most steps of a long run are skipped without being decoded."""
         while True:
             raws, self._offset = read_lines(self.run.events, self._offset or 0, _EVENTS_BLOCK)
             if not raws:
@@ -193,7 +193,7 @@ class RunLog:
             style = "red" if self._view.status == "failed" else ""
             yield LogLine(record.t, ends, style, simulated=self._view.simulated)
 
-    # What was printed ------------------------------------------------------------------------------------------------
+    # Output ----------------------------------------------------------------------------------------------------------
 
     def _printed_lines(self, ended: bool) -> Iterator[LogLine]:
         log = self.run.log
@@ -208,7 +208,7 @@ class RunLog:
                 break
             for raw in block.split(b"\n")[:-1]:  # a carriage return does not end a line
                 yield self._as_line(raw + b"\n")
-        # A line without a newline that grows for hours is a progress bar, so it is not kept for ever.
+        # A long line without a newline is a progress bar, so it is returned without waiting for its end.
         waits = not ended and _size(log) - self._printed < _BLOCK
         rest = b"" if waits else _rest(log, self._printed)
         if rest:

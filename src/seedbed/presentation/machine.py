@@ -1,4 +1,4 @@
-"""How busy the machine is, as rows of labels, shares and texts that a front end draws as gauges."""
+"""The load of the machine as rows of labels, shares and texts, which a front end draws as gauges."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ UNKNOWN = "unknown"
 
 
 class Gauge(NamedTuple):
-    """One row about the machine: a share of a whole from 0 to 1, or a text where there is none.
+    """One row about the machine: a share from 0 to 1, or only a text.
 
-    Where both are missing, `reason` says why. `history` is the key under which a front end collects earlier shares.
+    If both are missing, `reason` says why. `history` is the key under which a front end collects earlier shares.
     """
 
     label: str
@@ -29,7 +29,7 @@ class Gauge(NamedTuple):
 
 
 def shares(figures: Mapping[str, Any]) -> dict[str, float]:
-    """The shares that are known, by the history that they belong to: cpu, ram, gpu, vram."""
+    """The known shares by name (cpu, ram, gpu, vram), which is also the `history` of their gauge."""
     found = {
         "cpu": figures.get("cpu_fraction"),
         "ram": _share(figures, "ram"),
@@ -94,14 +94,14 @@ def free_disk(folder: Path) -> str:
 
 
 def measuring_run(live: Sequence[Listed], chosen: str | None) -> Listed | None:
-    """The run whose job measures the machine: the chosen one if it is running, else the newest that is running."""
+    """The run whose job measures the machine: the run `chosen` if it is running, else the newest running one, else None."""
     running = [each for each in live if each.status["status"] in WORKING]
     first = [each for each in running if each.run.id == chosen]
     return next((each for each in [*first, *running] if each.hardware is not None), None)
 
 
 def live_summary(live: Iterable[Listed]) -> str:
-    """How many runs are live, and how long they still take together."""
+    """The number of live runs by status, and the sum of their remaining times."""
     live = list(live)
     if not live:
         return "No active runs."

@@ -17,7 +17,7 @@ def step_text(model: Model) -> str:
 
 
 def epochs_text(model: Model) -> str:
-    """The epochs that the model was trained for; "-" where they are unknown."""
+    """The epochs that the model was trained for; "-" if they are unknown."""
     return f"{model.epochs:.1f}" if model.epochs is not None else "-"
 
 
@@ -34,5 +34,5 @@ def training_line(model: Model) -> str:
 
 
 def problem_text(model: Model) -> str:
-    """What is wrong with the files of the newest checkpoint; "" where nothing is."""
+    """What is wrong with the files of the newest checkpoint; "" if nothing is wrong."""
     return f"corrupted: {model.reason}" if model.reason else ""

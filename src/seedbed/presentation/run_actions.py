@@ -1,4 +1,4 @@
-"""Which actions a run's status allows, why not the others, and the texts that every front end shows with them."""
+"""Which actions a run's status allows, why the others are impossible, and the texts that front ends show for actions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ACTIONS = (PAUSE, RESUME, STOP, SAVE, EXTEND, GENERATE, RENAME, TAG, NOTE, ARCHI
 
 
 def possible(found: Mapping[str, Any]) -> dict[str, str]:
-    """Each action and why it is impossible now, in a sentence; "" where it is possible.
+    """Action -> why it is impossible now, in a sentence; "" if it is possible.
 
     `found` is the flat status of `seedbed status --json`. The verbs in `seedbed.actions` check again, since the status may
     have changed since then.
@@ -42,15 +42,17 @@ def possible(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def is_paused_by_request(found: Mapping[str, Any]) -> bool:
-    """Whether the run is paused until somebody resumes it; other pauses (a full disk) end automatically."""
+    """Whether the run is paused until a person resumes it; other pauses (a full disk) end automatically."""
     return bool(found["status"] == "paused" and found["code"] == ASKED)
 
 
 def _why_no_request(found: Mapping[str, Any], action: str) -> str:
-    """Why a running job cannot be asked to pause or to save."""
+    """Why the job cannot be asked to pause or to save; "" if it can."""
     status = found["status"]
     if status == "pausing" or is_paused_by_request(found):
-        saved = f" {'It saves a checkpoint first.' if status == 'pausing' else 'It saved a checkpoint before that.'}"
+        saved = (
+            f" {'It saves a checkpoint first.' if status == 'pausing' else 'It saved a checkpoint before it paused.'}"
+        )
         return f"{found['name']} is already {status}.{saved if action == 'save' else ''}"
     if status == "queued":
         return f"{_is(found)}: it has not started, so there is nothing to {action}."
@@ -103,7 +105,7 @@ def _paused_because(found: Mapping[str, Any]) -> str:
 
 
 class Confirmation(NamedTuple):
-    """A question before an action: `accept` is the text of the button that starts it.
+    """A question before an action. `accept` is the text of the button that starts the action.
 
     `is_risky` says that the action cannot be undone or loses time, so the safe answer is the default.
     """
@@ -115,7 +117,7 @@ class Confirmation(NamedTuple):
 
 
 def confirmation(action: str, listed: Listed) -> Confirmation | None:
-    """The question to ask before an action; None for one that needs no confirmation."""
+    """The question to ask before an action; None if the action needs no confirmation."""
     found = listed.status
     name = found["name"]
     if is_task(found) and action in (STOP, RESUME, DELETE):
@@ -138,9 +140,9 @@ def _task_confirmation(action: str, listed: Listed) -> Confirmation | None:
     if action == STOP:
         return Confirmation("Stop this task?", f"{name} stops. You can resume it later.", "Stop", is_risky=True)
     if action == RESUME:
-        body = f"{name} ({shown_status(listed.status)}) continues with the work that is left."
+        body = f"{name} ({shown_status(listed.status)}) continues with the remaining work."
         return None if listed.lives else Confirmation("Resume this task?", body, "Resume", is_risky=False)
-    body = f"{name}\n{listed.run.id}\n\nThe record of the task is deleted; what it made stays in\n{output}"
+    body = f"{name}\n{listed.run.id}\n\nThe record of the task is deleted. Its output is kept in\n{output}"
     return Confirmation("Delete this task?", body, "Delete", is_risky=True)
 
 
@@ -151,4 +153,4 @@ DONE = {
     SAVE: "{name} saves a checkpoint after this step.",
     DELETE: "{name} is deleted.",
 }
-"""What to show once an action has been requested or done."""
+"""Action -> the message to show once it has been requested or done."""

@@ -19,7 +19,7 @@ def epochs_text(found: dict[str, Any]) -> str:
 
 
 def gpu_text(listed: Listed) -> str:
-    """How busy the GPU of a live run is; n/a where that is unknown."""
+    """The GPU load of a live run; n/a if it is unknown, - for a run that is not live."""
     fraction = (listed.hardware or {}).get("gpu_fraction")
     return f"{fraction:.0%}" if isinstance(fraction, int | float) else "n/a" if listed.lives else "-"
 
@@ -41,7 +41,7 @@ def date_text(t: float | None) -> str | None:
 
 
 def fact_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
-    """Label and value of everything that is known of a run beside status, warnings and note."""
+    """Label and value of all known facts about a run, except its status, warnings and note."""
     device = [found["device"], found["device_name"], found["precision"], "compiled" if found["compile"] else None]
     known = [
         ("name", found["name"]),
@@ -52,7 +52,7 @@ def fact_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("preset", found["preset"]),
         ("data", found["data"]),
         ("parameters", f"{found['parameters']:,}" if found["parameters"] else None),
-        ("trained", f"{found['trainable']:,} of these" if found.get("trainable") else None),
+        ("trainable", f"{found['trainable']:,} parameters" if found.get("trainable") else None),
         ("device", ", ".join(filter(None, device))),
         ("host", found["host"]),
         ("started", date_text(found["started"])),
@@ -70,7 +70,7 @@ def fact_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def progress_lines(found: dict[str, Any]) -> list[str]:
-    """Two lines: steps, epochs and losses, or a task's work; speed and times."""
+    """Two lines: first steps, epochs and losses, or the progress of a task; then speed and times."""
     losses = (
         f"loss {text.loss(found['loss'])}  val {text.loss(found['val_loss'])}  best {text.loss(found['best_val_loss'])}"
     )
@@ -81,7 +81,7 @@ def progress_lines(found: dict[str, Any]) -> list[str]:
         left += f" (ends about {time.strftime('%d %b %H:%M:%S', time.localtime(found['eta']))})"
     pid = f"  pid {found['pid']}" if found["heartbeat_age_s"] is not None else ""
     if is_task(found):
-        done = work_done(found) or f"makes {text.printable(found['output'])}"
+        done = work_done(found) or f"output {text.printable(found['output'])}"
         return [done, f"elapsed {text.duration(found['elapsed_s'])}{pid}"]
     return [
         f"step {steps_text(found)}  epoch {epochs_text(found)}  {losses}",
@@ -90,7 +90,7 @@ def progress_lines(found: dict[str, Any]) -> list[str]:
 
 
 def device_line(found: dict[str, Any]) -> str:
-    """The device that the run uses, or that it has not started."""
+    """The device that the run uses; `not started` if it has none yet."""
     requested = f" (requested: {found['device_asked']})" if found["device_asked"] else ""
     if not found["device"]:
         return f"not started{requested}"
@@ -98,6 +98,6 @@ def device_line(found: dict[str, Any]) -> str:
 
 
 def notices(found: dict[str, Any]) -> list[str]:
-    """The run's warnings, then the reason of its status with what to do."""
+    """The run's warnings, then the reason for its status with the hint."""
     reason = f"{found['reason']} {found['hint'] or ''}".strip() if found["reason"] else ""
     return [each for each in (*found["warnings"], reason) if each]

@@ -1,4 +1,4 @@
-"""What is wrong with a name, tags or a note as a person types them, and what to show once they are saved."""
+"""Checks names, tags and notes while a person types them, and says what was saved."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from seedbed.runs.store import checked_name
 
 
 def name_problem(name: str, taken: Collection[str]) -> str:
-    """Why a run cannot have this name; "" where it can. `taken` holds the names and ids of other runs, case-folded."""
+    """Why a run cannot have this name; "" if it can. `taken`: the names and ids of other runs, case-folded."""
     try:
         checked_name(name, "")
     except SeedbedError as error:
@@ -24,16 +24,16 @@ def parsed_tags(typed: str) -> set[str]:
 
 
 def tags_problem(typed: str) -> str:
-    """Why these cannot be a run's tags; "" where they can."""
+    """Why these cannot be a run's tags; "" if they can."""
     try:
         number = len(parsed_tags(typed))
     except SeedbedError as error:
         return str(error)
-    return f"These are {number} tags; a run can have {MOST_TAGS}." if number > MOST_TAGS else ""
+    return f"These are {number} tags, but a run can have at most {MOST_TAGS}." if number > MOST_TAGS else ""
 
 
 def note_problem(typed: str) -> str:
-    """Why this cannot be a run's note; "" where it can."""
+    """Why this cannot be a run's note; "" if it can."""
     try:
         checked_note(typed)
     except SeedbedError as error:
@@ -42,20 +42,20 @@ def note_problem(typed: str) -> str:
 
 
 def renamed(before: str, name: str) -> str:
-    """What to show once a run has another name."""
+    """The message to show once a run is renamed."""
     return f"{before} has been renamed to {name}."
 
 
 def tagged(name: str, tags: Collection[str]) -> str:
-    """What to show once a run's tags are saved."""
+    """The message to show once a run's tags are saved."""
     return f"{name} has the tags {' '.join(sorted(tags))}." if tags else f"{name} has no tags."
 
 
 def noted(name: str, note: str) -> str:
-    """What to show once a run's note is saved."""
+    """The message to show once a run's note is saved."""
     return f"The note on {name} is saved." if note.strip() else f"The note on {name} is removed."
 
 
 def archived(name: str, *, is_archived: bool) -> str:
-    """What to show once a run is archived, or in the list again."""
+    """The message to show once a run is archived or unarchived."""
     return f"{name} is archived: the list does not show it." if is_archived else f"{name} is in the list again."

@@ -1,4 +1,4 @@
-"""Which runs and models a list shows, in which order, and which model is used where none is chosen."""
+"""Which runs and models a list shows, in which order, and which model is used if none is chosen."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def live_runs(runs: Iterable[Listed]) -> list[Listed]:
 
 
 def default_model(models: Iterable[Model]) -> Model | None:
-    """The model to use where none is chosen: the first whose files are not corrupted."""
+    """The model to use if none is chosen: the first whose files are not corrupted; None if there is none."""
     return next((model for model in models if model.status != CORRUPTED), None)
 
 

@@ -1,4 +1,4 @@
-"""The form that starts a run: its fields, what they ask for together, and the question before the start."""
+"""The form that starts a run: its fields, the config that they describe, and the confirmation before the start."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HORIZON = ("epochs", "steps")
 """The fields that say how long to train: the only ones for a run that is trained further."""
 MAX_EPOCHS = 10_000
 MAX_CHOICES = 200
-"""Models that are offered to be trained further: those trained last."""
+"""The maximum number of models in the list of models to train further: those that were trained last."""
 _CONFIG_FIELDS = (
     ("data", "data", "data.source", 1.0),
     ("epochs", "epochs", "train.epochs", 1.0),
@@ -50,7 +50,7 @@ _SMALLER_MICRO_BATCH = "A smaller micro batch needs less memory: gradients are a
 BUTTON_HELP = {
     "queue": "Wait until no other run of this store uses the device, then start.",
     "start": "Check the values, ask for confirmation, and train in the background: the run continues when the window closes.",
-    "all-options": "Every key of the config, with its help and the origin of its value.",
+    "all-options": "Show every key of the config, with its help and the origin of its value.",
 }
 
 
@@ -116,7 +116,7 @@ class NewRun(NamedTuple):
         return self.values.get("run-name", "")
 
     def resolved(self) -> Resolved[Config]:
-        """The config of the run, each value with its origin. Raises UsageError, naming the field."""
+        """The config of the run, each value with its origin. Raises UsageError, which names the field."""
         if problem := forms.first_problem(self.fields.values(), self.values):
             raise UsageError(f"{problem}.")
         has_horizon = any(self.values.get(name) for name in HORIZON)
@@ -132,12 +132,12 @@ class NewRun(NamedTuple):
         return resolve(TRAIN, preset=self.preset, flags=flags)
 
     def defaults(self) -> Resolved[Config]:
-        """The config with every field empty: what placeholders show."""
+        """The config if every field were empty, as placeholders show it."""
         flags = {path: Flagged(each, "") for path, each in self.options.items() if each}
         return resolve(TRAIN, preset=self.preset, flags=flags)
 
     def summary(self) -> str:
-        """The run in one line. Raises UsageError for what cannot work."""
+        """The run in one line. Raises UsageError if it cannot work."""
         if self.name:
             checked_name(self.name, "name ")
         config = self.resolved().config
@@ -147,7 +147,7 @@ class NewRun(NamedTuple):
         return summary(config)
 
     def all_options(self) -> dict[str, str]:
-        """The values of fields and options together, by config key. What is wrong stays in its field."""
+        """The values of fields and options together, by config key. Wrong values are omitted; they stay in their fields."""
         carried = {name: self.values[name] for name in self._carried()}
         has_horizon = any(name in HORIZON for name in carried)
         options = {
@@ -156,7 +156,7 @@ class NewRun(NamedTuple):
         return options | {self.fields[name].key: value for name, value in carried.items()}
 
     def with_all_options(self, changed: Mapping[str, str]) -> NewRun:
-        """The same run with the values of all options, each in its field where it has one."""
+        """The same run with the values of the dialog All options. A key that has a field is set in that field."""
         options, values, carried = dict(changed), dict(self.values), self._carried()
         for field in self.fields.values():
             if field.key and (field.key in options or field.name in carried):
@@ -164,7 +164,7 @@ class NewRun(NamedTuple):
         return self._replace(values=values, options=options)
 
     def _carried(self) -> list[str]:
-        """The fields whose values all options can show: neither wrong nor two of one group."""
+        """The fields whose values the dialog All options can show: valid ones, and not both epochs and steps."""
         given = [
             field.name
             for field in self.fields.values()
@@ -193,10 +193,10 @@ def start_question(new: NewRun, store: Store, live: Iterable[Listed], *, queue: 
     lines, warnings = plan_lines(resolved, name, store, ALL_OPTIONS), []
     working = [each for each in live if each.status["status"] in WORKING | {"stalled"}]
     if queue:
-        lines.append("queue      until no other run of this store uses the device")
+        lines.append("queue      wait until no other run of this store uses the device")
     elif working:
         warnings.append(
-            f"{working[0].status['name']} is running: on the same device both are slower. Tick queue to wait for it."
+            f"{working[0].status['name']} is running: on the same device, both runs are slower. Tick queue to wait for it."
         )
     warnings += [
         " ".join(filter(None, (finding.text, finding.why, finding.hint))) for finding in actions.examine(config, store)
@@ -228,17 +228,17 @@ def continuable(models: Sequence[Model], runs: Mapping[str, Listed], active: Mod
 
 
 def extension(fields: Mapping[str, Field], values: Mapping[str, str]) -> Resume:
-    """How much further a run is to be trained. Raises UsageError."""
+    """How much further to train a run. Raises UsageError."""
     if problem := forms.first_problem((fields[name] for name in HORIZON), values):
         raise UsageError(f"{problem}.")
     epochs, steps = (fields[name].number(values.get(name, "")) for name in HORIZON)
     if epochs is not None and steps is not None:
-        raise UsageError("Both epochs and steps are given: keep one of them.")
+        raise UsageError("Both epochs and steps are given: clear one of the two.")
     return Resume(int(steps) if steps is not None else None, epochs)
 
 
 def extension_summary(listed: Listed, request: Resume) -> str:
-    """In one line how much further a run would be trained. Raises UsageError where that is not possible."""
+    """How much further a run would be trained, in one line. Raises UsageError if that is not possible."""
     name = listed.status["name"]
     if request.more_epochs is not None:
         return f"{name}: {text.plural(request.more_epochs, 'more epoch')}"

@@ -46,7 +46,7 @@ def progress(view: View) -> str:
 
 
 def simulated(is_simulated: bool) -> str:
-    """The suffix of a time or a speed that is on the clock of a simulated run."""
+    """The suffix of a time or a speed that was measured on the clock of a simulated run."""
     return " (simulated)" if is_simulated else ""
 
 
@@ -132,22 +132,22 @@ def saved(event: events.Checkpoint) -> str:
 
 
 def paused(step: int, reason: str | None, hint: str | None) -> str:
-    """That a run is paused, and why."""
+    """A line that says that a run is paused, and why."""
     why = " ".join(part for part in (reason, hint) if part)
     return f"paused{at_step(step)}" + (f": {text.printable(why)}" if why else "")
 
 
 def pause_or_resume(event: events.Run) -> str:
-    """That a run is paused, and why, or that it continues; "" for any other change."""
+    """A line that says that a run is paused, and why, or that it continues; "" for any other change."""
     if event.status == "paused":
         return paused(event.step, event.reason, event.hint)
-    # A session that begins tells its pid, and then its horizon.
+    # A session that begins logs its pid, and then its number of steps.
     resumes = event.status == "running" and event.steps is None and event.pid is None
     return f"resumed at step {event.step}" if resumes else ""
 
 
 def end(event: events.Run) -> str:
-    """How a session ended, or that it is queued, and why; "" for any other change."""
+    """A line that says how a session ended, or that it is queued, and why; "" for any other change."""
     parts = [part if part.endswith((".", "!", "?", ":")) else part + "." for part in (event.reason, event.hint) if part]
     why = text.printable(" ".join(parts))
     if event.status == "queued":
@@ -187,7 +187,7 @@ def until_it_stops(view: View) -> str:
         case "check":
             return "it finishes the batch that it is testing, then ends"
         case "compile":
-            return "torch is compiling, which can take minutes and cannot be cut short; then it ends"
+            return "torch is compiling, which can take minutes and cannot be interrupted; then the job ends"
         case "evaluate":
             return "it stops the validation, which a resume repeats, and saves"
         case "sample":
@@ -208,9 +208,11 @@ def until_it_pauses(view: View) -> str:
         case "check":
             return "it finishes the batch that it is testing, then pauses"
         case "compile":
-            return "torch is compiling, which can take minutes and cannot be cut short; then it pauses"
-        case "evaluate" | "sample":
-            return "it saves, then pauses before it continues with that"
+            return "torch is compiling, which can take minutes and cannot be interrupted; then the job pauses"
+        case "evaluate":
+            return "it interrupts the validation, saves, then pauses"
+        case "sample":
+            return "it interrupts the sample, saves, then pauses"
         case "save":
             return "it has done its last step and ends when it has saved"
         case _:
