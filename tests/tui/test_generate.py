@@ -189,7 +189,7 @@ async def test_a_missing_or_corrupted_checkpoint_is_reported(
     """No model, and one with truncated weights: the panel shows a message, and another model still works."""
     async with open_window(empty_store, (80, 24)) as user:
         await generate(user, "Once upon")
-        await user.see("There is no model yet: train one first (3).")
+        await user.see("There is no model yet: press 3 to train one.")
         assert not user.window.panel(GeneratePanel).busy
     fir = find_run(store, "fir")
     weights = max(fir.checkpoints.glob("step-*")) / "model.safetensors"

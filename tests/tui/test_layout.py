@@ -290,7 +290,7 @@ async def models_content(user: Any, panel: Panel, count: int) -> None:
     assert panel.query_one(RunTable).size.height >= 9
     assert inside(panel.content_region, panel.query_one("#model-about").region)
     if not count:
-        await user.see("No model yet: train one (3).")
+        await user.see("No model yet: press 3 to train one.")
         return
     await user.until(lambda: user.cells(NEWEST[count], "#models-table").get("STATUS") == "ready", "the newest model")
     await user.until(lambda: "/checkpoints/step-000000" in user.part("#model-about").replace("\n", ""), "its path")
@@ -531,7 +531,7 @@ async def test_long_warnings_can_be_read_in_full(open_window: Any, store: Any, f
     async with open_window(store, SMALLEST) as user:
         await user.choose("cedar")
         await user.keys("enter")
-        await user.until(lambda: "6 shows all 4 in full" in user.part("#facts"), "the hint")
+        await user.until(lambda: "press 6 to see all 4 in full" in user.part("#facts"), "the hint")
         assert user.screen.query_one("#tabs").size.height >= 12
         await user.keys("6", "tab")
         seen = ""

@@ -362,7 +362,7 @@ async def test_only_runs_that_can_be_trained_further_are_offered(
         await user.see_notification("No run is selected.")
         await user.keys("5", "a")
         await user.see_notification("No model is selected.")
-        await user.see("No model yet: train one (3).")
+        await user.see("No model yet: press 3 to train one.")
         await user.keys("3", "enter")
         await user.see("a new run")
         assert offered(user) == [""]

@@ -46,7 +46,7 @@ class _Canvas:
 
 
 class Picture(NamedTuple):
-    """A drawn chart: rows of spans, and where the curves lie in them, so that a mouse position can be converted to x."""
+    """A drawn chart: rows of spans, and the position of the curves in them, which converts a mouse position to x."""
 
     rows: list[list[Span]]
     box: Box

@@ -18,7 +18,7 @@ _MAX_PATHS = 200
 
 
 def attach(parser: argparse.ArgumentParser) -> None:
-    """Add a completer to every option of a parser and of its subcommands that `_COMPLETERS` knows."""
+    """Add the completer in `_COMPLETERS` to each option of a parser and of its subcommands."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for each in {id(each): each for each in action.choices.values()}.values():

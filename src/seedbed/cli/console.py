@@ -91,7 +91,7 @@ def confirm(question: str) -> bool:
 
 
 def width(most: int = 100) -> int:
-    """The width of the terminal in columns, at most `most`; 80 where there is no terminal."""
+    """The width of the terminal in columns, at most `most`; 80 if there is no terminal."""
     return min(shutil.get_terminal_size((80, 24)).columns, most)
 
 

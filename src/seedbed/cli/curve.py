@@ -34,7 +34,7 @@ SYNONYMS = {
     "--output": "--svg",
     "--smoothing": "--smooth",
 }
-"""Options of other programs -> the option of this command."""
+"""Option of another program -> the equivalent in Seedbed."""
 
 _POINTS = 2048
 """The maximum number of points of --json. In longer runs, a point combines several steps and has their low and high."""

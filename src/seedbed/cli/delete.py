@@ -19,7 +19,7 @@ SYNONYMS = {
     "--force": "--yes",
     "--y": "--yes",
 }
-"""Options of other programs -> the equivalent here."""
+"""Option of another program -> the equivalent in Seedbed."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -40,7 +40,7 @@ SYNONYMS = {
     "--samples": "--num-samples",
     "--tokens": "--max-new-tokens",
 }
-"""Options of other programs -> the equivalent here."""
+"""Option of another program -> the equivalent in Seedbed."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:

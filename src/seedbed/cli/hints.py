@@ -47,7 +47,7 @@ _COMMANDS = {
 
 _EXPORT = "Every checkpoint is a folder that transformers can open: `seedbed status RUN` shows its path. "
 _ANSWERS = dict.fromkeys(("convert", "export", "push", "upload"), _EXPORT)
-"""Commands of other programs that are not needed here -> what to do instead."""
+"""Commands of other programs that Seedbed does not need -> what to do instead."""
 
 
 def unknown_command(word: str) -> UsageError:

@@ -29,7 +29,7 @@ EXAMPLES = """\
 SYNONYMS = {
     "--tail": "--lines",
 }
-"""Options of other programs -> the option of this command."""
+"""Option of another program -> the equivalent in Seedbed."""
 
 _LINES = 50
 _BLOCK = 64 << 10

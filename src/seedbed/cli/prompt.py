@@ -21,7 +21,7 @@ def run_and_prompt(store: Store, arguments: argparse.Namespace) -> tuple[str | N
     """RUN and the prompt, each None if it is not given.
 
     A single argument is RUN if it names a run or a model folder. Otherwise it is the prompt, unless it looks like a misspelt
-    name. Raises UsageError for arguments that cannot be told apart.
+    name. Raises UsageError for other arguments, and for a prompt that cannot be read.
     """
     from seedbed.errors import UsageError
     from seedbed.files import expand_home

@@ -40,7 +40,7 @@ SYNONYMS = {
     "--n": "--dry-run",
     "--y": "--yes",
 }
-"""Options of other programs -> the equivalent here."""
+"""Option of another program -> the equivalent in Seedbed."""
 
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 _AGE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhdw])")

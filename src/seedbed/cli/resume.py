@@ -36,7 +36,7 @@ SYNONYMS = {
     "--lr": "`seedbed train --like RUN --lr RATE`, which is a new run",
     "--steps": "--more-steps",
 }
-"""Options of other programs -> the equivalent here."""
+"""Option of another program -> the equivalent in Seedbed."""
 
 _PATIENCE_S = 10.0
 

@@ -32,7 +32,7 @@ SYNONYMS = {
     "--n": "--limit",
     "--order": "--sort",
 }
-"""Options of other programs -> the equivalent here."""
+"""Option of another program -> the equivalent in Seedbed."""
 
 # Value of --sort -> key of a status.
 SORTS = {

@@ -59,7 +59,7 @@ SYNONYMS = {
     "--save-dir": "--runs",
     "--size": "--preset",
 }
-"""Options of other programs -> the equivalent here."""
+"""Option of another program -> the equivalent in Seedbed."""
 
 _PATIENCE_S = 3.0
 

@@ -75,7 +75,7 @@ def plan_lines(resolved: Resolved[Config], name: str, store: Store, origin: str)
 
 
 def differences(one: RunDir, other: RunDir) -> list[tuple[str, str, str]]:
-    """The keys in which the configs of two runs differ, with both values; "" where a config has no such key.
+    """The keys in which the configs of two runs differ, with both values; "" if a config does not have the key.
 
     Raises SeedbedError for a config that cannot be read.
     """

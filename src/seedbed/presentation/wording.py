@@ -176,7 +176,7 @@ def line(event: Event) -> tuple[str, str] | None:
 
 
 def until_it_stops(view: View) -> str:
-    """What a job does after a request to stop, as half a sentence."""
+    """What a job does after a request to stop, as a clause."""
     if view.status == "paused":
         return "it is paused, and ends in a moment"
     match view.phases[-1] if view.phases else None:
@@ -199,7 +199,7 @@ def until_it_stops(view: View) -> str:
 
 
 def until_it_pauses(view: View) -> str:
-    """What a job does after a request to pause, as half a sentence."""
+    """What a job does after a request to pause, as a clause."""
     match view.phases[-1] if view.phases else None:
         case None if not view.session_steps:
             return "it has not begun to train, and pauses in a moment"

@@ -1,1 +1,1 @@
-"""The terminal window: panels over the runs. It reads runs and sends requests; it never changes a run itself."""
+"""The terminal window: panels that show the runs. It reads runs, and changes them only through `seedbed.actions`."""

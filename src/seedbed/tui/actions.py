@@ -1,4 +1,4 @@
-"""Actions on a run from any panel: confirm where needed, do it in a thread, show the outcome."""
+"""Actions on a run, for all panels: ask for confirmation if needed, act in a thread, show the outcome."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _MESSAGE_CELLS = 54
-"""Cells of a line of a message."""
+"""The width of a line of a message, in cells."""
 _MESSAGE_CHARACTERS = 400
 
 
 class RunActions(SequentialKeys):
-    """What can be done to the run with an id; an id that names no run shows a message."""
+    """The actions on a run, each given the id of the run. If there is no such run, a message is shown."""
 
     state: WindowState
 
@@ -39,7 +39,7 @@ class RunActions(SequentialKeys):
         self.notify(shown, severity=level, markup=False, timeout=8 if level == "error" else 4)  # type: ignore[arg-type]
 
     def refresh_runs(self) -> None:
-        """Read the runs again at once."""
+        """Read the runs again immediately."""
         raise NotImplementedError
 
     def train_further(self, run_id: str) -> None:
@@ -146,14 +146,14 @@ class RunActions(SequentialKeys):
         self._do(lambda run: actions.set_archived(run, is_archived), listed, done)
 
     def delete(self, run_id: str | None) -> None:
-        """Delete a run with its checkpoints, after a confirmation; not a live one."""
+        """Delete a run with its checkpoints, after a confirmation. A live run is not deleted."""
         from seedbed import actions
 
         listed = self._listed(run_id)
         if listed is not None and self._allows(DELETE, listed):
             self._confirm(DELETE, listed, lambda: self._do(actions.delete, listed, _done(DELETE, listed)))
 
-    # How -------------------------------------------------------------------------------------------------------------
+    # Helpers ---------------------------------------------------------------------------------------------------------
 
     def _listed(self, run_id: str | None) -> Listed | None:
         listed = self.state.run(run_id)
@@ -166,29 +166,29 @@ class RunActions(SequentialKeys):
         return {name.casefold() for each in others for name in (each.status["name"], each.run.id)}
 
     def _allows(self, action: str, listed: Listed) -> bool:
-        """Whether the run's status allows an action; the reason is shown where it does not."""
+        """Whether the run's status allows an action. If it does not, the reason is shown."""
         reason = run_actions.possible(listed.status)[action]
         if reason:
             self.show_message(reason, "warning")
         return not reason
 
     def _request(self, action: str, listed: Listed) -> None:
-        """Send a request to the run's job, after a confirmation where the action needs one."""
+        """Send a request to the run's job, after a confirmation if the action needs one."""
         from seedbed import actions
 
         request = {PAUSE: actions.pause, SAVE: actions.save_now, STOP: actions.stop}[action]
         if self._allows(action, listed):
-            self._confirm(action, listed, lambda: self._do(_heard(request), listed, _done(action, listed)))
+            self._confirm(action, listed, lambda: self._do(_delivered(request), listed, _done(action, listed)))
 
     def _continue(self, listed: Listed) -> None:
-        """Let a job continue that is paused or about to pause."""
+        """Continue a paused job, or cancel a pending pause."""
         from seedbed import actions
 
         if self._allows(RESUME, listed):
-            self._do(_heard(actions.unpause), listed, _done(RESUME, listed))
+            self._do(_delivered(actions.unpause), listed, _done(RESUME, listed))
 
     def _confirm(self, action: str, listed: Listed, then: Callable[[], None]) -> None:
-        """Do it once a person agrees; at once where the action needs no confirmation."""
+        """Ask for confirmation, and call `then` if it is given. If the action needs none, call `then` immediately."""
         question = run_actions.confirmation(action, listed)
         if question is None:
             then()
@@ -200,7 +200,10 @@ class RunActions(SequentialKeys):
         self.push_screen(dialog, lambda agreed: then() if agreed else None)
 
     def _do(self, action: Callable[[RunDir], object], listed: Listed, done: str) -> None:
-        """In a thread, since a disk may be slow and a job takes a moment to start."""
+        """Perform an action in a thread, then show the message `done`, or the error.
+
+        A thread is used because a disk may be slow, and because a job takes a moment to start.
+        """
 
         def work() -> tuple[str, str]:
             try:
@@ -219,7 +222,10 @@ class RunActions(SequentialKeys):
         self.in_thread(work, show)
 
     def in_thread(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
-        """Work in a daemon thread, so that the window can close meanwhile; `then` gets the result in this thread."""
+        """Call `work` in a daemon thread, so that the window can be closed meanwhile.
+
+        `then` is called with the result in the thread of the window.
+        """
 
         def run() -> None:
             outcome = work()
@@ -233,8 +239,8 @@ def _done(action: str, listed: Listed) -> str:
     return DONE[action].format(name=listed.status["name"])
 
 
-def _heard(request: Callable[[RunDir], SentRequest]) -> Callable[[RunDir], None]:
-    """Send a request and wait until the job has received it, by a signal where nothing reads its file."""
+def _delivered(request: Callable[[RunDir], SentRequest]) -> Callable[[RunDir], None]:
+    """A function that sends a request and waits until the job has read it. If it does not, a signal is sent."""
     return lambda run: request(run).deliver()
 
 

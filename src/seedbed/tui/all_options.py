@@ -1,4 +1,4 @@
-"""The dialog of all config keys: each with its value, the origin of that, what is expected, and its help."""
+"""The dialog All options: every config key with its value, the origin of the value, and its help."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ _KEY_CELLS, _VALUE_CELLS, _ORIGIN_CELLS = 25, 22, 13
 class AllOptions(ModalScreen[dict[str, str] | None]):
     """A table of keys; below it the help of the key under the cursor and a field for its value.
 
-    The answer holds the values that differ from the preset's, as they were typed; None discards the changes.
+    The answer has the values that differ from the preset's, as they were typed. None discards the changes.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "Done", tooltip="From the field to the table; from the table back, with the changes"),
-        Binding("ctrl+s", "keep", "Keep", show=False, tooltip="Take the value in the field too, and go back"),
+        Binding(
+            "escape", "back", "Done", tooltip="Go from the field to the table; in the table, keep the changes and close"
+        ),
+        Binding("ctrl+s", "keep", "Keep", show=False, tooltip="Set the value in the field, keep the changes and close"),
         Binding("delete,backspace", "preset", "Use preset", key_display="del", tooltip="Use the preset's value"),
     ]
 
@@ -37,7 +39,7 @@ class AllOptions(ModalScreen[dict[str, str] | None]):
         self._form = form
 
     def compose(self) -> ComposeResult:
-        """The table, the help of the key under the cursor, a field for its value, two buttons."""
+        """Yield the table, the help of the key under the cursor, a field for its value, and two buttons."""
         with Vertical(classes="dialog wide") as box:
             box.border_title = safe_text(f"All options: preset {self._form.preset}")
             yield DataTable(cursor_type="row", cell_padding=0, id="settings-table")
@@ -99,13 +101,13 @@ class AllOptions(ModalScreen[dict[str, str] | None]):
 
     @on(Input.Submitted)
     def _submit(self) -> None:
-        if self._take():
+        if self._set_typed():
             table = self.query_one(DataTable)
             table.focus()
             table.action_cursor_down()
 
-    def _take(self) -> bool:
-        """Take the value in the field; False where it is wrong."""
+    def _set_typed(self) -> bool:
+        """Set the key to the value in the field; returns False if the value is wrong."""
         key, value = self._field.key, self.query_one("#settings-value", Input).value.strip()
         problem = self._form.problem(key, value)
         self._show_problem(problem)
@@ -132,9 +134,9 @@ class AllOptions(ModalScreen[dict[str, str] | None]):
 
     @on(Button.Pressed, "#keep")
     def action_keep(self) -> None:
-        """Close with the values that were set; a wrong value keeps the dialog open."""
+        """Close with the values that were set. If the value in the field is wrong, the dialog stays open."""
         widget = self.query_one("#settings-value", Input)
-        if widget.value.strip() != self._form.values.get(self._field.key, "") and not self._take():
+        if widget.value.strip() != self._form.values.get(self._field.key, "") and not self._set_typed():
             widget.focus()
             return
         close(self, self._form.values)
@@ -144,7 +146,7 @@ class AllOptions(ModalScreen[dict[str, str] | None]):
         self.dismiss(None)
 
     def action_back(self) -> None:
-        """From the field to the table; from the table back with the values that were set."""
+        """Move the focus from the field to the table. In the table, close with the values that were set."""
         if self.focused is self.query_one("#settings-value"):
             self._show_key()
             self.query_one(DataTable).focus()

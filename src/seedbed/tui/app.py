@@ -1,4 +1,4 @@
-"""The window of five panels. It reads the runs each second and sends requests; nothing that happens here can harm a run."""
+"""The window of five panels. It reads the runs every second and sends requests. Closing or killing it harms no run."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
 REFRESH_S = 1.0
 FIRST_RUNS = 32
-"""Runs that are read before the first paint."""
+"""The number of runs that are read before the first paint."""
 GRID_COLUMNS, GRID_ROWS = 130, 40
-"""Size of the terminal from which on all five panels are open at once."""
+"""The smallest size of the terminal, in cells, in which all five panels are open."""
 _MAX_SERIES = 12
 P = TypeVar("P", bound=Panel)
 
 
 class Window(PanelWindow):
-    """Seedbed in a terminal."""
+    """The window: five panels in a terminal."""
 
     TITLE = "Seedbed"
     CSS_PATH = "window.tcss"
@@ -53,10 +53,10 @@ class Window(PanelWindow):
         ),
         Binding("l,right_square_bracket", "turn(1)", "Next panel", show=False),
         Binding("h,left_square_bracket", "turn(-1)", "Previous panel", show=False),
-        Binding("z", "zoom", "Zoom", show=False, tooltip="Show only this panel, or all again"),
+        Binding("z", "zoom", "Zoom", show=False, tooltip="Show only this panel, or all panels again"),
         Binding("r,f5", "look", "Refresh", show=False),
-        Binding("question_mark", "keys", "Keys", key_display="?", tooltip="Every key"),
-        Binding("f1", "all_keys", "Keys", show=False, tooltip="Every key; works in a field too"),
+        Binding("question_mark", "keys", "Keys", key_display="?", tooltip="Show every key"),
+        Binding("f1", "all_keys", "Keys", show=False, tooltip="Show every key; works in a text field too"),
         Binding("escape", "leave", "Leave field"),
         Binding("q", "close", "Quit", tooltip="Close the window; runs continue"),
     ]
@@ -71,12 +71,12 @@ class Window(PanelWindow):
         """Whether all panels are loaded; keys wait until then."""
 
     def compose(self) -> ComposeResult:
-        """The panel of runs; the other panels are loaded after the first paint."""
+        """Yield the panel of runs. The other panels are loaded after the first paint."""
         with Container(id="panels"):
             yield RunsPanel()
 
     def on_mount(self) -> None:
-        """Show the newest runs at once, then load the other panels and runs."""
+        """Show the newest runs immediately, then load the other panels and runs."""
         self.screen_stack[0].add_class("-beginning")
         self._arrange()
         pieces = self.state.watch.refreshing(FIRST_RUNS)
@@ -91,7 +91,7 @@ class Window(PanelWindow):
             "details",
             "dialogs",
             "all_options",
-        ):  # in a thread, so that the first paint is not delayed
+        ):  # in a thread, so that imports do not delay the first paint
             await asyncio.to_thread(import_module, f"seedbed.tui.{name}")
         from seedbed.tui.generate import GeneratePanel
         from seedbed.tui.models import ModelsPanel
@@ -116,7 +116,7 @@ class Window(PanelWindow):
 
     @work(group="read")
     async def _read_rest(self, pieces: Iterator[set[str]]) -> None:
-        """Read the older runs, a few at a time, and show them in larger pieces."""
+        """Read the older runs in small batches, and show them in larger ones."""
         async with self._reading:
             found: set[str] = set()
             while (changed := await asyncio.to_thread(next, pieces, None)) is not None:
@@ -130,7 +130,7 @@ class Window(PanelWindow):
     # Reading ---------------------------------------------------------------------------------------------------------
 
     async def _look(self) -> None:
-        """Each second: read the runs that have changed, and measure the machine where no job does."""
+        """Every second: read the runs that have changed, and measure the machine if no job does."""
         if self._reading.locked():
             return  # the disk is slow, or the older runs are still being read
         watch = self.state.watch
@@ -143,7 +143,7 @@ class Window(PanelWindow):
                 await panel.look()
 
     def show(self, changed: set[str]) -> None:
-        """Update every panel with the changed runs, and with choices that have changed."""
+        """Update every panel with the changed runs, given by id, and with the choices in the state."""
         if not (self.is_running and self.screen_stack):
             return  # the window was closed meanwhile
         self.state.forget_deleted()
@@ -161,11 +161,11 @@ class Window(PanelWindow):
         self.show(set(self.state.watch.runs))
 
     def refresh_runs(self) -> None:
-        """Read the runs at once."""
+        """Read the runs immediately."""
         self.run_worker(self._look(), group="look")
 
     def series(self, run: RunDir) -> Series:
-        """The curves of a run, one object for all that show them; only the last used ones are kept."""
+        """The curves of a run, one object for all widgets that show them. The 12 objects that were used last are kept."""
         series = self._series.get(run.id)
         if series is None:
             series = self._series[run.id] = Series(run)
@@ -175,14 +175,14 @@ class Window(PanelWindow):
         return series
 
     def push_screen(self, *arguments: Any, **options: Any) -> Any:
-        """Open a screen; messages disappear, since they would cover it."""
+        """Open a screen, and remove messages, which would cover it."""
         self.clear_notifications()
         return super().push_screen(*arguments, **options)
 
     # Choices ---------------------------------------------------------------------------------------------------------
 
     def chosen_changed(self) -> None:
-        """The cursor of Runs is on another run."""
+        """Update the panels: the cursor of the panel Runs has moved to another run."""
         for panel in self.panels():
             panel.chosen_changed()
 
@@ -197,7 +197,7 @@ class Window(PanelWindow):
         self.state.active = run_id
         self.show(set(self.state.watch.runs))
         self.panel(TrainPanel).choose_origin(listed.run.id)
-        self.show_message(f"{listed.model.name} is active: generate text (4), or train it further (3).")
+        self.show_message(f"{listed.model.name} is active: press 4 to generate text, or 3 to train it further.")
 
     def train_further(self, run_id: str) -> None:
         """Open the panel Train for this run."""
@@ -235,7 +235,7 @@ class Window(PanelWindow):
     # Panels ----------------------------------------------------------------------------------------------------------
 
     def panel(self, kind: type[P]) -> P:
-        """The panel of a kind."""
+        """The panel of this class."""
         return self.screen_stack[0].query_one(kind)
 
     def panels(self) -> list[Panel]:
@@ -255,12 +255,12 @@ class Window(PanelWindow):
         self.action_panel((number - 1 + step) % 5 + 1)
 
     def action_zoom(self) -> None:
-        """Show only the panel with the focus, or all again."""
+        """Show only the panel with the focus, or all panels again."""
         self.screen_stack[0].toggle_class("-zoomed")
         self._arrange()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Show a grid where there is room, else one open panel between the titles of the others."""
+        """Show a grid if there is room, else one open panel between the titles of the others."""
         self._arrange(event.size.width, event.size.height)
 
     def _arrange(self, width: int | None = None, height: int | None = None) -> None:
@@ -272,7 +272,7 @@ class Window(PanelWindow):
         panels = base.query_one("#panels")
         there = {panel.NAME: panel for panel in self.panels()}
         if "Models" in there:
-            # A grid is filled row by row: Models stands beside Train and Generate, so it comes between them.
+            # A grid is filled row by row: Models is beside Train and Generate, so it must be between them.
             if wide:
                 panels.move_child(there["Models"], before=there["Generate"])
             else:
@@ -302,7 +302,10 @@ class Window(PanelWindow):
         self.refresh_runs()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Which actions are offered: none of the panels' while a dialog is open; in a text field characters are text."""
+        """Whether an action is available.
+
+        While a dialog is open, actions of the window are not; while a text field has the focus, those on characters are not.
+        """
         editing = is_editor(self.focused)
         if action == "leave":
             return editing and len(self.screen_stack) == 1
@@ -325,7 +328,7 @@ class Window(PanelWindow):
         self.action_keys()
 
     def action_keys(self) -> None:
-        """Show every key; the command of the row that is selected there is run."""
+        """Show every key, and run the command of the row that a person selects."""
         from seedbed.tui.dialogs import Keys
         from seedbed.tui.key_table import key_rows
 
@@ -336,11 +339,14 @@ class Window(PanelWindow):
         self.push_screen(Keys(key_rows(self, self.panels())), do)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """The commands of the palette (ctrl+p): those of every panel. Textual's own commands do not know the layout."""
+        """The commands of the palette (ctrl+p): those of the window and of every panel.
+
+        Textual's own commands are omitted, because they do not know the layout.
+        """
         from seedbed.tui.key_table import action_runner
 
-        yield SystemCommand("Keys", "Every key of every panel and dialog", self.action_keys)
-        yield SystemCommand("Theme", "Other colours", self.action_change_theme)
+        yield SystemCommand("Keys", "Show every key of every panel and dialog", self.action_keys)
+        yield SystemCommand("Theme", "Choose other colours", self.action_change_theme)
         yield SystemCommand("Quit", "Close the window; runs continue", self.action_close)
         for panel in self.panels():
             there = action_runner(self, None, f"panel({panel.NUMBER})")
@@ -352,7 +358,7 @@ class Window(PanelWindow):
                     yield SystemCommand(title, description, action_runner(self, panel, binding.action))
 
     def action_help_quit(self) -> None:
-        """Ctrl+c closes the window; runs continue."""
+        """Close the window on ctrl+c. Runs continue."""
         self.exit()
 
 

@@ -1,4 +1,4 @@
-"""A run's losses, or another of its metrics, as a Braille curve along steps, tokens or time. It computes no point itself."""
+"""A run's losses, or another of its metrics, as a Braille curve along steps, tokens or time. Points are computed elsewhere."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from seedbed.tui.safe_text import fitted_text
 
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.98)
 COLOURS = ("#6ea8ff", "#ffb454", "#56d364", "#f778ba", "#bc8cff", "#5fd7d7")
-"""Of the runs laid over each other; a run alone has the first for training, the second for validation."""
+"""The colours of several runs in one plot. A single run has the first for training and the second for validation."""
 DIM_COLOURS = ("#35507c", "#7a5a30", "#2f6b3a", "#76406a", "#5c4a80", "#346868")
 SAVED_GLYPH, BEST_GLYPH, SCORE_GLYPH, RESTART_GLYPH = "▴", "▲", "◇", "↻"
 MEANINGS = {SCORE_GLYPH: "validated", SAVED_GLYPH: "saved", BEST_GLYPH: "best", RESTART_GLYPH: "resumed"}
 _LEAST_FOR_MARKS = 6
-"""Rows below which there is no room for marks."""
+"""The least number of rows in which marks are shown."""
 _FRAME = "#8b949e"
 
 
 class Curve(Widget):
-    """Training and validation loss of a run, or one metric of several runs over each other.
+    """A plot of the training and validation loss of a run, or of one metric of several runs.
 
-    A dot shows the lowest and the highest of the steps under it, so a spike of one step stays visible.
+    A column shows the range from the lowest to the highest value of its steps, so a spike of one step stays visible.
     """
 
     DEFAULT_CSS = "Curve { height: 1fr; min-height: 4; }"
@@ -46,7 +46,7 @@ class Curve(Widget):
         self.shown: list[Drawn] = []
         self.axis = AXES[0]
         self.metric = "loss"
-        """What is drawn: a name of presentation.curves.METRICS, or an open metric of the runs."""
+        """The metric to draw: a name of presentation.curves.METRICS, or an open metric of the runs."""
         self.own: list[str] = []
         """The open metrics of the runs that are shown."""
         self.is_log = False
@@ -61,14 +61,14 @@ class Curve(Widget):
         self._drawn: list[tuple[int, ...]] = []
 
     def show(self, shown: Sequence[Drawn], note: str = "") -> None:
-        """Draw these runs; `note` stands where there is nothing to draw, or what is drawn is not all."""
+        """Draw these runs. `note` is shown beside the legend, or in place of the curves if there are none."""
         if [each.series for each in shown] != [each.series for each in self.shown]:
             self.window = None
         self.shown, self._note = list(shown), note
         self.changed()
 
     async def load(self, series: Series, drawn: list[Drawn]) -> None:
-        """Read a run's curves in a thread, and the open metric on show, and tell how far that is."""
+        """Read a run's curves, and the open metric that is shown, in a thread; show how much has been read."""
         pieces = [series.loading()]
         if self.metric in self.own:
             pieces.append(series.load_metric(self.metric))
@@ -79,25 +79,28 @@ class Curve(Widget):
                     self.show(drawn, f"reading {read / total:.0%}")
 
     def next_metric(self) -> str:
-        """What every run has, then what these runs log of their own, and again. `load` reads the latter."""
+        """Switch to the next metric and return its name: those that every run has, then those that only these runs log.
+
+        `load` reads the latter.
+        """
         names = [*METRICS, *self.own]
         self.metric = names[(names.index(self.metric) + 1) % len(names)] if self.metric in names else names[0]
         self.changed()
         return self.metric
 
     def remark(self, note: str) -> None:
-        """Another note beside the curves, or instead of them where there are none."""
+        """Change the note beside the legend, or in place of the curves if there are none."""
         if note != self._note:
             self._note = note
             self.changed()
 
     def changed(self) -> None:
-        """Draw again: the curves have grown, or an option changed."""
+        """Redraw, because the curves have grown or an option has changed."""
         self._key = None
         self.refresh()
 
     def grown(self) -> None:
-        """Draw again if the curves are longer than they were drawn, whoever read on in them."""
+        """Redraw if the curves have grown since they were drawn."""
         if self._lengths() != self._drawn:
             self.changed()
 
@@ -106,27 +109,27 @@ class Curve(Widget):
         return [(len(each), len(each.validations), len(each.checkpoints), len(each.restarts)) for each in curves]
 
     def next_axis(self) -> str:
-        """Steps, tokens, time, and again."""
+        """Switch to the next x axis (steps, tokens, time, then steps again) and return its name."""
         self.axis = AXES[(AXES.index(self.axis) + 1) % len(AXES)]
         self.window = None
         self.changed()
         return self.axis
 
     def toggle_log(self) -> bool:
-        """Between a linear and a logarithmic scale."""
+        """Switch between a linear and a logarithmic scale; returns whether it is logarithmic."""
         self.is_log = not self.is_log
         self.changed()
         return self.is_log
 
     def next_smoothing(self) -> float:
-        """The next weight of the exponential mean."""
+        """Switch to the next smoothing factor of the exponential moving average (0 is off) and return it."""
         place = SMOOTHINGS.index(self.smoothing) if self.smoothing in SMOOTHINGS else -1
         self.smoothing = SMOOTHINGS[(place + 1) % len(SMOOTHINGS)]
         self.changed()
         return self.smoothing
 
     def zoom(self, factor: float) -> None:
-        """Show a part of x around the pointer or the middle; `factor` below 1 shows less."""
+        """Zoom around the pointer, or around the middle. A `factor` below 1 shows a smaller part of x."""
         whole = self._extent()
         if whole is None:
             return
@@ -141,7 +144,7 @@ class Curve(Widget):
         self._set_window(left, right, whole)
 
     def pan(self, share: float) -> None:
-        """Move the part that is shown by a share of its width."""
+        """Move the visible part of x by a share of its width."""
         whole = self._extent()
         if whole is None or self.window is None:
             return
@@ -155,7 +158,7 @@ class Curve(Widget):
         self.changed()
 
     def _set_window(self, left: float, right: float, whole: tuple[float, float]) -> None:
-        if self.axis != "time":  # there is no half step
+        if self.axis != "time":  # steps and tokens are whole numbers
             left, right = math.floor(left + 0.5), math.floor(right + 0.5)
         left, right = max(left, whole[0]), min(right, whole[1])
         self.window = None if (left, right) == whole else (left, right)
@@ -167,7 +170,7 @@ class Curve(Widget):
     # Drawing ---------------------------------------------------------------------------------------------------------
 
     def render_line(self, y: int) -> Strip:
-        """One row of the picture, drawn anew only where something changed."""
+        """One row of the picture, which is drawn again only if something has changed."""
         key = (self.size, self.axis, self.metric, self.is_log, self.smoothing, self.window)
         if key != self._key:
             self._key = key
@@ -218,7 +221,7 @@ class Curve(Widget):
         ]
 
     def _legend(self, width: int, marks: Sequence[Marks]) -> Strip:
-        """What the colours and the marks mean, the options in force, or the values under the pointer."""
+        """The row above the curves: the meaning of colours and marks, or the values under the pointer; then the options."""
         pieces: list[tuple[str, str]] = []
         pointed = self._pointed_values()
         if pointed is not None:
@@ -241,9 +244,9 @@ class Curve(Widget):
             options.append("zoomed")
         if self._note:
             options.insert(0, self._note)
-        told = " · ".join(option for option in options if option)
-        told = fitted_text(told, max(width - sum(cell_len(piece) for piece, _ in pieces) - 1, 0)).plain
-        gap = width - sum(cell_len(piece) for piece, _ in pieces) - cell_len(told)
+        right = " · ".join(option for option in options if option)
+        right = fitted_text(right, max(width - sum(cell_len(piece) for piece, _ in pieces) - 1, 0)).plain
+        gap = width - sum(cell_len(piece) for piece, _ in pieces) - cell_len(right)
         if pointed is None:
             for mark in marks:
                 meaning = f"{mark.glyph} {MEANINGS[mark.glyph]} "
@@ -251,7 +254,7 @@ class Curve(Widget):
                     pieces.append((meaning, COLOURS[mark.series]))
                     gap -= cell_len(meaning)
         if gap > 0:
-            pieces.append((" " * gap + told, _FRAME))
+            pieces.append((" " * gap + right, _FRAME))
         return self._row(pieces)
 
     def _row(self, pieces: Sequence[tuple[str, str]]) -> Strip:
@@ -284,18 +287,18 @@ class Curve(Widget):
     # The pointer -----------------------------------------------------------------------------------------------------
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Tell the values under the pointer."""
+        """Show the values under the pointer."""
         if event.x != self._pointed:
             self._pointed = event.x
             self.changed()
 
     def on_leave(self) -> None:
-        """The pointer went away."""
+        """Remove the values, because the pointer has left the curve."""
         self._pointed = None
         self.changed()
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """Zoom in where the pointer is."""
+        """Zoom in around the pointer."""
         event.stop()
         self.zoom(0.7)
 

@@ -31,22 +31,22 @@ if TYPE_CHECKING:
 _LOG_LINES = 400
 _KEY_WIDTH = 28
 _LOW = 30
-"""Rows of the screen below which the header is short."""
+"""The header is short if the screen has fewer rows than this."""
 _MARGIN = 4
-"""Cells of the screen for padding and the scroll bar of a table."""
+"""Cells of the width for padding and the scroll bar of a table."""
 _TABS = ("curve", "log", "config", "diff", "samples", "about")
 
 
 class Details(Screen[None]):
-    """A header above, tabs below. It follows the run while it is open."""
+    """The details of a run: a header, and tabs below it. They are updated while the screen is open."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "close", "Back", key_display="esc"),
         *(Binding(str(number), f"tab('{name}')", name.capitalize()) for number, name in enumerate(_TABS, 1)),
-        Binding("t", "tags", "Tags", show=False, tooltip="Change its tags"),
-        Binding("n", "note", "Note", show=False, tooltip="Write a note about it"),
-        Binding("x", "axis", "Axis", tooltip="Curve over steps, tokens or time"),
-        Binding("M", "metric", "Metric", show=False, key_display="M", tooltip="Curve of the next metric"),
+        Binding("t", "tags", "Tags", show=False, tooltip="Change the run's tags"),
+        Binding("n", "note", "Note", show=False, tooltip="Write a note about the run"),
+        Binding("x", "axis", "Axis", tooltip="Plot the curve over steps, tokens or time"),
+        Binding("M", "metric", "Metric", show=False, key_display="M", tooltip="Plot the next metric"),
         Binding("y", "log", "Scale", tooltip="Logarithmic or linear scale"),
         Binding("m", "smooth", "Smooth", show=False, tooltip="Exponential moving average: off, 0.6, 0.9, 0.98"),
         Binding("plus,equals_sign", "zoom(0.5)", "Zoom in", show=False, key_display="+"),
@@ -65,15 +65,15 @@ class Details(Screen[None]):
         self._lines: deque[LogLine] = deque(maxlen=2 * _LOG_LINES)
         self._value_width = 0
         self._is_ready = False
-        """Whether the screen has been composed: updates may come before that."""
+        """Whether the screen has been composed: updates may arrive earlier."""
 
     @property
     def window(self) -> PanelWindow:
-        """The application."""
+        """The window that the screen belongs to."""
         return cast("PanelWindow", self.app)
 
     def compose(self) -> ComposeResult:
-        """Header, tabs, footer."""
+        """Yield the header, the tabs and the footer."""
         yield Static("", id="facts")
         with TabbedContent(id="tabs"):
             with TabPane("Curve", id="curve"):
@@ -92,7 +92,7 @@ class Details(Screen[None]):
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
-        """Show everything once."""
+        """Show the run, and start to load its curve."""
         listed = self.window.state.run(self.run_id)
         if listed is None:
             close(self, None)
@@ -104,7 +104,7 @@ class Details(Screen[None]):
         self.update({self.run_id})
 
     def on_resize(self, event: events.Resize) -> None:
-        """Fit two values beside each key."""
+        """Fit the table of differences and the header to the new width."""
         self._value_width = max((event.size.width - _KEY_WIDTH - _MARGIN) // 2, 12)
         table = self.query_one("#diff-table", DataTable)
         table.clear(columns=True)
@@ -121,7 +121,7 @@ class Details(Screen[None]):
             self.query_one("#about-text", WrappedText).set_text(about_text(listed.status))
 
     def update(self, changed: set[str]) -> None:
-        """Show what has changed; close the screen where the run has been deleted."""
+        """Show what has changed; close the screen if the run has been deleted."""
         if not self._is_ready:
             return
         listed = self.window.state.run(self.run_id)
@@ -174,6 +174,7 @@ class Details(Screen[None]):
             self._samples = version
 
     def _list_others(self) -> None:
+        """Update the list of runs to compare with, marked runs first."""
         others = [("another run", "")]
         state = self.window.state
         marked = [run_id for run_id in state.marked if run_id != self.run_id]
@@ -246,7 +247,7 @@ class Details(Screen[None]):
         self.query_one("#big-curve", Curve).toggle_log()
 
     def action_smooth(self) -> None:
-        """Use the next smoothing."""
+        """Switch to the next smoothing level."""
         self.query_one("#big-curve", Curve).next_smoothing()
 
     def action_zoom(self, factor: float) -> None:
@@ -254,7 +255,7 @@ class Details(Screen[None]):
         self.query_one("#big-curve", Curve).zoom(factor)
 
     def action_pan(self, share: float) -> None:
-        """Move along x."""
+        """Move the visible part of x."""
         self.query_one("#big-curve", Curve).pan(share)
 
     def action_show_all(self) -> None:

@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 
 def close(screen: Screen[R], answer: R) -> None:
-    """Close a screen with an answer once it is open: closing it while it is being built would end the window."""
+    """Close a screen with an answer as soon as it is open. Closing it earlier would close the whole window."""
 
     def now() -> None:
         if screen.is_active:
@@ -30,7 +30,7 @@ def close(screen: Screen[R], answer: R) -> None:
 
 
 class Confirm(ModalScreen[bool]):
-    """Asks before an action. Enter presses the button with the focus: No, where the action is risky (`careful`)."""
+    """Asks for confirmation of an action. Enter presses the focused button, which is No if the action is risky (`careful`)."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "Yes"),
@@ -43,7 +43,7 @@ class Confirm(ModalScreen[bool]):
         self._title, self._body, self._yes, self._careful = title, body, yes, careful
 
     def compose(self) -> ComposeResult:
-        """The question and two buttons."""
+        """Yield the question and two buttons."""
         with Vertical(classes="dialog") as box:
             box.border_title = safe_text(self._title)
             with VerticalScroll(classes="dialog-body"):
@@ -58,7 +58,7 @@ class Confirm(ModalScreen[bool]):
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
-        """Give the focus to the safe answer."""
+        """Focus the button No if the action is risky, else the other one."""
         self.query_one("#no" if self._careful else "#yes").focus()
 
     def action_answer(self, answer: bool) -> None:
@@ -66,16 +66,16 @@ class Confirm(ModalScreen[bool]):
         close(self, answer)
 
     def action_other(self) -> None:
-        """Move between the two buttons."""
+        """Focus the other one of the two buttons."""
         self.query_one("#yes" if self.focused is self.query_one("#no") else "#no").focus()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """A button was pressed or clicked."""
+        """Close with the answer of the pressed button."""
         close(self, event.button.id == "yes")
 
 
 class OneLine(ModalScreen[str | None]):
-    """Asks for a line of text. While the text is wrong the dialog stays open and says why."""
+    """Asks for a line of text. While the text is invalid, the dialog stays open and shows why."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel")]
     TITLE = ""
@@ -89,7 +89,7 @@ class OneLine(ModalScreen[str | None]):
         self._problem_of = problem_of
 
     def compose(self) -> ComposeResult:
-        """A field, a line for what is wrong with it, and two buttons."""
+        """Yield a field, a line for the problem of its text, and two buttons."""
         with Vertical(classes="dialog") as box:
             box.border_title = self.TITLE
             yield Input(
@@ -106,11 +106,11 @@ class OneLine(ModalScreen[str | None]):
         yield Footer(show_command_palette=False, compact=True)
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Show at once what is wrong with the text."""
+        """Show immediately what is wrong with the text."""
         self._problem(event.value)
 
     def on_input_submitted(self) -> None:
-        """Enter accepts the text."""
+        """Accept the text. Called for Enter."""
         self._accept()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
@@ -165,7 +165,7 @@ class Note(ModalScreen[str | None]):
         self._problem_of = problem_of
 
     def compose(self) -> ComposeResult:
-        """A field of several lines, a line for what is wrong with it, and two buttons."""
+        """Yield a field of several lines, a line for the problem of its text, and two buttons."""
         with Vertical(classes="dialog") as box:
             box.border_title = "Note"
             yield TextArea(
@@ -190,7 +190,7 @@ class Note(ModalScreen[str | None]):
         area.focus()
 
     def on_text_area_changed(self) -> None:
-        """Show at once what is wrong with the note."""
+        """Show immediately what is wrong with the note."""
         self._problem()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
@@ -216,7 +216,7 @@ class Note(ModalScreen[str | None]):
 
 
 class KeyRow(NamedTuple):
-    """A command: where it works, its keys, what it does, and how a click runs it (None where only a key can)."""
+    """A command: where it works, its keys, what it does, and a function that runs it (None if only a key can)."""
 
     where: str
     keys: str
@@ -234,10 +234,10 @@ class Keys(ModalScreen[KeyRow | None]):
         self._rows = rows
 
     def compose(self) -> ComposeResult:
-        """The table."""
+        """Yield the table."""
         with Vertical(classes="dialog wide") as box:
             box.border_title = "Keys"
-            box.border_subtitle = "enter runs it · esc closes"
+            box.border_subtitle = "enter runs the command · esc closes"
             yield DataTable(cursor_type="row", zebra_stripes=True)
         yield Footer(show_command_palette=False, compact=True)
 
@@ -273,7 +273,7 @@ class Keys(ModalScreen[KeyRow | None]):
         table.move_cursor(row=at, animate=False)
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
-        """Run the command, if a click can."""
+        """Close with the selected row, whose command is then run; ignore rows whose command only a key can run."""
         row = self._rows[event.cursor_row]
         if row.run is not None:
             close(self, row)

@@ -1,4 +1,4 @@
-"""Which widgets take characters as text, and which actions are bound to such characters only."""
+"""Which widgets accept typed text, and which actions are bound only to keys that type a character."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _CHARACTERS = {"slash": "/", "plus": "+", "minus": "-"}
 
 
 def is_editor(widget: Widget | None) -> bool:
-    """Whether a key that makes a character is typed into this widget, so that it is no command."""
+    """Whether typed characters become text of this widget, so that they are not commands."""
     return widget is not None and not widget.disabled and _takes_text(type(widget))
 
 
 @cache
 def _takes_text(kind: type[Widget]) -> bool:
-    """By class name: importing Textual's text area takes time, and the window asks before it has one."""
+    """Whether a class of widgets accepts text, by class name: importing Textual's text area for this would be slow."""
     return any(each.__name__ in ("Input", "TextArea") for each in kind.__mro__)
 
 
 @cache
 def typed_actions(owner: type[DOMNode]) -> frozenset[str]:
-    """The actions among a class's bindings that are bound to characters only."""
+    """The actions of a class that are bound only to keys that type a character."""
     typed: dict[str, bool] = {}
     for binding in Binding.make_bindings(owner.BINDINGS):
         character = _CHARACTERS.get(binding.key) or key_to_character(binding.key) or ""

@@ -1,4 +1,4 @@
-"""Input widgets: a number that the arrow keys change, a prompt of several lines, a checkbox, drawn from form fields."""
+"""Input widgets: a number that the arrow keys change, a prompt of several lines, and a checkbox."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_DIGITS = 24
 
 
 class PlainCheckbox(Checkbox):
-    """A checkbox whose box is empty while it is off, so that it can be read without colours."""
+    """A checkbox that shows an X only while it is on, so that its state is visible without colours."""
 
     @property
     def BUTTON_INNER(self) -> str:  # type: ignore[override]  # noqa: N802  # Textual's own name
@@ -27,9 +27,9 @@ class PlainCheckbox(Checkbox):
 
 
 class NumberField(Input):
-    """A number. Up and down change it by a step; so do + and - where they cannot be part of a number.
+    """A number. Up and down change it by a step; so do + and -, unless they are part of the number.
 
-    An empty field means the default, which it shows. A value that is wrong is kept, and `problem` says what is wrong.
+    An empty field stands for the default, which it shows. A wrong value is kept, and `problem` says what is wrong.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -44,15 +44,15 @@ class NumberField(Input):
         self.field = field
 
     def problem(self) -> str:
-        """What is wrong with the value; "" where nothing is."""
+        """What is wrong with the value; "" if nothing is wrong."""
         return self.field.problem(self.value)
 
     def number(self) -> float | None:
-        """The value; None where the field is empty or wrong."""
+        """The value; None if the field is empty or the value is wrong."""
         return self.field.number(self.value)
 
     def action_step(self, direction: int) -> None:
-        """Change the value to the next multiple of the step; start from the default where the field is empty."""
+        """Change the value to the next multiple of the step. An empty field counts as the default."""
         self.value = self.field.stepped(self.value, direction, str(self.placeholder))
         self.cursor_position = len(self.value)
 
@@ -68,7 +68,7 @@ class NumberField(Input):
 
 _PLACEHOLDER = "Prompt: enter generates"
 _MAX_SHOWN = 200
-"""Characters of the default prompt that are shown."""
+"""The maximum number of characters of the default prompt to show."""
 
 
 class Prompt(TextArea):
@@ -80,7 +80,7 @@ class Prompt(TextArea):
     ]
 
     class Sent(Message):
-        """Enter was pressed."""
+        """Posted when Enter is pressed."""
 
     def __init__(self, *, id: str) -> None:  # noqa: A002  # Textual's own name
         super().__init__(
@@ -93,7 +93,7 @@ class Prompt(TextArea):
         )
 
     def show_default(self, default: str) -> None:
-        """Show the prompt that an empty field stands for; "" where there is none."""
+        """Show the prompt that is used if the field is empty; "" if there is none."""
         shown = shorten(" ".join(safe_string(default).split()), _MAX_SHOWN)
         self.placeholder = Content(f'{_PLACEHOLDER} (empty: "{shown}")' if shown else _PLACEHOLDER)
 

@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 
 _PAINT_S = 0.05
 _MAX_SHOWN = 50_000
-"""Characters of output that are kept: all of them are wrapped again for each piece, and keys wait meanwhile."""
+"""The maximum number of characters of output. Each new piece wraps all of them again, which delays keys."""
 _PAINTED_PER_S = 200_000
-"""Characters that are drawn in a second: the more there are, the less often they are drawn."""
+"""Characters that can be drawn per second. Longer output is drawn less often."""
 _ROWS = (("max-tokens", "temperature", "top-k", "top-p", "seed"), ("min-p", "repetition", "samples", "stop"))
 """The options in two rows."""
 
 
 class GeneratePanel(Panel):
-    """Text is generated in a child process; the panel shows what it sends."""
+    """The panel Generate. A child process generates the text."""
 
     NUMBER = 4
     NAME = "Generate"
@@ -57,10 +57,10 @@ class GeneratePanel(Panel):
         self._cancelled = False
         self._output = Text()
         self._default: tuple[str, str] | None = None
-        """A run's id, and the prompt that its model gets where none is typed."""
+        """A run's id, and the prompt that its model gets if none is typed."""
 
     def compose(self) -> ComposeResult:
-        """Prompt, options, output."""
+        """Yield the prompt, the options and the output."""
         yield Prompt(id="prompt")
         for row in _ROWS:
             with Horizontal(classes="generate-options"):
@@ -77,7 +77,7 @@ class GeneratePanel(Panel):
             yield Static("", id="output")
 
     def on_mount(self) -> None:
-        """Ready for the first prompt."""
+        """Show an empty state line."""
         super().on_mount()
         self._show_state("")
 
@@ -111,15 +111,15 @@ class GeneratePanel(Panel):
             self.query_one(Prompt).show_default(found[1])
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Escape cancels while text is generated; otherwise it leaves the field, as everywhere."""
+        """Whether an action is available: Escape cancels only while text is generated; otherwise it leaves the field."""
         return self._busy if action == "cancel" else super().check_action(action, parameters)
 
     def leave_editor(self) -> None:
-        """From a field to the output."""
+        """Move the focus from a field to the output."""
         self.query_one("#output-scroll").focus()
 
     def action_cancel(self) -> None:
-        """Cancel the generation at once."""
+        """Cancel the generation immediately."""
         self._cancelled = True
         if self._child is not None:
             self._child.kill()
@@ -151,7 +151,7 @@ class GeneratePanel(Panel):
         return {name: self._value(name) for name in FIELDS}
 
     def _problem(self) -> str:
-        """What is wrong with the first option that is wrong; "" where none is."""
+        """What is wrong with the first wrong option; "" if none is wrong."""
         return first_problem(FIELDS.values(), self._values())
 
     def start(self) -> None:
@@ -163,7 +163,7 @@ class GeneratePanel(Panel):
         elif problem:
             self._show_state(problem, ERROR_STYLE)
         elif model is None:
-            self._show_state("There is no model yet: train one first (3).", ERROR_STYLE)
+            self._show_state("There is no model yet: press 3 to train one.", ERROR_STYLE)
         else:
             self._begin(model)
 
@@ -182,7 +182,7 @@ class GeneratePanel(Panel):
 
     @work(thread=True, group="generate")
     def _generate(self, model: Model, request: dict[str, Any]) -> None:
-        """In a thread: show the child's answers a few times a second."""
+        """In a thread: read the child's answers, and show the text at most 20 times a second."""
         chunk, painted, end, sample = "", 0.0, "The generation ended without a result.", 0
         style, ended, unknown = ERROR_STYLE, [], ""
         worker = get_current_worker()
@@ -211,7 +211,7 @@ class GeneratePanel(Panel):
                         style = "yellow" if unknown else "dim"
         except SeedbedError as error:
             end = f"{error.message} {error.hint}".strip()
-        except (OSError, ValueError) as error:  # the process could not be started, or its last answer was cut
+        except (OSError, ValueError) as error:  # the process could not be started, or its last answer is incomplete
             end = f"Generation failed: {error}"
         if self._cancelled:
             end, style = "cancelled", "yellow"
@@ -249,12 +249,12 @@ class GeneratePanel(Panel):
         self.query_one("#generate-state", WrappedText).set_text(safe_text(message, style))
 
     def on_unmount(self) -> None:
-        """The child ends with the window."""
+        """Kill the child process when the window closes."""
         self._cancelled = True
         if self._child is not None:
             self._child.kill()
 
 
 def _default_prompt(run: RunDir) -> tuple[str, str]:
-    """The run's id, and the prompt that its model gets where none is typed."""
+    """The run's id, and the prompt that its model gets if none is typed."""
     return run.id, actions.default_prompt(run)

@@ -31,7 +31,7 @@ def action_runner(window: PanelWindow, panel: Panel | None, action: str) -> Call
 
 
 def key_rows(window: PanelWindow, panels: Sequence[Panel]) -> list[KeyRow]:
-    """Every command with all its keys."""
+    """A row for every command, with all its keys."""
     found: dict[tuple[str, str], tuple[list[str], str, Panel | None]] = {}
     groups: list[tuple[str, Panel | None, Iterable[BindingType]]] = [("Everywhere", None, type(window).BINDINGS)]
     groups += [(panel.NAME, panel, type(panel).BINDINGS) for panel in panels]

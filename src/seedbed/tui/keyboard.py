@@ -1,4 +1,4 @@
-"""An application that handles keys one at a time: the next key waits until everything the last one caused is done."""
+"""An application that handles keys one at a time: a key waits until all effects of the previous key are done."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from textual.message_pump import MessagePump
 from seedbed.text import printable
 
 _ROUNDS = 3
-"""A key may send a message, that may move the focus or open a dialog, and that may send messages to others."""
+"""Rounds of messages to wait for: a key may send a message, which may open a dialog, which may send messages again."""
 _TIMEOUT_S = 1.0
 
 
@@ -22,7 +22,7 @@ class SequentialKeys(App[None]):
     """An application in which a burst of keys has the same effect as the same keys pressed slowly.
 
     Textual sends a key to the widget that has the focus when the key arrives. The focus moves only once the widgets have
-    handled the keys before it, so all keys of a burst (a slow line, a paste, a macro) would go to one widget. No key is
+    handled the earlier keys, so all keys of a burst (a slow line, a paste, a macro) would go to one widget. No key is
     handled before `start_keys`.
     """
 
@@ -38,7 +38,7 @@ class SequentialKeys(App[None]):
             self._is_handling_keys = False
 
     async def on_event(self, event: events.Event) -> None:
-        """Hold a key back while the one before it is handled."""
+        """Queue a key while the previous key is handled."""
         if not isinstance(event, events.Key | events.Paste) or event.is_forwarded:
             await super().on_event(event)
             return
@@ -51,7 +51,7 @@ class SequentialKeys(App[None]):
 
     @property
     def is_handling_keys(self) -> bool:
-        """Whether a key is being handled, or waits for that."""
+        """Whether a key is being handled or waits to be handled."""
         return self._is_handling_keys
 
     async def _next_key(self) -> None:

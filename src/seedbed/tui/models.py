@@ -1,4 +1,4 @@
-"""Panel 5: the models: which one is active, what is known of each, and actions on them."""
+"""Panel 5: a table of the models with their properties and the active one, and actions on them."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ COLUMNS: dict[Column, Callable[[Model], str]] = {
     Column("TRAINED", 12): trained_text,
     Column("LOSS", 6, right=True): lambda model: text.loss(model.loss)[:6],
 }
-"""The text of each column. Where the panel is narrow, columns are dropped from the last on."""
+"""Column -> the text of a cell. In a narrow panel the last columns are omitted."""
 
 
 class ModelsPanel(TablePanel):
-    """Every run that has a checkpoint, the one trained last first; the active one is marked."""
+    """Every run that has a checkpoint, the one trained last first. The active model is marked."""
 
     NUMBER = 5
     NAME = "Models"
@@ -42,20 +42,20 @@ class ModelsPanel(TablePanel):
     LEAST = 3
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "activate", "Use", tooltip="Use this model to generate text, and to train it further"),
-        Binding("i", "inspect", "Inspect", tooltip="Details of its run"),
+        Binding("i", "inspect", "Inspect", tooltip="Show the details of the model's run"),
         Binding(
             "c", "copy", "Copy path", tooltip="Copy the path of the checkpoint, a Hugging Face folder, to the clipboard"
         ),
         Binding("e", "rename", "Rename"),
-        Binding("t", "tags", "Tags", show=False, tooltip="Change its tags"),
-        Binding("n", "note", "Note", show=False, tooltip="Write a note about it"),
+        Binding("t", "tags", "Tags", show=False, tooltip="Change the run's tags"),
+        Binding("n", "note", "Note", show=False, tooltip="Write a note about the run"),
         Binding("A", "archive", "Archive", key_display="A"),
         Binding("D", "delete", "Delete", key_display="D"),
         Binding("v", "archived", "Archived", show=False, tooltip="Show or hide archived models"),
     ]
 
     def compose(self) -> ComposeResult:
-        """The table, and details of the model under the cursor."""
+        """Yield the table, and details of the model under the cursor."""
         yield RunTable(id="models-table")
         yield WrappedText(id="model-about")
 
@@ -87,7 +87,7 @@ class ModelsPanel(TablePanel):
     def _about(self) -> None:
         """Show the path of the model under the cursor, or what is wrong with it."""
         model = self._model()
-        shown = Text("No model yet: train one (3).", style="dim")
+        shown = Text("No model yet: press 3 to train one.", style="dim")
         if model is not None:
             problem = problem_text(model)
             shown = safe_text(training_line(model), "dim")
@@ -108,11 +108,11 @@ class ModelsPanel(TablePanel):
         self.action_inspect()
 
     def action_activate(self) -> None:
-        """Make this model the active one."""
+        """Make the model under the cursor the active one."""
         self.window.activate(self.table.current)
 
     def action_inspect(self) -> None:
-        """Open the details of its run."""
+        """Open the details of the run under the cursor."""
         self.window.open_details(self.table.current)
 
     def action_copy(self) -> None:

@@ -1,4 +1,4 @@
-"""A numbered panel with a title: open where there is room or it has the focus, else only a line with a summary."""
+"""A numbered panel with a title. It is open if there is room or it has the focus; otherwise only its title is visible."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 NAMES = ("Runs", "System", "Train", "Generate", "Models")
-"""The panels by number, from 1."""
+"""The names of the panels, in the order of their numbers from 1."""
 _SEPARATOR = " · "
-"""Between the parts of a summary."""
+"""Separates the parts of a summary."""
 _FRAME_CELLS = 6
 """Cells of a panel's top edge that its title cannot use."""
 
@@ -37,7 +37,7 @@ class Panel(Vertical):
 
     @property
     def window(self) -> PanelWindow:
-        """The application."""
+        """The window that the panel belongs to."""
         return cast("PanelWindow", self.app)
 
     @property
@@ -46,7 +46,7 @@ class Panel(Vertical):
         return self.window.state
 
     def on_mount(self) -> None:
-        """Show the title at once."""
+        """Show the title immediately."""
         self.set_summary("")
 
     def home(self) -> Widget:
@@ -58,18 +58,18 @@ class Panel(Vertical):
         raise NotImplementedError
 
     async def look(self) -> None:
-        """Called each second."""
+        """Update the panel. Called every second."""
 
     def chosen_changed(self) -> None:
-        """The cursor of Runs is on another run."""
+        """Update the panel. Called when the cursor of the panel Runs has moved to another run."""
 
     def on_click(self) -> None:
-        """A click opens a closed panel."""
+        """Open the panel if it is closed."""
         if not self.has_focus_within and not self.has_class("-open"):
             self.window.action_panel(self.NUMBER)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """In a text field, characters are text, so actions that are bound to characters are not offered."""
+        """Whether an action is available. While a text field has the focus, actions that are bound to characters are not."""
         return not (is_editor(self.screen.focused) and action in typed_actions(type(self)))
 
     def inner_width(self) -> int:
@@ -77,11 +77,11 @@ class Panel(Vertical):
         return min(self.size.width, self.window.size.width - 2)
 
     def leave_editor(self) -> None:
-        """Escape in a text field: move the focus to where keys are commands."""
+        """Move the focus from a text field to a widget in which keys are commands. Called for Escape."""
         self.home().focus()
 
     def set_summary(self, summary: str) -> None:
-        """Set the text in the title, which is all that shows of a closed panel; its parts are separated by ` · `."""
+        """Set the summary in the title, the only visible part of a closed panel. Its parts are separated by ` · `."""
         if summary == self._summary and self.border_title is not None:
             return
         self._summary = summary
@@ -92,7 +92,7 @@ class Panel(Vertical):
         self._set_title()
 
     def _set_title(self) -> None:
-        """Number, name and summary; parts of the summary that do not fit are dropped from the last on."""
+        """Set the title to number, name and summary. The last parts of the summary are omitted if they do not fit."""
         title = Text.assemble((f"{self.NUMBER} ", "bold"), (self.NAME, "bold"))
         if self._summary:
             title.append_text(Text(" ─ "))

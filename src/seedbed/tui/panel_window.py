@@ -1,4 +1,4 @@
-"""What panels, screens and dialogs may ask of the window that they belong to."""
+"""The methods of the window that its panels, screens and dialogs may call."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from seedbed.tui.actions import RunActions
 
 
 class PanelWindow(RunActions):
-    """A window of panels. Panels know it by this class alone, so that they import no other panel."""
+    """A window of panels. Panels import only this class of the window, so that no panel imports another."""
 
     def series(self, run: RunDir) -> Series:
-        """The curves of a run; everything that shows them shares one object."""
+        """The curves of a run, one object for all widgets that show them."""
         raise NotImplementedError
 
     def show_all(self) -> None:
-        """Draw every panel again: which runs are shown has changed."""
+        """Update every panel, because the runs to show have changed."""
         raise NotImplementedError
 
     def chosen_changed(self) -> None:
-        """The cursor of Runs is on another run."""
+        """Update the panels: the cursor of the panel Runs has moved to another run."""
         raise NotImplementedError
 
     def activate(self, run_id: str | None) -> None:

@@ -1,4 +1,4 @@
-"""A run as styled text: the lines above its details, everything that is known of it, its log, its samples."""
+"""A run as styled text: the header of its details, all known facts about it, its log, and its samples."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def header_text(found: dict[str, Any], *, brief: bool = False, width: int = 150)
     if len(latest) < len(every) or any(cell_len(safe_string(each)) > lines * width for each in latest):
         what = "it" if len(every) == 1 else f"all {len(every)}"
         shown.append("\n")
-        shown.append_text(fitted_text(f"6 shows {what} in full", width, "dim"))
+        shown.append_text(fitted_text(f"press 6 to see {what} in full", width, "dim"))
     return shown
 
 
 def about_text(found: dict[str, Any]) -> Text:
-    """A run's status and its reason, its warnings, its note and all other facts, nothing cut."""
+    """A run's status and its reason, its warnings, its note and all other facts, in full."""
     status = shown_status(found)
     shown = Text.assemble(
         (f"{'status':<{_LABEL_CELLS}}", "dim"), (status, f"bold {status_style(status)}".strip()), end=""
@@ -70,7 +70,7 @@ def about_text(found: dict[str, Any]) -> Text:
 
 
 def log_text(lines: Iterable[LogLine]) -> Text:
-    """Events and printed lines, each with its time where that is known."""
+    """Events and printed lines, each with its time if that is known."""
     shown = Text(end="")
     for line in lines:
         shown.append(when(line), style="dim")
@@ -92,6 +92,6 @@ def samples_text(samples: list[Any]) -> Text:
 
 
 def _in_lines(sentence: str, lines: int, width: int) -> Text:
-    """A text in at most that many lines."""
+    """A text wrapped to `width` cells and cut after `lines` lines."""
     wrapped = textwrap.wrap(safe_string(sentence), width, max_lines=lines, placeholder=" …") or [""]
     return safe_text("\n".join(wrapped), "yellow", newlines=True)

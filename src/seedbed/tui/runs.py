@@ -46,7 +46,7 @@ COLUMNS: dict[Column, Callable[[Listed], str]] = {
     Column("TAGS", 14): lambda each: " ".join(each.status["tags"]),
     Column("ID", 36): lambda each: each.run.id,
 }
-"""The text of each column. Where the panel is narrow, columns are dropped from the last on."""
+"""Column -> the text of a cell. In a narrow panel the last columns are omitted."""
 
 
 class RunsPanel(TablePanel):
@@ -57,14 +57,14 @@ class RunsPanel(TablePanel):
     COLUMNS = tuple(COLUMNS)
     LEAST = 4
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "mark", "Mark", key_display="␣", tooltip="Draw the curves of marked runs over each other"),
+        Binding("space", "mark", "Mark", key_display="␣", tooltip="Plot the curves of marked runs together"),
         Binding("p", "pause", "Pause", tooltip="Save and pause, or resume"),
         Binding("s", "stop", "Stop", tooltip="Save and stop, after a confirmation"),
         Binding("R", "resume", "Resume", key_display="R", tooltip="Resume this run"),
         Binding("w", "save", "Save now", show=False, tooltip="Save a checkpoint now"),
         Binding("e", "rename", "Rename"),
-        Binding("t", "tags", "Tags", show=False, tooltip="Change its tags"),
-        Binding("n", "note", "Note", show=False, tooltip="Write a note about it"),
+        Binding("t", "tags", "Tags", show=False, tooltip="Change the run's tags"),
+        Binding("n", "note", "Note", show=False, tooltip="Write a note about the run"),
         Binding(
             "A",
             "archive",
@@ -74,8 +74,8 @@ class RunsPanel(TablePanel):
             tooltip="Archive the run, or move it back into the list",
         ),
         Binding("D", "delete", "Delete", key_display="D", tooltip="Delete the run and its checkpoints"),
-        Binding("x", "axis", "x axis", show=False, tooltip="Curve over steps, tokens or time"),
-        Binding("M", "metric", "Metric", show=False, key_display="M", tooltip="Curve of the next metric"),
+        Binding("x", "axis", "x axis", show=False, tooltip="Plot the curve over steps, tokens or time"),
+        Binding("M", "metric", "Metric", show=False, key_display="M", tooltip="Plot the next metric"),
         Binding("y", "log", "Log scale", show=False, tooltip="Logarithmic or linear scale"),
         Binding("m", "smooth", "Smooth", show=False, tooltip="Exponential moving average: off, 0.6, 0.9, 0.98"),
         Binding("plus,equals_sign", "zoom(0.5)", "Zoom in", show=False, key_display="+"),
@@ -95,7 +95,7 @@ class RunsPanel(TablePanel):
         self._curve_timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
-        """The table, the field of the filter (hidden until it is used), the curve."""
+        """Yield the table, the field of the filter (hidden until it is used), and the curve."""
         yield RunTable(id="runs-table")
         yield Input(placeholder="filter: words in name, id, status, tags or note", id="filter", compact=True)
         yield Curve(id="curve")
@@ -108,13 +108,13 @@ class RunsPanel(TablePanel):
 
     @property
     def curve(self) -> Curve:
-        """The curves."""
+        """The widget that shows the curves."""
         return self.query_one(Curve)
 
     # Showing ---------------------------------------------------------------------------------------------------------
 
     def update(self, changed: set[str]) -> None:
-        """Show the changed runs; the cursor stays on its run, wherever that moves."""
+        """Show the changed runs. The cursor stays on its run even if the row of that run moves."""
         if not self.columns:
             return
         if changed:
@@ -183,7 +183,7 @@ class RunsPanel(TablePanel):
         self._curve_timer = self.set_timer(CURVE_DELAY_S, self._load)
 
     def _note(self) -> str:
-        """What the run under the cursor does instead of training; "" where several are shown."""
+        """What the run under the cursor does instead of training; "" if several runs are plotted."""
         listed = self.state.run(self.state.chosen) if not self.state.marked else None
         return safe_string(activity(listed)) if listed is not None else ""
 
@@ -194,7 +194,7 @@ class RunsPanel(TablePanel):
     @work(exclusive=True, group="curve")
     async def _load(self) -> None:
         """Read the curves in pieces and show the progress."""
-        curve = self.curve  # the window may close before they are read
+        curve = self.curve  # found now, because the window may close before the curves are read
         drawn: list[Drawn] = []
         own: list[str] = []
         for run_id in self._drawn_ids():
@@ -214,7 +214,7 @@ class RunsPanel(TablePanel):
     @work(exclusive=True, group="grow")
     async def _grow(self) -> None:
         """Read the new steps of the shown runs."""
-        curve = self.curve  # the window may close before they are read
+        curve = self.curve  # found now, because the window may close before the curves are read
         for each in curve.shown:
             await asyncio.to_thread(each.series.refresh)
             await curve.load(each.series, curve.shown)
@@ -250,7 +250,7 @@ class RunsPanel(TablePanel):
         self.table.focus()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Clearing the filter is offered where there is one."""
+        """Whether an action is available. Clearing the filter is available only if there is one."""
         if action == "unfilter":
             return bool(self.state.filter) and not is_editor(self.screen.focused)
         return super().check_action(action, parameters)
@@ -293,7 +293,7 @@ class RunsPanel(TablePanel):
         self.curve.toggle_log()
 
     def action_smooth(self) -> None:
-        """Use the next smoothing."""
+        """Switch to the next smoothing level."""
         self.curve.next_smoothing()
 
     def action_zoom(self, factor: float) -> None:
@@ -301,7 +301,7 @@ class RunsPanel(TablePanel):
         self.curve.zoom(factor)
 
     def action_pan(self, share: float) -> None:
-        """Move along x."""
+        """Move the visible part of x."""
         self.curve.pan(share)
 
     def action_show_all(self) -> None:

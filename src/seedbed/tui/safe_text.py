@@ -11,7 +11,7 @@ ERROR_STYLE = "bold #ff7b72"
 """The style of errors. A light red, since a terminal without colours would show a dark one as dark grey."""
 _LIGHT = {"red": ERROR_STYLE, "blue": "#79c0ff"}
 _MAX_CHARACTERS = 20_000
-"""Longest text that is laid out; the rest is cut."""
+"""The maximum number of characters that are shown; the rest is cut."""
 
 
 def safe_text(value: object, style: str = "", *, newlines: bool = False) -> Text:
@@ -20,7 +20,7 @@ def safe_text(value: object, style: str = "", *, newlines: bool = False) -> Text
 
 
 def safe_string(value: object, *, newlines: bool = False) -> str:
-    """The same as a string, for widgets that interpret no markup."""
+    """The same as `safe_text`, but a string, for widgets that do not interpret markup."""
     shown = str(value)
     if len(shown) > _MAX_CHARACTERS:
         shown = shown[:_MAX_CHARACTERS] + "…"
@@ -28,7 +28,7 @@ def safe_string(value: object, *, newlines: bool = False) -> str:
 
 
 def fitted_text(value: object, cells: int, style: str = "") -> Text:
-    """Any value as text of at most `cells` terminal cells; the last is an ellipsis where something was cut."""
+    """Any value as text of at most `cells` terminal cells; if it is cut, the last one is an ellipsis."""
     shown = safe_string(str(value)[: 4 * cells + 64])
     if cell_len(shown) > cells:
         shown = set_cell_size(shown, max(cells - 1, 0)).rstrip() + "…"

@@ -1,4 +1,4 @@
-"""What all panels show: the runs, and which of them are chosen, marked or active. Panels keep no copy of it."""
+"""What all panels show: the runs, and which of them are chosen, marked or active. Panels keep no copies of these."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from seedbed.runs.store import Store
 from seedbed.runs.watch import Listed, Watch
 
 MAX_MARKED = 6
-"""Runs whose curves can be drawn over each other: as many as there are colours."""
+"""The maximum number of runs in one plot, which is the number of colours."""
 
 
 class WindowState:
-    """The state of the window. Choices are run ids, so that a run that appears or moves never changes them.
+    """The state of the window. Choices are run ids, so that they do not change when runs appear or move in the list.
 
     `chosen` is the run under the cursor of Runs, `active` the one whose model generates and can be trained further.
     """
@@ -49,14 +49,14 @@ class WindowState:
         return live_runs(self.watch.runs.values())
 
     def model(self) -> Model | None:
-        """The active model; where none is chosen, or it is deleted, the one trained last that is not corrupted."""
+        """The active model. If none is chosen, or if it was deleted, the model trained last that is not corrupted."""
         active = self.run(self.active)
         if active is not None and active.model is not None:
             return active.model
         return default_model(self.models())
 
     def forget_deleted(self) -> None:
-        """Drop choices of runs that are deleted."""
+        """Remove deleted runs from the choices."""
         self.marked = [run_id for run_id in self.marked if run_id in self.watch.runs]
         if self.chosen is not None and self.chosen not in self.watch.runs:
             self.chosen = None
@@ -64,7 +64,7 @@ class WindowState:
             self.active = None
 
     def mark(self, run_id: str) -> bool:
-        """Mark or unmark a run; False where no more runs can be marked."""
+        """Mark or unmark a run. Returns False if no more runs can be marked."""
         if run_id in self.marked:
             self.marked.remove(run_id)
         elif len(self.marked) >= MAX_MARKED:

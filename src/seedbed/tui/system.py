@@ -1,4 +1,4 @@
-"""Panel 2: how busy the machine is, from the events of a running job, or measured each second where no job runs."""
+"""Panel 2: the load of the machine, from the events of a running job, or measured every second if no job runs."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _HISTORY = 120
-"""Shares that are kept of each gauge."""
+"""The number of earlier shares that are kept for each gauge."""
 _LABEL_CELLS = 6
 _MAX_RUNS = 8
 _BUSY, _FULL = 0.75, 0.92
-"""Shares from which on a bar is yellow and red."""
+"""A bar is yellow from the first share on, and red from the second."""
 
 
 class SystemPanel(Panel):
-    """CPU, memory, GPU, disk, and the live runs. What is unknown is `n/a` with the reason."""
+    """CPU, memory, GPU, disk, and the live runs. An unknown value is shown as `n/a` with the reason."""
 
     NUMBER = 2
     NAME = "System"
@@ -49,12 +49,12 @@ class SystemPanel(Panel):
         self._seen: object = None
 
     def compose(self) -> ComposeResult:
-        """One text that scrolls."""
+        """Yield one text that scrolls."""
         with VerticalScroll(id="system-scroll"):
             yield WrappedText(id="system-text")
 
     def home(self) -> Widget:
-        """The text, so that it can be scrolled."""
+        """The area with the text, which can then be scrolled."""
         return self.query_one("#system-scroll")
 
     def on_resize(self) -> None:
@@ -66,7 +66,7 @@ class SystemPanel(Panel):
         source = machine.measuring_run(self.state.live(), self.state.chosen)
         if source is not None and source.hardware is not None and source.hardware != self._seen:
             self._seen = source.hardware
-            self._take(source.hardware, f"recorded by {source.status['name']}")
+            self._set_figures(source.hardware, f"recorded by {source.status['name']}")
         self._draw()
 
     def chosen_changed(self) -> None:
@@ -74,7 +74,7 @@ class SystemPanel(Panel):
         self.update(set())
 
     async def look(self) -> None:
-        """Measure, unless a job does. Called each second."""
+        """Measure the machine, unless a job does. Called every second."""
         if machine.measuring_run(self.state.live(), self.state.chosen) is not None:
             return
         if self._sampler is None:
@@ -83,12 +83,12 @@ class SystemPanel(Panel):
             self._sampler = Sampler()
         sampled = await asyncio.to_thread(self._sampler.sample)
         figures = {name: getattr(sampled, name) for name in sampled.__struct_fields__}
-        figures.pop("rss_bytes")  # of the window's own process
+        figures.pop("rss_bytes")  # the memory of the window's own process
         figures.pop("process_cpu_fraction", None)
-        self._take(figures, "measured by this window: no job is running")
+        self._set_figures(figures, "measured by this window: no job is running")
         self._draw()
 
-    def _take(self, figures: Mapping[str, Any], source: str) -> None:
+    def _set_figures(self, figures: Mapping[str, Any], source: str) -> None:
         self._figures, self._source = dict(figures), source
         for name, share in machine.shares(figures).items():
             self._history[name].append(share)
@@ -137,7 +137,7 @@ class SystemPanel(Panel):
 
 
 def _bar(gauge: Gauge, share: float, history: deque[float], width: int) -> Text:
-    """A bar, a percentage, details, and the earlier shares where there is room."""
+    """A bar, a percentage, details, and the earlier shares if there is room."""
     share = min(max(share, 0.0), 1.0)
     line = Text(f"{gauge.label:<{_LABEL_CELLS}}", style="dim", end="")
     cells = min(max((width - _LABEL_CELLS - 8) // 4, 6), 20)

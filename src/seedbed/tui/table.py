@@ -1,4 +1,4 @@
-"""A table whose rows are runs: it follows a list of ids, and the cursor stays on its run wherever that moves."""
+"""A table with a row for each run of a list of ids. The cursor stays on its run even if the row moves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MARGIN = 3
 
 
 class Column(NamedTuple):
-    """A column: its heading, its width in cells (0: what is left over), whether its values are aligned to the right."""
+    """A column: its heading, its width in cells (0: the remaining width), whether its values are aligned to the right."""
 
     heading: str
     width: int
@@ -26,9 +26,9 @@ class Column(NamedTuple):
 
 
 def fitting_columns(columns: Sequence[Column], room: int, least: int, name: tuple[int, int]) -> list[Column]:
-    """The columns that fit into `room` cells, at least the first `least`; the column of width 0 gets what is left over.
+    """The columns that fit into `room` cells, at least the first `least`. The column of width 0 gets the remaining width.
 
-    `name` holds the smallest and the largest width of that column.
+    `name` is the smallest and the largest width of that column.
     """
     chosen = list(columns[:least])
     taken = sum(column.width + 1 for column in chosen) + name[0]
@@ -50,11 +50,14 @@ def cell(value: str, column: Column, style: str = "") -> Text:
 
 
 class RunTable(DataTable[Text]):
-    """Rows keyed by run id. Only cells that differ are written; rows are rebuilt only where their order has changed."""
+    """Rows keyed by run id. Only cells that differ are written; rows are rebuilt only if their order has changed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
-            "enter", "select_cursor", "Open", tooltip="Details of the run: curve, log, config, differences, samples"
+            "enter",
+            "select_cursor",
+            "Open",
+            tooltip="Show details of the run: curve, log, config, differences, samples",
         ),
         Binding("j", "cursor_down", "Down", show=False),
         Binding("k", "cursor_up", "Up", show=False),
@@ -63,7 +66,7 @@ class RunTable(DataTable[Text]):
     ]
 
     class Resized(Message):
-        """The table has room for more or fewer rows."""
+        """Posted when the size of the table has changed."""
 
     def __init__(self, *, id: str) -> None:  # noqa: A002  # Textual's own name
         super().__init__(id=id, cursor_type="row", cell_padding=0, zebra_stripes=False)
@@ -72,7 +75,7 @@ class RunTable(DataTable[Text]):
         """The run that the cursor was on before the columns were rebuilt."""
 
     def on_resize(self) -> None:
-        """Tell the panel, which shows which rows are visible."""
+        """Notify the panel, which shows the numbers of the visible rows."""
         self.post_message(self.Resized())
 
     @property
@@ -91,7 +94,7 @@ class RunTable(DataTable[Text]):
             self.move_cursor(row=self._ids.index(run_id), animate=False)
 
     def set_columns(self, columns: Sequence[Column]) -> None:
-        """Rebuild the table with these columns after one for marks; `show_rows` then moves the cursor back to its run."""
+        """Rebuild the table with a column for marks and these columns. `show_rows` then moves the cursor back to its run."""
         self._kept = self.current or self._kept
         with self.prevent(DataTable.RowHighlighted):
             self.clear(columns=True)
@@ -105,7 +108,7 @@ class RunTable(DataTable[Text]):
     ) -> None:
         """Show these runs in this order. `row` gives the cells of a run, `changed` the runs whose cells may differ.
 
-        The cursor stays on its run, or near its row where that run is gone. With no cursor yet it goes to `cursor`.
+        The cursor stays on its run, or near its row if the run is gone. If there was no cursor, it moves to the run `cursor`.
         """
         before = len(self._ids)
         if ids == self._ids:
@@ -130,7 +133,7 @@ class RunTable(DataTable[Text]):
     def _rebuild(self, ids: list[str], row: Callable[[str], list[Text]], cursor: str | None) -> None:
         kept, self._kept = self.current or self._kept or cursor, None
         position, above = self.cursor_row, self.cursor_row - self.scroll_offset.y
-        at_top = self.scroll_offset.y == 0  # at the top, a newer run should come into view
+        at_top = self.scroll_offset.y == 0  # at the top, a newer run should become visible
         with self.prevent(DataTable.RowHighlighted):
             self.clear()
             for run_id in ids:

@@ -17,7 +17,10 @@ _NAME_WIDTHS = (12, 40)
 
 
 class TablePanel(Panel):
-    """A subclass has its columns, which are dropped from the last on where they do not fit, and how many it always shows."""
+    """A panel with a table of runs.
+
+    A subclass sets COLUMNS, of which the last are omitted if they do not fit, and LEAST, the number that is always shown.
+    """
 
     COLUMNS: ClassVar[Sequence[Column]] = ()
     LEAST = 0
@@ -43,7 +46,7 @@ class TablePanel(Panel):
 
     @on(RunTable.Resized)
     def show_position(self) -> None:
-        """Show in the lower edge which rows are visible; nothing where all of them are."""
+        """Show in the lower edge which rows are visible; show nothing if all are visible."""
         table = self.table
         room, rows = table.size.height - table.header_height, table.row_count
         first = round(table.scroll_y)
@@ -60,7 +63,7 @@ class TablePanel(Panel):
             self.update(set())
 
     def fit_columns(self) -> bool:
-        """Choose columns for the width and the names, which are shown in full where a quarter of the width is enough.
+        """Choose the columns that fit. Names are shown in full if a quarter of the width is enough for them.
 
         Returns whether the columns have changed, so that every row must be written again.
         """

@@ -19,7 +19,7 @@ from textual.drivers.linux_driver import LinuxDriver
 CLOSING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that close the window."""
 _TIMEOUT_S = 3.0
-"""How long the window may take to close before its process is ended."""
+"""Seconds that the window may take to close before its process exits anyway."""
 _RESTORE = (
     b"\x1b[<u\x1b[?2048l\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?2004l\x1b[?1004l\x1b[?7h\x1b[?1049l\x1b[?25h"
 )
@@ -47,7 +47,7 @@ _ASCII = {
 
 
 class TerminalDriver(LinuxDriver):
-    """Textual's driver; it drops bytes from the keyboard that are not UTF-8, which would otherwise end the window."""
+    """Textual's driver, but it ignores keyboard input that is not UTF-8, which would otherwise close the window."""
 
     def run_input_thread(self) -> None:
         """Wait for input and dispatch events."""
@@ -58,25 +58,25 @@ class TerminalDriver(LinuxDriver):
 
 @contextmanager
 def leaving_on_signals(leave: Callable[[int], None]) -> Iterator[None]:
-    """A context in which a signal that would end the process calls `leave` with its number, in the main thread.
+    """A context in which a signal that would terminate the process calls `leave` with its number, in the main thread.
 
-    If the window does not close in time, or a second signal comes, the terminal is restored and the process ends.
+    If the window does not close in time, or a second signal arrives, the terminal is restored and the process exits.
     """
     fd = sys.__stdin__.fileno() if sys.__stdin__ is not None else -1
     modes = _modes(fd)
     has_signal = threading.Event()
 
-    def end(number: int) -> None:
+    def exit_now(number: int) -> None:
         _restore(fd, modes)
         os._exit(128 + number)
 
     def watch(number: int) -> None:
         time.sleep(_TIMEOUT_S)
-        end(number)
+        exit_now(number)
 
     def on_signal(number: int, _: object) -> None:
         if has_signal.is_set():
-            end(number)
+            exit_now(number)
         has_signal.set()
         threading.Thread(target=watch, args=(number,), name="leaving", daemon=True).start()
         leave(number)
@@ -124,7 +124,7 @@ def ascii_form(character: str) -> str:
 
     if (found := _ASCII.get(character)) is not None:
         return found
-    if "\u2800" <= character <= "\u28ff":  # Braille, which curves are drawn with
+    if "\u2800" <= character <= "\u28ff":  # Braille, with which curves are drawn
         dots = ord(character) - 0x2800
         upper, lower = dots & 0b00011011, dots & 0b11100100
         return ":" if upper and lower else "'" if upper else "." if lower else " "

@@ -48,7 +48,7 @@ _EXTENSION_PLACEHOLDERS = {"epochs": "more epochs", "steps": "or steps"}
 
 
 class TrainPanel(Panel):
-    """The form of a run. An empty field means the preset's value, which it shows."""
+    """The form of a run. An empty field stands for the preset's value, which it shows."""
 
     NUMBER = 3
     NAME = "Train"
@@ -70,10 +70,10 @@ class TrainPanel(Panel):
         self._typed: dict[str, str] | None = None
         """What was typed for a new run while the fields show the config of a run to train further."""
         self._typed_horizon: dict[str, str] | None = None
-        """The epochs and steps that were typed for a new run while the fields ask for more of another."""
+        """The epochs and steps that were typed for a new run, while the fields ask how much further to train another run."""
 
     def compose(self) -> ComposeResult:
-        """Pairs of a label and a field, the buttons, a line for the summary or a problem, the help of a field."""
+        """Yield labels and fields, the buttons, a line for the summary or a problem, and the help of a field."""
         with Grid(id="train-fields"):
             for field in self.fields.values():
                 yield Label(field.label)
@@ -122,21 +122,21 @@ class TrainPanel(Panel):
                 select.value = value
 
     def new_run(self) -> NewRun:
-        """What the fields and All options hold."""
+        """The new run that the fields and All options describe."""
         return NewRun(self.fields, {name: self._value(name) for name in self.fields}, self._options)
 
     def resolved(self) -> Resolved[Config]:
-        """The config that the fields ask for. Raises UsageError, naming the field."""
+        """The config that the fields describe. Raises UsageError, which names the field."""
         return self.new_run().resolved()
 
     def _extension(self) -> Resume:
-        """How much further the chosen run is to be trained. Raises UsageError."""
+        """How much further to train the chosen run. Raises UsageError."""
         return extension(self.fields, {name: self._value(name) for name in HORIZON})
 
     # Showing ---------------------------------------------------------------------------------------------------------
 
     def update(self, changed: set[str]) -> None:
-        """Update the list of runs that can be trained further; the choice stays."""
+        """Update the list of runs that can be trained further. The choice does not change."""
         found = continuable(self.state.models(), self.state.watch.runs, self.state.model())
         if found != self._continuable:
             self._continuable = found
@@ -157,7 +157,7 @@ class TrainPanel(Panel):
             self._switch_horizon()
 
     def choose_origin(self, run_id: str) -> None:
-        """Choose this run as the one to train further, if it can be."""
+        """Choose this run as the one to train further, if that is possible."""
         if any(each.run_id == run_id for each in self._continuable or []):
             self.query_one("#origin", Select).value = run_id
 
@@ -183,14 +183,14 @@ class TrainPanel(Panel):
         self.query_one("#train-help", WrappedText).set_text(help_text)
 
     def _show_origin(self) -> None:
-        """Disable the fields that a run to train further keeps, and show its values in them."""
+        """For a run to train further, disable the fields that it keeps, and show its values in them."""
         for name in (*self._kept, "all-options"):
             self.query_one(f"#{name}").disabled = self.origin != NEW
         self._show_config(self._config_of_origin())
         self._show_placeholders()
 
     def _switch_horizon(self) -> None:
-        """Empty epochs and steps for a run to train further; for a new run show what was typed for it."""
+        """Clear epochs and steps for a run to train further; for a new run, restore what was typed."""
         if self.origin != NEW:
             if self._typed_horizon is None:
                 self._typed_horizon = {name: self._value(name) for name in HORIZON}
@@ -207,10 +207,10 @@ class TrainPanel(Panel):
         try:
             return load_frozen(listed.run.config, TRAIN) if listed is not None else None
         except SeedbedError:
-            return None  # its job will say what is wrong with it
+            return None  # the job reports what is wrong
 
     def _show_config(self, config: Config | None) -> None:
-        """Show the values of a run to train further instead of what was typed; without one, show that again."""
+        """Show this config of a run to train further in place of what was typed; with None, show what was typed again."""
         if config is None and self._typed is None:
             return
         if self._typed is None:
@@ -224,7 +224,7 @@ class TrainPanel(Panel):
             self._typed = None
 
     def _show_placeholders(self) -> None:
-        """Show in each empty field the value that holds."""
+        """Show in each empty field the value that will be used."""
         config = self._config_of_origin() or self.new_run().defaults().config
         for field in self.fields.values():
             if field.key and field.kind != CHOICE:
@@ -234,7 +234,7 @@ class TrainPanel(Panel):
                 self.query_one(f"#{field.name}", Input).placeholder = shown
 
     def _check(self) -> str:
-        """Show what is wrong, or a summary of the run; returns what is wrong."""
+        """Show what is wrong with the form, or a summary of the run. Returns what is wrong; "" if nothing is."""
         if not self.is_mounted or self._starting:
             return ""
         try:
@@ -250,7 +250,7 @@ class TrainPanel(Panel):
     def _extension_summary(self) -> str:
         listed = self.state.run(self.origin)
         if listed is None:
-            raise SeedbedError("That run has been deleted.")
+            raise SeedbedError("The chosen run has been deleted.")
         return extension_summary(listed, self._extension())
 
     def _show_state(self, message: str, style: str) -> None:
@@ -259,11 +259,11 @@ class TrainPanel(Panel):
     # Starting --------------------------------------------------------------------------------------------------------
 
     def leave_editor(self) -> None:
-        """From a field to the start button."""
+        """Move the focus from a field to the start button."""
         self.query_one("#start").focus()
 
     def action_reset(self) -> None:
-        """Empty every field."""
+        """Clear every field, except the run to start from and the preset."""
         self._options = {}
         self._typed_horizon = None if self._typed_horizon is None else dict.fromkeys(HORIZON, "")
         for widget in self.query(Input):
@@ -313,7 +313,7 @@ class TrainPanel(Panel):
         self.app.push_screen(Confirm(title, body, yes="Start", careful=False), self._on_answer)
 
     def _show_problem(self, problem: str) -> None:
-        """Show what is wrong where the person looks: below the fields, or as a message over another panel."""
+        """Show what is wrong below the fields, or as a message if another panel has the focus."""
         self._show_state(f"✗ {problem}", ERROR_STYLE)
         if self.has_focus_within:
             self.app.bell()
@@ -350,7 +350,7 @@ class TrainPanel(Panel):
             elif listed is not None:
                 launch = partial(launches.resume, listed.run, self._extension(), turn)
             else:
-                raise SeedbedError("That run has been deleted.")
+                raise SeedbedError("The chosen run has been deleted.")
         except SeedbedError as error:
             self._show_outcome(launches.LaunchOutcome(None, str(error)))
             return

@@ -1,6 +1,6 @@
-"""Text in the window that changes often: drawn again only where it differs, laid out again only where its height may change.
+"""Text that changes often: it is drawn again only if it differs, and laid out again only if its height may change.
 
-A word that is longer than a line (a path, a name) is divided after one of its own marks.
+A word that is longer than a line (a path, a name) is divided after a punctuation mark.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from textual.widgets import Static
 
 _WORD = re.compile(r"\S+")
 _BREAK = re.compile(r"(?<=[/\\_.,:;=+-])")
-"""Places at which a long word may be divided: after a mark."""
+"""The places at which a long word may be divided: after a punctuation mark."""
 _MIN_WIDTH = 10
-"""Cells of a line below which no word is divided."""
+"""In lines with fewer cells, no word is divided."""
 
 
 class WrappedText(Static):
@@ -48,7 +48,7 @@ class WrappedText(Static):
 
 
 def with_line_breaks(content: Text, width: int) -> Text:
-    """The same text with line breaks inside every word that is longer than `width` cells, each after a mark."""
+    """The text with line breaks in every word that is longer than `width` cells, each after a punctuation mark."""
     offsets: list[int] = []
     for word in _WORD.finditer(content.plain):
         if width < _MIN_WIDTH or cell_len(word[0]) <= width:
@@ -65,21 +65,21 @@ def with_line_breaks(content: Text, width: int) -> Text:
 
 
 def _line_key(line: str, width: int) -> tuple[int, ...]:
-    """What the number of rows of a line depends on: nothing where it fits, else the lengths of its words."""
+    """What the number of rows of a line depends on: nothing if the line fits, else the lengths of its words."""
     return () if cell_len(line) <= width else tuple(cell_len(word) for word in line.split(" "))
 
 
 class FollowingScroll(VerticalScroll):
-    """Begins at the top and follows text that is added at the end, until the user scrolls back."""
+    """A scrolling area that begins at the top and follows text that is added at the end, until the user scrolls back."""
 
     _end = 0.0
 
     def watch_virtual_size(self) -> None:
-        """The content has grown or shrunk: follow once that is laid out."""
+        """Follow the end of the content, which has changed its size, as soon as it is laid out."""
         self.call_later(self.on_resize)
 
     def on_resize(self) -> None:
-        """The visible part has grown or shrunk."""
+        """Scroll to the end, unless the user has scrolled back."""
         if self.scroll_target_y >= self._end:
             self.scroll_end(animate=False, immediate=True)
         self._end = self.max_scroll_y
