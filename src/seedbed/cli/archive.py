@@ -7,8 +7,8 @@ import argparse
 from seedbed.cli.parser import many_runs_option, runs_option
 
 DESCRIPTION = """\
-Archive runs: `seedbed runs` does not list archived runs, and `latest` never selects one. No file is moved or deleted, and
-every command still finds archived runs by name or id. `seedbed unarchive` undoes this.
+Archive runs: `seedbed runs` does not list archived runs, and `latest` never selects one. No file is moved or deleted,
+and every command still finds archived runs by name or id. `seedbed unarchive` undoes this.
 """
 EXAMPLES = """\
   seedbed archive first-try second-try

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from seedbed.runs.store import Store
 
 DESCRIPTION = """\
-Free disk space: list what would be deleted, ask for confirmation, and delete it. Nothing that a process uses is deleted.
+Free disk space: list what would be deleted, ask for confirmation, and delete it. Files that a process uses are kept.
 --older-than, --keep, --status and --archived select runs that have ended; a run must match all of them. The selected
 runs are deleted completely. With --checkpoints, the runs are kept, and all their checkpoints except the latest and the
-best valid ones are deleted. With --caches, unused compiled kernels and data that no run here was trained on are deleted;
-with --caches --older-than, everything in the caches that was not used for that long. Caches are recreated when needed.
-Archived runs are selected only with --archived.
+best valid ones are deleted. With --caches, unused compiled kernels are deleted, and data that no run here was trained
+on; with --caches --older-than, everything in the caches that was not used for that long. Caches are recreated when
+needed. Archived runs are selected only with --archived.
 """
 EXAMPLES = """\
   seedbed prune --status failed,lost --older-than 30d

@@ -16,7 +16,7 @@ DESCRIPTION = """\
 Continue a run from its newest valid checkpoint, with the same batches and losses as without the interruption. A paused
 run continues in the background.
 With --more-epochs or --more-steps, train that much further; the learning-rate schedule is printed at the start, and
-early stopping counts from zero again. With --from, go back to an earlier checkpoint: the later steps are superseded, and
+early stopping counts from zero again. With --from, go back to an earlier checkpoint: later steps are superseded, and
 their checkpoints are moved to a separate folder, so that none is lost.
 Ctrl-C asks the run to save and stop. If the terminal is closed, the run continues.
 Without RUN, continue the newest run that is paused or stopped, was lost, or failed during training; with --more-...,

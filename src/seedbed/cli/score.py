@@ -11,9 +11,9 @@ from seedbed.cli.parser import json_option, run_option, runs_option
 
 DESCRIPTION = """\
 Generate stories with a model that was trained on the built-in stories, and check each sentence: whether it fits the
-stories' world, and whether it occurs word for word in the training text. A text without a complete sentence counts as one
-wrong sentence; the generation of a text ends if a sentence becomes far too long. Without RUN, score the newest run with a
-checkpoint.
+stories' world, and whether it occurs word for word in the training text. A text without a complete sentence counts as
+one wrong sentence; the generation of a text ends if a sentence becomes far too long. Without RUN, score the newest run
+with a checkpoint.
 """
 EXAMPLES = """\
   seedbed score
