@@ -234,9 +234,9 @@ def test_resume_says_that_added_steps_replace_the_rest_of_the_plan(desk: Any) ->
 
 
 def test_train_says_that_a_taken_name_was_changed(desk: Any) -> None:
-    assert "is called" not in desk.seedbed("train", "--set", "train.steps=2", "--name", "alpha").stderr
+    assert "is named" not in desk.seedbed("train", "--set", "train.steps=2", "--name", "alpha").stderr
     error = desk.seedbed("train", "--set", "train.steps=2", "--name", "alpha").stderr
-    assert 'this one is called "alpha-2"' in error
+    assert 'the new run is named "alpha-2"' in error
 
 
 def test_the_error_for_a_request_to_an_ended_run_names_the_next_command(desk: Any) -> None:
