@@ -268,7 +268,7 @@ def test_a_paused_run_saves_takes_no_step_and_continues_from_the_same_step(endle
     assert (actions.is_paused(run), actions.is_live(run), actions.can_resume(run)) == (True, True, True)
     with pytest.raises(SeedbedError, match="already paused"):
         actions.pause(run)
-    with pytest.raises(SeedbedError, match="saved a checkpoint before"):
+    with pytest.raises(SeedbedError, match="saved a checkpoint when it paused"):
         actions.save_now(run)
     with pytest.raises(SeedbedError, match="only be resumed without options"):
         actions.resume(run, Resume(more_steps=5))

@@ -238,7 +238,7 @@ def test_a_run_without_a_checkpoint(desk: Any) -> None:
     assert "no checkpoint" in desk.seedbed("generate", "empty", expect=1).stderr
     process = desk.start("train", "--name", "slow", env={"FAKE_STEP_S": "1"})
     desk.at_step(1)
-    assert "-slow --wait` saves one" in desk.seedbed("generate", "slow", expect=1).stderr
+    assert "-slow --wait` saves a checkpoint" in desk.seedbed("generate", "slow", expect=1).stderr
     process.kill()
     desk.seedbed("stop", "slow", "--wait")
     desk.seedbed("delete", "slow", "--yes")

@@ -106,7 +106,7 @@ def test_steps_cannot_be_added_to_a_run_that_never_saved(
 ) -> None:
     run = train(store, "alpha", status="stopped")
     assert main(["resume", "alpha", "--more-steps", "5"]) == 2
-    assert "has saved no checkpoint to add steps to" in capsys.readouterr().err
+    assert "has not saved a checkpoint to which steps could be added" in capsys.readouterr().err
     assert started == []
     assert run.events.read_bytes().count(b'"stopped"') == 1
 

@@ -178,4 +178,4 @@ def test_the_command_in_a_hint_works_as_written(desk: Any) -> None:
     refused = desk.seedbed("pause", "alpha", "--runs", elsewhere, expect=1).stderr
     command = refused.partition("hint: `")[2].partition("`")[0]
     assert run in desk.seedbed(*shlex.split(command)[1:]).stdout
-    assert "--runs" not in desk.seedbed("pause", expect=2).stderr.replace("point --runs elsewhere", "")
+    assert "--runs" not in desk.seedbed("pause", expect=2).stderr.replace("use another folder with --runs DIR", "")

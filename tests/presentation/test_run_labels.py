@@ -14,7 +14,7 @@ from seedbed.runs.labels import LONGEST_NOTE, MOST_TAGS
     [
         ("oak 2", ""),
         ("OAK", "Another run has the name OAK."),
-        ("oak!", "is not a name for a run"),
+        ("oak!", "is not a valid run name"),
         ("latest", "newest run"),
     ],
 )
@@ -27,7 +27,7 @@ def test_a_name_must_be_valid_and_unused(name: str, problem: str) -> None:
 def test_tags_are_separated_by_spaces_or_commas() -> None:
     assert parsed_tags("best, baseline  best") == {"best", "baseline"}
     assert tags_problem("best, baseline") == ""
-    assert '"Not!" is not a tag.' in tags_problem("best Not!")
+    assert '"Not!" is not a valid tag.' in tags_problem("best Not!")
     with pytest.raises(UsageError):
         parsed_tags("best Not!")
 

@@ -54,7 +54,7 @@ def test_all_options_and_fields_show_the_same_values() -> None:
 
 def test_the_summary_refuses_an_invalid_run_name() -> None:
     assert new(steps="12").summary().endswith("12 steps, auto")
-    with pytest.raises(UsageError, match="is not a name for a run"):
+    with pytest.raises(UsageError, match="is not a valid run name"):
         new(run_name="oak!").summary()
 
 

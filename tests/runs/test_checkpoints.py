@@ -90,7 +90,7 @@ def test_going_back_sets_later_checkpoints_aside_and_deletes_none(writer: RunWri
     assert find_checkpoint(writer.run, f"{best.path.parent.name}/step-00000060").name == "step-00000060"
     with pytest.raises(UsageError) as refused:
         find_checkpoint(writer.run, "50")
-    assert "at steps: 20 (set aside: 40, 60)" in refused.value.hint
+    assert "at steps: 20 (superseded: 40, 60)" in refused.value.hint
 
 
 def test_find_checkpoint_prefers_the_one_in_force_then_the_last_one_set_aside(writer: RunWriter) -> None:

@@ -525,7 +525,7 @@ def test_a_stop_on_a_full_disk_ends_the_session_and_warns_on_stderr(
         with meanwhile(lambda: os.kill(os.getpid(), signal.SIGTERM)):
             assert not session.wait_paused("The disk is full.", until=session.can_write)
         session.finish("stopped")
-    assert "the disk is full: how this session ended is not in the log" in capfd.readouterr().err
+    assert "the disk is full: the end of this session could not be logged" in capfd.readouterr().err
     assert not is_locked(small_run.lock)
     filler.unlink()
     with Session(small_run.path) as again:
@@ -542,7 +542,7 @@ def test_a_stop_is_logged_if_there_is_space_for_the_line(
             handle.truncate(filler.stat().st_size - 40_000)  # not enough for the ballast
         session.finish("stopped")
     assert status(small_run)["status"] == "stopped"
-    assert "not in the log" not in capfd.readouterr().err
+    assert "could not be logged" not in capfd.readouterr().err
 
 
 def test_a_heartbeat_on_a_full_disk_blocks_the_session_and_is_written(
@@ -653,7 +653,7 @@ def test_a_session_whose_log_cannot_be_written_ends_and_prints_the_reason(
         with meanwhile(lambda: os.kill(os.getpid(), signal.SIGTERM)):
             assert not session.wait_paused("The disk is broken.", until=session.can_write)
         session.finish("stopped")
-    assert "input/output error: how this session ended is not in the log" in capfd.readouterr().err
+    assert "input/output error: the end of this session could not be logged" in capfd.readouterr().err
     assert not is_locked(run.lock)
 
 

@@ -234,7 +234,7 @@ def test_the_reason_for_a_run_of_a_newer_version_names_the_version(store: Store)
     run = make(store, "later")
     meta = run.path / "meta.json"
     meta.write_text(json.dumps({**json.loads(meta.read_text()), "format": 2}))
-    with pytest.raises(SeedbedError, match=r"newer version of Seedbed .*format 2; this one reads 1"):
+    with pytest.raises(SeedbedError, match=r"newer version of Seedbed .*format 2; this version reads up to 1"):
         run.meta()
     stands = standing(run)
     assert stands.status == "broken"

@@ -168,15 +168,15 @@ async def test_archived_runs_are_hidden_and_can_be_restored(open_window: Any, st
 
 
 REFUSED = {
-    "": "is not a name for a run",
-    " oak": "is not a name for a run",
-    "-oak": "is not a name for a run",
-    "a/b": "is not a name for a run",
-    "[bold]": "is not a name for a run",
-    "größe": "is not a name for a run",
+    "": "is not a valid run name",
+    " oak": "is not a valid run name",
+    "-oak": "is not a valid run name",
+    "a/b": "is not a valid run name",
+    "[bold]": "is not a valid run name",
+    "größe": "is not a valid run name",
     "OAK": "Another run has the name OAK.",
     "Yew": "Another run has the name Yew.",
-    "latest": "would hide the newest run",
+    "latest": "is reserved",
 }
 """Refused names, with the reason that is shown; yew is archived."""
 
@@ -191,7 +191,7 @@ async def test_tags_are_added_and_removed(open_window: Any, store: Any, find_run
         await user.until(lambda: isinstance(user.screen, Tags), "the dialog")
         await user.see("baseline keep")
         await user.keys("ctrl+u", *"keep Not!")
-        await user.see('"Not!" is not a tag.')
+        await user.see('"Not!" is not a valid tag.')
         await user.keys("enter")
         assert isinstance(user.screen, Tags)
         await user.keys("ctrl+u", *"Best, keep", "enter")

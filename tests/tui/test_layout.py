@@ -405,7 +405,7 @@ async def test_dialogs_fit_the_smallest_terminal(open_window: Any, store_of: Sto
         await user.press("e", "delete")
         await user.type("a/b " + "x" * 60)
         box = await dialog(user, Rename)
-        await user.see("is not a name for a run")
+        await user.see("is not a valid run name")
         assert_fits(user, box, "Rename", "Rename", "Cancel")
         shown_text = "".join("".join(user.rows_in(box.query_one("#problem").region)).split())
         assert shown_text == "".join(str(box.query_one("#problem", Static).content).split())
@@ -659,7 +659,7 @@ async def test_the_window_matches_its_snapshots(
         await user.press("escape", "1", "e")
         if count:
             await user.press("end", "slash")
-            await user.see("is not a name for a run")
+            await user.see("is not a valid run name")
         else:
             await user.see_notification("No run is selected.")
         await assert_matches_snapshot(user, f"{name}-rename")

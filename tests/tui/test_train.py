@@ -102,7 +102,7 @@ async def test_a_run_is_configured_confirmed_started_and_listed(open_window: Any
     async with open_window(empty_store, (80, 24)) as user:
         await user.go(3)
         await fill(user, "run-name", "maple!")
-        await user.until(lambda: "is not a name for a run" in state(user), "the error")
+        await user.until(lambda: "is not a valid run name" in state(user), "the error")
         await user.keys("ctrl+s")
         assert not isinstance(user.screen, Confirm)
         await user.keys("backspace")

@@ -1,7 +1,8 @@
-"""The caches of prepared data and compiled kernels: what they hold, which runs use it, and how to delete it.
+"""The caches of prepared data and compiled kernels: lists their entries and the runs that use them, and deletes entries.
 
-Prepared data is in `datasets` in the cache folder. Compiled kernels are beside it, or in TORCHINDUCTOR_CACHE_DIR. torch does
-not say which run uses which kernel, so they are deleted together, and only while no run seems to use them.
+Prepared data is in `datasets` in the cache folder. Compiled kernels are in a folder next to it, or in
+TORCHINDUCTOR_CACHE_DIR. torch does not report which run uses which kernel, so all kernels are deleted together, and only
+while no run seems to use them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from seedbed.runs.store import RunDir, Store
 
 DATASET, UNFINISHED, KERNELS = "dataset", "unfinished dataset", "compiled kernels"
 SETTLED_S = 3600.0
-"""Kernels, and data whose preparation was interrupted, are kept at least this long after their last use."""
+"""Compiled kernels and unfinished datasets are kept for at least this time after their last use."""
 _HEAD_BYTES = 64 << 10
 _MANIFEST = "manifest.json"
 _PARTIAL = re.compile(r"\.([0-9a-f]+)\.partial")
@@ -44,24 +45,28 @@ class CacheEntry(NamedTuple):
     last_used: float
     """Unix seconds."""
     used_by: tuple[str, ...]
-    """Ids of the runs in this store that trained on it."""
+    """Ids of the runs in this store that trained on the dataset."""
     in_use: bool
-    """Whether a process is reading or writing it, for a run of any store."""
+    """Whether a process is reading or writing the entry, for a run in this store or another one."""
 
     def is_removable(self, older_than_s: float | None) -> bool:
-        """Whether it may be deleted: no run of this store used it, or nobody used it for that long. Never while in use."""
+        """Whether the entry may be deleted. Never while it is in use, or was last used less than `older_than_s` ago.
+
+        Without `older_than_s`, a dataset may be deleted if no run in this store trained on it, other entries once they
+        have not been used for SETTLED_S.
+        """
         idle_s = time.time() - self.last_used
         if self.in_use or idle_s < (older_than_s or 0.0):
             return False
         if self.kind == DATASET:
             return older_than_s is not None or not self.used_by
         if self.kind == UNFINISHED and not self.size_bytes:
-            return True  # it is still empty
+            return True  # the folder is still empty
         return older_than_s is not None or idle_s >= SETTLED_S
 
 
 def cache_entries(store: Store) -> list[CacheEntry]:
-    """What the caches hold, the largest first."""
+    """The entries of the caches, the largest first."""
     users: dict[str, list[str]] = {}
     living: set[str] = set()
     compiling = False
@@ -78,11 +83,11 @@ def cache_entries(store: Store) -> list[CacheEntry]:
 
 
 def dataset_of(run: RunDir) -> str | None:
-    """The fingerprint of the data that a run trains on, from its log before the first step; None if it is not there."""
+    """The fingerprint of the data that a run trains on, from its log before the first step; None if not logged."""
     found: str | None = None
     reader = Reader(run.events)
     try:
-        for end in (_HEAD_BYTES, None):  # it is near the start of most logs, which may be large
+        for end in (_HEAD_BYTES, None):  # most logs have it near the start, and a log may be large
             for record in reader.new(end):
                 if isinstance(record.event, Step):
                     return found
@@ -94,7 +99,7 @@ def dataset_of(run: RunDir) -> str | None:
 
 
 def remove(entry: CacheEntry) -> int:
-    """Delete an entry and return the bytes freed. Raises SeedbedError if a process has started to use it."""
+    """Delete an entry and return the bytes freed. Raises SeedbedError if a process has started to use the entry."""
     locks = [Lock(path) for path in _locks(entry)]
     acquired: list[Lock] = []
     try:
@@ -151,13 +156,13 @@ def _kernels(compiling: bool) -> Iterator[CacheEntry]:
         mine = not path.is_symlink() and path.is_dir() and path.stat().st_uid == os.getuid()
     except OSError:
         return
-    # The folder that the variable names may belong to another user.
+    # The folder in TORCHINDUCTOR_CACHE_DIR may belong to another user.
     if mine and (size_bytes := tree_bytes(path)):
         yield CacheEntry(KERNELS, path, str(path), size_bytes, _newest(path), (), compiling)
 
 
 def _locks(entry: CacheEntry) -> list[Path]:
-    """The locks to hold while an entry is deleted: that of the process that prepares it, and the manifest that readers lock."""
+    """The locks to hold while an entry is deleted: the preparing process's lock, and the manifest, which readers lock."""
     if entry.kind == DATASET:
         manifest = entry.path / _MANIFEST
         maker = entry.path.with_name(f".{entry.path.name}.lock")
@@ -174,7 +179,7 @@ def _modified(path: Path) -> float:
 
 
 def _newest(path: Path) -> float:
-    """When anything in a folder was last written, or read if the file system records that."""
+    """The last time, in unix seconds, when a file in a folder was written, or read if the file system records reads."""
     newest = _modified(path)
     for root, _, names in os.walk(path):
         for name in names:

@@ -1,11 +1,11 @@
-"""The checkpoints of a run on disk: those in force, those set aside when a session went back, and the best one.
+"""The checkpoints of a run on disk: the current, superseded and damaged ones, and the best one.
 
-    checkpoints/step-00000100/                                       in force
-    checkpoints/left-at-00000100-by-session-3/step-00000120/         left behind: session 3 went back to step 100
+    checkpoints/step-00000100/                                       current
+    checkpoints/left-at-00000100-by-session-3/step-00000120/         superseded: session 3 went back to step 100
     checkpoints/damaged-found-by-session-4/step-00000140/            could not be loaded when session 4 began
 
-The event log decides what is in force: a session that begins at step s voids the later steps of earlier sessions and their
-checkpoints. The job moves those checkpoints aside; it deletes none of them.
+The event log decides which checkpoints are current: a session that begins at step s supersedes the later steps of earlier
+sessions and their checkpoints. The job moves superseded checkpoints to a folder of their own; it deletes none of them.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class OnDisk(NamedTuple):
 
 
 def checkpoints(run: RunDir, view: View) -> list[OnDisk]:
-    """Finished checkpoints in force, by step. Their checksums are not verified here."""
+    """The finished current checkpoints, by step. Their checksums are not verified here."""
     return [found for found in _finished(run.checkpoints) if in_force(view, found.path)]
 
 
 def in_force(view: View, path: Path) -> bool:
-    """Whether a folder `step-N` of a run's checkpoints belongs to the steps in force.
+    """Whether a folder `step-N` of a run's checkpoints is current, that is, not superseded.
 
-    The log may lack a checkpoint, after a crash or on a full disk; then the session that wrote it decides.
+    After a crash or on a full disk, the log may lack a checkpoint. Then the session that wrote the checkpoint decides.
     """
     name = path.name if is_named(path) else replaced_name(path)
     if name is None:
@@ -58,20 +58,20 @@ def in_force(view: View, path: Path) -> bool:
 
 
 def latest_checkpoint(run: RunDir, view: View) -> OnDisk | None:
-    """The newest checkpoint in force."""
+    """The newest current checkpoint; None if there is none."""
     found = checkpoints(run, view)
     return found[-1] if found else None
 
 
 def best_checkpoint(run: RunDir, view: View) -> OnDisk | None:
-    """The checkpoint with the lowest validation loss, including those set aside; None if none has a validation."""
+    """The checkpoint with the lowest validation loss, even if it is superseded; None if no checkpoint was validated."""
     kept = [saved for saved in view.checkpoints if _exists(run, saved)]
     best = lowest([*kept, *left_with_loss(run, view)]) or next((saved for saved in reversed(kept) if saved.best), None)
     return OnDisk(best.step, _path(run, best)) if best else None
 
 
 def left_with_loss(run: RunDir, view: View) -> list[Saved]:
-    """Checkpoints that were set aside when a session went back, exist, and have a validation loss."""
+    """The superseded checkpoints that still exist and have a validation loss, without damaged ones."""
     return [
         saved
         for saved in view.left
@@ -80,9 +80,10 @@ def left_with_loss(run: RunDir, view: View) -> list[Saved]:
 
 
 def lowest(saved: list[Saved]) -> Saved | None:
-    """The one with the lowest validation loss; of equal ones, the latest.
+    """The checkpoint with the lowest validation loss; of several equal ones, the latest.
 
-    Validations over a part of the text are compared with each other; those over all of it only if there are no others.
+    Validations over a part of the text are compared with each other, validations over all of it only if there are no
+    others.
     """
     scored = [each for each in saved if each.loss is not None]
     return min(
@@ -91,12 +92,12 @@ def lowest(saved: list[Saved]) -> Saved | None:
 
 
 def left_behind(run: RunDir) -> list[OnDisk]:
-    """Finished checkpoints that were set aside when a session went back, ordered by session."""
+    """The finished superseded checkpoints, ordered by the session that superseded them."""
     return _in_folders(run, _LEFT)
 
 
 def damaged(run: RunDir) -> list[OnDisk]:
-    """Checkpoints that were set aside because they could not be loaded."""
+    """The checkpoints that a session could not load and moved to a folder of their own."""
     return _in_folders(run, _DAMAGED)
 
 
@@ -110,7 +111,7 @@ def _in_folders(run: RunDir, named: re.Pattern[str]) -> list[OnDisk]:
 
 
 def common_step(view: View, path: Path) -> int | None:
-    """The last step that a checkpoint set aside shares with the steps in force; None for other checkpoints."""
+    """The last step that a superseded checkpoint shares with the current steps; None for other checkpoints."""
     found = _LEFT.fullmatch(path.parent.name)
     if found is None:
         return None
@@ -118,7 +119,7 @@ def common_step(view: View, path: Path) -> int | None:
 
 
 def step_at(view: View, path: Path) -> int | None:
-    """The last step in force if a session resumes from this checkpoint; None for a folder that is not a checkpoint."""
+    """The last step that stays current if a session resumes from this checkpoint; None if it is not a checkpoint."""
     common = common_step(view, path)
     return step_of(path) if is_named(path) and common is None else common
 
@@ -130,16 +131,19 @@ def is_at_end(path: Path) -> bool:
         step, end = trainer["progress"]["step"], trainer["segments"][-1][1]
         return bool(step >= end and trainer["progress"]["last_eval_step"] == step)
     except (SeedbedError, KeyError, TypeError, IndexError):
-        return False  # the job reports it
+        return False  # the job reports the problem
 
 
 def aside_name(session: int, step: int, *, damaged: bool) -> str:
-    """The name of the folder for checkpoints that session `session`, which begins at `step`, sets aside."""
+    """The name of the folder for the checkpoints that session `session`, which begins at `step`, supersedes.
+
+    If `damaged`, the folder for the checkpoints that this session could not load.
+    """
     return f"damaged-found-by-session-{session}" if damaged else f"left-at-{step:08d}-by-session-{session}"
 
 
 def out_of_force(run: RunDir, view: View, beyond: int | None = None) -> list[Path]:
-    """Finished checkpoint folders that are not in force; with `beyond`, also those of later steps. Not verified."""
+    """The finished checkpoint folders that are not current, or whose step is later than `beyond`. Not verified."""
     try:
         entries = sorted(run.checkpoints.iterdir())
     except OSError:
@@ -154,7 +158,7 @@ def out_of_force(run: RunDir, view: View, beyond: int | None = None) -> list[Pat
 
 
 def set_aside(run: RunDir, paths: list[Path], name: str) -> None:
-    """Move checkpoint folders into a folder of this name beside them. The caller must hold the run's lock."""
+    """Move checkpoint folders into the subfolder `name` of `checkpoints/`. The caller must hold the run's lock."""
     for path in paths:
         folder = make_dir(run.checkpoints / name)
         target = folder / path.name

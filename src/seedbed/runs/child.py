@@ -1,4 +1,4 @@
-"""Runs a child process that gets one JSON request on stdin and answers in JSON lines on stdout."""
+"""Runs a child process that reads one JSON request from stdin and answers with JSON lines on stdout."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from seedbed.errors import SeedbedError, UsageError
 class Child:
     """A child process, as a context manager; leaving the `with` block kills it.
 
-    `command`: what to start. `name`: what messages call it. `request`: the JSON object written to its stdin. `good`: the exit
-    statuses that mean success.
+    `command`: the program and its arguments. `name`: its name in messages. `request`: the JSON object written to its
+    stdin. `good`: the exit statuses that mean success.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Child:
         except OSError as error:
             raise SeedbedError(
                 "No folder for temporary files can be written.",
-                "Set TMPDIR to one that can: export TMPDIR=/some/folder",
+                "Set TMPDIR to a writable folder: export TMPDIR=/some/folder",
             ) from error
         self._process = subprocess.Popen(
             list(command),
@@ -53,11 +53,11 @@ class Child:
         self._stderr.close()
 
     def kill(self) -> None:
-        """Kill it. May be called from another thread than the one that reads its answers."""
+        """Kill the process. May be called from a different thread than the one that reads the answers."""
         self._process.kill()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Its answers as they arrive. Raises SeedbedError or UsageError for an error that it reports, or if it fails."""
+        """Yield the answers as they arrive. Raises SeedbedError or UsageError if the process reports an error or fails."""
         assert self._process.stdout is not None
         answered = False
         for line in self._process.stdout:
@@ -69,7 +69,7 @@ class Child:
         if self._process.wait() < 0:
             raise SeedbedError(
                 f"{self._name} was killed (signal {-self._process.returncode}).",
-                "Was it out of memory?",
+                "It may have run out of memory.",
             )
         if not answered or self._process.returncode not in self._good:
             raise self._broken()
@@ -78,6 +78,6 @@ class Child:
         self._stderr.seek(0)
         lines = self._stderr.read().decode("utf-8", "replace").strip().splitlines()
         return SeedbedError(
-            f"{self._name} ended with status {self._process.returncode}{': ' + lines[-1] if lines else '.'}",
+            f"{self._name} exited with status {self._process.returncode}{': ' + lines[-1] if lines else '.'}",
             "Please report this, with the command that you typed.",
         )

@@ -1,4 +1,4 @@
-"""Sums up the node and collective events of a run on several machines, in bounded memory."""
+"""Aggregates the events of nodes and collective operations of a run on several machines, in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_OPS = 32
 
 
 class Total(msgspec.Struct, omit_defaults=True):
-    """Totals of the collectives of one kind."""
+    """Totals of the collective operations of one kind."""
 
     count: int = 0
     size_bytes: int = 0
@@ -22,7 +22,7 @@ class Total(msgspec.Struct, omit_defaults=True):
 
 
 class Cluster(msgspec.Struct, omit_defaults=True):
-    """The state of each node, and the totals of each collective."""
+    """The state of each node, and the totals of each kind of collective operation."""
 
     states: dict[int, str] = {}
     """Node -> its last state: joined, failed, left, ..."""
@@ -31,14 +31,17 @@ class Cluster(msgspec.Struct, omit_defaults=True):
     collectives: dict[str, Total] = {}
 
     def add_node(self, event: Node) -> None:
-        """Add a node event. Nodes and states beyond the limits are ignored."""
+        """Record the state of a node, and its reason.
+
+        At most _MOST_NODES nodes, and the reasons of at most _MOST_STATES states, are tracked; further ones are ignored.
+        """
         if event.node in self.states or len(self.states) < _MOST_NODES:
             self.states[event.node] = event.state
         if event.reason is not None and (event.state in self.reasons or len(self.reasons) < _MOST_STATES):
             self.reasons[event.state] = event.reason
 
     def add_comm(self, event: Comm) -> None:
-        """Add a collective. Kinds beyond the limit are ignored."""
+        """Add a collective operation. At most _MOST_OPS kinds are tracked; further kinds are ignored."""
         total = self.collectives.get(event.op)
         if total is None:
             if len(self.collectives) >= _MOST_OPS:
@@ -49,7 +52,7 @@ class Cluster(msgspec.Struct, omit_defaults=True):
         total.elapsed_s += event.elapsed_s
 
     def nodes(self) -> dict[str, dict[str, Any]]:
-        """How many nodes are in each state, and the last reason for it."""
+        """The number of nodes in each state, and the last reason for that state. The commonest states come first."""
         counts: dict[str, int] = {}
         for state in self.states.values():
             counts[state] = counts.get(state, 0) + 1

@@ -1,7 +1,8 @@
 """The control file control.json, through which a job gets requests to stop, save, pause and resume.
 
-The job's process reads it with RequestReader. Front ends do not write it themselves: they call runs/requests.py, which checks
-the run's status and falls back to a signal. `Resume` and `Turn` are what the start of a job is given.
+The job's process reads the file with RequestReader. Front ends do not write it themselves: they call runs/requests.py,
+which checks the run's status and, if the job does not read the file, sends a signal instead. `Resume` and `Turn` are the
+options with which a job is started.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ class Resume(NamedTuple):
     more_epochs: float | None = None
     from_checkpoint: str | None = None
     early_stop: int | None = None
-    """Validations without a better loss after which to stop, replacing the earlier setting; 0: never."""
+    """Stop after this many validations in a row without a better loss; 0: never. Replaces the earlier setting."""
     data: str | None = None
-    """The data's source, if it has moved."""
+    """The new source of the data, if the data has moved."""
     data_path: str | None = None
 
     def arguments(self) -> list[str]:
-        """The same as command-line arguments of the job."""
+        """These options as command-line arguments of the job."""
         words: list[str] = []
         if self.more_steps is not None:
             words += ["--more-steps", str(self.more_steps)]
@@ -61,12 +62,12 @@ class Turn(NamedTuple):
         return self.queue or self.after is not None
 
     def arguments(self) -> list[str]:
-        """The same as command-line arguments of the job."""
+        """These options as command-line arguments of the job."""
         return ["--queue"] * self.queue + (["--after", str(self.after)] if self.after is not None else [])
 
 
 def write_request(path: Path, verb: str, session: int, reason: str = "") -> None:
-    """Write a request for `session`, the one that the caller saw (0: none yet); a later session ignores it.
+    """Write a request to `session`, the session that the caller saw (0: none yet). Later sessions ignore the request.
 
     Raises SeedbedError if the directory cannot be written.
     """
@@ -89,7 +90,7 @@ def read_requests(path: Path) -> dict[str, Any]:
 
 
 def unfinished_request(path: Path, session: int) -> str | None:
-    """The request to stop or to pause that this session got; None if there is none. Stop comes before pause."""
+    """The request to stop or to pause that this session got, stop before pause; None if there is none."""
     requests = read_requests(path)
     for verb in (STOP, PAUSE):
         if verb in requests and _is_for(requests[verb].get("session"), session):
@@ -102,7 +103,7 @@ def _is_for(requested: Any, session: int) -> bool:
 
 
 class RequestReader:
-    """Used by the job: polls the control file, and returns each request once."""
+    """Polls the control file in the job's process, and returns each request once."""
 
     def __init__(self, path: Path, session: int) -> None:
         self._path = path
@@ -111,7 +112,7 @@ class RequestReader:
         self._seen: set[tuple[str, Any]] = set()
 
     def new(self) -> dict[str, str]:
-        """Requests for this session that were not returned before: verb -> reason."""
+        """The requests to this session that were not returned before: verb -> reason."""
         try:
             stat = self._path.stat()
         except OSError:

@@ -14,7 +14,7 @@ _FORWARD_SHARE = 1 / 3
 
 
 class Costs(msgspec.Struct, omit_defaults=True):
-    """Time taken by the validations, samples and checkpoints of a session."""
+    """The time that the validations, samples and checkpoints of a session took, and their numbers."""
 
     scored_tokens: int = 0
     scoring_s: float = 0.0
@@ -23,7 +23,7 @@ class Costs(msgspec.Struct, omit_defaults=True):
     saves: int = 0
     stalled_s: float = 0.0
     write_s: float = 0.0
-    """How long the last checkpoint took to write; training waits for that only at its end."""
+    """How long the last checkpoint took to write. Training waits for a write only at its end."""
 
     def add(self, event: Event) -> None:
         """Add the time that an event reports."""
@@ -48,10 +48,11 @@ class Costs(msgspec.Struct, omit_defaults=True):
         *,
         validated: bool = False,
     ) -> float:
-        """Seconds of validation, sampling and saving after `step`, including the rest of the current one.
+        """Estimate the seconds of validation, sampling and saving after `step`, with the rest of the current validation.
 
-        `run`: the fields of the run events (View.run). `progress`: that of the current phase. `validated`: whether `step` was
-        validated. What has not been measured yet is estimated from the time of a step, or left out if that is unknown.
+        `run`: the fields of the run events (View.run). `progress`: the progress of the current phase (View.progress).
+        `validated`: whether `step` was validated. If nothing was validated yet, the time is estimated from `step_s`.
+        Samples and checkpoints are omitted until the first was measured.
         """
         end = int(run["steps"])
         token_s = self._token_s(run, step_s)
@@ -63,7 +64,7 @@ class Costs(msgspec.Struct, omit_defaults=True):
             begun = phases[-1:] == ["evaluate"]
             seconds += token_s * last if step < end or not (validated or begun) else 0.0
             if begun:
-                seconds += token_s * _left(progress, everything, last if step >= end else periodic)
+                seconds += token_s * _tokens_left(progress, everything, last if step >= end else periodic)
         if self.samples:
             later = _between(step, end, run.get("sample_every")) + (step < end)
             seconds += later * self.sampling_s / self.samples
@@ -73,15 +74,18 @@ class Costs(msgspec.Struct, omit_defaults=True):
         return seconds
 
     def _token_s(self, run: dict[str, Any], step_s: float) -> float | None:
-        """Seconds to score one token of validation text."""
+        """Seconds to evaluate one token of validation text; None if unknown."""
         if self.scored_tokens:
             return self.scoring_s / self.scored_tokens
         per_step = run.get("tokens_per_step")
         return step_s * _FORWARD_SHARE / per_step if per_step else None
 
 
-def _left(progress: dict[str, Any] | None, everything: int, whole: int) -> int:
-    """Tokens that the current validation has yet to score. The last one of a run may score a part first, then everything."""
+def _tokens_left(progress: dict[str, Any] | None, everything: int, whole: int) -> int:
+    """The number of tokens that the current validation still has to evaluate.
+
+    The last validation of a run may evaluate a part of the text first, then everything.
+    """
     if progress is None or not progress["total"]:
         return whole
     total = int(progress["total"])

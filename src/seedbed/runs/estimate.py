@@ -26,7 +26,7 @@ from seedbed.runs.store import Store
 from seedbed.runs.view import View
 
 _NEWEST_RUNS = 40
-"""Runs that are considered: each costs a file to read, and the machine may have changed since older ones."""
+"""How many of the newest runs are considered. Each costs a file to read, and the machine may have changed since then."""
 _FEWEST_STEPS = 5
 _SHARE = 0.5
 """The share of the plain matmul rate that training reaches: 36 to 42 % with AMX, 75 % with AVX2 alone (benchmarks/RESULTS.md)."""
@@ -37,7 +37,10 @@ _MATMULS = "the matmul speed that `seedbed doctor` measured"
 
 
 class Estimate(NamedTuple):
-    """`tokens`, `steps` and `seconds` are None if unknown. `basis` says, for people, what the time is based on."""
+    """What a training run would take. `tokens`, `steps` and `seconds` are None if unknown.
+
+    `basis` is a text that says what the time is based on.
+    """
 
     tokens: float | None
     steps: int | None
@@ -61,14 +64,14 @@ def estimate(config: Config, store: Store) -> Estimate:
     vocabulary = config.tokenizer.vocab_size
     past = _past(store)
     same_data = next((each for each in past if _same_data(each.config, config)), None)
-    said: dict[str, Any] = {} if same_data is None else same_data.view.run
+    recorded: dict[str, Any] = {} if same_data is None else same_data.view.run
     step_tokens = config.train.batch_size * config.model.context
     steps = _steps(config, same_data)
     flops = flops_per_step(config.model, vocabulary, config.train.batch_size)
     rate, basis = _rate(config, flops, [each for each in past if _same_device(each, config)])
     seconds = None
     if steps is not None and rate is not None:
-        step_s, everything = flops / rate, int(said.get("validation_tokens") or 0)
+        step_s, everything = flops / rate, int(recorded.get("validation_tokens") or 0)
         planned = {
             "steps": steps,
             "tokens_per_step": step_tokens,
@@ -117,10 +120,10 @@ def _steps(config: Config, same_data: _Past | None) -> int | None:
 
 
 def _rate(config: Config, flops: int, past: list[_Past]) -> tuple[float | None, str]:
-    """The floating-point operations per second to assume, and their basis.
+    """The floating-point operations per second to assume, and a text that says what they are based on.
 
-    A run of similar size predicts best. A step of a much smaller model is mostly overhead, so a larger one reaches at least
-    its rate, and vice versa; in that case the machine's matmuls may predict better.
+    A run of similar size predicts best. A step of a much smaller model is mostly overhead, so a larger model reaches at
+    least the smaller model's rate, and vice versa. In that case the machine's matmul rate may predict better.
     """
     nearest = min(past, key=lambda each: abs(math.log(each.flops / flops)), default=None)
     if nearest is not None and 1 / _ALIKE <= flops / nearest.flops <= _ALIKE:

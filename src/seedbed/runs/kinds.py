@@ -14,26 +14,27 @@ from seedbed.runs.store import RunDir
 class Kind(NamedTuple):
     """One kind of work.
 
-    A *run* has steps and checkpoints and lives in the store. A *task* makes something else; its directory lies beside
-    that (runs/tasks.py). Both are watched, stopped and resumed by the same commands.
+    A *run* has steps and checkpoints, and its directory is in the store. A *task* produces another output, and its
+    directory is next to that output (runs/tasks.py). The same commands watch, stop and resume both.
     """
 
     name: str
     """What meta.json records; also the command that starts such work."""
     job: str
-    """`module:function` that does the work: takes the directory and the session (runs/session.py; for a task the
-    lifecycle, runs/lifecycle.py), returns the final status: completed or stopped."""
+    """`module:function` that does the work. It gets the directory and the session (a Session; for a task a Lifecycle),
+    and returns the final status: completed or stopped."""
     config: str = ""
-    """The name of its config's root (config/roots.py); empty for work without a config."""
+    """The name of the config's root (config/roots.py); empty for work without a config."""
     is_run: bool = True
     checks: str = ""
-    """`module:function` that checks the work before it is created: takes the config and the store, raises SeedbedError."""
+    """`module:function` that checks the work before it is created. It gets the config and the store, and raises
+    SeedbedError."""
 
     @property
     def root(self) -> Root[Any]:
-        """The root of its config. Raises SeedbedError for work without a config."""
+        """The root of the config. Raises SeedbedError for work without a config."""
         if self.config not in ROOTS:
-            raise SeedbedError(f"Work of kind {self.name} has no config.", "Name a run of another kind.")
+            raise SeedbedError(f"Work of kind {self.name} has no config.", "Choose a run of another kind.")
         return ROOTS[self.config]
 
 
@@ -44,7 +45,7 @@ KINDS: dict[str, Kind] = {
 
 
 def named(name: str, kinds: Mapping[str, Kind] = KINDS) -> Kind:
-    """The kind of this name. Raises SeedbedError for one that this version does not know."""
+    """The kind of this name. Raises SeedbedError for a kind that this version does not support."""
     if name not in kinds:
         raise SeedbedError(f"This version does not support work of kind {name!r}.", f"It supports {', '.join(kinds)}.")
     return kinds[name]
@@ -71,6 +72,6 @@ def frozen_config(run: RunDir) -> Any:
 
 
 def load_object(path: str) -> Any:
-    """Import the object that `module:name` names."""
+    """Import the object at `path`, which is `module:name`."""
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)

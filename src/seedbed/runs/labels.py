@@ -30,7 +30,7 @@ class Labels(NamedTuple):
 
 
 def read_labels(run: RunDir) -> Labels:
-    """The labels of a run. Never raises: if they cannot be read, the name is the one that the run was created with."""
+    """The labels of a run. Never raises: if they cannot be read, the labels are only the name from its creation."""
     try:
         value = read_json(run.labels)
     except SeedbedError:
@@ -48,7 +48,7 @@ def read_labels(run: RunDir) -> Labels:
 
 
 def names(store: Store) -> Lock:
-    """The lock for the names in a store: hold it, as a context manager, while you choose a name and use it."""
+    """The lock for the names in a store. Hold it (as a context manager) from choosing a name until it is stored."""
     store.refuse_file()
     return Lock(make_dir(store.root) / ".names.lock")
 
@@ -72,7 +72,10 @@ def rename(run: RunDir, name: str, store: Store | None = None) -> Labels:
 
 
 def change_tags(run: RunDir, add: Iterable[str] = (), remove: Iterable[str] = ()) -> Labels:
-    """Add and remove tags; adding an existing or removing a missing one is no error. Raises UsageError for an invalid tag."""
+    """Add and remove tags. Adding an existing tag or removing a missing one does nothing.
+
+    Raises UsageError for an invalid tag, or if there are too many.
+    """
     added = [checked_tag(tag) for tag in add]
     gone = {tag.casefold() for tag in remove}
     return _change(run, added=added, gone=gone)
@@ -104,11 +107,11 @@ def checked_note(note: str) -> str:
 
 
 def checked_tag(tag: str) -> str:
-    """The tag in lower case. Raises UsageError if it is not a valid tag."""
+    """The tag in lower case. Raises UsageError if it is not valid."""
     if not TAG.fullmatch(tag.lower()):
         raise UsageError(
-            f"{quoted(tag)} is not a tag.",
-            "A tag is one word: a letter or digit, then letters, digits, '_', '.' or '-'; up to 32 characters.",
+            f"{quoted(tag)} is not a valid tag.",
+            "A tag starts with a letter or digit and has letters, digits, '_', '.' or '-' (at most 32 characters).",
         )
     return tag.lower()
 
@@ -130,7 +133,7 @@ def _change(
         if len(tags) > MOST_TAGS:
             raise UsageError(
                 f"{printable(run.id)} would have {len(tags)} tags; at most {MOST_TAGS} are allowed.",
-                "Remove some first.",
+                "Remove some tags first.",
             )
         after = Labels(
             name or before.name,
@@ -155,7 +158,8 @@ def _kept(run: RunDir) -> dict[str, Any]:
     version = value.get("format", _FORMAT)
     if isinstance(version, int) and version > _FORMAT:
         raise SeedbedError(
-            f"{run.labels} was written by a newer version (format {version}, this one knows {_FORMAT}).",
-            "Update seedbed to change this run's labels.",
+            f"{run.labels} was written by a newer version of Seedbed (format {version}; this version reads up to "
+            f"{_FORMAT}).",
+            "To change this run's labels, update Seedbed first.",
         )
     return value

@@ -1,6 +1,6 @@
 """The session of a job on its directory: lock, event log, heartbeat, requests and signals.
 
-A task uses this alone; a run uses its subclass in runs/session.py.
+A task uses the class Lifecycle; a run uses its subclass in runs/session.py.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ PAUSE_POLL_S = 0.05
 SPACE_POLL_S = 1.0
 _LOCK_PATIENCE_S = 1.0
 _PROBE_PATIENCE_S = 5.0
-"""How long the end of a job waits for its threads: a GPU driver may hang while it is read."""
+"""How long a job that ends waits for its threads: reading a GPU driver may hang."""
 BALLAST_BYTES = 128 << 10
 """Disk space that a job reserves, so that it can still write its log when the disk is full."""
 
 
-LOCK_REMEDY = "Keep the runs on a local disk: --runs DIR, or SEEDBED_RUNS=DIR."
+LOCK_REMEDY = "Keep the runs on a local disk: use --runs DIR or SEEDBED_RUNS=DIR."
 
 
 class RunBusyError(SeedbedError):
@@ -55,10 +55,10 @@ class StopRequested(Exception):  # noqa: N818  # a request, not an error
 class Lifecycle:
     """A job's session on the directory of a run or a task, as a context manager.
 
-    Entering takes the lock (raises RunBusyError if another process has it), logs `running`, or `queued` if `turn` names
-    something to wait for, and starts the heartbeat thread. Signals only make requests (see signals.SIGNALS). After leaving
-    without `finish()`, the directory reads as lost. A full disk does not end the session: events that cannot be written are
-    kept in memory, and while `blocked` is set the job should call `wait_paused`.
+    Entering acquires the lock (raises RunBusyError if another process holds it), logs `running` (or `queued` if `turn`
+    says what to wait for), and starts the heartbeat thread. Signals only create requests (see signals.SIGNALS). If the
+    session is left without `finish()`, its status becomes `lost`. On a full disk the session continues: events that
+    cannot be written are kept in memory, and while `blocked` is set the job should call `wait_paused`.
     """
 
     def __init__(
@@ -80,9 +80,9 @@ class Lifecycle:
         self.status = "queued" if self.turn else "running"
         """The last logged status of this session."""
         self.pause_requested = False
-        """Whether the last request of pause and resume was to pause."""
+        """Whether a pause was requested, and no resume after it."""
         self.gone = False
-        """Whether the run's folder was deleted or moved: then nothing may be saved, and the job ends."""
+        """Whether the run's folder was deleted or moved. Then nothing may be saved, and the job stops."""
         self._ballast = Ballast(self.run.path / ".ballast", BALLAST_BYTES)
         self._backlog: list[bytes] = []
         self._trouble: StorageError | None = None
@@ -145,17 +145,17 @@ class Lifecycle:
                 self._remove_own_files()
 
     def _enter(self) -> None:
-        """Called after the lock is taken and the log is read."""
+        """Called after the lock was acquired and the log was read."""
 
     def _leave(self) -> None:
         """Called before the lock is released."""
 
     def emit(self, event: Event, t: float | None = None) -> None:
-        """Append one event to the log. May be called from any thread; a few microseconds and one write.
+        """Append one event to the log. May be called from any thread. Takes a few microseconds and one write.
 
-        `t` is when it happened, by the run's clock (see events.Emit); in a simulated session an event without it gets the
-        time of the one before. A line that cannot be written is kept until the log can be written again; hardware
-        samples are dropped.
+        `t` is the time of the event by the run's clock (see events.Emit). In a simulated session, an event without `t`
+        gets the time of the event before. A line that cannot be written is kept until the log can be written again;
+        until then, hardware samples are dropped.
         """
         with self._emitting:
             if self._backlog and isinstance(event, Hardware):
@@ -195,13 +195,13 @@ class Lifecycle:
 
     @property
     def blocked(self) -> StorageError | None:
-        """The error that keeps the log or the ballast from being written, until `can_write` succeeds; else None."""
+        """The error with which writing the log or the ballast failed; None if both work or `can_write` has succeeded."""
         if not self._backlog and self._ballast.held:
             return None
         return self._trouble or self._ballast.problem
 
     def can_write(self) -> bool:
-        """Write the lines that were kept, and reserve the ballast again; returns whether both succeeded."""
+        """Write the lines that were kept in memory, and reserve the ballast again. Returns whether both succeeded."""
         with self._emitting:
             try:
                 self._write_backlog()
@@ -219,12 +219,12 @@ class Lifecycle:
             del self._backlog[0]
 
     def emit_or_stop(self, event: Event, t: float | None = None) -> None:
-        """Append one event, then `check_requests`. For long work that logs its progress."""
+        """Append one event, then call `check_requests`. For long work that logs its progress."""
         self.emit(event, t)
         self.check_requests()
 
     def check_requests(self) -> None:
-        """Pause while that is requested; raise StopRequested if a stop is requested."""
+        """Pause while a pause is requested; raise StopRequested if a stop is requested."""
         if self.pause_requested and self.stop_requested is None:
             self.wait_paused("asked to pause")
         if self.stop_requested is not None:
@@ -282,7 +282,7 @@ class Lifecycle:
             try:
                 self._write_backlog()
             except StorageError as error:
-                log_to_stderr(f"{error.reason}: how this session ended is not in the log")
+                log_to_stderr(f"{error.reason}: the end of this session could not be logged")
 
     def fail(self, reason: str, hint: str | None = None) -> None:
         """Log that this session failed."""
@@ -293,7 +293,10 @@ class Lifecycle:
         self.finish("stopped")
 
     def release_in_child(self) -> None:
-        """In a forked worker: release the lock, which must not outlive this process, and restore the default signal handlers."""
+        """Release the lock and restore the default signal handlers. To be called in a forked worker.
+
+        Otherwise the lock would remain held after the job's process has exited.
+        """
         self._lock.release()
         self._handlers.reset_in_child()
 
@@ -303,7 +306,7 @@ class Lifecycle:
         return requested
 
     def _take_lock(self) -> None:
-        """Take the lock; wait briefly for a process that is ending or only checks the lock, not for the end of a session."""
+        """Acquire the lock. Waits briefly for a process that is exiting or only checks the lock, but not for a session."""
         if self._lock.acquire():
             return
         found = read_view(self.run, read_state(self.run))
@@ -349,7 +352,7 @@ class Lifecycle:
             self.pause_requested = verb == PAUSE
 
     def _beat(self) -> None:
-        """The heartbeat thread: reads requests often and writes the state each second. A failed write does not end it."""
+        """Run the heartbeat thread: read requests often, and write the state each second. Continues if a write fails."""
         next_state = time.monotonic()
         while not self._over.wait(POLL_S):
             for verb, reason in self._requests.new().items():
@@ -362,7 +365,7 @@ class Lifecycle:
                 self._beat_once()
 
     def _beat_once(self) -> None:
-        """Write the state; an error is printed once. On a full disk the ballast is freed for the next beat."""
+        """Write the state; an error is printed once. On a full disk, the ballast is freed for the next attempt."""
         if self.gone:
             return
         try:
@@ -378,13 +381,13 @@ class Lifecycle:
                     self._trouble = error
 
     def _write_state(self) -> None:
-        """Write state.json: the folded events and the heartbeat."""
+        """Write state.json: the View and the heartbeat."""
         follow(self.run, self._view)
         unlogged = self._pause if self._backlog else None
         write_atomic(self.run.state, state_json(self._view, self.number, unlogged), durable=False)
 
     def _remove_own_files(self) -> None:
-        """After the directory was deleted: delete only what this job has written in its place since."""
+        """Delete what this job has written after its directory was deleted; keep the directory if it has other files."""
         with contextlib.suppress(OSError, SeedbedError):
             if {entry.name for entry in self.run.path.iterdir()} <= self._own_files():
                 remove_tree(self.run.path)

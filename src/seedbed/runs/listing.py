@@ -2,8 +2,8 @@
 
     runs/.listing      {"format": 2, "by": [...], "runs": {ID: {"seen": {PLACE: [time, bytes]}, "status": {...}}}}
 
-A cached status is valid while nothing of the run has changed: its folder (files in it are replaced, never modified), its
-event log, its folder of checkpoints, and the checkpoints that the status names.
+A cached status is valid while these parts of the run are unchanged: its folder (files in it are replaced, never
+modified), its event log, its folder of checkpoints, and the checkpoints in the status.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FILE = ".listing"
 _FORMAT = 2
 _SOURCES = ("status", "summary", "view", "validations", "saved", "checkpoints")
 _WORTH_WRITING = 8
-"""The file is written once this many runs are new."""
+"""The file is written when at least this many runs are not in it yet."""
 _SETTLED_S = 2.0
 """A run that changed within this time may change again without a change of its folder's timestamp."""
 
@@ -65,7 +65,7 @@ _PLACES = ("", "events.jsonl", "checkpoints")
 
 
 def _look(path: str, places: Iterable[str]) -> _Seen:
-    """The modification time (ns) and size (bytes) of these paths of a run; zeros for a missing one."""
+    """The modification time (ns) and size (bytes) of these paths in a run's folder; zeros for a missing path."""
     seen = {}
     for place in places:
         try:
@@ -77,7 +77,7 @@ def _look(path: str, places: Iterable[str]) -> _Seen:
 
 
 def _by() -> list[Any]:
-    """The version of the code that computes a status: a cache of another version is not used."""
+    """Identifies the version of the code that computes a status. A cache from another version is not used."""
     code = [Path(__file__).with_name(f"{name}.py").stat().st_mtime_ns for name in _SOURCES]
     return [__version__, *code]
 
@@ -96,7 +96,7 @@ def _kept(store: Store) -> dict[str, Any]:
 
 
 def _keep(store: Store, runs: dict[str, Any]) -> None:
-    """Write the file without deleted runs; does nothing if it cannot be written."""
+    """Write the cache file, without deleted runs; does nothing if it cannot be written."""
     there = {run_id: each for run_id, each in runs.items() if Path(each["status"]["path"]).is_dir()}
     value = {"format": _FORMAT, "by": _by(), "runs": there}
     with suppress(OSError, ValueError, SeedbedError):

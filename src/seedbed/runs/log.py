@@ -12,16 +12,16 @@ _BLOCK = 4 << 20
 
 
 class Reader:
-    """Reads an event log incrementally: each `new()` continues where the last one ended, in memory of one block."""
+    """Reads an event log incrementally, block by block: each call of `new` continues where the last one ended."""
 
     def __init__(self, path: Path, offset: int = 0) -> None:
         self.path = path
         self.offset = offset
 
     def new(self, end: int | None = None) -> Iterator[Record]:
-        """Records written since, or those of them that begin before byte `end`.
+        """Yield the records written since the last call; with `end`, only those that begin before that byte.
 
-        Incomplete and foreign lines are skipped; an unfinished last line is left for the next call.
+        Incomplete and foreign lines are skipped. An unfinished last line is read by a later call.
         """
         while end is None or self.offset < end:
             limit = _BLOCK if end is None else min(_BLOCK, end - self.offset)

@@ -13,9 +13,9 @@ from seedbed.runs.store import RunDir
 
 
 def find_checkpoint(run: RunDir, ref: str | None) -> Path:
-    """The checkpoint that `ref` names: a step, `latest` (or None), `best`, a folder's name, or a path.
+    """The checkpoint that `ref` refers to: a step, `latest` (or None), `best`, a folder's name, or a path.
 
-    Raises SeedbedError if the run has none, UsageError if `ref` names none.
+    Raises SeedbedError if the run has no latest or best checkpoint, UsageError if no checkpoint matches `ref`.
     """
     stands = standing(run)
     view = stands.view
@@ -41,10 +41,10 @@ def find_checkpoint(run: RunDir, ref: str | None) -> Path:
             if (path / "model.safetensors").is_file():
                 return path.absolute()
     names = ", ".join(str(found.step) for found in there) or "none"
-    others = f" (set aside: {', '.join(str(found.step) for found in left)})" if left else ""
+    others = f" (superseded: {', '.join(str(found.step) for found in left)})" if left else ""
     raise UsageError(
         f'{run.id} has no checkpoint "{ref}".',
-        f"Its checkpoints are at steps: {names}{others}; also `latest` and `best`.",
+        f"Use `latest`, `best`, or the step of a checkpoint: {names}{others}.",
     )
 
 
@@ -52,5 +52,5 @@ def _no_checkpoint_hint(run: RunDir, status: str) -> str:
     if status == "queued":
         return "It is waiting in the queue: `seedbed queue` shows it."
     if status in BUSY:
-        return f"It is still training: `seedbed save {run.id} --wait` saves one now."
-    return f"`seedbed runs` shows others; `seedbed resume {run.id}` continues this one."
+        return f"It is still training: `seedbed save {run.id} --wait` saves a checkpoint now."
+    return f"`seedbed runs` shows other runs; `seedbed resume {run.id}` continues this run."

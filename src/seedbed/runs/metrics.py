@@ -1,6 +1,6 @@
-"""Reads the figures of every step in force of a run, one after the other, in bounded memory.
+"""Reads the values of every current step of a run, one after the other, in bounded memory.
 
-The log is read twice: first to find where a session or a step goes back and voids earlier steps, then for the steps.
+The log is read twice: first to find where a session or a step goes back and supersedes others, then for the steps.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BLOCK = 4 << 20
 
 
 class Metric(NamedTuple):
-    """The figures of one step; None if unknown or not finite."""
+    """The values of one step; None if unknown or not finite."""
 
     step: int
     tokens: int | None
@@ -34,7 +34,7 @@ class Metric(NamedTuple):
     grad_norm: float | None
     step_s: float | None
     val_loss: float | None
-    """Of the validation after this step, if there was one."""
+    """The loss of the validation after this step, if there was one."""
     tokens_per_s: float | None
     open: dict[str, float]
     """The requested open metrics that are finite."""
@@ -47,7 +47,7 @@ FIGURES = Metric._fields[:-1]
 def metrics(
     run: RunDir, damaged: Callable[[int], None] = lambda offset: None, names: Collection[str] = ()
 ) -> Iterator[Metric]:
-    """The steps in force so far, in ascending order. Raises SeedbedError if the log cannot be read.
+    """Yield the current steps so far, in ascending order. Raises SeedbedError if the log cannot be read.
 
     `names`: the open metrics to read (View.metrics has those of a run); val_NAME is the metric NAME of the validation after
     a step. `damaged` is called with the byte offset of each complete line that cannot be decoded; the line is skipped.
@@ -65,7 +65,7 @@ def metrics(
             before = pending if pending is not None and pending.step == step - 1 else None
             pending = _metric(step, event, before, _open(event, names, ""))
         elif event.full and partial:
-            continue  # over all of the text: not comparable with those over a part
+            continue  # over all of the text, so not comparable with validations over a part
         elif pending is not None and pending.step == step:
             partial = not event.full
             validated = _open(event, names, "val_")
@@ -75,7 +75,7 @@ def metrics(
 
 
 class _GoBack(NamedTuple):
-    """A point where the log goes back: steps after `step` that were logged before byte `offset` are void."""
+    """A point where the log goes back: steps after `step` that were logged before byte `offset` are superseded."""
 
     offset: int
     step: int
@@ -84,7 +84,7 @@ class _GoBack(NamedTuple):
 def _go_backs(run: RunDir) -> tuple[list[_GoBack], int]:
     """The points where the log goes back, ascending by offset and by step, and the byte up to which the log was read.
 
-    A point is dropped once a later one goes back to an earlier step, so the list stays short.
+    A point is dropped once a later point goes back to the same step or an earlier one, so the list stays short.
     """
     go_backs: list[_GoBack] = []
 
@@ -103,7 +103,7 @@ def _go_backs(run: RunDir) -> tuple[list[_GoBack], int]:
 
 
 def _in_force(run: RunDir, go_backs: list[_GoBack], end: int, damaged: Callable[[int], None]) -> Iterator[CurveEvent]:
-    """The steps and validations before byte `end` that stay in force."""
+    """Yield the steps and validations before byte `end` that are current."""
     offset, following = 0, iter(go_backs)
     go_back = next(following, None)
     while offset < end:

@@ -20,7 +20,7 @@ READY, TRAINING, CORRUPTED = "ready", "training", "corrupted"
 
 
 class Model(NamedTuple):
-    """A run's newest checkpoint. `status` is ready, training (its run is not over), or corrupted, with the reason."""
+    """A run's newest checkpoint. `status` is ready, training (a process owns the run), or corrupted, with `reason`."""
 
     run: RunDir
     name: str
@@ -31,12 +31,12 @@ class Model(NamedTuple):
     loss: float | None
     val_loss: float | None
     size_bytes: int
-    """Of all checkpoints of the run, including those set aside."""
+    """The size of all checkpoints of the run, including superseded and damaged ones."""
     trained: float
     """Unix seconds at which the newest checkpoint was finished."""
     checkpoint: Path
     steps: tuple[int, ...]
-    """Steps of all checkpoints in force."""
+    """Steps of all current checkpoints."""
     archived: bool
 
 
@@ -52,7 +52,7 @@ def model_of(found: dict[str, Any], view: View) -> Model | None:
     for _ in range(_LOOKS):
         if not reason or is_marked(path) or not there:
             break
-        # The job has deleted it after saving a newer one.
+        # The job has deleted this checkpoint after saving a newer one.
         step, path = there[-1]
         there, reason = checkpoints(run, view), complaint(path)
     alive = found["status"] in BUSY
@@ -87,5 +87,5 @@ def model_folder(path_text: str) -> Path | None:
 
 
 def run_of(folder: Path) -> RunDir | None:
-    """The run that a checkpoint folder belongs to, including one set aside; None for other folders."""
+    """The run that a checkpoint folder (current, superseded or damaged) belongs to; None for other folders."""
     return next((RunDir(parent) for parent in list(folder.resolve().parents)[:4] if is_run(parent)), None)

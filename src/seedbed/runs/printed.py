@@ -1,7 +1,7 @@
 """Adds times to the lines that a job prints to its log file, and reads them back.
 
-A line gets a time only if it differs from that of the line before, so that a traceback can be copied as it is. Output of C
-libraries gets none.
+A line gets a time only if the time differs from that of the line before, so that a traceback can be copied without
+changes. Output of C libraries gets no times.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _STAMP = re.compile(rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d)  ")
 
 
 class Stamped:
-    """A text stream that begins lines with the time; everything else is passed to the wrapped stream."""
+    """A text stream that begins lines with the time and writes to the wrapped stream, whose other methods it has."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.time) -> None:
         self._stream, self._clock = stream, clock

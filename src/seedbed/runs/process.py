@@ -18,7 +18,7 @@ _SYSTEM = sys.platform
 
 
 class Identity(NamedTuple):
-    """Identifies a process, also among those that had or will have the same pid.
+    """Identifies a process, even if other processes had or will have the same pid.
 
     `start` is in seconds: since boot on Linux (unaffected by clock changes), since 1970 elsewhere. `boot_id` is empty if the
     system has none.
@@ -67,7 +67,7 @@ def _linux_start_time(pid: int) -> float | None:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None
-    # The second field is the command in parentheses, which may itself hold spaces and parentheses (proc(5)).
+    # The second field is the command in parentheses, which may itself contain spaces and parentheses (proc(5)).
     fields = stat[stat.rfind(b")") + 2 :].split()
     if fields[0] in (b"Z", b"X", b"x"):
         return None

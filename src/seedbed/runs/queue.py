@@ -22,7 +22,7 @@ _TAIL_BYTES = 64 << 10
 
 
 class QueueItem(NamedTuple):
-    """A run that is running or queued. `waits_for` is the id of the run that a queued one waits for, else None."""
+    """A run that is running or queued. `waits_for` is the id of the run that this queued run waits for, else None."""
 
     run: RunDir
     stands: Standing
@@ -33,18 +33,18 @@ class QueueItem(NamedTuple):
 def wait_for_turn(session: Lifecycle, poll_s: float = POLL_S) -> bool:
     """Wait until this session may start, then log `running` and return True. Returns False if a stop is requested.
 
-    The start is decided under a lock of the store, so that two runs never take the same device.
+    The start is decided under a lock of the store, so that two runs never start on the same device.
     """
     logged: tuple[str, bool] | None = None
     store, turn = Store(session.run.path.parent), session.turn
     lock = Lock(store.root / ".queue.lock")
     while session.stop_requested is None:
-        if not lock.acquire():  # do not wait: its owner may be frozen, and a stop must still be noticed
+        if not lock.acquire():  # do not wait: the lock's owner may be suspended, and stop requests must be noticed
             time.sleep(_TICK_S)
             continue
         try:
             if turn.after is not None and standing(RunDir(turn.after)).status not in LIVE:
-                turn = Turn(turn.queue)  # it has ended; a later start of it does not count
+                turn = Turn(turn.queue)  # that run has ended; do not wait if it starts again
             ahead = _ahead(session.run, turn, store)
             if ahead is None:
                 session.emit_status("running")
@@ -64,7 +64,7 @@ def wait_for_turn(session: Lifecycle, poll_s: float = POLL_S) -> bool:
 
 
 def _ahead(run: RunDir, turn: Turn, store: Store) -> RunDir | None:
-    """The run that this one waits for; None if it may start."""
+    """The run that `run` waits for; None if `run` may start."""
     if turn.after is not None:
         return RunDir(turn.after)
     return busy_with_device(run, store) if turn.queue else None
@@ -97,10 +97,10 @@ def refuse_circle(run: RunDir, after: RunDir) -> None:
     while each.path not in seen:
         if each.path.resolve() == run.path.resolve():
             if each is after:
-                raise UsageError(f'"{run.id}" cannot wait for itself.', "Name another run after --after.")
+                raise UsageError(f'"{run.id}" cannot wait for itself.', "Give another run with --after.")
             raise UsageError(
                 f'"{after.id}" is waiting for "{run.id}": both would wait forever.',
-                f"Start it without --after, or remove the other from the queue: seedbed stop {after.id}",
+                f"Start the run without --after, or remove the other run from the queue: seedbed stop {after.id}",
             )
         seen.add(each.path)
         stands = standing(each)
@@ -125,7 +125,7 @@ def _logged_after(run: RunDir, stands: Standing) -> str | None:
 
 
 def busy_with_device(run: RunDir, store: Store) -> RunDir | None:
-    """The run that a queued one waits for to get its device: one that runs on it, else one that was queued earlier."""
+    """The run that blocks the device of a queued run: one that uses it, else one that was queued for it earlier."""
     mine = standing(run)
     before = None
     for other in store.all():
@@ -155,7 +155,7 @@ def arrival(run: RunDir, stands: Standing) -> tuple[float, str]:
 
 
 def device_of(run: RunDir, stands: Standing) -> str:
-    """The device that a run uses, else the one that its config names: `cpu`, `cuda:1`, `auto`, ..."""
+    """The device that a run uses, or, while unknown, the one that its config requests: `cpu`, `cuda:1`, `auto`, ..."""
     device = stands.view.run.get("device") if stands.view.status != "queued" else None
     if not isinstance(device, str):
         wanted = run.meta().get("device_asked") if stands.status != "broken" else None
@@ -164,7 +164,7 @@ def device_of(run: RunDir, stands: Standing) -> str:
 
 
 def _may_share(one: str, other: str) -> bool:
-    """Whether two devices may be the same: they are, or one of them is not known before the job starts."""
+    """Whether two devices may be the same: the names are equal, or one of them does not say which device it will be."""
 
     def known(device: str) -> bool:
         return device in ("cpu", "mps") or device.startswith("cuda:")

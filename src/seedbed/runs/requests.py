@@ -1,7 +1,7 @@
-"""Sends requests to a running job (stop, pause, resume, save): checks that the run takes them, writes its control file, waits.
+"""Sends requests (stop, pause, resume, save) to a running job: checks the run's status, writes its control file, waits.
 
-If the job does not read the file in time, the request is sent as a signal. No other signals are sent, so nothing here can
-kill a job. The job's side is in runs/control.py.
+If the job does not read the file in time, the request is sent as a signal. No other signals are sent, so nothing here
+can kill a job. The code with which the job reads requests is in runs/control.py.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from seedbed.runs.statuses import BUSY, LIVE, OVER
 from seedbed.runs.store import RunDir
 
 PATIENCE_S = 5.0
-"""A job reads its control file five times a second; one that has not read it for this long gets a signal."""
+"""A job reads its control file five times a second. If it has not read the file for this long, it gets a signal."""
 _POLL_S = 0.1
 SIGNAL_OF = {STOP: signal.SIGTERM, SAVE: signal.SIGUSR1, PAUSE: signal.SIGTSTP, RESUME: signal.SIGCONT}
-"""The signal that stands for each request."""
+"""The signal for each request."""
 
 
 class SentRequest:
-    """A request that was sent to a running job. Call `repeat` while waiting, since the job's thread for requests may hang."""
+    """A request that was sent to a running job. Call `repeat` while you wait: the job's thread for requests may hang."""
 
     def __init__(self, run: RunDir, verb: str, stands: Standing, reason: str = "") -> None:
         self.run = run
@@ -39,7 +39,7 @@ class SentRequest:
         self._settled = False
         try:
             control.write_request(run.control, verb, stands.view.session, reason)
-        except SeedbedError:  # most likely a full disk; a signal needs none
+        except SeedbedError:  # most likely a full disk; a signal needs no disk space
             self._settled = True
             if not self._send():
                 raise
@@ -52,20 +52,26 @@ class SentRequest:
         return state.heartbeat.age_s() < time.monotonic() - self._sent_at
 
     def repeat(self, *, at_once: bool = False) -> bool:
-        """Send the signal, once, if the job has not read the request in time, or `at_once`; returns whether it was sent."""
+        """Send the request as a signal, once, if the job has not read it in time, or immediately if `at_once`.
+
+        Returns whether the signal was sent.
+        """
         if self._settled or (time.monotonic() - self._sent_at < PATIENCE_S and not at_once):
             return False
         self._settled = True
-        # A job that is ending has restored its signal handlers, and then released its lock.
+        # A job that exits restores its signal handlers (from then on, a signal kills it), and then releases its lock.
         return not self.is_read() and standing(self.run).status in LIVE and is_locked(self.run.lock) and self._send()
 
     def deliver(self) -> None:
-        """Wait until the job has read the request (within a second, at its next heartbeat), or the signal is sent."""
+        """Wait until the job has read the request (within a second, at its next heartbeat), or the signal was sent."""
         while not (self._settled or self.repeat() or self.is_read()):
             time.sleep(_POLL_S)
 
     def wait(self, done: Callable[[Standing], bool], within_s: float = float("inf")) -> Standing:
-        """Wait until `done(standing)`, until the run has ended and released its lock, or for `within_s`; returns its standing."""
+        """Wait until `done(standing)` is true or the run has ended and released its lock, at most `within_s`.
+
+        Returns the last standing.
+        """
         end = time.monotonic() + within_s
         while True:
             stands = standing(self.run)
@@ -112,7 +118,7 @@ def save_now(run: RunDir) -> SentRequest:
         )
     if _is_paused_on_request(stands):
         raise SeedbedError(
-            f'"{run.id}" is paused: it saved a checkpoint before.', f"`seedbed resume {run.id}` resumes it."
+            f'"{run.id}" is paused: it saved a checkpoint when it paused.', f"`seedbed resume {run.id}` resumes it."
         )
     _refuse_unless_running(run, stands, "save")
     return SentRequest(run, SAVE, stands, "asked to save")
@@ -172,4 +178,4 @@ def _what_to_do(run: RunDir, stands: Standing) -> str:
 
 
 def _stopping(run: RunDir) -> SeedbedError:
-    return SeedbedError(f'"{run.id}" is stopping: it saves and ends.', f"Watch it: seedbed status {run.id}")
+    return SeedbedError(f'"{run.id}" is stopping: it saves and exits.', f"Watch it: seedbed status {run.id}")

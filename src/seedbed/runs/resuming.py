@@ -1,4 +1,4 @@
-"""Checks a resume before its job starts: whether there is anything to do, and which steps it would void."""
+"""Checks a resume before its job starts: whether there is anything to do, and which steps it would supersede."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from seedbed.runs.view import View
 
 
 def checked(asked: Resume) -> Resume:
-    """The options with absolute paths. Raises UsageError for invalid amounts."""
+    """The options, checked and with absolute paths. Raises UsageError for an invalid number of steps or validations."""
     for amount, option in ((asked.more_steps, "--more-steps"), (asked.more_epochs, "--more-epochs")):
         if amount is not None and not 0 < amount < float("inf"):
             raise UsageError(f"{option} {amount} adds nothing.", "Give a number above 0.")
@@ -39,24 +39,24 @@ def refuse_nothing_to_do(run: RunDir, asked: Resume, stands: Standing) -> None:
     if asked.more_steps is not None or asked.more_epochs is not None:
         if asked.from_checkpoint is None and not checkpoints(run, view):
             raise UsageError(
-                f'"{run.id}" has saved no checkpoint to add steps to.',
+                f'"{run.id}" has not saved a checkpoint to which steps could be added.',
                 f"`seedbed resume {run.id}` without options trains the planned steps.",
             )
     elif asked.from_checkpoint is not None:
         path = Path(asked.from_checkpoint)
         if is_at_end(path):
             raise UsageError(
-                f'"{path.name}" of "{run.id}" was saved after the last planned step.',
-                f"To train on from it, {more}.",
+                f'Nothing is left to train: "{path.name}" of "{run.id}" was saved after the last planned step.',
+                f"To train further, {more}.",
             )
     elif stands.status == "completed" and (view.steps is None or view.step >= view.steps):
         raise UsageError(
-            f'"{run.id}" is completed: it has trained all of its {view.steps} steps.', f"To train on, {more}."
+            f'"{run.id}" is completed: it has trained all of its {view.steps} steps.', f"To train further, {more}."
         )
     elif stands.status == "completed" and asked.early_stop is None:
         raise UsageError(
             f'"{run.id}" ended at step {view.step} of {view.steps}. {why_early(view)}',
-            f"`seedbed resume {run.id} --early-stop 0` trains on to step {view.steps}; --more-steps N trains N steps"
+            f"`seedbed resume {run.id} --early-stop 0` continues to step {view.steps}; --more-steps N trains N steps"
             f" from step {view.step}.",
         )
 
@@ -74,18 +74,18 @@ def replaced_plan(asked: Resume, stands: Standing) -> str:
 
 
 class Leaves(NamedTuple):
-    """The steps and checkpoints that a resume from an earlier checkpoint voids."""
+    """The steps and checkpoints that a resume from an earlier checkpoint supersedes."""
 
     step: int
-    """The step from which the run trains on."""
+    """The step from which the run continues."""
     stood: int
     """The last step that the run has trained."""
     saved: list[int]
-    """Steps of the checkpoints that are set aside; they are kept."""
+    """Steps of the superseded checkpoints, which are moved, not deleted."""
 
 
 def leaves(run: RunDir, asked: Resume, view: View) -> Leaves | None:
-    """What a resume from the checkpoint at the path `asked.from_checkpoint` voids; None if nothing."""
+    """What a resume from the checkpoint at the path `asked.from_checkpoint` supersedes; None if nothing."""
     step = step_at(view, Path(asked.from_checkpoint)) if asked.from_checkpoint is not None else None
     if step is None or step >= view.step:
         return None

@@ -1,6 +1,6 @@
-"""Measures the disk space of runs, and deletes whole runs or the checkpoints that are not needed.
+"""Measures the disk space of runs, and deletes whole runs, or checkpoints that are not needed.
 
-Deletion holds the run's lock, so that no job can start meanwhile.
+The run's lock is held during a deletion, so that no job can start at the same time.
 """
 
 from __future__ import annotations
@@ -49,20 +49,21 @@ class Usage(NamedTuple):
 
     @property
     def total_bytes(self) -> int:
-        """The sum."""
+        """The size of all files."""
         return self.checkpoints_bytes + self.log_bytes + self.rest_bytes
 
 
 class Policy(NamedTuple):
-    """Which runs to delete: all conditions must hold. `archived` selects the archived runs, otherwise only the others."""
+    """Which runs to delete: those that meet all conditions."""
 
     older_than_s: float | None = None
-    """Seconds since the last activity of the run."""
+    """The minimum time since the last activity of the run, in seconds."""
     keep: int | None = None
-    """How many of the newest selected runs to keep."""
+    """Keep this many of the newest runs that meet the conditions `statuses` and `archived`."""
     statuses: frozenset[str] = frozenset()
-    """Any of these statuses; if empty, all runs that are over and not broken."""
+    """The statuses of runs to delete; if empty, all statuses of runs that are over and not broken."""
     archived: bool = False
+    """Whether to delete archived runs only, or only runs that are not archived."""
 
 
 class Chosen(NamedTuple):
@@ -74,7 +75,7 @@ class Chosen(NamedTuple):
 
 
 class CheckpointFolder(NamedTuple):
-    """A folder with a checkpoint or an incomplete one."""
+    """A folder with a complete or an incomplete checkpoint."""
 
     step: int
     path: Path
@@ -82,7 +83,7 @@ class CheckpointFolder(NamedTuple):
 
 
 class Thinning(NamedTuple):
-    """The checkpoints of a run to keep, which were verified, and those to delete."""
+    """A plan to prune the checkpoints of a run: those to keep, which were verified, and those to delete."""
 
     run: RunDir
     kept: list[CheckpointFolder]
@@ -136,7 +137,7 @@ def leftovers(store: Store, idle_s: float = 0.0) -> list[Path]:
 
 
 def choose(store: Store, policy: Policy) -> list[Chosen]:
-    """The runs that a policy selects for deletion, the newest first. None of them has a process."""
+    """The runs that a policy selects for deletion, the newest first. No process owns any of them."""
     now = time.time()
     found: list[Chosen] = []
     for run in reversed(store.all()):
@@ -169,8 +170,8 @@ def refuse_living(run: RunDir) -> Standing:
     """Raise SeedbedError for a run that must not be deleted: one that is running or queued, or a link."""
     if run.path.is_symlink():
         raise SeedbedError(
-            f"{quoted(run.path)} is a link to {quoted(run.path.resolve())}.",
-            "Name that folder itself, and remove the link afterwards.",
+            f"{quoted(run.path)} is only a link to {quoted(run.path.resolve())}, so it is not deleted.",
+            "Give the path of that folder, and remove the link afterwards.",
         )
     stands = standing(run)
     if stands.status not in REMOVABLE:
@@ -200,7 +201,7 @@ def delete(run: RunDir) -> int:
 
 @contextmanager
 def _locked(run: RunDir) -> Iterator[None]:
-    """Hold the lock of a run. Raises SeedbedError if another process has it."""
+    """Hold the lock of a run. Raises SeedbedError if another process holds it."""
     lock = Lock(run.lock)
     if not lock.acquire():
         raise SeedbedError(
@@ -217,10 +218,10 @@ def _locked(run: RunDir) -> Iterator[None]:
 
 
 def thinning(run: RunDir) -> Thinning | None:
-    """The checkpoints to delete if only the last and the best one are kept; None if there are none.
+    """Plan the pruning of a run's checkpoints to the last one and the best one; None if there is nothing to delete.
 
-    Those to keep are verified against their checksums, which reads every byte. If none can be verified, or a newer version
-    wrote one of them, all are kept.
+    The checkpoints to keep are verified with their checksums, which reads every byte. If none of them is valid, or a
+    newer version of Seedbed wrote any checkpoint, nothing is deleted.
     """
     folders, incomplete = _checkpoint_folders(run)
     left = [found.path for found in left_behind(run)]
@@ -253,7 +254,10 @@ def thinning(run: RunDir) -> Thinning | None:
 
 
 def thin(planned: Thinning) -> int:
-    """Delete the checkpoints of a thinning and return the bytes freed. Raises SeedbedError if the run has changed since."""
+    """Delete the checkpoints as planned, and return the bytes freed.
+
+    Raises SeedbedError if the run is in use or its checkpoints have changed in the meantime.
+    """
     refuse_living(planned.run)
     with _locked(planned.run):
         if not all(is_whole(each.path) for each in planned.kept):
@@ -267,7 +271,7 @@ def thin(planned: Thinning) -> int:
             freed += 0 if each.path.exists() else each.size_bytes
             if each.path.parent != planned.run.checkpoints:
                 with suppress(OSError):
-                    each.path.parent.rmdir()  # an empty folder of checkpoints that were set aside
+                    each.path.parent.rmdir()  # an empty folder of superseded or damaged checkpoints
     with suppress(OSError):
         os.utime(planned.run.path)  # makes Watch read the run again
     return freed

@@ -12,7 +12,7 @@ _WANTED = (b'"kind":"sample"', b'"kind":"run"')
 
 
 def read_samples(run: RunDir) -> list[Sample]:
-    """Every sample in force, by step. Reads the log once and decodes only the lines that it needs.
+    """Every current sample, by step. Reads the log once and decodes only the lines that it needs.
 
     Raises SeedbedError if the log cannot be read.
     """

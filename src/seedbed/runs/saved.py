@@ -1,4 +1,4 @@
-"""The checkpoints of a run according to its log: those in force, and those of void steps."""
+"""The checkpoints of a run according to its log: the current ones, and the superseded ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _KEPT_LEFT = 128
 
 
 class Saved(msgspec.Struct, frozen=True):
-    """A checkpoint that was written and not deleted. `loss` is that of the validation at its step, if there was one."""
+    """A checkpoint that was written and not deleted. `loss` is the validation loss at its step, if it was validated."""
 
     step: int
     path: str
@@ -21,7 +21,7 @@ class Saved(msgspec.Struct, frozen=True):
     loss: float | None = None
     full: bool = True
     folder: str = ""
-    """The folder, within that of the checkpoints, that it was moved to when it was set aside; "" if it was not."""
+    """The subfolder of `checkpoints/` to which it was moved because it is superseded or damaged; "" if it was not."""
 
     @property
     def name(self) -> str:
@@ -30,14 +30,14 @@ class Saved(msgspec.Struct, frozen=True):
 
 
 def folder_name(path: str) -> str:
-    """The last part of a checkpoint's path, the only one that stays the same if a run is moved."""
+    """The last part of a checkpoint's path, the only part that stays the same if a run is moved."""
     return path.rstrip("/").rpartition("/")[2]
 
 
 def after_saving(
     event: Checkpoint, checkpoints: Sequence[Saved], left: Sequence[Saved], validation: Validation | None
 ) -> tuple[list[Saved], list[Saved]]:
-    """The checkpoints in force and those of void steps, after one was written; `validation` is that of its step."""
+    """The current and the superseded checkpoints after one was written. `validation`: the validation at its step."""
     deleted = {folder_name(path) for path in event.deleted}
     kept = [saved for saved in checkpoints if saved.name not in deleted and saved.step != event.step]
     deleted.add(folder_name(event.path))
@@ -51,7 +51,10 @@ def after_saving(
 def after_going_back(
     step: int, folder: str | None, checkpoints: Sequence[Saved], left: Sequence[Saved]
 ) -> tuple[list[Saved], list[Saved]]:
-    """The same after the steps beyond `step` became void. Their checkpoints were moved into `folder`, if given."""
+    """The current and the superseded checkpoints after the steps after `step` were superseded.
+
+    The checkpoints of these steps were moved into `folder`, if given.
+    """
     left = [*left, *(saved for saved in checkpoints if saved.step > step)][-_KEPT_LEFT:]
     if folder:
         left = [saved if saved.folder else msgspec.structs.replace(saved, folder=folder) for saved in left]

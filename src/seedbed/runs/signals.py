@@ -18,9 +18,9 @@ SIGNALS = {
     signal.SIGTSTP: PAUSE,
     signal.SIGCONT: RESUME,
 }
-"""The request that each signal makes. Batch systems send SIGUSR1 or SIGTERM before they end a job.
+"""The request that each signal makes. Batch systems send SIGUSR1 or SIGTERM before they kill a job.
 
-SIGHUP is ignored: a job outlives the terminal that it was started from.
+SIGHUP is ignored: a job continues when the terminal that it was started from is closed.
 """
 
 
@@ -41,13 +41,13 @@ class Handlers:
         self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def restore(self) -> None:
-        """Restore the handlers that were there before."""
+        """Restore the handlers that were installed before."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before.clear()
 
     def reset_in_child(self) -> None:
-        """In a forked worker: restore the default handlers, since its pool expects SIGTERM to end it."""
+        """Restore the default handlers. To be called in a forked worker, which its pool terminates with SIGTERM."""
         for number in self._before.keys() - {signal.SIGHUP}:
             signal.signal(number, signal.SIG_DFL)
 

@@ -42,7 +42,7 @@ class Speed(msgspec.Struct, omit_defaults=True):
         return total / len(timed) if timed and total > 0 else None
 
     def tokens_per_second(self, tokens_per_step: int | None) -> float | None:
-        """Processed tokens per second over the same steps; for a single step computed from `tokens_per_step`."""
+        """Processed tokens per second over the same last steps. With a single step, computed from `tokens_per_step`."""
         timed = self._timed()
         seconds = sum(each for _, each in timed[1:])
         if len(timed) > 1 and seconds > 0:

@@ -1,4 +1,4 @@
-"""The current status of a run, from its event log and from whether its process is alive. Nothing here changes a run."""
+"""The current status of a run, from its event log and from whether its process is alive. This module never changes a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from seedbed.runs.summary import summary, why_early
 from seedbed.runs.view import View
 
 STALE_S = 20.0
-"""A job writes its heartbeat every second; with one this old it is stalled: the process hangs, or the machine slept."""
+"""A job writes its heartbeat every second. If the heartbeat is older than this, the run is stalled: the process hangs,
+or the machine slept."""
 _STARTING_S = 15.0
 _FORMAT = 3
 
@@ -47,13 +48,13 @@ class Heartbeat(msgspec.Struct, frozen=True):
     """Set while the job is paused and cannot write that to its log."""
 
     def age_s(self) -> float:
-        """Seconds since then; on the monotonic clock in the same boot, so that clock changes do not matter."""
+        """Seconds since the heartbeat; on the monotonic clock in the same boot, so that clock changes do not matter."""
         now = time.monotonic() - self.monotonic if self.boot_id and self.boot_id == boot_id() else time.time() - self.t
         return max(now, 0.0)
 
 
 class State(msgspec.Struct, frozen=True):
-    """The content of `state.json`: the heartbeat, the folded events, and a flat status for people."""
+    """The content of `state.json`: the heartbeat, the run's View, and a flat status for people."""
 
     format: int
     heartbeat: Heartbeat
@@ -62,7 +63,7 @@ class State(msgspec.Struct, frozen=True):
 
 
 class Standing(NamedTuple):
-    """A run's folded events, its status (including the derived ones), and its heartbeat if there is one."""
+    """A run's View, its status (possibly a derived one, see runs/statuses.py), and its heartbeat if there is one."""
 
     view: View
     status: str
@@ -70,7 +71,7 @@ class Standing(NamedTuple):
 
 
 def state_json(view: View, session: int, pause: Pause | None = None) -> bytes:
-    """The bytes of a state file: a disposable copy of the folded events, with a heartbeat of this moment."""
+    """The bytes of a state file: the View, which can be rebuilt from the log, and a heartbeat with the current time."""
     beat = Heartbeat(t=time.time(), monotonic=time.monotonic(), boot_id=boot_id(), session=session, pause=pause)
     status = {"status": view.status, **summary(view)}
     return msgspec.json.encode(State(format=_FORMAT, heartbeat=beat, view=view, status=status))
@@ -100,14 +101,14 @@ def _of_format_2(old: dict[str, Any]) -> State:
 
 
 def read_view(run: RunDir, state: State | None = None) -> View:
-    """All events of a run, folded: from the state file onwards if it belongs to this log, else from the start."""
+    """The View of a run with all its events: from `state` and later events if it fits the log, else from all events."""
     view = state.view if state is not None and state.view.offset <= _size(run.events) else View()
     follow(run, view)
     return view
 
 
 def follow(run: RunDir, view: View) -> None:
-    """Fold the events that were written since into `view`."""
+    """Update `view` with the events written since the last call."""
     reader = Reader(run.events, view.offset)
     for record in reader.new():
         view.add(record)
@@ -186,7 +187,7 @@ def status(run: RunDir, stands: Standing | None = None) -> dict[str, Any]:
     simulated = bool(meta.get("simulated") or flat["simulated"])
     if reason is None and (early := why_early(view)):
         reason = early
-        hint = f"`seedbed resume {run.id} --early-stop 0` trains on to step {view.steps}; --more-steps N trains N steps more."
+        hint = f"`seedbed resume {run.id} --early-stop 0` continues to step {view.steps}; --more-steps N trains N more steps."
     if stands.status == "lost":
         reason = _why_lost(run, stands)
         hint = f"`seedbed resume {run.id}` " + ("continues from the last checkpoint." if latest else "starts it again.")
@@ -241,10 +242,10 @@ def _why_lost(run: RunDir, stands: Standing) -> str:
     view, beat = stands.view, stands.heartbeat
     if beat is not None and beat.pause is not None:
         cause = beat.pause.reason.rstrip(".")
-        return f"The job ended while it could not write its log, so the last steps are not in it. {cause}."
+        return f"The job ended while it could not write its log, so the last steps are missing there. {cause}."
     if view.session == 0:
         return f"The job never started; see {run.log.name} for the reason."
-    return f"The process {view.run.get('pid')} ended without logging why: it was killed or out of memory, or the power failed."
+    return f"The process {view.run.get('pid')} ended without logging why: it was killed, ran out of memory, or the power failed."
 
 
 def _size(path: Path) -> int:

@@ -83,7 +83,7 @@ class RunDir(NamedTuple):
         return self.path / "checkpoints"
 
     def meta(self) -> dict[str, Any]:
-        """The content of meta.json, written at creation. Raises SeedbedError if it is missing, broken or of a newer format."""
+        """The content of meta.json, written at creation. Raises SeedbedError if it is missing, broken or too new."""
         value = read_json(self.path / "meta.json")
         if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
             raise SeedbedError(
@@ -93,8 +93,8 @@ class RunDir(NamedTuple):
         version = value.get("format", META_FORMAT)
         if isinstance(version, int) and version > META_FORMAT:
             raise SeedbedError(
-                f"{text.quoted(self.path)} was made by a newer version of Seedbed (its meta.json is of format {version}; "
-                f"this one reads {META_FORMAT}).",
+                f"{text.quoted(self.path)} was made by a newer version of Seedbed (its meta.json uses format {version}; "
+                f"this version reads up to {META_FORMAT}).",
                 "Update Seedbed to use this run.",
             )
         return value
@@ -205,7 +205,7 @@ class Store:
             return []
 
     def path_of(self, name: str) -> str:
-        """The path of the run with an id, or of the link to the task with it; a str, since lists of runs are long."""
+        """The path of the run with an id, or of the link to the task with that id. A str, which is faster than a Path."""
         path = f"{self.root.absolute()}/{name}"
         link = f"{self.root.absolute()}/{TASKS}/{name}"
         return link if not os.path.lexists(path) and os.path.islink(link) else path  # noqa: PTH114
@@ -229,11 +229,11 @@ class Store:
         raise AssertionError
 
     def find(self, ref: str | None, *, fits: Fits | None = None, wanted: str = "complete run") -> RunDir:
-        """The run or task that `ref` names: an id, a unique prefix of one, a name, a path, or `latest` (a run).
+        """The run or task that `ref` refers to: an id, a unique prefix of one, a name, a path, or `latest` (a run).
 
-        Without a `ref`, the newest that `fits`: running ones first, then queued ones, then the others; `wanted` describes such
-        a run in messages. An archived run is found only by id, name or path. Raises UsageError, which lists candidates, if
-        no run or several match.
+        Without a `ref`, the newest run or task for which `fits` is true: running ones first, then queued ones, then the
+        others. `wanted` describes such a run in messages. An archived run is found only by id, name or path. Raises
+        UsageError, which lists candidates, if no run or several match.
         """
         if ref == LATEST:
             return self._first(self._existing(self._names()[::-1]), _is_whole, "complete run")
@@ -282,12 +282,12 @@ class Store:
         if number and archived == number:
             raise UsageError(
                 f'Every run in "{printable(str(self.root))}" is archived.',
-                "Name one (`seedbed runs --all` lists them), or unarchive it.",
+                "Give the name of one (`seedbed runs --all` lists them), or unarchive one.",
             )
         if not number:
             raise UsageError(
                 f'There are no runs in "{printable(str(self.root))}" yet.',
-                "Start one with `seedbed train`, or point --runs elsewhere.",
+                "Start one with `seedbed train`, or use another folder with --runs DIR.",
             )
         raise UsageError(f'There is no {wanted} in "{printable(str(self.root))}".', "`seedbed runs` lists the runs.")
 
@@ -334,15 +334,16 @@ def quoted(value: str, width: int = 60) -> str:
 
 
 def checked_name(name: str, option: str = "--name ") -> str:
-    """The name, if it is valid for a run, else raises UsageError. `option` is shown before the name in the message."""
+    """The name, if it is a valid run name; else raises UsageError. `option` is shown before the name in the message."""
     if not NAME.fullmatch(name):
         raise UsageError(
-            f"{option}{quoted(name, 90)} is not a name for a run.",
-            "A letter or digit, then letters, digits, spaces, '_', '.' or '-'; up to 64 characters.",
+            f"{option}{quoted(name, 90)} is not a valid run name.",
+            "A name starts with a letter or digit and has letters, digits, spaces, '_', '.' or '-' (at most 64"
+            " characters).",
         )
     if name.casefold() == LATEST:
         raise UsageError(
-            f'{option}"{name}" would hide the newest run, which is always called {LATEST}.', "Choose another name."
+            f'{option}"{name}" is reserved: `{LATEST}` always means the newest run.', "Choose another name."
         )
     return name
 
@@ -373,7 +374,7 @@ def _exists(path: Path) -> bool:
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder is a run; without permission to read it, its name decides, so that it still appears in lists."""
+    """Whether a folder is a run. If it may not be read, its name decides, so that the run still appears in lists."""
     return _is_run(str(path))
 
 

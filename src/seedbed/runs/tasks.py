@@ -1,8 +1,8 @@
-"""The directories of tasks: each is beside the task's output, and the store has a link to it.
+"""The directories of tasks: each is next to the task's output, and the store has a link to it.
 
     out/merged/                                          the task's output
     out/.seedbed/20261121-101500-000-merge/              its directory: config, event log, state, lock, job.log
-    runs/.tasks/20261121-101500-000-merge -> that        so that commands and the window find it
+    runs/.tasks/20261121-101500-000-merge                a link to that directory, with which commands find the task
 
 The output can be moved or deleted without the store, and the store without the output.
 """
@@ -19,7 +19,7 @@ from seedbed.files import explained, make_dir, remove_tree
 from seedbed.runs.store import TASKS, RunDir, Store
 
 FOLDER = ".seedbed"
-"""The folder, beside the output, with the directories of tasks."""
+"""The folder, next to the output, with the directories of tasks."""
 
 
 def create_task(

@@ -14,7 +14,7 @@ _KEPT = 128
 
 
 class Validation(msgspec.Struct, frozen=True):
-    """A validation: step and mean loss in nats per token. `full`: whether it scored all of the validation text."""
+    """A validation: its step and mean loss in nats per token. `full`: whether all of the validation text was evaluated."""
 
     step: int
     loss: float
@@ -30,23 +30,23 @@ Scored = TypeVar("Scored", bound=_Scored)
 
 
 def comparable(found: Sequence[Scored]) -> list[Scored]:
-    """Those that can be compared: those over a part of the text if there are any, else those over all of it."""
+    """The validations that can be compared: those over a part of the text if there are any, else over all of it."""
     return [each for each in found if not each.full] or list(found)
 
 
 class Validations(msgspec.Struct, omit_defaults=True):
-    """The latest validations in force, in bounded number."""
+    """The latest current validations, in bounded number."""
 
     compared: list[Validation] = []
-    """Those that can be compared, by step."""
+    """The validations that can be compared, by step."""
     best: list[Validation] = []
-    """Those of them that were better than all earlier ones."""
+    """The validations in `compared` that were better than all earlier ones."""
     final: Validation | None = None
-    """The last one over all of the text, if the others scored only a part."""
+    """The last validation over all of the text, if the others evaluated only a part."""
 
     @property
     def last(self) -> Validation | None:
-        """The newest that can be compared with others; None before the first."""
+        """The newest validation that can be compared with others; None before the first."""
         return self.compared[-1] if self.compared else None
 
     def add(self, event: Eval) -> None:
@@ -64,7 +64,7 @@ class Validations(msgspec.Struct, omit_defaults=True):
             self.best = [*self.best, one][-_KEPT:]
 
     def void(self, step: int) -> None:
-        """Drop those of later steps."""
+        """Drop the validations of steps after `step`."""
         self.compared = [each for each in self.compared if each.step <= step]
         self.best = [each for each in self.best if each.step <= step]
         if self.final is not None and self.final.step > step:

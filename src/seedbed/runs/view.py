@@ -1,6 +1,6 @@
-"""Folds the events of a run into a View: its status, step, losses, checkpoints, progress and so on.
+"""Builds the View of a run from its events: its status, step, losses, checkpoints, progress and so on.
 
-runs/in_force.py decides which steps are in force; the View drops the others.
+runs/in_force.py decides which steps are current; the View drops the superseded ones.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _KEPT_PLUGINS = 10
 
 
 class View(msgspec.Struct, omit_defaults=True):
-    """The events of a run so far, folded record by record. Its size is bounded, whatever the run's length."""
+    """The state of a run, built from its events one at a time. Its size does not grow with the run."""
 
     offset: int = 0
     n: int = -1
     status: str = "queued"
     code: str | None = None
-    """The reason for the status, and the run that a queued one waits for: see events.Run."""
+    """`code` is the reason for the status, `waits_for` the run that a queued run waits for (see events.Run)."""
     waits_for: str | None = None
     reason: str | None = None
     hint: str | None = None
@@ -51,9 +51,9 @@ class View(msgspec.Struct, omit_defaults=True):
     validations: Validations = msgspec.field(default_factory=Validations)
     checkpoints: list[Saved] = []
     left: list[Saved] = []
-    """Checkpoints of steps that a later session made void."""
+    """The superseded checkpoints."""
     begun: list[tuple[int, int]] = []
-    """(session, step) of the beginnings that decide which steps are in force; both ascend."""
+    """(session, step) of the beginnings that decide which steps are current; both ascend."""
     phases: list[str] = []
     """The phases that have begun and not ended, the innermost last."""
     progress: dict[str, Any] | None = None
@@ -74,7 +74,7 @@ class View(msgspec.Struct, omit_defaults=True):
     elapsed_s: float = 0.0
 
     def add(self, record: Record) -> None:
-        """Add one record. Unknown kinds only advance the time."""
+        """Update the View with one record. Unknown kinds only advance the time."""
         self.n = max(self.n, record.n)
         event = record.event
         if isinstance(event, events.Run):
@@ -115,7 +115,7 @@ class View(msgspec.Struct, omit_defaults=True):
             self.plugins = [*self.plugins, plugin][-_KEPT_PLUGINS:]
 
     def _clock(self, event: events.Run) -> None:
-        """A clock starts anew with a session, and when a session declares its own simulated clock."""
+        """Restart the clock at a new session, and when a session declares that its clock is simulated."""
         if event.session != self.session:
             self._new_session(event.session)
             self.updated = None
@@ -151,7 +151,7 @@ class View(msgspec.Struct, omit_defaults=True):
             self.progress = None
 
     def _void(self, step: int, folder: str | None = None) -> None:
-        """Drop what was logged for later steps; their checkpoints were moved into `folder`, if given."""
+        """Drop what was logged for steps after `step`. Their checkpoints were moved into `folder`, if given."""
         self.checkpoints, self.left = after_going_back(step, folder, self.checkpoints, self.left)
         self.validations.void(step)
         if self.step > step:
@@ -160,7 +160,7 @@ class View(msgspec.Struct, omit_defaults=True):
             self.tokens = step * int(self.run.get("tokens_per_step") or 0)
 
     def reaches(self, session: int, step: int) -> bool:
-        """Whether a step of a session is in force: no later session began before it."""
+        """Whether a step of a session is current: no later session began before that step."""
         return last_in_force(self.begun, session, step) == step
 
     def _step(self, event: events.Step) -> None:
@@ -175,7 +175,7 @@ class View(msgspec.Struct, omit_defaults=True):
             self._take_metrics(event.metrics, "")
 
     def _take_metrics(self, metrics: dict[str, float] | None, prefix: str) -> None:
-        """Only the first MOST_METRICS names of a run are kept."""
+        """Store the values of open metrics. Only the first MOST_METRICS names of a run are kept."""
         for name, value in (metrics or {}).items():
             key = prefix + name
             if key in self.metrics or len(self.metrics) < MOST_METRICS:
@@ -189,7 +189,7 @@ class View(msgspec.Struct, omit_defaults=True):
             self.phases = self.phases[: len(self.phases) - 1 - self.phases[::-1].index(event.name)]
 
     def best(self) -> Validation | None:
-        """The validation with the lowest loss: in force, or of a checkpoint that was set aside."""
+        """The validation with the lowest loss, among the current ones and those of superseded checkpoints."""
         whole = [saved for saved in self.left if not saved.folder.startswith("damaged")]
         left = [Validation(saved.step, saved.loss, saved.full) for saved in whole if saved.loss is not None]
         found = comparable([*self.validations.best[-1:], *left])
@@ -236,7 +236,7 @@ def _finite(value: float) -> float | None:
 
 
 def fold(records: list[Record]) -> View:
-    """The view of a list of records."""
+    """Build the View of a list of records."""
     view = View()
     for record in records:
         view.add(record)

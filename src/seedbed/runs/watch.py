@@ -33,7 +33,7 @@ class Listed(NamedTuple):
 
 
 class Watch:
-    """All runs of a store by id. A refresh costs a stat per run, and reads the runs that changed or have a process.
+    """All runs of a store, by id. A refresh checks each folder, and reads the runs that changed or have a process.
 
     Every change to a run replaces a file in its folder, and so changes the folder's modification time. One thread may
     refresh while others read `runs`: the mapping is never modified, only replaced.
@@ -56,7 +56,7 @@ class Watch:
         return changed
 
     def refreshing(self, at_once: int = 64) -> Iterator[set[str]]:
-        """The same in batches, the newest runs first, so that a window can show them before the rest is read."""
+        """Refresh in batches, the newest runs first, so that a window can show them early. Yields the changed ids."""
         stamps = self._look()
         while self._forgotten:
             self._stamps.pop(self._forgotten.pop(), None)
@@ -84,11 +84,11 @@ class Watch:
         yield changed
 
     def forget(self, run_id: str) -> None:
-        """Read this run again at the next refresh, even if its folder is unchanged. May be called from any thread."""
+        """Make the next refresh read this run again, even if its folder is unchanged. May be called from any thread."""
         self._forgotten.add(run_id)
 
     def _look(self) -> dict[str, int]:
-        """The folders' modification times by id. A missing store is empty; for an unreadable one, the last result is kept."""
+        """The folders' modification times, by id; {} if the store is missing, the last result if it cannot be read."""
         found: dict[str, int] = {}
         try:
             with os.scandir(self.store.root) as entries:
@@ -118,4 +118,4 @@ class Watch:
                 run, found, model_of(found, stands.view), stands.view.hardware if found["status"] in LIVE else None
             )
         except (OSError, SeedbedError):
-            return None  # it was deleted while it was read
+            return None  # the run was deleted while it was read

@@ -39,7 +39,10 @@ _HEADER = msgspec.json.Decoder(_Header)
 
 
 def decode_lines(block: bytes) -> tuple[list[CurveEvent | None], list[int]]:
-    """The events on complete lines (None for a line that cannot be decoded), and the bytes of each line with its newline."""
+    """Decode complete lines. Returns the event of each line, or None, and the length of each line in bytes.
+
+    None means that the line cannot be decoded. The lengths include the newline.
+    """
     lines = block.split(b"\n")
     lines.pop()
     lengths = [len(line) + 1 for line in lines]

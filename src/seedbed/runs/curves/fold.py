@@ -1,4 +1,4 @@
-"""Turns the lines of an event log into rows of steps and marks."""
+"""Converts the lines of an event log to rows of steps and to marks (validations, checkpoints, beginnings of sessions)."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ LARGEST = 1 << 53
 
 
 class Fold:
-    """Turns the lines of a log into rows. A mark comes before the steps that were not yet in a row when it was logged.
+    """Converts the lines of a log to rows, one block of lines at a time.
 
-    `take` is called with each row. `after`: a row from which the fold continues (see index_file.can_continue_after).
+    `take` is called with each row. A mark comes before the steps that were not yet in a row when it was logged. `after`:
+    the row after which to continue (see index_file.can_continue_after).
     """
 
     def __init__(self, take: Callable[[Row], None], after: Row | None = None) -> None:
@@ -38,7 +39,7 @@ class Fold:
         self.open: list[StepValues] = []
         """Steps that are not in a row yet."""
         self.offset = after.end if after else 0
-        """The byte of the log up to which lines were folded."""
+        """The byte of the log up to which lines were read."""
         self._most = STEPS_A_ROW
         self._session = after.session if after else 0
         self._step = after.last if after else -1
@@ -47,13 +48,13 @@ class Fold:
         self._t: float | None = after.t if after else None
         self._idle = False
         self._simulated = bool(after.simulated) if after else False
-        # Of the steps in no row yet: where they begin and end, the tokens before them, and the time of the last one.
+        # For the steps in `open`: where their lines begin and end, the tokens before them, and the time of the last step.
         self._begin = self._end = self.offset
         self._before = -1
         self._last_t = 0.0
 
     def add(self, block: bytes) -> None:
-        """Fold complete lines that follow the previous ones."""
+        """Read a block of complete lines, which must follow the previous block."""
         for event, length in zip(*decode_lines(block), strict=True):
             begin = self.offset
             self.offset += length
@@ -73,20 +74,20 @@ class Fold:
                 self._mark(event, begin)
 
     def go_back_to(self, row: Row) -> None:
-        """Move before the first line of a row of STEPS, to read its steps again; they stay in `open`."""
+        """Set the state to that before the first line of a row of STEPS, to read its steps again. They stay in `open`."""
         self._most = sys.maxsize
         self._session, self._step, self._tokens, self._clock = row.session, row.first - 1, row.before, row.clock0
         self._simulated = bool(row.simulated)
 
     def row(self) -> Row | None:
-        """The open steps as a row; None if there are none."""
+        """The steps in `open` as a row; None if there are none."""
         if not self.open:
             return None
         span = self._begin, self._end
         return summarise(self.open, span, self._session, self._before, self._last_t, int(self._simulated))
 
     def _change_clock(self, event: CurveEvent) -> None:
-        """A clock starts anew with a session, and when a session declares its own simulated clock."""
+        """Restart the clock at a new session, and when a session declares that its clock is simulated."""
         another = event.session is not None and event.session != self._session
         if not another and not (event.simulated and not self._simulated):
             return
@@ -131,7 +132,7 @@ class Fold:
             self._session = event.session
 
     def _restart(self, kind: int, step: int, begin: int, session: int | None = None) -> None:
-        """Void the steps after this one. `kind`: RESTART for the beginning of a session, BACK for a step that goes back."""
+        """Record that the steps after `step` are superseded: RESTART by a new session, BACK by a step that goes back."""
         self._close()
         if session is not None and 0 <= session < LARGEST:
             self._session = session
@@ -155,7 +156,7 @@ class Fold:
 
 
 def decode_steps(row: Row, block: bytes) -> list[StepValues]:
-    """The single steps of a row, decoded again from the log lines that start at its `begin`."""
+    """Decode the single steps of a row again. `block`: the lines of the log that start at the row's `begin`."""
     fold = Fold(lambda _: None)
     fold.go_back_to(row)
     fold.add(block)

@@ -1,8 +1,8 @@
 """The format of the index file, which stores the rows of a run's curves. It can be rebuilt from the event log.
 
-A header of 64 bytes (magic with the byte order, version, bytes per row, checksum of the log's first line), then for each
-row its eight-byte words and a checksum of the header and all rows so far. A file of another version or another log is
-ignored, and replaced by the next job.
+The file has a header of 64 bytes (magic with the byte order, version, bytes per row, checksum of the log's first line),
+and for each row its eight-byte words and a checksum of the header and all rows so far. A file of another version or
+another log is ignored, and the next job replaces it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from seedbed.runs.store import RunDir
 _ROW = struct.Struct(f"={WHOLE_WORDS}q{WORDS - WHOLE_WORDS}d")
 _CHECK = struct.Struct("=Q")
 ROW_BYTES = _ROW.size + _CHECK.size
-"""A row in the file, with its checksum."""
+"""The size of a row in the file, with its checksum."""
 _HEAD = struct.Struct("=8sHHI")
 HEAD_BYTES = 64
 _MAGIC = b"SBcurve\n" if sys.byteorder == "little" else b"SBCURVE\n"
@@ -33,7 +33,7 @@ def index_path(run: RunDir) -> Path:
 
 
 def log_checksum(log: Path) -> int:
-    """The checksum of the log's first line, which identifies the log; 0 while there is none."""
+    """The checksum of the log's first line, which identifies the log; 0 while there is no complete line."""
     try:
         with log.open("rb") as handle:
             line = handle.readline(_LONGEST_LINE)
@@ -43,9 +43,10 @@ def log_checksum(log: Path) -> int:
 
 
 def read_index(run: RunDir) -> bytes:
-    """The rows of a run's index as bytes of the file, up to the last row after which a fold can continue.
+    """Read the packed rows of a run's index, up to the last row after which reading the log can continue.
 
-    Empty if there is no index, or if it is of another version or another log. Reading ends before the first damaged row.
+    Empty if there is no index, or if it has another version or belongs to another log. The first damaged row and all
+    rows after it are ignored.
     """
     try:
         data = index_path(run).read_bytes()
@@ -69,19 +70,19 @@ def unpack(rows: bytes | memoryview, offset: int) -> Row:
 
 
 def can_continue_after(row: Row) -> bool:
-    """Whether a row contains the whole state of the fold that made it, so that a fold can continue after it."""
+    """Whether a row contains the whole state of the Fold that made it, so that a new Fold can continue after the row."""
     return row.kind in (RESTART, BACK) or (row.kind == STEPS and row.num == STEPS_A_ROW)
 
 
 def packed(row: Row, check: int) -> tuple[bytes, int]:
-    """The bytes of a row in the file, and the checksum including it; `check` is the checksum of all data before it."""
+    """The bytes of a row in the file, and the checksum up to and including it. `check`: the checksum of all data before."""
     body = _ROW.pack(*row)
     check = zlib.crc32(body, check)
     return body + _CHECK.pack(check), check
 
 
 def last_checksum(rows: bytes) -> int:
-    """The checksum after the last of some packed rows."""
+    """The checksum after the last of these packed rows."""
     return int(_CHECK.unpack_from(rows, len(rows) - _CHECK.size)[0])
 
 
@@ -102,7 +103,7 @@ def _valid_end(data: bytes) -> int:
 
 
 def _matches_log(log: Path, row: Row) -> bool:
-    """Whether the lines of the log at the offsets of the row are the lines of that row."""
+    """Whether the log has the lines of this row at the offsets that the row records."""
     try:
         with log.open("rb") as handle:
             handle.seek(row.begin)

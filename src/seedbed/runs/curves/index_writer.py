@@ -1,4 +1,4 @@
-"""Appends to a run's index file as its log grows, in the job that holds the run's lock."""
+"""Appends to a run's index file as the log grows, in the job's process, which holds the run's lock."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _BLOCK, _RETRY_S = 4 << 20, 60.0
 
 
 class IndexWriter:
-    """Appends to a run's index as its log grows. Only for the holder of the run's lock, and for one thread.
+    """Appends to a run's index as the log grows. The caller must hold the run's lock and use one thread.
 
-    Errors of the disk or the log are not raised: after an error it waits a minute, then tries again.
+    Errors of the disk or the log are not raised: a minute after an error, indexing is tried again.
     """
 
     def __init__(self, run: RunDir) -> None:
@@ -43,7 +43,7 @@ class IndexWriter:
         self._check = 0
         self._not_before = 0.0
         self.problem: str | None = None
-        """Why the index is not being written, or None."""
+        """Why the index cannot be written; None if it can."""
 
     def advance(self, limit: int = 2 * _BLOCK) -> bool:
         """Index up to about `limit` more bytes of the log; returns whether nothing is left to do.
@@ -76,7 +76,7 @@ class IndexWriter:
         return False
 
     def close(self) -> None:
-        """Close the file; may be called twice. Readers fold the steps that were not written yet from the log."""
+        """Close the file; may be called twice. Readers take the steps that are not in the index yet from the log."""
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self._fold, self._rows = -1, None, []

@@ -21,13 +21,13 @@ SOURCES = {
     "grad_norm": slice(COLUMN["num_grads"], COLUMN["num_grads"] + 5),
     "tokens_per_s": slice(COLUMN["timed_s"], COLUMN["timed_s"] + 5),
 }
-"""Columns of a key: weight, sum, lowest, highest, last."""
+"""The columns of a row for each key: weight, sum, lowest, highest, last."""
 AXIS = {
     "step": (COLUMN["first"], COLUMN["last"]),
     "tokens": (COLUMN["tokens0"], COLUMN["tokens"]),
     "time": (COLUMN["clock0"], COLUMN["clock"]),
 }
-"""Columns of an axis: where rows begin and end."""
+"""The columns of a row for each axis: its first and its last position."""
 
 
 class Point(NamedTuple):
@@ -38,7 +38,7 @@ class Point(NamedTuple):
     low: float
     high: float
     last: float
-    """Value of the last step that has one."""
+    """The value of the last step that has a value."""
     num_odd: int
     """The number of losses that are not finite (0 for other keys)."""
     x0: float
@@ -48,7 +48,7 @@ class Point(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """One step as a value on an axis; the mean of several is the sum of `total` divided by the sum of `weight`."""
+    """The value of one step at an x. The mean of several cells is the sum of `total` divided by the sum of `weight`."""
 
     x: float
     weight: float
@@ -58,7 +58,7 @@ class Cell(NamedTuple):
 
 
 def cell(step: StepValues, axis: str, key: str) -> Cell:
-    """A step's value of one of KEYS."""
+    """The cell of a step for one of KEYS."""
     x = position(step, axis)
     weight, total = 1.0, step.loss if key == "loss" else step.lr if key == "lr" else step.grad_norm
     if key == "tokens_per_s":
@@ -71,7 +71,7 @@ def cell(step: StepValues, axis: str, key: str) -> Cell:
 
 
 def open_cell(step: StepValues, axis: str, value: float) -> Cell:
-    """A step's value of an open metric; nan for none."""
+    """The cell of a step for an open metric. `value` is nan if the step does not have it."""
     x = position(step, axis)
     return Cell(x, 1.0, value, value, 0) if math.isfinite(value) else Cell(x, 0.0, 0.0, math.nan, 0)
 
@@ -88,9 +88,10 @@ def gather_rows(
     odd: Sequence[float] | None,
     grid: tuple[float, float],
 ) -> Iterator[Point]:
-    """Combine rows that end in the same interval of the grid (start, width) into a point each.
+    """Yield a point for each interval of the grid (start, width), which combines the rows that end in the interval.
 
-    `values` are the five columns of a key (see SOURCES). Works on slices, since a run of a million steps has 16,000 rows.
+    `starts` and `ends` are the columns of an axis, `values` the five columns of a key (see SOURCES), `odd` the column
+    num_odd. Works on slices, since a run of a million steps has 16,000 rows.
     """
     weights, totals, lows, highs, lasts = values
     start = 0
@@ -112,7 +113,7 @@ def gather_rows(
 
 
 def gather(cells: Sequence[Cell], x0: float, width: float) -> Iterator[Point]:
-    """Combine single steps in the same interval of `width`, counted from `x0`, into a point each."""
+    """Yield a point for each interval of `width`, counted from `x0`, which combines the single steps in the interval."""
     positions = [cell.x for cell in cells]
     start = 0
     while start < len(cells):
@@ -143,9 +144,9 @@ def _same_point(positions: Sequence[float], start: int, x0: float, width: float)
 
 
 def ema(values: Sequence[float], smoothing: float) -> list[float]:
-    """The exponential moving average with weight `smoothing` of the past and Adam's bias correction (arXiv:1412.6980).
+    """The exponential moving average with smoothing factor `smoothing`, the weight of the past values.
 
-    nan values stay nan and are left out of the average.
+    It has Adam's bias correction (arXiv:1412.6980). nan values stay nan and do not change the average.
     """
     if not 0 < smoothing < 1:
         return list(values)

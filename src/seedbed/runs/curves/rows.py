@@ -14,13 +14,13 @@ STEPS, VALIDATION, SAVED, RESTART, BACK = range(1, 6)
 
 
 class StepValues(msgspec.Struct, frozen=True, gc=False):
-    """The values of a logged step. `tokens` and `time` (seconds of work) are those of the run after it; nan if unknown."""
+    """The values of a logged step; nan if unknown. `tokens` and `time` (seconds of work) are the run's totals after it."""
 
     step: int
     tokens: int
     time: float
     new_tokens: int
-    """Tokens of this step; -1 if the step before it is missing or not in force."""
+    """Tokens of this step; -1 if the step before it is missing or superseded."""
     loss: float
     lr: float
     grad_norm: float
@@ -28,7 +28,9 @@ class StepValues(msgspec.Struct, frozen=True, gc=False):
 
 
 class Row(NamedTuple):
-    """Some lines of a log, summarised. For a mark (any kind but STEPS) `first` and `last` are its step.
+    """A summary of some lines of a log: up to 64 steps, or one mark (any kind except STEPS).
+
+    For a mark, `first` and `last` are its step.
 
     Each value has five numbers: the weight and the sum of the finite values, the lowest and the highest (inf and -inf if
     there are none), and the last (nan if there is none).
@@ -45,7 +47,7 @@ class Row(NamedTuple):
     simulated: int
     """1 if the times are on the run's own clock, else 0."""
     num: int
-    """The number of steps; for a mark: 1 if it is the best one, plus 2 if it is a validation over all of the text."""
+    """The number of steps. For a mark: 1 if it is the best so far, plus 2 if it is a validation over all of the text."""
     num_odd: int
     """The number of steps whose loss is not finite."""
     before: int
@@ -95,7 +97,7 @@ NOTHING = (0.0, 0.0, math.inf, -math.inf, NAN)
 def summarise(
     steps: Sequence[StepValues], span: tuple[int, int], session: int, before: int, t: float, simulated: int
 ) -> Row:
-    """The row of at least one step; `span`: the first byte and the byte after the last; other arguments as in Row."""
+    """Summarise at least one step as a row. `span`: `begin` and `end` of the row; the other arguments are as in Row."""
     first, last = steps[0], steps[-1]
     timed = [step for step in steps if step.new_tokens >= 0 and 0 < step.seconds < math.inf]
     rates = [step.new_tokens / step.seconds for step in timed]

@@ -62,18 +62,18 @@ class Mark(NamedTuple):
     loss: float
     best: bool
     full: bool = False
-    """For a validation: whether it scored all of the text."""
+    """For a validation: whether all of the text was evaluated."""
 
     offset: int = 0
     """The byte of the log at which its line begins."""
 
     def at(self, axis: str) -> float:
-        """Its x on an axis."""
+        """The x of the mark on an axis."""
         return float(self.step if axis == "step" else self.tokens if axis == "tokens" else self.time)
 
 
 class Series:
-    """The curves of a run as far as they have been read; void steps are dropped.
+    """The curves of a run, as far as they have been read. Superseded steps are dropped.
 
     One thread may read it while another refreshes it. If the run is deleted, it becomes empty.
     """
@@ -89,7 +89,7 @@ class Series:
     def load(cls, run: RunDir, step_callback: Callable[[int, int], object] | None = None) -> Self:
         """Load everything that a run has logged; `step_callback(read, total)` is called with the bytes read so far.
 
-        Raises SeedbedError for a log that may not be read.
+        Raises SeedbedError if the log cannot be read.
         """
         series = cls(run)
         for read, total in series.loading():
@@ -118,18 +118,18 @@ class Series:
         return another or self._fold.offset != before
 
     def __len__(self) -> int:
-        """Steps in force."""
+        """The number of current steps."""
         with self._lock:
             return int(sum(self._columns[_NUM])) + len(self._fold.open)
 
     @property
     def validations(self) -> list[Mark]:
-        """The comparable validations by step: those over a part of the text if there are any, else those over all of it."""
+        """The comparable validations, by step: over a part of the text if there are any, else over all of it."""
         return comparable([mark for kind, mark in self._marks if kind == VALIDATION])
 
     @property
     def is_simulated(self) -> bool:
-        """Whether the times of its newest steps are on the run's own clock."""
+        """Whether the times of the newest steps are on the run's own clock."""
         with self._opened() as columns:
             return bool(columns[_FIRST]) and bool(columns[COLUMN["simulated"]][-1])
 
@@ -144,7 +144,7 @@ class Series:
         return [mark for kind, mark in self._marks if kind == RESTART]
 
     def extent(self, axis: str = "step") -> tuple[float, float] | None:
-        """The x of the first and the last step; None before there is one."""
+        """The x of the first and the last step; None if there are no steps yet."""
         first, last = AXIS[axis]
         with self._opened() as columns:
             return (float(columns[first][0]), float(columns[last][-1])) if columns[_FIRST] else None
@@ -152,10 +152,10 @@ class Series:
     def window(
         self, x0: float | None = None, x1: float | None = None, px: int = 400, axis: str = "step", key: str = "loss"
     ) -> list[Point]:
-        """The steps from x0 to x1 (default: all) as at most about `px` points, plus one on each side if there is one.
+        """The steps from x0 to x1 (default: all) as at most about `px` points, and the next point on each side, if any.
 
         Each point has the lowest and highest value of its steps, so a spike of one step is visible at every zoom. With
-        fewer than 64 steps per point, the single steps are read from the log. `key` is one of KEYS, or an open metric, as
+        fewer than 64 steps per point, the single steps are read from the log. `key` is one of KEYS or an open metric, as
         far as `load_metric` has read it. Raises ValueError for an unknown axis.
         """
         if axis not in AXES:
@@ -200,7 +200,7 @@ class Series:
             yield done, done + len(missing[_ROWS_AT_ONCE:])
 
     def validation_metric(self, name: str) -> list[tuple[Mark, float]]:
-        """The comparable validations that have an open metric of this name, with its value."""
+        """The comparable validations that have an open metric of this name, each with the metric's value."""
         marks = self.validations
         with self._lock:
             known = self._validation_metrics.setdefault(name, {})
@@ -233,12 +233,12 @@ class Series:
         known = self._metrics.get(key, {})
         found = [known.get(row, NOTHING) for row in zip(columns[_BEGIN][rows], columns[_LAST][rows], strict=True)]
         last = len(columns[_BEGIN]) - 1
-        if self._fold.open and rows.stop > last:  # the steps in no row yet
+        if self._fold.open and rows.stop > last:  # the steps that are not in a row yet
             found[-1] = summarised([*self._metric_by_step(columns, last, key).values()])
         return [*zip(*found, strict=True)]
 
     def _cells(self, columns: Sequence[array[float]], row: int, axis: str, key: str) -> list[Cell]:
-        """The single steps of a row with their value of a key, or of an open metric."""
+        """The cells of a row's single steps, for a key or an open metric."""
         steps = self._steps_of(columns, row)
         if key in SOURCES:
             return [cell(step, axis, key) for step in steps]
@@ -246,7 +246,7 @@ class Series:
         return [open_cell(step, axis, values.get(step.step, math.nan)) for step in steps]
 
     def _metric_by_step(self, columns: Sequence[array[float]], number: int, name: str) -> dict[int, float]:
-        """An open metric of a row's single steps: cached, or read from the log."""
+        """The values of an open metric in a row's single steps, by step: cached, or read from the log."""
         key = (name, columns[_BEGIN][number], columns[_LAST][number])
         values = self._metric_details.get(key)
         if values is None:
@@ -284,7 +284,7 @@ class Series:
         return self.progress
 
     def _read(self) -> bool:
-        """Fold a block of the log; False if there is nothing more."""
+        """Read a block of the log; returns False if there is nothing more to read."""
         with self._lock:
             self._mark = self._mark or log_checksum(self.run.events)
             offset = self._fold.offset
@@ -358,7 +358,7 @@ class Series:
 
     @contextmanager
     def _opened(self) -> Iterator[list[array[float]]]:
-        """The columns, with the steps in no row yet as the last row, under the lock."""
+        """Yield the columns under the lock; the steps that are not in a row yet are their last row."""
         with self._lock:
             row = self._fold.row()
             if row is None:
@@ -373,7 +373,7 @@ class Series:
                     del column[-1]
 
     def _steps_of(self, columns: Sequence[array[float]], number: int) -> list[StepValues]:
-        """The single steps of a row: not in a row yet, cached, or read from the log."""
+        """The single steps of a row: those that are not in a row yet, or cached ones, or read from the log."""
         if number == len(columns[_BEGIN]) - 1 and self._fold.open:
             return self._fold.open
         row = Row(*(column[number] for column in columns))  # type: ignore[arg-type]
