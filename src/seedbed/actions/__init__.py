@@ -1,6 +1,6 @@
 """The actions that every front end shares: start, follow, stop, pause, resume, rename, delete, generate, and others.
 
-Imports neither a user interface nor torch.
+This package imports neither a user interface nor torch.
 """
 
 from seedbed.actions.checks import check_training, examine, refuse_unusable_data, refuse_unusable_store

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def refuse_unusable_store(store: Store) -> None:
-    """Raise SeedbedError if the store's folder cannot be written or its file system has no locks."""
+    """Raise SeedbedError if the store's folder cannot be written or its file system does not support locks."""
     try:
         refuse_without_locks(make_dir(store.root), LOCK_REMEDY)
     except StorageError as error:
         if error.hint == LOCK_REMEDY:
             raise
         raise SeedbedError(
-            error.message, f"{error.hint} Set the folder with --runs DIR or SEEDBED_RUNS=DIR."
+            error.message, f"{error.hint} Or use another folder: --runs DIR or SEEDBED_RUNS=DIR."
         ) from error
 
 
@@ -41,9 +41,10 @@ def check_training(config: Config, store: Store) -> None:
 
 
 def examine(config: Config, store: Store) -> list[Finding]:
-    """Problems of training with this config on this machine, errors first: settings, free disk, free memory.
+    """Find problems of training with this config on this machine: settings, disk space and memory. Errors come first.
 
-    Memory is the main memory for training on a CPU, else that of the GPU with the most; not checked if unknown.
+    For training on a CPU, main memory is checked, else the memory of the GPU that has the most. Unknown memory is not
+    checked.
     """
     from seedbed.config.check import check
 

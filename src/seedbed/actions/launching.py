@@ -39,11 +39,11 @@ JOBS: tuple[str, ...] = (sys.executable, "-P", "-m", "seedbed.jobs")
 
 _POLL_S = 0.05
 _START_PATIENCE_S = 60.0
-"""Importing libraries from a slow disk takes long."""
+"""The longest wait for a job's first event. Importing libraries from a slow disk takes long."""
 
 
 class Launch(NamedTuple):
-    """A started job: its run, its process (a child of this one), and the byte offset at which its events begin."""
+    """A started job: its run, its process (a child of this one), and the byte of the log at which its events begin."""
 
     run: RunDir
     process: subprocess.Popen[bytes]
@@ -83,7 +83,10 @@ def new_task(
     name: str | None = None,
     command: Sequence[str] = (),
 ) -> RunDir:
-    """Create a task beside its `output` without starting it. Raises UsageError, before anything is written."""
+    """Create a task next to its `output` without starting it.
+
+    Raises UsageError, before anything is written, for a path, config or name that cannot work.
+    """
     refuse_name_of(output)
     if kind.checks and resolved is not None:
         load_object(kind.checks)(resolved.config, store)
@@ -114,9 +117,9 @@ def default_name(preset: str, source: str) -> str:
 
 
 def start(run: RunDir, resume: Resume | None = None, turn: Turn | None = None) -> Launch:
-    """Start the run's job as a detached process, which survives this process and the shell.
+    """Start the run's job as a detached process, which continues after this process and the shell exit.
 
-    With a `turn` the job first waits in the queue. Raises UsageError if the run would wait for itself, directly or
+    With a `turn`, the job first waits in the queue. Raises UsageError if the run would wait for itself, directly or
     through other runs.
     """
     refuse_name_of(run.path)
@@ -170,7 +173,7 @@ def _started(created: RunDir, turn: Turn | None = None) -> Launch:
 
 
 def wait_until_started(launch: Launch) -> None:
-    """Wait for the job's first event. Raises SeedbedError if the job ends before that, or takes too long."""
+    """Wait for the job's first event. Raises SeedbedError if the job exits before that, or takes too long."""
     end = time.monotonic() + _START_PATIENCE_S
     reader = Reader(launch.run.events, launch.offset)
     while not any(is_first_event(record, launch) for record in reader.new()):
@@ -180,24 +183,24 @@ def wait_until_started(launch: Launch) -> None:
         if time.monotonic() > end:
             raise SeedbedError(
                 f"The job has not started after {_START_PATIENCE_S:.0f} seconds.",
-                f"Look at {quoted(launch.run.log)} and `seedbed status`.",
+                f"Read its output in {quoted(launch.run.log)}, and its status with `seedbed status {launch.run.id}`.",
             )
         time.sleep(_POLL_S)
 
 
 def is_first_event(record: Record, launch: Launch) -> bool:
-    """Whether this is the first event of the launched job, and not of another job that took the run before it."""
+    """Whether this is the first event of the launched job. Another job may have acquired the run before it."""
     return isinstance(record.event, Run) and record.event.pid == launch.process.pid
 
 
 def early_exit_error(launch: Launch, code: int) -> SeedbedError:
-    """The error for a job that ended before its first event."""
+    """The error for a job that exited before its first event."""
     if code == RunBusyError.exit_code:
         return busy_error(launch.run)
     printed = last_printed(launch.run.log, lines=1)
-    how = f"by signal {-code}" if code < 0 else f"with status {code}"
+    how = f"was killed by signal {-code}" if code < 0 else f"exited with status {code}"
     return SeedbedError(
-        f"The job ended {how} before it started{': ' + printed if printed else '.'}",
+        f"The job {how} before it could start{': ' + printed if printed else '.'}",
         f"Its output is in {quoted(launch.run.log)}.",
     )
 
@@ -215,9 +218,9 @@ def busy_error(run: RunDir) -> SeedbedError:
 
 
 def follow(launch: Launch) -> Iterator[Record | None]:
-    """The records of this launch as they are written, and None after each check that finds nothing new.
+    """Yield the records of this launch as they are written, and None after each check of the log.
 
-    Ends after the last record of the process, once it has ended.
+    Returns when the process has exited and its last record was yielded.
     """
     reader = Reader(launch.run.events, launch.offset)
     while True:

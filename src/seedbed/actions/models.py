@@ -21,7 +21,7 @@ _ATTEMPTS = 5
 
 
 def default_prompt(run: RunDir) -> str:
-    """The prompt if none is given: the first of the run's sample prompts, else the opening of its text, else ""."""
+    """The prompt if none is given: the run's first sample prompt, else a typical beginning of its text, else ""."""
     try:
         prompts = frozen_config(run).train.sample_prompts
     except SeedbedError:
@@ -36,14 +36,14 @@ def child(
     *,
     ok_statuses: Collection[int] = (0,),
 ) -> Child:
-    """Start a child process. `command` is generate, score or doctor; `ok_statuses` are exit statuses without an error."""
+    """Start a child process. `command` is generate, score or doctor; `ok_statuses` are the exit statuses of success."""
     return Child([*launching.JOBS, command, *arguments], command, request, ok_statuses)
 
 
 def ask_model(
     command: str, folder: Path, request: Mapping[str, Any], on_start: Callable[[Child], object] | None = None
 ) -> Generator[dict[str, Any], None, None]:
-    """The answers of a child process about a model folder, each with that folder as `checkpoint`.
+    """Yield the answers of a child process about a model folder, each with that folder as `checkpoint`.
 
     `on_start` is called with the child, so that another thread can kill it. Raises SeedbedError or UsageError.
     """
@@ -61,11 +61,11 @@ def ask_checkpoint(
     request: Mapping[str, Any],
     on_start: Callable[[Child], object] | None = None,
 ) -> Generator[dict[str, Any], None, None]:
-    """The answers of a child process about a checkpoint of a run, each with the `checkpoint` used.
+    """Yield the answers of a child process about a checkpoint of a run, each with the path used as `checkpoint`.
 
     `on_start` is called with each child, so that another thread can kill it.
-    A run that trains deletes old checkpoints: if the child does not find the chosen one, `latest` and `best` are
-    looked up again. Raises SeedbedError or UsageError.
+    A job that trains deletes old checkpoints: if the chosen checkpoint is gone when the child reads it, `latest` and
+    `best` are looked up again. Raises SeedbedError or UsageError.
     """
     refuse_name_of(run.path)
     for attempt in range(_ATTEMPTS):
@@ -78,8 +78,8 @@ def ask_checkpoint(
                     yield answer
             return
         except SeedbedError as error:
-            moving = ref in (None, "latest", "best")
-            if answered or not moving or is_marked(checkpoint) or attempt == _ATTEMPTS - 1:
+            may_change = ref in (None, "latest", "best")
+            if answered or not may_change or is_marked(checkpoint) or attempt == _ATTEMPTS - 1:
                 saved = checkpoints(run, standing(run).view)
                 others = [str(each.step) for each in saved if each.path != checkpoint]
                 if not answered and not isinstance(error, UsageError) and others:

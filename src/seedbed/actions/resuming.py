@@ -31,10 +31,10 @@ def resume(
 ) -> launching.Launch:
     """Start the run's job again from its newest checkpoint or the requested one, with more steps if requested.
 
-    config.toml stays as it is: the job records the new number of steps. If the run goes back to an earlier checkpoint,
-    `on_go_back` is called, before the job starts, with what becomes void, and `on_replaced_plan` with a sentence if added
-    steps replace planned ones. Raises SeedbedError if the run's job is alive
-    (`unpause` is for a paused run), UsageError if nothing is left to do or the number of steps is invalid.
+    config.toml is not changed: the job records the new number of steps. Before the job starts, `on_go_back` is called if
+    the run goes back to an earlier checkpoint, with the steps and checkpoints that will be superseded, and
+    `on_replaced_plan`, with a sentence, if added steps replace planned ones. Raises SeedbedError if the run's job is
+    alive (use `unpause` for a paused run), UsageError if nothing is left to do or the number of steps is invalid.
     """
     current = standing(run)
     if current.status == "broken":
@@ -67,16 +67,16 @@ def _resume_task(task: RunDir, request: Resume, current: Standing) -> launching.
     """Start a task's job again; it continues with the unfinished work."""
     if request != Resume():
         raise UsageError(
-            f'"{task.id}" is a task: it has no steps or checkpoints.',
-            f"`seedbed resume {task.id}` without options resumes it.",
+            f'"{task.id}" is a task. It has no steps or checkpoints, so a resume takes no options.',
+            f"Use `seedbed resume {task.id}` without options.",
         )
     if current.status == "completed":
-        raise UsageError(f'"{task.id}" is completed.', "To do the work again, start a new task.")
+        raise UsageError(f'"{task.id}" is completed: nothing is left to do.', "To do the work again, start a new task.")
     return launching.start(task)
 
 
 def _refuse_other_data(run: RunDir, request: Resume) -> None:
-    """Raise if a quick check shows that the requested data source is unusable or is not the run's text."""
+    """Raise if a quick check shows that the requested data source is unusable or differs from the run's text."""
     from seedbed.data.dataset_cache import refuse_different_text
 
     config = frozen_config(run)

@@ -1,4 +1,4 @@
-"""Sends requests to jobs (stop, pause, unpause, save) and checks which requests a run can take."""
+"""Sends requests to jobs (stop, pause, unpause, save), and checks which actions a run's status allows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def pause(run: RunDir) -> SentRequest:
 
 
 def unpause(run: RunDir) -> SentRequest:
-    """Ask the job of a paused run to continue. Raises SeedbedError if it is not paused, or paused by a full disk."""
+    """Ask the job of a paused run to continue. Raises SeedbedError unless it was paused on request."""
     return requests.unpause(run)
 
 
@@ -32,7 +32,7 @@ def save_now(run: RunDir) -> SentRequest:
 
 
 def wait_until_ended(request: SentRequest) -> Standing:
-    """Wait until the job that got the stop request has ended and released its run."""
+    """Wait until the job that got the stop request has exited and released the run's lock."""
     return request.wait(lambda _: False)
 
 
