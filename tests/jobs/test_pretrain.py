@@ -86,7 +86,7 @@ def test_a_run_emits_a_save_phase_around_its_last_checkpoint(train: Train) -> No
 @pytest.mark.parametrize(
     ("sets", "precision", "rate"),
     [
-        (("optimizer.lr=0.02",), "bf16", "optimizer.lr=0.01`, or in --precision fp32."),
+        (("optimizer.lr=0.02",), "bf16", "optimizer.lr=0.01`, or use --precision fp32."),
         (("optimizer.lr=5",), "fp32", "optimizer.lr=0.02`."),
         (("optimizer.name=adamw", "optimizer.lr=6e-4"), "fp32", "optimizer.lr=0.0003`."),
     ],

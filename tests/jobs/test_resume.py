@@ -179,7 +179,7 @@ def test_going_back_keeps_the_best_and_the_last_checkpoint_and_reports_it(bench:
     assert after["checkpoint_step"] == 3
     assert [event["best"] for event in events(run, "eval")][-1] is False, "a worse loss was called the best"
     message = next(event for event in events(run, "message") if event["code"] == "left-behind")
-    assert message["text"] == "The run resumes from step 2: steps 3 to 6 are void."
+    assert message["text"] == "The run resumes from step 2: steps 3 to 6 are superseded."
     assert "step 4, 6" in message["why"]
     assert "checkpoints/left-at-00000002-by-session-2" in message["why"]
 
@@ -339,7 +339,7 @@ def test_a_plain_resume_after_early_stopping_is_refused_with_the_ways_to_continu
     assert "2 validations without a better loss" in refused.value.message
     found = status(stopped_early)
     assert found["reason"].startswith("Stopped early: 2 validations")
-    assert "--early-stop 0` trains on to step 40" in found["hint"]
+    assert "--early-stop 0` continues to step 40" in found["hint"]
     assert f"seedbed resume {stopped_early.id} --early-stop 0" in refused.value.hint
     assert "--more-steps N" in refused.value.hint
     assert status(stopped_early)["status"] == "completed", "the refusal changed the run"
@@ -511,7 +511,7 @@ def test_more_steps_without_a_checkpoint_are_refused_and_the_run_is_unchanged(be
     run = bench.new()
     with Session(run.path) as session:
         session.finish("stopped")
-    with pytest.raises(UsageError, match="has saved no checkpoint to add steps to") as refused:
+    with pytest.raises(UsageError, match="has not saved a checkpoint to which steps could be added") as refused:
         actions.resume(run, Resume(more_steps=5))
     assert f"seedbed resume {run.id}" in refused.value.hint
     with pytest.raises(UsageError, match="no checkpoint"):

@@ -29,7 +29,8 @@ CHILDREN: dict[str, str] = {
     "score": "seedbed.jobs.score:main",
     "doctor": "seedbed.jobs.doctor:main",
 }
-"""Commands that create no run: each takes the remaining arguments, answers on stdout and returns the exit status."""
+"""Commands that create no run, and their functions. Each function gets the remaining arguments, writes its answer to
+stdout, and returns the exit status."""
 
 
 def main(arguments: Sequence[str] | None = None, kinds: Mapping[str, Kind] = KINDS) -> int:
@@ -46,7 +47,9 @@ def main(arguments: Sequence[str] | None = None, kinds: Mapping[str, Kind] = KIN
             memory = exhausted(error)
             if memory is None:
                 raise
-            hint = "End other programs that use it, or use another device (--device cpu), a smaller model or less text."
+            hint = (
+                "Close other programs that use it, or try another device (--device cpu), a smaller model or less text."
+            )
             return _print_error(SeedbedError(f"The {memory} is full. {_first_line(error)}", hint))
     parser = argparse.ArgumentParser(prog="python -m seedbed.jobs", allow_abbrev=False)
     parser.add_argument("run_dir", type=Path)
@@ -111,7 +114,7 @@ def _print_error(error: SeedbedError) -> int:
 
 
 def _log_traceback() -> None:
-    """Write the traceback to job.log if the disk allows it; the run's last event is written in any case."""
+    """Print the traceback to job.log. A full disk is ignored, so that the run's last event is still logged."""
     with contextlib.suppress(OSError):
         traceback.print_exc()
 

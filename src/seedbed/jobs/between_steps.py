@@ -1,4 +1,4 @@
-"""Makes the hooks of a training job, in order: stop, validate, check the loss, sample, save, pause."""
+"""Makes the hooks of a training job, in calling order: stop, validate, check the loss, sample, save, pause."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def make_hooks(
     loss_to_beat: float | None,
     progress: Progress,
 ) -> list[Callable[[Progress], None]]:
-    """The hooks of a training job. `loss_to_beat`: the lowest validation loss among checkpoints that were left behind."""
+    """Make the hooks of a training job. `loss_to_beat`: the lowest validation loss of the superseded checkpoints."""
     emit = session.emit
 
     def save_to_pause(progress: Progress) -> None:
@@ -39,8 +39,8 @@ def make_hooks(
 
     check = ProgressCheck(session, pause)
     how_to_resume = (
-        f"`seedbed resume {session.run.id} --more-steps N` trains N more steps, `--early-stop 0` trains to the planned"
-        " end."
+        f"`seedbed resume {session.run.id} --more-steps N` trains N more steps, `--early-stop 0` trains all"
+        " planned steps."
     )
     return [
         hooks.StopHook(lambda: session.stop_requested),

@@ -23,10 +23,10 @@ _MAX_RETRY_S = 60.0
 
 
 def open_data(config: Config, fingerprint: str | None, session: Lifecycle, *, started: bool) -> Dataset:
-    """The dataset of a config. `fingerprint` belongs to the data that the run trained on; None for a new run.
+    """Open the dataset of a config. `fingerprint` identifies the data that the run trained on; None for a new run.
 
     If the source cannot be read or has changed, the data that was prepared for the run is used instead. Raises
-    SeedbedError if that is gone as well. A run that has not `started` training accepts a changed source.
+    SeedbedError if the prepared data is missing, too. A run that has not `started` training accepts a changed source.
     """
     source, cache = config.data.source, cache_dir()
     try:
@@ -54,11 +54,11 @@ def open_data(config: Config, fingerprint: str | None, session: Lifecycle, *, st
 
 
 def prepare(config: Config, session: Lifecycle, wanted: str | None = None) -> Dataset:
-    """The dataset of the source, from the cache or newly prepared.
+    """Get the dataset of the source: from the cache, or newly prepared.
 
-    If the cache has data of the fingerprint `wanted`, a source that has changed is refused. If the cache cannot be
-    written for a while (a full disk), the run pauses and then continues with the missing part. Raises StopRequested on
-    a stop request, SeedbedError for a changed source and for an error that waiting does not solve.
+    If the cache has data with the fingerprint `wanted`, a changed source is refused. While the cache cannot be written
+    (for example, on a full disk), the run pauses; then it prepares the missing part. Raises StopRequested on a stop
+    request, SeedbedError for a changed source and for an error that waiting does not solve.
     """
     cache, retry_s = cache_dir(), 0.0
     while True:
@@ -84,7 +84,10 @@ def prepare(config: Config, session: Lifecycle, wanted: str | None = None) -> Da
 
 
 def _should_retry(cache: Path, needed: int, not_before: float) -> bool:
-    """Whether to try a write in the cache again. Under a quota the free space is unknown, so it only delays a retry."""
+    """Whether to try again to write to the cache.
+
+    A disk that seems full only delays a retry by _MAX_RETRY_S, since the free space under a quota is unknown.
+    """
     if time.monotonic() < not_before:
         return False
     trouble = obstacle(cache, needed)
@@ -92,7 +95,7 @@ def _should_retry(cache: Path, needed: int, not_before: float) -> bool:
 
 
 def _how_to_relocate(session: Lifecycle) -> str:
-    return f"If the text has moved: `seedbed resume {session.run.id} --data SOURCE`."
+    return f"If the text has moved, give its new place: `seedbed resume {session.run.id} --data SOURCE`."
 
 
 def _tell(session: Lifecycle, text: str, kept: Dataset) -> None:
@@ -103,7 +106,7 @@ def _tell(session: Lifecycle, text: str, kept: Dataset) -> None:
             code="data-from-cache",
             text=text,
             why=f"The run continues with the data prepared when it started, in {kept.folder}, so the text is the same.",
-            hint=f"If the same text is in another place: `seedbed resume {session.run.id} --data SOURCE`.",
+            hint=f"If the same text is now in another place, use `seedbed resume {session.run.id} --data SOURCE`.",
         )
     )
     replay_messages(kept.messages, session.emit)

@@ -56,7 +56,7 @@ class Requirement(NamedTuple):
 
 
 def report(device: str = "auto", folder: Path | None = None) -> dict[str, Any]:
-    """Everything that affects training on this machine; takes a few seconds, mostly to import torch.
+    """Collect everything that affects training on this machine. Takes a few seconds, mostly to import torch.
 
     Rates are in floating-point operations per second, sizes in bytes, times in seconds. `problems` lists errors first.
     """
@@ -109,7 +109,7 @@ def report(device: str = "auto", folder: Path | None = None) -> dict[str, Any]:
 
 
 def installed() -> tuple[dict[str, str | None], list[dict[str, Any]], list[Problem]]:
-    """Versions of the packages that Seedbed uses (None: not installed), its extras, and missing core packages."""
+    """Versions of the packages that Seedbed uses (None: not installed), its extras, and missing core packages as a problem."""
     wanted = requirements(importlib.metadata.requires("seedbed") or [])
     versions: dict[str, str | None] = {}
     for each in wanted:
@@ -136,7 +136,7 @@ def installed() -> tuple[dict[str, str | None], list[dict[str, Any]], list[Probl
 
 
 def requirements(lines: Sequence[str]) -> list[Requirement]:
-    """The requirements in `Requires-Dist` lines, without Seedbed itself (which extras of extras name)."""
+    """Parse `Requires-Dist` lines. Seedbed itself, which an extra lists to include other extras, is omitted."""
     found = []
     for line in lines:
         name = re.match(r"[A-Za-z0-9._-]+", line)
@@ -214,7 +214,7 @@ def _cache() -> tuple[dict[str, Any], list[Problem]]:
 
 
 def _torch_part(device_name: str, problems: list[Problem], seen: gpu.Gpus) -> dict[str, Any]:
-    """The version of torch, its matmul rates on the chosen device, and a training step there."""
+    """The version of torch, its matmul rates on the chosen device, and the result of a training step there."""
     try:
         import torch
 
@@ -338,7 +338,7 @@ def training_probe(device: Device, precision: str, steps: int = 4) -> dict[str, 
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         return {"ok": False, "reason": reason, "full": exhausted(error)}
     ok = all(math.isfinite(loss) for loss in losses) and losses[-1] < losses[0]
-    reason = "" if ok else f"its losses are {', '.join(f'{loss:.4g}' for loss in losses)}, not falling."
+    reason = "" if ok else f"the loss did not fall ({', '.join(f'{loss:.4g}' for loss in losses)})."
     return {"ok": ok, "reason": reason, "first_loss": losses[0], "last_loss": losses[-1], "step_s": step_s}
 
 

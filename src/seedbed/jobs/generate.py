@@ -57,13 +57,15 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def answer(request: GenerateRequest) -> Iterator[dict[str, Any]]:
-    """The lines that answer a request: one about the model, then for each sample its chunks of text and its end.
+    """Yield the lines of the answer: one about the model, then for each sample its chunks of text and a last line.
 
     `unknown` in the first line lists the parts of the prompt without a token, which the model does not see.
     Raises UsageError for an invalid request, SeedbedError for a model that cannot be loaded.
     """
     if request.num_samples < 1:
-        raise UsageError(f"The number of samples is {request.num_samples}.", "Give --num-samples 1 or more.")
+        raise UsageError(
+            f"The number of samples must be at least 1, not {request.num_samples}.", "Use --num-samples 1 or more."
+        )
     base = request.seed if request.seed is not None else time.time_ns() % 2**31
 
     def sampling(sample: int) -> Sampling:
@@ -117,7 +119,7 @@ def generation_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"This machine has no device {name}.", "Use --device cpu or auto.") from error
+        raise UsageError(f"This machine has no device {name}.", "Use --device cpu or --device auto.") from error
     return device
 
 

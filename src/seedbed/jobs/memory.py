@@ -27,7 +27,7 @@ def exhausted(error: BaseException) -> str | None:
 
 
 def advice(run: RunDir) -> str:
-    """A hint on how to use less memory. A run's config cannot change, so the hint starts another run like it."""
+    """A hint on how to use less memory. A run's config cannot change, so the hint suggests a new run like it."""
     fewer = "N"
     with suppress(SeedbedError):
         train = getattr(frozen_config(run), "train", None)
@@ -37,6 +37,6 @@ def advice(run: RunDir) -> str:
     if fewer == "N":
         return f"Use a smaller model or context: {command_like(run)} --set model.context=N"
     return (
-        f"Use smaller micro-batches, with equal results: {command_like(run)} --set train.micro_batch={fewer}. "
-        "Or end other programs that use the memory and resume this run."
+        f"Use smaller micro-batches; results stay the same: {command_like(run)} --set train.micro_batch={fewer}. "
+        "Or close other programs that use the memory, and resume this run."
     )

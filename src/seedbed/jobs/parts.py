@@ -1,4 +1,4 @@
-"""Interfaces of the parts (trainer, batches, validation) that a training job passes to jobs/training.py. Needs no torch."""
+"""Protocols of the parts (trainer, batches, validation) that a training job passes to jobs/training.py. Needs no torch."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Trainer(loop.Trainer, Scorer, Protocol):
         ...
 
     def prepare(self, batch: Batch, steps: int, emit: Emit, check_requests: Callable[[], None]) -> None:
-        """Try a batch of the largest size that can occur, and choose how to compute (such as compile) for `steps` steps."""
+        """Try a batch of the largest possible size, and decide how to compute `steps` steps (for example, compiled)."""
         ...
 
     def sizes_bytes(self) -> tuple[int, int]:
@@ -75,7 +75,7 @@ class Batches(Protocol):
         ...
 
     def largest(self, step: int) -> Batch:
-        """A batch of the largest size that can occur, to try before the 0-based `step`."""
+        """A batch of the largest possible size, for a trial before the 0-based `step`."""
         ...
 
 
@@ -84,7 +84,7 @@ class Validation(Protocol):
 
     @property
     def compared_tokens(self) -> int:
-        """About how many tokens each regular validation uses, the same ones every time; 0 for all."""
+        """The approximate number of tokens of each regular validation (0: all). The tokens are the same every time."""
         ...
 
     @property
@@ -93,20 +93,20 @@ class Validation(Protocol):
         ...
 
     def batches(self, max_tokens: int) -> Iterable[Batch]:
-        """Batches of about `max_tokens` tokens, the same in every call; 0 for all."""
+        """Batches with about `max_tokens` tokens in total (0: all), the same in every call."""
         ...
 
     def tokens(self, max_tokens: int) -> int:
-        """How many tokens those batches have."""
+        """The number of tokens in `batches(max_tokens)`."""
         ...
 
 
 class Parts(NamedTuple):
-    """What one kind of training passes to `jobs.training.train`.
+    """The parts that one kind of training builds for `jobs.training.train`.
 
-    `prefetched` is entered to get batches by 0-based step. `write(prompt, step)` yields the pieces of a sample.
-    `tokens_per_window` is the number of tokens per sequence, by which `train.tokens` is counted. `fingerprint` belongs
-    to the data.
+    `prefetched` is a context manager that returns the batches by 0-based step. `write(prompt, step)` yields the pieces
+    of a sample. `tokens_per_window` is the number of tokens per sequence, with which `train.tokens` is converted to
+    steps. `fingerprint` identifies the data.
     """
 
     trainer: Trainer

@@ -41,7 +41,7 @@ def run(run_dir: Path, session: Session) -> str:
 
 
 def build(config: Config, start: Start, session: Session) -> Parts:
-    """A decoder with random weights, its optimizer and its data. Raises SeedbedError if training cannot work."""
+    """Build a decoder with random weights, its optimizer and its data. Raises SeedbedError if training cannot work."""
     emit = session.emit
     with hooks.phase(emit, "prepare"):
         dataset = open_data(config, start.fingerprint, session, started=start.loaded is not None)
@@ -58,7 +58,7 @@ def build(config: Config, start: Start, session: Session) -> Parts:
 
 
 def assemble(config: Config, dataset: Dataset, device: Device, precision: str, *, compile_as: str = "off") -> Parts:
-    """The parts of training from scratch. `compile_as`: on, off or auto."""
+    """Build the parts of training from scratch. `compile_as`: on, off or auto."""
     options = config.train
     learner = build_learner(config, dataset, precision, device.torch_device)
     optimizer = build_optimizer(learner.trainable(), config.optimizer)
@@ -72,8 +72,8 @@ def assemble(config: Config, dataset: Dataset, device: Device, precision: str, *
     )
 
     def write(prompt: str, step: int) -> Iterator[str]:
-        at = seed.offset_seed(options.seed, step)
-        sampling = Sampling(max_new_tokens=options.sample_tokens, temperature=0.8, seed=at)
+        sample_seed = seed.offset_seed(options.seed, step)
+        sampling = Sampling(max_new_tokens=options.sample_tokens, temperature=0.8, seed=sample_seed)
         return text_stream(learner.model, dataset.tokenizer, prompt, sampling)
 
     return Parts(
@@ -90,7 +90,7 @@ def assemble(config: Config, dataset: Dataset, device: Device, precision: str, *
         validation=Validation(
             dataset.validation,
             context=config.model.context,
-            # No gradients are kept, so twice the sequences of a training micro-batch fit.
+            # No gradients are kept, so twice as many sequences as in a training micro-batch fit into memory.
             batch_size=2 * (options.micro_batch or options.batch_size),
             document_mask=config.data.document_mask,
             wanted_tokens=options.eval_tokens,
@@ -121,7 +121,7 @@ def examine(config: Config, dataset: Dataset, precision: str, device: Device, ru
 
 
 def build_learner(config: Config, dataset: Dataset, precision: str, device: torch.device) -> DecoderLearner:
-    """The model with seeded random weights, on its device."""
+    """Build the model with seeded random weights, on its device."""
     seed.seed_all(config.train.seed)
     model = Decoder(config.model, arithmetic.padded_vocab(config.model, dataset.tokenizer.vocab_size))
     model.init_weights(seed.generator(config.train.seed, 0))

@@ -1,4 +1,4 @@
-"""Reports progress, pauses and stops within a validation or a sample, which can take long between two steps."""
+"""Reports progress and handles pause and stop requests during a validation or a sample, which can take long."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ REPORT_EVERY_S = 1.0
 
 
 class ProgressCheck:
-    """Is called between the batches of a validation and between the tokens of a sample.
+    """To be called between the batches of a validation and between the tokens of a sample.
 
-    Emits a `data` event once a second, so none for short work. On a pause request it calls `pause`, which saves and
-    waits. On a stop request it raises Interrupted: the validation or sample is abandoned, and the resume repeats it.
+    It emits a `data` event once a second, and none for work of less than a second. On a pause request it calls `pause`,
+    which saves and waits. On a stop request it raises Interrupted: the validation or sample is abandoned, and a resume
+    repeats it.
     """
 
     def __init__(self, session: Session, pause: Callable[[], object]) -> None:

@@ -40,7 +40,7 @@ TRAINER_FORMAT = 1
 
 
 class History(NamedTuple):
-    """The state of earlier sessions, from the event log. `fingerprint` belongs to the data that they trained on."""
+    """The state of earlier sessions, from the event log. `fingerprint` identifies the data that they trained on."""
 
     view: View
     fingerprint: str | None = None
@@ -53,7 +53,7 @@ class History(NamedTuple):
 
     @property
     def last_segment(self) -> Segment | None:
-        """The segment of steps that the last session was to train; None if it never started training."""
+        """The segment of steps that the last session had planned to train; None if it never started training."""
         fields = self.view.run
         return Segment(int(fields.get("segment_start") or 0), int(fields["steps"])) if fields.get("steps") else None
 
@@ -64,10 +64,10 @@ class History(NamedTuple):
 
 
 class Start(NamedTuple):
-    """The point at which the job starts: the checkpoint `loaded`, or step 0 without one.
+    """The point at which the job starts: the checkpoint `loaded`, or step 0 if it is None.
 
-    `reached_step` is the step of the newest checkpoint, which is later than `loaded` if newer ones are damaged.
-    `common_step` is the last step in force that `loaded` shares, if it was left behind earlier or belongs to another folder.
+    `reached_step` is the step of the newest checkpoint, which is later than `loaded` if newer checkpoints are damaged.
+    `common_step`, if `loaded` is a superseded checkpoint, is the last step that it shares with the current steps.
     """
 
     loaded: Loaded | None
@@ -83,11 +83,11 @@ class Start(NamedTuple):
 
     @property
     def step(self) -> int:
-        """Steps done."""
+        """The number of steps done."""
         return self.loaded.step if self.loaded else 0
 
     def segments(self, config: TrainingConfig, windows_per_epoch: int, tokens_per_window: int) -> list[Segment]:
-        """The learning-rate segments in force; the end of the last one is the run's last step."""
+        """The current learning-rate segments. The end of the last segment is the run's last step."""
         planned = [Segment(*pair) for pair in self.trainer.get("segments", [])]
         last = self.history.last_segment
         if last is not None and self.resume.from_checkpoint is None:
@@ -125,7 +125,7 @@ class Start(NamedTuple):
         return self.trainer.get("data_fingerprint") or self.history.fingerprint
 
     def progress(self, segments: list[Segment]) -> Progress:
-        """The progress of training. Early stopping starts to count again if steps were added since the checkpoint."""
+        """The progress of training. Early stopping counts from 0 again if this resume changes it or adds steps."""
         saved = self.trainer.get("progress", {"step": self.step})
         # Checkpoints of earlier versions lack `last_sample_step` and `patience_loss`.
         progress = Progress(**{"patience_loss": saved.get("best_loss"), "last_sample_step": self.step, **saved})
@@ -147,31 +147,34 @@ def _with_table(config: C, table: str, **values: Any) -> C:
 
 
 class Branch(NamedTuple):
-    """What happens to the run's checkpoints when a session starts: which become void and where they are moved."""
+    """The checkpoints that are superseded or damaged when a session starts, and where they are moved."""
 
     void: list[Path]
-    """Checkpoint folders that become void when the session starts."""
+    """The folders in `checkpoints/` that are no longer current when the session starts."""
     left: str | None
-    """The name of the folder to which they are moved."""
+    """The name of the folder to which the checkpoints in `void` are moved; None if there are none."""
     damaged: bool
-    """Whether they are void because they could not be loaded; else because the run goes back to an earlier step."""
+    """Whether the checkpoints in `void` could not be loaded; if not, the run goes back to an earlier step."""
     loss_to_beat: float | None
-    """The lowest validation loss among checkpoints that were left behind, by this session or an earlier one."""
+    """The lowest validation loss of the checkpoints that this or an earlier session superseded; None if there is none."""
     resumed_from: str | None
-    """The checkpoint at which the session starts: a path, relative to `checkpoints/` if it lies there."""
+    """The checkpoint at which the session starts: a path, relative to `checkpoints/` if it is inside that folder."""
     saved: bool
     """Whether the session starts at a checkpoint in `checkpoints/` itself, so that this step needs no new save."""
 
     @classmethod
     def of(cls, run: RunDir, session: int, start: Start) -> Branch:
-        """Find what becomes void when a session starts, and remove unfinished saves. Only for the owner of the run's lock."""
+        """Find the checkpoints that are no longer current when a session starts, and remove unfinished saves.
+
+        The caller must hold the run's lock.
+        """
         clean_up(make_dir(run.checkpoints))
         view, loaded = start.history.view, start.loaded
-        at = start.step if start.common_step is None else min(start.common_step, start.step)
-        void = out_of_force(run, view, beyond=at)
+        last_current = start.step if start.common_step is None else min(start.common_step, start.step)
+        void = out_of_force(run, view, beyond=last_current)
         newly_void = [path for path in void if in_force(view, path)]
         damaged = bool(newly_void) and start.resume.from_checkpoint is None
-        left = aside_name(session, at, damaged=damaged) if void else None
+        left = aside_name(session, last_current, damaged=damaged) if void else None
         names = set() if damaged else {path.name for path in newly_void}
         best = lowest([*left_with_loss(run, view), *(saved for saved in view.checkpoints if saved.name in names)])
         if loaded is None:
@@ -182,7 +185,7 @@ class Branch(NamedTuple):
         return cls(void, left, damaged, best.loss if best else None, str(resumed_from), saved)
 
     def leave(self, run: RunDir, start: Start, emit: Emit) -> None:
-        """Move the void checkpoints and emit a message. Must come after the event that makes them void."""
+        """Move the checkpoints in `void`, and emit a message. Call it after the event that supersedes them."""
         if self.left is None:
             return
         set_aside(run, self.void, self.left)
@@ -190,19 +193,20 @@ class Branch(NamedTuple):
         folder = f"checkpoints/{self.left}"
         if self.damaged:
             text = f"The checkpoints that could not be loaded (step {steps}) were moved to {folder}."
-            why = "They were not changed."
+            why = "Their files were not changed."
         else:
-            at, last = start.step if start.common_step is None else start.common_step, start.history.view.step
-            text = f"The run resumes from step {start.step}: steps {at + 1} to {last} are void."
+            last_current = start.step if start.common_step is None else start.common_step
+            last_logged = start.history.view.step
+            text = f"The run resumes from step {start.step}: steps {last_current + 1} to {last_logged} are superseded."
             why = f"Their checkpoints (step {steps}) are kept in {folder}."
         hint = "Delete that folder if you do not need it."
         emit(Message(level="info", code="left-behind", text=text, why=why, hint=hint, step=start.step))
 
 
 def choose_start(run_dir: Path, resume: Resume, history: History, emit: Emit) -> Start:
-    """The requested checkpoint, else the newest valid one in force, else step 0 if the run has saved none.
+    """Choose the requested checkpoint, else the newest valid current one, else step 0 if the run has saved none.
 
-    Raises SeedbedError if the run has saved checkpoints but none can be loaded: a resume never starts over.
+    Raises SeedbedError if the run has saved checkpoints but none can be loaded: a resume never starts over at step 0.
     """
     folder, view = run_dir / "checkpoints", history.view
     if resume.from_checkpoint is not None:
@@ -224,19 +228,24 @@ def choose_start(run_dir: Path, resume: Resume, history: History, emit: Emit) ->
         reached_step = max(step_of(Path(name)) for name in (path.name, *(name for name, _ in skipped)))
         return _start_at(path, loaded, resume, history, reached_step)
     if history.has_saved:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped) or "the folder has none in force"
+        reasons = (
+            "; ".join(f"{name}: {reason}" for name, reason in skipped) or "the folder contains no current checkpoint"
+        )
         raise SeedbedError(
             f"No checkpoint of this run can be loaded ({reasons}).",
             f"Restore the checkpoints folder, or start a new run with `{command_like(RunDir(run_dir))}`.",
         )
     if resume.more_steps is not None or resume.more_epochs is not None:
-        raise UsageError("This run has not saved a checkpoint.", "Resume it without --more-steps or --more-epochs.")
+        raise UsageError(
+            "This run has not saved a checkpoint to which steps could be added.",
+            "Resume it without --more-steps or --more-epochs.",
+        )
     _report_skipped(skipped, emit, "No checkpoint was finished, so training starts at step 0.")
     return Start(None, resume, history)
 
 
 def _begun_elsewhere(folder: Path, view: View, good: list[Path]) -> list[Path]:
-    """The checkpoint outside the ones in force at which the last session started, if it has saved none since."""
+    """The checkpoint outside `checkpoints/` itself at which the last session started, if that session saved none."""
     named = view.run.get("resumed_from")
     newest = step_of(good[-1]) if good else 0
     if not isinstance(named, str) or "/" not in named or newest >= view.start_step:
@@ -246,7 +255,7 @@ def _begun_elsewhere(folder: Path, view: View, good: list[Path]) -> list[Path]:
 
 
 def _refuse_newer_marker(path: Path) -> None:
-    """Raise for a checkpoint of a newer version: resuming from an earlier one would make it void."""
+    """Raise SeedbedError if a newer version of Seedbed wrote a checkpoint: an earlier start would supersede it."""
     try:
         read_marker(path)
     except NewerFormatError as error:
@@ -258,7 +267,8 @@ def _refuse_newer_marker(path: Path) -> None:
 def _refuse_newer(path: Path, what: str, version: object, known: int) -> None:
     if isinstance(version, int) and version > known:
         raise SeedbedError(
-            f"A newer version of Seedbed wrote {quoted(path.name)} ({what} format {version}; this version reads {known}).",
+            f"A newer version of Seedbed wrote {quoted(path.name)} ({what} format {version}; this version reads up to "
+            f"{known}).",
             "Update Seedbed.",
         )
 
@@ -278,7 +288,7 @@ def _report_skipped(skipped: list[tuple[str, str]], emit: Emit, outcome: str) ->
 
 
 def _requested(folder: Path, name: str) -> Path:
-    """The checkpoint of a name: a step, a folder's name, or a path. Raises UsageError if it does not exist."""
+    """The checkpoint that `name` refers to: a step, a folder's name, or a path. Raises UsageError if it is missing."""
     candidates = [expand_home(name), folder / name]
     if name.isdigit():
         candidates.insert(0, folder / folder_name(int(name)))
@@ -286,7 +296,7 @@ def _requested(folder: Path, name: str) -> Path:
         if candidate.is_dir():
             return candidate
     existing = ", ".join(path.name for path in find(folder).good) or "none"
-    raise UsageError(f"There is no checkpoint {name}.", f"This run has: {existing}.")
+    raise UsageError(f"There is no checkpoint {name}.", f"The checkpoints of this run are: {existing}.")
 
 
 def restore(
@@ -297,7 +307,7 @@ def restore(
     trainer = start.trainer
     if trainer.get("data_fingerprint") != parts.fingerprint:
         raise SeedbedError(
-            "The data is not what this run was trained on: its fingerprint has changed.",
+            "The data differs from the data that this run was trained on: its fingerprint has changed.",
             "Restore the original data, give its location with `seedbed resume --data SOURCE`, or start a new run with "
             "`seedbed train --like RUN`.",
         )

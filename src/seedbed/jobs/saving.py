@@ -26,7 +26,7 @@ from seedbed.train.horizon import Segment
 from seedbed.train.loop import Progress
 
 _OTHER_FILES_BYTES = 2 << 20
-"""Space for everything except the tensors: tokenizer, configs, the log."""
+"""Disk space for everything except the tensors: tokenizer, configs, the log."""
 _MAX_RETRY_S = 60.0
 
 
@@ -42,7 +42,7 @@ class Saver:
         segments: list[Segment],
         saved: Progress | None,
     ) -> None:
-        """`saved` is the progress in the newest checkpoint in force; None if there is none."""
+        """`saved` is the progress in the newest current checkpoint; None if there is none."""
         self._session, self._parts, self._trainer = session, parts, parts.trainer
         self._folder = session.run.checkpoints
         self._monitor, self._segments = monitor, segments
@@ -53,11 +53,11 @@ class Saver:
         """Whether the run was asked to stop while it could not save, so that the newest steps are lost."""
 
     def save(self, progress: Progress, best: bool) -> None:
-        """Take a snapshot and return once it is copied. A step is saved again only if it was validated since."""
+        """Copy a snapshot, start to write it, and return. A step is saved again only if it was validated after the save."""
         if self._saved == _work_done(progress) or self._session.gone:
             return
         begun = time.perf_counter()
-        self.settle()  # there may not be memory for two snapshots
+        self.settle()  # there may not be enough memory for two snapshots
         trouble = self._obstacle()
         if trouble is not None and not self._wait_until_writable(trouble):
             return
@@ -71,7 +71,7 @@ class Saver:
         self._saved = _work_done(progress)
 
     def poll(self) -> None:
-        """Emit the events of newly finished checkpoints; pause if a write failed. Raises any other error of a write."""
+        """Emit the events of newly finished checkpoints. Pause if the disk cannot be written; raise any other error."""
         try:
             for event in self._writer.poll():
                 self._session.emit(event)
@@ -101,13 +101,13 @@ class Saver:
         self.poll()
 
     def _obstacle(self) -> StorageError | None:
-        """Why a checkpoint cannot be written at the moment; None if no reason is found."""
+        """Why a checkpoint cannot be written now; None if no reason is found."""
         sizes = self._trainer.sizes_bytes()
         return obstacle(self._folder, sum(sizes) + _OTHER_FILES_BYTES, max(sizes))
 
     def _wait_until_writable(self, trouble: StorageError) -> bool:
-        """Pause until writing a checkpoint works or is worth a retry; False if the run is asked to stop before that."""
-        # Some causes (a quota, a failing disk) show only when a write fails: retries become less frequent.
+        """Pause until writing a checkpoint works or is worth a retry; returns False if a stop is requested before."""
+        # Some causes (a quota, a failing disk) are found only when a write fails, so retries become less frequent.
         not_before = time.monotonic() + self._retry_s
         self._retry_s = min(max(2 * self._retry_s, 1.0), _MAX_RETRY_S)
 
@@ -141,7 +141,7 @@ class Saver:
         except StorageError:
             free = 0
         if free < needed:
-            return f"{_capitalised(trouble.reason)}: a checkpoint needs {size(needed)}, and {size(free)} are free."
+            return f"{_capitalised(trouble.reason)}: a checkpoint needs {size(needed)}, but only {size(free)} are free."
         return f"A checkpoint could not be written although {size(free)} are free. A quota may be used up."
 
     def _pause(self, reason: str, hint: str, until: Callable[[], bool]) -> bool:
@@ -163,5 +163,5 @@ def _capitalised(reason: str) -> str:
 
 
 def _work_done(progress: Progress) -> tuple[int | None, ...]:
-    """The steps of training, validation and sampling, by which a repeated save is recognised."""
+    """The last trained, validated and sampled steps. If they are unchanged, there is nothing new to save."""
     return progress.step, progress.last_compared_step, progress.last_eval_step, progress.last_sample_step

@@ -1,4 +1,4 @@
-"""Scores a model on the built-in stories: generates stories and checks them. Writes JSON lines to stdout."""
+"""Scores a model of the built-in stories: generates stories and checks them. Writes JSON lines to stdout."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from seedbed.tokenizer.tokenizer import Tokenizer
 from seedbed.train.seed import offset_seed
 
 NO_SENTENCE = "no sentence"
-"""The reason for a text without a whole sentence."""
+"""The reason that is counted for a text without a whole sentence."""
 _ENDS = ".!?\n"
 _LONGEST = 100
 """The number of longest training sentences (in characters) whose tokens are counted."""
@@ -61,9 +61,11 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def answer(request: ScoreRequest) -> Iterator[dict[str, Any]]:
-    """Progress lines, then one line with the result. Raises SeedbedError or UsageError."""
+    """Yield progress lines, then one line with the result. Raises SeedbedError or UsageError."""
     if request.sentences < 1:
-        raise UsageError(f"The number of sentences is {request.sentences}.", "Give --sentences 1 or more.")
+        raise UsageError(
+            f"The number of sentences must be at least 1, not {request.sentences}.", "Use --sentences 1 or more."
+        )
     config = load_frozen(Path(request.config), TRAIN)
     if config.data.source != "stories":
         raise UsageError(
@@ -117,7 +119,7 @@ def longest_tokens(known: Collection[str], tokenizer: Tokenizer) -> int:
 
 
 def write(stream: GeneratedText, most: int) -> tuple[str, bool]:
-    """The text of a stream, and whether it was cut after `most` tokens without the end of a sentence."""
+    """The whole text of a stream, and whether it was cut after `most` tokens without the end of a sentence."""
     pieces: list[str] = []
     ended_at = 0
     for piece in stream:

@@ -1,6 +1,6 @@
 """The training job that every kind of training shares: start or resume, train, validate, save, stop. Needs no torch.
 
-Each kind builds its own parts (jobs/pretrain.py is one); the training loop is train/loop.py.
+Each kind builds its own parts, as jobs/pretrain.py does. The training loop is in train/loop.py.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def train(run_dir: Path, session: Session, frozen: C, build: Build[C]) -> str:
 
 
 def advice(config: TrainingConfig, precision: str, run_dir: Path) -> str:
-    """What to do after a NaN. A resume does not help: it repeats the same batches from the same weights."""
+    """A hint for what to do after a NaN. A resume does not help: it repeats the same batches from the same weights."""
     good = find(run_dir / "checkpoints").good
     kept = (
         f"The last good checkpoint is {good[-1].name}, but a resume repeats the same steps and fails in the same way."
@@ -85,10 +85,10 @@ def advice(config: TrainingConfig, precision: str, run_dir: Path) -> str:
     )
     optimizer = config.optimizer
     usual = 1e-3 if optimizer.name == "adamw" else 0.02
-    finer = ", or in --precision fp32" if precision != "fp32" else ""
+    or_fp32 = ", or use --precision fp32" if precision != "fp32" else ""
     return (
         f"{kept} Start a new run with a lower learning rate: `{command_like(RunDir(run_dir))} --set "
-        f"optimizer.lr={min(optimizer.lr / 2 or usual, usual):.2g}`{finer}."
+        f"optimizer.lr={min(optimizer.lr / 2 or usual, usual):.2g}`{or_fp32}."
     )
 
 
@@ -110,7 +110,7 @@ def begin_session(
     """Emit the `run` event of this session: its device, its last step, and what differs from the frozen config."""
     segment = segment_at(segments, start.step)
     if start.common_step is not None and start.common_step < start.step:
-        # The steps between were trained on another branch: here they are void.
+        # The checkpoint was not trained by the current steps after `common_step`, so this event supersedes those steps.
         step, end = start.common_step, segments[-1].end
         session.emit(Run(status="running", session=session.number, step=step, steps=end, left=branch.left))
     moved = config.data != frozen.data
