@@ -80,10 +80,10 @@ def set_newer_format(path: Path) -> None:
         (truncate_weights, "model.safetensors has"),
         (remove_marker, "it is unfinished"),
         (truncate_marker, "DONE cannot be read"),
-        (empty_marker, "does not list what was saved"),
+        (empty_marker, "does not list the saved files"),
         (remove_trainer_state, "trainer.json is missing"),
         (change_step, "its DONE file belongs to step 3"),
-        (list_outside_file, "does not list what was saved"),
+        (list_outside_file, "does not list the saved files"),
         (set_newer_format, "newer version"),
     ],
 )

@@ -395,10 +395,5 @@ def test_a_checkpoint_that_reads_back_differently_is_written_again(
         bench.saver.settle()
         assert damaged
         assert bench.good() == [1]
-<<<<<<< HEAD
         paused = next(event for event in bench.logged("run") if event["status"] == "paused")
-        assert "other bytes than were written" in paused["reason"]
-=======
-        paused = next(event for event in bench.told("run") if event["status"] == "paused")
         assert "different bytes than were written" in paused["reason"]
->>>>>>> 7643bcd (fix: plain messages and docstrings in jobs/)

@@ -1,9 +1,9 @@
-"""Reads DONE, the file that marks a finished checkpoint, and verifies the checkpoint's files against it. Needs no torch.
+"""Reads DONE, the file that marks a finished checkpoint, and verifies the checkpoint's files with it. Needs no torch.
 
-A checkpoint is a folder `step-00001000`. It holds a model in Hugging Face format (`model.safetensors`, config.json and
-the tokenizer's files) or an adapter (`adapter_model.safetensors` and its config), and `optimizer.safetensors` and
-`trainer.json` for a resume. DONE is written last. It holds the size and SHA-256 of every other file: a folder without a
-valid DONE is no checkpoint.
+A checkpoint is a folder such as `step-00001000`. It contains a model in Hugging Face format (`model.safetensors`,
+config.json and the tokenizer's files) or an adapter (`adapter_model.safetensors` and its config), and, for a resume,
+`optimizer.safetensors` and `trainer.json`. DONE is written last. It lists the size and SHA-256 of every other file. A
+folder without a valid DONE is not a checkpoint.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DONE = "DONE"
 FORMAT = 1
 MODEL = "model"
 ARTIFACTS: Mapping[str, str] = {MODEL: WEIGHTS, "adapter": ADAPTER}
-"""Kind of artifact -> the file of its trained weights. A marker without a kind belongs to a model."""
+"""Kind of artifact -> name of the file with the trained weights. A marker without a kind belongs to a model."""
 
 _NAME = re.compile(r"step-(\d+)")
 _REPLACED = re.compile(r"\.(step-(\d+))\.replaced")
@@ -36,12 +36,14 @@ class NewerFormatError(ValueError):
     """A newer version of Seedbed wrote the marker."""
 
     def __init__(self, version: int) -> None:
-        super().__init__(f"it was written by a newer version (format {version}, this one reads {FORMAT})")
+        super().__init__(
+            f"it was written by a newer version of Seedbed (format {version}; this version reads up to {FORMAT})"
+        )
         self.version = version
 
 
 class Marker(NamedTuple):
-    """A parsed DONE. `files`: name -> (bytes, SHA-256 in hex)."""
+    """A parsed DONE file. `files`: file name -> (size in bytes, SHA-256 in hex)."""
 
     step: int
     best: bool
@@ -63,7 +65,7 @@ def folder_name(step: int) -> str:
 
 
 def is_named(path: Path) -> bool:
-    """Whether a path has the name of a checkpoint."""
+    """Whether a path is named like a checkpoint, `step-N`."""
     return _NAME.fullmatch(path.name) is not None
 
 
@@ -74,7 +76,7 @@ def replaced_name(path: Path) -> str | None:
 
 
 def is_hidden(path: Path) -> bool:
-    """Whether a path has the name of a hidden folder of a save or a deletion."""
+    """Whether a path is named like the hidden folders that saving and deleting a checkpoint create."""
     return _HIDDEN.fullmatch(path.name) is not None
 
 
@@ -83,8 +85,8 @@ def step_of(path: Path) -> int:
     found = _NAME.fullmatch(path.name) or _HIDDEN.fullmatch(path.name)
     if found is None:
         raise SeedbedError(
-            f"{quoted(path)} does not have the name of a checkpoint.",
-            "Name a folder such as checkpoints/step-00001000.",
+            f"{quoted(path)} is not named like a checkpoint.",
+            "Give a folder such as checkpoints/step-00001000.",
         )
     return int(found[1])
 
@@ -93,12 +95,12 @@ def step_of(path: Path) -> int:
 
 
 def is_marked(path: Path) -> bool:
-    """Whether a folder has a marker. Does not read it: the cheapest test of a finished checkpoint."""
+    """Whether a folder has a DONE file. The file is not read: this is the cheapest test for a finished checkpoint."""
     return (path / DONE).is_file()
 
 
 def marked_at(path: Path) -> float:
-    """When a checkpoint was finished, in Unix seconds; 0.0 without a marker."""
+    """The time at which a checkpoint was finished, in Unix seconds; 0.0 if it has no DONE file."""
     try:
         return (path / DONE).stat().st_mtime
     except OSError:
@@ -106,14 +108,14 @@ def marked_at(path: Path) -> float:
 
 
 def read_marker(path: Path) -> Marker:
-    """The marker in a folder. Raises ValueError with the reason if it is missing or invalid."""
+    """Read the DONE file in a folder. Raises ValueError with the reason if it is missing or invalid."""
     try:
         raw = json.loads((path / DONE).read_bytes())
     except FileNotFoundError:
         raise ValueError("it is unfinished (it has no DONE file)") from None
     except (ValueError, OSError) as error:
         raise ValueError(f"its DONE cannot be read ({error})") from error
-    invalid = ValueError("its DONE file does not list what was saved")
+    invalid = ValueError("its DONE file is invalid: it does not list the saved files")
     try:
         files = {str(name): (int(each["size_bytes"]), str(each["sha256"])) for name, each in raw["files"].items()}
         marker = Marker(int(raw["step"]), bool(raw["best"]), files, str(raw.get("artifact", MODEL)))
@@ -130,7 +132,7 @@ def read_marker(path: Path) -> Marker:
 
 
 def complaint(path: Path, names: Collection[str] | None = None) -> str | None:
-    """Why a checkpoint is invalid, from its marker and the sizes of its files (all, or `names`); None if it is valid."""
+    """Why a checkpoint is invalid; None if it is valid. Checks DONE and the sizes of the files (all, or only `names`)."""
     try:
         marker = read_marker(path)
     except ValueError as error:
@@ -152,9 +154,9 @@ def complaint(path: Path, names: Collection[str] | None = None) -> str | None:
 
 
 def damage(path: Path, names: Collection[str] | None = None) -> str | None:
-    """Why a checkpoint is invalid, with the checksums of its files (all, or `names`) compared; None if it is valid.
+    """Why a checkpoint is invalid; None if it is valid. Also compares the checksums of files (all, or only `names`).
 
-    Reads every byte: seconds for gigabytes. Raises StorageError if the disk cannot be read.
+    Reads every byte, which takes seconds for gigabytes. Raises StorageError if the disk cannot be read.
     """
     found = complaint(path, names)
     if found is not None:
@@ -172,14 +174,14 @@ def verify(path: Path, names: Collection[str] | None = None) -> None:
     if found is not None:
         raise SeedbedError(
             f"The checkpoint {path.name} cannot be used: {found}.",
-            "Use another checkpoint of this run, or restore this one from a backup.",
+            "Use another checkpoint of this run, or restore this checkpoint from a backup.",
         )
 
 
 def verify_weights(path: Path) -> None:
     """Verify the weights of a model folder before generation: a model with damaged weights generates nonsense.
 
-    Does nothing for a folder without a marker, which Seedbed did not write. Raises SeedbedError as `verify` does.
+    Does nothing for a folder without a DONE file, which Seedbed did not write. Raises SeedbedError as `verify` does.
     """
     if is_named(path) and (path / DONE).exists():
         verify(path, tuple(ARTIFACTS.values()))

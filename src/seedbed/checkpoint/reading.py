@@ -1,4 +1,4 @@
-"""Finds checkpoints, and loads the trainer state of one for a resume. Needs no torch: tensors are read elsewhere."""
+"""Finds checkpoints, and reads a checkpoint's trainer state for a resume. Reads no tensors, so it needs no torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from seedbed.files import explained
 
 
 class Found(NamedTuple):
-    """Valid checkpoints by step, and the invalid ones with the reason."""
+    """The valid checkpoints in a folder, by step, and the invalid ones, each with the reason."""
 
     good: list[Path]
     skipped: list[tuple[Path, str]]
@@ -38,9 +38,9 @@ class Loaded(NamedTuple):
 
 
 def find(folder: Path) -> Found:
-    """The valid checkpoints of a folder by step, and the invalid ones with the reason.
+    """Find the valid checkpoints in a folder, by step, and the invalid ones, each with the reason.
 
-    Checks markers and sizes only; `verify` reads the contents.
+    Checks only DONE files and file sizes; `verify` also compares checksums.
     """
     good: dict[int, Path] = {}
     skipped: list[tuple[Path, str]] = []
@@ -56,21 +56,21 @@ def find(folder: Path) -> Found:
             else:
                 skipped.append((path, reason))
     for path in entries:
-        # The earlier checkpoint of a step whose save was interrupted.
+        # Replacing the checkpoint of a step was interrupted: use the earlier checkpoint of that step.
         if replaced_name(path) and step_of(path) not in good and complaint(path) is None:
             good[step_of(path)] = path
     return Found([good[step] for step in sorted(good)], skipped)
 
 
 def load(path: Path) -> Loaded:
-    """Verify a checkpoint and read its trainer state. Raises SeedbedError with the reason if it cannot be resumed."""
+    """Verify a checkpoint and read its trainer state. Raises SeedbedError if training cannot resume from it."""
     verify(path)
     marker = read_marker(path)
     for name, what in ((OPTIMIZER, "optimizer state"), (TRAINER, "trainer state")):
         if name not in marker.files:
             raise SeedbedError(
                 f"The checkpoint {path.name} has no {what} ({name}), so training cannot resume from it.",
-                "Use another checkpoint of this run; `seedbed generate` can still use this one.",
+                "Use another checkpoint of this run. `seedbed generate` can still use this checkpoint.",
             )
     try:
         trainer = json.loads((path / TRAINER).read_bytes())

@@ -34,7 +34,10 @@ _DTYPES = {
 
 
 def take(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous CPU copies, so that training can continue. CUDA tensors are copied to pinned memory, with one sync."""
+    """Copy tensors to contiguous CPU tensors, so that training can continue.
+
+    CUDA tensors are copied to pinned memory, with one synchronization per device.
+    """
     copies: dict[str, Tensor] = {}
     devices: set[torch.device] = set()
     for name, tensor in tensors.items():
@@ -50,11 +53,11 @@ def take(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def encoded(tensors: Mapping[str, Tensor]) -> Content:
-    """A safetensors file in pieces: its header, then the bytes of each tensor. Contiguous tensors are not copied.
+    """Encode tensors as a safetensors file in pieces: its header, then the bytes of each tensor.
 
-    The same names and tensors give the same bytes. The safetensors library copies every tensor while it holds the GIL,
-    which would stall training; so the format (https://huggingface.co/docs/safetensors: header length, JSON header,
-    data) is written here.
+    Contiguous tensors are not copied. The same names and tensors give the same bytes. The safetensors library copies
+    every tensor while it holds the GIL, which would stall training. So this function writes the format
+    (https://huggingface.co/docs/safetensors: header length, JSON header, data) itself.
     """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     views: list[memoryview] = []
@@ -72,9 +75,9 @@ def encoded(tensors: Mapping[str, Tensor]) -> Content:
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file by name, on the CPU, memory-mapped.
+    """Read the tensors of a safetensors file, by name. They are on the CPU and memory-mapped.
 
-    While they exist, the file keeps its disk space, even if it is deleted.
+    While the tensors exist, the file takes up disk space, even if it is deleted.
     Raises SeedbedError if the file is missing or damaged.
     """
     try:
@@ -84,5 +87,5 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
 
 
 def num_bytes(tensors: Mapping[str, Tensor]) -> int:
-    """Bytes of the tensors in memory; a file adds a header."""
+    """The total size of the tensors in bytes, without the header of a file."""
     return sum(tensor.nbytes for tensor in tensors.values())

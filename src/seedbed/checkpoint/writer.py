@@ -19,14 +19,14 @@ from seedbed.files import explained, make_dir, remove_tree
 
 
 class Writer:
-    """Saves checkpoints on a background thread, one at a time; after each save, deletes old checkpoints.
+    """Saves checkpoints on a background thread, one at a time, and deletes old checkpoints after each save.
 
-    It keeps the newest `keep_last`, the best, and, with `keep_every` > 0, those whose step is a multiple of it.
+    It keeps the newest `keep_last` checkpoints, the best one, and, if `keep_every` > 0, those at multiples of it.
 
-    Only the owner of the run's lock may have a writer: it first removes what interrupted writes left over. All finished
-    checkpoints in its folder must be in force; void ones are moved away before. The next `poll` or `close` raises the
-    error of a failed write; after a StorageError the snapshot is kept for `retry`. A checkpoint that cannot be deleted
-    is tried again after the next save.
+    Only the owner of the run's lock may create a Writer, since the Writer first removes the remains of interrupted
+    saves. All finished checkpoints in `folder` must be current: move superseded ones out of it before. If a write fails,
+    the next `poll` or `close` raises its error; after a StorageError the snapshot is kept for `retry`. If a checkpoint
+    cannot be deleted, the Writer tries again after the next save.
     """
 
     def __init__(self, folder: Path, *, keep_last: int = 2, keep_every: int = 0) -> None:
@@ -43,7 +43,7 @@ class Writer:
         self._failed: tuple[Snapshot, bool] | None = None
 
     def submit(self, snapshot: Snapshot, *, best: bool = False, begun: float | None = None) -> None:
-        """Start a write and return; waits only for an unfinished previous write.
+        """Start to write a snapshot, and return. Waits only if the previous write is unfinished.
 
         `begun` is the `time.perf_counter()` at the start of the snapshot, so that the event's `stall_s` is the whole
         time that training waited.
@@ -57,7 +57,7 @@ class Writer:
         self._writing = self._executor.submit(self._work, snapshot, best)
 
     def retry(self) -> None:
-        """Write the snapshot of the last failed write again, unless a later one was submitted since."""
+        """Write the snapshot of the failed write again, unless a later snapshot was submitted in the meantime."""
         if self._failed is not None:
             self.submit(self._failed[0], best=self._failed[1])
 
@@ -66,7 +66,7 @@ class Writer:
         self._failed = None
 
     def poll(self) -> list[events.Checkpoint]:
-        """The checkpoints finished since the last call. Raises the error of a failed write, once."""
+        """Return the events of checkpoints finished since the last call. Raises the error of a failed write, once."""
         if self._writing is not None and self._writing.done():
             self._wait()
         finished: list[events.Checkpoint] = []
@@ -115,7 +115,7 @@ class Writer:
         )
 
     def _retain(self, newest: Path, deleted: list[Path]) -> None:
-        """Delete all checkpoints except the last ones, the best, those of a step to keep, and `newest`, just verified."""
+        """Delete the checkpoints that the class does not keep, never `newest`; append their paths to `deleted`."""
         valid = find(self._folder).good
         kept = {newest, self._best, *valid[-self._keep_last :]}
         if self._keep_every > 0:
@@ -128,6 +128,6 @@ class Writer:
 
 
 def _lower_priority() -> None:
-    """Lower this thread's priority, so that it does not slow training. Only Linux has priorities per thread."""
+    """Lower the priority of this thread, so that it does not slow training. Only Linux has a priority per thread."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)

@@ -1,6 +1,6 @@
 """Writes a checkpoint atomically. Needs no torch: contents are bytes.
 
-A checkpoint is written under a hidden name, made durable, renamed, and then marked by DONE (checkpoint/marker.py).
+A checkpoint is written to a hidden folder, synced to the disk, renamed, and then marked by DONE (checkpoint/marker.py).
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def json_content(value: Mapping[str, Any]) -> Content:
 
 
 def save(folder: Path, snapshot: Snapshot, *, best: bool = False) -> Saved:
-    """Write `folder/step-N`, mark it and verify it; a checkpoint of the same step is replaced.
+    """Write `folder/step-N`, mark it with DONE, and verify it. A checkpoint of the same step is replaced.
 
-    Raises StorageError (DiskFullError if the disk is full); then nothing unfinished is left over and every earlier
+    Raises StorageError (DiskFullError if the disk is full). In that case nothing unfinished remains, and every earlier
     checkpoint is intact.
     """
     begun = time.perf_counter()
@@ -77,16 +77,16 @@ def save(folder: Path, snapshot: Snapshot, *, best: bool = False) -> Saved:
         remove_tree(final)
         if isinstance(error, SeedbedError) and not isinstance(error, StorageError):
             hint = "The disk may be failing: check it (see `dmesg`)."
-            raise StorageError(error.message, hint, "the disk returns other bytes than were written") from error
+            raise StorageError(error.message, hint, "the disk returns different bytes than were written") from error
         raise
     remove_tree(aside)
     return Saved(final, sum(size for size, _ in files.values()), time.perf_counter() - begun)
 
 
 def _set_aside(final: Path) -> Path:
-    """Move an existing checkpoint of the same step to a hidden name, which is returned; an invalid one is removed.
+    """Rename an existing checkpoint of the same step to a hidden folder, and return its path. Deletes an invalid one.
 
-    `find` still returns it under that name until the new checkpoint is marked.
+    Until the new checkpoint is marked, `find` returns the hidden folder.
     """
     aside = final.with_name(f".{final.name}.replaced")
     if final.exists():
@@ -99,7 +99,7 @@ def _set_aside(final: Path) -> Path:
 
 
 def _write(path: Path, content: Content) -> tuple[int, str]:
-    """Write the pieces in order and hash them (both release the GIL); returns size in bytes and SHA-256 in hex."""
+    """Write and hash the pieces in order (both release the GIL). Returns the size in bytes and the SHA-256 in hex."""
     digest, size = hashlib.sha256(), 0
     with explained(path), path.open("wb") as handle:
         for piece in content:
@@ -111,9 +111,9 @@ def _write(path: Path, content: Content) -> tuple[int, str]:
 
 
 def clean_up(folder: Path) -> None:
-    """Remove what interrupted saves and deletions left over: hidden folders, and folders without a marker.
+    """Remove the remains of interrupted saves and deletions: hidden folders, and checkpoint folders without DONE.
 
-    If the save of a step was interrupted, its earlier checkpoint gets its name back. Only for the owner of the run's
+    If replacing a checkpoint was interrupted, the earlier checkpoint gets its name back. The caller must hold the run's
     lock.
     """
     good = find(folder).good
