@@ -71,7 +71,7 @@ def test_an_available_device_is_chosen_without_a_message(asked: str, here: Avail
         ("cuda", LAPTOP, "cpu", "built without CUDA"),
         ("cuda:0", LAPTOP, "cpu", "built without CUDA"),
         ("gpu", LAPTOP, "cpu", "No GPU is available: this torch is built without CUDA"),
-        ("cuda:7", SERVER, "cuda:0", "the last one is cuda:1"),
+        ("cuda:7", SERVER, "cuda:0", "the last CUDA GPU is cuda:1"),
         ("mps", SERVER, "cuda:0", "no Apple GPU"),
         ("H100", SERVER, "cuda:0", "H100"),
         ("A30", LAPTOP, "cpu", "A30"),

@@ -1,4 +1,4 @@
-"""Decide before the first step whether to use torch.compile, from a timed trial batch."""
+"""Decides, before the first step, whether to use torch.compile: times a trial batch, and compares losses."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from seedbed.events import Emit, Message
 from seedbed.train.hooks import phase
 from seedbed.train.learner import Batch, Learner
 
-# Compiling took 21-27 s on 2 cores and saved a quarter to a third of each step, so it pays for runs of several minutes.
+# Compiling took 21-27 s on 2 cores and saved a quarter to a third of each step, so it pays off in runs of several minutes.
 PAYS_FROM_S = 300.0
 TOLERANCE = {"fp32": 1e-3, "bf16": 1e-2, "fp16": 1e-2}
 
 
 class Trial(NamedTuple):
-    """The result of a trial batch: the mean loss, and the estimated seconds of a step (all leaves)."""
+    """The result of a trial: the mean loss of the leaf, and the estimated seconds of a whole step (all leaves)."""
 
     loss: float
     step_s: float
@@ -39,9 +39,9 @@ def trial(
     repeats: int = 1,
     check_requests: Callable[[], None] = _nothing,
 ) -> Trial:
-    """Run the largest leaf of a batch forward and backward `repeats` times, clear gradients, and time the fastest.
+    """Run the largest leaf of a batch forward and backward `repeats` times, clear gradients, and keep the shortest time.
 
-    `check_requests` is called before each; it may raise to end the trial.
+    `check_requests` is called before each pass. If it raises an exception, the trial stops.
     """
     leaves = list(batch.leaves(micro_batch))
     leaf = max(leaves, key=lambda each: each.processed)
@@ -75,10 +75,12 @@ def decide_compile(
     emit: Emit,
     check_requests: Callable[[], None] = _nothing,
 ) -> tuple[bool, Trial]:
-    """Compile the learner if asked, or under `auto` if the run is long enough; returns whether it did, and the eager trial.
+    """Compile the learner if `asked` is on, or if it is auto and the run is long enough.
 
-    The first compiled loss is compared with the eager one. `check_requests` is called between trials; it may raise to end
-    here. Requests wait while torch compiles, so compiling is a phase of its own. Raises SeedbedError if `on` fails.
+    Returns whether the learner is compiled, and the trial without compilation. The first compiled loss is compared with
+    the loss of that trial. `check_requests` is called between trials; if it raises an exception, this function stops.
+    Requests are not checked while torch compiles, so that time is a `phase` of its own. Raises SeedbedError if compiling
+    fails and `asked` is on.
     """
     eager = trial(learner, batch, micro_batch, check_requests=check_requests)
     if asked == "off" or learner.device.type == "mps":
@@ -100,9 +102,9 @@ def decide_compile(
             )
             return False, eager
     if learner.device.type == "cpu":
-        # By default, compiled CPU kernels sum embedding gradients with parallel atomics, in no fixed order.
+        # By default, compiled CPU kernels accumulate embedding gradients with parallel atomics, in no fixed order.
         torch.use_deterministic_algorithms(True)
-        # Filling uninitialized tensors would cost a pass over each.
+        # Do not fill uninitialized tensors, as deterministic algorithms do by default: it costs a pass over each tensor.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     check_requests()
     try:
@@ -115,7 +117,9 @@ def decide_compile(
         ), eager
     check_requests()
     if abs(compiled.loss - eager.loss) > TOLERANCE[learner.precision] * max(abs(eager.loss), 1.0):
-        wrong = f"The compiled loss {compiled.loss:.5f} differs from the eager one {eager.loss:.5f}."
+        wrong = (
+            f"The loss with torch.compile ({compiled.loss:.5f}) differs from the loss without it ({eager.loss:.5f})."
+        )
         return _fall_back_to_eager(learner, asked, wrong, emit), eager
     return True, eager
 

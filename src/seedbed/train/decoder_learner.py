@@ -20,9 +20,10 @@ from seedbed.train.masters import DTYPES, Masters
 
 
 class DecoderLearner:
-    """Trains a decoder. The model's fp32 weights are the masters; below fp32 a working copy of the model computes.
+    """Trains a decoder. The model's fp32 weights are the masters.
 
-    `files`: the checkpoint files besides the weights, see `model_files`.
+    Below fp32, a working copy of the model computes the forward and backward passes. `files`: the files of a checkpoint
+    besides the weights, see `model_files`.
     """
 
     artifact = MODEL
@@ -55,7 +56,7 @@ class DecoderLearner:
         arguments = self._here(batch)
         scale = self.masters.loss_scale
         if self.precision == "fp16":
-            # A tensor, since a different Python number would compile the loss again.
+            # A tensor, since torch would compile the loss again for every other Python number.
             arguments["grad_scale"] = torch.full((), scale / divisor, dtype=torch.float32, device=self.device)
         loss = self._loss(**arguments) / divisor
         (loss * scale if scale != 1.0 else loss).backward()

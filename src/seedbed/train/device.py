@@ -1,4 +1,4 @@
-"""Choose the device and the precision of a run from the config and the hardware."""
+"""Chooses the device and the precision of a run from the config and the hardware."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def choose_device(
     others = ", ".join(device.name for device in _all_devices(here))
     if strict:
         raise SeedbedError(
-            f"{problem} Available: {others}.", "Choose one of these with --device, or leave --strict-device out."
+            f"{problem} Available: {others}.", "Choose one of these with --device, or remove --strict-device."
         )
     warn(
         Message(
@@ -104,7 +104,7 @@ def choose_precision(asked: str, device: Device, here: AvailableDevices | None =
             return "bf16" if capability >= _BF16_CAPABILITY else "fp16"
         if asked == "bf16" and capability < _BF16_CAPABILITY:
             raise SeedbedError(
-                f"{device.name} has no bf16 (compute capability {capability[0]}.{capability[1]}, 8.0 is needed).",
+                f"{device.name} has no bf16: its compute capability is {capability[0]}.{capability[1]}, and 8.0 is needed.",
                 "Set train.precision to fp16, fp32 or auto.",
             )
         return asked
@@ -132,7 +132,7 @@ def warn_of_software_bf16(
             code="precision",
             text=f"{processor.name} has no bf16 instructions, so bf16 is emulated in software.",
             why="That is less accurate than fp32, and slower: up to 100 times on a CPU with only AVX2.",
-            hint="Start a run with train.precision fp32 or auto.",
+            hint="Start a new run with train.precision = 'fp32' or 'auto'.",
         )
     )
 
@@ -142,7 +142,7 @@ def decide_device(
 ) -> tuple[Device, str]:
     """Choose the device and precision of a training job, and set its threads.
 
-    `recorded(name, device type)` is the choice of an earlier session on such a device, or None.
+    `recorded(name, device type)` returns the choice of an earlier session on a device of this type, or None.
     """
     device = choose_device(options.device, options.strict_device, emit)
     kind = device.torch_device.type
@@ -170,8 +170,8 @@ def free_memory_bytes(device: Device) -> int:
 def reuse_freed_memory() -> bool:
     """Make glibc keep freed memory for the tensors of the next step; returns whether the C library supports it.
 
-    By default it returns every larger buffer to the system, which clears its pages again a step later: 11-16 % of a
-    training step on two cores. The kept memory is bounded; the peak grew by 2 %. See mallopt(3).
+    By default, glibc returns every larger buffer to the system, which has to clear its pages for the next step; that took
+    11-16 % of a training step on two cores. The kept memory is bounded: the peak grew by 2 %. See mallopt(3).
     """
     library = ctypes.CDLL(None)
     if not sys.platform.startswith("linux") or not hasattr(library, "mallopt"):
@@ -197,7 +197,7 @@ def _find(wanted: str, asked: str, here: AvailableDevices) -> tuple[Device | Non
             return None, f"No CUDA GPU is available: {here.no_cuda}."
         index = int(cuda[1] or 0)
         if index >= len(here.cuda_names):
-            return None, f"There is no {wanted}: the last one is cuda:{len(here.cuda_names) - 1}."
+            return None, f"There is no {wanted}: the last CUDA GPU is cuda:{len(here.cuda_names) - 1}."
         return _cuda(index, here), ""
     if not re.fullmatch(r"[\w .()/+-]+", wanted):
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Hooks that run between steps: evaluate, sample, save, stop, pause, and warn of divergence. Each gets the progress."""
+"""Hooks that are called between steps: they validate, sample, save, stop, pause, or warn of divergence."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ EARLY_STOP = "early-stop"
 
 
 class Interrupted(Exception):  # noqa: N818  # not an error: a request
-    """A stop request interrupted work (a validation or sample) that the resume repeats."""
+    """A stop request interrupted a validation or a sample. A resume repeats it."""
 
 
 class Scorer(Protocol):
-    """Scores batches: a learner or a trainer."""
+    """A model that can be validated; implemented by learners and trainers."""
 
     def loss_sum(self, batch: Batch) -> SupportsFloat:
         """The loss in nats summed over the batch's targets, without gradients."""
@@ -29,7 +29,7 @@ class Scorer(Protocol):
 
 
 class ValidationResult:
-    """The result of a validation. `loss`: mean in nats per scored token; `elapsed_s`: scoring time without pauses."""
+    """The result of a validation. `loss`: mean in nats per evaluated token; `elapsed_s`: seconds without pauses."""
 
     def __init__(self, loss_sum: float, tokens: int, num_bytes: float | None, elapsed_s: float | None = None) -> None:
         self.elapsed_s = elapsed_s
@@ -39,7 +39,7 @@ class ValidationResult:
 
     @property
     def perplexity(self) -> float:
-        """e^loss; infinite where that overflows."""
+        """e^loss; infinity if that overflows."""
         return math.exp(self.loss) if self.loss < 700 else math.inf
 
 
@@ -50,9 +50,10 @@ def evaluate(
     bytes_per_token: float | None = None,
     between: Callable[[int], None] = lambda _: None,
 ) -> ValidationResult:
-    """Score every target of the batches once, without gradients. Sums are in float64 over batches, in order.
+    """Evaluate every target of the batches once, without gradients. Losses are added in float64, batch by batch.
 
-    `between` is called before each batch with the number of scored tokens; an exception from it ends the validation.
+    `between` is called before each batch with the number of tokens evaluated so far. If it raises an exception, the
+    validation stops.
     """
     loss_sum, tokens, elapsed_s = 0.0, 0, 0.0
     for batch in batches:
@@ -66,7 +67,7 @@ def evaluate(
 
 @contextmanager
 def phase(emit: Emit, name: str, step: int | None = None) -> Iterator[None]:
-    """Emit a `phase` event at the start and at the end of work, also if it fails."""
+    """Emit a `phase` event at the start and at the end of the `with` block, even if it fails."""
     begun = time.monotonic()
     emit(Phase(name=name, step=step))
     try:
@@ -76,12 +77,12 @@ def phase(emit: Emit, name: str, step: int | None = None) -> Iterator[None]:
 
 
 class EvaluateHook:
-    """Validates every `every` steps and after the last one, unless already done at that step.
+    """Validates every `every` steps and after the last step, unless that step was already validated.
 
-    Each validation scores the same `tokens` tokens (0: all), so that losses are comparable. After the last step all tokens
-    are scored as well: the final loss, which is not compared. `loss_to_beat` is the loss of a better checkpoint from before
-    the run went back. `continue_hint` says how to train an early-stopped run further. An interrupted validation gives no
-    score and stops the run; the resume repeats it.
+    Each validation evaluates the same `tokens` tokens (0: all), so that losses are comparable. After the last step, all
+    tokens are evaluated as well; that final loss is not compared with others. `loss_to_beat` is the lowest loss of a
+    superseded checkpoint. `continue_hint` says how to train an early-stopped run further. An interrupted validation has
+    no result and stops the run; a resume repeats it.
     """
 
     def __init__(
@@ -157,7 +158,7 @@ class EvaluateHook:
                 level="info",
                 code=EARLY_STOP,
                 text=f"Stopped early: {many} without a better loss than {progress.patience_loss:.4f}.",
-                why=f"The best of the run was {progress.best_loss:.4f} at step {progress.best_step}.",
+                why=f"The best loss of the run was {progress.best_loss:.4f}, at step {progress.best_step}.",
                 hint=self._continue_hint,
                 step=progress.step,
             )
@@ -165,15 +166,15 @@ class EvaluateHook:
 
 
 def evaluation_due(progress: Progress, every: int) -> bool:
-    """Whether a validation is due at this step and not done yet."""
+    """Whether a validation is due at this step and has not been done yet."""
     due = progress.step >= progress.total or (every > 0 and progress.step % every == 0)
     return due and progress.last_eval_step != progress.step
 
 
 class SampleHook:
-    """Generates samples every `every` steps and after the last one, unless already done at that step.
+    """Generates samples every `every` steps and after the last step, unless that step already has samples.
 
-    A sample that fails is only a warning. An interrupted one stops the run; the resume repeats it.
+    A sample that fails only causes a warning. An interrupted sample stops the run; a resume repeats it.
     """
 
     def __init__(self, write: Callable[[str, int], str], emit: Emit, *, every: int, prompts: tuple[str, ...]) -> None:
@@ -211,7 +212,7 @@ class SampleHook:
 class SaveHook:
     """Saves a checkpoint every `every` steps, at the best validation, on request, and after the last step.
 
-    A validation is the best if it is also below `loss_to_beat`, the loss of a checkpoint from before the run went back.
+    To be the best, a validation must also be below `loss_to_beat`, the lowest loss of a superseded checkpoint.
     """
 
     def __init__(
@@ -246,7 +247,7 @@ class SaveHook:
 
 
 class StopHook:
-    """Ends the loop on a stop request. Runs before the save hook, which then saves."""
+    """Ends the loop on a stop request. It must come before the save hook, which then saves."""
 
     def __init__(self, requested: Callable[[], str | None]) -> None:
         self._requested = requested
@@ -257,7 +258,7 @@ class StopHook:
 
 
 class PauseHook:
-    """Pauses the loop between two steps on request. Runs last, and saves before it waits.
+    """Pauses the loop between two steps on request. It must be the last hook, and it saves before it waits.
 
     `wait` blocks during the pause. It returns whether to continue; False means that a stop was requested.
     """
@@ -278,7 +279,7 @@ class PauseHook:
 
 
 class LossMonitorHook:
-    """Warns once each of divergence and overfitting, with hints."""
+    """Warns of divergence and of overfitting, once each, with hints."""
 
     def __init__(self, emit: Emit, *, warmup_steps: int) -> None:
         self._emit = emit
@@ -294,7 +295,7 @@ class LossMonitorHook:
         self._warned: set[str] = set()
 
     def state(self) -> dict[str, float | int | None]:
-        """The loss statistics that a checkpoint keeps for the resume."""
+        """The loss statistics that a checkpoint stores for a resume."""
         return {
             "mean": self._mean,
             "first": self._first,
@@ -332,7 +333,7 @@ class LossMonitorHook:
             self._high_steps = self._high_steps + 1 if self._mean > self._lowest + max(0.5, 0.2 * self._lowest) else 0
             if self._high_steps >= 20:
                 self._divergence(progress, f"its moving average rose from {self._lowest:.3f} to {self._mean:.3f}")
-        # A run may diverge before it has a low to compare with: then its loss stays above the first one.
+        # A run may diverge before there is a lowest loss to compare with. Then its loss stays above the first loss.
         self._first = progress.loss if self._first is None else self._first
         lost = progress.loss > 1.2 * self._first + 0.5
         self._high_since_first_steps = self._high_since_first_steps + 1 if lost else 0

@@ -1,4 +1,4 @@
-"""Compute how many steps a run has: from train.steps, epochs or tokens, and from later extensions."""
+"""Computes how many steps a run has, from train.steps, train.epochs or train.tokens, and from later extensions."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def planned_segments(planned: Sequence[Segment], done: int, added_steps: int | N
 
     `planned` are its earlier segments, oldest first; `added_steps` is what a resume adds after `done`; `fresh_steps` is the
     length from the config, for a run without earlier segments. If all steps are done, at most the last validation is left
-    to do. Raises UsageError if the run is beyond its end, or if `added_steps` is not positive.
+    to do. Raises UsageError if `done` is beyond the last segment, or if `added_steps` is not positive or too large.
     """
     segments = [segment for segment in planned if segment.end > segment.start]
     if added_steps is not None:
@@ -71,8 +71,8 @@ def planned_segments(planned: Sequence[Segment], done: int, added_steps: int | N
         segments = [Segment(0, fresh_steps)]
     if segments[-1].end < done:
         raise UsageError(
-            f"The run has {segments[-1].end} steps, and this checkpoint is from step {done}.",
-            "Add steps: --more-epochs N or --more-steps N.",
+            f"Nothing is left to train: the run ends at step {segments[-1].end}, and this checkpoint is from step {done}.",
+            "Add steps with --more-epochs N or --more-steps N.",
         )
     return segments
 

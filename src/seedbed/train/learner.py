@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Batch(Protocol):
     """Sequences for one step: `inputs` and `targets` are int64 [B, T]; targets of -100 are not trained.
 
-    `documents` and `positions` (int [B, T]) are None if attention is not limited to documents and positions count from 0.
+    `documents` and `positions` (int [B, T]) are None if attention is not limited to documents. Then positions count from 0.
     """
 
     @property
@@ -35,7 +35,7 @@ class Batch(Protocol):
 
     @property
     def trained(self) -> int:
-        """Targets that are trained or scored; the divisor of the loss."""
+        """The number of targets that are trained or evaluated; the loss is divided by it."""
         ...
 
     def leaves(self, rows: int) -> Iterator[Self]:
@@ -47,10 +47,10 @@ class Batch(Protocol):
 
 
 class StepResult(NamedTuple):
-    """The outcome of one optimizer step.
+    """The result of one optimizer step.
 
     `loss`: mean in nats per trained token. `grad_norm`: the gradient's 2-norm before clipping. `tokens`: trained tokens;
-    `processed`: tokens that went through the network. `updated` is false where the gradient overflowed fp16 and the step
+    `processed`: tokens that went through the network. `updated` is false if the gradient overflowed fp16 and the step
     was skipped.
     """
 
@@ -85,7 +85,7 @@ class Learner(Protocol):
         ...
 
     def accumulate(self, batch: Batch, divisor: int) -> Tensor:
-        """Forward and backward of one leaf: add gradients to the masters', return the loss sum / divisor."""
+        """Run one leaf forward and backward, and accumulate gradients on the masters. Returns the loss sum / `divisor`."""
         ...
 
     def gradients(self) -> list[Tensor]:
@@ -93,7 +93,7 @@ class Learner(Protocol):
         ...
 
     def finish_step(self, norm: Tensor, update: Callable[[], None]) -> bool:
-        """Run `update` unless gradients overflowed, refresh working parameters, clear gradients; returns whether it ran."""
+        """Run `update` unless gradients overflowed; refresh working parameters, clear gradients. Returns whether it ran."""
         ...
 
     def loss_sum(self, batch: Batch) -> Tensor:
@@ -125,7 +125,7 @@ class Learner(Protocol):
         ...
 
     def state(self) -> dict[str, Any]:
-        """Other state for a resume, JSON-able, such as the loss scale."""
+        """Other state for a resume, as JSON values, such as the loss scale."""
         ...
 
     def load_state(self, state: Mapping[str, Any]) -> None:

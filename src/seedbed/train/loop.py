@@ -1,4 +1,4 @@
-"""The training loop: it takes a step per batch, emits `step` events and runs hooks. It does no input or output."""
+"""The training loop: trains one step per batch, emits `step` events and calls hooks. It does no input or output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seedbed.events import Emit, Step
 from seedbed.train.learner import Batch, StepResult
 
 _ZERO_GRADIENT_STEPS = 10
-"""After this many steps in a row with a gradient of exactly 0, the weights have exploded and nothing is learned."""
+"""Training fails after this many steps in a row with a gradient of exactly 0: the weights have grown too large."""
 
 
 class NumericsError(SeedbedError):
@@ -27,7 +27,7 @@ class Batches(Protocol):
 
 
 class Trainer(Protocol):
-    """Takes the steps (see train/trainer.py)."""
+    """Trains step by step (see train/trainer.py)."""
 
     @property
     def tolerates_overflow(self) -> bool:
@@ -56,7 +56,7 @@ class Progress:
     patience_loss: float | None = None
     """The lowest validation loss since early stopping started to count."""
     evals_since_best: int = 0
-    """Validations since `patience_loss`."""
+    """The number of validations since the one with the loss `patience_loss`."""
     last_compared_step: int | None = None
     """The last step with a comparable validation; the final one over the whole text may still be missing."""
     last_eval_step: int | None = None
@@ -84,10 +84,10 @@ def fit(
 ) -> Progress:
     """Train until the run has done `steps` steps, or a hook sets `stop`.
 
-    `schedule(step)` is the learning-rate multiplier of 0-based `step`. Hooks run after every step, in order. When training
-    continues from `start`, they also run before the first step, since a stop may have interrupted a validation; so each
-    hook must know what it has done at a step. Raises NumericsError if the loss is not finite or exactly 0, or the gradient
-    is not finite or has been 0 for several steps.
+    `schedule(step)` is the learning-rate multiplier of 0-based `step`. Hooks are called after every step, in order. When
+    training continues from `start`, they are also called before the first step, since a stop may have interrupted a
+    validation. So each hook must check what it has already done at a step. Raises NumericsError if the loss is not finite
+    or exactly 0, or the gradient is not finite or has been 0 for several steps.
     """
     progress = start or Progress()
     progress.total = steps

@@ -1,7 +1,8 @@
 """fp32 master parameters and, below fp32, the lower-precision working parameters that compute forward and backward.
 
-Autocast would cast every weight in every step, a measured third of the time on a CPU. Working parameters avoid this; their
-gradients are accumulated in fp32 on the masters. Only trained parameters have masters: frozen ones are in memory once.
+Autocast would cast every weight in every step, which took a third of the time on a CPU. Working parameters avoid this.
+Their gradients are accumulated in fp32 on the masters. Only trained parameters have masters; frozen parameters are in
+memory once.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from torch import Tensor
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _LOWEST_SCALE = 1.0
 _MOST_OVERFLOWS = 10
-"""Most overflows in a row at the lowest loss scale. A rare batch may overflow; more mean that the run has diverged."""
+"""The maximum number of overflows in a row at the lowest loss scale. A single batch may overflow; more overflows mean
+that the run has diverged."""
 
 
 class Masters:
-    """Trained parameters in fp32, paired by position with working parameters (the same tensors in fp32).
+    """Trained parameters in fp32, paired by position with working parameters (the same tensors if training is in fp32).
 
     fp16, for GPUs without bf16, has a dynamic loss scale (Micikevicius et al., 2018).
     """
@@ -35,7 +37,7 @@ class Masters:
 
     @classmethod
     def of(cls, working: Sequence[Tensor], *, precision: str) -> Masters:
-        """Masters for working parameters: fp32 copies of them; fp32 parameters are their own masters."""
+        """Create masters for working parameters: fp32 copies of them. fp32 parameters are their own masters."""
         masters = [
             p if p.dtype == torch.float32 else p.detach().float().clone().requires_grad_(p.requires_grad)
             for p in working
@@ -49,7 +51,7 @@ class Masters:
 
     @torch.no_grad()
     def collect(self) -> None:
-        """Add the working parameters' gradients to the masters' in fp32, and clear them."""
+        """Accumulate the working parameters' gradients on the masters in fp32, and clear the former."""
         pairs = [(m, c) for m, c in zip(self.masters, self.working, strict=True) if c.grad is not None]
         fresh = [(m, c) for m, c in pairs if m.grad is None]
         for master, _ in fresh:

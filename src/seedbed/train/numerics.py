@@ -1,4 +1,4 @@
-"""Record what the bit-exact results of a run depend on besides its config, and compare it on a resume."""
+"""Records the settings besides the config on which bit-exact results depend, and compares them on a resume."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NAMES = {
 
 
 def numerics(learner: Learner) -> dict[str, Any]:
-    """The settings that decide the order and precision of sums; JSON-able, saved in every checkpoint."""
+    """The settings that decide the order and precision of sums, as JSON values. Every checkpoint stores them."""
     device = learner.device
     here = cpu.probe()
     return {
@@ -41,7 +41,7 @@ def numerics(learner: Learner) -> dict[str, Any]:
 
 
 def warn_of_differences(saved: Mapping[str, Any], learner: Learner, emit: Emit) -> None:
-    """Warn if the results of this session will not be bit-equal to those of the session that saved.
+    """Warn if the results of this session will not be bit-equal to those of the session that saved the checkpoint.
 
     Settings that an older checkpoint lacks are not compared.
     """
@@ -56,8 +56,8 @@ def warn_of_differences(saved: Mapping[str, Any], learner: Learner, emit: Emit) 
         Message(
             level="warning",
             code="not-bit-equal",
-            text=f"This session differs from the one that saved the checkpoint: {differences}.",
-            why="Sums are computed in another order or precision, so results are not bit-equal to the earlier session.",
+            text=f"This session differs from the session that saved the checkpoint: {differences}.",
+            why="Sums are computed in another order or precision, so results are not bit-equal to the earlier session's.",
             hint=f"The run is fine.{hint}",
         )
     )

@@ -1,4 +1,4 @@
-"""Seed, save and restore the random state."""
+"""Seeds, saves and restores the random state."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def seed_all(seed: int) -> None:
 
 
 def offset_seed(seed: int, offset: int) -> int:
-    """The sum of `seed` and `offset`, modulo 2**63: the seed of a later text."""
+    """The sum of `seed` and `offset`, modulo 2**63: a seed for the text with number `offset`."""
     return (seed + offset) % 2**63
 
 
 def generator(seed: int, *purpose: int) -> torch.Generator:
-    """A separate CPU generator for one purpose, so that its draws do not affect others."""
+    """A separate CPU generator for one purpose, so that its random numbers do not affect other generators."""
     mixed = np.random.SeedSequence([seed, *purpose]).generate_state(2, np.uint64)
     return torch.Generator().manual_seed(int(mixed[0] >> np.uint64(1)))
 
 
 def rng_state() -> dict[str, Any]:
-    """All global random states as JSON-able values."""
+    """All global random states, as JSON values."""
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state()
     state: dict[str, Any] = {

@@ -25,7 +25,7 @@ def clip_gradients(gradients: list[Tensor], limit: float) -> Tensor:
     The factor stays a tensor, so that the host does not wait for the device (Pascanu et al., 2013).
     """
     norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-    # On a CPU the norm is available at once, so a factor of 1 can be skipped.
+    # On a CPU the norm is available immediately, so a factor of 1 can be skipped.
     if limit > 0 and (norm.device.type != "cpu" or not norm + 1e-6 <= limit):
         torch._foreach_mul_(gradients, torch.clamp(limit / (norm + 1e-6), max=1.0))
     return norm

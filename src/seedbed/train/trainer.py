@@ -1,4 +1,4 @@
-"""A trainer: a learner with its optimizer. It takes the steps, and gives the contents of checkpoints."""
+"""A trainer: a learner with its optimizer. It trains step by step, and provides the contents of checkpoints."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class LearnerTrainer:
         }
 
     def state(self) -> dict[str, Any]:
-        """Other state for a resume, JSON-able."""
+        """Other state for a resume, as JSON values."""
         return {
             "updates": self.optimizer.step_count,
             **numerics(self.learner),
@@ -107,7 +107,7 @@ class LearnerTrainer:
     def restore(self, loaded: Loaded, emit: Emit) -> None:
         """Restore weights, optimizer state and, last, random state. Raises SeedbedError on a mismatch.
 
-        The loaded tensors are freed at once, since they keep the disk space of their files.
+        The loaded tensors are freed immediately, since they keep the disk space of deleted files in use.
         """
         trainer = loaded.trainer
         self.learner.load_weights(read_tensors(loaded.weights))
