@@ -231,8 +231,8 @@ def lower_precision(state: dict[str, Tensor]) -> None:
     [
         (remove_tensor, "missing k.weight.momentum"),
         (add_tensor, "unexpected z.weight.momentum"),
-        (transpose_shape, "misshapen up.weight.momentum (16x48 float32, not 48x16 float32)"),
-        (lower_precision, "misshapen up.weight.momentum (48x16 bfloat16"),
+        (transpose_shape, "wrong shape or dtype: up.weight.momentum (16x48 float32, not 48x16 float32)"),
+        (lower_precision, "wrong shape or dtype: up.weight.momentum (48x16 bfloat16"),
     ],
 )
 def test_state_that_does_not_fit_is_refused_and_named(change: Callable[[dict[str, Tensor]], Any], message: str) -> None:

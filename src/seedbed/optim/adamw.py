@@ -11,7 +11,7 @@ from seedbed.optim.muon import Slice
 
 
 class ParameterGroup:
-    """Slices with the same learning rate and weight decay. A parameter whose rows are all in the group is updated as one."""
+    """Slices with the same learning rate and weight decay. A parameter is updated as one if all its rows are in the group."""
 
     def __init__(self, slices: Sequence[Slice], lr: float, weight_decay: float) -> None:
         self.slices, self.lr, self.weight_decay = list(slices), lr, weight_decay
@@ -32,7 +32,7 @@ class ParameterGroup:
         self.exp_avg_sqs = [torch.zeros_like(average) for average in self.exp_avgs]
 
     def moments(self) -> list[tuple[Slice, str, Tensor]]:
-        """Every slice with the names and views of its moments, shaped like the slice."""
+        """Each moment of every slice: the slice, the moment's name, and a view with the slice's shape."""
         found: list[tuple[Slice, str, Tensor]] = []
         for each, (unit, rows) in zip(self.slices, self._home, strict=True):
             for name, tensors in (("exp_avg", self.exp_avgs), ("exp_avg_sq", self.exp_avg_sqs)):
@@ -76,5 +76,5 @@ class AdamW:
             )
 
     def moments(self) -> list[tuple[Slice, str, Tensor]]:
-        """Every slice with the names and views of its moments."""
+        """Each moment of every slice: the slice, the moment's name, and a view."""
         return [entry for group in self.groups for entry in group.moments()]

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from seedbed.optim.newton_schulz import orthogonalize
 
-# Most numbers per stack: small matrices profit from one large call, large ones only cost memory (gradient, momentum and
-# the iteration's copies of a stack are in memory at once).
+# The maximum number of elements per stack. Small matrices are faster in one large call; large ones only need more memory
+# (gradient, momentum and the iteration's copies of a stack are in memory at the same time).
 _STACK_NUMBERS = 4 << 20
 
 
 class Slice(NamedTuple):
-    """A parameter, or the rows of it that are one logical tensor."""
+    """A parameter (`rows` is None), or those of its rows that form one logical tensor."""
 
     parameter: Tensor
     rows: slice | None
@@ -31,7 +31,7 @@ class Slice(NamedTuple):
 
     @property
     def value(self) -> Tensor:
-        """The rows themselves, without autograd."""
+        """The rows of the parameter, detached from autograd."""
         return self.of(self.parameter.detach())
 
     @property
@@ -54,7 +54,7 @@ class Stack:
         self.momentum = torch.zeros(len(self.members), rows, columns, dtype=torch.float32, device=first.device)
 
     def update(self, lr: float, momentum: float, weight_decay: float, steps: int, dtype: torch.dtype) -> None:
-        """One step of every member from its `.grad`."""
+        """Update every member by one step, from its `.grad`."""
         grad_NRC = torch.empty_like(self.momentum)
         torch._foreach_copy_(list(grad_NRC.unbind()), [member.gradient for member in self.members])
         self.momentum.lerp_(grad_NRC, 1 - momentum)
@@ -67,12 +67,12 @@ class Stack:
 
 
 class Muon:
-    """Muon over logical matrices, in the convention of `torch.optim.Muon`'s defaults.
+    """Muon over logical matrices, with the conventions of `torch.optim.Muon`'s defaults.
 
     m <- lerp(m, g, 1 - momentum); o = orthogonalise(lerp(g, m, momentum));
     w <- w (1 - lr decay) - lr sqrt(max(1, rows / columns)) o.
-    So `lr` is about the spectral norm of one update, 0.02 is a usual peak, and the gradient's scale does not matter.
-    Each matrix is orthogonalised separately, also if it is a slice of a fused parameter (Jordan et al., 2024,
+    So `lr` is about the spectral norm of one update (a usual peak is 0.02), and the gradient's scale does not matter.
+    Each matrix is orthogonalised separately, even if it is a slice of a fused parameter (Jordan et al., 2024,
     https://kellerjordan.github.io/posts/muon/).
     """
 

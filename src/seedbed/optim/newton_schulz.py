@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# The quintic of Keller Jordan's Muon (https://kellerjordan.github.io/posts/muon/): steepest at zero, so that five
-# iterations bring every singular value that matters into about 0.7 .. 1.2.
+# The quintic polynomial of Keller Jordan's Muon (https://kellerjordan.github.io/posts/muon/). It is steepest at zero, so
+# that five iterations bring every singular value that matters into the range of about 0.7 to 1.2.
 A, B, C = 3.4445, -4.7750, 2.0315
 _EPS = 1e-7
 
@@ -17,9 +17,9 @@ _EPS = 1e-7
 def fast_dtype(device: torch.device) -> torch.dtype:
     """The dtype for the iteration: bf16 if the device multiplies it faster than fp32, else fp32.
 
-    Depends on the hardware and not on a timing, so that a resumed run chooses the same. Five iterations, ms, 2 cores of an
-    EPYC with AVX512-BF16, fp32 against bf16: 16 of 96x96 2.4 / 1.6; 12 of 96x256 2.9 / 2.2; 12 of 256x768 49 / 34;
-    2 of 768x2048 203 / 141.
+    The choice depends on the hardware and not on a measurement, so that a resumed run makes the same choice. Five
+    iterations took, in ms in fp32 / bf16, on 2 cores of an EPYC with AVX512-BF16: 2.4 / 1.6 for 16 matrices of 96x96;
+    2.9 / 2.2 for 12 of 96x256; 49 / 34 for 12 of 256x768; 203 / 141 for 2 of 768x2048.
     """
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float32
@@ -29,7 +29,7 @@ def fast_dtype(device: torch.device) -> torch.dtype:
 
 
 def orthogonalize(x_NRC: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
-    """Approximate the nearest semi-orthogonal matrix of each matrix: singular vectors stay, singular values go towards 1.
+    """Approximate the nearest semi-orthogonal matrix of each matrix: same singular vectors, singular values near 1.
 
     `x_NRC` is floating point; returns [N, R, C] in `dtype`. All-zero matrices stay zero. In fp32, where one side is at
     least twice the other, the iteration runs on the S x S Gram matrix alone, which computes the same polynomial with
@@ -55,7 +55,7 @@ def _gram(x_NRC: Tensor) -> Tensor:
 
 
 def _by_gram(x_NRC: Tensor, steps: int) -> Tensor:
-    """The same iteration with all factors multiplied first: they are polynomials of the Gram matrix, so they commute."""
+    """The same iteration, with all factors multiplied first. They are polynomials of the Gram matrix, so they commute."""
     gram_NSS = _gram(x_NRC)
     product_NSS: Tensor | None = None
     for step in range(steps):

@@ -1,4 +1,4 @@
-"""Assign parameters to AdamW or Muon, and give the optimizer state under Hugging Face names."""
+"""Assigns parameters to AdamW or Muon, and exports the optimizer state under Hugging Face names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from seedbed.optim.newton_schulz import fast_dtype
 
 
 class LogicalParameter(Protocol):
-    """A matrix or vector of the model: its unique Hugging Face name, and the parameter (rows) that holds it."""
+    """A matrix or vector of the model: its unique Hugging Face name, and the parameter, or rows of one, that contain it."""
 
     @property
     def name(self) -> str: ...
@@ -29,12 +29,12 @@ class LogicalParameter(Protocol):
 
     @property
     def role(self) -> str:
-        """matrix, embedding, head or vector."""
+        """The role: matrix, embedding, head or vector."""
         ...
 
     @property
     def transposed(self) -> bool:
-        """Whether the published tensor is the transpose of ours."""
+        """Whether the published tensor is the transpose of this one."""
         ...
 
 
@@ -50,7 +50,7 @@ class Optimizer:
         self.step_count = 0
 
     def lr(self, scale: float) -> float:
-        """The main learning rate (that of matrices) for a multiplier of the schedule."""
+        """The main learning rate (the one of matrices) for a multiplier of the schedule."""
         return self._lr * scale
 
     def step(self, scale: float) -> None:
@@ -59,7 +59,7 @@ class Optimizer:
         if missing:
             raise SeedbedError(
                 f"{len(missing)} parameters have no gradient, for example {missing[0]}.",
-                "Leave parameters that are not trained out of the optimizer.",
+                "Pass only trained parameters to the optimizer.",
             )
         if self._muon is not None:
             self._muon.step(scale)
@@ -98,7 +98,7 @@ class Optimizer:
             _listed("missing", [key for key in held if key not in tensors]),
             _listed("unexpected", [key for key in tensors if key not in held]),
             _listed(
-                "misshapen",
+                "wrong shape or dtype:",
                 [
                     f"{key} ({_form(tensors[key])}, not {_form(view)})"
                     for key, view in held.items()
@@ -140,7 +140,7 @@ def build_optimizer(
 
     muon: matrices by Muon at `lr`; an untied head by AdamW at `head_lr` (0: `adam_lr`); embeddings and vectors by AdamW
     at `adam_lr`. adamw: everything at `lr`. Weight decay is decoupled and applies to matrices only. `ns_dtype` overrides
-    the dtype of Muon's iteration, by default `fast_dtype` of the device. Build it after moving the model to its device.
+    the dtype of Muon's iteration, by default `fast_dtype` of the device. Call this after moving the model to its device.
     """
     muon: Muon | None = None
     rest = list(parameters)

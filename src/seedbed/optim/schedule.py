@@ -29,7 +29,8 @@ def multiplier(schedule: ScheduleConfig, step: int, total: int, start: int = 0) 
     """The factor in [0, 1] for every learning rate at 0-based `step` of the segment [start, total).
 
     Warm-up rises as (i + 1) / (W + 1), so that the first step already trains and step W is the first at the peak. Decay
-    reaches `floor` at step `total`, one after the last, so that the last step trains too. Steps outside are clamped.
+    reaches `floor` at step `total`, one after the last step, so that the last step trains, too. Steps outside the
+    segment are clamped to it.
     """
     length = max(total - start, 1)
     i = min(max(step - start, 0), length)
@@ -48,7 +49,7 @@ def multiplier(schedule: ScheduleConfig, step: int, total: int, start: int = 0) 
 
 
 def describe(schedule: ScheduleConfig, lr: float, step: int, total: int, start: int = 0) -> str:
-    """A sentence on what the learning rate with peak `lr` does from `step` to the end of the segment [start, total)."""
+    """Describe how the learning rate with peak `lr` changes from `step` to the end of the segment [start, total)."""
     warm = warmup_steps(schedule, total, start)
     peak = f"{lr:.4g}"
     first, last = multiplier(schedule, step, total, start), multiplier(schedule, total - 1, total, start)
