@@ -1,1 +1,1 @@
-"""Probes of CPU, memory and GPU. Each missing value comes with a reason."""
+"""Probes of CPU, memory and GPU. They give a reason for each missing value."""

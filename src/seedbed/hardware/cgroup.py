@@ -11,8 +11,9 @@ OWN = Path("/proc/self/cgroup")
 def groups(controller: str, root: Path = ROOT, own: Path = OWN) -> list[Path]:
     """The folders of the groups whose limits apply to this process: its own group first, up to the root.
 
-    `controller` (memory, cpu) is for version 1, which has a tree for each. Inside a container the paths may be those of the
-    host and not exist, while the root is the container's own group. See cgroups(7).
+    `controller` (memory or cpu) is needed for version 1, which has a separate tree for each controller. Inside a
+    container, the paths may be the host's, which do not exist there; then the root is the container's own group. See
+    cgroups(7).
     """
     try:
         lines = own.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
@@ -35,7 +36,7 @@ def groups(controller: str, root: Path = ROOT, own: Path = OWN) -> list[Path]:
 
 
 def number(path: Path) -> int | None:
-    """The integer in a group's file; None if there is none (`max`, or no such file)."""
+    """The integer in a group's file; None if the file contains none (`max`) or does not exist."""
     try:
         return int(path.read_text(encoding="ascii"))
     except (OSError, ValueError):

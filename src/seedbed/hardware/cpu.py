@@ -27,13 +27,13 @@ class Cpu(NamedTuple):
 
     @property
     def fast_bf16(self) -> bool:
-        """Whether bf16 matmuls beat fp32 ones by a multiple: measured 9x with AMX, 4x with AVX512-BF16."""
+        """Whether bf16 matmuls are several times as fast as fp32 ones: measured 9x with AMX, 4x with AVX512-BF16."""
         return "amx_bf16" in self.features or "avx512_bf16" in self.features
 
 
 @cache
 def probe() -> Cpu:
-    """The processor of this machine; read once."""
+    """The processor of this machine. It is read once and cached."""
     if sys.platform == "darwin":
         name, features, missing = _from_sysctl()
     else:
@@ -58,7 +58,7 @@ def parse_cpuinfo(text: str) -> tuple[str, tuple[str, ...], dict[str, str]]:
         missing["features"] = "/proc/cpuinfo lists no flags"
     name = fields.get("model name") or fields.get("hardware") or ""
     if not name:
-        missing["name"] = "/proc/cpuinfo names no model"
+        missing["name"] = "/proc/cpuinfo has no model name"
     return re.sub(r"\s+", " ", name), tuple(feature for feature in FEATURES if feature in flags), missing
 
 
@@ -67,7 +67,7 @@ def _from_sysctl() -> tuple[str, tuple[str, ...], dict[str, str]]:
     missing = {}
     name = _sysctl("machdep.cpu.brand_string")
     if not name:
-        missing["name"] = "sysctl names no processor"
+        missing["name"] = "sysctl reports no processor name"
     features = []
     if _sysctl("hw.optional.arm.FEAT_BF16") == "1":
         features.append("bf16")
@@ -86,7 +86,7 @@ def _sysctl(key: str) -> str:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: its affinity, limited by the smallest CPU quota of its control groups."""
+    """The number of cores that this process may use: its CPU affinity, limited by the quotas of its control groups."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     quotas = [quota for group in groups("cpu") if (quota := _quota_cores(group)) is not None]
@@ -94,7 +94,10 @@ def usable_cores() -> int:
 
 
 def _quota_cores(group: Path) -> int | None:
-    """Whole cores of a cgroup's quota: v2's `cpu.max` (`max 100000` or `200000 100000`), else v1's. None without one."""
+    """A cgroup's CPU quota in whole cores, rounded up; None if there is none.
+
+    Version 2 has it in `cpu.max` (`max 100000` or `200000 100000`), version 1 in two files.
+    """
     try:
         quota, period = (group / "cpu.max").read_text(encoding="ascii").split()
         return -(-int(quota) // int(period))

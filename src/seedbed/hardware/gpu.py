@@ -1,4 +1,4 @@
-"""Read NVIDIA GPUs through NVML, else nvidia-smi, and map CUDA indices to them. Imports no torch."""
+"""Read NVIDIA GPUs through NVML, or nvidia-smi if NVML fails, and map CUDA indices to GPUs. Imports no torch."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ __all__ = ["Gpu", "GpuMonitor", "Gpus", "Nvml", "ResolvedGpu", "ask_smi", "parse
 _QUERY = "index,name,driver_version,memory.total,memory.used,utilization.gpu,temperature.gpu,power.draw,uuid"
 _TIMEOUT_S = 10.0
 _RETRY_S = 30.0
-"""Wait before a failed method is tried again: starting nvidia-smi every second would use a core."""
+"""The time before a failed method is tried again: starting nvidia-smi every second would use a whole core."""
 _MACOS = "macOS reports no GPU values to programs"
 _NO_SMI = "nvidia-smi is not installed: no NVIDIA driver is installed"
 _MIXED = (
     "this machine has different GPUs, which CUDA numbers by speed and nvidia-smi by bus: "
-    "set CUDA_DEVICE_ORDER=PCI_BUS_ID to make them agree"
+    "set CUDA_DEVICE_ORDER=PCI_BUS_ID, so that both use the same numbers"
 )
 
 
 class ResolvedGpu(NamedTuple):
-    """The GPU of a CUDA index: its position in nvidia-smi's list, or None and the reason."""
+    """The GPU with a CUDA index: its position in nvidia-smi's list and UUID; or None, "" and the reason."""
 
     position: int | None
     uuid: str
@@ -55,7 +55,7 @@ def _combined_reason(nvml: str, smi: str) -> str:
 
 
 def ask_smi(command: str = "nvidia-smi") -> Gpus:
-    """Run nvidia-smi once (20 to 50 ms; seconds if no process keeps the driver loaded)."""
+    """Read all GPUs by running nvidia-smi once (20 to 50 ms; seconds if no process keeps the driver loaded)."""
     path = shutil.which(command)
     if path is None:
         return Gpus((), _NO_SMI)
@@ -73,7 +73,7 @@ def ask_smi(command: str = "nvidia-smi") -> Gpus:
     except OSError as error:
         return Gpus((), f"nvidia-smi cannot be run: {error.strerror}")
     found = tuple(gpu for line in done.stdout.splitlines() if (gpu := parse_line(line)) is not None)
-    # Use the lines even if it fails in the end: one lost GPU should not hide the others.
+    # Use the lines even if nvidia-smi failed after them: one lost GPU should not hide the others.
     if found:
         return Gpus(found, "")
     if done.returncode != 0:
@@ -139,34 +139,35 @@ def _listed(visible: str, count: int) -> str:
 def _entry(entry: str, found: Sequence[Gpu], order: str) -> ResolvedGpu:
     """The GPU of one entry of CUDA_VISIBLE_DEVICES, or the reason why there is none."""
     if entry.upper().startswith("MIG-"):
-        return ResolvedGpu(None, "", f"CUDA_VISIBLE_DEVICES names {entry}, a MIG part of a GPU, which is not supported")
+        return ResolvedGpu(None, "", f"CUDA_VISIBLE_DEVICES contains {entry}, a MIG instance, which is not supported")
     if entry.upper().startswith("GPU-"):
         named = [each for each in found if each.uuid.lower().startswith(entry.lower())]
         if len(named) == 1:
             return ResolvedGpu(named[0].position, named[0].uuid, "")
         many = "more than one" if named else "no"
-        return ResolvedGpu(None, "", f"CUDA_VISIBLE_DEVICES names {entry}, which is {many} GPU here")
+        return ResolvedGpu(None, "", f"CUDA_VISIBLE_DEVICES contains {entry}, which matches {many} GPU here")
     # CUDA parses a number as C does: up to the first character that is not a digit.
     number = re.match(r"\+?(\d+)", entry)
     if number is None:
-        ends = f"CUDA_VISIBLE_DEVICES ends at {entry or 'an empty entry'}, which hides what comes after it"
-        return ResolvedGpu(None, "", ends)
+        ignored = f"CUDA_VISIBLE_DEVICES contains {entry or 'an empty entry'}: CUDA ignores it and all later entries"
+        return ResolvedGpu(None, "", ignored)
     rank = int(number[1])
     if rank >= len(found):
-        return ResolvedGpu(None, "", f"CUDA_VISIBLE_DEVICES names GPU {rank}, and {_listed('', len(found))}")
+        return ResolvedGpu(None, "", f"CUDA_VISIBLE_DEVICES contains GPU {rank}, but {_listed('', len(found))}")
     if order.strip().upper() != "PCI_BUS_ID" and len({each.name for each in found}) > 1:
         return ResolvedGpu(None, "", _MIXED)
-    # By rank among the GPUs that answer: in a container CUDA does not count GPUs that it may not open.
+    # Count only the GPUs that answer: in a container, CUDA does not count GPUs that it may not open.
     resolved = sorted(found, key=lambda each: each.position)[rank]
     return ResolvedGpu(resolved.position, resolved.uuid, "")
 
 
 class GpuMonitor:
-    """Reads one GPU repeatedly: through NVML, which stays open, or nvidia-smi if that fails.
+    """Reads one GPU repeatedly, through NVML, which stays open, or through nvidia-smi if NVML fails.
 
-    `index` is a position in nvidia-smi's list; if `visible` (the value of CUDA_VISIBLE_DEVICES, may be empty) is given, it
-    is a CUDA index, and `order` is the value of CUDA_DEVICE_ORDER. Once found, a GPU is identified by its UUID, since a
-    restart of the driver may change positions. No method raises; a failed method is tried again after half a minute.
+    `index` is a position in nvidia-smi's list. If `visible` (the value of CUDA_VISIBLE_DEVICES, possibly empty) is
+    given, `index` is a CUDA index, and `order` is the value of CUDA_DEVICE_ORDER. After the first read, the GPU is
+    identified by its UUID, since a restart of the driver may change positions. No method raises an error. NVML or
+    nvidia-smi is tried again half a minute after it failed.
     """
 
     def __init__(
@@ -190,7 +191,7 @@ class GpuMonitor:
         self._retry_s = 0.0
 
     def read(self) -> Gpus:
-        """The current values of the GPU as the only one in `found`; or none, with the reason."""
+        """Read the current values: `found` has only this GPU, or nothing, with the reason in `reason`."""
         if sys.platform == "darwin":
             return Gpus((), _MACOS)
         if self._failed and self._clock() < self._retry_s:

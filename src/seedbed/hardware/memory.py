@@ -9,7 +9,7 @@ import psutil
 from seedbed.hardware.cgroup import groups, number
 
 _UNLIMITED = 1 << 60
-"""Version 1 of cgroups writes a number near 2^63 for no limit."""
+"""A limit of this size or more means no limit: version 1 of cgroups writes a number near 2^63."""
 
 
 def total_bytes() -> int:
@@ -19,9 +19,9 @@ def total_bytes() -> int:
 
 
 def available_bytes() -> int:
-    """Memory in bytes that is available without swapping, on the machine and within every group's limit."""
-    left = [left for group in groups("memory") if (left := _left(group)) is not None]
-    return max(0, min([int(psutil.virtual_memory().available), *left]))
+    """Memory in bytes that is available without swapping, within the limits of this process's control groups."""
+    free = [free for group in groups("memory") if (free := _free(group)) is not None]
+    return max(0, min([int(psutil.virtual_memory().available), *free]))
 
 
 def resident_bytes() -> int:
@@ -38,8 +38,8 @@ def _limit(group: Path) -> int | None:
     return None
 
 
-def _left(group: Path) -> int | None:
-    """Free bytes within a cgroup's limit; reclaimable file cache counts as free. None without a limit."""
+def _free(group: Path) -> int | None:
+    """The free bytes within a cgroup's limit; reclaimable file cache counts as free. None if there is no limit."""
     limit = _limit(group)
     if limit is None:
         return None
@@ -47,12 +47,12 @@ def _left(group: Path) -> int | None:
     used = number(group / ("memory.current" if v2 else "memory.usage_in_bytes"))
     if used is None:
         return None
-    droppable = 0
+    reclaimable = 0
     try:
         stat = (group / "memory.stat").read_text(encoding="ascii")
         for line in stat.splitlines():
             if line.startswith("inactive_file ") or (not v2 and line.startswith("total_inactive_file ")):
-                droppable = int(line.split()[1])
+                reclaimable = int(line.split()[1])
     except (OSError, ValueError):
-        droppable = 0
-    return limit - used + droppable
+        reclaimable = 0
+    return limit - used + reclaimable

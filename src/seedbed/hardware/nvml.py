@@ -31,7 +31,7 @@ _DESCRIPTIONS = {
     NO_DATA: "the driver has no measurement of it yet",
 }
 _LOST = {UNINITIALIZED, DRIVER_NOT_LOADED, GPU_IS_LOST, RESET_REQUIRED, VERSION_MISMATCH, GPU_NOT_FOUND}
-"""Errors of the whole GPU or driver, not of a single value."""
+"""Errors that concern the whole GPU or driver, not a single value."""
 _MIG = "a GPU in MIG mode does not report it"
 _NUM_CALLS = 4
 """Number of calls that read the values of a GPU; a GPU that answers none of them counts as lost."""
@@ -73,10 +73,10 @@ class _Card(NamedTuple):
 
 
 class Nvml:
-    """NVML, opened by the first `read` and kept open, since opening costs more than all reads of a minute.
+    """NVML, opened by the first `read` and kept open, since opening it takes longer than all reads of a minute.
 
-    `library` replaces the module pynvml. Not thread-safe. No method raises: after a failure NVML is closed, and the next
-    `read` opens it again.
+    `library` replaces the module pynvml in tests. Not thread-safe. No method raises an error: after a failure NVML is
+    closed, and the next `read` opens it again.
     """
 
     def __init__(self, library: Any = None) -> None:
@@ -87,7 +87,7 @@ class Nvml:
         self._failure = ""
 
     def read(self, uuid: str = "") -> Gpus:
-        """The values of every GPU that answers, or only of the one with `uuid`."""
+        """Read the values of every GPU that answers, or, with `uuid`, only of that GPU."""
         if self._library is None:
             self._library = _library()
         if self._library is None:
@@ -174,7 +174,10 @@ class Nvml:
         )
 
     def _memory(self, handle: Any) -> tuple[int, int]:
-        """Total and used bytes. The older call counts memory reserved by the driver as used; nvidia-smi does not."""
+        """The total and used bytes of a GPU.
+
+        Only the older call, the fallback here, counts memory reserved by the driver as used; nvidia-smi does not.
+        """
         try:
             memory = self._library.nvmlDeviceGetMemoryInfo(handle, version=self._library.nvmlMemory_v2)
         except self._library.NVMLError as error:
@@ -185,7 +188,7 @@ class Nvml:
 
 
 def _library() -> Any:
-    """The module pynvml, or None. Packages of that name from before 2022 lack functions that are needed here."""
+    """The module pynvml; None if it is not installed or from before 2022, without functions that are needed here."""
     try:
         import pynvml
     except ImportError:

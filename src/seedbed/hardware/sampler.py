@@ -13,18 +13,18 @@ from seedbed.hardware import cpu, memory
 from seedbed.hardware.gpu import Gpu, GpuMonitor, Nvml
 
 _GPU_FIGURES = ("gpu_fraction", "gpu_used_bytes", "gpu_total_bytes", "gpu_temperature_c", "gpu_power_w")
-_FIRST = "CPU use is measured between two samples, and this is the first"
-_STILL = "CPU use is measured between two samples, and no time has passed since the last"
+_FIRST = "CPU use is measured between two samples, and this is the first sample"
+_STILL = "CPU use is measured between two samples, and no time has passed since the previous sample"
 
 
 class _Use:
-    """The share of time that was used between two samples."""
+    """Measures CPU use: the share of time that was used between two samples."""
 
     def __init__(self) -> None:
         self._before: tuple[float, float] | None = None
 
     def read(self, name: str, used_s: float, passed_s: float, missing: dict[str, str]) -> float | None:
-        """Used seconds per second since the last call, from both counters; None, with a reason under `name`, if unknown."""
+        """The share of time used since the last call. If unknown, returns None and puts the reason in `missing[name]`."""
         if self._before is None:
             self._before, missing[name] = (used_s, passed_s), _FIRST
             return None
@@ -41,8 +41,8 @@ class Sampler:
     """Samples the machine on request. CPU use is the average since the previous sample.
 
     `gpu_index` is the position of a GPU in nvidia-smi's list; None means no GPU, with the reason in `no_gpu`. If
-    `visible_devices` (the value of CUDA_VISIBLE_DEVICES, empty if not set) is given, it is a CUDA index, and
-    `device_order` is the value of CUDA_DEVICE_ORDER. The GPU's library stays open until `close`.
+    `visible_devices` (the value of CUDA_VISIBLE_DEVICES, empty if not set) is given, `gpu_index` is a CUDA index, and
+    `device_order` is the value of CUDA_DEVICE_ORDER. NVML stays open until `close`.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class Sampler:
         self._machine, self._process = _Use(), _Use()
 
     def begin(self) -> None:
-        """Start measuring CPU use, so that the first sample has it, too."""
+        """Start measuring CPU use, so that the first sample includes it."""
         self._machine.read("", *_machine_times_s(), {})
         self._process.read("", time.process_time(), time.monotonic(), {})
 
     def continue_from(self, other: Sampler) -> Self:
-        """Measure CPU use since the last sample of another sampler."""
+        """Continue the measurement of CPU use from the last sample of another sampler."""
         self._machine, self._process = other._machine, other._process
         return self
 
@@ -92,7 +92,7 @@ class Sampler:
         )
 
     def close(self) -> None:
-        """Close the GPU's library."""
+        """Close NVML."""
         if self._watch is not None:
             self._watch.close()
 
