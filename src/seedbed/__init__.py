@@ -1,3 +1,3 @@
-"""Seedbed grows language models on the machine you have."""
+"""Seedbed trains small language models on your own machine."""
 
 __version__ = "0.1.0"

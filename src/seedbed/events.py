@@ -1,4 +1,4 @@
-"""The typed events of the event log, and how they are encoded and decoded; SCHEMA is the version."""
+"""The typed events of the event log, and how they are encoded and decoded. SCHEMA is the version of the format."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from seedbed.text import legible, printable, shorten
 SCHEMA = 1
 
 ASKED, STORAGE, NOT_RESUMED = "asked", "storage", "not-resumed"
-"""Codes of a `run` event. Paused: on request, or because the disk cannot be written. Completed or stopped: a resume trained
-nothing, so the run keeps its status."""
+"""Codes of a `run` event. ASKED: paused on request. STORAGE: paused because the disk cannot be written. NOT_RESUMED: a
+resume trained nothing, so the run keeps its status (completed or stopped)."""
 
 
 MOST_METRICS = 64
-"""The most open metrics of a run, and of an event; further names are dropped."""
+"""The maximum number of open metrics of a run, and of one event; further ones are dropped."""
 FIGURES = frozenset(
     {"step", "tokens", "time", "loss", "lr", "grad_norm", "step_s", "val_loss", "tokens_per_s", "bits_per_byte"}
 )
@@ -27,13 +27,16 @@ _LONGEST_METRIC = 48
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing that happened. Flat, raw SI numbers, no formatted strings."""
+    """One thing that happened in a run. The fields are flat: raw numbers in SI units, no formatted text."""
 
     kind: ClassVar[str] = ""
 
 
 class Run(Event, frozen=True, kw_only=True):
-    """A job's session began, changed or ended. `status`: queued, running, pausing, paused, completed, failed, stopped."""
+    """A session of a job began, changed its status, or ended.
+
+    `status` is queued, running, pausing, paused, completed, failed or stopped.
+    """
 
     kind: ClassVar[str] = "run"
     status: str
@@ -53,50 +56,50 @@ class Run(Event, frozen=True, kw_only=True):
     steps: int | None = None
     """The last planned step of this session."""
     segment_start: int | None = None
-    """The step at which the learning-rate schedule in force began."""
+    """The step at which the current learning-rate schedule began."""
     steps_per_epoch: float | None = None
     tokens_per_step: int | None = None
     eval_every: int | None = None
-    """Steps between validations, samples and checkpoints; 0 has them only at the end."""
+    """Steps between validations (likewise for samples and checkpoints below); 0: only at the end."""
     sample_every: int | None = None
     checkpoint_every: int | None = None
     eval_tokens: int | None = None
-    """Tokens that a validation during training scores."""
+    """The number of tokens that a validation during training evaluates."""
     validation_tokens: int | None = None
-    """Tokens that the last validation scores: all of the validation text."""
+    """The number of tokens that the last validation evaluates: all of the validation text."""
     parameters: int | None = None
     trainable: int | None = None
     """The number of trained parameters, if only some are trained."""
     schedule: str | None = None
-    """The learning-rate schedule from here on, for people (fresh, extend, continue)."""
+    """A sentence about the learning-rate schedule from this step on: it begins, begins again, or continues."""
     resumed_from: str | None = None
     """The checkpoint that the session resumed from: its folder's name, or its path if it is outside the run."""
     left: str | None = None
-    """The folder, beside the checkpoints in force, for the checkpoints of later steps, which become void."""
+    """The folder, next to the current checkpoints, to which the superseded ones (of later steps) are moved."""
     early_stop: int | None = None
-    """Validations without a better loss after which the session stops; 0: never."""
+    """The session stops after this many validations in a row without a better loss; 0: never."""
     data: str | None = None
-    """The data's source, if a resume named another one than the config."""
+    """The source of the data, if a resume set a different one than the config."""
     data_path: str | None = None
-    """The local copy of the data (data.path), if a resume named one."""
+    """The local copy of the data (data.path), if a resume set it."""
     queue: bool | None = None
     """Whether the session waits in the queue until its device is free."""
     after: str | None = None
     """The id of the run that must end before the session starts."""
     simulated: bool | None = None
-    """Whether the times of this event and of the session's later ones are on the run's own clock: seconds since the run
-    began, continued from the session before."""
+    """Whether this event and all later ones of the session have times on the run's own clock: seconds since the run began,
+    continued from the previous session."""
     code: str | None = None
     """The reason for the status, for programs: ASKED, STORAGE or NOT_RESUMED."""
     waits_for: str | None = None
-    """The id of the run that a queued one waits for."""
+    """The id of the run that this queued run waits for."""
     reason: str | None = None
-    """The reason for the status, for people; no program reads it."""
+    """The reason for the status, as text for people; programs read `code`."""
     hint: str | None = None
 
 
 class Phase(Event, frozen=True, kw_only=True):
-    """A stretch of work other than steps began (`done` false) or ended: prepare, compile, check, train, evaluate, save."""
+    """A phase of the work began (`done` false) or ended: prepare, check, compile, train, evaluate, sample, save."""
 
     kind: ClassVar[str] = "phase"
     name: str
@@ -106,7 +109,7 @@ class Phase(Event, frozen=True, kw_only=True):
 
 
 class Step(Event, frozen=True, kw_only=True, omit_defaults=False):
-    """One optimizer step. `tokens`: trained tokens of the run so far; `step_s`: seconds of this step by the run's clock."""
+    """One optimizer step. `tokens`: trained tokens of the run so far; `step_s`: duration in seconds by the run's clock."""
 
     kind: ClassVar[str] = "step"
     step: int
@@ -116,13 +119,16 @@ class Step(Event, frozen=True, kw_only=True, omit_defaults=False):
     tokens: int
     step_s: float
     processed: int | None = None
-    """Tokens of this step that went through the model, if not all of them are trained; the speed counts these."""
+    """Tokens that went through the model in this step, if not all of them are trained; the speed is based on these."""
     metrics: dict[str, float] | None = None
-    """Open metrics: further values by name, which readers show as they are (mfu, goodput, samples_per_s)."""
+    """Open metrics: further values by name, which are shown unchanged (mfu, goodput, samples_per_s)."""
 
 
 class Eval(Event, frozen=True, kw_only=True):
-    """A validation: mean loss in nats per token, perplexity = e^loss, bits per UTF-8 byte of the scored text."""
+    """The result of a validation.
+
+    `loss` is the mean in nats per token, `perplexity` is e^loss, `bits_per_byte` is per UTF-8 byte of the evaluated text.
+    """
 
     kind: ClassVar[str] = "eval"
     step: int
@@ -134,7 +140,7 @@ class Eval(Event, frozen=True, kw_only=True):
     best: bool = False
     elapsed_s: float | None = None
     metrics: dict[str, float] | None = None
-    """Open metrics, as of a step; readers call them val_NAME."""
+    """Open metrics, as in Step; they are shown as val_NAME."""
 
 
 class Sample(Event, frozen=True, kw_only=True):
@@ -147,7 +153,7 @@ class Sample(Event, frozen=True, kw_only=True):
 
 
 class Checkpoint(Event, frozen=True, kw_only=True):
-    """A checkpoint was written and verified; `deleted` names those that retention removed."""
+    """A checkpoint was written and verified. `deleted`: the paths of older checkpoints that were then deleted."""
 
     kind: ClassVar[str] = "checkpoint"
     step: int
@@ -160,7 +166,7 @@ class Checkpoint(Event, frozen=True, kw_only=True):
 
 
 class Data(Event, frozen=True, kw_only=True):
-    """Progress or result of preparing data, or progress of a validation or sample. `total` is None where it cannot be known."""
+    """Progress or result of preparing data, or progress of a validation or sample. `total` is None if it is unknown."""
 
     kind: ClassVar[str] = "data"
     stage: str
@@ -174,13 +180,13 @@ class Data(Event, frozen=True, kw_only=True):
 
 
 class Hardware(Event, frozen=True, kw_only=True):
-    """The load of the machine, sampled by the job. `missing` has the reason for each field that is None."""
+    """The load of the machine, measured by the job. `missing` gives the reason for each field that is None."""
 
     kind: ClassVar[str] = "hardware"
     cpu_fraction: float | None = None
-    """Of the whole machine, 0 to 1."""
+    """CPU use of the whole machine, from 0 to 1."""
     process_cpu_fraction: float | None = None
-    """Of this process: 1.0 is one core kept busy."""
+    """CPU use of the job's process; 1.0: one core is fully used."""
     cpu_cores: int | None = None
     """The number of cores that this process may use."""
     load_1m: float | None = None
@@ -197,7 +203,7 @@ class Hardware(Event, frozen=True, kw_only=True):
 
 
 class Comm(Event, frozen=True, kw_only=True):
-    """One collective among ranks, or the sum of several of one kind."""
+    """One collective operation among ranks, or the total of several operations of the same kind `op`."""
 
     kind: ClassVar[str] = "comm"
     op: str
@@ -207,7 +213,7 @@ class Comm(Event, frozen=True, kw_only=True):
 
 
 class Node(Event, frozen=True, kw_only=True):
-    """A node of the cluster joined, failed, left, ...: `state` is one word, `reason` is for people."""
+    """The state of a cluster node changed. `state`: one word (joined, failed, left, ...); `reason`: text for people."""
 
     kind: ClassVar[str] = "node"
     node: int
@@ -216,7 +222,7 @@ class Node(Event, frozen=True, kw_only=True):
 
 
 class Message(Event, frozen=True, kw_only=True):
-    """A message for people: what happened (`text`), why, and which option to change (`hint`)."""
+    """A message for people: what happened (`text`), the reason (`why`), and what to do (`hint`)."""
 
     kind: ClassVar[str] = "message"
     level: str
@@ -228,7 +234,7 @@ class Message(Event, frozen=True, kw_only=True):
 
 
 class Plugin(Event, frozen=True, kw_only=True):
-    """A plugin logged a text, or was switched off (`ok` false)."""
+    """A plugin logged `text`, or was switched off (`ok` false)."""
 
     kind: ClassVar[str] = "plugin"
     name: str
@@ -245,19 +251,22 @@ KINDS: dict[str, type[Event]] = {
 class Emit(Protocol):
     """A function that logs an event.
 
-    `t` is when it happened: unix seconds, or in a simulated run (see Run.simulated) seconds of its own clock. None: the
-    time of the call.
+    `t` is the time of the event: unix seconds, or, in a simulated run (see Run.simulated), seconds on the run's own clock.
+    None means the time of the call.
     """
 
     def __call__(self, event: Event, t: float | None = None) -> None: ...
 
 
 def discard(event: Event, t: float | None = None) -> None:
-    """An Emit that drops every event."""
+    """Drop the event. This is an Emit for callers that need no log."""
 
 
 class Record(msgspec.Struct, frozen=True):
-    """A decoded line. `event` is None if this version does not know its kind or fields; `raw` has all fields."""
+    """A decoded line of the log. `raw` has all fields except `v`, `n`, `t` and `kind`.
+
+    `event` is None if this version does not know the kind or cannot decode the fields.
+    """
 
     v: int
     n: int
@@ -271,7 +280,7 @@ _FIGURES_OF_STEP = tuple(name for name in Step.__struct_fields__ if name not in 
 
 
 def encode(event: Event, n: int, t: float) -> bytes:
-    """One JSON line with its newline. NaN and infinities become null, since JSON has neither."""
+    """Encode an event as one JSON line, with its newline. NaN and infinity become null, since JSON has neither."""
     if isinstance(event, Step):
         fields = {name: getattr(event, name) for name in _FIGURES_OF_STEP}
         if event.processed is not None:
@@ -283,12 +292,12 @@ def encode(event: Event, n: int, t: float) -> bytes:
     line = {"v": SCHEMA, "n": n, "t": t, "kind": event.kind, **fields}
     try:
         return msgspec.json.encode(line) + b"\n"
-    except UnicodeEncodeError:  # a file name that is not UTF-8
+    except UnicodeEncodeError:  # an event with a file name that is not UTF-8
         return msgspec.json.encode(_legible(line)) + b"\n"
 
 
 def _legible(value: Any) -> Any:
-    """The same value with every text in it made encodable as UTF-8."""
+    """A copy of the value in which every text can be encoded as UTF-8."""
     if isinstance(value, str):
         return legible(value)
     if isinstance(value, dict):
@@ -299,7 +308,7 @@ def _legible(value: Any) -> Any:
 
 
 def decode(line: bytes) -> Record | None:
-    """The record of a line; None if the line is incomplete or not an event (a JSON object with a kind)."""
+    """Decode a line. Returns None if the line is incomplete or not an event (a JSON object with a kind)."""
     try:
         raw = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -329,9 +338,10 @@ def decode(line: bytes) -> Record | None:
 
 
 def open_metrics(written: Any) -> dict[str, float]:
-    """The open metrics of a line that was decoded as JSON: printable names, nan for null.
+    """The valid open metrics in `written`, the JSON value of an event's field `metrics`.
 
-    Values that are not numbers, the names in FIGURES, and all after the first MOST_METRICS are dropped.
+    Names are made printable; null becomes nan.
+    Values that are not numbers, names in FIGURES, and all metrics after the first MOST_METRICS are dropped.
     """
     found: dict[str, float] = {}
     for name, value in written.items() if isinstance(written, dict) else ():
@@ -341,7 +351,7 @@ def open_metrics(written: Any) -> dict[str, float]:
         if shown and shown not in FIGURES and not isinstance(value, bool) and isinstance(value, int | float | None):
             try:
                 found[shown] = float("nan") if value is None else float(value)
-            except OverflowError:  # a whole number of hundreds of digits
+            except OverflowError:  # an integer with hundreds of digits
                 found[shown] = float("nan")
     return found
 
@@ -356,7 +366,7 @@ _WAITS_FOR = re.compile(r'It waits for ".*" \(([^()]+)\)\.')
 
 
 def codes_of_old(status: str, reason: str | None) -> tuple[str | None, str | None]:
-    """The `code` and `waits_for` of a run event that lacks them, parsed from its reason (logs of earlier versions)."""
+    """Parse `code` and `waits_for` from the reason of a run event without them, as earlier versions logged it."""
     if reason is None:
         return None, None
     if status == "paused":
