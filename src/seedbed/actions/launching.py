@@ -183,7 +183,7 @@ def wait_until_started(launch: Launch) -> None:
         if time.monotonic() > end:
             raise SeedbedError(
                 f"The job has not started after {_START_PATIENCE_S:.0f} seconds.",
-                f"Read its output in {quoted(launch.run.log)}, and its status with `seedbed status {launch.run.id}`.",
+                f"Read its output in {quoted(launch.run.log)}, and check `seedbed status {launch.run.id}`.",
             )
         time.sleep(_POLL_S)
 

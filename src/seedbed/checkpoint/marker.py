@@ -114,7 +114,7 @@ def read_marker(path: Path) -> Marker:
     except FileNotFoundError:
         raise ValueError("it is unfinished (it has no DONE file)") from None
     except (ValueError, OSError) as error:
-        raise ValueError(f"its DONE cannot be read ({error})") from error
+        raise ValueError(f"its DONE file cannot be read ({error})") from error
     invalid = ValueError("its DONE file is invalid: it does not list the saved files")
     try:
         files = {str(name): (int(each["size_bytes"]), str(each["sha256"])) for name, each in raw["files"].items()}

@@ -27,7 +27,7 @@ _DESCRIPTIONS = {
     GPU_IS_LOST: "the GPU is lost: it fell off the bus or stopped answering",
     RESET_REQUIRED: "the GPU needs a reset",
     OPERATING_SYSTEM: "the operating system or the container blocks the GPU",
-    VERSION_MISMATCH: "the NVIDIA driver was updated and the old one still runs: restart this machine",
+    VERSION_MISMATCH: "the NVIDIA driver was updated, but the old version is still loaded: restart this machine",
     NO_DATA: "the driver has no measurement of it yet",
 }
 _LOST = {UNINITIALIZED, DRIVER_NOT_LOADED, GPU_IS_LOST, RESET_REQUIRED, VERSION_MISMATCH, GPU_NOT_FOUND}

@@ -44,7 +44,7 @@ def find_checkpoint(run: RunDir, ref: str | None) -> Path:
     others = f" (superseded: {', '.join(str(found.step) for found in left)})" if left else ""
     raise UsageError(
         f'{run.id} has no checkpoint "{ref}".',
-        f"Use `latest`, `best`, or the step of a checkpoint: {names}{others}.",
+        f"Its checkpoints are at steps: {names}{others}. You can also use `latest` or `best`.",
     )
 
 

@@ -69,7 +69,7 @@ class Session(Lifecycle):
         def sampler_for(device: str | None) -> Sampler:
             return Sampler(
                 gpu_index(device),
-                f"the run is on {device or 'no device yet'}",
+                f"the run uses {device or 'no device yet'}",
                 visible_devices=env("CUDA_VISIBLE_DEVICES"),
                 device_order=env("CUDA_DEVICE_ORDER"),
             )

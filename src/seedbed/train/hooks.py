@@ -202,7 +202,7 @@ class SampleHook:
                     code="sample",
                     text=f"The sample at step {progress.step} failed: {reason.rstrip('.')}.",
                     why="Training continues.",
-                    hint="See train.sample_prompts and train.sample_tokens.",
+                    hint="Check train.sample_prompts and train.sample_tokens.",
                     step=progress.step,
                 )
             )
