@@ -79,7 +79,7 @@ def set_newer_format(path: Path) -> None:
     [
         (truncate_weights, "model.safetensors has"),
         (remove_marker, "it is unfinished"),
-        (truncate_marker, "DONE cannot be read"),
+        (truncate_marker, "DONE file cannot be read"),
         (empty_marker, "does not list the saved files"),
         (remove_trainer_state, "trainer.json is missing"),
         (change_step, "its DONE file belongs to step 3"),

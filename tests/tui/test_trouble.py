@@ -139,7 +139,7 @@ async def test_missing_files_are_reported(open_window: Any, store: Any, find_run
         await user.keys("escape")
         await user.choose("fir", 5)
         assert user.cells("fir", "#models-table")["STATUS"] == "corrupted"
-        await user.until(lambda: "its DONE cannot be read" in user.part_in_a_line("#model-about"))
+        await user.until(lambda: "its DONE file cannot be read" in user.part_in_a_line("#model-about"))
         shutil.rmtree(fir.checkpoints)
         os.utime(fir.path)
         await user.keys("r")
