@@ -388,7 +388,7 @@ def test_a_checkpoint_with_a_newer_trainer_state_is_refused_and_not_skipped(
     trainer = {"format": 2, "session": 1, "segments": [[0, 60]], "progress": {"step": 20}}
     save(sessions.run.checkpoints, snapshot(20, tensors, trainer))
     sessions.log(Checkpoint(step=20, path="checkpoints/step-00000020"))
-    with pytest.raises(SeedbedError, match=r"trainer state format 2; this version reads 1") as caught:
+    with pytest.raises(SeedbedError, match=r"trainer state format 2; this version reads up to 1") as caught:
         choose_start(sessions.run.path, Resume(from_checkpoint=named), History.read(sessions.run.path), pytest.fail)
     assert "Update Seedbed" in caught.value.hint
 

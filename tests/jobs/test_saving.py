@@ -154,7 +154,7 @@ def test_training_pauses_until_there_is_room_for_a_checkpoint(
         thread.join()
         bench.saver.settle()
         assert "The disk is full: a checkpoint needs 2." in seen[0]["reason"]
-        assert re.search(r"and 3\d\d\.\d KiB are free", seen[0]["reason"])
+        assert re.search(r"but only 3\d\d\.\d KiB are free", seen[0]["reason"])
         assert "continues automatically" in seen[0]["hint"]
         assert bench.good() == [1, 2]
         assert bench.statuses() == ["running", "paused", "running"]

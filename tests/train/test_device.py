@@ -124,7 +124,7 @@ def test_precision_is_as_requested_or_one_that_the_device_computes_fast(
 
 
 def test_bf16_on_a_gpu_without_it_and_fp16_on_a_cpu_are_errors() -> None:
-    with pytest.raises(SeedbedError, match=r"no bf16 .*6\.1"):
+    with pytest.raises(SeedbedError, match=r"no bf16: .*6\.1"):
         choose_precision("bf16", choose("cuda:1", SERVER)[0], SERVER)
     with pytest.raises(SeedbedError, match="for GPUs"):
         choose_precision("fp16", choose("cpu", SERVER)[0], SERVER)

@@ -20,8 +20,8 @@ def total_bytes() -> int:
 
 def available_bytes() -> int:
     """Memory in bytes that is available without swapping, within the limits of this process's control groups."""
-    free = [free for group in groups("memory") if (free := _free(group)) is not None]
-    return max(0, min([int(psutil.virtual_memory().available), *free]))
+    left = [left for group in groups("memory") if (left := _left(group)) is not None]
+    return max(0, min([int(psutil.virtual_memory().available), *left]))
 
 
 def resident_bytes() -> int:
@@ -38,7 +38,7 @@ def _limit(group: Path) -> int | None:
     return None
 
 
-def _free(group: Path) -> int | None:
+def _left(group: Path) -> int | None:
     """The free bytes within a cgroup's limit; reclaimable file cache counts as free. None if there is no limit."""
     limit = _limit(group)
     if limit is None:

@@ -170,7 +170,7 @@ def refuse_living(run: RunDir) -> Standing:
     """Raise SeedbedError for a run that must not be deleted: one that is running or queued, or a link."""
     if run.path.is_symlink():
         raise SeedbedError(
-            f"{quoted(run.path)} is only a link to {quoted(run.path.resolve())}, so it is not deleted.",
+            f"{quoted(run.path)} is a link to {quoted(run.path.resolve())}, so it is not deleted.",
             "Give the path of that folder, and remove the link afterwards.",
         )
     stands = standing(run)
