@@ -105,7 +105,7 @@ def test_a_store_of_archived_runs_is_not_reported_as_empty(desk: Any) -> None:
     [
         (["--status", "sleeping"], "running"),
         (["--status", ""], "running"),
-        (["--tag", "two words"], "not a tag"),
+        (["--tag", "two words"], "not a valid tag"),
         (["--sort", "beauty"], "val_loss"),
         (["--limit", "0"], "--limit"),
         (["--limit", "-1"], "--limit"),
@@ -180,8 +180,8 @@ def test_rename_changes_the_name_and_refuses_invalid_names(desk: Any) -> None:
     assert names(desk, "--name", "tales") == ["Tales 2"]
     for name, expected_error in (
         ("no loss", 'already called "no loss"'),
-        ("a/b", "not a name"),
-        ("", "not a name"),
+        ("a/b", "not a valid run name"),
+        ("", "not a valid run name"),
         ("latest", ""),
     ):
         assert expected_error in desk.seedbed("rename", "tales 2", name, expect=2).stderr
