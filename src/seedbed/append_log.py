@@ -1,4 +1,4 @@
-"""Writing and reading of logs that grow by whole lines."""
+"""Write and read append-only logs of whole lines."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from seedbed.text import quoted
 class AppendLog:
     """An append-only file, one line per `write()`.
 
-    If an earlier process left an unfinished last line, it gets a newline, so that it is not merged with the next line.
-    Only the owner of the run's lock may open one.
+    If an earlier process left an unfinished last line, a newline is added to it, so that the next line is not merged with
+    it. Only the owner of the run's lock may open the log.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._cut_at: int | None = None
-        """Where the whole lines end, if a line was written in part and could not be removed; else None."""
+        """The file size before a line that was written in part and could not be removed; None if there is no such line."""
         with explained(path):
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
             end = os.lseek(self._fd, 0, os.SEEK_END)
@@ -30,7 +30,7 @@ class AppendLog:
                 os.write(self._fd, b"\n")
 
     def write(self, line: bytes) -> None:
-        """Append one line (with its newline), whole or not at all. Raises StorageError with the reason."""
+        """Append one line (with its newline), completely or not at all. Raises StorageError with the reason."""
         with explained(self.path):
             if self._cut_at is not None:
                 os.ftruncate(self._fd, self._cut_at)
@@ -38,7 +38,7 @@ class AppendLog:
             before = os.fstat(self._fd).st_size
             done = 0
             try:
-                while done < len(line):  # after a partial write, the next write raises the reason
+                while done < len(line):  # after a partial write, the next os.write raises the error
                     written = os.write(self._fd, line[done:])
                     if not written:
                         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -63,16 +63,16 @@ class AppendLog:
 
 
 def read_lines(path: Path, offset: int = 0, limit: int | None = None) -> tuple[list[bytes], int]:
-    """Whole lines from byte `offset`, and the offset after them; see `read_block`."""
+    """The complete lines from byte `offset`, and the offset after them. See `read_block`."""
     block, offset = read_block(path, offset, limit)
     return block.splitlines(), offset
 
 
 def read_block(path: Path, offset: int = 0, limit: int | None = None) -> tuple[bytes, int]:
-    """The bytes of whole lines from byte `offset`, and the offset after them. An unfinished last line is not read.
+    """The bytes of all complete lines from byte `offset`, and the offset after them. An unfinished last line is omitted.
 
     A missing file has no lines. A file shorter than `offset` (replaced or truncated) is read again from its start.
-    `limit` bounds the bytes read in one call; a single longer line is still returned whole.
+    `limit` is the maximum number of bytes per call; a single line that is longer is still returned completely.
     """
     try:
         with path.open("rb") as handle:

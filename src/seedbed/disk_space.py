@@ -1,4 +1,4 @@
-"""Free disk space: how much there is, whether a file can be written, and a reserve for a full disk."""
+"""Free disk space: its size, a check whether files can be written, and a reserve file that is removed on a full disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seedbed.files import explained, sync
 
 
 def free_bytes(path: Path) -> int:
-    """Bytes free to this user on the file system of `path` or of its nearest existing parent."""
+    """Free bytes that this user can use on the file system of `path` (or of its nearest existing parent)."""
     import shutil
 
     existing = path.absolute()
@@ -25,7 +25,8 @@ def free_bytes(path: Path) -> int:
 def obstacle(folder: Path, num_bytes: int, largest_bytes: int = 0) -> StorageError | None:
     """Why `num_bytes` cannot be written in a folder at the moment; None if no reason is found.
 
-    Checks the free space and the limit on the size of a file (`largest_bytes`), and writes a small test file.
+    Checks the free space, compares the size of the largest file (`largest_bytes`) with the limit on file sizes, and
+    writes a small test file.
     """
     import tempfile
 
@@ -45,7 +46,7 @@ def obstacle(folder: Path, num_bytes: int, largest_bytes: int = 0) -> StorageErr
 
 
 class Ballast:
-    """A file that reserves disk space. Removing it frees space for a last message when the disk is full."""
+    """A file that reserves disk space. When the disk is full, it is removed, which frees space for a last message."""
 
     def __init__(self, path: Path, num_bytes: int) -> None:
         self.path = path
@@ -56,8 +57,8 @@ class Ballast:
         """Why the last `take` failed; None if it succeeded."""
 
     def take(self) -> bool:
-        """Reserve the space; returns whether that succeeded. Fails unless as much again stays free."""
-        self.drop()  # space that a killed owner reserved counts as free
+        """Reserve the space and return whether that succeeded. It fails unless the same amount stays free in addition."""
+        self.drop()  # the space that a killed process reserved counts as free
         try:
             with explained(self.path):
                 if free_bytes(self.path.parent) < 2 * self._num_bytes:
@@ -72,7 +73,7 @@ class Ballast:
         return True
 
     def drop(self) -> None:
-        """Free the space."""
+        """Remove the file, which frees the space."""
         self.held = False
         with suppress(OSError):
             self.path.unlink(missing_ok=True)

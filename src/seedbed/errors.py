@@ -29,7 +29,7 @@ class SeedbedError(Exception):
         return f"{self.message} {self.hint}".strip()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle both parts."""
+        """Pickle the message and the hint."""
         return type(self), (self.message, self.hint)
 
 
@@ -52,7 +52,7 @@ class StorageError(SeedbedError):
         self.passing = passing
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle all parts."""
+        """Pickle all attributes."""
         return _storage_error, (type(self), self.message, self.hint, self.reason, self.passing)
 
 
@@ -93,17 +93,18 @@ _LASTING = (
     errno.ENAMETOOLONG,
     errno.ELOOP,
 )
+"""Errors that do not go away while a job waits."""
 
 
 def storage_error(path: str, error: OSError) -> StorageError:
-    """The StorageError for an OSError about `path`, which is in quotation marks."""
+    """The StorageError for an OSError. `path` is shown as it is given, so it must include its quotation marks."""
     number = error.errno or 0
     text = (error.strerror or str(error) or type(error).__name__).rstrip(".")
     reason, hint = _CAUSES.get(
         number, (f"{text[:1].lower()}{text[1:]}", "Check that the disk and its connection work.")
     )
     if number == errno.EFBIG:
-        hint = "Raise it: `ulimit -f unlimited` in the shell, before the command."
+        hint = "Raise the limit: run `ulimit -f unlimited` in the shell before the command."
         if sys.platform == "linux":
             hint += f" For the running process: `prlimit --fsize=unlimited --pid {os.getpid()}` (may need root)."
     kind = DiskFullError if number in _SPACE else StorageError

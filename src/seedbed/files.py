@@ -28,9 +28,10 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def sync(fd: int) -> None:
-    """Make a file or folder durable. macOS needs F_FULLFSYNC for that: its fsync leaves data in the drive's own cache.
+    """Make a file or folder durable. macOS needs F_FULLFSYNC: its fsync leaves data in the drive's own cache.
 
-    Source: Apple, fsync(2). Some file systems do not support it for folders or over a network; then plain fsync is used.
+    Source: Apple, fsync(2). Some file systems do not support F_FULLFSYNC for folders or over a network; plain fsync is
+    used there.
     """
     full = getattr(fcntl, "F_FULLFSYNC", None)
     if full is not None:
@@ -47,12 +48,12 @@ def expand_home(path: Path | str) -> Path:
     except RuntimeError:
         raise UsageError(
             f"{quoted(Path(path).parts[0])} in {quoted(path)} names a home directory that does not exist.",
-            "Write the path in full, or set HOME.",
+            "Write the full path, or set HOME.",
         ) from None
 
 
 def fsync_dir(path: Path) -> None:
-    """Make the names in a folder durable. Does nothing on file systems (network, FUSE) that cannot sync folders."""
+    """Make the file names in a folder durable. Does nothing on file systems (network, FUSE) that cannot sync folders."""
     fd = os.open(path, os.O_RDONLY)
     try:
         sync(fd)
@@ -64,9 +65,9 @@ def fsync_dir(path: Path) -> None:
 
 
 def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None:
-    """Replace the file at `path` as a whole, or leave it unchanged. `durable` fsyncs file and folder.
+    """Replace the file at `path` as a whole, or leave it unchanged. `durable`: also fsync the file and its folder.
 
-    Raises StorageError (DiskFullError if the disk is full); no temporary file is left over.
+    Raises StorageError (DiskFullError if the disk is full). The temporary file is removed in any case.
     """
     with replacing(path, durable=durable) as handle:
         handle.write(data.encode() if isinstance(data, str) else data)
@@ -74,9 +75,9 @@ def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
-    """A file to write to. It replaces the one at `path` when the `with` block ends without an error.
+    """Open a new file for writing. It replaces the file at `path` when the `with` block ends without an error.
 
-    `durable` fsyncs file and folder. Raises StorageError (DiskFullError if the disk is full).
+    `durable`: also fsync the file and its folder. Raises StorageError (DiskFullError if the disk is full).
     """
     import tempfile
 
@@ -111,7 +112,8 @@ def read_json(path: Path) -> Any:
         return None
     except (ValueError, UnicodeDecodeError) as error:
         raise SeedbedError(
-            f"{quoted(path)} is not valid JSON ({error}).", "It may be edited or truncated; restore it or remove it."
+            f"{quoted(path)} is not valid JSON ({error}).",
+            "The file may have been edited or truncated. Restore it or remove it.",
         ) from error
     except OSError as error:
         raise SeedbedError(
@@ -127,7 +129,7 @@ def make_dir(path: Path) -> Path:
 
 
 def temporary_dir(parent: Path, name: str) -> Path:
-    """Create a hidden folder in `parent`, on the same file system, that the caller publishes or removes."""
+    """Create a hidden folder in `parent` (on the same file system). The caller must publish or remove it."""
     import tempfile
 
     with explained(parent):
@@ -135,7 +137,7 @@ def temporary_dir(parent: Path, name: str) -> Path:
 
 
 def fsync_tree(folder: Path) -> None:
-    """Make every file and name under a folder durable."""
+    """Make every file below a folder durable, and every name."""
     for root, _, names in os.walk(folder):
         for name in names:
             fd = os.open(os.path.join(root, name), os.O_RDONLY)

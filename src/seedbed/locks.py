@@ -18,13 +18,14 @@ from seedbed.text import quoted
 
 
 class Lock:
-    """An advisory lock on a file (flock); the system releases it when its owner ends.
+    """An advisory lock on a file (flock). The operating system releases it when its owner (a process) exits.
 
     Only the owner of a lock may remove its file. After acquiring a lock whose file may be removed, check
     `is_current()`: otherwise two processes could own locks on two files of the same path.
 
-    Some file systems (NFS, SMB) have no locks. Without a `remedy` the lock counts as acquired there, which is enough
-    where it is only a safeguard. A lock that is essential gets a `remedy`, what to do instead, and raises StorageError.
+    Some file systems (NFS, SMB) have no locks. Without a `remedy` the lock counts as acquired there, which is enough for
+    a lock that is only a safeguard. For an essential lock, give a `remedy`: StorageError is then raised, with the remedy
+    as its hint.
     """
 
     def __init__(self, path: Path, remedy: str = "") -> None:
@@ -34,14 +35,14 @@ class Lock:
         self._owner = -1
 
     def acquire(self) -> bool:
-        """Take the lock unless another process has it; returns whether it was taken."""
-        return self._take(fcntl.LOCK_EX | fcntl.LOCK_NB)
+        """Acquire the lock without waiting. Returns False if another process holds the lock."""
+        return self._acquire(fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def wait(self) -> None:
-        """Take the lock; waits until its owner releases it."""
-        self._take(fcntl.LOCK_EX)
+        """Acquire the lock. Waits until its owner releases it."""
+        self._acquire(fcntl.LOCK_EX)
 
-    def _take(self, operation: int) -> bool:
+    def _acquire(self, operation: int) -> bool:
         with explained(self.path):
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -58,7 +59,7 @@ class Lock:
         return True
 
     def release(self) -> None:
-        """Release the lock; harmless if it is not held. In a forked child, closes only the child's copy."""
+        """Release the lock; does nothing if it is not acquired. In a forked child, closes only the child's copy of the file."""
         if self._fd >= 0:
             if self._owner == os.getpid():
                 with suppress(OSError):  # closing is not enough: forked children may have open copies
@@ -67,13 +68,13 @@ class Lock:
             self._fd = -1
 
     def remove(self) -> None:
-        """Remove the file of a lock that this process owns, and release it."""
+        """Remove the file of a lock that this process owns, and release the lock."""
         with suppress(OSError):
             self.path.unlink()
         self.release()
 
     def is_current(self) -> bool:
-        """Whether the locked file is still the one at its path; False if somebody removed or moved it."""
+        """Whether the locked file is still at its path. False if the file was removed, moved or replaced."""
         try:
             return os.path.samestat(os.fstat(self._fd), os.stat(self.path))
         except (FileNotFoundError, NotADirectoryError):
@@ -92,7 +93,7 @@ class Lock:
 
 
 _TAKEN = (errno.EAGAIN, errno.EACCES)
-"""Errors of flock if another process has the lock; some network file systems give the second."""
+"""Errors of flock if another process holds the lock. Some network file systems return EACCES."""
 
 
 def refuse_without_locks(folder: Path, remedy: str) -> None:
@@ -107,27 +108,28 @@ def refuse_without_locks(folder: Path, remedy: str) -> None:
 
 
 def _no_locks(folder: Path, error: OSError, remedy: str) -> StorageError:
-    reason = f"{_file_system(folder)} has no file locks ({error.strerror})"
-    message = f"Two processes could write in {quoted(folder)} at once: its file system, {reason}."
-    return StorageError(message, remedy, f"its file system, {reason}", passing=False)
+    reason = f"its file system ({_file_system(folder)}) has no file locks ({error.strerror})"
+    message = f"Two processes could write in {quoted(folder)} at the same time, because {reason}."
+    return StorageError(message, remedy, reason, passing=False)
 
 
 def _file_system(folder: Path) -> str:
     """The type of the file system of a folder, and where it is mounted."""
     import psutil
 
-    path, found = folder.resolve(), ("of an unknown kind,", "")
+    path, description, mountpoint = folder.resolve(), "of an unknown type", ""
     for part in psutil.disk_partitions(all=True):
-        if path.is_relative_to(part.mountpoint) and len(part.mountpoint) >= len(found[1]):
-            found = (f"{part.fstype} mounted at {quoted(part.mountpoint)},", part.mountpoint)
-    return found[0]
+        if path.is_relative_to(part.mountpoint) and len(part.mountpoint) >= len(mountpoint):
+            description, mountpoint = f"{part.fstype}, mounted at {quoted(part.mountpoint)}", part.mountpoint
+    return description
 
 
 def share_lock(path: Path) -> Callable[[], None] | None:
-    """Take a shared lock on a file, so that no process removes it; returns the function that releases the lock.
+    """Acquire a shared lock on a file, so that no process removes the file. Returns a function that releases the lock.
 
-    None if the file does not exist. Sets the file's modification time to now: that is when it was last used. Waits for
-    a process that is about to remove the file. On a file system without locks, nothing protects the file.
+    Returns None if the file does not exist. Sets the file's modification time to now, to record when the file was last
+    used. If a process is about to remove the file, waits for that process. A file system without locks does not protect
+    the file.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -149,10 +151,10 @@ def share_lock(path: Path) -> Callable[[], None] | None:
 
 
 def is_locked(path: Path | str, *, shared: bool = False) -> bool:
-    """Whether a process has the lock at `path` at the moment. Creates no file; simultaneous checks do not interfere.
+    """Whether a process holds the lock at `path` at the moment. Creates no file; simultaneous checks do not interfere.
 
-    With `shared`, a shared lock (see `share_lock`) counts too. Then simultaneous checks can mistake each other for a
-    lock, and a check that fails counts as a lock. False on a file system without locks.
+    With `shared`, a shared lock (see `share_lock`) also counts. Then each of two simultaneous checks can report a lock
+    because of the other check, and a check that fails counts as a lock. False on a file system without locks.
     """
     try:
         try:
