@@ -59,7 +59,7 @@ class Lock:
         return True
 
     def release(self) -> None:
-        """Release the lock; does nothing if it is not acquired. In a forked child, closes only the child's copy of the file."""
+        """Release the lock, if it is acquired. In a forked child, closes only the child's copy of the file."""
         if self._fd >= 0:
             if self._owner == os.getpid():
                 with suppress(OSError):  # closing is not enough: forked children may have open copies

@@ -2,7 +2,7 @@
 
 Training text is one circular stream of documents, each followed by an end-of-text token. Each epoch divides the stream
 into windows, starting at a random offset, and visits every window once in random order. Tokens left over after the last
-window (less than a window) are covered by the offsets of other epochs. There is no state: to resume at step s, ask for
+window (less than a window) are covered by the offsets of other epochs. There is no state: to resume at step s, request
 batch s.
 
 The target of a document's last token is end-of-text, and the target of end-of-text is the first token of the next
@@ -24,7 +24,7 @@ from seedbed.errors import SeedbedError, UsageError
 _CHUNK = 1024
 _CACHED_CHUNKS = 8
 IGNORED = -100
-"""Target of a position that is not trained or scored."""
+"""Target of a position that is neither trained nor evaluated."""
 
 
 class TokenStream(Protocol):
@@ -58,16 +58,16 @@ class Batch(NamedTuple):
 
     @property
     def processed(self) -> int:
-        """Tokens that go through the network; the unit of speed."""
+        """Number of tokens that the network processes. Speed is measured in these tokens."""
         return self.inputs.numel()
 
     @property
     def trained(self) -> int:
-        """Targets that are trained or scored; the divisor of the loss."""
+        """Number of targets that are trained or evaluated. The loss is divided by this number."""
         return int((self.targets >= 0).sum())
 
     def leaves(self, rows: int) -> Iterator[Batch]:
-        """The batch in pieces of `rows` sequences, in order; 0 takes it whole."""
+        """Yield the batch in pieces of `rows` sequences, in order; with 0, yield the whole batch."""
         total = self.inputs.shape[0]
         size = rows or total
         for start in range(0, total, size):
@@ -92,7 +92,7 @@ class Batches:
             raise UsageError(f"context {context} and batch size {batch_size} must be 1 or more.")
         if split.num_tokens <= context:
             raise SeedbedError(
-                f"The training text has {split.num_tokens} tokens; a window (model.context) needs {context + 1}.",
+                f"The training text is too short: it has {split.num_tokens} tokens, and one window needs {context + 1}.",
                 f"Use more text, or set model.context to {max(split.num_tokens - 1, 1)} or less.",
             )
         self._split, self._context, self._batch_size = split, context, batch_size
@@ -102,7 +102,7 @@ class Batches:
 
     @property
     def steps_per_epoch(self) -> float:
-        """Steps in which every window is seen once. Usually fractional, since batches cross epochs."""
+        """Number of steps in which every window is used once. Usually fractional, because batches cross epochs."""
         return self.windows_per_epoch / self._batch_size
 
     def batch(self, step: int, rows: slice = slice(None)) -> Batch:
@@ -116,11 +116,11 @@ class Batches:
         return Batch(*inputs_and_targets(tokens), documents)
 
     def largest(self, step: int) -> Batch:
-        """A batch of the largest size that can occur, for a trial before `step`. All windows have the same length."""
+        """A batch of the largest size that can occur, for a trial before `step`. All batches have the same size."""
         return self.batch(step)
 
     def _cached_starts(self, samples: np.ndarray) -> np.ndarray:
-        """`starts` from a cache that is filled for many samples at once, which is far cheaper."""
+        """The result of `starts`, from a cache that is filled for many samples at once, which is much faster."""
         if not samples.size:
             return samples
         first, last = int(samples.min()) // _CHUNK, int(samples.max()) // _CHUNK
@@ -148,7 +148,7 @@ class Batches:
 
 
 def inputs_and_targets(tokens: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tokens and, for each, the one after it: int64 [B, T] twice, from [B, T + 1].
+    """Inputs and targets, int64 [B, T] each, from tokens [B, T + 1]. The target is the token after the input.
 
     Both are contiguous and copied: views of a single row would overlap.
     """

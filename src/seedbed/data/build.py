@@ -1,10 +1,10 @@
 """Build a dataset: read a source, train or load a tokenizer, and write token shards into the cache.
 
-A build that was interrupted continues where it stopped.
+An interrupted build continues where it stopped.
 
     cache/datasets/KEY/             a finished dataset; KEY hashes the source's content and the tokenizer's config
     cache/datasets/.KEY.partial/    a dataset being built; it is renamed when it is complete
-    cache/datasets/.KEY.lock        held, and at the end removed, by the process that builds
+    cache/datasets/.KEY.lock        the lock of the process that builds, which removes it at the end
 """
 
 from __future__ import annotations
@@ -64,9 +64,11 @@ def build_dataset(
     """Open the dataset of a config if it is prepared or cached; otherwise build it.
 
     The same source content and tokenizer config give byte-identical files, whatever the number of workers and
-    interruptions. If the cache holds the dataset with `expected_fingerprint`, a different dataset is not built. `check` is
-    called several times a second, also while nothing is emitted; an exception from it, or from `emit`, ends the work, and
-    a later call continues it. Raises SeedbedError (UsageError for an invalid config).
+    interruptions. `check` is called several times a second, also while nothing is emitted. An exception from `check` or
+    `emit` stops the build, and a later call continues it.
+
+    Raises SeedbedError (UsageError for an invalid config), also if a different dataset would have to be built although the
+    cache contains the dataset with `expected_fingerprint`.
     """
     prepared = prepared_folder(data.source)
     if prepared is not None:
@@ -116,8 +118,8 @@ def _build(
         and find_folder(cache, expected_fingerprint) is not None
     ):
         raise SeedbedError(
-            f"{source.name} has changed since the data was prepared from it, or this version splits it differently.",
-            "Restore the source as it was.",
+            f"{source.name} has changed since its data was prepared, or this version of Seedbed splits it differently.",
+            "Restore the original source, or use the version of Seedbed that prepared its data.",
         )
     built = False
     while (release := locks.share_lock(builder.final / shards.MANIFEST)) is None:
@@ -164,7 +166,7 @@ def _open_prepared(folder: Path, config: TokenizerConfig, emit: Emit, check: Che
     if config.path and Tokenizer.load(files.expand_home(config.path)).fingerprint != dataset.tokenizer.fingerprint:
         raise UsageError(
             f"tokenizer.path = {quoted(config.path)} is not the tokenizer that made {quoted(folder)}.",
-            "Leave tokenizer.path out: a prepared dataset brings its own.",
+            "Remove tokenizer.path: a prepared dataset contains its own tokenizer.",
         )
     replay_messages(dataset.messages, emit)
     emit_contents(dataset, emit)
@@ -211,19 +213,19 @@ class _DatasetBuilder:
         self._reused = Tokenizer.load(files.expand_home(config.path)) if config.path else None
         self._fingerprint = run_interruptibly(source.fingerprint, check)
         if self._reused is not None:
-            learned: dict[str, Any] = {"tokenizer": self._reused.fingerprint}
+            settings: dict[str, Any] = {"tokenizer": self._reused.fingerprint}
         else:
-            learned = {"kind": config.kind, "vocab_size": config.vocab_size, "sample_bytes": config.sample_bytes}
+            settings = {"kind": config.kind, "vocab_size": config.vocab_size, "sample_bytes": config.sample_bytes}
             if config.kind != "char":
-                learned["split"] = config.split
-        self.key = shards.digest_of([shards.FORMAT, self._fingerprint, learned])[:_KEY_LENGTH]
+                settings["split"] = config.split
+        self.key = shards.digest_of([shards.FORMAT, self._fingerprint, settings])[:_KEY_LENGTH]
         self.final = cache / "datasets" / self.key
         self._partial = cache / "datasets" / f".{self.key}.partial"
         self._train_bytes: int | None = None
         self._empty = 0
 
     def make(self) -> None:
-        """Build the dataset in the hidden folder, then rename the folder. The caller holds the lock."""
+        """Build the dataset in the hidden folder, then rename the folder. The caller must hold the lock."""
         if not (self._partial / shards.MANIFEST).exists():
             files.make_dir(self._partial)
             try:
@@ -234,19 +236,19 @@ class _DatasetBuilder:
                         files.remove_tree(self._partial)
                 raise
         with files.explained(self._partial):
-            for work in (PROGRESS, _MESSAGES):
-                (self._partial / work).unlink(missing_ok=True)
-            for stray in self._partial.glob(".*.tmp"):
-                stray.unlink()
+            for name in (PROGRESS, _MESSAGES):
+                (self._partial / name).unlink(missing_ok=True)
+            for temporary in self._partial.glob(".*.tmp"):
+                temporary.unlink()
         files.remove_tree(self.final)  # a folder without a manifest is unusable
         files.publish_dir(self._partial, self.final)
 
     def _can_resume(self, error: BaseException) -> bool:
-        """Whether a later build can continue from what a failed one leaves in the hidden folder."""
+        """Whether a later build can continue from the files that a failed build left in the hidden folder."""
         if isinstance(error, NoTextError) or (isinstance(error, UnreadableError) and error.reason != "unreadable"):
             return False  # the same text fails again
-        learned = self._reused is None and (self._partial / shards.TOKENIZER / "tokenizer_config.json").exists()
-        return learned or (self._partial / PROGRESS).exists()
+        trained = self._reused is None and (self._partial / shards.TOKENIZER / "tokenizer_config.json").exists()
+        return trained or (self._partial / PROGRESS).exists()
 
     def _fill(self) -> None:
         """Write the tokenizer, the missing shards and the manifest into the hidden folder."""
@@ -289,10 +291,10 @@ class _DatasetBuilder:
         if (folder / "tokenizer_config.json").exists():
             with contextlib.suppress(SeedbedError):  # damaged by a power cut: train it again
                 return Tokenizer.load(folder)
-        read = _Counted(self._documents("train"))
-        tokenizer = train_tokenizer(read, self._config, self._emit, self._check)
-        if read.exhausted:
-            self._train_bytes = read.size_bytes
+        documents = _ByteCounter(self._documents("train"))
+        tokenizer = train_tokenizer(documents, self._config, self._emit, self._check)
+        if documents.exhausted:
+            self._train_bytes = documents.size_bytes
         tokenizer.save(folder)
         return tokenizer
 
@@ -315,7 +317,7 @@ class _DatasetBuilder:
         progress.end()
 
     def _check_fast_encoder(self, block: TextBlock, tokeniser: Tokeniser) -> None:
-        """Compare the fast encoder with the tokenizers library on this text; on a difference, use the library from then on."""
+        """Compare the fast encoder with the tokenizers library on this text. If they differ, use the library from then on."""
         sample = list(itertools.islice(patterns.cut(block.pieces[0], _CHECKED_CHARACTERS), 4))
         bulk = tokeniser.local.bulk
         if not bulk.matches_library(sample):
@@ -325,12 +327,12 @@ class _DatasetBuilder:
                     level="warning",
                     code="slow-tokenising",
                     text="Tokenising takes longer: the fast encoder gave wrong ids, so the tokenizers library is used.",
-                    why="The ids are right. Please report the first lines of this text as a bug.",
+                    why="The ids of the library are correct. Please report the first lines of this text as a bug.",
                 )
             )
 
     def _documents(self, split: SplitName) -> Iterator[str]:
-        """The documents of a split. The first may take long, since a source may first read a large file to its end."""
+        """Yield the documents of a split. The first can take long, because a source may first read a large file to its end."""
         texts = self._source.documents(split)
         first = run_interruptibly(lambda: next(texts, None), self._check)
         if first is not None:
@@ -338,7 +340,7 @@ class _DatasetBuilder:
             yield from map(well_formed, texts)
 
     def _pieces(self, split: SplitName) -> Iterator[_Piece]:
-        """The text of a split in pieces of bounded length. Empty documents are counted and left out."""
+        """Yield the text of a split in pieces of bounded length. Empty documents are counted and omitted."""
         for text in self._documents(split):
             if not text:
                 self._empty += 1
@@ -353,7 +355,7 @@ class _DatasetBuilder:
         for split in shards.SPLITS:
             if not splits[split]["documents"]:
                 raise NoTextError(
-                    f"{self._source.name} holds no {split} text.",
+                    f"{self._source.name} contains no {split} text.",
                     "Check data.source, data.validation and data.max_documents.",
                 )
             unknown, tokens = splits[split]["unknown"], splits[split]["tokens"]
@@ -364,7 +366,7 @@ class _DatasetBuilder:
                         code="unknown-characters",
                         text=f"{unknown} of {tokens} characters of the {split} text become U+FFFD.",
                         why="The character vocabulary does not contain them.",
-                        hint="Raise tokenizer.vocab_size or tokenizer.sample_bytes, or set tokenizer.kind to bpe.",
+                        hint="Increase tokenizer.vocab_size or tokenizer.sample_bytes, or set tokenizer.kind to bpe.",
                     )
                 )
 
@@ -386,8 +388,8 @@ def _blocks(pieces: Iterator[_Piece]) -> Iterator[TextBlock]:
         yield block
 
 
-class _Counted:
-    """Passes documents through and counts their bytes; `exhausted` once all are read."""
+class _ByteCounter:
+    """Yields documents unchanged and counts their bytes. `exhausted` is true once all documents are read."""
 
     def __init__(self, texts: Iterator[str]) -> None:
         self._texts = texts

@@ -15,7 +15,7 @@ from seedbed.text import legible, quoted
 
 COMPRESSED_SUFFIXES = (".gz", ".zst")
 INSTALL_HINT = "Install it with: pip install 'seedbed[data]'"
-FETCH_HINT = "It may be incomplete: download it again."
+FETCH_HINT = "The file may be incomplete. Download it again."
 CHUNK_BYTES = 1 << 20
 _ZSTD_INPUT_BYTES = 1 << 15
 _ZSTD_WINDOW_BYTES = 1 << 31
@@ -24,7 +24,7 @@ _GZIP_MAGIC, _ZSTD_MAGICS = b"\x1f\x8b", (b"\x28\xb5\x2f\xfd", b"\x2a\x4d\x18")
 
 
 class UnreadableError(SeedbedError):
-    """A file that yields no documents. `reason` is the word under which it is counted as dropped."""
+    """The error for a file from which no document can be read. The file is counted as dropped under `reason`."""
 
     def __init__(self, reason: str, message: str, hint: str = "") -> None:
         super().__init__(message, hint)
@@ -36,12 +36,15 @@ class UnreadableError(SeedbedError):
 
 
 class NoTextError(SeedbedError):
-    """A source without text for a split. Building the dataset again would fail in the same way."""
+    """The error for a source that has no text for a split. Building the dataset again would fail in the same way."""
 
 
 @contextmanager
 def open_bytes(path: Path, max_bytes: int | None = None) -> Iterator[io.BufferedReader]:
-    """The first `max_bytes` decompressed bytes of a file (None: all). Read errors raise UnreadableError."""
+    """Open a file for reading, decompressed. Read errors raise UnreadableError.
+
+    `max_bytes`: give only the first `max_bytes` decompressed bytes (None: all).
+    """
     suffix = path.suffix.lower()
     try:
         with path.open("rb") as raw:
@@ -64,7 +67,9 @@ def open_bytes(path: Path, max_bytes: int | None = None) -> Iterator[io.Buffered
 def _broken_gzip(path: Path, error: Exception) -> UnreadableError:
     if not _begins_with(path, _GZIP_MAGIC):
         return UnreadableError(
-            "broken gzip", f"{quoted(path)} is not a gzip file, despite its name.", "Rename it to match its format."
+            "broken gzip",
+            f"{quoted(path)} is not a gzip file, despite its name.",
+            "Rename the file to match its format.",
         )
     return UnreadableError(
         "broken gzip", f"{quoted(path)} is an incomplete or damaged gzip file ({first_line(error)}).", FETCH_HINT
@@ -76,7 +81,7 @@ def _begins_with(path: Path, *magics: bytes) -> bool:
         with path.open("rb") as raw:
             head = raw.read(4)
     except OSError:
-        return True  # unknown
+        return True  # the bytes cannot be checked
     return any(magic in head for magic in magics)
 
 
@@ -131,7 +136,7 @@ class _ZstdStream(io.RawIOBase):
         return size
 
     def _advance(self) -> None:
-        """Decompress what was read, up to the end of the frame."""
+        """Decompress the bytes that were read, up to the end of the frame."""
         self._frame = self._frame or self._new_frame()
         try:
             self._ready = memoryview(self._frame.decompress(self._compressed))
@@ -139,24 +144,24 @@ class _ZstdStream(io.RawIOBase):
             raise self._explained(first_line(error)) from error
         except MemoryError as error:
             raise self._broken(
-                "its window does not fit in memory", "Compress it again without --long, or free some memory."
+                "its window does not fit in memory", "Compress the file again without --long, or free some memory."
             ) from error
         self._compressed = b""
         if self._frame.eof:
             self._compressed, self._frame = self._frame.unused_data, None
 
     def _explained(self, why: str) -> UnreadableError:
-        """The library's error with a fitting hint."""
+        """The UnreadableError for an error of the library, with a hint that fits."""
         low = why.lower()
         if "dictionary" in low:
-            return self._broken(why, "It was compressed with a dictionary: decompress it with zstd -d -D DICTIONARY.")
+            return self._broken(why, "The file was compressed with a dictionary. Decompress it: zstd -d -D DICTIONARY")
         if "memory" in low or "window" in low:
-            return self._broken(why, "Decompress it (zstd -d --long=31), or compress it again without --long.")
+            return self._broken(why, "Decompress the file (zstd -d --long=31), or compress it again without --long.")
         if not _begins_with(self._path, *_ZSTD_MAGICS):
             return UnreadableError(
                 "broken zstd",
                 f"{quoted(self._path)} is not a zstd file, despite its name.",
-                "Rename it to match its format.",
+                "Rename the file to match its format.",
             )
         return self._broken(why, FETCH_HINT)
 

@@ -1,4 +1,4 @@
-"""Find prepared datasets in the cache by their manifests, and compare a source with the data of a run. Needs no numpy."""
+"""Find prepared datasets in the cache by their manifests, and compare a source with the data of a run. Imports no numpy."""
 
 from __future__ import annotations
 
@@ -15,51 +15,53 @@ from seedbed.events import discard
 from seedbed.text import quoted
 
 MANIFEST = "manifest.json"
-"""Written last, so a dataset folder with this file is complete."""
+"""The file that is written last: a dataset folder that contains it is complete."""
 _MOST_BYTES = 64 << 20
-"""Text up to this size is hashed here: that takes less than a second."""
+"""The largest text that is hashed for a comparison, which takes less than a second."""
 
 
 def find_folder(cache: Path, fingerprint: str) -> Path | None:
-    """The cache folder of the dataset with this fingerprint; None if there is none."""
+    """The cache folder of the dataset with this fingerprint; None if the cache does not contain it."""
     return next((folder for folder, manifest in _manifests(cache) if manifest.get("fingerprint") == fingerprint), None)
 
 
 def refuse_different_text(data: DataConfig, trained_on: str | None, cache: Path) -> None:
-    """Raise SeedbedError if a source is not the text of the dataset with fingerprint `trained_on`.
+    """Raise SeedbedError if a source differs from the dataset with the fingerprint `trained_on`.
 
-    Compares prepared datasets, and files of moderate size while the cache holds the dataset; lets everything else pass.
+    Compares prepared datasets, and text files up to _MOST_BYTES if the cache contains that dataset. Any other source is
+    accepted without a comparison.
     """
     if trained_on is None:
         return
     source = data.source.strip()
     if is_prepared(source, Path()):
         manifest = _read(files.expand_home(source))
-        other = manifest is not None and manifest.get("fingerprint") != trained_on
+        differs = manifest is not None and manifest.get("fingerprint") != trained_on
     else:
         known = {str(each.get("source")) for _, each in _manifests(cache) if each.get("fingerprint") == trained_on}
         word, rest = parse_source(source, data.validation_path)
-        other = bool(known) and word == "text" and _is_other(rest, data, known)
-    if other:
+        differs = bool(known) and word == "text" and _differs(rest, data, known)
+    if differs:
         raise different_text_error(source)
 
 
 def different_text_error(source: str) -> SeedbedError:
-    """The error for a resume with a text that the run was not trained on."""
+    """The error for a resume with data that the run was not trained on."""
     return SeedbedError(
-        f"{quoted(source)} is not the text that this run was trained on: its fingerprint differs.",
-        "Give the path of the unchanged text. To train on other text, start a new run: seedbed train --like RUN --data SOURCE.",
+        f"{quoted(source)} is not the data that this run was trained on: the fingerprints differ.",
+        "Give the path of the original data. To train on other data, start a new run: "
+        "seedbed train --like RUN --data SOURCE",
     )
 
 
-def _is_other(rest: str, data: DataConfig, known: set[str]) -> bool:
-    """Whether the files have none of the `known` fingerprints; False if they are too large to hash here."""
+def _differs(rest: str, data: DataConfig, known: set[str]) -> bool:
+    """Whether the fingerprint of the files is none of `known`; False if the files are too large to hash here."""
     text = open_text(rest, data, discard)
     return text.size_bytes <= _MOST_BYTES and text.fingerprint() not in known
 
 
 def _manifests(cache: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """The complete dataset folders, each with its manifest."""
+    """Yield the complete dataset folders, each with its manifest."""
     try:
         entries = sorted((cache / "datasets").iterdir())
     except OSError:

@@ -1,4 +1,4 @@
-"""Decode bytes to text strictly: UTF-8, else the configured encoding."""
+"""Decode bytes to text strictly: as UTF-8, otherwise in the configured encoding."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOT_UTF8 = "not UTF-8"
 
 
 class FileScan(NamedTuple):
-    """What reading a whole file found. `encoding` is the one that decodes it."""
+    """The result of reading a whole file: its digest, its length in characters, whether it is blank, its encoding."""
 
     digest: bytes
     length: int
@@ -28,9 +28,9 @@ class FileScan(NamedTuple):
 
 
 def scan_file(path: Path, encoding: str, max_bytes: int | None) -> FileScan:
-    """Read a file in chunks: digest of its bytes, length in characters, whether it is blank, and its encoding.
+    """Read a file in chunks, and return the digest of its bytes, its length, whether it is blank, and its encoding.
 
-    The encoding is UTF-8, else `encoding`. Raises UnreadableError if neither decodes it.
+    The encoding is UTF-8 if that decodes the file, otherwise `encoding`. Raises UnreadableError if neither decodes it.
     """
     try:
         return _scan_as(path, "", max_bytes, wide=is_wide(encoding))
@@ -70,7 +70,10 @@ def _scan_as(path: Path, encoding: str, max_bytes: int | None, *, wide: bool) ->
 
 
 def decode_text(path: Path, content: bytes, encoding: str) -> str:
-    """The text of a small file: UTF-8, else `encoding`. Drops a byte-order mark; every line ending becomes a newline."""
+    """The text of a small file, decoded as UTF-8, otherwise as `encoding`.
+
+    A byte-order mark is removed, and every line ending becomes a newline.
+    """
     wide = is_wide(encoding)
     refuse_wrong_format(path, content[:HEAD_BYTES], "text", wide=wide)
     bom = len(BOM) if content.startswith(BOM) else 0
@@ -93,12 +96,14 @@ def is_wide(encoding: str) -> bool:
 
 
 def refuse_nul(path: Path, chunk: bytes, position: int) -> None:
+    """Raise UnreadableError if a chunk contains a NUL byte. `position`: byte offset of the chunk in the file."""
     at = chunk.find(b"\0")
     if at >= 0:
         raise UnreadableError(
             "binary",
-            f"{quoted(path)} is not text: there is a NUL byte at byte {position + at}.",
-            "Extract the text of other formats first. For UTF-16 without a byte-order mark: --set data.encoding=utf-16-le.",
+            f"{quoted(path)} is not text: it contains a NUL byte at byte {position + at}.",
+            "If the file has another format, extract its text first. If it is UTF-16 without a byte-order mark, use "
+            "--set data.encoding=utf-16-le.",
         )
 
 
@@ -117,5 +122,5 @@ def decoding_error(path: Path, encoding: str, error: UnicodeError, start: int) -
     return UnreadableError(
         NOT_UTF8,
         f"{quoted(path)} is not UTF-8: {where}.",
-        "Western European text? " + encoding_hint(path, "WINDOWS-1252"),
+        "The text may be Western European. " + encoding_hint(path, "WINDOWS-1252"),
     )

@@ -38,7 +38,7 @@ _VERSION = "separators 1"
 _ANY_MARK = re.compile("|".join(map(re.escape, (*MARKS, *LINE_MARKS))))
 _LONG_CHARS = PIECE_CHARS * 3 // 2
 _CONTEXT_CHARS = 1024
-"""Characters around a mark that decide whether it separates; a stream is buffered by this much."""
+"""Characters around a mark that decide whether it is a separator. A stream is buffered by this many characters."""
 _AFTER = re.compile(r"[ \t\r]*(?:\n(?:[ \t\r]*\n)*)?")
 _OPENING = "`([{“‘«=,:;"
 _CLOSING = "`)]}”’»,.;:!?="
@@ -59,23 +59,25 @@ class _Layout(NamedTuple):
     """The result of the first pass over a long document."""
 
     divided: bool
+    """Whether separators split the document."""
     long: dict[int, _LongText]
     """Long texts by their index among texts and separators."""
     kept: Counter[str]
+    """How often each mark occurred inside a sentence."""
 
 
 class DocumentSeparators:
-    """Splits documents. `asked` is auto, none, or a separator; a named separator splits wherever it occurs.
+    """Splits documents. `setting` is auto, none, or a separator, which then splits wherever it occurs.
 
-    The counters cover the texts read since `begin`.
+    The counters cover the texts read since the last call of `begin`.
     """
 
-    def __init__(self, asked: str) -> None:
-        self.asked = asked
-        self._named = asked not in (AUTO, NONE, "")
-        self._off = asked in (NONE, "")
-        self._pattern = re.compile(re.escape(asked)) if self._named else _ANY_MARK
-        self._context = max(_CONTEXT_CHARS, 2 * len(asked))
+    def __init__(self, setting: str) -> None:
+        self._setting = setting
+        self._named = setting not in (AUTO, NONE, "")
+        self._off = setting in (NONE, "")
+        self._pattern = re.compile(re.escape(setting)) if self._named else _ANY_MARK
+        self._context = max(_CONTEXT_CHARS, 2 * len(setting))
         self._layouts: dict[bytes, _Layout] = {}
         self.begin()
 
@@ -84,26 +86,26 @@ class DocumentSeparators:
         self.found: Counter[str] = Counter()
         """How often each separator split a document."""
         self.kept: Counter[str] = Counter()
-        """How often each separator occurred inside a sentence and stayed text."""
+        """How often each mark occurred inside a sentence and remained text."""
         self.num_texts = 0
-        """Texts that came from split documents."""
+        """Number of texts that split documents gave."""
 
     @property
     def identity(self) -> str:
         """The part of a source's fingerprint that depends on the separators."""
-        return f"{_VERSION} {self.asked!r}"
+        return f"{_VERSION} {self._setting!r}"
 
     def texts(self, text: str) -> Iterator[str]:
-        """The texts of a document in memory. Blank texts between separators are left out."""
+        """Yield the texts of a document in memory. Blank texts between separators are omitted."""
         if self._off or self._pattern.search(text) is None:
             yield text
             return
         parts = self._parts([text])
-        found = ["".join(map(str, part)) for is_break, part in itertools.groupby(parts, _is_break) if not is_break]
-        if found == [text]:
+        texts = ["".join(map(str, part)) for is_break, part in itertools.groupby(parts, _is_break) if not is_break]
+        if texts == [text]:
             yield text
             return
-        for each in found:
+        for each in texts:
             if not each.isspace():
                 self.num_texts += 1
                 yield each
@@ -111,7 +113,7 @@ class DocumentSeparators:
     def split(self, documents: Iterable[Document]) -> Iterator[Document]:
         """Split each document at its separators. Very long documents are read twice.
 
-        The pieces of a document are a list if its text is in memory; otherwise iterating reads them again.
+        The pieces of a yielded document are a list if its text is in memory; otherwise each iteration reads the file again.
         """
         for document in documents:
             if isinstance(document.pieces, list):
@@ -125,7 +127,7 @@ class DocumentSeparators:
                 yield from self._split_long(document)
 
     def _split_long(self, document: Document) -> Iterator[Document]:
-        """The texts of a document that is not in memory."""
+        """Yield the texts of a document that is not in memory."""
         if document.digest not in self._layouts:
             self._layouts[document.digest] = self._survey(document.pieces)
         layout = self._layouts[document.digest]
@@ -146,7 +148,7 @@ class DocumentSeparators:
                 yield Document(text_digest(text), len(text), in_pieces([text]))
 
     def _survey(self, pieces: Iterable[str]) -> _Layout:
-        """The layout of a document. Does not change the counters."""
+        """Read a document once and return its layout. Does not change the counters."""
         before = self.found, self.kept
         self.found, self.kept = Counter(), Counter()
         long: dict[int, _LongText] = {}
@@ -163,7 +165,7 @@ class DocumentSeparators:
         return layout
 
     def _parts(self, pieces: Iterable[str]) -> Iterator[str | None]:
-        """The text of a stream in order, with None for each separator."""
+        """Yield the text of a stream in order, and None for each separator."""
         buffer, position = "", 0
         for piece, last in _with_last(pieces):
             buffer, position = buffer[max(position - self._context, 0) :] + piece, min(position, self._context)
@@ -191,22 +193,22 @@ class DocumentSeparators:
                 position = decided
 
     def messages(self, name: str) -> Iterator[Message]:
-        """Messages about how the texts of `name`, read since `begin`, were split."""
+        """Yield messages about how the texts read since `begin` were split. `name`: the name of their source."""
         if self.found:
             marks = " and ".join(self.found)
             yield Message(
                 level="info",
                 code="data-separator",
                 text=f"{name} contains {self.num_texts:,} texts, separated by {marks}. Each becomes a document.",
-                why="The separators are removed; an end-of-text token stands between documents.",
-                hint="To keep them as text: --set data.separator=none",
+                why="The separators are removed. After each document there is an end-of-text token.",
+                hint="To keep the separators as text, use --set data.separator=none.",
             )
         elif self._named:
             yield Message(
                 level="warning",
                 code="separator-absent",
-                text=f"data.separator = {self.asked!r} does not occur in {name}, so nothing is split.",
-                hint=r"""It is matched literally. Write a newline as in --set 'data.separator="\n\n"'.""",
+                text=f"data.separator = {self._setting!r} does not occur in {name}, so nothing is split.",
+                hint=r"""The separator is matched literally. Write a newline as in --set 'data.separator="\n\n"'.""",
             )
         if self.kept:
             marks = " and ".join(f"{mark} {count:,} times" for mark, count in self.kept.items())
@@ -214,9 +216,9 @@ class DocumentSeparators:
             yield Message(
                 level="info",
                 code="separator-in-text",
-                text=f"{name} has {marks} inside a sentence or line. There it stays text.",
+                text=f"{name} contains {marks} inside a sentence or line. These do not split a document.",
                 why="Only a separator on a line of its own, or between two texts, splits a document.",
-                hint=f"To split at every occurrence: --set data.separator='{first}'",
+                hint=f"To split at every occurrence, use --set data.separator='{first}'.",
             )
 
 

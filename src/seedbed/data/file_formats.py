@@ -15,7 +15,7 @@ from seedbed.text import legible, quoted
 
 BOM = codecs.BOM_UTF8
 HEAD_BYTES = 1 << 16
-"""Bytes at the start of a file that are used to recognise it."""
+"""Number of bytes at the start of a file that are used to recognise its format."""
 
 _FOREIGN_BOMS = {
     codecs.BOM_UTF32_LE: "UTF-32",
@@ -120,7 +120,9 @@ def refuse_placeholder(path: Path, head: bytes, *, page: bool = True) -> None:
     """Raise UnreadableError for the result of a failed download: a Git LFS pointer or (with `page`) a web page."""
     start = head.removeprefix(BOM).lstrip()[:64].lower()
     if page and start.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise UnreadableError("web page", f"{quoted(path)} is a web page, not data: its download failed.", FETCH_HINT)
+        raise UnreadableError(
+            "web page", f"{quoted(path)} is a web page, not data. The download has probably failed.", FETCH_HINT
+        )
     if start.startswith(b"version https://git-lfs"):
         raise UnreadableError(
             "LFS pointer", f"{quoted(path)} is a Git LFS pointer, not the data.", "Fetch the data: git lfs pull"
@@ -132,9 +134,7 @@ def encoding_hint(path: Path, encoding: str) -> str:
     stem, suffix = _parts(path)
     convert = _piped(path, f"iconv -f {encoding} -t UTF-8")
     python = "cp1252" if encoding == "WINDOWS-1252" else encoding.lower()
-    return (
-        f"Set its encoding: --set data.encoding={python}, or convert it: {convert} > {shlex.quote(stem)}.utf8{suffix}"
-    )
+    return f"Set the encoding: --set data.encoding={python}. Or convert the file: {convert} > {shlex.quote(stem)}.utf8{suffix}"
 
 
 def json_kind(head: bytes) -> str:
@@ -184,7 +184,7 @@ def _format_of(head: bytes) -> tuple[str, str]:
 
 
 def _is_plain(head: bytes) -> bool:
-    """Whether the first bytes hold no control bytes: RIFF, GIF8 and ID3 can also begin a text."""
+    """Whether the first bytes contain no control bytes: a text, too, can begin with RIFF, GIF8 or ID3."""
     return not any(byte < 9 or 13 < byte < 32 for byte in head[:512])
 
 

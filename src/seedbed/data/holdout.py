@@ -14,16 +14,21 @@ from seedbed.events import Message
 Side = Literal["train", "validation", "cut"]
 
 HEAD_DOCUMENTS = 4096
-"""Documents that are read before a plan is made. A source with fewer is split by exact lengths, a larger one by hashes."""
+"""Documents that are read before the plan is made.
+
+A source with fewer documents is split by exact lengths, a larger source by hashes.
+"""
 
 VERSION = "holdout 2"
 """Raise it when the same documents would be split differently. It is part of the sources' fingerprints."""
 
 _SALT = b"seedbed-holdout-1"
 _PAST_TARGET = 1.5
+"""The validation text may be at most this many times as long as planned."""
 _SHORT_OF_TARGET = 0.4
+"""If whole documents give less than this share of the planned validation text, one document is cut instead."""
 _LARGE = 0.25
-"""A document is large if it exceeds this share of the text to hold out."""
+"""A document is large if it is longer than this share of the planned validation text and longer than the median document."""
 
 
 class DocumentSize(NamedTuple):
@@ -34,13 +39,13 @@ class DocumentSize(NamedTuple):
 
 
 class DocumentCut(NamedTuple):
-    """The one document that is cut in two: its last `tail` characters, to the nearest border, are validation text."""
+    """The document that is cut in two. Its last `tail` characters, from the nearest border, are validation text."""
 
     digest: bytes
     length: int
     tail: int
     copies: int = 1
-    """How often the document occurs among those that were read; each copy is cut at the same place."""
+    """How often the document occurs in the head; each copy is cut at the same place."""
 
     @property
     def at(self) -> int:
@@ -49,7 +54,7 @@ class DocumentCut(NamedTuple):
 
     @property
     def slack(self) -> int:
-        """The largest distance of a border from that position, in characters."""
+        """The largest distance of a border from the target position, in characters."""
         return self.tail // 4
 
 
@@ -68,7 +73,7 @@ class HoldoutPlan(NamedTuple):
     """Digests of documents whose copies together are longer than `longest`."""
 
     def side(self, digest: bytes, length: int) -> Side:
-        """The side of a document. Equal documents are on the same side, so that no copy leaks."""
+        """The side of a document. Equal documents are on the same side, so that validation text is never trained on."""
         if self.cut is not None and digest == self.cut.digest:
             return "cut"
         if self.validation is not None:
@@ -104,7 +109,7 @@ class OversizeCounter:
             self._characters += length
 
     def messages(self, name: str) -> Iterator[Message]:
-        """A message about them, after all documents were counted."""
+        """Yield a message if there were such documents. Call it after all documents were counted."""
         if not self._documents:
             return
         many = self._documents > 1
@@ -112,9 +117,10 @@ class OversizeCounter:
             level="info",
             code="validation-spared",
             text=f"{self._documents:,} document{'s' * many} of {name}, {self._characters / self._all_characters:.1%} of "
-            f"the text, {'are' if many else 'is'} trained on instead of held out for validation.",
-            why=f"Random selection picked {'them' if many else 'it'}, but validation should be about "
-            f"{self._plan.fraction:.1%} of the text and not mostly {'a few documents' if many else 'one document'}.",
+            f"the text, {'are' if many else 'is'} used for training instead of validation.",
+            why=f"Random selection chose {'them' if many else 'it'} for validation, but {'they are' if many else 'it is'} "
+            f"too large: validation should be about {self._plan.fraction:.1%} of the text and not consist mostly of "
+            f"{'a few documents' if many else 'one document'}.",
             hint="With text:PATH you can give a validation file: --set data.validation_path=FILE.",
         )
 
@@ -125,17 +131,18 @@ def text_digest(text: str) -> bytes:
 
 
 def plan_holdout(head: Sequence[DocumentSize], more: bool, fraction: float) -> HoldoutPlan:
-    """Choose the validation documents from the first documents of a source; `more`: the source has others.
+    """Choose the validation documents of a source from its first documents, `head`. `more`: it has further documents.
 
-    A source with more: documents whose salted hash is below `fraction`, except large ones (see `_plan_by_hash`), and at
-    least one document of the head on either side. A source read completely: documents in the order of their hashes until
-    they make up about `fraction` of the text. If no document is small enough for that, the longest is cut near its end.
+    With further documents, the validation documents are those whose salted hash is below `fraction`, except large ones
+    (see `_plan_by_hash`); at least one document of the head is on either side. Without, documents are chosen in the order
+    of their hashes until they make up about `fraction` of the text. If no document is small enough, the longest document
+    is cut near its end.
     """
     return _plan_by_hash(head, fraction) if more else _plan_whole(head, fraction)
 
 
 def _plan_by_hash(head: Sequence[DocumentSize], fraction: float) -> HoldoutPlan:
-    """Plan for a large source. Large is a document that, with its copies, exceeds _LARGE of the text to hold out of the head."""
+    """The plan for a source with further documents. A document that is large, together with its copies, is not chosen."""
     sizes, total = _sizes(head)
     target = fraction * total
     usual = sorted(item.length for item in head)[(len(head) - 1) // 2]
@@ -193,14 +200,14 @@ def cut_message(name: str, cut: DocumentCut, fraction: float) -> Message:
         level="info",
         code="validation-cut",
         text=f"Validation uses the last {cut.tail / cut.length:.1%} of the longest document of {name}{again}.",
-        why=f"Whole documents cannot make up about {fraction:.1%} of the text: they are too few, too long or too often "
-        "repeated.",
+        why=f"Whole documents cannot make up about {fraction:.1%} of the text: they are too few, too long or repeated too "
+        "often.",
         hint="With text:PATH you can give a validation file: --set data.validation_path=FILE.",
     )
 
 
 def cut_pieces(pieces: Iterable[str], cut: DocumentCut, split: Literal["train", "validation"]) -> Iterator[str]:
-    """One side of a cut document: before or after the paragraph (else line, else word) border nearest to `cut.at`."""
+    """Yield one side of a cut document: the text before or after the border nearest to `cut.at` (see `nearest_border`)."""
     seen = 0
     for piece in pieces:
         start, seen = seen, seen + len(piece)
@@ -218,7 +225,10 @@ def cut_pieces(pieces: Iterable[str], cut: DocumentCut, split: Literal["train", 
 
 
 def nearest_border(text: str, at: int, slack: int) -> int:
-    """The index after the paragraph border nearest to `at`, at most `slack` away; else line, else word, else `at`."""
+    """The index after the paragraph border that is nearest to `at`, at most `slack` characters away.
+
+    If there is none: after the nearest line border, else after the nearest space, else `at`.
+    """
     low, high = max(at - slack, 0), min(at + slack, len(text))
     for separator in ("\n\n", "\n", " "):
         width = len(separator)

@@ -33,7 +33,8 @@ def datasets_library(purpose: str) -> Any:
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
     huggingface_hub.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    # The layer below already retries five times with back-off; the default of twenty rounds would take ten minutes.
+    # huggingface_hub itself retries five times with back-off. With the default of twenty retries here, a failure would
+    # take ten minutes.
     datasets.config.STREAMING_READ_MAX_RETRIES = 2
     datasets.config.STREAMING_READ_RETRY_INTERVAL = 1
     datasets.config.STREAMING_OPEN_MAX_RETRIES = 2
@@ -42,18 +43,18 @@ def datasets_library(purpose: str) -> Any:
 
 
 class Pinned(NamedTuple):
-    """The commit of a dataset to read. `unreachable` is the error if the Hub could not be reached."""
+    """The commit of a dataset that is read. `unreachable` is the error if the Hub cannot be reached."""
 
     revision: str
     unreachable: SeedbedError | None = None
 
 
 def pinned_revision(name: str, emit: Emit, *, cached_config: str = "") -> Pinned:
-    """The current commit of a Hub dataset; without a network the one last seen here, with a warning.
+    """The current commit of a Hub dataset. Without a network: the last commit seen on this machine, with a warning.
 
-    `cached_config` is a configuration that the cache of `datasets` may hold completely. Makes one request without retries,
-    so that a missing network shows within seconds. Raises SeedbedError if the dataset does not exist, may not be read, or
-    is out of reach and was never seen here.
+    `cached_config` is a configuration that the cache of `datasets` may contain completely. Makes one request without
+    retries, so that a missing network is noticed within seconds. Raises SeedbedError if the dataset does not exist, if
+    access is denied, or if the Hub cannot be reached and no commit was ever seen on this machine.
     """
     datasets = datasets_library(f"The corpus hf:{name}")
     from huggingface_hub import HfApi, constants
@@ -76,7 +77,7 @@ def pinned_revision(name: str, emit: Emit, *, cached_config: str = "") -> Pinned
             Message(
                 level="warning",
                 code="hub-unreachable",
-                text=f"The Hub cannot be reached; using {name} at the revision last seen here ({last[:12]}).",
+                text=f"The Hub cannot be reached. Using the last revision of {name} seen on this machine ({last[:12]}).",
                 why=error.message,
             )
         )
@@ -87,7 +88,7 @@ def pinned_revision(name: str, emit: Emit, *, cached_config: str = "") -> Pinned
 
 
 def _cached_revision(cache: Path, name: str, config: str) -> str | None:
-    """The newest revision of a configuration in the cache of `datasets`: NAME/CONFIG/VERSION/REVISION."""
+    """The newest revision of a configuration in the cache of `datasets` (folders NAME/CONFIG/VERSION/REVISION)."""
     if not config:
         return None
     prepared = list((cache / name.replace("/", "___") / config).glob("*/*/dataset_info.json"))
@@ -148,11 +149,12 @@ def _readable_error(name: str, error: Exception) -> SeedbedError:
     if isinstance(error, RepositoryNotFoundError | DatasetNotFoundError):
         return SeedbedError(
             f"{constants.ENDPOINT} has no dataset {name}, or it is private.",
-            f"Check the name (hf:OWNER/NAME); for a private one {login}. A local folder is hf:./FOLDER.",
+            f"Check the name (hf:OWNER/NAME). For a private dataset, {login}. For a local folder, write hf:./FOLDER.",
         )
     if isinstance(error, DataFilesNotFoundError):
         return SeedbedError(
-            f"{name} holds no data files that can be read ({detail}).", "It needs parquet, jsonl, csv or txt files."
+            f"{name} contains no data files that can be read ({detail}).",
+            "A dataset needs parquet, jsonl, csv or txt files.",
         )
     if isinstance(error, OfflineModeIsEnabled):
         return SeedbedError(f"{name} is not in the local cache, and HF_HUB_OFFLINE is set.", "Unset HF_HUB_OFFLINE.")
@@ -170,8 +172,8 @@ def _readable_error(name: str, error: Exception) -> SeedbedError:
         )
     if "scripts are no longer supported" in detail:
         return SeedbedError(
-            f"{name} is a loading script, not data files, and Seedbed runs no code from the Hub.",
-            "Look for a parquet copy of it (often on a branch or under another owner).",
+            f"{name} consists of a loading script, not of data files, and Seedbed runs no code from the Hub.",
+            "Look for a copy in parquet format (often on a branch or under another owner).",
         )
     return SeedbedError(
         f"{name} cannot be read: {detail}", "Check the name, the configuration and the files of the dataset."
@@ -179,6 +181,6 @@ def _readable_error(name: str, error: Exception) -> SeedbedError:
 
 
 def without_token(error: Exception) -> str:
-    """The first line of an error's text, shortened, with anything like a token masked."""
+    """The first line of an error's text, shortened, with everything that looks like a token masked."""
     line = str(error).strip().partition("\n")[0] or type(error).__name__
     return _TOKEN.sub("[token]", line)[:300]

@@ -9,6 +9,6 @@ from seedbed.config.directories import cache_dir
 
 
 def revision_file(name: str, endpoint: str) -> Path:
-    """The file with the last revision seen of a dataset at an endpoint."""
+    """The file that records the last seen revision of a dataset at an endpoint (a URL of a Hub)."""
     key = hashlib.sha256(f"{endpoint} {name}".encode()).hexdigest()[:16]
     return cache_dir() / "hub" / f"{key}.json"

@@ -13,7 +13,7 @@ from seedbed.locks import Lock
 
 T = TypeVar("T")
 Check = Callable[[], None]
-"""Called several times a second while work is waited for. It raises to stop the work, and blocks to pause it."""
+"""A function called several times a second while a caller waits. It raises to stop the caller, and blocks to pause it."""
 
 POLL_S = 0.1
 
@@ -25,7 +25,7 @@ def never_stop() -> None:
 def run_interruptibly(work: Callable[[], T], check: Check) -> T:
     """Run `work` in a thread and return its result or raise its error. If `check` raises, the result is discarded.
 
-    Only for work without side effects: after an interruption the thread may run until the process ends.
+    Only for work without side effects: after an interruption the thread may run until the process exits.
     """
     if check is never_stop:
         return work()
@@ -53,7 +53,7 @@ def wait_for(future: Future[T], check: Check) -> T:
 
 
 def wait_for_lock(lock: Lock, check: Check) -> None:
-    """Acquire a lock, waiting until the other process releases it."""
+    """Acquire a lock. Waits until the process that holds it releases it."""
     while not lock.acquire():
         check()
         time.sleep(POLL_S)

@@ -16,11 +16,11 @@ _NOT_KEPT = ("hub-fetch", "slow-tokenising", "slow-vocabulary")
 
 
 FILES_SKIPPED = "files-skipped"
-"""The code of messages about files that a source skips without reading. They hold until the folder changes."""
+"""The code of messages about files that a source skips without reading. They are valid until the folder changes."""
 
 
 class MessageRecorder:
-    """An emit that passes every event on and, between `record_to` and `finish`, keeps the messages in a file."""
+    """An `emit` function that forwards every event. Between `record_to` and `finish`, it also keeps messages in a file."""
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
@@ -28,7 +28,7 @@ class MessageRecorder:
         self._kept: list[dict[str, str]] = []
 
     def __call__(self, event: Event, t: float | None = None) -> None:
-        """Keep the event if it is a message about the data, and pass it on."""
+        """Keep the event if it is a message about the data, and forward it."""
         if self._path is not None and isinstance(event, Message) and event.code not in _NOT_KEPT:
             message = {field: getattr(event, field) for field in _FIELDS}
             if message not in self._kept:
@@ -37,13 +37,13 @@ class MessageRecorder:
         self._emit(event) if t is None else self._emit(event, t)
 
     def record_to(self, path: Path) -> None:
-        """Start to keep messages in a file, after those of an interrupted preparation."""
+        """Start to keep messages in a file. Messages of an interrupted preparation stay in it."""
         self._path = path
         try:
-            left = files.read_json(path)
+            earlier = files.read_json(path)
         except SeedbedError:
-            left = None
-        self._kept = [each for each in left if _is_whole(each)] if isinstance(left, list) else []
+            earlier = None
+        self._kept = [each for each in earlier if _is_whole(each)] if isinstance(earlier, list) else []
 
     def finish(self) -> list[dict[str, str]]:
         """Stop keeping messages and return them, in an order that does not depend on interruptions."""
@@ -52,7 +52,7 @@ class MessageRecorder:
 
 
 def replay_messages(kept: Iterable[Mapping[str, str]], emit: Emit, *, prepared_as: str = "", name: str = "") -> None:
-    """Emit kept messages. The source's earlier name `prepared_as` is replaced by its current `name`."""
+    """Emit kept messages. In them, the source's name during the preparation, `prepared_as`, becomes its current `name`."""
     for each in filter(_is_whole, kept):
         fields = {field: each[field] for field in _FIELDS}
         if prepared_as and name:

@@ -1,4 +1,4 @@
-"""Recognise files that Seedbed wrote (runs, checkpoints, prepared datasets, caches, exports), so they are not read as text.
+"""Recognise files that Seedbed wrote (runs, checkpoints, prepared datasets, caches, exports): they are not training text.
 
 Files are recognised by their content, whatever their name and location.
 """
@@ -36,21 +36,23 @@ _STEP_FIELDS = ("step", "tokens", "time", "loss")
 
 def folder_kind(folder: Path) -> str:
     """The kind of a folder that Seedbed wrote (`a run`, `a checkpoint`, ...); empty for any other folder."""
-    if _there(folder, "meta.json") and (_there(folder, "config.toml") or _there(folder, "events.jsonl")):
+    if _contains(folder, "meta.json") and (_contains(folder, "config.toml") or _contains(folder, "events.jsonl")):
         if _has(folder / "meta.json", "kind", "created"):
             return RUN
-    elif _there(folder, "config.toml") and _there(folder, "events.jsonl") and _is_log(folder / "events.jsonl"):
+    elif _contains(folder, "config.toml") and _contains(folder, "events.jsonl") and _is_log(folder / "events.jsonl"):
         return RUN
-    if _there(folder, TRAINER) and any(_there(folder, name) for name in (*ARTIFACTS.values(), DONE)):
+    if _contains(folder, TRAINER) and any(_contains(folder, name) for name in (*ARTIFACTS.values(), DONE)):
         return CHECKPOINT
-    if _there(folder, "manifest.json") and _has(folder / "manifest.json", "fingerprint", kind=DATASET_KIND):
+    if _contains(folder, "manifest.json") and _has(folder / "manifest.json", "fingerprint", kind=DATASET_KIND):
         return DATASET
-    if _there(folder, "tokenizer") and (_there(folder, "progress.json") or _there(folder, "train-00000.ds.index")):
+    if _contains(folder, "tokenizer") and (
+        _contains(folder, "progress.json") or _contains(folder, "train-00000.ds.index")
+    ):
         return UNFINISHED
     return CACHE if _is_cache(folder) else ""
 
 
-def _there(folder: Path, name: str) -> bool:
+def _contains(folder: Path, name: str) -> bool:
     try:
         return (folder / name).exists()
     except OSError:
@@ -58,7 +60,7 @@ def _there(folder: Path, name: str) -> bool:
 
 
 def _is_cache(folder: Path) -> bool:
-    """Whether this is one of the cache's own folders. The cache root itself may hold the user's text, too."""
+    """Whether this is one of the cache's own folders. The cache root itself may also contain the user's text."""
     for cache in (cache_dir() / "datasets", cache_dir() / "hub", compiled_dir()):
         try:
             if folder.samefile(cache):
@@ -69,7 +71,7 @@ def _is_cache(folder: Path) -> bool:
 
 
 def file_kind(path: Path, kind: str) -> str:
-    """What a file of format `kind` (see readers.kind_of) is if Seedbed wrote it; empty for any other file."""
+    """What Seedbed wrote into a file of format `kind` (see readers.kind_of): LOG or STEPS; empty for any other file."""
     try:
         if kind == "records":
             with open_bytes(path, _HEAD_BYTES) as handle:
@@ -108,11 +110,11 @@ def _is_log(path: Path) -> bool:
 
 
 def _has(path: Path, *fields: str, **values: Any) -> bool:
-    """Whether a file holds a JSON object that has these fields and these values."""
+    """Whether a file contains a JSON object with these fields and these values."""
     try:
-        found = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return False
-    if not isinstance(found, dict) or any(field not in found for field in fields):
+    if not isinstance(content, dict) or any(field not in content for field in fields):
         return False
-    return all(found.get(name) == value for name, value in values.items())
+    return all(content.get(name) == value for name, value in values.items())

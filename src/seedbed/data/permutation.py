@@ -15,7 +15,7 @@ _MAX = 1 << 62
 
 
 def key_of(*parts: str | int) -> bytes:
-    """A 32-byte key from its parts. Different parts, or another division of them, give another key."""
+    """A 32-byte key derived from `parts`. Different parts give different keys, even if they join to the same text."""
     digest = hashlib.blake2b(digest_size=32)
     for part in parts:
         encoded = str(part).encode()

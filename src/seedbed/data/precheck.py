@@ -28,7 +28,7 @@ _WHOLE_BYTES = 16 << 20
 """Files up to this size (a sixteenth of it if compressed) are read whole, larger files in part."""
 _HEAD_BYTES = 1 << 20
 _MAX_FILES = 50
-"""Most files of a folder that are tried before the check gives up."""
+"""The check stops after this many unreadable files of a folder."""
 _MAX_ENTRIES = 20_000
 _MAX_BAD_RECORDS = 100
 """A long file with this many records without text at its start counts as a file without text."""
@@ -41,12 +41,12 @@ def refuse_unusable(data: DataConfig, context: int, store: Path | None = None) -
 
     `context` is the length of a training window in tokens; `store` is the folder of the runs.
     """
-    asked = data.source.strip()
-    if is_prepared(asked, Path()):
-        if own_files.folder_kind(expand_home(asked)) != own_files.DATASET:
-            raise unknown_source(asked)
+    source = data.source.strip()
+    if is_prepared(source, Path()):
+        if own_files.folder_kind(expand_home(source)) != own_files.DATASET:
+            raise unknown_source(source)
         return
-    word, rest = parse_source(asked, data.validation_path)
+    word, rest = parse_source(source, data.validation_path)
     if word == "text":
         _check_text(data, rest, context)
     elif word.startswith("wikitext"):
@@ -65,7 +65,7 @@ def _check_text(data: DataConfig, rest: str, context: int) -> None:
 
 
 def _check_files(files: TextFiles, data: DataConfig, context: int) -> None:
-    """Raise if there are no files, if none can be read, or if all together are too short for `context` tokens."""
+    """Raise if there are no files, if none can be read, or if their text is too short for a window of `context` tokens."""
     files.max_skipped = _MAX_ENTRIES
     reading = ReadOptions(data.field, data.encoding)
     errors: list[UnreadableError] = []
@@ -90,15 +90,17 @@ def _check_files(files: TextFiles, data: DataConfig, context: int) -> None:
         raise files.nothing_readable_error()
     if not readable:
         counted = ", ".join(f"{number} {reason}" for reason, number in Counter(map(_reason, errors)).most_common())
-        raise SeedbedError(f"No text is left in {quoted(files.root)} ({counted}). {errors[0].message}", errors[0].hint)
+        problem = f"{quoted(files.root)} contains no usable text ({counted}). {errors[0].message}"
+        raise SeedbedError(problem, errors[0].hint)
     raise SeedbedError(
-        f"The text in {quoted(files.root)} has at most {max_tokens:,} tokens; one training window needs {context + 1:,}.",
-        "Use more text, or a smaller model.context.",
+        f"The text in {quoted(files.root)} is too short: it has at most {max_tokens:,} tokens, and one training window needs "
+        f"{context + 1:,}.",
+        "Use more text, or set a smaller model.context.",
     )
 
 
 def _max_tokens(file: TextFile, context: int) -> int:
-    """An upper bound on the tokens of a file: one per byte, and one end of text."""
+    """An upper bound on the tokens of a file: one per byte, and one end of text. Compressed files count as long enough."""
     if file.kind == "parquet" or file.path.suffix.lower() in COMPRESSED_SUFFIXES:
         return context + 1
     try:
@@ -112,7 +114,7 @@ def _reason(error: UnreadableError) -> str:
 
 
 def _check_file(file: TextFile, reading: ReadOptions) -> None:
-    """Raise UnreadableError for a file without text. Of a large file only the beginning is read."""
+    """Raise UnreadableError for a file without text. Only the beginning of a large file is read."""
     try:
         size = file.path.stat().st_size
     except OSError as error:
@@ -151,11 +153,13 @@ def _check_hub_dataset(address: Address, store: Path | None) -> None:
     refuse_folder(address.folder)
     if store is not None and store.absolute().is_relative_to(address.folder) and not is_saved_dataset(address.folder):
         raise UsageError(
-            f"The runs folder {quoted(store)} is inside the data folder {quoted(address.folder)}.", INSIDE_HINT
+            f"The runs folder {quoted(store)} is inside the data folder {quoted(address.folder)}: the files of runs would "
+            "be read as data.",
+            INSIDE_HINT,
         )
     if not any(address.folder.iterdir()):
         raise SeedbedError(
-            f"The folder {quoted(address.folder)} is empty.", "It needs parquet, jsonl, csv or txt files."
+            f"The folder {quoted(address.folder)} is empty.", "A dataset needs parquet, jsonl, csv or txt files."
         )
 
 
@@ -165,8 +169,8 @@ def _refuse_missing(purpose: str, *packages: str) -> None:
             raise SeedbedError(f"{purpose} needs the package {package}, which is not installed.", INSTALL_HINT)
 
 
-def _refuse_offline(name: str, asked: str, cached: str = "") -> None:
-    """Raise SeedbedError if offline mode is on and this dataset was never fetched here."""
+def _refuse_offline(name: str, source: str, cached: str = "") -> None:
+    """Raise SeedbedError if offline mode is on and this dataset was never downloaded to this machine."""
     switch = next((each for each in _OFFLINE if (env(each) or "").strip().lower() in _TRUE), None)
     if switch is None:
         return
@@ -177,6 +181,6 @@ def _refuse_offline(name: str, asked: str, cached: str = "") -> None:
     if cached and (expand_home(str(env("HF_DATASETS_CACHE") or home / "datasets")) / cached).is_dir():
         return
     raise SeedbedError(
-        f"{asked} was never fetched on this machine, and {switch} is set.",
+        f"{source} cannot be downloaded because {switch} is set, and it was never downloaded to this machine.",
         f"Unset {switch}. `seedbed train` without --data needs no network.",
     )

@@ -18,11 +18,11 @@ class BatchesByStep(Protocol):
 
 
 class Prefetcher:
-    """Prepares the next `count` batches in a thread while a step runs. A context manager.
+    """Prepares the next `count` batches in a thread while a step runs. Use as a context manager.
 
-    A batch depends on its step alone, so the order of the calls does not matter: a batch that was not prefetched is made
-    on request. With `pin` the tensors are page-locked, so that copies to a CUDA device overlap with computation. Takes the
-    memory of `count` batches. An error is raised when its batch is requested.
+    The batches can be requested in any order, because a batch depends only on its step: a batch that was not prefetched is
+    made on request. With `pin` the tensors are page-locked, so that copies to a CUDA device overlap with computation. Needs
+    memory for `count` batches. An error in the thread is raised when its batch is requested.
     """
 
     def __init__(self, batches: BatchesByStep, count: int, *, pin: bool = False) -> None:
@@ -31,7 +31,7 @@ class Prefetcher:
         self._pending: dict[int, Future[Batch]] = {}
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step; the thread continues with the next ones."""
+        """The batch of a step. The thread then prepares the batches of the next steps."""
         if self._thread is None:
             return self._make(step)
         steps = range(step, step + self._count + 1)
@@ -58,6 +58,6 @@ class Prefetcher:
             self._thread.shutdown(wait=True, cancel_futures=True)
 
 
-def should_pin(asked: bool, device: torch.device) -> bool:
-    """Whether to page-lock batches: only CUDA devices profit."""
-    return asked and device.type == "cuda"
+def should_pin(pin_memory: bool, device: torch.device) -> bool:
+    """Whether to page-lock batches: if `pin_memory` is set, but only for a CUDA device, which benefits from it."""
+    return pin_memory and device.type == "cuda"

@@ -13,7 +13,10 @@ from seedbed.errors import SeedbedError
 
 
 def find_prepared(cache: Path, fingerprint: str | None) -> Dataset | None:
-    """The cached dataset with this fingerprint, locked against pruning while it is in use; None if there is none."""
+    """The cached dataset with this fingerprint; None if the cache does not contain it or it cannot be opened.
+
+    While the dataset is in use, a lock protects it from pruning.
+    """
     folder = find_folder(cache, fingerprint) if fingerprint is not None else None
     release = locks.share_lock(folder / shards.MANIFEST) if folder is not None else None
     if folder is None or release is None:

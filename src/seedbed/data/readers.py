@@ -33,13 +33,13 @@ READ = (
 )
 
 _WHOLE_BYTES = PIECE_CHARS * 3 // 2
-_NO_TEXT = "Name a file or folder with text in it."
+_NO_TEXT = "Give a file or folder that contains text."
 
 
 class Document(NamedTuple):
-    """A text that is read: a digest of its content, its length in characters, and its text in pieces.
+    """A document: a digest of its content, its length in characters, and its text in pieces.
 
-    The pieces are a list if the text is in memory; for a longer text, each iteration reads the file again.
+    The pieces are a list if the text is in memory. For a longer text, each iteration reads the file again.
     """
 
     digest: bytes
@@ -48,7 +48,10 @@ class Document(NamedTuple):
 
 
 def kind_of(path: Path) -> str:
-    """The format by the file's name, without compression suffixes: text, records, table or parquet; empty for any other."""
+    """The format that a file's name tells: text, records, table or parquet; empty for any other name.
+
+    Compression suffixes are ignored.
+    """
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
     if suffixes and suffixes[-1] in COMPRESSED_SUFFIXES:
         suffixes.pop()
@@ -71,7 +74,7 @@ def kind_inside(path: Path) -> str:
 
 
 def read_file(path: Path, kind: str, reading: ReadOptions, drops: Counter[str]) -> Iterator[Document]:
-    """The documents of a file of a `kind` (see `kind_of`). A plain text file is one document.
+    """Yield the documents of a file of format `kind` (see `kind_of`). A plain text file is one document.
 
     Records without usable text are counted in `drops`. Raises UnreadableError if the whole file is unusable.
     """
@@ -93,7 +96,7 @@ def read_file(path: Path, kind: str, reading: ReadOptions, drops: Counter[str]) 
 
 
 def read_lines_of(path: Path) -> Iterator[str]:
-    """The lines of a text file with their newlines. Raises UnreadableError if it is not text."""
+    """Yield the lines of a text file with their newlines. Raises UnreadableError if it is not text."""
     with open_bytes(path) as handle:
         refuse_placeholder(path, handle.peek(HEAD_BYTES))
     scan_file(path, "", None)
@@ -107,7 +110,7 @@ def read_rows_of(path: Path, field: str) -> Iterator[str]:
 
 
 def in_pieces(chunks: Iterable[str]) -> Iterator[str]:
-    """Cut a text into pieces of about PIECE_CHARS at paragraph (else line, else word) borders."""
+    """Join the chunks of a text, and cut it into pieces of about PIECE_CHARS at paragraph (else line, else word) borders."""
     buffer = ""
     for chunk in chunks:
         buffer = buffer + chunk if buffer else chunk
@@ -130,19 +133,19 @@ def in_pieces(chunks: Iterable[str]) -> Iterator[str]:
 
 
 def _text_document(path: Path, reading: ReadOptions) -> Iterator[Document]:
-    """The file as one document. The whole file is checked before the first piece is yielded."""
+    """Yield the file as one document. The whole file is checked before that."""
     with open_bytes(path, reading.max_bytes) as handle:
         head = handle.read(_WHOLE_BYTES)
         rest = b"" if len(head) < _WHOLE_BYTES else handle.read(1)
     if not rest and reading.max_bytes is None:
         text = decode_text(path, head, reading.encoding)
         if not text or text.isspace():
-            raise UnreadableError("empty", f"{quoted(path)} holds no text.", _NO_TEXT)
+            raise UnreadableError("empty", f"{quoted(path)} contains no text.", _NO_TEXT)
         yield Document(hashlib.sha256(head).digest(), len(text), [text])
         return
     scan = scan_file(path, reading.encoding, reading.max_bytes)
     if scan.blank and reading.max_bytes is None:
-        raise UnreadableError("empty", f"{quoted(path)} holds no text.", _NO_TEXT)
+        raise UnreadableError("empty", f"{quoted(path)} contains no text.", _NO_TEXT)
     yield Document(scan.digest, scan.length, _Pieces(path, scan.encoding, reading.max_bytes))
 
 

@@ -19,13 +19,14 @@ from seedbed.data.file_formats import BOM, HEAD_BYTES, encoding_hint, refuse_pla
 from seedbed.errors import SeedbedError
 from seedbed.text import quoted
 
-_FIELD_HINT = "Name the field that holds the text: --set data.field=NAME."
+_FIELD_HINT = "Set the field that contains the text: --set data.field=NAME."
 _LONGEST_FIELD = 1 << 27
 _NAMED = 20
+"""The maximum number of columns that a message lists."""
 
 
 class ReadOptions(NamedTuple):
-    """How to read files: the text field of records, the encoding of files that are not UTF-8, and a limit in bytes."""
+    """How to read files: the text field of records, the encoding of files that are not UTF-8, and the most bytes to read."""
 
     field: str = "text"
     encoding: str = ""
@@ -36,11 +37,14 @@ class ReadOptions(NamedTuple):
 
 
 def record_texts(path: Path, kind: str, reading: ReadOptions, drops: Counter[str]) -> Iterator[str]:
-    """The text field of each JSON line. Lines without it are counted; raises UnreadableError if no line has it."""
+    """Yield the text field of each JSON line. Lines without this field are counted in `drops`, by reason.
+
+    Raises UnreadableError if no line has the field.
+    """
     field = reading.field
     row_type = msgspec.defstruct("Row", [("text", Any, msgspec.field(name=field, default=None))])
     decode = cast(Callable[[bytes], Any], msgspec.json.Decoder(row_type).decode)
-    good, first_bad, worst = 0, "", ""
+    num_texts, first_bad, first_reason = 0, "", ""
     for number, line in enumerate(_lines(path, kind, reading), 1):
         if line.isspace():
             continue
@@ -50,23 +54,25 @@ def record_texts(path: Path, kind: str, reading: ReadOptions, drops: Counter[str
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             text, reason = _decode_leniently(line, reading)
         if isinstance(text, str):
-            good += 1
+            num_texts += 1
             yield text
             continue
         drops[reason] += 1
         if not first_bad:
-            first_bad, worst = f"line {number}: {_describe_fault(line, reason, field)}", reason
-    if good:
+            first_bad, first_reason = f"line {number}: {_describe_fault(line, reason, field)}", reason
+    if num_texts:
         return
     if first_bad:
-        raise UnreadableError("", f"{quoted(path)} has no record with text ({first_bad}).", _hint_for(path, worst))
-    raise UnreadableError("empty", f"{quoted(path)} holds no records.", "Name a file with one JSON object per line.")
+        raise UnreadableError(
+            "", f"{quoted(path)} has no record with text ({first_bad}).", _hint_for(path, first_reason)
+        )
+    raise UnreadableError("empty", f"{quoted(path)} contains no records.", "Give a file with one JSON object per line.")
 
 
 def _decode_leniently(line: bytes, reading: ReadOptions) -> tuple[Any, str]:
     """Decode a line that the strict decoder refuses: NaN, infinities and lone surrogates, as Python writes them.
 
-    Returns the text, or None and the reason why the line has none.
+    Returns the text (None if the line has none) and the reason to count if the line has no text.
     """
     try:
         text = line.decode()
@@ -107,7 +113,10 @@ def _hint_for(path: Path, reason: str) -> str:
 
 
 def _lines(path: Path, kind: str, reading: ReadOptions) -> Iterator[bytes]:
-    """The lines of a records file as bytes: UTF-8, or to be decoded by line. A last line cut by `max_bytes` is left out."""
+    """Yield the lines of a records file as bytes, in UTF-8 or in the file's own encoding.
+
+    An incomplete last line, cut off by `max_bytes`, is omitted.
+    """
     wide = is_wide(reading.encoding)
     with open_bytes(path, reading.max_bytes) as handle:
         head = handle.peek(HEAD_BYTES)[:HEAD_BYTES]
@@ -133,7 +142,7 @@ def _lines(path: Path, kind: str, reading: ReadOptions) -> Iterator[bytes]:
 
 
 def table_texts(path: Path, reading: ReadOptions, drops: Counter[str]) -> Iterator[str]:
-    """The text column of a CSV or TSV file with a header row."""
+    """Yield the text column of a CSV or TSV file with a header row."""
     with open_bytes(path, HEAD_BYTES) as handle:
         refuse_wrong_format(path, handle.peek(HEAD_BYTES)[:HEAD_BYTES], "table", wide=is_wide(reading.encoding))
     encoding = scan_file(path, reading.encoding, reading.max_bytes).encoding
@@ -150,25 +159,25 @@ def table_texts(path: Path, reading: ReadOptions, drops: Counter[str]) -> Iterat
             raise UnreadableError(
                 "broken CSV",
                 f"{quoted(path)} is not readable CSV: {error} (line {rows.line_num}).",
-                "Double the quotes inside a field, and put a field with line breaks in quotes.",
+                "Inside a field, write each quotation mark twice. Put a field with line breaks in quotation marks.",
             ) from error
 
 
 def _column(path: Path, field: str, rows: csv.DictReader[str], drops: Counter[str]) -> Iterator[str]:
     names = [name or "" for name in rows.fieldnames or []]
     if not any(names):
-        raise UnreadableError("empty", f"{quoted(path)} holds no rows.", "Name a file with rows.")
+        raise UnreadableError("empty", f"{quoted(path)} contains no rows.", "Give a file that contains rows.")
     _refuse_column(path, field, names)
-    found = False
+    has_rows = False
     for row in rows:
         text = row.get(field)
-        found = True
+        has_rows = True
         if text is None:
             drops["no text field"] += 1
         else:
             yield text
-    if not found:
-        raise UnreadableError("empty", f"{quoted(path)} holds no rows.", "Name a file with rows.")
+    if not has_rows:
+        raise UnreadableError("empty", f"{quoted(path)} contains no rows.", "Give a file that contains rows.")
 
 
 def _refuse_column(path: Path, field: str, names: list[str]) -> None:
@@ -179,14 +188,14 @@ def _refuse_column(path: Path, field: str, names: list[str]) -> None:
     shown = ", ".join(map(quoted, names[:_NAMED])) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
     what = f"has {count} columns named" if count else "has no column"
     hint = "Give each column its own name." if count else _FIELD_HINT
-    raise UnreadableError("no text field", f"{quoted(path)} {what} {quoted(field)}; it has {shown}.", hint)
+    raise UnreadableError("no text field", f"{quoted(path)} {what} {quoted(field)}. Its columns: {shown}.", hint)
 
 
 # Parquet
 
 
 def parquet_texts(path: Path, field: str, drops: Counter[str], *, max_bytes: int | None = None) -> Iterator[str]:
-    """The text column of a parquet file, read in batches of rows. With `max_bytes` it only checks the file and yields nothing."""
+    """Yield the text column of a parquet file, read in batches of rows. With `max_bytes`, only check the file."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -194,9 +203,9 @@ def parquet_texts(path: Path, field: str, drops: Counter[str], *, max_bytes: int
         raise SeedbedError(f"Reading {quoted(path)} needs pyarrow, which is not installed.", INSTALL_HINT) from error
     try:
         with path.open("rb") as raw:
-            _refuse_other(path, raw.read(HEAD_BYTES))
+            _refuse_non_parquet(path, raw.read(HEAD_BYTES))
         with path.open("rb") as raw, pq.ParquetFile(raw) as table:
-            _refuse_parquet(path, field, table, pa.types, drops)
+            _check_parquet_column(path, field, table, pa.types, drops)
             if max_bytes is not None:
                 return
             for batch in table.iter_batches(batch_size=512, columns=[field]):
@@ -209,7 +218,9 @@ def parquet_texts(path: Path, field: str, drops: Counter[str], *, max_bytes: int
         ) from error
     except UnicodeDecodeError as error:
         raise UnreadableError(
-            NOT_UTF8, f"Column {quoted(field)} of {quoted(path)} is not UTF-8.", "Write the file again."
+            NOT_UTF8,
+            f"Column {quoted(field)} of {quoted(path)} is not UTF-8.",
+            "Write the file again, with the text in UTF-8.",
         ) from error
     except OSError as error:
         raise UnreadableError(
@@ -217,20 +228,20 @@ def parquet_texts(path: Path, field: str, drops: Counter[str], *, max_bytes: int
         ) from error
 
 
-def _refuse_other(path: Path, head: bytes) -> None:
+def _refuse_non_parquet(path: Path, head: bytes) -> None:
     """Raise UnreadableError for a file that is not parquet despite its name."""
     if not head:
-        raise UnreadableError("empty", f"{quoted(path)} holds nothing.", FETCH_HINT)
+        raise UnreadableError("empty", f"{quoted(path)} is empty.", FETCH_HINT)
     if not head.startswith(b"PAR1"):
         refuse_placeholder(path, head)
         raise UnreadableError(
             "broken parquet",
             f"{quoted(path)} is not a parquet file, despite its name.",
-            "Rename it to match its format.",
+            "Rename the file to match its format.",
         )
 
 
-def _refuse_parquet(path: Path, field: str, table: Any, types: Any, drops: Counter[str]) -> None:
+def _check_parquet_column(path: Path, field: str, table: Any, types: Any, drops: Counter[str]) -> None:
     """Raise UnreadableError unless the file has rows and exactly one text column with that name."""
     rows = table.metadata.num_rows
     try:
@@ -244,11 +255,11 @@ def _refuse_parquet(path: Path, field: str, table: Any, types: Any, drops: Count
         drops["no text field"] += rows
         raise UnreadableError("", error.message, error.hint) from None
     if rows == 0:
-        raise UnreadableError("empty", f"{quoted(path)} holds no rows.", "Name a file with rows.")
+        raise UnreadableError("empty", f"{quoted(path)} contains no rows.", "Give a file that contains rows.")
 
 
 def _column_texts(values: list[Any], drops: Counter[str]) -> Iterator[str]:
-    """The texts of a column. Bytes, which older writers left, are decoded as UTF-8."""
+    """Yield the texts of a column. Values that are bytes (written by older programs) are decoded as UTF-8."""
     for value in values:
         if isinstance(value, bytes):
             try:

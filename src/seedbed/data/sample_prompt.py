@@ -19,21 +19,22 @@ _COMMON = 0.1
 
 
 def sample_prompt(dataset: Dataset) -> str:
-    """The words that many documents begin with (`Once upon a time`), else the first usable opening; "" if there is none.
+    """The words that many documents begin with (such as `Once upon a time`), in one line without control characters.
 
-    Validation text comes first, since the model has not memorised it. One line, without control characters.
+    If no opening is that frequent: the first usable opening, or "" if there is none. Openings of validation text come
+    first, because the model has not memorised that text.
     """
-    found = [begun for split in (dataset.validation, dataset.train) for begun in _openings(split, dataset.tokenizer)]
-    common = Counter(" ".join(words[:_COMMON_WORDS]) for words in found if len(words) > _COMMON_WORDS)
+    openings = [words for split in (dataset.validation, dataset.train) for words in _openings(split, dataset.tokenizer)]
+    common = Counter(" ".join(words[:_COMMON_WORDS]) for words in openings if len(words) > _COMMON_WORDS)
     for text, count in common.most_common(1):
-        if count >= max(5, _COMMON * len(found)):
+        if count >= max(5, _COMMON * len(openings)):
             return text.rstrip(" ,;:")
-    good = next((words for words in found if _is_good(words)), found[0] if found else [])
+    good = next((words for words in openings if _is_good(words)), openings[0] if openings else [])
     return " ".join(good)
 
 
 def _openings(split: Split, tokenizer: Tokenizer) -> Iterator[list[str]]:
-    """The first words of the first documents."""
+    """Yield the first words of each of the first documents."""
     ids = split.read(0, min(_TOKENS_READ, split.num_tokens)).tolist()
     begin = documents = 0
     while begin < len(ids) and documents < _DOCUMENTS:
@@ -49,7 +50,7 @@ def _openings(split: Split, tokenizer: Tokenizer) -> Iterator[list[str]]:
 
 def _first_words(text: str) -> list[str]:
     """The first words of the first line with text, at most _WORDS words and _CHARACTERS characters."""
-    whole = text.partition("\ufffd")[0]  # a cut character, or one that the vocabulary lacks
+    whole = text.partition("\ufffd")[0]  # U+FFFD: a character that was cut, or that the vocabulary lacks
     line = next((clean for each in whole.splitlines() if (clean := printable(each).strip())), "")
     words: list[str] = []
     for word in line.split()[:_WORDS]:

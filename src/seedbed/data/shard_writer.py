@@ -23,20 +23,20 @@ class ShardWriter:
     """Writes the shards of one dataset into the folder in which it is built."""
 
     def __init__(self, folder: Path, dtype: np.dtype, tokenizer: str) -> None:
-        """Continues an earlier build with the same tokenizer (`tokenizer`: its fingerprint).
+        """Continue an earlier build with the same tokenizer (`tokenizer`: its fingerprint), if there is one.
 
-        A shard that differs from its record is dropped, with all shards after it.
+        A shard that differs from its record is discarded, and so are all shards after it.
         """
         self.folder, self._dtype, self._tokenizer = folder, dtype, tokenizer
         self.shards: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
         try:
-            left = files.read_json(folder / PROGRESS)
+            earlier = files.read_json(folder / PROGRESS)
         except SeedbedError:
-            left = None
+            earlier = None
         for split in SPLITS:
-            if not isinstance(left, dict) or left.get("tokenizer") != tokenizer:
+            if not isinstance(earlier, dict) or earlier.get("tokenizer") != tokenizer:
                 break
-            for shard in left[split]:
+            for shard in earlier[split]:
                 if not self._intact(shard):
                     break
                 self.shards[split].append(shard)
@@ -94,12 +94,14 @@ class ShardWriter:
         }
 
     def stamps(self) -> dict[str, list[int]]:
-        """Stamps of all files, so that opening does not hash them again."""
-        found = {}
+        """The stamps of all files (see `stamp_of`), so that opening the dataset does not hash them again."""
+        stamps = {}
         for shard in (shard for split in SPLITS for shard in self.shards[split]):
-            found[shard["file"]] = stamp_of(self.folder, shard["file"], shard["size_bytes"])
-            found[f"{shard['file']}.index"] = stamp_of(self.folder, f"{shard['file']}.index", shard["index_size_bytes"])
-        return found
+            stamps[shard["file"]] = stamp_of(self.folder, shard["file"], shard["size_bytes"])
+            stamps[f"{shard['file']}.index"] = stamp_of(
+                self.folder, f"{shard['file']}.index", shard["index_size_bytes"]
+            )
+        return stamps
 
     def _intact(self, shard: dict[str, Any]) -> bool:
         """Whether the files of a recorded shard are unchanged."""

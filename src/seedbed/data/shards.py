@@ -37,8 +37,8 @@ TOKENIZER = "tokenizer"
 SPLITS: tuple[Literal["train"], Literal["validation"]] = ("train", "validation")
 _VERIFIED = ".verified.json"
 _REMAKE = (
-    "Remove the folder {folder} and run again, to build it from its source. "
-    "Without the source, restore the folder from a copy."
+    "Remove the folder {folder} and run again: the dataset is then built from its source. "
+    "If you do not have the source, restore the folder from a copy."
 )
 
 
@@ -72,7 +72,7 @@ class Dataset:
     """A prepared dataset. Equal `fingerprint`s mean the same tokens in the same order."""
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
-        """Use `open`."""
+        """Use `open` instead."""
         self.folder, self.manifest = folder, manifest
         self.name: str = manifest["name"]
         self.fingerprint: str = manifest["fingerprint"]
@@ -85,8 +85,8 @@ class Dataset:
     def open(cls, folder: Path) -> Dataset:
         """Open the dataset in a folder after checking its manifest and the sizes of its files.
 
-        The first time, and after a file's time stamp has changed, its SHA-256 is checked, too. Raises SeedbedError, which
-        names the file and what to do.
+        The SHA-256 of a file is also checked the first time, and after the file's time stamp has changed. Raises
+        SeedbedError, which names the file and what to do.
         """
         manifest = _read_manifest(folder)
         _check_files(folder, manifest, only_changed=True)
@@ -94,7 +94,7 @@ class Dataset:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer of the ids. Raises SeedbedError if it is not the one in the manifest."""
+        """The tokenizer of the ids. Raises SeedbedError if the manifest was made with a different tokenizer."""
         tokenizer = Tokenizer.load(self.folder / TOKENIZER)
         if tokenizer.fingerprint != self.manifest["tokenizer"]:
             raise SeedbedError(
@@ -104,7 +104,7 @@ class Dataset:
         return tokenizer
 
     def verify(self) -> None:
-        """Check the SHA-256 of every file. Raises SeedbedError naming the first that differs."""
+        """Check the SHA-256 of every file. Raises SeedbedError, which names the first file that differs."""
         _check_files(self.folder, self.manifest, only_changed=False)
 
 
@@ -112,7 +112,7 @@ class Split:
     """The tokens of one split as one circular stream over its shards."""
 
     def __init__(self, folder: Path, name: str, manifest: dict[str, Any]) -> None:
-        """Use `Dataset.train` and `Dataset.validation`."""
+        """Use `Dataset.train` and `Dataset.validation` instead."""
         described = manifest["splits"][name]
         self.name = name
         self.num_tokens: int = described["tokens"]
@@ -189,8 +189,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     manifest = files.read_json(folder / MANIFEST)
     if manifest is None:
         raise SeedbedError(
-            f"{quoted(folder)} holds no {MANIFEST}, so it is not a prepared dataset.",
-            f"To train on the text in it, write text:{folder}.",
+            f"{quoted(folder)} contains no {MANIFEST}, so it is not a prepared dataset.",
+            f"To train on the text in this folder, use --data text:{folder}.",
         )
     if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
         raise SeedbedError(
@@ -198,19 +198,23 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         )
     if manifest.get("format") != FORMAT:
         raise SeedbedError(
-            f"{quoted(folder)} is a dataset of format {manifest.get('format')}; this version reads format {FORMAT}.",
+            f"{quoted(folder)} is a dataset of format {manifest.get('format')}; this version of Seedbed reads format "
+            f"{FORMAT}.",
             _REMAKE.format(folder=quoted(folder)),
         )
     unsealed = {key: value for key, value in manifest.items() if key != "digest"}
     if manifest.get("digest") != digest_of(unsealed):
         raise SeedbedError(
-            f"{quoted(folder / MANIFEST)} was edited after it was written.", _REMAKE.format(folder=quoted(folder))
+            f"{quoted(folder / MANIFEST)} was modified after it was created.", _REMAKE.format(folder=quoted(folder))
         )
     return manifest
 
 
 def _check_files(folder: Path, manifest: dict[str, Any], *, only_changed: bool) -> None:
-    """Compare sizes, and SHA-256 of files whose time stamp changed since the last check (or of all)."""
+    """Compare the size and the SHA-256 of every file with the manifest.
+
+    `only_changed`: compute the SHA-256 only of files whose time stamp has changed since the last check.
+    """
     known = _known_stamps(folder / _VERIFIED) if only_changed else {}
     stamps: dict[str, list[int]] = {}
     for split in SPLITS:
@@ -223,7 +227,7 @@ def _check_files(folder: Path, manifest: dict[str, Any], *, only_changed: bool) 
                 stamps[name] = stamp_of(folder, name, size_bytes)
                 if known.get(name) != stamps[name] and files.sha256_file(folder / name) != sha256:
                     raise SeedbedError(
-                        f"{quoted(folder / name)} was changed after it was written: its SHA-256 differs from the manifest.",
+                        f"{quoted(folder / name)} was modified after it was created: its SHA-256 differs from the manifest.",
                         _REMAKE.format(folder=quoted(folder)),
                     )
     if stamps != known:
@@ -245,7 +249,10 @@ def _known_stamps(path: Path) -> dict[str, list[int]]:
 
 
 def stamp_of(folder: Path, name: str, size_bytes: int) -> list[int]:
-    """Time, size and inode of a file, to detect edits without reading it. Raises SeedbedError if it is missing or resized."""
+    """Time, size and inode of a file, to detect changes without reading it.
+
+    Raises SeedbedError if the file is missing or its size is not `size_bytes`.
+    """
     path = folder / name
     try:
         found = path.stat()
@@ -255,7 +262,7 @@ def stamp_of(folder: Path, name: str, size_bytes: int) -> list[int]:
         ) from error
     if found.st_size != size_bytes:
         raise SeedbedError(
-            f"{quoted(path)} holds {found.st_size} bytes where the manifest says {size_bytes}: it was cut or edited.",
+            f"{quoted(path)} was truncated or modified: it has {found.st_size} bytes, but the manifest says {size_bytes}.",
             _REMAKE.format(folder=quoted(folder)),
         )
     return [found.st_mtime_ns, found.st_size, found.st_ino]

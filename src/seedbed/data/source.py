@@ -24,7 +24,7 @@ class Source(Protocol):
 
     @property
     def drops(self) -> Counter[str]:
-        """Documents left out so far, by reason; reading a split again does not count them twice."""
+        """Number of documents omitted so far, by reason. Reading a split again does not count them twice."""
         ...
 
     def fingerprint(self) -> str:
@@ -32,7 +32,7 @@ class Source(Protocol):
         ...
 
     def documents(self, split: SplitName) -> Iterator[str]:
-        """The documents of a split, in a fixed order. A very long document comes as several.
+        """The documents of a split, in a fixed order. A very long document is divided into several.
 
         Raises SeedbedError if the corpus cannot be read or the split is empty.
         """

@@ -28,16 +28,16 @@ from seedbed.tokenizer.bulk_encoder import BulkEncoder
 from seedbed.tokenizer.tokenizer import Tokenizer
 
 SINGLE_PROCESS_BYTES = 16 << 20
-"""Text that is tokenised in this process before workers are started, which takes about as long."""
+"""Bytes that are tokenised in this process before workers are started. That takes about as long as to start the workers."""
 PYTHON: tuple[str, ...] = (sys.executable, "-P", "-m")
 """The command that starts a worker. -P keeps the working directory off the module path."""
 PART_CHARACTERS = 1 << 17
-"""Text that is encoded between two calls of `check`."""
+"""Characters that are encoded between two calls of `check`."""
 _LENGTH_BYTES = 8
 
 
 class TextBlock(msgspec.Struct, array_like=True):
-    """Pieces of text in order. `ends[i]`: piece i ends its document."""
+    """Pieces of text in order. `ends[i]`: whether piece i is the last piece of its document."""
 
     pieces: list[str]
     ends: list[bool]
@@ -52,7 +52,7 @@ class IdBlock(msgspec.Struct, array_like=True):
 
     ids: bytes
     ends: list[int]
-    """Ids before and including each end-of-text, from the block's start."""
+    """For each document, the position after its end-of-text id, counted in ids from the block's start."""
     unknown: int
     """Number of ids for characters that the vocabulary lacks."""
 
@@ -68,19 +68,19 @@ class BlockEncoder:
 
     def encode(self, block: TextBlock) -> IdBlock:
         """The ids of a block."""
-        found: list[bytes] = []
+        encoded: list[bytes] = []
         ends: list[int] = []
         size_bytes = 0
         for parts in self._batches(block):
             self._check()
             for ids, (_, ends_document) in zip(self.bulk.encode([part for part, _ in parts]), parts, strict=True):
-                found.append(ids)
+                encoded.append(ids)
                 size_bytes += len(ids)
                 if ends_document:
-                    found.append(self._end)
+                    encoded.append(self._end)
                     size_bytes += self._width
                     ends.append(size_bytes // self._width)
-        joined = b"".join(found)
+        joined = b"".join(encoded)
         return IdBlock(joined, ends, self.bulk.count_unknown(joined))
 
     def is_slow(self, block: TextBlock) -> bool:
@@ -93,7 +93,7 @@ class BlockEncoder:
         )
 
     def _batches(self, block: TextBlock) -> Iterator[list[tuple[str, bool]]]:
-        """The parts of a block, about PART_CHARACTERS at a time, and whether each ends a document."""
+        """Yield the parts of a block in batches of about PART_CHARACTERS, and for each part whether it ends a document."""
         batch: list[tuple[str, bool]] = []
         characters = 0
         for piece, ends_document in zip(block.pieces, block.ends, strict=True):
@@ -108,7 +108,10 @@ class BlockEncoder:
             yield batch
 
     def _parts(self, piece: str) -> list[str]:
-        """The parts of a piece that are encoded separately. Only under a known split are their ids those of the whole."""
+        """The parts of a piece that are encoded separately.
+
+        A piece is divided only if the split of the tokenizer is known: then the ids of the parts equal those of the piece.
+        """
         if len(piece) <= PART_CHARACTERS or not self.bulk.caches_words:
             return [piece]
         return list(patterns.parts(piece, PART_CHARACTERS))
@@ -123,9 +126,9 @@ class Tokeniser:
     def __init__(
         self, tokenizer: Tokenizer, folder: Path, dtype: np.dtype, workers: int, check: Check = never_stop
     ) -> None:
-        """`folder`: the saved tokenizer, for the workers. One worker means this process, except for slow text.
+        """`folder`: the saved tokenizer, which the workers load. With `workers` = 1, this process encodes all but slow text.
 
-        `check` is called several times a second; an exception from it ends the work at once.
+        `check` is called several times a second; an exception from it stops the work immediately.
         """
         self.local = BlockEncoder(tokenizer, dtype, check)
         self._check = check
@@ -134,7 +137,7 @@ class Tokeniser:
         self._pool: _Pool | None = None
 
     def encode(self, blocks: Iterable[TextBlock]) -> Iterator[tuple[TextBlock, IdBlock]]:
-        """Each block with its ids, in order."""
+        """Yield each block with its ids, in order."""
         rest = iter(blocks)
         while self._workers == 1 or self._done_bytes < SINGLE_PROCESS_BYTES:
             block = next(rest, None)
@@ -176,7 +179,7 @@ class _Pool:
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="tokenise")
 
     def encode(self, blocks: Iterator[TextBlock]) -> Iterator[tuple[TextBlock, IdBlock]]:
-        """Each block with its ids, in order. At most two blocks per worker are in flight."""
+        """Yield each block with its ids, in order. At most two blocks per worker are in flight."""
         pending: deque[tuple[TextBlock, Future[IdBlock]]] = deque()
         for block in blocks:
             pending.append((block, self._threads.submit(self._encode, block)))
@@ -188,7 +191,7 @@ class _Pool:
             yield first, wait_for(ids, self._check)
 
     def close(self, *, kill: bool) -> None:
-        """End the processes; with `kill` at once."""
+        """Stop the processes, with `kill` immediately."""
         for worker in self._all:
             worker.close(kill=kill)
         self._threads.shutdown(wait=True, cancel_futures=True)
@@ -209,7 +212,7 @@ class _Worker:
         self._encoder, self._decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(IdBlock)
 
     def encode(self, block: TextBlock) -> IdBlock:
-        """The ids of a block. Raises SeedbedError if the process has ended."""
+        """The ids of a block. Raises SeedbedError if the process has exited."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -219,13 +222,13 @@ class _Worker:
             answer = None
         if answer is None:
             raise SeedbedError(
-                f"A tokenising process ended unexpectedly (exit status {self._process.wait()}).",
-                "It may have run out of memory. Set data.workers lower and run again; finished shards are kept.",
+                f"A process that tokenises exited unexpectedly (exit status {self._process.wait()}).",
+                "It may have run out of memory. Set a smaller data.workers and run again; finished shards are kept.",
             )
         return self._decoder.decode(answer)
 
     def close(self, *, kill: bool) -> None:
-        """End the process: kill it, or close its stdin."""
+        """Stop the process: kill it, or close its stdin and wait until it exits."""
         if kill:
             self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -254,7 +257,7 @@ def _receive(pipe: IO[bytes]) -> bytes | None:
 
 
 def main(folder: str, dtype: str, method: str) -> None:
-    """Run a worker until stdin closes. Ctrl-C is left to the parent."""
+    """Run a worker until stdin closes. It ignores Ctrl-C, which the parent process handles."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     encoder = BlockEncoder(Tokenizer.load(Path(folder)), np.dtype(dtype))
     if method == "library":

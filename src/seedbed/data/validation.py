@@ -1,4 +1,4 @@
-"""Make validation batches: every token is a target once, or a fixed, evenly spread part of the tokens."""
+"""Make validation batches, in which every token is a target once, or only a fixed, evenly spread part of the tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seedbed.errors import SeedbedError
 
 
 class ValidationText(TokenStream, Protocol):
-    """A dataset split to score."""
+    """A dataset split that validations evaluate."""
 
     @property
     def num_bytes(self) -> int:
@@ -22,9 +22,9 @@ class ValidationText(TokenStream, Protocol):
 
 
 class Validation:
-    """Selects the tokens that each validation of a run scores, and makes their batches.
+    """Selects the tokens that each validation of a run evaluates, and makes their batches.
 
-    `wanted_tokens`: about how many tokens each validation between steps scores; 0 for all.
+    `wanted_tokens`: about how many tokens each validation between steps evaluates; 0 for all.
     """
 
     def __init__(
@@ -40,11 +40,11 @@ class Validation:
         self._batch_size, self._document_mask = batch_size, document_mask
         part = wanted_tokens if self._whole_windows(wanted_tokens) < self._everything else 0
         self.compared_tokens = part
-        """About how many tokens a validation between steps scores; 0 for all. Their losses are comparable."""
+        """About how many tokens a validation between steps evaluates; 0 for all. Their losses can be compared."""
         self.bytes_per_token = split.num_bytes / max(split.num_tokens, 1)
 
     def batches(self, max_tokens: int) -> Iterator[Batch]:
-        """Batches that score about `max_tokens` tokens, the same ones at every call; 0 for the whole text."""
+        """Batches that evaluate about `max_tokens` tokens, the same tokens at every call; 0 for the whole text."""
         return validation_batches(
             self._split,
             context=self._context,
@@ -54,7 +54,7 @@ class Validation:
         )
 
     def tokens(self, max_tokens: int) -> int:
-        """How many tokens `batches(max_tokens)` scores: whole windows."""
+        """How many tokens `batches(max_tokens)` evaluates: whole windows."""
         return min(self._whole_windows(max_tokens), self._everything) if max_tokens else self._everything
 
     @property
@@ -68,21 +68,21 @@ class Validation:
 def validation_batches(
     split: TokenStream, *, context: int, batch_size: int, document_mask: bool = False, max_tokens: int = 0
 ) -> Iterator[Batch]:
-    """Batches in which every token after the first is a target exactly once, in order.
+    """Yield batches in which every token after the first is a target exactly once, in order.
 
-    The last window is filled with token 0 and targets of -100; the last batch has as many rows as are left. With
-    `max_tokens` only that many tokens (rounded up to whole windows) are scored: windows spread evenly over the split,
-    the same ones at every call. Raises SeedbedError for a split without two tokens.
+    The last window is padded with token 0 and targets of -100; the last batch has as many rows as are left. With
+    `max_tokens`, only that many tokens (rounded up to whole windows) are evaluated: windows spread evenly over the split,
+    the same windows at every call. Raises SeedbedError for a split without two tokens.
     """
-    scored = split.num_tokens - 1
-    if scored < 1:
+    targets = split.num_tokens - 1
+    if targets < 1:
         raise SeedbedError(
-            f"The validation text has {split.num_tokens} tokens; scoring needs at least 2.",
-            "Set data.validation higher, or give a validation file with data.validation_path.",
+            f"The validation text is too short: it has {split.num_tokens} tokens, and validation needs at least 2.",
+            "Increase data.validation, or give a validation file with data.validation_path.",
         )
-    windows = -(-scored // context)
+    windows = -(-targets // context)
     chosen = np.arange(windows)
-    if 0 < max_tokens < scored:
+    if 0 < max_tokens < targets:
         wanted = min(-(-max_tokens // context), windows)
         chosen = np.arange(wanted) * windows // wanted
     for first in range(0, len(chosen), batch_size):

@@ -13,37 +13,42 @@ from seedbed.text import quoted
 
 
 def refuse_folder(folder: Path) -> None:
-    """Raise SeedbedError for a missing folder, or one that holds files written by Seedbed, which would be read as data."""
+    """Raise SeedbedError for a missing folder, and for a folder with files written by Seedbed.
+
+    `datasets` would read such files as data.
+    """
     if not folder.is_dir():
-        there = folder.exists()
+        exists = folder.exists()
         raise SeedbedError(
-            f"{quoted(folder)} is a file, not a folder." if there else f"There is no folder {quoted(folder)}.",
-            "hf:./FOLDER is for a local dataset folder; for a file write text:PATH.",
+            f"{quoted(folder)} is a file, not a folder." if exists else f"There is no folder {quoted(folder)}.",
+            "For a local dataset folder, write hf:./FOLDER. For a file, write text:PATH.",
         )
     enclosing = own_files.enclosing_folder(folder)
     if enclosing is not None:
+        place = enclosing[1] if folder.absolute() == enclosing[0] else f"part of {enclosing[1]}"
         raise SeedbedError(
-            f"{quoted(folder)} is (part of) {enclosing[1]} written by Seedbed, not text.",
-            f"To train on a prepared dataset write --data {enclosing[0]}."
+            f"{quoted(folder)} cannot be read as data: it is {place} written by Seedbed.",
+            f"To train on the prepared dataset, use --data {enclosing[0]}."
             if enclosing[1] == own_files.DATASET
             else "Give the path of your own text.",
         )
     inner = _written_inside(folder)
     if inner is not None:
         raise SeedbedError(
-            f"{quoted(folder)} holds {own_files.folder_kind(inner)} written by Seedbed, {quoted(inner.relative_to(folder))}.",
+            f"{quoted(folder)} contains {own_files.folder_kind(inner)} written by Seedbed, "
+            f"{quoted(inner.relative_to(folder))}: its files would be read as data.",
             INSIDE_HINT,
         )
 
 
 INSIDE_HINT = (
-    "`datasets` would read its files as data. Keep runs outside of the folder (--runs DIR), or give the subfolder that "
-    "holds only data."
+    "Keep runs and caches outside of the data folder (--runs DIR, SEEDBED_CACHE), or give a subfolder that contains only "
+    "data."
 )
 
 
 def _written_inside(folder: Path) -> Path | None:
-    """The first folder written by Seedbed below this one."""
+    """The first folder below this folder that Seedbed wrote; None if there is none."""
     for place, names, _ in os.walk(folder):
         names[:] = sorted(name for name in names if not name.startswith("."))
         for name in names:

@@ -38,14 +38,14 @@ from seedbed.text import listed, quoted
 from seedbed.tokenizer.newlines import normalised
 
 VALIDATION_NAMES = ("validation", "valid", "val", "dev", "eval")
-"""Split names that serve as validation, in order of preference; a test split is never used."""
+"""Names of splits that are used for validation, in order of preference. A test split is never used."""
 
 _FORMAT = "hub 2"
 _HEAD_CHARS = 1 << 25
 
 
 class HubSource:
-    """A dataset streamed row by row. Uses its validation split if it has one, else holds out documents of train."""
+    """A dataset that is streamed row by row. Without a validation split, documents of its train split are held out."""
 
     def __init__(self, address: Address, data: DataConfig, pinned: Pinned | None, emit: Emit) -> None:
         self.name = f"hf:{address.name}" + (f":{address.config}" if address.config else "")
@@ -63,7 +63,7 @@ class HubSource:
 
     @property
     def drops(self) -> Counter[str]:
-        """Rows left out, by reason."""
+        """Number of rows omitted, by reason."""
         return sum(self._drops.values(), Counter())
 
     def fingerprint(self) -> str:
@@ -80,7 +80,7 @@ class HubSource:
         return hashlib.sha256("\n".join([_FORMAT, holdout.VERSION, content, *map(repr, settings)]).encode()).hexdigest()
 
     def documents(self, split: Literal["train", "validation"]) -> Iterator[str]:
-        """The documents of a split, streamed. A very long document comes in pieces of about a megabyte."""
+        """Yield the documents of a split, streamed. A very long document is divided into pieces of about a megabyte."""
         own = next((name for name in VALIDATION_NAMES if name in self._splits), None)
         if own is not None:
             rows = self._texts("train" if split == "train" else own)
@@ -100,9 +100,9 @@ class HubSource:
                 Message(
                     level="warning",
                     code="data-skipped",
-                    text=f"Left out of {quoted(self.name)}: {counted}.",
+                    text=f"Rows of {quoted(self.name)} were skipped: {counted}.",
                     why=f"These rows have no text in the column {quoted(self._column)}.",
-                    hint="To read another column: hf:NAME@COLUMN (or data.field).",
+                    hint="To read another column, use hf:NAME@COLUMN (or data.field).",
                 )
             )
         if split == "train":
@@ -112,7 +112,7 @@ class HubSource:
             raise SeedbedError(
                 f"{self.name} has no text for {split} in column {self._column!r}"
                 + (f" ({reasons})." if reasons else "."),
-                "Choose another column (hf:NAME@COLUMN), or read more rows (data.max_documents).",
+                "Choose another column (hf:NAME@COLUMN), or increase data.max_documents to read more rows.",
             )
 
     def _emit_once(self, messages: Iterable[Message]) -> None:
@@ -122,7 +122,10 @@ class HubSource:
                 self._emit(message)
 
     def _side(self, split: Literal["train", "validation"]) -> Iterator[str]:
-        """One side of the train split. Reading the training side keeps the validation side in a temporary file."""
+        """Yield one side of the train split.
+
+        While the training side is read, the validation side is written to a temporary file.
+        """
         rows = self._texts("train")
         head = _head_of(rows)
         following = next(rows, None)
@@ -152,7 +155,7 @@ class HubSource:
             self._emit_once(oversize.messages(quoted(self.name)))
 
     def _texts(self, split: str) -> Iterator[str]:
-        """The text column of a split, at most data.max_documents texts."""
+        """Yield the text column of a split, at most data.max_documents texts."""
         drops = self._drops[split] = Counter()
         self._separators.begin()
         table = self._splits[split].select_columns([self._column])
@@ -174,7 +177,7 @@ class HubSource:
 
     @cached_property
     def _splits(self) -> dict[str, Any]:
-        """The dataset's splits as streams. Raises SeedbedError without a train split or the column."""
+        """The dataset's splits as streams. Raises SeedbedError if the train split or the column is missing."""
         address = self._address
         if self._pinned is not None and self._pinned.unreachable is not None:
             raise self._pinned.unreachable
@@ -186,12 +189,13 @@ class HubSource:
             configs = datasets.get_dataset_config_names(place, revision=self._revision)
             if address.config is not None and address.config not in configs:
                 raise SeedbedError(
-                    f"{address.name} has no configuration {address.config!r}.", f"It has {listed(configs)}."
+                    f"{address.name} has no configuration {address.config!r}.",
+                    f"Its configurations are {listed(configs)}.",
                 )
             if address.config is None and len(configs) > 1 and "default" not in configs:
                 raise SeedbedError(
                     f"{address.name} has several configurations.",
-                    f"Choose one as hf:{address.name}:CONFIG from {listed(configs)}.",
+                    f"Choose one of: {listed(configs)}. Write it as hf:{address.name}:CONFIG.",
                 )
             splits = dict(datasets.load_dataset(place, address.config, streaming=True, revision=self._revision))
             if "train" not in splits:
@@ -203,14 +207,15 @@ class HubSource:
         """The splits of a dataset that `save_to_disk` wrote."""
         if self._address.config is not None:
             raise SeedbedError(
-                f"{quoted(folder)} is a saved dataset, which has no configurations.", f"Write hf:{folder}."
+                f"{quoted(folder)} is a saved dataset, which has no configurations.",
+                f"Remove the configuration: write hf:{folder}.",
             )
         saved = datasets.load_from_disk(str(folder))
         splits = dict(saved) if isinstance(saved, dict) else {"train": saved}
         if "train" not in splits:
             raise SeedbedError(
                 f"{self.name} has no train split.",
-                f"Its splits are {listed(list(splits))}; to use a single one: hf:{folder}/SPLIT.",
+                f"Its splits are {listed(list(splits))}. To use one of them, write hf:{folder}/SPLIT.",
             )
         self._check_column(splits["train"])
         return splits
@@ -223,20 +228,20 @@ class HubSource:
         text_columns = [name for name, kind in types.items() if kind in ("string", "large_string")]
         if self._column in text_columns:
             return
-        what = "is not text" if self._column in types else "is not there"
+        if self._column in types:
+            problem = f"Column {self._column!r} of {self.name} is not text."
+        else:
+            problem = f"{self.name} has no column {self._column!r}."
         have = (
             f"Columns with text: {listed(text_columns)}."
             if text_columns
             else f"Columns: {listed(list(types))}; none is text."
         )
-        raise SeedbedError(
-            f"Column {self._column!r} of {self.name} {what}. {have}",
-            "Choose the column: hf:NAME@COLUMN (or --set data.field=COLUMN).",
-        )
+        raise SeedbedError(f"{problem} {have}", "Choose a text column: hf:NAME@COLUMN (or --set data.field=COLUMN).")
 
 
 def _head_of(rows: Iterator[str]) -> list[str]:
-    """The first rows: enough to plan the split, few enough to keep in memory."""
+    """The first texts: enough to plan the split, few enough to keep in memory."""
     head: list[str] = []
     chars = 0
     for text in itertools.islice(rows, HEAD_DOCUMENTS):
@@ -248,7 +253,7 @@ def _head_of(rows: Iterator[str]) -> list[str]:
 
 
 def _temporary_file() -> IO[bytes]:
-    """An anonymous temporary file in the cache folder, since /tmp may be in memory."""
+    """An anonymous temporary file in the cache folder, because /tmp may be in memory."""
     with explained_disk(cache_dir()):
         return tempfile.TemporaryFile(dir=make_dir(cache_dir()))
 
@@ -260,7 +265,10 @@ def _read_back(scratch: IO[bytes]) -> Iterator[str]:
 
 
 def open_hub(rest: str, data: DataConfig, emit: Emit) -> HubSource:
-    """Open NAME[:CONFIG][@COLUMN]. Raises SeedbedError if it is out of reach, UsageError if the address is incomplete."""
+    """Open NAME[:CONFIG][@COLUMN].
+
+    Raises SeedbedError if the dataset cannot be reached, UsageError if the address is incomplete.
+    """
     address = parse_address(rest)
     if address.folder is not None:
         refuse_folder(address.folder)

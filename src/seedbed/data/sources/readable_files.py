@@ -1,4 +1,4 @@
-"""The readable files at a path: one file, or all below a folder, with the reason for each that is skipped."""
+"""The readable files at a path (one file, or all below a folder), and the reason for each skipped file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from seedbed.files import expand_home, sha256_file
 from seedbed.text import listed, quoted
 
 _NAMED = 10
-"""Most file names that a message lists for each reason."""
+"""The maximum number of file names that a message lists for each reason."""
 
 
 class TextFile(NamedTuple):
@@ -40,7 +40,7 @@ class TooManyFilesError(Exception):
 class TextFiles:
     """The file at a path, or all readable files below a folder in sorted order.
 
-    Files written by Seedbed are skipped everywhere: a run would read its own log.
+    Files written by Seedbed are skipped everywhere. Otherwise a run could train on its own log.
     """
 
     def __init__(self, root: Path, reading: ReadOptions, separator: str) -> None:
@@ -50,14 +50,14 @@ class TextFiles:
         self.is_single = root.is_file()
         """Whether the path is one file rather than a folder."""
         self.max_skipped = 0
-        """Most files and folders that a walk may skip before TooManyFilesError; 0 means no limit."""
+        """A walk that skips more files and folders than this raises TooManyFilesError; 0 means no limit."""
         self._num_skipped = 0
         self.skipped: dict[str, list[str]] = {}
         """Files and folders that the walk skipped: reason -> names below the root."""
         self.left_out: dict[str, list[str]] = {}
         """Files that the last reading could not use: reason -> names below the root."""
         self.drops: Counter[str] = Counter()
-        """Files and records left out, by reason, in the last reading."""
+        """Number of files and records that the last reading skipped, by reason."""
         self.warnings: list[str] = []
         self.markup: dict[str, list[str]] = {}
         """Text files that contain markup: kind of markup -> names below the root."""
@@ -86,11 +86,12 @@ class TextFiles:
             entered.add((status.st_dev, status.st_ino))
             names[:] = [name for name in sorted(names) if self._enters(Path(folder, name))]
             for name in sorted(files):
-                found = self._file(Path(folder, name))
-                if found is not None:
-                    yield found
+                file = self._file(Path(folder, name))
+                if file is not None:
+                    yield file
 
     def _enters(self, folder: Path) -> bool:
+        """Whether the walk enters a folder. If not, the folder is recorded as skipped."""
         if folder.name.startswith("."):
             self._skip("hidden", folder)
             return False
@@ -100,7 +101,7 @@ class TextFiles:
         return True
 
     def _file(self, path: Path) -> TextFile | None:
-        """The file with its format; None, and recorded as skipped, if it is not to be read."""
+        """The file with its format. A file that is not read gives None and may be recorded as skipped."""
         kind = kind_of(path)
         if path.name.startswith("."):
             if kind:
@@ -120,7 +121,7 @@ class TextFiles:
         return TextFile(path, kind)
 
     def _records_in(self, path: Path) -> str:
-        """`records` if a .json file holds JSON lines, as many do; else empty."""
+        """`records` if a .json file contains JSON lines, which is common; else empty."""
         try:
             with open_bytes(path, HEAD_BYTES) as handle:
                 return "records" if json_kind(handle.read()) == "records" else ""
@@ -143,7 +144,10 @@ class TextFiles:
         return len(self._list)
 
     def documents(self) -> Iterator[Document]:
-        """Every document in order. An unreadable file in a folder is counted and skipped; a single file raises."""
+        """Yield every document in order. An unreadable file in a folder is counted and skipped.
+
+        Raises UnreadableError if the path is a single file that is unreadable.
+        """
         files = self._list
         drops: Counter[str] = Counter()
         left_out: dict[str, list[str]] = {}
@@ -173,7 +177,7 @@ class TextFiles:
             self.markup.setdefault(found, []).append(self._name(path))
 
     def named(self, left_out: Mapping[str, list[str]]) -> str:
-        """A sentence with the names of the files that were left out, and the first error of the last reading."""
+        """The names of the files in `left_out` by reason, as sentences, and the first error of the last reading."""
         sentences = ["" if left_out is self.skipped else next(iter(self.warnings), "")]
         for reason, names in left_out.items():
             if reason == "unknown extension":
@@ -191,10 +195,10 @@ class TextFiles:
             return SeedbedError(f"The folder {quoted(self.root)} is empty.", f"{READ}")
         counted = count_list(self.skipped_counts())
         saved = self.root / "dataset_info.json", self.root / "dataset_dict.json"
-        hint = f"For a dataset saved by `datasets` write hf:{self.root}. " if any(map(Path.exists, saved)) else ""
+        hint = f"To use a dataset saved by `datasets`, write hf:{self.root}. " if any(map(Path.exists, saved)) else ""
         return SeedbedError(
             f"The folder {quoted(self.root)} contains no files that can be read ({counted}). {self.named(self.skipped)}",
-            f"{hint}{READ} To read a single file with another extension: text:{self.root}/FILE.",
+            f"{hint}{READ} To read one file with a different extension, use --data text:{self.root}/FILE.",
         )
 
     def skipped_counts(self) -> Counter[str]:
@@ -202,7 +206,7 @@ class TextFiles:
         return Counter({reason: len(names) for reason, names in self.skipped.items()})
 
     def size_bytes(self) -> int:
-        """Total size of the files on disk; files that cannot be examined count as 0."""
+        """Total size of the files on disk. A file whose size cannot be read counts as 0."""
         sizes = []
         for file in self._list:
             with contextlib.suppress(OSError):
@@ -238,19 +242,18 @@ def name_list(names: list[str]) -> str:
     return listed([quoted(name) for name in names[:_NAMED]] + names[_NAMED:], _NAMED)
 
 
-def files_at(option: str, asked: str, data: DataConfig) -> TextFiles:
-    """The files at a path, before the folder is walked. Raises UsageError if the path is missing or written by Seedbed."""
-    root = expand_home(asked)
+def files_at(option: str, path: str, data: DataConfig) -> TextFiles:
+    """The files at a path. A folder is not walked yet. Raises UsageError if the path is missing or written by Seedbed."""
+    root = expand_home(path)
     if not root.exists():
         if root.is_symlink():
             raise UsageError(
                 f"{quoted(root)} is a link to {quoted(root.readlink())}, which does not exist ({option}).",
                 "Fix the link, or give the file or folder itself.",
             )
-        there = root.parent.is_dir()
         hint = (
-            f"{quoted(root.parent)} exists; check the last part of the name."
-            if there
+            f"{quoted(root.parent)} exists; check the last part of the path."
+            if root.parent.is_dir()
             else f"{quoted(root.parent)} does not exist either."
         )
         raise UsageError(f"There is no file or folder {quoted(root)} ({option}).", hint)
@@ -263,17 +266,16 @@ def files_at(option: str, asked: str, data: DataConfig) -> TextFiles:
 def _refuse_own_files(root: Path, option: str) -> None:
     """Raise UsageError for a path that Seedbed wrote."""
     enclosing = own_files.enclosing_folder(root)
-    what = f"is {enclosing[1]}" if enclosing else ""
+    what = enclosing[1] if enclosing else ""
     if enclosing and not root.samefile(enclosing[0]):
-        what = f"is part of {enclosing[1]}, {quoted(enclosing[0])},"
+        what = f"part of {enclosing[1]} ({quoted(enclosing[0])})"
     elif not enclosing and root.is_file():
-        kind = own_files.file_kind(root, kind_of(root))
-        what = f"is {kind}" if kind else ""
+        what = own_files.file_kind(root, kind_of(root))
     if what:
         prepared = enclosing is not None and enclosing[1] == own_files.DATASET
         raise UsageError(
-            f"{quoted(root)} {what} written by Seedbed, not text ({option}).".replace(", written", " written"),
-            f"To train on a prepared dataset write --data {enclosing[0]}."
+            f"{quoted(root)} cannot be read as text ({option}): it is {what} written by Seedbed.",
+            f"To train on the prepared dataset, use --data {enclosing[0]}."
             if prepared and enclosing
             else "Give the path of your own text.",
         )

@@ -1,4 +1,4 @@
-"""The source `stories`: the built-in corpus of generated stories, the last of them for validation."""
+"""The source `stories`: the built-in corpus of generated stories. The last stories are for validation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The source text:PATH: a local file or folder, split by document or with a validation set of its own."""
+"""The source text:PATH: a local file or folder, with held-out documents or a separate validation set."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class TextSource:
 
     @property
     def drops(self) -> Counter[str]:
-        """Files and records left out, by reason, in the last reading."""
+        """Number of files and records that the last reading skipped, by reason."""
         return self._files.drops + (self._validation.drops if self._validation else Counter())
 
     @property
@@ -62,7 +62,7 @@ class TextSource:
         return hashlib.sha256("\n".join(identity).encode()).hexdigest()
 
     def documents(self, split: Literal["train", "validation"]) -> Iterator[str]:
-        """The documents of a split. A long document comes in pieces of about a megabyte."""
+        """Yield the documents of a split. A long document is divided into pieces of about a megabyte."""
         if self._validation is not None:
             chosen = self._files if split == "train" else self._validation
             texts: Iterator[str] = (piece for document in self._limited(chosen) for piece in document.pieces)
@@ -76,7 +76,7 @@ class TextSource:
             self._report_skipped()
             self._report_separators()
         if empty:
-            raise self._nothing(split)
+            raise self._no_text_error(split)
 
     def _limited(self, files: TextFiles) -> Iterator[Document]:
         return itertools.islice(files.documents(), self._data.max_documents or None)
@@ -111,19 +111,19 @@ class TextSource:
         """Messages about the files that the folder walk skips at this moment."""
         counts = sum((part.skipped_counts() for part in self._parts), Counter[str]())
         named = [part.named(part.skipped) for part in self._parts]
-        return [self._left_out(FILES_SKIPPED, counts, named)] if counts else []
+        return [self._skipped_message(FILES_SKIPPED, counts, named)] if counts else []
 
-    def _left_out(self, code: str, counts: Counter[str], named: Iterable[str]) -> Message:
+    def _skipped_message(self, code: str, counts: Counter[str], named: Iterable[str]) -> Message:
         return Message(
             level="info" if counts.keys() <= _EXPECTED_REASONS else "warning",
             code=code,
-            text=f"Left out of {quoted(self.name)}: {count_list(counts)}.",
+            text=f"Skipped in {quoted(self.name)}: {count_list(counts)}.",
             why=" ".join(filter(None, named)),
             hint=_hint(counts, self._data),
         )
 
     def _report_skipped(self) -> None:
-        """Emit once which files were left out and why, and which texts contain markup."""
+        """Emit, once, which files were skipped and why, and which texts contain markup."""
         if self._has_reported:
             return
         self._has_reported = True
@@ -131,21 +131,23 @@ class TextSource:
             self._emit(message)
         counts = self.drops - sum((part.skipped_counts() for part in self._parts), Counter[str]())
         if counts:
-            self._emit(self._left_out("data-skipped", counts, (part.named(part.left_out) for part in self._parts)))
+            named = (part.named(part.left_out) for part in self._parts)
+            self._emit(self._skipped_message("data-skipped", counts, named))
         for part in self._parts:
             for what, names in part.markup.items():
+                contains = "contains" if len(names) == 1 else "contain"
                 self._emit(
                     Message(
                         level="warning",
                         code="data-markup",
-                        text=f"{name_list(names)} of {quoted(self.name)} {'is' if len(names) == 1 else 'are'} {what}.",
-                        why="The model is trained on all of it as text, including names, tags and brackets.",
-                        hint=_MARKUP_HINTS.get(what, "To train on the words alone, extract the text first."),
+                        text=f"{name_list(names)} of {quoted(self.name)} {contains} {what}.",
+                        why="The model is trained on the whole text, including field names, tags and brackets.",
+                        hint=_MARKUP_HINTS.get(what, "To train only on the words, extract the text first."),
                     )
                 )
 
     def _report_separators(self) -> None:
-        """Emit once how files were split into documents."""
+        """Emit, once, how files were split into documents."""
         self._emit_once(self._files.separators.messages(quoted(self.name)))
 
     def _emit_once(self, messages: Iterable[Message]) -> None:
@@ -154,7 +156,7 @@ class TextSource:
                 self._emitted.add(message)
                 self._emit(message)
 
-    def _nothing(self, split: str) -> NoTextError:
+    def _no_text_error(self, split: str) -> NoTextError:
         if split == "validation" and self._validation is None:
             return NoTextError(
                 f"{quoted(self.name)} is too short to hold out any validation text.",
@@ -163,7 +165,7 @@ class TextSource:
         files = self._validation if split == "validation" and self._validation else self._files
         first = next(iter(files.warnings), "")
         return NoTextError(
-            f"No text is left in {quoted(files.root)} ({count_list(files.drops) or 'no files'}). {first}".strip(),
+            f"{quoted(files.root)} contains no usable text ({count_list(files.drops) or 'no files'}). {first}".strip(),
             _hint(files.drops, self._data),
         )
 
@@ -175,14 +177,14 @@ _MARKUP_HINTS = {
 
 
 def _hint(drops: Counter[str], data: DataConfig) -> str:
-    """A hint on how to read the files that were left out."""
+    """A hint on how to read the files that were skipped."""
     hints = [READ]
     if "not UTF-8" in drops:
         hints.append("For files that are not UTF-8, set their encoding: --set data.encoding=cp1252 (or another).")
     elif any(reason.startswith("neither UTF-8") for reason in drops):
         hints.append("Set data.encoding to the encoding of files that are not UTF-8.")
     if "no text field" in drops:
-        hints.append(f"Records need a field {quoted(data.field)}; to use another field: --set data.field=NAME.")
+        hints.append(f"Records need a field {quoted(data.field)}. To use another field, use --set data.field=NAME.")
     return " ".join(hints)
 
 

@@ -52,8 +52,8 @@ class WikitextSource:
         return hashlib.sha256(f"{_FORMAT}\n{self._max_documents}\n{content}".encode()).hexdigest()
 
     def documents(self, split: Literal["train", "validation"]) -> Iterator[str]:
-        """The articles of the official split."""
-        lines = self._counted(split, self._lines(split))
+        """Yield the articles of the official split, long ones in pieces."""
+        lines = self._with_checked_count(split, self._lines(split))
         for article in itertools.islice(articles(lines, self.name), self._max_documents or None):
             yield from in_pieces([article])
 
@@ -79,8 +79,8 @@ class WikitextSource:
         with explained(HUB_NAME):
             return datasets.load_dataset(HUB_NAME, self._hub_config, revision=revision)
 
-    def _counted(self, split: Literal["train", "validation"], lines: Iterator[str]) -> Iterator[str]:
-        """The lines. Warns at the end if their number differs from the published one."""
+    def _with_checked_count(self, split: Literal["train", "validation"], lines: Iterator[str]) -> Iterator[str]:
+        """Yield the lines unchanged. At the end, warn if their number differs from the published number."""
         count = 0
         for line in lines:
             count += 1
@@ -94,15 +94,17 @@ class WikitextSource:
                 Message(
                     level="warning",
                     code="wikitext-lines",
-                    text=f"The {split} split of this {self.name} has {count:,} lines; the published one has {published:,}.",
-                    why="The copy is incomplete, edited or another corpus, so losses are not comparable with published ones.",
-                    hint="Download it again, or leave data.path out to use the copy on the Hub.",
+                    text=f"The {split} split of this {self.name} has {count:,} lines; the published split has "
+                    f"{published:,}.",
+                    why="The copy is incomplete, edited or another corpus, so its losses cannot be compared with published "
+                    "losses.",
+                    hint="Download the copy again, or remove data.path to use the copy on the Hub.",
                 )
             )
 
 
 def articles(lines: Iterable[str], name: str) -> Iterator[str]:
-    """Join lines into articles. An article begins at a top heading (` = Title = `) between blank lines.
+    """Join lines into articles. An article begins at a top-level heading (` = Title = `) between blank lines.
 
     Text stays as published (except line ends and blank lines), so every file layout yields the same articles.
     """
@@ -125,8 +127,8 @@ def articles(lines: Iterable[str], name: str) -> Iterator[str]:
             length += len(line)
         if length > _LONGEST_ARTICLE:
             raise SeedbedError(
-                f"This is not {name}: it has {length:,} characters without a heading such as ' = Title = '.",
-                "To train on other text use text:PATH.",
+                f"The text is not {name}: it has {length:,} characters without a heading such as ' = Title = '.",
+                "To train on other text, use --data text:PATH.",
             )
         before_blank = not line
     yield from _whole(article)

@@ -11,7 +11,8 @@ from seedbed.text import listed, quoted
 _LAYOUTS = ("{0}-*.parquet", "{0}.parquet", "wiki.{0}.raw", "wiki.{0}.tokens", "{0}.txt")
 _FILE_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val")}
 LAYOUT_HINT = (
-    "A copy holds train and validation as parquet, wiki.train.tokens and wiki.valid.tokens, or train.txt and valid.txt."
+    "A copy contains parquet files for train and validation, or wiki.train.tokens and wiki.valid.tokens, or train.txt and "
+    "valid.txt."
 )
 
 
@@ -20,7 +21,8 @@ def local_files(folder: Path, name: str) -> dict[str, list[Path]]:
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise SeedbedError(
-            f"data.path names {quoted(folder)}, which {what}.", f"Unpack the copy and give its folder. {LAYOUT_HINT}"
+            f"The folder of data.path, {quoted(folder)}, {what}.",
+            f"Unpack the copy, and set data.path to its folder. {LAYOUT_HINT}",
         )
     places = [folder, *(folder / inner for inner in (f"{name}-raw-v1", f"{name}-raw", f"{name}-v1", name, "data"))]
     found: dict[str, list[Path]] = {}
@@ -34,8 +36,9 @@ def local_files(folder: Path, name: str) -> dict[str, list[Path]]:
             seen = sorted(path.name for path in folder.iterdir())
         only = next(iter(found.values()), [folder])[0]
         raise SeedbedError(
-            f"{quoted(folder)} lacks the {' and '.join(missing)} split of {name}; it holds {listed(seen) or 'nothing'}.",
-            f"{LAYOUT_HINT} To train on the files that exist: --data text:{only}.",
+            f"{quoted(folder)} does not contain the {' and '.join(missing)} split of {name}. It contains "
+            f"{listed(seen) or 'no files'}.",
+            f"{LAYOUT_HINT} To train on the existing files, use --data text:{only}.",
         )
     return found
 
