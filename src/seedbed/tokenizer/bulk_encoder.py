@@ -1,8 +1,8 @@
 """Encode much text to ids, as bytes for a file, faster than the tokenizers library.
 
-The ids equal the library's. Words repeat, so the text is split with `re`, and each distinct word is encoded once and
-cached as the bytes of its ids. Text with characters that Python and the library may classify differently goes through
-the library.
+The ids are equal to those of the library. Words repeat, so the text is split with `re`, and each distinct word is encoded
+once and cached as the bytes of its ids. Text with characters that Python and the library may classify differently is
+encoded by the library.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ class BulkEncoder:
         self._words = _WordCache.of(tokenizer, dtype)
 
     def encode(self, pieces: Sequence[str]) -> list[bytes]:
-        """The ids of each well-formed piece as little-endian integers of the dtype, nothing added."""
+        """The ids of each well-formed piece as little-endian integers of the dtype, without added tokens."""
         if self._tokenizer.kind == "char":
             return [self._tokenizer.encode_characters(piece).astype(self._dtype).tobytes() for piece in pieces]
         if self._words is None:
             return self._by_library(pieces)
-        found = [self._words.encode(piece) for piece in pieces]
-        left = [piece for piece, ids in zip(pieces, found, strict=True) if ids is None]
-        by_library = iter(self._by_library(left) if left else ())
-        return [next(by_library) if ids is None else ids for ids in found]
+        encoded = [self._words.encode(piece) for piece in pieces]
+        rest = [piece for piece, ids in zip(pieces, encoded, strict=True) if ids is None]
+        by_library = iter(self._by_library(rest) if rest else ())
+        return [next(by_library) if ids is None else ids for ids in encoded]
 
     def matches_library(self, pieces: Sequence[str]) -> bool:
-        """Whether cached words and the library give the same ids for these pieces."""
+        """Whether the word cache and the tokenizers library give the same ids for these pieces."""
         return self._words is None or self.encode(pieces) == self._by_library(pieces)
 
     @property
     def caches_words(self) -> bool:
-        """Whether words are cached, rather than all text encoded by the library."""
+        """Whether the ids of words are cached. If not, the tokenizers library encodes all text."""
         return self._words is not None
 
     def use_library(self) -> None:
-        """Encode all further text with the library."""
+        """Encode all further text with the tokenizers library, without a cache."""
         self._words = None
 
     def count_unknown(self, ids: bytes) -> int:
@@ -65,7 +65,7 @@ class BulkEncoder:
 
 
 class _WordCache(dict[str, bytes]):
-    """A cache from words of the split to the bytes of their ids; encodes a word at its first look-up."""
+    """A cache that maps each word of the split to the bytes of its ids. A word is encoded at its first look-up."""
 
     def __init__(self, tokenizer: Tokenizer, dtype: np.dtype, split: patterns.SplitName, limit_words: bool) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class _WordCache(dict[str, bytes]):
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, dtype: np.dtype) -> _WordCache | None:
-        """The cache for a tokenizer with a known split and normaliser; None for any other."""
+        """The cache for a tokenizer with a known split and normaliser; None for any other tokenizer."""
         recognised = patterns.recognise(tokenizer.spec)
         if (
             recognised is None

@@ -20,12 +20,13 @@ def refuse_tokenizer(config: TokenizerConfig) -> None:
     if not folder.is_dir():
         raise UsageError(
             f"There is no tokenizer folder {quoted(folder)}.",
-            "Set tokenizer.path to a folder that holds tokenizer.json.",
+            "Set tokenizer.path to a folder that contains tokenizer.json.",
         )
     if not (folder / "tokenizer.json").is_file():
         raise UsageError(
-            f"{quoted(folder)} holds no tokenizer.json.",
-            "Convert older folders (vocab.txt, merges.txt, *.model) with transformers: save its fast tokenizer.",
+            f"{quoted(folder)} contains no tokenizer.json.",
+            "Convert an older tokenizer (vocab.txt, merges.txt, *.model) with transformers: load it as a fast tokenizer, and "
+            "save it.",
         )
 
 
@@ -33,11 +34,11 @@ def check_vocab_size(config: TokenizerConfig) -> None:
     """Raise UsageError if `vocab_size` is below the minimum of the kind."""
     reserved = len(patterns.SPECIAL_TOKENS)
     if config.kind == "char":
-        least, held = reserved + 2, f"{reserved} special tokens, the unknown character and one more"
+        minimum, content = reserved + 2, f"{reserved} special tokens, the unknown character and one other character"
     else:
-        least, held = reserved + NUM_BYTES, f"{NUM_BYTES} bytes and {reserved} special tokens"
-    if config.vocab_size < least:
+        minimum, content = reserved + NUM_BYTES, f"{NUM_BYTES} bytes and {reserved} special tokens"
+    if config.vocab_size < minimum:
         raise UsageError(
-            f"tokenizer.vocab_size = {config.vocab_size} is too small: a {config.kind} vocabulary needs {held}.",
-            f"Set tokenizer.vocab_size to {least} or more.",
+            f"tokenizer.vocab_size = {config.vocab_size} is too small: a {config.kind} vocabulary contains {content}.",
+            f"Set tokenizer.vocab_size to {minimum} or more.",
         )

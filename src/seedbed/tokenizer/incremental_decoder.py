@@ -10,7 +10,7 @@ REPLACEMENT = "\ufffd"
 
 
 class IncrementalDecoder(Protocol):
-    """Decodes one id at a time. The pieces join to the decoding of the whole."""
+    """Decodes one id at a time. Joined, the pieces are the text of all ids."""
 
     def push(self, id_: int) -> str:
         """The next piece of text; empty while a character is incomplete, and for a special token."""
@@ -22,7 +22,10 @@ class IncrementalDecoder(Protocol):
 
 
 class ByteDecoder:
-    """For vocabularies in which each id stands for bytes: GPT-2's byte-level letters, or characters."""
+    """The decoder for vocabularies in which each id represents bytes: byte-level BPE and the like, or characters.
+
+    Byte-level vocabularies use the byte-to-unicode mapping of GPT-2.
+    """
 
     def __init__(self, token_bytes: Mapping[int, bytes]) -> None:
         """`token_bytes`: the bytes of each id. Other ids (special, or beyond the vocabulary) give no text."""
@@ -41,10 +44,10 @@ class ByteDecoder:
 
 
 class LibraryDecoder:
-    """For any other tokenizer: decodes the last ids again, and returns the text that was added.
+    """The decoder for all other tokenizers. It decodes the last ids again, and returns the text that was added.
 
-    Keeps the ids since the last complete text, so that a decoder that depends on neighbours (a space before a word, bytes
-    of a character) has the context it needs. Returned text never changes; text that may still change is returned later, at
+    It keeps the ids since the last complete text, because the text of an id can depend on the ids next to it (a space
+    before a word, the bytes of a character). Returned text never changes; text that may still change is returned later, at
     the latest by `flush`.
     """
 

@@ -1,7 +1,7 @@
-"""Train a tokenizer model with the tokenizers library; for much text in a child process, which can be ended at any time.
+"""Train a tokenizer model with the tokenizers library. Much text is trained on in a child process, which can be stopped.
 
 `python -P -m seedbed.tokenizer.library_training KIND VOCAB_SIZE SPLIT` runs that process. It reads length-prefixed pieces
-of text from stdin, an empty one after the last, and writes the trained model as JSON to stdout.
+of text from stdin, up to an empty piece, and writes the trained model as JSON to stdout.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from seedbed.errors import SeedbedError
 from seedbed.tokenizer import patterns
 
 SINGLE_PROCESS_CHARACTERS = {"bpe": 1 << 19, "wordpiece": 1 << 19, "unigram": 1 << 15}
-"""Most text that is trained on in this process, which takes a second or two."""
+"""The longest text that is trained on in this process. That takes a second or two."""
 
 _LENGTH_BYTES = 8
 _POLL_S = 0.1
@@ -36,7 +36,7 @@ _MAX_UNIGRAM_PIECE = 16
 def train_model(pieces: Iterator[str], config: TokenizerConfig, check: Callable[[], None]) -> dict[str, Any]:
     """Train the `model` of a tokenizer.json on pieces of text, in order. The result is the same in either process.
 
-    With much text, `check` is called several times a second; an exception from it ends the work at once.
+    With much text, `check` is called several times a second; an exception from it stops the training immediately.
     """
     head: list[str] = []
     characters, most = 0, SINGLE_PROCESS_CHARACTERS[config.kind]
@@ -66,7 +66,7 @@ def _train_here(pieces: Iterator[str], config: TokenizerConfig) -> dict[str, Any
 
 
 def _trainer(config: TokenizerConfig) -> tuple[Any, Any]:
-    """The library's empty model and trainer, for a vocabulary that leaves room for the special tokens."""
+    """The library's empty model and trainer, for a vocabulary with room for the special tokens."""
     from tokenizers import models, trainers
 
     learned = config.vocab_size - len(patterns.SPECIAL_TOKENS)
@@ -87,7 +87,7 @@ def _trainer(config: TokenizerConfig) -> tuple[Any, Any]:
 
 
 class _TrainingProcess:
-    """The child process that trains. Leaving the `with` block ends it at once."""
+    """The child process that trains. It is killed at the end of the `with` block."""
 
     def __init__(self, config: TokenizerConfig, check: Callable[[], None]) -> None:
         words = [config.kind, str(config.vocab_size), config.split]
@@ -111,13 +111,13 @@ class _TrainingProcess:
         self._stdout.close()
 
     def send(self, piece: str) -> None:
-        """Give it a piece of text, waiting while it is busy with others."""
+        """Send a piece of text to the process. Waits while the process is busy with earlier pieces."""
         text = piece.encode()
         self._write(len(text).to_bytes(_LENGTH_BYTES, "little") + text)
 
     def answer(self) -> dict[str, Any]:
-        """What it has learned, waiting until it has."""
-        self._write(bytes(_LENGTH_BYTES))  # stdin stays open: when it closes, the process ends
+        """Wait for the trained model and return it."""
+        self._write(bytes(_LENGTH_BYTES))  # stdin stays open: the process exits when it closes
         parts = []
         with selectors.DefaultSelector() as waiting:
             waiting.register(self._stdout, selectors.EVENT_READ)
@@ -147,32 +147,32 @@ class _TrainingProcess:
 
     def _ended_error(self) -> SeedbedError:
         return SeedbedError(
-            f"The process that trains the tokenizer ended unexpectedly (exit status {self._process.wait()}).",
-            "It may have run out of memory. Set tokenizer.sample_bytes lower and run again.",
+            f"The process that trains the tokenizer exited unexpectedly (exit status {self._process.wait()}).",
+            "It may have run out of memory. Set a smaller tokenizer.sample_bytes and run again.",
         )
 
 
 def main(kind: str, vocab_size: str, split: str) -> None:
-    """Run the child process. It ends when its parent does, and ignores Ctrl-C."""
+    """Run the child process. It exits when its parent exits, and ignores Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    asked = {"kind": kind, "vocab_size": int(vocab_size), "split": split}
-    config = msgspec.convert(asked, TokenizerConfig)
-    answer = json.dumps(_train_here(_received(), config)).encode()
+    settings = {"kind": kind, "vocab_size": int(vocab_size), "split": split}
+    config = msgspec.convert(settings, TokenizerConfig)
+    answer = json.dumps(_train_here(_read_pieces(), config)).encode()
     sys.stdout.buffer.write(answer)
     sys.stdout.buffer.flush()
 
 
-def _received() -> Iterator[str]:
-    """The pieces from stdin. After the last one, a thread ends the process when the parent ends."""
+def _read_pieces() -> Iterator[str]:
+    """Yield the pieces from stdin. After the last piece, start a thread that ends this process when the parent exits."""
     while True:
         length = int.from_bytes(sys.stdin.buffer.read(_LENGTH_BYTES), "little")
         if not length:
             break
         yield sys.stdin.buffer.read(length).decode()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     os.read(sys.stdin.fileno(), 1)
     os._exit(1)
 

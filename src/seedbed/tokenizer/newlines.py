@@ -18,5 +18,5 @@ def normalised(text: str) -> str:
 
 
 def unescaped(typed: str) -> str:
-    r"""Replace the escapes \n, \t, \r and \\ in a text that was typed in one line; everything else stays."""
+    r"""Replace the escapes \n, \t, \r and \\ in a text that was typed in one line. Everything else is unchanged."""
     return re.sub(r"\\([ntr\\])", lambda found: _ESCAPES[found[1]], typed)

@@ -22,14 +22,14 @@ SPECIAL_TOKENS = (
     "<|repo_name|>",
     "<|file_sep|>",
 )
-"""Special tokens with ids after the learned ones, as in Qwen and GPT-2."""
+"""Special tokens. Their ids come after the learned ids, as in Qwen and GPT-2."""
 
 END_OF_TEXT, PAD = SPECIAL_TOKENS[:2]
 
 QWEN2_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-"""The exact split of Qwen2, Qwen2.5 and Qwen3: exporters recognise a tokenizer by it."""
+"""The exact split of Qwen2, Qwen2.5 and Qwen3: exporters recognise a tokenizer by this pattern."""
 
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 """The split that the library's ByteLevel(use_regex=True) applies, written out."""
@@ -80,12 +80,12 @@ def recognise(spec: dict[str, Any]) -> tuple[SplitName, bool] | None:
     return None
 
 
-# ---------------------------------------------------------------------------------------------- bytes as letters
+# ---------------------------------------------------------------------------------------------- bytes as characters
 
 
 @cache
 def byte_letters() -> tuple[str, ...]:
-    """The visible letter for each byte in a byte-level vocabulary.
+    """The visible character for each byte: the byte-to-unicode mapping of byte-level vocabularies.
 
     Source: Radford et al., "Language Models are Unsupervised Multitask Learners" (GPT-2), `bytes_to_unicode`.
     """
@@ -100,7 +100,7 @@ def byte_letters() -> tuple[str, ...]:
 
 @cache
 def letter_bytes() -> dict[str, int]:
-    """The byte for each letter of a byte-level vocabulary."""
+    """The byte for each character of `byte_letters`."""
     return {letter: byte for byte, letter in enumerate(byte_letters())}
 
 
@@ -118,8 +118,8 @@ def _major(category: str) -> str:
 def _classes() -> tuple[str, str, str]:
     """Ranges for `re` of letters, of numbers, and of all characters with a known class, without ASCII.
 
-    Python and the library have Unicode tables of different versions. Characters of Unicode 3.2 that still have the same
-    category are equal in both; all other characters are left to the library.
+    Python and the library have Unicode tables of different versions. They agree on characters of Unicode 3.2 whose category
+    has not changed since. Text with any other character is left to the library.
     """
     old = unicodedata.ucd_3_2_0
     letters: list[int] = []
@@ -206,8 +206,8 @@ def unspaced() -> re.Pattern[str]:
 def without_long_words(text: str, split: SplitName) -> Iterator[tuple[str, bool]]:
     """The text in parts, each with a flag: True for parts (at most LONG_WORD characters) of a long word.
 
-    Neighbours in a part are neighbours in the text, so merges trained on it are correct; only pairs across the border
-    between two parts are not counted.
+    Adjacent characters of a part are also adjacent in the text, so merges trained on the parts are correct. Only pairs
+    across the border between two parts are not counted.
     """
     start = 0
     if _MAYBE_LONG.search(text) is not None:
@@ -228,10 +228,10 @@ _WORD_GAP = re.compile(r"(?<=[A-Za-z]) (?=[A-Za-z])")
 
 
 def cut(text: str, limit: int) -> Iterator[str]:
-    """Pieces of at most `limit` characters that join to `text`.
+    """Yield pieces of at most `limit` characters that join to `text`.
 
-    A cut is after a newline between two lines of text, else before a space between two words: then the pieces have the same
-    ids as the whole, for both splits. If `limit` characters have neither, the cut is at their end and may split a word.
+    A cut is made after a newline between two lines of text, else before a space between two words. Then the pieces have the
+    same ids as the whole text, for both splits. If neither occurs within `limit` characters, the cut may split a word.
     """
     start = 0
     while len(text) - start > limit:
@@ -243,9 +243,9 @@ def cut(text: str, limit: int) -> Iterator[str]:
 
 
 def parts(text: str, about: int) -> Iterator[str]:
-    """Parts of about `about` characters that join to `text`, with the same ids as the whole (see `cut`).
+    """Yield parts of about `about` characters that join to `text`. They have the same ids as the whole text (see `cut`).
 
-    A part is longer if the text has no line or word border to cut at.
+    A part is longer if the text has no border of lines or words where it can be cut.
     """
     start = 0
     while len(text) - start > about:
@@ -262,7 +262,7 @@ def parts(text: str, about: int) -> Iterator[str]:
 
 
 def _last_match(pattern: re.Pattern[str], text: str, start: int, limit: int, offset: int) -> int | None:
-    """The cut position after the last match in the window; searches backwards in growing steps."""
+    """The position of the last cut in `limit` characters, or None. Searches backwards in growing steps."""
     end, reach = start + limit, 256
     while True:
         begin = max(start + 1, end - reach)

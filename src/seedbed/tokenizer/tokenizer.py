@@ -1,7 +1,7 @@
 """A tokenizer: load, save, encode and decode.
 
-On disk it is `tokenizer.json` (the format of the `tokenizers` library) beside `tokenizer_config.json`. Its
-`tokenizer_class` is PreTrainedTokenizerFast: with any other, `transformers` silently uses its own split.
+On disk it consists of `tokenizer.json` (the format of the `tokenizers` library) and `tokenizer_config.json`. The
+`tokenizer_class` is PreTrainedTokenizerFast: with any other class, `transformers` silently uses its own split.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Kind = Literal["bpe", "wordpiece", "unigram", "char"]
 
 UNKNOWN_CHARACTER = "\ufffd"
-"""The token of a `char` vocabulary for characters that it lacks."""
+"""The token for characters that a `char` vocabulary does not contain."""
 
 _MARKER = re.compile(r"<\|[^|<>\s]+\|>")
 _KEPT_CONFIG = ("bos_token", "eos_token", "pad_token", "unk_token", "additional_special_tokens", "chat_template")
@@ -37,9 +37,10 @@ _KEPT_CONFIG = ("bos_token", "eos_token", "pad_token", "unk_token", "additional_
 class Tokenizer:
     """Text to ids and back; ids are 0 .. vocab_size - 1.
 
-    `encode` adds nothing, and special tokens written in the text stay text; their ids are in `special`, by name.
-    `decode(encode(text))` is the text (under the qwen2 split in Unicode NFC, as Qwen2 has it), except that a
-    `char` vocabulary replaces unknown characters by U+FFFD. Build one with `load` or `train.train_tokenizer`.
+    `encode` adds no tokens, and encodes special tokens that are written in the text like other text. `special` maps the
+    names of special tokens to their ids. `decode(encode(text))` is equal to the text (with the qwen2 split: to the text in
+    Unicode NFC, as in Qwen2), except that a `char` vocabulary replaces unknown characters by U+FFFD. Create a tokenizer
+    with `load` or `train.train_tokenizer`.
     """
 
     def __init__(self, spec: dict[str, Any], config: dict[str, Any]) -> None:
@@ -59,18 +60,19 @@ class Tokenizer:
     def load(cls, folder: Path) -> Tokenizer:
         """Load the tokenizer of a Hugging Face folder (tokenizer.json, and tokenizer_config.json if it exists).
 
-        Raises SeedbedError if it is missing, invalid, or has no end-of-text token.
+        Raises SeedbedError if the tokenizer is missing, is invalid, or has no end-of-text token.
         """
         if not folder.is_dir():
             raise SeedbedError(
                 f"There is no tokenizer folder {quoted(folder)}.",
-                "Set tokenizer.path to a folder that holds tokenizer.json.",
+                "Set tokenizer.path to a folder that contains tokenizer.json.",
             )
         spec = files.read_json(folder / "tokenizer.json")
         if spec is None:
             raise SeedbedError(
-                f"{quoted(folder)} holds no tokenizer.json.",
-                "Convert older folders (vocab.txt, merges.txt, *.model) with transformers: save its fast tokenizer.",
+                f"{quoted(folder)} contains no tokenizer.json.",
+                "Convert an older tokenizer (vocab.txt, merges.txt, *.model) with transformers: load it as a fast "
+                "tokenizer, and save it.",
             )
         config = (
             files.read_json(folder / "tokenizer_config.json")
@@ -87,7 +89,7 @@ class Tokenizer:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise SeedbedError(
                 f"{quoted(folder / 'tokenizer.json')} is not a usable tokenizer ({error}).",
-                "Restore it or use another folder.",
+                "Restore the file, or use another folder.",
             ) from error
         except SeedbedError as error:
             raise SeedbedError(f"{folder}: {error.message}", error.hint) from error
@@ -134,7 +136,7 @@ class Tokenizer:
 
     @property
     def byte_level(self) -> bool:
-        """Whether tokens are bytes, written as `patterns.byte_letters`, so that no text is unknown."""
+        """Whether tokens consist of bytes (written as `patterns.byte_letters`), so that every text can be encoded."""
         return (self._spec.get("decoder") or {}).get("type") == "ByteLevel"
 
     @property
@@ -151,7 +153,8 @@ class Tokenizer:
             made = tokenizers.Tokenizer.from_str(self._json)
         except Exception as error:  # the library raises bare Exception
             raise SeedbedError(
-                f"The tokenizers library refuses this tokenizer.json ({error}).", "Restore it or use another."
+                f"The tokenizers library cannot load this tokenizer.json ({error}).",
+                "Restore the file, or use another tokenizer.",
             ) from error
         made.encode_special_tokens = True
         return made
@@ -167,7 +170,7 @@ class Tokenizer:
             if token["content"] == content:
                 return int(token["id"])
         raise SeedbedError(
-            f"The tokenizer has no token {content!r}, which its config requires.",
+            f"The tokenizer has no token {content!r}, but tokenizer_config.json refers to it.",
             "Correct eos_token and pad_token in tokenizer_config.json.",
         )
 
@@ -232,7 +235,7 @@ class Tokenizer:
         return text
 
     def decoder(self) -> IncrementalDecoder:
-        """A new incremental decoder; its pieces join to `decode` of all ids."""
+        """A new incremental decoder. Joined, its pieces are equal to `decode` of all ids."""
         if self.kind == "char":
             return ByteDecoder({id_: char.encode() for id_, char in self._characters.items()})
         if self.byte_level:
@@ -277,13 +280,13 @@ def well_formed(text: str) -> str:
 
 
 def _encoding_only(spec: dict[str, Any]) -> dict[str, Any]:
-    """A tokenizer.json that only encodes text.
+    """A parsed tokenizer.json, reduced to the encoding of text.
 
-    Removes truncation, padding, dropout, and templates that add tokens. Markers such as <|fim_prefix|> become special
-    tokens, so that the same characters in data stay text. Idempotent.
+    Truncation, padding, dropout, and templates that add tokens are removed. Markers such as <|fim_prefix|> become special
+    tokens, so that the same characters in data are encoded as text. Idempotent.
     """
     if not isinstance(spec, dict) or not isinstance(spec.get("model"), dict) or "type" not in spec["model"]:
-        raise SeedbedError("tokenizer.json has no model.", "Restore it or use another.")
+        raise SeedbedError("tokenizer.json has no model.", "Restore the file, or use another tokenizer.")
     own = {**spec, "truncation": None, "padding": None}
     if (own.get("post_processor") or {}).get("type") not in (None, "ByteLevel"):
         own["post_processor"] = None
@@ -299,7 +302,7 @@ def _encoding_only(spec: dict[str, Any]) -> dict[str, Any]:
 def _clean_config(config: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
     """The tokenizer_config.json to write: a standard class, no custom code, and an end-of-text token."""
     if not isinstance(config, dict):
-        raise SeedbedError("tokenizer_config.json is not a JSON object.", "Restore it or remove it.")
+        raise SeedbedError("tokenizer_config.json is not a JSON object.", "Restore the file, or remove it.")
     kept = {key: config[key] for key in _KEPT_CONFIG if config.get(key) is not None}
     kept = {
         key: value["content"] if isinstance(value, dict) and "content" in value else value
@@ -310,7 +313,7 @@ def _clean_config(config: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any
         if patterns.END_OF_TEXT not in contents:
             raise SeedbedError(
                 "The tokenizer has no end-of-text token.",
-                f'Set "eos_token" in tokenizer_config.json to one of its added tokens, or add {patterns.END_OF_TEXT}.',
+                f'Set "eos_token" in tokenizer_config.json to an added token, or add the token {patterns.END_OF_TEXT}.',
             )
         kept["eos_token"] = patterns.END_OF_TEXT
     if "pad_token" not in kept:

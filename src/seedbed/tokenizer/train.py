@@ -20,9 +20,9 @@ from seedbed.tokenizer.tokenizer import UNKNOWN_CHARACTER, Tokenizer, well_forme
 _PIECE_CHARACTERS = 1 << 16  # the library distributes pieces over cores
 _REPORT_EVERY_S = 0.2
 _LONG_WORD_BYTES = {"bpe": 4 << 20, "wordpiece": 4 << 20, "unigram": 1 << 16}
-"""Most bytes of long words to train on."""
+"""The most bytes of long words to train on."""
 _UNSPACED_BYTES = {"bpe": 16 << 20, "wordpiece": 16 << 20, "unigram": 1 << 19}
-"""Most bytes of text in scripts without spaces to train on: there a word is a whole clause, and nearly all differ."""
+"""The most bytes of text in scripts without spaces to train on. There a word is a whole clause, and most words differ."""
 _LONG_S = 15.0
 _UNIGRAM_PENALTY_STEP = 0.0001
 _UNIGRAM_SCORE_DIGITS = 4
@@ -33,11 +33,11 @@ def train_tokenizer(
 ) -> Tokenizer:
     """Train a tokenizer of `config.kind` on the first `config.sample_bytes` of `texts`.
 
-    The vocabulary has at most `config.vocab_size` entries, special tokens included, and fewer if the text gives no more.
+    The vocabulary has at most `config.vocab_size` entries, special tokens included; fewer if the text does not give enough.
     bpe, wordpiece and unigram work on bytes: all 256 bytes are in the vocabulary, so nothing is unknown. wordpiece takes
     the longest match from the left; it marks words by their leading space (BERT marks continuations by ##), so that
-    decoding gives the exact text. The same text and config give identical files. `check` is called several times a second
-    while much text is trained on; an exception from it, or from `emit`, ends the work.
+    decoding gives the exact text. The same text and config give identical files. With much text, `check` is called several
+    times a second; an exception from it, or from `emit`, stops the training.
 
     Raises UsageError for a vocabulary below the minimum, SeedbedError if there is no text.
     """
@@ -67,7 +67,7 @@ def train_tokenizer(
 
 
 class _Sample:
-    """The training text in pieces: documents up to `limit_bytes`; the last one is cut."""
+    """The training text in pieces: documents up to `limit_bytes`. The last document is cut."""
 
     def __init__(self, texts: Iterable[str], limit_bytes: int, emit: Emit) -> None:
         self._texts, self._limit_bytes, self._emit = texts, limit_bytes, emit
@@ -126,11 +126,11 @@ def _characters(texts: Iterator[str], config: TokenizerConfig, emit: Emit) -> tu
 
 
 def _rare(num_characters: int, rare: np.ndarray, config: TokenizerConfig, room: int) -> Message:
-    """The warning about left-out characters. `rare`: how often each of them occurs."""
+    """The warning about characters that the vocabulary omits. `rare`: how often each of them occurs."""
     return Message(
         level="warning",
         code="rare-characters",
-        text=f"{len(rare)} of the text's {num_characters} characters ({rare.sum()} occurrences) become U+FFFD.",
+        text=f"{len(rare)} of the text's {num_characters} different characters ({rare.sum()} occurrences) become U+FFFD.",
         why=f"tokenizer.vocab_size = {config.vocab_size} has no room for them.",
         hint=f"Set tokenizer.vocab_size to {num_characters + config.vocab_size - room}, or tokenizer.kind to bpe.",
     )
@@ -158,7 +158,7 @@ def _byte_level(
 
 
 class _BoundedWords:
-    """Training text with long words cut in parts, and limits on text that would take more than a minute."""
+    """The training text with long words cut into parts, and with less of the text that would take more than a minute."""
 
     def __init__(self, texts: Iterator[str], config: TokenizerConfig) -> None:
         self._texts, self._split, self._kind = texts, config.split, config.kind
@@ -184,7 +184,7 @@ class _BoundedWords:
         self.exhausted = True
 
     def _with_less_unspaced(self, text: str) -> Iterator[str]:
-        """The text; after the limit, without its parts in scripts without spaces."""
+        """Yield the text. After the limit, omit its parts in scripts without spaces."""
         start = 0
         for match in patterns.unspaced().finditer(text):
             size_bytes = len(match[0].encode())
@@ -199,55 +199,55 @@ class _BoundedWords:
             yield text[start:]
 
     def messages(self) -> Iterator[Message]:
-        """Messages about text that is left out of the training."""
+        """Yield messages about text that is not used for the training."""
         if self._left_out_bytes:
             yield self._without_long_words()
         if self._unspaced_left_out_bytes:
             yield Message(
                 level="info",
                 code="unspaced-text",
-                text=f"Of the text in scripts without spaces, the tokenizer is trained on the first "
-                f"{self._unspaced_bytes / 1e6:,.1f} MB; {self._unspaced_left_out_bytes / 1e6:,.1f} MB are left out.",
-                why="There a whole clause is one word and almost all differ, so training on more takes long.",
-                hint="The model is trained on all of the text.",
+                text=f"The tokenizer is trained only on {self._unspaced_bytes / 1e6:,.1f} MB of the text in scripts without "
+                f"spaces; {self._unspaced_left_out_bytes / 1e6:,.1f} MB of it are not used.",
+                why="Without spaces, a whole clause is one word and most words differ, so training on more takes long.",
+                hint="The model is trained on the whole text.",
             )
 
     def _without_long_words(self) -> Message:
         return Message(
             level="info",
             code="long-words",
-            text=f"The tokenizer is trained without {self._left_out_bytes / 1e6:,.1f} MB of words longer than "
-            f"{patterns.LONG_WORD} characters; {self._long_bytes / 1e6:,.1f} MB of them are used.",
+            text=f"The tokenizer is trained only on {self._long_bytes / 1e6:,.1f} MB of the words longer than "
+            f"{patterns.LONG_WORD} characters; {self._left_out_bytes / 1e6:,.1f} MB of them are not used.",
             why="Text without spaces is one word, and training on many long words takes hours.",
-            hint="The model is trained on all of the text. For such text, tokenizer.kind = char may fit better.",
+            hint="The model is trained on the whole text. For such text, tokenizer.kind = char may work better.",
         )
 
 
 class _SlowTrainingNotice:
-    """Calls `check`, and emits once that training takes long."""
+    """Calls `check`, and emits one message if the training takes long."""
 
     def __init__(self, words: _BoundedWords, config: TokenizerConfig, emit: Emit, check: Callable[[], None]) -> None:
         self._words, self._config, self._emit, self._check = words, config, emit, check
         self._since: float | None = None
-        self._told = False
+        self._emitted = False
 
     def __call__(self) -> None:
         self._check()
-        if not self._words.exhausted or self._told:
+        if not self._words.exhausted or self._emitted:
             return
         now = time.monotonic()
         self._since = self._since or now
         if now - self._since >= _LONG_S:
-            self._told = True
+            self._emitted = True
             self._emit(
                 Message(
                     level="info",
                     code="slow-vocabulary",
                     text=f"Training a {self._config.kind} tokenizer on {self._words.size_bytes / 1e6:,.1f} MB of text "
-                    "takes long; it continues.",
-                    why="It takes longer the more different words a text has; without spaces, most words differ.",
-                    hint="To train on less text: --set tokenizer.sample_bytes=1000000"
-                    + (", or the faster --set tokenizer.kind=bpe" if self._config.kind == "unigram" else ""),
+                    "takes long. It continues.",
+                    why="The more different words a text has, the longer it takes; without spaces, most words differ.",
+                    hint="To train on less text, use --set tokenizer.sample_bytes=1000000."
+                    + (" A faster kind is --set tokenizer.kind=bpe." if self._config.kind == "unigram" else ""),
                 )
             )
 
@@ -256,7 +256,7 @@ def _canonical_pieces(pieces: list[list[Any]], limit: int) -> list[list[Any]]:
     """The Unigram pieces in a fixed order, with scores that do not depend on the order of summation.
 
     The library sums over words in a random order, gives unseen letters scores in a random order just above the lowest, and
-    may return more pieces than requested if little more than the bytes is requested.
+    may return more pieces than requested if the request is little more than the 256 bytes.
     """
     lowest = min(score for _, score in pieces)
     unseen = lowest + (NUM_BYTES + 1) * _UNIGRAM_PENALTY_STEP
@@ -271,7 +271,7 @@ def _canonical_pieces(pieces: list[list[Any]], limit: int) -> list[list[Any]]:
 def _spec(
     model: dict[str, Any], steps: dict[str, Any], special: tuple[str, ...] = patterns.SPECIAL_TOKENS
 ) -> dict[str, Any]:
-    """A complete tokenizer.json. Special tokens follow the learned ids and are not in the model: no text matches them."""
+    """A complete tokenizer.json. Special tokens follow the learned ids and are not in the model, so no text gives their ids."""
     first = len(model["vocab"])
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     return {

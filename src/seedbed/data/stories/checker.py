@@ -71,7 +71,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class _Pattern:
-    """A form of a line as a regular expression; ``keys`` names what each group holds (articles: ``a`` before a key)."""
+    """A form of a line as a regular expression. ``keys`` has the key of each group (``a`` for the article before a word)."""
 
     line: Line
     by_pronoun: bool
@@ -145,7 +145,7 @@ def _fault(reading: _Parse, votes: dict[str, dict[str, float]], known: set[str] 
             if basis is not None and not world.fits(key, value, basis):
                 return f"fit: {value} does not go with {basis}"
     if reading.by_pronoun and topic not in ("?", line.subject):
-        return "pronoun: it does not stand for the subject of the sentence before"
+        return "pronoun: it does not refer to the subject of the previous sentence"
     if known is not None:
         strangers = (line.mentions & _introducible()) - line.introduces - known
         if strangers:
@@ -170,7 +170,7 @@ def _winner(rivals: dict[str, float] | None) -> str | None:
 
 
 def _read(sentence: str) -> tuple[list[_Parse], str]:
-    """All parses of a sentence, or none and what is wrong with it."""
+    """All parses of a sentence, and what is wrong with the sentence if there are none."""
     words = frozenset(_WORD.findall(sentence))
     for word in words:
         if word not in vocabulary() and word.lower() not in vocabulary():
@@ -250,7 +250,7 @@ def _domain(key: str) -> frozenset[str]:
 
 @cache
 def _introducible() -> frozenset[str]:
-    """The keys that some line introduces; the others need no introduction."""
+    """The keys that some line introduces. All other keys need no introduction."""
     return frozenset(key for pattern in _patterns() for key in pattern.line.introduces)
 
 

@@ -86,7 +86,7 @@ def _generate(draw: Callable[[], float]) -> str:
 
 
 def _draw_facts(prepared: _PreparedPlot, draw: Callable[[], float]) -> dict[str, str]:
-    """Draw the facts of a story: people, things and places. Early options are more frequent (a power of a uniform draw)."""
+    """Draw the facts of a story: people, things and places. Early options are more frequent (powers of uniform draws)."""
     people, kin = _people()
     facts: dict[str, str] = {}
     for role in prepared.people:
@@ -108,7 +108,7 @@ def _draw_facts(prepared: _PreparedPlot, draw: Callable[[], float]) -> dict[str,
 
 @cache
 def _people() -> tuple[dict[str, tuple[list[dict[str, str]], list[dict[str, str]]]], dict[str, dict[str, str]]]:
-    """The facts that follow from each name, per role (animals, humans), and those that follow from each relative."""
+    """The facts that follow from each name (by role: animals, humans), and the facts that follow from each relative."""
     world = _world.load()
 
     def facts(role: str, noun: str) -> dict[str, str]:
@@ -138,9 +138,9 @@ def _prepare_plot(world: World, plot: Plot) -> _PreparedPlot:
             key = world.parents[key]
             wanted.add(key)
     roles = [role for role, _ in plot.roles]
-    strays = {key for key in wanted if key.split(".")[0] not in roles}
-    if strays:
-        raise ValueError(f"plot {plot.name} has no role for {', '.join(sorted(strays))}")
+    without_role = {key for key in wanted if key.split(".")[0] not in roles}
+    if without_role:
+        raise ValueError(f"plot {plot.name} has no role for {', '.join(sorted(without_role))}")
     draws: list[_Draw] = []
     for role, tags in plot.roles:
         keys = [key for key in world.domains if key in wanted and "." in key and key.split(".")[0] == role]
@@ -199,7 +199,7 @@ def _capitalised(nodes: Sequence) -> Sequence:
     first = nodes[0]
     if isinstance(first, Slot):
         return nodes if first.key in _lines.PERSONS else (Slot(f"^{first.key}", first.with_article), *nodes[1:])
-    assert isinstance(first, str), "a choice here would have been made by lines.leading"
+    assert isinstance(first, str), "lines.leading resolves the choices before the first word"
     if first == '"':
         return (first, *_capitalised(nodes[1:]))
     at = 1 if first.startswith('"') else 0
@@ -215,6 +215,6 @@ def _pattern(nodes: Sequence) -> str:
             key = node.key.removeprefix("^")
             text.append(f"%({capitalised}{'a ' if node.with_article else ''}{key})s")
         else:
-            assert isinstance(node, str), "a choice here would have been made by lines.expand"
+            assert isinstance(node, str), "lines.expand resolves all choices"
             text.append(node.replace("%", "%%"))
     return "".join(text)

@@ -2,7 +2,7 @@
 
 The notation of a line: ``(a|b|)`` is a choice, ``<name>`` a choice from ``lists.toml``, ``{key}`` a slot.
 ``{A!}`` mentions a role as the subject: by name, or by pronoun if the previous sentence had the same subject.
-``{A+}`` introduces someone or something, ``{A^}`` makes it the topic without allowing the pronoun. ``{O}`` is short for
+``{A+}`` introduces a role, ``{A^}`` makes it the topic but always mentions it by name. ``{O}`` is short for
 adjective and noun, ``{inP}`` and ``{toP}`` for a place with its preposition, ``{whoA}`` for "a kind girl". ``a`` before
 a slot becomes ``an`` if necessary. Lines begin in lower case; the first letter is capitalised when a sentence is
 generated.
@@ -70,7 +70,10 @@ class Form:
 
 @dataclass(frozen=True)
 class Line:
-    """A sentence template. The next sentence may refer to ``topic`` by a pronoun."""
+    """A sentence template. The next sentence may refer to ``topic`` by a pronoun.
+
+    ``introduces`` and ``mentions`` are keys of slots. ``starts``: whether the line opens a story.
+    """
 
     source: str
     forms: tuple[Form, ...]
@@ -91,7 +94,7 @@ class Beat:
 
 @dataclass(frozen=True)
 class Plot:
-    """A sequence of beats. ``roles`` are those it needs, each with its allowed tags (none: all)."""
+    """A sequence of beats. ``roles``: the roles that it needs, each with its allowed tags (no tags: all are allowed)."""
 
     name: str
     weight: int
@@ -109,7 +112,7 @@ def load() -> tuple[Plot, ...]:
 
 
 def keys(nodes: Sequence) -> Iterator[Slot]:
-    """Every slot below ``nodes``, in reading order."""
+    """Yield every slot below ``nodes``, in reading order."""
     for node in nodes:
         if isinstance(node, Slot):
             yield node
@@ -119,7 +122,7 @@ def keys(nodes: Sequence) -> Iterator[Slot]:
 
 
 def expand(nodes: Sequence) -> Iterator[Sequence]:
-    """Every way to make the choices in ``nodes``."""
+    """Yield every sequence that the choices in ``nodes`` allow."""
     if not nodes:
         yield ()
         return
@@ -131,7 +134,7 @@ def expand(nodes: Sequence) -> Iterator[Sequence]:
 
 
 def leading(nodes: Sequence) -> Iterator[Sequence]:
-    """The variants of ``nodes`` in which the choices before the first word are resolved."""
+    """Yield the variants of ``nodes`` in which the choices before the first word are resolved."""
     if nodes and isinstance(nodes[0], Choice):
         for branch in nodes[0].branches:
             yield from leading(branch + nodes[1:])

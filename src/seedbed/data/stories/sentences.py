@@ -22,8 +22,8 @@ class SplitText(NamedTuple):
 def split(text: str) -> SplitText:
     """The sentences of ``text``, paragraph by paragraph.
 
-    A start inside a sentence (a lower-case letter at the start of the text) and an unfinished end are fragments;
-    anything else between sentence borders counts as a sentence, however odd.
+    If the text starts inside a sentence (with a lower-case letter) or its last sentence is unfinished, these parts are
+    fragments. Everything else between sentence borders counts as a sentence.
     """
     paragraphs = [line.strip() for line in text.splitlines() if line.strip()]
     pieces = [piece for paragraph in paragraphs for piece in _BORDER.split(paragraph)]

@@ -23,16 +23,16 @@ PRONOUNS = {
 """The pronouns of each gender, by the masculine form."""
 
 TWINS = {"B": "A", "D": "S"}
-"""Roles that use the tables of another role: the friend those of the hero, for example."""
+"""Roles that use the tables of another role: the friend (B) uses those of the hero (A), for example."""
 
 
 @dataclass
 class World:
     """Keys, their domains and their dependencies.
 
-    ``domains[key]`` holds every value of a key, ``parents[key]`` the key that it depends on, and
-    ``options[key][value of the parent]`` the values that fit. ``tagged[role][tag]`` are the nouns of one kind of thing, or the
-    names of one kind of character.
+    ``domains[key]`` has every value of a key, ``parents[key]`` is the key that it depends on, and
+    ``options[key][value of the parent]`` has the values that fit. ``tagged[role][tag]`` has the nouns of one kind of thing,
+    or the names of one kind of character. ``genders`` has the gender of each name and relative.
     """
 
     domains: dict[str, tuple[str, ...]] = field(default_factory=dict)
