@@ -1,4 +1,4 @@
-"""What a config costs before anything is built: parameters, FLOPs and memory. Needs no torch."""
+"""Compute what a config costs: parameters, FLOPs and memory. Builds no model and imports no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def padded_vocab(model: ModelConfig, vocab_size: int) -> int:
 
 
 def matrix_parameters(model: ModelConfig) -> int:
-    """Weights of the matrices inside all blocks, biases not counted."""
+    """Number of weights in the matrices of all blocks, without biases."""
     qkv = model.hidden * (model.heads + 2 * model.kv_heads) * model.head_dim
     out = model.heads * model.head_dim * model.hidden
     mlp = (_mlp_inputs(model) + 1) * model.hidden * model.ffn
@@ -23,7 +23,7 @@ def matrix_parameters(model: ModelConfig) -> int:
 
 
 def vector_parameters(model: ModelConfig) -> int:
-    """Gains and biases of all blocks and of the last norm."""
+    """Number of gains and biases in all blocks and in the last norm."""
     built = features(model.layout)
     norm = model.hidden * (2 if built.norm == "layer" else 1)
     per_block = 2 * norm + (2 * model.head_dim if built.qk_norm else 0)
@@ -37,24 +37,24 @@ def vector_parameters(model: ModelConfig) -> int:
 
 
 def _mlp_inputs(model: ModelConfig) -> int:
-    """Matrices of the feed-forward block that read the residual stream: gate and up, or up alone."""
+    """Number of matrices in the feed-forward block that read the residual stream: gate and up, or only up."""
     return 2 if features(model.layout).mlp == "swiglu" else 1
 
 
 def table_parameters(model: ModelConfig, vocab_size: int) -> int:
-    """The embedding, the head where it is not tied, and the table of learned positions."""
+    """Number of parameters in the embedding, in an untied head, and in the table of learned positions."""
     rows = padded_vocab(model, vocab_size)
     positions = model.context if features(model.layout).positions == "learned" else 0
     return (rows * (1 if model.tie_embeddings else 2) + positions) * model.hidden
 
 
 def count_parameters(model: ModelConfig, vocab_size: int) -> int:
-    """Every trained number of the model, a tied head counted once."""
+    """Number of trained parameters. A tied head is counted once."""
     return matrix_parameters(model) + vector_parameters(model) + table_parameters(model, vocab_size)
 
 
 def divisors(number: int) -> list[int]:
-    """The divisors of a positive number in order: all that are at most 1,024, and what `number` divided by those gives."""
+    """Divisors of a positive number, in order: all divisors up to 1,024, and `number` divided by each of them."""
     small = [each for each in range(1, min(number, 1024) + 1) if number % each == 0]
     return sorted({*small, *(number // each for each in small)})
 
@@ -68,9 +68,9 @@ def nearest_divisors(whole: int, wanted: int) -> str:
 def flops_per_step(model: ModelConfig, vocab_size: int, sequences: int, *, fused_attention: bool = False) -> int:
     """Floating-point operations of forward and backward over `sequences` full windows, a multiply-add counted as two.
 
-    Counts matmuls alone, as torch's FlopCounterMode does: two for a weight and token forward, four backward; attention
-    in full, as if it were not causal. `fused_attention` adds the scores that a flash kernel computes once more in its
-    backward pass, which FlopCounterMode counts on CUDA; the work that the model needs is without it.
+    Counts only matmuls, as torch's FlopCounterMode does: for each weight and token, two operations forward and four
+    backward; attention is counted in full, as if it were not causal. `fused_attention` also counts the attention scores
+    that a flash kernel computes again in its backward pass, as FlopCounterMode does on CUDA. The model does not need them.
     """
     tokens = sequences * model.context
     weights = matrix_parameters(model) + padded_vocab(model, vocab_size) * model.hidden
@@ -81,8 +81,8 @@ def flops_per_step(model: ModelConfig, vocab_size: int, sequences: int, *, fused
 class Memory(NamedTuple):
     """Peak memory of a training step, in bytes; `snapshot` is needed in addition while a checkpoint is written.
 
-    `activations` and `logits` belong to one micro-batch and live together; `gradients` are full size only when they are
-    gone again, so `total` is less than the sum.
+    `activations` and `logits` are those of one micro-batch and are in memory at the same time. `gradients` reach their full
+    size only after both are freed, so `total` is less than the sum.
     """
 
     weights: int
@@ -103,9 +103,9 @@ class Memory(NamedTuple):
 def memory_estimate(config: Config, vocab_size: int, precision: str) -> Memory:
     """Peak memory of training steps in bytes, not counting torch's own fixed memory.
 
-    `precision` is the one decided (fp32, bf16 or fp16). Counts what uncompiled training keeps on a CPU, tensor by
-    tensor; compiled or on a GPU it is less. Freed memory that the C library holds back comes on top
-    (10 to 50 % in trials with glibc's defaults).
+    `precision` is the precision that is used: fp32, bf16 or fp16. Counts the tensors of uncompiled training on a CPU;
+    compiled training, or a GPU, needs less. Does not count freed memory that the C library keeps (10 to 50 % more in
+    trials with glibc's defaults).
     """
     model, train = config.model, config.train
     sequences = train.micro_batch or train.batch_size
@@ -123,13 +123,13 @@ def memory_estimate(config: Config, vocab_size: int, precision: str) -> Memory:
     logits = _head_bytes(model, vocab_size, tokens, size)
     started = 4 * parameters if sequences < train.batch_size else 0
     working = size * parameters if split else 0
-    # The fullest moments: the loss on top of all activations; the first block's backward, with every gradient but its
-    # own; and the update, with masters' gradients beside the working copy's.
+    # Memory use is highest at one of three moments: at the loss, with all activations; in the backward pass of the first
+    # block, with all other gradients; and at the update, with the gradients of the masters and of the working copy.
     forward = started + activations + logits
     widest = tokens * size * 3 * max(model.ffn, model.heads * model.head_dim)
     backward = started + activations + 2 * size * head + widest
     update = 4 * parameters + max(working, _update_bytes(config))
-    # Ids and targets of the rest of the batch, and of batches that are made ahead.
+    # Ids and targets of the rest of the batch, and of prefetched batches.
     waiting = (train.batch_size * (1 + train.prefetch) - sequences) * model.context * 16
     runtime = _RUNTIME_BYTES + waiting
     total = weights + state + max(forward, backward, update) + runtime
@@ -138,14 +138,14 @@ def memory_estimate(config: Config, vocab_size: int, precision: str) -> Memory:
 
 
 _RUNTIME_BYTES = 16 << 20
-"""Thread stacks, kernels' scratch and packed weights."""
+"""Thread stacks, temporary memory of kernels, and packed weights."""
 
 
 def _kept_by_block(model: ModelConfig, size: int, masked: bool) -> int:
     """Bytes that one block keeps for its backward pass per token, in the order of the forward pass."""
     hidden, ffn, context = model.hidden, model.ffn, model.context
     query, key = model.heads * model.head_dim, model.kv_heads * model.head_dim
-    # What a norm makes of the residual, and its output, which the next matmul keeps.
+    # The normalised residual that each norm keeps, and its output, which the next matmul keeps.
     norms = 2 * (2 * hidden * size + 8)
     attended = (query + 2 * key) * size + query * size
     if size == 2 and context <= BLOCKED_CONTEXT:
@@ -159,7 +159,7 @@ def _kept_by_block(model: ModelConfig, size: int, masked: bool) -> int:
         attended += (query + key) * size + (model.heads + model.kv_heads) * size
     if built.positions == "rotary":
         attended += (query + key) * size
-    # Up and its activation; with a gate, that and the product as well.
+    # GELU: up and its activation. SwiGLU: also the gate and the product.
     return norms + attended + (4 if built.mlp == "swiglu" else 2) * ffn * size
 
 
@@ -169,10 +169,11 @@ def _kept_around_blocks(model: ModelConfig, size: int) -> int:
 
 
 def _head_bytes(model: ModelConfig, vocab_size: int, tokens: int, size: int) -> int:
-    """Memory of the head's loss beside the activations; it works on slices of tokens (model/cross_entropy.py).
+    """Bytes of the head's loss in addition to the activations. It is computed in slices of tokens (model/cross_entropy.py).
 
-    A slice needs its logits and fp32 log-probabilities (below fp32 also the logits in fp32); the gradient of the slice
-    before is still in memory, and so is the head's gradient, which several slices sum in fp32.
+    A slice needs its logits and fp32 log-probabilities (in bf16 and fp16 also the logits in fp32). The gradient of the
+    previous slice is still in memory, and so is the head's gradient, which is accumulated in fp32 if there are several
+    slices.
     """
     rows = padded_vocab(model, vocab_size)
     height = slice_rows(rows)
@@ -184,7 +185,7 @@ def _head_bytes(model: ModelConfig, vocab_size: int, tokens: int, size: int) -> 
 
 
 def _update_bytes(config: Config) -> int:
-    """What the update needs beside gradients and state: under Muon, one stack of matrices several times over."""
+    """Bytes that the update needs in addition to gradients and state: with Muon, several copies of a stack of matrices."""
     if config.optimizer.name != "muon":
         return 0
     model = config.model

@@ -1,4 +1,4 @@
-"""Checks a config for problems, given figures about the data and the machine. Does not look at either itself."""
+"""Check a config for problems, given figures about the data and the machine. Reads neither of them itself."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from seedbed.config.arithmetic import Memory, count_parameters, divisors, memory
 from seedbed.config.schema import Config, TrainConfig
 
 ADAMW_LR_LIMIT = 0.01
-"""Peak rates from here on are Muon's, not AdamW's: nanoGPT's smallest models train at 1e-3, GPT-2's at 6e-4."""
+"""Peak learning rates of this and more are too high for AdamW: nanoGPT's smallest models use 1e-3, GPT-2's use 6e-4."""
 
 MUON_LR_LIMIT = 0.5
-"""Muon's rate is about the spectral norm of one update: the usual peak is 0.02, and matrices themselves are of norm 2."""
+"""Peak learning rates of this and more are too high for Muon.
+
+Its rate is about the spectral norm of one update. The usual peak is 0.02, and the matrices themselves have a norm of 2.
+"""
 
 MANY_TIMES = 4
 """A run that needs this many times the memory of the machine cannot train, even if the estimate is too high."""
@@ -30,7 +33,7 @@ _LEAST_CONTEXT = 8
 
 
 class Finding(NamedTuple):
-    """Something a person should know before training: what (`text`), why, and the option to change (`hint`)."""
+    """A problem that the user should know before training: what (`text`), why, and the option to change (`hint`)."""
 
     level: Literal["error", "warning"]
     code: str
@@ -54,8 +57,8 @@ def check(
     """Problems with this config, errors first. Checks whose figures are None are skipped.
 
     `vocab_size` is the tokenizer's actual size (default: tokenizer.vocab_size). `free_memory_bytes` and
-    `total_memory_bytes` are of the device that trains; `free_main_memory_bytes` is given only if that device is a GPU with
-    its own memory. An error means that training cannot work; a warning, that the results may be poor.
+    `total_memory_bytes` describe the device that trains; `free_main_memory_bytes` is given only if that device is a GPU
+    with its own memory. An error means that training cannot work; a warning, that the results may be poor.
     """
     vocabulary = config.tokenizer.vocab_size if vocab_size is None else vocab_size
     found = [*_of_settings(config), *_of_vocabulary(config, vocabulary)]
@@ -81,7 +84,7 @@ def checkpoint_bytes(config: Config, vocab_size: int) -> int:
 
 
 def kept_bytes(config: Config, vocab_size: int) -> int:
-    """The most disk space that a run's checkpoints use: those that are kept, and the next before the oldest is deleted."""
+    """The most disk space that a run's checkpoints use: the kept ones, and one that is written before another is deleted."""
     return (kept_checkpoints(config.train) + 1) * checkpoint_bytes(config, vocab_size)
 
 
@@ -96,7 +99,7 @@ def _of_settings(config: Config) -> Iterator[Finding]:
             "warning",
             "lr-high",
             f"A learning rate of {optimizer.lr:g} is very high for AdamW.",
-            "Rates of 0.01 and more are Muon's; under AdamW they usually diverge.",
+            "Rates of 0.01 and more are for Muon; with AdamW, training usually diverges.",
             "Set optimizer.lr to about 1e-3.",
         )
     if optimizer.name == "muon" and max(optimizer.lr, optimizer.adam_lr, optimizer.head_lr) >= MUON_LR_LIMIT:
@@ -112,9 +115,10 @@ def _of_settings(config: Config) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "sample-length",
-            f"Samples of {train.sample_tokens} tokens are longer than the model's {text.plural(context, 'position')}.",
-            "The model does not see the start of a sample by the time it ends.",
-            f"Set train.sample_tokens below {context}, or a larger model.context.",
+            f"A prompt and a sample of {train.sample_tokens} tokens do not fit into the model's "
+            f"{text.plural(context, 'position')}.",
+            "At the end of a sample, the model no longer sees its start.",
+            f"Set train.sample_tokens below {context}, or set a larger model.context.",
         )
     if train.keep_every and (not train.checkpoint_every or train.keep_every % train.checkpoint_every):
         every = math.lcm(train.keep_every, train.checkpoint_every) if train.checkpoint_every else None
@@ -123,23 +127,21 @@ def _of_settings(config: Config) -> Iterator[Finding]:
             "keep-every",
             f"train.keep_every = {train.keep_every} keeps "
             + (
-                f"the checkpoints of every {text.plural(every, 'step')}."
-                if every
-                else "no more than the last checkpoint."
+                f"only the checkpoints of every {text.plural(every, 'step')}." if every else "only the last checkpoint."
             ),
             f"Checkpoints are written every {text.plural(train.checkpoint_every, 'step')}."
             if every
-            else "Only the end is saved.",
+            else "A checkpoint is written only at the end (train.checkpoint_every = 0).",
             "Set train.keep_every to a multiple of train.checkpoint_every.",
         )
-    evaluations = train.eval_every and train.steps is not None and train.eval_every > train.steps
-    if train.early_stop and evaluations:
+    steps = train.steps or 0
+    if train.early_stop and 0 < steps < train.eval_every:
         yield Finding(
             "warning",
             "early-stop",
-            f"Early stopping will not act: validations are {text.plural(train.eval_every, 'step')} apart in a run of "
-            f"{train.steps}.",
-            "It counts validations without a better loss.",
+            f"Early stopping has no effect: validations are {text.plural(train.eval_every, 'step')} apart, and the run has "
+            f"{text.plural(steps, 'step')}.",
+            "Early stopping counts validations without a better loss.",
             "Set a smaller train.eval_every.",
         )
 
@@ -150,8 +152,8 @@ def _of_vocabulary(config: Config, vocab_size: int) -> Iterator[Finding]:
         yield Finding(
             "error",
             "vocabulary",
-            f"The tokenizer knows {vocab_size} token{'' if vocab_size == 1 else 's'}.",
-            "There is nothing to predict with fewer than two.",
+            f"The tokenizer has only {vocab_size} token{'' if vocab_size == 1 else 's'}.",
+            "With fewer than two tokens there is nothing to predict.",
             "Set a larger tokenizer.vocab_size, or use more text.",
         )
         return
@@ -160,7 +162,8 @@ def _of_vocabulary(config: Config, vocab_size: int) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "vocabulary",
-            f"{tables / parameters:.0%} of the model's {text.count(parameters)} parameters are token tables.",
+            f"{tables / parameters:.0%} of the model's {text.count(parameters)} parameters are in token tables (embedding, "
+            "head).",
             f"A vocabulary of {vocab_size:,} is large for a model this small.",
             "Set a smaller tokenizer.vocab_size, or a larger model (model.hidden, model.layers).",
         )
@@ -172,8 +175,8 @@ def _of_training_text(config: Config, vocab_size: int, tokens: int) -> Iterator[
         yield Finding(
             "error",
             "data-short",
-            f"The training text has {text.plural(tokens, 'token')}; one window needs {context + 1:,}.",
-            "A window is model.context tokens and the one to predict after them.",
+            f"The training text is too short: it has {text.plural(tokens, 'token')}, and one window needs {context + 1:,}.",
+            "A window consists of model.context tokens and the token to predict after them.",
             "Use more text" + (f", or set model.context to {tokens - 1} or less." if tokens > _LEAST_CONTEXT else "."),
         )
         return
@@ -183,8 +186,8 @@ def _of_training_text(config: Config, vocab_size: int, tokens: int) -> Iterator[
             "warning",
             "data-batch",
             f"The training text fills {text.plural(windows, 'window')}, less than one batch of {batch:,}.",
-            "Every step repeats text.",
-            "Use more text, or a smaller train.batch_size or model.context.",
+            "Every step trains on some text more than once.",
+            "Use more text, or set a smaller train.batch_size or model.context.",
         )
     parameters = count_parameters(config.model, vocab_size)
     passes = trained_tokens(config.train, context, windows) / tokens
@@ -192,14 +195,15 @@ def _of_training_text(config: Config, vocab_size: int, tokens: int) -> Iterator[
         yield Finding(
             "warning",
             "data-small",
-            f"The model has {text.count(parameters)} parameters, the training text {text.count(tokens)} tokens.",
-            f"It will memorise the text and generalise poorly (this run trains on it {text.count(passes)} times).",
-            "Use more text, a smaller preset or fewer train.epochs, or set train.early_stop=3.",
+            f"The training text is small: {text.count(tokens)} tokens for a model with {text.count(parameters)} parameters.",
+            "The model will memorise the text and generalise poorly "
+            f"(this run trains on the text {text.count(passes)} times).",
+            "Use more text, a smaller preset or fewer train.epochs, or set train.early_stop = 3.",
         )
 
 
 def trained_tokens(train: TrainConfig, context: int, windows_per_epoch: int) -> float:
-    """Tokens that the configured horizon trains on."""
+    """Number of tokens that a run of the configured length trains on."""
     if train.steps is not None:
         return float(train.steps * train.batch_size * context)
     if train.epochs is not None:
@@ -208,14 +212,14 @@ def trained_tokens(train: TrainConfig, context: int, windows_per_epoch: int) -> 
 
 
 def _of_validation_text(config: Config, tokens: int) -> Iterator[Finding]:
-    where = "Use more text, a larger data.validation, or data.validation_path."
+    hint = "Use more text, a larger data.validation, or data.validation_path."
     if tokens < 2:
         yield Finding(
             "error",
             "validation-short",
             f"The validation text has {tokens} token{'' if tokens == 1 else 's'}.",
-            "Scoring needs two or more: one to see and one to predict.",
-            where,
+            "Validation needs at least two tokens: one as the input and one to predict.",
+            hint,
         )
         return
     context, batch = config.model.context, config.train.batch_size
@@ -225,9 +229,9 @@ def _of_validation_text(config: Config, tokens: int) -> Iterator[Finding]:
             "warning",
             "validation-small",
             f"The validation text has {text.plural(tokens, 'token')} ({text.plural(windows, 'window', f'{windows:.1f}')}), "
-            f"less than one batch of {batch}.",
+            f"less than one batch of {batch} windows.",
             "Its loss will be noisy, and the choice of the best checkpoint partly random.",
-            where,
+            hint,
         )
 
 
@@ -241,15 +245,15 @@ def _of_disk(config: Config, vocab_size: int, free: int) -> Iterator[Finding]:
         yield Finding(
             "error",
             "disk",
-            f"Checkpoints need up to {text.size(needed)}; {text.size(free)} of disk are free.",
-            f"One is {text.size(size)}; {kept} are kept, and the next is written before the oldest is deleted.",
-            "Free some space, choose another --runs folder, or set a smaller train.keep_last or keep_best = false."
-            + (" train.keep_every keeps the most: raise it, or set it to 0." if _kept_for_good(config.train) else ""),
+            f"Checkpoints need up to {text.size(needed)} of disk space, but only {text.size(free)} are free.",
+            f"One checkpoint needs {text.size(size)}; {kept} are kept, and the next is written before the oldest is deleted.",
+            "Free some space, choose another --runs folder, or set a smaller train.keep_last or train.keep_best = false."
+            + (" Increase train.keep_every, or set it to 0." if _kept_for_good(config.train) else ""),
         )
 
 
 def kept_checkpoints(train: TrainConfig) -> int:
-    """Checkpoints that are kept at the end, at most."""
+    """The most checkpoints that are kept at the end."""
     return (train.keep_last if train.checkpoint_every else 1) + train.keep_best + _kept_for_good(train)
 
 
@@ -266,7 +270,7 @@ def _of_capacity(config: Config, vocab_size: int, total: int, precision: str) ->
         yield Finding(
             "error",
             "memory",
-            f"Training needs about {text.size(estimate.total)} of memory; this machine has {text.size(total)}.",
+            f"Training needs about {text.size(estimate.total)} of memory, but this machine has {text.size(total)}.",
             _parts(estimate),
             _smaller(config, vocab_size, total, precision),
         )
@@ -280,8 +284,9 @@ def _of_memory(config: Config, vocab_size: int, free: int, precision: str) -> It
     yield Finding(
         "error" if cannot else "warning",
         "memory",
-        f"Training needs about {text.size(estimate.total)} of memory, or up to a third more; {text.size(free)} are free.",
-        f"{_parts(estimate)} The C library may hold back some of what is freed.",
+        f"Training needs about {text.size(estimate.total)} of memory, or up to a third more, but only {text.size(free)} are "
+        "free.",
+        f"{_parts(estimate)} The C library may keep some of the memory that is freed.",
         _smaller(config, vocab_size, free, precision),
     )
 
@@ -292,7 +297,8 @@ def _of_snapshot(config: Config, vocab_size: int, free: int) -> Iterator[Finding
         yield Finding(
             "warning",
             "main-memory",
-            f"A checkpoint needs {text.size(needed)} of main memory while it is written; {text.size(free)} are free.",
+            f"A checkpoint needs {text.size(needed)} of main memory while it is written, but only {text.size(free)} are "
+            "free.",
             "Weights and optimizer state are copied from the GPU, so that training can continue during the save.",
             "Use a machine with more main memory, or a smaller model.",
         )
@@ -307,12 +313,12 @@ def _parts(estimate: Memory) -> str:
         "logits": estimate.logits,
         "batches and runtime": estimate.runtime,
     }
-    told = ", ".join(f"{name} {text.size(num_bytes)}" for name, num_bytes in parts.items())
-    return f"{told[0].upper()}{told[1:]}."
+    listed = ", ".join(f"{name} {text.size(num_bytes)}" for name, num_bytes in parts.items())
+    return f"{listed[0].upper()}{listed[1:]}."
 
 
 def _smaller(config: Config, vocab_size: int, available: int, precision: str) -> str:
-    """What to set so that it fits."""
+    """The hint: what to set so that the run fits into memory."""
     if fits := _fitting_micro_batch(config, vocab_size, available, precision):
         return f"Set train.micro_batch to {fits}: the same batch in smaller pieces, with equal results."
     one = _with_micro_batch(config, 1, vocab_size, precision)
@@ -324,7 +330,7 @@ def _smaller(config: Config, vocab_size: int, available: int, precision: str) ->
 
 
 def _fitting_micro_batch(config: Config, vocab_size: int, free: int, precision: str) -> int:
-    """The largest micro-batch whose step fits; 0 where not even one sequence does."""
+    """The largest micro-batch that fits into memory; 0 if not even one sequence does."""
     now = config.train.micro_batch or config.train.batch_size
     for rows in reversed(divisors(config.train.batch_size)):
         if rows < now and _with_micro_batch(config, rows, vocab_size, precision).total * HELD_BACK <= free:

@@ -1,4 +1,4 @@
-"""Where prepared data and compiled kernels are kept, and whether anything can be kept there."""
+"""The cache folders for prepared data and compiled kernels, and whether they can be used."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from seedbed.files import expand_home, make_dir
 from seedbed.locks import refuse_without_locks
 from seedbed.text import quoted
 
-CACHE_HINT = "Set SEEDBED_CACHE to a folder that can be written, such as: export SEEDBED_CACHE=/tmp/seedbed-cache"
+CACHE_HINT = "Set SEEDBED_CACHE to a writable folder, for example: export SEEDBED_CACHE=/tmp/seedbed-cache"
 
 
 def cache_dir() -> Path:
-    """Where prepared data and compiled kernels are kept: SEEDBED_CACHE, or the platform's user cache. Absolute.
+    """The folder for prepared data and compiled kernels: SEEDBED_CACHE, or the platform's user cache. Absolute.
 
-    Raises SeedbedError where neither is known: in a container the user may have no home directory.
+    Raises SeedbedError if neither is known: in a container the user may have no home directory.
     """
     named = env("SEEDBED_CACHE")
     if named:
@@ -30,9 +30,9 @@ def cache_dir() -> Path:
         found = Path(platformdirs.user_cache_dir("seedbed", appauthor=False))
     except RuntimeError:
         found = Path()
-    if not found.is_absolute():  # older versions leave the ~ in
+    if not found.is_absolute():  # older versions of platformdirs do not replace the ~
         raise SeedbedError(
-            "There is no folder to keep prepared data in: HOME is not set, and the system has no home directory for user"
+            "There is no folder for prepared data: HOME is not set, and the system has no home directory for user"
             f" {os.getuid()}.",
             CACHE_HINT,
         )
@@ -40,9 +40,9 @@ def cache_dir() -> Path:
 
 
 def refuse_unusable_cache() -> None:
-    """Raise SeedbedError where prepared data cannot be kept: no home directory, no permission to write, or no locks.
+    """Raise SeedbedError if prepared data cannot be stored: no home directory, no permission to write, or no locks.
 
-    A cache that holds prepared data may be read-only: whether it has the data that a run needs, its job finds out.
+    A cache that contains prepared data may be read-only. The job of a run then checks whether its data is there.
     """
     cache = cache_dir()
     trouble = None
@@ -52,21 +52,21 @@ def refuse_unusable_cache() -> None:
         trouble = error
     trouble = trouble or obstacle(cache, 0)
     if trouble is not None and not trouble.passing and not (cache / "datasets").is_dir():
-        raise SeedbedError(f"Prepared data cannot be kept in {quoted(cache)}: {trouble.reason}.", CACHE_HINT)
+        raise SeedbedError(f"Prepared data cannot be stored in {quoted(cache)}: {trouble.reason}.", CACHE_HINT)
     if trouble is None:
         refuse_without_locks(cache, CACHE_HINT)
 
 
 def compiled_dir() -> Path:
-    """Where compiled kernels are kept: TORCHINDUCTOR_CACHE_DIR, or `compiled` in the cache folder. Absolute."""
+    """The folder for compiled kernels: TORCHINDUCTOR_CACHE_DIR, or `compiled` in the cache folder. Absolute."""
     named = env("TORCHINDUCTOR_CACHE_DIR")
     return Path(named).absolute() if named else cache_dir() / "compiled"
 
 
 def keep_compiled() -> None:
-    """Make torch keep what it compiles in `compiled_dir`, instead of a folder in /tmp that all programs share.
+    """Make torch store compiled kernels in `compiled_dir`, instead of a folder in /tmp that all programs share.
 
-    Call it before torch compiles anything. Does nothing where there is no cache folder.
+    Call this before torch compiles anything. Does nothing if there is no cache folder.
     """
     with suppress(SeedbedError):
         set_env("TORCHINDUCTOR_CACHE_DIR", str(compiled_dir()))

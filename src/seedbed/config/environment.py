@@ -6,7 +6,7 @@ import os
 
 
 def env(name: str, default: str = "") -> str:
-    """The environment variable `name`, or `default` where it is unset."""
+    """The environment variable `name`, or `default` if it is not set."""
     return os.environ.get(name, default)
 
 

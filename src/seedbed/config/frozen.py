@@ -1,4 +1,4 @@
-"""The config that a run keeps: written as TOML when the run is made, and read back to an equal config."""
+"""The config stored in a run: written as TOML when the run is created, and read back to an equal config."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from seedbed.config.toml_file import read_toml
 from seedbed.config.values import toml_value
 
 _WIDEST = 48
-"""Columns that the comments of a dump leave to the values."""
+"""Comments in a dump begin after this many columns, unless a value is longer."""
 
 
 def load_frozen(path: Path, root: Root[S]) -> S:
-    """The config that a run keeps. The file does not say its kind: `root` does.
+    """The config stored in a run. `root` is the kind of the config, which the file does not contain.
 
-    Raises UsageError where the file cannot be read, or somebody changed it to a config that makes no sense.
+    Raises UsageError if the file cannot be read, or if it was edited and is now invalid.
     """
     values = read_toml(path, root)
     preset = str(values.pop("preset", root.default_preset)) if root.presets else ""
@@ -38,9 +38,9 @@ def dump(config: Table, origins: Mapping[str, str] | None = None) -> str:
         lines.append((f"preset = {toml_value(config.preset)}", "preset"))
     for table in tables_of(type(config)):
         lines += [("", ""), (f"[{table}]", "")]
-        held = getattr(config, table)
-        for name in held.__struct_fields__:
-            value = getattr(held, name)
+        struct = getattr(config, table)
+        for name in struct.__struct_fields__:
+            value = getattr(struct, name)
             if value is not None:
                 lines.append((f"{name} = {toml_value(value)}", f"{table}.{name}"))
     if origins is None:

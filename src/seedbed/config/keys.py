@@ -32,7 +32,7 @@ class Key(NamedTuple):
     refers_to: str
     """What its text refers to: `path`, `source` (a data source), `device`; empty for any other key."""
     decides: str
-    """What the key decides as one of several keys of which a layer may set only one; empty for any other key."""
+    """For a key of which a layer may set only one, together with other keys: what they decide. Empty for any other key."""
 
     @property
     def expected(self) -> str:
@@ -57,7 +57,7 @@ def keys(root: Root[Any]) -> dict[str, Key]:
 
 
 def alternatives(path: str, root: Root[Any]) -> tuple[str, ...]:
-    """The keys of which one layer may set only one, `path` among them; empty for a key without such others."""
+    """The keys of which a layer may set only one, including `path`. Empty if there are no others."""
     known = keys(root)
     decided = known[path].decides
     return tuple(key.path for key in known.values() if key.decides == decided) if decided else ()

@@ -17,7 +17,7 @@ from seedbed.errors import UsageError
 
 
 class Flagged(NamedTuple):
-    """A value given by an option of its own; `flag` is how the user wrote it, such as `--data`."""
+    """A value that the user gave with an option of its own. `flag` is the option as written, such as `--data`."""
 
     value: Any
     flag: str
@@ -33,20 +33,21 @@ class Layer(NamedTuple):
 def of_tables(values: Mapping[str, Any], origin: str, folder: Path, root: Root[Any]) -> Layer:
     """The layer of parsed TOML. Relative paths start at `folder`. Raises UsageError for an unknown key or a wrong type."""
     found: dict[str, Any] = {}
-    for table, held in values.items():
+    for table, content in values.items():
         if table not in tables(root):
-            raise unknown_key(table, held, origin, root)
-        if not isinstance(held, dict):
+            raise unknown_key(table, content, origin, root)
+        if not isinstance(content, dict):
             raise UsageError(
-                f"{table} in {origin} is {shown(held)}, but {table} is a table.", f"Write [{table}] and its keys below."
+                f"{table} in {origin} is {shown(content)}, but {table} is a table.",
+                f"Write [{table}], and its keys on the lines below.",
             )
-        for name, value in held.items():
+        for name, value in content.items():
             found[f"{table}.{name}"] = _value(f"{table}.{name}", value, origin, folder, root)
     return _layer(found, dict.fromkeys(found, origin), root)
 
 
 def of_preset(name: str, root: Root[Any]) -> Layer:
-    """The layer of a preset. Raises UsageError where the root has no preset of that name."""
+    """The layer of a preset. Raises UsageError if the root has no preset with this name."""
     return of_tables(preset_values(name, root), f"preset {name}", Path.cwd(), root)
 
 
@@ -57,7 +58,7 @@ def of_config(config: Table, origin: str, root: Root[Any]) -> Layer:
 
 
 def of_sets(sets: Sequence[str], root: Root[Any]) -> tuple[str | None, Layer]:
-    """The preset that `--set` names, or None, and the layer of the rest. Of two equal keys the last one counts."""
+    """The preset that `--set` names (or None), and the layer of the other keys. Of repeated keys, the last one counts."""
     values: dict[str, Any] = {}
     preset = None
     for item in sets:
@@ -66,7 +67,7 @@ def of_sets(sets: Sequence[str], root: Root[Any]) -> tuple[str | None, Layer]:
         if not equals or not path:
             example = "optimizer.lr=1e-3" if "optimizer.lr" in keys(root) else f"{next(iter(keys(root)))}=VALUE"
             raise UsageError(
-                f"--set {shown(item)} is not of the form table.key=value.", f"For example --set {example}."
+                f"--set {shown(item)} is not of the form table.key=value.", f"Write for example --set {example}."
             )
         if path == "preset":
             preset = raw
@@ -76,7 +77,7 @@ def of_sets(sets: Sequence[str], root: Root[Any]) -> tuple[str | None, Layer]:
 
 
 def of_flags(flags: Mapping[str, Any], root: Root[Any]) -> Layer:
-    """The layer of options that set one key each: key path -> value or `Flagged`. None values are left out."""
+    """The layer of options that set one key each: key path -> value or `Flagged`. None values are omitted."""
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for path, given in flags.items():
@@ -88,7 +89,7 @@ def of_flags(flags: Mapping[str, Any], root: Root[Any]) -> Layer:
 
 
 def merge(layers: Sequence[Layer], root: Root[Any]) -> Layer:
-    """Higher layers (later ones) over lower ones; a key also replaces those that it excludes."""
+    """Merge layers: later layers replace the values of earlier ones. A key also removes the keys that it excludes."""
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for layer in layers:
@@ -103,16 +104,16 @@ def merge(layers: Sequence[Layer], root: Root[Any]) -> Layer:
 
 def build(values: Mapping[str, Any], preset: str, root: Root[S]) -> S:
     """The config with these values by key path, the schema's defaults for the rest."""
-    held: dict[str, dict[str, Any]] = {table: {} for table in tables(root)}
+    by_table: dict[str, dict[str, Any]] = {table: {} for table in tables(root)}
     for path, value in values.items():
         table, _, name = path.partition(".")
-        held[table][name] = value
-    built: dict[str, Any] = {table: struct(**held[table]) for table, struct in tables(root).items()}
+        by_table[table][name] = value
+    built: dict[str, Any] = {table: struct(**by_table[table]) for table, struct in tables(root).items()}
     return root.schema(**built, **({"preset": preset} if root.presets else {}))
 
 
 def _value(path: str, value: Any, origin: str, folder: Path, root: Root[Any], *, as_text: bool = False) -> Any:
-    """A value checked and converted; with `as_text` it is what somebody typed on the command line."""
+    """The value of a key, checked and converted. `as_text`: the value was typed on the command line."""
     key = keys(root).get(path)
     if key is None:
         raise unknown_key(path, value, origin, root)
@@ -120,13 +121,13 @@ def _value(path: str, value: Any, origin: str, folder: Path, root: Root[Any], *,
 
 
 def _layer(values: dict[str, Any], origins: dict[str, str], root: Root[Any]) -> Layer:
-    """The layer, or UsageError where it sets two keys of which only one may be set."""
+    """The layer. Raises UsageError if it sets two keys of which only one may be set."""
     for path in values:
         both = [other for other in alternatives(path, root) if other in values]
         if len(both) > 1:
             where = " and ".join(dict.fromkeys(origins[other] for other in both))
             decides = keys(root)[path].decides
             raise UsageError(
-                f"{' and '.join(both)} are both given ({where}).", f"Each says {decides}: keep one of them."
+                f"{' and '.join(both)} are both given ({where}).", f"Each sets {decides}: give only one of them."
             )
     return Layer(values, origins)

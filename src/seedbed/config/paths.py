@@ -1,4 +1,4 @@
-"""Paths in a config, made absolute when they are given, so that a run finds them from any working directory."""
+"""Make the paths in a config absolute when they are given, so that a run finds them from any working directory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+-]+:")
 def located(key: Key, value: Any, folder: Path) -> Any:
     """The value with its path, if it has one, made absolute: `~` expands, and a relative path starts at `folder`.
 
-    Raises UsageError where the absolute path is not UTF-8.
+    Raises UsageError if the absolute path is not UTF-8.
     """
     if key.refers_to == "path":
         return _absolute(value, folder) if value else value
@@ -50,7 +50,7 @@ def _absolute(path: str, folder: Path) -> str:
     absolute = os.path.normpath(folder / expand_home(path))
     if not text.is_utf_8(absolute):
         raise UsageError(
-            f"{text.quoted(path)} stands for {text.quoted(absolute)}, which is not UTF-8, as a config has to be.",
-            "Rename the folder, or name the path in full through a link that has a plain name.",
+            f"The full path of {text.quoted(path)} is {text.quoted(absolute)}, which is not UTF-8. A config must be UTF-8.",
+            "Rename the folder, or give the full path of a link to it whose name is UTF-8.",
         )
     return absolute

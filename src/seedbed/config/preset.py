@@ -1,4 +1,4 @@
-"""The presets of a kind of config: their names, what they say about themselves, and their values."""
+"""The presets of a kind of config: their names, descriptions and values."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def preset_names(root: Root[Any]) -> list[str]:
 
 
 def preset_about(name: str, root: Root[Any]) -> dict[str, Any]:
-    """What a preset says about itself: description, parameters, hardware, expected_time, why_optimizer."""
+    """The table `about` of a preset: description, parameters, hardware, expected_time, why_optimizer."""
     about = _read(name, root)["about"]
     assert isinstance(about, dict)
     return about
 
 
 def preset_values(name: str, root: Root[Any]) -> dict[str, Any]:
-    """The tables of a preset. Raises UsageError where the root has no preset of that name."""
+    """The tables of a preset. Raises UsageError if the root has no preset with this name."""
     values = _read(name, root)
     values.pop("about")
     return values
@@ -48,7 +48,7 @@ def _read(name: str, root: Root[Any]) -> dict[str, Any]:
             "There is no preset 'custom': a custom config is a preset with values of your own.",
             f"Start from {any_of(names)}, and set keys in a file or with --set TABLE.KEY=VALUE.",
         )
-    own = "To use a file of your own, give it without --preset. " if name.endswith(".toml") else ""
+    own = "To use your own file, give it without --preset. " if name.endswith(".toml") else ""
     raise UsageError(
         f"There is no preset {shown(name)}.",
         f"{did_you_mean(nearest(name, names))}{own}The presets are {', '.join(names)}.",

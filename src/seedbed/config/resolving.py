@@ -1,4 +1,4 @@
-"""Resolving a config: preset, file, `--set` and options laid over each other, checked and frozen, each value with its origin."""
+"""Resolve a config: merge preset, file, `--set` and options, check the result, and record the origin of each value."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def resolve(
 ) -> Resolved[S]:
     """A config of the kind `root`: preset < file < `--set` < flags. A root without presets starts from its defaults.
 
-    `flags` maps key paths (`train.epochs`) to values or to `Flagged` values; None values are left out.
-    `base`, the config of an earlier run, takes the place of the preset. Relative paths in a file start at its folder, all
-    others at the working directory. Raises UsageError, naming key, place and what was expected.
+    `flags` maps key paths (`train.epochs`) to values or to `Flagged` values; None values are omitted.
+    `base`, the config of an earlier run, replaces the preset. Relative paths in a file start at its folder, all others at
+    the working directory. Raises UsageError, which names the key, its place and the expected value.
     """
     file_preset, file_layer = (None, Layer({}, {})) if file is None else _of_file(file, root)
     set_preset, set_layer = of_sets(sets, root)
@@ -44,12 +44,12 @@ def resolve(
     name, name_origin = next(((each, origin) for each, origin in named if each is not None), (None, "default"))
     if name is not None and not root.presets:
         raise UsageError(
-            f"{name_origin} names the preset {shown(name)}, but {root.title} has no presets.", "Leave the preset out."
+            f"{name_origin} gives the preset {shown(name)}, but {root.title} has no presets.", "Remove the preset."
         )
     if base is not None and name is not None:
         raise UsageError(
-            f"Both preset {shown(name)} ({name_origin}) and an earlier run are named as the start.",
-            "Give either the preset or the run; single values can be changed with --set.",
+            f"Both the preset {shown(name)} ({name_origin}) and an earlier run are given as the start.",
+            "Give only one of them. You can change single values with --set.",
         )
     if base is not None:
         lowest = of_config(base, "the earlier run", root)
@@ -69,11 +69,11 @@ def resolve(
 def defaults(root: Root[S], preset: str | None = None) -> S:
     """The values that a config starts from: those of the preset (by default the root's), or the schema's. Unchecked.
 
-    Raises UsageError where the root has no such preset.
+    Raises UsageError if the root has no such preset.
     """
     name = preset or root.default_preset
     if name and not root.presets:
-        raise UsageError(f"There is no preset {shown(name)}: {root.title} has no presets.", "Leave the preset out.")
+        raise UsageError(f"There is no preset {shown(name)}: {root.title} has no presets.", "Remove the preset.")
     return build(_of_start(name, root).values, name, root)
 
 
@@ -87,6 +87,6 @@ def _of_file(file: Path, root: Root[Any]) -> tuple[str | None, Layer]:
     named = values.pop("preset", None)
     if named is not None and not isinstance(named, str):
         raise UsageError(
-            f'preset in "{file}" is {shown(named)}, not a name.', f"Name one of {', '.join(preset_names(root))}."
+            f'preset in "{file}" is {shown(named)}, not a name.', f"Use one of {', '.join(preset_names(root))}."
         )
     return named, of_tables(values, f"file {file}", file.absolute().parent, root)

@@ -19,7 +19,7 @@ S = TypeVar("S", bound="Table")
 
 
 class Contradiction(NamedTuple):
-    """Values that cannot stand together: the problem as a sentence without its full stop, what to set, and the keys."""
+    """Values that contradict each other: the problem as a sentence without its full stop, what to set, and the keys."""
 
     problem: str
     hint: str
@@ -30,14 +30,14 @@ class Root(NamedTuple, Generic[S]):
     """One kind of config: what its files, options and presets may set.
 
     Everything about a single key (type, bounds, help, whether it names a path, which keys exclude it) is declared on the
-    key's field, and rules between keys are found by the tables (`rules.py`). So a root gets them with each table it
-    shares with another root. A shared table has the same name in every root.
+    key's field, and rules between keys belong to the tables (`rules.py`). So they apply to every root that has the table.
+    A table that several roots share has the same name in each of them.
     """
 
     name: str
     schema_at: str
-    """`module:class` of a frozen struct. Its fields are tables, and `preset` where the root has presets. Every key has a
-    default; a value that must be given is left None or empty by default, and a rule asks for it."""
+    """`module:class` of a frozen struct. Its fields are tables, and `preset` if the root has presets. Every key has a
+    default. The default of a value that the user must give is None or empty, and a rule demands the value."""
     presets: str = ""
     """The folder of its presets in `config/presets`; empty for a root without presets."""
     default_preset: str = ""
@@ -46,7 +46,7 @@ class Root(NamedTuple, Generic[S]):
 
     @property
     def schema(self) -> type[S]:
-        """The struct that a config of this kind is."""
+        """The class of a config of this kind."""
         return cast("type[S]", _imported(self.schema_at))
 
     @property
@@ -56,7 +56,7 @@ class Root(NamedTuple, Generic[S]):
 
     @property
     def title(self) -> str:
-        """What messages call it: `a train config`."""
+        """The name in messages: `a train config`."""
         return f"{'an' if self.name[0] in 'aeiou' else 'a'} {self.name} config"
 
 

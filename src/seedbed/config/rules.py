@@ -1,6 +1,6 @@
 """Rules between keys: values that are each allowed but contradict each other are refused before any work.
 
-A rule belongs to the tables whose keys it compares, so it holds in every root that has these tables.
+A rule belongs to the tables whose keys it compares, so it applies to every root that has these tables.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from seedbed.errors import UsageError
 
 
 def check_values(config: S, origins: Mapping[str, str], root: Root[S]) -> None:
-    """Raise UsageError for the first contradiction between keys, naming the values, their origins and what to set."""
+    """Raise UsageError for the first contradiction between keys, with the values, their origins and what to set."""
     for problem, hint, paths in _contradictions(config, root):
         values = [f"{path} = {value_of(config, path)} ({origins.get(path, 'default')})" for path in paths]
         raise UsageError(": ".join(filter(None, (problem, ", ".join(values)))) + ".", hint)
 
 
 def _contradictions(config: S, root: Root[S]) -> Iterator[Contradiction]:
-    held = {struct: getattr(config, table) for table, struct in tables(root).items()}
+    present = {struct: getattr(config, table) for table, struct in tables(root).items()}
     for needed, rules in _RULES:
-        if all(struct in held for struct in needed):
-            yield from rules(*(held[struct] for struct in needed))
+        if all(struct in present for struct in needed):
+            yield from rules(*(present[struct] for struct in needed))
     yield from root.rules(config)
 
 
 def _is_encoding(name: str) -> bool:
-    """Whether a text can be decoded from it: not so from base64 or rot13, which codecs knows as well."""
+    """Whether text can be decoded with this encoding. base64 and rot13 are codecs of Python, but not text encodings."""
     try:
         io.TextIOWrapper(io.BytesIO(), encoding=name)
     except (LookupError, ValueError):
@@ -45,14 +45,14 @@ def _is_encoding(name: str) -> bool:
 def _of_data(data: DataConfig) -> Iterator[Contradiction]:
     if data.encoding and not _is_encoding(data.encoding):
         yield Contradiction(
-            "Python has no text encoding of that name",
-            "Set data.encoding to one such as cp1252, latin-1, utf-16, gb18030, shift_jis or koi8-r.",
+            "Python has no text encoding with this name",
+            "Set data.encoding to an encoding such as cp1252, latin-1, utf-16, gb18030, shift_jis or koi8-r.",
             ("data.encoding",),
         )
     if data.validation_path and not data.source.startswith("text:"):
         yield Contradiction(
-            "A validation file goes with text:PATH alone",
-            "Leave data.validation_path out, or set data.source=text:PATH.",
+            "A validation file can only be used with text:PATH",
+            "Remove data.validation_path, or set data.source=text:PATH.",
             ("data.source", "data.validation_path"),
         )
 
@@ -102,10 +102,10 @@ def _of_train(train: TrainConfig) -> Iterator[Contradiction]:
             ("train.batch_size", "train.micro_batch"),
         )
     if train.steps is None and train.epochs is None and train.tokens is None:
-        yield Contradiction("Nothing says how long to train", "Set train.steps, train.epochs or train.tokens.", ())
+        yield Contradiction("The length of the run is not set", "Set train.steps, train.epochs or train.tokens.", ())
     if train.early_stop and not train.eval_every:
         yield Contradiction(
-            "Early stopping watches validations, and none happen before the end",
+            "Early stopping needs validations during the run",
             "Set train.eval_every, or train.early_stop=0.",
             ("train.early_stop", "train.eval_every"),
         )
@@ -115,7 +115,7 @@ def _of_schedule(schedule: ScheduleConfig) -> Iterator[Contradiction]:
     if schedule.kind == "wsd" and schedule.warmup + schedule.decay > 1 + 1e-9:
         yield Contradiction(
             "Warm-up and decay together are longer than the run",
-            "They are fractions of the run: let them add up to at most 1.",
+            "They are fractions of the run. Set them so that their sum is at most 1.",
             ("schedule.warmup", "schedule.decay"),
         )
 

@@ -23,8 +23,8 @@ PositiveFloat = Annotated[float, Meta(gt=0)]
 NonNegativeFloat = Annotated[float, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 
-# What a field declares in `extra`, for whatever reads keys (keys.Key): what its text refers to, and what it decides where a
-# layer may set only one of several keys.
+# Values for `extra` of a field (see keys.Key): what its text refers to; and, for keys of which a layer may set only one,
+# what they decide.
 PATH = {"refers_to": "path"}
 SOURCE = {"refers_to": "source"}
 DEVICE = {"refers_to": "device"}
@@ -45,13 +45,13 @@ class ModelConfig(Table, frozen=True, kw_only=True):
     hidden: Annotated[int, Meta(ge=2, description="Width of the residual stream.")] = 128
     heads: Annotated[int, Meta(ge=1, description="Number of query heads.")] = 4
     kv_heads: Annotated[
-        int, Meta(ge=1, description="Number of key/value heads; divides heads. Some layouts need one for every head.")
+        int, Meta(ge=1, description="Number of key/value heads; must divide heads. Some layouts need one per head.")
     ] = 4
     head_dim: Annotated[
         int,
         Meta(
             ge=2,
-            description="Width of one head. Even with rotary positions; some layouts need hidden / heads.",
+            description="Width of one head. Must be even for rotary positions; some layouts need hidden / heads.",
         ),
     ] = 32
     ffn: Annotated[int, Meta(ge=1, description="Inner width of the feed-forward block.")] = 384
@@ -98,7 +98,7 @@ class DataConfig(Table, frozen=True, kw_only=True):
         Meta(
             gt=0,
             lt=1,
-            description="Fraction of documents kept for validation where the source has no split of its own.",
+            description="Fraction of documents used for validation if the source has no validation split.",
         ),
     ] = 0.05
     validation_path: Annotated[
@@ -119,7 +119,7 @@ class TokenizerConfig(Table, frozen=True, kw_only=True):
         Literal["bpe", "wordpiece", "unigram", "char"], Meta(description="Algorithm of a newly trained tokenizer.")
     ] = "bpe"
     vocab_size: Annotated[
-        int, Meta(ge=2, description="Largest vocabulary to train, special tokens included; small data gets fewer.")
+        int, Meta(ge=2, description="Largest vocabulary to train, special tokens included; small data gives fewer.")
     ] = 4096
     split: Annotated[
         Literal["qwen2", "gpt-2"], Meta(description="Pre-tokeniser split pattern of the byte-level BPE.")
@@ -144,7 +144,7 @@ class OptimizerConfig(Table, frozen=True, kw_only=True):
         float,
         Meta(
             ge=0,
-            description="Peak learning rate of what muon leaves to AdamW (embedding, norms, biases); unused with "
+            description="Peak learning rate of what muon leaves to AdamW (embedding, norms, biases); not used with "
             "adamw.",
         ),
     ] = 0.01
@@ -190,19 +190,19 @@ class TrainConfig(Table, frozen=True, kw_only=True):
     micro_batch: Annotated[
         int, Meta(ge=0, description="Sequences in one forward pass; 0 means batch_size. Must divide batch_size.")
     ] = 0
-    seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="Seeds weights, data order and sampling.")] = 1337
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="Seed of weights, data order and sampling.")] = 1337
     device: Annotated[
         str, Meta(description="auto, cpu, gpu, cuda, cuda:N, mps, or part of a GPU's name such as A30.", extra=DEVICE)
     ] = "auto"
     strict_device: Annotated[
-        bool, Meta(description="Fail, instead of warning, when the device asked for is not here.")
+        bool, Meta(description="Fail, instead of warning, if the requested device is not available.")
     ] = False
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "fp16"],
-        Meta(description="Compute precision; the weights' masters are always fp32."),
+        Meta(description="Compute precision; the master weights are always fp32."),
     ] = "auto"
     compile: Annotated[
-        Literal["auto", "on", "off"], Meta(description="torch.compile; auto only where it pays for the run's length.")
+        Literal["auto", "on", "off"], Meta(description="torch.compile; auto: only if the run is long enough to gain.")
     ] = "auto"
     threads: Annotated[
         int, Meta(ge=0, le=4096, description="CPU threads; 0: as PyTorch chooses, at most the usable cores.")
@@ -212,20 +212,20 @@ class TrainConfig(Table, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=64,
-            description="Batches that a thread makes ready beforehand; 2 can help a GPU, a CPU gains nothing. The same "
-            "batches either way.",
+            description="Batches that a thread prepares in advance; 2 can help a GPU, but not a CPU. The batches stay the "
+            "same.",
         ),
     ] = 0
     pin_memory: Annotated[
-        bool, Meta(description="Page-lock batches, so that they reach a CUDA GPU faster; takes RAM that cannot swap.")
+        bool, Meta(description="Page-lock batches, for faster copies to a CUDA GPU; uses RAM that cannot be swapped.")
     ] = False
     eval_every: Annotated[int, Meta(ge=0, description="Steps between validations; 0 validates only at the end.")] = 200
     eval_tokens: Annotated[
         int,
         Meta(
             ge=0,
-            description="Validation tokens scored by each validation; 0 scores all. After the last step all are scored as "
-            "well, which is the final loss and is not compared with the others.",
+            description="Tokens that each validation evaluates; 0 for all. After the last step all are evaluated, too: this "
+            "final loss is not compared with the others.",
         ),
     ] = 0
     sample_every: Annotated[int, Meta(ge=0, description="Steps between samples; 0 samples only at the end.")] = 0
@@ -236,14 +236,14 @@ class TrainConfig(Table, frozen=True, kw_only=True):
             "training texts; [] writes no samples."
         ),
     ] = None
-    sample_tokens: Annotated[int, Meta(ge=1, le=1_000_000, description="Tokens in each of those samples.")] = 60
+    sample_tokens: Annotated[int, Meta(ge=1, le=1_000_000, description="Tokens in each sample.")] = 60
     checkpoint_every: Annotated[int, Meta(ge=0, description="Steps between checkpoints; 0 saves only at the end.")] = (
         500
     )
-    keep_last: Annotated[int, Meta(ge=1, description="Newest checkpoints kept.")] = 2
-    keep_best: Annotated[bool, Meta(description="Keep the checkpoint of the lowest validation loss as well.")] = True
+    keep_last: Annotated[int, Meta(ge=1, description="Newest checkpoints to keep.")] = 2
+    keep_best: Annotated[bool, Meta(description="Also keep the checkpoint with the lowest validation loss.")] = True
     keep_every: Annotated[
-        int, Meta(ge=0, description="Also keep checkpoints whose step is a multiple of this; 0 keeps no others.")
+        int, Meta(ge=0, description="Also keep checkpoints whose step is a multiple of this; 0 turns it off.")
     ] = 0
     early_stop: Annotated[
         int, Meta(ge=0, description="Stop after this many validations without a better loss; 0 never.")
@@ -251,7 +251,7 @@ class TrainConfig(Table, frozen=True, kw_only=True):
 
 
 class Config(Table, frozen=True, kw_only=True):
-    """What a training run is configured by: the schema of the root `train`."""
+    """The config of a training run: the schema of the root `train`."""
 
     preset: str = "nano"
     model: ModelConfig = ModelConfig()

@@ -1,4 +1,4 @@
-"""The rules that a model's shape must follow: what its family's features allow and what its sizes allow each other."""
+"""The rules for a model's shape: what the features of its family allow, and how its sizes must fit together."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from seedbed.errors import UsageError
 
 
 def shape_problems(model: ModelConfig) -> Iterator[Contradiction]:
-    """Every rule that the shape breaks."""
+    """Yield a Contradiction for every rule that the shape breaks."""
     allowed = features(model.layout)
     if model.heads % model.kv_heads:
         yield Contradiction(
-            "Every key/value head must serve the same number of query heads",
+            "heads must be a multiple of kv_heads",
             f"Set model.kv_heads to {nearest_divisors(model.heads, model.kv_heads)}.",
             ("model.heads", "model.kv_heads"),
         )
     if not allowed.free_head_dim and model.heads * model.head_dim != model.hidden:
         yield Contradiction(
             f"The {model.layout} layout needs heads x head_dim = hidden",
-            f"Set model.hidden={model.heads * model.head_dim}, or choose other heads.",
+            f"Set model.hidden={model.heads * model.head_dim}, or change model.heads or model.head_dim.",
             ("model.hidden", "model.heads", "model.head_dim"),
         )
     if not allowed.grouped_heads and model.kv_heads != model.heads:
         yield Contradiction(
-            f"The {model.layout} layout has a key/value head for every head",
+            f"The {model.layout} layout needs one key/value head per query head",
             f"Set model.kv_heads={model.heads}.",
             ("model.layout", "model.heads", "model.kv_heads"),
         )
     if allowed.positions == "rotary" and model.head_dim % 2:
         yield Contradiction(
-            "Rotary positions turn pairs of numbers, so head_dim must be even",
+            "Rotary positions rotate pairs of dimensions, so head_dim must be even",
             f"Set model.head_dim={model.head_dim + 1}.",
             ("model.head_dim",),
         )
 
 
 def check_shape(model: ModelConfig) -> None:
-    """Raise UsageError for the first rule that the shape breaks, naming the values and what to set."""
+    """Raise UsageError for the first rule that the shape breaks, with the values and what to set."""
     for problem, hint, paths in shape_problems(model):
         values = [f"{path} = {getattr(model, path.removeprefix('model.'))}" for path in paths]
         raise UsageError(f"{problem}: {', '.join(values)}.", hint)

@@ -1,4 +1,4 @@
-"""The forms of `data.source`, their parts, and what anything else was probably meant to be. Opens no source."""
+"""Parse `data.source` into its parts, and suggest a correction for an invalid value. Opens no source."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def parse_source(source: str, validation_path: str = "") -> tuple[str, str]:
     if colon and ":" not in form:
         advice = f"Write --data {word}."
         if word.startswith("wikitext"):
-            advice = f"To use a local copy, give --set data.path=FOLDER beside --data {word}."
+            advice = f"To use a local copy, add --set data.path=FOLDER to --data {word}."
         raise UsageError(f"{word} takes nothing after its name, but {text.quoted(source)} was given.", advice)
     if validation_path and word != "text":
         raise UsageError(
             f"data.validation_path works with text:PATH only, not with {text.quoted(source)}.",
-            "Leave it out: this source has its own validation split.",
+            "Remove data.validation_path: this source has its own validation text.",
         )
     return word, rest.strip()
 
@@ -59,7 +59,7 @@ def parse_source(source: str, validation_path: str = "") -> tuple[str, str]:
 def parse_address(rest: str, base: Path | None = None) -> Address:
     """The parts of NAME[:CONFIG][@COLUMN]. A NAME that is a folder (relative to `base`), or starts with . / or ~, is local.
 
-    The name of a folder may contain : and @, so the longest part that is a folder is taken. Raises UsageError for a part
+    The name of a folder may contain : and @, so NAME is the longest part that is a folder. Raises UsageError for a part
     that is missing.
     """
     base = base or Path()
@@ -110,7 +110,7 @@ def is_folder(path: Path) -> bool:
 
 
 def is_there(path: Path, source: str) -> bool:
-    """Whether there is a file or folder. Raises UsageError, naming the source, if the path cannot be checked."""
+    """Whether the path exists. Raises UsageError, which names the source, if the path cannot be checked."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -118,8 +118,8 @@ def is_there(path: Path, source: str) -> bool:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise UsageError(
-            f"Cannot look at {text.quoted(text.shorten(text.printable(source), 60))}: {why}.",
-            "Check the path in data.source.",
+            f"Cannot check the path {text.quoted(text.shorten(text.printable(source), 60))}: {why}.",
+            "Correct the path in data.source.",
         ) from error
     return True
 
@@ -130,14 +130,14 @@ def is_prepared(source: str, folder: Path) -> bool:
 
 
 def unknown_source(source: str) -> UsageError:
-    """The error for a source in none of the forms, naming what was probably meant."""
+    """The error for a source that has none of the forms, with what was probably meant."""
     forms = "Sources: " + ", ".join(FORMS.values()) + ", or the path of a prepared dataset."
     path = expand_home(source)
     if is_there(path, source):
         kind = "folder, but not a prepared dataset" if path.is_dir() else "file"
-        return UsageError(f"{text.quoted(source)} is a {kind}.", f"To train on its text write text:{source}. {forms}")
+        return UsageError(f"{text.quoted(source)} is a {kind}.", f"To train on its text, write text:{source}. {forms}")
     near = difflib.get_close_matches(source.partition(":")[0].lower(), FORMS, n=1, cutoff=0.5)
     meant = f"Did you mean {FORMS[near[0]]}? " if near else ""
     if "/" in source and ":" not in source:
-        meant = f"There is no such path. For a dataset on the Hugging Face Hub write hf:{source}. "
+        meant = f"The path does not exist. For a dataset on the Hugging Face Hub, write hf:{source}. "
     return UsageError(f"Unknown data source {text.quoted(source)}.", meant + forms)

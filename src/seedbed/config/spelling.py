@@ -1,15 +1,15 @@
-"""How far two words are apart, and which known words a misspelt one may have meant."""
+"""How much two words differ, and which known words a misspelt word may have meant."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 FARTHEST = 3
-"""Edits beyond which two words have nothing to do with each other."""
+"""With more edits than this, two words count as unrelated."""
 
 
 def edits(a: str, b: str) -> int:
-    """Letters to insert, delete, replace or swap to make `a` into `b` (optimal string alignment distance)."""
+    """Number of letters to insert, delete, replace or swap to change `a` into `b` (optimal string alignment distance)."""
     before: list[int] = []
     last = list(range(len(b) + 1))
     for i, char in enumerate(a, 1):
@@ -24,17 +24,17 @@ def edits(a: str, b: str) -> int:
 
 
 def farthest(word: str) -> int:
-    """Edits up to which another word may be what `word` was meant to be."""
+    """The most edits between `word` and a word that may have been meant."""
     return max(1, min(FARTHEST, len(word) // 2))
 
 
 def nearest(word: str, known: Iterable[str]) -> list[str]:
-    """The words of `known` that are the fewest edits away from `word`, at most three; none where all are too far."""
+    """The words of `known` that are the fewest edits away from `word`, at most three. Empty if all are too different."""
     return best({name: float(edits(word.lower(), name.lower())) for name in known}, farthest(word))
 
 
 def best(scores: dict[str, float], limit: float) -> list[str]:
-    """The names with the least score, at most three; none where that is above `limit`."""
+    """The names with the lowest score, at most three. Empty if that score is above `limit`."""
     least = min(scores.values(), default=limit + 1)
     return [name for name, score in scores.items() if score == least][:3] if least <= limit else []
 
@@ -45,5 +45,5 @@ def any_of(names: Sequence[str]) -> str:
 
 
 def did_you_mean(names: Sequence[str]) -> str:
-    """`Did you mean a or b? `, to begin a hint with; empty without names."""
+    """`Did you mean a or b? `, for the start of a hint; empty without names."""
     return f"Did you mean {any_of(names)}? " if names else ""

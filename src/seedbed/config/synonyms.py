@@ -1,4 +1,4 @@
-"""What other training programs call the keys of a config, so that a message can name the right key."""
+"""The names of keys in other training programs, so that an error message can suggest the right key."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _by_name() -> dict[str, tuple[str, ...]]:
 
 
 SYNONYMS = _by_name()
-"""Name in another program -> keys here; of several, each is a key of another kind of config."""
+"""Name in another program -> keys of Seedbed. If there are several, each belongs to another kind of config."""
 
 OTHER_UNITS = frozenset(
     (
@@ -90,7 +90,7 @@ OTHER_UNITS = frozenset(
         "train.precision",
     )
 )
-"""Keys whose unit or meaning differs from that of the other names: their values cannot be copied as they are."""
+"""Keys whose unit or meaning differs in other programs, so that values cannot be copied without a change."""
 
 
 def meant(name: str, known: Container[str]) -> str | None:

@@ -1,20 +1,20 @@
-"""How large the pieces are in which the slow operations work: read by the kernels and by the estimate of their memory."""
+"""The sizes of the blocks in which slow operations are computed, for the kernels and for the estimate of their memory."""
 
 from __future__ import annotations
 
 QUERY_BLOCK = 128
-"""Queries that share one matmul of attention: below 128 the calls cost more than the masked half of a block."""
+"""Queries per matmul of attention. Below 128, the additional calls cost more than the masked half of a block."""
 BLOCKED_CONTEXT = 512
-"""Longest window whose attention works on such blocks, in bf16 on a CPU (model/kernels.py).
+"""The longest window whose attention is computed in such blocks, in bf16 on a CPU (model/kernels.py).
 
 The probabilities are kept for the backward pass: B * H * T * T / 2 numbers, too many for longer windows.
 """
 _SLICE_LOGITS = 1 << 21
-"""Logits held at once by the head's loss (model/cross_entropy.py), in numbers (fp32: 8 MiB)."""
+"""Number of logits that the head's loss (model/cross_entropy.py) has in memory at the same time (fp32: 8 MiB)."""
 _SLICE_ROWS = 512
-"""Fewer rows than this would not keep a matmul busy."""
+"""The least rows in a slice: matmuls with fewer rows are inefficient."""
 
 
 def slice_rows(vocab_rows: int) -> int:
-    """How many tokens' logits the head's loss holds at once."""
+    """The number of tokens in one slice of the head's loss."""
     return max(_SLICE_ROWS, _SLICE_LOGITS // vocab_rows)

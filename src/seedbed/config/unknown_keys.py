@@ -1,4 +1,4 @@
-"""Keys and tables that a config does not have: which key was probably meant, and the error that says so."""
+"""Errors for unknown keys and tables of a config, which suggest the key that was probably meant."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from seedbed.errors import UsageError
 def nearest_keys(path: str, root: Root[Any]) -> list[str]:
     """The keys that a misspelt or misplaced `table.key` (or bare key) may have meant, best first, at most three.
 
-    Finds a right key in a wrong table, a misspelt key, and the name that another program gives to a key; names all that
-    are equally near.
+    Finds a correct key in a wrong table, a misspelt key, and the name of a key in another program. Gives all keys that are
+    equally near.
     """
     known = keys(root)
     table, _, name = path.rpartition(".")
@@ -41,9 +41,9 @@ def nearest_keys(path: str, root: Root[Any]) -> list[str]:
 
 
 def unknown_key(path: str, value: Any, origin: str, root: Root[Any]) -> UsageError:
-    """The error for a key or table that the config does not have, naming what was probably meant.
+    """The error for a key or table that the config does not have, with what was probably meant.
 
-    `value` is what the key was to be set to; a dict stands for a table of a file.
+    `value` is the value given for the key, or a dict for a table of a file.
     """
     known = list(tables(root))
     if path in known:
@@ -69,7 +69,7 @@ def other_owners(path: str, root: Root[Any]) -> list[str]:
 
 
 def _of_another_kind(called: str, path: str, place: str, root: Root[Any]) -> str:
-    """The sentence for a key or table that other kinds of config have; empty where none has it."""
+    """The sentence for a key or table that other kinds of config have; empty if none has it."""
     owners = other_owners(path, root)
     return f"{called} {place} belongs to {any_of(owners)}, not to {root.title}." if owners else ""
 

@@ -1,4 +1,4 @@
-"""A value of a key: from the text that was typed, checked against the key's type and bounds, and as TOML."""
+"""Read the value of a key from typed text, check it against the key's type and bounds, and write it as TOML."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from seedbed.errors import UsageError
 
 
 def typed(key: Key, raw: str) -> Any:
-    """The value that a text on the command line stands for; the text itself where it does not fit the key's type."""
+    """The value of a text from the command line; the text itself if it does not fit the key's type."""
     if key.base is bool:
         return {"true": True, "false": False}.get(raw, raw)
     if key.base in (int, float):
@@ -37,14 +37,14 @@ def typed(key: Key, raw: str) -> Any:
 
 
 def convert(key: Key, value: Any, origin: str) -> Any:
-    """`value` as the key's type. Whole numbers may be written 1e6. Raises UsageError where type or bounds do not fit."""
+    """`value` as the key's type. Whole numbers may be written 1e6. Raises UsageError if type or bounds do not fit."""
     plain = value
     if key.base is int and isinstance(value, float) and value.is_integer():
         plain = int(value)
     if isinstance(value, str) and key.base is str and not text.is_utf_8(value):
         raise UsageError(
-            f"{key.path} ({origin}) is {text.quoted(value)}, which is not UTF-8, as a config has to be.",
-            "Rename the file or folder, name it through a link that has a plain name, or type the text again.",
+            f"{key.path} ({origin}) is {text.quoted(value)}, which is not UTF-8. A config must be UTF-8.",
+            "Rename the file or folder, give a link to it whose name is UTF-8, or type the text again.",
         )
     try:
         converted = msgspec.convert(plain, key.annotation)
@@ -53,7 +53,7 @@ def convert(key: Key, value: Any, origin: str) -> Any:
     huge = isinstance(converted, int) and converted >= 2**63
     if converted is None or huge or (isinstance(converted, float) and not math.isfinite(converted)):
         number = (
-            " In a file, numbers, true and false stand without quotes."
+            " In a file, write numbers, true and false without quotes."
             if isinstance(value, str) and key.base is not str and origin.startswith("file")
             else ""
         )

@@ -93,7 +93,7 @@ def _check_files(files: TextFiles, data: DataConfig, context: int) -> None:
         problem = f"{quoted(files.root)} contains no usable text ({counted}). {errors[0].message}"
         raise SeedbedError(problem, errors[0].hint)
     raise SeedbedError(
-        f"The text in {quoted(files.root)} is too short: it has at most {max_tokens:,} tokens, and one training window needs "
+        f"The text in {quoted(files.root)} is too short: it has at most {max_tokens:,} tokens, and one window needs "
         f"{context + 1:,}.",
         "Use more text, or set a smaller model.context.",
     )

@@ -1,4 +1,4 @@
-"""The KV cache: keys and values of earlier tokens, so that a new token costs one row."""
+"""The KV cache: keys and values of earlier tokens, so that only new tokens have to be computed."""
 
 from __future__ import annotations
 

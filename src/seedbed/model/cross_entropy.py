@@ -16,14 +16,15 @@ IGNORED = -100
 def summed_cross_entropy(
     x_NC: Tensor, weight_VC: Tensor, targets_N: Tensor, grad_scale: Tensor | None = None
 ) -> Tensor:
-    """Sum over n of -log softmax(x_n W^T)[target_n], targets of -100 left out: an fp32 scalar in nats.
+    """Sum over n of -log softmax(x_n W^T)[target_n], without targets of -100: an fp32 scalar in nats.
 
     Matmuls run in the dtype of their inputs, everything between them in fp32. If gradients are needed, they are
     computed here, slice by slice, and only scaled in the backward pass (as Liger does, arXiv 2410.10989).
 
     `grad_scale`, an fp32 scalar, is the gradient that the backward pass will receive, known in advance. fp16 needs it: its
-    largest number is 65,504, which a sum over thousands of tokens exceeds before it is divided by their count. Each
-    token's gradient is then scaled in fp32 before the matmul that sums. The result is the same for any value.
+    largest number is 65,504, which a sum over thousands of tokens exceeds before it is divided by their count. With
+    `grad_scale`, each token's gradient is scaled in fp32 before the matmul that sums over tokens. The result is the same
+    for any value.
     """
     if torch.is_grad_enabled() and (x_NC.requires_grad or weight_VC.requires_grad):
         out: Tensor = _SummedCrossEntropy.apply(x_NC, weight_VC, targets_N, grad_scale)  # type: ignore[no-untyped-call]
@@ -60,7 +61,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
             grad_x.append((grad @ weight_VC).mul_(mask))
             part = grad.t() @ (x * mask)
             if rows < x_NC.shape[0]:
-                part = part.float()  # slices are summed in fp32
+                part = part.float()  # accumulated over slices in fp32
             grad_weight = part if grad_weight is None else grad_weight.add_(part)
         assert grad_weight is not None
         whole_x = torch.cat(grad_x) if len(grad_x) > 1 else grad_x[0]

@@ -1,4 +1,4 @@
-"""The decoder network: token ids in, logits or a summed loss out.
+"""The decoder network, which computes logits or a summed loss from token ids.
 
 The model's family (config/families/) decides its features: RMSNorm or LayerNorm, QK-norm, biases, SwiGLU or GELU, rotary
 or learned positions. Each module reads them when it is built, not in the forward pass. Any family may
@@ -43,7 +43,7 @@ def rotary_tables(config: ModelConfig, device: torch.device) -> Rotary:
 def rotary_frequencies(config: ModelConfig, device: torch.device) -> Tensor:
     """Radians per position for each pair of dimensions, [D/2], fp32.
 
-    The place for scaling to longer contexts, such as Llama 3's.
+    Scaling to longer contexts, such as Llama 3's, would be added here.
     """
     exponents = torch.arange(0, config.head_dim, 2, device=device, dtype=torch.float32) / config.head_dim
     return 1.0 / config.rope_theta**exponents
@@ -144,8 +144,8 @@ class Block(nn.Module):
 class Decoder(nn.Module):
     """A decoder-only transformer. `vocab_rows` is the number of embedding rows, already rounded up.
 
-    Runs in the dtype of its weights; the loss and the insides of the norms are fp32. Weights are undefined until
-    `init_weights` or a load. Raises UsageError for a shape that the family does not allow.
+    Computes in the dtype of its weights, but the loss and the inside of the norms in fp32. The weights are undefined until
+    `init_weights` or `weights.load_state` is called. Raises UsageError for a shape that the family does not allow.
     """
 
     cos: Tensor
@@ -164,7 +164,7 @@ class Decoder(nn.Module):
         self._fill_tables()
 
     def _fill_tables(self) -> None:
-        """Compute the rotary tables. They are computed again after every cast or move, so they lose no precision."""
+        """Compute the rotary tables. They are computed again after every cast or move, so that they lose no precision."""
         weight = self.embed.weight
         if self.positions is None:
             cos, sin = rotary_tables(self.config, weight.device)
@@ -213,7 +213,7 @@ class Decoder(nn.Module):
         if start + T > self.config.context:
             raise SeedbedError(
                 f"A sequence of {start + T} tokens is longer than the model's context of {self.config.context}.",
-                "Shorten it, or train a model with a larger model.context.",
+                "Shorten the sequence, or train a model with a larger model.context.",
             )
         mask = None if documents_BT is None else document_mask(documents_BT)
         if mask is None and start and T > 1:
@@ -241,9 +241,10 @@ class Decoder(nn.Module):
         documents_BT: Tensor | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
-        """Logits [B, T, V] in the weights' dtype. With a `cache`, `ids_BT` continue its tokens, and it grows by T.
+        """Logits [B, T, V] in the weights' dtype. With a `cache`, `ids_BT` are the tokens after the cached ones.
 
-        `documents_BT` limits attention to positions with equal numbers (without a cache). Raises SeedbedError past the context.
+        The cache grows by T. `documents_BT` limits attention to positions with equal numbers (without a cache). Raises
+        SeedbedError if the sequence is longer than the context.
         """
         return F.linear(self.hidden_states(ids_BT, positions_BT, documents_BT, cache), self.output_weight)
 
@@ -255,7 +256,7 @@ class Decoder(nn.Module):
         positions_BT: Tensor | None = None,
         grad_scale: Tensor | None = None,
     ) -> Tensor:
-        """Cross entropy in nats summed over targets other than -100: an fp32 scalar; the caller divides.
+        """Cross entropy in nats, summed over targets other than -100: an fp32 scalar. The caller divides it by their number.
 
         `grad_scale`: see `summed_cross_entropy`.
         """

@@ -54,11 +54,11 @@ class Sampling:
         _bounded("max_new_tokens", self.max_new_tokens, self.max_new_tokens >= 0, "0 or more")
         _bounded("temperature", self.temperature, 0 <= self.temperature < float("inf"), "0 (greedy) or more")
         _bounded("top_k", self.top_k, self.top_k >= 0, "0 (off) or more")
-        _bounded("top_p", self.top_p, 0 < self.top_p <= 1, "above 0 and at most 1 (off)")
-        _bounded("min_p", self.min_p, 0 <= self.min_p <= 1, "between 0 (off) and 1")
+        _bounded("top_p", self.top_p, 0 < self.top_p <= 1, "a number above 0 and at most 1 (1: off)")
+        _bounded("min_p", self.min_p, 0 <= self.min_p <= 1, "a number from 0 (off) to 1")
         penalty = self.repetition_penalty
-        _bounded("repetition_penalty", penalty, 0 < penalty < float("inf"), "above 0; 1 is off")
-        _bounded("stop", "an empty string", all(self.stop), "text to stop at")
+        _bounded("repetition_penalty", penalty, 0 < penalty < float("inf"), "a number above 0 (1: off)")
+        _bounded("stop", "an empty string", all(self.stop), "a text at which generation stops")
         _bounded("seed", self.seed, -(2**63) <= self.seed < 2**63, "a 64-bit integer")
 
 
@@ -75,7 +75,7 @@ def next_probabilities(logits_V: Tensor, seen: Tensor, sampling: Sampling) -> Te
     """The fp32 distribution [V] that the next token is drawn from. `seen`: ids of prompt and continuation so far.
 
     Temperature must be above 0. Penalty: CTRL (arXiv 1909.05858); top-p: arXiv 1904.09751; min-p: arXiv 2407.01082; the
-    details (ties are kept, the token that crosses p is kept) are those of transformers' logits processors.
+    details (tokens with equal scores are kept, the token that crosses p is kept) are those of transformers' logits processors.
     """
     scores = apply_repetition_penalty(logits_V.float(), seen, sampling.repetition_penalty)
     # All scores are 0 or less, so no temperature overflows; a temperature that fp32 rounds to 0 would give 0 / 0.
@@ -97,21 +97,21 @@ def apply_repetition_penalty(scores_V: Tensor, seen: Tensor, penalty: float) -> 
     """Scores with `seen` ids penalised: positive scores are divided by the penalty, negative ones multiplied."""
     if penalty == 1.0 or not seen.numel():
         return scores_V
-    held = scores_V[seen]
+    scores = scores_V[seen]
     penalty = min(max(penalty, _FP32.tiny), _FP32.max)  # 0 * inf and 0 / 0 are NaN
-    changed = torch.where(held < 0, held * penalty, held / penalty).clamp(_FP32.min, _FP32.max)
+    changed = torch.where(scores < 0, scores * penalty, scores / penalty).clamp(_FP32.min, _FP32.max)
     return scores_V.scatter(0, seen, changed)
 
 
 def sample_token(logits_V: Tensor, seen: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    """The next id: the most likely one at temperature 0, else a draw with the (CPU) generator.
+    """The next id: the most likely id at temperature 0, else an id drawn with the (CPU) generator.
 
-    Raises SeedbedError if the model's output is NaN.
+    Raises SeedbedError if the model's output is NaN or infinite.
     """
     if not torch.isfinite(logits_V.max()):
         raise SeedbedError(
             "The model's output is NaN or infinite, so no token can be chosen.",
-            "The weights are invalid, as after a diverged training run. Generate from an earlier checkpoint.",
+            "The weights are invalid, probably because training diverged. Generate from an earlier checkpoint.",
         )
     if sampling.temperature == 0.0:
         return int(apply_repetition_penalty(logits_V.float(), seen, sampling.repetition_penalty).argmax())
@@ -123,7 +123,7 @@ def sample_token(logits_V: Tensor, seen: Tensor, sampling: Sampling, generator: 
 
 
 def fit_prompt(prompt_ids: Sequence[int], sampling: Sampling, *, context: int, eot_id: int) -> list[int]:
-    """The prompt ids that the model reads: end-of-text for an empty prompt, the last part of a too long one."""
+    """The prompt ids that the model reads: end-of-text for an empty prompt, the last part of a prompt that is too long."""
     if not prompt_ids:
         return [eot_id]
     if len(prompt_ids) + sampling.max_new_tokens <= context:
@@ -142,7 +142,7 @@ def generate(
     generator: torch.Generator | None = None,
     vocab_size: int | None = None,
 ) -> Iterator[int]:
-    """The ids after a prompt, one by one, until `eot_id` (not yielded) or `max_new_tokens`.
+    """Yield the ids after a prompt, one by one, until `eot_id` (not yielded) or `max_new_tokens`.
 
     `vocab_size`: higher ids (padding rows of the embedding) are never chosen. `generator` (CPU)
     defaults to one seeded with `sampling.seed`. Raises UsageError for ids in the prompt that the model does not have.
@@ -153,7 +153,7 @@ def generate(
     foreign = [id_ for id_ in prompt_ids if not 0 <= id_ < model.vocab_rows]
     if foreign:
         raise UsageError(
-            f"The prompt has id {foreign[0]}, but the model knows ids 0 to {model.vocab_rows - 1}.",
+            f"The prompt contains id {foreign[0]}, but the model has ids 0 to {model.vocab_rows - 1}.",
             "Use the tokenizer that the model was trained with.",
         )
     if sampling.max_new_tokens == 0:
@@ -198,7 +198,7 @@ class GeneratedText:
     """The text after a prompt, in pieces that never end inside a character or contain part of a stop string.
 
     Iterate once. Afterwards `finish` is "stop" (a stop string or the end of text) or "length", and `num_tokens` counts
-    the generated tokens, including those of a stop string. The pieces join to the continuation without the prompt.
+    the generated tokens, including those of a stop string. Joined, the pieces are the continuation without the prompt.
     """
 
     def __init__(self, model: Decoder, tokenizer: TextCodec, prompt: str, sampling: Sampling) -> None:
@@ -239,7 +239,7 @@ class StopText:
         self.found = False
 
     def push(self, piece: str) -> Iterator[str]:
-        """The part of the text that cannot become a stop string."""
+        """Add a piece, and yield the text that cannot become a stop string."""
         self._buffered += piece
         starts = [at for word in self._stop if (at := self._buffered.find(word)) >= 0]
         if starts:
@@ -253,7 +253,7 @@ class StopText:
             yield safe
 
     def flush(self) -> Iterator[str]:
-        """The buffered text, at the end."""
+        """Yield the buffered text. Call it after the last piece."""
         if self._buffered:
             yield self._buffered
         self._buffered = ""
@@ -265,5 +265,5 @@ class StopText:
 
 
 def text_stream(model: Decoder, tokenizer: TextCodec, prompt: str, sampling: Sampling) -> Iterator[str]:
-    """The text after `prompt`, in pieces; see TextStream."""
+    """The text after `prompt`, in pieces; see GeneratedText."""
     return iter(GeneratedText(model, tokenizer, prompt, sampling))

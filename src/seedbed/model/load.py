@@ -36,7 +36,7 @@ def load_folder(path: Path | str, device: torch.device | str = "cpu", dtype: tor
     parsed = read_json(folder / "config.json")
     if not isinstance(parsed, dict):
         raise SeedbedError(
-            f"{quoted(folder)} has no config.json.", "A model folder has config.json beside its weights."
+            f"{quoted(folder)} contains no config.json.", "A model folder contains config.json and the weights."
         )
     with _located(folder):
         config, vocab_rows = config_from_hf(parsed)
@@ -56,7 +56,8 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
                 tensors.update({name: opened.get_tensor(name) for name in opened.keys()})  # noqa: SIM118 - not a dict
         except (SafetensorError, OSError) as error:
             raise SeedbedError(
-                f"{quoted(file.name)} cannot be read ({error}).", "It is damaged or incomplete."
+                f"{quoted(file.name)} cannot be read ({error}).",
+                "The file is damaged or incomplete. Download or copy it again.",
             ) from error
     return tensors
 
@@ -71,16 +72,17 @@ def weight_files(folder: Path) -> list[Path]:
         missing = [file.name for file in found if not file.is_file()]
         if missing:
             raise SeedbedError(
-                f"Shards are missing: {', '.join(missing)}.", f"{INDEX} lists them; download them again."
+                f"Shards of the weights are missing: {', '.join(missing)}.",
+                f"Download these files again ({INDEX} lists all shards).",
             )
         return found
     pickles = [name for name in _PICKLES if (folder / name).is_file()]
     if pickles:
         raise SeedbedError(
             f"The weights are a pickle ({pickles[0]}), which can run arbitrary code when it is loaded.",
-            "Ask for a copy in safetensors format (transformers: model.save_pretrained(folder)).",
+            "Use a copy in safetensors format (with transformers: model.save_pretrained(folder)).",
         )
-    raise SeedbedError(f"There is no {WEIGHTS}.", f"A model folder holds {WEIGHTS} or {INDEX}.")
+    raise SeedbedError(f"There is no {WEIGHTS}.", f"A model folder contains {WEIGHTS} or {INDEX}.")
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Convert a decoder's weights to and from Hugging Face names.
 
-Fused parameters of the decoder are several tensors there; `Piece` maps each slice to its tensor.
+A fused parameter of the decoder is stored as several tensors; a `Piece` maps each slice to its tensor.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ Role = Literal["matrix", "embedding", "head", "vector"]
 
 
 class LogicalParameter(NamedTuple):
-    """One matrix or vector in the mathematical sense, even if it is fused with others.
+    """One matrix or vector in the mathematical sense, even if it is stored fused with others.
 
-    `name` is unique: the Hugging Face tensor's name, plus ":q", ":k" or ":v" if that tensor is fused itself.
+    `name` is unique: the Hugging Face tensor's name, plus ":q", ":k" or ":v" if that tensor is itself fused.
     `rows` slices dimension 0 of `parameter` (None: all of it). `transposed`: Hugging Face stores [in, out] (Conv1D).
     """
 
@@ -36,7 +36,7 @@ class LogicalParameter(NamedTuple):
 class Piece(NamedTuple):
     """A slice of one of our parameters, and the Hugging Face tensor that contains it.
 
-    Pieces of the same tensor follow each other in it, along our dimension 0.
+    Several pieces of one tensor are concatenated in it, along dimension 0 of our parameters.
     """
 
     ours: str
@@ -60,7 +60,7 @@ def logical_parameters(model: Decoder) -> list[LogicalParameter]:
 
 
 def export_state(model: Decoder) -> dict[str, Tensor]:
-    """The weights under Hugging Face names, contiguous, in the model's dtype; a tied head is left out.
+    """The weights under Hugging Face names, contiguous, in the model's dtype. A tied head is omitted.
 
     Tensors that need no slicing or transposing share memory with the model: copy them before the next step.
     """
@@ -80,10 +80,10 @@ def export_state(model: Decoder) -> dict[str, Tensor]:
 def load_state(model: Decoder, tensors: Mapping[str, Tensor]) -> None:
     """Copy weights with Hugging Face names into `model`, casting to its dtype. Nothing changes unless all of them fit.
 
-    Raises SeedbedError that lists missing, unexpected and misshapen tensors.
+    Raises SeedbedError, which lists missing and unexpected tensors and those with a wrong shape.
     """
     parameters = dict(model.named_parameters())
-    given = _normalised(model, tensors)
+    given = _under_our_names(model, tensors)
     expected = export_shapes(model)
     wrong = [f"missing {name}" for name in expected if name not in given]
     wrong += [f"unexpected {name}" for name in given if name not in expected]
@@ -96,19 +96,19 @@ def load_state(model: Decoder, tensors: Mapping[str, Tensor]) -> None:
         shown = "; ".join(wrong[:8]) + (f"; and {len(wrong) - 8} more" if len(wrong) > 8 else "")
         raise SeedbedError(
             f"These weights do not fit a {model.config.layout} model of this shape: {shown}.",
-            "Use the config.json of these weights; the files may belong to another model.",
+            "Use the config.json that was saved with these weights.",
         )
-    taken: dict[str, int] = {}
+    next_row: dict[str, int] = {}
     for piece in pieces(model.config):
         target = parameters[piece.ours] if piece.rows is None else parameters[piece.ours][piece.rows]
         source = given[piece.theirs].t() if piece.transposed else given[piece.theirs]
-        begin = taken.get(piece.theirs, 0)
-        taken[piece.theirs] = begin + target.shape[0]
+        begin = next_row.get(piece.theirs, 0)
+        next_row[piece.theirs] = begin + target.shape[0]
         target.copy_(source[begin : begin + target.shape[0]])
 
 
 def export_shapes(model: Decoder) -> dict[str, tuple[int, ...]]:
-    """The Hugging Face names of a model's tensors with their shapes; works on the meta device, too."""
+    """The Hugging Face names of a model's tensors with their shapes; also works on the meta device."""
     parameters = dict(model.named_parameters())
     shapes: dict[str, tuple[int, ...]] = {}
     for piece in pieces(model.config):
@@ -124,8 +124,8 @@ def export_shapes(model: Decoder) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _normalised(model: Decoder, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under the names that we write: adds a missing prefix, drops masks and the copy of a tied head."""
+def _under_our_names(model: Decoder, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under the names that Seedbed writes: with the prefix, without masks and the copy of a tied head."""
     names = family(model.config.layout).names
     embedding, head = f"{names.prefix}{names.embed}.weight", f"{names.head}.weight"
     kept = {name: tensor for name, tensor in tensors.items() if not name.endswith(names.ignored)}
@@ -135,7 +135,7 @@ def _normalised(model: Decoder, tensors: Mapping[str, Tensor]) -> dict[str, Tens
         twice = kept.pop(head)
         if twice.shape != kept[embedding].shape or not torch.equal(twice, kept[embedding]):
             raise SeedbedError(
-                f"config.json says that head and embedding are tied, but the weights have a different {head}.",
+                f"config.json says that head and embedding are tied, but {head} in the weights differs from the embedding.",
                 'Set "tie_word_embeddings" to false in config.json.',
             )
     return kept

@@ -1,1 +1,1 @@
-"""What the decoder builds for each model family, and how the family's Hugging Face files name it. One file per family."""
+"""The model families, one file each: what the decoder builds, and the names in the family's Hugging Face files."""

@@ -1,4 +1,4 @@
-"""A model's config.json and generation_config.json: written for a shape, and read back into one. Opens no file."""
+"""Make config.json and generation_config.json for a model's shape, and read a shape from config.json. Opens no file."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def hf_config(config: ModelConfig, vocab_rows: int, ids: SpecialIds, dtype: str 
         "initializer_range": 0.02,
         "use_cache": True,
         "dtype": dtype,
-        "torch_dtype": dtype,  # the name that readers older than transformers 5 know
+        "torch_dtype": dtype,  # the name in transformers before version 5
     }
 
 
 def generation_config(ids: SpecialIds) -> dict[str, Any]:
-    """The generation_config.json of a model: where a text ends, and nothing that would change its distribution."""
+    """The generation_config.json of a model: its special ids, and sampling that keeps the model's own distribution."""
     return {
         "bos_token_id": ids.eot_id,
         "eos_token_id": ids.eot_id,
@@ -62,8 +62,8 @@ def config_from_hf(config: Mapping[str, Any]) -> tuple[ModelConfig, int]:
     layout = types.get(str(config.get("model_type")))
     if layout is None:
         raise SeedbedError(
-            f"Seedbed's decoder cannot run model type {config.get('model_type')!r}.",
-            f"It runs: {', '.join(reversed(types))}.",
+            f"Seedbed's decoder does not support model type {config.get('model_type')!r}.",
+            f"It supports: {', '.join(reversed(types))}.",
         )
     its = family(layout)
     require(config, {"use_sliding_window": (its.features.sliding_window != "none",)})
@@ -77,5 +77,5 @@ def config_from_hf(config: Mapping[str, Any]) -> tuple[ModelConfig, int]:
         return shape, config["vocab_size"]
     except KeyError as error:
         raise SeedbedError(
-            f"config.json has no {error}.", "Restore the one that was saved with the weights."
+            f"config.json has no {error}.", "Restore the config.json that was saved with the weights."
         ) from error

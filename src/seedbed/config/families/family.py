@@ -1,8 +1,8 @@
-"""The parts of a model family: its features, its tensors' names, and its config.json in both directions. Needs no torch.
+"""A model family: its features, the names of its tensors, and how its config.json is written and read. Imports no torch.
 
-A family is one file in this folder that defines `FAMILY`, and one line in `table.py`. Nothing else asks for it by name:
-the decoder, the arithmetic and the rules read its features, and `model/weights.py` reads its names. Families that differ
-in little import what they share, such as the names of `qwen3.py` or the keys of `rotary.py`.
+A family is one file in this folder that defines `FAMILY`, and one line in `table.py`. No other code refers to a family by
+name: the decoder, the arithmetic and the rules read its features, and `model/weights.py` reads its names. Similar families
+import what they share, such as the names of `qwen3.py` or the keys of `rotary.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from seedbed.errors import SeedbedError
 
 
 class Features(NamedTuple):
-    """What the decoder builds for a family. The sizes are in ModelConfig; the types list all that the decoder can run."""
+    """What the decoder builds for a family. Sizes are in ModelConfig. The types list all choices that the decoder supports."""
 
     norm: Literal["rms", "layer"]
     """RMSNorm, with a gain; or LayerNorm, with a gain and a bias."""
@@ -31,27 +31,27 @@ class Features(NamedTuple):
     out_bias: bool = False
     mlp_bias: bool = False
     sliding_window: Literal["none"] = "none"
-    """How far back a query sees: always to the first token."""
+    """How far back a query attends: always to the first token."""
     grouped_heads: bool = True
     """`kv_heads` may be smaller than `heads`."""
     free_head_dim: bool = True
     """`head_dim` need not be hidden / heads."""
     tied_by_default: bool = False
-    """Whether head and embedding are tied where config.json does not say so. Either can be chosen for a new model."""
+    """Whether head and embedding are tied if config.json does not say it. A new model can have either."""
 
 
 class Names(NamedTuple):
-    """The Hugging Face modules that hold a family's weights; their tensors end in .weight and .bias.
+    """The Hugging Face modules that contain a family's weights. The names of their tensors end in .weight and .bias.
 
-    Several names: the rows of one of our fused matrices are spread over that many modules. One name: it is fused there as
-    well, in the same order of rows.
+    Several names for one of our fused matrices: its rows are divided among that many modules. One name: the matrix is fused
+    there as well, with the same order of rows.
     """
 
     prefix: str
-    """What every name but the head's begins with. Some published files leave it out."""
+    """The prefix of every name except the head's. Some published files omit it."""
     embed: str
     block: str
-    """What the names of block number {} begin with, after the prefix."""
+    """The prefix of the names of block number {}, after `prefix`."""
     norm_1: str
     qkv: tuple[str, ...]
     out: str
@@ -75,13 +75,13 @@ class Family(NamedTuple):
     """All that Seedbed knows about one model family."""
 
     model_type: str
-    """What config.json calls it."""
+    """Its name in config.json."""
     architecture: str
     """Its class in transformers."""
     features: Features
     names: Names
     to_hf: Callable[[ModelConfig], dict[str, Any]]
-    """The family's own keys of config.json for a shape; `config_json.py` adds those that all families have."""
+    """The family's own keys of config.json for a shape. `config_json.py` adds the keys that all families have."""
     from_hf: Callable[[Mapping[str, Any]], dict[str, Any]]
     """The fields of ModelConfig from a parsed config.json, without layout, tying and vocabulary.
 
@@ -102,7 +102,7 @@ def features(layout: str) -> Features:
 
 
 def require(config: Mapping[str, Any], wanted: Mapping[str, tuple[Any, ...]]) -> None:
-    """Refuse options that change the logits; an absent key has the first value listed. Raises SeedbedError."""
+    """Raise SeedbedError for options that would change the logits. An absent key has the first value listed."""
     for key, values in wanted.items():
         if config.get(key, values[0]) not in values:
             raise SeedbedError(

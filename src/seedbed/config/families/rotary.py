@@ -21,7 +21,7 @@ def shared_to_hf(config: ModelConfig) -> dict[str, Any]:
         "attention_dropout": 0.0,
         "rope_theta": config.rope_theta,
         "rope_scaling": None,
-        # The newer spelling; readers of either find theirs.
+        # The spelling of transformers 5, in addition to the older one.
         "rope_parameters": {"rope_theta": config.rope_theta, "rope_type": "default"},
     }
 
@@ -41,7 +41,7 @@ def shared_from_hf(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _base(config: Mapping[str, Any]) -> float:
-    """The base of the rotary frequencies. The decoder runs no scaling of them yet, such as Llama 3's or YaRN."""
+    """The base of the rotary frequencies. The decoder does not yet support scaled frequencies (such as Llama 3's or YaRN)."""
     rope = config.get("rope_parameters") or {}
     scaling = config.get("rope_scaling") or {}
     for key, table in (("rope_parameters", rope), ("rope_scaling", scaling)):

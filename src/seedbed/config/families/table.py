@@ -6,4 +6,4 @@ FAMILIES = (
     "qwen3",
     "gpt2",
 )
-"""Each is the name of a module beside this one, which defines `FAMILY` (family.py)."""
+"""Each name is a module in this folder that defines `FAMILY` (see family.py)."""
