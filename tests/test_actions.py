@@ -133,7 +133,7 @@ def test_missing_text_is_refused_and_writes_nothing(store: Store) -> None:
 
 @pytest.mark.parametrize("value", ["model.context=1000000", "train.batch_size=1000000000", "model.hidden=10000000"])
 def test_a_config_that_does_not_fit_in_memory_is_refused_and_writes_nothing(store: Store, value: str) -> None:
-    with pytest.raises(UsageError, match="of memory; this machine has") as caught:
+    with pytest.raises(UsageError, match="of memory, but this machine has") as caught:
         actions.new_run(store, KINDS["train"], resolve(TRAIN, sets=[value]))
     assert caught.value.hint
     assert not store.root.exists()

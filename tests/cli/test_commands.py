@@ -302,7 +302,7 @@ def test_config_check_reports_the_size_and_the_errors_of_a_config(desk: Any) -> 
 
 @pytest.mark.parametrize(
     ("data", "status", "expected"),
-    [("storys", 2, "Did you mean stories?"), ("novels", 2, "text:novels"), ("text:empty.txt", 1, "holds no text")],
+    [("storys", 2, "Did you mean stories?"), ("novels", 2, "text:novels"), ("text:empty.txt", 1, "contains no text")],
 )
 def test_unusable_data_is_refused_and_creates_no_run(desk: Any, data: str, status: int, expected: str) -> None:
     (desk.folder / "novels").mkdir()

@@ -97,7 +97,7 @@ def test_an_unwritable_cache_is_refused_before_a_run_exists(desk: Any) -> None:
         desk.environment.pop("SEEDBED_CACHE", None)
         desk.environment.pop("XDG_CACHE_HOME", None)
         error = desk.seedbed("train", expect=1, env={name: value}).stderr
-        assert "Prepared data cannot be kept in" in error
+        assert "Prepared data cannot be stored in" in error
         assert str(Path(value)) in error
         assert "export SEEDBED_CACHE=" in error
         assert not list(desk.runs.glob("*"))

@@ -20,7 +20,7 @@ def shape(layout: str, **other: int) -> ModelConfig:
         (shape("qwen3", head_dim=7), "Set model.head_dim=8.", ("model.head_dim",)),
         (
             shape("gpt2", head_dim=16),
-            "Set model.hidden=64, or choose other heads.",
+            "Set model.hidden=64, or change model.heads or model.head_dim.",
             ("model.hidden", "model.heads", "model.head_dim"),
         ),
         (shape("gpt2", kv_heads=2), "Set model.kv_heads=4.", ("model.layout", "model.heads", "model.kv_heads")),

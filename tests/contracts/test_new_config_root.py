@@ -140,7 +140,7 @@ def test_the_frozen_config_is_read_back_equal(found: dict[str, Any]) -> None:
         ("foreign table", "[optimizer] in file wrong.toml belongs to a train config, not to a probe config."),
         ("foreign flag", "train.steps (--steps) belongs to a train config, not to a probe config."),
         ("both", "probe.documents and probe.characters are both given (file wrong.toml)."),
-        ("both", "Each says how much to read: keep one of them."),
+        ("both", "Each sets how much to read: give only one of them."),
         ("shared rule", "data.encoding = klingon (--set)"),
         ("own rule", "The last token alone needs two numbers: probe.width = 1 (--set). Set probe.width=2."),
         ("preset", "a probe config has no presets"),

@@ -333,9 +333,9 @@ def test_a_file_is_read_once_for_both_splits(tmp_path: Path) -> None:
 
 def test_every_refusal_has_its_message_and_hint(small_hub: SmallHub, tmp_path: Path) -> None:
     expected = {
-        "hf:me/configs": ("several configurations", "hf:me/configs:CONFIG from first, second"),
+        "hf:me/configs": ("several configurations", "one of: first, second. Write it as hf:me/configs:CONFIG"),
         "hf:me/configs:third": ("no configuration 'third'", "first, second"),
-        "hf:me/plain@body": ("Column 'body' of hf:me/plain is not there. Columns with text: text", "hf:NAME@COLUMN"),
+        "hf:me/plain@body": ("hf:me/plain has no column 'body'. Columns with text: text", "hf:NAME@COLUMN"),
         "hf:me/plain@id": ("is not text. Columns with text: text", "hf:NAME@COLUMN"),
         "hf:me/numbers": ("Columns: id; none is text", "hf:NAME@COLUMN"),
         "hf:me/testonly": ("no train split", "test"),

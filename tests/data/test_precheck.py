@@ -36,8 +36,8 @@ def passes(source: str, store: Path | None = None, context: int = 256, **setting
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", b"", "holds no text"),
-        ("a.txt", b" \n ", "holds no text"),
+        ("a.txt", b"", "contains no text"),
+        ("a.txt", b" \n ", "contains no text"),
         ("a.txt", WORDS.encode() + b"caf\xe9", "is not UTF-8"),
         ("a.txt", WORDS.encode("utf-16"), "UTF-16"),
         ("a.pdf", b"%PDF-1.7\n", "a PDF"),
@@ -147,7 +147,7 @@ def test_a_missing_extra_is_refused_with_its_install_command(tmp_path: Path, mon
 def test_a_wikitext_folder_is_checked(tmp_path: Path) -> None:
     assert "does not exist" in refusal("wikitext-2", path=str(tmp_path / "none"))
     (tmp_path / "wiki.train.tokens").write_text(" = Title = \n")
-    assert "lacks the validation split" in refusal("wikitext-2", path=str(tmp_path))
+    assert "does not contain the validation split" in refusal("wikitext-2", path=str(tmp_path))
     (tmp_path / "wiki.valid.tokens").write_bytes(b"caf\xe9")
     assert "is not UTF-8" in refusal("wikitext-2", path=str(tmp_path))
     (tmp_path / "wiki.valid.tokens").write_text(" = Title = \n")

@@ -96,21 +96,21 @@ def test_the_error_for_records_without_the_field_lists_their_fields(tmp_path: Pa
 @pytest.mark.parametrize(
     ("name", "content", "reason", "message"),
     [
-        ("a.txt", b"", "empty", "holds no text"),
-        ("a.txt", b" \n\r\n\t", "empty", "holds no text"),
+        ("a.txt", b"", "empty", "contains no text"),
+        ("a.txt", b" \n\r\n\t", "empty", "contains no text"),
         ("a.txt", b"abc\x00def", "binary", "NUL byte at byte 3"),
         ("a.txt", b"caf\xe9 au lait", "not UTF-8", "byte 0xe9 at byte 3"),
         ("a.txt", b"\xef\xbb\xbfcaf\xe9", "not UTF-8", "byte 0xe9 at byte 6"),
         ("a.txt", "café".encode("utf-16"), "not UTF-8", "UTF-16"),
         ("a.txt", b"cut \xc3", "not UTF-8", "byte 0xc3 at byte 4"),
-        ("a.jsonl", b"", "empty", "holds no records"),
+        ("a.jsonl", b"", "empty", "contains no records"),
         ("a.jsonl", b"\x00\x01", "binary", "NUL byte"),
         ("a.parquet", b"PAR1 not really", "broken parquet", "incomplete or damaged parquet file"),
         ("a.parquet", b"no such thing", "broken parquet", "is not a parquet file"),
-        ("a.parquet", b"", "empty", "holds nothing"),
+        ("a.parquet", b"", "empty", "is empty"),
         ("a.csv", b"text\n\xe9\n", "not UTF-8", "byte 0xe9 at byte 5"),
-        ("a.csv", b"text,id\n", "empty", "holds no rows"),
-        ("a.csv", b"", "empty", "holds no rows"),
+        ("a.csv", b"text,id\n", "empty", "contains no rows"),
+        ("a.csv", b"", "empty", "contains no rows"),
     ],
 )
 def test_the_error_for_an_unusable_file_says_what_is_wrong_and_where(
@@ -437,7 +437,7 @@ def test_a_zstd_file_that_needs_a_dictionary_is_not_reported_as_incomplete(tmp_p
     (tmp_path / "a.txt.zst").write_bytes(zstandard.ZstdCompressor(dict_data=dictionary).compress(samples[0]))
     with pytest.raises(UnreadableError, match="zstd") as raised:
         texts(tmp_path / "a.txt.zst")
-    assert "download it again" not in raised.value.hint
+    assert "Download it again" not in raised.value.hint
     assert "dictionary" in raised.value.hint
 
 
@@ -446,7 +446,7 @@ def test_an_uncompressed_file_with_a_gz_or_zst_suffix_is_refused(tmp_path: Path,
     (tmp_path / name).write_bytes(b"just words, never compressed")
     with pytest.raises(UnreadableError, match="despite its name") as raised:
         texts(tmp_path / name)
-    assert "download it again" not in raised.value.hint
+    assert "Download it again" not in raised.value.hint
 
 
 def test_a_file_name_that_is_not_utf_8_can_be_printed_in_the_error(tmp_path: Path) -> None:

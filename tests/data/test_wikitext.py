@@ -98,11 +98,11 @@ def test_a_copy_with_another_number_of_lines_gives_one_warning(tmp_path: Path) -
     for _ in range(2):
         list(source.documents("train"))
     assert [message.code for message in messages] == ["wikitext-lines"]
-    assert "14 lines; the published one has 36,718" in messages[0].text
+    assert "14 lines; the published split has 36,718" in messages[0].text
 
 
 def test_a_copy_without_a_train_split_is_refused_with_a_hint_to_use_text(test_data: Path) -> None:
-    with pytest.raises(SeedbedError, match="lacks the train split") as raised:
+    with pytest.raises(SeedbedError, match="does not contain the train split") as raised:
         open_copy(test_data / "wikitext-2")
     assert f"text:{test_data}/wikitext-2/valid.txt" in raised.value.hint
 
@@ -110,7 +110,7 @@ def test_a_copy_without_a_train_split_is_refused_with_a_hint_to_use_text(test_da
 def test_a_path_that_is_not_a_wikitext_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SeedbedError, match="does not exist"):
         open_copy(tmp_path / "none")
-    with pytest.raises(SeedbedError, match="lacks the train and validation split"):
+    with pytest.raises(SeedbedError, match="does not contain the train and validation split"):
         open_copy(tmp_path)
     (tmp_path / "wikitext.zip").write_bytes(b"PK")
     with pytest.raises(SeedbedError, match="is a file, not a folder"):

@@ -484,7 +484,7 @@ def test_other_text_is_refused_before_the_job_starts_if_a_quick_check_finds_it(
     started: list[Resume] = []
     monkeypatch.setattr(launching, "start", lambda run, resume, turn: started.append(resume))
     log = half_way.events.read_bytes()
-    with pytest.raises(SeedbedError, match="is not the text that this run was trained on") as refused:
+    with pytest.raises(SeedbedError, match="is not the data that this run was trained on") as refused:
         actions.resume(half_way, Resume(data=f"text:{other}", more_steps=2))
     assert str(other) in refused.value.message
     assert "--like" in refused.value.hint
@@ -493,7 +493,7 @@ def test_other_text_is_refused_before_the_job_starts_if_a_quick_check_finds_it(
         json.loads((each / "manifest.json").read_text())["fingerprint"]: each for each in cache.glob("datasets/*")
     }
     assert len(prepared) > 1, "no other prepared data to name"
-    with pytest.raises(SeedbedError, match="is not the text"):
+    with pytest.raises(SeedbedError, match="is not the data"):
         actions.resume(half_way, Resume(data=str(next(path for key, path in prepared.items() if key != fingerprint))))
     assert started == []
     assert half_way.events.read_bytes() == log

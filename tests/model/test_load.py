@@ -26,7 +26,7 @@ def test_a_sharded_folder_is_read_and_a_missing_shard_is_named(config: ModelConf
     again = load_folder(tmp_path / "cut")
     assert all(map(torch.equal, export_state(again).values(), export_state(model).values()))
     next((tmp_path / "cut").glob("*.safetensors")).unlink()
-    with pytest.raises(SeedbedError, match=r"Shards are missing: model-0"):
+    with pytest.raises(SeedbedError, match=r"Shards of the weights are missing: model-0"):
         load_folder(tmp_path / "cut")
 
 

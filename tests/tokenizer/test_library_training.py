@@ -79,7 +79,7 @@ def test_a_killed_training_process_is_reported() -> None:
         (child,) = psutil.Process().children()
         child.kill()
 
-    with pytest.raises(SeedbedError, match=r"trains the tokenizer ended unexpectedly \(exit status -9\)") as caught:
+    with pytest.raises(SeedbedError, match=r"trains the tokenizer exited unexpectedly \(exit status -9\)") as caught:
         train_model(pieces(), UNIGRAM, never_stops)
     assert "sample_bytes" in caught.value.hint
 

@@ -315,7 +315,7 @@ def without_vocabulary(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        (lambda folder: (folder / "tokenizer.json").unlink(), "holds no tokenizer.json"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "contains no tokenizer.json"),
         (lambda folder: (folder / "tokenizer.json").write_text('{"model": '), "not valid JSON"),
         (lambda folder: (folder / "tokenizer.json").write_text("[1, 2]"), "has no model"),
         (without_vocabulary, "refuses this tokenizer.json"),

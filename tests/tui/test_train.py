@@ -78,7 +78,7 @@ async def test_fields_for_precision_workers_and_accumulation_show_help_and_error
         await user.type("-1")
         assert user.window.panel(TrainPanel).query_one("#workers", NumberField).number() == 1
         await tab_to(user, "precision")
-        await user.see("Compute precision; the weights' masters are always fp32.")
+        await user.see("Compute precision; the master weights are always fp32.")
         await user.keys("enter", "down", "down", "enter")
         await user.until(lambda: user.window.panel(TrainPanel).resolved().config.train.precision == "bf16", "bf16")
         config = user.window.panel(TrainPanel).resolved().config
@@ -87,9 +87,9 @@ async def test_fields_for_precision_workers_and_accumulation_show_help_and_error
         await user.keys("ctrl+o")
         await user.until(lambda: isinstance(user.screen, AllOptions))
         await set_option(user, "train.threads", "1")
-        await user.see("Batches that a thread makes ready beforehand; 2 can help")
+        await user.see("Batches that a thread prepares in advance; 2 can help")
         await set_option(user, "train.prefetch", "2")
-        await user.see("Page-lock batches, so that they reach")
+        await user.see("Page-lock batches, for faster copies")
         await set_option(user, "train.pin_memory", "true")
         await user.keys("ctrl+s")
         await user.until(lambda: not isinstance(user.screen, AllOptions))
