@@ -13,7 +13,7 @@ EXIT_INTERRUPTED = 130
 
 
 class SeedbedError(Exception):
-    """A failure that a person can act on.
+    """An error that the user can act on.
 
     `message` says what happened and where; `hint` says what to do. The command line exits with `exit_code`.
     """

@@ -137,7 +137,7 @@ def temporary_dir(parent: Path, name: str) -> Path:
 
 
 def fsync_tree(folder: Path) -> None:
-    """Make every file below a folder durable, and every name."""
+    """Make all files and file names below a folder durable."""
     for root, _, names in os.walk(folder):
         for name in names:
             fd = os.open(os.path.join(root, name), os.O_RDONLY)

@@ -217,7 +217,7 @@ def _of_validation_text(config: Config, tokens: int) -> Iterator[Finding]:
         yield Finding(
             "error",
             "validation-short",
-            f"The validation text has {tokens} token{'' if tokens == 1 else 's'}.",
+            f"The validation text is too short: it has {tokens} token{'' if tokens == 1 else 's'}.",
             "Validation needs at least two tokens: one as the input and one to predict.",
             hint,
         )
@@ -228,9 +228,9 @@ def _of_validation_text(config: Config, tokens: int) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "validation-small",
-            f"The validation text has {text.plural(tokens, 'token')} ({text.plural(windows, 'window', f'{windows:.1f}')}), "
+            f"The validation text is small: {text.plural(tokens, 'token')} ({text.plural(windows, 'window', f'{windows:.1f}')}), "
             f"less than one batch of {batch} windows.",
-            "Its loss will be noisy, and the choice of the best checkpoint partly random.",
+            "The validation loss will be noisy, and the choice of the best checkpoint partly random.",
             hint,
         )
 

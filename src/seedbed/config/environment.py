@@ -1,4 +1,4 @@
-"""Environment variables. Imports nothing that takes time, since every command reads some."""
+"""Environment variables. Imports nothing slow, because every command reads some variables."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def load_frozen(path: Path, root: Root[S]) -> S:
 
 
 def dump(config: Table, origins: Mapping[str, str] | None = None) -> str:
-    """The config as TOML that `load_frozen` reads back to an equal one; `origins` become comments."""
+    """The config as TOML that `load_frozen` reads back to an equal config. `origins` become comments."""
     lines = []
     if hasattr(config, "preset"):
         lines.append((f"preset = {toml_value(config.preset)}", "preset"))

@@ -47,7 +47,7 @@ def parse_source(source: str, validation_path: str = "") -> tuple[str, str]:
         advice = f"Write --data {word}."
         if word.startswith("wikitext"):
             advice = f"To use a local copy, add --set data.path=FOLDER to --data {word}."
-        raise UsageError(f"{word} takes nothing after its name, but {text.quoted(source)} was given.", advice)
+        raise UsageError(f"{word} allows nothing after its name, but {text.quoted(source)} was given.", advice)
     if validation_path and word != "text":
         raise UsageError(
             f"data.validation_path works with text:PATH only, not with {text.quoted(source)}.",

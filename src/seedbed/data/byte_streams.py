@@ -151,7 +151,7 @@ class _ZstdStream(io.RawIOBase):
             self._compressed, self._frame = self._frame.unused_data, None
 
     def _explained(self, why: str) -> UnreadableError:
-        """The UnreadableError for an error of the library, with a hint that fits."""
+        """The UnreadableError for an error of the zstandard library, with a suitable hint."""
         low = why.lower()
         if "dictionary" in low:
             return self._broken(why, "The file was compressed with a dictionary. Decompress it: zstd -d -D DICTIONARY")

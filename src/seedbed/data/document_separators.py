@@ -34,7 +34,7 @@ LINE_MARKS = ("</s>", "<s>", "<eos>", "<EOS>", "<bos>", "<BOS>", "[EOS]", "[BOS]
 """Separators only when alone on a line; elsewhere they have other meanings, as in HTML."""
 
 _VERSION = "separators 1"
-"""Raise it when the same text would be split differently."""
+"""Increase the number when the same text would be split differently."""
 _ANY_MARK = re.compile("|".join(map(re.escape, (*MARKS, *LINE_MARKS))))
 _LONG_CHARS = PIECE_CHARS * 3 // 2
 _CONTEXT_CHARS = 1024
@@ -193,7 +193,7 @@ class DocumentSeparators:
                 position = decided
 
     def messages(self, name: str) -> Iterator[Message]:
-        """Yield messages about how the texts read since `begin` were split. `name`: the name of their source."""
+        """Yield messages about how the documents read since `begin` were split. `name`: the name of their source."""
         if self.found:
             marks = " and ".join(self.found)
             yield Message(

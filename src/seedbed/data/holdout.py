@@ -1,6 +1,6 @@
 """Choose the documents that are held out for validation, from their digests and lengths.
 
-The split is by document, never by window, and stays stable when data is added.
+The split is by document, never by window, and stays the same for a document when data is added.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ A source with fewer documents is split by exact lengths, a larger source by hash
 """
 
 VERSION = "holdout 2"
-"""Raise it when the same documents would be split differently. It is part of the sources' fingerprints."""
+"""Increase the number when the same documents would be split differently. Part of the fingerprints of sources."""
 
 _SALT = b"seedbed-holdout-1"
 _PAST_TARGET = 1.5

@@ -37,7 +37,7 @@ _TRUE = ("1", "on", "yes", "true")
 
 
 def refuse_unusable(data: DataConfig, context: int, store: Path | None = None) -> None:
-    """Raise UsageError if the source is written wrongly, SeedbedError if it cannot be read.
+    """Raise UsageError if `data.source` is invalid, SeedbedError if the source cannot be read.
 
     `context` is the length of a training window in tokens; `store` is the folder of the runs.
     """
@@ -100,7 +100,7 @@ def _check_files(files: TextFiles, data: DataConfig, context: int) -> None:
 
 
 def _max_tokens(file: TextFile, context: int) -> int:
-    """An upper bound on the tokens of a file: one per byte, and one end of text. Compressed files count as long enough."""
+    """An upper bound on the tokens of a file: one per byte, and one end of text. A compressed file counts as long enough."""
     if file.kind == "parquet" or file.path.suffix.lower() in COMPRESSED_SUFFIXES:
         return context + 1
     try:

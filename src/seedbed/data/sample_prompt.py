@@ -21,8 +21,8 @@ _COMMON = 0.1
 def sample_prompt(dataset: Dataset) -> str:
     """The words that many documents begin with (such as `Once upon a time`), in one line without control characters.
 
-    If no opening is that frequent: the first usable opening, or "" if there is none. Openings of validation text come
-    first, because the model has not memorised that text.
+    If no opening is frequent: the first usable opening, or "" if there is none. Openings of validation text come first,
+    because the model has not memorised that text.
     """
     openings = [words for split in (dataset.validation, dataset.train) for words in _openings(split, dataset.tokenizer)]
     common = Counter(" ".join(words[:_COMMON_WORDS]) for words in openings if len(words) > _COMMON_WORDS)

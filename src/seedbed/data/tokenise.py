@@ -28,7 +28,7 @@ from seedbed.tokenizer.bulk_encoder import BulkEncoder
 from seedbed.tokenizer.tokenizer import Tokenizer
 
 SINGLE_PROCESS_BYTES = 16 << 20
-"""Bytes that are tokenised in this process before workers are started. That takes about as long as to start the workers."""
+"""Bytes that are tokenised in this process before workers are started. That takes about as long as starting the workers."""
 PYTHON: tuple[str, ...] = (sys.executable, "-P", "-m")
 """The command that starts a worker. -P keeps the working directory off the module path."""
 PART_CHARACTERS = 1 << 17

@@ -187,7 +187,7 @@ class Decoder(nn.Module):
 
         Matrices: normal, std 1/sqrt(fan-in). `scaled` shrinks the two projections that write to the residual stream by
         1/sqrt(2 * layers) (GPT-2); `zero-out` starts them, and an untied head, at zero (arXiv 2203.03466).
-        Embeddings: std 0.02 where the table is also the head or `scaled`, else 1.
+        Embeddings: std 0.02; under `zero-out`, an untied token embedding has std 1.
         """
         zero_out = self.config.init == "zero-out"
         for name, parameter in self.named_parameters():

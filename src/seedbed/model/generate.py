@@ -1,6 +1,6 @@
 """Generate tokens and text from a decoder: sampling, the decode loop, and stop strings.
 
-Length: an empty prompt starts from the end-of-text id. Of a prompt that leaves no room in the context, the last
+Length: an empty prompt starts from the end-of-text id. If a prompt leaves no room in the context, only its last
 `context - min(max_new_tokens, context / 2)` tokens are used. When the context is full, its last half is read again from
 position 0 and generation continues.
 """
@@ -186,7 +186,7 @@ def generate(
 
 
 def last_logits(model: Decoder, ids_BT: Tensor, cache: KVCache) -> Tensor:
-    """Logits [B, V] after the last of `ids_BT`, which continue the cache. The head runs for the last position only."""
+    """Logits [B, V] after the last of `ids_BT`, the tokens after the cached ones. The head runs only for the last position."""
     x_BTC = model.hidden_states(ids_BT, None, None, cache)
     return torch.nn.functional.linear(x_BTC[:, -1], model.output_weight)
 
@@ -231,7 +231,7 @@ class GeneratedText:
 
 
 class StopText:
-    """Passes text up to the first stop string, and buffers text that may become one."""
+    """Yields text up to the first stop string. Buffers text that may be the start of a stop string."""
 
     def __init__(self, stop: Sequence[str]) -> None:
         self._stop = tuple(stop)

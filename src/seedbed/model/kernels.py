@@ -1,7 +1,7 @@
 """Faster or more accurate replacements for PyTorch operations, with the same results.
 
 Measured on a CPU with AVX512-BF16, one thread, forward and backward. Attention, 16 sequences of 256 tokens, 6 heads of 64,
-bf16: 96 ms with PyTorch's flash kernel, 37 ms with this one. A training step of 6 layers x 384: 5 % less with this norm.
+bf16: 96 ms with PyTorch's flash kernel, 37 ms here. A training step of 6 layers x 384: 5 % less with this norm.
 """
 
 from __future__ import annotations

@@ -22,10 +22,7 @@ class IncrementalDecoder(Protocol):
 
 
 class ByteDecoder:
-    """The decoder for vocabularies in which each id represents bytes: byte-level BPE and the like, or characters.
-
-    Byte-level vocabularies use the byte-to-unicode mapping of GPT-2.
-    """
+    """The decoder for vocabularies in which each id represents bytes: byte-level (GPT-2's byte-to-unicode mapping) or char."""
 
     def __init__(self, token_bytes: Mapping[int, bytes]) -> None:
         """`token_bytes`: the bytes of each id. Other ids (special, or beyond the vocabulary) give no text."""

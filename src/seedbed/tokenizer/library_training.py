@@ -1,4 +1,4 @@
-"""Train a tokenizer model with the tokenizers library. Much text is trained on in a child process, which can be stopped.
+"""Train a tokenizer model with the tokenizers library; with much text, in a child process that can be stopped any time.
 
 `python -P -m seedbed.tokenizer.library_training KIND VOCAB_SIZE SPLIT` runs that process. It reads length-prefixed pieces
 of text from stdin, up to an empty piece, and writes the trained model as JSON to stdout.

@@ -268,7 +268,7 @@ class Tokenizer:
 
 
 def well_formed(text: str) -> str:
-    """The text with lone surrogates replaced by U+FFFD, since UTF-8 cannot encode them."""
+    """The text with lone surrogates replaced by U+FFFD, because UTF-8 cannot encode them."""
     try:
         text.encode()
     except UnicodeEncodeError:

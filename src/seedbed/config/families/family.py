@@ -37,7 +37,7 @@ class Features(NamedTuple):
     free_head_dim: bool = True
     """`head_dim` need not be hidden / heads."""
     tied_by_default: bool = False
-    """Whether head and embedding are tied if config.json does not say it. A new model can have either."""
+    """Whether head and embedding are tied if config.json does not say it. A new model can be tied or not."""
 
 
 class Names(NamedTuple):
@@ -75,7 +75,7 @@ class Family(NamedTuple):
     """All that Seedbed knows about one model family."""
 
     model_type: str
-    """Its name in config.json."""
+    """The `model_type` in config.json."""
     architecture: str
     """Its class in transformers."""
     features: Features

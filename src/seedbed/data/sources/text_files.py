@@ -28,7 +28,7 @@ from seedbed.events import Emit, Message
 from seedbed.text import quoted
 
 _FORMAT = "text 2"
-"""Raise it when the same files would yield different documents."""
+"""Increase the number when the same files would yield different documents."""
 _EXPECTED_REASONS = frozenset(("hidden", own_files.REASON))
 """Reasons for skipping files that need no warning."""
 
