@@ -1,6 +1,6 @@
 """Choose the documents that are held out for validation, from their digests and lengths.
 
-The split is by document, never by window, and stays the same for a document when data is added.
+The split is by document, never by window, and changes little when data is added.
 """
 
 from __future__ import annotations
