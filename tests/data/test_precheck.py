@@ -81,7 +81,7 @@ def test_a_folder_is_refused_until_one_of_its_files_can_be_used(tmp_path: Path) 
         (tmp_path / f"{name}.txt").write_bytes(b"caf\xe9")
     assert "3 not UTF-8" in refusal(f"text:{tmp_path}")
     (tmp_path / "d.txt").write_text("short")
-    assert "one training window" in refusal(f"text:{tmp_path}")
+    assert "one window needs" in refusal(f"text:{tmp_path}")
     (tmp_path / "e.txt").write_text(WORDS)
     passes(f"text:{tmp_path}")
 

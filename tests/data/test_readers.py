@@ -308,7 +308,7 @@ def test_the_convert_command_for_a_utf_16_file_works_and_keeps_the_format(tmp_pa
     with pytest.raises(UnreadableError, match="UTF-16") as raised:
         texts(path)
     assert "data.encoding=utf-16" in raised.value.hint
-    convert = raised.value.hint.partition("convert it: ")[2]
+    convert = raised.value.hint.partition("convert the file: ")[2]
     subprocess.run(convert, shell=True, cwd=tmp_path, check=True)
     assert texts(tmp_path / f"a.utf8.{name.split('.')[1]}")[0] == ["words"]
     assert texts(path, encoding="utf-16")[0] == ["words"]

@@ -165,7 +165,7 @@ def test_a_single_bad_file_is_an_error_with_the_cure(tmp_path: Path) -> None:
         list(open_text(tmp_path / "latin.txt").documents("train"))
     assert "byte 3" in raised.value.message
     assert "--set data.encoding=cp1252" in raised.value.hint
-    convert = raised.value.hint.partition("convert it: ")[2]
+    convert = raised.value.hint.partition("convert the file: ")[2]
     subprocess.run(convert, shell=True, cwd=tmp_path, check=True)
     assert (tmp_path / "latin.utf8.txt").read_text() == "café au lait"
 

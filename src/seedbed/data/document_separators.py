@@ -201,7 +201,7 @@ class DocumentSeparators:
                 code="data-separator",
                 text=f"{name} contains {self.num_texts:,} texts, separated by {marks}. Each becomes a document.",
                 why="The separators are removed. After each document there is an end-of-text token.",
-                hint="To keep the separators as text, use --set data.separator=none.",
+                hint="To keep the separators as text, use --set data.separator=none",
             )
         elif self._named:
             yield Message(
@@ -218,7 +218,7 @@ class DocumentSeparators:
                 code="separator-in-text",
                 text=f"{name} contains {marks} inside a sentence or line. These do not split a document.",
                 why="Only a separator on a line of its own, or between two texts, splits a document.",
-                hint=f"To split at every occurrence, use --set data.separator='{first}'.",
+                hint=f"To split at every occurrence, use --set data.separator='{first}'",
             )
 
 

@@ -134,7 +134,7 @@ def encoding_hint(path: Path, encoding: str) -> str:
     stem, suffix = _parts(path)
     convert = _piped(path, f"iconv -f {encoding} -t UTF-8")
     python = "cp1252" if encoding == "WINDOWS-1252" else encoding.lower()
-    return f"Set the encoding: --set data.encoding={python}. Or convert the file: {convert} > {shlex.quote(stem)}.utf8{suffix}"
+    return f"Set its encoding (--set data.encoding={python}), or convert the file: {convert} > {shlex.quote(stem)}.utf8{suffix}"
 
 
 def json_kind(head: bytes) -> str:

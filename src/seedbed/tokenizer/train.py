@@ -246,8 +246,8 @@ class _SlowTrainingNotice:
                     text=f"Training a {self._config.kind} tokenizer on {self._words.size_bytes / 1e6:,.1f} MB of text "
                     "takes long. It continues.",
                     why="The more different words a text has, the longer it takes; without spaces, most words differ.",
-                    hint="To train on less text, use --set tokenizer.sample_bytes=1000000."
-                    + (" A faster kind is --set tokenizer.kind=bpe." if self._config.kind == "unigram" else ""),
+                    hint="To train on less text, use --set tokenizer.sample_bytes=1000000"
+                    + ("; for a faster kind, use --set tokenizer.kind=bpe" if self._config.kind == "unigram" else ""),
                 )
             )
 
