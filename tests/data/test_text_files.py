@@ -179,7 +179,7 @@ def test_a_single_file_may_have_any_extension(tmp_path: Path) -> None:
 def test_one_character_cannot_be_split(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
     source = open_text(tmp_path / "a.txt")
-    with pytest.raises(SeedbedError, match=r"too short|No text"):
+    with pytest.raises(SeedbedError, match="too short"):
         splits(source)
 
 
