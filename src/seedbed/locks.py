@@ -120,7 +120,7 @@ def _file_system(folder: Path) -> str:
     path, description, mountpoint = folder.resolve(), "of an unknown type", ""
     for part in psutil.disk_partitions(all=True):
         if path.is_relative_to(part.mountpoint) and len(part.mountpoint) >= len(mountpoint):
-            description, mountpoint = f"{part.fstype}, mounted at {quoted(part.mountpoint)}", part.mountpoint
+            description, mountpoint = f"{part.fstype} mounted at {quoted(part.mountpoint)}", part.mountpoint
     return description
 
 

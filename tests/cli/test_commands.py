@@ -52,7 +52,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "--preset", "nanno"], "nano"),
         (["train", "--set", "optimizer.lrr=1"], "optimizer.lr"),
         (["train", "--set", "train.steps=many"], "train.steps"),
-        (["train", "--set", "train.steps=5", "--set", "train.epochs=1"], "keep one of them"),
+        (["train", "--set", "train.steps=5", "--set", "train.epochs=1"], "give only one of them"),
         (["train", "nowhere.toml"], "nowhere.toml"),
         (["train", "--data", "text:/nowhere/at/all"], "/nowhere/at/all"),
         (["train", "--name", "a/b"], "--name"),
@@ -393,7 +393,7 @@ def test_the_most_used_config_keys_have_their_own_options(desk: Any) -> None:
     assert json.loads(run)["step"] == 12
     kept = tomllib.loads((Path(json.loads(run)["path"]) / "config.toml").read_text())
     assert (kept["train"]["steps"], kept["optimizer"]["lr"]) == (12, 0.25)
-    assert "keep one of them" in desk.seedbed("train", "--steps", "5", "--epochs", "1", expect=2).stderr
+    assert "give only one of them" in desk.seedbed("train", "--steps", "5", "--epochs", "1", expect=2).stderr
     assert "train.steps (--steps)" in desk.seedbed("config", "check", "--steps", "many", expect=2).stderr
 
 

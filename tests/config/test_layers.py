@@ -48,6 +48,6 @@ def test_a_horizon_in_a_higher_layer_replaces_those_of_lower_layers(tmp_path: Pa
 
 
 def test_two_horizons_in_one_layer_are_refused(tmp_path: Path) -> None:
-    assert "keep one of them" in refused(file=written(tmp_path, "[train]\nsteps = 3\nepochs = 1\n"))
-    assert "keep one of them" in refused(sets=["train.steps=3", "train.tokens=10"])
+    assert "give only one of them" in refused(file=written(tmp_path, "[train]\nsteps = 3\nepochs = 1\n"))
+    assert "give only one of them" in refused(sets=["train.steps=3", "train.tokens=10"])
     assert "--steps and --epochs" in refused(flags={"train.steps": 3, "train.epochs": 1})

@@ -617,7 +617,7 @@ def test_a_cache_folder_that_cannot_be_created_is_named_in_the_error(tmp_path):
 def test_the_hint_for_a_damaged_cached_dataset_is_to_remove_its_folder(tmp_path):
     made = build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=quiet)
     (made.folder / "train-00000.ds").write_bytes(b"")
-    with pytest.raises(SeedbedError, match=r'train-00000\.ds" holds 0 bytes') as caught:
+    with pytest.raises(SeedbedError, match=r'train-00000\.ds" was truncated or modified: it has 0 bytes') as caught:
         build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=quiet)
     assert f'Remove the folder "{made.folder}"' in caught.value.hint
 

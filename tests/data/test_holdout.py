@@ -162,7 +162,9 @@ def test_a_message_reports_documents_that_are_too_long_to_hold_out() -> None:
     for item in [*items, giant]:
         oversize.count(*item)
     (message,) = oversize.messages("'text:books'")
-    assert message.text.startswith("1 document of 'text:books', 66.7% of the text, is trained on")
+    assert message.text.startswith(
+        "1 document of 'text:books', 66.7% of the text, is used for training instead of validation."
+    )
     assert "validation_path" in message.hint
     without_giant = OversizeCounter(plan)
     for item in items:

@@ -62,7 +62,7 @@ def test_a_parquet_file_without_the_text_column_is_refused(tmp_path: Path) -> No
     pa = pytest.importorskip("pyarrow", reason="needs the extra data")
     pq = pytest.importorskip("pyarrow.parquet")
     pq.write_table(pa.table({"body": ["one"]}), tmp_path / "a.parquet")
-    assert 'no column "text"; it has "body"' in refusal(f"text:{tmp_path}/a.parquet")
+    assert 'no column "text". Its columns: "body"' in refusal(f"text:{tmp_path}/a.parquet")
     passes(f"text:{tmp_path}/a.parquet", field="body")
 
 

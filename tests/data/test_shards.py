@@ -152,7 +152,7 @@ def test_a_changed_file_is_named_in_the_error(folder, name, opened_before):
     if opened_before:
         Dataset.open(folder)
     flip_a_byte(folder / name)
-    with pytest.raises(SeedbedError, match=f'{re.escape(name)}" was changed') as caught:
+    with pytest.raises(SeedbedError, match=f'{re.escape(name)}" was modified') as caught:
         Dataset.open(folder)
     assert str(folder) in caught.value.hint
 
@@ -160,7 +160,7 @@ def test_a_changed_file_is_named_in_the_error(folder, name, opened_before):
 @pytest.mark.parametrize("name", ["train-00001.ds", "train-00000.ds.index"])
 def test_a_truncated_file_is_named_in_the_error(folder, name):
     os.truncate(folder / name, 10)
-    with pytest.raises(SeedbedError, match=f'{re.escape(name)}" holds 10 bytes'):
+    with pytest.raises(SeedbedError, match=f'{re.escape(name)}" was truncated or modified: it has 10 bytes'):
         Dataset.open(folder)
 
 
@@ -177,14 +177,14 @@ def test_verify_detects_a_change_with_an_unchanged_time_stamp(folder):
     stat = path.stat()
     flip_a_byte(path)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    with pytest.raises(SeedbedError, match=r'train-00001\.ds" was changed'):
+    with pytest.raises(SeedbedError, match=r'train-00001\.ds" was modified'):
         dataset.verify()
 
 
 def test_an_edited_manifest_is_refused(folder):
     path = folder / "manifest.json"
     path.write_text(path.read_text().replace('"documents": 20', '"documents": 21'))
-    with pytest.raises(SeedbedError, match="was edited") as caught:
+    with pytest.raises(SeedbedError, match="was modified after it was created") as caught:
         Dataset.open(folder)
     assert "Remove the folder" in caught.value.hint
 

@@ -102,7 +102,7 @@ def test_rare_characters_are_left_out_with_a_message():
     tokenizer = train_tokenizer([text], TokenizerConfig(kind="char", vocab_size=14), events.append)
     assert tokenizer.decode(tokenizer.encode("abcde")) == "abc\ufffd\ufffd"
     (message,) = [event for event in events if isinstance(event, Message)]
-    assert "2 of the text's 5 characters (3 occurrences)" in message.text
+    assert "2 of the text's 5 different characters (3 occurrences)" in message.text
     assert "16" in message.hint
 
 
@@ -227,7 +227,7 @@ def test_training_on_scripts_without_spaces_is_limited_with_a_message(
     learned = train_tokenizer(texts, TokenizerConfig(kind=kind, vocab_size=400), events.append)
     assert learned.decode(learned.encode(texts[-1])) == texts[-1]
     (message,) = [each for each in events if isinstance(each, Message) and each.code == "unspaced-text"]
-    assert "the first 0.0 MB" in message.text
+    assert "trained only on 0.0 MB" in message.text
 
 
 def test_a_little_text_in_scripts_without_spaces_is_used_whole() -> None:
