@@ -55,8 +55,12 @@ def test_small_text_gets_a_warning_with_its_figures() -> None:
 
 
 def test_passes_over_the_text_are_computed_from_any_horizon() -> None:
-    assert "(this run trains on the text 8.19 times)" in found("train.steps=200", train_tokens=100_000)["data-small"].why
-    assert "(this run trains on the text 5 times)" in found("train.tokens=500_000", train_tokens=100_000)["data-small"].why
+    assert (
+        "(this run trains on the text 8.19 times)" in found("train.steps=200", train_tokens=100_000)["data-small"].why
+    )
+    assert (
+        "(this run trains on the text 5 times)" in found("train.tokens=500_000", train_tokens=100_000)["data-small"].why
+    )
 
 
 def test_text_of_less_than_a_batch_gets_a_warning() -> None:
