@@ -23,14 +23,14 @@ from seedbed.config.roots import TRAIN
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Step
 from seedbed.runs import control, requests
-from seedbed.runs.control import PAUSE, RESUME, SAVE, STOP, Resume, Turn
+from seedbed.runs.control import PAUSE, RESUME, SAVE, STOP, ResumeOptions, StartCondition
 from seedbed.runs.kinds import KINDS
 from seedbed.runs.lifecycle import RunBusyError
 from seedbed.runs.process import git_commit
 from seedbed.runs.queue import queue_items
 from seedbed.runs.session import Session
 from seedbed.runs.signals import SIGNALS
-from seedbed.runs.status import standing, status
+from seedbed.runs.status import current_status, status
 from seedbed.runs.store import RunDir, Store
 
 FAKE_JOB = Path(__file__).with_name("fake_job.py")
@@ -160,7 +160,7 @@ def test_follow_yields_every_event_of_its_launch_and_ends(run: RunDir) -> None:
     records = [record for record in actions.follow(launch) if record is not None]
     assert [record.n for record in records] == list(range(len(records)))
     assert records[-1].kind == "run"
-    again = actions.start(run, Resume(more_steps=5))
+    again = actions.start(run, ResumeOptions(more_steps=5))
     steps = [record.raw["step"] for record in actions.follow(again) if record is not None and record.kind == "step"]
     assert steps == [31, 32, 33, 34, 35]
 
@@ -177,7 +177,7 @@ def test_a_run_with_an_open_session_is_busy(run: RunDir) -> None:
     actions.start(run).process.wait()
     with Session(run.path):
         with pytest.raises(RunBusyError):
-            actions.resume(run, Resume(more_steps=1))
+            actions.resume(run, ResumeOptions(more_steps=1))
         with pytest.raises(RunBusyError):
             actions.wait_until_started(actions.start(run))
     assert status(run)["session"] == 2
@@ -231,7 +231,7 @@ def test_a_child_process_ends_with_its_context_manager(monkeypatch: pytest.Monke
 
 
 def status_of(run: RunDir) -> str:
-    return standing(run).status
+    return current_status(run).status
 
 
 def events(run: RunDir, kind: str) -> list[dict[str, Any]]:
@@ -243,14 +243,14 @@ def endless(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     """Starts runs that train until they are stopped, and kills those that are left at the end."""
     launched: list[actions.Launch] = []
 
-    def start_run(name: str, turn: Turn | None = None, fail: str = "", steps: int = 100_000) -> RunDir:
+    def start_run(name: str, turn: StartCondition | None = None, fail: str = "", steps: int = 100_000) -> RunDir:
         monkeypatch.setenv("FAKE_FAIL", fail)
         monkeypatch.setenv("FAKE_STEP_S", "0.01")
         made = actions.new_run(store, KINDS["train"], resolve(TRAIN, sets=[f"train.steps={steps}"]), name)
         launched.append(actions.start(made, turn=turn))
         actions.wait_until_started(launched[-1])
         if turn is None:
-            until(lambda: standing(made).view.step > 2)
+            until(lambda: current_status(made).view.step > 2)
         return made
 
     yield start_run
@@ -271,7 +271,7 @@ def test_a_paused_run_saves_takes_no_step_and_continues_from_the_same_step(endle
     with pytest.raises(SeedbedError, match="saved a checkpoint when it paused"):
         actions.save_now(run)
     with pytest.raises(SeedbedError, match="only be resumed without options"):
-        actions.resume(run, Resume(more_steps=5))
+        actions.resume(run, ResumeOptions(more_steps=5))
     time.sleep(0.2)
     assert status(run)["step"] == paused["step"]
     actions.unpause(run).wait(lambda now: now.view.step > paused["step"], within_s=20)
@@ -307,7 +307,7 @@ def test_save_now_saves_while_the_run_continues(
 ) -> None:
     monkeypatch.setenv("FAKE_SAVE_EVERY", "1000000")
     run = endless("alpha")
-    before = actions.save_now(run).stands.view.step
+    before = actions.save_now(run).current.view.step
     until(lambda: any(event["step"] > before for event in events(run, "checkpoint")))
     assert status_of(run) == "running"
     actions.wait_until_ended(actions.stop(run))
@@ -394,10 +394,10 @@ def test_a_run_can_be_stopped_on_a_full_disk(endless: Callable[..., RunDir], mon
 
 def test_queued_runs_start_in_the_order_of_the_queue(endless: Callable[..., RunDir], store: Store) -> None:
     first = endless("first")
-    third = endless("third", Turn(after=store.root / "nothing"), steps=3)
+    third = endless("third", StartCondition(after=store.root / "nothing"), steps=3)
     until(lambda: status_of(third) == "completed")
-    second = endless("second", Turn(after=first.path), steps=3)
-    last = endless("last", Turn(queue=True, after=second.path), steps=3)
+    second = endless("second", StartCondition(after=first.path), steps=3)
+    last = endless("last", StartCondition(queue=True, after=second.path), steps=3)
     until(lambda: [place.waits_for for place in queue_items(store)] == [None, first.id, second.id])
     assert [place.run.name() for place in queue_items(store)] == ["first", "second", "last"]
     for send_request in (actions.pause, actions.save_now):
@@ -414,27 +414,32 @@ def test_queued_runs_start_in_the_order_of_the_queue(endless: Callable[..., RunD
 
 def test_a_run_that_would_wait_for_itself_is_refused(run: RunDir, store: Store) -> None:
     with pytest.raises(UsageError, match="cannot wait for itself"):
-        actions.start(run, turn=Turn(after=run.path))
+        actions.start(run, turn=StartCondition(after=run.path))
     other = actions.new_run(store, KINDS["train"], resolve(TRAIN), "other")
     third = actions.new_run(store, KINDS["train"], resolve(TRAIN), "third")
-    with Session(other.path, turn=Turn(after=run.path)), Session(third.path, turn=Turn(after=other.path)):
+    with (
+        Session(other.path, turn=StartCondition(after=run.path)),
+        Session(third.path, turn=StartCondition(after=other.path)),
+    ):
         with pytest.raises(UsageError, match=f'"{third.id}" is waiting for "{run.id}"'):
-            actions.start(run, turn=Turn(after=third.path))
+            actions.start(run, turn=StartCondition(after=third.path))
         assert not run.events.exists()
-    with Session(other.path, turn=Turn(queue=True)):
-        actions.start(run, turn=Turn(after=other.path)).process.kill()  # the wait of an earlier session does not count
+    with Session(other.path, turn=StartCondition(queue=True)):
+        actions.start(
+            run, turn=StartCondition(after=other.path)
+        ).process.kill()  # the wait of an earlier session does not count
 
 
 def test_a_queued_run_does_not_wait_again_for_a_run_that_is_resumed(
     endless: Callable[..., RunDir], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, device = endless("first"), endless("device")
-    waiting = endless("waiting", Turn(queue=True, after=first.path), steps=3)
-    until(lambda: first.id in (standing(waiting).view.reason or ""))
+    waiting = endless("waiting", StartCondition(queue=True, after=first.path), steps=3)
+    until(lambda: first.id in (current_status(waiting).view.reason or ""))
     actions.wait_until_ended(actions.stop(first))
-    until(lambda: device.id in (standing(waiting).view.reason or ""))
-    again = actions.resume(first, Resume(), Turn(queue=True))
-    until(lambda: status_of(first) == "queued" and standing(first).view.reason)
+    until(lambda: device.id in (current_status(waiting).view.reason or ""))
+    again = actions.resume(first, ResumeOptions(), StartCondition(queue=True))
+    until(lambda: status_of(first) == "queued" and current_status(first).view.reason)
     actions.wait_until_ended(actions.stop(device))
     until(lambda: status_of(waiting) == "completed")
     actions.wait_until_ended(actions.stop(first))
@@ -463,7 +468,7 @@ def test_a_run_in_use_is_not_deleted(run: RunDir, store: Store) -> None:
         refused("running")
         session.emit_status("paused", "asked to pause")
         refused("paused")
-    with Session(run.path, turn=Turn(queue=True)):
+    with Session(run.path, turn=StartCondition(queue=True)):
         refused("queued")
     with Session(run.path) as session:
         session.finish("completed")
@@ -496,7 +501,7 @@ def test_delete_reports_files_that_cannot_be_removed(run: RunDir) -> None:
 def test_resume_of_a_stopping_run_says_how_to_wait_for_it(endless: Callable[..., RunDir]) -> None:
     run = endless("alpha")
     actions.pause(run).wait(lambda now: now.status == "paused")
-    process = standing(run).view.run["pid"]
+    process = current_status(run).view.run["pid"]
     os.kill(process, signal.SIGSTOP)  # so that it cannot end before the check
     try:
         requests.stop(run)

@@ -69,9 +69,9 @@ def test_a_cell_shows_only_the_line_that_was_drawn_last() -> None:
     # A thin line over a wide band stays thin: the band's dots would have its colour.
     band = Line("band", range(10), [1.0] * 10, [0.0] * 10, [2.0] * 10)
     spans = [span for row in braille([band, Line("thin", [0, 9], [1.0, 1.0])], 30, 6) for span in row]
-    thin = {char for span in spans if span.series == 1 for char in span.text.strip()}
-    assert thin
-    assert all((ord(char) - 0x2800).bit_count() <= 2 for char in thin)
+    prune_checkpoints = {char for span in spans if span.series == 1 for char in span.text.strip()}
+    assert prune_checkpoints
+    assert all((ord(char) - 0x2800).bit_count() <= 2 for char in prune_checkpoints)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ import pacing
 import patience
 from seedbed.actions import launching
 from seedbed.runs.requests import LIVE
-from seedbed.runs.status import standing
+from seedbed.runs.status import current_status
 from seedbed.runs.store import RunDir
 
 DRIVER = Path(__file__).resolve().parents[1] / "fake_seedbed.py"
@@ -108,7 +108,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
             process.kill()
         process.wait()
     for path in made.runs.glob("2*"):
-        found = standing(RunDir(path))
+        found = current_status(RunDir(path))
         pid = found.view.run.get("pid")
         if found.status in LIVE and pid and pid != os.getpid():
             os.kill(pid, signal.SIGKILL)

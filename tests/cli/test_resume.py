@@ -11,7 +11,7 @@ import pytest
 from seedbed.actions import launching
 from seedbed.cli.main import main
 from seedbed.events import Checkpoint, Run, Step
-from seedbed.runs.control import PAUSE, Resume, Turn, write_request
+from seedbed.runs.control import PAUSE, ResumeOptions, StartCondition, write_request
 from seedbed.runs.session import Session
 from seedbed.runs.store import RunDir, Store
 
@@ -40,11 +40,11 @@ def train(store: Store, name: str, *saved: int, status: str = "completed") -> Ru
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[RunDir, Resume]]:
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[RunDir, ResumeOptions]]:
     """The resumes that were requested; no job is started."""
-    found: list[tuple[RunDir, Resume]] = []
+    found: list[tuple[RunDir, ResumeOptions]] = []
 
-    def start(run: RunDir, resume: Resume, turn: Turn | None = None) -> None:
+    def start(run: RunDir, resume: ResumeOptions, turn: StartCondition | None = None) -> None:
         found.append((run, resume))
         raise KeyboardInterrupt
 
@@ -62,7 +62,7 @@ def running(store: Store) -> Iterator[Session]:
 
 
 def test_resume_from_an_earlier_checkpoint_warns_before_it_starts(
-    store: Store, started: list[tuple[RunDir, Resume]], capsys: pytest.CaptureFixture[str]
+    store: Store, started: list[tuple[RunDir, ResumeOptions]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = train(store, "alpha", 3, 5, 6)
     main(["resume", "alpha", "--from", "3", "--more-steps", "2"])
@@ -73,7 +73,7 @@ def test_resume_from_an_earlier_checkpoint_warns_before_it_starts(
 
 
 def test_resume_from_the_newest_checkpoint_gives_no_warning(
-    store: Store, started: list[tuple[RunDir, Resume]], capsys: pytest.CaptureFixture[str]
+    store: Store, started: list[tuple[RunDir, ResumeOptions]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     train(store, "alpha", 3, 6)
     main(["resume", "alpha", "--more-steps", "2"])
@@ -81,16 +81,16 @@ def test_resume_from_the_newest_checkpoint_gives_no_warning(
     assert "goes back" not in capsys.readouterr().err
 
 
-def test_resume_passes_its_options_to_the_job(store: Store, started: list[tuple[RunDir, Resume]]) -> None:
+def test_resume_passes_its_options_to_the_job(store: Store, started: list[tuple[RunDir, ResumeOptions]]) -> None:
     train(store, "alpha", 6, status="stopped")
     main(["resume", "--early-stop", "0", "--data", "stories", "--data-path", "copy"])
     ((_, asked),) = started
-    assert asked == Resume(early_stop=0, data="stories", data_path=str(Path("copy").absolute()))
+    assert asked == ResumeOptions(early_stop=0, data="stories", data_path=str(Path("copy").absolute()))
     assert asked.arguments() == ["--early-stop", "0", "--data", "stories", "--data-path", asked.data_path]
 
 
 def test_resume_makes_a_relative_data_path_absolute(
-    store: Store, started: list[tuple[RunDir, Resume]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, started: list[tuple[RunDir, ResumeOptions]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train(store, "alpha", 6, status="stopped")
     (tmp_path / "texts").mkdir()
@@ -102,7 +102,7 @@ def test_resume_makes_a_relative_data_path_absolute(
 
 
 def test_steps_cannot_be_added_to_a_run_that_never_saved(
-    store: Store, started: list[tuple[RunDir, Resume]], capsys: pytest.CaptureFixture[str]
+    store: Store, started: list[tuple[RunDir, ResumeOptions]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = train(store, "alpha", status="stopped")
     assert main(["resume", "alpha", "--more-steps", "5"]) == 2

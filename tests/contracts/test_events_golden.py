@@ -14,7 +14,7 @@ from seedbed.runs.curves.series import Series
 from seedbed.runs.log import Reader
 from seedbed.runs.store import RunDir
 from seedbed.runs.summary import summary
-from seedbed.runs.view import fold
+from seedbed.runs.view import view_of
 
 GOLDEN = Path(__file__).parent / "golden" / "events_v1.jsonl"
 
@@ -44,7 +44,7 @@ def test_golden_events_are_still_encoded_to_the_same_lines(records: list[Record]
 
 
 def test_the_golden_log_still_gives_the_same_summary(records: list[Record]) -> None:
-    view = fold(records[:20])
+    view = view_of(records[:20])
     found = summary(view)
     expected = {
         "reason": "Out of memory.",
@@ -68,7 +68,7 @@ def test_the_golden_log_still_gives_the_same_summary(records: list[Record]) -> N
 
 
 def test_the_golden_log_still_gives_the_same_codes_clock_and_open_metrics(records: list[Record]) -> None:
-    waiting, simulated, ended = fold(records[:22]), fold(records[:27]), fold(records)
+    waiting, simulated, ended = view_of(records[:22]), view_of(records[:27]), view_of(records)
     assert (waiting.status, waiting.waits_for) == ("queued", "20261121-101010-000-first")
     assert simulated.code == "asked"
     assert simulated.elapsed_s - waiting.elapsed_s == pytest.approx(3600.0)

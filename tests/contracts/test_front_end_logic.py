@@ -30,11 +30,11 @@ from seedbed.presentation.run_actions import (
 )
 from seedbed.runs import control
 from seedbed.runs import requests as job_requests
-from seedbed.runs.status import Standing
+from seedbed.runs.status import CurrentStatus
 from seedbed.runs.statuses import LIVE, STATUSES
 from seedbed.runs.store import RunDir
 from seedbed.runs.view import View
-from seedbed.runs.watch import Listed
+from seedbed.runs.watch import ListedRun
 from seedbed.tui.actions import RunActions
 
 RUN = RunDir(Path("/runs/20260101-000000-000-oak"))
@@ -70,7 +70,7 @@ def test_requests_are_refused_where_the_table_says_so(
     status: str, asked: str | None, code: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     view = View(status=status, code=code)
-    monkeypatch.setattr(job_requests, "standing", lambda run: Standing(view, status, None))
+    monkeypatch.setattr(job_requests, "standing", lambda run: CurrentStatus(view, status, None))
     monkeypatch.setattr(control, "unfinished_request", lambda path, session: asked)
     monkeypatch.setattr(job_requests, "SentRequest", lambda *_: None)
     requests = {PAUSE: job_requests.pause, SAVE: job_requests.save_now, STOP: job_requests.stop}
@@ -91,7 +91,7 @@ def test_requests_are_refused_where_the_table_says_so(
 def test_runs_can_be_extended_where_the_table_says_so(
     status: str, checkpoint: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervising, "standing", lambda run: Standing(View(status=status), status, None))
+    monkeypatch.setattr(supervising, "standing", lambda run: CurrentStatus(View(status=status), status, None))
     monkeypatch.setattr(supervising, "checkpoints", lambda run, view: [checkpoint] if checkpoint else [])
     found = possible(flat(status, None, ASKED if status == "paused" else None, checkpoint))
     assert actions.is_extendable(RUN) == (not found[EXTEND])
@@ -105,7 +105,7 @@ class Window(RunActions):
     """The window's actions without a terminal; records the messages that they show and the work that they start."""
 
     def __init__(self, found: dict[str, Any]) -> None:
-        listed = Listed(RUN, found, None, None)
+        listed = ListedRun(RUN, found, None, None)
         self.state = SimpleNamespace(  # type: ignore[assignment]
             run=lambda run_id: listed if run_id == RUN.id else None, watch=SimpleNamespace(runs={RUN.id: listed})
         )
@@ -118,7 +118,7 @@ class Window(RunActions):
     def push_screen(self, screen: Any, *_: Any) -> Any:
         self.started.append(screen)
 
-    def _do(self, action: Any, listed: Listed, done: str) -> None:
+    def _do(self, action: Any, listed: ListedRun, done: str) -> None:
         self.started.append(done)
 
     def train_further(self, run_id: str) -> None:
@@ -152,6 +152,6 @@ def test_the_window_offers_what_the_table_allows(status: str, asked: str | None,
 
 @pytest.mark.parametrize("action", [STOP, DELETE])
 def test_stop_and_delete_ask_for_confirmation(action: str) -> None:
-    question = run_actions.confirmation(action, Listed(RUN, flat("running", None, None), None, None))
+    question = run_actions.confirmation(action, ListedRun(RUN, flat("running", None, None), None, None))
     assert question is not None
     assert question.is_risky

@@ -19,7 +19,7 @@ from seedbed.hardware import cpu
 from seedbed.jobs import __main__ as jobs
 from seedbed.jobs import pretrain, training
 from seedbed.jobs.memory import advice, exhausted
-from seedbed.runs.control import Resume, Turn
+from seedbed.runs.control import ResumeOptions, StartCondition
 from seedbed.runs.status import status
 from seedbed.runs.store import RunDir, Store
 from seedbed.train import numerics, trainer
@@ -60,25 +60,25 @@ def messages(run: RunDir, code: str) -> list[dict[str, Any]]:
 def test_a_resume_on_another_machine_says_that_it_is_not_bit_equal(
     run: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert jobs.run_job(run.path, Resume(), Turn()) == 0
-    assert jobs.run_job(run.path, Resume(more_steps=1), Turn()) == 0
+    assert jobs.run_job(run.path, ResumeOptions(), StartCondition()) == 0
+    assert jobs.run_job(run.path, ResumeOptions(more_steps=1), StartCondition()) == 0
     assert messages(run, "not-bit-equal") == [], "on the same machine"
     here = cpu.probe()
     with monkeypatch.context() as patch:
         patch.setattr(cpu, "probe", lambda: here._replace(name="Another CPU", features=()))
-        assert jobs.run_job(run.path, Resume(more_steps=1), Turn()) == 0
+        assert jobs.run_job(run.path, ResumeOptions(more_steps=1), StartCondition()) == 0
     (message,) = messages(run, "not-bit-equal")
     assert f"processor {here.name} -> Another CPU" in message["text"]
     assert "instruction set" in message["text"]
     with monkeypatch.context() as patch:
         patch.setattr(numerics, "fast_dtype", lambda _: torch.float64)
-        assert jobs.run_job(run.path, Resume(more_steps=1), Turn()) == 0
+        assert jobs.run_job(run.path, ResumeOptions(more_steps=1), StartCondition()) == 0
     assert "Muon's dtype" in messages(run, "not-bit-equal")[-1]["text"]
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="mapped files are read from Linux's /proc")
 def test_a_resumed_run_unmaps_the_checkpoint_files_that_it_read(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert jobs.run_job(run.path, Resume(), Turn()) == 0
+    assert jobs.run_job(run.path, ResumeOptions(), StartCondition()) == 0
     mapped: list[list[str]] = []
     fit, read = training.fit, trainer.read_tensors
 
@@ -97,7 +97,7 @@ def test_a_resumed_run_unmaps_the_checkpoint_files_that_it_read(run: RunDir, mon
 
     monkeypatch.setattr(trainer, "read_tensors", reading)
     monkeypatch.setattr(training, "fit", fitted)
-    assert jobs.run_job(run.path, Resume(more_steps=1), Turn()) == 0
+    assert jobs.run_job(run.path, ResumeOptions(more_steps=1), StartCondition()) == 0
     assert mapped[0], "the files are never mapped, so this test shows nothing"
     assert mapped[-1] == []
 
@@ -106,7 +106,7 @@ def test_the_job_warns_of_bf16_in_software(tmp_path: Path, run: RunDir, monkeypa
     run = new(tmp_path, "train.precision=bf16")
     slow = cpu.Cpu("Old CPU", 2, ("avx2",), {})
     monkeypatch.setattr(cpu, "probe", lambda: slow)
-    assert jobs.run_job(run.path, Resume(), Turn()) == 0
+    assert jobs.run_job(run.path, ResumeOptions(), StartCondition()) == 0
     (message,) = messages(run, "precision")
     assert "Old CPU has no bf16 instructions" in message["text"]
 
@@ -152,7 +152,7 @@ def test_a_failed_allocation_ends_the_run_with_a_hint(
         return "completed"
 
     monkeypatch.setattr(jobs, "load_object", lambda _: job)
-    assert jobs.run_job(run.path, Resume(), Turn()) == 1
+    assert jobs.run_job(run.path, ResumeOptions(), StartCondition()) == 1
     found = status(run)
     assert found["reason"].startswith(f"The {memory_name} is full.")
     assert f"seedbed train --like {run.id} --set train.micro_batch=4" in found["hint"]

@@ -16,7 +16,7 @@ from seedbed.config.roots import TRAIN
 from seedbed.data.build import build_dataset
 from seedbed.jobs.__main__ import run_job
 from seedbed.runs import control
-from seedbed.runs.control import Resume, Turn
+from seedbed.runs.control import ResumeOptions, StartCondition
 from seedbed.runs.store import RunDir, Store
 
 TINY = ("tokenizer.vocab_size=300", "data.stories=40", "data.workers=1")
@@ -45,6 +45,6 @@ def test_a_job_that_waits_for_a_dataset_lock_stops_on_request(run: RunDir) -> No
 
     thread = threading.Thread(target=request_stop)
     thread.start()
-    assert run_job(run.path, Resume(), Turn()) == 0
+    assert run_job(run.path, ResumeOptions(), StartCondition()) == 0
     thread.join()
     assert json.loads(run.events.read_bytes().splitlines()[-1])["status"] == "stopped"

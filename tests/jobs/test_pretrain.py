@@ -21,7 +21,7 @@ from seedbed.data import validation
 from seedbed.jobs import pretrain
 from seedbed.jobs.__main__ import run_job
 from seedbed.jobs.training import advice
-from seedbed.runs.control import Resume, Turn
+from seedbed.runs.control import ResumeOptions, StartCondition
 from seedbed.runs.session import Session
 from seedbed.runs.status import status
 from seedbed.runs.store import RunDir, Store
@@ -52,7 +52,7 @@ def train(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Train
     def trained(*sets: str, expect: int = 0) -> RunDir:
         resolved = resolve(TRAIN, preset="nano", sets=(*TINY, *sets))
         run = Store(tmp_path / "runs").create("train", "tiny", dump(resolved.config, resolved.origins), {})
-        assert run_job(run.path, Resume(), Turn()) == expect, status(run)["reason"]
+        assert run_job(run.path, ResumeOptions(), StartCondition()) == expect, status(run)["reason"]
         return run
 
     return trained
@@ -151,7 +151,7 @@ def test_a_stop_interrupts_a_validation_and_the_resume_repeats_it(
     assert (status(run)["status"], status(run)["step"]) == ("stopped", 2)
     assert evals(run) == []
     assert status(run)["checkpoint_step"] == 2
-    assert run_job(run.path, Resume(), Turn()) == 0
+    assert run_job(run.path, ResumeOptions(), StartCondition()) == 0
     assert status(run)["status"] == "completed"
     assert evals(run) == evals(uninterrupted)
     assert len(evals(run)) == 2
@@ -164,7 +164,7 @@ def test_a_stop_during_the_last_validation_leaves_it_to_the_resume(
         interrupt(patched, validation, "validation_batches", signal.SIGINT, at=2)
         run = train()
     assert (status(run)["status"], status(run)["step"], evals(run)) == ("stopped", 4, [])
-    assert run_job(run.path, Resume(), Turn()) == 0
+    assert run_job(run.path, ResumeOptions(), StartCondition()) == 0
     assert (status(run)["status"], len(evals(run))) == ("completed", 1)
 
 
@@ -175,7 +175,7 @@ def test_a_stop_interrupts_a_sample_and_the_resume_repeats_it(train: Train, monk
     assert yielded[0] <= 3
     assert status(run)["status"] == "stopped"
     assert status(run)["checkpoint_step"] == 4
-    assert run_job(run.path, Resume(), Turn()) == 0
+    assert run_job(run.path, ResumeOptions(), StartCondition()) == 0
     assert status(run)["status"] == "completed"
     assert [event["kind"] for event in events(run)].count("sample") == 1
 

@@ -22,7 +22,7 @@ from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Checkpoint, Data, Eval, Event, Message, Run, Step, encode
 from seedbed.jobs.pretrain import assemble
 from seedbed.jobs.restore import Branch, History, Start, choose_start, restore, trainer_state
-from seedbed.runs.control import Resume
+from seedbed.runs.control import ResumeOptions
 from seedbed.runs.store import RunDir, Store
 from seedbed.train.device import Device
 from seedbed.train.hooks import LossMonitorHook
@@ -75,12 +75,12 @@ class EarlierSessions:
     def history(self) -> History:
         return History.read(self.run.path)
 
-    def start(self, resume: Resume | None = None) -> Start:
+    def start(self, resume: ResumeOptions | None = None) -> Start:
         def emit(event: Event) -> None:
             assert isinstance(event, Message)
             self.messages.append(event)
 
-        return choose_start(self.run.path, resume or Resume(), self.history(), emit)
+        return choose_start(self.run.path, resume or ResumeOptions(), self.history(), emit)
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_an_unfinished_first_checkpoint_is_ignored_and_more_steps_are_refused(se
     (sessions.run.checkpoints / "step-00000003").mkdir(parents=True)
     assert sessions.start().loaded is None
     with pytest.raises(UsageError, match="has not saved a checkpoint"):
-        sessions.start(Resume(more_steps=5))
+        sessions.start(ResumeOptions(more_steps=5))
 
 
 @pytest.mark.parametrize("named", ["20", "step-00000020", "PATH"])
@@ -144,9 +144,9 @@ def test_the_named_checkpoint_is_chosen(sessions: EarlierSessions, named: str) -
     sessions.begin(1, 0).train(1, 40)
     path = sessions.save(20)
     sessions.save(40)
-    assert sessions.start(Resume(from_checkpoint=str(path) if named == "PATH" else named)).step == 20
+    assert sessions.start(ResumeOptions(from_checkpoint=str(path) if named == "PATH" else named)).step == 20
     with pytest.raises(UsageError, match="30") as refused:
-        sessions.start(Resume(from_checkpoint="30"))
+        sessions.start(ResumeOptions(from_checkpoint="30"))
     assert "step-00000020, step-00000040" in refused.value.hint
 
 
@@ -206,47 +206,47 @@ def test_segments_come_from_the_log_where_it_is_newer_than_the_checkpoint(sessio
     sessions.save(60)
     sessions.log(Run(status="running", session=2, step=60, steps=70, segment_start=60)).train(61, 65)
     assert segments(sessions.start()) == [Segment(0, 60), Segment(60, 70)]
-    assert segments(sessions.start(Resume(more_steps=5))) == [Segment(0, 60), Segment(60, 65)]
-    assert segments(sessions.start(Resume(more_epochs=0.5))) == [Segment(0, 60), Segment(60, 65)]
-    assert segments(sessions.start(Resume(from_checkpoint="60"))) == [Segment(0, 60)]
+    assert segments(sessions.start(ResumeOptions(more_steps=5))) == [Segment(0, 60), Segment(60, 65)]
+    assert segments(sessions.start(ResumeOptions(more_epochs=0.5))) == [Segment(0, 60), Segment(60, 65)]
+    assert segments(sessions.start(ResumeOptions(from_checkpoint="60"))) == [Segment(0, 60)]
 
 
 def test_more_steps_count_from_the_last_step_even_if_its_checkpoint_is_damaged(sessions: EarlierSessions) -> None:
     sessions.begin(1, 0).train(1, 60)
     sessions.save(40)
     (sessions.save(60) / "model.safetensors").write_bytes(b"")
-    assert segments(sessions.start(Resume(more_steps=5))) == [Segment(0, 60), Segment(60, 65)]
+    assert segments(sessions.start(ResumeOptions(more_steps=5))) == [Segment(0, 60), Segment(60, 65)]
 
 
 def test_patience_starts_anew_only_after_more_steps_or_a_changed_early_stop(sessions: EarlierSessions) -> None:
     sessions.begin(1, 0).train(1, 60)
     sessions.save(60, loss=2.0)
 
-    def patience(resume: Resume) -> float | None:
+    def patience(resume: ResumeOptions) -> float | None:
         start = sessions.start(resume)
         return start.progress(segments(start)).patience_loss
 
-    assert patience(Resume()) == 2.0
-    assert patience(Resume(more_steps=5)) is None
-    assert patience(Resume(early_stop=3)) is None
+    assert patience(ResumeOptions()) == 2.0
+    assert patience(ResumeOptions(more_steps=5)) is None
+    assert patience(ResumeOptions(early_stop=3)) is None
     sessions.log(Run(status="running", session=2, step=60, steps=70, segment_start=60))
-    assert patience(Resume()) is None, "more steps were added by a session that was killed before it saved"
+    assert patience(ResumeOptions()) is None, "more steps were added by a session that was killed before it saved"
 
 
 def test_later_resumes_keep_the_config_changes_of_an_earlier_resume(sessions: EarlierSessions) -> None:
-    assert sessions.start().in_force(CONFIG) == CONFIG
-    changed = sessions.start(Resume(early_stop=0, data="text:new", data_path="copy")).in_force(CONFIG)
+    assert sessions.start().current_config(CONFIG) == CONFIG
+    changed = sessions.start(ResumeOptions(early_stop=0, data="text:new", data_path="copy")).current_config(CONFIG)
     assert (changed.train.early_stop, changed.data.source, changed.data.path) == (0, "text:new", "copy")
     sessions.begin(1, 0, early_stop=0, data="text:new", data_path="copy")
-    assert sessions.start().in_force(CONFIG) == changed
-    again = sessions.start(Resume(early_stop=4, data="text:newer")).in_force(CONFIG)
+    assert sessions.start().current_config(CONFIG) == changed
+    again = sessions.start(ResumeOptions(early_stop=4, data="text:newer")).current_config(CONFIG)
     assert (again.train.early_stop, again.data.source, again.data.path) == (4, "text:newer", "")
 
 
 # What is left behind -------------------------------------------------------------------------------------------------
 
 
-def branch_of(sessions: EarlierSessions, resume: Resume | None = None) -> Branch:
+def branch_of(sessions: EarlierSessions, resume: ResumeOptions | None = None) -> Branch:
     return Branch.of(sessions.run, 9, sessions.start(resume))
 
 
@@ -261,7 +261,7 @@ def test_going_back_leaves_later_checkpoints_behind_and_keeps_their_best_loss(se
     sessions.begin(1, 0).train(1, 60)
     for step, loss in ((20, 5.0), (40, 2.0), (60, 3.0)):
         sessions.save(step, loss=loss)
-    found = branch_of(sessions, Resume(from_checkpoint="20"))
+    found = branch_of(sessions, ResumeOptions(from_checkpoint="20"))
     assert [path.name for path in found.void] == ["step-00000040", "step-00000060"]
     assert (found.left, found.damaged, found.loss_to_beat) == ("left-at-00000020-by-session-9", False, 2.0)
     assert (found.resumed_from, found.saved) == ("step-00000020", True)
@@ -281,7 +281,7 @@ def test_a_checkpoint_outside_the_run_is_named_by_its_path(sessions: EarlierSess
     copy = tmp_path / "backup" / "step-00000020"
     copy.parent.mkdir()
     sessions.save(20).rename(copy)
-    found = branch_of(sessions, Resume(from_checkpoint=str(copy)))
+    found = branch_of(sessions, ResumeOptions(from_checkpoint=str(copy)))
     assert (found.resumed_from, found.saved) == (str(copy.resolve()), False)
 
 
@@ -389,7 +389,9 @@ def test_a_checkpoint_with_a_newer_trainer_state_is_refused_and_not_skipped(
     save(sessions.run.checkpoints, snapshot(20, tensors, trainer))
     sessions.log(Checkpoint(step=20, path="checkpoints/step-00000020"))
     with pytest.raises(SeedbedError, match=r"trainer state format 2; this version reads up to 1") as caught:
-        choose_start(sessions.run.path, Resume(from_checkpoint=named), History.read(sessions.run.path), pytest.fail)
+        choose_start(
+            sessions.run.path, ResumeOptions(from_checkpoint=named), History.read(sessions.run.path), pytest.fail
+        )
     assert "Update Seedbed" in caught.value.hint
 
 
@@ -399,4 +401,4 @@ def test_a_checkpoint_in_a_newer_format_is_refused_and_not_skipped(sessions: Ear
     marker = sessions.save(20) / DONE
     marker.write_text(json.dumps({**json.loads(marker.read_text()), "format": 9}))
     with pytest.raises(SeedbedError, match=r"step-00000020.* format 9"):
-        choose_start(sessions.run.path, Resume(), History.read(sessions.run.path), pytest.fail)
+        choose_start(sessions.run.path, ResumeOptions(), History.read(sessions.run.path), pytest.fail)

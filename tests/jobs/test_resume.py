@@ -21,11 +21,11 @@ from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Event, Step
 from seedbed.jobs.__main__ import run_job
 from seedbed.runs.caches import dataset_of
-from seedbed.runs.control import Resume, Turn
+from seedbed.runs.control import ResumeOptions, StartCondition
 from seedbed.runs.curves.series import Series
 from seedbed.runs.lookup import find_checkpoint
 from seedbed.runs.metrics import metrics
-from seedbed.runs.retention import thin, thinning
+from seedbed.runs.retention import plan_pruning, prune_checkpoints
 from seedbed.runs.session import Session
 from seedbed.runs.status import status
 from seedbed.runs.store import RunDir, Store
@@ -69,8 +69,8 @@ class Bench:
         resolved = resolve(TRAIN, preset="nano", sets=(*TINY, *sets))
         return self.store.create("train", "tiny", dump(resolved.config, resolved.origins), {})
 
-    def train(self, run: RunDir, resume: Resume | None = None, *, expect: int = 0) -> dict[str, Any]:
-        code = run_job(run.path, resume or Resume(), Turn())
+    def train(self, run: RunDir, resume: ResumeOptions | None = None, *, expect: int = 0) -> dict[str, Any]:
+        code = run_job(run.path, resume or ResumeOptions(), StartCondition())
         assert code == expect, status(run)["reason"]
         return status(run)
 
@@ -86,10 +86,10 @@ class Bench:
 
         self.at[step] = kill
 
-    def killed(self, run: RunDir, step: int, resume: Resume | None = None) -> None:
+    def killed(self, run: RunDir, step: int, resume: ResumeOptions | None = None) -> None:
         self.kill_after(step)
         with pytest.raises(KilledError):
-            run_job(run.path, resume or Resume(), Turn())
+            run_job(run.path, resume or ResumeOptions(), StartCondition())
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def in_folder(run: RunDir) -> list[str]:
 def test_steps_made_void_by_going_back_stay_void_after_a_kill(bench: Bench) -> None:
     run = bench.new()
     bench.train(run)
-    bench.killed(run, 3, Resume(from_checkpoint="2"))
+    bench.killed(run, 3, ResumeOptions(from_checkpoint="2"))
     assert status(run)["checkpoint_step"] == 2
     assert find_checkpoint(run, "latest") == run.checkpoints / "step-00000002"
     bench.train(run)
@@ -145,7 +145,7 @@ def test_steps_made_void_by_going_back_stay_void_after_a_kill(bench: Bench) -> N
 def test_a_void_checkpoint_that_was_not_moved_is_not_used(bench: Bench) -> None:
     run = bench.new()
     bench.train(run)
-    bench.killed(run, 3, Resume(from_checkpoint="2"))
+    bench.killed(run, 3, ResumeOptions(from_checkpoint="2"))
     left = run.checkpoints / "left-at-00000002-by-session-2"
     for path in left.iterdir():  # as if the job had died between the log event and the move
         path.rename(run.checkpoints / path.name)
@@ -161,7 +161,7 @@ def test_going_back_keeps_the_best_and_the_last_checkpoint_and_reports_it(bench:
     before = bench.train(run)
     assert before["best_step"] == 6
     kept = weights(run.checkpoints / "step-00000006")
-    after = bench.train(run, Resume(more_steps=1, from_checkpoint="2"))
+    after = bench.train(run, ResumeOptions(more_steps=1, from_checkpoint="2"))
     assert in_folder(run) == [
         "left-at-00000002-by-session-2/step-00000004",
         "left-at-00000002-by-session-2/step-00000006",
@@ -187,13 +187,13 @@ def test_going_back_keeps_the_best_and_the_last_checkpoint_and_reports_it(bench:
 def test_going_back_twice_and_pruning_keep_the_best_checkpoint(bench: Bench) -> None:
     run = bench.new()
     bench.train(run)
-    bench.train(run, Resume(more_steps=1, from_checkpoint="2"))
-    bench.train(run, Resume(more_steps=2, from_checkpoint="2"))
+    bench.train(run, ResumeOptions(more_steps=1, from_checkpoint="2"))
+    bench.train(run, ResumeOptions(more_steps=2, from_checkpoint="2"))
     best = run.checkpoints / "left-at-00000002-by-session-2" / "step-00000006"
     assert "left-at-00000002-by-session-3/step-00000003" in in_folder(run)
-    planned = thinning(run)
+    planned = plan_pruning(run)
     assert planned is not None
-    thin(planned)
+    prune_checkpoints(planned)
     assert in_folder(run) == ["left-at-00000002-by-session-2/step-00000006", "step-00000004"]
     assert not (run.checkpoints / "left-at-00000002-by-session-3").exists()
     assert find_checkpoint(run, "best") == best
@@ -203,9 +203,9 @@ def test_going_back_twice_and_pruning_keep_the_best_checkpoint(bench: Bench) -> 
 def test_a_run_can_resume_from_a_checkpoint_that_was_left_behind(bench: Bench) -> None:
     run = bench.new()
     bench.train(run)
-    bench.train(run, Resume(more_steps=1, from_checkpoint="2"))
+    bench.train(run, ResumeOptions(more_steps=1, from_checkpoint="2"))
     left = find_checkpoint(run, "6")
-    bench.train(run, Resume(more_steps=2, from_checkpoint=str(left)))
+    bench.train(run, ResumeOptions(more_steps=2, from_checkpoint=str(left)))
     found = status(run)
     assert (found["step"], found["checkpoint_step"]) == (8, 8)
     assert "left-at-00000002-by-session-3/step-00000003" in in_folder(run)
@@ -218,7 +218,7 @@ def test_a_run_can_resume_from_a_checkpoint_that_was_left_behind(bench: Bench) -
 def test_a_better_loss_after_going_back_becomes_the_best(bench: Bench) -> None:
     run = bench.new()
     bench.train(run)
-    found = bench.train(run, Resume(more_steps=12, from_checkpoint="2"))
+    found = bench.train(run, ResumeOptions(more_steps=12, from_checkpoint="2"))
     assert found["best_step"] > 6
     assert find_checkpoint(run, "best").parent == run.checkpoints
 
@@ -241,7 +241,7 @@ def test_a_damaged_newest_checkpoint_is_set_aside_and_never_deleted(bench: Bench
     bench.train(run)
     with (run.checkpoints / "step-00000006" / "optimizer.safetensors").open("r+b") as file:
         file.write(b"\0\0")
-    bench.train(run, Resume(more_steps=2))
+    bench.train(run, ResumeOptions(more_steps=2))
     assert begun_at(run) == [0, 4]
     assert "damaged-found-by-session-2/step-00000006" in in_folder(run)
     assert find_checkpoint(run, "best").parent == run.checkpoints, "a damaged checkpoint was called the best"
@@ -296,7 +296,7 @@ def test_a_run_stopped_at_its_last_step_can_be_trained_further(bench: Bench) -> 
     run = bench.new("train.eval_every=0")
     bench.stop_after(6)
     bench.train(run)
-    found = bench.train(run, Resume(more_steps=2))
+    found = bench.train(run, ResumeOptions(more_steps=2))
     assert (found["status"], found["step"]) == ("completed", 8)
     assert [each["step"] for each in events(run, "eval")] == [8], "a step that is no longer the last one was validated"
 
@@ -317,7 +317,7 @@ def stopped_early(bench: Bench) -> RunDir:
 
 def test_more_steps_after_early_stopping_start_with_full_patience(bench: Bench, stopped_early: RunDir) -> None:
     at = status(stopped_early)["step"]
-    bench.train(stopped_early, Resume(more_steps=20))
+    bench.train(stopped_early, ResumeOptions(more_steps=20))
     evals = [each["step"] for each in events(stopped_early, "eval") if each["step"] > at]
     assert len(evals) >= 3, "it stopped at the first validation: patience did not start anew"
 
@@ -326,7 +326,7 @@ def test_patience_starts_anew_even_if_the_resume_that_added_steps_was_killed(
     bench: Bench, stopped_early: RunDir
 ) -> None:
     at = status(stopped_early)["step"]
-    bench.killed(stopped_early, at + 1, Resume(more_steps=20))
+    bench.killed(stopped_early, at + 1, ResumeOptions(more_steps=20))
     bench.train(stopped_early)
     assert len([each["step"] for each in events(stopped_early, "eval") if each["step"] > at]) >= 3
 
@@ -334,7 +334,7 @@ def test_patience_starts_anew_even_if_the_resume_that_added_steps_was_killed(
 def test_a_plain_resume_after_early_stopping_is_refused_with_the_ways_to_continue(stopped_early: RunDir) -> None:
     at = status(stopped_early)["step"]
     with pytest.raises(UsageError) as refused:
-        actions.resume(stopped_early, Resume())
+        actions.resume(stopped_early, ResumeOptions())
     assert f"ended at step {at} of 40. Stopped early: " in refused.value.message
     assert "2 validations without a better loss" in refused.value.message
     found = status(stopped_early)
@@ -350,7 +350,7 @@ def test_a_plain_resume_after_early_stopping_is_refused_with_the_ways_to_continu
 
 def test_early_stopping_can_be_switched_off_and_stays_off(bench: Bench, stopped_early: RunDir) -> None:
     at = status(stopped_early)["step"]
-    bench.killed(stopped_early, at + 3, Resume(early_stop=0))
+    bench.killed(stopped_early, at + 3, ResumeOptions(early_stop=0))
     found = bench.train(stopped_early)
     assert (found["status"], found["step"]) == ("completed", 40)
     assert [each.get("early_stop") for each in events(stopped_early, "run") if each.get("steps")] == [2, 0, 0]
@@ -414,7 +414,7 @@ def test_a_resume_may_name_a_new_data_source_and_later_ones_keep_it(
     assert refused["status"] == "stopped"
     assert f"seedbed resume {half_way.id} --data SOURCE" in refused["hint"]
     bench.stop_after(4)
-    assert bench.train(half_way, Resume(data=f"text:{moved}"))["status"] == "stopped"
+    assert bench.train(half_way, ResumeOptions(data=f"text:{moved}"))["status"] == "stopped"
     assert bench.train(half_way)["status"] == "completed"
     sources = [each.get("data") for each in events(half_way, "run") if each.get("steps")]
     assert sources == [None, f"text:{moved}", f"text:{moved}"]
@@ -431,11 +431,11 @@ def other(texts: Path, tmp_path: Path) -> Path:
 
 
 def test_another_text_is_refused_as_the_new_data_source(bench: Bench, half_way: RunDir, other: Path) -> None:
-    found = bench.train(half_way, Resume(data=f"text:{other}"), expect=1)
+    found = bench.train(half_way, ResumeOptions(data=f"text:{other}"), expect=1)
     assert "changed" in found["reason"] or "not the text" in found["reason"]
     assert bench.train(half_way)["status"] == "completed", "the refused source was kept"
     with pytest.raises(UsageError, match="There is no file or folder"):
-        actions.resume(half_way, Resume(data="text:/nowhere/at/all"))
+        actions.resume(half_way, ResumeOptions(data="text:/nowhere/at/all"))
 
 
 @pytest.mark.parametrize("has_cache", [True, False])
@@ -445,13 +445,13 @@ def test_a_finished_run_stays_finished_when_its_job_refuses_other_text(
     before = bench.train(half_way)
     if not has_cache:
         shutil.rmtree(cache / "datasets")
-    found = bench.train(half_way, Resume(data=f"text:{other}", more_steps=2), expect=1)
+    found = bench.train(half_way, ResumeOptions(data=f"text:{other}", more_steps=2), expect=1)
     assert (found["status"], found["step"], found["steps"]) == ("completed", 6, 6)
     assert found["reason"].startswith("The run was not resumed: ")
     assert found["checkpoint"] == before["checkpoint"]
     with pytest.raises(UsageError, match="is completed"):
-        actions.resume(half_way, Resume())
-    assert bench.train(half_way, Resume(more_steps=2))["step"] == 8
+        actions.resume(half_way, ResumeOptions())
+    assert bench.train(half_way, ResumeOptions(more_steps=2))["step"] == 8
     assert status(half_way)["reason"] is None
 
 
@@ -467,7 +467,7 @@ def test_a_finished_run_stays_finished_when_its_resume_is_stopped_before_a_step(
 
     with monkeypatch.context() as patch:
         patch.setattr(Session, "emit", stopped_at_once)
-        found = bench.train(half_way, Resume(more_steps=2))
+        found = bench.train(half_way, ResumeOptions(more_steps=2))
     assert (found["status"], found["step"]) == ("completed", 6)
     assert "stopped before it trained a step" in found["reason"]
 
@@ -481,11 +481,11 @@ def test_other_text_is_refused_before_the_job_starts_if_a_quick_check_finds_it(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    started: list[Resume] = []
+    started: list[ResumeOptions] = []
     monkeypatch.setattr(launching, "start", lambda run, resume, turn: started.append(resume))
     log = half_way.events.read_bytes()
     with pytest.raises(SeedbedError, match="is not the data that this run was trained on") as refused:
-        actions.resume(half_way, Resume(data=f"text:{other}", more_steps=2))
+        actions.resume(half_way, ResumeOptions(data=f"text:{other}", more_steps=2))
     assert str(other) in refused.value.message
     assert "--like" in refused.value.hint
     fingerprint = dataset_of(half_way)
@@ -494,13 +494,15 @@ def test_other_text_is_refused_before_the_job_starts_if_a_quick_check_finds_it(
     }
     assert len(prepared) > 1, "no other prepared data to name"
     with pytest.raises(SeedbedError, match="is not the data"):
-        actions.resume(half_way, Resume(data=str(next(path for key, path in prepared.items() if key != fingerprint))))
+        actions.resume(
+            half_way, ResumeOptions(data=str(next(path for key, path in prepared.items() if key != fingerprint)))
+        )
     assert started == []
     assert half_way.events.read_bytes() == log
-    actions.resume(half_way, Resume(data=f"text:{shutil.copytree(texts, tmp_path / 'moved')}"))
-    actions.resume(half_way, Resume(data=str(prepared[str(fingerprint)])))
+    actions.resume(half_way, ResumeOptions(data=f"text:{shutil.copytree(texts, tmp_path / 'moved')}"))
+    actions.resume(half_way, ResumeOptions(data=str(prepared[str(fingerprint)])))
     shutil.rmtree(cache / "datasets")
-    actions.resume(half_way, Resume(data=f"text:{other}"))
+    actions.resume(half_way, ResumeOptions(data=f"text:{other}"))
     assert len(started) == 3, "a source that only the job can check was refused"
 
 
@@ -512,25 +514,30 @@ def test_more_steps_without_a_checkpoint_are_refused_and_the_run_is_unchanged(be
     with Session(run.path) as session:
         session.finish("stopped")
     with pytest.raises(UsageError, match="has not saved a checkpoint to which steps could be added") as refused:
-        actions.resume(run, Resume(more_steps=5))
+        actions.resume(run, ResumeOptions(more_steps=5))
     assert f"seedbed resume {run.id}" in refused.value.hint
     with pytest.raises(UsageError, match="no checkpoint"):
-        actions.resume(run, Resume(from_checkpoint="20"))
+        actions.resume(run, ResumeOptions(from_checkpoint="20"))
     assert status(run)["status"] == "stopped"
 
 
 def test_a_resume_that_would_train_nothing_is_refused_and_the_run_is_unchanged(bench: Bench) -> None:
     run = bench.new()
     bench.train(run)
-    for resume in (Resume(), Resume(from_checkpoint="6"), Resume(from_checkpoint="best"), Resume(early_stop=0)):
+    for resume in (
+        ResumeOptions(),
+        ResumeOptions(from_checkpoint="6"),
+        ResumeOptions(from_checkpoint="best"),
+        ResumeOptions(early_stop=0),
+    ):
         with pytest.raises(UsageError, match=r"(has trained all of its|after the last planned step)") as refused:
             actions.resume(run, resume)
         assert "--more-steps" in refused.value.hint
     with pytest.raises(UsageError, match="--early-stop -1"):
-        actions.resume(run, Resume(more_steps=1, early_stop=-1))
+        actions.resume(run, ResumeOptions(more_steps=1, early_stop=-1))
     assert status(run)["status"] == "completed"
     with pytest.raises(SeedbedError, match="no checkpoint"):
-        actions.resume(run, Resume(from_checkpoint="5"))
+        actions.resume(run, ResumeOptions(from_checkpoint="5"))
 
 
 # Comparable losses ---------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 
 from seedbed.presentation.run_facts import activity, device_line, epochs_text, notices, steps_text
 from seedbed.runs.store import RunDir
-from seedbed.runs.watch import Listed
+from seedbed.runs.watch import ListedRun
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_the_activity_of_a_run_that_is_not_training_is_shown(
     status: str, reason: str | None, phase: str | None, expected: str, tmp_path: Any
 ) -> None:
     found = {"status": status, "reason": reason, "phase": phase}
-    assert activity(Listed(RunDir(tmp_path), found, None, None)) == expected
+    assert activity(ListedRun(RunDir(tmp_path), found, None, None)) == expected
 
 
 def test_the_device_line_includes_the_requested_device() -> None:

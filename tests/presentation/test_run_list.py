@@ -9,13 +9,13 @@ import pytest
 
 from seedbed.presentation.run_list import counts, live_runs, matches, shown_runs
 from seedbed.runs.store import RunDir
-from seedbed.runs.watch import Listed
+from seedbed.runs.watch import ListedRun
 
 
-def listed(number: int, status: str, **more: Any) -> Listed:
+def listed(number: int, status: str, **more: Any) -> ListedRun:
     run = RunDir(Path(f"/runs/2026010{number}-000000-000-oak"))
     found = {"name": "oak", "id": run.id, "status": status, "asked": None, "tags": [], "note": None, "archived": False}
-    return Listed(run, found | more, None, None)
+    return ListedRun(run, found | more, None, None)
 
 
 RUNS = [
@@ -26,7 +26,7 @@ RUNS = [
 ]
 
 
-def numbers(runs: list[Listed]) -> list[int]:
+def numbers(runs: list[ListedRun]) -> list[int]:
     return [RUNS.index(each) + 1 for each in runs]
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from seedbed.errors import UsageError
 from seedbed.presentation.train_form import NewRun, continuable, extension, extension_summary, train_fields
-from seedbed.runs.control import Resume
+from seedbed.runs.control import ResumeOptions
 from seedbed.runs.models import CORRUPTED, READY, Model
 from seedbed.runs.store import RunDir
-from seedbed.runs.watch import Listed
+from seedbed.runs.watch import ListedRun
 
 FIELDS = train_fields()
 
@@ -58,7 +58,7 @@ def test_the_summary_refuses_an_invalid_run_name() -> None:
         new(run_name="oak!").summary()
 
 
-def listed(status: str, model_status: str = READY) -> tuple[Listed, Model]:
+def listed(status: str, model_status: str = READY) -> tuple[ListedRun, Model]:
     run = RunDir(Path(f"/runs/20260101-000000-000-{status}"))
     found: dict[str, Any] = {
         **dict.fromkeys(("asked", "code", "reason", "hint")),
@@ -68,7 +68,7 @@ def listed(status: str, model_status: str = READY) -> tuple[Listed, Model]:
         "checkpoint": "/c/step-10",
     }
     model = Model(run, status, model_status, "", 10, None, None, None, 1, 1.0, Path("/c/step-10"), (10,), False)
-    return Listed(run, found, model, None), model
+    return ListedRun(run, found, model, None), model
 
 
 def test_live_and_corrupted_models_cannot_be_trained_further() -> None:
@@ -79,12 +79,12 @@ def test_live_and_corrupted_models_cannot_be_trained_further() -> None:
 
 
 def test_an_extension_is_in_steps_or_epochs_and_has_a_summary() -> None:
-    assert extension(FIELDS, {"epochs": "1.5"}) == Resume(None, 1.5)
-    assert extension(FIELDS, {"steps": "20"}) == Resume(20, None)
+    assert extension(FIELDS, {"epochs": "1.5"}) == ResumeOptions(None, 1.5)
+    assert extension(FIELDS, {"steps": "20"}) == ResumeOptions(20, None)
     with pytest.raises(UsageError, match="clear one of the two"):
         extension(FIELDS, {"epochs": "1", "steps": "20"})
     stopped, _ = listed("stopped")
-    assert extension_summary(stopped, Resume(20)) == "stopped: 20 more steps"
-    assert extension_summary(stopped, Resume()) == "stopped: continue to the planned end"
+    assert extension_summary(stopped, ResumeOptions(20)) == "stopped: 20 more steps"
+    assert extension_summary(stopped, ResumeOptions()) == "stopped: continue to the planned end"
     with pytest.raises(UsageError, match="is completed: set more epochs or steps"):
-        extension_summary(listed("completed")[0], Resume())
+        extension_summary(listed("completed")[0], ResumeOptions())

@@ -15,11 +15,11 @@ from seedbed.runs.checkpoints import (
     common_step,
     is_at_end,
     latest_checkpoint,
-    left_behind,
-    out_of_force,
-    set_aside,
+    move_superseded,
+    superseded_checkpoints,
+    superseded_paths,
 )
-from seedbed.runs.control import Resume
+from seedbed.runs.control import ResumeOptions
 from seedbed.runs.lookup import find_checkpoint
 from seedbed.runs.resuming import Leaves, leaves
 from seedbed.runs.status import read_view
@@ -59,7 +59,7 @@ class RunWriter:
         """Begin a session at an earlier step and set later checkpoints aside, as a job does."""
         name = f"left-at-{step:08d}-by-session-{session}"
         self.begin(session, step, name)
-        set_aside(self.run, out_of_force(self.run, self.view), name)
+        move_superseded(self.run, superseded_paths(self.run, self.view), name)
 
     @property
     def view(self) -> View:
@@ -81,7 +81,7 @@ def test_going_back_sets_later_checkpoints_aside_and_deletes_none(writer: RunWri
         writer.save(step, loss)
     writer.go_back(2, 20)
     assert steps(checkpoints(writer.run, writer.view)) == [20]
-    assert steps(left_behind(writer.run)) == [40, 60]
+    assert steps(superseded_checkpoints(writer.run)) == [40, 60]
     best = best_checkpoint(writer.run, writer.view)
     assert best is not None
     assert best.path == writer.run.checkpoints / "left-at-00000020-by-session-2" / "step-00000040"
@@ -111,7 +111,7 @@ def test_void_checkpoints_that_were_not_set_aside_are_not_listed_and_not_the_lat
     writer.begin(2, 20)
     assert steps(checkpoints(writer.run, writer.view)) == [20]
     assert latest_checkpoint(writer.run, writer.view) == (20, writer.run.checkpoints / "step-00000020")
-    assert [path.name for path in out_of_force(writer.run, writer.view)] == ["step-00000040"]
+    assert [path.name for path in superseded_paths(writer.run, writer.view)] == ["step-00000040"]
     assert find_checkpoint(writer.run, "best").name == "step-00000040", "the best one may be void"
 
 
@@ -185,7 +185,7 @@ def test_leaves_gives_the_steps_and_checkpoints_that_a_resume_would_void(writer:
     paths = [writer.save(step) for step in (20, 40, 60)]
 
     def left(path: Path | None) -> Leaves | None:
-        return leaves(writer.run, Resume(from_checkpoint=str(path) if path else None), writer.view)
+        return leaves(writer.run, ResumeOptions(from_checkpoint=str(path) if path else None), writer.view)
 
     assert left(paths[0]) == Leaves(20, 60, [40, 60])
     assert left(paths[2]) is None

@@ -13,8 +13,8 @@ from seedbed.runs.control import (
     SAVE,
     STOP,
     RequestReader,
-    Resume,
-    Turn,
+    ResumeOptions,
+    StartCondition,
     unfinished_request,
     write_request,
 )
@@ -60,9 +60,9 @@ def test_a_broken_control_file_contains_no_requests(tmp_path: Path, content: byt
 
 
 def test_resume_options_as_arguments() -> None:
-    assert Resume().arguments() == []
-    assert Resume(more_epochs=0.1).arguments() == ["--more-epochs", "0.1"]
-    assert Resume(more_steps=5, from_checkpoint="best").arguments() == ["--more-steps", "5", "--from", "best"]
+    assert ResumeOptions().arguments() == []
+    assert ResumeOptions(more_epochs=0.1).arguments() == ["--more-epochs", "0.1"]
+    assert ResumeOptions(more_steps=5, from_checkpoint="best").arguments() == ["--more-steps", "5", "--from", "best"]
 
 
 def test_a_resume_request_cancels_a_pause_request_and_vice_versa(tmp_path: Path) -> None:
@@ -102,8 +102,8 @@ def test_concurrent_requests_are_all_kept(tmp_path: Path) -> None:
 
 
 def test_turn_options_as_arguments() -> None:
-    assert (Turn().arguments(), bool(Turn())) == ([], False)
-    assert Turn(queue=True).arguments() == ["--queue"]
-    turn = Turn(queue=True, after=Path("/runs/first"))
+    assert (StartCondition().arguments(), bool(StartCondition())) == ([], False)
+    assert StartCondition(queue=True).arguments() == ["--queue"]
+    turn = StartCondition(queue=True, after=Path("/runs/first"))
     assert turn.arguments() == ["--queue", "--after", "/runs/first"]
-    assert Turn(after=Path("/runs/first"))
+    assert StartCondition(after=Path("/runs/first"))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.runs.models import CORRUPTED, READY, TRAINING, model_of
-from seedbed.runs.status import standing, status
+from seedbed.runs.status import current_status, status
 from seedbed.runs.store import RunDir
 
 
@@ -33,12 +33,12 @@ def test_a_checkpoint_that_the_job_deletes_meanwhile_is_not_reported_as_corrupte
     log_writer.steps(1, 30)
     old = save(run, 10)
     log_writer.checkpoint(10)
-    stands = standing(run)
-    found = status(run, stands)
+    current = current_status(run)
+    found = status(run, current)
     assert found["checkpoint_step"] == 10
     new = save(run, 20)
     shutil.rmtree(old)
-    model = model_of(found, stands.view)
+    model = model_of(found, current.view)
     assert model is not None
     assert model.status in (READY, TRAINING)
     assert (model.step, model.checkpoint, model.steps) == (20, new, (20,))
@@ -49,7 +49,7 @@ def test_a_checkpoint_that_lacks_a_file_is_corrupted(run: RunDir, log_writer: An
     log_writer.steps(1, 30)
     (save(run, 10) / "model.safetensors").unlink()
     log_writer.checkpoint(10)
-    stands = standing(run)
-    model = model_of(status(run, stands), stands.view)
+    current = current_status(run)
+    model = model_of(status(run, current), current.view)
     assert model is not None
     assert (model.status, model.reason) == (CORRUPTED, "model.safetensors is missing")

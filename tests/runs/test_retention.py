@@ -25,7 +25,7 @@ from seedbed.events import Checkpoint, Data, Run, Step
 from seedbed.locks import Lock
 from seedbed.runs.caches import DATASET, KERNELS, UNFINISHED, CacheEntry, cache_entries, dataset_of, remove
 from seedbed.runs.labels import set_archived
-from seedbed.runs.retention import Policy, choose, delete, leftovers, thin, thinning, usage
+from seedbed.runs.retention import Policy, choose, delete, leftovers, plan_pruning, prune_checkpoints, usage
 from seedbed.runs.session import Session
 from seedbed.runs.store import RunDir, Store
 
@@ -170,16 +170,16 @@ def test_thinning_keeps_the_last_checkpoint_by_step_number_and_the_best(store: S
     run = ended(store, "alpha")
     for step in (5, 99_999_998, 99_999_999, 100_000_000):
         save(run, step, best=step == 99_999_998)
-    planned = thinning(run)
+    planned = plan_pruning(run)
     assert planned is not None
     assert [each.step for each in planned.kept] == [99_999_998, 100_000_000]
     assert [each.step for each in planned.deleted] == [5, 99_999_999]
     assert len(names(run)) == 4, "planning deleted something"
     expected_bytes, stamp = sum(bytes_on_disk(each.path) for each in planned.deleted), run.path.stat().st_mtime_ns
-    assert planned.freed_bytes == thin(planned) == expected_bytes
+    assert planned.freed_bytes == prune_checkpoints(planned) == expected_bytes
     assert names(run) == ["step-100000000", "step-99999998"]
     assert run.path.stat().st_mtime_ns > stamp, "a window would not notice the change"
-    assert thinning(run) is None
+    assert plan_pruning(run) is None
     for path in run.checkpoints.iterdir():
         verify(path)
 
@@ -197,10 +197,10 @@ def test_thinning_keeps_intact_checkpoints_instead_of_damaged_ones(store: Store,
         save(run, step, best=step in (1, 2))
     damage(run.checkpoints / "step-00000004")
     damage(run.checkpoints / "step-00000002")
-    planned = thinning(run)
+    planned = plan_pruning(run)
     assert planned is not None
     assert [each.step for each in planned.kept] == [1, 3]
-    thin(planned)
+    prune_checkpoints(planned)
     assert names(run) == ["step-00000001", "step-00000003"]
 
 
@@ -208,11 +208,11 @@ def test_thinning_deletes_nothing_without_an_intact_checkpoint(store: Store, sav
     run = ended(store, "alpha")
     for step in (1, 2, 3):
         damage(save(run, step))
-    assert thinning(run) is None
-    assert thinning(ended(store, "without")) is None
+    assert plan_pruning(run) is None
+    assert plan_pruning(ended(store, "without")) is None
     one = ended(store, "one")
     save(one, 1)
-    assert thinning(one) is None
+    assert plan_pruning(one) is None
 
 
 def test_thinning_deletes_nothing_beside_a_checkpoint_of_a_newer_version(store: Store, save: Save) -> None:
@@ -221,7 +221,7 @@ def test_thinning_deletes_nothing_beside_a_checkpoint_of_a_newer_version(store: 
         save(run, step)
     marker = run.checkpoints / "step-00000001" / "DONE"
     marker.write_text(marker.read_text().replace('"format": 1', '"format": 2'))
-    assert thinning(run) is None
+    assert plan_pruning(run) is None
 
 
 def test_thinning_keeps_the_checkpoint_for_resume_after_a_session_went_back(store: Store, save: Save) -> None:
@@ -231,7 +231,7 @@ def test_thinning_keeps_the_checkpoint_for_resume_after_a_session_went_back(stor
     with Session(run.path) as session:  # seedbed resume --from 20, stopped before it saved
         session.emit(Run(status="running", session=session.number, step=20, steps=50))
         session.finish("stopped")
-    planned = thinning(run)
+    planned = plan_pruning(run)
     assert planned is not None
     assert [each.step for each in planned.kept] == [20]
     assert [each.step for each in planned.deleted] == [10, 30, 40]
@@ -245,9 +245,9 @@ def test_thinning_deletes_interrupted_writes_but_not_the_intact_replaced_checkpo
     (run.checkpoints / ".step-00000009.abc").mkdir()
     (run.checkpoints / ".step-00000009.abc" / "model.safetensors").write_text("half")
     (run.checkpoints / "notes").mkdir()
-    planned = thinning(run)
+    planned = plan_pruning(run)
     assert planned is not None
-    thin(planned)
+    prune_checkpoints(planned)
     assert names(run) == [".step-00000007.replaced", "notes"]
     assert [path.name for path in find(run.checkpoints).good] == [".step-00000007.replaced"]
 
@@ -256,15 +256,15 @@ def test_thinning_deletes_nothing_if_the_run_runs_or_has_changed_since(store: St
     run = ended(store, "alpha")
     for step in (1, 2, 3):
         save(run, step)
-    planned = thinning(run)
+    planned = plan_pruning(run)
     assert planned is not None
     with Session(run.path) as session:
         with pytest.raises(SeedbedError, match="running"):
-            thin(planned)
+            prune_checkpoints(planned)
         session.finish("stopped")
     (run.checkpoints / "step-00000003" / "DONE").unlink()
     with pytest.raises(SeedbedError, match="have changed"):
-        thin(planned)
+        prune_checkpoints(planned)
     assert len(names(run)) == 3
 
 

@@ -26,7 +26,7 @@ from seedbed.runs import session as session_module
 from seedbed.runs.control import PAUSE, RESUME, SAVE, STOP, write_request
 from seedbed.runs.lifecycle import BALLAST_BYTES, RunBusyError, StopRequested
 from seedbed.runs.session import Session, gpu_index
-from seedbed.runs.status import standing, status
+from seedbed.runs.status import current_status, status
 from seedbed.runs.store import RunDir, Store
 
 
@@ -111,7 +111,7 @@ def test_a_run_is_lost_if_its_process_was_killed(run: RunDir) -> None:
     child = multiprocessing.get_context("fork").Process(target=die)
     child.start()
     child.join()
-    assert standing(run).status == "lost"
+    assert current_status(run).status == "lost"
     assert not is_locked(run.lock)
 
 

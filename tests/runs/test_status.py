@@ -21,10 +21,10 @@ from seedbed.runs.status import (
     Heartbeat,
     State,
     best_checkpoint,
+    current_status,
     latest_checkpoint,
     read_state,
     read_view,
-    standing,
     state_json,
     status,
 )
@@ -97,15 +97,15 @@ def test_a_run_is_lost_if_another_process_has_its_pid(run: RunDir) -> None:
 
 def test_a_run_is_lost_after_a_reboot(run: RunDir) -> None:
     write(run, started(boot_id="another-boot"), begun())
-    assert standing(run).status == "lost"
+    assert current_status(run).status == "lost"
 
 
 def test_a_job_in_another_container_is_recognized_by_its_lock(run: RunDir) -> None:
     write(run, started(pid=999_999_999), begun())
-    assert standing(run).status == "lost"
+    assert current_status(run).status == "lost"
     lock = Lock(run.lock)
     assert lock.acquire()
-    assert standing(run).status == "running"
+    assert current_status(run).status == "running"
     lock.release()
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.runs.control import Turn
+from seedbed.runs.control import StartCondition
 from seedbed.runs.session import Session
-from seedbed.runs.status import standing
+from seedbed.runs.status import current_status
 from seedbed.runs.store import RunDir, Store, checked_name, run_id
 from seedbed.runs.watch import Watch
 
@@ -217,7 +217,7 @@ def test_a_store_that_is_a_file_is_an_error(tmp_path: Path) -> None:
 def test_the_default_run_is_a_running_one_else_a_queued_one_else_the_newest(store: Store) -> None:
     working, waiting, newest = make(store, "working"), make(store, "waiting"), make(store, "newest")
     assert store.find(None).id == newest.id
-    with Session(waiting.path, turn=Turn(queue=True)):
+    with Session(waiting.path, turn=StartCondition(queue=True)):
         assert store.find(None).id == waiting.id
         with Session(working.path) as session:
             assert store.find(None).id == working.id
@@ -236,6 +236,6 @@ def test_the_reason_for_a_run_of_a_newer_version_names_the_version(store: Store)
     meta.write_text(json.dumps({**json.loads(meta.read_text()), "format": 2}))
     with pytest.raises(SeedbedError, match=r"newer version of Seedbed .*format 2; this version reads up to 1"):
         run.meta()
-    stands = standing(run)
-    assert stands.status == "broken"
-    assert "newer version" in (stands.view.reason or "")
+    current = current_status(run)
+    assert current.status == "broken"
+    assert "newer version" in (current.view.reason or "")

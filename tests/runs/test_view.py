@@ -13,7 +13,7 @@ import pytest
 from seedbed import events
 from seedbed.events import Event, Record, decode, encode
 from seedbed.runs.summary import summary, warnings
-from seedbed.runs.view import View, fold
+from seedbed.runs.view import View, view_of
 
 
 class Recorder:
@@ -51,7 +51,7 @@ class Recorder:
 
     @property
     def view(self) -> View:
-        return fold(self.records)
+        return view_of(self.records)
 
 
 def step_event(step: int, step_s: float = 0.5, loss: float | None = None) -> events.Step:
@@ -261,9 +261,9 @@ def records_of_a_long_run() -> Iterator[Record]:
 
 def test_folding_from_a_saved_view_gives_the_same_result_as_from_the_start() -> None:
     records = list(records_of_a_long_run())
-    whole = fold(records)
+    whole = view_of(records)
     for cut in range(0, len(records), 37):
-        saved = msgspec.json.encode(fold(records[:cut]))
+        saved = msgspec.json.encode(view_of(records[:cut]))
         view = msgspec.json.decode(saved, type=View)
         for record in records[cut:]:
             view.add(record)
@@ -356,7 +356,7 @@ def test_after_fifty_steps_the_remaining_time_is_right_within_ten_percent(pace: 
         recorder.begin(2, resumed_at, total, after=9000.0, **planned(pace))
     begun = len(recorder.records)
     end_of_step = simulate(recorder, pace, resumed_at + 1, total, total)
-    view = fold(recorder.records[:begun])
+    view = view_of(recorder.records[:begun])
     for record in recorder.records[begun:]:
         view.add(record)
         left = view.remaining_s()

@@ -30,7 +30,7 @@ from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
 from seedbed.locks import Lock
 from seedbed.runs import labels
-from seedbed.runs.control import Resume
+from seedbed.runs.control import ResumeOptions
 from seedbed.runs.kinds import KINDS
 from seedbed.runs.status import status
 from seedbed.runs.store import RunDir, Store
@@ -123,7 +123,7 @@ def train_runs(store: Store) -> None:
     running[1].process.kill()
     for launch in (*running, failing, *completed):
         launch.process.wait()
-    actions.resume(completed[0].run, Resume(more_steps=15)).process.wait()
+    actions.resume(completed[0].run, ResumeOptions(more_steps=15)).process.wait()
     labels.change_tags(completed[0].run, ["baseline", "keep"])
     labels.set_archived(completed[1].run, True)
     found = {each.name(): status(each)["status"] for each in store.all()}

@@ -21,14 +21,14 @@ from seedbed.errors import SeedbedError
 from seedbed.events import Record, Run
 from seedbed.files import remove_tree
 from seedbed.runs import control, labels
-from seedbed.runs.control import Resume, Turn
+from seedbed.runs.control import ResumeOptions, StartCondition
 from seedbed.runs.kinds import Kind, load_object
 from seedbed.runs.lifecycle import RunBusyError
 from seedbed.runs.log import Reader
 from seedbed.runs.printed import last_printed
 from seedbed.runs.process import git_commit, spawn_detached
 from seedbed.runs.queue import refuse_circle
-from seedbed.runs.status import standing
+from seedbed.runs.status import current_status
 from seedbed.runs.statuses import BUSY
 from seedbed.runs.store import RunDir, Store, checked_name, refuse_name_of
 from seedbed.runs.tasks import create_task, forget_task
@@ -116,7 +116,7 @@ def default_name(preset: str, source: str) -> str:
     return f"{preset}-{words}"[:48].rstrip("-") if words else preset
 
 
-def start(run: RunDir, resume: Resume | None = None, turn: Turn | None = None) -> Launch:
+def start(run: RunDir, resume: ResumeOptions | None = None, turn: StartCondition | None = None) -> Launch:
     """Start the run's job as a detached process, which continues after this process and the shell exit.
 
     With a `turn`, the job first waits in the queue. Raises UsageError if the run would wait for itself, directly or
@@ -124,14 +124,14 @@ def start(run: RunDir, resume: Resume | None = None, turn: Turn | None = None) -
     """
     refuse_name_of(run.path)
     refuse_unusable_cache()
-    turn = turn or Turn()
+    turn = turn or StartCondition()
     if turn.after is not None:
         refuse_circle(run, RunDir(turn.after))
     try:
         offset = run.events.stat().st_size
     except OSError:
         offset = 0
-    words = [*JOBS, str(run.path), *(resume or Resume()).arguments(), *turn.arguments()]
+    words = [*JOBS, str(run.path), *(resume or ResumeOptions()).arguments(), *turn.arguments()]
     return Launch(run, spawn_detached(words, run.log), offset)
 
 
@@ -140,7 +140,7 @@ def start_new_run(
     kind: Kind,
     resolved: Resolved[Any],
     name: str | None = None,
-    turn: Turn | None = None,
+    turn: StartCondition | None = None,
     command: Sequence[str] = (),
 ) -> Launch:
     """Create a run and start its job; see `new_run` and `start`. If the job cannot be started, the run is removed."""
@@ -164,7 +164,7 @@ def start_new_task(
         raise
 
 
-def _started(created: RunDir, turn: Turn | None = None) -> Launch:
+def _started(created: RunDir, turn: StartCondition | None = None) -> Launch:
     try:
         return start(created, turn=turn)
     except BaseException:
@@ -207,7 +207,7 @@ def early_exit_error(launch: Launch, code: int) -> SeedbedError:
 
 def busy_error(run: RunDir) -> SeedbedError:
     """The error for starting a run that another process owns."""
-    current = standing(run)
+    current = current_status(run)
     if current.status in BUSY and control.unfinished_request(run.control, current.view.session) == control.STOP:
         return RunBusyError(f'"{run.id}" is stopping.', f"Wait until it has saved: seedbed stop {run.id} --wait")
     doing = "waiting in the queue" if current.status == "queued" else "already running"

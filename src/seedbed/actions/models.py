@@ -14,7 +14,7 @@ from seedbed.runs.checkpoints import checkpoints
 from seedbed.runs.child import Child
 from seedbed.runs.kinds import frozen_config
 from seedbed.runs.lookup import find_checkpoint
-from seedbed.runs.status import standing
+from seedbed.runs.status import current_status
 from seedbed.runs.store import RunDir, refuse_name_of
 
 _ATTEMPTS = 5
@@ -26,7 +26,7 @@ def default_prompt(run: RunDir) -> str:
         prompts = frozen_config(run).train.sample_prompts
     except SeedbedError:
         prompts = None
-    return prompts[0] if prompts else standing(run).view.opening
+    return prompts[0] if prompts else current_status(run).view.opening
 
 
 def child(
@@ -80,7 +80,7 @@ def ask_checkpoint(
         except SeedbedError as error:
             may_change = ref in (None, "latest", "best")
             if answered or not may_change or is_marked(checkpoint) or attempt == _ATTEMPTS - 1:
-                saved = checkpoints(run, standing(run).view)
+                saved = checkpoints(run, current_status(run).view)
                 others = [str(each.step) for each in saved if each.path != checkpoint]
                 if not answered and not isinstance(error, UsageError) and others:
                     error.hint = f"{error.hint} This run has other checkpoints at steps {', '.join(others)}.".strip()

@@ -12,21 +12,21 @@ from seedbed.config.directories import cache_dir
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.locks import is_locked
 from seedbed.runs.caches import dataset_of
-from seedbed.runs.control import Resume, Turn
+from seedbed.runs.control import ResumeOptions, StartCondition
 from seedbed.runs.kinds import frozen_config, kind_of
 from seedbed.runs.lookup import find_checkpoint
-from seedbed.runs.resuming import Leaves, checked, leaves, refuse_nothing_to_do, replaced_plan
-from seedbed.runs.status import Standing, standing
+from seedbed.runs.resuming import Superseded, checked, refuse_nothing_to_do, replaced_plan, superseded_by
+from seedbed.runs.status import CurrentStatus, current_status
 from seedbed.runs.statuses import BUSY
 from seedbed.runs.store import RunDir
 
 
 def resume(
     run: RunDir,
-    request: Resume,
-    turn: Turn | None = None,
+    request: ResumeOptions,
+    turn: StartCondition | None = None,
     *,
-    on_go_back: Callable[[Leaves], object] | None = None,
+    on_go_back: Callable[[Superseded], object] | None = None,
     on_replaced_plan: Callable[[str], object] | None = None,
 ) -> launching.Launch:
     """Start the run's job again from its newest checkpoint or the requested one, with more steps if requested.
@@ -36,7 +36,7 @@ def resume(
     `on_replaced_plan`, with a sentence, if added steps replace planned ones. Raises SeedbedError if the run's job is
     alive (use `unpause` for a paused run), UsageError if nothing is left to do or the number of steps is invalid.
     """
-    current = standing(run)
+    current = current_status(run)
     if current.status == "broken":
         raise SeedbedError(current.view.reason or f'"{run.id}" is broken.', current.view.hint or "")
     if current.status in ("pausing", "paused"):
@@ -54,7 +54,7 @@ def resume(
     if request.from_checkpoint is not None:
         request = request._replace(from_checkpoint=str(find_checkpoint(run, request.from_checkpoint)))
     refuse_nothing_to_do(run, request, current)
-    left = leaves(run, request, current.view)
+    left = superseded_by(run, request, current.view)
     if left is not None and on_go_back is not None:
         on_go_back(left)
     replaced = replaced_plan(request, current)
@@ -63,9 +63,9 @@ def resume(
     return launching.start(run, request, turn)
 
 
-def _resume_task(task: RunDir, request: Resume, current: Standing) -> launching.Launch:
+def _resume_task(task: RunDir, request: ResumeOptions, current: CurrentStatus) -> launching.Launch:
     """Start a task's job again; it continues with the unfinished work."""
-    if request != Resume():
+    if request != ResumeOptions():
         raise UsageError(
             f'"{task.id}" is a task. It has no steps or checkpoints, so a resume takes no options.',
             f"Use `seedbed resume {task.id}` without options.",
@@ -75,7 +75,7 @@ def _resume_task(task: RunDir, request: Resume, current: Standing) -> launching.
     return launching.start(task)
 
 
-def _refuse_other_data(run: RunDir, request: Resume) -> None:
+def _refuse_other_data(run: RunDir, request: ResumeOptions) -> None:
     """Raise if a quick check shows that the requested data source is unusable or differs from the run's text."""
     from seedbed.data.dataset_cache import refuse_different_text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from seedbed.runs import requests
 from seedbed.runs.checkpoints import checkpoints
 from seedbed.runs.requests import SentRequest
-from seedbed.runs.status import Standing, standing
+from seedbed.runs.status import CurrentStatus, current_status
 from seedbed.runs.statuses import BUSY, LIVE, OVER
 from seedbed.runs.store import RunDir
 from seedbed.runs.tasks import output_of
@@ -31,19 +31,19 @@ def save_now(run: RunDir) -> SentRequest:
     return requests.save_now(run)
 
 
-def wait_until_ended(request: SentRequest) -> Standing:
+def wait_until_ended(request: SentRequest) -> CurrentStatus:
     """Wait until the job that got the stop request has exited and released the run's lock."""
     return request.wait(lambda _: False)
 
 
 def is_running(run: RunDir) -> bool:
     """Whether a job is working on the run."""
-    return standing(run).status in BUSY
+    return current_status(run).status in BUSY
 
 
 def is_live(run: RunDir) -> bool:
     """Whether a job is working on the run or waits in the queue."""
-    return standing(run).status in LIVE
+    return current_status(run).status in LIVE
 
 
 def is_paused(run: RunDir) -> bool:
@@ -53,17 +53,17 @@ def is_paused(run: RunDir) -> bool:
 
 def has_checkpoint(run: RunDir) -> bool:
     """Whether the run has a finished checkpoint."""
-    return bool(checkpoints(run, standing(run).view))
+    return bool(checkpoints(run, current_status(run).view))
 
 
 def has_steps(run: RunDir) -> bool:
     """Whether the run has logged a training step."""
-    return standing(run).view.step > 0
+    return current_status(run).view.step > 0
 
 
 def is_resumable(run: RunDir) -> bool:
     """Whether the run ended before its last step and can be resumed: stopped, lost, or failed after its first step."""
-    current = standing(run)
+    current = current_status(run)
     if current.status == "failed" and output_of(run) is not None:
         return True
     if current.status in ("stopped", "lost"):
@@ -78,4 +78,4 @@ def can_resume(run: RunDir) -> bool:
 
 def is_extendable(run: RunDir) -> bool:
     """Whether steps can be added to the run: it is not running and has a checkpoint."""
-    return standing(run).status in OVER and has_checkpoint(run)
+    return current_status(run).status in OVER and has_checkpoint(run)

@@ -82,10 +82,10 @@ def checkpoints(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[
     """
     from seedbed.cli.store_option import store
     from seedbed.runs.checkpoints import checkpoints as on_disk
-    from seedbed.runs.status import standing
+    from seedbed.runs.status import current_status
 
     def steps_of(run: RunDir) -> list[str]:
-        return [str(each.step) for each in on_disk(run, standing(run).view)]
+        return [str(each.step) for each in on_disk(run, current_status(run).view)]
 
     try:
         place = store(getattr(parsed_args, "runs", None))

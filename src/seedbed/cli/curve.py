@@ -250,10 +250,10 @@ def _refuse_unknown(found: list[RunDir], metric: str) -> None:
     """Raise UsageError if none of the runs has an open metric of this name."""
     from seedbed.errors import UsageError
     from seedbed.presentation.curves import metric_names
-    from seedbed.runs.status import standing
+    from seedbed.runs.status import current_status
     from seedbed.runs.store import quoted
 
-    names = metric_names(standing(each).view.metrics for each in found)
+    names = metric_names(current_status(each).view.metrics for each in found)
     if metric not in names:
         whose = f'"{found[0].id}" has' if len(found) == 1 else "These runs have"
         raise UsageError(f"{whose} no metric {quoted(metric)}.", f"The metrics are {', '.join(names)}.")

@@ -18,8 +18,8 @@ from seedbed.cli.summary import style_of
 from seedbed.events import Record
 from seedbed.presentation import curves, wording
 from seedbed.runs.curves.series import Series
-from seedbed.runs.in_force import begins_at
 from seedbed.runs.store import RunDir
+from seedbed.runs.superseded import begins_at
 from seedbed.runs.view import View
 
 REDRAW_S = 0.2

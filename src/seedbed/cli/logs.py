@@ -164,10 +164,10 @@ def _lines(value: str) -> int | None:
 def _lives(found: RunDir) -> bool:
     """Whether more lines may be written: a process owns the run, or the run waits in the queue."""
     from seedbed.locks import is_locked
-    from seedbed.runs.status import standing
+    from seedbed.runs.status import current_status
     from seedbed.runs.statuses import LIVE
 
-    return is_locked(found.lock) or standing(found).status in LIVE
+    return is_locked(found.lock) or current_status(found).status in LIVE
 
 
 def _copy(log: Path, offset: int, show: _Pipe | _Screen) -> int:

@@ -56,15 +56,15 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed.errors import UsageError
     from seedbed.files import expand_home, replacing
     from seedbed.runs.metrics import metrics
-    from seedbed.runs.status import standing
+    from seedbed.runs.status import current_status
 
     found = store(arguments.runs).find(
-        arguments.ref, fits=lambda run: standing(run).view.step > 0, wanted="run that has logged a step"
+        arguments.ref, fits=lambda run: current_status(run).view.step > 0, wanted="run that has logged a step"
     )
     if arguments.out is not None and not (arguments.csv or arguments.json):
         raise UsageError("--out needs a format.", "Add --csv or --json.")
     damaged: list[int] = []
-    view = standing(found).view
+    view = current_status(found).view
     names = [*view.metrics]
     steps = metrics(found, damaged.append, names)
     if not (arguments.csv or arguments.json):

@@ -42,7 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say_json(after)
     elif not arguments.wait:
-        say(f"Asked {run_id} to pause; {wording.until_it_pauses(request.stands.view)}. Continue: seedbed resume {name}")
+        say(
+            f"Asked {run_id} to pause; {wording.until_it_pauses(request.current.view)}. Continue: seedbed resume {name}"
+        )
     elif after["status"] == "paused":
         say(f"{run_id} is paused{at_step(after['step'])}. Continue: seedbed resume {name}")
     else:

@@ -14,7 +14,7 @@ from seedbed.runs.statuses import REMOVABLE, STATUSES
 
 if TYPE_CHECKING:
     from seedbed.runs.caches import CacheEntry
-    from seedbed.runs.retention import Chosen, Policy, Thinning
+    from seedbed.runs.retention import CheckpointPruning, Chosen, Policy
     from seedbed.runs.store import Store
 
 DESCRIPTION = """\
@@ -80,7 +80,7 @@ class Removal(NamedTuple):
 
     runs: list[tuple[Chosen, int]]
     """Runs, with their sizes in bytes."""
-    thinnings: list[Thinning]
+    prunings: list[CheckpointPruning]
     caches: list[CacheEntry]
     leftovers: list[tuple[Path, int]]
     """Folders of runs whose creation or deletion was interrupted, with their sizes in bytes."""
@@ -88,9 +88,9 @@ class Removal(NamedTuple):
     @property
     def size_bytes(self) -> int:
         """The total size in bytes."""
-        thinned = sum(each.freed_bytes for each in self.thinnings)
+        pruned = sum(each.freed_bytes for each in self.prunings)
         whole = sum(size for _, size in self.runs) + sum(size for _, size in self.leftovers)
-        return whole + thinned + sum(each.size_bytes for each in self.caches)
+        return whole + pruned + sum(each.size_bytes for each in self.caches)
 
     def __bool__(self) -> bool:
         return any(self)
@@ -154,7 +154,7 @@ def find_removal(store: Store, policy: Policy, arguments: argparse.Namespace) ->
     """Find what the options select. Nothing is deleted."""
     from seedbed.cli.console import set_temporary_line
     from seedbed.runs.caches import cache_entries
-    from seedbed.runs.retention import choose, leftovers, thinning, tree_bytes
+    from seedbed.runs.retention import choose, leftovers, plan_pruning, tree_bytes
     from seedbed.text import printable
 
     caches: list[CacheEntry] = []
@@ -162,13 +162,13 @@ def find_removal(store: Store, policy: Policy, arguments: argparse.Namespace) ->
         unused = [entry for entry in cache_entries(store) if entry.is_removable(policy.older_than_s)]
         caches = sorted(unused, key=lambda entry: bool(entry.used_by))
     if arguments.checkpoints:
-        thinnings = []
+        prunings = []
         for each in choose(store, policy):
             set_temporary_line(f"verifying the checkpoints of {printable(each.run.id)} ...")
-            found = thinning(each.run)
-            thinnings += [found] if found is not None else []
+            found = plan_pruning(each.run)
+            prunings += [found] if found is not None else []
         set_temporary_line()
-        return Removal([], thinnings, caches, [])
+        return Removal([], prunings, caches, [])
     if arguments.caches:
         return Removal([], [], caches, [])
     runs = [(each, tree_bytes(each.run.path)) for each in choose(store, policy)]
@@ -182,7 +182,7 @@ def steps(removal: Removal) -> list[Callable[[], int]]:
     from seedbed.actions import delete
     from seedbed.files import remove_tree
     from seedbed.runs.caches import remove
-    from seedbed.runs.retention import thin
+    from seedbed.runs.retention import prune_checkpoints
 
     def clear(path: Path, size_bytes: int) -> int:
         remove_tree(path)
@@ -191,7 +191,7 @@ def steps(removal: Removal) -> list[Callable[[], int]]:
     return [
         *(partial(delete, each.run) for each, _ in removal.runs),
         *(partial(clear, path, size) for path, size in removal.leftovers),
-        *(partial(thin, each) for each in removal.thinnings),
+        *(partial(prune_checkpoints, each) for each in removal.prunings),
         *(partial(remove, each) for each in removal.caches),
     ]
 
@@ -221,9 +221,9 @@ def describe(removal: Removal) -> list[str]:
     if removal.leftovers:
         rows = [[text.printable(str(path)), text.size(size)] for path, size in removal.leftovers]
         lines += table(rows, ["LEFTOVER", "SIZE"], right=["SIZE"])
-    if removal.thinnings:
+    if removal.prunings:
         rows = []
-        for each in removal.thinnings:
+        for each in removal.prunings:
             kept = ", ".join(str(checkpoint.step) for checkpoint in each.kept)
             removed = ", ".join(dict.fromkeys(str(checkpoint.step) for checkpoint in each.deleted))
             rows.append(
@@ -263,7 +263,7 @@ def as_json(removal: Removal) -> dict[str, Any]:
                 "removed": [str(checkpoint.path) for checkpoint in each.deleted],
                 "total_bytes": each.freed_bytes,
             }
-            for each in removal.thinnings
+            for each in removal.prunings
         ],
         "caches": [cache_entry(entry) for entry in removal.caches],
         "leftovers": [{"path": str(path), "total_bytes": size} for path, size in removal.leftovers],

@@ -51,11 +51,11 @@ def describe(entry: QueueItem) -> dict[str, Any]:
     """An entry of the queue, as `--json` prints it."""
     from seedbed.runs.control import unfinished_request
 
-    view, has_started = entry.stands.view, entry.stands.status != "queued"
+    view, has_started = entry.current.view, entry.current.status != "queued"
     return {
         "id": entry.run.id,
         "name": entry.run.name(),
-        "status": entry.stands.status,
+        "status": entry.current.status,
         "asked": unfinished_request(entry.run.control, view.session),
         "device": entry.device,
         "step": view.step,

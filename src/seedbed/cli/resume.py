@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from seedbed.cli.parser import json_option, run_option, runs_option, turn_options
 
 if TYPE_CHECKING:
-    from seedbed.runs.resuming import Leaves
+    from seedbed.runs.resuming import Superseded
     from seedbed.runs.store import RunDir
 
 DESCRIPTION = """\
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed import actions
     from seedbed.cli.console import note
     from seedbed.cli.train import turn, watch
-    from seedbed.runs.control import Resume
+    from seedbed.runs.control import ResumeOptions
 
     extends = arguments.more_epochs is not None or arguments.more_steps is not None
     store = actions.store(arguments.runs)
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         fits, wanted = actions.can_resume, "interrupted run (--more-epochs N trains a completed one further)"
     found = store.find(arguments.ref, fits=fits, wanted=wanted)
-    request = Resume(
+    request = ResumeOptions(
         arguments.more_steps,
         arguments.more_epochs,
         arguments.origin,
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.data_path,
     )
     queue = turn(arguments, store)
-    if request == Resume() and not queue and actions.is_paused(found):
+    if request == ResumeOptions() and not queue and actions.is_paused(found):
         return unpause(found, as_json=arguments.json)
     return watch(
         lambda: actions.resume(
@@ -101,14 +101,15 @@ def run(arguments: argparse.Namespace) -> int:
     )
 
 
-def note_going_back(run_id: str, leaves: Leaves) -> None:
+def note_going_back(run_id: str, superseded: Superseded) -> None:
     """Print which steps are superseded when a run goes back to an earlier checkpoint."""
     from seedbed.cli.console import note
     from seedbed.text import printable
 
-    kept = ", ".join(map(str, leaves.saved))
+    kept = ", ".join(map(str, superseded.saved))
     note(
-        f"{printable(run_id)} goes back to step {leaves.step}: steps {leaves.step + 1} to {leaves.stood} are superseded."
+        f"{printable(run_id)} goes back to step {superseded.step}: steps {superseded.step + 1} to"
+        f" {superseded.last_step} are superseded."
         + (f" Their checkpoints ({kept}) are kept in a separate folder." if kept else "")
     )
 
@@ -128,7 +129,7 @@ def unpause(found: RunDir, *, as_json: bool) -> int:
     if as_json:
         say_json(after)
     elif continues:
-        say(f"{run_id} continues in the background from step {request.stands.view.step}: seedbed status {name}")
+        say(f"{run_id} continues in the background from step {request.current.view.step}: seedbed status {name}")
     else:
         note(f"Asked {run_id} to resume; it is still {after['status']}. Watch it: seedbed status {name}")
     return 0 if continues else 1

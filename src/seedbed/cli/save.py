@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     found = actions.store(arguments.runs).find(arguments.ref, fits=actions.is_running, wanted="running run")
     request = actions.save_now(found)
-    before = [each.step for each in request.stands.view.checkpoints]
+    before = [each.step for each in request.current.view.checkpoints]
     saved = False
     if arguments.wait:
         current = request.wait(lambda current: [each.step for each in current.view.checkpoints] != before)

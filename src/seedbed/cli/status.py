@@ -142,10 +142,10 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 def superseded_lines(run: RunDir) -> list[str]:
     """The superseded checkpoints of a run, one line per folder."""
-    from seedbed.runs.checkpoints import left_behind
+    from seedbed.runs.checkpoints import superseded_checkpoints
 
     folders: dict[str, list[int]] = {}
-    for found in left_behind(run):
+    for found in superseded_checkpoints(run):
         folders.setdefault(found.path.parent.name, []).append(found.step)
     return [f"step {', '.join(map(str, steps))}  in checkpoints/{name}" for name, steps in folders.items()]
 

@@ -41,8 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say_json(after)
     elif not arguments.wait:
-        queued = request.stands.status == "queued"
-        doing = "it leaves the queue" if queued else wording.until_it_stops(request.stands.view)
+        queued = request.current.status == "queued"
+        doing = "it leaves the queue" if queued else wording.until_it_stops(request.current.view)
         say(f"Asked {run_id} to stop; {doing}. `seedbed status {name}` shows when it has stopped.")
     else:
         say(f"{run_id} is {after['status']}{at_step(after['step'])}. Continue: seedbed resume {name}")

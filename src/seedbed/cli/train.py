@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from seedbed.actions import Launch
     from seedbed.config.resolving import Resolved
     from seedbed.config.roots import Root, S
-    from seedbed.runs.control import Turn
+    from seedbed.runs.control import StartCondition
     from seedbed.runs.store import RunDir, Store
 
 DESCRIPTION = """\
@@ -169,23 +169,23 @@ def run(arguments: argparse.Namespace) -> int:
     )
 
 
-def turn(arguments: argparse.Namespace, store: Store) -> Turn:
+def turn(arguments: argparse.Namespace, store: Store) -> StartCondition:
     """What the run waits for before it starts. Prints a note if the run of --after has already ended."""
     from seedbed import actions, text
     from seedbed.cli.console import note
-    from seedbed.runs.control import Turn
+    from seedbed.runs.control import StartCondition
 
     if arguments.after is None:
-        return Turn(arguments.queue)
+        return StartCondition(arguments.queue)
     after = store.find(arguments.after)
     if not actions.is_live(after):
         note(
             f'"{text.printable(after.name())}" ({text.printable(after.id)}) has already ended, so --after has no effect.'
         )
-    return Turn(arguments.queue, after.path)
+    return StartCondition(arguments.queue, after.path)
 
 
-def watch(start: Callable[[], Launch], *, background: bool, as_json: bool, queue: Turn) -> int:
+def watch(start: Callable[[], Launch], *, background: bool, as_json: bool, queue: StartCondition) -> int:
     """Start a job and follow it to its end; returns the exit status.
 
     With `background`, or if the job waits in the queue, returns once it has started.
@@ -214,11 +214,11 @@ def watch(start: Callable[[], Launch], *, background: bool, as_json: bool, queue
 def waiting_reason(run: RunDir) -> str | None:
     """Why a run waits, once its job has recorded the reason; None if it is not waiting."""
     from seedbed import text
-    from seedbed.runs.status import standing
+    from seedbed.runs.status import current_status
 
     end = time.monotonic() + _PATIENCE_S
     while True:
-        current = standing(run)
+        current = current_status(run)
         if current.status != "queued":
             return None
         if current.view.waits_for or time.monotonic() > end:

@@ -14,7 +14,7 @@ from typing import Any
 from seedbed.config.directories import keep_compiled
 from seedbed.errors import EXIT_FAILURE, EXIT_USAGE, SeedbedError
 from seedbed.jobs.memory import advice, exhausted
-from seedbed.runs.control import Resume, Turn
+from seedbed.runs.control import ResumeOptions, StartCondition
 from seedbed.runs.kinds import KINDS, Kind, load_object, named
 from seedbed.runs.lifecycle import Lifecycle, StopRequested
 from seedbed.runs.printed import stamp_output
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None, kinds: Mapping[str, Kind] = KIN
     parser.add_argument("--queue", action="store_true")
     parser.add_argument("--after", type=Path)
     options = parser.parse_args(arguments)
-    resume = Resume(
+    resume = ResumeOptions(
         options.more_steps,
         options.more_epochs,
         options.from_checkpoint,
@@ -72,13 +72,13 @@ def main(arguments: Sequence[str] | None = None, kinds: Mapping[str, Kind] = KIN
     )
     stamp_output(RunDir(options.run_dir).log)
     try:
-        return run_job(options.run_dir, resume, Turn(options.queue, options.after), kinds)
+        return run_job(options.run_dir, resume, StartCondition(options.queue, options.after), kinds)
     except SeedbedError as error:
         sys.stderr.write(f"{error.message} {error.hint}\n")
         return error.exit_code
 
 
-def run_job(run_dir: Path, resume: Resume, turn: Turn, kinds: Mapping[str, Kind] = KINDS) -> int:
+def run_job(run_dir: Path, resume: ResumeOptions, turn: StartCondition, kinds: Mapping[str, Kind] = KINDS) -> int:
     """Do the work of a run for one session. An error becomes the run's last event; its traceback goes to job.log."""
     name = RunDir(run_dir).meta()["kind"]
     owner = Session if name not in kinds or kinds[name].is_run else Lifecycle

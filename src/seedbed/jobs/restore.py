@@ -16,15 +16,15 @@ from seedbed.files import expand_home, make_dir
 from seedbed.jobs.parts import Parts, TrainingConfig
 from seedbed.runs.caches import dataset_of
 from seedbed.runs.checkpoints import (
-    aside_name,
     common_step,
-    in_force,
+    is_current,
     left_with_loss,
     lowest,
-    out_of_force,
-    set_aside,
+    move_superseded,
+    superseded_folder_name,
+    superseded_paths,
 )
-from seedbed.runs.control import Resume
+from seedbed.runs.control import ResumeOptions
 from seedbed.runs.kinds import command_like
 from seedbed.runs.status import read_state, read_view
 from seedbed.runs.store import RunDir
@@ -71,7 +71,7 @@ class Start(NamedTuple):
     """
 
     loaded: Loaded | None
-    resume: Resume
+    resume: ResumeOptions
     history: History
     reached_step: int = 0
     common_step: int | None = None
@@ -102,7 +102,7 @@ class Start(NamedTuple):
             planned, max(self.step, self.reached_step) if added is not None else self.step, added, total
         )
 
-    def in_force(self, config: C) -> C:
+    def current_config(self, config: C) -> C:
         """The frozen config with the changes that this resume, or an earlier one, requested."""
         recorded = self.history.view.run.get
         early_stop = recorded("early_stop") if self.resume.early_stop is None else self.resume.early_stop
@@ -149,12 +149,12 @@ def _with_table(config: C, table: str, **values: Any) -> C:
 class Branch(NamedTuple):
     """The checkpoints that are superseded or damaged when a session starts, and where they are moved."""
 
-    void: list[Path]
+    superseded: list[Path]
     """The folders in `checkpoints/` that are no longer current when the session starts."""
     left: str | None
-    """The name of the folder to which the checkpoints in `void` are moved; None if there are none."""
+    """The name of the folder to which the checkpoints in `superseded` are moved; None if there are none."""
     damaged: bool
-    """Whether the checkpoints in `void` could not be loaded; if not, the run goes back to an earlier step."""
+    """Whether the checkpoints in `superseded` could not be loaded; if not, the run goes back to an earlier step."""
     loss_to_beat: float | None
     """The lowest validation loss of the checkpoints that this or an earlier session superseded; None if there is none."""
     resumed_from: str | None
@@ -171,25 +171,25 @@ class Branch(NamedTuple):
         clean_up(make_dir(run.checkpoints))
         view, loaded = start.history.view, start.loaded
         last_current = start.step if start.common_step is None else min(start.common_step, start.step)
-        void = out_of_force(run, view, beyond=last_current)
-        newly_void = [path for path in void if in_force(view, path)]
-        damaged = bool(newly_void) and start.resume.from_checkpoint is None
-        left = aside_name(session, last_current, damaged=damaged) if void else None
-        names = set() if damaged else {path.name for path in newly_void}
+        superseded = superseded_paths(run, view, beyond=last_current)
+        newly_superseded = [path for path in superseded if is_current(view, path)]
+        damaged = bool(newly_superseded) and start.resume.from_checkpoint is None
+        left = superseded_folder_name(session, last_current, damaged=damaged) if superseded else None
+        names = set() if damaged else {path.name for path in newly_superseded}
         best = lowest([*left_with_loss(run, view), *(saved for saved in view.checkpoints if saved.name in names)])
         if loaded is None:
-            return cls(void, left, damaged, best.loss if best else None, None, False)
+            return cls(superseded, left, damaged, best.loss if best else None, None, False)
         folder, path = run.checkpoints.resolve(), loaded.path.resolve()
         saved = loaded.path.parent.resolve() == folder
         resumed_from = path.relative_to(folder) if path.is_relative_to(folder) else path
-        return cls(void, left, damaged, best.loss if best else None, str(resumed_from), saved)
+        return cls(superseded, left, damaged, best.loss if best else None, str(resumed_from), saved)
 
     def leave(self, run: RunDir, start: Start, emit: Emit) -> None:
-        """Move the checkpoints in `void`, and emit a message. Call it after the event that supersedes them."""
+        """Move the checkpoints in `superseded`, and emit a message. Call it after the event that supersedes them."""
         if self.left is None:
             return
-        set_aside(run, self.void, self.left)
-        steps = ", ".join(str(step_of(path)) for path in self.void)
+        move_superseded(run, self.superseded, self.left)
+        steps = ", ".join(str(step_of(path)) for path in self.superseded)
         folder = f"checkpoints/{self.left}"
         if self.damaged:
             text = f"The checkpoints that could not be loaded (step {steps}) were moved to {folder}."
@@ -203,7 +203,7 @@ class Branch(NamedTuple):
         emit(Message(level="info", code="left-behind", text=text, why=why, hint=hint, step=start.step))
 
 
-def choose_start(run_dir: Path, resume: Resume, history: History, emit: Emit) -> Start:
+def choose_start(run_dir: Path, resume: ResumeOptions, history: History, emit: Emit) -> Start:
     """Choose the requested checkpoint, else the newest valid current one, else step 0 if the run has saved none.
 
     Raises SeedbedError if the run has saved checkpoints but none can be loaded: a resume never starts over at step 0.
@@ -214,10 +214,10 @@ def choose_start(run_dir: Path, resume: Resume, history: History, emit: Emit) ->
         return _start_at(path, load(path), resume, history)
     found = find(folder)
     for path, _ in found.skipped:
-        if in_force(view, path):
+        if is_current(view, path):
             _refuse_newer_marker(path)
-    skipped = [(path.name, reason) for path, reason in found.skipped if in_force(view, path)]
-    good = [path for path in found.good if in_force(view, path)]
+    skipped = [(path.name, reason) for path, reason in found.skipped if is_current(view, path)]
+    good = [path for path in found.good if is_current(view, path)]
     for path in [*_begun_elsewhere(folder, view, good), *reversed(good)]:
         try:
             loaded = load(path)
@@ -273,7 +273,7 @@ def _refuse_newer(path: Path, what: str, version: object, known: int) -> None:
         )
 
 
-def _start_at(path: Path, loaded: Loaded, resume: Resume, history: History, reached_step: int = 0) -> Start:
+def _start_at(path: Path, loaded: Loaded, resume: ResumeOptions, history: History, reached_step: int = 0) -> Start:
     _refuse_newer(path, "trainer state", loaded.trainer.get("format"), TRAINER_FORMAT)
     return Start(loaded, resume, history, reached_step, common_step(history.view, path))
 

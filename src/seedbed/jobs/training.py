@@ -33,7 +33,7 @@ def train(run_dir: Path, session: Session, frozen: C, build: Build[C]) -> str:
     """Train as the frozen config says, from the newest valid checkpoint if there is one; returns the final status."""
     emit = session.emit
     start = choose_start(run_dir, session.resume, History.read(run_dir), emit)
-    config = start.in_force(frozen)
+    config = start.current_config(frozen)
     parts = build(config, start, session)
     trainer = parts.trainer
     segments = start.segments(config, parts.batches.windows_per_epoch, parts.tokens_per_window)

@@ -9,7 +9,7 @@ from seedbed import actions
 from seedbed.config.resolving import Resolved
 from seedbed.config.schema import Config
 from seedbed.errors import SeedbedError
-from seedbed.runs.control import Resume, Turn
+from seedbed.runs.control import ResumeOptions, StartCondition
 from seedbed.runs.kinds import KINDS
 from seedbed.runs.store import RunDir, Store
 
@@ -22,13 +22,13 @@ class LaunchOutcome(NamedTuple):
 
 
 def start(
-    store: Store, resolved: Resolved[Config], name: str | None, turn: Turn, command: Sequence[str]
+    store: Store, resolved: Resolved[Config], name: str | None, turn: StartCondition, command: Sequence[str]
 ) -> LaunchOutcome:
     """Create a run and start its job."""
     return _begun(lambda: actions.start_new_run(store, KINDS["train"], resolved, name, turn, command))
 
 
-def resume(run: RunDir, request: Resume, turn: Turn) -> LaunchOutcome:
+def resume(run: RunDir, request: ResumeOptions, turn: StartCondition) -> LaunchOutcome:
     """Start the job of a run again."""
     return _begun(lambda: actions.resume(run, request, turn=turn), run)
 

@@ -14,11 +14,11 @@ from seedbed.append_log import read_block, read_lines
 from seedbed.events import Record, decode
 from seedbed.files import explained
 from seedbed.presentation import wording
-from seedbed.runs.in_force import begins_at
 from seedbed.runs.printed import last_stamp, without_stamp
 from seedbed.runs.speed import SPEED_STEPS
 from seedbed.runs.status import read_state, read_view
 from seedbed.runs.store import RunDir
+from seedbed.runs.superseded import begins_at
 from seedbed.runs.view import View
 
 SHORTEST_S, LONGEST_S = 5.0, 60.0

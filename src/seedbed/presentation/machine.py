@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from seedbed import text
 from seedbed.presentation.run_list import counts
 from seedbed.runs.statuses import WORKING
-from seedbed.runs.watch import Listed
+from seedbed.runs.watch import ListedRun
 
 UNKNOWN = "unknown"
 
@@ -93,14 +93,14 @@ def free_disk(folder: Path) -> str:
     return f"{text.size(usage.free)} free of {text.size(usage.total)}"
 
 
-def measuring_run(live: Sequence[Listed], chosen: str | None) -> Listed | None:
+def measuring_run(live: Sequence[ListedRun], chosen: str | None) -> ListedRun | None:
     """The run whose job measures the machine: the run `chosen` if it is running, else the newest running one, else None."""
     running = [each for each in live if each.status["status"] in WORKING]
     first = [each for each in running if each.run.id == chosen]
     return next((each for each in [*first, *running] if each.hardware is not None), None)
 
 
-def live_summary(live: Iterable[Listed]) -> str:
+def live_summary(live: Iterable[ListedRun]) -> str:
     """The number of live runs by status, and the sum of their remaining times."""
     live = list(live)
     if not live:

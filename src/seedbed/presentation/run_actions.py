@@ -9,7 +9,7 @@ from seedbed.events import ASKED
 from seedbed.presentation.done import is_task
 from seedbed.runs.control import shown_status
 from seedbed.runs.statuses import BUSY, LIVE
-from seedbed.runs.watch import Listed
+from seedbed.runs.watch import ListedRun
 from seedbed.text import plural
 
 PAUSE, RESUME, STOP, SAVE, EXTEND = "pause", "resume", "stop", "save", "extend"
@@ -116,7 +116,7 @@ class Confirmation(NamedTuple):
     is_risky: bool
 
 
-def confirmation(action: str, listed: Listed) -> Confirmation | None:
+def confirmation(action: str, listed: ListedRun) -> Confirmation | None:
     """The question to ask before an action; None if the action needs no confirmation."""
     found = listed.status
     name = found["name"]
@@ -135,7 +135,7 @@ def confirmation(action: str, listed: Listed) -> Confirmation | None:
     return None
 
 
-def _task_confirmation(action: str, listed: Listed) -> Confirmation | None:
+def _task_confirmation(action: str, listed: ListedRun) -> Confirmation | None:
     name, output = listed.status["name"], listed.status["output"]
     if action == STOP:
         return Confirmation("Stop this task?", f"{name} stops. You can resume it later.", "Stop", is_risky=True)

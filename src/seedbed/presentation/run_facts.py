@@ -8,7 +8,7 @@ from typing import Any
 from seedbed import text
 from seedbed.presentation.done import is_task, steps_text, work_done
 from seedbed.presentation.wording import collectives, nodes, open_metrics, simulated
-from seedbed.runs.watch import Listed
+from seedbed.runs.watch import ListedRun
 
 
 def epochs_text(found: dict[str, Any]) -> str:
@@ -18,13 +18,13 @@ def epochs_text(found: dict[str, Any]) -> str:
     return f"{found['epoch']:.1f}/{found['epochs']:.1f}" if found["epochs"] is not None else f"{found['epoch']:.1f}"
 
 
-def gpu_text(listed: Listed) -> str:
+def gpu_text(listed: ListedRun) -> str:
     """The GPU load of a live run; n/a if it is unknown, - for a run that is not live."""
     fraction = (listed.hardware or {}).get("gpu_fraction")
     return f"{fraction:.0%}" if isinstance(fraction, int | float) else "n/a" if listed.lives else "-"
 
 
-def activity(listed: Listed) -> str:
+def activity(listed: ListedRun) -> str:
     """What a run does instead of training steps, or why it does nothing; "" while it trains."""
     found = listed.status
     if listed.lives and is_task(found) and (done := work_done(found)):

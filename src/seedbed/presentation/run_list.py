@@ -7,7 +7,7 @@ from typing import Any
 
 from seedbed.runs.control import shown_status
 from seedbed.runs.models import CORRUPTED, Model
-from seedbed.runs.watch import Listed
+from seedbed.runs.watch import ListedRun
 
 
 def matches(found: dict[str, Any], query: str) -> bool:
@@ -17,19 +17,19 @@ def matches(found: dict[str, Any], query: str) -> bool:
     return all(part in searched for part in query.casefold().split())
 
 
-def shown_runs(runs: Iterable[Listed], query: str = "", *, archived: bool = False) -> list[Listed]:
+def shown_runs(runs: Iterable[ListedRun], query: str = "", *, archived: bool = False) -> list[ListedRun]:
     """The runs that match, live ones first, newest first within each part; archived runs only with `archived`."""
     shown = [each for each in runs if (archived or not each.status["archived"]) and matches(each.status, query)]
     return sorted(shown, key=lambda each: (each.lives, each.run.id), reverse=True)
 
 
-def shown_models(runs: Iterable[Listed], *, archived: bool = False) -> list[Model]:
+def shown_models(runs: Iterable[ListedRun], *, archived: bool = False) -> list[Model]:
     """The models of these runs, the one trained last first; those of archived runs only with `archived`."""
     shown = [each.model for each in runs if each.model is not None and (archived or not each.status["archived"])]
     return sorted(shown, key=lambda model: (model.trained, model.run.id), reverse=True)
 
 
-def live_runs(runs: Iterable[Listed]) -> list[Listed]:
+def live_runs(runs: Iterable[ListedRun]) -> list[ListedRun]:
     """The runs that a process works on or that wait in the queue, the newest first."""
     return sorted((each for each in runs if each.lives), key=lambda each: each.run.id, reverse=True)
 
@@ -39,7 +39,7 @@ def default_model(models: Iterable[Model]) -> Model | None:
     return next((model for model in models if model.status != CORRUPTED), None)
 
 
-def counts(runs: Iterable[Listed]) -> list[str]:
+def counts(runs: Iterable[ListedRun]) -> list[str]:
     """How many of these runs have each status: `2 running`."""
     number: dict[str, int] = {}
     for each in runs:

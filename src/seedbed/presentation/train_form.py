@@ -17,11 +17,11 @@ from seedbed.errors import UsageError
 from seedbed.presentation import forms, run_actions
 from seedbed.presentation.config_text import plan_lines, summary
 from seedbed.presentation.forms import CHOICE, TEXT, Field, key_field
-from seedbed.runs.control import Resume
+from seedbed.runs.control import ResumeOptions
 from seedbed.runs.models import CORRUPTED, Model
 from seedbed.runs.statuses import WORKING
 from seedbed.runs.store import Store, checked_name
-from seedbed.runs.watch import Listed
+from seedbed.runs.watch import ListedRun
 
 NEW = ""
 """The value of the field `origin` for a new run; every other value is a run's id."""
@@ -185,7 +185,7 @@ class Question(NamedTuple):
     warnings: list[str]
 
 
-def start_question(new: NewRun, store: Store, live: Iterable[Listed], *, queue: bool) -> Question:
+def start_question(new: NewRun, store: Store, live: Iterable[ListedRun], *, queue: bool) -> Question:
     """The question before a new run starts. Raises SeedbedError."""
     resolved = new.resolved()
     config = resolved.config
@@ -214,7 +214,7 @@ class Continuable(NamedTuple):
     label: str
 
 
-def continuable(models: Sequence[Model], runs: Mapping[str, Listed], active: Model | None) -> list[Continuable]:
+def continuable(models: Sequence[Model], runs: Mapping[str, ListedRun], active: Model | None) -> list[Continuable]:
     """The models that can be trained further, those trained last first; the active one is marked."""
     found = []
     for model in models[:MAX_CHOICES]:
@@ -227,17 +227,17 @@ def continuable(models: Sequence[Model], runs: Mapping[str, Listed], active: Mod
     return found
 
 
-def extension(fields: Mapping[str, Field], values: Mapping[str, str]) -> Resume:
+def extension(fields: Mapping[str, Field], values: Mapping[str, str]) -> ResumeOptions:
     """How much further to train a run. Raises UsageError."""
     if problem := forms.first_problem((fields[name] for name in HORIZON), values):
         raise UsageError(f"{problem}.")
     epochs, steps = (fields[name].number(values.get(name, "")) for name in HORIZON)
     if epochs is not None and steps is not None:
         raise UsageError("Both epochs and steps are given: clear one of the two.")
-    return Resume(int(steps) if steps is not None else None, epochs)
+    return ResumeOptions(int(steps) if steps is not None else None, epochs)
 
 
-def extension_summary(listed: Listed, request: Resume) -> str:
+def extension_summary(listed: ListedRun, request: ResumeOptions) -> str:
     """How much further a run would be trained, in one line. Raises UsageError if that is not possible."""
     name = listed.status["name"]
     if request.more_epochs is not None:

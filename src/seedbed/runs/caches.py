@@ -21,7 +21,7 @@ from seedbed.files import read_json, remove_tree
 from seedbed.locks import Lock, is_locked
 from seedbed.runs.log import Reader
 from seedbed.runs.retention import tree_bytes
-from seedbed.runs.status import standing
+from seedbed.runs.status import current_status
 from seedbed.runs.statuses import BUSY
 from seedbed.runs.store import RunDir, Store
 
@@ -75,8 +75,8 @@ def cache_entries(store: Store) -> list[CacheEntry]:
         if fingerprint is not None:
             users.setdefault(fingerprint, []).append(run.id)
         if is_locked(run.lock):
-            stands = standing(run)
-            compiling = compiling or (stands.status in BUSY and stands.view.run.get("compile") is not False)
+            current = current_status(run)
+            compiling = compiling or (current.status in BUSY and current.view.run.get("compile") is not False)
             living |= {fingerprint} if fingerprint is not None else set()
     found = [*_datasets(cache_dir() / "datasets", users, living), *_kernels(compiling)]
     return sorted(found, key=lambda entry: -entry.size_bytes)

@@ -18,9 +18,9 @@ from typing import NamedTuple
 from seedbed.checkpoint.marker import TRAINER, is_marked, is_named, replaced_name, step_of
 from seedbed.errors import SeedbedError
 from seedbed.files import make_dir, publish_dir, read_json
-from seedbed.runs.in_force import last_in_force
 from seedbed.runs.saved import Saved
 from seedbed.runs.store import RunDir
+from seedbed.runs.superseded import last_current_step
 from seedbed.runs.validations import comparable
 from seedbed.runs.view import View
 
@@ -28,19 +28,19 @@ _LEFT = re.compile(r"left-at-(\d+)-by-session-(\d+)")
 _DAMAGED = re.compile(r"damaged-found-by-session-(\d+)")
 
 
-class OnDisk(NamedTuple):
+class StoredCheckpoint(NamedTuple):
     """A finished checkpoint folder."""
 
     step: int
     path: Path
 
 
-def checkpoints(run: RunDir, view: View) -> list[OnDisk]:
+def checkpoints(run: RunDir, view: View) -> list[StoredCheckpoint]:
     """The finished current checkpoints, by step. Their checksums are not verified here."""
-    return [found for found in _finished(run.checkpoints) if in_force(view, found.path)]
+    return [found for found in _finished(run.checkpoints) if is_current(view, found.path)]
 
 
-def in_force(view: View, path: Path) -> bool:
+def is_current(view: View, path: Path) -> bool:
     """Whether a folder `step-N` of a run's checkpoints is current, that is, not superseded.
 
     After a crash or on a full disk, the log may lack a checkpoint. Then the session that wrote the checkpoint decides.
@@ -57,17 +57,17 @@ def in_force(view: View, path: Path) -> bool:
     return step <= view.step and all(saved.name != name for saved in view.left)
 
 
-def latest_checkpoint(run: RunDir, view: View) -> OnDisk | None:
+def latest_checkpoint(run: RunDir, view: View) -> StoredCheckpoint | None:
     """The newest current checkpoint; None if there is none."""
     found = checkpoints(run, view)
     return found[-1] if found else None
 
 
-def best_checkpoint(run: RunDir, view: View) -> OnDisk | None:
+def best_checkpoint(run: RunDir, view: View) -> StoredCheckpoint | None:
     """The checkpoint with the lowest validation loss, even if it is superseded; None if no checkpoint was validated."""
     kept = [saved for saved in view.checkpoints if _exists(run, saved)]
     best = lowest([*kept, *left_with_loss(run, view)]) or next((saved for saved in reversed(kept) if saved.best), None)
-    return OnDisk(best.step, _path(run, best)) if best else None
+    return StoredCheckpoint(best.step, _path(run, best)) if best else None
 
 
 def left_with_loss(run: RunDir, view: View) -> list[Saved]:
@@ -91,17 +91,17 @@ def lowest(saved: list[Saved]) -> Saved | None:
     )
 
 
-def left_behind(run: RunDir) -> list[OnDisk]:
+def superseded_checkpoints(run: RunDir) -> list[StoredCheckpoint]:
     """The finished superseded checkpoints, ordered by the session that superseded them."""
     return _in_folders(run, _LEFT)
 
 
-def damaged(run: RunDir) -> list[OnDisk]:
+def damaged(run: RunDir) -> list[StoredCheckpoint]:
     """The checkpoints that a session could not load and moved to a folder of their own."""
     return _in_folders(run, _DAMAGED)
 
 
-def _in_folders(run: RunDir, named: re.Pattern[str]) -> list[OnDisk]:
+def _in_folders(run: RunDir, named: re.Pattern[str]) -> list[StoredCheckpoint]:
     try:
         folders = [entry for entry in run.checkpoints.iterdir() if named.fullmatch(entry.name)]
     except OSError:
@@ -115,7 +115,7 @@ def common_step(view: View, path: Path) -> int | None:
     found = _LEFT.fullmatch(path.parent.name)
     if found is None:
         return None
-    return last_in_force(view.begun, int(found[2]) - 1, min(int(found[1]), view.step))
+    return last_current_step(view.begun, int(found[2]) - 1, min(int(found[1]), view.step))
 
 
 def step_at(view: View, path: Path) -> int | None:
@@ -134,7 +134,7 @@ def is_at_end(path: Path) -> bool:
         return False  # the job reports the problem
 
 
-def aside_name(session: int, step: int, *, damaged: bool) -> str:
+def superseded_folder_name(session: int, step: int, *, damaged: bool) -> str:
     """The name of the folder for the checkpoints that session `session`, which begins at `step`, supersedes.
 
     If `damaged`, the folder for the checkpoints that this session could not load.
@@ -142,7 +142,7 @@ def aside_name(session: int, step: int, *, damaged: bool) -> str:
     return f"damaged-found-by-session-{session}" if damaged else f"left-at-{step:08d}-by-session-{session}"
 
 
-def out_of_force(run: RunDir, view: View, beyond: int | None = None) -> list[Path]:
+def superseded_paths(run: RunDir, view: View, beyond: int | None = None) -> list[Path]:
     """The finished checkpoint folders that are not current, or whose step is later than `beyond`. Not verified."""
     try:
         entries = sorted(run.checkpoints.iterdir())
@@ -153,11 +153,11 @@ def out_of_force(run: RunDir, view: View, beyond: int | None = None) -> list[Pat
         for entry in entries
         if is_named(entry)
         and is_marked(entry)
-        and ((beyond is not None and step_of(entry) > beyond) or not in_force(view, entry))
+        and ((beyond is not None and step_of(entry) > beyond) or not is_current(view, entry))
     ]
 
 
-def set_aside(run: RunDir, paths: list[Path], name: str) -> None:
+def move_superseded(run: RunDir, paths: list[Path], name: str) -> None:
     """Move checkpoint folders into the subfolder `name` of `checkpoints/`. The caller must hold the run's lock."""
     for path in paths:
         folder = make_dir(run.checkpoints / name)
@@ -166,12 +166,12 @@ def set_aside(run: RunDir, paths: list[Path], name: str) -> None:
             publish_dir(path, target)
 
 
-def _finished(folder: Path) -> list[OnDisk]:
+def _finished(folder: Path) -> list[StoredCheckpoint]:
     try:
         entries = list(folder.iterdir())
     except OSError:
         return []
-    return sorted(OnDisk(step_of(entry), entry) for entry in entries if is_named(entry) and is_marked(entry))
+    return sorted(StoredCheckpoint(step_of(entry), entry) for entry in entries if is_named(entry) and is_marked(entry))
 
 
 def _path(run: RunDir, saved: Saved) -> Path:

@@ -22,7 +22,7 @@ RESUME = "resume"
 _OPPOSITE = {PAUSE: RESUME, RESUME: PAUSE}
 
 
-class Resume(NamedTuple):
+class ResumeOptions(NamedTuple):
     """Options of a resume, beyond the frozen config; at most one of `more_steps` and `more_epochs`."""
 
     more_steps: int | None = None
@@ -52,7 +52,7 @@ class Resume(NamedTuple):
         return words
 
 
-class Turn(NamedTuple):
+class StartCondition(NamedTuple):
     """What a job waits for before it starts: the end of the run at `after`, and with `queue` a free device."""
 
     queue: bool = False

@@ -21,7 +21,7 @@ from seedbed.errors import DiskFullError, SeedbedError, StorageError
 from seedbed.events import ASKED, STORAGE, Event, Hardware, Run, Step, encode
 from seedbed.files import remove_tree, write_atomic
 from seedbed.locks import Lock
-from seedbed.runs.control import PAUSE, RESUME, SAVE, STOP, RequestReader, Resume, Turn
+from seedbed.runs.control import PAUSE, RESUME, SAVE, STOP, RequestReader, ResumeOptions, StartCondition
 from seedbed.runs.process import own_identity
 from seedbed.runs.signals import OWNERS, Handlers
 from seedbed.runs.status import Pause, follow, hostname, read_state, read_view, state_json
@@ -64,14 +64,14 @@ class Lifecycle:
     def __init__(
         self,
         path: Path,
-        resume: Resume | None = None,
+        resume: ResumeOptions | None = None,
         *,
-        turn: Turn | None = None,
+        turn: StartCondition | None = None,
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         self.run = RunDir(path.absolute())
-        self.resume = resume or Resume()
-        self.turn = turn or Turn()
+        self.resume = resume or ResumeOptions()
+        self.turn = turn or StartCondition()
         self.number = 0
         self.stop_requested: str | None = None
         """Why the job should stop and save, or None. A hook checks it after each step."""

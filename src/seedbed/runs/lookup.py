@@ -6,8 +6,8 @@ from pathlib import Path
 
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import expand_home
-from seedbed.runs.checkpoints import best_checkpoint, checkpoints, latest_checkpoint, left_behind
-from seedbed.runs.status import standing
+from seedbed.runs.checkpoints import best_checkpoint, checkpoints, latest_checkpoint, superseded_checkpoints
+from seedbed.runs.status import current_status
 from seedbed.runs.statuses import BUSY
 from seedbed.runs.store import RunDir
 
@@ -17,13 +17,13 @@ def find_checkpoint(run: RunDir, ref: str | None) -> Path:
 
     Raises SeedbedError if the run has no latest or best checkpoint, UsageError if no checkpoint matches `ref`.
     """
-    stands = standing(run)
-    view = stands.view
-    there, left = checkpoints(run, view), left_behind(run)
+    current = current_status(run)
+    view = current.view
+    there, left = checkpoints(run, view), superseded_checkpoints(run)
     if ref is None or ref == "latest":
         newest = latest_checkpoint(run, view)
         if newest is None:
-            raise SeedbedError(f"{run.id} has no checkpoint yet.", _no_checkpoint_hint(run, stands.status))
+            raise SeedbedError(f"{run.id} has no checkpoint yet.", _no_checkpoint_hint(run, current.status))
         return newest.path
     if ref == "best":
         best = best_checkpoint(run, view)

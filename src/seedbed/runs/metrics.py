@@ -14,7 +14,7 @@ import msgspec
 from seedbed.append_log import read_block
 from seedbed.events import open_metrics
 from seedbed.runs.curves.curve_events import CurveEvent, decode_lines
-from seedbed.runs.curves.fold import LARGEST, Fold
+from seedbed.runs.curves.row_builder import LARGEST, RowBuilder
 from seedbed.runs.curves.rows import BACK, RESTART, Row
 from seedbed.runs.store import RunDir
 
@@ -55,7 +55,7 @@ def metrics(
     go_backs, end = _go_backs(run)
     pending: Metric | None = None
     partial = False
-    for event in _in_force(run, go_backs, end, damaged):
+    for event in _current_events(run, go_backs, end, damaged):
         step = event.step
         if step is None:
             continue
@@ -94,15 +94,17 @@ def _go_backs(run: RunDir) -> tuple[list[_GoBack], int]:
                 go_backs.pop()
             go_backs.append(_GoBack(row.begin, row.first))
 
-    fold = Fold(take)
+    builder = RowBuilder(take)
     while True:
-        block, offset = read_block(run.events, fold.offset, _BLOCK)
-        if not block or offset - len(block) != fold.offset:
-            return go_backs, fold.offset
-        fold.add(block)
+        block, offset = read_block(run.events, builder.offset, _BLOCK)
+        if not block or offset - len(block) != builder.offset:
+            return go_backs, builder.offset
+        builder.add(block)
 
 
-def _in_force(run: RunDir, go_backs: list[_GoBack], end: int, damaged: Callable[[int], None]) -> Iterator[CurveEvent]:
+def _current_events(
+    run: RunDir, go_backs: list[_GoBack], end: int, damaged: Callable[[int], None]
+) -> Iterator[CurveEvent]:
     """Yield the steps and validations before byte `end` that are current."""
     offset, following = 0, iter(go_backs)
     go_back = next(following, None)

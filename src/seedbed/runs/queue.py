@@ -8,10 +8,10 @@ from typing import NamedTuple
 from seedbed.errors import UsageError
 from seedbed.events import Run
 from seedbed.locks import Lock, is_locked
-from seedbed.runs.control import Turn
+from seedbed.runs.control import StartCondition
 from seedbed.runs.lifecycle import Lifecycle
 from seedbed.runs.log import Reader
-from seedbed.runs.status import Standing, standing
+from seedbed.runs.status import CurrentStatus, current_status
 from seedbed.runs.statuses import BUSY, LIVE
 from seedbed.runs.store import RunDir, Store
 from seedbed.text import printable
@@ -25,7 +25,7 @@ class QueueItem(NamedTuple):
     """A run that is running or queued. `waits_for` is the id of the run that this queued run waits for, else None."""
 
     run: RunDir
-    stands: Standing
+    current: CurrentStatus
     device: str
     waits_for: str | None
 
@@ -43,15 +43,15 @@ def wait_for_turn(session: Lifecycle, poll_s: float = POLL_S) -> bool:
             time.sleep(_TICK_S)
             continue
         try:
-            if turn.after is not None and standing(RunDir(turn.after)).status not in LIVE:
-                turn = Turn(turn.queue)  # that run has ended; do not wait if it starts again
+            if turn.after is not None and current_status(RunDir(turn.after)).status not in LIVE:
+                turn = StartCondition(turn.queue)  # that run has ended; do not wait if it starts again
             ahead = _ahead(session.run, turn, store)
             if ahead is None:
                 session.emit_status("running")
                 return True
         finally:
             lock.release()
-        blocked = standing(ahead).status == "paused"
+        blocked = current_status(ahead).status == "paused"
         if (ahead.id, blocked) != logged:
             logged = ahead.id, blocked
             why = f'It waits for "{printable(ahead.name())}" ({printable(ahead.id)}){", which is paused" if blocked else ""}.'
@@ -63,7 +63,7 @@ def wait_for_turn(session: Lifecycle, poll_s: float = POLL_S) -> bool:
     return False
 
 
-def _ahead(run: RunDir, turn: Turn, store: Store) -> RunDir | None:
+def _ahead(run: RunDir, turn: StartCondition, store: Store) -> RunDir | None:
     """The run that `run` waits for; None if `run` may start."""
     if turn.after is not None:
         return RunDir(turn.after)
@@ -76,13 +76,13 @@ def queue_items(store: Store) -> list[QueueItem]:
     for run in store.all():
         if not is_locked(run.lock):
             continue
-        stands = standing(run)
-        if stands.status in BUSY and stands.view.status != "queued":
-            running.append(QueueItem(run, stands, device_of(run, stands), None))
-        elif stands.status in LIVE:
-            queued.append(QueueItem(run, stands, device_of(run, stands), stands.view.waits_for))
-    running.sort(key=lambda each: arrival(each.run, each.stands))
-    queued.sort(key=lambda each: arrival(each.run, each.stands))
+        current = current_status(run)
+        if current.status in BUSY and current.view.status != "queued":
+            running.append(QueueItem(run, current, device_of(run, current), None))
+        elif current.status in LIVE:
+            queued.append(QueueItem(run, current, device_of(run, current), current.view.waits_for))
+    running.sort(key=lambda each: arrival(each.run, each.current))
+    queued.sort(key=lambda each: arrival(each.run, each.current))
     ordered: list[QueueItem] = []
     while queued:
         ids = {each.run.id for each in queued}
@@ -103,14 +103,14 @@ def refuse_circle(run: RunDir, after: RunDir) -> None:
                 f"Start the run without --after, or remove the other run from the queue: seedbed stop {after.id}",
             )
         seen.add(each.path)
-        stands = standing(each)
-        behind = _logged_after(each, stands) if stands.status == "queued" else None
+        current = current_status(each)
+        behind = _logged_after(each, current) if current.status == "queued" else None
         if behind is None:
             return
         each = RunDir(each.path.parent / behind)
 
 
-def _logged_after(run: RunDir, stands: Standing) -> str | None:
+def _logged_after(run: RunDir, current: CurrentStatus) -> str | None:
     """The id of the run that the session of a queued run waits for; read from the log, since a View mixes sessions."""
     try:
         start = max(run.events.stat().st_size - _TAIL_BYTES, 0)
@@ -119,20 +119,20 @@ def _logged_after(run: RunDir, stands: Standing) -> str | None:
     after: str | None = None
     for record in Reader(run.events, start).new():
         event = record.event
-        if isinstance(event, Run) and event.session == stands.view.session and event.pid is not None:
+        if isinstance(event, Run) and event.session == current.view.session and event.pid is not None:
             after = event.after
     return after if after and after == RunDir(run.path.parent / after).id else None
 
 
 def busy_with_device(run: RunDir, store: Store) -> RunDir | None:
     """The run that blocks the device of a queued run: one that uses it, else one that was queued for it earlier."""
-    mine = standing(run)
+    mine = current_status(run)
     before = None
     for other in store.all():
         # Checking the lock costs microseconds and excludes most runs, which are over.
         if other.path == run.path or not is_locked(other.lock):
             continue
-        theirs = standing(other)
+        theirs = current_status(other)
         if not _may_share(device_of(run, mine), device_of(other, theirs)):
             continue
         if theirs.view.status == "queued":
@@ -148,17 +148,17 @@ def busy_with_device(run: RunDir, store: Store) -> RunDir | None:
     return before
 
 
-def arrival(run: RunDir, stands: Standing) -> tuple[float, str]:
+def arrival(run: RunDir, current: CurrentStatus) -> tuple[float, str]:
     """The sort key of the queue: when the process started, then the id."""
-    started = stands.view.run.get("process_start")
+    started = current.view.run.get("process_start")
     return (float(started) if isinstance(started, int | float) else 0.0, run.id)
 
 
-def device_of(run: RunDir, stands: Standing) -> str:
+def device_of(run: RunDir, current: CurrentStatus) -> str:
     """The device that a run uses, or, while unknown, the one that its config requests: `cpu`, `cuda:1`, `auto`, ..."""
-    device = stands.view.run.get("device") if stands.view.status != "queued" else None
+    device = current.view.run.get("device") if current.view.status != "queued" else None
     if not isinstance(device, str):
-        wanted = run.meta().get("device_asked") if stands.status != "broken" else None
+        wanted = run.meta().get("device_asked") if current.status != "broken" else None
         device = wanted if isinstance(wanted, str) else "auto"
     return "cuda:0" if device == "cuda" else device
 

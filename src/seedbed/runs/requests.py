@@ -16,7 +16,7 @@ from seedbed.locks import is_locked
 from seedbed.runs import control
 from seedbed.runs.control import PAUSE, RESUME, SAVE, STOP
 from seedbed.runs.process import Identity, send_signal
-from seedbed.runs.status import Standing, read_state, standing
+from seedbed.runs.status import CurrentStatus, current_status, read_state
 from seedbed.runs.statuses import BUSY, LIVE, OVER
 from seedbed.runs.store import RunDir
 
@@ -30,15 +30,15 @@ SIGNAL_OF = {STOP: signal.SIGTERM, SAVE: signal.SIGUSR1, PAUSE: signal.SIGTSTP, 
 class SentRequest:
     """A request that was sent to a running job. Call `repeat` while you wait: the job's thread for requests may hang."""
 
-    def __init__(self, run: RunDir, verb: str, stands: Standing, reason: str = "") -> None:
+    def __init__(self, run: RunDir, verb: str, current: CurrentStatus, reason: str = "") -> None:
         self.run = run
-        self.stands = stands
-        """The standing of the run when the request was sent."""
+        self.current = current
+        """The status of the run when the request was sent."""
         self._verb = verb
         self._sent_at = time.monotonic()
         self._settled = False
         try:
-            control.write_request(run.control, verb, stands.view.session, reason)
+            control.write_request(run.control, verb, current.view.session, reason)
         except SeedbedError:  # most likely a full disk; a signal needs no disk space
             self._settled = True
             if not self._send():
@@ -47,7 +47,7 @@ class SentRequest:
     def is_read(self) -> bool:
         """Whether the job has read its control file since the request was sent."""
         state = read_state(self.run)
-        if state is None or state.heartbeat.session < self.stands.view.session:
+        if state is None or state.heartbeat.session < self.current.view.session:
             return False
         return state.heartbeat.age_s() < time.monotonic() - self._sent_at
 
@@ -60,32 +60,34 @@ class SentRequest:
             return False
         self._settled = True
         # A job that exits restores its signal handlers (from then on, a signal kills it), and then releases its lock.
-        return not self.is_read() and standing(self.run).status in LIVE and is_locked(self.run.lock) and self._send()
+        return (
+            not self.is_read() and current_status(self.run).status in LIVE and is_locked(self.run.lock) and self._send()
+        )
 
     def deliver(self) -> None:
         """Wait until the job has read the request (within a second, at its next heartbeat), or the signal was sent."""
         while not (self._settled or self.repeat() or self.is_read()):
             time.sleep(_POLL_S)
 
-    def wait(self, done: Callable[[Standing], bool], within_s: float = float("inf")) -> Standing:
-        """Wait until `done(standing)` is true or the run has ended and released its lock, at most `within_s`.
+    def wait(self, done: Callable[[CurrentStatus], bool], within_s: float = float("inf")) -> CurrentStatus:
+        """Wait until `done(status)` is true or the run has ended and released its lock, at most `within_s`.
 
-        Returns the last standing.
+        Returns the last status.
         """
         end = time.monotonic() + within_s
         while True:
-            stands = standing(self.run)
-            if done(stands) or time.monotonic() >= end:
-                return stands
-            if stands.status not in LIVE and not is_locked(self.run.lock):
-                return stands
-            if stands.view.session != self.stands.view.session and self.stands.view.session:
-                return stands  # that session is over, and another has begun
+            current = current_status(self.run)
+            if done(current) or time.monotonic() >= end:
+                return current
+            if current.status not in LIVE and not is_locked(self.run.lock):
+                return current
+            if current.view.session != self.current.view.session and self.current.view.session:
+                return current  # that session is over, and another has begun
             self.repeat()
             time.sleep(_POLL_S)
 
     def _send(self) -> bool:
-        fields = self.stands.view.run
+        fields = self.current.view.run
         pid, started, boot = (fields.get(key) for key in ("pid", "process_start", "boot_id"))
         if not isinstance(pid, int) or not isinstance(started, int | float):
             return False
@@ -94,84 +96,84 @@ class SentRequest:
 
 def stop(run: RunDir, reason: str = "asked to stop") -> SentRequest:
     """Ask the run's job to save and stop. Raises SeedbedError unless it is running, paused or queued."""
-    stands = standing(run)
-    if stands.status not in LIVE:
-        raise SeedbedError(f'"{run.id}" is not running ({stands.status}).', _what_to_do(run, stands))
-    return SentRequest(run, STOP, stands, reason)
+    current = current_status(run)
+    if current.status not in LIVE:
+        raise SeedbedError(f'"{run.id}" is not running ({current.status}).', _what_to_do(run, current))
+    return SentRequest(run, STOP, current, reason)
 
 
 def pause(run: RunDir) -> SentRequest:
     """Ask the run's job to save and pause until a resume is requested. Raises SeedbedError unless it is running."""
-    stands = standing(run)
-    if stands.status == "pausing" or _is_paused_on_request(stands):
-        raise SeedbedError(f'"{run.id}" is already {stands.status}.', f"`seedbed resume {run.id}` resumes it.")
-    _refuse_unless_running(run, stands, "pause")
-    return SentRequest(run, PAUSE, stands, "asked to pause")
+    current = current_status(run)
+    if current.status == "pausing" or _is_paused_on_request(current):
+        raise SeedbedError(f'"{run.id}" is already {current.status}.', f"`seedbed resume {run.id}` resumes it.")
+    _refuse_unless_running(run, current, "pause")
+    return SentRequest(run, PAUSE, current, "asked to pause")
 
 
 def save_now(run: RunDir) -> SentRequest:
     """Ask the run's job to save a checkpoint after the current step. Raises SeedbedError unless it is running."""
-    stands = standing(run)
-    if stands.status == "pausing":
+    current = current_status(run)
+    if current.status == "pausing":
         raise SeedbedError(
             f'"{run.id}" is pausing: it saves a checkpoint anyway.', f"Watch it: seedbed status {run.id}"
         )
-    if _is_paused_on_request(stands):
+    if _is_paused_on_request(current):
         raise SeedbedError(
             f'"{run.id}" is paused: it saved a checkpoint when it paused.', f"`seedbed resume {run.id}` resumes it."
         )
-    _refuse_unless_running(run, stands, "save")
-    return SentRequest(run, SAVE, stands, "asked to save")
+    _refuse_unless_running(run, current, "save")
+    return SentRequest(run, SAVE, current, "asked to save")
 
 
 def unpause(run: RunDir) -> SentRequest:
     """Ask the job of a run that was paused on request to continue. Raises SeedbedError for other runs."""
-    stands = standing(run)
-    request = control.unfinished_request(run.control, stands.view.session)
-    if request == STOP and stands.status in BUSY:
+    current = current_status(run)
+    request = control.unfinished_request(run.control, current.view.session)
+    if request == STOP and current.status in BUSY:
         raise _stopping(run)
-    if stands.status == "paused" and not _is_paused_on_request(stands):
-        raise SeedbedError(f'"{run.id}" is paused. {stands.view.reason or ""}'.rstrip(), stands.view.hint or "")
-    if stands.status not in ("paused", "pausing") and not (stands.status in BUSY and request == PAUSE):
-        raise SeedbedError(f'"{run.id}" is not paused ({stands.status}).', _what_to_do(run, stands))
-    return SentRequest(run, RESUME, stands)
+    if current.status == "paused" and not _is_paused_on_request(current):
+        raise SeedbedError(f'"{run.id}" is paused. {current.view.reason or ""}'.rstrip(), current.view.hint or "")
+    if current.status not in ("paused", "pausing") and not (current.status in BUSY and request == PAUSE):
+        raise SeedbedError(f'"{run.id}" is not paused ({current.status}).', _what_to_do(run, current))
+    return SentRequest(run, RESUME, current)
 
 
 def is_paused(run: RunDir) -> bool:
     """Whether the run is paused or about to pause."""
-    stands = standing(run)
-    request = control.unfinished_request(run.control, stands.view.session)
-    return stands.status in ("pausing", "paused") or (stands.status in BUSY and request == PAUSE)
+    current = current_status(run)
+    request = control.unfinished_request(run.control, current.view.session)
+    return current.status in ("pausing", "paused") or (current.status in BUSY and request == PAUSE)
 
 
-def _is_paused_on_request(stands: Standing) -> bool:
+def _is_paused_on_request(current: CurrentStatus) -> bool:
     """Whether the run is paused until a resume is requested; every other pause ends automatically."""
-    return stands.status == "paused" and stands.view.code == ASKED
+    return current.status == "paused" and current.view.code == ASKED
 
 
-def _refuse_unless_running(run: RunDir, stands: Standing, what: str) -> None:
+def _refuse_unless_running(run: RunDir, current: CurrentStatus, what: str) -> None:
     """Raise SeedbedError unless the run is running and is not asked to stop."""
-    if stands.status == "queued":
+    if current.status == "queued":
         raise SeedbedError(
             f'"{run.id}" is queued: it has not started, so there is nothing to {what}.',
             f"`seedbed stop {run.id}` removes it from the queue.",
         )
-    if stands.status not in ("running", "stalled"):
-        reason = f": {stands.view.reason}" if stands.status == "paused" and stands.view.reason else ""
+    if current.status not in ("running", "stalled"):
+        reason = f": {current.view.reason}" if current.status == "paused" and current.view.reason else ""
         raise SeedbedError(
-            f'"{run.id}" is not running ({stands.status}{reason.rstrip(".")}).', _what_to_do(run, stands)
+            f'"{run.id}" is not running ({current.status}{reason.rstrip(".")}).', _what_to_do(run, current)
         )
-    if control.unfinished_request(run.control, stands.view.session) == STOP:
+    if control.unfinished_request(run.control, current.view.session) == STOP:
         raise _stopping(run)
 
 
-def _what_to_do(run: RunDir, stands: Standing) -> str:
+def _what_to_do(run: RunDir, current: CurrentStatus) -> str:
     """A hint for a run that cannot carry out a request in its current status."""
-    view = stands.view
-    if stands.status == "paused":
+    view = current.view
+    if current.status == "paused":
         return view.hint or ""
-    if stands.status in OVER and not (
-        stands.status == "completed" and view.steps is not None and view.step >= view.steps
+    if current.status in OVER and not (
+        current.status == "completed" and view.steps is not None and view.step >= view.steps
     ):
         return f"`seedbed resume {run.id}` continues it; `seedbed status {run.id}` shows why it ended."
     return f"`seedbed status {run.id}` shows what it is doing."

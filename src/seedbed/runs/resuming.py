@@ -10,14 +10,14 @@ from seedbed.config.paths import located
 from seedbed.config.roots import TRAIN
 from seedbed.errors import UsageError
 from seedbed.runs.checkpoints import checkpoints, is_at_end, step_at
-from seedbed.runs.control import Resume
-from seedbed.runs.status import Standing
+from seedbed.runs.control import ResumeOptions
+from seedbed.runs.status import CurrentStatus
 from seedbed.runs.store import RunDir
 from seedbed.runs.summary import why_early
 from seedbed.runs.view import View
 
 
-def checked(asked: Resume) -> Resume:
+def checked(asked: ResumeOptions) -> ResumeOptions:
     """The options, checked and with absolute paths. Raises UsageError for an invalid number of steps or validations."""
     for amount, option in ((asked.more_steps, "--more-steps"), (asked.more_epochs, "--more-epochs")):
         if amount is not None and not 0 < amount < float("inf"):
@@ -33,9 +33,9 @@ def checked(asked: Resume) -> Resume:
     return asked
 
 
-def refuse_nothing_to_do(run: RunDir, asked: Resume, stands: Standing) -> None:
+def refuse_nothing_to_do(run: RunDir, asked: ResumeOptions, current: CurrentStatus) -> None:
     """Raise UsageError if the job would find no step to train, or no checkpoint to add steps to."""
-    view, more = stands.view, "add --more-epochs N or --more-steps N"
+    view, more = current.view, "add --more-epochs N or --more-steps N"
     if asked.more_steps is not None or asked.more_epochs is not None:
         if asked.from_checkpoint is None and not checkpoints(run, view):
             raise UsageError(
@@ -49,11 +49,11 @@ def refuse_nothing_to_do(run: RunDir, asked: Resume, stands: Standing) -> None:
                 f'Nothing is left to train: "{path.name}" of "{run.id}" was saved after the last planned step.',
                 f"To train further, {more}.",
             )
-    elif stands.status == "completed" and (view.steps is None or view.step >= view.steps):
+    elif current.status == "completed" and (view.steps is None or view.step >= view.steps):
         raise UsageError(
             f'"{run.id}" is completed: it has trained all of its {view.steps} steps.', f"To train further, {more}."
         )
-    elif stands.status == "completed" and asked.early_stop is None:
+    elif current.status == "completed" and asked.early_stop is None:
         raise UsageError(
             f'"{run.id}" ended at step {view.step} of {view.steps}. {why_early(view)}',
             f"`seedbed resume {run.id} --early-stop 0` continues to step {view.steps}; --more-steps N trains N steps"
@@ -61,11 +61,11 @@ def refuse_nothing_to_do(run: RunDir, asked: Resume, stands: Standing) -> None:
         )
 
 
-def replaced_plan(asked: Resume, stands: Standing) -> str:
+def replaced_plan(asked: ResumeOptions, current: CurrentStatus) -> str:
     """Says, in a sentence, that added steps replace the rest of an unfinished plan; "" if no planned step is dropped."""
-    view = stands.view
+    view = current.view
     extends = asked.more_steps is not None or asked.more_epochs is not None
-    if not extends or stands.status == "completed" or view.steps is None or view.step >= view.steps:
+    if not extends or current.status == "completed" or view.steps is None or view.step >= view.steps:
         return ""
     return (
         f"The added steps replace the planned ones: the run was to end at step {view.steps}, and it is at step {view.step}."
@@ -73,20 +73,20 @@ def replaced_plan(asked: Resume, stands: Standing) -> str:
     )
 
 
-class Leaves(NamedTuple):
+class Superseded(NamedTuple):
     """The steps and checkpoints that a resume from an earlier checkpoint supersedes."""
 
     step: int
     """The step from which the run continues."""
-    stood: int
+    last_step: int
     """The last step that the run has trained."""
     saved: list[int]
     """Steps of the superseded checkpoints, which are moved, not deleted."""
 
 
-def leaves(run: RunDir, asked: Resume, view: View) -> Leaves | None:
+def superseded_by(run: RunDir, asked: ResumeOptions, view: View) -> Superseded | None:
     """What a resume from the checkpoint at the path `asked.from_checkpoint` supersedes; None if nothing."""
     step = step_at(view, Path(asked.from_checkpoint)) if asked.from_checkpoint is not None else None
     if step is None or step >= view.step:
         return None
-    return Leaves(step, view.step, [found.step for found in checkpoints(run, view) if found.step > step])
+    return Superseded(step, view.step, [found.step for found in checkpoints(run, view) if found.step > step])

@@ -27,8 +27,8 @@ from seedbed.checkpoint.marker import (
 from seedbed.errors import SeedbedError
 from seedbed.files import remove_tree
 from seedbed.locks import Lock, is_locked
-from seedbed.runs.checkpoints import best_checkpoint, damaged, in_force, latest_checkpoint, left_behind
-from seedbed.runs.status import Standing, last_event_time, standing
+from seedbed.runs.checkpoints import best_checkpoint, damaged, is_current, latest_checkpoint, superseded_checkpoints
+from seedbed.runs.status import CurrentStatus, current_status, last_event_time
 from seedbed.runs.statuses import OVER, REMOVABLE
 from seedbed.runs.store import RunDir, Store
 from seedbed.runs.tasks import FOLDER as TASK_FOLDER
@@ -82,7 +82,7 @@ class CheckpointFolder(NamedTuple):
     size_bytes: int
 
 
-class Thinning(NamedTuple):
+class CheckpointPruning(NamedTuple):
     """A plan to prune the checkpoints of a run: those to keep, which were verified, and those to delete."""
 
     run: RunDir
@@ -143,17 +143,17 @@ def choose(store: Store, policy: Policy) -> list[Chosen]:
     for run in reversed(store.all()):
         if run.is_archived() != policy.archived:
             continue
-        stands = standing(run)
-        if stands.status not in (policy.statuses or OVER) & REMOVABLE or is_locked(run.lock):
+        current = current_status(run)
+        if current.status not in (policy.statuses or OVER) & REMOVABLE or is_locked(run.lock):
             continue
-        found.append(Chosen(run, stands.status, max(now - _last_use(run, stands), 0.0)))
+        found.append(Chosen(run, current.status, max(now - _last_use(run, current), 0.0)))
     found = found[policy.keep :] if policy.keep is not None else found
     return [each for each in found if policy.older_than_s is None or each.idle_s >= policy.older_than_s]
 
 
-def _last_use(run: RunDir, stands: Standing) -> float:
+def _last_use(run: RunDir, current: CurrentStatus) -> float:
     """The time of the run's last activity or of its creation, whichever is later, in unix seconds."""
-    times = [last_event_time(run, stands) or 0.0]
+    times = [last_event_time(run, current) or 0.0]
     try:
         created = run.meta().get("created")
         times.append(float(created) if isinstance(created, int | float) else 0.0)
@@ -166,19 +166,19 @@ def _last_use(run: RunDir, stands: Standing) -> float:
 # Whole runs ----------------------------------------------------------------------------------------------------------
 
 
-def refuse_living(run: RunDir) -> Standing:
+def refuse_living(run: RunDir) -> CurrentStatus:
     """Raise SeedbedError for a run that must not be deleted: one that is running or queued, or a link."""
     if run.path.is_symlink():
         raise SeedbedError(
             f"{quoted(run.path)} is a link to {quoted(run.path.resolve())}, so it is not deleted.",
             "Give the path of that folder, and remove the link afterwards.",
         )
-    stands = standing(run)
-    if stands.status not in REMOVABLE:
+    current = current_status(run)
+    if current.status not in REMOVABLE:
         raise SeedbedError(
-            f"{run.id} is {stands.status}, so it is not deleted.", f"Stop it first: seedbed stop {run.id} --wait"
+            f"{run.id} is {current.status}, so it is not deleted.", f"Stop it first: seedbed stop {run.id} --wait"
         )
-    return stands
+    return current
 
 
 def delete(run: RunDir) -> int:
@@ -217,22 +217,22 @@ def _locked(run: RunDir) -> Iterator[None]:
 # Checkpoints ---------------------------------------------------------------------------------------------------------
 
 
-def thinning(run: RunDir) -> Thinning | None:
+def plan_pruning(run: RunDir) -> CheckpointPruning | None:
     """Plan the pruning of a run's checkpoints to the last one and the best one; None if there is nothing to delete.
 
     The checkpoints to keep are verified with their checksums, which reads every byte. If none of them is valid, or a
     newer version of Seedbed wrote any checkpoint, nothing is deleted.
     """
     folders, incomplete = _checkpoint_folders(run)
-    left = [found.path for found in left_behind(run)]
+    left = [found.path for found in superseded_checkpoints(run)]
     incomplete += [found.path for found in damaged(run)]
     try:
         best_marked = {path: _is_best(path) for path in [*folders.values(), *left]}
     except NewerFormatError:
         return None
-    view = standing(run).view
+    view = current_status(run).view
     all_paths = [folders[step] for step in sorted(folders, reverse=True)]
-    newest = [path for path in all_paths if path.name.startswith(".") or in_force(view, path)] or all_paths
+    newest = [path for path in all_paths if path.name.startswith(".") or is_current(view, path)] or all_paths
     current, best = latest_checkpoint(run, view), best_checkpoint(run, view)
     best_first = [best.path] if best else []
     best_first += [path for path in newest if best_marked[path]]
@@ -248,12 +248,12 @@ def thinning(run: RunDir) -> Thinning | None:
     unneeded = [path for path in [*reversed(all_paths), *left, *incomplete] if path not in kept]
     if not kept or not unneeded:
         return None
-    return Thinning(
+    return CheckpointPruning(
         run, [_described(path) for path in [*left, *reversed(all_paths)] if path in kept], [*map(_described, unneeded)]
     )
 
 
-def thin(planned: Thinning) -> int:
+def prune_checkpoints(planned: CheckpointPruning) -> int:
     """Delete the checkpoints as planned, and return the bytes freed.
 
     Raises SeedbedError if the run is in use or its checkpoints have changed in the meantime.

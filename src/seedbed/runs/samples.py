@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from seedbed.append_log import read_block
 from seedbed.events import Run, Sample, decode
-from seedbed.runs.in_force import begins_at
 from seedbed.runs.store import RunDir
+from seedbed.runs.superseded import begins_at
 
 _BLOCK = 4 << 20
 _WANTED = (b'"kind":"sample"', b'"kind":"run"')

@@ -62,7 +62,7 @@ class State(msgspec.Struct, frozen=True):
     status: dict[str, Any]
 
 
-class Standing(NamedTuple):
+class CurrentStatus(NamedTuple):
     """A run's View, its status (possibly a derived one, see runs/statuses.py), and its heartbeat if there is one."""
 
     view: View
@@ -115,24 +115,24 @@ def follow(run: RunDir, view: View) -> None:
     view.offset = reader.offset
 
 
-def standing(run: RunDir) -> Standing:
-    """The standing of a run. Never raises: a run whose files cannot be read is `broken`."""
+def current_status(run: RunDir) -> CurrentStatus:
+    """The current status of a run. Never raises: a run whose files cannot be read is `broken`."""
     state = read_state(run)
     try:
         view = read_view(run, state)
         meta = run.meta()
     except SeedbedError as error:
-        return Standing(View(status="broken", reason=error.message, hint=error.hint), "broken", None)
+        return CurrentStatus(View(status="broken", reason=error.message, hint=error.hint), "broken", None)
     beat = state.heartbeat if state is not None and state.heartbeat.session == view.session else None
     if view.session == 0:
         created = meta.get("created")
         age = time.time() - created if isinstance(created, int | float) else 0.0
         never_started = age > _STARTING_S and not is_locked(run.lock)
-        return Standing(view, "lost" if never_started else "queued", None)
+        return CurrentStatus(view, "lost" if never_started else "queued", None)
     if view.status in ENDED:
-        return Standing(view, view.status, beat)
+        return CurrentStatus(view, view.status, beat)
     if not _is_process_alive(run, view, beat):
-        return Standing(view, "lost", beat)
+        return CurrentStatus(view, "lost", beat)
     if beat is not None and beat.pause is not None and view.status in WORKING:
         pause = beat.pause
         view.code, view.reason, view.hint = (
@@ -140,11 +140,11 @@ def standing(run: RunDir) -> Standing:
             pause.reason,
             pause.hint or None,
         )
-        return Standing(view, "paused", beat)
+        return CurrentStatus(view, "paused", beat)
     # On a full disk a paused job cannot write its heartbeat, but it is alive.
     if view.status != "paused" and beat is not None and beat.age_s() > STALE_S:
-        return Standing(view, "stalled", beat)
-    return Standing(view, view.status, beat)
+        return CurrentStatus(view, "stalled", beat)
+    return CurrentStatus(view, view.status, beat)
 
 
 def _is_process_alive(run: RunDir, view: View, beat: Heartbeat | None) -> bool:
@@ -165,18 +165,18 @@ def hostname() -> str:
     return os.uname().nodename
 
 
-def status(run: RunDir, stands: Standing | None = None) -> dict[str, Any]:
+def status(run: RunDir, current: CurrentStatus | None = None) -> dict[str, Any]:
     """The flat object of `seedbed status --json`. Raw SI numbers; null if unknown or not applicable.
 
-    `stands`: the standing of the run, if the caller has it.
+    `current`: the current status of the run, if the caller has it.
     """
-    stands = standing(run) if stands is None else stands
-    view = stands.view
+    current = current_status(run) if current is None else current
+    view = current.view
     try:
         meta = run.meta()
     except SeedbedError:
         meta = {}
-    alive = stands.status in BUSY
+    alive = current.status in BUSY
     remaining = view.remaining_s() if alive else None
     flat = summary(view)
     latest = latest_checkpoint(run, view)
@@ -188,8 +188,8 @@ def status(run: RunDir, stands: Standing | None = None) -> dict[str, Any]:
     if reason is None and (early := why_early(view)):
         reason = early
         hint = f"`seedbed resume {run.id} --early-stop 0` continues to step {view.steps}; --more-steps N trains N more steps."
-    if stands.status == "lost":
-        reason = _why_lost(run, stands)
+    if current.status == "lost":
+        reason = _why_lost(run, current)
         hint = f"`seedbed resume {run.id}` " + ("continues from the last checkpoint." if latest else "starts it again.")
     return {
         "id": run.id,
@@ -198,8 +198,8 @@ def status(run: RunDir, stands: Standing | None = None) -> dict[str, Any]:
         "archived": labels.archived,
         "note": labels.note or None,
         "kind": meta.get("kind"),
-        "status": stands.status,
-        "asked": unfinished_request(run.control, view.session) if alive or stands.status == "queued" else None,
+        "status": current.status,
+        "asked": unfinished_request(run.control, view.session) if alive or current.status == "queued" else None,
         "code": code,
         "waits_for": waits_for,
         "reason": reason,
@@ -209,7 +209,7 @@ def status(run: RunDir, stands: Standing | None = None) -> dict[str, Any]:
         "phase": flat["phase"] if alive else None,
         "progress": flat["progress"] if alive else None,
         "simulated": simulated,
-        "updated": last_event_time(run, stands),
+        "updated": last_event_time(run, current),
         "preset": meta.get("preset"),
         "data": meta.get("data"),
         "output": meta.get("output"),
@@ -217,9 +217,9 @@ def status(run: RunDir, stands: Standing | None = None) -> dict[str, Any]:
         "remaining_s": remaining,
         # The remaining time of a simulated run is on its own clock, so it does not say when the run ends.
         "eta": time.time() + remaining
-        if remaining is not None and stands.status != "paused" and not simulated
+        if remaining is not None and current.status != "paused" and not simulated
         else None,
-        "heartbeat_age_s": stands.heartbeat.age_s() if stands.heartbeat is not None and alive else None,
+        "heartbeat_age_s": current.heartbeat.age_s() if current.heartbeat is not None and alive else None,
         "checkpoint": str(latest.path) if latest else None,
         "checkpoint_step": latest.step if latest else None,
         "best_checkpoint": str(best.path) if best else None,
@@ -227,9 +227,9 @@ def status(run: RunDir, stands: Standing | None = None) -> dict[str, Any]:
     }
 
 
-def last_event_time(run: RunDir, stands: Standing) -> float | None:
+def last_event_time(run: RunDir, current: CurrentStatus) -> float | None:
     """When the run's last event was written, in unix seconds of this machine; None for a run without events."""
-    view = stands.view
+    view = current.view
     if not view.run.get("simulated"):
         return view.updated
     try:
@@ -238,8 +238,8 @@ def last_event_time(run: RunDir, stands: Standing) -> float | None:
         return None
 
 
-def _why_lost(run: RunDir, stands: Standing) -> str:
-    view, beat = stands.view, stands.heartbeat
+def _why_lost(run: RunDir, current: CurrentStatus) -> str:
+    view, beat = current.view, current.heartbeat
     if beat is not None and beat.pause is not None:
         cause = beat.pause.reason.rstrip(".")
         return f"The job ended while it could not write its log, so the last steps are missing there. {cause}."

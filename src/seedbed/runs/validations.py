@@ -63,7 +63,7 @@ class Validations(msgspec.Struct, omit_defaults=True):
         if not self.best or one.loss < self.best[-1].loss:
             self.best = [*self.best, one][-_KEPT:]
 
-    def void(self, step: int) -> None:
+    def drop_after(self, step: int) -> None:
         """Drop the validations of steps after `step`."""
         self.compared = [each for each in self.compared if each.step <= step]
         self.best = [each for each in self.best if each.step <= step]

@@ -1,6 +1,6 @@
 """Builds the View of a run from its events: its status, step, losses, checkpoints, progress and so on.
 
-runs/in_force.py decides which steps are current; the View drops the superseded ones.
+runs/superseded.py decides which steps are current; the View drops the superseded ones.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from seedbed import events
 from seedbed.events import MOST_METRICS, Record
 from seedbed.runs.clock import worked_s
 from seedbed.runs.cluster import Cluster
-from seedbed.runs.in_force import begins_at, goes_back_to, last_in_force, with_beginning
 from seedbed.runs.saved import Saved, after_going_back, after_saving
 from seedbed.runs.speed import Speed
 from seedbed.runs.statuses import ENDED, IDLE
+from seedbed.runs.superseded import begins_at, goes_back_to, last_current_step, with_beginning
 from seedbed.runs.validations import Validation, Validations, comparable
 
 _KEPT_MESSAGES = 20
@@ -153,7 +153,7 @@ class View(msgspec.Struct, omit_defaults=True):
     def _void(self, step: int, folder: str | None = None) -> None:
         """Drop what was logged for steps after `step`. Their checkpoints were moved into `folder`, if given."""
         self.checkpoints, self.left = after_going_back(step, folder, self.checkpoints, self.left)
-        self.validations.void(step)
+        self.validations.drop_after(step)
         if self.step > step:
             self.loss = self.grad_norm = self.lr = None
             self.metrics = dict.fromkeys(self.metrics)
@@ -161,7 +161,7 @@ class View(msgspec.Struct, omit_defaults=True):
 
     def reaches(self, session: int, step: int) -> bool:
         """Whether a step of a session is current: no later session began before that step."""
-        return last_in_force(self.begun, session, step) == step
+        return last_current_step(self.begun, session, step) == step
 
     def _step(self, event: events.Step) -> None:
         back = goes_back_to(event.step, self.step)
@@ -235,7 +235,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def fold(records: list[Record]) -> View:
+def view_of(records: list[Record]) -> View:
     """Build the View of a list of records."""
     view = View()
     for record in records:

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 from seedbed.errors import SeedbedError
 from seedbed.runs.models import Model, model_of
-from seedbed.runs.status import standing, status
+from seedbed.runs.status import current_status, status
 from seedbed.runs.statuses import LIVE
 from seedbed.runs.store import TASKS, RunDir, Store, is_run
 from seedbed.text import quoted
 
 
-class Listed(NamedTuple):
+class ListedRun(NamedTuple):
     """A run, as of the last change of its folder.
 
     `status` is the flat object of `seedbed status --json`, `hardware` the last hardware sample while the run has a process.
@@ -41,7 +41,7 @@ class Watch:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.runs: Mapping[str, Listed] = {}
+        self.runs: Mapping[str, ListedRun] = {}
         """The runs as of the last refresh; read it once if several results must be consistent."""
         self.problem: str | None = None
         """Why the store cannot be read, or None."""
@@ -107,15 +107,15 @@ class Watch:
         self.problem = None
         return found
 
-    def _read(self, run_id: str) -> Listed | None:
+    def _read(self, run_id: str) -> ListedRun | None:
         run = self.store.run_dir(run_id)
         try:
             if not is_run(run.path):
                 return None
-            stands = standing(run)
-            found = status(run, stands)
-            return Listed(
-                run, found, model_of(found, stands.view), stands.view.hardware if found["status"] in LIVE else None
+            current = current_status(run)
+            found = status(run, current)
+            return ListedRun(
+                run, found, model_of(found, current.view), current.view.hardware if found["status"] in LIVE else None
             )
         except (OSError, SeedbedError):
             return None  # the run was deleted while it was read

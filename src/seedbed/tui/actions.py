@@ -11,7 +11,7 @@ from seedbed.errors import SeedbedError
 from seedbed.presentation import run_actions
 from seedbed.presentation.run_actions import DELETE, DONE, PAUSE, RESUME, SAVE, STOP
 from seedbed.runs.store import RunDir
-from seedbed.runs.watch import Listed
+from seedbed.runs.watch import ListedRun
 from seedbed.text import shorten
 from seedbed.tui.keyboard import SequentialKeys
 from seedbed.tui.safe_text import safe_string, safe_text
@@ -155,24 +155,24 @@ class RunActions(SequentialKeys):
 
     # Helpers ---------------------------------------------------------------------------------------------------------
 
-    def _listed(self, run_id: str | None) -> Listed | None:
+    def _listed(self, run_id: str | None) -> ListedRun | None:
         listed = self.state.run(run_id)
         if listed is None:
             self.show_message("No run is selected.", "warning")
         return listed
 
-    def _other_names(self, listed: Listed) -> set[str]:
+    def _other_names(self, listed: ListedRun) -> set[str]:
         others = [each for each in self.state.watch.runs.values() if each.run.id != listed.run.id]
         return {name.casefold() for each in others for name in (each.status["name"], each.run.id)}
 
-    def _allows(self, action: str, listed: Listed) -> bool:
+    def _allows(self, action: str, listed: ListedRun) -> bool:
         """Whether the run's status allows an action. If it does not, the reason is shown."""
         reason = run_actions.possible(listed.status)[action]
         if reason:
             self.show_message(reason, "warning")
         return not reason
 
-    def _request(self, action: str, listed: Listed) -> None:
+    def _request(self, action: str, listed: ListedRun) -> None:
         """Send a request to the run's job, after a confirmation if the action needs one."""
         from seedbed import actions
 
@@ -180,14 +180,14 @@ class RunActions(SequentialKeys):
         if self._allows(action, listed):
             self._confirm(action, listed, lambda: self._do(_delivered(request), listed, _done(action, listed)))
 
-    def _continue(self, listed: Listed) -> None:
+    def _continue(self, listed: ListedRun) -> None:
         """Continue a paused job, or cancel a pending pause."""
         from seedbed import actions
 
         if self._allows(RESUME, listed):
             self._do(_delivered(actions.unpause), listed, _done(RESUME, listed))
 
-    def _confirm(self, action: str, listed: Listed, then: Callable[[], None]) -> None:
+    def _confirm(self, action: str, listed: ListedRun, then: Callable[[], None]) -> None:
         """Ask for confirmation, and call `then` if it is given. If the action needs none, call `then` immediately."""
         question = run_actions.confirmation(action, listed)
         if question is None:
@@ -199,7 +199,7 @@ class RunActions(SequentialKeys):
         dialog = Confirm(question.title, body, yes=question.accept, careful=question.is_risky)
         self.push_screen(dialog, lambda agreed: then() if agreed else None)
 
-    def _do(self, action: Callable[[RunDir], object], listed: Listed, done: str) -> None:
+    def _do(self, action: Callable[[RunDir], object], listed: ListedRun, done: str) -> None:
         """Perform an action in a thread, then show the message `done`, or the error.
 
         A thread is used because a disk may be slow, and because a job takes a moment to start.
@@ -235,7 +235,7 @@ class RunActions(SequentialKeys):
         Thread(target=run, name="window-work", daemon=True).start()
 
 
-def _done(action: str, listed: Listed) -> str:
+def _done(action: str, listed: ListedRun) -> str:
     return DONE[action].format(name=listed.status["name"])
 
 
@@ -246,6 +246,6 @@ def _delivered(request: Callable[[RunDir], SentRequest]) -> Callable[[RunDir], N
 
 def _resume(run: RunDir) -> None:
     from seedbed import actions
-    from seedbed.runs.control import Resume
+    from seedbed.runs.control import ResumeOptions
 
-    actions.wait_until_started(actions.resume(run, Resume()))
+    actions.wait_until_started(actions.resume(run, ResumeOptions()))

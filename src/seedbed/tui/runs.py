@@ -19,7 +19,7 @@ from seedbed.presentation.done import steps_text
 from seedbed.presentation.run_facts import activity, epochs_text, gpu_text
 from seedbed.presentation.run_list import counts
 from seedbed.runs.control import shown_status
-from seedbed.runs.watch import Listed
+from seedbed.runs.watch import ListedRun
 from seedbed.tui.curve import Curve
 from seedbed.tui.editors import is_editor
 from seedbed.tui.safe_text import safe_string, status_style
@@ -32,7 +32,7 @@ CURVE_DELAY_S = 0.06
 
 
 _STEP_CELLS = 11
-COLUMNS: dict[Column, Callable[[Listed], str]] = {
+COLUMNS: dict[Column, Callable[[ListedRun], str]] = {
     Column("NAME", 0): lambda each: str(each.status["name"]),
     Column("STATUS", 9): lambda each: shown_status(each.status),
     Column("STEP", _STEP_CELLS, right=True): lambda each: steps_text(each.status, _STEP_CELLS),
@@ -129,7 +129,7 @@ class RunsPanel(TablePanel):
         if not runs:
             self._draw_nothing()
 
-    def _row(self, each: Listed) -> list[Text]:
+    def _row(self, each: ListedRun) -> list[Text]:
         cells = [Text("●" if each.run.id in self.state.marked else " ", style="bold yellow")]
         shade = "dim italic " if each.status["archived"] else ""
         for column, write in zip(self.columns, COLUMNS.values(), strict=False):
@@ -143,7 +143,7 @@ class RunsPanel(TablePanel):
             cells.append(cell(value, column, style.strip()))
         return cells
 
-    def _summarise(self, runs: list[Listed]) -> None:
+    def _summarise(self, runs: list[ListedRun]) -> None:
         parts = counts(runs)
         hidden = [each for each in self.state.live() if each not in runs]
         if hidden:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from seedbed.presentation.run_list import default_model, live_runs, shown_models, shown_runs
 from seedbed.runs.models import Model
 from seedbed.runs.store import Store
-from seedbed.runs.watch import Listed, Watch
+from seedbed.runs.watch import ListedRun, Watch
 
 MAX_MARKED = 6
 """The maximum number of runs in one plot, which is the number of colours."""
@@ -32,11 +32,11 @@ class WindowState:
         """The store that the runs are in."""
         return self.watch.store
 
-    def run(self, run_id: str | None) -> Listed | None:
+    def run(self, run_id: str | None) -> ListedRun | None:
         """The run with this id, if it still exists."""
         return self.watch.runs.get(run_id) if run_id is not None else None
 
-    def runs(self) -> list[Listed]:
+    def runs(self) -> list[ListedRun]:
         """The runs to show: live ones first, newest first within each part."""
         return shown_runs(self.watch.runs.values(), self.filter, archived=self.show_archived)
 
@@ -44,7 +44,7 @@ class WindowState:
         """The models to show, the one trained last first."""
         return shown_models(self.watch.runs.values(), archived=self.show_archived)
 
-    def live(self) -> list[Listed]:
+    def live(self) -> list[ListedRun]:
         """The runs that a process works on or that wait in the queue, the newest first."""
         return live_runs(self.watch.runs.values())
 

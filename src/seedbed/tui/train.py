@@ -34,7 +34,7 @@ from seedbed.presentation.train_form import (
     start_question,
     train_fields,
 )
-from seedbed.runs.control import Resume, Turn
+from seedbed.runs.control import ResumeOptions, StartCondition
 from seedbed.tui.all_options import AllOptions
 from seedbed.tui.dialogs import Confirm
 from seedbed.tui.fields import NumberField, PlainCheckbox
@@ -129,7 +129,7 @@ class TrainPanel(Panel):
         """The config that the fields describe. Raises UsageError, which names the field."""
         return self.new_run().resolved()
 
-    def _extension(self) -> Resume:
+    def _extension(self) -> ResumeOptions:
         """How much further to train the chosen run. Raises UsageError."""
         return extension(self.fields, {name: self._value(name) for name in HORIZON})
 
@@ -338,7 +338,7 @@ class TrainPanel(Panel):
     def _on_answer(self, agreed: bool | None) -> None:
         if not agreed:
             return
-        turn = Turn(queue=self._queue)
+        turn = StartCondition(queue=self._queue)
         try:
             listed = self.state.run(self.origin)
             if self.origin == NEW:

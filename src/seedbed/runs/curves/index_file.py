@@ -70,7 +70,7 @@ def unpack(rows: bytes | memoryview, offset: int) -> Row:
 
 
 def can_continue_after(row: Row) -> bool:
-    """Whether a row contains the whole state of the Fold that made it, so that a new Fold can continue after the row."""
+    """Whether a row contains the whole state of the RowBuilder that made it, so that another can continue after the row."""
     return row.kind in (RESTART, BACK) or (row.kind == STEPS and row.num == STEPS_A_ROW)
 
 

@@ -10,7 +10,6 @@ from contextlib import suppress
 
 from seedbed.append_log import read_block
 from seedbed.errors import SeedbedError
-from seedbed.runs.curves.fold import Fold
 from seedbed.runs.curves.index_file import (
     HEAD_BYTES,
     ROW_BYTES,
@@ -22,6 +21,7 @@ from seedbed.runs.curves.index_file import (
     read_index,
     unpack,
 )
+from seedbed.runs.curves.row_builder import RowBuilder
 from seedbed.runs.curves.rows import Row
 from seedbed.runs.store import RunDir
 
@@ -36,7 +36,7 @@ class IndexWriter:
 
     def __init__(self, run: RunDir) -> None:
         self._run = run
-        self._fold: Fold | None = None
+        self._builder: RowBuilder | None = None
         self._rows: list[Row] = []
         self._fd = -1
         self._size = 0
@@ -53,19 +53,19 @@ class IndexWriter:
         if time.monotonic() < self._not_before:
             return True
         try:
-            if self._fold is not None and not self._is_there():
+            if self._builder is not None and not self._is_there():
                 self.close()
-            fold = self._fold or self._open()
-            if fold is None:
+            builder = self._builder or self._open()
+            if builder is None:
                 return True
             read = 0
             while read < limit:
-                block, offset = read_block(self._run.events, fold.offset, min(_BLOCK, limit - read))
-                if offset - len(block) != fold.offset:
+                block, offset = read_block(self._run.events, builder.offset, min(_BLOCK, limit - read))
+                if offset - len(block) != builder.offset:
                     raise SeedbedError("The event log is shorter than it was.", "")
                 if not block:
                     return True
-                fold.add(block)
+                builder.add(block)
                 read += len(block)
                 self._write()
         except (OSError, OverflowError, struct.error, SeedbedError) as error:
@@ -79,9 +79,9 @@ class IndexWriter:
         """Close the file; may be called twice. Readers take the steps that are not in the index yet from the log."""
         if self._fd >= 0:
             os.close(self._fd)
-        self._fd, self._fold, self._rows = -1, None, []
+        self._fd, self._builder, self._rows = -1, None, []
 
-    def _open(self) -> Fold | None:
+    def _open(self) -> RowBuilder | None:
         """Continue after the last valid row, or start a new index if there is none for this log; None without a log."""
         rows = read_index(self._run)
         checksum = log_checksum(self._run.events)
@@ -98,8 +98,8 @@ class IndexWriter:
             self._append(header(checksum))
             self._check = zlib.crc32(header(checksum))
         self.problem = None
-        self._fold = Fold(self._rows.append, unpack(rows, len(rows) - ROW_BYTES) if rows else None)
-        return self._fold
+        self._builder = RowBuilder(self._rows.append, unpack(rows, len(rows) - ROW_BYTES) if rows else None)
+        return self._builder
 
     def _is_there(self) -> bool:
         """Whether the file is the one that was opened, with the expected size; it may be deleted at any time."""

@@ -13,7 +13,6 @@ from typing import NamedTuple, Self
 
 from seedbed.append_log import read_block
 from seedbed.runs.curves.curve_events import decode_lines
-from seedbed.runs.curves.fold import Fold, decode_steps
 from seedbed.runs.curves.index_file import ROW_BYTES, log_checksum, read_index, unpack
 from seedbed.runs.curves.open_metrics import Five, summarised, value_in, values_by_step
 from seedbed.runs.curves.points import (
@@ -28,6 +27,7 @@ from seedbed.runs.curves.points import (
     gather_rows,
     open_cell,
 )
+from seedbed.runs.curves.row_builder import RowBuilder, decode_steps
 from seedbed.runs.curves.rows import (
     BACK,
     NOTHING,
@@ -100,7 +100,7 @@ class Series:
     def loading(self) -> Iterator[tuple[int, int]]:
         """Read the index and the rest of the log, a few megabytes at a time; yields `progress` after each."""
         with self._lock:
-            if not self._fold.offset:
+            if not self._builder.offset:
                 self._take_index()
         yield self._look()
         while self._read():
@@ -115,12 +115,12 @@ class Series:
                 self._clear()
         for _ in self.loading():
             pass
-        return another or self._fold.offset != before
+        return another or self._builder.offset != before
 
     def __len__(self) -> int:
         """The number of current steps."""
         with self._lock:
-            return int(sum(self._columns[_NUM])) + len(self._fold.open)
+            return int(sum(self._columns[_NUM])) + len(self._builder.open)
 
     @property
     def validations(self) -> list[Mark]:
@@ -233,7 +233,7 @@ class Series:
         known = self._metrics.get(key, {})
         found = [known.get(row, NOTHING) for row in zip(columns[_BEGIN][rows], columns[_LAST][rows], strict=True)]
         last = len(columns[_BEGIN]) - 1
-        if self._fold.open and rows.stop > last:  # the steps that are not in a row yet
+        if self._builder.open and rows.stop > last:  # the steps that are not in a row yet
             found[-1] = summarised([*self._metric_by_step(columns, last, key).values()])
         return [*zip(*found, strict=True)]
 
@@ -271,7 +271,7 @@ class Series:
         self._validation_metrics: dict[str, dict[int, float]] = {}
         """Open metric -> its value at each validation, by the byte at which its line begins."""
         self._metric_details: dict[tuple[str, float, float], dict[int, float]] = {}
-        self._fold = Fold(self._take)
+        self._builder = RowBuilder(self._take)
         self._session = 0
         self._mark = 0
 
@@ -280,19 +280,19 @@ class Series:
             total = self.run.events.stat().st_size
         except OSError:
             total = 0
-        self.progress = (self._fold.offset, total)
+        self.progress = (self._builder.offset, total)
         return self.progress
 
     def _read(self) -> bool:
         """Read a block of the log; returns False if there is nothing more to read."""
         with self._lock:
             self._mark = self._mark or log_checksum(self.run.events)
-            offset = self._fold.offset
+            offset = self._builder.offset
             block, after = read_block(self.run.events, offset, _BLOCK)
             if after - len(block) != offset:
                 self._clear()
                 return bool(block)
-            self._fold.add(block)
+            self._builder.add(block)
         return bool(block)
 
     def _take_index(self) -> None:
@@ -315,7 +315,7 @@ class Series:
                 column.extend(compress(values[start:cut], chosen))
             self._take_marks(view, kinds, first, min(cut + 1, len(kinds)))
             start = cut + 1
-        self._fold = Fold(self._take, unpack(view, len(data) - ROW_BYTES))
+        self._builder = RowBuilder(self._take, unpack(view, len(data) - ROW_BYTES))
 
     def _take_marks(self, rows: memoryview, kinds: Sequence[float], start: int, stop: int) -> None:
         for number in range(start, stop):
@@ -360,7 +360,7 @@ class Series:
     def _opened(self) -> Iterator[list[array[float]]]:
         """Yield the columns under the lock; the steps that are not in a row yet are their last row."""
         with self._lock:
-            row = self._fold.row()
+            row = self._builder.row()
             if row is None:
                 yield self._columns
                 return
@@ -374,8 +374,8 @@ class Series:
 
     def _steps_of(self, columns: Sequence[array[float]], number: int) -> list[StepValues]:
         """The single steps of a row: those that are not in a row yet, or cached ones, or read from the log."""
-        if number == len(columns[_BEGIN]) - 1 and self._fold.open:
-            return self._fold.open
+        if number == len(columns[_BEGIN]) - 1 and self._builder.open:
+            return self._builder.open
         row = Row(*(column[number] for column in columns))  # type: ignore[arg-type]
         kept = self._details.get(row.begin)
         if kept is None:

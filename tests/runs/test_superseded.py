@@ -6,11 +6,11 @@ import pytest
 
 from seedbed.events import Checkpoint, Eval, Event, Run, Sample, Step, decode, encode
 from seedbed.runs.curves.series import Series
-from seedbed.runs.in_force import begins_at, goes_back_to, last_in_force, with_beginning
 from seedbed.runs.metrics import metrics
 from seedbed.runs.samples import read_samples
 from seedbed.runs.store import RunDir
-from seedbed.runs.view import fold
+from seedbed.runs.superseded import begins_at, goes_back_to, last_current_step, with_beginning
+from seedbed.runs.view import view_of
 
 
 def test_a_session_begins_at_a_running_event_with_planned_steps() -> None:
@@ -30,8 +30,8 @@ def test_a_later_session_limits_the_steps_in_force_of_earlier_ones() -> None:
     for session, step in ((1, 0), (2, 100), (3, 60), (4, 80)):
         begun = with_beginning(begun, session, step)
     assert begun == [(1, 0), (3, 60), (4, 80)], "session 2 began at a step that is void"
-    assert [last_in_force(begun, session, 500) for session in (1, 2, 3, 4)] == [60, 60, 80, 500]
-    assert last_in_force(begun, 1, 50) == 50
+    assert [last_current_step(begun, session, 500) for session in (1, 2, 3, 4)] == [60, 60, 80, 500]
+    assert last_current_step(begun, 1, 50) == 50
 
 
 def log(run: RunDir, *events: Event) -> None:
@@ -54,7 +54,7 @@ def test_every_reader_leaves_out_the_same_steps(run: RunDir, *, logs_beginning: 
     log(run, Run(status="running", session=1, steps=9), *(event for step in (1, 2, 3) for event in all_events(step)))
     log(run, *([Run(status="running", session=2, step=1, steps=9)] if logs_beginning else []), *all_events(2))
     records = [record for line in run.events.read_bytes().splitlines() if (record := decode(line))]
-    view, series = fold(records), Series.load(run)
+    view, series = view_of(records), Series.load(run)
     assert view.step == 2
     assert [each.step for each in view.validations.compared] == [1, 2]
     assert [saved.step for saved in view.checkpoints] == [1, 2]

@@ -45,6 +45,6 @@ def with_beginning(begun: Sequence[tuple[int, int]], session: int, step: int) ->
     return [each for each in begun if each[1] < step] + [(session, step)]
 
 
-def last_in_force(begun: Sequence[tuple[int, int]], session: int, step: int) -> int:
+def last_current_step(begun: Sequence[tuple[int, int]], session: int, step: int) -> int:
     """The last current step among the steps up to `step` of `session`, including the steps that it resumed from."""
     return min([step, *(start for later, start in begun if later > session)])

@@ -20,14 +20,14 @@ from seedbed.runs.curves.rows import (
     StepValues,
     summarise,
 )
-from seedbed.runs.in_force import begins_at, goes_back_to
 from seedbed.runs.statuses import IDLE
+from seedbed.runs.superseded import begins_at, goes_back_to
 
 LARGEST = 1 << 53
 """Steps and tokens must be below this, so that a float64 represents them exactly."""
 
 
-class Fold:
+class RowBuilder:
     """Converts the lines of a log to rows, one block of lines at a time.
 
     `take` is called with each row. A mark comes before the steps that were not yet in a row when it was logged. `after`:
@@ -157,7 +157,7 @@ class Fold:
 
 def decode_steps(row: Row, block: bytes) -> list[StepValues]:
     """Decode the single steps of a row again. `block`: the lines of the log that start at the row's `begin`."""
-    fold = Fold(lambda _: None)
-    fold.go_back_to(row)
-    fold.add(block)
-    return [step for step in fold.open if step.step <= row.last]
+    builder = RowBuilder(lambda _: None)
+    builder.go_back_to(row)
+    builder.add(block)
+    return [step for step in builder.open if step.step <= row.last]
