@@ -70,7 +70,7 @@ def test_requests_are_refused_where_the_table_says_so(
     status: str, asked: str | None, code: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     view = View(status=status, code=code)
-    monkeypatch.setattr(job_requests, "standing", lambda run: CurrentStatus(view, status, None))
+    monkeypatch.setattr(job_requests, "current_status", lambda run: CurrentStatus(view, status, None))
     monkeypatch.setattr(control, "unfinished_request", lambda path, session: asked)
     monkeypatch.setattr(job_requests, "SentRequest", lambda *_: None)
     requests = {PAUSE: job_requests.pause, SAVE: job_requests.save_now, STOP: job_requests.stop}
@@ -91,7 +91,7 @@ def test_requests_are_refused_where_the_table_says_so(
 def test_runs_can_be_extended_where_the_table_says_so(
     status: str, checkpoint: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervising, "standing", lambda run: CurrentStatus(View(status=status), status, None))
+    monkeypatch.setattr(supervising, "current_status", lambda run: CurrentStatus(View(status=status), status, None))
     monkeypatch.setattr(supervising, "checkpoints", lambda run, view: [checkpoint] if checkpoint else [])
     found = possible(flat(status, None, ASKED if status == "paused" else None, checkpoint))
     assert actions.is_extendable(RUN) == (not found[EXTEND])

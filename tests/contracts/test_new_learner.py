@@ -26,7 +26,7 @@ from seedbed.data.build import build_dataset
 from seedbed.config.directories import cache_dir
 from seedbed.jobs import adapt
 from seedbed.jobs.__main__ import run_job
-from seedbed.runs.control import Resume, Turn
+from seedbed.runs.control import ResumeOptions, StartCondition
 from seedbed.runs.kinds import KINDS
 from seedbed.runs.status import status
 from seedbed.train.device import Device
@@ -43,7 +43,7 @@ def hashed(run):
     return hashlib.sha256((last / "adapter_model.safetensors").read_bytes()).hexdigest()
 
 whole = actions.new_run(store, KINDS["adapt"], wanted, "whole")
-assert run_job(whole.path, Resume(), Turn()) == 0
+assert run_job(whole.path, ResumeOptions(), StartCondition()) == 0
 folder = max(whole.checkpoints.glob("step-*"))
 found = status(whole)
 results["status"] = {key: found[key] for key in ("status", "step", "parameters", "trainable", "precision")}
@@ -55,8 +55,8 @@ results["saved"] = {name: [str(each.dtype), list(each.shape)] for name, each in 
 results["artifact"] = json.loads((folder / "DONE").read_text())["artifact"]
 
 half = actions.new_run(store, KINDS["adapt"], resolve(TRAIN, sets=[*sets, "train.steps=6"]), "half")
-assert run_job(half.path, Resume(), Turn()) == 0
-assert run_job(half.path, Resume(more_steps=6), Turn()) == 0
+assert run_job(half.path, ResumeOptions(), StartCondition()) == 0
+assert run_job(half.path, ResumeOptions(more_steps=6), StartCondition()) == 0
 results["resumed equal"] = hashed(half) == hashed(whole)
 
 dataset = build_dataset(wanted.config.data, wanted.config.tokenizer, cache=cache_dir(), emit=lambda event: None)

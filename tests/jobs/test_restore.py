@@ -262,7 +262,7 @@ def test_going_back_leaves_later_checkpoints_behind_and_keeps_their_best_loss(se
     for step, loss in ((20, 5.0), (40, 2.0), (60, 3.0)):
         sessions.save(step, loss=loss)
     found = branch_of(sessions, ResumeOptions(from_checkpoint="20"))
-    assert [path.name for path in found.void] == ["step-00000040", "step-00000060"]
+    assert [path.name for path in found.superseded] == ["step-00000040", "step-00000060"]
     assert (found.left, found.damaged, found.loss_to_beat) == ("left-at-00000020-by-session-9", False, 2.0)
     assert (found.resumed_from, found.saved) == ("step-00000020", True)
 
@@ -272,7 +272,7 @@ def test_a_damaged_checkpoint_is_left_behind_as_damaged_and_sets_no_loss_to_beat
     sessions.save(20, loss=5.0)
     (sessions.save(60, loss=3.0) / "model.safetensors").write_bytes(b"")
     found = branch_of(sessions)
-    assert [path.name for path in found.void] == ["step-00000060"]
+    assert [path.name for path in found.superseded] == ["step-00000060"]
     assert (found.left, found.damaged, found.loss_to_beat) == ("damaged-found-by-session-9", True, None)
 
 

@@ -21,7 +21,7 @@ from seedbed.runs.checkpoints import (
 )
 from seedbed.runs.control import ResumeOptions
 from seedbed.runs.lookup import find_checkpoint
-from seedbed.runs.resuming import Leaves, leaves
+from seedbed.runs.resuming import Superseded, superseded_by
 from seedbed.runs.status import read_view
 from seedbed.runs.store import RunDir, Store
 from seedbed.runs.summary import summary
@@ -93,7 +93,7 @@ def test_going_back_sets_later_checkpoints_aside_and_deletes_none(writer: RunWri
     assert "at steps: 20 (superseded: 40, 60)" in refused.value.hint
 
 
-def test_find_checkpoint_prefers_the_one_in_force_then_the_last_one_set_aside(writer: RunWriter) -> None:
+def test_find_checkpoint_prefers_the_current_one_then_the_last_superseded_one(writer: RunWriter) -> None:
     writer.begin(1, 0)
     for step in (20, 40):
         writer.save(step)
@@ -160,7 +160,7 @@ def test_a_log_of_an_earlier_version_that_deleted_void_checkpoints_can_be_read(w
         ([(1, 0), (2, 60), (3, 20), (4, 30)], 3, 31, False),
     ],
 )
-def test_a_step_is_in_force_unless_a_later_session_began_before_it(
+def test_a_step_is_current_unless_a_later_session_began_before_it(
     writer: RunWriter, begins: list[tuple[int, int]], session: int, step: int, reaches: bool
 ) -> None:
     for number, at in begins:
@@ -168,7 +168,7 @@ def test_a_step_is_in_force_unless_a_later_session_began_before_it(
     assert writer.view.reaches(session, step) is reaches
 
 
-def test_common_step_is_the_last_step_in_force_that_a_checkpoint_set_aside_shares(writer: RunWriter) -> None:
+def test_common_step_is_the_last_current_step_that_a_superseded_checkpoint_shares(writer: RunWriter) -> None:
     writer.begin(1, 0)
     for step in (20, 40, 60):
         writer.save(step)
@@ -180,14 +180,14 @@ def test_common_step_is_the_last_step_in_force_that_a_checkpoint_set_aside_share
     assert common_step(writer.view, writer.run.checkpoints / "step-00000020") is None
 
 
-def test_leaves_gives_the_steps_and_checkpoints_that_a_resume_would_void(writer: RunWriter) -> None:
+def test_superseded_by_gives_the_steps_and_checkpoints_that_a_resume_would_supersede(writer: RunWriter) -> None:
     writer.begin(1, 0)
     paths = [writer.save(step) for step in (20, 40, 60)]
 
-    def left(path: Path | None) -> Leaves | None:
-        return leaves(writer.run, ResumeOptions(from_checkpoint=str(path) if path else None), writer.view)
+    def left(path: Path | None) -> Superseded | None:
+        return superseded_by(writer.run, ResumeOptions(from_checkpoint=str(path) if path else None), writer.view)
 
-    assert left(paths[0]) == Leaves(20, 60, [40, 60])
+    assert left(paths[0]) == Superseded(20, 60, [40, 60])
     assert left(paths[2]) is None
     assert left(None) is None
 

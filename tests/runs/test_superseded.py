@@ -25,7 +25,7 @@ def test_logging_a_step_again_goes_back_to_the_step_before_it(step: int, last: i
     assert goes_back_to(step, last) == found
 
 
-def test_a_later_session_limits_the_steps_in_force_of_earlier_ones() -> None:
+def test_a_later_session_limits_the_current_steps_of_earlier_ones() -> None:
     begun: list[tuple[int, int]] = []
     for session, step in ((1, 0), (2, 100), (3, 60), (4, 80)):
         begun = with_beginning(begun, session, step)
