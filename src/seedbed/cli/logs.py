@@ -48,7 +48,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         default=_LINES,
         help="print the last N lines of events and of output, or `all` (50)",
     )
-    parser.add_argument("--printed", action="store_true", help="print only what the job and its libraries printed")
+    parser.add_argument("--printed", action="store_true", help="print only the raw output of the job and its libraries")
     runs_option(parser)
 
 

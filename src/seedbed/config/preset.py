@@ -45,7 +45,7 @@ def _read(name: str, root: Root[Any]) -> dict[str, Any]:
     names = preset_names(root)
     if name == "custom":
         raise UsageError(
-            "There is no preset 'custom': a custom config is a preset with values of your own.",
+            "'custom' is not a preset: a config is called custom if its values differ from its preset's.",
             f"Start from {any_of(names)}, and set keys in a file or with --set TABLE.KEY=VALUE.",
         )
     own = "To use your own file, give it without --preset. " if name.endswith(".toml") else ""

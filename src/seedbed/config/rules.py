@@ -5,7 +5,6 @@ A rule belongs to the tables whose keys it compares, so it applies to every root
 
 from __future__ import annotations
 
-import difflib
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -75,7 +74,7 @@ _OTHER_DEVICES = {
 
 
 def _of_device(device: str) -> Iterator[Contradiction]:
-    """Refuse a misspelt device. Other names may be part of a GPU's name, whose machine need not be this one."""
+    """Refuse a misspelt device. Any other name is accepted: it may be part of the name of another machine's GPU."""
     wanted = device.strip().lower()
     name, number = re.fullmatch(r"(.*?)[:_ -]?(\d*)", wanted, re.DOTALL).groups()  # type: ignore[union-attr]
     if wanted in ("", *_DEVICES) or re.fullmatch(r"cuda:\d+", wanted):
@@ -87,10 +86,14 @@ def _of_device(device: str) -> Iterator[Contradiction]:
             f"For this device, set train.device to {meant}." if meant else "Set train.device to auto.",
             ("train.device",),
         )
-    elif name in _DEVICES or (close := difflib.get_close_matches(name, _DEVICES, n=1, cutoff=0.75)):
-        meant = name if name in _DEVICES else close[0]
+        return
+    import difflib
+
+    close = [name] if name in _DEVICES else difflib.get_close_matches(name, _DEVICES, n=1, cutoff=0.75)
+    if close:
+        meant = close[0]
         meant += f":{number}" if meant == "cuda" and number else ""
-        yield Contradiction("There is no device of that name", f"Did you mean {meant}?", ("train.device",))
+        yield Contradiction("Unknown device", f"Did you mean {meant}?", ("train.device",))
 
 
 def _of_train(train: TrainConfig) -> Iterator[Contradiction]:

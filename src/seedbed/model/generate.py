@@ -153,7 +153,7 @@ def generate(
     foreign = [id_ for id_ in prompt_ids if not 0 <= id_ < model.vocab_rows]
     if foreign:
         raise UsageError(
-            f"The prompt contains id {foreign[0]}, but the model has ids 0 to {model.vocab_rows - 1}.",
+            f"The prompt contains token id {foreign[0]}, but the model has token ids 0 to {model.vocab_rows - 1}.",
             "Use the tokenizer that the model was trained with.",
         )
     if sampling.max_new_tokens == 0:
