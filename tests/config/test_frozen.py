@@ -58,3 +58,13 @@ def test_control_characters_in_origins_are_removed_and_the_file_stays_valid(tmp_
     text = dump(config, dict.fromkeys(origins, "file a\nb\x1b[31m.toml"))
     assert "\x1b" not in text
     assert load_frozen(written(tmp_path, text), TRAIN) == config
+
+
+def test_a_frozen_config_with_a_device_that_a_new_one_may_not_have_loads(tmp_path: Path) -> None:
+    """Earlier versions accepted any device and trained on the best one."""
+    path = written(tmp_path, '[train]\nsteps = 5\ndevice = "cuda0"\n')
+    config = load_frozen(path, TRAIN)
+    assert config.train.device == "cuda0"
+    with pytest.raises(UsageError, match="Unknown device"):
+        resolve(TRAIN, base=config)
+    assert resolve(TRAIN, base=config, flags={"train.device": Flagged("cpu", "--device")}).config.train.device == "cpu"

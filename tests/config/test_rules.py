@@ -52,7 +52,8 @@ def test_a_name_that_is_not_a_text_encoding_is_refused(name: str) -> None:
         ("cudda", "Did you mean cuda?"),
         ("cuda1", "Did you mean cuda:1?"),
         ("cuda:x", "Did you mean cuda?"),
-        ("gpu:0", "Did you mean gpu?"),
+        ("gpu:1", "Did you mean cuda:1?"),
+        ("gpus", "Did you mean gpu?"),
         ("tpu", "train.device to auto"),
         ("ROCm", "train.device to cuda"),
         ("metal", "train.device to mps"),
@@ -62,6 +63,8 @@ def test_a_misspelt_or_unsupported_device_is_refused(device: str, hint: str) -> 
     assert hint in refused(sets=[f"train.device={device}"])
 
 
-@pytest.mark.parametrize("device", ["auto", "CPU", "cuda:3", "gpu", "mps", "A30", "rtx 4090", "MI300X", "Apple M2"])
+@pytest.mark.parametrize(
+    "device", ["auto", "CPU", "cuda:3", "gpu", "mps", "A30", "rtx 4090", "MI300X", "Apple M2", "GP100"]
+)
 def test_a_device_that_another_machine_may_have_is_accepted(device: str) -> None:
     assert resolve(TRAIN, sets=[f"train.device={device}"]).config.train.device == device

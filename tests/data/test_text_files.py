@@ -493,3 +493,17 @@ def test_a_record_that_is_most_of_the_text_is_trained_on_and_it_is_said(tmp_path
     assert large in set(source.documents("train"))
     assert 100 < len(set(source.documents("validation"))) < 400
     assert [event.code for event in events if isinstance(event, Message)] == ["validation-spared"]
+
+
+def test_a_text_of_one_character_is_too_short_also_beside_other_files(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    (tmp_path / "b.pdf").write_bytes(b"%PDF")
+    with pytest.raises(SeedbedError, match="too short to hold out"):
+        list(open_text(tmp_path).documents("train"))
+
+
+def test_a_text_of_separators_only_has_no_text(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("<|endoftext|>\n" * 5)
+    with pytest.raises(SeedbedError, match="contains no usable text") as raised:
+        list(open_text(tmp_path / "a.txt").documents("train"))
+    assert "data.validation_path" not in raised.value.hint

@@ -66,6 +66,8 @@ def listed(status: str, model_status: str = READY) -> tuple[ListedRun, Model]:
         "id": run.id,
         "status": status,
         "checkpoint": "/c/step-10",
+        "step": 10,
+        "steps": 10 if status == "completed" else 40,
     }
     model = Model(run, status, model_status, "", 10, None, None, None, 1, 1.0, Path("/c/step-10"), (10,), False)
     return ListedRun(run, found, model, None), model
@@ -84,7 +86,9 @@ def test_an_extension_is_in_steps_or_epochs_and_has_a_summary() -> None:
     with pytest.raises(UsageError, match="clear one of the two"):
         extension(FIELDS, {"epochs": "1", "steps": "20"})
     stopped, _ = listed("stopped")
-    assert extension_summary(stopped, ResumeOptions(20)) == "stopped: 20 more steps"
+    instead = "instead of the planned 30 steps that are left"
+    assert extension_summary(stopped, ResumeOptions(20)) == f"stopped: 20 more steps {instead}"
+    assert extension_summary(listed("completed")[0], ResumeOptions(20)) == "completed: 20 more steps"
     assert extension_summary(stopped, ResumeOptions()) == "stopped: continue to the planned end"
     with pytest.raises(UsageError, match="is completed: set more epochs or steps"):
         extension_summary(listed("completed")[0], ResumeOptions())

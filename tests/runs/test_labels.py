@@ -238,3 +238,14 @@ def test_a_note_that_is_not_text_is_ignored(store: Store) -> None:
     run = make(store, "alpha")
     run.labels.write_text(json.dumps({"name": "alpha", "note": ["x"]}))
     assert read_labels(run) == Labels("alpha")
+
+
+def test_a_run_elsewhere_is_renamed_by_the_names_of_its_own_store(tmp_path: Path) -> None:
+    here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
+    here.create("train", "two", "", {})
+    one, _ = there.create("train", "one", "", {}), there.create("train", "TWO", "", {})
+    with pytest.raises(UsageError, match="already called"):
+        rename(one, "two", here)
+    (tmp_path / "link").symlink_to(there.root)
+    by_link = Store(tmp_path / "link")
+    assert rename(one, "ONE", by_link).name == "ONE", "the run itself counted as another one"

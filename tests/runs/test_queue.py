@@ -17,12 +17,14 @@ from typing import Any
 import pytest
 
 import patience
-from seedbed.events import Run, encode
+from seedbed.events import STORAGE, Run, encode
 from seedbed.locks import Lock, is_locked
 from seedbed.runs.control import PAUSE, RESUME, STOP, write_request
 from seedbed.runs.process import boot_id, own_identity
-from seedbed.runs.status import status
+from seedbed.runs.queue import _pause_hint
+from seedbed.runs.status import CurrentStatus, status
 from seedbed.runs.store import RunDir, Store
+from seedbed.runs.view import View
 
 JOB = Path(__file__).with_name("waiting_job.py")
 
@@ -338,3 +340,11 @@ def test_a_queued_run_says_that_the_run_ahead_is_paused(queue: JobQueue) -> None
     assert status(waiting)["hint"] is None
     queue.finish(ahead)
     queue.wait_for_status(waiting, "running")
+
+
+def test_the_hint_for_a_run_ahead_that_is_paused_by_a_full_disk_does_not_say_resume(tmp_path: Path) -> None:
+    ahead = RunDir(tmp_path / "20260101-000000-000-ahead")
+    paused = View(status="paused", code=STORAGE, reason="The disk is full.", hint="Free some space.")
+    assert _pause_hint(ahead, CurrentStatus(paused, "paused", None)) == (
+        f"Free some space. Or stop that run: `seedbed stop {ahead.id}`"
+    )

@@ -49,8 +49,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def describe(entry: QueueItem) -> dict[str, Any]:
     """An entry of the queue, as `--json` prints it."""
+    from seedbed.errors import SeedbedError
     from seedbed.runs.control import unfinished_request
+    from seedbed.runs.status import is_simulated
 
+    try:
+        meta = entry.run.meta()
+    except SeedbedError:
+        meta = {}
     view, has_started = entry.current.view, entry.current.status != "queued"
     return {
         "id": entry.run.id,
@@ -63,7 +69,7 @@ def describe(entry: QueueItem) -> dict[str, Any]:
         "remaining_s": view.remaining_s() if has_started else None,
         "waits_for": entry.waits_for,
         "reason": view.reason,
-        "simulated": view.simulated,
+        "simulated": is_simulated(meta, view),
     }
 
 

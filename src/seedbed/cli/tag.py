@@ -36,10 +36,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     found = actions.store(arguments.runs).find(arguments.ref)
     removed = [checked_tag(tag) for tag in arguments.remove]
-    missing = [tag for tag in removed if tag not in read_labels(found).tags]
+    before = labels = read_labels(found)
+    if arguments.tags or removed:
+        labels = actions.change_tags(found, arguments.tags, removed)
+    missing = [tag for tag in removed if tag not in before.tags]
     if missing:
         note(f"{printable(found.id)} has no tag {listed([quoted(tag) for tag in missing])}.")
-    labels = actions.change_tags(found, arguments.tags, removed) if arguments.tags or removed else read_labels(found)
     if arguments.json:
         say_json({"id": found.id, "name": labels.name, "tags": list(labels.tags), "archived": labels.archived})
     else:

@@ -158,7 +158,7 @@ def run(arguments: argparse.Namespace) -> int:
     def start() -> Launch:
         launch = actions.start_new_run(store, KINDS["train"], wanted, arguments.name, queue, sys.argv)
         if arguments.name is not None and launch.run.first_name() != arguments.name:
-            note(f'Another run has the name "{arguments.name}", so the new run is named "{launch.run.first_name()}".')
+            note(f'The name "{arguments.name}" is taken, so the new run is named "{launch.run.first_name()}".')
         return launch
 
     return watch(

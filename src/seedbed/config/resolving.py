@@ -62,7 +62,7 @@ def resolve(
     if root.presets:
         origins = {"preset": name_origin} | origins
     config = build(values, name, root)
-    check_values(config, origins, root)
+    check_values(config, origins, root, is_new=True)
     return Resolved(config, origins)
 
 

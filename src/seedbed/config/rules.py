@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 
 from seedbed.config.arithmetic import nearest_divisors
 from seedbed.config.keys import tables, value_of
@@ -17,9 +18,15 @@ from seedbed.config.shape import shape_problems
 from seedbed.errors import UsageError
 
 
-def check_values(config: S, origins: Mapping[str, str], root: Root[S]) -> None:
-    """Raise UsageError for the first contradiction between keys, with the values, their origins and what to set."""
-    for problem, hint, paths in _contradictions(config, root):
+def check_values(config: S, origins: Mapping[str, str], root: Root[S], *, is_new: bool = False) -> None:
+    """Raise UsageError for the first contradiction between keys, with the values, their origins and what to set.
+
+    A new config, unlike one stored in a run, is also checked for a misspelt device: earlier versions accepted any.
+    """
+    problems = _contradictions(config, root)
+    if is_new and (train := getattr(config, "train", None)) is not None:
+        problems = chain(problems, _of_device(train.device))
+    for problem, hint, paths in problems:
         values = [f"{path} = {value_of(config, path)} ({origins.get(path, 'default')})" for path in paths]
         raise UsageError(": ".join(filter(None, (problem, ", ".join(values)))) + ".", hint)
 
@@ -90,14 +97,12 @@ def _of_device(device: str) -> Iterator[Contradiction]:
     import difflib
 
     close = [name] if name in _DEVICES else difflib.get_close_matches(name, _DEVICES, n=1, cutoff=0.75)
-    if close:
-        meant = close[0]
-        meant += f":{number}" if meant == "cuda" and number else ""
+    if close and len(name) > 2:  # two letters may begin a GPU's name, such as GP100
+        meant = f"cuda:{number}" if number and close[0] in ("cuda", "gpu") else close[0]
         yield Contradiction("Unknown device", f"Did you mean {meant}?", ("train.device",))
 
 
 def _of_train(train: TrainConfig) -> Iterator[Contradiction]:
-    yield from _of_device(train.device)
     if train.micro_batch and train.batch_size % train.micro_batch:
         yield Contradiction(
             "micro_batch must divide batch_size",

@@ -31,14 +31,14 @@ def read_toml(path: Path, root: Root[Any]) -> dict[str, Any]:
         raise UsageError(f'Cannot read "{path}": {error.strerror}.', "Check its permissions.") from error
     except UnicodeDecodeError as error:
         problem = f'"{path}" is not UTF-8 text ({error.reason} at byte {error.start}).'
-        raise UsageError(problem, _training_text_hint(path, root) or "Save it as UTF-8.") from error
+        raise UsageError(problem, f"Save it as UTF-8. {_training_text_hint(path, root)}".strip()) from error
     except tomllib.TOMLDecodeError as error:
-        hint = _training_text_hint(path, root) or "Put texts in quotes, and write the names of tables as [optimizer]."
-        raise UsageError(f'"{path}" is not valid TOML: {error}.', hint) from error
+        hint = f"Put texts in quotes, and write the names of tables as [optimizer]. {_training_text_hint(path, root)}"
+        raise UsageError(f'"{path}" is not valid TOML: {error}.', hint.strip()) from error
 
 
 def _training_text_hint(path: Path, root: Root[Any]) -> str:
     """The hint for a text file that was given as a config; "" if the file is probably meant as a config."""
-    if path.suffix == ".toml" or "data.source" not in keys(root):
+    if path.suffix.lower() == ".toml" or "data.source" not in keys(root):
         return ""
-    return f"To train on the text in this file, use --data {shlex.quote(f'text:{path}')}. A config is a TOML file."
+    return f"To train on the text in this file, use --data {shlex.quote(f'text:{path}')}."

@@ -239,11 +239,13 @@ def extension(fields: Mapping[str, Field], values: Mapping[str, str]) -> ResumeO
 
 def extension_summary(listed: ListedRun, request: ResumeOptions) -> str:
     """How much further a run would be trained, in one line. Raises UsageError if that is not possible."""
-    name = listed.status["name"]
+    name, step, steps = (listed.status[key] for key in ("name", "step", "steps"))
+    rest = steps - step if steps is not None and listed.status["status"] != "completed" else 0
+    instead = f" instead of the planned {text.plural(rest, 'step')} that are left" if rest > 0 else ""
     if request.more_epochs is not None:
-        return f"{name}: {text.plural(request.more_epochs, 'more epoch')}"
+        return f"{name}: {text.plural(request.more_epochs, 'more epoch')}{instead}"
     if request.more_steps is not None:
-        return f"{name}: {text.plural(request.more_steps, 'more step')}"
+        return f"{name}: {text.plural(request.more_steps, 'more step')}{instead}"
     if problem := run_actions.possible(listed.status)[run_actions.RESUME]:
         raise UsageError(problem)
     return f"{name}: continue to the planned end"

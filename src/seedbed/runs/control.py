@@ -1,8 +1,8 @@
 """The control file control.json, through which a job gets requests to stop, save, pause and resume.
 
 The job's process reads the file with RequestReader. Front ends do not write it themselves: they call runs/requests.py,
-which checks the run's status and, if the job does not read the file, sends a signal instead. `Resume` and `Turn` are the
-options with which a job is started.
+which checks the run's status and, if the job does not read the file, sends a signal instead. ResumeOptions and
+StartCondition are the options with which a job is started.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import make_dir, read_json, write_json
 from seedbed.locks import Lock
 from seedbed.runs.store import RunDir, Store, checked_name, quoted
+from seedbed.runs.tasks import FOLDER as TASK_FOLDER
 from seedbed.text import printable
 
 TAG = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
@@ -56,11 +57,13 @@ def names(store: Store) -> Lock:
 def rename(run: RunDir, name: str, store: Store | None = None) -> Labels:
     """Rename a run or task; its id stays. Raises UsageError if the name is invalid or taken.
 
-    The name must be free in `store`, which a task needs since its directory lies elsewhere (default: the run's folder).
+    The name must be free in the store of the run; for a task, whose directory lies elsewhere, in `store`.
     """
     checked_name(name, "")
-    store = store or Store(run.path.parent)
-    others = [other for other in (*store.all(), *store.tasks()) if other.path != run.path]
+    if store is None or run.path.parent.name != TASK_FOLDER:
+        store = Store(run.path.parent)
+    path = run.path.resolve()
+    others = [other for other in (*store.all(), *store.tasks()) if other.path.resolve() != path]
     with names(store) if others else nullcontext():
         for other in others:
             if name.casefold() in (other.name().casefold(), other.id.casefold()):

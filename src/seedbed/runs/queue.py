@@ -6,7 +6,7 @@ import time
 from typing import NamedTuple
 
 from seedbed.errors import UsageError
-from seedbed.events import Run
+from seedbed.events import ASKED, STORAGE, Run
 from seedbed.locks import Lock, is_locked
 from seedbed.runs.control import StartCondition
 from seedbed.runs.lifecycle import Lifecycle
@@ -35,7 +35,7 @@ def wait_for_turn(session: Lifecycle, poll_s: float = POLL_S) -> bool:
 
     The start is decided under a lock of the store, so that two runs never start on the same device.
     """
-    logged: tuple[str, bool] | None = None
+    logged: tuple[str, str] | None = None
     store, turn = Store(session.run.path.parent), session.turn
     lock = Lock(store.root / ".queue.lock")
     while session.stop_requested is None:
@@ -51,16 +51,24 @@ def wait_for_turn(session: Lifecycle, poll_s: float = POLL_S) -> bool:
                 return True
         finally:
             lock.release()
-        blocked = current_status(ahead).status == "paused"
-        if (ahead.id, blocked) != logged:
-            logged = ahead.id, blocked
-            why = f'It waits for "{printable(ahead.name())}" ({printable(ahead.id)}){", which is paused" if blocked else ""}.'
-            hint = f"Resume that run (`seedbed resume {ahead.id}`) or stop it (`seedbed stop {ahead.id}`)."
-            session.emit_status("queued", why, hint if blocked else None, waits_for=ahead.id)
+        its = current_status(ahead)
+        pause = its.view.code or STORAGE if its.status == "paused" else ""
+        if (ahead.id, pause) != logged:
+            logged = ahead.id, pause
+            why = f'It waits for "{printable(ahead.name())}" ({printable(ahead.id)}){", which is paused" if pause else ""}.'
+            session.emit_status("queued", why, _pause_hint(ahead, its) if pause else None, waits_for=ahead.id)
         end = time.monotonic() + poll_s
         while session.stop_requested is None and time.monotonic() < end:
             time.sleep(_TICK_S)
     return False
+
+
+def _pause_hint(ahead: RunDir, current: CurrentStatus) -> str:
+    """How to end the pause of a run that blocks the queue. A pause for another reason than a request ends by itself."""
+    stop = f"`seedbed stop {ahead.id}`"
+    if current.view.code == ASKED:
+        return f"Resume that run (`seedbed resume {ahead.id}`) or stop it ({stop})."
+    return f"{current.view.hint or ''} Or stop that run: {stop}".strip()
 
 
 def _ahead(run: RunDir, turn: StartCondition, store: Store) -> RunDir | None:

@@ -169,12 +169,11 @@ def _refuse_unless_running(run: RunDir, current: CurrentStatus, what: str) -> No
 
 def _what_to_do(run: RunDir, current: CurrentStatus) -> str:
     """A hint for a run that cannot carry out a request in its current status."""
-    view = current.view
-    if current.status == "paused":
-        return view.hint or ""
-    if current.status in OVER and not (
-        current.status == "completed" and view.steps is not None and view.step >= view.steps
-    ):
+    if current.status in ("paused", "broken"):
+        return current.view.hint or ""
+    if current.status == "completed":
+        return f"`seedbed status {run.id}` shows its result."
+    if current.status in OVER:
         return f"`seedbed resume {run.id}` continues it; `seedbed status {run.id}` shows why it ended."
     return f"`seedbed status {run.id}` shows what it is doing."
 

@@ -62,7 +62,7 @@ def refuse_nothing_to_do(run: RunDir, asked: ResumeOptions, current: CurrentStat
 
 
 def replaced_plan(asked: ResumeOptions, current: CurrentStatus) -> str:
-    """Says, in a sentence, that added steps replace the rest of an unfinished plan; "" if no planned step is dropped."""
+    """A sentence that says that added steps replace the planned rest of a run; "" for a completed run or without added steps."""
     view = current.view
     extends = asked.more_steps is not None or asked.more_epochs is not None
     if not extends or current.status == "completed" or view.steps is None or view.step >= view.steps:

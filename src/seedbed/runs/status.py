@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from seedbed.errors import SeedbedError
-from seedbed.events import codes_of_old
+from seedbed.events import STORAGE, codes_of_old
 from seedbed.locks import is_locked
 from seedbed.runs.checkpoints import best_checkpoint, latest_checkpoint
 from seedbed.runs.control import unfinished_request
@@ -184,7 +185,7 @@ def status(run: RunDir, current: CurrentStatus | None = None) -> dict[str, Any]:
     labels = read_labels(run)
     code, waits_for = flat.pop("code"), flat.pop("waits_for")
     reason, hint = flat.pop("reason"), flat.pop("hint")
-    simulated = bool(meta.get("simulated") or flat["simulated"])
+    simulated = is_simulated(meta, view)
     if reason is None and (early := why_early(view)):
         reason = early
         hint = f"`seedbed resume {run.id} --early-stop 0` continues to step {view.steps}; --more-steps N trains N more steps."
@@ -227,6 +228,11 @@ def status(run: RunDir, current: CurrentStatus | None = None) -> dict[str, Any]:
     }
 
 
+def is_simulated(meta: Mapping[str, Any], view: View) -> bool:
+    """Whether a run is simulated: its meta.json or a session of it says so."""
+    return bool(meta.get("simulated") or view.run.get("simulated"))
+
+
 def last_event_time(run: RunDir, current: CurrentStatus) -> float | None:
     """When the run's last event was written, in unix seconds of this machine; None for a run without events."""
     view = current.view
@@ -240,9 +246,9 @@ def last_event_time(run: RunDir, current: CurrentStatus) -> float | None:
 
 def _why_lost(run: RunDir, current: CurrentStatus) -> str:
     view, beat = current.view, current.heartbeat
-    if beat is not None and beat.pause is not None:
+    if beat is not None and beat.pause is not None and beat.pause.code == STORAGE:
         cause = beat.pause.reason.rstrip(".")
-        return f"The job ended while it could not write its log, so the last steps are missing there. {cause}."
+        return f"The job ended while it could not write its log, so its last events are missing there. {cause}."
     if view.session == 0:
         return f"The job never started; see {run.log.name} for the reason."
     return f"The process {view.run.get('pid')} ended without logging why: it was killed, ran out of memory, or the power failed."

@@ -58,6 +58,8 @@ class TextFiles:
         """Files that the last reading could not use: reason -> names below the root."""
         self.drops: Counter[str] = Counter()
         """Number of files and records that the last reading skipped, by reason."""
+        self.num_documents = 0
+        """Documents that the last reading has yielded."""
         self.warnings: list[str] = []
         self.markup: dict[str, list[str]] = {}
         """Text files that contain markup: kind of markup -> names below the root."""
@@ -153,10 +155,13 @@ class TextFiles:
         left_out: dict[str, list[str]] = {}
         drops.update(self.skipped_counts())
         self.drops, self.left_out, self.warnings, self.markup = drops, left_out, [], {}
+        self.num_documents = 0
         self.separators.begin()
         for file in files:
             try:
-                yield from self.separators.split(self._read(file, drops))
+                for document in self.separators.split(self._read(file, drops)):
+                    self.num_documents += 1
+                    yield document
             except UnreadableError as error:
                 if self.is_single:
                     raise

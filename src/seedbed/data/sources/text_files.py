@@ -157,7 +157,7 @@ class TextSource:
                 self._emit(message)
 
     def _no_text_error(self, split: str) -> NoTextError:
-        if self._validation is None and (split == "validation" or not self._files.drops):
+        if self._validation is None and (split == "validation" or self._files.num_documents):
             return NoTextError(
                 f"{quoted(self.name)} is too short to hold out any validation text.",
                 "Add text, or give a validation file: --set data.validation_path=FILE.",
