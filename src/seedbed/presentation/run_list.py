@@ -33,7 +33,7 @@ def shown_models(runs: Iterable[ListedRun], *, archived: bool = False) -> list[M
 
 
 def live_runs(runs: Iterable[ListedRun]) -> list[ListedRun]:
-    """The runs that a process works on or that wait in the queue, the newest first."""
+    """The live runs: those that a process works on or that wait in the queue, the newest first."""
     return sorted((each for each in runs if each.lives), key=lambda each: each.run.id, reverse=True)
 
 
