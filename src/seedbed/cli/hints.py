@@ -91,7 +91,8 @@ def unknown_argument(parser: argparse.ArgumentParser, words: Sequence[str], stra
 def _option(typed: str, known: list[str], own: dict[str, str], value: str, root: Root[Any]) -> str | None:
     """The option that was probably meant by `typed`, or `--set` with a config key if the command has that option.
 
-    Returns None if nothing similar is known. `known` has the options of the command, `own` those of other programs.
+    Returns None if nothing similar is known. `known` has the options of the command; `own` maps options of other
+    programs to these.
     """
     plain = "--" + typed.lower().lstrip("-").replace("_", "-")
     if plain in known or plain in own:

@@ -76,7 +76,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def build(words: Sequence[str] | None = None) -> Parser:
-    """Make the parser with all commands, or, given the `words` of a command line, with only the command in it.
+    """Make the parser with all commands, or, given the `words` of a command line, only with the command that they name.
 
     If `words` name no command, the parser has all commands, but without their options.
     """

@@ -143,7 +143,7 @@ class Window(PanelWindow):
                 await panel.look()
 
     def show(self, changed: set[str]) -> None:
-        """Update every panel: the runs with the ids `changed` have changed, or the choices in the state have."""
+        """Update every panel with the runs whose ids are in `changed`, and with what is chosen, marked or active."""
         if not (self.is_running and self.screen_stack):
             return  # the window was closed meanwhile
         self.state.forget_deleted()

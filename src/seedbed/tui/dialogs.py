@@ -32,7 +32,7 @@ def close(screen: Screen[R], answer: R) -> None:
 class Confirm(ModalScreen[bool]):
     """A dialog that asks for confirmation of an action. Enter presses the focused button.
 
-    That is the button No at first if the action is risky (`careful`).
+    At first, that is the button No if the action is risky (`careful`), else the button Yes.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [

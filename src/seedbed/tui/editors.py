@@ -20,7 +20,7 @@ def is_editor(widget: Widget | None) -> bool:
 
 @cache
 def _takes_text(kind: type[Widget]) -> bool:
-    """Whether widgets of this class accept text, by its name: importing the text area of Textual would be slow."""
+    """Whether a class of widgets accepts text, judged by class names: importing the text area of Textual is slow."""
     return any(each.__name__ in ("Input", "TextArea") for each in kind.__mro__)
 
 

@@ -156,8 +156,9 @@ class RunTable(DataTable[Text]):
         self.call_after_refresh(self._keep_visible, position, 0 if at_top else max(position - above, 0))
 
     def _keep_visible(self, position: int, top: int) -> None:
-        """Scroll so that row `top` is the first visible one, then as far as needed to show the cursor, at row
-        `position`.
+        """Scroll so that row `top` is the first visible one, then as far as needed to show the cursor.
+
+        `position` is the row of the cursor.
         """
         self.scroll_to(y=top, animate=False, force=True)
         if self.cursor_row == position:

@@ -59,7 +59,7 @@ class TablePanel(Panel):
         self.border_subtitle = f"{first + 1}-{last} of {rows} {more}"
 
     def on_resize(self) -> None:
-        """Show as many columns as fit."""
+        """Show as many columns of the table as fit."""
         if self.fit_columns():
             self.update(set())
 

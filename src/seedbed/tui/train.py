@@ -73,9 +73,7 @@ class TrainPanel(Panel):
         """The epochs and steps that were typed for a new run, while the fields ask how much further to train a run."""
 
     def compose(self) -> ComposeResult:
-        """Yield the fields with labels, the buttons, a line for a summary of the run or a problem, and a line of
-        help.
-        """
+        """Yield the fields with labels, the buttons, a line for a summary or a problem, and a line of help."""
         with Grid(id="train-fields"):
             for field in self.fields.values():
                 yield Label(field.label)
@@ -195,9 +193,7 @@ class TrainPanel(Panel):
         self._show_placeholders()
 
     def _switch_horizon(self) -> None:
-        """Clear the fields epochs and steps for a run to train further; for a new run, restore what was typed in
-        them.
-        """
+        """Clear the fields epochs and steps for a run to train further; for a new run, restore what was typed."""
         if self.origin != NEW:
             if self._typed_horizon is None:
                 self._typed_horizon = {name: self._value(name) for name in HORIZON}

@@ -65,9 +65,9 @@ def with_line_breaks(content: Text, width: int) -> Text:
 
 
 def _line_key(line: str, width: int) -> tuple[int, ...]:
-    """A value that is the same for lines that take the same number of rows.
+    """A value that determines how many rows a line takes: if it stays the same, the number of rows does, too.
 
-    That is () if the line fits into one row, else the lengths of its words.
+    It is () if the line fits into one row, else the lengths of the words.
     """
     return () if cell_len(line) <= width else tuple(cell_len(word) for word in line.split(" "))
 
