@@ -71,8 +71,9 @@ def choose_model(store: Store, ref: str | None, checkpoint: str | None) -> Chose
 
 
 def ask(chosen: ChosenModel, command: str, request: Mapping[str, Any]) -> Generator[dict[str, Any], None, None]:
-    """Run `command` (such as `generate`) with the chosen model in a child process, and yield its answers to
-    `request`.
+    """Run `command`, such as `generate`, with the chosen model in a child process.
+
+    Returns a generator of the answers of that process to `request`.
     """
     from seedbed import actions
 

@@ -48,9 +48,9 @@ def summary(config: Config) -> str:
 
 
 def plan_lines(resolved: Resolved[Config], name: str, store: Store, origin: str) -> list[str]:
-    """The plan of a new run as lines: the most important values, then each other config key that was set in one place.
+    """The plan of a new run as lines: the most important values, then the config keys whose value comes from `origin`.
 
-    That place is `origin`, such as `from all options`.
+    `origin` is the place where a value was set, such as `from all options`.
     """
     config, train = resolved.config, resolved.config.train
     kept = kept_checkpoints(train)

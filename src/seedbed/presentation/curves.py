@@ -40,13 +40,12 @@ def lines(
     window: tuple[float, float] | None = None,
     px: int = 400,
 ) -> list[Line]:
-    """The lines of a chart, as functions of `axis` (step, tokens or time). A run without points has none.
+    """The lines of a chart, as functions of `axis` (step, tokens or time). A run without points has no line.
 
     For a single run: the metric with its range, and for the loss also the validation losses. For several runs: the
     metric of each, whose colour and tag depend only on the run's position in `shown`. `smoothing` is the smoothing
     factor of an exponential moving average over the points, from 0 (off) to below 1; for a single run the unsmoothed
-    curve is drawn behind it as a faint line. `window` is the part of the axis to draw, `px` the number of points to
-    compute.
+    curve is drawn behind it as a faint line. `window` is the part of the axis to draw. A line has about `px` points.
     """
     alone = len(shown) == 1
     found: list[Line] = []

@@ -51,9 +51,9 @@ class Field(NamedTuple):
         return None if self.problem(value) else self._parsed(value)
 
     def problem(self, value: str) -> str:
-        """What is wrong with a value, such as `-1 is not above 0`; "" if nothing is.
+        """What is wrong with a value, such as `-1 is not above 0`; "" if nothing is wrong.
 
-        Other fields are not considered.
+        The values of other fields are not considered.
         """
         value = value.strip()
         if not value:
