@@ -45,11 +45,11 @@ STAGES = {
     "sample": "writing a sample",
     "save": "saving",
 }
-"""Phase of a run -> the words that people see for it."""
+"""Phase of a run (what its job does at the moment) -> the words that people see for it."""
 
 
 def count(number: float) -> str:
-    """A quantity to three significant figures: 1.23M, 45.6k, 789."""
+    """A quantity to three significant figures, such as 1.23M, 45.6k or 789."""
     for suffix, scale in _UNITS:
         if abs(number) >= scale * 0.9995:
             return f"{number / scale:.3g}{suffix}"
@@ -57,13 +57,13 @@ def count(number: float) -> str:
 
 
 def plural(number: float, noun: str, shown: str | None = None) -> str:
-    """A number and its noun: 1 checkpoint, 2 checkpoints. `shown` is the number already formatted."""
+    """A number and its noun, such as `1 checkpoint` or `2 checkpoints`. `shown` is the number already formatted."""
     digits = shown if shown is not None else f"{number:,}" if isinstance(number, int) else f"{number:g}"
     return f"{digits} {noun}" + ("" if number == 1 else "s")
 
 
 def size(num_bytes: float) -> str:
-    """A size in bytes as 512 B, 1.4 MiB, 80.0 GiB."""
+    """A size in bytes as text, such as 512 B, 1.4 MiB or 80.0 GiB."""
     value = float(num_bytes)
     for unit in _BINARY_UNITS:
         if abs(value) < 1024 or unit == _BINARY_UNITS[-1]:
@@ -73,7 +73,7 @@ def size(num_bytes: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as 0.4s, 42s, 3m 07s, 2h 05m, 4d 03h; an unknown duration is '-'."""
+    """Seconds as text, such as 0.4s, 42s, 3m 07s, 2h 05m or 4d 03h; an unknown duration is '-'."""
     if seconds is None or not math.isfinite(seconds):
         return "-"
     if seconds < 0:
@@ -94,7 +94,7 @@ def duration(seconds: float | None) -> str:
 
 
 def age(seconds: float) -> str:
-    """A number of seconds in its largest whole unit: 40s, 5m, 3h, 12d, 2y."""
+    """A number of seconds in its largest whole unit, such as 40s, 5m, 3h, 12d or 2y."""
     for unit, unit_s in (("y", 365 * 86400), ("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= unit_s:
             return f"{int(seconds // unit_s)}{unit}"
@@ -102,12 +102,12 @@ def age(seconds: float) -> str:
 
 
 def loss(value: float | None) -> str:
-    """A loss with four decimals; an unknown one is '-'."""
+    """A loss as text with four decimals; an unknown loss is '-'."""
     return "-" if value is None else f"{value:.4f}"
 
 
 def legible(untrusted: str) -> str:
-    r"""Text that can be encoded as UTF-8: a byte of a file name that is not UTF-8 (a lone surrogate) is shown as \xe9."""
+    r"""The text in a form that UTF-8 can encode: a byte of a file name that is not UTF-8 is shown as \xe9."""
     return _SURROGATES.sub(_escaped, untrusted)
 
 
@@ -122,7 +122,7 @@ def quoted(name: object) -> str:
 
 
 def listed(names: Sequence[str], most: int = 20) -> str:
-    """Names for a message, separated by commas: at most `most` names, then the number of the others."""
+    """Names separated by commas, for a message: at most `most` names, then how many others there are."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return legible(", ".join(names[:most])) + more
 
@@ -152,10 +152,10 @@ def is_utf_8(value: str) -> bool:
 
 
 def shorten(text: str, width: int) -> str:
-    """At most `width` characters; a text that is cut ends with an ellipsis."""
+    """The text cut to at most `width` characters; a text that is cut ends with an ellipsis."""
     return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
 
 
 def stage(name: str) -> str:
-    """The words that people see for a phase; its name if it is unknown."""
+    """The words that people see for a phase of a run: `preparing the data` for `prepare`; its name if it is unknown."""
     return STAGES.get(name, printable(name))

@@ -1,4 +1,4 @@
-"""What every drawing of curves needs: the lines, their ranges, the labels of the axes."""
+"""The parts that charts in the terminal and as SVG share: lines, the ranges of the axes, and their labels."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 AXIS = -1
-"""The series of a Braille span that belongs to the axes, not to a line."""
+"""The `series` (number of the colour) of a piece of text that belongs to the axes or their labels, not to a line."""
 FAINT = 100
-"""Added to the series of a line to draw it faintly and without a legend, such as unsmoothed values behind a curve."""
+"""Added to the `series` (colour) of a line to draw it faintly, such as unsmoothed values behind a curve."""
 
 Scale = Callable[[float], float]
 
 
 class Line(NamedTuple):
-    """One curve: points by rising x; a y of NaN leaves a gap.
+    """One curve of a chart: points by ascending x; a y of NaN leaves a gap.
 
-    `low` and `high`, if given, are the range around each y. `series` selects the colour; None uses the line's position.
-    `tag`, one character, marks the line's last visible point in a terminal, for readers who cannot tell the colours.
+    `low` and `high`, if given, are the range around each y. `series` is the number of the colour; None uses the line's
+    position in the list of lines. `tag`, one character, marks the line's last visible point in a terminal, for readers
+    who cannot tell the colours.
     """
 
     label: str
@@ -31,8 +32,10 @@ class Line(NamedTuple):
 
 
 class Marks(NamedTuple):
-    """Marks at positions x: a one-character glyph below the curves. Marks with the same `row` are in one row; a later
-    mark hides an earlier one at the same place."""
+    """Marks at positions x of a chart, such as saved checkpoints: a one-character glyph in a row below the curves.
+
+    Marks with the same `row` share that row; a later mark hides an earlier one at the same place.
+    """
 
     glyph: str
     x: Sequence[float]
@@ -41,7 +44,7 @@ class Marks(NamedTuple):
 
 
 class Box(NamedTuple):
-    """The ranges of x and y that a picture shows."""
+    """The ranges of x and y that a chart shows."""
 
     x0: float
     x1: float
@@ -52,8 +55,8 @@ class Box(NamedTuple):
 def bounds(lines: Sequence[Line], *, log: bool = False, x0: float | None = None, x1: float | None = None) -> Box | None:
     """The smallest box around all finite points, widened if it would be flat; None if there is no point.
 
-    `x0` and `x1` fix the sides of the box; then only points between them determine its height. A `log` scale omits values that
-    are not above zero.
+    `x0` and `x1` fix the sides of the box; then only points between them determine its height. On a `log` scale, values
+    that are not above zero are omitted.
     """
     left, right = -math.inf if x0 is None else x0, math.inf if x1 is None else x1
     xs: list[float] = []
@@ -78,9 +81,9 @@ def bounds(lines: Sequence[Line], *, log: bool = False, x0: float | None = None,
 
 
 def ticks(low: float, high: float, most: int = 6, *, whole: bool = False) -> list[float]:
-    """Round numbers between `low` and `high`, at most `most` of them, in steps of 1, 2 or 5 times a power of ten.
+    """Round numbers between `low` and `high` for the labels of an axis, in steps of 1, 2 or 5 times a power of ten.
 
-    With `whole` they are whole numbers.
+    There are at most `most` numbers. With `whole`, all of them are whole numbers.
     """
     if not (math.isfinite(low) and math.isfinite(high)) or high <= low or most < 1:
         return []
@@ -95,9 +98,10 @@ def ticks(low: float, high: float, most: int = 6, *, whole: bool = False) -> lis
 
 
 def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Round numbers for a logarithmic scale: 1, 2, 5 times powers of ten, or only powers; at most `most` of them.
+    """Round numbers for the labels of a logarithmic axis: 1, 2, 5 times powers of ten, or only powers of ten.
 
-    If fewer than two of those lie in the range, the ticks are those of a linear scale.
+    There are at most `most` numbers. If fewer than two of those lie in the range, the numbers are those of a linear
+    axis.
     """
     if not (0 < low < high < math.inf) or most < 1:
         return []
@@ -115,7 +119,7 @@ def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def number(value: float) -> str:
-    """A tick's label, with as few digits as it needs."""
+    """The label of a value on an axis, with as few digits as it needs, such as 0.5, 12k or 1.5M."""
     if value == 0:
         return "0"
     if abs(value) >= 1e6:
@@ -126,7 +130,10 @@ def number(value: float) -> str:
 
 
 def y_scale(box: Box, top: int, log: bool) -> Scale:
-    """Converts y to dots below the top edge of a box that is `top` dots high; NaN for y <= 0 on a log scale."""
+    """Return a function that converts a value y to its distance from the top edge of the chart, in dots.
+
+    The chart shows `box` and is `top` dots high. On a `log` scale, the distance of y <= 0 is NaN.
+    """
     if not log:
         factor = top / (box.y1 - box.y0)
         return lambda y: (box.y1 - y) * factor

@@ -10,20 +10,20 @@ from seedbed.chart.axes import AXIS, Box, Line, Marks, bounds, log_ticks, number
 
 
 class Span(NamedTuple):
-    """A part of a row, and the series of the line that it shows; AXIS for axes and labels."""
+    """A piece of text in a row of a chart, and the `series` (colour) of the line in it; AXIS for axes and labels."""
 
     text: str
     series: int
 
 
-# Bits of the eight dots of U+2800, [column][row].
+# Bits of the eight dots of a Braille character (U+2800 and following), [column][row].
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 # Bits of a vertical stretch of dots within one character: [column][first row][last row].
 _STRETCH = tuple(tuple(tuple(sum(dots[first : last + 1]) for last in range(4)) for first in range(4)) for dots in _DOTS)
 
 
 class _Canvas:
-    """A grid of Braille dots, 2 x 4 per character. A cell has one colour, so it shows only the line drawn last."""
+    """A grid of Braille dots, 2 x 4 per character. A character has one colour, so it shows only the line drawn last."""
 
     def __init__(self, columns: int, rows: int) -> None:
         self.width, self.height = columns * 2, rows * 4
@@ -31,7 +31,7 @@ class _Canvas:
         self.owner = [[AXIS] * columns for _ in range(rows)]
 
     def column(self, x: int, top: int, bottom: int, series: int) -> None:
-        """Set the dots of a column from `top` to `bottom`; dots outside the canvas are cut off."""
+        """Set the dots of column `x` from `top` to `bottom` in the colour `series`, except those outside the canvas."""
         if bottom < 0 or top >= self.height:
             return
         top, bottom = max(top, 0), min(bottom, self.height - 1)
@@ -46,7 +46,7 @@ class _Canvas:
 
 
 class Picture(NamedTuple):
-    """A drawn chart: rows of spans, and the position of the curves in them, which converts a mouse position to x."""
+    """A drawn chart: rows of spans (pieces of text in one colour), and the position of the curves within the rows."""
 
     rows: list[list[Span]]
     box: Box
@@ -58,14 +58,14 @@ class Picture(NamedTuple):
     """Height of the curves, in rows; marks and the x axis follow."""
 
     def x_at(self, column: int) -> float | None:
-        """The x at the middle of a column of the picture; None outside the curves."""
+        """The value x at the middle of a text column of the chart; None outside the curves."""
         cell = column - self.margin
         if not 0 <= cell < self.columns:
             return None
         return self.box.x0 + (2 * cell + 0.5) / (2 * self.columns - 1) * (self.box.x1 - self.box.x0)
 
     def column_of(self, x: float) -> int | None:
-        """The column of the picture that shows an x; None outside the box."""
+        """The text column of the chart that shows the value `x`; None outside the box."""
         dot = _dot(x, self.box, 2 * self.columns)
         return None if dot is None else self.margin + dot // 2
 
@@ -73,7 +73,7 @@ class Picture(NamedTuple):
 def braille(
     lines: Sequence[Line], width: int, height: int, *, log: bool = False, whole_x: bool = False
 ) -> list[list[Span]]:
-    """The rows of `plot()` for all points of the lines; no rows if there is no point or no room."""
+    """The rows of a chart with all points of the lines, as by `plot`; no rows if there is no point or no room."""
     picture = plot(lines, width, height, log=log, whole_x=whole_x)
     return picture.rows if picture else []
 
@@ -93,8 +93,8 @@ def plot(
 
     A dot column is filled between its lowest and highest value, so a spike of one point stays visible. `box` fixes the
     ranges: lines are cut at its edges. `log` makes y logarithmic. Each row of `marks` takes one of the `height` rows.
-    `x_text` formats the x labels; `whole_x` labels only whole numbers, as for steps. None if there is no point or no
-    room.
+    `x_text` formats the x labels; `whole_x` labels only whole numbers, as for steps. Returns None if there is no point
+    or no room.
     """
     box = bounds(lines, log=log) if box is None else box
     levels = sorted({each.row for each in marks})
@@ -129,7 +129,7 @@ def plot(
 
 
 def _spans(chars: list[str], owners: list[int]) -> list[Span]:
-    """Cells as spans: neighbours with the same owner are joined; blanks join the span before them."""
+    """Join the characters of a row into spans: neighbours with the same owner (colour); blanks join the span before."""
     spans: list[Span] = []
     start = 0
     for end in range(1, len(chars) + 1):
@@ -140,7 +140,7 @@ def _spans(chars: list[str], owners: list[int]) -> list[Span]:
 
 
 def _dot(x: float, box: Box, dots: int) -> int | None:
-    """The dot column of an x; None outside the box."""
+    """The dot column of the value `x`, from 0 to `dots` - 1; None outside the box."""
     if not box.x0 <= x <= box.x1:
         return None
     return round((x - box.x0) / (box.x1 - box.x0) * (dots - 1))
@@ -159,7 +159,7 @@ def _row_labels(box: Box, rows: int, log: bool) -> list[str]:
 
 
 def _x_axis(box: Box, columns: int, x_text: Callable[[float], str] | None, whole: bool) -> str:
-    """Labels under the curves: both ends, and round numbers between them if there is room."""
+    """The row of labels below the curves: both ends of x, and round numbers between them if there is room."""
     label_of = x_text or (lambda x: number(round(x, 6)))
     left, right = ("" if whole and end != round(end) else label_of(end) for end in (box.x0, box.x1))
     axis = left + " " * max(columns - len(left) - len(right), 1) + right
@@ -172,7 +172,7 @@ def _x_axis(box: Box, columns: int, x_text: Callable[[float], str] | None, whole
 
 
 def _trace(canvas: _Canvas, box: Box, line: Line, series: int, log: bool) -> None:
-    """Fill each dot column from the lowest to the highest value in it, and connect neighbouring points."""
+    """Draw a line: fill each dot column from the lowest to the highest value in it, and connect neighbouring points."""
     scale = y_scale(box, canvas.height - 1, log)
     far = 1 << 40
 
@@ -206,7 +206,10 @@ def _trace(canvas: _Canvas, box: Box, line: Line, series: int, log: bool) -> Non
 
 
 def _connect(cover: Callable[[int, int, int], None], start: tuple[int, int], end: tuple[int, int], width: int) -> None:
-    """Connect two points column by column: each column reaches half way to its neighbour's height."""
+    """Connect the points `start` and `end` by calling `cover(x, top, bottom)` for dot columns between them.
+
+    Each of these columns reaches half way to the height of its neighbour.
+    """
     slope = (end[1] - start[1]) / (end[0] - start[0])
     first = max(start[0], -1)
     before = round(start[1] + slope * (first - start[0]))
@@ -221,7 +224,10 @@ def _connect(cover: Callable[[int, int, int], None], start: tuple[int, int], end
 
 
 def _tags(canvas: _Canvas, box: Box, lines: Sequence[Line], log: bool) -> dict[int, dict[int, tuple[str, int]]]:
-    """Each tag with its series, by row and column. A tag whose cell already has a tag moves to the left."""
+    """Find the place of each line's tag: row -> column -> (tag, series).
+
+    That is at the line's last visible point, or further left if another tag is there.
+    """
     scale = y_scale(box, canvas.height - 1, log)
     found: dict[int, dict[int, tuple[str, int]]] = {}
     for position, line in enumerate(lines):

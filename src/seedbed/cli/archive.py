@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def set_archived(arguments: argparse.Namespace, *, archived: bool) -> int:
-    """Find all runs before changing any, then archive or unarchive them."""
+    """Archive or unarchive the runs that the command line names. All runs are found before any is changed."""
     from seedbed import actions
     from seedbed.cli.console import say
     from seedbed.cli.store_option import find_all

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 def whole(low: int) -> Callable[[str], int]:
-    """An argument type: a whole number of at least `low`."""
+    """Make an argument type (a function from word to value) for whole numbers of at least `low`."""
 
     def parse(word: str) -> int:
         try:
@@ -23,7 +23,7 @@ def whole(low: int) -> Callable[[str], int]:
 
 
 def real(low: float, high: float = math.inf) -> Callable[[str], float]:
-    """An argument type: a finite number between `low` and `high`."""
+    """Make an argument type (a function from word to value) for finite numbers between `low` and `high`."""
 
     def parse(word: str) -> float:
         try:

@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("doctor", "check this machine and installation"),
     "completion": ("completion", "print the code for shell completion"),
 }
-"""Command -> (module in seedbed.cli, what it does)."""
+"""Command -> (its module in seedbed.cli, what the command does)."""
 
 NAMED_KEYS = {
     "--data": "data.source",

@@ -1,4 +1,4 @@
-"""Shell completion of option values. Each function returns the values that begin with the typed prefix."""
+"""Shell completion of option values. Each completer returns the values that begin with the typed prefix."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_PATHS = 200
 
 
 def attach(parser: argparse.ArgumentParser) -> None:
-    """Add the completer in `_COMPLETERS` to each option of a parser and of its subcommands."""
+    """Give each option of a parser and of its subcommands the function in `_COMPLETERS` that completes its value."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for each in {id(each): each for each in action.choices.values()}.values():
@@ -37,7 +37,7 @@ def presets(prefix: str, parsed_args: argparse.Namespace | None = None, **_: Any
 
 
 def sources(prefix: str, **_: Any) -> list[str]:
-    """The forms of `data.source` that begin with `prefix`; after `text:`, the matching files and folders."""
+    """The forms of a data source that begin with `prefix`, such as `text:`; after `text:`, files and folders."""
     from seedbed.config.source import FORMS
 
     scheme, colon, rest = prefix.partition(":")
@@ -48,9 +48,9 @@ def sources(prefix: str, **_: Any) -> list[str]:
 
 
 def settings(prefix: str, parsed_args: argparse.Namespace | None = None, **_: Any) -> list[str]:
-    """The settings KEY=VALUE that begin with `prefix`.
+    """The settings `KEY=VALUE` (for the option --set) that begin with `prefix`.
 
-    Before the `=`: keys of the config, each followed by `=`. After it: the values that the key may have, or its default.
+    Before the `=`: config keys, each followed by `=`. After the `=`: the values that the key may have, or its default.
     """
     from seedbed.config.keys import keys, value_of
     from seedbed.config.resolving import defaults
@@ -76,9 +76,9 @@ def settings(prefix: str, parsed_args: argparse.Namespace | None = None, **_: An
 
 
 def checkpoints(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    """`latest`, `best` and the steps of the run's checkpoints, as far as they begin with `prefix`.
+    """The ways to name a checkpoint that begin with `prefix`: `latest`, `best`, and the steps of the run's checkpoints.
 
-    If no run is named, the checkpoints are those of the newest run that has one.
+    If the command line names no run, the checkpoints are those of the newest run that has one.
     """
     from seedbed.cli.store_option import store
     from seedbed.runs.checkpoints import checkpoints as on_disk
@@ -96,12 +96,12 @@ def checkpoints(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[
 
 
 def devices(prefix: str, **_: Any) -> list[str]:
-    """The names of devices that begin with `prefix`."""
+    """The names of devices, such as `cpu` or `cuda`, that begin with `prefix`."""
     return _starting_with(["auto", "cpu", "cuda", "gpu", "mps"], prefix)
 
 
 def precisions(prefix: str, **_: Any) -> list[str]:
-    """The choices of `train.precision` that begin with `prefix`."""
+    """The values of the config key `train.precision` that begin with `prefix`."""
     from seedbed.config.keys import keys
     from seedbed.config.roots import TRAIN
 
@@ -118,7 +118,7 @@ def tags(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
 
 
 def statuses(prefix: str, **_: Any) -> list[str]:
-    """The statuses that complete the last word of `prefix`, a list separated by commas."""
+    """The possible completions of `prefix`, a list of statuses separated by commas: its last word is completed."""
     from seedbed.runs.statuses import SHOWN
 
     before, comma, last = prefix.rpartition(",")
@@ -128,7 +128,7 @@ def statuses(prefix: str, **_: Any) -> list[str]:
 def _paths(prefix: str) -> list[str]:
     """The files and folders whose path begins with `prefix`, at most 200. A folder ends with a slash; a `~` is kept.
 
-    Hidden entries are listed only once the name in `prefix` has begun.
+    Hidden files and folders are included only if `prefix` ends with the beginning of a name.
     """
     folder, slash, start = prefix.rpartition("/")
     try:
@@ -140,7 +140,7 @@ def _paths(prefix: str) -> list[str]:
 
 
 def _root(parsed_args: argparse.Namespace | None) -> Root[Any]:
-    """The kind of config that `--kind` names; the train config if the command has no such option."""
+    """The kind of config that the option --kind names; the train config if the command has no such option."""
     from seedbed.config.roots import ROOTS, TRAIN
 
     return ROOTS.get(getattr(parsed_args, "kind", TRAIN.name), TRAIN)
@@ -151,7 +151,7 @@ def _starting_with(words: Iterable[str], prefix: str) -> list[str]:
 
 
 _REFERENTS: dict[str, Callable[[str], list[str]]] = {"path": _paths, "source": sources, "device": devices}
-"""What a key's value refers to (`Key.refers_to`) -> the function that completes the value."""
+"""What the value of a config key refers to (`Key.refers_to`) -> the function that completes the value."""
 _COMPLETERS: dict[str, Callable[..., list[str]]] = {
     "--preset": presets,
     "--data": sources,

@@ -18,7 +18,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the shell code."""
+    """Print the code that the shell needs for completion."""
     import argcomplete.shell_integration
 
     from seedbed.cli.console import say

@@ -78,7 +78,7 @@ def kind_option(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the chosen verb."""
+    """Run the chosen subcommand of `seedbed config`."""
     from seedbed import actions
     from seedbed.config.roots import ROOTS, TRAIN
 
@@ -98,7 +98,7 @@ def _examples(verb: str) -> str:
 
 
 def complete_key(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    """The keys and tables that begin with `prefix`, for shell completion."""
+    """The config keys and tables (such as `train`) that begin with `prefix`, for shell completion."""
     from seedbed.config.keys import keys, tables
     from seedbed.config.roots import ROOTS
 
@@ -107,9 +107,9 @@ def complete_key(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list
 
 
 def explain(prefix: str, preset: str | None, root: Root[Any], as_json: bool) -> int:
-    """Print the keys whose path or name begins with `prefix`: default, help and allowed values.
+    """Print the config keys whose path or name begins with `prefix`: default, help and allowed values.
 
-    Raises UsageError if there is none.
+    Raises UsageError if there is no such key.
     """
     import textwrap
 
@@ -151,7 +151,7 @@ def explain(prefix: str, preset: str | None, root: Root[Any], as_json: bool) -> 
 
 
 def show(wanted: Resolved[Table], as_json: bool) -> int:
-    """Print every value with its origin."""
+    """Print every value of a config with its origin, that is, where the value was set."""
     import msgspec
 
     from seedbed.cli.console import say, say_json
@@ -165,7 +165,7 @@ def show(wanted: Resolved[Table], as_json: bool) -> int:
 
 
 def check_config(wanted: Resolved[Config], store: Store, as_json: bool) -> int:
-    """Print the findings and what training would need. Returns 2 if training cannot work, else 0."""
+    """Print what is wrong with a config and what training would need. Returns 2 if training cannot work, else 0."""
     from seedbed import actions
     from seedbed.errors import SeedbedError
 
@@ -179,7 +179,7 @@ def check_config(wanted: Resolved[Config], store: Store, as_json: bool) -> int:
 
 
 def report(findings: list[dict[str, Any]], needs: dict[str, Any], as_json: bool) -> int:
-    """Print the findings and what training would need. Returns 2 if a finding is an error, else 0.
+    """Print what is wrong with a config (`findings`) and what training would need. Returns 2 for an error, else 0.
 
     `needs` is empty for a kind of config without estimates.
     """
@@ -196,7 +196,10 @@ def report(findings: list[dict[str, Any]], needs: dict[str, Any], as_json: bool)
 
 
 def estimate(wanted: Resolved[Config]) -> dict[str, Any]:
-    """The number of parameters and the peak training memory, for the largest vocabulary that the tokenizer can have."""
+    """The number of parameters and the peak training memory for a config, by name.
+
+    They are computed for the largest vocabulary that the tokenizer can have.
+    """
     from seedbed.config.arithmetic import count_parameters, memory_estimate
 
     config = wanted.config
@@ -217,7 +220,7 @@ def _estimated(wanted: Resolved[Config], store: Store) -> dict[str, Any]:
 
 
 def describe(findings: list[dict[str, Any]], needs: dict[str, Any]) -> list[str]:
-    """The findings and what training would need, as lines of text."""
+    """Lines of text that say what is wrong with a config (`findings`), and what training would need."""
     from seedbed import text
     from seedbed.cli.console import paint
     from seedbed.presentation.wording import time_taken

@@ -25,14 +25,14 @@ STYLES = {
 
 
 def colour(stream: TextIO) -> bool:
-    """Whether to colour output to this stream: it is a terminal with colours, and NO_COLOR is not set (no-color.org)."""
+    """Whether to colour output to this stream: it is a terminal with colours, and NO_COLOR is unset (no-color.org)."""
     from seedbed.config.environment import env
 
     return stream.isatty() and not env("NO_COLOR") and env("TERM") != "dumb"
 
 
 def paint(text: str, style: str, stream: TextIO | None = None) -> str:
-    """`text` in a style; unchanged if output to the stream (default: stdout) is not coloured."""
+    """`text` in a style such as `bold red`; unchanged if output to the stream (default: stdout) is not coloured."""
     if not text or not style or not colour(stream or sys.stdout):
         return text
     codes = ";".join(STYLES[word] for word in style.split())
@@ -45,7 +45,7 @@ def say(text: str = "", stream: TextIO | None = None) -> None:
 
 
 def note(text: str) -> None:
-    """Print a remark on stderr; a failure to write it is ignored."""
+    """Print a remark on stderr. If it cannot be written, this is ignored."""
     with suppress(OSError):
         print(legible(text), file=sys.stderr)
 
@@ -56,7 +56,7 @@ def say_json(value: Any) -> None:
 
 
 def print_error(error: SeedbedError) -> None:
-    """Print an error and its hint on stderr, after erasing the temporary line."""
+    """Print an error and its hint on stderr, after erasing the temporary line (see `set_temporary_line`)."""
     set_temporary_line()
     message, hint = printable(error.message, newlines=True), printable(error.hint, newlines=True)
     note(f"{paint('error:', 'bold red', sys.stderr)} {message}")
@@ -104,7 +104,7 @@ def fitted(
     shorten: str = "NAME",
     least: int = 8,
 ) -> None:
-    """Remove columns from a table, in the order of `spare`, until it fits the terminal.
+    """Fit a table, given by its lists, to the terminal: remove columns in the order of `spare` until there is room.
 
     If that is not enough, cells of the column `shorten` are cut, but not below `least` characters. If stdout is not a
     terminal, nothing is removed or cut.
@@ -138,7 +138,10 @@ def table(
     right: Sequence[str] = (),
     styles: Sequence[Sequence[str]] = (),
 ) -> list[str]:
-    """Rows in aligned columns; columns whose header is in `right` are aligned to the right. `styles` colours cells."""
+    """The lines of a table with aligned columns; columns whose header is in `right` are aligned to the right.
+
+    `styles` has the styles of the cells, in the same order as `rows`.
+    """
     columns = list(zip(header, *rows, strict=True))
     widths = [max(len(cell) for cell in column) for column in columns]
     lines = []

@@ -37,7 +37,7 @@ SYNONYMS = {
 """Option of another program -> the equivalent in Seedbed."""
 
 _POINTS = 2048
-"""The maximum number of points of --json. In longer runs, a point combines several steps and has their low and high."""
+"""The maximum number of points that --json prints. In longer runs, a point combines several steps (low and high)."""
 _AXES = ("step", "tokens", "time")
 _METRICS = ("loss", "val_loss", "lr", "grad_norm", "tokens_per_s")
 _TIME_UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
@@ -76,7 +76,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Read the curves, then print or draw them."""
+    """Read the curves of the runs, then print them as JSON or draw them."""
     from seedbed.actions import has_steps
     from seedbed.cli.console import say_json
     from seedbed.cli.store_option import find_all, store
@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def points(run: RunDir, drawn: Drawn, axis: str, metric: str) -> dict[str, Any]:
-    """The points of a run's curve, for --json."""
+    """The points of a run's curve of `metric` along `axis`, as --json prints them."""
     series, head = drawn.series, {"id": run.id, "name": drawn.name}
     found = (
         [
@@ -135,7 +135,7 @@ def _x(x: float, axis: str) -> float:
 
 
 def _refuse_empty(found: list[RunDir], shown: list[Drawn], metric: str) -> None:
-    """Print a note for each run that has no points to plot. Raises SeedbedError if no run has any."""
+    """Print a note for each run without points of `metric` to plot. Raises SeedbedError if no run has any."""
     from seedbed.cli.console import note
     from seedbed.errors import SeedbedError
     from seedbed.presentation.curves import lines
@@ -234,20 +234,23 @@ def write_svg(shown: list[Drawn], arguments: argparse.Namespace) -> None:
 
 
 def _in_units(drawn: list[Line]) -> tuple[list[Line], str]:
-    """Convert x from seconds to the largest unit of time of which the plot shows at least two; returns that unit too."""
+    """Convert x from seconds to a unit of time. Returns the converted lines and the unit.
+
+    The unit is the largest one of which the plot shows at least two, such as hours for a run of two hours.
+    """
     longest = max((x for line in drawn for x in line.x), default=0.0)
     unit, seconds = next(((unit, s) for unit, s in _TIME_UNITS if longest >= 2 * s), _TIME_UNITS[-1])
     return [line._replace(x=[x / seconds for x in line.x]) for line in drawn], unit
 
 
 def _metric(word: str) -> str:
-    """An argument type: the name of a metric; built-in names may be written with dashes."""
+    """An argument type: the name of a metric. Names that Seedbed knows may be written with dashes: `val-loss`."""
     plain = word.replace("-", "_")
     return plain if plain in _METRICS else word
 
 
 def _refuse_unknown(found: list[RunDir], metric: str) -> None:
-    """Raise UsageError if none of the runs has an open metric of this name."""
+    """Raise UsageError if none of the runs has a metric of this name."""
     from seedbed.errors import UsageError
     from seedbed.presentation.curves import metric_names
     from seedbed.runs.status import current_status

@@ -25,7 +25,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the checks in a child process and print the report."""
+    """Check machine and installation in a child process, and print the report."""
     from seedbed import actions
     from seedbed.cli.console import say, say_json, set_temporary_line
 
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def describe(found: dict[str, Any]) -> list[str]:
-    """The report as lines of text."""
+    """The report on machine and installation as lines of text."""
     from seedbed import text
     from seedbed.cli.console import paint
 
@@ -62,7 +62,7 @@ def describe(found: dict[str, Any]) -> list[str]:
 
 
 def figures(found: dict[str, Any]) -> list[tuple[str, str]]:
-    """Label and value of each fact about the machine."""
+    """The label and value of each fact about the machine in the report, such as its memory."""
     from seedbed import text
     from seedbed.text import size
 
@@ -102,6 +102,6 @@ def figures(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def gigaflops(rate: float) -> str:
-    """Billions of operations per second, with two significant digits below 10, so that a slow rate does not show as 0."""
+    """Billions of operations per second as text; below 10 with two significant digits, so that few do not show as 0."""
     value = rate / 1e9
     return f"{value:.0f}" if value >= 10 else f"{value:.2g}"

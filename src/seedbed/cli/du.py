@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def measure(store: Store) -> dict[str, Any]:
-    """All sizes, as `--json` prints them."""
+    """The sizes of all runs and caches, as an object that `--json` prints."""
     from seedbed.config.directories import cache_dir
     from seedbed.disk_space import free_bytes
     from seedbed.runs.caches import UNFINISHED, cache_entries
@@ -77,7 +77,7 @@ def measure(store: Store) -> dict[str, Any]:
 
 
 def cache_entry(entry: CacheEntry) -> dict[str, Any]:
-    """A cache entry, as `--json` prints it."""
+    """A cache entry (data prepared for runs, or compiled kernels) as an object that `--json` prints."""
     return {
         "kind": entry.kind,
         "name": entry.name,
@@ -90,7 +90,7 @@ def cache_entry(entry: CacheEntry) -> dict[str, Any]:
 
 
 def describe(found: dict[str, Any]) -> list[str]:
-    """The sizes as lines of text."""
+    """The sizes of all runs and caches as lines of text."""
     from seedbed import text
     from seedbed.cli.console import fitted, paint, table, width
 
@@ -130,7 +130,7 @@ def describe(found: dict[str, Any]) -> list[str]:
 
 
 def caches_table(entries: list[dict[str, Any]]) -> list[str]:
-    """The cache entries as a table."""
+    """Cache entries as the lines of a table."""
     from seedbed import text
     from seedbed.cli.console import fitted, table
 
@@ -150,7 +150,7 @@ def caches_table(entries: list[dict[str, Any]]) -> list[str]:
 
 
 def users(entry: dict[str, Any]) -> str:
-    """What uses a cache entry: a running job, other programs, or how many runs."""
+    """What uses a cache entry, as text: a running job, other programs, or how many runs."""
     count = len(entry["used_by"])
     if entry["in_use"]:
         return "a running job"

@@ -1,7 +1,7 @@
 """Follows a job that this process has started: shows its events, sends a stop request on Ctrl-C, reports how it ended.
 
-The job is a separate process. Ctrl-C and SIGTERM send it a request to save and stop. If the terminal is closed (SIGHUP) or
-this process is killed, the job continues.
+The job is a separate process. On Ctrl-C or SIGTERM, this process sends it a request to save and stop. If the terminal
+is closed (SIGHUP) or this process is killed, the job continues.
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 EXIT_PIPE = 141
 EXIT_HUNG_UP = 129
 _PAUSE_CHECK_S = 2.0
-"""Seconds between two checks whether the job is paused and could not write that to its log."""
+"""Seconds between two checks whether the job is paused but could not write that to its log."""
 
 
 class Display(Protocol):
-    """Shows a run while it trains."""
+    """Shows a run while it trains (a Protocol)."""
 
     def record(self, record: Record, view: View) -> None:
-        """Show an event that was logged."""
+        """Show an event that the job has logged. `view` is the state of the run, built from its events."""
 
     def tick(self, view: View, series: Series) -> None:
-        """Redraw. Called when there is no new event."""
+        """Redraw what changes over time. Called when there is no new event."""
 
     def show_message(self, line: str) -> None:
-        """Show a message of the command, not of the run."""
+        """Show a message from this command, not from the run."""
 
     def close(self) -> None:
-        """Restore the terminal."""
+        """Restore the terminal, at the end."""
 
 
 class Signals:
-    """Counts SIGINT and SIGTERM, and records SIGHUP. The follower reads these between two events.
+    """Counts SIGINT and SIGTERM, and records SIGHUP. The Follower looks at these between two events.
 
-    A SIGHUP that is ignored (`nohup`) stays ignored.
+    A SIGHUP that the process ignores (`nohup`) stays ignored.
     """
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class Signals:
 
 
 class Follower:
-    """Follows one job until it ends."""
+    """Shows the events of one job until the job ends."""
 
     def __init__(self, launch: Launch, signals: Signals, *, as_json: bool) -> None:
         self.launch = launch
@@ -102,14 +102,14 @@ class Follower:
 
     @property
     def begun(self) -> bool:
-        """Whether the job has logged its first event."""
+        """Whether the job that was started has logged its first event."""
         return self.view.session > self._earlier_session and self.view.run.get("pid") == self.launch.process.pid
 
     def run(self) -> int:
         """Show the run until its job ends, and return the exit status.
 
-        0: completed; 1 or 2: failed; 130: stopped, or still stopping after a second Ctrl-C; 129: the terminal was closed,
-        and the job continues.
+        0: completed; 1 or 2: failed; 130: stopped, or still stopping after a second Ctrl-C; 129: the terminal was
+        closed, and the job continues.
         """
         try:
             try:
@@ -143,7 +143,10 @@ class Follower:
             self._display.record(record, self.view)
 
     def _ask_to_stop(self) -> bool:
-        """The first time, send a stop request and return True. The second time, return False, which ends the following."""
+        """Handle Ctrl-C: the first time, send the job a stop request and return True; the second time, return False.
+
+        After False, the command ends, and the job continues to stop in the background.
+        """
         again, self._handled_signals = self._handled_signals > 0, self.signals.count
         run = self.launch.run
         if again:
@@ -166,7 +169,7 @@ class Follower:
         return True
 
     def _show_pause(self) -> None:
-        """Show that the job is paused if it could not write that to its log."""
+        """Show that the job is paused if the job could not write that to its log (as when the disk is full)."""
         if time.monotonic() < self._next_check_s:
             return
         self._next_check_s = time.monotonic() + _PAUSE_CHECK_S
@@ -226,14 +229,14 @@ def follow(start: Callable[[], Launch], *, as_json: bool) -> int:
 
 
 def _discard_output() -> None:
-    """Redirect stdout and stderr to /dev/null, since the terminal is closed."""
+    """Redirect stdout and stderr to /dev/null, because the terminal is closed."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for descriptor in (1, 2):
         os.dup2(nowhere, descriptor)
 
 
 def make_display(launch: Launch, *, as_json: bool) -> Display:
-    """A live display on a terminal, otherwise plain lines. With --json it is on stderr, because stdout is for the JSON."""
+    """A display that redraws on a terminal, else one of plain lines. With --json it writes to stderr, not stdout."""
     stream = sys.stderr if as_json else sys.stdout
     from seedbed.config.environment import env
 

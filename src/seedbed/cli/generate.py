@@ -141,7 +141,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def note_unknown(pieces: Sequence[str]) -> None:
-    """Print on stderr which parts of the prompt the tokenizer does not know."""
+    """Print on stderr which parts of the prompt the tokenizer does not know, if any."""
     from seedbed.cli.console import note
     from seedbed.presentation.wording import unknown_to_tokenizer
 

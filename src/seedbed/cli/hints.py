@@ -43,7 +43,7 @@ _COMMANDS = {
     "doctor": "check-env checkup diagnose env health selftest sysinfo verify",
     "completion": "autocomplete completions",
 }
-"""Command -> words that other programs use for it. None of these words is a command of Seedbed."""
+"""Command -> words that other programs use for the same command. None of these words is a command of Seedbed."""
 
 _EXPORT = "Every checkpoint is a folder that transformers can open: `seedbed status RUN` shows its path. "
 _ANSWERS = dict.fromkeys(("convert", "export", "push", "upload"), _EXPORT)
@@ -51,7 +51,7 @@ _ANSWERS = dict.fromkeys(("convert", "export", "push", "upload"), _EXPORT)
 
 
 def unknown_command(word: str) -> UsageError:
-    """The error for a command that does not exist, with the command that was probably meant."""
+    """The error to raise for a command that does not exist, with the command that was probably meant."""
     shown = shorten(printable(word), 40)
     plain = word.lower().replace("_", "-")
     if plain in ("help", "version"):
@@ -65,7 +65,7 @@ def unknown_command(word: str) -> UsageError:
 
 
 def unknown_argument(parser: argparse.ArgumentParser, words: Sequence[str], strange: str) -> UsageError:
-    """The error for an option or argument that the command does not have, with what was probably meant."""
+    """The error to raise for an option or argument that a command does not have, with what was probably meant."""
     typed, _, value = strange.partition("=")
     shown = shorten(printable(typed), 40)
     if words[0] not in COMMANDS:
@@ -89,7 +89,11 @@ def unknown_argument(parser: argparse.ArgumentParser, words: Sequence[str], stra
 
 
 def _option(typed: str, known: list[str], own: dict[str, str], value: str, root: Root[Any]) -> str | None:
-    """The option that was probably meant, or the config key if the command has --set; None if neither is known."""
+    """The option that was probably meant by `typed`, or `--set` with a config key if the command has that option.
+
+    Returns None if nothing similar is known. `known` has the options of the command; `own` maps options of other
+    programs to these.
+    """
     plain = "--" + typed.lower().lstrip("-").replace("_", "-")
     if plain in known or plain in own:
         return own.get(plain, plain)
@@ -105,13 +109,13 @@ def _option(typed: str, known: list[str], own: dict[str, str], value: str, root:
 
 
 def _setting(key: str, known: list[str], root: Root[Any], value: str = "") -> str:
-    """How to set a key: its own option, else `--set KEY=VALUE` with the help text of the key."""
+    """How to set a config key: its own option, such as `--lr`, else `--set KEY=VALUE` with the help text of the key."""
     named = [option for option, path in NAMED_KEYS.items() if path == key and option in known]
     return named[0] if named else f"`--set {key}={value or 'VALUE'}` ({keys(root)[key].help.rstrip('.')})"
 
 
 def _key(name: str, root: Root[Any]) -> str | None:
-    """The config key with this name in Seedbed or in another program; None if there is none."""
+    """The path of the config key that has this name in Seedbed or in another program; None if there is none."""
     plain = name.replace("-", "_")
     if plain in keys(root):
         return plain
@@ -120,7 +124,10 @@ def _key(name: str, root: Root[Any]) -> str | None:
 
 
 def near(word: str, known: Iterable[str]) -> list[str]:
-    """At most three of `known`: those that begin with `word`, else those with the smallest edit distance, if it is small."""
+    """At most three of the words `known` that `word` may stand for: those that begin with it, else similar ones.
+
+    The similar ones are those with the smallest edit distance, if that is small.
+    """
     names = list(known)
     if len(word.lstrip("-")) > 1 and (begun := [name for name in names if name.startswith(word)]):
         return begun[:3]
@@ -131,7 +138,7 @@ def near(word: str, known: Iterable[str]) -> list[str]:
 
 
 def _deepest(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[argparse.ArgumentParser, str]:
-    """The parser of the command or subcommand, and its full name."""
+    """The parser of the command or subcommand in `words`, and its full name, such as `seedbed config show`."""
     used, called = parser, ["seedbed"]
     for word in words:
         nested = [each for each in used._actions if isinstance(each, argparse._SubParsersAction)]
@@ -144,6 +151,6 @@ def _deepest(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[arg
 
 
 def _value_after(words: Sequence[str], option: str) -> str:
-    """The word after an option; "" if there is none, or if that word is an option."""
+    """The word after an option in `words`; "" if there is none, or if the next word is an option."""
     after = [*words[words.index(option) + 1 :]] if option in words else []
     return after[0] if after and not after[0].startswith("-") else ""

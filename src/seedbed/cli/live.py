@@ -1,4 +1,4 @@
-"""A run as a live display on a terminal: progress, figures and a small curve, drawn with rich."""
+"""A display of a run that is redrawn on a terminal: progress, figures and a small curve, drawn with rich."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CURVE_ROWS = 8
 
 
 class LiveDisplay:
-    """Redraws progress, figures and a curve in place; events that need a line are printed above them."""
+    """Redraws progress, figures and a curve of a run in place; lines for events are printed above them."""
 
     def __init__(self, run: RunDir, stream: TextIO) -> None:
         self._console = Console(file=stream, no_color=not colour(stream), highlight=False, markup=False, emoji=False)
@@ -39,7 +39,7 @@ class LiveDisplay:
         self._curve: list[Text] = []
 
     def record(self, record: Record, view: View) -> None:
-        """Print the lines of an event above the display."""
+        """Print the lines of an event, if it has any, above the display."""
         event = record.event
         if isinstance(event, events.Run) and begins_at(event) is not None:
             for line in wording.setting(event):
@@ -54,7 +54,7 @@ class LiveDisplay:
             self._console.print(Text(shown[0], style=shown[1]))
 
     def tick(self, view: View, series: Series) -> None:
-        """Redraw at most five times a second; redraw the curve once a second."""
+        """Redraw the display at most five times a second, and the curve in it once a second."""
         now = time.monotonic()
         if now < self._next_redraw:
             return
@@ -69,7 +69,7 @@ class LiveDisplay:
         self._console.print(Text(line, style="bold yellow"))
 
     def close(self) -> None:
-        """Remove the display."""
+        """Remove the display from the terminal."""
         self._live.stop()
 
     def _display(self, view: View) -> RenderableType:

@@ -53,7 +53,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the last lines, and new ones with --follow."""
+    """Print the last lines of the log; with --follow, print new lines until the run ends."""
     from seedbed.cli.store_option import store
     from seedbed.errors import SeedbedError
     from seedbed.presentation.log import has_any
@@ -69,7 +69,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print_log(found: RunDir, lines: int | None, follow: bool) -> int:
-    """Print the lines of events and output."""
+    """Print the log of a run, both events and output of the job; with `follow`, until the run ends.
+
+    Returns the exit status.
+    """
     from seedbed.presentation.log import RunLog
 
     log = RunLog(found, lines)
@@ -84,7 +87,10 @@ def _print_log(found: RunDir, lines: int | None, follow: bool) -> int:
 
 
 def _say(line: LogLine) -> None:
-    """Print a line with its time. Output of the job is unchanged in a pipe, and without control characters on a terminal."""
+    """Print a line of the log with its time.
+
+    Output of the job is unchanged in a pipe, and without control characters on a terminal.
+    """
     from seedbed.cli.console import paint, say
     from seedbed.presentation.log import when
 
@@ -97,7 +103,7 @@ def _say(line: LogLine) -> None:
 
 
 def _copy_printed(found: RunDir, lines: int | None, follow: bool) -> int:
-    """Print only the output of the job."""
+    """Print only the output of the job; with `follow`, until the run ends. Returns the exit status."""
     from seedbed.presentation.log import tail_start
 
     show = _Screen() if sys.stdout.isatty() else _Pipe()
@@ -114,18 +120,21 @@ def _copy_printed(found: RunDir, lines: int | None, follow: bool) -> int:
 
 
 class _Pipe:
-    """Writes bytes unchanged."""
+    """Writes the output of a job to a pipe or file, as unchanged bytes."""
 
     def add(self, block: bytes) -> None:
         sys.stdout.buffer.write(block)
         sys.stdout.buffer.flush()
 
     def end(self) -> None:
-        """Do nothing: no bytes are buffered."""
+        """Do nothing: no bytes wait to be written."""
 
 
 class _Screen:
-    """Prints complete lines without control characters; of a line overwritten with carriage returns, the last version."""
+    """Prints the output of a job on a terminal, in complete lines without control characters.
+
+    Of a line that was overwritten with carriage returns, only the last version is printed.
+    """
 
     def __init__(self) -> None:
         self._rest = b""
@@ -139,7 +148,7 @@ class _Screen:
             self.end()
 
     def end(self) -> None:
-        """Print the last line, which has no newline."""
+        """Print the last line of the output, which has no newline."""
         if self._rest:
             self._say(self._rest)
         self._rest = b""
@@ -171,9 +180,9 @@ def _lives(found: RunDir) -> bool:
 
 
 def _copy(log: Path, offset: int, show: _Pipe | _Screen) -> int:
-    """Print the log from the byte `offset` on, and return the offset of its end.
+    """Print a file from the byte `offset` on, and return the offset of its end.
 
-    A log that was replaced by a shorter one is printed from its start.
+    A file that was replaced by a shorter one is printed from its start.
     """
     from seedbed.files import explained
 

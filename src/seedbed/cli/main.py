@@ -1,4 +1,4 @@
-"""The entry point of the command line: parses, runs the command, turns errors into messages and an exit status."""
+"""The entry point of the command line: runs the typed command, turns errors into messages and exit statuses."""
 
 from __future__ import annotations
 

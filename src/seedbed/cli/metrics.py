@@ -37,7 +37,7 @@ _SHOWN = 20
 """The approximate number of rows of the table."""
 _OPEN_SHOWN = 8
 _HEADING = 16
-"""The maximum number of columns for the run's own metrics, and of characters in their headings."""
+"""The maximum number of columns for the run's own (open) metrics, and of characters in their headings."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +51,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the steps to stdout or to the file."""
+    """Write the steps of a run to stdout or to a file."""
     from seedbed.cli.store_option import store
     from seedbed.errors import UsageError
     from seedbed.files import expand_home, replacing
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _remarks(found: RunDir, count: int, damaged: list[int], view: View) -> int:
-    """Print notes about the steps, and return the exit status."""
+    """Print notes about what was printed, such as damaged lines of the log, and return the exit status."""
     from seedbed.cli.console import note
     from seedbed.events import MOST_METRICS
     from seedbed.text import printable
@@ -102,7 +102,10 @@ def _remarks(found: RunDir, count: int, damaged: list[int], view: View) -> int:
 
 
 def overview(steps: Iterator[Metric], names: Sequence[str] = ()) -> int:
-    """Print evenly spaced steps, including the first and the last, as a table. Returns the number of all steps."""
+    """Print a table of about 20 evenly spaced steps, with the first and the last. Returns the number of all steps.
+
+    `names` are the open metrics (those that Seedbed does not know by name) to print.
+    """
     from seedbed import text
     from seedbed.cli.console import fitted, note, say, table
     from seedbed.text import shorten
@@ -154,7 +157,10 @@ def overview(steps: Iterator[Metric], names: Sequence[str] = ()) -> int:
 
 
 def as_csv(steps: Iterator[Metric], names: Sequence[str] = ()) -> Iterator[tuple[str, int]]:
-    """Yield the CSV text in pieces, each with its number of steps; the first piece is the header."""
+    """Yield the steps as CSV in pieces of text, each with the number of steps in it; the first piece is the header.
+
+    `names` are the open metrics to add as columns.
+    """
     import csv
 
     from seedbed.runs.metrics import FIGURES
@@ -169,7 +175,10 @@ def as_csv(steps: Iterator[Metric], names: Sequence[str] = ()) -> Iterator[tuple
 
 
 def as_json(steps: Iterator[Metric], names: Sequence[str] = ()) -> Iterator[tuple[str, int]]:
-    """Yield the JSON Lines in pieces, each with its number of steps."""
+    """Yield the steps as JSON Lines in pieces of text, each with the number of steps in it.
+
+    `names` are the open metrics to add.
+    """
     import msgspec
 
     from seedbed.runs.metrics import FIGURES
@@ -184,7 +193,7 @@ def as_json(steps: Iterator[Metric], names: Sequence[str] = ()) -> Iterator[tupl
 
 
 def _pieces(steps: Iterator[Metric], text: Callable[[list[Metric]], str]) -> Iterator[tuple[str, int]]:
-    """Yield the text of up to 1,000 steps at a time, each with the number of these steps."""
+    """Yield what `text` makes of up to 1,000 steps at a time, each with the number of these steps."""
     for first in steps:
         some = [*chain([first], islice(steps, _ROWS - 1))]
         yield text(some), len(some)

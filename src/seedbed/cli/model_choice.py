@@ -26,21 +26,27 @@ def checkpoint_option(parser: argparse.ArgumentParser) -> None:
 
 
 class ChosenModel(NamedTuple):
-    """The model that a command uses: a run and one of its checkpoints, or a model folder and the run that contains it."""
+    """The model that a command uses: a run and one of its checkpoints, or a model folder with the run that it is in.
+
+    `run` is None for a model folder outside of any run.
+    """
 
     run: RunDir | None
     checkpoint: str | None
     folder: Path | None
 
     def name(self) -> str:
-        """The name of the run, or the folder."""
+        """The name of the run, or the path of the folder if there is no run."""
         from seedbed.text import printable
 
         return printable(self.run.name() if self.run else str(self.folder))
 
 
 def choose_model(store: Store, ref: str | None, checkpoint: str | None) -> ChosenModel:
-    """The run or model folder that `ref` names. Raises UsageError if there is neither."""
+    """The run or model folder that `ref` names, with the checkpoint; without `ref`, the newest run with a checkpoint.
+
+    Raises UsageError if there is no such run or folder.
+    """
     from seedbed import actions
     from seedbed.errors import UsageError
     from seedbed.runs.models import model_folder, run_of
@@ -65,7 +71,10 @@ def choose_model(store: Store, ref: str | None, checkpoint: str | None) -> Chose
 
 
 def ask(chosen: ChosenModel, command: str, request: Mapping[str, Any]) -> Generator[dict[str, Any], None, None]:
-    """The answers of a child process that runs `command` with the chosen model."""
+    """Run `command`, such as `generate`, with the chosen model in a child process.
+
+    Returns a generator of the answers of that process to `request`.
+    """
     from seedbed import actions
 
     if chosen.folder is not None or chosen.run is None:

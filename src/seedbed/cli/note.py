@@ -28,7 +28,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Set, remove or print the note."""
+    """Set, remove or print the note on a run."""
     from seedbed import actions
     from seedbed.cli.console import note as print_note
     from seedbed.cli.console import say, say_json
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _text(word: str) -> str:
-    """The note from the command line, or from stdin for `-`. Raises UsageError if it is empty or not UTF-8."""
+    """The note from the command line, or from stdin if `word` is `-`. Raises UsageError if it is empty or not UTF-8."""
     import sys
 
     from seedbed.errors import UsageError

@@ -26,7 +26,7 @@ Runs are stored in ./runs, or in the folder given by --runs or SEEDBED_RUNS.
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps the line breaks of descriptions and examples, and allows 30 characters for an option."""
+    """Formats help texts: keeps line breaks of descriptions and examples, and allows 30 characters for an option."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=30)
@@ -39,7 +39,7 @@ class Parser(argparse.ArgumentParser):
         options.setdefault("formatter_class", HelpFormatter)
         super().__init__(allow_abbrev=False, **options)
         self.synonyms: dict[str, str] = {}
-        """Option of another program -> the option or command to use here, for messages."""
+        """Option of another program -> the option or command of Seedbed to use instead, for error messages."""
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Refuse a value that is not one of the choices, and name the choice that was probably meant."""
@@ -53,7 +53,7 @@ class Parser(argparse.ArgumentParser):
         raise argparse.ArgumentError(action, f'"{value}" is not one of {", ".join(names)}{meant}')
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        """Write help. Unlike in argparse, a full or closed output is an error, as in every command."""
+        """Write the help text. Unlike in argparse, a full or closed output is an error, as in every command."""
         if message and file is sys.stdout:
             sys.stdout.write(message)
         else:
@@ -76,7 +76,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def build(words: Sequence[str] | None = None) -> Parser:
-    """The parser with all commands, or with `words` only the command that they name.
+    """Make the parser with all commands, or, given the `words` of a command line, only with the command that they name.
 
     If `words` name no command, the parser has all commands, but without their options.
     """
@@ -110,7 +110,10 @@ def build(words: Sequence[str] | None = None) -> Parser:
 
 
 def load(module: str) -> ModuleType:
-    """Import the module of a command, which has EXAMPLES, options(parser) and run(arguments) -> exit status."""
+    """Import the module of a command.
+
+    It has EXAMPLES, options(parser), and run(arguments), which returns the exit status.
+    """
     return importlib.import_module(f"seedbed.cli.{module}")
 
 
@@ -121,7 +124,10 @@ def run_option(parser: argparse.ArgumentParser, help_text: str) -> None:
 
 
 def request_options(parser: argparse.ArgumentParser, until: str) -> None:
-    """Add the options of commands that send a request to a running job; `until` says what --wait waits for."""
+    """Add the arguments of a command that sends a request to a running job: RUN, --wait, --runs and --json.
+
+    `until` says what --wait waits for, such as `is paused`.
+    """
     run_option(parser, "which run (default: the newest that is running)")
     parser.add_argument("--wait", action="store_true", help=f"return when the run {until}")
     runs_option(parser)
@@ -135,7 +141,7 @@ def many_runs_option(parser: argparse.ArgumentParser, help_text: str) -> None:
 
 
 def turn_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options --queue and --after, which say what to wait for before the start."""
+    """Add the options --queue and --after to the parser. They say what a run waits for before it starts."""
     parser.add_argument(
         "--queue",
         action="store_true",

@@ -23,7 +23,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Send the request; with --wait, wait until the run is paused. Returns 1 if it ended instead."""
+    """Ask a run to pause; with --wait, wait until it is paused. Returns 1 if it ended instead."""
     from seedbed import actions
     from seedbed.cli.console import say, say_json
     from seedbed.cli.store_option import run_argument

@@ -13,7 +13,7 @@ from seedbed.runs.view import View
 
 
 class PlainDisplay:
-    """Prints a line for each event; progress at most every few seconds."""
+    """Shows a run as lines, one for each event; progress gets a line at most every few seconds."""
 
     def __init__(self, run: RunDir, stream: TextIO) -> None:
         self._stream = stream
@@ -21,12 +21,12 @@ class PlainDisplay:
         self._say(f"run {run.id}")
 
     def record(self, record: Record, view: View) -> None:
-        """Print the lines of an event."""
+        """Print the lines of an event, if it has any."""
         for line, style in self._narrator.tell(record, view):
             self._say(paint(line, style, self._stream))
 
     def tick(self, view: View, series: Series) -> None:
-        """Do nothing: lines are not redrawn."""
+        """Do nothing: printed lines are not redrawn."""
 
     def show_message(self, line: str) -> None:
         """Print a message of the command."""

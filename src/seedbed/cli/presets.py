@@ -23,7 +23,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the presets."""
+    """Print the presets with model size, hardware and time."""
     from seedbed import text
     from seedbed.cli.console import paint, say, say_json, width
     from seedbed.config.preset import preset_about, preset_names

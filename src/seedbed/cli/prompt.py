@@ -18,10 +18,10 @@ _PATIENCE_S = 2.0
 
 
 def run_and_prompt(store: Store, arguments: argparse.Namespace) -> tuple[str | None, str | None]:
-    """RUN and the prompt, each None if it is not given.
+    """Find out which arguments of `seedbed generate` are RUN and the prompt. Each is None if it is not given.
 
-    A single argument is RUN if it names a run or a model folder. Otherwise it is the prompt, unless it looks like a misspelt
-    name. Raises UsageError for other arguments, and for a prompt that cannot be read.
+    A single argument is RUN if it names a run or a model folder. Otherwise it is the prompt, unless it looks like a
+    misspelt name. Raises UsageError for other arguments, and for a prompt that cannot be read.
     """
     from seedbed.errors import UsageError
     from seedbed.files import expand_home
@@ -54,7 +54,7 @@ def run_and_prompt(store: Store, arguments: argparse.Namespace) -> tuple[str | N
 
 
 def is_prompt(store: Store, word: str) -> bool:
-    """Whether a word is a prompt: it names no run or folder, and does not look like a misspelt name.
+    """Whether a word is the prompt: it names no run or folder, and does not look like a misspelt name.
 
     Raises UsageError if it looks like a misspelt name, with a hint on how to pass it as the prompt.
     """
@@ -85,7 +85,10 @@ def is_prompt(store: Store, word: str) -> bool:
 
 
 def refuse_unquoted_prompt(store: Store, words: list[str]) -> None:
-    """Raise UsageError if the first of two words names no run or model folder: quotes around the prompt may be missing."""
+    """Raise UsageError if the first of two arguments names no run or model folder.
+
+    Then quotes around a prompt of several words are probably missing.
+    """
     import shlex
 
     from seedbed.runs.models import model_folder
@@ -103,7 +106,7 @@ def refuse_unquoted_prompt(store: Store, words: list[str]) -> None:
 
 
 def is_file(path: Path) -> bool:
-    """Whether a file exists; False if the path is invalid."""
+    """Whether a path is that of an existing file; False for a path that the system rejects."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -111,7 +114,10 @@ def is_file(path: Path) -> bool:
 
 
 def from_file(path: Path) -> str:
-    """The text of a prompt file without its last line break. Raises UsageError if it cannot be read."""
+    """The text of a file that contains the prompt, without its last line break.
+
+    Raises UsageError if it cannot be read.
+    """
     from seedbed.errors import UsageError
 
     try:
@@ -123,7 +129,10 @@ def from_file(path: Path) -> str:
 
 
 def piped() -> bytes | None:
-    """The bytes from a pipe or a redirected file on stdin; None if there are none, or for a terminal or /dev/null."""
+    """Read the bytes from a pipe or a redirected file on stdin.
+
+    Returns None if there are none, or if stdin is a terminal or /dev/null.
+    """
     import select
     import stat
 
@@ -142,9 +151,9 @@ def piped() -> bytes | None:
 
 
 def decoded(raw: bytes, source: str) -> str:
-    """The prompt, decoded and normalised like training text: without byte-order mark, each line ending a newline.
+    """The prompt as text, normalised like training text: without byte-order mark, with a newline at each line's end.
 
-    Raises UsageError if it is not UTF-8.
+    Raises UsageError if the bytes are not UTF-8; `source` is where they come from, for the message.
     """
     import codecs
 

@@ -45,7 +45,7 @@ SYNONYMS = {
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 _AGE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhdw])")
 _INTERRUPTED_S = 3600.0
-"""A hidden folder that was not changed for this long remains from an interrupted creation or deletion of a run."""
+"""Seconds. A hidden folder unchanged for this long is left from an interrupted creation or deletion of a run."""
 _POLICIES = "--older-than, --keep, --status, --archived, --checkpoints, --caches"
 _REMOVABLE = tuple(status for status in STATUSES if status in REMOVABLE)
 
@@ -76,18 +76,18 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 class Removal(NamedTuple):
-    """Everything that will be deleted."""
+    """Everything that `seedbed prune` will delete."""
 
     runs: list[tuple[Chosen, int]]
-    """Runs, with their sizes in bytes."""
+    """The runs to delete, each with its size in bytes."""
     prunings: list[CheckpointPruning]
     caches: list[CacheEntry]
     leftovers: list[tuple[Path, int]]
-    """Folders of runs whose creation or deletion was interrupted, with their sizes in bytes."""
+    """Folders of runs whose creation or deletion was interrupted, each with its size in bytes."""
 
     @property
     def size_bytes(self) -> int:
-        """The total size in bytes."""
+        """The total size in bytes of what will be deleted."""
         pruned = sum(each.freed_bytes for each in self.prunings)
         whole = sum(size for _, size in self.runs) + sum(size for _, size in self.leftovers)
         return whole + pruned + sum(each.size_bytes for each in self.caches)
@@ -134,7 +134,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def chosen_policy(arguments: argparse.Namespace) -> Policy:
-    """How the options select runs. Raises UsageError if they select nothing or cannot be combined."""
+    """The policy by which the command-line options select runs: age, number to keep, status, archived.
+
+    Raises UsageError if the options select nothing or cannot be combined.
+    """
     from seedbed.errors import UsageError
     from seedbed.runs.retention import Policy
 
@@ -151,7 +154,7 @@ def chosen_policy(arguments: argparse.Namespace) -> Policy:
 
 
 def find_removal(store: Store, policy: Policy, arguments: argparse.Namespace) -> Removal:
-    """Find what the options select. Nothing is deleted."""
+    """Find everything that the command-line options and the policy select. Nothing is deleted."""
     from seedbed.cli.console import set_temporary_line
     from seedbed.runs.caches import cache_entries
     from seedbed.runs.retention import choose, leftovers, plan_pruning, tree_bytes
@@ -176,7 +179,7 @@ def find_removal(store: Store, policy: Policy, arguments: argparse.Namespace) ->
 
 
 def steps(removal: Removal) -> list[Callable[[], int]]:
-    """Functions that each delete one part and return the bytes freed."""
+    """Make the functions that delete: each deletes one part of the removal and returns the number of bytes freed."""
     from functools import partial
 
     from seedbed.actions import delete
@@ -197,7 +200,7 @@ def steps(removal: Removal) -> list[Callable[[], int]]:
 
 
 def describe(removal: Removal) -> list[str]:
-    """A removal as lines of text."""
+    """Lines of text that list everything that will be deleted."""
     from seedbed import text
     from seedbed.cli.console import table
     from seedbed.cli.du import cache_entry, caches_table
@@ -242,7 +245,7 @@ def describe(removal: Removal) -> list[str]:
 
 
 def as_json(removal: Removal) -> dict[str, Any]:
-    """A removal, as `--json` prints it."""
+    """Everything that will be deleted, as an object that `--json` prints."""
     from seedbed.cli.du import cache_entry
 
     return {
@@ -272,7 +275,7 @@ def as_json(removal: Removal) -> dict[str, Any]:
 
 
 def age(word: str) -> float:
-    """An argument type: an age such as 30d, in seconds."""
+    """An argument type: an age such as `30d`, converted to seconds."""
     found = _AGE.fullmatch(word)
     if found is None:
         raise argparse.ArgumentTypeError(f'"{word}" is not an age; write a number and s, m, h, d or w, such as 30d')

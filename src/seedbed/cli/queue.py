@@ -29,7 +29,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the queue."""
+    """Print the queue: the runs that train and those that wait."""
     from seedbed.cli.console import note, say, say_json
     from seedbed.cli.store_option import store
     from seedbed.runs.queue import queue_items
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def describe(entry: QueueItem) -> dict[str, Any]:
-    """An entry of the queue, as `--json` prints it."""
+    """One run of the queue as an object that `--json` prints."""
     from seedbed.errors import SeedbedError
     from seedbed.runs.control import unfinished_request
     from seedbed.runs.status import is_simulated
@@ -74,7 +74,7 @@ def describe(entry: QueueItem) -> dict[str, Any]:
 
 
 def listing(found: list[dict[str, Any]]) -> list[str]:
-    """The queue as a table."""
+    """The runs of the queue as the lines of a table."""
     from seedbed import text
     from seedbed.cli.console import fitted, table
     from seedbed.runs.control import shown_status

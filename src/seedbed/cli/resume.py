@@ -67,7 +67,10 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Start the job again, and follow it unless it runs in the background. Of a paused run, ask the job to continue."""
+    """Start the job of a run again, and follow it until it ends; with --background, return once it has started.
+
+    If the run is paused, its job is asked to continue instead.
+    """
     from seedbed import actions
     from seedbed.cli.console import note
     from seedbed.cli.train import turn, watch
@@ -102,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def note_going_back(run_id: str, superseded: Superseded) -> None:
-    """Print which steps are superseded when a run goes back to an earlier checkpoint."""
+    """Print a note that says which steps no longer count because a run resumes from an earlier checkpoint."""
     from seedbed.cli.console import note
     from seedbed.text import printable
 

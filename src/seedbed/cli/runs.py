@@ -34,7 +34,7 @@ SYNONYMS = {
 }
 """Option of another program -> the equivalent in Seedbed."""
 
-# Value of --sort -> key of a status.
+# Value of the option --sort -> key of the status to sort by.
 SORTS = {
     "created": "created",
     "name": "name",
@@ -85,7 +85,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def any_of(known: Sequence[str]) -> Callable[[str], list[str]]:
-    """An argument type: a list of known words, separated by commas."""
+    """Make an argument type (a function from word to value) for a list of `known` words, separated by commas."""
 
     def parse(word: str) -> list[str]:
         for each in word.split(","):
@@ -97,7 +97,7 @@ def any_of(known: Sequence[str]) -> Callable[[str], list[str]]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the list."""
+    """Print the list of runs."""
     from seedbed.cli.console import note, say, say_json
     from seedbed.cli.store_option import store
     from seedbed.text import quoted
@@ -121,7 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def select(store: Store, arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:
-    """The statuses that match the options, in order, and the number of runs omitted because they are archived."""
+    """The statuses of the runs that match the options, in order, and the number of archived runs that were omitted."""
     from seedbed.runs.control import shown_status
     from seedbed.runs.labels import checked_tag
     from seedbed.runs.listing import statuses
@@ -148,7 +148,7 @@ def select(store: Store, arguments: argparse.Namespace) -> tuple[list[dict[str, 
 
 
 def tasks(store: Store, *, ended: bool) -> list[dict[str, Any]]:
-    """The statuses of the active tasks; with `ended`, of all tasks."""
+    """The statuses of the active tasks (work that writes an output instead of training); with `ended`, of all tasks."""
     from seedbed.runs.statuses import LIVE
 
     known = store.tasks()
@@ -160,7 +160,10 @@ def tasks(store: Store, *, ended: bool) -> list[dict[str, Any]]:
 
 
 def write_csv(found: list[dict[str, Any]]) -> None:
-    """Write a header and a row per run: tags in one field, unknown values empty, true and false as in JSON."""
+    """Write the statuses as CSV: a header and a row per run.
+
+    Tags are in one field, unknown values are empty, true and false are as in JSON.
+    """
     import csv
     import json
 
@@ -186,7 +189,7 @@ def write_csv(found: list[dict[str, Any]]) -> None:
 
 
 def listing(found: list[dict[str, Any]]) -> list[str]:
-    """The runs as a table; columns that do not fit the terminal are omitted."""
+    """The runs as the lines of a table; columns that do not fit the terminal are omitted."""
     import time
 
     from seedbed import text
@@ -222,7 +225,7 @@ def listing(found: list[dict[str, Any]]) -> list[str]:
 
 
 def data(source: str) -> str:
-    """A data source in at most 20 characters; of a path, only the last part."""
+    """A data source in at most 20 characters; of a path, only the last part is kept."""
     from seedbed.text import printable, shorten
 
     scheme, colon, rest = printable(source).rpartition(":")

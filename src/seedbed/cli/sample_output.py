@@ -1,4 +1,4 @@
-"""How `seedbed generate` prints its samples: in a pipe, on a terminal, as JSON."""
+"""How `seedbed generate` prints its samples (generated texts): in a pipe, on a terminal, as JSON."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Any
 
 
 class Writer:
-    """Prints samples while they are generated."""
+    """Prints samples (generated texts) piece by piece while they are generated."""
 
     def text(self, sample: int, chunk: str) -> None:
-        """Handle a piece of the text of a sample."""
+        """Receive the next piece of the text of the sample with this number (from 0)."""
         raise NotImplementedError
 
     def done(self, end: dict[str, Any]) -> None:
-        """Handle the end of a sample; `end` is the last answer about it."""
+        """Receive the end of a sample; `end` is the last answer of the generating process about that sample."""
         raise NotImplementedError
 
 
 class PipeWriter(Writer):
-    """Writes each sample as its exact bytes: prompt, generated text, newline."""
+    """Writes the exact bytes of each sample to a pipe or file: prompt, generated text, newline."""
 
     def __init__(self, prompt: str) -> None:
         self._prompt = prompt
         self._begun = -1
 
     def text(self, sample: int, chunk: str) -> None:
-        """Write the piece and flush the output."""
+        """Write the piece immediately; before the first piece of a sample, write the prompt."""
         if sample != self._begun:
             self._begun = sample
             chunk = self._prompt + chunk
@@ -35,7 +35,7 @@ class PipeWriter(Writer):
         sys.stdout.buffer.flush()
 
     def done(self, end: dict[str, Any]) -> None:
-        """End the line."""
+        """Write the newline that ends the sample."""
         if end["sample"] != self._begun:
             self.text(end["sample"], "")
         sys.stdout.buffer.write(b"\n")
@@ -51,7 +51,7 @@ class TerminalWriter(Writer):
         self._begun = -1
 
     def text(self, sample: int, chunk: str) -> None:
-        """Print the piece."""
+        """Print the piece; before the first piece of a sample, print the prompt."""
         from seedbed.cli.console import paint
         from seedbed.text import printable
 
@@ -63,7 +63,7 @@ class TerminalWriter(Writer):
         print(printable(chunk, newlines=True), end="", flush=True)
 
     def done(self, end: dict[str, Any]) -> None:
-        """End the line and print the figures."""
+        """End the line and print the figures of the sample on stderr."""
         from seedbed.cli.console import note, paint
         from seedbed.presentation.generation import result_text
 
@@ -74,7 +74,7 @@ class TerminalWriter(Writer):
 
 
 class JsonWriter(Writer):
-    """Prints one JSON object per sample, at its end."""
+    """Prints each sample as a JSON object when the sample has ended."""
 
     def __init__(self, about: dict[str, Any]) -> None:
         self._about = about

@@ -21,7 +21,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Send the request; with --wait, wait until the checkpoint is saved. Returns 1 if the run ended without saving."""
+    """Ask a run to save; with --wait, wait until the checkpoint is saved. Returns 1 if the run ended without saving."""
     from seedbed import actions
     from seedbed.cli.console import say, say_json
     from seedbed.presentation.wording import at_step

@@ -35,7 +35,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Generate and check stories in a child process, and print the result."""
+    """Generate stories and check them in a child process, and print the scores."""
     from seedbed import actions
     from seedbed.cli.console import say, say_json, set_temporary_line
     from seedbed.errors import UsageError
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def describe(outcome: dict[str, object]) -> list[str]:
-    """The result as lines of text."""
+    """The scores of the stories as lines of text."""
     from seedbed import text
 
     lines = [

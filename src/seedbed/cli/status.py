@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def describe(found: dict[str, Any]) -> list[str]:
-    """A status as lines of text."""
+    """The status of a run as lines of text."""
     from seedbed.cli.console import paint
     from seedbed.cli.store_option import run_argument, with_run_argument
     from seedbed.events import ASKED
@@ -75,7 +75,7 @@ def describe(found: dict[str, Any]) -> list[str]:
 
 
 def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
-    """The known facts about a run, as label and value."""
+    """The known facts about a run, each as a label and a value."""
     from seedbed.presentation import wording
     from seedbed.presentation.done import is_task, work_done
     from seedbed.runs.store import RunDir
@@ -141,7 +141,7 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def superseded_lines(run: RunDir) -> list[str]:
-    """The superseded checkpoints of a run, one line per folder."""
+    """The superseded checkpoints of a run (of steps that a resume from an earlier step replaced), a line per folder."""
     from seedbed.runs.checkpoints import superseded_checkpoints
 
     folders: dict[str, list[int]] = {}
@@ -151,7 +151,7 @@ def superseded_lines(run: RunDir) -> list[str]:
 
 
 def progress(found: dict[str, Any]) -> str:
-    """The steps and epochs done, with the planned numbers."""
+    """The steps and epochs done, with the planned numbers, such as `50 of 100  (50%), epoch 1.50 of 3.00`."""
     line = f"{found['step']}"
     if found["steps"]:
         share = min(found["step"] / found["steps"], 1.0)

@@ -22,7 +22,10 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Send the request; with --wait, wait until the run has ended. Returns 1 if it failed or was lost instead."""
+    """Ask a run to stop; with --wait, wait until it has ended.
+
+    Returns 1 if it failed or its process was lost instead.
+    """
     from seedbed import actions
     from seedbed.cli.console import say, say_json
     from seedbed.cli.store_option import run_argument

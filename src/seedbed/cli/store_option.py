@@ -1,4 +1,4 @@
-"""Finds the store and the runs that a command line names, and names them in commands that messages suggest."""
+"""Finds the store (folder of runs) and the runs that a command line names; names them in the commands of messages."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ from seedbed.cli.commands import COMMANDS
 from seedbed.runs.store import RunDir, Store, chosen_store
 
 _WITHOUT_RUNS = ("config", "presets", "doctor", "completion")
-"""Commands that have no --runs option."""
+"""The commands that have no --runs option."""
 
 
 store = chosen_store
 
 
 def find_all(place: Store, refs: Iterable[str]) -> list[RunDir]:
-    """The runs that `refs` name, each once, in their order. Raises UsageError for the first that names none."""
+    """The runs that `refs` (names or ids) name, each once, in this order.
+
+    Raises UsageError for a name without a run.
+    """
     found = [place.find(ref) for ref in refs]
     return list({run.path.resolve(): run for run in found}.values())
 
 
 def run_argument(run: RunDir) -> str:
-    """What to type as RUN for this run, quoted for a shell: its name if that is unique, else its id.
+    """What a person must type as RUN for this run, quoted for a shell: its name if that is unique, else its id.
 
-    For a run outside the default store it is the path.
+    For a run outside the default store it is the path of the run.
     """
     here = store()
     if run.path.parent != here.root.absolute():
@@ -36,12 +39,18 @@ def run_argument(run: RunDir) -> str:
 
 
 def with_run_argument(hint: str, run_id: str, argument: str) -> str:
-    """The hint with the run's id replaced by `argument` in commands; paths that contain the id are not changed."""
+    """The hint of an error, with the run's id replaced by `argument` in the commands that the hint suggests.
+
+    Paths that contain the id are not changed.
+    """
     return re.sub(rf"(?<![^\s`'\"]){re.escape(run_id)}(?![^\s`'\".,;:)])", lambda _: argument, hint)
 
 
 def with_runs_option(hint: str, runs: str) -> str:
-    """The hint with `--runs RUNS` added to its commands: without the option they would look in another store."""
+    """The hint of an error, with `--runs RUNS` added to the commands that the hint suggests.
+
+    Without this option they would look for the run in another store.
+    """
     with_runs = "|".join(name for name in COMMANDS if name not in _WITHOUT_RUNS)
     command = re.compile(rf"\bseedbed ({with_runs})\b(?! --runs)")
     return command.sub(lambda found: f"{found[0]} --runs {shlex.quote(runs)}", hint)

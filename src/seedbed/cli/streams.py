@@ -8,7 +8,7 @@ import os
 import sys
 
 ERRORS = "seedbed.plain"
-"""Name of the codec error handler, which replaces characters that the encoding does not have by similar ASCII or `?`."""
+"""The name of the codec error handler that replaces characters unknown to an encoding by similar ASCII or `?`."""
 _ASCII = {
     **dict.fromkeys("─━╌╍┄┅⠒⣀", "-"),
     **dict.fromkeys("│┃┆┇┊┋┤├", "|"),
@@ -26,9 +26,10 @@ _ASCII = {
 
 
 def prepare() -> None:
-    """Open closed streams on /dev/null, and let stdout and stderr write every character.
+    """Open closed standard streams on /dev/null, and let stdout and stderr write every character.
 
-    If a stream stayed closed, the next file that is opened would get its descriptor, and output would go into that file.
+    If a stream stayed closed, the next file that is opened would get the descriptor of the stream, and output would go
+    into that file.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
@@ -39,7 +40,10 @@ def prepare() -> None:
 
 
 def discard_stdout() -> None:
-    """Discard what stdout still buffers. Otherwise Python reports the same error again when it flushes stdout at exit."""
+    """Discard what stdout still buffers, after it could not be written.
+
+    Otherwise Python reports the same error again when it flushes stdout at exit.
+    """
     try:
         number = sys.stdout.fileno()
     except (OSError, ValueError):
@@ -48,7 +52,7 @@ def discard_stdout() -> None:
 
 
 def redirect_to_null(number: int) -> None:
-    """Redirect the file descriptor to /dev/null; output that is flushed at exit is discarded too."""
+    """Redirect a file descriptor to /dev/null. What is still buffered for it is discarded, too."""
     opened = os.open(os.devnull, os.O_RDWR)
     if opened != number:
         os.dup2(opened, number)
@@ -64,7 +68,7 @@ def _open_null(number: int, name: str) -> None:
 
 
 def _as_ascii(error: UnicodeError) -> tuple[str, int]:
-    """The codec error handler: the replacement of the characters, and the position after them."""
+    """The codec error handler: returns the text to write instead, and the position after the replaced characters."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return "".join(_ASCII.get(char, "?") for char in error.object[error.start : error.end]), error.end

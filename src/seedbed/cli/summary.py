@@ -24,7 +24,7 @@ _SAMPLE_CHARACTERS = 1200
 
 
 def summarise(run: RunDir, view: View, series: Series) -> None:
-    """Print the summary on stdout."""
+    """Print the summary of a run that has ended on stdout."""
     output = output_of(run)
     if output is not None:
         summarise_task(run, view, output)
@@ -49,7 +49,7 @@ def summarise(run: RunDir, view: View, series: Series) -> None:
 
 
 def summarise_task(task: RunDir, view: View, output: Path) -> None:
-    """Print on stdout how a task ended, and where its result is."""
+    """Print on stdout how a task (work that writes an output) ended, and where its result is."""
     finished = view.status == "completed"
     say()
     say(paint("Finished" if finished else "Stopped", "bold") + f" after {text.duration(view.elapsed_s)}")
@@ -61,7 +61,7 @@ def summarise_task(task: RunDir, view: View, output: Path) -> None:
 
 
 def losses(view: View) -> str:
-    """The final losses, as the end of a sentence."""
+    """The final losses, to add to a sentence: `: loss 1.2345, validation loss 1.3456`."""
     losses = f": loss {view.loss:.4f}" if view.loss is not None else ""
     last, final = view.validations.last, view.validations.final
     if last is not None:
@@ -75,7 +75,7 @@ def losses(view: View) -> str:
 
 
 def next_commands(run: RunDir, view: View) -> list[str]:
-    """Commands to run next."""
+    """The commands that a person may want to run next, such as `seedbed generate NAME`."""
     name = run_argument(run)
     if view.status == "stopped":
         return [f"seedbed resume {name}"]
@@ -98,10 +98,10 @@ def picture(
     log: bool = False,
     x_text: Callable[[float], str] | None = None,
 ) -> list[str]:
-    """The lines of a chart in Braille with a legend, coloured if stdout is. Empty if stdout cannot show Braille.
+    """A chart of the lines as text rows in Braille, with a legend, coloured if stdout is.
 
-    `extent` is the range of x, by default that of the points. `x_text` formats the labels of an x axis without whole
-    numbers, such as time.
+    Returns no rows if stdout cannot show Braille. `extent` is the range of x, by default that of the points. `x_text`
+    formats the labels of an x axis whose values are not whole numbers, such as time.
     """
     try:
         "\u28ff┤".encode(sys.stdout.encoding or "utf-8")
@@ -123,5 +123,5 @@ def picture(
 
 
 def style_of(series: int) -> str:
-    """The style of a line of a chart, or of its axes."""
+    """The style of the line of a chart with this `series` (colour number), or of the axes."""
     return "dim" if series == AXIS or series >= FAINT else LINE_STYLES[series % len(LINE_STYLES)]

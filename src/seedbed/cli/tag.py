@@ -28,7 +28,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Change the tags, if that is requested, and print the run's tags."""
+    """Change the tags of a run, if that is requested, and print its tags."""
     from seedbed import actions
     from seedbed.cli.console import note, say, say_json
     from seedbed.runs.labels import checked_tag, read_labels

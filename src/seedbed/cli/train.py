@@ -80,7 +80,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def config_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that make up a config to the parser; `seedbed config show` has them too."""
+    """Add the options that set values of a config to the parser; `seedbed config show` has these options, too."""
     parser.add_argument("--preset", metavar="NAME", help="nano, tiny, small or base; `seedbed presets` describes them")
     like = parser.add_argument("--like", metavar="RUN", help="start from the config of an earlier run")
     like.completer = complete_run  # type: ignore[attr-defined]
@@ -114,7 +114,10 @@ def config_options(parser: argparse.ArgumentParser) -> None:
 
 
 def resolved(arguments: argparse.Namespace, file: Path | None, root: Root[S]) -> Resolved[S]:
-    """The config of the kind `root` that the options describe, each value with its origin. Raises UsageError."""
+    """The config that the options describe, with the origin of each value. `root` is the kind of config.
+
+    Raises UsageError if a value is wrong.
+    """
     from seedbed.cli.store_option import store
     from seedbed.config.frozen import load_frozen
     from seedbed.config.layers import Flagged
@@ -145,7 +148,7 @@ def resolved(arguments: argparse.Namespace, file: Path | None, root: Root[S]) ->
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Create the run, start its job, and follow it unless it runs in the background."""
+    """Create a run and start its job. Follow it until it ends; with --background, return once it has started."""
     from seedbed import actions
     from seedbed.cli.console import note
     from seedbed.config.roots import TRAIN
@@ -170,7 +173,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def turn(arguments: argparse.Namespace, store: Store) -> StartCondition:
-    """What the run waits for before it starts. Prints a note if the run of --after has already ended."""
+    """What the run waits for before it starts: a free device or the end of another run.
+
+    Prints a note if the run that --after names has already ended.
+    """
     from seedbed import actions, text
     from seedbed.cli.console import note
     from seedbed.runs.control import StartCondition
@@ -186,9 +192,9 @@ def turn(arguments: argparse.Namespace, store: Store) -> StartCondition:
 
 
 def watch(start: Callable[[], Launch], *, background: bool, as_json: bool, queue: StartCondition) -> int:
-    """Start a job and follow it to its end; returns the exit status.
+    """Start a job and follow it until it ends; returns the exit status.
 
-    With `background`, or if the job waits in the queue, returns once it has started.
+    With `background`, or if `queue` says that the job must wait, returns once the job has started.
     """
     from seedbed import actions
     from seedbed.cli.console import note, say, say_json
@@ -212,7 +218,7 @@ def watch(start: Callable[[], Launch], *, background: bool, as_json: bool, queue
 
 
 def waiting_reason(run: RunDir) -> str | None:
-    """Why a run waits, once its job has recorded the reason; None if it is not waiting."""
+    """Why a run waits, once its job has logged the reason; None if it does not wait."""
     from seedbed import text
     from seedbed.runs.status import current_status
 

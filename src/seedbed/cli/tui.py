@@ -24,7 +24,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Open the window."""
+    """Show the window until it is closed; returns the exit status."""
     from seedbed.cli.store_option import store
     from seedbed.config.environment import env
     from seedbed.errors import SeedbedError, UsageError

@@ -1,1 +1,1 @@
-"""Probes of CPU, memory and GPU. They give a reason for each missing value."""
+"""Read properties and load of CPU, memory and GPU, with a reason for each missing value."""

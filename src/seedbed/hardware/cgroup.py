@@ -1,4 +1,4 @@
-"""Find the Linux control groups that limit this process (of a container, a batch job, a service)."""
+"""Find the Linux control groups that limit this process, such as those of a container, a batch job or a service."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ OWN = Path("/proc/self/cgroup")
 
 
 def groups(controller: str, root: Path = ROOT, own: Path = OWN) -> list[Path]:
-    """The folders of the groups whose limits apply to this process: its own group first, up to the root.
+    """The folders of the control groups whose limits apply to this process: its own group first, up to the root.
 
-    `controller` (memory or cpu) is needed for version 1, which has a separate tree for each controller. Inside a
-    container, the paths may be the host's, which do not exist there; then the root is the container's own group. See
-    cgroups(7).
+    `controller` (memory or cpu) is needed for version 1 of control groups, which has a separate tree for each
+    controller. Inside a container, the paths may be the host's, which do not exist there; then the root is the
+    container's own group. See cgroups(7).
     """
     try:
         lines = own.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
@@ -36,7 +36,7 @@ def groups(controller: str, root: Path = ROOT, own: Path = OWN) -> list[Path]:
 
 
 def number(path: Path) -> int | None:
-    """The integer in a group's file; None if the file contains none (`max`) or does not exist."""
+    """The integer in a file of a control group; None if the file contains no integer (but `max`) or does not exist."""
     try:
         return int(path.read_text(encoding="ascii"))
     except (OSError, ValueError):

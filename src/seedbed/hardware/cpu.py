@@ -1,4 +1,4 @@
-"""Probe the processor: name, usable cores and instruction sets. Imports no torch."""
+"""Read the properties of the processor: name, usable cores and instruction sets. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import NamedTuple
 from seedbed.hardware.cgroup import groups, number
 
 FEATURES = ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "bf16")
-"""Instruction sets that matter for speed: the first two make bf16 matmuls fast, the last is ARM's bf16."""
+"""Instruction sets that matter for speed: the first two make matrix products in bf16 fast, the last is ARM's bf16."""
 
 
 class Cpu(NamedTuple):
-    """A processor. `missing` has the reason for each unknown value."""
+    """A processor: name, cores, instruction sets. `missing` has the reason for each unknown value."""
 
     name: str
     cores: int
@@ -27,13 +27,13 @@ class Cpu(NamedTuple):
 
     @property
     def fast_bf16(self) -> bool:
-        """Whether bf16 matmuls are several times as fast as fp32 ones: measured 9x with AMX, 4x with AVX512-BF16."""
+        """Whether matrix products are several times as fast in bf16 as in fp32 (measured: AMX 9x, AVX512-BF16 4x)."""
         return "amx_bf16" in self.features or "avx512_bf16" in self.features
 
 
 @cache
 def probe() -> Cpu:
-    """The processor of this machine. It is read once and cached."""
+    """The properties of the processor of this machine, read once and then cached."""
     if sys.platform == "darwin":
         name, features, missing = _from_sysctl()
     else:
@@ -46,7 +46,10 @@ def probe() -> Cpu:
 
 
 def parse_cpuinfo(text: str) -> tuple[str, tuple[str, ...], dict[str, str]]:
-    """Name, features and missing values from the text of Linux's /proc/cpuinfo (x86 and ARM)."""
+    """Name, features (instruction sets) and reasons for missing values, from the text of Linux's /proc/cpuinfo.
+
+    The text may be of an x86 or an ARM machine.
+    """
     fields: dict[str, str] = {}
     for line in text.splitlines():
         key, colon, value = line.partition(":")
@@ -63,7 +66,7 @@ def parse_cpuinfo(text: str) -> tuple[str, tuple[str, ...], dict[str, str]]:
 
 
 def _from_sysctl() -> tuple[str, tuple[str, ...], dict[str, str]]:
-    """Name and features on macOS."""
+    """Name, features (instruction sets) and reasons for missing values, read with `sysctl` on macOS."""
     missing = {}
     name = _sysctl("machdep.cpu.brand_string")
     if not name:
@@ -94,9 +97,9 @@ def usable_cores() -> int:
 
 
 def _quota_cores(group: Path) -> int | None:
-    """A cgroup's CPU quota in whole cores, rounded up; None if there is none.
+    """The CPU quota of a control group in whole cores, rounded up; None if it has no quota.
 
-    Version 2 has it in `cpu.max` (`max 100000` or `200000 100000`), version 1 in two files.
+    Version 2 of control groups has it in `cpu.max` (`max 100000` or `200000 100000`), version 1 in two files.
     """
     try:
         quota, period = (group / "cpu.max").read_text(encoding="ascii").split()

@@ -17,7 +17,7 @@ __all__ = ["Gpu", "GpuMonitor", "Gpus", "Nvml", "ResolvedGpu", "ask_smi", "parse
 _QUERY = "index,name,driver_version,memory.total,memory.used,utilization.gpu,temperature.gpu,power.draw,uuid"
 _TIMEOUT_S = 10.0
 _RETRY_S = 30.0
-"""The time before a failed method is tried again: starting nvidia-smi every second would use a whole core."""
+"""Seconds before NVML or nvidia-smi is tried again after a failure: nvidia-smi every second would use a whole core."""
 _MACOS = "macOS reports no GPU values to programs"
 _NO_SMI = "nvidia-smi is not installed: no NVIDIA driver is installed"
 _MIXED = (
@@ -27,7 +27,7 @@ _MIXED = (
 
 
 class ResolvedGpu(NamedTuple):
-    """The GPU with a CUDA index: its position in nvidia-smi's list and UUID; or None, "" and the reason."""
+    """The GPU with a CUDA index: its position in nvidia-smi's list and its UUID; or None, "" and why there is none."""
 
     position: int | None
     uuid: str
@@ -35,7 +35,10 @@ class ResolvedGpu(NamedTuple):
 
 
 def probe(command: str = "nvidia-smi", nvml: Nvml | None = None) -> Gpus:
-    """Read all GPUs once, through NVML (about 30 ms) or nvidia-smi. Never raises: the result has the reason."""
+    """Read the values of all GPUs once, through NVML (about 30 ms) or nvidia-smi. Never raises an error.
+
+    If no GPU is found, the result has the reason.
+    """
     if sys.platform == "darwin":
         return Gpus((), _MACOS)
     nvml = nvml or Nvml()
@@ -48,14 +51,20 @@ def probe(command: str = "nvidia-smi", nvml: Nvml | None = None) -> Gpus:
 
 
 def _combined_reason(nvml: str, smi: str) -> str:
-    """Combine two reasons. NVML's comes first if NVML is installed, since it is more precise."""
+    """Combine the reasons why NVML and nvidia-smi found no GPU.
+
+    NVML's comes first if NVML is installed, since it is more precise.
+    """
     if nvml in (NO_PACKAGE, NO_LIBRARY):
         return smi
     return nvml if smi in (_NO_SMI, nvml) else f"{nvml}; {smi}"
 
 
 def ask_smi(command: str = "nvidia-smi") -> Gpus:
-    """Read all GPUs by running nvidia-smi once (20 to 50 ms; seconds if no process keeps the driver loaded)."""
+    """Read the values of all GPUs by running nvidia-smi once.
+
+    That takes 20 to 50 ms, or seconds if no process keeps the driver loaded.
+    """
     path = shutil.which(command)
     if path is None:
         return Gpus((), _NO_SMI)
@@ -83,7 +92,7 @@ def ask_smi(command: str = "nvidia-smi") -> Gpus:
 
 
 def parse_line(line: str) -> Gpu | None:
-    """Parse one line of nvidia-smi's csv; None for any other line."""
+    """Parse one line of nvidia-smi's CSV output, which has the values of one GPU; None for any other line."""
     parts = [part.strip() for part in line.split(",")]
     if len(parts) != len(_QUERY.split(",")) or not parts[0].isdigit():
         return None
@@ -137,7 +146,7 @@ def _listed(visible: str, count: int) -> str:
 
 
 def _entry(entry: str, found: Sequence[Gpu], order: str) -> ResolvedGpu:
-    """The GPU of one entry of CUDA_VISIBLE_DEVICES, or the reason why there is none."""
+    """The GPU among `found` that one entry of CUDA_VISIBLE_DEVICES names, or the reason why there is none."""
     if entry.upper().startswith("MIG-"):
         return ResolvedGpu(None, "", f"CUDA_VISIBLE_DEVICES contains {entry}, a MIG instance, which is not supported")
     if entry.upper().startswith("GPU-"):
@@ -191,7 +200,7 @@ class GpuMonitor:
         self._retry_s = 0.0
 
     def read(self) -> Gpus:
-        """Read the current values: `found` has only this GPU, or nothing, with the reason in `reason`."""
+        """Read the current values of the GPU: `found` has only this GPU, or nothing, with the reason in `reason`."""
         if sys.platform == "darwin":
             return Gpus((), _MACOS)
         if self._failed and self._clock() < self._retry_s:
@@ -218,7 +227,7 @@ class GpuMonitor:
         return from_smi if from_smi.found else Gpus((), _combined_reason(self._nvml_failed, from_smi.reason))
 
     def _pick(self, gpus: Gpus) -> Gpus:
-        """Select the monitored GPU from all GPUs."""
+        """The result for the monitored GPU, selected from the result for all GPUs."""
         if not gpus.found:
             return gpus
         if self._known is not None and self._known.uuid:

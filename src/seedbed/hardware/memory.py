@@ -1,4 +1,4 @@
-"""Main memory: total, available and used by this process, with the limits of containers."""
+"""Main memory: total, available and used by this process, within the limits of a container."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import psutil
 from seedbed.hardware.cgroup import groups, number
 
 _UNLIMITED = 1 << 60
-"""A limit of this size or more means no limit: version 1 of cgroups writes a number near 2^63."""
+"""A limit of this size or more means no limit: version 1 of control groups writes a number near 2^63."""
 
 
 def total_bytes() -> int:
-    """Memory of this machine in bytes, or the smallest limit of this process's control groups if that is less."""
+    """Memory of this machine in bytes, or the smallest limit of the control groups of this process if that is less."""
     limits = [limit for group in groups("memory") if (limit := _limit(group)) is not None]
     return min([int(psutil.virtual_memory().total), *limits])
 
 
 def available_bytes() -> int:
-    """Memory in bytes that is available without swapping, within the limits of this process's control groups."""
+    """Memory in bytes that is available without swapping, within the limits of the control groups of this process."""
     left = [left for group in groups("memory") if (left := _left(group)) is not None]
     return max(0, min([int(psutil.virtual_memory().available), *left]))
 
@@ -30,7 +30,7 @@ def resident_bytes() -> int:
 
 
 def _limit(group: Path) -> int | None:
-    """The memory limit of a cgroup (v2, else v1) in bytes; None if there is none."""
+    """The memory limit of a control group (version 2, else version 1) in bytes; None if there is none."""
     for name in ("memory.max", "memory.limit_in_bytes"):
         value = number(group / name)
         if value is not None and value < _UNLIMITED:
@@ -39,7 +39,7 @@ def _limit(group: Path) -> int | None:
 
 
 def _left(group: Path) -> int | None:
-    """The free bytes within a cgroup's limit; reclaimable file cache counts as free. None if there is no limit."""
+    """The free bytes within the limit of a control group, including reclaimable file cache; None if it has no limit."""
     limit = _limit(group)
     if limit is None:
         return None

@@ -31,10 +31,10 @@ _DESCRIPTIONS = {
     NO_DATA: "the driver has no measurement of it yet",
 }
 _LOST = {UNINITIALIZED, DRIVER_NOT_LOADED, GPU_IS_LOST, RESET_REQUIRED, VERSION_MISMATCH, GPU_NOT_FOUND}
-"""Errors that concern the whole GPU or driver, not a single value."""
+"""Codes of NVML errors that concern the whole GPU or driver, not a single value."""
 _MIG = "a GPU in MIG mode does not report it"
 _NUM_CALLS = 4
-"""Number of calls that read the values of a GPU; a GPU that answers none of them counts as lost."""
+"""Number of NVML calls that read the values of a GPU; a GPU that answers none of these calls counts as lost."""
 
 
 class Gpu(NamedTuple):
@@ -56,7 +56,7 @@ class Gpu(NamedTuple):
 
 
 class Gpus(NamedTuple):
-    """The GPUs found. `reason` says why there are none."""
+    """The GPUs found. If there are none, `reason` says why."""
 
     found: tuple[Gpu, ...]
     reason: str
@@ -118,7 +118,7 @@ class Nvml:
         self._open, self._cards = False, ()
 
     def _enter(self) -> None:
-        """Open NVML and list the GPUs, without those that this process may not open (as in a container)."""
+        """Open NVML and list the GPUs that this process may open (in a container, there may be others)."""
         self._library.nvmlInit()
         self._open = True
         self._driver = _text(self._library.nvmlSystemGetDriverVersion())
@@ -141,7 +141,7 @@ class Nvml:
         return _Card(handle, position, name, uuid, is_mig)
 
     def _read(self, card: _Card) -> Gpu:
-        """The values of one GPU. Raises NVMLError if it is lost or reports no values."""
+        """Read the values of one GPU. Raises NVMLError if the GPU is lost or reports no values."""
         library = self._library
         missing: dict[str, str] = {}
 
@@ -176,7 +176,8 @@ class Nvml:
     def _memory(self, handle: Any) -> tuple[int, int]:
         """The total and used bytes of a GPU.
 
-        Only the older call, the fallback here, counts memory reserved by the driver as used; nvidia-smi does not.
+        The older NVML call, used here only if the newer one fails, counts memory reserved by the driver as used;
+        nvidia-smi does not.
         """
         try:
             memory = self._library.nvmlDeviceGetMemoryInfo(handle, version=self._library.nvmlMemory_v2)
@@ -188,7 +189,7 @@ class Nvml:
 
 
 def _library() -> Any:
-    """The module pynvml; None if it is not installed or from before 2022, without functions that are needed here."""
+    """The module pynvml; None if it is not installed, or is too old (before 2022) to have the functions needed here."""
     try:
         import pynvml
     except ImportError:
@@ -197,10 +198,10 @@ def _library() -> Any:
 
 
 def describe_error(error: Any) -> str:
-    """A readable text for an NVMLError."""
+    """The text to show for an NVMLError."""
     return _DESCRIPTIONS.get(error.value) or f"the NVIDIA driver says: {error}"
 
 
 def _text(value: str | bytes) -> str:
-    """Decode names, which older packages called pynvml return as bytes."""
+    """A name from NVML as a string; older packages called pynvml return it as bytes."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

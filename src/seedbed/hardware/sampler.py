@@ -1,4 +1,4 @@
-"""Sample the load of the machine as a `hardware` event, with a reason for each missing value."""
+"""Measure the load of the machine as a `hardware` event, with a reason for each missing value."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _STILL = "CPU use is measured between two samples, and no time has passed since 
 
 
 class _Use:
-    """Measures CPU use: the share of time that was used between two samples."""
+    """Measures the CPU time that was used between two calls, as a share of the time that passed."""
 
     def __init__(self) -> None:
         self._before: tuple[float, float] | None = None
 
     def read(self, name: str, used_s: float, passed_s: float, missing: dict[str, str]) -> float | None:
-        """The share of time used since the last call. If unknown, returns None and puts the reason in `missing[name]`."""
+        """The share of time used since the last call; if unknown, None, with the reason in `missing[name]`."""
         if self._before is None:
             self._before, missing[name] = (used_s, passed_s), _FIRST
             return None
@@ -38,7 +38,7 @@ class _Use:
 
 
 class Sampler:
-    """Samples the machine on request. CPU use is the average since the previous sample.
+    """Measures the load of the machine on request. CPU use is the average since the previous sample.
 
     `gpu_index` is the position of a GPU in nvidia-smi's list; None means no GPU, with the reason in `no_gpu`. If
     `visible_devices` (the value of CUDA_VISIBLE_DEVICES, empty if not set) is given, `gpu_index` is a CUDA index, and
@@ -64,12 +64,12 @@ class Sampler:
         self._process.read("", time.process_time(), time.monotonic(), {})
 
     def continue_from(self, other: Sampler) -> Self:
-        """Continue the measurement of CPU use from the last sample of another sampler."""
+        """Measure CPU use from the last sample of another sampler on. Returns this sampler."""
         self._machine, self._process = other._machine, other._process
         return self
 
     def sample(self) -> Hardware:
-        """Current CPU, memory and GPU values, with reasons for missing ones."""
+        """Measure CPU, memory and GPU now. The result has a reason for each missing value."""
         missing: dict[str, str] = {}
         cpu_fraction = self._machine.read("cpu_fraction", *_machine_times_s(), missing)
         process_times_s = time.process_time(), time.monotonic()
@@ -92,7 +92,7 @@ class Sampler:
         )
 
     def close(self) -> None:
-        """Close NVML."""
+        """Close NVML, the library that reads the GPU."""
         if self._watch is not None:
             self._watch.close()
 
@@ -129,7 +129,7 @@ def _load_1m(missing: dict[str, str]) -> float | None:
 
 
 def sample() -> Hardware:
-    """A single sample of this machine."""
+    """Measure this machine once."""
     sampler = Sampler()
     try:
         return sampler.sample()

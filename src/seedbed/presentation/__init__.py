@@ -1,1 +1,1 @@
-"""What all front ends show, independent of terminal and browser: texts about runs, logs, curves, actions, lists, forms."""
+"""What all front ends show, independent of terminal and browser: texts on runs, logs, curves, actions, lists, forms."""

@@ -1,4 +1,4 @@
-"""A config as text: single values, the length of the training, the plan of a new run, differences of two configs."""
+"""A config as text: its values, the length of the training, the plan of a new run, differences between two configs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from seedbed.runs.store import RunDir, Store
 
 
 def value_text(config: Table, path: str) -> str:
-    """A value of the config as a person would type it; "" if it is not set."""
+    """The value of the config key `path` as a person would type it; "" if it is not set."""
     value = value_of(config, path)
     if value is None:
         return ""
@@ -35,7 +35,7 @@ def parameters(config: Config) -> int:
 
 
 def horizon(config: Config) -> str:
-    """How long the run trains: epochs, steps or tokens."""
+    """How long a run with this config trains, such as `3 epochs`, `500 steps` or `10M tokens`."""
     train = config.train
     if train.epochs is not None:
         return text.plural(train.epochs, "epoch")
@@ -43,12 +43,15 @@ def horizon(config: Config) -> str:
 
 
 def summary(config: Config) -> str:
-    """A config in one line: preset, size, length, device."""
+    """A config in one line: preset, number of parameters, length of the training, device."""
     return f"{config.preset}, {text.count(parameters(config))} parameters, {horizon(config)}, {config.train.device}"
 
 
 def plan_lines(resolved: Resolved[Config], name: str, store: Store, origin: str) -> list[str]:
-    """The plan of a new run as lines: the most important values, then the values whose origin is `origin`."""
+    """The plan of a new run as lines: the most important values, then the config keys whose value comes from `origin`.
+
+    `origin` is the place where a value was set, such as `from all options`.
+    """
     config, train = resolved.config, resolved.config.train
     kept = kept_checkpoints(train)
     at_a_time = f", {train.micro_batch} at a time" if train.micro_batch else ""
@@ -75,9 +78,9 @@ def plan_lines(resolved: Resolved[Config], name: str, store: Store, origin: str)
 
 
 def differences(one: RunDir, other: RunDir) -> list[tuple[str, str, str]]:
-    """The keys in which the configs of two runs differ, with both values; "" if a config does not have the key.
+    """The config keys with different values in two runs: key, value in `one`, value in `other`.
 
-    Raises SeedbedError for a config that cannot be read.
+    A value is "" if a config does not have the key. Raises SeedbedError for a config that cannot be read.
     """
     sides = [(frozen_config(run), keys(kind_of(run).root)) for run in (one, other)]
     rows = [("preset", *(str(getattr(config, "preset", "")) for config, _ in sides))]
@@ -87,7 +90,7 @@ def differences(one: RunDir, other: RunDir) -> list[tuple[str, str, str]]:
 
 
 def file_text(path: Path) -> str:
-    """The text of a run's config file, or why it cannot be read."""
+    """The text of a run's config file, or a sentence that says why it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:

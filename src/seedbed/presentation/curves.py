@@ -17,13 +17,15 @@ METRICS = {
     "grad_norm": "gradient norm",
     "tokens_per_s": "tokens per second",
 }
-"""The metrics that every run has: column name in `seedbed metrics` -> label in plots. Any other name is an open metric."""
+"""The metrics that every run has: column name in `seedbed metrics` -> label in plots.
+
+Any other metric is an open metric: one that Seedbed does not know by name, such as mfu."""
 VALIDATED = "val_"
-"""The prefix of the open metrics that validations log."""
+"""The prefix of the open metrics that validations log, such as `val_accuracy`."""
 
 
 class Drawn(NamedTuple):
-    """A run to plot: its name and its curves."""
+    """A run to plot: its name and its curves (a Series, which reads them from the run's log)."""
 
     name: str
     series: Series
@@ -38,11 +40,12 @@ def lines(
     window: tuple[float, float] | None = None,
     px: int = 400,
 ) -> list[Line]:
-    """The lines to plot along `axis`. A run without points has none; the colours and tags of the others do not change.
+    """The lines of a chart, as functions of `axis` (step, tokens or time). A run without points has no line.
 
-    For one run: the metric with its range, and for the loss also the validation losses. For several: the metric of each.
-    `smoothing` is the smoothing factor of an exponential moving average over the points, from 0 (off) to below 1; for a
-    single run the unsmoothed curve is drawn behind it as a faint line. `window` is the part of the axis to draw.
+    For a single run: the metric with its range, and for the loss also the validation losses. For several runs: the
+    metric of each, whose colour and tag depend only on the run's position in `shown`. `smoothing` is the smoothing
+    factor of an exponential moving average over the points, from 0 (off) to below 1; for a single run the unsmoothed
+    curve is drawn behind it as a faint line. `window` is the part of the axis to draw. A line has about `px` points.
     """
     alone = len(shown) == 1
     found: list[Line] = []
@@ -62,7 +65,10 @@ def lines(
 
 
 def _validated(series: Series, metric: str, *, alone: bool) -> list[tuple[Mark, float]]:
-    """The validations to plot for a metric, each with its value."""
+    """The validations of a run to plot for a metric, each with its value of that metric.
+
+    `alone` says that no other run is plotted.
+    """
     if metric == "val_loss" or (alone and metric == "loss"):
         return [(mark, mark.loss) for mark in series.validations]
     if metric in METRICS or not metric.startswith(VALIDATED):
@@ -71,33 +77,39 @@ def _validated(series: Series, metric: str, *, alone: bool) -> list[tuple[Mark, 
 
 
 def metric_names(views: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The names of all metrics that can be plotted: those of every run, then the open metrics of each (View.metrics)."""
+    """The names of all metrics that can be plotted: those that every run has, then the open metrics.
+
+    `views` has the open metrics of each run by name (View.metrics).
+    """
     return [*METRICS, *dict.fromkeys(name for view in views for name in view)]
 
 
 def label(metric: str) -> str:
-    """The label of a metric in plots, with its unit."""
+    """The label of a metric in plots, with its unit, such as `loss (nats per token)`."""
     return METRICS.get(metric, metric)
 
 
 def short_label(metric: str) -> str:
-    """The label without the unit."""
+    """The label of a metric without its unit, such as `loss`."""
     return label(metric).partition(" (")[0]
 
 
 def axis_label(shown: Sequence[Drawn], axis: str) -> str:
-    """The label of the x axis; `simulated time` for the time of a simulated run."""
+    """The label of the x axis: `axis`, or `simulated time` for times on the own clock of a simulated run."""
     return "simulated time" if axis == "time" and any(each.series.is_simulated for each in shown) else axis
 
 
 def extent(shown: Sequence[Drawn], axis: str) -> tuple[float, float] | None:
-    """The lowest and highest x of the steps of all runs; None before the first step."""
+    """The lowest and highest x of the training steps of all runs; None if no run has trained a step."""
     extents = [extent for each in shown if (extent := each.series.extent(axis)) is not None]
     return (min(low for low, _ in extents), max(high for _, high in extents)) if extents else None
 
 
 def run_tag(number: int) -> str:
-    """The tag of run `number` (from 0), shown in the legend and at the end of its curve, so that colours are not needed."""
+    """The tag of run `number` (from 0) of a plot, shown in the legend and at the end of its curve: `1`, `2`, ...
+
+    Readers who cannot tell the colours need it.
+    """
     return str(number + 1)
 
 
@@ -118,7 +130,7 @@ def _trained(
     *,
     alone: bool,
 ) -> list[Line]:
-    """The curve of a metric of the training steps: with its range, or smoothed."""
+    """The line of a metric that training steps log: with its range, or smoothed; no line if there is no point."""
     x0, x1 = window or (None, None)
     points = series.window(x0, x1, px=px, axis=axis, key=key)
     if not any(math.isfinite(point.mean) for point in points):

@@ -1,4 +1,4 @@
-"""The progress of a run or a task as text. Imports no slow module, because lists of runs use it."""
+"""The progress of a run or a task as text. Imports no slow module, because lists of runs import this one."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from seedbed import text
 
 
 def is_task(found: dict[str, Any]) -> bool:
-    """Whether a status is that of a task, which writes an output and has no steps."""
+    """Whether `found`, a status, is that of a task: work that writes an output instead of training steps."""
     return found.get("output") is not None
 
 
 def work_done(found: dict[str, Any]) -> str:
-    """The progress of a task: `tokenising: 50 of 100 documents`; "" if the task has reported none."""
+    """The progress of a task, such as `tokenising: 50 of 100 documents`; "" if the task has reported none."""
     progress = found.get("progress")
     if progress is None:
         return ""
@@ -23,9 +23,9 @@ def work_done(found: dict[str, Any]) -> str:
 
 
 def steps_text(found: dict[str, Any], width: int | None = None) -> str:
-    """The done and the planned steps (`50/100`), or the percentage of a task that is done.
+    """The done and the planned steps of a run (`50/100`), or the percentage of a task's work that is done.
 
-    Steps are rounded if they need more than `width` characters.
+    Numbers of steps are rounded if they need more than `width` characters.
     """
     if is_task(found):
         progress = found.get("progress") or {}

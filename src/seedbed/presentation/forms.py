@@ -1,4 +1,4 @@
-"""Forms as data: fields with their kind, bounds, choices and help, made from config keys, and values checked as they are typed.
+"""Forms as data: fields with kind, bounds, choices and help, made from config keys, and the check of typed values.
 
 A front end draws the fields without knowing the types or rules of the config.
 """
@@ -21,10 +21,10 @@ _KINDS = {int: INTEGER, float: NUMBER, bool: FLAG, str: TEXT, tuple: LIST}
 
 
 class Field(NamedTuple):
-    """One field of a form. `key` is the config key that it sets, or its name in a request; else "".
+    """One field of a form. `key` is the config key that it sets, or its name in a request to a process; else "".
 
     An empty value stands for the default, which `placeholder` shows. At most one field of a `group` may have a value.
-    `low` and `high` are inclusive, or exclusive with `is_low_exclusive`; `step` is what an arrow key adds.
+    `low` and `high` are inclusive; with `is_low_exclusive`, `low` is exclusive. `step` is what an arrow key adds.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Field(NamedTuple):
 
     @property
     def is_number(self) -> bool:
-        """Whether values are numbers."""
+        """Whether the values of this field are numbers."""
         return self.kind in (INTEGER, NUMBER)
 
     def number(self, value: str) -> float | None:
@@ -51,7 +51,10 @@ class Field(NamedTuple):
         return None if self.problem(value) else self._parsed(value)
 
     def problem(self, value: str) -> str:
-        """What is wrong with a value, checked by this field alone; "" if nothing is wrong."""
+        """What is wrong with a value, such as `-1 is not above 0`; "" if nothing is wrong.
+
+        The values of other fields are not considered.
+        """
         value = value.strip()
         if not value:
             return ""
@@ -70,7 +73,10 @@ class Field(NamedTuple):
         return f"{shown} is not {f'above {self.low:g}' if self.is_low_exclusive else f'{self.low:g} or more'}"
 
     def stepped(self, value: str, direction: int, placeholder: str = "") -> str:
-        """The next multiple of the step above or below a value, within the bounds. An empty value counts as the default."""
+        """The next multiple of `step` above or below a value, within the bounds.
+
+        An empty value counts as the default.
+        """
         start = self._parsed(value)
         if start is None:
             start = self._parsed(placeholder or self.placeholder) or 0.0
@@ -90,7 +96,7 @@ class Field(NamedTuple):
 
 
 def key_field(key: Key, name: str = "", label: str = "", *, step: float = 1.0) -> Field:
-    """The field of a config key. The default of its name and its label is the path of the key."""
+    """Make the field that sets a config key. Without `name` or `label`, the path of the key is used."""
     bounds = dict(key.bounds)
     return Field(
         name=name or key.path,
@@ -108,16 +114,19 @@ def key_field(key: Key, name: str = "", label: str = "", *, step: float = 1.0) -
 
 
 def first_problem(fields: Iterable[Field], values: Mapping[str, str]) -> str:
-    """The label of the first field with a wrong value, and what is wrong; "" if none is wrong. `values`: by field name."""
+    """The label of the first field with a wrong value, and what is wrong, such as `epochs: -1 is not above 0`.
+
+    Returns "" if no value is wrong. `values` is by field name.
+    """
     found = ((each.label, each.problem(values.get(each.name, ""))) for each in fields)
     return next((f"{label}: {problem}" for label, problem in found if problem), "")
 
 
 class ConfigForm:
-    """A form with every key of a config. `values` has the values that were typed; other keys have the preset's values."""
+    """A form with a field for every config key. `values` has the typed values; other keys have the preset's values."""
 
     def __init__(self, root: Root[Any], preset: str, values: Mapping[str, str], origin: str = "All options") -> None:
-        """`values` by key path; `origin` is what error messages call the place where they were typed."""
+        """`values` is by path of the key; `origin` is the place where they were typed, which error messages name."""
         self.fields = [key_field(key) for key in keys(root).values()]
         self.preset = preset
         self.values = dict(values)
@@ -126,11 +135,11 @@ class ConfigForm:
         self._defaults = defaults(root, preset)
 
     def default(self, path: str) -> str:
-        """The preset's value of a key, as a person would type it."""
+        """The preset's value of the key `path`, as a person would type it."""
         return value_text(self._defaults, path)
 
     def problem(self, path: str, value: str) -> str:
-        """What is wrong with a value for a key, together with all other values; "" if nothing is wrong."""
+        """What is wrong with a value for a key, considering all other values, too; "" if nothing is wrong."""
         values = self._without(path)
         if value:
             values[path] = value
@@ -142,14 +151,14 @@ class ConfigForm:
         return ""
 
     def set(self, path: str, value: str) -> None:
-        """Set a key; "" restores the preset's value. The other keys of an exclusive group lose their values."""
+        """Set a key; "" restores the preset's value. Keys that exclude this one lose their values (epochs, steps)."""
         if value:
             self.values = self._without(path) | {path: value}
         else:
             self.values.pop(path, None)
 
     def related(self, path: str) -> tuple[str, ...]:
-        """The keys whose values `set` may change."""
+        """The keys whose values a call of `set` for the key `path` may change: the key, and those that exclude it."""
         return alternatives(path, self._root) or (path,)
 
     def _without(self, path: str) -> dict[str, str]:

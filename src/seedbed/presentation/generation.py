@@ -1,4 +1,4 @@
-"""The options of text generation as fields of a form, the request that they make, and the result in a line."""
+"""The options of text generation as fields of a form, the request made from them, and the result as one line."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ FIELDS = {
         Field("stop", "stop", TEXT, "stop", placeholder="text|text"),
     )
 }
-"""The options by name; `key` is the name in the request."""
+"""The options by name; `key` is the name of the option in the request to the process that generates."""
 
 
 def generation_request(prompt: str, values: Mapping[str, str]) -> dict[str, Any]:
-    """The request to the process that generates the text. Fields with an empty or wrong value are omitted."""
+    """The request to send to the process that generates the text. Options with an empty or wrong value are omitted."""
     request: dict[str, Any] = {"prompt": prompt}
     for field in FIELDS.values():
         if field.is_number and (value := field.number(values.get(field.name, ""))) is not None:
@@ -43,9 +43,9 @@ def stop_texts(typed: str) -> list[str]:
 
 
 def result_text(ended: Sequence[Mapping[str, Any]]) -> str:
-    """The tokens, speed and seeds of the samples that have ended; for a single sample also why it ended.
+    """The numbers of tokens, speed and seeds of the samples (generated texts) that have ended.
 
-    `ended` has the last answer about each sample.
+    For a single sample also why it ended. `ended` has the last answer of the generating process about each sample.
     """
     tokens, seconds = sum(end["tokens"] for end in ended), sum(end["elapsed_s"] for end in ended)
     figures = plural(tokens, "token") + (f", {tokens / seconds:.0f} tokens/s" if seconds else "")

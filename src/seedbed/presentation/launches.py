@@ -15,7 +15,7 @@ from seedbed.runs.store import RunDir, Store
 
 
 class LaunchOutcome(NamedTuple):
-    """The run, or None if none was created; and what went wrong, or "" if the job has begun."""
+    """The run whose job was started, or None if none was created; and what went wrong, or "" if the job has begun."""
 
     run: RunDir | None
     problem: str
@@ -24,12 +24,12 @@ class LaunchOutcome(NamedTuple):
 def start(
     store: Store, resolved: Resolved[Config], name: str | None, turn: StartCondition, command: Sequence[str]
 ) -> LaunchOutcome:
-    """Create a run and start its job."""
+    """Create a run and start its job; return once the job has begun. `turn` says what the job must wait for."""
     return _begun(lambda: actions.start_new_run(store, KINDS["train"], resolved, name, turn, command))
 
 
 def resume(run: RunDir, request: ResumeOptions, turn: StartCondition) -> LaunchOutcome:
-    """Start the job of a run again."""
+    """Start the job of an existing run again; return once the job has begun. `turn` says what it must wait for."""
     return _begun(lambda: actions.resume(run, request, turn=turn), run)
 
 

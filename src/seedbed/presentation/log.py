@@ -1,4 +1,4 @@
-"""The log of a run as lines: one for each notable event, and the output of its job and the libraries."""
+"""The log of a run as lines: one for each notable event, and what its job and the libraries printed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from seedbed.runs.superseded import begins_at
 from seedbed.runs.view import View
 
 SHORTEST_S, LONGEST_S = 5.0, 60.0
-"""The bounds of the time between two lines of progress, which is a twelfth of the session's time so far. For a simulated
-run, which may cover months in a second, there is no upper bound."""
+"""The bounds of the time between two lines of progress, which is a twelfth of the time since the job was started or
+resumed. For a simulated run, which may cover months in a second, there is no upper bound."""
 _BLOCK = 64 << 10
 _EVENTS_BLOCK = 4 << 20
 _STEP = re.compile(rb'\{"v":\d+,"n":\d+,"t":(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?),"kind":"step"')
@@ -32,10 +32,10 @@ _FIRST_LOOK = 256 << 10
 
 
 class LogLine(NamedTuple):
-    """A line of a log. For an event, `t` is its time (unix seconds) and `text` is printable.
+    """A line of the log of a run. For an event, `t` is its time (unix seconds) and `text` is printable.
 
-    For output of the job, `raw` has the unchanged bytes without the time, including the newline if there is one, and `t` is
-    None if the time is unknown.
+    For output of the job, `raw` has the unchanged bytes without the time, including the newline if there is one, and
+    `t` is None if the time is unknown.
     """
 
     t: float | None
@@ -43,11 +43,11 @@ class LogLine(NamedTuple):
     style: str = ""
     raw: bytes = b""
     simulated: bool = False
-    """Whether `t` is seconds of a simulated run's own clock, not unix seconds."""
+    """Whether `t` is in seconds of a simulated run's own clock, not in unix seconds."""
 
 
 def when(line: LogLine) -> str:
-    """The time to show before a line; "" if unknown."""
+    """The time to show before a line, such as `05 Mar 14:30:12  `; "" if unknown."""
     if line.t is None:
         return ""
     if line.simulated:
@@ -56,7 +56,7 @@ def when(line: LogLine) -> str:
 
 
 class Pace:
-    """Limits how often frequent events get a line: less often the longer a session takes."""
+    """Decides which of many similar events get a line in the log: fewer the longer the job has been running."""
 
     def __init__(self) -> None:
         self._began: float | None = None
@@ -64,19 +64,19 @@ class Pace:
         self._next = 0.0
 
     def begin(self, t: float) -> None:
-        """Measure the time of the session from `t` on, and give the next event a line."""
+        """Start anew, as for a resumed job: count its time from `t` on, and give the next event a line."""
         self._began, self._last = t, None
 
     def show_next(self) -> None:
-        """Give the next event a line."""
+        """Give the next event a line, however soon it happens."""
         self._last = None
 
     def is_due(self, t: float) -> bool:
-        """Whether an event at this time would get a line; always if the clock was set back."""
+        """Whether an event at time `t` would get a line; always True if the clock was set back."""
         return self._last is None or not self._last <= t < self._next
 
     def due(self, t: float, *, simulated: bool) -> bool:
-        """Whether an event at this time gets a line; if so, the next one is delayed."""
+        """Whether an event at time `t` gets a line. If so, note this, so that the next events get none for a while."""
         if not self.is_due(t):
             return False
         self._began = t if self._began is None else self._began
@@ -86,13 +86,13 @@ class Pace:
 
 
 class Narrator:
-    """Turns the events of a run into lines, with progress at most every few seconds of the run's time."""
+    """Turns the events of a run into lines of text; training steps get one at most every few seconds."""
 
     def __init__(self) -> None:
         self._progress, self._comm = Pace(), Pace()
 
     def tell(self, record: Record, view: View) -> list[tuple[str, str]]:
-        """The lines of an event, each with its style. `view` must already include the event."""
+        """The lines of an event, each with its style. `view`, the state of the run, must already include the event."""
         event, t = record.event, record.t
         if isinstance(event, events.Run) and (event.pid is not None or event.simulated):
             self._progress.begin(t)
@@ -115,12 +115,15 @@ class Narrator:
         return [shown] if shown is not None else []
 
     def is_due(self, t: float) -> bool:
-        """Whether progress at this time would get a line."""
+        """Whether a training step at time `t` would get a line."""
         return self._progress.is_due(t)
 
 
 class RunLog:
-    """Reads a run's log as it grows: first the last `most` lines of events and of output (None: all), then new ones."""
+    """Reads the log of a run as it grows: first the last lines, then new ones.
+
+    `most` limits the first lines: at most that many of the events, and as many of the output (None: all).
+    """
 
     def __init__(self, run: RunDir, most: int | None = None) -> None:
         self.run = run
@@ -129,16 +132,17 @@ class RunLog:
         self._offset: int | None = None
         """The byte of the event log up to which lines were returned."""
         self._skipped: deque[bytes] = deque(maxlen=SPEED_STEPS)
-        """The last steps without a line; the speed at the next line is computed from them."""
+        """The last training steps that got no line; the speed in the next line is computed from them."""
         self._printed: int | None = None
         """The byte of the job's output up to which lines were returned."""
         self._printed_t: float | None = None
-        """When the last of those lines was printed."""
+        """When the job printed the last output line that was returned."""
 
     def new(self, *, ended: bool = False) -> list[LogLine]:
-        """The lines since the last call: first events, then output. Raises SeedbedError if the log cannot be read.
+        """The new lines since the last call: those of events, then output.
 
-        An output line without a newline is kept for the next call, unless the run has `ended`.
+        An output line without a newline is kept for the next call, unless the run has `ended`. Raises SeedbedError if
+        the log cannot be read.
         """
         return [*self._happened(), *self._printed_lines(ended)]
 
@@ -148,7 +152,7 @@ class RunLog:
         return self._last_lines() if self._offset is None else list(self._tell())
 
     def _last_lines(self) -> list[LogLine]:
-        """Read backwards from the end of the log until there are enough lines."""
+        """Read the last lines of the event log: more and more of its end, until there are enough lines."""
         size = _size(self.run.events)
         span = _FIRST_LOOK
         known: View | None = None
@@ -216,7 +220,7 @@ class RunLog:
             yield self._as_line(rest)
 
     def _as_line(self, stamped: bytes) -> LogLine:
-        """An output line; of one that was overwritten with carriage returns, the last version."""
+        """Make a line of raw output. If carriage returns overwrote parts of it, its text is the last part."""
         t, raw = without_stamp(stamped)
         self._printed_t = t if t is not None else self._printed_t
         last = raw.rstrip(b"\r\n").rpartition(b"\r")[2]
@@ -224,7 +228,7 @@ class RunLog:
 
 
 def _step_time(raw: bytes) -> float | None:
-    """The time of a step, from its undecoded line; None for other events."""
+    """The time of a `step` event, read from its undecoded line; None for other events."""
     found = _STEP.match(raw)
     return float(found[1]) if found is not None else None
 
@@ -235,7 +239,7 @@ def has_any(run: RunDir) -> bool:
 
 
 def tail_start(log: Path, lines: int | None) -> int:
-    """The byte of a file at which its last `lines` lines begin; a last line without a newline counts."""
+    """The byte of a file at which its last `lines` lines begin (None: 0); a last line without a newline counts."""
     if lines is None or not log.exists():
         return 0
     with explained(log), log.open("rb") as handle:
@@ -257,7 +261,7 @@ def tail_start(log: Path, lines: int | None) -> int:
 
 
 def _time_before(log: Path, place: int) -> float | None:
-    """The time of the output line before a byte; None if the block before it has none."""
+    """The time of the output line before the byte `place`; None if the preceding block has no line with a time."""
     if not place:
         return None
     with explained(log), log.open("rb") as handle:

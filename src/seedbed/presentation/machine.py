@@ -1,4 +1,4 @@
-"""The load of the machine as rows of labels, shares and texts, which a front end draws as gauges."""
+"""The load of the machine as rows of label, share and text, which a front end draws as gauges (bars)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ UNKNOWN = "unknown"
 
 
 class Gauge(NamedTuple):
-    """One row about the machine: a share from 0 to 1, or only a text.
+    """One row about the machine: a share from 0 to 1 to draw as a bar, or only a text.
 
-    If both are missing, `reason` says why. `history` is the key under which a front end collects earlier shares.
+    If both are missing, `reason` says why. A front end collects earlier shares under the key `history`.
     """
 
     label: str
@@ -29,7 +29,7 @@ class Gauge(NamedTuple):
 
 
 def shares(figures: Mapping[str, Any]) -> dict[str, float]:
-    """The known shares by name (cpu, ram, gpu, vram), which is also the `history` of their gauge."""
+    """The known shares by name (cpu, ram, gpu, vram). The name is also the `history` of the gauge for this share."""
     found = {
         "cpu": figures.get("cpu_fraction"),
         "ram": _share(figures, "ram"),
@@ -40,7 +40,7 @@ def shares(figures: Mapping[str, Any]) -> dict[str, float]:
 
 
 def gauges(figures: Mapping[str, Any]) -> list[Gauge]:
-    """The rows about the machine. `figures` are the fields of a `hardware` event; empty before the first sample."""
+    """The rows about the machine. `figures` has the fields of a `hardware` event, none before the first sample."""
     missing = figures.get("missing") or {}
     share = shares(figures)
 
@@ -70,7 +70,7 @@ def gauges(figures: Mapping[str, Any]) -> list[Gauge]:
 
 
 def summary(figures: Mapping[str, Any]) -> str:
-    """CPU, RAM and GPU in one line, parts separated by ` · `."""
+    """The load of CPU, RAM and GPU in one line, such as `CPU 12% · RAM 3.1 GiB of 16.0 GiB · GPU n/a`."""
     cpu, gpu = figures.get("cpu_fraction"), figures.get("gpu_fraction")
     ram = _used_of(figures, "ram")
     parts = [
@@ -82,7 +82,7 @@ def summary(figures: Mapping[str, Any]) -> str:
 
 
 def free_disk(folder: Path) -> str:
-    """The free space of the disk that a folder is on, or will be on."""
+    """The free space of the disk that a folder is on, or will be on, such as `80.0 GiB free of 500.0 GiB`."""
     place = folder.absolute()
     while not place.exists() and place != place.parent:
         place = place.parent
@@ -94,14 +94,14 @@ def free_disk(folder: Path) -> str:
 
 
 def measuring_run(live: Sequence[ListedRun], chosen: str | None) -> ListedRun | None:
-    """The run whose job measures the machine: the run `chosen` if it is running, else the newest running one, else None."""
+    """The run whose job measures the machine, or None. The run `chosen` comes first, then the newest running one."""
     running = [each for each in live if each.status["status"] in WORKING]
     first = [each for each in running if each.run.id == chosen]
     return next((each for each in [*first, *running] if each.hardware is not None), None)
 
 
 def live_summary(live: Iterable[ListedRun]) -> str:
-    """The number of live runs by status, and the sum of their remaining times."""
+    """How many live runs (a process works on them, or they wait) have each status, and their total remaining time."""
     live = list(live)
     if not live:
         return "No active runs."

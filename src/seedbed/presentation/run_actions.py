@@ -1,4 +1,4 @@
-"""Which actions a run's status allows, why the others are impossible, and the texts that front ends show for actions."""
+"""Which actions a run's status allows, why others are impossible, and the texts that front ends show for actions."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ ACTIONS = (PAUSE, RESUME, STOP, SAVE, EXTEND, GENERATE, RENAME, TAG, NOTE, ARCHI
 
 
 def possible(found: Mapping[str, Any]) -> dict[str, str]:
-    """Action -> why it is impossible now, in a sentence; "" if it is possible.
+    """Each action -> a sentence that says why it is impossible now; "" if it is possible.
 
-    `found` is the flat status of `seedbed status --json`. The verbs in `seedbed.actions` check again, since the status may
-    have changed since then.
+    `found` is the flat status of `seedbed status --json`. The functions in `seedbed.actions` check again, since the
+    status may have changed since then.
     """
     checkpoint = "" if found["checkpoint"] else f"{found['name']} has no checkpoint."
     no_run = f"{found['name']} is a task: it has no steps and no checkpoints." if is_task(dict(found)) else ""
@@ -42,12 +42,12 @@ def possible(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def is_paused_by_request(found: Mapping[str, Any]) -> bool:
-    """Whether the run is paused until a person resumes it; other pauses (a full disk) end automatically."""
+    """Whether a run is paused until a person resumes it. Other pauses, such as for a full disk, end by themselves."""
     return bool(found["status"] == "paused" and found["code"] == ASKED)
 
 
 def _why_no_request(found: Mapping[str, Any], action: str) -> str:
-    """Why the job cannot be asked to pause or to save; "" if it can."""
+    """Why the job of a run cannot be asked to `action` (pause or save); "" if it can."""
     status = found["status"]
     if status == "pausing" or is_paused_by_request(found):
         saved = (
@@ -105,9 +105,9 @@ def _paused_because(found: Mapping[str, Any]) -> str:
 
 
 class Confirmation(NamedTuple):
-    """A question before an action. `accept` is the text of the button that starts the action.
+    """A question to ask before an action. `accept` is the text of the button that starts the action.
 
-    `is_risky` says that the action cannot be undone or loses time, so the safe answer is the default.
+    `is_risky` says that the action cannot be undone or loses time; then the button that cancels is the default.
     """
 
     title: str
@@ -117,7 +117,7 @@ class Confirmation(NamedTuple):
 
 
 def confirmation(action: str, listed: ListedRun) -> Confirmation | None:
-    """The question to ask before an action; None if the action needs no confirmation."""
+    """The question to ask before an action on a run; None if the action needs no confirmation."""
     found = listed.status
     name = found["name"]
     if is_task(found) and action in (STOP, RESUME, DELETE):
@@ -153,4 +153,4 @@ DONE = {
     SAVE: "{name} saves a checkpoint after this step.",
     DELETE: "{name} is deleted.",
 }
-"""Action -> the message to show once it has been requested or done."""
+"""Action -> the message to show once the action has been requested or done."""

@@ -12,20 +12,23 @@ from seedbed.runs.watch import ListedRun
 
 
 def epochs_text(found: dict[str, Any]) -> str:
-    """Epochs done of those planned."""
+    """The epochs done of those planned, such as `1.5/3.0`; "-" if they are unknown."""
     if found["epoch"] is None:
         return "-"
     return f"{found['epoch']:.1f}/{found['epochs']:.1f}" if found["epochs"] is not None else f"{found['epoch']:.1f}"
 
 
 def gpu_text(listed: ListedRun) -> str:
-    """The GPU load of a live run; n/a if it is unknown, - for a run that is not live."""
+    """The GPU load of a live run, such as `87%`; `n/a` if it is unknown, `-` for a run that is not live."""
     fraction = (listed.hardware or {}).get("gpu_fraction")
     return f"{fraction:.0%}" if isinstance(fraction, int | float) else "n/a" if listed.lives else "-"
 
 
 def activity(listed: ListedRun) -> str:
-    """What a run does instead of training steps, or why it does nothing; "" while it trains."""
+    """The phase of a run that is not training, such as `saving …`, or why the run is paused, queued or over.
+
+    Returns the progress of a task, and "" while a run trains.
+    """
     found = listed.status
     if listed.lives and is_task(found) and (done := work_done(found)):
         return done
@@ -36,7 +39,7 @@ def activity(listed: ListedRun) -> str:
 
 
 def date_text(t: float | None) -> str | None:
-    """A time in unix seconds as local date and time of day; None for None."""
+    """A time in unix seconds as local date and time of day, such as `05 Mar 2026 14:30:12`; None for None."""
     return time.strftime("%d %b %Y %H:%M:%S", time.localtime(t)) if t is not None else None
 
 
@@ -70,7 +73,10 @@ def fact_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def progress_lines(found: dict[str, Any]) -> list[str]:
-    """Two lines: first steps, epochs and losses, or the progress of a task; then speed and times."""
+    """Two lines on the progress of a run: first steps, epochs and losses, then speed and times.
+
+    For a task, the first line is the progress of its work.
+    """
     losses = (
         f"loss {text.loss(found['loss'])}  val {text.loss(found['val_loss'])}  best {text.loss(found['best_val_loss'])}"
     )
@@ -90,7 +96,7 @@ def progress_lines(found: dict[str, Any]) -> list[str]:
 
 
 def device_line(found: dict[str, Any]) -> str:
-    """The device that the run uses; `not started` if it has none yet."""
+    """The device that a run uses, with name and precision; `not started` if the run has no device yet."""
     requested = f" (requested: {found['device_asked']})" if found["device_asked"] else ""
     if not found["device"]:
         return f"not started{requested}"
@@ -98,6 +104,6 @@ def device_line(found: dict[str, Any]) -> str:
 
 
 def notices(found: dict[str, Any]) -> list[str]:
-    """The run's warnings, then the reason for its status with the hint."""
+    """The warnings of a run, then the reason for its status together with the hint what to do."""
     reason = f"{found['reason']} {found['hint'] or ''}".strip() if found["reason"] else ""
     return [each for each in (*found["warnings"], reason) if each]

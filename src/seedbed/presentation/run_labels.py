@@ -1,4 +1,4 @@
-"""Checks names, tags and notes while a person types them, and says what was saved."""
+"""Checks names, tags and notes of runs while a person types them, and says what was saved."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from seedbed.runs.store import checked_name
 
 
 def name_problem(name: str, taken: Collection[str]) -> str:
-    """Why a run cannot have this name; "" if it can. `taken`: the names and ids of other runs, case-folded."""
+    """Why a run cannot have the typed name; "" if it can. `taken`: names and ids of other runs, case-folded."""
     try:
         checked_name(name, "")
     except SeedbedError as error:
@@ -19,12 +19,12 @@ def name_problem(name: str, taken: Collection[str]) -> str:
 
 
 def parsed_tags(typed: str) -> set[str]:
-    """The tags in a text, separated by spaces or commas. Raises UsageError for a word that cannot be a tag."""
+    """The tags in a typed text, separated by spaces or commas. Raises UsageError for a word that cannot be a tag."""
     return {checked_tag(word) for word in typed.replace(",", " ").split()}
 
 
 def tags_problem(typed: str) -> str:
-    """Why these cannot be a run's tags; "" if they can."""
+    """Why a typed text cannot be the tags of a run; "" if it can."""
     try:
         number = len(parsed_tags(typed))
     except SeedbedError as error:
@@ -33,7 +33,7 @@ def tags_problem(typed: str) -> str:
 
 
 def note_problem(typed: str) -> str:
-    """Why this cannot be a run's note; "" if it can."""
+    """Why a typed text cannot be the note of a run; "" if it can."""
     try:
         checked_note(typed)
     except SeedbedError as error:

@@ -1,4 +1,4 @@
-"""The form that starts a run: its fields, the config that they describe, and the confirmation before the start."""
+"""The form that starts a run or trains a model further: fields, the config that they describe, and the confirmation."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from seedbed.runs.watch import ListedRun
 NEW = ""
 """The value of the field `origin` for a new run; every other value is a run's id."""
 ALL_OPTIONS = "from all options"
-"""The origin of config values that no field of this form sets."""
+"""The origin (place where a value was set) of config values that were set in the dialog All options."""
 HORIZON = ("epochs", "steps")
-"""The fields that say how long to train: the only ones for a run that is trained further."""
+"""The fields that say how long to train: the only ones that can be set for a run that is trained further."""
 MAX_EPOCHS = 10_000
 MAX_CHOICES = 200
 """The maximum number of models in the list of models to train further: those that were trained last."""
@@ -45,7 +45,7 @@ _CONFIG_FIELDS = (
     ("device", "device", "train.device", 1.0),
     ("precision", "precision", "train.precision", 1.0),
 )
-"""Name and label of each field, the config key that it sets, and what an arrow key adds."""
+"""Name and label of each field, the config key that the field sets, and what an arrow key adds to its value."""
 _SMALLER_MICRO_BATCH = "A smaller micro batch needs less memory: gradients are accumulated over the batch."
 BUTTON_HELP = {
     "queue": "Wait until no other run of this store uses the device, then start.",
@@ -55,7 +55,7 @@ BUTTON_HELP = {
 
 
 def train_fields() -> dict[str, Field]:
-    """The fields by name, in the order in which they are shown."""
+    """The fields of the form by name, in the order in which they are shown."""
     known = keys(TRAIN)
     fields = [
         Field(
@@ -91,7 +91,7 @@ def train_fields() -> dict[str, Field]:
 
 
 def _horizon_keys() -> tuple[str, ...]:
-    """The config keys that say how long to train, of which a config sets one."""
+    """The config keys that say how long to train (epochs, steps or tokens); a config sets one of these."""
     return alternatives("train.steps", TRAIN)
 
 
@@ -99,7 +99,7 @@ def _horizon_keys() -> tuple[str, ...]:
 
 
 class NewRun(NamedTuple):
-    """What was typed for a new run: `values` by field name, `options` by config key for keys that have no field."""
+    """What was typed for a new run: `values` by field name, `options` by config key for keys without a field."""
 
     fields: Mapping[str, Field]
     values: Mapping[str, str]
@@ -107,16 +107,16 @@ class NewRun(NamedTuple):
 
     @property
     def preset(self) -> str:
-        """The name of the preset."""
+        """The name of the chosen preset."""
         return self.values.get("preset") or TRAIN.default_preset
 
     @property
     def name(self) -> str:
-        """The name that was typed, or ""."""
+        """The name that was typed for the run, or ""."""
         return self.values.get("run-name", "")
 
     def resolved(self) -> Resolved[Config]:
-        """The config of the run, each value with its origin. Raises UsageError, which names the field."""
+        """The config of the run, with the origin of each value. Raises UsageError, which names the wrong field."""
         if problem := forms.first_problem(self.fields.values(), self.values):
             raise UsageError(f"{problem}.")
         has_horizon = any(self.values.get(name) for name in HORIZON)
@@ -132,12 +132,12 @@ class NewRun(NamedTuple):
         return resolve(TRAIN, preset=self.preset, flags=flags)
 
     def defaults(self) -> Resolved[Config]:
-        """The config if every field were empty, as placeholders show it."""
+        """The config that results if every field is left empty; its values are the placeholders of the fields."""
         flags = {path: Flagged(each, "") for path, each in self.options.items() if each}
         return resolve(TRAIN, preset=self.preset, flags=flags)
 
     def summary(self) -> str:
-        """The run in one line. Raises UsageError if it cannot work."""
+        """The config of the run in one line. Raises UsageError if training with it cannot work."""
         if self.name:
             checked_name(self.name, "name ")
         config = self.resolved().config
@@ -147,7 +147,10 @@ class NewRun(NamedTuple):
         return summary(config)
 
     def all_options(self) -> dict[str, str]:
-        """The values of fields and options together, by config key. Wrong values are omitted; they stay in their fields."""
+        """The values to show in the dialog All options, by config key: those typed in fields, and the options.
+
+        Wrong values are omitted; they stay in their fields.
+        """
         carried = {name: self.values[name] for name in self._carried()}
         has_horizon = any(name in HORIZON for name in carried)
         options = {
@@ -156,7 +159,10 @@ class NewRun(NamedTuple):
         return options | {self.fields[name].key: value for name, value in carried.items()}
 
     def with_all_options(self, changed: Mapping[str, str]) -> NewRun:
-        """The same run with the values of the dialog All options. A key that has a field is set in that field."""
+        """A copy of this run with the values `changed` in the dialog All options.
+
+        The value of a key that has a field is put into that field.
+        """
         options, values, carried = dict(changed), dict(self.values), self._carried()
         for field in self.fields.values():
             if field.key and (field.key in options or field.name in carried):
@@ -164,7 +170,10 @@ class NewRun(NamedTuple):
         return self._replace(values=values, options=options)
 
     def _carried(self) -> list[str]:
-        """The fields whose values the dialog All options can show: valid ones, and not both epochs and steps."""
+        """The fields whose values the dialog All options can show: those with a valid value.
+
+        If both epochs and steps are given, which exclude each other, both are omitted.
+        """
         given = [
             field.name
             for field in self.fields.values()
@@ -178,7 +187,7 @@ class NewRun(NamedTuple):
 
 
 class Question(NamedTuple):
-    """What a front end asks before it starts a run: the planned run line by line, then its problems."""
+    """What a front end asks before it starts a run: a title, the plan of the run line by line, then warnings."""
 
     title: str
     lines: list[str]
@@ -186,7 +195,10 @@ class Question(NamedTuple):
 
 
 def start_question(new: NewRun, store: Store, live: Iterable[ListedRun], *, queue: bool) -> Question:
-    """The question before a new run starts. Raises SeedbedError."""
+    """The question to ask before a new run starts. `live` has the runs that a process works on or that wait.
+
+    Raises SeedbedError for a config that is wrong.
+    """
     resolved = new.resolved()
     config = resolved.config
     name = new.name or actions.default_name(config.preset, config.data.source)
@@ -215,7 +227,10 @@ class Continuable(NamedTuple):
 
 
 def continuable(models: Sequence[Model], runs: Mapping[str, ListedRun], active: Model | None) -> list[Continuable]:
-    """The models that can be trained further, those trained last first; the active one is marked."""
+    """The models that can be trained further, the one trained last first; the label of the active model is marked.
+
+    `runs` has all runs by id.
+    """
     found = []
     for model in models[:MAX_CHOICES]:
         listed = runs.get(model.run.id)
@@ -228,7 +243,7 @@ def continuable(models: Sequence[Model], runs: Mapping[str, ListedRun], active: 
 
 
 def extension(fields: Mapping[str, Field], values: Mapping[str, str]) -> ResumeOptions:
-    """How much further to train a run. Raises UsageError."""
+    """How much further to train a run, from the fields epochs and steps. Raises UsageError for a wrong value."""
     if problem := forms.first_problem((fields[name] for name in HORIZON), values):
         raise UsageError(f"{problem}.")
     epochs, steps = (fields[name].number(values.get(name, "")) for name in HORIZON)
@@ -238,7 +253,10 @@ def extension(fields: Mapping[str, Field], values: Mapping[str, str]) -> ResumeO
 
 
 def extension_summary(listed: ListedRun, request: ResumeOptions) -> str:
-    """How much further a run would be trained, in one line. Raises UsageError if that is not possible."""
+    """How much further a run would be trained, such as `quickstart: 2 more epochs`.
+
+    Raises UsageError if that is not possible.
+    """
     name, step, steps = (listed.status[key] for key in ("name", "step", "steps"))
     rest = steps - step if steps is not None and listed.status["status"] != "completed" else 0
     instead = f" instead of the planned {text.plural(rest, 'step')} that are left" if rest > 0 else ""

@@ -14,16 +14,16 @@ from seedbed.runs.view import View
 
 _METRICS_SHOWN = 6
 _NAMED_UNKNOWN = 10
-"""The most unknown pieces of a prompt to show."""
+"""The maximum number of unknown parts of a prompt to show."""
 
 
 def at_step(step: int) -> str:
-    """` at step 7`, as the end of a phrase; "" before the first step, and for tasks, which have none."""
+    """The text ` at step 7`, to add to a sentence; "" for step 0, and so for tasks, which have no steps."""
     return f" at step {step}" if step else ""
 
 
 def progress(view: View) -> str:
-    """The progress of training in a line."""
+    """The progress of training in a line: step, epoch, losses, learning rate, gradient norm, speed, remaining time."""
     parts = [f"step {view.step}" + (f"/{view.steps}" if view.steps else "")]
     epoch = view.epoch(view.step)
     if epoch is not None:
@@ -46,12 +46,12 @@ def progress(view: View) -> str:
 
 
 def simulated(is_simulated: bool) -> str:
-    """The suffix of a time or a speed that was measured on the clock of a simulated run."""
+    """The text ` (simulated)`, to add to a time or speed on the own clock of a simulated run; "" for other runs."""
     return " (simulated)" if is_simulated else ""
 
 
 def setting(event: events.Run) -> list[str]:
-    """The setting of a session: model size, device, precision, start and schedule, a line each."""
+    """What a job reports when it begins to train: model size, device, precision; where it resumes; the schedule."""
     device = text.printable(event.device or "?")
     if event.device_name:
         device += f" ({text.printable(event.device_name)})"
@@ -68,7 +68,7 @@ def setting(event: events.Run) -> list[str]:
 
 
 def score(event: events.Eval) -> str:
-    """A validation in a line."""
+    """The result of a validation in a line: loss, perplexity, bits per byte, number of tokens."""
     parts = [f"validation at step {event.step}: loss {event.loss:.4f}, perplexity {event.perplexity:.2f}"]
     if event.bits_per_byte is not None:
         parts.append(f"{event.bits_per_byte:.3f} bits per byte")
@@ -77,7 +77,7 @@ def score(event: events.Eval) -> str:
 
 
 def data(event: events.Data) -> str:
-    """Progress of preparing data in a line."""
+    """The progress of preparing data in a line, such as `tokenising: 50 of 100 documents`."""
     total = event.total if event.total is not None else event.done
     unit = f" {text.printable(event.unit.removesuffix('s') if total == 1 else event.unit)}" if event.unit else ""
     of = f" of {text.count(event.total)}" if event.total is not None else ""
@@ -85,18 +85,21 @@ def data(event: events.Data) -> str:
 
 
 def plugin(event: dict[str, Any]) -> str:
-    """The text of a plugin event, or that the plugin is switched off."""
+    """The text of a plugin event with the name of the plugin, or that the plugin is switched off."""
     suffix = f": {event['text']}" if event["text"] else "" if event["ok"] else " is switched off"
     return text.printable(f"{event['name']}{suffix}")
 
 
 def comm(event: events.Comm) -> str:
-    """A collective in a line."""
+    """A collective operation between processes in a line, such as `all_reduce: 4.0 MiB in 0.1s`."""
     return text.printable(f"{event.op}: {text.size(event.size_bytes)} in {text.duration(event.elapsed_s)}")
 
 
 def nodes(found: dict[str, dict[str, Any]]) -> str:
-    """The nodes of a cluster by state, with reasons, in a line; `found` as in a status."""
+    """How many nodes of a cluster are in each state, and why, such as `7 joined, 1 failed (disk full)`.
+
+    `found` is the field `nodes` of a status.
+    """
     parts = [
         f"{each['count']} {state}" + (f" ({each['reason']})" if each["reason"] else "") for state, each in found.items()
     ]
@@ -104,7 +107,10 @@ def nodes(found: dict[str, dict[str, Any]]) -> str:
 
 
 def collectives(found: dict[str, dict[str, Any]]) -> str:
-    """The totals of the collectives in a line; `found` as in a status."""
+    """The totals of the collective operations (data exchanged between processes) in a line.
+
+    `found` is the field `comm` of a status.
+    """
     return text.printable(
         ", ".join(
             f"{op} {each['count']:,} x, {text.size(each['size_bytes'])} in {text.duration(each['elapsed_s'])}"
@@ -114,31 +120,34 @@ def collectives(found: dict[str, dict[str, Any]]) -> str:
 
 
 def open_metrics(found: dict[str, float | None]) -> str:
-    """The last values of the first few open metrics in a line; "" if there are none."""
+    """The last values of the first few open metrics (those that Seedbed does not know by name) in a line.
+
+    Returns "" if there are none.
+    """
     parts = [f"{name} {value:.4g}" for name, value in found.items() if value is not None]
     more = f" and {len(parts) - _METRICS_SHOWN} more" if len(parts) > _METRICS_SHOWN else ""
     return ", ".join(parts[:_METRICS_SHOWN]) + more
 
 
 def message(event: events.Message) -> str:
-    """A message in a line: what, why, what to do."""
+    """A message event in a line: what happened, why, and what to do."""
     return text.printable(" ".join(part for part in (event.text, event.why, event.hint) if part))
 
 
 def saved(event: events.Checkpoint) -> str:
-    """A checkpoint in a line."""
+    """A line that says which checkpoint was saved, with its size."""
     name = text.printable(event.path.rstrip("/").rpartition("/")[2])
     return f"saved {name} ({text.size(event.size_bytes)})"
 
 
 def paused(step: int, reason: str | None, hint: str | None) -> str:
-    """A line that says that a run is paused, and why."""
+    """A line that says at which step a run is paused, and why."""
     why = " ".join(part for part in (reason, hint) if part)
     return f"paused{at_step(step)}" + (f": {text.printable(why)}" if why else "")
 
 
 def pause_or_resume(event: events.Run) -> str:
-    """A line that says that a run is paused, and why, or that it continues; "" for any other change."""
+    """A line for a run event by which a run is paused (with the reason) or continues; "" for other run events."""
     if event.status == "paused":
         return paused(event.step, event.reason, event.hint)
     # A session that begins logs its pid, and then its number of steps.
@@ -147,7 +156,7 @@ def pause_or_resume(event: events.Run) -> str:
 
 
 def end(event: events.Run) -> str:
-    """A line that says how a session ended, or that it is queued, and why; "" for any other change."""
+    """A line for a run event by which a job ended or a run was queued, with the reason; "" for other run events."""
     parts = [part if part.endswith((".", "!", "?", ":")) else part + "." for part in (event.reason, event.hint) if part]
     why = text.printable(" ".join(parts))
     if event.status == "queued":
@@ -158,7 +167,7 @@ def end(event: events.Run) -> str:
 
 
 def line(event: Event) -> tuple[str, str] | None:
-    """An event in one line, and its style; None for events that have no line of their own."""
+    """An event in one line, and the style of the line; None for events that have no line of their own."""
     if isinstance(event, events.Eval):
         return score(event), ""
     if isinstance(event, events.Checkpoint):
@@ -176,7 +185,7 @@ def line(event: Event) -> tuple[str, str] | None:
 
 
 def until_it_stops(view: View) -> str:
-    """What a job does after a request to stop, as a clause."""
+    """What a job still does after a request to stop, as part of a sentence: `it finishes this step and saves`."""
     if view.status == "paused":
         return "it is paused, and ends in a moment"
     match view.phases[-1] if view.phases else None:
@@ -199,7 +208,7 @@ def until_it_stops(view: View) -> str:
 
 
 def until_it_pauses(view: View) -> str:
-    """What a job does after a request to pause, as a clause."""
+    """What a job still does before it pauses, as part of a sentence: `it finishes this step, saves, then pauses`."""
     match view.phases[-1] if view.phases else None:
         case None if not view.session_steps:
             return "it has not begun to train, and pauses in a moment"
@@ -224,14 +233,14 @@ def _long(step_s: float | None) -> str:
 
 
 def time_taken(seconds: float | None, tokens: float | None, basis: str) -> str:
-    """The estimated time of a run and its basis; `tokens` is None until its data has been prepared."""
+    """The estimated time of a run with the basis of the estimate; `tokens` is None until the data has been prepared."""
     if seconds is not None:
         return f"about {text.duration(seconds)}, {text.printable(basis)}"
     return text.printable(basis) if tokens is not None else "unknown until the data has been prepared"
 
 
 def unknown_to_tokenizer(pieces: Sequence[str]) -> str:
-    """Which pieces of a prompt the tokenizer does not know, in a sentence; "" if there are none."""
+    """A sentence that says which parts of a prompt the tokenizer does not know; "" if there are none."""
     if not pieces:
         return ""
     shown = [

@@ -1,1 +1,1 @@
-"""The terminal window: panels that show the runs. It reads runs, and changes them only through `seedbed.actions`."""
+"""The terminal window: panels that show runs. It reads runs itself, but changes them only through `seedbed.actions`."""

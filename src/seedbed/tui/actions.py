@@ -28,7 +28,7 @@ _MESSAGE_CHARACTERS = 400
 
 
 class RunActions(SequentialKeys):
-    """The actions on a run, each given the id of the run. If there is no such run, a message is shown."""
+    """An application with actions on runs, each given the id of a run. If there is no such run, a message is shown."""
 
     state: WindowState
 
@@ -39,15 +39,15 @@ class RunActions(SequentialKeys):
         self.notify(shown, severity=level, markup=False, timeout=8 if level == "error" else 4)  # type: ignore[arg-type]
 
     def refresh_runs(self) -> None:
-        """Read the runs again immediately."""
+        """Read the runs again immediately, and show them."""
         raise NotImplementedError
 
     def train_further(self, run_id: str) -> None:
-        """Open the panel Train for this run."""
+        """Open the panel Train with this run as the one to train further."""
         raise NotImplementedError
 
     def pause(self, run_id: str | None) -> None:
-        """Pause a running run; resume a paused one."""
+        """Ask the job of a running run to pause; resume a paused run."""
         listed = self._listed(run_id)
         if listed is not None and listed.status["status"] == "paused":
             self._continue(listed)
@@ -55,19 +55,19 @@ class RunActions(SequentialKeys):
             self._request(PAUSE, listed)
 
     def save_now(self, run_id: str | None) -> None:
-        """Request a checkpoint."""
+        """Ask the job of a run to save a checkpoint."""
         listed = self._listed(run_id)
         if listed is not None:
             self._request(SAVE, listed)
 
     def stop_run(self, run_id: str | None) -> None:
-        """Request that a run saves and stops, after a confirmation."""
+        """Ask the job of a run to save and stop, after a confirmation."""
         listed = self._listed(run_id)
         if listed is not None:
             self._request(STOP, listed)
 
     def resume(self, run_id: str | None) -> None:
-        """Continue a paused or interrupted run; for a completed one, open the panel Train."""
+        """Continue a paused or interrupted run; for a completed run, open the panel Train to train it further."""
         listed = self._listed(run_id)
         if listed is None:
             return
@@ -79,7 +79,7 @@ class RunActions(SequentialKeys):
             self._confirm(RESUME, listed, lambda: self._do(_resume, listed, _done(RESUME, listed)))
 
     def rename(self, run_id: str | None) -> None:
-        """Ask for a name and rename the run."""
+        """Ask for a new name and rename the run."""
         from seedbed import actions
         from seedbed.presentation.run_labels import name_problem, renamed
         from seedbed.tui.dialogs import Rename
@@ -115,7 +115,7 @@ class RunActions(SequentialKeys):
         self.push_screen(Tags(" ".join(listed.status["tags"]), tags_problem), tag)
 
     def note(self, run_id: str | None) -> None:
-        """Ask for a note on a run and save it."""
+        """Ask for the note on a run and save it."""
         from seedbed import actions
         from seedbed.presentation.run_labels import note_problem, noted
         from seedbed.tui.dialogs import Note
@@ -132,7 +132,7 @@ class RunActions(SequentialKeys):
         self.push_screen(Note(before, note_problem), note)
 
     def archive(self, run_id: str | None) -> None:
-        """Archive a run, or move it back into the list."""
+        """Archive a run (hide it from the list), or undo that for an archived run."""
         from seedbed import actions
         from seedbed.presentation.run_labels import archived
 
@@ -166,7 +166,7 @@ class RunActions(SequentialKeys):
         return {name.casefold() for each in others for name in (each.status["name"], each.run.id)}
 
     def _allows(self, action: str, listed: ListedRun) -> bool:
-        """Whether the run's status allows an action. If it does not, the reason is shown."""
+        """Whether the run's status allows an action. If not, a message shows the reason."""
         reason = run_actions.possible(listed.status)[action]
         if reason:
             self.show_message(reason, "warning")
@@ -188,7 +188,10 @@ class RunActions(SequentialKeys):
             self._do(_delivered(actions.unpause), listed, _done(RESUME, listed))
 
     def _confirm(self, action: str, listed: ListedRun, then: Callable[[], None]) -> None:
-        """Ask for confirmation, and call `then` if it is given. If the action needs none, call `then` immediately."""
+        """Ask for confirmation of an action, and call `then` if the answer is yes.
+
+        If the action needs no confirmation, `then` is called immediately.
+        """
         question = run_actions.confirmation(action, listed)
         if question is None:
             then()
@@ -200,7 +203,7 @@ class RunActions(SequentialKeys):
         self.push_screen(dialog, lambda agreed: then() if agreed else None)
 
     def _do(self, action: Callable[[RunDir], object], listed: ListedRun, done: str) -> None:
-        """Perform an action in a thread, then show the message `done`, or the error.
+        """Perform an action on a run in a thread, then show the message `done`, or the error.
 
         A thread is used because a disk may be slow, and because a job takes a moment to start.
         """
@@ -224,7 +227,7 @@ class RunActions(SequentialKeys):
     def in_thread(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
         """Call `work` in a daemon thread, so that the window can be closed meanwhile.
 
-        `then` is called with the result in the thread of the window.
+        Afterwards, `then` is called with the result of `work`, in the thread of the window.
         """
 
         def run() -> None:
@@ -240,7 +243,10 @@ def _done(action: str, listed: ListedRun) -> str:
 
 
 def _delivered(request: Callable[[RunDir], SentRequest]) -> Callable[[RunDir], None]:
-    """A function that sends a request and waits until the job has read it. If it does not, a signal is sent."""
+    """Make a function that sends a request to the job of a run and waits until the job has read the request.
+
+    If the job does not read it in time, the request is sent as a signal.
+    """
     return lambda run: request(run).deliver()
 
 

@@ -1,4 +1,4 @@
-"""The dialog All options: every config key with its value, the origin of the value, and its help."""
+"""The dialog All options: every config key with its value, the origin of the value, and the help of the key."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ _KEY_CELLS, _VALUE_CELLS, _ORIGIN_CELLS = 25, 22, 13
 
 
 class AllOptions(ModalScreen[dict[str, str] | None]):
-    """A table of keys; below it the help of the key under the cursor and a field for its value.
+    """A dialog with a table of config keys; below it the help of the key under the cursor and a field for its value.
 
-    The answer has the values that differ from the preset's, as they were typed. None discards the changes.
+    The answer of the dialog has the values that differ from the preset's, as they were typed. None discards the
+    changes.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -52,7 +53,7 @@ class AllOptions(ModalScreen[dict[str, str] | None]):
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
-        """Fill the table."""
+        """Fill the table with the config keys."""
         table = self.query_one(DataTable)
         for heading, cells in (("KEY", _KEY_CELLS), ("VALUE", _VALUE_CELLS), ("FROM", _ORIGIN_CELLS)):
             table.add_column(Text(heading, style="bold"), width=cells + 1)
@@ -77,7 +78,7 @@ class AllOptions(ModalScreen[dict[str, str] | None]):
 
     @property
     def _field(self) -> Field:
-        """The key under the cursor."""
+        """The form field of the config key under the cursor."""
         return self._form.fields[max(self.query_one(DataTable).cursor_row, 0)]
 
     @on(DataTable.RowHighlighted)
@@ -107,7 +108,10 @@ class AllOptions(ModalScreen[dict[str, str] | None]):
             table.action_cursor_down()
 
     def _set_typed(self) -> bool:
-        """Set the key to the value in the field; returns False if the value is wrong."""
+        """Set the config key under the cursor to the typed value.
+
+        If the value is wrong, change nothing and return False.
+        """
         key, value = self._field.key, self.query_one("#settings-value", Input).value.strip()
         problem = self._form.problem(key, value)
         self._show_problem(problem)
@@ -127,14 +131,14 @@ class AllOptions(ModalScreen[dict[str, str] | None]):
         self.query_one("#settings-problem", Static).update(safe_text(problem, ERROR_STYLE, newlines=True))
 
     def action_preset(self) -> None:
-        """Use the preset's value again."""
+        """Restore the preset's value of the config key under the cursor."""
         if self.focused is self.query_one(DataTable):
             self._set(self._field.key, "")
             self._show_key()
 
     @on(Button.Pressed, "#keep")
     def action_keep(self) -> None:
-        """Close with the values that were set. If the value in the field is wrong, the dialog stays open."""
+        """Close the dialog with the values that were set. If the typed value is wrong, the dialog stays open."""
         widget = self.query_one("#settings-value", Input)
         if widget.value.strip() != self._form.values.get(self._field.key, "") and not self._set_typed():
             widget.focus()
@@ -146,7 +150,7 @@ class AllOptions(ModalScreen[dict[str, str] | None]):
         self.dismiss(None)
 
     def action_back(self) -> None:
-        """Move the focus from the field to the table. In the table, close with the values that were set."""
+        """Move the focus from the field to the table; in the table, close the dialog with the values that were set."""
         if self.focused is self.query_one("#settings-value"):
             self._show_key()
             self.query_one(DataTable).focus()

@@ -1,4 +1,4 @@
-"""The window of five panels. It reads the runs every second and sends requests. Closing or killing it harms no run."""
+"""The window of five panels, which reads the runs every second. Closing or killing the window harms no run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ P = TypeVar("P", bound=Panel)
 
 
 class Window(PanelWindow):
-    """The window: five panels in a terminal."""
+    """The window in a terminal: an application of five panels."""
 
     TITLE = "Seedbed"
     CSS_PATH = "window.tcss"
@@ -68,15 +68,15 @@ class Window(PanelWindow):
         self._open: Panel | None = None
         self._reading = asyncio.Lock()
         self.is_ready = False
-        """Whether all panels are loaded; keys wait until then."""
+        """Whether all panels are loaded. Until then, pressed keys wait."""
 
     def compose(self) -> ComposeResult:
-        """Yield the panel of runs. The other panels are loaded after the first paint."""
+        """Yield the panel Runs. The other panels are loaded after the first paint."""
         with Container(id="panels"):
             yield RunsPanel()
 
     def on_mount(self) -> None:
-        """Show the newest runs immediately, then load the other panels and runs."""
+        """Show the newest runs immediately, then load the other panels and the older runs."""
         self.screen_stack[0].add_class("-beginning")
         self._arrange()
         pieces = self.state.watch.refreshing(FIRST_RUNS)
@@ -116,7 +116,7 @@ class Window(PanelWindow):
 
     @work(group="read")
     async def _read_rest(self, pieces: Iterator[set[str]]) -> None:
-        """Read the older runs in small batches, and show them in larger ones."""
+        """Read the older runs in small batches from `pieces`, and show them in larger batches."""
         async with self._reading:
             found: set[str] = set()
             while (changed := await asyncio.to_thread(next, pieces, None)) is not None:
@@ -130,7 +130,7 @@ class Window(PanelWindow):
     # Reading ---------------------------------------------------------------------------------------------------------
 
     async def _look(self) -> None:
-        """Every second: read the runs that have changed, and measure the machine if no job does."""
+        """Read the runs that have changed, and measure the machine if no job does. Called every second."""
         if self._reading.locked():
             return  # the disk is slow, or the older runs are still being read
         watch = self.state.watch
@@ -143,7 +143,7 @@ class Window(PanelWindow):
                 await panel.look()
 
     def show(self, changed: set[str]) -> None:
-        """Update every panel with the changed runs, given by id, and with the choices in the state."""
+        """Update every panel with the runs whose ids are in `changed`, and with what is chosen, marked or active."""
         if not (self.is_running and self.screen_stack):
             return  # the window was closed meanwhile
         self.state.forget_deleted()
@@ -157,15 +157,15 @@ class Window(PanelWindow):
             self.screen.update(changed)
 
     def show_all(self) -> None:
-        """Update every panel with every run."""
+        """Update every panel as if every run had changed."""
         self.show(set(self.state.watch.runs))
 
     def refresh_runs(self) -> None:
-        """Read the runs immediately."""
+        """Read the runs now instead of at the next second, and show them."""
         self.run_worker(self._look(), group="look")
 
     def series(self, run: RunDir) -> Series:
-        """The curves of a run, one object for all widgets that show them. The 12 objects that were used last are kept."""
+        """The curves of a run, as one object that all widgets share. The 12 objects that were used last are kept."""
         series = self._series.get(run.id)
         if series is None:
             series = self._series[run.id] = Series(run)
@@ -175,19 +175,19 @@ class Window(PanelWindow):
         return series
 
     def push_screen(self, *arguments: Any, **options: Any) -> Any:
-        """Open a screen, and remove messages, which would cover it."""
+        """Open a screen or dialog, and remove messages, which would cover it."""
         self.clear_notifications()
         return super().push_screen(*arguments, **options)
 
     # Choices ---------------------------------------------------------------------------------------------------------
 
     def chosen_changed(self) -> None:
-        """Update the panels: the cursor of the panel Runs has moved to another run."""
+        """Update the panels after the cursor of the panel Runs has moved to another run."""
         for panel in self.panels():
             panel.chosen_changed()
 
     def activate(self, run_id: str | None) -> None:
-        """Use this run's model for generation, and as the one to train further."""
+        """Make this run's model the active one, which generates text and is offered to be trained further."""
         listed = self.state.run(run_id)
         if listed is None or listed.model is None:
             self.show_message("No model is selected.", "warning")
@@ -200,7 +200,7 @@ class Window(PanelWindow):
         self.show_message(f"{listed.model.name} is active: press 4 to generate text, or 3 to train it further.")
 
     def train_further(self, run_id: str) -> None:
-        """Open the panel Train for this run."""
+        """Open the panel Train with this run as the one to train further."""
         from seedbed.tui.train import TrainPanel
 
         self.action_panel(TrainPanel.NUMBER)
@@ -208,7 +208,7 @@ class Window(PanelWindow):
         self.panel(TrainPanel).query_one("#epochs").focus()
 
     def show_started(self, run: RunDir, *, chosen: bool) -> None:
-        """Show a run that was started from a panel; with `chosen`, put the cursor on it."""
+        """Show a run that a panel has started; with `chosen`, put the cursor of the panel Runs on it."""
         if chosen:
             self.state.filter = ""
             self.state.watch.forget(run.id)
@@ -224,7 +224,7 @@ class Window(PanelWindow):
         self.panel(RunsPanel).table.go_to(run_id)
 
     def open_details(self, run_id: str | None) -> None:
-        """Open the screen of one run."""
+        """Open the screen with the details of a run."""
         from seedbed.tui.details import Details
 
         if self.state.run(run_id) is None or run_id is None:
@@ -235,32 +235,32 @@ class Window(PanelWindow):
     # Panels ----------------------------------------------------------------------------------------------------------
 
     def panel(self, kind: type[P]) -> P:
-        """The panel of this class."""
+        """The panel that is an instance of the class `kind`."""
         return self.screen_stack[0].query_one(kind)
 
     def panels(self) -> list[Panel]:
-        """The panels that are loaded, by number; none while the window closes."""
+        """The panels that are loaded, in the order of their numbers; none while the window closes."""
         found = [panel for base in self.screen_stack[:1] for panel in base.query(Panel)]
         return sorted(found, key=lambda panel: panel.NUMBER)
 
     def action_panel(self, number: int) -> None:
-        """Open a panel by its number and give it the focus."""
+        """Open the panel with this number and give it the focus."""
         panel = self.panels()[number - 1]
         self._unfold(panel)
         panel.home().focus()
 
     def action_turn(self, step: int) -> None:
-        """Open the next or the previous panel."""
+        """Open the next panel (`step` 1) or the previous one (`step` -1)."""
         number = self._open.NUMBER if self._open is not None else 1
         self.action_panel((number - 1 + step) % 5 + 1)
 
     def action_zoom(self) -> None:
-        """Show only the panel with the focus, or all panels again."""
+        """Show only the panel with the focus, or, if that is so already, all panels again."""
         self.screen_stack[0].toggle_class("-zoomed")
         self._arrange()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Show a grid if there is room, else one open panel between the titles of the others."""
+        """Show all panels in a grid if there is room, else one open panel between the titles of the others."""
         self._arrange(event.size.width, event.size.height)
 
     def _arrange(self, width: int | None = None, height: int | None = None) -> None:
@@ -293,18 +293,19 @@ class Window(PanelWindow):
             each.set_class(each is panel, "-open")
 
     def action_leave(self) -> None:
-        """Leave a text field, so that keys are commands."""
+        """Move the focus out of a text field, so that typed characters are commands again."""
         if self._open is not None:
             self._open.leave_editor()
 
     def action_look(self) -> None:
-        """Read the runs now."""
+        """Read the runs now instead of at the next second."""
         self.refresh_runs()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Whether an action is available.
+        """Whether an action of the window is available.
 
-        While a dialog is open, actions of the window are not; while a text field has the focus, those on characters are not.
+        While a dialog is open, most are not; while a text field has the focus, those on keys that type a character are
+        not.
         """
         editing = is_editor(self.focused)
         if action == "leave":
@@ -324,11 +325,11 @@ class Window(PanelWindow):
         self.exit()
 
     def action_all_keys(self) -> None:
-        """Show every key, also from a text field."""
+        """Show the list of all keys, also from a text field."""
         self.action_keys()
 
     def action_keys(self) -> None:
-        """Show every key, and run the command of the row that a person selects."""
+        """Show the list of all keys; if a person selects a row, run its command."""
         from seedbed.tui.dialogs import Keys
         from seedbed.tui.key_table import key_rows
 
@@ -339,7 +340,7 @@ class Window(PanelWindow):
         self.push_screen(Keys(key_rows(self, self.panels())), do)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """The commands of the palette (ctrl+p): those of the window and of every panel.
+        """Yield the commands of the command palette (ctrl+p): those of the window and of every panel.
 
         Textual's own commands are omitted, because they do not know the layout.
         """
@@ -371,7 +372,7 @@ def run(store: Store) -> int:
 
 
 async def _show(window: Window) -> None:
-    """Run the window until a key or a signal closes it."""
+    """Run the window until a key or a signal closes the window."""
     loop = asyncio.get_running_loop()
 
     def close(number: int) -> None:

@@ -1,4 +1,4 @@
-"""A run's losses, or another of its metrics, as a Braille curve along steps, tokens or time. Points are computed elsewhere."""
+"""A widget that draws losses or another metric of runs as Braille curves along steps, tokens or time."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from seedbed.tui.safe_text import fitted_text
 
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.98)
 COLOURS = ("#6ea8ff", "#ffb454", "#56d364", "#f778ba", "#bc8cff", "#5fd7d7")
-"""The colours of several runs in one plot. A single run has the first for training and the second for validation."""
+"""The colours of several runs in one plot. A single run has the first one for training, the second for validation."""
 DIM_COLOURS = ("#35507c", "#7a5a30", "#2f6b3a", "#76406a", "#5c4a80", "#346868")
 SAVED_GLYPH, BEST_GLYPH, SCORE_GLYPH, RESTART_GLYPH = "▴", "▲", "◇", "↻"
 MEANINGS = {SCORE_GLYPH: "validated", SAVED_GLYPH: "saved", BEST_GLYPH: "best", RESTART_GLYPH: "resumed"}
 _LEAST_FOR_MARKS = 6
-"""The least number of rows in which marks are shown."""
+"""The height of the plot in rows below which no marks are shown (of validations, checkpoints and resumes)."""
 _FRAME = "#8b949e"
 
 
 class Curve(Widget):
-    """A plot of the training and validation loss of a run, or of one metric of several runs.
+    """A plot of the training and validation loss of a run, or of one metric of one or several runs.
 
     A column shows the range from the lowest to the highest value of its steps, so a spike of one step stays visible.
     """
@@ -46,13 +46,13 @@ class Curve(Widget):
         self.shown: list[Drawn] = []
         self.axis = AXES[0]
         self.metric = "loss"
-        """The metric to draw: a name of presentation.curves.METRICS, or an open metric of the runs."""
+        """The metric to draw: a name of presentation.curves.METRICS, or an open metric (see there)."""
         self.own: list[str] = []
         """The open metrics of the runs that are shown."""
         self.is_log = False
         self.smoothing = 0.0
         self.window: tuple[float, float] | None = None
-        """The part of x that is shown; None shows all of it."""
+        """The range of x that is shown; None shows the whole curve."""
         self._note = ""
         self._key: tuple[object, ...] | None = None
         self._strips: list[Strip] = []
@@ -61,14 +61,20 @@ class Curve(Widget):
         self._drawn: list[tuple[int, ...]] = []
 
     def show(self, shown: Sequence[Drawn], note: str = "") -> None:
-        """Draw these runs. `note` is shown beside the legend, or in place of the curves if there are none."""
+        """Draw the curves of these runs.
+
+        `note` is shown beside the legend, or in place of the curves if there are none.
+        """
         if [each.series for each in shown] != [each.series for each in self.shown]:
             self.window = None
         self.shown, self._note = list(shown), note
         self.changed()
 
     async def load(self, series: Series, drawn: list[Drawn]) -> None:
-        """Read a run's curves, and the open metric that is shown, in a thread; show how much has been read."""
+        """Read the curves of a run from its log, and its open metric if that is drawn; show how much has been read.
+
+        The log is read in a thread.
+        """
         pieces = [series.loading()]
         if self.metric in self.own:
             pieces.append(series.load_metric(self.metric))
@@ -79,9 +85,9 @@ class Curve(Widget):
                     self.show(drawn, f"reading {read / total:.0%}")
 
     def next_metric(self) -> str:
-        """Switch to the next metric and return its name: those that every run has, then those that only these runs log.
+        """Draw the next metric and return its name: first those that every run has, then the open metrics of the runs.
 
-        `load` reads the latter.
+        An open metric is one that Seedbed does not know by name; its points are read by `load`.
         """
         names = [*METRICS, *self.own]
         self.metric = names[(names.index(self.metric) + 1) % len(names)] if self.metric in names else names[0]
@@ -95,12 +101,12 @@ class Curve(Widget):
             self.changed()
 
     def changed(self) -> None:
-        """Redraw, because the curves have grown or an option has changed."""
+        """Draw again, because the curves have grown or an option has changed."""
         self._key = None
         self.refresh()
 
     def grown(self) -> None:
-        """Redraw if the curves have grown since they were drawn."""
+        """Draw again if the curves have more points than when they were drawn."""
         if self._lengths() != self._drawn:
             self.changed()
 
@@ -109,27 +115,30 @@ class Curve(Widget):
         return [(len(each), len(each.validations), len(each.checkpoints), len(each.restarts)) for each in curves]
 
     def next_axis(self) -> str:
-        """Switch to the next x axis (steps, tokens, time, then steps again) and return its name."""
+        """Draw along the next x axis (steps, tokens, time, then steps again) and return its name."""
         self.axis = AXES[(AXES.index(self.axis) + 1) % len(AXES)]
         self.window = None
         self.changed()
         return self.axis
 
     def toggle_log(self) -> bool:
-        """Switch between a linear and a logarithmic scale; returns whether it is logarithmic."""
+        """Change the y axis from linear to logarithmic or back; returns whether it is logarithmic."""
         self.is_log = not self.is_log
         self.changed()
         return self.is_log
 
     def next_smoothing(self) -> float:
-        """Switch to the next smoothing factor of the exponential moving average (0 is off) and return it."""
+        """Draw with the next smoothing factor of the exponential moving average (0 is off) and return the factor."""
         place = SMOOTHINGS.index(self.smoothing) if self.smoothing in SMOOTHINGS else -1
         self.smoothing = SMOOTHINGS[(place + 1) % len(SMOOTHINGS)]
         self.changed()
         return self.smoothing
 
     def zoom(self, factor: float) -> None:
-        """Zoom around the pointer, or around the middle. A `factor` below 1 shows a smaller part of x."""
+        """Zoom around the pointer, or around the middle.
+
+        A `factor` below 1 shows a smaller range of x, one above 1 a larger.
+        """
         whole = self._extent()
         if whole is None:
             return
@@ -144,7 +153,7 @@ class Curve(Widget):
         self._set_window(left, right, whole)
 
     def pan(self, share: float) -> None:
-        """Move the visible part of x by a share of its width."""
+        """Move the visible range of x by a share of its width; a negative share moves it to earlier steps."""
         whole = self._extent()
         if whole is None or self.window is None:
             return
@@ -153,7 +162,7 @@ class Curve(Widget):
         self._set_window(left + shift, right + shift, whole)
 
     def show_all(self) -> None:
-        """Show all of x again."""
+        """Show the whole curve again, after a zoom."""
         self.window = None
         self.changed()
 
@@ -170,7 +179,7 @@ class Curve(Widget):
     # Drawing ---------------------------------------------------------------------------------------------------------
 
     def render_line(self, y: int) -> Strip:
-        """One row of the picture, which is drawn again only if something has changed."""
+        """Row `y` of the widget. The picture is drawn again only if something has changed."""
         key = (self.size, self.axis, self.metric, self.is_log, self.smoothing, self.window)
         if key != self._key:
             self._key = key
@@ -221,7 +230,7 @@ class Curve(Widget):
         ]
 
     def _legend(self, width: int, marks: Sequence[Marks]) -> Strip:
-        """The row above the curves: the meaning of colours and marks, or the values under the pointer; then the options."""
+        """The row above the curves: what colours and marks mean, or the values under the pointer; then the options."""
         pieces: list[tuple[str, str]] = []
         pointed = self._pointed_values()
         if pointed is not None:
@@ -287,13 +296,13 @@ class Curve(Widget):
     # The pointer -----------------------------------------------------------------------------------------------------
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Show the values under the pointer."""
+        """Show the values of the curves under the pointer."""
         if event.x != self._pointed:
             self._pointed = event.x
             self.changed()
 
     def on_leave(self) -> None:
-        """Remove the values, because the pointer has left the curve."""
+        """Remove the values under the pointer, because the pointer has left the curve."""
         self._pointed = None
         self.changed()
 
@@ -303,7 +312,7 @@ class Curve(Widget):
         self.zoom(0.7)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """Zoom out."""
+        """Zoom out around the pointer."""
         event.stop()
         self.zoom(1 / 0.7)
 

@@ -33,12 +33,12 @@ _KEY_WIDTH = 28
 _LOW = 30
 """The header is short if the screen has fewer rows than this."""
 _MARGIN = 4
-"""Cells of the width for padding and the scroll bar of a table."""
+"""Terminal cells of the width that padding and the scroll bar of a table take."""
 _TABS = ("curve", "log", "config", "diff", "samples", "about")
 
 
 class Details(Screen[None]):
-    """The details of a run: a header, and tabs below it. They are updated while the screen is open."""
+    """The screen with the details of a run: a header, and tabs below it. They are updated while the screen is open."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "close", "Back", key_display="esc"),
@@ -92,7 +92,7 @@ class Details(Screen[None]):
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
-        """Show the run, and start to load its curve."""
+        """Show the run, and start to read its curve."""
         listed = self.window.state.run(self.run_id)
         if listed is None:
             close(self, None)
@@ -104,7 +104,7 @@ class Details(Screen[None]):
         self.update({self.run_id})
 
     def on_resize(self, event: events.Resize) -> None:
-        """Fit the table of differences and the header to the new width."""
+        """Fit the header and the table of config differences to the new width."""
         self._value_width = max((event.size.width - _KEY_WIDTH - _MARGIN) // 2, 12)
         table = self.query_one("#diff-table", DataTable)
         table.clear(columns=True)
@@ -121,7 +121,7 @@ class Details(Screen[None]):
             self.query_one("#about-text", WrappedText).set_text(about_text(listed.status))
 
     def update(self, changed: set[str]) -> None:
-        """Show what has changed; close the screen if the run has been deleted."""
+        """Show what has changed if the run is among the ids `changed`; close the screen if the run has been deleted."""
         if not self._is_ready:
             return
         listed = self.window.state.run(self.run_id)
@@ -147,7 +147,7 @@ class Details(Screen[None]):
 
     @work(exclusive=True, group="details")
     async def _follow(self) -> None:
-        """Show new steps, log lines and samples."""
+        """Read and show new steps, log lines and samples of the run."""
         listed = self.window.state.run(self.run_id)
         if listed is None:
             return
@@ -174,7 +174,7 @@ class Details(Screen[None]):
             self._samples = version
 
     def _list_others(self) -> None:
-        """Update the list of runs to compare with, marked runs first."""
+        """Update the list of runs whose configs this run can be compared with, marked runs first."""
         others = [("another run", "")]
         state = self.window.state
         marked = [run_id for run_id in state.marked if run_id != self.run_id]
@@ -192,7 +192,7 @@ class Details(Screen[None]):
 
     @on(Select.Changed, "#other")
     def _show_differences(self) -> None:
-        """Show the keys whose values differ, with both values."""
+        """Show the config keys whose values differ between this run and the chosen other run, with both values."""
         table = self.query_one("#diff-table", DataTable)
         table.clear()
         state = self.window.state
@@ -222,7 +222,7 @@ class Details(Screen[None]):
         close(self, None)
 
     def action_tab(self, name: str) -> None:
-        """Show a tab."""
+        """Show the tab with this name."""
         self.query_one(TabbedContent).active = name
 
     def action_tags(self) -> None:
@@ -234,30 +234,30 @@ class Details(Screen[None]):
         self.window.note(self.run_id)
 
     def action_axis(self) -> None:
-        """Show the curve over steps, tokens or time."""
+        """Show the curves along the next x axis: steps, tokens or time."""
         self.query_one("#big-curve", Curve).next_axis()
 
     def action_metric(self) -> None:
-        """Show the next metric."""
+        """Show the next metric in the plot."""
         self.query_one("#big-curve", Curve).next_metric()
         self._load_curve()
 
     def action_log(self) -> None:
-        """Switch between a logarithmic and a linear scale."""
+        """Change the y axis of the plot from linear to logarithmic or back."""
         self.query_one("#big-curve", Curve).toggle_log()
 
     def action_smooth(self) -> None:
-        """Switch to the next smoothing level."""
+        """Show the curves with the next smoothing factor."""
         self.query_one("#big-curve", Curve).next_smoothing()
 
     def action_zoom(self, factor: float) -> None:
-        """Show a smaller or a larger part of x."""
+        """Show a smaller range of x in the plot (`factor` below 1) or a larger one."""
         self.query_one("#big-curve", Curve).zoom(factor)
 
     def action_pan(self, share: float) -> None:
-        """Move the visible part of x."""
+        """Move the visible range of x of the plot by a share of its width."""
         self.query_one("#big-curve", Curve).pan(share)
 
     def action_show_all(self) -> None:
-        """Show the whole curve."""
+        """Show the whole curves again, after a zoom."""
         self.query_one("#big-curve", Curve).show_all()

@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 
 def close(screen: Screen[R], answer: R) -> None:
-    """Close a screen with an answer as soon as it is open. Closing it earlier would close the whole window."""
+    """Close a screen with an answer, once the screen is open: closing it earlier would close the whole window."""
 
     def now() -> None:
         if screen.is_active:
@@ -30,7 +30,10 @@ def close(screen: Screen[R], answer: R) -> None:
 
 
 class Confirm(ModalScreen[bool]):
-    """Asks for confirmation of an action. Enter presses the focused button, which is No if the action is risky (`careful`)."""
+    """A dialog that asks for confirmation of an action. Enter presses the focused button.
+
+    At first, that is the button No if the action is risky (`careful`), else the button Yes.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "Yes"),
@@ -58,24 +61,24 @@ class Confirm(ModalScreen[bool]):
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
-        """Focus the button No if the action is risky, else the other one."""
+        """Focus the button No if the action is risky, else the button Yes."""
         self.query_one("#no" if self._careful else "#yes").focus()
 
     def action_answer(self, answer: bool) -> None:
-        """Close with an answer."""
+        """Close the dialog with an answer."""
         close(self, answer)
 
     def action_other(self) -> None:
-        """Focus the other one of the two buttons."""
+        """Move the focus to the other button."""
         self.query_one("#yes" if self.focused is self.query_one("#no") else "#no").focus()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Close with the answer of the pressed button."""
+        """Close the dialog with the answer of the pressed button."""
         close(self, event.button.id == "yes")
 
 
 class OneLine(ModalScreen[str | None]):
-    """Asks for a line of text. While the text is invalid, the dialog stays open and shows why."""
+    """A dialog that asks for a line of text. While the text is invalid, the dialog stays open and shows why."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel")]
     TITLE = ""
@@ -89,7 +92,7 @@ class OneLine(ModalScreen[str | None]):
         self._problem_of = problem_of
 
     def compose(self) -> ComposeResult:
-        """Yield a field, a line for the problem of its text, and two buttons."""
+        """Yield a text field, a line that says what is wrong with the text, and two buttons."""
         with Vertical(classes="dialog") as box:
             box.border_title = self.TITLE
             yield Input(
@@ -106,22 +109,22 @@ class OneLine(ModalScreen[str | None]):
         yield Footer(show_command_palette=False, compact=True)
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Show immediately what is wrong with the text."""
+        """Show immediately what is wrong with the typed text."""
         self._problem(event.value)
 
     def on_input_submitted(self) -> None:
-        """Accept the text. Called for Enter."""
+        """Accept the text, because Enter was pressed."""
         self._accept()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Accept the text, or cancel."""
+        """Accept the text, or close without a change, as the pressed button says."""
         if event.button.id == "yes":
             self._accept()
         else:
             close(self, None)
 
     def action_cancel(self) -> None:
-        """Close without a change."""
+        """Close the dialog without a change."""
         close(self, None)
 
     def _accept(self) -> None:
@@ -138,13 +141,13 @@ class OneLine(ModalScreen[str | None]):
 
 
 class Rename(OneLine):
-    """Asks for the name of a run."""
+    """A dialog that asks for the name of a run."""
 
     TITLE = YES = "Rename"
 
 
 class Tags(OneLine):
-    """Asks for the tags of a run, separated by spaces."""
+    """A dialog that asks for the tags of a run, separated by spaces."""
 
     TITLE, YES = "Tags", "Save"
     MAX_LENGTH = 600
@@ -152,7 +155,7 @@ class Tags(OneLine):
 
 
 class Note(ModalScreen[str | None]):
-    """Asks for a note of one or more lines."""
+    """A dialog that asks for a note of one or more lines."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "save", "Save"),
@@ -165,7 +168,7 @@ class Note(ModalScreen[str | None]):
         self._problem_of = problem_of
 
     def compose(self) -> ComposeResult:
-        """Yield a field of several lines, a line for the problem of its text, and two buttons."""
+        """Yield a text field of several lines, a line that says what is wrong with the note, and two buttons."""
         with Vertical(classes="dialog") as box:
             box.border_title = "Note"
             yield TextArea(
@@ -184,29 +187,29 @@ class Note(ModalScreen[str | None]):
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
-        """Place the cursor at the end."""
+        """Place the cursor at the end of the note."""
         area = self.query_one(TextArea)
         area.move_cursor(area.document.end)
         area.focus()
 
     def on_text_area_changed(self) -> None:
-        """Show immediately what is wrong with the note."""
+        """Show immediately what is wrong with the typed note."""
         self._problem()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Save the note, or cancel."""
+        """Save the note, or close without a change, as the pressed button says."""
         if event.button.id == "yes":
             self.action_save()
         else:
             close(self, None)
 
     def action_save(self) -> None:
-        """Close with the note."""
+        """Close the dialog with the note as the answer, unless something is wrong with the note."""
         if not self._problem():
             close(self, self.query_one(TextArea).text)
 
     def action_cancel(self) -> None:
-        """Close without a change."""
+        """Close the dialog without a change."""
         close(self, None)
 
     def _problem(self) -> str:
@@ -216,7 +219,10 @@ class Note(ModalScreen[str | None]):
 
 
 class KeyRow(NamedTuple):
-    """A command: where it works, its keys, what it does, and a function that runs it (None if only a key can)."""
+    """A row of the list of keys: where a command works, its keys, what it does, and a function that runs it.
+
+    The function is None if only a key can run the command.
+    """
 
     where: str
     keys: str
@@ -225,7 +231,7 @@ class KeyRow(NamedTuple):
 
 
 class Keys(ModalScreen[KeyRow | None]):
-    """A table of every key, made from the bindings. Enter or a click runs the command of a row."""
+    """A dialog with a table of every key. Enter or a click runs the command of a row."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q", "close", "Close", key_display="esc")]
 
@@ -234,7 +240,7 @@ class Keys(ModalScreen[KeyRow | None]):
         self._rows = rows
 
     def compose(self) -> ComposeResult:
-        """Yield the table."""
+        """Yield the table of keys."""
         with Vertical(classes="dialog wide") as box:
             box.border_title = "Keys"
             box.border_subtitle = "enter runs the command · esc closes"
@@ -242,15 +248,15 @@ class Keys(ModalScreen[KeyRow | None]):
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
-        """Give the focus to the table."""
+        """Give the focus to the table of keys."""
         self.query_one(DataTable).focus()
 
     def on_resize(self) -> None:
-        """Fill the table once its width is known."""
+        """Fill the table once the width of the table is known."""
         self.call_after_refresh(self._fill)
 
     def _fill(self) -> None:
-        """Fill the table; descriptions take as many lines as they need."""
+        """Fill the table of keys; descriptions take as many lines as they need."""
         if not self.is_attached:
             return  # the dialog has been closed
         table = self.query_one(DataTable)
@@ -273,11 +279,11 @@ class Keys(ModalScreen[KeyRow | None]):
         table.move_cursor(row=at, animate=False)
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
-        """Close with the selected row, whose command is then run; ignore rows whose command only a key can run."""
+        """Close with the selected row, whose command is then run; ignore a row whose command only a key can run."""
         row = self._rows[event.cursor_row]
         if row.run is not None:
             close(self, row)
 
     def action_close(self) -> None:
-        """Close the list."""
+        """Close the list of keys."""
         close(self, None)

@@ -10,23 +10,23 @@ from textual.keys import key_to_character
 from textual.widget import Widget
 
 _CHARACTERS = {"slash": "/", "plus": "+", "minus": "-"}
-"""Keys that Textual names with a short name for which `key_to_character` has no character."""
+"""The characters of keys whose names in Textual are unknown to its function `key_to_character`."""
 
 
 def is_editor(widget: Widget | None) -> bool:
-    """Whether typed characters become text of this widget, so that they are not commands."""
+    """Whether characters typed while this widget has the focus become its text, so that they are not commands."""
     return widget is not None and not widget.disabled and _takes_text(type(widget))
 
 
 @cache
 def _takes_text(kind: type[Widget]) -> bool:
-    """Whether a class of widgets accepts text, by class name: importing Textual's text area for this would be slow."""
+    """Whether a class of widgets accepts text, judged by class names: importing the text area of Textual is slow."""
     return any(each.__name__ in ("Input", "TextArea") for each in kind.__mro__)
 
 
 @cache
 def typed_actions(owner: type[DOMNode]) -> frozenset[str]:
-    """The actions of a class that are bound only to keys that type a character."""
+    """The names of the actions of a class that are bound only to keys that type a character, such as `q` but not F1."""
     typed: dict[str, bool] = {}
     for binding in Binding.make_bindings(owner.BINDINGS):
         character = _CHARACTERS.get(binding.key) or key_to_character(binding.key) or ""

@@ -18,16 +18,16 @@ _MAX_DIGITS = 24
 
 
 class PlainCheckbox(Checkbox):
-    """A checkbox that shows an X only while it is on, so that its state is visible without colours."""
+    """A checkbox that shows an X only while it is on, so that people who see no colours can tell its state."""
 
     @property
     def BUTTON_INNER(self) -> str:  # type: ignore[override]  # noqa: N802  # Textual's own name
-        """The character in the box."""
+        """The character in the box: X, or a space while the checkbox is off."""
         return "X" if self.value else " "
 
 
 class NumberField(Input):
-    """A number. Up and down change it by a step; so do + and -, unless they are part of the number.
+    """A text field for a number. Up and down change it by a step; so do + and -, unless they are part of the number.
 
     An empty field stands for the default, which it shows. A wrong value is kept, and `problem` says what is wrong.
     """
@@ -44,15 +44,18 @@ class NumberField(Input):
         self.field = field
 
     def problem(self) -> str:
-        """What is wrong with the value; "" if nothing is wrong."""
+        """What is wrong with the typed value; "" if nothing is wrong."""
         return self.field.problem(self.value)
 
     def number(self) -> float | None:
-        """The value; None if the field is empty or the value is wrong."""
+        """The typed number; None if the field is empty or the value is wrong."""
         return self.field.number(self.value)
 
     def action_step(self, direction: int) -> None:
-        """Change the value to the next multiple of the step. An empty field counts as the default."""
+        """Change the number to the next multiple of the step: up (`direction` 1) or down (-1).
+
+        An empty field counts as the default.
+        """
         self.value = self.field.stepped(self.value, direction, str(self.placeholder))
         self.cursor_position = len(self.value)
 
@@ -72,7 +75,10 @@ _MAX_SHOWN = 200
 
 
 class Prompt(TextArea):
-    """A prompt of any characters and lines. Enter sends it, ctrl+j starts a new line, tab leaves the field."""
+    """A text field for a prompt of one or more lines.
+
+    Enter sends the prompt, ctrl+j starts a line, tab leaves the field.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "send", "Generate", priority=False),
@@ -80,7 +86,7 @@ class Prompt(TextArea):
     ]
 
     class Sent(Message):
-        """Posted when Enter is pressed."""
+        """The message that is posted when Enter is pressed."""
 
     def __init__(self, *, id: str) -> None:  # noqa: A002  # Textual's own name
         super().__init__(
@@ -93,7 +99,7 @@ class Prompt(TextArea):
         )
 
     def show_default(self, default: str) -> None:
-        """Show the prompt that is used if the field is empty; "" if there is none."""
+        """Show, while the field is empty, the prompt that is used in this case; "" if there is none."""
         shown = shorten(" ".join(safe_string(default).split()), _MAX_SHOWN)
         self.placeholder = Content(f'{_PLACEHOLDER} (empty: "{shown}")' if shown else _PLACEHOLDER)
 
@@ -109,7 +115,7 @@ class Prompt(TextArea):
         await super()._on_key(event)
 
     def action_send(self) -> None:
-        """Send the prompt."""
+        """Send the prompt, that is, post the message Sent."""
         self.post_message(self.Sent())
 
     def action_newline(self) -> None:

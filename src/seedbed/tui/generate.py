@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 
 _PAINT_S = 0.05
 _MAX_SHOWN = 50_000
-"""The maximum number of characters of output. Each new piece wraps all of them again, which delays keys."""
+"""The maximum number of characters of output. Each addition wraps all of them again, which delays keys."""
 _PAINTED_PER_S = 200_000
 """Characters that can be drawn per second. Longer output is drawn less often."""
 _ROWS = (("max-tokens", "temperature", "top-k", "top-p", "seed"), ("min-p", "repetition", "samples", "stop"))
-"""The options in two rows."""
+"""The names of the options in the two rows that show them."""
 
 
 class GeneratePanel(Panel):
-    """The panel Generate. A child process generates the text."""
+    """The panel Generate, which shows the text that a child process generates with the active model."""
 
     NUMBER = 4
     NAME = "Generate"
@@ -57,10 +57,10 @@ class GeneratePanel(Panel):
         self._cancelled = False
         self._output = Text()
         self._default: tuple[str, str] | None = None
-        """A run's id, and the prompt that its model gets if none is typed."""
+        """The id of the active run, and the prompt that its model gets if none is typed."""
 
     def compose(self) -> ComposeResult:
-        """Yield the prompt, the options and the output."""
+        """Yield the prompt, the options and the generated text."""
         yield Prompt(id="prompt")
         for row in _ROWS:
             with Horizontal(classes="generate-options"):
@@ -77,12 +77,12 @@ class GeneratePanel(Panel):
             yield Static("", id="output")
 
     def on_mount(self) -> None:
-        """Show an empty state line."""
+        """Begin with an empty line of state, which later says what is wrong or how the generation ended."""
         super().on_mount()
         self._show_state("")
 
     def home(self) -> Widget:
-        """The prompt."""
+        """The text field of the prompt, which gets the focus first."""
         return self.query_one(Prompt)
 
     @property
@@ -91,7 +91,7 @@ class GeneratePanel(Panel):
         return self._busy
 
     def update(self, changed: set[str]) -> None:
-        """Show the active model and its default prompt."""
+        """Show in the title which model generates, and in the empty text field its default prompt."""
         model = self.state.model()
         parts = [
             f"from {model.name}, step {model.step}" if model is not None else "no model yet",
@@ -105,28 +105,31 @@ class GeneratePanel(Panel):
             self.window.in_thread(partial(_default_prompt, model.run), self._show_default)
 
     def _show_default(self, found: tuple[str, str]) -> None:
-        """Show the default prompt, unless another model has become the active one."""
+        """Show a model's default prompt, `found` (run id, prompt), unless another model has become the active one."""
         if self._default is not None and self._default[0] == found[0]:
             self._default = found
             self.query_one(Prompt).show_default(found[1])
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Whether an action is available: Escape cancels only while text is generated; otherwise it leaves the field."""
+        """Whether an action of this panel is available.
+
+        Escape cancels only while text is generated; otherwise it moves the focus out of the text field.
+        """
         return self._busy if action == "cancel" else super().check_action(action, parameters)
 
     def leave_editor(self) -> None:
-        """Move the focus from a field to the output."""
+        """Move the focus from a text field to the generated text."""
         self.query_one("#output-scroll").focus()
 
     def action_cancel(self) -> None:
-        """Cancel the generation immediately."""
+        """Cancel the generation immediately, by killing the child process."""
         self._cancelled = True
         if self._child is not None:
             self._child.kill()
         self._show_state("cancelled")
 
     def action_clear(self) -> None:
-        """Clear the output."""
+        """Clear the generated text, unless text is being generated."""
         if not self._busy:
             self._output = Text()
             self.query_one("#output", Static).update("")
@@ -151,11 +154,11 @@ class GeneratePanel(Panel):
         return {name: self._value(name) for name in FIELDS}
 
     def _problem(self) -> str:
-        """What is wrong with the first wrong option; "" if none is wrong."""
+        """What is wrong with the first option that has a wrong value; "" if all are right."""
         return first_problem(FIELDS.values(), self._values())
 
     def start(self) -> None:
-        """Generate text with the active model."""
+        """Generate text with the active model, or show why that is impossible."""
         model = self.state.model()
         problem = self._problem()
         if self._busy:
@@ -182,7 +185,7 @@ class GeneratePanel(Panel):
 
     @work(thread=True, group="generate")
     def _generate(self, model: Model, request: dict[str, Any]) -> None:
-        """In a thread: read the child's answers, and show the text at most 20 times a second."""
+        """Read the answers of the child process, and show the text at most 20 times a second. Runs in a thread."""
         chunk, painted, end, sample = "", 0.0, "The generation ended without a result.", 0
         style, ended, unknown = ERROR_STYLE, [], ""
         worker = get_current_worker()
@@ -249,12 +252,12 @@ class GeneratePanel(Panel):
         self.query_one("#generate-state", WrappedText).set_text(safe_text(message, style))
 
     def on_unmount(self) -> None:
-        """Kill the child process when the window closes."""
+        """Kill the child process, because the window closes."""
         self._cancelled = True
         if self._child is not None:
             self._child.kill()
 
 
 def _default_prompt(run: RunDir) -> tuple[str, str]:
-    """The run's id, and the prompt that its model gets if none is typed."""
+    """The id of a run, and the prompt that its model gets if none is typed."""
     return run.id, actions.default_prompt(run)

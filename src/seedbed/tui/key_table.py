@@ -1,4 +1,4 @@
-"""The rows of the list of keys, made from the bindings of the window, its panels and its dialogs."""
+"""The rows of the list of keys, made from the key bindings of the window, its panels and its dialogs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from seedbed.tui.table import RunTable
 
 
 def action_runner(window: PanelWindow, panel: Panel | None, action: str) -> Callable[[], Awaitable[None]]:
-    """A function that closes all dialogs, opens the panel and runs the action."""
+    """Make a function that closes all dialogs, opens the panel (if given) and runs the action."""
 
     async def run() -> None:
         while len(window.screen_stack) > 1:
@@ -31,7 +31,7 @@ def action_runner(window: PanelWindow, panel: Panel | None, action: str) -> Call
 
 
 def key_rows(window: PanelWindow, panels: Sequence[Panel]) -> list[KeyRow]:
-    """A row for every command, with all its keys."""
+    """The rows of the list of keys: one for each command, with all keys of the command."""
     found: dict[tuple[str, str], tuple[list[str], str, Panel | None]] = {}
     groups: list[tuple[str, Panel | None, Iterable[BindingType]]] = [("Everywhere", None, type(window).BINDINGS)]
     groups += [(panel.NAME, panel, type(panel).BINDINGS) for panel in panels]

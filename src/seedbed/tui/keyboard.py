@@ -14,16 +14,16 @@ from textual.message_pump import MessagePump
 from seedbed.text import printable
 
 _ROUNDS = 3
-"""Rounds of messages to wait for: a key may send a message, which may open a dialog, which may send messages again."""
+"""Rounds of messages to wait for after a key: a key may send a message, which opens a dialog, which sends messages."""
 _TIMEOUT_S = 1.0
 
 
 class SequentialKeys(App[None]):
     """An application in which a burst of keys has the same effect as the same keys pressed slowly.
 
-    Textual sends a key to the widget that has the focus when the key arrives. The focus moves only once the widgets have
-    handled the earlier keys, so all keys of a burst (a slow line, a paste, a macro) would go to one widget. No key is
-    handled before `start_keys`.
+    Textual sends a key to the widget that has the focus when the key arrives. The focus moves only once the widgets
+    have handled the earlier keys, so all keys of a burst (a slow line, a paste, a macro) would go to one widget. No key
+    is handled before `start_keys`.
     """
 
     def __init__(self, driver_class: type[Driver] | None = None) -> None:
@@ -33,12 +33,12 @@ class SequentialKeys(App[None]):
         self._settling: asyncio.Task[None] | None = None
 
     def start_keys(self) -> None:
-        """Handle keys from now on, first those that have been pressed already."""
+        """Begin to handle keys, first those that have been pressed already."""
         if not self.call_later(self._next_key):
             self._is_handling_keys = False
 
     async def on_event(self, event: events.Event) -> None:
-        """Queue a key while the previous key is handled."""
+        """Handle an event; a key waits until the previous key has been handled."""
         if not isinstance(event, events.Key | events.Paste) or event.is_forwarded:
             await super().on_event(event)
             return
@@ -71,7 +71,7 @@ class SequentialKeys(App[None]):
 
 
 async def _handled(pump: MessagePump) -> None:
-    """Wait until a part of the window has handled the messages that it has received."""
+    """Wait until a widget has handled the messages that it has received so far."""
     done = asyncio.Event()
     if pump.call_later(done.set):
         with suppress(TimeoutError):

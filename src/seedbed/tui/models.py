@@ -1,4 +1,4 @@
-"""Panel 5: a table of the models with their properties and the active one, and actions on them."""
+"""Panel 5: a table of the models, the properties of each, which one is active, and actions on models."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COLUMNS: dict[Column, Callable[[Model], str]] = {
 
 
 class ModelsPanel(TablePanel):
-    """Every run that has a checkpoint, the one trained last first. The active model is marked."""
+    """The panel Models: every run that has a checkpoint, the one trained last first. The active model is marked."""
 
     NUMBER = 5
     NAME = "Models"
@@ -60,7 +60,7 @@ class ModelsPanel(TablePanel):
         yield WrappedText(id="model-about")
 
     def update(self, changed: set[str]) -> None:
-        """Show the models of the changed runs."""
+        """Show the models of the runs with the ids `changed`."""
         if not self.columns:
             return
         if changed:
@@ -85,7 +85,7 @@ class ModelsPanel(TablePanel):
         return cells
 
     def _about(self) -> None:
-        """Show the path of the model under the cursor, or what is wrong with it."""
+        """Show the checkpoint path of the model under the cursor, or what is wrong with the model."""
         model = self._model()
         shown = Text("No model yet: press 3 to train one.", style="dim")
         if model is not None:
@@ -112,11 +112,11 @@ class ModelsPanel(TablePanel):
         self.window.activate(self.table.current)
 
     def action_inspect(self) -> None:
-        """Open the details of the run under the cursor."""
+        """Open the details of the run of the model under the cursor."""
         self.window.open_details(self.table.current)
 
     def action_copy(self) -> None:
-        """Copy the path of the checkpoint to the clipboard."""
+        """Copy the path of the checkpoint under the cursor to the clipboard."""
         model = self._model()
         if model is not None:
             self.window.copy_to_clipboard(str(model.checkpoint))

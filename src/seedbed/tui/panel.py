@@ -1,4 +1,4 @@
-"""A numbered panel with a title. It is open if there is room or it has the focus; otherwise only its title is visible."""
+"""A numbered panel with a title. If there is no room for all panels, only one is open, and the others are titles."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 NAMES = ("Runs", "System", "Train", "Generate", "Models")
 """The names of the panels, in the order of their numbers from 1."""
 _SEPARATOR = " · "
-"""Separates the parts of a summary."""
+"""Separates the parts of the summary in a title."""
 _FRAME_CELLS = 6
-"""Cells of a panel's top edge that its title cannot use."""
+"""Terminal cells of the top edge of a panel that the title cannot use."""
 
 
 class Panel(Vertical):
-    """One of the window's panels. A subclass has a number and a name, and says which widget gets the focus first."""
+    """A panel of the window. A subclass has a number and a name, and says which of its widgets gets the focus first."""
 
     NUMBER = 0
     NAME = ""
@@ -42,11 +42,11 @@ class Panel(Vertical):
 
     @property
     def state(self) -> WindowState:
-        """The runs and choices that all panels show."""
+        """The runs, and which of them are chosen, marked or active: the same for all panels."""
         return self.window.state
 
     def on_mount(self) -> None:
-        """Show the title immediately."""
+        """Show the title of the panel immediately."""
         self.set_summary("")
 
     def home(self) -> Widget:
@@ -54,14 +54,14 @@ class Panel(Vertical):
         raise NotImplementedError
 
     def update(self, changed: set[str]) -> None:
-        """Show the changed runs, given by id, and the choices in the window's state."""
+        """Show the runs with the ids `changed`, and what is chosen, marked or active in the window's state."""
         raise NotImplementedError
 
     async def look(self) -> None:
-        """Update the panel. Called every second."""
+        """Do what the panel does every second, such as measure the machine; by default nothing."""
 
     def chosen_changed(self) -> None:
-        """Update the panel. Called when the cursor of the panel Runs has moved to another run."""
+        """Update the panel after the cursor of the panel Runs has moved to another run."""
 
     def on_click(self) -> None:
         """Open the panel if it is closed."""
@@ -69,26 +69,35 @@ class Panel(Vertical):
             self.window.action_panel(self.NUMBER)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Whether an action is available. While a text field has the focus, actions that are bound to characters are not."""
+        """Whether an action of the panel is available.
+
+        While a text field has the focus, actions on keys that type a character are not.
+        """
         return not (is_editor(self.screen.focused) and action in typed_actions(type(self)))
 
     def inner_width(self) -> int:
-        """The cells of a row while the panel is open; a closed panel has no border at its sides and is two cells wider."""
+        """The terminal cells of a row while the panel is open.
+
+        (A closed panel has no border at its sides and is two cells wider.)
+        """
         return min(self.size.width, self.window.size.width - 2)
 
     def leave_editor(self) -> None:
-        """Move the focus from a text field to a widget in which keys are commands. Called for Escape."""
+        """Move the focus from a text field to a widget in which keys are commands. Called when Escape is pressed."""
         self.home().focus()
 
     def set_summary(self, summary: str) -> None:
-        """Set the summary in the title, the only visible part of a closed panel. Its parts are separated by ` · `."""
+        """Show a summary in the title, which is all that is visible of a closed panel.
+
+        The parts of the summary are separated by ` · `.
+        """
         if summary == self._summary and self.border_title is not None:
             return
         self._summary = summary
         self._set_title()
 
     def on_resize(self) -> None:
-        """Show as much of the summary as fits."""
+        """Show as much of the summary as fits into the title."""
         self._set_title()
 
     def _set_title(self) -> None:

@@ -8,32 +8,35 @@ from seedbed.tui.actions import RunActions
 
 
 class PanelWindow(RunActions):
-    """A window of panels. Panels import only this class of the window, so that no panel imports another."""
+    """The window as panels, screens and dialogs see it.
+
+    They import only this class, so that no panel imports another.
+    """
 
     def series(self, run: RunDir) -> Series:
-        """The curves of a run, one object for all widgets that show them."""
+        """The curves of a run, as one object that all widgets share."""
         raise NotImplementedError
 
     def show_all(self) -> None:
-        """Update every panel, because the runs to show have changed."""
+        """Update every panel, because other runs are to be shown, such as archived ones."""
         raise NotImplementedError
 
     def chosen_changed(self) -> None:
-        """Update the panels: the cursor of the panel Runs has moved to another run."""
+        """Update the panels after the cursor of the panel Runs has moved to another run."""
         raise NotImplementedError
 
     def activate(self, run_id: str | None) -> None:
-        """Use this run's model for generation, and as the one to train further."""
+        """Make this run's model the active one, which generates text and is offered to be trained further."""
         raise NotImplementedError
 
     def show_started(self, run: RunDir, *, chosen: bool) -> None:
-        """Show a run that was started from a panel; with `chosen`, put the cursor on it."""
+        """Show a run that a panel has started; with `chosen`, put the cursor of the panel Runs on it."""
         raise NotImplementedError
 
     def open_details(self, run_id: str | None) -> None:
-        """Open the screen of one run."""
+        """Open the screen with the details of a run."""
         raise NotImplementedError
 
     def action_panel(self, number: int) -> None:
-        """Open a panel by its number and give it the focus."""
+        """Open the panel with this number and give it the focus."""
         raise NotImplementedError

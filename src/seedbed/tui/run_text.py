@@ -1,4 +1,4 @@
-"""A run as styled text: the header of its details, all known facts about it, its log, and its samples."""
+"""A run as styled text: the header of the details screen, all known facts about the run, its log, and its samples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ _MAX_SAMPLES = 200
 
 
 def header_text(found: dict[str, Any], *, brief: bool = False, width: int = 150) -> Text:
-    """A run's status in a few lines of `width` cells; `brief`, in as few as possible. The tab About shows all of it."""
+    """The header of the details of a run: its status in a few lines of `width` cells, or, `brief`, in even fewer.
+
+    The tab About shows all of the status.
+    """
     shown = Text(end="")
     shown.append_text(fitted_text(found["name"], 64, "bold"))
     status = shown_status(found)
@@ -47,7 +50,7 @@ def header_text(found: dict[str, Any], *, brief: bool = False, width: int = 150)
 
 
 def about_text(found: dict[str, Any]) -> Text:
-    """A run's status and its reason, its warnings, its note and all other facts, in full."""
+    """The text of the tab About: the status of a run and its reason, warnings, note and all other facts, in full."""
     status = shown_status(found)
     shown = Text.assemble(
         (f"{'status':<{_LABEL_CELLS}}", "dim"), (status, f"bold {status_style(status)}".strip()), end=""
@@ -70,7 +73,7 @@ def about_text(found: dict[str, Any]) -> Text:
 
 
 def log_text(lines: Iterable[LogLine]) -> Text:
-    """Events and printed lines, each with its time if that is known."""
+    """The lines of a log as text, each with its time if that is known."""
     shown = Text(end="")
     for line in lines:
         shown.append(when(line), style="dim")
@@ -81,7 +84,7 @@ def log_text(lines: Iterable[LogLine]) -> Text:
 
 
 def samples_text(samples: list[Any]) -> Text:
-    """Samples by step, the newest first."""
+    """The samples (texts generated during the training) by step, the newest first."""
     shown = Text(end="")
     for sample in reversed(samples[-_MAX_SAMPLES:]):
         shown.append(f"step {sample.step:,}\n", style="bold cyan")
@@ -92,6 +95,6 @@ def samples_text(samples: list[Any]) -> Text:
 
 
 def _in_lines(sentence: str, lines: int, width: int) -> Text:
-    """A text wrapped to `width` cells and cut after `lines` lines."""
+    """A sentence wrapped to `width` cells and cut after `lines` lines."""
     wrapped = textwrap.wrap(safe_string(sentence), width, max_lines=lines, placeholder=" …") or [""]
     return safe_text("\n".join(wrapped), "yellow", newlines=True)

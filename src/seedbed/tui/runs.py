@@ -28,7 +28,7 @@ from seedbed.tui.table import Column, RunTable, cell
 from seedbed.tui.table_panel import TablePanel
 
 CURVE_DELAY_S = 0.06
-"""The curve of a run is loaded once the cursor has been on it for this long."""
+"""Seconds that the cursor must be on a run before the curve of the run is read."""
 
 
 _STEP_CELLS = 11
@@ -50,7 +50,7 @@ COLUMNS: dict[Column, Callable[[ListedRun], str]] = {
 
 
 class RunsPanel(TablePanel):
-    """All runs, and actions on the run under the cursor."""
+    """The panel Runs: a table of all runs, their curves, and actions on the run under the cursor."""
 
     NUMBER = 1
     NAME = "Runs"
@@ -95,13 +95,13 @@ class RunsPanel(TablePanel):
         self._curve_timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
-        """Yield the table, the field of the filter (hidden until it is used), and the curve."""
+        """Yield the table, the text field of the filter (hidden until it is used), and the curves."""
         yield RunTable(id="runs-table")
         yield Input(placeholder="filter: words in name, id, status, tags or note", id="filter", compact=True)
         yield Curve(id="curve")
 
     def on_mount(self) -> None:
-        """Hide the filter."""
+        """Hide the text field of the filter."""
         super().on_mount()
         self.query_one("#filter").display = False
         self._draw_nothing()
@@ -114,7 +114,7 @@ class RunsPanel(TablePanel):
     # Showing ---------------------------------------------------------------------------------------------------------
 
     def update(self, changed: set[str]) -> None:
-        """Show the changed runs. The cursor stays on its run even if the row of that run moves."""
+        """Show the runs with the ids `changed`. The cursor stays on its run even if the row of that run moves."""
         if not self.columns:
             return
         if changed:
@@ -183,17 +183,20 @@ class RunsPanel(TablePanel):
         self._curve_timer = self.set_timer(CURVE_DELAY_S, self._load)
 
     def _note(self) -> str:
-        """What the run under the cursor does instead of training; "" if several runs are plotted."""
+        """The phase of the selected run, such as `preparing the data …`, or why it is not running.
+
+        Returns "" if the run trains, or if marked runs are plotted.
+        """
         listed = self.state.run(self.state.chosen) if not self.state.marked else None
         return safe_string(activity(listed)) if listed is not None else ""
 
     def _drawn_ids(self) -> list[str]:
-        """The runs whose curves are shown: the marked ones, else the one under the cursor."""
+        """The ids of the runs whose curves are shown: the marked runs, else the run under the cursor."""
         return self.state.marked or ([self.state.chosen] if self.state.chosen is not None else [])
 
     @work(exclusive=True, group="curve")
     async def _load(self) -> None:
-        """Read the curves in pieces and show the progress."""
+        """Read the curves to show piece by piece, and show how much has been read."""
         curve = self.curve  # found now, because the window may close before the curves are read
         drawn: list[Drawn] = []
         own: list[str] = []
@@ -213,7 +216,7 @@ class RunsPanel(TablePanel):
 
     @work(exclusive=True, group="grow")
     async def _grow(self) -> None:
-        """Read the new steps of the shown runs."""
+        """Read and show the new steps of the runs whose curves are shown."""
         curve = self.curve  # found now, because the window may close before the curves are read
         for each in curve.shown:
             await asyncio.to_thread(each.series.refresh)
@@ -243,24 +246,24 @@ class RunsPanel(TablePanel):
         self.table.focus()
 
     def leave_editor(self) -> None:
-        """Clear and close the filter."""
+        """Clear the filter and hide its text field."""
         field = self.query_one("#filter", Input)
         field.value = ""
         field.display = False
         self.table.focus()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Whether an action is available. Clearing the filter is available only if there is one."""
+        """Whether an action of this panel is available. Clearing the filter is available only if there is a filter."""
         if action == "unfilter":
             return bool(self.state.filter) and not is_editor(self.screen.focused)
         return super().check_action(action, parameters)
 
     def action_unfilter(self) -> None:
-        """Show every run."""
+        """Clear the filter, so that every run is shown."""
         self.leave_editor()
 
     def action_filter(self) -> None:
-        """Open the filter."""
+        """Show the text field of the filter and move the focus to it."""
         field = self.query_one("#filter", Input)
         field.display = True
         field.focus()
@@ -270,7 +273,7 @@ class RunsPanel(TablePanel):
         self.window.open_details(self.table.current)
 
     def action_mark(self) -> None:
-        """Mark or unmark the run under the cursor."""
+        """Mark or unmark the run under the cursor; the curves of marked runs are shown together."""
         run_id = self.table.current
         if run_id is None:
             return
@@ -280,46 +283,46 @@ class RunsPanel(TablePanel):
         self._load_later()
 
     def action_axis(self) -> None:
-        """Show the curve over steps, tokens or time."""
+        """Show the curves along the next x axis: steps, tokens or time."""
         self.curve.next_axis()
 
     def action_metric(self) -> None:
-        """Show the next metric."""
+        """Show the next metric in the plot."""
         self.curve.next_metric()
         self._load()
 
     def action_log(self) -> None:
-        """Switch between a logarithmic and a linear scale."""
+        """Change the y axis of the plot from linear to logarithmic or back."""
         self.curve.toggle_log()
 
     def action_smooth(self) -> None:
-        """Switch to the next smoothing level."""
+        """Show the curves with the next smoothing factor."""
         self.curve.next_smoothing()
 
     def action_zoom(self, factor: float) -> None:
-        """Show a smaller or a larger part of x."""
+        """Show a smaller range of x in the plot (`factor` below 1) or a larger one."""
         self.curve.zoom(factor)
 
     def action_pan(self, share: float) -> None:
-        """Move the visible part of x."""
+        """Move the visible range of x of the plot by a share of its width."""
         self.curve.pan(share)
 
     def action_show_all(self) -> None:
-        """Show the whole curve."""
+        """Show the whole curves again, after a zoom."""
         self.curve.show_all()
 
     def action_pause(self) -> None:
-        """Pause the run, or resume a paused one."""
+        """Pause the run under the cursor, or resume it if it is paused."""
         self.window.pause(self.table.current)
 
     def action_stop(self) -> None:
-        """Stop the run."""
+        """Stop the run under the cursor."""
         self.window.stop_run(self.table.current)
 
     def action_resume(self) -> None:
-        """Resume the run."""
+        """Resume the run under the cursor."""
         self.window.resume(self.table.current)
 
     def action_save(self) -> None:
-        """Save a checkpoint now."""
+        """Save a checkpoint of the run under the cursor now."""
         self.window.save_now(self.table.current)

@@ -8,10 +8,10 @@ from rich.text import Text
 from seedbed.text import STATUS_STYLE, printable
 
 ERROR_STYLE = "bold #ff7b72"
-"""The style of errors. A light red, since a terminal without colours would show a dark one as dark grey."""
+"""The style of errors. A light red, since a terminal without colours would show a dark red as dark grey."""
 _LIGHT = {"red": ERROR_STYLE, "blue": "#79c0ff"}
 _MAX_CHARACTERS = 20_000
-"""The maximum number of characters that are shown; the rest is cut."""
+"""The maximum number of characters of a text that are shown; the rest is cut."""
 
 
 def safe_text(value: object, style: str = "", *, newlines: bool = False) -> Text:
@@ -20,7 +20,7 @@ def safe_text(value: object, style: str = "", *, newlines: bool = False) -> Text
 
 
 def safe_string(value: object, *, newlines: bool = False) -> str:
-    """The same as `safe_text`, but a string, for widgets that do not interpret markup."""
+    """Any value as a string for widgets that do not interpret markup, made safe as by `safe_text`."""
     shown = str(value)
     if len(shown) > _MAX_CHARACTERS:
         shown = shown[:_MAX_CHARACTERS] + "…"
@@ -28,7 +28,7 @@ def safe_string(value: object, *, newlines: bool = False) -> str:
 
 
 def fitted_text(value: object, cells: int, style: str = "") -> Text:
-    """Any value as text of at most `cells` terminal cells; if it is cut, the last one is an ellipsis."""
+    """Any value as text of at most `cells` terminal cells; text that is cut ends with an ellipsis."""
     shown = safe_string(str(value)[: 4 * cells + 64])
     if cell_len(shown) > cells:
         shown = set_cell_size(shown, max(cells - 1, 0)).rstrip() + "…"
@@ -36,6 +36,6 @@ def fitted_text(value: object, cells: int, style: str = "") -> Text:
 
 
 def status_style(status: str) -> str:
-    """The style of a run's status."""
+    """The style in which to show a status of a run."""
     style = STATUS_STYLE.get(status, "")
     return _LIGHT.get(style, style)

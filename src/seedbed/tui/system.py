@@ -1,4 +1,4 @@
-"""Panel 2: the load of the machine, from the events of a running job, or measured every second if no job runs."""
+"""Panel 2: the load of the machine, as a running job logs it, or measured here every second if no job runs."""
 
 from __future__ import annotations
 
@@ -25,15 +25,18 @@ if TYPE_CHECKING:
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _HISTORY = 120
-"""The number of earlier shares that are kept for each gauge."""
+"""The number of earlier shares (of CPU, memory and so on) that are kept for each gauge."""
 _LABEL_CELLS = 6
 _MAX_RUNS = 8
 _BUSY, _FULL = 0.75, 0.92
-"""A bar is yellow from the first share on, and red from the second."""
+"""A bar is yellow from the first of these shares on, and red from the second."""
 
 
 class SystemPanel(Panel):
-    """CPU, memory, GPU, disk, and the live runs. An unknown value is shown as `n/a` with the reason."""
+    """The panel System: CPU, memory, GPU, disk, and the live runs.
+
+    An unknown value is shown as `n/a` with the reason.
+    """
 
     NUMBER = 2
     NAME = "System"
@@ -49,20 +52,20 @@ class SystemPanel(Panel):
         self._seen: object = None
 
     def compose(self) -> ComposeResult:
-        """Yield one text that scrolls."""
+        """Yield one text in an area that scrolls."""
         with VerticalScroll(id="system-scroll"):
             yield WrappedText(id="system-text")
 
     def home(self) -> Widget:
-        """The area with the text, which can then be scrolled."""
+        """The area with the text, which gets the focus so that it can be scrolled."""
         return self.query_one("#system-scroll")
 
     def on_resize(self) -> None:
-        """Draw bars for the new width."""
+        """Draw the bars for the new width."""
         self._draw()
 
     def update(self, changed: set[str]) -> None:
-        """Show the latest figures of the running job."""
+        """Show the latest load that the running job has logged."""
         source = machine.measuring_run(self.state.live(), self.state.chosen)
         if source is not None and source.hardware is not None and source.hardware != self._seen:
             self._seen = source.hardware
@@ -70,11 +73,11 @@ class SystemPanel(Panel):
         self._draw()
 
     def chosen_changed(self) -> None:
-        """Show the figures of the job of the chosen run."""
+        """Show the load that the job of the chosen run has logged."""
         self.update(set())
 
     async def look(self) -> None:
-        """Measure the machine, unless a job does. Called every second."""
+        """Measure and show the load of the machine, unless a job does that. Called every second."""
         if machine.measuring_run(self.state.live(), self.state.chosen) is not None:
             return
         if self._sampler is None:
@@ -137,7 +140,7 @@ class SystemPanel(Panel):
 
 
 def _bar(gauge: Gauge, share: float, history: deque[float], width: int) -> Text:
-    """A bar, a percentage, details, and the earlier shares if there is room."""
+    """A gauge as a line of text: a bar, a percentage, details, and the earlier shares if there is room."""
     share = min(max(share, 0.0), 1.0)
     line = Text(f"{gauge.label:<{_LABEL_CELLS}}", style="dim", end="")
     cells = min(max((width - _LABEL_CELLS - 8) // 4, 6), 20)

@@ -1,4 +1,4 @@
-"""A table with a row for each run of a list of ids. The cursor stays on its run even if the row moves."""
+"""A table with a row for each run. The cursor stays on its run even if the row of that run moves."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from textual.widgets import DataTable
 from seedbed.tui.safe_text import fitted_text
 
 MARGIN = 3
-"""Cells of a row for its mark and the scroll bar."""
+"""Terminal cells of a row that its mark and the scroll bar take."""
 
 
 class Column(NamedTuple):
-    """A column: its heading, its width in cells (0: the remaining width), whether its values are aligned to the right."""
+    """A column of a table: heading, width in terminal cells, and whether values are aligned to the right.
+
+    A column of width 0 gets the remaining width.
+    """
 
     heading: str
     width: int
@@ -26,9 +29,9 @@ class Column(NamedTuple):
 
 
 def fitting_columns(columns: Sequence[Column], room: int, least: int, name: tuple[int, int]) -> list[Column]:
-    """The columns that fit into `room` cells, at least the first `least`. The column of width 0 gets the remaining width.
+    """The columns that fit into `room` terminal cells, at least the first `least` of them.
 
-    `name` is the smallest and the largest width of that column.
+    The column of width 0 gets the remaining width; `name` is the smallest and the largest width of that column.
     """
     chosen = list(columns[:least])
     taken = sum(column.width + 1 for column in chosen) + name[0]
@@ -42,7 +45,7 @@ def fitting_columns(columns: Sequence[Column], room: int, least: int, name: tupl
 
 
 def cell(value: str, column: Column, style: str = "") -> Text:
-    """A value as a cell of that column, cut and aligned."""
+    """A value as the cell of a table in the given column: cut to the width of the column, and aligned."""
     shown = fitted_text(value, column.width, style)
     if column.right:
         shown.pad_left(column.width - shown.cell_len)
@@ -50,7 +53,10 @@ def cell(value: str, column: Column, style: str = "") -> Text:
 
 
 class RunTable(DataTable[Text]):
-    """Rows keyed by run id. Only cells that differ are written; rows are rebuilt only if their order has changed."""
+    """A table of runs, keyed by run id. Only cells that differ are written again.
+
+    The rows are rebuilt only if their order has changed.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
@@ -66,16 +72,16 @@ class RunTable(DataTable[Text]):
     ]
 
     class Resized(Message):
-        """Posted when the size of the table has changed."""
+        """The message that is posted when the size of the table has changed."""
 
     def __init__(self, *, id: str) -> None:  # noqa: A002  # Textual's own name
         super().__init__(id=id, cursor_type="row", cell_padding=0, zebra_stripes=False)
         self._ids: list[str] = []
         self._kept: str | None = None
-        """The run that the cursor was on before the columns were rebuilt."""
+        """The id of the run that the cursor was on before the columns were rebuilt."""
 
     def on_resize(self) -> None:
-        """Notify the panel, which shows the numbers of the visible rows."""
+        """Tell the panel that the size has changed: it shows which rows are visible."""
         self.post_message(self.Resized())
 
     @property
@@ -85,16 +91,19 @@ class RunTable(DataTable[Text]):
 
     @property
     def ids(self) -> list[str]:
-        """The runs from top to bottom."""
+        """The ids of the runs from top to bottom."""
         return list(self._ids)
 
     def go_to(self, run_id: str) -> None:
-        """Move the cursor to a run, if it is shown."""
+        """Move the cursor to the run with this id, if the table has it."""
         if run_id in self._ids:
             self.move_cursor(row=self._ids.index(run_id), animate=False)
 
     def set_columns(self, columns: Sequence[Column]) -> None:
-        """Rebuild the table with a column for marks and these columns. `show_rows` then moves the cursor back to its run."""
+        """Rebuild the table with a column for marks, followed by `columns`, and without rows.
+
+        `show_rows` then moves the cursor back to its run.
+        """
         self._kept = self.current or self._kept
         with self.prevent(DataTable.RowHighlighted):
             self.clear(columns=True)
@@ -106,9 +115,10 @@ class RunTable(DataTable[Text]):
     def show_rows(
         self, ids: list[str], row: Callable[[str], list[Text]], changed: set[str], cursor: str | None = None
     ) -> None:
-        """Show these runs in this order. `row` gives the cells of a run, `changed` the runs whose cells may differ.
+        """Show the runs `ids` in this order.
 
-        The cursor stays on its run, or near its row if the run is gone. If there was no cursor, it moves to the run `cursor`.
+        `row` gives the cells of a run; only those of runs in `changed` may differ. The cursor stays on its run, or near
+        its row if the run is gone. If there was no cursor, it moves to the run `cursor`.
         """
         before = len(self._ids)
         if ids == self._ids:
@@ -146,7 +156,10 @@ class RunTable(DataTable[Text]):
         self.call_after_refresh(self._keep_visible, position, 0 if at_top else max(position - above, 0))
 
     def _keep_visible(self, position: int, top: int) -> None:
-        """Scroll so that `top` is the first row, and then as far as the cursor needs to be visible."""
+        """Scroll so that row `top` is the first visible one, then as far as needed to show the cursor.
+
+        `position` is the row of the cursor.
+        """
         self.scroll_to(y=top, animate=False, force=True)
         if self.cursor_row == position:
             self.move_cursor(row=position, animate=False, scroll=True)

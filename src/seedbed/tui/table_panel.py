@@ -1,4 +1,4 @@
-"""A panel with a table of runs: as many columns as fit, and the actions on the run under the cursor."""
+"""A panel with a table of runs: as many columns as fit, and actions on the run under the cursor."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from seedbed.tui.panel import Panel
 from seedbed.tui.table import MARGIN, Column, RunTable, fitting_columns
 
 _NAME_WIDTHS = (12, 40)
-"""The smallest and the largest width of the column of names."""
+"""The smallest and the largest width of the column of names, in terminal cells."""
 
 
 class TablePanel(Panel):
     """A panel with a table of runs.
 
-    A subclass sets COLUMNS, of which the last are omitted if they do not fit, and LEAST, the number that is always shown.
+    A subclass sets COLUMNS, of which the last are omitted if there is no room, and LEAST, the number that is always
+    shown.
     """
 
     COLUMNS: ClassVar[Sequence[Column]] = ()
@@ -31,22 +32,22 @@ class TablePanel(Panel):
 
     @property
     def table(self) -> RunTable:
-        """The table."""
+        """The table of runs."""
         return self.query_one(RunTable)
 
     def home(self) -> Widget:
-        """The table."""
+        """The table of runs, which gets the focus first."""
         return self.table
 
     def on_mount(self) -> None:
-        """Update the numbers of the visible rows when the table is scrolled."""
+        """Watch the table, so that the panel shows which rows are visible when the table is scrolled."""
         super().on_mount()
         self.watch(self.table, "scroll_y", self.show_position, init=False)
         self.watch(self.table, "virtual_size", self.show_position, init=False)
 
     @on(RunTable.Resized)
     def show_position(self) -> None:
-        """Show in the lower edge which rows are visible; show nothing if all are visible."""
+        """Show in the lower edge which rows of the table are visible, such as `1-20 of 35 ↓`; nothing if all are."""
         table = self.table
         room, rows = table.size.height - table.header_height, table.row_count
         first = round(table.scroll_y)
@@ -58,14 +59,15 @@ class TablePanel(Panel):
         self.border_subtitle = f"{first + 1}-{last} of {rows} {more}"
 
     def on_resize(self) -> None:
-        """Show as many columns as fit."""
+        """Show as many columns of the table as fit."""
         if self.fit_columns():
             self.update(set())
 
     def fit_columns(self) -> bool:
-        """Choose the columns that fit. Names are shown in full if a quarter of the width is enough for them.
+        """Choose the columns of the table that fit.
 
-        Returns whether the columns have changed, so that every row must be written again.
+        Names are shown in full if a quarter of the width is enough for them. Returns whether the columns have changed,
+        so that every row must be written again.
         """
         room, (least, most) = self.inner_width() - MARGIN, _NAME_WIDTHS
         longest = max((cell_len(each.status["name"]) for each in self.state.watch.runs.values()), default=0)
@@ -77,26 +79,26 @@ class TablePanel(Panel):
         return True
 
     def action_rename(self) -> None:
-        """Rename the run."""
+        """Rename the run under the cursor."""
         self.window.rename(self.table.current)
 
     def action_tags(self) -> None:
-        """Change the tags of the run."""
+        """Change the tags of the run under the cursor."""
         self.window.tag(self.table.current)
 
     def action_note(self) -> None:
-        """Write a note about the run."""
+        """Write a note on the run under the cursor."""
         self.window.note(self.table.current)
 
     def action_archive(self) -> None:
-        """Archive the run, or move it back into the list."""
+        """Archive the run under the cursor, or undo that for an archived run."""
         self.window.archive(self.table.current)
 
     def action_delete(self) -> None:
-        """Delete the run with its checkpoints."""
+        """Delete the run under the cursor with its checkpoints."""
         self.window.delete(self.table.current)
 
     def action_archived(self) -> None:
-        """Show or hide archived runs."""
+        """Show archived runs, or hide them again."""
         self.state.show_archived = not self.state.show_archived
         self.window.show_all()

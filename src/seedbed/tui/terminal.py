@@ -23,7 +23,7 @@ _TIMEOUT_S = 3.0
 _RESTORE = (
     b"\x1b[<u\x1b[?2048l\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?2004l\x1b[?1004l\x1b[?7h\x1b[?1049l\x1b[?25h"
 )
-"""Resets keyboard protocol, mouse, paste, focus, line wrap, the alternate screen and the cursor for the shell."""
+"""The codes that reset keyboard, mouse, paste, focus, line wrap, alternate screen and cursor for the shell."""
 _ERRORS = "seedbed.ascii"
 _ASCII = {
     **dict.fromkeys("─━═▔▁╌┄", "-"),
@@ -43,14 +43,17 @@ _ASCII = {
     "×": "x",
     "␣": "_",
 }
-"""ASCII for characters that the terminal's encoding does not have, in as many cells."""
+"""Similar ASCII characters for those that the encoding of a terminal may not have, each as wide."""
 
 
 class TerminalDriver(LinuxDriver):
-    """Textual's driver, but it ignores keyboard input that is not UTF-8, which would otherwise close the window."""
+    """Textual's driver of the terminal, but without its error for keyboard input that is not UTF-8.
+
+    That error would close the window; such input is ignored instead.
+    """
 
     def run_input_thread(self) -> None:
-        """Wait for input and dispatch events."""
+        """Read input from the terminal and dispatch it as events, until the window closes."""
         while not self.exit_event.is_set():
             with suppress(UnicodeDecodeError):
                 super().run_input_thread()
@@ -58,7 +61,7 @@ class TerminalDriver(LinuxDriver):
 
 @contextmanager
 def leaving_on_signals(leave: Callable[[int], None]) -> Iterator[None]:
-    """A context in which a signal that would terminate the process calls `leave` with its number, in the main thread.
+    """A context in which a signal that would end the process calls `leave` with its number, in the main thread.
 
     If the window does not close in time, or a second signal arrives, the terminal is restored and the process exits.
     """
@@ -104,7 +107,7 @@ def _restore(fd: int, modes: list[Any] | None) -> None:
 
 
 def replace_unknown_characters() -> None:
-    """Draw characters that the terminal's encoding does not have as similar ASCII, so that the layout stays intact."""
+    """Make output replace characters that the encoding of the terminal lacks by similar ASCII of the same width."""
     codecs.register_error(_ERRORS, _as_ascii)
     for stream in (sys.__stderr__, sys.__stdout__):
         if stream is not None and codecs.lookup(stream.encoding).name != "utf-8":
@@ -112,14 +115,14 @@ def replace_unknown_characters() -> None:
 
 
 def _as_ascii(error: UnicodeError) -> tuple[str, int]:
-    """Error handler of the codec for characters that cannot be encoded."""
+    """The codec error handler: returns the text to write instead, and the position after the replaced characters."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return "".join(map(ascii_form, error.object[error.start : error.end])), error.end
 
 
 def ascii_form(character: str) -> str:
-    """ASCII for one character, in as many cells as the character takes."""
+    """The ASCII text to show instead of one character, in as many terminal cells as the character takes."""
     from rich.cells import cell_len
 
     if (found := _ASCII.get(character)) is not None:

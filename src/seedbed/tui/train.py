@@ -1,4 +1,4 @@
-"""Panel 3: start a run, or train a model further. The form's values are checked as they are typed."""
+"""Panel 3: a form to start a run or to train a model further. Values are checked as they are typed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _EXTENSION_PLACEHOLDERS = {"epochs": "more epochs", "steps": "or steps"}
 
 
 class TrainPanel(Panel):
-    """The form of a run. An empty field stands for the preset's value, which it shows."""
+    """The panel Train, a form for a run. An empty field stands for the preset's value, which the field shows."""
 
     NUMBER = 3
     NAME = "Train"
@@ -62,18 +62,18 @@ class TrainPanel(Panel):
         super().__init__()
         self.fields = train_fields()
         self._kept = [name for name in self.fields if name != "origin" and name not in HORIZON]
-        """The fields that only a new run has: a run that is trained further keeps its config."""
+        """The fields that can be set only for a new run: a run that is trained further keeps its config."""
         self._options: dict[str, str] = {}
-        """Values by config key that were set in All options and have no field."""
+        """The values by config key that were set in the dialog All options, for keys without a field."""
         self._continuable: list[Continuable] | None = None
         self._starting = False
         self._typed: dict[str, str] | None = None
         """What was typed for a new run while the fields show the config of a run to train further."""
         self._typed_horizon: dict[str, str] | None = None
-        """The epochs and steps that were typed for a new run, while the fields ask how much further to train another run."""
+        """The epochs and steps that were typed for a new run, while the fields ask how much further to train a run."""
 
     def compose(self) -> ComposeResult:
-        """Yield labels and fields, the buttons, a line for the summary or a problem, and the help of a field."""
+        """Yield the fields with labels, the buttons, a line for a summary or a problem, and a line of help."""
         with Grid(id="train-fields"):
             for field in self.fields.values():
                 yield Label(field.label)
@@ -86,14 +86,14 @@ class TrainPanel(Panel):
         yield WrappedText(id="train-help")
 
     def on_mount(self) -> None:
-        """Show the preset's values in the fields."""
+        """Show the help of each field and button as its tooltip, and the preset's values in the empty fields."""
         super().on_mount()
         for name in (*self.fields, *BUTTON_HELP):
             self.query_one(f"#{name}").tooltip = Text(self._help(name))
         self._show_placeholders()
 
     def home(self) -> Widget:
-        """The first field."""
+        """The first field of the form, which gets the focus first."""
         return self.query_one("#origin")
 
     def _help(self, name: str) -> str:
@@ -122,21 +122,24 @@ class TrainPanel(Panel):
                 select.value = value
 
     def new_run(self) -> NewRun:
-        """The new run that the fields and All options describe."""
+        """The new run that the fields and the dialog All options describe."""
         return NewRun(self.fields, {name: self._value(name) for name in self.fields}, self._options)
 
     def resolved(self) -> Resolved[Config]:
-        """The config that the fields describe. Raises UsageError, which names the field."""
+        """The config that the form describes, with the origin of each value.
+
+        Raises UsageError, which names the wrong field.
+        """
         return self.new_run().resolved()
 
     def _extension(self) -> ResumeOptions:
-        """How much further to train the chosen run. Raises UsageError."""
+        """How much further to train the chosen run, from the fields. Raises UsageError for a wrong value."""
         return extension(self.fields, {name: self._value(name) for name in HORIZON})
 
     # Showing ---------------------------------------------------------------------------------------------------------
 
     def update(self, changed: set[str]) -> None:
-        """Update the list of runs that can be trained further. The choice does not change."""
+        """Update the list of models that can be trained further, without changing which one is chosen."""
         found = continuable(self.state.models(), self.state.watch.runs, self.state.model())
         if found != self._continuable:
             self._continuable = found
@@ -157,7 +160,7 @@ class TrainPanel(Panel):
             self._switch_horizon()
 
     def choose_origin(self, run_id: str) -> None:
-        """Choose this run as the one to train further, if that is possible."""
+        """Choose this run as the one to train further, if it is in the list of those that can be."""
         if any(each.run_id == run_id for each in self._continuable or []):
             self.query_one("#origin", Select).value = run_id
 
@@ -183,14 +186,14 @@ class TrainPanel(Panel):
         self.query_one("#train-help", WrappedText).set_text(help_text)
 
     def _show_origin(self) -> None:
-        """For a run to train further, disable the fields that it keeps, and show its values in them."""
+        """If a run to train further is chosen, show its config in the fields that it keeps, and disable them."""
         for name in (*self._kept, "all-options"):
             self.query_one(f"#{name}").disabled = self.origin != NEW
         self._show_config(self._config_of_origin())
         self._show_placeholders()
 
     def _switch_horizon(self) -> None:
-        """Clear epochs and steps for a run to train further; for a new run, restore what was typed."""
+        """Clear the fields epochs and steps for a run to train further; for a new run, restore what was typed."""
         if self.origin != NEW:
             if self._typed_horizon is None:
                 self._typed_horizon = {name: self._value(name) for name in HORIZON}
@@ -210,7 +213,10 @@ class TrainPanel(Panel):
             return None  # the job reports what is wrong
 
     def _show_config(self, config: Config | None) -> None:
-        """Show this config of a run to train further in place of what was typed; with None, show what was typed again."""
+        """Show this config of a run to train further in place of what was typed for a new run.
+
+        With None, show what was typed again.
+        """
         if config is None and self._typed is None:
             return
         if self._typed is None:
@@ -224,7 +230,7 @@ class TrainPanel(Panel):
             self._typed = None
 
     def _show_placeholders(self) -> None:
-        """Show in each empty field the value that will be used."""
+        """Show in each empty field the value that will be used for it."""
         config = self._config_of_origin() or self.new_run().defaults().config
         for field in self.fields.values():
             if field.key and field.kind != CHOICE:
@@ -234,7 +240,7 @@ class TrainPanel(Panel):
                 self.query_one(f"#{field.name}", Input).placeholder = shown
 
     def _check(self) -> str:
-        """Show what is wrong with the form, or a summary of the run. Returns what is wrong; "" if nothing is."""
+        """Show what is wrong with the values of the form, or a summary of the run. Returns what is wrong, or ""."""
         if not self.is_mounted or self._starting:
             return ""
         try:
@@ -259,11 +265,11 @@ class TrainPanel(Panel):
     # Starting --------------------------------------------------------------------------------------------------------
 
     def leave_editor(self) -> None:
-        """Move the focus from a field to the start button."""
+        """Move the focus from a text field to the start button."""
         self.query_one("#start").focus()
 
     def action_reset(self) -> None:
-        """Clear every field, except the run to start from and the preset."""
+        """Clear every field, except the choice of the model to train further and the preset."""
         self._options = {}
         self._typed_horizon = None if self._typed_horizon is None else dict.fromkeys(HORIZON, "")
         for widget in self.query(Input):
@@ -278,7 +284,7 @@ class TrainPanel(Panel):
 
     @on(Button.Pressed, "#all-options")
     def action_options(self) -> None:
-        """Open the dialog of all config keys."""
+        """Open the dialog All options, with all config keys."""
         if self.origin != NEW:
             self.window.show_message("A run that is trained further keeps its config.", "warning")
             return
@@ -296,7 +302,7 @@ class TrainPanel(Panel):
 
     @on(Button.Pressed, "#start")
     def action_start(self) -> None:
-        """Check, ask for confirmation, then start."""
+        """Check the form, ask for confirmation, and start the job."""
         if self._starting:
             self.window.show_message("A run is already being started.", "warning")
             return
@@ -313,7 +319,7 @@ class TrainPanel(Panel):
         self.app.push_screen(Confirm(title, body, yes="Start", careful=False), self._on_answer)
 
     def _show_problem(self, problem: str) -> None:
-        """Show what is wrong below the fields, or as a message if another panel has the focus."""
+        """Show a problem below the fields, or as a message if another panel has the focus."""
         self._show_state(f"✗ {problem}", ERROR_STYLE)
         if self.has_focus_within:
             self.app.bell()
@@ -326,7 +332,7 @@ class TrainPanel(Panel):
         return self.query_one("#queue", PlainCheckbox).value
 
     def _question(self) -> tuple[str, Text]:
-        """The title and the text of the question before a start."""
+        """The title and the text of the question to ask before the job is started."""
         if self.origin != NEW:
             return "Train further?", safe_text(self._extension_summary())
         question = start_question(self.new_run(), self.state.store, self.state.live(), queue=self._queue)

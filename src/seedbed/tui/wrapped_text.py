@@ -16,11 +16,11 @@ _WORD = re.compile(r"\S+")
 _BREAK = re.compile(r"(?<=[/\\_.,:;=+-])")
 """The places at which a long word may be divided: after a punctuation mark."""
 _MIN_WIDTH = 10
-"""In lines with fewer cells, no word is divided."""
+"""In lines with fewer terminal cells than this, no word is divided."""
 
 
 class WrappedText(Static):
-    """A text of one or more lines."""
+    """A widget that shows a text of one or more lines; long words are divided."""
 
     def __init__(self, content: Text | None = None, *, id: str) -> None:  # noqa: A002  # Textual's own name
         super().__init__("" if content is None else content, id=id)
@@ -28,14 +28,14 @@ class WrappedText(Static):
         self._layout_key: tuple[object, ...] = ()
 
     def set_text(self, content: Text) -> None:
-        """Show this text."""
+        """Show this text in place of the previous one."""
         if content == self._content and content.style == self._content.style:
             return
         self._content = content
         self._show_content()
 
     def on_resize(self) -> None:
-        """Divide words that are longer than a line at the new width."""
+        """Divide words that are longer than a line of the new width."""
         if any(cell_len(word) > self.size.width for word in self._content.plain.split()):
             self._show_content()
 
@@ -48,7 +48,7 @@ class WrappedText(Static):
 
 
 def with_line_breaks(content: Text, width: int) -> Text:
-    """The text with line breaks in every word that is longer than `width` cells, each after a punctuation mark."""
+    """A copy of the text in which words longer than `width` cells have line breaks, each after a punctuation mark."""
     offsets: list[int] = []
     for word in _WORD.finditer(content.plain):
         if width < _MIN_WIDTH or cell_len(word[0]) <= width:
@@ -65,17 +65,23 @@ def with_line_breaks(content: Text, width: int) -> Text:
 
 
 def _line_key(line: str, width: int) -> tuple[int, ...]:
-    """What the number of rows of a line depends on: nothing if the line fits, else the lengths of its words."""
+    """A value that determines how many rows a line takes: if it stays the same, the number of rows does, too.
+
+    It is () if the line fits into one row, else the lengths of the words.
+    """
     return () if cell_len(line) <= width else tuple(cell_len(word) for word in line.split(" "))
 
 
 class FollowingScroll(VerticalScroll):
-    """A scrolling area that begins at the top and follows text that is added at the end, until the user scrolls back."""
+    """A scrolling area that begins at the top and follows text added at the end, until the user scrolls back."""
 
     _end = 0.0
 
     def watch_virtual_size(self) -> None:
-        """Follow the end of the content, which has changed its size, as soon as it is laid out."""
+        """Follow the end of the content, whose size has changed, once the content is laid out.
+
+        Does nothing if the user has scrolled back.
+        """
         self.call_later(self.on_resize)
 
     def on_resize(self) -> None:
