@@ -1,6 +1,6 @@
 """The learning-rate schedule: a pure function of config and step.
 
-A run has one segment of steps [start, total), and another for each `resume --more-steps`. In an added segment the same
+A segment is a range of steps [start, total). A run has one, and another for each `resume --more-steps`. There the same
 schedule starts again over the added steps: it warms up to the full peak and decays to the floor (re-warm and re-decay,
 arXiv 2403.08763), since a decayed learning rate would hardly train. `constant` stays at its peak.
 """
@@ -19,7 +19,7 @@ _SHAPES = {
 
 
 def warmup_steps(schedule: ScheduleConfig, total: int, start: int = 0) -> int:
-    """Warm-up steps of the segment from `start` to `total`, at most all of its steps."""
+    """Number of warm-up steps in the segment (range of steps) from `start` to `total`, at most all of them."""
     if start > 0 and schedule.kind == "constant":
         return 0
     return min(round(schedule.warmup * (total - start)), total - start)
@@ -49,7 +49,7 @@ def multiplier(schedule: ScheduleConfig, step: int, total: int, start: int = 0) 
 
 
 def describe(schedule: ScheduleConfig, lr: float, step: int, total: int, start: int = 0) -> str:
-    """Describe how the learning rate with peak `lr` changes from `step` to the end of the segment [start, total)."""
+    """Say in words how the learning rate with peak `lr` changes from `step` to the end of the steps [start, total)."""
     warm = warmup_steps(schedule, total, start)
     peak = f"{lr:.4g}"
     first, last = multiplier(schedule, step, total, start), multiplier(schedule, total - 1, total, start)
