@@ -43,7 +43,7 @@ def datasets_library(purpose: str) -> Any:
 
 
 class Pinned(NamedTuple):
-    """The commit of a dataset that is read. `unreachable` is the error if the Hub cannot be reached."""
+    """The commit of a Hub dataset that will be read. `unreachable`: the error if the Hub cannot be reached, else None."""
 
     revision: str
     unreachable: SeedbedError | None = None
@@ -97,7 +97,7 @@ def _cached_revision(cache: Path, name: str, config: str) -> str | None:
 
 @contextmanager
 def explained(name: str) -> Iterator[None]:
-    """Turn errors of the Hub's clients into a SeedbedError with a hint."""
+    """A context in which errors of the Hub's clients about the dataset `name` become a SeedbedError with a hint."""
     import pyarrow as pa
     from datasets.exceptions import DatasetsError
     from huggingface_hub.errors import HFValidationError
@@ -181,6 +181,6 @@ def _readable_error(name: str, error: Exception) -> SeedbedError:
 
 
 def without_token(error: Exception) -> str:
-    """The first line of an error's text, shortened, with everything that looks like a token masked."""
+    """The first line of an error's text, shortened, with everything masked that looks like an access token."""
     line = str(error).strip().partition("\n")[0] or type(error).__name__
     return _TOKEN.sub("[token]", line)[:300]
