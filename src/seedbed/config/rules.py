@@ -19,7 +19,7 @@ from seedbed.errors import UsageError
 
 
 def check_values(config: S, origins: Mapping[str, str], root: Root[S]) -> None:
-    """Raise UsageError for the first contradiction between keys, with the values, their origins and what to set."""
+    """Raise UsageError for the first contradiction between values, with where they were given and what to set."""
     for problem, hint, paths in _contradictions(config, root):
         values = [f"{path} = {value_of(config, path)} ({origins.get(path, 'default')})" for path in paths]
         raise UsageError(": ".join(filter(None, (problem, ", ".join(values)))) + ".", hint)
@@ -34,7 +34,7 @@ def _contradictions(config: S, root: Root[S]) -> Iterator[Contradiction]:
 
 
 def _is_encoding(name: str) -> bool:
-    """Whether text can be decoded with this encoding. base64 and rot13 are codecs of Python, but not text encodings."""
+    """Whether `name` is a text encoding of Python, such as latin-1. base64 and rot13 are codecs, but do not decode text."""
     try:
         io.TextIOWrapper(io.BytesIO(), encoding=name)
     except (LookupError, ValueError):
@@ -71,11 +71,11 @@ _OTHER_DEVICES = {
     "xla": "",
     "xpu": "",
 }
-"""Device names of other programs -> the equivalent here, if there is one."""
+"""Device names of other programs -> the equivalent value of `train.device`, "" if there is none."""
 
 
 def _of_device(device: str) -> Iterator[Contradiction]:
-    """Refuse a misspelt device. Other names may be part of a GPU's name, whose machine need not be this one."""
+    """Yield a contradiction for a misspelt device. A name that is unknown here may be part of another machine's GPU name."""
     wanted = device.strip().lower()
     name, number = re.fullmatch(r"(.*?)[:_ -]?(\d*)", wanted, re.DOTALL).groups()  # type: ignore[union-attr]
     if wanted in ("", *_DEVICES) or re.fullmatch(r"cuda:\d+", wanted):
@@ -136,4 +136,4 @@ _RULES: tuple[tuple[tuple[type[Table], ...], Callable[..., Iterator[Contradictio
     ((ScheduleConfig,), _of_schedule),
     ((TrainConfig, ModelConfig), _of_length),
 )
-"""Tables -> the rules between their keys."""
+"""The names of tables -> the function that yields contradictions between their keys."""

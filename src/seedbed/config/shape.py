@@ -1,4 +1,4 @@
-"""The rules for a model's shape: what the features of its family allow, and how its sizes must fit together."""
+"""Check a model's shape: what the features of its family allow, and how its sizes must fit together."""
 
 from __future__ import annotations
 

@@ -14,10 +14,8 @@ from seedbed.data.stories.checker import Verdict, check
 class StoryScore:
     """The score of generated stories: of ``num_sentences``, how many pass the checker and how many are in the training text.
 
-    ``reasons``: number of faulty sentences by kind of fault; ``failed``: their verdicts.
-
-    ``num_fragments`` counts incomplete sentences at the edges of the texts, which are not checked. ``num_verbatim`` is None
-    without training text.
+    ``reasons``: number of faulty sentences by kind of fault; ``failed``: their verdicts. ``num_fragments``: incomplete
+    sentences at the start and end of the texts, which are not checked. ``num_verbatim``: None without training text.
     """
 
     num_sentences: int
