@@ -68,10 +68,10 @@ def nearest_divisors(whole: int, wanted: int) -> str:
 def flops_per_step(model: ModelConfig, vocab_size: int, sequences: int, *, fused_attention: bool = False) -> int:
     """Floating-point operations of one training step on `sequences` sequences of `model.context` tokens.
 
-    A multiply-add counts as two.
-    Counts only matmuls, as torch's FlopCounterMode does: for each weight and token, two operations forward and four
-    backward; attention is counted in full, as if it were not causal. `fused_attention` also counts the attention scores
-    that a flash kernel computes again in its backward pass, as FlopCounterMode does on CUDA. The model does not need them.
+    A multiply-add counts as two operations. Counts only matmuls, as torch's FlopCounterMode does: for each weight and
+    token, two operations forward and four backward; attention is counted in full, as if it were not causal.
+    `fused_attention`: also count the attention scores that a flash kernel computes a second time in its backward pass, as
+    FlopCounterMode does on CUDA.
     """
     tokens = sequences * model.context
     weights = matrix_parameters(model) + padded_vocab(model, vocab_size) * model.hidden

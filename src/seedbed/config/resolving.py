@@ -34,10 +34,11 @@ def resolve(
 ) -> Resolved[S]:
     """Make a config of the kind `root` from a preset, a file, `--set` and options; later ones replace earlier values.
 
-    A kind of config without presets starts from its defaults.
-    `flags` maps key paths (`train.epochs`) to values or to `Flagged` values; None values are omitted.
-    `base`, the config of an earlier run, replaces the preset. Relative paths in a file start at its folder, all others at
-    the working directory. Raises UsageError, which names the key, its place and the expected value.
+    A kind of config without presets starts from its defaults. `base`, the config of an earlier run, replaces the preset.
+    `flags` are the options: key paths (`train.epochs`) -> values or `Flagged` values; None values are omitted. Relative
+    paths in a file start at its folder, all others at the working directory.
+
+    Raises UsageError, which names the key, where it was given and the expected value.
     """
     file_preset, file_layer = (None, Layer({}, {})) if file is None else _of_file(file, root)
     set_preset, set_layer = of_sets(sets, root)
