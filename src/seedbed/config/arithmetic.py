@@ -37,7 +37,7 @@ def vector_parameters(model: ModelConfig) -> int:
 
 
 def _mlp_inputs(model: ModelConfig) -> int:
-    """Number of matrices in the feed-forward block that read the residual stream: gate and up, or only up."""
+    """Number of first matrices in a feed-forward layer: 2 (gate and up) for SwiGLU, else 1 (up)."""
     return 2 if features(model.layout).mlp == "swiglu" else 1
 
 
@@ -54,7 +54,7 @@ def count_parameters(model: ModelConfig, vocab_size: int) -> int:
 
 
 def divisors(number: int) -> list[int]:
-    """Divisors of a positive number, in order: all divisors up to 1,024, and `number` divided by each of them."""
+    """Divisors of a positive number in ascending order: all up to 1,024, and `number` divided by each of these."""
     small = [each for each in range(1, min(number, 1024) + 1) if number % each == 0]
     return sorted({*small, *(number // each for each in small)})
 
@@ -80,7 +80,7 @@ def flops_per_step(model: ModelConfig, vocab_size: int, sequences: int, *, fused
 
 
 class Memory(NamedTuple):
-    """Peak memory of a training step, in bytes; `snapshot` is needed in addition while a checkpoint is written.
+    """Estimated peak memory of a training step, in bytes; `snapshot` is needed in addition while a checkpoint is written.
 
     `activations` and `logits` are those of one micro-batch and are in memory at the same time. `gradients` reach their full
     size only after both are freed, so `total` is less than the sum.
@@ -102,7 +102,7 @@ class Memory(NamedTuple):
 
 
 def memory_estimate(config: Config, vocab_size: int, precision: str) -> Memory:
-    """Peak memory of training steps in bytes, not counting torch's own fixed memory.
+    """Estimate the peak memory of training steps, without the fixed memory that torch itself needs.
 
     `precision` is the precision that is used: fp32, bf16 or fp16. Counts the tensors of uncompiled training on a CPU;
     compiled training, or a GPU, needs less. Does not count freed memory that the C library keeps (10 to 50 % more in

@@ -49,7 +49,7 @@ class Root(NamedTuple, Generic[S]):
 
     @property
     def schema(self) -> type[S]:
-        """The class of a config of this kind."""
+        """The class whose instances are the configs of this kind, such as `Config`; its fields are the tables."""
         return cast("type[S]", _imported(self.schema_at))
 
     @property

@@ -29,7 +29,7 @@ def farthest(word: str) -> int:
 
 
 def nearest(word: str, known: Iterable[str]) -> list[str]:
-    """The words of `known` that are the fewest edits away from `word`, at most three. Empty if all are too different."""
+    """The words in `known`, at most three, that are the fewest edits away from `word`. Empty if all are too different."""
     return best({name: float(edits(word.lower(), name.lower())) for name in known}, farthest(word))
 
 
@@ -45,5 +45,5 @@ def any_of(names: Sequence[str]) -> str:
 
 
 def did_you_mean(names: Sequence[str]) -> str:
-    """`Did you mean a or b? `, for the start of a hint; empty without names."""
+    """The start of a hint that suggests the names: `Did you mean a or b? `; "" without names."""
     return f"Did you mean {any_of(names)}? " if names else ""

@@ -61,11 +61,11 @@ def build_dataset(
     check: Check = never_stop,
     expected_fingerprint: str | None = None,
 ) -> Dataset:
-    """Open the dataset of a config if it is prepared or cached; otherwise build it.
+    """Open the dataset that a config describes if it is prepared or cached; otherwise build it.
 
     The same source content and tokenizer config give byte-identical files, whatever the number of workers and
     interruptions. `check` is called several times a second, also while nothing is emitted. An exception from `check` or
-    `emit` stops the build, and a later call continues it.
+    `emit` stops the build, and a later call continues from there.
 
     Raises SeedbedError (UsageError for an invalid config), also if a different dataset would have to be built although the
     cache contains the dataset with `expected_fingerprint`.
@@ -174,7 +174,7 @@ def _open_prepared(folder: Path, config: TokenizerConfig, emit: Emit, check: Che
 
 
 def emit_contents(dataset: Dataset, emit: Emit) -> None:
-    """Emit the `data` event of an opened dataset: counts, drops, fingerprint and a prompt for samples."""
+    """Emit the `data` event of an opened dataset: counts, dropped records, fingerprint, and a prompt for samples."""
     counts = {
         f"{split.name}_{what}": getattr(split, f"num_{what}")
         for split in (dataset.train, dataset.validation)
@@ -251,7 +251,7 @@ class _DatasetBuilder:
         return trained or (self._partial / PROGRESS).exists()
 
     def _fill(self) -> None:
-        """Write the tokenizer, the missing shards and the manifest into the hidden folder."""
+        """Write what is missing into the hidden folder: tokenizer, shards (files of token ids) and manifest.json."""
         self._emit.record_to(self._partial / _MESSAGES)
         tokenizer = self._tokenizer()
         dtype = shards.index_dtype(tokenizer.vocab_size)
@@ -283,7 +283,7 @@ class _DatasetBuilder:
         files.write_json(self._partial / shards.MANIFEST, shards.seal(manifest))
 
     def _tokenizer(self) -> Tokenizer:
-        """Load, reuse or train the tokenizer, and save it in the hidden folder."""
+        """Return the given tokenizer, the one of an interrupted build, or a new one; it is saved in the hidden folder."""
         folder = self._partial / shards.TOKENIZER
         if self._reused is not None:
             self._reused.save(folder)
@@ -299,7 +299,7 @@ class _DatasetBuilder:
         return tokenizer
 
     def _fill_split(self, split: SplitName, writer: ShardWriter, tokeniser: Tokeniser) -> None:
-        """Write the missing shards of a split."""
+        """Write the shards (files of token ids) of a split that an interrupted build did not write."""
         progress = _Progress(split, self._train_bytes if split == "train" else None, self._emit)
         pieces = self._pieces(split)
         for piece in itertools.islice(pieces, sum(shard["pieces"] for shard in writer.shards[split])):
@@ -317,7 +317,7 @@ class _DatasetBuilder:
         progress.end()
 
     def _check_fast_encoder(self, block: TextBlock, tokeniser: Tokeniser) -> None:
-        """Compare the fast encoder with the tokenizers library on this text. If they differ, use the library from then on."""
+        """Compare the fast encoder with the tokenizers library on this text. If their ids differ, use only the library."""
         sample = list(itertools.islice(patterns.cut(block.pieces[0], _CHECKED_CHARACTERS), 4))
         bulk = tokeniser.local.bulk
         if not bulk.matches_library(sample):

@@ -41,9 +41,9 @@ class NoTextError(SeedbedError):
 
 @contextmanager
 def open_bytes(path: Path, max_bytes: int | None = None) -> Iterator[io.BufferedReader]:
-    """Open a file for reading, decompressed. Read errors raise UnreadableError.
+    """Open a file as a stream of bytes, decompressed if it is .gz or .zst. Read errors raise UnreadableError.
 
-    `max_bytes`: give only the first `max_bytes` decompressed bytes (None: all).
+    `max_bytes`: the stream ends after so many decompressed bytes (None: at the end of the file).
     """
     suffix = path.suffix.lower()
     try:

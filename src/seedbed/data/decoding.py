@@ -72,7 +72,7 @@ def _scan_as(path: Path, encoding: str, max_bytes: int | None, *, wide: bool) ->
 
 
 def decode_text(path: Path, content: bytes, encoding: str) -> str:
-    """The text of a small file, decoded as UTF-8, otherwise as `encoding`.
+    """The text of a small file (its bytes are `content`), decoded as UTF-8, otherwise as `encoding`.
 
     A byte-order mark is removed, and every line ending becomes a newline.
     """
@@ -110,7 +110,9 @@ def refuse_nul(path: Path, chunk: bytes, position: int) -> None:
 
 
 def decoding_error(path: Path, encoding: str, error: UnicodeError, start: int) -> UnreadableError:
-    """The error for a file that `encoding` (empty: UTF-8) cannot decode. `start`: byte offset of the decoded chunk."""
+    """The error for a file that `encoding` (empty: UTF-8) cannot decode. `start`: where the decoded bytes are in
+    the file.
+    """
     at, byte = start, b""
     if isinstance(error, UnicodeDecodeError):
         at, byte = start + error.start, error.object[error.start : error.start + 1]

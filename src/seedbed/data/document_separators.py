@@ -245,14 +245,20 @@ def _divides(text: str, start: int, end: int) -> bool:
 
 
 def _ends_text(left: str, before: str) -> bool:
-    """Whether the text before a mark on its line can end a text. `left` is `before` without trailing spaces."""
+    """Whether `before`, the text before a mark on the same line, can be the end of a text (not of half a sentence).
+
+    `left` is `before` without trailing spaces.
+    """
     if len(left) < len(before):
         return left[-1] in _SENTENCE_ENDS
     return left[-1] not in _OPENING
 
 
 def _begins_text(right: str, after: str) -> bool:
-    """Whether the text after a mark on its line can start a text. `right` is `after` without leading spaces."""
+    """Whether `after`, the text after a mark on the same line, can be the start of a text (not of half a sentence).
+
+    `right` is `after` without leading spaces.
+    """
     if right[0] in _CLOSING:
         return False
     return len(right) == len(after) or not right[0].islower()

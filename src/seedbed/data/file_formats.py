@@ -117,7 +117,7 @@ def refuse_wrong_format(path: Path, head: bytes, kind: str, *, wide: bool = Fals
 
 
 def refuse_placeholder(path: Path, head: bytes, *, page: bool = True) -> None:
-    """Raise UnreadableError for the result of a failed download: a Git LFS pointer or (with `page`) a web page."""
+    """Raise UnreadableError if a file is the result of a failed download: a Git LFS pointer or (with `page`) a web page."""
     start = head.removeprefix(BOM).lstrip()[:64].lower()
     if page and start.startswith((b"<!doctype", b"<html", b"<?xml")):
         raise UnreadableError(
@@ -205,6 +205,6 @@ def _piped(path: Path, command: str) -> str:
 
 
 def _parts(path: Path) -> tuple[str, str]:
-    """The name of a file without extensions, and its extension without a compression suffix."""
+    """The name and the extension of a file, without .gz or .zst: ("novel", ".txt") for novel.txt.gz."""
     plain = path.with_suffix("") if path.suffix.lower() in COMPRESSED_SUFFIXES else path
     return plain.stem, plain.suffix or ".txt"

@@ -62,7 +62,7 @@ class DocumentCut(NamedTuple):
 
 
 class HoldoutPlan(NamedTuple):
-    """Decides for every document, including unseen ones, whether it is training or validation text."""
+    """Decides for every document of a source, also those not read yet, whether it is training or validation text."""
 
     fraction: float
     validation: frozenset[bytes] | None
@@ -101,7 +101,7 @@ class HoldoutPlan(NamedTuple):
 
 
 class OversizeCounter:
-    """Counts documents that are too large to be held out, while a source is read."""
+    """Counts the documents of a source that are too large to be held out for validation, while they are read."""
 
     def __init__(self, plan: HoldoutPlan) -> None:
         self._plan = plan
@@ -247,5 +247,5 @@ def nearest_border(text: str, at: int, slack: int) -> int:
 
 
 def _score(digest: bytes) -> float:
-    """A document's hash as a number in [0, 1): uniform, and the same in every corpus."""
+    """The hash of a document as a number in [0, 1): uniformly distributed, and the same in every corpus."""
     return int.from_bytes(hashlib.blake2b(digest, digest_size=8, key=_SALT).digest(), "big") / 2**64

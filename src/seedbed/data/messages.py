@@ -20,7 +20,7 @@ FILES_SKIPPED = "files-skipped"
 
 
 class MessageRecorder:
-    """An `emit` function that forwards every event. Between `record_to` and `finish`, it also keeps messages in a file."""
+    """Forwards every event to `emit`. Between `record_to` and `finish`, also keeps messages about the data in a file."""
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit

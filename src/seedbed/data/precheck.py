@@ -39,7 +39,7 @@ _TRUE = ("1", "on", "yes", "true")
 def refuse_unusable(data: DataConfig, context: int, store: Path | None = None) -> None:
     """Raise UsageError if `data.source` is invalid, SeedbedError if the source cannot be read.
 
-    `context` is the length of a training window in tokens; `store` is the folder of the runs.
+    `context`: tokens per training sequence. `store`: the folder of all runs, refused inside the data (None: unchecked).
     """
     source = data.source.strip()
     if is_prepared(source, Path()):
@@ -114,7 +114,7 @@ def _reason(error: UnreadableError) -> str:
 
 
 def _check_file(file: TextFile, reading: ReadOptions) -> None:
-    """Raise UnreadableError for a file without text. Only the beginning of a large file is read."""
+    """Raise UnreadableError if a file contains no text that can be read. Only the beginning of a large file is read."""
     try:
         size = file.path.stat().st_size
     except OSError as error:
@@ -170,7 +170,7 @@ def _refuse_missing(purpose: str, *packages: str) -> None:
 
 
 def _refuse_offline(name: str, source: str, cached: str = "") -> None:
-    """Raise SeedbedError if offline mode is on and this dataset was never downloaded to this machine."""
+    """Raise SeedbedError if offline mode (HF_HUB_OFFLINE) is on and the Hub dataset `name` was never downloaded here."""
     switch = next((each for each in _OFFLINE if (env(each) or "").strip().lower() in _TRUE), None)
     if switch is None:
         return

@@ -113,7 +113,7 @@ def _hint_for(path: Path, reason: str) -> str:
 
 
 def _lines(path: Path, kind: str, reading: ReadOptions) -> Iterator[bytes]:
-    """Yield the lines of a records file as bytes, in UTF-8 or in the file's own encoding.
+    """Yield the lines of a file of JSON lines as bytes, in UTF-8 or in the file's own encoding.
 
     An incomplete last line, cut off by `max_bytes`, is omitted.
     """
@@ -229,7 +229,7 @@ def parquet_texts(path: Path, field: str, drops: Counter[str], *, max_bytes: int
 
 
 def _refuse_non_parquet(path: Path, head: bytes) -> None:
-    """Raise UnreadableError for a file that is not parquet despite its name."""
+    """Raise UnreadableError if a file's first bytes, `head`, are not those of a parquet file."""
     if not head:
         raise UnreadableError("empty", f"{quoted(path)} is empty.", FETCH_HINT)
     if not head.startswith(b"PAR1"):

@@ -49,7 +49,7 @@ def _openings(split: Split, tokenizer: Tokenizer) -> Iterator[list[str]]:
 
 
 def _first_words(text: str) -> list[str]:
-    """The first words of the first line with text, at most _WORDS words and _CHARACTERS characters."""
+    """The first words of the first line that is not blank: at most _WORDS words and _CHARACTERS characters."""
     whole = text.partition("\ufffd")[0]  # U+FFFD: a character that was cut, or that the vocabulary lacks
     line = next((clean for each in whole.splitlines() if (clean := printable(each).strip())), "")
     words: list[str] = []

@@ -20,7 +20,7 @@ PROGRESS = "progress.json"
 
 
 class ShardWriter:
-    """Writes the shards of one dataset into the folder in which it is built."""
+    """Writes the shards (files of token ids) of one dataset into the folder in which it is built."""
 
     def __init__(self, folder: Path, dtype: np.dtype, tokenizer: str) -> None:
         """Continue an earlier build with the same tokenizer (`tokenizer`: its fingerprint), if there is one.

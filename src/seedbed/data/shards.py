@@ -43,12 +43,12 @@ _REMAKE = (
 
 
 def index_dtype(vocab_size: int) -> np.dtype:
-    """The smallest little-endian dtype for ids below `vocab_size`."""
+    """The smallest unsigned little-endian dtype (uint16 or uint32) for token ids below `vocab_size`."""
     return np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
 
 
 def digest_of(value: Any) -> str:
-    """SHA-256 of a JSON value, independent of the order of keys."""
+    """SHA-256 (hex) of a JSON value; the order of keys does not matter."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -72,7 +72,7 @@ class Dataset:
     """A prepared dataset on disk, opened for reading. Equal `fingerprint`s mean the same tokens in the same order."""
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
-        """Use `open` instead."""
+        """Call `Dataset.open` instead, which checks the files. `manifest`: the parsed manifest.json."""
         self.folder, self.manifest = folder, manifest
         self.name: str = manifest["name"]
         self.fingerprint: str = manifest["fingerprint"]
@@ -104,7 +104,7 @@ class Dataset:
         return tokenizer
 
     def verify(self) -> None:
-        """Check the SHA-256 of every file. Raises SeedbedError, which names the first file that differs."""
+        """Check the SHA-256 of every shard file. Raises SeedbedError, which names the first file that differs."""
         _check_files(self.folder, self.manifest, only_changed=False)
 
 
@@ -112,7 +112,7 @@ class Split:
     """The tokens of one split (train or validation), in all its shards, as one circular stream."""
 
     def __init__(self, folder: Path, name: str, manifest: dict[str, Any]) -> None:
-        """Use `Dataset.train` and `Dataset.validation` instead."""
+        """Use `Dataset.train` or `Dataset.validation` instead. `manifest`: the parsed manifest.json of the dataset."""
         described = manifest["splits"][name]
         self.name = name
         self.num_tokens: int = described["tokens"]

@@ -32,7 +32,7 @@ class Source(Protocol):
         ...
 
     def documents(self, split: SplitName) -> Iterator[str]:
-        """The documents of a split, in a fixed order. A very long document is divided into several.
+        """Yield the documents of a split, in a fixed order. A very long document is divided into several.
 
         Raises SeedbedError if the corpus cannot be read or the split is empty.
         """
@@ -49,7 +49,7 @@ class FolderSource(Protocol):
 
 
 class SourceKind(NamedTuple):
-    """A kind of source: how it is written in `data.source`, and the function that opens it."""
+    """A kind of source, such as text:PATH: how it is written in `data.source`, and the function that opens it."""
 
     form: str
     opener: Callable[[str, DataConfig, Emit], Source]

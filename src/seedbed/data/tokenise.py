@@ -126,7 +126,7 @@ class Tokeniser:
     def __init__(
         self, tokenizer: Tokenizer, folder: Path, dtype: np.dtype, workers: int, check: Check = never_stop
     ) -> None:
-        """`folder`: the saved tokenizer, which the workers load. With `workers` = 1, this process encodes all but slow text.
+        """`folder`: the saved tokenizer, which the workers load. `workers` 1: this process encodes all but slow text.
 
         `check` is called several times a second; an exception from it stops the work immediately.
         """
@@ -205,7 +205,7 @@ class _Pool:
 
 
 class _Worker:
-    """One worker process; it encodes one block at a time."""
+    """One worker process, which encodes one block (group of pieces of documents) at a time."""
 
     def __init__(self, command: list[str]) -> None:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)

@@ -95,7 +95,7 @@ class RMSNorm(nn.Module):
 
 
 class SwiGLU(nn.Module):
-    """down(silu(gate(x)) * up(x)), gate and up in one projection (arXiv 2002.05202)."""
+    """Feed-forward layer: down(silu(gate(x)) * up(x)), with gate and up in one matrix (arXiv 2002.05202)."""
 
     def __init__(self, config: ModelConfig, bias: bool) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class SwiGLU(nn.Module):
 
 
 class GeluMLP(nn.Module):
-    """down(gelu(up(x))) with the tanh approximation of GPT-2."""
+    """Feed-forward layer: down(gelu(up(x))), with the tanh approximation of GELU, as in GPT-2."""
 
     def __init__(self, config: ModelConfig, bias: bool) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ MLPS = {"swiglu": SwiGLU, "gelu": GeluMLP}
 
 
 class Block(nn.Module):
-    """Attention, then feed-forward; each reads the normalised residual stream and adds to it."""
+    """A transformer block: attention, then feed-forward; each reads the normalised hidden states and adds to them."""
 
     def __init__(self, config: ModelConfig, features: Features) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A decoder-only transformer. `vocab_rows` is the number of embedding rows, already rounded up.
+    """A decoder-only transformer. `vocab_rows`: number of embedding rows (vocabulary size, rounded up).
 
     Computes in the dtype of its weights, but the loss and the inside of the norms in fp32. The weights are undefined until
     `init_weights` or `weights.load_state` is called. Raises UsageError for a shape that the family does not allow.

@@ -104,7 +104,7 @@ def apply_repetition_penalty(scores_V: Tensor, seen: Tensor, penalty: float) -> 
 
 
 def sample_token(logits_V: Tensor, seen: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    """The next id: the most likely id at temperature 0, else an id drawn with the (CPU) generator.
+    """The next token id: the most likely one at temperature 0, else one drawn with the (CPU) generator.
 
     Raises SeedbedError if the model's output is NaN or infinite.
     """
@@ -254,7 +254,7 @@ class StopText:
             yield safe
 
     def flush(self) -> Iterator[str]:
-        """Yield the buffered text. Call it after the last piece."""
+        """Yield the text that is still held back. Call this after the last piece."""
         if self._buffered:
             yield self._buffered
         self._buffered = ""

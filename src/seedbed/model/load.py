@@ -63,7 +63,10 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a model folder: one file, or the shards of its index."""
+    """The paths of a model folder's safetensors files: one file, or all that its index file lists.
+
+    Raises SeedbedError if a file is missing.
+    """
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     index: Any = read_json(folder / INDEX)

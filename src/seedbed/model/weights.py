@@ -109,7 +109,7 @@ def load_state(model: Decoder, tensors: Mapping[str, Tensor]) -> None:
 
 
 def export_shapes(model: Decoder) -> dict[str, tuple[int, ...]]:
-    """The Hugging Face names of a model's tensors with their shapes; also works on the meta device."""
+    """The shapes of a model's tensors by Hugging Face name; also works for a model on the meta device."""
     parameters = dict(model.named_parameters())
     shapes: dict[str, tuple[int, ...]] = {}
     for piece in pieces(model.config):

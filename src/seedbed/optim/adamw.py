@@ -57,7 +57,7 @@ class AdamW:
 
     @torch.no_grad()
     def step(self, scale: float) -> None:
-        """Update every slice (a parameter, or some of its rows) with its group's learning rate times `scale`."""
+        """Update every parameter (or rows of it) with its group's learning rate times `scale`."""
         self._count.add_(1)
         for group in self.groups:
             # The kernel of torch.optim.AdamW(fused=True), called directly: constructing that class imports

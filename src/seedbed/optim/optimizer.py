@@ -68,7 +68,7 @@ class Optimizer:
         self.step_count += 1
 
     def zero_grad(self) -> None:
-        """Clear all gradients."""
+        """Remove the gradients of all parameters before the next step."""
         for each in self._parameters:
             each.parameter.grad = None
 

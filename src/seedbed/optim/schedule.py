@@ -26,11 +26,11 @@ def warmup_steps(schedule: ScheduleConfig, total: int, start: int = 0) -> int:
 
 
 def multiplier(schedule: ScheduleConfig, step: int, total: int, start: int = 0) -> float:
-    """The factor in [0, 1] for every learning rate at 0-based `step` of the segment [start, total).
+    """The factor in [0, 1] for all learning rates at the 0-based `step` of the segment (range of steps) [start, total).
 
-    Warm-up rises as (i + 1) / (W + 1), so that the first step already trains and step W is the first at the peak. Decay
-    reaches `floor` at step `total`, one after the last step, so that the last step trains, too. Steps outside the
-    segment are clamped to it.
+    Warm-up: (i + 1) / (W + 1) in its 0-based step i of W, so that the first step already trains and step W is the first at
+    the peak. Decay reaches `schedule.floor` at step `total`, one after the last step, so that the last step trains, too.
+    Steps outside the segment count as its nearest step.
     """
     length = max(total - start, 1)
     i = min(max(step - start, 0), length)

@@ -51,7 +51,7 @@ class BulkEncoder:
 
     @property
     def caches_words(self) -> bool:
-        """Whether the ids of words are cached. If not, the tokenizers library encodes all text."""
+        """Whether this encoder caches the ids of words. If not, the tokenizers library encodes all text."""
         return self._words is not None
 
     def use_library(self) -> None:

@@ -67,7 +67,7 @@ def _train_here(pieces: Iterator[str], config: TokenizerConfig) -> dict[str, Any
 
 
 def _trainer(config: TokenizerConfig) -> tuple[Any, Any]:
-    """The library's empty model and trainer, for a vocabulary with room for the special tokens."""
+    """The library's empty model and its trainer, for `vocab_size` entries minus the special tokens, which are added later."""
     from tokenizers import models, trainers
 
     learned = config.vocab_size - len(patterns.SPECIAL_TOKENS)
@@ -164,7 +164,7 @@ def main(kind: str, vocab_size: str, split: str) -> None:
 
 
 def _read_pieces() -> Iterator[str]:
-    """Yield the pieces from stdin. After the last piece, start a thread that ends this process when the parent exits."""
+    """Yield pieces of text from stdin. After the last piece, start a thread that ends this process when the parent exits."""
     while True:
         length = int.from_bytes(sys.stdin.buffer.read(_LENGTH_BYTES), "little")
         if not length:

@@ -85,7 +85,7 @@ def recognise(spec: dict[str, Any]) -> tuple[SplitName, bool] | None:
 
 @cache
 def byte_letters() -> tuple[str, ...]:
-    """The visible character for each byte: the byte-to-unicode mapping of byte-level vocabularies.
+    """The visible character that stands for each byte 0 .. 255 in byte-level vocabularies (byte-to-unicode mapping).
 
     Source: Radford et al., "Language Models are Unsupervised Multitask Learners" (GPT-2), `bytes_to_unicode`.
     """

@@ -44,7 +44,9 @@ class Tokenizer:
     """
 
     def __init__(self, spec: dict[str, Any], config: dict[str, Any]) -> None:
-        """`spec` and `config`: tokenizer.json and tokenizer_config.json, parsed. Raises SeedbedError as `load` does."""
+        """`spec` and `config`: tokenizer.json and tokenizer_config.json, parsed. Raises SeedbedError if
+        the tokenizer is invalid or has no end-of-text token.
+        """
         self._spec = _encoding_only(spec)
         self._config = _clean_config(config, self._spec)
         self.special: dict[str, int] = {
@@ -58,7 +60,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:
-        """Load the tokenizer of a Hugging Face folder (tokenizer.json, and tokenizer_config.json if it exists).
+        """Load the tokenizer in a Hugging Face folder (tokenizer.json, and tokenizer_config.json if it exists).
 
         Raises SeedbedError if the tokenizer is missing, is invalid, or has no end-of-text token.
         """
@@ -300,7 +302,7 @@ def _encoding_only(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _clean_config(config: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
-    """The tokenizer_config.json to write: a standard class, no custom code, and an end-of-text token."""
+    """The content of the tokenizer_config.json to write: a standard class, no custom code, and an end-of-text token."""
     if not isinstance(config, dict):
         raise SeedbedError("tokenizer_config.json is not a JSON object.", "Restore the file, or remove it.")
     kept = {key: config[key] for key in _KEPT_CONFIG if config.get(key) is not None}

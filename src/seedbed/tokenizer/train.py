@@ -39,7 +39,7 @@ def train_tokenizer(
     decoding gives the exact text. The same text and config give identical files. With much text, `check` is called several
     times a second; an exception from it, or from `emit`, stops the training.
 
-    Raises UsageError for a vocabulary below the minimum, SeedbedError if there is no text.
+    Raises UsageError if `config.vocab_size` is too small for the kind, SeedbedError if there is no text.
     """
     check_vocab_size(config)
     sample = _Sample(texts, config.sample_bytes, emit)

@@ -72,7 +72,7 @@ class Names(NamedTuple):
 
 
 class Family(NamedTuple):
-    """All that Seedbed knows about one model family."""
+    """All that Seedbed knows about one model family (such as qwen3), which `model.layout` selects."""
 
     model_type: str
     """The `model_type` in config.json."""

@@ -44,7 +44,10 @@ def shared_from_hf(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _base(config: Mapping[str, Any]) -> float:
-    """The base of the rotary frequencies. The decoder does not yet support scaled frequencies (such as Llama 3's or YaRN)."""
+    """The base of the rotary frequencies (rope_theta) in a parsed config.json.
+
+    Raises SeedbedError for scaled frequencies (such as Llama 3's or YaRN), which the decoder does not yet support.
+    """
     rope = config.get("rope_parameters") or {}
     scaling = config.get("rope_scaling") or {}
     for key, table in (("rope_parameters", rope), ("rope_scaling", scaling)):

@@ -265,7 +265,7 @@ def _read_back(scratch: IO[bytes]) -> Iterator[str]:
 
 
 def open_hub(rest: str, data: DataConfig, emit: Emit) -> HubSource:
-    """Open NAME[:CONFIG][@COLUMN].
+    """Open the source hf:NAME[:CONFIG][@COLUMN]; `rest` is the part after `hf:`.
 
     Raises SeedbedError if the dataset cannot be reached, UsageError if the address is incomplete.
     """

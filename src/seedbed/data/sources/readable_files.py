@@ -38,7 +38,7 @@ class TooManyFilesError(Exception):
 
 
 class TextFiles:
-    """The file at a path, or all readable files below a folder in sorted order.
+    """The files to read at the path `root`: the file itself, or all readable files below the folder in sorted order.
 
     Files written by Seedbed are skipped everywhere. Otherwise a run could train on its own log.
     """

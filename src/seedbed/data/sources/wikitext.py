@@ -52,7 +52,7 @@ class WikitextSource:
         return hashlib.sha256(f"{_FORMAT}\n{self._max_documents}\n{content}".encode()).hexdigest()
 
     def documents(self, split: Literal["train", "validation"]) -> Iterator[str]:
-        """Yield the articles of the official split, long ones in pieces."""
+        """Yield the articles of the official split. A long article is divided into pieces of about a megabyte."""
         lines = self._with_checked_count(split, self._lines(split))
         for article in itertools.islice(articles(lines, self.name), self._max_documents or None):
             yield from in_pieces([article])
@@ -80,7 +80,7 @@ class WikitextSource:
             return datasets.load_dataset(HUB_NAME, self._hub_config, revision=revision)
 
     def _with_checked_count(self, split: Literal["train", "validation"], lines: Iterator[str]) -> Iterator[str]:
-        """Yield the lines unchanged. At the end, warn if their number differs from the published number."""
+        """Yield the lines of a split unchanged. At the end, warn if there are not as many as were published."""
         count = 0
         for line in lines:
             count += 1
@@ -104,7 +104,7 @@ class WikitextSource:
 
 
 def articles(lines: Iterable[str], name: str) -> Iterator[str]:
-    """Join lines into articles. An article begins at a top-level heading (` = Title = `) between blank lines.
+    """Join the lines of WikiText into articles. An article begins at a top-level heading (` = Title = `) between blank lines.
 
     Text stays as published (except line ends and blank lines), so every file layout yields the same articles.
     """

@@ -51,7 +51,7 @@ class _PreparedPlot:
 
 
 def story(seed: int, index: int) -> str:
-    """Story ``index`` of the corpus ``seed``: one paragraph, without a newline.
+    """The story with number ``index`` of the corpus that ``seed`` selects: one paragraph, without a newline.
 
     Independent of earlier calls. Negative numbers raise ValueError.
     """
@@ -59,7 +59,7 @@ def story(seed: int, index: int) -> str:
 
 
 def stories(seed: int, count: int, start: int = 0) -> Iterator[str]:
-    """Stories ``start`` to ``start + count - 1`` of the corpus ``seed``."""
+    """Yield the stories ``start`` to ``start + count - 1`` of the corpus that ``seed`` selects."""
     if seed < 0 or start < 0 or count < 0:
         raise ValueError("seed, start and count must not be negative")
     rng = random.Random(0)
@@ -201,7 +201,7 @@ def _count(part: Part) -> int:
 
 
 def _capitalised(nodes: Sequence) -> Sequence:
-    """``nodes`` with a capital first letter (after a quotation mark, if there is one)."""
+    """The template ``nodes`` with a capital first letter (after a quotation mark, if there is one)."""
     first = nodes[0]
     if isinstance(first, Slot):
         return nodes if first.key in _lines.PERSONS else (Slot(f"^{first.key}", first.with_article), *nodes[1:])
