@@ -125,8 +125,9 @@ def is_there(path: Path, source: str) -> bool:
 
 
 def is_prepared(source: str, folder: Path) -> bool:
-    """Whether `source`, relative to `folder`, is the path of a prepared dataset. Raises UsageError if
-    this cannot be checked.
+    """Whether `source`, relative to `folder`, is the path of a prepared dataset.
+
+    Raises UsageError if this cannot be checked.
     """
     return is_there(folder / source / "manifest.json", source)
 

@@ -102,7 +102,7 @@ class Batches:
 
     @property
     def steps_per_epoch(self) -> float:
-        """Number of steps in which the training text is used once, such as 12.5: a batch can contain the end of an epoch."""
+        """Number of steps that use the training text once, such as 12.5 (a batch can cross the end of an epoch)."""
         return self.windows_per_epoch / self._batch_size
 
     def batch(self, step: int, rows: slice = slice(None)) -> Batch:

@@ -30,9 +30,8 @@ class FileScan(NamedTuple):
 def scan_file(path: Path, encoding: str, max_bytes: int | None) -> FileScan:
     """Read a text file in chunks, and return its digest, length, whether it is blank, and its encoding.
 
-    `max_bytes`: read only this many decompressed bytes (None: all).
-
-    The encoding is UTF-8 if the file is valid UTF-8, otherwise `encoding`. Raises UnreadableError if it is neither.
+    The encoding is UTF-8 if the file is valid UTF-8, otherwise `encoding`. `max_bytes`: read only so many decompressed
+    bytes (None: all). Raises UnreadableError if neither encoding fits.
     """
     try:
         return _scan_as(path, "", max_bytes, wide=is_wide(encoding))
@@ -110,8 +109,9 @@ def refuse_nul(path: Path, chunk: bytes, position: int) -> None:
 
 
 def decoding_error(path: Path, encoding: str, error: UnicodeError, start: int) -> UnreadableError:
-    """The error for a file that `encoding` (empty: UTF-8) cannot decode. `start`: where the decoded bytes are in
-    the file.
+    """The error for a file that `encoding` (empty: UTF-8) cannot decode.
+
+    `start`: byte offset in the file of the bytes that were being decoded.
     """
     at, byte = start, b""
     if isinstance(error, UnicodeDecodeError):

@@ -1,6 +1,6 @@
 """Choose the documents that are held out for validation, from their digests and lengths.
 
-Whole documents are held out, never parts between them, and the choice changes little when data is added.
+Whole documents are held out (only if that is impossible, the end of one). The choice changes little when data is added.
 """
 
 from __future__ import annotations

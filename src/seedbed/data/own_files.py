@@ -1,5 +1,4 @@
-"""Recognise files that Seedbed wrote (runs, checkpoints, prepared datasets, caches, exports), so that they are not read as
-training text.
+"""Recognise files that Seedbed wrote (runs, checkpoints, prepared datasets, caches, exports): they are no training text.
 
 Files are recognised by their content, whatever their name and location.
 """

@@ -142,11 +142,11 @@ def generate(
     generator: torch.Generator | None = None,
     vocab_size: int | None = None,
 ) -> Iterator[int]:
-    """Generate: yield the ids after a prompt one by one, until the model chooses `eot_id` (not yielded) or after
-    `sampling.max_new_tokens` ids.
+    """Generate token ids after a prompt: yield them one by one, until `eot_id` (not yielded) is chosen.
 
-    `vocab_size`: higher ids (padding rows of the embedding) are never chosen. `generator` (CPU)
-    defaults to one seeded with `sampling.seed`. Raises UsageError for ids in the prompt that the model does not have.
+    Yields at most `sampling.max_new_tokens` ids. `vocab_size`: higher ids (padding rows of the embedding) are never
+    chosen. `generator` (CPU) defaults to one seeded with `sampling.seed`. Raises UsageError for ids in the prompt that the
+    model does not have.
     """
     config, device = model.config, model.embed.weight.device
     draws = torch.Generator().manual_seed(sampling.seed) if generator is None else generator

@@ -36,8 +36,8 @@ _MAX_UNIGRAM_PIECE = 16
 def train_model(pieces: Iterator[str], config: TokenizerConfig, check: Callable[[], None]) -> dict[str, Any]:
     """Train on pieces of text, in order, and return the `model` part of a tokenizer.json (the vocabulary and its rules).
 
-    The result is the same in this process and in a child process. With much text, `check` is called
-    several times a second; an exception from it stops the training immediately.
+    The result is the same in this process and in a child process. With much text, `check` is
+    called several times a second; an exception from it stops the training immediately.
     """
     head: list[str] = []
     characters, most = 0, SINGLE_PROCESS_CHARACTERS[config.kind]

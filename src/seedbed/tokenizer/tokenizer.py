@@ -44,8 +44,9 @@ class Tokenizer:
     """
 
     def __init__(self, spec: dict[str, Any], config: dict[str, Any]) -> None:
-        """`spec` and `config`: tokenizer.json and tokenizer_config.json, parsed. Raises SeedbedError if
-        the tokenizer is invalid or has no end-of-text token.
+        """`spec` and `config`: tokenizer.json and tokenizer_config.json, parsed.
+
+        Raises SeedbedError if the tokenizer is invalid or has no end-of-text token.
         """
         self._spec = _encoding_only(spec)
         self._config = _clean_config(config, self._spec)
