@@ -31,7 +31,7 @@ _MAX_FILES = 50
 """After this many unreadable files of a folder, the check gives up without an error."""
 _MAX_ENTRIES = 20_000
 _MAX_BAD_RECORDS = 100
-"""A large file whose first records, this many, have no text counts as a file without text."""
+"""If so many records at the start of a large file have no text, it counts as a file without text."""
 _OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
 _TRUE = ("1", "on", "yes", "true")
 
@@ -65,7 +65,7 @@ def _check_text(data: DataConfig, rest: str, context: int) -> None:
 
 
 def _check_files(files: TextFiles, data: DataConfig, context: int) -> None:
-    """Raise SeedbedError without readable files, or if their text is too short for a window of `context` tokens."""
+    """Raise SeedbedError if no file is readable or the text is too short for one sequence of `context` tokens."""
     files.max_skipped = _MAX_ENTRIES
     reading = ReadOptions(data.field, data.encoding)
     errors: list[UnreadableError] = []

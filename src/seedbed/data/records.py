@@ -26,7 +26,7 @@ _NAMED = 20
 
 
 class ReadOptions(NamedTuple):
-    """How to read files: `field`, the text field of records; `encoding` of files that are not UTF-8; most bytes to read."""
+    """How to read files: `field`, the text field of records; `encoding` of files that are not UTF-8; `max_bytes` to read."""
 
     field: str = "text"
     encoding: str = ""

@@ -161,7 +161,7 @@ class Split:
     def document_rows(self, starts: np.ndarray, length: int) -> np.ndarray:
         """The number of the document of each token that `rows` returns: int32 [B, length], counted from 0 in each row.
 
-        An end-of-text token counts to the document after it.
+        An end-of-text token belongs to the document after it.
         """
         starts_of_documents, starts = self._document_starts, starts % self.num_tokens
         first = np.searchsorted(starts_of_documents, starts, side="right").tolist()

@@ -45,7 +45,10 @@ _HEAD_CHARS = 1 << 25
 
 
 class HubSource:
-    """A Hub dataset, streamed row by row. Without a validation split, documents of its train split are held out."""
+    """A dataset on the Hub or in a local folder, streamed row by row.
+
+    Without a validation split, documents of the train split are held out for validation.
+    """
 
     def __init__(self, address: Address, data: DataConfig, pinned: Pinned | None, emit: Emit) -> None:
         self.name = f"hf:{address.name}" + (f":{address.config}" if address.config else "")

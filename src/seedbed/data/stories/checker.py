@@ -29,7 +29,7 @@ _MISSPACED = re.compile(r"\s\s|\s[.,!?]|[.,!?](?=\w)")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The result of checking one sentence. ``reason``: "" if it passes, else the kind of fault and details (`word: dog`)."""
+    """The result of checking one sentence. ``reason``: "" if it passes, else kind of fault and details (`word: quasar`)."""
 
     text: str
     ok: bool

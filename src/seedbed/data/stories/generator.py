@@ -114,7 +114,7 @@ def _draw_facts(prepared: _PreparedPlot, draw: Callable[[], float]) -> dict[str,
 
 @cache
 def _people() -> tuple[dict[str, tuple[list[dict[str, str]], list[dict[str, str]]]], dict[str, dict[str, str]]]:
-    """What follows from a name or relative, such as its pronouns: for each role (animals, humans), and for each relative."""
+    """The facts that follow from a character, such as pronouns: for each role (of animals, of humans); for each relative."""
     world = _world.load()
 
     def facts(role: str, noun: str) -> dict[str, str]:
