@@ -1,1 +1,3 @@
-"""Configs: their tables, layers, presets and rules, and what a model costs. Does not look at the machine or at runs."""
+"""Configs: their tables of keys, where values come from, presets and rules, and what a model costs.
+
+Does not look at the machine or at runs."""

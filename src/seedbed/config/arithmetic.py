@@ -1,4 +1,4 @@
-"""Compute what a config costs: parameters, FLOPs and memory. Builds no model and imports no torch."""
+"""Compute what training with a config costs: parameters, FLOPs and memory. Builds no model and imports no torch."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from seedbed.config.tiling import BLOCKED_CONTEXT, QUERY_BLOCK, slice_rows
 
 
 def padded_vocab(model: ModelConfig, vocab_size: int) -> int:
-    """Rows of the embedding for a vocabulary: rounded up to `model.vocab_multiple`."""
+    """Number of rows of the embedding: `vocab_size` rounded up to a multiple of `model.vocab_multiple`."""
     return -(-vocab_size // model.vocab_multiple) * model.vocab_multiple
 
 
 def matrix_parameters(model: ModelConfig) -> int:
-    """Number of weights in the matrices of all blocks, without biases."""
+    """Number of weights in the matrices of all transformer blocks, without biases."""
     qkv = model.hidden * (model.heads + 2 * model.kv_heads) * model.head_dim
     out = model.heads * model.head_dim * model.hidden
     mlp = (_mlp_inputs(model) + 1) * model.hidden * model.ffn
@@ -23,7 +23,7 @@ def matrix_parameters(model: ModelConfig) -> int:
 
 
 def vector_parameters(model: ModelConfig) -> int:
-    """Number of gains and biases in all blocks and in the last norm."""
+    """Number of gains and biases in all transformer blocks and in the last norm."""
     built = features(model.layout)
     norm = model.hidden * (2 if built.norm == "layer" else 1)
     per_block = 2 * norm + (2 * model.head_dim if built.qk_norm else 0)
@@ -37,7 +37,7 @@ def vector_parameters(model: ModelConfig) -> int:
 
 
 def _mlp_inputs(model: ModelConfig) -> int:
-    """Number of matrices in the feed-forward block that read the residual stream: gate and up, or only up."""
+    """Number of first matrices in a feed-forward layer: 2 (gate and up) for SwiGLU, else 1 (up)."""
     return 2 if features(model.layout).mlp == "swiglu" else 1
 
 
@@ -49,28 +49,29 @@ def table_parameters(model: ModelConfig, vocab_size: int) -> int:
 
 
 def count_parameters(model: ModelConfig, vocab_size: int) -> int:
-    """Number of trained parameters. A tied head is counted once."""
+    """Number of trained parameters of a model. A head that is tied to the embedding is not counted again."""
     return matrix_parameters(model) + vector_parameters(model) + table_parameters(model, vocab_size)
 
 
 def divisors(number: int) -> list[int]:
-    """Divisors of a positive number, in order: all divisors up to 1,024, and `number` divided by each of them."""
+    """Divisors of a positive number in ascending order: all up to 1,024, and `number` divided by each of these."""
     small = [each for each in range(1, min(number, 1024) + 1) if number % each == 0]
     return sorted({*small, *(number // each for each in small)})
 
 
 def nearest_divisors(whole: int, wanted: int) -> str:
-    """The divisors of `whole`, at most the 16 nearest to `wanted`, in words."""
+    """The divisors of `whole`, at most the 16 nearest to `wanted`, in words: `one of 1, 2, 3, 6`."""
     nearest = sorted(divisors(whole), key=lambda each: abs(each - wanted))[:16]
     return f"one of {', '.join(map(str, sorted(nearest)))}" if len(nearest) > 1 else str(nearest[0])
 
 
 def flops_per_step(model: ModelConfig, vocab_size: int, sequences: int, *, fused_attention: bool = False) -> int:
-    """Floating-point operations of forward and backward over `sequences` full windows, a multiply-add counted as two.
+    """Floating-point operations of one training step on `sequences` sequences of `model.context` tokens.
 
-    Counts only matmuls, as torch's FlopCounterMode does: for each weight and token, two operations forward and four
-    backward; attention is counted in full, as if it were not causal. `fused_attention` also counts the attention scores
-    that a flash kernel computes again in its backward pass, as FlopCounterMode does on CUDA. The model does not need them.
+    A multiply-add counts as two operations. Counts only matmuls, as torch's FlopCounterMode does: for each weight and
+    token, two operations forward and four backward; attention is counted in full, as if it were not causal.
+    `fused_attention`: also count the attention scores that a flash kernel computes a second time in its backward pass, as
+    FlopCounterMode does on CUDA.
     """
     tokens = sequences * model.context
     weights = matrix_parameters(model) + padded_vocab(model, vocab_size) * model.hidden
@@ -79,7 +80,7 @@ def flops_per_step(model: ModelConfig, vocab_size: int, sequences: int, *, fused
 
 
 class Memory(NamedTuple):
-    """Peak memory of a training step, in bytes; `snapshot` is needed in addition while a checkpoint is written.
+    """Estimated peak memory of a training step, in bytes; `snapshot` is needed in addition while a checkpoint is written.
 
     `activations` and `logits` are those of one micro-batch and are in memory at the same time. `gradients` reach their full
     size only after both are freed, so `total` is less than the sum.
@@ -96,12 +97,12 @@ class Memory(NamedTuple):
 
     @property
     def fixed(self) -> int:
-        """Memory that does not depend on the batch size: weights, gradients and optimizer state."""
+        """Bytes that do not depend on the batch size: weights, gradients and optimizer state."""
         return self.weights + self.gradients + self.optimizer
 
 
 def memory_estimate(config: Config, vocab_size: int, precision: str) -> Memory:
-    """Peak memory of training steps in bytes, not counting torch's own fixed memory.
+    """Estimate the peak memory of training steps, without the fixed memory that torch itself needs.
 
     `precision` is the precision that is used: fp32, bf16 or fp16. Counts the tensors of uncompiled training on a CPU;
     compiled training, or a GPU, needs less. Does not count freed memory that the C library keeps (10 to 50 % more in
@@ -138,11 +139,11 @@ def memory_estimate(config: Config, vocab_size: int, precision: str) -> Memory:
 
 
 _RUNTIME_BYTES = 16 << 20
-"""Thread stacks, temporary memory of kernels, and packed weights."""
+"""Bytes for thread stacks, temporary memory of kernels, and packed weights."""
 
 
 def _kept_by_block(model: ModelConfig, size: int, masked: bool) -> int:
-    """Bytes that one block keeps for its backward pass per token, in the order of the forward pass."""
+    """Bytes per token that one transformer block keeps for its backward pass, added up in the order of the forward pass."""
     hidden, ffn, context = model.hidden, model.ffn, model.context
     query, key = model.heads * model.head_dim, model.kv_heads * model.head_dim
     # The normalised residual that each norm keeps, and its output, which the next matmul keeps.
@@ -164,12 +165,12 @@ def _kept_by_block(model: ModelConfig, size: int, masked: bool) -> int:
 
 
 def _kept_around_blocks(model: ModelConfig, size: int) -> int:
-    """Bytes per token kept outside the blocks: the last norm, the head's input and its gradient, ids and targets."""
+    """Bytes per token kept outside the blocks: last norm, the head's input and its gradient, ids and targets."""
     return 3 * model.hidden * size + 24
 
 
 def _head_bytes(model: ModelConfig, vocab_size: int, tokens: int, size: int) -> int:
-    """Bytes of the head's loss in addition to the activations. It is computed in slices of tokens (model/cross_entropy.py).
+    """Bytes that computing logits and loss needs in addition to activations; done in slices of tokens (see cross_entropy.py).
 
     A slice needs its logits and fp32 log-probabilities (in bf16 and fp16 also the logits in fp32). The gradient of the
     previous slice is still in memory, and so is the head's gradient, which is accumulated in fp32 if there are several
@@ -185,7 +186,7 @@ def _head_bytes(model: ModelConfig, vocab_size: int, tokens: int, size: int) -> 
 
 
 def _update_bytes(config: Config) -> int:
-    """Bytes that the update needs in addition to gradients and state: with Muon, several copies of a stack of matrices."""
+    """Bytes that an optimizer update needs in addition to gradients and state: for Muon, copies of a stack of matrices."""
     if config.optimizer.name != "muon":
         return 0
     model = config.model

@@ -1,4 +1,4 @@
-"""Check a config for problems, given figures about the data and the machine. Reads neither of them itself."""
+"""Check a config for problems, given figures about the data and the machine, which are not read here."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ MANY_TIMES = 4
 """A run that needs this many times the memory of the machine cannot train, even if the estimate is too high."""
 
 HELD_BACK = 1.33
-"""Ratio of memory used to memory needed: the C library keeps freed blocks (1.1 to 1.5 measured with glibc's defaults)."""
+"""Ratio of memory used to memory needed, since the C library keeps freed blocks (1.1 to 1.5 measured with glibc)."""
 
 
 _LEAST_CONTEXT = 8
-"""The shortest window that a hint recommends."""
+"""The smallest `model.context` (tokens per sequence) that a hint recommends."""
 
 
 class Finding(NamedTuple):
-    """A problem that the user should know before training: what (`text`), why, and the option to change (`hint`)."""
+    """A problem that the user should know before training: what (`text`), `why`, and the option to change (`hint`)."""
 
     level: Literal["error", "warning"]
     code: str
@@ -54,7 +54,7 @@ def check(
     free_main_memory_bytes: int | None = None,
     precision: str | None = None,
 ) -> list[Finding]:
-    """Problems with this config, errors first. Checks whose figures are None are skipped.
+    """The problems of a config, errors first. A check is skipped if a figure that it needs is None.
 
     `vocab_size` is the tokenizer's actual size (default: tokenizer.vocab_size). `free_memory_bytes` and
     `total_memory_bytes` describe the device that trains; `free_main_memory_bytes` is given only if that device is a GPU
@@ -79,12 +79,12 @@ def check(
 
 
 def checkpoint_bytes(config: Config, vocab_size: int) -> int:
-    """Size of one checkpoint: fp32 weights and optimizer state."""
+    """Size of one checkpoint in bytes: fp32 weights and optimizer state."""
     return memory_estimate(config, vocab_size, "fp32").snapshot
 
 
 def kept_bytes(config: Config, vocab_size: int) -> int:
-    """The most disk space that a run's checkpoints use: the kept ones, and one that is written before another is deleted."""
+    """The most bytes that a run's checkpoints use on disk: those kept, and one written before another is deleted."""
     return (kept_checkpoints(config.train) + 1) * checkpoint_bytes(config, vocab_size)
 
 
@@ -203,7 +203,7 @@ def _of_training_text(config: Config, vocab_size: int, tokens: int) -> Iterator[
 
 
 def trained_tokens(train: TrainConfig, context: int, windows_per_epoch: int) -> float:
-    """Number of tokens that a run of the configured length trains on."""
+    """Number of tokens, repetitions included, that a run of the configured length trains on."""
     if train.steps is not None:
         return float(train.steps * train.batch_size * context)
     if train.epochs is not None:
@@ -253,12 +253,12 @@ def _of_disk(config: Config, vocab_size: int, free: int) -> Iterator[Finding]:
 
 
 def kept_checkpoints(train: TrainConfig) -> int:
-    """The most checkpoints that are kept at the end."""
+    """The most checkpoints that a run has at its end."""
     return (train.keep_last if train.checkpoint_every else 1) + train.keep_best + _kept_for_good(train)
 
 
 def _kept_for_good(train: TrainConfig) -> int:
-    """Extra checkpoints kept at the end because of `keep_every`; 0 if the length of the run is not in steps."""
+    """Number of checkpoints at the end of a run that only `keep_every` keeps; 0 if its length is not given in steps."""
     if not (train.keep_every and train.checkpoint_every and train.steps):
         return 0
     return max(train.steps // math.lcm(train.keep_every, train.checkpoint_every) - train.keep_last, 0)
@@ -318,7 +318,7 @@ def _parts(estimate: Memory) -> str:
 
 
 def _smaller(config: Config, vocab_size: int, available: int, precision: str) -> str:
-    """The hint: what to set so that the run fits into memory."""
+    """The hint that says what to set so that the run needs at most `available` bytes of memory."""
     if fits := _fitting_micro_batch(config, vocab_size, available, precision):
         return f"Set train.micro_batch to {fits}: the same batch in smaller pieces, with equal results."
     one = _with_micro_batch(config, 1, vocab_size, precision)
@@ -330,7 +330,7 @@ def _smaller(config: Config, vocab_size: int, available: int, precision: str) ->
 
 
 def _fitting_micro_batch(config: Config, vocab_size: int, free: int, precision: str) -> int:
-    """The largest micro-batch that fits into memory; 0 if not even one sequence does."""
+    """The largest train.micro_batch (sequences at a time) that fits into `free` bytes; 0 if not even 1 fits."""
     now = config.train.micro_batch or config.train.batch_size
     for rows in reversed(divisors(config.train.batch_size)):
         if rows < now and _with_micro_batch(config, rows, vocab_size, precision).total * HELD_BACK <= free:

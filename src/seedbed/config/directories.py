@@ -1,4 +1,4 @@
-"""The cache folders for prepared data and compiled kernels, and whether they can be used."""
+"""Say where prepared data and compiled kernels are cached, and check whether these folders can be used."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CACHE_HINT = "Set SEEDBED_CACHE to a writable folder, for example: export SEEDBE
 def cache_dir() -> Path:
     """The folder for prepared data and compiled kernels: SEEDBED_CACHE, or the platform's user cache. Absolute.
 
-    Raises SeedbedError if neither is known: in a container the user may have no home directory.
+    Raises SeedbedError if there is neither: in a container the user may have no home directory.
     """
     named = env("SEEDBED_CACHE")
     if named:
@@ -40,9 +40,9 @@ def cache_dir() -> Path:
 
 
 def refuse_unusable_cache() -> None:
-    """Raise SeedbedError if prepared data cannot be stored: no home directory, no permission to write, or no locks.
+    """Raise SeedbedError if prepared data cannot be stored: no home directory, no write permission, or no file locks.
 
-    A cache that contains prepared data may be read-only. The job of a run then checks whether its data is there.
+    A cache that contains prepared data may be read-only. The job (process) of a run then checks whether its data is there.
     """
     cache = cache_dir()
     trouble = None
@@ -64,7 +64,7 @@ def compiled_dir() -> Path:
 
 
 def keep_compiled() -> None:
-    """Make torch store compiled kernels in `compiled_dir`, instead of a folder in /tmp that all programs share.
+    """Make torch store compiled kernels in `compiled_dir`, not in the folder in /tmp that all programs share.
 
     Call this before torch compiles anything. Does nothing if there is no cache folder.
     """

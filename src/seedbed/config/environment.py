@@ -1,4 +1,4 @@
-"""Environment variables. Imports nothing slow, because every command reads some variables."""
+"""Read and set environment variables. Imports nothing slow, because every command reads some."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ def env(name: str, default: str = "") -> str:
 
 
 def set_env(name: str, value: str) -> None:
-    """Set an environment variable of this process and of those that it starts."""
+    """Set an environment variable of this process and of the processes that it starts."""
     os.environ[name] = value

@@ -15,11 +15,11 @@ from seedbed.config.toml_file import read_toml
 from seedbed.config.values import toml_value
 
 _WIDEST = 48
-"""Comments in a dump begin after this many columns, unless a value is longer."""
+"""Comments begin in the column after this one, unless a value is longer."""
 
 
 def load_frozen(path: Path, root: Root[S]) -> S:
-    """The config stored in a run. `root` is the kind of the config, which the file does not contain.
+    """Read the config stored in a run's folder. `root` is the kind of config, which the file does not tell.
 
     Raises UsageError if the file cannot be read, or if it was edited and is now invalid.
     """
@@ -32,7 +32,10 @@ def load_frozen(path: Path, root: Root[S]) -> S:
 
 
 def dump(config: Table, origins: Mapping[str, str] | None = None) -> str:
-    """The config as TOML that `load_frozen` reads back to an equal config. `origins` become comments."""
+    """The config as TOML that `load_frozen` reads back to an equal config.
+
+    `origins` (where each value came from, such as `optimizer.lr` -> `preset nano`) become comments.
+    """
     lines = []
     if hasattr(config, "preset"):
         lines.append((f"preset = {toml_value(config.preset)}", "preset"))

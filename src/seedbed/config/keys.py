@@ -18,7 +18,10 @@ _BOUNDS = (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below
 
 
 class Key(NamedTuple):
-    """One key, such as `optimizer.lr`. `base` is int, float, bool, str or tuple; `choices` names the allowed texts."""
+    """All about one key of a config, such as `optimizer.lr` (its `path`): type, bounds, default and help.
+
+    `base` is int, float, bool, str or tuple; `choices` are the allowed texts (empty: any).
+    """
 
     path: str
     table: str
@@ -30,13 +33,13 @@ class Key(NamedTuple):
     default: Any
     help: str
     refers_to: str
-    """What its text refers to: `path`, `source` (a data source), `device`; empty for any other key."""
+    """What the key's text refers to: `path`, `source` (a data source) or `device`; "" for any other key."""
     decides: str
-    """For a key of which a layer may set only one, together with other keys: what they decide. Empty for any other key."""
+    """What the key sets, such as `how long to train`, if other keys set it, too, and only one may be given; else ""."""
 
     @property
     def expected(self) -> str:
-        """What a value must be, in words: `a number, at least 0`."""
+        """What a value of the key must be, in words, such as `a number, at least 0`."""
         if self.choices:
             return "one of " + ", ".join(self.choices)
         words = dict(_BOUNDS)
@@ -45,33 +48,33 @@ class Key(NamedTuple):
 
 
 def tables(root: Root[Any]) -> dict[str, type[Table]]:
-    """The tables of a config by name, in their order."""
+    """The tables of a kind of config (`root`) by name, such as `optimizer`, in their order."""
     schema: type[Table] = root.schema
     return tables_of(schema)
 
 
 def keys(root: Root[Any]) -> dict[str, Key]:
-    """Every key by its path, in the order of the schema."""
+    """Every key of a kind of config (`root`) by its path, such as `optimizer.lr`, in the order of the schema."""
     schema: type[Table] = root.schema
     return _keys_of(schema)
 
 
 def alternatives(path: str, root: Root[Any]) -> tuple[str, ...]:
-    """The keys of which a layer may set only one, including `path`. Empty if there are no others."""
+    """The keys of which only one may be given, if `path` is among them: train.epochs, train.steps, ...; else empty."""
     known = keys(root)
     decided = known[path].decides
     return tuple(key.path for key in known.values() if key.decides == decided) if decided else ()
 
 
 def value_of(config: Table, path: str) -> Any:
-    """The value of the key at `path`."""
+    """The value of a config's key, such as `optimizer.lr`."""
     table, _, name = path.partition(".")
     return getattr(getattr(config, table), name)
 
 
 @cache
 def tables_of(schema: type[Table]) -> dict[str, type[Table]]:
-    """The tables of a root's schema by name, in their order."""
+    """The tables of a schema (the class of a kind of config) by name, in their order."""
     hints = get_type_hints(schema)
     return {name: hint for name, hint in hints.items() if isinstance(hint, type) and issubclass(hint, Table)}
 
@@ -110,7 +113,7 @@ def _key(path: str, table: str, name: str, annotation: Any, default: Any) -> Key
 
 
 def _unwrap(annotation: Any) -> tuple[type, tuple[str, ...], list[msgspec.Meta]]:
-    """The bare type, the choices of a Literal, and every Meta on the way, outermost first."""
+    """The parts of a field's annotation: its bare type, the choices of a Literal, and every Meta, outermost first."""
     if get_origin(annotation) is Annotated:
         inner, *extras = get_args(annotation)
         base, choices, metas = _unwrap(inner)

@@ -1,4 +1,4 @@
-"""The layers of a config: a preset, a file, `--set` and options each give values; higher layers replace lower ones."""
+"""The layers of a config: the values that a preset, a file, `--set` or options give. Higher layers replace lower ones."""
 
 from __future__ import annotations
 
@@ -17,21 +17,27 @@ from seedbed.errors import UsageError
 
 
 class Flagged(NamedTuple):
-    """A value that the user gave with an option of its own. `flag` is the option as written, such as `--data`."""
+    """A value that the user gave with an option that sets one key. `flag` is the option, such as `--data`, for messages."""
 
     value: Any
     flag: str
 
 
 class Layer(NamedTuple):
-    """Values of one layer by key path, already of the right types; `origins` says where each was written."""
+    """The values that one place (preset, file, `--set` or options) gives, by key path such as `optimizer.lr`, in their types.
+
+    `origins` says for each key path where the value was given, such as `file my.toml`.
+    """
 
     values: dict[str, Any]
     origins: dict[str, str]
 
 
 def of_tables(values: Mapping[str, Any], origin: str, folder: Path, root: Root[Any]) -> Layer:
-    """The layer of parsed TOML. Relative paths start at `folder`. Raises UsageError for an unknown key or a wrong type."""
+    """The layer with the values of parsed TOML. Relative paths start at `folder`.
+
+    Raises UsageError for an unknown key or a wrong type.
+    """
     found: dict[str, Any] = {}
     for table, content in values.items():
         if table not in tables(root):
@@ -47,18 +53,21 @@ def of_tables(values: Mapping[str, Any], origin: str, folder: Path, root: Root[A
 
 
 def of_preset(name: str, root: Root[Any]) -> Layer:
-    """The layer of a preset. Raises UsageError if the root has no preset with this name."""
+    """The layer with the values of a preset. Raises UsageError if this kind of config has no such preset."""
     return of_tables(preset_values(name, root), f"preset {name}", Path.cwd(), root)
 
 
 def of_config(config: Table, origin: str, root: Root[Any]) -> Layer:
-    """The layer of a whole config: every value that is set."""
+    """The layer with every value of a config that is not None."""
     values = {path: value for path in keys(root) if (value := value_of(config, path)) is not None}
     return Layer(values, dict.fromkeys(values, origin))
 
 
 def of_sets(sets: Sequence[str], root: Root[Any]) -> tuple[str | None, Layer]:
-    """The preset that `--set` names (or None), and the layer of the other keys. Of repeated keys, the last one counts."""
+    """The preset that `--set preset=NAME` names (or None), and the layer with the other `--set` values.
+
+    If a key is given twice, its last value counts.
+    """
     values: dict[str, Any] = {}
     preset = None
     for item in sets:
@@ -77,7 +86,7 @@ def of_sets(sets: Sequence[str], root: Root[Any]) -> tuple[str | None, Layer]:
 
 
 def of_flags(flags: Mapping[str, Any], root: Root[Any]) -> Layer:
-    """The layer of options that set one key each: key path -> value or `Flagged`. None values are omitted."""
+    """The layer of options that set one key each, given as key path -> value or `Flagged`. None values are omitted."""
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for path, given in flags.items():
@@ -89,7 +98,10 @@ def of_flags(flags: Mapping[str, Any], root: Root[Any]) -> Layer:
 
 
 def merge(layers: Sequence[Layer], root: Root[Any]) -> Layer:
-    """Merge layers: later layers replace the values of earlier ones. A key also removes the keys that it excludes."""
+    """Merge layers: later layers replace the values of earlier ones.
+
+    If only one of several keys may be given, such as train.steps and train.epochs, the last one replaces the others.
+    """
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for layer in layers:
@@ -103,7 +115,7 @@ def merge(layers: Sequence[Layer], root: Root[Any]) -> Layer:
 
 
 def build(values: Mapping[str, Any], preset: str, root: Root[S]) -> S:
-    """The config with these values by key path, the schema's defaults for the rest."""
+    """The config with these values (by key path, such as `optimizer.lr`), and the schema's defaults for other keys."""
     by_table: dict[str, dict[str, Any]] = {table: {} for table in tables(root)}
     for path, value in values.items():
         table, _, name = path.partition(".")
@@ -113,7 +125,7 @@ def build(values: Mapping[str, Any], preset: str, root: Root[S]) -> S:
 
 
 def _value(path: str, value: Any, origin: str, folder: Path, root: Root[Any], *, as_text: bool = False) -> Any:
-    """The value of a key, checked and converted. `as_text`: the value was typed on the command line."""
+    """The value for the key `path`, checked and converted to its type. `as_text`: it was typed on the command line."""
     key = keys(root).get(path)
     if key is None:
         raise unknown_key(path, value, origin, root)
@@ -121,7 +133,7 @@ def _value(path: str, value: Any, origin: str, folder: Path, root: Root[Any], *,
 
 
 def _layer(values: dict[str, Any], origins: dict[str, str], root: Root[Any]) -> Layer:
-    """The layer. Raises UsageError if it sets two keys of which only one may be set."""
+    """A layer of these values. Raises UsageError if it sets two keys of which only one may be given."""
     for path in values:
         both = [other for other in alternatives(path, root) if other in values]
         if len(both) > 1:

@@ -1,4 +1,4 @@
-"""Make the paths in a config absolute when they are given, so that a run finds them from any working directory."""
+"""Make the paths in a config absolute when the config is read, so that a run finds them from any working directory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+-]+:")
 
 
 def located(key: Key, value: Any, folder: Path) -> Any:
-    """The value with its path, if it has one, made absolute: `~` expands, and a relative path starts at `folder`.
+    """The value of a key, with any path in it made absolute: `~` expands, and a relative path starts at `folder`.
 
     Raises UsageError if the absolute path is not UTF-8.
     """
@@ -39,7 +39,7 @@ def _located_source(value: str, folder: Path) -> str:
 
 
 def _located_dataset(rest: str, folder: Path) -> str:
-    """A dataset's address with the path of a local folder made absolute; a name on the Hub stays as it is."""
+    """The part of a source after `hf:`, with the path of a local folder made absolute; a name on the Hub stays as it is."""
     address = parse_address(rest, folder)
     if address.folder is None:
         return rest

@@ -17,7 +17,7 @@ _FOLDER = Path(__file__).parent / "presets"
 
 @cache
 def preset_names(root: Root[Any]) -> list[str]:
-    """Names of the presets, smallest model first; empty for a root without presets."""
+    """Names of the presets of a kind of config (`root`), smallest model first; empty if it has none."""
     if not root.presets:
         return []
     names = [path.stem for path in (_FOLDER / root.presets).glob("*.toml")]
@@ -25,14 +25,14 @@ def preset_names(root: Root[Any]) -> list[str]:
 
 
 def preset_about(name: str, root: Root[Any]) -> dict[str, Any]:
-    """The table `about` of a preset: description, parameters, hardware, expected_time, why_optimizer."""
+    """The table `about` in a preset's file: description, parameters, hardware, expected_time, why_optimizer."""
     about = _read(name, root)["about"]
     assert isinstance(about, dict)
     return about
 
 
 def preset_values(name: str, root: Root[Any]) -> dict[str, Any]:
-    """The tables of a preset. Raises UsageError if the root has no preset with this name."""
+    """The tables of config values in a preset. Raises UsageError if this kind of config has no such preset."""
     values = _read(name, root)
     values.pop("about")
     return values

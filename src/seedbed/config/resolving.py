@@ -17,7 +17,7 @@ from seedbed.errors import UsageError
 
 
 class Resolved(NamedTuple, Generic[S]):
-    """A config and where each value came from: `optimizer.lr` -> `preset nano`, `file my.toml`, `--set`, `--lr`."""
+    """A config, and where each of its values came from, such as `optimizer.lr` -> `preset nano`, `file my.toml` or `--lr`."""
 
     config: S
     origins: dict[str, str]
@@ -32,11 +32,13 @@ def resolve(
     flags: Mapping[str, Any] | None = None,
     base: S | None = None,
 ) -> Resolved[S]:
-    """A config of the kind `root`: preset < file < `--set` < flags. A root without presets starts from its defaults.
+    """Make a config of the kind `root` from a preset, a file, `--set` and options; later ones replace earlier values.
 
-    `flags` maps key paths (`train.epochs`) to values or to `Flagged` values; None values are omitted.
-    `base`, the config of an earlier run, replaces the preset. Relative paths in a file start at its folder, all others at
-    the working directory. Raises UsageError, which names the key, its place and the expected value.
+    A kind of config without presets starts from its defaults. `base`, the config of an earlier run, replaces the preset.
+    `flags` are the options: key paths (`train.epochs`) -> values or `Flagged` values; None values are omitted. Relative
+    paths in a file start at its folder, all others at the working directory.
+
+    Raises UsageError, which names the key, where it was given and the expected value.
     """
     file_preset, file_layer = (None, Layer({}, {})) if file is None else _of_file(file, root)
     set_preset, set_layer = of_sets(sets, root)
@@ -67,9 +69,9 @@ def resolve(
 
 
 def defaults(root: Root[S], preset: str | None = None) -> S:
-    """The values that a config starts from: those of the preset (by default the root's), or the schema's. Unchecked.
+    """The config of a preset (by default the root's default preset), or the schema's defaults without presets. Unchecked.
 
-    Raises UsageError if the root has no such preset.
+    Raises UsageError if this kind of config has no such preset.
     """
     name = preset or root.default_preset
     if name and not root.presets:
@@ -82,7 +84,7 @@ def _of_start(name: str, root: Root[Any]) -> Layer:
 
 
 def _of_file(file: Path, root: Root[Any]) -> tuple[str | None, Layer]:
-    """The preset that a file names, or None, and the layer of its tables."""
+    """The preset that a config file names (or None), and the layer with the values of its tables."""
     values = read_toml(file, root)
     named = values.pop("preset", None)
     if named is not None and not isinstance(named, str):

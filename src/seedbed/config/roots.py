@@ -1,4 +1,4 @@
-"""The kinds of config: for each, the schema of its tables, its presets and its rules.
+"""The kinds of config (roots), such as `train`: for each, the schema of its tables, its presets and its rules.
 
 Schemas are imported when they are first used, so that the command line can list the kinds at no cost.
 """
@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from seedbed.config.schema import Config, Table
 
 S = TypeVar("S", bound="Table")
-"""The schema of a root."""
+"""The schema of a kind of config: the class whose fields are its tables."""
 
 
 class Contradiction(NamedTuple):
-    """Values that contradict each other: the problem as a sentence without its full stop, what to set, and the keys."""
+    """Values of a config that contradict each other.
+
+    `problem`: a sentence without its full stop; `hint`: what to set; `paths`: the keys, such as `train.steps`.
+    """
 
     problem: str
     hint: str
@@ -27,11 +30,11 @@ class Contradiction(NamedTuple):
 
 
 class Root(NamedTuple, Generic[S]):
-    """One kind of config: what its files, options and presets may set.
+    """One kind of config, such as `train`: what its files, options and presets may set.
 
     Everything about a single key (type, bounds, help, whether it names a path, which keys exclude it) is declared on the
-    key's field, and rules between keys belong to the tables (`rules.py`). So they apply to every root that has the table.
-    A table that several roots share has the same name in each of them.
+    key's field, and rules between keys belong to the tables (`rules.py`). So they apply to every root that has the
+    table. A table that several roots share has the same name in each root.
     """
 
     name: str
@@ -39,24 +42,24 @@ class Root(NamedTuple, Generic[S]):
     """`module:class` of a frozen struct. Its fields are tables, and `preset` if the root has presets. Every key has a
     default. The default of a value that the user must give is None or empty, and a rule demands the value."""
     presets: str = ""
-    """The folder of its presets in `config/presets`; empty for a root without presets."""
+    """The folder in `config/presets` that contains its presets; "" for a root without presets."""
     default_preset: str = ""
     rules_at: str = ""
-    """`module:function` of the rules that belong to this root alone: from a config to its contradictions."""
+    """`module:function` of the rules for this root alone; the function returns the contradictions in a config."""
 
     @property
     def schema(self) -> type[S]:
-        """The class of a config of this kind."""
+        """The class whose instances are the configs of this kind, such as `Config`; its fields are the tables."""
         return cast("type[S]", _imported(self.schema_at))
 
     @property
     def rules(self) -> Callable[[S], Iterable[Contradiction]]:
-        """The rules that belong to this root alone."""
+        """The function that returns the contradictions in a config by the rules for this root alone."""
         return cast("Callable[[S], Iterable[Contradiction]]", _imported(self.rules_at)) if self.rules_at else _no_rules
 
     @property
     def title(self) -> str:
-        """The name in messages: `a train config`."""
+        """The name of this kind of config in messages: `a train config`."""
         return f"{'an' if self.name[0] in 'aeiou' else 'a'} {self.name} config"
 
 

@@ -19,10 +19,7 @@ from seedbed.errors import UsageError
 
 
 def check_values(config: S, origins: Mapping[str, str], root: Root[S], *, is_new: bool = False) -> None:
-    """Raise UsageError for the first contradiction between keys, with the values, their origins and what to set.
-
-    A new config, unlike one stored in a run, is also checked for a misspelt device: earlier versions accepted any.
-    """
+    """Raise UsageError for the first contradiction between values, with where they were given and what to set."""
     problems = _contradictions(config, root)
     if is_new and (train := getattr(config, "train", None)) is not None:
         problems = chain(problems, _of_device(train.device))
@@ -40,7 +37,7 @@ def _contradictions(config: S, root: Root[S]) -> Iterator[Contradiction]:
 
 
 def _is_encoding(name: str) -> bool:
-    """Whether text can be decoded with this encoding. base64 and rot13 are codecs of Python, but not text encodings."""
+    """Whether `name` is a text encoding of Python, such as latin-1. base64 and rot13 are codecs, but do not decode text."""
     try:
         io.TextIOWrapper(io.BytesIO(), encoding=name)
     except (LookupError, ValueError):
@@ -77,11 +74,11 @@ _OTHER_DEVICES = {
     "xla": "",
     "xpu": "",
 }
-"""Device names of other programs -> the equivalent here, if there is one."""
+"""Device names of other programs -> the equivalent value of `train.device`, "" if there is none."""
 
 
 def _of_device(device: str) -> Iterator[Contradiction]:
-    """Refuse a misspelt device. Any other name is accepted: it may be part of the name of another machine's GPU."""
+    """Yield a contradiction for a misspelt device. A name that is unknown here may be part of another machine's GPU name."""
     wanted = device.strip().lower()
     name, number = re.fullmatch(r"(.*?)[:_ -]?(\d*)", wanted, re.DOTALL).groups()  # type: ignore[union-attr]
     if wanted in ("", *_DEVICES) or re.fullmatch(r"cuda:\d+", wanted):
@@ -144,4 +141,4 @@ _RULES: tuple[tuple[tuple[type[Table], ...], Callable[..., Iterator[Contradictio
     ((ScheduleConfig,), _of_schedule),
     ((TrainConfig, ModelConfig), _of_length),
 )
-"""Tables -> the rules between their keys."""
+"""The names of tables -> the function that yields contradictions between their keys."""

@@ -15,7 +15,7 @@ else:
     Layout = Literal[FAMILIES]  # a type checker cannot read a computed Literal
 
 MOST_STEPS = 10**12
-"""The longest run: at a thousand steps a second it would take thirty years."""
+"""The most steps of a run: at a thousand steps a second they would take thirty years."""
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 NonNegativeInt = Annotated[int, Meta(ge=0)]
@@ -23,8 +23,8 @@ PositiveFloat = Annotated[float, Meta(gt=0)]
 NonNegativeFloat = Annotated[float, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 
-# Values for `extra` of a field (see keys.Key): what its text refers to; and, for keys of which a layer may set only one,
-# what they decide.
+# Values for `extra` of a field (see keys.Key): what its text refers to; and, for keys of which only one may be given,
+# what they set.
 PATH = {"refers_to": "path"}
 SOURCE = {"refers_to": "source"}
 DEVICE = {"refers_to": "device"}
@@ -32,11 +32,14 @@ HORIZON = {"decides": "how long to train"}
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One table of the config: frozen, keyword-only, unknown keys refused."""
+    """Base of the tables of a config, such as `[optimizer]`: immutable, keyword-only, unknown keys refused."""
 
 
 class ModelConfig(Table, frozen=True, kw_only=True):
-    """The network's shape. The number of vocabulary rows comes from the tokenizer, rounded up to `vocab_multiple`."""
+    """The table `model`: the network's shape.
+
+    The number of vocabulary rows is the tokenizer's vocabulary size, rounded up to a multiple of `vocab_multiple`.
+    """
 
     layout: Annotated[
         Layout, Meta(description="Model family: how the network is built and how its Hugging Face files look.")
@@ -70,7 +73,7 @@ class ModelConfig(Table, frozen=True, kw_only=True):
 
 
 class DataConfig(Table, frozen=True, kw_only=True):
-    """Where text comes from, and how it is split into training and validation."""
+    """The table `data`: where text comes from, and how it is split into training and validation."""
 
     source: Annotated[
         str,
@@ -113,7 +116,7 @@ class DataConfig(Table, frozen=True, kw_only=True):
 
 
 class TokenizerConfig(Table, frozen=True, kw_only=True):
-    """How text is turned into ids."""
+    """The table `tokenizer`: how text is turned into token ids."""
 
     kind: Annotated[
         Literal["bpe", "wordpiece", "unigram", "char"], Meta(description="Algorithm of a newly trained tokenizer.")
@@ -133,7 +136,7 @@ class TokenizerConfig(Table, frozen=True, kw_only=True):
 
 
 class OptimizerConfig(Table, frozen=True, kw_only=True):
-    """How parameters are updated."""
+    """The table `optimizer`: how parameters are updated."""
 
     name: Annotated[
         Literal["adamw", "muon"],
@@ -161,7 +164,7 @@ class OptimizerConfig(Table, frozen=True, kw_only=True):
 
 
 class ScheduleConfig(Table, frozen=True, kw_only=True):
-    """How the learning rate changes over the run."""
+    """The table `schedule`: how the learning rate changes over the run."""
 
     kind: Annotated[
         Literal["cosine", "linear", "constant", "wsd"],
@@ -173,7 +176,7 @@ class ScheduleConfig(Table, frozen=True, kw_only=True):
 
 
 class TrainConfig(Table, frozen=True, kw_only=True):
-    """The training loop: horizon, batch, precision, and when to validate, sample and save."""
+    """The table `train`: length of the run, batch, precision, and when to validate, sample and save."""
 
     steps: Annotated[
         Annotated[int, Meta(ge=1, le=MOST_STEPS)] | None,
@@ -251,7 +254,7 @@ class TrainConfig(Table, frozen=True, kw_only=True):
 
 
 class Config(Table, frozen=True, kw_only=True):
-    """The config of a training run: the schema of the root `train`."""
+    """The config of a training run, with all its tables (the schema of the kind of config `train`)."""
 
     preset: str = "nano"
     model: ModelConfig = ModelConfig()

@@ -1,4 +1,4 @@
-"""The rules for a model's shape: what the features of its family allow, and how its sizes must fit together."""
+"""Check a model's shape: what the features of its family allow, and how its sizes must fit together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seedbed.errors import UsageError
 
 
 def shape_problems(model: ModelConfig) -> Iterator[Contradiction]:
-    """Yield a Contradiction for every rule that the shape breaks."""
+    """Yield a Contradiction for every rule that the model's shape breaks, such as an odd `head_dim`."""
     allowed = features(model.layout)
     if model.heads % model.kv_heads:
         yield Contradiction(
@@ -41,7 +41,7 @@ def shape_problems(model: ModelConfig) -> Iterator[Contradiction]:
 
 
 def check_shape(model: ModelConfig) -> None:
-    """Raise UsageError for the first rule that the shape breaks, with the values and what to set."""
+    """Raise UsageError for the first rule that the model's shape breaks; it names the values and what to set."""
     for problem, hint, paths in shape_problems(model):
         values = [f"{path} = {getattr(model, path.removeprefix('model.'))}" for path in paths]
         raise UsageError(f"{problem}: {', '.join(values)}.", hint)

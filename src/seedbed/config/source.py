@@ -18,11 +18,11 @@ FORMS = {
     "wikitext-103": "wikitext-103",
     "hf": "hf:NAME[:CONFIG][@COLUMN]",
 }
-"""The word that a source begins with -> how the source is written."""
+"""The word that `data.source` begins with -> how the whole source is written."""
 
 
 class Address(NamedTuple):
-    """The dataset, configuration and column that `hf:` names; `folder` is set for a local dataset."""
+    """The parts of a source `hf:NAME[:CONFIG][@COLUMN]`. `folder`: the folder of a local dataset, None for the Hub."""
 
     name: str
     config: str | None
@@ -31,7 +31,7 @@ class Address(NamedTuple):
 
 
 def parse_source(source: str, validation_path: str = "") -> tuple[str, str]:
-    """The word that a source begins with and what follows its colon, such as ("text", "novels").
+    """Split `data.source` into the word before its colon and what follows: "text:novels" gives ("text", "novels").
 
     Raises UsageError for an unknown word, for a part that is missing or not allowed, and for a validation path that the
     source would ignore.
@@ -57,7 +57,7 @@ def parse_source(source: str, validation_path: str = "") -> tuple[str, str]:
 
 
 def parse_address(rest: str, base: Path | None = None) -> Address:
-    """The parts of NAME[:CONFIG][@COLUMN]. A NAME that is a folder (relative to `base`), or starts with . / or ~, is local.
+    """Parse `rest`, NAME[:CONFIG][@COLUMN]. NAME is local if it is a folder (relative to `base`) or starts with . / or ~.
 
     The name of a folder may contain : and @, so NAME is the longest part that is a folder. Raises UsageError for a part
     that is missing.
@@ -88,7 +88,7 @@ def _expanded(path: str) -> Path:
 
 
 def _divisions(rest: str) -> Iterator[tuple[str, str | None, str | None]]:
-    """Every way to read NAME, CONFIG and COLUMN, the longest NAME first."""
+    """Yield every way to divide `rest` into (NAME, CONFIG, COLUMN), None if absent, the longest NAME first."""
     yield rest, None, None
     ends = [index for index, char in enumerate(rest) if char in ":@"]
     for end in reversed(ends):
@@ -102,7 +102,7 @@ def _divisions(rest: str) -> Iterator[tuple[str, str | None, str | None]]:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether the path is a folder. False if the path cannot be checked."""
+    """Whether a folder is at `path`. False if this cannot be checked, for example without permission."""
     try:
         return path.is_dir()
     except (OSError, ValueError):
@@ -110,7 +110,7 @@ def is_folder(path: Path) -> bool:
 
 
 def is_there(path: Path, source: str) -> bool:
-    """Whether the path exists. Raises UsageError, which names the source, if the path cannot be checked."""
+    """Whether anything is at `path`. Raises UsageError, which names `source` (data.source), if this cannot be checked."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -125,12 +125,15 @@ def is_there(path: Path, source: str) -> bool:
 
 
 def is_prepared(source: str, folder: Path) -> bool:
-    """Whether `source`, relative to `folder`, is the path of a prepared dataset. Raises UsageError as `is_there` does."""
+    """Whether `source`, relative to `folder`, is the path of a prepared dataset.
+
+    Raises UsageError if this cannot be checked.
+    """
     return is_there(folder / source / "manifest.json", source)
 
 
 def unknown_source(source: str) -> UsageError:
-    """The error for a source that has none of the forms, with what was probably meant."""
+    """The error for a `data.source` that is not a known kind of source, with what was probably meant."""
     forms = "Sources: " + ", ".join(FORMS.values()) + ", or the path of a prepared dataset."
     path = expand_home(source)
     if is_there(path, source):

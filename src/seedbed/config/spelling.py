@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 FARTHEST = 3
-"""With more edits than this, two words count as unrelated."""
+"""Two words that differ by more edits (see `edits`) than this are unrelated."""
 
 
 def edits(a: str, b: str) -> int:
@@ -24,26 +24,26 @@ def edits(a: str, b: str) -> int:
 
 
 def farthest(word: str) -> int:
-    """The most edits between `word` and a word that may have been meant."""
+    """The most edits (see `edits`) by which `word` may differ from the word that was meant."""
     return max(1, min(FARTHEST, len(word) // 2))
 
 
 def nearest(word: str, known: Iterable[str]) -> list[str]:
-    """The words of `known` that are the fewest edits away from `word`, at most three. Empty if all are too different."""
+    """The words in `known`, at most three, that are the fewest edits away from `word`. Empty if all are too different."""
     return best({name: float(edits(word.lower(), name.lower())) for name in known}, farthest(word))
 
 
 def best(scores: dict[str, float], limit: float) -> list[str]:
-    """The names with the lowest score, at most three. Empty if that score is above `limit`."""
+    """The names with the lowest score, at most three. Empty if the lowest score is above `limit`."""
     least = min(scores.values(), default=limit + 1)
     return [name for name, score in scores.items() if score == least][:3] if least <= limit else []
 
 
 def any_of(names: Sequence[str]) -> str:
-    """`a`, `a or b`, `a, b or c`."""
+    """The names as text: `a`, `a or b`, or `a, b or c`."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def did_you_mean(names: Sequence[str]) -> str:
-    """`Did you mean a or b? `, for the start of a hint; empty without names."""
+    """The start of a hint that suggests the names: `Did you mean a or b? `; "" without names."""
     return f"Did you mean {any_of(names)}? " if names else ""

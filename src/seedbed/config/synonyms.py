@@ -78,7 +78,7 @@ def _by_name() -> dict[str, tuple[str, ...]]:
 
 
 SYNONYMS = _by_name()
-"""Name in another program -> keys of Seedbed. If there are several, each belongs to another kind of config."""
+"""The name of a key in another program -> the same key in Seedbed; if several, each is of another kind of config."""
 
 OTHER_UNITS = frozenset(
     (
@@ -90,10 +90,10 @@ OTHER_UNITS = frozenset(
         "train.precision",
     )
 )
-"""Keys whose unit or meaning differs in other programs, so that values cannot be copied without a change."""
+"""Keys whose unit or meaning differs in other programs, so that a value cannot be copied without a change."""
 
 
 def meant(name: str, known: Container[str]) -> str | None:
-    """The key among `known` that another program calls `name`: `learning_rate`, `learning-rate`, `optimizer.learning_rate`."""
+    """The key among `known` that other programs call `name`, or None; such as `optimizer.lr` for `learning-rate`."""
     keys = SYNONYMS.get(name.rpartition(".")[2].lower().replace("-", "_"), ())
     return next((key for key in keys if key in known), None)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 QUERY_BLOCK = 128
-"""Queries per matmul of attention. Below 128, the additional calls cost more than the masked half of a block."""
+"""Queries per block of attention. With fewer than 128, more calls cost more time than computing masked scores."""
 BLOCKED_CONTEXT = 512
-"""The longest window whose attention is computed in such blocks, in bf16 on a CPU (model/kernels.py).
+"""The most tokens per sequence for attention in blocks of queries, in bf16 on a CPU (model/kernels.py).
 
-The probabilities are kept for the backward pass: B * H * T * T / 2 numbers, too many for longer windows.
+The probabilities are kept for the backward pass: B * H * T * T / 2 numbers, too many for longer sequences.
 """
 _SLICE_LOGITS = 1 << 21
 """Number of logits that the head's loss (model/cross_entropy.py) has in memory at the same time (fp32: 8 MiB)."""
 _SLICE_ROWS = 512
-"""The least rows in a slice: matmuls with fewer rows are inefficient."""
+"""The fewest tokens in a slice of the head's loss: matmuls with fewer rows are inefficient."""
 
 
 def slice_rows(vocab_rows: int) -> int:
-    """The number of tokens in one slice of the head's loss."""
+    """The number of tokens whose logits the head's loss computes at a time, for a vocabulary of `vocab_rows`."""
     return max(_SLICE_ROWS, _SLICE_LOGITS // vocab_rows)

@@ -14,7 +14,7 @@ from seedbed.errors import UsageError
 
 
 def read_toml(path: Path, root: Root[Any]) -> dict[str, Any]:
-    """The tables of a config file, unchecked. Raises UsageError if the file does not exist or is not TOML."""
+    """Read the tables of a config file; keys are not checked. Raises UsageError if there is no file or it is not TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:

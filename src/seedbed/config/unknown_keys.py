@@ -13,10 +13,9 @@ from seedbed.errors import UsageError
 
 
 def nearest_keys(path: str, root: Root[Any]) -> list[str]:
-    """The keys that a misspelt or misplaced `table.key` (or bare key) may have meant, best first, at most three.
+    """The keys, at most three, that the user may have meant by the unknown `path` (`table.key` or `key`), best first.
 
-    Finds a correct key in a wrong table, a misspelt key, and the name of a key in another program. Gives all keys that are
-    equally near.
+    Recognises a correct key in a wrong table, a misspelt key, and the name of a key in another program.
     """
     known = keys(root)
     table, _, name = path.rpartition(".")
@@ -41,7 +40,7 @@ def nearest_keys(path: str, root: Root[Any]) -> list[str]:
 
 
 def unknown_key(path: str, value: Any, origin: str, root: Root[Any]) -> UsageError:
-    """The error for a key or table that the config does not have, with what was probably meant.
+    """The error for a key or table that this kind of config does not have, with what was probably meant.
 
     `value` is the value given for the key, or a dict for a table of a file.
     """
@@ -63,13 +62,13 @@ def unknown_key(path: str, value: Any, origin: str, root: Root[Any]) -> UsageErr
 
 
 def other_owners(path: str, root: Root[Any]) -> list[str]:
-    """The titles of the other kinds of config that have this key or table."""
+    """The titles, such as `a train config`, of the other kinds of config that have the key or table `path`."""
     others = [other for other in ROOTS.values() if other.name != root.name]
     return [other.title for other in others if path in keys(other) or path in tables(other)]
 
 
 def _of_another_kind(called: str, path: str, place: str, root: Root[Any]) -> str:
-    """The sentence for a key or table that other kinds of config have; empty if none has it."""
+    """The sentence that says which other kinds of config have a key or table; "" if none has it."""
     owners = other_owners(path, root)
     return f"{called} {place} belongs to {any_of(owners)}, not to {root.title}." if owners else ""
 

@@ -16,7 +16,7 @@ from seedbed.errors import UsageError
 
 
 def typed(key: Key, raw: str) -> Any:
-    """The value of a text from the command line; the text itself if it does not fit the key's type."""
+    """The value that a text from the command line stands for; the text itself if it does not fit the key's type."""
     if key.base is bool:
         return {"true": True, "false": False}.get(raw, raw)
     if key.base in (int, float):
@@ -37,7 +37,7 @@ def typed(key: Key, raw: str) -> Any:
 
 
 def convert(key: Key, value: Any, origin: str) -> Any:
-    """`value` as the key's type. Whole numbers may be written 1e6. Raises UsageError if type or bounds do not fit."""
+    """Convert a value to the key's type. Whole numbers may be written 1e6. Raises UsageError if type or bounds do not fit."""
     plain = value
     if key.base is int and isinstance(value, float) and value.is_integer():
         plain = int(value)
@@ -66,7 +66,7 @@ def convert(key: Key, value: Any, origin: str) -> Any:
 
 
 def toml_value(value: Any) -> str:
-    """One TOML value on one line."""
+    """A value as TOML on one line, such as `["a", "b"]`."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -77,7 +77,7 @@ def toml_value(value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value for a message: as the user may have written it, short and safe to print."""
+    """A value as text for a message: as the user may have written it, shortened and safe to print."""
     if isinstance(value, dict):
         return "a table"
     written = toml_value(value) if isinstance(value, str | bool | list | int | float) else str(value)

@@ -1,9 +1,9 @@
 """Make the training batch of a step: a pure function of (data fingerprint, seed, step).
 
 Training text is one circular stream of documents, each followed by an end-of-text token. Each epoch divides the stream
-into windows, starting at a random offset, and visits every window once in random order. Tokens left over after the last
-window (less than a window) are covered by the offsets of other epochs. There is no state: to resume at step s, request
-batch s.
+into windows (`context` tokens each), starting at a random offset, and uses every window once in random order. Tokens left
+over after the last window (less than a window) are covered by the offsets of other epochs. There is no state: to resume at
+step s, request batch s.
 
 The target of a document's last token is end-of-text, and the target of end-of-text is the first token of the next
 document; both are trained. With `document_mask` the end-of-text token belongs to the document after it: generation from
@@ -28,46 +28,46 @@ IGNORED = -100
 
 
 class TokenStream(Protocol):
-    """The part of a dataset split that batches need."""
+    """The attributes and methods of a dataset split that making batches uses (a Protocol)."""
 
     @property
     def num_tokens(self) -> int:
-        """Tokens in the stream."""
+        """Number of tokens in the split."""
         ...
 
     def rows(self, starts: np.ndarray, length: int) -> np.ndarray:
-        """Ids as int64 [B, length] from each of B positions; the stream is circular."""
+        """`length` token ids from each position in `starts`: int64 [B, length]. After the last token comes the first."""
         ...
 
     def document_rows(self, starts: np.ndarray, length: int) -> np.ndarray:
-        """int32 [B, length]: positions of a row with equal numbers belong to the same document."""
+        """The document of each token of `rows`: int32 [B, length], equal numbers in a row for tokens of the same document."""
         ...
 
 
 class Batch(NamedTuple):
-    """Sequences for one step. B sequences of T tokens."""
+    """The tensors for one training step or validation step: B sequences of T tokens."""
 
     inputs: torch.Tensor
     """int64 [B, T]"""
     targets: torch.Tensor
     """int64 [B, T]: the token after each input; -100 at positions that are not trained."""
     documents: torch.Tensor | None = None
-    """int32 [B, T] with document_mask: positions of a row attend only to positions with the same number."""
+    """int32 [B, T] with document_mask: a token attends only to tokens with the same number in its row."""
     positions: torch.Tensor | None = None
-    """int64 [B, T]; None if positions count from 0 in every row."""
+    """int64 [B, T]: the position of each token; None if positions count from 0 in every row."""
 
     @property
     def processed(self) -> int:
-        """Number of tokens that the network processes. Speed is measured in these tokens."""
+        """Number of tokens in the batch. Speeds (tokens per second) count these tokens."""
         return self.inputs.numel()
 
     @property
     def trained(self) -> int:
-        """Number of targets that are trained or evaluated. The loss is divided by this number."""
+        """Number of targets that are trained or evaluated (not -100). The mean loss is the sum divided by this number."""
         return int((self.targets >= 0).sum())
 
     def leaves(self, rows: int) -> Iterator[Batch]:
-        """Yield the batch in pieces of `rows` sequences, in order; with 0, yield the whole batch."""
+        """Yield the micro-batches: the batch in parts of `rows` sequences, in order. 0 yields the whole batch at once."""
         total = self.inputs.shape[0]
         size = rows or total
         for start in range(0, total, size):
@@ -75,7 +75,7 @@ class Batch(NamedTuple):
 
 
 class Batches:
-    """The training batches of a run, by step number."""
+    """Makes the training batches of a run; `batch(step)` is the same at every call."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Batches:
         batch_size: int,
         document_mask: bool = False,
     ) -> None:
-        """Raises SeedbedError if the split is shorter than one window: `context` tokens and the target after it."""
+        """Raises SeedbedError if `split` is shorter than one window: `context` tokens and the target after the last one."""
         if context < 1 or batch_size < 1:
             raise UsageError(f"context {context} and batch size {batch_size} must be 1 or more.")
         if split.num_tokens <= context:
@@ -102,11 +102,11 @@ class Batches:
 
     @property
     def steps_per_epoch(self) -> float:
-        """Number of steps in which every window is used once. Usually fractional, because batches cross epochs."""
+        """Number of steps that use the training text once, such as 12.5 (a batch can cross the end of an epoch)."""
         return self.windows_per_epoch / self._batch_size
 
     def batch(self, step: int, rows: slice = slice(None)) -> Batch:
-        """The batch of a 0-based step, or some of its rows (for processes that share a step)."""
+        """The batch of the 0-based `step`, or only the given rows of it (for processes that share a step)."""
         samples = np.arange(step * self._batch_size, (step + 1) * self._batch_size, dtype=np.int64)[rows]
         starts = self._cached_starts(samples)
         tokens = self._split.rows(starts, self._context + 1)
@@ -116,11 +116,14 @@ class Batches:
         return Batch(*inputs_and_targets(tokens), documents)
 
     def largest(self, step: int) -> Batch:
-        """A batch of the largest size that can occur, for a trial before `step`. All batches have the same size."""
+        """A batch of the largest size that can occur, to try before training starts at `step` whether memory suffices.
+
+        All batches have the same size, so this is the batch of `step`.
+        """
         return self.batch(step)
 
     def _cached_starts(self, samples: np.ndarray) -> np.ndarray:
-        """The result of `starts`, from a cache that is filled for many samples at once, which is much faster."""
+        """The same as `starts`, from a cache that is filled for many samples at once, which is much faster."""
         if not samples.size:
             return samples
         first, last = int(samples.min()) // _CHUNK, int(samples.max()) // _CHUNK
@@ -136,7 +139,10 @@ class Batches:
         return self._chunks[number]
 
     def starts(self, samples: np.ndarray) -> np.ndarray:
-        """Start positions of the windows of global sample numbers (step x batch size + row); int64, same shape."""
+        """Where the sequence of each sample begins in the stream, in tokens; int64, same shape as `samples`.
+
+        The number of a sample is step * batch size + row.
+        """
         windows, epochs = self.windows_per_epoch, samples // self.windows_per_epoch
         starts = np.empty_like(samples)
         for epoch in np.unique(epochs).tolist():
@@ -148,8 +154,8 @@ class Batches:
 
 
 def inputs_and_targets(tokens: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Inputs and targets, int64 [B, T] each, from tokens [B, T + 1]. The target is the token after the input.
+    """Inputs and targets, int64 [B, T] each, from tokens [B, T + 1]. The target of a token is the token after it.
 
-    Both are contiguous and copied: views of a single row would overlap.
+    Both are contiguous copies, because views of `tokens` would overlap.
     """
     return torch.from_numpy(tokens[:, :-1].copy()), torch.from_numpy(tokens[:, 1:].copy())

@@ -43,7 +43,7 @@ from seedbed.tokenizer.train import train_tokenizer
 PIECE_CHARACTERS = 1 << 20
 BLOCK_BYTES = 1 << 20
 SHARD_BYTES = 1 << 25
-"""UTF-8 bytes of text per shard. A killed build repeats at most this much."""
+"""UTF-8 bytes of text per shard (a file of token ids). After a kill, at most this much is tokenised again."""
 CACHE_LOCK_REMEDY = "Set SEEDBED_CACHE to a folder on a local disk."
 _CHECKED_CHARACTERS = 1 << 13
 _REPORT_EVERY_S = 0.2
@@ -61,11 +61,11 @@ def build_dataset(
     check: Check = never_stop,
     expected_fingerprint: str | None = None,
 ) -> Dataset:
-    """Open the dataset of a config if it is prepared or cached; otherwise build it.
+    """Open the dataset that a config describes if it is prepared or cached; otherwise build it.
 
     The same source content and tokenizer config give byte-identical files, whatever the number of workers and
     interruptions. `check` is called several times a second, also while nothing is emitted. An exception from `check` or
-    `emit` stops the build, and a later call continues it.
+    `emit` stops the build, and a later call continues from there.
 
     Raises SeedbedError (UsageError for an invalid config), also if a different dataset would have to be built although the
     cache contains the dataset with `expected_fingerprint`.
@@ -81,7 +81,7 @@ def build_dataset(
 
 
 def prepared_folder(source: str) -> Path | None:
-    """The folder of a prepared dataset if `data.source` is the path of one, else None."""
+    """The folder that `source` (`data.source`) names if it contains a prepared dataset, else None."""
     if _SCHEME.match(source):
         return None
     folder = files.expand_home(source)
@@ -98,7 +98,7 @@ def build_from(
     check: Check = never_stop,
     expected_fingerprint: str | None = None,
 ) -> Dataset:
-    """Build the dataset of an open source; see `build_dataset`. `workers` 0 means one per core."""
+    """Build the dataset of `source`, which is already open; see `build_dataset`. `workers` 0 means one process per core."""
     return _build(source, tokenizer, workers, cache, MessageRecorder(emit), check, expected_fingerprint)
 
 
@@ -153,7 +153,7 @@ def _build(
 
 
 def _replay_messages(dataset: Dataset, source: Source, emit: Emit) -> None:
-    """Emit the messages kept from the preparation. Messages about skipped files describe the folder as it is at this moment."""
+    """Emit the messages from the time when the dataset was built, but describe skipped files as they are now."""
     skipped = source.skipped_messages() if isinstance(source, FolderSource) else None
     kept = [each for each in dataset.messages if skipped is None or each.get("code") != FILES_SKIPPED]
     replay_messages(kept, emit, prepared_as=dataset.name, name=source.name)
@@ -174,7 +174,7 @@ def _open_prepared(folder: Path, config: TokenizerConfig, emit: Emit, check: Che
 
 
 def emit_contents(dataset: Dataset, emit: Emit) -> None:
-    """Emit the `data` event of an opened dataset: counts, drops, fingerprint and a prompt for samples."""
+    """Emit the `data` event of an opened dataset: counts, dropped records, fingerprint, and a prompt for samples."""
     counts = {
         f"{split.name}_{what}": getattr(split, f"num_{what}")
         for split in (dataset.train, dataset.validation)
@@ -196,7 +196,7 @@ def emit_contents(dataset: Dataset, emit: Emit) -> None:
 
 
 class _Piece(NamedTuple):
-    """A part of a document; `ends` is true for the last part."""
+    """A part of a document, small enough to tokenise at once. `ends`: whether this is the document's last part."""
 
     text: str
     size_bytes: int
@@ -204,7 +204,7 @@ class _Piece(NamedTuple):
 
 
 class _DatasetBuilder:
-    """Builds one dataset. `key` and `final` are its name and folder in the cache."""
+    """Builds one dataset in a hidden folder of the cache. `key`: its name in the cache; `final`: its folder when complete."""
 
     def __init__(
         self, source: Source, config: TokenizerConfig, workers: int, cache: Path, emit: MessageRecorder, check: Check
@@ -225,7 +225,7 @@ class _DatasetBuilder:
         self._empty = 0
 
     def make(self) -> None:
-        """Build the dataset in the hidden folder, then rename the folder. The caller must hold the lock."""
+        """Build the dataset in the hidden folder, then rename it to `final`. The caller must hold the lock of `key`."""
         if not (self._partial / shards.MANIFEST).exists():
             files.make_dir(self._partial)
             try:
@@ -251,7 +251,7 @@ class _DatasetBuilder:
         return trained or (self._partial / PROGRESS).exists()
 
     def _fill(self) -> None:
-        """Write the tokenizer, the missing shards and the manifest into the hidden folder."""
+        """Write what is missing into the hidden folder: tokenizer, shards (files of token ids) and manifest.json."""
         self._emit.record_to(self._partial / _MESSAGES)
         tokenizer = self._tokenizer()
         dtype = shards.index_dtype(tokenizer.vocab_size)
@@ -283,7 +283,7 @@ class _DatasetBuilder:
         files.write_json(self._partial / shards.MANIFEST, shards.seal(manifest))
 
     def _tokenizer(self) -> Tokenizer:
-        """Load, reuse or train the tokenizer, and save it in the hidden folder."""
+        """Return the given tokenizer, the one of an interrupted build, or a new one; it is saved in the hidden folder."""
         folder = self._partial / shards.TOKENIZER
         if self._reused is not None:
             self._reused.save(folder)
@@ -299,7 +299,7 @@ class _DatasetBuilder:
         return tokenizer
 
     def _fill_split(self, split: SplitName, writer: ShardWriter, tokeniser: Tokeniser) -> None:
-        """Write the missing shards of a split."""
+        """Write the shards (files of token ids) of a split that an interrupted build did not write."""
         progress = _Progress(split, self._train_bytes if split == "train" else None, self._emit)
         pieces = self._pieces(split)
         for piece in itertools.islice(pieces, sum(shard["pieces"] for shard in writer.shards[split])):
@@ -317,7 +317,7 @@ class _DatasetBuilder:
         progress.end()
 
     def _check_fast_encoder(self, block: TextBlock, tokeniser: Tokeniser) -> None:
-        """Compare the fast encoder with the tokenizers library on this text. If they differ, use the library from then on."""
+        """Compare the fast encoder with the tokenizers library on this text. If their ids differ, use only the library."""
         sample = list(itertools.islice(patterns.cut(block.pieces[0], _CHECKED_CHARACTERS), 4))
         bulk = tokeniser.local.bulk
         if not bulk.matches_library(sample):
@@ -332,7 +332,10 @@ class _DatasetBuilder:
             )
 
     def _documents(self, split: SplitName) -> Iterator[str]:
-        """Yield the documents of a split. The first can take long, because a source may first read a large file to its end."""
+        """Yield the documents of a split.
+
+        The first document can take long, because a source may first read a large file to its end.
+        """
         texts = self._source.documents(split)
         first = run_interruptibly(lambda: next(texts, None), self._check)
         if first is not None:
@@ -340,7 +343,7 @@ class _DatasetBuilder:
             yield from map(well_formed, texts)
 
     def _pieces(self, split: SplitName) -> Iterator[_Piece]:
-        """Yield the text of a split in pieces of bounded length. Empty documents are counted and omitted."""
+        """Yield the documents of a split in pieces of at most PIECE_CHARACTERS. Empty documents are counted and omitted."""
         for text in self._documents(split):
             if not text:
                 self._empty += 1
@@ -372,7 +375,10 @@ class _DatasetBuilder:
 
 
 def _blocks(pieces: Iterator[_Piece]) -> Iterator[TextBlock]:
-    """Group pieces into blocks of about BLOCK_BYTES and shards of about SHARD_BYTES. The grouping depends on the pieces alone."""
+    """Group pieces into blocks of about BLOCK_BYTES, and mark the block that ends a shard of about SHARD_BYTES.
+
+    The same pieces always give the same groups.
+    """
     block, shard_bytes = TextBlock([], [], 0), 0
     for piece in pieces:
         block.pieces.append(piece.text)
@@ -389,7 +395,7 @@ def _blocks(pieces: Iterator[_Piece]) -> Iterator[TextBlock]:
 
 
 class _ByteCounter:
-    """Yields documents unchanged and counts their bytes. `exhausted` is true once all documents are read."""
+    """Yields documents unchanged and counts their UTF-8 bytes. `exhausted`: whether all documents were read."""
 
     def __init__(self, texts: Iterator[str]) -> None:
         self._texts = texts
@@ -403,7 +409,7 @@ class _ByteCounter:
 
 
 class _Progress:
-    """Emits the progress of tokenising at intervals."""
+    """Emits the progress of tokenising a split as `data` events, at intervals of _REPORT_EVERY_S seconds."""
 
     def __init__(self, split: SplitName, total_bytes: int | None, emit: Emit) -> None:
         self._split, self._total_bytes, self._emit = split, total_bytes, emit

@@ -19,31 +19,31 @@ FETCH_HINT = "The file may be incomplete. Download it again."
 CHUNK_BYTES = 1 << 20
 _ZSTD_INPUT_BYTES = 1 << 15
 _ZSTD_WINDOW_BYTES = 1 << 31
-"""The largest window that zstd can write (`--long=31`); the library's default limit is 128 MiB."""
+"""Limit in bytes on zstd's window (how far back it copies): the most that `zstd --long=31` writes. Default: 128 MiB."""
 _GZIP_MAGIC, _ZSTD_MAGICS = b"\x1f\x8b", (b"\x28\xb5\x2f\xfd", b"\x2a\x4d\x18")
 
 
 class UnreadableError(SeedbedError):
-    """The error for a file from which no document can be read. The file is counted as dropped under `reason`."""
+    """The error for a file from which no document can be read. `reason`, such as `not UTF-8`, is counted and shown."""
 
     def __init__(self, reason: str, message: str, hint: str = "") -> None:
         super().__init__(message, hint)
         self.reason = reason
 
     def __reduce__(self) -> tuple[type[SeedbedError], tuple[str, ...]]:
-        """Keep all parts when pickled between processes."""
+        """Keep reason, message and hint when the error is pickled to go to another process."""
         return type(self), (self.reason, self.message, self.hint)
 
 
 class NoTextError(SeedbedError):
-    """The error for a source that has no text for a split. Building the dataset again would fail in the same way."""
+    """The error for a source that has no text for a split; another attempt to build the dataset would fail, too."""
 
 
 @contextmanager
 def open_bytes(path: Path, max_bytes: int | None = None) -> Iterator[io.BufferedReader]:
-    """Open a file for reading, decompressed. Read errors raise UnreadableError.
+    """Open a file as a stream of bytes, decompressed if it is .gz or .zst. Read errors raise UnreadableError.
 
-    `max_bytes`: give only the first `max_bytes` decompressed bytes (None: all).
+    `max_bytes`: the stream ends after so many decompressed bytes (None: at the end of the file).
     """
     suffix = path.suffix.lower()
     try:
@@ -86,7 +86,7 @@ def _begins_with(path: Path, *magics: bytes) -> bool:
 
 
 class _Head(io.RawIOBase):
-    """The first `max_bytes` bytes of a stream."""
+    """A stream of the first `max_bytes` bytes of another stream."""
 
     def __init__(self, stream: BinaryIO, max_bytes: int) -> None:
         self._stream, self._left = stream, max_bytes
@@ -102,7 +102,7 @@ class _Head(io.RawIOBase):
 
 
 class _ZstdStream(io.RawIOBase):
-    """Decompressed bytes of one or more zstd frames. Unlike the library's own reader it detects truncated files."""
+    """A stream of the decompressed bytes of a zstd file. Unlike the library's own reader, it detects a truncated file."""
 
     def __init__(self, path: Path, raw: BinaryIO) -> None:
         try:
@@ -136,7 +136,7 @@ class _ZstdStream(io.RawIOBase):
         return size
 
     def _advance(self) -> None:
-        """Decompress the bytes that were read, up to the end of the frame."""
+        """Decompress the bytes that were read from the file, up to the end of a zstd frame (a file can have several)."""
         self._frame = self._frame or self._new_frame()
         try:
             self._ready = memoryview(self._frame.decompress(self._compressed))
@@ -151,7 +151,7 @@ class _ZstdStream(io.RawIOBase):
             self._compressed, self._frame = self._frame.unused_data, None
 
     def _explained(self, why: str) -> UnreadableError:
-        """The UnreadableError for an error of the zstandard library, with a suitable hint."""
+        """The UnreadableError for an error of the zstandard library (its text is `why`), with a suitable hint."""
         low = why.lower()
         if "dictionary" in low:
             return self._broken(why, "The file was compressed with a dictionary. Decompress it: zstd -d -D DICTIONARY")

@@ -15,9 +15,9 @@ from seedbed.events import discard
 from seedbed.text import quoted
 
 MANIFEST = "manifest.json"
-"""The file that is written last: a dataset folder that contains it is complete."""
+"""The file of a dataset folder that is written last: a folder that contains it is complete."""
 _MOST_BYTES = 64 << 20
-"""The largest text that is hashed for a comparison, which takes less than a second."""
+"""The largest text, in bytes, that is hashed to compare it with a run's data. Takes less than a second."""
 
 
 def find_folder(cache: Path, fingerprint: str) -> Path | None:
@@ -26,7 +26,7 @@ def find_folder(cache: Path, fingerprint: str) -> Path | None:
 
 
 def refuse_different_text(data: DataConfig, trained_on: str | None, cache: Path) -> None:
-    """Raise SeedbedError if a source differs from the dataset with the fingerprint `trained_on`.
+    """Raise SeedbedError if `data.source` is not the data that a run was trained on (fingerprint `trained_on`).
 
     Compares prepared datasets, and text files up to _MOST_BYTES if the cache contains that dataset. Any other source is
     accepted without a comparison.
@@ -46,7 +46,7 @@ def refuse_different_text(data: DataConfig, trained_on: str | None, cache: Path)
 
 
 def different_text_error(source: str) -> SeedbedError:
-    """The error for a resume with data that the run was not trained on."""
+    """The error for resuming a run with `source`, on which it was not trained."""
     return SeedbedError(
         f"{quoted(source)} is not the data that this run was trained on: the fingerprints differ.",
         "Give the path of the original data. To train on other data, start a new run: "
@@ -55,13 +55,13 @@ def different_text_error(source: str) -> SeedbedError:
 
 
 def _differs(rest: str, data: DataConfig, known: set[str]) -> bool:
-    """Whether the fingerprint of the files is none of `known`; False if the files are too large to hash here."""
+    """Whether the fingerprint of the files at path `rest` is not in `known`; False if they are too large to hash here."""
     text = open_text(rest, data, discard)
     return text.size_bytes <= _MOST_BYTES and text.fingerprint() not in known
 
 
 def _manifests(cache: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield the complete dataset folders, each with its manifest."""
+    """Yield the folder and the parsed manifest.json of every complete dataset in the cache."""
     try:
         entries = sorted((cache / "datasets").iterdir())
     except OSError:

@@ -1,4 +1,4 @@
-"""Decode bytes to text strictly: as UTF-8, otherwise in the configured encoding."""
+"""Decode bytes to text as UTF-8, else in the configured encoding (`data.encoding`); bytes that do not fit are an error."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from seedbed.tokenizer.newlines import BOM as MARK
 from seedbed.tokenizer.newlines import normalised
 
 NOT_UTF8 = "not UTF-8"
-"""The reason for dropping files that are not UTF-8 when no other encoding is configured."""
+"""The reason that is counted for files that are not UTF-8 when no other encoding is configured."""
 
 
 class FileScan(NamedTuple):
-    """The result of reading a whole file: its digest, its length in characters, whether it is blank, its encoding."""
+    """Facts about a text file: digest of its bytes, length in characters, whether it is blank, encoding."""
 
     digest: bytes
     length: int
@@ -28,9 +28,10 @@ class FileScan(NamedTuple):
 
 
 def scan_file(path: Path, encoding: str, max_bytes: int | None) -> FileScan:
-    """Read a file in chunks, and return the digest of its bytes, its length, whether it is blank, and its encoding.
+    """Read a text file in chunks, and return its digest, length, whether it is blank, and its encoding.
 
-    The encoding is UTF-8 if that decodes the file, otherwise `encoding`. Raises UnreadableError if neither decodes it.
+    The encoding is UTF-8 if the file is valid UTF-8, otherwise `encoding`. `max_bytes`: read only so many decompressed
+    bytes (None: all). Raises UnreadableError if neither encoding fits.
     """
     try:
         return _scan_as(path, "", max_bytes, wide=is_wide(encoding))
@@ -70,7 +71,7 @@ def _scan_as(path: Path, encoding: str, max_bytes: int | None, *, wide: bool) ->
 
 
 def decode_text(path: Path, content: bytes, encoding: str) -> str:
-    """The text of a small file, decoded as UTF-8, otherwise as `encoding`.
+    """The text of a small file (its bytes are `content`), decoded as UTF-8, otherwise as `encoding`.
 
     A byte-order mark is removed, and every line ending becomes a newline.
     """
@@ -108,7 +109,10 @@ def refuse_nul(path: Path, chunk: bytes, position: int) -> None:
 
 
 def decoding_error(path: Path, encoding: str, error: UnicodeError, start: int) -> UnreadableError:
-    """The error for a file that `encoding` (empty: UTF-8) cannot decode. `start`: byte offset of the decoded chunk."""
+    """The error for a file that `encoding` (empty: UTF-8) cannot decode.
+
+    `start`: byte offset in the file of the bytes that were being decoded.
+    """
     at, byte = start, b""
     if isinstance(error, UnicodeDecodeError):
         at, byte = start + error.start, error.object[error.start : error.start + 1]

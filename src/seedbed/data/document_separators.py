@@ -29,47 +29,47 @@ MARKS = (
     "<|bos|>",
     "<｜begin▁of▁sentence｜>",
 )
-"""Special tokens that separate texts, on a line of their own or between two texts."""
+"""Marks that separate texts where they are alone on a line or between two texts."""
 LINE_MARKS = ("</s>", "<s>", "<eos>", "<EOS>", "<bos>", "<BOS>", "[EOS]", "[BOS]")
-"""Separators only when alone on a line; elsewhere they have other meanings, as in HTML."""
+"""Marks that separate texts only where they are alone on a line; elsewhere they mean other things, as in HTML."""
 
 _VERSION = "separators 1"
-"""Increase the number when the same text would be split differently."""
+"""Increase the number when a change of the code splits the same text differently: it is part of fingerprints."""
 _ANY_MARK = re.compile("|".join(map(re.escape, (*MARKS, *LINE_MARKS))))
 _LONG_CHARS = PIECE_CHARS * 3 // 2
 _CONTEXT_CHARS = 1024
-"""Characters around a mark that decide whether it is a separator. A stream is buffered by this many characters."""
+"""Number of characters before and after a mark that decide whether it is a separator. So many are buffered."""
 _AFTER = re.compile(r"[ \t\r]*(?:\n(?:[ \t\r]*\n)*)?")
 _OPENING = "`([{“‘«=,:;"
 _CLOSING = "`)]}”’»,.;:!?="
 _QUOTES = "\"'"
 _SPOKEN_ENDS = ".!?…,-—"
-"""Characters before a closing quotation mark of speech, but not before an opening one."""
+"""Characters that can stand before the closing quotation mark of speech, but not before an opening one."""
 _SENTENCE_ENDS = ".!?…。！？\"'”’»)]}>"
 
 
 class _LongText(NamedTuple):
-    """The digest and length in characters of a text that is too long to keep in memory."""
+    """A text that is too long to keep in memory: its digest and its length in characters."""
 
     digest: bytes
     length: int
 
 
 class _Layout(NamedTuple):
-    """The result of the first pass over a long document."""
+    """What the first reading of a long document found out about its separators."""
 
     divided: bool
     """Whether separators split the document."""
     long: dict[int, _LongText]
-    """Long texts by their index among texts and separators."""
+    """The long texts; the key is the index in the sequence text, separators, text, and so on."""
     kept: Counter[str]
-    """How often each mark occurred inside a sentence."""
+    """How often each mark, such as <|endoftext|>, occurred inside a sentence and so is no separator."""
 
 
 class DocumentSeparators:
-    """Splits documents. `setting` is auto, none, or a separator, which then splits wherever it occurs.
+    """Splits documents at separators. `setting` (`data.separator`): auto, none, or a text to split at wherever it occurs.
 
-    The counters cover the texts read since the last call of `begin`.
+    The counters `found`, `kept` and `num_texts` cover what was read since the last call of `begin`.
     """
 
     def __init__(self, setting: str) -> None:
@@ -82,21 +82,21 @@ class DocumentSeparators:
         self.begin()
 
     def begin(self) -> None:
-        """Reset the counters."""
+        """Set the counters to zero, before the documents are read (again)."""
         self.found: Counter[str] = Counter()
         """How often each separator split a document."""
         self.kept: Counter[str] = Counter()
         """How often each mark occurred inside a sentence and remained text."""
         self.num_texts = 0
-        """Number of texts that split documents gave."""
+        """Number of texts into which documents with separators were split."""
 
     @property
     def identity(self) -> str:
-        """The part of a source's fingerprint that depends on the separators."""
+        """A text that changes when documents would be split differently; part of the fingerprint of a source."""
         return f"{_VERSION} {self._setting!r}"
 
     def texts(self, text: str) -> Iterator[str]:
-        """Yield the texts of a document in memory. Blank texts between separators are omitted."""
+        """Yield the texts between the separators of a document, `text`. Blank texts are omitted."""
         if self._off or self._pattern.search(text) is None:
             yield text
             return
@@ -113,7 +113,7 @@ class DocumentSeparators:
     def split(self, documents: Iterable[Document]) -> Iterator[Document]:
         """Split each document at its separators. Very long documents are read twice.
 
-        The pieces of a yielded document are a list if its text is in memory; otherwise each iteration reads the file again.
+        Iterate over the `pieces` of a yielded Document once, before requesting the next Document.
         """
         for document in documents:
             if isinstance(document.pieces, list):
@@ -127,7 +127,7 @@ class DocumentSeparators:
                 yield from self._split_long(document)
 
     def _split_long(self, document: Document) -> Iterator[Document]:
-        """Yield the texts of a document that is not in memory."""
+        """Yield the texts between the separators of a document that is too long to keep in memory."""
         if document.digest not in self._layouts:
             self._layouts[document.digest] = self._survey(document.pieces)
         layout = self._layouts[document.digest]
@@ -148,7 +148,7 @@ class DocumentSeparators:
                 yield Document(text_digest(text), len(text), in_pieces([text]))
 
     def _survey(self, pieces: Iterable[str]) -> _Layout:
-        """Read a document once and return its layout. Does not change the counters."""
+        """Read a long document once and return where its long texts are. Does not change the counters."""
         before = self.found, self.kept
         self.found, self.kept = Counter(), Counter()
         long: dict[int, _LongText] = {}
@@ -165,7 +165,7 @@ class DocumentSeparators:
         return layout
 
     def _parts(self, pieces: Iterable[str]) -> Iterator[str | None]:
-        """Yield the text of a stream in order, and None for each separator."""
+        """Yield the text of a document in parts, in order, and None in place of each separator."""
         buffer, position = "", 0
         for piece, last in _with_last(pieces):
             buffer, position = buffer[max(position - self._context, 0) :] + piece, min(position, self._context)
@@ -193,7 +193,7 @@ class DocumentSeparators:
                 position = decided
 
     def messages(self, name: str) -> Iterator[Message]:
-        """Yield messages about how the documents read since `begin` were split. `name`: the name of their source."""
+        """Yield messages that say how documents were split since `begin`. `name`: the source's name in the messages."""
         if self.found:
             marks = " and ".join(self.found)
             yield Message(
@@ -223,7 +223,7 @@ class DocumentSeparators:
 
 
 def _divides(text: str, start: int, end: int) -> bool:
-    """Whether the mark at `start` to `end` is between texts rather than inside a sentence."""
+    """Whether the mark `text[start:end]`, such as <|endoftext|>, separates two texts (is not inside a sentence)."""
     if text[start - 1 : start] == "\n" == text[end : end + 1]:
         return True
     line_start = text.rfind("\n", max(start - _CONTEXT_CHARS, 0), start) + 1
@@ -245,14 +245,20 @@ def _divides(text: str, start: int, end: int) -> bool:
 
 
 def _ends_text(left: str, before: str) -> bool:
-    """Whether the text before a mark on its line can end a text. `left` is `before` without trailing spaces."""
+    """Whether `before`, the text before a mark on the same line, can be the end of a text (not of half a sentence).
+
+    `left` is `before` without trailing spaces.
+    """
     if len(left) < len(before):
         return left[-1] in _SENTENCE_ENDS
     return left[-1] not in _OPENING
 
 
 def _begins_text(right: str, after: str) -> bool:
-    """Whether the text after a mark on its line can start a text. `right` is `after` without leading spaces."""
+    """Whether `after`, the text after a mark on the same line, can be the start of a text (not of half a sentence).
+
+    `right` is `after` without leading spaces.
+    """
     if right[0] in _CLOSING:
         return False
     return len(right) == len(after) or not right[0].islower()
@@ -263,7 +269,7 @@ def _is_break(part: str | None) -> bool:
 
 
 def _with_last(pieces: Iterable[str]) -> Iterator[tuple[str, bool]]:
-    """Each piece and whether it is the last; one empty piece if there are none."""
+    """Yield each piece and whether it is the last piece. Without pieces, yield one empty piece."""
     rest = iter(pieces)
     piece = next(rest, "")
     for following in rest:

@@ -1,4 +1,4 @@
-"""Recognise a file's format by its first bytes, and say how to extract text from other formats."""
+"""Recognise a file's format by its first bytes, and say how to extract text from formats that are not read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ARRAY_TO_LINES = "import json,sys; [print(json.dumps(row)) for row in json.load
 
 
 class _Magic(NamedTuple):
-    """A format's first bytes (`at` bytes from the start), its name, and the command that extracts its text."""
+    """A file format: its fixed bytes `start` (at offset `at`), its name, and the command that extracts its text."""
 
     start: bytes
     what: str
@@ -37,7 +37,7 @@ class _Magic(NamedTuple):
 
     @property
     def is_word(self) -> bool:
-        """Whether a plain text could begin with the same characters."""
+        """Whether these bytes are letters and digits, such as GIF8, so that a plain text could begin with them, too."""
         return self.start.isascii() and self.start.decode().isalnum()
 
 
@@ -86,7 +86,7 @@ _ZIPPED = (
 
 
 def refuse_wrong_format(path: Path, head: bytes, kind: str, *, wide: bool = False) -> None:
-    """Raise UnreadableError if a file's first bytes are not of format `kind` (see readers.kind_of).
+    """Raise UnreadableError if a file's first bytes, `head`, do not fit its format `kind` (see readers.kind_of).
 
     `wide`: the file may be UTF-16 or UTF-32.
     """
@@ -117,7 +117,7 @@ def refuse_wrong_format(path: Path, head: bytes, kind: str, *, wide: bool = Fals
 
 
 def refuse_placeholder(path: Path, head: bytes, *, page: bool = True) -> None:
-    """Raise UnreadableError for the result of a failed download: a Git LFS pointer or (with `page`) a web page."""
+    """Raise UnreadableError if a file is the result of a failed download: a Git LFS pointer or (with `page`) a web page."""
     start = head.removeprefix(BOM).lstrip()[:64].lower()
     if page and start.startswith((b"<!doctype", b"<html", b"<?xml")):
         raise UnreadableError(
@@ -130,7 +130,7 @@ def refuse_placeholder(path: Path, head: bytes, *, page: bool = True) -> None:
 
 
 def encoding_hint(path: Path, encoding: str) -> str:
-    """A hint on how to read or convert a file in another encoding."""
+    """The hint for a file in `encoding`: how to read it or how to convert it to UTF-8."""
     stem, suffix = _parts(path)
     convert = _piped(path, f"iconv -f {encoding} -t UTF-8")
     python = "cp1252" if encoding == "WINDOWS-1252" else encoding.lower()
@@ -138,7 +138,7 @@ def encoding_hint(path: Path, encoding: str) -> str:
 
 
 def json_kind(head: bytes) -> str:
-    """`records` for one JSON object per line, `json` for an array or another JSON value, else empty."""
+    """The kind of JSON in a file's first bytes: `records` (one object per line), `json` (any other JSON), "" if none."""
     lines = [line for line in head.removeprefix(BOM).split(b"\n")[:-1] if not line.isspace() and line][:2]
     if len(lines) == 2 and all(_is_object(line) for line in lines):
         return "records"
@@ -148,7 +148,7 @@ def json_kind(head: bytes) -> str:
 
 
 def markup_of(head: str) -> str:
-    """The markup that a text begins with: JSON lines, a JSON array, HTML or XML; else empty."""
+    """The markup that a text begins with, in words: JSON lines, a JSON array, HTML or XML; "" for plain text."""
     start = head.lstrip()[:64].lower()
     if start.startswith(("<!doctype html", "<html")):
         return "HTML"
@@ -184,12 +184,12 @@ def _format_of(head: bytes) -> tuple[str, str]:
 
 
 def _is_plain(head: bytes) -> bool:
-    """Whether the first bytes contain no control bytes: a text, too, can begin with RIFF, GIF8 or ID3."""
+    """Whether the first bytes contain no control bytes. Then a file that begins with RIFF, GIF8 or ID3 is still a text."""
     return not any(byte < 9 or 13 < byte < 32 for byte in head[:512])
 
 
 def _command(pattern: str, path: Path) -> str:
-    """The hint with the command that extracts the text of this file."""
+    """The hint with the command that extracts the text of the file at `path`, from a `pattern` with {source} and {stem}."""
     if not pattern:
         return ""
     stem, _ = _parts(path)
@@ -198,13 +198,13 @@ def _command(pattern: str, path: Path) -> str:
 
 
 def _piped(path: Path, command: str) -> str:
-    """A shell command that reads the file's (decompressed) content from stdin."""
+    """`command` as a shell command line that gets the decompressed content of the file on stdin."""
     source = legible(shlex.quote(str(path)))
     unpack = {".gz": "gzip -dc", ".zst": "zstd -dc"}.get(path.suffix.lower())
     return f"{unpack} {source} | {command}" if unpack else f"{command} < {source}"
 
 
 def _parts(path: Path) -> tuple[str, str]:
-    """The name of a file without extensions, and its extension without a compression suffix."""
+    """The name and the extension of a file, without .gz or .zst: ("novel", ".txt") for novel.txt.gz."""
     plain = path.with_suffix("") if path.suffix.lower() in COMPRESSED_SUFFIXES else path
     return plain.stem, plain.suffix or ".txt"

@@ -1,6 +1,6 @@
 """Choose the documents that are held out for validation, from their digests and lengths.
 
-The split is by document, never by window, and changes little when data is added.
+Whole documents are held out (only if that is impossible, the end of one). The choice changes little when data is added.
 """
 
 from __future__ import annotations
@@ -14,52 +14,55 @@ from seedbed.events import Message
 Side = Literal["train", "validation", "cut"]
 
 HEAD_DOCUMENTS = 4096
-"""Documents that are read before the plan is made.
+"""Number of documents (the head) that are read before it is decided which documents are held out.
 
-A source with fewer documents is split by exact lengths, a larger source by hashes.
+In a source with fewer documents, they are chosen by exact lengths; in a larger source, by hashes.
 """
 
 VERSION = "holdout 2"
-"""Increase the number when the same documents would be split differently. Part of the fingerprints of sources."""
+"""Increase the number when a change of the code splits the same documents differently: it is part of fingerprints."""
 
 _SALT = b"seedbed-holdout-1"
 _PAST_TARGET = 1.5
 """The validation text may be at most this many times as long as planned."""
 _SHORT_OF_TARGET = 0.4
-"""If whole documents give less than this share of the planned validation text, one document is cut instead."""
+"""If whole documents make up less than this share of the planned validation text, one document is cut in two instead."""
 _LARGE = 0.25
 """A document is large if it is longer than this share of the planned validation text and longer than the median document."""
 
 
 class DocumentSize(NamedTuple):
-    """A digest of a document's content, and its length in characters."""
+    """A document as needed to choose the held-out ones: a digest of its content, and its length in characters."""
 
     digest: bytes
     length: int
 
 
 class DocumentCut(NamedTuple):
-    """The document that is cut in two. Its last `tail` characters, from the nearest border, are validation text."""
+    """A document whose last `tail` characters are validation text and whose rest is training text.
+
+    The exact place of the cut is the nearest border of paragraphs, lines or words.
+    """
 
     digest: bytes
     length: int
     tail: int
     copies: int = 1
-    """How often the document occurs in the head; each copy is cut at the same place."""
+    """How often the document occurs among the first documents; each copy is cut at the same place."""
 
     @property
     def at(self) -> int:
-        """The target position of the cut, in characters."""
+        """Where the document should be cut, in characters from its start; the cut is made at a border near this position."""
         return self.length - self.tail
 
     @property
     def slack(self) -> int:
-        """The largest distance of a border from the target position, in characters."""
+        """The most characters by which the actual cut may be before or after `at`."""
         return self.tail // 4
 
 
 class HoldoutPlan(NamedTuple):
-    """Decides for every document, including unseen ones, whether it is training or validation text."""
+    """Decides for every document of a source, also those not read yet, whether it is training or validation text."""
 
     fraction: float
     validation: frozenset[bytes] | None
@@ -70,10 +73,13 @@ class HoldoutPlan(NamedTuple):
     longest: int | None = None
     """Documents longer than this, in characters, are never held out by hash."""
     frequent: frozenset[bytes] = frozenset()
-    """Digests of documents whose copies together are longer than `longest`."""
+    """Digests of documents whose copies together are longer than `longest`; they are never held out by hash either."""
 
     def side(self, digest: bytes, length: int) -> Side:
-        """The side of a document. Equal documents are on the same side, so that validation text is never trained on."""
+        """The use of a document: `train`, `validation` or `cut` (part of it for each).
+
+        Equal documents have the same use, so that validation text is never trained on.
+        """
         if self.cut is not None and digest == self.cut.digest:
             return "cut"
         if self.validation is not None:
@@ -85,7 +91,7 @@ class HoldoutPlan(NamedTuple):
         return "validation" if _score(digest) < self.fraction else "train"
 
     def is_oversize(self, digest: bytes, length: int) -> bool:
-        """Whether a document would be held out if it were not too large."""
+        """Whether a document is training text only because it is too large to be held out."""
         if self.validation is not None or not self._is_large(digest, length):
             return False
         return self.side(digest, length) == "train" and _score(digest) < self.fraction
@@ -95,21 +101,21 @@ class HoldoutPlan(NamedTuple):
 
 
 class OversizeCounter:
-    """Counts documents that are too large to be held out, while a source is read."""
+    """Counts the documents of a source that are too large to be held out for validation, while they are read."""
 
     def __init__(self, plan: HoldoutPlan) -> None:
         self._plan = plan
         self._documents = self._characters = self._all_characters = 0
 
     def count(self, digest: bytes, length: int) -> None:
-        """Count a document."""
+        """Count one document, given the digest of its content and its length in characters."""
         self._all_characters += length
         if self._plan.is_oversize(digest, length):
             self._documents += 1
             self._characters += length
 
     def messages(self, name: str) -> Iterator[Message]:
-        """Yield a message if there were such documents. Call it after all documents were counted."""
+        """Yield a message if documents were too large to be held out. Call this after all documents were counted."""
         if not self._documents:
             return
         many = self._documents > 1
@@ -126,23 +132,23 @@ class OversizeCounter:
 
 
 def text_digest(text: str) -> bytes:
-    """Digest of a text, which may contain lone surrogates."""
+    """SHA-256 of a text, which may contain lone surrogates."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def plan_holdout(head: Sequence[DocumentSize], more: bool, fraction: float) -> HoldoutPlan:
-    """Choose the validation documents of a source from its first documents, `head`. `more`: it has further documents.
+    """Plan which documents of a source are held out, from its first documents, `head`. `more`: whether others follow.
 
-    With further documents, the validation documents are those whose salted hash is below `fraction`, except large ones
-    (see `_plan_by_hash`); at least one document of the head is on either side. Without, documents are chosen in the order
-    of their hashes until they make up about `fraction` of the text. If no document is small enough, the longest document
-    is cut near its end.
+    If others follow, the validation documents are those whose salted hash is below `fraction`, except large ones (see
+    `_plan_by_hash`); at least one document of `head` is training text and one validation text. If none follow, documents
+    are chosen in the order of their hashes until they make up about `fraction` of the text; if no document is small
+    enough, the longest document is cut near its end.
     """
     return _plan_by_hash(head, fraction) if more else _plan_whole(head, fraction)
 
 
 def _plan_by_hash(head: Sequence[DocumentSize], fraction: float) -> HoldoutPlan:
-    """The plan for a source with further documents. A document that is large, together with its copies, is not chosen."""
+    """The plan for a source with documents after `head`. A document that is large, counting its copies, is not held out."""
     sizes, total = _sizes(head)
     target = fraction * total
     usual = sorted(item.length for item in head)[(len(head) - 1) // 2]
@@ -178,7 +184,7 @@ def _plan_whole(items: Sequence[DocumentSize], fraction: float) -> HoldoutPlan:
 
 
 def _sizes(items: Sequence[DocumentSize]) -> tuple[dict[bytes, int], int]:
-    """Characters of each document including its copies, and of all documents."""
+    """The characters of each document (by digest, all its copies together), and of all documents."""
     sizes: dict[bytes, int] = {}
     for item in items:
         sizes[item.digest] = sizes.get(item.digest, 0) + item.length
@@ -186,7 +192,7 @@ def _sizes(items: Sequence[DocumentSize]) -> tuple[dict[bytes, int], int]:
 
 
 def _cut(items: Sequence[DocumentSize], target: float) -> DocumentCut:
-    """Cut the longest document so that its end, in all its copies, has about `target` characters."""
+    """The cut of the longest document, chosen so that the ends of all its copies have about `target` characters together."""
     longest = max(items, key=lambda item: (item.length, item.digest))
     copies = sum(item.digest == longest.digest for item in items)
     tail = min(max(round(target / copies), 1), max(longest.length // 2, 1))
@@ -194,7 +200,7 @@ def _cut(items: Sequence[DocumentSize], target: float) -> DocumentCut:
 
 
 def cut_message(name: str, cut: DocumentCut, fraction: float) -> Message:
-    """The message for a document that is cut into training and validation text."""
+    """The message that says that a document of the source `name` is cut into training and validation text."""
     again = f", which occurs at least {cut.copies:,} times" if cut.copies > 1 else ""
     return Message(
         level="info",
@@ -207,7 +213,7 @@ def cut_message(name: str, cut: DocumentCut, fraction: float) -> Message:
 
 
 def cut_pieces(pieces: Iterable[str], cut: DocumentCut, split: Literal["train", "validation"]) -> Iterator[str]:
-    """Yield one side of a cut document: the text before or after the border nearest to `cut.at` (see `nearest_border`)."""
+    """Yield the training or the validation text of a cut document: what is before or after the border nearest to `cut.at`."""
     seen = 0
     for piece in pieces:
         start, seen = seen, seen + len(piece)
@@ -225,7 +231,7 @@ def cut_pieces(pieces: Iterable[str], cut: DocumentCut, split: Literal["train", 
 
 
 def nearest_border(text: str, at: int, slack: int) -> int:
-    """The index after the paragraph border that is nearest to `at`, at most `slack` characters away.
+    """The index in `text` after the paragraph border that is nearest to `at`, at most `slack` characters away.
 
     If there is none: after the nearest line border, else after the nearest space, else `at`.
     """
@@ -241,5 +247,5 @@ def nearest_border(text: str, at: int, slack: int) -> int:
 
 
 def _score(digest: bytes) -> float:
-    """A document's hash as a number in [0, 1): uniform, and the same in every corpus."""
+    """The hash of a document as a number in [0, 1): uniformly distributed, and the same in every corpus."""
     return int.from_bytes(hashlib.blake2b(digest, digest_size=8, key=_SALT).digest(), "big") / 2**64

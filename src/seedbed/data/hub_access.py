@@ -22,7 +22,10 @@ _TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}|(?i:bearer\s+)\S+")
 
 
 def datasets_library(purpose: str) -> Any:
-    """The `datasets` module without progress output and with few retries. Raises SeedbedError if it is not installed."""
+    """Import and return the module `datasets`, set to few retries and no progress output.
+
+    Raises SeedbedError if it is not installed; `purpose` ("The corpus hf:NAME") is what needs it.
+    """
     try:
         import datasets
         import huggingface_hub
@@ -43,14 +46,14 @@ def datasets_library(purpose: str) -> Any:
 
 
 class Pinned(NamedTuple):
-    """The commit of a dataset that is read. `unreachable` is the error if the Hub cannot be reached."""
+    """The commit of a Hub dataset that will be read. `unreachable`: the error if the Hub cannot be reached, else None."""
 
     revision: str
     unreachable: SeedbedError | None = None
 
 
 def pinned_revision(name: str, emit: Emit, *, cached_config: str = "") -> Pinned:
-    """The current commit of a Hub dataset. Without a network: the last commit seen on this machine, with a warning.
+    """Ask the Hub for the current commit of a dataset. Without a network: the last commit seen here, with a warning.
 
     `cached_config` is a configuration that the cache of `datasets` may contain completely. Makes one request without
     retries, so that a missing network is noticed within seconds. Raises SeedbedError if the dataset does not exist, if
@@ -88,7 +91,7 @@ def pinned_revision(name: str, emit: Emit, *, cached_config: str = "") -> Pinned
 
 
 def _cached_revision(cache: Path, name: str, config: str) -> str | None:
-    """The newest revision of a configuration in the cache of `datasets` (folders NAME/CONFIG/VERSION/REVISION)."""
+    """The newest revision of a dataset's configuration in the cache of `datasets` (folders NAME/CONFIG/VERSION/REVISION)."""
     if not config:
         return None
     prepared = list((cache / name.replace("/", "___") / config).glob("*/*/dataset_info.json"))
@@ -97,7 +100,7 @@ def _cached_revision(cache: Path, name: str, config: str) -> str | None:
 
 @contextmanager
 def explained(name: str) -> Iterator[None]:
-    """Turn errors of the Hub's clients into a SeedbedError with a hint."""
+    """A context in which errors of the Hub's clients about the dataset `name` become a SeedbedError with a hint."""
     import pyarrow as pa
     from datasets.exceptions import DatasetsError
     from huggingface_hub.errors import HFValidationError
@@ -181,6 +184,6 @@ def _readable_error(name: str, error: Exception) -> SeedbedError:
 
 
 def without_token(error: Exception) -> str:
-    """The first line of an error's text, shortened, with everything that looks like a token masked."""
+    """The first line of an error's text, shortened, with everything masked that looks like an access token."""
     line = str(error).strip().partition("\n")[0] or type(error).__name__
     return _TOKEN.sub("[token]", line)[:300]

@@ -1,4 +1,4 @@
-"""The files that record the last seen revision of each Hub dataset."""
+"""Say which file records the last seen revision (commit) of a Hub dataset."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from seedbed.config.directories import cache_dir
 
 
 def revision_file(name: str, endpoint: str) -> Path:
-    """The file that records the last seen revision of a dataset at an endpoint (a URL of a Hub)."""
+    """The file that records the last seen revision (commit) of the dataset `name` at `endpoint` (the URL of a Hub)."""
     key = hashlib.sha256(f"{endpoint} {name}".encode()).hexdigest()[:16]
     return cache_dir() / "hub" / f"{key}.json"

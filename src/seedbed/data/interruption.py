@@ -1,4 +1,4 @@
-"""Run or wait for blocking work while a callback can stop or pause the caller."""
+"""Run or wait for slow work while a callback, `check`, can stop or pause the caller."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ POLL_S = 0.1
 
 
 def never_stop() -> None:
-    """A check that never stops the work."""
+    """The `check` of callers that cannot be stopped: does nothing."""
 
 
 def run_interruptibly(work: Callable[[], T], check: Check) -> T:
@@ -42,7 +42,7 @@ def run_interruptibly(work: Callable[[], T], check: Check) -> T:
 
 
 def wait_for(future: Future[T], check: Check) -> T:
-    """The result of a future; an exception from `check` ends the wait."""
+    """Wait for a future and return its result. `check` is called meanwhile; an exception from it ends the wait."""
     while True:
         try:
             return future.result(POLL_S)
@@ -53,7 +53,7 @@ def wait_for(future: Future[T], check: Check) -> T:
 
 
 def wait_for_lock(lock: Lock, check: Check) -> None:
-    """Acquire a lock. Waits until the process that holds it releases it."""
+    """Acquire a lock; wait while another process holds it. An exception from `check` ends the wait."""
     while not lock.acquire():
         check()
         time.sleep(POLL_S)

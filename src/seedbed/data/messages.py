@@ -12,15 +12,15 @@ from seedbed.events import Emit, Event, Message
 
 _FIELDS = ("level", "code", "text", "why", "hint")
 _NOT_KEPT = ("hub-fetch", "slow-tokenising", "slow-vocabulary")
-"""Codes of messages about the preparation itself; they do not describe the dataset."""
+"""Codes of messages that are not kept, because they are about the preparation and not about the dataset."""
 
 
 FILES_SKIPPED = "files-skipped"
-"""The code of messages about files that a source skips without reading. They are valid until the folder changes."""
+"""The code of messages about files that a source skips unread. They are made anew for every run, as files can change."""
 
 
 class MessageRecorder:
-    """An `emit` function that forwards every event. Between `record_to` and `finish`, it also keeps messages in a file."""
+    """Forwards every event to `emit`. Between `record_to` and `finish`, also keeps messages about the data in a file."""
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
@@ -28,7 +28,7 @@ class MessageRecorder:
         self._kept: list[dict[str, str]] = []
 
     def __call__(self, event: Event, t: float | None = None) -> None:
-        """Keep the event if it is a message about the data, and forward it."""
+        """Forward the event, and keep it if it is a message about the data."""
         if self._path is not None and isinstance(event, Message) and event.code not in _NOT_KEPT:
             message = {field: getattr(event, field) for field in _FIELDS}
             if message not in self._kept:
@@ -37,7 +37,7 @@ class MessageRecorder:
         self._emit(event) if t is None else self._emit(event, t)
 
     def record_to(self, path: Path) -> None:
-        """Start to keep messages in a file. Messages of an interrupted preparation stay in it."""
+        """Start to keep messages in the file `path`, in addition to those that an interrupted preparation left in it."""
         self._path = path
         try:
             earlier = files.read_json(path)
@@ -52,7 +52,7 @@ class MessageRecorder:
 
 
 def replay_messages(kept: Iterable[Mapping[str, str]], emit: Emit, *, prepared_as: str = "", name: str = "") -> None:
-    """Emit kept messages. In them, the source's name during the preparation, `prepared_as`, becomes its current `name`."""
+    """Emit messages that a MessageRecorder kept, with the source's earlier name `prepared_as` replaced by `name`."""
     for each in filter(_is_whole, kept):
         fields = {field: each[field] for field in _FIELDS}
         if prepared_as and name:

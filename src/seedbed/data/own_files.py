@@ -1,4 +1,4 @@
-"""Recognise files that Seedbed wrote (runs, checkpoints, prepared datasets, caches, exports): they are not training text.
+"""Recognise files that Seedbed wrote (runs, checkpoints, prepared datasets, caches, exports): they are no training text.
 
 Files are recognised by their content, whatever their name and location.
 """
@@ -25,17 +25,17 @@ RUN, CHECKPOINT, DATASET, UNFINISHED, CACHE = (
 )
 LOG, STEPS = "the event log of a run", "the exported steps of a run"
 REASON = "written by Seedbed"
-"""The reason under which such files are counted as dropped."""
+"""The reason that is counted for skipped files that Seedbed wrote."""
 
 DATASET_KIND = "seedbed-dataset"
-"""The `kind` in the manifest of a prepared dataset."""
+"""The value of `kind` in the manifest.json of a prepared dataset."""
 
 _HEAD_BYTES = 1 << 16
 _STEP_FIELDS = ("step", "tokens", "time", "loss")
 
 
 def folder_kind(folder: Path) -> str:
-    """The kind of a folder that Seedbed wrote (`a run`, `a checkpoint`, ...); empty for any other folder."""
+    """What Seedbed wrote into a folder, in words (`a run`, `a checkpoint`, ...); "" for any other folder."""
     if _contains(folder, "meta.json") and (_contains(folder, "config.toml") or _contains(folder, "events.jsonl")):
         if _has(folder / "meta.json", "kind", "created"):
             return RUN
@@ -60,7 +60,7 @@ def _contains(folder: Path, name: str) -> bool:
 
 
 def _is_cache(folder: Path) -> bool:
-    """Whether this is one of the cache's own folders. The cache root itself may also contain the user's text."""
+    """Whether `folder` is a folder inside Seedbed's cache. The cache itself does not count: it may contain a user's text."""
     for cache in (cache_dir() / "datasets", cache_dir() / "hub", compiled_dir()):
         try:
             if folder.samefile(cache):
@@ -71,7 +71,7 @@ def _is_cache(folder: Path) -> bool:
 
 
 def file_kind(path: Path, kind: str) -> str:
-    """What Seedbed wrote into a file of format `kind` (see readers.kind_of): LOG or STEPS; empty for any other file."""
+    """What Seedbed wrote into a file of format `kind` (see readers.kind_of): LOG or STEPS; "" for any other file."""
     try:
         if kind == "records":
             with open_bytes(path, _HEAD_BYTES) as handle:
@@ -85,7 +85,7 @@ def file_kind(path: Path, kind: str) -> str:
 
 
 def enclosing_folder(path: Path) -> tuple[Path, str] | None:
-    """The nearest folder that Seedbed wrote, at the path or above it, and its kind; None if there is none."""
+    """The nearest folder that Seedbed wrote, at `path` or above it, and its `folder_kind`; None if there is none."""
     absolute = path.absolute()
     for folder in (absolute, *absolute.parents):
         if folder.is_dir() and (kind := folder_kind(folder)):

@@ -24,12 +24,12 @@ def key_of(*parts: str | int) -> bytes:
 
 
 def uniform_below(n: int, key: bytes) -> int:
-    """A number in 0 .. n-1 derived from the key."""
+    """A pseudo-random number in 0 .. n-1 that depends only on `key`."""
     return int.from_bytes(hashlib.blake2b(key, digest_size=16, person=b"uniform").digest(), "little") % n
 
 
 def permute(indices: np.ndarray, n: int, key: bytes) -> np.ndarray:
-    """Permute `indices` (values in 0 .. n-1) under `key`: int64, same shape.
+    """The values of `indices` under the permutation of 0 .. n-1 that `key` selects: int64, same shape.
 
     Method: an unbalanced Feistel network over the smallest power of two that is at least n (Luby and Rackoff 1988), with
     cycle walking for results outside the range (Black and Rogaway 2002, "Ciphers with arbitrary finite domains"): fewer
@@ -56,7 +56,7 @@ def _round_keys(key: bytes) -> tuple[np.uint64, ...]:
 
 
 def _feistel(values: np.ndarray, bits: int, keys: tuple[np.uint64, ...]) -> np.ndarray:
-    """A permutation of 0 .. 2**bits - 1: each round changes one half by a function of the other, so it is invertible."""
+    """Permute numbers in 0 .. 2**bits - 1. Each round changes half of the bits by a function of the other half."""
     low_bits = bits // 2
     low_mask, high_mask = np.uint64((1 << low_bits) - 1), np.uint64((1 << (bits - low_bits)) - 1)
     low, high = values & low_mask, values >> np.uint64(low_bits)
@@ -69,7 +69,7 @@ def _feistel(values: np.ndarray, bits: int, keys: tuple[np.uint64, ...]) -> np.n
 
 
 def _mix(values: np.ndarray, key: np.uint64) -> np.ndarray:
-    """A 64-bit hash. Source: the finaliser of splitmix64 (Steele, Lea and Flood 2014)."""
+    """A 64-bit hash of each value. Source: the finaliser of splitmix64 (Steele, Lea and Flood 2014)."""
     mixed = values + key
     mixed ^= mixed >> np.uint64(30)
     mixed *= np.uint64(0xBF58476D1CE4E5B9)

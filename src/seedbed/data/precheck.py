@@ -1,6 +1,6 @@
-"""Check a source before a run is created, in a fraction of a second, and refuse what would certainly fail.
+"""Check `data.source` before a run is created, in a fraction of a second, and refuse what would certainly fail.
 
-Imports neither numpy nor torch (pyarrow only for parquet files). The job itself checks everything else.
+Imports neither numpy nor torch (pyarrow only for parquet files). The job (process of the run) checks the rest.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from seedbed.files import expand_home
 from seedbed.text import quoted
 
 _WHOLE_BYTES = 16 << 20
-"""Files up to this size (a sixteenth of it if compressed) are read whole, larger files in part."""
+"""Files up to this many bytes (a sixteenth of it if compressed) are read whole, larger files in part."""
 _HEAD_BYTES = 1 << 20
 _MAX_FILES = 50
-"""The check stops after this many unreadable files of a folder."""
+"""After this many unreadable files of a folder, the check gives up without an error."""
 _MAX_ENTRIES = 20_000
 _MAX_BAD_RECORDS = 100
-"""A long file with this many records without text at its start counts as a file without text."""
+"""If so many records at the start of a large file have no text, it counts as a file without text."""
 _OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
 _TRUE = ("1", "on", "yes", "true")
 
@@ -39,7 +39,7 @@ _TRUE = ("1", "on", "yes", "true")
 def refuse_unusable(data: DataConfig, context: int, store: Path | None = None) -> None:
     """Raise UsageError if `data.source` is invalid, SeedbedError if the source cannot be read.
 
-    `context` is the length of a training window in tokens; `store` is the folder of the runs.
+    `context`: tokens per training sequence. `store`: the folder of all runs, refused inside the data (None: unchecked).
     """
     source = data.source.strip()
     if is_prepared(source, Path()):
@@ -65,7 +65,7 @@ def _check_text(data: DataConfig, rest: str, context: int) -> None:
 
 
 def _check_files(files: TextFiles, data: DataConfig, context: int) -> None:
-    """Raise if there are no files, if none can be read, or if their text is too short for a window of `context` tokens."""
+    """Raise SeedbedError if no file is readable or the text is too short for one sequence of `context` tokens."""
     files.max_skipped = _MAX_ENTRIES
     reading = ReadOptions(data.field, data.encoding)
     errors: list[UnreadableError] = []
@@ -100,7 +100,7 @@ def _check_files(files: TextFiles, data: DataConfig, context: int) -> None:
 
 
 def _max_tokens(file: TextFile, context: int) -> int:
-    """An upper bound on the tokens of a file: one per byte, and one end of text. A compressed file counts as long enough."""
+    """The most tokens that a file can give: one per byte, and one end of text. A compressed file counts as long enough."""
     if file.kind == "parquet" or file.path.suffix.lower() in COMPRESSED_SUFFIXES:
         return context + 1
     try:
@@ -114,7 +114,7 @@ def _reason(error: UnreadableError) -> str:
 
 
 def _check_file(file: TextFile, reading: ReadOptions) -> None:
-    """Raise UnreadableError for a file without text. Only the beginning of a large file is read."""
+    """Raise UnreadableError if a file contains no text that can be read. Only the beginning of a large file is read."""
     try:
         size = file.path.stat().st_size
     except OSError as error:
@@ -170,7 +170,7 @@ def _refuse_missing(purpose: str, *packages: str) -> None:
 
 
 def _refuse_offline(name: str, source: str, cached: str = "") -> None:
-    """Raise SeedbedError if offline mode is on and this dataset was never downloaded to this machine."""
+    """Raise SeedbedError if offline mode (HF_HUB_OFFLINE) is on and the Hub dataset `name` was never downloaded here."""
     switch = next((each for each in _OFFLINE if (env(each) or "").strip().lower() in _TRUE), None)
     if switch is None:
         return

@@ -1,4 +1,4 @@
-"""Prefetch batches in a thread, page-locked for a GPU. The batches are unchanged."""
+"""Prepare training batches ahead in a thread, in page-locked memory for a GPU. The batches are unchanged."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from seedbed.data.batches import Batch
 
 
 class BatchesByStep(Protocol):
-    """Batches by 0-based step; each is a pure function of the step."""
+    """What a Prefetcher needs: the batch of a 0-based step, the same at every call (a Protocol)."""
 
     def batch(self, step: int) -> Batch: ...
 
 
 class Prefetcher:
-    """Prepares the next `count` batches in a thread while a step runs. Use as a context manager.
+    """Prepares the next `count` batches in a thread while a training step runs. Use as a context manager.
 
     The batches can be requested in any order, because a batch depends only on its step: a batch that was not prefetched is
     made on request. With `pin` the tensors are page-locked, so that copies to a CUDA device overlap with computation. Needs
@@ -31,7 +31,7 @@ class Prefetcher:
         self._pending: dict[int, Future[Batch]] = {}
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step. The thread then prepares the batches of the next steps."""
+        """The batch of the 0-based `step`. After this call the thread prepares the batches of the next steps."""
         if self._thread is None:
             return self._make(step)
         steps = range(step, step + self._count + 1)
@@ -59,5 +59,5 @@ class Prefetcher:
 
 
 def should_pin(pin_memory: bool, device: torch.device) -> bool:
-    """Whether to page-lock batches: if `pin_memory` is set, but only for a CUDA device, which benefits from it."""
+    """Whether to page-lock batches: if `pin_memory` is set and `device` is a CUDA device (others do not benefit)."""
     return pin_memory and device.type == "cuda"

@@ -22,7 +22,7 @@ from seedbed.text import quoted
 from seedbed.tokenizer.newlines import BOM, normalised
 
 PIECE_CHARS = 1 << 20
-"""Documents longer than 1.5 times this are cut at paragraph borders into pieces of about this many characters."""
+"""Number of characters in a piece: longer documents (by more than half) are cut into pieces at paragraph borders."""
 
 TEXT_SUFFIXES = (".txt", ".md")
 RECORD_SUFFIXES = (".jsonl", ".ndjson")
@@ -39,7 +39,7 @@ _NO_TEXT = "Give a file or folder that contains text."
 class Document(NamedTuple):
     """A document: a digest of its content, its length in characters, and its text in pieces.
 
-    The pieces are a list if the text is in memory. For a longer text, each iteration reads the file again.
+    `pieces` is a list if the text is in memory. For a longer text, each iteration over `pieces` reads the file again.
     """
 
     digest: bytes
@@ -48,7 +48,7 @@ class Document(NamedTuple):
 
 
 def kind_of(path: Path) -> str:
-    """The format that a file's name tells: text, records, table or parquet; empty for any other name.
+    """The format of a file by the extension of its name: text, records, table or parquet; "" for any other extension.
 
     Compression suffixes are ignored.
     """
@@ -68,7 +68,7 @@ def kind_of(path: Path) -> str:
 
 
 def kind_inside(path: Path) -> str:
-    """The format of a file with an unknown extension, by content: records, json (refused later) or text."""
+    """The format of a file by its first bytes, for unknown extensions: records, text, or json (which is refused later)."""
     with open_bytes(path, HEAD_BYTES) as handle:
         return json_kind(handle.read()) or "text"
 
@@ -105,12 +105,15 @@ def read_lines_of(path: Path) -> Iterator[str]:
 
 
 def read_rows_of(path: Path, field: str) -> Iterator[str]:
-    """The text column of a parquet file, empty rows included. Raises UnreadableError if there is no such column."""
+    """The texts in the column `field` of a parquet file, also empty ones. Raises UnreadableError without such a column."""
     return parquet_texts(path, field, Counter())
 
 
 def in_pieces(chunks: Iterable[str]) -> Iterator[str]:
-    """Join the chunks of a text, and cut it into pieces of about PIECE_CHARS at paragraph (else line, else word) borders."""
+    """Yield a text, given in chunks of any length, in pieces of about PIECE_CHARS.
+
+    A piece ends between paragraphs, else between lines, else between words.
+    """
     buffer = ""
     for chunk in chunks:
         buffer = buffer + chunk if buffer else chunk
@@ -133,7 +136,7 @@ def in_pieces(chunks: Iterable[str]) -> Iterator[str]:
 
 
 def _text_document(path: Path, reading: ReadOptions) -> Iterator[Document]:
-    """Yield the file as one document. The whole file is checked before that."""
+    """Yield a text file as one document, after the whole file was checked."""
     with open_bytes(path, reading.max_bytes) as handle:
         head = handle.read(_WHOLE_BYTES)
         rest = b"" if len(head) < _WHOLE_BYTES else handle.read(1)

@@ -22,11 +22,11 @@ from seedbed.text import quoted
 _FIELD_HINT = "Set the field that contains the text: --set data.field=NAME."
 _LONGEST_FIELD = 1 << 27
 _NAMED = 20
-"""The maximum number of columns that a message lists."""
+"""The most column names that a message lists."""
 
 
 class ReadOptions(NamedTuple):
-    """How to read files: the text field of records, the encoding of files that are not UTF-8, and the most bytes to read."""
+    """How to read files: `field`, the text field of records; `encoding` of files that are not UTF-8; `max_bytes` to read."""
 
     field: str = "text"
     encoding: str = ""
@@ -37,7 +37,7 @@ class ReadOptions(NamedTuple):
 
 
 def record_texts(path: Path, kind: str, reading: ReadOptions, drops: Counter[str]) -> Iterator[str]:
-    """Yield the text field of each JSON line. Lines without this field are counted in `drops`, by reason.
+    """Yield the text field of each JSON line. Lines without a text in this field are counted in `drops`, by reason.
 
     Raises UnreadableError if no line has the field.
     """
@@ -91,7 +91,7 @@ def _decode_leniently(line: bytes, reading: ReadOptions) -> tuple[Any, str]:
 
 
 def _describe_fault(line: bytes, reason: str, field: str) -> str:
-    """What is wrong with a record, with the fields that it has."""
+    """What is wrong with a record (one JSON line), with the names of the fields that it has, for a message."""
     if reason != "no text field":
         return reason
     row = json.loads(line.decode("utf-8", "replace"))
@@ -113,7 +113,7 @@ def _hint_for(path: Path, reason: str) -> str:
 
 
 def _lines(path: Path, kind: str, reading: ReadOptions) -> Iterator[bytes]:
-    """Yield the lines of a records file as bytes, in UTF-8 or in the file's own encoding.
+    """Yield the lines of a file of JSON lines as bytes, in UTF-8 or in the file's own encoding.
 
     An incomplete last line, cut off by `max_bytes`, is omitted.
     """
@@ -142,7 +142,7 @@ def _lines(path: Path, kind: str, reading: ReadOptions) -> Iterator[bytes]:
 
 
 def table_texts(path: Path, reading: ReadOptions, drops: Counter[str]) -> Iterator[str]:
-    """Yield the text column of a CSV or TSV file with a header row."""
+    """Yield the texts in the column `reading.field` of a CSV or TSV file with a header row."""
     with open_bytes(path, HEAD_BYTES) as handle:
         refuse_wrong_format(path, handle.peek(HEAD_BYTES)[:HEAD_BYTES], "table", wide=is_wide(reading.encoding))
     encoding = scan_file(path, reading.encoding, reading.max_bytes).encoding
@@ -181,7 +181,7 @@ def _column(path: Path, field: str, rows: csv.DictReader[str], drops: Counter[st
 
 
 def _refuse_column(path: Path, field: str, names: list[str]) -> None:
-    """Raise UnreadableError unless exactly one column has the name of the field."""
+    """Raise UnreadableError unless exactly one of the columns `names` is called `field`."""
     count = names.count(field)
     if count == 1:
         return
@@ -195,7 +195,7 @@ def _refuse_column(path: Path, field: str, names: list[str]) -> None:
 
 
 def parquet_texts(path: Path, field: str, drops: Counter[str], *, max_bytes: int | None = None) -> Iterator[str]:
-    """Yield the text column of a parquet file, read in batches of rows. With `max_bytes`, only check the file."""
+    """Yield the texts in the column `field` of a parquet file. With `max_bytes`, only check the file."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -229,7 +229,7 @@ def parquet_texts(path: Path, field: str, drops: Counter[str], *, max_bytes: int
 
 
 def _refuse_non_parquet(path: Path, head: bytes) -> None:
-    """Raise UnreadableError for a file that is not parquet despite its name."""
+    """Raise UnreadableError if a file's first bytes, `head`, are not those of a parquet file."""
     if not head:
         raise UnreadableError("empty", f"{quoted(path)} is empty.", FETCH_HINT)
     if not head.startswith(b"PAR1"):
@@ -242,7 +242,7 @@ def _refuse_non_parquet(path: Path, head: bytes) -> None:
 
 
 def _check_parquet_column(path: Path, field: str, table: Any, types: Any, drops: Counter[str]) -> None:
-    """Raise UnreadableError unless the file has rows and exactly one text column with that name."""
+    """Raise UnreadableError unless the parquet file has rows and exactly one text column called `field`."""
     rows = table.metadata.num_rows
     try:
         _refuse_column(path, field, table.schema_arrow.names)
@@ -259,7 +259,7 @@ def _check_parquet_column(path: Path, field: str, table: Any, types: Any, drops:
 
 
 def _column_texts(values: list[Any], drops: Counter[str]) -> Iterator[str]:
-    """Yield the texts of a column. Values that are bytes (written by older programs) are decoded as UTF-8."""
+    """Yield the texts among a column's values. Bytes (written by older programs) are decoded as UTF-8; others are counted."""
     for value in values:
         if isinstance(value, bytes):
             try:

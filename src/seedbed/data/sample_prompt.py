@@ -1,4 +1,4 @@
-"""Choose a prompt for samples from the first words of a dataset's documents."""
+"""Choose the prompt for the sample texts of a run from the first words of the dataset's documents."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _DOCUMENTS = 200
 _WORDS, _CHARACTERS = 6, 40
 _COMMON_WORDS = 4
 _COMMON = 0.1
-"""An opening counts as common if at least this share of the documents begin with it."""
+"""An opening (first words of a document) is common if at least this share of the documents begin with it."""
 
 
 def sample_prompt(dataset: Dataset) -> str:
-    """The words that many documents begin with (such as `Once upon a time`), in one line without control characters.
+    """A prompt: words that many documents begin with, such as `Once upon a time`, in one line without control characters.
 
-    If no opening is frequent: the first usable opening, or "" if there is none. Openings of validation text come first,
-    because the model has not memorised that text.
+    If none are frequent, the first words of a document, or "" without any. Validation documents come first, because the
+    model has not memorised them.
     """
     openings = [words for split in (dataset.validation, dataset.train) for words in _openings(split, dataset.tokenizer)]
     common = Counter(" ".join(words[:_COMMON_WORDS]) for words in openings if len(words) > _COMMON_WORDS)
@@ -34,7 +34,7 @@ def sample_prompt(dataset: Dataset) -> str:
 
 
 def _openings(split: Split, tokenizer: Tokenizer) -> Iterator[list[str]]:
-    """Yield the first words of each of the first documents."""
+    """Yield the first words of each of the first _DOCUMENTS documents."""
     ids = split.read(0, min(_TOKENS_READ, split.num_tokens)).tolist()
     begin = documents = 0
     while begin < len(ids) and documents < _DOCUMENTS:
@@ -49,7 +49,7 @@ def _openings(split: Split, tokenizer: Tokenizer) -> Iterator[list[str]]:
 
 
 def _first_words(text: str) -> list[str]:
-    """The first words of the first line with text, at most _WORDS words and _CHARACTERS characters."""
+    """The first words of the first line that is not blank: at most _WORDS words and _CHARACTERS characters."""
     whole = text.partition("\ufffd")[0]  # U+FFFD: a character that was cut, or that the vocabulary lacks
     line = next((clean for each in whole.splitlines() if (clean := printable(each).strip())), "")
     words: list[str] = []
@@ -61,6 +61,6 @@ def _first_words(text: str) -> list[str]:
 
 
 def _is_good(words: list[str]) -> bool:
-    """Whether the words look like the beginning of a sentence or heading."""
+    """Whether the words look like the beginning of a sentence or heading: letters, and no lower-case start."""
     text = " ".join(words)
     return len(text) >= 8 and any(char.isalpha() for char in text) and not text[0].islower()

@@ -1,6 +1,6 @@
-"""Write the shards of a dataset one by one, so that an interrupted build continues with the next shard.
+"""Write the shards (files of token ids) of a dataset one by one, so that an interrupted build continues with the next.
 
-A shard is written under a temporary name, renamed, then recorded in `progress.json`. Unrecorded files are ignored.
+A shard is written under a temporary name, renamed, then recorded in `progress.json`. Files without record are ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PROGRESS = "progress.json"
 
 
 class ShardWriter:
-    """Writes the shards of one dataset into the folder in which it is built."""
+    """Writes the shards (files of token ids) of one dataset into the folder in which it is built."""
 
     def __init__(self, folder: Path, dtype: np.dtype, tokenizer: str) -> None:
         """Continue an earlier build with the same tokenizer (`tokenizer`: its fingerprint), if there is one.
@@ -47,13 +47,13 @@ class ShardWriter:
         self._size_bytes = self._pieces = 0
 
     def add(self, text: TextBlock, ids: IdBlock) -> None:
-        """Add a block to the current shard."""
+        """Add a block of text and its token ids to the current shard."""
         self._blocks.append(ids)
         self._size_bytes += text.size_bytes
         self._pieces += len(text.pieces)
 
     def close_shard(self, split: str) -> dict[str, Any] | None:
-        """Write the current shard as the next one of a split and return its record; None if it is empty."""
+        """Write the current shard as the next shard of a split and return its entry in the manifest; None if it is empty."""
         if not self._blocks:
             return None
         name = f"{split}-{len(self.shards[split]):05d}.ds"
@@ -78,7 +78,7 @@ class ShardWriter:
         return shard
 
     def _ends(self) -> bytes:
-        """The content of the index file: where documents end in the shard."""
+        """The content of the shard's index file: where each document ends, in tokens, as little-endian uint64."""
         done, ends = 0, []
         for block in self._blocks:
             ends.append(np.array(block.ends, dtype="<u8") + np.uint64(done))
@@ -86,7 +86,7 @@ class ShardWriter:
         return np.concatenate(ends).astype("<u8").tobytes()
 
     def totals(self, split: str) -> dict[str, Any]:
-        """A split's entry in the manifest."""
+        """The entry of a split in manifest.json: total tokens, documents, bytes and unknown characters, and its shards."""
         shards = self.shards[split]
         return {
             **{key: sum(shard[key] for shard in shards) for key in ("tokens", "documents", "bytes", "unknown")},
@@ -94,7 +94,7 @@ class ShardWriter:
         }
 
     def stamps(self) -> dict[str, list[int]]:
-        """The stamps of all files (see `stamp_of`), so that opening the dataset does not hash them again."""
+        """Time, size and inode of all shard files (see `stamp_of`), so that opening the dataset does not hash them again."""
         stamps = {}
         for shard in (shard for split in SPLITS for shard in self.shards[split]):
             stamps[shard["file"]] = stamp_of(self.folder, shard["file"], shard["size_bytes"])
@@ -104,7 +104,7 @@ class ShardWriter:
         return stamps
 
     def _intact(self, shard: dict[str, Any]) -> bool:
-        """Whether the files of a recorded shard are unchanged."""
+        """Whether the files of a shard still agree with its record in progress.json."""
         path = self.folder / shard["file"]
         index = self.folder / f"{shard['file']}.index"
         if not (path.is_file() and index.is_file()):

@@ -43,17 +43,17 @@ _REMAKE = (
 
 
 def index_dtype(vocab_size: int) -> np.dtype:
-    """The smallest little-endian dtype for ids below `vocab_size`."""
+    """The smallest unsigned little-endian dtype (uint16 or uint32) for token ids below `vocab_size`."""
     return np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
 
 
 def digest_of(value: Any) -> str:
-    """SHA-256 of a JSON value, independent of the order of keys."""
+    """SHA-256 (hex) of a JSON value; the order of keys does not matter."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def seal(manifest: dict[str, Any]) -> dict[str, Any]:
-    """The manifest with `fingerprint` (of tokens and tokenizer) and `digest` (of the whole manifest) added."""
+    """A copy of the manifest with `fingerprint` (of tokens and tokenizer) and `digest` (of the whole manifest) added."""
     content = {
         "format": manifest["format"],
         "dtype": manifest["dtype"],
@@ -69,15 +69,15 @@ def seal(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 class Dataset:
-    """A prepared dataset. Equal `fingerprint`s mean the same tokens in the same order."""
+    """A prepared dataset on disk, opened for reading. Equal `fingerprint`s mean the same tokens in the same order."""
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
-        """Use `open` instead."""
+        """Call `Dataset.open` instead, which checks the files. `manifest`: the parsed manifest.json."""
         self.folder, self.manifest = folder, manifest
         self.name: str = manifest["name"]
         self.fingerprint: str = manifest["fingerprint"]
         self.messages: list[dict[str, str]] = manifest.get("messages", [])
-        """Messages of the preparation; older manifests have none."""
+        """The messages from the time when the dataset was built; manifests of older versions have none."""
         self.train = Split(folder, "train", manifest)
         self.validation = Split(folder, "validation", manifest)
 
@@ -94,7 +94,7 @@ class Dataset:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer of the ids. Raises SeedbedError if the manifest was made with a different tokenizer."""
+        """The tokenizer that made the token ids. Raises SeedbedError if it is not the one that the manifest names."""
         tokenizer = Tokenizer.load(self.folder / TOKENIZER)
         if tokenizer.fingerprint != self.manifest["tokenizer"]:
             raise SeedbedError(
@@ -104,33 +104,33 @@ class Dataset:
         return tokenizer
 
     def verify(self) -> None:
-        """Check the SHA-256 of every file. Raises SeedbedError, which names the first file that differs."""
+        """Check the SHA-256 of every shard file. Raises SeedbedError, which names the first file that differs."""
         _check_files(self.folder, self.manifest, only_changed=False)
 
 
 class Split:
-    """The tokens of one split as one circular stream over its shards."""
+    """The tokens of one split (train or validation), in all its shards, as one circular stream."""
 
     def __init__(self, folder: Path, name: str, manifest: dict[str, Any]) -> None:
-        """Use `Dataset.train` and `Dataset.validation` instead."""
+        """Use `Dataset.train` or `Dataset.validation` instead. `manifest`: the parsed manifest.json of the dataset."""
         described = manifest["splits"][name]
         self.name = name
         self.num_tokens: int = described["tokens"]
         self.num_documents: int = described["documents"]
         self.num_bytes: int = described["bytes"]
-        """UTF-8 bytes of the text, end-of-text tokens not counted."""
+        """UTF-8 bytes of the split's text, without end-of-text tokens."""
         dtype = np.dtype(manifest["dtype"])
         self._shards = [_map_file(folder / shard["file"], dtype) for shard in described["shards"]]
         self._indices = [folder / f"{shard['file']}.index" for shard in described["shards"]]
         self._offsets = [0, *itertools.accumulate(shard["tokens"] for shard in described["shards"])]
 
     def read(self, start: int, length: int) -> np.ndarray:
-        """`length` ids as int64 from position `start`; the stream is circular."""
+        """`length` token ids as int64 from position `start`. After the last token of the split comes the first."""
         ids: np.ndarray = self.rows(np.array([start]), length)[0]
         return ids
 
     def rows(self, starts: np.ndarray, length: int) -> np.ndarray:
-        """Ids as int64 [B, length] from each of B positions, each row circular."""
+        """`length` token ids from each position in `starts`: int64 [B, length]. After the last token comes the first."""
         ids = np.empty((len(starts), length), dtype=np.int64)
         for row, start in zip(ids, starts.tolist(), strict=True):
             self._fill(row, start % self.num_tokens)
@@ -147,7 +147,7 @@ class Split:
 
     @cached_property
     def document_ends(self) -> np.ndarray:
-        """int64 positions after each document's end-of-text token, ascending."""
+        """The position after each document's end-of-text token in the split: int64, ascending."""
         ends = [
             np.fromfile(path, dtype="<u8").astype(np.int64) + offset
             for path, offset in zip(self._indices, self._offsets, strict=False)
@@ -159,7 +159,7 @@ class Split:
         return self.document_ends - 1
 
     def document_rows(self, starts: np.ndarray, length: int) -> np.ndarray:
-        """int32 document numbers [B, length] for the positions of `rows`, counted from 0 in each row.
+        """The number of the document of each token that `rows` returns: int32 [B, length], counted from 0 in each row.
 
         An end-of-text token belongs to the document after it.
         """
@@ -211,7 +211,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _check_files(folder: Path, manifest: dict[str, Any], *, only_changed: bool) -> None:
-    """Compare the size and the SHA-256 of every file with the manifest.
+    """Raise SeedbedError if the size or the SHA-256 of a file differs from the manifest.
 
     `only_changed`: compute the SHA-256 only of files whose time stamp has changed since the last check.
     """
@@ -235,7 +235,7 @@ def _check_files(folder: Path, manifest: dict[str, Any], *, only_changed: bool) 
 
 
 def save_stamps(folder: Path, stamps: dict[str, list[int]]) -> None:
-    """Record which files were checked, so that they are not hashed again. A read-only folder is hashed each time."""
+    """Save the stamps (see `stamp_of`) of checked files, so that they are not hashed again. No error if read-only."""
     with contextlib.suppress(SeedbedError):
         files.write_json(folder / _VERIFIED, stamps, durable=False)
 
@@ -249,7 +249,7 @@ def _known_stamps(path: Path) -> dict[str, list[int]]:
 
 
 def stamp_of(folder: Path, name: str, size_bytes: int) -> list[int]:
-    """Time, size and inode of a file, to detect changes without reading it.
+    """Time, size and inode of a file in `folder`, to detect changes without reading it.
 
     Raises SeedbedError if the file is missing or its size is not `size_bytes`.
     """

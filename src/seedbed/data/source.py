@@ -1,4 +1,4 @@
-"""The protocol of a text source, the table of sources, and opening the source that `data.source` names."""
+"""What a text source provides (a Protocol), the table of kinds of sources, and how the source in `data.source` is opened."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SplitName = Literal["train", "validation"]
 
 
 class Source(Protocol):
-    """A corpus that can be read repeatedly, in the same order each time, in bounded memory."""
+    """A corpus (collection of texts) that can be read repeatedly, in the same order each time, in bounded memory."""
 
     @property
     def name(self) -> str:
@@ -24,15 +24,15 @@ class Source(Protocol):
 
     @property
     def drops(self) -> Counter[str]:
-        """Number of documents omitted so far, by reason. Reading a split again does not count them twice."""
+        """Number of documents omitted so far, by reason. Reading a split again does not count its documents twice."""
         ...
 
     def fingerprint(self) -> str:
-        """Hex digest of content and split. Equal fingerprints mean the same documents in the same order."""
+        """Hex digest of the content and of how it is split. Equal fingerprints mean the same documents in the same order."""
         ...
 
     def documents(self, split: SplitName) -> Iterator[str]:
-        """The documents of a split, in a fixed order. A very long document is divided into several.
+        """Yield the documents of a split, in a fixed order. A very long document is divided into several.
 
         Raises SeedbedError if the corpus cannot be read or the split is empty.
         """
@@ -41,15 +41,15 @@ class Source(Protocol):
 
 @runtime_checkable
 class FolderSource(Protocol):
-    """A source that skips files without reading them. Its fingerprint does not cover the skipped files."""
+    """A source that reads a folder and skips some files unread. Its fingerprint does not cover the skipped files."""
 
     def skipped_messages(self) -> list[Message]:
-        """Messages about the files that are skipped at this moment, with the code `messages.FILES_SKIPPED`."""
+        """Messages that say which files are skipped as the folder is now; their code is `messages.FILES_SKIPPED`."""
         ...
 
 
 class SourceKind(NamedTuple):
-    """A kind of source: how it is written in `data.source`, and the function that opens it."""
+    """A kind of source, such as text:PATH: how it is written in `data.source`, and the function that opens it."""
 
     form: str
     opener: Callable[[str, DataConfig, Emit], Source]
@@ -65,7 +65,7 @@ SOURCES: dict[str, SourceKind] = {
 
 
 def open_source(data: DataConfig, *, emit: Emit) -> Source:
-    """The source that `data.source` names. Warnings go to `emit`.
+    """Open the source that `data.source` names. Its warnings go to `emit`.
 
     Raises UsageError for an unknown kind of source, SeedbedError for a source that cannot be opened.
     """

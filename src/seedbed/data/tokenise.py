@@ -1,4 +1,4 @@
-"""Tokenise blocks of text, in this process or in worker processes.
+"""Tokenise text: turn blocks (groups of pieces of documents) into token ids, in this process or in worker processes.
 
 `python -m seedbed.data.tokenise TOKENIZER_FOLDER DTYPE words|library` runs a worker: it reads and writes one block at a
 time as length-prefixed MessagePack on stdin and stdout, until stdin closes.
@@ -28,27 +28,27 @@ from seedbed.tokenizer.bulk_encoder import BulkEncoder
 from seedbed.tokenizer.tokenizer import Tokenizer
 
 SINGLE_PROCESS_BYTES = 16 << 20
-"""Bytes that are tokenised in this process before workers are started. That takes about as long as starting the workers."""
+"""So many bytes are tokenised in this process before workers are started, which takes as long as starting them."""
 PYTHON: tuple[str, ...] = (sys.executable, "-P", "-m")
 """The command that starts a worker. -P keeps the working directory off the module path."""
 PART_CHARACTERS = 1 << 17
-"""Characters that are encoded between two calls of `check`."""
+"""Number of characters that are encoded between two calls of `check`."""
 _LENGTH_BYTES = 8
 
 
 class TextBlock(msgspec.Struct, array_like=True):
-    """Pieces of text in order. `ends[i]`: whether piece i is the last piece of its document."""
+    """Pieces of documents to tokenise, in order. `ends[i]`: whether piece i is the last piece of its document."""
 
     pieces: list[str]
     ends: list[bool]
     size_bytes: int
-    """UTF-8 bytes of the pieces."""
+    """UTF-8 bytes of all pieces together."""
     closes_shard: bool = False
-    """Whether this block completes its shard."""
+    """Whether this block is the last of its shard (a file of token ids)."""
 
 
 class IdBlock(msgspec.Struct, array_like=True):
-    """The ids of a text block, with an end-of-text id after each document."""
+    """The token ids of a TextBlock, with an end-of-text id after each document."""
 
     ids: bytes
     ends: list[int]
@@ -58,7 +58,7 @@ class IdBlock(msgspec.Struct, array_like=True):
 
 
 class BlockEncoder:
-    """Encodes blocks in this process. `check` is called before each part of a block (see PART_CHARACTERS)."""
+    """Encodes blocks to token ids in this process. `check` is called every PART_CHARACTERS characters."""
 
     def __init__(self, tokenizer: Tokenizer, dtype: np.dtype, check: Check = never_stop) -> None:
         self.bulk = BulkEncoder(tokenizer, dtype)
@@ -67,7 +67,7 @@ class BlockEncoder:
         self._width, self._end = dtype.itemsize, np.array([tokenizer.eot_id], dtype=dtype).tobytes()
 
     def encode(self, block: TextBlock) -> IdBlock:
-        """The ids of a block."""
+        """The token ids of all pieces of a block. An exception from `check` ends the encoding."""
         encoded: list[bytes] = []
         ends: list[int] = []
         size_bytes = 0
@@ -84,7 +84,7 @@ class BlockEncoder:
         return IdBlock(joined, ends, self.bulk.count_unknown(joined))
 
     def is_slow(self, block: TextBlock) -> bool:
-        """Whether a block has a long part without a space or line break to cut at, which is slow to encode."""
+        """Whether a block has a long part that cannot be cut at a space or line break, which is slow to encode."""
         return self._kind != "char" and any(
             len(part) > PART_CHARACTERS
             for piece in block.pieces
@@ -93,7 +93,7 @@ class BlockEncoder:
         )
 
     def _batches(self, block: TextBlock) -> Iterator[list[tuple[str, bool]]]:
-        """Yield the parts of a block in batches of about PART_CHARACTERS, and for each part whether it ends a document."""
+        """Yield batches of parts of the block's pieces, about PART_CHARACTERS each: (part, whether it ends a document)."""
         batch: list[tuple[str, bool]] = []
         characters = 0
         for piece, ends_document in zip(block.pieces, block.ends, strict=True):
@@ -108,9 +108,9 @@ class BlockEncoder:
             yield batch
 
     def _parts(self, piece: str) -> list[str]:
-        """The parts of a piece that are encoded separately.
+        """The parts into which a piece is cut, each encoded separately; joined, their ids are those of the piece.
 
-        A piece is divided only if the split of the tokenizer is known: then the ids of the parts equal those of the piece.
+        A piece is cut only if it is known how the tokenizer splits text into words (`patterns.recognise`).
         """
         if len(piece) <= PART_CHARACTERS or not self.bulk.caches_words:
             return [piece]
@@ -118,7 +118,7 @@ class BlockEncoder:
 
 
 class Tokeniser:
-    """Encodes a stream of blocks: first in this process, then in workers if the stream is long or slow.
+    """Encodes a stream of blocks to token ids: first in this process, then in workers if the stream is long or slow.
 
     Use as a context manager.
     """
@@ -126,7 +126,7 @@ class Tokeniser:
     def __init__(
         self, tokenizer: Tokenizer, folder: Path, dtype: np.dtype, workers: int, check: Check = never_stop
     ) -> None:
-        """`folder`: the saved tokenizer, which the workers load. With `workers` = 1, this process encodes all but slow text.
+        """`folder`: the saved tokenizer, which the workers load. `workers` 1: this process encodes all but slow text.
 
         `check` is called several times a second; an exception from it stops the work immediately.
         """
@@ -137,7 +137,7 @@ class Tokeniser:
         self._pool: _Pool | None = None
 
     def encode(self, blocks: Iterable[TextBlock]) -> Iterator[tuple[TextBlock, IdBlock]]:
-        """Yield each block with its ids, in order."""
+        """Yield each block with its token ids, in order."""
         rest = iter(blocks)
         while self._workers == 1 or self._done_bytes < SINGLE_PROCESS_BYTES:
             block = next(rest, None)
@@ -168,7 +168,7 @@ class Tokeniser:
 
 
 class _Pool:
-    """Worker processes, each driven by a thread."""
+    """Several worker processes, each with a thread that sends it blocks."""
 
     def __init__(self, command: list[str], count: int, check: Check) -> None:
         self._check = check
@@ -179,7 +179,7 @@ class _Pool:
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="tokenise")
 
     def encode(self, blocks: Iterator[TextBlock]) -> Iterator[tuple[TextBlock, IdBlock]]:
-        """Yield each block with its ids, in order. At most two blocks per worker are in flight."""
+        """Yield each block with its token ids, in order. At most two blocks per worker are being encoded or waiting."""
         pending: deque[tuple[TextBlock, Future[IdBlock]]] = deque()
         for block in blocks:
             pending.append((block, self._threads.submit(self._encode, block)))
@@ -191,7 +191,7 @@ class _Pool:
             yield first, wait_for(ids, self._check)
 
     def close(self, *, kill: bool) -> None:
-        """Stop the processes, with `kill` immediately."""
+        """Stop all worker processes: at once with `kill`, else after their current block."""
         for worker in self._all:
             worker.close(kill=kill)
         self._threads.shutdown(wait=True, cancel_futures=True)
@@ -205,14 +205,14 @@ class _Pool:
 
 
 class _Worker:
-    """One worker process; it encodes one block at a time."""
+    """One worker process, which encodes one block (group of pieces of documents) at a time."""
 
     def __init__(self, command: list[str]) -> None:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._encoder, self._decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(IdBlock)
 
     def encode(self, block: TextBlock) -> IdBlock:
-        """The ids of a block. Raises SeedbedError if the process has exited."""
+        """Send a block to the process and return its token ids. Raises SeedbedError if the process has exited."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -247,7 +247,7 @@ def _send(pipe: IO[bytes], message: bytes) -> None:
 
 
 def _receive(pipe: IO[bytes]) -> bytes | None:
-    """The next message; None if the pipe is closed."""
+    """The next length-prefixed message from a pipe; None if the pipe is closed."""
     head = pipe.read(_LENGTH_BYTES)
     if len(head) < _LENGTH_BYTES:
         return None
@@ -257,7 +257,7 @@ def _receive(pipe: IO[bytes]) -> bytes | None:
 
 
 def main(folder: str, dtype: str, method: str) -> None:
-    """Run a worker until stdin closes. It ignores Ctrl-C, which the parent process handles."""
+    """Run a worker process until stdin closes. It ignores Ctrl-C, which the parent process handles."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     encoder = BlockEncoder(Tokenizer.load(Path(folder)), np.dtype(dtype))
     if method == "library":

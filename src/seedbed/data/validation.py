@@ -1,4 +1,4 @@
-"""Make validation batches, in which every token is a target once, or only a fixed, evenly spread part of the tokens."""
+"""Make validation batches, which evaluate every token of the validation text once, or a fixed, evenly spread part of it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from seedbed.errors import SeedbedError
 
 
 class ValidationText(TokenStream, Protocol):
-    """A dataset split that validations evaluate."""
+    """The attributes and methods of the validation split that validations use (a Protocol)."""
 
     @property
     def num_bytes(self) -> int:
-        """UTF-8 bytes of the text."""
+        """UTF-8 bytes of the split's text."""
         ...
 
 
 class Validation:
-    """Selects the tokens that each validation of a run evaluates, and makes their batches.
+    """Selects the tokens that the validations of a run evaluate, and makes batches of them.
 
     `wanted_tokens`: about how many tokens each validation between steps evaluates; 0 for all.
     """
@@ -40,11 +40,11 @@ class Validation:
         self._batch_size, self._document_mask = batch_size, document_mask
         part = wanted_tokens if self._whole_windows(wanted_tokens) < self._everything else 0
         self.compared_tokens = part
-        """About how many tokens a validation between steps evaluates; 0 for all. Their losses can be compared."""
+        """About how many tokens each validation between steps evaluates, always the same ones; 0 for the whole text."""
         self.bytes_per_token = split.num_bytes / max(split.num_tokens, 1)
 
     def batches(self, max_tokens: int) -> Iterator[Batch]:
-        """Batches that evaluate about `max_tokens` tokens, the same tokens at every call; 0 for the whole text."""
+        """Yield batches that evaluate about `max_tokens` tokens, the same tokens at every call; 0: the whole text."""
         return validation_batches(
             self._split,
             context=self._context,
@@ -54,7 +54,7 @@ class Validation:
         )
 
     def tokens(self, max_tokens: int) -> int:
-        """How many tokens `batches(max_tokens)` evaluates: whole windows."""
+        """How many tokens `batches(max_tokens)` evaluates: `max_tokens` rounded up to whole windows of `context` tokens."""
         return min(self._whole_windows(max_tokens), self._everything) if max_tokens else self._everything
 
     @property
@@ -70,9 +70,11 @@ def validation_batches(
 ) -> Iterator[Batch]:
     """Yield batches in which every token after the first is a target exactly once, in order.
 
-    The last window is padded with token 0 and targets of -100; the last batch has as many rows as are left. With
-    `max_tokens`, only that many tokens (rounded up to whole windows) are evaluated: windows spread evenly over the split,
-    the same windows at every call. Raises SeedbedError for a split without two tokens.
+    Each row is a window: `context` tokens of the split. The last window is padded with token 0 and targets of -100; the
+    last batch has as many rows as are left. `max_tokens` above 0: only so many tokens, rounded up to whole windows, are
+    evaluated, in windows spread evenly over the split, the same at every call.
+
+    Raises SeedbedError for a split without two tokens.
     """
     targets = split.num_tokens - 1
     if targets < 1:

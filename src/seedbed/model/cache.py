@@ -1,4 +1,4 @@
-"""The KV cache: keys and values of earlier tokens, so that only new tokens have to be computed."""
+"""The KV cache: attention keys and values of earlier tokens, so that only new tokens have to be computed."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from seedbed.config.schema import ModelConfig
 
 
 class LayerCache:
-    """One layer's keys and values, [B, K, max_length, D] each, filled from the left."""
+    """Attention keys and values of one layer: [B, K, max_length, D] each (K key heads of width D), filled from the left."""
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
         self.keys, self.values = keys, values
         self.length = 0
 
     def append(self, k_BKTD: Tensor, v_BKTD: Tensor) -> tuple[Tensor, Tensor]:
-        """Append T positions and return views [B, K, length, D] of all of them. The caller must stay within max_length."""
+        """Append the keys and values of T new positions; return views [B, K, length, D] of all cached positions.
+
+        The caller must not exceed `max_length` positions.
+        """
         end = self.length + k_BKTD.shape[2]
         self.keys[:, :, self.length : end] = k_BKTD
         self.values[:, :, self.length : end] = v_BKTD
@@ -25,7 +28,7 @@ class LayerCache:
 
 
 class KVCache:
-    """A cache for every layer, allocated once for `batch` sequences of up to `max_length` tokens."""
+    """The attention keys and values of all layers, allocated once for `batch` sequences of up to `max_length` tokens."""
 
     def __init__(
         self,
@@ -45,10 +48,10 @@ class KVCache:
 
     @property
     def length(self) -> int:
-        """Number of cached tokens."""
+        """Number of tokens per sequence whose keys and values are cached."""
         return self.layers[0].length
 
     def clear(self) -> None:
-        """Empty the cache but keep its memory."""
+        """Forget all cached tokens, but keep the allocated memory for the next sequence."""
         for layer in self.layers:
             layer.length = 0

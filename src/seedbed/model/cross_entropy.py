@@ -1,4 +1,6 @@
-"""Output head and cross entropy in slices of tokens, so that the full logits are never in memory."""
+"""The output head (hidden states to logits) and cross entropy, computed for a slice of the tokens at a time.
+
+So the logits of all tokens are never in memory together."""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ IGNORED = -100
 def summed_cross_entropy(
     x_NC: Tensor, weight_VC: Tensor, targets_N: Tensor, grad_scale: Tensor | None = None
 ) -> Tensor:
-    """Sum over n of -log softmax(x_n W^T)[target_n], without targets of -100: an fp32 scalar in nats.
+    """Sum over tokens n of -log softmax(x_n W^T)[target_n], without targets of -100: an fp32 scalar in nats.
 
     Matmuls run in the dtype of their inputs, everything between them in fp32. If gradients are needed, they are
     computed here, slice by slice, and only scaled in the backward pass (as Liger does, arXiv 2410.10989).
@@ -37,7 +39,7 @@ def summed_cross_entropy(
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
-    """The loss; its forward pass also computes the gradients of hidden states and weight."""
+    """Computes `summed_cross_entropy`; its forward pass also computes the gradients of hidden states and weight."""
 
     @staticmethod
     def forward(

@@ -50,7 +50,7 @@ def rotary_frequencies(config: ModelConfig, device: torch.device) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Causal self-attention with one fused projection for queries, keys and values."""
+    """Causal self-attention. One matrix (`qkv`) projects to queries, keys and values."""
 
     def __init__(self, config: ModelConfig, features: Features) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class Attention(nn.Module):
 
 
 class RMSNorm(nn.Module):
-    """Scale to unit root mean square, then by a learned gain."""
+    """Scales each vector to unit root mean square, then multiplies it by a learned gain."""
 
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class RMSNorm(nn.Module):
 
 
 class SwiGLU(nn.Module):
-    """down(silu(gate(x)) * up(x)), gate and up in one projection (arXiv 2002.05202)."""
+    """Feed-forward layer: down(silu(gate(x)) * up(x)), with gate and up in one matrix (arXiv 2002.05202)."""
 
     def __init__(self, config: ModelConfig, bias: bool) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class SwiGLU(nn.Module):
 
 
 class GeluMLP(nn.Module):
-    """down(gelu(up(x))) with the tanh approximation of GPT-2."""
+    """Feed-forward layer: down(gelu(up(x))), with the tanh approximation of GELU, as in GPT-2."""
 
     def __init__(self, config: ModelConfig, bias: bool) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ MLPS = {"swiglu": SwiGLU, "gelu": GeluMLP}
 
 
 class Block(nn.Module):
-    """Attention, then feed-forward; each reads the normalised residual stream and adds to it."""
+    """A transformer block: attention, then feed-forward; each reads the normalised hidden states and adds to them."""
 
     def __init__(self, config: ModelConfig, features: Features) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A decoder-only transformer. `vocab_rows` is the number of embedding rows, already rounded up.
+    """A decoder-only transformer. `vocab_rows`: number of embedding rows (vocabulary size, rounded up).
 
     Computes in the dtype of its weights, but the loss and the inside of the norms in fp32. The weights are undefined until
     `init_weights` or `weights.load_state` is called. Raises UsageError for a shape that the family does not allow.
@@ -164,7 +164,7 @@ class Decoder(nn.Module):
         self._fill_tables()
 
     def _fill_tables(self) -> None:
-        """Compute the rotary tables. They are computed again after every cast or move, so that they lose no precision."""
+        """Compute the rotary tables in fp32. Called again after every cast or move, so that they stay exact."""
         weight = self.embed.weight
         if self.positions is None:
             cos, sin = rotary_tables(self.config, weight.device)
@@ -178,7 +178,7 @@ class Decoder(nn.Module):
 
     @property
     def output_weight(self) -> Tensor:
-        """The head's matrix [V, C]; if tied, the embedding's."""
+        """The matrix [V, C] of the output head; for a tied head, this is the embedding matrix."""
         return self.embed.weight if self.head is None else self.head.weight
 
     @torch.no_grad()
@@ -208,7 +208,7 @@ class Decoder(nn.Module):
     def hidden_states(
         self, ids_BT: Tensor, positions_BT: Tensor | None, documents_BT: Tensor | None, cache: KVCache | None
     ) -> Tensor:
-        """The last normalised residual stream [B, T, C], before the head."""
+        """The hidden states [B, T, C] after the last norm, from which the output head computes logits."""
         T, start = ids_BT.shape[1], 0 if cache is None else cache.length
         if start + T > self.config.context:
             raise SeedbedError(
@@ -241,10 +241,10 @@ class Decoder(nn.Module):
         documents_BT: Tensor | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
-        """Logits [B, T, V] in the weights' dtype. With a `cache`, `ids_BT` are the tokens after the cached ones.
+        """Logits [B, T, V] in the weights' dtype. With a `cache`, `ids_BT` are the tokens after the cached tokens.
 
-        The cache grows by T. `documents_BT` limits attention to positions with equal numbers (without a cache). Raises
-        SeedbedError if the sequence is longer than the context.
+        The T tokens are added to the cache. `documents_BT` limits attention to positions with equal numbers (only without a
+        cache). Raises SeedbedError if the sequence is longer than the context.
         """
         return F.linear(self.hidden_states(ids_BT, positions_BT, documents_BT, cache), self.output_weight)
 
@@ -256,7 +256,7 @@ class Decoder(nn.Module):
         positions_BT: Tensor | None = None,
         grad_scale: Tensor | None = None,
     ) -> Tensor:
-        """Cross entropy in nats, summed over targets other than -100: an fp32 scalar. The caller divides it by their number.
+        """Cross entropy in nats, summed over targets other than -100: an fp32 scalar. The caller divides by their number.
 
         `grad_scale`: see `summed_cross_entropy`.
         """
@@ -265,13 +265,13 @@ class Decoder(nn.Module):
 
 
 def document_mask(documents_BT: Tensor) -> Tensor:
-    """Boolean [B, 1, T, T]: a query attends to earlier positions (and its own) of the same document."""
+    """Boolean [B, 1, T, T]: true where a query (dim 2) may attend to a key (dim 3): same document, not later."""
     same = documents_BT[:, None, :, None] == documents_BT[:, None, None, :]
     return same.tril()
 
 
 def document_positions(documents_BT: Tensor) -> Tensor:
-    """Positions [B, T] that count from 0 at every change of document."""
+    """Positions [B, T] that start again at 0 wherever the document number in a row changes."""
     index = torch.arange(documents_BT.shape[1], device=documents_BT.device).expand_as(documents_BT)
     first = F.pad(documents_BT[:, 1:] != documents_BT[:, :-1], (1, 0), value=True)
     return index - torch.where(first, index, 0).cummax(dim=1).values

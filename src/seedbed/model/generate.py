@@ -23,7 +23,7 @@ _FP32 = torch.finfo(torch.float32)
 
 
 class TextCodec(Protocol):
-    """The part of a tokenizer that text generation needs."""
+    """The attributes and methods of a tokenizer that text generation uses (a Protocol)."""
 
     @property
     def eot_id(self) -> int: ...
@@ -35,7 +35,7 @@ class TextCodec(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How the next token is chosen. The defaults sample from the model's own distribution.
+    """Settings for choosing the next token. The defaults sample from the model's own distribution.
 
     `temperature` 0 takes the most likely token. `top_k` 0, `top_p` 1, `min_p` 0 and `repetition_penalty` 1 are off. The
     order is that of transformers: penalty, temperature, top-k, top-p, min-p. Raises UsageError for invalid values.
@@ -72,7 +72,7 @@ def _bounded(name: str, value: object, holds: bool, allowed: str) -> None:
 
 
 def next_probabilities(logits_V: Tensor, seen: Tensor, sampling: Sampling) -> Tensor:
-    """The fp32 distribution [V] that the next token is drawn from. `seen`: ids of prompt and continuation so far.
+    """The fp32 probabilities [V] from which the next token is drawn. `seen`: ids of the prompt and continuation so far.
 
     Temperature must be above 0. Penalty: CTRL (arXiv 1909.05858); top-p: arXiv 1904.09751; min-p: arXiv 2407.01082; the
     details (tokens with equal scores are kept, the token that crosses p is kept) are those of transformers' logits processors.
@@ -94,7 +94,7 @@ def next_probabilities(logits_V: Tensor, seen: Tensor, sampling: Sampling) -> Te
 
 
 def apply_repetition_penalty(scores_V: Tensor, seen: Tensor, penalty: float) -> Tensor:
-    """Scores with `seen` ids penalised: positive scores are divided by the penalty, negative ones multiplied."""
+    """The scores, with those of `seen` ids lowered: positive ones divided by `penalty`, negative ones multiplied by it."""
     if penalty == 1.0 or not seen.numel():
         return scores_V
     scores = scores_V[seen]
@@ -104,7 +104,7 @@ def apply_repetition_penalty(scores_V: Tensor, seen: Tensor, penalty: float) -> 
 
 
 def sample_token(logits_V: Tensor, seen: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    """The next id: the most likely id at temperature 0, else an id drawn with the (CPU) generator.
+    """The next token id: the most likely one at temperature 0, else one drawn with the (CPU) generator.
 
     Raises SeedbedError if the model's output is NaN or infinite.
     """
@@ -123,7 +123,7 @@ def sample_token(logits_V: Tensor, seen: Tensor, sampling: Sampling, generator: 
 
 
 def fit_prompt(prompt_ids: Sequence[int], sampling: Sampling, *, context: int, eot_id: int) -> list[int]:
-    """The prompt ids that the model reads: end-of-text for an empty prompt, the last part of a prompt that is too long."""
+    """The prompt ids that the model reads: end-of-text for an empty prompt, the last ids of a prompt that is too long."""
     if not prompt_ids:
         return [eot_id]
     if len(prompt_ids) + sampling.max_new_tokens <= context:
@@ -142,10 +142,11 @@ def generate(
     generator: torch.Generator | None = None,
     vocab_size: int | None = None,
 ) -> Iterator[int]:
-    """Yield the ids after a prompt, one by one, until `eot_id` (not yielded) or `max_new_tokens`.
+    """Generate token ids after a prompt: yield them one by one, until `eot_id` (not yielded) is chosen.
 
-    `vocab_size`: higher ids (padding rows of the embedding) are never chosen. `generator` (CPU)
-    defaults to one seeded with `sampling.seed`. Raises UsageError for ids in the prompt that the model does not have.
+    Yields at most `sampling.max_new_tokens` ids. `vocab_size`: higher ids (padding rows of the embedding) are never
+    chosen. `generator` (CPU) defaults to one seeded with `sampling.seed`. Raises UsageError for ids in the prompt that the
+    model does not have.
     """
     config, device = model.config, model.embed.weight.device
     draws = torch.Generator().manual_seed(sampling.seed) if generator is None else generator
@@ -186,7 +187,7 @@ def generate(
 
 
 def last_logits(model: Decoder, ids_BT: Tensor, cache: KVCache) -> Tensor:
-    """Logits [B, V] after the last of `ids_BT`, the tokens after the cached ones. The head runs only for the last position."""
+    """Logits [B, V] for the token after `ids_BT`, which follow the cached tokens. No other logits are computed."""
     x_BTC = model.hidden_states(ids_BT, None, None, cache)
     return torch.nn.functional.linear(x_BTC[:, -1], model.output_weight)
 
@@ -195,7 +196,7 @@ def last_logits(model: Decoder, ids_BT: Tensor, cache: KVCache) -> Tensor:
 
 
 class GeneratedText:
-    """The text after a prompt, in pieces that never end inside a character or contain part of a stop string.
+    """Generates the text after a prompt, in pieces that never end inside a character or contain part of a stop string.
 
     Iterate once. Afterwards `finish` is "stop" (a stop string or the end of text) or "length", and `num_tokens` counts
     the generated tokens, including those of a stop string. Joined, the pieces are the continuation without the prompt.
@@ -231,7 +232,7 @@ class GeneratedText:
 
 
 class StopText:
-    """Yields text up to the first stop string. Buffers text that may be the start of a stop string."""
+    """Ends a stream of text before the first stop string. Holds back text that may be the start of a stop string."""
 
     def __init__(self, stop: Sequence[str]) -> None:
         self._stop = tuple(stop)
@@ -239,7 +240,7 @@ class StopText:
         self.found = False
 
     def push(self, piece: str) -> Iterator[str]:
-        """Add a piece, and yield the text that cannot become a stop string."""
+        """Add the next piece of text, and yield all buffered text that cannot belong to a stop string."""
         self._buffered += piece
         starts = [at for word in self._stop if (at := self._buffered.find(word)) >= 0]
         if starts:
@@ -253,7 +254,7 @@ class StopText:
             yield safe
 
     def flush(self) -> Iterator[str]:
-        """Yield the buffered text. Call it after the last piece."""
+        """Yield the text that is still held back. Call this after the last piece."""
         if self._buffered:
             yield self._buffered
         self._buffered = ""
@@ -265,5 +266,5 @@ class StopText:
 
 
 def text_stream(model: Decoder, tokenizer: TextCodec, prompt: str, sampling: Sampling) -> Iterator[str]:
-    """The text after `prompt`, in pieces; see GeneratedText."""
+    """Generate the text after `prompt` and yield it in pieces; see GeneratedText."""
     return iter(GeneratedText(model, tokenizer, prompt, sampling))

@@ -1,7 +1,7 @@
-"""Faster or more accurate replacements for PyTorch operations, with the same results.
+"""Faster or more accurate replacements for PyTorch operations, mathematically equal to them.
 
 Measured on a CPU with AVX512-BF16, one thread, forward and backward. Attention, 16 sequences of 256 tokens, 6 heads of 64,
-bf16: 96 ms with PyTorch's flash kernel, 37 ms here. A training step of 6 layers x 384: 5 % less with this norm.
+bf16: 96 ms with PyTorch's flash kernel, 37 ms here. A training step of 6 layers x 384: 5 % less time with this RMSNorm.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class _RMSNorm(torch.autograd.Function):
 
 
 def rotate(x_BTHD: Tensor, cos_TD: Tensor, sin_TD: Tensor) -> Tensor:
-    """Half-split rotary positions: x cos + roll(x, D/2) sin, with tables that broadcast to [T, H, D].
+    """Apply half-split rotary positions: x cos + roll(x, D/2) sin, with tables that broadcast to [T, H, D].
 
-    Under torch.compile the halves are computed separately, because it cannot vectorise a roll (5 % of a compiled step).
+    Under torch.compile the halves are computed separately, because the compiler cannot vectorise a roll (5 % of a step).
     """
     half = x_BTHD.shape[-1] // 2
     if not torch.compiler.is_compiling():
@@ -68,7 +68,7 @@ def rotate(x_BTHD: Tensor, cos_TD: Tensor, sin_TD: Tensor) -> Tensor:
 
 
 def embedding(ids: Tensor, weight_VC: Tensor) -> Tensor:
-    """The rows of `weight_VC` that `ids` select. For dtypes less precise than fp32, gradients are accumulated in fp32.
+    """Look up rows of `weight_VC` by `ids`. For dtypes less precise than fp32, gradients are accumulated in fp32.
 
     Measured for a token that occurs a thousand times in a batch: an error of 0.2 %. Accumulating in bf16 gives 2 %.
     """
@@ -79,7 +79,7 @@ def embedding(ids: Tensor, weight_VC: Tensor) -> Tensor:
 
 
 class _Embedding(torch.autograd.Function):
-    """F.embedding with a backward pass that accumulates the gradients in fp32."""
+    """F.embedding, but its backward pass accumulates the gradients in fp32."""
 
     @staticmethod
     def forward(ctx: Any, ids: Tensor, weight_VC: Tensor) -> Tensor:
@@ -95,9 +95,9 @@ class _Embedding(torch.autograd.Function):
 
 
 def causal_attention(q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask: Tensor | None = None) -> Tensor:
-    """softmax(q k^T / sqrt(D)) v: [B, H, T, D]. Each query attends to keys up to its own position; H is a multiple of K.
+    """softmax(q k^T / sqrt(D)) v: [B, H, T, D]. Each query sees the keys up to its own position. H is a multiple of K.
 
-    `mask`, boolean and broadcastable to [B, H, T, S], selects the keys instead; if S = T it must be causal.
+    `mask`, boolean and broadcastable to [B, H, T, S], is true for the keys that a query sees; if S = T, it must be causal.
     """
     T, S, grouped = q_BHTD.shape[2], k_BKSD.shape[2], q_BHTD.shape[1] != k_BKSD.shape[1]
     if q_BHTD.device.type == "cpu" and q_BHTD.dtype == torch.bfloat16 and 1 < T == S <= BLOCKED_CONTEXT:
@@ -119,7 +119,10 @@ def causal_attention(q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask: Tenso
 
 @torch.library.custom_op("seedbed::causal_attention", mutates_args=())
 def _attend(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, hidden: Tensor | None) -> list[Tensor]:
-    """The output [B, H, T, D] and, for the backward pass, the probabilities of each block [B * H, queries, keys]."""
+    """The attention output [B, H, T, D], then for each block of queries its probabilities [B * H, queries, keys].
+
+    The backward pass needs the probabilities.
+    """
     shape = q_BHTD.shape
     q, k, v = (x.reshape(-1, *shape[2:]) for x in (q_BHTD, k_BHTD, v_BHTD))
     future = torch.full((QUERY_BLOCK, QUERY_BLOCK), -torch.inf, dtype=q.dtype).triu(1)
@@ -141,7 +144,7 @@ def _attend(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, hidden: Tensor | Non
 def _attend_backward(
     grad_BHTD: Tensor, q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, kept: list[Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of queries, keys and values, [B, H, T, D] each."""
+    """The backward pass of `_attend`: the gradients of queries, keys and values, [B, H, T, D] each."""
     shape, scale = grad_BHTD.shape, grad_BHTD.shape[3] ** -0.5
     grad, q, k, v = (x.reshape(-1, *shape[2:]) for x in (grad_BHTD, q_BHTD, k_BHTD, v_BHTD))
     grad_q, grad_k, grad_v = (torch.empty(q.shape, dtype=q.dtype) for _ in range(3))

@@ -48,7 +48,7 @@ def load_folder(path: Path | str, device: torch.device | str = "cpu", dtype: tor
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Every tensor of a model folder by name, on the CPU, in the dtype of the file."""
+    """Every tensor in the safetensors files of a model folder by name, on the CPU, in the dtype of the file."""
     tensors: dict[str, Tensor] = {}
     for file in weight_files(folder):
         try:
@@ -63,7 +63,10 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a model folder: one file, or the shards of its index."""
+    """The paths of a model folder's safetensors files: one file, or all that its index file lists.
+
+    Raises SeedbedError if a file is missing.
+    """
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     index: Any = read_json(folder / INDEX)
@@ -87,7 +90,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 @contextmanager
 def _located(folder: Path) -> Iterator[None]:
-    """Add the folder's name to errors."""
+    """Put the folder's name into the message of a SeedbedError that the `with` block raises."""
     try:
         yield
     except SeedbedError as error:

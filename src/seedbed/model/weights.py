@@ -1,6 +1,7 @@
 """Convert a decoder's weights to and from Hugging Face names.
 
-A fused parameter of the decoder is stored as several tensors; a `Piece` maps each slice to its tensor.
+The decoder fuses some matrices into one parameter (such as q, k and v into qkv), which Hugging Face may store as several
+tensors. A `Piece` says which rows of which parameter belong to which tensor.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ Role = Literal["matrix", "embedding", "head", "vector"]
 
 
 class LogicalParameter(NamedTuple):
-    """One matrix or vector in the mathematical sense, even if it is stored fused with others.
+    """One matrix or vector of the model, such as q, even if a parameter (such as qkv) combines it with others.
 
-    `name` is unique: the Hugging Face tensor's name, plus ":q", ":k" or ":v" if that tensor is itself fused.
-    `rows` slices dimension 0 of `parameter` (None: all of it). `transposed`: Hugging Face stores [in, out] (Conv1D).
+    `name` is unique: the Hugging Face tensor's name, plus ":q", ":k" or ":v" if that tensor is fused, too.
+    `rows` selects it in dimension 0 of `parameter` (None: all rows). `transposed`: Hugging Face stores [in, out] (Conv1D).
     """
 
     name: str
@@ -34,16 +35,16 @@ class LogicalParameter(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """A slice of one of our parameters, and the Hugging Face tensor that contains it.
+    """Rows of a decoder parameter (its name is `ours`), and the Hugging Face tensor (`theirs`) that stores these rows.
 
-    Several pieces of one tensor are concatenated in it, along dimension 0 of our parameters.
+    `rows` None means all rows. Pieces with the same `theirs` are concatenated in that tensor, in order.
     """
 
     ours: str
     theirs: str
     role: Role
     rows: slice | None = None
-    part: str = ""  # distinguishes the pieces of a tensor that Hugging Face fuses too
+    part: str = ""  # q, k or v if the Hugging Face tensor is fused, too
     transposed: bool = False
 
 
@@ -51,7 +52,7 @@ class Piece(NamedTuple):
 
 
 def logical_parameters(model: Decoder) -> list[LogicalParameter]:
-    """Every trainable matrix and vector once, in a fixed order; a tied head is part of the embedding."""
+    """Every trainable matrix and vector of the model once, in a fixed order; a tied head counts as the embedding."""
     parameters = dict(model.named_parameters())
     return [
         LogicalParameter(p.theirs + (p.part and f":{p.part}"), parameters[p.ours], p.rows, p.role, p.transposed)
@@ -60,7 +61,7 @@ def logical_parameters(model: Decoder) -> list[LogicalParameter]:
 
 
 def export_state(model: Decoder) -> dict[str, Tensor]:
-    """The weights under Hugging Face names, contiguous, in the model's dtype. A tied head is omitted.
+    """The model's weights by Hugging Face name, contiguous, in the model's dtype. A tied head is omitted.
 
     Tensors that need no slicing or transposing share memory with the model: copy them before the next step.
     """
@@ -108,7 +109,7 @@ def load_state(model: Decoder, tensors: Mapping[str, Tensor]) -> None:
 
 
 def export_shapes(model: Decoder) -> dict[str, tuple[int, ...]]:
-    """The Hugging Face names of a model's tensors with their shapes; also works on the meta device."""
+    """The shapes of a model's tensors by Hugging Face name; also works for a model on the meta device."""
     parameters = dict(model.named_parameters())
     shapes: dict[str, tuple[int, ...]] = {}
     for piece in pieces(model.config):
@@ -125,7 +126,7 @@ def export_shapes(model: Decoder) -> dict[str, tuple[int, ...]]:
 
 
 def _under_our_names(model: Decoder, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under the names that Seedbed writes: with the prefix, without masks and the copy of a tied head."""
+    """The tensors by the names that Seedbed writes: with the family's prefix, without masks and copies of a tied head."""
     names = family(model.config.layout).names
     embedding, head = f"{names.prefix}{names.embed}.weight", f"{names.head}.weight"
     kept = {name: tensor for name, tensor in tensors.items() if not name.endswith(names.ignored)}
@@ -145,7 +146,7 @@ def _under_our_names(model: Decoder, tensors: Mapping[str, Tensor]) -> dict[str,
 
 
 def pieces(config: ModelConfig) -> Iterator[Piece]:
-    """The pieces of all parameters of a decoder, in the order of the forward pass."""
+    """Yield the pieces (rows of a parameter and where they are stored) of a whole decoder, in forward order."""
     its = family(config.layout)
     features, names = its.features, its.names
     yield Piece("embed.weight", f"{names.prefix}{names.embed}.weight", "embedding")
@@ -159,7 +160,7 @@ def pieces(config: ModelConfig) -> Iterator[Piece]:
 
 
 def _block(config: ModelConfig, ours: str, theirs: str) -> Iterator[Piece]:
-    """The pieces of one block; `ours` and `theirs` are the prefixes of its names."""
+    """Yield the pieces of one transformer block. `ours` and `theirs`: the prefixes of its names here and there."""
     its = family(config.layout)
     features, names = its.features, its.names
     query, key, head = config.heads * config.head_dim, config.kv_heads * config.head_dim, config.head_dim
@@ -182,7 +183,7 @@ def _block(config: ModelConfig, ours: str, theirs: str) -> Iterator[Piece]:
 
 
 def _rows(**sizes: int) -> dict[str, slice]:
-    """Slices of a fused matrix's rows, one after the other."""
+    """The rows of each part of a fused matrix from the parts' sizes: q=4, k=2 gives slices 0 to 4 and 4 to 6."""
     found, begin = {}, 0
     for part, size in sizes.items():
         found[part] = slice(begin, begin + size)
@@ -199,7 +200,10 @@ def _norm(ours: str, theirs: str, norm: Literal["rms", "layer"]) -> Iterator[Pie
 def _linear(
     ours: str, theirs: Sequence[str], rows: Mapping[str, slice], bias: bool, transposed: bool
 ) -> Iterator[Piece]:
-    """A projection's weights, then its bias. `rows` names the parts that ours fuses; it is empty for a single matrix."""
+    """Yield the pieces of a linear layer: its weights, then its bias.
+
+    `rows` names the parts that our tensor `ours` combines (such as q, k, v); it is empty if `ours` is a single matrix.
+    """
     parts: list[tuple[str, slice | None, str]] = [(theirs[0], None, "")]
     if len(theirs) > 1:
         parts = [(name, each, "") for name, each in zip(theirs, rows.values(), strict=True)]

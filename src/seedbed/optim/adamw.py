@@ -1,4 +1,4 @@
-"""AdamW with torch's fused kernel, over groups of parameter slices."""
+"""The AdamW optimizer with torch's fused kernel. It updates whole parameters, or only some rows of them (slices)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from seedbed.optim.muon import Slice
 
 
 class ParameterGroup:
-    """Slices with the same learning rate and weight decay. A parameter is updated as one if all its rows are in the group."""
+    """Slices (whole parameters, or rows of them) with the same learning rate and weight decay.
+
+    If the slices include all rows of a parameter, it is updated as a whole.
+    """
 
     def __init__(self, slices: Sequence[Slice], lr: float, weight_decay: float) -> None:
         self.slices, self.lr, self.weight_decay = list(slices), lr, weight_decay
@@ -32,7 +35,7 @@ class ParameterGroup:
         self.exp_avg_sqs = [torch.zeros_like(average) for average in self.exp_avgs]
 
     def moments(self) -> list[tuple[Slice, str, Tensor]]:
-        """Each moment of every slice: the slice, the moment's name, and a view with the slice's shape."""
+        """The optimizer state: for each slice and moment, the slice, the moment's name and a view in its shape."""
         found: list[tuple[Slice, str, Tensor]] = []
         for each, (unit, rows) in zip(self.slices, self._home, strict=True):
             for name, tensors in (("exp_avg", self.exp_avgs), ("exp_avg_sq", self.exp_avg_sqs)):
@@ -54,7 +57,7 @@ class AdamW:
 
     @torch.no_grad()
     def step(self, scale: float) -> None:
-        """Update every slice (a parameter, or some of its rows) with its group's learning rate times `scale`."""
+        """Update every parameter (or rows of it) with its group's learning rate times `scale`."""
         self._count.add_(1)
         for group in self.groups:
             # The kernel of torch.optim.AdamW(fused=True), called directly: constructing that class imports
@@ -76,5 +79,5 @@ class AdamW:
             )
 
     def moments(self) -> list[tuple[Slice, str, Tensor]]:
-        """Each moment of every slice: the slice, the moment's name, and a view."""
+        """The state of all groups: for each slice and moment, the slice, the moment's name and a view of the same shape."""
         return [entry for group in self.groups for entry in group.moments()]

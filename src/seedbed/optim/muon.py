@@ -1,4 +1,4 @@
-"""Muon: momentum whose updates are orthogonalised, over matrices that are slices of parameters.
+"""The Muon optimizer: momentum whose update is orthogonalised for each matrix, also for one of several in a parameter.
 
 Shapes: N matrices of R rows and C columns in one stack.
 """
@@ -20,30 +20,30 @@ _STACK_NUMBERS = 4 << 20
 
 
 class Slice(NamedTuple):
-    """A parameter (`rows` is None), or those of its rows that form one logical tensor."""
+    """A whole parameter (`rows` is None), or the rows of a fused parameter that belong to one matrix, such as q in qkv."""
 
     parameter: Tensor
     rows: slice | None
 
     def of(self, tensor: Tensor) -> Tensor:
-        """The same rows of another tensor that is shaped like the parameter."""
+        """The same rows of `tensor`, which has the shape of the parameter (such as its gradient)."""
         return tensor if self.rows is None else tensor[self.rows]
 
     @property
     def value(self) -> Tensor:
-        """The rows of the parameter, detached from autograd."""
+        """The selected rows of the parameter, detached from autograd."""
         return self.of(self.parameter.detach())
 
     @property
     def gradient(self) -> Tensor:
-        """The rows of the gradient, which must exist."""
+        """The selected rows of the parameter's gradient, which must exist."""
         grad = self.parameter.grad
         assert grad is not None, "a parameter reached the optimizer without a gradient"
         return self.of(grad)
 
 
 class Stack:
-    """Matrices of one shape and their momentum, which is kept as one tensor [N, R, C]."""
+    """N matrices of the same shape [R, C], updated together; their momentum is one tensor [N, R, C]."""
 
     def __init__(self, members: Sequence[Slice]) -> None:
         self.members = list(members)
@@ -54,7 +54,7 @@ class Stack:
         self.momentum = torch.zeros(len(self.members), rows, columns, dtype=torch.float32, device=first.device)
 
     def update(self, lr: float, momentum: float, weight_decay: float, steps: int, dtype: torch.dtype) -> None:
-        """Update every member by one step, from its `.grad`."""
+        """Update every matrix once from its gradient. `steps`: Newton-Schulz iterations, computed in `dtype`."""
         grad_NRC = torch.empty_like(self.momentum)
         torch._foreach_copy_(list(grad_NRC.unbind()), [member.gradient for member in self.members])
         self.momentum.lerp_(grad_NRC, 1 - momentum)
@@ -67,7 +67,7 @@ class Stack:
 
 
 class Muon:
-    """Muon over logical matrices, with the conventions of `torch.optim.Muon`'s defaults.
+    """The Muon optimizer for the given matrices, with the conventions of `torch.optim.Muon`'s defaults.
 
     m <- lerp(m, g, 1 - momentum); o = orthogonalise(lerp(g, m, momentum));
     w <- w (1 - lr decay) - lr sqrt(max(1, rows / columns)) o.
@@ -97,12 +97,12 @@ class Muon:
 
     @torch.no_grad()
     def step(self, scale: float) -> None:
-        """Update every matrix with learning rate `lr * scale`."""
+        """Update every matrix from its gradient with the learning rate `lr * scale`."""
         for stack in self.stacks:
             stack.update(self.lr * scale, self.momentum, self.weight_decay, self.steps, self.dtype)
 
     def moments(self) -> list[tuple[Slice, str, Tensor]]:
-        """Every slice with the name and a view of its momentum, shaped like the slice."""
+        """The optimizer state: for each slice, the slice, the text `momentum` and a view of its momentum."""
         return [
             (member, "momentum", view)
             for stack in self.stacks

@@ -1,4 +1,4 @@
-"""Assigns parameters to AdamW or Muon, and exports the optimizer state under Hugging Face names."""
+"""Assign parameters to AdamW or Muon, and export the optimizer state under Hugging Face names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from seedbed.optim.newton_schulz import fast_dtype
 
 
 class LogicalParameter(Protocol):
-    """A matrix or vector of the model: its unique Hugging Face name, and the parameter, or rows of one, that contain it."""
+    """One matrix or vector of the model: its unique Hugging Face name, and the parameter that contains it (a Protocol)."""
 
     @property
     def name(self) -> str: ...
@@ -24,22 +24,22 @@ class LogicalParameter(Protocol):
     def parameter(self) -> Tensor: ...
     @property
     def rows(self) -> slice | None:
-        """Rows of `parameter` if it is fused with others, else None."""
+        """The rows of `parameter` that are this matrix if `parameter` combines several (such as q, k, v), else None."""
         ...
 
     @property
     def role(self) -> str:
-        """The role: matrix, embedding, head or vector."""
+        """What it is used as: matrix, embedding, head or vector. Decides which optimizer updates it."""
         ...
 
     @property
     def transposed(self) -> bool:
-        """Whether the published tensor is the transpose of this one."""
+        """Whether the Hugging Face file stores the transpose of this matrix."""
         ...
 
 
 class Optimizer:
-    """AdamW for all parameters, or Muon for matrices and AdamW for the rest. Reads the fp32 `.grad` of fp32 masters."""
+    """AdamW for all parameters, or Muon for matrices and AdamW for the rest. Weights and `.grad` are fp32."""
 
     def __init__(
         self, parameters: Sequence[LogicalParameter], lr: float, muon: Muon | None, adamw: AdamW | None
@@ -50,7 +50,7 @@ class Optimizer:
         self.step_count = 0
 
     def lr(self, scale: float) -> float:
-        """The main learning rate (the one of matrices) for a multiplier of the schedule."""
+        """The learning rate of matrices when the schedule multiplies all learning rates by `scale`."""
         return self._lr * scale
 
     def step(self, scale: float) -> None:
@@ -68,12 +68,12 @@ class Optimizer:
         self.step_count += 1
 
     def zero_grad(self) -> None:
-        """Clear all gradients."""
+        """Remove the gradients of all parameters before the next step."""
         for each in self._parameters:
             each.parameter.grad = None
 
     def state(self) -> dict[str, Tensor]:
-        """Every moment as `<Hugging Face name>.<moment>`: fp32 views in the published orientation, not all contiguous.
+        """The moments by name, `<Hugging Face name>.<moment>`: fp32 views in Hugging Face's orientation.
 
         Copy them before the next step.
         """
@@ -89,7 +89,7 @@ class Optimizer:
 
     @torch.no_grad()
     def load_state(self, tensors: Mapping[str, Tensor], step: int) -> None:
-        """Restore the result of `state` after `step` steps.
+        """Load moments that `state` returned after `step` steps.
 
         If a tensor is missing, unexpected or of another shape or dtype, raises SeedbedError and changes nothing.
         """
@@ -136,7 +136,7 @@ def _listed(what: str, names: list[str]) -> str:
 def build_optimizer(
     parameters: Sequence[LogicalParameter], config: OptimizerConfig, *, ns_dtype: torch.dtype | None = None
 ) -> Optimizer:
-    """Build the configured optimizer for a model's logical parameters.
+    """Build the configured optimizer for the matrices and vectors of a model.
 
     muon: matrices by Muon at `lr`; an untied head by AdamW at `head_lr` (0: `adam_lr`); embeddings and vectors by AdamW
     at `adam_lr`. adamw: everything at `lr`. Weight decay is decoupled and applies to matrices only. `ns_dtype` overrides

@@ -1,6 +1,6 @@
 """The learning-rate schedule: a pure function of config and step.
 
-A run has one segment of steps [start, total), and another for each `resume --more-steps`. In an added segment the same
+A segment is a range of steps [start, total). A run has one, and another for each `resume --more-steps`. There the same
 schedule starts again over the added steps: it warms up to the full peak and decays to the floor (re-warm and re-decay,
 arXiv 2403.08763), since a decayed learning rate would hardly train. `constant` stays at its peak.
 """
@@ -19,18 +19,18 @@ _SHAPES = {
 
 
 def warmup_steps(schedule: ScheduleConfig, total: int, start: int = 0) -> int:
-    """Warm-up steps of the segment from `start` to `total`, at most all of its steps."""
+    """Number of warm-up steps in the segment (range of steps) from `start` to `total`, at most all of them."""
     if start > 0 and schedule.kind == "constant":
         return 0
     return min(round(schedule.warmup * (total - start)), total - start)
 
 
 def multiplier(schedule: ScheduleConfig, step: int, total: int, start: int = 0) -> float:
-    """The factor in [0, 1] for every learning rate at 0-based `step` of the segment [start, total).
+    """The factor in [0, 1] for all learning rates at the 0-based `step` of the segment (range of steps) [start, total).
 
-    Warm-up rises as (i + 1) / (W + 1), so that the first step already trains and step W is the first at the peak. Decay
-    reaches `floor` at step `total`, one after the last step, so that the last step trains, too. Steps outside the
-    segment are clamped to it.
+    Warm-up: (i + 1) / (W + 1) in its 0-based step i of W, so that the first step already trains and step W is the first at
+    the peak. Decay reaches `schedule.floor` at step `total`, one after the last step, so that the last step trains, too.
+    Steps outside the segment count as its nearest step.
     """
     length = max(total - start, 1)
     i = min(max(step - start, 0), length)
@@ -49,7 +49,7 @@ def multiplier(schedule: ScheduleConfig, step: int, total: int, start: int = 0) 
 
 
 def describe(schedule: ScheduleConfig, lr: float, step: int, total: int, start: int = 0) -> str:
-    """Describe how the learning rate with peak `lr` changes from `step` to the end of the segment [start, total)."""
+    """Say in words how the learning rate with peak `lr` changes from `step` to the end of the steps [start, total)."""
     warm = warmup_steps(schedule, total, start)
     peak = f"{lr:.4g}"
     first, last = multiplier(schedule, step, total, start), multiplier(schedule, total - 1, total, start)

@@ -1,6 +1,6 @@
-"""Encode much text to ids, as bytes for a file, faster than the tokenizers library.
+"""Encode much text to token ids, as bytes for a file, faster than the tokenizers library.
 
-The ids are equal to those of the library. Words repeat, so the text is split with `re`, and each distinct word is encoded
+The ids are equal to the library's. Words repeat, so the text is split with `re`, and each distinct word is encoded
 once and cached as the bytes of its ids. Text with characters that Python and the library may classify differently is
 encoded by the library.
 """
@@ -20,19 +20,22 @@ _CACHED_CHARACTERS = 24
 
 
 class _UntrustedWordError(Exception):
-    """A word contains a character that only the library can classify."""
+    """Raised for a word with a character that only the library can classify (as letter, number, ...)."""
 
 
 class BulkEncoder:
-    """Encodes pieces of text with one tokenizer into ids of one dtype."""
+    """Encodes pieces of text to token ids with one tokenizer, as bytes of integers of one dtype."""
 
     def __init__(self, tokenizer: Tokenizer, dtype: np.dtype) -> None:
-        """`dtype`: little-endian unsigned, wide enough for `tokenizer.vocab_size`."""
+        """`dtype` of the ids: little-endian, unsigned, wide enough for `tokenizer.vocab_size`."""
         self._tokenizer, self._dtype = tokenizer, dtype
         self._words = _WordCache.of(tokenizer, dtype)
 
     def encode(self, pieces: Sequence[str]) -> list[bytes]:
-        """The ids of each well-formed piece as little-endian integers of the dtype, without added tokens."""
+        """The token ids of each piece, as bytes of integers of the dtype, without added tokens.
+
+        The pieces must not contain lone surrogates (see `well_formed`).
+        """
         if self._tokenizer.kind == "char":
             return [self._tokenizer.encode_characters(piece).astype(self._dtype).tobytes() for piece in pieces]
         if self._words is None:
@@ -43,20 +46,20 @@ class BulkEncoder:
         return [next(by_library) if ids is None else ids for ids in encoded]
 
     def matches_library(self, pieces: Sequence[str]) -> bool:
-        """Whether the word cache and the tokenizers library give the same ids for these pieces."""
+        """Whether this encoder and the tokenizers library give the same ids for these pieces of text."""
         return self._words is None or self.encode(pieces) == self._by_library(pieces)
 
     @property
     def caches_words(self) -> bool:
-        """Whether the ids of words are cached. If not, the tokenizers library encodes all text."""
+        """Whether this encoder caches the ids of words. If not, the tokenizers library encodes all text."""
         return self._words is not None
 
     def use_library(self) -> None:
-        """Encode all further text with the tokenizers library, without a cache."""
+        """From now on, encode all text with the tokenizers library, without caching the ids of words."""
         self._words = None
 
     def count_unknown(self, ids: bytes) -> int:
-        """How many of the ids are of characters that the vocabulary lacks."""
+        """How many of the token ids (bytes, as `encode` returns) stand for a character that the vocabulary lacks."""
         unknown = self._tokenizer.unknown_id
         return 0 if unknown is None else int(np.count_nonzero(np.frombuffer(ids, self._dtype) == unknown))
 
@@ -65,7 +68,7 @@ class BulkEncoder:
 
 
 class _WordCache(dict[str, bytes]):
-    """A cache that maps each word of the split to the bytes of its ids. A word is encoded at its first look-up."""
+    """Maps each word, as the tokenizer splits text into words, to the bytes of its ids; encodes it at the first look-up."""
 
     def __init__(self, tokenizer: Tokenizer, dtype: np.dtype, split: patterns.SplitName, limit_words: bool) -> None:
         super().__init__()
@@ -81,7 +84,7 @@ class _WordCache(dict[str, bytes]):
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, dtype: np.dtype) -> _WordCache | None:
-        """The cache for a tokenizer with a known split and normaliser; None for any other tokenizer."""
+        """A cache for a tokenizer whose way to split text into words is known; None for any other tokenizer."""
         recognised = patterns.recognise(tokenizer.spec)
         if (
             recognised is None
@@ -92,7 +95,7 @@ class _WordCache(dict[str, bytes]):
         return cls(tokenizer, dtype, *recognised)
 
     def encode(self, piece: str) -> bytes | None:
-        """The bytes of the ids of a piece; None if only the library can encode it."""
+        """The ids of a piece of text, as bytes; None if only the library can encode it."""
         for content in self._plain_added:
             if content in piece:
                 return None

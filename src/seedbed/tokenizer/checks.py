@@ -12,7 +12,7 @@ NUM_BYTES = 256
 
 
 def refuse_tokenizer(config: TokenizerConfig) -> None:
-    """Raise UsageError for a vocabulary that is too small, or a folder without a tokenizer."""
+    """Raise UsageError if `vocab_size` is too small for the kind, or if the folder `path` contains no tokenizer."""
     if not config.path:
         check_vocab_size(config)
         return
@@ -31,7 +31,7 @@ def refuse_tokenizer(config: TokenizerConfig) -> None:
 
 
 def check_vocab_size(config: TokenizerConfig) -> None:
-    """Raise UsageError if `vocab_size` is below the minimum of the kind."""
+    """Raise UsageError if `vocab_size` is too small for the kind of tokenizer (bpe needs all bytes, for example)."""
     reserved = len(patterns.SPECIAL_TOKENS)
     if config.kind == "char":
         minimum, content = reserved + 2, f"{reserved} special tokens, the unknown character and one other character"

@@ -1,4 +1,4 @@
-"""Decode ids to text one by one, without splitting characters."""
+"""Decode token ids to text one by one, without splitting characters."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ REPLACEMENT = "\ufffd"
 
 
 class IncrementalDecoder(Protocol):
-    """Decodes one id at a time. Joined, the pieces are the text of all ids."""
+    """Decodes one token id at a time. The returned pieces, joined, are the text of all ids (a Protocol)."""
 
     def push(self, id_: int) -> str:
-        """The next piece of text; empty while a character is incomplete, and for a special token."""
+        """Decode the next id and return the new text; "" while a character is incomplete, and for a special token."""
         ...
 
     def flush(self) -> str:
-        """The remaining text, with an incomplete character as U+FFFD. Resets the decoder."""
+        """Return the text held back so far, with an incomplete character as U+FFFD, and start again."""
         ...
 
 
 class ByteDecoder:
-    """The decoder for vocabularies in which each id represents bytes: byte-level (GPT-2's byte-to-unicode mapping) or char."""
+    """The decoder for vocabularies in which each id stands for bytes: byte-level (as in GPT-2) or char."""
 
     def __init__(self, token_bytes: Mapping[int, bytes]) -> None:
-        """`token_bytes`: the bytes of each id. Other ids (special, or beyond the vocabulary) give no text."""
+        """`token_bytes`: the bytes that each id stands for. Ids without bytes (such as special tokens) give no text."""
         self._token_bytes = token_bytes
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
@@ -41,11 +41,11 @@ class ByteDecoder:
 
 
 class LibraryDecoder:
-    """The decoder for all other tokenizers. It decodes the last ids again, and returns the text that was added.
+    """The decoder for all tokenizers that ByteDecoder cannot decode.
 
-    It keeps the ids since the last complete text, because the text of an id can depend on the ids next to it (a space
-    before a word, the bytes of a character). Returned text never changes; text that may still change is returned later, at
-    the latest by `flush`.
+    For each id, it decodes the last ids again and returns the text that is new. It keeps the ids since the last complete
+    text, because the text of an id can depend on the ids next to it (a space before a word, the bytes of a character).
+    Returned text never changes; text that may still change is returned later, at the latest by `flush`.
     """
 
     def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:

@@ -1,4 +1,4 @@
-"""Train a tokenizer model with the tokenizers library; with much text, in a child process that can be stopped any time.
+"""Train a vocabulary with the tokenizers library; with much text, in a child process, so that it can be stopped any time.
 
 `python -P -m seedbed.tokenizer.library_training KIND VOCAB_SIZE SPLIT` runs that process. It reads length-prefixed pieces
 of text from stdin, up to an empty piece, and writes the trained model as JSON to stdout.
@@ -25,7 +25,7 @@ from seedbed.errors import SeedbedError
 from seedbed.tokenizer import patterns
 
 SINGLE_PROCESS_CHARACTERS = {"bpe": 1 << 19, "wordpiece": 1 << 19, "unigram": 1 << 15}
-"""The longest text that is trained on in this process. That takes a second or two."""
+"""For each kind of tokenizer: the most characters that are trained on in this process, which takes a second or two."""
 
 _LENGTH_BYTES = 8
 _POLL_S = 0.1
@@ -34,9 +34,10 @@ _MAX_UNIGRAM_PIECE = 16
 
 
 def train_model(pieces: Iterator[str], config: TokenizerConfig, check: Callable[[], None]) -> dict[str, Any]:
-    """Train the `model` of a tokenizer.json on pieces of text, in order. The result is the same in either process.
+    """Train on pieces of text, in order, and return the `model` part of a tokenizer.json (the vocabulary and its rules).
 
-    With much text, `check` is called several times a second; an exception from it stops the training immediately.
+    The result is the same in this process and in a child process. With much text, `check` is
+    called several times a second; an exception from it stops the training immediately.
     """
     head: list[str] = []
     characters, most = 0, SINGLE_PROCESS_CHARACTERS[config.kind]
@@ -66,7 +67,7 @@ def _train_here(pieces: Iterator[str], config: TokenizerConfig) -> dict[str, Any
 
 
 def _trainer(config: TokenizerConfig) -> tuple[Any, Any]:
-    """The library's empty model and trainer, for a vocabulary with room for the special tokens."""
+    """The library's empty model and its trainer, for `vocab_size` entries minus the special tokens, which are added later."""
     from tokenizers import models, trainers
 
     learned = config.vocab_size - len(patterns.SPECIAL_TOKENS)
@@ -87,7 +88,7 @@ def _trainer(config: TokenizerConfig) -> tuple[Any, Any]:
 
 
 class _TrainingProcess:
-    """The child process that trains. It is killed at the end of the `with` block."""
+    """The child process that trains, as a context manager. It is killed at the end of the `with` block."""
 
     def __init__(self, config: TokenizerConfig, check: Callable[[], None]) -> None:
         words = [config.kind, str(config.vocab_size), config.split]
@@ -111,12 +112,12 @@ class _TrainingProcess:
         self._stdout.close()
 
     def send(self, piece: str) -> None:
-        """Send a piece of text to the process. Waits while the process is busy with earlier pieces."""
+        """Send a piece of text to the child process. Waits while the process is busy with earlier pieces."""
         text = piece.encode()
         self._write(len(text).to_bytes(_LENGTH_BYTES, "little") + text)
 
     def answer(self) -> dict[str, Any]:
-        """Wait for the trained model and return it."""
+        """End the text, wait until the child process has trained, and return the `model` part of a tokenizer.json."""
         self._write(bytes(_LENGTH_BYTES))  # stdin stays open: the process exits when it closes
         parts = []
         with selectors.DefaultSelector() as waiting:
@@ -153,7 +154,7 @@ class _TrainingProcess:
 
 
 def main(kind: str, vocab_size: str, split: str) -> None:
-    """Run the child process. It exits when its parent exits, and ignores Ctrl-C."""
+    """Run the child process that trains. It exits when its parent exits, and ignores Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings = {"kind": kind, "vocab_size": int(vocab_size), "split": split}
     config = msgspec.convert(settings, TokenizerConfig)
@@ -163,7 +164,7 @@ def main(kind: str, vocab_size: str, split: str) -> None:
 
 
 def _read_pieces() -> Iterator[str]:
-    """Yield the pieces from stdin. After the last piece, start a thread that ends this process when the parent exits."""
+    """Yield pieces of text from stdin. After the last piece, start a thread that ends this process when the parent exits."""
     while True:
         length = int.from_bytes(sys.stdin.buffer.read(_LENGTH_BYTES), "little")
         if not length:

@@ -12,7 +12,7 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
 
 
 def normalised(text: str) -> str:
-    r"""The text without a leading byte-order mark, with \n for \r\n and for a lone \r."""
+    r"""The text without a byte-order mark at its start, and with \n in place of \r\n and of a lone \r."""
     text = text.removeprefix(BOM)
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 

@@ -1,4 +1,4 @@
-"""The split patterns of tokenizers, and positions at which text can be cut without changing its ids."""
+"""How tokenizers split text into words ("splits"), and where text can be cut without changing its token ids."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ SPECIAL_TOKENS = (
     "<|repo_name|>",
     "<|file_sep|>",
 )
-"""Special tokens. Their ids come after the learned ids, as in Qwen and GPT-2."""
+"""Special tokens of a trained tokenizer. Their ids come after the learned ids, as in Qwen and GPT-2."""
 
 END_OF_TEXT, PAD = SPECIAL_TOKENS[:2]
 
 QWEN2_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-"""The exact split of Qwen2, Qwen2.5 and Qwen3: exporters recognise a tokenizer by this pattern."""
+"""How Qwen2, Qwen2.5 and Qwen3 split text into words, exactly: exporters recognise a tokenizer by this pattern."""
 
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-"""The split that the library's ByteLevel(use_regex=True) applies, written out."""
+"""How GPT-2 splits text into words: the pattern that the library's ByteLevel(use_regex=True) applies."""
 
 WORD_LIMIT = 64
-"""Longest word, in bytes, for WordPiece: its greedy search is quadratic in the length."""
+"""Bytes at which WordPiece cuts longer words: the time of its search grows with the square of the length."""
 
 _BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
 _STEPS: dict[SplitName, list[dict[str, Any]]] = {
@@ -54,18 +54,18 @@ _WORD_LIMIT_STEP = {
 
 
 def pre_tokenizer(split: SplitName, *, limit_words: bool = False) -> dict[str, Any]:
-    """The `pre_tokenizer` of a tokenizer.json for a split; `limit_words` cuts words at WORD_LIMIT bytes."""
+    """The `pre_tokenizer` of a tokenizer.json, which splits text into words. `limit_words`: cut words at WORD_LIMIT bytes."""
     steps = _STEPS[split] + ([_WORD_LIMIT_STEP] if limit_words else [])
     return {"type": "Sequence", "pretokenizers": steps} if len(steps) > 1 else steps[0]
 
 
 def normalizer(split: SplitName) -> dict[str, Any] | None:
-    """The `normalizer` of a tokenizer.json for a split: Qwen2's is Unicode NFC, GPT-2 has none."""
+    """The `normalizer` of a tokenizer.json for a split: Unicode NFC for qwen2, none for gpt-2."""
     return {"type": "NFC"} if split == "qwen2" else None
 
 
 def recognise(spec: dict[str, Any]) -> tuple[SplitName, bool] | None:
-    """The split of a parsed tokenizer.json, and whether words are cut at WORD_LIMIT; None for an unknown split."""
+    """The split (qwen2 or gpt-2) of a parsed tokenizer.json, and whether words are cut at WORD_LIMIT; None if unknown."""
     found = spec.get("pre_tokenizer")
     if not isinstance(found, dict):
         return None
@@ -85,7 +85,7 @@ def recognise(spec: dict[str, Any]) -> tuple[SplitName, bool] | None:
 
 @cache
 def byte_letters() -> tuple[str, ...]:
-    """The visible character for each byte: the byte-to-unicode mapping of byte-level vocabularies.
+    """The visible character that stands for each byte 0 .. 255 in byte-level vocabularies (byte-to-unicode mapping).
 
     Source: Radford et al., "Language Models are Unsupervised Multitask Learners" (GPT-2), `bytes_to_unicode`.
     """
@@ -100,7 +100,7 @@ def byte_letters() -> tuple[str, ...]:
 
 @cache
 def letter_bytes() -> dict[str, int]:
-    """The byte for each character of `byte_letters`."""
+    """The byte that each character of `byte_letters` stands for."""
     return {letter: byte for byte, letter in enumerate(byte_letters())}
 
 
@@ -116,7 +116,7 @@ def _major(category: str) -> str:
 
 @cache
 def _classes() -> tuple[str, str, str]:
-    """Ranges for `re` of letters, of numbers, and of all characters with a known class, without ASCII.
+    """Character ranges for `re` without ASCII: letters, numbers, and all characters whose class is certain.
 
     Python and the library have Unicode tables of different versions. They agree on characters of Unicode 3.2 whose category
     has not changed since. Text with any other character is left to the library.
@@ -152,13 +152,13 @@ def _ranges(codes: list[int]) -> str:
 
 @cache
 def ascii_words(split: SplitName) -> re.Pattern[str]:
-    """The split as an `re` pattern for ASCII text."""
+    """A pattern for `re` that matches the words into which a split divides ASCII text."""
     return re.compile(_in_re(split, "A-Za-z", "0-9", r" \t\n\r\f\v"))
 
 
 @cache
 def trusted_words(split: SplitName) -> re.Pattern[str]:
-    """The split as an `re` pattern for text in which `untrusted()` finds nothing."""
+    """A pattern for `re` that matches the words of a split, in text in which `untrusted()` finds nothing."""
     letters, numbers, _ = _classes()
     spaces = r" \t\n\r\f\v\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f"
     return re.compile(_in_re(split, "A-Za-z" + letters, "0-9" + numbers, spaces))
@@ -166,7 +166,7 @@ def trusted_words(split: SplitName) -> re.Pattern[str]:
 
 @cache
 def untrusted() -> re.Pattern[str]:
-    """Matches a character that Python and the library may classify differently."""
+    """A pattern that matches a character that Python and the tokenizers library may classify differently."""
     return re.compile(f"[^\\x00-\\x7f{_classes()[2]}]")
 
 
@@ -180,14 +180,14 @@ def _in_re(split: SplitName, letters: str, numbers: str, spaces: str) -> str:
 # ---------------------------------------------------------------------------------------------- long words
 
 LONG_WORD = 256
-"""Longest word, in characters, that a tokenizer is trained on: the cost grows with the square of the length."""
+"""Characters at which longer words are cut for training: the cost grows with the square of the length."""
 
 _MAYBE_LONG = re.compile(rf"\S{{{LONG_WORD + 1}}}|\s{{{LONG_WORD + 1}}}")
 
 
 @cache
 def _long_word(split: SplitName) -> re.Pattern[str]:
-    """Matches a word of the split that is longer than LONG_WORD, as Python's Unicode tables see it."""
+    """A pattern that matches a word (by this split, with Python's Unicode tables) longer than LONG_WORD characters."""
     more = rf"{{{LONG_WORD + 1},}}"
     kinds = [rf"[^\W\d_]{more}", rf"(?:[^\w\s]|_){more}", rf"\s{more}"]
     if split == "gpt-2":
@@ -197,14 +197,14 @@ def _long_word(split: SplitName) -> re.Pattern[str]:
 
 @cache
 def unspaced() -> re.Pattern[str]:
-    """Matches text in scripts without spaces: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
+    """A pattern that matches text in scripts without spaces: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
     return re.compile(
         "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]{5,}"
     )
 
 
 def without_long_words(text: str, split: SplitName) -> Iterator[tuple[str, bool]]:
-    """The text in parts, each with a flag: True for parts (at most LONG_WORD characters) of a long word.
+    """Yield a text in parts, each with a flag: True for a part (at most LONG_WORD characters) of a long word.
 
     Adjacent characters of a part are also adjacent in the text, so merges trained on the parts are correct. Only pairs
     across the border between two parts are not counted.
@@ -231,7 +231,7 @@ def cut(text: str, limit: int) -> Iterator[str]:
     """Yield pieces of at most `limit` characters that join to `text`.
 
     A cut is made after a newline between two lines of text, else before a space between two words. Then the pieces have the
-    same ids as the whole text, for both splits. If neither occurs within `limit` characters, the cut may split a word.
+    same ids as the whole text, with either split. If neither occurs within `limit` characters, the cut may split a word.
     """
     start = 0
     while len(text) - start > limit:
@@ -243,7 +243,7 @@ def cut(text: str, limit: int) -> Iterator[str]:
 
 
 def parts(text: str, about: int) -> Iterator[str]:
-    """Yield parts of about `about` characters that join to `text`. They have the same ids as the whole text (see `cut`).
+    """Yield parts of about `about` characters that join to `text` and have the same token ids as the whole (see `cut`).
 
     A part is longer if the text has no border of lines or words where it can be cut.
     """
@@ -262,7 +262,7 @@ def parts(text: str, about: int) -> Iterator[str]:
 
 
 def _last_match(pattern: re.Pattern[str], text: str, start: int, limit: int, offset: int) -> int | None:
-    """The position of the last cut in `limit` characters, or None. Searches backwards in growing steps."""
+    """The last position, at most `limit` after `start`, where `pattern` allows a cut: a match plus `offset`; None if none."""
     end, reach = start + limit, 256
     while True:
         begin = max(start + 1, end - reach)

@@ -35,7 +35,7 @@ _KEPT_CONFIG = ("bos_token", "eos_token", "pad_token", "unk_token", "additional_
 
 
 class Tokenizer:
-    """Text to ids and back; ids are 0 .. vocab_size - 1.
+    """Turns text into token ids and back; ids are 0 .. vocab_size - 1.
 
     `encode` adds no tokens, and encodes special tokens that are written in the text like other text. `special` maps the
     names of special tokens to their ids. `decode(encode(text))` is equal to the text (with the qwen2 split: to the text in
@@ -44,7 +44,10 @@ class Tokenizer:
     """
 
     def __init__(self, spec: dict[str, Any], config: dict[str, Any]) -> None:
-        """`spec` and `config`: tokenizer.json and tokenizer_config.json, parsed. Raises SeedbedError as `load` does."""
+        """`spec` and `config`: tokenizer.json and tokenizer_config.json, parsed.
+
+        Raises SeedbedError if the tokenizer is invalid or has no end-of-text token.
+        """
         self._spec = _encoding_only(spec)
         self._config = _clean_config(config, self._spec)
         self.special: dict[str, int] = {
@@ -58,7 +61,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:
-        """Load the tokenizer of a Hugging Face folder (tokenizer.json, and tokenizer_config.json if it exists).
+        """Load the tokenizer in a Hugging Face folder (tokenizer.json, and tokenizer_config.json if it exists).
 
         Raises SeedbedError if the tokenizer is missing, is invalid, or has no end-of-text token.
         """
@@ -102,7 +105,7 @@ class Tokenizer:
             files.write_atomic(folder / name, content, durable=False)
 
     def as_files(self, *, model_max_length: int | None = None) -> dict[str, bytes]:
-        """The files that `save` writes: the bytes of tokenizer.json and tokenizer_config.json by name."""
+        """The files that `save` writes, by name: the bytes of tokenizer.json and tokenizer_config.json."""
         config = dict(self._config)
         if model_max_length is not None:
             config["model_max_length"] = model_max_length
@@ -115,7 +118,7 @@ class Tokenizer:
 
     @cached_property
     def kind(self) -> str:
-        """bpe, wordpiece, unigram or char; for other tokenizers the model's type in lower case."""
+        """The kind of tokenizer: bpe, wordpiece, unigram or char; for others, the type in tokenizer.json in lower case."""
         model = self._spec["model"]
         if model["type"] == "BPE" and not model["merges"] and not self._spec.get("pre_tokenizer"):
             return "char"
@@ -123,20 +126,20 @@ class Tokenizer:
 
     @cached_property
     def vocab_size(self) -> int:
-        """One more than the largest id."""
+        """Number of ids, unused ones included: one more than the largest id."""
         vocab = self._spec["model"]["vocab"]
         largest = len(vocab) - 1 if isinstance(vocab, list) else max(vocab.values(), default=-1)
         return int(max([largest, *(token["id"] for token in self._spec.get("added_tokens", ()))])) + 1
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the canonical tokenizer.json and the end-of-text token."""
+        """SHA-256 of tokenizer.json (in a fixed form) and the end-of-text token. If equal, every text has equal ids."""
         canonical = json.dumps([self._spec, self.eot_token], sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @property
     def byte_level(self) -> bool:
-        """Whether tokens consist of bytes (written as `patterns.byte_letters`), so that every text can be encoded."""
+        """Whether tokens consist of bytes (written as `patterns.byte_letters`), so that any text can be encoded."""
         return (self._spec.get("decoder") or {}).get("type") == "ByteLevel"
 
     @property
@@ -146,7 +149,7 @@ class Tokenizer:
 
     @cached_property
     def library(self) -> tokenizers.Tokenizer:
-        """The tokenizer as an object of the `tokenizers` library. Special tokens in text are encoded as text."""
+        """This tokenizer as an object of the `tokenizers` library. Special tokens written in text are encoded as text."""
         import tokenizers
 
         try:
@@ -177,21 +180,21 @@ class Tokenizer:
     # -------------------------------------------------------------------------------------------- text to ids
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text, without added tokens. Lone surrogates become U+FFFD."""
+        """The token ids of a text, without added tokens. Lone surrogates become U+FFFD."""
         if self.kind == "char":
             ids: list[int] = self.encode_characters(text).tolist()
             return ids
         return list(self.library.encode(well_formed(text), add_special_tokens=False).ids)
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """The ids of each text as a uint32 array; uses every core."""
+        """The token ids of each text as a uint32 array; uses all cores."""
         if self.kind == "char":
             return [self.encode_characters(text) for text in texts]
         encodings = self.library.encode_batch_fast([well_formed(text) for text in texts], add_special_tokens=False)
         return [np.array(encoding.ids, dtype=np.uint32) for encoding in encodings]
 
     def encode_characters(self, text: str) -> np.ndarray:
-        """uint32 ids of a text under a `char` vocabulary, by table look-up; equal to the library's (tested)."""
+        """The token ids (uint32) of a text for a `char` tokenizer, by table look-up; equal to the library's (tested)."""
         if text.isascii():
             codes = np.frombuffer(text.encode("ascii"), dtype=np.uint8)
         else:
@@ -200,11 +203,11 @@ class Tokenizer:
 
     @property
     def unknown_id(self) -> int | None:
-        """The id of unknown characters in a `char` vocabulary; None for the other kinds."""
+        """The id for characters that a `char` vocabulary lacks; None for the other kinds of tokenizers."""
         return int(self._spec["model"]["vocab"][UNKNOWN_CHARACTER]) if self.kind == "char" else None
 
     def unknown_in(self, text: str) -> list[str]:
-        """The parts of a text that are encoded as the unknown token: each different part once, in order."""
+        """The parts of a text that the vocabulary lacks, so that they become the unknown token: each once, in order."""
         if self.kind == "char":
             vocab = self._spec["model"]["vocab"]
             return [char for char in dict.fromkeys(well_formed(text)) if char not in vocab]
@@ -226,7 +229,7 @@ class Tokenizer:
     # -------------------------------------------------------------------------------------------- ids to text
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of ids, without special tokens and ids beyond the vocabulary (padding rows of a model)."""
+        """The text of token ids. Special tokens and ids beyond the vocabulary (padding rows of a model) give no text."""
         if self.kind == "char":
             characters = self._characters
             return "".join([characters.get(id_, "") for id_ in ids])
@@ -235,7 +238,7 @@ class Tokenizer:
         return text
 
     def decoder(self) -> IncrementalDecoder:
-        """A new incremental decoder. Joined, its pieces are equal to `decode` of all ids."""
+        """A new decoder that decodes one id at a time. Its pieces, joined, are equal to `decode` of all ids."""
         if self.kind == "char":
             return ByteDecoder({id_: char.encode() for id_, char in self._characters.items()})
         if self.byte_level:
@@ -248,7 +251,7 @@ class Tokenizer:
 
     @cached_property
     def _token_bytes(self) -> dict[int, bytes]:
-        """The bytes of each id, except special ids."""
+        """The bytes that each id stands for, without special tokens."""
         vocab = self._spec["model"]["vocab"]
         named = (
             enumerate(name for name, _ in vocab)
@@ -280,10 +283,10 @@ def well_formed(text: str) -> str:
 
 
 def _encoding_only(spec: dict[str, Any]) -> dict[str, Any]:
-    """A parsed tokenizer.json, reduced to the encoding of text.
+    """A copy of a parsed tokenizer.json without everything that is not needed to encode plain text.
 
     Truncation, padding, dropout, and templates that add tokens are removed. Markers such as <|fim_prefix|> become special
-    tokens, so that the same characters in data are encoded as text. Idempotent.
+    tokens, so that the same characters in data are encoded as text.
     """
     if not isinstance(spec, dict) or not isinstance(spec.get("model"), dict) or "type" not in spec["model"]:
         raise SeedbedError("tokenizer.json has no model.", "Restore the file, or use another tokenizer.")
@@ -300,7 +303,7 @@ def _encoding_only(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _clean_config(config: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
-    """The tokenizer_config.json to write: a standard class, no custom code, and an end-of-text token."""
+    """The content of the tokenizer_config.json to write: a standard class, no custom code, and an end-of-text token."""
     if not isinstance(config, dict):
         raise SeedbedError("tokenizer_config.json is not a JSON object.", "Restore the file, or remove it.")
     kept = {key: config[key] for key in _KEPT_CONFIG if config.get(key) is not None}

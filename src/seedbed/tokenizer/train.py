@@ -20,9 +20,9 @@ from seedbed.tokenizer.tokenizer import UNKNOWN_CHARACTER, Tokenizer, well_forme
 _PIECE_CHARACTERS = 1 << 16  # the library distributes pieces over cores
 _REPORT_EVERY_S = 0.2
 _LONG_WORD_BYTES = {"bpe": 4 << 20, "wordpiece": 4 << 20, "unigram": 1 << 16}
-"""The most bytes of long words to train on."""
+"""For each kind of tokenizer: the most bytes of long words to train on."""
 _UNSPACED_BYTES = {"bpe": 16 << 20, "wordpiece": 16 << 20, "unigram": 1 << 19}
-"""The most bytes of text in scripts without spaces to train on. There a word is a whole clause, and most words differ."""
+"""For each kind of tokenizer: the most bytes to train on of text in scripts without spaces, where most "words" differ."""
 _LONG_S = 15.0
 _UNIGRAM_PENALTY_STEP = 0.0001
 _UNIGRAM_SCORE_DIGITS = 4
@@ -39,7 +39,7 @@ def train_tokenizer(
     decoding gives the exact text. The same text and config give identical files. With much text, `check` is called several
     times a second; an exception from it, or from `emit`, stops the training.
 
-    Raises UsageError for a vocabulary below the minimum, SeedbedError if there is no text.
+    Raises UsageError if `config.vocab_size` is too small for the kind, SeedbedError if there is no text.
     """
     check_vocab_size(config)
     sample = _Sample(texts, config.sample_bytes, emit)
@@ -67,7 +67,7 @@ def train_tokenizer(
 
 
 class _Sample:
-    """The training text in pieces: documents up to `limit_bytes`. The last document is cut."""
+    """Iterates over the first `limit_bytes` of the texts, in pieces; the last text is cut. Emits the progress."""
 
     def __init__(self, texts: Iterable[str], limit_bytes: int, emit: Emit) -> None:
         self._texts, self._limit_bytes, self._emit = texts, limit_bytes, emit
@@ -100,7 +100,10 @@ class _Sample:
 
 
 def _characters(texts: Iterator[str], config: TokenizerConfig, emit: Emit) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A vocabulary of the text's characters by code point: all of them, or the most frequent if there are too many."""
+    """Make a `char` vocabulary: the characters of the text by code point (the most frequent, if there are too many).
+
+    Returns the `model` part of a tokenizer.json, and its other parts.
+    """
     counts = np.zeros(0x110000, dtype=np.int64)
     for text in texts:
         if text.isascii():
@@ -126,7 +129,7 @@ def _characters(texts: Iterator[str], config: TokenizerConfig, emit: Emit) -> tu
 
 
 def _rare(num_characters: int, rare: np.ndarray, config: TokenizerConfig, room: int) -> Message:
-    """The warning about characters that the vocabulary omits. `rare`: how often each of them occurs."""
+    """The warning about characters that a `char` vocabulary omits. `rare`: how often each omitted character occurs."""
     return Message(
         level="warning",
         code="rare-characters",
@@ -139,7 +142,10 @@ def _rare(num_characters: int, rare: np.ndarray, config: TokenizerConfig, room: 
 def _byte_level(
     texts: Iterator[str], config: TokenizerConfig, emit: Emit, check: Callable[[], None]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """BPE, WordPiece or Unigram over the bytes of the split's words, trained by the library."""
+    """Train BPE, WordPiece or Unigram with the library, on the bytes of the text's words.
+
+    Returns the `model` part of a tokenizer.json, and its other parts.
+    """
     steps: dict[str, Any] = {
         "normalizer": patterns.normalizer(config.split),
         "pre_tokenizer": patterns.pre_tokenizer(config.split, limit_words=config.kind == "wordpiece"),
@@ -158,7 +164,10 @@ def _byte_level(
 
 
 class _BoundedWords:
-    """The training text with long words cut into parts, and with less of the text that would take more than a minute."""
+    """Iterates over the text that a tokenizer is trained on, with long words cut.
+
+    Omits text that would take too long: long words, and text in scripts without spaces, beyond a limit for each.
+    """
 
     def __init__(self, texts: Iterator[str], config: TokenizerConfig) -> None:
         self._texts, self._split, self._kind = texts, config.split, config.kind
@@ -167,7 +176,7 @@ class _BoundedWords:
         self._long_bytes = self._left_out_bytes = 0
         self._unspaced_bytes = self._unspaced_left_out_bytes = 0
         self.size_bytes = 0
-        """Bytes yielded so far."""
+        """UTF-8 bytes of text yielded so far."""
         self.exhausted = False
 
     def __iter__(self) -> Iterator[str]:
@@ -184,7 +193,7 @@ class _BoundedWords:
         self.exhausted = True
 
     def _with_less_unspaced(self, text: str) -> Iterator[str]:
-        """Yield the text. After the limit, omit its parts in scripts without spaces."""
+        """Yield the text in parts. Once the limit is reached, omit parts in scripts without spaces."""
         start = 0
         for match in patterns.unspaced().finditer(text):
             size_bytes = len(match[0].encode())
@@ -199,7 +208,7 @@ class _BoundedWords:
             yield text[start:]
 
     def messages(self) -> Iterator[Message]:
-        """Yield messages about text that is not used for the training."""
+        """Yield messages that say how much text was not used to train the tokenizer, and why."""
         if self._left_out_bytes:
             yield self._without_long_words()
         if self._unspaced_left_out_bytes:
@@ -224,7 +233,7 @@ class _BoundedWords:
 
 
 class _SlowTrainingNotice:
-    """Calls `check`, and emits one message if the training takes long."""
+    """When called, calls `check`; if training the tokenizer takes long, emits a message about it, once."""
 
     def __init__(self, words: _BoundedWords, config: TokenizerConfig, emit: Emit, check: Callable[[], None]) -> None:
         self._words, self._config, self._emit, self._check = words, config, emit, check
@@ -253,10 +262,11 @@ class _SlowTrainingNotice:
 
 
 def _canonical_pieces(pieces: list[list[Any]], limit: int) -> list[list[Any]]:
-    """The Unigram pieces in a fixed order, with scores that do not depend on the order of summation.
+    """The entries [piece, score] of a Unigram vocabulary in a fixed order, at most `limit`, with rounded scores.
 
-    The library sums over words in a random order, gives unseen letters scores in a random order just above the lowest, and
-    may return more pieces than requested if the request is little more than the 256 bytes.
+    So the same text always gives the same vocabulary. The library sums over words in a random order, gives unseen letters
+    scores in a random order just above the lowest, and may return more pieces than requested if
+    the request is little more than the 256 bytes.
     """
     lowest = min(score for _, score in pieces)
     unseen = lowest + (NUM_BYTES + 1) * _UNIGRAM_PENALTY_STEP
@@ -271,7 +281,10 @@ def _canonical_pieces(pieces: list[list[Any]], limit: int) -> list[list[Any]]:
 def _spec(
     model: dict[str, Any], steps: dict[str, Any], special: tuple[str, ...] = patterns.SPECIAL_TOKENS
 ) -> dict[str, Any]:
-    """A complete tokenizer.json. Special tokens follow the learned ids and are not in the model, so no text gives their ids."""
+    """A complete tokenizer.json, from its `model` part and the other parts, `steps`.
+
+    Special tokens follow the learned ids and are not in the model, so no text gives their ids.
+    """
     first = len(model["vocab"])
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     return {

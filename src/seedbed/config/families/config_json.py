@@ -12,7 +12,7 @@ from seedbed.errors import SeedbedError
 
 
 class SpecialIds(Protocol):
-    """What these files need from a tokenizer: the ids that end a text and fill a batch."""
+    """The attributes of a tokenizer that config.json needs: the ids of end-of-text and of padding (a Protocol)."""
 
     @property
     def eot_id(self) -> int: ...
@@ -21,7 +21,7 @@ class SpecialIds(Protocol):
 
 
 def hf_config(config: ModelConfig, vocab_rows: int, ids: SpecialIds, dtype: str = "float32") -> dict[str, Any]:
-    """The config.json of a model, with the keys of both transformers 4 and transformers 5."""
+    """The content of a model's config.json, with the keys of both transformers 4 and transformers 5."""
     its = family(config.layout)
     return {
         "architectures": [its.architecture],
@@ -40,7 +40,7 @@ def hf_config(config: ModelConfig, vocab_rows: int, ids: SpecialIds, dtype: str 
 
 
 def generation_config(ids: SpecialIds) -> dict[str, Any]:
-    """The generation_config.json of a model: its special ids, and sampling that keeps the model's own distribution."""
+    """The content of generation_config.json: special ids, and sampling from the model's own distribution."""
     return {
         "bos_token_id": ids.eot_id,
         "eos_token_id": ids.eot_id,
@@ -53,7 +53,7 @@ def generation_config(ids: SpecialIds) -> dict[str, Any]:
 
 
 def config_from_hf(config: Mapping[str, Any]) -> tuple[ModelConfig, int]:
-    """The shape and the number of vocabulary rows that a parsed config.json describes.
+    """The model's shape and number of vocabulary rows, read from a parsed config.json.
 
     Raises SeedbedError for another architecture, for an option that would change the logits and that the decoder lacks,
     and for a key that is missing.

@@ -17,73 +17,73 @@ from seedbed.errors import SeedbedError
 
 
 class Features(NamedTuple):
-    """What the decoder builds for a family. Sizes are in ModelConfig. The types list all choices that the decoder supports."""
+    """What the decoder builds for a model family. Sizes are in ModelConfig. The types list all choices that it supports."""
 
     norm: Literal["rms", "layer"]
-    """RMSNorm, with a gain; or LayerNorm, with a gain and a bias."""
+    """rms: RMSNorm, with a gain. layer: LayerNorm, with a gain and a bias."""
     mlp: Literal["swiglu", "gelu"]
-    """down(silu(gate(x)) * up(x)); or down(gelu(up(x))), with the tanh approximation."""
+    """swiglu: down(silu(gate(x)) * up(x)). gelu: down(gelu(up(x))), with the tanh approximation."""
     positions: Literal["rotary", "learned"]
-    """Queries and keys rotated by half-split pairs, with base `rope_theta`; or a table of `context` rows."""
+    """rotary: queries and keys are rotated in half-split pairs, base `rope_theta`. learned: a table with `context` rows."""
     qk_norm: bool = False
-    """RMSNorm over each head's queries and keys, before the rotation."""
+    """Whether each head's queries and keys pass through an RMSNorm before the rotation."""
     qkv_bias: bool = False
     out_bias: bool = False
     mlp_bias: bool = False
     sliding_window: Literal["none"] = "none"
-    """How far back a query attends: always to the first token."""
+    """How far back a query attends. none: to the first token; the decoder supports nothing else."""
     grouped_heads: bool = True
-    """`kv_heads` may be smaller than `heads`."""
+    """Whether `kv_heads` may be smaller than `heads`."""
     free_head_dim: bool = True
-    """`head_dim` need not be hidden / heads."""
+    """Whether `head_dim` may differ from hidden / heads."""
     tied_by_default: bool = False
-    """Whether head and embedding are tied if config.json does not say it. A new model can be tied or not."""
+    """Whether head and embedding are tied if a config.json does not say. A new model of any family can be tied or not."""
 
 
 class Names(NamedTuple):
-    """The Hugging Face modules that contain a family's weights. The names of their tensors end in .weight and .bias.
+    """The Hugging Face names of a family's modules, such as `lm_head`; with .weight or .bias, they name a tensor.
 
-    Several names for one of our fused matrices: its rows are divided among that many modules. One name: the matrix is fused
-    there as well, with the same order of rows.
+    `qkv` and `up` are matrices that the decoder may combine from several. Several names: one module for each part. One
+    name: Hugging Face combines them, too, with the same order of rows.
     """
 
     prefix: str
     """The prefix of every name except the head's. Some published files omit it."""
     embed: str
     block: str
-    """The prefix of the names of block number {}, after `prefix`."""
+    """The prefix of the names in a transformer block, after `prefix`; {} stands for the number of the block."""
     norm_1: str
     qkv: tuple[str, ...]
     out: str
     norm_2: str
     up: tuple[str, ...]
-    """The matrices that read the residual stream: gate and up for SwiGLU, else one."""
+    """The first matrices of the feed-forward layer: gate and up for SwiGLU, else only up."""
     down: str
     norm: str
     head: str = "lm_head"
     positions: str = ""
-    """The table of learned positions."""
+    """The table of learned positions; "" without."""
     qk_norm: tuple[str, ...] = ()
-    """The gains of QK-norm, for queries and for keys."""
+    """The gains of QK-norm, for queries and for keys; empty without QK-norm."""
     transposed: bool = False
-    """Matrices in the blocks are stored as [in, out] (Conv1D)."""
+    """Whether matrices in the blocks are stored as [in, out] (transformers' Conv1D), not [out, in]."""
     ignored: tuple[str, ...] = ()
     """Endings of stored tensors that are not weights, such as masks."""
 
 
 class Family(NamedTuple):
-    """All that Seedbed knows about one model family."""
+    """All that Seedbed knows about one model family (such as qwen3), which `model.layout` selects."""
 
     model_type: str
     """The `model_type` in config.json."""
     architecture: str
-    """Its class in transformers."""
+    """The name of the model's class in transformers."""
     features: Features
     names: Names
     to_hf: Callable[[ModelConfig], dict[str, Any]]
-    """The family's own keys of config.json for a shape. `config_json.py` adds the keys that all families have."""
+    """From a shape to the family's own keys of config.json. `config_json.py` adds the keys that all families have."""
     from_hf: Callable[[Mapping[str, Any]], dict[str, Any]]
-    """The fields of ModelConfig from a parsed config.json, without layout, tying and vocabulary.
+    """From a parsed config.json to fields of ModelConfig, without layout, tie_embeddings and vocabulary.
 
     Raises SeedbedError for an option that would change the logits and that the decoder lacks, KeyError for a missing key.
     """
@@ -91,18 +91,21 @@ class Family(NamedTuple):
 
 @cache
 def family(layout: str) -> Family:
-    """The family with this name in the table. Its module is imported when it is first needed."""
+    """The model family called `layout` (`model.layout`), such as qwen3. Its module is imported at the first call."""
     found: Family = import_module(f"seedbed.config.families.{layout}").FAMILY
     return found
 
 
 def features(layout: str) -> Features:
-    """What the decoder builds for the family with this name."""
+    """What the decoder builds for the model family called `layout`."""
     return family(layout).features
 
 
 def require(config: Mapping[str, Any], wanted: Mapping[str, tuple[Any, ...]]) -> None:
-    """Raise SeedbedError for options that would change the logits. An absent key has the first value listed."""
+    """Raise SeedbedError if a key of config.json has none of its `wanted` values: the logits would be wrong.
+
+    A key that is absent counts as the first of its values.
+    """
     for key, values in wanted.items():
         if config.get(key, values[0]) not in values:
             raise SeedbedError(

@@ -10,7 +10,7 @@ from seedbed.errors import SeedbedError
 
 
 def shared_to_hf(config: ModelConfig) -> dict[str, Any]:
-    """Sizes and rotary base of a shape under the shared keys."""
+    """The keys of config.json for a shape's sizes and rotary base, shared by families with rotary positions."""
     return {
         "hidden_size": config.hidden,
         "intermediate_size": config.ffn,
@@ -27,7 +27,10 @@ def shared_to_hf(config: ModelConfig) -> dict[str, Any]:
 
 
 def shared_from_hf(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of ModelConfig from the shared keys. Raises KeyError for a missing one, SeedbedError for scaled positions."""
+    """The fields of ModelConfig for sizes and rotary base, from a parsed config.json.
+
+    Raises KeyError for a missing key, SeedbedError for scaled positions.
+    """
     heads = config["num_attention_heads"]
     return {
         "layers": config["num_hidden_layers"],
@@ -41,7 +44,10 @@ def shared_from_hf(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _base(config: Mapping[str, Any]) -> float:
-    """The base of the rotary frequencies. The decoder does not yet support scaled frequencies (such as Llama 3's or YaRN)."""
+    """The base of the rotary frequencies (rope_theta) in a parsed config.json.
+
+    Raises SeedbedError for scaled frequencies (such as Llama 3's or YaRN), which the decoder does not yet support.
+    """
     rope = config.get("rope_parameters") or {}
     scaling = config.get("rope_scaling") or {}
     for key, table in (("rope_parameters", rope), ("rope_scaling", scaling)):

@@ -1,4 +1,4 @@
-"""The table of model families: the values of `model.layout`."""
+"""The names of all model families, which are the values of `model.layout`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check and hash the local dataset folder of `hf:./FOLDER`, without the `datasets` library."""
+"""Check and hash a local dataset folder, given as `hf:./FOLDER`, without the `datasets` library."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from seedbed.text import quoted
 def refuse_folder(folder: Path) -> None:
     """Raise SeedbedError for a missing folder, and for a folder with files written by Seedbed.
 
-    `datasets` would read such files as data.
+    The `datasets` library would read files written by Seedbed as data.
     """
     if not folder.is_dir():
         exists = folder.exists()
@@ -48,7 +48,7 @@ INSIDE_HINT = (
 
 
 def _written_inside(folder: Path) -> Path | None:
-    """The first folder below this folder that Seedbed wrote; None if there is none."""
+    """The first folder below `folder` that Seedbed wrote, such as a run; None if there is none."""
     for place, names, _ in os.walk(folder):
         names[:] = sorted(name for name in names if not name.startswith("."))
         for name in names:
@@ -58,7 +58,7 @@ def _written_inside(folder: Path) -> Path | None:
 
 
 def is_saved_dataset(folder: Path) -> bool:
-    """Whether the folder was written by `datasets` with `save_to_disk`."""
+    """Whether the folder was written by `save_to_disk` of the `datasets` library."""
     return (folder / "dataset_dict.json").is_file() or (
         (folder / "dataset_info.json").is_file() and (folder / "state.json").is_file()
     )

@@ -45,7 +45,10 @@ _HEAD_CHARS = 1 << 25
 
 
 class HubSource:
-    """A dataset that is streamed row by row. Without a validation split, documents of its train split are held out."""
+    """A dataset on the Hub or in a local folder, streamed row by row.
+
+    Without a validation split, documents of the train split are held out for validation.
+    """
 
     def __init__(self, address: Address, data: DataConfig, pinned: Pinned | None, emit: Emit) -> None:
         self.name = f"hf:{address.name}" + (f":{address.config}" if address.config else "")
@@ -63,7 +66,7 @@ class HubSource:
 
     @property
     def drops(self) -> Counter[str]:
-        """Number of rows omitted, by reason."""
+        """Number of rows omitted so far because they have no text, by reason."""
         return sum(self._drops.values(), Counter())
 
     def fingerprint(self) -> str:
@@ -122,9 +125,9 @@ class HubSource:
                 self._emit(message)
 
     def _side(self, split: Literal["train", "validation"]) -> Iterator[str]:
-        """Yield one side of the train split.
+        """Yield the training or the validation documents of a dataset without a validation split.
 
-        While the training side is read, the validation side is written to a temporary file.
+        While the training documents are read, the validation documents are written to a temporary file.
         """
         rows = self._texts("train")
         head = _head_of(rows)
@@ -155,7 +158,7 @@ class HubSource:
             self._emit_once(oversize.messages(quoted(self.name)))
 
     def _texts(self, split: str) -> Iterator[str]:
-        """Yield the text column of a split, at most data.max_documents texts."""
+        """Yield the texts in the text column of a split, at most `data.max_documents`."""
         drops = self._drops[split] = Counter()
         self._separators.begin()
         table = self._splits[split].select_columns([self._column])
@@ -177,7 +180,7 @@ class HubSource:
 
     @cached_property
     def _splits(self) -> dict[str, Any]:
-        """The dataset's splits as streams. Raises SeedbedError if the train split or the column is missing."""
+        """The dataset's splits by name, as streams of rows. Raises SeedbedError without a train split or the text column."""
         address = self._address
         if self._pinned is not None and self._pinned.unreachable is not None:
             raise self._pinned.unreachable
@@ -204,7 +207,7 @@ class HubSource:
         return splits
 
     def _saved(self, datasets: Any, folder: Path) -> dict[str, Any]:
-        """The splits of a dataset that `save_to_disk` wrote."""
+        """The splits, by name, of a local dataset that `save_to_disk` of the `datasets` library wrote."""
         if self._address.config is not None:
             raise SeedbedError(
                 f"{quoted(folder)} is a saved dataset, which has no configurations.",
@@ -221,7 +224,7 @@ class HubSource:
         return splits
 
     def _check_column(self, table: Any) -> None:
-        """Raise SeedbedError, listing the text columns, if the column is missing or not text."""
+        """Raise SeedbedError, which lists the text columns, if `table` lacks the text column or its values are not texts."""
         types = {name: getattr(feature, "dtype", "") for name, feature in (table.features or {}).items()}
         if not types:
             types = {name: "string" if isinstance(value, str) else "" for name, value in next(iter(table), {}).items()}
@@ -241,7 +244,7 @@ class HubSource:
 
 
 def _head_of(rows: Iterator[str]) -> list[str]:
-    """The first texts: enough to plan the split, few enough to keep in memory."""
+    """The first texts of `rows`: enough to plan which are held out, few enough to keep in memory."""
     head: list[str] = []
     chars = 0
     for text in itertools.islice(rows, HEAD_DOCUMENTS):
@@ -265,7 +268,7 @@ def _read_back(scratch: IO[bytes]) -> Iterator[str]:
 
 
 def open_hub(rest: str, data: DataConfig, emit: Emit) -> HubSource:
-    """Open NAME[:CONFIG][@COLUMN].
+    """Open the source hf:NAME[:CONFIG][@COLUMN]; `rest` is the part after `hf:`.
 
     Raises SeedbedError if the dataset cannot be reached, UsageError if the address is incomplete.
     """

@@ -23,22 +23,22 @@ from seedbed.files import expand_home, sha256_file
 from seedbed.text import listed, quoted
 
 _NAMED = 10
-"""The maximum number of file names that a message lists for each reason."""
+"""The most file names that a message lists for each reason."""
 
 
 class TextFile(NamedTuple):
-    """A file to read and its format (see readers.kind_of)."""
+    """The path of a file to read, and its format (see readers.kind_of)."""
 
     path: Path
     kind: str
 
 
 class TooManyFilesError(Exception):
-    """A folder has too many files for a quick check."""
+    """Raised when a folder has too many files for a quick check."""
 
 
 class TextFiles:
-    """The file at a path, or all readable files below a folder in sorted order.
+    """The files to read at the path `root`: the file itself, or all readable files below the folder in sorted order.
 
     Files written by Seedbed are skipped everywhere. Otherwise a run could train on its own log.
     """
@@ -48,29 +48,29 @@ class TextFiles:
         self.separators = DocumentSeparators(separator)
         self._reading = reading
         self.is_single = root.is_file()
-        """Whether the path is one file rather than a folder."""
+        """Whether `root` is one file rather than a folder."""
         self.max_skipped = 0
-        """A walk that skips more files and folders than this raises TooManyFilesError; 0 means no limit."""
+        """`walk` raises TooManyFilesError if it skips more files and folders than this; 0 means no limit."""
         self._num_skipped = 0
         self.skipped: dict[str, list[str]] = {}
-        """Files and folders that the walk skipped: reason -> names below the root."""
+        """Files and folders that `walk` skipped: reason -> paths relative to `root`."""
         self.left_out: dict[str, list[str]] = {}
-        """Files that the last reading could not use: reason -> names below the root."""
+        """Files that the last call of `documents` could not read: reason -> paths relative to `root`."""
         self.drops: Counter[str] = Counter()
-        """Number of files and records that the last reading skipped, by reason."""
+        """Number of files and records that the last call of `documents` skipped, by reason."""
         self.num_documents = 0
         """Documents that the last reading has yielded."""
         self.warnings: list[str] = []
         self.markup: dict[str, list[str]] = {}
-        """Text files that contain markup: kind of markup -> names below the root."""
+        """Text files that begin with markup: kind of markup, such as HTML -> paths relative to `root`."""
 
     @cached_property
     def _list(self) -> list[TextFile]:
-        """The files. Raises UnreadableError for a single file that cannot be opened."""
+        """All files to read, in order. Raises UnreadableError if `root` is a file that cannot be opened."""
         return [*self.walk()]
 
     def walk(self) -> Iterator[TextFile]:
-        """Yield the files as they are found, and record skipped ones in `skipped`."""
+        """Yield the files to read as they are found, and record in `skipped` those that are skipped."""
         self.skipped, self._num_skipped = {}, 0
         if self.is_single:
             yield TextFile(self.root, kind_of(self.root) or kind_inside(self.root))
@@ -78,7 +78,7 @@ class TextFiles:
         yield from self._walk()
 
     def _walk(self) -> Iterator[TextFile]:
-        """Readable files below the root in sorted order. Links are followed, but no folder is entered twice."""
+        """Yield the files to read below the folder `root`, sorted. Links are followed, but no folder is entered twice."""
         entered: set[tuple[int, int]] = set()
         for folder, names, files in os.walk(self.root, followlinks=True, onerror=self._unreadable_folder):
             status = Path(folder).stat()
@@ -93,7 +93,7 @@ class TextFiles:
                     yield file
 
     def _enters(self, folder: Path) -> bool:
-        """Whether the walk enters a folder. If not, the folder is recorded as skipped."""
+        """Whether files below `folder` are read. If not, the folder is recorded in `skipped`."""
         if folder.name.startswith("."):
             self._skip("hidden", folder)
             return False
@@ -103,7 +103,7 @@ class TextFiles:
         return True
 
     def _file(self, path: Path) -> TextFile | None:
-        """The file with its format. A file that is not read gives None and may be recorded as skipped."""
+        """The file at `path` with its format; None if it is not read, and then it may be recorded in `skipped`."""
         kind = kind_of(path)
         if path.name.startswith("."):
             if kind:
@@ -123,7 +123,7 @@ class TextFiles:
         return TextFile(path, kind)
 
     def _records_in(self, path: Path) -> str:
-        """`records` if a .json file contains JSON lines, which is common; else empty."""
+        """The format `records` if a .json file contains JSON lines, which is common; else ""."""
         try:
             with open_bytes(path, HEAD_BYTES) as handle:
                 return "records" if json_kind(handle.read()) == "records" else ""
@@ -146,9 +146,9 @@ class TextFiles:
         return len(self._list)
 
     def documents(self) -> Iterator[Document]:
-        """Yield every document in order. An unreadable file in a folder is counted and skipped.
+        """Yield the documents of all files in order. An unreadable file in a folder is counted and skipped.
 
-        Raises UnreadableError if the path is a single file that is unreadable.
+        Raises UnreadableError if `root` is a file that is unreadable.
         """
         files = self._list
         drops: Counter[str] = Counter()
@@ -182,7 +182,7 @@ class TextFiles:
             self.markup.setdefault(found, []).append(self._name(path))
 
     def named(self, left_out: Mapping[str, list[str]]) -> str:
-        """The names of the files in `left_out` by reason, as sentences, and the first error of the last reading."""
+        """Sentences for a message: for each reason, the names in `left_out`; and the first error of `documents`."""
         sentences = ["" if left_out is self.skipped else next(iter(self.warnings), "")]
         for reason, names in left_out.items():
             if reason == "unknown extension":
@@ -195,7 +195,7 @@ class TextFiles:
         return " ".join(filter(None, sentences))
 
     def nothing_readable_error(self) -> SeedbedError:
-        """The error for a folder without readable files."""
+        """The error for the folder `root` if it contains no readable files: says what it contains and what can be read."""
         if not self.skipped:
             return SeedbedError(f"The folder {quoted(self.root)} is empty.", f"{READ}")
         counted = count_list(self.skipped_counts())
@@ -207,11 +207,11 @@ class TextFiles:
         )
 
     def skipped_counts(self) -> Counter[str]:
-        """Number of files that the walk skipped, by reason."""
+        """Number of files and folders that `walk` skipped, by reason."""
         return Counter({reason: len(names) for reason, names in self.skipped.items()})
 
     def size_bytes(self) -> int:
-        """Total size of the files on disk. A file whose size cannot be read counts as 0."""
+        """Total size of the files to read, as they are on disk. A file whose size is unknown counts as 0."""
         sizes = []
         for file in self._list:
             with contextlib.suppress(OSError):
@@ -219,7 +219,7 @@ class TextFiles:
         return sum(sizes)
 
     def digest(self) -> str:
-        """Hex digest of the files' formats and bytes in order, independent of their names and location."""
+        """Hex digest of the files' formats and bytes in order, and of the reading settings. Names do not matter."""
         whole = hashlib.sha256(f"{self._reading.field} {self._reading.encoding}\n{self.separators.identity}".encode())
         for file in self._list:
             try:
@@ -231,24 +231,27 @@ class TextFiles:
 
 
 def _extension(path: Path) -> str:
-    """The extension of a file, including the one before .gz or .zst."""
+    """The extension of a file, such as `.html`, or `.html.gz` if it is compressed; `none` without extension."""
     suffixes = path.suffixes[-2:] if path.suffix.lower() in (".gz", ".zst") else path.suffixes[-1:]
     found = "".join(suffixes).lower()
     return f"none before {found}" if found in (".gz", ".zst") else found or "none"
 
 
 def count_list(drops: Counter[str]) -> str:
-    """The counts as text, the largest first."""
+    """The counts as text, the largest first: `3 not UTF-8, 1 empty`."""
     return ", ".join(f"{count} {reason}" for reason, count in drops.most_common())
 
 
 def name_list(names: list[str]) -> str:
-    """The first names, quoted, and the number of the others."""
+    """The first _NAMED names, quoted, and the number of the others, as text."""
     return listed([quoted(name) for name in names[:_NAMED]] + names[_NAMED:], _NAMED)
 
 
 def files_at(option: str, path: str, data: DataConfig) -> TextFiles:
-    """The files at a path. A folder is not walked yet. Raises UsageError if the path is missing or written by Seedbed."""
+    """The files at `path`, not listed yet. Raises UsageError if nothing is there or Seedbed wrote it.
+
+    `option`: the option that gave the path, for the message.
+    """
     root = expand_home(path)
     if not root.exists():
         if root.is_symlink():
@@ -269,7 +272,7 @@ def files_at(option: str, path: str, data: DataConfig) -> TextFiles:
 
 
 def _refuse_own_files(root: Path, option: str) -> None:
-    """Raise UsageError for a path that Seedbed wrote."""
+    """Raise UsageError if Seedbed wrote the file or folder `root`. `option` gave the path (for the message)."""
     enclosing = own_files.enclosing_folder(root)
     what = enclosing[1] if enclosing else ""
     if enclosing and not root.samefile(enclosing[0]):

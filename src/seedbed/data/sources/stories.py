@@ -11,14 +11,14 @@ from seedbed.config.schema import DataConfig
 from seedbed.events import Emit
 
 Generate = Callable[[int, int, int], Iterator[str]]
-"""(seed, count, start) -> stories start .. start + count - 1 of that seed."""
+"""The type of `generator.stories`: (seed, count, start) -> stories start .. start + count - 1 of that seed."""
 
 CORPUS_SEED = 20_240_229
-"""Fixed, so that the corpus depends only on its size. `train.seed` changes weights and batch order, not the text."""
+"""The seed of the stories: fixed, so that the text depends only on the number of stories and not on `train.seed`."""
 
 
 class StoriesSource:
-    """`count` stories; the last `fraction` of them (at least one, never all) are validation text."""
+    """The first `count` generated stories; the last `fraction` of them (at least one, never all) are validation text."""
 
     name = "stories"
 
@@ -34,14 +34,14 @@ class StoriesSource:
         return hashlib.sha256(identity.encode()).hexdigest()
 
     def documents(self, split: Literal["train", "validation"]) -> Iterator[str]:
-        """The stories of a split, generated on demand."""
+        """Yield the stories of a split, generated on demand."""
         if split == "train":
             return self._generate(CORPUS_SEED, self._train, 0)
         return self._generate(CORPUS_SEED, self._validation, self._train)
 
 
 def open_stories(_word: str, data: DataConfig, _emit: Emit) -> StoriesSource:
-    """The corpus of `data.stories` stories, at most `data.max_documents`."""
+    """Open the corpus of the first `data.stories` stories, at most `data.max_documents`."""
     from seedbed.data.stories import generator  # loads the word lists, only when needed
 
     count = min(data.stories, data.max_documents) if data.max_documents else data.stories

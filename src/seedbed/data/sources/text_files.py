@@ -28,13 +28,13 @@ from seedbed.events import Emit, Message
 from seedbed.text import quoted
 
 _FORMAT = "text 2"
-"""Increase the number when the same files would yield different documents."""
+"""Increase the number when a change of the code reads other documents from the same files: it is part of fingerprints."""
 _EXPECTED_REASONS = frozenset(("hidden", own_files.REASON))
-"""Reasons for skipping files that need no warning."""
+"""Reasons for skipping files that are normal, so that no warning is needed."""
 
 
 class TextSource:
-    """A file or folder, with held-out documents or a separate validation set."""
+    """The text of a local file or folder, with held-out documents or separate files (data.validation_path) for validation."""
 
     def __init__(self, name: str, data: DataConfig, files: TextFiles, validation: TextFiles | None, emit: Emit) -> None:
         self.name = name
@@ -47,16 +47,16 @@ class TextSource:
 
     @property
     def drops(self) -> Counter[str]:
-        """Number of files and records that the last reading skipped, by reason."""
+        """Number of files and records that the last reading of the documents skipped, by reason."""
         return self._files.drops + (self._validation.drops if self._validation else Counter())
 
     @property
     def size_bytes(self) -> int:
-        """Total size of the files on disk."""
+        """Total size of the files on disk, those for validation included."""
         return self._files.size_bytes() + (self._validation.size_bytes() if self._validation else 0)
 
     def fingerprint(self) -> str:
-        """Digest of the bytes of all files and of the settings that decide the split."""
+        """Digest of the bytes of all files and of the settings that decide which documents are for validation."""
         identity = [_FORMAT, holdout.VERSION, str(PIECE_CHARS), str(self._data.max_documents), self._files.digest()]
         identity.append(self._validation.digest() if self._validation else repr(self._data.validation))
         return hashlib.sha256("\n".join(identity).encode()).hexdigest()
@@ -108,7 +108,7 @@ class TextSource:
         return [self._files] + ([self._validation] if self._validation else [])
 
     def skipped_messages(self) -> list[Message]:
-        """Messages about the files that the folder walk skips at this moment."""
+        """Messages that say which files of the folder are skipped as it is now."""
         counts = sum((part.skipped_counts() for part in self._parts), Counter[str]())
         named = [part.named(part.skipped) for part in self._parts]
         return [self._skipped_message(FILES_SKIPPED, counts, named)] if counts else []
@@ -123,7 +123,7 @@ class TextSource:
         )
 
     def _report_skipped(self) -> None:
-        """Emit, once, which files were skipped and why, and which texts contain markup."""
+        """Emit messages, each once, that say which files were skipped and why, and which texts contain markup."""
         if self._has_reported:
             return
         self._has_reported = True
@@ -147,7 +147,7 @@ class TextSource:
                 )
 
     def _report_separators(self) -> None:
-        """Emit, once, how files were split into documents."""
+        """Emit messages, each once, that say how separators split files into documents."""
         self._emit_once(self._files.separators.messages(quoted(self.name)))
 
     def _emit_once(self, messages: Iterable[Message]) -> None:
@@ -177,7 +177,7 @@ _MARKUP_HINTS = {
 
 
 def _hint(drops: Counter[str], data: DataConfig) -> str:
-    """A hint on how to read the files that were skipped."""
+    """The hint on how to read the skipped files. `drops`: number of skipped files and records by reason."""
     hints = [READ]
     if "not UTF-8" in drops:
         hints.append("For files that are not UTF-8, set their encoding: --set data.encoding=cp1252 (or another).")
@@ -189,7 +189,7 @@ def _hint(drops: Counter[str], data: DataConfig) -> str:
 
 
 def open_text(rest: str, data: DataConfig, emit: Emit) -> TextSource:
-    """Open the files at a path. Raises SeedbedError if the path does not exist or has nothing readable below it."""
+    """Open the source text:PATH. `rest` is the path. Raises SeedbedError if nothing readable is there."""
     validation = files_at("data.validation_path", data.validation_path, data) if data.validation_path else None
     files = files_at("--data text:PATH", rest, data)
     for each in (files, validation):

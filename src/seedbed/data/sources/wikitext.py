@@ -25,14 +25,14 @@ PUBLISHED_LINES = {
     ("wikitext-103", "train"): 1_801_350,
     ("wikitext-103", "validation"): 3_760,
 }
-"""Lines (rows on the Hub) of each split. Source: the dataset card of Salesforce/wikitext."""
+"""Number of lines (rows on the Hub) in each split. Source: the dataset card of Salesforce/wikitext."""
 
 _FORMAT = "wikitext 1"
 _LONGEST_ARTICLE = 1 << 22
 
 
 class WikitextSource:
-    """The articles of one of the two corpora, in the published order."""
+    """The articles of WikiText-2 or WikiText-103, in the published order, with the official splits."""
 
     def __init__(self, name: str, data: DataConfig, emit: Emit) -> None:
         self.name = name
@@ -45,14 +45,14 @@ class WikitextSource:
         self._warned: set[str] = set()
 
     def fingerprint(self) -> str:
-        """Digest of the local files' bytes, or of the commit on the Hub."""
+        """Hex digest of the bytes of the local files or, for the Hub, of the dataset's commit."""
         content = f"{self.name} {self._pinned.revision if self._pinned else None}"
         if self._local:
             content = " ".join(sha256_file(path) for split in ("train", "validation") for path in self._local[split])
         return hashlib.sha256(f"{_FORMAT}\n{self._max_documents}\n{content}".encode()).hexdigest()
 
     def documents(self, split: Literal["train", "validation"]) -> Iterator[str]:
-        """Yield the articles of the official split, long ones in pieces."""
+        """Yield the articles of the official split. A long article is divided into pieces of about a megabyte."""
         lines = self._with_checked_count(split, self._lines(split))
         for article in itertools.islice(articles(lines, self.name), self._max_documents or None):
             yield from in_pieces([article])
@@ -66,7 +66,7 @@ class WikitextSource:
 
     @cached_property
     def _hub(self) -> Any:
-        """All splits, downloaded once into the cache of `datasets`."""
+        """All splits from the Hub, downloaded once into the cache of the `datasets` library."""
         datasets = datasets_library(f"The corpus {self.name}")
         revision = self._pinned.revision if self._pinned else None
         self._emit(
@@ -80,7 +80,7 @@ class WikitextSource:
             return datasets.load_dataset(HUB_NAME, self._hub_config, revision=revision)
 
     def _with_checked_count(self, split: Literal["train", "validation"], lines: Iterator[str]) -> Iterator[str]:
-        """Yield the lines unchanged. At the end, warn if their number differs from the published number."""
+        """Yield the lines of a split unchanged. At the end, warn if there are not as many as were published."""
         count = 0
         for line in lines:
             count += 1
@@ -104,7 +104,7 @@ class WikitextSource:
 
 
 def articles(lines: Iterable[str], name: str) -> Iterator[str]:
-    """Join lines into articles. An article begins at a top-level heading (` = Title = `) between blank lines.
+    """Join the lines of WikiText into articles. An article begins at a top-level heading (` = Title = `) between blank lines.
 
     Text stays as published (except line ends and blank lines), so every file layout yields the same articles.
     """
@@ -152,5 +152,5 @@ def _is_title(line: str) -> bool:
 
 
 def open_wikitext(word: str, data: DataConfig, emit: Emit) -> WikitextSource:
-    """Open the corpus `word`, from data.path if it is set, else from the Hub."""
+    """Open the corpus `word` (wikitext-2 or wikitext-103) from `data.path` if it is set, else from the Hub."""
     return WikitextSource(word, data, emit)

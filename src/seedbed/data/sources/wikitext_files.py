@@ -17,7 +17,7 @@ LAYOUT_HINT = (
 
 
 def local_files(folder: Path, name: str) -> dict[str, list[Path]]:
-    """The files of the train and validation splits below a local copy. Raises SeedbedError if one is missing."""
+    """The files of each split below `folder`, a local copy of WikiText. Raises SeedbedError if a split has none."""
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise SeedbedError(

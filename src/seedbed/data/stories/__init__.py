@@ -1,4 +1,4 @@
-"""The built-in corpus of short English stories, and a checker that parses texts with the same grammar.
+"""The built-in corpus of generated short English stories, and a checker that parses texts with the same grammar.
 
 ``world/`` holds the data: people, places, things, actions, and the sentence templates. The generator samples from them;
 the checker matches sentences against them.

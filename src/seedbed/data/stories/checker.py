@@ -1,11 +1,11 @@
 """Check which sentences of a text follow the grammar of the story world and are consistent with their story.
 
-A sentence passes if it matches a line of the grammar, with an allowed word in each slot, and if it is consistent with the
-story: it uses the same names, things and places, mentions nothing before it is introduced, and its pronouns have the right
-gender and refer to the subject of the previous sentence.
+A sentence passes if it matches a line (sentence template) of the grammar, with an allowed word in each slot, and if it is
+consistent with the story: it uses the same names, things and places, mentions nothing that was not introduced, and its
+pronouns have the right gender and refer to the subject of the previous sentence.
 
-The facts of a story are what most of its sentences say, so that an error is attributed to the sentence that contains it,
-not to the later ones. If two claims have equal support, both fail.
+Each sentence claims facts (such as: the ball is red). The facts of a story are what most of its sentences claim, so that
+only the sentence with an error fails. If equally many sentences claim different facts, all of them fail.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MISSPACED = re.compile(r"\s\s|\s[.,!?]|[.,!?](?=\w)")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The result for one sentence. ``reason`` is empty if it passes, else a kind of fault, a colon, and details."""
+    """The result of checking one sentence. ``reason``: "" if it passes, else kind of fault and details (`word: quasar`)."""
 
     text: str
     ok: bool
@@ -37,10 +37,11 @@ class Verdict:
 
     @property
     def kind(self) -> str:
-        """The kind of fault (empty for none).
+        """The kind of fault of the sentence; "" if it passes.
 
-        ``word``: not a word of this world; ``grammar``: no line matches; ``article``: a instead of an; ``fit``: words that do
-        not fit together; ``fact``: contradicts the story; ``pronoun``: does not refer to the previous subject;
+        ``word``: not a word of the stories; ``grammar``: matches no sentence template; ``article``: a instead of an;
+        ``fit``: words that do not fit together; ``fact``: contradicts the story;
+        ``pronoun``: does not refer to the previous subject;
         ``unknown``: someone or something was not introduced; ``again``: introduced twice.
         """
         return self.reason.partition(":")[0]
@@ -48,30 +49,33 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Report:
-    """The verdicts on a text. ``num_fragments`` counts incomplete sentences at its edges, which are not checked."""
+    """The result of checking a text. ``num_fragments``: incomplete sentences at its start and end, which are not checked."""
 
     verdicts: tuple[Verdict, ...]
     num_fragments: int = 0
 
     @cached_property
     def num_ok(self) -> int:
-        """How many sentences pass."""
+        """Number of sentences that pass."""
         return sum(verdict.ok for verdict in self.verdicts)
 
     @property
     def pass_rate(self) -> float:
-        """The share of sentences that pass; 0 for a text without any."""
+        """The share of sentences that pass, from 0 to 1; 0 for a text without sentences."""
         return self.num_ok / len(self.verdicts) if self.verdicts else 0.0
 
     @cached_property
     def reasons(self) -> Counter[str]:
-        """How often each kind of fault occurs."""
+        """Number of faulty sentences for each kind of fault (see `Verdict.kind`)."""
         return Counter(verdict.kind for verdict in self.verdicts if not verdict.ok)
 
 
 @dataclass(frozen=True, slots=True)
 class _Pattern:
-    """A form of a line as a regular expression. ``keys`` has the key of each group (``a`` for the article before a word)."""
+    """A sentence template as a regular expression.
+
+    ``keys``: for each group, the key of the slot that it matches, such as ``O.adj``; ``a`` for the article before a word.
+    """
 
     line: Line
     by_pronoun: bool
@@ -82,7 +86,7 @@ class _Pattern:
 
 @dataclass(frozen=True, slots=True)
 class _Parse:
-    """One possible parse of a sentence: the facts that it claims, and its line."""
+    """One way to parse a sentence: the facts that it claims, as (key, value), and the line (template) that it matches."""
 
     claims: tuple[tuple[str, str], ...]
     line: Line
@@ -92,8 +96,8 @@ class _Parse:
 def check(text: str) -> Report:
     """Check every complete sentence of ``text``: one story, several, or part of one.
 
-    A sentence that opens a story ("Once upon a time ...") starts a new story. If a text begins inside a story, nothing has
-    to be introduced.
+    A sentence that opens a story ("Once upon a time ...") starts a new story. If the text begins inside a story,
+    people and things need not be introduced there.
     """
     parts = _sentences.split(text)
     readings = [_read(sentence) for sentence in parts.sentences]
@@ -107,7 +111,7 @@ def check(text: str) -> Report:
 
 
 def _judge(sentences: list[str], understood: list[tuple[list[_Parse], str]]) -> list[Verdict]:
-    """The verdicts for the sentences of one story."""
+    """The verdicts for the sentences of one story. ``understood``: for each, its parses and its fault if it has none."""
     votes = _votes(readings for readings, _ in understood)
     known: set[str] | None = set() if any(r.line.starts for r in understood[0][0]) else None
     topic: str | None = "?"
@@ -129,7 +133,10 @@ def _judge(sentences: list[str], understood: list[tuple[list[_Parse], str]]) -> 
 
 
 def _fault(reading: _Parse, votes: dict[str, dict[str, float]], known: set[str] | None, topic: str | None) -> str:
-    """What is wrong with a parse in its story; empty if nothing."""
+    """What is wrong with a parsed sentence in its story, such as `fit: ripe does not go with kite`; "" if nothing.
+
+    ``known``: keys introduced so far (None: unknown). ``topic``: the role that a pronoun refers to ("?": unknown).
+    """
     world, line = _world.load(), reading.line
     own: dict[str, str] = {}
     for key, value in reading.claims:
@@ -156,7 +163,7 @@ def _fault(reading: _Parse, votes: dict[str, dict[str, float]], known: set[str] 
 
 
 def _votes(story: Iterable[list[_Parse]]) -> dict[str, dict[str, float]]:
-    """How many sentences claim each value of each fact. A sentence with several parses divides its vote among them."""
+    """For each key, how many sentences claim each value. A sentence with several parses divides its vote among them."""
     votes: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for readings in story:
         for reading in readings:
@@ -170,7 +177,7 @@ def _winner(rivals: dict[str, float] | None) -> str | None:
 
 
 def _read(sentence: str) -> tuple[list[_Parse], str]:
-    """All parses of a sentence, and what is wrong with the sentence if there are none."""
+    """All ways to parse a sentence and, if there are none, what is wrong with the sentence (else "")."""
     words = frozenset(_WORD.findall(sentence))
     for word in words:
         if word not in vocabulary() and word.lower() not in vocabulary():
@@ -194,7 +201,7 @@ def _read(sentence: str) -> tuple[list[_Parse], str]:
 
 
 def _lowered(sentence: str) -> str | None:
-    """The sentence with its first letter in lower case unless it is a name or "I"; None without a capital at the start."""
+    """The sentence with a lower-case start, unless it starts with a name or "I"; None if it has no capital at the start."""
     at = 1 if sentence.startswith('"') else 0
     word = _WORD.match(sentence, at)
     if word is None or not word[0][0].isupper():
@@ -205,7 +212,7 @@ def _lowered(sentence: str) -> str | None:
 
 
 def _claims(pattern: _Pattern, match: re.Match[str]) -> tuple[tuple[str, str], ...] | str:
-    """The facts that a matched sentence claims, or what is wrong with a word in it."""
+    """The facts that a matched sentence claims, as (key, value), or as one text what is wrong with a word in it."""
     world = _world.load()
     claims: list[tuple[str, str]] = []
     pending = ""
@@ -234,7 +241,7 @@ def _claims(pattern: _Pattern, match: re.Match[str]) -> tuple[tuple[str, str], .
 
 @cache
 def vocabulary() -> frozenset[str]:
-    """All words of the world, as they occur inside sentences."""
+    """All words that can occur in the stories, as they are written inside a sentence."""
     world = _world.load()
     words = {word for values in world.domains.values() for value in values for word in _WORD.findall(value)}
     words |= {word for forms in PRONOUNS.values() for word in forms.values()} | {"a", "an"}
@@ -250,7 +257,7 @@ def _domain(key: str) -> frozenset[str]:
 
 @cache
 def _introducible() -> frozenset[str]:
-    """The keys that some line introduces. All other keys need no introduction."""
+    """The keys (people and things) that some sentence template introduces; only they must be introduced first."""
     return frozenset(key for pattern in _patterns() for key in pattern.line.introduces)
 
 
@@ -260,14 +267,14 @@ def _compiled(expression: str) -> re.Pattern[str]:
 
 
 def _candidates(words: frozenset[str]) -> list[_Pattern]:
-    """The patterns whose fixed words all occur in the sentence."""
+    """The sentence patterns whose fixed words (those outside slots) all occur among ``words``."""
     index = _index()
     return [pattern for word in (*words, "") for pattern in index.get(word, ()) if pattern.words <= words]
 
 
 @cache
 def _index() -> dict[str, list[_Pattern]]:
-    """The patterns, indexed by the rarest of their fixed words."""
+    """The sentence patterns by the rarest of their fixed words (those outside slots)."""
     patterns = _patterns()
     counts = Counter(word for pattern in patterns for word in pattern.words)
     index: dict[str, list[_Pattern]] = defaultdict(list)
@@ -290,7 +297,7 @@ def _pattern(line: Line, form: Form) -> _Pattern:
 
 
 def _expression(world: World, nodes: Sequence, keys: list[str]) -> str:
-    """A regular expression for a sequence; appends the key of each of its groups to ``keys``."""
+    """A regular expression for a template's words, slots and choices; appends the key of each of its groups to ``keys``."""
     text = []
     for node in nodes:
         if isinstance(node, Slot):
@@ -309,7 +316,7 @@ def _expression(world: World, nodes: Sequence, keys: list[str]) -> str:
 
 
 def _group(world: World, key: str) -> str:
-    """A group that matches any value of a key, or any single word, so that a wrong word can be reported."""
+    """A regular expression group for a slot: matches any value of ``key``, and any other single word, to report it."""
     pronoun = _PRONOUN_KEY.match(key)
     if pronoun:
         return f"({'|'.join(dict.fromkeys(PRONOUNS[gender][pronoun[2]] for gender in 'fm'))})"

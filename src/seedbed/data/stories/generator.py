@@ -14,7 +14,7 @@ from seedbed.data.stories.lines import Form, Line, Plot, Sequence, Slot
 from seedbed.data.stories.world import PRONOUNS, World, article
 
 VERSION = "5"
-"""Part of the fingerprint of datasets of these stories. Change it when the same seed gives different text."""
+"""Change this when a change of the code or word lists gives different stories: it is part of dataset fingerprints."""
 
 _PRONOUN_SHARE = 0.35
 _HUMAN_SHARES = {"A": 0.8, "B": 0.5}
@@ -28,7 +28,7 @@ _Draw = tuple[str, str | None, dict[str, tuple[str, ...]], int]
 
 @dataclass(frozen=True)
 class _PreparedLine:
-    """A line prepared for generation: variants of its parts, with the subject by name and by pronoun."""
+    """A line (sentence template) prepared for generation: its variants with the subject by name, and by pronoun."""
 
     by_name: tuple[tuple[Part, ...], ...]
     by_pronoun: tuple[tuple[Part, ...], ...]
@@ -38,7 +38,10 @@ class _PreparedLine:
 
 @dataclass(frozen=True)
 class _PreparedPlot:
-    """A plot prepared for generation: how its facts are drawn (key, parent, options, skew towards the first options)."""
+    """A plot prepared for generation: its beats, and how its facts (who, what, where) are drawn.
+
+    Each of ``draws`` is (key, key that it depends on or None, options, preference for the first options).
+    """
 
     people: tuple[str, ...]
     draws: tuple[_Draw, ...]
@@ -48,7 +51,7 @@ class _PreparedPlot:
 
 
 def story(seed: int, index: int) -> str:
-    """Story ``index`` of the corpus ``seed``: one paragraph, without a newline.
+    """The story with number ``index`` of the corpus that ``seed`` selects: one paragraph, without a newline.
 
     Independent of earlier calls. Negative numbers raise ValueError.
     """
@@ -56,7 +59,7 @@ def story(seed: int, index: int) -> str:
 
 
 def stories(seed: int, count: int, start: int = 0) -> Iterator[str]:
-    """Stories ``start`` to ``start + count - 1`` of the corpus ``seed``."""
+    """Yield the stories ``start`` to ``start + count - 1`` of the corpus that ``seed`` selects."""
     if seed < 0 or start < 0 or count < 0:
         raise ValueError("seed, start and count must not be negative")
     rng = random.Random(0)
@@ -86,7 +89,10 @@ def _generate(draw: Callable[[], float]) -> str:
 
 
 def _draw_facts(prepared: _PreparedPlot, draw: Callable[[], float]) -> dict[str, str]:
-    """Draw the facts of a story: people, things and places. Early options are more frequent (powers of uniform draws)."""
+    """Draw the facts of a story by key: people, things and places. ``draw`` returns uniform numbers in [0, 1).
+
+    The first options are more frequent, because the uniform numbers are raised to a power.
+    """
     people, kin = _people()
     facts: dict[str, str] = {}
     for role in prepared.people:
@@ -108,7 +114,7 @@ def _draw_facts(prepared: _PreparedPlot, draw: Callable[[], float]) -> dict[str,
 
 @cache
 def _people() -> tuple[dict[str, tuple[list[dict[str, str]], list[dict[str, str]]]], dict[str, dict[str, str]]]:
-    """The facts that follow from each name (by role: animals, humans), and the facts that follow from each relative."""
+    """The facts that follow from a character, such as pronouns: for each role (of animals, of humans); for each relative."""
     world = _world.load()
 
     def facts(role: str, noun: str) -> dict[str, str]:
@@ -125,7 +131,7 @@ def _people() -> tuple[dict[str, tuple[list[dict[str, str]], list[dict[str, str]
 
 @cache
 def _prepared_plots() -> tuple[_PreparedPlot, ...]:
-    """The prepared plots, each repeated by its weight."""
+    """The prepared plots, each repeated as often as its weight says."""
     world = _world.load()
     return tuple(prepared for plot in _lines.load() for prepared in [_prepare_plot(world, plot)] * plot.weight)
 
@@ -175,7 +181,7 @@ def _prepare_line(line: Line) -> _PreparedLine:
 
 
 def _variants(form: Form) -> tuple[tuple[Part, ...], ...]:
-    """The form as parts with at most one choice each, with the first letter capitalised."""
+    """The variants of a sentence, capitalised: each a sequence of parts, a part being a text or several to choose from."""
     variants = []
     for nodes in _lines.leading(form.nodes):
         parts: list[Part] = []
@@ -195,7 +201,7 @@ def _count(part: Part) -> int:
 
 
 def _capitalised(nodes: Sequence) -> Sequence:
-    """``nodes`` with a capital first letter (after a quotation mark, if there is one)."""
+    """The template ``nodes`` with a capital first letter (after a quotation mark, if there is one)."""
     first = nodes[0]
     if isinstance(first, Slot):
         return nodes if first.key in _lines.PERSONS else (Slot(f"^{first.key}", first.with_article), *nodes[1:])
@@ -207,7 +213,7 @@ def _capitalised(nodes: Sequence) -> Sequence:
 
 
 def _pattern(nodes: Sequence) -> str:
-    """A sequence without choices as a %-pattern over the facts."""
+    """Text and slots without choices as a %-pattern for the facts, such as `the %(O.n)s`."""
     text = []
     for node in nodes:
         if isinstance(node, Slot):

@@ -1,4 +1,4 @@
-"""Parse the plot files: plots and the sentence templates (lines) of stories.
+"""Parse the plot files: the plots of stories, and their sentence templates (lines) with slots for words.
 
 The notation of a line: ``(a|b|)`` is a choice, ``<name>`` a choice from ``lists.toml``, ``{key}`` a slot.
 ``{A!}`` mentions a role as the subject: by name, or by pronoun if the previous sentence had the same subject.
@@ -19,7 +19,7 @@ from seedbed.data.stories import world as _world
 
 PERSONS = ("A", "B")
 GENDERED = {"A": "A", "B": "B", "K": "K.n"}
-"""Roles that pronouns can refer to, and the key that decides their gender."""
+"""Roles (such as A, the hero) that pronouns can refer to, and the slot whose word decides their gender."""
 PAIR = "AB"
 
 _PHRASES = {
@@ -43,7 +43,7 @@ _SLOT = re.compile(r"\{([\w.]+)\}")
 
 @dataclass(frozen=True)
 class Slot:
-    """A placeholder for a word; ``with_article`` if ``a`` or ``an`` precedes it."""
+    """A placeholder for a word in a sentence template. ``with_article``: ``a`` or ``an`` precedes the word."""
 
     key: str
     with_article: bool = False
@@ -51,7 +51,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several sequences."""
+    """A place in a sentence template where one of several sequences of text and slots is chosen."""
 
     branches: tuple[Sequence, ...]
 
@@ -62,7 +62,7 @@ Sequence = tuple[Node, ...]
 
 @dataclass(frozen=True)
 class Form:
-    """A line whose subject is given by name, or by pronoun (then it must be the current topic)."""
+    """A sentence template whose subject is a name, or a pronoun (``by_pronoun``, which refers to the sentence before)."""
 
     nodes: Sequence
     by_pronoun: bool
@@ -70,9 +70,9 @@ class Form:
 
 @dataclass(frozen=True)
 class Line:
-    """A sentence template. The next sentence may refer to ``topic`` by a pronoun.
+    """A sentence template. The next sentence may refer to its ``topic`` (a role, such as A) by a pronoun.
 
-    ``introduces`` and ``mentions`` are keys of slots. ``starts``: whether the line opens a story.
+    ``introduces`` and ``mentions``: keys of people and things. ``starts``: whether the sentence opens a story.
     """
 
     source: str
@@ -86,7 +86,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Beat:
-    """A step of a plot: its alternative lines, and the probability that it occurs."""
+    """A step of a plot: its alternative sentence templates, and the probability that the step occurs."""
 
     lines: tuple[Line, ...]
     chance: float
@@ -94,7 +94,7 @@ class Beat:
 
 @dataclass(frozen=True)
 class Plot:
-    """A sequence of beats. ``roles``: the roles that it needs, each with its allowed tags (no tags: all are allowed)."""
+    """A plot: a sequence of beats (steps). ``roles``: the roles that it needs, with their allowed tags (none: all)."""
 
     name: str
     weight: int
@@ -104,7 +104,7 @@ class Plot:
 
 @cache
 def load() -> tuple[Plot, ...]:
-    """All plots, sorted by name."""
+    """All plots of the stories, sorted by name."""
     lists = _world.read("lists.toml")
     common = _beats(_world.read("plots/shared.toml"), lists)
     paths = sorted((_world.FOLDER / "plots").glob("*.toml"))
@@ -112,7 +112,7 @@ def load() -> tuple[Plot, ...]:
 
 
 def keys(nodes: Sequence) -> Iterator[Slot]:
-    """Yield every slot below ``nodes``, in reading order."""
+    """Yield every slot in ``nodes`` and in their choices, in reading order."""
     for node in nodes:
         if isinstance(node, Slot):
             yield node
@@ -122,7 +122,7 @@ def keys(nodes: Sequence) -> Iterator[Slot]:
 
 
 def expand(nodes: Sequence) -> Iterator[Sequence]:
-    """Yield every sequence that the choices in ``nodes`` allow."""
+    """Yield every sequence without choices that the choices in ``nodes`` allow."""
     if not nodes:
         yield ()
         return
@@ -134,7 +134,7 @@ def expand(nodes: Sequence) -> Iterator[Sequence]:
 
 
 def leading(nodes: Sequence) -> Iterator[Sequence]:
-    """Yield the variants of ``nodes`` in which the choices before the first word are resolved."""
+    """Yield the variants of ``nodes`` with the choices before the first word made."""
     if nodes and isinstance(nodes[0], Choice):
         for branch in nodes[0].branches:
             yield from leading(branch + nodes[1:])
@@ -208,7 +208,7 @@ def _parse(text: str, lists: dict[str, str]) -> Sequence:
 
 
 def _branches(tokens: list[re.Match[str]], at: int, lists: dict[str, str]) -> tuple[list[Sequence], int]:
-    """The branches of a choice up to its closing bracket (or the end), and the position of that bracket."""
+    """The branches of the choice whose tokens begin at ``at``, and the position of its closing bracket (or the end)."""
     branches: list[list[Node]] = [[]]
     while at < len(tokens) and tokens[at][0] != ")":
         slot, name, bracket, text = tokens[at].groups()

@@ -12,10 +12,10 @@ from seedbed.data.stories.checker import Verdict, check
 
 @dataclass(frozen=True)
 class StoryScore:
-    """How many of ``num_sentences`` pass the checker, how many occur verbatim in the training text, and the faults.
+    """The score of generated stories: of ``num_sentences``, how many pass the checker and how many are in the training text.
 
-    ``num_fragments`` counts incomplete sentences at the edges of the texts, which are not checked. ``num_verbatim`` is None
-    without training text.
+    ``reasons``: number of faulty sentences by kind of fault; ``failed``: their verdicts. ``num_fragments``: incomplete
+    sentences at the start and end of the texts, which are not checked. ``num_verbatim``: None without training text.
     """
 
     num_sentences: int
@@ -27,12 +27,12 @@ class StoryScore:
 
     @property
     def pass_rate(self) -> float:
-        """The share of sentences that pass; 0 without any."""
+        """The share of sentences that pass the checker, from 0 to 1; 0 without sentences."""
         return self.num_ok / self.num_sentences if self.num_sentences else 0.0
 
     @property
     def verbatim_rate(self) -> float | None:
-        """The share of sentences that occur verbatim in the training text; None without training text."""
+        """The share of sentences that occur verbatim in the training text, from 0 to 1; None without training text."""
         if self.num_verbatim is None:
             return None
         return self.num_verbatim / self.num_sentences if self.num_sentences else 0.0
@@ -41,7 +41,7 @@ class StoryScore:
 def score_stories(
     texts: Iterable[str], training_sentences: AbstractSet[str] | None = None, limit: int | None = None
 ) -> StoryScore:
-    """Check the stories ``texts`` one by one, up to ``limit`` sentences in total."""
+    """Check the stories in ``texts`` one by one, up to ``limit`` sentences in total (None: all)."""
     verdicts: list[Verdict] = []
     num_fragments = 0
     for text in texts:

@@ -13,14 +13,14 @@ _BEGIN = re.compile(r"""["A-Z]""")
 
 
 class SplitText(NamedTuple):
-    """The complete ``sentences`` of a text, and the incomplete ``fragments`` at its edges."""
+    """The complete ``sentences`` of a text, and the incomplete ``fragments`` at its start and end."""
 
     sentences: list[str]
     fragments: list[str]
 
 
 def split(text: str) -> SplitText:
-    """The sentences of ``text``, paragraph by paragraph.
+    """Split ``text`` into sentences, paragraph by paragraph.
 
     If the text starts inside a sentence (with a lower-case letter) or its last sentence is unfinished, these parts are
     fragments. Everything else between sentence borders counts as a sentence.

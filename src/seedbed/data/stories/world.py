@@ -1,8 +1,8 @@
 """The words of the story world and which of them fit together.
 
 A *key* is a slot of a sentence, such as ``A`` (the hero's name), ``O.n`` (the noun of the main thing) or
-``O.adj``. Each key has a domain of values. If its *parent* key is known, only some of them fit: a kite
-may be red but not ripe. The tables are in ``world/*.toml``.
+``O.adj``. Each key has a domain: the words that can stand in the slot. If its *parent* key is known, only some of
+them fit: a kite may be red but not ripe. The tables are in ``world/*.toml``.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ PRONOUNS = {
     "m": {"he": "he", "him": "him", "his": "his"},
     "n": {"he": "it", "him": "it", "his": "its"},
 }
-"""The pronouns of each gender, by the masculine form."""
+"""The pronouns of each gender (f, m, n); each is named after the masculine form, so `his` of f is her."""
 
 TWINS = {"B": "A", "D": "S"}
-"""Roles that use the tables of another role: the friend (B) uses those of the hero (A), for example."""
+"""Roles that use the word tables of another role; the friend (B) uses those of the hero (A), for example."""
 
 
 @dataclass
 class World:
-    """Keys, their domains and their dependencies.
+    """The words of the stories: for each key (slot of a sentence), its possible words, and which of them fit together.
 
     ``domains[key]`` has every value of a key, ``parents[key]`` is the key that it depends on, and
     ``options[key][value of the parent]`` has the values that fit. ``tagged[role][tag]`` has the nouns of one kind of thing,
@@ -42,28 +42,31 @@ class World:
     genders: dict[str, str] = field(default_factory=dict)
 
     def root(self, key: str) -> bool:
-        """Whether ``key`` has no parent."""
+        """Whether ``key`` depends on no other key."""
         return key not in self.parents
 
     def fits(self, key: str, value: str, parent_value: str) -> bool:
-        """Whether ``value`` fits the value of the key's parent (any value fits an unknown one)."""
+        """Whether the word ``value`` fits if the key's parent has ``parent_value``, such as red for kite.
+
+        Any word fits a parent value that is not in the tables.
+        """
         options = self.options[key].get(parent_value)
         return options is None or value in options
 
 
 def article(word: str) -> str:
-    """``a`` or ``an``: by the first letter, which a test verifies for every word of this world."""
+    """``a`` or ``an`` for a word, by its first letter (a test verifies that this is right for every word of the stories)."""
     return "an" if word[:1] in "aeiouAEIOU" else "a"
 
 
 def read(name: str) -> dict[str, Any]:
-    """Read one data file of the world."""
+    """Read one data file of the story world (TOML), by its name, such as `names.toml`."""
     return tomllib.loads((FOLDER / name).read_text(encoding="utf-8"))
 
 
 @cache
 def load() -> World:
-    """The world, read from its data files once."""
+    """The words of the stories, read from their data files at the first call."""
     world = World()
     _add_people(world, read("names.toml"))
     classes = {name: words.split() for name, words in read("classes.toml").items()}
