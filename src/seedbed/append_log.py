@@ -1,4 +1,4 @@
-"""Write and read append-only logs of whole lines."""
+"""Writes and reads append-only log files, whose lines are only added at the end and never changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seedbed.text import quoted
 
 
 class AppendLog:
-    """An append-only file, one line per `write()`.
+    """A file that only grows: each `write()` adds one line at its end.
 
     If an earlier process left an unfinished last line, a newline is added to it, so that the next line is not merged with
     it. Only the owner of the run's lock may open the log.
@@ -51,7 +51,7 @@ class AppendLog:
                 raise
 
     def flush(self) -> None:
-        """Make the written lines durable."""
+        """Write all lines through to the disk (fsync), so that they survive a power failure."""
         with explained(self.path):
             sync(self._fd)
 
@@ -63,16 +63,17 @@ class AppendLog:
 
 
 def read_lines(path: Path, offset: int = 0, limit: int | None = None) -> tuple[list[bytes], int]:
-    """The complete lines from byte `offset`, and the offset after them. See `read_block`."""
+    """The complete lines of a log from byte `offset`, and the offset after them. `limit`: see `read_block`."""
     block, offset = read_block(path, offset, limit)
     return block.splitlines(), offset
 
 
 def read_block(path: Path, offset: int = 0, limit: int | None = None) -> tuple[bytes, int]:
-    """The bytes of all complete lines from byte `offset`, and the offset after them. An unfinished last line is omitted.
+    """The bytes of all complete lines of a log from byte `offset`, and the offset after them.
 
-    A missing file has no lines. A file shorter than `offset` (replaced or truncated) is read again from its start.
-    `limit` is the maximum number of bytes per call; a single line that is longer is still returned completely.
+    An unfinished last line is omitted; a missing file has no lines. A file shorter than `offset` (replaced or
+    truncated) is read again from its start. `limit` is the maximum number of bytes per call; a single line that is
+    longer is still returned completely.
     """
     try:
         with path.open("rb") as handle:

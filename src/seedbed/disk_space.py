@@ -1,4 +1,4 @@
-"""Free disk space: its size, a check whether files can be written, and a reserve file that is removed on a full disk."""
+"""Disk space: measures what is free, checks whether files can be written, and reserves space for a full disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seedbed.files import explained, sync
 
 
 def free_bytes(path: Path) -> int:
-    """Free bytes that this user can use on the file system of `path` (or of its nearest existing parent)."""
+    """The number of free bytes that this user can use on the file system of `path` (or of its nearest existing parent)."""
     import shutil
 
     existing = path.absolute()
@@ -23,7 +23,7 @@ def free_bytes(path: Path) -> int:
 
 
 def obstacle(folder: Path, num_bytes: int, largest_bytes: int = 0) -> StorageError | None:
-    """Why `num_bytes` cannot be written in a folder at the moment; None if no reason is found.
+    """The error why `num_bytes` cannot be written in a folder at the moment; None if no reason is found.
 
     Checks the free space, compares the size of the largest file (`largest_bytes`) with the limit on file sizes, and
     writes a small test file.
@@ -46,18 +46,18 @@ def obstacle(folder: Path, num_bytes: int, largest_bytes: int = 0) -> StorageErr
 
 
 class Ballast:
-    """A file that reserves disk space. When the disk is full, it is removed, which frees space for a last message."""
+    """A file that reserves disk space. When the disk is full, the file is removed, which frees space for a last message."""
 
     def __init__(self, path: Path, num_bytes: int) -> None:
         self.path = path
         self._num_bytes = num_bytes
         self.held = False
-        """Whether the space is reserved."""
+        """Whether the file exists, so that the space is reserved."""
         self.problem: StorageError | None = None
-        """Why the last `take` failed; None if it succeeded."""
+        """The error with which the last `take` failed; None if it succeeded."""
 
     def take(self) -> bool:
-        """Reserve the space and return whether that succeeded. It fails unless the same amount stays free in addition."""
+        """Reserve the space; returns whether that succeeded. It fails unless the same amount stays free in addition."""
         self.drop()  # the space that a killed process reserved counts as free
         try:
             with explained(self.path):

@@ -29,12 +29,12 @@ class SeedbedError(Exception):
         return f"{self.message} {self.hint}".strip()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the message and the hint."""
+        """Support pickling, which otherwise loses the hint."""
         return type(self), (self.message, self.hint)
 
 
 class UsageError(SeedbedError):
-    """The request is invalid: exit status 2, before any work is done."""
+    """The user's request is invalid. The command line exits with status 2, before any work is done."""
 
     exit_code = EXIT_USAGE
 
@@ -42,8 +42,8 @@ class UsageError(SeedbedError):
 class StorageError(SeedbedError):
     """A file could not be written or read; the earlier contents are intact.
 
-    `reason` says why in a few words: the disk is full, the file system is read-only. `passing` is whether the cause may
-    go away while a job waits: true for a full disk, false for a folder without write permission.
+    `reason` says why in a few words: the disk is full, the file system is read-only. `passing`: whether a job can wait
+    until the cause goes away: true for a full disk, false for a folder without write permission.
     """
 
     def __init__(self, message: str, hint: str = "", reason: str = "", *, passing: bool = True) -> None:
@@ -52,7 +52,7 @@ class StorageError(SeedbedError):
         self.passing = passing
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle all attributes."""
+        """Support pickling, which otherwise loses all attributes but the message."""
         return _storage_error, (type(self), self.message, self.hint, self.reason, self.passing)
 
 
@@ -81,7 +81,7 @@ _CAUSES = {
 }
 _SPACE = (errno.ENOSPC, errno.EDQUOT)
 _WRITING = (*_SPACE, errno.EFBIG, errno.EROFS, errno.EEXIST)
-"""Errors that only writing can cause."""
+"""Error numbers of the system that only writing can cause."""
 _LASTING = (
     errno.EACCES,
     errno.EPERM,
@@ -93,11 +93,11 @@ _LASTING = (
     errno.ENAMETOOLONG,
     errno.ELOOP,
 )
-"""Errors that do not go away while a job waits."""
+"""Error numbers of the system whose causes do not go away while a job waits."""
 
 
 def storage_error(path: str, error: OSError) -> StorageError:
-    """The StorageError for an OSError. `path` is shown as it is given, so it must include its quotation marks."""
+    """Make the StorageError for an OSError. `path` is shown as it is given, so it must include its quotation marks."""
     number = error.errno or 0
     text = (error.strerror or str(error) or type(error).__name__).rstrip(".")
     reason, hint = _CAUSES.get(

@@ -18,22 +18,23 @@ resume trained nothing, so the run keeps its status (completed or stopped)."""
 
 
 MOST_METRICS = 64
-"""The maximum number of open metrics of a run, and of one event; further ones are dropped."""
+"""The maximum number of open metrics (metrics that Seedbed does not know by name) of a run, and of one event; further
+ones are dropped."""
 FIGURES = frozenset(
     {"step", "tokens", "time", "loss", "lr", "grad_norm", "step_s", "val_loss", "tokens_per_s", "bits_per_byte"}
 )
-"""The names of built-in values; an open metric with such a name is dropped."""
+"""The names of values that Seedbed computes itself; an open metric with such a name is dropped."""
 _LONGEST_METRIC = 48
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing that happened in a run. The fields are flat: raw numbers in SI units, no formatted text."""
+    """One thing that happened in a run. Its fields are raw numbers in SI units, not formatted text."""
 
     kind: ClassVar[str] = ""
 
 
 class Run(Event, frozen=True, kw_only=True):
-    """A session of a job began, changed its status, or ended.
+    """A session (one execution of a run's job) began, changed its status, or ended.
 
     `status` is queued, running, pausing, paused, completed, failed or stopped.
     """
@@ -54,13 +55,13 @@ class Run(Event, frozen=True, kw_only=True):
     compile: bool | None = None
     versions: dict[str, str] | None = None
     steps: int | None = None
-    """The last planned step of this session."""
+    """The last step that this session plans to train."""
     segment_start: int | None = None
     """The step at which the current learning-rate schedule began."""
     steps_per_epoch: float | None = None
     tokens_per_step: int | None = None
     eval_every: int | None = None
-    """Steps between validations (likewise for samples and checkpoints below); 0: only at the end."""
+    """The number of steps between validations (likewise for samples and checkpoints below); 0: only at the end."""
     sample_every: int | None = None
     checkpoint_every: int | None = None
     eval_tokens: int | None = None
@@ -71,15 +72,16 @@ class Run(Event, frozen=True, kw_only=True):
     trainable: int | None = None
     """The number of trained parameters, if only some are trained."""
     schedule: str | None = None
-    """A sentence about the learning-rate schedule from this step on: it begins, begins again, or continues."""
+    """A sentence about the learning-rate schedule after this step: whether it begins, begins again, or continues."""
     resumed_from: str | None = None
     """The checkpoint that the session resumed from: its folder's name, or its path if it is outside the run."""
     left: str | None = None
-    """The folder, next to the current checkpoints, to which the superseded ones (of later steps) are moved."""
+    """The folder in `checkpoints/` to which superseded checkpoints (of steps that a resume from an earlier step
+    replaced) are moved."""
     early_stop: int | None = None
     """The session stops after this many validations in a row without a better loss; 0: never."""
     data: str | None = None
-    """The source of the data, if a resume set a different one than the config."""
+    """The source of the data, if a resume replaced the source in the config."""
     data_path: str | None = None
     """The local copy of the data (data.path), if a resume set it."""
     queue: bool | None = None
@@ -87,8 +89,8 @@ class Run(Event, frozen=True, kw_only=True):
     after: str | None = None
     """The id of the run that must end before the session starts."""
     simulated: bool | None = None
-    """Whether this event and all later ones of the session have times on the run's own clock: seconds since the run began,
-    continued from the previous session."""
+    """Whether this event and all later ones of the session have simulated times: seconds since the run began, continued
+    from the previous session, on a clock of the run's own."""
     code: str | None = None
     """The reason for the status, for programs: ASKED, STORAGE or NOT_RESUMED."""
     waits_for: str | None = None
@@ -109,7 +111,7 @@ class Phase(Event, frozen=True, kw_only=True):
 
 
 class Step(Event, frozen=True, kw_only=True, omit_defaults=False):
-    """One optimizer step. `tokens`: trained tokens of the run so far; `step_s`: duration in seconds by the run's clock."""
+    """One optimizer step. `tokens`: trained tokens of the run so far; `step_s`: duration in seconds."""
 
     kind: ClassVar[str] = "step"
     step: int
@@ -119,9 +121,10 @@ class Step(Event, frozen=True, kw_only=True, omit_defaults=False):
     tokens: int
     step_s: float
     processed: int | None = None
-    """Tokens that went through the model in this step, if not all of them are trained; the speed is based on these."""
+    """Tokens that went through the model in this step, if not all of them are trained; tokens per second are computed
+    from these."""
     metrics: dict[str, float] | None = None
-    """Open metrics: further values by name, which are shown unchanged (mfu, goodput, samples_per_s)."""
+    """Open metrics: values that Seedbed does not know by name, such as mfu or samples_per_s; they are shown unchanged."""
 
 
 class Eval(Event, frozen=True, kw_only=True):
@@ -140,7 +143,7 @@ class Eval(Event, frozen=True, kw_only=True):
     best: bool = False
     elapsed_s: float | None = None
     metrics: dict[str, float] | None = None
-    """Open metrics, as in Step; they are shown as val_NAME."""
+    """Open metrics (values that Seedbed does not know by name); they are shown as val_NAME."""
 
 
 class Sample(Event, frozen=True, kw_only=True):
@@ -153,7 +156,7 @@ class Sample(Event, frozen=True, kw_only=True):
 
 
 class Checkpoint(Event, frozen=True, kw_only=True):
-    """A checkpoint was written and verified. `deleted`: the paths of older checkpoints that were then deleted."""
+    """A checkpoint was written and verified. `deleted`: paths of the older checkpoints that were deleted after that."""
 
     kind: ClassVar[str] = "checkpoint"
     step: int
@@ -203,7 +206,7 @@ class Hardware(Event, frozen=True, kw_only=True):
 
 
 class Comm(Event, frozen=True, kw_only=True):
-    """One collective operation among ranks, or the total of several operations of the same kind `op`."""
+    """One collective operation (such as an all-reduce) among processes, or the total of several of the same kind `op`."""
 
     kind: ClassVar[str] = "comm"
     op: str
@@ -259,13 +262,14 @@ class Emit(Protocol):
 
 
 def discard(event: Event, t: float | None = None) -> None:
-    """Drop the event. This is an Emit for callers that need no log."""
+    """Do nothing with the event: to be passed as an `Emit` by callers that need no log."""
 
 
 class Record(msgspec.Struct, frozen=True):
-    """A decoded line of the log. `raw` has all fields except `v`, `n`, `t` and `kind`.
+    """A decoded line of the log.
 
-    `event` is None if this version does not know the kind or cannot decode the fields.
+    `v`: the format; `n`: the event's number; `t`: its time; `raw`: all other fields except `kind`. `event` is None if
+    this version does not know the kind or cannot decode the fields.
     """
 
     v: int
@@ -308,7 +312,7 @@ def _legible(value: Any) -> Any:
 
 
 def decode(line: bytes) -> Record | None:
-    """Decode a line. Returns None if the line is incomplete or not an event (a JSON object with a kind)."""
+    """Decode a line of the log. Returns None if the line is incomplete or not an event (a JSON object with a kind)."""
     try:
         raw = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -338,10 +342,10 @@ def decode(line: bytes) -> Record | None:
 
 
 def open_metrics(written: Any) -> dict[str, float]:
-    """The valid open metrics in `written`, the JSON value of an event's field `metrics`.
+    """The valid open metrics (metrics that Seedbed does not know by name) in `written`, the JSON value of a field `metrics`.
 
-    Names are made printable; null becomes nan.
-    Values that are not numbers, names in FIGURES, and all metrics after the first MOST_METRICS are dropped.
+    Names are made printable; null becomes nan. Values that are not numbers, names in FIGURES, and all metrics after the
+    first MOST_METRICS are dropped.
     """
     found: dict[str, float] = {}
     for name, value in written.items() if isinstance(written, dict) else ():
@@ -366,7 +370,7 @@ _WAITS_FOR = re.compile(r'It waits for ".*" \(([^()]+)\)\.')
 
 
 def codes_of_old(status: str, reason: str | None) -> tuple[str | None, str | None]:
-    """Parse `code` and `waits_for` from the reason of a run event without them, as earlier versions logged it."""
+    """The `code` and `waits_for` of a run event of an earlier version, which logged only `status` and the text `reason`."""
     if reason is None:
         return None, None
     if status == "paused":

@@ -1,4 +1,4 @@
-"""Atomic and durable file operations."""
+"""File operations that are atomic (a file is replaced as a whole) and durable (written through to the disk)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CHUNK = 1 << 20
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn an OSError about `path` into a StorageError that says what to do."""
+    """Context manager: turn an OSError in the `with` block into a StorageError about `path` that says what to do."""
     try:
         yield
     except OSError as error:
@@ -28,10 +28,10 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def sync(fd: int) -> None:
-    """Make a file or folder durable. macOS needs F_FULLFSYNC: its fsync leaves data in the drive's own cache.
+    """Write an open file or folder through to the disk (fsync), so that it survives a power failure.
 
-    Source: Apple, fsync(2). Some file systems do not support F_FULLFSYNC for folders or over a network; plain fsync is
-    used there.
+    macOS needs F_FULLFSYNC: its fsync leaves data in the drive's own cache. Source: Apple, fsync(2). Some file systems
+    do not support F_FULLFSYNC for folders or over a network; plain fsync is used there.
     """
     full = getattr(fcntl, "F_FULLFSYNC", None)
     if full is not None:
@@ -42,7 +42,7 @@ def sync(fd: int) -> None:
 
 
 def expand_home(path: Path | str) -> Path:
-    """A path with `~` and `~user` replaced. Raises UsageError if that home directory is unknown."""
+    """The path with `~` or `~user` at its start replaced. Raises UsageError if that home directory is unknown."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -53,7 +53,10 @@ def expand_home(path: Path | str) -> Path:
 
 
 def fsync_dir(path: Path) -> None:
-    """Make the file names in a folder durable. Does nothing on file systems (network, FUSE) that cannot sync folders."""
+    """Write the file names in a folder through to the disk (fsync).
+
+    Does nothing on file systems (network, FUSE) that cannot sync folders.
+    """
     fd = os.open(path, os.O_RDONLY)
     try:
         sync(fd)
@@ -65,9 +68,10 @@ def fsync_dir(path: Path) -> None:
 
 
 def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None:
-    """Replace the file at `path` as a whole, or leave it unchanged. `durable`: also fsync the file and its folder.
+    """Write `data` to the file at `path`: replace it as a whole, or leave it unchanged.
 
-    Raises StorageError (DiskFullError if the disk is full). The temporary file is removed in any case.
+    `durable`: also fsync the file and its folder. Raises StorageError (DiskFullError if the disk is full). The
+    temporary file is removed in any case.
     """
     with replacing(path, durable=durable) as handle:
         handle.write(data.encode() if isinstance(data, str) else data)
@@ -75,7 +79,7 @@ def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
-    """Open a new file for writing. It replaces the file at `path` when the `with` block ends without an error.
+    """Context manager: open a new file, which replaces that at `path` when the `with` block ends without an error.
 
     `durable`: also fsync the file and its folder. Raises StorageError (DiskFullError if the disk is full).
     """
@@ -100,7 +104,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
 
 
 def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
-    """Write JSON atomically, indented for people."""
+    """Write a value as JSON, indented for people, and replace the file as a whole. `durable`: also fsync file and folder."""
     write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n", durable=durable)
 
 
@@ -122,14 +126,14 @@ def read_json(path: Path) -> Any:
 
 
 def make_dir(path: Path) -> Path:
-    """Create a folder and its parents. Raises StorageError if that fails."""
+    """Create a folder and its parents, if they do not exist, and return it. Raises StorageError if that fails."""
     with explained(path):
         path.mkdir(parents=True, exist_ok=True)
     return path
 
 
 def temporary_dir(parent: Path, name: str) -> Path:
-    """Create a hidden folder in `parent` (on the same file system). The caller must publish or remove it."""
+    """Create a hidden folder `.NAME.RANDOM` in `parent`. The caller must rename it with `publish_dir`, or remove it."""
     import tempfile
 
     with explained(parent):
@@ -137,7 +141,7 @@ def temporary_dir(parent: Path, name: str) -> Path:
 
 
 def fsync_tree(folder: Path) -> None:
-    """Make all files and file names below a folder durable."""
+    """Write all files and file names below a folder through to the disk (fsync)."""
     for root, _, names in os.walk(folder):
         for name in names:
             fd = os.open(os.path.join(root, name), os.O_RDONLY)
@@ -149,7 +153,10 @@ def fsync_tree(folder: Path) -> None:
 
 
 def publish_dir(prepared: Path, final: Path, *, durable: bool = True) -> None:
-    """Make a finished folder durable and rename it to `final`, which must not exist or must be empty."""
+    """Rename the finished folder `prepared` to `final`, which must not exist or must be empty.
+
+    `durable`: fsync all its contents before, and its new name after.
+    """
     with explained(final):
         if durable:
             fsync_tree(prepared)
@@ -161,7 +168,7 @@ def publish_dir(prepared: Path, final: Path, *, durable: bool = True) -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder: rename it to a hidden name, then delete its contents, so that no reader sees half of it."""
+    """Remove a folder: rename it to a hidden name, then delete its contents, so that no reader finds half of it at its path."""
     import shutil
     import tempfile
 
@@ -176,7 +183,7 @@ def remove_tree(folder: Path) -> None:
 
 
 def sha256_file(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
+    """The SHA-256 of a file's bytes, in hex."""
     import hashlib
 
     digest = hashlib.sha256()

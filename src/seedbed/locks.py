@@ -20,12 +20,12 @@ from seedbed.text import quoted
 class Lock:
     """An advisory lock on a file (flock). The operating system releases it when its owner (a process) exits.
 
-    Only the owner of a lock may remove its file. After acquiring a lock whose file may be removed, check
-    `is_current()`: otherwise two processes could own locks on two files of the same path.
+    Only the owner of a lock may remove its file. After acquiring a lock whose file another owner may have removed,
+    check `is_current()`: otherwise two processes could own locks on two files that had the same path.
 
-    Some file systems (NFS, SMB) have no locks. Without a `remedy` the lock counts as acquired there, which is enough for
-    a lock that is only a safeguard. For an essential lock, give a `remedy`: StorageError is then raised, with the remedy
-    as its hint.
+    Some file systems (NFS, SMB) have no locks. Without a `remedy` the lock counts as acquired there, which is enough
+    for a lock that is only a safeguard. For an essential lock, give a `remedy`: StorageError is then raised, with the
+    remedy as its hint.
     """
 
     def __init__(self, path: Path, remedy: str = "") -> None:
@@ -93,7 +93,7 @@ class Lock:
 
 
 _TAKEN = (errno.EAGAIN, errno.EACCES)
-"""Errors of flock if another process holds the lock. Some network file systems return EACCES."""
+"""Error numbers of flock if another process holds the lock. Some network file systems return EACCES."""
 
 
 def refuse_without_locks(folder: Path, remedy: str) -> None:
@@ -114,7 +114,7 @@ def _no_locks(folder: Path, error: OSError, remedy: str) -> StorageError:
 
 
 def _file_system(folder: Path) -> str:
-    """The type of the file system of a folder, and where it is mounted."""
+    """The type of the file system of a folder, and where it is mounted, as text for a message."""
     import psutil
 
     path, description, mountpoint = folder.resolve(), "of an unknown type", ""

@@ -31,7 +31,7 @@ def refuse_unusable_store(store: Store) -> None:
 
 
 def check_training(config: Config, store: Store) -> None:
-    """Raise UsageError or SeedbedError for the first problem of the config, this machine's memory, or the data."""
+    """Raise UsageError or SeedbedError for the first problem found in the config, this machine's memory, or the data."""
     from seedbed.config.check import check
 
     for finding in check(config, total_memory_bytes=_total_memory_bytes(config)):
@@ -83,9 +83,10 @@ def _free_memory_bytes(config: Config) -> int | None:
 
 
 def refuse_unusable_data(config: Config, store: Store | None = None) -> None:
-    """Raise if a quick check shows that the data source cannot be used; `store` is where the run will be created.
+    """Raise an error if a quick check shows that the data source cannot be used.
 
-    Raises UsageError if the source is invalid or missing, SeedbedError if its text is unusable.
+    `store` is where the run will be created. Raises UsageError if the source is invalid or missing, SeedbedError if its
+    text is unusable.
     """
     from seedbed.data.precheck import refuse_unusable
     from seedbed.tokenizer.checks import refuse_tokenizer

@@ -39,11 +39,11 @@ JOBS: tuple[str, ...] = (sys.executable, "-P", "-m", "seedbed.jobs")
 
 _POLL_S = 0.05
 _START_PATIENCE_S = 60.0
-"""The longest wait for a job's first event. Importing libraries from a slow disk takes long."""
+"""The maximum number of seconds to wait for a job's first event. Importing libraries from a slow disk takes long."""
 
 
 class Launch(NamedTuple):
-    """A started job: its run, its process (a child of this one), and the byte of the log at which its events begin."""
+    """A started job: its run, its process (a child of this one), and the offset in the log at which its events begin."""
 
     run: RunDir
     process: subprocess.Popen[bytes]
@@ -53,7 +53,10 @@ class Launch(NamedTuple):
 def new_run(
     store: Store, kind: Kind, resolved: Resolved[Any], name: str | None = None, command: Sequence[str] = ()
 ) -> RunDir:
-    """Create a run without starting it. Raises UsageError, before anything is written, for a config that cannot work."""
+    """Create a run with the config `resolved`, without starting its job. `command` is recorded in meta.json.
+
+    Raises UsageError, before anything is written, for a config that cannot work.
+    """
     config = resolved.config
     refuse_name_of(store.root)
     if kind.checks:
@@ -83,7 +86,7 @@ def new_task(
     name: str | None = None,
     command: Sequence[str] = (),
 ) -> RunDir:
-    """Create a task next to its `output` without starting it.
+    """Create a task (work whose directory is next to its `output`), without starting its job.
 
     Raises UsageError, before anything is written, for a path, config or name that cannot work.
     """
@@ -107,7 +110,7 @@ def _made_by(command: Sequence[str]) -> dict[str, Any]:
 
 
 def default_name(preset: str, source: str) -> str:
-    """A readable name from preset and data: nano-stories, tiny-novels."""
+    """A readable name for a run, from its preset and data source, such as `nano-stories`."""
     if source.startswith("hf:") and len(source) > 3:
         address = parse_address(source[3:])
         source = f"{address.name}:{address.config}" if address.config else address.name
@@ -119,7 +122,7 @@ def default_name(preset: str, source: str) -> str:
 def start(run: RunDir, resume: ResumeOptions | None = None, turn: StartCondition | None = None) -> Launch:
     """Start the run's job as a detached process, which continues after this process and the shell exit.
 
-    With a `turn`, the job first waits in the queue. Raises UsageError if the run would wait for itself, directly or
+    `turn`: what the job waits for before it starts. Raises UsageError if the run would wait for itself, directly or
     through other runs.
     """
     refuse_name_of(run.path)
@@ -189,12 +192,12 @@ def wait_until_started(launch: Launch) -> None:
 
 
 def is_first_event(record: Record, launch: Launch) -> bool:
-    """Whether this is the first event of the launched job. Another job may have acquired the run before it."""
+    """Whether this record is the `run` event with which the launched job began, not that of another job of the same run."""
     return isinstance(record.event, Run) and record.event.pid == launch.process.pid
 
 
 def early_exit_error(launch: Launch, code: int) -> SeedbedError:
-    """The error for a job that exited before its first event."""
+    """Make the error for a job that exited with status `code` before its first event."""
     if code == RunBusyError.exit_code:
         return busy_error(launch.run)
     printed = last_printed(launch.run.log, lines=1)
@@ -206,7 +209,7 @@ def early_exit_error(launch: Launch, code: int) -> SeedbedError:
 
 
 def busy_error(run: RunDir) -> SeedbedError:
-    """The error for starting a run that another process owns."""
+    """Make the error for a request to start a run that another process owns."""
     current = current_status(run)
     if current.status in BUSY and control.unfinished_request(run.control, current.view.session) == control.STOP:
         return RunBusyError(f'"{run.id}" is stopping.', f"Wait until it has saved: seedbed stop {run.id} --wait")
@@ -218,7 +221,7 @@ def busy_error(run: RunDir) -> SeedbedError:
 
 
 def follow(launch: Launch) -> Iterator[Record | None]:
-    """Yield the records of this launch as they are written, and None after each check of the log.
+    """Yield the log records of a launched job as they are written, and None after each check of the log.
 
     Returns when the process has exited and its last record was yielded.
     """

@@ -21,7 +21,10 @@ _ATTEMPTS = 5
 
 
 def default_prompt(run: RunDir) -> str:
-    """The prompt if none is given: the run's first sample prompt, else a typical beginning of its text, else ""."""
+    """The prompt for generating text if the user gives none.
+
+    It is the run's first sample prompt, else a typical beginning of a text in its dataset, else "".
+    """
     try:
         prompts = frozen_config(run).train.sample_prompts
     except SeedbedError:
@@ -36,14 +39,17 @@ def child(
     *,
     ok_statuses: Collection[int] = (0,),
 ) -> Child:
-    """Start a child process. `command` is generate, score or doctor; `ok_statuses` are the exit statuses of success."""
+    """Start the child process of a command (generate, score or doctor); `request` is sent to it as JSON.
+
+    `ok_statuses` are the exit statuses that mean success.
+    """
     return Child([*launching.JOBS, command, *arguments], command, request, ok_statuses)
 
 
 def ask_model(
     command: str, folder: Path, request: Mapping[str, Any], on_start: Callable[[Child], object] | None = None
 ) -> Generator[dict[str, Any], None, None]:
-    """Yield the answers of a child process about a model folder, each with that folder as `checkpoint`.
+    """Start `generate` or `score` on a model folder and yield its answers, each with that folder as `checkpoint`.
 
     `on_start` is called with the child, so that another thread can kill it. Raises SeedbedError or UsageError.
     """
@@ -61,7 +67,7 @@ def ask_checkpoint(
     request: Mapping[str, Any],
     on_start: Callable[[Child], object] | None = None,
 ) -> Generator[dict[str, Any], None, None]:
-    """Yield the answers of a child process about a checkpoint of a run, each with the path used as `checkpoint`.
+    """Start `generate` or `score` on a run's checkpoint and yield its answers, each with its path as `checkpoint`.
 
     `on_start` is called with each child, so that another thread can kill it.
     A job that trains deletes old checkpoints: if the chosen checkpoint is gone when the child reads it, `latest` and

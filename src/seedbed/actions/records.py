@@ -14,7 +14,7 @@ def rename(run: RunDir, name: str, store: Store) -> labels.Labels:
 
 
 def change_tags(run: RunDir, add: Collection[str] = (), remove: Collection[str] = ()) -> labels.Labels:
-    """Add and remove tags. Raises UsageError for an invalid tag."""
+    """Add tags to a run and remove others. Raises UsageError for an invalid tag."""
     return labels.change_tags(run, add, remove)
 
 
@@ -24,7 +24,7 @@ def set_note(run: RunDir, note: str) -> labels.Labels:
 
 
 def set_archived(run: RunDir, archived: bool) -> labels.Labels:
-    """Archive the run, or unarchive it."""
+    """Archive the run if `archived`, else unarchive it."""
     return labels.set_archived(run, archived)
 
 

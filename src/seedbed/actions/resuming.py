@@ -31,9 +31,9 @@ def resume(
 ) -> launching.Launch:
     """Start the run's job again from its newest checkpoint or the requested one, with more steps if requested.
 
-    config.toml is not changed: the job records the new number of steps. Before the job starts, `on_go_back` is called if
-    the run goes back to an earlier checkpoint, with the steps and checkpoints that will be superseded, and
-    `on_replaced_plan`, with a sentence, if added steps replace planned ones. Raises SeedbedError if the run's job is
+    config.toml is not changed: the job records the new number of steps. Before the job starts, `on_go_back` is called
+    with the steps and checkpoints that will be superseded if the run goes back to an earlier checkpoint, and
+    `on_replaced_plan` with a sentence if added steps replace planned ones. Raises SeedbedError if the run's job is
     alive (use `unpause` for a paused run), UsageError if nothing is left to do or the number of steps is invalid.
     """
     current = current_status(run)
@@ -76,7 +76,7 @@ def _resume_task(task: RunDir, request: ResumeOptions, current: CurrentStatus) -
 
 
 def _refuse_other_data(run: RunDir, request: ResumeOptions) -> None:
-    """Raise if a quick check shows that the requested data source is unusable or differs from the run's text."""
+    """Raise an error if a quick check shows that the requested data source is unusable or differs from the run's text."""
     from seedbed.data.dataset_cache import refuse_different_text
 
     config = frozen_config(run)

@@ -62,7 +62,7 @@ def has_steps(run: RunDir) -> bool:
 
 
 def is_resumable(run: RunDir) -> bool:
-    """Whether the run ended before its last step and can be resumed: stopped, lost, or failed after its first step."""
+    """Whether the run ended before its last planned step and can be resumed: stopped, lost, or failed after its first step."""
     current = current_status(run)
     if current.status == "failed" and output_of(run) is not None:
         return True

@@ -25,7 +25,8 @@ DONE = "DONE"
 FORMAT = 1
 MODEL = "model"
 ARTIFACTS: Mapping[str, str] = {MODEL: WEIGHTS, "adapter": ADAPTER}
-"""Kind of artifact -> name of the file with the trained weights. A marker without a kind belongs to a model."""
+"""Kind of checkpoint (`model` or `adapter`) -> name of the file with its trained weights. A DONE file without a kind
+marks a model."""
 
 _NAME = re.compile(r"step-(\d+)")
 _REPLACED = re.compile(r"\.(step-(\d+))\.replaced")
@@ -33,7 +34,7 @@ _HIDDEN = re.compile(r"\.step-(\d+)\..+")
 
 
 class NewerFormatError(ValueError):
-    """A newer version of Seedbed wrote the marker."""
+    """A newer version of Seedbed wrote the checkpoint's DONE file."""
 
     def __init__(self, version: int) -> None:
         super().__init__(
@@ -43,7 +44,7 @@ class NewerFormatError(ValueError):
 
 
 class Marker(NamedTuple):
-    """A parsed DONE file. `files`: file name -> (size in bytes, SHA-256 in hex)."""
+    """The content of a DONE file, which marks a finished checkpoint. `files`: file name -> (size in bytes, SHA-256 in hex)."""
 
     step: int
     best: bool
@@ -52,7 +53,7 @@ class Marker(NamedTuple):
 
     @property
     def weights(self) -> str:
-        """The name of the file with the trained weights."""
+        """The name of the checkpoint's file with the trained weights."""
         return ARTIFACTS[self.artifact]
 
 
@@ -60,17 +61,20 @@ class Marker(NamedTuple):
 
 
 def folder_name(step: int) -> str:
-    """The name of a checkpoint's folder."""
+    """The name of the folder of a checkpoint, such as `step-00001000`."""
     return f"step-{step:08d}"
 
 
 def is_named(path: Path) -> bool:
-    """Whether a path is named like a checkpoint, `step-N`."""
+    """Whether the last part of a path is the name of a checkpoint's folder, such as `step-00001000`."""
     return _NAME.fullmatch(path.name) is not None
 
 
 def replaced_name(path: Path) -> str | None:
-    """`step-N` for the hidden folder of a checkpoint that is being replaced; None for other paths."""
+    """The name `step-N` of the checkpoint whose hidden folder `.step-N.replaced` this path is; None for other paths.
+
+    Saving a step again moves the earlier checkpoint of that step to such a folder until the new one is finished.
+    """
     found = _REPLACED.fullmatch(path.name)
     return found[1] if found else None
 
@@ -132,7 +136,7 @@ def read_marker(path: Path) -> Marker:
 
 
 def complaint(path: Path, names: Collection[str] | None = None) -> str | None:
-    """Why a checkpoint is invalid; None if it is valid. Checks DONE and the sizes of the files (all, or only `names`)."""
+    """Why a checkpoint is invalid; None if it is valid. Checks DONE and the sizes of all files (or of `names` only)."""
     try:
         marker = read_marker(path)
     except ValueError as error:
@@ -154,7 +158,7 @@ def complaint(path: Path, names: Collection[str] | None = None) -> str | None:
 
 
 def damage(path: Path, names: Collection[str] | None = None) -> str | None:
-    """Why a checkpoint is invalid; None if it is valid. Also compares the checksums of files (all, or only `names`).
+    """Why a checkpoint is invalid; None if it is valid. Checks DONE, and size and checksum of all files (or of `names` only).
 
     Reads every byte, which takes seconds for gigabytes. Raises StorageError if the disk cannot be read.
     """
@@ -169,7 +173,7 @@ def damage(path: Path, names: Collection[str] | None = None) -> str | None:
 
 
 def verify(path: Path, names: Collection[str] | None = None) -> None:
-    """Raise SeedbedError if `damage` finds a checkpoint invalid."""
+    """Raise SeedbedError if a checkpoint is invalid. Checks DONE, and size and checksum of all files (or of `names` only)."""
     found = damage(path, names)
     if found is not None:
         raise SeedbedError(

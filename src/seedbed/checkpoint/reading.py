@@ -21,14 +21,17 @@ from seedbed.files import explained
 
 
 class Found(NamedTuple):
-    """The valid checkpoints in a folder, by step, and the invalid ones, each with the reason."""
+    """The valid checkpoints in a folder, in ascending order of steps, and the invalid ones, each with the reason."""
 
     good: list[Path]
     skipped: list[tuple[Path, str]]
 
 
 class Loaded(NamedTuple):
-    """A verified checkpoint. `weights` and `optimizer` are the safetensors files; `trainer` is the parsed trainer.json."""
+    """A verified checkpoint.
+
+    `weights` and `optimizer` are the paths of its safetensors files; `trainer` is the parsed trainer.json.
+    """
 
     path: Path
     step: int
@@ -38,9 +41,9 @@ class Loaded(NamedTuple):
 
 
 def find(folder: Path) -> Found:
-    """Find the valid checkpoints in a folder, by step, and the invalid ones, each with the reason.
+    """Find the valid checkpoints in a folder, in ascending order of steps, and the invalid ones, each with the reason.
 
-    Checks only DONE files and file sizes; `verify` also compares checksums.
+    Checks only DONE files and file sizes; `marker.verify` also compares checksums.
     """
     good: dict[int, Path] = {}
     skipped: list[tuple[Path, str]] = []

@@ -34,7 +34,7 @@ _DTYPES = {
 
 
 def take(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copy tensors to contiguous CPU tensors, so that training can continue.
+    """Copy tensors to contiguous CPU tensors, so that training can change the originals while the copies are saved.
 
     CUDA tensors are copied to pinned memory, with one synchronization per device.
     """
@@ -53,7 +53,7 @@ def take(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def encoded(tensors: Mapping[str, Tensor]) -> Content:
-    """Encode tensors as a safetensors file in pieces: its header, then the bytes of each tensor.
+    """Encode tensors as the bytes of a safetensors file: a list of its header and the bytes of each tensor.
 
     Contiguous tensors are not copied. The same names and tensors give the same bytes. The safetensors library copies
     every tensor while it holds the GIL, which would stall training. So this function writes the format

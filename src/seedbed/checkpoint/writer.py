@@ -21,12 +21,13 @@ from seedbed.files import explained, make_dir, remove_tree
 class Writer:
     """Saves checkpoints on a background thread, one at a time, and deletes old checkpoints after each save.
 
-    It keeps the newest `keep_last` checkpoints, the best one, and, if `keep_every` > 0, those at multiples of it.
+    It keeps the newest `keep_last` checkpoints, the best one, and, if `keep_every` > 0, those whose step is a multiple
+    of `keep_every`.
 
     Only the owner of the run's lock may create a Writer, since the Writer first removes the remains of interrupted
-    saves. All finished checkpoints in `folder` must be current: move superseded ones out of it before. If a write fails,
-    the next `poll` or `close` raises its error; after a StorageError the snapshot is kept for `retry`. If a checkpoint
-    cannot be deleted, the Writer tries again after the next save.
+    saves. `folder` must contain no superseded checkpoints, that is, of steps that a resume from an earlier step
+    replaced. If a write fails, the next `poll` or `close` raises its error; after a StorageError the snapshot is kept
+    for `retry`. If a checkpoint cannot be deleted, the Writer tries again after the next save.
     """
 
     def __init__(self, folder: Path, *, keep_last: int = 2, keep_every: int = 0) -> None:
@@ -43,7 +44,7 @@ class Writer:
         self._failed: tuple[Snapshot, bool] | None = None
 
     def submit(self, snapshot: Snapshot, *, best: bool = False, begun: float | None = None) -> None:
-        """Start to write a snapshot, and return. Waits only if the previous write is unfinished.
+        """Start to write a snapshot on the background thread, and return. Waits only if the previous write is unfinished.
 
         `begun` is the `time.perf_counter()` at the start of the snapshot, so that the event's `stall_s` is the whole
         time that training waited.
@@ -57,16 +58,19 @@ class Writer:
         self._writing = self._executor.submit(self._work, snapshot, best)
 
     def retry(self) -> None:
-        """Write the snapshot of the failed write again, unless a later snapshot was submitted in the meantime."""
+        """Write again the snapshot whose write failed, unless a later one was submitted in the meantime."""
         if self._failed is not None:
             self.submit(self._failed[0], best=self._failed[1])
 
     def give_up(self) -> None:
-        """Discard the snapshot of the failed write."""
+        """Discard the snapshot whose write failed; `retry` then does nothing."""
         self._failed = None
 
     def poll(self) -> list[events.Checkpoint]:
-        """Return the events of checkpoints finished since the last call. Raises the error of a failed write, once."""
+        """Return the events of the checkpoints that were finished since the last call.
+
+        Raises the error of a failed write, once.
+        """
         if self._writing is not None and self._writing.done():
             self._wait()
         finished: list[events.Checkpoint] = []
@@ -75,7 +79,10 @@ class Writer:
         return finished
 
     def close(self) -> None:
-        """Wait for the current write. Raises its error if it failed; `poll` still returns the finished checkpoints."""
+        """Wait for the current write and end the thread. Raises the write's error if it failed.
+
+        After that, `poll` still returns the events of finished checkpoints.
+        """
         self._wait()
         if self._executor is not None:
             self._executor.shutdown()
@@ -115,7 +122,7 @@ class Writer:
         )
 
     def _retain(self, newest: Path, deleted: list[Path]) -> None:
-        """Delete the checkpoints that the class does not keep, never `newest`; append their paths to `deleted`."""
+        """Delete all checkpoints except those that the class keeps and `newest`; append the deleted paths to `deleted`."""
         valid = find(self._folder).good
         kept = {newest, self._best, *valid[-self._keep_last :]}
         if self._keep_every > 0:

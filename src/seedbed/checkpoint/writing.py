@@ -1,4 +1,4 @@
-"""Writes a checkpoint atomically. Needs no torch: contents are bytes.
+"""Writes a checkpoint as a whole or not at all. Needs no torch: contents are bytes.
 
 A checkpoint is written to a hidden folder, synced to the disk, renamed, and then marked by DONE (checkpoint/marker.py).
 """
@@ -18,14 +18,14 @@ from seedbed.errors import SeedbedError, StorageError
 from seedbed.files import explained, make_dir, publish_dir, remove_tree, temporary_dir, write_atomic
 
 Content = Sequence[bytes | memoryview]
-"""The bytes of a file in pieces, in order."""
+"""The bytes of a file: consecutive pieces that are written one after the other."""
 _CHUNK_BYTES = 8 << 20
 
 
 class Snapshot(NamedTuple):
     """The contents of a checkpoint's files by name: copies that training does not change.
 
-    `step` is the number of steps done; `artifact` is a kind in `marker.ARTIFACTS`.
+    `step` is the number of steps done; `artifact` is its kind, a key of `marker.ARTIFACTS`.
     """
 
     step: int
@@ -42,7 +42,7 @@ class Saved(NamedTuple):
 
 
 def json_content(value: Mapping[str, Any]) -> Content:
-    """The content of a JSON file."""
+    """Encode `value` as the content of a JSON file, indented for people."""
     return [(json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()]
 
 
@@ -86,7 +86,7 @@ def save(folder: Path, snapshot: Snapshot, *, best: bool = False) -> Saved:
 def _set_aside(final: Path) -> Path:
     """Rename an existing checkpoint of the same step to a hidden folder, and return its path. Deletes an invalid one.
 
-    Until the new checkpoint is marked, `find` returns the hidden folder.
+    Until the new checkpoint is marked by DONE, `reading.find` returns the hidden folder for this step.
     """
     aside = final.with_name(f".{final.name}.replaced")
     if final.exists():
@@ -99,7 +99,7 @@ def _set_aside(final: Path) -> Path:
 
 
 def _write(path: Path, content: Content) -> tuple[int, str]:
-    """Write and hash the pieces in order (both release the GIL). Returns the size in bytes and the SHA-256 in hex."""
+    """Write and hash the pieces of `content` (both release the GIL). Returns the size in bytes and the SHA-256 in hex."""
     digest, size = hashlib.sha256(), 0
     with explained(path), path.open("wb") as handle:
         for piece in content:

@@ -34,7 +34,7 @@ stdout, and returns the exit status."""
 
 
 def main(arguments: Sequence[str] | None = None, kinds: Mapping[str, Kind] = KINDS) -> int:
-    """Run a job, or one of CHILDREN; returns the exit status."""
+    """Run a job (`RUN_DIR` and its options) or one of the commands in CHILDREN; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     keep_compiled()
     if arguments and arguments[0] in CHILDREN:

@@ -22,7 +22,10 @@ def make_hooks(
     loss_to_beat: float | None,
     progress: Progress,
 ) -> list[Callable[[Progress], None]]:
-    """Make the hooks of a training job. `loss_to_beat`: the lowest validation loss of the superseded checkpoints."""
+    """Make the hooks of a training job, which the loop calls between two steps.
+
+    `loss_to_beat`: the lowest validation loss of the superseded checkpoints, which a new best checkpoint must be below.
+    """
     emit = session.emit
 
     def save_to_pause(progress: Progress) -> None:

@@ -23,7 +23,7 @@ _MAX_RETRY_S = 60.0
 
 
 def open_data(config: Config, fingerprint: str | None, session: Lifecycle, *, started: bool) -> Dataset:
-    """Open the dataset of a config. `fingerprint` identifies the data that the run trained on; None for a new run.
+    """Open the dataset that a config names. `fingerprint` identifies the data that the run trained on; None for a new run.
 
     If the source cannot be read or has changed, the data that was prepared for the run is used instead. Raises
     SeedbedError if the prepared data is missing, too. A run that has not `started` training accepts a changed source.
@@ -54,7 +54,7 @@ def open_data(config: Config, fingerprint: str | None, session: Lifecycle, *, st
 
 
 def prepare(config: Config, session: Lifecycle, wanted: str | None = None) -> Dataset:
-    """Get the dataset of the source: from the cache, or newly prepared.
+    """Get the dataset of a config's source: from the cache, or newly prepared.
 
     If the cache has data with the fingerprint `wanted`, a changed source is refused. While the cache cannot be written
     (for example, on a full disk), the run pauses; then it prepares the missing part. Raises StopRequested on a stop
@@ -99,7 +99,7 @@ def _how_to_relocate(session: Lifecycle) -> str:
 
 
 def _tell(session: Lifecycle, text: str, kept: Dataset) -> None:
-    """Emit a warning that prepared data is used instead of its source, and the messages about that data."""
+    """Emit the warning `text`, which says why prepared data is used instead of its source, and the messages about that data."""
     session.emit(
         Message(
             level="warning",

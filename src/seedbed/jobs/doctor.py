@@ -40,7 +40,10 @@ _COMPILERS = ("g++", "clang++", "c++")
 
 
 class Problem(NamedTuple):
-    """A problem. `level`: error (training cannot work), warning, or note (training works). `fix` is one command."""
+    """A problem of this machine or installation. `level`: error (training cannot work), warning, or note (training works).
+
+    `fix` is one command that solves it.
+    """
 
     level: str
     what: str
@@ -49,7 +52,7 @@ class Problem(NamedTuple):
 
 
 class Requirement(NamedTuple):
-    """A package that an extra requires, or the core installation if `extra` is empty."""
+    """A package that an extra (optional group of packages) requires, or the core installation if `extra` is empty."""
 
     package: str
     extra: str
@@ -109,7 +112,7 @@ def report(device: str = "auto", folder: Path | None = None) -> dict[str, Any]:
 
 
 def installed() -> tuple[dict[str, str | None], list[dict[str, Any]], list[Problem]]:
-    """Versions of the packages that Seedbed uses (None: not installed), its extras, and missing core packages as a problem."""
+    """Find the installed packages: their versions (None: not installed), Seedbed's extras, and missing ones as a problem."""
     wanted = requirements(importlib.metadata.requires("seedbed") or [])
     versions: dict[str, str | None] = {}
     for each in wanted:
@@ -136,7 +139,10 @@ def installed() -> tuple[dict[str, str | None], list[dict[str, Any]], list[Probl
 
 
 def requirements(lines: Sequence[str]) -> list[Requirement]:
-    """Parse `Requires-Dist` lines. Seedbed itself, which an extra lists to include other extras, is omitted."""
+    """Parse the lines `Requires-Dist` of a package's metadata.
+
+    Seedbed itself, which an extra lists to include other extras, is omitted.
+    """
     found = []
     for line in lines:
         name = re.match(r"[A-Za-z0-9._-]+", line)
@@ -147,7 +153,7 @@ def requirements(lines: Sequence[str]) -> list[Requirement]:
 
 
 def without_cuda(cuda: str) -> Problem:
-    """The note about a torch with CUDA on a machine without a GPU: it works, but takes much disk space."""
+    """The problem, of level note, that torch has CUDA on a machine without a GPU: it works, but takes much disk space."""
     requirement = next(
         (line for line in importlib.metadata.requires("seedbed") or [] if line.startswith("torch")), "torch"
     )
@@ -178,7 +184,7 @@ def compiler_command() -> str:
 
 
 def _cache() -> tuple[dict[str, Any], list[Problem]]:
-    """The cache folder for prepared data, and whether it can be written."""
+    """Describe the cache folder for prepared data: its path and space, and the problem if it cannot be written."""
     fix = f"export SEEDBED_CACHE={Path(tempfile.gettempdir()) / 'seedbed-cache'}"
     try:
         folder = cache_dir()
@@ -214,7 +220,10 @@ def _cache() -> tuple[dict[str, Any], list[Problem]]:
 
 
 def _torch_part(device_name: str, problems: list[Problem], seen: gpu.Gpus) -> dict[str, Any]:
-    """The version of torch, its matmul rates on the chosen device, and the result of a training step there."""
+    """Test torch: its version, its matmul rates on the chosen device, and the result of a training step there.
+
+    Problems are added to `problems`.
+    """
     try:
         import torch
 
@@ -289,7 +298,7 @@ def _torch_part(device_name: str, problems: list[Problem], seen: gpu.Gpus) -> di
 
 
 def matmul_rates(device: torch.device) -> dict[str, float | None]:
-    """Floating-point operations per second of square matmuls in fp32 and bf16: the best within 0.4 s each."""
+    """Measure square matmuls in fp32 and bf16: floating-point operations per second, the best within 0.4 s each."""
     import torch
 
     size = 4096 if device.type == "cuda" else 1024

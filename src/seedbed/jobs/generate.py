@@ -39,7 +39,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Answer the request on stdin; returns the exit status. An error is written as a JSON line."""
+    """Answer the generation request on stdin; returns the exit status. An error is written as a JSON line."""
     try:
         request = msgspec.json.decode(sys.stdin.buffer.read(), type=GenerateRequest)
         for line in answer(request):

@@ -27,7 +27,7 @@ def exhausted(error: BaseException) -> str | None:
 
 
 def advice(run: RunDir) -> str:
-    """A hint on how to use less memory. A run's config cannot change, so the hint suggests a new run like it."""
+    """A hint on how to use less memory than this run. Its config cannot change, so the hint suggests a new run like it."""
     fewer = "N"
     with suppress(SeedbedError):
         train = getattr(frozen_config(run), "train", None)

@@ -16,7 +16,7 @@ from seedbed.train.learner import Batch
 
 
 class TrainingConfig(Protocol):
-    """The tables that the config of every kind of training has."""
+    """The tables that the config of every kind of training has (a Protocol)."""
 
     @property
     def train(self) -> TrainConfig: ...
@@ -29,71 +29,71 @@ class TrainingConfig(Protocol):
 
 
 class Trainer(loop.Trainer, Scorer, Protocol):
-    """A model and its optimizer (train/trainer.py implements it for a learner)."""
+    """A model and its optimizer, as a training job uses them (a Protocol; train/trainer.py implements it)."""
 
     @property
     def artifact(self) -> str:
-        """The kind of checkpoint, one of `checkpoint.marker.ARTIFACTS`."""
+        """The kind of the trainer's checkpoints, a key of `checkpoint.marker.ARTIFACTS`."""
         ...
 
     def prepare(self, batch: Batch, steps: int, emit: Emit, check_requests: Callable[[], None]) -> None:
-        """Try a batch of the largest possible size, and decide how to compute `steps` steps (for example, compiled)."""
+        """Try a batch of the largest possible size, and decide how to compute `steps` steps (with or without torch.compile)."""
         ...
 
     def sizes_bytes(self) -> tuple[int, int]:
-        """The approximate bytes of weights and optimizer state in a checkpoint."""
+        """The approximate sizes of the weights and of the optimizer state in a checkpoint, in bytes."""
         ...
 
     def contents(self) -> Mapping[str, Content]:
-        """The contents of a checkpoint's files by name: copies, so that training can continue."""
+        """The contents of a checkpoint's files by name: copies, which further training does not change."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """Everything else that a resume needs, as JSON values."""
+        """What a resume needs besides the files in `contents`, as JSON values."""
         ...
 
     def restore(self, loaded: Loaded, emit: Emit) -> None:
-        """Restore what `contents` and `state` returned. Raises SeedbedError if something does not fit."""
+        """Restore the state from a checkpoint (see `contents` and `state`). Raises SeedbedError if something does not fit."""
         ...
 
     def describe(self) -> Mapping[str, Any]:
-        """Fields of a `run` event: device, precision, parameters, versions and others."""
+        """The fields of a `run` event about the trainer: device, precision, parameters, versions and others."""
         ...
 
 
 class Batches(Protocol):
-    """Sizes of a run's batches, and a batch for a trial step."""
+    """The sizes of a run's batches, and a batch for a trial before training (a Protocol)."""
 
     @property
     def windows_per_epoch(self) -> int:
-        """Sequences in one pass over the training data."""
+        """The number of windows (training sequences) in one pass over the training data."""
         ...
 
     @property
     def steps_per_epoch(self) -> float:
-        """Steps in one pass; usually not a whole number."""
+        """The number of steps in one pass over the training data; usually not a whole number."""
         ...
 
     def largest(self, step: int) -> Batch:
-        """A batch of the largest possible size, for a trial before the 0-based `step`."""
+        """A batch of the largest possible size, to be tried before the step with the 0-based number `step`."""
         ...
 
 
 class Validation(Protocol):
-    """The validation data (data/validation.py)."""
+    """The validation data of a training job (a Protocol; data/validation.py implements it)."""
 
     @property
     def compared_tokens(self) -> int:
-        """The approximate number of tokens of each regular validation (0: all). The tokens are the same every time."""
+        """The approximate number of tokens that each regular validation evaluates, always the same ones; 0: all."""
         ...
 
     @property
     def bytes_per_token(self) -> float | None:
-        """UTF-8 bytes of the text per token, for bits per byte; None if unknown."""
+        """UTF-8 bytes of the validation text per token, to compute bits per byte; None if unknown."""
         ...
 
     def batches(self, max_tokens: int) -> Iterable[Batch]:
-        """Batches with about `max_tokens` tokens in total (0: all), the same in every call."""
+        """Validation batches with about `max_tokens` tokens in total (0: all); every call returns the same."""
         ...
 
     def tokens(self, max_tokens: int) -> int:
@@ -104,9 +104,9 @@ class Validation(Protocol):
 class Parts(NamedTuple):
     """The parts that one kind of training builds for `jobs.training.train`.
 
-    `prefetched` is a context manager that returns the batches by 0-based step. `write(prompt, step)` yields the pieces
-    of a sample. `tokens_per_window` is the number of tokens per sequence, with which `train.tokens` is converted to
-    steps. `fingerprint` identifies the data.
+    `prefetched` is a context manager that returns the training batches, by 0-based step. `write(prompt, step)` yields a
+    sample as pieces of text. `tokens_per_window` is the number of tokens per sequence, with which `train.tokens` is
+    converted to steps. `fingerprint` identifies the data.
     """
 
     trainer: Trainer

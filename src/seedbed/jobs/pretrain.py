@@ -58,7 +58,7 @@ def build(config: Config, start: Start, session: Session) -> Parts:
 
 
 def assemble(config: Config, dataset: Dataset, device: Device, precision: str, *, compile_as: str = "off") -> Parts:
-    """Build the parts of training from scratch. `compile_as`: on, off or auto."""
+    """Build the parts of a training from scratch: trainer, batches and validation. `compile_as`: on, off or auto."""
     options = config.train
     learner = build_learner(config, dataset, precision, device.torch_device)
     optimizer = build_optimizer(learner.trainable(), config.optimizer)
@@ -103,7 +103,7 @@ def assemble(config: Config, dataset: Dataset, device: Device, precision: str, *
 
 
 def examine(config: Config, dataset: Dataset, precision: str, device: Device, run_dir: Path, emit: Emit) -> None:
-    """Emit warnings about config, data and machine; raise SeedbedError if training cannot work."""
+    """Check config, data and machine: emit warnings, and raise SeedbedError if training cannot work."""
     findings = check(
         config,
         vocab_size=dataset.tokenizer.vocab_size,
@@ -121,7 +121,7 @@ def examine(config: Config, dataset: Dataset, precision: str, device: Device, ru
 
 
 def build_learner(config: Config, dataset: Dataset, precision: str, device: torch.device) -> DecoderLearner:
-    """Build the model with seeded random weights, on its device."""
+    """Build the model with random weights from the config's seed, on its device."""
     seed.seed_all(config.train.seed)
     model = Decoder(config.model, arithmetic.padded_vocab(config.model, dataset.tokenizer.vocab_size))
     model.init_weights(seed.generator(config.train.seed, 0))

@@ -13,7 +13,7 @@ REPORT_EVERY_S = 1.0
 
 
 class ProgressCheck:
-    """To be called between the batches of a validation and between the tokens of a sample.
+    """Reports progress and handles requests: to be called between the batches of a validation or the tokens of a sample.
 
     It emits a `data` event once a second, and none for work of less than a second. On a pause request it calls `pause`,
     which saves and waits. On a stop request it raises Interrupted: the validation or sample is abandoned, and a resume
@@ -28,7 +28,7 @@ class ProgressCheck:
         self._next_s = 0.0
 
     def __call__(self, stage: str, done: int, total: int, unit: str = "tokens") -> None:
-        """Report that `done` of `total` units of the work `stage` are done."""
+        """Report that `done` of `total` units of the work `stage` (such as `evaluate`) are done; handle requests."""
         if self._session.pause_requested and self._session.stop_requested is None:
             self._pause()
         if self._session.stop_requested is not None:

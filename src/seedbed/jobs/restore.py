@@ -40,20 +40,20 @@ TRAINER_FORMAT = 1
 
 
 class History(NamedTuple):
-    """The state of earlier sessions, from the event log. `fingerprint` identifies the data that they trained on."""
+    """The state of a run after its earlier sessions, from its log. `fingerprint` identifies the data that they trained on."""
 
     view: View
     fingerprint: str | None = None
 
     @classmethod
     def read(cls, run_dir: Path) -> History:
-        """Read the history of a run directory."""
+        """Read the history from the files of a run directory."""
         run = RunDir(run_dir)
         return cls(read_view(run, read_state(run)), dataset_of(run))
 
     @property
     def last_segment(self) -> Segment | None:
-        """The segment of steps that the last session had planned to train; None if it never started training."""
+        """The segment (steps under one learning-rate schedule) that the last session was to train; None if it never began."""
         fields = self.view.run
         return Segment(int(fields.get("segment_start") or 0), int(fields["steps"])) if fields.get("steps") else None
 
@@ -67,7 +67,7 @@ class Start(NamedTuple):
     """The point at which the job starts: the checkpoint `loaded`, or step 0 if it is None.
 
     `reached_step` is the step of the newest checkpoint, which is later than `loaded` if newer checkpoints are damaged.
-    `common_step`, if `loaded` is a superseded checkpoint, is the last step that it shares with the current steps.
+    `common_step`, if `loaded` is a superseded checkpoint, is the last step that led to it and is still current.
     """
 
     loaded: Loaded | None
@@ -78,16 +78,16 @@ class Start(NamedTuple):
 
     @property
     def trainer(self) -> dict[str, Any]:
-        """The trainer state in the checkpoint; empty at step 0."""
+        """The content of trainer.json in the checkpoint at which the job starts; empty at step 0."""
         return self.loaded.trainer if self.loaded else {}
 
     @property
     def step(self) -> int:
-        """The number of steps done."""
+        """The number of steps that are done when the job starts."""
         return self.loaded.step if self.loaded else 0
 
     def segments(self, config: TrainingConfig, windows_per_epoch: int, tokens_per_window: int) -> list[Segment]:
-        """The current learning-rate segments. The end of the last segment is the run's last step."""
+        """The run's segments: steps under one learning-rate schedule. The end of the last one is the run's last step."""
         planned = [Segment(*pair) for pair in self.trainer.get("segments", [])]
         last = self.history.last_segment
         if last is not None and self.resume.from_checkpoint is None:
@@ -103,7 +103,7 @@ class Start(NamedTuple):
         )
 
     def current_config(self, config: C) -> C:
-        """The frozen config with the changes that this resume, or an earlier one, requested."""
+        """The config that the run was started with, with the changes that this resume, or an earlier one, requested."""
         recorded = self.history.view.run.get
         early_stop = recorded("early_stop") if self.resume.early_stop is None else self.resume.early_stop
         if early_stop is not None:
@@ -121,11 +121,11 @@ class Start(NamedTuple):
 
     @property
     def fingerprint(self) -> str | None:
-        """The fingerprint of the data that the run has trained on; None if it has not trained."""
+        """The fingerprint (hash) of the data that the run has trained on; None if it has not trained."""
         return self.trainer.get("data_fingerprint") or self.history.fingerprint
 
     def progress(self, segments: list[Segment]) -> Progress:
-        """The progress of training. Early stopping counts from 0 again if this resume changes it or adds steps."""
+        """The progress of training at the start. Early stopping counts from 0 again if this resume changes it or adds steps."""
         saved = self.trainer.get("progress", {"step": self.step})
         # Checkpoints of earlier versions lack `last_sample_step` and `patience_loss`.
         progress = Progress(**{"patience_loss": saved.get("best_loss"), "last_sample_step": self.step, **saved})
@@ -135,12 +135,12 @@ class Start(NamedTuple):
         return progress
 
     def recorded(self, key: str, device_type: str) -> Any:
-        """An automatic choice (precision, compile, threads) that the checkpoint records, if made on this device type."""
+        """The automatic choice `key` (precision, compile, threads) of the checkpoint; None if made on another device type."""
         return self.trainer.get(key) if self.trainer.get("device_type") == device_type else None
 
 
 def _with_table(config: C, table: str, **values: Any) -> C:
-    """A copy of the config with changed values in one table."""
+    """A copy of the config with changed values in the table `table`."""
     root: Any = config
     changed: C = replace(root, **{table: replace(getattr(root, table), **values)})
     return changed
@@ -150,21 +150,21 @@ class Branch(NamedTuple):
     """The checkpoints that are superseded or damaged when a session starts, and where they are moved."""
 
     superseded: list[Path]
-    """The folders in `checkpoints/` that are no longer current when the session starts."""
+    """The checkpoint folders in `checkpoints/` that are superseded or damaged when the session starts."""
     left: str | None
     """The name of the folder to which the checkpoints in `superseded` are moved; None if there are none."""
     damaged: bool
-    """Whether the checkpoints in `superseded` could not be loaded; if not, the run goes back to an earlier step."""
+    """Whether the checkpoints in `superseded` are damaged; if not, the run goes back to an earlier step."""
     loss_to_beat: float | None
-    """The lowest validation loss of the checkpoints that this or an earlier session superseded; None if there is none."""
+    """The lowest validation loss of all checkpoints that this and earlier sessions superseded; None if there is none."""
     resumed_from: str | None
     """The checkpoint at which the session starts: a path, relative to `checkpoints/` if it is inside that folder."""
     saved: bool
-    """Whether the session starts at a checkpoint in `checkpoints/` itself, so that this step needs no new save."""
+    """Whether the session starts at a current checkpoint in `checkpoints/`, so that it need not save this step again."""
 
     @classmethod
     def of(cls, run: RunDir, session: int, start: Start) -> Branch:
-        """Find the checkpoints that are no longer current when a session starts, and remove unfinished saves.
+        """Find the checkpoints that are superseded or damaged when a session starts, and remove unfinished saves.
 
         The caller must hold the run's lock.
         """
@@ -185,7 +185,10 @@ class Branch(NamedTuple):
         return cls(superseded, left, damaged, best.loss if best else None, str(resumed_from), saved)
 
     def leave(self, run: RunDir, start: Start, emit: Emit) -> None:
-        """Move the checkpoints in `superseded`, and emit a message. Call it after the event that supersedes them."""
+        """Move the checkpoints in `superseded` to their folder, and emit a message.
+
+        Call it after emitting the `run` event that supersedes them.
+        """
         if self.left is None:
             return
         move_superseded(run, self.superseded, self.left)
@@ -204,7 +207,7 @@ class Branch(NamedTuple):
 
 
 def choose_start(run_dir: Path, resume: ResumeOptions, history: History, emit: Emit) -> Start:
-    """Choose the requested checkpoint, else the newest valid current one, else step 0 if the run has saved none.
+    """Choose where a job starts: the requested checkpoint, else the newest valid current one, else step 0 if none was saved.
 
     Raises SeedbedError if the run has saved checkpoints but none can be loaded: a resume never starts over at step 0.
     """
@@ -245,7 +248,10 @@ def choose_start(run_dir: Path, resume: ResumeOptions, history: History, emit: E
 
 
 def _begun_elsewhere(folder: Path, view: View, good: list[Path]) -> list[Path]:
-    """The checkpoint outside `checkpoints/` itself at which the last session started, if that session saved none."""
+    """The checkpoint outside `checkpoints/` itself at which the last session started, if that session saved none.
+
+    A list with its path; empty if there is none.
+    """
     named = view.run.get("resumed_from")
     newest = step_of(good[-1]) if good else 0
     if not isinstance(named, str) or "/" not in named or newest >= view.start_step:
@@ -255,7 +261,7 @@ def _begun_elsewhere(folder: Path, view: View, good: list[Path]) -> list[Path]:
 
 
 def _refuse_newer_marker(path: Path) -> None:
-    """Raise SeedbedError if a newer version of Seedbed wrote a checkpoint: an earlier start would supersede it."""
+    """Raise SeedbedError if a newer version of Seedbed wrote a checkpoint: starting before it would supersede it."""
     try:
         read_marker(path)
     except NewerFormatError as error:
@@ -288,7 +294,10 @@ def _report_skipped(skipped: list[tuple[str, str]], emit: Emit, outcome: str) ->
 
 
 def _requested(folder: Path, name: str) -> Path:
-    """The checkpoint that `name` refers to: a step, a folder's name, or a path. Raises UsageError if it is missing."""
+    """The path of the checkpoint that `name` refers to: a step, a folder's name, or a path.
+
+    Raises UsageError if it is missing.
+    """
     candidates = [expand_home(name), folder / name]
     if name.isdigit():
         candidates.insert(0, folder / folder_name(int(name)))
@@ -302,7 +311,10 @@ def _requested(folder: Path, name: str) -> Path:
 def restore(
     start: Start, segments: list[Segment], parts: Parts, monitor: hooks.LossMonitorHook, emit: Emit
 ) -> Progress:
-    """Restore weights, optimizer, counters and random state. Raises SeedbedError if something does not fit."""
+    """Restore weights, optimizer, counters and random state from the checkpoint `start.loaded`; returns the progress.
+
+    Raises SeedbedError if something does not fit.
+    """
     assert start.loaded is not None
     trainer = start.trainer
     if trainer.get("data_fingerprint") != parts.fingerprint:
@@ -320,7 +332,7 @@ def restore(
 def trainer_state(
     progress: Progress, parts: Parts, monitor: hooks.LossMonitorHook, segments: list[Segment]
 ) -> dict[str, Any]:
-    """The contents of `trainer.json`, as JSON values; `restore` reads them."""
+    """Collect the content of `trainer.json` as JSON values, from which `restore` continues the training."""
     saved = {name: value for name, value in vars(progress).items() if name not in ("total", "stop")}
     return {
         "format": TRAINER_FORMAT,

@@ -26,12 +26,12 @@ from seedbed.train.horizon import Segment
 from seedbed.train.loop import Progress
 
 _OTHER_FILES_BYTES = 2 << 20
-"""Disk space for everything except the tensors: tokenizer, configs, the log."""
+"""Bytes of disk space for everything in a checkpoint except the tensors (tokenizer, configs), and for the log."""
 _MAX_RETRY_S = 60.0
 
 
 class Saver:
-    """Takes snapshots on the training thread; the checkpoint writer saves them on its own thread."""
+    """Saves a training job's checkpoints: copies their contents on the training thread, and writes them on another."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Saver:
         segments: list[Segment],
         saved: Progress | None,
     ) -> None:
-        """`saved` is the progress in the newest current checkpoint; None if there is none."""
+        """`saved`: the progress stored in the newest current checkpoint; None if there is none."""
         self._session, self._parts, self._trainer = session, parts, parts.trainer
         self._folder = session.run.checkpoints
         self._monitor, self._segments = monitor, segments
@@ -50,10 +50,13 @@ class Saver:
         self._saved = _work_done(saved) if saved else None
         self._retry_s = 0.0
         self.gave_up = False
-        """Whether the run was asked to stop while it could not save, so that the newest steps are lost."""
+        """Whether the run was asked to stop while it could not save, so that its newest steps are lost."""
 
     def save(self, progress: Progress, best: bool) -> None:
-        """Copy a snapshot, start to write it, and return. A step is saved again only if it was validated after the save."""
+        """Copy the state of training, start to write it as a checkpoint, and return.
+
+        A step is saved again only if it was validated after it was saved.
+        """
         if self._saved == _work_done(progress) or self._session.gone:
             return
         begun = time.perf_counter()
@@ -71,7 +74,10 @@ class Saver:
         self._saved = _work_done(progress)
 
     def poll(self) -> None:
-        """Emit the events of newly finished checkpoints. Pause if the disk cannot be written; raise any other error."""
+        """Emit the events of checkpoints that were finished meanwhile.
+
+        Pauses if the disk cannot be written; raises any other error of a write.
+        """
         try:
             for event in self._writer.poll():
                 self._session.emit(event)
@@ -106,7 +112,7 @@ class Saver:
         return obstacle(self._folder, sum(sizes) + _OTHER_FILES_BYTES, max(sizes))
 
     def _wait_until_writable(self, trouble: StorageError) -> bool:
-        """Pause until writing a checkpoint works or is worth a retry; returns False if a stop is requested before."""
+        """Pause until a checkpoint can be written or a retry is due; returns False if a stop is requested before."""
         # Some causes (a quota, a failing disk) are found only when a write fails, so retries become less frequent.
         not_before = time.monotonic() + self._retry_s
         self._retry_s = min(max(2 * self._retry_s, 1.0), _MAX_RETRY_S)
@@ -131,7 +137,7 @@ class Saver:
         return False
 
     def _explanation(self, trouble: StorageError) -> str:
-        """Why no checkpoint can be written; for a full disk, with the space needed and free."""
+        """A sentence that says why no checkpoint can be written; for a full disk, with the space needed and free."""
         if not isinstance(trouble, DiskFullError):
             return f"{_capitalised(trouble.reason)}: a checkpoint cannot be written in {quoted(self._folder)}."
         needed = sum(self._trainer.sizes_bytes()) + _OTHER_FILES_BYTES
@@ -163,5 +169,8 @@ def _capitalised(reason: str) -> str:
 
 
 def _work_done(progress: Progress) -> tuple[int | None, ...]:
-    """The last trained, validated and sampled steps. If they are unchanged, there is nothing new to save."""
+    """What a checkpoint would contain: the last trained, validated and sampled steps.
+
+    If unchanged, there is nothing to save.
+    """
     return progress.step, progress.last_compared_step, progress.last_eval_step, progress.last_sample_step

@@ -27,10 +27,10 @@ from seedbed.tokenizer.tokenizer import Tokenizer
 from seedbed.train.seed import offset_seed
 
 NO_SENTENCE = "no sentence"
-"""The reason that is counted for a text without a whole sentence."""
+"""The reason under which a text without a whole sentence is counted as wrong."""
 _ENDS = ".!?\n"
 _LONGEST = 100
-"""The number of longest training sentences (in characters) whose tokens are counted."""
+"""How many of the longest training sentences (in characters) are encoded to find the longest one in tokens."""
 _CUT_FACTOR = 3
 """A text is cut when a sentence becomes this many times as long as the longest training sentence, in tokens."""
 
@@ -46,7 +46,7 @@ class ScoreRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Answer the request on stdin; returns the exit status."""
+    """Answer the scoring request on stdin; returns the exit status."""
     try:
         request = msgspec.json.decode(sys.stdin.buffer.read(), type=ScoreRequest)
         for line in answer(request):
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def answer(request: ScoreRequest) -> Iterator[dict[str, Any]]:
-    """Yield progress lines, then one line with the result. Raises SeedbedError or UsageError."""
+    """Score the model: yield progress lines, then one line with the result. Raises SeedbedError or UsageError."""
     if request.sentences < 1:
         raise UsageError(
             f"The number of sentences must be at least 1, not {request.sentences}.", "Use --sentences 1 or more."
@@ -113,13 +113,13 @@ def answer(request: ScoreRequest) -> Iterator[dict[str, Any]]:
 
 
 def longest_tokens(known: Collection[str], tokenizer: Tokenizer) -> int:
-    """The limit on the tokens of a sentence, after which a text is cut: a multiple of the longest training sentence."""
+    """The number of tokens of a sentence at which a text is cut: a multiple of the longest training sentence in `known`."""
     longest = heapq.nlargest(_LONGEST, known, key=len)
     return _CUT_FACTOR * max((len(tokenizer.encode(each)) for each in longest), default=1)
 
 
 def write(stream: GeneratedText, most: int) -> tuple[str, bool]:
-    """The whole text of a stream, and whether it was cut after `most` tokens without the end of a sentence."""
+    """Generate the text of `stream`; returns it, and whether it was cut after `most` tokens without the end of a sentence."""
     pieces: list[str] = []
     ended_at = 0
     for piece in stream:

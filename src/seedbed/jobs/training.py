@@ -26,11 +26,14 @@ from seedbed.train.loop import NumericsError, Progress, fit
 
 C = TypeVar("C", bound=TrainingConfig)
 Build = Callable[[C, Start, Session], Parts]
-"""Builds the parts for a config. Raises SeedbedError if training cannot work, StopRequested on a stop request."""
+"""A function that builds the parts (trainer, batches, validation) for a config.
+
+It raises SeedbedError if training cannot work, StopRequested on a stop request.
+"""
 
 
 def train(run_dir: Path, session: Session, frozen: C, build: Build[C]) -> str:
-    """Train as the frozen config says, from the newest valid checkpoint if there is one; returns the final status."""
+    """Train as the config `frozen` of the run says, from its newest valid checkpoint if any; returns the final status."""
     emit = session.emit
     start = choose_start(run_dir, session.resume, History.read(run_dir), emit)
     config = start.current_config(frozen)
@@ -76,7 +79,10 @@ def train(run_dir: Path, session: Session, frozen: C, build: Build[C]) -> str:
 
 
 def advice(config: TrainingConfig, precision: str, run_dir: Path) -> str:
-    """A hint for what to do after a NaN. A resume does not help: it repeats the same batches from the same weights."""
+    """A hint on what to do after the loss became NaN.
+
+    A resume does not help: it repeats the same batches from the same weights.
+    """
     good = find(run_dir / "checkpoints").good
     kept = (
         f"The last good checkpoint is {good[-1].name}, but a resume repeats the same steps and fails in the same way."
@@ -93,7 +99,7 @@ def advice(config: TrainingConfig, precision: str, run_dir: Path) -> str:
 
 
 def scale_at(config: TrainingConfig, segments: list[Segment], step: int) -> float:
-    """The learning rate's multiplier at a 0-based step."""
+    """The multiplier of the learning rate at the step with the 0-based number `step`."""
     segment = segment_at(segments, step)
     return multiplier(config.schedule, step, segment.end, segment.start)
 
@@ -107,7 +113,7 @@ def begin_session(
     start: Start,
     branch: Branch,
 ) -> None:
-    """Emit the `run` event of this session: its device, its last step, and what differs from the frozen config."""
+    """Emit the `run` event with which this session begins to train: device, last step, differences from the frozen config."""
     segment = segment_at(segments, start.step)
     if start.common_step is not None and start.common_step < start.step:
         # The checkpoint was not trained by the current steps after `common_step`, so this event supersedes those steps.

@@ -27,7 +27,7 @@ from seedbed.runs.store import RunDir, Store
 
 DATASET, UNFINISHED, KERNELS = "dataset", "unfinished dataset", "compiled kernels"
 SETTLED_S = 3600.0
-"""Compiled kernels and unfinished datasets are kept for at least this time after their last use."""
+"""Seconds for which compiled kernels and unfinished datasets are kept after their last use, at least."""
 _HEAD_BYTES = 64 << 10
 _MANIFEST = "manifest.json"
 _PARTIAL = re.compile(r"\.([0-9a-f]+)\.partial")
@@ -35,17 +35,17 @@ _GONE = re.compile(r"\..+\.gone")
 
 
 class CacheEntry(NamedTuple):
-    """A dataset in a cache, an unfinished one, or the compiled kernels."""
+    """An entry of a cache: a prepared dataset, a dataset that is not finished, or all compiled kernels."""
 
     kind: str
     path: Path
     name: str
-    """The data's source, or the folder's name."""
+    """The source of the dataset, or the name of the entry's folder."""
     size_bytes: int
     last_used: float
-    """Unix seconds."""
+    """The time of the last use, in unix seconds."""
     used_by: tuple[str, ...]
-    """Ids of the runs in this store that trained on the dataset."""
+    """The ids of the runs in this store that trained on the dataset."""
     in_use: bool
     """Whether a process is reading or writing the entry, for a run in this store or another one."""
 
@@ -66,7 +66,7 @@ class CacheEntry(NamedTuple):
 
 
 def cache_entries(store: Store) -> list[CacheEntry]:
-    """The entries of the caches, the largest first."""
+    """Prepared datasets, unfinished datasets and compiled kernels in the caches, the largest first."""
     users: dict[str, list[str]] = {}
     living: set[str] = set()
     compiling = False
@@ -83,7 +83,7 @@ def cache_entries(store: Store) -> list[CacheEntry]:
 
 
 def dataset_of(run: RunDir) -> str | None:
-    """The fingerprint of the data that a run trains on, from its log before the first step; None if not logged."""
+    """The fingerprint (hash) of the dataset that a run trains on, read from its log; None if it was not logged."""
     found: str | None = None
     reader = Reader(run.events)
     try:
@@ -99,7 +99,7 @@ def dataset_of(run: RunDir) -> str | None:
 
 
 def remove(entry: CacheEntry) -> int:
-    """Delete an entry and return the bytes freed. Raises SeedbedError if a process has started to use the entry."""
+    """Delete an entry of a cache and return the bytes freed. Raises SeedbedError if a process has started to use the entry."""
     locks = [Lock(path) for path in _locks(entry)]
     acquired: list[Lock] = []
     try:
@@ -140,7 +140,7 @@ def _datasets(folder: Path, users: dict[str, list[str]], living: set[str]) -> It
 
 
 def _described(path: Path) -> tuple[str, str]:
-    """Name and fingerprint of a dataset; the fingerprint is empty if its manifest cannot be read."""
+    """The name and the fingerprint (hash) of the dataset in a folder; the latter is "" if its manifest cannot be read."""
     try:
         manifest = read_json(path / _MANIFEST)
     except SeedbedError:
@@ -162,7 +162,7 @@ def _kernels(compiling: bool) -> Iterator[CacheEntry]:
 
 
 def _locks(entry: CacheEntry) -> list[Path]:
-    """The locks to hold while an entry is deleted: the preparing process's lock, and the manifest, which readers lock."""
+    """The files to lock while an entry is deleted: the preparing process's lock file, and the manifest, which readers lock."""
     if entry.kind == DATASET:
         manifest = entry.path / _MANIFEST
         maker = entry.path.with_name(f".{entry.path.name}.lock")

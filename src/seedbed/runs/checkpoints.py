@@ -29,19 +29,19 @@ _DAMAGED = re.compile(r"damaged-found-by-session-(\d+)")
 
 
 class StoredCheckpoint(NamedTuple):
-    """A finished checkpoint folder."""
+    """A finished checkpoint of a run: its step and its folder."""
 
     step: int
     path: Path
 
 
 def checkpoints(run: RunDir, view: View) -> list[StoredCheckpoint]:
-    """The finished current checkpoints, by step. Their checksums are not verified here."""
+    """The finished checkpoints of a run that are not superseded, in ascending order of steps. No checksum is verified here."""
     return [found for found in _finished(run.checkpoints) if is_current(view, found.path)]
 
 
 def is_current(view: View, path: Path) -> bool:
-    """Whether a folder `step-N` of a run's checkpoints is current, that is, not superseded.
+    """Whether the checkpoint in a folder is current: no resume from an earlier step has replaced (superseded) its step.
 
     After a crash or on a full disk, the log may lack a checkpoint. Then the session that wrote the checkpoint decides.
     """
@@ -58,7 +58,7 @@ def is_current(view: View, path: Path) -> bool:
 
 
 def latest_checkpoint(run: RunDir, view: View) -> StoredCheckpoint | None:
-    """The newest current checkpoint; None if there is none."""
+    """The newest checkpoint of a run that is not superseded; None if there is none."""
     found = checkpoints(run, view)
     return found[-1] if found else None
 
@@ -71,7 +71,10 @@ def best_checkpoint(run: RunDir, view: View) -> StoredCheckpoint | None:
 
 
 def left_with_loss(run: RunDir, view: View) -> list[Saved]:
-    """The superseded checkpoints that still exist and have a validation loss, without damaged ones."""
+    """The superseded checkpoints (of steps that a resume from an earlier step replaced) that still have their files.
+
+    Damaged ones and those without a validation loss are omitted.
+    """
     return [
         saved
         for saved in view.left
@@ -80,7 +83,7 @@ def left_with_loss(run: RunDir, view: View) -> list[Saved]:
 
 
 def lowest(saved: list[Saved]) -> Saved | None:
-    """The checkpoint with the lowest validation loss; of several equal ones, the latest.
+    """The checkpoint in `saved` with the lowest validation loss; of several equal ones, the latest. None if none has a loss.
 
     Validations over a part of the text are compared with each other, validations over all of it only if there are no
     others.
@@ -92,12 +95,12 @@ def lowest(saved: list[Saved]) -> Saved | None:
 
 
 def superseded_checkpoints(run: RunDir) -> list[StoredCheckpoint]:
-    """The finished superseded checkpoints, ordered by the session that superseded them."""
+    """The superseded checkpoints (of steps that a resume from an earlier step replaced), by the session that did so."""
     return _in_folders(run, _LEFT)
 
 
 def damaged(run: RunDir) -> list[StoredCheckpoint]:
-    """The checkpoints that a session could not load and moved to a folder of their own."""
+    """The damaged checkpoints: a session could not load them, and moved them to a folder of their own."""
     return _in_folders(run, _DAMAGED)
 
 
@@ -111,7 +114,10 @@ def _in_folders(run: RunDir, named: re.Pattern[str]) -> list[StoredCheckpoint]:
 
 
 def common_step(view: View, path: Path) -> int | None:
-    """The last step that a superseded checkpoint shares with the current steps; None for other checkpoints."""
+    """The last step that a superseded checkpoint was trained from and that is still current; None for other checkpoints.
+
+    Example: the run went back from step 140 to 100. For the superseded checkpoint of step 120, it is 100.
+    """
     found = _LEFT.fullmatch(path.parent.name)
     if found is None:
         return None
@@ -119,7 +125,10 @@ def common_step(view: View, path: Path) -> int | None:
 
 
 def step_at(view: View, path: Path) -> int | None:
-    """The last step that stays current if a session resumes from this checkpoint; None if it is not a checkpoint."""
+    """The last step that stays current if a session resumes from the checkpoint `path`; None if it is not a checkpoint.
+
+    It is the checkpoint's step, or for a superseded checkpoint the result of `common_step`.
+    """
     common = common_step(view, path)
     return step_of(path) if is_named(path) and common is None else common
 
@@ -135,15 +144,15 @@ def is_at_end(path: Path) -> bool:
 
 
 def superseded_folder_name(session: int, step: int, *, damaged: bool) -> str:
-    """The name of the folder for the checkpoints that session `session`, which begins at `step`, supersedes.
+    """The name of the folder for the checkpoints that session `session` supersedes by going back to `step`.
 
-    If `damaged`, the folder for the checkpoints that this session could not load.
+    Example: `left-at-00000100-by-session-3`. If `damaged`, for the checkpoints that this session could not load.
     """
     return f"damaged-found-by-session-{session}" if damaged else f"left-at-{step:08d}-by-session-{session}"
 
 
 def superseded_paths(run: RunDir, view: View, beyond: int | None = None) -> list[Path]:
-    """The finished checkpoint folders that are not current, or whose step is later than `beyond`. Not verified."""
+    """The folders of finished checkpoints that are superseded, or whose step is later than `beyond`. Not verified."""
     try:
         entries = sorted(run.checkpoints.iterdir())
     except OSError:

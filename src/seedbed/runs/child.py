@@ -57,7 +57,10 @@ class Child:
         self._process.kill()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yield the answers as they arrive. Raises SeedbedError or UsageError if the process reports an error or fails."""
+        """Yield the JSON objects that the process writes to stdout, as they arrive.
+
+        Raises SeedbedError or UsageError if the process reports an error or fails.
+        """
         assert self._process.stdout is not None
         answered = False
         for line in self._process.stdout:

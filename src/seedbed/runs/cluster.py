@@ -14,7 +14,7 @@ _MOST_OPS = 32
 
 
 class Total(msgspec.Struct, omit_defaults=True):
-    """Totals of the collective operations of one kind."""
+    """The number, bytes and seconds of all collective operations of one kind."""
 
     count: int = 0
     size_bytes: int = 0
@@ -25,13 +25,13 @@ class Cluster(msgspec.Struct, omit_defaults=True):
     """The state of each node, and the totals of each kind of collective operation."""
 
     states: dict[int, str] = {}
-    """Node -> its last state: joined, failed, left, ..."""
+    """Number of a node -> its last state: joined, failed, left, ..."""
     reasons: dict[str, str] = {}
-    """State -> the last reason reported for it."""
+    """State (joined, failed, ...) -> the last reason reported for it."""
     collectives: dict[str, Total] = {}
 
     def add_node(self, event: Node) -> None:
-        """Record the state of a node, and its reason.
+        """Record the new state of a node, and the reason for it.
 
         At most _MOST_NODES nodes, and the reasons of at most _MOST_STATES states, are tracked; further ones are ignored.
         """
@@ -41,7 +41,7 @@ class Cluster(msgspec.Struct, omit_defaults=True):
             self.reasons[event.state] = event.reason
 
     def add_comm(self, event: Comm) -> None:
-        """Add a collective operation. At most _MOST_OPS kinds are tracked; further kinds are ignored."""
+        """Add a collective operation (such as an all-reduce) to the total of its kind. At most _MOST_OPS kinds are tracked."""
         total = self.collectives.get(event.op)
         if total is None:
             if len(self.collectives) >= _MOST_OPS:
@@ -52,7 +52,10 @@ class Cluster(msgspec.Struct, omit_defaults=True):
         total.elapsed_s += event.elapsed_s
 
     def nodes(self) -> dict[str, dict[str, Any]]:
-        """The number of nodes in each state, and the last reason for that state. The commonest states come first."""
+        """State -> `count` of the nodes in that state, and the last `reason` for that state.
+
+        The commonest states come first.
+        """
         counts: dict[str, int] = {}
         for state in self.states.values():
             counts[state] = counts.get(state, 0) + 1

@@ -23,15 +23,15 @@ _OPPOSITE = {PAUSE: RESUME, RESUME: PAUSE}
 
 
 class ResumeOptions(NamedTuple):
-    """Options of a resume, beyond the frozen config; at most one of `more_steps` and `more_epochs`."""
+    """The options of a resume; None: as in the run's config. At most one of `more_steps` and `more_epochs` is set."""
 
     more_steps: int | None = None
     more_epochs: float | None = None
     from_checkpoint: str | None = None
     early_stop: int | None = None
-    """Stop after this many validations in a row without a better loss; 0: never. Replaces the earlier setting."""
+    """Stop after this many validations in a row without a better loss; 0: never. Replaces train.early_stop."""
     data: str | None = None
-    """The new source of the data, if the data has moved."""
+    """The new source of the data, if the data has moved (data.source)."""
     data_path: str | None = None
 
     def arguments(self) -> list[str]:
@@ -53,7 +53,7 @@ class ResumeOptions(NamedTuple):
 
 
 class StartCondition(NamedTuple):
-    """What a job waits for before it starts: the end of the run at `after`, and with `queue` a free device."""
+    """What a job waits for before it starts: the end of the run in the folder `after`, and, if `queue`, a free device."""
 
     queue: bool = False
     after: Path | None = None
@@ -67,9 +67,10 @@ class StartCondition(NamedTuple):
 
 
 def write_request(path: Path, verb: str, session: int, reason: str = "") -> None:
-    """Write a request to `session`, the session that the caller saw (0: none yet). Later sessions ignore the request.
+    """Write the request `verb` (stop, save, pause or resume) to the control file `path`.
 
-    Raises SeedbedError if the directory cannot be written.
+    `session` is the number of the session that the caller saw (0: none yet); later sessions ignore the request. Raises
+    SeedbedError if the directory cannot be written.
     """
     with Lock(path.with_name(f".{path.name}.lock")):
         requests = read_requests(path)
@@ -79,7 +80,7 @@ def write_request(path: Path, verb: str, session: int, reason: str = "") -> None
 
 
 def read_requests(path: Path) -> dict[str, Any]:
-    """The requests in a control file, by verb; empty if the file is missing or broken."""
+    """The requests in a control file: verb (stop, save, pause or resume) -> request; empty if it is missing or broken."""
     try:
         value = read_json(path)
     except SeedbedError:
@@ -90,7 +91,7 @@ def read_requests(path: Path) -> dict[str, Any]:
 
 
 def unfinished_request(path: Path, session: int) -> str | None:
-    """The request to stop or to pause that this session got, stop before pause; None if there is none."""
+    """The request that the session got and has not finished: `stop`, else `pause`; None if there is neither."""
     requests = read_requests(path)
     for verb in (STOP, PAUSE):
         if verb in requests and _is_for(requests[verb].get("session"), session):
@@ -103,7 +104,7 @@ def _is_for(requested: Any, session: int) -> bool:
 
 
 class RequestReader:
-    """Polls the control file in the job's process, and returns each request once."""
+    """Reads the control file in the job's process, again and again, and returns each request once."""
 
     def __init__(self, path: Path, session: int) -> None:
         self._path = path
@@ -112,7 +113,7 @@ class RequestReader:
         self._seen: set[tuple[str, Any]] = set()
 
     def new(self) -> dict[str, str]:
-        """The requests to this session that were not returned before: verb -> reason."""
+        """The requests to this session that were not returned before: verb (stop, save, pause or resume) -> reason."""
         try:
             stat = self._path.stat()
         except OSError:
@@ -132,7 +133,10 @@ class RequestReader:
 
 
 def shown_status(found: dict[str, Any]) -> str:
-    """The status to show, given the flat status of a run: `stopping` or `pausing` while such a request is unfinished."""
+    """The status to show for the `seedbed status --json` object `found`.
+
+    It is `stopping` or `pausing` while the job has not yet done what such a request asked, else the run's status.
+    """
     if found["asked"] == STOP:
         return "stopping"
     return "pausing" if found["asked"] == PAUSE and found["status"] == "running" else str(found["status"])

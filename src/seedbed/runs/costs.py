@@ -10,11 +10,11 @@ from seedbed import events
 from seedbed.events import Event
 
 _FORWARD_SHARE = 1 / 3
-"""A validation runs only the forward pass: a third of the work that training does on a token."""
+"""The time of a validation per token, as a share of that of training: a validation runs only the forward pass."""
 
 
 class Costs(msgspec.Struct, omit_defaults=True):
-    """The time that the validations, samples and checkpoints of a session took, and their numbers."""
+    """How many validations, samples and checkpoints a session has made, and how much time they took."""
 
     scored_tokens: int = 0
     scoring_s: float = 0.0
@@ -23,10 +23,10 @@ class Costs(msgspec.Struct, omit_defaults=True):
     saves: int = 0
     stalled_s: float = 0.0
     write_s: float = 0.0
-    """How long the last checkpoint took to write. Training waits for a write only at its end."""
+    """Seconds that the last checkpoint took to write. Training waits for a write only at the end of the run."""
 
     def add(self, event: Event) -> None:
-        """Add the time that an event reports."""
+        """Add the time of a validation, a sample or a checkpoint that an event reports; other events change nothing."""
         if isinstance(event, events.Eval) and event.elapsed_s is not None:
             self.scored_tokens += event.tokens
             self.scoring_s += event.elapsed_s
@@ -48,7 +48,7 @@ class Costs(msgspec.Struct, omit_defaults=True):
         *,
         validated: bool = False,
     ) -> float:
-        """Estimate the seconds of validation, sampling and saving after `step`, with the rest of the current validation.
+        """Estimate the seconds that validations, samples and checkpoints after `step` and the current validation will take.
 
         `run`: the fields of the run events (View.run). `progress`: the progress of the current phase (View.progress).
         `validated`: whether `step` was validated. If nothing was validated yet, the time is estimated from `step_s`.
@@ -74,7 +74,7 @@ class Costs(msgspec.Struct, omit_defaults=True):
         return seconds
 
     def _token_s(self, run: dict[str, Any], step_s: float) -> float | None:
-        """Seconds to evaluate one token of validation text; None if unknown."""
+        """Estimate the seconds to evaluate one token of validation text; None if unknown."""
         if self.scored_tokens:
             return self.scoring_s / self.scored_tokens
         per_step = run.get("tokens_per_step")
@@ -82,9 +82,10 @@ class Costs(msgspec.Struct, omit_defaults=True):
 
 
 def _tokens_left(progress: dict[str, Any] | None, everything: int, whole: int) -> int:
-    """The number of tokens that the current validation still has to evaluate.
+    """The number of tokens that the current validation still has to evaluate, given the `progress` of its data event.
 
-    The last validation of a run may evaluate a part of the text first, then everything.
+    `everything`: all tokens of the validation text, which the last validation of a run evaluates after a part of them.
+    `whole`: the number to return if there is no progress yet.
     """
     if progress is None or not progress["total"]:
         return whole
@@ -93,5 +94,5 @@ def _tokens_left(progress: dict[str, Any] | None, everything: int, whole: int) -
 
 
 def _between(step: int, end: int, every: int | None) -> int:
-    """The number of multiples of `every` after `step` and before `end`; 0 if `every` is 0."""
+    """How many multiples of `every` lie after `step` and before `end`; 0 if `every` is 0 or None."""
     return max((end - 1) // every - step // every, 0) if every else 0

@@ -26,20 +26,21 @@ from seedbed.runs.store import Store
 from seedbed.runs.view import View
 
 _NEWEST_RUNS = 40
-"""How many of the newest runs are considered. Each costs a file to read, and the machine may have changed since then."""
+"""How many of the newest runs are considered. Each costs a file to read, and the machine may have changed since it ran."""
 _FEWEST_STEPS = 5
 _SHARE = 0.5
-"""The share of the plain matmul rate that training reaches: 36 to 42 % with AMX, 75 % with AVX2 alone (benchmarks/RESULTS.md)."""
+"""The share of the plain matmul rate that training reaches: 36 to 42 % with AMX, 75 % with AVX2 alone
+(benchmarks/RESULTS.md)."""
 _RATES = "matmul.json"
 _ALIKE = 4.0
-"""Up to this ratio of work per step, the speed of one run predicts that of another."""
+"""Up to this ratio of the work per step of two runs, the speed of one predicts that of the other."""
 _MATMULS = "the matmul speed that `seedbed doctor` measured"
 
 
 class Estimate(NamedTuple):
     """What a training run would take. `tokens`, `steps` and `seconds` are None if unknown.
 
-    `basis` is a text that says what the time is based on.
+    `basis` is a text that says what `seconds` is based on.
     """
 
     tokens: float | None
@@ -60,7 +61,7 @@ class _Past(NamedTuple):
 
 
 def estimate(config: Config, store: Store) -> Estimate:
-    """Estimate what training this config would take, from the runs in `store`."""
+    """Estimate what training with this config would take (tokens, steps, disk space, time), from earlier runs in `store`."""
     vocabulary = config.tokenizer.vocab_size
     past = _past(store)
     same_data = next((each for each in past if _same_data(each.config, config)), None)
@@ -120,7 +121,7 @@ def _steps(config: Config, same_data: _Past | None) -> int | None:
 
 
 def _rate(config: Config, flops: int, past: list[_Past]) -> tuple[float | None, str]:
-    """The floating-point operations per second to assume, and a text that says what they are based on.
+    """The floating-point operations per second to assume for training, and a text that says what this rate is based on.
 
     A run of similar size predicts best. A step of a much smaller model is mostly overhead, so a larger model reaches at
     least the smaller model's rate, and vice versa. In that case the machine's matmul rate may predict better.
@@ -169,7 +170,7 @@ def _past(store: Store) -> list[_Past]:
 
 
 def _same_data(one: Config, other: Config) -> bool:
-    """Whether both configs produce the same tokens; the number of worker processes does not matter."""
+    """Whether both configs produce the same training tokens; the number of worker processes does not matter."""
 
     def tokens_of(config: Config) -> tuple[Any, ...]:
         return msgspec.structs.replace(config.data, workers=0, document_mask=False), config.tokenizer

@@ -12,27 +12,27 @@ from seedbed.runs.store import RunDir
 
 
 class Kind(NamedTuple):
-    """One kind of work.
+    """A kind of work, such as training: how it is started, checked and done.
 
     A *run* has steps and checkpoints, and its directory is in the store. A *task* produces another output, and its
     directory is next to that output (runs/tasks.py). The same commands watch, stop and resume both.
     """
 
     name: str
-    """What meta.json records; also the command that starts such work."""
+    """The name of the kind, which meta.json records; also the command that starts such work, such as `train`."""
     job: str
-    """`module:function` that does the work. It gets the directory and the session (a Session; for a task a Lifecycle),
-    and returns the final status: completed or stopped."""
+    """The function that does the work, as `module:function`. It gets the directory and the session (a Session; for a
+    task a Lifecycle), and returns the final status: completed or stopped."""
     config: str = ""
-    """The name of the config's root (config/roots.py); empty for work without a config."""
+    """The name of the kind of config (a key of config.roots.ROOTS); empty for work without a config."""
     is_run: bool = True
     checks: str = ""
-    """`module:function` that checks the work before it is created. It gets the config and the store, and raises
-    SeedbedError."""
+    """The function that checks the work before it is created, as `module:function`. It gets the config and the store,
+    and raises SeedbedError."""
 
     @property
     def root(self) -> Root[Any]:
-        """The root of the config. Raises SeedbedError for work without a config."""
+        """The kind of config (what its files and options may set). Raises SeedbedError for work without a config."""
         if self.config not in ROOTS:
             raise SeedbedError(f"Work of kind {self.name} has no config.", "Choose a run of another kind.")
         return ROOTS[self.config]
@@ -45,19 +45,22 @@ KINDS: dict[str, Kind] = {
 
 
 def named(name: str, kinds: Mapping[str, Kind] = KINDS) -> Kind:
-    """The kind of this name. Raises SeedbedError for a kind that this version does not support."""
+    """The kind of work with this name. Raises SeedbedError for a kind that this version does not support."""
     if name not in kinds:
         raise SeedbedError(f"This version does not support work of kind {name!r}.", f"It supports {', '.join(kinds)}.")
     return kinds[name]
 
 
 def kind_of(run: RunDir) -> Kind:
-    """The kind of a run or task. Raises SeedbedError if its meta.json is broken or names an unknown kind."""
+    """The kind of work of a run or task. Raises SeedbedError if its meta.json is broken or names an unknown kind."""
     return named(run.meta()["kind"])
 
 
 def command_like(run: RunDir) -> str:
-    """The command that starts new work with the config of this run; without the run's name if its kind is unknown."""
+    """The command that starts new work with the config of this run, such as `seedbed train --like ID`.
+
+    It has RUN in place of the run's id if the kind of the run is unknown.
+    """
     try:
         return f"seedbed {kind_of(run).name} --like {run.id}"
     except SeedbedError:

@@ -17,7 +17,7 @@ from seedbed.text import printable
 TAG = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
 MOST_TAGS = 16
 LONGEST_NOTE = 2000
-"""Characters of a note."""
+"""The maximum number of characters of a note."""
 _FORMAT = 1
 
 
@@ -31,7 +31,7 @@ class Labels(NamedTuple):
 
 
 def read_labels(run: RunDir) -> Labels:
-    """The labels of a run. Never raises: if they cannot be read, the labels are only the name from its creation."""
+    """Read the labels of a run. Never raises: if they cannot be read, the labels are only the name from its creation."""
     try:
         value = read_json(run.labels)
     except SeedbedError:
@@ -49,7 +49,7 @@ def read_labels(run: RunDir) -> Labels:
 
 
 def names(store: Store) -> Lock:
-    """The lock for the names in a store. Hold it (as a context manager) from choosing a name until it is stored."""
+    """The lock for the names of runs in a store. Hold it (as a context manager) from choosing a name until it is stored."""
     store.refuse_file()
     return Lock(make_dir(store.root) / ".names.lock")
 
@@ -75,7 +75,7 @@ def rename(run: RunDir, name: str, store: Store | None = None) -> Labels:
 
 
 def change_tags(run: RunDir, add: Iterable[str] = (), remove: Iterable[str] = ()) -> Labels:
-    """Add and remove tags. Adding an existing tag or removing a missing one does nothing.
+    """Add tags to a run and remove others. Adding an existing tag or removing a missing one does nothing.
 
     Raises UsageError for an invalid tag, or if there are too many.
     """
@@ -85,7 +85,7 @@ def change_tags(run: RunDir, add: Iterable[str] = (), remove: Iterable[str] = ()
 
 
 def set_archived(run: RunDir, archived: bool) -> Labels:
-    """Archive the run, or unarchive it."""
+    """Archive the run if `archived`, else unarchive it."""
     return _change(run, archived=archived)
 
 
@@ -95,7 +95,7 @@ def set_note(run: RunDir, note: str) -> Labels:
 
 
 def checked_note(note: str) -> str:
-    """The note without surrounding whitespace. Raises UsageError if it is too long or not UTF-8."""
+    """Check a note and return it without surrounding whitespace. Raises UsageError if it is too long or not UTF-8."""
     stripped = note.strip()
     if len(stripped) > LONGEST_NOTE:
         raise UsageError(
@@ -110,7 +110,7 @@ def checked_note(note: str) -> str:
 
 
 def checked_tag(tag: str) -> str:
-    """The tag in lower case. Raises UsageError if it is not valid."""
+    """Check a tag and return it in lower case. Raises UsageError if it is not valid."""
     if not TAG.fullmatch(tag.lower()):
         raise UsageError(
             f"{quoted(tag)} is not a valid tag.",
@@ -151,7 +151,7 @@ def _change(
 
 
 def _kept(run: RunDir) -> dict[str, Any]:
-    """The content of labels.json, to preserve fields that this version does not know; empty if the file is broken."""
+    """Read labels.json, to preserve fields that this version does not know; {} if the file is broken."""
     try:
         value = read_json(run.labels)
     except SeedbedError:

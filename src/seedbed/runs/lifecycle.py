@@ -1,4 +1,4 @@
-"""The session of a job on its directory: lock, event log, heartbeat, requests and signals.
+"""The session of a job on the directory of its run or task: lock, event log, heartbeat, requests and signals.
 
 A task uses the class Lifecycle; a run uses its subclass in runs/session.py.
 """
@@ -34,16 +34,16 @@ PAUSE_POLL_S = 0.05
 SPACE_POLL_S = 1.0
 _LOCK_PATIENCE_S = 1.0
 _PROBE_PATIENCE_S = 5.0
-"""How long a job that ends waits for its threads: reading a GPU driver may hang."""
+"""How many seconds a job that ends waits for its threads: reading a GPU driver may hang."""
 BALLAST_BYTES = 128 << 10
-"""Disk space that a job reserves, so that it can still write its log when the disk is full."""
+"""The number of bytes of disk space that a job reserves (the ballast), so that it can still log when the disk is full."""
 
 
 LOCK_REMEDY = "Keep the runs on a local disk: use --runs DIR or SEEDBED_RUNS=DIR."
 
 
 class RunBusyError(SeedbedError):
-    """Another process owns the run."""
+    """The run cannot be started, since another process owns it."""
 
     exit_code = 75
 
@@ -56,9 +56,10 @@ class Lifecycle:
     """A job's session on the directory of a run or a task, as a context manager.
 
     Entering acquires the lock (raises RunBusyError if another process holds it), logs `running` (or `queued` if `turn`
-    says what to wait for), and starts the heartbeat thread. Signals only create requests (see signals.SIGNALS). If the
-    session is left without `finish()`, its status becomes `lost`. On a full disk the session continues: events that
-    cannot be written are kept in memory, and while `blocked` is set the job should call `wait_paused`.
+    says what to wait for), and starts the heartbeat thread. Signals only make requests to stop, save, pause or resume
+    (see signals.SIGNALS). If the session is left without `finish()`, its status becomes `lost`. On a full disk the
+    session continues: events that cannot be written are kept in memory, and while `blocked` is set the job should call
+    `wait_paused`.
     """
 
     def __init__(
@@ -74,19 +75,19 @@ class Lifecycle:
         self.turn = turn or StartCondition()
         self.number = 0
         self.stop_requested: str | None = None
-        """Why the job should stop and save, or None. A hook checks it after each step."""
+        """Why the job should stop and save; None if no stop was requested. A hook checks it after each step."""
         self.step = 0
-        """The last step that was logged."""
+        """The number of the last step that was logged."""
         self.status = "queued" if self.turn else "running"
         """The last logged status of this session."""
         self.pause_requested = False
-        """Whether a pause was requested, and no resume after it."""
+        """Whether a pause was requested, and no resume was requested after it."""
         self.gone = False
         """Whether the run's folder was deleted or moved. Then nothing may be saved, and the job stops."""
         self._ballast = Ballast(self.run.path / ".ballast", BALLAST_BYTES)
         self._backlog: list[bytes] = []
         self._trouble: StorageError | None = None
-        """The error of the last write that failed."""
+        """The error of the last write to the log or to the ballast that failed."""
         self._pause: Pause | None = None
         """Why the job is paused; None while it is not."""
         self._clock: float | None = None  # the last time of the run's own clock, in a simulated session
@@ -145,10 +146,10 @@ class Lifecycle:
                 self._remove_own_files()
 
     def _enter(self) -> None:
-        """Called after the lock was acquired and the log was read."""
+        """To be overridden: called after the lock was acquired and the log was read."""
 
     def _leave(self) -> None:
-        """Called before the lock is released."""
+        """To be overridden: called before the lock is released."""
 
     def emit(self, event: Event, t: float | None = None) -> None:
         """Append one event to the log. May be called from any thread. Takes a few microseconds and one write.
@@ -195,13 +196,13 @@ class Lifecycle:
 
     @property
     def blocked(self) -> StorageError | None:
-        """The error with which writing the log or the ballast failed; None if both work or `can_write` has succeeded."""
+        """The error with which logging or reserving disk space failed; None if both work, or `can_write` has succeeded."""
         if not self._backlog and self._ballast.held:
             return None
         return self._trouble or self._ballast.problem
 
     def can_write(self) -> bool:
-        """Write the lines that were kept in memory, and reserve the ballast again. Returns whether both succeeded."""
+        """Write the lines that were kept in memory, and reserve disk space again. Returns whether both succeeded."""
         with self._emitting:
             try:
                 self._write_backlog()
@@ -219,12 +220,12 @@ class Lifecycle:
             del self._backlog[0]
 
     def emit_or_stop(self, event: Event, t: float | None = None) -> None:
-        """Append one event, then call `check_requests`. For long work that logs its progress."""
+        """Append one event to the log, then call `check_requests`. For long work that logs its progress."""
         self.emit(event, t)
         self.check_requests()
 
     def check_requests(self) -> None:
-        """Pause while a pause is requested; raise StopRequested if a stop is requested."""
+        """Wait while a pause is requested; raise StopRequested if a stop is requested."""
         if self.pause_requested and self.stop_requested is None:
             self.wait_paused("asked to pause")
         if self.stop_requested is not None:
@@ -285,28 +286,31 @@ class Lifecycle:
                 log_to_stderr(f"{error.reason}: the end of this session could not be logged")
 
     def fail(self, reason: str, hint: str | None = None) -> None:
-        """Log that this session failed."""
+        """Log that this session failed, and why."""
         self.finish("failed", reason=reason, hint=hint)
 
     def end_as_asked(self) -> None:
-        """Log that this session was stopped."""
+        """Log that this session was stopped on request."""
         self.finish("stopped")
 
     def release_in_child(self) -> None:
         """Release the lock and restore the default signal handlers. To be called in a forked worker.
 
-        Otherwise the lock would remain held after the job's process has exited.
+        Otherwise the worker would hold the lock after the job's process has exited.
         """
         self._lock.release()
         self._handlers.reset_in_child()
 
     def save_requested(self) -> bool:
-        """Whether a checkpoint was requested since the last call."""
+        """Whether a checkpoint was requested since the last call of this method."""
         requested, self._saves_done = self._saves_requested > self._saves_done, self._saves_requested
         return requested
 
     def _take_lock(self) -> None:
-        """Acquire the lock. Waits briefly for a process that is exiting or only checks the lock, but not for a session."""
+        """Acquire the run's lock, or raise RunBusyError if another session owns it.
+
+        Waits briefly for a process that is exiting or only checks the lock.
+        """
         if self._lock.acquire():
             return
         found = read_view(self.run, read_state(self.run))
@@ -343,7 +347,10 @@ class Lifecycle:
         )
 
     def _record_request(self, verb: str, reason: str) -> None:
-        """Record a request. Called from signal handlers, so it may neither wait nor write."""
+        """Record the request `verb` (stop, save, pause or resume).
+
+        Signal handlers call this, so it may neither wait nor write.
+        """
         if verb == STOP:
             self.stop_requested = self.stop_requested or reason or "stop requested"
         elif verb == SAVE:
@@ -352,7 +359,7 @@ class Lifecycle:
             self.pause_requested = verb == PAUSE
 
     def _beat(self) -> None:
-        """Run the heartbeat thread: read requests often, and write the state each second. Continues if a write fails."""
+        """Run the heartbeat thread: read requests often, and write state.json each second. Continues if a write fails."""
         next_state = time.monotonic()
         while not self._over.wait(POLL_S):
             for verb, reason in self._requests.new().items():
@@ -365,7 +372,7 @@ class Lifecycle:
                 self._beat_once()
 
     def _beat_once(self) -> None:
-        """Write the state; an error is printed once. On a full disk, the ballast is freed for the next attempt."""
+        """Write state.json; an error is printed once. On a full disk, the reserved space is freed for the next attempt."""
         if self.gone:
             return
         try:
@@ -381,7 +388,7 @@ class Lifecycle:
                     self._trouble = error
 
     def _write_state(self) -> None:
-        """Write state.json: the View and the heartbeat."""
+        """Write state.json: the View (the state of the run, built from its events) and the heartbeat."""
         follow(self.run, self._view)
         unlogged = self._pause if self._backlog else None
         write_atomic(self.run.state, state_json(self._view, self.number, unlogged), durable=False)

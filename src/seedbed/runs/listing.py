@@ -1,4 +1,4 @@
-"""The statuses of many runs, with a cache file in the store for runs that have ended; the file may be deleted.
+"""Computes the statuses of many runs, with a cache file in the store for runs that have ended; it may be deleted.
 
     runs/.listing      {"format": 2, "by": [...], "runs": {ID: {"seen": {PLACE: [time, bytes]}, "status": {...}}}}
 
@@ -26,15 +26,15 @@ FILE = ".listing"
 _FORMAT = 2
 _SOURCES = ("status", "summary", "view", "validations", "saved", "checkpoints")
 _WORTH_WRITING = 8
-"""The file is written when at least this many runs are not in it yet."""
+"""The cache file is written when at least this many runs that have ended are not in it yet."""
 _SETTLED_S = 2.0
-"""A run that changed within this time may change again without a change of its folder's timestamp."""
+"""The number of seconds after a change in which a run may change again without a change of its folder's timestamp."""
 
 _Seen = dict[str, list[int]]
 
 
 def statuses(store: Store, runs: Iterable[RunDir]) -> list[dict[str, Any]]:
-    """The flat status of each run, as `status.status` returns it."""
+    """The status of each run: the object of `seedbed status --json`, as `status.status` returns it."""
     kept = _kept(store)
     found, new = [], 0
     for run in runs:
@@ -65,7 +65,7 @@ _PLACES = ("", "events.jsonl", "checkpoints")
 
 
 def _look(path: str, places: Iterable[str]) -> _Seen:
-    """The modification time (ns) and size (bytes) of these paths in a run's folder; zeros for a missing path."""
+    """The modification time (ns) and size (bytes) of each of these paths in a run's folder; zeros for a missing path."""
     seen = {}
     for place in places:
         try:
@@ -77,13 +77,13 @@ def _look(path: str, places: Iterable[str]) -> _Seen:
 
 
 def _by() -> list[Any]:
-    """Identifies the version of the code that computes a status. A cache from another version is not used."""
+    """A list that identifies the version of the code that computes a status. A cache from another version is not used."""
     code = [Path(__file__).with_name(f"{name}.py").stat().st_mtime_ns for name in _SOURCES]
     return [__version__, *code]
 
 
 def _kept(store: Store) -> dict[str, Any]:
-    """The cached runs; empty if the file is missing, broken or of another version."""
+    """Read the cached runs; empty if the cache file is missing, broken or of another version."""
     try:
         value = json.loads((store.root / FILE).read_bytes())
         if value["format"] != _FORMAT or value["by"] != _by():

@@ -13,7 +13,7 @@ from seedbed.runs.store import RunDir
 
 
 def find_checkpoint(run: RunDir, ref: str | None) -> Path:
-    """The checkpoint that `ref` refers to: a step, `latest` (or None), `best`, a folder's name, or a path.
+    """The folder of the checkpoint that `ref` refers to: a step, `latest` (or None), `best`, a folder's name, or a path.
 
     Raises SeedbedError if the run has no latest or best checkpoint, UsageError if no checkpoint matches `ref`.
     """

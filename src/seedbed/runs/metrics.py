@@ -1,6 +1,6 @@
-"""Reads the values of every current step of a run, one after the other, in bounded memory.
+"""Reads the values of every current step (not superseded) of a run, one after the other, in bounded memory.
 
-The log is read twice: first to find where a session or a step goes back and supersedes others, then for the steps.
+The log is read twice: first to find where a session or a step goes back and so supersedes others, then for the steps.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _BLOCK = 4 << 20
 
 
 class Metric(NamedTuple):
-    """The values of one step; None if unknown or not finite."""
+    """The values of one training step; None if unknown or not finite."""
 
     step: int
     tokens: int | None
-    """Trained tokens of the run so far."""
+    """The run's trained tokens up to this step."""
     time: float
-    """Unix seconds at the end of the step."""
+    """The time at the end of the step, in unix seconds."""
     loss: float | None
     lr: float | None
     grad_norm: float | None
@@ -37,20 +37,21 @@ class Metric(NamedTuple):
     """The loss of the validation after this step, if there was one."""
     tokens_per_s: float | None
     open: dict[str, float]
-    """The requested open metrics that are finite."""
+    """The requested open metrics (values that Seedbed does not know by name) that are finite, by name."""
 
 
 FIGURES = Metric._fields[:-1]
-"""The names of the columns that every step has; open metrics come after them."""
+"""The names of the values that every step has; open metrics come after them."""
 
 
 def metrics(
     run: RunDir, damaged: Callable[[int], None] = lambda offset: None, names: Collection[str] = ()
 ) -> Iterator[Metric]:
-    """Yield the current steps so far, in ascending order. Raises SeedbedError if the log cannot be read.
+    """Yield the steps of a run that are not superseded, in ascending order. Raises SeedbedError if the log cannot be read.
 
-    `names`: the open metrics to read (View.metrics has those of a run); val_NAME is the metric NAME of the validation after
-    a step. `damaged` is called with the byte offset of each complete line that cannot be decoded; the line is skipped.
+    `names`: the open metrics (values that Seedbed does not know by name) to read; View.metrics has all of a run.
+    val_NAME is the metric NAME of the validation after a step. `damaged` is called with the byte offset of each
+    complete line that cannot be decoded; the line is skipped.
     """
     go_backs, end = _go_backs(run)
     pending: Metric | None = None
@@ -82,7 +83,7 @@ class _GoBack(NamedTuple):
 
 
 def _go_backs(run: RunDir) -> tuple[list[_GoBack], int]:
-    """The points where the log goes back, ascending by offset and by step, and the byte up to which the log was read.
+    """Find the points where the log goes back, ascending by offset and by step, and the offset up to which it was read.
 
     A point is dropped once a later point goes back to the same step or an earlier one, so the list stays short.
     """
@@ -105,7 +106,7 @@ def _go_backs(run: RunDir) -> tuple[list[_GoBack], int]:
 def _current_events(
     run: RunDir, go_backs: list[_GoBack], end: int, damaged: Callable[[int], None]
 ) -> Iterator[CurveEvent]:
-    """Yield the steps and validations before byte `end` that are current."""
+    """Yield the steps and validations that begin before byte `end` of the log and are not superseded."""
     offset, following = 0, iter(go_backs)
     go_back = next(following, None)
     while offset < end:
@@ -137,7 +138,7 @@ def _metric(step: int, event: CurveEvent, before: Metric | None, named: dict[str
 
 
 def _open(event: CurveEvent, names: Collection[str], prefix: str) -> dict[str, float]:
-    """The requested open metrics of an event."""
+    """The open metrics of an event whose names, after `prefix` ("" or `val_`), are in `names`."""
     written = bytes(event.metrics) if names else b""
     if not written:
         return {}

@@ -1,4 +1,4 @@
-"""The newest model of a run: its checkpoint, size, losses, and whether its files are complete."""
+"""Finds the newest model of a run: its checkpoint, size, losses, and whether its files are complete."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from seedbed.runs.store import RunDir, is_run
 from seedbed.runs.view import View
 
 _LOOKS = 5
-"""How often to look for the newest checkpoint again if the job deletes the one that was found."""
+"""How many times to look for the newest checkpoint if the job deletes the one that was found."""
 READY, TRAINING, CORRUPTED = "ready", "training", "corrupted"
 
 
@@ -31,19 +31,20 @@ class Model(NamedTuple):
     loss: float | None
     val_loss: float | None
     size_bytes: int
-    """The size of all checkpoints of the run, including superseded and damaged ones."""
+    """The size of all checkpoints of the run in bytes, including superseded and damaged ones."""
     trained: float
-    """Unix seconds at which the newest checkpoint was finished."""
+    """The time at which the newest checkpoint was finished, in unix seconds."""
     checkpoint: Path
     steps: tuple[int, ...]
-    """Steps of all current checkpoints."""
+    """The steps of all checkpoints that are not superseded."""
     archived: bool
 
 
 def model_of(found: dict[str, Any], view: View) -> Model | None:
-    """The model of a run, given its flat status and its view; None before its first checkpoint. Never raises.
+    """The newest model of a run; None before its first checkpoint. Never raises.
 
-    File sizes are compared with those in the marker; checksums are not verified here.
+    `found` is the object of `seedbed status --json`, `view` the state of the run built from its events. File sizes are
+    compared with those in the DONE file; checksums are not verified here.
     """
     if not found["checkpoint"]:
         return None
@@ -75,7 +76,7 @@ def model_of(found: dict[str, Any], view: View) -> Model | None:
 
 
 def model_folder(path_text: str) -> Path | None:
-    """The model folder at a path: a checkpoint, another Hugging Face folder, or the folder of a weights file; else None."""
+    """The model folder that a path names: a checkpoint, another Hugging Face folder, or a weights file's folder; else None."""
     try:
         path = expand_home(path_text)
         folder = path.parent if path.suffix == ".safetensors" and path.is_file() else path

@@ -20,14 +20,17 @@ _STAMP = re.compile(rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d)  ")
 
 
 class Stamped:
-    """A text stream that begins lines with the time and writes to the wrapped stream, whose other methods it has."""
+    """A text stream that writes to the stream it wraps, and begins lines with the time.
+
+    The wrapped stream's other methods and attributes are available.
+    """
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.time) -> None:
         self._stream, self._clock = stream, clock
         self._at_start, self._last = True, ""
 
     def write(self, text: str) -> int:
-        """Write text and return its length."""
+        """Write text, with the time at the beginning of lines, and return its length."""
         stamped = []
         for line in text.splitlines(keepends=True):
             if self._at_start:
@@ -45,7 +48,7 @@ class Stamped:
         return f"{now}  "
 
     def writelines(self, lines: list[str]) -> None:
-        """Write several texts."""
+        """Write several texts, with the time at the beginning of lines."""
         self.write("".join(lines))
 
     def __getattr__(self, name: str) -> Any:
@@ -62,7 +65,7 @@ def stamp_output(log: Path) -> None:
 
 
 def without_stamp(line: bytes) -> tuple[float | None, bytes]:
-    """The time of a printed line (unix seconds; None if it has none), and the line without it."""
+    """Split a printed line into its time (unix seconds; None if it has none) and the rest."""
     found = _STAMP.match(line)
     if found is None:
         return None, line
@@ -73,7 +76,7 @@ def without_stamp(line: bytes) -> tuple[float | None, bytes]:
 
 
 def last_stamp(text: bytes) -> float | None:
-    """The last time in a text, in unix seconds; None if there is none."""
+    """The last time at the beginning of a printed line, in unix seconds; None if there is none."""
     times = (without_stamp(line)[0] for line in reversed(text.split(b"\n")))
     return next((t for t in times if t is not None), None)
 

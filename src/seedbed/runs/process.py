@@ -30,7 +30,7 @@ class Identity(NamedTuple):
 
 
 def own_identity() -> Identity:
-    """The identity of the running process."""
+    """The identity of this process."""
     pid = os.getpid()
     return Identity(pid, start_time(pid) or 0.0, boot_id())
 
@@ -45,7 +45,7 @@ def is_alive(identity: Identity) -> bool:
 
 
 def send_signal(identity: Identity, number: int) -> bool:
-    """Send a signal to the process, never to another that has reused its pid; returns whether it was sent."""
+    """Send the signal `number` to a process, never to another that has reused its pid; returns whether it was sent."""
     if not is_alive(identity):
         return False
     try:

@@ -22,7 +22,7 @@ _TAIL_BYTES = 64 << 10
 
 
 class QueueItem(NamedTuple):
-    """A run that is running or queued. `waits_for` is the id of the run that this queued run waits for, else None."""
+    """A run that is running or waits in the queue. `waits_for` is the id of the run that a queued run waits for, else None."""
 
     run: RunDir
     current: CurrentStatus
@@ -31,7 +31,7 @@ class QueueItem(NamedTuple):
 
 
 def wait_for_turn(session: Lifecycle, poll_s: float = POLL_S) -> bool:
-    """Wait until this session may start, then log `running` and return True. Returns False if a stop is requested.
+    """Wait until a queued session may start, then log `running` and return True. Returns False if a stop is requested.
 
     The start is decided under a lock of the store, so that two runs never start on the same device.
     """
@@ -72,7 +72,7 @@ def _pause_hint(ahead: RunDir, current: CurrentStatus) -> str:
 
 
 def _ahead(run: RunDir, turn: StartCondition, store: Store) -> RunDir | None:
-    """The run that `run` waits for; None if `run` may start."""
+    """The run for which `run` has to wait by its start condition `turn`; None if it may start."""
     if turn.after is not None:
         return RunDir(turn.after)
     return busy_with_device(run, store) if turn.queue else None
@@ -100,7 +100,7 @@ def queue_items(store: Store) -> list[QueueItem]:
 
 
 def refuse_circle(run: RunDir, after: RunDir) -> None:
-    """Raise UsageError if `after` is the run itself, or waits for it, directly or through others."""
+    """Raise UsageError if `run` can never start after `after`: it is the same run, or waits for `run`, also through others."""
     each, seen = after, set()
     while each.path not in seen:
         if each.path.resolve() == run.path.resolve():
@@ -119,7 +119,10 @@ def refuse_circle(run: RunDir, after: RunDir) -> None:
 
 
 def _logged_after(run: RunDir, current: CurrentStatus) -> str | None:
-    """The id of the run that the session of a queued run waits for; read from the log, since a View mixes sessions."""
+    """The id of the run that a queued run waits for by its option --after; None without this option.
+
+    It is read from the log, since a View keeps the values of earlier sessions.
+    """
     try:
         start = max(run.events.stat().st_size - _TAIL_BYTES, 0)
     except OSError:
@@ -133,7 +136,10 @@ def _logged_after(run: RunDir, current: CurrentStatus) -> str | None:
 
 
 def busy_with_device(run: RunDir, store: Store) -> RunDir | None:
-    """The run that blocks the device of a queued run: one that uses it, else one that was queued for it earlier."""
+    """The run for which `run` has to wait until its device is free; None if there is none.
+
+    It is a run that uses the device, else a run that was queued for it earlier.
+    """
     mine = current_status(run)
     before = None
     for other in store.all():
@@ -157,7 +163,7 @@ def busy_with_device(run: RunDir, store: Store) -> RunDir | None:
 
 
 def arrival(run: RunDir, current: CurrentStatus) -> tuple[float, str]:
-    """The sort key of the queue: when the process started, then the id."""
+    """The key that sorts the queue: when the run's process started, then the run's id."""
     started = current.view.run.get("process_start")
     return (float(started) if isinstance(started, int | float) else 0.0, run.id)
 
@@ -172,7 +178,7 @@ def device_of(run: RunDir, current: CurrentStatus) -> str:
 
 
 def _may_share(one: str, other: str) -> bool:
-    """Whether two devices may be the same: the names are equal, or one of them does not say which device it will be."""
+    """Whether two device names may mean the same device: they are equal, or one does not name a device yet, such as `auto`."""
 
     def known(device: str) -> bool:
         return device in ("cpu", "mps") or device.startswith("cuda:")

@@ -21,10 +21,10 @@ from seedbed.runs.statuses import BUSY, LIVE, OVER
 from seedbed.runs.store import RunDir
 
 PATIENCE_S = 5.0
-"""A job reads its control file five times a second. If it has not read the file for this long, it gets a signal."""
+"""How many seconds a job has to read its control file (it does so five times a second) before it gets a signal."""
 _POLL_S = 0.1
 SIGNAL_OF = {STOP: signal.SIGTERM, SAVE: signal.SIGUSR1, PAUSE: signal.SIGTSTP, RESUME: signal.SIGCONT}
-"""The signal for each request."""
+"""The signal that makes each request."""
 
 
 class SentRequest:
@@ -52,7 +52,7 @@ class SentRequest:
         return state.heartbeat.age_s() < time.monotonic() - self._sent_at
 
     def repeat(self, *, at_once: bool = False) -> bool:
-        """Send the request as a signal, once, if the job has not read it in time, or immediately if `at_once`.
+        """Send the request as a signal, if the job has not read it in time, or immediately if `at_once`; at most once.
 
         Returns whether the signal was sent.
         """
@@ -65,12 +65,12 @@ class SentRequest:
         )
 
     def deliver(self) -> None:
-        """Wait until the job has read the request (within a second, at its next heartbeat), or the signal was sent."""
+        """Wait until the job has read the request (usually within a second), or the request was sent as a signal."""
         while not (self._settled or self.repeat() or self.is_read()):
             time.sleep(_POLL_S)
 
     def wait(self, done: Callable[[CurrentStatus], bool], within_s: float = float("inf")) -> CurrentStatus:
-        """Wait until `done(status)` is true or the run has ended and released its lock, at most `within_s`.
+        """Wait until `done(current_status)` is true or the run has ended and released its lock, at most `within_s` seconds.
 
         Returns the last status.
         """
@@ -152,7 +152,7 @@ def _is_paused_on_request(current: CurrentStatus) -> bool:
 
 
 def _refuse_unless_running(run: RunDir, current: CurrentStatus, what: str) -> None:
-    """Raise SeedbedError unless the run is running and is not asked to stop."""
+    """Raise SeedbedError unless the run is running and no stop is requested; `what` names the request for the message."""
     if current.status == "queued":
         raise SeedbedError(
             f'"{run.id}" is queued: it has not started, so there is nothing to {what}.',
@@ -168,7 +168,7 @@ def _refuse_unless_running(run: RunDir, current: CurrentStatus, what: str) -> No
 
 
 def _what_to_do(run: RunDir, current: CurrentStatus) -> str:
-    """A hint for a run that cannot carry out a request in its current status."""
+    """A hint on what to do if a run cannot carry out a request in its current status."""
     if current.status in ("paused", "broken"):
         return current.view.hint or ""
     if current.status == "completed":

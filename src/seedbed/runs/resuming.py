@@ -18,7 +18,10 @@ from seedbed.runs.view import View
 
 
 def checked(asked: ResumeOptions) -> ResumeOptions:
-    """The options, checked and with absolute paths. Raises UsageError for an invalid number of steps or validations."""
+    """Check the options of a resume, and return them with absolute paths.
+
+    Raises UsageError for an invalid number of steps or validations.
+    """
     for amount, option in ((asked.more_steps, "--more-steps"), (asked.more_epochs, "--more-epochs")):
         if amount is not None and not 0 < amount < float("inf"):
             raise UsageError(f"{option} {amount} adds nothing.", "Give a number above 0.")
@@ -34,7 +37,7 @@ def checked(asked: ResumeOptions) -> ResumeOptions:
 
 
 def refuse_nothing_to_do(run: RunDir, asked: ResumeOptions, current: CurrentStatus) -> None:
-    """Raise UsageError if the job would find no step to train, or no checkpoint to add steps to."""
+    """Raise UsageError if a resume with these options would find no step to train, or no checkpoint to add steps to."""
     view, more = current.view, "add --more-epochs N or --more-steps N"
     if asked.more_steps is not None or asked.more_epochs is not None:
         if asked.from_checkpoint is None and not checkpoints(run, view):
@@ -62,7 +65,7 @@ def refuse_nothing_to_do(run: RunDir, asked: ResumeOptions, current: CurrentStat
 
 
 def replaced_plan(asked: ResumeOptions, current: CurrentStatus) -> str:
-    """A sentence that says that added steps replace the planned rest of a run; "" for a completed run or without added steps."""
+    """A sentence that says that added steps replace the rest of an unfinished plan; "" if no planned step is dropped."""
     view = current.view
     extends = asked.more_steps is not None or asked.more_epochs is not None
     if not extends or current.status == "completed" or view.steps is None or view.step >= view.steps:
@@ -74,18 +77,18 @@ def replaced_plan(asked: ResumeOptions, current: CurrentStatus) -> str:
 
 
 class Superseded(NamedTuple):
-    """The steps and checkpoints that a resume from an earlier checkpoint supersedes."""
+    """The steps and checkpoints that a resume from an earlier checkpoint supersedes: they stay stored, but no longer count."""
 
     step: int
     """The step from which the run continues."""
     last_step: int
     """The last step that the run has trained."""
     saved: list[int]
-    """Steps of the superseded checkpoints, which are moved, not deleted."""
+    """The steps of the superseded checkpoints, which are moved, not deleted."""
 
 
 def superseded_by(run: RunDir, asked: ResumeOptions, view: View) -> Superseded | None:
-    """What a resume from the checkpoint at the path `asked.from_checkpoint` supersedes; None if nothing."""
+    """The steps and checkpoints that a resume from the checkpoint at the path `asked.from_checkpoint` supersedes, or None."""
     step = step_at(view, Path(asked.from_checkpoint)) if asked.from_checkpoint is not None else None
     if step is None or step >= view.step:
         return None

@@ -39,35 +39,35 @@ _INTERRUPTED = re.compile(r"\.new-run\.[^.]+|\.\d{8}-\d{6}-\d{3}-.+\.gone")
 
 
 class Usage(NamedTuple):
-    """Bytes of a run's files."""
+    """The disk space of a run in bytes, by kind of file."""
 
     run: RunDir
     checkpoints_bytes: int
     log_bytes: int
-    """The event log, the output of the job, and the index of the curves."""
+    """Bytes of the event log, the output of the job, and the index of the curves."""
     rest_bytes: int
 
     @property
     def total_bytes(self) -> int:
-        """The size of all files."""
+        """Bytes of all files of the run."""
         return self.checkpoints_bytes + self.log_bytes + self.rest_bytes
 
 
 class Policy(NamedTuple):
-    """Which runs to delete: those that meet all conditions."""
+    """The conditions that a run must meet, all of them, to be deleted."""
 
     older_than_s: float | None = None
     """The minimum time since the last activity of the run, in seconds."""
     keep: int | None = None
-    """Keep this many of the newest runs that meet the conditions `statuses` and `archived`."""
+    """How many runs to keep: the newest of those that meet the conditions `statuses` and `archived`."""
     statuses: frozenset[str] = frozenset()
-    """The statuses of runs to delete; if empty, all statuses of runs that are over and not broken."""
+    """The statuses of runs to delete; if empty, those in statuses.OVER."""
     archived: bool = False
-    """Whether to delete archived runs only, or only runs that are not archived."""
+    """Whether to delete only archived runs; if not, only runs that are not archived."""
 
 
 class Chosen(NamedTuple):
-    """A run that a policy selected."""
+    """A run that a policy selects for deletion, its status, and the seconds since its last activity."""
 
     run: RunDir
     status: str
@@ -75,7 +75,7 @@ class Chosen(NamedTuple):
 
 
 class CheckpointFolder(NamedTuple):
-    """A folder with a complete or an incomplete checkpoint."""
+    """The folder of a complete or an incomplete checkpoint, its step, and its size."""
 
     step: int
     path: Path
@@ -91,7 +91,7 @@ class CheckpointPruning(NamedTuple):
 
     @property
     def freed_bytes(self) -> int:
-        """Bytes of the checkpoints to delete."""
+        """The size of the checkpoints to delete, in bytes."""
         return sum(each.size_bytes for each in self.deleted)
 
 
@@ -99,7 +99,7 @@ class CheckpointPruning(NamedTuple):
 
 
 def tree_bytes(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder; links are not followed, unreadable files count as 0."""
+    """The size in bytes of a file, or of all files in a folder. Links are not followed, unreadable files count as 0."""
     try:
         if path.is_symlink() or not path.is_dir():
             return path.lstat().st_size
@@ -120,14 +120,14 @@ def _entry_bytes(entry: os.DirEntry[str]) -> int:
 
 
 def usage(run: RunDir) -> Usage:
-    """The disk space of a run."""
+    """Measure the disk space of a run."""
     checkpoints = tree_bytes(run.checkpoints) if run.checkpoints.exists() else 0
     log = sum(tree_bytes(run.path / name) for name in _LOGS)
     return Usage(run, checkpoints, log, max(tree_bytes(run.path) - checkpoints - log, 0))
 
 
 def leftovers(store: Store, idle_s: float = 0.0) -> list[Path]:
-    """Hidden folders of runs whose creation or deletion was interrupted, unchanged for `idle_s`."""
+    """The hidden folders that remain of runs whose creation or deletion was interrupted, unchanged for `idle_s` seconds."""
     try:
         entries = [entry for entry in sorted(store.root.iterdir()) if _INTERRUPTED.fullmatch(entry.name)]
         folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
@@ -201,7 +201,7 @@ def delete(run: RunDir) -> int:
 
 @contextmanager
 def _locked(run: RunDir) -> Iterator[None]:
-    """Hold the lock of a run. Raises SeedbedError if another process holds it."""
+    """Context manager: hold the lock of a run. Raises SeedbedError if another process holds it."""
     lock = Lock(run.lock)
     if not lock.acquire():
         raise SeedbedError(
@@ -254,7 +254,7 @@ def plan_pruning(run: RunDir) -> CheckpointPruning | None:
 
 
 def prune_checkpoints(planned: CheckpointPruning) -> int:
-    """Delete the checkpoints as planned, and return the bytes freed.
+    """Delete the checkpoints that `planned` lists as not needed, and return the bytes freed.
 
     Raises SeedbedError if the run is in use or its checkpoints have changed in the meantime.
     """
@@ -278,7 +278,7 @@ def prune_checkpoints(planned: CheckpointPruning) -> int:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a checkpoint has its marker, and all files have the sizes recorded there."""
+    """Whether a checkpoint is complete: it has its DONE file, and all files have the sizes recorded there."""
     return complaint(path) is None
 
 
@@ -291,7 +291,7 @@ def verifies(path: Path) -> bool:
 
 
 def _checkpoint_folders(run: RunDir) -> tuple[dict[int, Path], list[Path]]:
-    """Checkpoint folders by step, and the folders of interrupted writes.
+    """The folders of a run's checkpoints by step, and the folders that interrupted writes have left.
 
     If saving a step again was interrupted, the complete earlier checkpoint of that step is used.
     """

@@ -12,9 +12,9 @@ _WANTED = (b'"kind":"sample"', b'"kind":"run"')
 
 
 def read_samples(run: RunDir) -> list[Sample]:
-    """Every current sample, by step. Reads the log once and decodes only the lines that it needs.
+    """All samples of a run that are not superseded, by step.
 
-    Raises SeedbedError if the log cannot be read.
+    Reads the log once and decodes only the lines that it needs. Raises SeedbedError if the log cannot be read.
     """
     found: list[Sample] = []
     offset = 0

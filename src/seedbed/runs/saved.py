@@ -1,4 +1,7 @@
-"""The checkpoints of a run according to its log: the current ones, and the superseded ones."""
+"""The checkpoints of a run according to its log: the current ones, and the superseded ones.
+
+Superseded are those of steps that a resume from an earlier step replaced.
+"""
 
 from __future__ import annotations
 
@@ -21,23 +24,27 @@ class Saved(msgspec.Struct, frozen=True):
     loss: float | None = None
     full: bool = True
     folder: str = ""
-    """The subfolder of `checkpoints/` to which it was moved because it is superseded or damaged; "" if it was not."""
+    """The subfolder of `checkpoints/` to which the checkpoint was moved because it is superseded or damaged; "" if it
+    was not."""
 
     @property
     def name(self) -> str:
-        """The name of its folder."""
+        """The name of the checkpoint's folder, such as `step-00001000`."""
         return folder_name(self.path)
 
 
 def folder_name(path: str) -> str:
-    """The last part of a checkpoint's path, the only part that stays the same if a run is moved."""
+    """The last part of a checkpoint's path (`step-00001000`), the only part that stays the same if a run is moved."""
     return path.rstrip("/").rpartition("/")[2]
 
 
 def after_saving(
     event: Checkpoint, checkpoints: Sequence[Saved], left: Sequence[Saved], validation: Validation | None
 ) -> tuple[list[Saved], list[Saved]]:
-    """The current and the superseded checkpoints after one was written. `validation`: the validation at its step."""
+    """Update the lists of current checkpoints (`checkpoints`) and superseded ones (`left`) after a checkpoint was written.
+
+    `validation`: the validation at its step, if there was one.
+    """
     deleted = {folder_name(path) for path in event.deleted}
     kept = [saved for saved in checkpoints if saved.name not in deleted and saved.step != event.step]
     deleted.add(folder_name(event.path))
@@ -51,9 +58,9 @@ def after_saving(
 def after_going_back(
     step: int, folder: str | None, checkpoints: Sequence[Saved], left: Sequence[Saved]
 ) -> tuple[list[Saved], list[Saved]]:
-    """The current and the superseded checkpoints after the steps after `step` were superseded.
+    """Update the lists of current checkpoints (`checkpoints`) and superseded ones (`left`) after a run went back to `step`.
 
-    The checkpoints of these steps were moved into `folder`, if given.
+    The checkpoints of later steps were moved into `folder`, if given.
     """
     left = [*left, *(saved for saved in checkpoints if saved.step > step)][-_KEPT_LEFT:]
     if folder:

@@ -1,4 +1,4 @@
-"""The session of a job on a run: adds the index of the curves and hardware samples to the session of runs/lifecycle.py."""
+"""The session of a job on a run: adds to the session of runs/lifecycle.py the index of the curves and hardware samples."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HARDWARE_S = 5.0
 
 
 class Session(Lifecycle):
-    """A job's session on a run. Takes the arguments of `Lifecycle`.
+    """A job's session on a run, that is, one execution of the job. Takes the arguments of `Lifecycle`.
 
     If a resume ends before it has trained a step, a completed or stopped run keeps its status.
     """

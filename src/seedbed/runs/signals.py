@@ -33,7 +33,7 @@ class Handlers:
         self._before: dict[int, Any] = {}
 
     def install(self) -> None:
-        """Install the handlers; does nothing outside the main thread."""
+        """Install the signal handlers; does nothing outside the main thread."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number in SIGNALS:
@@ -41,13 +41,13 @@ class Handlers:
         self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def restore(self) -> None:
-        """Restore the handlers that were installed before."""
+        """Restore the signal handlers that were installed before `install` was called."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before.clear()
 
     def reset_in_child(self) -> None:
-        """Restore the default handlers. To be called in a forked worker, which its pool terminates with SIGTERM."""
+        """Restore the default signal handlers. To be called in a forked worker, which its pool terminates with SIGTERM."""
         for number in self._before.keys() - {signal.SIGHUP}:
             signal.signal(number, signal.SIG_DFL)
 
@@ -66,7 +66,7 @@ class SignalOwner(Protocol):
 # Between a fork and the child's hooks the child still has these handlers, and Python loses the signals that arrive then.
 # So signals are blocked until the child has dropped the handlers.
 OWNERS: set[SignalOwner] = set()
-"""The sessions in this process, which forked children have to release."""
+"""The sessions in this process that hold a lock, which forked children have to release."""
 _MASKS = threading.local()
 
 

@@ -11,16 +11,16 @@ from seedbed.events import Step
 from seedbed.runs.costs import Costs
 
 SPEED_STEPS = 64
-"""The number of last steps that the speed is computed from."""
+"""The maximum number of last steps from which the speed is computed."""
 
 
 class Speed(msgspec.Struct, omit_defaults=True):
-    """The last steps of a session, in bounded number, and the time that it spent on other work."""
+    """The last steps of a session, in bounded number, and the time that it spent on validations, samples and checkpoints."""
 
     recent: list[tuple[int, float]] = []
-    """(processed tokens so far, seconds of the step) of the last steps."""
+    """(tokens that the session has processed so far, seconds of the step) of each of the last steps."""
     steps: int = 0
-    """Steps that the session has trained."""
+    """The number of steps that the session has trained."""
     costs: Costs = msgspec.field(default_factory=Costs)
 
     def add(self, event: Step, trained_before: int) -> None:
@@ -33,7 +33,7 @@ class Speed(msgspec.Struct, omit_defaults=True):
             del self.recent[:SPEED_STEPS]
 
     def seconds_per_step(self) -> float | None:
-        """Mean time of the last steps, without validation and saving; None before the first.
+        """The mean seconds per step of the last steps, without validation and saving; None before the first step.
 
         The first steps of a session include warm-up and compilation, so they count only while there are no others.
         """
@@ -42,7 +42,10 @@ class Speed(msgspec.Struct, omit_defaults=True):
         return total / len(timed) if timed and total > 0 else None
 
     def tokens_per_second(self, tokens_per_step: int | None) -> float | None:
-        """Processed tokens per second over the same last steps. With a single step, computed from `tokens_per_step`."""
+        """Processed tokens per second over the last steps; after a single step, computed from `tokens_per_step`.
+
+        None if unknown.
+        """
         timed = self._timed()
         seconds = sum(each for _, each in timed[1:])
         if len(timed) > 1 and seconds > 0:
@@ -53,10 +56,10 @@ class Speed(msgspec.Struct, omit_defaults=True):
     def remaining_s(
         self, run: dict[str, Any], step: int, phases: list[str], progress: dict[str, Any] | None, *, validated: bool
     ) -> float | None:
-        """Seconds from `step` to the last planned step, never negative; None while unknown.
+        """Estimate the seconds from `step` to the end of the last planned step, never negative; None while unknown.
 
-        Includes steps, validations, samples and checkpoints, each at the time that it took so far. For the arguments see
-        Costs.ahead_s.
+        Includes steps, validations, samples and checkpoints, each at the time that it took so far. For the arguments
+        see Costs.ahead_s.
         """
         step_s = self.seconds_per_step()
         if step_s is None:

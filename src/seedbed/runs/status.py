@@ -24,14 +24,14 @@ from seedbed.runs.summary import summary, why_early
 from seedbed.runs.view import View
 
 STALE_S = 20.0
-"""A job writes its heartbeat every second. If the heartbeat is older than this, the run is stalled: the process hangs,
-or the machine slept."""
+"""The age in seconds after which a heartbeat, which a job writes every second, is too old. Then the run is stalled: the
+process hangs, or the machine slept."""
 _STARTING_S = 15.0
 _FORMAT = 3
 
 
 class Pause(msgspec.Struct, frozen=True):
-    """Why a job is paused (`code` as in events.Run), and what to do."""
+    """Why a job is paused (`reason` for people, `code` as in events.Run), and what to do (`hint`)."""
 
     reason: str
     hint: str = ""
@@ -46,16 +46,19 @@ class Heartbeat(msgspec.Struct, frozen=True):
     boot_id: str
     session: int
     pause: Pause | None = msgspec.field(default=None, name="held")
-    """Set while the job is paused and cannot write that to its log."""
+    """Why the job is paused, set while it cannot write that to its log."""
 
     def age_s(self) -> float:
-        """Seconds since the heartbeat; on the monotonic clock in the same boot, so that clock changes do not matter."""
+        """Seconds since the heartbeat.
+
+        They are measured on the monotonic clock in the same boot, so clock changes do not matter.
+        """
         now = time.monotonic() - self.monotonic if self.boot_id and self.boot_id == boot_id() else time.time() - self.t
         return max(now, 0.0)
 
 
 class State(msgspec.Struct, frozen=True):
-    """The content of `state.json`: the heartbeat, the run's View, and a flat status for people."""
+    """The content of `state.json`: heartbeat, View (the run's state, built from its events), and a status for people."""
 
     format: int
     heartbeat: Heartbeat
@@ -64,7 +67,10 @@ class State(msgspec.Struct, frozen=True):
 
 
 class CurrentStatus(NamedTuple):
-    """A run's View, its status (possibly a derived one, see runs/statuses.py), and its heartbeat if there is one."""
+    """A run's View (its state, built from its events), its status, and its heartbeat if there is one.
+
+    The status may be one that no event has, such as stalled or lost (see runs/statuses.py).
+    """
 
     view: View
     status: str
@@ -72,14 +78,14 @@ class CurrentStatus(NamedTuple):
 
 
 def state_json(view: View, session: int, pause: Pause | None = None) -> bytes:
-    """The bytes of a state file: the View, which can be rebuilt from the log, and a heartbeat with the current time."""
+    """Encode the content of state.json: the View, which can be rebuilt from the log, and a heartbeat with the current time."""
     beat = Heartbeat(t=time.time(), monotonic=time.monotonic(), boot_id=boot_id(), session=session, pause=pause)
     status = {"status": view.status, **summary(view)}
     return msgspec.json.encode(State(format=_FORMAT, heartbeat=beat, view=view, status=status))
 
 
 def read_state(run: RunDir) -> State | None:
-    """The state file; None if it is missing, broken or of another version. It may be deleted at any time."""
+    """Read state.json; None if it is missing, broken or of another version. The file may be deleted at any time."""
     try:
         data = run.state.read_bytes()
         state = msgspec.json.decode(data, type=State)
@@ -91,7 +97,7 @@ def read_state(run: RunDir) -> State | None:
 
 
 def _of_format_2(old: dict[str, Any]) -> State:
-    """Convert a state of format 2, so that the status of a long run does not need its whole log."""
+    """Convert the content of a state.json of format 2, so that the status of a long run does not need its whole log."""
     view = old["view"]
     view["validations"] = {"compared": view.get("scores", []), "best": view.get("best_scores", [])}
     view["validations"]["final"] = view.get("final_score")
@@ -102,14 +108,17 @@ def _of_format_2(old: dict[str, Any]) -> State:
 
 
 def read_view(run: RunDir, state: State | None = None) -> View:
-    """The View of a run with all its events: from `state` and later events if it fits the log, else from all events."""
+    """Build the View (the state) of a run from all its events.
+
+    It starts from the View in `state` and adds later events, if that View fits the log.
+    """
     view = state.view if state is not None and state.view.offset <= _size(run.events) else View()
     follow(run, view)
     return view
 
 
 def follow(run: RunDir, view: View) -> None:
-    """Update `view` with the events written since the last call."""
+    """Update `view`, the state of a run, with the events written to the log since the last call."""
     reader = Reader(run.events, view.offset)
     for record in reader.new():
         view.add(record)
@@ -167,7 +176,7 @@ def hostname() -> str:
 
 
 def status(run: RunDir, current: CurrentStatus | None = None) -> dict[str, Any]:
-    """The flat object of `seedbed status --json`. Raw SI numbers; null if unknown or not applicable.
+    """The object that `seedbed status --json` prints: raw SI numbers; None if unknown or not applicable.
 
     `current`: the current status of the run, if the caller has it.
     """

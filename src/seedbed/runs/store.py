@@ -24,7 +24,7 @@ TASKS = ".tasks"
 """The folder of links to tasks (runs/tasks.py) in a store."""
 META_FORMAT = 1
 _STAMPED = re.compile(r"\d{8}-\d{6}-\d{3}-")
-"""The beginning of an id."""
+"""The beginning of a run's id: its time of creation, such as `20261121-101500-000-`."""
 _SHOWN = 10
 
 
@@ -39,47 +39,47 @@ class RunDir(NamedTuple):
 
     @property
     def id(self) -> str:
-        """The directory's name; it never changes."""
+        """The name of the directory, which is the id of the run or task; it never changes."""
         return self.path.name
 
     @property
     def config(self) -> Path:
-        """The resolved config."""
+        """The path of config.toml, the config that the run was started with."""
         return self.path / "config.toml"
 
     @property
     def labels(self) -> Path:
-        """Name, tags, note, archived; missing until one of them is changed."""
+        """The path of labels.json: name, tags, note, archived; missing until one of them is changed."""
         return self.path / "labels.json"
 
     @property
     def events(self) -> Path:
-        """The event log."""
+        """The path of the event log, events.jsonl."""
         return self.path / "events.jsonl"
 
     @property
     def state(self) -> Path:
-        """The state file with the heartbeat; may be missing or stale."""
+        """The path of state.json, which has the heartbeat; the file may be missing or outdated."""
         return self.path / "state.json"
 
     @property
     def control(self) -> Path:
-        """Requests to the job."""
+        """The path of control.json, through which the job gets requests."""
         return self.path / "control.json"
 
     @property
     def log(self) -> Path:
-        """The output of the job and its libraries."""
+        """The path of job.log, the output of the job and its libraries."""
         return self.path / "job.log"
 
     @property
     def lock(self) -> Path:
-        """The lock that the job's process holds."""
+        """The path of the lock file that the job's process holds."""
         return self.path / ".lock"
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of checkpoints; missing before the first."""
+        """The path of the folder of checkpoints; missing before the first checkpoint."""
         return self.path / "checkpoints"
 
     def meta(self) -> dict[str, Any]:
@@ -147,7 +147,7 @@ class Store:
             )
 
     def create(self, kind: str, name: str, config_toml: str, meta: Mapping[str, Any]) -> RunDir:
-        """Create a run directory atomically. Raises SeedbedError if that fails."""
+        """Create the directory of a run, complete or not at all. Raises SeedbedError if that fails."""
         self.refuse_file()
         make_dir(self.root)
         created = time.time()
@@ -176,12 +176,12 @@ class Store:
         raise SeedbedError(f"{self.root} already has a run for every millisecond of this second.", "Try again.")
 
     def all(self) -> list[RunDir]:
-        """Every run, oldest first. Files, hidden folders and folders without a meta.json are skipped."""
+        """All runs in the store, oldest first. Files, hidden folders and folders without a meta.json are skipped."""
         root = self.root.absolute()
         return [RunDir(root / name) for name in self._names() if _is_run(f"{root}/{name}")]
 
     def _names(self) -> list[str]:
-        """The names of folders that may be runs, oldest first."""
+        """The names of the folders in the store that may be runs, oldest first."""
         try:
             with os.scandir(self.root) as entries:
                 return sorted(entry.name for entry in entries if not entry.name.startswith("."))
@@ -195,7 +195,7 @@ class Store:
             ) from error
 
     def tasks(self) -> list[RunDir]:
-        """Every existing task that the store links to, oldest first."""
+        """All tasks that the store links to and that still exist, oldest first."""
         return list(self._existing(sorted(self._task_names())))
 
     def _task_names(self) -> list[str]:
@@ -205,22 +205,22 @@ class Store:
             return []
 
     def path_of(self, name: str) -> str:
-        """The path of the run with an id, or of the link to the task with that id. A str, which is faster than a Path."""
+        """The path of the run with the id `name`, or of the link to the task with it. A str, which is faster than a Path."""
         path = f"{self.root.absolute()}/{name}"
         link = f"{self.root.absolute()}/{TASKS}/{name}"
         return link if not os.path.lexists(path) and os.path.islink(link) else path  # noqa: PTH114
 
     def run_dir(self, name: str) -> RunDir:
-        """The directory of the run or task with an id, whether or not it exists."""
+        """The directory of the run or task with the id `name`, whether or not it exists."""
         path = self.path_of(name)
         return RunDir(Path(path).resolve() if f"/{TASKS}/" in path else Path(path))
 
     def _existing(self, names: Iterable[str]) -> Iterator[RunDir]:
-        """The runs and tasks among these names; lazy, since the caller may need only the first of a thousand."""
+        """Yield the runs and tasks with these ids that exist; lazily, since a caller may need only the first of many."""
         return (self.run_dir(name) for name in names if _is_run(self.path_of(name)))
 
     def free_name(self, wanted: str) -> str:
-        """`wanted`, or `wanted-2`, `wanted-3`, ... if earlier runs or tasks have that name."""
+        """A name that no run or task has yet: `wanted`, or else `wanted-2`, `wanted-3`, ..."""
         taken = {run.name().casefold() for run in (*self.all(), *self.tasks())}
         for number in range(1, len(taken) + 2):
             name = wanted if number == 1 else f"{wanted}-{number}"
@@ -231,9 +231,9 @@ class Store:
     def find(self, ref: str | None, *, fits: Fits | None = None, wanted: str = "complete run") -> RunDir:
         """The run or task that `ref` refers to: an id, a unique prefix of one, a name, a path, or `latest` (a run).
 
-        Without a `ref`, the newest run or task for which `fits` is true: running ones first, then queued ones, then the
-        others. `wanted` describes such a run in messages. An archived run is found only by id, name or path. Raises
-        UsageError, which lists candidates, if no run or several match.
+        Without a `ref`, it is the newest run or task for which `fits` is true: running ones first, then queued ones,
+        then the others. `wanted` describes such a run in messages. An archived run is found only by id, name or path.
+        Raises UsageError, which lists candidates, if no run or several match.
         """
         if ref == LATEST:
             return self._first(self._existing(self._names()[::-1]), _is_whole, "complete run")
@@ -329,12 +329,12 @@ def run_id(created: float, name: str) -> str:
 
 
 def quoted(value: str, width: int = 60) -> str:
-    """A text for a message: in quotes, shortened, without control characters."""
+    """Prepare a text for a message: put it in quotes, shorten it, and replace control characters."""
     return f'"{shorten(printable(value), width)}"'
 
 
 def checked_name(name: str, option: str = "--name ") -> str:
-    """The name, if it is a valid run name; else raises UsageError. `option` is shown before the name in the message."""
+    """Return the name if it is a valid run name; else raise UsageError. `option` is shown before the name in the message."""
     if not NAME.fullmatch(name):
         raise UsageError(
             f"{option}{quoted(name, 90)} is not a valid run name.",
@@ -349,7 +349,7 @@ def checked_name(name: str, option: str = "--name ") -> str:
 
 
 def _activity(run: RunDir) -> int:
-    """The sort key of runs whose lock is held: 0 for a running or paused run, 1 for a queued one."""
+    """The key that sorts runs whose lock is held: 0 for a running or paused run, 1 for a queued one."""
     try:
         state = read_json(run.state)
     except SeedbedError:
@@ -374,7 +374,10 @@ def _exists(path: Path) -> bool:
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder is a run. If it may not be read, its name decides, so that the run still appears in lists."""
+    """Whether a folder is the directory of a run.
+
+    If the folder may not be read, its name decides, so that the run still appears in lists.
+    """
     return _is_run(str(path))
 
 

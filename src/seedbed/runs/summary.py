@@ -1,4 +1,4 @@
-"""The part of a run's flat status that follows from its events alone, and its warnings as sentences."""
+"""The part of `seedbed status --json` that follows from a run's events alone, and its warnings as sentences."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from seedbed.runs.view import View
 
 
 def summary(view: View) -> dict[str, Any]:
-    """Raw SI numbers by the keys of `seedbed status --json`; None if unknown or not applicable."""
+    """The values of `seedbed status --json` that only the events decide: raw SI numbers; None if unknown or not applicable."""
     validations, best = view.validations, view.best()
     last, final = validations.last, validations.final
     saved = view.checkpoints[-1:]
@@ -64,7 +64,7 @@ def summary(view: View) -> dict[str, Any]:
 
 
 def why_early(view: View) -> str:
-    """Why a run completed before its last planned step, in a sentence; "" for other runs."""
+    """A sentence that says why a run completed before its last planned step; "" for other runs."""
     if view.status != "completed" or view.steps is None or view.step >= view.steps:
         return ""
     texts = [str(each.get("text")) for each in view.messages if each.get("code") == "early-stop"]
@@ -72,7 +72,7 @@ def why_early(view: View) -> str:
 
 
 def warnings(view: View) -> list[str]:
-    """The warnings of this session, a line each: the step, what happened, why, and what to do."""
+    """The warnings of the run's last session, one line each: the step, what happened, why, and what to do."""
     lines: dict[str, str] = {}
     for each in view.messages:
         if each.get("level") in ("warning", "error") and not _refuted(view, each):
@@ -82,6 +82,6 @@ def warnings(view: View) -> list[str]:
 
 
 def _refuted(view: View, message: dict[str, Any]) -> bool:
-    """Whether a message warned of overfitting, and a later validation was the best so far."""
+    """Whether a warning of overfitting is outdated, since a later validation was the best so far."""
     step, best = message.get("step"), view.validations.best[-1:]
     return message.get("code") == "overfitting" and isinstance(step, int) and bool(best) and best[0].step > step

@@ -12,7 +12,7 @@ from typing import Protocol
 
 
 class Change(Protocol):
-    """The fields of a `run` event that say where a session begins."""
+    """The fields of a `run` event that say where a session begins to train (a Protocol)."""
 
     @property
     def status(self) -> str | None: ...
@@ -23,7 +23,7 @@ class Change(Protocol):
 
 
 def begins_at(change: Change) -> int | None:
-    """The step at which a session begins to train, from its `run` event; None for other `run` events.
+    """The step at which a session begins to train, if `change` is the `run` event that says so; else None.
 
     Everything logged before this event for later steps is superseded.
     """
@@ -33,18 +33,22 @@ def begins_at(change: Change) -> int | None:
 
 
 def goes_back_to(step: int, last: int) -> int | None:
-    """The last step that stays current if `step` is logged after step `last`; None if nothing is superseded."""
+    """The last step that stays current if `step` is logged after step `last`; None if that supersedes nothing."""
     return step - 1 if step <= last else None
 
 
 def with_beginning(begun: Sequence[tuple[int, int]], session: int, step: int) -> list[tuple[int, int]]:
-    """Add a session's beginning to those that decide which steps are current: (session, step) pairs, both ascending.
+    """Add the beginning of a session to `begun`: pairs (session, step) that decide which steps are current.
 
-    A beginning is dropped once a later session begins at the same step or an earlier one, so the list stays short.
+    Both numbers ascend. A beginning is dropped once a later session begins at the same step or an earlier one, so the
+    list stays short.
     """
     return [each for each in begun if each[1] < step] + [(session, step)]
 
 
 def last_current_step(begun: Sequence[tuple[int, int]], session: int, step: int) -> int:
-    """The last current step among the steps up to `step` of `session`, including the steps that it resumed from."""
+    """The last step that is still current of those up to `step` that `session` trained or resumed from.
+
+    `begun`: the result of `with_beginning` for the sessions so far.
+    """
     return min([step, *(start for later, start in begun if later > session)])

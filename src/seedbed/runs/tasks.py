@@ -25,7 +25,7 @@ FOLDER = ".seedbed"
 def create_task(
     store: Store, kind: str, name: str, config_toml: str, output: Path, meta: Mapping[str, Any] | None = None
 ) -> RunDir:
-    """Create a task's directory atomically and link it from the store. Raises SeedbedError if that fails."""
+    """Create a task's directory, complete or not at all, and a link to it in the store. Raises SeedbedError if that fails."""
     target = output.absolute()
     made = Store(target.parent / FOLDER).create(kind, name, config_toml, {"output": str(target), **(meta or {})})
     try:
@@ -42,7 +42,7 @@ def create_task(
 
 
 def forget_task(store: Store, task: RunDir) -> None:
-    """Remove the link to a task's directory."""
+    """Remove the store's link to a task's directory; the directory is not changed."""
     with suppress(OSError):
         (store.root / TASKS / task.id).unlink()
 

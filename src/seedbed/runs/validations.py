@@ -30,19 +30,19 @@ Scored = TypeVar("Scored", bound=_Scored)
 
 
 def comparable(found: Sequence[Scored]) -> list[Scored]:
-    """The validations that can be compared: those over a part of the text if there are any, else over all of it."""
+    """The validations of `found` that can be compared: those over a part of the text if there are any, else all."""
     return [each for each in found if not each.full] or list(found)
 
 
 class Validations(msgspec.Struct, omit_defaults=True):
-    """The latest current validations, in bounded number."""
+    """The latest validations of a run that are not superseded, in bounded number."""
 
     compared: list[Validation] = []
-    """The validations that can be compared, by step."""
+    """The validations that can be compared with each other, in ascending order of steps."""
     best: list[Validation] = []
-    """The validations in `compared` that were better than all earlier ones."""
+    """The validations in `compared` whose loss was lower than that of all earlier ones."""
     final: Validation | None = None
-    """The last validation over all of the text, if the others evaluated only a part."""
+    """The last validation over all of the text, if the other validations evaluated only a part of it."""
 
     @property
     def last(self) -> Validation | None:
@@ -71,5 +71,5 @@ class Validations(msgspec.Struct, omit_defaults=True):
             self.final = None
 
     def at(self, step: int) -> Validation | None:
-        """The validation at a step; None if there is none."""
+        """The validation at `step`; None if there is none."""
         return next((each for each in reversed(self.compared) if each.step == step), None)

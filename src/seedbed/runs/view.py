@@ -1,4 +1,4 @@
-"""Builds the View of a run from its events: its status, step, losses, checkpoints, progress and so on.
+"""Builds the View of a run (its state) from its events: its status, step, losses, checkpoints, progress and so on.
 
 runs/superseded.py decides which steps are current; the View drops the superseded ones.
 """
@@ -25,19 +25,20 @@ _KEPT_PLUGINS = 10
 
 
 class View(msgspec.Struct, omit_defaults=True):
-    """The state of a run, built from its events one at a time. Its size does not grow with the run."""
+    """The state of a run, built from the events in its log one at a time. Its size does not grow with the run."""
 
     offset: int = 0
     n: int = -1
     status: str = "queued"
     code: str | None = None
-    """`code` is the reason for the status, `waits_for` the run that a queued run waits for (see events.Run)."""
+    """The reason for the status, for programs; `waits_for` is the id of the run that a queued run waits for (see
+    events.Run)."""
     waits_for: str | None = None
     reason: str | None = None
     hint: str | None = None
     session: int = 0
     run: dict[str, Any] = {}
-    """The last value of each field of the run events: pid, device, precision, steps, ..."""
+    """The last value of each field of the `run` events: pid, device, precision, steps, ..."""
     start_step: int = 0
     step: int = 0
     loss: float | None = None
@@ -45,19 +46,20 @@ class View(msgspec.Struct, omit_defaults=True):
     grad_norm: float | None = None
     tokens: int = 0
     metrics: dict[str, float | None] = {}
-    """The last value of each open metric; those of validations are called val_NAME. None if not finite."""
+    """The last value of each open metric (a metric that Seedbed does not know by name), those of validations as
+    val_NAME; None if not finite."""
     speed: Speed = msgspec.field(default_factory=Speed)
     """The speed of this session."""
     validations: Validations = msgspec.field(default_factory=Validations)
     checkpoints: list[Saved] = []
     left: list[Saved] = []
-    """The superseded checkpoints."""
+    """The superseded checkpoints: of steps that a resume from an earlier step replaced."""
     begun: list[tuple[int, int]] = []
-    """(session, step) of the beginnings that decide which steps are current; both ascend."""
+    """(session, step at which it began) of the sessions that decide which steps are current; both ascend."""
     phases: list[str] = []
-    """The phases that have begun and not ended, the innermost last."""
+    """The names of the phases that have begun and not ended, the innermost last."""
     progress: dict[str, Any] | None = None
-    """The last data event of the current phase: stage, done, total, unit."""
+    """The last data event of the current phase: its stage, done, total and unit."""
     sample: dict[str, Any] | None = None
     opening: str = ""
     """The typical beginning of a text in the run's dataset, usable as a prompt."""
@@ -67,14 +69,14 @@ class View(msgspec.Struct, omit_defaults=True):
     hardware: dict[str, Any] | None = None
     cluster: Cluster = msgspec.field(default_factory=Cluster)
     simulated: bool = False
-    """Whether the times of this session's events are on the run's own clock."""
+    """Whether the times of this session's events are simulated: seconds on the run's own clock."""
     started: float | None = None
     updated: float | None = None
-    """The time of the last event; for a simulated run on its own clock."""
+    """The time of the last event in unix seconds; for a simulated run, in seconds on its own clock."""
     elapsed_s: float = 0.0
 
     def add(self, record: Record) -> None:
-        """Update the View with one record. Unknown kinds only advance the time."""
+        """Update the state with one log record. Records of an unknown kind only advance the time."""
         self.n = max(self.n, record.n)
         event = record.event
         if isinstance(event, events.Run):
@@ -115,7 +117,7 @@ class View(msgspec.Struct, omit_defaults=True):
             self.plugins = [*self.plugins, plugin][-_KEPT_PLUGINS:]
 
     def _clock(self, event: events.Run) -> None:
-        """Restart the clock at a new session, and when a session declares that its clock is simulated."""
+        """Restart the measurement of working time if `event` begins a session or declares that its times are simulated."""
         if event.session != self.session:
             self._new_session(event.session)
             self.updated = None
@@ -151,7 +153,7 @@ class View(msgspec.Struct, omit_defaults=True):
             self.progress = None
 
     def _void(self, step: int, folder: str | None = None) -> None:
-        """Drop what was logged for steps after `step`. Their checkpoints were moved into `folder`, if given."""
+        """Drop what was logged for steps after `step`. Their checkpoints were moved into the subfolder `folder`, if given."""
         self.checkpoints, self.left = after_going_back(step, folder, self.checkpoints, self.left)
         self.validations.drop_after(step)
         if self.step > step:
@@ -175,7 +177,7 @@ class View(msgspec.Struct, omit_defaults=True):
             self._take_metrics(event.metrics, "")
 
     def _take_metrics(self, metrics: dict[str, float] | None, prefix: str) -> None:
-        """Store the values of open metrics. Only the first MOST_METRICS names of a run are kept."""
+        """Store the values of open metrics, by `prefix` + name. Only the first MOST_METRICS names of a run are kept."""
         for name, value in (metrics or {}).items():
             key = prefix + name
             if key in self.metrics or len(self.metrics) < MOST_METRICS:
@@ -189,7 +191,7 @@ class View(msgspec.Struct, omit_defaults=True):
             self.phases = self.phases[: len(self.phases) - 1 - self.phases[::-1].index(event.name)]
 
     def best(self) -> Validation | None:
-        """The validation with the lowest loss, among the current ones and those of superseded checkpoints."""
+        """The validation with the lowest loss, among those that are not superseded and those of superseded checkpoints."""
         whole = [saved for saved in self.left if not saved.folder.startswith("damaged")]
         left = [Validation(saved.step, saved.loss, saved.full) for saved in whole if saved.loss is not None]
         found = comparable([*self.validations.best[-1:], *left])
@@ -203,19 +205,19 @@ class View(msgspec.Struct, omit_defaults=True):
 
     @property
     def session_steps(self) -> int:
-        """Steps that this session has trained."""
+        """The number of steps that this session has trained."""
         return self.speed.steps
 
     def seconds_per_step(self) -> float | None:
-        """See Speed.seconds_per_step."""
+        """The mean seconds per step of this session's last steps; None before the first (see Speed.seconds_per_step)."""
         return self.speed.seconds_per_step()
 
     def tokens_per_second(self) -> float | None:
-        """See Speed.tokens_per_second."""
+        """The processed tokens per second of this session's last steps; None if unknown (see Speed.tokens_per_second)."""
         return self.speed.tokens_per_second(self.run.get("tokens_per_step"))
 
     def remaining_s(self) -> float | None:
-        """The remaining seconds at this session's speed, never negative; None while unknown.
+        """The seconds until the run ends, at this session's speed, never negative; None while unknown.
 
         For a simulated run they are seconds of its own clock.
         """
@@ -226,7 +228,7 @@ class View(msgspec.Struct, omit_defaults=True):
         return self.speed.remaining_s(self.run, self.step, self.phases, self.progress, validated=validated)
 
     def epoch(self, step: int | None) -> float | None:
-        """Passes over the training text at a step."""
+        """How many passes over the training text the run has made at `step`, such as 1.5; None if unknown."""
         per_epoch = self.run.get("steps_per_epoch")
         return step / per_epoch if step is not None and per_epoch else None
 
@@ -236,7 +238,7 @@ def _finite(value: float) -> float | None:
 
 
 def view_of(records: list[Record]) -> View:
-    """Build the View of a list of records."""
+    """Build the View (the state of a run) from a list of log records."""
     view = View()
     for record in records:
         view.add(record)

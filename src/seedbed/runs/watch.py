@@ -16,7 +16,7 @@ from seedbed.text import quoted
 
 
 class ListedRun(NamedTuple):
-    """A run, as of the last change of its folder.
+    """A run in the list, as of the last change of its folder.
 
     `status` is the flat object of `seedbed status --json`, `hardware` the last hardware sample while the run has a process.
     """
@@ -33,7 +33,7 @@ class ListedRun(NamedTuple):
 
 
 class Watch:
-    """All runs of a store, by id. A refresh checks each folder, and reads the runs that changed or have a process.
+    """Keeps all runs of a store by id. A refresh checks each folder, and reads the runs that changed or have a process.
 
     Every change to a run replaces a file in its folder, and so changes the folder's modification time. One thread may
     refresh while others read `runs`: the mapping is never modified, only replaced.
@@ -44,7 +44,7 @@ class Watch:
         self.runs: Mapping[str, ListedRun] = {}
         """The runs as of the last refresh; read it once if several results must be consistent."""
         self.problem: str | None = None
-        """Why the store cannot be read, or None."""
+        """Why the store cannot be read; None if it can."""
         self._stamps: dict[str, int] = {}
         self._forgotten: set[str] = set()
 
@@ -84,11 +84,11 @@ class Watch:
         yield changed
 
     def forget(self, run_id: str) -> None:
-        """Make the next refresh read this run again, even if its folder is unchanged. May be called from any thread."""
+        """Make the next refresh read the run with this id, even if its folder is unchanged. May be called from any thread."""
         self._forgotten.add(run_id)
 
     def _look(self) -> dict[str, int]:
-        """The folders' modification times, by id; {} if the store is missing, the last result if it cannot be read."""
+        """Run id -> modification time of the run's folder; {} without a store, the last result if it cannot be read."""
         found: dict[str, int] = {}
         try:
             with os.scandir(self.store.root) as entries:

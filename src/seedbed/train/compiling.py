@@ -21,14 +21,17 @@ TOLERANCE = {"fp32": 1e-3, "bf16": 1e-2, "fp16": 1e-2}
 
 
 class Trial(NamedTuple):
-    """The result of a trial: the mean loss of the leaf, and the estimated seconds of a whole step (all leaves)."""
+    """The result of a trial: the mean loss of the largest micro-batch, and the estimated seconds of a whole step.
+
+    A step runs all micro-batches of a batch.
+    """
 
     loss: float
     step_s: float
 
 
 def _nothing() -> None:
-    """The default `check_requests`: no requests."""
+    """The default for `check_requests`: does nothing."""
 
 
 def trial(
@@ -39,9 +42,9 @@ def trial(
     repeats: int = 1,
     check_requests: Callable[[], None] = _nothing,
 ) -> Trial:
-    """Run the largest leaf of a batch forward and backward `repeats` times, clear gradients, and keep the shortest time.
+    """Time the largest micro-batch of `batch`: run it forward and backward `repeats` times, and keep the shortest time.
 
-    `check_requests` is called before each pass. If it raises an exception, the trial stops.
+    The gradients are cleared. `check_requests` is called before each pass. If it raises an exception, the trial stops.
     """
     leaves = list(batch.leaves(micro_batch))
     leaf = max(leaves, key=lambda each: each.processed)
@@ -77,10 +80,10 @@ def decide_compile(
 ) -> tuple[bool, Trial]:
     """Compile the learner if `asked` is on, or if it is auto and the run is long enough.
 
-    Returns whether the learner is compiled, and the trial without compilation. The first compiled loss is compared with
-    the loss of that trial. `check_requests` is called between trials; if it raises an exception, this function stops.
-    Requests are not checked while torch compiles, so that time is a `phase` of its own. Raises SeedbedError if compiling
-    fails and `asked` is on.
+    Returns whether the learner is compiled, and the result of the trial (a timed forward and backward pass) without
+    compilation. The first compiled loss is compared with the loss of that trial. `check_requests` is called between
+    trials; if it raises an exception, this function stops. Requests are not checked while torch compiles, so that time
+    is a `phase` of its own. Raises SeedbedError if compiling fails and `asked` is on.
     """
     eager = trial(learner, batch, micro_batch, check_requests=check_requests)
     if asked == "off" or learner.device.type == "mps":

@@ -1,4 +1,4 @@
-"""A learner for the decoder, in which all weights are trained."""
+"""A learner for the decoder, the language model of Seedbed, in which all weights are trained."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from seedbed.train.masters import DTYPES, Masters
 
 
 class DecoderLearner:
-    """Trains a decoder. The model's fp32 weights are the masters.
+    """Trains a decoder. The model's fp32 weights are the masters, which the optimizer updates.
 
     Below fp32, a working copy of the model computes the forward and backward passes. `files`: the files of a checkpoint
     besides the weights, see `model_files`.
@@ -65,7 +65,7 @@ class DecoderLearner:
         return loss.detach()
 
     def _here(self, batch: Batch) -> dict[str, Tensor | None]:
-        """A batch on the device, as arguments of `Decoder.loss`."""
+        """Copy a batch to the device; returns the arguments of `Decoder.loss`."""
         named = {
             "ids_BT": batch.inputs,
             "targets_BT": batch.targets,

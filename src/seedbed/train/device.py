@@ -21,7 +21,7 @@ _ALLOCATOR = ((-3, 64 << 20), (-1, 256 << 20), (-2, 16 << 20))
 
 
 class Device(NamedTuple):
-    """A device: torch's device, the hardware's name, and the kind (cpu, cuda or mps)."""
+    """A device to train on: torch's device, the name of the hardware, and the kind (cpu, cuda or mps)."""
 
     torch_device: torch.device
     name: str
@@ -60,7 +60,7 @@ def available_devices() -> AvailableDevices:
 def choose_device(
     asked: str, strict: bool, warn: Callable[[Message], None], here: AvailableDevices | None = None
 ) -> Device:
-    """The device for `asked`: auto, cpu, gpu (the best one), cuda, cuda:N, mps, or part of a GPU's name.
+    """The device that `asked` names: auto, cpu, gpu (the best one), cuda, cuda:N, mps, or part of a GPU's name.
 
     If this machine lacks it: SeedbedError if `strict`, else a warning and the best device.
     Raises UsageError for a text that cannot be a device.
@@ -93,9 +93,10 @@ def choose_device(
 
 
 def choose_precision(asked: str, device: Device, here: AvailableDevices | None = None) -> str:
-    """fp32, bf16 or fp16. `auto` is bf16 if the device computes it fast, fp16 on older CUDA GPUs, else fp32.
+    """The precision to train in: fp32, bf16 or fp16, as `asked`.
 
-    Raises SeedbedError if the device does not support the requested precision.
+    `auto` is bf16 if the device computes it fast, fp16 on older CUDA GPUs, else fp32. Raises SeedbedError if the device
+    does not support the requested precision.
     """
     here = available_devices() if here is None else here
     if device.kind == "cuda":
@@ -122,7 +123,7 @@ def choose_precision(asked: str, device: Device, here: AvailableDevices | None =
 def warn_of_software_bf16(
     precision: str, device: Device, warn: Callable[[Message], None], here: AvailableDevices | None = None
 ) -> None:
-    """Warn if bf16 is emulated in software, on a CPU without bf16 instructions."""
+    """Call `warn` if bf16 is emulated in software, on a CPU without bf16 instructions."""
     processor = (here or available_devices()).cpu
     if device.kind != "cpu" or precision != "bf16" or processor.fast_bf16 or "bf16" in processor.features:
         return
@@ -142,7 +143,8 @@ def decide_device(
 ) -> tuple[Device, str]:
     """Choose the device and precision of a training job, and set its threads.
 
-    `recorded(name, device type)` returns the choice of an earlier session on a device of this type, or None.
+    `recorded(name, device_type)` returns the precision or the threads that an earlier session chose on a device of this
+    type, or None.
     """
     device = choose_device(options.device, options.strict_device, emit)
     kind = device.torch_device.type
@@ -185,7 +187,7 @@ def _onednn() -> bool:
 
 
 def _find(wanted: str, asked: str, here: AvailableDevices) -> tuple[Device | None, str]:
-    """The requested device, or None and a sentence that says why there is none."""
+    """Find the device that `wanted` names; else None, and a sentence that says why there is none."""
     if wanted == "mps":
         return (_mps(here), "") if here.mps else (None, "This machine has no Apple GPU (mps).")
     if wanted == "gpu":
@@ -218,7 +220,7 @@ def _best(here: AvailableDevices) -> Device:
 
 
 def _all_devices(here: AvailableDevices) -> list[Device]:
-    """All devices, best first."""
+    """All devices of this machine, the best first."""
     gpus = [_cuda(index, here) for index in range(len(here.cuda_names))]
     return [*gpus, *([_mps(here)] if here.mps else []), _cpu(here)]
 

@@ -1,4 +1,4 @@
-"""Hooks that are called between steps: they validate, sample, save, stop, pause, or warn of divergence."""
+"""Hooks that the training loop calls between steps: they validate, sample, save, stop, pause, or warn of divergence."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ EARLY_STOP = "early-stop"
 
 
 class Interrupted(Exception):  # noqa: N818  # not an error: a request
-    """A stop request interrupted a validation or a sample. A resume repeats it."""
+    """A stop request interrupted a validation or a sample, which a resume repeats."""
 
 
 class Scorer(Protocol):
-    """A model that can be validated; implemented by learners and trainers."""
+    """A model that can be validated (a Protocol; learners and trainers implement it)."""
 
     def loss_sum(self, batch: Batch) -> SupportsFloat:
         """The loss in nats summed over the batch's targets, without gradients."""
@@ -39,7 +39,7 @@ class ValidationResult:
 
     @property
     def perplexity(self) -> float:
-        """e^loss; infinity if that overflows."""
+        """The perplexity, e^loss; infinity if that overflows."""
         return math.exp(self.loss) if self.loss < 700 else math.inf
 
 
@@ -50,7 +50,7 @@ def evaluate(
     bytes_per_token: float | None = None,
     between: Callable[[int], None] = lambda _: None,
 ) -> ValidationResult:
-    """Evaluate every target of the batches once, without gradients. Losses are added in float64, batch by batch.
+    """Validate: compute the loss of every target of the batches once, without gradients. Losses are added in float64.
 
     `between` is called before each batch with the number of tokens evaluated so far. If it raises an exception, the
     validation stops.
@@ -67,7 +67,7 @@ def evaluate(
 
 @contextmanager
 def phase(emit: Emit, name: str, step: int | None = None) -> Iterator[None]:
-    """Emit a `phase` event at the start and at the end of the `with` block, even if it fails."""
+    """Context manager: emit a `phase` event at the start and at the end of the `with` block, even if the block fails."""
     begun = time.monotonic()
     emit(Phase(name=name, step=step))
     try:
@@ -77,12 +77,12 @@ def phase(emit: Emit, name: str, step: int | None = None) -> Iterator[None]:
 
 
 class EvaluateHook:
-    """Validates every `every` steps and after the last step, unless that step was already validated.
+    """A hook that validates every `every` steps and after the last step, unless that step was already validated.
 
     Each validation evaluates the same `tokens` tokens (0: all), so that losses are comparable. After the last step, all
     tokens are evaluated as well; that final loss is not compared with others. `loss_to_beat` is the lowest loss of a
-    superseded checkpoint. `continue_hint` says how to train an early-stopped run further. An interrupted validation has
-    no result and stops the run; a resume repeats it.
+    superseded checkpoint, which a new best one must be below. `continue_hint` says how to train an early-stopped run
+    further. An interrupted validation has no result and stops the run; a resume repeats it.
     """
 
     def __init__(
@@ -166,13 +166,13 @@ class EvaluateHook:
 
 
 def evaluation_due(progress: Progress, every: int) -> bool:
-    """Whether a validation is due at this step and has not been done yet."""
+    """Whether a validation is due at the current step and has not been done yet."""
     due = progress.step >= progress.total or (every > 0 and progress.step % every == 0)
     return due and progress.last_eval_step != progress.step
 
 
 class SampleHook:
-    """Generates samples every `every` steps and after the last step, unless that step already has samples.
+    """A hook that generates samples every `every` steps and after the last step, unless that step already has samples.
 
     A sample that fails only causes a warning. An interrupted sample stops the run; a resume repeats it.
     """
@@ -210,7 +210,7 @@ class SampleHook:
 
 
 class SaveHook:
-    """Saves a checkpoint every `every` steps, at the best validation, on request, and after the last step.
+    """A hook that saves a checkpoint every `every` steps, at the best validation, on request, and after the last step.
 
     To be the best, a validation must also be below `loss_to_beat`, the lowest loss of a superseded checkpoint.
     """
@@ -247,7 +247,7 @@ class SaveHook:
 
 
 class StopHook:
-    """Ends the loop on a stop request. It must come before the save hook, which then saves."""
+    """A hook that ends the training loop on a stop request. It must come before the save hook, which then saves."""
 
     def __init__(self, requested: Callable[[], str | None]) -> None:
         self._requested = requested
@@ -258,7 +258,7 @@ class StopHook:
 
 
 class PauseHook:
-    """Pauses the loop between two steps on request. It must be the last hook, and it saves before it waits.
+    """A hook that pauses the training loop on request. It must be the last hook, and it saves before it waits.
 
     `wait` blocks during the pause. It returns whether to continue; False means that a stop was requested.
     """
@@ -279,7 +279,7 @@ class PauseHook:
 
 
 class LossMonitorHook:
-    """Warns of divergence and of overfitting, once each, with hints."""
+    """A hook that warns of divergence and of overfitting, once each, with a hint."""
 
     def __init__(self, emit: Emit, *, warmup_steps: int) -> None:
         self._emit = emit
@@ -307,7 +307,7 @@ class LossMonitorHook:
         }
 
     def load_state(self, state: dict[str, float | int | None]) -> None:
-        """Restore the result of `state`."""
+        """Restore the loss statistics that `state` returned."""
         self._mean = state.get("mean")
         self._first = state.get("first")
         self._lowest = math.inf if state.get("lowest") is None else float(state["lowest"] or 0.0)

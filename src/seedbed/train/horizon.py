@@ -1,4 +1,4 @@
-"""Computes how many steps a run has, from train.steps, train.epochs or train.tokens, and from later extensions."""
+"""Computes how many steps a run has, from train.steps, train.epochs or train.tokens, and from steps that resumes add."""
 
 from __future__ import annotations
 
@@ -11,14 +11,20 @@ from seedbed.errors import UsageError
 
 
 class Segment(NamedTuple):
-    """Steps [start, end) under one learning-rate schedule. An extended run has several segments."""
+    """A segment of a run: the steps from `start` to before `end`, under one learning-rate schedule.
+
+    A run to which a resume added steps has several segments.
+    """
 
     start: int
     end: int
 
 
 def horizon_steps(train: TrainConfig, *, windows_per_epoch: int, tokens_per_window: int) -> int:
-    """The number of steps of a run without extensions. Epochs and tokens are rounded up to whole steps."""
+    """The number of steps that the config plans, without steps added later. Epochs and tokens are rounded up to whole steps.
+
+    A window is one training sequence.
+    """
     if train.steps is not None:
         steps = train.steps
     elif train.epochs is not None:
@@ -40,7 +46,10 @@ def horizon_steps(train: TrainConfig, *, windows_per_epoch: int, tokens_per_wind
 
 
 def epoch_steps(epochs: float, *, windows_per_epoch: int, batch_size: int) -> int:
-    """Steps that cover `epochs` passes over the windows. The last batch may reach into the next pass."""
+    """The number of steps that cover `epochs` passes over the windows (training sequences).
+
+    The last batch may reach into the next pass.
+    """
     windows = epochs * windows_per_epoch
     if not windows / batch_size <= MOST_STEPS:
         raise UsageError(
@@ -51,11 +60,12 @@ def epoch_steps(epochs: float, *, windows_per_epoch: int, batch_size: int) -> in
 
 
 def planned_segments(planned: Sequence[Segment], done: int, added_steps: int | None, fresh_steps: int) -> list[Segment]:
-    """The segments of a run that has done `done` steps.
+    """The segments (steps under one learning-rate schedule each) of a run that has done `done` steps.
 
-    `planned` are its earlier segments, oldest first; `added_steps` is what a resume adds after `done`; `fresh_steps` is the
-    length from the config, for a run without earlier segments. If all steps are done, at most the last validation is left
-    to do. Raises UsageError if `done` is beyond the last segment, or if `added_steps` is not positive or too large.
+    `planned` are its earlier segments, oldest first; `added_steps` is what a resume adds after `done`; `fresh_steps` is
+    the length from the config, for a run without earlier segments. If all steps are done, at most the last validation
+    is left to do. Raises UsageError if `done` is beyond the last segment, or if `added_steps` is not positive or too
+    large.
     """
     segments = [segment for segment in planned if segment.end > segment.start]
     if added_steps is not None:
@@ -78,7 +88,7 @@ def planned_segments(planned: Sequence[Segment], done: int, added_steps: int | N
 
 
 def segment_at(segments: Sequence[Segment], step: int) -> Segment:
-    """The segment of a 0-based step; for a step past the end, the last segment."""
+    """The segment that contains the step with the 0-based number `step`; for a step past the end, the last segment."""
     for segment in segments:
         if step < segment.end:
             return segment

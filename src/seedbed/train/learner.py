@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 
 class Batch(Protocol):
-    """Sequences for one step: `inputs` and `targets` are int64 [B, T]; targets of -100 are not trained.
+    """Sequences for one training step (a Protocol). `inputs` and `targets` are int64 [B, T]; targets of -100 are not trained.
 
-    `documents` and `positions` (int [B, T]) are None if attention is not limited to documents. Then positions count from 0.
+    `documents` and `positions` (int [B, T]) are None if attention is not limited to documents. Then positions count
+    from 0.
     """
 
     @property
@@ -30,7 +31,7 @@ class Batch(Protocol):
 
     @property
     def processed(self) -> int:
-        """Tokens that go through the network; the unit of speed."""
+        """The number of tokens that go through the network; speed is measured in these."""
         ...
 
     @property
@@ -39,9 +40,9 @@ class Batch(Protocol):
         ...
 
     def leaves(self, rows: int) -> Iterator[Self]:
-        """The batch in leaves of at most `rows` sequences (0: all), in order; each leaf is one forward and backward pass.
+        """Split the batch into leaves (micro-batches) of at most `rows` sequences (0: all), in order.
 
-        Leaves may differ in rows and in length.
+        Each leaf is one forward and backward pass. Leaves may differ in rows and in length.
         """
         ...
 
@@ -62,7 +63,7 @@ class StepResult(NamedTuple):
 
 
 class Description(NamedTuple):
-    """A description of a learner, for status and comparison. `parameters` and `trainable` are counts."""
+    """What a learner reports about itself, for the status and to compare learners. `parameters` and `trainable` are counts."""
 
     parameters: int
     trainable: int
@@ -70,14 +71,14 @@ class Description(NamedTuple):
 
 
 class Learner(Protocol):
-    """A network that can be trained, with its weights, fp32 masters, and the contents of its checkpoints."""
+    """A network that can be trained, with fp32 masters of its weights, and the contents of its checkpoints (a Protocol)."""
 
     device: torch.device
     precision: str
-    """The precision of forward and backward: fp32, bf16 or fp16."""
+    """The precision of the forward and backward pass: fp32, bf16 or fp16."""
     compiled: bool
     artifact: str
-    """The kind of its checkpoints, from `checkpoint.marker.ARTIFACTS`."""
+    """The kind of the learner's checkpoints, a key of `checkpoint.marker.ARTIFACTS`."""
 
     @property
     def tolerates_overflow(self) -> bool:
@@ -85,51 +86,54 @@ class Learner(Protocol):
         ...
 
     def accumulate(self, batch: Batch, divisor: int) -> Tensor:
-        """Run one leaf forward and backward, and accumulate gradients on the masters. Returns the loss sum / `divisor`."""
+        """Run a micro-batch forward and backward, and add its gradients to the masters. Returns its loss sum / `divisor`."""
         ...
 
     def gradients(self) -> list[Tensor]:
-        """The fp32 gradients of the masters."""
+        """The accumulated fp32 gradients of the masters."""
         ...
 
     def finish_step(self, norm: Tensor, update: Callable[[], None]) -> bool:
-        """Run `update` unless gradients overflowed; refresh working parameters, clear gradients. Returns whether it ran."""
+        """Run `update` (the optimizer's step) unless gradients overflowed; returns whether it ran.
+
+        Then refreshes the working parameters from the masters, and clears the gradients.
+        """
         ...
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        """The loss sum of a batch without gradients, for evaluation."""
+        """The loss in nats summed over a batch's targets, without gradients, for evaluation."""
         ...
 
     def discard(self) -> None:
-        """Clear gradients, as after a trial batch."""
+        """Clear the gradients, as after a trial batch."""
         ...
 
     def compile(self) -> None:
-        """Compile forward and backward with torch.compile."""
+        """Compile the forward and backward pass with torch.compile."""
         ...
 
     def eager(self) -> None:
-        """Undo `compile`."""
+        """Undo `compile`: compute without torch.compile again."""
         ...
 
     def trainable(self) -> Sequence[LogicalParameter]:
-        """The trained fp32 parameters by published name, for the optimizer."""
+        """The trained fp32 parameters with their names in checkpoints, for the optimizer."""
         ...
 
     def weights(self) -> dict[str, Tensor]:
-        """The weights for a checkpoint by published name: views, to be copied before the next step."""
+        """The weights for a checkpoint, by their names there: views, to be copied before the next step."""
         ...
 
     def load_weights(self, tensors: Mapping[str, Tensor]) -> None:
-        """Load the result of `weights`. On a mismatch raises SeedbedError and changes nothing."""
+        """Load weights that `weights` returned. On a mismatch raises SeedbedError and changes nothing."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """Other state for a resume, as JSON values, such as the loss scale."""
+        """The state besides the weights that a resume needs, as JSON values, such as the loss scale."""
         ...
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Restore the result of `state`. Called after `load_weights`."""
+        """Restore the state that `state` returned. Called after `load_weights`."""
         ...
 
     def files(self) -> Mapping[str, Content]:
@@ -137,5 +141,5 @@ class Learner(Protocol):
         ...
 
     def describe(self) -> Description:
-        """Parameter counts and precision."""
+        """The learner's parameter counts and precision."""
         ...

@@ -13,7 +13,7 @@ from seedbed.events import Emit, Step
 from seedbed.train.learner import Batch, StepResult
 
 _ZERO_GRADIENT_STEPS = 10
-"""Training fails after this many steps in a row with a gradient of exactly 0: the weights have grown too large."""
+"""The number of steps in a row with a gradient of exactly 0 after which training fails: the weights have grown too large."""
 
 
 class NumericsError(SeedbedError):
@@ -21,31 +21,31 @@ class NumericsError(SeedbedError):
 
 
 class Batches(Protocol):
-    """Random access to batches; each is a pure function of the step."""
+    """The batches of a run, by 0-based step (a Protocol). The batch of a step is always the same."""
 
     def batch(self, step: int) -> Batch: ...
 
 
 class Trainer(Protocol):
-    """Trains step by step (see train/trainer.py)."""
+    """Trains step by step (a Protocol; see train/trainer.py)."""
 
     @property
     def tolerates_overflow(self) -> bool:
-        """Whether a step with a gradient that is not finite is only skipped."""
+        """Whether a step whose gradient is not finite is skipped instead of ending the training."""
         ...
 
     def step(self, batch: Batch, scale: float) -> StepResult:
-        """Train on one batch, every learning rate times `scale`."""
+        """Train on one batch; `scale` multiplies every learning rate."""
         ...
 
     def lr(self, scale: float) -> float:
-        """The learning rate for a multiplier of the schedule."""
+        """The learning rate if the schedule's multiplier is `scale`."""
         ...
 
 
 @dataclass
 class Progress:
-    """The progress of training. Hooks read it and may set `stop`; checkpoints save it."""
+    """The progress of training. Hooks (functions called after each step) read it and may set `stop`; checkpoints save it."""
 
     step: int = 0
     tokens: int = 0
@@ -54,11 +54,11 @@ class Progress:
     best_loss: float | None = None
     best_step: int | None = None
     patience_loss: float | None = None
-    """The lowest validation loss since early stopping started to count."""
+    """The lowest validation loss since early stopping began to count."""
     evals_since_best: int = 0
     """The number of validations since the one with the loss `patience_loss`."""
     last_compared_step: int | None = None
-    """The last step with a comparable validation; the final one over the whole text may still be missing."""
+    """The last step with a validation that can be compared with others; the final one, over the whole text, may be missing."""
     last_eval_step: int | None = None
     last_sample_step: int | None = None
     total: int = 0
@@ -66,7 +66,7 @@ class Progress:
 
     @property
     def last(self) -> bool:
-        """Whether no step will follow."""
+        """Whether no further step will follow."""
         return self.step >= self.total or self.stop is not None
 
 
@@ -84,10 +84,10 @@ def fit(
 ) -> Progress:
     """Train until the run has done `steps` steps, or a hook sets `stop`.
 
-    `schedule(step)` is the learning-rate multiplier of 0-based `step`. Hooks are called after every step, in order. When
-    training continues from `start`, they are also called before the first step, since a stop may have interrupted a
-    validation. So each hook must check what it has already done at a step. Raises NumericsError if the loss is not finite
-    or exactly 0, or the gradient is not finite or has been 0 for several steps.
+    `schedule(step)` is the learning-rate multiplier of the step with the 0-based number `step`. Hooks are called after
+    every step, in order. When training continues from `start`, they are also called before the first step, since a stop
+    may have interrupted a validation. So each hook must check what it has already done at a step. Raises NumericsError
+    if the loss is not finite or exactly 0, or the gradient is not finite or has been 0 for several steps.
     """
     progress = start or Progress()
     progress.total = steps
@@ -129,7 +129,7 @@ def fit(
 
 
 def _describe_failure(loss: float, norm: float, step: int, skipped: int) -> str:
-    """A sentence that describes the numeric failure."""
+    """A sentence that says why the loss or gradient makes training impossible."""
     if loss == 0.0:
         return f"The loss is exactly 0 at step {step}, so nothing is learned."
     if math.isfinite(loss) and norm == 0.0:

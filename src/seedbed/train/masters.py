@@ -16,8 +16,8 @@ from torch import Tensor
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _LOWEST_SCALE = 1.0
 _MOST_OVERFLOWS = 10
-"""The maximum number of overflows in a row at the lowest loss scale. A single batch may overflow; more overflows mean
-that the run has diverged."""
+"""The maximum number of overflows (gradients that are not finite) in a row at the lowest loss scale. A single batch may
+overflow; more overflows mean that the run has diverged."""
 
 
 class Masters:
@@ -33,11 +33,11 @@ class Masters:
         self._clean_steps = 0
         self._overflows_at_lowest_scale = 0
         self.has_working_copy = any(m is not c for m, c in zip(self.masters, self.working, strict=True))
-        """Whether the working parameters are separate tensors."""
+        """Whether the working parameters are separate tensors from the masters."""
 
     @classmethod
     def of(cls, working: Sequence[Tensor], *, precision: str) -> Masters:
-        """Create masters for working parameters: fp32 copies of them. fp32 parameters are their own masters."""
+        """Create the masters of working parameters: fp32 copies of them. fp32 parameters are their own masters."""
         masters = [
             p if p.dtype == torch.float32 else p.detach().float().clone().requires_grad_(p.requires_grad)
             for p in working
@@ -46,12 +46,12 @@ class Masters:
 
     @property
     def tolerates_overflow(self) -> bool:
-        """Whether a step with a gradient that is not finite is only skipped, because a lower loss scale may help."""
+        """Whether a step whose gradient is not finite is only skipped, because a lower loss scale may help."""
         return self.precision == "fp16" and self._overflows_at_lowest_scale < _MOST_OVERFLOWS
 
     @torch.no_grad()
     def collect(self) -> None:
-        """Accumulate the working parameters' gradients on the masters in fp32, and clear the former."""
+        """Add the working parameters' gradients to those of the masters in fp32, and clear the former."""
         pairs = [(m, c) for m, c in zip(self.masters, self.working, strict=True) if c.grad is not None]
         fresh = [(m, c) for m, c in pairs if m.grad is None]
         for master, _ in fresh:
@@ -68,7 +68,7 @@ class Masters:
             working.grad = None
 
     def gradients(self) -> list[Tensor]:
-        """The fp32 gradients of the masters, divided by the loss scale in place."""
+        """The fp32 gradients of the masters; the loss scale is divided out of them in place."""
         gradients = [p.grad for p in self.masters if p.grad is not None]
         if self.loss_scale != 1.0:
             torch._foreach_div_(gradients, self.loss_scale)
@@ -76,7 +76,10 @@ class Masters:
 
     @torch.no_grad()
     def finish_step(self, norm: Tensor, update: Callable[[], None]) -> bool:
-        """Run `update` unless fp16 overflowed (`norm` is not finite), refresh the working parameters, clear gradients."""
+        """Run `update` (the optimizer's step) unless fp16 overflowed (`norm` is not finite); returns whether it ran.
+
+        Then refreshes the working parameters from the masters, and clears the gradients.
+        """
         updated = True
         if self.precision == "fp16":
             updated = bool(torch.isfinite(norm))
@@ -101,7 +104,7 @@ class Masters:
             torch._foreach_copy_(self.working, self.masters)
 
     def discard(self) -> None:
-        """Clear gradients, as after a trial batch."""
+        """Clear the gradients, as after a trial batch."""
         for parameter in (*self.masters, *self.working):
             parameter.grad = None
 
@@ -110,7 +113,7 @@ class Masters:
         return {"loss_scale": self.loss_scale, "clean_steps": self._clean_steps}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Restore the result of `state`, and update the working parameters from the loaded masters."""
+        """Restore the loss scale that `state` returned, and update the working parameters from the loaded masters."""
         self.loss_scale = float(state.get("loss_scale", self.loss_scale))
         self._clean_steps = int(state.get("clean_steps", 0))
         self.update_working()

@@ -41,7 +41,7 @@ def numerics(learner: Learner) -> dict[str, Any]:
 
 
 def warn_of_differences(saved: Mapping[str, Any], learner: Learner, emit: Emit) -> None:
-    """Warn if the results of this session will not be bit-equal to those of the session that saved the checkpoint.
+    """Warn if the results of this session will not be bit-equal to those of the session that saved the settings `saved`.
 
     Settings that an older checkpoint lacks are not compared.
     """

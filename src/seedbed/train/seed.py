@@ -1,4 +1,4 @@
-"""Seeds, saves and restores the random state."""
+"""Seeds, saves and restores the state of the random number generators."""
 
 from __future__ import annotations
 
@@ -13,25 +13,28 @@ from seedbed.errors import SeedbedError
 
 
 def seed_all(seed: int) -> None:
-    """Seed torch (every device), numpy and Python's random."""
+    """Seed the random number generators of torch (every device), numpy and Python."""
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
 
 
 def offset_seed(seed: int, offset: int) -> int:
-    """The sum of `seed` and `offset`, modulo 2**63: a seed for the text with number `offset`."""
+    """The sum of `seed` and `offset`, modulo 2**63: a seed for the text with the number `offset`."""
     return (seed + offset) % 2**63
 
 
 def generator(seed: int, *purpose: int) -> torch.Generator:
-    """A separate CPU generator for one purpose, so that its random numbers do not affect other generators."""
+    """A separate CPU generator for one purpose, so that its random numbers do not affect other generators.
+
+    `purpose`: numbers that identify the purpose.
+    """
     mixed = np.random.SeedSequence([seed, *purpose]).generate_state(2, np.uint64)
     return torch.Generator().manual_seed(int(mixed[0] >> np.uint64(1)))
 
 
 def rng_state() -> dict[str, Any]:
-    """All global random states, as JSON values."""
+    """The states of all global random number generators, as JSON values."""
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state()
     state: dict[str, Any] = {
@@ -45,7 +48,7 @@ def rng_state() -> dict[str, Any]:
 
 
 def restore_rng(state: dict[str, Any]) -> None:
-    """Restore the result of `rng_state`. Call it last, after everything that may draw random numbers."""
+    """Restore the random states that `rng_state` returned. Call it last, after everything that may draw random numbers."""
     try:
         torch.set_rng_state(_unpack(state["torch"]))
         version, words, gauss = state["python"]

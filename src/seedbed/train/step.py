@@ -1,4 +1,4 @@
-"""One optimizer step: accumulate gradients, clip, update."""
+"""Trains one step: accumulates the gradients of a batch, clips them, and runs the optimizer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seedbed.train.learner import Batch, Learner, StepResult
 
 
 class Optimizer(Protocol):
-    """Updates the fp32 masters. `scale` multiplies every learning rate."""
+    """The optimizer of a training step (a Protocol): updates the fp32 masters. `scale` multiplies every learning rate."""
 
     def step(self, scale: float) -> None: ...
     def lr(self, scale: float) -> float: ...
@@ -20,7 +20,7 @@ class Optimizer(Protocol):
 
 @torch.no_grad()
 def clip_gradients(gradients: list[Tensor], limit: float) -> Tensor:
-    """Scale the gradients in place so that their joint 2-norm is at most `limit` (0: no limit); return the norm before.
+    """Scale the gradients in place so that their joint 2-norm is at most `limit` (0: no limit); returns the norm before that.
 
     The factor stays a tensor, so that the host does not wait for the device (Pascanu et al., 2013).
     """
@@ -34,8 +34,11 @@ def clip_gradients(gradients: list[Tensor], limit: float) -> Tensor:
 def train_step(
     learner: Learner, batch: Batch, optimizer: Optimizer, scale: float, *, grad_clip: float, micro_batch: int
 ) -> StepResult:
-    """Train on one global batch. The loss sum is divided by the trained tokens of the whole batch, so that the result does
-    not depend on `micro_batch`."""
+    """Train on one batch, in micro-batches of `micro_batch` sequences (0: all at once).
+
+    The loss sum is divided by the trained tokens of the whole batch, so that the result does not depend on
+    `micro_batch`.
+    """
     tokens = batch.trained
     if tokens == 0:
         raise SeedbedError(

@@ -27,7 +27,8 @@ from seedbed.train.step import train_step
 class LearnerTrainer:
     """Trains a learner on a device (used by jobs/training.py).
 
-    `micro_batch`: sequences at a time, 0 for all; `compile_as`: on, off or auto.
+    `micro_batch`: the number of sequences per forward pass, 0 for all; `compile_as`: whether to use torch.compile (on,
+    off or auto).
     """
 
     def __init__(
@@ -46,11 +47,11 @@ class LearnerTrainer:
 
     @property
     def tolerates_overflow(self) -> bool:
-        """Whether a step with a gradient that is not finite is only skipped."""
+        """Whether a step whose gradient is not finite is skipped instead of ending the training."""
         return self.learner.tolerates_overflow
 
     def prepare(self, batch: Batch, steps: int, emit: Emit, check_requests: Callable[[], None]) -> None:
-        """Try the largest batch that can occur, and decide whether to compile for a run of `steps` steps."""
+        """Try the largest batch that can occur, and decide whether to use torch.compile for `steps` steps."""
         decide_compile(
             self.learner,
             batch,
@@ -62,32 +63,32 @@ class LearnerTrainer:
         )
 
     def step(self, batch: Batch, scale: float) -> StepResult:
-        """Train on one global batch, every learning rate times `scale`."""
+        """Train on one batch; `scale` multiplies every learning rate."""
         return train_step(
             self.learner, batch, self.optimizer, scale, grad_clip=self._grad_clip, micro_batch=self._micro_batch
         )
 
     def lr(self, scale: float) -> float:
-        """The main learning rate for a multiplier of the schedule."""
+        """The main learning rate if the schedule's multiplier is `scale`."""
         return self.optimizer.lr(scale)
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        """The loss summed over the batch's targets, without gradients."""
+        """The loss in nats summed over the batch's targets, without gradients."""
         return self.learner.loss_sum(batch)
 
     # Checkpoint contents -------------------------------------------------------------------------------------------
 
     @property
     def artifact(self) -> str:
-        """The kind of its checkpoints."""
+        """The kind of the checkpoints, a key of `checkpoint.marker.ARTIFACTS`."""
         return self.learner.artifact
 
     def sizes_bytes(self) -> tuple[int, int]:
-        """The approximate bytes of weights and of optimizer state in a checkpoint."""
+        """The approximate sizes of the weights and of the optimizer state in a checkpoint, in bytes."""
         return num_bytes(self.learner.weights()), num_bytes(self.optimizer.state())
 
     def contents(self) -> dict[str, Content]:
-        """The contents of a checkpoint's files by name: copies, so that training can continue."""
+        """The contents of a checkpoint's files by name: copies, which further training does not change."""
         weights, state = take(self.learner.weights()), take(self.optimizer.state())
         return {
             ARTIFACTS[self.artifact]: encoded(weights),
@@ -96,7 +97,7 @@ class LearnerTrainer:
         }
 
     def state(self) -> dict[str, Any]:
-        """Other state for a resume, as JSON values."""
+        """What a resume needs besides the files in `contents`, as JSON values."""
         return {
             "updates": self.optimizer.step_count,
             **numerics(self.learner),
@@ -105,7 +106,7 @@ class LearnerTrainer:
         }
 
     def restore(self, loaded: Loaded, emit: Emit) -> None:
-        """Restore weights, optimizer state and, last, random state. Raises SeedbedError on a mismatch.
+        """Restore weights, optimizer state and, last, random state from a checkpoint. Raises SeedbedError on a mismatch.
 
         The loaded tensors are freed immediately, since they keep the disk space of deleted files in use.
         """

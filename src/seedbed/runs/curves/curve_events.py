@@ -6,7 +6,7 @@ import msgspec
 
 
 class CurveEvent(msgspec.Struct, gc=False):
-    """The fields of an event that curves need, whatever its kind."""
+    """The fields of an event (of any kind) that curves need; None or empty where the event lacks one."""
 
     kind: str
     t: float = 0.0
@@ -24,11 +24,12 @@ class CurveEvent(msgspec.Struct, gc=False):
     full: bool = True
     simulated: bool | None = None
     metrics: msgspec.Raw = msgspec.Raw()
-    """The open metrics as raw JSON, for events.open_metrics; empty if there are none."""
+    """The open metrics (those that Seedbed does not know by name) as raw JSON, for events.open_metrics; empty if there
+    are none."""
 
 
 class _Header(msgspec.Struct, gc=False):
-    """The kind and time of a line that cannot be decoded as a CurveEvent."""
+    """The kind and the time of a log line; decoded if the line cannot be decoded as a CurveEvent."""
 
     kind: str
     t: float = 0.0
@@ -39,7 +40,7 @@ _HEADER = msgspec.json.Decoder(_Header)
 
 
 def decode_lines(block: bytes) -> tuple[list[CurveEvent | None], list[int]]:
-    """Decode complete lines. Returns the event of each line, or None, and the length of each line in bytes.
+    """Decode complete lines of a log. Returns the event of each line, or None, and the length of each line in bytes.
 
     None means that the line cannot be decoded. The lengths include the newline.
     """

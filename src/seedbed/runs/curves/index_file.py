@@ -1,8 +1,8 @@
-"""The format of the index file, which stores the rows of a run's curves. It can be rebuilt from the event log.
+"""The format of the index file, which stores the rows of a run's curves (a row summarises 64 steps).
 
-The file has a header of 64 bytes (magic with the byte order, version, bytes per row, checksum of the log's first line),
-and for each row its eight-byte words and a checksum of the header and all rows so far. A file of another version or
-another log is ignored, and the next job replaces it.
+It can be rebuilt from the event log. The file has a header of 64 bytes (magic with the byte order, version, bytes per
+row, checksum of the log's first line), and for each row its eight-byte words and a checksum of the header and all rows
+so far. A file of another version or another log is ignored, and the next job replaces it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from seedbed.runs.store import RunDir
 _ROW = struct.Struct(f"={WHOLE_WORDS}q{WORDS - WHOLE_WORDS}d")
 _CHECK = struct.Struct("=Q")
 ROW_BYTES = _ROW.size + _CHECK.size
-"""The size of a row in the file, with its checksum."""
+"""The size of a row in the file in bytes, with its checksum."""
 _HEAD = struct.Struct("=8sHHI")
 HEAD_BYTES = 64
 _MAGIC = b"SBcurve\n" if sys.byteorder == "little" else b"SBCURVE\n"
@@ -28,7 +28,7 @@ _LONGEST_LINE = 4 << 20
 
 
 def index_path(run: RunDir) -> Path:
-    """The path of a run's index; the file may be deleted at any time."""
+    """The path of the file with the rows of a run's curves; the file may be deleted at any time."""
     return run.path / ".series"
 
 
@@ -43,7 +43,7 @@ def log_checksum(log: Path) -> int:
 
 
 def read_index(run: RunDir) -> bytes:
-    """Read the packed rows of a run's index, up to the last row after which reading the log can continue.
+    """Read the bytes of the rows in a run's index, up to the last row after which reading the log can continue.
 
     Empty if there is no index, or if it has another version or belongs to another log. The first damaged row and all
     rows after it are ignored.
@@ -65,34 +65,37 @@ def read_index(run: RunDir) -> bytes:
 
 
 def unpack(rows: bytes | memoryview, offset: int) -> Row:
-    """The row at a byte offset of packed rows."""
+    """Decode the row that begins at the byte `offset` of `rows`, the bytes of several rows."""
     return Row(*_ROW.unpack_from(rows, offset))
 
 
 def can_continue_after(row: Row) -> bool:
-    """Whether a row contains the whole state of the RowBuilder that made it, so that another can continue after the row."""
+    """Whether building rows can continue after this row, since it contains the whole state of its RowBuilder."""
     return row.kind in (RESTART, BACK) or (row.kind == STEPS and row.num == STEPS_A_ROW)
 
 
 def packed(row: Row, check: int) -> tuple[bytes, int]:
-    """The bytes of a row in the file, and the checksum up to and including it. `check`: the checksum of all data before."""
+    """Encode a row. Returns its bytes in the file, and the checksum of all data up to its end.
+
+    `check`: the checksum of all data before the row.
+    """
     body = _ROW.pack(*row)
     check = zlib.crc32(body, check)
     return body + _CHECK.pack(check), check
 
 
 def last_checksum(rows: bytes) -> int:
-    """The checksum after the last of these packed rows."""
+    """The checksum stored at the end of `rows`, the bytes of several rows."""
     return int(_CHECK.unpack_from(rows, len(rows) - _CHECK.size)[0])
 
 
 def header(checksum: int) -> bytes:
-    """The header of the index of a log with this checksum."""
+    """The header of the index file of the log whose first line has this checksum."""
     return _HEAD.pack(_MAGIC, _VERSION, ROW_BYTES, checksum).ljust(HEAD_BYTES, b"\0")
 
 
 def _valid_end(data: bytes) -> int:
-    """The byte after the last undamaged row."""
+    """The offset of the end of the last undamaged row in `data`, the content of an index file."""
     offset, check, view = HEAD_BYTES, zlib.crc32(data[:HEAD_BYTES]), memoryview(data)
     while offset + ROW_BYTES <= len(data):
         check = zlib.crc32(view[offset : offset + _ROW.size], check)
@@ -103,7 +106,7 @@ def _valid_end(data: bytes) -> int:
 
 
 def _matches_log(log: Path, row: Row) -> bool:
-    """Whether the log has the lines of this row at the offsets that the row records."""
+    """Whether a log has, at the offsets that the row records, lines that match the row."""
     try:
         with log.open("rb") as handle:
             handle.seek(row.begin)

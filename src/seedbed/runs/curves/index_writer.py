@@ -1,4 +1,4 @@
-"""Appends to a run's index file as the log grows, in the job's process, which holds the run's lock."""
+"""Appends rows to the index file of a run's curves as the log grows, in the job's process, which holds the run's lock."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ _BLOCK, _RETRY_S = 4 << 20, 60.0
 
 
 class IndexWriter:
-    """Appends to a run's index as the log grows. The caller must hold the run's lock and use one thread.
+    """Appends rows to the index file of a run's curves as the log grows.
 
-    Errors of the disk or the log are not raised: a minute after an error, indexing is tried again.
+    The caller must hold the run's lock and use one thread. Errors of the disk or the log are not raised: a minute after
+    an error, indexing is tried again.
     """
 
     def __init__(self, run: RunDir) -> None:
@@ -46,7 +47,7 @@ class IndexWriter:
         """Why the index cannot be written; None if it can."""
 
     def advance(self, limit: int = 2 * _BLOCK) -> bool:
-        """Index up to about `limit` more bytes of the log; returns whether nothing is left to do.
+        """Add rows for up to about `limit` more bytes of the log to the index; returns whether nothing is left to do.
 
         Takes about 2 us per logged step; call it at each heartbeat and once at the end.
         """
@@ -76,13 +77,16 @@ class IndexWriter:
         return False
 
     def close(self) -> None:
-        """Close the file; may be called twice. Readers take the steps that are not in the index yet from the log."""
+        """Close the index file; may be called twice. Readers take the steps that are not in the index yet from the log."""
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self._builder, self._rows = -1, None, []
 
     def _open(self) -> RowBuilder | None:
-        """Continue after the last valid row, or start a new index if there is none for this log; None without a log."""
+        """Open the index file, to append after its last valid row, or start a new one if there is none for this log.
+
+        Returns None if there is no log yet.
+        """
         rows = read_index(self._run)
         checksum = log_checksum(self._run.events)
         if not checksum:
@@ -102,7 +106,7 @@ class IndexWriter:
         return self._builder
 
     def _is_there(self) -> bool:
-        """Whether the file is the one that was opened, with the expected size; it may be deleted at any time."""
+        """Whether the index file is still the one that was opened, with the expected size; it may be deleted at any time."""
         with suppress(OSError):
             there, ours = index_path(self._run).stat(), os.fstat(self._fd)
             return os.path.samestat(there, ours) and ours.st_size == self._size

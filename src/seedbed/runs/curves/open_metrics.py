@@ -1,4 +1,4 @@
-"""Reads the values of one open metric from the event log.
+"""Reads the values of an open metric (one that Seedbed does not know by name) from the event log.
 
 The index of curves has columns only for the values that every step has. An open metric is read from the log when it is
 first needed, in 1.5 s for a million steps; columns for all open metrics would make every row of every run larger.
@@ -17,11 +17,11 @@ from seedbed.runs.curves.curve_events import CurveEvent, decode_lines
 from seedbed.runs.curves.rows import NOTHING, Row, gathered
 
 Five = tuple[float, float, float, float, float]
-"""Weight, sum, lowest, highest and last of some values, as in a Row."""
+"""The weight (here the number), the sum, the lowest, the highest and the last of some values, as in a Row."""
 
 
 class _Line(msgspec.Struct, gc=False):
-    """The usual form of a line, in which all metrics are numbers; fast to decode."""
+    """The metrics of a log line in the usual form, in which all of them are numbers; fast to decode."""
 
     kind: str
     step: int | None = None
@@ -32,7 +32,7 @@ _LINES = msgspec.json.Decoder(_Line)
 
 
 def value_in(event: CurveEvent, name: str) -> float:
-    """The value of an open metric in an event; nan if the event has no number for it."""
+    """The value of the open metric `name` in an event; nan if the event has no number for it."""
     written = bytes(event.metrics)
     if not written:
         return math.nan
@@ -43,7 +43,7 @@ def value_in(event: CurveEvent, name: str) -> float:
 
 
 def values_by_step(log: BinaryIO, row: Row, name: str) -> dict[int, float]:
-    """The finite values of an open metric in the steps of a row, by step."""
+    """The finite values of the open metric `name` in the steps that `row` summarises, by step. `log`: the open event log."""
     log.seek(row.begin)
     block = log.read(row.end - row.begin)
     first, last = row.first, row.last
@@ -65,12 +65,12 @@ def values_by_step(log: BinaryIO, row: Row, name: str) -> dict[int, float]:
 
 
 def _by_shown_name(metrics: dict[str, float | None], name: str) -> float | None:
-    """The value of the metric whose shown name (see events.shown_name) is `name`."""
+    """The value of the metric that is shown with the name `name` (see events.shown_name); None if there is none."""
     return next((value for written, value in metrics.items() if shown_name(written) == name), None)
 
 
 def _values_one_by_one(block: bytes, first: int, last: int, name: str) -> dict[int, float]:
-    """`values_by_step` for a block in which some lines are incomplete, foreign or of an unusual form."""
+    """Does the work of `values_by_step` for a block of lines of which some are incomplete, foreign or of an unusual form."""
     found: dict[int, float] = {}
     for event in decode_lines(block[: block.rfind(b"\n") + 1])[0]:
         if event is not None and event.kind == "step" and event.step is not None and first <= event.step <= last:
@@ -81,5 +81,5 @@ def _values_one_by_one(block: bytes, first: int, last: int, name: str) -> dict[i
 
 
 def summarised(values: Sequence[float]) -> Five:
-    """The five numbers (see Five) of these values."""
+    """The weight (number), sum, lowest, highest and last of the values."""
     return gathered(values) if values else NOTHING

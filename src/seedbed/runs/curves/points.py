@@ -1,4 +1,4 @@
-"""Combines steps and rows of steps into the points of a plot, each with its lowest and highest value."""
+"""Combines steps, or rows that each summarise 64 steps, into points of a plot with their lowest and highest value."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seedbed.runs.curves.rows import Row, StepValues
 AXES = ("step", "tokens", "time")
 """The x axes: the step, the trained tokens so far, the working time in seconds (without gaps between sessions)."""
 KEYS = ("loss", "lr", "grad_norm", "tokens_per_s")
-"""The values that every step has; any other name is that of an open metric."""
+"""The values that every step has; any other name is that of an open metric (one that Seedbed does not know by name)."""
 
 COLUMN = {name: number for number, name in enumerate(Row._fields)}
 SOURCES = {
@@ -21,17 +21,17 @@ SOURCES = {
     "grad_norm": slice(COLUMN["num_grads"], COLUMN["num_grads"] + 5),
     "tokens_per_s": slice(COLUMN["timed_s"], COLUMN["timed_s"] + 5),
 }
-"""The columns of a row for each key: weight, sum, lowest, highest, last."""
+"""The columns of a Row for each of KEYS: weight, sum, lowest, highest and last of its values."""
 AXIS = {
     "step": (COLUMN["first"], COLUMN["last"]),
     "tokens": (COLUMN["tokens0"], COLUMN["tokens"]),
     "time": (COLUMN["clock0"], COLUMN["clock"]),
 }
-"""The columns of a row for each axis: its first and its last position."""
+"""The columns of a Row for each of AXES: the positions of its first and its last step."""
 
 
 class Point(NamedTuple):
-    """The steps under one pixel, combined. `mean`, `low` and `high` are nan if no value is finite."""
+    """A point of a plot: the steps under one pixel, combined. `mean`, `low` and `high` are nan if no value is finite."""
 
     x: float
     mean: float
@@ -40,15 +40,18 @@ class Point(NamedTuple):
     last: float
     """The value of the last step that has a value."""
     num_odd: int
-    """The number of losses that are not finite (0 for other keys)."""
+    """The number of steps whose loss is not finite; 0 for other values than the loss."""
     x0: float
-    """x of the first step."""
+    """The position of the point's first step on the x axis."""
     x1: float
-    """x of the last step."""
+    """The position of the point's last step on the x axis."""
 
 
 class Cell(NamedTuple):
-    """The value of one step at an x. The mean of several cells is the sum of `total` divided by the sum of `weight`."""
+    """The value of one step, at its position `x`.
+
+    The mean of several cells is the sum of their `total` divided by the sum of their `weight`.
+    """
 
     x: float
     weight: float
@@ -58,7 +61,7 @@ class Cell(NamedTuple):
 
 
 def cell(step: StepValues, axis: str, key: str) -> Cell:
-    """The cell of a step for one of KEYS."""
+    """Make the cell of a step for `key`, one of KEYS."""
     x = position(step, axis)
     weight, total = 1.0, step.loss if key == "loss" else step.lr if key == "lr" else step.grad_norm
     if key == "tokens_per_s":
@@ -71,13 +74,13 @@ def cell(step: StepValues, axis: str, key: str) -> Cell:
 
 
 def open_cell(step: StepValues, axis: str, value: float) -> Cell:
-    """The cell of a step for an open metric. `value` is nan if the step does not have it."""
+    """Make the cell of a step for the value of an open metric, which is nan if the step does not have it."""
     x = position(step, axis)
     return Cell(x, 1.0, value, value, 0) if math.isfinite(value) else Cell(x, 0.0, 0.0, math.nan, 0)
 
 
 def position(step: StepValues, axis: str) -> float:
-    """The x of a step on an axis."""
+    """The position of a step on an axis: its step, its trained tokens or its working time."""
     return float(step.step if axis == "step" else step.tokens if axis == "tokens" else step.time)
 
 
@@ -88,10 +91,10 @@ def gather_rows(
     odd: Sequence[float] | None,
     grid: tuple[float, float],
 ) -> Iterator[Point]:
-    """Yield a point for each interval of the grid (start, width), which combines the rows that end in the interval.
+    """Yield a point for each interval of the grid (start, width) that combines the rows whose last step is in it.
 
-    `starts` and `ends` are the columns of an axis, `values` the five columns of a key (see SOURCES), `odd` the column
-    num_odd. Works on slices, since a run of a million steps has 16,000 rows.
+    `starts` and `ends` are the positions of the rows' first and last steps, `values` the five columns of a key (see
+    SOURCES), `odd` the column num_odd. Works on slices, since a run of a million steps has 16,000 rows.
     """
     weights, totals, lows, highs, lasts = values
     start = 0
@@ -113,7 +116,7 @@ def gather_rows(
 
 
 def gather(cells: Sequence[Cell], x0: float, width: float) -> Iterator[Point]:
-    """Yield a point for each interval of `width`, counted from `x0`, which combines the single steps in the interval."""
+    """Yield a point for each interval of `width`, counted from `x0`, that combines the single steps in it."""
     positions = [cell.x for cell in cells]
     start = 0
     while start < len(cells):
@@ -134,7 +137,10 @@ def gather(cells: Sequence[Cell], x0: float, width: float) -> Iterator[Point]:
 
 
 def _same_point(positions: Sequence[float], start: int, x0: float, width: float) -> int:
-    """The index after the last position in the same interval as `start`, counted from x0; at least start + 1."""
+    """The index after the last position that is in the same interval as the one at `start`; at least start + 1.
+
+    The intervals have the width `width` and are counted from `x0`.
+    """
     if not width > 0:
         return bisect_right(positions, positions[start], start)
     number = (positions[start] - x0) // width + 1

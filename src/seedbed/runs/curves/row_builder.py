@@ -24,22 +24,23 @@ from seedbed.runs.statuses import IDLE
 from seedbed.runs.superseded import begins_at, goes_back_to
 
 LARGEST = 1 << 53
-"""Steps and tokens must be below this, so that a float64 represents them exactly."""
+"""Numbers of steps and tokens must be below this, so that a float64 represents them exactly."""
 
 
 class RowBuilder:
-    """Converts the lines of a log to rows, one block of lines at a time.
+    """Converts the lines of a log to rows that each summarise 64 steps, one block of lines at a time.
 
-    `take` is called with each row. A mark comes before the steps that were not yet in a row when it was logged. `after`:
-    the row after which to continue (see index_file.can_continue_after).
+    `take` is called with each row, also with those of marks (validations, checkpoints, beginnings of sessions). A mark
+    comes before the steps that were not yet in a row when it was logged. `after`: the row after which to continue (see
+    index_file.can_continue_after).
     """
 
     def __init__(self, take: Callable[[Row], None], after: Row | None = None) -> None:
         self._take = take
         self.open: list[StepValues] = []
-        """Steps that are not in a row yet."""
+        """The last steps, which are not in a row yet."""
         self.offset = after.end if after else 0
-        """The byte of the log up to which lines were read."""
+        """The offset in the log up to which lines were read."""
         self._most = STEPS_A_ROW
         self._session = after.session if after else 0
         self._step = after.last if after else -1
@@ -54,7 +55,7 @@ class RowBuilder:
         self._last_t = 0.0
 
     def add(self, block: bytes) -> None:
-        """Read a block of complete lines, which must follow the previous block."""
+        """Convert a block of complete lines of the log, which must follow the previous block."""
         for event, length in zip(*decode_lines(block), strict=True):
             begin = self.offset
             self.offset += length
@@ -74,20 +75,20 @@ class RowBuilder:
                 self._mark(event, begin)
 
     def go_back_to(self, row: Row) -> None:
-        """Set the state to that before the first line of a row of STEPS, to read its steps again. They stay in `open`."""
+        """Set the state to that before the first line of `row`, a row of steps, to read its single steps again into `open`."""
         self._most = sys.maxsize
         self._session, self._step, self._tokens, self._clock = row.session, row.first - 1, row.before, row.clock0
         self._simulated = bool(row.simulated)
 
     def row(self) -> Row | None:
-        """The steps in `open` as a row; None if there are none."""
+        """Summarise the steps that are not in a row yet as a row; None if there are none."""
         if not self.open:
             return None
         span = self._begin, self._end
         return summarise(self.open, span, self._session, self._before, self._last_t, int(self._simulated))
 
     def _change_clock(self, event: CurveEvent) -> None:
-        """Restart the clock at a new session, and when a session declares that its clock is simulated."""
+        """Restart the measurement of working time if `event` begins a session or declares that its times are simulated."""
         another = event.session is not None and event.session != self._session
         if not another and not (event.simulated and not self._simulated):
             return
@@ -132,7 +133,11 @@ class RowBuilder:
             self._session = event.session
 
     def _restart(self, kind: int, step: int, begin: int, session: int | None = None) -> None:
-        """Record that the steps after `step` are superseded: RESTART by a new session, BACK by a step that goes back."""
+        """Record that the steps after `step` are superseded.
+
+        `kind`: RESTART if a new session begins at `step`, BACK if a step was logged that does not come after the last
+        one.
+        """
         self._close()
         if session is not None and 0 <= session < LARGEST:
             self._session = session
@@ -156,7 +161,7 @@ class RowBuilder:
 
 
 def decode_steps(row: Row, block: bytes) -> list[StepValues]:
-    """Decode the single steps of a row again. `block`: the lines of the log that start at the row's `begin`."""
+    """Decode the single steps that a row summarises. `block`: the lines of the log that start at the row's `begin`."""
     builder = RowBuilder(lambda _: None)
     builder.go_back_to(row)
     builder.add(block)

@@ -10,17 +10,21 @@ import msgspec
 
 STEPS_A_ROW = 64
 STEPS, VALIDATION, SAVED, RESTART, BACK = range(1, 6)
-"""Kinds of rows: steps, a validation, a checkpoint, the beginning of a session, and a step that goes back."""
+"""Kinds of rows: some steps, a validation, a checkpoint, the beginning of a session, and a step that goes back (that
+does not come after the last logged step)."""
 
 
 class StepValues(msgspec.Struct, frozen=True, gc=False):
-    """The values of a logged step; nan if unknown. `tokens` and `time` (seconds of work) are the run's totals after it."""
+    """The values of a logged step; nan if unknown.
+
+    `tokens` and `time` (seconds of work) are the run's totals after the step.
+    """
 
     step: int
     tokens: int
     time: float
     new_tokens: int
-    """Tokens of this step; -1 if the step before it is missing or superseded."""
+    """The tokens of this step; -1 if unknown, since the step before it is missing or superseded."""
     loss: float
     lr: float
     grad_norm: float
@@ -28,40 +32,41 @@ class StepValues(msgspec.Struct, frozen=True, gc=False):
 
 
 class Row(NamedTuple):
-    """A summary of some lines of a log: up to 64 steps, or one mark (any kind except STEPS).
+    """A summary of some lines of a log: up to 64 steps, or one mark (any other kind, such as a validation).
 
     For a mark, `first` and `last` are its step.
 
-    Each value has five numbers: the weight and the sum of the finite values, the lowest and the highest (inf and -inf if
-    there are none), and the last (nan if there is none).
+    Each value has five numbers: the weight and the sum of the finite values, the lowest and the highest (inf and -inf
+    if there are none), and the last (nan if there is none).
     """
 
     kind: int
     begin: int
-    """Byte of the log at which the first line begins."""
+    """The offset in the log at which the first line begins."""
     end: int
-    """Byte after the last line; for BACK equal to `begin`, since the step that goes back is not in this row."""
+    """The offset in the log after the last line; for BACK equal to `begin`, since the step that goes back is not in
+    this row."""
     first: int
     last: int
     session: int
     simulated: int
-    """1 if the times are on the run's own clock, else 0."""
+    """1 if the times are simulated (seconds on the run's own clock, see events.Run.simulated), else 0."""
     num: int
     """The number of steps. For a mark: 1 if it is the best so far, plus 2 if it is a validation over all of the text."""
     num_odd: int
     """The number of steps whose loss is not finite."""
     before: int
-    """Trained tokens of the run before the first step; -1 if unknown."""
+    """The run's trained tokens before the first step; -1 if unknown."""
     tokens0: int
-    """Trained tokens after the first step."""
+    """The run's trained tokens after the first step."""
     tokens: int
-    """Trained tokens after the last step; for a mark -1 if unknown."""
+    """The run's trained tokens after the last step; for a mark -1 if unknown."""
     clock0: float
-    """Seconds of work of the run at the first step, without gaps between sessions."""
+    """The run's working time in seconds at the first step, without gaps between sessions."""
     clock: float
-    """The same at the last step."""
+    """The run's working time in seconds at the last step, without gaps between sessions."""
     t: float
-    """Unix seconds of the last line."""
+    """The time of the last line, in unix seconds."""
     num_losses: float
     loss_sum: float
     loss_low: float
@@ -79,7 +84,7 @@ class Row(NamedTuple):
     grad_high: float
     grad: float
     timed_s: float
-    """Seconds of the steps whose new tokens are known: the weight of the tokens per second."""
+    """The duration in seconds of the steps whose new tokens are known: the weight of the tokens per second."""
     timed_tokens: float
     rate_low: float
     rate_high: float
@@ -87,17 +92,17 @@ class Row(NamedTuple):
 
 
 WHOLE_WORDS = Row._fields.index("clock0")
-"""The number of int64 words at the beginning of a row; the others are float64."""
+"""The number of fields at the beginning of a row that are stored as int64; the others are stored as float64."""
 WORDS = len(Row._fields)
 NAN = math.nan
 NOTHING = (0.0, 0.0, math.inf, -math.inf, NAN)
-"""The five numbers if no value is finite."""
+"""The weight, sum, lowest, highest and last of no values."""
 
 
 def summarise(
     steps: Sequence[StepValues], span: tuple[int, int], session: int, before: int, t: float, simulated: int
 ) -> Row:
-    """Summarise at least one step as a row. `span`: `begin` and `end` of the row; the other arguments are as in Row."""
+    """Summarise one or more steps as a row. `span`: `begin` and `end` of the row; the other arguments are as in Row."""
     first, last = steps[0], steps[-1]
     timed = [step for step in steps if step.new_tokens >= 0 and 0 < step.seconds < math.inf]
     rates = [step.new_tokens / step.seconds for step in timed]
@@ -128,6 +133,6 @@ def summarise(
 
 
 def gathered(values: Sequence[float]) -> tuple[float, float, float, float, float]:
-    """Weight, sum, lowest, highest and last of the finite values, each with weight 1."""
+    """The weight, sum, lowest, highest and last of the finite values; each value has weight 1."""
     known = values if math.isfinite(sum(values)) else [value for value in values if math.isfinite(value)]
     return (float(len(known)), sum(known), min(known), max(known), known[-1]) if known else NOTHING

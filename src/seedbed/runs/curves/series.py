@@ -46,7 +46,7 @@ from seedbed.runs.validations import comparable
 
 _BLOCK = 4 << 20
 _MOST_DETAIL = 512
-"""The number of rows whose single steps are cached: about 2 MB."""
+"""The number of rows whose single steps are cached (a row summarises 64 steps): about 2 MB."""
 _ROWS_AT_ONCE = 1024
 _BEGIN, _FIRST, _LAST, _NUM, _ODD, _TOKENS = (
     COLUMN[name] for name in ("begin", "first", "last", "num", "num_odd", "tokens")
@@ -65,15 +65,15 @@ class Mark(NamedTuple):
     """For a validation: whether all of the text was evaluated."""
 
     offset: int = 0
-    """The byte of the log at which its line begins."""
+    """The offset in the log at which the mark's line begins."""
 
     def at(self, axis: str) -> float:
-        """The x of the mark on an axis."""
+        """The position of the mark on an axis."""
         return float(self.step if axis == "step" else self.tokens if axis == "tokens" else self.time)
 
 
 class Series:
-    """The curves of a run, as far as they have been read. Superseded steps are dropped.
+    """The curves of a run, as far as they have been read, without superseded steps.
 
     One thread may read it while another refreshes it. If the run is deleted, it becomes empty.
     """
@@ -81,7 +81,7 @@ class Series:
     def __init__(self, run: RunDir) -> None:
         self.run = run
         self.progress = (0, 0)
-        """Bytes of the log that were read, and its size at the last check."""
+        """How many bytes of the log were read, and the size of the log at the last check."""
         self._lock = threading.RLock()
         self._clear()
 
@@ -98,7 +98,7 @@ class Series:
         return series
 
     def loading(self) -> Iterator[tuple[int, int]]:
-        """Read the index and the rest of the log, a few megabytes at a time; yields `progress` after each."""
+        """Read the index and the rest of the log, a few megabytes at a time; yields (bytes read, total bytes) after each."""
         with self._lock:
             if not self._builder.offset:
                 self._take_index()
@@ -118,33 +118,33 @@ class Series:
         return another or self._builder.offset != before
 
     def __len__(self) -> int:
-        """The number of current steps."""
+        """The number of steps that are not superseded."""
         with self._lock:
             return int(sum(self._columns[_NUM])) + len(self._builder.open)
 
     @property
     def validations(self) -> list[Mark]:
-        """The comparable validations, by step: over a part of the text if there are any, else over all of it."""
+        """The validations that can be compared, by step: over a part of the text if there are any, else over all of it."""
         return comparable([mark for kind, mark in self._marks if kind == VALIDATION])
 
     @property
     def is_simulated(self) -> bool:
-        """Whether the times of the newest steps are on the run's own clock."""
+        """Whether the times of the newest steps are simulated: seconds on the run's own clock."""
         with self._opened() as columns:
             return bool(columns[_FIRST]) and bool(columns[COLUMN["simulated"]][-1])
 
     @property
     def checkpoints(self) -> list[Mark]:
-        """Checkpoints by step, including deleted ones."""
+        """The marks of all checkpoints in ascending order of steps, including deleted checkpoints."""
         return [mark for kind, mark in self._marks if kind == SAVED]
 
     @property
     def restarts(self) -> list[Mark]:
-        """The beginnings of the sessions after the first."""
+        """The marks of the beginnings of all sessions but the first."""
         return [mark for kind, mark in self._marks if kind == RESTART]
 
     def extent(self, axis: str = "step") -> tuple[float, float] | None:
-        """The x of the first and the last step; None if there are no steps yet."""
+        """The positions of the first and the last step on an axis; None if there are no steps yet."""
         first, last = AXIS[axis]
         with self._opened() as columns:
             return (float(columns[first][0]), float(columns[last][-1])) if columns[_FIRST] else None
@@ -155,8 +155,9 @@ class Series:
         """The steps from x0 to x1 (default: all) as at most about `px` points, and the next point on each side, if any.
 
         Each point has the lowest and highest value of its steps, so a spike of one step is visible at every zoom. With
-        fewer than 64 steps per point, the single steps are read from the log. `key` is one of KEYS or an open metric, as
-        far as `load_metric` has read it. Raises ValueError for an unknown axis.
+        fewer than 64 steps per point, the single steps are read from the log. `key` is one of KEYS, or an open metric
+        (one that Seedbed does not know by name) as far as `load_metric` has read it. Raises ValueError for an unknown
+        axis.
         """
         if axis not in AXES:
             raise ValueError(f"{axis!r} is none of {AXES}")
@@ -184,7 +185,7 @@ class Series:
     # Open metrics ----------------------------------------------------------------------------------------------------
 
     def load_metric(self, name: str) -> Iterator[tuple[int, int]]:
-        """Read an open metric from the log, some rows at a time; yields the number of rows read, and the total.
+        """Read an open metric from the log, some rows (of 64 steps each) at a time; yields (rows read, total) after each.
 
         Rows that were read before are skipped; a million steps take about 1.5 s.
         """
@@ -200,7 +201,7 @@ class Series:
             yield done, done + len(missing[_ROWS_AT_ONCE:])
 
     def validation_metric(self, name: str) -> list[tuple[Mark, float]]:
-        """The comparable validations that have an open metric of this name, each with the metric's value."""
+        """The validations that have an open metric of this name and can be compared, each with the metric's value."""
         marks = self.validations
         with self._lock:
             known = self._validation_metrics.setdefault(name, {})
@@ -216,7 +217,7 @@ class Series:
         return [(mark, value) for mark, value in found if math.isfinite(value)]
 
     def _read_metric(self, name: str, known: dict[tuple[float, float], Five], rows: Sequence[int]) -> bool:
-        """Summarise an open metric for some rows; False if the log cannot be read."""
+        """Summarise an open metric for the rows with these numbers, into `known`; False if the log cannot be read."""
         try:
             with self.run.events.open("rb") as log:
                 for number in rows:
@@ -227,7 +228,7 @@ class Series:
         return True
 
     def _values(self, columns: Sequence[array[float]], rows: slice, key: str) -> Sequence[Sequence[float]]:
-        """The five columns of a key, or of an open metric, in some rows."""
+        """Weight, sum, lowest, highest and last of a value (one of KEYS, or an open metric) in some rows: five columns."""
         if key in SOURCES:
             return [column[rows] for column in columns[SOURCES[key]]]
         known = self._metrics.get(key, {})
@@ -238,7 +239,7 @@ class Series:
         return [*zip(*found, strict=True)]
 
     def _cells(self, columns: Sequence[array[float]], row: int, axis: str, key: str) -> list[Cell]:
-        """The cells of a row's single steps, for a key or an open metric."""
+        """The values of a row's single steps as cells, for one of KEYS or an open metric."""
         steps = self._steps_of(columns, row)
         if key in SOURCES:
             return [cell(step, axis, key) for step in steps]
@@ -246,7 +247,7 @@ class Series:
         return [open_cell(step, axis, values.get(step.step, math.nan)) for step in steps]
 
     def _metric_by_step(self, columns: Sequence[array[float]], number: int, name: str) -> dict[int, float]:
-        """The values of an open metric in a row's single steps, by step: cached, or read from the log."""
+        """Step -> value of the open metric `name`, for the single steps of the row with the number `number`; cached or read."""
         key = (name, columns[_BEGIN][number], columns[_LAST][number])
         values = self._metric_details.get(key)
         if values is None:
@@ -267,9 +268,10 @@ class Series:
         self._marks: list[tuple[int, Mark]] = []
         self._details: dict[int, list[StepValues]] = {}
         self._metrics: dict[str, dict[tuple[float, float], Five]] = {}
-        """Open metric -> its five numbers in each row, by the row's first byte and last step."""
+        """Open metric -> the weight, sum, lowest, highest and last of its values in each row, by the row's first byte
+        and last step."""
         self._validation_metrics: dict[str, dict[int, float]] = {}
-        """Open metric -> its value at each validation, by the byte at which its line begins."""
+        """Open metric -> its value at each validation, by the offset in the log at which the validation's line begins."""
         self._metric_details: dict[tuple[str, float, float], dict[int, float]] = {}
         self._builder = RowBuilder(self._take)
         self._session = 0
@@ -296,7 +298,7 @@ class Series:
         return bool(block)
 
     def _take_index(self) -> None:
-        """Load the rows of the index: steps are copied column by column, only marks are handled one by one."""
+        """Load the rows of the index: those of steps are copied column by column, only marks are handled one by one."""
         data = read_index(self.run)
         if not data:
             return
@@ -337,7 +339,7 @@ class Series:
             self._marks.append((row.kind, Mark(row.first, int(tokens), row.clock, row.loss, best, full, row.begin)))
 
     def _void(self, step: int) -> None:
-        """Drop everything after a step; the row that contains the step is built again from the log."""
+        """Drop steps and marks after `step`; the row that contains `step` is summarised again from the log."""
         self._marks = [(kind, mark) for kind, mark in self._marks if mark.step <= step]
         keep = bisect_right(self._columns[_FIRST], step)
         cut = self._row(keep - 1) if keep and self._columns[_LAST][keep - 1] > step else None
@@ -358,7 +360,7 @@ class Series:
 
     @contextmanager
     def _opened(self) -> Iterator[list[array[float]]]:
-        """Yield the columns under the lock; the steps that are not in a row yet are their last row."""
+        """Context manager: hold the lock and yield the columns; their last row has the steps that are not in a row yet."""
         with self._lock:
             row = self._builder.row()
             if row is None:
@@ -373,7 +375,7 @@ class Series:
                     del column[-1]
 
     def _steps_of(self, columns: Sequence[array[float]], number: int) -> list[StepValues]:
-        """The single steps of a row: those that are not in a row yet, or cached ones, or read from the log."""
+        """The single steps that a row summarises: those that are not in a row yet, or cached ones, or read from the log."""
         if number == len(columns[_BEGIN]) - 1 and self._builder.open:
             return self._builder.open
         row = Row(*(column[number] for column in columns))  # type: ignore[arg-type]
@@ -387,7 +389,7 @@ class Series:
         return kept
 
     def _read_again(self, row: Row) -> list[StepValues]:
-        """The steps of a row, read from the log; empty if the log cannot be read."""
+        """The single steps that a row summarises, read from the log; empty if the log cannot be read."""
         try:
             with self.run.events.open("rb") as handle:
                 handle.seek(row.begin)
