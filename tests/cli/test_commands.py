@@ -250,7 +250,7 @@ def test_the_error_for_a_request_to_an_ended_run_names_the_next_command(desk: An
     (desk.runs / finished / "meta.json").write_text("{")
     error = desk.seedbed("stop", str(desk.runs / finished), expect=1).stderr
     assert "not running (broken)" in error
-    assert "restore it or" in error, "the hint is not about the broken file"
+    assert "Restore it or" in error, "the hint is not about the broken file"
 
 
 def test_resume_from_an_earlier_checkpoint(desk: Any) -> None:

@@ -19,7 +19,10 @@ from seedbed.errors import UsageError
 
 
 def check_values(config: S, origins: Mapping[str, str], root: Root[S], *, is_new: bool = False) -> None:
-    """Raise UsageError for the first contradiction between values, with where they were given and what to set."""
+    """Raise UsageError for the first contradiction between values, with where they were given and what to set.
+
+    A new config (`is_new`), unlike one stored in a run, is also checked for a misspelt device: earlier versions accepted any.
+    """
     problems = _contradictions(config, root)
     if is_new and (train := getattr(config, "train", None)) is not None:
         problems = chain(problems, _of_device(train.device))
