@@ -56,7 +56,7 @@ async def test_marks_and_filter_survive_refreshes(open_window: Any, store: Any, 
         await user.keys("slash", *"completed", "enter")
         assert user.window.panel(RunsPanel).table.ids == [find_run(store, "fir").id, find_run(store, "oak").id]
         actions.change_tags(find_run(store, "cedar"), add=["completed"])
-        actions.rename(find_run(store, "fir"), "pine")
+        actions.rename(find_run(store, "fir"), "pine", store)
         await user.keys("r")
         await user.see("pine", "cedar")
         assert "elm" not in user.part("#runs-table")
@@ -93,7 +93,7 @@ async def test_every_panel_shows_the_last_of_many_quick_renames(open_window: Any
         await user.choose("fir", 5)
         await user.keys("a", "1", "g")
         for number in range(12):
-            actions.rename(find_run(store, "fir" if not number else f"fir-{number}"), f"fir-{number + 1}")
+            actions.rename(find_run(store, "fir" if not number else f"fir-{number}"), f"fir-{number + 1}", store)
             await user.keys("r")
         await user.see("active: fir-12", "from fir-12, step 55", "▸ fir-12 · ")
         await user.until(lambda: user.cells("fir-12") and user.cells("fir-12", "#models-table"))
