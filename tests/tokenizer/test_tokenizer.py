@@ -317,7 +317,7 @@ def without_vocabulary(folder: Path) -> None:
     [
         (lambda folder: (folder / "tokenizer.json").unlink(), "contains no tokenizer.json"),
         (lambda folder: (folder / "tokenizer.json").write_text('{"model": '), "not valid JSON"),
-        (lambda folder: (folder / "tokenizer.json").write_text("[1, 2]"), "has no model"),
+        (lambda folder: (folder / "tokenizer.json").write_text("[1, 2]"), 'has no "model"'),
         (without_vocabulary, "cannot load this tokenizer.json"),
         (lambda folder: sentencepiece_like(folder, eos=None), "no end-of-text token"),
         (lambda folder: sentencepiece_like(folder, eos="<missing>"), "<missing>"),

@@ -220,7 +220,7 @@ def _estimated(wanted: Resolved[Config], store: Store) -> dict[str, Any]:
 
 
 def describe(findings: list[dict[str, Any]], needs: dict[str, Any]) -> list[str]:
-    """Lines of text that say what is wrong with a config (`findings`), and what training would need."""
+    """The result of `config check` as lines: what is wrong (`findings`), and how much memory, disk and time training takes."""
     from seedbed import text
     from seedbed.cli.console import paint
     from seedbed.presentation.wording import time_taken

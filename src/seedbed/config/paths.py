@@ -51,6 +51,6 @@ def _absolute(path: str, folder: Path) -> str:
     if not text.is_utf_8(absolute):
         raise UsageError(
             f"The full path of {text.quoted(path)} is {text.quoted(absolute)}, which is not UTF-8. A config must be UTF-8.",
-            "Rename the folder, or give the full path of a link to it whose name is UTF-8.",
+            "Rename the folder, or make a symbolic link to it with a UTF-8 name and give the path of that link.",
         )
     return absolute

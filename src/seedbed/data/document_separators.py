@@ -56,7 +56,7 @@ class _LongText(NamedTuple):
 
 
 class _Layout(NamedTuple):
-    """What the first reading of a long document found out about its separators."""
+    """What the first pass over a long text found: where separators such as <|endoftext|> split it into documents."""
 
     divided: bool
     """Whether separators split the document."""

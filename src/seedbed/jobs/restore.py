@@ -83,7 +83,7 @@ class Start(NamedTuple):
 
     @property
     def step(self) -> int:
-        """The number of steps that are done when the job starts."""
+        """The number of steps that were already done when the job starts."""
         return self.loaded.step if self.loaded else 0
 
     def segments(self, config: TrainingConfig, windows_per_epoch: int, tokens_per_window: int) -> list[Segment]:

@@ -289,7 +289,7 @@ def _encoding_only(spec: dict[str, Any]) -> dict[str, Any]:
     tokens, so that the same characters in data are encoded as text.
     """
     if not isinstance(spec, dict) or not isinstance(spec.get("model"), dict) or "type" not in spec["model"]:
-        raise SeedbedError("tokenizer.json has no model.", "Restore the file, or use another tokenizer.")
+        raise SeedbedError('tokenizer.json has no "model" section.', "Restore the file, or use another tokenizer.")
     own = {**spec, "truncation": None, "padding": None}
     if (own.get("post_processor") or {}).get("type") not in (None, "ByteLevel"):
         own["post_processor"] = None

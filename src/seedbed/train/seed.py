@@ -20,7 +20,7 @@ def seed_all(seed: int) -> None:
 
 
 def offset_seed(seed: int, offset: int) -> int:
-    """The sum of `seed` and `offset`, modulo 2**63: a seed for the text with the number `offset`."""
+    """The sum of `seed` and `offset`, modulo 2**63: for example the seed of the generated text with the number `offset`."""
     return (seed + offset) % 2**63
 
 

@@ -193,7 +193,7 @@ class TrainPanel(Panel):
         self._show_placeholders()
 
     def _switch_horizon(self) -> None:
-        """Clear the fields epochs and steps for a run to train further; for a new run, restore what was typed."""
+        """Empty the fields epochs and steps if an existing run is to be trained further; restore their texts for a new run."""
         if self.origin != NEW:
             if self._typed_horizon is None:
                 self._typed_horizon = {name: self._value(name) for name in HORIZON}

@@ -63,7 +63,7 @@ class IndexWriter:
             while read < limit:
                 block, offset = read_block(self._run.events, builder.offset, min(_BLOCK, limit - read))
                 if offset - len(block) != builder.offset:
-                    raise SeedbedError("The event log is shorter than it was.", "")
+                    raise SeedbedError("The event log has become shorter since it was last read.", "")
                 if not block:
                     return True
                 builder.add(block)
