@@ -94,13 +94,16 @@ def decide_compile(
         if eager.step_s * steps <= PAYS_FROM_S:
             return False, eager
         if not has_compiler(learner.device):
+            needed, install = (
+                ("Triton", "triton") if learner.device.type == "cuda" else ("a C++ compiler", "g++ or clang")
+            )
             emit(
                 Message(
                     level="info",
                     code="no-compiler",
-                    text="Training runs without torch.compile: no C++ compiler is installed.",
+                    text=f"Training runs without torch.compile, which needs {needed}.",
                     why="torch.compile would make this run faster.",
-                    hint="Install g++ or clang, or set train.compile = 'off' to silence this.",
+                    hint=f"Install {install}, or set train.compile = 'off' to silence this.",
                 )
             )
             return False, eager
