@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import Any, Protocol
 
 
-class Writer:
+class Writer(Protocol):
     """Prints samples (generated texts) piece by piece while they are generated."""
 
     def text(self, sample: int, chunk: str) -> None:
         """Receive the next piece of the text of the sample with this number (from 0)."""
-        raise NotImplementedError
 
     def done(self, end: dict[str, Any]) -> None:
         """Receive the end of a sample; `end` is the last answer of the generating process about that sample."""
-        raise NotImplementedError
 
 
-class PipeWriter(Writer):
+class PipeWriter:
     """Writes the exact bytes of each sample to a pipe or file: prompt, generated text, newline."""
 
     def __init__(self, prompt: str) -> None:
@@ -42,7 +40,7 @@ class PipeWriter(Writer):
         sys.stdout.buffer.flush()
 
 
-class TerminalWriter(Writer):
+class TerminalWriter:
     """Prints each sample on a terminal: the prompt in bold, no control characters, figures on stderr."""
 
     def __init__(self, prompt: str, num_samples: int) -> None:
@@ -73,7 +71,7 @@ class TerminalWriter(Writer):
         note(paint(result_text([end]), "dim", sys.stderr))
 
 
-class JsonWriter(Writer):
+class JsonWriter:
     """Prints each sample as a JSON object when the sample has ended."""
 
     def __init__(self, about: dict[str, Any]) -> None:
