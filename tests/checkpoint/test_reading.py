@@ -36,12 +36,6 @@ def truncate_weights(path: Path) -> None:
     (path / "model.safetensors").write_bytes(data[:-7])
 
 
-def edit(path: Path) -> None:
-    data = bytearray((path / "optimizer.safetensors").read_bytes())
-    data[-1] ^= 1
-    (path / "optimizer.safetensors").write_bytes(data)
-
-
 def remove_marker(path: Path) -> None:
     (path / "DONE").unlink()
 

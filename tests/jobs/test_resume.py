@@ -481,6 +481,7 @@ def test_other_text_is_refused_before_the_job_starts_if_a_quick_check_finds_it(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    bench.train(bench.new(f"data.source=text:{other}"))
     started: list[ResumeOptions] = []
     monkeypatch.setattr(launching, "start", lambda run, resume, turn: started.append(resume))
     log = half_way.events.read_bytes()
