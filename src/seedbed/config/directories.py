@@ -1,4 +1,4 @@
-"""Say where prepared data and compiled kernels are cached, and check whether these folders can be used."""
+"""Say where prepared data, compiled kernels and the user's facts are, and check whether the caches can be used."""
 
 from __future__ import annotations
 
@@ -37,6 +37,23 @@ def cache_dir() -> Path:
             CACHE_HINT,
         )
     return found
+
+
+def facts_dir() -> Path | None:
+    """The folder with the user's own facts about GPUs, models and networks: SEEDBED_FACTS, or in the user's config folder.
+
+    It need not exist. None if there is neither: in a container the user may have no home directory.
+    """
+    named = env("SEEDBED_FACTS")
+    if named:
+        return expand_home(named).absolute()
+    import platformdirs
+
+    try:
+        found = Path(platformdirs.user_config_dir("seedbed", appauthor=False))
+    except RuntimeError:
+        return None
+    return found / "facts" if found.is_absolute() else None
 
 
 def refuse_unusable_cache() -> None:
