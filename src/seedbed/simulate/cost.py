@@ -1,0 +1,78 @@
+"""The time of one optimizer step, and where it goes."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from seedbed.simulate.communication import (
+    context_parallel_s,
+    expert_parallel_s,
+    gradient_sum_s,
+    pipeline_transfer_s,
+    sharded_weights_s,
+    tensor_parallel_s,
+)
+from seedbed.simulate.constants import OPTIMIZER_BYTES, STRAGGLER, Constants, fitted
+from seedbed.simulate.layer_cost import layer_cost, output_layer_s
+from seedbed.simulate.rates import half_peak, rates_of
+from seedbed.simulate.setup import Setup
+
+
+class StepCost(NamedTuple):
+    """The predicted time of one optimizer step."""
+
+    step_s: float
+    parts: dict[str, float]
+    """Seconds of the step by part; they add up to `step_s`."""
+    tokens_per_s: float
+    """Tokens per second of all GPUs together."""
+    tokens_per_s_per_gpu: float
+    mfu: float
+    """Model FLOPs utilisation: useful operations (full attention matrix, no recomputation) against the 16-bit peak rate."""
+
+
+def step_cost(setup: Setup, k: Constants | None = None) -> StepCost:
+    """Predict the time of one optimizer step; `k` are the constants of the model, by default the fitted ones."""
+    k = k or fitted()
+    parts = {name: seconds * setup.micro_batches for name, seconds in _micro_batch(setup, k).items()}
+    micro_batch_s = sum(parts.values()) / setup.micro_batches
+    # 1F1B: the stages wait for p - 1 micro-batches; with v virtual stages for 1/v of that (arXiv 2104.04473).
+    parts["pipeline bubble"] = micro_batch_s * (setup.layout.pp - 1) / setup.layout.interleave
+    parts["gradient sum"] = gradient_sum_s(setup, k, micro_batch_s)
+    parts["optimizer"] = (
+        OPTIMIZER_BYTES * setup.trained_per_gpu / setup.optimizer_shards / rates_of(setup, k).memory
+    )
+    parts["stragglers"] = sum(parts.values()) * STRAGGLER * math.log2(max(1.0, setup.num_gpus / 8))
+    step_s = sum(parts.values())
+    per_gpu = setup.tokens_per_step / step_s / setup.num_gpus
+    useful = setup.shape.flops_per_token(setup.recipe.seq_len) * (2 / 3 if setup.recipe.is_lora else 1)
+    return StepCost(
+        step_s,
+        {name: seconds for name, seconds in parts.items() if seconds},
+        per_gpu * setup.num_gpus,
+        per_gpu,
+        per_gpu * useful / half_peak(setup.gpu),
+    )
+
+
+def _micro_batch(setup: Setup, k: Constants) -> dict[str, float]:
+    """Seconds of one micro-batch on the pipeline stage that sets the pace, by part."""
+    rates = rates_of(setup, k)
+    layer = layer_cost(setup, rates, k)
+    exchange = tensor_parallel_s(setup, k), context_parallel_s(setup, k), expert_parallel_s(setup, k)
+    sharded = sharded_weights_s(setup, k, layer.total + sum(exchange))
+    here = setup.layers_per_stage
+    return {
+        "matmuls": here * layer.matmuls,
+        "attention": here * layer.attention,
+        "element-wise": here * layer.elementwise,
+        "dequantise": here * layer.dequantise,
+        "kernel launches": here * layer.launches,
+        "tensor parallel": here * exchange[0],
+        "context parallel": here * exchange[1],
+        "expert parallel": here * exchange[2],
+        "sharded weights": here * sharded,
+        "output layer": output_layer_s(setup, rates, k),
+        "pipeline transfer": pipeline_transfer_s(setup, k),
+    }

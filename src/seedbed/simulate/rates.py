@@ -1,0 +1,101 @@
+"""The rates that a GPU and its links reach in training: matmuls, attention, memory, collectives."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from seedbed.simulate.constants import LINK_SHARE, MEMORY_SHARE, PCIE_SHARE, UNPUBLISHED_MATMUL, Constants
+from seedbed.simulate.hardware_facts import Gpu
+from seedbed.simulate.setup import Setup
+
+BEFORE_HOPPER = frozenset({"pascal", "volta", "turing", "ampere", "ada", "cdna1", "cdna2", "rdna3"})
+_WATTS_PER_TFLOP = {"hopper": 700 / 989, "ampere": 400 / 312}
+"""Power of the fastest GPU of a generation for each 10^12 operations per second of its peak rate."""
+
+
+class Rates(NamedTuple):
+    """Rates of one GPU in this training, in operations or bytes per second."""
+
+    matmul: float
+    """Matmuls of the layers."""
+    matmul_half: float
+    """Matmuls that stay in 16 bits with fp8: the output layer. In fp32, the same as `matmul`."""
+    attention: float
+    """Flash attention, counted with a causal mask."""
+    peak_half: float
+    """Peak rate of 16-bit matmuls, as on the data sheet."""
+    memory: float
+
+
+def is_new(gpu: Gpu) -> bool:
+    """Whether the GPU is of the Hopper generation or later."""
+    return gpu.generation not in BEFORE_HOPPER
+
+
+def half_peak(gpu: Gpu) -> float:
+    """Peak rate of 16-bit matmuls in operations per second; of fp32 ones if the GPU has no 16-bit rate."""
+    rates = gpu.peak_tflops
+    return (rates.get("bf16") or rates.get("fp16") or rates["fp32"]) * 1e12
+
+
+def rates_of(setup: Setup, k: Constants) -> Rates:
+    """The rates of this setup's GPU with its precision and software."""
+    gpu, recipe = setup.gpu, setup.recipe
+    half = _matmul_rate(gpu, "fp32" if recipe.precision == "fp32" else "bf16", k)
+    layers = _matmul_rate(gpu, "fp8", k) if recipe.precision == "fp8" and "fp8" in gpu.peak_tflops else half
+    if not is_new(gpu):
+        share = k.attention_old
+    else:
+        share = k.attention_new if recipe.light else k.attention_eager
+    peak = half_peak(gpu) if recipe.precision != "fp32" else gpu.peak_tflops.get("fp32", 0.0) * 1e12 or half_peak(gpu)
+    return Rates(layers, half, share * peak * _power_factor(gpu), half_peak(gpu), gpu.memory_gbps * 1e9 * MEMORY_SHARE)
+
+
+def _matmul_rate(gpu: Gpu, precision: str, k: Constants) -> float:
+    """The rate that matmuls of training reach in operations per second; `precision` is fp32, bf16 (or fp16), or fp8."""
+    published, peak = gpu.matmul_tflops, gpu.peak_tflops
+    if precision == "fp8":
+        best = published.get("fp8") or UNPUBLISHED_MATMUL["fp8"] * peak["fp8"] * _power_factor(gpu)
+    elif precision == "fp32":
+        best = UNPUBLISHED_MATMUL["bf16"] * (peak.get("tf32") or peak.get("fp32") or half_peak(gpu) / 1e12)
+    else:
+        best = published.get("bf16") or UNPUBLISHED_MATMUL["bf16"] * half_peak(gpu) / 1e12 * _power_factor(gpu)
+    if not is_new(gpu):
+        share = k.matmul_ampere
+    else:
+        share = k.matmul_hopper if gpu.generation == "hopper" else k.matmul_blackwell
+    return best * 1e12 * share * (k.matmul_fp8 if precision == "fp8" else 1.0)
+
+
+def _power_factor(gpu: Gpu) -> float:
+    """The share of its rate that a GPU with less power than the fastest of its generation keeps (assumed).
+
+    Clock and voltage fall together, so the rate falls with about the square root of the power.
+    """
+    usual = _WATTS_PER_TFLOP.get(gpu.generation)
+    if usual is None or not gpu.power_w:
+        return 1.0
+    return min(1.0, gpu.power_w * 1e12 / half_peak(gpu) / usual) ** 0.5
+
+
+def link_bandwidth(gpu: Gpu) -> float:
+    """Bandwidth of collectives between GPUs of a node, in bytes per second through each GPU."""
+    return (gpu.link_gbps * LINK_SHARE if gpu.link_gbps else gpu.pcie_gbps * PCIE_SHARE) * 1e9
+
+
+def network_bandwidth(setup: Setup, k: Constants) -> float:
+    """Bandwidth of the network for each GPU, in bytes per second."""
+    return setup.network_gbps * setup.network_efficiency * k.network * 1e9
+
+
+def ring_bandwidth(setup: Setup, size: int, stride: int, k: Constants) -> float:
+    """Bandwidth at which a ring of `size` ranks, `stride` ranks apart, moves data through each GPU, in bytes per second.
+
+    Inside a node it is the link's. Across nodes, NCCL builds one ring for each network adapter that the members of the
+    group inside a node can use, so a group with several members in each node has the bandwidth of several adapters.
+    """
+    link = link_bandwidth(setup.gpu)
+    if size * stride <= setup.node_gpus:
+        return link
+    inside = max(1.0, min(float(size), setup.node_gpus / stride))
+    return min(link, network_bandwidth(setup, k) * inside)
