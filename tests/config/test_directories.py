@@ -1,4 +1,4 @@
-"""Where caches are kept."""
+"""Where caches and facts are kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seedbed.config.directories import cache_dir
+from seedbed.config.directories import cache_dir, facts_dir
 from seedbed.config.environment import env
 
 
@@ -18,3 +18,12 @@ def test_the_environment_sets_the_cache_folder(monkeypatch: pytest.MonkeyPatch, 
     assert cache_dir().is_absolute()
     monkeypatch.setenv("SEEDBED_X", "1")
     assert (env("SEEDBED_X"), env("SEEDBED_Y", "no")) == ("1", "no")
+
+
+def test_the_environment_sets_the_folder_of_facts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SEEDBED_FACTS", str(tmp_path))
+    assert facts_dir() == tmp_path
+    monkeypatch.delenv("SEEDBED_FACTS")
+    found = facts_dir()
+    assert found is not None
+    assert found.parts[-2:] == ("seedbed", "facts")

@@ -100,6 +100,13 @@ def _row(given: Any, kind: type[R], earlier: dict[str, R], place: str) -> R:
         raise UsageError(f"{place} has no name.", f'Give it one: name = "My-GPU". {_HINT}')
     place = f"{place} ({given['name']})"
     base = earlier.get(key(given["name"]))
+    if base is None:
+        owner = next((row for row in earlier.values() if key(given["name"]) in map(key, row.aliases)), None)
+        if owner is not None:
+            raise UsageError(
+                f"{place}: {quoted(given['name'])} is another name of {owner.name}.",
+                f'Write name = "{owner.name}" to change that row, or choose a new name.',
+            )
     merged = given if base is None else _merged(msgspec.to_builtins(base), given)
     try:
         row = msgspec.convert(merged, kind)
