@@ -71,6 +71,8 @@ TP_EXPOSED_FUSED = 0.05
 """Share of the communication of tensor parallelism that the fused stack does not overlap with matmuls."""
 CP_EXPOSED = 0.15
 """Share of the communication of context parallelism that attention does not hide."""
+EAGER_PASSES = 4.0
+"""Additional reads and writes of RMSNorm and rotary positions in PyTorch without compilation."""
 FP8_CAST_BYTES = 4.0
 """Bytes moved for each input of an fp8 matmul to convert it: read 2, write 1, and write 1 transposed."""
 OPTIMIZER_BYTES = 30.0
@@ -79,11 +81,34 @@ STRAGGLER = 0.004
 """Growth of the step time with each doubling of the GPUs above 8: the slowest one sets the pace."""
 
 
+class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far predictions were off for rows of sources that the fit had not seen."""
+
+    rows: int
+    factor: float
+    """80 % of these rows lie within predicted / factor and predicted * factor."""
+
+
+class FittedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What benchmarks/fit_cost.py writes."""
+
+    about: str
+    date: str
+    rows: int
+    constants: Constants
+    ranges: dict[str, tuple[float, float]]
+    """Constant -> its lowest and highest value when each source was left out in turn."""
+    spreads: dict[str, Spread]
+    """Class of a setup (see intervals.py) -> the spread of its throughput."""
+    memory: dict[str, float] = {}
+
+
 @cache
+def fitted_file() -> FittedFile:
+    """The file of fitted constants."""
+    return msgspec.json.decode(FITTED_FILE.read_bytes(), type=FittedFile)
+
+
 def fitted() -> Constants:
     """The fitted constants."""
-    return msgspec.json.decode(FITTED_FILE.read_bytes(), type=_File).constants
-
-
-class _File(msgspec.Struct, frozen=True):
-    constants: Constants
+    return fitted_file().constants

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from seedbed.simulate.constants import FP8_CAST_BYTES, LIGHT_ELEMENTWISE, LIGHT_LAUNCH, TILE, Constants
+from seedbed.simulate.constants import EAGER_PASSES, FP8_CAST_BYTES, LIGHT_ELEMENTWISE, LIGHT_LAUNCH, TILE, Constants
 from seedbed.simulate.rates import Rates
 from seedbed.simulate.setup import Setup
 
@@ -136,6 +136,9 @@ def _elementwise(setup: Setup, rates: Rates, k: Constants) -> tuple[float, float
     split = t if layout.sequence_parallel else 1
     ups, wide = shape.ffn_matrices - 1, setup.ffn_width
     moved = 2 * setup.tokens * (8 * h / split + (2 * (q + 2 * kv) + 2 * ups * wide) / t)
+    if shape.gated and recipe.stack == "torch" and not recipe.light:
+        # Models of the Llama kind: without compilation, RMSNorm and rotary positions are several kernels each.
+        moved += 2 * setup.tokens * EAGER_PASSES * (2 * h + (q + kv) / t)
     forward = k.elementwise * moved * (LIGHT_ELEMENTWISE if recipe.light else 1.0)
     # Each token is copied to its experts and back: read and write, before and after the exchange.
     forward += setup.expert_share * 16 * setup.tokens * shape.top_k * h / split

@@ -43,12 +43,14 @@ class Row(NamedTuple):
     assumed: tuple[str, ...]
     """What the row does not say, with the value used instead."""
     trust: str
+    is_timed: bool
+    """Whether throughput, step time or TFLOPS are published; MFU alone is often read from a figure."""
 
     @property
     def is_core(self) -> bool:
-        """Whether the row has a known layout on a usual GPU: no mixture of experts, no GPU before Ampere, read in its source."""
+        """Whether the row is timed, read in its source, and of a dense model on a GPU of 2020 or later."""
         old = self.setup.gpu.generation in ("pascal", "volta", "turing")
-        return not (old or self.setup.shape.experts or self.trust == "from_memory")
+        return self.is_timed and not (old or self.setup.shape.experts or self.trust == "from_memory")
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -81,6 +83,7 @@ def read_row(row: dict[str, Any], where: str = "the row") -> Row:
             measured.get("memory_gib_per_gpu"),
             assumed,
             str(row.get("trust") or ""),
+            any(measured.get(each) for each in ("tokens_per_s_per_gpu", "step_time_s", "tflops_per_gpu")),
         )
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         what = f"has no {error}" if isinstance(error, KeyError) else f"cannot be used: {error}"

@@ -59,7 +59,7 @@ def _matmul_rate(gpu: Gpu, precision: str, k: Constants) -> float:
     elif precision == "fp32":
         best = UNPUBLISHED_MATMUL["bf16"] * (peak.get("tf32") or peak.get("fp32") or half_peak(gpu) / 1e12)
     else:
-        best = published.get("bf16") or UNPUBLISHED_MATMUL["bf16"] * half_peak(gpu) / 1e12 * _power_factor(gpu)
+        best = published.get("bf16") or published.get("fp16") or UNPUBLISHED_MATMUL["bf16"] * half_peak(gpu) / 1e12 * _power_factor(gpu)
     if not is_new(gpu):
         share = k.matmul_ampere
     else:
