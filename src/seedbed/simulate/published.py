@@ -96,7 +96,7 @@ def _setup(row: dict[str, Any]) -> tuple[Setup, tuple[str, ...]]:
     shape = shape_of_row(row["model"])
     wires = read_interconnect(hardware.get("interconnect") or "", gpu)
     assumed: list[str] = [] if wires.stated else [f"network {wires.gbps:g} GB/s per GPU"]
-    recipe = _recipe(train, parallel, gpu, shape, assumed)
+    recipe = _recipe(train, parallel, gpu, shape, str(row.get("source_date") or ""), assumed)
     layout, global_batch = _layout(train, parallel, int(hardware["num_gpus"]), gpu, shape, recipe, assumed)
     setup = Setup(
         shape=shape,
@@ -151,7 +151,7 @@ def shape_of_row(model: dict[str, Any]) -> Shape:
     return min(shapes, key=lambda each: abs(each.parameters - wanted))
 
 
-def _recipe(train: dict[str, Any], parallel: dict[str, Any], gpu: Gpu, shape: Shape, assumed: list[str]) -> Recipe:
+def _recipe(train: dict[str, Any], parallel: dict[str, Any], gpu: Gpu, shape: Shape, date: str, assumed: list[str]) -> Recipe:
     software = str(parallel.get("notes") or "")
     compiled = bool(train.get("compile")) or _COMPILED.search(software) is not None
     flash = train.get("flash_attention")
@@ -181,6 +181,8 @@ def _recipe(train: dict[str, Any], parallel: dict[str, Any], gpu: Gpu, shape: Sh
         lora_parameters=_lora_parameters(train.get("lora") or {}, shape) if method in ("lora", "qlora") else 0,
         optimizer=train.get("optimizer") or "adamw",
         reduce_bytes=2.0 if half or method != "pretrain" or stack == "fused" else 4.0,
+        # Libraries for fine-tuning compute the loss in pieces since the end of 2024.
+        chunked_loss=method != "pretrain" and compiled and date >= "2024-09",
         pure_bf16=half or (method != "pretrain" and stack == "torch"),
     )
 
@@ -244,7 +246,7 @@ def _layout(
         shard=max(1, shard),
         interleave=interleave,
         micro_batch=min(micro, batch / dp),
-        sequence_parallel=recipe.stack == "fused",
+        sequence_parallel=recipe.stack != "legacy",
     )
     return layout, batch
 

@@ -1,0 +1,173 @@
+"""Memory of one GPU in training, by part."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from seedbed.simulate.layer_cost import NF4_BYTES
+from seedbed.simulate.setup import Setup
+
+GIB = float(1 << 30)
+
+# Fitted on published memory figures by hand-set steps (benchmarks/fit_memory.py prints the errors), or from the sources named.
+LOGITS_BYTES = 13.0
+"""Bytes for each logit: 16-bit, fp32, softmax and gradient exist together."""
+CHUNKED_LOGITS_BYTES = 2.0 + 13.0 / 8
+SELECTIVE_KEPT = 0.35
+"""Share of the activations that selective checkpointing in PyTorch keeps."""
+COMPILED_KEPT = 0.85
+LORA_KEPT = 0.8
+"""Share that is left with LoRA: matrices without an adapter need no input for their backward pass."""
+QLORA_COPIES = 1.6
+"""Factor for the copies that autocast makes with 4-bit weights."""
+FRAGMENTATION = 1.1
+"""Reserved against allocated memory: the caching allocator cannot use all gaps (1.11 to 1.17 were published)."""
+CONTEXT_GIB = 1.0
+"""CUDA context, NCCL buffers and libraries; assumed (0.5 to 1.5 GiB)."""
+ADAPTER_BYTES = 16.0
+"""Bytes for each LoRA weight: fp32 weight, gradient, two moments."""
+
+
+class Memory(NamedTuple):
+    """Peak memory of the GPU that needs most, in bytes, by part."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+    gathered: float
+    """Whole weights of the layers in use, if weights are sharded."""
+    activations: float
+    logits: float
+    fragmentation: float
+    context: float
+
+    @property
+    def total(self) -> float:
+        """What the driver reports."""
+        return sum(self)
+
+    @property
+    def reserved(self) -> float:
+        """What PyTorch's allocator holds: allocated memory with its gaps."""
+        return self.total - self.context
+
+    @property
+    def allocated(self) -> float:
+        """What PyTorch's allocator counts as allocated: without gaps and the driver's own memory."""
+        return self.total - self.fragmentation - self.context
+
+
+def memory_of(setup: Setup) -> Memory:
+    """The peak memory of one GPU."""
+    weights, gradients, optimizer = _states(setup)
+    gathered = _gathered(setup)
+    activations = activation_bytes(setup)
+    logits = _logits(setup)
+    # Gradients grow while activations are freed: at the loss there are all activations and no new gradients (unless they
+    # are accumulated over micro-batches), at the end of the backward pass the reverse.
+    accumulated = setup.micro_batches > 1 or setup.layout.pp > 1
+    at_loss = (gradients if accumulated else 0.0, activations, logits)
+    at_end = (gradients, activations / max(1.0, setup.layers_per_stage), 0.0)
+    peak = max(at_loss, at_end, key=sum)
+    parts = (weights, peak[0], optimizer, gathered, *peak[1:])
+    return Memory(*parts, (FRAGMENTATION - 1) * sum(parts), CONTEXT_GIB * GIB)
+
+
+def _states(setup: Setup) -> tuple[float, float, float]:
+    """Bytes of weights, gradients and optimizer state on one GPU."""
+    recipe, layout = setup.recipe, setup.layout
+    count = setup.parameters_per_gpu
+    if recipe.is_lora:
+        blocks = setup.local_layer_parameters * setup.shape.layers / layout.pp
+        shards = layout.shard if layout.zero == 3 else 1
+        frozen = (blocks * (NF4_BYTES if recipe.method == "qlora" else 2.0) + 2.0 * (count - blocks)) / shards
+        adapters = recipe.lora_parameters / (layout.tp * layout.pp) / shards
+        return frozen + 4 * adapters, 4 * adapters, (ADAPTER_BYTES - 8) * adapters
+    moments = _moment_bytes(recipe.optimizer)
+    if recipe.pure_bf16:
+        each = 2.0, (0.0 if _frees_gradients(recipe.optimizer) else 2.0), moments if moments < 4 else 4.0
+        weight, gradient, state = each
+    elif layout.zero == 3 or recipe.stack == "torch":
+        # PyTorch: fp32 weights and gradients, 16-bit copies only while a layer computes.
+        weight, gradient, state = 4.0, 4.0, moments
+    else:
+        # Megatron: 16-bit weights, gradients in 16 bits (fp16) or fp32 (bf16), fp32 copies with the optimizer.
+        weight, gradient, state = 2.0, (2.0 if recipe.precision == "fp16" else 4.0), 4.0 + moments
+    states = setup.optimizer_shards if layout.zero >= 1 else 1
+    shared = layout.shard if layout.zero == 3 else 1
+    gradient_shards = layout.shard if layout.zero >= 2 else 1
+    return weight * count / shared, gradient * count / gradient_shards, state * count / states
+
+
+def _frees_gradients(optimizer: str) -> bool:
+    """Whether each gradient is used and freed in the backward pass; low-memory recipes with a paged optimizer do that, too."""
+    return "backward" in optimizer or "paged" in optimizer
+
+
+def _moment_bytes(optimizer: str) -> float:
+    """Bytes of AdamW's moments for each parameter."""
+    if "paged" in optimizer:
+        return 0.0
+    if "8bit" in optimizer:
+        return 2.0
+    return 4.0 if "bf16" in optimizer else 8.0
+
+
+def _gathered(setup: Setup) -> float:
+    """Bytes of whole 16-bit weights and gradients with FSDP: two layers ahead, one layer's gradient, a vocabulary table."""
+    if setup.layout.zero < 3 or setup.layout.shard < 2:
+        return 0.0
+    layer = setup.local_layer_parameters
+    each = 2 * NF4_BYTES if setup.recipe.method == "qlora" else 4.0
+    gradient = 0.0 if setup.recipe.is_lora else 6.0
+    return (each + gradient) * layer + 2 * setup.shape.vocab * setup.shape.hidden / setup.layout.tp
+
+
+def activation_bytes(setup: Setup) -> float:
+    """Bytes of activations that all micro-batches in flight keep for their backward pass."""
+    recipe, layout = setup.recipe, setup.layout
+    layer = layer_activation_bytes(setup)
+    h, t = setup.shape.hidden, layout.tp
+    if recipe.recompute == "full":
+        kept = 2 * setup.tokens * h / (t if layout.sequence_parallel else 1)
+        return kept * setup.layers_per_stage * _in_flight(setup) + layer
+    if recipe.recompute == "selective" and recipe.stack == "torch":
+        layer *= SELECTIVE_KEPT
+    return layer * setup.layers_per_stage * _in_flight(setup)
+
+
+def _in_flight(setup: Setup) -> float:
+    """Micro-batches whose activations the first stage keeps (1F1B; interleaving adds a share, arXiv 2205.05198)."""
+    p, v = setup.layout.pp, setup.layout.interleave
+    if p == 1:
+        return 1.0
+    return min(p, setup.micro_batches) * (1 + (p - 1) / (p * v) if v > 1 else 1.0)
+
+
+def layer_activation_bytes(setup: Setup) -> float:
+    """Bytes that one layer keeps for its backward pass of one micro-batch, without checkpointing.
+
+    Of the inputs of each operation (arXiv 2205.05198, section 4, without dropout masks for models with a gate).
+    """
+    shape, recipe, layout = setup.shape, setup.recipe, setup.layout
+    t, tokens = layout.tp, setup.tokens
+    split = t if layout.sequence_parallel else 1
+    h, q, kv = shape.hidden, shape.query_width, shape.kv_width
+    residual = (12 if shape.gated else 10) * h
+    inner = 2 * q + 4 * kv + 2 * q + (8 if shape.gated else 4) * setup.ffn_width
+    if recipe.stack == "legacy":
+        residual, inner = 10 * h, 24 * h
+    whole = tokens * (residual / split + inner / t)
+    if not recipe.flash:
+        whole += 5 * tokens * recipe.seq_len * shape.heads / t
+    if recipe.compiled:
+        whole *= COMPILED_KEPT
+    if recipe.is_lora:
+        whole *= LORA_KEPT * (QLORA_COPIES if recipe.method == "qlora" else 1.0)
+    return whole
+
+
+def _logits(setup: Setup) -> float:
+    """Bytes of the logits of one micro-batch and their gradients."""
+    each = CHUNKED_LOGITS_BYTES if setup.recipe.chunked_loss else LOGITS_BYTES
+    return each * setup.tokens * setup.shape.vocab / setup.layout.tp
