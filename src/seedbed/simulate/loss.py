@@ -201,13 +201,16 @@ class LossCurve:
         return self._grad_level * (1 + 12 * math.exp(-4 * step / warm))
 
     def spike_of_block(self, block: int) -> Spike | None:
-        """The spike whose first step lies in a block of 1,024 steps, if it has one. The warm-up has none."""
+        """The spike whose first step lies in a block of 1,024 steps, if it has one.
+
+        The warm-up has none, nor have the last steps, so the last loss shows what the run has reached.
+        """
         draw = self._spike
         first = block * _BLOCK + 1
         if draw.uniform(8 * block) >= self._spike_chance:
             return None
         step = first + draw.below(8 * block + 1, _BLOCK)
-        if step <= max(2 * self.schedule.warmup_steps, 100) or step > self.schedule.steps:
+        if step <= max(2 * self.schedule.warmup_steps, 100) or step > self.schedule.steps - 2 * _BLOCK:
             return None
         height = min(max(0.4 * math.exp(0.7 * draw.normal(8 * block + 2)), 0.1), 1.5)
         return Spike(
