@@ -202,6 +202,8 @@ class Hardware(Event, frozen=True, kw_only=True):
     gpu_total_bytes: int | None = None
     gpu_temperature_c: float | None = None
     gpu_power_w: float | None = None
+    gpu_count: int | None = None
+    """The number of GPUs over which the values are means, such as those of a simulated cluster; None: they are of one GPU."""
     missing: dict[str, str] | None = None
 
 

@@ -1,0 +1,112 @@
+"""Where the time of a simulated run went, and the summary of it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from seedbed import text
+from seedbed.simulate.failures import JOB, published_components
+from seedbed.simulate.goodput import effective_share
+from seedbed.simulate.scenario import Scenario
+
+
+class Account(msgspec.Struct):
+    """Seconds of a run by what the cluster did, and what went wrong. The seconds add up to the run's time."""
+
+    training_s: float = 0.0
+    """Training that counts."""
+    lost_s: float = 0.0
+    """Training that was lost with a failure and done again."""
+    checkpoint_s: float = 0.0
+    """Training waited for checkpoints."""
+    evaluation_s: float = 0.0
+    detection_s: float = 0.0
+    """From failures to their detection."""
+    replacement_s: float = 0.0
+    """Replacing nodes, and waiting for one if there was no spare."""
+    restart_s: float = 0.0
+    """Starting processes and NCCL, and reading checkpoints."""
+    interruptions: dict[str, int] = {}
+    """Unplanned interruptions by component."""
+    planned: int = 0
+    """Planned interruptions: maintenance, and slow nodes that were replaced."""
+    rollbacks: int = 0
+    """Times that the loss diverged, so that training went back and skipped data."""
+    lost_steps: int = 0
+
+    def total_s(self) -> float:
+        """The sum of all seconds: the time of the run."""
+        named = (self.training_s, self.lost_s, self.checkpoint_s, self.evaluation_s, self.detection_s)
+        return sum(named) + self.replacement_s + self.restart_s
+
+    def spend(self, category: str, seconds: float) -> None:
+        """Add seconds to a category, such as `restart_s`."""
+        setattr(self, category, getattr(self, category) + seconds)
+
+    def count(self, component: str) -> None:
+        """Count an unplanned interruption."""
+        self.interruptions[component] = self.interruptions.get(component, 0) + 1
+
+    @property
+    def failures(self) -> int:
+        """The number of unplanned interruptions."""
+        return sum(self.interruptions.values())
+
+
+_SHOWN = 6
+
+
+def summary(scenario: Scenario, account: Account, elapsed_s: float, loss: float, law: float) -> list[str]:
+    """The result of a simulated run as sentences, one fact each."""
+    goodput = scenario.steps * scenario.step_s / elapsed_s
+    failures = account.failures
+    lines = [
+        f"Time: {text.duration(elapsed_s)} on {scenario.gpus:,} x {scenario.gpu},"
+        f" {text.count(scenario.tokens)} tokens, {text.count(scenario.tokens / elapsed_s)} tokens/s.",
+        f"Goodput: {goodput:.1%} of the time of an uninterrupted run. {_where(account, elapsed_s)}",
+        f"Interruptions: {failures}{_by_component(account)}; {account.planned} planned;"
+        f" {scenario.reliability.expected_failures(scenario.nodes, elapsed_s / 86_400):.0f} expected.",
+        f"Lost work: {account.lost_steps:,} steps, {text.duration(account.lost_s)}.",
+        _interval(scenario),
+        f"Final loss: {loss:.4f}; the law gives {law:.4f}.",
+    ]
+    if account.rollbacks:
+        times = "once" if account.rollbacks == 1 else f"{account.rollbacks} times"
+        lines.insert(4, f"The loss diverged {times}; training went back and skipped data.")
+    return lines
+
+
+def _where(account: Account, elapsed_s: float) -> str:
+    """The largest losses of time, as shares of the run's time."""
+    parts = {
+        "lost work": account.lost_s,
+        "checkpoints": account.checkpoint_s,
+        "detection": account.detection_s,
+        "replacement": account.replacement_s,
+        "restarts": account.restart_s,
+        "validation": account.evaluation_s,
+    }
+    shown = sorted(((name, s / elapsed_s) for name, s in parts.items()), key=lambda each: -each[1])
+    return ", ".join(f"{name} {share:.1%}" for name, share in shown if share >= 0.0005) + "."
+
+
+def _by_component(account: Account) -> str:
+    titles = {each.name: each.title for each in published_components()} | {JOB: "job"}
+    counts = sorted(account.interruptions.items(), key=lambda each: (-each[1], each[0]))
+    shown = [f"{titles[name]} {count}" for name, count in counts[:_SHOWN]]
+    rest = sum(count for _, count in counts[_SHOWN:])
+    return f" ({', '.join([*shown, *([f'other {rest}'] if rest else [])])})" if counts else ""
+
+
+def _interval(scenario: Scenario) -> str:
+    used, best, given = scenario.interval_steps(), scenario.recommended_every(), scenario.checkpointing()
+    if best >= scenario.steps:
+        return f"Checkpoint interval: {used:,} steps. Failures are so rare that one checkpoint at the end is enough."
+    shares = [effective_share(steps * scenario.step_s, given) for steps in (used, best)]
+    used_text = f"{text.duration(used * scenario.step_s)} ({used:,} steps), {shares[0]:.1%} expected"
+    if used == best:
+        return f"Checkpoint interval: {used_text}; this is the recommended one."
+    return (
+        f"Checkpoint interval: {used_text}; recommended {text.duration(best * scenario.step_s)} ({best:,} steps),"
+        f" {shares[1]:.1%} expected."
+    )
