@@ -15,7 +15,7 @@ source. Needs scipy: pip install scipy.
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -52,7 +52,9 @@ class Fit(NamedTuple):
         """log(predicted / published) of the chosen rows."""
         return np.array(
             [
-                math.log(step_cost(self.rows[i].setup, k).tokens_per_s_per_gpu / (self.rows[i].tokens_per_s_per_gpu or 1))
+                math.log(
+                    step_cost(self.rows[i].setup, k).tokens_per_s_per_gpu / (self.rows[i].tokens_per_s_per_gpu or 1)
+                )
                 for i in chosen
             ]
         )
@@ -177,13 +179,17 @@ def main() -> None:
     print(text)
     for name in NAMES:
         values = [getattr(each, name) for each in fits.values()]
-        print(f"{name:18} {getattr(k, name):8.4g}   prior {getattr(PRIORS, name):6.4g}   {min(values):.4g} to {max(values):.4g}")
+        print(
+            f"{name:18} {getattr(k, name):8.4g}   prior {getattr(PRIORS, name):6.4g}   {min(values):.4g} to {max(values):.4g}"
+        )
     print({name: spread for name, spread in spreads.items() if spread})
     if given.write:
-        ranges = {name: [round(f([getattr(each, name) for each in fits.values()]), 5) for f in (min, max)] for name in NAMES}
+        ranges = {
+            name: [round(f([getattr(each, name) for each in fits.values()]), 5) for f in (min, max)] for name in NAMES
+        }
         content = FittedFile(
             about="Written by benchmarks/fit_cost.py; do not edit.",
-            date=datetime.date.today().isoformat(),
+            date=dt.datetime.now(dt.UTC).date().isoformat(),
             rows=len(timed),
             constants=Constants(**{name: float(f"{getattr(k, name):.5g}") for name in NAMES}),
             ranges={name: (low, high) for name, (low, high) in ranges.items()},

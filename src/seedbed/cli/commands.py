@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "generate": ("generate", "generate text with a trained model"),
     "score": ("score", "score the stories that a model generates"),
     "config": ("config", "show or check a config"),
+    "plan": ("plan", "predict time, memory and money of a training"),
     "presets": ("presets", "list the presets with model size, hardware and time"),
     "doctor": ("doctor", "check this machine and installation"),
     "completion": ("completion", "print the code for shell completion"),

@@ -40,9 +40,7 @@ def step_cost(setup: Setup, k: Constants | None = None) -> StepCost:
     # 1F1B: the stages wait for p - 1 micro-batches; with v virtual stages for 1/v of that (arXiv 2104.04473).
     parts["pipeline bubble"] = micro_batch_s * (setup.layout.pp - 1) / setup.layout.interleave
     parts["gradient sum"] = gradient_sum_s(setup, k, micro_batch_s)
-    parts["optimizer"] = (
-        OPTIMIZER_BYTES * setup.trained_per_gpu / setup.optimizer_shards / rates_of(setup, k).memory
-    )
+    parts["optimizer"] = OPTIMIZER_BYTES * setup.trained_per_gpu / setup.optimizer_shards / rates_of(setup, k).memory
     parts["stragglers"] = sum(parts.values()) * STRAGGLER * math.log2(max(1.0, setup.num_gpus / 8))
     step_s = sum(parts.values())
     per_gpu = setup.tokens_per_step / step_s / setup.num_gpus

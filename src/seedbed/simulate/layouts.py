@@ -1,6 +1,24 @@
-"""Layouts: defaults, checks, and the search for the best one."""
+"""Layouts of a training over GPUs: what is possible, and the search for the best ones."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from seedbed.config.arithmetic import nearest_divisors
+from seedbed.errors import UsageError
+from seedbed.simulate.cost import StepCost, step_cost
+from seedbed.simulate.memory import Memory, memory_of
+from seedbed.simulate.setup import Layout, Recipe, Setup
+from seedbed.simulate.shape import Shape
+
+PARALLEL_KEYS = ("dp", "tp", "pp", "cp", "ep", "zero", "interleave", "micro_batch")
+"""What --parallel may set."""
+_MOST_MICRO_BATCH = 32
+_MOST_CP = 16
+_LEAST_TOKENS_PER_CP = 2048
 
 
 def default_interleave(layers: int, pp: int, stack: str) -> int:
@@ -8,3 +26,183 @@ def default_interleave(layers: int, pp: int, stack: str) -> int:
     if pp == 1 or stack != "fused":
         return 1
     return max(1, min(4, layers // pp))
+
+
+def parse_parallel(text: str) -> dict[str, int]:
+    """Read `tp=8,pp=16,dp=128`. Raises UsageError for an unknown key or a value that is not a positive whole number."""
+    found: dict[str, int] = {}
+    for part in text.replace(" ", "").split(","):
+        name, equals, value = part.partition("=")
+        if not equals or name not in PARALLEL_KEYS:
+            raise UsageError(
+                f'--parallel: "{part}" is not one of its settings.',
+                f"Write for example tp=8,pp=16,dp=128. Settings: {', '.join(PARALLEL_KEYS)}.",
+            )
+        if not value.isascii() or not value.isdigit() or (int(value) == 0 and name != "zero"):
+            raise UsageError(f'--parallel: {name} must be a whole number from 1, not "{value}".', "Write tp=8,pp=16.")
+        if name in found:
+            raise UsageError(f"--parallel sets {name} twice.", "Set each once.")
+        found[name] = int(value)
+    return found
+
+
+def check_layout(setup: Setup) -> None:
+    """Raise UsageError, naming the nearest possible values, if the layout is impossible for this model and machine."""
+    shape, layout, n = setup.shape, setup.layout, setup.num_gpus
+    model = layout.tp * layout.pp * layout.cp
+    if shape.heads % layout.tp:
+        raise UsageError(
+            f"tp = {layout.tp} does not divide the {shape.heads} attention heads of {shape.name}.",
+            f"Choose {nearest_divisors(shape.heads, layout.tp)}.",
+        )
+    if layout.pp > shape.layers or layout.pp * layout.interleave > shape.layers + 2:
+        stages = f"{layout.pp} stages" + (f" x interleave {layout.interleave}" if layout.interleave > 1 else "")
+        raise UsageError(
+            f"pp = {layout.pp}: {shape.name} has {shape.layers} layers, fewer than {stages}.",
+            f"Choose pp and interleave whose product is at most {shape.layers}.",
+        )
+    if n % model or layout.dp * model != n:
+        raise UsageError(
+            f"dp {layout.dp} x tp {layout.tp} x pp {layout.pp} x cp {layout.cp} is {layout.dp * model}, but there are "
+            f"{n} GPUs.",
+            f"tp x pp x cp must divide {n}: with dp = {n // model} it does."
+            if n % model == 0
+            else f"tp x pp x cp must divide {n}, for example {nearest_divisors(n, model)}.",
+        )
+    if layout.ep > 1 and not shape.experts:
+        raise UsageError(f"ep = {layout.ep}: {shape.name} has no experts.", "Leave ep out.")
+    if shape.experts and (shape.experts % layout.ep or layout.dp * layout.cp * layout.tp % layout.ep):
+        raise UsageError(
+            f"ep = {layout.ep} must divide the {shape.experts} experts and the {layout.dp * layout.cp * layout.tp} ranks.",
+            f"Choose {nearest_divisors(shape.experts, layout.ep)}.",
+        )
+    if setup.micro_batches < 1 or setup.recipe.global_batch % layout.dp:
+        raise UsageError(
+            f"A global batch of {setup.recipe.global_batch:g} sequences cannot be shared by dp = {layout.dp} ranks with "
+            f"micro-batches of {layout.micro_batch:g}.",
+            f"Choose a global batch that is a multiple of {layout.dp * layout.micro_batch:g} sequences.",
+        )
+
+
+class Candidate(NamedTuple):
+    """A possible layout with its predicted cost and memory."""
+
+    setup: Setup
+    cost: StepCost
+    memory: Memory
+
+    @property
+    def fits(self) -> bool:
+        """Whether the GPU has enough memory."""
+        return self.memory.total <= self.setup.gpu.usable_gib * (1 << 30)
+
+
+def candidates(setup: Setup, fixed: dict[str, int], recompute: str | None) -> Iterator[Setup]:
+    """All layouts to compare: those with the values in `fixed`, for the model, machine and batch of `setup`.
+
+    `recompute`: the activation checkpointing, or None to try all.
+    """
+    shape, recipe, n = setup.shape, setup.recipe, setup.num_gpus
+    for tp in _chosen(fixed, "tp", _tensor_sizes(shape, setup.node_gpus)):
+        for pp in _chosen(fixed, "pp", _stages(shape.layers, n // tp if n % tp == 0 else 1)):
+            for cp in _chosen(fixed, "cp", _context_sizes(recipe.seq_len, setup)):
+                if n % (tp * pp * cp):
+                    continue
+                dp = n // (tp * pp * cp)
+                if fixed.get("dp", dp) != dp or recipe.global_batch % dp:
+                    continue
+                for layout in _rest(setup, fixed, Layout(tp=tp, pp=pp, cp=cp, dp=dp)):
+                    for again in [recompute] if recompute else _recompute(recipe):
+                        yield msgspec.structs.replace(
+                            setup, layout=layout, recipe=msgspec.structs.replace(recipe, recompute=again)
+                        )
+
+
+def _rest(setup: Setup, fixed: dict[str, int], base: Layout) -> Iterator[Layout]:
+    """Expert parallelism, sharding, interleaving and micro-batches for the given division of the GPUs."""
+    shape, recipe = setup.shape, setup.recipe
+    per_rank = int(recipe.global_batch // base.dp)
+    zeros = [0] if base.dp == 1 else [1] if base.pp > 1 else [1, 3]
+    stages = _interleaves(shape.layers, base.pp) if recipe.stack == "fused" else [1]
+    for ep in _chosen(fixed, "ep", _expert_sizes(shape, base, setup.node_gpus)):
+        for zero in _chosen(fixed, "zero", zeros):
+            for interleave in _chosen(fixed, "interleave", stages):
+                for micro in _chosen(fixed, "micro_batch", _powers(_MOST_MICRO_BATCH)):
+                    if per_rank % micro == 0:
+                        yield msgspec.structs.replace(
+                            base,
+                            ep=ep,
+                            zero=zero,
+                            shard=base.dp if zero else 1,
+                            interleave=interleave,
+                            micro_batch=micro,
+                            sequence_parallel=recipe.stack != "legacy",
+                        )
+
+
+def _interleaves(layers: int, pp: int) -> list[int]:
+    """Virtual stages for each stage that do not make the largest stage larger.
+
+    Embedding and output layer may take the place of a layer each, as in Llama 3 (126 layers in 16 x 8 virtual stages).
+    """
+    if pp == 1:
+        return [1]
+    whole = -(-layers // pp)
+    return [v for v in (1, 2, 4, 8) if pp * v <= layers + 2 and -(-layers // (pp * v)) * v == whole]
+
+
+def _chosen(fixed: dict[str, int], name: str, values: list[int]) -> list[int]:
+    return [fixed[name]] if name in fixed else values
+
+
+def _powers(most: int) -> list[int]:
+    return [1 << i for i in range(most.bit_length()) if 1 << i <= most]
+
+
+def _tensor_sizes(shape: Shape, node_gpus: int) -> list[int]:
+    return [t for t in _powers(min(node_gpus, 16)) if shape.heads % t == 0 and (not shape.ffn or shape.ffn % t == 0)]
+
+
+def _stages(layers: int, ranks: int) -> list[int]:
+    return [p for p in range(1, min(layers, ranks, 128) + 1) if ranks % p == 0 and (layers % p == 0 or layers / p >= 4)]
+
+
+def _context_sizes(seq_len: int, setup: Setup) -> list[int]:
+    return [c for c in _powers(_MOST_CP) if c == 1 or (seq_len / c >= _LEAST_TOKENS_PER_CP and setup.recipe.flash)][:5]
+
+
+def _expert_sizes(shape: Shape, base: Layout, node_gpus: int) -> list[int]:
+    if not shape.experts:
+        return [1]
+    ranks = base.dp * base.cp
+    return [e for e in _powers(max(64, node_gpus)) if shape.experts % e == 0 and ranks % e == 0]
+
+
+def _recompute(recipe: Recipe) -> list[str]:
+    return ["none", "selective", "full"] if recipe.stack == "torch" else ["none", "full"]
+
+
+def search(
+    setup: Setup, fixed: dict[str, int], recompute: str | None = None
+) -> tuple[list[Candidate], Candidate | None, int]:
+    """The layouts that fit into memory, fastest first; the one that lacks least memory if none fits; and how many there were.
+
+    For each division of the GPUs, sharding and interleaving, only the fastest micro-batch and checkpointing is kept.
+    """
+    best: dict[tuple[int, ...], Candidate] = {}
+    closest: Candidate | None = None
+    limit = setup.gpu.usable_gib * (1 << 30)
+    tried = 0
+    for each in candidates(setup, fixed, recompute):
+        tried += 1
+        memory = memory_of(each)
+        if memory.total > limit:
+            if not best and (closest is None or memory.total < closest.memory.total):
+                closest = Candidate(each, step_cost(each), memory)
+            continue
+        found = Candidate(each, step_cost(each), memory)
+        layout = each.layout
+        key = (layout.tp, layout.pp, layout.cp, layout.ep, layout.zero, layout.interleave)
+        if key not in best or found.cost.step_s < best[key].cost.step_s:
+            best[key] = found
+    return sorted(best.values(), key=lambda one: one.cost.step_s), closest, tried

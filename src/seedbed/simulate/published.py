@@ -7,6 +7,7 @@ lists what was assumed. No rule reads the name or the source of a row.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ import msgspec
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.simulate import catalog
 from seedbed.simulate.hardware_facts import Gpu
-from seedbed.simulate.interconnect import Interconnect, read_interconnect
+from seedbed.simulate.interconnect import read_interconnect
 from seedbed.simulate.layouts import default_interleave
 from seedbed.simulate.rates import half_peak, is_new
 from seedbed.simulate.setup import Layout, Recipe, Setup
@@ -87,7 +88,9 @@ def read_row(row: dict[str, Any], where: str = "the row") -> Row:
         )
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         what = f"has no {error}" if isinstance(error, KeyError) else f"cannot be used: {error}"
-        raise SeedbedError(f"{where}: the run {quoted(name)} {what}.", "docs/planner.md describes the format.") from error
+        raise SeedbedError(
+            f"{where}: the run {quoted(name)} {what}.", "docs/planner.md describes the format."
+        ) from error
 
 
 def _setup(row: dict[str, Any]) -> tuple[Setup, tuple[str, ...]]:
@@ -151,7 +154,9 @@ def shape_of_row(model: dict[str, Any]) -> Shape:
     return min(shapes, key=lambda each: abs(each.parameters - wanted))
 
 
-def _recipe(train: dict[str, Any], parallel: dict[str, Any], gpu: Gpu, shape: Shape, date: str, assumed: list[str]) -> Recipe:
+def _recipe(
+    train: dict[str, Any], parallel: dict[str, Any], gpu: Gpu, shape: Shape, date: str, assumed: list[str]
+) -> Recipe:
     software = str(parallel.get("notes") or "")
     compiled = bool(train.get("compile")) or _COMPILED.search(software) is not None
     flash = train.get("flash_attention")
@@ -187,7 +192,7 @@ def _recipe(train: dict[str, Any], parallel: dict[str, Any], gpu: Gpu, shape: Sh
     )
 
 
-_LORA_SIDES = {
+_LORA_SIDES: dict[str, Callable[[Shape], int]] = {
     "query": lambda shape: shape.hidden + shape.query_width,
     "key": lambda shape: shape.hidden + shape.kv_width,
     "value": lambda shape: shape.hidden + shape.kv_width,
@@ -256,11 +261,11 @@ def _throughput(measured: dict[str, Any], setup: Setup) -> float | None:
     if measured.get("tokens_per_s_per_gpu"):
         return float(measured["tokens_per_s_per_gpu"])
     if measured.get("step_time_s"):
-        return setup.tokens_per_step / measured["step_time_s"] / setup.num_gpus
+        return setup.tokens_per_step / float(measured["step_time_s"]) / setup.num_gpus
     flops = setup.shape.flops_per_token(setup.recipe.seq_len)
     if measured.get("tflops_per_gpu"):
         again = 4 / 3 if measured.get("tflops_kind") == "hardware" and setup.recipe.recompute == "full" else 1.0
-        return measured["tflops_per_gpu"] * 1e12 / (flops * again)
+        return float(measured["tflops_per_gpu"]) * 1e12 / (flops * again)
     if measured.get("mfu"):
-        return measured["mfu"] * half_peak(setup.gpu) / flops
+        return float(measured["mfu"]) * half_peak(setup.gpu) / flops
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from seedbed.simulate.constants import LINK_SHARE, MEMORY_SHARE, PCIE_SHARE, UNPUBLISHED_MATMUL, Constants
@@ -43,10 +44,8 @@ def rates_of(setup: Setup, k: Constants) -> Rates:
     gpu, recipe = setup.gpu, setup.recipe
     half = _matmul_rate(gpu, "fp32" if recipe.precision == "fp32" else "bf16", k)
     layers = _matmul_rate(gpu, "fp8", k) if recipe.precision == "fp8" and "fp8" in gpu.peak_tflops else half
-    if not is_new(gpu):
-        share = k.attention_old
-    else:
-        share = k.attention_new if recipe.light else k.attention_eager
+    new = k.attention_new if recipe.light else k.attention_eager
+    share = new if is_new(gpu) else k.attention_old
     peak = half_peak(gpu) if recipe.precision != "fp32" else gpu.peak_tflops.get("fp32", 0.0) * 1e12 or half_peak(gpu)
     return Rates(layers, half, share * peak * _power_factor(gpu), half_peak(gpu), gpu.memory_gbps * 1e9 * MEMORY_SHARE)
 
@@ -59,11 +58,12 @@ def _matmul_rate(gpu: Gpu, precision: str, k: Constants) -> float:
     elif precision == "fp32":
         best = UNPUBLISHED_MATMUL["bf16"] * (peak.get("tf32") or peak.get("fp32") or half_peak(gpu) / 1e12)
     else:
-        best = published.get("bf16") or published.get("fp16") or UNPUBLISHED_MATMUL["bf16"] * half_peak(gpu) / 1e12 * _power_factor(gpu)
-    if not is_new(gpu):
-        share = k.matmul_ampere
-    else:
-        share = k.matmul_hopper if gpu.generation == "hopper" else k.matmul_blackwell
+        best = (
+            published.get("bf16")
+            or published.get("fp16")
+            or UNPUBLISHED_MATMUL["bf16"] * half_peak(gpu) / 1e12 * _power_factor(gpu)
+        )
+    share = {"hopper": k.matmul_hopper}.get(gpu.generation, k.matmul_blackwell if is_new(gpu) else k.matmul_ampere)
     return best * 1e12 * share * (k.matmul_fp8 if precision == "fp8" else 1.0)
 
 
@@ -75,7 +75,7 @@ def _power_factor(gpu: Gpu) -> float:
     usual = _WATTS_PER_TFLOP.get(gpu.generation)
     if usual is None or not gpu.power_w:
         return 1.0
-    return min(1.0, gpu.power_w * 1e12 / half_peak(gpu) / usual) ** 0.5
+    return math.sqrt(min(1.0, gpu.power_w * 1e12 / half_peak(gpu) / usual))
 
 
 def link_bandwidth(gpu: Gpu) -> float:

@@ -1,0 +1,325 @@
+"""`seedbed plan`: predict time, memory and money of a training before it starts."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seedbed.cli.argument_types import real, whole
+from seedbed.cli.parser import json_option
+
+if TYPE_CHECKING:
+    from seedbed.simulate.layouts import Candidate
+    from seedbed.simulate.plan import Plan, Request
+
+DESCRIPTION = """\
+Predict what training a model on given GPUs needs: time, memory, money, energy, failures, and the loss to expect. Without
+--parallel, it finds the fastest layout that fits into memory. Nothing is trained, and no network is used.
+
+Each prediction has an interval that holds 80 % of published runs; docs/planner.md says how good the predictions are.
+"""
+EXAMPLES = """\
+  seedbed plan --model llama3-8b --gpu 64xH100 --tokens 15T
+  seedbed plan --model llama3-70b --gpu 512xH100 --tokens 2T --seq 8192 --global-batch 4M --target-days 30
+  seedbed plan --model qwen3-8b --gpu RTX4090 --method qlora --tokens 10M --explain
+  seedbed plan --model llama3-405b --gpu 16384xH100 --tokens 15.6T --parallel tp=8,pp=16,cp=1
+  seedbed plan --search --model llama3-8b --gpu 64xH100 --tokens 1T     compare layouts by time and by cost
+  seedbed plan my.toml --gpu RTX3090                                    the model and tokens of a config
+  seedbed plan --runs published.json                                    compare predictions with published runs
+  seedbed plan --list gpus
+"""
+SYNONYMS = {
+    "--gpus": "--gpu 64xH100",
+    "--num-gpus": "--gpu 64xH100",
+    "--seq-len": "--seq",
+    "--context": "--seq",
+    "--batch-size": "--global-batch",
+    "--tp": "--parallel tp=8",
+    "--pp": "--parallel pp=8",
+    "--dtype": "--precision",
+}
+_LISTS = ("gpus", "models", "networks")
+_MOST_LAYOUTS = 12
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `plan` to the parser."""
+    parser.add_argument(
+        "file", metavar="FILE", nargs="?", type=Path, help="a train config (TOML): its model and tokens"
+    )
+    training_options(parser)
+    parser.add_argument("--target-days", metavar="DAYS", type=real(0.001), help="say whether the training ends in time")
+    parser.add_argument("--usd-per-hour", metavar="USD", type=real(0), help="price of one GPU for an hour")
+    parser.add_argument("--explain", action="store_true", help="show where the time of a step and the memory go")
+    parser.add_argument("--search", action="store_true", help="rank layouts by time and by cost, also on fewer GPUs")
+    parser.add_argument(
+        "--top", metavar="N", type=whole(1), default=_MOST_LAYOUTS, help="layouts that --search shows (12)"
+    )
+    parser.add_argument(
+        "--runs", metavar="FILE", type=Path, help="compare predictions with a JSON file of published runs"
+    )
+    parser.add_argument("--list", choices=_LISTS, help="list the known GPUs, models or networks")
+    json_option(parser, "the plan")
+
+
+def training_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what is trained on what; `seedbed simulate` has them, too."""
+    parser.add_argument("--model", metavar="NAME", help="a known model, such as llama3-8b; --list models lists them")
+    parser.add_argument("--gpu", metavar="GPUS", help="number and kind, such as 64xH100; --list gpus lists them")
+    parser.add_argument("--tokens", metavar="N", help="tokens to train on, such as 15T; default: 20 for each parameter")
+    parser.add_argument("--seq", metavar="N", type=whole(1), help="tokens of a sequence; default: the model's usual")
+    parser.add_argument("--global-batch", metavar="N", help="tokens of an optimizer step, such as 4M")
+    parser.add_argument("--parallel", metavar="SIZES", help="a layout, or part of one, such as tp=8,pp=16,dp=128")
+    parser.add_argument(
+        "--precision", choices=("bf16", "fp16", "fp8", "fp32"), help="default: bf16 where the GPU has it"
+    )
+    parser.add_argument("--method", choices=("pretrain", "full_ft", "lora", "qlora"), default="pretrain")
+    parser.add_argument("--lora-rank", metavar="N", type=whole(1), default=16, help="rank of LoRA adapters (16)")
+    parser.add_argument("--recompute", choices=("none", "selective", "full"), help="activation checkpointing")
+    parser.add_argument(
+        "--software", choices=("torch", "fused", "legacy"), help="fused: Megatron-Core and the like; torch: PyTorch"
+    )
+    parser.add_argument("--network", metavar="NAME", help="network between nodes; --list networks lists them")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print a plan, a ranking of layouts, a comparison with published runs, or a list of facts."""
+    if arguments.list:
+        return _list(arguments)
+    if arguments.runs:
+        return _compare(arguments)
+    if arguments.search:
+        return _search(arguments)
+    from seedbed.simulate.plan import make_plan
+
+    plan = make_plan(request_of(arguments))
+    if arguments.json:
+        from seedbed.cli.console import say_json
+        from seedbed.presentation.plan import as_json
+
+        say_json(as_json(plan))
+        return 0
+    _print(plan, explain=arguments.explain)
+    return 0
+
+
+def request_of(arguments: argparse.Namespace) -> Request:
+    """What the options ask to plan. Raises UsageError for what is missing or wrong."""
+    from seedbed.errors import UsageError
+    from seedbed.simulate import catalog
+    from seedbed.simulate.amounts import parse_amount
+    from seedbed.simulate.layouts import parse_parallel
+    from seedbed.simulate.plan import Request
+
+    shape, tokens, seq, batch = _from_file(arguments)
+    if arguments.model:
+        shape = catalog.model(arguments.model)
+    if shape is None:
+        raise UsageError(
+            "No model is given.",
+            "Write --model NAME, such as --model llama3-8b; `seedbed plan --list models` lists them.",
+        )
+    if not arguments.gpu:
+        raise UsageError(
+            "No GPU is given.", "Write --gpu, such as --gpu 64xH100; `seedbed plan --list gpus` lists them."
+        )
+    num_gpus, gpu = catalog.parse_gpus(arguments.gpu)
+    network = catalog.network(arguments.network) if arguments.network else None
+    return Request(
+        shape=shape,
+        gpu=gpu,
+        num_gpus=num_gpus,
+        tokens=parse_amount(arguments.tokens, "--tokens") if arguments.tokens else tokens,
+        seq_len=arguments.seq or seq,
+        global_batch_tokens=parse_amount(arguments.global_batch, "--global-batch") if arguments.global_batch else batch,
+        precision=arguments.precision,
+        method=arguments.method,
+        lora_rank=arguments.lora_rank,
+        recompute=arguments.recompute,
+        stack=arguments.software,
+        parallel=parse_parallel(arguments.parallel) if arguments.parallel else {},
+        network_gbps=network.node_gbps / gpu.gpus_per_node * network.efficiency / 0.9 if network else None,
+        target_days=getattr(arguments, "target_days", None),
+        usd_per_hour=getattr(arguments, "usd_per_hour", None),
+    )
+
+
+def _from_file(arguments: argparse.Namespace) -> tuple:  # type: ignore[type-arg]
+    """Model, tokens, sequence length and tokens of a step of the config file; None for each without one."""
+    if not getattr(arguments, "file", None):
+        return None, None, None, None
+    from seedbed.config.resolving import resolve
+    from seedbed.config.roots import TRAIN
+    from seedbed.simulate.catalog import shape_of
+
+    config = resolve(TRAIN, file=arguments.file).config
+    batch = config.train.batch_size * config.model.context
+    steps = config.train.steps
+    tokens = config.train.tokens or (steps * batch if steps else None)
+    return shape_of(arguments.file.stem, config), tokens, config.model.context, batch
+
+
+def _print(plan: Plan, *, explain: bool) -> None:
+    import textwrap
+
+    from seedbed.cli.console import paint, say, table, width
+    from seedbed.presentation.plan import basis, explanation, rows, title
+
+    say(paint(title(plan), "bold"))
+    say()
+    for label, words in rows(plan):
+        lines = textwrap.wrap(words, max(width() - 12, 20)) or [""]
+        say(f"  {paint(f'{label:9}', 'dim')} {lines[0]}")
+        for line in lines[1:]:
+            say(f"  {'':9} {line}")
+    if explain:
+        for heading, parts in explanation(plan):
+            say()
+            say(paint(heading, "bold"))
+            for line in table(parts, ("part", "amount", "share"), right=("amount", "share"))[1:]:
+                say("  " + line)
+        say()
+        for sentence in basis(plan):
+            for line in textwrap.wrap(sentence, width() - 2):
+                say(line)
+
+
+def _search(arguments: argparse.Namespace) -> int:
+    from seedbed.cli.console import fitted, paint, say, say_json, table
+    from seedbed.presentation.plan import LAYOUT_COLUMNS, as_json, layout_json, layouts_table
+
+    request = request_of(arguments)
+    first, found, tried = _on_fewer_gpus(request)
+    by_time = sorted(found, key=lambda each: each.cost.step_s)
+    by_cost = sorted(found, key=lambda each: each.cost.step_s * each.setup.num_gpus)
+    if arguments.json:
+        say_json(
+            {
+                "tried": tried,
+                "fit": len(found),
+                "fastest": as_json(first),
+                "layouts": [
+                    {
+                        "num_gpus": each.setup.num_gpus,
+                        "step_s": each.cost.step_s,
+                        "mfu": each.cost.mfu,
+                        "memory_bytes": each.memory.total,
+                        "layout": msgspec.to_builtins(each.setup.layout),
+                        "recompute": each.setup.recipe.recompute,
+                    }
+                    for each in by_time[: arguments.top]
+                ],
+            }
+        )
+        return 0
+    say(f"{tried:,} layouts compared; {len(found):,} fit into memory.")
+    for heading, ranked in (("By time", by_time), ("By cost", by_cost)):
+        say()
+        say(paint(heading, "bold"))
+        header, cells = list(LAYOUT_COLUMNS), layouts_table(ranked[: arguments.top], first.tokens, first.usd_per_hour)
+        fitted(header, cells, [], spare=("GiB", "MFU"), shorten="layout", least=20)
+        for line in table(cells, header, right=("GPUs", "training", "step", "MFU", "GiB", "money")):
+            say(line)
+    return 0
+
+
+def _on_fewer_gpus(request: Request) -> tuple[Plan, list[Candidate], int]:
+    """The plan, the layouts that fit on all GPUs or on a half, a quarter, ... of them, and how many were compared."""
+    import msgspec
+
+    from seedbed.errors import SeedbedError
+    from seedbed.simulate.plan import make_plan
+
+    first = make_plan(request)
+    found, tried = list(first.candidates), first.tried
+    num_gpus = request.num_gpus
+    while num_gpus % 2 == 0 and num_gpus > max(1, request.num_gpus // 16) and "dp" not in request.parallel:
+        num_gpus //= 2
+        try:
+            plan = make_plan(
+                msgspec.structs.replace(
+                    request,
+                    num_gpus=num_gpus,
+                    tokens=first.tokens,
+                    global_batch_tokens=first.setup.tokens_per_step,
+                    seq_len=first.setup.recipe.seq_len,
+                )
+            )
+        except SeedbedError:
+            break
+        found += plan.candidates
+        tried += plan.tried
+    return first, found, tried
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from seedbed import text
+    from seedbed.cli.console import say, say_json, table
+    from seedbed.presentation.published import as_json, compare, summaries
+    from seedbed.simulate.published import read_rows
+
+    found = compare(read_rows(arguments.runs))
+    if arguments.json:
+        say_json(as_json(found))
+        return 0
+    if not found:
+        say("The file has no runs.")
+        return 0
+
+    def share(value: float | None, sign: str = "") -> str:
+        return "-" if value is None else f"{100 * value:{sign}.1f} %"
+
+    cells = [
+        [
+            text.printable(each.row.id),
+            text.count(each.row.tokens_per_s_per_gpu) if each.row.tokens_per_s_per_gpu else "-",
+            text.count(each.tokens_per_s_per_gpu),
+            share(each.error, "+"),
+            {True: "yes", False: "no", None: "-"}[each.inside],
+            f"{each.row.memory_gib:.3g}" if each.row.memory_gib else "-",
+            f"{each.memory_gib:.3g}",
+        ]
+        for each in found
+    ]
+    header = ("run", "published", "predicted", "error", "in 80 %", "GiB", "predicted GiB")
+    for line in table(cells, header, right=header[1:]):
+        say(line)
+    say()
+    say("Tokens per second and GPU, by source (absolute errors; bias: median error):")
+    rows = [
+        [
+            text.printable(each.name),
+            str(each.rows),
+            share(each.median),
+            share(each.p90),
+            share(each.bias, "+"),
+            str(each.memory_rows),
+            share(each.memory_median),
+        ]
+        for each in summaries(found)
+    ]
+    columns = ("source", "runs", "median", "90th pct", "bias", "with memory", "memory median")
+    for line in table(rows, columns, right=columns[1:]):
+        say(line)
+    inside = [each.inside for each in found if each.inside is not None]
+    if inside:
+        say(f"{sum(inside)} of {len(inside)} lie in their 80 % interval.")
+    return 0
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    import msgspec
+
+    from seedbed import text
+    from seedbed.cli.console import say, say_json, table
+    from seedbed.presentation.facts import LISTS
+
+    facts = LISTS[arguments.list]()
+    if arguments.json:
+        say_json([msgspec.to_builtins(each) for each in facts.rows])
+        return 0
+    cells = [[text.printable(cell) for cell in row] for row in facts.cells]
+    for line in table(cells, facts.header, right=facts.header[1:]):
+        say(line)
+    return 0

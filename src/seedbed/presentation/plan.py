@@ -1,0 +1,220 @@
+"""A plan of a training as text and as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from seedbed import text
+from seedbed.simulate.constants import PRIORS, fitted_file
+from seedbed.simulate.intervals import CLASSES, class_of
+from seedbed.simulate.layouts import Candidate
+from seedbed.simulate.memory import GIB
+from seedbed.simulate.plan import DAY_S, Plan, layout_text
+from seedbed.simulate.source import source_of
+
+_FITTED_NOTE = "fitted on published runs"
+
+
+def title(plan: Plan) -> str:
+    """One line: what is trained on what, and how long it takes."""
+    setup = plan.setup
+    gpus = f"{setup.num_gpus:,} {setup.gpu.name}"
+    return f"{setup.shape.name} on {gpus}: {text.count(plan.tokens)} tokens in {period(plan.wall_s)}"
+
+
+def period(seconds: float) -> str:
+    """A time of any length: `280 days`, `1.4 years`, or as for a run if it is shorter than three days."""
+    if seconds >= 2 * 365 * DAY_S:
+        return f"{seconds / 365 / DAY_S:.3g} years"
+    return f"{seconds / DAY_S:,.3g} days" if seconds >= 3 * DAY_S else text.duration(seconds)
+
+
+def money(usd: float) -> str:
+    """An amount such as `$1.72 M` or `$43`."""
+    for scale, suffix in ((1e9, " B"), (1e6, " M"), (1e3, " k")):
+        if usd >= scale:
+            return f"${usd / scale:.3g}{suffix}"
+    return f"${usd:.3g}" if usd < 100 else f"${usd:.0f}"
+
+
+def rows(plan: Plan) -> list[tuple[str, str]]:
+    """The lines of a plan: label and text."""
+    setup, cost = plan.setup, plan.cost
+    low, high = plan.wall_s / plan.factor, plan.wall_s * plan.factor
+    found = [
+        ("time", f"{period(plan.wall_s)}, most likely {period(low)} to {period(high)} (80 %)"),
+        ("steps", f"{plan.steps:,} of {text.count(setup.tokens_per_step)} tokens, {_seconds(cost.step_s)} each"),
+        (
+            "speed",
+            f"{text.count(cost.tokens_per_s)} tokens/s, {text.count(cost.tokens_per_s_per_gpu)} per GPU, MFU {100 * cost.mfu:.0f} %",
+        ),
+        ("memory", f"{plan.memory.total / GIB:.3g} of {setup.gpu.usable_gib:.3g} GiB per GPU"),
+        ("money", _price(plan)),
+        ("energy", _energy(plan.energy_kwh)),
+        ("failures", _failures(plan)),
+        ("layout", layout_text(setup)),
+    ]
+    if setup.recipe.method == "pretrain":
+        found.insert(-2, ("loss", f"{plan.loss:.3f} nats per token of web text (scaling law)"))
+    if plan.assumed:
+        found.append(("assumed", "; ".join(plan.assumed)))
+    if plan.target_days is not None:
+        found.insert(1, ("target", _target(plan)))
+    return found
+
+
+def _speed(plan: Plan) -> str:
+    cost = plan.cost
+    each = f"{text.count(cost.tokens_per_s_per_gpu)} per GPU, " if plan.setup.num_gpus > 1 else ""
+    return f"{text.count(cost.tokens_per_s)} tokens/s, {each}MFU {100 * cost.mfu:.0f} %"
+
+
+def _seconds(value: float) -> str:
+    return f"{value * 1000:.3g} ms" if value < 1 else f"{value:.3g} s"
+
+
+def _price(plan: Plan) -> str:
+    if plan.usd is None:
+        return f"no price for this GPU is known; {text.count(plan.gpu_hours)} GPU hours"
+    source = source_of(plan.setup.gpu.sources, "usd_per_hour")
+    given = plan.usd_per_hour != plan.setup.gpu.usd_per_hour
+    where = "as given" if given or source is None else f"{source.source.split(';')[0]}, {source.date}"
+    return f"{money(plan.usd)}: {text.count(plan.gpu_hours)} GPU hours at ${plan.usd_per_hour:.2f} ({where})"
+
+
+def _energy(kwh: float | None) -> str:
+    if kwh is None:
+        return "the power of this GPU is not known"
+    for scale, unit in ((1e6, "GWh"), (1e3, "MWh")):
+        if kwh >= scale:
+            return f"{kwh / scale:.3g} {unit} with servers and cooling"
+    return f"{kwh:.3g} kWh with server and cooling"
+
+
+def _failures(plan: Plan) -> str:
+    scenario = plan.scenario
+    mtbf_s = scenario.checkpointing().mtbf_s
+    every = scenario.interval_steps()
+    apart = f"one in {period(mtbf_s)} expected" if mtbf_s < plan.wall_s else "fewer than one expected"
+    share = f"{100 * plan.effective:.1f} % of the time counts"
+    if every >= plan.steps:
+        return f"{apart}; {share}; one checkpoint at the end is enough"
+    steps = text.plural(every, "step", f"{every:,}")
+    return f"{apart}; {share} with a checkpoint every {steps} ({period(every * plan.cost.step_s)})"
+
+
+def _target(plan: Plan) -> str:
+    assert plan.target_days is not None
+    days = plan.wall_s / DAY_S
+    if days <= plan.target_days:
+        return f"{plan.target_days:g} days: kept, with {plan.target_days - days:.3g} days to spare"
+    gpus = math.ceil(plan.setup.num_gpus * days / plan.target_days)
+    tokens = plan.tokens * plan.target_days / days
+    return f"{plan.target_days:g} days: missed; about {gpus:,} GPUs or {text.count(tokens)} tokens would keep it"
+
+
+def explanation(plan: Plan) -> list[tuple[str, list[tuple[str, str, str]]]]:
+    """Where the time of a step and the memory of a GPU go: a title, then label, amount and share for each part."""
+    step, memory = plan.cost.step_s, plan.memory
+    time = [(name, _seconds(value), f"{100 * value / step:.1f} %") for name, value in _sorted(plan.cost.parts)]
+    names = memory._asdict()
+    held = [
+        (name, f"{value / GIB:.3g} GiB", f"{100 * value / memory.total:.1f} %")
+        for name, value in _sorted(names)
+        if value
+    ]
+    return [(f"A step of {_seconds(step)}", time), (f"Memory of a GPU: {memory.total / GIB:.3g} GiB", held)]
+
+
+def _sorted(parts: dict[str, float]) -> list[tuple[str, float]]:
+    return sorted(parts.items(), key=lambda item: -item[1])
+
+
+def basis(plan: Plan) -> list[str]:
+    """Sentences that say which figures are measured, fitted or assumed."""
+    file = fitted_file()
+    name = class_of(plan.setup)
+    spread = file.spreads.get(name)
+    seen = f"{spread.rows} published runs" if spread else "no published runs"
+    return [
+        "Measured: peak and matmul rates, bandwidths and prices, each with its source (`seedbed plan --list gpus`).",
+        f"Fitted: {len(PRIORS.__struct_fields__)} constants on {file.rows} published runs ({file.date}); docs/planner.md has the errors.",
+        f"Interval: from {seen} of this class ({CLASSES[name]}), each predicted without its own source.",
+        "Assumed: shares of bandwidth, power, recovery times, storage; facts and docs/planner.md name each.",
+    ]
+
+
+def layouts_table(
+    candidates: tuple[Candidate, ...] | list[Candidate], steps_tokens: float, usd_per_hour: float
+) -> list[list[str]]:
+    """Rows of the layouts that fit, in the given order: time of the whole training, step, MFU, memory, money, layout."""
+    found = []
+    for each in candidates:
+        wall_s = steps_tokens / each.cost.tokens_per_s
+        usd = wall_s / 3600 * each.setup.num_gpus * usd_per_hour
+        found.append(
+            [
+                f"{each.setup.num_gpus:,}",
+                period(wall_s),
+                _seconds(each.cost.step_s),
+                f"{100 * each.cost.mfu:.0f} %",
+                f"{each.memory.total / GIB:.3g}",
+                money(usd) if usd else "-",
+                layout_text(each.setup),
+            ]
+        )
+    return found
+
+
+LAYOUT_COLUMNS = ("GPUs", "training", "step", "MFU", "GiB", "money", "layout")
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """The plan as an object of raw numbers in SI units."""
+    setup = plan.setup
+    return {
+        "model": setup.shape.name,
+        "parameters": setup.shape.parameters,
+        "active_parameters": setup.shape.active_parameters,
+        "gpu": setup.gpu.name,
+        "num_gpus": setup.num_gpus,
+        "tokens": plan.tokens,
+        "steps": plan.steps,
+        "tokens_per_step": setup.tokens_per_step,
+        "step_s": plan.cost.step_s,
+        "step_parts_s": plan.cost.parts,
+        "tokens_per_s": plan.cost.tokens_per_s,
+        "tokens_per_s_per_gpu": plan.cost.tokens_per_s_per_gpu,
+        "mfu": plan.cost.mfu,
+        "interval_factor": plan.factor,
+        "train_s": plan.train_s,
+        "wall_s": plan.wall_s,
+        "effective_share": plan.effective,
+        "memory_bytes": plan.memory.total,
+        "memory_parts_bytes": plan.memory._asdict(),
+        "gpu_hours": plan.gpu_hours,
+        "usd": plan.usd,
+        "energy_kwh": plan.energy_kwh,
+        "loss": plan.loss,
+        "checkpoint_every": plan.scenario.interval_steps(),
+        "layout": msgspec.to_builtins(setup.layout),
+        "recipe": msgspec.to_builtins(setup.recipe),
+        "assumed": list(plan.assumed),
+    }
+
+
+def layout_json(found: Candidate) -> dict[str, Any]:
+    """A layout with its cost as an object of raw numbers."""
+    return {
+        "num_gpus": found.setup.num_gpus,
+        "step_s": found.cost.step_s,
+        "tokens_per_s": found.cost.tokens_per_s,
+        "mfu": found.cost.mfu,
+        "memory_bytes": found.memory.total,
+        "layout": msgspec.to_builtins(found.setup.layout),
+        "recompute": found.setup.recipe.recompute,
+    }

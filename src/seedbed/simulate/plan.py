@@ -1,0 +1,356 @@
+"""What a training needs: time, memory, money, energy, failures, and the loss to expect."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.simulate.constants import fitted_file
+from seedbed.simulate.cost import StepCost
+from seedbed.simulate.failures import Reliability
+from seedbed.simulate.goodput import effective_share
+from seedbed.simulate.hardware_facts import Gpu
+from seedbed.simulate.intervals import factor_of
+from seedbed.simulate.layouts import Candidate, check_layout, search
+from seedbed.simulate.loss import BESIROGLU
+from seedbed.simulate.memory import GIB, Memory
+from seedbed.simulate.rates import half_peak, is_new, link_bandwidth
+from seedbed.simulate.scenario import Collective, Scenario
+from seedbed.simulate.setup import Layout, Recipe, Setup
+from seedbed.simulate.shape import Shape
+
+DAY_S = 86_400.0
+STORAGE_GBPS_PER_NODE = 2.0
+"""Bandwidth of storage for each node in 10^9 bytes per second (BLOOM: 57 GB/s from 48 nodes is 1.2; assumed)."""
+HOST_COPY_GBPS = 10.0
+"""Rate at which a GPU copies its part of a checkpoint to host memory (assumed: half of PCIe)."""
+NODE_POWER = 1.5
+"""Power of a whole server and its cooling against that of its GPUs (8.4 of 10.2 kW per 8 x 700 W were measured; assumed)."""
+BUSY_POWER = 0.85
+"""Share of its power limit that a GPU draws in training (assumed; 550 to 690 of 700 W were measured on H100)."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What the user asks to plan. None: to be chosen, and said in `Plan.assumed`."""
+
+    shape: Shape
+    gpu: Gpu
+    num_gpus: int
+    tokens: float | None = None
+    seq_len: int | None = None
+    global_batch_tokens: float | None = None
+    precision: str | None = None
+    method: str = "pretrain"
+    lora_rank: int = 8
+    recompute: str | None = None
+    stack: str | None = None
+    parallel: dict[str, int] = {}
+    network_gbps: float | None = None
+    target_days: float | None = None
+    usd_per_hour: float | None = None
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything predicted about one training. Times in seconds, sizes in bytes."""
+
+    setup: Setup
+    cost: StepCost
+    memory: Memory
+    factor: float
+    """80 % interval: throughput lies within predicted / factor and predicted * factor."""
+    steps: int
+    tokens: float
+    assumed: tuple[str, ...]
+    scenario: Scenario
+    usd_per_hour: float
+    """Price of one GPU; 0: unknown."""
+    candidates: tuple[Candidate, ...]
+    """The layouts that fit, fastest first; empty if the layout was given."""
+    tried: int
+    target_days: float | None = None
+
+    @property
+    def train_s(self) -> float:
+        """Seconds of the steps alone."""
+        return self.steps * self.cost.step_s
+
+    @property
+    def effective(self) -> float:
+        """Expected share of the time that is training which counts."""
+        interval_s = self.scenario.interval_steps() * self.cost.step_s
+        return max(effective_share(interval_s, self.scenario.checkpointing()), 0.01)
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds from start to end, with checkpoints, failures and recovery."""
+        return self.train_s / self.effective
+
+    @property
+    def gpu_hours(self) -> float:
+        """GPU hours from start to end."""
+        return self.wall_s * self.setup.num_gpus / 3600
+
+    @property
+    def usd(self) -> float | None:
+        """Cost of the GPUs; None if no price is known."""
+        return self.gpu_hours * self.usd_per_hour if self.usd_per_hour else None
+
+    @property
+    def energy_kwh(self) -> float | None:
+        """Energy of the servers and their cooling; None if the GPU's power is not known."""
+        power = self.setup.gpu.power_w
+        return self.gpu_hours * power * BUSY_POWER * NODE_POWER / 1000 if power else None
+
+    @property
+    def loss(self) -> float:
+        """Expected loss in nats per token of web text, by the scaling law."""
+        return BESIROGLU.loss(self.setup.shape.active_parameters, self.tokens)
+
+
+def make_plan(request: Request) -> Plan:
+    """Plan a training; without a given layout, the fastest that fits.
+
+    Raises UsageError for impossible values, and SeedbedError if the model does not fit, with what does.
+    """
+    assumed: list[str] = []
+    setup, tokens = _setup(request, assumed)
+    fixed = request.parallel
+    if {"dp", "tp", "pp", "cp"} <= fixed.keys() or len(fixed.keys() & {"tp", "pp", "cp"}) == 3:
+        check_layout(msgspec.structs.replace(setup, layout=_given_layout(setup, fixed)))
+    elif fixed:
+        _check_given(setup, fixed)
+    found, closest, tried = search(setup, fixed, request.recompute)
+    if not found:
+        raise _does_not_fit(request, setup, closest)
+    best = found[0]
+    if not fixed:
+        assumed.append("the fastest layout that fits")
+    steps = max(1, round(tokens / setup.tokens_per_step))
+    price = request.usd_per_hour if request.usd_per_hour is not None else request.gpu.usd_per_hour
+    return Plan(
+        setup=best.setup,
+        cost=best.cost,
+        memory=best.memory,
+        factor=factor_of(best.setup, fitted_file().spreads),
+        steps=steps,
+        tokens=steps * setup.tokens_per_step,
+        assumed=tuple(assumed),
+        scenario=scenario_of(best, steps),
+        usd_per_hour=price,
+        candidates=tuple(found),
+        tried=tried,
+        target_days=request.target_days,
+    )
+
+
+def _setup(request: Request, assumed: list[str]) -> tuple[Setup, float]:
+    """The setup without its layout, and the tokens to train on."""
+    shape, gpu, n = request.shape, request.gpu, request.num_gpus
+    if request.tokens is not None and not 0 < request.tokens < math.inf:
+        raise UsageError("The number of tokens must be above 0.", "Write for example --tokens 15T.")
+    tokens = request.tokens
+    if tokens is None:
+        tokens = 20.0 * shape.active_parameters
+        assumed.append(f"{tokens:.3g} tokens, 20 for each parameter (Chinchilla)")
+    seq_len = request.seq_len
+    if seq_len is None:
+        seq_len = min(shape.context, 8192)
+        assumed.append(f"sequences of {seq_len:,} tokens")
+    precision = request.precision
+    if precision is None:
+        precision = "bf16" if "bf16" in gpu.peak_tflops else "fp16" if "fp16" in gpu.peak_tflops else "fp32"
+        assumed.append(precision)
+    if precision == "fp8" and "fp8" not in gpu.peak_tflops:
+        raise UsageError(f"{gpu.name} has no fp8 units.", "Choose bf16.")
+    batch_tokens = request.global_batch_tokens
+    if batch_tokens is None:
+        batch_tokens = _usual_batch(shape, tokens, seq_len, n)
+        assumed.append(f"{batch_tokens:,.0f} tokens per step")
+    global_batch = max(1, round(batch_tokens / seq_len))
+    stack = request.stack
+    if stack is None:
+        stack = "fused" if n > gpu.gpus_per_node and is_new(gpu) and request.method == "pretrain" else "torch"
+        assumed.append(f"software: {stack}")
+    network = request.network_gbps if request.network_gbps is not None else gpu.network_gbps or 1.25
+    node = max(gpu.link_domain, gpu.gpus_per_node) if gpu.link_gbps else gpu.gpus_per_node
+    if n > node and request.network_gbps is None:
+        assumed.append(f"network of {network:g} GB/s per GPU")
+    recipe = Recipe(
+        seq_len=seq_len,
+        global_batch=global_batch,
+        precision=precision,
+        stack=stack,
+        compiled=stack == "torch",
+        method=request.method,
+        lora_parameters=_lora_parameters(shape, request.lora_rank) if request.method in ("lora", "qlora") else 0,
+        reduce_bytes=4.0 if stack == "torch" and request.method == "pretrain" else 2.0,
+        pure_bf16=request.method != "pretrain",
+        chunked_loss=request.method != "pretrain",
+    )
+    setup = Setup(
+        shape=shape,
+        gpu=gpu,
+        num_gpus=n,
+        layout=Layout(dp=n),
+        recipe=recipe,
+        network_gbps=network,
+        node_gpus=min(node, n) if n < node else node,
+    )
+    return setup, tokens
+
+
+def _lora_parameters(shape: Shape, rank: int) -> int:
+    """Trained parameters of adapters of this rank on all matrices of the layers."""
+    h, q, kv = shape.hidden, shape.query_width, shape.kv_width
+    sides = (h + q) * 2 + (h + kv) * 2 + shape.ffn_matrices * (h + (shape.ffn or shape.moe_ffn))
+    return rank * shape.layers * sides
+
+
+def _usual_batch(shape: Shape, tokens: float, seq_len: int, num_gpus: int) -> float:
+    """Tokens of a step by custom: 0.5 M for 0.1 B parameters, 4 M for 8 B, 16 M for 405 B (GPT-3, table 2.1; Llama 3, table
+    3); at least one sequence for each GPU, and few enough for 1,000 steps."""
+    usual = int(2 ** round(math.log2(0.5e6 * max(1.0, (shape.active_parameters / 1e8) ** 0.45))))
+    batch = min(max(usual, 1 << 15), 1 << 24)
+    while batch > seq_len and tokens / batch < 1000:
+        batch //= 2
+    sequences = max(1, batch // seq_len)
+    return (
+        seq_len * max(num_gpus, -(-sequences // num_gpus) * num_gpus) if num_gpus < sequences else seq_len * sequences
+    )
+
+
+def _given_layout(setup: Setup, fixed: dict[str, int]) -> Layout:
+    tp, pp, cp = (fixed.get(each, 1) for each in ("tp", "pp", "cp"))
+    dp = fixed.get("dp", max(1, setup.num_gpus // (tp * pp * cp)))
+    return Layout(
+        tp=tp,
+        pp=pp,
+        cp=cp,
+        dp=dp,
+        ep=fixed.get("ep", 1),
+        interleave=fixed.get("interleave", 1),
+        micro_batch=fixed.get("micro_batch", 1),
+    )
+
+
+def _check_given(setup: Setup, fixed: dict[str, int]) -> None:
+    """Check the given part of a layout with the rest chosen so that it is possible, if it can be."""
+    layout = _given_layout(setup, fixed)
+    model = layout.tp * layout.pp * layout.cp
+    if "dp" in fixed and setup.num_gpus % (layout.dp * model) == 0:
+        return  # the search finds the missing factor
+    check_layout(msgspec.structs.replace(setup, layout=layout))
+
+
+def _does_not_fit(request: Request, setup: Setup, closest: Candidate | None) -> SeedbedError:
+    """The error for a training without a layout that fits: by how much, and the nearest that does."""
+    gpu, n = setup.gpu, setup.num_gpus
+    if closest is None:
+        return UsageError(
+            f"No layout divides {n} GPUs, the model and a batch of {setup.recipe.global_batch:g} sequences.",
+            "Change --global-batch, or leave --parallel out.",
+        )
+    need = closest.memory.total / GIB
+    message = (
+        f"{setup.shape.name} does not fit on {n} {gpu.name}: the best layout needs {need:.3g} GiB per GPU, "
+        f"{need - gpu.usable_gib:.2g} GiB more than the {gpu.usable_gib:g} GiB it has."
+    )
+    if request.parallel:
+        free, _, _ = search(setup, {}, request.recompute)
+        if free:
+            return SeedbedError(message, f"The nearest layout that fits: {layout_text(free[0].setup)}.")
+    for more in (2, 4, 8, 16, 32, 64, 128):
+        larger = msgspec.structs.replace(
+            setup,
+            num_gpus=n * more,
+            node_gpus=max(setup.node_gpus, min(n * more, max(gpu.link_domain, gpu.gpus_per_node))),
+            recipe=msgspec.structs.replace(setup.recipe, global_batch=max(setup.recipe.global_batch, n * more)),
+        )
+        found, _, _ = search(larger, {}, request.recompute)
+        if found:
+            return SeedbedError(message, f"It fits on {n * more} of them ({layout_text(found[0].setup)}).")
+    return SeedbedError(message, "Choose a smaller model, a GPU with more memory, or --method qlora.")
+
+
+def layout_text(setup: Setup) -> str:
+    """A layout in words: `dp 8, tp 8, pp 16 (4 virtual stages), FSDP, micro-batch 1, full recomputation`."""
+    layout, again = setup.layout, setup.recipe.recompute
+    sizes = [f"{name} {getattr(layout, name)}" for name in ("dp", "tp", "pp", "cp", "ep") if getattr(layout, name) > 1]
+    if layout.interleave > 1:
+        sizes.append(f"interleave {layout.interleave}")
+    sharding = {0: "", 1: "sharded optimizer", 2: "ZeRO 2", 3: "FSDP"}[layout.zero]
+    words = [
+        *sizes,
+        sharding,
+        f"micro-batch {layout.micro_batch:g}",
+        f"{'no' if again == 'none' else again} recomputation",
+    ]
+    return ", ".join(each for each in words if each)
+
+
+def scenario_of(found: Candidate, steps: int, **changes: Any) -> Scenario:
+    """What the simulator needs about this training; `changes` replace fields of the scenario."""
+    setup, cost = found.setup, found.cost
+    shape, gpu = setup.shape, setup.gpu
+    per_node = min(gpu.gpus_per_node, setup.num_gpus)
+    nodes = -(-setup.num_gpus // per_node)
+    trained = setup.recipe.lora_parameters or shape.parameters
+    size = 14.0 * trained
+    blocking_s = size / setup.num_gpus / (HOST_COPY_GBPS * 1e9) + 0.5
+    write_s = size / (STORAGE_GBPS_PER_NODE * 1e9 * nodes)
+    values: dict[str, Any] = {
+        "model": shape.name,
+        "gpu": gpu.name,
+        "layout": layout_text(setup),
+        "precision": setup.recipe.precision,
+        "parameters": shape.parameters,
+        "active_parameters": shape.active_parameters,
+        "vocab": shape.vocab,
+        "steps": steps,
+        "tokens_per_step": round(setup.tokens_per_step),
+        "sequences_per_step": round(setup.recipe.global_batch),
+        "step_s": cost.step_s,
+        "parts": {name.replace(" ", "_").replace("-", "_"): seconds for name, seconds in cost.parts.items()},
+        "collectives": _collectives(setup),
+        "flops_per_token": shape.flops_per_token(setup.recipe.seq_len),
+        "peak_flops": half_peak(gpu),
+        "nodes": nodes,
+        "gpus_per_node": per_node,
+        "spare_nodes": math.ceil(0.02 * nodes) if nodes > 1 else 0,
+        "gpu_memory_bytes": round(gpu.usable_gib * GIB),
+        "gpu_used_bytes": round(found.memory.total),
+        "gpu_idle_w": gpu.idle_w,
+        "gpu_power_w": gpu.power_w,
+        "checkpoint_bytes": round(size),
+        "checkpoint_blocking_s": blocking_s,
+        "checkpoint_write_s": write_s,
+        "load_s": max(1.0, write_s / 2),
+        "reliability": Reliability(),
+        "warmup_steps": min(2000, steps // 50),
+    }
+    return Scenario(**{**values, **changes})
+
+
+def _collectives(setup: Setup) -> tuple[Collective, ...]:
+    """The collective operations of a step with their bytes per GPU and seconds, also those that compute hides."""
+    from seedbed.simulate.communication import all_reduce_s
+    from seedbed.simulate.constants import fitted
+    from seedbed.simulate.rates import ring_bandwidth
+
+    layout, found = setup.layout, []
+    if layout.tp > 1:
+        size = 2 * setup.tokens * setup.shape.hidden
+        found.append(
+            Collective("all_reduce", round(size), all_reduce_s(size, layout.tp, link_bandwidth(setup.gpu), 1e-5))
+        )
+    if layout.dp > 1:
+        size = setup.recipe.reduce_bytes * setup.trained_per_gpu
+        bandwidth = ring_bandwidth(setup, layout.dp, layout.tp * layout.cp, fitted())
+        name = "reduce_scatter" if layout.zero else "all_reduce"
+        found.append(
+            Collective(name, round(size), all_reduce_s(size, layout.dp, bandwidth, 1e-5) / (2 if layout.zero else 1))
+        )
+    return tuple(found)
