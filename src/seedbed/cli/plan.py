@@ -10,7 +10,6 @@ from seedbed.cli.argument_types import real, whole
 from seedbed.cli.parser import json_option
 
 if TYPE_CHECKING:
-    from seedbed.simulate.layouts import Candidate
     from seedbed.simulate.plan import Plan, Request
 
 DESCRIPTION = """\
@@ -188,9 +187,9 @@ def _print(plan: Plan, *, explain: bool) -> None:
 def _search(arguments: argparse.Namespace) -> int:
     from seedbed.cli.console import fitted, paint, say, say_json, table
     from seedbed.presentation.plan import LAYOUT_COLUMNS, as_json, layout_json, layouts_table
+    from seedbed.simulate.plan import plan_on_fewer_gpus
 
-    request = request_of(arguments)
-    first, found, tried = _on_fewer_gpus(request)
+    first, found, tried = plan_on_fewer_gpus(request_of(arguments))
     by_time = sorted(found, key=lambda each: each.cost.step_s)
     by_cost = sorted(found, key=lambda each: each.cost.step_s * each.setup.num_gpus)
     if arguments.json:
@@ -199,17 +198,8 @@ def _search(arguments: argparse.Namespace) -> int:
                 "tried": tried,
                 "fit": len(found),
                 "fastest": as_json(first),
-                "layouts": [
-                    {
-                        "num_gpus": each.setup.num_gpus,
-                        "step_s": each.cost.step_s,
-                        "mfu": each.cost.mfu,
-                        "memory_bytes": each.memory.total,
-                        "layout": msgspec.to_builtins(each.setup.layout),
-                        "recompute": each.setup.recipe.recompute,
-                    }
-                    for each in by_time[: arguments.top]
-                ],
+                "by_time": [layout_json(each) for each in by_time[: arguments.top]],
+                "by_cost": [layout_json(each) for each in by_cost[: arguments.top]],
             }
         )
         return 0
@@ -222,35 +212,6 @@ def _search(arguments: argparse.Namespace) -> int:
         for line in table(cells, header, right=("GPUs", "training", "step", "MFU", "GiB", "money")):
             say(line)
     return 0
-
-
-def _on_fewer_gpus(request: Request) -> tuple[Plan, list[Candidate], int]:
-    """The plan, the layouts that fit on all GPUs or on a half, a quarter, ... of them, and how many were compared."""
-    import msgspec
-
-    from seedbed.errors import SeedbedError
-    from seedbed.simulate.plan import make_plan
-
-    first = make_plan(request)
-    found, tried = list(first.candidates), first.tried
-    num_gpus = request.num_gpus
-    while num_gpus % 2 == 0 and num_gpus > max(1, request.num_gpus // 16) and "dp" not in request.parallel:
-        num_gpus //= 2
-        try:
-            plan = make_plan(
-                msgspec.structs.replace(
-                    request,
-                    num_gpus=num_gpus,
-                    tokens=first.tokens,
-                    global_batch_tokens=first.setup.tokens_per_step,
-                    seq_len=first.setup.recipe.seq_len,
-                )
-            )
-        except SeedbedError:
-            break
-        found += plan.candidates
-        tried += plan.tried
-    return first, found, tried
 
 
 def _compare(arguments: argparse.Namespace) -> int:

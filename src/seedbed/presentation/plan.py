@@ -48,10 +48,7 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
     found = [
         ("time", f"{period(plan.wall_s)}, most likely {period(low)} to {period(high)} (80 %)"),
         ("steps", f"{plan.steps:,} of {text.count(setup.tokens_per_step)} tokens, {_seconds(cost.step_s)} each"),
-        (
-            "speed",
-            f"{text.count(cost.tokens_per_s)} tokens/s, {text.count(cost.tokens_per_s_per_gpu)} per GPU, MFU {100 * cost.mfu:.0f} %",
-        ),
+        ("speed", _speed(plan)),
         ("memory", f"{plan.memory.total / GIB:.3g} of {setup.gpu.usable_gib:.3g} GiB per GPU"),
         ("money", _price(plan)),
         ("energy", _energy(plan.energy_kwh)),
@@ -142,15 +139,13 @@ def basis(plan: Plan) -> list[str]:
     seen = f"{spread.rows} published runs" if spread else "no published runs"
     return [
         "Measured: peak and matmul rates, bandwidths and prices, each with its source (`seedbed plan --list gpus`).",
-        f"Fitted: {len(PRIORS.__struct_fields__)} constants on {file.rows} published runs ({file.date}); docs/planner.md has the errors.",
+        f"Fitted: {len(PRIORS.__struct_fields__)} constants on {file.rows} published runs ({file.date}).",
         f"Interval: from {seen} of this class ({CLASSES[name]}), each predicted without its own source.",
-        "Assumed: shares of bandwidth, power, recovery times, storage; facts and docs/planner.md name each.",
+        "Assumed: shares of bandwidth, power, recovery times, storage. docs/planner.md names each, and the errors.",
     ]
 
 
-def layouts_table(
-    candidates: tuple[Candidate, ...] | list[Candidate], steps_tokens: float, usd_per_hour: float
-) -> list[list[str]]:
+def layouts_table(candidates: Sequence[Candidate], steps_tokens: float, usd_per_hour: float) -> list[list[str]]:
     """Rows of the layouts that fit, in the given order: time of the whole training, step, MFU, memory, money, layout."""
     found = []
     for each in candidates:

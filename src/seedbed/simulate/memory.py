@@ -20,8 +20,10 @@ LORA_KEPT = 0.8
 """Share that is left with LoRA: matrices without an adapter need no input for their backward pass."""
 QLORA_COPIES = 1.6
 """Factor for the copies that autocast makes with 4-bit weights."""
-FRAGMENTATION = 1.1
-"""Reserved against allocated memory: the caching allocator cannot use all gaps (1.11 to 1.17 were published)."""
+FRAGMENTATION = 1.12
+"""Reserved against allocated memory with several GPUs, whose buffers come and go (1.11 to 1.17 were published)."""
+FRAGMENTATION_ALONE = 1.03
+"""The same on one GPU (assumed)."""
 CONTEXT_GIB = 1.0
 """CUDA context, NCCL buffers and libraries; assumed (0.5 to 1.5 GiB)."""
 ADAPTER_BYTES = 16.0
@@ -70,7 +72,8 @@ def memory_of(setup: Setup) -> Memory:
     at_end = (gradients, activations / max(1.0, setup.layers_per_stage), 0.0)
     peak = max(at_loss, at_end, key=sum)
     parts = (weights, peak[0], optimizer, gathered, *peak[1:])
-    return Memory(*parts, (FRAGMENTATION - 1) * sum(parts), CONTEXT_GIB * GIB)
+    gaps = (FRAGMENTATION if setup.num_gpus > 1 else FRAGMENTATION_ALONE) - 1
+    return Memory(*parts, gaps * sum(parts), CONTEXT_GIB * GIB)
 
 
 def _states(setup: Setup) -> tuple[float, float, float]:

@@ -146,6 +146,31 @@ def make_plan(request: Request) -> Plan:
     )
 
 
+def plan_on_fewer_gpus(request: Request) -> tuple[Plan, list[Candidate], int]:
+    """The plan, the layouts that fit on all GPUs or on a half, a quarter, ... of them, and how many were compared.
+
+    The batch and the tokens stay the same. Raises as `make_plan` does.
+    """
+    first = make_plan(request)
+    found, tried, num_gpus = list(first.candidates), first.tried, request.num_gpus
+    same = msgspec.structs.replace(
+        request,
+        tokens=first.tokens,
+        global_batch_tokens=first.setup.tokens_per_step,
+        seq_len=first.setup.recipe.seq_len,
+        stack=first.setup.recipe.stack,
+    )
+    while num_gpus % 2 == 0 and num_gpus > max(1, request.num_gpus // 16) and "dp" not in request.parallel:
+        num_gpus //= 2
+        try:
+            fewer = make_plan(msgspec.structs.replace(same, num_gpus=num_gpus))
+        except SeedbedError:
+            break  # it fits on no smaller number either
+        found += fewer.candidates
+        tried += fewer.tried
+    return first, found, tried
+
+
 def _setup(request: Request, assumed: list[str]) -> tuple[Setup, float]:
     """The setup without its layout, and the tokens to train on."""
     shape, gpu, n = request.shape, request.gpu, request.num_gpus

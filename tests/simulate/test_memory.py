@@ -1,0 +1,104 @@
+"""Memory of a GPU: against the ZeRO paper, the activation formula of Megatron, and published runs."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from seedbed.simulate import catalog
+from seedbed.simulate.memory import GIB, layer_activation_bytes, memory_of
+from seedbed.simulate.published import read_rows
+from seedbed.simulate.setup import Layout, Recipe, Setup
+
+DATA = os.environ.get("SEEDBED_TEST_DATA", "")
+
+
+def setup_of(model: str, gpus: int = 1, recipe: dict[str, Any] | None = None, **layout: Any) -> Setup:
+    return Setup(
+        shape=catalog.model(model),
+        gpu=catalog.gpu("A100"),
+        num_gpus=gpus,
+        layout=Layout(**{"dp": gpus, **layout}),
+        recipe=Recipe(**{"seq_len": 2048, "global_batch": gpus, **(recipe or {})}),
+        network_gbps=25,
+    )
+
+
+@pytest.mark.parametrize(("stage", "bytes_per_parameter"), [(0, 16), (1, 2 + 2 + 12 / 64), (2, 2 + 14 / 64)])
+def test_states_follow_the_zero_paper(stage: int, bytes_per_parameter: float) -> None:
+    # arXiv 1910.02054, figure 1: 64 ranks, fp16, Adam: 120, 31.4 and 16.6 GB for 7.5 B parameters.
+    recipe = {"precision": "fp16", "stack": "legacy", "flash": False, "global_batch": 128}
+    setup = setup_of("gpt2-xl", 64, recipe, zero=stage, shard=64 if stage else 1)
+    memory = memory_of(setup)
+    found = memory.weights + memory.gradients + memory.optimizer
+    assert found / setup.parameters_per_gpu == pytest.approx(bytes_per_parameter)
+
+
+def test_fsdp_shares_all_states() -> None:
+    setup = setup_of("llama3-8b", 64, {"global_batch": 128}, zero=3, shard=64)
+    memory = memory_of(setup)
+    assert memory.weights + memory.gradients + memory.optimizer == pytest.approx(16 / 64 * setup.parameters_per_gpu)
+    assert memory.gathered > 0
+
+
+def test_activations_of_a_layer_follow_megatrons_formula() -> None:
+    # arXiv 2205.05198, equation 1: s b h (34 + 5 a s / h).
+    shape = catalog.model("gpt3-175b")
+    setup = setup_of("gpt3-175b", 1, {"stack": "legacy", "flash": False}, micro_batch=1, sequence_parallel=False)
+    s, h, a = 2048, shape.hidden, shape.heads
+    assert layer_activation_bytes(setup) == pytest.approx(s * h * (34 + 5 * a * s / h))
+    # Equation 2: with tensor parallelism, 10 + 24 / t + 5 a s / (h t).
+    split = msgspec.structs.replace(setup, layout=Layout(tp=8, sequence_parallel=False))
+    assert layer_activation_bytes(split) == pytest.approx(s * h * (10 + 24 / 8 + 5 * a * s / h / 8))
+    # Equation 4: with sequence parallelism, 34 / t.
+    shared = msgspec.structs.replace(
+        setup, layout=Layout(tp=8), recipe=msgspec.structs.replace(setup.recipe, flash=True)
+    )
+    assert layer_activation_bytes(shared) == pytest.approx(s * h * 34 / 8)
+
+
+def test_qlora_stores_the_layers_in_four_bits() -> None:
+    lora, qlora = (
+        memory_of(setup_of("llama2-7b", recipe={"method": name, "lora_parameters": 20_000_000}))
+        for name in ("lora", "qlora")
+    )
+    blocks = 6.48e9  # 32 layers of Llama-2-7B
+    assert (lora.weights - qlora.weights) == pytest.approx((2 - 0.53) * blocks, rel=0.01)
+    assert lora.optimizer == qlora.optimizer
+
+
+def test_the_first_stage_of_a_pipeline_keeps_as_many_micro_batches_as_stages() -> None:
+    recipe = {"global_batch": 64, "stack": "fused"}
+    one = memory_of(setup_of("llama3-70b", 8, recipe, dp=1, pp=8)).activations
+    layer = layer_activation_bytes(setup_of("llama3-70b", 8, recipe, dp=1, pp=8))
+    assert one == pytest.approx(layer * 10 * 8)
+
+
+def test_parts_add_up() -> None:
+    memory = memory_of(setup_of("llama3-8b", 8, zero=3, shard=8))
+    assert memory.allocated < memory.reserved < memory.total
+    assert sum(memory) == memory.total
+
+
+@pytest.mark.skipif(
+    not Path(DATA, "published_runs.json").is_file(), reason="SEEDBED_TEST_DATA has no published_runs.json"
+)
+@pytest.mark.parametrize(
+    ("kind", "share"), [("fsdp", 0.75), ("qlora", 0.7), ("megatron", 0.9)], ids=["FSDP", "QLoRA", "Megatron"]
+)
+def test_most_published_figures_lie_within_15_percent(kind: str, share: float) -> None:
+    def of_kind(setup: Setup) -> bool:
+        if kind == "fsdp":
+            return setup.layout.zero == 3 and setup.recipe.method == "pretrain"
+        return setup.recipe.method == "qlora" if kind == "qlora" else setup.recipe.stack == "legacy"
+
+    rows = [row for row in read_rows(Path(DATA, "published_runs.json")) if row.memory_gib and of_kind(row.setup)]
+    errors = [abs(memory_of(row.setup).reserved / GIB / (row.memory_gib or 1) - 1) for row in rows]
+    assert len(rows) >= 10
+    assert statistics.median(errors) < 0.15
+    assert sum(error < 0.15 for error in errors) >= share * len(errors)
