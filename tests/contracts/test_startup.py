@@ -128,3 +128,9 @@ def test_importing_the_package_imports_no_other_module() -> None:
     code = "import sys; before = set(sys.modules); import seedbed; print(len(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) == 1
+
+
+def test_plan_imports_no_heavy_package(folder: Path) -> None:
+    names = loaded(folder, "plan", "--model", "llama3-8b", "--gpu", "64xH100", "--tokens", "1T")
+    assert not roots(names) & {*HEAVY, "rich", "psutil", "argcomplete", "asyncio", "subprocess", "multiprocessing"}
+    assert len(names) < 240, f"{len(names)} modules for plan"

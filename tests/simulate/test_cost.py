@@ -89,9 +89,7 @@ def test_an_all_reduce_takes_a_tree_for_small_and_a_ring_for_large_data() -> Non
     bandwidth, latency = 50e9, 10e-6
     assert all_reduce_s(8, 1024, bandwidth, latency) == pytest.approx(2 * 10 * latency, rel=1e-3)
     large = 100e9
-    assert all_reduce_s(large, 8, bandwidth, latency) == pytest.approx(
-        2 * 7 * latency + 2 * 7 / 8 * 2, rel=1e-6
-    )
+    assert all_reduce_s(large, 8, bandwidth, latency) == pytest.approx(2 * 7 * latency + 2 * 7 / 8 * 2, rel=1e-6)
     assert all_reduce_s(large, 1, bandwidth, latency) == 0
 
 

@@ -73,7 +73,9 @@ def training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", choices=("bf16", "fp16", "fp8", "fp32"), help="default: bf16 where the GPU has it"
     )
-    parser.add_argument("--method", choices=("pretrain", "full_ft", "lora", "qlora"), default="pretrain")
+    parser.add_argument(
+        "--method", choices=("pretrain", "full_ft", "lora", "qlora"), default="pretrain", help="default: pretrain"
+    )
     parser.add_argument("--lora-rank", metavar="N", type=whole(1), default=16, help="rank of LoRA adapters (16)")
     parser.add_argument("--recompute", choices=("none", "selective", "full"), help="activation checkpointing")
     parser.add_argument(

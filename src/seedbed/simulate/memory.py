@@ -9,10 +9,11 @@ from seedbed.simulate.setup import Setup
 
 GIB = float(1 << 30)
 
-# Fitted on published memory figures by hand-set steps (benchmarks/fit_memory.py prints the errors), or from the sources named.
+# Chosen by hand on published memory figures (docs/planner.md has the errors), or from the sources named.
 LOGITS_BYTES = 13.0
 """Bytes for each logit: 16-bit, fp32, softmax and gradient exist together."""
-CHUNKED_LOGITS_BYTES = 2.0 + 13.0 / 8
+CHUNKED_LOGITS_BYTES = 13.0 / 8
+"""The same if the loss is computed in 8 pieces."""
 SELECTIVE_KEPT = 0.35
 """Share of the activations that selective checkpointing in PyTorch keeps."""
 COMPILED_KEPT = 0.85
@@ -22,7 +23,7 @@ QLORA_COPIES = 1.6
 """Factor for the copies that autocast makes with 4-bit weights."""
 FRAGMENTATION = 1.12
 """Reserved against allocated memory with several GPUs, whose buffers come and go (1.11 to 1.17 were published)."""
-FRAGMENTATION_ALONE = 1.03
+FRAGMENTATION_ALONE = 1.05
 """The same on one GPU (assumed)."""
 CONTEXT_GIB = 1.0
 """CUDA context, NCCL buffers and libraries; assumed (0.5 to 1.5 GiB)."""

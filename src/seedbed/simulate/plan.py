@@ -194,7 +194,9 @@ def _setup(request: Request, assumed: list[str]) -> tuple[Setup, float]:
     if batch_tokens is None:
         batch_tokens = _usual_batch(shape, tokens, seq_len, n)
         assumed.append(f"{batch_tokens:,.0f} tokens per step")
-    global_batch = max(1, round(batch_tokens / seq_len))
+    global_batch = _round_batch(batch_tokens / seq_len, n)
+    if request.global_batch_tokens is not None and global_batch * seq_len != batch_tokens:
+        assumed.append(f"{global_batch * seq_len:,} tokens per step, which are {global_batch:,} sequences")
     stack = request.stack
     if stack is None:
         stack = "fused" if n > gpu.gpus_per_node and is_new(gpu) and request.method == "pretrain" else "torch"
@@ -245,6 +247,24 @@ def _usual_batch(shape: Shape, tokens: float, seq_len: int, num_gpus: int) -> fl
     return (
         seq_len * max(num_gpus, -(-sequences // num_gpus) * num_gpus) if num_gpus < sequences else seq_len * sequences
     )
+
+
+def _round_batch(sequences: float, num_gpus: int) -> int:
+    """The number of sequences of a step: whole, and easy to share by many ranks.
+
+    A number that all GPUs can share equally stays. Others become the multiple of the largest power of two that is at most
+    5 % away: 4M tokens of sequences of 8,192 are 512 sequences, not 488.
+    """
+    whole = max(1, round(sequences))
+    if whole == sequences and whole % num_gpus == 0:
+        return whole
+    power = 1 << (whole.bit_length())
+    while power > 1:
+        near = round(sequences / power) * power
+        if near and abs(near / sequences - 1) <= 0.05:
+            return near
+        power //= 2
+    return whole
 
 
 def _given_layout(setup: Setup, fixed: dict[str, int]) -> Layout:

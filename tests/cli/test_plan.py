@@ -1,0 +1,154 @@
+"""`seedbed plan`: what a user sees, and errors for impossible requests."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seedbed.cli.main import main
+
+CLUSTER = ("plan", "--model", "llama3-8b", "--gpu", "64xH100", "--tokens", "1T")
+
+
+@pytest.fixture(autouse=True)
+def no_facts_of_this_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SEEDBED_FACTS", str(tmp_path / "facts"))
+
+
+def printed(capsys: pytest.CaptureFixture[str], *words: str, expect: int = 0) -> str:
+    assert main(list(words)) == expect
+    found = capsys.readouterr()
+    return found.err if expect else found.out
+
+
+def test_a_plan_says_time_memory_money_and_failures(capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, *CLUSTER)
+    assert out.startswith("Llama-3-8B on 64 H100-SXM-80GB: 1T tokens in ")
+    for label in ("time", "steps", "speed", "memory", "money", "energy", "loss", "failures", "layout", "assumed"):
+        assert any(line.strip().startswith(label) for line in out.splitlines()), label
+    assert "80 %" in out
+    assert all(len(line) <= 80 for line in out.splitlines())
+
+
+def test_explain_shows_where_time_and_memory_go(capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, *CLUSTER, "--explain")
+    for part in (
+        "matmuls",
+        "attention",
+        "gradient sum",
+        "activations",
+        "optimizer",
+        "Fitted:",
+        "Assumed:",
+        "Measured:",
+    ):
+        assert part in out
+
+
+def test_json_has_raw_numbers_that_agree_with_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(printed(capsys, *CLUSTER, "--json"))
+    assert sum(found["step_parts_s"].values()) == pytest.approx(found["step_s"])
+    assert sum(found["memory_parts_bytes"].values()) == pytest.approx(found["memory_bytes"])
+    assert found["tokens"] / found["tokens_per_s"] == pytest.approx(found["train_s"])
+    assert found["gpu_hours"] == pytest.approx(found["wall_s"] * 64 / 3600)
+
+
+def test_a_target_says_what_would_keep_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "kept" in printed(capsys, *CLUSTER, "--target-days", "30")
+    missed = printed(capsys, *CLUSTER, "--target-days", "5")
+    assert "missed" in missed
+    assert "GPUs or" in missed
+
+
+def test_search_ranks_layouts_by_time_and_by_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, *CLUSTER, "--search", "--top", "3")
+    assert "layouts compared" in out
+    by_time, by_cost = out.split("By cost")
+    assert len([line for line in by_time.splitlines() if "micro-batch" in line]) == 3
+    assert "GPUs" in by_cost
+    found = json.loads(printed(capsys, *CLUSTER, "--search", "--json"))
+    steps = [each["step_s"] for each in found["by_time"]]
+    assert steps == sorted(steps)
+    cost = [each["step_s"] * each["num_gpus"] for each in found["by_cost"]]
+    assert cost == sorted(cost)
+
+
+def test_two_thousand_layouts_are_searched_quickly(capsys: pytest.CaptureFixture[str]) -> None:
+    printed(capsys, *CLUSTER)  # reads the facts
+    begun = time.process_time()
+    found = json.loads(printed(capsys, *CLUSTER, "--search", "--json"))
+    assert found["tried"] > 2000
+    assert (time.process_time() - begun) / found["tried"] * 2000 < 4, "2,000 layouts may take 2 s on a usual machine"
+
+
+def test_a_train_config_gives_model_batch_and_tokens(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    config = tmp_path / "mine.toml"
+    config.write_text('preset = "tiny"\n[train]\nsteps = 1000\n')
+    found = json.loads(printed(capsys, "plan", str(config), "--gpu", "RTX3090", "--json"))
+    assert found["steps"] == 1000
+    assert found["parameters"] == pytest.approx(6.16e6, rel=0.01)
+
+
+def test_published_runs_are_compared_by_source(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    row: dict[str, Any] = {
+        "id": "run-\x1b[31m1",
+        "group": "a table",
+        "model": {"name": "Llama-3-8B", "params": 8030261248, "layers": 32, "hidden": 4096, "heads": 32, "kv_heads": 8,
+                  "ffn": 14336, "vocab": 128256},
+        "hardware": {"gpu": "H100-SXM-80GB", "num_gpus": 8},
+        "parallel": {"fsdp": 8},
+        "train": {"seq_len": 8192, "micro_batch": 1, "global_batch": 8, "compile": True},
+        "measured": {"tokens_per_s_per_gpu": 7000.0, "memory_gib_per_gpu": 50.0},
+    }  # fmt: skip
+    path = tmp_path / "runs.json"
+    path.write_text(json.dumps([row]))
+    out = printed(capsys, "plan", "--runs", str(path))
+    assert "\x1b[31m" not in out
+    assert "a table" in out
+    assert "lie in their 80 % interval" in out
+    (found,) = json.loads(printed(capsys, "plan", "--runs", str(path), "--json"))
+    assert found["error"] == pytest.approx(found["predicted_tokens_per_s_per_gpu"] / 7000 - 1)
+    assert found["low"] < found["predicted_tokens_per_s_per_gpu"] < found["high"]
+    path.write_text("[]")
+    assert "no runs" in printed(capsys, "plan", "--runs", str(path))
+
+
+@pytest.mark.parametrize("table", ["gpus", "models", "networks"])
+def test_facts_are_listed(capsys: pytest.CaptureFixture[str], table: str) -> None:
+    shown = {"gpus": "H100-SXM-80GB", "models": "Llama-3-8B", "networks": "ib-400x8"}[table]
+    assert shown in printed(capsys, "plan", "--list", table)
+    raw = json.loads(printed(capsys, "plan", "--list", table, "--json"))
+    assert any(each["name"] == shown and each["sources"] for each in raw)
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (("--gpu", "64xH100"), "No model is given", "--model NAME"),
+        (("--model", "llama3-8b"), "No GPU is given", "--gpu 64xH100"),
+        (("--model", "lama3-8b", "--gpu", "8xH100"), "no model", "Llama"),
+        (("--model", "llama3-8b", "--gpu", "8xH1000"), "no GPU", "H100"),
+        (("--model", "llama3-8b", "--gpu", "0xH100"), "number of GPUs", "64xH100"),
+        (("--model", "llama3-8b", "--gpu", "8xH100", "--tokens", "0"), "above 0", "15T"),
+        (("--model", "llama3-8b", "--gpu", "8xH100", "--parallel", "tp=5"), "32 attention heads", "1, 2, 4, 8"),
+        (("--model", "llama3-8b", "--gpu", "8xH100", "--network", "token-ring"), "no network", "--list networks"),
+        (("none.toml", "--gpu", "8xH100"), "none.toml", ""),
+    ],
+)
+def test_wrong_requests_are_usage_errors_with_a_way_out(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str, hint: str
+) -> None:
+    error = printed(capsys, "plan", *words, expect=2)
+    assert message in error
+    assert hint in error
+    assert "Traceback" not in error
+
+
+def test_a_model_that_does_not_fit_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    error = printed(capsys, "plan", "--model", "llama3-70b", "--gpu", "8xH100", expect=1)
+    assert "does not fit" in error
+    assert "It fits on 16" in error

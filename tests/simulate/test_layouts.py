@@ -1,0 +1,89 @@
+"""Impossible layouts are refused with possible ones; the search finds the fastest that fits."""
+
+from __future__ import annotations
+
+import pytest
+
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.simulate import catalog
+from seedbed.simulate.layouts import parse_parallel
+from seedbed.simulate.memory import GIB
+from seedbed.simulate.plan import Plan, Request, make_plan, plan_on_fewer_gpus
+
+
+def plan(model: str, gpus: str, **request: object) -> Plan:
+    number, kind = catalog.parse_gpus(gpus)
+    return make_plan(Request(shape=catalog.model(model), gpu=kind, num_gpus=number, tokens=1e11, **request))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("model", "sizes", "words"),
+    [
+        ("llama3-8b", {"tp": 7}, ("32 attention heads", "1, 2, 4, 8")),
+        ("llama3-8b", {"pp": 64}, ("32 layers", "at most 32")),
+        ("llama3-8b", {"tp": 8, "dp": 3}, ("there are 64 GPUs", "dp = 8")),
+        ("llama3-8b", {"ep": 2}, ("no experts", "ep")),
+        ("mixtral-8x7b", {"ep": 3}, ("8 experts", "1, 2, 4, 8")),
+    ],
+)
+def test_impossible_layouts_are_refused_with_possible_values(
+    model: str, sizes: dict[str, int], words: tuple[str, str]
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        plan(model, "64xH100", parallel=sizes)
+    assert words[0] in refused.value.message
+    assert words[1] in refused.value.hint
+
+
+def test_a_batch_that_the_ranks_cannot_share_is_refused() -> None:
+    with pytest.raises(UsageError, match="cannot be shared by dp = 64"):
+        plan("llama3-8b", "64xH100", parallel={"tp": 1, "pp": 1, "cp": 1}, seq_len=8192, global_batch_tokens=8192 * 96)
+
+
+@pytest.mark.parametrize("text", ["tp", "tp=x", "tp=0", "xp=2", "tp=2,tp=4", "tp=-1"])
+def test_settings_that_cannot_be_read_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--parallel"):
+        parse_parallel(text)
+    assert parse_parallel("tp=8, pp=16,dp=128") == {"tp": 8, "pp": 16, "dp": 128}
+
+
+def test_a_model_that_does_not_fit_says_by_how_much_and_what_fits() -> None:
+    with pytest.raises(SeedbedError, match=r"does not fit on 8 H100.*GiB more") as refused:
+        plan("llama3-70b", "8xH100")
+    assert "It fits on 16 of them" in refused.value.hint
+    with pytest.raises(SeedbedError, match="does not fit") as refused:
+        plan("llama3-8b", "64xH100", parallel={"tp": 1, "pp": 1, "cp": 1, "zero": 0})
+    assert "The nearest layout that fits" in refused.value.hint
+
+
+def test_the_search_returns_the_fastest_layout_that_fits() -> None:
+    found = plan("llama3-70b", "256xH100")
+    steps = [each.cost.step_s for each in found.candidates]
+    assert steps == sorted(steps)
+    assert found.cost.step_s == steps[0]
+    assert len(steps) > 20
+    assert all(each.memory.total <= 79.1 * GIB for each in found.candidates)
+    given = {name: getattr(found.setup.layout, name) for name in ("tp", "pp", "cp", "zero", "interleave")}
+    same = plan("llama3-70b", "256xH100", parallel={**given, "micro_batch": int(found.setup.layout.micro_batch)})
+    assert same.cost.step_s == pytest.approx(found.cost.step_s)
+
+
+def test_every_layout_uses_all_gpus_and_the_whole_batch() -> None:
+    found = plan("mixtral-8x7b", "64xA100")
+    for each in found.candidates:
+        layout = each.setup.layout
+        assert layout.dp * layout.tp * layout.pp * layout.cp == 64
+        assert each.setup.micro_batches == int(each.setup.micro_batches)
+
+
+def test_fewer_gpus_are_compared_with_the_same_batch_and_tokens() -> None:
+    number, kind = catalog.parse_gpus("64xH100")
+    first, found, tried = plan_on_fewer_gpus(
+        Request(shape=catalog.model("llama3-8b"), gpu=kind, num_gpus=number, tokens=1e12)
+    )
+    sizes = {each.setup.num_gpus for each in found}
+    assert {64, 32, 16} <= sizes
+    assert {each.setup.tokens_per_step for each in found} == {first.setup.tokens_per_step}
+    cheapest = min(found, key=lambda each: each.cost.step_s * each.setup.num_gpus)
+    assert cheapest.setup.num_gpus < 64
+    assert tried > len(found)

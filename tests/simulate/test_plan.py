@@ -1,0 +1,133 @@
+"""A plan against published trainings, and how its figures hang together."""
+
+from __future__ import annotations
+
+import pytest
+
+from seedbed.errors import UsageError
+from seedbed.simulate import catalog
+from seedbed.simulate.amounts import parse_amount
+from seedbed.simulate.plan import Plan, Request, make_plan, scenario_of
+
+
+def plan(model: str, gpus: str, **request: object) -> Plan:
+    number, kind = catalog.parse_gpus(gpus)
+    return make_plan(Request(shape=catalog.model(model), gpu=kind, num_gpus=number, **request))  # type: ignore[arg-type]
+
+
+def test_llama_3_405b_takes_about_its_published_gpu_hours() -> None:
+    # Model card of Llama 3.1 405B: 30.84 M GPU hours of H100, restarts included; 15.6 T tokens (arXiv 2407.21783).
+    found = plan(
+        "llama3-405b",
+        "16384xH100",
+        tokens=15.6e12,
+        seq_len=8192,
+        global_batch_tokens=16.8e6,
+        parallel={"tp": 8, "pp": 16, "cp": 1},
+    )
+    assert found.gpu_hours == pytest.approx(30.84e6, rel=0.2)
+    assert 0.35 < found.cost.mfu < 0.45  # 38 to 43 % in its table 4
+    assert found.wall_s / found.factor < 30.84e6 * 3600 / 16384 < found.wall_s * found.factor
+
+
+def test_llama_2_70b_takes_about_its_published_gpu_hours() -> None:
+    # arXiv 2307.09288, table 2: 1,720,320 GPU hours of A100 80 GB for 2 T tokens.
+    found = plan("llama2-70b", "2048xA100", tokens=2e12, seq_len=4096, global_batch_tokens=4.2e6)
+    assert found.gpu_hours == pytest.approx(1_720_320, rel=0.25)
+
+
+def test_training_operations_equal_the_published_ones() -> None:
+    # 3.8e25 FLOPs for Llama 3 405B (arXiv 2407.21783, section 1).
+    found = plan("llama3-405b", "16384xH100", tokens=15.6e12, seq_len=8192)
+    assert found.tokens * found.setup.shape.flops_per_token(8192, causal=True) == pytest.approx(3.8e25, rel=0.06)
+
+
+def test_figures_hang_together() -> None:
+    found = plan("llama3-8b", "64xH100", tokens=1e12)
+    assert found.tokens == found.steps * found.setup.tokens_per_step
+    assert found.tokens == pytest.approx(1e12, rel=1e-5)
+    assert found.train_s == pytest.approx(found.tokens / found.cost.tokens_per_s)
+    assert found.train_s < found.wall_s < 1.05 * found.train_s
+    assert found.gpu_hours == pytest.approx(found.wall_s * 64 / 3600)
+    assert found.usd == pytest.approx(found.gpu_hours * catalog.gpu("H100").usd_per_hour)
+    assert found.energy_kwh == pytest.approx(found.gpu_hours * 0.7 * 0.85 * 1.5)
+
+
+def test_the_loss_is_that_of_the_scaling_law() -> None:
+    # The refit of Chinchilla's law (arXiv 2404.10102) gives 1.95 for 8 B and 15 T less the excess of a smaller model.
+    found = plan("llama3-405b", "16384xH100", tokens=15.6e12)
+    parameters = catalog.model("llama3-405b").parameters
+    expected = 1.8172 + 482.01 / parameters**0.3478 + 2085.43 / found.tokens**0.3658
+    assert found.loss == pytest.approx(expected)
+
+
+def test_larger_clusters_fail_more_often_and_save_more_often() -> None:
+    small = plan("llama3-8b", "64xH100", tokens=15e12)
+    large = plan("llama3-8b", "4096xH100", tokens=15e12)
+    assert large.effective < small.effective
+    small_s, large_s = (each.scenario.interval_steps() * each.cost.step_s for each in (small, large))
+    assert large_s < small_s
+
+
+def test_everything_that_was_chosen_is_said() -> None:
+    found = plan("llama3-8b", "64xH100")
+    words = "; ".join(found.assumed)
+    for each in ("tokens", "sequences", "bf16", "software", "network", "fastest layout"):
+        assert each in words
+    given = plan(
+        "llama3-8b", "64xH100", tokens=1e12, seq_len=4096, global_batch_tokens=4096 * 1024, precision="bf16", stack="fused",
+        network_gbps=50.0, parallel={"tp": 2, "pp": 1, "cp": 1},
+    )  # fmt: skip
+    assert given.assumed == ()
+
+
+def test_a_round_number_of_tokens_becomes_a_number_of_sequences_that_ranks_can_share() -> None:
+    found = plan("llama3-8b", "64xH100", tokens=1e12, seq_len=8192, global_batch_tokens=4e6)
+    assert found.setup.recipe.global_batch == 512
+    assert "512 sequences" in "; ".join(found.assumed)
+    exact = plan("llama3-8b", "6xH100", tokens=1e12, seq_len=8192, global_batch_tokens=8192 * 30)
+    assert exact.setup.recipe.global_batch == 30
+
+
+def test_chinchilla_tokens_are_the_default() -> None:
+    assert plan("llama3-8b", "64xH100").tokens == pytest.approx(20 * 8.03e9, rel=0.01)
+
+
+def test_a_small_gpu_fine_tunes_8b_with_qlora_but_not_in_full() -> None:
+    found = plan("qwen3-8b", "RTX4090", tokens=1e7, method="qlora")
+    assert found.memory.total < 23.6 * 2**30
+    with pytest.raises(Exception, match="does not fit"):
+        plan("qwen3-8b", "RTX4090", tokens=1e7, method="full_ft")
+
+
+def test_gpus_without_a_price_have_no_cost() -> None:
+    assert plan("llama3-8b", "64xH800", tokens=1e12).usd is None
+    assert plan("llama3-8b", "64xH800", tokens=1e12, usd_per_hour=2.0).usd is not None
+
+
+def test_fp8_needs_a_gpu_with_fp8_units() -> None:
+    with pytest.raises(UsageError, match="no fp8"):
+        plan("llama3-8b", "64xA100", precision="fp8")
+
+
+def test_the_scenario_of_a_plan_has_its_figures() -> None:
+    found = plan("llama3-70b", "256xH100", tokens=1e12)
+    scenario = scenario_of(found.candidates[0], found.steps, seed=7)
+    assert (scenario.gpus, scenario.steps, scenario.seed) == (256, found.steps, 7)
+    assert scenario.tokens == pytest.approx(found.tokens)
+    assert sum(scenario.parts.values()) == pytest.approx(scenario.step_s)
+    assert scenario.mfu(scenario.step_s) == pytest.approx(found.cost.mfu)
+    assert scenario.gpu_used_bytes <= scenario.gpu_memory_bytes
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("15T", 15e12), ("4m", 4e6), ("1.5e12", 1.5e12), ("300_000", 3e5), ("2k", 2e3)]
+)
+def test_amounts_are_read(text: str, value: float) -> None:
+    assert parse_amount(text, "--tokens") == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["0", "-5", "x", "", "1e30", "15TT", "nan", "inf"])
+def test_impossible_amounts_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--tokens"):
+        parse_amount(text, "--tokens")
