@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
 
 import msgspec
 
@@ -82,7 +81,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return self.method in ("lora", "qlora")
 
 
-class Setup(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """One training: the model, the machine, the layout and the recipe."""
 
     shape: Shape
@@ -97,12 +96,12 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     node_gpus: int = 8
     """GPUs that NVLink, or PCIe, connects."""
 
-    @cached_property
+    @property
     def tokens(self) -> float:
         """Tokens of one micro-batch on one GPU."""
         return self.layout.micro_batch * self.recipe.seq_len / self.layout.cp
 
-    @cached_property
+    @property
     def micro_batches(self) -> float:
         """Micro-batches of one data-parallel rank in one step."""
         return self.recipe.global_batch / (self.layout.dp * self.layout.micro_batch)
@@ -120,12 +119,12 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             return self.shape.layers / self.layout.pp
         return math.ceil(self.shape.layers / stages) * self.layout.interleave
 
-    @cached_property
+    @property
     def expert_share(self) -> float:
         """Share of the layers that have experts."""
         return self.shape.moe_layers / self.shape.layers
 
-    @cached_property
+    @property
     def ffn_width(self) -> float:
         """Inner features of an average feed-forward layer that one token uses."""
         share, shape = self.expert_share, self.shape
@@ -136,17 +135,17 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         dense = (1 - share) * shape.dense_ffn_parameters
         return shape.attention_parameters + dense + share * (experts + shape.shared_experts) * shape.expert_parameters
 
-    @cached_property
+    @property
     def layer_parameters(self) -> float:
         """Weights of an average layer, all experts included."""
         return self._layer(self.shape.experts)
 
-    @cached_property
+    @property
     def local_layer_parameters(self) -> float:
         """Weights of an average layer on one GPU, before sharding over data-parallel ranks."""
         return self._layer(self.shape.experts / self.layout.ep) / self.layout.tp
 
-    @cached_property
+    @property
     def parameters_per_gpu(self) -> float:
         """Weights on the GPU that sets the pace, before sharding: its layers, and a table of the vocabulary."""
         layout, shape = self.layout, self.shape
