@@ -36,7 +36,7 @@ def scenario_from(config: Simulation) -> Scenario:
         Request(
             shape=catalog.model(wanted.model),
             gpu=gpus.gpu,
-            num_gpus=gpus.count,
+            num_gpus=gpus.num_gpus,
             tokens=wanted.tokens,
             seq_len=wanted.seq_len,
             global_batch_tokens=wanted.global_batch,
