@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-WORDS = ("--model", "llama3-8b", "--gpu", "256xH100", "--tokens", "10B", "--seed", "7", "--fail-rate", "300")
+WORDS = ("--model", "llama3-8b", "--gpu", "64xH100", "--tokens", "10B", "--seed", "7", "--fail-rate", "5000")
 
 
 def seedbed(folder: Path, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -24,7 +24,7 @@ def seedbed(folder: Path, *words: str, code: int = 0) -> subprocess.CompletedPro
 def test_the_other_commands_show_a_simulated_run_and_say_that_it_is_one(tmp_path: Path) -> None:
     output = seedbed(tmp_path, "simulate", *WORDS, "--name", "big").stdout
     for words in (
-        "training 8.03B parameters, on simulated (256 x H100-SXM-80GB), bf16",
+        "training 8.03B parameters, on simulated (64 x H100-SXM-80GB), bf16",
         "info: Time: ",
         "info: Goodput: ",
         "info: Interruptions: ",
@@ -40,7 +40,7 @@ def test_the_other_commands_show_a_simulated_run_and_say_that_it_is_one(tmp_path
     assert (found["kind"], found["status"], found["simulated"]) == ("simulate", "completed", True)
     assert "SIMULATED" in seedbed(tmp_path, "status", "big").stdout
     assert "SIMULATED big" in seedbed(tmp_path, "runs").stdout
-    assert "warning: Failure of " in seedbed(tmp_path, "logs", "big").stdout
+    assert "warning: Failure of " in seedbed(tmp_path, "logs", "big", "-n", "2000").stdout
     assert "simulated time" in seedbed(tmp_path, "curve", "big", "--x", "time").stdout
     metrics = seedbed(tmp_path, "metrics", "big", "--csv")
     assert {"mfu", "goodput", "samples_per_s", "interruptions"} <= set(metrics.stdout.splitlines()[0].split(","))
