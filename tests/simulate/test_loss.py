@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from seedbed.config.schema import ScheduleConfig
+from seedbed.optim.schedule import multiplier
 from seedbed.simulate.loss import BESIROGLU, HOFFMANN, LossCurve, Schedule
 
 STEPS = 100_000
@@ -81,6 +83,15 @@ def test_schedules_have_their_shapes() -> None:
     assert wsd.lr(901) == pytest.approx(0.5)
     assert Schedule(1000, 1.0, "linear", 0, floor=0.0).lr(501) == pytest.approx(0.5)
     assert Schedule(10, 1.0, "constant").lr(10) == 1.0
+
+
+@pytest.mark.parametrize("kind", ["cosine", "linear", "wsd", "constant"])
+def test_schedules_are_those_of_real_training(kind: Any) -> None:
+    config = ScheduleConfig(kind=kind, warmup=0.1, decay=0.3, floor=0.05)
+    simulated = Schedule(1000, 1.0, kind, 100, decay=0.3, floor=0.05)
+    assert [simulated.lr(step) for step in range(1, 1001)] == pytest.approx(
+        [multiplier(config, step, 1000) for step in range(1000)]
+    )
 
 
 def test_spikes_are_rare_recover_and_show_in_the_gradient_norm_first() -> None:

@@ -16,6 +16,7 @@ from seedbed.runs.store import Store
 
 if TYPE_CHECKING:
     from seedbed.config.check import Finding
+    from seedbed.config.simulation import Simulation
 
 
 def refuse_unusable_store(store: Store) -> None:
@@ -38,6 +39,13 @@ def check_training(config: Config, store: Store) -> None:
         if finding.level == "error":
             raise UsageError(f"{finding.text} {finding.why}".strip(), finding.hint)
     refuse_unusable_data(config, store)
+
+
+def check_simulation(config: Simulation, store: Store) -> None:
+    """Raise UsageError or SeedbedError if this run cannot be simulated, such as a model that does not fit."""
+    from seedbed.simulate.configured import scenario_from
+
+    scenario_from(config)
 
 
 def examine(config: Config, store: Store) -> list[Finding]:

@@ -67,11 +67,14 @@ def new_run(
     store.refuse_file()
     refuse_unusable_store(store)
     preset, data, train = (getattr(config, each, None) for each in ("preset", "data", "train"))
-    wanted = name if name is not None else default_name(preset or kind.name, data.source if data is not None else "")
+    simulated = getattr(config, "simulate", None)
+    subject = data.source if data is not None else simulated.model if simulated is not None else ""
+    wanted = name if name is not None else default_name(preset or kind.name, subject)
     meta = {
         "preset": preset,
         "data": data.source if data is not None else None,
         "device_asked": train.device if train is not None else None,
+        **({"simulated": True} if kind.simulated else {}),
         **_made_by(command),
     }
     with labels.names(store):

@@ -17,6 +17,7 @@ from seedbed.text import printable, shorten
 
 _COMMANDS = {
     "train": "begin create fit launch learn new pretrain run start trainer",
+    "simulate": "cluster emulate rehearse sim simulation simulator",
     "tui": "dashboard gui live monitor top ui watch window",
     "status": "describe get info inspect progress show stat state",
     "runs": "all experiments history jobs list ls",

@@ -79,6 +79,8 @@ def next_commands(run: RunDir, view: View) -> list[str]:
     name = run_argument(run)
     if view.status == "stopped":
         return [f"seedbed resume {name}"]
+    if view.simulated:
+        return [f"seedbed {command} {name}" for command in ("curve", "metrics", "logs")]
     prompt = view.sample.get("prompt") if view.sample else view.opening
     shown = text.printable(str(prompt or ""))
     separator = "=" if shown.startswith("-") else " "  # a prompt that begins with a dash would be parsed as an option

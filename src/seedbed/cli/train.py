@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,8 +113,12 @@ def config_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def resolved(arguments: argparse.Namespace, file: Path | None, root: Root[S]) -> Resolved[S]:
-    """The config that the options describe, with the origin of each value. `root` is the kind of config.
+def resolved(
+    arguments: argparse.Namespace, file: Path | None, root: Root[S], named: Mapping[str, str] = NAMED_KEYS
+) -> Resolved[S]:
+    """The config that the options describe, with the origin of each value.
+
+    `root` is the kind of config, `named` has the options of the command that set a key.
 
     Raises UsageError if a value is wrong.
     """
@@ -136,13 +140,12 @@ def resolved(arguments: argparse.Namespace, file: Path | None, root: Root[S]) ->
         base = load_frozen(run.config, root)
     return resolve(
         root,
-        preset=arguments.preset,
+        preset=getattr(arguments, "preset", None),
         file=expand_home(file) if file is not None else None,
         sets=arguments.sets,
         base=base,
         flags={
-            path: Flagged(getattr(arguments, option[2:].replace("-", "_")), option)
-            for option, path in NAMED_KEYS.items()
+            path: Flagged(getattr(arguments, option[2:].replace("-", "_")), option) for option, path in named.items()
         },
     )
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from seedbed.config.schema import Config, Table
+    from seedbed.config.simulation import Simulation
 
 S = TypeVar("S", bound="Table")
 """The schema of a kind of config: the class whose fields are its tables."""
@@ -74,8 +75,12 @@ def _no_rules(_: Any) -> Iterable[Contradiction]:
 
 
 TRAIN: Root[Config] = Root("train", "seedbed.config.schema:Config", presets="train", default_preset="nano")
+SIMULATE: Root[Simulation] = Root(
+    "simulate", "seedbed.config.simulation:Simulation", rules_at="seedbed.config.simulation:contradictions"
+)
 
 ROOTS: dict[str, Root[Any]] = {
     "train": TRAIN,
+    "simulate": SIMULATE,
 }
 """Every kind of config by its name."""

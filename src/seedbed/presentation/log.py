@@ -89,7 +89,7 @@ class Narrator:
     """Turns the events of a run into lines of text; training steps get one at most every few seconds."""
 
     def __init__(self) -> None:
-        self._progress, self._comm = Pace(), Pace()
+        self._progress, self._comm, self._routine = Pace(), Pace(), Pace()
 
     def tell(self, record: Record, view: View) -> list[tuple[str, str]]:
         """The lines of an event, each with its style. `view`, the state of the run, must already include the event."""
@@ -97,10 +97,14 @@ class Narrator:
         if isinstance(event, events.Run) and (event.pid is not None or event.simulated):
             self._progress.begin(t)
             self._comm.begin(t)
+            self._routine.begin(t)
         if isinstance(event, events.Step):
             return [(wording.progress(view), "")] if self._progress.due(t, simulated=view.simulated) else []
         if isinstance(event, events.Comm):
             return [(wording.comm(event), "dim")] if self._comm.due(t, simulated=view.simulated) else []
+        routine = isinstance(event, events.Checkpoint | events.Eval | events.Node)
+        if view.simulated and routine and not self._routine.due(t, simulated=True):
+            return []  # months in a second have thousands of them
         if isinstance(event, events.Run) and begins_at(event) is not None:
             self._progress.show_next()
             return [(line, "") for line in wording.setting(event)]

@@ -29,6 +29,8 @@ class Kind(NamedTuple):
     checks: str = ""
     """The function that checks the work before it is created, as `module:function`. It gets the config and the store,
     and raises SeedbedError."""
+    simulated: bool = False
+    """Whether the work is only simulated, which every front end says."""
 
     @property
     def root(self) -> Root[Any]:
@@ -40,6 +42,13 @@ class Kind(NamedTuple):
 
 KINDS: dict[str, Kind] = {
     "train": Kind("train", "seedbed.jobs.pretrain:run", config="train", checks="seedbed.actions.checks:check_training"),
+    "simulate": Kind(
+        "simulate",
+        "seedbed.jobs.simulate:run",
+        config="simulate",
+        checks="seedbed.actions.checks:check_simulation",
+        simulated=True,
+    ),
 }
 """Every kind of work, by the name that meta.json records."""
 

@@ -91,6 +91,8 @@ class Lifecycle:
         self._pause: Pause | None = None
         """Why the job is paused; None while it is not."""
         self._clock: float | None = None  # the last time of the run's own clock, in a simulated session
+        self.poll_s = POLL_S
+        """Seconds between two looks at the requests; a job may lower it."""
         self._heartbeat_s = heartbeat_s
         self._beat_failed = False
         self._lock = Lock(self.run.lock, LOCK_REMEDY)
@@ -173,6 +175,11 @@ class Lifecycle:
             self.status = event.status
             if event.steps is not None:
                 self.step = event.step
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether this session has a clock of its own; then this machine's load says nothing about the run."""
+        return self._clock is not None
 
     def _time_of(self, event: Event, t: float | None) -> float:
         if isinstance(event, Run) and event.simulated and self._clock is None:
@@ -361,7 +368,7 @@ class Lifecycle:
     def _beat(self) -> None:
         """Run the heartbeat thread: read requests often, and write state.json each second. Continues if a write fails."""
         next_state = time.monotonic()
-        while not self._over.wait(POLL_S):
+        while not self._over.wait(self.poll_s):
             for verb, reason in self._requests.new().items():
                 self._record_request(verb, reason)
             if not self.gone and not self._lock.is_current():

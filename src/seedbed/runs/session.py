@@ -78,7 +78,7 @@ class Session(Lifecycle):
         sampler = sampler_for(watched)
         sampler.begin()
         while not self._over.wait(HARDWARE_S):
-            if self.status not in WORKING:
+            if self.status not in WORKING or self.is_simulated:
                 continue
             if watched != self._device:
                 sampler.close()

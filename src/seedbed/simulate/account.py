@@ -63,7 +63,7 @@ def summary(scenario: Scenario, account: Account, elapsed_s: float, loss: float,
     lines = [
         f"Time: {text.duration(elapsed_s)} on {scenario.gpus:,} x {scenario.gpu},"
         f" {text.count(scenario.tokens)} tokens, {text.count(scenario.tokens / elapsed_s)} tokens/s.",
-        f"Goodput: {goodput:.1%} of the time of an uninterrupted run. {_where(account, elapsed_s)}",
+        f"Goodput: {goodput:.1%}.{_where(account, elapsed_s)}",
         f"Interruptions: {failures}{_by_component(account)}; {account.planned} planned;"
         f" {scenario.reliability.expected_failures(scenario.nodes, elapsed_s / 86_400):.0f} expected.",
         f"Lost work: {account.lost_steps:,} steps, {text.duration(account.lost_s)}.",
@@ -87,7 +87,8 @@ def _where(account: Account, elapsed_s: float) -> str:
         "validation": account.evaluation_s,
     }
     shown = sorted(((name, s / elapsed_s) for name, s in parts.items()), key=lambda each: -each[1])
-    return ", ".join(f"{name} {share:.1%}" for name, share in shown if share >= 0.0005) + "."
+    lost = ", ".join(f"{name} {share:.1%}" for name, share in shown if share >= 0.0005)
+    return f" Lost to {lost}." if lost else ""
 
 
 def _by_component(account: Account) -> str:

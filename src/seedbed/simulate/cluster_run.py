@@ -11,12 +11,13 @@ import math
 from collections.abc import Generator, Iterable, Iterator
 
 from seedbed import text
+from seedbed.errors import SeedbedError
 from seedbed.events import Checkpoint, Eval, Event, Message, Node, Phase, Step
 from seedbed.simulate.account import Account, summary
 from seedbed.simulate.failures import JOB, Failure
 from seedbed.simulate.incidents import CORRUPTION, MAINTENANCE, SLOW, SLOW_FOUND, Incidents, Mild
 from seedbed.simulate.loss import Spike
-from seedbed.simulate.nodes import Nodes
+from seedbed.simulate.nodes import Coming, Nodes
 from seedbed.simulate.saves import Saved, Saves
 from seedbed.simulate.scenario import Scenario
 from seedbed.simulate.step_clock import LoggedSteps, Span, StepClock
@@ -33,6 +34,10 @@ _TELEMETRY_EVERY = 20
 """Logged steps between two samples of the hardware and the collectives."""
 _DIVERGENCE_SEEN_STEPS = 8
 """Steps after which a diverging loss is noticed. Assumed."""
+_SPARE_CHECK_S = 1800.0
+"""Seconds after which a slow node that could not be replaced is looked at again. Assumed."""
+_LONGEST_FACTOR, _LONGEST_EXTRA_S = 50, 20 * 86_400.0
+"""A run that takes longer than this many times its training, plus these seconds, makes no progress."""
 _NAMED_NODES = 64
 """Largest cluster whose nodes each get an event when they join."""
 
@@ -57,6 +62,8 @@ class ClusterRun:
         self._incidents = Incidents(scenario.reliability, scenario.nodes, scenario.seed)
         self._every = scenario.interval_steps()
         self._saves = Saves(scenario.keep_last, scenario.steps // self._every)
+        self._coming: dict[int, Coming] = {}
+        """The nodes that the job waits for, by slot."""
         self._slow: set[int] = set()
         """The slots of the job whose nodes are slow."""
         self._corrupted: Mild | None = None
@@ -103,6 +110,7 @@ class ClusterRun:
 
     def _continue(self) -> Iterator[Timed]:
         """Handle the incident that is due; or train until the next one, checkpoint, validation, divergence or end."""
+        self._refuse_standstill()
         if self._incidents.mild_t <= self.t:
             yield from self._handle(self._incidents.take_mild())
             return
@@ -118,8 +126,13 @@ class ClusterRun:
             self._incidents.take_failure()
         else:
             failure = None
-        near = self._incidents.next_t - now < DETAIL_STEPS * self.scenario.step_s or spike is not None
-        yield from self._log_steps(span, reached, detailed=near or failure is not None)
+        detailed = (
+            failure is not None
+            or spike is not None
+            or self._corrupted is not None
+            or self._incidents.next_t - now < DETAIL_STEPS * self.scenario.step_s
+        )
+        yield from self._log_steps(span, reached, detailed=detailed)
         self.account.training_s += now - self.t
         self.t, self.step, self._first_extra_s = now, reached, 0.0
         if failure is not None:
@@ -155,7 +168,7 @@ class ClusterRun:
                 t,
                 Step(
                     step=step,
-                    loss=round(values.loss, 6),
+                    loss=math.floor(values.loss * 1e6) / 1e6,  # at most ln(vocabulary), also when rounded
                     lr=significant(values.lr),
                     grad_norm=significant(values.grad_norm),
                     tokens=step * given.tokens_per_step,
@@ -198,7 +211,7 @@ class ClusterRun:
         failure = self._pass("evaluation_s", given.eval_s)
         if failure is None:
             number = self.step // given.eval_every if given.eval_every else 0
-            loss = round(self._curve.validation(self.step, number), 6)
+            loss = math.floor(self._curve.validation(self.step, number) * 1e6) / 1e6
             best = not self._bests or loss < self._bests[-1][1]
             if best:
                 self._bests.append((self.step, loss))
@@ -263,6 +276,9 @@ class ClusterRun:
             yield self._now(Message(level="info", code="maintenance", text=text_of, step=self.step))
             yield from self._replace_planned(mild, "maintenance", self.scenario.reliability.maintenance_s)
         elif mild.kind == SLOW_FOUND and mild.slot in self._slow:
+            if not self._nodes.has_spare(self.t):  # a slow node is better than none
+                self._incidents.postpone(mild, self.t + _SPARE_CHECK_S)
+                return
             percent = 100 * (self.scenario.reliability.slow_factor - 1)
             yield self._warn("slow-node", f"Node {node} makes every step {percent:.0f} % longer; it is replaced.")
             yield from self._replace_planned(mild, "slow", self._incidents.repair_s(mild.order))
@@ -294,6 +310,7 @@ class ClusterRun:
         self._saves.abandon(failure.t)
         following: Failure | None = failure
         while following is not None:
+            self._refuse_standstill()
             if following.component.shows == "timeout":
                 yield self._now(self._telemetry.hanging(self.t))
             noticed = self.t + following.detection_s
@@ -352,13 +369,18 @@ class ClusterRun:
         """
         given = self.scenario
         for slot, seconds in away:
-            left = self._nodes.at(slot)
-            other = self._nodes.replace(slot, self.t, self.t + seconds)
-            self._slow.discard(slot)
-            failure = self._pass("replacement_s", given.reliability.evict_s + other.wait_s)
+            if slot not in self._coming:
+                left = self._nodes.at(slot)
+                other = self._nodes.replace(slot, self.t, self.t + seconds)
+                ready_at = self.t + given.reliability.evict_s + other.wait_s
+                self._coming[slot] = Coming(ready_at, other.node, left, slot)
+                self._slow.discard(slot)
+        for each in sorted(self._coming.values()):
+            failure = self._pass("replacement_s", max(each.at - self.t, 0.0))
             if failure is not None:
                 return failure
-            yield self._now(Node(node=other.node, state="joined", reason=f"replaces node {left}"))
+            del self._coming[each.slot]
+            yield self._now(Node(node=each.node, state="joined", reason=f"replaces node {each.replaces}"))
         seconds = given.reliability.init_s(given.gpus) + (given.load_s if load else 0.0)
         self._first_extra_s = given.step_s
         self._detail_until = self.step + DETAIL_STEPS
@@ -375,6 +397,15 @@ class ClusterRun:
         self.account.spend(category, seconds)
         self.t += seconds
         return failure
+
+    def _refuse_standstill(self) -> None:
+        """Raise SeedbedError if the run makes no progress."""
+        if self.t > _LONGEST_FACTOR * self.scenario.steps * self.scenario.step_s + _LONGEST_EXTRA_S:
+            raise SeedbedError(
+                f"The simulated run makes no progress: after {text.duration(self.t)} it is at step {self.step:,} of"
+                f" {self.scenario.steps:,}, because nodes fail faster than the run recovers.",
+                "Lower the failure rates, or use fewer nodes, more spare nodes, or a shorter checkpoint interval.",
+            )
 
     def _now(self, event: Event) -> Timed:
         return self.t, event

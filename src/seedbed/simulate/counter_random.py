@@ -10,6 +10,7 @@ import hashlib
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import lru_cache
 
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -63,8 +64,8 @@ class Autocorrelated:
         raw = [rho**lag for lag in range(count)]
         scale = 1 / math.sqrt(sum(weight * weight for weight in raw))
         self._weights = [weight * scale for weight in raw]
-        self._stream = stream
+        self._normal = lru_cache(256)(stream.normal)  # neighbours share most of their numbers
 
     def at(self, index: int) -> float:
         """The value at an index, with mean 0 and variance 1."""
-        return sum(weight * self._stream.normal(index - lag) for lag, weight in enumerate(self._weights))
+        return sum(weight * self._normal(index - lag) for lag, weight in enumerate(self._weights))

@@ -85,6 +85,10 @@ class Incidents:
         heapq.heapify(self._mild)
         return found[0] if found else None
 
+    def postpone(self, mild: Mild, t: float) -> None:
+        """Let an incident happen again at `t`."""
+        self._push(t, mild.kind, mild.slot)
+
     def repair_s(self, number: int) -> float:
         """Seconds until the node of failure `number` of the run is repaired."""
         return self._reliability.repair_s * self._delay.exponential(2 * number + 1)

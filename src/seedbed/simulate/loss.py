@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Iterator
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -161,6 +162,8 @@ class LossCurve:
         self._spike = Stream(seed, "spike")
         self._spike_chance = min(_BLOCK * spikes_per_step, 1.0)
         self._gap = LARGEST_VALIDATION_GAP * Stream(seed, "validation gap").uniform(0)
+        self.spike_of_block = lru_cache(16)(self._spike_of_block)
+        """The spike whose first step lies in a block of 1,024 steps; None if it has none."""
         self._grad_level = 0.12 + 0.3 * Stream(seed, "gradient level").uniform(0)
 
     def at_law(self) -> float:
@@ -200,11 +203,8 @@ class LossCurve:
         warm = max(self.schedule.warmup_steps, 50)
         return self._grad_level * (1 + 12 * math.exp(-4 * step / warm))
 
-    def spike_of_block(self, block: int) -> Spike | None:
-        """The spike whose first step lies in a block of 1,024 steps, if it has one.
-
-        The warm-up has none, nor have the last steps, so the last loss shows what the run has reached.
-        """
+    def _spike_of_block(self, block: int) -> Spike | None:
+        # The warm-up has no spikes, nor have the last steps, so the last loss shows what the run has reached.
         draw = self._spike
         first = block * _BLOCK + 1
         if draw.uniform(8 * block) >= self._spike_chance:

@@ -13,6 +13,15 @@ class Replacement(NamedTuple):
     wait_s: float
 
 
+class Coming(NamedTuple):
+    """A node that will be ready at `at` (seconds of the run) to take the place of another."""
+
+    at: float
+    node: int
+    replaces: int
+    slot: int
+
+
 class Nodes:
     """Slots 0 .. nodes - 1 of a job, filled by nodes of the same numbers at first; the spare nodes have the next numbers."""
 
@@ -26,11 +35,16 @@ class Nodes:
         """The number of the node that fills a slot."""
         return self._moved.get(slot, slot)
 
+    def has_spare(self, t: float) -> bool:
+        """Whether a spare node is free at `t`; nodes that have returned by then are spares."""
+        while self._away and self._away[0][0] <= t:
+            heapq.heappush(self._free, heapq.heappop(self._away)[1])
+        return bool(self._free)
+
     def replace(self, slot: int, t: float, back_at: float) -> Replacement:
         """Take the node of a slot out at `t`, until `back_at`, and put another in: a spare, else the first that returns."""
         heapq.heappush(self._away, (back_at, self.at(slot)))
-        while self._away and self._away[0][0] <= t:
-            heapq.heappush(self._free, heapq.heappop(self._away)[1])
+        self.has_spare(t)
         if self._free:
             node, wait_s = heapq.heappop(self._free), 0.0
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from seedbed.simulate.counter_random import Stream
@@ -29,9 +30,10 @@ class StepClock:
         self._turn = 2 * math.pi * step_s / DAY_S
         self._wave = day_wave / self._turn if self._turn < 1 else 0.0
         self._phase = 2 * math.pi * Stream(seed, "time of day").uniform(0)
+        self.at = lru_cache(256)(self._at)
+        """Seconds of training after a number of steps."""
 
-    def at(self, step: int) -> float:
-        """Seconds of training after `step` steps."""
+    def _at(self, step: int) -> float:
         if step == 0:
             return 0.0
         wave = self._wave * (math.sin(self._turn * step + self._phase) - math.sin(self._phase))

@@ -1,0 +1,104 @@
+"""`seedbed simulate`: simulate a training run on a cluster, with failures, as a run like any other."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seedbed.cli.parser import complete_run, json_option, runs_option
+
+if TYPE_CHECKING:
+    from seedbed.actions import Launch
+
+DESCRIPTION = """\
+Simulate a whole training run on a cluster of 1 to 100,000 GPUs: step times from the cost model, losses from a scaling
+law, failures at published rates, recovery, checkpoints. It takes seconds, and makes a run that every command shows; all
+of them say that it is simulated. Nothing is trained, and no GPU is needed.
+
+Equal seeds give equal runs, however fast they are played. --set sets any value; `seedbed config keys --kind simulate`
+explains all of them.
+"""
+EXAMPLES = """\
+  seedbed simulate --model llama3-8b --gpu 64xH100 --tokens 1T
+  seedbed simulate --model llama3-405b --gpu 16384xH100 --tokens 15.6T --seed 7
+  seedbed simulate --gpu 16384xH100 --model llama3-405b --parallel tp=8,pp=16,dp=128
+  seedbed simulate --fail-rate 0                  a cluster that never fails
+  seedbed simulate --speed 3600 --background      an hour of the run in each second
+  seedbed simulate --like latest --seed 8         the same run with other failures
+"""
+NAMED_KEYS = {
+    "--model": "simulate.model",
+    "--tokens": "simulate.tokens",
+    "--seq": "simulate.seq_len",
+    "--global-batch": "simulate.global_batch",
+    "--precision": "simulate.precision",
+    "--seed": "simulate.seed",
+    "--gpu": "cluster.gpu",
+    "--parallel": "cluster.parallel",
+    "--fail-rate": "failures.rate",
+    "--checkpoint-every": "checkpoint.every",
+    "--speed": "playback.speed",
+}
+"""Option -> the key of the config that it sets."""
+AMOUNTS = ("tokens", "global_batch", "seq")
+"""Options whose values may be written as 15T or 4M."""
+SYNONYMS = {"--bg": "--background", "--gpus": "--gpu", "--failures": "--fail-rate", "--batch-size": "--global-batch"}
+"""Option of another program -> the equivalent in Seedbed."""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `simulate` to the parser."""
+    parser.add_argument("file", metavar="FILE", nargs="?", type=Path, help="a config file (TOML) of the kind simulate")
+    parser.add_argument("--model", metavar="NAME", help="a known model such as llama3-8b, or a preset such as tiny")
+    parser.add_argument("--gpu", metavar="NxGPU", help="the cluster, such as 16384xH100")
+    parser.add_argument("--tokens", metavar="N", help="tokens to train on, such as 15.6T")
+    parser.add_argument("--seq", metavar="N", help="tokens per sequence")
+    parser.add_argument("--global-batch", metavar="N", help="tokens per optimizer step, such as 4M")
+    parser.add_argument("--precision", help="auto, fp32, bf16, fp16 or fp8")
+    parser.add_argument("--parallel", metavar="LAYOUT", help="how training is split, such as tp=8,pp=16,dp=128")
+    parser.add_argument("--fail-rate", metavar="RATE", help="failures of nodes per 1,000 node-days (default: 4.0)")
+    parser.add_argument("--checkpoint-every", metavar="N", help="steps between checkpoints (default: the recommended)")
+    parser.add_argument("--seed", metavar="N", help="seed of failures and noise")
+    parser.add_argument("--speed", metavar="X", help="simulated seconds per second (default: as fast as possible)")
+    like = parser.add_argument("--like", metavar="RUN", help="start from the config of an earlier simulated run")
+    like.completer = complete_run  # type: ignore[attr-defined]
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="sets",
+        help="set any value of the config, such as failures.repair_s=3600; may be repeated",
+    )
+    parser.add_argument("--name", help="a name for the run (letters, digits, space, _ . -; up to 64)")
+    parser.add_argument("--background", action="store_true", help="print the run's id and exit")
+    runs_option(parser)
+    json_option(parser, "the run's status at the end (with --background: at the start)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Create a simulated run and start its job. Follow it until it ends; with --background, return once it has started."""
+    from seedbed import actions
+    from seedbed.cli.console import note
+    from seedbed.cli.train import resolved, watch
+    from seedbed.config.roots import SIMULATE
+    from seedbed.runs.control import StartCondition
+    from seedbed.runs.kinds import KINDS
+    from seedbed.simulate.amounts import parse_amount
+
+    for option in AMOUNTS:
+        typed = getattr(arguments, option)
+        if typed is not None:
+            setattr(arguments, option, parse_amount(typed, f"--{option.replace('_', '-')}"))
+    wanted = resolved(arguments, arguments.file, SIMULATE, NAMED_KEYS)
+    store = actions.store(arguments.runs)
+
+    def start() -> Launch:
+        launch = actions.start_new_run(store, KINDS["simulate"], wanted, arguments.name, None, sys.argv)
+        if arguments.name is not None and launch.run.first_name() != arguments.name:
+            note(f'The name "{arguments.name}" is taken, so the new run is named "{launch.run.first_name()}".')
+        return launch
+
+    return watch(start, background=arguments.background, as_json=arguments.json, queue=StartCondition())

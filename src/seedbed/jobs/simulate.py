@@ -1,0 +1,131 @@
+"""The job of a simulated run: plays the events of the simulator into the run's log. Needs no torch.
+
+A resume simulates the run again from its start, which takes seconds, and skips the events that are logged. So a run that
+was stopped and resumed has the same events as one that was not.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.events import Record, Run, Step, decode, encode
+from seedbed.optim.schedule import describe
+from seedbed.runs.control import ResumeOptions
+from seedbed.runs.kinds import command_like, frozen_config
+from seedbed.runs.log import Reader
+from seedbed.runs.session import Session
+from seedbed.runs.store import RunDir
+from seedbed.simulate.cluster_run import ClusterRun
+from seedbed.simulate.configured import scenario_from
+from seedbed.simulate.scenario import Scenario
+
+_POLL_S = 0.04
+"""Seconds between two looks at the requests, so that a stop takes effect within a tenth of a second."""
+_SLICE_S = 0.02
+
+
+class Played(NamedTuple):
+    """What earlier sessions have logged of the simulation."""
+
+    events: int = 0
+    last: Record | None = None
+    step: int = 0
+
+
+def run(run_dir: Path, session: Session) -> str:
+    """Simulate as `run_dir/config.toml` says; returns the final status."""
+    if session.resume != ResumeOptions():
+        raise UsageError(
+            "A simulated run can only be resumed without options.",
+            f"To simulate another, use `{command_like(session.run)}` with other values.",
+        )
+    session.poll_s = _POLL_S
+    config = frozen_config(session.run)
+    scenario = scenario_from(config)
+    played = read_played(session.run)
+    begun_at = played.last.t if played.last is not None else 0.0
+    lr = describe(config.schedule, scenario.lr, played.step, scenario.steps)
+    session.emit(first_event(scenario, session, played.step, lr), begun_at)
+    pace = Pace(config.playback.speed, begun_at)
+    for number, (t, event) in enumerate(ClusterRun(scenario).events(), 1):
+        if number <= played.events:
+            if number == played.events:
+                _refuse_difference(played.last, decode(encode(event, 0, t)), session.run)
+            if session.stop_requested is not None:
+                return "stopped"
+            continue
+        if not pace.wait(t, session):
+            return "stopped"
+        session.emit(event, t)
+        blocked = session.blocked
+        if blocked is not None and not session.wait_paused(blocked.reason, blocked.hint, session.can_write):
+            return "stopped"
+    return "completed"
+
+
+def first_event(scenario: Scenario, session: Session, step: int, schedule: str) -> Run:
+    """The event with which a session begins to simulate."""
+    return Run(
+        status="running",
+        session=session.number,
+        step=step,
+        steps=scenario.steps,
+        simulated=True,
+        device="simulated",
+        device_name=f"{scenario.gpus:,} x {scenario.gpu}",
+        precision=scenario.precision,
+        parameters=scenario.parameters,
+        tokens_per_step=scenario.tokens_per_step,
+        steps_per_epoch=scenario.steps_per_epoch,
+        eval_every=scenario.eval_every,
+        eval_tokens=scenario.eval_tokens,
+        validation_tokens=scenario.eval_tokens,
+        checkpoint_every=scenario.interval_steps(),
+        schedule=schedule,
+    )
+
+
+def read_played(run: RunDir) -> Played:
+    """Count the simulated events in the log of a run. Events of the kind `run` belong to the sessions, not to them."""
+    played = Played()
+    for record in Reader(run.events).new():
+        if record.kind == Run.kind:
+            continue
+        step = record.event.step if isinstance(record.event, Step) else played.step
+        played = Played(played.events + 1, record, step)
+    return played
+
+
+class Pace:
+    """Lets the run's clock pass at `speed` simulated seconds per second; 0: as fast as possible."""
+
+    def __init__(self, speed: float, t: float) -> None:
+        self._speed, self._t = speed, t
+        self._began_s = time.monotonic()
+
+    def wait(self, t: float, session: Session) -> bool:
+        """Wait until the run's clock shows `t`, and while a pause is requested. Returns False if a stop is requested."""
+        while session.stop_requested is None:
+            if session.pause_requested:
+                begun_s = time.monotonic()
+                if not session.wait_paused("asked to pause"):
+                    return False
+                self._began_s += time.monotonic() - begun_s
+            due_s = self._began_s + (t - self._t) / self._speed if self._speed else 0.0
+            left_s = due_s - time.monotonic()
+            if left_s <= 0:
+                return True
+            time.sleep(min(left_s, _SLICE_S))
+        return False
+
+
+def _refuse_difference(logged: Record | None, again: Record | None, run: RunDir) -> None:
+    """Raise SeedbedError if the last logged event is not the one that is simulated now."""
+    if logged is None or again is None or (logged.t, logged.kind, logged.raw) != (again.t, again.kind, again.raw):
+        raise SeedbedError(
+            "This version of Seedbed simulates this run differently, so it cannot be continued.",
+            f"Simulate it again: `{command_like(run)}`.",
+        )

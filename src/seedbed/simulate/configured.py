@@ -1,0 +1,118 @@
+"""From the config of a simulated run to its scenario: what the config leaves open, the plan decides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from seedbed.config.simulation import FailuresConfig, Simulation
+from seedbed.errors import UsageError
+from seedbed.simulate import catalog
+from seedbed.simulate.failures import Reliability
+from seedbed.simulate.goodput import effective_share
+from seedbed.simulate.layouts import parse_parallel
+from seedbed.simulate.loss import SPIKES_PER_STEP
+from seedbed.simulate.plan import Request, make_plan
+from seedbed.simulate.scenario import Scenario
+
+_VALIDATIONS = 200
+"""Validations of a run whose config does not say when to validate."""
+_FORWARD_SHARE = 1 / 3
+"""Time of a token in a validation as a share of its time in training: only the forward pass."""
+MOST_STEPS = 100_000_000
+LEAST_SHARE = 0.02
+"""Runs whose expected effective time is below this share are refused: they would hardly end."""
+
+
+def scenario_from(config: Simulation) -> Scenario:
+    """The scenario that a config describes.
+
+    Raises UsageError for unknown names and impossible values, SeedbedError for a model that does not fit.
+    """
+    wanted, cluster = config.simulate, config.cluster
+    gpus = catalog.parse_gpus(cluster.gpu)
+    plan = make_plan(
+        Request(
+            shape=catalog.model(wanted.model),
+            gpu=gpus.gpu,
+            num_gpus=gpus.num_gpus,
+            tokens=wanted.tokens,
+            seq_len=wanted.seq_len,
+            global_batch_tokens=wanted.global_batch,
+            precision=None if wanted.precision == "auto" else wanted.precision,
+            parallel=parse_parallel(cluster.parallel) if cluster.parallel else {},
+            network_gbps=cluster.network_gbps,
+        )
+    )
+    if plan.steps > MOST_STEPS:
+        raise UsageError(
+            f"The run would have {plan.steps:,} steps; at most {MOST_STEPS:,} are simulated.",
+            "Set fewer tokens (--tokens) or a larger batch (simulate.global_batch).",
+        )
+    scenario = msgspec.structs.replace(plan.scenario, **_changes(config, plan.scenario))
+    _refuse_hopeless(scenario)
+    return scenario
+
+
+def _changes(config: Simulation, planned: Scenario) -> dict[str, Any]:
+    """The fields of the planned scenario that the config sets."""
+    wanted, schedule, steps = config.simulate, config.schedule, planned.steps
+    given = {
+        "spare_nodes": config.cluster.spare_nodes,
+        "step_s": config.cluster.step_s,
+        "checkpoint_blocking_s": config.checkpoint.blocking_s,
+        "checkpoint_write_s": config.checkpoint.write_s,
+        "load_s": config.checkpoint.load_s,
+    }
+    found: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    step_s = found.get("step_s", planned.step_s)
+    if "step_s" in found:
+        factor = step_s / planned.step_s
+        found["parts"] = {name: seconds * factor for name, seconds in planned.parts.items()}
+    eval_every = wanted.eval_every
+    return found | {
+        "seed": wanted.seed,
+        "lr": wanted.lr,
+        "eval_every": eval_every if eval_every is not None else max(steps // _VALIDATIONS, 1),
+        "eval_tokens": wanted.eval_tokens,
+        "eval_s": wanted.eval_tokens / planned.tokens_per_step * step_s * _FORWARD_SHARE,
+        "checkpoint_every": config.checkpoint.every,
+        "keep_last": config.checkpoint.keep_last,
+        "schedule": schedule.kind,
+        "warmup_steps": min(round(schedule.warmup * steps), steps),
+        "decay": schedule.decay,
+        "floor": schedule.floor,
+        "spikes_per_step": wanted.spikes * SPIKES_PER_STEP,
+        "reliability": reliability_of(config.failures),
+    }
+
+
+def reliability_of(given: FailuresConfig) -> Reliability:
+    """The failure rates of a config. Raises UsageError for an unknown component."""
+    rates = dict(each.split("=", 1) for each in given.components)
+    found = Reliability(
+        node_rate=given.rate,
+        job_rate=given.job_rate,
+        component_rates={name.strip(): float(rate) for name, rate in rates.items()},
+        early_life_factor=given.early_life_factor,
+        early_life_days=given.early_life_days,
+        maintenance_rate=given.maintenance_rate,
+        slow_rate=given.slow_rate,
+        timeout_s=given.timeout_s,
+        repair_s=given.repair_s,
+    )
+    found.components()
+    return found
+
+
+def _refuse_hopeless(scenario: Scenario) -> None:
+    checkpointing = scenario.checkpointing()
+    share = effective_share(scenario.interval_steps() * scenario.step_s, checkpointing)
+    if share < LEAST_SHARE:
+        minutes = checkpointing.mtbf_s / 60
+        raise UsageError(
+            f"This run would hardly make progress: something fails every {minutes:,.1f} minutes, and a checkpoint is saved"
+            f" every {scenario.interval_steps():,} steps of {scenario.step_s:.3g} s.",
+            "Lower failures.rate, use fewer GPUs, or set checkpoint.every=0 for the recommended interval.",
+        )
