@@ -15,6 +15,7 @@ from seedbed.simulate.goodput import effective_share
 from seedbed.simulate.hardware_facts import Gpu
 from seedbed.simulate.intervals import factor_of
 from seedbed.simulate.layouts import Candidate, check_layout, search
+from seedbed.simulate.lora import lora_parameters
 from seedbed.simulate.loss import BESIROGLU
 from seedbed.simulate.memory import GIB, Memory
 from seedbed.simulate.rates import half_peak, is_new, link_bandwidth
@@ -212,7 +213,7 @@ def _setup(request: Request, assumed: list[str]) -> tuple[Setup, float]:
         stack=stack,
         compiled=stack == "torch",
         method=request.method,
-        lora_parameters=_lora_parameters(shape, request.lora_rank) if request.method in ("lora", "qlora") else 0,
+        lora_parameters=lora_parameters(shape, request.lora_rank) if request.method in ("lora", "qlora") else 0,
         reduce_bytes=4.0 if stack == "torch" and request.method == "pretrain" else 2.0,
         pure_bf16=request.method != "pretrain",
         chunked_loss=request.method != "pretrain",
@@ -227,13 +228,6 @@ def _setup(request: Request, assumed: list[str]) -> tuple[Setup, float]:
         node_gpus=min(node, n) if n < node else node,
     )
     return setup, tokens
-
-
-def _lora_parameters(shape: Shape, rank: int) -> int:
-    """Trained parameters of adapters of this rank on all matrices of the layers."""
-    h, q, kv = shape.hidden, shape.query_width, shape.kv_width
-    sides = (h + q) * 2 + (h + kv) * 2 + shape.ffn_matrices * (h + (shape.ffn or shape.moe_ffn))
-    return rank * shape.layers * sides
 
 
 def _usual_batch(shape: Shape, tokens: float, seq_len: int, num_gpus: int) -> float:

@@ -7,7 +7,6 @@ lists what was assumed. No rule reads the name or the source of a row.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from seedbed.simulate import catalog
 from seedbed.simulate.hardware_facts import Gpu
 from seedbed.simulate.interconnect import read_interconnect
 from seedbed.simulate.layouts import default_interleave
+from seedbed.simulate.lora import lora_parameters
 from seedbed.simulate.rates import half_peak, is_new
 from seedbed.simulate.setup import Layout, Recipe, Setup
 from seedbed.simulate.shape import Shape
@@ -183,7 +183,7 @@ def _recipe(
         compiled=compiled,
         stack=stack,
         method=method,
-        lora_parameters=_lora_parameters(train.get("lora") or {}, shape) if method in ("lora", "qlora") else 0,
+        lora_parameters=_adapters(train.get("lora") or {}, shape) if method in ("lora", "qlora") else 0,
         optimizer=train.get("optimizer") or "adamw",
         reduce_bytes=2.0 if half or method != "pretrain" or stack == "fused" else 4.0,
         # Libraries for fine-tuning compute the loss in pieces since the end of 2024.
@@ -192,22 +192,10 @@ def _recipe(
     )
 
 
-_LORA_SIDES: dict[str, Callable[[Shape], int]] = {
-    "query": lambda shape: shape.hidden + shape.query_width,
-    "key": lambda shape: shape.hidden + shape.kv_width,
-    "value": lambda shape: shape.hidden + shape.kv_width,
-    "projection": lambda shape: shape.hidden + shape.query_width,
-    "mlp": lambda shape: shape.ffn_matrices * (shape.hidden + shape.ffn),
-}
-"""Target of LoRA -> the lengths of the sides of its matrices, added up; times the rank, the parameters of its adapters."""
-
-
-def _lora_parameters(lora: dict[str, Any], shape: Shape) -> int:
+def _adapters(lora: dict[str, Any], shape: Shape) -> int:
     """Trained parameters of the adapters; without a statement: rank 8 on all matrices of the layers."""
-    targets = lora.get("targets") or list(_LORA_SIDES)
-    sides = sum(_LORA_SIDES[each](shape) for each in targets if each in _LORA_SIDES)
-    head = shape.hidden + shape.vocab if "head" in targets else 0
-    return int(lora.get("r") or 8) * (sides * shape.layers + head)
+    targets = lora.get("targets")
+    return lora_parameters(shape, int(lora.get("r") or 8), targets if isinstance(targets, list) else None)
 
 
 def _layout(
