@@ -94,7 +94,7 @@ def test_a_broken_row_is_refused_with_its_name(broken: dict[str, Any], word: str
 
 
 def test_an_unknown_gpu_is_refused_with_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no GPU"):
+    with pytest.raises(SeedbedError, match=r"a-run.*no GPU"):
         read_row(row(hardware={"gpu": "H1000", "num_gpus": 8}))
 
 

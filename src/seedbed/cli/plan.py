@@ -63,7 +63,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def training_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say what is trained on what; `seedbed simulate` has them, too."""
+    """Add the options that say what is trained on what."""
     parser.add_argument("--model", metavar="NAME", help="a known model, such as llama3-8b; --list models lists them")
     parser.add_argument("--gpu", metavar="GPUS", help="number and kind, such as 64xH100; --list gpus lists them")
     parser.add_argument("--tokens", metavar="N", help="tokens to train on, such as 15T; default: 20 for each parameter")
@@ -141,8 +141,8 @@ def request_of(arguments: argparse.Namespace) -> Request:
         stack=arguments.software,
         parallel=parse_parallel(arguments.parallel) if arguments.parallel else {},
         network_gbps=network.node_gbps / gpu.gpus_per_node * network.efficiency / 0.9 if network else None,
-        target_days=getattr(arguments, "target_days", None),
-        usd_per_hour=getattr(arguments, "usd_per_hour", None),
+        target_days=arguments.target_days,
+        usd_per_hour=arguments.usd_per_hour,
     )
 
 

@@ -111,7 +111,7 @@ def _target(plan: Plan) -> str:
         return f"{plan.target_days:g} days: kept, with {plan.target_days - days:.3g} days to spare"
     gpus = math.ceil(plan.setup.num_gpus * days / plan.target_days)
     tokens = plan.tokens * plan.target_days / days
-    return f"{plan.target_days:g} days: missed; about {gpus:,} GPUs or {text.count(tokens)} tokens would keep it"
+    return f"{plan.target_days:g} days: missed; it needs at least {gpus:,} such GPUs, or at most {text.count(tokens)} tokens"
 
 
 def explanation(plan: Plan) -> list[tuple[str, list[tuple[str, str, str]]]]:

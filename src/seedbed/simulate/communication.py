@@ -6,11 +6,13 @@ import math
 
 from seedbed.simulate.constants import CP_EXPOSED, TP_EXPOSED_FUSED, Constants
 from seedbed.simulate.layer_cost import NF4_BYTES
-from seedbed.simulate.rates import link_bandwidth, network_bandwidth, ring_bandwidth
-from seedbed.simulate.setup import Setup
+from seedbed.simulate.rates import network_bandwidth, node_bandwidth, ring_bandwidth
+from seedbed.simulate.setup import Setup, Weights
 
 LINK_LATENCY_S = 10e-6
 """Time of one step of a collective inside a node with a small message (Calculon's A100 system file)."""
+NETWORK_LATENCY_S = 20e-6
+"""The same between nodes."""
 _HIDDEN_BY_COMPUTE = 0.8
 """Share of the compute time in which communication that may overlap does overlap."""
 
@@ -38,7 +40,8 @@ def tensor_parallel_s(setup: Setup, k: Constants) -> float:
     if t == 1:
         return 0.0
     count = 4 + (2 if setup.recipe.recompute == "full" else 0)
-    once = all_reduce_s(2 * setup.tokens * setup.shape.hidden, t, ring_bandwidth(setup, t, 1, k), 0.0)
+    size = setup.recipe.value_bytes * setup.tokens * setup.shape.hidden
+    once = all_reduce_s(size, t, ring_bandwidth(setup, t, 1, k), LINK_LATENCY_S)
     return count * once * (TP_EXPOSED_FUSED if setup.recipe.stack == "fused" else 1.0)
 
 
@@ -50,7 +53,7 @@ def context_parallel_s(setup: Setup, k: Constants) -> float:
     c, t = setup.layout.cp, setup.layout.tp
     if c == 1:
         return 0.0
-    around = 2 * setup.tokens * 2 * setup.shape.kv_width / t * (c - 1)
+    around = setup.recipe.value_bytes * setup.tokens * 2 * setup.kv_width * (c - 1)
     return CP_EXPOSED * 3 * around / ring_bandwidth(setup, c, t, k)
 
 
@@ -64,9 +67,10 @@ def expert_parallel_s(setup: Setup, k: Constants) -> float:
     if layout.ep == 1 or not setup.expert_share:
         return 0.0
     split = layout.tp if layout.sequence_parallel else 1
-    nodes = max(1.0, layout.ep * layout.tp / setup.node_gpus)
-    token_bytes = 2 * setup.tokens * shape.hidden / split
-    inside = token_bytes * shape.top_k * (1 - 1 / min(layout.ep, setup.node_gpus)) / link_bandwidth(setup.gpu)
+    nodes = max(1.0, layout.ep / setup.node_gpus)
+    token_bytes = setup.recipe.value_bytes * setup.tokens * shape.hidden / split
+    near = min(layout.ep, setup.node_gpus)
+    inside = token_bytes * shape.top_k * (1 - 1 / near) / node_bandwidth(setup, near)
     remote = (nodes - 1) * (1 - (1 - 1 / nodes) ** shape.top_k) if nodes > 1 else 0.0
     return 4 * (inside + token_bytes * remote / network_bandwidth(setup, k)) * setup.expert_share
 
@@ -80,12 +84,24 @@ def sharded_weights_s(setup: Setup, k: Constants, compute_s: float) -> float:
     layout, recipe = setup.layout, setup.recipe
     if layout.zero < 3 or layout.shard < 2:
         return 0.0
-    local = setup.local_layer_parameters
-    stored = NF4_BYTES if recipe.method == "qlora" else 2.0
-    trained = recipe.lora_parameters / setup.shape.layers / layout.tp if recipe.is_lora else local
-    volume = (2 * stored * local + recipe.reduce_bytes * trained) * (layout.shard - 1) / layout.shard
-    whole = volume / ring_bandwidth(setup, layout.shard, layout.tp * layout.cp, k)
+    layer = setup.layer_weights
+    stored = NF4_BYTES if recipe.method == "qlora" else float(recipe.value_bytes)
+    each = 2 * stored + (0.0 if recipe.is_lora else recipe.reduce_bytes)
+    whole = _over_ranks(setup, Weights(each * layer.dense, each * layer.experts), layout.shard, k)
     return exposed(whole, compute_s, setup, k)
+
+
+def _over_ranks(setup: Setup, sizes: Weights, ranks: int, k: Constants) -> float:
+    """Seconds of one reduce-scatter or all-gather of these bytes over data-parallel ranks.
+
+    Experts go over the fewer ranks that have the same ones, which are further apart.
+    """
+    layout = setup.layout
+    dense = sizes.dense * (ranks - 1) / ranks / ring_bandwidth(setup, ranks, layout.tp, k)
+    copies = setup.expert_ranks(ranks)
+    if copies <= 1 or not sizes.experts:
+        return dense
+    return dense + sizes.experts * (copies - 1) / copies / ring_bandwidth(setup, round(copies), layout.ep, k)
 
 
 def gradient_sum_s(setup: Setup, k: Constants, compute_s: float) -> float:
@@ -95,13 +111,20 @@ def gradient_sum_s(setup: Setup, k: Constants, compute_s: float) -> float:
     `compute_s`: the compute of one micro-batch, during which the sum can run.
     """
     layout, recipe = setup.layout, setup.recipe
-    ranks = layout.dp * layout.cp
-    if layout.zero >= 3 or ranks < 2:
+    ranks, trained = layout.dp * layout.cp, setup.trained
+    if layout.zero >= 3:
+        # Fully sharded in groups smaller than all ranks: the groups sum their shares of the gradients.
+        groups = ranks // max(1, layout.shard)
+        if groups < 2:
+            return 0.0
+        share = 2 * recipe.reduce_bytes * setup.share(trained, layout.shard)
+        whole = share * (groups - 1) / groups / ring_bandwidth(setup, groups, layout.tp * layout.shard, k)
+        return exposed(whole, compute_s, setup, k)
+    if ranks < 2:
         return 0.0
-    each = recipe.reduce_bytes + (2.0 if layout.zero else recipe.reduce_bytes)
-    volume = each * setup.trained_per_gpu * (ranks - 1) / ranks
-    whole = volume / ring_bandwidth(setup, ranks, layout.tp, k)
-    return exposed(whole, compute_s * min(1.0, setup.micro_batches), setup, k)
+    each = recipe.reduce_bytes + (float(recipe.value_bytes) if layout.zero else recipe.reduce_bytes)
+    whole = _over_ranks(setup, Weights(each * trained.dense, each * trained.experts), ranks, k)
+    return exposed(whole, compute_s, setup, k)
 
 
 def pipeline_transfer_s(setup: Setup, k: Constants) -> float:
@@ -109,9 +132,13 @@ def pipeline_transfer_s(setup: Setup, k: Constants) -> float:
     layout = setup.layout
     if layout.pp == 1:
         return 0.0
-    volume = 2 * 2 * setup.tokens * setup.shape.hidden / layout.tp * layout.interleave
+    volume = 2 * setup.recipe.value_bytes * setup.tokens * setup.shape.hidden / layout.tp * layout.interleave
     # Interleaved schedules send while they compute.
-    return volume * (0.5 if layout.interleave > 1 else 1.0) / ring_bandwidth(setup, 2, setup.node_gpus, k)
+    return (
+        volume
+        * (0.5 if layout.interleave > 1 else 1.0)
+        / ring_bandwidth(setup, 2, layout.tp * layout.cp * layout.dp, k)
+    )
 
 
 def exposed(whole_s: float, compute_s: float, setup: Setup, k: Constants) -> float:

@@ -15,7 +15,7 @@ from seedbed.simulate.communication import (
 )
 from seedbed.simulate.constants import OPTIMIZER_BYTES, STRAGGLER, Constants, fitted
 from seedbed.simulate.layer_cost import layer_cost, output_layer_s
-from seedbed.simulate.rates import half_peak, rates_of
+from seedbed.simulate.rates import peak_rate, rates_of
 from seedbed.simulate.setup import Setup
 
 
@@ -29,7 +29,9 @@ class StepCost(NamedTuple):
     """Tokens per second of all GPUs together."""
     tokens_per_s_per_gpu: float
     mfu: float
-    """Model FLOPs utilisation: useful operations (full attention matrix, no recomputation) against the 16-bit peak rate."""
+    """Model FLOPs utilisation: useful operations (full attention matrix, no recomputation) against the 16-bit peak rate.
+
+    With LoRA, only the operations that it needs count; in fp32, the peak rate is that of tf32 or fp32."""
 
 
 def step_cost(setup: Setup, k: Constants | None = None) -> StepCost:
@@ -40,17 +42,17 @@ def step_cost(setup: Setup, k: Constants | None = None) -> StepCost:
     # 1F1B: the stages wait for p - 1 micro-batches; with v virtual stages for 1/v of that (arXiv 2104.04473).
     parts["pipeline bubble"] = micro_batch_s * (setup.layout.pp - 1) / setup.layout.interleave
     parts["gradient sum"] = gradient_sum_s(setup, k, micro_batch_s)
-    parts["optimizer"] = OPTIMIZER_BYTES * setup.trained_per_gpu / setup.optimizer_shards / rates_of(setup, k).memory
+    shards = max(1, setup.layout.shard) if setup.layout.zero else 1
+    parts["optimizer"] = OPTIMIZER_BYTES * setup.share(setup.trained, shards) / rates_of(setup, k).memory
     parts["stragglers"] = sum(parts.values()) * STRAGGLER * math.log2(max(1.0, setup.num_gpus / 8))
     step_s = sum(parts.values())
     per_gpu = setup.tokens_per_step / step_s / setup.num_gpus
-    useful = setup.shape.flops_per_token(setup.recipe.seq_len) * (2 / 3 if setup.recipe.is_lora else 1)
     return StepCost(
         step_s,
         {name: seconds for name, seconds in parts.items() if seconds},
         per_gpu * setup.num_gpus,
         per_gpu,
-        per_gpu * useful / half_peak(setup.gpu),
+        per_gpu * setup.flops_per_token / peak_rate(setup.gpu, setup.recipe.precision),
     )
 
 

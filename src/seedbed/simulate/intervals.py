@@ -8,6 +8,7 @@ from seedbed.simulate.constants import Spread
 from seedbed.simulate.setup import Setup
 
 CLASSES = {
+    "unseen": "GPUs of a generation without published runs",
     "usual": "dense models of at least 0.6 B parameters on GPUs since 2020",
     "experts": "mixtures of experts",
     "old": "GPUs before 2020",
@@ -22,8 +23,14 @@ UNSEEN = 2.0
 """Width of the interval of a class without published rows, in widths of the usual class (assumed)."""
 
 
+SEEN = frozenset({"volta", "ampere", "ada", "hopper", "blackwell"})
+"""Generations of GPUs with published runs in the fit."""
+
+
 def class_of(setup: Setup, assumed: int = 0) -> str:
-    """The class whose errors this setup shares; `assumed`: the number of settings that had to be assumed."""
+    """The class whose errors this setup shares; `assumed`: the settings that a row of published runs does not say."""
+    if setup.gpu.generation not in SEEN | {"pascal", "turing"}:
+        return "unseen"
     if setup.shape.experts:
         return "experts"
     if setup.gpu.generation in ("pascal", "volta", "turing"):

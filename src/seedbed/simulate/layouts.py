@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -38,8 +39,11 @@ def parse_parallel(text: str) -> dict[str, int]:
                 f'--parallel: "{part}" is not one of its settings.',
                 f"Write for example tp=8,pp=16,dp=128. Settings: {', '.join(PARALLEL_KEYS)}.",
             )
-        if not value.isascii() or not value.isdigit() or (int(value) == 0 and name != "zero"):
-            raise UsageError(f'--parallel: {name} must be a whole number from 1, not "{value}".', "Write tp=8,pp=16.")
+        low, high = (0, 3) if name == "zero" else (1, 1_000_000)
+        if not value.isascii() or not value.isdigit() or not low <= int(value) <= high:
+            raise UsageError(
+                f'--parallel: {name} must be a whole number from {low} to {high:,}, not "{value}".', "Write tp=8,pp=16."
+            )
         if name in found:
             raise UsageError(f"--parallel sets {name} twice.", "Set each once.")
         found[name] = int(value)
@@ -48,40 +52,67 @@ def parse_parallel(text: str) -> dict[str, int]:
 
 def check_layout(setup: Setup) -> None:
     """Raise UsageError, naming the nearest possible values, if the layout is impossible for this model and machine."""
+    found = _problem(setup)
+    if found:
+        raise UsageError(*found)
+
+
+def _problem(setup: Setup) -> tuple[str, str] | None:
+    """What makes a layout impossible, and what to do; None if it is possible."""
     shape, layout, n = setup.shape, setup.layout, setup.num_gpus
     model = layout.tp * layout.pp * layout.cp
     if shape.heads % layout.tp:
-        raise UsageError(
+        return (
             f"tp = {layout.tp} does not divide the {shape.heads} attention heads of {shape.name}.",
             f"Choose {nearest_divisors(shape.heads, layout.tp)}.",
         )
     if layout.pp > shape.layers or layout.pp * layout.interleave > shape.layers + 2:
         stages = f"{layout.pp} stages" + (f" x interleave {layout.interleave}" if layout.interleave > 1 else "")
-        raise UsageError(
+        return (
             f"pp = {layout.pp}: {shape.name} has {shape.layers} layers, fewer than {stages}.",
             f"Choose pp and interleave whose product is at most {shape.layers}.",
         )
+    if layout.interleave > 1 and layout.pp == 1:
+        return f"interleave = {layout.interleave} needs a pipeline, but pp is 1.", "Set pp, or leave interleave out."
     if n % model or layout.dp * model != n:
-        raise UsageError(
+        return (
             f"dp {layout.dp} x tp {layout.tp} x pp {layout.pp} x cp {layout.cp} is {layout.dp * model}, but there are "
             f"{n} GPUs.",
             f"tp x pp x cp must divide {n}: with dp = {n // model} it does."
             if n % model == 0
             else f"tp x pp x cp must divide {n}, for example {nearest_divisors(n, model)}.",
         )
+    return _expert_problem(setup) or _batch_problem(setup)
+
+
+def _expert_problem(setup: Setup) -> tuple[str, str] | None:
+    shape, layout = setup.shape, setup.layout
+    ranks = layout.dp * layout.cp * layout.tp
     if layout.ep > 1 and not shape.experts:
-        raise UsageError(f"ep = {layout.ep}: {shape.name} has no experts.", "Leave ep out.")
-    if shape.experts and (shape.experts % layout.ep or layout.dp * layout.cp * layout.tp % layout.ep):
-        raise UsageError(
-            f"ep = {layout.ep} must divide the {shape.experts} experts and the {layout.dp * layout.cp * layout.tp} ranks.",
-            f"Choose {nearest_divisors(shape.experts, layout.ep)}.",
+        return f"ep = {layout.ep}: {shape.name} has no experts.", "Leave ep out."
+    if shape.experts and (shape.experts % layout.ep or ranks % layout.ep):
+        return (
+            f"ep = {layout.ep} must divide the {shape.experts} experts and the {ranks} ranks of a pipeline stage.",
+            f"Choose {nearest_divisors(math.gcd(shape.experts, ranks), layout.ep)}.",
         )
-    if setup.micro_batches < 1 or setup.recipe.global_batch % layout.dp:
-        raise UsageError(
-            f"A global batch of {setup.recipe.global_batch:g} sequences cannot be shared by dp = {layout.dp} ranks with "
-            f"micro-batches of {layout.micro_batch:g}.",
+    return None
+
+
+def _batch_problem(setup: Setup) -> tuple[str, str] | None:
+    layout, batch = setup.layout, setup.recipe.global_batch
+    if setup.micro_batches < 1 or batch % layout.dp or setup.micro_batches % 1:
+        return (
+            f"A global batch of {batch:g} sequences cannot be shared by dp = {layout.dp} ranks with micro-batches of "
+            f"{layout.micro_batch:g}.",
             f"Choose a global batch that is a multiple of {layout.dp * layout.micro_batch:g} sequences.",
         )
+    if layout.interleave > 1 and setup.micro_batches % layout.pp:
+        return (
+            f"interleave = {layout.interleave} needs a number of micro-batches that is a multiple of pp = {layout.pp}; "
+            f"there are {setup.micro_batches:g}.",
+            "Change the global batch or the micro-batch, or leave interleave out.",
+        )
+    return None
 
 
 class Candidate(NamedTuple):
@@ -111,18 +142,23 @@ def candidates(setup: Setup, fixed: dict[str, int], recompute: str | None) -> It
                 dp = n // (tp * pp * cp)
                 if fixed.get("dp", dp) != dp or recipe.global_batch % dp:
                     continue
+                recipes = [
+                    msgspec.structs.replace(recipe, recompute=again)
+                    for again in ([recompute] if recompute else _recompute(recipe))
+                ]
                 for layout in _rest(setup, fixed, Layout(tp=tp, pp=pp, cp=cp, dp=dp)):
-                    for again in [recompute] if recompute else _recompute(recipe):
-                        yield msgspec.structs.replace(
-                            setup, layout=layout, recipe=msgspec.structs.replace(recipe, recompute=again)
-                        )
+                    found = msgspec.structs.replace(setup, layout=layout)
+                    if _problem(found) is None:
+                        for each in recipes:
+                            yield msgspec.structs.replace(found, recipe=each)
 
 
 def _rest(setup: Setup, fixed: dict[str, int], base: Layout) -> Iterator[Layout]:
     """Expert parallelism, sharding, interleaving and micro-batches for the given division of the GPUs."""
     shape, recipe = setup.shape, setup.recipe
     per_rank = int(recipe.global_batch // base.dp)
-    zeros = [0] if base.dp == 1 else [1] if base.pp > 1 else [1, 3]
+    ranks = base.dp * base.cp
+    zeros = [0] if ranks == 1 else [1] if base.pp > 1 else [1, 3]
     stages = _interleaves(shape.layers, base.pp) if recipe.stack == "fused" else [1]
     for ep in _chosen(fixed, "ep", _expert_sizes(shape, base, setup.node_gpus)):
         for zero in _chosen(fixed, "zero", zeros):
@@ -133,7 +169,7 @@ def _rest(setup: Setup, fixed: dict[str, int], base: Layout) -> Iterator[Layout]
                             base,
                             ep=ep,
                             zero=zero,
-                            shard=base.dp if zero else 1,
+                            shard=ranks if zero else 1,
                             interleave=interleave,
                             micro_batch=micro,
                             sequence_parallel=recipe.stack != "legacy",
@@ -174,7 +210,7 @@ def _context_sizes(seq_len: int, setup: Setup) -> list[int]:
 def _expert_sizes(shape: Shape, base: Layout, node_gpus: int) -> list[int]:
     if not shape.experts:
         return [1]
-    ranks = base.dp * base.cp
+    ranks = base.dp * base.cp * base.tp
     return [e for e in _powers(max(64, node_gpus)) if shape.experts % e == 0 and ranks % e == 0]
 
 

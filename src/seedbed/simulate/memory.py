@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from seedbed.simulate.layer_cost import NF4_BYTES
-from seedbed.simulate.setup import Setup
+from seedbed.simulate.setup import Setup, Weights
 
 GIB = float(1 << 30)
 
@@ -23,6 +23,8 @@ QLORA_COPIES = 1.6
 """Factor for the copies that autocast makes with 4-bit weights."""
 FRAGMENTATION = 1.12
 """Reserved against allocated memory with several GPUs, whose buffers come and go (1.11 to 1.17 were published)."""
+FRAGMENTATION_LEGACY = 1.25
+"""The same with the legacy stack, whose allocator could not grow its segments."""
 FRAGMENTATION_ALONE = 1.05
 """The same on one GPU (assumed)."""
 CONTEXT_GIB = 1.0
@@ -64,43 +66,49 @@ def memory_of(setup: Setup) -> Memory:
     """The peak memory of one GPU."""
     weights, gradients, optimizer = _states(setup)
     gathered = _gathered(setup)
-    activations = activation_bytes(setup)
-    logits = _logits(setup)
+    first, last = _stage(setup, first=True), _stage(setup, first=False)
     # Gradients grow while activations are freed: at the loss there are all activations and no new gradients (unless they
     # are accumulated over micro-batches), at the end of the backward pass the reverse.
     accumulated = setup.micro_batches > 1 or setup.layout.pp > 1
-    at_loss = (gradients if accumulated else 0.0, activations, logits)
-    at_end = (gradients, activations / max(1.0, setup.layers_per_stage), 0.0)
+    at_loss = max((((gradients if accumulated else 0.0), *stage) for stage in (first, last)), key=sum)
+    at_end = (gradients, _live_bytes(setup), 0.0)
     peak = max(at_loss, at_end, key=sum)
     parts = (weights, peak[0], optimizer, gathered, *peak[1:])
-    gaps = (FRAGMENTATION if setup.num_gpus > 1 else FRAGMENTATION_ALONE) - 1
+    several = FRAGMENTATION_LEGACY if setup.recipe.stack == "legacy" else FRAGMENTATION
+    gaps = (several if setup.num_gpus > 1 else FRAGMENTATION_ALONE) - 1
     return Memory(*parts, gaps * sum(parts), CONTEXT_GIB * GIB)
 
 
 def _states(setup: Setup) -> tuple[float, float, float]:
     """Bytes of weights, gradients and optimizer state on one GPU."""
     recipe, layout = setup.recipe, setup.layout
-    count = setup.parameters_per_gpu
+    shards = max(1, layout.shard)
+    ranks = {stage: shards if layout.zero >= stage else 1 for stage in (1, 2, 3)}
     if recipe.is_lora:
-        blocks = setup.local_layer_parameters * setup.shape.layers / layout.pp
-        shards = layout.shard if layout.zero == 3 else 1
-        frozen = (blocks * (NF4_BYTES if recipe.method == "qlora" else 2.0) + 2.0 * (count - blocks)) / shards
-        adapters = recipe.lora_parameters / (layout.tp * layout.pp) / shards
-        return frozen + 4 * adapters, 4 * adapters, (ADAPTER_BYTES - 8) * adapters
+        return _lora_states(setup, ranks[3])
     moments = _moment_bytes(recipe.optimizer)
     if recipe.pure_bf16:
-        each = 2.0, (0.0 if _frees_gradients(recipe.optimizer) else 2.0), moments if moments < 4 else 4.0
-        weight, gradient, state = each
-    elif layout.zero == 3 or recipe.stack == "torch":
+        weight, gradient, state = 2.0, (0.0 if _frees_gradients(recipe.optimizer) else 2.0), min(moments, 4.0)
+    elif layout.zero == 3 or recipe.stack == "torch" or recipe.precision == "fp32":
         # PyTorch: fp32 weights and gradients, 16-bit copies only while a layer computes.
         weight, gradient, state = 4.0, 4.0, moments
     else:
         # Megatron: 16-bit weights, gradients in 16 bits (fp16) or fp32 (bf16), fp32 copies with the optimizer.
         weight, gradient, state = 2.0, (2.0 if recipe.precision == "fp16" else 4.0), 4.0 + moments
-    states = setup.optimizer_shards if layout.zero >= 1 else 1
-    shared = layout.shard if layout.zero == 3 else 1
-    gradient_shards = layout.shard if layout.zero >= 2 else 1
-    return weight * count / shared, gradient * count / gradient_shards, state * count / states
+    held = setup.weights
+    return tuple(each * setup.share(held, ranks[stage]) for each, stage in ((weight, 3), (gradient, 2), (state, 1)))  # type: ignore[return-value]
+
+
+def _lora_states(setup: Setup, shards: int) -> tuple[float, float, float]:
+    """Bytes of frozen weights and adapters, of the adapters' gradients, and of their moments."""
+    recipe, layout, layer = setup.recipe, setup.layout, setup.layer_weights
+    stage = setup.layers_per_stage
+    blocks = Weights(layer.dense * stage, layer.experts * stage)
+    tables = setup.weights.dense - blocks.dense
+    each = NF4_BYTES if recipe.method == "qlora" else float(recipe.value_bytes)
+    frozen = each * setup.share(blocks, shards) + recipe.value_bytes * tables / shards
+    adapters = recipe.lora_parameters / (layout.tp * layout.pp) / shards
+    return frozen + 4 * adapters, 4 * adapters, (ADAPTER_BYTES - 8) * adapters
 
 
 def _frees_gradients(optimizer: str) -> bool:
@@ -118,26 +126,37 @@ def _moment_bytes(optimizer: str) -> float:
 
 
 def _gathered(setup: Setup) -> float:
-    """Bytes of whole 16-bit weights and gradients with FSDP: two layers ahead, one layer's gradient, a vocabulary table."""
+    """Bytes of whole weights and gradients with FSDP: two layers ahead, one layer's gradient, a vocabulary table."""
     if setup.layout.zero < 3 or setup.layout.shard < 2:
         return 0.0
-    layer = setup.local_layer_parameters
-    each = 2 * NF4_BYTES if setup.recipe.method == "qlora" else 4.0
-    gradient = 0.0 if setup.recipe.is_lora else 6.0
-    return (each + gradient) * layer + 2 * setup.shape.vocab * setup.shape.hidden / setup.layout.tp
+    size = setup.recipe.value_bytes
+    layer = sum(setup.layer_weights)
+    each = 2 * NF4_BYTES if setup.recipe.method == "qlora" else 2.0 * size
+    gradient = 0.0 if setup.recipe.is_lora else size + 4.0
+    return (each + gradient) * layer + size * setup.shape.vocab * setup.shape.hidden / setup.layout.tp
 
 
-def activation_bytes(setup: Setup) -> float:
-    """Bytes of activations that all micro-batches in flight keep for their backward pass."""
+def _stage(setup: Setup, *, first: bool) -> tuple[float, float]:
+    """Bytes of activations and of logits on the first or the last pipeline stage at its fullest moment."""
+    alone = setup.layout.pp == 1
+    kept = _kept_bytes(setup) * setup.layers_per_stage * (_in_flight(setup) if first else 1.0)
+    live = _live_bytes(setup) if setup.recipe.recompute == "full" else 0.0
+    return kept + live, 0.0 if first and not alone else _logits(setup)
+
+
+def _kept_bytes(setup: Setup) -> float:
+    """Bytes of one layer that a micro-batch keeps for its backward pass."""
     recipe, layout = setup.recipe, setup.layout
-    layer = layer_activation_bytes(setup)
-    h, t = setup.shape.hidden, layout.tp
     if recipe.recompute == "full":
-        kept = 2 * setup.tokens * h / (t if layout.sequence_parallel else 1)
-        return kept * setup.layers_per_stage * _in_flight(setup) + layer
-    if recipe.recompute == "selective" and recipe.stack == "torch":
-        layer *= SELECTIVE_KEPT
-    return layer * setup.layers_per_stage * _in_flight(setup)
+        split = layout.tp if layout.sequence_parallel else 1
+        return recipe.value_bytes * setup.tokens * setup.shape.hidden / split
+    layer = layer_activation_bytes(setup)
+    return layer * SELECTIVE_KEPT if recipe.recompute == "selective" and recipe.stack == "torch" else layer
+
+
+def _live_bytes(setup: Setup) -> float:
+    """Bytes of the activations of the one layer whose backward pass is running."""
+    return layer_activation_bytes(setup)
 
 
 def _in_flight(setup: Setup) -> float:
@@ -156,14 +175,16 @@ def layer_activation_bytes(setup: Setup) -> float:
     shape, recipe, layout = setup.shape, setup.recipe, setup.layout
     t, tokens = layout.tp, setup.tokens
     split = t if layout.sequence_parallel else 1
-    h, q, kv = shape.hidden, shape.query_width, shape.kv_width
+    h, q = shape.hidden, shape.query_width
     residual = (12 if shape.gated else 10) * h
-    inner = 2 * q + 4 * kv + 2 * q + (8 if shape.gated else 4) * setup.ffn_width
+    inner = 2 * q + 4 * setup.kv_width * t + 2 * q + (8 if shape.gated else 4) * setup.ffn_width
     if recipe.stack == "legacy":
         residual, inner = 10 * h, 24 * h
     whole = tokens * (residual / split + inner / t)
-    if not recipe.flash:
+    if not recipe.flash and not (recipe.recompute == "selective" and recipe.stack != "torch"):
+        # Scores, their softmax and dropout; Megatron's selective checkpointing computes them again.
         whole += 5 * tokens * recipe.seq_len * shape.heads / t
+    whole *= recipe.value_bytes / 2
     if recipe.compiled:
         whole *= COMPILED_KEPT
     if recipe.is_lora:

@@ -7,8 +7,10 @@ from typing import Any
 
 import msgspec
 
+from seedbed.config.spelling import any_of
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.simulate.constants import fitted_file
+from seedbed.simulate.communication import LINK_LATENCY_S, NETWORK_LATENCY_S, all_reduce_s
+from seedbed.simulate.constants import fitted, fitted_file
 from seedbed.simulate.cost import StepCost
 from seedbed.simulate.failures import Reliability
 from seedbed.simulate.goodput import effective_share
@@ -18,7 +20,7 @@ from seedbed.simulate.layouts import Candidate, check_layout, search
 from seedbed.simulate.lora import lora_parameters
 from seedbed.simulate.loss import BESIROGLU
 from seedbed.simulate.memory import GIB, Memory
-from seedbed.simulate.rates import half_peak, is_new, link_bandwidth
+from seedbed.simulate.rates import default_flash, is_new, peak_rate, ring_bandwidth
 from seedbed.simulate.scenario import Collective, Scenario
 from seedbed.simulate.setup import Layout, Recipe, Setup
 from seedbed.simulate.shape import Shape
@@ -26,12 +28,16 @@ from seedbed.simulate.shape import Shape
 DAY_S = 86_400.0
 STORAGE_GBPS_PER_NODE = 2.0
 """Bandwidth of storage for each node in 10^9 bytes per second (BLOOM: 57 GB/s from 48 nodes is 1.2; assumed)."""
+CHECKPOINT_BYTES = 14.0
+"""Bytes of a checkpoint for each trained parameter: fp32 weight and two moments, and the 16-bit weight (BLOOM: 13)."""
 HOST_COPY_GBPS = 10.0
 """Rate at which a GPU copies its part of a checkpoint to host memory (assumed: half of PCIe)."""
-NODE_POWER = 1.5
-"""Power of a whole server and its cooling against that of its GPUs (8.4 of 10.2 kW per 8 x 700 W were measured; assumed)."""
-BUSY_POWER = 0.85
-"""Share of its power limit that a GPU draws in training (assumed; 550 to 690 of 700 W were measured on H100)."""
+SERVER_POWER = 1.5
+"""Power of a busy server for each watt of its GPUs' power limits (8.4 kW for 8 x 700 W at most, arXiv 2412.08602)."""
+COOLING_POWER = 1.2
+"""Power of the building for each watt of its servers (assumed; large data centres report 1.1 to 1.4)."""
+HOPELESS = 0.02
+"""Plans whose effective share of the time is below this are refused: the run would hardly end."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +88,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def effective(self) -> float:
         """Expected share of the time that is training which counts."""
         interval_s = self.scenario.interval_steps() * self.cost.step_s
-        return max(effective_share(interval_s, self.scenario.checkpointing()), 0.01)
+        return effective_share(interval_s, self.scenario.checkpointing())
 
     @property
     def wall_s(self) -> float:
@@ -103,7 +109,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def energy_kwh(self) -> float | None:
         """Energy of the servers and their cooling; None if the GPU's power is not known."""
         power = self.setup.gpu.power_w
-        return self.gpu_hours * power * BUSY_POWER * NODE_POWER / 1000 if power else None
+        return self.gpu_hours * power * SERVER_POWER * COOLING_POWER / 1000 if power else None
 
     @property
     def loss(self) -> float:
@@ -111,27 +117,29 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return BESIROGLU.loss(self.setup.shape.active_parameters, self.tokens)
 
 
-def make_plan(request: Request) -> Plan:
+def make_plan(request: Request, *, explain: bool = True) -> Plan:
     """Plan a training; without a given layout, the fastest that fits.
 
-    Raises UsageError for impossible values, and SeedbedError if the model does not fit, with what does.
+    Raises UsageError for impossible values, and SeedbedError if the model does not fit, with what does (without, if not
+    `explain`, which saves time).
     """
     assumed: list[str] = []
     setup, tokens = _setup(request, assumed)
     fixed = request.parallel
-    if {"dp", "tp", "pp", "cp"} <= fixed.keys() or len(fixed.keys() & {"tp", "pp", "cp"}) == 3:
-        check_layout(msgspec.structs.replace(setup, layout=_given_layout(setup, fixed)))
-    elif fixed:
-        _check_given(setup, fixed)
     found, closest, tried = search(setup, fixed, request.recompute)
     if not found:
+        if tried == 0:
+            check_layout(msgspec.structs.replace(setup, layout=_given_layout(setup, fixed)))
+        if not explain:
+            raise SeedbedError(f"{setup.shape.name} does not fit.")
         raise _does_not_fit(request, setup, closest)
     best = found[0]
-    if not fixed:
-        assumed.append("the fastest layout that fits")
+    assumed.append(
+        "the fastest layout that fits" if not fixed else "what --parallel leaves open: the fastest that fits"
+    )
     steps = max(1, round(tokens / setup.tokens_per_step))
     price = request.usd_per_hour if request.usd_per_hour is not None else request.gpu.usd_per_hour
-    return Plan(
+    plan = Plan(
         setup=best.setup,
         cost=best.cost,
         memory=best.memory,
@@ -145,6 +153,12 @@ def make_plan(request: Request) -> Plan:
         tried=tried,
         target_days=request.target_days,
     )
+    if plan.effective < HOPELESS:
+        raise SeedbedError(
+            f"On {request.num_gpus:,} GPUs, failures come so often that the run would hardly make progress.",
+            "Use fewer GPUs.",
+        )
+    return plan
 
 
 def plan_on_fewer_gpus(request: Request) -> tuple[Plan, list[Candidate], int]:
@@ -189,13 +203,16 @@ def _setup(request: Request, assumed: list[str]) -> tuple[Setup, float]:
     if precision is None:
         precision = "bf16" if "bf16" in gpu.peak_tflops else "fp16" if "fp16" in gpu.peak_tflops else "fp32"
         assumed.append(precision)
-    if precision == "fp8" and "fp8" not in gpu.peak_tflops:
-        raise UsageError(f"{gpu.name} has no fp8 units.", "Choose bf16.")
+    if precision != "fp32" and precision not in gpu.peak_tflops:
+        known = [each for each in ("fp8", "bf16", "fp16") if each in gpu.peak_tflops]
+        raise UsageError(f"{gpu.name} has no {precision} units.", f"Choose {any_of([*known, 'fp32'])}.")
     batch_tokens = request.global_batch_tokens
     if batch_tokens is None:
         batch_tokens = _usual_batch(shape, tokens, seq_len, n)
         assumed.append(f"{batch_tokens:,.0f} tokens per step")
-    global_batch = _round_batch(batch_tokens / seq_len, n)
+    global_batch = round(batch_tokens / seq_len)
+    if request.global_batch_tokens is not None:
+        global_batch = _round_batch(batch_tokens / seq_len, n)
     if request.global_batch_tokens is not None and global_batch * seq_len != batch_tokens:
         assumed.append(f"{global_batch * seq_len:,} tokens per step, which are {global_batch:,} sequences")
     stack = request.stack
@@ -212,10 +229,11 @@ def _setup(request: Request, assumed: list[str]) -> tuple[Setup, float]:
         precision=precision,
         stack=stack,
         compiled=stack == "torch",
+        flash=default_flash(gpu, stack, compiled=stack == "torch"),
         method=request.method,
         lora_parameters=lora_parameters(shape, request.lora_rank) if request.method in ("lora", "qlora") else 0,
         reduce_bytes=4.0 if stack == "torch" and request.method == "pretrain" else 2.0,
-        pure_bf16=request.method != "pretrain",
+        pure_bf16=request.method != "pretrain" and precision in ("bf16", "fp8"),
         chunked_loss=request.method != "pretrain",
     )
     setup = Setup(
@@ -225,22 +243,20 @@ def _setup(request: Request, assumed: list[str]) -> tuple[Setup, float]:
         layout=Layout(dp=n),
         recipe=recipe,
         network_gbps=network,
-        node_gpus=min(node, n) if n < node else node,
+        node_gpus=min(node, n),
     )
     return setup, tokens
 
 
 def _usual_batch(shape: Shape, tokens: float, seq_len: int, num_gpus: int) -> float:
     """Tokens of a step by custom: 0.5 M for 0.1 B parameters, 4 M for 8 B, 16 M for 405 B (GPT-3, table 2.1; Llama 3, table
-    3); at least one sequence for each GPU, and few enough for 1,000 steps."""
+    3); few enough for 1,000 steps, and a number of sequences that the GPUs can share."""
     usual = int(2 ** round(math.log2(0.5e6 * max(1.0, (shape.active_parameters / 1e8) ** 0.45))))
     batch = min(max(usual, 1 << 15), 1 << 24)
     while batch > seq_len and tokens / batch < 1000:
         batch //= 2
-    sequences = max(1, batch // seq_len)
-    return (
-        seq_len * max(num_gpus, -(-sequences // num_gpus) * num_gpus) if num_gpus < sequences else seq_len * sequences
-    )
+    odd = num_gpus // (num_gpus & -num_gpus)
+    return float(seq_len * odd * 2 ** max(0, round(math.log2(max(1, batch // seq_len) / odd))))
 
 
 def _round_batch(sequences: float, num_gpus: int) -> int:
@@ -275,22 +291,13 @@ def _given_layout(setup: Setup, fixed: dict[str, int]) -> Layout:
     )
 
 
-def _check_given(setup: Setup, fixed: dict[str, int]) -> None:
-    """Check the given part of a layout with the rest chosen so that it is possible, if it can be."""
-    layout = _given_layout(setup, fixed)
-    model = layout.tp * layout.pp * layout.cp
-    if "dp" in fixed and setup.num_gpus % (layout.dp * model) == 0:
-        return  # the search finds the missing factor
-    check_layout(msgspec.structs.replace(setup, layout=layout))
-
-
 def _does_not_fit(request: Request, setup: Setup, closest: Candidate | None) -> SeedbedError:
     """The error for a training without a layout that fits: by how much, and the nearest that does."""
     gpu, n = setup.gpu, setup.num_gpus
     if closest is None:
         return UsageError(
-            f"No layout divides {n} GPUs, the model and a batch of {setup.recipe.global_batch:g} sequences.",
-            "Change --global-batch, or leave --parallel out.",
+            f"No layout shares {setup.recipe.global_batch:g} sequences of {setup.recipe.seq_len:,} tokens among {n:,} GPUs.",
+            f"Choose --global-batch so that it is a multiple of {n // (n & -n):,} sequences, or another number of GPUs.",
         )
     need = closest.memory.total / GIB
     message = (
@@ -302,15 +309,11 @@ def _does_not_fit(request: Request, setup: Setup, closest: Candidate | None) -> 
         if free:
             return SeedbedError(message, f"The nearest layout that fits: {layout_text(free[0].setup)}.")
     for more in (2, 4, 8, 16, 32, 64, 128):
-        larger = msgspec.structs.replace(
-            setup,
-            num_gpus=n * more,
-            node_gpus=max(setup.node_gpus, min(n * more, max(gpu.link_domain, gpu.gpus_per_node))),
-            recipe=msgspec.structs.replace(setup.recipe, global_batch=max(setup.recipe.global_batch, n * more)),
-        )
-        found, _, _ = search(larger, {}, request.recompute)
-        if found:
-            return SeedbedError(message, f"It fits on {n * more} of them ({layout_text(found[0].setup)}).")
+        try:
+            larger = make_plan(msgspec.structs.replace(request, num_gpus=n * more, parallel={}), explain=False)
+        except SeedbedError:
+            continue
+        return SeedbedError(message, f"It fits on {n * more:,} of them ({layout_text(larger.setup)}).")
     return SeedbedError(message, "Choose a smaller model, a GPU with more memory, or --method qlora.")
 
 
@@ -334,10 +337,10 @@ def scenario_of(found: Candidate, steps: int, **changes: Any) -> Scenario:
     """What the simulator needs about this training; `changes` replace fields of the scenario."""
     setup, cost = found.setup, found.cost
     shape, gpu = setup.shape, setup.gpu
-    per_node = min(gpu.gpus_per_node, setup.num_gpus)
-    nodes = -(-setup.num_gpus // per_node)
+    per_node = max(each for each in range(1, gpu.gpus_per_node + 1) if setup.num_gpus % each == 0)
+    nodes = setup.num_gpus // per_node
     trained = setup.recipe.lora_parameters or shape.parameters
-    size = 14.0 * trained
+    size = CHECKPOINT_BYTES * trained
     blocking_s = size / setup.num_gpus / (HOST_COPY_GBPS * 1e9) + 0.5
     write_s = size / (STORAGE_GBPS_PER_NODE * 1e9 * nodes)
     values: dict[str, Any] = {
@@ -354,8 +357,8 @@ def scenario_of(found: Candidate, steps: int, **changes: Any) -> Scenario:
         "step_s": cost.step_s,
         "parts": {name.replace(" ", "_").replace("-", "_"): seconds for name, seconds in cost.parts.items()},
         "collectives": _collectives(setup),
-        "flops_per_token": shape.flops_per_token(setup.recipe.seq_len),
-        "peak_flops": half_peak(gpu),
+        "flops_per_token": setup.flops_per_token,
+        "peak_flops": peak_rate(gpu, setup.recipe.precision),
         "nodes": nodes,
         "gpus_per_node": per_node,
         "spare_nodes": math.ceil(0.02 * nodes) if nodes > 1 else 0,
@@ -374,22 +377,19 @@ def scenario_of(found: Candidate, steps: int, **changes: Any) -> Scenario:
 
 
 def _collectives(setup: Setup) -> tuple[Collective, ...]:
-    """The collective operations of a step with their bytes per GPU and seconds, also those that compute hides."""
-    from seedbed.simulate.communication import all_reduce_s
-    from seedbed.simulate.constants import fitted
-    from seedbed.simulate.rates import ring_bandwidth
-
-    layout, found = setup.layout, []
+    """One call of each kind of collective in a step: its bytes per GPU and its seconds, also if compute hides them."""
+    layout, recipe, found = setup.layout, setup.recipe, []
+    k = fitted()
     if layout.tp > 1:
-        size = 2 * setup.tokens * setup.shape.hidden
-        found.append(
-            Collective("all_reduce", round(size), all_reduce_s(size, layout.tp, link_bandwidth(setup.gpu), 1e-5))
-        )
-    if layout.dp > 1:
-        size = setup.recipe.reduce_bytes * setup.trained_per_gpu
-        bandwidth = ring_bandwidth(setup, layout.dp, layout.tp * layout.cp, fitted())
-        name = "reduce_scatter" if layout.zero else "all_reduce"
-        found.append(
-            Collective(name, round(size), all_reduce_s(size, layout.dp, bandwidth, 1e-5) / (2 if layout.zero else 1))
-        )
+        size = recipe.value_bytes * setup.tokens * setup.shape.hidden
+        bandwidth = ring_bandwidth(setup, layout.tp, 1, k)
+        found.append(Collective("all_reduce", round(size), all_reduce_s(size, layout.tp, bandwidth, LINK_LATENCY_S)))
+    ranks = layout.dp * layout.cp
+    if ranks > 1:
+        size = recipe.reduce_bytes * sum(setup.trained)
+        whole = all_reduce_s(size, ranks, ring_bandwidth(setup, ranks, layout.tp, k), NETWORK_LATENCY_S)
+        if layout.zero:
+            found.append(Collective("reduce_scatter", round(size), whole / 2))
+        else:
+            found.append(Collective("all_reduce", round(size), whole))
     return tuple(found)

@@ -1,7 +1,7 @@
 """Reads tables of published training runs (`seedbed plan --runs FILE`): each row becomes an input of the cost model.
 
 What a row does not say is filled in with the defaults of its kind of GPU and software, the same for every source; `Row`
-lists what was assumed. No rule reads the name or the source of a row.
+lists what was assumed. No rule reads the source of a row, its id or its notes.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from seedbed.simulate.hardware_facts import Gpu
 from seedbed.simulate.interconnect import read_interconnect
 from seedbed.simulate.layouts import default_interleave
 from seedbed.simulate.lora import lora_parameters
-from seedbed.simulate.rates import half_peak, is_new
-from seedbed.simulate.setup import Layout, Recipe, Setup
+from seedbed.simulate.rates import default_flash, is_new, peak_rate
+from seedbed.simulate.setup import METHODS, PRECISIONS, RECOMPUTE, Layout, Recipe, Setup
 from seedbed.simulate.shape import Shape
 from seedbed.text import quoted
 
@@ -81,12 +81,14 @@ def read_row(row: dict[str, Any], where: str = "the row") -> Row:
             str(row.get("group") or row.get("source") or "unnamed"),
             setup,
             _throughput(measured, setup),
-            measured.get("memory_gib_per_gpu"),
+            float(measured["memory_gib_per_gpu"]) if measured.get("memory_gib_per_gpu") else None,
             assumed,
             str(row.get("trust") or ""),
             any(measured.get(each) for each in ("tokens_per_s_per_gpu", "step_time_s", "tflops_per_gpu")),
         )
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+    except UsageError as error:
+        raise SeedbedError(f"{where}: the run {quoted(name)} cannot be used: {error.message}", error.hint) from error
+    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
         what = f"has no {error}" if isinstance(error, KeyError) else f"cannot be used: {error}"
         raise SeedbedError(
             f"{where}: the run {quoted(name)} {what}.", "docs/planner.md describes the format."
@@ -95,11 +97,12 @@ def read_row(row: dict[str, Any], where: str = "the row") -> Row:
 
 def _setup(row: dict[str, Any]) -> tuple[Setup, tuple[str, ...]]:
     hardware, train, parallel = row["hardware"], row["train"], row.get("parallel") or {}
+    _check_values(hardware, train, parallel)
     gpu = catalog.gpu(hardware["gpu"])
     shape = shape_of_row(row["model"])
     wires = read_interconnect(hardware.get("interconnect") or "", gpu)
     assumed: list[str] = [] if wires.stated else [f"network {wires.gbps:g} GB/s per GPU"]
-    recipe = _recipe(train, parallel, gpu, shape, str(row.get("source_date") or ""), assumed)
+    recipe = _recipe(train, parallel, gpu, shape, assumed)
     layout, global_batch = _layout(train, parallel, int(hardware["num_gpus"]), gpu, shape, recipe, assumed)
     setup = Setup(
         shape=shape,
@@ -112,6 +115,36 @@ def _setup(row: dict[str, Any]) -> tuple[Setup, tuple[str, ...]]:
         node_gpus=wires.node_gpus,
     )
     return setup, tuple(assumed)
+
+
+_NUMBERS = {
+    "hardware": ("num_gpus",),
+    "train": ("seq_len", "micro_batch", "global_batch", "global_batch_tokens"),
+    "parallel": ("dp", "fsdp", "tp", "pp", "cp", "ep", "interleave"),
+}
+"""Table of a row -> the fields that are positive numbers, if they are given."""
+_WORDS: dict[str, tuple[str, ...]] = {
+    "precision": PRECISIONS,
+    "activation_checkpointing": RECOMPUTE,
+    "method": METHODS,
+}
+"""Field of `train` -> its values."""
+
+
+def _check_values(hardware: dict[str, Any], train: dict[str, Any], parallel: dict[str, Any]) -> None:
+    """Raise ValueError for a value that no run can have."""
+    tables = {"hardware": hardware, "train": train, "parallel": parallel}
+    for table, names in _NUMBERS.items():
+        for name in names:
+            value = tables[table].get(name)
+            if value is not None and not (isinstance(value, int | float) and value > 0):
+                raise ValueError(f"{table}.{name} is {value!r}, not a number above 0")
+    for name, words in _WORDS.items():
+        value = train.get(name)
+        if value is not None and value not in words:
+            raise ValueError(f"train.{name} is {value!r}, not one of {', '.join(words)}")
+    if parallel.get("zero") not in (None, 0, 1, 2, 3):
+        raise ValueError(f"parallel.zero is {parallel['zero']!r}, not 0, 1, 2 or 3")
 
 
 def shape_of_row(model: dict[str, Any]) -> Shape:
@@ -154,14 +187,12 @@ def shape_of_row(model: dict[str, Any]) -> Shape:
     return min(shapes, key=lambda each: abs(each.parameters - wanted))
 
 
-def _recipe(
-    train: dict[str, Any], parallel: dict[str, Any], gpu: Gpu, shape: Shape, date: str, assumed: list[str]
-) -> Recipe:
+def _recipe(train: dict[str, Any], parallel: dict[str, Any], gpu: Gpu, shape: Shape, assumed: list[str]) -> Recipe:
     software = str(parallel.get("notes") or "")
     compiled = bool(train.get("compile")) or _COMPILED.search(software) is not None
     flash = train.get("flash_attention")
     if flash is None:
-        flash = compiled or is_new(gpu)
+        flash = default_flash(gpu, "torch", compiled=compiled)
         assumed.append(f"flash attention {'on' if flash else 'off'}")
     fused = _FUSED.search(software) is not None
     split = (parallel.get("tp") or 1) > 1 or (parallel.get("pp") or 1) > 1
@@ -186,8 +217,8 @@ def _recipe(
         lora_parameters=_adapters(train.get("lora") or {}, shape) if method in ("lora", "qlora") else 0,
         optimizer=train.get("optimizer") or "adamw",
         reduce_bytes=2.0 if half or method != "pretrain" or stack == "fused" else 4.0,
-        # Libraries for fine-tuning compute the loss in pieces since the end of 2024.
-        chunked_loss=method != "pretrain" and compiled and date >= "2024-09",
+        # Recent libraries for fine-tuning compute the loss in pieces.
+        chunked_loss=method != "pretrain" and compiled,
         pure_bf16=half or (method != "pretrain" and stack == "torch"),
     )
 
@@ -215,7 +246,8 @@ def _layout(
         zero = 3 if parallel.get("fsdp") else int(recipe.stack == "fused")
         if dp > 1:
             assumed.append(f"ZeRO stage {zero}")
-    shard = int(parallel.get("fsdp") or dp) if zero == 3 else (dp if zero else 1)
+    shard = int(parallel.get("fsdp") or dp) * cp if zero == 3 else (dp * cp if zero else 1)
+    shard = min(shard, dp * cp)
     interleave = parallel.get("interleave")
     if interleave is None:
         interleave = default_interleave(shape.layers, pp, recipe.stack)
@@ -255,5 +287,5 @@ def _throughput(measured: dict[str, Any], setup: Setup) -> float | None:
         again = 4 / 3 if measured.get("tflops_kind") == "hardware" and setup.recipe.recompute == "full" else 1.0
         return float(measured["tflops_per_gpu"]) * 1e12 / (flops * again)
     if measured.get("mfu"):
-        return float(measured["mfu"]) * half_peak(setup.gpu) / flops
+        return float(measured["mfu"]) * peak_rate(setup.gpu, setup.recipe.precision) / flops
     return None

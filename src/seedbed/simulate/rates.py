@@ -10,6 +10,9 @@ from seedbed.simulate.hardware_facts import Gpu
 from seedbed.simulate.setup import Setup
 
 BEFORE_HOPPER = frozenset({"pascal", "volta", "turing", "ampere", "ada", "cdna1", "cdna2", "rdna3"})
+BEFORE_AMPERE = frozenset({"pascal", "volta", "turing"})
+USUAL_PCIE_GBPS = 16.0
+"""Bandwidth of PCIe if it is not known (assumed: PCIe 3)."""
 _WATTS_PER_TFLOP = {"hopper": 700 / 989, "ampere": 400 / 312}
 """Power of the fastest GPU of a generation for each 10^12 operations per second of its peak rate."""
 
@@ -23,8 +26,8 @@ class Rates(NamedTuple):
     """Matmuls that stay in 16 bits with fp8: the output layer. In fp32, the same as `matmul`."""
     attention: float
     """Flash attention, counted with a causal mask."""
-    peak_half: float
-    """Peak rate of 16-bit matmuls, as on the data sheet."""
+    peak: float
+    """Peak rate of 16-bit matmuls (in fp32: of tf32 or fp32 ones), as on the data sheet."""
     memory: float
 
 
@@ -39,6 +42,18 @@ def half_peak(gpu: Gpu) -> float:
     return (rates.get("bf16") or rates.get("fp16") or rates["fp32"]) * 1e12
 
 
+def peak_rate(gpu: Gpu, precision: str) -> float:
+    """Peak rate against which MFU is counted, in operations per second: that of 16 bits; in fp32, of tf32 or fp32."""
+    rates = gpu.peak_tflops
+    single = (rates.get("tf32") or rates.get("fp32") or 0.0) * 1e12
+    return single if precision == "fp32" and single else half_peak(gpu)
+
+
+def default_flash(gpu: Gpu, stack: str, *, compiled: bool) -> bool:
+    """Whether flash attention is used if nothing is said: not by the legacy stack, nor on GPUs before Ampere."""
+    return stack != "legacy" and gpu.generation not in BEFORE_AMPERE and (compiled or is_new(gpu))
+
+
 def rates_of(setup: Setup, k: Constants) -> Rates:
     """The rates of this setup's GPU with its precision and software."""
     gpu, recipe = setup.gpu, setup.recipe
@@ -46,8 +61,8 @@ def rates_of(setup: Setup, k: Constants) -> Rates:
     layers = _matmul_rate(gpu, "fp8", k) if recipe.precision == "fp8" and "fp8" in gpu.peak_tflops else half
     new = k.attention_new if recipe.light else k.attention_eager
     share = new if is_new(gpu) else k.attention_old
-    peak = half_peak(gpu) if recipe.precision != "fp32" else gpu.peak_tflops.get("fp32", 0.0) * 1e12 or half_peak(gpu)
-    return Rates(layers, half, share * peak * _power_factor(gpu), half_peak(gpu), gpu.memory_gbps * 1e9 * MEMORY_SHARE)
+    peak = peak_rate(gpu, recipe.precision)
+    return Rates(layers, half, share * peak * _power_factor(gpu), peak, gpu.memory_gbps * 1e9 * MEMORY_SHARE)
 
 
 def _matmul_rate(gpu: Gpu, precision: str, k: Constants) -> float:
@@ -78,9 +93,15 @@ def _power_factor(gpu: Gpu) -> float:
     return math.sqrt(min(1.0, gpu.power_w * 1e12 / half_peak(gpu) / usual))
 
 
-def link_bandwidth(gpu: Gpu) -> float:
-    """Bandwidth of collectives between GPUs of a node, in bytes per second through each GPU."""
-    return (gpu.link_gbps * LINK_SHARE if gpu.link_gbps else gpu.pcie_gbps * PCIE_SHARE) * 1e9
+def node_bandwidth(setup: Setup, reach: int) -> float:
+    """Bandwidth of collectives over `reach` neighbouring GPUs of a node, in bytes per second through each GPU.
+
+    A link such as an NVLink bridge may join only some GPUs of a node; beyond them it is PCIe.
+    """
+    gpu = setup.gpu
+    if gpu.link_gbps and reach <= min(gpu.link_domain, setup.node_gpus):
+        return gpu.link_gbps * LINK_SHARE * 1e9
+    return (gpu.pcie_gbps or USUAL_PCIE_GBPS) * PCIE_SHARE * 1e9
 
 
 def network_bandwidth(setup: Setup, k: Constants) -> float:
@@ -94,7 +115,7 @@ def ring_bandwidth(setup: Setup, size: int, stride: int, k: Constants) -> float:
     Inside a node it is the link's. Across nodes, NCCL builds one ring for each network adapter that the members of the
     group inside a node can use, so a group with several members in each node has the bandwidth of several adapters.
     """
-    link = link_bandwidth(setup.gpu)
+    link = node_bandwidth(setup, min(size * stride, setup.node_gpus))
     if size * stride <= setup.node_gpus:
         return link
     inside = max(1.0, min(float(size), setup.node_gpus / stride))

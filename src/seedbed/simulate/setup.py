@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import msgspec
 
@@ -28,13 +29,13 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cp: int = 1
     """Context parallelism: GPUs that share each sequence."""
     ep: int = 1
-    """Expert parallelism: data-parallel ranks that share the experts."""
+    """Expert parallelism: ranks that share the experts. Each has whole experts, also with tensor parallelism."""
     dp: int = 1
     """Data parallelism: GPUs / (tp * pp * cp)."""
     zero: int = 0
     """What data-parallel ranks share: 0 nothing, 1 optimizer state, 2 also gradients, 3 also weights (FSDP)."""
     shard: int = 1
-    """Number of ranks over which that is shared."""
+    """Number of ranks, of dp * cp, over which that is shared."""
     interleave: int = 1
     """Virtual stages for each pipeline stage."""
     micro_batch: float = 1
@@ -71,6 +72,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Whether the logits are computed in pieces and never exist as a whole."""
 
     @property
+    def value_bytes(self) -> int:
+        """Bytes of an activation, and of a weight in a matmul."""
+        return 4 if self.precision == "fp32" else 2
+
+    @property
     def light(self) -> bool:
         """Whether element-wise work is in few kernels: compiled, or with the fused stack."""
         return self.compiled or self.stack == "fused"
@@ -79,6 +85,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def is_lora(self) -> bool:
         """Whether only adapters are trained."""
         return self.method in ("lora", "qlora")
+
+
+class Weights(NamedTuple):
+    """Numbers of weights: those that all data-parallel ranks have, and those of experts, which expert parallelism splits."""
+
+    dense: float
+    experts: float
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +107,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     network_efficiency: float = 1.0
     """Share of that bandwidth that this kind of network reaches, compared with InfiniBand."""
     node_gpus: int = 8
-    """GPUs that NVLink, or PCIe, connects."""
+    """GPUs of a node, which PCIe connects at least."""
 
     @property
     def tokens(self) -> float:
@@ -131,35 +144,46 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
         return share * shape.moe_ffn * (shape.top_k + shape.shared_experts) + (1 - share) * shape.ffn
 
     def _layer(self, experts: float) -> float:
+        """Weights of an average layer with this number of routed experts."""
         share, shape = self.expert_share, self.shape
         dense = (1 - share) * shape.dense_ffn_parameters
         return shape.attention_parameters + dense + share * (experts + shape.shared_experts) * shape.expert_parameters
 
     @property
-    def layer_parameters(self) -> float:
-        """Weights of an average layer, all experts included."""
-        return self._layer(self.shape.experts)
-
-    @property
-    def local_layer_parameters(self) -> float:
+    def layer_weights(self) -> Weights:
         """Weights of an average layer on one GPU, before sharding over data-parallel ranks."""
-        return self._layer(self.shape.experts / self.layout.ep) / self.layout.tp
+        experts = self.expert_share * self.shape.experts / self.layout.ep * self.shape.expert_parameters
+        return Weights(self._layer(0) / self.layout.tp, experts)
 
     @property
-    def parameters_per_gpu(self) -> float:
-        """Weights on the GPU that sets the pace, before sharding: its layers, and a table of the vocabulary."""
-        layout, shape = self.layout, self.shape
+    def weights(self) -> Weights:
+        """Weights on the GPU with most of them, before sharding: its layers, and a table of the vocabulary."""
+        layout, shape, layer = self.layout, self.shape, self.layer_weights
         tables = shape.vocab * shape.hidden * (1 if shape.tied or layout.pp > 1 else 2) / layout.tp
-        return self.local_layer_parameters * self.shape.layers / layout.pp + tables
+        return Weights(layer.dense * self.layers_per_stage + tables, layer.experts * self.layers_per_stage)
 
     @property
-    def trained_per_gpu(self) -> float:
+    def trained(self) -> Weights:
         """Trained parameters on one GPU, before sharding."""
         if self.recipe.is_lora:
-            return self.recipe.lora_parameters / (self.layout.tp * self.layout.pp)
-        return self.parameters_per_gpu
+            return Weights(self.recipe.lora_parameters / (self.layout.tp * self.layout.pp), 0.0)
+        return self.weights
+
+    def expert_ranks(self, ranks: int) -> float:
+        """Of `ranks` data-parallel ranks with their tensor-parallel ones: how many have the same experts."""
+        return max(1.0, ranks * self.layout.tp / self.layout.ep)
+
+    def share(self, weights: Weights, ranks: int) -> float:
+        """Weights on one GPU if `ranks` data-parallel ranks share them."""
+        return weights.dense / ranks + weights.experts / self.expert_ranks(ranks)
 
     @property
-    def optimizer_shards(self) -> int:
-        """Ranks that share the optimizer state."""
-        return max(1, self.layout.shard if self.layout.zero else 1)
+    def flops_per_token(self) -> float:
+        """Useful operations for a token in a step, without recomputation; LoRA needs no gradients of frozen weights."""
+        shape, seq_len = self.shape, self.recipe.seq_len
+        return shape.flops_per_token(seq_len) - (2 * shape.matmul_parameters if self.recipe.is_lora else 0)
+
+    @property
+    def kv_width(self) -> float:
+        """Features of the keys on one GPU: at least one head, which several GPUs have if there are fewer heads than GPUs."""
+        return max(self.shape.kv_width / self.layout.tp, self.shape.head_dim)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from seedbed.simulate.source import Source
+
+Count = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
+Whole = Annotated[int, msgspec.Meta(ge=0, le=10**13)]
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -16,50 +21,64 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     name: str
     aliases: tuple[str, ...] = ()
-    layers: int
-    hidden: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    ffn: int
-    vocab: int
+    layers: Count
+    hidden: Count
+    heads: Count
+    kv_heads: Count
+    head_dim: Count
+    ffn: Whole
+    vocab: Count
     gated: bool
     """Whether the feed-forward layer has a gate (SwiGLU, GeGLU): three matrices instead of two."""
     tied: bool
     """Whether the output layer shares the weights of the embedding."""
     biases: bool = False
-    learned_positions: int = 0
+    learned_positions: Whole = 0
     """Rows of a table of learned positions; 0 without one."""
-    experts: int = 0
-    top_k: int = 0
-    shared_experts: int = 0
-    moe_ffn: int = 0
-    dense_layers: int = 0
+    experts: Whole = 0
+    top_k: Whole = 0
+    shared_experts: Whole = 0
+    moe_ffn: Whole = 0
+    dense_layers: Whole = 0
     """In a mixture of experts: how many layers have a dense feed-forward layer instead of experts."""
-    moe_every: int = 1
-    latent_q: int = 0
+    moe_every: Count = 1
+    latent_q: Whole = 0
     """Width of the compressed queries of multi-head latent attention (DeepSeek); 0: queries are not compressed."""
-    latent_kv: int = 0
+    latent_kv: Whole = 0
     """Width of the compressed keys and values of multi-head latent attention; 0: ordinary attention."""
-    rope_dim: int = 0
+    rope_dim: Whole = 0
     """With latent attention: the part of each key that carries the position and is not compressed."""
-    window: int = 0
+    window: Whole = 0
     """Tokens that a layer with a sliding window sees; 0: all earlier tokens."""
-    window_every: int = 1
+    window_every: Count = 1
     """Every n-th layer sees all earlier tokens if `window` is set and this is above 1; 1: all layers have the window."""
-    context: int = 2048
+    context: Count = 2048
     """Tokens of a sequence in the main stage of pre-training; later stages may use longer ones."""
-    published_parameters: int = 0
+    published_parameters: Whole = 0
     """Parameters of the published model; 0: not known."""
-    published_active: int = 0
+    published_active: Whole = 0
     """Parameters that a token of the published mixture of experts uses; 0: not known."""
     sources: tuple[Source, ...] = ()
     """Where the figures come from."""
+
+    def __post_init__(self) -> None:
+        """Check the sizes against each other. Raises ValueError."""
+        if self.dense_layers > self.layers:
+            raise ValueError("dense_layers is above layers")
+        if self.experts and not (self.moe_ffn and 0 < self.top_k <= self.experts):
+            raise ValueError("a mixture of experts needs moe_ffn, and top_k from 1 to experts")
+        if not self.ffn and self.moe_layers < self.layers:
+            raise ValueError("layers without experts need ffn")
 
     @property
     def query_width(self) -> int:
         """Features of all query heads together."""
         return self.heads * self.head_dim
+
+    @property
+    def score_width(self) -> float:
+        """Mean features of all heads in the products of queries with keys, and of weights with values."""
+        return self.heads * (self.head_dim + (self.rope_dim if self.latent_kv else 0) / 2)
 
     @property
     def kv_width(self) -> int:
@@ -150,5 +169,5 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         the attention scores. Published figures usually count the full score matrix; `causal` counts the half that a causal
         mask leaves.
         """
-        scores = 12 * self.layers * self.query_width * self.attention_span(seq_len)
+        scores = 12 * self.layers * self.score_width * self.attention_span(seq_len)
         return 6 * self.matmul_parameters + scores * (0.5 if causal else 1.0)
