@@ -98,10 +98,10 @@ def request_after(events: int, request: str, run: RunDir) -> None:
             count += 1
             if count == events:
                 session._record_request(request, "asked")
+            if isinstance(event, Run) and event.status == "paused":
+                session._record_request("resume", "")
 
         session.emit = counted  # type: ignore[method-assign]
-        if request == "pause":
-            threading.Timer(0.2, session._record_request, ("resume", "")).start()
         session.finish(simulate.run(run.path, session))
 
 
