@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from seedbed.config.roots import Contradiction
 from seedbed.config.schema import ScheduleConfig, Table
 
 Rate = Annotated[float, Meta(ge=0, le=1e5)]
@@ -128,17 +126,3 @@ class Simulation(Table, frozen=True, kw_only=True):
     checkpoint: CheckpointConfig = CheckpointConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     playback: PlaybackConfig = PlaybackConfig()
-
-
-def contradictions(config: Simulation) -> Iterator[Contradiction]:
-    """The rules of a simulated run."""
-    for each in config.failures.components:
-        name, _, rate = each.partition("=")
-        try:
-            fine = bool(name) and 0 <= float(rate) <= 1e5
-        except ValueError:
-            fine = False
-        if not fine:
-            yield Contradiction(
-                f'"{each}" is not a component with its rate', "Write for example gpu=2.5.", ("failures.components",)
-            )
