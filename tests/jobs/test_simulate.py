@@ -25,7 +25,7 @@ from seedbed.runs.store import RunDir, Store
 
 SETS = (
     "simulate.model=llama3-8b",
-    "cluster.gpu=64xH100",
+    "cluster.gpus=64xH100",
     "simulate.tokens=2e10",
     "simulate.global_batch=4194304",
     "failures.rate=5000",

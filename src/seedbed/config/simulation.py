@@ -22,7 +22,7 @@ class SimulateConfig(Table, frozen=True, kw_only=True):
         Annotated[float, Meta(gt=0, le=1e18)] | None,
         Meta(description="Tokens to train on; by default 20 for each parameter."),
     ] = None
-    seq_len: Annotated[
+    sequence: Annotated[
         Annotated[int, Meta(ge=1, le=10_000_000)] | None,
         Meta(description="Tokens per sequence; by default the model's context, at most 8192."),
     ] = None
@@ -51,7 +51,7 @@ class SimulateConfig(Table, frozen=True, kw_only=True):
 class ClusterConfig(Table, frozen=True, kw_only=True):
     """The table `cluster`: the machine, and how training is split over it."""
 
-    gpu: Annotated[str, Meta(description="Number and kind of GPUs, such as 16384xH100.")] = "64xH100"
+    gpus: Annotated[str, Meta(description="Number and kind of GPUs, such as 16384xH100.")] = "64xH100"
     parallel: Annotated[
         str, Meta(description="How training is split, such as tp=8,pp=16,dp=128; by default the fastest way that fits.")
     ] = ""
