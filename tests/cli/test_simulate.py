@@ -100,5 +100,5 @@ def test_what_cannot_be_simulated_is_refused_before_a_run_exists(
 
 def test_config_commands_know_the_kind(tmp_path: Path) -> None:
     assert "failures.rate = 4.0" in seedbed(tmp_path, "config", "keys", "failures", "--kind", "simulate").stdout
-    shown = seedbed(tmp_path, "config", "show", "--kind", "simulate", "--set", "cluster.gpu=8xA100").stdout
+    shown = seedbed(tmp_path, "config", "show", "--kind", "simulate", "--set", "cluster.gpus=8xA100").stdout
     assert "8xA100" in shown

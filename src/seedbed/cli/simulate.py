@@ -31,11 +31,11 @@ EXAMPLES = """\
 NAMED_KEYS = {
     "--model": "simulate.model",
     "--tokens": "simulate.tokens",
-    "--seq": "simulate.seq_len",
+    "--seq": "simulate.sequence",
     "--global-batch": "simulate.global_batch",
     "--precision": "simulate.precision",
     "--seed": "simulate.seed",
-    "--gpu": "cluster.gpu",
+    "--gpu": "cluster.gpus",
     "--parallel": "cluster.parallel",
     "--fail-rate": "failures.rate",
     "--checkpoint-every": "checkpoint.every",

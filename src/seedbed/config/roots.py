@@ -76,7 +76,7 @@ def _no_rules(_: Any) -> Iterable[Contradiction]:
 
 TRAIN: Root[Config] = Root("train", "seedbed.config.schema:Config", presets="train", default_preset="nano")
 SIMULATE: Root[Simulation] = Root(
-    "simulate", "seedbed.config.simulation:Simulation", rules_at="seedbed.config.simulation:contradictions"
+    "simulate", "seedbed.config.simulation:Simulation", rules_at="seedbed.config.simulation_rules:contradictions"
 )
 
 ROOTS: dict[str, Root[Any]] = {

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from seedbed.config.roots import Contradiction
 from seedbed.config.schema import ScheduleConfig, Table
 
 Rate = Annotated[float, Meta(ge=0, le=1e5)]
@@ -24,7 +22,7 @@ class SimulateConfig(Table, frozen=True, kw_only=True):
         Annotated[float, Meta(gt=0, le=1e18)] | None,
         Meta(description="Tokens to train on; by default 20 for each parameter."),
     ] = None
-    seq_len: Annotated[
+    sequence: Annotated[
         Annotated[int, Meta(ge=1, le=10_000_000)] | None,
         Meta(description="Tokens per sequence; by default the model's context, at most 8192."),
     ] = None
@@ -53,7 +51,7 @@ class SimulateConfig(Table, frozen=True, kw_only=True):
 class ClusterConfig(Table, frozen=True, kw_only=True):
     """The table `cluster`: the machine, and how training is split over it."""
 
-    gpu: Annotated[str, Meta(description="Number and kind of GPUs, such as 16384xH100.")] = "64xH100"
+    gpus: Annotated[str, Meta(description="Number and kind of GPUs, such as 16384xH100.")] = "64xH100"
     parallel: Annotated[
         str, Meta(description="How training is split, such as tp=8,pp=16,dp=128; by default the fastest way that fits.")
     ] = ""
@@ -128,17 +126,3 @@ class Simulation(Table, frozen=True, kw_only=True):
     checkpoint: CheckpointConfig = CheckpointConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     playback: PlaybackConfig = PlaybackConfig()
-
-
-def contradictions(config: Simulation) -> Iterator[Contradiction]:
-    """The rules of a simulated run."""
-    for each in config.failures.components:
-        name, _, rate = each.partition("=")
-        try:
-            fine = bool(name) and 0 <= float(rate) <= 1e5
-        except ValueError:
-            fine = False
-        if not fine:
-            yield Contradiction(
-                f'"{each}" is not a component with its rate', "Write for example gpu=2.5.", ("failures.components",)
-            )

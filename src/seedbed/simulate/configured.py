@@ -31,14 +31,14 @@ def scenario_from(config: Simulation) -> Scenario:
     Raises UsageError for unknown names and impossible values, SeedbedError for a model that does not fit.
     """
     wanted, cluster = config.simulate, config.cluster
-    gpus = catalog.parse_gpus(cluster.gpu)
+    gpus = catalog.parse_gpus(cluster.gpus)
     plan = make_plan(
         Request(
             shape=catalog.model(wanted.model),
             gpu=gpus.gpu,
             num_gpus=gpus.num_gpus,
             tokens=wanted.tokens,
-            seq_len=wanted.seq_len,
+            seq_len=wanted.sequence,
             global_batch_tokens=wanted.global_batch,
             precision=None if wanted.precision == "auto" else wanted.precision,
             parallel=parse_parallel(cluster.parallel) if cluster.parallel else {},
