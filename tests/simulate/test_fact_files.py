@@ -87,7 +87,7 @@ MISTAKES = [
         f"[[models]]\n{NEW_MODEL.replace('kv_heads = 2', 'kv_heads = 3')}",
         ["heads (4) must be a multiple of kv_heads (3)"],
     ),
-    (f"[[models]]\n{NEW_MODEL.replace('layers = 2', 'layers = 0')}", ["layers must be 1 or more"]),
+    (f"[[models]]\n{NEW_MODEL.replace('layers = 2', 'layers = 0')}", ["field layers"]),
     (f"[[models]]\n{NEW_MODEL}experts = 4\ntop_k = 5\nmoe_ffn = 8", ["top_k from 1 to experts"]),
     (f"[[models]]\n{NEW_MODEL.replace('gated = true', 'gated = 1')}", ["field gated"]),
 ]

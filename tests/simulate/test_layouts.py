@@ -48,9 +48,9 @@ def test_settings_that_cannot_be_read_are_refused(text: str) -> None:
 
 
 def test_a_model_that_does_not_fit_says_by_how_much_and_what_fits() -> None:
-    with pytest.raises(SeedbedError, match=r"does not fit on 8 H100.*GiB more") as refused:
+    with pytest.raises(SeedbedError, match=r"does not fit on 8 H100.*5 % are kept free") as refused:
         plan("llama3-70b", "8xH100")
-    assert "It fits on 16 of them" in refused.value.hint
+    assert "It fits on 32 of them" in refused.value.hint
     with pytest.raises(SeedbedError, match="does not fit") as refused:
         plan("llama3-8b", "64xH100", parallel={"tp": 1, "pp": 1, "cp": 1, "zero": 0})
     assert "The nearest layout that fits" in refused.value.hint

@@ -24,7 +24,7 @@ EXAMPLES = """\
   seedbed simulate --model llama3-8b --gpu 64xH100 --tokens 1T
   seedbed simulate --model llama3-405b --gpu 16384xH100 --tokens 15.6T --seed 7
   seedbed simulate --gpu 16384xH100 --model llama3-405b --parallel tp=8,pp=16,dp=128
-  seedbed simulate --fail-rate 0                  a cluster that never fails
+  seedbed simulate --fail-rate 0 --set failures.job_rate=0   nodes and jobs that never fail
   seedbed simulate --speed 3600 --background      an hour of the run in each second
   seedbed simulate --like latest --seed 8         the same run with other failures
 """

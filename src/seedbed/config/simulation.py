@@ -37,7 +37,9 @@ class SimulateConfig(Table, frozen=True, kw_only=True):
     lr: Annotated[float, Meta(gt=0, le=1e3, description="Peak learning rate.")] = 3e-4
     eval_every: Annotated[
         Annotated[int, Meta(ge=0)] | None,
-        Meta(description="Steps between validations; 0: only at the end; by default 200 validations in the run."),
+        Meta(
+            description="Steps between validations; 0: only at the end; by default 200, or as many as take 1 % of the time."
+        ),
     ] = None
     eval_tokens: Annotated[int, Meta(ge=1, le=10**15, description="Tokens that each validation evaluates.")] = (
         10_000_000

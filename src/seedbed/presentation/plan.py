@@ -30,7 +30,7 @@ def period(seconds: float) -> str:
     """A time of any length: `280 days`, `1.4 years`, or as for a run if it is shorter than three days."""
     if seconds >= 2 * 365 * DAY_S:
         return f"{seconds / 365 / DAY_S:.3g} years"
-    return f"{seconds / DAY_S:,.3g} days" if seconds >= 3 * DAY_S else text.duration(seconds)
+    return f"{seconds / DAY_S:,.3g} days" if seconds >= DAY_S else text.duration(seconds)
 
 
 def money(usd: float) -> str:
@@ -79,7 +79,7 @@ def _price(plan: Plan) -> str:
         return f"no price for this GPU is known; {text.count(plan.gpu_hours)} GPU hours"
     source = source_of(plan.setup.gpu.sources, "usd_per_hour")
     given = plan.usd_per_hour != plan.setup.gpu.usd_per_hour
-    where = "as given" if given or source is None else f"{source.source.split(';')[0]}, {source.date}"
+    where = "as given" if given or source is None else f"{source.source.split(',')[0]}, {source.date}"
     return f"{money(plan.usd)}: {text.count(plan.gpu_hours)} GPU hours at ${plan.usd_per_hour:.2f} ({where})"
 
 

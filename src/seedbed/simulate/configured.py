@@ -17,7 +17,9 @@ from seedbed.simulate.plan import Request, make_plan
 from seedbed.simulate.scenario import Scenario
 
 _VALIDATIONS = 200
-"""Validations of a run whose config does not say when to validate."""
+"""Most validations of a run whose config does not say when to validate."""
+_VALIDATION_TIME = 0.01
+"""Share of the training time that these may take; at least one is done at the end."""
 _FORWARD_SHARE = 1 / 3
 """Time of a token in a validation as a share of its time in training: only the forward pass."""
 MOST_STEPS = 100_000_000
@@ -70,13 +72,17 @@ def _changes(config: Simulation, planned: Scenario) -> dict[str, Any]:
     if "step_s" in found:
         factor = step_s / planned.step_s
         found["parts"] = {name: seconds * factor for name, seconds in planned.parts.items()}
+    eval_s = wanted.eval_tokens / planned.tokens_per_step * step_s * _FORWARD_SHARE
+    affordable = int(_VALIDATION_TIME * steps * step_s / eval_s)
     eval_every = wanted.eval_every
+    if eval_every is None:
+        eval_every = max(steps // max(min(affordable, _VALIDATIONS), 1), 1)
     return found | {
         "seed": wanted.seed,
         "lr": wanted.lr,
-        "eval_every": eval_every if eval_every is not None else max(steps // _VALIDATIONS, 1),
+        "eval_every": eval_every,
         "eval_tokens": wanted.eval_tokens,
-        "eval_s": wanted.eval_tokens / planned.tokens_per_step * step_s * _FORWARD_SHARE,
+        "eval_s": eval_s,
         "checkpoint_every": config.checkpoint.every,
         "keep_last": config.checkpoint.keep_last,
         "schedule": schedule.kind,

@@ -11,12 +11,14 @@ import msgspec
 from seedbed.config.arithmetic import nearest_divisors
 from seedbed.errors import UsageError
 from seedbed.simulate.cost import StepCost, step_cost
-from seedbed.simulate.memory import Memory, memory_of
+from seedbed.simulate.memory import GIB, Memory, memory_of
 from seedbed.simulate.setup import Layout, Recipe, Setup
 from seedbed.simulate.shape import Shape
 
 PARALLEL_KEYS = ("dp", "tp", "pp", "cp", "ep", "zero", "interleave", "micro_batch")
 """What --parallel may set."""
+MEMORY_MARGIN = 0.05
+"""Share of a GPU's memory that the search leaves free, since predictions of memory are off by a few percent."""
 _MOST_MICRO_BATCH = 32
 _MOST_CP = 16
 _LEAST_TOKENS_PER_CP = 2048
@@ -122,11 +124,6 @@ class Candidate(NamedTuple):
     cost: StepCost
     memory: Memory
 
-    @property
-    def fits(self) -> bool:
-        """Whether the GPU has enough memory."""
-        return self.memory.total <= self.setup.gpu.usable_gib * (1 << 30)
-
 
 def candidates(setup: Setup, fixed: dict[str, int], recompute: str | None) -> Iterator[Setup]:
     """All layouts to compare: those with the values in `fixed`, for the model, machine and batch of `setup`.
@@ -227,7 +224,7 @@ def search(
     """
     best: dict[tuple[int, ...], Candidate] = {}
     closest: Candidate | None = None
-    limit = setup.gpu.usable_gib * (1 << 30)
+    limit = (1 - MEMORY_MARGIN) * setup.gpu.usable_gib * GIB
     tried = 0
     for each in candidates(setup, fixed, recompute):
         tried += 1

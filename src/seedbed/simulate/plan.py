@@ -24,6 +24,7 @@ from seedbed.simulate.rates import default_flash, is_new, peak_rate, ring_bandwi
 from seedbed.simulate.scenario import Collective, Scenario
 from seedbed.simulate.setup import Layout, Recipe, Setup
 from seedbed.simulate.shape import Shape
+from seedbed.text import count, plural
 
 DAY_S = 86_400.0
 STORAGE_GBPS_PER_NODE = 2.0
@@ -36,6 +37,8 @@ SERVER_POWER = 1.5
 """Power of a busy server for each watt of its GPUs' power limits (8.4 kW for 8 x 700 W at most, arXiv 2412.08602)."""
 COOLING_POWER = 1.2
 """Power of the building for each watt of its servers (assumed; large data centres report 1.1 to 1.4)."""
+FINE_TUNING_BATCH = 16
+"""Usual sequences of a step of fine-tuning."""
 HOPELESS = 0.02
 """Plans whose effective share of the time is below this are refused: the run would hardly end."""
 
@@ -113,8 +116,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def loss(self) -> float:
-        """Expected loss in nats per token of web text, by the scaling law."""
-        return BESIROGLU.loss(self.setup.shape.active_parameters, self.tokens)
+        """Expected loss in nats per token of web text, by the scaling law over active parameters; at most that of guessing."""
+        shape = self.setup.shape
+        return min(BESIROGLU.loss(shape.active_parameters, self.tokens), math.log(shape.vocab))
 
 
 def make_plan(request: Request, *, explain: bool = True) -> Plan:
@@ -194,10 +198,11 @@ def _setup(request: Request, assumed: list[str]) -> tuple[Setup, float]:
     tokens = request.tokens
     if tokens is None:
         tokens = 20.0 * shape.active_parameters
-        assumed.append(f"{tokens:.3g} tokens, 20 for each parameter (Chinchilla)")
+        each = "active parameter" if shape.experts else "parameter"
+        assumed.append(f"{count(tokens)} tokens, 20 for each {each} (Chinchilla)")
     seq_len = request.seq_len
     if seq_len is None:
-        seq_len = min(shape.context, 8192)
+        seq_len = min(shape.context, 8192 if request.method == "pretrain" else 2048)
         assumed.append(f"sequences of {seq_len:,} tokens")
     precision = request.precision
     if precision is None:
@@ -209,12 +214,16 @@ def _setup(request: Request, assumed: list[str]) -> tuple[Setup, float]:
     batch_tokens = request.global_batch_tokens
     if batch_tokens is None:
         batch_tokens = _usual_batch(shape, tokens, seq_len, n)
+        if request.method != "pretrain":
+            batch_tokens = float(seq_len * n * max(1, round(FINE_TUNING_BATCH / n)))
         assumed.append(f"{batch_tokens:,.0f} tokens per step")
     global_batch = round(batch_tokens / seq_len)
     if request.global_batch_tokens is not None:
         global_batch = _round_batch(batch_tokens / seq_len, n)
     if request.global_batch_tokens is not None and global_batch * seq_len != batch_tokens:
-        assumed.append(f"{global_batch * seq_len:,} tokens per step, which are {global_batch:,} sequences")
+        assumed.append(
+            f"{global_batch * seq_len:,} tokens per step, {plural(global_batch, 'sequence', f'{global_batch:,}')}"
+        )
     stack = request.stack
     if stack is None:
         stack = "fused" if n > gpu.gpus_per_node and is_new(gpu) and request.method == "pretrain" else "torch"
@@ -301,8 +310,8 @@ def _does_not_fit(request: Request, setup: Setup, closest: Candidate | None) -> 
         )
     need = closest.memory.total / GIB
     message = (
-        f"{setup.shape.name} does not fit on {n} {gpu.name}: the best layout needs {need:.3g} GiB per GPU, "
-        f"{need - gpu.usable_gib:.2g} GiB more than the {gpu.usable_gib:g} GiB it has."
+        f"{setup.shape.name} does not fit on {n:,} {gpu.name}: the best layout needs {need:,.1f} GiB per GPU. The GPU has "
+        f"{gpu.usable_gib:g} GiB, of which 5 % are kept free."
     )
     if request.parallel:
         free, _, _ = search(setup, {}, request.recompute)
@@ -314,7 +323,8 @@ def _does_not_fit(request: Request, setup: Setup, closest: Candidate | None) -> 
         except SeedbedError:
             continue
         return SeedbedError(message, f"It fits on {n * more:,} of them ({layout_text(larger.setup)}).")
-    return SeedbedError(message, "Choose a smaller model, a GPU with more memory, or --method qlora.")
+    smaller = "" if request.method == "qlora" else ", or --method qlora"
+    return SeedbedError(message, f"Choose a shorter --seq, a smaller model, a GPU with more memory{smaller}.")
 
 
 def layout_text(setup: Setup) -> str:
@@ -323,7 +333,7 @@ def layout_text(setup: Setup) -> str:
     sizes = [f"{name} {getattr(layout, name)}" for name in ("dp", "tp", "pp", "cp", "ep") if getattr(layout, name) > 1]
     if layout.interleave > 1:
         sizes.append(f"interleave {layout.interleave}")
-    sharding = {0: "", 1: "sharded optimizer", 2: "ZeRO 2", 3: "FSDP"}[layout.zero]
+    sharding = {0: "", 1: "ZeRO 1", 2: "ZeRO 2", 3: "FSDP (ZeRO 3)"}[layout.zero]
     words = [
         *sizes,
         sharding,
