@@ -123,8 +123,22 @@ def stopped_workspace(workspace: Any) -> Iterator[Any]:
         workspace.kill(status["pid"])
 
 
+OPENED: list[Terminal] = []
+"""The windows of the test that runs."""
+
+
+@pytest.fixture(autouse=True)
+def no_window_is_left() -> Iterator[None]:
+    """End the windows of a test that fails."""
+    yield
+    for window in OPENED:
+        window.kill()
+    OPENED.clear()
+
+
 def open_window(workspace: Any, columns: int = 100, rows: int = 30) -> Terminal:
     window = Terminal(WINDOW, workspace.environment, workspace.folder, columns, rows)
+    OPENED.append(window)
     window.wait_for("patient")
     return window
 
@@ -193,8 +207,12 @@ def test_a_killed_job_shows_as_lost_within_five_seconds_and_resumes(stopped_work
     window.press("R")
     window.wait_for("Resume this run?")
     window.press("y")
-    window.wait_for(lambda: stopped_workspace.status("patient")["status"] == "running")
-    assert stopped_workspace.status("patient")["pid"] != pid
+
+    def runs_again() -> bool:
+        status = stopped_workspace.status("patient")
+        return status["status"] == "running" and status["pid"] != pid
+
+    window.wait_for(runs_again)
     window.kill()
 
 

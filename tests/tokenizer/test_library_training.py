@@ -40,6 +40,21 @@ def slow_text() -> Iterator[str]:
         yield "".join(rng.choices("ACGT", k=256))
 
 
+_EARLIER: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def earlier_children() -> None:
+    """Note the child processes that an earlier test has left."""
+    _EARLIER.clear()
+    _EARLIER.update(child.pid for child in psutil.Process().children())
+
+
+def new_children() -> list[psutil.Process]:
+    """The child processes that this test has started and that have not ended."""
+    return [child for child in psutil.Process().children() if child.pid not in _EARLIER]
+
+
 @pytest.mark.parametrize("kind", ["bpe", "wordpiece", "unigram"])
 def test_a_child_process_trains_the_same_model(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     config = TokenizerConfig(kind=kind, vocab_size=600)  # type: ignore[arg-type]
@@ -50,7 +65,7 @@ def test_a_child_process_trains_the_same_model(monkeypatch: pytest.MonkeyPatch, 
         assert {piece for piece, _ in there["vocab"]} == {piece for piece, _ in here["vocab"]}
     else:
         assert there == here
-    assert not psutil.Process().children()
+    assert not new_children()
 
 
 def test_a_stop_takes_effect_during_training() -> None:
@@ -70,13 +85,13 @@ def test_a_stop_takes_effect_during_training() -> None:
 
     with pytest.raises(StopError):
         train_model(pieces(), UNIGRAM, check)
-    assert not psutil.Process().children()
+    assert not new_children()
 
 
 def test_a_killed_training_process_is_reported() -> None:
     def pieces() -> Iterator[str]:
         yield from slow_text()
-        (child,) = psutil.Process().children()
+        (child,) = new_children()
         child.kill()
 
     with pytest.raises(SeedbedError, match=r"trains the tokenizer exited unexpectedly \(exit status -9\)") as caught:

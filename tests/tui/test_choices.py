@@ -39,8 +39,8 @@ async def test_cursor_and_scroll_survive_new_runs(open_window: Any, many_store: 
         # The run under the cursor is deleted outside the window: the cursor stays in its row.
         actions.delete(user.window.state.run(chosen).run)
         await user.keys("r")
-        await user.until(lambda: chosen not in table.ids, "the deletion")
-        assert table.current == table.ids[140]
+        await user.until(lambda: chosen not in table.ids and len(table.ids) == 200, "the deletion")
+        await user.until(lambda: table.current == table.ids[140], "the cursor in its row")
 
 
 async def test_marks_and_filter_survive_refreshes(open_window: Any, store: Any, find_run: Any) -> None:

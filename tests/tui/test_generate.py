@@ -264,10 +264,10 @@ async def test_the_window_responds_while_a_model_generates_and_esc_cancels_at_on
             assert panel.busy
             process = psutil.Process(panel._child._process.pid)
             assert "generating … esc cancels" in state_line(user)
-            before = len(str(user.screen.query_one("#output").content))
+            before = str(user.screen.query_one("#output").content)
             await user.type(" more")
             assert panel.query_one(Prompt).text == "Once more"
-            await user.until(lambda before=before: len(str(user.screen.query_one("#output").content)) > before)
+            await user.until(lambda before=before: str(user.screen.query_one("#output").content) != before)
             await user.repeat("enter", 1)
             await user.see("A text is still being generated: esc cancels.")
             began = time.monotonic()
@@ -277,7 +277,8 @@ async def test_the_window_responds_while_a_model_generates_and_esc_cancels_at_on
                 await asyncio.sleep(0.002)
             times.append(time.monotonic() - began)
             await user.until(lambda: state_line(user) == "cancelled", "the message")
-            assert str(user.screen.query_one("#output").content).startswith("Once")
+            # The panel keeps the end of a long text, so a slow machine may have lost the prompt.
+            assert len(str(user.screen.query_one("#output").content)) > 200
             if times[-1] < limit(0.05):
                 break
             await user.keys("ctrl+l")
