@@ -33,7 +33,9 @@ def texts(folder: Path) -> dict[str, list[str]]:
     return found
 
 
-def measure(text: str, index: int, horizons: Iterable[int], shares: Iterable[float], seed: int, deadline: float) -> None:
+def measure(
+    text: str, index: int, horizons: Iterable[int], shares: Iterable[float], seed: int, deadline: float
+) -> None:
     """Train one trunk of rung `index`, and a decay for each horizon (tokens) and share (of the horizon)."""
     import torch
 
@@ -49,7 +51,9 @@ def measure(text: str, index: int, horizons: Iterable[int], shares: Iterable[flo
 
     torch.set_num_threads(1)
     sets = texts(Path(os.environ.get("SEEDBED_TEST_DATA", ".")))[text]
-    base = resolve(TRAIN, sets=[*sets, "data.workers=1", "train.threads=1", "train.steps=1", f"train.seed={seed}"]).config
+    base = resolve(
+        TRAIN, sets=[*sets, "data.workers=1", "train.threads=1", "train.steps=1", f"train.seed={seed}"]
+    ).config
     config = sized(base, index, 0)
     dataset = build_dataset(config.data, config.tokenizer, cache=cache_dir(), emit=discard)
     device, precision = decide_device(config.train, lambda *_: None, discard)

@@ -99,6 +99,9 @@ class Trainer:
     def prepare(self, *_: object) -> None:
         pass
 
+    def seconds_per_step(self, *_: object) -> float:
+        return STEP_S
+
     def step(self, batch: Batch, scale: float) -> StepResult:
         if not self.has_warned:
             self.has_warned = True

@@ -130,7 +130,9 @@ def _of_time(train: TrainConfig) -> Iterator[Contradiction]:
     if train.time is None:
         if train.size == "auto":
             yield Contradiction(
-                "The size is to be chosen for a time, but no time is set", "Set train.time, such as 20m.", ("train.size",)
+                "The size is to be chosen for a time, but no time is set",
+                "Set train.time, such as 20m.",
+                ("train.size",),
             )
         return
     try:

@@ -82,6 +82,10 @@ class Lifecycle:
         """The last logged status of this session."""
         self.pause_requested = False
         """Whether a pause was requested, and no resume was requested after it."""
+        self.paused_s = 0.0
+        """The seconds that this session has been paused."""
+        self.observers: list[Callable[[Event], None]] = []
+        """Functions that are called with every event after it was logged, in the thread that logged it."""
         self.gone = False
         """Whether the run's folder was deleted or moved. Then nothing may be saved, and the job stops."""
         self._ballast = Ballast(self.run.path / ".ballast", BALLAST_BYTES)
@@ -173,6 +177,8 @@ class Lifecycle:
             self.status = event.status
             if event.steps is not None:
                 self.step = event.step
+        for observe in self.observers:
+            observe(event)
 
     def _time_of(self, event: Event, t: float | None) -> float:
         if isinstance(event, Run) and event.simulated and self._clock is None:
@@ -259,6 +265,7 @@ class Lifecycle:
         """
         code = ASKED if until is None else STORAGE
         self._pause = Pause(reason, hint or "", code)
+        began = time.monotonic()
         self.emit_status("paused", reason, hint, code=code)
         next_look = 0.0
         while self.stop_requested is None:
@@ -271,7 +278,9 @@ class Lifecycle:
                 next_look = time.monotonic() + SPACE_POLL_S
             time.sleep(PAUSE_POLL_S)
         else:
+            self.paused_s += time.monotonic() - began
             return False
+        self.paused_s += time.monotonic() - began
         self._pause = None
         self.emit_status("running")
         return True
