@@ -36,26 +36,27 @@ _COMPILE_FROM_S = 400.0
 
 
 class WorkClock:
-    """The seconds of its time budget that a run has used up: `used_before` and the session's time without pauses."""
+    """The seconds of its time budget that a run has used up: `used_before_s` and the session's time without pauses."""
 
     def __init__(self, session: Session, used_before_s: float) -> None:
-        self._session, self._began = session, time.monotonic() - used_before_s
+        self._session, self._used_before_s = session, used_before_s
 
     def __call__(self) -> float:
-        return time.monotonic() - self._began - self._session.paused_s
+        return self._used_before_s + time.monotonic() - self._session.began_s - self._session.paused_s
 
 
-def clock_of(session: Session, start: Start) -> WorkClock:
-    """The clock of a session that begins at `start`.
+def clock_of(session: Session, start: Start | None = None) -> WorkClock:
+    """The clock of a session that begins at `start` (None: before any step).
 
     In a run's first session it starts when the run was created, unless the run waited for its turn. A resumed session
     adds its time to what the checkpoint had used.
     """
-    used_s = float(start.trainer.get("time_used_s") or 0.0)
+    used_s = float(start.trainer.get("time_used_s") or 0.0) if start is not None else 0.0
     if session.number == 1 and not session.turn:
         created = session.run.meta().get("created")
         if isinstance(created, int | float):
-            used_s = min(max(time.time() - created, 0.0), _LONGEST_START_S)
+            before_session = time.time() - created - (time.monotonic() - session.began_s)
+            used_s = min(max(before_session, 0.0), _LONGEST_START_S)
     return WorkClock(session, used_s)
 
 

@@ -150,8 +150,9 @@ def pause_or_resume(event: events.Run) -> str:
     """A line for a run event by which a run is paused (with the reason) or continues; "" for other run events."""
     if event.status == "paused":
         return paused(event.step, event.reason, event.hint)
-    # A session that begins logs its pid, and then its number of steps.
-    resumes = event.status == "running" and event.steps is None and event.pid is None
+    # A session that begins logs its pid, and then its number of steps, which it may settle again.
+    plain = event.steps is None and event.pid is None and event.settled_steps is None
+    resumes = event.status == "running" and plain
     return f"resumed at step {event.step}" if resumes else ""
 
 

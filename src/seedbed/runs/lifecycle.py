@@ -82,6 +82,8 @@ class Lifecycle:
         """The last logged status of this session."""
         self.pause_requested = False
         """Whether a pause was requested, and no resume was requested after it."""
+        self.began_s = time.monotonic()
+        """When the work of this session began, on the clock of time.monotonic()."""
         self.paused_s = 0.0
         """The seconds that this session has been paused."""
         self.observers: list[Callable[[Event], None]] = []
