@@ -29,6 +29,7 @@ CHILDREN: dict[str, str] = {
     "generate": "seedbed.jobs.generate:main",
     "score": "seedbed.jobs.score:main",
     "doctor": "seedbed.jobs.doctor:main",
+    "choose": "seedbed.jobs.choose:main",
 }
 """Commands that create no run, and their functions. Each function gets the remaining arguments, writes its answer to
 stdout, and returns the exit status."""
