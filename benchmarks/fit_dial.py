@@ -45,7 +45,7 @@ def measure(
     from seedbed.config.roots import TRAIN
     from seedbed.data.build import build_dataset
     from seedbed.events import discard
-    from seedbed.jobs.pretrain import assemble
+    from seedbed.jobs.assembling import assemble
     from seedbed.train.device import decide_device
     from seedbed.train.hooks import evaluate
 

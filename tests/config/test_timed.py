@@ -17,7 +17,9 @@ from seedbed.errors import UsageError
 
 
 def config_of(*sets: str, preset: str | None = None, **flags: Any) -> Config:
-    return resolve(TRAIN, sets=sets, preset=preset, flags={f"train.{name}": each for name, each in flags.items()}).config
+    return resolve(
+        TRAIN, sets=sets, preset=preset, flags={f"train.{name}": each for name, each in flags.items()}
+    ).config
 
 
 def test_a_time_alone_lets_the_size_be_chosen() -> None:
@@ -27,7 +29,8 @@ def test_a_time_alone_lets_the_size_be_chosen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sets", "preset"), [((), "nano"), (("preset=tiny",), None), (("model.layers=3",), None), (("train.size=given",), None)]
+    ("sets", "preset"),
+    [((), "nano"), (("preset=tiny",), None), (("model.layers=3",), None), (("train.size=given",), None)],
 )
 def test_a_preset_or_a_model_size_beside_the_time_keeps_the_size(sets: tuple[str, ...], preset: str | None) -> None:
     assert config_of(*sets, preset=preset, time="20m").train.size == "given"
@@ -48,7 +51,9 @@ def test_what_the_user_gave_survives_the_choice() -> None:
 
 
 def test_more_time_gets_more_stories_and_the_vocabulary_grows_with_the_text() -> None:
-    stories = [for_time(config_of(time=time), seconds_of(time), None).data.stories for time in ("30s", "2m", "20m", "8h")]
+    stories = [
+        for_time(config_of(time=time), seconds_of(time), None).data.stories for time in ("30s", "2m", "20m", "8h")
+    ]
     assert stories == sorted(set(stories))
     sizes = [vocabulary_for(size, 3600) for size in (10**5, 10**6, 10**7, 10**8)]
     assert sizes == sorted(sizes)
@@ -90,7 +95,7 @@ def test_a_time_excludes_other_lengths_and_schedules_that_need_the_number_of_ste
 
 
 def test_the_origins_in_a_frozen_config_can_be_read_back(tmp_path: Path) -> None:
-    resolved = resolve(TRAIN, sets=['data.source=text:/a  # b.txt', "optimizer.lr=0.5"], flags={"train.time": "20m"})
+    resolved = resolve(TRAIN, sets=["data.source=text:/a  # b.txt", "optimizer.lr=0.5"], flags={"train.time": "20m"})
     path = tmp_path / "config.toml"
     path.write_text(dump(resolved.config, resolved.origins))
     origins = recorded_origins(path)
