@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import math
 import os
 import sys
 import time
@@ -20,6 +21,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "dial_runs.jsonl"
+FACTS = HERE.parent / "src" / "seedbed" / "config" / "facts" / "dial.json"
 WARMUP_STEPS = 30
 CONTEXT = 256
 
@@ -97,6 +99,133 @@ def rows() -> list[dict[str, Any]]:
     return [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines() if line]
 
 
+LAWS = {"stories": ("stories",), "text": ("wikitext-2", "shakespeare")}
+"""Law -> the texts whose runs it is fitted on."""
+SHARE = 0.4
+"""The law is fitted on runs with this decay share; the others price the shares."""
+_EXPONENTS = [0.2 + 0.02 * i for i in range(31)]
+
+
+def fit_law(points: list[dict[str, Any]], reuse: float, alphas: Iterable[float] = _EXPONENTS) -> dict[str, Any]:
+    """The constants with the least squared relative errors: a grid over floor, alpha and beta, a and b by least squares."""
+    import numpy as np
+
+    loss = np.array([row["loss"] for row in points])
+    size = np.array([float(row["parameters"]) for row in points])
+    unique = np.array([float(row["train_tokens"]) for row in points])
+    seen = np.array([float(row["tokens"]) for row in points])
+    repeats = np.maximum(seen / unique - 1, 0)
+    tokens = np.minimum(seen, unique) + unique * reuse * -np.expm1(-repeats / reuse)
+    best: dict[str, Any] = {"error": np.inf}
+    for alpha in alphas:
+        for beta in _EXPONENTS:
+            columns = np.stack([size**-alpha, tokens**-beta], axis=1) / loss[:, None]
+            for floor in np.linspace(0.05, 0.95, 46) * loss.min():
+                rest = 1 - floor / loss
+                (a, b), *_ = np.linalg.lstsq(columns, rest, rcond=None)
+                if a < 0 or b < 0:
+                    continue
+                error = float(np.sum((columns @ np.array([a, b]) - rest) ** 2))
+                if error < best["error"]:
+                    best = {
+                        "floor": float(floor),
+                        "a": float(a),
+                        "alpha": alpha,
+                        "b": float(b),
+                        "beta": beta,
+                        "error": error,
+                    }
+    predicted = best["floor"] + best["a"] * size ** -best["alpha"] + best["b"] * tokens ** -best["beta"]
+    return best | {"ratios": (predicted / loss).tolist()}
+
+
+def fit() -> dict[str, Any]:
+    """Fit all laws, print every residual, and return the content of the facts file."""
+    import statistics
+
+    found: dict[str, Any] = {"laws": {}, "residuals": {}}
+    everything = rows()
+    for name, texts_of in LAWS.items():
+        points = [row for row in everything if row["text"] in texts_of and row["share"] == SHARE]
+        if len({row["rung"] for row in points}) < 3:
+            sys.exit(f"{name}: runs of fewer than 3 sizes. Run `measure` first.")
+        reuse = (
+            min((5.0, 10.0, 15.0, 25.0), key=lambda each: fit_law(points, each)["error"]) if name == "text" else 15.0
+        )
+        law = fit_law(points, reuse)
+        errors = [abs(ratio - 1) for ratio in law["ratios"]]
+        print(f"{name}: {len(points)} runs, reuse worth {reuse:g} passes")
+        for row, ratio in zip(points, law["ratios"], strict=True):
+            print(f"  {row['text']:<12}{row['layers']}x{row['hidden']:<5}{row['tokens']:>10,} tokens "
+                  f"loss {row['loss']:.4f}  predicted {ratio * row['loss']:.4f} ({100 * (ratio - 1):+.1f} %)")  # fmt: skip
+        by_size = leave_one_size_out(points, reuse)
+        print(f"  error: median {statistics.median(errors):.1%}, largest {max(errors):.1%}")
+        print(f"  each size left out in turn: median {statistics.median(by_size):.1%}, largest {max(by_size):.1%}")
+        bytes_per_token = statistics.mean(row["loss"] / 0.6931471805599453 / row["bits_per_byte"] for row in points)
+        constants = {key: round(law[key], 6) for key in ("floor", "a", "alpha", "b", "beta")}
+        found["laws"][name] = constants | {"bytes_per_token": round(bytes_per_token, 4)}
+        found["residuals"][name] = {
+            "points": len(points), "median": round(statistics.median(errors), 4), "largest": round(max(errors), 4),
+            "left_out_median": round(statistics.median(by_size), 4), "left_out_largest": round(max(by_size), 4),
+        }  # fmt: skip
+        if name == "text":
+            found["reuse_passes"] = reuse
+    print_shares(everything)
+    return found
+
+
+def leave_one_size_out(points: list[dict[str, Any]], reuse: float) -> list[float]:
+    """The relative errors of runs predicted from the runs of all other sizes."""
+    errors = []
+    for rung in sorted({row["rung"] for row in points}):
+        others = [row for row in points if row["rung"] != rung]
+        mine = [row for row in points if row["rung"] == rung]
+        if len(others) < 5:
+            continue
+        law = fit_law(others, reuse, _EXPONENTS[::2])
+        for row in mine:
+            repeats = max(row["tokens"] / row["train_tokens"] - 1, 0)
+            tokens = min(row["tokens"], row["train_tokens"]) + row["train_tokens"] * reuse * -math.expm1(
+                -repeats / reuse
+            )
+            predicted = law["floor"] + law["a"] * row["parameters"] ** -law["alpha"] + law["b"] * tokens ** -law["beta"]
+            errors.append(abs(predicted / row["loss"] - 1))
+    return errors
+
+
+def print_shares(everything: list[dict[str, Any]]) -> None:
+    """Print the losses of equal runs with different shares of the decay."""
+    print("shares of the decay:")
+    groups: dict[tuple[Any, ...], dict[float, float]] = {}
+    for row in everything:
+        groups.setdefault((row["text"], row["layers"], row["hidden"], row["tokens"], row["seed"]), {})[row["share"]] = (
+            row["loss"]
+        )
+    for (text, layers, hidden, tokens, _), losses in groups.items():
+        if len(losses) > 1:
+            shares = ", ".join(f"{share}: {loss:.4f}" for share, loss in sorted(losses.items()))
+            print(f"  {text} {layers}x{hidden} {tokens:,} tokens: {shares}")
+
+
+def write_facts(found: dict[str, Any]) -> None:
+    """Write the facts file, with what was measured, fitted and assumed."""
+    import datetime as dt
+
+    from seedbed.hardware import cpu
+
+    known = json.loads(FACTS.read_text(encoding="utf-8")) if FACTS.exists() else {}
+    found["decay_share"] = known.get("decay_share")
+    found["sources"] = {
+        "fitted": "laws, residuals and reuse_passes: by benchmarks/fit_dial.py facts, on the runs in benchmarks/dial_runs.jsonl "
+        f"(decay share {SHARE}, context {CONTEXT}, batches of 8 sequences, Muon)",
+        "machine": cpu.probe().name,
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
+        "decay_share": known.get("sources", {}).get("decay_share", "assumed"),
+        "form": "Hoffmann et al. 2022, arXiv 2203.15556; repeated text: Muennighoff et al. 2023, arXiv 2305.16264",
+    }
+    FACTS.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("verb", choices=["measure", "fit", "facts"])
@@ -111,6 +240,10 @@ def main() -> None:
         horizons = [int(each) for each in options.horizons.split(",")]
         shares = [float(each) for each in options.shares.split(",")]
         measure(options.text, options.rung, horizons, shares, options.seed, time.time() + options.most_s)
+        return
+    found = fit()
+    if options.verb == "facts":
+        write_facts(found)
 
 
 if __name__ == "__main__":
