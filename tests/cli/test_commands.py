@@ -376,7 +376,7 @@ def test_misspelt_and_foreign_options_and_commands_get_the_right_hint(
     assert meant in shown.partition("hint:")[2] or f"did you mean {meant}?" in shown, shown
 
 
-@pytest.mark.parametrize("line", ["train --foo=3", "train -x", "status --lr 1", "xyzzy", "--foo"])
+@pytest.mark.parametrize("line", ["train --quux=3", "train -x", "status --lr 1", "xyzzy", "--foo"])
 def test_an_unknown_word_without_a_near_match_gets_no_suggestion(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(line.split()) == 2
     shown = capsys.readouterr().err
