@@ -109,7 +109,7 @@ class Run(Event, frozen=True, kw_only=True):
 
 
 class Phase(Event, frozen=True, kw_only=True):
-    """A phase of the work began (`done` false) or ended: prepare, check, compile, train, evaluate, sample, save."""
+    """A phase of the work began (`done` false) or ended: prepare, measure, check, compile, train, evaluate, sample, save."""
 
     kind: ClassVar[str] = "phase"
     name: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from seedbed.config.check import check
@@ -27,16 +28,21 @@ from seedbed.train.device import Device, decide_device, free_memory_bytes
 def run(run_dir: Path, session: Session) -> str:
     """Train as `run_dir/config.toml` says; returns the final status."""
     config = load_frozen(run_dir / "config.toml", TRAIN)
-    if config.train.size == "auto":
-        config = settle(run_dir, session, config)
-    return train(run_dir, session, config, build)
+    if config.train.size != "auto":
+        return train(run_dir, session, config, build)
+    config, dataset = settle(run_dir, session, config)
+    return train(run_dir, session, config, partial(build, dataset=dataset))
 
 
-def build(config: Config, start: Start, session: Session) -> Parts:
-    """Build a decoder with random weights, its optimizer and its data. Raises SeedbedError if training cannot work."""
+def build(config: Config, start: Start, session: Session, dataset: Dataset | None = None) -> Parts:
+    """Build a decoder with random weights, its optimizer and its data, unless the `dataset` is already open.
+
+    Raises SeedbedError if training cannot work.
+    """
     emit = session.emit
-    with hooks.phase(emit, "prepare"):
-        dataset = open_data(config, start.fingerprint, session, started=start.loaded is not None)
+    if dataset is None:
+        with hooks.phase(emit, "prepare"):
+            dataset = open_data(config, start.fingerprint, session, started=start.loaded is not None)
     device, precision = decide_device(config.train, start.recorded, emit)
     examine(config, dataset, precision, device, session.run.path, emit)
     compiled = start.recorded("compile", device.torch_device.type)

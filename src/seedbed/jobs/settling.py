@@ -12,6 +12,7 @@ from seedbed.config.roots import TRAIN
 from seedbed.config.schema import Config, DataConfig
 from seedbed.config.source import is_prepared, parse_source
 from seedbed.config.timed import for_time
+from seedbed.data.shards import Dataset
 from seedbed.data.sources.text_files import open_text
 from seedbed.errors import SeedbedError
 from seedbed.events import Message, discard
@@ -24,8 +25,10 @@ from seedbed.train import hooks
 from seedbed.train.device import decide_device
 
 
-def settle(run_dir: Path, session: Session, config: Config) -> Config:
-    """Choose the size for the time of a run that has not trained yet; returns the config, which replaces config.toml.
+def settle(run_dir: Path, session: Session, config: Config) -> tuple[Config, Dataset]:
+    """Choose the size for the time of a run that has not trained yet.
+
+    Returns the config, which replaces config.toml, and the prepared text.
 
     Raises SeedbedError if the time does not suffice to prepare the text.
     """
@@ -44,7 +47,7 @@ def settle(run_dir: Path, session: Session, config: Config) -> Config:
     origins |= dict.fromkeys(changed, f"chosen for {short(time_s)}")
     write_atomic(path, dump(final, origins))
     emit(Message(level="info", code="size", text=sentence(chosen), why=reason(chosen)))
-    return final
+    return final, dataset
 
 
 def text_bytes(data: DataConfig) -> int | None:

@@ -194,7 +194,7 @@ def until_it_stops(view: View) -> str:
             return "it has not begun to train, and ends in a moment"
         case "prepare":
             return "it stops the preparation of the data in a moment"
-        case "check":
+        case "check" | "measure":
             return "it finishes the batch that it is testing, then ends"
         case "compile":
             return "torch is compiling, which can take minutes and cannot be interrupted; then the job ends"
@@ -215,7 +215,7 @@ def until_it_pauses(view: View) -> str:
             return "it has not begun to train, and pauses in a moment"
         case "prepare":
             return "it pauses the preparation of the data in a moment"
-        case "check":
+        case "check" | "measure":
             return "it finishes the batch that it is testing, then pauses"
         case "compile":
             return "torch is compiling, which can take minutes and cannot be interrupted; then the job pauses"
