@@ -47,10 +47,13 @@ SYNONYMS = {
     "--config": "the config file as an argument, without an option",
     "--config-file": "the config file as an argument, without an option",
     "--daemon": "--background",
+    "--deadline": "--for",
     "--detach": "--background",
     "--dry-run": "`seedbed config check`, with the same options",
+    "--duration": "--for",
     "--from": "`seedbed resume RUN --from CHECKPOINT`",
     "--init-from": "`seedbed resume RUN` or --like RUN",
+    "--max-time": "--for",
     "--model": "--preset",
     "--model-name": "--preset",
     "--out": "--runs",
@@ -62,6 +65,8 @@ SYNONYMS = {
     "--run-name": "--name",
     "--save-dir": "--runs",
     "--size": "--preset",
+    "--time": "--for",
+    "--time-limit": "--for",
 }
 """Option of another program -> the equivalent in Seedbed."""
 
