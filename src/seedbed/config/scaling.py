@@ -23,8 +23,9 @@ _TOLERANCE = 0.003
 """The smallest model is chosen whose predicted loss is within this share of the lowest: the optimum is flat."""
 _PARAMETERS_PER_TOKEN = 4.0
 """A model has at most so many parameters per different token of training text; a larger one learns the text by heart."""
-_SLOPES = (-1.1, -0.6)
-"""The bounds of the slope of log speed over log work, beyond the sizes that were measured."""
+_SLOPE_BELOW, _SLOPE_ABOVE = -0.4, -1.1
+"""The slopes of log speed over log work beyond the sizes that were measured. They
+are cautious: small models spend much of a step on work that does not shrink with them."""
 
 
 class Law(NamedTuple):
@@ -90,16 +91,15 @@ def speed_of(work: float, measured: Sequence[tuple[float, float]]) -> float:
     """
     points = sorted((math.log(each), math.log(speed)) for each, speed in measured)
     x = math.log(work)
+    if x < points[0][0]:
+        return math.exp(points[0][1] + _SLOPE_BELOW * (x - points[0][0]))
+    if x > points[-1][0]:
+        return math.exp(points[-1][1] + _SLOPE_ABOVE * (x - points[-1][0]))
     if len(points) == 1:
-        slope = sum(_SLOPES) / 2
-        return math.exp(points[0][1] + slope * (x - points[0][0]))
+        return math.exp(points[0][1])
     index = min(max(sum(point[0] <= x for point in points), 1), len(points) - 1)
     (x0, y0), (x1, y1) = points[index - 1], points[index]
-    slope = (y1 - y0) / (x1 - x0)
-    if points[0][0] <= x <= points[-1][0]:
-        return math.exp(y0 + slope * (x - x0))
-    x_end, y_end = points[0] if x < points[0][0] else points[-1]
-    return math.exp(y_end + min(max(slope, _SLOPES[0]), _SLOPES[1]) * (x - x_end))
+    return math.exp(y0 + (y1 - y0) / (x1 - x0) * (x - x0))
 
 
 def candidates(

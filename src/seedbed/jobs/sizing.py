@@ -32,7 +32,10 @@ _MEASURED_SHARE = 0.06
 _MOST_SIZES = 4
 _LARGEST_JUMP = 3
 """A size is measured at most so many rungs above the largest that was."""
-_FIRST_RUNG = 2
+_FIRST_RUNG = 1
+_THREADS_RUNG, _THREADS_S, _HOPELESS = 2, 1.0, 4.0
+"""The size with which one CPU thread is compared with all, for so many seconds each; a first step that takes so many times
+as long with all threads settles it."""
 _FEWEST_STEPS, _MOST_STEPS = 2, 40
 _CLOSING_SHARE = 0.05
 _CLOSING_S = 3.0
@@ -85,7 +88,8 @@ def choose(
         )
         chosen = best(found)
         following = _next_to_measure(chosen.rung, speeds, len(found))
-        if following is None or len(speeds) >= _MOST_SIZES or spent_s > budget_s * (1 - 1 / _MOST_SIZES):
+        enough = spent_s > budget_s * (1 - 1 / _MOST_SIZES) and not (len(speeds) == 1 and chosen.rung < rung)
+        if following is None or len(speeds) >= _MOST_SIZES or enough:
             break
         rung = following
     if useful_s <= 0.2 * time_s:
@@ -126,8 +130,19 @@ def _rungs_in_memory(config: Config, dataset: Dataset, device: Device, precision
     return max(next(fitting, len(RUNGS)), 1)
 
 
-def _speed(config: Config, dataset: Dataset, device: Device, precision: str, most_s: float, check: Check) -> float:
-    """Tokens per second of real training steps: the median of those that fit into `most_s` seconds, after a first one."""
+def _speed(
+    config: Config,
+    dataset: Dataset,
+    device: Device,
+    precision: str,
+    most_s: float,
+    check: Check,
+    hopeless_s: float = math.inf,
+) -> float:
+    """Tokens per second of real training steps: the median of those that fit into `most_s` seconds, after a first one.
+
+    Ends at once if a step takes longer than `hopeless_s` seconds.
+    """
     parts = assemble(config, dataset, device, precision)
     begun, durations, tokens = time.monotonic(), [], config.train.batch_size * config.model.context
     for step in range(_MOST_STEPS):
@@ -135,6 +150,8 @@ def _speed(config: Config, dataset: Dataset, device: Device, precision: str, mos
         batch, started = parts.batches.batch(step), time.monotonic()  # type: ignore[attr-defined]
         parts.trainer.step(batch, 0.1)
         durations.append(time.monotonic() - started)
+        if durations[-1] > hopeless_s:
+            return tokens / durations[-1]
         if len(durations) > _FEWEST_STEPS and time.monotonic() - begun > most_s:
             break
     del parts
@@ -149,17 +166,15 @@ def _with_fastest_threads(
     every = torch.get_num_threads()
     if device.torch_device.type != "cpu" or config.train.threads or every == 1:
         return config, config.train.threads
-    small = sized(config, min(_FIRST_RUNG, len(RUNGS) - 1), 0.0)
-    small = replace(small, train=replace(small.train, batch_size=2))
-    seconds = {}
-    for threads in (1, every):
-        torch.set_num_threads(threads)
-        tokens = small.train.batch_size * small.model.context
-        seconds[threads] = tokens / _speed(small, dataset, device, precision, 1.0, check)
-    fastest = 1 if seconds[1] < seconds[every] else every
-    torch.set_num_threads(fastest)
-    if fastest == every:
+    trial = _trial_config(config, _THREADS_RUNG)
+    tokens = trial.train.batch_size * trial.model.context
+    torch.set_num_threads(1)
+    alone = _speed(trial, dataset, device, precision, _THREADS_S, check)
+    torch.set_num_threads(every)
+    together = _speed(trial, dataset, device, precision, _THREADS_S, check, _HOPELESS * tokens / alone)
+    if together >= alone:
         return config, every
+    torch.set_num_threads(1)
     return replace(config, train=replace(config.train, threads=1)), 1
 
 
