@@ -108,7 +108,10 @@ _EXPONENTS = [0.2 + 0.02 * i for i in range(26)]
 
 
 def fit_law(points: list[dict[str, Any]], reuse: float, alphas: Iterable[float] = _EXPONENTS) -> dict[str, Any]:
-    """The constants with the least squared relative errors: a grid over floor, alpha and beta, a and b by least squares."""
+    """The constants with the least squared relative errors: a grid over floor, alpha and beta, a and b by least squares.
+
+    A run counts by the square root of its tokens: the dial is used for longer runs than most of these.
+    """
     import numpy as np
 
     loss = np.array([row["loss"] for row in points])
@@ -117,12 +120,13 @@ def fit_law(points: list[dict[str, Any]], reuse: float, alphas: Iterable[float] 
     seen = np.array([float(row["tokens"]) for row in points])
     repeats = np.maximum(seen / unique - 1, 0)
     tokens = np.minimum(seen, unique) + unique * reuse * -np.expm1(-repeats / reuse)
+    weight = np.sqrt(seen / seen.max())
     best: dict[str, Any] = {"error": np.inf}
     for alpha in alphas:
         for beta in _EXPONENTS:
-            columns = np.stack([size**-alpha, tokens**-beta], axis=1) / loss[:, None]
+            columns = np.stack([size**-alpha, tokens**-beta], axis=1) * (weight / loss)[:, None]
             for floor in np.linspace(0.05, 0.95, 46) * loss.min():
-                rest = 1 - floor / loss
+                rest = weight * (1 - floor / loss)
                 (a, b), *_ = np.linalg.lstsq(columns, rest, rcond=None)
                 if a < 0 or b < 0:
                     continue
