@@ -26,11 +26,15 @@ def train(folder: Path, words: list[str], name: str) -> dict[str, Any]:
     environment = {**os.environ, "SEEDBED_CACHE": str(folder / f"cache-{name}")}
     command = [sys.executable, "-m", "seedbed", "train", *words, "--name", name, "--runs", str(folder / "runs")]
     begun = time.perf_counter()
-    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    done = subprocess.run(
+        command, env=environment, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     elapsed_s = time.perf_counter() - begun
+    if done.returncode:
+        return {"elapsed_s": elapsed_s, "failed": done.stderr.strip().splitlines()[0]}
     (run,) = (path for path in (folder / "runs").iterdir() if path.name.endswith(f"-{name}"))
     events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
-    final = [each for each in events if each["kind"] == "eval" and each["full"]][-1]
+    final = [each for each in events if each["kind"] == "eval"][-1]
     began = next(each for each in events if each["kind"] == "run" and "parameters" in each)
     said = next((each["text"] for each in events if each["kind"] == "message" and each["code"] == "size"), "")
     steps = [each for each in events if each["kind"] == "step"]
@@ -38,6 +42,7 @@ def train(folder: Path, words: list[str], name: str) -> dict[str, Any]:
         "elapsed_s": elapsed_s,
         "loss": final["loss"],
         "bits_per_byte": final["bits_per_byte"],
+        "validated_tokens": final["tokens"],
         "parameters": began["parameters"],
         "steps": steps[-1]["step"],
         "tokens": steps[-1]["tokens"],
@@ -65,6 +70,9 @@ def main() -> None:
                 runs[preset] = ["--preset", preset, "--for", wanted, "--set", f"schedule.decay={PRESET_DECAY[preset]}"]
             for label, words in runs.items():
                 row = {"for": wanted, "model": label, **train(folder, [*words, *common], f"{label}-{wanted}")}
+                if "failed" in row:
+                    print(f"--for {wanted:<4} {label:<7} {row['elapsed_s']:7.1f} s  {row['failed']}", flush=True)
+                    continue
                 print(
                     f"--for {wanted:<4} {label:<7} {row['elapsed_s']:7.1f} s  {row['parameters']:>10,} parameters  "
                     f"{row['tokens']:>11,} tokens  loss {row['loss']:.4f}  {row['bits_per_byte']:.4f} bits per byte  "

@@ -133,6 +133,16 @@ def test_the_costs_of_the_end_follow_what_was_measured() -> None:
     assert costs.save_s == 4.0 + END_S
 
 
+def test_validating_the_whole_text_is_left_out_if_it_takes_too_long() -> None:
+    costs = MeasuredCosts(1_000, 100_000, token_s=0.0001, save_s=0.5, most_final_s=15.0)
+    assert costs.validates_all
+    costs(Eval(step=1, loss=1.0, perplexity=2.7, tokens=1_000, elapsed_s=2.0))
+    assert not costs.validates_all
+    assert costs.final_s < 5.0
+    everything = MeasuredCosts(1_000, 1_000, token_s=1.0, save_s=0.5, most_final_s=15.0)
+    assert everything.validates_all  # each validation covers the whole text anyway
+
+
 def test_a_preparation_that_uses_up_the_time_ends_with_what_to_do() -> None:
     class Session:
         def check_requests(self) -> None: ...

@@ -61,6 +61,7 @@ def make_hooks(
             early_stop=options.early_stop,
             loss_to_beat=loss_to_beat,
             continue_hint=how_to_resume,
+            **({"whole_at_end": timing.validates_all} if timing else {}),
         ),
         monitor,
         hooks.SampleHook(

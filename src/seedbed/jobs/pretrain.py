@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from seedbed.config.check import check
+from seedbed.config.durations import seconds_of
 from seedbed.config.frozen import load_frozen
 from seedbed.config.roots import TRAIN
 from seedbed.config.schema import Config
@@ -19,6 +20,7 @@ from seedbed.jobs.dataset import open_data
 from seedbed.jobs.parts import Parts
 from seedbed.jobs.restore import Start
 from seedbed.jobs.settling import settle
+from seedbed.jobs.timing import clock_of, limit_preparation
 from seedbed.jobs.training import train
 from seedbed.runs.session import Session
 from seedbed.train import hooks
@@ -41,8 +43,11 @@ def build(config: Config, start: Start, session: Session, dataset: Dataset | Non
     """
     emit = session.emit
     if dataset is None:
+        check = None
+        if config.train.time is not None and start.loaded is None:
+            check = limit_preparation(session, seconds_of(config.train.time), clock_of(session))
         with hooks.phase(emit, "prepare"):
-            dataset = open_data(config, start.fingerprint, session, started=start.loaded is not None)
+            dataset = open_data(config, start.fingerprint, session, started=start.loaded is not None, check=check)
     device, precision = decide_device(config.train, start.recorded, emit)
     examine(config, dataset, precision, device, session.run.path, emit)
     compiled = start.recorded("compile", device.torch_device.type)

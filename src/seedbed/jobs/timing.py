@@ -6,6 +6,7 @@ resumed run: what the checkpoint had used, and the time since the job started), 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +28,8 @@ _WRITE_BYTES_PER_S = 100e6
 _SMALL_FILES_S = 0.3
 _SAMPLE_S = 1.0
 """Assumed seconds for the samples at the end, until they are measured."""
+_MOST_FINAL_SHARE = 0.15
+"""At most this share of the time is spent on validating the whole text at the end; otherwise it is left out."""
 END_S = 1.0
 """Seconds that the end of the job's process and the summary take."""
 _LONGEST_START_S = 60.0
@@ -63,8 +66,13 @@ def clock_of(session: Session, start: Start | None = None) -> WorkClock:
 class MeasuredCosts(Costs):
     """Costs that follow the validations, samples and checkpoints of a session, as an observer of its events."""
 
-    def __init__(self, compared_tokens: int, all_tokens: int, token_s: float, save_s: float) -> None:
+    def __init__(
+        self, compared_tokens: int, all_tokens: int, token_s: float, save_s: float, most_final_s: float = math.inf
+    ) -> None:
+        """`most_final_s`: validating all tokens at the end is left out if it would take longer than this."""
         super().__init__(eval_s=0.0, final_s=0.0, save_s=save_s + END_S)
+        self._most_final_s = most_final_s
+        self.validates_all = True
         self._compared, self._all = compared_tokens, all_tokens
         self._sample_s = _SAMPLE_S
         self._set_token_s(token_s)
@@ -81,8 +89,10 @@ class MeasuredCosts(Costs):
     def _set_token_s(self, token_s: float) -> None:
         self._token_s = token_s
         self.eval_s = token_s * self._compared
-        twice = self._compared if self._compared < self._all else 0
-        self.final_s = token_s * (twice + self._all) + self._sample_s
+        is_part = self._compared < self._all
+        self.validates_all = not is_part or token_s * self._all <= self._most_final_s
+        tokens = (self._compared if is_part else 0) + (self._all if self.validates_all else 0)
+        self.final_s = token_s * tokens + self._sample_s
 
 
 class Timing:
@@ -94,6 +104,7 @@ class Timing:
         self._clock = clock
         self.total_s = seconds_of(config.train.time)
         self.deadline: Deadline | None = None
+        self._costs: MeasuredCosts | None = None
         self._last: Segment | None = None
         self._told_at_s = 0.0
 
@@ -111,7 +122,9 @@ class Timing:
             validation.tokens(0),
             (step_s or 0.0) * _FORWARD_SHARE / per_step,
             sum(parts.trainer.sizes_bytes()) / _WRITE_BYTES_PER_S + _SMALL_FILES_S,
+            _MOST_FINAL_SHARE * self.total_s,
         )
+        self._costs = costs
         self._session.observers.append(costs)
         last = self._segments[-1]
         schedule = self._config.schedule
@@ -137,6 +150,21 @@ class Timing:
         """The hook that settles the plan after each step."""
         assert self.deadline is not None
         return DeadlineHook(self.deadline, self._settled)
+
+    def validates_all(self) -> bool:
+        """Whether there is time to validate on all tokens at the end; if not, says so in the log."""
+        if self._costs is None or self._costs.validates_all:
+            return True
+        self._session.emit(
+            Message(
+                level="info",
+                code="part-validated",
+                text="The last validation covers a part of the text: the whole would take too much of the time.",
+                hint="Set a smaller data.validation for all of it, or a longer time.",
+                step=self._session.step,
+            )
+        )
+        return False
 
     def used_s(self) -> float:
         """The seconds of the time budget that the run has used up."""
