@@ -133,6 +133,32 @@ def test_the_costs_of_the_end_follow_what_was_measured() -> None:
     assert costs.save_s == 4.0 + END_S
 
 
+def test_one_thread_is_taken_if_it_is_faster_or_the_machine_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[int] = []
+    speeds = {1: 100.0, 2: 150.0}
+
+    def speed(*_: Any) -> float:
+        timed.append(torch.get_num_threads())
+        return speeds[timed[-1]]
+
+    monkeypatch.setattr(sizing, "_speed", speed)
+    config = resolve(TRAIN, flags={"train.time": "5m"}).config
+    dataset: Any = FakeDataset(10**6)
+    device = Device(torch.device("cpu"), "a CPU", "cpu")
+    before = torch.get_num_threads()
+    try:
+        for load, one_thread_speed, expected, compared in ((0.1, 100.0, 0, 2), (0.1, 200.0, 1, 2), (9.0, 100.0, 1, 0)):
+            torch.set_num_threads(2)
+            timed.clear()
+            speeds[1] = one_thread_speed
+            monkeypatch.setattr(sizing.os, "getloadavg", lambda load=load: (load, load, load))
+            chosen, _ = sizing._with_fastest_threads(config, dataset, device, "fp32", lambda: None)
+            assert chosen.train.threads == expected
+            assert len(timed) == compared
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_validating_the_whole_text_is_left_out_if_it_takes_too_long() -> None:
     costs = MeasuredCosts(1_000, 100_000, token_s=0.0001, save_s=0.5, most_final_s=15.0)
     assert costs.validates_all

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -45,6 +46,8 @@ _EVALS, _EVAL_SHARE = 10, 0.02
 """Validations in a run, and the share of the training time that they may take."""
 _SAVE_S = 300.0
 """Checkpoints are at most so many seconds apart; short runs have three."""
+_BUSY_LOAD = 1.5
+"""With a load of so many waiting programs per thread, one thread is taken without a comparison, which could take long."""
 
 Check = Callable[[], None]
 
@@ -166,6 +169,10 @@ def _with_fastest_threads(
     every = torch.get_num_threads()
     if device.torch_device.type != "cpu" or config.train.threads or every == 1:
         return config, config.train.threads
+    one = replace(config, train=replace(config.train, threads=1))
+    if os.getloadavg()[0] > _BUSY_LOAD * every:
+        torch.set_num_threads(1)
+        return one, 1
     trial = _trial_config(config, _THREADS_RUNG)
     tokens = trial.train.batch_size * trial.model.context
     torch.set_num_threads(1)
@@ -175,7 +182,7 @@ def _with_fastest_threads(
     if together >= alone:
         return config, every
     torch.set_num_threads(1)
-    return replace(config, train=replace(config.train, threads=1)), 1
+    return one, 1
 
 
 def _settled(config: Config, chosen: Candidate, time_s: float) -> Config:
