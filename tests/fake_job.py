@@ -99,6 +99,9 @@ class Trainer:
     def prepare(self, *_: object) -> None:
         pass
 
+    def seconds_per_step(self, *_: object) -> float:
+        return STEP_S
+
     def step(self, batch: Batch, scale: float) -> StepResult:
         if not self.has_warned:
             self.has_warned = True
@@ -156,7 +159,7 @@ class Trainer:
 def run(run_dir: Path, session: Session) -> str:
     config = load_frozen(run_dir / "config.toml", TRAIN)
     every = {"eval_every": SAVE_EVERY, "checkpoint_every": SAVE_EVERY, "sample_every": 0, "keep_last": 1000}
-    horizon = {"steps": config.train.steps or 10, "epochs": None, "tokens": None}
+    horizon = {"steps": config.train.steps or 10, "epochs": None, "tokens": None, "time": None}
     options = replace(config.train, batch_size=BATCH, early_stop=0, **every, **horizon)
     return train(run_dir, session, replace(config, train=options), build)
 

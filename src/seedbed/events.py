@@ -56,6 +56,14 @@ class Run(Event, frozen=True, kw_only=True):
     versions: dict[str, str] | None = None
     steps: int | None = None
     """The last step that this session plans to train."""
+    settled_steps: int | None = None
+    """The last step that this session plans to train, settled again at the measured speed (train.time)."""
+    time_s: float | None = None
+    """The time budget of the current segment in seconds; 0: it has none, although the run began with one."""
+    warmup_steps: int | None = None
+    """The number of warm-up steps, in a segment with a time budget."""
+    decay_from: int | None = None
+    """The step at which the decay of the learning rate began, in a segment with a time budget; -1: not yet."""
     segment_start: int | None = None
     """The step at which the current learning-rate schedule began."""
     steps_per_epoch: float | None = None
@@ -101,7 +109,7 @@ class Run(Event, frozen=True, kw_only=True):
 
 
 class Phase(Event, frozen=True, kw_only=True):
-    """A phase of the work began (`done` false) or ended: prepare, check, compile, train, evaluate, sample, save."""
+    """A phase of the work began (`done` false) or ended: prepare, measure, check, compile, train, evaluate, sample, save."""
 
     kind: ClassVar[str] = "phase"
     name: str

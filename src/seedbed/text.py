@@ -38,6 +38,7 @@ STATUS_STYLE = {
 
 STAGES = {
     "prepare": "preparing the data",
+    "measure": "measuring the speed of this machine",
     "compile": "compiling",
     "check": "trying one batch",
     "train": "training",

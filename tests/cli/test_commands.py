@@ -376,7 +376,7 @@ def test_misspelt_and_foreign_options_and_commands_get_the_right_hint(
     assert meant in shown.partition("hint:")[2] or f"did you mean {meant}?" in shown, shown
 
 
-@pytest.mark.parametrize("line", ["train --foo=3", "train -x", "status --lr 1", "xyzzy", "--foo"])
+@pytest.mark.parametrize("line", ["train --quux=3", "train -x", "status --lr 1", "xyzzy", "--foo"])
 def test_an_unknown_word_without_a_near_match_gets_no_suggestion(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(line.split()) == 2
     shown = capsys.readouterr().err
@@ -574,3 +574,28 @@ def test_doctor_reports_on_this_machine(desk: Any) -> None:
     assert "trains on cpu" in text
     broken = {**found, "problems": [{"level": "error", "what": "No \x1bdisk.", "why": "", "fix": "buy one"}]}
     assert "error: No disk." in "\n".join(describe(broken))
+
+
+@pytest.mark.parametrize(
+    ("words", "problem", "hint"),
+    [
+        (("--for", "0"), "The unit is missing", "90s, 20m, 8h"),
+        (("--for", "2 parsecs"), "Unknown unit of time 'parsecs'", "90s, 20m, 8h"),
+        (("--for", "1s"), "The shortest is 30s", "train.steps"),
+        (("--for", "20m", "--steps", "5"), "train.steps and train.time are both given", "only one"),
+        (("--for", "20m", "--set", "schedule.kind=cosine"), "schedule.kind = cosine", "wsd"),
+    ],
+)
+def test_a_time_that_cannot_work_is_refused_before_a_run_exists(
+    desk: Any, words: tuple[str, ...], problem: str, hint: str
+) -> None:
+    done = desk.seedbed("train", *words, expect=2)
+    assert problem in done.stderr
+    assert hint in done.stderr
+    assert not desk.runs.exists() or not list(desk.runs.iterdir())
+
+
+def test_config_check_says_that_the_size_is_chosen_for_a_time(desk: Any) -> None:
+    shown = desk.seedbed("config", "check", "--for", "20m").stdout
+    assert "chosen when the run starts" in shown
+    assert "20m 00s" in shown

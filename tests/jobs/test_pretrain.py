@@ -18,7 +18,7 @@ from seedbed.config.frozen import dump, load_frozen
 from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
 from seedbed.data import validation
-from seedbed.jobs import pretrain
+from seedbed.jobs import assembling
 from seedbed.jobs.__main__ import run_job
 from seedbed.jobs.training import advice
 from seedbed.runs.control import ResumeOptions, StartCondition
@@ -112,7 +112,7 @@ def test_a_failed_sample_is_a_warning_and_the_run_completes_and_saves(
     def broken(*_: object) -> Iterator[str]:
         raise RuntimeError("no text today")
 
-    monkeypatch.setattr(pretrain, "text_stream", broken)
+    monkeypatch.setattr(assembling, "text_stream", broken)
     run = train()
     assert status(run)["status"] == "completed"
     assert any("no text today" in warning for warning in status(run)["warnings"])
@@ -170,7 +170,7 @@ def test_a_stop_during_the_last_validation_leaves_it_to_the_resume(
 
 def test_a_stop_interrupts_a_sample_and_the_resume_repeats_it(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        yielded = interrupt(patched, pretrain, "text_stream", signal.SIGTERM, at=2)
+        yielded = interrupt(patched, assembling, "text_stream", signal.SIGTERM, at=2)
         run = train("train.sample_tokens=12")
     assert yielded[0] <= 3
     assert status(run)["status"] == "stopped"

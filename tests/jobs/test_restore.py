@@ -20,7 +20,7 @@ from seedbed.data.build import build_dataset
 from seedbed.data.shards import Dataset
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Checkpoint, Data, Eval, Event, Message, Run, Step, encode
-from seedbed.jobs.pretrain import assemble
+from seedbed.jobs.assembling import assemble
 from seedbed.jobs.restore import Branch, History, Start, choose_start, restore, trainer_state
 from seedbed.runs.control import ResumeOptions
 from seedbed.runs.store import RunDir, Store

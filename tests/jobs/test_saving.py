@@ -31,8 +31,8 @@ from seedbed.data.shards import Dataset
 from seedbed.errors import SeedbedError
 from seedbed.jobs import dataset as data
 from seedbed.jobs import saving
+from seedbed.jobs.assembling import assemble
 from seedbed.jobs.dataset import prepare
-from seedbed.jobs.pretrain import assemble
 from seedbed.jobs.saving import Saver
 from seedbed.runs.session import Session
 from seedbed.runs.status import status

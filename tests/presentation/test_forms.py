@@ -109,7 +109,7 @@ def test_a_horizon_replaces_the_other_one() -> None:
     assert form.problem("train.epochs", "2") == ""
     form.set("train.epochs", "2")
     assert form.values == {"train.epochs": "2"}
-    assert set(form.related("train.epochs")) == {"train.steps", "train.epochs", "train.tokens"}
+    assert set(form.related("train.epochs")) == {"train.steps", "train.epochs", "train.tokens", "train.time"}
     form.set("train.epochs", "")
     assert form.values == {}
     assert form.default("train.batch_size") != ""

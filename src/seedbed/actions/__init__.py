@@ -4,6 +4,7 @@ This package imports neither a user interface nor torch.
 """
 
 from seedbed.actions.checks import check_training, examine, refuse_unusable_data, refuse_unusable_store
+from seedbed.actions.choosing import SizePlan, choose_size
 from seedbed.actions.launching import (
     JOBS,
     Launch,
@@ -42,6 +43,7 @@ from seedbed.runs.store import chosen_store as store
 __all__ = [
     "JOBS",
     "Launch",
+    "SizePlan",
     "ask_checkpoint",
     "ask_model",
     "busy_error",
@@ -49,6 +51,7 @@ __all__ = [
     "change_tags",
     "check_training",
     "child",
+    "choose_size",
     "default_name",
     "default_prompt",
     "delete",

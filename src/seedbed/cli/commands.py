@@ -41,6 +41,7 @@ NAMED_KEYS = {
     "--steps": "train.steps",
     "--epochs": "train.epochs",
     "--tokens": "train.tokens",
+    "--for": "train.time",
     "--batch-size": "train.batch_size",
     "--context": "model.context",
     "--seed": "train.seed",

@@ -32,6 +32,8 @@ EXAMPLES = """\
   seedbed config check my.toml                  exit status 2 if the config cannot work
 """
 
+_CHOSEN_LATER = "The size of the model is chosen when the run starts, from the speed of this machine and the text."
+
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `config` to the parser."""
@@ -210,6 +212,7 @@ def estimate(wanted: Resolved[Config]) -> dict[str, Any]:
         "memory_bytes": memory_estimate(config, rows, precision).total,
         "precision": precision,
         "vocab_size": rows,
+        "size": config.train.size,
     }
 
 
@@ -235,6 +238,9 @@ def describe(findings: list[dict[str, Any]], needs: dict[str, Any]) -> list[str]
         lines.append("Nothing is wrong with this config.")
     if not needs:
         return lines
+    if needs["size"] == "auto":
+        taken = time_taken(needs["estimated_seconds"], None, needs["estimated_basis"])
+        return [*lines, _CHOSEN_LATER, f"Estimated time: {taken}."]
     model = f"{text.count(needs['parameters'])} parameters (vocabulary {needs['vocab_size']})"
     memory = f"{text.size(needs['memory_bytes'])} of memory in {needs['precision']}"
     lines.append(f"The model has {model}; training it takes about {memory}.")

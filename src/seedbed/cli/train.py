@@ -26,11 +26,15 @@ The most common settings have options, and --set sets any other: `seedbed config
 
 Ctrl-C asks the run to save and stop, and waits; a second Ctrl-C returns while the run saves in the background. If the
 terminal is closed, the run continues.
+With --for the run takes the given time, from data to the last save. Without a preset, it first measures this machine
+and chooses the model's size and the number of steps so that the loss at the end is the lowest.
+
 With --queue or --after the run waits in the background; `seedbed queue` shows the queue.
 """
 EXAMPLES = """\
   seedbed train                                             nano on the built-in stories
   seedbed train --preset tiny --data text:~/novels --epochs 3
+  seedbed train --for 20m                                   the best model that 20 minutes on this machine allow
   seedbed train my.toml --background                        print the run's id and exit
   seedbed train --data wikitext-2 --data-path ~/wikitext-2  a named corpus from a local copy
   seedbed train --like latest --lr 1e-3                     repeat a run with a change
@@ -43,10 +47,13 @@ SYNONYMS = {
     "--config": "the config file as an argument, without an option",
     "--config-file": "the config file as an argument, without an option",
     "--daemon": "--background",
+    "--deadline": "--for",
     "--detach": "--background",
     "--dry-run": "`seedbed config check`, with the same options",
+    "--duration": "--for",
     "--from": "`seedbed resume RUN --from CHECKPOINT`",
     "--init-from": "`seedbed resume RUN` or --like RUN",
+    "--max-time": "--for",
     "--model": "--preset",
     "--model-name": "--preset",
     "--out": "--runs",
@@ -58,6 +65,8 @@ SYNONYMS = {
     "--run-name": "--name",
     "--save-dir": "--runs",
     "--size": "--preset",
+    "--time": "--for",
+    "--time-limit": "--for",
 }
 """Option of another program -> the equivalent in Seedbed."""
 
@@ -91,6 +100,11 @@ def config_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", metavar="N", help="train for N optimizer steps (train.steps)")
     parser.add_argument("--epochs", metavar="N", help="train for N passes over the text (train.epochs)")
     parser.add_argument("--tokens", metavar="N", help="train on N tokens (train.tokens)")
+    parser.add_argument(
+        "--for",
+        metavar="TIME",
+        help="train for a time such as 20m or 8h (train.time); without a preset, choose the best model for it",
+    )
     parser.add_argument("--lr", metavar="RATE", help="peak learning rate (optimizer.lr)")
     parser.add_argument("--batch-size", metavar="N", help="sequences per optimizer step (train.batch_size)")
     parser.add_argument("--context", metavar="N", help="longest sequence in tokens (model.context)")

@@ -31,6 +31,24 @@ def load_frozen(path: Path, root: Root[S]) -> S:
     return config
 
 
+def recorded_origins(path: Path) -> dict[str, str]:
+    """The origins that `dump` wrote as comments into a config file, by key path; empty if it cannot be read."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return {}
+    found, table = {}, ""
+    for line in lines:
+        if line.startswith("["):
+            table = line.strip("[]")
+            continue
+        name, _, rest = line.partition(" = ")
+        _, mark, origin = rest.rpartition("  # ")
+        if mark:
+            found[f"{table}.{name}" if table else name] = origin
+    return found
+
+
 def dump(config: Table, origins: Mapping[str, str] | None = None) -> str:
     """The config as TOML that `load_frozen` reads back to an equal config.
 

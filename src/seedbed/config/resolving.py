@@ -11,6 +11,7 @@ from seedbed.config.layers import Layer, build, merge, of_config, of_flags, of_p
 from seedbed.config.preset import preset_names
 from seedbed.config.roots import Root, S
 from seedbed.config.rules import check_values
+from seedbed.config.timed import AUTO, with_size
 from seedbed.config.toml_file import read_toml
 from seedbed.config.values import shown
 from seedbed.errors import UsageError
@@ -59,7 +60,10 @@ def resolve(
     else:
         name = name or root.default_preset
         lowest = _of_start(name, root)
-    values, origins = merge([lowest, file_layer, set_layer, of_flags(flags or {}, root)], root)
+    merged = merge([lowest, file_layer, set_layer, of_flags(flags or {}, root)], root)
+    values, origins = with_size(merged, lowest, name_origin != "default", root)
+    if values.get("train.size") == AUTO and name_origin == "default":
+        name, name_origin = AUTO, "train.time"
     origins = {path: origins.get(path, "default") for path in keys(root)}
     if root.presets:
         origins = {"preset": name_origin} | origins

@@ -11,11 +11,16 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 
 from seedbed.config.arithmetic import nearest_divisors
+from seedbed.config.durations import FORM, seconds_of, short
 from seedbed.config.keys import tables, value_of
 from seedbed.config.roots import Contradiction, Root, S
 from seedbed.config.schema import MOST_STEPS, DataConfig, ModelConfig, ScheduleConfig, Table, TrainConfig
 from seedbed.config.shape import shape_problems
 from seedbed.errors import UsageError
+
+SHORTEST_S = 30.0
+"""The shortest train.time, in seconds: the start, the data and the last save take about 10 s of it on two CPU cores."""
+LONGEST_S = 365 * 86400.0
 
 
 def check_values(config: S, origins: Mapping[str, str], root: Root[S], *, is_new: bool = False) -> None:
@@ -109,13 +114,50 @@ def _of_train(train: TrainConfig) -> Iterator[Contradiction]:
             f"Set train.micro_batch to {nearest_divisors(train.batch_size, train.micro_batch)}.",
             ("train.batch_size", "train.micro_batch"),
         )
-    if train.steps is None and train.epochs is None and train.tokens is None:
-        yield Contradiction("The length of the run is not set", "Set train.steps, train.epochs or train.tokens.", ())
+    if train.steps is None and train.epochs is None and train.tokens is None and train.time is None:
+        hint = "Set train.steps, train.epochs, train.tokens or train.time."
+        yield Contradiction("The length of the run is not set", hint, ())
+    yield from _of_time(train)
     if train.early_stop and not train.eval_every:
         yield Contradiction(
             "Early stopping needs validations during the run",
             "Set train.eval_every, or train.early_stop=0.",
             ("train.early_stop", "train.eval_every"),
+        )
+
+
+def _of_time(train: TrainConfig) -> Iterator[Contradiction]:
+    if train.time is None:
+        if train.size == "auto":
+            yield Contradiction(
+                "The size is to be chosen for a time, but no time is set",
+                "Set train.time, such as 20m.",
+                ("train.size",),
+            )
+        return
+    try:
+        time_s = seconds_of(train.time)
+    except ValueError as error:
+        yield Contradiction(str(error), FORM, ("train.time",))
+        return
+    if time_s < SHORTEST_S:
+        yield Contradiction(
+            f"The time is too short: starting, preparing and saving take most of it. The shortest is {short(SHORTEST_S)}",
+            f"Set train.time to {short(SHORTEST_S)} or more, or train.steps for a shorter run.",
+            ("train.time",),
+        )
+    if time_s > LONGEST_S:
+        yield Contradiction(
+            f"The time is too long. The longest is {short(LONGEST_S)}", "Set a shorter train.time.", ("train.time",)
+        )
+
+
+def _of_timed_schedule(train: TrainConfig, schedule: ScheduleConfig) -> Iterator[Contradiction]:
+    if train.time is not None and schedule.kind not in ("wsd", "constant"):
+        yield Contradiction(
+            "With train.time the number of steps is not known at the start, which this schedule needs",
+            "Set schedule.kind to wsd, or give train.steps instead of train.time.",
+            ("train.time", "schedule.kind"),
         )
 
 
@@ -143,5 +185,6 @@ _RULES: tuple[tuple[tuple[type[Table], ...], Callable[..., Iterator[Contradictio
     ((TrainConfig,), _of_train),
     ((ScheduleConfig,), _of_schedule),
     ((TrainConfig, ModelConfig), _of_length),
+    ((TrainConfig, ScheduleConfig), _of_timed_schedule),
 )
 """The names of tables -> the function that yields contradictions between their keys."""

@@ -189,6 +189,26 @@ class TrainConfig(Table, frozen=True, kw_only=True):
     tokens: Annotated[PositiveInt | None, Meta(description="How long to train, in trained tokens.", extra=HORIZON)] = (
         None
     )
+    time: Annotated[
+        Annotated[str, Meta(max_length=40)] | None,
+        Meta(
+            description="How long to train, as a time such as 90s, 20m or 8h. All the work of the run counts: data, "
+            "compilation, validations and the last save. Pauses do not count.",
+            extra=HORIZON,
+        ),
+    ] = None
+    size: Annotated[
+        Literal["given", "auto"],
+        Meta(
+            description="'given': the model of this config; 'auto': choose the model's size, batch and learning rates for "
+            "train.time, from the measured speed of this machine. 'auto' is the default with train.time alone, without a "
+            "preset or a model size."
+        ),
+    ] = "given"
+    keep: Annotated[
+        tuple[str, ...],
+        Meta(description="Keys that size = auto does not change; by default, all that a file or an option sets."),
+    ] = ()
     batch_size: Annotated[int, Meta(ge=1, description="Sequences in one optimizer step.")] = 16
     micro_batch: Annotated[
         int, Meta(ge=0, description="Sequences in one forward pass; 0 means batch_size. Must divide batch_size.")

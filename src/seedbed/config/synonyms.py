@@ -48,6 +48,7 @@ _NAMES = {
     "train_steps training_steps train_iters n_steps step",
     "train.epochs": "num_epochs num_train_epochs max_epochs n_epochs epoch num_epoch",
     "train.tokens": "num_tokens max_tokens total_tokens train_tokens",
+    "train.time": "max_time duration time_limit train_time deadline",
     "train.batch_size": "batch bs batchsize train_batch_size per_device_train_batch_size global_batch_size total_batch_size",
     "train.micro_batch": "micro_batch_size device_batch_size gradient_accumulation_steps gradient_accumulation "
     "grad_accum grad_accum_steps accumulate_grad_batches accumulation_steps",

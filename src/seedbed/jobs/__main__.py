@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ CHILDREN: dict[str, str] = {
     "generate": "seedbed.jobs.generate:main",
     "score": "seedbed.jobs.score:main",
     "doctor": "seedbed.jobs.doctor:main",
+    "choose": "seedbed.jobs.choose:main",
 }
 """Commands that create no run, and their functions. Each function gets the remaining arguments, writes its answer to
 stdout, and returns the exit status."""
@@ -86,6 +88,8 @@ def run_job(run_dir: Path, resume: ResumeOptions, turn: StartCondition, kinds: M
         try:
             if turn and not wait_for_turn(session):
                 raise StopRequested(session.stop_requested)
+            if turn:
+                session.began_s, session.paused_s = time.monotonic(), 0.0
             job: Job = load_object(named(name, kinds).job)
             status = job(run_dir, session)
         except StopRequested:

@@ -10,6 +10,7 @@ from seedbed.config.directories import CACHE_HINT, cache_dir
 from seedbed.config.schema import Config
 from seedbed.data.build import build_dataset, emit_contents
 from seedbed.data.dataset_cache import different_text_error
+from seedbed.data.interruption import Check
 from seedbed.data.messages import replay_messages
 from seedbed.data.prepared import find_prepared
 from seedbed.data.shards import Dataset
@@ -22,15 +23,19 @@ _MARGIN_BYTES = 1 << 20
 _MAX_RETRY_S = 60.0
 
 
-def open_data(config: Config, fingerprint: str | None, session: Lifecycle, *, started: bool) -> Dataset:
+def open_data(
+    config: Config, fingerprint: str | None, session: Lifecycle, *, started: bool, check: Check | None = None
+) -> Dataset:
     """Open the dataset that a config names. `fingerprint` identifies the data that the run trained on; None for a new run.
+
+    `check` is called often and may raise; by default it handles the session's requests.
 
     If the source cannot be read or has changed, the data that was prepared for the run is used instead. Raises
     SeedbedError if the prepared data is missing, too. A run that has not `started` training accepts a changed source.
     """
     source, cache = config.data.source, cache_dir()
     try:
-        dataset = prepare(config, session, fingerprint)
+        dataset = prepare(config, session, fingerprint, check)
     except SeedbedError as error:
         kept = find_prepared(cache, fingerprint) if session.resume.data is None else None
         if kept is None:
@@ -53,7 +58,7 @@ def open_data(config: Config, fingerprint: str | None, session: Lifecycle, *, st
     return kept
 
 
-def prepare(config: Config, session: Lifecycle, wanted: str | None = None) -> Dataset:
+def prepare(config: Config, session: Lifecycle, wanted: str | None = None, check: Check | None = None) -> Dataset:
     """Get the dataset of a config's source: from the cache, or newly prepared.
 
     If the cache has data with the fingerprint `wanted`, a changed source is refused. While the cache cannot be written
@@ -68,7 +73,7 @@ def prepare(config: Config, session: Lifecycle, wanted: str | None = None) -> Da
                 config.tokenizer,
                 cache=cache,
                 emit=session.emit_or_stop,
-                check=session.check_requests,
+                check=check or session.check_requests,
                 expected_fingerprint=wanted,
             )
         except StorageError as error:

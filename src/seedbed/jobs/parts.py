@@ -40,6 +40,10 @@ class Trainer(loop.Trainer, Scorer, Protocol):
         """Try a batch of the largest possible size, and decide how to compute `steps` steps (with or without torch.compile)."""
         ...
 
+    def seconds_per_step(self, batch: Batch, check_requests: Callable[[], None]) -> float | None:
+        """Time one step on the batch without changing the weights; None if that cannot be measured."""
+        ...
+
     def sizes_bytes(self) -> tuple[int, int]:
         """The approximate sizes of the weights and of the optimizer state in a checkpoint, in bytes."""
         ...

@@ -2,49 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-import torch
-
-from seedbed.config import arithmetic
 from seedbed.config.check import check
+from seedbed.config.durations import seconds_of
 from seedbed.config.frozen import load_frozen
 from seedbed.config.roots import TRAIN
 from seedbed.config.schema import Config
-from seedbed.data.batches import Batches
-from seedbed.data.prefetch import Prefetcher, should_pin
-from seedbed.data.sample_prompt import sample_prompt
 from seedbed.data.shards import Dataset
-from seedbed.data.validation import Validation
 from seedbed.disk_space import free_bytes
 from seedbed.errors import SeedbedError
 from seedbed.events import Emit, Message
 from seedbed.hardware.memory import available_bytes
+from seedbed.jobs.assembling import assemble
 from seedbed.jobs.dataset import open_data
 from seedbed.jobs.parts import Parts
 from seedbed.jobs.restore import Start
+from seedbed.jobs.settling import settle
+from seedbed.jobs.timing import clock_of, limit_preparation
 from seedbed.jobs.training import train
-from seedbed.model.decoder import Decoder
-from seedbed.model.generate import Sampling, text_stream
-from seedbed.optim.optimizer import build_optimizer
 from seedbed.runs.session import Session
-from seedbed.train import hooks, seed
-from seedbed.train.decoder_learner import DecoderLearner, model_files
+from seedbed.train import hooks
 from seedbed.train.device import Device, decide_device, free_memory_bytes
-from seedbed.train.trainer import LearnerTrainer
 
 
 def run(run_dir: Path, session: Session) -> str:
     """Train as `run_dir/config.toml` says; returns the final status."""
-    return train(run_dir, session, load_frozen(run_dir / "config.toml", TRAIN), build)
+    config = load_frozen(run_dir / "config.toml", TRAIN)
+    if config.train.size != "auto":
+        return train(run_dir, session, config, build)
+    config, dataset = settle(run_dir, session, config)
+    return train(run_dir, session, config, partial(build, dataset=dataset))
 
 
-def build(config: Config, start: Start, session: Session) -> Parts:
-    """Build a decoder with random weights, its optimizer and its data. Raises SeedbedError if training cannot work."""
+def build(config: Config, start: Start, session: Session, dataset: Dataset | None = None) -> Parts:
+    """Build a decoder with random weights, its optimizer and its data, unless the `dataset` is already open.
+
+    Raises SeedbedError if training cannot work.
+    """
     emit = session.emit
-    with hooks.phase(emit, "prepare"):
-        dataset = open_data(config, start.fingerprint, session, started=start.loaded is not None)
+    if dataset is None:
+        check = None
+        if config.train.time is not None and start.loaded is None:
+            check = limit_preparation(session, seconds_of(config.train.time), clock_of(session))
+        with hooks.phase(emit, "prepare"):
+            dataset = open_data(config, start.fingerprint, session, started=start.loaded is not None, check=check)
     device, precision = decide_device(config.train, start.recorded, emit)
     examine(config, dataset, precision, device, session.run.path, emit)
     compiled = start.recorded("compile", device.torch_device.type)
@@ -54,51 +57,6 @@ def build(config: Config, start: Start, session: Session) -> Parts:
         device,
         precision,
         compile_as=config.train.compile if compiled is None else ("on" if compiled else "off"),
-    )
-
-
-def assemble(config: Config, dataset: Dataset, device: Device, precision: str, *, compile_as: str = "off") -> Parts:
-    """Build the parts of a training from scratch: trainer, batches and validation. `compile_as`: on, off or auto."""
-    options = config.train
-    learner = build_learner(config, dataset, precision, device.torch_device)
-    optimizer = build_optimizer(learner.trainable(), config.optimizer)
-    batches = Batches(
-        dataset.train,
-        context=config.model.context,
-        batch_size=options.batch_size,
-        seed=options.seed,
-        fingerprint=dataset.fingerprint,
-        document_mask=config.data.document_mask,
-    )
-
-    def write(prompt: str, step: int) -> Iterator[str]:
-        sample_seed = seed.offset_seed(options.seed, step)
-        sampling = Sampling(max_new_tokens=options.sample_tokens, temperature=0.8, seed=sample_seed)
-        return text_stream(learner.model, dataset.tokenizer, prompt, sampling)
-
-    return Parts(
-        trainer=LearnerTrainer(
-            learner,
-            optimizer,
-            device,
-            grad_clip=config.optimizer.grad_clip,
-            micro_batch=options.micro_batch,
-            compile_as=compile_as,
-        ),
-        batches=batches,
-        prefetched=Prefetcher(batches, options.prefetch, pin=should_pin(options.pin_memory, device.torch_device)),
-        validation=Validation(
-            dataset.validation,
-            context=config.model.context,
-            # No gradients are kept, so twice as many sequences as in a training micro-batch fit into memory.
-            batch_size=2 * (options.micro_batch or options.batch_size),
-            document_mask=config.data.document_mask,
-            wanted_tokens=options.eval_tokens,
-        ),
-        prompts=options.sample_prompts if options.sample_prompts is not None else (sample_prompt(dataset),),
-        write=write,
-        tokens_per_window=config.model.context,
-        fingerprint=dataset.fingerprint,
     )
 
 
@@ -118,12 +76,3 @@ def examine(config: Config, dataset: Dataset, precision: str, device: Device, ru
         if finding.level == "error":
             raise SeedbedError(f"{finding.text} {finding.why}".strip(), finding.hint)
         emit(Message(level=finding.level, code=finding.code, text=finding.text, why=finding.why, hint=finding.hint))
-
-
-def build_learner(config: Config, dataset: Dataset, precision: str, device: torch.device) -> DecoderLearner:
-    """Build the model with random weights from the config's seed, on its device."""
-    seed.seed_all(config.train.seed)
-    model = Decoder(config.model, arithmetic.padded_vocab(config.model, dataset.tokenizer.vocab_size))
-    model.init_weights(seed.generator(config.train.seed, 0))
-    files = model_files(model, dataset.tokenizer)
-    return DecoderLearner(model, precision=precision, device=device, files=files)

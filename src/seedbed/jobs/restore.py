@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from seedbed.checkpoint.marker import FORMAT, NewerFormatError, folder_name, is_marked, read_marker, step_of
 from seedbed.checkpoint.reading import Loaded, find, load
 from seedbed.checkpoint.writing import clean_up
+from seedbed.config.schema import MOST_STEPS
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Emit, Message
 from seedbed.files import expand_home, make_dir
@@ -55,7 +56,15 @@ class History(NamedTuple):
     def last_segment(self) -> Segment | None:
         """The segment (steps under one learning-rate schedule) that the last session was to train; None if it never began."""
         fields = self.view.run
-        return Segment(int(fields.get("segment_start") or 0), int(fields["steps"])) if fields.get("steps") else None
+        if not fields.get("steps"):
+            return None
+        segment = Segment(int(fields.get("segment_start") or 0), int(fields["steps"]))
+        if not fields.get("time_s"):
+            return segment
+        decay_from = fields.get("decay_from", -1)
+        return segment._replace(
+            warmup_steps=int(fields.get("warmup_steps") or 0), decay_from=decay_from if decay_from >= 0 else None
+        )
 
     @property
     def has_saved(self) -> bool:
@@ -87,7 +96,10 @@ class Start(NamedTuple):
         return self.loaded.step if self.loaded else 0
 
     def segments(self, config: TrainingConfig, windows_per_epoch: int, tokens_per_window: int) -> list[Segment]:
-        """The run's segments: steps under one learning-rate schedule. The end of the last one is the run's last step."""
+        """The run's segments: steps under one learning-rate schedule. The end of the last one is the run's last step.
+
+        A new run under a time budget has one segment without an end; jobs/timing.py plans it.
+        """
         planned = [Segment(*pair) for pair in self.trainer.get("segments", [])]
         last = self.history.last_segment
         if last is not None and self.resume.from_checkpoint is None:
@@ -97,7 +109,13 @@ class Start(NamedTuple):
             added = epoch_steps(
                 self.resume.more_epochs, windows_per_epoch=windows_per_epoch, batch_size=config.train.batch_size
             )
-        total = horizon_steps(config.train, windows_per_epoch=windows_per_epoch, tokens_per_window=tokens_per_window)
+        if config.train.time is not None and not planned:
+            planned = [Segment(0, MOST_STEPS, warmup_steps=0)]
+        total = (
+            MOST_STEPS
+            if config.train.time is not None
+            else horizon_steps(config.train, windows_per_epoch=windows_per_epoch, tokens_per_window=tokens_per_window)
+        )
         return planned_segments(
             planned, max(self.step, self.reached_step) if added is not None else self.step, added, total
         )
@@ -330,14 +348,22 @@ def restore(
 
 
 def trainer_state(
-    progress: Progress, parts: Parts, monitor: hooks.LossMonitorHook, segments: list[Segment]
+    progress: Progress,
+    parts: Parts,
+    monitor: hooks.LossMonitorHook,
+    segments: list[Segment],
+    used_s: float | None = None,
 ) -> dict[str, Any]:
-    """Collect the content of `trainer.json` as JSON values, from which `restore` continues the training."""
+    """Collect the content of `trainer.json` as JSON values, from which `restore` continues the training.
+
+    `used_s`: the seconds of its time budget that the run has used up; None without one.
+    """
     saved = {name: value for name, value in vars(progress).items() if name not in ("total", "stop")}
     return {
         "format": TRAINER_FORMAT,
         "progress": saved,
-        "segments": [list(segment) for segment in segments],
+        "segments": [list(segment) if segment.is_timed else [segment.start, segment.end] for segment in segments],
+        **({} if used_s is None else {"time_used_s": used_s}),
         "data_fingerprint": parts.fingerprint,
         "watch": monitor.state(),
         **parts.trainer.state(),

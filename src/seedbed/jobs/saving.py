@@ -41,11 +41,15 @@ class Saver:
         monitor: hooks.LossMonitorHook,
         segments: list[Segment],
         saved: Progress | None,
+        used_s: Callable[[], float | None] = lambda: None,
     ) -> None:
-        """`saved`: the progress stored in the newest current checkpoint; None if there is none."""
+        """`saved`: the progress stored in the newest current checkpoint; None if there is none.
+
+        `used_s`: returns the seconds of its time budget that the run has used up; None without one.
+        """
         self._session, self._parts, self._trainer = session, parts, parts.trainer
         self._folder = session.run.checkpoints
-        self._monitor, self._segments = monitor, segments
+        self._monitor, self._segments, self._used_s = monitor, segments, used_s
         self._writer = Writer(self._folder, keep_last=options.keep_last, keep_every=options.keep_every)
         self._saved = _work_done(saved) if saved else None
         self._retry_s = 0.0
@@ -64,7 +68,7 @@ class Saver:
         trouble = self._obstacle()
         if trouble is not None and not self._wait_until_writable(trouble):
             return
-        state = trainer_state(progress, self._parts, self._monitor, self._segments)
+        state = trainer_state(progress, self._parts, self._monitor, self._segments, self._used_s())
         snapshot = Snapshot(
             progress.step,
             {**self._trainer.contents(), TRAINER: json_content({"session": self._session.number, **state})},

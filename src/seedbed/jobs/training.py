@@ -16,7 +16,8 @@ from seedbed.jobs.between_steps import make_hooks
 from seedbed.jobs.parts import Parts, TrainingConfig
 from seedbed.jobs.restore import Branch, History, Start, choose_start, restore
 from seedbed.jobs.saving import Saver
-from seedbed.optim.schedule import describe, multiplier, warmup_steps
+from seedbed.jobs.timing import Timing, clock_of
+from seedbed.optim.schedule import describe, describe_timed, multiplier, timed_multiplier, warmup_steps
 from seedbed.runs.kinds import command_like
 from seedbed.runs.session import Session
 from seedbed.runs.store import RunDir
@@ -32,25 +33,34 @@ It raises SeedbedError if training cannot work, StopRequested on a stop request.
 """
 
 
-def train(run_dir: Path, session: Session, frozen: C, build: Build[C]) -> str:
-    """Train as the config `frozen` of the run says, from its newest valid checkpoint if any; returns the final status."""
+def train(run_dir: Path, session: Session, frozen: C, build: Build[C], start: Start | None = None) -> str:
+    """Train as the config `frozen` of the run says, from its newest valid checkpoint if any; returns the final status.
+
+    `start`: where to start, if the caller has already chosen it.
+    """
     emit = session.emit
-    start = choose_start(run_dir, session.resume, History.read(run_dir), emit)
+    start = start or choose_start(run_dir, session.resume, History.read(run_dir), emit)
     config = start.current_config(frozen)
+    clock = clock_of(session, start)
     parts = build(config, start, session)
     trainer = parts.trainer
     segments = start.segments(config, parts.batches.windows_per_epoch, parts.tokens_per_window)
-    end = segments[-1].end
+    timing = Timing(session, config, segments, clock) if segments[-1].is_timed else None
     with hooks.phase(emit, "check"):
-        trainer.prepare(parts.batches.largest(start.step), end - start.step, emit, session.check_requests)
+        largest = parts.batches.largest(start.step)
+        steps = timing.steps_worth_compiling if timing else segments[-1].end - start.step
+        trainer.prepare(largest, steps, emit, session.check_requests)
+        if timing:
+            timing.begin(parts, start.step, trainer.seconds_per_step(largest, session.check_requests))
     segment = segment_at(segments, start.step)
-    warm_until = segment.start + warmup_steps(config.schedule, segment.end, segment.start)
+    warm_until = segment.start + _warmup_steps(config, segment)
     monitor = hooks.LossMonitorHook(emit, warmup_steps=warm_until)
     progress = restore(start, segments, parts, monitor, emit) if start.loaded else Progress()
     branch = Branch.of(session.run, session.number, start)
-    begin_session(session, frozen, config, parts, segments, start, branch)
+    begin_session(session, frozen, config, parts, segments, start, branch, timing)
     branch.leave(session.run, start, emit)
-    saver = Saver(session, config.train, parts, monitor, segments, progress if branch.saved else None)
+    used_s = timing.used_s if timing else lambda: None
+    saver = Saver(session, config.train, parts, monitor, segments, progress if branch.saved else None, used_s)
     if start.loaded and not branch.saved:
         saver.save(progress, best=False)
     gc.collect()
@@ -61,9 +71,9 @@ def train(run_dir: Path, session: Session, frozen: C, build: Build[C]) -> str:
                 trainer,
                 batches,
                 lambda step: scale_at(config, segments, step),
-                end,
+                segments[-1].end,
                 emit,
-                make_hooks(config.train, parts, session, saver, monitor, branch.loss_to_beat, progress),
+                make_hooks(config.train, parts, session, saver, monitor, branch.loss_to_beat, progress, timing=timing),
                 start=progress,
             )
     except NumericsError as error:
@@ -101,7 +111,29 @@ def advice(config: TrainingConfig, precision: str, run_dir: Path) -> str:
 def scale_at(config: TrainingConfig, segments: list[Segment], step: int) -> float:
     """The multiplier of the learning rate at the step with the 0-based number `step`."""
     segment = segment_at(segments, step)
+    if segment.warmup_steps is not None:
+        return timed_multiplier(
+            config.schedule,
+            step,
+            warmup_steps=segment.warmup_steps,
+            decay_from=segment.decay_from,
+            end=segment.end,
+        )
     return multiplier(config.schedule, step, segment.end, segment.start)
+
+
+def _warmup_steps(config: TrainingConfig, segment: Segment) -> int:
+    if segment.warmup_steps is not None:
+        return segment.warmup_steps
+    return warmup_steps(config.schedule, segment.end, segment.start)
+
+
+def _describe_schedule(config: TrainingConfig, segment: Segment, step: int) -> str:
+    """The learning-rate schedule of a segment, from `step` on, in words."""
+    lr = config.optimizer.lr
+    if segment.warmup_steps is not None:
+        return describe_timed(config.schedule, lr, warmup_steps=segment.warmup_steps, decay_from=segment.decay_from)
+    return describe(config.schedule, lr, step, segment.end, segment.start)
 
 
 def begin_session(
@@ -112,6 +144,7 @@ def begin_session(
     segments: list[Segment],
     start: Start,
     branch: Branch,
+    timing: Timing | None = None,
 ) -> None:
     """Emit the `run` event with which this session begins to train: device, last step, differences from the frozen config."""
     segment = segment_at(segments, start.step)
@@ -136,12 +169,13 @@ def begin_session(
             checkpoint_every=options.checkpoint_every,
             eval_tokens=validation.tokens(validation.compared_tokens),
             validation_tokens=validation.tokens(0),
-            schedule=describe(config.schedule, config.optimizer.lr, start.step, segment.end, segment.start),
+            schedule=_describe_schedule(config, segment, start.step),
             resumed_from=branch.resumed_from,
             left=branch.left,
             early_stop=options.early_stop,
             data=config.data.source if moved else None,
             data_path=(config.data.path or "") if moved else None,
+            **(timing.fields() if timing else {"time_s": 0.0} if config.train.time else {}),
             **parts.trainer.describe(),
         )
     )

@@ -48,6 +48,33 @@ def multiplier(schedule: ScheduleConfig, step: int, total: int, start: int = 0) 
     return 1 - (1 - schedule.floor) * t
 
 
+def timed_multiplier(
+    schedule: ScheduleConfig, step: int, *, warmup_steps: int, decay_from: int | None, end: int
+) -> float:
+    """The factor in [0, 1] for all learning rates at the 0-based `step` of a run under a time budget.
+
+    Warm-up over a fixed number of steps, then constant until the decay begins at `decay_from` (None: not yet), then
+    linear to `schedule.floor` at step `end`.
+    """
+    if step < warmup_steps and (decay_from is None or step < decay_from):
+        return (step + 1) / (warmup_steps + 1)
+    if schedule.kind == "constant" or decay_from is None or step < decay_from:
+        return 1.0
+    t = min((step - decay_from) / max(end - decay_from, 1), 1.0)
+    peak = min(1.0, (decay_from + 1) / (warmup_steps + 1))
+    return peak * (1 - (1 - schedule.floor) * t)
+
+
+def describe_timed(schedule: ScheduleConfig, lr: float, *, warmup_steps: int, decay_from: int | None) -> str:
+    """Say in words how the learning rate with peak `lr` changes in a run under a time budget."""
+    text = f"The learning rate warms up over {warmup_steps:,} steps to {lr:.4g}"
+    if schedule.kind == "constant" or schedule.decay == 0:
+        return f"{text}, then stays there until the time is up."
+    if decay_from is not None:
+        return f"{text}, stays there to step {decay_from:,}, then falls linearly."
+    return f"{text}, then stays there; it falls linearly over the last {schedule.decay:.0%} of the steps that the time allows."
+
+
 def describe(schedule: ScheduleConfig, lr: float, step: int, total: int, start: int = 0) -> str:
     """Say in words how the learning rate with peak `lr` changes from `step` to the end of the steps [start, total)."""
     warm = warmup_steps(schedule, total, start)

@@ -35,8 +35,10 @@ def parameters(config: Config) -> int:
 
 
 def horizon(config: Config) -> str:
-    """How long a run with this config trains, such as `3 epochs`, `500 steps` or `10M tokens`."""
+    """How long a run with this config trains, such as `3 epochs`, `500 steps`, `10M tokens` or `20m`."""
     train = config.train
+    if train.time is not None:
+        return train.time
     if train.epochs is not None:
         return text.plural(train.epochs, "epoch")
     return text.plural(train.steps, "step") if train.steps is not None else f"{text.count(train.tokens or 0)} tokens"
@@ -44,7 +46,14 @@ def horizon(config: Config) -> str:
 
 def summary(config: Config) -> str:
     """A config in one line: preset, number of parameters, length of the training, device."""
-    return f"{config.preset}, {text.count(parameters(config))} parameters, {horizon(config)}, {config.train.device}"
+    return f"{config.preset}, {size(config)}, {horizon(config)}, {config.train.device}"
+
+
+def size(config: Config) -> str:
+    """The number of parameters in words, or that the size will be chosen for the time."""
+    if config.train.size == "auto":
+        return "size chosen at the start"
+    return f"{text.count(parameters(config))} parameters"
 
 
 def plan_lines(resolved: Resolved[Config], name: str, store: Store, origin: str) -> list[str]:
@@ -59,7 +68,7 @@ def plan_lines(resolved: Resolved[Config], name: str, store: Store, origin: str)
     tokens = "" if takes.tokens is None or train.tokens is not None else f", {text.count(takes.tokens)} tokens"
     lines = [
         f"name       {name}",
-        f"preset     {config.preset}, {text.count(parameters(config))} parameters",
+        f"preset     {config.preset}, {size(config)}",
         f"data       {config.data.source}",
         f"length     {horizon(config)}{tokens}",
         f"batch      {train.batch_size} x {config.model.context} tokens{at_a_time}",

@@ -150,8 +150,9 @@ def pause_or_resume(event: events.Run) -> str:
     """A line for a run event by which a run is paused (with the reason) or continues; "" for other run events."""
     if event.status == "paused":
         return paused(event.step, event.reason, event.hint)
-    # A session that begins logs its pid, and then its number of steps.
-    resumes = event.status == "running" and event.steps is None and event.pid is None
+    # A session that begins logs its pid, and then its number of steps, which it may settle again.
+    plain = event.steps is None and event.pid is None and event.settled_steps is None
+    resumes = event.status == "running" and plain
     return f"resumed at step {event.step}" if resumes else ""
 
 
@@ -193,7 +194,7 @@ def until_it_stops(view: View) -> str:
             return "it has not begun to train, and ends in a moment"
         case "prepare":
             return "it stops the preparation of the data in a moment"
-        case "check":
+        case "check" | "measure":
             return "it finishes the batch that it is testing, then ends"
         case "compile":
             return "torch is compiling, which can take minutes and cannot be interrupted; then the job ends"
@@ -214,7 +215,7 @@ def until_it_pauses(view: View) -> str:
             return "it has not begun to train, and pauses in a moment"
         case "prepare":
             return "it pauses the preparation of the data in a moment"
-        case "check":
+        case "check" | "measure":
             return "it finishes the batch that it is testing, then pauses"
         case "compile":
             return "torch is compiling, which can take minutes and cannot be interrupted; then the job pauses"

@@ -15,6 +15,7 @@ import msgspec
 from seedbed.config.arithmetic import flops_per_step
 from seedbed.config.check import kept_bytes
 from seedbed.config.directories import cache_dir
+from seedbed.config.durations import seconds_of
 from seedbed.config.frozen import load_frozen
 from seedbed.config.roots import TRAIN
 from seedbed.config.schema import Config
@@ -63,6 +64,8 @@ class _Past(NamedTuple):
 def estimate(config: Config, store: Store) -> Estimate:
     """Estimate what training with this config would take (tokens, steps, disk space, time), from earlier runs in `store`."""
     vocabulary = config.tokenizer.vocab_size
+    if config.train.time is not None:
+        return Estimate(None, None, kept_bytes(config, vocabulary), seconds_of(config.train.time), "as train.time says")
     past = _past(store)
     same_data = next((each for each in past if _same_data(each.config, config)), None)
     recorded: dict[str, Any] = {} if same_data is None else same_data.view.run

@@ -82,6 +82,12 @@ class Lifecycle:
         """The last logged status of this session."""
         self.pause_requested = False
         """Whether a pause was requested, and no resume was requested after it."""
+        self.began_s = time.monotonic()
+        """When the work of this session began, on the clock of time.monotonic()."""
+        self.paused_s = 0.0
+        """The seconds that this session has been paused."""
+        self.observers: list[Callable[[Event], None]] = []
+        """Functions that are called with every event after it was logged, in the thread that logged it."""
         self.gone = False
         """Whether the run's folder was deleted or moved. Then nothing may be saved, and the job stops."""
         self._ballast = Ballast(self.run.path / ".ballast", BALLAST_BYTES)
@@ -175,6 +181,8 @@ class Lifecycle:
             self.status = event.status
             if event.steps is not None:
                 self.step = event.step
+        for observe in self.observers:
+            observe(event)
 
     @property
     def is_simulated(self) -> bool:
@@ -266,6 +274,7 @@ class Lifecycle:
         """
         code = ASKED if until is None else STORAGE
         self._pause = Pause(reason, hint or "", code)
+        began = time.monotonic()
         self.emit_status("paused", reason, hint, code=code)
         next_look = 0.0
         while self.stop_requested is None:
@@ -278,7 +287,9 @@ class Lifecycle:
                 next_look = time.monotonic() + SPACE_POLL_S
             time.sleep(PAUSE_POLL_S)
         else:
+            self.paused_s += time.monotonic() - began
             return False
+        self.paused_s += time.monotonic() - began
         self._pause = None
         self.emit_status("running")
         return True

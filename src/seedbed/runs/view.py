@@ -141,7 +141,10 @@ class View(msgspec.Struct, omit_defaults=True):
         fields = {name: getattr(event, name) for name in event.__struct_fields__}
         for name in ("status", "session", "step", "code", "waits_for", "reason", "hint"):
             del fields[name]
+        settled = fields.pop("settled_steps")
         self.run = self.run | {name: value for name, value in fields.items() if value is not None}
+        if settled is not None:
+            self.run["steps"] = settled
         begins = begins_at(event)
         if begins is not None:
             self.start_step = begins

@@ -81,7 +81,8 @@ class EvaluateHook:
 
     Each validation evaluates the same `tokens` tokens (0: all), so that losses are comparable. After the last step, all
     tokens are evaluated as well; that final loss is not compared with others. `loss_to_beat` is the lowest loss of a
-    superseded checkpoint, which a new best one must be below. `continue_hint` says how to train an early-stopped run
+    superseded checkpoint, which a new best one must be below. `whole_at_end`: whether there is time to evaluate all
+    tokens after the last step. `continue_hint` says how to train an early-stopped run
     further. An interrupted validation has no result and stops the run; a resume repeats it.
     """
 
@@ -95,8 +96,10 @@ class EvaluateHook:
         early_stop: int = 0,
         loss_to_beat: float | None = None,
         continue_hint: str = "",
+        whole_at_end: Callable[[], bool] = lambda: True,
     ) -> None:
         self._score = score
+        self._whole_at_end = whole_at_end
         self._emit = emit
         self._every = every
         self._tokens = tokens
@@ -112,7 +115,7 @@ class EvaluateHook:
             with phase(self._emit, "evaluate", progress.step):
                 if progress.last_compared_step != progress.step:
                     self._compare(progress)
-                if final and self._tokens:
+                if final and self._tokens and self._whole_at_end():
                     self._emit_result(self._score(0), progress.step, full=True, best=False)
         except Interrupted:
             progress.stop = ASKED

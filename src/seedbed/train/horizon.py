@@ -13,11 +13,19 @@ from seedbed.errors import UsageError
 class Segment(NamedTuple):
     """A segment of a run: the steps from `start` to before `end`, under one learning-rate schedule.
 
-    A run to which a resume added steps has several segments.
+    A run to which a resume added steps has several segments. `warmup_steps` is set only under a time budget
+    (`train.time`): then `end` is where the segment ends at the current speed, until the decay begins at `decay_from`.
     """
 
     start: int
     end: int
+    warmup_steps: int | None = None
+    decay_from: int | None = None
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether a time budget decides when the segment ends."""
+        return self.warmup_steps is not None
 
 
 def horizon_steps(train: TrainConfig, *, windows_per_epoch: int, tokens_per_window: int) -> int:
@@ -75,7 +83,7 @@ def planned_segments(planned: Sequence[Segment], done: int, added_steps: int | N
             )
         if added_steps > MOST_STEPS:
             raise UsageError(f"{added_steps:,} additional steps are more than a run can have.", "Lower --more-steps.")
-        kept = [Segment(segment.start, min(segment.end, done)) for segment in segments if segment.start < done]
+        kept = [segment._replace(end=min(segment.end, done)) for segment in segments if segment.start < done]
         return [*kept, Segment(done, done + added_steps)]
     if not segments:
         segments = [Segment(0, fresh_steps)]

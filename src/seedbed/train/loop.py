@@ -82,7 +82,7 @@ def fit(
     hooks: Sequence[Hook] = (),
     start: Progress | None = None,
 ) -> Progress:
-    """Train until the run has done `steps` steps, or a hook sets `stop`.
+    """Train until the run has done `steps` steps, or a hook sets `stop`. A hook may change the number: `progress.total`.
 
     `schedule(step)` is the learning-rate multiplier of the step with the 0-based number `step`. Hooks are called after
     every step, in order. When training continues from `start`, they are also called before the first step, since a stop
@@ -96,7 +96,7 @@ def fit(
     if progress.step > 0:
         for hook in hooks:
             hook(progress)
-    while progress.step < steps and progress.stop is None:
+    while progress.step < progress.total and progress.stop is None:
         begun = time.perf_counter()
         scale = schedule(progress.step)
         result = trainer.step(batches.batch(progress.step), scale)

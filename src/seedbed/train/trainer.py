@@ -17,7 +17,7 @@ from seedbed.checkpoint.writing import Content
 from seedbed.events import Emit
 from seedbed.optim.optimizer import Optimizer
 from seedbed.train import seed
-from seedbed.train.compiling import decide_compile
+from seedbed.train.compiling import decide_compile, trial
 from seedbed.train.device import Device
 from seedbed.train.learner import Batch, Learner, StepResult
 from seedbed.train.numerics import numerics, warn_of_differences
@@ -61,6 +61,10 @@ class LearnerTrainer:
             emit=emit,
             check_requests=check_requests,
         )
+
+    def seconds_per_step(self, batch: Batch, check_requests: Callable[[], None]) -> float:
+        """Time one step on the batch (forward and backward), without changing the weights."""
+        return trial(self.learner, batch, self._micro_batch, check_requests=check_requests).step_s
 
     def step(self, batch: Batch, scale: float) -> StepResult:
         """Train on one batch; `scale` multiplies every learning rate."""

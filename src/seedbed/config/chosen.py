@@ -1,0 +1,90 @@
+"""The size that was chosen for a time budget, and why: as data, and in sentences that every front end and the log share."""
+
+from __future__ import annotations
+
+import msgspec
+
+from seedbed import text
+from seedbed.config.durations import short
+
+
+class Option(msgspec.Struct, frozen=True, kw_only=True):
+    """One size that was considered. `tokens` and `loss` (nats per token): what it would reach in the time."""
+
+    layers: int
+    hidden: int
+    parameters: int
+    tokens_per_s: float
+    measured: bool
+    """Whether the speed was measured; otherwise it is interpolated between sizes that were."""
+    tokens: float
+    loss: float
+
+
+class Chosen(msgspec.Struct, frozen=True, kw_only=True):
+    """The chosen size, and the sizes that were considered, smallest first. `parameters` counts all weights."""
+
+    time_s: float
+    left_s: float
+    """The seconds from the choice to the end of the run."""
+    layers: int
+    hidden: int
+    parameters: int
+    vocab_size: int
+    batch_size: int
+    context: int
+    threads: int
+    """The number of CPU threads that was the fastest; 0: not compared."""
+    tokens: float
+    unique_tokens: int
+    """The number of tokens of the training text, each counted once."""
+    loss: float
+    bits_per_byte: float
+    options: tuple[Option, ...] = ()
+
+    @property
+    def steps(self) -> int:
+        """The expected number of training steps."""
+        return max(round(self.tokens / (self.batch_size * self.context)), 1)
+
+    @property
+    def passes(self) -> float:
+        """How many times the run reads the training text."""
+        return self.tokens / max(self.unique_tokens, 1)
+
+
+def sentence(chosen: Chosen) -> str:
+    """The chosen size and what to expect of it, in one sentence."""
+    return (
+        f"Chosen for {short(chosen.time_s)}: {chosen.layers} layers x {chosen.hidden} ({text.count(chosen.parameters)} "
+        f"parameters), about {text.count(chosen.tokens)} tokens in {chosen.steps:,} steps"
+        f"{_passes(chosen)}. Expected validation loss about {chosen.loss:.2f} ({chosen.bits_per_byte:.2f} bits per byte), "
+        f"end in about {text.duration(max(chosen.left_s, 0.0))}."
+    )
+
+
+def reason(chosen: Chosen) -> str:
+    """Why this size was chosen: the measured speeds, and what the next smaller and larger size would reach."""
+    measured = [each for each in chosen.options if each.measured]
+    speeds = ", ".join(f"{text.count(each.parameters)} {text.count(each.tokens_per_s)} tokens/s" for each in measured)
+    parts = [f"Measured here: {speeds}."]
+    place = next((i for i, each in enumerate(chosen.options) if _is_chosen(each, chosen)), None)
+    if place is not None:
+        near = [
+            f"{text.count(chosen.options[i].parameters)} parameters {chosen.options[i].loss:.2f}"
+            for i in (place - 1, place + 1)
+            if 0 <= i < len(chosen.options)
+        ]
+        if near:
+            parts.append(f"The sizes beside it would reach: {', '.join(near)}.")
+        if place == len(chosen.options) - 1 and chosen.passes > 1:
+            parts.append("A larger model would learn this small text by heart.")
+    return " ".join(parts)
+
+
+def _is_chosen(option: Option, chosen: Chosen) -> bool:
+    return (option.layers, option.hidden) == (chosen.layers, chosen.hidden)
+
+
+def _passes(chosen: Chosen) -> str:
+    return f" ({chosen.passes:.1f} passes over the text)" if chosen.passes >= 1.5 else ""

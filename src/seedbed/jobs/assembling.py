@@ -1,0 +1,77 @@
+"""Builds the parts of a training from scratch: a decoder with random weights, its optimizer, batches and validation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from seedbed.config import arithmetic
+from seedbed.config.schema import Config
+from seedbed.data.batches import Batches
+from seedbed.data.prefetch import Prefetcher, should_pin
+from seedbed.data.sample_prompt import sample_prompt
+from seedbed.data.shards import Dataset
+from seedbed.data.validation import Validation
+from seedbed.jobs.parts import Parts
+from seedbed.model.decoder import Decoder
+from seedbed.model.generate import Sampling, text_stream
+from seedbed.optim.optimizer import build_optimizer
+from seedbed.train import seed
+from seedbed.train.decoder_learner import DecoderLearner, model_files
+from seedbed.train.device import Device
+from seedbed.train.trainer import LearnerTrainer
+
+
+def assemble(config: Config, dataset: Dataset, device: Device, precision: str, *, compile_as: str = "off") -> Parts:
+    """Build the parts of a training from scratch: trainer, batches and validation. `compile_as`: on, off or auto."""
+    options = config.train
+    learner = build_learner(config, dataset, precision, device.torch_device)
+    optimizer = build_optimizer(learner.trainable(), config.optimizer)
+    batches = Batches(
+        dataset.train,
+        context=config.model.context,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        fingerprint=dataset.fingerprint,
+        document_mask=config.data.document_mask,
+    )
+
+    def write(prompt: str, step: int) -> Iterator[str]:
+        sample_seed = seed.offset_seed(options.seed, step)
+        sampling = Sampling(max_new_tokens=options.sample_tokens, temperature=0.8, seed=sample_seed)
+        return text_stream(learner.model, dataset.tokenizer, prompt, sampling)
+
+    return Parts(
+        trainer=LearnerTrainer(
+            learner,
+            optimizer,
+            device,
+            grad_clip=config.optimizer.grad_clip,
+            micro_batch=options.micro_batch,
+            compile_as=compile_as,
+        ),
+        batches=batches,
+        prefetched=Prefetcher(batches, options.prefetch, pin=should_pin(options.pin_memory, device.torch_device)),
+        validation=Validation(
+            dataset.validation,
+            context=config.model.context,
+            # No gradients are kept, so twice as many sequences as in a training micro-batch fit into memory.
+            batch_size=2 * (options.micro_batch or options.batch_size),
+            document_mask=config.data.document_mask,
+            wanted_tokens=options.eval_tokens,
+        ),
+        prompts=options.sample_prompts if options.sample_prompts is not None else (sample_prompt(dataset),),
+        write=write,
+        tokens_per_window=config.model.context,
+        fingerprint=dataset.fingerprint,
+    )
+
+
+def build_learner(config: Config, dataset: Dataset, precision: str, device: torch.device) -> DecoderLearner:
+    """Build the model with random weights from the config's seed, on its device."""
+    seed.seed_all(config.train.seed)
+    model = Decoder(config.model, arithmetic.padded_vocab(config.model, dataset.tokenizer.vocab_size))
+    model.init_weights(seed.generator(config.train.seed, 0))
+    files = model_files(model, dataset.tokenizer)
+    return DecoderLearner(model, precision=precision, device=device, files=files)

@@ -1,0 +1,93 @@
+"""Says what size `train --for` would choose: prepares the text, times training steps, and writes JSON lines to stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from seedbed.config.directories import cache_dir
+from seedbed.config.durations import seconds_of
+from seedbed.config.frozen import load_frozen
+from seedbed.config.roots import TRAIN
+from seedbed.config.timed import for_time
+from seedbed.data.build import build_dataset
+from seedbed.data.interruption import never_stop
+from seedbed.errors import EXIT_FAILURE, SeedbedError
+from seedbed.events import Data, Event, Message
+from seedbed.jobs.settling import text_bytes
+from seedbed.jobs.sizing import choose
+from seedbed.train.device import decide_device
+
+_START_S = 5.0
+"""Seconds from the command to the moment when a run begins to measure, with prepared text; on two CPU cores."""
+
+
+class ChooseRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The path of a config file whose `train.time` is set and whose `train.size` is auto."""
+
+    config: str
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Answer the request on stdin; returns the exit status.
+
+    Writes lines with `progress` (a data event) or `message`, then one with `config` and `chosen` (config.chosen.Chosen).
+    """
+    try:
+        request = msgspec.json.decode(sys.stdin.buffer.read(), type=ChooseRequest)
+        answer(request)
+    except SeedbedError as error:
+        _write({"error": error.message, "hint": error.hint, "exit": error.exit_code})
+        return error.exit_code
+    except BrokenPipeError:
+        return EXIT_FAILURE
+    return 0
+
+
+def answer(request: ChooseRequest) -> None:
+    """Choose the size, and write progress and the result. Raises SeedbedError if the text cannot be used."""
+    began = time.monotonic()
+    config = load_frozen(Path(request.config), TRAIN)
+    assert config.train.time is not None
+    ready = for_time(config, seconds_of(config.train.time), text_bytes(config.data))
+    dataset = build_dataset(ready.data, ready.tokenizer, cache=cache_dir(), emit=_emit)
+    device, precision = decide_device(ready.train, _nothing_recorded, _emit)
+    prepared_s = time.monotonic() - began
+    # The text stays in the cache, so a run that starts now spends no time on it: only its start and the measuring count.
+    sizing = choose(
+        ready,
+        dataset,
+        device,
+        precision,
+        used_s=lambda: _START_S + time.monotonic() - began - prepared_s,
+        check=never_stop,
+    )
+    _write(
+        {
+            "config": msgspec.to_builtins(sizing.config),
+            "chosen": msgspec.to_builtins(sizing.chosen),
+            "prepared_s": prepared_s,
+        }
+    )
+
+
+def _emit(event: Event, t: float | None = None) -> None:
+    if isinstance(event, Data):
+        _write({"progress": msgspec.to_builtins(event)})
+    elif isinstance(event, Message):
+        _write({"message": msgspec.to_builtins(event)})
+
+
+def _nothing_recorded(_name: str, _device_type: str) -> None:
+    return None
+
+
+def _write(line: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()

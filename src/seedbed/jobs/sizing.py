@@ -1,0 +1,245 @@
+"""Chooses the size of a model for a time budget: times a few real training steps of two to four sizes, and predicts losses.
+
+The choice is written into the run's config, so that a resume and `--like` repeat it.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import os
+import statistics
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from msgspec.structs import replace
+
+from seedbed.config.arithmetic import count_parameters, memory_estimate
+from seedbed.config.chosen import Chosen, Option
+from seedbed.config.durations import seconds_of
+from seedbed.config.ladder import RUNGS, shaped, sized
+from seedbed.config.scaling import Candidate, best, candidates, law_for
+from seedbed.config.schema import Config
+from seedbed.config.timed import with_kept
+from seedbed.data.shards import Dataset
+from seedbed.errors import SeedbedError
+from seedbed.jobs.assembling import assemble
+from seedbed.train.device import Device, free_memory_bytes
+
+_MEASURED_SHARE = 0.06
+"""At most this share of the time is spent on timing steps."""
+_MOST_SIZES = 4
+_LARGEST_JUMP = 3
+"""A size is measured at most so many rungs above the largest that was."""
+_FIRST_RUNG = 1
+_THREADS_RUNG, _THREADS_S, _HOPELESS = 2, 1.0, 4.0
+"""The size with which one CPU thread is compared with all, for so many seconds each; a first step that takes so many times
+as long with all threads settles it."""
+_FEWEST_STEPS, _MOST_STEPS = 2, 40
+_CLOSING_SHARE = 0.05
+_CLOSING_S = 3.0
+"""The share of the time, and the seconds beside it, that validations, samples and the last save are expected to take."""
+_MEMORY_SHARE = 0.6
+_EVALS, _EVAL_SHARE = 10, 0.02
+"""Validations in a run, and the share of the training time that they may take."""
+_SAVE_S = 300.0
+"""Checkpoints are at most so many seconds apart; short runs have three."""
+_BUSY_LOAD = 1.5
+"""With a load of so many waiting programs per thread, one thread is taken without a comparison, which could take long."""
+
+Check = Callable[[], None]
+
+
+class Sizing(NamedTuple):
+    """The config with the chosen size, and the choice as data."""
+
+    config: Config
+    chosen: Chosen
+
+
+def choose(
+    config: Config, dataset: Dataset, device: Device, precision: str, *, used_s: Callable[[], float], check: Check
+) -> Sizing:
+    """Choose the size for `config.train.time` on this machine, for prepared data.
+
+    `used_s` returns how much of the time is already over; `check` is called between steps and may raise. Raises
+    SeedbedError if too little time is left to train.
+    """
+    assert config.train.time is not None
+    time_s = seconds_of(config.train.time)
+    config, threads = _with_fastest_threads(config, dataset, device, precision, check)
+    speeds: dict[int, float] = {}
+    rungs = _rungs_in_memory(config, dataset, device, precision)
+    budget_s, law = _MEASURED_SHARE * time_s, law_for(config.data.source)
+    bytes_per_token = dataset.validation.num_bytes / max(dataset.validation.num_tokens, 1)
+    begun, rung = time.monotonic(), min(_FIRST_RUNG, rungs - 1)
+    while True:
+        speeds[rung] = _speed(_trial_config(config, rung), dataset, device, precision, budget_s / _MOST_SIZES, check)
+        spent_s = time.monotonic() - begun
+        useful_s = (time_s - used_s()) * (1 - _CLOSING_SHARE) - _CLOSING_S
+        found = candidates(
+            config.model,
+            speeds,
+            law=law,
+            vocab_size=dataset.tokenizer.vocab_size,
+            useful_s=useful_s,
+            unique_tokens=dataset.train.num_tokens,
+            bytes_per_token=bytes_per_token,
+            rungs=rungs,
+        )
+        chosen = best(found)
+        following = _next_to_measure(chosen.rung, speeds, len(found))
+        enough = spent_s > budget_s * (1 - 1 / _MOST_SIZES) and not (len(speeds) == 1 and chosen.rung < rung)
+        if following is None or len(speeds) >= _MOST_SIZES or enough:
+            break
+        rung = following
+    if useful_s <= 0.2 * time_s:
+        raise SeedbedError(
+            f"Preparing the text took so long that only {max(useful_s, 0):.0f} of {time_s:.0f} seconds are left to train.",
+            "Start it again: the prepared text is kept, so all of the time is then left. Or give a longer time.",
+        )
+    final = _settled(config, chosen, time_s)
+    return Sizing(
+        final, _as_data(final, dataset, chosen, found, speeds, threads, time_s, time_s - used_s(), bytes_per_token)
+    )
+
+
+def _next_to_measure(chosen: int, speeds: dict[int, float], num_found: int) -> int | None:
+    """The rung to measure next: the chosen one, else one beside it so that at least two are measured; None if enough are."""
+    wanted = min(chosen, max(speeds) + _LARGEST_JUMP)
+    if wanted not in speeds:
+        return wanted
+    if len(speeds) > 1:
+        return None
+    beside = chosen + 1 if chosen + 1 < num_found else chosen - 1
+    return beside if beside >= 0 else None
+
+
+def _trial_config(config: Config, rung: int) -> Config:
+    return with_kept(sized(config, rung, 0.0), config)
+
+
+def _rungs_in_memory(config: Config, dataset: Dataset, device: Device, precision: str) -> int:
+    """The number of sizes whose training fits into a part of the free memory."""
+    free = _MEMORY_SHARE * free_memory_bytes(device)
+    vocab_size = dataset.tokenizer.vocab_size
+    fitting = (
+        rung
+        for rung in range(len(RUNGS))
+        if memory_estimate(_trial_config(config, rung), vocab_size, precision).total > free
+    )
+    return max(next(fitting, len(RUNGS)), 1)
+
+
+def _speed(
+    config: Config,
+    dataset: Dataset,
+    device: Device,
+    precision: str,
+    most_s: float,
+    check: Check,
+    hopeless_s: float = math.inf,
+) -> float:
+    """Tokens per second of real training steps: the median of those that fit into `most_s` seconds, after a first one.
+
+    Ends at once if a step takes longer than `hopeless_s` seconds.
+    """
+    parts = assemble(config, dataset, device, precision)
+    begun, durations, tokens = time.monotonic(), [], config.train.batch_size * config.model.context
+    for step in range(_MOST_STEPS):
+        check()
+        batch, started = parts.batches.batch(step), time.monotonic()  # type: ignore[attr-defined]
+        parts.trainer.step(batch, 0.1)
+        durations.append(time.monotonic() - started)
+        if durations[-1] > hopeless_s:
+            return tokens / durations[-1]
+        if len(durations) > _FEWEST_STEPS and time.monotonic() - begun > most_s:
+            break
+    del parts
+    gc.collect()
+    return tokens / statistics.median(durations[1:])
+
+
+def _with_fastest_threads(
+    config: Config, dataset: Dataset, device: Device, precision: str, check: Check
+) -> tuple[Config, int]:
+    """The config with one CPU thread if that is faster than all, as on a machine with other work (see docs/log.md)."""
+    every = torch.get_num_threads()
+    if device.torch_device.type != "cpu" or config.train.threads or every == 1:
+        return config, config.train.threads
+    one = replace(config, train=replace(config.train, threads=1))
+    if os.getloadavg()[0] > _BUSY_LOAD * every:
+        torch.set_num_threads(1)
+        return one, 1
+    trial = _trial_config(config, _THREADS_RUNG)
+    tokens = trial.train.batch_size * trial.model.context
+    torch.set_num_threads(1)
+    alone = _speed(trial, dataset, device, precision, _THREADS_S, check)
+    torch.set_num_threads(every)
+    together = _speed(trial, dataset, device, precision, _THREADS_S, check, _HOPELESS * tokens / alone)
+    if together >= alone:
+        return config, every
+    torch.set_num_threads(1)
+    return one, 1
+
+
+def _settled(config: Config, chosen: Candidate, time_s: float) -> Config:
+    """The config that the run is to train with: the chosen size, and how often to validate and save."""
+    final = sized(config, chosen.rung, chosen.tokens)
+    step_tokens = final.train.batch_size * final.model.context
+    steps = max(chosen.tokens / step_tokens, 1.0)
+    step_s = time_s / steps
+    eval_tokens = 3 * _EVAL_SHARE * chosen.tokens / _EVALS
+    train = replace(
+        final.train,
+        eval_every=max(round(steps / _EVALS), 10),
+        eval_tokens=int(min(max(eval_tokens, 10_000), 200_000)),
+        checkpoint_every=max(round(min(steps / 3, _SAVE_S / step_s)), 10),
+    )
+    final = with_kept(replace(final, train=train), config)
+    return replace(final, train=replace(final.train, size="given", keep=()))
+
+
+def _as_data(
+    final: Config,
+    dataset: Dataset,
+    chosen: Candidate,
+    found: list[Candidate],
+    speeds: dict[int, float],
+    threads: int,
+    time_s: float,
+    left_s: float,
+    bytes_per_token: float,
+) -> Chosen:
+    vocab_size = dataset.tokenizer.vocab_size
+
+    def option(each: Candidate) -> Option:
+        rung = RUNGS[each.rung]
+        return Option(
+            layers=rung.layers,
+            hidden=rung.hidden,
+            parameters=count_parameters(shaped(final.model, rung), vocab_size),
+            tokens_per_s=each.tokens_per_s,
+            measured=each.rung in speeds,
+            tokens=each.tokens,
+            loss=each.loss,
+        )
+
+    return Chosen(
+        time_s=time_s,
+        left_s=left_s,
+        layers=final.model.layers,
+        hidden=final.model.hidden,
+        parameters=count_parameters(final.model, vocab_size),
+        vocab_size=vocab_size,
+        batch_size=final.train.batch_size,
+        context=final.model.context,
+        threads=threads,
+        tokens=chosen.tokens,
+        unique_tokens=dataset.train.num_tokens,
+        loss=chosen.loss,
+        bits_per_byte=chosen.loss / math.log(2) / bytes_per_token,
+        options=tuple(option(each) for each in found),
+    )

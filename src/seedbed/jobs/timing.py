@@ -1,0 +1,218 @@
+"""The time budget of a training job (`train.time`): its clock, what the work around the steps costs, and its plan.
+
+The time that counts is that of the work that led to the current step: from the command that started the run (for a
+resumed run: what the checkpoint had used, and the time since the job started), without pauses.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from seedbed.config.durations import seconds_of, short
+from seedbed.errors import SeedbedError
+from seedbed.events import Checkpoint, Eval, Event, Message, Phase, Run
+from seedbed.jobs.parts import Parts, TrainingConfig
+from seedbed.jobs.restore import Start
+from seedbed.runs.session import Session
+from seedbed.train.deadline import Costs, Deadline, DeadlineHook
+from seedbed.train.horizon import Segment
+from seedbed.train.loop import Hook
+
+_FEWEST_WARMUP_STEPS = 20
+_FORWARD_SHARE = 1 / 3
+"""The time of a validation per token, as a share of that of training, until it is measured (as in runs/costs.py)."""
+_WRITE_BYTES_PER_S = 100e6
+_SMALL_FILES_S = 0.3
+_SAMPLE_S = 1.0
+"""Assumed seconds for the samples at the end, until they are measured."""
+_MOST_FINAL_SHARE = 0.15
+"""At most this share of the time is spent on validating the whole text at the end; otherwise it is left out."""
+END_S = 1.0
+"""Seconds that the end of the job's process and the summary take."""
+_LONGEST_START_S = 60.0
+_ANNOUNCE_S = 5.0
+_COMPILE_FROM_S = 400.0
+"""The training time from which torch.compile is used: compiling takes 25 s of it, and saves a quarter of each step."""
+
+
+class WorkClock:
+    """The seconds of its time budget that a run has used up: `used_before_s` and the session's time without pauses."""
+
+    def __init__(self, session: Session, used_before_s: float) -> None:
+        self._session, self._used_before_s = session, used_before_s
+
+    def __call__(self) -> float:
+        return self._used_before_s + time.monotonic() - self._session.began_s - self._session.paused_s
+
+
+def clock_of(session: Session, start: Start | None = None) -> WorkClock:
+    """The clock of a session that begins at `start` (None: before any step).
+
+    In a run's first session it starts when the run was created, unless the run waited for its turn. A resumed session
+    adds its time to what the checkpoint had used.
+    """
+    used_s = float(start.trainer.get("time_used_s") or 0.0) if start is not None else 0.0
+    if session.number == 1 and not session.turn:
+        created = session.run.meta().get("created")
+        if isinstance(created, int | float):
+            before_session = time.time() - created - (time.monotonic() - session.began_s)
+            used_s = min(max(before_session, 0.0), _LONGEST_START_S)
+    return WorkClock(session, used_s)
+
+
+class MeasuredCosts(Costs):
+    """Costs that follow the validations, samples and checkpoints of a session, as an observer of its events."""
+
+    def __init__(
+        self, compared_tokens: int, all_tokens: int, token_s: float, save_s: float, most_final_s: float = math.inf
+    ) -> None:
+        """`most_final_s`: validating all tokens at the end is left out if it would take longer than this."""
+        super().__init__(eval_s=0.0, final_s=0.0, save_s=save_s + END_S)
+        self._most_final_s = most_final_s
+        self.validates_all = True
+        self._compared, self._all = compared_tokens, all_tokens
+        self._sample_s = _SAMPLE_S
+        self._set_token_s(token_s)
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Eval) and event.elapsed_s is not None and event.tokens:
+            self._set_token_s(event.elapsed_s / event.tokens)
+        elif isinstance(event, Phase) and event.name == "sample" and event.done and event.elapsed_s is not None:
+            self._sample_s = event.elapsed_s
+            self._set_token_s(self._token_s)
+        elif isinstance(event, Checkpoint):
+            self.save_s = event.write_s + END_S
+
+    def _set_token_s(self, token_s: float) -> None:
+        self._token_s = token_s
+        self.eval_s = token_s * self._compared
+        is_part = self._compared < self._all
+        self.validates_all = not is_part or token_s * self._all <= self._most_final_s
+        tokens = (self._compared if is_part else 0) + (self._all if self.validates_all else 0)
+        self.final_s = token_s * tokens + self._sample_s
+
+
+class Timing:
+    """The plan of a timed run: keeps its last segment up to date, and announces changes in the log."""
+
+    def __init__(self, session: Session, config: TrainingConfig, segments: list[Segment], clock: Callable[[], float]):
+        assert config.train.time is not None
+        self._session, self._config, self._segments = session, config, segments
+        self._clock = clock
+        self.total_s = seconds_of(config.train.time)
+        self.deadline: Deadline | None = None
+        self._costs: MeasuredCosts | None = None
+        self._last: Segment | None = None
+        self._told_at_s = 0.0
+
+    @property
+    def steps_worth_compiling(self) -> int:
+        """A number of steps with which torch.compile is used if the time that is left is worth it."""
+        return self._segments[-1].end if self.total_s - self._clock() > _COMPILE_FROM_S else 1
+
+    def begin(self, parts: Parts, step: int, step_s: float | None) -> Deadline:
+        """Make the plan, now that a step has been timed (`step_s` seconds) and training begins at `step`."""
+        train, validation = self._config.train, parts.validation
+        per_step = train.batch_size * parts.tokens_per_window
+        costs = MeasuredCosts(
+            validation.tokens(validation.compared_tokens),
+            validation.tokens(0),
+            (step_s or 0.0) * _FORWARD_SHARE / per_step,
+            sum(parts.trainer.sizes_bytes()) / _WRITE_BYTES_PER_S + _SMALL_FILES_S,
+            _MOST_FINAL_SHARE * self.total_s,
+        )
+        self._costs = costs
+        self._session.observers.append(costs)
+        last = self._segments[-1]
+        schedule = self._config.schedule
+        self.deadline = Deadline(
+            self.total_s,
+            self._clock(),
+            decay_share=schedule.decay if schedule.kind == "wsd" else 0.0,
+            step_s=step_s,
+            costs=costs,
+            eval_every=train.eval_every,
+            decay_from=last.decay_from,
+            end=last.end if last.decay_from is not None else None,
+            clock=self._clock,
+        )
+        if last.decay_from is None:
+            end = step + max(self.deadline.steps_left() or 0, 1)
+            warmup = last.warmup_steps or max(_FEWEST_WARMUP_STEPS, round(schedule.warmup * end))
+            self._segments[-1] = last._replace(end=end, warmup_steps=warmup)
+        self._last = self._segments[-1]
+        return self.deadline
+
+    def hook(self) -> Hook:
+        """The hook that settles the plan after each step."""
+        assert self.deadline is not None
+        return DeadlineHook(self.deadline, self._settled)
+
+    def validates_all(self) -> bool:
+        """Whether there is time to validate on all tokens at the end; if not, says so in the log."""
+        if self._costs is None or self._costs.validates_all:
+            return True
+        self._session.emit(
+            Message(
+                level="info",
+                code="part-validated",
+                text="The last validation covers a part of the text: the whole would take too much of the time.",
+                hint="Set a smaller data.validation for all of it, or a longer time.",
+                step=self._session.step,
+            )
+        )
+        return False
+
+    def used_s(self) -> float:
+        """The seconds of the time budget that the run has used up."""
+        return self._clock()
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of a `run` event about the time budget."""
+        last = self._segments[-1]
+        decay_from = -1 if last.decay_from is None else last.decay_from
+        return {"time_s": self.total_s, "warmup_steps": last.warmup_steps, "decay_from": decay_from}
+
+    def _settled(self, end: int, decay_from: int | None) -> None:
+        deadline, session = self.deadline, self._session
+        assert deadline is not None
+        self._segments[-1] = now = self._segments[-1]._replace(end=end, decay_from=decay_from)
+        before, self._last = self._last, now
+        begins = before is not None and decay_from is not None and before.decay_from is None
+        is_cut = before is not None and before.decay_from is not None and end < before.end
+        if not (begins or is_cut or deadline.used_s - self._told_at_s >= _ANNOUNCE_S):
+            return
+        self._told_at_s = deadline.used_s
+        event = Run(status="running", session=session.number, step=session.step, settled_steps=end, **self.fields())
+        session.emit(event)
+        if is_cut:
+            session.emit(_cut_message(self.total_s, end))
+
+
+def _cut_message(total_s: float, step: int) -> Message:
+    return Message(
+        level="warning",
+        code="deadline",
+        text=f"The run ends at step {step:,}, before its learning rate has decayed, to stay within {short(total_s)}.",
+        why="This machine became much slower while the learning rate fell.",
+        hint="`seedbed resume RUN --more-steps N` trains it further.",
+        step=step,
+    )
+
+
+def limit_preparation(session: Session, total_s: float, clock: Callable[[], float]) -> Callable[[], None]:
+    """A function for long work before training. It handles requests, and raises SeedbedError when the time is nearly over."""
+
+    def check() -> None:
+        session.check_requests()
+        if clock() > 0.6 * total_s:
+            raise SeedbedError(
+                f"The time of {short(total_s)} does not suffice: preparing the text has taken {short(clock())} and is not done.",
+                "Start it again: what has been prepared is kept, and preparation continues there. Or give a longer time, or less "
+                "text with data.max_documents.",
+            )
+
+    return check

@@ -1,0 +1,172 @@
+"""Training jobs with a time budget, on a clock that counts steps: when they end, and what a resume repeats."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seedbed.config.frozen import dump, load_frozen
+from seedbed.config.resolving import resolve
+from seedbed.config.roots import TRAIN
+from seedbed.events import Event, Step
+from seedbed.jobs import settling, timing, training
+from seedbed.jobs.__main__ import run_job
+from seedbed.runs.control import ResumeOptions, StartCondition
+from seedbed.runs.session import Session
+from seedbed.runs.status import status
+from seedbed.runs.store import RunDir, Store
+from seedbed.train.trainer import LearnerTrainer
+from tiny import MODEL_AND_DATA
+
+SETTINGS = (
+    *MODEL_AND_DATA,
+    "train.batch_size=2",
+    "train.compile=off",
+    "train.precision=fp32",
+    "train.sample_tokens=2",
+    "train.eval_every=20",
+    "train.checkpoint_every=10",
+    "train.threads=1",
+    "schedule.decay=0.4",
+)
+Work = Callable[[Session, Event], None]
+
+
+class StepClock:
+    """A second passes with each step."""
+
+    def __init__(self, used_s: float) -> None:
+        self.now_s = used_s
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def each_event(monkeypatch: pytest.MonkeyPatch, cache: Path) -> list[Work]:
+    """Functions that are called with the session and each event; the clock of the jobs counts their steps."""
+    works: list[Work] = []
+
+    def clock_of(session: Session, start: Any = None) -> StepClock:
+        clock = StepClock(float(start.trainer.get("time_used_s") or 0.0) if start else 0.0)
+
+        def observe(event: Event) -> None:
+            clock.now_s += isinstance(event, Step)
+            for work in works:
+                work(session, event)
+
+        session.observers.append(observe)
+        return clock
+
+    monkeypatch.setenv("SEEDBED_CACHE", str(cache))
+    monkeypatch.setattr(training, "clock_of", clock_of)
+    monkeypatch.setattr(settling, "clock_of", lambda session: lambda: 0.0)
+    monkeypatch.setattr(LearnerTrainer, "seconds_per_step", lambda *_: 1.0)
+    monkeypatch.setattr(timing.MeasuredCosts, "__call__", lambda *_: None)  # measured times would differ between runs
+    return works
+
+
+def new_run(folder: Path, *sets: str) -> RunDir:
+    resolved = resolve(TRAIN, preset="nano", sets=(*SETTINGS, *sets))
+    return Store(folder / "runs").create("train", "timed", dump(resolved.config, resolved.origins), {})
+
+
+def events(run: RunDir, kind: str) -> list[dict[str, Any]]:
+    return [each for line in run.events.read_text().splitlines() if (each := json.loads(line))["kind"] == kind]
+
+
+def work(run: RunDir, expect: int = 0) -> None:
+    assert run_job(run.path, ResumeOptions(), StartCondition()) == expect, status(run)["reason"]
+
+
+def test_a_run_with_a_time_decays_once_and_ends_before_the_time_is_over(tmp_path: Path, each_event: list[Work]) -> None:
+    run = new_run(tmp_path, "train.time=60s")
+    work(run)
+    steps = events(run, "step")
+    assert status(run)["status"] == "completed"
+    assert 40 <= len(steps) <= 60
+    rates = [step["lr"] for step in steps]
+    peak = rates.index(max(rates))
+    assert rates == sorted(rates[:peak]) + sorted(rates[peak:], reverse=True)
+    assert rates[-1] < 0.1 * max(rates)
+    assert status(run)["steps"] == len(steps)
+    assert "falls linearly over the last 40%" in events(run, "run")[1]["schedule"]
+
+
+def test_a_run_that_is_stopped_within_its_decay_repeats_it_exactly(tmp_path: Path, each_event: list[Work]) -> None:
+    whole = new_run(tmp_path / "whole", "train.time=60s")
+    work(whole)
+    steps = events(whole, "step")
+    cut = len(steps) - 5
+
+    def stop(session: Session, event: Event) -> None:
+        if session.number == 1 and isinstance(event, Step) and event.step == cut:
+            session.stop_requested = "for the test"
+
+    each_event.append(stop)
+    stopped = new_run(tmp_path / "stopped", "train.time=60s")
+    work(stopped)
+    assert status(stopped)["step"] == cut
+    work(stopped)
+    assert status(stopped)["status"] == "completed"
+    again = {step["step"]: (step["loss"], step["lr"]) for step in events(stopped, "step")}
+    assert again == {step["step"]: (step["loss"], step["lr"]) for step in steps}
+
+
+def test_a_resume_before_the_decay_trains_for_the_time_that_is_left(tmp_path: Path, each_event: list[Work]) -> None:
+    def stop(session: Session, event: Event) -> None:
+        if session.number == 1 and isinstance(event, Step) and event.step == 15:
+            session.stop_requested = "for the test"
+
+    each_event.append(stop)
+    run = new_run(tmp_path, "train.time=60s")
+    work(run)
+    saved = json.loads((run.checkpoints / "step-00000015" / "trainer.json").read_text())
+    assert saved["time_used_s"] == 15
+    assert saved["segments"][0][3] is None  # the decay has not begun
+    work(run)
+    assert 40 <= status(run)["step"] <= 60
+
+
+def test_the_chosen_size_is_written_into_the_config_and_kept_on_resume(
+    tmp_path: Path, each_event: list[Work], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = (
+        "model.context",
+        "train.batch_size",
+        "data.stories",
+        "tokenizer.vocab_size",
+        "train.threads",
+        "train.precision",
+    )
+    kept = f"train.keep=[{', '.join(repr(path) for path in keep)}]"
+    run = new_run(tmp_path, "train.time=60s", "train.size=auto", kept)
+    speeds = iter([2e5, 1.5e5, 1e5, 5e4])
+    monkeypatch.setattr("seedbed.jobs.sizing._speed", lambda *_: next(speeds))
+
+    def stop(session: Session, event: Event) -> None:
+        if session.number == 1 and isinstance(event, Step) and event.step == 2:
+            session.stop_requested = "for the test"
+
+    each_event.append(stop)
+    work(run)
+    config = load_frozen(run.config, TRAIN)
+    assert (config.train.size, config.train.time, config.train.keep) == ("given", "60s", ())
+    assert (config.model.context, config.train.batch_size) == (16, 2)
+    assert config.model.hidden >= 64
+    assert "# chosen for 1m" in run.config.read_text()
+    (message,) = [each for each in events(run, "message") if each["code"] == "size"]
+    assert message["text"].startswith(f"Chosen for 1m: {config.model.layers} layers x {config.model.hidden}")
+    before = run.config.read_bytes()
+    work(run)  # measures nothing: `speeds` is not asked again
+    assert run.config.read_bytes() == before
+    assert len([each for each in events(run, "message") if each["code"] == "size"]) == 1
