@@ -152,3 +152,14 @@ def test_a_model_that_does_not_fit_is_a_failure(capsys: pytest.CaptureFixture[st
     error = printed(capsys, "plan", "--model", "llama3-70b", "--gpu", "8xH100", expect=1)
     assert "does not fit" in error
     assert "It fits on 32" in error
+
+
+@pytest.mark.slow
+def test_a_time_gives_the_size_that_this_machine_can_train(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "cache"))
+    found = json.loads(printed(capsys, "plan", "--for", "2m", "--json"))
+    assert found["layers"] * found["hidden"] > 0
+    assert any(each["measured"] for each in found["options"])
+    assert "parsecs" in printed(capsys, "plan", "--for", "2 parsecs", expect=2)

@@ -25,6 +25,7 @@ EXAMPLES = """\
   seedbed plan --model llama3-405b --gpu 16384xH100 --tokens 15.6T --parallel tp=8,pp=16,cp=1
   seedbed plan --search --model llama3-8b --gpu 64xH100 --tokens 1T     compare layouts by time and by cost
   seedbed plan my.toml --gpu RTX3090                                    the model and tokens of a config
+  seedbed plan --for 20m --data text:~/novels                           what this machine can train in that time
   seedbed plan --runs published.json                                    compare predictions with published runs
   seedbed plan --list gpus
 """
@@ -58,6 +59,10 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runs", metavar="FILE", type=Path, help="compare predictions with a JSON file of published runs"
     )
+    parser.add_argument(
+        "--for", metavar="TIME", dest="for", help="the model that this machine can train in this time, such as 20m"
+    )
+    parser.add_argument("--data", metavar="SOURCE", help="with --for: the text, as in `seedbed train`")
     parser.add_argument("--list", choices=_LISTS, help="list the known GPUs, models or networks")
     json_option(parser, "the plan")
 
@@ -90,6 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _list(arguments)
     if arguments.runs:
         return _compare(arguments)
+    if getattr(arguments, "for"):
+        return _plan_time(arguments)
     if arguments.search:
         return _search(arguments)
     from seedbed.simulate.plan import make_plan
@@ -184,6 +191,35 @@ def _print(plan: Plan, *, explain: bool) -> None:
         for sentence in basis(plan):
             for line in textwrap.wrap(sentence, width() - 2):
                 say(line)
+
+
+def _plan_time(arguments: argparse.Namespace) -> int:
+    """Print the size that `seedbed train --for` would choose; this machine is measured for some seconds."""
+    import msgspec
+
+    from seedbed import actions
+    from seedbed.cli.console import say, say_json, set_temporary_line
+    from seedbed.config.layers import Flagged
+    from seedbed.config.resolving import resolve
+    from seedbed.config.roots import TRAIN
+    from seedbed.presentation.size_plan import plan_lines
+
+    flags = {
+        "train.time": Flagged(getattr(arguments, "for"), "--for"),
+        "data.source": Flagged(arguments.data, "--data"),
+    }
+    wanted = resolve(TRAIN, file=arguments.file, flags=flags)
+    set_temporary_line("measuring this machine ...")
+    try:
+        found = actions.choose_size(wanted)
+    finally:
+        set_temporary_line()
+    if arguments.json:
+        say_json(msgspec.to_builtins(found.chosen))
+        return 0
+    for line in plan_lines(found.chosen):
+        say(line)
+    return 0
 
 
 def _search(arguments: argparse.Namespace) -> int:
