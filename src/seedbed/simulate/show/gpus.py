@@ -25,6 +25,8 @@ _REAR_C, _OFFSET_C = 5.0, 2.0
 _CONTEXT_BYTES = 600 << 20
 """Memory of an idle GPU whose process runs."""
 _NOISE_SIZE = 4096
+_MOST_SAMPLED = 1999
+"""GPUs from which the means of a large cluster are computed."""
 _TICKS_PER_S = 2
 
 
@@ -99,13 +101,14 @@ class GpuLoads:
         """The GPUs of the first nodes, and the means of the others."""
         shown = min(self.gpus, SHOWN_NODES * self.per_node)
         rows = tuple(self._row(number, each) for number, each in enumerate(self.many(range(shown), at_s)))
-        others = self.many(range(shown, self.gpus), at_s)
+        sampled = range(shown, self.gpus, max((self.gpus - shown) // _MOST_SAMPLED, 1))
+        others = self.many(sampled, at_s)
         rest = None
         if others:
             means = [sum(values) / len(others) for values in zip(*others, strict=True)]
             rest = GpuRow(-1, -1, means[0], round(means[1]), self.total_bytes, means[2], means[3])
         nodes = -(-self.gpus // self.per_node) - -(-shown // self.per_node)
-        return GpuTable(rows=rows, rest=rest, rest_nodes=nodes, rest_gpus=len(others))
+        return GpuTable(rows=rows, rest=rest, rest_nodes=nodes, rest_gpus=self.gpus - shown)
 
     @property
     def _most(self) -> float:

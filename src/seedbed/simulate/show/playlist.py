@@ -8,7 +8,8 @@ from contextlib import suppress
 
 import msgspec
 
-from seedbed.errors import SeedbedError, UsageError
+from seedbed.errors import SeedbedError
+from seedbed.simulate.catalog import models
 from seedbed.simulate.counter_random import Stream
 from seedbed.simulate.failures import DAY_S, NODE_DAYS, Failures, Reliability
 from seedbed.simulate.hardware_facts import Gpu
@@ -96,20 +97,31 @@ def takes(options: Options) -> Iterator[Take]:
 def take_of(options: Options, number: int, before: str = "") -> Take:
     """Run `number` of the show, whose model differs from `before` if it is not given."""
     draw = Stream(options.seed, f"show run {number}")
-    last: SeedbedError | None = None
+    shape, gpu, num_gpus = options.shape, options.gpu, options.num_gpus
     for attempt in range(_MOST_TRIES):
-        gpu = options.gpu or gpus()[draw.below(8 * attempt, len(gpus()))]
-        num_gpus = options.num_gpus or _num_gpus(draw, 8 * attempt + 1, gpu)
-        shape = options.shape or _shape(draw, 8 * attempt + 2, gpu, num_gpus, before)
+        first = 8 * attempt
+        gpu = options.gpu or gpus()[draw.below(first, len(gpus()))]
+        num_gpus = options.num_gpus or _num_gpus(draw, first + 1, gpu)
+        shape = options.shape or _shape(draw, first + 2, gpu, num_gpus, before)
+        is_fixed = options.shape is not None and options.gpu is not None and options.num_gpus is not None
+        if not is_fixed and shape.parameters > _most_parameters(gpu, num_gpus):
+            continue
         try:
-            plan = _plan(shape, gpu, num_gpus, sharded=draw.uniform(8 * attempt + 4) < _SHARDED_SHARE)
-        except SeedbedError as error:
-            if options.shape is not None and (options.gpu is not None and options.num_gpus is not None):
+            plan = _plan(shape, gpu, num_gpus, sharded=draw.uniform(first + 4) < _SHARDED_SHARE)
+        except SeedbedError:
+            if is_fixed:
                 raise
-            last = error
             continue
         return _take(options, number, plan, draw)
-    raise last or UsageError("No run is possible.")
+    assert shape is not None, "one was tried"
+    assert gpu is not None, "one was tried"
+    assert num_gpus is not None, "one was tried"
+    return _take(options, number, _plan(shape, gpu, num_gpus, sharded=False), draw)  # raises if it does not fit
+
+
+def _most_parameters(gpu: Gpu, num_gpus: int) -> float:
+    """The parameters of the largest model that the show tries on this cluster."""
+    return num_gpus * gpu.usable_gib * 2**30 / _BYTES_PER_PARAMETER
 
 
 def _plan(shape: Shape, gpu: Gpu, num_gpus: int, *, sharded: bool) -> Plan:
@@ -136,14 +148,14 @@ def _num_gpus(draw: Stream, index: int, gpu: Gpu) -> int:
 def _shape(draw: Stream, index: int, gpu: Gpu, num_gpus: int, before: str) -> Shape:
     """A model that may fit; if none of the show's models does, the smallest of the catalog."""
     real = draw.uniform(index) < _REAL_SHARE
-    most = num_gpus * gpu.usable_gib * 2**30 / _BYTES_PER_PARAMETER
+    most = _most_parameters(gpu, num_gpus)
     flops = num_gpus * 0.4e12 * gpu.peak_tflops.get("bf16", gpu.peak_tflops.get("fp16", 100.0))
     shortest, longest = (seconds * flops / (6 * _USUAL_BATCH) for seconds in _STEP_S)
     found = [each for each in (real_models() if real else facts().models) if each.parameters <= most]
     found = [each for each in found if shortest <= each.active_parameters <= longest] or found
     found = [each for each in found if each.name != before] or found
     if not found:
-        return min(real_models(), key=lambda each: each.parameters)
+        return min(models(), key=lambda each: each.parameters)
     return found[draw.below(index + 1, len(found))]
 
 
@@ -189,8 +201,8 @@ def _take(options: Options, number: int, plan: Plan, draw: Stream) -> Take:
 
 def _peak_lr(parameters: float) -> float:
     """A usual peak learning rate: 3e-4 for 8 B parameters, less for larger models (Llama 3, table 3: 8e-5 for 405 B)."""
-    lr = 3e-4 * min(max((8e9 / parameters) ** 0.3, 0.2), 4.0)
-    digits: float = 10.0 ** math.floor(math.log10(lr))
+    lr = 3e-4 * min(max(math.pow(8e9 / parameters, 0.3), 0.2), 4.0)
+    digits: float = math.pow(10, math.floor(math.log10(lr)))
     return round(lr / digits * 2) / 2 * digits
 
 

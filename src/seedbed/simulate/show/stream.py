@@ -55,18 +55,26 @@ _DETAIL_STEPS = 2
 
 def stream(options: Options) -> Iterator[Beat]:
     """The items of the show, without end. Raises SeedbedError if what is asked for is impossible."""
+    for beat, _ in played(options):
+        yield beat
+
+
+def played(options: Options) -> Iterator[tuple[Beat, Take]]:
+    """The items of the show, each with its run. Raises as `stream` does."""
     at_s = 0.0
     runs = takes(options)
     take = next(runs)
     while True:
         pace = Pace(take.scenario.seed, take.number, at_s)
-        yield from RunShow(take, pace).beats()
-        take = next(runs)
-        yield pace.show(
-            Next(number=take.number, model=take.shape.name, num_gpus=take.num_gpus, gpu=take.gpu.name), _END_S
+        for beat in RunShow(take, pace).beats():
+            yield beat, take
+        following = next(runs)
+        shown = Next(
+            number=following.number, model=following.shape.name, num_gpus=following.num_gpus, gpu=following.gpu.name
         )
+        yield pace.show(shown, _END_S), take
         pace.hold(1.0)
-        at_s = pace.at_s
+        take, at_s = following, pace.at_s
 
 
 class RunShow:
