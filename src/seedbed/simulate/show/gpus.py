@@ -24,8 +24,10 @@ _REAR_C, _OFFSET_C = 5.0, 2.0
 """How much hotter the GPUs in the rear of a server are, and the spread of single ones."""
 _CONTEXT_BYTES = 600 << 20
 """Memory of an idle GPU whose process runs."""
-_NOISE_SIZE = 4096
-_MOST_SAMPLED = 1999
+_MEMORY_SPREAD = 300 << 20
+"""Bytes by which the memory of single GPUs differs."""
+_NOISE_SIZE = 2048
+_MOST_SAMPLED = 255
 """GPUs from which the means of a large cluster are computed."""
 _TICKS_PER_S = 2
 
@@ -82,6 +84,8 @@ class GpuLoads:
         heat_w = sum(share * watts for (_, share), watts in zip(_LAGS, self._heat_at(at_s), strict=True))
         warm_c = INTAKE_C + min(KELVIN_PER_W, _MOST_RISE_C / self.limit_w) * heat_w
         noise, kinds, fraction, watts = self._noise, self._kinds, self._fraction, self._watts
+        used = min(self._used, 0.99 * self.total_bytes - _MEMORY_SPREAD) if self.total_bytes else self._used
+        differs = 1.0 if used > _CONTEXT_BYTES else 0.05
         spread = 0.02 * min(fraction, 1.0) if fraction < 1 else 0.0
         found = []
         for number in numbers:
@@ -90,7 +94,7 @@ class GpuLoads:
             found.append(
                 GpuValues(
                     min(max(fraction + spread * (wave - 0.5), 0.0), 1.0),
-                    int(min(self._used + kind.used_bytes * (1 if self._used > _CONTEXT_BYTES else 0.05), self._most)),
+                    int(used + kind.used_bytes * differs),
                     warm_c + kind.celsius + 0.3 * wave,
                     min(max(watts * kind.watts + 4 * fraction * wave, 0.5 * self._idle_w), self.limit_w),
                 )
@@ -110,10 +114,6 @@ class GpuLoads:
         nodes = -(-self.gpus // self.per_node) - -(-shown // self.per_node)
         return GpuTable(rows=rows, rest=rest, rest_nodes=nodes, rest_gpus=self.gpus - shown)
 
-    @property
-    def _most(self) -> float:
-        return 0.985 * self.total_bytes
-
     def _row(self, number: int, values: GpuValues) -> GpuRow:
         node, gpu = divmod(number, self.per_node)
         return GpuRow(node, gpu, values.fraction, values.used_bytes, self.total_bytes, values.celsius, values.watts)
@@ -130,7 +130,7 @@ class GpuLoads:
         rear = number % self.per_node >= self.per_node / 2 and self.per_node > 1
         celsius = (_REAR_C if rear else 0.0) + _OFFSET_C * max(min(draw.normal(3 * number), 2.5), -2.5)
         stage = number * self._stages // self.gpus if self._stages > 1 else 0
-        used = draw.uniform(3 * number + 1) * (300 << 20) - 0.01 * stage * self.total_bytes
+        used = draw.uniform(3 * number + 1) * _MEMORY_SPREAD - 0.01 * stage * self.total_bytes
         kind = _Kind(celsius, 1 + 0.02 * draw.normal(3 * number + 2), used)
         self._kinds[number] = kind
         return kind

@@ -28,7 +28,7 @@ from seedbed.simulate.show.playlist import Take
 
 RANKS_SHOWN = 24
 LEARNING_RATE_SAMPLES = 48
-_PAUSE_S = 0.28
+_PAUSE_S, _JOIN_S = 0.28, 1.2
 _PORTS = (29400, 29600)
 _FIRST_WEIGHTS_SHARE = 0.3
 """Share of a GPU's final memory that its weights take. Assumed."""
@@ -47,6 +47,7 @@ def opening(take: Take, pace: Pace) -> Iterator[Beat]:
         Rendezvous(host="node-000", port=port, nodes=given.nodes, num_gpus=take.num_gpus),
         3 * _PAUSE_S,
     )
+    pace.hold(_JOIN_S)
     yield from _gpus(take, pace)
     yield from _nccl(take, pace, draw)
     yield from _settings(take, pace)

@@ -7,7 +7,7 @@ from seedbed.simulate.counter_random import Stream
 from seedbed.simulate.show.items import Beat, Item
 
 _BURST, _BURST_SHARE = 0.2, 0.6
-"""Most pauses are this part of the mean pause; the others are longer, so that the mean is kept."""
+"""The share of short pauses, and how long they are against the mean. The next long pause makes up for them."""
 
 
 class Pace:
@@ -18,6 +18,8 @@ class Pace:
         """Seconds of the show at which the next item comes."""
         self._draw = Stream(seed, f"pace of run {number}")
         self._count = 0
+        self._owed_s = 0.0
+        """Seconds that short pauses left for the next long one."""
 
     def show(self, item: Item | Event, pause_s: float = 0.0) -> Beat:
         """Show an item now. The next one follows after about `pause_s` seconds."""
@@ -29,8 +31,10 @@ class Pace:
         """Let about `mean_s` seconds pass."""
         if mean_s:
             self._count += 1
-            long = (1 - _BURST_SHARE * _BURST) / (1 - _BURST_SHARE)
-            self.at_s += mean_s * (_BURST if self._draw.uniform(self._count) < _BURST_SHARE else long)
+            self._owed_s += mean_s
+            given_s = self._owed_s if self._draw.uniform(self._count) > _BURST_SHARE else _BURST * mean_s
+            self._owed_s -= given_s
+            self.at_s += given_s
 
     def hold(self, seconds: float) -> None:
         """Let exactly `seconds` pass."""

@@ -20,7 +20,7 @@ from seedbed.simulate.shape import Shape
 from seedbed.simulate.show.cast import Dataset, facts, gpus, real_models
 
 EPOCHS = 3
-STEPS_PER_LINE = (5, 10)
+STEPS_PER_LINE = (4, 5)
 LINES_PER_EPOCH = (24, 36)
 _LEAST_STEPS_PER_EPOCH = 40
 _BYTES_PER_PARAMETER = 24

@@ -35,7 +35,7 @@ from seedbed.simulate.show.pace import Pace
 from seedbed.simulate.show.playlist import Options, Take, takes
 from seedbed.simulate.telemetry import Telemetry
 
-EPOCH_S = (30.0, 42.0)
+EPOCH_S = (30.0, 36.0)
 """Seconds of the show that the steps of an epoch take."""
 _MILESTONES = 8
 """Training bars of an epoch that are also shown where bars cannot be overwritten."""
