@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import signal
 import sys
 import time
@@ -41,11 +41,11 @@ class Settings(NamedTuple):
 
 
 class Clock:
-    """The time of the show at a speed; it begins at the first use."""
+    """The time of the show at a speed; it begins when it is made."""
 
     def __init__(self, speed: float) -> None:
         self._speed = speed
-        self._start = time.monotonic()
+        self._start = self._begun = time.monotonic()
 
     def now_s(self) -> float:
         """Seconds of the show."""
@@ -58,6 +58,14 @@ class Clock:
             self._start -= left
             return 0.0
         return left
+
+    def is_over(self, end_s: float) -> bool:
+        """Whether more time has passed than the show may take, because the machine cannot keep up with the speed.
+
+        A small delay does not count, so that the same part of the show is seen.
+        """
+        allowed_s = end_s / self._speed
+        return time.monotonic() - self._begun > allowed_s + max(_LAG_S, 0.1 * allowed_s)
 
     def until(self, at_s: float) -> None:
         """Wait until a time of the show."""
@@ -91,9 +99,13 @@ class Player:
                 self._recording = stack.enter_context(Recording(self._settings.record, width, height, title))
             if self._settings.full_screen:
                 self._play_full_screen()
-            else:
-                stack.callback(self._end_line)
+                return 0
+            stack.callback(self._end_line)
+            try:
                 self._play_scrolling()
+            except KeyboardInterrupt:
+                self._has_transient = self._is_terminal  # the terminal has shown ^C
+                raise
         return 0
 
     def _beats(self) -> Iterator[tuple[Beat, Take]]:
@@ -104,8 +116,12 @@ class Player:
     def _size(self) -> tuple[int, int]:
         if not self._is_terminal:
             return _PIPE_SIZE
-        width, height = shutil.get_terminal_size(_PIPE_SIZE)
-        return max(width, 1), max(height, 1)
+        # Not shutil.get_terminal_size: after a change of the size, its variables COLUMNS and LINES are wrong.
+        try:
+            width, height = os.get_terminal_size(sys.stdout.fileno())
+        except OSError:
+            return _PIPE_SIZE
+        return (width, height) if width and height else _PIPE_SIZE
 
     def _glyphs(self) -> Glyphs:
         encoding = (getattr(sys.stdout, "encoding", "") or "").lower().replace("-", "")
@@ -116,10 +132,11 @@ class Player:
     def _play_scrolling(self) -> None:
         width, height = self._size()
         scrolling = Scrolling(self._options.seed, self._glyphs(), width, height)
-        clock = Clock(self._settings.speed)
         self._show(scrolling.first(), 0.0)
+        clock: Clock | None = None
         for beat, _ in self._beats():
-            if self._end_s is not None and (beat.at_s > self._end_s or clock.now_s() > self._end_s):
+            clock = clock or Clock(self._settings.speed)  # the time for the first plan does not count
+            if self._end_s is not None and (beat.at_s > self._end_s or clock.is_over(self._end_s)):
                 clock.until(self._end_s)
                 return
             clock.until(beat.at_s)

@@ -16,6 +16,8 @@ from seedbed.simulate.show.items import Item
 _TAG = "SIMULATED"
 _BAR_COLUMNS = (4, 24)
 _NARROW, _WIDE = 40, 90
+_RULE = 100
+"""Columns of the longest rule."""
 _OPS = {
     "all_reduce": "AllReduce",
     "reduce_scatter": "ReduceScatter",
@@ -36,7 +38,7 @@ def tag(seed: int, width: int) -> Row:
     words = f" {_TAG} (seed {seed}): no GPU is used, nothing is trained "
     if len(words) + 4 > width:
         words = f" {_TAG} seed {seed} " if len(f" {_TAG} seed {seed} ") + 2 <= width else _TAG
-    return fitted(row((words.center(width - 1, "-"), "dim")), width)
+    return fitted(row((words.center(min(width - 1, _RULE), "-"), "dim")), width)
 
 
 def clock(seconds: float) -> str:
@@ -79,7 +81,7 @@ def _begins(item: items.RunBegins, width: int, glyphs: Glyphs) -> list[Row]:
     if len(title) + 4 > width:
         title = f" {_TAG} seed {item.seed} "
     return [
-        row((title.center(width - 1, "="), "bold")),
+        row((title.center(min(width - 1, _RULE), "="), "bold")),
         _info("init", (item.model, "bold cyan"), f" on {item.num_gpus:,} x {item.gpu}"),
         _info("init", f"{text.plural(item.nodes, 'node')} x {item.gpus_per_node} GPUs, dataset {item.dataset}"),
     ]

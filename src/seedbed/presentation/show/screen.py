@@ -67,7 +67,8 @@ class Dashboard:
         self._last: items.Training | None = None
         self._progress: items.Bar | None = None
         self._doing = "starting"
-        self._points: list[tuple[int, float]] = []
+        self.points: list[tuple[int, float]] = []
+        """Step and loss of the curve."""
         self._curve: tuple[tuple[int, int, int], list[str]] = ((-1, -1, -1), [])
         self._map: tuple[tuple[int, int, int], Grid] | None = None
 
@@ -85,13 +86,13 @@ class Dashboard:
         match item:
             case items.RunBegins():
                 self._loads = GpuLoads(take.scenario, take.plan.setup.layout.pp)
-                self._run, self._last, self._progress, self._points = item, None, None, []
+                self._run, self._last, self._progress, self.points = item, None, None, []
                 self._doing, self._map = "starting", None
             case Hardware() if self._loads is not None:
                 self._loads.hear(beat.at_s, item)
             case items.Training():
-                self._points = [each for each in self._points if each[0] < item.step]
-                self._points.append((item.step, item.loss))
+                self.points = [each for each in self.points if each[0] < item.step]
+                self.points.append((item.step, item.loss))
                 self._last, self._progress, self._doing = item, None, "training"
             case items.Bar():
                 self._progress, self._doing = item, {"validation": "validating", "export": "exporting"}[item.what]
@@ -125,7 +126,7 @@ class Dashboard:
             rows += self._gpus(at_s, width, left - 1 - _LEAST_LOG)
         left -= len(rows)
         curve = min(max(left // 2, _LEAST_CURVE), _MOST_CURVE)
-        if len(self._points) > 1 and left >= _LEAST_CURVE + _LEAST_LOG:
+        if len(self.points) > 1 and left >= _LEAST_CURVE + _LEAST_LOG:
             rows += self._losses(width, curve)
             left -= curve
         return rows + self._last_rows(width, left)
@@ -202,9 +203,9 @@ class Dashboard:
         return tuple(min(first + first // step % step, gpus - 1) for first in range(0, gpus, step))
 
     def _losses(self, width: int, height: int) -> list[str]:
-        key = (width, height, len(self._points))
+        key = (width, height, len(self.points))
         if self._curve[0] != key:
-            line = Line("loss", [each[0] for each in self._points], [each[1] for each in self._points])
+            line = Line("loss", [each[0] for each in self.points], [each[1] for each in self.points])
             # Braille needs Unicode.
             drawn = braille([line], width, height, whole_x=True) if self._glyphs.half else []
             rows = [

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import msgspec
 
-from seedbed.errors import SeedbedError
+from seedbed.errors import SeedbedError, UsageError
 from seedbed.simulate.catalog import models
 from seedbed.simulate.counter_random import Stream
 from seedbed.simulate.failures import DAY_S, NODE_DAYS, Failures, Reliability
@@ -98,9 +98,10 @@ def take_of(options: Options, number: int, before: str = "") -> Take:
     """Run `number` of the show, whose model differs from `before` if it is not given."""
     draw = Stream(options.seed, f"show run {number}")
     shape, gpu, num_gpus = options.shape, options.gpu, options.num_gpus
+    possible = _possible_gpus(options)
     for attempt in range(_MOST_TRIES):
         first = 8 * attempt
-        gpu = options.gpu or gpus()[draw.below(first, len(gpus()))]
+        gpu = possible[draw.below(first, len(possible))]
         num_gpus = options.num_gpus or _num_gpus(draw, first + 1, gpu)
         shape = options.shape or _shape(draw, first + 2, gpu, num_gpus, before)
         is_fixed = options.shape is not None and options.gpu is not None and options.num_gpus is not None
@@ -117,6 +118,23 @@ def take_of(options: Options, number: int, before: str = "") -> Take:
     assert gpu is not None, "one was tried"
     assert num_gpus is not None, "one was tried"
     return _take(options, number, _plan(shape, gpu, num_gpus, sharded=False), draw)  # raises if it does not fit
+
+
+def _possible_gpus(options: Options) -> tuple[Gpu, ...]:
+    """The GPUs to choose from. Raises UsageError if the number that the viewer wants does not fill whole nodes."""
+    found = (options.gpu,) if options.gpu is not None else gpus()
+    wanted = options.num_gpus
+    if wanted is None:
+        return found
+    whole = tuple(each for each in found if wanted % each.gpus_per_node == 0 or wanted < each.gpus_per_node)
+    if not whole:
+        per_node = found[0].gpus_per_node
+        low = wanted - wanted % per_node
+        raise UsageError(
+            f"{wanted:,} GPUs do not fill whole nodes of {per_node} x {found[0].name}.",
+            f"Write --gpus {low} or {low + per_node}.",
+        )
+    return whole
 
 
 def _most_parameters(gpu: Gpu, num_gpus: int) -> float:
@@ -136,6 +154,11 @@ def _plan(shape: Shape, gpu: Gpu, num_gpus: int, *, sharded: bool) -> Plan:
     for more in ({"pp": 1, "zero": 3}, {}) if sharded else ({},):
         with suppress(SeedbedError):
             return make_plan(msgspec.structs.replace(request, parallel=parallel | more))
+    # The usual batch may not be divisible by the ranks: another number of sequences for each GPU always is.
+    per_gpu = max(round(_USUAL_BATCH / min(shape.context, 8192) / num_gpus), 1)
+    batch = float(per_gpu * num_gpus * min(shape.context, 8192))
+    with suppress(SeedbedError):
+        return make_plan(msgspec.structs.replace(request, parallel=parallel, global_batch_tokens=batch))
     return make_plan(request)
 
 
