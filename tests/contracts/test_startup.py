@@ -134,3 +134,17 @@ def test_plan_imports_no_heavy_package(folder: Path) -> None:
     names = loaded(folder, "plan", "--model", "llama3-8b", "--gpu", "64xH100", "--tokens", "1T")
     assert not roots(names) & {*HEAVY, "rich", "psutil", "argcomplete", "asyncio", "subprocess", "multiprocessing"}
     assert len(names) < 240, f"{len(names)} modules for plan"
+
+
+def test_the_show_imports_no_heavy_package(folder: Path) -> None:
+    names = loaded(folder, "show", "--exit-after", "0.1", "--speed", "10")
+    assert not roots(names) & {*HEAVY, "rich", "psutil", "argcomplete", "asyncio", "subprocess", "multiprocessing"}
+    assert not names & {"socket", "ssl", "urllib.request", "http.client"}, "the show uses no network"
+    assert len(names) < 260, f"{len(names)} modules for show"
+
+
+def test_the_first_line_of_the_show_needs_neither_the_planner_nor_the_catalog() -> None:
+    code = "import sys, seedbed.cli.show, seedbed.cli.show_player; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    names = set(done.stdout.split())
+    assert not names & {"seedbed.simulate.plan", "seedbed.simulate.cluster_run"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("train", "train a language model"),
     "simulate": ("simulate", "simulate a training run on a cluster"),
+    "show": ("show", "watch simulated training runs on clusters"),
     "tui": ("tui", "manage runs in a full-screen terminal"),
     "status": ("status", "show the state of a run"),
     "runs": ("runs", "list the runs"),

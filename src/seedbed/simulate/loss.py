@@ -51,9 +51,9 @@ HOFFMANN = Law(1.69, 406.4, 410.7, 0.34, 0.28)
 ANNEALING_GAP = 0.045
 """Nats by which the loss at the peak learning rate exceeds the law, which holds for a decayed one. Assumed; published
 curves of wsd schedules fall by 0.03 to 0.06 in their decay."""
-FASTEST_FALL = 0.12
-"""Largest mean fall of the loss in one step, in nats: a run with few warm-up steps is limited by its steps, not its
-tokens. Assumed."""
+FIRST_STEPS = 40
+"""Steps in which the distance to the law falls to 1/e at the beginning: a run with few warm-up steps is limited by its
+steps, not its tokens. Assumed."""
 NOISE = 0.35
 """Standard deviation of a step's loss times the square root of its sequences. Assumed."""
 RHO = 0.35
@@ -180,7 +180,8 @@ class LossCurve:
         counted = step * step / (2 * warm) if step < warm else step - warm / 2
         by_law = self.law.loss(self._parameters, self._start_tokens + counted * self._tokens_per_step)
         by_law += ANNEALING_GAP * self.schedule.multiplier(max(step, 1)) * min(step / max(warm, 1), 1.0)
-        return min(max(by_law, self.highest - FASTEST_FALL * step), self.highest)
+        by_law = min(by_law, self.highest)
+        return by_law + (self.highest - by_law) * math.exp(-step / FIRST_STEPS)
 
     def at(self, step: int, skipped: Container[int] = ()) -> Values:
         """The values that step `step` (1 .. steps) logs. `skipped`: first steps of spikes whose data are left out."""

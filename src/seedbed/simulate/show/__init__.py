@@ -1,0 +1,1 @@
+"""The show: an endless sequence of simulated training runs as a stream of timed items."""
