@@ -118,6 +118,19 @@ def test_other_seeds_give_other_shows(tmp_path: Path) -> None:
     assert one != other
 
 
+def test_the_first_line_comes_at_once() -> None:
+    begun = time.monotonic()
+    process = subprocess.Popen([*SEEDBED], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    took_s = time.monotonic() - begun
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert b"SIMULATED" in first
+    assert took_s < limit(0.15)
+
+
 def test_it_ends_after_the_time_that_was_asked_for(tmp_path: Path) -> None:
     begun = time.monotonic()
     show(tmp_path, "--exit-after", "1s")
@@ -270,6 +283,7 @@ def test_the_list_has_models_datasets_and_gpus(tmp_path: Path) -> None:
         (("--gpus", "100", "--gpu", "H100"), "100 GPUs do not fill whole nodes of 8"),
         (("--gpu", "H1000"), 'There is no GPU "H1000"'),
         (("--gpu", "8xH100", "--gpus", "16"), "only once"),
+        (("--gpu", "1xH100", "--gpus", "16"), "only once"),
         (("--model", "HAL-9001M"), 'There is no model "HAL-9001M"'),
         (("--exit-after", "0"), "is not a time above 0"),
         (("--exit-after", "soon"), "is not a time above 0"),

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from seedbed.events import Comm, Message
-from seedbed.presentation.show.lines import clock, rows_of, short_time, tag
+from seedbed.presentation.show.lines import clock, rows_of, short_time
+from seedbed.presentation.show.reminder import reminder
 from seedbed.presentation.show.rows import ASCII, UNICODE, Row, ansi
 from seedbed.presentation.show.scrolling import Scrolling
 from seedbed.simulate.show import items
@@ -23,7 +24,7 @@ SIZES = [(80, 24), (120, 36), (200, 60)]
 def shown_rows(run: Played, width: int = 80, height: int = 24, glyphs: object = UNICODE) -> list[Row]:
     """The rows of a run in the scrolling view."""
     view = Scrolling(run.take.options.seed, UNICODE if glyphs is UNICODE else ASCII, width, height)
-    return [view.first(), *(each for beat in run.beats for each in view.rows(beat.item))]
+    return [reminder(run.take.options.seed, width), *(each for beat in run.beats for each in view.rows(beat.item))]
 
 
 def lasting(rows: list[Row]) -> list[Row]:
@@ -55,7 +56,7 @@ def test_every_screenful_says_that_it_is_simulated(height: int) -> None:
 
 
 def test_the_reminder_says_so_in_20_columns_too() -> None:
-    assert "SIMULATED" in tag(7, 20).text
+    assert "SIMULATED" in reminder(7, 20).text
     assert "SIMULATED" in rows_of(first_run(0).one(items.RunBegins), 20, UNICODE)[0].text
 
 
