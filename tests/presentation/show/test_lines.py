@@ -15,7 +15,7 @@ from seedbed.presentation.show.reminder import reminder
 from seedbed.presentation.show.rows import ASCII, UNICODE, Row, ansi
 from seedbed.presentation.show.scrolling import Scrolling
 from seedbed.simulate.show import items
-from shown_runs import Played, first_run
+from shown_runs import Played, first_run, fixed_run
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 SIZES = [(80, 24), (120, 36), (200, 60)]
@@ -165,7 +165,7 @@ def test_short_time(seconds: float, shown: str) -> None:
 def test_the_text_of_a_run_equals_its_snapshot(width: int, height: int) -> None:
     """To change it: UPDATE_GOLDEN=1 pytest; then read the difference."""
     path = SNAPSHOTS / f"scrolling-{width}x{height}.txt"
-    found = "".join(each.text.rstrip() + "\n" for each in lasting(shown_rows(first_run(1), width, height)))
+    found = "".join(each.text.rstrip() + "\n" for each in lasting(shown_rows(fixed_run(), width, height)))
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(found)
     assert found == path.read_text()
