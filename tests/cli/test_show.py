@@ -180,6 +180,14 @@ def test_the_scrolling_show_is_coloured_and_overwrites_its_bars(opened: list[InT
     assert b"\x1b[34m[model] \x1b[0m" in terminal.written
 
 
+def test_the_bar_of_the_epoch_stays_below_the_other_lines(opened: list[InTerminal]) -> None:
+    opened.append(terminal := InTerminal("--speed", "20", "--exit-after", "3"))
+    assert terminal.ends() == 0
+    shown = re.sub(rb"\x1b\[[0-9;]*m", b"", terminal.written).decode()
+    assert re.search(r"\r\x1b\[K\[comm\] [^\r]+\r\nEpoch 1/3 +\d+%", shown)
+    assert re.search(r"\r\x1b\[KEpoch 1/3 100% [^\r]+\r\n\[epoch\] 1/3 done", shown)
+
+
 def test_no_line_wraps_on_a_terminal_of_20_columns(opened: list[InTerminal]) -> None:
     opened.append(terminal := InTerminal("--speed", "100", "--exit-after", "1", columns=20, rows=10))
     assert terminal.ends() == 0

@@ -16,10 +16,9 @@ from seedbed.cli.console import colour
 from seedbed.cli.show_recording import Recording
 from seedbed.config.environment import env
 from seedbed.presentation.show.reminder import reminder
-from seedbed.presentation.show.rows import ASCII, UNICODE, Glyphs, ansi
+from seedbed.presentation.show.rows import ASCII, UNICODE, Glyphs, Row, ansi, fitted, row
 
 if TYPE_CHECKING:
-    from seedbed.presentation.show.rows import Row
     from seedbed.simulate.show.items import Beat
     from seedbed.simulate.show.playlist import Options, Take
 
@@ -88,7 +87,8 @@ class Player:
         self._colour = colour(sys.stdout) and not settings.plain
         self._in_place = self._is_terminal and not settings.plain and env("TERM") != "dumb"
         self._recording: Recording | None = None
-        self._has_transient = False
+        self._bar: Row | None = None
+        """The transient bar below the other rows, if there is one."""
 
     def play(self) -> int:
         """Play until the time is over; returns the exit status. KeyboardInterrupt passes through."""
@@ -107,7 +107,7 @@ class Player:
             try:
                 self._play_scrolling()
             except KeyboardInterrupt:
-                self._has_transient = self._is_terminal  # the terminal has shown ^C
+                self._bar = row("") if self._is_terminal else None  # the terminal has shown ^C
                 raise
         return 0
 
@@ -150,18 +150,24 @@ class Player:
                 self._show(each, beat.at_s)
 
     def _show(self, given: Row, at_s: float) -> None:
-        """Write a row. Where rows can be overwritten, a transient one is replaced by the next."""
-        if not self._in_place and not given.is_kept:
+        """Write a row. Where rows can be overwritten, a transient bar stays below the other rows."""
+        if not self._in_place:
+            if given.is_kept:
+                self._write(ansi(given, colour=self._colour) + "\n", at_s)
             return
-        shown = ansi(given, colour=self._colour)
-        erase = "\r\x1b[K" if self._has_transient else ""
-        self._has_transient = self._in_place and given.is_transient
-        self._write(f"{erase}{shown}" + ("" if self._has_transient else "\n"), at_s)
+        text = "\r\x1b[K" if self._bar is not None else ""
+        if given.is_bar:
+            self._bar = given if given.is_transient else None
+        if not given.is_transient:
+            text += ansi(given, colour=self._colour) + "\n"
+        if self._bar is not None:
+            text += ansi(fitted(self._bar, max(self._size()[0] - 1, 1)), colour=self._colour)
+        self._write(text, at_s)
 
     def _end_line(self) -> None:
         """End the row that would be replaced, so that the shell's prompt begins on a new one."""
-        if self._has_transient:
-            self._has_transient = False
+        if self._bar is not None:
+            self._bar = None
             try:
                 self._write("\n", None)
             except OSError:

@@ -39,9 +39,9 @@ def test_no_row_is_wider_than_the_terminal(width: int) -> None:
             assert "\n" not in each.text
 
 
-def test_a_row_that_changes_in_place_leaves_the_last_column_free() -> None:
+def test_a_bar_leaves_the_last_column_free() -> None:
     for each in shown_rows(first_run(0)):
-        if each.is_transient:
+        if each.is_bar:
             assert len(each.text) < 80
 
 

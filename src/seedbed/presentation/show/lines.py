@@ -202,7 +202,8 @@ def _training(item: items.Training, width: int, glyphs: Glyphs) -> list[Row]:
     columns = min(max(width - 1 - len(label) - len(end) - 2, _BAR_COLUMNS[0]), _BAR_COLUMNS[1])
     progress = Row(
         (Segment(label), Segment("|" + bar(share, columns, glyphs) + "|", "green"), Segment(end)),
-        is_transient=True,
+        is_bar=True,
+        is_transient=share < 1,
         is_kept=item.is_milestone,
     )
     return [line, fitted(progress, width - 1)]
@@ -229,7 +230,7 @@ def _bar(item: items.Bar, width: int, glyphs: Glyphs) -> list[Row]:
     count = count if len(label) + len(count) + _BAR_COLUMNS[0] + 2 < width else ""
     columns = min(max(width - 1 - len(label) - len(count) - 2, _BAR_COLUMNS[0]), _BAR_COLUMNS[1])
     segments = (Segment(label), Segment("|" + bar(share, columns, glyphs) + "|", "green"), Segment(count))
-    progress = Row(segments, is_transient=not item.finished, is_kept=item.finished)
+    progress = Row(segments, is_bar=True, is_transient=not item.finished, is_kept=item.finished)
     return [fitted(progress, width - 1)]
 
 
