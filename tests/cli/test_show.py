@@ -181,8 +181,8 @@ def test_the_scrolling_show_is_coloured_and_overwrites_its_bars(opened: list[InT
 
 
 def test_the_bar_of_the_epoch_stays_below_the_other_lines(opened: list[InTerminal]) -> None:
-    opened.append(terminal := InTerminal("--speed", "20", "--exit-after", "3"))
-    assert terminal.ends() == 0
+    opened.append(terminal := InTerminal("--speed", "40"))
+    terminal.wait_for(b"1/3 done")
     shown = re.sub(rb"\x1b\[[0-9;]*m", b"", terminal.written).decode()
     assert re.search(r"\r\x1b\[K\[comm\] [^\r]+\r\nEpoch 1/3 +\d+%", shown)
     assert re.search(r"\r\x1b\[KEpoch 1/3 100% [^\r]+\r\n\[epoch\] 1/3 done", shown)
