@@ -118,6 +118,19 @@ def test_other_seeds_give_other_shows(tmp_path: Path) -> None:
     assert one != other
 
 
+def test_the_first_line_comes_at_once() -> None:
+    begun = time.monotonic()
+    process = subprocess.Popen([*SEEDBED], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    took_s = time.monotonic() - begun
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert b"SIMULATED" in first
+    assert took_s < limit(0.15)
+
+
 def test_it_ends_after_the_time_that_was_asked_for(tmp_path: Path) -> None:
     begun = time.monotonic()
     show(tmp_path, "--exit-after", "1s")
@@ -165,6 +178,14 @@ def test_the_scrolling_show_is_coloured_and_overwrites_its_bars(opened: list[InT
     terminal.wait_for(b"Epoch 1/3")
     terminal.wait_for(b"\r\x1b[K")
     assert b"\x1b[34m[model] \x1b[0m" in terminal.written
+
+
+def test_the_bar_of_the_epoch_stays_below_the_other_lines(opened: list[InTerminal]) -> None:
+    opened.append(terminal := InTerminal("--speed", "40"))
+    terminal.wait_for(b"1/3 done")
+    shown = re.sub(rb"\x1b\[[0-9;]*m", b"", terminal.written).decode()
+    assert re.search(r"\r\x1b\[K\[comm\] [^\r]+\r\nEpoch 1/3 +\d+%", shown)
+    assert re.search(r"\r\x1b\[KEpoch 1/3 100% [^\r]+\r\n\[epoch\] 1/3 done", shown)
 
 
 def test_no_line_wraps_on_a_terminal_of_20_columns(opened: list[InTerminal]) -> None:
@@ -270,6 +291,7 @@ def test_the_list_has_models_datasets_and_gpus(tmp_path: Path) -> None:
         (("--gpus", "100", "--gpu", "H100"), "100 GPUs do not fill whole nodes of 8"),
         (("--gpu", "H1000"), 'There is no GPU "H1000"'),
         (("--gpu", "8xH100", "--gpus", "16"), "only once"),
+        (("--gpu", "1xH100", "--gpus", "16"), "only once"),
         (("--model", "HAL-9001M"), 'There is no model "HAL-9001M"'),
         (("--exit-after", "0"), "is not a time above 0"),
         (("--exit-after", "soon"), "is not a time above 0"),

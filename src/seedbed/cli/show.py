@@ -64,21 +64,25 @@ def run(arguments: argparse.Namespace) -> int:
     import sys
 
     from seedbed.cli.show_player import Player, Settings
+    from seedbed.config.environment import env
     from seedbed.errors import UsageError
 
-    if arguments.full_screen and not sys.stdout.isatty():
-        raise UsageError("--full-screen needs a terminal.", "Leave it out; the lines of the show go to any output.")
-    wanted = _options(arguments)
+    if arguments.full_screen and (not sys.stdout.isatty() or env("TERM") == "dumb"):
+        raise UsageError(
+            "--full-screen needs a terminal that can move its cursor.",
+            "Leave it out; the lines of the show go to any output.",
+        )
     settings = Settings(
+        seed=arguments.seed,
         speed=arguments.speed,
         exit_after_s=arguments.exit_after,
         full_screen=arguments.full_screen,
         plain=arguments.plain,
         record=arguments.record,
-        # A model that was asked for may not fit, so it is planned before anything is shown.
-        check_first=arguments.model is not None,
+        # What was asked for may be unknown or impossible, so the first run is planned before anything is shown.
+        plan_first=bool(arguments.model or arguments.gpu or arguments.gpus),
     )
-    return Player(wanted, settings).play()
+    return Player(lambda: _options(arguments), settings).play()
 
 
 def _options(arguments: argparse.Namespace) -> Options:
@@ -91,7 +95,7 @@ def _options(arguments: argparse.Namespace) -> Options:
     num_gpus, gpu = arguments.gpus, None
     if arguments.gpu:
         typed, gpu = catalog.parse_gpus(arguments.gpu)
-        if typed > 1:
+        if typed > 1 or arguments.gpu.strip().startswith("1"):
             if num_gpus is not None and num_gpus != typed:
                 raise UsageError(
                     f"--gpu says {typed:,} GPUs, and --gpus says {num_gpus:,}.", "Give the number only once."

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from seedbed.cli.console import colour
 from seedbed.cli.show_recording import Recording
 from seedbed.config.environment import env
-from seedbed.presentation.show.rows import ASCII, UNICODE, Glyphs, ansi
-from seedbed.presentation.show.scrolling import Scrolling
+from seedbed.presentation.show.reminder import reminder
+from seedbed.presentation.show.rows import ASCII, UNICODE, Glyphs, Row, ansi, fitted, row
 
 if TYPE_CHECKING:
-    from seedbed.presentation.show.rows import Row
     from seedbed.simulate.show.items import Beat
     from seedbed.simulate.show.playlist import Options, Take
 
@@ -32,12 +31,14 @@ _LAG_S = 2.0
 class Settings(NamedTuple):
     """How to play."""
 
+    seed: int = 0
     speed: float = 1.0
     exit_after_s: float | None = None
     full_screen: bool = False
     plain: bool = False
     record: Path | None = None
-    check_first: bool = False
+    plan_first: bool = False
+    """Whether the first run is planned before anything is shown."""
 
 
 class Clock:
@@ -77,7 +78,8 @@ class Clock:
 class Player:
     """Plays one show."""
 
-    def __init__(self, options: Options, settings: Settings) -> None:
+    def __init__(self, options: Callable[[], Options], settings: Settings) -> None:
+        """Make a player. `options` says what is shown; it is asked after the first row, as it imports much."""
         self._options, self._settings = options, settings
         self._end_s = settings.exit_after_s * settings.speed if settings.exit_after_s is not None else None
         """When the show ends, in seconds of the show."""
@@ -85,17 +87,18 @@ class Player:
         self._colour = colour(sys.stdout) and not settings.plain
         self._in_place = self._is_terminal and not settings.plain and env("TERM") != "dumb"
         self._recording: Recording | None = None
-        self._has_transient = False
+        self._bar: Row | None = None
+        """The transient bar below the other rows, if there is one."""
 
     def play(self) -> int:
         """Play until the time is over; returns the exit status. KeyboardInterrupt passes through."""
         with ExitStack() as stack:
             stack.enter_context(_ending_on_signals())
-            if self._settings.check_first:
+            if self._settings.plan_first:
                 next(self._beats())
             if self._settings.record is not None:
                 width, height = self._size()
-                title = f"SIMULATED: seedbed show --seed {self._options.seed}"
+                title = f"SIMULATED: seedbed show --seed {self._settings.seed}"
                 self._recording = stack.enter_context(Recording(self._settings.record, width, height, title))
             if self._settings.full_screen:
                 self._play_full_screen()
@@ -104,14 +107,14 @@ class Player:
             try:
                 self._play_scrolling()
             except KeyboardInterrupt:
-                self._has_transient = self._is_terminal  # the terminal has shown ^C
+                self._bar = row("") if self._is_terminal else None  # the terminal has shown ^C
                 raise
         return 0
 
     def _beats(self) -> Iterator[tuple[Beat, Take]]:
         from seedbed.simulate.show.stream import played  # the first row is shown before this is imported
 
-        return played(self._options)
+        return played(self._options())
 
     def _size(self) -> tuple[int, int]:
         if not self._is_terminal:
@@ -131,8 +134,10 @@ class Player:
 
     def _play_scrolling(self) -> None:
         width, height = self._size()
-        scrolling = Scrolling(self._options.seed, self._glyphs(), width, height)
-        self._show(scrolling.first(), 0.0)
+        self._show(reminder(self._settings.seed, width), 0.0)
+        from seedbed.presentation.show.scrolling import Scrolling
+
+        scrolling = Scrolling(self._settings.seed, self._glyphs(), width, height)
         clock: Clock | None = None
         for beat, _ in self._beats():
             clock = clock or Clock(self._settings.speed)  # the time for the first plan does not count
@@ -145,18 +150,24 @@ class Player:
                 self._show(each, beat.at_s)
 
     def _show(self, given: Row, at_s: float) -> None:
-        """Write a row. Where rows can be overwritten, a transient one is replaced by the next."""
-        if not self._in_place and not given.is_kept:
+        """Write a row. Where rows can be overwritten, a transient bar stays below the other rows."""
+        if not self._in_place:
+            if given.is_kept:
+                self._write(ansi(given, colour=self._colour) + "\n", at_s)
             return
-        shown = ansi(given, colour=self._colour)
-        erase = "\r\x1b[K" if self._has_transient else ""
-        self._has_transient = self._in_place and given.is_transient
-        self._write(f"{erase}{shown}" + ("" if self._has_transient else "\n"), at_s)
+        text = "\r\x1b[K" if self._bar is not None else ""
+        if given.is_bar:
+            self._bar = given if given.is_transient else None
+        if not given.is_transient:
+            text += ansi(given, colour=self._colour) + "\n"
+        if self._bar is not None:
+            text += ansi(fitted(self._bar, max(self._size()[0] - 1, 1)), colour=self._colour)
+        self._write(text, at_s)
 
     def _end_line(self) -> None:
         """End the row that would be replaced, so that the shell's prompt begins on a new one."""
-        if self._has_transient:
-            self._has_transient = False
+        if self._bar is not None:
+            self._bar = None
             try:
                 self._write("\n", None)
             except OSError:
@@ -174,7 +185,7 @@ class Player:
         from seedbed.cli.show_screen import Screen
         from seedbed.presentation.show.screen import Dashboard
 
-        dashboard = Dashboard(self._options.seed, self._glyphs(), colour=self._colour)
+        dashboard = Dashboard(self._settings.seed, self._glyphs(), colour=self._colour)
         clock = Clock(self._settings.speed)
         with Screen(lambda text: self._write(text, clock.now_s())) as screen:
             screen.draw(dashboard.frame(0.0, *self._size()))

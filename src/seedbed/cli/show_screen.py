@@ -14,6 +14,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 FRAME_S = 0.1
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP)
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l\x1b[2J", "\x1b[0m\x1b[?25h\x1b[?1049l"
 
 
@@ -35,8 +36,13 @@ class Screen:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        signal.signal(signal.SIGTSTP, self._before)
-        self._leave()
+        # A second Ctrl-C must not interrupt this.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            signal.signal(signal.SIGTSTP, self._before)
+            self._leave()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
     def draw(self, rows: list[str]) -> None:
         """Show a frame: only the rows that changed are written."""

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from seedbed.events import Comm, Message
-from seedbed.presentation.show.lines import clock, rows_of, short_time, tag
+from seedbed.presentation.show.lines import clock, rows_of, short_time
+from seedbed.presentation.show.reminder import reminder
 from seedbed.presentation.show.rows import ASCII, UNICODE, Row, ansi
 from seedbed.presentation.show.scrolling import Scrolling
 from seedbed.simulate.show import items
-from shown_runs import Played, first_run
+from shown_runs import Played, first_run, fixed_run
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 SIZES = [(80, 24), (120, 36), (200, 60)]
@@ -23,7 +24,7 @@ SIZES = [(80, 24), (120, 36), (200, 60)]
 def shown_rows(run: Played, width: int = 80, height: int = 24, glyphs: object = UNICODE) -> list[Row]:
     """The rows of a run in the scrolling view."""
     view = Scrolling(run.take.options.seed, UNICODE if glyphs is UNICODE else ASCII, width, height)
-    return [view.first(), *(each for beat in run.beats for each in view.rows(beat.item))]
+    return [reminder(run.take.options.seed, width), *(each for beat in run.beats for each in view.rows(beat.item))]
 
 
 def lasting(rows: list[Row]) -> list[Row]:
@@ -38,9 +39,9 @@ def test_no_row_is_wider_than_the_terminal(width: int) -> None:
             assert "\n" not in each.text
 
 
-def test_a_row_that_changes_in_place_leaves_the_last_column_free() -> None:
+def test_a_bar_leaves_the_last_column_free() -> None:
     for each in shown_rows(first_run(0)):
-        if each.is_transient:
+        if each.is_bar:
             assert len(each.text) < 80
 
 
@@ -55,7 +56,7 @@ def test_every_screenful_says_that_it_is_simulated(height: int) -> None:
 
 
 def test_the_reminder_says_so_in_20_columns_too() -> None:
-    assert "SIMULATED" in tag(7, 20).text
+    assert "SIMULATED" in reminder(7, 20).text
     assert "SIMULATED" in rows_of(first_run(0).one(items.RunBegins), 20, UNICODE)[0].text
 
 
@@ -164,7 +165,7 @@ def test_short_time(seconds: float, shown: str) -> None:
 def test_the_text_of_a_run_equals_its_snapshot(width: int, height: int) -> None:
     """To change it: UPDATE_GOLDEN=1 pytest; then read the difference."""
     path = SNAPSHOTS / f"scrolling-{width}x{height}.txt"
-    found = "".join(each.text.rstrip() + "\n" for each in lasting(shown_rows(first_run(1), width, height)))
+    found = "".join(each.text.rstrip() + "\n" for each in lasting(shown_rows(fixed_run(), width, height)))
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(found)
     assert found == path.read_text()

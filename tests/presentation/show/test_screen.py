@@ -14,7 +14,7 @@ from seedbed.presentation.show.screen import METRICS, Dashboard
 from seedbed.simulate import catalog
 from seedbed.simulate.show import items
 from seedbed.simulate.show.playlist import Options
-from shown_runs import Played, first_run, play
+from shown_runs import Played, first_run, fixed_run, play
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 
@@ -121,10 +121,10 @@ def test_ten_frames_per_second_of_1024_gpus_take_less_than_a_fifth_of_a_core(lar
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 36), (200, 60)])
-def test_the_text_of_a_frame_equals_its_snapshot(large: Played, width: int, height: int) -> None:
+def test_the_text_of_a_frame_equals_its_snapshot(width: int, height: int) -> None:
     """To change it: UPDATE_GOLDEN=1 pytest; then read the difference."""
     path = SNAPSHOTS / f"full-screen-{width}x{height}.txt"
-    found = "".join(each + "\n" for each in plain(dashboard(large, 60).frame(60, width, height)))
+    found = "".join(each + "\n" for each in plain(dashboard(fixed_run(), 60).frame(60, width, height)))
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(found)
     assert found == path.read_text()

@@ -125,6 +125,15 @@ def test_each_training_item_has_every_figure_of_a_log_line(shown: Played) -> Non
         assert item.left_s >= 0
 
 
+def test_the_loss_falls_fast_at_first_then_slowly_and_with_noise() -> None:
+    run = next(each for each in map(first_run, SEEDS) if not each.one(items.RunEnds).interruptions)
+    losses = [each.loss for each in run.all(items.Training)]
+    third = len(losses) // 3
+    falls = [losses[at] - losses[at + third - 1] for at in (0, third, 2 * third)]
+    assert falls[0] > 5 * falls[1] > 5 * falls[2]
+    assert any(later > earlier for earlier, later in pairwise(losses[third:]))
+
+
 def test_each_epoch_ends_with_a_full_bar(shown: Played) -> None:
     full = [each.epoch for each in shown.all(items.Training) if each.step_of_epoch == each.steps_of_epoch]
     assert sorted(set(full)) == [1, 2, 3]
@@ -288,9 +297,11 @@ def test_gpus_differ_between_runs() -> None:
     assert {"A100-SXM-80GB", "H100-SXM-80GB", "MI300X-192GB"} < found
 
 
-def test_no_model_follows_itself() -> None:
-    models = []
+def test_no_model_follows_itself_and_the_clock_goes_on_from_run_to_run() -> None:
+    models, before_s = [], 0.0
     for beat in stream(Options(seed=11)):
+        assert beat.at_s >= before_s
+        before_s = beat.at_s
         if isinstance(beat.item, items.RunBegins):
             models.append(beat.item.model)
             if len(models) == 6:

@@ -8,16 +8,14 @@ from typing import Any
 
 from seedbed import text
 from seedbed.events import Comm, Event, Message, Node, Phase
+from seedbed.presentation.show.reminder import LONGEST_RULE, SIMULATED
 from seedbed.presentation.show.rows import Glyphs, Row, Segment, fitted, parts, row
 from seedbed.presentation.show.tables import gpu_table, summary_table
 from seedbed.simulate.show import items
 from seedbed.simulate.show.items import Item
 
-_TAG = "SIMULATED"
 _BAR_COLUMNS = (4, 24)
 _NARROW, _WIDE = 40, 90
-_RULE = 100
-"""Columns of the longest rule."""
 _OPS = {
     "all_reduce": "AllReduce",
     "reduce_scatter": "ReduceScatter",
@@ -31,14 +29,6 @@ def rows_of(item: Item | Event, width: int, glyphs: Glyphs) -> list[Row]:
     """The rows of an item, each at most `width` columns wide; none if the scrolling view does not show it."""
     make = _ROWS.get(type(item))
     return [fitted(each, width) for each in make(item, width, glyphs)] if make else []
-
-
-def tag(seed: int, width: int) -> Row:
-    """The row that says, again and again, that nothing here is real."""
-    words = f" {_TAG} (seed {seed}): no GPU is used, nothing is trained "
-    if len(words) + 4 > width:
-        words = f" {_TAG} seed {seed} " if len(f" {_TAG} seed {seed} ") + 2 <= width else _TAG
-    return fitted(row((words.center(min(width - 1, _RULE), "-"), "dim")), width)
 
 
 def clock(seconds: float) -> str:
@@ -77,11 +67,11 @@ def _wrapped(width: int, words: str, style: str, indent: str = "  ") -> list[Row
 
 
 def _begins(item: items.RunBegins, width: int, glyphs: Glyphs) -> list[Row]:
-    title = f" {_TAG} (seed {item.seed})  run {item.number} "
+    title = f" {SIMULATED} (seed {item.seed})  run {item.number} "
     if len(title) + 4 > width:
-        title = f" {_TAG} seed {item.seed} "
+        title = f" {SIMULATED} seed {item.seed} "
     return [
-        row((title.center(min(width - 1, _RULE), "="), "bold")),
+        row((title.center(min(width - 1, LONGEST_RULE), "="), "bold")),
         _info("init", (item.model, "bold cyan"), f" on {item.num_gpus:,} x {item.gpu}"),
         _info("init", f"{text.plural(item.nodes, 'node')} x {item.gpus_per_node} GPUs, dataset {item.dataset}"),
     ]
@@ -212,7 +202,8 @@ def _training(item: items.Training, width: int, glyphs: Glyphs) -> list[Row]:
     columns = min(max(width - 1 - len(label) - len(end) - 2, _BAR_COLUMNS[0]), _BAR_COLUMNS[1])
     progress = Row(
         (Segment(label), Segment("|" + bar(share, columns, glyphs) + "|", "green"), Segment(end)),
-        is_transient=True,
+        is_bar=True,
+        is_transient=share < 1,
         is_kept=item.is_milestone,
     )
     return [line, fitted(progress, width - 1)]
@@ -239,7 +230,7 @@ def _bar(item: items.Bar, width: int, glyphs: Glyphs) -> list[Row]:
     count = count if len(label) + len(count) + _BAR_COLUMNS[0] + 2 < width else ""
     columns = min(max(width - 1 - len(label) - len(count) - 2, _BAR_COLUMNS[0]), _BAR_COLUMNS[1])
     segments = (Segment(label), Segment("|" + bar(share, columns, glyphs) + "|", "green"), Segment(count))
-    progress = Row(segments, is_transient=not item.finished, is_kept=item.finished)
+    progress = Row(segments, is_bar=True, is_transient=not item.finished, is_kept=item.finished)
     return [fitted(progress, width - 1)]
 
 

@@ -33,11 +33,12 @@ class Segment(NamedTuple):
 class Row(NamedTuple):
     """A row of text.
 
-    `is_transient`: where rows can be overwritten, the next row replaces this one. Elsewhere, it is left out unless
-    `is_kept`.
+    `is_bar`: it shows a progress, so it takes the place of an earlier bar. `is_transient`: where rows can be overwritten,
+    this bar stays below the other rows until the next bar comes. Elsewhere, it is left out unless `is_kept`.
     """
 
     segments: tuple[Segment, ...]
+    is_bar: bool = False
     is_transient: bool = False
     is_kept: bool = True
 

@@ -165,7 +165,7 @@ class Dashboard:
         item = self._progress or self._last
         if item is None:
             return ""
-        found = [each for each in rows_of(item, width, self._glyphs) if each.is_transient or self._progress is not None]
+        found = [each for each in rows_of(item, width, self._glyphs) if each.is_bar]
         return self._row(found[-1], width) if found else ""
 
     def _gpus(self, at_s: float, width: int, most_rows: int) -> list[str]:
@@ -219,7 +219,7 @@ class Dashboard:
     def _last_rows(self, width: int, most: int) -> list[str]:
         found: list[Row] = []
         for item in reversed(self._log):
-            rows = [each for each in rows_of(item, width, self._glyphs) if not each.is_transient and each.text.strip()]
+            rows = [each for each in rows_of(item, width, self._glyphs) if not each.is_bar and each.text.strip()]
             found[:0] = rows
             if len(found) >= most:
                 break

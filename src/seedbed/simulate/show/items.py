@@ -343,9 +343,3 @@ class Next(Item, frozen=True, kw_only=True):
     model: str
     num_gpus: int
     gpu: str
-
-
-class StreamEnds(Item, frozen=True, kw_only=True):
-    """The show is over."""
-
-    runs: int
