@@ -67,6 +67,8 @@ FOREVER = "100000000"
 """The steps of a run that ends only when it is stopped or killed."""
 PATIENCE_S = 10.0
 """How long a wait may take before the machine's speed is measured and the limit raised accordingly."""
+# Textual's own waits, also when a window opens and closes, may take as long on a busy machine (30 s by default).
+Pilot._wait_for_screen.__defaults__ = (20 * PATIENCE_S,)
 
 
 # Runs ----------------------------------------------------------------------------------------------------------------
