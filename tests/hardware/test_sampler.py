@@ -14,7 +14,8 @@ from seedbed.events import Hardware, decode, encode
 from seedbed.hardware.nvml import NO_PACKAGE, Gpu, Gpus
 from seedbed.hardware.sampler import Sampler, sample
 
-FIGURES = [name for name in Hardware.__struct_fields__ if name != "missing"]
+FIGURES = [name for name in Hardware.__struct_fields__ if name not in ("missing", "gpu_count")]
+"""What the sampler of a machine measures; the number of GPUs is given by simulated clusters only."""
 THERE = Gpu(0, "A30", "550", 100, 40, 0.5, None, 30.0, {"gpu_temperature_c": "the driver reports [N/A]"}, "GPU-a")
 OTHER = Gpu(1, "A30", "550", 100, 70, 0.9, 60.0, 90.0, {}, "GPU-b")
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from seedbed.simulate.plan import Plan, Request
 
 DESCRIPTION = """\
-Predict what training a model on given GPUs needs: time, memory, money, energy, failures, and the loss to expect. Without
---parallel, it finds the fastest layout that fits into memory. Nothing is trained, and no network is used.
+Predict what training a model on given GPUs needs: time, memory, money, energy, failures, and the loss to expect.
+Without --parallel, it finds the fastest layout that fits into memory. Nothing is trained, and no network is used.
 
 Each prediction has an interval that holds 80 % of published runs; docs/planner.md says how good the predictions are.
 """

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Show training runs on clusters of 64 GPUs or more, one after the other, without end. Everything is simulated, and every
 screen says so: no GPU is used, nothing is trained, no network is used, and no file is written, except by --record. The
-numbers come from the same models as those of `seedbed plan` and `seedbed simulate`. Failures are made far more frequent.
+numbers come from the same models as those of `seedbed plan` and `seedbed simulate`. Failures are far more frequent.
 
 Equal seeds give equal shows, however fast they are played. Ctrl-C ends the show.
 """
