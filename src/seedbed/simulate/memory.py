@@ -66,12 +66,14 @@ def memory_of(setup: Setup) -> Memory:
     """The peak memory of one GPU."""
     weights, gradients, optimizer = _states(setup)
     gathered = _gathered(setup)
-    first, last = _stage(setup, first=True), _stage(setup, first=False)
+    layer = layer_activation_bytes(setup)
+    first = _stage(setup, layer, first=True)
+    last = first if setup.layout.pp == 1 else _stage(setup, layer, first=False)
     # Gradients grow while activations are freed: at the loss there are all activations and no new gradients (unless they
     # are accumulated over micro-batches), at the end of the backward pass the reverse.
     accumulated = setup.micro_batches > 1 or setup.layout.pp > 1
     at_loss = max((((gradients if accumulated else 0.0), *stage) for stage in (first, last)), key=sum)
-    at_end = (gradients, _live_bytes(setup), 0.0)
+    at_end = (gradients, layer, 0.0)  # the backward pass of the last layer runs
     peak = max(at_loss, at_end, key=sum)
     parts = (weights, peak[0], optimizer, gathered, *peak[1:])
     several = FRAGMENTATION_LEGACY if setup.recipe.stack == "legacy" else FRAGMENTATION
@@ -136,27 +138,24 @@ def _gathered(setup: Setup) -> float:
     return (each + gradient) * layer + size * setup.shape.vocab * setup.shape.hidden / setup.layout.tp
 
 
-def _stage(setup: Setup, *, first: bool) -> tuple[float, float]:
-    """Bytes of activations and of logits on the first or the last pipeline stage at its fullest moment."""
+def _stage(setup: Setup, layer: float, *, first: bool) -> tuple[float, float]:
+    """Bytes of activations and of logits on the first or the last pipeline stage at its fullest moment.
+
+    `layer`: the bytes of one layer's activations.
+    """
     alone = setup.layout.pp == 1
-    kept = _kept_bytes(setup) * setup.layers_per_stage * (_in_flight(setup) if first else 1.0)
-    live = _live_bytes(setup) if setup.recipe.recompute == "full" else 0.0
+    kept = _kept_bytes(setup, layer) * setup.layers_per_stage * (_in_flight(setup) if first else 1.0)
+    live = layer if setup.recipe.recompute == "full" else 0.0
     return kept + live, 0.0 if first and not alone else _logits(setup)
 
 
-def _kept_bytes(setup: Setup) -> float:
-    """Bytes of one layer that a micro-batch keeps for its backward pass."""
+def _kept_bytes(setup: Setup, layer: float) -> float:
+    """Bytes of one layer that a micro-batch keeps for its backward pass, of the `layer` bytes of its activations."""
     recipe, layout = setup.recipe, setup.layout
     if recipe.recompute == "full":
         split = layout.tp if layout.sequence_parallel else 1
         return recipe.value_bytes * setup.tokens * setup.shape.hidden / split
-    layer = layer_activation_bytes(setup)
     return layer * SELECTIVE_KEPT if recipe.recompute == "selective" and recipe.stack == "torch" else layer
-
-
-def _live_bytes(setup: Setup) -> float:
-    """Bytes of the activations of the one layer whose backward pass is running."""
-    return layer_activation_bytes(setup)
 
 
 def _in_flight(setup: Setup) -> float:
