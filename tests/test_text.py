@@ -12,6 +12,12 @@ from hypothesis import strategies as st
 from seedbed import text
 
 
+def test_a_style_is_the_terminal_codes_of_its_words() -> None:
+    assert text.painted("late", "bold red") == "\x1b[1;31mlate\x1b[0m"  # SGR 1: bold; 31: red (ECMA-48)
+    assert text.painted("late", "") == "late"
+    assert text.painted("", "red") == ""
+
+
 @pytest.mark.parametrize(
     ("number", "shown"),
     [

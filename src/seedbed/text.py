@@ -36,6 +36,19 @@ STATUS_STYLE = {
 }
 """The colour of each status, as a terminal colour name."""
 
+STYLES = {
+    "bold": "1",
+    "dim": "2",
+    "reverse": "7",
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "blue": "34",
+    "magenta": "35",
+    "cyan": "36",
+}
+"""Word of a style -> its SGR parameter in terminal codes."""
+
 STAGES = {
     "prepare": "preparing the data",
     "measure": "measuring the speed of this machine",
@@ -155,6 +168,12 @@ def is_utf_8(value: str) -> bool:
 def shorten(text: str, width: int) -> str:
     """The text cut to at most `width` characters; a text that is cut ends with an ellipsis."""
     return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
+
+
+def painted(text: str, style: str) -> str:
+    """The text with terminal codes for a style, which is words of `STYLES` such as `bold red`; "" changes nothing."""
+    codes = ";".join(STYLES[word] for word in style.split())
+    return f"\x1b[{codes}m{text}\x1b[0m" if codes and text else text
 
 
 def stage(name: str) -> str:

@@ -10,18 +10,7 @@ from contextlib import suppress
 from typing import Any, TextIO
 
 from seedbed.errors import SeedbedError
-from seedbed.text import legible, printable
-
-STYLES = {
-    "bold": "1",
-    "dim": "2",
-    "red": "31",
-    "green": "32",
-    "yellow": "33",
-    "blue": "34",
-    "magenta": "35",
-    "cyan": "36",
-}
+from seedbed.text import legible, painted, printable
 
 
 def colour(stream: TextIO) -> bool:
@@ -33,10 +22,7 @@ def colour(stream: TextIO) -> bool:
 
 def paint(text: str, style: str, stream: TextIO | None = None) -> str:
     """`text` in a style such as `bold red`; unchanged if output to the stream (default: stdout) is not coloured."""
-    if not text or not style or not colour(stream or sys.stdout):
-        return text
-    codes = ";".join(STYLES[word] for word in style.split())
-    return f"\x1b[{codes}m{text}\x1b[0m"
+    return painted(text, style) if text and style and colour(stream or sys.stdout) else text
 
 
 def say(text: str = "", stream: TextIO | None = None) -> None:

@@ -5,22 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-STYLES = {
-    "": "",
-    "bold": "1",
-    "dim": "2",
-    "red": "31",
-    "green": "32",
-    "yellow": "33",
-    "blue": "34",
-    "magenta": "35",
-    "cyan": "36",
-    "bold red": "1;31",
-    "bold green": "1;32",
-    "bold cyan": "1;36",
-    "reverse": "7",
-}
-"""Style -> SGR parameters."""
+from seedbed.text import painted
 
 
 class Segment(NamedTuple):
@@ -59,11 +44,10 @@ class Glyphs(NamedTuple):
     """Characters for values, lowest first."""
     half: str
     """The upper half of a cell; "" if there is no such character."""
-    more: str
 
 
-UNICODE = Glyphs("█", "░", "▁▂▃▄▅▆▇█", " ░▒▓█", "▀", "…")
-ASCII = Glyphs("#", ".", "_.-=+*#", " .:-=+*#%@", "", "...")
+UNICODE = Glyphs("█", "░", "▁▂▃▄▅▆▇█", " ░▒▓█", "▀")
+ASCII = Glyphs("#", ".", "_.-=+*#", " .:-=+*#%@", "")
 
 
 def row(*pieces: str | tuple[str, str]) -> Row:
@@ -104,12 +88,6 @@ def ansi(given: Row, *, colour: bool) -> str:
     if not colour:
         return given.text
     return "".join(painted(text, style) for text, style in given.segments)
-
-
-def painted(text: str, style: str) -> str:
-    """A text in a style."""
-    codes = STYLES[style]
-    return f"\x1b[{codes}m{text}\x1b[0m" if codes and text else text
 
 
 def bordered(header: Iterable[str], cells: Iterable[Iterable[str]], right: Iterable[int] = ()) -> list[str]:

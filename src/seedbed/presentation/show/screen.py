@@ -11,20 +11,19 @@ from seedbed.chart.braille import braille
 from seedbed.events import Event, Hardware
 from seedbed.presentation.show.heat_map import Grid, grid, heat_map
 from seedbed.presentation.show.lines import rows_of
-from seedbed.presentation.show.rows import Glyphs, Row, ansi, fitted, painted, parts, row
+from seedbed.presentation.show.rows import Glyphs, Row, ansi, fitted, parts, row
 from seedbed.simulate.show import items
 from seedbed.simulate.show.gpus import GpuLoads, GpuValues
 from seedbed.simulate.show.items import Beat, Item
 from seedbed.simulate.show.playlist import Take
 from seedbed.simulate.telemetry import INTAKE_C
+from seedbed.text import painted
 
 _LOG_ROWS = 100
 _MOST_SHOWN = 4096
 """GPUs that the map shows; of more, it shows a sample."""
 _HOTTEST_C = 90.0
 _LEAST_CURVE, _LEAST_LOG, _MOST_CURVE = 4, 3, 16
-_FIGURE_ROWS = 4
-"""Rows above the map: title, two rows of figures, and the bar."""
 
 
 class Metric(NamedTuple):
