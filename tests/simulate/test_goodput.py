@@ -12,7 +12,6 @@ from seedbed.simulate.goodput import (
     Checkpointing,
     daly_s,
     effective_share,
-    meta_ettr,
     recommended_interval_s,
     young_s,
 )
@@ -34,6 +33,11 @@ def test_more_than_90_percent_on_16384_gpus_need_short_saves(blocking_s: float, 
     """One failure in 3.09 hours (arXiv 2407.21783) and 10 minutes of recovery; expected values: an own Monte Carlo."""
     given = Checkpointing(blocking_s, LLAMA_MTBF_S, 600)
     assert effective_share(young_s(blocking_s, LLAMA_MTBF_S), given) == pytest.approx(expected, abs=0.012)
+
+
+def meta_ettr(interval_s: float, given: Checkpointing) -> float:
+    """Expected effective-training-time ratio by Kokolis et al. (HPCA 2025): (1 - (R + T / 2) / M) / (1 + C / T)."""
+    return max(1 - (given.recovery_s + interval_s / 2) / given.mtbf_s, 0.0) / (1 + given.blocking_s / interval_s)
 
 
 def test_the_form_of_meta_is_close_to_ours() -> None:

@@ -11,9 +11,11 @@ import pytest
 
 from seedbed.config.schema import ScheduleConfig
 from seedbed.optim.schedule import multiplier
-from seedbed.simulate.loss import BESIROGLU, HOFFMANN, LossCurve, Schedule
+from seedbed.simulate.loss import BESIROGLU, Law, LossCurve, Schedule
 
 STEPS = 100_000
+HOFFMANN = Law(1.69, 406.4, 410.7, 0.34, 0.28)
+"""As printed by Hoffmann et al. (arXiv 2203.15556, 2022, approach 3)."""
 
 
 def curve(seed: int = 1, **changes: Any) -> LossCurve:

@@ -52,11 +52,6 @@ def effective_share(interval_s: float, given: Checkpointing) -> float:
     return training * max(1 - lost, 0.0)
 
 
-def meta_ettr(interval_s: float, given: Checkpointing) -> float:
-    """Expected effective-training-time ratio by Kokolis et al. (HPCA 2025): (1 - (R + T / 2) / M) / (1 + C / T)."""
-    return max(1 - (given.recovery_s + interval_s / 2) / given.mtbf_s, 0.0) / (1 + given.blocking_s / interval_s)
-
-
 def recommended_interval_s(given: Checkpointing, step_s: float = 0.0) -> float:
     """The interval to use: Daly's, but not below one step, nor below the time in which a checkpoint is written.
 

@@ -45,8 +45,6 @@ class Law(NamedTuple):
 
 BESIROGLU = Law(1.8172, 482.01, 2085.43, 0.3478, 0.3658)
 """The refit of Chinchilla's data by Besiroglu et al. (arXiv 2404.10102, 2024): the default."""
-HOFFMANN = Law(1.69, 406.4, 410.7, 0.34, 0.28)
-"""As printed by Hoffmann et al. (arXiv 2203.15556, 2022, approach 3)."""
 
 ANNEALING_GAP = 0.045
 """Nats by which the loss at the peak learning rate exceeds the law, which holds for a decayed one. Assumed; published
