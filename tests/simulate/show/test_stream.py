@@ -15,7 +15,7 @@ from seedbed.simulate.show import items
 from seedbed.simulate.show.cast import facts, real_models
 from seedbed.simulate.show.opening import ring, tree
 from seedbed.simulate.show.playlist import Options
-from seedbed.simulate.show.stream import stream
+from seedbed.simulate.show.stream import played
 from shown_runs import Played, first_run, play
 
 SEEDS = range(200)
@@ -243,11 +243,11 @@ def test_a_hung_collective_is_reported_by_the_watchdog_after_the_time_out() -> N
 
 def test_the_export_writes_numbered_shards_of_all_weights(shown: Played) -> None:
     begins, files = shown.one(items.ExportBegins), shown.all(items.FileExported)
-    shards = [each for each in files if each.number]
+    shards = [each.name for each in files if each.name.endswith(".safetensors")]
     assert begins.size_bytes == 2 * shown.take.shape.parameters
     count = math.ceil(begins.size_bytes / 5e9)
-    assert all(each.name == f"model-{each.number:05d}-of-{count:05d}.safetensors" for each in shards)
-    assert shards[-1].number == count
+    names = [f"model-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
+    assert shards == (names if count <= 6 else names[:3] + names[-3:])
     bars = [each for each in shown.all(items.Bar) if each.what == "export"]
     assert (bars[-1].done, bars[-1].finished) == (begins.size_bytes, True)
 
@@ -299,7 +299,7 @@ def test_gpus_differ_between_runs() -> None:
 
 def test_no_model_follows_itself_and_the_clock_goes_on_from_run_to_run() -> None:
     models, before_s = [], 0.0
-    for beat in stream(Options(seed=11)):
+    for beat, _ in played(Options(seed=11)):
         assert beat.at_s >= before_s
         before_s = beat.at_s
         if isinstance(beat.item, items.RunBegins):

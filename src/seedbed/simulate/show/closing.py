@@ -41,9 +41,7 @@ def exporting(take: Take, pace: Pace) -> Iterator[Beat]:
         done = sum(sizes[:number])
         if shards <= _MOST_SHARDS_SHOWN or number <= half or number > shards - half:
             name = f"model-{number:05d}-of-{shards:05d}.safetensors"
-            yield pace.show(
-                FileExported(name=name, size_bytes=sizes[number - 1], number=number, of=shards), _PAUSE_S / 3
-            )
+            yield pace.show(FileExported(name=name, size_bytes=sizes[number - 1]), _PAUSE_S / 3)
         pause_s = min(_PAUSE_S, 4.0 / shards)
         yield pace.show(Bar(what="export", done=done, total=size, unit="B", finished=finished), pause_s)
     if shards > 1:

@@ -127,7 +127,6 @@ class Strategy(Item, frozen=True, kw_only=True):
     shard: int
     interleave: int
     recompute: str
-    stack: str
 
 
 class Batch(Item, frozen=True, kw_only=True):
@@ -302,12 +301,10 @@ class ExportBegins(Item, frozen=True, kw_only=True):
 
 
 class FileExported(Item, frozen=True, kw_only=True):
-    """A file of the export was written. `number` is 0 for a file beside the shards."""
+    """A file of the export was written."""
 
     name: str
     size_bytes: int
-    number: int = 0
-    of: int = 0
 
 
 class RunEnds(Item, frozen=True, kw_only=True):

@@ -162,7 +162,6 @@ def _settings(take: Take, pace: Pace) -> Iterator[Beat]:
             shard=layout.shard,
             interleave=layout.interleave,
             recompute=recipe.recompute,
-            stack=recipe.stack,
         ),
         _PAUSE_S,
     )

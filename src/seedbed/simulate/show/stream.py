@@ -53,14 +53,8 @@ _DETAIL_STEPS = 2
 """Steps after a start that are all shown."""
 
 
-def stream(options: Options) -> Iterator[Beat]:
-    """The items of the show, without end. Raises SeedbedError if what is asked for is impossible."""
-    for beat, _ in played(options):
-        yield beat
-
-
 def played(options: Options) -> Iterator[tuple[Beat, Take]]:
-    """The items of the show, each with its run. Raises as `stream` does."""
+    """The items of the show, each with its run, without end. Raises SeedbedError if what is asked for is impossible."""
     at_s = 0.0
     runs = takes(options)
     take = next(runs)
