@@ -17,13 +17,12 @@ from seedbed.events import Checkpoint, Eval, Event, Message, Phase, Run
 from seedbed.jobs.parts import Parts, TrainingConfig
 from seedbed.jobs.restore import Start
 from seedbed.runs.session import Session
+from seedbed.simulate.constants import FORWARD_SHARE
 from seedbed.train.deadline import Costs, Deadline, DeadlineHook
 from seedbed.train.horizon import Segment
 from seedbed.train.loop import Hook
 
 _FEWEST_WARMUP_STEPS = 20
-_FORWARD_SHARE = 1 / 3
-"""The time of a validation per token, as a share of that of training, until it is measured (as in runs/costs.py)."""
 _WRITE_BYTES_PER_S = 100e6
 _SMALL_FILES_S = 0.3
 _SAMPLE_S = 1.0
@@ -120,7 +119,7 @@ class Timing:
         costs = MeasuredCosts(
             validation.tokens(validation.compared_tokens),
             validation.tokens(0),
-            (step_s or 0.0) * _FORWARD_SHARE / per_step,
+            (step_s or 0.0) * FORWARD_SHARE / per_step,
             sum(parts.trainer.sizes_bytes()) / _WRITE_BYTES_PER_S + _SMALL_FILES_S,
             _MOST_FINAL_SHARE * self.total_s,
         )

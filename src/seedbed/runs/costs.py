@@ -8,9 +8,7 @@ import msgspec
 
 from seedbed import events
 from seedbed.events import Event
-
-_FORWARD_SHARE = 1 / 3
-"""The time of a validation per token, as a share of that of training: a validation runs only the forward pass."""
+from seedbed.simulate.constants import FORWARD_SHARE
 
 
 class Costs(msgspec.Struct, omit_defaults=True):
@@ -78,7 +76,7 @@ class Costs(msgspec.Struct, omit_defaults=True):
         if self.scored_tokens:
             return self.scoring_s / self.scored_tokens
         per_step = run.get("tokens_per_step")
-        return step_s * _FORWARD_SHARE / per_step if per_step else None
+        return step_s * FORWARD_SHARE / per_step if per_step else None
 
 
 def _tokens_left(progress: dict[str, Any] | None, everything: int, whole: int) -> int:

@@ -9,6 +9,7 @@ import msgspec
 from seedbed.config.simulation import FailuresConfig, Simulation
 from seedbed.errors import UsageError
 from seedbed.simulate import catalog
+from seedbed.simulate.constants import FORWARD_SHARE
 from seedbed.simulate.failures import Reliability
 from seedbed.simulate.goodput import effective_share
 from seedbed.simulate.layouts import parse_parallel
@@ -20,8 +21,6 @@ _VALIDATIONS = 200
 """Most validations of a run whose config does not say when to validate."""
 _VALIDATION_TIME = 0.01
 """Share of the training time that these may take; at least one is done at the end."""
-_FORWARD_SHARE = 1 / 3
-"""Time of a token in a validation as a share of its time in training: only the forward pass."""
 MOST_STEPS = 100_000_000
 LEAST_SHARE = 0.02
 """Runs whose expected effective time is below this share are refused: they would hardly end."""
@@ -72,7 +71,7 @@ def _changes(config: Simulation, planned: Scenario) -> dict[str, Any]:
     if "step_s" in found:
         factor = step_s / planned.step_s
         found["parts"] = {name: seconds * factor for name, seconds in planned.parts.items()}
-    eval_s = wanted.eval_tokens / planned.tokens_per_step * step_s * _FORWARD_SHARE
+    eval_s = wanted.eval_tokens / planned.tokens_per_step * step_s * FORWARD_SHARE
     affordable = int(_VALIDATION_TIME * steps * step_s / eval_s)
     eval_every = wanted.eval_every
     if eval_every is None:

@@ -77,6 +77,8 @@ FP8_CAST_BYTES = 4.0
 """Bytes moved for each input of an fp8 matmul to convert it: read 2, write 1, and write 1 transposed."""
 OPTIMIZER_BYTES = 30.0
 """Bytes that an AdamW update moves for each parameter: weight, gradient and two moments in fp32, and the bf16 copy."""
+FORWARD_SHARE = 1 / 3
+"""The time of a token in a validation, as a share of its time in training: a validation runs only the forward pass."""
 STRAGGLER = 0.004
 """Growth of the step time with each doubling of the GPUs above 8: the slowest one sets the pace."""
 
@@ -100,7 +102,6 @@ class FittedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Constant -> its lowest and highest value when each source was left out in turn."""
     spreads: dict[str, Spread]
     """Class of a setup (see intervals.py) -> the spread of its throughput."""
-    memory: dict[str, float] = {}
 
 
 @cache
