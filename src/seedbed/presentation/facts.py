@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from seedbed import text
 from seedbed.simulate import catalog
+from seedbed.simulate.rates import half_peak
 
 
 class Facts(NamedTuple):
@@ -27,7 +28,7 @@ def gpus() -> Facts:
     cells = [
         [
             each.name,
-            _number(each.peak_tflops.get("bf16") or each.peak_tflops.get("fp16") or each.peak_tflops["fp32"]),
+            _number(half_peak(each) / 1e12),
             _number(each.memory_gib),
             _number(each.memory_gbps),
             _number(each.link_gbps),
@@ -36,7 +37,7 @@ def gpus() -> Facts:
         ]
         for each in rows
     ]
-    return Facts(("GPU", "bf16 TFLOPS", "GiB", "GB/s", "link GB/s", "watts", "$ an hour"), cells, rows)
+    return Facts(("GPU", "16-bit TFLOPS", "GiB", "GB/s", "link GB/s", "watts", "$ an hour"), cells, rows)
 
 
 def models() -> Facts:

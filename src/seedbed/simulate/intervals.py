@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from seedbed.simulate.constants import Spread
+from seedbed.simulate.rates import BEFORE_AMPERE
 from seedbed.simulate.setup import Setup
 
 CLASSES = {
@@ -29,11 +30,11 @@ SEEN = frozenset({"volta", "ampere", "ada", "hopper", "blackwell"})
 
 def class_of(setup: Setup, assumed: int = 0) -> str:
     """The class whose errors this setup shares; `assumed`: the settings that a row of published runs does not say."""
-    if setup.gpu.generation not in SEEN | {"pascal", "turing"}:
+    if setup.gpu.generation not in SEEN | BEFORE_AMPERE:
         return "unseen"
     if setup.shape.experts:
         return "experts"
-    if setup.gpu.generation in ("pascal", "volta", "turing"):
+    if setup.gpu.generation in BEFORE_AMPERE:
         return "old"
     if setup.shape.parameters < _SMALL:
         return "small"

@@ -18,7 +18,7 @@ from seedbed.simulate.hardware_facts import Gpu
 from seedbed.simulate.interconnect import read_interconnect
 from seedbed.simulate.layouts import default_interleave
 from seedbed.simulate.lora import lora_parameters
-from seedbed.simulate.rates import default_flash, is_new, peak_rate
+from seedbed.simulate.rates import BEFORE_AMPERE, default_flash, is_new, peak_rate
 from seedbed.simulate.setup import METHODS, PRECISIONS, RECOMPUTE, Layout, Recipe, Setup
 from seedbed.simulate.shape import Shape
 from seedbed.text import quoted
@@ -50,7 +50,7 @@ class Row(NamedTuple):
     @property
     def is_core(self) -> bool:
         """Whether the row is timed, read in its source, and of a dense model on a GPU of 2020 or later."""
-        old = self.setup.gpu.generation in ("pascal", "volta", "turing")
+        old = self.setup.gpu.generation in BEFORE_AMPERE
         return self.is_timed and not (old or self.setup.shape.experts or self.trust == "from_memory")
 
 
