@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from seedbed.cli.argument_types import real, whole
 from seedbed.cli.parser import json_option
 
 if TYPE_CHECKING:
     from seedbed.simulate.plan import Plan, Request
+    from seedbed.simulate.shape import Shape
 
 DESCRIPTION = """\
 Predict what training a model on given GPUs needs: time, memory, money, energy, failures, and the loss to expect.
@@ -120,9 +121,8 @@ def request_of(arguments: argparse.Namespace) -> Request:
     from seedbed.simulate.layouts import parse_parallel
     from seedbed.simulate.plan import Request
 
-    shape, tokens, seq, batch = _from_file(arguments)
-    if arguments.model:
-        shape = catalog.model(arguments.model)
+    given = _from_file(arguments)
+    shape = catalog.model(arguments.model) if arguments.model else given.shape
     if shape is None:
         raise UsageError(
             "No model is given.",
@@ -138,9 +138,11 @@ def request_of(arguments: argparse.Namespace) -> Request:
         shape=shape,
         gpu=gpu,
         num_gpus=num_gpus,
-        tokens=parse_amount(arguments.tokens, "--tokens") if arguments.tokens else tokens,
-        seq_len=arguments.seq or seq,
-        global_batch_tokens=parse_amount(arguments.global_batch, "--global-batch") if arguments.global_batch else batch,
+        tokens=parse_amount(arguments.tokens, "--tokens") if arguments.tokens else given.tokens,
+        seq_len=arguments.seq or given.seq_len,
+        global_batch_tokens=(
+            parse_amount(arguments.global_batch, "--global-batch") if arguments.global_batch else given.batch_tokens
+        ),
         precision=arguments.precision,
         method=arguments.method,
         lora_rank=arguments.lora_rank,
@@ -153,10 +155,18 @@ def request_of(arguments: argparse.Namespace) -> Request:
     )
 
 
-def _from_file(arguments: argparse.Namespace) -> tuple:  # type: ignore[type-arg]
-    """Model, tokens, sequence length and tokens of a step of the config file; None for each without one."""
+class _Given(NamedTuple):
+    """What the config file says: the model, the tokens to train on, those of a sequence and of a step; None: not said."""
+
+    shape: Shape | None = None
+    tokens: int | None = None
+    seq_len: int | None = None
+    batch_tokens: int | None = None
+
+
+def _from_file(arguments: argparse.Namespace) -> _Given:
     if not getattr(arguments, "file", None):
-        return None, None, None, None
+        return _Given()
     from seedbed.config.resolving import resolve
     from seedbed.config.roots import TRAIN
     from seedbed.simulate.catalog import shape_of
@@ -165,7 +175,7 @@ def _from_file(arguments: argparse.Namespace) -> tuple:  # type: ignore[type-arg
     batch = config.train.batch_size * config.model.context
     steps = config.train.steps
     tokens = config.train.tokens or (steps * batch if steps else None)
-    return shape_of(arguments.file.stem, config), tokens, config.model.context, batch
+    return _Given(shape_of(arguments.file.stem, config), tokens, config.model.context, batch)
 
 
 def _print(plan: Plan, *, explain: bool) -> None:
