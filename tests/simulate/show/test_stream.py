@@ -271,6 +271,13 @@ def test_the_summary_repeats_what_the_run_has_shown(shown: Played) -> None:
     assert summary.interruptions == sum(each.code == "failure" for each in shown.all(Message))
 
 
+def test_the_energy_is_that_of_servers_and_cooling_at_the_power_limits_as_in_plan(shown: Played) -> None:
+    summary, planned = shown.one(items.RunEnds), shown.take.plan
+    limit_w = shown.take.gpu.power_w
+    assert planned.energy_kwh == pytest.approx(planned.gpu_hours * limit_w * 1.5 * 1.2 / 1000)
+    assert summary.energy_kwh == pytest.approx(summary.gpu_hours * limit_w * 1.5 * 1.2 / 1000)
+
+
 def test_a_run_announces_the_next_one(shown: Played) -> None:
     announced = shown.all(items.Next)[-1]
     assert announced.number == 2

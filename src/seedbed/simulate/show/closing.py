@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from seedbed.simulate.account import Account
+from seedbed.simulate.plan import COOLING_POWER, SERVER_POWER
 from seedbed.simulate.show.items import Bar, Beat, ExportBegins, FileExported, RunEnds, Training, Validated
 from seedbed.simulate.show.pace import Pace
 from seedbed.simulate.show.playlist import Take
@@ -14,8 +15,6 @@ SHARD_BYTES = 5_000_000_000
 """Largest size of a shard of safetensors, the usual one of Hugging Face's tools."""
 _MOST_SHARDS_SHOWN = 6
 _PAUSE_S = 0.5
-_BUSY_POWER, _NODE_POWER = 0.85, 1.5
-"""As in `plan.py`: power of a training GPU against its limit, and of a whole server against its GPUs."""
 
 
 def exporting(take: Take, pace: Pace) -> Iterator[Beat]:
@@ -85,7 +84,7 @@ def ending(take: Take, account: Account, last: Training, best: Validated | None,
         interruptions=account.failures,
         lost_steps=account.lost_steps,
         gpu_hours=hours,
-        energy_kwh=hours * power * _BUSY_POWER * _NODE_POWER / 1000 if power else None,
+        energy_kwh=hours * power * SERVER_POWER * COOLING_POWER / 1000 if power else None,
         usd=hours * take.gpu.usd_per_hour if take.gpu.usd_per_hour else None,
         target=take.folder,
     )
