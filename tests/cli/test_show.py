@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import json
 import os
@@ -22,6 +23,7 @@ from typing import Any
 import pytest
 
 from patience import limit, until
+from seedbed.cli.show import options
 
 SEEDBED = [sys.executable, "-m", "seedbed", "show"]
 LEAVES = b"\x1b[?25h\x1b[?1049l"
@@ -275,6 +277,15 @@ def test_the_list_has_models_datasets_and_gpus(tmp_path: Path) -> None:
         assert words in text
 
 
+@pytest.mark.parametrize(
+    ("word", "seconds"), [("90s", 90), ("1h30m", 5400), ("2min", 120), ("1.5m", 90), ("2 m 30 s", 150), ("0.2", 0.2)]
+)
+def test_the_end_is_a_time_as_in_train_for(word: str, seconds: float) -> None:
+    parser = argparse.ArgumentParser()
+    options(parser)
+    assert parser.parse_args(["--exit-after", word]).exit_after == seconds
+
+
 # What it refuses -----------------------------------------------------------------------------------------------------
 
 
@@ -287,7 +298,7 @@ def test_the_list_has_models_datasets_and_gpus(tmp_path: Path) -> None:
         (("--speed", "nan"), "nan is not between 0.1 and 1000"),
         (("--speed", "fast"), '"fast" is not a number'),
         (("--gpus", "0"), "0 is not 1 or more"),
-        (("--gpus", "2000000"), "at most 100,000 GPUs"),
+        (("--gpus", "100001"), "at most 100,000 GPUs"),
         (("--gpus", "100", "--gpu", "H100"), "100 GPUs do not fill whole nodes of 8"),
         (("--gpu", "H1000"), 'There is no GPU "H1000"'),
         (("--gpu", "8xH100", "--gpus", "16"), "only once"),
@@ -295,6 +306,8 @@ def test_the_list_has_models_datasets_and_gpus(tmp_path: Path) -> None:
         (("--model", "HAL-9001M"), 'There is no model "HAL-9001M"'),
         (("--exit-after", "0"), "is not a time above 0"),
         (("--exit-after", "soon"), "is not a time above 0"),
+        (("--exit-after", "0m0s"), "is not a time above 0"),
+        (("--exit-after", "1m2h"), "is not a time above 0"),
         (("--full-screen",), "needs a terminal"),
         (("--full-screen", "--scroll"), "not allowed with"),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from seedbed.simulate.show.playlist import Options
 
 DESCRIPTION = """\
-Show training runs on clusters of 64 GPUs or more, one after the other, without end. Everything is simulated, and every
-screen says so: no GPU is used, nothing is trained, no network is used, and no file is written, except by --record. The
-numbers come from the same models as those of `seedbed plan` and `seedbed simulate`. Failures are far more frequent.
+Show training runs on clusters of 64 to 1,024 GPUs (or --gpus), one after the other, without end. Everything is
+simulated, and every screen says so: no GPU is used, nothing is trained, no network is used, and no file is written,
+except by --record. The numbers come from the same models as those of `seedbed plan` and `seedbed simulate`. Failures
+are far more frequent.
 
 Equal seeds give equal shows, however fast they are played. Ctrl-C ends the show.
 """
@@ -36,18 +37,17 @@ SYNONYMS = {
 }
 _SPEED = (0.1, 1000.0)
 _MOST_GPUS = 100_000
-_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `show` to the parser."""
     add = parser.add_argument
-    add("--gpus", metavar="N", type=whole(1), help="number of GPUs (default: 64 to 1024, by the seed)")
+    add("--gpus", metavar="N", type=whole(1), help="number of GPUs: 1 to 100,000 (default: 64 to 1,024, by the seed)")
     add("--model", metavar="NAME", help="only this model (default: another one in each run)")
     add("--gpu", metavar="NAME", help="kind of GPU, such as H100 (default: by the seed)")
     add("--seed", metavar="N", type=whole(0), default=0, help="seed of models, data, failures and noise (0)")
     add("--speed", metavar="X", type=real(*_SPEED), default=1.0, help="how fast to play: 0.1 to 1000 (1)")
-    add("--exit-after", metavar="TIME", type=_duration, help="end after this time, such as 90s, 2m or 1h")
+    add("--exit-after", metavar="TIME", type=_duration, help="end after this time, such as 90s, 2m or 1h30m")
     views = parser.add_mutually_exclusive_group()
     views.add_argument("--scroll", action="store_true", help="scrolling lines (the default)")
     views.add_argument("--full-screen", action="store_true", help="a full-screen view with a heat map of the GPUs")
@@ -108,11 +108,16 @@ def _options(arguments: argparse.Namespace) -> Options:
 
 
 def _duration(word: str) -> float:
-    """The type of an argument that is a time: `90`, `90s`, `1.5m`, `2h`; in seconds."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|)", word.strip())
-    if found is None or not float(found[1]):
-        raise argparse.ArgumentTypeError(f'"{word}" is not a time above 0, such as 90s, 2m or 1h')
-    return float(found[1]) * _SECONDS[found[2]]
+    """The type of an argument that is a time, such as `90s` or `1h30m`, in seconds. A number alone is seconds, too."""
+    from seedbed.config.durations import seconds_of
+
+    is_number = word.strip().replace(".", "", 1).isdecimal()
+    seconds = 0.0
+    with suppress(ValueError):
+        seconds = seconds_of(word + "s" if is_number else word)
+    if not seconds:
+        raise argparse.ArgumentTypeError(f'"{word}" is not a time above 0, such as 90s, 2m or 1h30m')
+    return seconds
 
 
 def _list() -> None:
