@@ -190,6 +190,31 @@ def test_a_loss_that_diverges_is_rolled_back_and_its_data_are_skipped() -> None:
     assert run.account.lost_steps > 8
 
 
+@pytest.mark.parametrize(("every", "keep_last"), [(1, 1), (2, 2), (7, 1), (400, 1)])
+def test_a_run_that_diverges_goes_back_to_before_the_spike_however_often_it_saves(every: int, keep_last: int) -> None:
+    rollbacks = 0
+    for seed in range(12):
+        given = scenario(
+            seed=seed,
+            steps=6_000,
+            reliability=CALM,
+            spikes_per_step=1 / 1100,
+            checkpoint_every=every,
+            checkpoint_write_s=1.0,
+            keep_last=keep_last,
+        )
+        _, events = played(given)
+        messages = [event for _, event in only(Message, events)]
+        for number, message in enumerate(messages):
+            if message.code == "diverged":
+                spike_step = int(message.text.rstrip(".").rpartition(" ")[2])
+                target = next(each.step for each in messages[number:] if each.code == "rollback")
+                assert target < spike_step
+                assert spike_step - target <= 2 * every + 12, "not further back than needed"
+                rollbacks += 1
+    assert rollbacks
+
+
 def test_the_remaining_time_falls_except_at_failures() -> None:
     given = scenario(seed=6, reliability=Reliability(node_rate=20.0, slow_rate=0.0))
     view, last, rises = View(), math.inf, 0

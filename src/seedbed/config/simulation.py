@@ -100,7 +100,10 @@ class CheckpointConfig(Table, frozen=True, kw_only=True):
     """The table `checkpoint`: how often the run saves, and what it costs."""
 
     every: Annotated[int, Meta(ge=0, description="Steps between checkpoints; 0: the recommended interval.")] = 0
-    keep_last: Annotated[int, Meta(ge=1, le=100_000, description="Newest checkpoints to keep.")] = 2
+    keep_last: Annotated[
+        int,
+        Meta(ge=1, le=100_000, description="Newest checkpoints to keep; more, if they are less than 12 steps apart."),
+    ] = 2
     blocking_s: Annotated[
         Seconds | None, Meta(description="Seconds for which a checkpoint blocks training; by default predicted.")
     ] = None

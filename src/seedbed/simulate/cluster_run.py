@@ -16,7 +16,7 @@ from seedbed.events import Checkpoint, Eval, Event, Message, Node, Phase, Step
 from seedbed.simulate.account import Account, summary
 from seedbed.simulate.failures import JOB, Failure
 from seedbed.simulate.incidents import CORRUPTION, MAINTENANCE, SLOW, SLOW_FOUND, Incidents, Mild
-from seedbed.simulate.loss import Spike
+from seedbed.simulate.loss import LONGEST_LEAD, Spike
 from seedbed.simulate.nodes import Coming, Nodes
 from seedbed.simulate.saves import Saved, Saves
 from seedbed.simulate.scenario import Scenario
@@ -61,7 +61,9 @@ class ClusterRun:
         self._nodes = Nodes(scenario.nodes, scenario.spare_nodes)
         self._incidents = Incidents(scenario.reliability, scenario.nodes, scenario.seed)
         self._every = scenario.interval_steps()
-        self._saves = Saves(scenario.keep_last, scenario.steps // self._every)
+        # A divergence is noticed late, so of frequent checkpoints more are kept: one from before the spike is among them.
+        kept = max(scenario.keep_last, 1 + math.ceil((_DIVERGENCE_SEEN_STEPS + LONGEST_LEAD + 1) / self._every))
+        self._saves = Saves(kept, scenario.steps // self._every)
         self._coming: dict[int, Coming] = {}
         """The nodes that the job waits for, by slot."""
         self._slow: set[int] = set()

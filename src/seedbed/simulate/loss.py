@@ -54,6 +54,8 @@ FIRST_STEPS = 40
 steps, not its tokens. Assumed."""
 NOISE = 0.35
 """Standard deviation of a step's loss times the square root of its sequences. Assumed."""
+LONGEST_LEAD = 3
+"""Most steps by which the gradient norm rises before a spike of the loss. Assumed."""
 RHO = 0.35
 """Autocorrelation of half of the variance of the noise (neighbouring batches); the other half is white. Assumed."""
 VALIDATION_NOISE, VALIDATION_RHO = 0.003, 0.8
@@ -215,7 +217,7 @@ class LossCurve:
         return Spike(
             step,
             height,
-            1 + draw.below(8 * block + 3, 3),
+            1 + draw.below(8 * block + 3, LONGEST_LEAD),
             20 * 10 ** draw.uniform(8 * block + 4),
             draw.uniform(8 * block + 5) < DIVERGING_SHARE,
         )
