@@ -20,6 +20,8 @@ _SMALL_BATCH_TOKENS = 4e6
 _LARGEST_BATCH = 256
 _TUNED_WIDTH = 128
 """The width for which the learning rates of the preset nano were tuned. Wider models use lower AdamW rates."""
+ADAMW_LR = 1e-3
+"""The usual peak learning rate of AdamW for models of this size."""
 _LARGEST_DEPTH = 32
 
 
@@ -67,15 +69,17 @@ def computing_parameters(model: ModelConfig, vocab_size: int) -> int:
 def sized(config: Config, index: int, tokens: float) -> Config:
     """The config with the size of rung `index` (into RUNGS), for about `tokens` training tokens.
 
-    Replaces the model's shape, the batch size and the optimizer's rates.
+    Replaces the model's shape, the batch size, the optimizer and its rates. If the user chose AdamW, its rate is the usual
+    one, since the rates of the ladder are those of Muon.
     """
     rung = RUNGS[index]
     narrower = min(1.0, _TUNED_WIDTH / rung.hidden)
     batch_size = batch_for(tokens)
+    is_adamw = config.optimizer.name == "adamw" and "optimizer.name" in config.train.keep
     optimizer = replace(
         config.optimizer,
-        name="muon",
-        lr=0.02,
+        name="adamw" if is_adamw else "muon",
+        lr=ADAMW_LR if is_adamw else 0.02,
         adam_lr=round(0.03 * narrower, 6),
         head_lr=round(0.01 * narrower, 6),
         momentum=0.9 if batch_size == SMALL_BATCH else 0.95,
