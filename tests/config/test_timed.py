@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from seedbed.config.durations import seconds_of
 from seedbed.config.frozen import dump, load_frozen, recorded_origins
+from seedbed.config.ladder import sized
 from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
 from seedbed.config.schema import Config
@@ -41,6 +43,55 @@ def test_the_time_in_a_file_counts_as_on_the_command_line(tmp_path: Path) -> Non
     config = resolve(TRAIN, file=tmp_path / "my.toml").config
     assert config.train.size == "auto"
     assert config.train.keep == ("optimizer.lr",)
+
+
+@pytest.mark.parametrize("place", ["file", "set", "option"])
+def test_the_preset_auto_asks_for_the_choice_wherever_it_is_written(tmp_path: Path, place: str) -> None:
+    file, flags = tmp_path / "my.toml", {"train.time": "20m"}
+    file.write_text('preset = "auto"\n[optimizer]\nlr = 0.01\n' if place == "file" else "[optimizer]\nlr = 0.01\n")
+    sets = ("preset=auto",) if place == "set" else ()
+    config = resolve(TRAIN, file=file, sets=sets, preset="auto" if place == "option" else None, flags=flags).config
+    assert (config.preset, config.train.size, config.train.keep) == ("auto", "auto", ("optimizer.lr",))
+
+
+def test_the_preset_auto_needs_a_time_and_no_model_size(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no time is set: train\.size = auto \(preset in --preset\)"):
+        config_of(preset="auto", steps="10")
+    with pytest.raises(UsageError, match=r"size is given.*model\.layers = 3 \(--set\)") as caught:
+        config_of("model.layers=3", preset="auto", time="20m")
+    assert "Remove model.layers, or set train.size to given" in (caught.value.hint or "")
+    with pytest.raises(UsageError, match="size is given"):
+        config_of("model.hidden=64", "train.size=auto", time="20m")
+
+
+def test_the_config_of_a_run_whose_size_was_chosen_can_be_a_file_and_an_earlier_run(tmp_path: Path) -> None:
+    ready = resolve(TRAIN, sets=["model.context=64"], flags={"train.time": "20m"})
+    waiting = tmp_path / "waiting.toml"
+    waiting.write_text(dump(ready.config, ready.origins))
+    assert resolve(TRAIN, file=waiting).config == ready.config
+    chosen = replace(ready.config, train=replace(ready.config.train, size="given", keep=()))
+    done = tmp_path / "done.toml"
+    done.write_text(dump(chosen, ready.origins))
+    assert resolve(TRAIN, file=done).config == chosen
+    assert resolve(TRAIN, base=chosen, sets=["data.stories=9"]).config.train.size == "given"
+
+
+def test_what_is_given_to_a_copy_of_a_run_is_kept_beside_what_the_run_kept(tmp_path: Path) -> None:
+    base = config_of("optimizer.lr=0.01", time="20m")
+    again = resolve(TRAIN, base=base, sets=["data.stories=123"], flags={"train.seed": 7}).config
+    assert again.train.keep == ("optimizer.lr", "data.stories", "train.seed")
+    file = tmp_path / "my.toml"
+    file.write_text('[train]\ntime = "20m"\nkeep = ["data.stories"]\n[data]\nstories = 9\n[optimizer]\nlr = 0.01\n')
+    named = resolve(TRAIN, file=file, sets=["train.eval_every=7"]).config
+    assert named.train.keep == ("data.stories", "train.eval_every")
+
+
+def test_adamw_is_trained_with_its_usual_rate(tmp_path: Path) -> None:
+    chosen = sized(config_of("optimizer.name=adamw", time="20m"), 3, 1e6).optimizer
+    assert (chosen.name, chosen.lr) == ("adamw", 1e-3)
+    given = config_of("optimizer.name=adamw", "optimizer.lr=0.002", time="20m")
+    assert with_kept(sized(given, 3, 1e6), given).optimizer.lr == 0.002
+    assert sized(config_of(time="20m"), 3, 1e6).optimizer.name == "muon"
 
 
 def test_what_the_user_gave_survives_the_choice() -> None:

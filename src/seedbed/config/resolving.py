@@ -59,9 +59,10 @@ def resolve(
         name, name_origin = getattr(base, "preset", ""), "the earlier run"
     else:
         name = name or root.default_preset
-        lowest = _of_start(name, root)
+        lowest = _of_start(root.default_preset if name == AUTO and root.default_preset else name, root)
     merged = merge([lowest, file_layer, set_layer, of_flags(flags or {}, root)], root)
-    values, origins = with_size(merged, lowest, name_origin != "default", root)
+    start = None if name_origin == "default" else AUTO if name == AUTO and base is None else name or "the earlier run"
+    values, origins = with_size(merged, lowest, start, name_origin, root)
     if values.get("train.size") == AUTO and name_origin == "default":
         name, name_origin = AUTO, "train.time"
     origins = {path: origins.get(path, "default") for path in keys(root)}

@@ -16,6 +16,7 @@ from seedbed.config.keys import tables, value_of
 from seedbed.config.roots import Contradiction, Root, S
 from seedbed.config.schema import MOST_STEPS, DataConfig, ModelConfig, ScheduleConfig, Table, TrainConfig
 from seedbed.config.shape import shape_problems
+from seedbed.config.timed import SHAPE_KEYS
 from seedbed.errors import UsageError
 
 SHORTEST_S = 30.0
@@ -135,6 +136,13 @@ def _of_time(train: TrainConfig) -> Iterator[Contradiction]:
                 ("train.size",),
             )
         return
+    shape = tuple(path for path in train.keep if path in SHAPE_KEYS) if train.size == "auto" else ()
+    if shape:
+        yield Contradiction(
+            "The model's size is given, although it is to be chosen for the time",
+            f"Remove {' and '.join(shape)}, or set train.size to given.",
+            ("train.size", *shape),
+        )
     try:
         time_s = seconds_of(train.time)
     except ValueError as error:

@@ -21,25 +21,32 @@ AUTO = "auto"
 """The name that takes the place of a preset's in a config whose size is chosen for a time."""
 SHAPE_KEYS = ("model.layers", "model.hidden", "model.heads", "model.kv_heads", "model.head_dim", "model.ffn")
 """The keys of the model's size. If one of them is given, the size is not chosen."""
+_NOT_KEPT = ("train.time", "train.size", "train.keep")
 
 
-def with_size(merged: Layer, lowest: Layer, start_given: bool, root: Root[Any]) -> Layer:
+def with_size(merged: Layer, lowest: Layer, start: str | None, start_origin: str, root: Root[Any]) -> Layer:
     """The merged values, with `train.size` = auto if only a time says how large the model should be.
 
-    `lowest` is the layer of the preset or the earlier run; `start_given` says whether the user named one. The keys that
-    the user gave are recorded in `train.keep`, so that the choice does not change them.
+    `lowest` is the layer of the preset or the earlier run; `start` is the preset that the user named (None: neither a
+    preset nor an earlier run). The name `auto` asks for the choice. The keys that the user gave are recorded in
+    `train.keep`, so that the choice does not change them: those of the earlier run, and all that are given now. The place
+    that gives `train.keep` itself says for its own keys which are kept.
     """
     values, origins = dict(merged.values), dict(merged.origins)
-    if "train.size" not in keys(root) or values.get("train.time") is None:
+    if "train.size" not in keys(root):
         return merged
     given = [path for path in values if origins[path] != lowest.origins.get(path)]
     if "train.size" not in values:
-        if start_given or any(path in SHAPE_KEYS for path in given):
+        has_size = (start is not None and start != AUTO) or any(path in SHAPE_KEYS for path in given)
+        if start != AUTO and (has_size or values.get("train.time") is None):
             return merged
-        values["train.size"], origins["train.size"] = AUTO, origins["train.time"]
-    if values["train.size"] == AUTO and "train.keep" not in values:
-        kept = tuple(path for path in given if path not in ("train.time", "train.size"))
-        values["train.keep"], origins["train.keep"] = kept, origins["train.time"]
+        values["train.size"] = AUTO
+        origins["train.size"] = f"preset in {start_origin}" if start == AUTO else origins["train.time"]
+    if values["train.size"] == AUTO and values.get("train.time") is not None:
+        kept, said_by = values.get("train.keep", ()), origins.get("train.keep")
+        here = [path for path in given if path not in _NOT_KEPT and origins[path] != said_by]
+        values["train.keep"] = tuple(dict.fromkeys((*kept, *here)))
+        origins.setdefault("train.keep", origins["train.time"])
     return Layer(values, origins)
 
 
