@@ -147,13 +147,13 @@ def test_one_thread_is_taken_if_it_is_faster_or_the_machine_is_busy(monkeypatch:
     device = Device(torch.device("cpu"), "a CPU", "cpu")
     before = torch.get_num_threads()
     try:
-        for load, one_thread_speed, expected, compared in ((0.1, 100.0, 0, 2), (0.1, 200.0, 1, 2), (9.0, 100.0, 1, 0)):
+        for load, one_thread_speed, expected, compared in ((0.1, 100.0, 2, 2), (0.1, 200.0, 1, 2), (9.0, 100.0, 1, 0)):
             torch.set_num_threads(2)
             timed.clear()
             speeds[1] = one_thread_speed
             monkeypatch.setattr(sizing.os, "getloadavg", lambda load=load: (load, load, load))
-            chosen, _ = sizing._with_fastest_threads(config, dataset, device, "fp32", lambda: None)
-            assert chosen.train.threads == expected
+            taken = sizing.take_fastest_threads(config, dataset, device, "fp32", lambda: None)
+            assert taken == torch.get_num_threads() == expected
             assert len(timed) == compared
     finally:
         torch.set_num_threads(before)

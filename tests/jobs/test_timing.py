@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from seedbed.config.frozen import dump, load_frozen
+from seedbed.config.frozen import dump, load_frozen, recorded_origins
 from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
 from seedbed.events import Event, Step
@@ -33,6 +34,9 @@ SETTINGS = (
     "train.threads=1",
     "schedule.decay=0.4",
 )
+KEPT = ("model.context", "train.batch_size", "data.stories", "tokenizer.vocab_size", "train.threads", "train.precision")
+CHOSEN = ("train.time=60s", "train.size=auto", f"train.keep=[{', '.join(repr(path) for path in KEPT)}]")
+"""Settings with which the size of the model is chosen, but little else."""
 Work = Callable[[Session, Event], None]
 
 
@@ -69,7 +73,7 @@ def each_event(monkeypatch: pytest.MonkeyPatch, cache: Path) -> list[Work]:
 
     monkeypatch.setenv("SEEDBED_CACHE", str(cache))
     monkeypatch.setattr(training, "clock_of", clock_of)
-    monkeypatch.setattr(settling, "clock_of", lambda session: lambda: 0.0)
+    monkeypatch.setattr(settling, "clock_of", lambda *_: lambda: 0.0)
     monkeypatch.setattr(LearnerTrainer, "seconds_per_step", lambda *_: 1.0)
     monkeypatch.setattr(timing.MeasuredCosts, "__call__", lambda *_: None)  # measured times would differ between runs
     return works
@@ -84,8 +88,19 @@ def events(run: RunDir, kind: str) -> list[dict[str, Any]]:
     return [each for line in run.events.read_text().splitlines() if (each := json.loads(line))["kind"] == kind]
 
 
-def work(run: RunDir, expect: int = 0) -> None:
-    assert run_job(run.path, ResumeOptions(), StartCondition()) == expect, status(run)["reason"]
+def work(run: RunDir, expect: int = 0, **resume: Any) -> None:
+    assert run_job(run.path, ResumeOptions(**resume), StartCondition()) == expect, status(run)["reason"]
+
+
+def stop_at(works: list[Work], step: int, session: int = 1) -> None:
+    """Let a session stop after a step."""
+    number = session
+
+    def stop(session: Session, event: Event) -> None:
+        if session.number == number and isinstance(event, Step) and event.step == step:
+            session.stop_requested = "for the test"
+
+    works.append(stop)
 
 
 def test_a_run_with_a_time_decays_once_and_ends_before_the_time_is_over(tmp_path: Path, each_event: list[Work]) -> None:
@@ -140,16 +155,7 @@ def test_a_resume_before_the_decay_trains_for_the_time_that_is_left(tmp_path: Pa
 def test_the_chosen_size_is_written_into_the_config_and_kept_on_resume(
     tmp_path: Path, each_event: list[Work], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep = (
-        "model.context",
-        "train.batch_size",
-        "data.stories",
-        "tokenizer.vocab_size",
-        "train.threads",
-        "train.precision",
-    )
-    kept = f"train.keep=[{', '.join(repr(path) for path in keep)}]"
-    run = new_run(tmp_path, "train.time=60s", "train.size=auto", kept)
+    run = new_run(tmp_path, *CHOSEN)
     speeds = iter([2e5, 1.5e5, 1e5, 5e4])
     monkeypatch.setattr("seedbed.jobs.sizing._speed", lambda *_: next(speeds))
 
@@ -170,3 +176,60 @@ def test_the_chosen_size_is_written_into_the_config_and_kept_on_resume(
     work(run)  # measures nothing: `speeds` is not asked again
     assert run.config.read_bytes() == before
     assert len([each for each in events(run, "message") if each["code"] == "size"]) == 1
+
+
+def test_a_run_whose_data_moved_before_its_size_was_chosen_continues_with_the_moved_data(
+    tmp_path: Path, each_event: list[Work], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seedbed.jobs.sizing._speed", lambda *_: 1e5)
+    text = "".join(f"In the year {year} a ship came to the harbour with {year % 7} sails.\n\n" for year in range(2000))
+    old, new = tmp_path / "old.txt", tmp_path / "new.txt"
+    old.write_text(text)
+    run = new_run(tmp_path, *CHOSEN, f"data.source=text:{old}", "data.workers=1")
+    old.rename(new)
+    work(run, expect=2)
+    assert load_frozen(run.config, TRAIN).train.size == "auto"
+    stop_at(each_event, 2, session=2)
+    work(run, data=f"text:{new}")
+    config = load_frozen(run.config, TRAIN)
+    assert (config.train.size, config.data.source) == ("given", f"text:{new}")
+    assert recorded_origins(run.config)["data.source"] == "resume"
+    assert status(run)["step"] == 2
+    work(run)  # the new place is in the config now
+
+
+def test_a_missing_device_is_reported_once_when_the_size_is_chosen(
+    tmp_path: Path, each_event: list[Work], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seedbed.jobs.sizing._speed", lambda *_: 1e5)
+    stop_at(each_event, 2)
+    run = new_run(tmp_path, *CHOSEN, "train.device=cuda:77")
+    work(run)
+    assert [each["code"] for each in events(run, "message")].count("device") == 1
+
+
+def test_threads_are_compared_once_for_a_size_that_is_given(
+    tmp_path: Path, each_event: list[Work], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = torch.get_num_threads()
+    timed: list[int] = []
+
+    def speed(*_: Any) -> float:
+        timed.append(torch.get_num_threads())
+        return 1e5 / timed[-1]
+
+    monkeypatch.setattr("seedbed.jobs.sizing._speed", speed)
+    monkeypatch.setattr("seedbed.jobs.sizing.os.getloadavg", lambda: (0.0, 0.0, 0.0))
+    monkeypatch.setattr("seedbed.train.device.default_threads", lambda: 2)
+    stop_at(each_event, 2)
+    run = new_run(tmp_path, "train.time=60s", "train.threads=0")
+    try:
+        work(run)
+        assert timed == [1, 2]
+        assert status(run)["step"] == 2
+        assert {each["threads"] for each in events(run, "run") if each.get("threads")} == {1}
+        work(run)
+        assert timed == [1, 2], "a resume keeps the number of threads"
+        assert {each["threads"] for each in events(run, "run") if each.get("threads")} == {1}
+    finally:
+        torch.set_num_threads(threads)

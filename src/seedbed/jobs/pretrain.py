@@ -18,8 +18,9 @@ from seedbed.hardware.memory import available_bytes
 from seedbed.jobs.assembling import assemble
 from seedbed.jobs.dataset import open_data
 from seedbed.jobs.parts import Parts
-from seedbed.jobs.restore import Start
-from seedbed.jobs.settling import settle
+from seedbed.jobs.restore import History, Start, choose_start
+from seedbed.jobs.settling import Settled, settle
+from seedbed.jobs.sizing import take_fastest_threads
 from seedbed.jobs.timing import clock_of, limit_preparation
 from seedbed.jobs.training import train
 from seedbed.runs.session import Session
@@ -30,25 +31,20 @@ from seedbed.train.device import Device, decide_device, free_memory_bytes
 def run(run_dir: Path, session: Session) -> str:
     """Train as `run_dir/config.toml` says; returns the final status."""
     config = load_frozen(run_dir / "config.toml", TRAIN)
+    start = choose_start(run_dir, session.resume, History.read(run_dir), session.emit)
     if config.train.size != "auto":
-        return train(run_dir, session, config, build)
-    config, dataset = settle(run_dir, session, config)
-    return train(run_dir, session, config, partial(build, dataset=dataset))
+        return train(run_dir, session, config, build, start)
+    settled = settle(run_dir, session, config, start)
+    return train(run_dir, session, settled.config, partial(build, settled=settled), start)
 
 
-def build(config: Config, start: Start, session: Session, dataset: Dataset | None = None) -> Parts:
-    """Build a decoder with random weights, its optimizer and its data, unless the `dataset` is already open.
+def build(config: Config, start: Start, session: Session, settled: Settled | None = None) -> Parts:
+    """Build a decoder with random weights, its optimizer and its data, unless the data are already `settled`.
 
     Raises SeedbedError if training cannot work.
     """
     emit = session.emit
-    if dataset is None:
-        check = None
-        if config.train.time is not None and start.loaded is None:
-            check = limit_preparation(session, seconds_of(config.train.time), clock_of(session))
-        with hooks.phase(emit, "prepare"):
-            dataset = open_data(config, start.fingerprint, session, started=start.loaded is not None, check=check)
-    device, precision = decide_device(config.train, start.recorded, emit)
+    _, dataset, device, precision = settled or _prepare(config, start, session)
     examine(config, dataset, precision, device, session.run.path, emit)
     compiled = start.recorded("compile", device.torch_device.type)
     return assemble(
@@ -58,6 +54,19 @@ def build(config: Config, start: Start, session: Session, dataset: Dataset | Non
         precision,
         compile_as=config.train.compile if compiled is None else ("on" if compiled else "off"),
     )
+
+
+def _prepare(config: Config, start: Start, session: Session) -> Settled:
+    """Open the data and choose the device; a new run with a time budget also compares one CPU thread with all."""
+    emit, time, is_new = session.emit, config.train.time, start.loaded is None
+    check = limit_preparation(session, seconds_of(time), clock_of(session)) if time is not None and is_new else None
+    with hooks.phase(emit, "prepare"):
+        dataset = open_data(config, start.fingerprint, session, started=not is_new, check=check)
+    device, precision = decide_device(config.train, start.recorded, emit)
+    if time is not None and is_new:
+        with hooks.phase(emit, "measure"):
+            take_fastest_threads(config, dataset, device, precision, session.check_requests)
+    return Settled(config, dataset, device, precision)
 
 
 def examine(config: Config, dataset: Dataset, precision: str, device: Device, run_dir: Path, emit: Emit) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from seedbed.config.chosen import reason, sentence
 from seedbed.config.durations import seconds_of, short
@@ -18,36 +19,49 @@ from seedbed.errors import SeedbedError
 from seedbed.events import Message, discard
 from seedbed.files import write_atomic
 from seedbed.jobs.dataset import open_data
+from seedbed.jobs.restore import Start
 from seedbed.jobs.sizing import choose
 from seedbed.jobs.timing import clock_of, limit_preparation
 from seedbed.runs.session import Session
 from seedbed.train import hooks
-from seedbed.train.device import decide_device
+from seedbed.train.device import Device, decide_device
 
 
-def settle(run_dir: Path, session: Session, config: Config) -> tuple[Config, Dataset]:
-    """Choose the size for the time of a run that has not trained yet.
+class Settled(NamedTuple):
+    """What is ready before the parts of a training are built. `config` replaces config.toml."""
 
-    Returns the config, which replaces config.toml, and the prepared text.
+    config: Config
+    dataset: Dataset
+    device: Device
+    precision: str
+
+
+def settle(run_dir: Path, session: Session, frozen: Config, start: Start) -> Settled:
+    """Choose the size for the time of a run that has not trained yet, and write the config down.
 
     Raises SeedbedError if the time does not suffice to prepare the text.
     """
+    config = start.current_config(frozen)
     assert config.train.time is not None
-    emit, time_s, clock = session.emit, seconds_of(config.train.time), clock_of(session)
+    emit, time_s, clock = session.emit, seconds_of(config.train.time), clock_of(session, start)
     check = limit_preparation(session, time_s, clock)
     ready = for_time(config, time_s, text_bytes(config.data))
     with hooks.phase(emit, "prepare"):
         dataset = open_data(ready, None, session, started=False, check=check)
     with hooks.phase(emit, "measure"):
-        device, precision = decide_device(ready.train, _nothing_recorded, emit)
+        device, precision = decide_device(ready.train, start.recorded, emit)
         final, chosen = choose(ready, dataset, device, precision, used_s=clock, check=session.check_requests)
     path = run_dir / "config.toml"
     origins = recorded_origins(path)
-    changed = {each for each in keys(TRAIN) if value_of(final, each) != value_of(config, each)}
-    origins |= dict.fromkeys(changed, f"chosen for {short(time_s)}")
+    origins |= dict.fromkeys(_differing(config, frozen), "resume")
+    origins |= dict.fromkeys(_differing(final, config), f"chosen for {short(time_s)}")
     write_atomic(path, dump(final, origins))
     emit(Message(level="info", code="size", text=sentence(chosen), why=reason(chosen)))
-    return final, dataset
+    return Settled(final, dataset, device, precision)
+
+
+def _differing(config: Config, other: Config) -> list[str]:
+    return [path for path in keys(TRAIN) if value_of(config, path) != value_of(other, path)]
 
 
 def text_bytes(data: DataConfig) -> int | None:
@@ -62,7 +76,3 @@ def text_bytes(data: DataConfig) -> int | None:
         return open_text(rest, data, discard).size_bytes
     except SeedbedError:  # reported when the text is prepared
         return None
-
-
-def _nothing_recorded(_name: str, _device_type: str) -> None:
-    return None

@@ -69,7 +69,9 @@ def choose(
     """
     assert config.train.time is not None
     time_s = seconds_of(config.train.time)
-    config, threads = _with_fastest_threads(config, dataset, device, precision, check)
+    threads = take_fastest_threads(config, dataset, device, precision, check)
+    if threads == 1:
+        config = replace(config, train=replace(config.train, threads=1))
     speeds: dict[int, float] = {}
     rungs = _rungs_in_memory(config, dataset, device, precision)
     budget_s, law = _MEASURED_SHARE * time_s, law_for(config.data.source)
@@ -162,27 +164,25 @@ def _speed(
     return tokens / statistics.median(durations[1:])
 
 
-def _with_fastest_threads(
-    config: Config, dataset: Dataset, device: Device, precision: str, check: Check
-) -> tuple[Config, int]:
-    """The config with one CPU thread if that is faster than all, as on a machine with other work (see docs/log.md)."""
+def take_fastest_threads(config: Config, dataset: Dataset, device: Device, precision: str, check: Check) -> int:
+    """Set torch to one CPU thread if that is faster than all, as on a machine with other work (see docs/log.md).
+
+    Returns the number of threads; 0 if they were not compared, because the config sets them or there is no choice.
+    """
     every = torch.get_num_threads()
     if device.torch_device.type != "cpu" or config.train.threads or every == 1:
-        return config, config.train.threads
-    one = replace(config, train=replace(config.train, threads=1))
+        return 0
+    torch.set_num_threads(1)
     if os.getloadavg()[0] > _BUSY_LOAD * every:
-        torch.set_num_threads(1)
-        return one, 1
+        return 1
     trial = _trial_config(config, _THREADS_RUNG)
     tokens = trial.train.batch_size * trial.model.context
-    torch.set_num_threads(1)
     alone = _speed(trial, dataset, device, precision, _THREADS_S, check)
     torch.set_num_threads(every)
     together = _speed(trial, dataset, device, precision, _THREADS_S, check, _HOPELESS * tokens / alone)
-    if together >= alone:
-        return config, every
-    torch.set_num_threads(1)
-    return one, 1
+    if together < alone:
+        torch.set_num_threads(1)
+    return torch.get_num_threads()
 
 
 def _settled(config: Config, chosen: Candidate, time_s: float) -> Config:
