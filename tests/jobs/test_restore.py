@@ -62,9 +62,17 @@ class EarlierSessions:
         ]
         return self.log(*steps)
 
-    def save(self, step: int, *, loss: float | None = None, logged: bool = True, session: int | None = 1) -> Path:
+    def save(
+        self,
+        step: int,
+        *,
+        loss: float | None = None,
+        logged: bool = True,
+        session: int | None = 1,
+        segment: tuple[int | None, ...] = (0, 60),
+    ) -> Path:
         tensors = {"w": torch.full((8,), float(step))}
-        trainer = {"session": session, "segments": [[0, 60]], "progress": {"step": step, "best_loss": loss}}
+        trainer = {"session": session, "segments": [segment], "progress": {"step": step, "best_loss": loss}}
         path = save(self.run.checkpoints, snapshot(step, tensors, trainer)).path
         if logged:
             if loss is not None:
@@ -231,6 +239,23 @@ def test_patience_starts_anew_only_after_more_steps_or_a_changed_early_stop(sess
     assert patience(ResumeOptions(early_stop=3)) is None
     sessions.log(Run(status="running", session=2, step=60, steps=70, segment_start=60))
     assert patience(ResumeOptions()) is None, "more steps were added by a session that was killed before it saved"
+
+
+def test_patience_goes_on_when_only_the_end_of_a_timed_run_has_moved(sessions: EarlierSessions) -> None:
+    timed = {"time_s": 600.0, "warmup_steps": 20, "decay_from": -1}
+    sessions.begin(1, 0, steps=90, **timed).train(1, 60)
+    sessions.save(60, loss=2.0, segment=(0, 90, 20, None))
+
+    def patience(resume: ResumeOptions) -> float | None:
+        start = sessions.start(resume)
+        return start.progress(segments(start)).patience_loss
+
+    moved = Run(status="running", session=1, step=70, settled_steps=120, **{**timed, "decay_from": 70})
+    assert patience(ResumeOptions()) == 2.0
+    sessions.log(moved)
+    assert segments(sessions.start()) == [Segment(0, 120, 20, 70)]
+    assert patience(ResumeOptions()) == 2.0
+    assert patience(ResumeOptions(more_steps=5)) is None
 
 
 def test_later_resumes_keep_the_config_changes_of_an_earlier_resume(sessions: EarlierSessions) -> None:

@@ -148,13 +148,18 @@ class Start(NamedTuple):
         # Checkpoints of earlier versions lack `last_sample_step` and `patience_loss`.
         progress = Progress(**{"patience_loss": saved.get("best_loss"), "last_sample_step": self.step, **saved})
         planned = self.trainer.get("segments", [])
-        if self.resume.early_stop is not None or (planned and Segment(*planned[-1]) != segments[-1]):
+        if self.resume.early_stop is not None or (planned and _adds_steps(Segment(*planned[-1]), segments[-1])):
             progress.patience_loss, progress.evals_since_best = None, 0
         return progress
 
     def recorded(self, key: str, device_type: str) -> Any:
         """The automatic choice `key` (precision, compile, threads) of the checkpoint; None if made on another device type."""
         return self.trainer.get(key) if self.trainer.get("device_type") == device_type else None
+
+
+def _adds_steps(before: Segment, now: Segment) -> bool:
+    """Whether steps were added to the last segment of a checkpoint. A time budget moves its end without adding steps."""
+    return now.start != before.start or (now.end != before.end and not now.is_timed)
 
 
 def _with_table(config: C, table: str, **values: Any) -> C:
