@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ Work = Callable[[Session, Event], None]
 class StepClock:
     """A second passes with each step."""
 
+    step_s = 1.0
+
     def __init__(self, used_s: float) -> None:
         self.now_s = used_s
 
@@ -64,7 +67,7 @@ def each_event(monkeypatch: pytest.MonkeyPatch, cache: Path) -> list[Work]:
         clock = StepClock(float(start.trainer.get("time_used_s") or 0.0) if start else 0.0)
 
         def observe(event: Event) -> None:
-            clock.now_s += isinstance(event, Step)
+            clock.now_s += clock.step_s * isinstance(event, Step)
             for work in works:
                 work(session, event)
 
@@ -115,6 +118,53 @@ def test_a_run_with_a_time_decays_once_and_ends_before_the_time_is_over(tmp_path
     assert rates[-1] < 0.1 * max(rates)
     assert status(run)["steps"] == len(steps)
     assert "falls linearly over the last 40%" in events(run, "run")[1]["schedule"]
+
+
+def test_a_run_says_when_its_decay_begins_and_when_it_will_end(tmp_path: Path, each_event: list[Work]) -> None:
+    run = new_run(tmp_path, "train.time=60s")
+    work(run)
+    rates = [step["lr"] for step in events(run, "step")]
+    last_at_peak = max(number for number, rate in enumerate(rates, 1) if rate == max(rates))
+    (said,) = [each for each in events(run, "message") if each["code"] in ("decay", "horizon")]
+    assert said["text"] == f"The decay begins at step {last_at_peak - 1}; the run ends at step {len(rates)}."
+
+
+@pytest.mark.parametrize(("step_s", "how"), [(1.6, "faster"), (0.25, "slower")])
+def test_a_run_whose_steps_are_much_faster_or_slower_than_expected_says_once_how_many_it_will_have(
+    tmp_path: Path, each_event: list[Work], monkeypatch: pytest.MonkeyPatch, step_s: float, how: str
+) -> None:
+    monkeypatch.setattr(LearnerTrainer, "seconds_per_step", lambda *_: step_s)
+    run = new_run(tmp_path, "train.time=60s")
+    work(run)
+    planned = next(each["steps"] for each in events(run, "run") if each.get("steps"))
+    (said,) = [each for each in events(run, "message") if each["code"] == "horizon"]
+    found = re.fullmatch(r"The run will have about (\d+) steps, not (\d+)\.", said["text"])
+    assert found
+    assert int(found[2]) == planned
+    trained = len(events(run, "step"))
+    assert abs(int(found[1]) - trained) < 0.5 * abs(planned - trained)
+    assert f"Steps are {how}" in said["why"]
+
+
+def test_a_resumed_run_that_is_late_in_its_decay_ends_within_a_tenth(
+    tmp_path: Path, each_event: list[Work], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_at(each_event, 35)
+    run = new_run(tmp_path, "train.time=60s")
+    work(run)
+    saved = json.loads((run.checkpoints / "step-00000035" / "trainer.json").read_text())
+    _, end, _, decay_from = saved["segments"][0]
+    assert decay_from is not None, "the decay has begun"
+    monkeypatch.setattr(StepClock, "step_s", 6.0)
+    work(run)
+    state = status(run)
+    assert state["status"] == "completed"
+    assert 35 < state["step"] < end
+    assert 35 + 6 * (state["step"] - 35) <= 66
+    assert [each["code"] for each in events(run, "message")].count("deadline") == 1
+    again = run.events.read_bytes()
+    work(run)  # nothing is left to train
+    assert len(events(run, "step")) == again.count(b'"kind":"step"')
 
 
 def test_a_run_that_is_stopped_within_its_decay_repeats_it_exactly(tmp_path: Path, each_event: list[Work]) -> None:

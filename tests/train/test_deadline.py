@@ -155,9 +155,21 @@ def test_a_resume_within_the_decay_repeats_its_steps() -> None:
     clock = FakeClock()
     costs = Costs(eval_s=1, final_s=1, save_s=1)
     deadline = Deadline(100, 70, decay_share=0.4, step_s=5.0, costs=costs, decay_from=60, end=100, clock=clock)
-    clock.now_s = 500  # far behind: the steps are frozen all the same
-    assert [deadline.settle(step) for step in (61, 80, 99)] == [100, 100, 100]
+    clock.now_s = 28  # 98 s are over, and the 38 steps that are left would take minutes: they are frozen all the same
+    assert [deadline.settle(step) for step in (61, 62)] == [100, 100]
     assert deadline.decay_from == 60
+
+
+def test_a_resume_within_the_decay_ends_in_time_all_the_same() -> None:
+    clock = FakeClock()
+    costs = Costs(eval_s=1, final_s=1, save_s=1)
+    deadline = Deadline(100, 70, decay_share=0.4, step_s=0.5, costs=costs, decay_from=60, end=100, clock=clock)
+    step = 61
+    while step < deadline.settle(step):
+        clock.now_s += 1.5
+        step += 1
+    assert 100 < deadline.used_s + costs.closing_s <= 110
+    assert (deadline.decay_from, deadline.end, step < 100) == (60, step, True)
 
 
 def test_a_resume_before_the_decay_has_only_the_time_that_is_left() -> None:

@@ -33,6 +33,8 @@ END_S = 1.0
 """Seconds that the end of the job's process and the summary take."""
 _LONGEST_START_S = 60.0
 _ANNOUNCE_S = 5.0
+_FAR = 1.25
+"""If the expected number of steps changes by this factor, the run says so."""
 _COMPILE_FROM_S = 400.0
 """The training time from which torch.compile is used: compiling takes 25 s of it, and saves a quarter of each step."""
 
@@ -106,6 +108,8 @@ class Timing:
         self._costs: MeasuredCosts | None = None
         self._last: Segment | None = None
         self._told_at_s = 0.0
+        self._expected_end: int | None = None
+        """The end as it was planned when training began, until the log says that it is another one."""
 
     @property
     def steps_worth_compiling(self) -> int:
@@ -142,6 +146,7 @@ class Timing:
             end = step + max(self.deadline.steps_left() or 0, 1)
             warmup = last.warmup_steps or max(_FEWEST_WARMUP_STEPS, round(schedule.warmup * end))
             self._segments[-1] = last._replace(end=end, warmup_steps=warmup)
+            self._expected_end = end
         self._last = self._segments[-1]
         return self.deadline
 
@@ -189,6 +194,32 @@ class Timing:
         session.emit(event)
         if is_cut:
             session.emit(_cut_message(self.total_s, end))
+        elif begins:
+            if decay_from is not None and decay_from < end:
+                session.emit(_decay_message(decay_from, end))
+        elif (expected := self._expected_end) is not None and not 1 / _FAR < end / expected < _FAR:
+            session.emit(_moved_message(session.step, expected, end))
+            self._expected_end = None
+
+
+def _decay_message(decay_from: int, end: int) -> Message:
+    return Message(
+        level="info",
+        code="decay",
+        text=f"The decay begins at step {decay_from:,}; the run ends at step {end:,}.",
+        why="The time that is left is what the decay of the learning rate needs.",
+        step=decay_from,
+    )
+
+
+def _moved_message(step: int | None, expected: int, end: int) -> Message:
+    return Message(
+        level="info",
+        code="horizon",
+        text=f"The run will have about {end:,} steps, not {expected:,}.",
+        why=f"Steps are {'faster' if end > expected else 'slower'} than the one that was timed before training.",
+        step=step,
+    )
 
 
 def _cut_message(total_s: float, step: int) -> Message:

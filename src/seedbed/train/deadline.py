@@ -1,8 +1,8 @@
 """Ends a run at a deadline: decides, from the measured speed, when the learning rate decays and at which step the run ends.
 
 While the learning rate is constant, the number of steps is settled again after every step. When the time left is only
-enough for the decay, the decay begins, and its steps are frozen: a resume repeats them, whatever the speed is then. Only
-if the machine slows down so much in the decay that the run would end over 10 % late, the run ends with what it has.
+enough for the decay, the decay begins, and its steps are frozen: a resume repeats them at another speed, too. Only if the
+machine is so slow in the decay, also after a resume, that the run would end over 10 % late, it ends with what it has.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MARGIN = 0.01
 _FEWEST_STEPS = 5
 """The number of timed steps before the plan follows the measured speed: the first steps of a process are slow."""
 _LATEST = 1.08
-"""A run ends, even within its decay, so that it takes at most this much of its time: 10 % with the end of the process."""
+"""A run ends, even within its decay, before a step that would make it take more of its time: 10 % with the end of the process."""
 
 Clock = Callable[[], float]
 
@@ -67,7 +67,6 @@ class Deadline:
         self._clock, self._began = clock, clock() - used_s
         self._decay_share, self._eval_every = decay_share, eval_every
         self._step_s = step_s
-        self._may_cut = end is None
         self._recent: deque[tuple[float, float]] = deque()
         self._step_began: float | None = None
 
@@ -117,7 +116,7 @@ class Deadline:
     def settle(self, step: int) -> int:
         """The step after which the run ends, as it looks after `step` steps. Begins the decay when it is time for it."""
         if self.end is not None:
-            if self._may_cut and self.used_s + self.costs.closing_s > _LATEST * self.total_s:
+            if self.used_s + (self.step_s or 0.0) + self.costs.closing_s > _LATEST * self.total_s:
                 self.end = min(self.end, step)
             return self.end
         left = self.steps_left()
