@@ -22,6 +22,7 @@ from seedbed.jobs import sizing
 from seedbed.jobs.sizing import Sizing, choose
 from seedbed.jobs.timing import END_S, MeasuredCosts, limit_preparation
 from seedbed.presentation.size_plan import plan_lines
+from seedbed.text import count
 from seedbed.train.device import Device
 
 
@@ -109,7 +110,10 @@ def test_what_was_chosen_and_why_is_said_in_words_and_as_a_table(measured: Calla
     assert said.startswith(f"Chosen for 20m: {chosen.layers} layers x {chosen.hidden}")
     assert f"{chosen.steps:,} steps" in said
     assert f"about {chosen.loss:.2f}" in said
-    assert "Measured here" in reason(chosen)
+    why, place = reason(chosen), [option.hidden for option in chosen.options].index(chosen.hidden)
+    assert "Speed measured on this machine: " in why
+    smaller = chosen.options[place - 1]
+    assert f"{smaller.loss:.2f} with the next smaller size ({count(smaller.parameters)} parameters)" in why
     rows = plan_lines(chosen)
     assert sum(row.startswith("->") for row in rows) == 1
     assert all(len(row) <= 100 for row in rows[2:])

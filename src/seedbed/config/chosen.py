@@ -66,19 +66,21 @@ def sentence(chosen: Chosen) -> str:
 def reason(chosen: Chosen) -> str:
     """Why this size was chosen: the measured speeds, and what the next smaller and larger size would reach."""
     measured = [each for each in chosen.options if each.measured]
-    speeds = ", ".join(f"{text.count(each.parameters)} {text.count(each.tokens_per_s)} tokens/s" for each in measured)
-    parts = [f"Measured here: {speeds}."]
+    speeds = ", ".join(
+        f"{text.count(each.tokens_per_s)} tokens/s with {text.count(each.parameters)} parameters" for each in measured
+    )
+    parts = [f"Speed measured on this machine: {speeds}."]
     place = next((i for i, each in enumerate(chosen.options) if _is_chosen(each, chosen)), None)
     if place is not None:
         near = [
-            f"{text.count(chosen.options[i].parameters)} parameters {chosen.options[i].loss:.2f}"
-            for i in (place - 1, place + 1)
+            f"{chosen.options[i].loss:.2f} with the next {word} size ({text.count(chosen.options[i].parameters)} parameters)"
+            for i, word in ((place - 1, "smaller"), (place + 1, "larger"))
             if 0 <= i < len(chosen.options)
         ]
         if near:
-            parts.append(f"The sizes beside it would reach: {', '.join(near)}.")
+            parts.append(f"The expected loss is {' and '.join(near)}.")
         if place == len(chosen.options) - 1 and chosen.passes > 1:
-            parts.append("A larger model would learn this small text by heart.")
+            parts.append("A larger model would overfit, because the text is small.")
     return " ".join(parts)
 
 
