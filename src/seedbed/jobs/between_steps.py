@@ -8,10 +8,9 @@ from seedbed.config.schema import TrainConfig
 from seedbed.jobs.parts import Parts
 from seedbed.jobs.progress_check import ProgressCheck
 from seedbed.jobs.saving import Saver
-from seedbed.jobs.timing import Timing
+from seedbed.jobs.timing import Length
 from seedbed.runs.session import Session
 from seedbed.train import hooks
-from seedbed.train.deadline import StepBeginHook
 from seedbed.train.loop import Progress
 
 
@@ -23,13 +22,12 @@ def make_hooks(
     monitor: hooks.LossMonitorHook,
     loss_to_beat: float | None,
     progress: Progress,
-    *,
-    timing: Timing | None = None,
+    length: Length,
 ) -> list[Callable[[Progress], None]]:
     """Make the hooks of a training job, which the loop calls between two steps.
 
     `loss_to_beat`: the lowest validation loss of the superseded checkpoints, which a new best checkpoint must be below.
-    `timing`: the plan of a run with a time budget.
+    `length`: how long the run trains.
     """
     emit = session.emit
 
@@ -52,7 +50,7 @@ def make_hooks(
     )
     return [
         hooks.StopHook(lambda: session.stop_requested),
-        *([timing.hook()] if timing else []),
+        *length.first_hooks(),
         hooks.EvaluateHook(
             _validator(parts, check),
             emit,
@@ -61,7 +59,7 @@ def make_hooks(
             early_stop=options.early_stop,
             loss_to_beat=loss_to_beat,
             continue_hint=how_to_resume,
-            **({"whole_at_end": timing.validates_all} if timing else {}),
+            whole_at_end=length.validates_all,
         ),
         monitor,
         hooks.SampleHook(
@@ -76,7 +74,7 @@ def make_hooks(
             loss_to_beat=loss_to_beat,
         ),
         hooks.PauseHook(lambda: session.pause_requested, save_to_pause, wait_while_paused),
-        *([StepBeginHook(timing.deadline)] if timing and timing.deadline else []),
+        *length.last_hooks(),
     ]
 
 

@@ -18,7 +18,7 @@ from seedbed.jobs.parts import Parts, TrainingConfig
 from seedbed.jobs.restore import Start
 from seedbed.runs.session import Session
 from seedbed.simulate.constants import FORWARD_SHARE
-from seedbed.train.deadline import Costs, Deadline, DeadlineHook
+from seedbed.train.deadline import Costs, Deadline, DeadlineHook, StepBeginHook
 from seedbed.train.horizon import Segment
 from seedbed.train.loop import Hook
 
@@ -96,13 +96,54 @@ class MeasuredCosts(Costs):
         self.final_s = token_s * tokens + self._sample_s
 
 
-class Timing:
+class Length:
+    """How long a run trains: its last segment (steps under one learning-rate schedule) ends at a step that is known."""
+
+    def __init__(self, config: TrainingConfig, segments: list[Segment]) -> None:
+        self._config, self._segments = config, segments
+
+    def steps_worth_compiling(self, done: int) -> int:
+        """The number of steps after `done` steps, from which torch.compile may be worth its time."""
+        return self._segments[-1].end - done
+
+    def begin(self, parts: Parts, step: int, time_step: Callable[[], float | None]) -> None:
+        """Make the plan, now that training begins at `step`. `time_step` times a step (in seconds), if that is needed."""
+
+    def used_s(self) -> float | None:
+        """The seconds of the time budget that the run has used up; None without one."""
+        return None
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of a `run` event about the time budget."""
+        return {"time_s": 0.0} if self._config.train.time else {}  # steps were added to a timed run
+
+    def first_hooks(self) -> list[Hook]:
+        """The hooks that come first after each step, but for the one that stops."""
+        return []
+
+    def last_hooks(self) -> list[Hook]:
+        """The hooks after all others."""
+        return []
+
+    def validates_all(self) -> bool:
+        """Whether there is time to validate on all tokens at the end."""
+        return True
+
+
+def length_of(session: Session, config: TrainingConfig, segments: list[Segment], start: Start) -> Length:
+    """How long a run with these segments trains, from `start` on."""
+    if segments[-1].is_timed:
+        return Timing(session, config, segments, clock_of(session, start))
+    return Length(config, segments)
+
+
+class Timing(Length):
     """The plan of a timed run: keeps its last segment up to date, and announces changes in the log."""
 
     def __init__(self, session: Session, config: TrainingConfig, segments: list[Segment], clock: Callable[[], float]):
+        super().__init__(config, segments)
         assert config.train.time is not None
-        self._session, self._config, self._segments = session, config, segments
-        self._clock = clock
+        self._session, self._clock = session, clock
         self.total_s = seconds_of(config.train.time)
         self.deadline: Deadline | None = None
         self._costs: MeasuredCosts | None = None
@@ -111,13 +152,13 @@ class Timing:
         self._expected_end: int | None = None
         """The end as it was planned when training began, until the log says that it is another one."""
 
-    @property
-    def steps_worth_compiling(self) -> int:
+    def steps_worth_compiling(self, done: int) -> int:
         """A number of steps with which torch.compile is used if the time that is left is worth it."""
         return self._segments[-1].end if self.total_s - self._clock() > _COMPILE_FROM_S else 1
 
-    def begin(self, parts: Parts, step: int, step_s: float | None) -> Deadline:
-        """Make the plan, now that a step has been timed (`step_s` seconds) and training begins at `step`."""
+    def begin(self, parts: Parts, step: int, time_step: Callable[[], float | None]) -> None:
+        """Time a step, and plan the steps for the time that is left."""
+        step_s = time_step()
         train, validation = self._config.train, parts.validation
         per_step = train.batch_size * parts.tokens_per_window
         costs = MeasuredCosts(
@@ -148,15 +189,19 @@ class Timing:
             self._segments[-1] = last._replace(end=end, warmup_steps=warmup)
             self._expected_end = end
         self._last = self._segments[-1]
-        return self.deadline
 
-    def hook(self) -> Hook:
+    def first_hooks(self) -> list[Hook]:
         """The hook that settles the plan after each step."""
         assert self.deadline is not None
-        return DeadlineHook(self.deadline, self._settled)
+        return [DeadlineHook(self.deadline, self._settled)]
+
+    def last_hooks(self) -> list[Hook]:
+        """The hook after which the next step begins."""
+        assert self.deadline is not None
+        return [StepBeginHook(self.deadline)]
 
     def validates_all(self) -> bool:
-        """Whether there is time to validate on all tokens at the end; if not, says so in the log."""
+        """Whether there is time to validate on all tokens at the end; if not, this is logged."""
         if self._costs is None or self._costs.validates_all:
             return True
         self._session.emit(

@@ -16,7 +16,7 @@ from seedbed.jobs.between_steps import make_hooks
 from seedbed.jobs.parts import Parts, TrainingConfig
 from seedbed.jobs.restore import Branch, History, Start, choose_start, restore
 from seedbed.jobs.saving import Saver
-from seedbed.jobs.timing import Timing, clock_of
+from seedbed.jobs.timing import Length, length_of
 from seedbed.optim.schedule import describe, describe_timed, multiplier, timed_multiplier, warmup_steps
 from seedbed.runs.kinds import command_like
 from seedbed.runs.session import Session
@@ -41,26 +41,22 @@ def train(run_dir: Path, session: Session, frozen: C, build: Build[C], start: St
     emit = session.emit
     start = start or choose_start(run_dir, session.resume, History.read(run_dir), emit)
     config = start.current_config(frozen)
-    clock = clock_of(session, start)
     parts = build(config, start, session)
     trainer = parts.trainer
     segments = start.segments(config, parts.batches.windows_per_epoch, parts.tokens_per_window)
-    timing = Timing(session, config, segments, clock) if segments[-1].is_timed else None
+    length = length_of(session, config, segments, start)
     with hooks.phase(emit, "check"):
         largest = parts.batches.largest(start.step)
-        steps = timing.steps_worth_compiling if timing else segments[-1].end - start.step
-        trainer.prepare(largest, steps, emit, session.check_requests)
-        if timing:
-            timing.begin(parts, start.step, trainer.seconds_per_step(largest, session.check_requests))
+        trainer.prepare(largest, length.steps_worth_compiling(start.step), emit, session.check_requests)
+        length.begin(parts, start.step, lambda: trainer.seconds_per_step(largest, session.check_requests))
     segment = segment_at(segments, start.step)
     warm_until = segment.start + _warmup_steps(config, segment)
     monitor = hooks.LossMonitorHook(emit, warmup_steps=warm_until)
     progress = restore(start, segments, parts, monitor, emit) if start.loaded else Progress()
     branch = Branch.of(session.run, session.number, start)
-    begin_session(session, frozen, config, parts, segments, start, branch, timing)
+    begin_session(session, frozen, config, parts, segments, start, branch, length)
     branch.leave(session.run, start, emit)
-    used_s = timing.used_s if timing else lambda: None
-    saver = Saver(session, config.train, parts, monitor, segments, progress if branch.saved else None, used_s)
+    saver = Saver(session, config.train, parts, monitor, segments, progress if branch.saved else None, length.used_s)
     if start.loaded and not branch.saved:
         saver.save(progress, best=False)
     gc.collect()
@@ -73,7 +69,7 @@ def train(run_dir: Path, session: Session, frozen: C, build: Build[C], start: St
                 lambda step: scale_at(config, segments, step),
                 segments[-1].end,
                 emit,
-                make_hooks(config.train, parts, session, saver, monitor, branch.loss_to_beat, progress, timing=timing),
+                make_hooks(config.train, parts, session, saver, monitor, branch.loss_to_beat, progress, length),
                 start=progress,
             )
     except NumericsError as error:
@@ -144,7 +140,7 @@ def begin_session(
     segments: list[Segment],
     start: Start,
     branch: Branch,
-    timing: Timing | None = None,
+    length: Length,
 ) -> None:
     """Emit the `run` event with which this session begins to train: device, last step, differences from the frozen config."""
     segment = segment_at(segments, start.step)
@@ -175,7 +171,7 @@ def begin_session(
             early_stop=options.early_stop,
             data=config.data.source if moved else None,
             data_path=(config.data.path or "") if moved else None,
-            **(timing.fields() if timing else {"time_s": 0.0} if config.train.time else {}),
+            **length.fields(),
             **parts.trainer.describe(),
         )
     )
