@@ -340,7 +340,7 @@ def test_every_refusal_has_its_message_and_hint(small_hub: SmallHub, tmp_path: P
         "hf:me/numbers": ("Columns: id; none is text", "hf:NAME@COLUMN"),
         "hf:me/testonly": ("no train split", "test"),
         "hf:me/program": ("me/program", "parquet"),
-        "hf:me/nothing": ("me/nothing", ""),
+        "hf:me/nothing": ("me/nothing", "the files of the dataset"),
         "hf:me/none": ("has no dataset me/none, or it is private", "HF_TOKEN"),
         "hf:me/private": ("has no dataset me/private, or it is private", "HF_TOKEN"),
         "hf:me/gated": ("gated", "/datasets/me/gated"),
