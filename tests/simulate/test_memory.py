@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from seedbed.simulate import catalog
+from seedbed.simulate.lora import lora_input_width
 from seedbed.simulate.memory import GIB, layer_activation_bytes, memory_of
 from seedbed.simulate.published import read_rows
 from seedbed.simulate.setup import Layout, Recipe, Setup
@@ -72,6 +73,19 @@ def test_qlora_stores_the_layers_in_four_bits() -> None:
     assert lora.optimizer == qlora.optimizer
 
 
+def test_adapters_keep_the_inputs_of_their_matrices() -> None:
+    def activations(*targets: str) -> float:
+        shape = catalog.model("llama2-7b")
+        width = lora_input_width(shape, targets)
+        return memory_of(setup_of("llama2-7b", recipe={"method": "lora", "lora_input_width": width})).activations
+
+    # Llama-2-7B: 32 layers of width 4,096, with 11,008 inner features; 2 bytes for a value and 1 for its dropout mask.
+    tokens = 2048
+    assert activations("query", "value") - activations() == pytest.approx(tokens * 32 * 4096 * 3)
+    assert activations("query", "key", "value") == activations("query")  # one input
+    assert activations("mlp") - activations() == pytest.approx(tokens * 32 * (4096 + 11008) * 3)
+
+
 def test_the_first_stage_of_a_pipeline_keeps_as_many_micro_batches_as_stages() -> None:
     recipe = {"global_batch": 64, "stack": "fused"}
     one = memory_of(setup_of("llama3-70b", 8, recipe, dp=1, pp=8)).activations
@@ -89,7 +103,7 @@ def test_parts_add_up() -> None:
     not Path(DATA, "published_runs.json").is_file(), reason="SEEDBED_TEST_DATA has no published_runs.json"
 )
 @pytest.mark.parametrize(
-    ("kind", "share"), [("fsdp", 0.85), ("qlora", 0.65), ("megatron", 0.9)], ids=["FSDP", "QLoRA", "Megatron"]
+    ("kind", "share"), [("fsdp", 0.85), ("qlora", 0.75), ("megatron", 0.9)], ids=["FSDP", "QLoRA", "Megatron"]
 )
 def test_most_published_figures_lie_within_15_percent(kind: str, share: float) -> None:
     def of_kind(setup: Setup) -> bool:

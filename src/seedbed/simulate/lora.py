@@ -1,4 +1,4 @@
-"""The number of trained parameters of LoRA adapters (arXiv 2106.09685)."""
+"""Sizes of LoRA adapters (arXiv 2106.09685): trained parameters, and the inputs that their backward pass needs."""
 
 from __future__ import annotations
 
@@ -33,3 +33,24 @@ def lora_parameters(shape: Shape, rank: int, targets: Iterable[str] | None = Non
     chosen = set(SIDES if targets is None else targets)
     layers = sum(sides(shape) for name, sides in SIDES.items() if name in chosen)
     return rank * (layers * shape.layers + (shape.hidden + shape.vocab if "head" in chosen else 0))
+
+
+INPUTS: dict[str, frozenset[str]] = {
+    "hidden": frozenset({"query", "key", "value"}),
+    "attention": frozenset({"projection"}),
+    "ffn": frozenset({"mlp"}),
+}
+"""Inputs of a layer's matrices -> the targets that read them. Those of `ffn` are the hidden state and the inner values."""
+
+
+def lora_input_width(shape: Shape, targets: Iterable[str] | None = None) -> int:
+    """Values for each token that adapters on the targets keep for their backward pass in a layer; None: on all matrices.
+
+    An input that several matrices share counts once. With experts: those of the experts that a token uses.
+    """
+    chosen = set(SIDES if targets is None else targets)
+    dense = shape.layers - shape.moe_layers
+    experts = shape.moe_layers * (shape.top_k + shape.shared_experts)
+    ffn = (dense * (shape.hidden + shape.ffn) + experts * (shape.hidden + shape.moe_ffn)) // shape.layers
+    widths = {"hidden": shape.hidden, "attention": shape.query_width, "ffn": ffn}
+    return sum(widths[name] for name, readers in INPUTS.items() if readers & chosen)

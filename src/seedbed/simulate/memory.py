@@ -17,10 +17,12 @@ CHUNKED_LOGITS_BYTES = 13.0 / 8
 SELECTIVE_KEPT = 0.35
 """Share of the activations that selective checkpointing in PyTorch keeps."""
 COMPILED_KEPT = 0.85
-LORA_KEPT = 0.8
-"""Share that is left with LoRA: matrices without an adapter need no input for their backward pass."""
+LORA_KEPT = 0.7
+"""Share that is left with frozen matrices: they need no input for their backward pass."""
+DROPOUT_MASK_BYTES = 1.0
+"""An adapter keeps its input after dropout and the mask of the dropout."""
 QLORA_COPIES = 1.6
-"""Factor for the copies that autocast makes with 4-bit weights."""
+"""Copies of the input of each matrix that are kept with 4-bit weights, which are converted for each product."""
 FRAGMENTATION = 1.12
 """Reserved against allocated memory with several GPUs, whose buffers come and go (1.11 to 1.17 were published)."""
 FRAGMENTATION_LEGACY = 1.25
@@ -146,7 +148,11 @@ def _stage(setup: Setup, layer: float, *, first: bool) -> tuple[float, float]:
     alone = setup.layout.pp == 1
     kept = _kept_bytes(setup, layer) * setup.layers_per_stage * (_in_flight(setup) if first else 1.0)
     live = layer if setup.recipe.recompute == "full" else 0.0
-    return kept + live, 0.0 if first and not alone else _logits(setup)
+    logits = 0.0 if first and not alone else _logits(setup)
+    if setup.recipe.is_lora:
+        # The logits are freed before a layer is computed again. Otherwise the output layer's gradient takes their place.
+        live, logits = (live, 0.0) if live > logits else (0.0, logits)
+    return kept + live, logits
 
 
 def _kept_bytes(setup: Setup, layer: float) -> float:
@@ -187,7 +193,10 @@ def layer_activation_bytes(setup: Setup) -> float:
     if recipe.compiled:
         whole *= COMPILED_KEPT
     if recipe.is_lora:
-        whole *= LORA_KEPT * (QLORA_COPIES if recipe.method == "qlora" else 1.0)
+        size = recipe.value_bytes
+        whole = LORA_KEPT * whole + tokens * recipe.lora_input_width * (size + DROPOUT_MASK_BYTES) / t
+        if recipe.method == "qlora":
+            whole += QLORA_COPIES * size * tokens * (2 * h + q + setup.ffn_width) / t
     return whole
 
 

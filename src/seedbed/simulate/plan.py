@@ -17,7 +17,7 @@ from seedbed.simulate.goodput import effective_share
 from seedbed.simulate.hardware_facts import Gpu
 from seedbed.simulate.intervals import factor_of
 from seedbed.simulate.layouts import Candidate, check_layout, search
-from seedbed.simulate.lora import lora_parameters
+from seedbed.simulate.lora import lora_input_width, lora_parameters
 from seedbed.simulate.loss import BESIROGLU
 from seedbed.simulate.memory import GIB, Memory
 from seedbed.simulate.rates import default_flash, is_new, peak_rate, ring_bandwidth
@@ -241,6 +241,7 @@ def _setup(request: Request, assumed: list[str]) -> tuple[Setup, float]:
         flash=default_flash(gpu, stack, compiled=stack == "torch"),
         method=request.method,
         lora_parameters=lora_parameters(shape, request.lora_rank) if request.method in ("lora", "qlora") else 0,
+        lora_input_width=lora_input_width(shape) if request.method in ("lora", "qlora") else 0,
         reduce_bytes=4.0 if stack == "torch" and request.method == "pretrain" else 2.0,
         pure_bf16=request.method != "pretrain" and precision in ("bf16", "fp8"),
         chunked_loss=request.method != "pretrain",

@@ -17,7 +17,7 @@ from seedbed.simulate import catalog
 from seedbed.simulate.hardware_facts import Gpu
 from seedbed.simulate.interconnect import read_interconnect
 from seedbed.simulate.layouts import default_interleave
-from seedbed.simulate.lora import lora_parameters
+from seedbed.simulate.lora import lora_input_width, lora_parameters
 from seedbed.simulate.rates import BEFORE_AMPERE, default_flash, is_new, peak_rate
 from seedbed.simulate.setup import METHODS, PRECISIONS, RECOMPUTE, Layout, Recipe, Setup
 from seedbed.simulate.shape import Shape
@@ -204,6 +204,7 @@ def _recipe(train: dict[str, Any], parallel: dict[str, Any], gpu: Gpu, shape: Sh
     if train.get("activation_checkpointing") is None:
         assumed.append("no activation checkpointing")
     method = train.get("method") or "pretrain"
+    parameters, input_width = _adapters(train.get("lora") or {}, shape) if method in ("lora", "qlora") else (0, 0)
     half = re.search(r"mode pure|pure[ -]bf16", software, re.IGNORECASE) is not None
     return Recipe(
         seq_len=int(train["seq_len"]),
@@ -214,7 +215,8 @@ def _recipe(train: dict[str, Any], parallel: dict[str, Any], gpu: Gpu, shape: Sh
         compiled=compiled,
         stack=stack,
         method=method,
-        lora_parameters=_adapters(train.get("lora") or {}, shape) if method in ("lora", "qlora") else 0,
+        lora_parameters=parameters,
+        lora_input_width=input_width,
         optimizer=train.get("optimizer") or "adamw",
         reduce_bytes=2.0 if half or method != "pretrain" or stack == "fused" else 4.0,
         # Recent libraries for fine-tuning compute the loss in pieces.
@@ -223,10 +225,11 @@ def _recipe(train: dict[str, Any], parallel: dict[str, Any], gpu: Gpu, shape: Sh
     )
 
 
-def _adapters(lora: dict[str, Any], shape: Shape) -> int:
-    """Trained parameters of the adapters; without a statement: rank 8 on all matrices of the layers."""
-    targets = lora.get("targets")
-    return lora_parameters(shape, int(lora.get("r") or 8), targets if isinstance(targets, list) else None)
+def _adapters(lora: dict[str, Any], shape: Shape) -> tuple[int, int]:
+    """Trained parameters and width of the inputs of the adapters; without a statement: rank 8 on all matrices of the layers."""
+    named = lora.get("targets")
+    targets = named if isinstance(named, list) else None
+    return lora_parameters(shape, int(lora.get("r") or 8), targets), lora_input_width(shape, targets)
 
 
 def _layout(

@@ -62,6 +62,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """One of METHODS."""
     lora_parameters: int = 0
     """Number of trained parameters of the adapters."""
+    lora_input_width: int = 0
+    """Values for each token and layer that the adapters keep for their backward pass."""
     optimizer: str = "adamw"
     """adamw, adamw-8bit, paged-adamw, ...; see memory.py."""
     reduce_bytes: float = 4.0
