@@ -26,7 +26,7 @@ def shell(desk: Any, line: str, redirections: str) -> tuple[int, str]:
     done = subprocess.run(
         ["sh", "-c", command],
         cwd=desk.folder,
-        env=desk.environment,
+        env={**desk.environment, "PYTHONUNBUFFERED": ""},  # buffered, as in an ordinary shell
         capture_output=True,
         timeout=patience.HANG_S,
         check=False,

@@ -16,6 +16,14 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit status: 0 success, 1 failure, 2 wrong usage, 130 interrupted."""
     streams.prepare()
     try:
+        return _status(words)
+    finally:
+        streams.discard_unwritten()
+
+
+def _status(words: Sequence[str] | None) -> int:
+    """Run one command line; returns the exit status."""
+    try:
         try:
             status = _run(sys.argv[1:] if words is None else list(words))
         except SystemExit as leaving:
@@ -27,7 +35,6 @@ def main(words: Sequence[str] | None = None) -> int:
         print_error(error)
         return EXIT_FAILURE if error.exit_code not in (EXIT_FAILURE, 2) else error.exit_code
     except BrokenPipeError:
-        streams.discard_stdout()
         return EXIT_PIPE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
@@ -35,7 +42,6 @@ def main(words: Sequence[str] | None = None) -> int:
         from seedbed.cli.console import note
 
         note(f"error: {error.filename or 'output'}: {error.strerror or error}")
-        streams.discard_stdout()
         return EXIT_FAILURE
     return status
 

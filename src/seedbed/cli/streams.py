@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import os
 import sys
@@ -39,16 +40,17 @@ def prepare() -> None:
             stream.reconfigure(errors=ERRORS)
 
 
-def discard_stdout() -> None:
-    """Discard what stdout still buffers, after it could not be written.
+def discard_unwritten() -> None:
+    """Flush stdout and stderr, and discard what cannot be written.
 
-    Otherwise Python reports the same error again when it flushes stdout at exit.
+    Otherwise Python reports the error when it flushes them at exit, and the exit status becomes 120.
     """
-    try:
-        number = sys.stdout.fileno()
-    except (OSError, ValueError):
-        return  # not a file
-    redirect_to_null(number)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            with contextlib.suppress(OSError, ValueError):  # not a file
+                redirect_to_null(stream.fileno())
 
 
 def redirect_to_null(number: int) -> None:
