@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from patience import limit, until
@@ -240,6 +241,9 @@ def test_a_stopped_full_screen_show_gives_the_terminal_back_until_it_continues(o
     terminal.wait_for(b"utilisation: mean")
     os.kill(terminal.pid, signal.SIGTSTP)
     terminal.wait_for(LEAVES)
+    until(
+        lambda: psutil.Process(terminal.pid).status() == psutil.STATUS_STOPPED
+    )  # it leaves the screen before it stops
     os.kill(terminal.pid, signal.SIGCONT)
     until(lambda: terminal.read().count(b"\x1b[?1049h") == 2)
     os.write(terminal.fd, b"q")
