@@ -8,6 +8,7 @@ import threading
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from seedbed.config.frozen import dump
@@ -22,6 +23,7 @@ from seedbed.runs.log import Reader
 from seedbed.runs.session import Session
 from seedbed.runs.status import status
 from seedbed.runs.store import RunDir, Store
+from seedbed.simulate import failures
 
 SETS = (
     "simulate.model=llama3-8b",
@@ -117,12 +119,61 @@ def test_a_killed_simulation_is_resumed_too(tmp_path: Path) -> None:
     assert simulated_lines(cut) == simulated_lines(whole)
 
 
-def test_a_log_of_another_simulation_is_not_continued(tmp_path: Path) -> None:
+def test_a_resume_keeps_the_scenario_when_facts_and_failure_rates_have_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, parts = made(tmp_path / "a"), made(tmp_path / "b")
+    play(whole)
+    request_after(300, "stop", parts)
+    other = made(tmp_path / "c")
+    rare = tuple(msgspec.structs.replace(each, rate=each.rate + 5) for each in failures.published_components())
+    monkeypatch.setattr(failures, "published_components", lambda: rare)
+    slower = simulate.scenario_from
+    monkeypatch.setattr(simulate, "scenario_from", lambda c: msgspec.structs.replace(slower(c), step_s=99.0))
+    assert play(parts) == 0
+    assert simulated_lines(parts) == simulated_lines(whole)
+    play(other)
+    assert simulated_lines(other) != simulated_lines(whole), "a new run takes the new figures"
+
+
+@pytest.mark.parametrize("has_file", [True, False])
+def test_a_log_of_another_simulation_is_not_continued(tmp_path: Path, has_file: bool) -> None:
+    """Every logged event is compared, not only the last one."""
     run = made(tmp_path)
     request_after(300, "stop", run)
-    run.config.write_text(run.config.read_text().replace("seed = 3", "seed = 4"))
+    if not has_file:
+        (run.path / "scenario.json").unlink()
+    lines = run.events.read_text().splitlines(keepends=True)
+    at = next(number for number, line in enumerate(lines) if number > 100 and '"kind":"step"' in line)
+    lines[at] = lines[at].replace('"loss":', '"loss":1')
+    run.events.write_text("".join(lines))
     with Session(run.path) as session, pytest.raises(SeedbedError, match="simulates this run differently"):
         simulate.run(run.path, session)
+
+
+def test_a_run_of_an_earlier_version_without_a_frozen_scenario_is_continued_or_refused(tmp_path: Path) -> None:
+    whole, run = made(tmp_path / "a"), made(tmp_path / "b")
+    play(whole)
+    request_after(300, "stop", run)
+    (run.path / "scenario.json").unlink()
+    request_after(300, "stop", run)
+    config = run.config.read_text()
+    run.config.write_text(config.replace("seed = 3", "seed = 4"))
+    with Session(run.path) as session, pytest.raises(SeedbedError, match="simulates this run differently"):
+        simulate.run(run.path, session)
+    run.config.write_text(config)
+    assert play(run) == 0
+    assert simulated_lines(run) == simulated_lines(whole)
+
+
+def test_a_broken_scenario_ends_the_resume_with_the_reason(tmp_path: Path) -> None:
+    run = made(tmp_path)
+    request_after(300, "stop", run)
+    (run.path / "scenario.json").write_text('{"format": 1, "scenario": {"steps": "many"}}')
+    assert play(run) != 0
+    found = status(run)
+    assert found["status"] == "stopped"
+    assert "scenario.json" in found["reason"]
 
 
 def test_a_stop_takes_effect_within_a_tenth_of_a_second(tmp_path: Path) -> None:

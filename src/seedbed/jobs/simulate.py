@@ -1,15 +1,18 @@
 """The job of a simulated run: plays the events of the simulator into the run's log. Needs no torch.
 
 A resume simulates the run again from its start, which takes seconds, and skips the events that are logged. So a run that
-was stopped and resumed has the same events as one that was not.
+was stopped and resumed has the same events as one that was not. Its scenario was frozen when the run began, and each
+event that is logged is compared with the one that is simulated now.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from seedbed.config.simulation import Simulation
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Record, Run, Step, decode, encode
 from seedbed.optim.schedule import describe
@@ -21,6 +24,7 @@ from seedbed.runs.store import RunDir
 from seedbed.simulate.cluster_run import ClusterRun
 from seedbed.simulate.configured import scenario_from
 from seedbed.simulate.scenario import Scenario
+from seedbed.simulate.scenario_file import NAME, freeze, read_frozen
 
 _POLL_S = 0.04
 """Seconds between two looks at the requests, so that a stop takes effect within a tenth of a second."""
@@ -31,7 +35,8 @@ class Played(NamedTuple):
     """What earlier sessions have logged of the simulation."""
 
     events: int = 0
-    last: Record | None = None
+    t: float = 0.0
+    """The time of the last of them on the run's clock."""
     step: int = 0
 
 
@@ -44,16 +49,15 @@ def run(run_dir: Path, session: Session) -> str:
         )
     session.poll_s = _POLL_S
     config = frozen_config(session.run)
-    scenario = scenario_from(config)
     played = read_played(session.run)
-    begun_at = played.last.t if played.last is not None else 0.0
+    scenario = scenario_of(session.run, config, begins=not played.events)
     lr = describe(config.schedule, scenario.lr, played.step, scenario.steps)
-    session.emit(first_event(scenario, session, played.step, lr), begun_at)
-    pace = Pace(config.playback.speed, begun_at)
+    session.emit(first_event(scenario, session, played.step, lr), played.t)
+    pace = Pace(config.playback.speed, played.t)
+    logged = simulated_records(session.run)
     for number, (t, event) in enumerate(ClusterRun(scenario).events(), 1):
         if number <= played.events:
-            if number == played.events:
-                _refuse_difference(played.last, decode(encode(event, 0, t)), session.run)
+            _refuse_difference(next(logged), decode(encode(event, 0, t)), session.run)
             if session.stop_requested is not None:
                 return "stopped"
             continue
@@ -64,6 +68,19 @@ def run(run_dir: Path, session: Session) -> str:
         if blocked is not None and not session.wait_paused(blocked.reason, blocked.hint, session.can_write):
             return "stopped"
     return "completed"
+
+
+def scenario_of(run: RunDir, config: Simulation, *, begins: bool) -> Scenario:
+    """The scenario of a run: frozen when the run `begins`, and read in later sessions.
+
+    Runs of earlier versions have no such file: their scenario is made again from the config.
+    """
+    path = run.path / NAME
+    frozen = read_frozen(path)
+    if frozen is not None:
+        return frozen
+    found = scenario_from(config)
+    return freeze(path, found) if begins else found
 
 
 def first_event(scenario: Scenario, session: Session, step: int, schedule: str) -> Run:
@@ -89,14 +106,17 @@ def first_event(scenario: Scenario, session: Session, step: int, schedule: str) 
 
 
 def read_played(run: RunDir) -> Played:
-    """Count the simulated events in the log of a run. Events of the kind `run` belong to the sessions, not to them."""
+    """Count the simulated events in the log of a run."""
     played = Played()
-    for record in Reader(run.events).new():
-        if record.kind == Run.kind:
-            continue
+    for record in simulated_records(run):
         step = record.event.step if isinstance(record.event, Step) else played.step
-        played = Played(played.events + 1, record, step)
+        played = Played(played.events + 1, record.t, step)
     return played
+
+
+def simulated_records(run: RunDir) -> Iterator[Record]:
+    """The simulated events in the log of a run. Events of the kind `run` belong to the sessions, not to them."""
+    return (record for record in Reader(run.events).new() if record.kind != Run.kind)
 
 
 class Pace:
@@ -122,10 +142,11 @@ class Pace:
         return False
 
 
-def _refuse_difference(logged: Record | None, again: Record | None, run: RunDir) -> None:
-    """Raise SeedbedError if the last logged event is not the one that is simulated now."""
-    if logged is None or again is None or (logged.t, logged.kind, logged.raw) != (again.t, again.kind, again.raw):
+def _refuse_difference(logged: Record, again: Record | None, run: RunDir) -> None:
+    """Raise SeedbedError if a logged event is not the one that is simulated now."""
+    if again is None or (logged.t, logged.kind, logged.raw) != (again.t, again.kind, again.raw):
         raise SeedbedError(
-            "This version of Seedbed simulates this run differently, so it cannot be continued.",
+            f"This version of Seedbed simulates this run differently (from event {logged.n} in its log), so it cannot be"
+            " continued.",
             f"Simulate it again: `{command_like(run)}`.",
         )

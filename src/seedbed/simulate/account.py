@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from seedbed import text
-from seedbed.simulate.failures import JOB, published_components
+from seedbed.simulate.failures import JOB
 from seedbed.simulate.goodput import effective_share
 from seedbed.simulate.scenario import Scenario
 
@@ -64,7 +64,7 @@ def summary(scenario: Scenario, account: Account, elapsed_s: float, loss: float,
         f"Time: {text.duration(elapsed_s)} on {scenario.gpus:,} x {scenario.gpu},"
         f" {text.count(scenario.tokens)} tokens, {text.count(scenario.tokens / elapsed_s)} tokens/s.",
         f"Goodput: {goodput:.1%}.{_where(account, elapsed_s)}",
-        f"Interruptions: {failures}{_by_component(account)}; {account.planned} planned;"
+        f"Interruptions: {failures}{_by_component(scenario, account)}; {account.planned} planned;"
         f" {scenario.reliability.expected_failures(scenario.nodes, elapsed_s / 86_400):.0f} expected.",
         f"Lost work: {account.lost_steps:,} steps, {text.duration(account.lost_s)}.",
         _interval(scenario),
@@ -91,8 +91,8 @@ def _where(account: Account, elapsed_s: float) -> str:
     return f" Lost to {lost}." if lost else ""
 
 
-def _by_component(account: Account) -> str:
-    titles = {each.name: each.title for each in published_components()} | {JOB: "job"}
+def _by_component(scenario: Scenario, account: Account) -> str:
+    titles = {each.name: each.title for each in scenario.reliability.components()} | {JOB: "job"}
     counts = sorted(account.interruptions.items(), key=lambda each: (-each[1], each[0]))
     shown = [f"{titles[name]} {count}" for name, count in counts[:_SHOWN]]
     rest = sum(count for _, count in counts[_SHOWN:])

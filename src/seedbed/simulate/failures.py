@@ -28,7 +28,7 @@ JOB = "job"
 Shows = Literal["crash", "timeout", "save"]
 
 
-class Component(msgspec.Struct, frozen=True):
+class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A part of a node that fails: its share of all failures of nodes, and how a failure shows.
 
     `shows`: `crash`: the processes end; `timeout`: collectives hang until NCCL gives up; `save`: training goes on with
@@ -43,7 +43,7 @@ class Component(msgspec.Struct, frozen=True):
     replaces_node: bool
 
 
-class Reliability(msgspec.Struct, frozen=True, kw_only=True):
+class Reliability(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How often a cluster fails and how long it takes to recover. The facts file has the source of each default."""
 
     node_rate: float = 4.0
@@ -67,6 +67,8 @@ class Reliability(msgspec.Struct, frozen=True, kw_only=True):
     maintenance_s: float = 2 * HOUR_S
     init_1024_s: float = 30.0
     init_fixed_s: float = 10.0
+    measured: tuple[Component, ...] = ()
+    """The components with their measured rates; none: those of the facts file. A run in progress keeps its own."""
 
     def init_s(self, gpus: int) -> float:
         """Seconds to start the processes and NCCL on a number of GPUs."""
@@ -74,7 +76,7 @@ class Reliability(msgspec.Struct, frozen=True, kw_only=True):
 
     def components(self) -> tuple[Component, ...]:
         """The components with their rates per 1,000 node-days. Raises UsageError for an unknown component."""
-        known = published_components()
+        known = self.measured or published_components()
         names = [each.name for each in known]
         for name in self.component_rates:
             if name not in names:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import msgspec
 
@@ -12,7 +11,7 @@ from seedbed.simulate.goodput import Checkpointing, recommended_interval_s
 from seedbed.simulate.loss import SPIKES_PER_STEP, LossCurve, Schedule, ScheduleKind
 
 
-class Collective(NamedTuple):
+class Collective(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A collective operation of one step: its name, such as `all_reduce`, bytes per GPU, and seconds (also if hidden)."""
 
     op: str
@@ -20,7 +19,7 @@ class Collective(NamedTuple):
     elapsed_s: float
 
 
-class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One training run on one cluster. Times are in seconds, sizes in bytes; a cost model or measurements give them."""
 
     seed: int = 0
