@@ -130,9 +130,10 @@ class View(msgspec.Struct, omit_defaults=True):
         self.speed = Speed()
         self.code = self.waits_for = self.reason = self.hint = self.progress = None
         self.phases = []
-        self.messages = []
         self.plugins = []
-        self.cluster.states, self.cluster.reasons = {}, {}
+        if not self.run.get("simulated"):  # the clock and the cluster of a simulated run go on as if it had not stopped
+            self.messages = []
+            self.cluster.states, self.cluster.reasons = {}, {}
 
     def _run(self, event: events.Run) -> None:
         self.status = event.status
