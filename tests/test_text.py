@@ -46,6 +46,11 @@ def test_durations(seconds: float | None, shown: str) -> None:
     assert text.duration(seconds) == shown
 
 
+@pytest.mark.parametrize(("seconds", "shown"), [(4e-5, "40 us"), (0.0123, "12.3 ms"), (2.5, "2.50 s")])
+def test_short_times(seconds: float, shown: str) -> None:
+    assert text.short_time(seconds) == shown
+
+
 @pytest.mark.parametrize(("size", "shown"), [(512, "512 B"), (1536, "1.5 KiB"), (80 * 2**30, "80.0 GiB")])
 def test_sizes(size: float, shown: str) -> None:
     assert text.size(size) == shown

@@ -109,7 +109,10 @@ class Run(Event, frozen=True, kw_only=True):
 
 
 class Phase(Event, frozen=True, kw_only=True):
-    """A phase of the work began (`done` false) or ended: prepare, measure, check, compile, train, evaluate, sample, save."""
+    """A phase of the work began (`done` false) or ended: prepare, measure, check, compile, train, evaluate, sample, save.
+
+    Of a simulated cluster also init and restart.
+    """
 
     kind: ClassVar[str] = "phase"
     name: str

@@ -51,6 +51,8 @@ STYLES = {
 
 STAGES = {
     "prepare": "preparing the data",
+    "init": "starting the cluster",
+    "restart": "restarting the cluster",
     "measure": "measuring the speed of this machine",
     "compile": "compiling",
     "check": "trying one batch",
@@ -105,6 +107,13 @@ def duration(seconds: float | None) -> str:
         return f"{hours}h {minutes:02d}m"
     days, hours = divmod(hours, 24)
     return f"{days}d {hours:02d}h"
+
+
+def short_time(seconds: float) -> str:
+    """Seconds as milliseconds or microseconds where these are shorter."""
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.0f} us"
+    return f"{seconds * 1e3:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
 def age(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from seedbed.events import Event, Phase, Run, Step, encode
@@ -45,9 +46,14 @@ def view_after(store: Store, events: list[Event]) -> View:
             "interrupts the sample, saves",
         ),
         ([BEGUN, READY, STEP, Phase(name="save")], "ends when it has saved", "ends when it has saved"),
+        (
+            [BEGUN, msgspec.structs.replace(READY, simulated=True), STEP, Phase(name="restart")],
+            "it ends in a moment",
+            "it pauses in a moment",
+        ),
         ([BEGUN, READY, Phase(name="train"), STEP, Run(status="paused", session=1, step=1)], "is paused, and ends", ""),
     ],
-    ids=["begun", "prepare", "check", "compile", "first step", "train", "evaluate", "sample", "save", "paused"],
+    ids=["begun", "prepare", "check", "compile", "first step", "train", "evaluate", "sample", "save", "simulated", "paused"],
 )
 def test_the_text_about_a_stop_or_pause_request_fits_the_phase_of_the_job(
     store: Store, events: list[Event], stops: str, pauses: str

@@ -153,7 +153,7 @@ class Follower:
             if self._request is not None:
                 self._request.repeat(at_once=True)
             self._display.show_message(
-                f"The run saves and stops in the background. Watch it: seedbed status {run_argument(run)}"
+                f"The run {'' if self.view.simulated else 'saves and '}stops in the background. Watch it: seedbed status {run_argument(run)}"
             )
             return False
         try:

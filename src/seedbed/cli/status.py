@@ -84,7 +84,7 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     shown: list[tuple[str, str]] = []
     alive = found["heartbeat_age_s"] is not None
     if found["phase"] and found["phase"] != "train":
-        shown.append(("now", found["phase"]))
+        shown.append(("now", text.stage(found["phase"])))
     if is_task(found):
         shown += [("progress", done)] if (done := work_done(found)) else []
         shown.append(("output", text.printable(found["output"])))

@@ -109,7 +109,7 @@ class Narrator:
             self._progress.show_next()
             return [(line, "") for line in wording.setting(event)]
         if isinstance(event, events.Phase):
-            begins = not event.done and event.name in ("prepare", "measure", "compile")
+            begins = not event.done and event.name in ("prepare", "init", "measure", "compile")
             return [(f"{text.stage(event.name)} ...", "")] if begins else []
         if isinstance(event, events.Data):
             whole = event.total is not None and event.done >= event.total

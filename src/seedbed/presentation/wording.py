@@ -91,8 +91,8 @@ def plugin(event: dict[str, Any]) -> str:
 
 
 def comm(event: events.Comm) -> str:
-    """A collective operation between processes in a line, such as `all_reduce: 4.0 MiB in 0.1s`."""
-    return text.printable(f"{event.op}: {text.size(event.size_bytes)} in {text.duration(event.elapsed_s)}")
+    """A collective operation between processes in a line, such as `all_reduce: 4.0 MiB in 0.5 ms`."""
+    return text.printable(f"{event.op}: {text.size(event.size_bytes)} in {text.short_time(event.elapsed_s)}")
 
 
 def nodes(found: dict[str, dict[str, Any]]) -> str:
@@ -100,20 +100,22 @@ def nodes(found: dict[str, dict[str, Any]]) -> str:
 
     `found` is the field `nodes` of a status.
     """
-    parts = [
-        f"{each['count']} {state}" + (f" ({each['reason']})" if each["reason"] else "") for state, each in found.items()
-    ]
+    parts = []
+    for state, each in found.items():
+        last = "last: " if each["count"] > 1 else ""
+        parts.append(f"{each['count']} {state}" + (f" ({last}{each['reason']})" if each["reason"] else ""))
     return text.printable(", ".join(parts))
 
 
 def collectives(found: dict[str, dict[str, Any]]) -> str:
-    """The totals of the collective operations (data exchanged between processes) in a line.
+    """The mean size and time of each kind of collective operation (data exchanged between processes) in a line.
 
-    `found` is the field `comm` of a status.
+    `found` is the field `comm` of a status. Its totals are of what was logged, which may be samples, so they are not shown.
     """
     return text.printable(
         ", ".join(
-            f"{op} {each['count']:,} x, {text.size(each['size_bytes'])} in {text.duration(each['elapsed_s'])}"
+            f"{op} {text.size(each['size_bytes'] / each['count'])} in {text.short_time(each['elapsed_s'] / each['count'])}"
+            + (" on average" if each["count"] > 1 else "")
             for op, each in found.items()
         )
     )
@@ -187,6 +189,8 @@ def line(event: Event) -> tuple[str, str] | None:
 
 def until_it_stops(view: View) -> str:
     """What a job still does after a request to stop, as part of a sentence: `it finishes this step and saves`."""
+    if view.simulated:  # its steps take no time of this machine, and it saves nothing
+        return "it ends in a moment"
     if view.status == "paused":
         return "it is paused, and ends in a moment"
     match view.phases[-1] if view.phases else None:
@@ -210,6 +214,8 @@ def until_it_stops(view: View) -> str:
 
 def until_it_pauses(view: View) -> str:
     """What a job still does before it pauses, as part of a sentence: `it finishes this step, saves, then pauses`."""
+    if view.simulated:  # its steps take no time of this machine, and it saves nothing
+        return "it pauses in a moment"
     match view.phases[-1] if view.phases else None:
         case None if not view.session_steps:
             return "it has not begun to train, and pauses in a moment"

@@ -94,7 +94,7 @@ class ClusterRun:
 
     def _begin(self) -> Iterator[Timed]:
         given = self.scenario
-        yield self._now(Phase(name="prepare"))
+        yield self._now(Phase(name="init"))
         for node in range(given.nodes if given.nodes <= _NAMED_NODES else 0):
             yield self._now(Node(node=node, state="joined"))
         spares = f"; {text.plural(given.spare_nodes, 'spare node')}" if given.spare_nodes else ""
@@ -103,7 +103,7 @@ class ClusterRun:
         yield self._now(Message(level="info", code="cluster", text=joined))
         yield self._now(self._telemetry.idle(self.t))
         failure = yield from self._start((), load=False)
-        yield self._now(Phase(name="prepare", done=True, elapsed_s=significant(self.t)))
+        yield self._now(Phase(name="init", done=True, elapsed_s=significant(self.t)))
         yield self._now(Phase(name="train", step=0))
         if failure is not None:
             yield from self._recover(failure, self._saves.newest(failure.t))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from seedbed.events import Comm, Message
-from seedbed.presentation.show.lines import clock, rows_of, short_time
+from seedbed.presentation.show.lines import clock, rows_of
 from seedbed.presentation.show.reminder import reminder
 from seedbed.presentation.show.rows import ASCII, UNICODE, Row, ansi
 from seedbed.presentation.show.scrolling import Scrolling
@@ -154,11 +154,6 @@ def test_a_long_warning_goes_over_several_rows() -> None:
 )
 def test_clock(seconds: float, shown: str) -> None:
     assert clock(seconds) == shown
-
-
-@pytest.mark.parametrize(("seconds", "shown"), [(4e-5, "40 us"), (0.0123, "12.3 ms"), (2.5, "2.50 s")])
-def test_short_time(seconds: float, shown: str) -> None:
-    assert short_time(seconds) == shown
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)

@@ -41,13 +41,6 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute:02d}:{second:02d}"
 
 
-def short_time(seconds: float) -> str:
-    """Seconds as milliseconds or microseconds where these are shorter."""
-    if seconds < 1e-3:
-        return f"{seconds * 1e6:.0f} us"
-    return f"{seconds * 1e3:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
-
-
 def bar(share: float, columns: int, glyphs: Glyphs) -> str:
     """A bar of `columns` columns, of which `share` is full."""
     full = min(int(share * columns), columns)
@@ -217,9 +210,9 @@ def _epoch_done(item: items.EpochDone, width: int, glyphs: Glyphs) -> list[Row]:
 def _comm(item: Comm, width: int, glyphs: Glyphs) -> list[Row]:
     op = _OPS.get(item.op, item.op)
     if not item.size_bytes:
-        return [_info("comm", f"{op}: all ranks passed in {short_time(item.elapsed_s)}")]
+        return [_info("comm", f"{op}: all ranks passed in {text.short_time(item.elapsed_s)}")]
     rate = item.size_bytes / item.elapsed_s / 1e9
-    words = f"{op} {text.size(item.size_bytes)} in {short_time(item.elapsed_s)} ({rate:.0f} GB/s)"
+    words = f"{op} {text.size(item.size_bytes)} in {text.short_time(item.elapsed_s)} ({rate:.0f} GB/s)"
     return [_info("comm", words, (f" step {item.step}" if item.step else "", "dim"))]
 
 
