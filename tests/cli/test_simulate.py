@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.patience import until
 
 WORDS = ("--model", "llama3-8b", "--gpu", "64xH100", "--tokens", "10B", "--seed", "7", "--fail-rate", "5000")
 
@@ -31,11 +33,14 @@ def test_the_other_commands_show_a_simulated_run_and_say_that_it_is_one(tmp_path
         "info: Lost work: ",
         "info: Checkpoint interval: ",
         "info: Final loss: ",
+        "starting the cluster ...",
         "(simulated)",
         "seedbed curve big",
     ):
         assert words in output
     assert "seedbed generate" not in output, "there is no model to generate with"
+    assert "preparing the data" not in output
+    assert "in 0.0s" not in output
     found = json.loads(seedbed(tmp_path, "status", "big", "--json").stdout)
     assert (found["kind"], found["status"], found["simulated"]) == ("simulate", "completed", True)
     assert "SIMULATED" in seedbed(tmp_path, "status", "big").stdout
@@ -66,6 +71,51 @@ def test_a_run_in_the_background_is_stopped_and_resumed(tmp_path: Path) -> None:
     (config,) = (tmp_path / "runs").glob("2*/config.toml")
     config.write_text(config.read_text().replace("speed = 2000.0", "speed = 0.0"))
     assert "Finished at step" in seedbed(tmp_path, "resume", run).stdout
+
+
+def test_what_needs_weights_is_refused_for_a_simulated_run_with_the_reason(tmp_path: Path) -> None:
+    """A simulated run has no weights, also while it runs; what needs none works."""
+    run = seedbed(tmp_path, "simulate", *WORDS, "--speed", "0.001", "--background", "--name", "big").stdout.strip()
+    refused = [("save",), ("save", "--wait"), ("generate",), ("generate", "--checkpoint", "best"), ("score",)]
+    for command, *options in refused:
+        done = seedbed(tmp_path, command, "big", *options, code=1)
+        assert "is simulated: " in done.stderr
+        assert "no weights" in done.stderr
+        assert f"seedbed save {run}" not in done.stderr
+    assert "no run" in seedbed(tmp_path, "save", code=2).stderr.lower(), "no run could save"
+    assert "it ends in a moment" in seedbed(tmp_path, "stop", "big").stdout
+    until(lambda: json.loads(seedbed(tmp_path, "status", "big", "--json").stdout)["status"] == "stopped")
+    for options in (("--from", "best"), ("--from", "100"), ("--more-steps", "5"), ("--early-stop", "0")):
+        assert "resumed without options" in seedbed(tmp_path, "resume", "big", *options, code=2).stderr
+    assert "give a run of `seedbed train`" in seedbed(tmp_path, "train", "--like", "big", code=2).stderr
+    for words in (("tag", "big", "demo"), ("note", "big", "a demo"), ("archive", "big"), ("rename", "big", "small")):
+        seedbed(tmp_path, *words)
+    seedbed(tmp_path, "delete", "small", "--yes")
+    assert not list((tmp_path / "runs").glob("2*"))
+
+
+def test_a_completed_simulated_run_is_not_trained_further(tmp_path: Path) -> None:
+    seedbed(tmp_path, "simulate", *WORDS, "--name", "big")
+    done = seedbed(tmp_path, "resume", "big", code=2)
+    assert "all of its 2384 steps are simulated" in done.stderr
+    assert "seedbed simulate --like " in done.stderr
+
+
+def test_the_status_after_a_resume_shows_what_that_of_an_uninterrupted_run_does(tmp_path: Path) -> None:
+    seedbed(tmp_path, "simulate", *WORDS, "--name", "whole")
+    seedbed(tmp_path, "simulate", *WORDS, "--name", "parts", "--speed", "20000", "--background")
+    until(lambda: json.loads(seedbed(tmp_path, "status", "parts", "--json").stdout)["metrics"].get("interruptions"))
+    seedbed(tmp_path, "stop", "parts", "--wait")
+    (config,) = (tmp_path / "runs").glob("2*parts/config.toml")
+    config.write_text(config.read_text().replace("speed = 20000.0", "speed = 0.0"))
+    seedbed(tmp_path, "resume", "parts")
+    whole, parts = (json.loads(seedbed(tmp_path, "status", name, "--json").stdout) for name in ("whole", "parts"))
+    assert whole["nodes"]["failed"]["count"] > 0
+    for name in ("nodes", "comm", "warnings", "metrics", "loss", "best_val_loss", "tokens", "step"):
+        assert parts[name] == whole[name], name
+    lines = seedbed(tmp_path, "status", "parts").stdout
+    assert "  nodes       " in lines
+    assert re.search(r"reduce_scatter [\d.]+ GiB in [\d.]+ ms on average", lines)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from seedbed.presentation.run_actions import (
     ARCHIVE,
     DELETE,
     EXTEND,
+    GENERATE,
     NOTE,
     PAUSE,
     RENAME,
@@ -62,6 +63,7 @@ def flat(status: str, asked: str | None, code: str | None, checkpoint: str | Non
         "tags": [],
         "note": None,
         "archived": False,
+        "simulated": False,
     }
 
 
@@ -101,6 +103,20 @@ def test_the_table_covers_every_action() -> None:
     assert set(possible(flat("running", None, None))) == set(ACTIONS)
 
 
+@pytest.mark.parametrize("status", STATUSES)
+def test_a_simulated_run_allows_what_needs_no_weights(status: str) -> None:
+    """Its reasons name the missing weights; what needs none is allowed as for other runs."""
+    real = flat(status, None, ASKED if status == "paused" else None)
+    plain, found = possible(real), possible(real | {"simulated": True})
+    for action in (SAVE, EXTEND, GENERATE):
+        assert "is simulated: it has no weights" in found.pop(action)
+        del plain[action]
+    if status == "completed":
+        assert "simulated" in found.pop(RESUME)
+        del plain[RESUME]
+    assert found == plain
+
+
 class Window(RunActions):
     """The window's actions without a terminal; records the messages that they show and the work that they start."""
 
@@ -125,13 +141,16 @@ class Window(RunActions):
         self.started.append(run_id)
 
 
+@pytest.mark.parametrize("simulated", [False, True])
 @pytest.mark.parametrize(("status", "asked", "code"), CASES)
-def test_the_window_offers_what_the_table_allows(status: str, asked: str | None, code: str | None) -> None:
-    found = flat(status, asked, code)
+def test_the_window_offers_what_the_table_allows(
+    status: str, asked: str | None, code: str | None, simulated: bool
+) -> None:
+    found = flat(status, asked, code) | {"simulated": simulated}
     reasons = possible(found)
     if status == "paused":
         reasons[PAUSE] = reasons[RESUME]  # the same key pauses and resumes
-    if status == "completed":
+    if status == "completed" and not simulated:
         reasons[RESUME] = ""  # opens the Train panel to add steps
     for action, call in (
         (PAUSE, Window.pause),

@@ -25,6 +25,7 @@ from seedbed.actions.records import change_tags, delete, rename, set_archived, s
 from seedbed.actions.resuming import resume
 from seedbed.actions.supervising import (
     can_resume,
+    can_save,
     has_checkpoint,
     has_steps,
     is_extendable,
@@ -48,6 +49,7 @@ __all__ = [
     "ask_model",
     "busy_error",
     "can_resume",
+    "can_save",
     "change_tags",
     "check_training",
     "child",

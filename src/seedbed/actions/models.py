@@ -26,9 +26,10 @@ def default_prompt(run: RunDir) -> str:
     It is the run's first sample prompt, else a typical beginning of a text in its dataset, else "".
     """
     try:
-        prompts = frozen_config(run).train.sample_prompts
+        train = getattr(frozen_config(run), "train", None)  # other kinds of work have other configs
     except SeedbedError:
-        prompts = None
+        train = None
+    prompts = train.sample_prompts if train is not None else None
     return prompts[0] if prompts else current_status(run).view.opening
 
 

@@ -15,7 +15,14 @@ from seedbed.runs.caches import dataset_of
 from seedbed.runs.control import ResumeOptions, StartCondition
 from seedbed.runs.kinds import frozen_config, kind_of
 from seedbed.runs.lookup import find_checkpoint
-from seedbed.runs.resuming import Superseded, checked, refuse_nothing_to_do, replaced_plan, superseded_by
+from seedbed.runs.resuming import (
+    Superseded,
+    checked,
+    refuse_for_simulated,
+    refuse_nothing_to_do,
+    replaced_plan,
+    superseded_by,
+)
 from seedbed.runs.status import CurrentStatus, current_status
 from seedbed.runs.statuses import BUSY
 from seedbed.runs.store import RunDir
@@ -39,6 +46,8 @@ def resume(
     current = current_status(run)
     if current.status == "broken":
         raise SeedbedError(current.view.reason or f'"{run.id}" is broken.', current.view.hint or "")
+    if kind_of(run).simulated:
+        refuse_for_simulated(run, request, current)
     if current.status in ("pausing", "paused"):
         raise SeedbedError(
             f'"{run.id}" is {current.status}: its job is alive, so it can only be resumed without options.',

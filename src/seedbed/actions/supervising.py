@@ -5,7 +5,7 @@ from __future__ import annotations
 from seedbed.runs import requests
 from seedbed.runs.checkpoints import checkpoints
 from seedbed.runs.requests import SentRequest
-from seedbed.runs.status import CurrentStatus, current_status
+from seedbed.runs.status import CurrentStatus, current_status, has_simulated_steps
 from seedbed.runs.statuses import BUSY, LIVE, OVER
 from seedbed.runs.store import RunDir
 from seedbed.runs.tasks import output_of
@@ -39,6 +39,12 @@ def wait_until_ended(request: SentRequest) -> CurrentStatus:
 def is_running(run: RunDir) -> bool:
     """Whether a job is working on the run."""
     return current_status(run).status in BUSY
+
+
+def can_save(run: RunDir) -> bool:
+    """Whether a job is working on the run and can save a checkpoint: a simulated run has no weights."""
+    current = current_status(run)
+    return current.status in BUSY and not has_simulated_steps(run, current.view)
 
 
 def is_live(run: RunDir) -> bool:

@@ -149,7 +149,8 @@ def resolved(
         run = store(arguments.runs).find(arguments.like)
         if kind_of(run).config != root.name:
             raise UsageError(
-                f'"{run.id}" has no {root.name} config, so --like cannot start from it.', "Give another run."
+                f'"{run.id}" has no {root.name} config, so --like cannot start from it.',
+                f"It was made by `seedbed {kind_of(run).name}`; give a run of `seedbed {root.name}`.",
             )
         base = load_frozen(run.config, root)
     return resolve(

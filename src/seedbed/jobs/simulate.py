@@ -45,7 +45,7 @@ def run(run_dir: Path, session: Session) -> str:
     if session.resume != ResumeOptions():
         raise UsageError(
             "A simulated run can only be resumed without options.",
-            f"To simulate another, use `{command_like(session.run)}` with other values.",
+            f"To simulate with other values: `{command_like(session.run)}`.",
         )
     session.poll_s = _POLL_S
     config = frozen_config(session.run)

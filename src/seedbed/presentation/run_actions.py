@@ -25,14 +25,15 @@ def possible(found: Mapping[str, Any]) -> dict[str, str]:
     status may have changed since then.
     """
     checkpoint = "" if found["checkpoint"] else f"{found['name']} has no checkpoint."
+    no_weights = f"{found['name']} is simulated: it has no weights" if found["simulated"] else ""
     no_run = f"{found['name']} is a task: it has no steps and no checkpoints." if is_task(dict(found)) else ""
     return {
         PAUSE: _why_no_request(found, "pause"),
         RESUME: _why_no_resume(found),
         STOP: "" if found["status"] in LIVE else _not_running(found),
-        SAVE: no_run or _why_no_request(found, "save"),
-        EXTEND: no_run or _why_no_extension(found) or checkpoint,
-        GENERATE: no_run or checkpoint,
+        SAVE: no_run or (no_weights and f"{no_weights} to save.") or _why_no_request(found, "save"),
+        EXTEND: no_run or (no_weights and f"{no_weights} to train further.") or _why_no_extension(found) or checkpoint,
+        GENERATE: no_run or (no_weights and f"{no_weights} to generate text with.") or checkpoint,
         RENAME: "",
         TAG: "",
         NOTE: "",
@@ -73,6 +74,8 @@ def _why_no_resume(found: Mapping[str, Any]) -> str:
         return ""
     if status in LIVE:
         return f"{found['name']} is already {shown_status(dict(found))}."
+    if status == "completed" and found["simulated"]:
+        return f"{found['name']} is completed: all of its steps are simulated."
     if status == "completed":
         return f"{found['name']} is completed: set more epochs or steps."
     return _unreadable(found) if status == "broken" else ""
@@ -123,10 +126,12 @@ def confirmation(action: str, listed: ListedRun) -> Confirmation | None:
     if is_task(found) and action in (STOP, RESUME, DELETE):
         return _task_confirmation(action, listed)
     if action == STOP:
-        body = f"{name} saves a checkpoint and stops. You can resume it later."
+        saves = "" if found["simulated"] else "saves a checkpoint and "
+        body = f"{name} {saves}stops. You can resume it later."
         return Confirmation("Stop this run?", body, "Stop", is_risky=True)
     if action == RESUME and not listed.lives:
-        body = f"{name} ({shown_status(found)}) continues from step {found['checkpoint_step'] or 0}."
+        step = found["step"] if found["simulated"] else found["checkpoint_step"] or 0
+        body = f"{name} ({shown_status(found)}) continues from step {step}."
         return Confirmation("Resume this run?", body, "Resume", is_risky=False)
     if action == DELETE:
         saved = f", {plural(len(listed.model.steps), 'checkpoint')}" if listed.model is not None else ""
@@ -146,11 +151,17 @@ def _task_confirmation(action: str, listed: ListedRun) -> Confirmation | None:
     return Confirmation("Delete this task?", body, "Delete", is_risky=True)
 
 
-DONE = {
+def done(action: str, found: Mapping[str, Any]) -> str:
+    """The message to show once an action on the run with this status has been requested or done."""
+    words = _DONE_SIMULATED.get(action) if found["simulated"] else None
+    return (words or _DONE[action]).format(name=found["name"])
+
+
+_DONE = {
     PAUSE: "{name} saves a checkpoint and pauses after this step.",
     RESUME: "{name} continues.",
     STOP: "{name} saves a checkpoint and stops after this step.",
     SAVE: "{name} saves a checkpoint after this step.",
     DELETE: "{name} is deleted.",
 }
-"""Action -> the message to show once the action has been requested or done."""
+_DONE_SIMULATED = {PAUSE: "{name} pauses.", STOP: "{name} stops."}

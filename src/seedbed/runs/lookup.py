@@ -7,7 +7,7 @@ from pathlib import Path
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import expand_home
 from seedbed.runs.checkpoints import best_checkpoint, checkpoints, latest_checkpoint, superseded_checkpoints
-from seedbed.runs.status import current_status
+from seedbed.runs.status import current_status, has_simulated_steps
 from seedbed.runs.statuses import BUSY
 from seedbed.runs.store import RunDir
 
@@ -19,6 +19,11 @@ def find_checkpoint(run: RunDir, ref: str | None) -> Path:
     """
     current = current_status(run)
     view = current.view
+    if has_simulated_steps(run, view):
+        raise SeedbedError(
+            f"{run.id} is simulated: nothing was trained, so it has no weights.",
+            f"`seedbed curve {run.id}` shows its curves; `seedbed runs` shows other runs.",
+        )
     there, left = checkpoints(run, view), superseded_checkpoints(run)
     if ref is None or ref == "latest":
         newest = latest_checkpoint(run, view)

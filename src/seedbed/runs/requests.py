@@ -16,7 +16,7 @@ from seedbed.locks import is_locked
 from seedbed.runs import control
 from seedbed.runs.control import PAUSE, RESUME, SAVE, STOP
 from seedbed.runs.process import Identity, send_signal
-from seedbed.runs.status import CurrentStatus, current_status, read_state
+from seedbed.runs.status import CurrentStatus, current_status, has_simulated_steps, read_state
 from seedbed.runs.statuses import BUSY, LIVE, OVER
 from seedbed.runs.store import RunDir
 
@@ -112,8 +112,16 @@ def pause(run: RunDir) -> SentRequest:
 
 
 def save_now(run: RunDir) -> SentRequest:
-    """Ask the run's job to save a checkpoint after the current step. Raises SeedbedError unless it is running."""
+    """Ask the run's job to save a checkpoint after the current step.
+
+    Raises SeedbedError unless it is running, and for a simulated run.
+    """
     current = current_status(run)
+    if has_simulated_steps(run, current.view):
+        raise SeedbedError(
+            f'"{run.id}" is simulated: it has no weights to save.',
+            f"It needs no checkpoint: after a stop, `seedbed resume {run.id}` continues it.",
+        )
     if current.status == "pausing":
         raise SeedbedError(
             f'"{run.id}" is pausing: it saves a checkpoint anyway.', f"Watch it: seedbed status {run.id}"

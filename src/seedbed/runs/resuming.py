@@ -11,6 +11,7 @@ from seedbed.config.roots import TRAIN
 from seedbed.errors import UsageError
 from seedbed.runs.checkpoints import checkpoints, is_at_end, step_at
 from seedbed.runs.control import ResumeOptions
+from seedbed.runs.kinds import command_like
 from seedbed.runs.status import CurrentStatus
 from seedbed.runs.store import RunDir
 from seedbed.runs.summary import why_early
@@ -34,6 +35,15 @@ def checked(asked: ResumeOptions) -> ResumeOptions:
     if asked.data is not None:
         asked = asked._replace(data=located(keys(TRAIN)["data.source"], asked.data.strip(), Path.cwd()))
     return asked
+
+
+def refuse_for_simulated(run: RunDir, asked: ResumeOptions, current: CurrentStatus) -> None:
+    """Raise UsageError for a simulated run if it is completed, or if a resume has options: it has no weights to go on with."""
+    again = f"To simulate with other values: `{command_like(run)}`."
+    if asked != ResumeOptions():
+        raise UsageError(f'"{run.id}" is simulated: it can only be resumed without options.', again)
+    if current.status == "completed":
+        raise UsageError(f'"{run.id}" is completed: all of its {current.view.step} steps are simulated.', again)
 
 
 def refuse_nothing_to_do(run: RunDir, asked: ResumeOptions, current: CurrentStatus) -> None:

@@ -242,6 +242,14 @@ def is_simulated(meta: Mapping[str, Any], view: View) -> bool:
     return bool(meta.get("simulated") or view.run.get("simulated"))
 
 
+def has_simulated_steps(run: RunDir, view: View) -> bool:
+    """Whether a run is simulated, so that it has no weights and no checkpoints. Never raises."""
+    try:
+        return is_simulated(run.meta(), view)
+    except SeedbedError:
+        return is_simulated({}, view)
+
+
 def last_event_time(run: RunDir, current: CurrentStatus) -> float | None:
     """When the run's last event was written, in unix seconds of this machine; None for a run without events."""
     view = current.view

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from seedbed.errors import SeedbedError
 from seedbed.presentation import run_actions
-from seedbed.presentation.run_actions import DELETE, DONE, PAUSE, RESUME, SAVE, STOP
+from seedbed.presentation.run_actions import DELETE, PAUSE, RESUME, SAVE, STOP
 from seedbed.runs.store import RunDir
 from seedbed.runs.watch import ListedRun
 from seedbed.text import shorten
@@ -67,11 +67,11 @@ class RunActions(SequentialKeys):
             self._request(STOP, listed)
 
     def resume(self, run_id: str | None) -> None:
-        """Continue a paused or interrupted run; for a completed run, open the panel Train to train it further."""
+        """Continue a paused or interrupted run; for a completed one with weights, open the panel Train to train it further."""
         listed = self._listed(run_id)
         if listed is None:
             return
-        if listed.status["status"] == "completed":
+        if listed.status["status"] == "completed" and not listed.status["simulated"]:
             self.train_further(listed.run.id)
         elif listed.lives:
             self._continue(listed)
@@ -239,7 +239,7 @@ class RunActions(SequentialKeys):
 
 
 def _done(action: str, listed: ListedRun) -> str:
-    return DONE[action].format(name=listed.status["name"])
+    return run_actions.done(action, listed.status)
 
 
 def _delivered(request: Callable[[RunDir], SentRequest]) -> Callable[[RunDir], None]:
