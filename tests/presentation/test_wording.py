@@ -53,7 +53,19 @@ def view_after(store: Store, events: list[Event]) -> View:
         ),
         ([BEGUN, READY, Phase(name="train"), STEP, Run(status="paused", session=1, step=1)], "is paused, and ends", ""),
     ],
-    ids=["begun", "prepare", "check", "compile", "first step", "train", "evaluate", "sample", "save", "simulated", "paused"],
+    ids=[
+        "begun",
+        "prepare",
+        "check",
+        "compile",
+        "first step",
+        "train",
+        "evaluate",
+        "sample",
+        "save",
+        "simulated",
+        "paused",
+    ],
 )
 def test_the_text_about_a_stop_or_pause_request_fits_the_phase_of_the_job(
     store: Store, events: list[Event], stops: str, pauses: str

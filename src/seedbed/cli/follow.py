@@ -152,8 +152,9 @@ class Follower:
         if again:
             if self._request is not None:
                 self._request.repeat(at_once=True)
+            saves = "" if self.view.simulated else "saves and "
             self._display.show_message(
-                f"The run {'' if self.view.simulated else 'saves and '}stops in the background. Watch it: seedbed status {run_argument(run)}"
+                f"The run {saves}stops in the background. Watch it: seedbed status {run_argument(run)}"
             )
             return False
         try:

@@ -28,7 +28,9 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed.runs.status import status
     from seedbed.text import printable
 
-    found = actions.store(arguments.runs).find(arguments.ref, fits=actions.can_save, wanted="running run that is not simulated")
+    found = actions.store(arguments.runs).find(
+        arguments.ref, fits=actions.can_save, wanted="running run that is not simulated"
+    )
     request = actions.save_now(found)
     before = [each.step for each in request.current.view.checkpoints]
     saved = False
