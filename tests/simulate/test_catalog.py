@@ -113,6 +113,15 @@ def test_numbers_of_gpus_are_read_in_every_usual_form(text: str, num_gpus: int, 
     assert (found.num_gpus, found.gpu.name) == (num_gpus, name)
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("qwen-8", "Qwen3-8B"), ("lama", "Llama-3-8B"), ("deepsek", "DeepSeek-LLM-7B"), ("falcon180", "Falcon-180B")],
+)
+def test_an_unknown_name_of_a_known_family_is_answered_with_names_of_the_family(typed: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=f"Did you mean .*{meant}"):
+        catalog.model(typed)
+
+
 def test_a_number_alone_means_the_gpus_that_the_caller_names() -> None:
     assert catalog.parse_gpus("4", default="a100").gpu.name == "A100-SXM-80GB"
 

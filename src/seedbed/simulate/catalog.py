@@ -24,6 +24,9 @@ MAX_GPUS = 1_000_000
 
 _GPUS_HINT = "Write for example 64xH100, H100:64 or 64."
 
+_SHORTEST_FAMILY = 3
+"""Letters of the shortest first word of a name by which its family is recognised."""
+
 
 class Gpus(NamedTuple):
     """A number of equal GPUs."""
@@ -200,7 +203,8 @@ def _found(name: str, noun: str, where: str, *tables: _Table[R]) -> R:
 def _nearest(name: str, rows: Sequence[Gpu | Shape | Network]) -> list[str]:
     """The names, at most three, of the rows that the user may have meant, best first.
 
-    First the names that continue the given one (`llama3` -> `Llama-3-8B`), or are its start, then the fewest edits.
+    First the names that continue the given one (`llama3` -> `Llama-3-8B`), or are its start, then the fewest edits. If
+    there is none, names of the same family (`qwen-8` -> `Qwen3-8B`): their first word is the given one or like it.
     """
     given, words = key(name), _words(name)
     scores: dict[str, float] = {}
@@ -216,6 +220,11 @@ def _nearest(name: str, rows: Sequence[Gpu | Shape | Network]) -> list[str]:
                 continue
             if score <= min(FARTHEST, len(given) // 3):
                 scores[row.name] = min(score, scores.get(row.name, score))
+    if not scores and words and len(words[0]) >= _SHORTEST_FAMILY:
+        for row in rows:
+            first = _words(row.name)[:1]
+            if first and edits(words[0], first[0]) <= 1:
+                scores[row.name] = edits(given, key(row.name))
     return sorted(scores, key=lambda each: scores[each])[:3]
 
 
