@@ -102,6 +102,8 @@ class Narrator:
             return [(wording.progress(view), "")] if self._progress.due(t, simulated=view.simulated) else []
         if isinstance(event, events.Comm):
             return [(wording.comm(event), "dim")] if self._comm.due(t, simulated=view.simulated) else []
+        if view.simulated and isinstance(event, events.Node) and event.state == "joined" and not event.reason:
+            return []  # a message says that all nodes have joined
         routine = isinstance(event, events.Checkpoint | events.Eval | events.Node)
         if view.simulated and routine and not self._routine.due(t, simulated=True):
             return []  # months in a second have thousands of them
