@@ -239,7 +239,7 @@ async def test_available_machine_figures_are_shown(open_window: Any, store: Any,
         await user.see(
             "42%", "16 cores, load 3.25", "50%", "32.0 GiB of 64.0 GiB", "87%", "25%", "20.0 GiB of 80.0 GiB"
         )
-        await user.see("61 °C", "412 W", "measured by this window: no job is running")
+        await user.see("61 °C", "412 W", "measured by this window: no job is training")
         assert "n/a" not in user.part("#system-text")
         await user.keys("1")
         await user.see("2 System ─ CPU 42% · RAM 32.0 GiB of 64.0 GiB")

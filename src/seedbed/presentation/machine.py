@@ -94,19 +94,34 @@ def free_disk(folder: Path) -> str:
 
 
 def measuring_run(live: Sequence[ListedRun], chosen: str | None) -> ListedRun | None:
-    """The run whose job measures the machine, or None. The run `chosen` comes first, then the newest running one."""
-    running = [each for each in live if each.status["status"] in WORKING]
+    """The run whose job measures this machine, or None. The run `chosen` comes first, then the newest running one.
+
+    The load that a simulated run reports is that of its cluster.
+    """
+    running = [each for each in live if each.status["status"] in WORKING and not each.status["simulated"]]
     first = [each for each in running if each.run.id == chosen]
     return next((each for each in [*first, *running] if each.hardware is not None), None)
 
 
 def live_summary(live: Iterable[ListedRun]) -> str:
-    """How many live runs (a process works on them, or they wait) have each status, and their total remaining time."""
+    """How many live runs (a process works on them, or they wait) have each status, and their total remaining time.
+
+    The remaining time of simulated runs is on their own clocks, so it is not in the total.
+    """
     live = list(live)
     if not live:
         return "No active runs."
-    left = [each.status["remaining_s"] for each in live if each.status["remaining_s"] is not None]
+    real = [each.status["remaining_s"] for each in live if not each.status["simulated"]]
+    left = [each for each in real if each is not None]
     return ", ".join(counts(live)) + (f", {text.duration(sum(left))} left in total" if left else "")
+
+
+def cluster_load(listed: ListedRun) -> str:
+    """The load of the cluster of a live simulated run, such as `GPUs 97% 640 W`; "" for other runs."""
+    figures = (listed.hardware or {}) if listed.status["simulated"] and listed.lives else {}
+    busy, watts = figures.get("gpu_fraction"), figures.get("gpu_power_w")
+    shown = [f"{busy:.0%}" if busy is not None else "", f"{watts:.0f} W" if watts is not None else ""]
+    return f"GPUs {' '.join(filter(None, shown))}" if any(shown) else ""
 
 
 def _share(figures: Mapping[str, Any], name: str) -> float | None:

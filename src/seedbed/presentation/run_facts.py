@@ -11,6 +11,11 @@ from seedbed.presentation.wording import collectives, nodes, open_metrics, simul
 from seedbed.runs.watch import ListedRun
 
 
+def listed_name(found: dict[str, Any]) -> str:
+    """The name of a run in a list, such as `oak`, or `SIMULATED oak`."""
+    return f"SIMULATED {found['name']}" if found["simulated"] else str(found["name"])
+
+
 def epochs_text(found: dict[str, Any]) -> str:
     """The epochs done of those planned, such as `1.5/3.0`; "-" if they are unknown."""
     if found["epoch"] is None:

@@ -168,7 +168,8 @@ class Details(Screen[None]):
         version = (listed.status["step"], listed.status["status"])  # the last sample comes after the last step
         if version != self._samples:
             try:
-                samples.update(samples_text(await asyncio.to_thread(read_samples, run)))
+                found = await asyncio.to_thread(read_samples, run)
+                samples.update(samples_text(found, simulated=listed.status["simulated"]))
             except SeedbedError as error:
                 samples.update(safe_text(error, ERROR_STYLE))
             self._samples = version

@@ -83,15 +83,16 @@ def log_text(lines: Iterable[LogLine]) -> Text:
     return shown if shown.plain else Text("The log is empty.", style="dim")
 
 
-def samples_text(samples: list[Any]) -> Text:
-    """The samples (texts generated during the training) by step, the newest first."""
+def samples_text(samples: list[Any], *, simulated: bool = False) -> Text:
+    """The samples (texts generated during the training) by step, the newest first. A `simulated` run has none."""
     shown = Text(end="")
     for sample in reversed(samples[-_MAX_SAMPLES:]):
         shown.append(f"step {sample.step:,}\n", style="bold cyan")
         shown.append_text(safe_text(sample.prompt, "bold", newlines=True))
         shown.append_text(safe_text(sample.text, newlines=True))
         shown.append("\n\n")
-    return shown if samples else Text("There is no sample yet.", style="dim")
+    none = "A simulated run has no model, so it writes no samples." if simulated else "There is no sample yet."
+    return shown if samples else Text(none, style="dim")
 
 
 def _in_lines(sentence: str, lines: int, width: int) -> Text:

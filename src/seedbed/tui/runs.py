@@ -16,7 +16,7 @@ from textual.widgets import DataTable, Input
 from seedbed import text
 from seedbed.presentation.curves import Drawn
 from seedbed.presentation.done import steps_text
-from seedbed.presentation.run_facts import activity, epochs_text, gpu_text
+from seedbed.presentation.run_facts import activity, epochs_text, gpu_text, listed_name
 from seedbed.presentation.run_list import counts
 from seedbed.runs.control import shown_status
 from seedbed.runs.watch import ListedRun
@@ -33,7 +33,7 @@ CURVE_DELAY_S = 0.06
 
 _STEP_CELLS = 11
 COLUMNS: dict[Column, Callable[[ListedRun], str]] = {
-    Column("NAME", 0): lambda each: str(each.status["name"]),
+    Column("NAME", 0): lambda each: listed_name(each.status),
     Column("STATUS", 9): lambda each: shown_status(each.status),
     Column("STEP", _STEP_CELLS, right=True): lambda each: steps_text(each.status, _STEP_CELLS),
     Column("LOSS", 7, right=True): lambda each: text.loss(each.status["loss"])[:7],
@@ -135,9 +135,7 @@ class RunsPanel(TablePanel):
         for column, write in zip(self.columns, COLUMNS.values(), strict=False):
             value, style = write(each), shade
             if column.heading == "NAME":
-                style += "bold"
-                if each.status["simulated"]:
-                    value, style = f"SIMULATED {value}", shade + "bold magenta"
+                style += "bold magenta" if each.status["simulated"] else "bold"
             elif column.heading == "STATUS":
                 style += status_style(value)
             cells.append(cell(value, column, style.strip()))

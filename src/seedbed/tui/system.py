@@ -15,6 +15,7 @@ from textual.widget import Widget
 from seedbed import text
 from seedbed.presentation import machine
 from seedbed.presentation.machine import Gauge
+from seedbed.presentation.wording import simulated
 from seedbed.runs.control import shown_status
 from seedbed.tui.panel import Panel
 from seedbed.tui.safe_text import fitted_text, safe_text, status_style
@@ -88,7 +89,7 @@ class SystemPanel(Panel):
         figures = {name: getattr(sampled, name) for name in sampled.__struct_fields__}
         figures.pop("rss_bytes")  # the memory of the window's own process
         figures.pop("process_cpu_fraction", None)
-        self._set_figures(figures, "measured by this window: no job is running")
+        self._set_figures(figures, "measured by this window: no job is training")
         self._draw()
 
     def _set_figures(self, figures: Mapping[str, Any], source: str) -> None:
@@ -132,7 +133,10 @@ class SystemPanel(Panel):
             line = Text.assemble("  ", fitted_text(each.status["name"], 24, "bold"), " ", end="")
             line.append(status, style=status_style(status))
             if each.status["remaining_s"] is not None:
-                line.append(f"  {text.duration(each.status['remaining_s'])} left")
+                clock = simulated(each.status["simulated"])
+                line.append(f"  {text.duration(each.status['remaining_s'])} left{clock}")
+            if load := machine.cluster_load(each):
+                line.append(f"  {load}")
             if each.status["reason"]:
                 line.append_text(safe_text(f"  {each.status['reason']}", "yellow"))
             lines.append(line)

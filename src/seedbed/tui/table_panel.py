@@ -9,6 +9,7 @@ from rich.cells import cell_len
 from textual import on
 from textual.widget import Widget
 
+from seedbed.presentation.run_facts import listed_name
 from seedbed.tui.panel import Panel
 from seedbed.tui.table import MARGIN, Column, RunTable, fitting_columns
 
@@ -70,7 +71,7 @@ class TablePanel(Panel):
         so that every row must be written again.
         """
         room, (least, most) = self.inner_width() - MARGIN, _NAME_WIDTHS
-        longest = max((cell_len(each.status["name"]) for each in self.state.watch.runs.values()), default=0)
+        longest = max((cell_len(listed_name(each.status)) for each in self.state.watch.runs.values()), default=0)
         columns = fitting_columns(self.COLUMNS, room, self.LEAST, (max(least, min(longest, room // 4)), most))
         if columns == self.columns:
             return False
