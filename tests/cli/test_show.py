@@ -166,9 +166,12 @@ def test_it_writes_no_file(tmp_path: Path) -> None:
 # On a terminal -------------------------------------------------------------------------------------------------------
 
 
-def test_ctrl_c_ends_the_scrolling_show_with_the_cursor_on_a_new_line(opened: list[InTerminal]) -> None:
+@pytest.mark.parametrize("shown", [b"SIMULATED", b"NCCL", b"Epoch 1/3", b"alidation"])
+def test_ctrl_c_ends_the_scrolling_show_at_any_point_with_the_cursor_on_a_new_line(
+    opened: list[InTerminal], shown: bytes
+) -> None:
     opened.append(terminal := InTerminal("--speed", "20"))
-    terminal.wait_for(b"Epoch 1/3")
+    terminal.wait_for(shown)
     os.write(terminal.fd, b"\x03")
     assert terminal.ends() == 130
     assert terminal.written.endswith(b"\n")

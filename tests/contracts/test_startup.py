@@ -140,6 +140,8 @@ def test_the_show_imports_no_heavy_package(folder: Path) -> None:
     names = loaded(folder, "show", "--exit-after", "0.1", "--speed", "10")
     assert not roots(names) & {*HEAVY, "rich", "psutil", "argcomplete", "asyncio", "subprocess", "multiprocessing"}
     assert not names & {"socket", "ssl", "urllib.request", "http.client"}, "the show uses no network"
+    probing = {"ctypes", *(name for name in names if name.startswith("seedbed.hardware"))}
+    assert not names & probing, "the show looks for no GPU of this machine"
     assert len(names) < 260, f"{len(names)} modules for show"
 
 
