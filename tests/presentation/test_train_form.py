@@ -65,6 +65,7 @@ def listed(status: str, model_status: str = READY) -> tuple[ListedRun, Model]:
         "name": status,
         "id": run.id,
         "status": status,
+        "simulated": False,
         "checkpoint": "/c/step-10",
         "step": 10,
         "steps": 10 if status == "completed" else 40,
