@@ -16,7 +16,9 @@ CLUSTER = ("plan", "--model", "llama3-8b", "--gpu", "64xH100", "--tokens", "1T")
 
 @pytest.fixture(autouse=True)
 def no_facts_of_this_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("SEEDBED_FACTS", str(tmp_path / "facts"))
+    folder = tmp_path / "facts"
+    folder.mkdir()
+    monkeypatch.setenv("SEEDBED_FACTS", str(folder))
 
 
 def printed(capsys: pytest.CaptureFixture[str], *words: str, expect: int = 0) -> str:

@@ -34,6 +34,7 @@ def show(
     folder: Path, *words: str, code: int = 0, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """The show into a pipe."""
+    (folder / "facts").mkdir(exist_ok=True)
     environment = {**os.environ, "SEEDBED_FACTS": str(folder / "facts"), **(env or {})}
     done = subprocess.run(
         [*SEEDBED, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False, encoding="utf-8"

@@ -8,6 +8,7 @@ import pytest
 
 from seedbed.config.directories import cache_dir, facts_dir
 from seedbed.config.environment import env
+from seedbed.errors import UsageError
 
 
 def test_the_environment_sets_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -23,6 +24,11 @@ def test_the_environment_sets_the_cache_folder(monkeypatch: pytest.MonkeyPatch, 
 def test_the_environment_sets_the_folder_of_facts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SEEDBED_FACTS", str(tmp_path))
     assert facts_dir() == tmp_path
+    for name, word in (("missing", "does not exist"), ("file.toml", "not a folder")):
+        (tmp_path / "file.toml").touch()
+        monkeypatch.setenv("SEEDBED_FACTS", str(tmp_path / name))
+        with pytest.raises(UsageError, match=f"SEEDBED_FACTS.*{word}"):
+            facts_dir()
     monkeypatch.delenv("SEEDBED_FACTS")
     found = facts_dir()
     assert found is not None

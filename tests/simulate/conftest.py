@@ -9,7 +9,8 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def user_facts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A folder of the test's own for the user's facts, not yet made; so those of this machine's user have no effect."""
+    """An empty folder of the test's own for the user's facts; so those of this machine's user have no effect."""
     folder = tmp_path / "facts"
+    folder.mkdir()
     monkeypatch.setenv("SEEDBED_FACTS", str(folder))
     return folder

@@ -58,8 +58,14 @@ def test_a_later_file_changes_what_an_earlier_one_added(user_facts: Path) -> Non
     assert (found.memory_gib, found.usable_gib, found.memory_gbps) == (20, pytest.approx(19.4), 500)
 
 
-def test_other_files_and_a_folder_that_does_not_exist_are_ignored(user_facts: Path) -> None:
+def test_other_files_are_ignored_and_the_default_folder_need_not_exist(
+    user_facts: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("SEEDBED_FACTS")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
+    monkeypatch.setenv("HOME", str(tmp_path / "none"))
     assert catalog.gpu("h100").name == "H100-SXM-80GB"
+    monkeypatch.setenv("SEEDBED_FACTS", str(user_facts))
     write(user_facts, "notes.md", "not facts")
     assert catalog.network("efa").links_per_node == 32
 
@@ -111,7 +117,6 @@ def test_broken_json_is_an_error_that_names_the_file(user_facts: Path, text: str
 
 
 def test_bytes_that_are_not_text_are_an_error_that_names_the_file(user_facts: Path) -> None:
-    user_facts.mkdir()
     (user_facts / "mine.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match=r"mine\.toml"):
         catalog.gpu("h100")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from seedbed.config.environment import env, set_env
 from seedbed.disk_space import obstacle
-from seedbed.errors import SeedbedError, StorageError
+from seedbed.errors import SeedbedError, StorageError, UsageError
 from seedbed.files import expand_home, make_dir
 from seedbed.locks import refuse_without_locks
 from seedbed.text import quoted
@@ -42,11 +42,16 @@ def cache_dir() -> Path:
 def facts_dir() -> Path | None:
     """The folder with the user's own facts about GPUs, models and networks: SEEDBED_FACTS, or in the user's config folder.
 
-    It need not exist. None if there is neither: in a container the user may have no home directory.
+    The one in the user's config folder need not exist. None if there is neither: in a container the user may have no home
+    directory. Raises UsageError if SEEDBED_FACTS names no folder.
     """
     named = env("SEEDBED_FACTS")
     if named:
-        return expand_home(named).absolute()
+        folder = expand_home(named).absolute()
+        if not folder.is_dir():
+            what = "a file, not a folder" if folder.exists() else "a folder that does not exist"
+            raise UsageError(f"SEEDBED_FACTS names {what}: {quoted(folder)}.", "Name your folder of facts, or unset it.")
+        return folder
     import platformdirs
 
     try:
