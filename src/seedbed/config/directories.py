@@ -50,7 +50,9 @@ def facts_dir() -> Path | None:
         folder = expand_home(named).absolute()
         if not folder.is_dir():
             what = "a file, not a folder" if folder.exists() else "a folder that does not exist"
-            raise UsageError(f"SEEDBED_FACTS names {what}: {quoted(folder)}.", "Name your folder of facts, or unset it.")
+            raise UsageError(
+                f"SEEDBED_FACTS names {what}: {quoted(folder)}.", "Name your folder of facts, or unset it."
+            )
         return folder
     import platformdirs
 

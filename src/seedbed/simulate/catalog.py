@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 DEFAULT_GPU = "H100-SXM-80GB"
 MAX_GPUS = 1_000_000
 
+_BRANDS = re.compile(r"^(?:nvidia|geforce|tesla|quadro|amd|radeon|instinct|intel|habana|google|apple)+|gpu$")
+"""Words of a driver's name for a GPU (as `fact_files.key` writes it) that the catalog leaves out."""
 _GPUS_HINT = "Write for example 64xH100, H100:64 or 64."
 
 _SHORTEST_FAMILY = 3
@@ -36,11 +38,17 @@ class Gpus(NamedTuple):
 
 
 def gpu(name: str) -> Gpu:
-    """The GPU with this name or alias. Case, spaces, dashes and underscores make no difference.
+    """The GPU with this name or alias, also as its driver prints it (`NVIDIA GeForce RTX 4090 Laptop GPU`).
 
-    Raises UsageError with the nearest names if it is unknown.
+    Case, spaces, dashes and underscores make no difference. Raises UsageError with the nearest names if it is unknown.
     """
-    return _found(name, "GPU", "gpus", _table("gpus", Gpu))
+    return _known_gpu(name) or _found(name, "GPU", "gpus", _table("gpus", Gpu))
+
+
+def _known_gpu(name: str) -> Gpu | None:
+    """The GPU with this name or alias, with or without its maker and brand before and `GPU` after it; None without one."""
+    table = _table("gpus", Gpu)
+    return table.get(name) or table.get(_BRANDS.sub("", key(name)))
 
 
 def model(name: str) -> Shape:
@@ -113,12 +121,11 @@ def parse_gpus(text: str, default: str = DEFAULT_GPU) -> Gpus:
         raise UsageError("No GPUs are given.", _GPUS_HINT)
     if _is_number(given):
         return Gpus(_number(given, text), gpu(default))
-    known = _table("gpus", Gpu)
-    if known.get(given):
+    if _known_gpu(given):
         return Gpus(1, gpu(given))
     splits = _splits(given)
     for number, name in splits:
-        if known.get(name):
+        if _known_gpu(name):
             return Gpus(_number(number, text), gpu(name))
     if splits:
         number, name = splits[0]
