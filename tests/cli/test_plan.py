@@ -165,3 +165,45 @@ def test_a_time_gives_the_size_that_this_machine_can_train(
     assert found["layers"] * found["hidden"] > 0
     assert any(each["measured"] for each in found["options"])
     assert "parsecs" in printed(capsys, "plan", "--for", "2 parsecs", expect=2)
+
+
+def test_a_length_of_a_sequence_is_read_as_the_names_of_models_mean_it(capsys: pytest.CaptureFixture[str]) -> None:
+    for typed, tokens in (("8k", 8192), ("32K", 32768), ("4096", 4096)):
+        found = json.loads(printed(capsys, *CLUSTER, "--seq", typed, "--json"))
+        assert found["recipe"]["seq_len"] == tokens
+    for wrong in ("8q", "0", "0.3", "1T", "-8k"):
+        assert "--seq" in printed(capsys, *CLUSTER, f"--seq={wrong}", expect=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (("--for", "20m", "--gpu", "8xH100"), "--gpu has no effect with --for", "measures this machine"),
+        (("--for", "20m", "--model", "llama3-8b"), "--model has no effect with --for", "measures this machine"),
+        (("--for", "20m", "--tokens", "1T"), "--tokens has no effect with --for", "measures this machine"),
+        ((*CLUSTER[1:], "--lora-rank", "8"), "--lora-rank has no effect with the method pretrain", "--method lora"),
+        ((*CLUSTER[1:], "--method", "full_ft", "--lora-rank", "8"), "method full_ft", "--method lora"),
+        ((*CLUSTER[1:], "--search", "--explain"), "--explain has no effect with --search", "ranks layouts"),
+        ((*CLUSTER[1:], "--search", "--target-days", "3"), "--target-days has no effect with --search", "ranks"),
+        ((*CLUSTER[1:], "--top", "3"), "--top has no effect here", "add --search"),
+        ((*CLUSTER[1:], "--data", "stories"), "--data has no effect here", "add --for"),
+        (("--list", "gpus", "--model", "llama3-8b"), "--model has no effect with --list", "only lists"),
+        (("--list", "gpus", "--search"), "--search has no effect with --list", "only lists"),
+        (("--runs", "runs.json", "--gpu", "8xH100"), "--gpu has no effect with --runs", "from the file"),
+        (("mine.toml", "--runs", "runs.json"), "FILE has no effect with --runs", "from the file"),
+    ],
+)
+def test_options_that_do_not_apply_are_refused_with_the_reason(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str, hint: str
+) -> None:
+    error = printed(capsys, "plan", *words, expect=2)
+    assert message in error
+    assert hint in error
+
+
+def test_json_says_whether_a_target_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    kept = {
+        days: json.loads(printed(capsys, *CLUSTER, "--json", "--target-days", days))["target_kept"]
+        for days in ("5", "50")
+    }
+    assert kept == {"5": False, "50": True}

@@ -42,6 +42,26 @@ SYNONYMS = {
 }
 _LISTS = ("gpus", "models", "networks")
 _MOST_LAYOUTS = 12
+_LORA_RANK = 16
+_TRAINING = (
+    "file", "model", "gpu", "tokens", "seq", "global_batch", "parallel", "precision", "method", "lora_rank", "recompute",
+    "software", "network", "usd_per_hour",
+)  # fmt: skip
+_APPLIES = {
+    "list": ((), "--list only lists facts."),
+    "runs": ((), "--runs takes everything from the file; leave --runs out to plan a training of your own."),
+    "for": (
+        ("file", "data"),
+        "--for measures this machine and chooses the model; leave --for out to plan for known GPUs.",
+    ),
+    "search": ((*_TRAINING, "top"), "--search only ranks layouts; leave --search out to plan one training."),
+    "": ((*_TRAINING, "target_days", "explain"), ""),
+}
+"""What is asked for (the first option that is given; none: a plan) -> the other options that apply, and why no others do."""
+_NEEDS = {
+    "top": "--top says how many layouts --search shows; add --search.",
+    "data": "--data is the text that --for plans for; add --for TIME.",
+}
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +75,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--explain", action="store_true", help="show where the time of a step and the memory go")
     parser.add_argument("--search", action="store_true", help="rank layouts by time and by cost, also on fewer GPUs")
     parser.add_argument(
-        "--top", metavar="N", type=whole(1), default=_MOST_LAYOUTS, help="layouts that --search shows (12)"
+        "--top", metavar="N", type=whole(1), help=f"layouts that --search shows (default: {_MOST_LAYOUTS})"
     )
     parser.add_argument(
         "--runs", metavar="FILE", type=Path, help="compare predictions with a JSON file of published runs"
@@ -73,16 +93,18 @@ def training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME", help="a known model, such as llama3-8b; --list models lists them")
     parser.add_argument("--gpu", metavar="GPUS", help="number and kind, such as 64xH100; --list gpus lists them")
     parser.add_argument("--tokens", metavar="N", help="tokens to train on, such as 15T; default: 20 for each parameter")
-    parser.add_argument("--seq", metavar="N", type=whole(1), help="tokens of a sequence; default: the model's usual")
+    parser.add_argument(
+        "--seq", metavar="N", help="tokens of a sequence, such as 8192 or 8k; default: the model's usual"
+    )
     parser.add_argument("--global-batch", metavar="N", help="tokens of an optimizer step, such as 4M")
     parser.add_argument("--parallel", metavar="SIZES", help="a layout, or part of one, such as tp=8,pp=16,dp=128")
     parser.add_argument(
         "--precision", choices=("bf16", "fp16", "fp8", "fp32"), help="default: bf16 where the GPU has it"
     )
+    parser.add_argument("--method", choices=("pretrain", "full_ft", "lora", "qlora"), help="default: pretrain")
     parser.add_argument(
-        "--method", choices=("pretrain", "full_ft", "lora", "qlora"), default="pretrain", help="default: pretrain"
+        "--lora-rank", metavar="N", type=whole(1), help=f"rank of LoRA adapters (default: {_LORA_RANK})"
     )
-    parser.add_argument("--lora-rank", metavar="N", type=whole(1), default=16, help="rank of LoRA adapters (16)")
     parser.add_argument("--recompute", choices=("none", "selective", "full"), help="activation checkpointing")
     parser.add_argument(
         "--software", choices=("torch", "fused", "legacy"), help="fused: Megatron-Core and the like; torch: PyTorch"
@@ -92,6 +114,7 @@ def training_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print a plan, a ranking of layouts, a comparison with published runs, or a list of facts."""
+    _refuse_unused(arguments)
     if arguments.list:
         return _list(arguments)
     if arguments.runs:
@@ -113,11 +136,33 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _refuse_unused(arguments: argparse.Namespace) -> None:
+    """Raise UsageError for an option that would have no effect, with the reason."""
+    from seedbed.errors import UsageError
+
+    asked = next(each for each in _APPLIES if not each or getattr(arguments, each))
+    applies, reason = _APPLIES[asked]
+    for name in (*_TRAINING, *_NEEDS, "target_days", "explain", *_APPLIES):
+        value = getattr(arguments, name, None) if name != asked else None
+        if value is None or value is False or name in applies:
+            continue
+        option = "FILE" if name == "file" else f"--{name.replace('_', '-')}"
+        if not asked:
+            raise UsageError(f"{option} has no effect here.", _NEEDS[name])
+        raise UsageError(f"{option} has no effect with --{asked}.", reason)
+    if arguments.lora_rank is not None and arguments.method not in ("lora", "qlora"):
+        method = arguments.method or "pretrain"
+        raise UsageError(
+            f"--lora-rank has no effect with the method {method}, which has no adapters.",
+            "Add --method lora or --method qlora, or leave --lora-rank out.",
+        )
+
+
 def request_of(arguments: argparse.Namespace) -> Request:
     """What the options ask to plan. Raises UsageError for what is missing or wrong."""
     from seedbed.errors import UsageError
     from seedbed.simulate import catalog
-    from seedbed.simulate.amounts import parse_amount
+    from seedbed.simulate.amounts import parse_amount, parse_length
     from seedbed.simulate.layouts import parse_parallel
     from seedbed.simulate.plan import Request
 
@@ -139,13 +184,13 @@ def request_of(arguments: argparse.Namespace) -> Request:
         gpu=gpu,
         num_gpus=num_gpus,
         tokens=parse_amount(arguments.tokens, "--tokens") if arguments.tokens else given.tokens,
-        seq_len=arguments.seq or given.seq_len,
+        seq_len=parse_length(arguments.seq, "--seq") if arguments.seq else given.seq_len,
         global_batch_tokens=(
             parse_amount(arguments.global_batch, "--global-batch") if arguments.global_batch else given.batch_tokens
         ),
         precision=arguments.precision,
-        method=arguments.method,
-        lora_rank=arguments.lora_rank,
+        method=arguments.method or "pretrain",
+        lora_rank=arguments.lora_rank or _LORA_RANK,
         recompute=arguments.recompute,
         stack=arguments.software,
         parallel=parse_parallel(arguments.parallel) if arguments.parallel else {},
@@ -238,6 +283,7 @@ def _search(arguments: argparse.Namespace) -> int:
     from seedbed.simulate.plan import plan_on_fewer_gpus
 
     first, found, tried = plan_on_fewer_gpus(request_of(arguments))
+    top = arguments.top or _MOST_LAYOUTS
     by_time = sorted(found, key=lambda each: each.cost.step_s)
     by_cost = sorted(found, key=lambda each: each.cost.step_s * each.setup.num_gpus)
     if arguments.json:
@@ -246,8 +292,8 @@ def _search(arguments: argparse.Namespace) -> int:
                 "tried": tried,
                 "fit": len(found),
                 "fastest": as_json(first),
-                "by_time": [layout_json(each) for each in by_time[: arguments.top]],
-                "by_cost": [layout_json(each) for each in by_cost[: arguments.top]],
+                "by_time": [layout_json(each) for each in by_time[:top]],
+                "by_cost": [layout_json(each) for each in by_cost[:top]],
             }
         )
         return 0
@@ -255,7 +301,7 @@ def _search(arguments: argparse.Namespace) -> int:
     for heading, ranked in (("By time", by_time), ("By cost", by_cost)):
         say()
         say(paint(heading, "bold"))
-        header, cells = list(LAYOUT_COLUMNS), layouts_table(ranked[: arguments.top], first.tokens, first.usd_per_hour)
+        header, cells = list(LAYOUT_COLUMNS), layouts_table(ranked[:top], first.tokens, first.usd_per_hour)
         fitted(header, cells, [], spare=("GiB", "MFU"), shorten="layout", least=20)
         for line in table(cells, header, right=("GPUs", "training", "step", "MFU", "GiB", "money")):
             say(line)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from seedbed.actions import Launch
 
 DESCRIPTION = """\
-Simulate a whole training run on a cluster of 1 to 100,000 GPUs: step times from the cost model, losses from a scaling
+Simulate a whole training run on a cluster of 1 to 1,000,000 GPUs: step times from the cost model, losses from a scaling
 law, failures at published rates, recovery, checkpoints. It takes seconds, and makes a run that every command shows; all
 of them say that it is simulated. Nothing is trained, and no GPU is needed.
 
@@ -42,7 +42,7 @@ NAMED_KEYS = {
     "--speed": "playback.speed",
 }
 """Option -> the key of the config that it sets."""
-AMOUNTS = ("tokens", "global_batch", "seq")
+AMOUNTS = ("tokens", "global_batch")
 """Options whose values may be written as 15T or 4M."""
 SYNONYMS = {"--bg": "--background", "--gpus": "--gpu", "--failures": "--fail-rate", "--batch-size": "--global-batch"}
 """Option of another program -> the equivalent in Seedbed."""
@@ -54,7 +54,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME", help="a known model such as llama3-8b, or a preset such as tiny")
     parser.add_argument("--gpu", metavar="NxGPU", help="the cluster, such as 16384xH100")
     parser.add_argument("--tokens", metavar="N", help="tokens to train on, such as 15.6T")
-    parser.add_argument("--seq", metavar="N", help="tokens per sequence")
+    parser.add_argument("--seq", metavar="N", help="tokens per sequence, such as 8192 or 8k")
     parser.add_argument("--global-batch", metavar="N", help="tokens per optimizer step, such as 4M")
     parser.add_argument("--precision", help="auto, fp32, bf16, fp16 or fp8")
     parser.add_argument("--parallel", metavar="LAYOUT", help="how training is split, such as tp=8,pp=16,dp=128")
@@ -86,12 +86,14 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed.config.roots import SIMULATE
     from seedbed.runs.control import StartCondition
     from seedbed.runs.kinds import KINDS
-    from seedbed.simulate.amounts import parse_amount
+    from seedbed.simulate.amounts import parse_amount, parse_length
 
     for option in AMOUNTS:
         typed = getattr(arguments, option)
         if typed is not None:
             setattr(arguments, option, parse_amount(typed, f"--{option.replace('_', '-')}"))
+    if arguments.seq is not None:
+        arguments.seq = parse_length(arguments.seq, "--seq")
     wanted = resolved(arguments, arguments.file, SIMULATE, NAMED_KEYS)
     store = actions.store(arguments.runs)
 

@@ -198,6 +198,8 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "checkpoint_every": plan.scenario.interval_steps(),
         "layout": msgspec.to_builtins(setup.layout),
         "recipe": msgspec.to_builtins(setup.recipe),
+        "target_days": plan.target_days,
+        "target_kept": None if plan.target_days is None else plan.wall_s <= plan.target_days * DAY_S,
         "assumed": list(plan.assumed),
     }
 
