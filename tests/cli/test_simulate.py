@@ -152,3 +152,11 @@ def test_config_commands_know_the_kind(tmp_path: Path) -> None:
     assert "failures.rate = 4.0" in seedbed(tmp_path, "config", "keys", "failures", "--kind", "simulate").stdout
     shown = seedbed(tmp_path, "config", "show", "--kind", "simulate", "--set", "cluster.gpus=8xA100").stdout
     assert "8xA100" in shown
+
+
+def test_without_failures_nothing_interrupts_a_run_of_any_size(tmp_path: Path) -> None:
+    # 16,384 GPUs for 40 days: with the usual rates, hundreds of interruptions.
+    words = ("--model", "llama3-405b", "--gpu", "16384xH100", "--tokens", "15T", "--fail-rate", "0")
+    output = seedbed(tmp_path, "simulate", *words).stdout
+    assert "info: Interruptions: 0" in output, output
+    assert "warning: Failure" not in seedbed(tmp_path, "logs", "-n", "5000").stdout

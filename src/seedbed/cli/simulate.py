@@ -24,7 +24,7 @@ EXAMPLES = """\
   seedbed simulate --model llama3-8b --gpu 64xH100 --tokens 1T
   seedbed simulate --model llama3-405b --gpu 16384xH100 --tokens 15.6T --seed 7
   seedbed simulate --gpu 16384xH100 --model llama3-405b --parallel tp=8,pp=16,dp=128
-  seedbed simulate --fail-rate 0 --set failures.job_rate=0   nodes and jobs that never fail
+  seedbed simulate --fail-rate 0                  a cluster where nothing fails
   seedbed simulate --speed 3600 --background      an hour of the run in each second
   seedbed simulate --like latest --seed 8         the same run with other failures
 """
@@ -58,7 +58,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--global-batch", metavar="N", help="tokens per optimizer step, such as 4M")
     parser.add_argument("--precision", help="auto, fp32, bf16, fp16 or fp8")
     parser.add_argument("--parallel", metavar="LAYOUT", help="how training is split, such as tp=8,pp=16,dp=128")
-    parser.add_argument("--fail-rate", metavar="RATE", help="failures of nodes per 1,000 node-days (default: 4.0)")
+    parser.add_argument(
+        "--fail-rate", metavar="RATE", help="failures of nodes per 1,000 node-days (default: 4.0; 0: nothing fails)"
+    )
     parser.add_argument("--checkpoint-every", metavar="N", help="steps between checkpoints (default: the recommended)")
     parser.add_argument("--seed", metavar="N", help="seed of failures and noise")
     parser.add_argument("--speed", metavar="X", help="simulated seconds per second (default: as fast as possible)")

@@ -72,14 +72,18 @@ class ClusterConfig(Table, frozen=True, kw_only=True):
 
 
 class FailuresConfig(Table, frozen=True, kw_only=True):
-    """The table `failures`: what fails, and how often. Rates are per 1,000 node-days."""
+    """The table `failures`: what fails, and how often. Rates are per 1,000 node-days.
+
+    With rate = 0, nothing fails or interrupts the run, except what another rate of this table says.
+    """
 
     rate: Annotated[
-        Rate, Meta(description="Failures of nodes per 1,000 node-days; published: 2.3 to 6.5; 0: none.")
+        Rate, Meta(description="Failures of nodes per 1,000 node-days; published: 2.3 to 6.5; 0: nothing fails at all.")
     ] = 4.0
     job_rate: Annotated[
-        Annotated[float, Meta(ge=0, le=3600)], Meta(description="Failures of the whole job per hour (user errors).")
-    ] = 0.005
+        Annotated[float, Meta(ge=0, le=3600)] | None,
+        Meta(description="Failures of the whole job per hour (user errors); by default 0.005, or 0 if rate is 0."),
+    ] = None
     components: Annotated[
         tuple[str, ...],
         Meta(description="Rates of single components in place of their share of rate, such as gpu=2.5 or nic=0.1."),
@@ -88,8 +92,13 @@ class FailuresConfig(Table, frozen=True, kw_only=True):
         float, Meta(ge=1, le=100, description="Factor on rate in the first days of new hardware; about 4 is usual.")
     ] = 1.0
     early_life_days: Annotated[float, Meta(ge=0, le=10_000, description="Length of that time in days.")] = 14.0
-    maintenance_rate: Annotated[Rate, Meta(description="Planned interruptions per 1,000 node-days.")] = 0.425
-    slow_rate: Annotated[Rate, Meta(description="Nodes that become slow per 1,000 node-days.")] = 0.1
+    maintenance_rate: Annotated[
+        Rate | None,
+        Meta(description="Planned interruptions per 1,000 node-days; by default 0.425, or 0 if rate is 0."),
+    ] = None
+    slow_rate: Annotated[
+        Rate | None, Meta(description="Nodes that become slow per 1,000 node-days; by default 0.1, or 0 if rate is 0.")
+    ] = None
     timeout_s: Annotated[Seconds, Meta(description="Seconds until a hung collective is ended (NCCL time-out).")] = 600.0
     repair_s: Annotated[
         Annotated[float, Meta(gt=0, le=1e8)], Meta(description="Mean seconds until a failed node is usable again.")

@@ -94,16 +94,17 @@ def _changes(config: Simulation, planned: Scenario) -> dict[str, Any]:
 
 
 def reliability_of(given: FailuresConfig) -> Reliability:
-    """The failure rates of a config. Raises UsageError for an unknown component."""
+    """The failure rates of a config: `rate = 0` turns off all that are not set. Raises UsageError for an unknown component."""
     rates = dict(each.split("=", 1) for each in given.components)
+    usual = Reliability() if given.rate else Reliability(node_rate=0, job_rate=0, maintenance_rate=0, slow_rate=0)
     found = Reliability(
         node_rate=given.rate,
-        job_rate=given.job_rate,
+        job_rate=usual.job_rate if given.job_rate is None else given.job_rate,
         component_rates={name.strip(): float(rate) for name, rate in rates.items()},
         early_life_factor=given.early_life_factor,
         early_life_days=given.early_life_days,
-        maintenance_rate=given.maintenance_rate,
-        slow_rate=given.slow_rate,
+        maintenance_rate=usual.maintenance_rate if given.maintenance_rate is None else given.maintenance_rate,
+        slow_rate=usual.slow_rate if given.slow_rate is None else given.slow_rate,
         timeout_s=given.timeout_s,
         repair_s=given.repair_s,
     )
