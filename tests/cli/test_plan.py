@@ -115,8 +115,10 @@ def test_published_runs_are_compared_by_source(capsys: pytest.CaptureFixture[str
     (found,) = json.loads(printed(capsys, "plan", "--runs", str(path), "--json"))
     assert found["error"] == pytest.approx(found["predicted_tokens_per_s_per_gpu"] / 7000 - 1)
     assert found["low"] < found["predicted_tokens_per_s_per_gpu"] < found["high"]
-    path.write_text("[]")
-    assert "no runs" in printed(capsys, "plan", "--runs", str(path))
+    for empty in ("[]", "", " \n"):
+        path.write_text(empty)
+        for more in ((), ("--json",)):
+            assert "has no runs" in printed(capsys, "plan", "--runs", str(path), *more, expect=2)
 
 
 @pytest.mark.parametrize("table", ["gpus", "models", "networks"])

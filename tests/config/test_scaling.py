@@ -109,3 +109,11 @@ def test_the_fitted_constants_are_recorded_with_their_source(text: str) -> None:
 
 def test_decay_shares_are_between_a_fifth_and_three_fifths() -> None:
     assert all(0.2 <= decay_share(seconds) <= 0.6 for seconds in (30, 120, 600, 3600, 86400))
+
+
+def test_no_model_is_expected_to_be_worse_than_one_that_knows_nothing() -> None:
+    for useful_s in (0.0, 0.01, 1.0, 60.0):
+        found = candidates(
+            MODEL, {2: 2000.0}, law=law_for("stories"), vocab_size=VOCABULARY, useful_s=useful_s, unique_tokens=1e8
+        )
+        assert max(each.loss for each in found) <= math.log(VOCABULARY)

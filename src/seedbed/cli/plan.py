@@ -318,9 +318,6 @@ def _compare(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say_json(as_json(found))
         return 0
-    if not found:
-        say("The file has no runs.")
-        return 0
 
     def share(value: float | None, sign: str = "") -> str:
         return "-" if value is None else f"{100 * value:{sign}.1f} %"

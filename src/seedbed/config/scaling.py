@@ -127,7 +127,8 @@ def candidates(
         tokens = speed * max(useful_s, 0.0)
         loss = law.loss(parameters, effective_tokens(tokens, unique_tokens))
         scale = bytes_per_token / law.bytes_per_token if bytes_per_token else 1.0
-        found.append(Candidate(rung, parameters, speed, tokens, loss * scale))
+        # The law has no limit for few tokens; a model that knows nothing is at ln(vocabulary).
+        found.append(Candidate(rung, parameters, speed, tokens, min(loss * scale, math.log(vocab_size))))
     return found
 
 

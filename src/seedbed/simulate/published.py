@@ -57,16 +57,19 @@ class Row(NamedTuple):
 def read_rows(path: Path) -> list[Row]:
     """The rows of a file of published runs, in order.
 
-    Raises UsageError if the file is no list of runs, and SeedbedError, with the row's id, if a row cannot be used.
+    Raises UsageError if the file is no list of runs, or an empty one, and SeedbedError, with the row's id, if a row cannot be used.
     """
     try:
-        found = msgspec.json.decode(path.read_bytes())
+        content = path.read_bytes()
+        found = msgspec.json.decode(content) if content.strip() else []
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.", "Name a JSON file of runs.") from error
     except msgspec.DecodeError as error:
         raise UsageError(f"{path} is not valid JSON: {error}.", "Name a JSON file with a list of runs.") from error
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
         raise UsageError(f"{path} is not a list of runs.", "docs/planner.md describes the format.")
+    if not found:
+        raise UsageError(f"{path} has no runs.", "docs/planner.md describes the format.")
     return [read_row(each, f"{path}, row {number}") for number, each in enumerate(found, 1)]
 
 
