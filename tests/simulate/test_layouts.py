@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+import msgspec
 import pytest
 
 from seedbed.errors import SeedbedError, UsageError
@@ -50,10 +53,54 @@ def test_settings_that_cannot_be_read_are_refused(text: str) -> None:
 def test_a_model_that_does_not_fit_says_by_how_much_and_what_fits() -> None:
     with pytest.raises(SeedbedError, match=r"does not fit on 8 H100.*5 % are kept free") as refused:
         plan("llama3-70b", "8xH100")
-    assert "It fits on 32 of them" in refused.value.hint
+    assert "It fits for example on 24 of them (tp 8, pp 3" in refused.value.hint
     with pytest.raises(SeedbedError, match="does not fit") as refused:
-        plan("llama3-8b", "64xH100", parallel={"tp": 1, "pp": 1, "cp": 1, "zero": 0})
+        plan("llama3-8b", "64xH100", parallel={"tp": 1, "pp": 1, "cp": 1, "micro_batch": 8})
     assert "The nearest layout that fits" in refused.value.hint
+
+
+def test_a_stage_of_zero_that_would_make_a_layout_fit_is_named() -> None:
+    given = {"tp": 1, "pp": 1, "cp": 1}
+    with pytest.raises(SeedbedError, match="does not fit") as refused:
+        plan("llama3-8b", "64xH100", parallel={**given, "zero": 0})
+    assert "With ZeRO stage 1 (zero=1 in --parallel) it fits" in refused.value.hint
+    assert plan("llama3-8b", "64xH100", parallel={**given, "zero": 1}).setup.layout.zero == 1
+    with pytest.raises(SeedbedError, match="does not fit") as refused:
+        plan("llama3-8b", "8xA100", parallel={**given, "zero": 1})
+    assert "With FSDP (zero=3 in --parallel) it fits" in refused.value.hint
+    assert plan("llama3-8b", "8xA100", parallel={**given, "zero": 3}).setup.layout.zero == 3
+
+
+@pytest.mark.parametrize(
+    ("model", "gpu", "method", "numbers"),
+    [("llama3-70b", "H100", "pretrain", (8, 16, 24)), ("qwen3-8b", "RTX4090", "full_ft", (1, 2, 3, 4))],
+)
+def test_the_number_of_gpus_that_is_named_is_the_smallest(
+    model: str, gpu: str, method: str, numbers: tuple[int, ...]
+) -> None:
+    *fewer, named = numbers
+    for number in fewer:
+        with pytest.raises(SeedbedError, match=r"does not fit|may fit") as refused:
+            plan(model, f"{number}x{gpu}", method=method)
+        assert f"It fits for example on {named} of them" in refused.value.hint
+    assert plan(model, f"{named}x{gpu}", method=method).setup.num_gpus == named
+
+
+def test_a_layout_that_needs_only_the_margin_of_the_memory_may_fit() -> None:
+    def error_on(gib: float) -> SeedbedError:
+        gpu = msgspec.structs.replace(catalog.gpu("h100"), memory_gib=gib, usable_gib=gib)
+        with pytest.raises(SeedbedError) as refused:
+            make_plan(Request(shape=catalog.model("llama3-8b"), gpu=gpu, num_gpus=8, tokens=1e11))
+        return refused.value
+
+    too_small = error_on(8).message
+    needed = float(re.search(r"needs ([0-9.]+) GiB", too_small)[1])  # type: ignore[index]
+    assert "does not fit on 8 H100" in too_small
+    near = error_on(needed / 0.97)
+    assert "may fit on 8 H100" in near.message
+    assert "5 % are kept free" in near.message
+    assert "A try decides: " in near.hint
+    assert "does not fit" in error_on(needed / 1.01).message
 
 
 def test_the_search_returns_the_fastest_layout_that_fits() -> None:

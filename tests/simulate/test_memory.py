@@ -47,6 +47,39 @@ def test_fsdp_shares_all_states() -> None:
     assert memory.gathered > 0
 
 
+@pytest.mark.parametrize("zero", [1, 3])
+@pytest.mark.parametrize(
+    ("model", "parameters", "layout"),
+    [
+        ("llama3-8b", 8_030_261_248, {"dp": 64}),
+        ("llama3-8b", 8_030_261_248, {"dp": 8, "tp": 8}),
+        ("llama3-8b", 8_030_261_248, {"dp": 4, "tp": 4, "cp": 4}),
+        ("llama3-8b", 8_030_261_248, {"dp": 16, "cp": 4}),
+        ("mixtral-8x7b", 46_702_792_704, {"dp": 64}),
+        ("mixtral-8x7b", 46_702_792_704, {"dp": 64, "ep": 8}),
+        ("mixtral-8x7b", 46_702_792_704, {"dp": 16, "tp": 4, "ep": 8}),
+        ("mixtral-8x7b", 46_702_792_704, {"dp": 8, "tp": 2, "cp": 4, "ep": 4}),
+    ],
+)
+def test_all_gpus_together_hold_each_parameter_once(
+    model: str, parameters: int, layout: dict[str, int], zero: int
+) -> None:
+    # The numbers of parameters are those of the published models; norms and routers (below 0.1 %) are not counted here.
+    shard = layout["dp"] * layout.get("cp", 1)
+    memory = memory_of(setup_of(model, 64, {"global_batch": 64}, zero=zero, shard=shard, **layout))
+    assert 64 * memory.optimizer == pytest.approx(8 * parameters, rel=1e-3)  # two moments in fp32
+    if zero == 3:
+        assert 64 * memory.weights == pytest.approx(4 * parameters, rel=1e-3)
+
+
+def test_the_stages_of_a_pipeline_together_hold_each_layer_once() -> None:
+    shape = catalog.model("llama3-8b")
+    layer = 2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336  # arXiv 2407.21783, table 3
+    memory = memory_of(setup_of("llama3-8b", 64, {"global_batch": 64}, dp=8, pp=8, zero=1, shard=8))
+    table = 8 * shape.vocab * shape.hidden / 8  # each stage is priced with one table, as the first and the last have it
+    assert 64 * memory.optimizer == pytest.approx(8 * 32 * layer + 64 * table, rel=1e-6)
+
+
 def test_activations_of_a_layer_follow_megatrons_formula() -> None:
     # arXiv 2205.05198, equation 1: s b h (34 + 5 a s / h).
     shape = catalog.model("gpt3-175b")

@@ -89,8 +89,50 @@ def test_a_round_number_of_tokens_becomes_a_number_of_sequences_that_ranks_can_s
     assert exact.setup.recipe.global_batch == 30
 
 
-def test_chinchilla_tokens_are_the_default() -> None:
+def test_a_batch_that_was_given_as_whole_sequences_stays() -> None:
+    for sequences in (100, 488, 1000, 7):
+        found = plan("llama3-8b", "64xH100", tokens=1e12, seq_len=4096, global_batch_tokens=4096.0 * sequences)
+        assert found.setup.recipe.global_batch == sequences
+        assert "per step" not in "; ".join(found.assumed)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "model", "parallel", "multiple"),
+    [
+        ("64xH100", "nano", {"dp": 64}, 64),
+        ("64xH100", "nano", {"tp": 1, "pp": 1, "cp": 1}, 64),
+        ("48xH100", "llama3-8b", {"dp": 12}, 12),
+        ("8xH100", "llama3-8b", {"dp": 8, "micro_batch": 3}, 24),
+        ("56xH100", "qwen3-8b", {"dp": 7}, 7),
+    ],
+)
+@pytest.mark.parametrize("method", ["pretrain", "lora"])
+def test_the_default_batch_is_a_multiple_of_the_given_ranks(
+    gpus: str, model: str, parallel: dict[str, int], multiple: int, method: str
+) -> None:
+    found = plan(model, gpus, parallel=parallel, method=method)
+    assert found.setup.recipe.global_batch % multiple == 0
+
+
+def test_a_batch_that_is_unusual_for_the_sake_of_the_gpus_is_said() -> None:
+    usual = plan("llama3-8b", "1024xH100")
+    assert "to compare numbers of GPUs" not in "; ".join(usual.assumed)
+    for number in (997, 1000):
+        found = plan("llama3-8b", f"{number}xH100")
+        assert found.setup.recipe.global_batch != usual.setup.recipe.global_batch
+        words = "; ".join(found.assumed)
+        assert f"that {number:,} GPUs can share" in words
+        assert "4,194,304 are usual (to compare numbers of GPUs, give --global-batch)" in words
+    same = {plan("llama3-8b", f"{n}xH100", global_batch_tokens=4096e3).setup.tokens_per_step for n in (500, 1000)}
+    assert same == {4096e3}
+
+
+def test_chinchilla_tokens_are_the_default_and_fine_tuning_takes_ten_million() -> None:
     assert plan("llama3-8b", "64xH100").tokens == pytest.approx(20 * 8.03e9, rel=0.01)
+    for method in ("full_ft", "lora", "qlora"):
+        found = plan("llama3-8b", "8xH100", method=method)
+        assert found.tokens == pytest.approx(1e7, rel=0.02)
+        assert "10M tokens" in "; ".join(found.assumed)
 
 
 def test_a_small_gpu_fine_tunes_8b_with_qlora_but_not_in_full() -> None:

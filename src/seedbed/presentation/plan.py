@@ -11,9 +11,9 @@ import msgspec
 from seedbed import text
 from seedbed.simulate.constants import PRIORS, fitted_file
 from seedbed.simulate.intervals import CLASSES, class_of
-from seedbed.simulate.layouts import Candidate
+from seedbed.simulate.layouts import Candidate, layout_text
 from seedbed.simulate.memory import GIB
-from seedbed.simulate.plan import DAY_S, Plan, layout_text
+from seedbed.simulate.plan import DAY_S, Plan
 from seedbed.simulate.source import source_of
 
 _FITTED_NOTE = "fitted on published runs"
@@ -33,6 +33,21 @@ def period(seconds: float) -> str:
     return f"{seconds / DAY_S:,.3g} days" if seconds >= DAY_S else text.duration(seconds)
 
 
+_SPAN_UNITS = (
+    (2 * 365 * DAY_S, 365 * DAY_S, "years"), (DAY_S, DAY_S, "days"), (3600.0, 3600.0, "hours"), (60.0, 60.0, "minutes"),
+    (1.0, 1.0, "s"), (0.0, 1e-3, "ms"),
+)  # fmt: skip
+"""From which time on, the seconds of a unit, and its name."""
+
+
+def span(low_s: float, high_s: float) -> str:
+    """An interval of times in one unit, that of its middle: `16.3 to 21.4 days`, `0.95 to 1.1 s`."""
+    middle = math.sqrt(low_s * high_s)
+    unit_s, unit = next((size, name) for least, size, name in _SPAN_UNITS if middle >= least)
+    low, high = (f"{each:,.0f}" if each >= 100 else f"{each:.3g}" for each in (low_s / unit_s, high_s / unit_s))
+    return f"{low} to {high} {unit}"
+
+
 def money(usd: float) -> str:
     """An amount such as `$1.72 M` or `$43`."""
     for scale, suffix in ((1e9, " B"), (1e6, " M"), (1e3, " k")):
@@ -46,7 +61,7 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
     setup, cost = plan.setup, plan.cost
     low, high = plan.wall_s / plan.factor, plan.wall_s * plan.factor
     found = [
-        ("time", f"{period(plan.wall_s)}, most likely {period(low)} to {period(high)} (80 %)"),
+        ("time", f"{period(plan.wall_s)}, most likely {span(low, high)} (80 %)"),
         ("steps", f"{plan.steps:,} of {text.count(setup.tokens_per_step)} tokens, {_seconds(cost.step_s)} each"),
         ("speed", _speed(plan)),
         ("memory", f"{plan.memory.total / GIB:.3g} of {setup.gpu.usable_gib:.3g} GiB per GPU"),

@@ -29,9 +29,9 @@ def parse_length(text: str, what: str) -> int:
     """
     match = re.fullmatch(r"([0-9][0-9_,]*(?:\.[0-9]+)?)\s*([km]?)", text.strip().lower())
     value = (
-        float(match[1].replace("_", "").replace(",", "")) * {"": 1, "k": 1 << 10, "m": 1 << 20}[match[2]]
+        float(match[1].replace("_", "").replace(",", "")) * {"": 1.0, "k": 1024.0, "m": 1048576.0}[match[2]]
         if match
-        else 0
+        else 0.0
     )
     if not 1 <= value <= _MOST_SEQ or not value.is_integer():
         raise UsageError(

@@ -11,6 +11,7 @@ import msgspec
 from seedbed.config.arithmetic import nearest_divisors
 from seedbed.errors import UsageError
 from seedbed.simulate.cost import StepCost, step_cost
+from seedbed.simulate.hardware_facts import Gpu
 from seedbed.simulate.memory import GIB, Memory, memory_of
 from seedbed.simulate.setup import Layout, Recipe, Setup
 from seedbed.simulate.shape import Shape
@@ -22,6 +23,11 @@ MEMORY_MARGIN = 0.05
 _MOST_MICRO_BATCH = 32
 _MOST_CP = 16
 _LEAST_TOKENS_PER_CP = 2048
+
+
+def memory_limit(gpu: Gpu) -> float:
+    """Bytes of a GPU's memory that a layout may need."""
+    return (1 - MEMORY_MARGIN) * gpu.usable_gib * GIB
 
 
 def default_interleave(layers: int, pp: int, stack: str) -> int:
@@ -115,6 +121,22 @@ def _batch_problem(setup: Setup) -> tuple[str, str] | None:
             "Change the global batch or the micro-batch, or leave interleave out.",
         )
     return None
+
+
+def layout_text(setup: Setup) -> str:
+    """A layout in words: `dp 8, tp 8, pp 16 (4 virtual stages), FSDP, micro-batch 1, full recomputation`."""
+    layout, again = setup.layout, setup.recipe.recompute
+    sizes = [f"{name} {getattr(layout, name)}" for name in ("dp", "tp", "pp", "cp", "ep") if getattr(layout, name) > 1]
+    if layout.interleave > 1:
+        sizes.append(f"interleave {layout.interleave}")
+    sharding = {0: "", 1: "ZeRO 1", 2: "ZeRO 2", 3: "FSDP (ZeRO 3)"}[layout.zero]
+    words = [
+        *sizes,
+        sharding,
+        f"micro-batch {layout.micro_batch:g}",
+        f"{'no' if again == 'none' else again} recomputation",
+    ]
+    return ", ".join(each for each in words if each)
 
 
 class Candidate(NamedTuple):
@@ -224,7 +246,7 @@ def search(
     """
     best: dict[tuple[int, ...], Candidate] = {}
     closest: Candidate | None = None
-    limit = (1 - MEMORY_MARGIN) * setup.gpu.usable_gib * GIB
+    limit = memory_limit(setup.gpu)
     tried = 0
     for each in candidates(setup, fixed, recompute):
         tried += 1

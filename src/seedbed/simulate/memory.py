@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from seedbed.simulate.layer_cost import NF4_BYTES
-from seedbed.simulate.setup import Setup, Weights
+from seedbed.simulate.setup import Layout, Setup, Weights
 
 GIB = float(1 << 30)
 
@@ -81,6 +83,11 @@ def memory_of(setup: Setup) -> Memory:
     several = FRAGMENTATION_LEGACY if setup.recipe.stack == "legacy" else FRAGMENTATION
     gaps = (several if setup.num_gpus > 1 else FRAGMENTATION_ALONE) - 1
     return Memory(*parts, gaps * sum(parts), CONTEXT_GIB * GIB)
+
+
+def least_state_bytes(setup: Setup) -> float:
+    """Bytes of weights, gradients and optimizer state of all GPUs together if each exists once, as with FSDP."""
+    return sum(_states(msgspec.structs.replace(setup, layout=Layout(zero=3))))
 
 
 def _states(setup: Setup) -> tuple[float, float, float]:

@@ -16,7 +16,7 @@ from seedbed.simulate.failures import Reliability
 from seedbed.simulate.goodput import effective_share
 from seedbed.simulate.hardware_facts import Gpu
 from seedbed.simulate.intervals import factor_of
-from seedbed.simulate.layouts import Candidate, check_layout, search
+from seedbed.simulate.layouts import Candidate, check_layout, layout_text, search
 from seedbed.simulate.lora import lora_input_width, lora_parameters
 from seedbed.simulate.loss import BESIROGLU
 from seedbed.simulate.memory import GIB, Memory
@@ -39,6 +39,8 @@ COOLING_POWER = 1.2
 """Power of the building for each watt of its servers (assumed; large data centres report 1.1 to 1.4)."""
 FINE_TUNING_BATCH = 16
 """Usual sequences of a step of fine-tuning."""
+FINE_TUNING_TOKENS = 1e7
+"""Usual tokens of fine-tuning: some ten thousand examples, one or a few times."""
 HOPELESS = 0.02
 """Plans whose effective share of the time is below this are refused: the run would hardly end."""
 
@@ -136,7 +138,12 @@ def make_plan(request: Request, *, explain: bool = True) -> Plan:
             check_layout(msgspec.structs.replace(setup, layout=_given_layout(setup, fixed)))
         if not explain:
             raise SeedbedError(f"{setup.shape.name} does not fit.")
-        raise _does_not_fit(request, setup, closest)
+        from seedbed.simulate.alternatives import does_not_fit
+
+        def setup_on(num_gpus: int) -> Setup:
+            return _setup(msgspec.structs.replace(request, num_gpus=num_gpus, parallel={}), [])[0]
+
+        raise does_not_fit(setup, fixed, request.recompute, closest, setup_on)
     best = found[0]
     assumed.append(
         "the fastest layout that fits" if not fixed else "what --parallel leaves open: the fastest that fits"
@@ -196,6 +203,9 @@ def _setup(request: Request, assumed: list[str]) -> tuple[Setup, float]:
     if request.tokens is not None and not 0 < request.tokens < math.inf:
         raise UsageError("The number of tokens must be above 0.", "Write for example --tokens 15T.")
     tokens = request.tokens
+    if tokens is None and request.method != "pretrain":
+        tokens = FINE_TUNING_TOKENS
+        assumed.append(f"{count(tokens)} tokens, as is usual for fine-tuning")
     if tokens is None:
         tokens = 20.0 * shape.active_parameters
         each = "active parameter" if shape.experts else "parameter"
@@ -213,14 +223,10 @@ def _setup(request: Request, assumed: list[str]) -> tuple[Setup, float]:
         raise UsageError(f"{gpu.name} has no {precision} units.", f"Choose {any_of([*known, 'fp32'])}.")
     batch_tokens = request.global_batch_tokens
     if batch_tokens is None:
-        batch_tokens = _usual_batch(shape, tokens, seq_len, n)
-        if request.method != "pretrain":
-            batch_tokens = float(seq_len * n * max(1, round(FINE_TUNING_BATCH / n)))
-        assumed.append(f"{batch_tokens:,.0f} tokens per step")
-    global_batch = round(batch_tokens / seq_len)
-    if request.global_batch_tokens is not None:
-        global_batch = _round_batch(batch_tokens / seq_len, n)
-    if request.global_batch_tokens is not None and global_batch * seq_len != batch_tokens:
+        global_batch = _default_batch(request, tokens, seq_len, assumed)
+    else:
+        global_batch = _round_batch(batch_tokens / seq_len)
+    if batch_tokens is not None and global_batch * seq_len != batch_tokens:
         assumed.append(
             f"{global_batch * seq_len:,} tokens per step, {plural(global_batch, 'sequence', f'{global_batch:,}')}"
         )
@@ -258,25 +264,55 @@ def _setup(request: Request, assumed: list[str]) -> tuple[Setup, float]:
     return setup, tokens
 
 
-def _usual_batch(shape: Shape, tokens: float, seq_len: int, num_gpus: int) -> float:
+def _default_batch(request: Request, tokens: float, seq_len: int, assumed: list[str]) -> int:
+    """Sequences of a step if nothing is said: as many as is usual, and a number that the GPUs can share."""
+    n = request.num_gpus
+    multiple = _shared_by(request)
+    if request.method != "pretrain":
+        multiple = math.lcm(multiple, 1 if "dp" in request.parallel else n)
+        batch = multiple * max(1, round(FINE_TUNING_BATCH / multiple))
+        assumed.append(f"{batch * seq_len:,} tokens per step")
+        return batch
+    usual = max(1, _usual_batch(request.shape, tokens, seq_len) // seq_len)
+    multiple = math.lcm(multiple, n // (n & -n))
+    batch = multiple << max(0, round(math.log2(usual / multiple)))
+    words = f"{batch * seq_len:,} tokens per step"
+    if batch != usual:
+        words += (
+            f", {plural(batch, 'sequence', f'{batch:,}')} that {n:,} GPUs can share, where {usual * seq_len:,} are usual "
+            "(to compare numbers of GPUs, give --global-batch)"
+        )
+    assumed.append(words)
+    return batch
+
+
+def _shared_by(request: Request) -> int:
+    """The number of which the sequences of a step must be a multiple, as far as the given layout says."""
+    fixed = request.parallel
+    dp = fixed.get("dp", 1)
+    if "dp" not in fixed and all(each in fixed for each in ("tp", "pp", "cp")):
+        dp = max(1, request.num_gpus // (fixed["tp"] * fixed["pp"] * fixed["cp"]))
+    return dp * fixed.get("micro_batch", 1) * (fixed.get("pp", 1) if fixed.get("interleave", 1) > 1 else 1)
+
+
+def _usual_batch(shape: Shape, tokens: float, seq_len: int) -> int:
     """Tokens of a step by custom: 0.5 M for 0.1 B parameters, 4 M for 8 B, 16 M for 405 B (GPT-3, table 2.1; Llama 3, table
-    3); few enough for 1,000 steps, and a number of sequences that the GPUs can share."""
+    3), but few enough for 1,000 steps."""
     usual = int(2 ** round(math.log2(0.5e6 * max(1.0, (shape.active_parameters / 1e8) ** 0.45))))
     batch = min(max(usual, 1 << 15), 1 << 24)
     while batch > seq_len and tokens / batch < 1000:
         batch //= 2
-    odd = num_gpus // (num_gpus & -num_gpus)
-    return float(seq_len * odd * 2 ** max(0, round(math.log2(max(1, batch // seq_len) / odd))))
+    return batch
 
 
-def _round_batch(sequences: float, num_gpus: int) -> int:
-    """The number of sequences of a step: whole, and easy to share by many ranks.
+def _round_batch(sequences: float) -> int:
+    """The number of sequences of a step that the user gave in tokens.
 
-    A number that all GPUs can share equally stays. Others become the multiple of the largest power of two that is at most
-    5 % away: 4M tokens of sequences of 8,192 are 512 sequences, not 488.
+    A whole number stays. Others become the multiple of the largest power of two that is at most 5 % away, which many ranks
+    can share: 4M tokens of sequences of 8,192 are 512 sequences, not 488.
     """
     whole = max(1, round(sequences))
-    if whole == sequences and whole % num_gpus == 0:
+    if whole == sequences:
         return whole
     power = 1 << (whole.bit_length())
     while power > 1:
@@ -299,49 +335,6 @@ def _given_layout(setup: Setup, fixed: dict[str, int]) -> Layout:
         interleave=fixed.get("interleave", 1),
         micro_batch=fixed.get("micro_batch", 1),
     )
-
-
-def _does_not_fit(request: Request, setup: Setup, closest: Candidate | None) -> SeedbedError:
-    """The error for a training without a layout that fits: by how much, and the nearest that does."""
-    gpu, n = setup.gpu, setup.num_gpus
-    if closest is None:
-        return UsageError(
-            f"No layout shares {setup.recipe.global_batch:g} sequences of {setup.recipe.seq_len:,} tokens among {n:,} GPUs.",
-            f"Choose --global-batch so that it is a multiple of {n // (n & -n):,} sequences, or another number of GPUs.",
-        )
-    need = closest.memory.total / GIB
-    message = (
-        f"{setup.shape.name} does not fit on {n:,} {gpu.name}: the best layout needs {need:,.1f} GiB per GPU. The GPU has "
-        f"{gpu.usable_gib:g} GiB, of which 5 % are kept free."
-    )
-    if request.parallel:
-        free, _, _ = search(setup, {}, request.recompute)
-        if free:
-            return SeedbedError(message, f"The nearest layout that fits: {layout_text(free[0].setup)}.")
-    for more in (2, 4, 8, 16, 32, 64, 128):
-        try:
-            larger = make_plan(msgspec.structs.replace(request, num_gpus=n * more, parallel={}), explain=False)
-        except SeedbedError:
-            continue
-        return SeedbedError(message, f"It fits on {n * more:,} of them ({layout_text(larger.setup)}).")
-    smaller = "" if request.method == "qlora" else ", or --method qlora"
-    return SeedbedError(message, f"Choose a shorter --seq, a smaller model, a GPU with more memory{smaller}.")
-
-
-def layout_text(setup: Setup) -> str:
-    """A layout in words: `dp 8, tp 8, pp 16 (4 virtual stages), FSDP, micro-batch 1, full recomputation`."""
-    layout, again = setup.layout, setup.recipe.recompute
-    sizes = [f"{name} {getattr(layout, name)}" for name in ("dp", "tp", "pp", "cp", "ep") if getattr(layout, name) > 1]
-    if layout.interleave > 1:
-        sizes.append(f"interleave {layout.interleave}")
-    sharding = {0: "", 1: "ZeRO 1", 2: "ZeRO 2", 3: "FSDP (ZeRO 3)"}[layout.zero]
-    words = [
-        *sizes,
-        sharding,
-        f"micro-batch {layout.micro_batch:g}",
-        f"{'no' if again == 'none' else again} recomputation",
-    ]
-    return ", ".join(each for each in words if each)
 
 
 def scenario_of(found: Candidate, steps: int, **changes: Any) -> Scenario:

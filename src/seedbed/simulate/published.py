@@ -57,7 +57,7 @@ class Row(NamedTuple):
 def read_rows(path: Path) -> list[Row]:
     """The rows of a file of published runs, in order.
 
-    Raises UsageError if the file is no list of runs, or an empty one, and SeedbedError, with the row's id, if a row cannot be used.
+    Raises UsageError if the file is no list of runs or has none, and SeedbedError, with the row's id, if a row cannot be used.
     """
     try:
         content = path.read_bytes()
