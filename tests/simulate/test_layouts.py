@@ -66,9 +66,9 @@ def test_a_stage_of_zero_that_would_make_a_layout_fit_is_named() -> None:
     assert "With ZeRO stage 1 (zero=1 in --parallel) it fits" in refused.value.hint
     assert plan("llama3-8b", "64xH100", parallel={**given, "zero": 1}).setup.layout.zero == 1
     with pytest.raises(SeedbedError, match="does not fit") as refused:
-        plan("llama3-8b", "8xA100", parallel={**given, "zero": 1})
+        plan("qwen3-14b", "8xA100", parallel={**given, "zero": 1}, seq_len=1024)
     assert "With FSDP (zero=3 in --parallel) it fits" in refused.value.hint
-    assert plan("llama3-8b", "8xA100", parallel={**given, "zero": 3}).setup.layout.zero == 3
+    assert plan("qwen3-14b", "8xA100", parallel={**given, "zero": 3}, seq_len=1024).setup.layout.zero == 3
 
 
 @pytest.mark.parametrize(
