@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import msgspec
@@ -9,14 +10,17 @@ import pytest
 
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.simulate import catalog
-from seedbed.simulate.layouts import parse_parallel
+from seedbed.simulate.cost import StepBound, step_cost
+from seedbed.simulate.layouts import candidates, fastest, parse_parallel, search
 from seedbed.simulate.memory import GIB
 from seedbed.simulate.plan import Plan, Request, make_plan, plan_on_fewer_gpus
+from seedbed.simulate.setup import Setup
 
 
 def plan(model: str, gpus: str, **request: object) -> Plan:
     number, kind = catalog.parse_gpus(gpus)
-    return make_plan(Request(shape=catalog.model(model), gpu=kind, num_gpus=number, tokens=1e11, **request))  # type: ignore[arg-type]
+    wanted = Request(shape=catalog.model(model), gpu=kind, num_gpus=number, tokens=1e11, **request)  # type: ignore[arg-type]
+    return make_plan(wanted, ranked=True)
 
 
 @pytest.mark.parametrize(
@@ -134,3 +138,37 @@ def test_fewer_gpus_are_compared_with_the_same_batch_and_tokens() -> None:
     cheapest = min(found, key=lambda each: each.cost.step_s * each.setup.num_gpus)
     assert cheapest.setup.num_gpus < 64
     assert tried > len(found)
+
+
+CASES = (
+    ("llama3-8b", "64xH100", {}, "pretrain"),
+    ("llama3-8b", "64xH100", {"tp": 2}, "pretrain"),
+    ("llama3-70b", "24xH100", {}, "pretrain"),
+    ("mixtral-8x7b", "64xA100", {}, "pretrain"),
+    ("deepseek-v3", "512xH800", {"pp": 16}, "pretrain"),
+    ("gpt2", "8xV100", {}, "pretrain"),
+    ("tiny", "M1", {}, "pretrain"),
+    ("qwen3-8b", "4xRTX4090", {}, "full_ft"),
+    ("qwen3-8b", "RTX4090", {}, "qlora"),
+    ("llama3-70b", "256xH100", {"interleave": 2}, "pretrain"),
+)
+
+
+def setup_and_fixed(model: str, gpus: str, fixed: dict[str, int], method: str) -> Setup:
+    number, kind = catalog.parse_gpus(gpus)
+    wanted = Request(shape=catalog.model(model), gpu=kind, num_gpus=number, tokens=1e11, parallel=fixed, method=method)
+    return make_plan(wanted).setup
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[1]}")
+def test_the_fastest_layout_is_that_of_the_whole_search(case: tuple[str, str, dict[str, int], str]) -> None:
+    setup, fixed = setup_and_fixed(*case), case[2]
+    ranked, tried = search(setup, fixed)
+    assert fastest(setup, fixed) == (ranked[0], tried)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[1]}")
+def test_no_step_is_faster_than_its_bound(case: tuple[str, str, dict[str, int], str]) -> None:
+    setup, bound = setup_and_fixed(*case), StepBound()
+    for each in itertools.islice(candidates(setup, case[2], None), 0, None, 7):
+        assert bound(each) <= step_cost(each).step_s

@@ -7,10 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from seedbed.config.environment import env, set_env
-from seedbed.disk_space import obstacle
 from seedbed.errors import SeedbedError, StorageError, UsageError
-from seedbed.files import expand_home, make_dir
-from seedbed.locks import refuse_without_locks
 from seedbed.text import quoted
 
 CACHE_HINT = "Set SEEDBED_CACHE to a writable folder, for example: export SEEDBED_CACHE=/tmp/seedbed-cache"
@@ -23,6 +20,8 @@ def cache_dir() -> Path:
     """
     named = env("SEEDBED_CACHE")
     if named:
+        from seedbed.files import expand_home
+
         return expand_home(named).absolute()
     import platformdirs
 
@@ -47,6 +46,8 @@ def facts_dir() -> Path | None:
     """
     named = env("SEEDBED_FACTS")
     if named:
+        from seedbed.files import expand_home
+
         folder = expand_home(named).absolute()
         if not folder.is_dir():
             what = "a file, not a folder" if folder.exists() else "a folder that does not exist"
@@ -68,6 +69,10 @@ def refuse_unusable_cache() -> None:
 
     A cache that contains prepared data may be read-only. The job (process) of a run then checks whether its data is there.
     """
+    from seedbed.disk_space import obstacle
+    from seedbed.files import make_dir
+    from seedbed.locks import refuse_without_locks
+
     cache = cache_dir()
     trouble = None
     try:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.simulate.layouts import MEMORY_MARGIN, Candidate, candidates, layout_text, memory_limit, search
+from seedbed.simulate.layouts import MEMORY_MARGIN, candidates, fastest, layout_text, memory_limit, smallest
 from seedbed.simulate.memory import GIB, least_state_bytes, memory_of
 from seedbed.simulate.setup import Setup
 
@@ -20,14 +20,13 @@ def does_not_fit(
     setup: Setup,
     fixed: dict[str, int],
     recompute: str | None,
-    closest: Candidate | None,
     setup_on: Callable[[int], Setup],
 ) -> SeedbedError:
     """The error for a training that does not fit: by how much, and what does.
 
-    `closest`: the layout that lacks least. `setup_on`: the same training on another number of GPUs, in any layout.
+    `setup_on`: the same training on another number of GPUs, in any layout.
     """
-    gpu, n = setup.gpu, setup.num_gpus
+    gpu, n, closest = setup.gpu, setup.num_gpus, smallest(setup, fixed, recompute)
     if closest is None:
         return UsageError(
             f"No layout shares {setup.recipe.global_batch:g} sequences of {setup.recipe.seq_len:,} tokens among {n:,} GPUs.",
@@ -51,22 +50,22 @@ def does_not_fit(
 def _hint(setup: Setup, fixed: dict[str, int], recompute: str | None, setup_on: Callable[[int], Setup]) -> str:
     """What fits: another stage of ZeRO, another layout, more GPUs; or else what to change."""
     for stage in (1, 2, 3):
-        found = search(setup, {**fixed, "zero": stage}, recompute)[0]
+        found = fastest(setup, {**fixed, "zero": stage}, recompute)[0]
         if found:
             what = "FSDP" if stage == 3 else f"ZeRO stage {stage}"
-            return f"With {what} (zero={stage} in --parallel) it fits: {layout_text(found[0].setup)}."
+            return f"With {what} (zero={stage} in --parallel) it fits: {layout_text(found.setup)}."
     if fixed:
-        found = search(setup, {}, recompute)[0]
+        found = fastest(setup, {}, recompute)[0]
         if found:
-            return f"The nearest layout that fits: {layout_text(found[0].setup)}."
-    more = smallest(setup, recompute, setup_on)
+            return f"The nearest layout that fits: {layout_text(found.setup)}."
+    more = fewest_gpus(setup, recompute, setup_on)
     if more is not None:
         return f"It fits for example on {more.num_gpus:,} of them ({layout_text(more)})."
     smaller = "" if setup.recipe.method == "qlora" else ", or --method qlora"
     return f"Choose a shorter --seq, a smaller model, a GPU with more memory{smaller}."
 
 
-def smallest(setup: Setup, recompute: str | None, setup_on: Callable[[int], Setup]) -> Setup | None:
+def fewest_gpus(setup: Setup, recompute: str | None, setup_on: Callable[[int], Setup]) -> Setup | None:
     """The training in its fastest layout on the smallest number of these GPUs on which it fits; None if there is none.
 
     Numbers above a node are whole nodes.
@@ -77,8 +76,8 @@ def smallest(setup: Setup, recompute: str | None, setup_on: Callable[[int], Setu
             node = setup.gpu.gpus_per_node
             between = range(last + node, number, node) if last and number > node else ()
             first = next((each for each in between if _fits(setup_on(each), recompute)), number)
-            found = search(setup_on(first), {}, recompute)[0]
-            return found[0].setup if found else None
+            found = fastest(setup_on(first), {}, recompute)[0]
+            return found.setup if found else None
         last = number
     return None
 

@@ -18,6 +18,9 @@ from seedbed.simulate.layer_cost import layer_cost, output_layer_s
 from seedbed.simulate.rates import peak_rate, rates_of
 from seedbed.simulate.setup import Setup
 
+_ROUNDING = 1 - 1e-9
+"""Keeps the bound below the cost, which adds the same numbers in another order."""
+
 
 class StepCost(NamedTuple):
     """The predicted time of one optimizer step."""
@@ -54,6 +57,36 @@ def step_cost(setup: Setup, k: Constants | None = None) -> StepCost:
         per_gpu,
         per_gpu * setup.flops_per_token / peak_rate(setup.gpu, setup.recipe.precision),
     )
+
+
+class StepBound:
+    """A lower bound of the time of a step, for the layouts of one training.
+
+    Of a micro-batch, it counts what does not depend on pipeline, data parallelism and sharding, so layouts share it; and of
+    the rest only the pipeline bubble and the stragglers. `step_cost` takes ten times as long.
+    """
+
+    def __init__(self) -> None:
+        self._k = fitted()
+        self._shared: dict[tuple[float | str, ...], tuple[float, float]] = {}
+
+    def __call__(self, setup: Setup) -> float:
+        """Seconds that a step takes at least. Between calls, only the layout and `recompute` may differ."""
+        layout = setup.layout
+        key = (layout.tp, layout.cp, layout.ep, layout.micro_batch, setup.recipe.recompute)
+        found = self._shared.get(key)
+        if found is None:
+            found = self._shared[key] = self._layer_and_output(setup)
+        busy_s = setup.layers_per_stage * found[0] + found[1]
+        bubbles = (layout.pp - 1) / layout.interleave
+        slowest = 1 + STRAGGLER * math.log2(max(1.0, setup.num_gpus / 8))
+        return busy_s * (setup.micro_batches + bubbles) * slowest * _ROUNDING
+
+    def _layer_and_output(self, setup: Setup) -> tuple[float, float]:
+        k = self._k
+        rates = rates_of(setup, k)
+        exchange = tensor_parallel_s(setup, k) + context_parallel_s(setup, k) + expert_parallel_s(setup, k)
+        return layer_cost(setup, rates, k).total + exchange, output_layer_s(setup, rates, k)
 
 
 def _micro_batch(setup: Setup, k: Constants) -> dict[str, float]:

@@ -6,7 +6,6 @@ applied to the key of the stream plus the index times the golden-ratio increment
 
 from __future__ import annotations
 
-import hashlib
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -20,6 +19,8 @@ class Stream:
     """The random numbers of one purpose. Equal (seed, purpose) give equal numbers; others are independent."""
 
     def __init__(self, seed: int, purpose: str) -> None:
+        import hashlib  # a plan needs no random numbers, and should start at once
+
         digest = hashlib.blake2b(f"{seed}/{purpose}".encode(), digest_size=8).digest()
         self._key = int.from_bytes(digest, "little")
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from itertools import accumulate
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -19,6 +19,7 @@ from seedbed.config.spelling import did_you_mean, nearest
 from seedbed.errors import UsageError
 from seedbed.simulate.counter_random import Stream
 
+_FACTS = Path(__file__).parent / "facts" / "failures.json"
 DAY_S, HOUR_S = 86_400.0, 3600.0
 NODE_DAYS = 1000.0
 """Rates are per this many node-days."""
@@ -199,7 +200,7 @@ class Arrivals:
 @cache
 def facts() -> dict[str, Any]:
     """The content of facts/failures.json."""
-    found: dict[str, Any] = msgspec.json.decode((files("seedbed.simulate") / "facts" / "failures.json").read_bytes())
+    found: dict[str, Any] = msgspec.json.decode(_FACTS.read_bytes())
     return found
 
 

@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from seedbed.config.arithmetic import nearest_divisors
 from seedbed.errors import UsageError
-from seedbed.simulate.cost import StepCost, step_cost
+from seedbed.simulate.cost import StepBound, StepCost, step_cost
 from seedbed.simulate.hardware_facts import Gpu
 from seedbed.simulate.memory import GIB, Memory, memory_of
 from seedbed.simulate.setup import Layout, Recipe, Setup
@@ -72,7 +71,7 @@ def _problem(setup: Setup) -> tuple[str, str] | None:
     if shape.heads % layout.tp:
         return (
             f"tp = {layout.tp} does not divide the {shape.heads} attention heads of {shape.name}.",
-            f"Choose {nearest_divisors(shape.heads, layout.tp)}.",
+            f"Choose {_nearest_divisors(shape.heads, layout.tp)}.",
         )
     if layout.pp > shape.layers or layout.pp * layout.interleave > shape.layers + 2:
         stages = f"{layout.pp} stages" + (f" x interleave {layout.interleave}" if layout.interleave > 1 else "")
@@ -88,9 +87,15 @@ def _problem(setup: Setup) -> tuple[str, str] | None:
             f"{n} GPUs.",
             f"tp x pp x cp must divide {n}: with dp = {n // model} it does."
             if n % model == 0
-            else f"tp x pp x cp must divide {n}, for example {nearest_divisors(n, model)}.",
+            else f"tp x pp x cp must divide {n}, for example {_nearest_divisors(n, model)}.",
         )
     return _expert_problem(setup) or _batch_problem(setup)
+
+
+def _nearest_divisors(number: int, wanted: int) -> str:
+    from seedbed.config.arithmetic import nearest_divisors
+
+    return nearest_divisors(number, wanted)
 
 
 def _expert_problem(setup: Setup) -> tuple[str, str] | None:
@@ -101,7 +106,7 @@ def _expert_problem(setup: Setup) -> tuple[str, str] | None:
     if shape.experts and (shape.experts % layout.ep or ranks % layout.ep):
         return (
             f"ep = {layout.ep} must divide the {shape.experts} experts and the {ranks} ranks of a pipeline stage.",
-            f"Choose {nearest_divisors(math.gcd(shape.experts, ranks), layout.ep)}.",
+            f"Choose {_nearest_divisors(math.gcd(shape.experts, ranks), layout.ep)}.",
         )
     return None
 
@@ -237,27 +242,51 @@ def _recompute(recipe: Recipe) -> list[str]:
     return ["none", "selective", "full"] if recipe.stack == "torch" else ["none", "full"]
 
 
-def search(
-    setup: Setup, fixed: dict[str, int], recompute: str | None = None
-) -> tuple[list[Candidate], Candidate | None, int]:
-    """The layouts that fit into memory, fastest first; the one that lacks least memory if none fits; and how many there were.
+def search(setup: Setup, fixed: dict[str, int], recompute: str | None = None) -> tuple[list[Candidate], int]:
+    """The layouts that fit into memory, fastest first, and how many there were.
 
     For each division of the GPUs, sharding and interleaving, only the fastest micro-batch and checkpointing is kept.
     """
     best: dict[tuple[int, ...], Candidate] = {}
-    closest: Candidate | None = None
     limit = memory_limit(setup.gpu)
     tried = 0
     for each in candidates(setup, fixed, recompute):
         tried += 1
         memory = memory_of(each)
         if memory.total > limit:
-            if not best and (closest is None or memory.total < closest.memory.total):
-                closest = Candidate(each, step_cost(each), memory)
             continue
         found = Candidate(each, step_cost(each), memory)
         layout = each.layout
         key = (layout.tp, layout.pp, layout.cp, layout.ep, layout.zero, layout.interleave)
         if key not in best or found.cost.step_s < best[key].cost.step_s:
             best[key] = found
-    return sorted(best.values(), key=lambda one: one.cost.step_s), closest, tried
+    return sorted(best.values(), key=lambda one: one.cost.step_s), tried
+
+
+def fastest(setup: Setup, fixed: dict[str, int], recompute: str | None = None) -> tuple[Candidate | None, int]:
+    """The first layout that `search` returns, without computing the cost of most others; and how many there were."""
+    bound, limit = StepBound(), memory_limit(setup.gpu)
+    layouts = list(candidates(setup, fixed, recompute))
+    bounds = [bound(each) for each in layouts]
+    found: Candidate | None = None
+    least = (math.inf, 0)
+    for i in sorted(range(len(layouts)), key=bounds.__getitem__):
+        if bounds[i] > least[0]:
+            break
+        memory = memory_of(layouts[i])
+        if memory.total > limit:
+            continue
+        cost = step_cost(layouts[i])
+        if (cost.step_s, i) < least:  # of equally fast layouts, the first counts
+            found, least = Candidate(layouts[i], cost, memory), (cost.step_s, i)
+    return found, len(layouts)
+
+
+def smallest(setup: Setup, fixed: dict[str, int], recompute: str | None = None) -> Candidate | None:
+    """The layout that needs least memory; None if no layout is possible."""
+    found = min(((memory_of(each), each) for each in candidates(setup, fixed, recompute)), key=_total, default=None)
+    return Candidate(found[1], step_cost(found[1]), found[0]) if found else None
+
+
+def _total(found: tuple[Memory, Setup]) -> float:
+    return found[0].total

@@ -16,7 +16,7 @@ from seedbed.simulate.failures import Reliability
 from seedbed.simulate.goodput import effective_share
 from seedbed.simulate.hardware_facts import Gpu
 from seedbed.simulate.intervals import factor_of
-from seedbed.simulate.layouts import Candidate, check_layout, layout_text, search
+from seedbed.simulate.layouts import Candidate, check_layout, fastest, layout_text, search
 from seedbed.simulate.lora import lora_input_width, lora_parameters
 from seedbed.simulate.loss import BESIROGLU
 from seedbed.simulate.memory import GIB, Memory
@@ -80,8 +80,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     usd_per_hour: float
     """Price of one GPU; 0: unknown."""
     candidates: tuple[Candidate, ...]
-    """The layouts that fit, fastest first; empty if the layout was given."""
+    """The layouts that fit, fastest first, if all were compared; else only the fastest."""
     tried: int
+    """Number of layouts that were possible."""
     target_days: float | None = None
 
     @property
@@ -123,27 +124,29 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return min(BESIROGLU.loss(shape.active_parameters, self.tokens), math.log(shape.vocab))
 
 
-def make_plan(request: Request, *, explain: bool = True) -> Plan:
+def make_plan(request: Request, *, ranked: bool = False) -> Plan:
     """Plan a training; without a given layout, the fastest that fits.
 
-    Raises UsageError for impossible values, and SeedbedError if the model does not fit, with what does (without, if not
-    `explain`, which saves time).
+    `ranked`: compare all layouts, which takes longer. Raises UsageError for impossible values, and SeedbedError if the
+    model does not fit, with what does.
     """
     assumed: list[str] = []
     setup, tokens = _setup(request, assumed)
     fixed = request.parallel
-    found, closest, tried = search(setup, fixed, request.recompute)
+    if ranked:
+        found, tried = search(setup, fixed, request.recompute)
+    else:
+        first, tried = fastest(setup, fixed, request.recompute)
+        found = [first] if first else []
     if not found:
         if tried == 0:
             check_layout(msgspec.structs.replace(setup, layout=_given_layout(setup, fixed)))
-        if not explain:
-            raise SeedbedError(f"{setup.shape.name} does not fit.")
         from seedbed.simulate.alternatives import does_not_fit
 
         def setup_on(num_gpus: int) -> Setup:
             return _setup(msgspec.structs.replace(request, num_gpus=num_gpus, parallel={}), [])[0]
 
-        raise does_not_fit(setup, fixed, request.recompute, closest, setup_on)
+        raise does_not_fit(setup, fixed, request.recompute, setup_on)
     best = found[0]
     assumed.append(
         "the fastest layout that fits" if not fixed else "what --parallel leaves open: the fastest that fits"
@@ -177,7 +180,7 @@ def plan_on_fewer_gpus(request: Request) -> tuple[Plan, list[Candidate], int]:
 
     The batch and the tokens stay the same. Raises as `make_plan` does.
     """
-    first = make_plan(request)
+    first = make_plan(request, ranked=True)
     found, tried, num_gpus = list(first.candidates), first.tried, request.num_gpus
     same = msgspec.structs.replace(
         request,
@@ -189,7 +192,7 @@ def plan_on_fewer_gpus(request: Request) -> tuple[Plan, list[Candidate], int]:
     while num_gpus % 2 == 0 and num_gpus > max(1, request.num_gpus // 16) and "dp" not in request.parallel:
         num_gpus //= 2
         try:
-            fewer = make_plan(msgspec.structs.replace(same, num_gpus=num_gpus))
+            fewer = make_plan(msgspec.structs.replace(same, num_gpus=num_gpus), ranked=True)
         except SeedbedError:
             break  # it fits on no smaller number either
         found += fewer.candidates
