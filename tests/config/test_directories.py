@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 from seedbed.config.directories import cache_dir, facts_dir
@@ -30,6 +31,10 @@ def test_the_environment_sets_the_folder_of_facts(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(UsageError, match=f"SEEDBED_FACTS.*{word}"):
             facts_dir()
     monkeypatch.delenv("SEEDBED_FACTS")
+    for config, home in (("/etc/x", "/home/me"), ("relative", "/home/me"), ("", "/home/me"), ("/etc/x", "")):
+        monkeypatch.setenv("XDG_CONFIG_HOME", config)
+        monkeypatch.setenv("HOME", home)
+        assert facts_dir() == Path(platformdirs.user_config_dir("seedbed", appauthor=False)) / "facts"
     found = facts_dir()
     assert found is not None
     assert found.parts[-2:] == ("seedbed", "facts")

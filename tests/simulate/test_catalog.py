@@ -171,8 +171,8 @@ def test_impossible_numbers_of_gpus_are_refused(text: str, said: str) -> None:
 def test_a_lookup_reads_its_own_table_once_and_loads_nothing_else() -> None:
     code = (
         "import sys\nfrom seedbed.simulate import catalog, fact_files\n"
-        "read, tables = catalog.read_table, []\n"
-        "catalog.read_table = lambda table, *rest: [tables.append(table), read(table, *rest)][1]\n"
+        "read, tables = catalog.shipped_rows, []\n"
+        "catalog.shipped_rows = lambda table: [tables.append(table), read(table)][1]\n"
         "catalog.gpu('h100'), catalog.gpu('a100'), catalog.parse_gpus('64xL4'), catalog.model('gpt2')\n"
         "heavy = {'torch', 'numpy', 'seedbed.config.schema', 'importlib.metadata'} & set(sys.modules)\n"
         "print(tables, sorted(heavy))"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, TextIO
 
+from seedbed.cli.streams import terminal_columns
 from seedbed.errors import SeedbedError
 from seedbed.text import legible, painted, printable
 
@@ -38,6 +37,8 @@ def note(text: str) -> None:
 
 def say_json(value: Any) -> None:
     """Print a JSON value on stdout, indented; control characters are escaped."""
+    import json
+
     print(json.dumps(value, indent=2, allow_nan=False))
 
 
@@ -78,7 +79,7 @@ def confirm(question: str) -> bool:
 
 def width(most: int = 100) -> int:
     """The width of the terminal in columns, at most `most`; 80 if there is no terminal."""
-    return min(shutil.get_terminal_size((80, 24)).columns, most)
+    return min(terminal_columns(), most)
 
 
 def fitted(

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from seedbed import __version__
 from seedbed.cli.commands import COMMANDS
+from seedbed.cli.streams import terminal_columns
 from seedbed.errors import EXIT_USAGE
 
 _EXAMPLES = """\
@@ -29,7 +30,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
     """Formats help texts: keeps line breaks of descriptions and examples, and allows 30 characters for an option."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=30)
+        super().__init__(prog, max_help_position=30, width=terminal_columns() - 2)
 
 
 class Parser(argparse.ArgumentParser):

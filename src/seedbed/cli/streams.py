@@ -8,6 +8,8 @@ import io
 import os
 import sys
 
+from seedbed.config.environment import env
+
 ERRORS = "seedbed.plain"
 """The name of the codec error handler that replaces characters unknown to an encoding by similar ASCII or `?`."""
 _ASCII = {
@@ -38,6 +40,20 @@ def prepare() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "backslashreplace"):
             stream.reconfigure(errors=ERRORS)
+
+
+def terminal_columns() -> int:
+    """The width of the terminal: COLUMNS, or as the terminal of stdout says; 80 without one.
+
+    As shutil.get_terminal_size, whose module takes some milliseconds of each command to import.
+    """
+    named = env("COLUMNS")
+    if named.isascii() and named.isdigit() and int(named):
+        return int(named)
+    try:
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80  # type: ignore[union-attr]
+    except (AttributeError, ValueError, OSError):
+        return 80
 
 
 def discard_unwritten() -> None:

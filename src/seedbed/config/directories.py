@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,6 +56,10 @@ def facts_dir() -> Path | None:
                 f"SEEDBED_FACTS names {what}: {quoted(folder)}.", "Name your folder of facts, or unset it."
             )
         return folder
+    config, home = env("XDG_CONFIG_HOME"), env("HOME")
+    if sys.platform == "linux" and (config.startswith("/") or home.startswith("/")):
+        # As platformdirs does, whose import takes longer than all of a plan's own work.
+        return Path(config if config.startswith("/") else f"{home}/.config", "seedbed", "facts")
     import platformdirs
 
     try:

@@ -8,10 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, NamedTuple
 
+import msgspec
+
 from seedbed.config.directories import facts_dir
 from seedbed.config.spelling import FARTHEST, did_you_mean, edits
 from seedbed.errors import UsageError
-from seedbed.simulate.fact_files import R, key, read_table
+from seedbed.simulate.fact_files import Named, R, decoded, key, read_table, shipped_rows, user_files
 from seedbed.simulate.hardware_facts import Gpu, Network
 from seedbed.simulate.shape import Shape
 from seedbed.text import quoted
@@ -159,15 +161,34 @@ def _number(number: str, text: str) -> int:
     return int(plain)
 
 
-class _Table(NamedTuple, Generic[R]):
-    """Rows, and the same rows by the keys of their names and aliases."""
+class _Table(Generic[R]):
+    """Rows, found by the keys of their names and aliases. A shipped row is decoded when it is first asked for."""
 
-    rows: tuple[R, ...]
-    by_key: dict[str, R]
+    def __init__(self, kind: type[R], rows: Sequence[R | msgspec.Raw]) -> None:
+        self._kind: type[R] = kind
+        self._rows: list[R | msgspec.Raw] = list(rows)
+        names = [decoded(row, Named) if isinstance(row, msgspec.Raw) else row for row in rows]
+        # A name goes before an alias, and a later row before an earlier one.
+        self._places = {key(alias): place for place, row in enumerate(names) for alias in row.aliases}
+        self._places |= {key(row.name): place for place, row in enumerate(names)}
+
+    @property
+    def rows(self) -> tuple[R, ...]:
+        """All rows in the order of the files."""
+        return tuple(map(self._row, range(len(self._rows))))
 
     def get(self, name: str) -> R | None:
         """The row with this name or alias; None if there is none."""
-        return self.by_key.get(key(name))
+        place = self._places.get(key(name))
+        return None if place is None else self._row(place)
+
+    def _row(self, place: int) -> R:
+        row = self._rows[place]
+        if isinstance(row, msgspec.Raw):
+            read: R = decoded(row, self._kind)
+            self._rows[place] = read
+            return read
+        return row
 
 
 def _table(table: str, kind: type[R]) -> _Table[R]:
@@ -178,7 +199,8 @@ def _table(table: str, kind: type[R]) -> _Table[R]:
 
 @cache
 def _read(table: str, kind: type[R], user_dir: Path | None) -> _Table[R]:
-    return _indexed(tuple(read_table(table, kind, user_dir).values()))
+    rows = read_table(table, kind, user_dir).values() if user_files(user_dir) else shipped_rows(table)
+    return _Table(kind, list(rows))
 
 
 @cache
@@ -187,13 +209,7 @@ def _presets() -> _Table[Shape]:
     from seedbed.config.resolving import defaults
     from seedbed.config.roots import TRAIN
 
-    return _indexed(tuple(shape_of(name, defaults(TRAIN, name)) for name in preset_names(TRAIN)))
-
-
-def _indexed(rows: tuple[R, ...]) -> _Table[R]:
-    """A name goes before an alias, and a later row before an earlier one."""
-    aliases = {key(alias): row for row in rows for alias in row.aliases}
-    return _Table(rows, aliases | {key(row.name): row for row in rows})
+    return _Table(Shape, [shape_of(name, defaults(TRAIN, name)) for name in preset_names(TRAIN)])
 
 
 def _found(name: str, noun: str, where: str, *tables: _Table[R]) -> R:

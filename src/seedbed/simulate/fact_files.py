@@ -19,6 +19,7 @@ ROWS: dict[str, type[Gpu | Shape | Network]] = {"gpus": Gpu, "models": Shape, "n
 """The tables of facts, and what a row of each is decoded to."""
 
 R = TypeVar("R", Gpu, Shape, Network)
+T = TypeVar("T")
 
 _SHIPPED = Path(__file__).parent / "facts"
 _HINT = "docs/facts.md describes the format."
@@ -37,10 +38,8 @@ def read_table(table: str, kind: type[R], user_dir: Path | None) -> dict[str, R]
     A user's row with the name of an earlier row changes only the figures that it gives. Raises UsageError, which names
     file, row and field, if a file is not as docs/facts.md describes it.
     """
-    shipped = (_SHIPPED / f"{table}.json").read_bytes()
-    content: dict[str, list[R]] = msgspec.json.decode(shipped, type=dict[str, list[kind]])  # type: ignore[valid-type]
-    rows = {key(row.name): row for row in content[table]}
-    for path in _user_files(user_dir):
+    rows = {key(row.name): row for row in (decoded(each, kind) for each in shipped_rows(table))}
+    for path in user_files(user_dir):
         for number, given in enumerate(_rows(_content(path), table, path), 1):
             place = f"{quoted(path)}, {table} row {number}"
             row = _row(given, kind, rows, place)
@@ -48,7 +47,26 @@ def read_table(table: str, kind: type[R], user_dir: Path | None) -> dict[str, R]
     return rows
 
 
-def _user_files(user_dir: Path | None) -> list[Path]:
+class Named(msgspec.Struct, frozen=True):
+    """The names of a row."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+
+
+def shipped_rows(table: str) -> list[msgspec.Raw]:
+    """The rows of a table that Seedbed ships, undecoded: a plan needs two of hundreds, and should start at once."""
+    content = (_SHIPPED / f"{table}.json").read_bytes()
+    return msgspec.json.decode(content, type=dict[str, list[msgspec.Raw]])[table]
+
+
+def decoded(row: msgspec.Raw, kind: type[T]) -> T:
+    """A row of `shipped_rows` as a Gpu, Shape or Network, or only its names (Named)."""
+    return msgspec.json.decode(row, type=kind)
+
+
+def user_files(user_dir: Path | None) -> list[Path]:
+    """The user's files of facts in order of their names. Raises UsageError if the folder cannot be read."""
     if user_dir is None:
         return []
     try:
