@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import msgspec
+
 from seedbed.simulate.communication import (
     context_parallel_s,
     expert_parallel_s,
@@ -60,31 +62,38 @@ def step_cost(setup: Setup, k: Constants | None = None) -> StepCost:
 
 
 class StepBound:
-    """A lower bound of the time of a step, for the layouts of one training.
+    """Lower bounds of the time of a step, for the layouts of one training: `step_cost` takes ten times as long.
 
-    Of a micro-batch, it counts what does not depend on pipeline, data parallelism and sharding, so layouts share it; and of
-    the rest only the pipeline bubble and the stragglers. `step_cost` takes ten times as long.
+    Of a micro-batch, a bound counts what does not depend on pipeline, data parallelism and sharding, so layouts share it; and
+    of the rest only the pipeline bubble and the stragglers. Between calls, only the layout and `recompute` may differ.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, setup: Setup) -> None:
         self._k = fitted()
+        self._rates = rates_of(setup, self._k)
+        self._slowest = (1 + STRAGGLER * math.log2(max(1.0, setup.num_gpus / 8))) * _ROUNDING
         self._shared: dict[tuple[float | str, ...], tuple[float, float]] = {}
 
+    def without_recomputation(self, setup: Setup) -> float:
+        """Seconds that a step takes at least, also with other activation checkpointing."""
+        return self._bound(setup, "none")
+
     def __call__(self, setup: Setup) -> float:
-        """Seconds that a step takes at least. Between calls, only the layout and `recompute` may differ."""
+        """Seconds that a step takes at least."""
+        return self._bound(setup, setup.recipe.recompute)
+
+    def _bound(self, setup: Setup, recompute: str) -> float:
         layout = setup.layout
-        key = (layout.tp, layout.cp, layout.ep, layout.micro_batch, setup.recipe.recompute)
+        key = (layout.tp, layout.cp, layout.ep, layout.micro_batch, recompute)
         found = self._shared.get(key)
         if found is None:
-            found = self._shared[key] = self._layer_and_output(setup)
+            recipe = msgspec.structs.replace(setup.recipe, recompute=recompute)
+            found = self._shared[key] = self._layer_and_output(msgspec.structs.replace(setup, recipe=recipe))
         busy_s = setup.layers_per_stage * found[0] + found[1]
-        bubbles = (layout.pp - 1) / layout.interleave
-        slowest = 1 + STRAGGLER * math.log2(max(1.0, setup.num_gpus / 8))
-        return busy_s * (setup.micro_batches + bubbles) * slowest * _ROUNDING
+        return busy_s * (setup.micro_batches + (layout.pp - 1) / layout.interleave) * self._slowest
 
     def _layer_and_output(self, setup: Setup) -> tuple[float, float]:
-        k = self._k
-        rates = rates_of(setup, k)
+        k, rates = self._k, self._rates
         exchange = tensor_parallel_s(setup, k) + context_parallel_s(setup, k) + expert_parallel_s(setup, k)
         return layer_cost(setup, rates, k).total + exchange, output_layer_s(setup, rates, k)
 

@@ -265,14 +265,16 @@ def search(setup: Setup, fixed: dict[str, int], recompute: str | None = None) ->
 
 def fastest(setup: Setup, fixed: dict[str, int], recompute: str | None = None) -> tuple[Candidate | None, int]:
     """The first layout that `search` returns, without computing the cost of most others; and how many there were."""
-    bound, limit = StepBound(), memory_limit(setup.gpu)
+    bound, limit = StepBound(setup), memory_limit(setup.gpu)
     layouts = list(candidates(setup, fixed, recompute))
-    bounds = [bound(each) for each in layouts]
+    bounds = [bound.without_recomputation(each) for each in layouts]
     found: Candidate | None = None
     least = (math.inf, 0)
     for i in sorted(range(len(layouts)), key=bounds.__getitem__):
         if bounds[i] > least[0]:
             break
+        if bound(layouts[i]) > least[0]:
+            continue
         memory = memory_of(layouts[i])
         if memory.total > limit:
             continue
