@@ -150,3 +150,18 @@ def test_the_first_line_of_the_show_needs_few_modules() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     names = set(done.stdout.split())
     assert not names & {"msgspec", "seedbed.events", "seedbed.simulate", "decimal", "argcomplete"}
+
+
+@pytest.mark.parametrize("layout", [(), ("--parallel", "tp=1,pp=1")], ids=["searched", "given"])
+def test_a_plan_imports_nothing_that_it_does_not_need(
+    folder: Path, layout: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SEEDBED_FACTS", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder))
+    monkeypatch.setenv("HOME", str(folder))
+    names = loaded(folder, "plan", "--model", "llama3-8b", "--gpu", "64xH100", *layout)
+    assert not roots(names) & {*HEAVY, "rich", "psutil", "argcomplete", "asyncio", "subprocess"}
+    assert not names & {"importlib.metadata", "importlib.resources", "seedbed.actions", "seedbed.config.schema"}
+    if sys.platform == "linux":
+        assert not names & {"platformdirs", "hashlib", "json", "shutil", "tempfile", "tomllib", "zipfile"}
+    assert len(names) < 200, f"{len(names)} modules for a plan"

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.simulate import catalog
+from seedbed.simulate import catalog, layouts
 from seedbed.simulate.cost import StepBound, step_cost
 from seedbed.simulate.layouts import candidates, fastest, parse_parallel, search
 from seedbed.simulate.memory import GIB
@@ -173,3 +173,14 @@ def test_no_step_is_faster_than_its_bound(case: tuple[str, str, dict[str, int], 
     bound = StepBound(setup)
     for each in itertools.islice(candidates(setup, case[2], None), 0, None, 7):
         assert bound.without_recomputation(each) <= bound(each) <= step_cost(each).step_s
+
+
+def test_the_cost_of_few_layouts_is_computed_to_find_the_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
+    computed: list[Setup] = []
+    monkeypatch.setattr(layouts, "step_cost", lambda each: (computed.append(each), step_cost(each))[1])
+    for case in (("llama3-8b", "64xH100", {}, "pretrain"), ("mixtral-8x7b", "64xA100", {}, "pretrain")):
+        setup = setup_and_fixed(*case)
+        computed.clear()
+        _, tried = fastest(setup, {})
+        assert tried > 1000
+        assert 0 < len(computed) < tried / 10
