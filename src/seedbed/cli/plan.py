@@ -92,7 +92,11 @@ def training_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say what is trained on what."""
     parser.add_argument("--model", metavar="NAME", help="a known model, such as llama3-8b; --list models lists them")
     parser.add_argument("--gpu", metavar="GPUS", help="number and kind, such as 64xH100; --list gpus lists them")
-    parser.add_argument("--tokens", metavar="N", help="tokens to train on, such as 15T; default: 20 for each parameter")
+    parser.add_argument(
+        "--tokens",
+        metavar="N",
+        help="tokens to train on, such as 15T; default: 20 for each parameter; fine-tuning: 10M",
+    )
     parser.add_argument(
         "--seq", metavar="N", help="tokens of a sequence, such as 8192 or 8k; default: the model's usual"
     )
