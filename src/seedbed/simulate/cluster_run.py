@@ -22,6 +22,7 @@ from seedbed.simulate.saves import Saved, Saves
 from seedbed.simulate.scenario import Scenario
 from seedbed.simulate.step_clock import LoggedSteps, Span, StepClock
 from seedbed.simulate.telemetry import Telemetry, significant, step_metrics
+from seedbed.simulate.trace import Happening, Interruption
 
 Timed = tuple[float, Event]
 """An event and its time in seconds since the run began."""
@@ -43,11 +44,15 @@ _NAMED_NODES = 64
 
 
 class ClusterRun:
-    """Simulates one scenario. Call `events` once; `account`, `t` and `step` describe the run so far."""
+    """Simulates one scenario. Call `events` once; `account`, `trace`, `t` and `step` describe the run so far.
 
-    def __init__(self, scenario: Scenario) -> None:
+    `incidents`: what interrupts the run; by default, it is drawn at random, at the scenario's rates.
+    """
+
+    def __init__(self, scenario: Scenario, incidents: Incidents | None = None) -> None:
         self.scenario = scenario
         self.account = Account()
+        self.trace: list[Interruption] = []
         self.t = 0.0
         """Seconds since the run began."""
         self.step = 0
@@ -59,7 +64,7 @@ class ClusterRun:
         self._logged = LoggedSteps(scenario.steps, scenario.log_points, self._spikes)
         self._telemetry = Telemetry(scenario)
         self._nodes = Nodes(scenario.nodes, scenario.spare_nodes)
-        self._incidents = Incidents(scenario.reliability, scenario.nodes, scenario.seed)
+        self._incidents = incidents or Incidents(scenario.reliability, scenario.nodes, scenario.seed)
         self._every = scenario.interval_steps()
         # A divergence is noticed late, so of frequent checkpoints more are kept: one from before the spike is among them.
         kept = max(scenario.keep_last, 1 + math.ceil((_DIVERGENCE_SEEN_STEPS + LONGEST_LEAD + 1) / self._every))
@@ -270,12 +275,14 @@ class ClusterRun:
     def _handle(self, mild: Mild) -> Iterator[Timed]:
         node = self._nodes.at(mild.slot)
         if mild.kind == SLOW:
+            self._note("slow", "a slow node")
             self._slow.add(mild.slot)
         elif mild.kind == CORRUPTION:
             self._corrupted = self._corrupted or mild
         elif mild.kind == MAINTENANCE:
             text_of = f"Maintenance of node {node}: the run saves and restarts without it."
             yield self._now(Message(level="info", code="maintenance", text=text_of, step=self.step))
+            self._note("maintenance", "maintenance")
             yield from self._replace_planned(mild, "maintenance", self.scenario.reliability.maintenance_s)
         elif mild.kind == SLOW_FOUND and mild.slot in self._slow:
             if not self._nodes.has_spare(self.t):  # a slow node is better than none
@@ -283,6 +290,7 @@ class ClusterRun:
                 return
             percent = 100 * (self.scenario.reliability.slow_factor - 1)
             yield self._warn("slow-node", f"Node {node} makes every step {percent:.0f} % longer; it is replaced.")
+            self._note("replacement", "replacement of a slow node")
             yield from self._replace_planned(mild, "slow", self._incidents.repair_s(mild.order))
 
     def _replace_planned(self, mild: Mild, reason: str, away_s: float) -> Iterator[Timed]:
@@ -330,6 +338,7 @@ class ClusterRun:
     def _report(self, failure: Failure) -> Iterator[Timed]:
         component, node = failure.component, self._nodes.at(failure.slot)
         self.account.count(component.name)
+        self.trace.append(Interruption(failure.t, self.step, component.shows, component.title, component.name))
         if component.replaces_node:
             yield self._now(Node(node=node, state="failed", reason=component.title))
         where = "" if component.name == JOB else f" at node {node}"
@@ -408,6 +417,9 @@ class ClusterRun:
                 f" {self.scenario.steps:,}, because nodes fail faster than the run recovers.",
                 "Lower the failure rates, or use fewer nodes, more spare nodes, or a shorter checkpoint interval.",
             )
+
+    def _note(self, happening: Happening, title: str) -> None:
+        self.trace.append(Interruption(self.t, self.step, happening, title))
 
     def _now(self, event: Event) -> Timed:
         return self.t, event
