@@ -19,6 +19,10 @@ of them say that it is simulated. Nothing is trained, and no GPU is needed.
 
 Equal seeds give equal runs, however fast they are played. --set sets any value; `seedbed config keys --kind simulate`
 explains all of them.
+
+With --rehearse, no simulated run is made. Instead, a small real run is trained twice on this machine: undisturbed, and with
+some of the simulated incidents injected (kills, hangs, a full disk and others). Reports lost work, predicted and actual, and
+whether the run recovered; the exit status is 1 if it did not. See docs/rehearsal.md.
 """
 EXAMPLES = """\
   seedbed simulate --model llama3-8b --gpu 64xH100 --tokens 1T
@@ -27,6 +31,8 @@ EXAMPLES = """\
   seedbed simulate --fail-rate 0                  a cluster where nothing fails
   seedbed simulate --speed 3600 --background      an hour of the run in each second
   seedbed simulate --like latest --seed 8         the same run with other failures
+  seedbed simulate --gpu 1024xH100 --rehearse     prove that a real run recovers from such failures
+  seedbed simulate --rehearse --inject full-disk,slow-writes --incidents 4
 """
 NAMED_KEYS = {
     "--model": "simulate.model",
@@ -76,8 +82,31 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--name", help="a name for the run (letters, digits, space, _ . -; up to 64)")
     parser.add_argument("--background", action="store_true", help="print the run's id and exit")
+    rehearsal_options(parser)
     runs_option(parser)
-    json_option(parser, "the run's status at the end (with --background: at the start)")
+    json_option(parser, "the run's status at the end (with --background: at the start; with --rehearse: the report)")
+
+
+def rehearsal_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a rehearsal to the parser."""
+    group = parser.add_argument_group("rehearsal")
+    group.add_argument("--rehearse", action="store_true", help="inject simulated incidents into a small real run")
+    group.add_argument("--incidents", metavar="N", help="the most incidents to inject (default: 6)")
+    group.add_argument(
+        "--inject",
+        metavar="FAULTS",
+        help="faults to inject even if the simulation has none: kill, hang, stall, full-disk, slow-writes, stop; or all",
+    )
+    group.add_argument("--preset", metavar="NAME", dest="train_preset", help="preset of the real run (default: nano)")
+    group.add_argument("--data", metavar="SOURCE", dest="train_data", help="text of the real run (default: stories)")
+    group.add_argument("--rehearse-steps", metavar="N", help="steps of the real run (default: 120)")
+    group.add_argument(
+        "--rehearse-set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="set any value of the real run's config, such as model.layers=2; may be repeated",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -86,6 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed.cli.console import note
     from seedbed.cli.train import resolved, watch
     from seedbed.config.roots import SIMULATE
+    from seedbed.errors import UsageError
     from seedbed.runs.control import StartCondition
     from seedbed.runs.kinds import KINDS
     from seedbed.simulate.amounts import parse_amount, parse_length
@@ -97,6 +127,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.seq is not None:
         arguments.seq = parse_length(arguments.seq, "--seq")
     wanted = resolved(arguments, arguments.file, SIMULATE, NAMED_KEYS)
+    if arguments.rehearse:
+        from seedbed.cli.rehearse import rehearse
+
+        return rehearse(arguments, wanted.config)
+    for option in ("incidents", "inject", "train_preset", "train_data", "rehearse_steps", "rehearse_set"):
+        if getattr(arguments, option):
+            shown = option.removeprefix("train_").replace("_", "-")
+            raise UsageError(f"--{shown} works only with --rehearse.", "Add --rehearse, or leave the option out.")
     store = actions.store(arguments.runs)
 
     def start() -> Launch:

@@ -31,6 +31,8 @@ class Kind(NamedTuple):
     and raises SeedbedError."""
     simulated: bool = False
     """Whether the work is only simulated, which every front end says."""
+    like: str = ""
+    """The name of the command that repeats such work with `--like`, if it is not the name of the kind."""
 
     @property
     def root(self) -> Root[Any]:
@@ -48,6 +50,13 @@ KINDS: dict[str, Kind] = {
         config="simulate",
         checks="seedbed.actions.checks:check_simulation",
         simulated=True,
+    ),
+    "rehearsal": Kind(
+        "rehearsal",
+        "seedbed.jobs.rehearsal:run",
+        config="train",
+        checks="seedbed.actions.checks:check_training",
+        like="train",
     ),
 }
 """Every kind of work, by the name that meta.json records."""
@@ -71,7 +80,8 @@ def command_like(run: RunDir) -> str:
     It has RUN in place of the run's id if the kind of the run is unknown.
     """
     try:
-        return f"seedbed {kind_of(run).name} --like {run.id}"
+        kind = kind_of(run)
+        return f"seedbed {kind.like or kind.name} --like {run.id}"
     except SeedbedError:
         return "seedbed train --like RUN"
 

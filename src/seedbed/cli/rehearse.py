@@ -1,0 +1,399 @@
+"""`seedbed simulate --rehearse`: inject the incidents of a simulated run into a small real run, and report what they cost."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from seedbed import actions, text
+from seedbed.actions import rehearsing
+from seedbed.actions.rehearsing import Comparison, Interrupted, Outcome, Watched
+from seedbed.cli.console import note, paint, print_error, say, say_json, set_temporary_line, table
+from seedbed.cli.follow import Signals
+from seedbed.cli.store_option import run_argument
+from seedbed.errors import EXIT_FAILURE, EXIT_INTERRUPTED, SeedbedError, UsageError
+from seedbed.simulate import rehearsal
+from seedbed.simulate.rehearsal import FAULTS, Measured, Prediction, Shrunk
+from seedbed.simulate.trace import Interruption
+
+if TYPE_CHECKING:
+    from seedbed.config.resolving import Resolved
+    from seedbed.config.schema import Config
+    from seedbed.config.simulation import Simulation
+    from seedbed.simulate.cluster_run import ClusterRun
+
+STEPS = 120
+_MOST_INCIDENTS = 100
+SMALL = (
+    "train.device=cpu",
+    "train.precision=fp32",
+    "train.compile=off",
+    "train.threads=1",
+    "train.batch_size=4",
+    "train.eval_every=0",
+    "train.sample_prompts=[]",
+)
+"""Values of the real run that replace the preset's: a small run that repeats bit for bit. --rehearse-set changes them."""
+_SMALL_DATA = "data.stories=2000"
+_OURS = {
+    "train.steps": "--rehearse-steps",
+    "train.epochs": "--rehearse-steps",
+    "train.tokens": "--rehearse-steps",
+    "train.time": "--rehearse-steps",
+    "train.checkpoint_every": "--rehearse-steps and --incidents, which decide it",
+}
+"""Keys that --rehearse-set may not set, and what to use instead."""
+_DONE_AS = {
+    "kill": "the job is killed, and resumed",
+    "hang": f"the job hangs for {rehearsal.HANG_S:.0f} s, is killed, and resumed",
+    "stall": f"the job stands still for {rehearsal.STALL_S:.0f} s, and continues",
+    "full-disk": f"no file can grow for {rehearsal.FULL_DISK_S:.0f} s",
+    "slow-writes": "the next checkpoint is written slowly",
+    "stop": "the job saves and stops, and is resumed",
+}
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """The result of a rehearsal, as --json prints it. Times are in seconds."""
+
+    recovered: bool
+    problem: str
+    undisturbed_run: str
+    disturbed_run: str
+    steps: int
+    checkpoint_every: int
+    measured: Measured
+    incidents: list[dict[str, Any]]
+    final_step: int
+    elapsed_s: float
+    predicted_s: float
+    goodput: float
+    predicted_goodput: float
+    comparison: Comparison | None
+
+
+def rehearse(arguments: argparse.Namespace, simulation: Simulation) -> int:
+    """Simulate, train undisturbed, train with incidents, report; returns the exit status."""
+    from seedbed.simulate.configured import scenario_from
+
+    if arguments.background:
+        raise UsageError(
+            "A rehearsal acts on its run while it trains, so it cannot work in the background.",
+            "Leave out --background.",
+        )
+    steps = _whole_number(arguments.rehearse_steps, "--rehearse-steps", STEPS, 10_000_000)
+    most = _whole_number(arguments.incidents, "--incidents", rehearsal.MOST_INCIDENTS, _MOST_INCIDENTS)
+    also = _faults(arguments.inject)
+    scenario = scenario_from(simulation)
+    cluster = rehearsal.simulated(scenario)
+    shrunk = rehearsal.shrink(cluster.trace, scenario, steps, most=most, also=also)
+    wanted = _real_config(arguments, shrunk)
+    stream = sys.stderr if arguments.json else sys.stdout
+
+    def tell(line: str) -> None:
+        say(line, stream)
+        stream.flush()
+
+    for line in _plan(cluster, shrunk):
+        tell(line)
+    with Signals() as signals:
+        return _Rehearsal(arguments, wanted, shrunk, signals, tell).run()
+
+
+class _Rehearsal:
+    """The two real runs of a rehearsal, and their report."""
+
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        wanted: Resolved[Config],
+        shrunk: Shrunk,
+        signals: Signals,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._arguments, self._wanted, self._shrunk = arguments, wanted, shrunk
+        self._signals, self._tell = signals, tell
+        self._store = actions.store(arguments.runs)
+        self._name = arguments.name or "rehearsal"
+        self._outcomes: list[Outcome] = []
+        self._problem: SeedbedError | None = None
+
+    def run(self) -> int:
+        """Train both runs; returns the exit status."""
+        runs: list[Watched] = []
+        try:
+            undisturbed = self._watch(rehearsing.start_undisturbed, f"{self._name}-undisturbed", runs)
+            rehearsing.train_to_the_end(undisturbed)
+            measured = rehearsing.measure(undisturbed)
+            prediction = rehearsal.predict(self._shrunk, measured)
+            self._tell(
+                f"Undisturbed, a step takes {measured.step_s:.3g} s, a checkpoint {measured.write_s:.2g} s, and a start"
+                f" {measured.start_s:.2g} s."
+            )
+            disturbed = self._watch(rehearsing.start_disturbed, self._name, runs)
+            try:
+                self._disturb(disturbed, measured)
+                comparison = rehearsing.compare(disturbed, undisturbed, self._shrunk.steps)
+            except SeedbedError as error:
+                self._problem, comparison = error, None
+                disturbed.close(self._leaves)
+        except Interrupted:
+            return self._interrupted(runs)
+        except BaseException:
+            for each in runs:
+                each.close(self._leaves)
+            raise
+        finally:
+            set_temporary_line()
+        return self._report(undisturbed, disturbed, measured, prediction, comparison)
+
+    def _watch(self, start: Callable[..., actions.Launch], name: str, runs: list[Watched]) -> Watched:
+        launch = start(self._store, self._wanted, name, sys.argv)
+        shown = launch.run.name()
+        self._tell("")
+        self._tell(f'Training "{shown}" in {text.printable(str(launch.run.path))}')
+        watched = Watched(
+            launch,
+            lambda: self._signals.count > 0 or self._signals.hung_up,
+            lambda line: set_temporary_line(f"{shown}: {line}"),
+        )
+        runs.append(watched)
+        return watched
+
+    def _disturb(self, disturbed: Watched, measured: Measured) -> None:
+        for number, injection in enumerate(self._shrunk.injections, 1):
+            outcome = rehearsing.inject(disturbed, injection, self._shrunk, measured)
+            self._outcomes.append(outcome)
+            back = f"went back to step {outcome.went_back_to} and " if outcome.lost_steps else ""
+            set_temporary_line()
+            self._tell(
+                f"{number}. {injection.fault} at step {outcome.step}: the run {back}continued;"
+                f" {text.plural(outcome.lost_steps, 'step')} and {outcome.lost_s:.1f} s lost."
+            )
+        rehearsing.train_to_the_end(disturbed)
+
+    def _leaves(self) -> bool:
+        return self._signals.count > 1
+
+    def _interrupted(self, runs: Sequence[Watched]) -> int:
+        for each in runs:
+            if each.launch.process.poll() is None:
+                note("Stopping: the run saves. Press Ctrl-C again to return while it stops in the background.")
+            each.close(self._leaves)
+        names = " ".join(run_argument(each.run) for each in runs)
+        note(f"The rehearsal was stopped. Delete its runs: seedbed delete {names}")
+        return EXIT_INTERRUPTED
+
+    def _report(
+        self,
+        undisturbed: Watched,
+        disturbed: Watched,
+        measured: Measured,
+        prediction: Prediction,
+        comparison: Comparison | None,
+    ) -> int:
+        useful_s = self._shrunk.steps * measured.step_s
+        elapsed_s = max((disturbed.view.updated or 0.0) - disturbed.launched_at, measured.step_s)
+        problem = self._problem or _difference(comparison)
+        report = Report(
+            recovered=problem is None,
+            problem=problem.message if problem else "",
+            undisturbed_run=undisturbed.run.id,
+            disturbed_run=disturbed.run.id,
+            steps=self._shrunk.steps,
+            checkpoint_every=self._shrunk.every,
+            measured=measured,
+            incidents=_incidents(self._shrunk, prediction, self._outcomes),
+            final_step=disturbed.view.step,
+            elapsed_s=elapsed_s,
+            predicted_s=prediction.elapsed_s,
+            goodput=min(useful_s / elapsed_s, 1.0),
+            predicted_goodput=min(useful_s / prediction.elapsed_s, 1.0),
+            comparison=comparison,
+        )
+        if self._arguments.json:
+            say_json(msgspec.to_builtins(report) | {"measured": measured._asdict()})
+        for line in _summary(report):
+            self._tell(line)
+        names = f"{run_argument(disturbed.run)} {run_argument(undisturbed.run)}"
+        for line in ("", "Next:", f"  seedbed logs {names.split()[0]}", f"  seedbed delete {names}"):
+            self._tell(line)
+        if problem is not None:
+            print_error(problem)
+            return EXIT_FAILURE
+        return 0
+
+
+# Options -------------------------------------------------------------------------------------------------------------
+
+
+def _whole_number(typed: str | None, option: str, default: int, most: int) -> int:
+    if typed is None:
+        return default
+    if not typed.isdecimal() or not 1 <= int(typed) <= most:
+        raise UsageError(f"{option} must be a whole number from 1 to {most:,}, not {text.quoted(typed)}.")
+    return int(typed)
+
+
+def _faults(typed: str | None) -> tuple[rehearsal.Fault, ...]:
+    """The faults that --inject names."""
+    from seedbed.config.spelling import did_you_mean, nearest
+
+    if typed is None:
+        return ()
+    if typed.strip() == "all":
+        return FAULTS
+    found = []
+    for word in (each.strip() for each in typed.split(",")):
+        known = [fault for fault in FAULTS if fault == word]
+        if not known:
+            hint = did_you_mean(nearest(word, FAULTS)) or f"Faults: {', '.join(FAULTS)}; or all."
+            raise UsageError(f"--inject: unknown fault {text.quoted(word)}.", hint.strip())
+        found += known
+    return tuple(found)
+
+
+def _real_config(arguments: argparse.Namespace, shrunk: Shrunk) -> Resolved[Config]:
+    """The config of the real run."""
+    from seedbed.config.layers import Flagged
+    from seedbed.config.resolving import resolve
+    from seedbed.config.roots import TRAIN
+
+    for each in arguments.rehearse_set:
+        key = each.partition("=")[0].strip()
+        if key in _OURS:
+            raise UsageError(f"--rehearse-set cannot set {key} of a rehearsal.", f"Use {_OURS[key]}.")
+    small = SMALL if arguments.train_data not in (None, "stories") else (*SMALL, _SMALL_DATA)
+    return resolve(
+        TRAIN,
+        preset=arguments.train_preset,
+        sets=(*small, *arguments.rehearse_set),
+        flags={
+            "data.source": Flagged(arguments.train_data, "--data"),
+            "train.steps": Flagged(shrunk.steps, "--rehearse-steps"),
+            "train.checkpoint_every": shrunk.every,
+        },
+    )
+
+
+# Texts ---------------------------------------------------------------------------------------------------------------
+
+
+def _plan(cluster: ClusterRun, shrunk: Shrunk) -> list[str]:
+    """What was simulated, and what is injected where."""
+    scenario, account = cluster.scenario, cluster.account
+    rows = [
+        [
+            str(number),
+            text.duration(each.incident.t) if each.incident else "-",
+            f"{each.incident.step:,}" if each.incident else "-",
+            _told(each.incident),
+            f"{each.fault}: {_DONE_AS[each.fault]}",
+            str(each.step),
+        ]
+        for number, each in enumerate(shrunk.injections, 1)
+    ]
+    header = ("", "AT", "STEP", "IN THE SIMULATION", "INJECTED AS", "AT STEP")
+    return [
+        f"Simulated: {scenario.model} on {scenario.gpus:,} x {scenario.gpu}, {scenario.steps:,} steps,"
+        f" {text.plural(len(cluster.trace), 'incident', f'{len(cluster.trace):,}')}, {account.lost_steps:,} steps lost,"
+        f" goodput {scenario.steps * scenario.step_s / cluster.t:.1%}.",
+        f"Rehearsed: {text.plural(len(rows), 'incident')} in {shrunk.steps} real steps, with a checkpoint every"
+        f" {shrunk.every} (simulated: {scenario.interval_steps():,}).",
+        "",
+        *table(rows, header, right=("", "AT", "STEP", "AT STEP")),
+    ]
+
+
+def _told(incident: Interruption | None) -> str:
+    if incident is None:
+        return "(asked for with --inject)"
+    return f"failure of {incident.title}" if incident.component else incident.title
+
+
+def _incidents(shrunk: Shrunk, prediction: Prediction, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Each incident as a JSON object: what was simulated, planned, predicted and found."""
+    found = []
+    for number, (injection, cost) in enumerate(zip(shrunk.injections, prediction.costs, strict=True)):
+        outcome = outcomes[number] if number < len(outcomes) else None
+        found.append(
+            {
+                "fault": injection.fault,
+                "simulated": injection.incident._asdict() if injection.incident else None,
+                "planned_step": injection.step,
+                "predicted_lost_steps": cost.lost_steps,
+                "predicted_lost_s": cost.lost_s,
+                "recovered": outcome is not None,
+                "step": outcome.step if outcome else None,
+                "went_back_to": outcome.went_back_to if outcome else None,
+                "lost_steps": outcome.lost_steps if outcome else None,
+                "lost_s": outcome.lost_s if outcome else None,
+            }
+        )
+    return found
+
+
+def _difference(comparison: Comparison | None) -> SeedbedError | None:
+    """Why the disturbed run did not end as it must; None if it did."""
+    if comparison is None:
+        return None
+    if not comparison.steps_complete:
+        return SeedbedError("The log of the disturbed run does not have every step once.")
+    if comparison.must_be_equal and not (comparison.same_weights and comparison.same_steps):
+        what = "weights" if not comparison.same_weights else "losses"
+        return SeedbedError(f"The two runs have different {what}, although both trained on a CPU in fp32.")
+    return None
+
+
+def _summary(report: Report) -> list[str]:
+    """The result as lines."""
+    rows: list[list[str]] = []
+    styles: list[list[str]] = []
+    for number, each in enumerate(report.incidents, 1):
+        done = each["recovered"]
+        rows.append(
+            [
+                str(number),
+                each["fault"],
+                str(each["step"] if done else each["planned_step"]),
+                str(each["predicted_lost_steps"]),
+                str(each["lost_steps"]) if done else "-",
+                f"{each['predicted_lost_s']:.1f} s",
+                f"{each['lost_s']:.1f} s" if done else "-",
+                "yes" if done else "no" if all(row[-1] == "yes" for row in rows) else "not injected",
+            ]
+        )
+        styles.append([""] * 7 + ["green" if done else "red"])
+    header = ("", "INJECTED", "AT STEP", "PREDICTED STEPS", "LOST STEPS", "PREDICTED TIME", "LOST TIME", "RECOVERED")
+    lines = ["", *table(rows, header, right=("", *header[2:-1]), styles=styles), ""]
+    lines.append(
+        f"Goodput: {report.goodput:.0%}, predicted {report.predicted_goodput:.0%}; the run took {report.elapsed_s:.0f} s,"
+        f" predicted {report.predicted_s:.0f} s. Starts weigh more in so short a run than on a cluster."
+    )
+    lines.append("Times are predicted from the undisturbed run. Other work on this machine, now or then, changes them.")
+    if report.comparison is not None:
+        lines += _equality(report)
+    ended = f"at step {report.final_step} of {report.steps}"
+    if report.recovered:
+        count = len(report.incidents)
+        lines.append(paint("Recovered", "bold green") + f" from {text.plural(count, 'incident')}; ended {ended}.")
+    else:
+        lines.append(paint("Not recovered", "bold red") + f": ended {ended}.")
+    return lines
+
+
+def _equality(report: Report) -> list[str]:
+    compared = report.comparison
+    assert compared is not None
+    lines = []
+    if compared.steps_complete:
+        lines.append(f"The log has each of the {report.steps} steps once, after the superseded ones are left out.")
+    if compared.same_weights and compared.same_steps:
+        lines.append("Losses, final weights and optimizer state equal those of the undisturbed run, bit for bit.")
+    elif not compared.must_be_equal:
+        lines.append("Weights differ from those of the undisturbed run, as they may except on a CPU in fp32.")
+    return lines
