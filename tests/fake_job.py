@@ -4,7 +4,8 @@ Run as `python fake_job.py RUN_DIR [...]`. FAKE_STEP_S, FAKE_SAVE_S, FAKE_SAVE_E
 HOLD_AT makes it wait at a step (see pacing.py). With FAKE_SAVE_S=gate a requested save waits until the run's folder contains a
 file `saved`. With FAKE_FAIL=disk no file can grow from step 7 on, until the run's folder contains a file `room`; with
 FAKE_FAIL=endless a child writes its process id into a file `child` beside the checkpoint and never answers; with FAKE_FAIL=deaf
-the heartbeat's thread hangs, so that the job reacts to signals only. It does not import torch, so it starts quickly.
+the heartbeat's thread hangs, so that the job reacts to signals only; with FAKE_FAIL=faults it suffers the faults of a
+rehearsal. It does not import torch, so it starts quickly.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from seedbed.config.schema import Config
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Data, Message
 from seedbed.jobs.__main__ import main
+from seedbed.jobs.faults import Suffering
 from seedbed.jobs.parts import Parts
 from seedbed.jobs.restore import Start
 from seedbed.jobs.training import train
@@ -161,6 +163,8 @@ def run(run_dir: Path, session: Session) -> str:
     every = {"eval_every": SAVE_EVERY, "checkpoint_every": SAVE_EVERY, "sample_every": 0, "keep_last": 1000}
     horizon = {"steps": config.train.steps or 10, "epochs": None, "tokens": None, "time": None}
     options = replace(config.train, batch_size=BATCH, early_stop=0, **every, **horizon)
+    if FAIL == "faults":
+        Suffering(session.run).start()
     return train(run_dir, session, replace(config, train=options), build)
 
 
@@ -176,6 +180,8 @@ def build(config: Config, start: Start, session: Session) -> Parts:
                 time.sleep(0.5)
                 session.emit_or_stop(Data(stage="tokens", done=done, total=100, unit="documents"))
         session.emit(Data(stage="dataset", done=100, total=100, unit="tokens", opening="It was a dark night"))
+    if FAIL == "faults":
+        session.emit(Data(stage="padding", done=1, total=1, unit="x" * 20_000))  # the log may always grow to 16 KiB
     if FAIL == "disk":
         # The limit on file sizes depends on the log's size, and state.json must still fit below it.
         session.emit(Data(stage="padding", done=1, total=1, unit="x" * 8192))

@@ -160,3 +160,30 @@ def test_without_failures_nothing_interrupts_a_run_of_any_size(tmp_path: Path) -
     output = seedbed(tmp_path, "simulate", *words).stdout
     assert "info: Interruptions: 0" in output, output
     assert "warning: Failure" not in seedbed(tmp_path, "logs", "-n", "5000").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--rehearse", "--fail-rate", "0", "--tokens", "1B"), "nothing to rehearse"),
+        (("--rehearse", "--inject", "kil"), "Did you mean kill?"),
+        (("--rehearse", "--inject", "kill", "--rehearse-steps", "7"), "too few"),
+        (("--rehearse", "--inject", "kill", "--rehearse-steps", "many"), "--rehearse-steps must be a whole number"),
+        (("--rehearse", "--inject", "kill", "--incidents", "0"), "--incidents must be a whole number from 1"),
+        (("--rehearse", "--inject", "kill", "--background"), "Leave out --background"),
+        (("--rehearse", "--inject", "kill", "--rehearse-set", "train.time=5m"), "Use --rehearse-steps"),
+        (("--rehearse", "--inject", "kill", "--rehearse-set", "model.layer=2"), "model.layers"),
+        (("--rehearse", "--inject", "kill", "--preset", "nona"), "nano"),
+        (("--rehearse", "--inject", "kill", "--data", "text:missing.txt"), "missing.txt"),
+        (("--inject", "kill"), "--inject works only with --rehearse"),
+        (("--preset", "nano"), "--preset works only with --rehearse"),
+    ],
+)
+def test_a_rehearsal_that_cannot_work_is_refused_before_a_run_exists(
+    tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    command = ("simulate", "--gpu", "8xH100", "--tokens", "10B", "--set", "failures.slow_rate=0")
+    refused = seedbed(tmp_path, *command, *words, code=2)
+    assert message in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not list((tmp_path / "runs").glob("2*"))

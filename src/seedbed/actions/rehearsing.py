@@ -230,8 +230,8 @@ def inject(watched: Watched, injection: Injection, shrunk: Shrunk, measured: Mea
     _FAULTS[injection.fault](watched)
     watched.refresh()
     if watched.launch.process.poll() is None:
-        held_until = watched.view.step
-        watched.wait(lambda: watched.view.step > held_until)
+        lifted_at = time.time()  # what was logged in memory during the fault comes into the log after it, with its time
+        watched.wait(lambda: watched.ended[watched.view.step] > lifted_at)
         return Outcome(injection.fault, begun_at, begun_at, 0, _longest_gap_s(watched, begun_at, measured))
     step, at = watched.view.step, watched.ended[watched.view.step]
     newest = max((saved.step for saved in watched.view.checkpoints), default=0)

@@ -66,7 +66,7 @@ class Report(msgspec.Struct, kw_only=True):
     disturbed_run: str
     steps: int
     checkpoint_every: int
-    measured: Measured
+    measured: dict[str, float]
     incidents: list[dict[str, Any]]
     final_step: int
     elapsed_s: float
@@ -184,8 +184,9 @@ class _Rehearsal:
             if each.launch.process.poll() is None:
                 note("Stopping: the run saves. Press Ctrl-C again to return while it stops in the background.")
             each.close(self._leaves)
-        names = " ".join(run_argument(each.run) for each in runs)
-        note(f"The rehearsal was stopped. Delete its runs: seedbed delete {names}")
+        note("The rehearsal was stopped.")
+        if runs:
+            note(f"Delete its runs: seedbed delete {' '.join(run_argument(each.run) for each in runs)}")
         return EXIT_INTERRUPTED
 
     def _report(
@@ -206,7 +207,7 @@ class _Rehearsal:
             disturbed_run=disturbed.run.id,
             steps=self._shrunk.steps,
             checkpoint_every=self._shrunk.every,
-            measured=measured,
+            measured=measured._asdict(),
             incidents=_incidents(self._shrunk, prediction, self._outcomes),
             final_step=disturbed.view.step,
             elapsed_s=elapsed_s,
@@ -216,7 +217,7 @@ class _Rehearsal:
             comparison=comparison,
         )
         if self._arguments.json:
-            say_json(msgspec.to_builtins(report) | {"measured": measured._asdict()})
+            say_json(msgspec.to_builtins(report))
         for line in _summary(report):
             self._tell(line)
         names = f"{run_argument(disturbed.run)} {run_argument(undisturbed.run)}"

@@ -1,6 +1,6 @@
 """The file .faults, in which a rehearsal says what its job must suffer now: a disk that is full, or slow writes.
 
-The rehearsal writes it, and the job of the rehearsal (jobs/rehearsal.py) reads it. The jobs of all other runs ignore it.
+The rehearsal writes it, and the job of the rehearsal (jobs/faults.py) reads it. The jobs of all other runs ignore it.
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ def shrink(
 
 
 _Chosen = tuple[Fault, float, Interruption | None]
-"""A fault, its position in the run as a share, and its incident."""
+"""A fault, its position in the trace as a share, and its incident."""
 
 
 def _choose(trace: Sequence[Interruption], most: int, also: Sequence[Fault]) -> list[_Chosen]:
@@ -153,8 +153,7 @@ def _choose(trace: Sequence[Interruption], most: int, also: Sequence[Fault]) -> 
     rest = [number for number in range(len(usable)) if number not in numbers]
     room = min(most - len(added) - len(numbers), len(rest))
     numbers |= {rest[(2 * k + 1) * len(rest) // (2 * room)] for k in range(room)}
-    last = max((each.step for each in trace), default=1)
-    found: list[_Chosen] = [(fault_of(usable[n]), usable[n].step / last, usable[n]) for n in sorted(numbers)]
+    found: list[_Chosen] = [(fault_of(usable[n]), (n + 1) / (len(usable) + 1), usable[n]) for n in sorted(numbers)]
     found += [(fault, (k + 0.5) / len(added), None) for k, fault in enumerate(added)]
     return sorted(found, key=lambda each: each[1])
 
