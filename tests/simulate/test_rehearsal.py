@@ -61,6 +61,14 @@ def test_each_kind_of_the_trace_is_chosen_before_a_second_of_a_frequent_kind() -
     assert [each.fault for each in chosen] == ["kill", "hang", "slow-writes", "full-disk"]
 
 
+def test_incidents_of_the_whole_run_are_chosen() -> None:
+    trace = [incident(step) for step in range(110, 11_900, 100)]
+    steps = [each.incident.step for each in shrink(trace, scenario(), 200, most=6).injections if each.incident]
+    assert steps[0] < 2000
+    assert steps[-1] > 10_000
+    assert max(later - step for step, later in zip(steps, steps[1:], strict=False)) < 4000
+
+
 def test_a_failure_during_a_recovery_is_not_an_incident_of_its_own() -> None:
     assert len(shrink([incident(500), incident(500)], scenario(), 100).injections) == 1
 

@@ -12,7 +12,7 @@ import msgspec
 from seedbed import actions, text
 from seedbed.actions import rehearsing
 from seedbed.actions.rehearsing import Comparison, Interrupted, Outcome, Watched
-from seedbed.cli.console import note, paint, print_error, say, say_json, set_temporary_line, table
+from seedbed.cli.console import fitted, note, paint, print_error, say, say_json, set_temporary_line, table
 from seedbed.cli.follow import Signals
 from seedbed.cli.store_option import run_argument
 from seedbed.errors import EXIT_FAILURE, EXIT_INTERRUPTED, SeedbedError, UsageError
@@ -48,13 +48,14 @@ _OURS = {
 }
 """Keys that --rehearse-set may not set, and what to use instead."""
 _DONE_AS = {
-    "kill": "the job is killed, and resumed",
-    "hang": f"the job hangs for {rehearsal.HANG_S:.0f} s, is killed, and resumed",
-    "stall": f"the job stands still for {rehearsal.STALL_S:.0f} s, and continues",
+    "kill": "killed, then resumed",
+    "hang": f"hangs {rehearsal.HANG_S:.0f} s, killed, resumed",
+    "stall": f"stands still for {rehearsal.STALL_S:.0f} s",
     "full-disk": f"no file can grow for {rehearsal.FULL_DISK_S:.0f} s",
-    "slow-writes": "the next checkpoint is written slowly",
-    "stop": "the job saves and stops, and is resumed",
+    "slow-writes": "the next checkpoint is slow",
+    "stop": "saves and stops, resumed",
 }
+"""What happens to the job with each fault."""
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -298,7 +299,8 @@ def _plan(cluster: ClusterRun, shrunk: Shrunk) -> list[str]:
         ]
         for number, each in enumerate(shrunk.injections, 1)
     ]
-    header = ("", "AT", "STEP", "IN THE SIMULATION", "INJECTED AS", "AT STEP")
+    header = ["", "AFTER", "STEP", "SIMULATED", "INJECTED", "AT STEP"]
+    fitted(header, rows, [], spare=["AFTER", "STEP"], shorten="SIMULATED", least=12)
     return [
         f"Simulated: {scenario.model} on {scenario.gpus:,} x {scenario.gpu}, {scenario.steps:,} steps,"
         f" {text.plural(len(cluster.trace), 'incident', f'{len(cluster.trace):,}')}, {account.lost_steps:,} steps lost,"
@@ -306,7 +308,7 @@ def _plan(cluster: ClusterRun, shrunk: Shrunk) -> list[str]:
         f"Rehearsed: {text.plural(len(rows), 'incident')} in {shrunk.steps} real steps, with a checkpoint every"
         f" {shrunk.every} (simulated: {scenario.interval_steps():,}).",
         "",
-        *table(rows, header, right=("", "AT", "STEP", "AT STEP")),
+        *table(rows, header, right=("", "AFTER", "STEP", "AT STEP")),
     ]
 
 

@@ -20,9 +20,9 @@ of them say that it is simulated. Nothing is trained, and no GPU is needed.
 Equal seeds give equal runs, however fast they are played. --set sets any value; `seedbed config keys --kind simulate`
 explains all of them.
 
-With --rehearse, no simulated run is made. Instead, a small real run is trained twice on this machine: undisturbed, and with
-some of the simulated incidents injected (kills, hangs, a full disk and others). Reports lost work, predicted and actual, and
-whether the run recovered; the exit status is 1 if it did not. See docs/rehearsal.md.
+With --rehearse, no simulated run is made. Instead, a small real run is trained twice on this machine: undisturbed,
+and with some of the simulated incidents injected (kills, hangs, a full disk and others). The report has the lost work,
+predicted and actual, and says whether the run recovered; the exit status is 1 if it did not.
 """
 EXAMPLES = """\
   seedbed simulate --model llama3-8b --gpu 64xH100 --tokens 1T
@@ -31,7 +31,7 @@ EXAMPLES = """\
   seedbed simulate --fail-rate 0                  a cluster where nothing fails
   seedbed simulate --speed 3600 --background      an hour of the run in each second
   seedbed simulate --like latest --seed 8         the same run with other failures
-  seedbed simulate --gpu 1024xH100 --rehearse     prove that a real run recovers from such failures
+  seedbed simulate --gpu 1024xH100 --tokens 15T --rehearse    prove that a real run recovers from such failures
   seedbed simulate --rehearse --inject full-disk,slow-writes --incidents 4
 """
 NAMED_KEYS = {

@@ -148,14 +148,21 @@ def _choose(trace: Sequence[Interruption], most: int, also: Sequence[Fault]) -> 
     count = Counter(fault_of(each) for each in usable)
     added = [fault for fault in dict.fromkeys(also) if fault not in count][:most]
     rare_first = sorted(count, key=lambda fault: (fault not in also, count[fault], fault))
-    firsts = [next(n for n, each in enumerate(usable) if fault_of(each) == fault) for fault in rare_first]
-    numbers = set(firsts[: most - len(added)])
-    rest = [number for number in range(len(usable)) if number not in numbers]
-    room = min(most - len(added) - len(numbers), len(rest))
-    numbers |= {rest[(2 * k + 1) * len(rest) // (2 * room)] for k in range(room)}
+    numbers: set[int] = set()
+    for k in range(min(most - len(added), len(usable))):
+        wanted = rare_first[k] if k < len(rare_first) else None
+        left = [n for n, each in enumerate(usable) if n not in numbers and wanted in (None, fault_of(each))]
+        numbers.add(_farthest(left, numbers))
     found: list[_Chosen] = [(fault_of(usable[n]), (n + 1) / (len(usable) + 1), usable[n]) for n in sorted(numbers)]
     found += [(fault, (k + 0.5) / len(added), None) for k, fault in enumerate(added)]
     return sorted(found, key=lambda each: each[1])
+
+
+def _farthest(numbers: Sequence[int], chosen: set[int]) -> int:
+    """The number that is farthest from all that were chosen, so that incidents of the whole run are rehearsed."""
+    if not chosen:
+        return numbers[len(numbers) // 2]
+    return max(numbers, key=lambda number: min(abs(number - other) for other in chosen))
 
 
 def _is_part(trace: Sequence[Interruption], number: int) -> bool:
