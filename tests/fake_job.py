@@ -244,4 +244,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] in (["generate"], ["score"]):
         sys.exit(generate())
     pacing.install()
-    sys.exit(main(kinds={"train": KINDS["train"]._replace(job="__main__:run")}))
+    sys.exit(main(kinds={name: KINDS[name]._replace(job="__main__:run") for name in ("train", "rehearsal")}))

@@ -19,7 +19,6 @@ from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
 from seedbed.errors import SeedbedError
 from seedbed.files import remove_tree
-from seedbed.runs.kinds import KINDS
 from seedbed.runs.status import current_status
 from seedbed.runs.store import Store
 from seedbed.simulate import rehearsal
@@ -34,7 +33,6 @@ Start = Callable[..., Watched]
 def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Start]:
     """Starts a run whose job waits at step 25 until it is disturbed, and ends it with the test."""
     monkeypatch.setattr(launching, "JOBS", (sys.executable, str(Path(__file__).with_name("fake_job.py"))))
-    monkeypatch.setattr(rehearsing, "KINDS", {"train": KINDS["train"], "rehearsal": KINDS["train"]})
     monkeypatch.setattr(rehearsal, "STALL_S", 0.3)
     monkeypatch.setattr(rehearsal, "HANG_S", 0.3)
     monkeypatch.setenv("FAKE_SAVE_EVERY", str(EVERY))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from seedbed.errors import UsageError
@@ -66,7 +68,7 @@ def test_incidents_of_the_whole_run_are_chosen() -> None:
     steps = [each.incident.step for each in shrink(trace, scenario(), 200, most=6).injections if each.incident]
     assert steps[0] < 2000
     assert steps[-1] > 10_000
-    assert max(later - step for step, later in zip(steps, steps[1:], strict=False)) < 4000
+    assert max(later - step for step, later in pairwise(steps)) < 4000
 
 
 def test_a_failure_during_a_recovery_is_not_an_incident_of_its_own() -> None:

@@ -305,7 +305,7 @@ def _plan(cluster: ClusterRun, shrunk: Shrunk) -> list[str]:
         f"Simulated: {scenario.model} on {scenario.gpus:,} x {scenario.gpu}, {scenario.steps:,} steps,"
         f" {text.plural(len(cluster.trace), 'incident', f'{len(cluster.trace):,}')}, {account.lost_steps:,} steps lost,"
         f" goodput {scenario.steps * scenario.step_s / cluster.t:.1%}.",
-        f"Rehearsed: {text.plural(len(rows), 'incident')} in {shrunk.steps} real steps, with a checkpoint every"
+        f"Rehearsal: {text.plural(len(rows), 'incident')} in {shrunk.steps} real steps, with a checkpoint every"
         f" {shrunk.every} (simulated: {scenario.interval_steps():,}).",
         "",
         *table(rows, header, right=("", "AFTER", "STEP", "AT STEP")),
