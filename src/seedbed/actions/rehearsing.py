@@ -219,11 +219,7 @@ def measure(watched: Watched) -> Measured:
 def inject(watched: Watched, injection: Injection, shrunk: Shrunk, measured: Measured) -> Outcome:
     """Wait for the step of an injection, inject it, and wait until training goes on. Raises NotRecoveredError, Interrupted."""
     watched.wait(lambda: watched.view.step >= injection.step)
-    if watched.view.step >= shrunk.steps - 1:
-        raise NotRecoveredError(
-            f"Training had reached step {watched.view.step} before the fault could be injected.",
-            "Set more steps (--rehearse-steps).",
-        )
+    _refuse_too_late(watched, watched.view.step >= shrunk.steps - 1)
     if injection.fault == "slow-writes":
         return _slow_writes(watched, shrunk, measured)
     begun_at = watched.view.step
@@ -233,6 +229,7 @@ def inject(watched: Watched, injection: Injection, shrunk: Shrunk, measured: Mea
         lifted_at = time.time()  # what was logged in memory during the fault comes into the log after it, with its time
         watched.wait(lambda: watched.ended[watched.view.step] > lifted_at)
         return Outcome(injection.fault, begun_at, begun_at, 0, _longest_gap_s(watched, begun_at, measured))
+    _refuse_too_late(watched, watched.view.status == "completed")
     step, at = watched.view.step, watched.ended[watched.view.step]
     newest = max((saved.step for saved in watched.view.checkpoints), default=0)
     watched.resume()
@@ -241,6 +238,14 @@ def inject(watched: Watched, injection: Injection, shrunk: Shrunk, measured: Mea
     watched.wait(lambda: watched.view.step > step)
     lost_s = watched.ended[step + 1] - at - measured.step_s
     return Outcome(injection.fault, step, back, step - back, max(lost_s, 0.0))
+
+
+def _refuse_too_late(watched: Watched, is_over: bool) -> None:
+    if is_over:
+        raise NotRecoveredError(
+            f"Training had reached step {watched.view.step} before the fault could be injected.",
+            "Set more steps (--rehearse-steps).",
+        )
 
 
 def _longest_gap_s(watched: Watched, after: int, measured: Measured) -> float:

@@ -156,6 +156,7 @@ _COMPLETERS: dict[str, Callable[..., list[str]]] = {
     "--preset": presets,
     "--data": sources,
     "--set": settings,
+    "--rehearse-set": settings,
     "--checkpoint": checkpoints,
     "--from": checkpoints,
     "--device": devices,
