@@ -4,7 +4,7 @@ Run as `python fake_job.py RUN_DIR [...]`. FAKE_STEP_S, FAKE_SAVE_S, FAKE_SAVE_E
 HOLD_AT makes it wait at a step (see pacing.py). With FAKE_SAVE_S=gate a requested save waits until the run's folder contains a
 file `saved`. With FAKE_FAIL=disk no file can grow from step 7 on, until the run's folder contains a file `room`; with
 FAKE_FAIL=endless a child writes its process id into a file `child` beside the checkpoint and never answers; with FAKE_FAIL=deaf
-the heartbeat's thread hangs, so that the job reacts to signals only; with FAKE_FAIL=faults it suffers the faults of a
+the heartbeat's thread hangs, so that the job reacts to signals only; with FAKE_FAIL=faults it has the faults of a
 rehearsal. It does not import torch, so it starts quickly.
 """
 
@@ -31,7 +31,7 @@ from seedbed.config.schema import Config
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Data, Message
 from seedbed.jobs.__main__ import main
-from seedbed.jobs.faults import Suffering
+from seedbed.jobs.faults import FaultInjector
 from seedbed.jobs.parts import Parts
 from seedbed.jobs.restore import Start
 from seedbed.jobs.training import train
@@ -164,7 +164,7 @@ def run(run_dir: Path, session: Session) -> str:
     horizon = {"steps": config.train.steps or 10, "epochs": None, "tokens": None, "time": None}
     options = replace(config.train, batch_size=BATCH, early_stop=0, **every, **horizon)
     if FAIL == "faults":
-        Suffering(session.run).start()
+        FaultInjector(session.run).start()
     return train(run_dir, session, replace(config, train=options), build)
 
 

@@ -13,12 +13,12 @@ from seedbed.runs.store import RunDir
 JOB = """
 import os, sys, threading, time
 from pathlib import Path
-from seedbed.jobs.faults import Suffering
+from seedbed.jobs.faults import FaultInjector
 from seedbed.runs.store import RunDir
 
 run = RunDir(Path(sys.argv[1]))
-suffering = Suffering(run)
-suffering.start()
+injector = FaultInjector(run)
+injector.start()
 for line in sys.stdin:
     if line == "write\\n":
         try:
@@ -32,12 +32,12 @@ for line in sys.stdin:
         os.rename(run.checkpoints / ".step-00000007.x", run.checkpoints / "step-00000007")
         (run.checkpoints / "step-00000007").rmdir()
         print(time.monotonic() - begun, flush=True)
-suffering.end()
+injector.end()
 """
 
 
 class Job:
-    """A process that suffers what the file of its run says, and tries to write on demand."""
+    """A process with the faults that the file of its run asks for, and tries to write on demand."""
 
     def __init__(self, folder: Path) -> None:
         (folder / "checkpoints").mkdir()

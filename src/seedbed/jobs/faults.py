@@ -1,4 +1,4 @@
-"""Makes this process suffer what a rehearsal says in the file .faults: a full disk, or slow writes. Needs no torch.
+"""Injects the faults that a rehearsal asks for in the file .faults into this process: a full disk, slow writes. Needs no torch.
 
 A full disk is a limit of the operating system on the size of files, so real writes fail. A slow write sleeps when the folder
 of a checkpoint is about to get its name, in the thread that writes it.
@@ -23,7 +23,7 @@ _LEAST_LIMIT_BYTES = 16 << 10
 """Files below this size can always be written: state.json is small, and is replaced as a whole."""
 
 
-class Suffering:
+class FaultInjector:
     """Applies to this process what the file .faults says, until `end`."""
 
     def __init__(self, run: RunDir) -> None:
@@ -42,7 +42,7 @@ class Suffering:
         self._thread.start()
 
     def end(self) -> None:
-        """Stop reading the file, and suffer nothing any more."""
+        """Stop reading the file, and lift all faults."""
         self._over.set()
         self._thread.join()
         self._apply(Faults())

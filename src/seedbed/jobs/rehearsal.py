@@ -8,15 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from seedbed.jobs import pretrain
-from seedbed.jobs.faults import Suffering
+from seedbed.jobs.faults import FaultInjector
 from seedbed.runs.session import Session
 
 
 def run(run_dir: Path, session: Session) -> str:
-    """Train as `run_dir/config.toml` says, and suffer what the run's .faults says; returns the final status."""
-    suffering = Suffering(session.run)
-    suffering.start()
+    """Train as `run_dir/config.toml` says, with the faults that the run's .faults asks for; returns the final status."""
+    injector = FaultInjector(session.run)
+    injector.start()
     try:
         return pretrain.run(run_dir, session)
     finally:
-        suffering.end()
+        injector.end()

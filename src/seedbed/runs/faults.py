@@ -1,4 +1,4 @@
-"""The file .faults, in which a rehearsal says what its job must suffer now: a disk that is full, or slow writes.
+"""The file .faults, in which a rehearsal asks its job for faults: a full disk, or slow writes.
 
 The rehearsal writes it, and the job of the rehearsal (jobs/faults.py) reads it. The jobs of all other runs ignore it.
 """
@@ -15,7 +15,7 @@ from seedbed.runs.store import RunDir
 
 
 class Faults(msgspec.Struct, frozen=True):
-    """What a job suffers. `pid`: the process of the rehearsal; if it is not the job's parent, the job suffers nothing."""
+    """The faults of a job. `pid`: the process of the rehearsal; if it is not the job's parent, there are none."""
 
     pid: int = 0
     disk_full: bool = False
@@ -30,18 +30,18 @@ def path_of(run: RunDir) -> Path:
 
 
 def write_faults(run: RunDir, faults: Faults) -> None:
-    """Say what the run's job must suffer from now on."""
+    """Ask the run's job for these faults from now on."""
     write_atomic(path_of(run), msgspec.json.encode(faults), durable=False)
 
 
 def read_faults(run: RunDir) -> Faults:
-    """What the run's job must suffer now; nothing if the file is missing or broken."""
+    """The faults of the run's job; none if the file is missing or broken."""
     with suppress(OSError, msgspec.DecodeError):
         return msgspec.json.decode(path_of(run).read_bytes(), type=Faults)
     return Faults()
 
 
 def lift_faults(run: RunDir) -> None:
-    """Let the run's job suffer nothing from now on."""
+    """Lift all faults of the run's job."""
     with suppress(OSError):
         path_of(run).unlink(missing_ok=True)
