@@ -30,6 +30,7 @@ CHILDREN: dict[str, str] = {
     "score": "seedbed.jobs.score:main",
     "doctor": "seedbed.jobs.doctor:main",
     "choose": "seedbed.jobs.choose:main",
+    "measure": "seedbed.jobs.measure:main",
 }
 """Commands that create no run, and their functions. Each function gets the remaining arguments, writes its answer to
 stdout, and returns the exit status."""
