@@ -133,7 +133,6 @@ def test_facts_are_listed(capsys: pytest.CaptureFixture[str], table: str) -> Non
     ("words", "message", "hint"),
     [
         (("--gpu", "64xH100"), "No model is given", "--model NAME"),
-        (("--model", "llama3-8b"), "No GPU is given", "--gpu 64xH100"),
         (("--model", "lama3-8b", "--gpu", "8xH100"), "no model", "Llama"),
         (("--model", "llama3-8b", "--gpu", "8xH1000"), "no GPU", "H100"),
         (("--model", "llama3-8b", "--gpu", "0xH100"), "number of GPUs", "64xH100"),

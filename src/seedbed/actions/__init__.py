@@ -20,6 +20,7 @@ from seedbed.actions.launching import (
     start_new_task,
     wait_until_started,
 )
+from seedbed.actions.measuring import plan_on_this_machine, rates_of_this_machine
 from seedbed.actions.models import ask_checkpoint, ask_model, child, default_prompt
 from seedbed.actions.records import change_tags, delete, rename, set_archived, set_note
 from seedbed.actions.resuming import resume
@@ -71,6 +72,8 @@ __all__ = [
     "new_run",
     "new_task",
     "pause",
+    "plan_on_this_machine",
+    "rates_of_this_machine",
     "refuse_unusable_data",
     "refuse_unusable_store",
     "rename",

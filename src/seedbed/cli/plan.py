@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Predict what training a model on given GPUs needs: time, memory, money, energy, failures, and the loss to expect.
 Without --parallel, it finds the fastest layout that fits into memory. Nothing is trained, and no network is used.
-
 Each prediction has an interval that holds 80 % of published runs; docs/planner.md says how good the predictions are.
+
+Without --gpu (or with --gpu here), it predicts the time of `seedbed train` on this machine. Single operations are
+measured for about ten seconds; their rates are kept for a week.
 """
 EXAMPLES = """\
   seedbed plan --model llama3-8b --gpu 64xH100 --tokens 15T
@@ -25,6 +27,7 @@ EXAMPLES = """\
   seedbed plan --model qwen3-8b --gpu RTX4090 --method qlora --tokens 10M --explain
   seedbed plan --model llama3-405b --gpu 16384xH100 --tokens 15.6T --parallel tp=8,pp=16,cp=1
   seedbed plan --search --model llama3-8b --gpu 64xH100 --tokens 1T     compare layouts by time and by cost
+  seedbed plan --preset tiny --explain                                  on this machine
   seedbed plan my.toml --gpu RTX3090                                    the model and tokens of a config
   seedbed plan --for 20m --data text:~/novels                           what this machine can train in that time
   seedbed plan --runs published.json                                    compare predictions with published runs
@@ -44,8 +47,8 @@ _LISTS = ("gpus", "models", "networks")
 _MOST_LAYOUTS = 12
 _LORA_RANK = 16
 _TRAINING = (
-    "file", "model", "gpu", "tokens", "seq", "global_batch", "parallel", "precision", "method", "lora_rank", "recompute",
-    "software", "network", "usd_per_hour",
+    "file", "preset", "model", "gpu", "tokens", "seq", "global_batch", "parallel", "precision", "method", "lora_rank",
+    "recompute", "software", "network", "usd_per_hour",
 )  # fmt: skip
 _APPLIES = {
     "list": ((), "--list only lists facts."),
@@ -60,7 +63,8 @@ _APPLIES = {
 """What is asked for (the first option that is given; none: a plan) -> the other options that apply, and why no others do."""
 _NEEDS = {
     "top": "--top says how many layouts --search shows; add --search.",
-    "data": "--data is the text that --for plans for; add --for TIME.",
+    "data": "--data is the text of a plan for this machine; leave --gpu out, or add --for TIME.",
+    "measure": "--measure measures this machine, not other GPUs; leave --gpu out.",
 }
 
 
@@ -69,6 +73,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file", metavar="FILE", nargs="?", type=Path, help="a train config (TOML): its model and tokens"
     )
+    parser.add_argument("--preset", metavar="NAME", help="the model and tokens of a preset, such as tiny")
     training_options(parser)
     parser.add_argument("--target-days", metavar="DAYS", type=real(0.001), help="say whether the training ends in time")
     parser.add_argument("--usd-per-hour", metavar="USD", type=real(0), help="price of one GPU for an hour")
@@ -83,7 +88,10 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--for", metavar="TIME", dest="for", help="the model that this machine can train in this time, such as 20m"
     )
-    parser.add_argument("--data", metavar="SOURCE", help="with --for: the text, as in `seedbed train`")
+    parser.add_argument("--data", metavar="SOURCE", help="on this machine: the text, as in `seedbed train`")
+    parser.add_argument(
+        "--measure", action="store_true", help="measure this machine again, not use the rates that are kept for a week"
+    )
     parser.add_argument("--list", choices=_LISTS, help="list the known GPUs, models or networks")
     json_option(parser, "the plan")
 
@@ -91,7 +99,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def training_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say what is trained on what."""
     parser.add_argument("--model", metavar="NAME", help="a known model, such as llama3-8b; --list models lists them")
-    parser.add_argument("--gpu", metavar="GPUS", help="number and kind, such as 64xH100; --list gpus lists them")
+    parser.add_argument("--gpu", metavar="GPUS", help="number and kind, such as 64xH100; default: this machine (here)")
     parser.add_argument(
         "--tokens",
         metavar="N",
@@ -118,6 +126,10 @@ def training_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print a plan, a ranking of layouts, a comparison with published runs, or a list of facts."""
+    if _is_for_here(arguments):
+        from seedbed.cli import plan_here
+
+        return plan_here.run(arguments)
     _refuse_unused(arguments)
     if arguments.list:
         return _list(arguments)
@@ -138,6 +150,15 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     _print(plan, explain=arguments.explain)
     return 0
+
+
+def _is_for_here(arguments: argparse.Namespace) -> bool:
+    """Whether a plan of a given model on this machine is wanted."""
+    from seedbed.cli.plan_here import is_here
+
+    if arguments.list or arguments.runs or (getattr(arguments, "for") and not arguments.preset):
+        return False
+    return bool(arguments.model or arguments.preset or arguments.file or arguments.gpu) and is_here(arguments)
 
 
 def _refuse_unused(arguments: argparse.Namespace) -> None:
@@ -170,16 +191,12 @@ def request_of(arguments: argparse.Namespace) -> Request:
     from seedbed.simulate.layouts import parse_parallel
     from seedbed.simulate.plan import Request
 
-    given = _from_file(arguments)
+    given = _from_config(arguments)
     shape = catalog.model(arguments.model) if arguments.model else given.shape
     if shape is None:
         raise UsageError(
             "No model is given.",
-            "Write --model NAME, such as --model llama3-8b; `seedbed plan --list models` lists them.",
-        )
-    if not arguments.gpu:
-        raise UsageError(
-            "No GPU is given.", "Write --gpu, such as --gpu 64xH100; `seedbed plan --list gpus` lists them."
+            "Write --model NAME, such as --model llama3-8b, or --preset NAME; `seedbed plan --list models` lists them.",
         )
     num_gpus, gpu = catalog.parse_gpus(arguments.gpu)
     network = catalog.network(arguments.network) if arguments.network else None
@@ -205,7 +222,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
 
 
 class _Given(NamedTuple):
-    """What the config file says: the model, the tokens to train on, those of a sequence and of a step; None: not said."""
+    """What a config says: the model, the tokens to train on, those of a sequence and of a step; None: not said."""
 
     shape: Shape | None = None
     tokens: int | None = None
@@ -213,43 +230,27 @@ class _Given(NamedTuple):
     batch_tokens: int | None = None
 
 
-def _from_file(arguments: argparse.Namespace) -> _Given:
-    if not getattr(arguments, "file", None):
+def _from_config(arguments: argparse.Namespace) -> _Given:
+    """What the config file or the preset says."""
+    if not arguments.file and not arguments.preset:
         return _Given()
     from seedbed.config.resolving import resolve
     from seedbed.config.roots import TRAIN
     from seedbed.simulate.catalog import shape_of
 
-    config = resolve(TRAIN, file=arguments.file).config
+    config = resolve(TRAIN, preset=arguments.preset, file=arguments.file).config
     batch = config.train.batch_size * config.model.context
     steps = config.train.steps
     tokens = config.train.tokens or (steps * batch if steps else None)
-    return _Given(shape_of(arguments.file.stem, config), tokens, config.model.context, batch)
+    name = arguments.file.stem if arguments.file else arguments.preset
+    return _Given(shape_of(name, config), tokens, config.model.context, batch)
 
 
 def _print(plan: Plan, *, explain: bool) -> None:
-    import textwrap
-
-    from seedbed.cli.console import paint, say, table, width
+    from seedbed.cli.plan_text import print_plan
     from seedbed.presentation.plan import basis, explanation, rows, title
 
-    say(paint(title(plan), "bold"))
-    say()
-    for label, words in rows(plan):
-        lines = textwrap.wrap(words, max(width() - 12, 20)) or [""]
-        say(f"  {paint(f'{label:9}', 'dim')} {lines[0]}")
-        for line in lines[1:]:
-            say(f"  {'':9} {line}")
-    if explain:
-        for heading, parts in explanation(plan):
-            say()
-            say(paint(heading, "bold"))
-            for line in table(parts, ("part", "amount", "share"), right=("amount", "share"))[1:]:
-                say("  " + line)
-        say()
-        for sentence in basis(plan):
-            for line in textwrap.wrap(sentence, width() - 2):
-                say(line)
+    print_plan(title(plan), rows(plan), explanation(plan) if explain else [], basis(plan) if explain else [])
 
 
 def _plan_time(arguments: argparse.Namespace) -> int:

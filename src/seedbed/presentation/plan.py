@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -62,7 +62,7 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
     low, high = plan.wall_s / plan.factor, plan.wall_s * plan.factor
     found = [
         ("time", f"{period(plan.wall_s)}, most likely {span(low, high)} (80 %)"),
-        ("steps", f"{plan.steps:,} of {text.count(setup.tokens_per_step)} tokens, {_seconds(cost.step_s)} each"),
+        ("steps", f"{plan.steps:,} of {text.count(setup.tokens_per_step)} tokens, {seconds(cost.step_s)} each"),
         ("speed", _speed(plan)),
         ("memory", f"{plan.memory.total / GIB:.3g} of {setup.gpu.usable_gib:.3g} GiB per GPU"),
         ("money", _price(plan)),
@@ -85,7 +85,10 @@ def _speed(plan: Plan) -> str:
     return f"{text.count(cost.tokens_per_s)} tokens/s, {each}MFU {100 * cost.mfu:.0f} %"
 
 
-def _seconds(value: float) -> str:
+def seconds(value: float) -> str:
+    """The time of a step or its part, such as `1.2 ms`, `3.4 s` or `17m 20s`."""
+    if value >= 1000:
+        return text.duration(value)
     return f"{value * 1000:.3g} ms" if value < 1 else f"{value:.3g} s"
 
 
@@ -132,17 +135,18 @@ def _target(plan: Plan) -> str:
 def explanation(plan: Plan) -> list[tuple[str, list[tuple[str, str, str]]]]:
     """Where the time of a step and the memory of a GPU go: a title, then label, amount and share for each part."""
     step, memory = plan.cost.step_s, plan.memory
-    time = [(name, _seconds(value), f"{100 * value / step:.1f} %") for name, value in _sorted(plan.cost.parts)]
+    time = [(name, seconds(value), f"{100 * value / step:.1f} %") for name, value in sorted_parts(plan.cost.parts)]
     names = memory._asdict()
     held = [
         (name, f"{value / GIB:.3g} GiB", f"{100 * value / memory.total:.1f} %")
-        for name, value in _sorted(names)
+        for name, value in sorted_parts(names)
         if value
     ]
-    return [(f"A step of {_seconds(step)}", time), (f"Memory of a GPU: {memory.total / GIB:.3g} GiB", held)]
+    return [(f"A step of {seconds(step)}", time), (f"Memory of a GPU: {memory.total / GIB:.3g} GiB", held)]
 
 
-def _sorted(parts: dict[str, float]) -> list[tuple[str, float]]:
+def sorted_parts(parts: Mapping[str, float]) -> list[tuple[str, float]]:
+    """The parts, largest first."""
     return sorted(parts.items(), key=lambda item: -item[1])
 
 
@@ -170,7 +174,7 @@ def layouts_table(candidates: Sequence[Candidate], steps_tokens: float, usd_per_
             [
                 f"{each.setup.num_gpus:,}",
                 period(wall_s),
-                _seconds(each.cost.step_s),
+                seconds(each.cost.step_s),
                 f"{100 * each.cost.mfu:.0f} %",
                 f"{each.memory.total / GIB:.3g}",
                 money(usd) if usd else "-",

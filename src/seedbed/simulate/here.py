@@ -259,9 +259,10 @@ class LocalPlan(NamedTuple):
 
     @property
     def loss(self) -> float:
-        """Expected loss in nats per token, by the law with which `seedbed train --for` chooses sizes."""
-        parameters = computing_parameters(self.config.model, self.config.tokenizer.vocab_size)
-        return law_for(self.config.data.source).loss(parameters, self.tokens)
+        """Expected loss in nats per token, by the law with which `train --for` chooses sizes; at most that of guessing."""
+        vocab_size = self.config.tokenizer.vocab_size
+        loss = law_for(self.config.data.source).loss(computing_parameters(self.config.model, vocab_size), self.tokens)
+        return min(loss, math.log(vocab_size))
 
 
 def plan_here(

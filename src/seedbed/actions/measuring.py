@@ -1,0 +1,183 @@
+"""Measures the rates of this machine in a child process, and keeps them in the cache; plans a training with them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from seedbed.actions.models import child
+from seedbed.config.directories import cache_dir
+from seedbed.config.environment import env
+from seedbed.config.schema import Config, TrainConfig
+from seedbed.config.source import is_prepared, parse_source
+from seedbed.data.sources.text_files import open_text
+from seedbed.errors import SeedbedError
+from seedbed.events import discard
+from seedbed.files import make_dir, write_atomic
+from seedbed.hardware import cpu, gpu
+from seedbed.runs.estimate import estimate
+from seedbed.runs.status import hostname
+from seedbed.runs.store import Store
+from seedbed.simulate.here import LocalPlan, check_memory, plan_here
+from seedbed.simulate.machine_rates import VERSION, MachineRates, decode
+from seedbed.text import count
+
+MOST_AGE_S = 7 * 86_400.0
+"""Rates that were measured longer ago are measured again."""
+_FOLDER = "rates"
+_TOKENS_PER_STORY = 159.0
+"""Tokens of a built-in story with the vocabulary of the preset nano, on average; larger vocabularies have fewer (assumed)."""
+_BYTES_PER_TOKEN = 4.0
+"""Bytes of text for each token (assumed; English with a vocabulary of 4,096 to 16,384)."""
+
+
+def plan_on_this_machine(
+    name: str,
+    config: Config,
+    *,
+    tokens: float | None = None,
+    assumed: tuple[str, ...] = (),
+    target_days: float | None = None,
+    measure: bool = False,
+    store: Store | None = None,
+    on_line: Callable[[dict[str, Any]], object] | None = None,
+) -> LocalPlan:
+    """Plan the training of a config here, with the rates in the cache or new ones (always, if `measure`).
+
+    `tokens`: how many to train on; by default, what the config says. `store`: where earlier runs may tell how many tokens
+    the text has. `on_line` is called with lines such as {"machine": ...} while it works. Raises SeedbedError if
+    PyTorch is missing or the model does not fit into memory.
+    """
+    if tokens is not None:
+        train = msgspec.structs.replace(config.train, steps=None, epochs=None, time=None, tokens=int(tokens))
+        config = msgspec.structs.replace(config, train=train)
+    rates = rates_of_this_machine(config.train, measure=measure, check=_fits(name, config), on_line=on_line)
+    expected, words = (None, "") if config.train.epochs is None else expected_tokens(config, store)
+    said = (*assumed, words) if words else assumed
+    return plan_here(name, config, rates, tokens=expected, assumed=said, target_days=target_days)
+
+
+def _fits(name: str, config: Config) -> Callable[[dict[str, Any]], None]:
+    """The check before anything is measured: whether the model fits into the memory of the chosen device."""
+
+    def check(machine: dict[str, Any]) -> None:
+        check_memory(name, config, machine["precision"], machine["total_bytes"])
+
+    return check
+
+
+def rates_of_this_machine(
+    train: TrainConfig,
+    *,
+    measure: bool = False,
+    check: Callable[[dict[str, Any]], None] | None = None,
+    on_line: Callable[[dict[str, Any]], object] | None = None,
+) -> MachineRates:
+    """The rates of the device, precision and threads of a config: those in the cache, or measured now in a child process.
+
+    `check` gets the description of the machine before it is measured and may raise. Raises SeedbedError if PyTorch is
+    missing, or the device is.
+    """
+    path = _path(train)
+    kept = None if measure else _kept(path)
+    if kept is not None:
+        return kept
+    request = {
+        "device": train.device,
+        "strict_device": train.strict_device,
+        "precision": train.precision,
+        "threads": train.threads,
+    }
+    content: dict[str, Any] = {}
+    with child("measure", request) as answers:
+        for line in answers:
+            if "machine" in line and check is not None:
+                check(line["machine"])
+            content = line.get("rates", content)
+            if on_line is not None:
+                on_line(line)
+    if not content:
+        raise SeedbedError("The measurement ended without a result.", "Try again; if it repeats, run `seedbed doctor`.")
+    found = msgspec.convert(content, MachineRates)
+    if path is not None:
+        _keep(path, found)
+    return found
+
+
+def expected_tokens(config: Config, store: Store | None) -> tuple[float | None, str]:
+    """The tokens of the config's epochs, and words that say how they are known; None if they are not known."""
+    assert config.train.epochs is not None
+    if store is not None:
+        known = estimate(config, store).tokens
+        if known is not None:
+            return known, ""
+    whole = _text_tokens(config)
+    if whole is None:
+        return None, ""
+    tokens = config.train.epochs * whole * (1 - config.data.validation)
+    return tokens, f"{count(tokens)} tokens in {config.train.epochs:g} passes over the text"
+
+
+def _text_tokens(config: Config) -> float | None:
+    """About how many tokens the text has; None if that is not known before it is read."""
+    source = config.data.source.strip()
+    if is_prepared(source, Path()):
+        return None
+    word, rest = parse_source(source, config.data.validation_path)
+    if word == "stories":
+        return _TOKENS_PER_STORY * config.data.stories
+    return open_text(rest, config.data, discard).size_bytes / _BYTES_PER_TOKEN if word == "text" else None
+
+
+def _path(train: TrainConfig) -> Path | None:
+    """The file of the rates of this machine with the settings of `train`. Raises SeedbedError without PyTorch."""
+    if importlib.util.find_spec("torch") is None:
+        raise SeedbedError(
+            "This machine cannot be measured, because PyTorch is not installed.",
+            "Install it: pip install torch. Or plan for other hardware, such as --gpu 8xH100.",
+        )
+    here = cpu.probe()
+    told = [
+        VERSION,
+        hostname(),
+        here.name,
+        here.features,
+        here.cores,
+        [each.name for each in gpu.probe().found],
+        importlib.metadata.version("torch"),
+        [train.device, train.precision, train.threads],
+        [env(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")],
+    ]
+    try:
+        folder = cache_dir() / _FOLDER
+    except SeedbedError:
+        return None
+    return folder / f"{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]}.json"
+
+
+def _kept(path: Path | None) -> MachineRates | None:
+    """The rates in a file; None if it is missing, damaged, of another version, or too old."""
+    if path is None:
+        return None
+    try:
+        found = decode(path.read_bytes())
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return found if 0 <= time.time() - found.measured <= MOST_AGE_S else None
+
+
+def _keep(path: Path, rates: MachineRates) -> None:
+    """Write the rates into the cache; does nothing if it cannot be written."""
+    try:
+        make_dir(path.parent)
+        write_atomic(path, msgspec.json.encode(rates), durable=False)
+    except SeedbedError:
+        return

@@ -1,0 +1,34 @@
+"""Prints a plan of a training: its lines, and where time and memory go."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from seedbed.cli.console import paint, say, table, width
+
+
+def print_plan(
+    title: str,
+    rows: Sequence[tuple[str, str]],
+    explanation: Sequence[tuple[str, list[tuple[str, str, str]]]] = (),
+    basis: Sequence[str] = (),
+) -> None:
+    """Print a plan, then the tables and sentences of its explanation, as wide as the terminal."""
+    say(paint(title, "bold"))
+    say()
+    for label, words in rows:
+        lines = textwrap.wrap(words, max(width() - 12, 20)) or [""]
+        say(f"  {paint(f'{label:9}', 'dim')} {lines[0]}")
+        for line in lines[1:]:
+            say(f"  {'':9} {line}")
+    for heading, parts in explanation:
+        say()
+        say(paint(heading, "bold"))
+        for line in table(parts, ("part", "amount", "share"), right=("amount", "share"))[1:]:
+            say("  " + line)
+    if basis:
+        say()
+    for sentence in basis:
+        for line in textwrap.wrap(sentence, width() - 2):
+            say(line)

@@ -1,0 +1,245 @@
+"""`seedbed plan` for this machine: what a user sees, which rates are kept, and errors. The measurement is replaced."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from measured_rates import machine_rates
+from seedbed.actions import measuring
+from seedbed.cli.main import main
+from seedbed.errors import SeedbedError
+from seedbed.simulate.machine_rates import KINDS, MachineRates
+
+
+class Measurement:
+    """Stands in for the child process that measures: counts its starts, and answers with the rates of `found`."""
+
+    def __init__(self) -> None:
+        self.found: MachineRates = machine_rates(rounds=(1.0, 1.2, 1.1), name="A \x1b[31mCPU")
+        self.requests: list[dict[str, Any]] = []
+        self.finished = 0
+
+    def __call__(self, command: str, request: dict[str, Any]) -> Measurement:
+        assert command == "measure"
+        self.requests.append(request)
+        return self
+
+    def __enter__(self) -> Iterator[dict[str, Any]]:
+        written = msgspec.to_builtins(self.found)
+        machine = {key: written[key] for key in ("name", "device", "threads", "precision", "total_bytes")}
+
+        def lines() -> Iterator[dict[str, Any]]:
+            yield {"message": {"text": "There is no such device."}}
+            yield {"machine": machine}
+            yield {"rates": written}
+            self.finished += 1
+
+        return lines()
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+@pytest.fixture(autouse=True)
+def measurement(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Measurement:
+    (tmp_path / "facts").mkdir()
+    monkeypatch.setenv("SEEDBED_FACTS", str(tmp_path / "facts"))
+    monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SEEDBED_RUNS", str(tmp_path / "runs"))
+    found = Measurement()
+    monkeypatch.setattr(measuring, "child", found)
+    return found
+
+
+def printed(capsys: pytest.CaptureFixture[str], *words: str, expect: int = 0) -> str:
+    assert main(["plan", *words]) == expect
+    found = capsys.readouterr()
+    return found.err if expect else found.out
+
+
+def test_a_plan_says_time_speed_memory_and_how_they_are_known(capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, "--preset", "nano")
+    assert out.startswith("nano on this machine: 2.76M tokens in ")
+    for label in ("time", "steps", "speed", "spread", "memory", "loss", "machine", "compiled"):
+        assert any(line.strip().startswith(label) for line in out.splitlines()), label
+    assert "1,350 of 2.05k tokens" in out
+    assert "3 rounds" in out
+    assert "2 threads, fp32, torch 2.13.0, measured now" in out
+    assert "\x1b[31m" not in out
+    assert all(len(line) <= 80 for line in out.splitlines())
+
+
+def test_explain_shows_where_the_time_goes_and_what_is_measured_or_assumed(capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, "--preset", "nano", "--explain")
+    for part in ("matmuls", "attention", "optimizer", "activations", "Measured here:", "Computed:", "Assumed:"):
+        assert part in out
+
+
+def test_json_has_raw_numbers_that_agree_with_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(printed(capsys, "--preset", "nano", "--json"))
+    assert sum(found["step_parts_s"].values()) == pytest.approx(found["step_s"])
+    assert found["step_s"] == pytest.approx(statistics.median(found["step_rounds_s"]))
+    assert found["tokens_per_s"] * found["step_s"] == pytest.approx(found["tokens_per_step"]) == 2048
+    assert found["train_s"] == pytest.approx(1350 * found["step_s"])
+    assert found["parameters"] == 1_050_240
+
+
+def test_here_is_the_name_of_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    expected = json.loads(printed(capsys, "--preset", "nano", "--json"))
+    for words in (("--gpu", "here"), ("--gpu", "this"), ("--gpu", "1xhere")):
+        assert json.loads(printed(capsys, "--preset", "nano", "--json", *words)) == expected
+    assert json.loads(printed(capsys, "--model", "nano", "--json")) == expected
+
+
+def test_a_machine_is_measured_once_and_again_on_request(
+    capsys: pytest.CaptureFixture[str], measurement: Measurement
+) -> None:
+    printed(capsys, "--preset", "nano")
+    printed(capsys, "--preset", "tiny", "--tokens", "5M")
+    assert measurement.finished == 1
+    printed(capsys, "--preset", "nano", "--measure")
+    assert measurement.finished == 2
+    printed(capsys, "--preset", "nano", "--precision", "fp32")  # other settings have other rates
+    assert measurement.finished == 3
+    assert measurement.requests[-1]["precision"] == "fp32"
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "old"])
+def test_rates_that_are_old_or_damaged_are_measured_again(
+    capsys: pytest.CaptureFixture[str], measurement: Measurement, tmp_path: Path, damage: str
+) -> None:
+    printed(capsys, "--preset", "nano")
+    (kept,) = (tmp_path / "cache" / "rates").iterdir()
+    old = msgspec.structs.replace(measurement.found, measured=time.time() - measuring.MOST_AGE_S - 60)
+    kept.write_bytes(msgspec.json.encode(old) if damage == "old" else damage.encode())
+    printed(capsys, "--preset", "nano")
+    assert measurement.finished == 2
+
+
+def test_a_cache_that_cannot_be_written_does_not_matter(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "file"))
+    assert "tokens/s" in printed(capsys, "--preset", "nano")
+
+
+def test_a_config_that_trains_here_is_planned_with_its_steps_device_and_threads(
+    capsys: pytest.CaptureFixture[str], measurement: Measurement, tmp_path: Path
+) -> None:
+    config = tmp_path / "mine.toml"
+    config.write_text('preset = "tiny"\n[train]\nsteps = 77\nthreads = 1\ndevice = "cpu"\n')
+    found = json.loads(printed(capsys, str(config), "--json"))
+    assert (found["model"], found["steps"], found["tokens"]) == ("mine", 77, 77 * 32 * 256)
+    assert measurement.requests == [{"device": "cpu", "strict_device": False, "precision": "auto", "threads": 1}]
+
+
+def test_a_time_with_a_preset_gives_the_steps_that_fit_into_it(capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(printed(capsys, "--preset", "nano", "--for", "10m", "--json"))
+    assert found["wall_s"] == 600
+    assert found["steps"] == int((600 - 25 * found["compile"]) / found["step_s"])
+
+
+def test_the_size_of_a_text_gives_the_steps_of_its_epochs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("It was a dark night. The wind was cold.\n\n" * 20_000)
+    found = json.loads(printed(capsys, "--preset", "tiny", "--data", f"text:{text}", "--json"))
+    tokens = 0.95 * text.stat().st_size / 4  # 5 % are for validation; four bytes a token are assumed
+    assert found["tokens"] == pytest.approx(tokens, abs=32 * 256)
+    assert any("tokens in 1 passes" in each for each in found["assumed"])
+
+
+def test_warnings_of_the_measurement_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--preset", "nano"]) == 0
+    assert "There is no such device." in capsys.readouterr().err
+
+
+def test_a_known_model_is_planned_as_seedbed_would_train_it(
+    capsys: pytest.CaptureFixture[str], measurement: Measurement
+) -> None:
+    words = ("--model", "gpt2", "--tokens", "100M", "--global-batch", "32k", "--seq", "512")
+    out = printed(capsys, *words)
+    assert "English text" in out
+    found = json.loads(printed(capsys, *words, "--json"))
+    assert found["parameters"] == pytest.approx(124e6, rel=0.01)
+    assert (found["tokens_per_step"], found["config"]["model"]["context"]) == (62 * 512, 512)
+    measurement.found = machine_rates(dict.fromkeys(KINDS, 1e8))
+    slow = printed(capsys, *words, "--measure")
+    assert "h " in next(line for line in slow.splitlines() if line.strip().startswith("steps"))
+
+
+def test_a_target_says_whether_it_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "kept" in printed(capsys, "--preset", "nano", "--target-days", "30")
+    assert "missed" in printed(capsys, "--preset", "nano", "--tokens", "1T", "--target-days", "1")
+
+
+def test_other_programs_that_disturbed_the_measurement_are_mentioned(
+    capsys: pytest.CaptureFixture[str], measurement: Measurement
+) -> None:
+    assert "busy" not in printed(capsys, "--preset", "nano")
+    measurement.found = machine_rates(load=9.0)
+    assert "other programs kept it busy" in " ".join(printed(capsys, "--preset", "nano", "--measure").split())
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (("--preset", "nano", "--gpu", "2xhere"), "one device", "8xH100"),
+        (("--preset", "nano", "--parallel", "tp=2"), "one device", "--gpu 8xH100"),
+        (("--preset", "nano", "--search"), "--search", "--gpu"),
+        (("--preset", "nano", "--method", "lora"), "--method lora", "--gpu"),
+        (("--preset", "nano", "--lora-rank", "8"), "--lora-rank", "--gpu"),
+        (("--preset", "nano", "--gpu", "8xH100", "--data", "stories"), "--data has no effect", "this machine"),
+        (("--preset", "nano", "--precision", "fp8"), "fp8", "--gpu"),
+        (("--preset", "nano", "--gpu", "8xH100", "--measure"), "--measure has no effect", "this machine"),
+        (("--preset", "nano", "--model", "llama3-8b"), "Both", "only one"),
+        (("--preset", "nona"), "no preset", "nano"),
+        (("--model", "mixtral-8x7b"), "mixture of experts", "64xH100"),
+        (("--preset", "nano", "--tokens", "0"), "above 0", "15T"),
+        (("--preset", "nano", "--global-batch", "0"), "above 0", "15T"),
+        (("--gpu", "here"), "No model is given", "--preset tiny"),
+        ((), "No model is given", "--model NAME"),
+    ],
+)
+def test_wrong_requests_are_usage_errors_with_a_way_out(
+    capsys: pytest.CaptureFixture[str], measurement: Measurement, words: tuple[str, ...], message: str, hint: str
+) -> None:
+    error = printed(capsys, *words, expect=2)
+    assert message in error
+    assert hint in error
+    assert not measurement.requests
+
+
+def test_a_model_that_does_not_fit_is_refused_before_anything_is_measured(
+    capsys: pytest.CaptureFixture[str], measurement: Measurement
+) -> None:
+    error = printed(capsys, "--model", "llama3-8b", expect=1)
+    assert "GiB more than the 16.0 GiB" in error
+    assert "--gpu 8xH100" in error
+    assert measurement.requests
+    assert not measurement.finished
+
+
+def test_without_pytorch_the_error_says_how_to_install_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring.importlib.util, "find_spec", lambda name: None)
+    error = printed(capsys, "--preset", "nano", expect=1)
+    assert "PyTorch is not installed" in error
+    assert "pip install torch" in error
+
+
+def test_a_measurement_without_a_result_is_a_failure(monkeypatch: pytest.MonkeyPatch, measurement: Measurement) -> None:
+    monkeypatch.setattr(Measurement, "__enter__", lambda self: iter(()))
+    from seedbed.config.schema import TrainConfig
+
+    with pytest.raises(SeedbedError, match="without a result"):
+        measuring.rates_of_this_machine(TrainConfig())
