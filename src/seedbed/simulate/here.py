@@ -24,6 +24,7 @@ from seedbed.config.ladder import computing_parameters
 from seedbed.config.scaling import law_for
 from seedbed.config.schema import Config, DataConfig, ModelConfig, TokenizerConfig, TrainConfig
 from seedbed.errors import SeedbedError, UsageError
+from seedbed.simulate.constants import FORWARD_SHARE
 from seedbed.simulate.cost import StepCost
 from seedbed.simulate.machine_rates import MachineRates, Sizes
 from seedbed.simulate.shape import Shape
@@ -35,8 +36,6 @@ TIMED_PAYS_FROM_S = 400.0
 """The time of a run with `train.time` from which it does (jobs/timing.py)."""
 COMPILE_S = 25.0
 """Seconds that compiling takes: 21 to 27 s on two cores (train/compiling.py)."""
-FORWARD_SHARE = 1 / 3
-"""The time of a validation per token, as a share of that of training (as in runs/costs.py)."""
 TOKENS_PER_PARAMETER = 20.0
 USUAL_BATCH, USUAL_CONTEXT = 16, 1024
 """Sequences of a step, and tokens of a sequence at most, of a model that no config describes."""
