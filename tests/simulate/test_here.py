@@ -13,11 +13,9 @@ from seedbed.config.resolving import defaults
 from seedbed.config.roots import TRAIN
 from seedbed.config.schema import Config
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.jobs import timing
 from seedbed.simulate import catalog, here
 from seedbed.simulate.here import config_of, plan_here, predict
 from seedbed.text import size
-from seedbed.train import compiling
 
 NANO_TOKENS = 8 * 256
 NANO_MATRICES = 4 * (4 * 128 * 128 + 3 * 128 * 256)  # 4 layers: q, k, v, out; gate, up, down
@@ -80,7 +78,6 @@ def test_micro_batches_do_the_same_work() -> None:
 
 
 def test_the_rule_for_compiling_is_that_of_the_job() -> None:
-    assert here.PAYS_FROM_S == compiling.PAYS_FROM_S
     rates = machine_rates()
     eager = predict(nano(compile="off"), rates)
     passes_s = eager.cost.step_s - eager.cost.parts["optimizer"] - eager.cost.parts["gradients"]
@@ -125,7 +122,6 @@ def test_tokens_give_the_number_of_steps(train: dict[str, Any], tokens: float | 
 
 
 def test_a_long_time_is_compiled_by_the_rule_of_the_job() -> None:
-    assert here.TIMED_PAYS_FROM_S == timing._COMPILE_FROM_S
     assert not plan_here("nano", nano(steps=None, time="400s"), machine_rates()).predicted.compiled
     assert plan_here("nano", nano(steps=None, time="401s"), machine_rates()).predicted.compiled
 

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from seedbed.config.schema import ModelConfig
+from seedbed.config.time_budget import COMPILE_PAYS_FROM_S
 from seedbed.data.batches import Batch
 from seedbed.errors import SeedbedError
 from seedbed.events import Event, Message, Phase
 from seedbed.model.decoder import Decoder
 from seedbed.train import compiling
-from seedbed.train.compiling import PAYS_FROM_S, decide_compile, trial
+from seedbed.train.compiling import decide_compile, trial
 from seedbed.train.decoder_learner import DecoderLearner
 
 
@@ -125,7 +126,7 @@ def test_a_run_that_must_not_be_compiled_has_one_trial_and_stays_eager(clock: Cl
 
 @pytest.mark.usefixtures("compiler")
 def test_a_short_run_is_compiled_only_if_compile_is_on(clock: Clock) -> None:
-    steps = int(PAYS_FROM_S)
+    steps = int(COMPILE_PAYS_FROM_S)
     assert decide(Timed(clock, 0.9), steps=steps)[0] is False
     assert decide(Timed(clock, 1.1), steps=steps)[0] is True
     assert decide(Timed(clock, 0.9), steps=steps, asked="on")[0] is True

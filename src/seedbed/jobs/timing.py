@@ -12,6 +12,15 @@ from collections.abc import Callable
 from typing import Any
 
 from seedbed.config.durations import seconds_of, short
+from seedbed.config.time_budget import (
+    END_S,
+    MOST_FINAL_SHARE,
+    SAMPLE_S,
+    TIMED_COMPILE_FROM_S,
+    final_tokens,
+    save_s,
+    validates_all,
+)
 from seedbed.errors import SeedbedError
 from seedbed.events import Checkpoint, Eval, Event, Message, Phase, Run
 from seedbed.jobs.parts import Parts, TrainingConfig
@@ -23,20 +32,10 @@ from seedbed.train.horizon import Segment
 from seedbed.train.loop import Hook
 
 _FEWEST_WARMUP_STEPS = 20
-_WRITE_BYTES_PER_S = 100e6
-_SMALL_FILES_S = 0.3
-_SAMPLE_S = 1.0
-"""Assumed seconds for the samples at the end, until they are measured."""
-_MOST_FINAL_SHARE = 0.15
-"""At most this share of the time is spent on validating the whole text at the end; otherwise it is left out."""
-END_S = 1.0
-"""Seconds that the end of the job's process and the summary take."""
 _LONGEST_START_S = 60.0
 _ANNOUNCE_S = 5.0
 _FAR = 1.25
 """If the expected number of steps changes by this factor, the run says so."""
-_COMPILE_FROM_S = 400.0
-"""The training time from which torch.compile is used: compiling takes 25 s of it, and saves a quarter of each step."""
 
 
 class WorkClock:
@@ -75,7 +74,7 @@ class MeasuredCosts(Costs):
         self._most_final_s = most_final_s
         self.validates_all = True
         self._compared, self._all = compared_tokens, all_tokens
-        self._sample_s = _SAMPLE_S
+        self._sample_s = SAMPLE_S
         self._set_token_s(token_s)
 
     def __call__(self, event: Event) -> None:
@@ -90,10 +89,9 @@ class MeasuredCosts(Costs):
     def _set_token_s(self, token_s: float) -> None:
         self._token_s = token_s
         self.eval_s = token_s * self._compared
-        is_part = self._compared < self._all
-        self.validates_all = not is_part or token_s * self._all <= self._most_final_s
-        tokens = (self._compared if is_part else 0) + (self._all if self.validates_all else 0)
-        self.final_s = token_s * tokens + self._sample_s
+        asked = (self._compared, self._all, token_s, self._most_final_s)
+        self.validates_all = validates_all(*asked)
+        self.final_s = token_s * final_tokens(*asked) + self._sample_s
 
 
 class Length:
@@ -154,7 +152,7 @@ class Timing(Length):
 
     def steps_worth_compiling(self, done: int) -> int:
         """A number of steps with which torch.compile is used if the time that is left is worth it."""
-        return self._segments[-1].end if self.total_s - self._clock() > _COMPILE_FROM_S else 1
+        return self._segments[-1].end if self.total_s - self._clock() > TIMED_COMPILE_FROM_S else 1
 
     def begin(self, parts: Parts, step: int, time_step: Callable[[], float | None]) -> None:
         """Time a step, and plan the steps for the time that is left."""
@@ -165,8 +163,8 @@ class Timing(Length):
             validation.tokens(validation.compared_tokens),
             validation.tokens(0),
             (step_s or 0.0) * FORWARD_SHARE / per_step,
-            sum(parts.trainer.sizes_bytes()) / _WRITE_BYTES_PER_S + _SMALL_FILES_S,
-            _MOST_FINAL_SHARE * self.total_s,
+            save_s(sum(parts.trainer.sizes_bytes())),
+            MOST_FINAL_SHARE * self.total_s,
         )
         self._costs = costs
         self._session.observers.append(costs)

@@ -23,6 +23,7 @@ from seedbed.config.families.family import features
 from seedbed.config.ladder import computing_parameters
 from seedbed.config.scaling import law_for
 from seedbed.config.schema import Config, DataConfig, ModelConfig, TokenizerConfig, TrainConfig
+from seedbed.config.time_budget import COMPILE_PAYS_FROM_S, TIMED_COMPILE_FROM_S
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.simulate.constants import FORWARD_SHARE
 from seedbed.simulate.cost import StepCost
@@ -30,10 +31,6 @@ from seedbed.simulate.machine_rates import MachineRates, Sizes
 from seedbed.simulate.shape import Shape
 from seedbed.text import count, size
 
-PAYS_FROM_S = 300.0
-"""Seconds of forward and backward passes in a run from which `train.compile = auto` compiles (train/compiling.py)."""
-TIMED_PAYS_FROM_S = 400.0
-"""The time of a run with `train.time` from which it does (jobs/timing.py)."""
 COMPILE_S = 25.0
 """Seconds that compiling takes: 21 to 27 s on two cores (train/compiling.py)."""
 TOKENS_PER_PARAMETER = 20.0
@@ -118,7 +115,7 @@ def compiles(config: Config, rates: MachineRates, passes_s: float, steps: float 
     asked = config.train.compile
     if asked != "auto" or not rates.compiler or steps is None:
         return asked == "on" and rates.device != "mps"
-    return passes_s * steps > PAYS_FROM_S
+    return passes_s * steps > COMPILE_PAYS_FROM_S
 
 
 def passes_of(config: Config, vocab_size: int) -> list[Operation]:
@@ -283,7 +280,7 @@ def plan_here(
     memory = check_memory(name, config, rates.precision, rates.total_bytes)
     if train.time is not None:
         time_s = seconds_of(train.time)
-        predicted = predict(config, rates, steps=math.inf if time_s > TIMED_PAYS_FROM_S else 1)
+        predicted = predict(config, rates, steps=math.inf if time_s > TIMED_COMPILE_FROM_S else 1)
         left_s = time_s - (COMPILE_S if predicted.compiled else 0.0)
         steps = max(1, int(left_s / predicted.cost.step_s))
     else:

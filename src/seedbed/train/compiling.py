@@ -10,13 +10,12 @@ from typing import NamedTuple
 
 import torch
 
+from seedbed.config.time_budget import COMPILE_PAYS_FROM_S
 from seedbed.errors import SeedbedError
 from seedbed.events import Emit, Message
 from seedbed.train.hooks import phase
 from seedbed.train.learner import Batch, Learner
 
-# Compiling took 21-27 s on 2 cores and saved a quarter to a third of each step, so it pays off in runs of several minutes.
-PAYS_FROM_S = 300.0
 TOLERANCE = {"fp32": 1e-3, "bf16": 1e-2, "fp16": 1e-2}
 
 
@@ -89,9 +88,9 @@ def decide_compile(
     if asked == "off" or learner.device.type == "mps":
         return False, eager
     if asked == "auto":
-        if eager.step_s * steps > PAYS_FROM_S:
+        if eager.step_s * steps > COMPILE_PAYS_FROM_S:
             eager = trial(learner, batch, micro_batch, repeats=3, check_requests=check_requests)
-        if eager.step_s * steps <= PAYS_FROM_S:
+        if eager.step_s * steps <= COMPILE_PAYS_FROM_S:
             return False, eager
         if not has_compiler(learner.device):
             needed, install = (

@@ -7,19 +7,17 @@ machine is so slow in the decay, also after a resume, that the run would end ove
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from collections.abc import Callable
 
+from seedbed.config.time_budget import steps_within
 from seedbed.train.loop import Progress
 
 RECENT_S = 30.0
 """The speed is that of the steps in the last so many seconds."""
 _QUANTILE = 0.75
 """This quantile of the recent step times counts: a few slow steps among them are likely to happen again."""
-_MARGIN = 0.01
-"""The share of the whole time that is left unplanned."""
 _FEWEST_STEPS = 5
 """The number of timed steps before the plan follows the measured speed: the first steps of a process are slow."""
 _LATEST = 1.08
@@ -109,9 +107,14 @@ class Deadline:
         step_s = self.step_s
         if step_s is None:
             return None
-        usable_s = self.left_s - self.costs.closing_s - _MARGIN * self.total_s
-        per_step_s = step_s + (self.costs.eval_s / self._eval_every if self._eval_every else 0.0)
-        return max(math.floor(usable_s / max(per_step_s, 1e-9)), 0)
+        return steps_within(
+            self.left_s,
+            self.total_s,
+            closing_s=self.costs.closing_s,
+            step_s=step_s,
+            eval_s=self.costs.eval_s,
+            eval_every=self._eval_every,
+        )
 
     def settle(self, step: int) -> int:
         """The step after which the run ends, as it looks after `step` steps. Begins the decay when it is time for it."""
