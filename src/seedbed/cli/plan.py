@@ -50,6 +50,7 @@ _TRAINING = (
     "file", "preset", "model", "gpu", "tokens", "seq", "global_batch", "parallel", "precision", "method", "lora_rank",
     "recompute", "software", "network", "usd_per_hour",
 )  # fmt: skip
+_TEXTS = ("preset", "model", "gpu", "tokens", "seq", "global_batch", "parallel", "network", "for", "data")
 _APPLIES = {
     "list": ((), "--list only lists facts."),
     "runs": ((), "--runs takes everything from the file; leave --runs out to plan a training of your own."),
@@ -126,6 +127,7 @@ def training_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print a plan, a ranking of layouts, a comparison with published runs, or a list of facts."""
+    _refuse_empty(arguments)
     if _is_for_here(arguments):
         from seedbed.cli import plan_here
 
@@ -156,20 +158,41 @@ def _is_for_here(arguments: argparse.Namespace) -> bool:
     """Whether a plan of a given model on this machine is wanted."""
     from seedbed.cli.plan_here import is_here
 
-    if arguments.list or arguments.runs or (getattr(arguments, "for") and not arguments.preset):
+    if arguments.list or arguments.runs or _leaves_size_open(arguments):
         return False
     return bool(arguments.model or arguments.preset or arguments.file or arguments.gpu) and is_here(arguments)
+
+
+def _leaves_size_open(arguments: argparse.Namespace) -> bool:
+    """Whether --for is given and the size of the model is not, so that it is to be chosen for this time."""
+    time = getattr(arguments, "for")
+    if time is None or arguments.preset or not arguments.file:
+        return time is not None and not arguments.preset
+    from seedbed.config.layers import Flagged
+    from seedbed.config.resolving import resolve
+    from seedbed.config.roots import TRAIN
+
+    return resolve(TRAIN, file=arguments.file, flags={"train.time": Flagged(time, "--for")}).config.train.size == "auto"
+
+
+def _refuse_empty(arguments: argparse.Namespace) -> None:
+    """Raise UsageError for an option whose value is empty, such as that of a variable that is not set."""
+    from seedbed.errors import UsageError
+
+    for name, value in vars(arguments).items():
+        if name in _TEXTS and value is not None and not value.strip():
+            raise UsageError(f"--{name.replace('_', '-')} is empty.", "Give it a value, or leave it out.")
 
 
 def _refuse_unused(arguments: argparse.Namespace) -> None:
     """Raise UsageError for an option that would have no effect, with the reason."""
     from seedbed.errors import UsageError
 
-    asked = next(each for each in _APPLIES if not each or getattr(arguments, each))
+    asked = next(each for each in _APPLIES if not each or _is_given(getattr(arguments, each)))
     applies, reason = _APPLIES[asked]
     for name in (*_TRAINING, *_NEEDS, "target_days", "explain", *_APPLIES):
         value = getattr(arguments, name, None) if name != asked else None
-        if value is None or value is False or name in applies:
+        if not _is_given(value) or name in applies:
             continue
         option = "FILE" if name == "file" else f"--{name.replace('_', '-')}"
         if not asked:
@@ -181,6 +204,10 @@ def _refuse_unused(arguments: argparse.Namespace) -> None:
             f"--lora-rank has no effect with the method {method}, which has no adapters.",
             "Add --method lora or --method qlora, or leave --lora-rank out.",
         )
+
+
+def _is_given(value: object) -> bool:
+    return value is not None and value is not False
 
 
 def request_of(arguments: argparse.Namespace) -> Request:
