@@ -145,7 +145,45 @@ def test_a_config_that_trains_here_is_planned_with_its_steps_device_and_threads(
 def test_a_time_with_a_preset_gives_the_steps_that_fit_into_it(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(printed(capsys, "--preset", "nano", "--for", "10m", "--json"))
     assert found["wall_s"] == 600
-    assert found["steps"] == int((600 - 25 * found["compile"]) / found["step_s"])
+    train = found["config"]["train"]
+    end_s = found["closing_s"]
+    assert 600 * 0.01 < end_s < 600 * 0.2
+    usable_s = 600 - 25 * found["compile"] - end_s
+    eval_s = train["eval_tokens"] * found["step_s"] / 2048 / 3
+    assert found["steps"] == int(usable_s / (found["step_s"] + eval_s / train["eval_every"]))
+    out = " ".join(printed(capsys, "--preset", "nano", "--for", "10m").split())
+    assert "10m 00s, as given: " in out
+    assert "kept for the last validation, samples and save" in out
+
+
+def test_a_time_with_a_file_that_gives_the_size_is_planned_here_too(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    config = tmp_path / "mine.toml"
+    config.write_text('preset = "nano"\n')
+    found = json.loads(printed(capsys, str(config), "--for", "10m", "--json"))
+    expected = json.loads(printed(capsys, "--preset", "nano", "--for", "10m", "--json"))
+    assert {**found, "model": "nano"} == expected
+    assert "Measured here:" in printed(capsys, str(config), "--for", "10m", "--explain")
+
+
+def test_validations_of_a_text_of_unknown_size_are_not_in_the_time_and_this_is_said(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = ("--model", "gpt2", "--tokens", "100M")
+    assert json.loads(printed(capsys, *words, "--json"))["validation_s"] is None
+    assert "validations are not in it" in " ".join(printed(capsys, *words).split())
+    validation = tmp_path / "validation.txt"
+    validation.write_text("It was a dark night. " * 4000)
+    (tmp_path / "text.txt").write_text("It was a dark night. " * 100_000)
+    config = tmp_path / "mine.toml"
+    config.write_text(
+        f"""preset = "nano"\n[train]\nsteps = 401\neval_every = 200\neval_tokens = 0
+[data]\nsource = "text:{tmp_path / "text.txt"}"\nvalidation_path = "{validation}"\n"""
+    )
+    found = json.loads(printed(capsys, str(config), "--json"))
+    tokens = validation.stat().st_size / 4
+    assert found["validation_s"] == pytest.approx(2 * tokens / found["tokens_per_s"] / 3)
 
 
 def test_the_size_of_a_text_gives_the_steps_of_its_epochs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -176,6 +214,42 @@ def test_a_known_model_is_planned_as_seedbed_would_train_it(
     assert "h " in next(line for line in slow.splitlines() if line.strip().startswith("steps"))
 
 
+def test_a_text_of_which_only_some_documents_are_read_has_an_unknown_size(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    text, config = tmp_path / "text.txt", tmp_path / "mine.toml"
+    text.write_text("It was a dark night. The wind was cold.\n\n" * 20_000)
+    config.write_text(f'preset = "tiny"\n[data]\nsource = "text:{text}"\nmax_documents = 10\n')
+    found = json.loads(printed(capsys, str(config), "--json"))
+    assert not any("passes over the text" in each for each in found["assumed"])
+
+
+def test_a_wrong_text_is_refused_before_anything_is_measured(
+    capsys: pytest.CaptureFixture[str], measurement: Measurement
+) -> None:
+    for words in (("--preset", "tiny"), ("--preset", "nano"), ("--model", "gpt2", "--tokens", "1M")):
+        assert main(["plan", *words, "--data", "text:/nope"]) != 0
+        assert "/nope" in capsys.readouterr().err
+    assert not measurement.requests
+
+
+def test_the_text_of_a_known_model_gives_its_tokens(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("It was a dark night. The wind was cold.\n\n" * 20_000)
+    words = ("--model", "gpt2", "--data", f"text:{text}", "--json")
+    found = json.loads(printed(capsys, *words))
+    assert found["tokens"] == pytest.approx(0.95 * text.stat().st_size / 4, abs=found["tokens_per_step"])
+    assert found["config"]["data"]["source"] == f"text:{text}"
+    assert json.loads(printed(capsys, *words, "--tokens", "1M"))["tokens"] == pytest.approx(1e6, rel=0.02)
+
+
+def test_json_has_the_target(capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(printed(capsys, "--preset", "nano", "--target-days", "30", "--json"))
+    assert (found["target_days"], found["target_kept"]) == (30, True)
+    found = json.loads(printed(capsys, "--preset", "nano", "--tokens", "1T", "--target-days", "1", "--json"))
+    assert found["target_kept"] is False
+
+
 def test_a_target_says_whether_it_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
     assert "kept" in printed(capsys, "--preset", "nano", "--target-days", "30")
     assert "missed" in printed(capsys, "--preset", "nano", "--tokens", "1T", "--target-days", "1")
@@ -196,6 +270,9 @@ def test_other_programs_that_disturbed_the_measurement_are_mentioned(
         (("--preset", "nano", "--parallel", "tp=2"), "one device", "--gpu 8xH100"),
         (("--preset", "nano", "--search"), "--search", "--gpu"),
         (("--preset", "nano", "--method", "lora"), "--method lora", "--gpu"),
+        (("--preset", "nano", "--usd-per-hour", "0"), "--usd-per-hour", "--gpu"),
+        (("--preset", "nano", "--for", "10m", "--tokens", "1M"), "Both --for and --tokens", "only one"),
+        (("--preset", "nano", "--data", ""), "--data is empty", "leave it out"),
         (("--preset", "nano", "--lora-rank", "8"), "--lora-rank", "--gpu"),
         (("--preset", "nano", "--gpu", "8xH100", "--data", "stories"), "--data has no effect", "this machine"),
         (("--preset", "nano", "--precision", "fp8"), "fp8", "--gpu"),

@@ -15,6 +15,7 @@ from seedbed.config.schema import Config
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.simulate import catalog, here
 from seedbed.simulate.here import config_of, plan_here, predict
+from seedbed.simulate.machine_rates import KINDS
 from seedbed.text import size
 
 NANO_TOKENS = 8 * 256
@@ -126,10 +127,51 @@ def test_a_long_time_is_compiled_by_the_rule_of_the_job() -> None:
     assert plan_here("nano", nano(steps=None, time="401s"), machine_rates()).predicted.compiled
 
 
-def test_a_time_gives_the_steps_that_fit_into_it() -> None:
-    plan = plan_here("nano", nano(steps=None, time="1m", compile="off"), machine_rates())
-    assert plan.steps == int(60 / plan.predicted.cost.step_s)
+def test_a_time_gives_the_steps_that_fit_into_it_with_validations_the_end_and_a_margin() -> None:
+    fast = machine_rates(dict.fromkeys(KINDS, 1e10))
+    config = nano(steps=None, time="1m", compile="off", eval_every=10, eval_tokens=20_000)
+    plan = plan_here("nano", config, fast, validation_tokens=30_000)
+    step_s = plan.predicted.cost.step_s
+    token_s = step_s / NANO_TOKENS / 3
+    # At the end: a validation on 20,000 tokens, one on all, samples (1 s), a save at 100 MB/s and 0.3 s, and the process (1 s).
+    snapshot = memory_estimate(config, 1536, "fp32").snapshot
+    closing_s = 50_000 * token_s + 1 + snapshot / 100e6 + 0.3 + 1
+    assert plan.steps == int((60 - closing_s - 0.6) / (step_s + 20_000 * token_s / 10))
+    assert plan.closing_s == pytest.approx(closing_s + 0.6)
     assert plan.wall_s == 60
+    assert plan.validation_s is not None
+    assert (
+        60 - 2 * step_s < plan.train_s + plan.validation_s + plan.closing_s + 20_000 * token_s <= 60 + 20_000 * token_s
+    )
+
+
+def test_a_time_that_is_too_short_for_the_last_validation_of_all_does_without_it() -> None:
+    config = nano(steps=None, time="1m", compile="off", eval_every=0, eval_tokens=2_000)
+    plan = plan_here("nano", config, machine_rates(), validation_tokens=1e9)
+    only_part = plan_here("nano", config, machine_rates(), validation_tokens=2_000)
+    assert plan.steps == only_part.steps
+
+
+def test_a_compiled_time_loses_the_time_to_compile() -> None:
+    config = nano(steps=None, time="10m", eval_every=0, eval_tokens=2_000)
+    without = nano(steps=None, time="575s", compile="on", eval_every=0, eval_tokens=2_000)
+    with_it, shorter = (plan_here("nano", each, machine_rates()) for each in (config, without))
+    assert with_it.predicted.compiled
+    lost = (600 - 575) * 0.99 / with_it.predicted.cost.step_s
+    assert with_it.steps - shorter.steps == pytest.approx(lost, abs=1)
+
+
+def test_validations_of_all_tokens_take_the_time_of_the_text() -> None:
+    config = nano(compile="off", eval_every=200, eval_tokens=0)
+    plan = plan_here("nano", config, machine_rates(), validation_tokens=30_000)
+    step_s = plan.predicted.cost.step_s
+    assert plan.validation_s == pytest.approx(6 * 30_000 * step_s / NANO_TOKENS / 3)
+    more = plan_here(
+        "nano", nano(compile="off", eval_every=200, eval_tokens=50_000), machine_rates(), validation_tokens=30_000
+    )
+    assert more.validation_s == pytest.approx(plan.validation_s)
+    assert plan_here("nano", config, machine_rates()).validation_s is None
+    assert plan_here("nano", nano(eval_every=0, eval_tokens=0), machine_rates()).validation_s == 0
 
 
 def test_a_model_that_does_not_fit_is_refused_with_what_it_lacks() -> None:

@@ -9,14 +9,14 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from seedbed.actions.models import child
 from seedbed.config.directories import cache_dir
 from seedbed.config.environment import env
-from seedbed.config.schema import Config, TrainConfig
+from seedbed.config.schema import Config, DataConfig, TrainConfig
 from seedbed.config.source import is_prepared, parse_source
 from seedbed.data.sources.text_files import open_text
 from seedbed.errors import SeedbedError
@@ -54,15 +54,23 @@ def plan_on_this_machine(
 
     `tokens`: how many to train on; by default, what the config says. `store`: where earlier runs may tell how many tokens
     the text has. `on_line` is called with lines such as {"machine": ...} while it works. Raises SeedbedError if
-    PyTorch is missing or the model does not fit into memory.
+    the text cannot be read, PyTorch is missing, or the model does not fit into memory.
     """
     if tokens is not None:
         train = msgspec.structs.replace(config.train, steps=None, epochs=None, time=None, tokens=int(tokens))
         config = msgspec.structs.replace(config, train=train)
+    whole = text_tokens(config.data)  # before the measurement: the source may be wrong
+    expected, words = (None, "") if config.train.epochs is None else expected_tokens(config, store, whole)
     rates = rates_of_this_machine(config.train, measure=measure, check=_fits(name, config), on_line=on_line)
-    expected, words = (None, "") if config.train.epochs is None else expected_tokens(config, store)
-    said = (*assumed, words) if words else assumed
-    return plan_here(name, config, rates, tokens=expected, assumed=said, target_days=target_days)
+    return plan_here(
+        name,
+        config,
+        rates,
+        tokens=expected,
+        assumed=(*assumed, words) if words else assumed,
+        target_days=target_days,
+        validation_tokens=None if whole is None else whole.validation,
+    )
 
 
 def _fits(name: str, config: Config) -> Callable[[dict[str, Any]], None]:
@@ -112,29 +120,54 @@ def rates_of_this_machine(
     return found
 
 
-def expected_tokens(config: Config, store: Store | None) -> tuple[float | None, str]:
-    """The tokens of the config's epochs, and words that say how they are known; None if they are not known."""
+class TextTokens(NamedTuple):
+    """About how many tokens a text has: for training, and for validation."""
+
+    training: float
+    validation: float
+
+
+def expected_tokens(config: Config, store: Store | None, whole: TextTokens | None) -> tuple[float | None, str]:
+    """The tokens of the config's epochs, and words that say how they are known; None if they are not known.
+
+    `whole`: what `text_tokens` found.
+    """
     assert config.train.epochs is not None
     if store is not None:
         known = estimate(config, store).tokens
         if known is not None:
             return known, ""
-    whole = _text_tokens(config)
     if whole is None:
         return None, ""
-    tokens = config.train.epochs * whole * (1 - config.data.validation)
+    tokens = config.train.epochs * whole.training
     return tokens, f"{count(tokens)} tokens in {config.train.epochs:g} passes over the text"
 
 
-def _text_tokens(config: Config) -> float | None:
-    """About how many tokens the text has; None if that is not known before it is read."""
-    source = config.data.source.strip()
-    if is_prepared(source, Path()):
+def text_tokens(data: DataConfig) -> TextTokens | None:
+    """About how many tokens a text has; None if that is not known before it is read.
+
+    Raises UsageError for a source that does not exist, SeedbedError for a text that cannot be read.
+    """
+    source = data.source.strip()
+    if not source or is_prepared(source, Path()):
         return None
-    word, rest = parse_source(source, config.data.validation_path)
+    word, rest = parse_source(source, data.validation_path)
     if word == "stories":
-        return _TOKENS_PER_STORY * config.data.stories
-    return open_text(rest, config.data, discard).size_bytes / _BYTES_PER_TOKEN if word == "text" else None
+        stories = min(data.stories, data.max_documents) if data.max_documents else data.stories
+        return _split(_TOKENS_PER_STORY * stories, data.validation)
+    if word != "text":
+        return None
+    text = open_text(rest, data, discard)
+    if data.max_documents:  # how long these documents are is not known
+        return None
+    tokens, apart = text.size_bytes / _BYTES_PER_TOKEN, text.validation_bytes
+    if apart is None:
+        return _split(tokens, data.validation)
+    return TextTokens(tokens - apart / _BYTES_PER_TOKEN, apart / _BYTES_PER_TOKEN)
+
+
+def _split(tokens: float, validation: float) -> TextTokens:
+    return TextTokens((1 - validation) * tokens, validation * tokens)
 
 
 def _path(train: TrainConfig) -> Path | None:

@@ -60,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed.text import printable
 
     _refuse_options_of_gpus(arguments)
+    _refuse_two_lengths(arguments)
     wanted, tokens = _wanted(arguments), _amount(arguments.tokens, "--tokens")
 
     def show(line: dict[str, Any]) -> None:
@@ -104,7 +105,8 @@ def _refuse_options_of_gpus(arguments: argparse.Namespace) -> None:
     """Raise UsageError for options that have no meaning on this machine."""
     from seedbed.errors import UsageError
 
-    given = [name for key, name in _FOR_GPUS.items() if getattr(arguments, key)]
+    values = {name: getattr(arguments, key) for key, name in _FOR_GPUS.items()}
+    given = [name for name, value in values.items() if value is not None and value is not False]
     if arguments.method not in (None, "pretrain"):
         given.append(f"--method {arguments.method}")
     if arguments.precision == "fp8":
@@ -117,6 +119,14 @@ def _refuse_options_of_gpus(arguments: argparse.Namespace) -> None:
         f"This machine {what}; {' and '.join(given)} {verb} GPUs.",
         f"Leave {'it' if len(given) == 1 else 'them'} out, or say which GPUs: --gpu 8xH100.",
     )
+
+
+def _refuse_two_lengths(arguments: argparse.Namespace) -> None:
+    """Raise UsageError if both a time and tokens are given."""
+    from seedbed.errors import UsageError
+
+    if getattr(arguments, "for") is not None and arguments.tokens is not None:
+        raise UsageError("Both --for and --tokens say how long to train.", "Give only one of them.")
 
 
 def _wanted(arguments: argparse.Namespace) -> Wanted:
@@ -178,7 +188,22 @@ def _known_model(arguments: argparse.Namespace) -> Wanted:
         batch = USUAL_BATCH
         assumed.append(f"{batch} sequences per step, one at a time, and Muon")
     train = replace(config.train, batch_size=batch, micro_batch=1, precision=arguments.precision or "auto")
-    return Wanted(shape.name, replace(config, train=train), tuple(assumed))
+    config = replace(config, train=train)
+    if arguments.data is not None:
+        config = _on_text(config, arguments.data)
+    return Wanted(shape.name, config, tuple(assumed))
+
+
+def _on_text(config: Config, source: str) -> Config:
+    """The config with a text, over which it passes once if nothing else is said."""
+    from msgspec.structs import replace
+
+    from seedbed.config.layers import Flagged
+    from seedbed.config.resolving import resolve
+    from seedbed.config.roots import TRAIN
+
+    data = resolve(TRAIN, flags={"data.source": Flagged(source, "--data")}).config.data
+    return replace(config, data=data, train=replace(config.train, epochs=1.0))
 
 
 def _sequences(arguments: argparse.Namespace, context: int) -> int | None:

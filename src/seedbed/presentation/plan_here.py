@@ -26,10 +26,9 @@ def title(plan: LocalPlan) -> str:
 def rows(plan: LocalPlan) -> list[tuple[str, str]]:
     """The lines of a plan: label and text."""
     predicted, cost, train = plan.predicted, plan.predicted.cost, plan.config.train
-    whole = f"{period(plan.wall_s)}, {_whole(plan)}" if train.time is None else f"{period(plan.wall_s)}, as given"
     step_tokens = train.batch_size * plan.config.model.context
     found = [
-        ("time", whole),
+        ("time", f"{period(plan.wall_s)}, {_whole(plan)}"),
         ("steps", f"{plan.steps:,} of {text.count(step_tokens)} tokens, {seconds(cost.step_s)} each"),
         ("speed", f"{text.count(cost.tokens_per_s)} tokens/s, {100 * cost.mfu:.0f} % of the best measured matmul rate"),
         ("spread", _spread(plan)),
@@ -62,7 +61,14 @@ def _whole(plan: LocalPlan) -> str:
         parts.append(f"{period(COMPILE_S)} to compile")
     if plan.validation_s:
         parts.append(f"{period(plan.validation_s)} of validations")
-    return " + ".join(parts) + "; preparing the text, samples and the last validation come on top"
+    if plan.closing_s is None:
+        whole = f"{' + '.join(parts)}; preparing the text, samples and the last validation come on top"
+    else:
+        parts.append(f"{period(plan.closing_s)} that are kept for the last validation, samples and save")
+        whole = f"as given: {' + '.join(parts)}; preparing the text leaves fewer steps"
+    if plan.validation_s is None:
+        whole += "; validations are not in it, because the size of their text is not known"
+    return whole
 
 
 def _spread(plan: LocalPlan) -> str:
@@ -96,7 +102,7 @@ def _age(measured: float) -> str:
 def _target(plan: LocalPlan) -> str:
     assert plan.target_days is not None
     days = plan.wall_s / DAY_S
-    if days <= plan.target_days:
+    if plan.target_kept:
         return f"{plan.target_days:g} days: kept, with {plan.target_days - days:.3g} days to spare"
     return f"{plan.target_days:g} days: missed; in that time it trains {text.count(plan.tokens * plan.target_days / days)} tokens"
 
@@ -168,11 +174,14 @@ def as_json(plan: LocalPlan) -> dict[str, Any]:
         "matmul_flops_per_s": rates.best_matmul,
         "train_s": plan.train_s,
         "validation_s": plan.validation_s,
+        "closing_s": plan.closing_s,
         "wall_s": plan.wall_s,
         "memory_bytes": plan.memory.total,
         "memory_parts_bytes": plan.memory._asdict(),
         "total_memory_bytes": rates.total_bytes,
         "loss": plan.loss,
+        "target_days": plan.target_days,
+        "target_kept": plan.target_kept,
         "measured": rates.measured,
         "load": rates.load,
         "config": msgspec.to_builtins(plan.config),

@@ -23,10 +23,21 @@ from seedbed.config.families.family import features
 from seedbed.config.ladder import computing_parameters
 from seedbed.config.scaling import law_for
 from seedbed.config.schema import Config, DataConfig, ModelConfig, TokenizerConfig, TrainConfig
-from seedbed.config.time_budget import COMPILE_PAYS_FROM_S, TIMED_COMPILE_FROM_S
+from seedbed.config.time_budget import (
+    COMPILE_PAYS_FROM_S,
+    END_S,
+    MARGIN,
+    MOST_FINAL_SHARE,
+    SAMPLE_S,
+    TIMED_COMPILE_FROM_S,
+    final_tokens,
+    save_s,
+    steps_within,
+)
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.simulate.constants import FORWARD_SHARE
 from seedbed.simulate.cost import StepCost
+from seedbed.simulate.failures import DAY_S
 from seedbed.simulate.machine_rates import MachineRates, Sizes
 from seedbed.simulate.shape import Shape
 from seedbed.text import count, size
@@ -221,6 +232,8 @@ class LocalPlan(NamedTuple):
     steps: int
     assumed: tuple[str, ...]
     target_days: float | None = None
+    validation_tokens: float | None = None
+    """Tokens of the whole validation text; None if that is not known before it is read."""
 
     @property
     def tokens(self) -> float:
@@ -233,20 +246,34 @@ class LocalPlan(NamedTuple):
         return self.steps * self.predicted.cost.step_s
 
     @property
-    def validation_s(self) -> float:
-        """Seconds of the validations during training: their forward passes take a third of the time of a step per token."""
+    def validation_s(self) -> float | None:
+        """Seconds of the validations during training; None if the size of their text is not known."""
         train = self.config.train
-        if not train.eval_every or not train.eval_tokens:
+        times = (self.steps - 1) // train.eval_every if train.eval_every else 0
+        if not times:
             return 0.0
-        times = (self.steps - 1) // train.eval_every
-        return times * train.eval_tokens * FORWARD_SHARE / self.predicted.cost.tokens_per_s
+        tokens = compared_tokens(train, self.validation_tokens)
+        return None if tokens is None else times * tokens * eval_token_s(self.predicted)
+
+    @property
+    def closing_s(self) -> float | None:
+        """Seconds that a run with a time keeps for its last validation, samples and save, and unplanned; None without a time."""
+        if self.config.train.time is None:
+            return None
+        time_s = seconds_of(self.config.train.time)
+        return _closing_s(self.config, self.predicted, time_s, self.validation_tokens) + MARGIN * time_s
 
     @property
     def wall_s(self) -> float:
-        """Seconds of steps, compilation and the validations between them."""
+        """Seconds of steps, compilation and the validations between them, as far as their text is known; or the given time."""
         if self.config.train.time is not None:
             return seconds_of(self.config.train.time)
-        return self.train_s + self.validation_s + (COMPILE_S if self.predicted.compiled else 0.0)
+        return self.train_s + (self.validation_s or 0.0) + (COMPILE_S if self.predicted.compiled else 0.0)
+
+    @property
+    def target_kept(self) -> bool | None:
+        """Whether the training ends within the target; None without one."""
+        return None if self.target_days is None else self.wall_s <= self.target_days * DAY_S
 
     @property
     def parameters(self) -> int:
@@ -269,11 +296,12 @@ def plan_here(
     tokens: float | None = None,
     assumed: tuple[str, ...] = (),
     target_days: float | None = None,
+    validation_tokens: float | None = None,
 ) -> LocalPlan:
     """Plan the training of a config on the machine of `rates`.
 
-    `tokens`: how many to train on, for a config that does not say it in steps, tokens or time. Raises SeedbedError if the
-    model does not fit into memory.
+    `tokens`: how many to train on, for a config that does not say it in steps, tokens or time. `validation_tokens`: those
+    of the whole validation text, if they are known. Raises SeedbedError if the model does not fit into memory.
     """
     train, vocab_size = config.train, config.tokenizer.vocab_size
     step_tokens = train.batch_size * config.model.context
@@ -281,8 +309,7 @@ def plan_here(
     if train.time is not None:
         time_s = seconds_of(train.time)
         predicted = predict(config, rates, steps=math.inf if time_s > TIMED_COMPILE_FROM_S else 1)
-        left_s = time_s - (COMPILE_S if predicted.compiled else 0.0)
-        steps = max(1, int(left_s / predicted.cost.step_s))
+        steps = max(1, _steps_within(config, predicted, time_s, validation_tokens))
     else:
         if train.tokens is not None:
             tokens = train.tokens
@@ -297,7 +324,40 @@ def plan_here(
                 )
             steps = max(1, math.ceil(tokens / step_tokens))
         predicted = predict(config, rates, steps=steps)
-    return LocalPlan(name, config, rates, predicted, memory, steps, assumed, target_days)
+    return LocalPlan(name, config, rates, predicted, memory, steps, assumed, target_days, validation_tokens)
+
+
+def compared_tokens(train: TrainConfig, everything: float | None) -> float | None:
+    """The tokens of a validation during training; None if they are those of a text of unknown size."""
+    if everything is None:
+        return float(train.eval_tokens) if train.eval_tokens else None
+    return min(float(train.eval_tokens or everything), everything)
+
+
+def eval_token_s(predicted: Prediction) -> float:
+    """Seconds to validate a token: its forward pass takes a third of the time of a step per token."""
+    return FORWARD_SHARE / predicted.cost.tokens_per_s
+
+
+def _closing_s(config: Config, predicted: Prediction, time_s: float, everything: float | None) -> float:
+    """Seconds from the last step to the end of a run with a time of `time_s`, as the job plans them before its first step."""
+    compared = compared_tokens(config.train, everything) or 0.0
+    asked = (compared, compared if everything is None else everything, eval_token_s(predicted))
+    final_s = eval_token_s(predicted) * final_tokens(*asked, MOST_FINAL_SHARE * time_s)
+    checkpoint_bytes = memory_estimate(config, config.tokenizer.vocab_size, "fp32").snapshot
+    return final_s + SAMPLE_S + save_s(checkpoint_bytes) + END_S
+
+
+def _steps_within(config: Config, predicted: Prediction, time_s: float, everything: float | None) -> int:
+    """The steps of a run with a time of `time_s`, by the formula of the job."""
+    return steps_within(
+        time_s - (COMPILE_S if predicted.compiled else 0.0),
+        time_s,
+        closing_s=_closing_s(config, predicted, time_s, everything),
+        step_s=predicted.cost.step_s,
+        eval_s=(compared_tokens(config.train, everything) or 0.0) * eval_token_s(predicted),
+        eval_every=config.train.eval_every,
+    )
 
 
 def check_memory(name: str, config: Config, precision: str, total_bytes: int) -> Memory:

@@ -55,6 +55,11 @@ class TextSource:
         """Total size of the files on disk, those for validation included."""
         return self._files.size_bytes() + (self._validation.size_bytes() if self._validation else 0)
 
+    @property
+    def validation_bytes(self) -> int | None:
+        """Total size of the separate files for validation on disk; None if there are none."""
+        return None if self._validation is None else self._validation.size_bytes()
+
     def fingerprint(self) -> str:
         """Digest of the bytes of all files and of the settings that decide which documents are for validation."""
         identity = [_FORMAT, holdout.VERSION, str(PIECE_CHARS), str(self._data.max_documents), self._files.digest()]
