@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from seedbed.cli.main import main
+from seedbed.simulate import catalog
+from seedbed.simulate.plan import LORA_RANK, Request, make_plan
 
 CLUSTER = ("plan", "--model", "llama3-8b", "--gpu", "64xH100", "--tokens", "1T")
 
@@ -204,6 +206,17 @@ def test_options_that_do_not_apply_are_refused_with_the_reason(
     error = printed(capsys, "plan", *words, expect=2)
     assert message in error
     assert hint in error
+
+
+def test_the_rank_of_adapters_is_what_the_help_says(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--help"]) == 0
+    assert f"rank of LoRA adapters (default: {LORA_RANK})" in " ".join(capsys.readouterr().out.split())
+    shape, (number, kind) = catalog.model("qwen3-8b"), catalog.parse_gpus("RTX4090")
+    default = Request(shape=shape, gpu=kind, num_gpus=number, method="qlora")
+    given = json.loads(
+        printed(capsys, "plan", "--model", "qwen3-8b", "--gpu", "RTX4090", "--method", "qlora", "--json")
+    )
+    assert given["memory_bytes"] == make_plan(default).memory.total
 
 
 def test_json_says_whether_a_target_is_kept(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.simulate import catalog, layouts
+from seedbed.simulate import alternatives, catalog, layouts
 from seedbed.simulate.cost import StepBound, step_cost
 from seedbed.simulate.layouts import candidates, fastest, parse_parallel, search
 from seedbed.simulate.memory import GIB
@@ -61,6 +61,19 @@ def test_a_model_that_does_not_fit_says_by_how_much_and_what_fits() -> None:
     with pytest.raises(SeedbedError, match="does not fit") as refused:
         plan("llama3-8b", "64xH100", parallel={"tp": 1, "pp": 1, "cp": 1, "micro_batch": 8})
     assert "The nearest layout that fits" in refused.value.hint
+
+
+@pytest.mark.parametrize(("seq_len", "fits"), [(2048, True), (1 << 20, False)])
+def test_qlora_is_only_named_if_it_fits(monkeypatch: pytest.MonkeyPatch, seq_len: int, fits: bool) -> None:
+    monkeypatch.setattr(alternatives, "fewest_gpus", lambda *_: None)
+    number, kind = catalog.parse_gpus("RTX4090")
+    wanted = Request(shape=catalog.model("qwen3-8b"), gpu=kind, num_gpus=number, method="lora", seq_len=seq_len)
+    if fits:
+        assert make_plan(msgspec.structs.replace(wanted, method="qlora")).memory.total < 23.6 * 2**30
+        wanted = msgspec.structs.replace(wanted, method="full_ft")
+    with pytest.raises(SeedbedError, match="does not fit") as refused:
+        make_plan(wanted)
+    assert ("--method qlora" in refused.value.hint) == fits
 
 
 def test_a_stage_of_zero_that_would_make_a_layout_fit_is_named() -> None:

@@ -45,7 +45,6 @@ SYNONYMS = {
 }
 _LISTS = ("gpus", "models", "networks")
 _MOST_LAYOUTS = 12
-_LORA_RANK = 16
 _TRAINING = (
     "file", "preset", "model", "gpu", "tokens", "seq", "global_batch", "parallel", "precision", "method", "lora_rank",
     "recompute", "software", "network", "usd_per_hour",
@@ -115,9 +114,7 @@ def training_options(parser: argparse.ArgumentParser) -> None:
         "--precision", choices=("bf16", "fp16", "fp8", "fp32"), help="default: bf16 where the GPU has it"
     )
     parser.add_argument("--method", choices=("pretrain", "full_ft", "lora", "qlora"), help="default: pretrain")
-    parser.add_argument(
-        "--lora-rank", metavar="N", type=whole(1), help=f"rank of LoRA adapters (default: {_LORA_RANK})"
-    )
+    parser.add_argument("--lora-rank", metavar="N", type=whole(1), help="rank of LoRA adapters (default: 16)")
     parser.add_argument("--recompute", choices=("none", "selective", "full"), help="activation checkpointing")
     parser.add_argument(
         "--software", choices=("torch", "fused", "legacy"), help="fused: Megatron-Core and the like; torch: PyTorch"
@@ -216,7 +213,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
     from seedbed.simulate import catalog
     from seedbed.simulate.amounts import parse_amount, parse_length
     from seedbed.simulate.layouts import parse_parallel
-    from seedbed.simulate.plan import Request
+    from seedbed.simulate.plan import LORA_RANK, Request
 
     given = _from_config(arguments)
     shape = catalog.model(arguments.model) if arguments.model else given.shape
@@ -238,7 +235,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
         ),
         precision=arguments.precision,
         method=arguments.method or "pretrain",
-        lora_rank=arguments.lora_rank or _LORA_RANK,
+        lora_rank=arguments.lora_rank or LORA_RANK,
         recompute=arguments.recompute,
         stack=arguments.software,
         parallel=parse_parallel(arguments.parallel) if arguments.parallel else {},

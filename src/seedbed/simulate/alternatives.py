@@ -21,10 +21,11 @@ def does_not_fit(
     fixed: dict[str, int],
     recompute: str | None,
     setup_on: Callable[[int], Setup],
+    with_qlora: Callable[[], Setup],
 ) -> SeedbedError:
     """The error for a training that does not fit: by how much, and what does.
 
-    `setup_on`: the same training on another number of GPUs, in any layout.
+    `setup_on`: the same training on another number of GPUs, in any layout. `with_qlora`: the same with the method qlora.
     """
     gpu, n, closest = setup.gpu, setup.num_gpus, smallest(setup, fixed, recompute)
     if closest is None:
@@ -38,16 +39,22 @@ def does_not_fit(
         return SeedbedError(
             f"{setup.shape.name} may fit on {n:,} {gpu.name}, but predictions of memory are not exact: the best layout needs "
             f"{need:,.1f} GiB per GPU, and the GPU has {gpu.usable_gib:g} GiB, {kept}.",
-            f"A try decides: {layout_text(closest.setup)}. {_hint(setup, fixed, recompute, setup_on)}",
+            f"A try decides: {layout_text(closest.setup)}. {_hint(setup, fixed, recompute, setup_on, with_qlora)}",
         )
     return SeedbedError(
         f"{setup.shape.name} does not fit on {n:,} {gpu.name}: the best layout needs {need:,.1f} GiB per GPU. The GPU has "
         f"{gpu.usable_gib:g} GiB, {kept}.",
-        _hint(setup, fixed, recompute, setup_on),
+        _hint(setup, fixed, recompute, setup_on, with_qlora),
     )
 
 
-def _hint(setup: Setup, fixed: dict[str, int], recompute: str | None, setup_on: Callable[[int], Setup]) -> str:
+def _hint(
+    setup: Setup,
+    fixed: dict[str, int],
+    recompute: str | None,
+    setup_on: Callable[[int], Setup],
+    with_qlora: Callable[[], Setup],
+) -> str:
     """What fits: another stage of ZeRO, another layout, more GPUs; or else what to change."""
     for stage in (1, 2, 3):
         found = fastest(setup, {**fixed, "zero": stage}, recompute)[0]
@@ -61,8 +68,9 @@ def _hint(setup: Setup, fixed: dict[str, int], recompute: str | None, setup_on: 
     more = fewest_gpus(setup, recompute, setup_on)
     if more is not None:
         return f"It fits for example on {more.num_gpus:,} of them ({layout_text(more)})."
-    smaller = "" if setup.recipe.method == "qlora" else ", or --method qlora"
-    return f"Choose a shorter --seq, a smaller model, a GPU with more memory{smaller}."
+    if setup.recipe.method != "qlora" and fastest(with_qlora(), {}, recompute)[0]:
+        return "Choose a shorter --seq, a smaller model, a GPU with more memory, or --method qlora."
+    return "Choose a shorter --seq, a smaller model, or a GPU with more memory."
 
 
 def fewest_gpus(setup: Setup, recompute: str | None, setup_on: Callable[[int], Setup]) -> Setup | None:

@@ -41,6 +41,8 @@ FINE_TUNING_BATCH = 16
 """Usual sequences of a step of fine-tuning."""
 FINE_TUNING_TOKENS = 1e7
 """Usual tokens of fine-tuning: some ten thousand examples, one or a few times."""
+LORA_RANK = 16
+"""Rank of adapters if nothing else is said."""
 HOPELESS = 0.02
 """Plans whose effective share of the time is below this are refused: the run would hardly end."""
 
@@ -56,7 +58,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     global_batch_tokens: float | None = None
     precision: str | None = None
     method: str = "pretrain"
-    lora_rank: int = 8
+    lora_rank: int = LORA_RANK
     recompute: str | None = None
     stack: str | None = None
     parallel: dict[str, int] = {}
@@ -146,7 +148,10 @@ def make_plan(request: Request, *, ranked: bool = False) -> Plan:
         def setup_on(num_gpus: int) -> Setup:
             return _setup(msgspec.structs.replace(request, num_gpus=num_gpus, parallel={}), [])[0]
 
-        raise does_not_fit(setup, fixed, request.recompute, setup_on)
+        def with_qlora() -> Setup:
+            return _setup(msgspec.structs.replace(request, method="qlora", parallel={}), [])[0]
+
+        raise does_not_fit(setup, fixed, request.recompute, setup_on, with_qlora)
     best = found[0]
     assumed.append(
         "the fastest layout that fits" if not fixed else "what --parallel leaves open: the fastest that fits"
