@@ -30,6 +30,7 @@ def machine_rates(
         "name": "A CPU",
         "device": "cpu",
         "threads": 2,
+        "cores": 2,
         "precision": "fp32",
         "torch": "2.13.0",
         "compiler": True,

@@ -13,7 +13,7 @@ import pytest
 
 import pacing
 from patience import until
-from seedbed.actions import launching, rehearsing
+from seedbed.actions import checks, launching, rehearsing
 from seedbed.actions.rehearsing import Interrupted, NotRecoveredError, Watched
 from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
@@ -224,7 +224,7 @@ def test_two_runs_are_equal_only_if_their_steps_and_weights_are(start: Start, mo
 
 
 def test_without_torch_nothing_is_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(rehearsing, "find_spec", lambda _: None)
+    monkeypatch.setattr(checks, "find_spec", lambda _: None)
     with pytest.raises(SeedbedError, match="PyTorch is not installed"):
         rehearsing.start_undisturbed(Store(tmp_path / "runs"), resolve(TRAIN), "a", [])
     assert not os.listdir(tmp_path)

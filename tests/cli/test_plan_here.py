@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import msgspec
 import pytest
 
 from measured_rates import machine_rates
-from seedbed.actions import measuring
+from seedbed.actions import checks, measuring
 from seedbed.cli.main import main
 from seedbed.errors import SeedbedError
 from seedbed.simulate.machine_rates import KINDS, MachineRates
@@ -25,6 +26,7 @@ class Measurement:
     def __init__(self) -> None:
         self.found: MachineRates = machine_rates(rounds=(1.0, 1.2, 1.1), name="A \x1b[31mCPU")
         self.requests: list[dict[str, Any]] = []
+        self.messages: list[dict[str, Any]] = []
         self.finished = 0
 
     def __call__(self, command: str, request: dict[str, Any]) -> Measurement:
@@ -37,7 +39,7 @@ class Measurement:
         machine = {key: written[key] for key in ("name", "device", "threads", "precision", "total_bytes")}
 
         def lines() -> Iterator[dict[str, Any]]:
-            yield {"message": {"text": "There is no such device."}}
+            yield from ({"message": each} for each in self.messages)
             yield {"machine": machine}
             yield {"rates": written}
             self.finished += 1
@@ -195,9 +197,30 @@ def test_the_size_of_a_text_gives_the_steps_of_its_epochs(capsys: pytest.Capture
     assert any("tokens in 1 passes" in each for each in found["assumed"])
 
 
-def test_warnings_of_the_measurement_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["plan", "--preset", "nano"]) == 0
-    assert "There is no such device." in capsys.readouterr().err
+def test_the_warning_that_another_device_is_measured_is_repeated(
+    capsys: pytest.CaptureFixture[str], measurement: Measurement
+) -> None:
+    measurement.messages = [{"level": "warning", "code": "device", "text": "There is no such device."}]
+    for number in (1, 2):
+        assert main(["plan", "--preset", "nano"]) == 0
+        assert "There is no such device." in capsys.readouterr().err
+        assert measurement.finished == number
+
+
+def test_rates_that_are_too_old_are_deleted_when_new_ones_are_kept(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "cache" / "rates"
+    folder.mkdir(parents=True)
+    now = time.time()
+    for name, age_s in (("old.json", measuring.MOST_AGE_S + 60), ("new.json", 60.0)):
+        (folder / name).write_text("{}")
+        os.utime(folder / name, (now - age_s, now - age_s))
+    printed(capsys, "--preset", "nano")
+    names = {each.name for each in folder.iterdir()}
+    assert "old.json" not in names
+    assert "new.json" in names
+    assert len(names) == 2
 
 
 def test_a_known_model_is_planned_as_seedbed_would_train_it(
@@ -259,7 +282,9 @@ def test_other_programs_that_disturbed_the_measurement_are_mentioned(
     capsys: pytest.CaptureFixture[str], measurement: Measurement
 ) -> None:
     assert "busy" not in printed(capsys, "--preset", "nano")
-    measurement.found = machine_rates(load=9.0)
+    measurement.found = machine_rates(load=9.0, threads=1, cores=64)
+    assert "busy" not in printed(capsys, "--preset", "nano", "--measure")
+    measurement.found = machine_rates(load=9.0, threads=1, cores=2)
     assert "other programs kept it busy" in " ".join(printed(capsys, "--preset", "nano", "--measure").split())
 
 
@@ -308,7 +333,7 @@ def test_a_model_that_does_not_fit_is_refused_before_anything_is_measured(
 def test_without_pytorch_the_error_says_how_to_install_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measuring.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(checks, "find_spec", lambda _: None)
     error = printed(capsys, "--preset", "nano", expect=1)
     assert "PyTorch is not installed" in error
     assert "pip install torch" in error

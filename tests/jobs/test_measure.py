@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -84,18 +83,3 @@ def test_a_device_that_is_missing_is_an_error(
     (answer,) = answers(monkeypatch, capsys, {"device": "cuda:77"})
     assert "cuda" in answer["error"].lower()
     assert answer["exit"] == 1
-
-
-@pytest.mark.slow
-def test_the_prediction_for_nano_is_near_a_real_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import importlib.util
-
-    path = Path(__file__).resolve().parents[2] / "benchmarks" / "plan_here.py"
-    spec = importlib.util.spec_from_file_location("plan_here", path)
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    monkeypatch.setattr(script, "STORIES", {"nano": 300})
-    compared = script.compare("nano", tmp_path, rounds=2, seconds=6.0, threads=1, sets=["train.compile=off"])
-    assert 1 / 2 < compared.ratio < 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,14 @@ def refuse_unusable_store(store: Store) -> None:
         raise SeedbedError(
             error.message, f"{error.hint} Or use another folder: --runs DIR or SEEDBED_RUNS=DIR."
         ) from error
+
+
+def refuse_without_torch(problem: str, otherwise: str) -> None:
+    """Raise SeedbedError if PyTorch is not installed. `problem`: what cannot be done then; `otherwise`: another way out."""
+    if find_spec("torch") is None:
+        raise SeedbedError(
+            f"PyTorch is not installed, so {problem}.", f"Install it: pip install torch. Or {otherwise}."
+        )
 
 
 def check_training(config: Config, store: Store) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
+from seedbed.actions.checks import refuse_without_torch
 from seedbed.actions.models import child
 from seedbed.config.directories import cache_dir
 from seedbed.config.environment import env
@@ -105,17 +106,19 @@ def rates_of_this_machine(
         "threads": train.threads,
     }
     content: dict[str, Any] = {}
+    is_as_asked = True
     with child("measure", request) as answers:
         for line in answers:
             if "machine" in line and check is not None:
                 check(line["machine"])
             content = line.get("rates", content)
+            is_as_asked = is_as_asked and line.get("message", {}).get("level") != "warning"
             if on_line is not None:
                 on_line(line)
     if not content:
         raise SeedbedError("The measurement ended without a result.", "Try again; if it repeats, run `seedbed doctor`.")
     found = msgspec.convert(content, MachineRates)
-    if path is not None:
+    if path is not None and is_as_asked:  # otherwise the warning would not be repeated, such as that of another device
         _keep(path, found)
     return found
 
@@ -172,11 +175,7 @@ def _split(tokens: float, validation: float) -> TextTokens:
 
 def _path(train: TrainConfig) -> Path | None:
     """The file of the rates of this machine with the settings of `train`. Raises SeedbedError without PyTorch."""
-    if importlib.util.find_spec("torch") is None:
-        raise SeedbedError(
-            "This machine cannot be measured, because PyTorch is not installed.",
-            "Install it: pip install torch. Or plan for other hardware, such as --gpu 8xH100.",
-        )
+    refuse_without_torch("this machine cannot be measured", "plan for other hardware, such as --gpu 8xH100")
     here = cpu.probe()
     told = [
         VERSION,
@@ -208,9 +207,13 @@ def _kept(path: Path | None) -> MachineRates | None:
 
 
 def _keep(path: Path, rates: MachineRates) -> None:
-    """Write the rates into the cache; does nothing if it cannot be written."""
+    """Write the rates into the cache, and delete those that are too old; does nothing if it cannot be written."""
     try:
         make_dir(path.parent)
         write_atomic(path, msgspec.json.encode(rates), durable=False)
     except SeedbedError:
         return
+    for other in path.parent.glob("*.json"):
+        with suppress(OSError):
+            if time.time() - other.stat().st_mtime > MOST_AGE_S:
+                other.unlink()

@@ -12,12 +12,12 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from importlib.util import find_spec
 from typing import Any
 
 import msgspec
 
 from seedbed.actions import launching
+from seedbed.actions.checks import refuse_without_torch
 from seedbed.actions.resuming import resume
 from seedbed.actions.supervising import stop
 from seedbed.checkpoint.marker import OPTIMIZER, read_marker
@@ -165,11 +165,7 @@ class Watched:
 
 def start_undisturbed(store: Store, config: Resolved[Config], name: str, command: Sequence[str]) -> launching.Launch:
     """Start the run that nothing disturbs. Raises SeedbedError if PyTorch is not installed."""
-    if find_spec("torch") is None:
-        raise SeedbedError(
-            "PyTorch is not installed, so no real run can be trained.",
-            "Install it: pip install torch. Or leave out --rehearse.",
-        )
+    refuse_without_torch("no real run can be trained", "leave out --rehearse")
     return launching.start_new_run(store, KINDS["train"], config, name, command=command)
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from seedbed.config.schema import TrainConfig
 from seedbed.errors import EXIT_FAILURE, SeedbedError
 from seedbed.events import Message
-from seedbed.hardware import memory
+from seedbed.hardware import cpu, memory
 from seedbed.model.cross_entropy import summed_cross_entropy
 from seedbed.model.kernels import causal_attention, embedding, rms_norm, rotate
 from seedbed.optim.adamw import AdamW, ParameterGroup
@@ -46,7 +46,6 @@ _HEAD, _HEADS = 64, 4
 _TABLE_WIDTH = 256
 
 Call = Callable[[], object]
-Clock = Callable[[], float]
 
 
 class MeasureRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -82,6 +81,7 @@ def answer(request: MeasureRequest) -> None:
         "name": device.name,
         "device": device.kind,
         "threads": torch.get_num_threads(),
+        "cores": cpu.usable_cores(),
         "precision": precision,
         "torch": str(torch.__version__),
         "compiler": device.kind != "mps" and has_compiler(device.torch_device),
@@ -100,7 +100,6 @@ def measure(
     *,
     grids: dict[str, tuple[Sizes, ...]] | None = None,
     most_s: float = _MOST_S,
-    clock: Clock = time.perf_counter,
 ) -> dict[str, tuple[Point, ...]]:
     """Measure all kinds of operations at the sizes of their grids (or of `grids`), in rounds, so that load meets all alike."""
     grids = grids or {name: kind.grid for name, kind in KINDS.items()}
@@ -121,8 +120,8 @@ def measure(
                 else:
                     call = operation(name, sizes, device.torch_device, precision)
                     if number == 0:
-                        fastest[name][sizes] = _fastest(call, device.torch_device, clock)
-                    seconds = _mean(call, fastest[name][sizes], device.torch_device, clock)
+                        fastest[name][sizes] = _fastest(call, device.torch_device)
+                    seconds = _mean(call, fastest[name][sizes], device.torch_device)
                 found[name].setdefault(sizes, []).append(seconds)
     return {
         name: tuple(Point(sizes, tuple(found[name][sizes]), sizes in scaled[name]) for sizes in grid)
@@ -136,28 +135,28 @@ def _scaled(kind: str, sizes: Sizes, seconds: dict[Sizes, float]) -> float:
     return 0.0 if near is None else seconds[near] * KINDS[kind].work(sizes) / KINDS[kind].work(near)
 
 
-def _fastest(call: Call, device: torch.device, clock: Clock) -> float:
+def _fastest(call: Call, device: torch.device) -> float:
     """The shorter time of two calls."""
     times = []
     for _ in range(2):
-        begun = clock()
+        begun = time.perf_counter()
         call()
         _wait(device)
-        times.append(clock() - begun)
+        times.append(time.perf_counter() - begun)
     return max(min(times), 1e-7)
 
 
-def _mean(call: Call, fastest_s: float, device: torch.device, clock: Clock) -> float:
+def _mean(call: Call, fastest_s: float, device: torch.device) -> float:
     """Mean seconds of some calls. Their number is set in advance: otherwise, those that are interrupted would count more."""
     if fastest_s < _LONG_S:
         call()  # a first call also gets its memory from the system
         _wait(device)
     calls = max(1, math.ceil(_WINDOW_S / fastest_s))
-    begun = clock()
+    begun = time.perf_counter()
     for _ in range(calls):
         call()
     _wait(device)  # a GPU works in advance, as it does in a step
-    return max(clock() - begun, 1e-9) / calls
+    return max(time.perf_counter() - begun, 1e-9) / calls
 
 
 def _wait(device: torch.device) -> None:

@@ -15,7 +15,7 @@ from seedbed.simulate.machine_rates import KINDS
 from seedbed.simulate.plan import DAY_S
 
 _BUSY_LOAD = 1.5
-"""With so many waiting programs for each thread, the measurement counts as disturbed."""
+"""With so many running or waiting programs for each core, the measurement counts as disturbed."""
 
 
 def title(plan: LocalPlan) -> str:
@@ -84,7 +84,7 @@ def _spread(plan: LocalPlan) -> str:
 
 def is_busy(plan: LocalPlan) -> bool:
     """Whether other programs disturbed the measurement."""
-    return plan.rates.load > _BUSY_LOAD * plan.rates.threads
+    return plan.rates.load > _BUSY_LOAD * plan.rates.cores
 
 
 def machine(plan: LocalPlan) -> str:
@@ -161,6 +161,7 @@ def as_json(plan: LocalPlan) -> dict[str, Any]:
         "device": rates.device,
         "device_name": rates.name,
         "threads": rates.threads,
+        "cores": rates.cores,
         "precision": rates.precision,
         "compile": predicted.compiled,
         "tokens": plan.tokens,

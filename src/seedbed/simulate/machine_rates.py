@@ -12,7 +12,7 @@ from typing import Annotated
 
 import msgspec
 
-VERSION = 1
+VERSION = 2
 Sizes = tuple[int, ...]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
@@ -114,6 +114,8 @@ class MachineRates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     device: str
     """cpu, cuda or mps."""
     threads: Annotated[int, msgspec.Meta(ge=1)]
+    cores: Annotated[int, msgspec.Meta(ge=1)]
+    """Cores of the processor that may be used."""
     precision: str
     torch: str
     compiler: bool
