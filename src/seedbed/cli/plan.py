@@ -86,7 +86,10 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--runs", metavar="FILE", type=Path, help="compare predictions with a JSON file of published runs"
     )
     parser.add_argument(
-        "--for", metavar="TIME", dest="for", help="the model that this machine can train in this time, such as 20m"
+        "--for",
+        metavar="TIME",
+        dest="for",
+        help="what this machine can train in this time, such as 20m; chooses the model if it is not given",
     )
     parser.add_argument("--data", metavar="SOURCE", help="on this machine: the text, as in `seedbed train`")
     parser.add_argument(

@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         elif "machine" in line:
             set_temporary_line("measuring this machine for about ten seconds ...")
             if not sys.stderr.isatty():
-                note("Measuring this machine for about ten seconds; the rates are kept.")
+                note("Measuring this machine for about ten seconds ...")
 
     set_temporary_line("asking PyTorch about this machine ...")
     try:
