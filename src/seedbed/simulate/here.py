@@ -20,6 +20,7 @@ from seedbed.config.arithmetic import (
 )
 from seedbed.config.durations import seconds_of
 from seedbed.config.families.family import features
+from seedbed.config.families.table import FAMILIES
 from seedbed.config.ladder import computing_parameters
 from seedbed.config.scaling import law_for
 from seedbed.config.schema import Config, DataConfig, ModelConfig, TokenizerConfig, TrainConfig
@@ -399,9 +400,9 @@ def config_of(shape: Shape, *, seq_len: int | None = None, batch_size: int = USU
             f"Seedbed does not train {shape.name} on this machine: it has {kind}.",
             "Give a dense model, or plan it for other hardware, such as --gpu 64xH100.",
         )
-    layout = "qwen3" if shape.gated else "gpt2"
+    layout = next(each for each in FAMILIES if (features(each).mlp == "swiglu") == shape.gated)
     kv_heads, head_dim = shape.kv_heads, shape.head_dim
-    if layout == "gpt2":
+    if not shape.gated:
         kv_heads, head_dim = shape.heads, shape.hidden // shape.heads
     model = ModelConfig(
         layout=layout,
