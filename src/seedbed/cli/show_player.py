@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from seedbed.cli.console import colour
 from seedbed.cli.show_recording import Recording
 from seedbed.config.environment import env
+from seedbed.interrupts import interrupts_wait
 from seedbed.presentation.show.reminder import reminder
 from seedbed.presentation.show.rows import ASCII, UNICODE, Glyphs, Row, ansi, fitted, row
 
@@ -112,9 +113,13 @@ class Player:
         return 0
 
     def _beats(self) -> Iterator[tuple[Beat, Take]]:
-        from seedbed.simulate.show.stream import played  # the first row is shown before this is imported
+        with interrupts_wait():
+            from seedbed.simulate.show.stream import played  # the first row is shown before this is imported
 
-        return played(self._options())
+            beats = played(self._options())
+            first = next(beats)
+        yield first
+        yield from beats
 
     def _size(self) -> tuple[int, int]:
         if not self._is_terminal:
@@ -135,7 +140,8 @@ class Player:
     def _play_scrolling(self) -> None:
         width, height = self._size()
         self._show(reminder(self._settings.seed, width), 0.0)
-        from seedbed.presentation.show.scrolling import Scrolling
+        with interrupts_wait():
+            from seedbed.presentation.show.scrolling import Scrolling
 
         scrolling = Scrolling(self._settings.seed, self._glyphs(), width, height)
         clock: Clock | None = None
@@ -182,8 +188,9 @@ class Player:
     # The full-screen view --------------------------------------------------------------------------------------------
 
     def _play_full_screen(self) -> None:
-        from seedbed.cli.show_screen import Screen
-        from seedbed.presentation.show.screen import Dashboard
+        with interrupts_wait():
+            from seedbed.cli.show_screen import Screen
+            from seedbed.presentation.show.screen import Dashboard
 
         dashboard = Dashboard(self._settings.seed, self._glyphs(), colour=self._colour)
         clock = Clock(self._settings.speed)
