@@ -88,8 +88,43 @@ def test_a_calm_run_and_too_few_steps_are_refused() -> None:
     with pytest.raises(UsageError, match="nothing to rehearse"):
         shrink(simulated(scenario(reliability=CALM)).trace, scenario(), 100)
     with pytest.raises(UsageError, match="too few for 2 incidents: they need 20"):
-        shrink([incident(500), incident(900)], scenario(), 19)
+        shrink([incident(500), incident(900)], scenario(), 19, most=2)
+    with pytest.raises(UsageError, match="too few for 1 incident: they need 12"):
+        shrink([incident(500), incident(900)], scenario(), 11)
     assert shrink([incident(500), incident(900)], scenario(), 20).every == 4
+
+
+def test_incidents_that_nobody_asked_for_are_left_out_until_the_rest_fits() -> None:
+    kinds = [("crash", "gpu"), ("timeout", "switch"), ("timeout", "storage"), ("crash", "ssd"), ("slow", "")]
+    trace = [incident(1000 * n, *kinds[n % len(kinds)]) for n in range(1, 12)]
+    # Six incidents with at least one slow write need 2 * 8 + 1 intervals of 4 steps.
+    assert len(shrink(trace, scenario(), 200).injections) == rehearsal.MOST_INCIDENTS
+    some = shrink(trace, scenario(), 40, also=("full-disk", "stop"))
+    assert 2 <= len(some.injections) < rehearsal.MOST_INCIDENTS
+    assert some.every >= rehearsal.LEAST_INTERVAL
+    assert {"full-disk", "stop"} <= {each.fault for each in some.injections}
+    assert len(shrink(trace, scenario(), 12).injections) == 1
+    with pytest.raises(UsageError, match="too few for 6 incidents"):
+        shrink(trace, scenario(), 40, most=6)
+
+
+def test_a_fault_that_was_asked_for_is_never_left_out() -> None:
+    trace = [incident(step) for step in range(500, 9000, 100)]
+    with pytest.raises(UsageError, match="--inject names 6 faults, but --incidents allows 2"):
+        shrink(trace, scenario(), 200, most=2, also=FAULTS)
+    chosen = shrink(trace, scenario(), 200, most=6, also=FAULTS).injections
+    assert sorted(each.fault for each in chosen) == sorted(FAULTS)
+    with pytest.raises(UsageError, match="too few for 6 incidents"):
+        shrink(trace, scenario(), 40, also=FAULTS)
+
+
+@pytest.mark.parametrize("step", [1, 299, 300, 600, 3000, 6001, 11_999])
+def test_a_slow_write_begins_between_two_checkpoints(step: int) -> None:
+    """At the step of a checkpoint, that one is still being written, and would be delayed in addition to the next."""
+    trace = [incident(500), incident(step, "timeout", "storage")]
+    shrunk = shrink(trace, scenario(checkpoint_every=300), 200)
+    (slow,) = [each for each in shrunk.injections if each.fault == "slow-writes"]
+    assert slow.step % shrunk.every >= 1
 
 
 def test_a_kill_costs_the_steps_since_the_last_complete_checkpoint_and_a_start() -> None:

@@ -17,6 +17,7 @@ from seedbed.simulate.failures import JOB, Component, Failure, Reliability
 from seedbed.simulate.incidents import MAINTENANCE, Incidents
 from seedbed.simulate.scenario import Scenario
 from seedbed.simulate.trace import Interruption
+from seedbed.text import plural
 
 Fault = Literal["kill", "hang", "stall", "full-disk", "slow-writes", "stop"]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
@@ -106,35 +107,52 @@ def shrink(
     scenario: Scenario,
     steps: int,
     *,
-    most: int = MOST_INCIDENTS,
+    most: int | None = None,
     also: Sequence[Fault] = (),
 ) -> Shrunk:
     """Choose at most `most` incidents of a trace, and place them in a real run of `steps` steps.
 
     Every fault that the trace has is chosen at least once if there is room. `also`: faults that are injected even if the
-    trace has none. Raises UsageError if there is nothing to inject, or if there are too few steps for it.
+    trace has none. Without `most`, as many of MOST_INCIDENTS as fit into the steps, but all of `also`. Raises UsageError if
+    there is nothing to inject, if `also` has more than `most` faults, or if there are too few steps.
     """
+    asked = len(set(also))
+    if most is not None and asked > most:
+        raise UsageError(
+            f"--inject names {plural(asked, 'fault')}, but --incidents allows {most}.",
+            f"Raise --incidents to {asked}, leave it out, or name fewer faults.",
+        )
+    fewest = max(asked, 1)
+    for number in [most] if most is not None else range(max(MOST_INCIDENTS, asked), fewest - 1, -1):
+        chosen = _choose(trace, number, also)
+        if not chosen:
+            raise UsageError(
+                "Nothing interrupts this simulated run, so there is nothing to rehearse.",
+                "Simulate more GPUs or tokens, raise --fail-rate, or name what to inject: --inject kill,full-disk.",
+            )
+        gaps = [_INTERVALS.get(fault, 1) for fault, _, _ in chosen]
+        intervals = 2 * sum(gaps) + 1
+        if steps // intervals >= LEAST_INTERVAL:
+            return _placed(chosen, gaps, scenario, steps, intervals)
+    fewer = f" or fewer incidents ({'--inject' if len(chosen) == asked else '--incidents'})" if len(chosen) > 1 else ""
+    raise UsageError(
+        f"{steps} steps are too few for {plural(len(chosen), 'incident')}: they need {intervals * LEAST_INTERVAL}.",
+        f"Set more steps (--rehearse-steps){fewer}.",
+    )
+
+
+def _placed(chosen: Sequence[_Chosen], gaps: Sequence[int], scenario: Scenario, steps: int, intervals: int) -> Shrunk:
+    """The real run with these incidents. It has `intervals` intervals between checkpoints."""
     total, every = scenario.steps, min(scenario.interval_steps(), scenario.steps)
-    chosen = _choose(trace, most, also)
-    if not chosen:
-        raise UsageError(
-            "Nothing interrupts this simulated run, so there is nothing to rehearse.",
-            "Simulate more GPUs or tokens, raise --fail-rate, or name what to inject: --inject kill,full-disk.",
-        )
-    gaps = [_INTERVALS.get(fault, 1) for fault, _, _ in chosen]
-    intervals = 2 * sum(gaps) + 1
     real_every = steps // intervals
-    if real_every < LEAST_INTERVAL:
-        raise UsageError(
-            f"{steps} steps are too few for {len(chosen)} incidents: they need {intervals * LEAST_INTERVAL}.",
-            "Set more steps (--rehearse-steps) or fewer incidents (--incidents).",
-        )
     places = [_place(incident, share, total, every, intervals) for _, share, incident in chosen]
     slots = _spread([place[0] for place in places], gaps, intervals)
-    injections = [
-        Injection(fault, max(slot * real_every + min(int(part * real_every), real_every - 1), 1), incident)
-        for (fault, _, incident), (_, part), slot in zip(chosen, places, slots, strict=True)
-    ]
+    injections = []
+    for (fault, _, incident), (_, part), slot in zip(chosen, places, slots, strict=True):
+        # At the step of a checkpoint, that checkpoint is still being written: a slow write would delay it and the next.
+        first = 1 if fault == "slow-writes" or slot == 0 else 0
+        offset = max(min(int(part * real_every), real_every - 1), first)
+        injections.append(Injection(fault, slot * real_every + offset, incident))
     return Shrunk(steps, real_every, tuple(injections))
 
 
@@ -146,7 +164,7 @@ def _choose(trace: Sequence[Interruption], most: int, also: Sequence[Fault]) -> 
     """The incidents to rehearse, in their order; those that are only asked for are spread among them."""
     usable = [each for number, each in enumerate(trace) if each.step > 0 and not _is_part(trace, number)]
     count = Counter(fault_of(each) for each in usable)
-    added = [fault for fault in dict.fromkeys(also) if fault not in count][:most]
+    added = [fault for fault in dict.fromkeys(also) if fault not in count]
     rare_first = sorted(count, key=lambda fault: (fault not in also, count[fault], fault))
     numbers: set[int] = set()
     for k in range(min(most - len(added), len(usable))):
