@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import resource
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,10 +16,11 @@ import pytest
 import pacing
 from patience import until
 from seedbed.actions import checks, launching, rehearsing
-from seedbed.actions.rehearsing import Interrupted, NotRecoveredError, Watched
+from seedbed.actions.rehearsing import Interrupted, NotInjectedError, NotRecoveredError, Watched
 from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
 from seedbed.errors import SeedbedError
+from seedbed.events import Checkpoint, Step, encode
 from seedbed.files import remove_tree
 from seedbed.runs.status import current_status
 from seedbed.runs.store import Store
@@ -131,6 +134,7 @@ def test_a_full_disk_pauses_the_run_and_loses_no_step(start: Start, monkeypatch:
 def test_a_slow_write_delays_the_save_after_it(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rehearsal, "slow_write_s", lambda *_: 1.0)
     monkeypatch.setenv("FAKE_FAIL", "faults")
+    monkeypatch.setenv("HOLD_AT", "5")  # before the first checkpoint: the job cannot log one while it waits
     watched = start()
     write = rehearsing.write_faults
 
@@ -139,12 +143,39 @@ def test_a_slow_write_delays_the_save_after_it(start: Start, monkeypatch: pytest
         pacing.let_go(watched.run.path)
 
     monkeypatch.setattr(rehearsing, "write_faults", write_and_let_go)
-    outcome = inject(watched, "slow-writes")
+    outcome = inject(watched, "slow-writes", step=5)
     rehearsing.train_to_the_end(watched)
     written_s = {save.step: save.write_s for save in watched.saves}
     assert max(written_s.values()) >= 1.0
     assert outcome.lost_steps == 0
     assert outcome.lost_s > 0.3, "the save after the slow one did not wait for it"
+
+
+def test_a_slow_write_does_not_delay_a_checkpoint_that_is_being_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def step(number: int) -> Step:
+        return Step(step=number, loss=1.0, lr=0.1, grad_norm=1.0, tokens=1, step_s=0.01)
+
+    def saved(number: int) -> Checkpoint:
+        return Checkpoint(step=number, path=f"step-{number}", size_bytes=1, stall_s=0.0, write_s=0.0)
+
+    logged = [*map(step, range(1, 11)), saved(10), *map(step, range(11, 21))]
+    later = iter([step(21), saved(20), *map(step, range(22, 31)), saved(30), *map(step, range(31, 41)), saved(40)])
+    run = Store(tmp_path / "runs").create("train", "there", "", {})
+    run.events.write_bytes(b"".join(encode(event, n, float(n)) for n, event in enumerate(logged)))
+
+    def pass_time(_: float) -> None:
+        with run.events.open("ab") as log:
+            log.write(encode(next(later), 100, time.time()))
+
+    process: Any = SimpleNamespace(poll=lambda: None)
+    watched = Watched(launching.Launch(run, process, 0), lambda: False, lambda _: None)
+    complete: list[list[int]] = []
+    monkeypatch.setattr(rehearsing, "write_faults", lambda *_: complete.append([each.step for each in watched.saves]))
+    monkeypatch.setattr(rehearsing, "time", SimpleNamespace(sleep=pass_time, monotonic=time.monotonic, time=time.time))
+    assert inject(watched, "slow-writes", step=20).step == 21
+    assert complete == [[10, 20]]
 
 
 def test_a_checkpoint_that_is_gone_after_a_kill_is_no_recovery(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,12 +193,30 @@ def test_a_resume_that_fails_is_no_recovery(start: Start, monkeypatch: pytest.Mo
         inject(watched, "kill")
 
 
-def test_a_run_that_is_too_fast_for_its_faults_is_no_recovery(start: Start) -> None:
+def test_a_run_that_is_too_fast_for_its_faults_has_not_been_rehearsed(start: Start) -> None:
     watched = start()
     pacing.let_go(watched.run.path)
     rehearsing.train_to_the_end(watched)
-    with pytest.raises(NotRecoveredError, match="before the fault could be injected"):
+    with pytest.raises(NotInjectedError, match="had reached step 60 before the fault could take effect") as caught:
         inject(watched, "kill")
+    assert "--rehearse-steps" in caught.value.hint
+
+
+def test_a_run_that_is_completed_before_its_fault_takes_effect_has_not_been_rehearsed(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The full disk is asked for in time, but this job has no faults: it trains to its end."""
+    watched = start()
+    write = rehearsing.write_faults
+
+    def write_and_let_go(*arguments: Any) -> None:
+        write(*arguments)
+        pacing.let_go(watched.run.path)
+
+    monkeypatch.setattr(rehearsing, "write_faults", write_and_let_go)
+    with pytest.raises(NotInjectedError, match="had reached step 60") as caught:
+        inject(watched, "full-disk")
+    assert "--rehearse-steps" in caught.value.hint
 
 
 def test_an_interrupted_hang_ends_with_a_stopped_run(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:

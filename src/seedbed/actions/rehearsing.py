@@ -52,6 +52,10 @@ class NotRecoveredError(SeedbedError):
     """The run did not recover from an incident."""
 
 
+class NotInjectedError(SeedbedError):
+    """Training was over before a fault could take effect, so nothing is known about the recovery from it."""
+
+
 class Outcome(msgspec.Struct):
     """What an incident has cost.
 
@@ -108,7 +112,10 @@ class Watched:
                 del self.ended[step], self.losses[step]
 
     def wait(self, condition: Callable[[], bool], *, end: bool = False) -> None:
-        """Wait until the condition is true. Raises Interrupted, or NotRecoveredError if the job ends before (unless `end`)."""
+        """Wait until the condition is true. Unless `end`, the job must not end before.
+
+        Raises Interrupted, NotInjectedError if the run is completed before, and NotRecoveredError if its job ends otherwise.
+        """
         self._heard_s = time.monotonic()
         while True:
             over = self.launch.process.poll() is not None
@@ -118,6 +125,7 @@ class Watched:
             if self._interrupted():
                 raise Interrupted
             if over and not end:
+                _refuse_too_late(self, self.view.status == "completed")
                 raise NotRecoveredError(f"The job ended at step {self.view.step}: {self.why_ended()}")
             if time.monotonic() - self._heard_s > _PATIENCE_S:
                 raise NotRecoveredError(f"The job has logged nothing for {_PATIENCE_S:.0f} s.")
@@ -128,8 +136,6 @@ class Watched:
         if self.view.status == "failed" and self.view.reason:
             return self.view.reason
         code = self.launch.process.returncode
-        if self.view.status == "completed":
-            return "the run is completed."
         return last_printed(self.run.log, lines=1) or f"exit status {code}."
 
     def signal(self, number: int) -> None:
@@ -213,7 +219,10 @@ def measure(watched: Watched) -> Measured:
 
 
 def inject(watched: Watched, injection: Injection, shrunk: Shrunk, measured: Measured) -> Outcome:
-    """Wait for the step of an injection, inject it, and wait until training goes on. Raises NotRecoveredError, Interrupted."""
+    """Wait for the step of an injection, inject it, and wait until training goes on.
+
+    Raises NotRecoveredError, Interrupted, and NotInjectedError if training was too fast.
+    """
     watched.wait(lambda: watched.view.step >= injection.step)
     _refuse_too_late(watched, watched.view.step >= shrunk.steps - 1)
     if injection.fault == "slow-writes":
@@ -238,9 +247,9 @@ def inject(watched: Watched, injection: Injection, shrunk: Shrunk, measured: Mea
 
 def _refuse_too_late(watched: Watched, is_over: bool) -> None:
     if is_over:
-        raise NotRecoveredError(
-            f"Training had reached step {watched.view.step} before the fault could be injected.",
-            "Set more steps (--rehearse-steps).",
+        raise NotInjectedError(
+            f"Training had reached step {watched.view.step} before the fault could take effect, so it was not rehearsed.",
+            "Set more steps (--rehearse-steps), or a larger model (--preset tiny), whose steps take longer.",
         )
 
 
@@ -311,8 +320,10 @@ _FAULTS: dict[str, Callable[[Watched], None]] = {
 
 def _slow_writes(watched: Watched, shrunk: Shrunk, measured: Measured) -> Outcome:
     """Let the next checkpoint take long to write. Costs the time for which the checkpoint after it had to wait."""
+    watched.wait(lambda: _is_saved(watched, shrunk.every))  # one that is still being written would be delayed, too
     step = watched.view.step
     delayed = (step // shrunk.every + 1) * shrunk.every
+    _refuse_too_late(watched, delayed + shrunk.every > shrunk.steps)
     write_faults(watched.run, Faults(os.getpid(), write_delay_s=rehearsal.slow_write_s(measured, shrunk.every)))
     try:
         watched.wait(lambda: any(save.step >= delayed for save in watched.saves) or watched.view.step >= shrunk.steps)
@@ -321,6 +332,12 @@ def _slow_writes(watched: Watched, shrunk: Shrunk, measured: Measured) -> Outcom
     watched.wait(lambda: any(save.step > delayed for save in watched.saves))
     waited_s = sum(save.stall_s for save in watched.saves if save.step in (delayed, delayed + shrunk.every))
     return Outcome("slow-writes", step, step, 0, max(waited_s - 2 * measured.stall_s, 0.0))
+
+
+def _is_saved(watched: Watched, every: int) -> bool:
+    """Whether every checkpoint that was due until now is complete."""
+    due = watched.view.step // every * every
+    return due == 0 or any(save.step >= due for save in watched.saves)
 
 
 def _pause(watched: Watched, seconds: float) -> None:
