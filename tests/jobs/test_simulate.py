@@ -15,7 +15,7 @@ from seedbed.config.frozen import dump
 from seedbed.config.resolving import resolve
 from seedbed.config.roots import SIMULATE
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.events import Event, Hardware, Run
+from seedbed.events import Event, Hardware, Message, Run, encode
 from seedbed.jobs import simulate
 from seedbed.jobs.__main__ import run_job
 from seedbed.runs.control import ResumeOptions, StartCondition
@@ -147,6 +147,20 @@ def test_a_log_of_another_simulation_is_not_continued(tmp_path: Path, has_file: 
     at = next(number for number, line in enumerate(lines) if number > 100 and '"kind":"step"' in line)
     lines[at] = lines[at].replace('"loss":', '"loss":1')
     run.events.write_text("".join(lines))
+    with Session(run.path) as session, pytest.raises(SeedbedError, match="simulates this run differently"):
+        simulate.run(run.path, session)
+
+
+def test_a_log_with_more_events_than_the_simulation_is_not_continued(tmp_path: Path) -> None:
+    run = made(tmp_path)
+    play(run)
+    lines = run.events.read_bytes().splitlines(keepends=True)
+    more = encode(
+        Message(level="info", code="later", text="The simulation of another version went on."), len(lines), 1e9
+    )
+    run.events.write_bytes(
+        b"".join([*lines[:-1], more])
+    )  # without the `run` event of the end, as if it had been killed
     with Session(run.path) as session, pytest.raises(SeedbedError, match="simulates this run differently"):
         simulate.run(run.path, session)
 

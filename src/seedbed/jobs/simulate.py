@@ -55,6 +55,7 @@ def run(run_dir: Path, session: Session) -> str:
     session.emit(first_event(scenario, session, played.step, lr), played.t)
     pace = Pace(config.playback.speed, played.t)
     logged = simulated_records(session.run)
+    number = 0
     for number, (t, event) in enumerate(ClusterRun(scenario).events(), 1):
         if number <= played.events:
             _refuse_difference(next(logged), decode(encode(event, 0, t)), session.run)
@@ -67,6 +68,8 @@ def run(run_dir: Path, session: Session) -> str:
         blocked = session.blocked
         if blocked is not None and not session.wait_paused(blocked.reason, blocked.hint, session.can_write):
             return "stopped"
+    if number < played.events:
+        raise _different(next(logged), session.run)  # the log goes on where the simulation ends
     return "completed"
 
 
@@ -145,8 +148,12 @@ class Pace:
 def _refuse_difference(logged: Record, again: Record | None, run: RunDir) -> None:
     """Raise SeedbedError if a logged event is not the one that is simulated now."""
     if again is None or (logged.t, logged.kind, logged.raw) != (again.t, again.kind, again.raw):
-        raise SeedbedError(
-            f"This version of Seedbed simulates this run differently (from event {logged.n} in its log), so it cannot be"
-            " continued.",
-            f"Simulate it again: `{command_like(run)}`.",
-        )
+        raise _different(logged, run)
+
+
+def _different(logged: Record, run: RunDir) -> SeedbedError:
+    return SeedbedError(
+        f"This version of Seedbed simulates this run differently (from event {logged.n} in its log), so it cannot be"
+        " continued.",
+        f"Simulate it again: `{command_like(run)}`.",
+    )
