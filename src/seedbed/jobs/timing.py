@@ -260,7 +260,8 @@ def _moved_message(step: int | None, expected: int, end: int) -> Message:
         level="info",
         code="horizon",
         text=f"The run will have about {end:,} steps, not {expected:,}.",
-        why=f"Steps are {'faster' if end > expected else 'slower'} than the one that was timed before training.",
+        why=f"Steps, and the work between them such as validations and saves, take {'less' if end > expected else 'more'}"
+        " time than was expected before training.",
         step=step,
     )
 
