@@ -44,7 +44,6 @@ def test_a_rehearsed_run_recovers_from_a_kill_a_stall_a_full_disk_and_slow_write
         assert each["step"] >= each["planned_step"]
         assert each["lost_steps"] == each["step"] - each["went_back_to"]
     assert incidents["kill"]["went_back_to"] % report["checkpoint_every"] == 0
-    assert incidents["kill"]["lost_steps"] > 0
     assert incidents["stall"]["lost_s"] > 1.5, "the job stood still for two seconds"
     assert incidents["full-disk"]["lost_s"] > 2.5, "no file could grow for three seconds"
     assert 0 < report["predicted_goodput"] < 1
