@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from seedbed.actions import rehearsing
-from seedbed.actions.rehearsing import NotRecoveredError, Outcome
+from seedbed.actions.rehearsing import NotInjectedError, NotRecoveredError, Outcome
 
 WORDS = (
     *("simulate", "--gpu", "8xH100", "--tokens", "10B", "--fail-rate", "0", "--set", "failures.slow_rate=0"),
@@ -66,10 +66,37 @@ def test_a_run_that_does_not_recover_exits_with_status_1_and_is_stopped(
     report = json.loads(done.stdout)
     assert (report["recovered"], report["comparison"]) == (False, None)
     assert report["problem"] == "The job ended at step 18: the checkpoint is gone."
-    assert not any(each["recovered"] for each in report["incidents"])
+    assert [each["recovered"] for each in report["incidents"]] == [False, None]
     assert "error: The job ended at step 18: the checkpoint is gone." in done.stderr
     assert "Not recovered" in done.stderr
     assert desk.status("drill")["status"] in ("stopped", "completed")
+
+
+def test_a_fault_that_came_too_late_is_not_reported_as_a_failed_recovery(
+    desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def inject(watched: Any, injection: Any, *_: Any) -> Outcome:
+        if injection.fault == "stall":
+            raise NotInjectedError("Training had reached step 60.", "Set more steps (--rehearse-steps).")
+        return Outcome(injection.fault, injection.step, injection.step - 2, 2, 1.5)
+
+    monkeypatch.setattr(rehearsing, "inject", inject)
+    done = desk.seedbed(*WORDS, "--json", expect=1)
+    report = json.loads(done.stdout)
+    assert report["recovered"] is None
+    assert [each["recovered"] for each in report["incidents"]] == [True, None]
+    assert "Not recovered" not in done.stderr
+    assert "the run recovered from 1 of 2 incidents, then training was too fast" in done.stderr
+    (stall,) = [line for line in done.stderr.splitlines() if line.startswith("2  stall ")]
+    assert stall.endswith("not injected")
+    assert "hint: Set more steps (--rehearse-steps)." in done.stderr
+
+
+def test_a_rehearsed_run_is_repeated_with_train(desk: Any) -> None:
+    desk.seedbed(*WORDS, env={"FAKE_FAIL": "numbers"}, expect=1)
+    refused = desk.seedbed("simulate", "--like", "latest", expect=2).stderr
+    assert "Use `seedbed train --like " in refused
+    assert "seedbed rehearsal" not in refused
 
 
 def test_other_weights_at_the_end_are_a_failure(desk: Any, monkeypatch: pytest.MonkeyPatch, harmless: None) -> None:

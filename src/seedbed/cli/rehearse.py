@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,9 +16,21 @@ from seedbed.cli.console import fitted, note, paint, print_error, say, say_json,
 from seedbed.cli.follow import Signals
 from seedbed.cli.store_option import run_argument
 from seedbed.errors import EXIT_FAILURE, EXIT_INTERRUPTED, SeedbedError, UsageError
+from seedbed.presentation.rehearsal import (
+    PLAN_HEADER,
+    REPORT_HEADER,
+    Report,
+    difference,
+    incidents,
+    is_failure,
+    plan_rows,
+    plan_sentences,
+    report_rows,
+    report_sentences,
+    result,
+)
 from seedbed.simulate import rehearsal
 from seedbed.simulate.rehearsal import FAULTS, Measured, Prediction, Shrunk
-from seedbed.simulate.trace import Interruption
 
 if TYPE_CHECKING:
     from seedbed.config.resolving import Resolved
@@ -39,45 +51,20 @@ SMALL = (
 )
 """Values of the real run that replace the preset's: a small run that repeats bit for bit. --rehearse-set changes them."""
 _SMALL_DATA = "data.stories=2000"
+_STEPS_HINT = "Use --rehearse-steps."
 _OURS = {
-    "train.steps": "--rehearse-steps",
-    "train.epochs": "--rehearse-steps",
-    "train.tokens": "--rehearse-steps",
-    "train.time": "--rehearse-steps",
-    "train.checkpoint_every": "--rehearse-steps and --incidents, which decide it",
+    "train.steps": _STEPS_HINT,
+    "train.epochs": _STEPS_HINT,
+    "train.tokens": _STEPS_HINT,
+    "train.time": _STEPS_HINT,
+    "train.size": "Use --preset, or set the size with keys such as model.layers.",
+    "train.early_stop": "A rehearsal trains all its steps: leave it out.",
+    "train.checkpoint_every": "Use --rehearse-steps and --incidents, which decide it.",
 }
-"""Keys that --rehearse-set may not set, and what to use instead."""
-_DONE_AS = {
-    "kill": "killed, then resumed",
-    "hang": f"hangs {rehearsal.HANG_S:.0f} s, killed, resumed",
-    "stall": f"stands still for {rehearsal.STALL_S:.0f} s",
-    "full-disk": f"no file can grow for {rehearsal.FULL_DISK_S:.0f} s",
-    "slow-writes": "the next checkpoint is slow",
-    "stop": "saves and stops, resumed",
-}
-"""What happens to the job with each fault."""
+"""Keys that --rehearse-set may not set because they decide when the real run ends or saves, and what to do instead."""
 
 
-class Report(msgspec.Struct, kw_only=True):
-    """The result of a rehearsal, as --json prints it. Times are in seconds."""
-
-    recovered: bool
-    problem: str
-    undisturbed_run: str
-    disturbed_run: str
-    steps: int
-    checkpoint_every: int
-    measured: dict[str, float]
-    incidents: list[dict[str, Any]]
-    final_step: int
-    elapsed_s: float
-    predicted_s: float
-    goodput: float
-    predicted_goodput: float
-    comparison: Comparison | None
-
-
-def rehearse(arguments: argparse.Namespace, simulation: Simulation) -> int:
+def rehearse(arguments: argparse.Namespace, wanted_simulation: Resolved[Simulation]) -> int:
     """Simulate, train undisturbed, train with incidents, report; returns the exit status."""
     from seedbed.simulate.configured import scenario_from
 
@@ -86,10 +73,15 @@ def rehearse(arguments: argparse.Namespace, simulation: Simulation) -> int:
             "A rehearsal acts on its run while it trains, so it cannot work in the background.",
             "Leave out --background.",
         )
+    if wanted_simulation.origins["playback.speed"] in ("--speed", "--set"):
+        raise UsageError(
+            "A rehearsal does not play its simulation, so its speed has no effect.",
+            f"Leave out {'--speed' if arguments.speed is not None else '--set playback.speed'}.",
+        )
     steps = _whole_number(arguments.rehearse_steps, "--rehearse-steps", STEPS, 10_000_000)
-    most = _whole_number(arguments.incidents, "--incidents", rehearsal.MOST_INCIDENTS, _MOST_INCIDENTS)
+    most = _whole_number(arguments.incidents, "--incidents", 0, _MOST_INCIDENTS) or None
     also = _faults(arguments.inject)
-    scenario = scenario_from(simulation)
+    scenario = scenario_from(wanted_simulation.config)
     cluster = rehearsal.simulated(scenario)
     shrunk = rehearsal.shrink(cluster.trace, scenario, steps, most=most, also=also)
     wanted = _real_config(arguments, shrunk)
@@ -200,16 +192,16 @@ class _Rehearsal:
     ) -> int:
         useful_s = self._shrunk.steps * measured.step_s
         elapsed_s = max((disturbed.view.updated or 0.0) - disturbed.launched_at, measured.step_s)
-        problem = self._problem or _difference(comparison)
+        problem = self._problem or difference(comparison)
         report = Report(
-            recovered=problem is None,
+            recovered=False if is_failure(problem) else None if problem else True,
             problem=problem.message if problem else "",
             undisturbed_run=undisturbed.run.id,
             disturbed_run=disturbed.run.id,
             steps=self._shrunk.steps,
             checkpoint_every=self._shrunk.every,
             measured=measured._asdict(),
-            incidents=_incidents(self._shrunk, prediction, self._outcomes),
+            incidents=incidents(self._shrunk, prediction, self._outcomes, self._problem),
             final_step=disturbed.view.step,
             elapsed_s=elapsed_s,
             predicted_s=prediction.elapsed_s,
@@ -268,16 +260,18 @@ def _real_config(arguments: argparse.Namespace, shrunk: Shrunk) -> Resolved[Conf
     for each in arguments.rehearse_set:
         key = each.partition("=")[0].strip()
         if key in _OURS:
-            raise UsageError(f"--rehearse-set cannot set {key} of a rehearsal.", f"Use {_OURS[key]}.")
+            raise UsageError(f"--rehearse-set cannot set {key} of a rehearsal.", _OURS[key])
     small = SMALL if arguments.train_data not in (None, "stories") else (*SMALL, _SMALL_DATA)
     return resolve(
         TRAIN,
         preset=arguments.train_preset,
         sets=(*small, *arguments.rehearse_set),
+        sets_option="--rehearse-set",
         flags={
             "data.source": Flagged(arguments.train_data, "--data"),
             "train.steps": Flagged(shrunk.steps, "--rehearse-steps"),
             "train.checkpoint_every": shrunk.every,
+            "train.early_stop": 0,
         },
     )
 
@@ -287,116 +281,17 @@ def _real_config(arguments: argparse.Namespace, shrunk: Shrunk) -> Resolved[Conf
 
 def _plan(cluster: ClusterRun, shrunk: Shrunk) -> list[str]:
     """What was simulated, and what is injected where."""
-    scenario, account = cluster.scenario, cluster.account
-    rows = [
-        [
-            str(number),
-            text.duration(each.incident.t) if each.incident else "-",
-            f"{each.incident.step:,}" if each.incident else "-",
-            _told(each.incident),
-            f"{each.fault}: {_DONE_AS[each.fault]}",
-            str(each.step),
-        ]
-        for number, each in enumerate(shrunk.injections, 1)
-    ]
-    header = ["", "AFTER", "STEP", "SIMULATED", "INJECTED", "AT STEP"]
+    header, rows = list(PLAN_HEADER), plan_rows(shrunk)
     fitted(header, rows, [], spare=["AFTER", "STEP"], shorten="SIMULATED", least=12)
-    return [
-        f"Simulated: {scenario.model} on {scenario.gpus:,} x {scenario.gpu}, {scenario.steps:,} steps,"
-        f" {text.plural(len(cluster.trace), 'incident', f'{len(cluster.trace):,}')}, {account.lost_steps:,} steps lost,"
-        f" goodput {scenario.steps * scenario.step_s / cluster.t:.1%}.",
-        f"Rehearsal: {text.plural(len(rows), 'incident')} in {shrunk.steps} real steps, with a checkpoint every"
-        f" {shrunk.every} (simulated: {scenario.interval_steps():,}).",
-        "",
-        *table(rows, header, right=("", "AFTER", "STEP", "AT STEP")),
-    ]
-
-
-def _told(incident: Interruption | None) -> str:
-    if incident is None:
-        return "(asked for with --inject)"
-    return f"failure of {incident.title}" if incident.component else incident.title
-
-
-def _incidents(shrunk: Shrunk, prediction: Prediction, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Each incident as a JSON object: what was simulated, planned, predicted and found."""
-    found = []
-    for number, (injection, cost) in enumerate(zip(shrunk.injections, prediction.costs, strict=True)):
-        outcome = outcomes[number] if number < len(outcomes) else None
-        found.append(
-            {
-                "fault": injection.fault,
-                "simulated": injection.incident._asdict() if injection.incident else None,
-                "planned_step": injection.step,
-                "predicted_lost_steps": cost.lost_steps,
-                "predicted_lost_s": cost.lost_s,
-                "recovered": outcome is not None,
-                "step": outcome.step if outcome else None,
-                "went_back_to": outcome.went_back_to if outcome else None,
-                "lost_steps": outcome.lost_steps if outcome else None,
-                "lost_s": outcome.lost_s if outcome else None,
-            }
-        )
-    return found
-
-
-def _difference(comparison: Comparison | None) -> SeedbedError | None:
-    """Why the disturbed run did not end as it must; None if it did."""
-    if comparison is None:
-        return None
-    if not comparison.steps_complete:
-        return SeedbedError("The log of the disturbed run does not have every step once.")
-    if comparison.must_be_equal and not (comparison.same_weights and comparison.same_steps):
-        what = "weights" if not comparison.same_weights else "losses"
-        return SeedbedError(f"The two runs have different {what}, although both trained on a CPU in fp32.")
-    return None
+    return [*plan_sentences(cluster, shrunk), "", *table(rows, header, right=("", "AFTER", "STEP", "AT STEP"))]
 
 
 def _summary(report: Report) -> list[str]:
     """The result as lines."""
-    rows: list[list[str]] = []
-    styles: list[list[str]] = []
-    for number, each in enumerate(report.incidents, 1):
-        done = each["recovered"]
-        rows.append(
-            [
-                str(number),
-                each["fault"],
-                str(each["step"] if done else each["planned_step"]),
-                str(each["predicted_lost_steps"]),
-                str(each["lost_steps"]) if done else "-",
-                f"{each['predicted_lost_s']:.1f} s",
-                f"{each['lost_s']:.1f} s" if done else "-",
-                "yes" if done else "no" if all(row[-1] == "yes" for row in rows) else "not injected",
-            ]
-        )
-        styles.append([""] * 7 + ["green" if done else "red"])
-    header = ("", "INJECTED", "AT STEP", "PREDICTED STEPS", "LOST STEPS", "PREDICTED TIME", "LOST TIME", "RECOVERED")
-    lines = ["", *table(rows, header, right=("", *header[2:-1]), styles=styles), ""]
-    lines.append(
-        f"Goodput: {report.goodput:.0%}, predicted {report.predicted_goodput:.0%}; the run took {report.elapsed_s:.0f} s,"
-        f" predicted {report.predicted_s:.0f} s. Starts weigh more in so short a run than on a cluster."
-    )
-    lines.append("Times are predicted from the undisturbed run. Other work on this machine, now or then, changes them.")
-    if report.comparison is not None:
-        lines += _equality(report)
-    ended = f"at step {report.final_step} of {report.steps}"
-    if report.recovered:
-        count = len(report.incidents)
-        lines.append(paint("Recovered", "bold green") + f" from {text.plural(count, 'incident')}; ended {ended}.")
-    else:
-        lines.append(paint("Not recovered", "bold red") + f": ended {ended}.")
-    return lines
-
-
-def _equality(report: Report) -> list[str]:
-    compared = report.comparison
-    assert compared is not None
-    lines = []
-    if compared.steps_complete:
-        lines.append(f"The log has each of the {report.steps} steps once, after the superseded ones are left out.")
-    if compared.same_weights and compared.same_steps:
-        lines.append("Losses, final weights and optimizer state equal those of the undisturbed run, bit for bit.")
-    elif not compared.must_be_equal:
-        lines.append("Weights differ from those of the undisturbed run, as they may except on a CPU in fp32.")
-    return lines
+    rows = report_rows(report)
+    colours = {True: "green", False: "red", None: ""}
+    styles = [[""] * 7 + [colours[each["recovered"]]] for each in report.incidents]
+    costs = table(rows, REPORT_HEADER, right=("", *REPORT_HEADER[2:-1]), styles=styles)
+    verdict, rest = result(report)
+    ended = paint(verdict, "bold green" if report.recovered else "bold red") + rest
+    return ["", *costs, "", *report_sentences(report), ended]

@@ -130,7 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.rehearse:
         from seedbed.cli.rehearse import rehearse
 
-        return rehearse(arguments, wanted.config)
+        return rehearse(arguments, wanted)
     for option in ("incidents", "inject", "train_preset", "train_data", "rehearse_steps", "rehearse_set"):
         if getattr(arguments, option):
             shown = option.removeprefix("train_").replace("_", "-")

@@ -142,7 +142,7 @@ def resolved(
     from seedbed.config.resolving import resolve
     from seedbed.errors import UsageError
     from seedbed.files import expand_home
-    from seedbed.runs.kinds import kind_of
+    from seedbed.runs.kinds import command_like, kind_of
 
     base = None
     if arguments.like is not None:
@@ -150,7 +150,7 @@ def resolved(
         if kind_of(run).config != root.name:
             raise UsageError(
                 f'"{run.id}" has no {root.name} config, so --like cannot start from it.',
-                f"It was made by `seedbed {kind_of(run).name}`; give a run of `seedbed {root.name}`.",
+                f"Use `{command_like(run)}`, or give a run of `seedbed {root.name}`.",
             )
         base = load_frozen(run.config, root)
     return resolve(

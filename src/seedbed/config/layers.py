@@ -63,10 +63,10 @@ def of_config(config: Table, origin: str, root: Root[Any]) -> Layer:
     return Layer(values, dict.fromkeys(values, origin))
 
 
-def of_sets(sets: Sequence[str], root: Root[Any]) -> tuple[str | None, Layer]:
+def of_sets(sets: Sequence[str], root: Root[Any], option: str = "--set") -> tuple[str | None, Layer]:
     """The preset that `--set preset=NAME` names (or None), and the layer with the other `--set` values.
 
-    If a key is given twice, its last value counts.
+    If a key is given twice, its last value counts. `option`: the option with which the user gives these values.
     """
     values: dict[str, Any] = {}
     preset = None
@@ -76,13 +76,13 @@ def of_sets(sets: Sequence[str], root: Root[Any]) -> tuple[str | None, Layer]:
         if not equals or not path:
             example = "optimizer.lr=1e-3" if "optimizer.lr" in keys(root) else f"{next(iter(keys(root)))}=VALUE"
             raise UsageError(
-                f"--set {shown(item)} is not of the form table.key=value.", f"Write for example --set {example}."
+                f"{option} {shown(item)} is not of the form table.key=value.", f"Write for example {option} {example}."
             )
         if path == "preset":
             preset = raw
         else:
-            values[path] = _value(path, raw, "--set", Path.cwd(), root, as_text=True)
-    return preset, _layer(values, dict.fromkeys(values, "--set"), root)
+            values[path] = _value(path, raw, option, Path.cwd(), root, as_text=True)
+    return preset, _layer(values, dict.fromkeys(values, option), root)
 
 
 def of_flags(flags: Mapping[str, Any], root: Root[Any]) -> Layer:

@@ -32,18 +32,19 @@ def resolve(
     sets: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
     base: S | None = None,
+    sets_option: str = "--set",
 ) -> Resolved[S]:
     """Make a config of the kind `root` from a preset, a file, `--set` and options; later ones replace earlier values.
 
     A kind of config without presets starts from its defaults. `base`, the config of an earlier run, replaces the preset.
     `flags` are the options: key paths (`train.epochs`) -> values or `Flagged` values; None values are omitted. Relative
-    paths in a file start at its folder, all others at the working directory.
+    paths in a file start at its folder, all others at the working directory. `sets_option`: the option that gives `sets`.
 
     Raises UsageError, which names the key, where it was given and the expected value.
     """
     file_preset, file_layer = (None, Layer({}, {})) if file is None else _of_file(file, root)
-    set_preset, set_layer = of_sets(sets, root)
-    named = [(preset, "--preset"), (set_preset, "--set"), (file_preset, f"file {file}")]
+    set_preset, set_layer = of_sets(sets, root, sets_option)
+    named = [(preset, "--preset"), (set_preset, sets_option), (file_preset, f"file {file}")]
     name, name_origin = next(((each, origin) for each, origin in named if each is not None), (None, "default"))
     if name is not None and not root.presets:
         raise UsageError(

@@ -35,6 +35,11 @@ class Kind(NamedTuple):
     """The name of the command that repeats such work with `--like`, if it is not the name of the kind."""
 
     @property
+    def command(self) -> str:
+        """The command that repeats such work with `--like`, such as `seedbed train`."""
+        return f"seedbed {self.like or self.name}"
+
+    @property
     def root(self) -> Root[Any]:
         """The kind of config (what its files and options may set). Raises SeedbedError for work without a config."""
         if self.config not in ROOTS:
@@ -80,8 +85,7 @@ def command_like(run: RunDir) -> str:
     It has RUN in place of the run's id if the kind of the run is unknown.
     """
     try:
-        kind = kind_of(run)
-        return f"seedbed {kind.like or kind.name} --like {run.id}"
+        return f"{kind_of(run).command} --like {run.id}"
     except SeedbedError:
         return "seedbed train --like RUN"
 
