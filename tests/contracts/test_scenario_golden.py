@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -11,9 +12,18 @@ import pytest
 from seedbed.errors import SeedbedError
 from seedbed.simulate.failures import Component, Reliability
 from seedbed.simulate.scenario import Collective, Scenario
-from seedbed.simulate.scenario_file import FORMAT, freeze, read_frozen
+from seedbed.simulate.scenario_file import FORMAT, ScenarioFile, freeze, read_frozen
 
 GOLDEN = Path(__file__).parent / "golden" / "scenario_v1.json"
+TYPES = (ScenarioFile, Scenario, Reliability, Component, Collective)
+FIELDS = {1: "f557387a55c6e6a2"}
+"""Format -> SHA-256 of the names of all fields. A line that is here never changes."""
+
+
+def test_a_new_field_raises_the_format() -> None:
+    """Otherwise an earlier version calls the file broken and advises to remove it, where it must be updated."""
+    names = "\n".join(f"{kind.__name__}.{field}" for kind in TYPES for field in sorted(kind.__struct_fields__))
+    assert hashlib.sha256(names.encode()).hexdigest()[:16] == FIELDS[FORMAT], "raise FORMAT, and add a line to FIELDS"
 
 
 def test_every_field_is_in_the_golden_file_and_is_read() -> None:

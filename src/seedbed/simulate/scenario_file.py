@@ -17,6 +17,7 @@ from seedbed.text import quoted
 
 NAME = "scenario.json"
 FORMAT = 1
+"""Raised whenever the content gets another field: an earlier version then says that it must be updated."""
 
 
 class ScenarioFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
