@@ -52,6 +52,15 @@ def test_the_other_commands_show_a_simulated_run_and_say_that_it_is_one(tmp_path
     assert "simulated" in metrics.stderr
 
 
+def test_what_the_plan_assumes_is_said_such_as_a_batch_rounded_to_whole_sequences(tmp_path: Path) -> None:
+    words = ("--model", "llama3-8b", "--gpu", "8xH100", "--tokens", "1M", "--seq", "8192", "--fail-rate", "0")
+    done = seedbed(tmp_path, "simulate", *words, "--global-batch", "1")
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("Assumed: ")]
+    assert "8,192 tokens per step, 1 sequence" in line
+    found = json.loads(seedbed(tmp_path, "status", "--json").stdout)
+    assert found["tokens"] == found["steps"] * 8192
+
+
 def test_equal_seeds_give_equal_runs_and_like_repeats_one(tmp_path: Path) -> None:
     seedbed(tmp_path, "simulate", *WORDS, "--name", "one")
     seedbed(tmp_path, "simulate", "--like", "one", "--name", "two", "--speed", "1e9")
@@ -175,7 +184,10 @@ def test_without_failures_nothing_interrupts_a_run_of_any_size(tmp_path: Path) -
         (("--rehearse", "--inject", "kill", "--rehearse-set", "model.layer=2"), "model.layers"),
         (("--rehearse", "--inject", "kill", "--preset", "nona"), "nano"),
         (("--rehearse", "--inject", "kill", "--data", "text:missing.txt"), "missing.txt"),
-        (("--rehearse", "--inject", "kill", "--rehearse-set", "train.early_stop=3"), "A rehearsal trains all its steps"),
+        (
+            ("--rehearse", "--inject", "kill", "--rehearse-set", "train.early_stop=3"),
+            "A rehearsal trains all its steps",
+        ),
         (("--rehearse", "--inject", "kill", "--rehearse-set", "train.size=auto"), "Use --preset"),
         (("--rehearse", "--inject", "kill", "--rehearse-set", "model.layers"), "Write for example --rehearse-set"),
         (("--rehearse", "--inject", "kill", "--rehearse-set", "model.layers=x"), "(--rehearse-set)"),

@@ -91,7 +91,7 @@ def rehearsal_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a rehearsal to the parser."""
     group = parser.add_argument_group("rehearsal")
     group.add_argument("--rehearse", action="store_true", help="inject simulated incidents into a small real run")
-    group.add_argument("--incidents", metavar="N", help="the most incidents to inject (default: 6)")
+    group.add_argument("--incidents", metavar="N", help="the most incidents to inject (default: 6, or as many as fit)")
     group.add_argument(
         "--inject",
         metavar="FAULTS",
@@ -119,6 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed.runs.control import StartCondition
     from seedbed.runs.kinds import KINDS
     from seedbed.simulate.amounts import parse_amount, parse_length
+    from seedbed.simulate.configured import plan_of
 
     for option in AMOUNTS:
         typed = getattr(arguments, option)
@@ -136,11 +137,13 @@ def run(arguments: argparse.Namespace) -> int:
             shown = option.removeprefix("train_").replace("_", "-")
             raise UsageError(f"--{shown} works only with --rehearse.", "Add --rehearse, or leave the option out.")
     store = actions.store(arguments.runs)
+    assumed = plan_of(wanted.config).assumed
 
     def start() -> Launch:
         launch = actions.start_new_run(store, KINDS["simulate"], wanted, arguments.name, None, sys.argv)
         if arguments.name is not None and launch.run.first_name() != arguments.name:
             note(f'The name "{arguments.name}" is taken, so the new run is named "{launch.run.first_name()}".')
+        note(f"Assumed: {'; '.join(assumed)}.")
         return launch
 
     return watch(start, background=arguments.background, as_json=arguments.json, queue=StartCondition())

@@ -14,7 +14,7 @@ from seedbed.simulate.failures import Reliability
 from seedbed.simulate.goodput import effective_share
 from seedbed.simulate.layouts import parse_parallel
 from seedbed.simulate.loss import SPIKES_PER_STEP
-from seedbed.simulate.plan import Request, make_plan
+from seedbed.simulate.plan import Plan, Request, make_plan
 from seedbed.simulate.scenario import Scenario
 
 _VALIDATIONS = 200
@@ -31,9 +31,22 @@ def scenario_from(config: Simulation) -> Scenario:
 
     Raises UsageError for unknown names and impossible values, SeedbedError for a model that does not fit.
     """
+    plan = plan_of(config)
+    if plan.steps > MOST_STEPS:
+        raise UsageError(
+            f"The run would have {plan.steps:,} steps; at most {MOST_STEPS:,} are simulated.",
+            "Set fewer tokens (--tokens) or a larger batch (simulate.global_batch).",
+        )
+    scenario = msgspec.structs.replace(plan.scenario, **_changes(config, plan.scenario))
+    _refuse_hopeless(scenario)
+    return scenario
+
+
+def plan_of(config: Simulation) -> Plan:
+    """The plan that decides what a config leaves open, and says so. Raises as `scenario_from` does."""
     wanted, cluster = config.simulate, config.cluster
     gpus = catalog.parse_gpus(cluster.gpus)
-    plan = make_plan(
+    return make_plan(
         Request(
             shape=catalog.model(wanted.model),
             gpu=gpus.gpu,
@@ -46,14 +59,6 @@ def scenario_from(config: Simulation) -> Scenario:
             network_gbps=cluster.network_gbps,
         )
     )
-    if plan.steps > MOST_STEPS:
-        raise UsageError(
-            f"The run would have {plan.steps:,} steps; at most {MOST_STEPS:,} are simulated.",
-            "Set fewer tokens (--tokens) or a larger batch (simulate.global_batch).",
-        )
-    scenario = msgspec.structs.replace(plan.scenario, **_changes(config, plan.scenario))
-    _refuse_hopeless(scenario)
-    return scenario
 
 
 def _changes(config: Simulation, planned: Scenario) -> dict[str, Any]:
