@@ -225,3 +225,52 @@ def test_json_says_whether_a_target_is_kept(capsys: pytest.CaptureFixture[str]) 
         for days in ("5", "50")
     }
     assert kept == {"5": False, "50": True}
+
+
+def test_the_passes_over_the_text_of_a_config_give_its_tokens(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    text = tmp_path / "novel.txt"
+    text.write_text("It was a dark and stormy night. " * 40_000)  # 1.28 MB
+    config = tmp_path / "mine.toml"
+    config.write_text(f'preset = "tiny"\n[data]\nsource = "text:{text}"\nvalidation = 0.1\n[train]\nepochs = 3\n')
+    found = json.loads(printed(capsys, "plan", str(config), "--gpu", "RTX3090", "--json"))
+    # Four bytes for each token (assumed there), and a tenth is for validation.
+    assert found["tokens"] == pytest.approx(3 * 0.9 * 1.28e6 / 4, rel=0.02)
+    assert "3 passes over the text" in "; ".join(found["assumed"])
+    assert "Chinchilla" not in "; ".join(found["assumed"])
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ('[data]\nsource = "wikitext-103"\n[train]\nepochs = 3\n', "3 passes over wikitext-103"),
+        ('[data]\nsource = "text:/no/such/novel"\n[train]\nepochs = 2\n', "2 passes over text:/no/such/novel"),
+        ('[train]\ntime = "20m"\n', "20m"),
+    ],
+)
+def test_a_config_that_does_not_say_its_tokens_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, table: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text(f'preset = "tiny"\n{table}')
+    found = json.loads(printed(capsys, "plan", "mine.toml", "--gpu", "RTX3090", "--json"))
+    (said,) = (each for each in found["assumed"] if words in each)
+    assert "not known" in said
+    assert any("Chinchilla" in each for each in found["assumed"])
+    given = json.loads(printed(capsys, "plan", "mine.toml", "--gpu", "RTX3090", "--tokens", "10M", "--json"))
+    assert not any("not known" in each for each in given["assumed"])
+
+
+def test_a_config_and_another_model_contradict_each_other(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    config = tmp_path / "mine.toml"
+    config.write_text('preset = "tiny"\n')
+    for given in (("--preset", "tiny"), (str(config),)):
+        error = printed(capsys, "plan", *given, "--model", "llama3-8b", "--gpu", "8xH100", expect=2)
+        assert "Both --model and a config" in error
+        assert "only one" in error
+
+
+def test_an_empty_number_of_gpus_is_an_error_not_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    for empty in ("", " "):
+        assert "No GPUs are given" in printed(capsys, "plan", "--preset", "tiny", "--gpu", empty, expect=2)

@@ -10,6 +10,7 @@ from seedbed.cli.argument_types import real, whole
 from seedbed.cli.parser import json_option
 
 if TYPE_CHECKING:
+    from seedbed.config.schema import Config
     from seedbed.simulate.plan import Plan, Request
     from seedbed.simulate.shape import Shape
 
@@ -218,6 +219,10 @@ def request_of(arguments: argparse.Namespace) -> Request:
     from seedbed.simulate.layouts import parse_parallel
     from seedbed.simulate.plan import LORA_RANK, Request
 
+    if arguments.model and (arguments.file or arguments.preset):
+        raise UsageError(
+            "Both --model and a config say which model is meant.", "Give only one of FILE, --preset and --model."
+        )
     given = _from_config(arguments)
     shape = catalog.model(arguments.model) if arguments.model else given.shape
     if shape is None:
@@ -245,6 +250,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
         network_gbps=network.node_gbps / gpu.gpus_per_node * network.efficiency / 0.9 if network else None,
         target_days=arguments.target_days,
         usd_per_hour=arguments.usd_per_hour,
+        said=given.said,
     )
 
 
@@ -252,9 +258,11 @@ class _Given(NamedTuple):
     """What a config says: the model, the tokens to train on, those of a sequence and of a step; None: not said."""
 
     shape: Shape | None = None
-    tokens: int | None = None
+    tokens: float | None = None
     seq_len: int | None = None
     batch_tokens: int | None = None
+    said: tuple[str, ...] = ()
+    """How the tokens are known, or why they are not."""
 
 
 def _from_config(arguments: argparse.Namespace) -> _Given:
@@ -267,10 +275,33 @@ def _from_config(arguments: argparse.Namespace) -> _Given:
 
     config = resolve(TRAIN, preset=arguments.preset, file=arguments.file).config
     batch = config.train.batch_size * config.model.context
-    steps = config.train.steps
-    tokens = config.train.tokens or (steps * batch if steps else None)
+    tokens, words = (None, "") if arguments.tokens else _tokens_of(config, batch)
     name = arguments.file.stem if arguments.file else arguments.preset
-    return _Given(shape_of(name, config), tokens, config.model.context, batch)
+    return _Given(shape_of(name, config), tokens, config.model.context, batch, (words,) if words else ())
+
+
+def _tokens_of(config: Config, batch: int) -> tuple[float | None, str]:
+    """The tokens that a config trains on, and words that say how they are known, or why they are not (None)."""
+    train = config.train
+    if train.tokens or train.steps:
+        return train.tokens or (train.steps or 0) * batch, ""
+    if train.time is not None:
+        return None, f"the config trains for {train.time}; how many tokens that is is not known for these GPUs"
+    if train.epochs is None:
+        return None, ""
+    from seedbed import actions
+    from seedbed.errors import SeedbedError
+    from seedbed.text import printable
+
+    try:
+        tokens, words = actions.expected_tokens(config, actions.store(), actions.text_tokens(config.data))
+    except SeedbedError:
+        tokens, words = None, ""
+    if tokens is None:
+        passes = "1 pass" if train.epochs == 1 else f"{train.epochs:g} passes"
+        source = printable(config.data.source.strip())
+        words = f"the tokens of {passes} over {source} are not known before it is read (give --tokens)"
+    return tokens, words
 
 
 def _print(plan: Plan, *, explain: bool) -> None:

@@ -65,6 +65,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     network_gbps: float | None = None
     target_days: float | None = None
     usd_per_hour: float | None = None
+    said: tuple[str, ...] = ()
+    """What the caller had to assume; the first of `Plan.assumed`."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +134,7 @@ def make_plan(request: Request, *, ranked: bool = False) -> Plan:
     `ranked`: compare all layouts, which takes longer. Raises UsageError for impossible values, and SeedbedError if the
     model does not fit, with what does.
     """
-    assumed: list[str] = []
+    assumed = list(request.said)
     setup, tokens = _setup(request, assumed)
     fixed = request.parallel
     if ranked:
