@@ -36,7 +36,7 @@ class StepCost(NamedTuple):
     mfu: float
     """Model FLOPs utilisation: useful operations (full attention matrix, no recomputation) against the 16-bit peak rate.
 
-    With LoRA, only the operations that it needs count; in fp32, the peak rate is that of tf32 or fp32."""
+    With LoRA, only the operations that it needs count; in fp32, the peak rate is that of fp32."""
 
 
 def step_cost(setup: Setup, k: Constants | None = None) -> StepCost:

@@ -27,7 +27,7 @@ class Rates(NamedTuple):
     attention: float
     """Flash attention, counted with a causal mask."""
     peak: float
-    """Peak rate of 16-bit matmuls (in fp32: of tf32 or fp32 ones), as on the data sheet."""
+    """Peak rate of 16-bit matmuls (in fp32: of fp32 ones), as on the data sheet."""
     memory: float
 
 
@@ -43,10 +43,12 @@ def half_peak(gpu: Gpu) -> float:
 
 
 def peak_rate(gpu: Gpu, precision: str) -> float:
-    """Peak rate against which MFU is counted, in operations per second: that of 16 bits; in fp32, of tf32 or fp32."""
-    rates = gpu.peak_tflops
-    single = (rates.get("tf32") or rates.get("fp32") or 0.0) * 1e12
-    return single if precision == "fp32" and single else half_peak(gpu)
+    """Peak rate against which MFU is counted, in operations per second: that of 16 bits; in fp32, of fp32.
+
+    PyTorch multiplies fp32 matrices without TF32 by default, and `seedbed train` leaves it so.
+    """
+    single = gpu.peak_tflops.get("fp32")
+    return single * 1e12 if precision == "fp32" and single else half_peak(gpu)
 
 
 def default_flash(gpu: Gpu, stack: str, *, compiled: bool) -> bool:
@@ -71,7 +73,7 @@ def _matmul_rate(gpu: Gpu, precision: str, k: Constants) -> float:
     if precision == "fp8":
         best = published.get("fp8") or UNPUBLISHED_MATMUL["fp8"] * peak["fp8"] * _power_factor(gpu)
     elif precision == "fp32":
-        best = UNPUBLISHED_MATMUL["bf16"] * (peak.get("tf32") or peak.get("fp32") or half_peak(gpu) / 1e12)
+        best = UNPUBLISHED_MATMUL["bf16"] * peak_rate(gpu, "fp32") / 1e12
     else:
         best = (
             published.get("bf16")
