@@ -75,9 +75,9 @@ def test_search_ranks_layouts_by_time_and_by_cost(capsys: pytest.CaptureFixture[
     assert len([line for line in by_time.splitlines() if "micro-batch" in line]) == 3
     assert "GPUs" in by_cost
     found = json.loads(printed(capsys, *CLUSTER, "--search", "--json"))
-    steps = [each["step_s"] for each in found["by_time"]]
-    assert steps == sorted(steps)
-    cost = [each["step_s"] * each["num_gpus"] for each in found["by_cost"]]
+    times = [each["wall_s"] for each in found["by_time"]]
+    assert times == sorted(times)
+    cost = [each["usd"] for each in found["by_cost"]]
     assert cost == sorted(cost)
 
 
@@ -271,6 +271,72 @@ def test_a_config_and_another_model_contradict_each_other(capsys: pytest.Capture
         assert "only one" in error
 
 
-def test_an_empty_number_of_gpus_is_an_error_not_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
-    for empty in ("", " "):
-        assert "No GPUs are given" in printed(capsys, "plan", "--preset", "tiny", "--gpu", empty, expect=2)
+def row(out: str, label: str) -> str:
+    """The words of a line of a plan, with its continuation lines."""
+    lines = out.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.strip().split(" ")[0] == label)
+    found = [lines[start].strip().removeprefix(label).strip()]
+    for line in lines[start + 1 :]:
+        if not line.startswith(" " * 12):
+            break
+        found.append(line.strip())
+    return " ".join(found)
+
+
+def test_given_settings_stay_visible(capsys: pytest.CaptureFixture[str]) -> None:
+    given = printed(
+        capsys, *CLUSTER, "--seq", "4096", "--precision", "fp8", "--software", "torch", "--network", "ib-400x8",
+    )  # fmt: skip
+    assert (
+        row(given, "setup")
+        == "pre-training, sequences of 4,096 tokens, fp8, software torch, network of 50 GB/s per GPU"
+    )
+    tuned = printed(
+        capsys,
+        "plan",
+        "--model",
+        "qwen3-8b",
+        "--gpu",
+        "RTX4090",
+        "--method",
+        "qlora",
+        "--lora-rank",
+        "32",
+        "--seq",
+        "1k",
+    )
+    assert row(tuned, "setup") == "QLoRA of rank 32, sequences of 1,024 tokens, bf16, software torch"
+    single = printed(capsys, *CLUSTER, "--precision", "fp32")
+    assert "fp32 without TF32 (as `seedbed train`)" in row(single, "setup")
+    assert "of the fp32 peak" in row(single, "speed")
+    assert "note" in printed(capsys, *CLUSTER, "--seq", "32k")
+
+
+def test_a_price_is_given_or_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert row(printed(capsys, *CLUSTER, "--usd-per-hour", "0"), "money").startswith("$0: ")
+    assert "(as given)" in row(printed(capsys, *CLUSTER, "--usd-per-hour", "0"), "money")
+    assert "--usd-per-hour" in printed(capsys, *CLUSTER, "--usd-per-hour", "1e300", expect=2)
+
+
+def test_the_interval_is_also_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(printed(capsys, *CLUSTER, "--json"))
+    assert found["wall_low_s"] == pytest.approx(found["wall_s"] / found["interval_factor"])
+    assert found["wall_high_s"] == pytest.approx(found["wall_s"] * found["interval_factor"])
+    assert found["notes"] == []
+
+
+def test_layouts_are_ranked_with_failures_as_the_plan_counts_them(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("plan", "--model", "llama3-70b", "--gpu", "1024xH100", "--tokens", "15T")
+    planned = json.loads(printed(capsys, *words, "--json"))
+    found = json.loads(printed(capsys, *words, "--search", "--json"))
+    first = found["by_time"][0]
+    for key in ("train_s", "wall_s", "gpu_hours", "usd"):
+        assert first[key] == pytest.approx(planned[key], rel=1e-6), key
+    assert first["wall_s"] > 1.001 * first["train_s"]
+    hours = [each["gpu_hours"] for each in found["by_cost"]]
+    assert hours == sorted(hours)
+    times = [each["wall_s"] for each in found["by_time"]]
+    assert times == sorted(times)
+    out = printed(capsys, *words, "--search", "--top", "1")
+    time_of_plan = row(printed(capsys, *words), "time").split(",")[0]
+    assert time_of_plan in out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from seedbed.presentation.plan import span
+from seedbed.presentation.plan import period, span
 
 DAY = 86_400
 
@@ -12,15 +12,17 @@ DAY = 86_400
 @pytest.mark.parametrize(
     ("low_s", "high_s", "text"),
     [
-        (12.1, 14.8, "12.1 to 14.8 s"),
-        (0.95, 1.1, "0.95 to 1.1 s"),
-        (0.8, 1.1, "800 to 1,100 ms"),
-        (50, 75, "0.833 to 1.25 minutes"),
+        (12.1, 14.8, "12s to 15s"),
+        (0.66, 0.86, "0.66s to 0.86s"),
+        (50, 75, "50s to 1m 15s"),
+        (55 * 60, 73 * 60, "55m 00s to 1h 13m"),
         (0.9 * DAY, 1.3 * DAY, "0.9 to 1.3 days"),
         (16.34 * DAY, 21.4 * DAY, "16.3 to 21.4 days"),
         (600 * DAY, 1000 * DAY, "1.64 to 2.74 years"),
-        (2.0, 2.0, "2 to 2 s"),
+        (2.0, 2.0, "2s to 2s"),
     ],
 )
-def test_an_interval_is_in_one_unit(low_s: float, high_s: float, text: str) -> None:
+def test_an_interval_is_written_as_the_time_in_it(low_s: float, high_s: float, text: str) -> None:
     assert span(low_s, high_s) == text
+    unit = text.split()[-1].lstrip("0123456789.")
+    assert period((low_s * high_s) ** 0.5).endswith(unit)

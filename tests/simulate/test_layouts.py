@@ -145,10 +145,10 @@ def test_fewer_gpus_are_compared_with_the_same_batch_and_tokens() -> None:
     first, found, tried = plan_on_fewer_gpus(
         Request(shape=catalog.model("llama3-8b"), gpu=kind, num_gpus=number, tokens=1e12)
     )
-    sizes = {each.setup.num_gpus for each in found}
+    sizes = {each.setup.num_gpus for each, _ in found}
     assert {64, 32, 16} <= sizes
-    assert {each.setup.tokens_per_step for each in found} == {first.setup.tokens_per_step}
-    cheapest = min(found, key=lambda each: each.cost.step_s * each.setup.num_gpus)
+    assert {each.setup.tokens_per_step for each, _ in found} == {first.setup.tokens_per_step}
+    cheapest = min(found, key=lambda each: each.whole.gpu_hours).found
     assert cheapest.setup.num_gpus < 64
     assert tried > len(found)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from seedbed.errors import UsageError
+from seedbed.errors import SeedbedError, UsageError
 from seedbed.simulate import catalog
 from seedbed.simulate.amounts import parse_amount
 from seedbed.simulate.plan import Plan, Request, make_plan, scenario_of
@@ -173,3 +173,49 @@ def test_amounts_are_read(text: str, value: float) -> None:
 def test_impossible_amounts_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--tokens"):
         parse_amount(text, "--tokens")
+
+
+def test_fp32_is_planned_without_tf32_as_pytorch_and_train_compute_it() -> None:
+    # torch.backends.cuda.matmul.allow_tf32 is False by default, and `seedbed train` leaves it so. H100: 67 TFLOPS
+    # in fp32 and 989 in bf16 (NVIDIA's data sheet).
+    found = plan("llama3-8b", "64xH100", tokens=1e12, precision="fp32")
+    per_gpu = found.cost.tokens_per_s_per_gpu * found.setup.flops_per_token
+    assert 0.4 * 67e12 < per_gpu < 67e12
+    assert found.cost.mfu == pytest.approx(per_gpu / 67e12)
+    assert plan("llama3-8b", "64xV100", tokens=1e12, precision="fp32", method="lora").cost.mfu < 1
+
+
+def test_a_batch_whose_step_takes_longer_than_the_time_between_failures_is_named_as_the_reason() -> None:
+    with pytest.raises(SeedbedError, match=r"A step of 962B tokens takes [\d.]+ days") as raised:
+        plan("llama3-8b", "64xH100", tokens=1e12, global_batch_tokens=1e12)
+    assert "--global-batch" in raised.value.hint
+
+
+def test_a_rounded_batch_is_said_with_the_given_one() -> None:
+    for given in (100.0, 12_000.0):
+        found = plan("qwen3-0.6b", "1xH100", tokens=1e9, seq_len=8192, global_batch_tokens=given)
+        assert f"8,192 tokens per step, 1 sequence, where {given:,.0f} are given" in "; ".join(found.assumed)
+    found = plan("llama3-8b", "64xH100", tokens=1e12, seq_len=8192, global_batch_tokens=4e6)
+    assert "4,194,304 tokens per step, 512 sequences, where 4,000,000 are given" in "; ".join(found.assumed)
+
+
+def test_what_is_odd_about_a_request_is_noted() -> None:
+    assert plan("llama3-8b", "64xH100", tokens=1e12).notes == ()
+    (long,) = plan("llama3-8b", "64xH100", tokens=1e12, seq_len=32768).notes
+    assert "32,768" in long
+    assert "context of Llama-3-8B, 8,192" in long
+    (short,) = plan("llama3-8b", "64xH100", tokens=1, seq_len=8192).notes
+    assert "one step" in short
+
+
+def test_a_rank_above_the_width_of_the_model_is_refused() -> None:
+    plan("llama3-8b", "8xH100", method="lora", lora_rank=4096)
+    with pytest.raises(UsageError, match=r"4,097.*4,096"):
+        plan("llama3-8b", "8xH100", method="lora", lora_rank=4097)
+
+
+def test_a_price_of_zero_costs_nothing() -> None:
+    found = plan("llama3-8b", "64xH100", tokens=1e12, usd_per_hour=0.0)
+    assert found.usd == 0
+    assert found.usd_per_hour == 0
+    assert plan("llama3-8b", "64xH800", tokens=1e12).usd_per_hour is None

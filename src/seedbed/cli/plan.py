@@ -77,7 +77,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", metavar="NAME", help="the model and tokens of a preset, such as tiny")
     training_options(parser)
     parser.add_argument("--target-days", metavar="DAYS", type=real(0.001), help="say whether the training ends in time")
-    parser.add_argument("--usd-per-hour", metavar="USD", type=real(0), help="price of one GPU for an hour")
+    parser.add_argument("--usd-per-hour", metavar="USD", type=real(0, 1e6), help="price of one GPU for an hour")
     parser.add_argument("--explain", action="store_true", help="show where the time of a step and the memory go")
     parser.add_argument("--search", action="store_true", help="rank layouts by time and by cost, also on fewer GPUs")
     parser.add_argument(
@@ -347,8 +347,8 @@ def _search(arguments: argparse.Namespace) -> int:
 
     first, found, tried = plan_on_fewer_gpus(request_of(arguments))
     top = arguments.top or _MOST_LAYOUTS
-    by_time = sorted(found, key=lambda each: each.cost.step_s)
-    by_cost = sorted(found, key=lambda each: each.cost.step_s * each.setup.num_gpus)
+    by_time = sorted(found, key=lambda each: each.whole.wall_s)
+    by_cost = sorted(found, key=lambda each: each.whole.gpu_hours)
     if arguments.json:
         say_json(
             {
@@ -364,7 +364,7 @@ def _search(arguments: argparse.Namespace) -> int:
     for heading, ranked in (("By time", by_time), ("By cost", by_cost)):
         say()
         say(paint(heading, "bold"))
-        header, cells = list(LAYOUT_COLUMNS), layouts_table(ranked[:top], first.tokens, first.usd_per_hour)
+        header, cells = list(LAYOUT_COLUMNS), layouts_table(ranked[:top])
         fitted(header, cells, [], spare=("GiB", "MFU"), shorten="layout", least=20)
         for line in table(cells, header, right=("GPUs", "training", "step", "MFU", "GiB", "money")):
             say(line)

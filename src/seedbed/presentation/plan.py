@@ -11,9 +11,11 @@ import msgspec
 from seedbed import text
 from seedbed.simulate.constants import PRIORS, fitted_file
 from seedbed.simulate.intervals import CLASSES, class_of
-from seedbed.simulate.layouts import Candidate, layout_text
+from seedbed.simulate.layouts import layout_text
+from seedbed.simulate.lora import lora_parameters
 from seedbed.simulate.memory import GIB
-from seedbed.simulate.plan import DAY_S, Plan
+from seedbed.simulate.plan import DAY_S, Plan, Ranked
+from seedbed.simulate.setup import Setup
 from seedbed.simulate.source import source_of
 
 _FITTED_NOTE = "fitted on published runs"
@@ -26,26 +28,38 @@ def title(plan: Plan) -> str:
     return f"{setup.shape.name} on {gpus}: {text.count(plan.tokens)} tokens in {period(plan.wall_s)}"
 
 
+_LONG_UNITS = ((2 * 365 * DAY_S, 365 * DAY_S, "years"), (DAY_S, DAY_S, "days"))
+"""From which time on, the seconds of a unit, and its name. Shorter times are written as for a run."""
+
+
 def period(seconds: float) -> str:
-    """A time of any length: `280 days`, `1.4 years`, or as for a run if it is shorter than three days."""
-    if seconds >= 2 * 365 * DAY_S:
-        return f"{seconds / 365 / DAY_S:.3g} years"
-    return f"{seconds / DAY_S:,.3g} days" if seconds >= DAY_S else text.duration(seconds)
-
-
-_SPAN_UNITS = (
-    (2 * 365 * DAY_S, 365 * DAY_S, "years"), (DAY_S, DAY_S, "days"), (3600.0, 3600.0, "hours"), (60.0, 60.0, "minutes"),
-    (1.0, 1.0, "s"), (0.0, 1e-3, "ms"),
-)  # fmt: skip
-"""From which time on, the seconds of a unit, and its name."""
+    """A time of any length: `0.66s`, `1h 03m`, `280 days`, `1.4 years`."""
+    for least, size, name in _LONG_UNITS:
+        if seconds >= least:
+            return f"{_digits(seconds / size)} {name}"
+    return f"{seconds:.2g}s" if seconds < 9.95 else text.duration(seconds)
 
 
 def span(low_s: float, high_s: float) -> str:
-    """An interval of times in one unit, that of its middle: `16.3 to 21.4 days`, `0.95 to 1.1 s`."""
+    """An interval of times, each as `period` writes their middle: `16.3 to 21.4 days`, `55m 00s to 1h 13m`."""
     middle = math.sqrt(low_s * high_s)
-    unit_s, unit = next((size, name) for least, size, name in _SPAN_UNITS if middle >= least)
-    low, high = (f"{each:,.0f}" if each >= 100 else f"{each:.3g}" for each in (low_s / unit_s, high_s / unit_s))
-    return f"{low} to {high} {unit}"
+    for least, size, name in _LONG_UNITS:
+        if middle >= least:
+            return f"{_digits(low_s / size)} to {_digits(high_s / size)} {name}"
+    low, high = (f"{each:.2g}s" if each < 9.95 else _short(each) for each in (low_s, high_s))
+    return f"{low} to {high}"
+
+
+def _short(seconds: float) -> str:
+    """A time in hours and minutes also beyond a day."""
+    if seconds < DAY_S:
+        return text.duration(seconds)
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours}h {minutes:02d}m"
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def money(usd: float) -> str:
@@ -69,20 +83,46 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
         ("energy", _energy(plan.energy_kwh)),
         ("failures", _failures(plan)),
         ("layout", layout_text(setup)),
+        ("setup", _setup(setup)),
     ]
     if setup.recipe.method == "pretrain":
-        found.insert(-2, ("loss", f"{plan.loss:.3f} nats per token of web text (scaling law)"))
+        found.insert(-3, ("loss", f"{plan.loss:.3f} nats per token of web text (scaling law)"))
     if plan.assumed:
         found.append(("assumed", "; ".join(plan.assumed)))
+    if plan.notes:
+        found.append(("note", "; ".join(plan.notes)))
     if plan.target_days is not None:
         found.insert(1, ("target", _target(plan)))
     return found
 
 
+_METHODS = {"pretrain": "pre-training", "full_ft": "full fine-tuning", "lora": "LoRA", "qlora": "QLoRA"}
+
+
+def _setup(setup: Setup) -> str:
+    """What the layout does not say, given or assumed: method, sequences, precision, software, network."""
+    recipe = setup.recipe
+    rank = f" of rank {recipe.lora_parameters // lora_parameters(setup.shape, 1)}" if recipe.is_lora else ""
+    said = [
+        f"{_METHODS[recipe.method]}{rank}",
+        f"sequences of {recipe.seq_len:,} tokens",
+        f"fp32{_without_tf32(setup)}" if recipe.precision == "fp32" else recipe.precision,
+        f"software {recipe.stack}",
+    ]
+    if setup.num_gpus > setup.node_gpus:
+        said.append(f"network of {setup.network_gbps:.3g} GB/s per GPU")
+    return ", ".join(said)
+
+
+def _without_tf32(setup: Setup) -> str:
+    return " without TF32 (as `seedbed train`)" if "tf32" in setup.gpu.peak_tflops else ""
+
+
 def _speed(plan: Plan) -> str:
     cost = plan.cost
+    of = " of the fp32 peak" if plan.setup.recipe.precision == "fp32" else ""
     each = f"{text.count(cost.tokens_per_s_per_gpu)} per GPU, " if plan.setup.num_gpus > 1 else ""
-    return f"{text.count(cost.tokens_per_s)} tokens/s, {each}MFU {100 * cost.mfu:.0f} %"
+    return f"{text.count(cost.tokens_per_s)} tokens/s, {each}MFU {100 * cost.mfu:.0f} %{of}"
 
 
 def seconds(value: float) -> str:
@@ -93,12 +133,13 @@ def seconds(value: float) -> str:
 
 
 def _price(plan: Plan) -> str:
-    if plan.usd is None:
+    if plan.usd is None or plan.usd_per_hour is None:
         return f"no price for this GPU is known; {text.count(plan.gpu_hours)} GPU hours"
     source = source_of(plan.setup.gpu.sources, "usd_per_hour")
     given = plan.usd_per_hour != plan.setup.gpu.usd_per_hour
     where = "as given" if given or source is None else f"{source.source.split(',')[0]}, {source.date}"
-    return f"{money(plan.usd)}: {text.count(plan.gpu_hours)} GPU hours at ${plan.usd_per_hour:.2f} ({where})"
+    price = f"${plan.usd_per_hour:.2f}" if plan.usd_per_hour else "$0"
+    return f"{money(plan.usd)}: {text.count(plan.gpu_hours)} GPU hours at {price} ({where})"
 
 
 def _energy(kwh: float | None) -> str:
@@ -164,24 +205,20 @@ def basis(plan: Plan) -> list[str]:
     ]
 
 
-def layouts_table(candidates: Sequence[Candidate], steps_tokens: float, usd_per_hour: float) -> list[list[str]]:
+def layouts_table(ranked: Sequence[Ranked]) -> list[list[str]]:
     """Rows of the layouts that fit, in the given order: time of the whole training, step, MFU, memory, money, layout."""
-    found = []
-    for each in candidates:
-        wall_s = steps_tokens / each.cost.tokens_per_s
-        usd = wall_s / 3600 * each.setup.num_gpus * usd_per_hour
-        found.append(
-            [
-                f"{each.setup.num_gpus:,}",
-                period(wall_s),
-                seconds(each.cost.step_s),
-                f"{100 * each.cost.mfu:.0f} %",
-                f"{each.memory.total / GIB:.3g}",
-                money(usd) if usd else "-",
-                layout_text(each.setup),
-            ]
-        )
-    return found
+    return [
+        [
+            f"{found.setup.num_gpus:,}",
+            period(whole.wall_s),
+            seconds(found.cost.step_s),
+            f"{100 * found.cost.mfu:.0f} %",
+            f"{found.memory.total / GIB:.3g}",
+            "-" if whole.usd is None else money(whole.usd),
+            layout_text(found.setup),
+        ]
+        for found, whole in ranked
+    ]
 
 
 LAYOUT_COLUMNS = ("GPUs", "training", "step", "MFU", "GiB", "money", "layout")
@@ -207,6 +244,8 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "interval_factor": plan.factor,
         "train_s": plan.train_s,
         "wall_s": plan.wall_s,
+        "wall_low_s": plan.wall_s / plan.factor,
+        "wall_high_s": plan.wall_s * plan.factor,
         "effective_share": plan.effective,
         "memory_bytes": plan.memory.total,
         "memory_parts_bytes": plan.memory._asdict(),
@@ -216,18 +255,26 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "loss": plan.loss,
         "checkpoint_every": plan.scenario.interval_steps(),
         "layout": msgspec.to_builtins(setup.layout),
+        "network_gbps_per_gpu": setup.network_gbps,
         "recipe": msgspec.to_builtins(setup.recipe),
         "target_days": plan.target_days,
         "target_kept": None if plan.target_days is None else plan.wall_s <= plan.target_days * DAY_S,
         "assumed": list(plan.assumed),
+        "notes": list(plan.notes),
     }
 
 
-def layout_json(found: Candidate) -> dict[str, Any]:
+def layout_json(ranked: Ranked) -> dict[str, Any]:
     """A layout with its cost as an object of raw numbers."""
+    found, whole = ranked
     return {
         "num_gpus": found.setup.num_gpus,
         "step_s": found.cost.step_s,
+        "train_s": whole.train_s,
+        "wall_s": whole.wall_s,
+        "effective_share": whole.effective,
+        "gpu_hours": whole.gpu_hours,
+        "usd": whole.usd,
         "tokens_per_s": found.cost.tokens_per_s,
         "mfu": found.cost.mfu,
         "memory_bytes": found.memory.total,

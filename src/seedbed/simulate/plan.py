@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -69,6 +69,29 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What the caller had to assume; the first of `Plan.assumed`."""
 
 
+class Whole(NamedTuple):
+    """A training from its start to its end, with checkpoints, failures and recovery."""
+
+    train_s: float
+    """Seconds of the steps alone."""
+    effective: float
+    """Expected share of the time that is training which counts."""
+    wall_s: float
+    """Seconds from start to end."""
+    gpu_hours: float
+    usd: float | None
+    """Cost of the GPUs; None if no price is known."""
+
+
+def whole_of(scenario: Scenario, usd_per_hour: float | None) -> Whole:
+    """The whole of a training."""
+    train_s = scenario.steps * scenario.step_s
+    effective = effective_share(scenario.interval_steps() * scenario.step_s, scenario.checkpointing())
+    wall_s = train_s / effective if effective else math.inf
+    gpu_hours = wall_s * scenario.gpus / 3600
+    return Whole(train_s, effective, wall_s, gpu_hours, None if usd_per_hour is None else gpu_hours * usd_per_hour)
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything predicted about one training. Times in seconds, sizes in bytes."""
 
@@ -81,39 +104,45 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     tokens: float
     assumed: tuple[str, ...]
     scenario: Scenario
-    usd_per_hour: float
-    """Price of one GPU; 0: unknown."""
+    usd_per_hour: float | None
+    """Price of one GPU; None: unknown."""
     candidates: tuple[Candidate, ...]
     """The layouts that fit, fastest first, if all were compared; else only the fastest."""
     tried: int
     """Number of layouts that were possible."""
     target_days: float | None = None
+    notes: tuple[str, ...] = ()
+    """What is odd about the request."""
+
+    @property
+    def whole(self) -> Whole:
+        """The training from start to end."""
+        return whole_of(self.scenario, self.usd_per_hour)
 
     @property
     def train_s(self) -> float:
         """Seconds of the steps alone."""
-        return self.steps * self.cost.step_s
+        return self.whole.train_s
 
     @property
     def effective(self) -> float:
         """Expected share of the time that is training which counts."""
-        interval_s = self.scenario.interval_steps() * self.cost.step_s
-        return effective_share(interval_s, self.scenario.checkpointing())
+        return self.whole.effective
 
     @property
     def wall_s(self) -> float:
         """Seconds from start to end, with checkpoints, failures and recovery."""
-        return self.train_s / self.effective
+        return self.whole.wall_s
 
     @property
     def gpu_hours(self) -> float:
         """GPU hours from start to end."""
-        return self.wall_s * self.setup.num_gpus / 3600
+        return self.whole.gpu_hours
 
     @property
     def usd(self) -> float | None:
         """Cost of the GPUs; None if no price is known."""
-        return self.gpu_hours * self.usd_per_hour if self.usd_per_hour else None
+        return self.whole.usd
 
     @property
     def energy_kwh(self) -> float | None:
@@ -159,7 +188,7 @@ def make_plan(request: Request, *, ranked: bool = False) -> Plan:
         "the fastest layout that fits" if not fixed else "what --parallel leaves open: the fastest that fits"
     )
     steps = max(1, round(tokens / setup.tokens_per_step))
-    price = request.usd_per_hour if request.usd_per_hour is not None else request.gpu.usd_per_hour
+    price = request.usd_per_hour if request.usd_per_hour is not None else request.gpu.usd_per_hour or None
     plan = Plan(
         setup=best.setup,
         cost=best.cost,
@@ -173,16 +202,45 @@ def make_plan(request: Request, *, ranked: bool = False) -> Plan:
         candidates=tuple(found),
         tried=tried,
         target_days=request.target_days,
+        notes=_notes(request, best.setup, tokens),
     )
     if plan.effective < HOPELESS:
-        raise SeedbedError(
-            f"On {request.num_gpus:,} GPUs, failures come so often that the run would hardly make progress.",
-            "Use fewer GPUs.",
-        )
+        raise _hopeless(plan)
     return plan
 
 
-def plan_on_fewer_gpus(request: Request) -> tuple[Plan, list[Candidate], int]:
+def _notes(request: Request, setup: Setup, tokens: float) -> tuple[str, ...]:
+    shape, seq_len, found = request.shape, setup.recipe.seq_len, []
+    if seq_len > shape.context:
+        found.append(f"sequences of {seq_len:,} tokens are longer than the context of {shape.name}, {shape.context:,}")
+    if tokens < setup.tokens_per_step:
+        found.append(f"{count(tokens)} tokens are less than one step; one step is planned")
+    return tuple(found)
+
+
+def _hopeless(plan: Plan) -> SeedbedError:
+    """The error for a run that would hardly make progress, with what causes it."""
+    mtbf_s, step_s = plan.scenario.checkpointing().mtbf_s, plan.cost.step_s
+    if step_s > mtbf_s:
+        return SeedbedError(
+            f"A step of {count(plan.setup.tokens_per_step)} tokens takes {step_s / DAY_S:.3g} days, and something fails "
+            f"every {mtbf_s / DAY_S:.3g} days, so hardly a step would end.",
+            "Choose a smaller --global-batch.",
+        )
+    return SeedbedError(
+        f"On {plan.setup.num_gpus:,} GPUs, failures come so often that the run would hardly make progress.",
+        "Use fewer GPUs.",
+    )
+
+
+class Ranked(NamedTuple):
+    """A layout that fits, with the whole training in it."""
+
+    found: Candidate
+    whole: Whole
+
+
+def plan_on_fewer_gpus(request: Request) -> tuple[Plan, list[Ranked], int]:
     """The plan, the layouts that fit on all GPUs or on a half, a quarter, ... of them, and how many were compared.
 
     The batch and the tokens stay the same. Raises as `make_plan` does.
@@ -204,7 +262,8 @@ def plan_on_fewer_gpus(request: Request) -> tuple[Plan, list[Candidate], int]:
             break  # it fits on no smaller number either
         found += fewer.candidates
         tried += fewer.tried
-    return first, found, tried
+    ranked = [Ranked(each, whole_of(scenario_of(each, first.steps), first.usd_per_hour)) for each in found]
+    return first, [each for each in ranked if each.whole.effective >= HOPELESS], tried
 
 
 def _setup(request: Request, assumed: list[str]) -> tuple[Setup, float]:
@@ -220,6 +279,11 @@ def _setup(request: Request, assumed: list[str]) -> tuple[Setup, float]:
         tokens = 20.0 * shape.active_parameters
         each = "active parameter" if shape.experts else "parameter"
         assumed.append(f"{count(tokens)} tokens, 20 for each {each} (Chinchilla)")
+    if request.method in ("lora", "qlora") and request.lora_rank > shape.hidden:
+        raise UsageError(
+            f"--lora-rank {request.lora_rank:,} is above the width of {shape.name}, {shape.hidden:,}.",
+            "Usual ranks are 8 to 64.",
+        )
     seq_len = request.seq_len
     if seq_len is None:
         seq_len = min(shape.context, 8192 if request.method == "pretrain" else 2048)
@@ -238,7 +302,8 @@ def _setup(request: Request, assumed: list[str]) -> tuple[Setup, float]:
         global_batch = _round_batch(batch_tokens / seq_len)
     if batch_tokens is not None and global_batch * seq_len != batch_tokens:
         assumed.append(
-            f"{global_batch * seq_len:,} tokens per step, {plural(global_batch, 'sequence', f'{global_batch:,}')}"
+            f"{global_batch * seq_len:,} tokens per step, {plural(global_batch, 'sequence', f'{global_batch:,}')}, where "
+            f"{batch_tokens:,.0f} are given"
         )
     stack = request.stack
     if stack is None:
