@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from seedbed.config.schema import Config
     from seedbed.simulate.plan import Plan, Request
     from seedbed.simulate.shape import Shape
+    from seedbed.simulate.target import Enough
 
 DESCRIPTION = """\
 Predict what training a model on given GPUs needs: time, memory, money, energy, failures, and the loss to expect.
@@ -144,14 +145,20 @@ def run(arguments: argparse.Namespace) -> int:
         return _search(arguments)
     from seedbed.simulate.plan import make_plan
 
-    plan = make_plan(request_of(arguments))
+    request = request_of(arguments)
+    plan = make_plan(request)
+    enough = None
+    if plan.is_late:
+        from seedbed.simulate.target import enough_for
+
+        enough = enough_for(request, plan)
     if arguments.json:
         from seedbed.cli.console import say_json
         from seedbed.presentation.plan import as_json
 
-        say_json(as_json(plan))
+        say_json(as_json(plan, enough))
         return 0
-    _print(plan, explain=arguments.explain)
+    _print(plan, enough, explain=arguments.explain)
     return 0
 
 
@@ -304,11 +311,11 @@ def _tokens_of(config: Config, batch: int) -> tuple[float | None, str]:
     return tokens, words
 
 
-def _print(plan: Plan, *, explain: bool) -> None:
+def _print(plan: Plan, enough: Enough | None, *, explain: bool) -> None:
     from seedbed.cli.plan_text import print_plan
     from seedbed.presentation.plan import basis, explanation, rows, title
 
-    print_plan(title(plan), rows(plan), explanation(plan) if explain else [], basis(plan) if explain else [])
+    print_plan(title(plan), rows(plan, enough), explanation(plan) if explain else [], basis(plan) if explain else [])
 
 
 def _plan_time(arguments: argparse.Namespace) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -17,6 +18,9 @@ from seedbed.simulate.memory import GIB
 from seedbed.simulate.plan import DAY_S, Plan, Ranked
 from seedbed.simulate.setup import Setup
 from seedbed.simulate.source import source_of
+
+if TYPE_CHECKING:
+    from seedbed.simulate.target import Enough
 
 _FITTED_NOTE = "fitted on published runs"
 
@@ -70,8 +74,8 @@ def money(usd: float) -> str:
     return f"${usd:.3g}" if usd < 100 else f"${usd:.0f}"
 
 
-def rows(plan: Plan) -> list[tuple[str, str]]:
-    """The lines of a plan: label and text."""
+def rows(plan: Plan, enough: Enough | None = None) -> list[tuple[str, str]]:
+    """The lines of a plan: label and text. `enough`: what would keep a target that is missed."""
     setup, cost = plan.setup, plan.cost
     low, high = plan.wall_s / plan.factor, plan.wall_s * plan.factor
     found = [
@@ -92,7 +96,7 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
     if plan.notes:
         found.append(("note", "; ".join(plan.notes)))
     if plan.target_days is not None:
-        found.insert(1, ("target", _target(plan)))
+        found.insert(1, ("target", _target(plan, enough)))
     return found
 
 
@@ -163,14 +167,33 @@ def _failures(plan: Plan) -> str:
     return f"{apart}; {share} with a checkpoint every {steps} ({period(every * plan.cost.step_s)})"
 
 
-def _target(plan: Plan) -> str:
+def _target(plan: Plan, enough: Enough | None) -> str:
     assert plan.target_days is not None
-    days = plan.wall_s / DAY_S
-    if days <= plan.target_days:
-        return f"{plan.target_days:g} days: kept, with {plan.target_days - days:.3g} days to spare"
-    gpus = math.ceil(plan.setup.num_gpus * days / plan.target_days)
-    tokens = plan.tokens * plan.target_days / days
-    return f"{plan.target_days:g} days: missed; it needs at least {gpus:,} such GPUs, or at most {text.count(tokens)} tokens"
+    target_s = plan.target_days * DAY_S
+    days = text.plural(plan.target_days, "day")
+    if plan.wall_s <= target_s:
+        return f"{days}: kept, with {period(target_s - plan.wall_s)} to spare{_odds(plan)}"
+    missed = f"{days}: missed by {period(plan.wall_s - target_s)}{_odds(plan)}"
+    if enough is None:
+        return missed
+    if enough.num_gpus is None or enough.wall_s is None:
+        ways = [f"no number of such GPUs up to {enough.most_gpus:,} keeps it"]
+    else:
+        ways = [f"{enough.num_gpus:,} such GPUs keep it ({period(enough.wall_s)})"]
+    if enough.tokens is not None:
+        ways.append(f"{text.count(enough.tokens)} tokens keep it on {plan.setup.num_gpus:,}")
+    return f"{missed}; {', '.join(ways)}"
+
+
+def _odds(plan: Plan) -> str:
+    """How likely the target is kept, if it lies in the interval of the prediction (a log-normal one)."""
+    assert plan.target_days is not None
+    ratio = plan.target_days * DAY_S / plan.wall_s
+    if not 1 / plan.factor <= ratio <= plan.factor:
+        return ""
+    tenths = round(10 * NormalDist().cdf(math.log(ratio) / math.log(plan.factor) * NormalDist().inv_cdf(0.9)))
+    odds = "about even odds" if tenths == 5 else f"it is kept in about {tenths} of 10 cases"
+    return f" (within the interval: {odds})"
 
 
 def explanation(plan: Plan) -> list[tuple[str, list[tuple[str, str, str]]]]:
@@ -224,8 +247,8 @@ def layouts_table(ranked: Sequence[Ranked]) -> list[list[str]]:
 LAYOUT_COLUMNS = ("GPUs", "training", "step", "MFU", "GiB", "money", "layout")
 
 
-def as_json(plan: Plan) -> dict[str, Any]:
-    """The plan as an object of raw numbers in SI units."""
+def as_json(plan: Plan, enough: Enough | None = None) -> dict[str, Any]:
+    """The plan as an object of raw numbers in SI units. `enough`: what would keep a target that is missed."""
     setup = plan.setup
     return {
         "model": setup.shape.name,
@@ -259,6 +282,8 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "recipe": msgspec.to_builtins(setup.recipe),
         "target_days": plan.target_days,
         "target_kept": None if plan.target_days is None else plan.wall_s <= plan.target_days * DAY_S,
+        "target_num_gpus": None if enough is None else enough.num_gpus,
+        "target_tokens": None if enough is None else enough.tokens,
         "assumed": list(plan.assumed),
         "notes": list(plan.notes),
     }

@@ -145,6 +145,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return self.whole.usd
 
     @property
+    def is_late(self) -> bool:
+        """Whether the target is missed."""
+        return self.target_days is not None and self.wall_s > self.target_days * DAY_S
+
+    @property
     def energy_kwh(self) -> float | None:
         """Energy of the servers and their cooling; None if the GPU's power is not known."""
         power = self.setup.gpu.power_w
@@ -187,7 +192,7 @@ def make_plan(request: Request, *, ranked: bool = False) -> Plan:
     assumed.append(
         "the fastest layout that fits" if not fixed else "what --parallel leaves open: the fastest that fits"
     )
-    steps = max(1, round(tokens / setup.tokens_per_step))
+    steps = _steps(setup, tokens)
     price = request.usd_per_hour if request.usd_per_hour is not None else request.gpu.usd_per_hour or None
     plan = Plan(
         setup=best.setup,
@@ -231,6 +236,23 @@ def _hopeless(plan: Plan) -> SeedbedError:
         f"On {plan.setup.num_gpus:,} GPUs, failures come so often that the run would hardly make progress.",
         "Use fewer GPUs.",
     )
+
+
+def try_plan(request: Request) -> Whole | None:
+    """The whole training in its fastest layout; None if none fits, or if it would hardly end.
+
+    Raises UsageError for impossible values.
+    """
+    setup, tokens = _setup(request, [])
+    found = fastest(setup, request.parallel, request.recompute)[0]
+    if found is None:
+        return None
+    whole = whole_of(scenario_of(found, _steps(setup, tokens)), None)
+    return whole if whole.effective >= HOPELESS else None
+
+
+def _steps(setup: Setup, tokens: float) -> int:
+    return max(1, round(tokens / setup.tokens_per_step))
 
 
 class Ranked(NamedTuple):
