@@ -15,15 +15,17 @@ from seedbed.simulate.rates import peak_rate
 
 _MOST_TIMES_MORE = 16
 """Numbers of GPUs are tried up to so many times those that would do at the peak rate."""
-_EXACT_NODES = 128
-"""From so many nodes on, numbers are tried in steps of several nodes, of at most 1.6 %."""
+_EXACT_NODES = {"dense": 256, "experts": 64}
+"""Up to so many nodes, all numbers are tried; the plan of a model with experts takes ten times as long."""
+_COARSE = 8
+"""Beyond, numbers are first tried in steps of 1/8 to 1/16, and between the last two of them in steps an eighth as large."""
 
 
 class Enough(NamedTuple):
     """What keeps a target, each found by planning it; None: nothing was found."""
 
     num_gpus: int | None
-    """The smallest number of these GPUs; of those from 128 nodes on, that number or a slightly larger one."""
+    """The smallest number of these GPUs; of those beyond _EXACT_NODES, that number or a slightly larger one."""
     wall_s: float | None
     """The time on them."""
     most_gpus: int
@@ -36,11 +38,22 @@ def enough_for(request: Request, plan: Plan) -> Enough:
     """What keeps the target of a plan; `request` is what was planned, and only the found number changes in it."""
     assert plan.target_days is not None
     target_s, most = plan.target_days * DAY_S, MAX_GPUS
+    before = 0
     for most in _numbers(plan, target_s):
-        wall_s = _wall_s(msgspec.structs.replace(request, num_gpus=most))
-        if wall_s <= target_s:
-            return Enough(most, wall_s, most, _tokens(request, plan, target_s))
+        if _wall_s(msgspec.structs.replace(request, num_gpus=most)) <= target_s:
+            step = max((most - before) // _COARSE, plan.setup.gpu.gpus_per_node)
+            between = range(before + step, most, step) if before and most > _exact(plan) else ()
+            for number in (*between, most):
+                wall_s = _wall_s(msgspec.structs.replace(request, num_gpus=number))
+                if wall_s <= target_s:
+                    return Enough(number, wall_s, number, _tokens(request, plan, target_s))
+        before = most
     return Enough(None, None, most, _tokens(request, plan, target_s))
+
+
+def _exact(plan: Plan) -> int:
+    """Up to this number of GPUs, all whole nodes are tried."""
+    return _EXACT_NODES["experts" if plan.setup.shape.experts else "dense"] * plan.setup.gpu.gpus_per_node
 
 
 def _wall_s(request: Request) -> float:
@@ -63,7 +76,7 @@ def _numbers(plan: Plan, target_s: float) -> Iterator[int]:
     yield from range(least, min(node, most) + 1)
     number = max(least, node + 1)
     while True:
-        step = node << max(0, int(math.log2(number / node / _EXACT_NODES))) if number > node * _EXACT_NODES else node
+        step = node if number <= _exact(plan) else node << int(math.log2(number / node / _COARSE))
         number = math.ceil(number / step) * step
         if number > most:
             return
