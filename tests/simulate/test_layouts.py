@@ -197,3 +197,44 @@ def test_the_cost_of_few_layouts_is_computed_to_find_the_fastest(monkeypatch: py
         _, tried = fastest(setup, {})
         assert tried > 1000
         assert 0 < len(computed) < tried / 10
+
+
+def test_a_layout_that_does_not_fit_is_changed_as_little_as_possible() -> None:
+    number, kind = catalog.parse_gpus("16384xH100")
+    wanted = Request(
+        shape=catalog.model("llama3-405b"), gpu=kind, num_gpus=number, tokens=15.6e12,
+        parallel={"tp": 8, "pp": 16, "cp": 1}, recompute="none",
+    )  # fmt: skip
+    with pytest.raises(SeedbedError) as raised:
+        make_plan(wanted)
+    assert "With --recompute full it fits: dp 128, tp 8, pp 16," in raised.value.hint
+    assert make_plan(msgspec.structs.replace(wanted, recompute="full")).setup.layout.pp == 16
+
+
+def test_only_the_settings_of_a_layout_that_must_change_do() -> None:
+    number, kind = catalog.parse_gpus("8xH100")
+    fixed = {"tp": 2, "pp": 1, "cp": 1, "micro_batch": 16}
+    wanted = Request(
+        shape=catalog.model("llama3-8b"), gpu=kind, num_gpus=number, tokens=1e11, seq_len=32768, parallel=fixed,
+        recompute="full",
+    )  # fmt: skip
+    with pytest.raises(SeedbedError) as raised:
+        make_plan(wanted)
+    assert "The nearest layout that fits: dp 4, tp 2, " in raised.value.hint
+    assert "full recomputation" in raised.value.hint
+
+
+def test_checkpointing_that_does_not_fit_names_one_that_does() -> None:
+    number, kind = catalog.parse_gpus("4xH100")
+    with pytest.raises(SeedbedError, match="does not fit") as raised:
+        make_plan(
+            Request(
+                shape=catalog.model("llama3-8b"),
+                gpu=kind,
+                num_gpus=number,
+                tokens=1e11,
+                seq_len=65536,
+                recompute="none",
+            )
+        )
+    assert "With --recompute" in raised.value.hint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import combinations
 
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.simulate.layouts import MEMORY_MARGIN, candidates, fastest, layout_text, memory_limit, smallest
@@ -14,6 +15,11 @@ _MOST_TIMES_MORE = 128
 """Numbers of GPUs are tried up to so many times the given one."""
 _STEP = 1.03
 """Large numbers of GPUs are tried in steps of this factor, and then one by one."""
+
+_CHANGED_FIRST = ("micro_batch", "interleave", "zero", "cp", "pp", "tp", "ep", "dp")
+"""The settings of --parallel, first those that are changed most easily."""
+_MOST_CHANGED = 3
+"""So many settings are changed together before all are."""
 
 
 def does_not_fit(
@@ -61,16 +67,32 @@ def _hint(
         if found:
             what = "FSDP" if stage == 3 else f"ZeRO stage {stage}"
             return f"With {what} (zero={stage} in --parallel) it fits: {layout_text(found.setup)}."
-    if fixed:
-        found = fastest(setup, {}, recompute)[0]
-        if found:
-            return f"The nearest layout that fits: {layout_text(found.setup)}."
+    if fixed or recompute:
+        nearest = _nearest(setup, fixed, recompute)
+        if nearest:
+            return nearest
     more = fewest_gpus(setup, recompute, setup_on)
     if more is not None:
         return f"It fits for example on {more.num_gpus:,} of them ({layout_text(more)})."
     if setup.recipe.method != "qlora" and fastest(with_qlora(), {}, recompute)[0]:
         return "Choose a shorter --seq, a smaller model, a GPU with more memory, or --method qlora."
     return "Choose a shorter --seq, a smaller model, or a GPU with more memory."
+
+
+def _nearest(setup: Setup, fixed: dict[str, int], recompute: str | None) -> str:
+    """What fits on these GPUs if as few of the given settings as possible change; empty if nothing does."""
+    if recompute:
+        found = fastest(setup, fixed, None)[0]
+        if found:
+            return f"With --recompute {found.setup.recipe.recompute} it fits: {layout_text(found.setup)}."
+    given = sorted(fixed, key=_CHANGED_FIRST.index)
+    for number in range(1, min(len(given), _MOST_CHANGED) + 1):
+        for changed in combinations(given, number):
+            found = fastest(setup, {each: fixed[each] for each in given if each not in changed}, recompute)[0]
+            if found:
+                return f"The nearest layout that fits: {layout_text(found.setup)}."
+    found = fastest(setup, {}, None)[0]
+    return f"The nearest layout that fits: {layout_text(found.setup)}." if found else ""
 
 
 def fewest_gpus(setup: Setup, recompute: str | None, setup_on: Callable[[int], Setup]) -> Setup | None:
