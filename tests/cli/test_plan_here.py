@@ -194,7 +194,7 @@ def test_the_size_of_a_text_gives_the_steps_of_its_epochs(capsys: pytest.Capture
     found = json.loads(printed(capsys, "--preset", "tiny", "--data", f"text:{text}", "--json"))
     tokens = 0.95 * text.stat().st_size / 4  # 5 % are for validation; four bytes a token are assumed
     assert found["tokens"] == pytest.approx(tokens, abs=32 * 256)
-    assert any("tokens in 1 passes" in each for each in found["assumed"])
+    assert any("tokens in 1 pass" in each for each in found["assumed"])
 
 
 def test_the_warning_that_another_device_is_measured_is_repeated(

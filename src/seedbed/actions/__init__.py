@@ -20,7 +20,7 @@ from seedbed.actions.launching import (
     start_new_task,
     wait_until_started,
 )
-from seedbed.actions.measuring import expected_tokens, plan_on_this_machine, rates_of_this_machine, text_tokens, text_tokens
+from seedbed.actions.measuring import expected_tokens, plan_on_this_machine, rates_of_this_machine, text_tokens
 from seedbed.actions.models import ask_checkpoint, ask_model, child, default_prompt
 from seedbed.actions.records import change_tags, delete, rename, set_archived, set_note
 from seedbed.actions.resuming import resume
@@ -87,7 +87,6 @@ __all__ = [
     "start_new_task",
     "stop",
     "store",
-    "text_tokens",
     "text_tokens",
     "unpause",
     "wait_until_ended",

@@ -143,7 +143,8 @@ def expected_tokens(config: Config, store: Store | None, whole: TextTokens | Non
     if whole is None:
         return None, ""
     tokens = config.train.epochs * whole.training
-    return tokens, f"{count(tokens)} tokens in {config.train.epochs:g} passes over the text"
+    passes = "1 pass" if config.train.epochs == 1 else f"{config.train.epochs:g} passes"
+    return tokens, f"{count(tokens)} tokens in {passes} over the text"
 
 
 def text_tokens(data: DataConfig) -> TextTokens | None:
