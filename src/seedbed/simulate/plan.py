@@ -219,7 +219,7 @@ def _notes(request: Request, setup: Setup, tokens: float) -> tuple[str, ...]:
     if seq_len > shape.context:
         found.append(f"sequences of {seq_len:,} tokens are longer than the context of {shape.name}, {shape.context:,}")
     if tokens < setup.tokens_per_step:
-        found.append(f"{count(tokens)} tokens are less than one step; one step is planned")
+        found.append(f"the tokens are fewer than those of one step, {setup.tokens_per_step:,.0f}; one step is planned")
     return tuple(found)
 
 
