@@ -118,7 +118,8 @@ def rates_of_this_machine(
     if not content:
         raise SeedbedError("The measurement ended without a result.", "Try again; if it repeats, run `seedbed doctor`.")
     found = msgspec.convert(content, MachineRates)
-    if path is not None and is_as_asked:  # otherwise the warning would not be repeated, such as that of another device
+    # With a warning, such as that of another device, it would not be repeated.
+    if path is not None and is_as_asked and not found.is_disturbed:
         _keep(path, found)
     return found
 

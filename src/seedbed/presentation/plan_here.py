@@ -14,9 +14,6 @@ from seedbed.simulate.here import COMPILE_S, LocalPlan
 from seedbed.simulate.machine_rates import KINDS
 from seedbed.simulate.plan import DAY_S
 
-_BUSY_LOAD = 1.5
-"""With so many running or waiting programs for each core, the measurement counts as disturbed."""
-
 
 def title(plan: LocalPlan) -> str:
     """One line: what is trained, and how long it takes on this machine."""
@@ -75,16 +72,10 @@ def _spread(plan: LocalPlan) -> str:
     """What the rounds of the measurement alone predict; this is no interval of published runs."""
     tokens = plan.config.train.batch_size * plan.config.model.context
     low, high = tokens / plan.predicted.most_s, tokens / plan.predicted.least_s
-    disturbed = ", while other programs kept it busy" if is_busy(plan) else ""
-    return (
-        f"{text.count(low)} to {text.count(high)} tokens/s by the {plan.rates.rounds} rounds of the measurement{disturbed}; "
-        "other errors are not in it"
-    )
-
-
-def is_busy(plan: LocalPlan) -> bool:
-    """Whether other programs disturbed the measurement."""
-    return plan.rates.load > _BUSY_LOAD * plan.rates.cores
+    words = f"{text.count(low)} to {text.count(high)} tokens/s by the {plan.rates.rounds} rounds of the measurement"
+    if plan.rates.is_disturbed:
+        return f"{words}, but other programs kept this machine busy: plan again when it is idle"
+    return f"{words}; other errors are not in it"
 
 
 def machine(plan: LocalPlan) -> str:

@@ -95,6 +95,9 @@ KINDS: Mapping[str, Kind] = {
 }  # fmt: skip
 """All kinds of operations that are measured."""
 
+_BUSY_LOAD = 1.5
+"""With so many running or waiting programs for each core, a measurement counts as disturbed."""
+
 
 class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The measured time of one operation: its sizes, and its seconds in each round."""
@@ -139,6 +142,11 @@ class MachineRates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         lengths = {len(point.seconds) for points in self.points.values() for point in points}
         if len(lengths) != 1 or 0 in lengths:
             raise ValueError("all points need as many rounds")
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether other programs disturbed the measurement, so that it says little about an idle machine."""
+        return self.load > _BUSY_LOAD * self.cores
 
     @property
     def rounds(self) -> int:
