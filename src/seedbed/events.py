@@ -96,6 +96,8 @@ class Run(Event, frozen=True, kw_only=True):
     """Whether the session waits in the queue until its device is free."""
     after: str | None = None
     """The id of the run that must end before the session starts."""
+    nodes: int | None = None
+    """The number of nodes of the cluster that trains, without spares."""
     simulated: bool | None = None
     """Whether this event and all later ones of the session have simulated times: seconds since the run began, continued
     from the previous session, on a clock of the run's own."""

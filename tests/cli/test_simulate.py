@@ -206,3 +206,25 @@ def test_a_rehearsal_that_cannot_work_is_refused_before_a_run_exists(
     assert message in refused.stderr
     assert "Traceback" not in refused.stderr
     assert not list((tmp_path / "runs").glob("2*"))
+
+
+def test_the_status_says_how_many_nodes_are_in_use_and_of_how_many_warnings_it_shows_the_last(tmp_path: Path) -> None:
+    words = ("--model", "llama3-8b", "--gpu", "1024xH100", "--tokens", "100B", "--fail-rate", "600", "--set", "cluster.spare_nodes=60")
+    output = seedbed(tmp_path, "simulate", *words, "--name", "big").stdout
+    failures = int(re.search(r"Interruptions: (\d+)", output)[1])  # type: ignore[index]
+    shown = seedbed(tmp_path, "status", "big").stdout
+    assert f"  nodes       128 in use, {failures} interruptions (last failed: node " in shown
+    heading, *warnings = shown.partition("  Warnings ")[2].splitlines()
+    assert heading.startswith(f"(last {len(warnings)} of {failures};")
+    assert 1 < len(warnings) <= 20
+    assert all(line.startswith("  At step ") for line in warnings), "no blank lines between them"
+
+
+def test_a_run_that_makes_no_progress_says_so_first(tmp_path: Path) -> None:
+    words = ("--gpu", "1000000xH100", "--model", "llama3-8b", "--tokens", "100B", "--name", "huge")
+    seedbed(tmp_path, "simulate", *words, code=1)
+    lines = [line for line in seedbed(tmp_path, "status", "huge").stdout.splitlines() if line]
+    assert lines[2].startswith("  The simulated run makes no progress: ")
+    assert lines[3].startswith("  Lower the failure rates")
+    listed = seedbed(tmp_path, "runs").stdout
+    assert "The simulated run makes no progress" in listed

@@ -74,6 +74,7 @@ def test_the_golden_log_still_gives_the_same_codes_clock_and_open_metrics(record
     assert simulated.elapsed_s - waiting.elapsed_s == pytest.approx(3600.0)
     assert simulated.metrics == {"goodput": 0.93, "mfu": None, "val_accuracy": 0.125}
     assert (ended.status, ended.code) == ("stopped", "not-resumed")
+    assert (summary(simulated)["num_nodes"], summary(ended)["num_nodes"]) == (None, 2048)
 
 
 def test_a_missing_number_in_a_step_is_read_as_nan(records: list[Record], tmp_path: Path) -> None:

@@ -25,3 +25,24 @@ def test_many_states_and_operations_take_bounded_memory() -> None:
     assert cluster.collectives["op 0"].count == 2
     assert len(cluster.nodes()) < 20
     assert len(msgspec.json.encode(cluster)) < 200_000
+
+
+def test_nodes_without_events_are_in_use_and_a_replaced_node_is_not() -> None:
+    cluster = Cluster()
+    assert cluster.in_use(2048) == 2048
+    cluster.add_node(Node(node=17, state="failed", reason="GPU"))
+    assert cluster.in_use(2048) == 2047
+    cluster.add_node(Node(node=2048, state="joined", reason="replaces node 17"))  # a spare
+    assert cluster.in_use(2048) == 2048
+    cluster.add_node(Node(node=2048, state="left", reason="maintenance"))
+    cluster.add_node(Node(node=17, state="joined", reason="replaces node 2048"))
+    assert cluster.in_use(2048) == 2048
+    assert cluster.failed == 17
+
+
+def test_more_failures_than_nodes_are_tracked_do_not_change_the_number_in_use() -> None:
+    cluster = Cluster()
+    for node in range(6000):
+        cluster.add_node(Node(node=node, state="failed"))
+        cluster.add_node(Node(node=100_000 + node, state="joined"))
+    assert cluster.in_use(12_500) == 12_500

@@ -210,17 +210,18 @@ def listing(found: list[dict[str, Any]]) -> list[str]:
         rows.append(
             [text.printable(each["id"]), name, status, steps, *losses, text.duration(each["elapsed_s"]), left, age]
         )
-        rows[-1] += [*config, size, text.shorten(" ".join(each["tags"]), 40)]
-        styles.append(["dim", "bold", text.STATUS_STYLE.get(status, ""), *[""] * 9, "dim"])
+        why = text.printable(each["reason"] or "") if status == "failed" else ""
+        rows[-1] += [*config, size, text.shorten(" ".join(each["tags"]), 40), text.shorten(why, 72)]
+        styles.append(["dim", "bold", text.STATUS_STYLE.get(status, ""), *[""] * 9, "dim", "dim"])
     numbers = ["STEP", "LOSS", "VAL LOSS", "ELAPSED", "LEFT", "AGE"]
-    header = ["ID", "NAME", "STATUS", *numbers, "PRESET", "DATA", "PARAMS", "TAGS"]
-    for column in ("LEFT", "TAGS"):  # omitted if empty
+    header = ["ID", "NAME", "STATUS", *numbers, "PRESET", "DATA", "PARAMS", "TAGS", "REASON"]
+    for column in ("LEFT", "TAGS", "REASON"):  # omitted if empty
         at = header.index(column)
         if not any(row[at] for row in rows):
             for line in (header, *rows, *styles):
                 del line[at]
     # A narrow terminal has no room for all columns; a pipe, --csv and --json get all.
-    fitted(header, rows, styles, spare=("TAGS", "ID", "ELAPSED", "PRESET", "DATA", "PARAMS", "AGE", "VAL LOSS"))
+    fitted(header, rows, styles, spare=("REASON", "TAGS", "ID", "ELAPSED", "PRESET", "DATA", "PARAMS", "AGE", "VAL LOSS"))
     return table(rows, header, right=[*numbers, "PARAMS"], styles=styles)
 
 

@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
 def describe(found: dict[str, Any]) -> list[str]:
     """The status of a run as lines of text."""
     from seedbed.cli.console import paint
-    from seedbed.cli.store_option import run_argument, with_run_argument
+    from seedbed.cli.store_option import run_argument
     from seedbed.events import ASKED
     from seedbed.runs.control import shown_status
     from seedbed.runs.store import RunDir
@@ -58,20 +58,45 @@ def describe(found: dict[str, Any]) -> list[str]:
     name = text.printable(found["name"])
     simulated = paint("  SIMULATED", "bold magenta") if found["simulated"] else ""
     lines = [f"{paint(name, 'bold')}  {shown}{simulated}", paint(f"  {found['id']}", "dim")]
+    if found["status"] in ("failed", "lost"):
+        lines += ["", *_why(found), ""]
     for label, value in rows(found):
         lines.append(f"  {paint(f'{label:<12}', 'dim')}{value}")
     name = run_argument(RunDir(Path(found["path"])))
     if found["note"]:
         lines += ["", *("  " + line for line in text.printable(found["note"], newlines=True).splitlines())]
-    for warning in found["warnings"]:
-        lines += ["", "  " + paint(text.printable(warning), "yellow")]
-    if found["reason"]:
-        lines += ["", "  " + text.printable(found["reason"])]
-        if found["hint"]:
-            lines.append("  " + with_run_argument(text.printable(found["hint"]), found["id"], name))
+    if found["status"] not in ("failed", "lost") and (why := _why(found)):
+        lines += ["", *why]
+    if found["warnings"]:
+        lines += ["", *_warnings(found)]
     if found["status"] == "stopped" or (found["status"] == "paused" and found["code"] == ASKED):
         lines += ["", f"  Continue: seedbed resume {name}"]
     return lines
+
+
+def _why(found: dict[str, Any]) -> list[str]:
+    """The reason for a run's status, and what to do; none if it has none."""
+    from seedbed.cli.store_option import run_argument, with_run_argument
+    from seedbed.runs.store import RunDir
+
+    if not found["reason"]:
+        return []
+    lines = ["  " + text.printable(found["reason"])]
+    if found["hint"]:
+        name = run_argument(RunDir(Path(found["path"])))
+        lines.append("  " + with_run_argument(text.printable(found["hint"]), found["id"], name))
+    return lines
+
+
+def _warnings(found: dict[str, Any]) -> list[str]:
+    """The last warnings of a run, compact if they are many: what was left out is said above them."""
+    from seedbed.cli.console import paint
+
+    shown, forgotten = found["warnings"], found["forgotten_warnings"]
+    lines = [paint("  " + text.printable(warning), "yellow") for warning in shown]
+    if not forgotten:
+        return lines
+    return [f"  Warnings (last {len(shown)} of {forgotten + len(shown):,}; `seedbed logs` shows all):", *lines]
 
 
 def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
@@ -110,8 +135,8 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         if found["compile"]:
             details.append("compiled")
         shown.append(("device", ", ".join(detail for detail in details if detail)))
-    if found["nodes"]:
-        shown.append(("nodes", wording.nodes(found["nodes"])))
+    if nodes := wording.nodes(found):
+        shown.append(("nodes", nodes))
     if found["comm"]:
         shown.append(("collectives", wording.collectives(found["comm"])))
     shown += [("plugin", wording.plugin(each)) for each in found["plugins"][-1:]]

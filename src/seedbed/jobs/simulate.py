@@ -96,6 +96,7 @@ def first_event(scenario: Scenario, session: Session, step: int, schedule: str) 
         simulated=True,
         device="simulated",
         device_name=f"{scenario.gpus:,} x {scenario.gpu}",
+        nodes=scenario.nodes,
         precision=scenario.precision,
         parameters=scenario.parameters,
         tokens_per_step=scenario.tokens_per_step,

@@ -67,7 +67,7 @@ def fact_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("updated", date_text(found["updated"])),
         ("elapsed", text.duration(found["elapsed_s"]) + simulated(found["simulated"])),
         ("metrics", open_metrics(found["metrics"])),
-        ("nodes", nodes(found["nodes"])),
+        ("nodes", nodes(found)),
         ("collectives", collectives(found["comm"])),
         ("tokens", f"{found['tokens']:,}" if found["tokens"] else None),
         ("checkpoint", found["checkpoint"]),

@@ -95,13 +95,20 @@ def comm(event: events.Comm) -> str:
     return text.printable(f"{event.op}: {text.size(event.size_bytes)} in {text.short_time(event.elapsed_s)}")
 
 
-def nodes(found: dict[str, dict[str, Any]]) -> str:
-    """How many nodes of a cluster are in each state, and why, such as `7 joined, 1 failed (disk full)`.
+def nodes(found: dict[str, Any]) -> str:
+    """The nodes of the cluster in a status: how many are in use, and the interruptions; "" if the run has no cluster.
 
-    `found` is the field `nodes` of a status.
+    If their number is unknown, how many are in each state, and why, such as `7 joined, 1 failed (disk full)`.
     """
+    planned, used, states = found["num_nodes"], found["nodes_in_use"], found["nodes"]
+    if planned is not None:
+        of = f" of {planned:,}" if used != planned else ""
+        failed, node = states.get("failed", {}).get("reason"), found["last_failed_node"]
+        last = f" (last failed: node {node}{f', {failed}' if failed else ''})" if node is not None else ""
+        count = found["interruptions"]
+        return text.printable(f"{used:,}{of} in use, {text.plural(count, 'interruption', f'{count:,}')}{last}")
     parts = []
-    for state, each in found.items():
+    for state, each in states.items():
         last = "last: " if each["count"] > 1 else ""
         parts.append(f"{each['count']} {state}" + (f" ({last}{each['reason']})" if each["reason"] else ""))
     return text.printable(", ".join(parts))

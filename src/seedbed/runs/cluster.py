@@ -8,6 +8,7 @@ import msgspec
 
 from seedbed.events import Comm, Node
 
+JOINED, FAILED = "joined", "failed"
 _MOST_NODES = 4096
 _MOST_STATES = 16
 _MOST_OPS = 32
@@ -29,14 +30,25 @@ class Cluster(msgspec.Struct, omit_defaults=True):
     reasons: dict[str, str] = {}
     """State (joined, failed, ...) -> the last reason reported for it."""
     collectives: dict[str, Total] = {}
+    others: int = 0
+    """By how many the nodes in use have changed because of events of nodes beyond the first _MOST_NODES."""
+    interruptions: int = 0
+    """Unplanned interruptions of the run by failures."""
+    failed: int | None = None
+    """The number of the node that failed last."""
 
     def add_node(self, event: Node) -> None:
         """Record the new state of a node, and the reason for it.
 
-        At most _MOST_NODES nodes, and the reasons of at most _MOST_STATES states, are tracked; further ones are ignored.
+        At most _MOST_NODES nodes, and the reasons of at most _MOST_STATES states, are tracked; of further ones, only the
+        change of their number.
         """
         if event.node in self.states or len(self.states) < _MOST_NODES:
             self.states[event.node] = event.state
+        else:
+            self.others += 1 if event.state == JOINED else -1
+        if event.state == FAILED:
+            self.failed = event.node
         if event.reason is not None and (event.state in self.reasons or len(self.reasons) < _MOST_STATES):
             self.reasons[event.state] = event.reason
 
@@ -50,6 +62,12 @@ class Cluster(msgspec.Struct, omit_defaults=True):
         total.count += 1
         total.size_bytes += event.size_bytes
         total.elapsed_s += event.elapsed_s
+
+    def in_use(self, num_nodes: int) -> int:
+        """How many nodes are in use, if `num_nodes` are meant to be. The first nodes are, unless an event says otherwise."""
+        joined = sum(state == JOINED for state in self.states.values())
+        silent = num_nodes - sum(node < num_nodes for node in self.states)
+        return min(max(joined + silent + self.others, 0), num_nodes)
 
     def nodes(self) -> dict[str, dict[str, Any]]:
         """State -> `count` of the nodes in that state, and the last `reason` for that state.

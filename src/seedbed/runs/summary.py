@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from seedbed.runs.view import View
+from seedbed.runs.view import View, is_warning
 
 
 def summary(view: View) -> dict[str, Any]:
@@ -15,6 +15,7 @@ def summary(view: View) -> dict[str, Any]:
     last, final = validations.last, validations.final
     saved = view.checkpoints[-1:]
     run = view.run.get
+    num_nodes = run("nodes")
     return {
         "code": view.code,
         "waits_for": view.waits_for,
@@ -51,10 +52,15 @@ def summary(view: View) -> dict[str, Any]:
         "pid": run("pid"),
         "host": run("host"),
         "nodes": view.cluster.nodes(),
+        "num_nodes": num_nodes,
+        "nodes_in_use": view.cluster.in_use(num_nodes) if num_nodes is not None else None,
+        "last_failed_node": view.cluster.failed,
+        "interruptions": view.cluster.interruptions,
         "comm": msgspec.to_builtins(view.cluster.collectives),
         "plugins": view.plugins,
         "simulated": bool(run("simulated")),
         "warnings": warnings(view),
+        "forgotten_warnings": view.forgotten_warnings,
         "started": view.started,
         "updated": view.updated,
         "elapsed_s": view.elapsed_s,
@@ -75,7 +81,7 @@ def warnings(view: View) -> list[str]:
     """The warnings of the run's last session, one line each: the step, what happened, why, and what to do."""
     lines: dict[str, str] = {}
     for each in view.messages:
-        if each.get("level") in ("warning", "error") and not _refuted(view, each):
+        if is_warning(each) and not _refuted(view, each):
             line = " ".join(str(each[key]) for key in ("text", "why", "hint") if each.get(key))
             lines.setdefault(line, f"At step {each['step']}: {line}" if each.get("step") else line)
     return list(lines.values())

@@ -22,6 +22,8 @@ from seedbed.runs.validations import Validation, Validations, comparable
 
 _KEPT_MESSAGES = 20
 _KEPT_PLUGINS = 10
+FAILURE = "failure"
+"""The code of the message of an unplanned interruption of a simulated run."""
 
 
 class View(msgspec.Struct, omit_defaults=True):
@@ -64,6 +66,9 @@ class View(msgspec.Struct, omit_defaults=True):
     opening: str = ""
     """The typical beginning of a text in the run's dataset, usable as a prompt."""
     messages: list[dict[str, Any]] = []
+    """The last messages of this session; of a simulated run, of all sessions."""
+    forgotten_warnings: int = 0
+    """Warnings of the same sessions that are no longer among `messages`."""
     plugins: list[dict[str, Any]] = []
     """The last plugin events of this session: name, text, ok."""
     hardware: dict[str, Any] | None = None
@@ -103,7 +108,7 @@ class View(msgspec.Struct, omit_defaults=True):
             self.progress = {"stage": event.stage, "done": event.done, "total": event.total, "unit": event.unit}
             self.opening = event.opening or self.opening
         elif isinstance(event, events.Message):
-            self.messages = [*self.messages, record.raw][-_KEPT_MESSAGES:]
+            self._message(event, record.raw)
         elif isinstance(event, events.Sample):
             self.sample = record.raw
         elif isinstance(event, events.Hardware):
@@ -115,6 +120,12 @@ class View(msgspec.Struct, omit_defaults=True):
         elif isinstance(event, events.Plugin):
             plugin = {"name": event.name, "text": event.text, "ok": event.ok}
             self.plugins = [*self.plugins, plugin][-_KEPT_PLUGINS:]
+
+    def _message(self, event: events.Message, raw: dict[str, Any]) -> None:
+        messages = [*self.messages, raw]
+        self.forgotten_warnings += sum(is_warning(each) for each in messages[:-_KEPT_MESSAGES])
+        self.messages = messages[-_KEPT_MESSAGES:]
+        self.cluster.interruptions += self.simulated and event.code == FAILURE
 
     def _clock(self, event: events.Run) -> None:
         """Restart the measurement of working time if `event` begins a session or declares that its times are simulated."""
@@ -132,7 +143,7 @@ class View(msgspec.Struct, omit_defaults=True):
         self.phases = []
         self.plugins = []
         if not self.run.get("simulated"):  # the clock and the cluster of a simulated run go on as if it had not stopped
-            self.messages = []
+            self.messages, self.forgotten_warnings = [], 0
             self.cluster.states, self.cluster.reasons = {}, {}
 
     def _run(self, event: events.Run) -> None:
@@ -235,6 +246,11 @@ class View(msgspec.Struct, omit_defaults=True):
         """How many passes over the training text the run has made at `step`, such as 1.5; None if unknown."""
         per_epoch = self.run.get("steps_per_epoch")
         return step / per_epoch if step is not None and per_epoch else None
+
+
+def is_warning(message: dict[str, Any]) -> bool:
+    """Whether a message (the raw fields of its event) is a warning or an error."""
+    return message.get("level") in ("warning", "error")
 
 
 def _finite(value: float) -> float | None:
