@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from seedbed.simulate.account import summary
 from seedbed.simulate.cluster_run import ClusterRun
 from seedbed.simulate.failures import Reliability
 from seedbed.simulate.goodput import (
@@ -13,6 +14,7 @@ from seedbed.simulate.goodput import (
     daly_s,
     effective_share,
     recommended_interval_s,
+    waiting_share,
     young_s,
 )
 from simulated import CALM, llama_3, scenario
@@ -87,3 +89,38 @@ def test_the_used_interval_is_the_recommended_one_unless_it_is_set() -> None:
     assert given.interval_steps() == pytest.approx(daly_s(12, given.checkpointing().mtbf_s) / 4.66, abs=1)
     assert llama_3(checkpoint_every=500).interval_steps() == 500
     assert scenario(reliability=CALM).interval_steps() == 12_000, "one checkpoint at the end"
+
+
+def test_the_job_waits_while_more_nodes_are_away_than_there_are_spares() -> None:
+    assert waiting_share(1.0, 0) == pytest.approx(1 - math.exp(-1))  # Poisson distribution with mean 1
+    assert waiting_share(1.0, 2) == pytest.approx(1 - 2.5 * math.exp(-1))
+    assert waiting_share(100.0, 100) == pytest.approx(0.4734, abs=1e-4)
+    assert waiting_share(0.0, 0) == 0
+    # 100 nodes, a failure in 1,000 days each, two hours away: 100 / 1,000 / 12 are away on average.
+    rates = Reliability(component_rates={"gpu": 1.0}, node_rate=0.0, slow_rate=0.0, maintenance_rate=0.0, repair_s=7200)
+    assert rates.mean_away(100) == pytest.approx(100 / 1000 / 12)
+
+
+@pytest.mark.parametrize(("nodes", "spare_nodes"), [(256, 0), (1024, 1)])
+def test_the_expectation_has_the_waiting_for_nodes_if_there_are_few_spares(nodes: int, spare_nodes: int) -> None:
+    shares, expected = [], 0.0
+    for seed in range(6):
+        given = scenario(
+            seed=seed,
+            steps=400_000,
+            log_points=50,
+            eval_every=0,
+            eval_s=0.0,
+            nodes=nodes,
+            spare_nodes=spare_nodes,
+            spikes_per_step=0.0,
+            reliability=Reliability(slow_rate=0.0),
+        )
+        run = ClusterRun(given)
+        for _ in run.events():
+            pass
+        shares.append(run.account.training_s / run.t)
+        expected = effective_share(given.interval_steps() * given.step_s, given.checkpointing())
+    assert expected < 0.9
+    assert sum(shares) / len(shares) == pytest.approx(expected, abs=0.02)
+    assert "cluster.spare_nodes" in " ".join(summary(given, run.account, run.t, 2.0, 2.0))

@@ -54,6 +54,8 @@ class Account(msgspec.Struct):
 
 
 _SHOWN = 6
+_MUCH_WAITING = 0.02
+"""Share of the time from which waiting for nodes is mentioned."""
 
 
 def summary(scenario: Scenario, account: Account, elapsed_s: float, loss: float, law: float) -> list[str]:
@@ -106,8 +108,13 @@ def _interval(scenario: Scenario) -> str:
     shares = [effective_share(steps * scenario.step_s, given) for steps in (used, best)]
     used_text = f"{text.duration(used * scenario.step_s)} ({used:,} steps), {shares[0]:.1%} expected"
     if used == best:
-        return f"Checkpoint interval: {used_text}; this is the recommended one."
+        line = f"Checkpoint interval: {used_text}; this is the recommended one."
+    else:
+        best_text = f"{text.duration(best * scenario.step_s)} ({best:,} steps), {shares[1]:.1%} expected"
+        line = f"Checkpoint interval: {used_text}; recommended {best_text}."
+    if given.waiting < _MUCH_WAITING:
+        return line
     return (
-        f"Checkpoint interval: {used_text}; recommended {text.duration(best * scenario.step_s)} ({best:,} steps),"
-        f" {shares[1]:.1%} expected."
+        f"{line} Waiting for nodes is {given.waiting:.1%} of the time: {text.plural(scenario.spare_nodes, 'spare node')}"
+        " (cluster.spare_nodes) are too few."
     )

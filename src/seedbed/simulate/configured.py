@@ -125,5 +125,6 @@ def _refuse_hopeless(scenario: Scenario) -> None:
         raise UsageError(
             f"This run would hardly make progress: something fails every {minutes:,.1f} minutes, and a checkpoint is saved"
             f" every {scenario.interval_steps():,} steps of {scenario.step_s:.3g} s.",
-            "Lower failures.rate, use fewer GPUs, or set checkpoint.every=0 for the recommended interval.",
+            "Lower failures.rate, use fewer GPUs or more cluster.spare_nodes, or set checkpoint.every=0 for the recommended"
+            " interval.",
         )

@@ -108,7 +108,7 @@ class Reliability(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def recovery_s(self, nodes: int, gpus: int, load_s: float) -> float:
         """Mean seconds from a failure until training continues: detection, replacement, start, reading a checkpoint.
 
-        Assumes that a spare node is free.
+        Assumes that a spare node is free; `mean_away` says how often none is.
         """
         crash = (self.job_rate / HOUR_S) * self.detection_s("crash")
         weights = self.job_rate / HOUR_S
@@ -117,6 +117,12 @@ class Reliability(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             weights += rate
             crash += rate * (self.detection_s(each.shows) + (self.evict_s if each.replaces_node else 0.0))
         return (crash / weights if weights else 0.0) + self.init_s(gpus) + load_s
+
+    def mean_away(self, nodes: int) -> float:
+        """The mean number of nodes that are repaired or maintained at a time, after the early life."""
+        failing = math.fsum(each.rate for each in self.components() if each.replaces_node) + self.slow_rate
+        per_node = failing * self.repair_s + self.maintenance_rate * self.maintenance_s
+        return nodes * per_node / NODE_DAYS / DAY_S
 
 
 class Failure(NamedTuple):

@@ -7,7 +7,7 @@ import math
 import msgspec
 
 from seedbed.simulate.failures import Reliability
-from seedbed.simulate.goodput import Checkpointing, recommended_interval_s
+from seedbed.simulate.goodput import Checkpointing, recommended_interval_s, waiting_share
 from seedbed.simulate.loss import SPIKES_PER_STEP, LossCurve, Schedule, ScheduleKind
 
 
@@ -107,7 +107,12 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             1 / rate if rate else math.inf,
             self.reliability.recovery_s(self.nodes, self.gpus, self.load_s),
             self.checkpoint_write_s,
+            self.waiting(),
         )
+
+    def waiting(self) -> float:
+        """The expected share of the time in which the job waits for a node because no spare is free."""
+        return waiting_share(self.reliability.mean_away(self.nodes), self.spare_nodes)
 
     def recommended_every(self) -> int:
         """The recommended number of steps between checkpoints (Daly's interval), at most those of the run."""
