@@ -121,6 +121,8 @@ class Phase(Event, frozen=True, kw_only=True):
     done: bool = False
     step: int | None = None
     elapsed_s: float | None = None
+    metrics: dict[str, float] | None = None
+    """Open metrics at the end of the phase, such as the goodput of a whole run."""
 
 
 class Step(Event, frozen=True, kw_only=True, omit_defaults=False):

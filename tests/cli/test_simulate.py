@@ -209,13 +209,26 @@ def test_a_rehearsal_that_cannot_work_is_refused_before_a_run_exists(
 
 
 def test_the_status_says_how_many_nodes_are_in_use_and_of_how_many_warnings_it_shows_the_last(tmp_path: Path) -> None:
-    words = ("--model", "llama3-8b", "--gpu", "1024xH100", "--tokens", "100B", "--fail-rate", "600", "--set", "cluster.spare_nodes=60")
+    words = (
+        "--model",
+        "llama3-8b",
+        "--gpu",
+        "1024xH100",
+        "--tokens",
+        "100B",
+        "--fail-rate",
+        "600",
+        "--set",
+        "cluster.spare_nodes=60",
+    )
     output = seedbed(tmp_path, "simulate", *words, "--name", "big").stdout
     failures = int(re.search(r"Interruptions: (\d+)", output)[1])  # type: ignore[index]
     shown = seedbed(tmp_path, "status", "big").stdout
     assert f"  nodes       128 in use, {failures} interruptions (last failed: node " in shown
     heading, *warnings = shown.partition("  Warnings ")[2].splitlines()
     assert heading.startswith(f"(last {len(warnings)} of {failures};")
+    goodput = re.search(r"Goodput: ([\d.]+%)", output)[1]  # type: ignore[index]
+    assert re.search(rf"  metrics     MFU \d+\.\d%, .*goodput {goodput}", shown)
     assert 1 < len(warnings) <= 20
     assert all(line.startswith("  At step ") for line in warnings), "no blank lines between them"
 

@@ -123,4 +123,4 @@ def test_the_expectation_has_the_waiting_for_nodes_if_there_are_few_spares(nodes
         expected = effective_share(given.interval_steps() * given.step_s, given.checkpointing())
     assert expected < 0.9
     assert sum(shares) / len(shares) == pytest.approx(expected, abs=0.02)
-    assert "cluster.spare_nodes" in " ".join(summary(given, run.account, run.t, 2.0, 2.0))
+    assert "cluster.spare_nodes" in " ".join(summary(given, run.account, run.t, 2.0, given.loss_curve()))

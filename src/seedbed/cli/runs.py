@@ -221,7 +221,9 @@ def listing(found: list[dict[str, Any]]) -> list[str]:
             for line in (header, *rows, *styles):
                 del line[at]
     # A narrow terminal has no room for all columns; a pipe, --csv and --json get all.
-    fitted(header, rows, styles, spare=("REASON", "TAGS", "ID", "ELAPSED", "PRESET", "DATA", "PARAMS", "AGE", "VAL LOSS"))
+    fitted(
+        header, rows, styles, spare=("REASON", "TAGS", "ID", "ELAPSED", "PRESET", "DATA", "PARAMS", "AGE", "VAL LOSS")
+    )
     return table(rows, header, right=[*numbers, "PARAMS"], styles=styles)
 
 

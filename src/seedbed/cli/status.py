@@ -128,7 +128,7 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     if found["tokens"]:
         speed = f"  at {text.count(found['tokens_per_s'])} tokens/s{sim}" if found["tokens_per_s"] else ""
         shown.append(("tokens", text.count(found["tokens"]) + speed))
-    if metrics := wording.open_metrics(found["metrics"]):
+    if metrics := wording.open_metrics(found):
         shown.append(("metrics", metrics))
     if found["device"]:
         details = [found["device"], text.printable(found["device_name"] or ""), found["precision"] or ""]

@@ -66,7 +66,7 @@ def fact_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("started", date_text(found["started"])),
         ("updated", date_text(found["updated"])),
         ("elapsed", text.duration(found["elapsed_s"]) + simulated(found["simulated"])),
-        ("metrics", open_metrics(found["metrics"])),
+        ("metrics", open_metrics(found)),
         ("nodes", nodes(found)),
         ("collectives", collectives(found["comm"])),
         ("tokens", f"{found['tokens']:,}" if found["tokens"] else None),

@@ -13,6 +13,8 @@ from seedbed.runs.statuses import ENDED
 from seedbed.runs.view import View
 
 _METRICS_SHOWN = 6
+_SIMULATED_SHARES = {"mfu": "MFU", "goodput": "goodput"}
+"""Metric of a simulated run that is a share from 0 to 1 -> its name for people."""
 _NAMED_UNKNOWN = 10
 """The maximum number of unknown parts of a prompt to show."""
 
@@ -128,12 +130,17 @@ def collectives(found: dict[str, dict[str, Any]]) -> str:
     )
 
 
-def open_metrics(found: dict[str, float | None]) -> str:
-    """The last values of the first few open metrics (those that Seedbed does not know by name) in a line.
+def open_metrics(found: dict[str, Any]) -> str:
+    """The last values of the first few open metrics (those that Seedbed does not know by name) of a status in a line.
 
-    Returns "" if there are none.
+    Those of simulated runs are known: shares are percentages. Returns "" if there are none.
     """
-    parts = [f"{name} {value:.4g}" for name, value in found.items() if value is not None]
+    shares = _SIMULATED_SHARES if found["simulated"] else {}
+    parts = [
+        f"{shares[name]} {value:.1%}" if name in shares else f"{name} {value:.4g}"
+        for name, value in found["metrics"].items()
+        if value is not None
+    ]
     more = f" and {len(parts) - _METRICS_SHOWN} more" if len(parts) > _METRICS_SHOWN else ""
     return ", ".join(parts[:_METRICS_SHOWN]) + more
 

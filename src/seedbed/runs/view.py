@@ -200,6 +200,7 @@ class View(msgspec.Struct, omit_defaults=True):
 
     def _phase(self, event: events.Phase) -> None:
         self.progress = None
+        self._take_metrics(event.metrics, "")
         if not event.done:
             self.phases = [*self.phases, event.name]
         elif event.name in self.phases:

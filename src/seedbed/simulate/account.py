@@ -7,6 +7,7 @@ import msgspec
 from seedbed import text
 from seedbed.simulate.failures import JOB
 from seedbed.simulate.goodput import effective_share
+from seedbed.simulate.loss import FIRST_STEPS, LossCurve
 from seedbed.simulate.scenario import Scenario
 
 
@@ -54,28 +55,46 @@ class Account(msgspec.Struct):
 
 
 _SHOWN = 6
+_NEAR = 0.03
+"""Distance of the final loss to the law, as a share, from which it is explained."""
+_FEW_STEPS = 4 * FIRST_STEPS
 _MUCH_WAITING = 0.02
 """Share of the time from which waiting for nodes is mentioned."""
 
 
-def summary(scenario: Scenario, account: Account, elapsed_s: float, loss: float, law: float) -> list[str]:
-    """The result of a simulated run as sentences, one fact each."""
-    goodput = scenario.steps * scenario.step_s / elapsed_s
+def summary(scenario: Scenario, account: Account, elapsed_s: float, loss: float, curve: LossCurve) -> list[str]:
+    """The result of a simulated run as sentences, one fact each. `loss`: that of its last step."""
     failures = account.failures
     lines = [
         f"Time: {text.duration(elapsed_s)} on {scenario.gpus:,} x {scenario.gpu},"
         f" {text.count(scenario.tokens)} tokens, {text.count(scenario.tokens / elapsed_s)} tokens/s.",
-        f"Goodput: {goodput:.1%}.{_where(account, elapsed_s)}",
+        f"Goodput: {scenario.goodput(scenario.steps, elapsed_s):.1%}.{_where(account, elapsed_s)}",
         f"Interruptions: {failures}{_by_component(scenario, account)}; {account.planned} planned;"
         f" {scenario.reliability.expected_failures(scenario.nodes, elapsed_s / 86_400):.0f} expected.",
         f"Lost work: {account.lost_steps:,} steps, {text.duration(account.lost_s)}.",
         _interval(scenario),
-        f"Final loss: {loss:.4f}; the law gives {law:.4f}.",
+        _final_loss(loss, curve),
     ]
     if account.rollbacks:
         times = "once" if account.rollbacks == 1 else f"{account.rollbacks} times"
         lines.insert(4, f"The loss diverged {times}; training went back and skipped data.")
     return lines
+
+
+def _final_loss(loss: float, curve: LossCurve) -> str:
+    """The final loss beside that of the law; if they are far apart, with the reason."""
+    law, shown = curve.at_law(), f"Final loss: {loss:.4f}"
+    if law >= curve.highest:
+        return f"{shown}. The law does not hold for so few tokens: it gives more than guessing, {curve.highest:.4f}."
+    if abs(loss - law) <= _NEAR * law:
+        return f"{shown}; the law gives {law:.4f}."
+    if curve.schedule.steps < _FEW_STEPS:
+        why = f"the run has only {text.plural(curve.schedule.steps, 'step')}, in which the loss still falls from that of guessing"
+    elif abs(curve.mean(curve.schedule.steps) - law) <= _NEAR * law:
+        why = "the last step differs by noise, since its batch is small"
+    else:
+        why = "for so few tokens, the start of the curve at the loss of guessing matters"
+    return f"{shown}; the law gives {law:.4f}: {why}."
 
 
 def _where(account: Account, elapsed_s: float) -> str:

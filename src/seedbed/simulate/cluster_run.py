@@ -92,9 +92,10 @@ class ClusterRun:
         yield from self._begin()
         while self.step < self.scenario.steps:
             yield from self._continue()
-        yield self._now(Phase(name="train", done=True, step=self.step))
+        goodput = significant(self.scenario.goodput(self.step, self.t))
+        yield self._now(Phase(name="train", done=True, step=self.step, metrics={"goodput": goodput}))
         last = self._curve.at(self.step, self._skipped).loss
-        for line in summary(self.scenario, self.account, self.t, last, self._curve.at_law()):
+        for line in summary(self.scenario, self.account, self.t, last, self._curve):
             yield self._now(Message(level="info", code="summary", text=line))
 
     def _begin(self) -> Iterator[Timed]:
@@ -181,7 +182,7 @@ class ClusterRun:
                     tokens=step * given.tokens_per_step,
                     step_s=significant(step_s, 9),
                     processed=given.tokens_per_step,
-                    metrics=step_metrics(given, step_s, step * given.step_s / t, self.account.failures),
+                    metrics=step_metrics(given, step_s, given.goodput(step, t), self.account.failures),
                 ),
             )
             if self._logged_count % _TELEMETRY_EVERY == 0:

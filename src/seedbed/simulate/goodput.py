@@ -58,7 +58,8 @@ def effective_share(interval_s: float, given: Checkpointing) -> float:
     """The share of the run's time that is training which counts, from 0 to 1.
 
     (1 - S) * T / (T + C) * (1 - (T / 2 + W + R) / (M + R)): waiting for nodes, time for checkpoints, and per failure the work
-    since the last complete checkpoint and the recovery. Agrees with the simulator within 1.5 points (tests/simulate/test_goodput.py).
+    since the last complete checkpoint and the recovery. Agrees with the simulator within 2 points
+    (tests/simulate/test_goodput.py).
     """
     training = interval_s / (interval_s + given.blocking_s) if given.blocking_s else 1.0
     if math.isinf(given.mtbf_s):

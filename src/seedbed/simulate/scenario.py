@@ -123,6 +123,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """The number of steps between checkpoints that the run uses."""
         return self.checkpoint_every or self.recommended_every()
 
+    def goodput(self, step: int, elapsed_s: float) -> float:
+        """The share of the time since the run began that `step` steps take on a healthy cluster, from 0 to 1."""
+        return step * self.step_s / elapsed_s
+
     def mfu(self, step_s: float) -> float | None:
         """Model FLOPs utilisation of a step of `step_s` seconds, from 0 to 1; None if the peak rate is unknown."""
         if not self.peak_flops:
