@@ -142,6 +142,11 @@ def test_it_ends_after_the_time_that_was_asked_for(tmp_path: Path) -> None:
     assert 1 <= time.monotonic() - begun < 1 + limit(2)
 
 
+def test_it_says_that_it_has_ended_also_if_it_has_hardly_begun(tmp_path: Path) -> None:
+    done = show(tmp_path, "--exit-after", "0.2s")
+    assert done.stderr.splitlines()[-1] == "Ended after 0.2s (--exit-after)."
+
+
 def test_a_closed_pipe_ends_it(tmp_path: Path) -> None:
     process = subprocess.Popen([*SEEDBED, "--speed", "1000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
@@ -317,6 +322,8 @@ def test_the_end_is_a_time_as_in_train_for(word: str, seconds: float) -> None:
         (("--exit-after", "soon"), "is not a time above 0"),
         (("--exit-after", "0m0s"), "is not a time above 0"),
         (("--exit-after", "1m2h"), "is not a time above 0"),
+        (("--list", "--model", "foo"), "--model does not apply to --list"),
+        (("--list", "--exit-after", "5s"), "--exit-after does not apply to --list"),
         (("--full-screen",), "needs a terminal"),
         (("--full-screen", "--scroll"), "not allowed with"),
     ],

@@ -59,6 +59,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Play the show until it is ended; or list what it is made of."""
     if arguments.list:
+        _refuse_with_list(arguments)
         _list()
         return 0
     import sys
@@ -118,6 +119,18 @@ def _duration(word: str) -> float:
     if not seconds:
         raise argparse.ArgumentTypeError(f'"{word}" is not a time above 0, such as 90s, 2m or 1h30m')
     return seconds
+
+
+def _refuse_with_list(arguments: argparse.Namespace) -> None:
+    """Raise UsageError if --list is given together with an option that it would ignore."""
+    from seedbed.errors import UsageError
+
+    for name in ("model", "gpu", "gpus", "exit_after", "record"):
+        if getattr(arguments, name) is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(
+                f"{option} does not apply to --list, which lists everything.", f"Leave out {option} or --list."
+            )
 
 
 def _list() -> None:

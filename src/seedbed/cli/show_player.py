@@ -12,12 +12,13 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NamedTuple
 
-from seedbed.cli.console import colour
+from seedbed.cli.console import colour, note
 from seedbed.cli.show_recording import Recording
 from seedbed.config.environment import env
 from seedbed.interrupts import interrupts_wait
 from seedbed.presentation.show.reminder import reminder
 from seedbed.presentation.show.rows import ASCII, UNICODE, Glyphs, Row, ansi, fitted, row
+from seedbed.text import duration
 
 if TYPE_CHECKING:
     from seedbed.simulate.show.items import Beat
@@ -149,6 +150,7 @@ class Player:
             clock = clock or Clock(self._settings.speed)  # the time for the first plan does not count
             if self._end_s is not None and (beat.at_s > self._end_s or clock.is_over(self._end_s)):
                 clock.until(self._end_s)
+                self._say_end()
                 return
             clock.until(beat.at_s)
             scrolling.width, scrolling.height = self._size()
@@ -169,6 +171,13 @@ class Player:
         if self._bar is not None:
             text += ansi(fitted(self._bar, max(self._size()[0] - 1, 1)), colour=self._colour)
         self._write(text, at_s)
+
+    def _say_end(self) -> None:
+        """Say on stderr that the show has ended after the given time: it is no part of the show."""
+        self._end_line()
+        ended = f"Ended after {duration(self._settings.exit_after_s or 0.0)}."
+        longer = f"{ended[:-1]} (--exit-after)."
+        note(longer if len(longer) < self._size()[0] else ended)
 
     def _end_line(self) -> None:
         """End the row that would be replaced, so that the shell's prompt begins on a new one."""
