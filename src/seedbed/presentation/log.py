@@ -90,6 +90,8 @@ class Narrator:
 
     def __init__(self) -> None:
         self._progress, self._comm, self._routine = Pace(), Pace(), Pace()
+        self._told_of_saves = False
+        """Whether a line says that most saves of a simulated run get none."""
 
     def tell(self, record: Record, view: View) -> list[tuple[str, str]]:
         """The lines of an event, each with its style. `view`, the state of the run, must already include the event."""
@@ -100,6 +102,8 @@ class Narrator:
             self._routine.begin(t)
         if isinstance(event, events.Step):
             return [(wording.progress(view), "")] if self._progress.due(t, simulated=view.simulated) else []
+        if view.simulated and isinstance(event, events.Comm):
+            return []  # their times hardly change, and the status has the means
         if isinstance(event, events.Comm):
             return [(wording.comm(event), "dim")] if self._comm.due(t, simulated=view.simulated) else []
         if view.simulated and isinstance(event, events.Node) and event.state == "joined" and not event.reason:
@@ -118,6 +122,9 @@ class Narrator:
             shows = whole or self._progress.due(t, simulated=view.simulated)
             return [("  " + wording.data(event), "")] if shows else []
         shown = wording.line(event) if event is not None else None
+        if view.simulated and isinstance(event, events.Checkpoint) and not self._told_of_saves:
+            self._told_of_saves = True
+            return [(f"{wording.saved(event)}; most of the saves are not shown", "dim")]
         return [shown] if shown is not None else []
 
     def is_due(self, t: float) -> bool:
