@@ -32,6 +32,12 @@ EXAMPLES = """\
   seedbed simulate --speed 3600 --background      an hour of the run in each second
   seedbed simulate --like latest --seed 8         the same run with other failures
   seedbed simulate --gpu 1024xH100 --tokens 15T --rehearse    prove that a real run recovers from such failures
+  seedbed simulate my.toml                        a file with, for example, these lines:
+      [simulate]
+      model = "llama3-70b"
+      [cluster]
+      gpus = "1024xH100"
+      spare_nodes = 8
   seedbed simulate --rehearse --inject full-disk,slow-writes --incidents 4
 """
 NAMED_KEYS = {
@@ -57,8 +63,8 @@ SYNONYMS = {"--bg": "--background", "--gpus": "--gpu", "--failures": "--fail-rat
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `simulate` to the parser."""
     parser.add_argument("file", metavar="FILE", nargs="?", type=Path, help="a config file (TOML) of the kind simulate")
-    parser.add_argument("--model", metavar="NAME", help="a known model such as llama3-8b, or a preset such as tiny")
-    parser.add_argument("--gpu", metavar="NxGPU", help="the cluster, such as 16384xH100")
+    parser.add_argument("--model", metavar="NAME", help="a known model or a preset such as tiny (default: llama3-8b)")
+    parser.add_argument("--gpu", metavar="NxGPU", help="the cluster, such as 16384xH100 (default: 64xH100)")
     parser.add_argument("--tokens", metavar="N", help="tokens to train on, such as 15.6T")
     parser.add_argument("--seq", metavar="N", help="tokens per sequence, such as 8192 or 8k")
     parser.add_argument("--global-batch", metavar="N", help="tokens per optimizer step, such as 4M")
@@ -68,7 +74,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--fail-rate", metavar="RATE", help="failures of nodes per 1,000 node-days (default: 4.0; 0: nothing fails)"
     )
     parser.add_argument("--checkpoint-every", metavar="N", help="steps between checkpoints (default: the recommended)")
-    parser.add_argument("--seed", metavar="N", help="seed of failures and noise")
+    parser.add_argument("--seed", metavar="N", help="seed of failures and noise (default: 1337)")
     parser.add_argument("--speed", metavar="X", help="simulated seconds per second (default: as fast as possible)")
     like = parser.add_argument("--like", metavar="RUN", help="start from the config of an earlier simulated run")
     like.completer = complete_run  # type: ignore[attr-defined]

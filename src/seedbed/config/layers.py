@@ -40,6 +40,11 @@ def of_tables(values: Mapping[str, Any], origin: str, folder: Path, root: Root[A
     """
     found: dict[str, Any] = {}
     for table, content in values.items():
+        if table == "kind" and isinstance(content, str):
+            raise UsageError(
+                f"kind in {origin} is no key: the command decides the kind of a config, here {root.title}.",
+                "Remove it. `seedbed simulate FILE` reads a simulate config; `seedbed config` has the option --kind.",
+            )
         if table not in tables(root):
             raise unknown_key(table, content, origin, root)
         if not isinstance(content, dict):
