@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from tests.patience import until
 
+from seedbed.config.simulation import ClusterConfig, SimulateConfig
+
 WORDS = ("--model", "llama3-8b", "--gpu", "64xH100", "--tokens", "10B", "--seed", "7", "--fail-rate", "5000")
 
 
@@ -41,6 +43,9 @@ def test_the_other_commands_show_a_simulated_run_and_say_that_it_is_one(tmp_path
     assert "seedbed generate" not in output, "there is no model to generate with"
     assert "preparing the data" not in output
     assert "in 0.0s" not in output
+    assert "all_reduce" not in output
+    saves = [line for line in output.splitlines() if line.startswith("saved step-")]
+    assert [line.endswith("; most of the saves are not shown") for line in saves] == [True] + [False] * (len(saves) - 1)
     found = json.loads(seedbed(tmp_path, "status", "big", "--json").stdout)
     assert (found["kind"], found["status"], found["simulated"]) == ("simulate", "completed", True)
     assert "SIMULATED" in seedbed(tmp_path, "status", "big").stdout
@@ -108,6 +113,9 @@ def test_a_completed_simulated_run_is_not_trained_further(tmp_path: Path) -> Non
     done = seedbed(tmp_path, "resume", "big", code=2)
     assert "all of its 2384 steps are simulated" in done.stderr
     assert "seedbed simulate --like " in done.stderr
+    hint = seedbed(tmp_path, "save", "big", code=1).stderr
+    assert "seedbed status" in hint
+    assert "seedbed resume" not in hint
 
 
 def test_the_status_after_a_resume_shows_what_that_of_an_uninterrupted_run_does(tmp_path: Path) -> None:
@@ -241,3 +249,17 @@ def test_a_run_that_makes_no_progress_says_so_first(tmp_path: Path) -> None:
     assert lines[3].startswith("  Lower the failure rates")
     listed = seedbed(tmp_path, "runs").stdout
     assert "The simulated run makes no progress" in listed
+
+
+def test_a_file_of_the_wrong_kind_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "sim.toml").write_text('[simulate]\nmodel = "tiny"\n[cluster]\ngpus = "8xH100"\n')
+    refused = seedbed(tmp_path, "plan", "sim.toml", "--gpu", "8xH100", code=2).stderr
+    assert "This is a simulate config, not a train config" in refused
+    (tmp_path / "kind.toml").write_text('kind = "simulate"\n[simulate]\nmodel = "tiny"\n')
+    assert "the command decides the kind" in seedbed(tmp_path, "simulate", "kind.toml", code=2).stderr
+
+
+def test_the_help_has_the_defaults(tmp_path: Path) -> None:
+    shown = " ".join(seedbed(tmp_path, "simulate", "--help").stdout.split())
+    defaults = (SimulateConfig().model, ClusterConfig().gpus, SimulateConfig().seed)
+    assert all(f"(default: {value})" in shown for value in defaults)

@@ -40,6 +40,11 @@ def test_pause_and_resume(desk: Any) -> None:
     assert json.loads(desk.seedbed("pause", "--wait", "--json").stdout)["status"] == "paused"
     assert json.loads(desk.seedbed("resume", "alpha", "--json").stdout)["status"] == "running"
     desk.seedbed("pause", "--wait")
+    assert desk.seedbed("resume", "--background").stdout == f"{run}\n", "the id, as from a stopped run"
+    desk.seedbed("pause", "--wait")
+    paused = desk.seedbed("status").stdout
+    assert "asked to pause" not in paused
+    assert "(kept in memory while the run is paused)" in paused
     assert "is stopped" in desk.seedbed("stop", "--wait").stdout
     assert "not running (stopped)" in desk.seedbed("pause", run, expect=1).stderr
     assert "running run" in desk.seedbed("pause", expect=2).stderr

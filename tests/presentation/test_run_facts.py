@@ -39,13 +39,15 @@ def test_epochs_are_shown_as_far_as_known() -> None:
         ("running", None, "compile", "compiling …"),
         ("running", None, "unheard-of", "unheard-of …"),
         ("paused", "the disk is full", "train", "the disk is full"),
+        ("paused", "asked to pause", "train", "paused on request"),
         ("completed", "Stopped early", None, ""),
     ],
 )
 def test_the_activity_of_a_run_that_is_not_training_is_shown(
     status: str, reason: str | None, phase: str | None, expected: str, tmp_path: Any
 ) -> None:
-    found = {"status": status, "reason": reason, "phase": phase}
+    code = "asked" if reason == "asked to pause" else None
+    found = {"status": status, "reason": reason, "phase": phase, "code": code}
     assert activity(ListedRun(RunDir(tmp_path), found, None, None)) == expected
 
 

@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     queue = turn(arguments, store)
     if request == ResumeOptions() and not queue and actions.is_paused(found):
-        return unpause(found, as_json=arguments.json)
+        return unpause(found, background=arguments.background, as_json=arguments.json)
     return watch(
         lambda: actions.resume(
             found, request, queue, on_go_back=partial(note_going_back, found.id), on_replaced_plan=note
@@ -117,8 +117,11 @@ def note_going_back(run_id: str, superseded: Superseded) -> None:
     )
 
 
-def unpause(found: RunDir, *, as_json: bool) -> int:
-    """Ask the job of a paused run to continue, and wait for that. Returns 1 if it is still paused after ten seconds."""
+def unpause(found: RunDir, *, background: bool, as_json: bool) -> int:
+    """Ask the job of a paused run to continue, and wait for that. Returns 1 if it is still paused after ten seconds.
+
+    With `background`, the id of the run is printed on stdout, as for a run that is started again.
+    """
     from seedbed import actions
     from seedbed.cli.console import note, say, say_json
     from seedbed.cli.store_option import run_argument
@@ -131,6 +134,8 @@ def unpause(found: RunDir, *, as_json: bool) -> int:
     continues = after["status"] not in ("paused", "pausing")
     if as_json:
         say_json(after)
+    elif continues and background:
+        say(found.id)
     elif continues:
         say(f"{run_id} continues in the background from step {request.current.view.step}: seedbed status {name}")
     else:

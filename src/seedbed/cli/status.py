@@ -77,9 +77,10 @@ def describe(found: dict[str, Any]) -> list[str]:
 def _why(found: dict[str, Any]) -> list[str]:
     """The reason for a run's status, and what to do; none if it has none."""
     from seedbed.cli.store_option import run_argument, with_run_argument
+    from seedbed.events import ASKED
     from seedbed.runs.store import RunDir
 
-    if not found["reason"]:
+    if not found["reason"] or found["code"] == ASKED:  # the status itself says that it is paused
         return []
     lines = ["  " + text.printable(found["reason"])]
     if found["hint"]:
@@ -141,7 +142,8 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         shown.append(("collectives", wording.collectives(found["comm"])))
     shown += [("plugin", wording.plugin(each)) for each in found["plugins"][-1:]]
     if alive:
-        shown.append(("pid", str(found["pid"])))
+        kept = "  (kept in memory while the run is paused)" if found["status"] == "paused" else ""
+        shown.append(("pid", f"{found['pid']}{kept}"))
     if found["started"] is not None:
         shown.append(("elapsed", text.duration(found["elapsed_s"]) + sim))
     if found["remaining_s"] is not None and found["eta"] is None:

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from seedbed import text
+from seedbed.events import ASKED
 from seedbed.presentation.done import is_task, steps_text, work_done
 from seedbed.presentation.wording import collectives, nodes, open_metrics, simulated
 from seedbed.runs.watch import ListedRun
@@ -37,6 +38,8 @@ def activity(listed: ListedRun) -> str:
     found = listed.status
     if listed.lives and is_task(found) and (done := work_done(found)):
         return done
+    if found["code"] == ASKED:
+        return "paused on request"
     if found["status"] in ("paused", "queued", "failed", "lost", "stopped") and found["reason"]:
         return str(found["reason"])
     phase = found["phase"] if listed.lives else None

@@ -118,10 +118,9 @@ def save_now(run: RunDir) -> SentRequest:
     """
     current = current_status(run)
     if has_simulated_steps(run, current.view):
-        raise SeedbedError(
-            f'"{run.id}" is simulated: it has no weights to save.',
-            f"It needs no checkpoint: after a stop, `seedbed resume {run.id}` continues it.",
-        )
+        goes_on = f"It needs no checkpoint: after a stop, `seedbed resume {run.id}` continues it."
+        hint = _what_to_do(run, current) if current.status == "completed" else goes_on
+        raise SeedbedError(f'"{run.id}" is simulated: it has no weights to save.', hint)
     if current.status == "pausing":
         raise SeedbedError(
             f'"{run.id}" is pausing: it saves a checkpoint anyway.', f"Watch it: seedbed status {run.id}"
