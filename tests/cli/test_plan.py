@@ -11,7 +11,8 @@ import pytest
 
 from seedbed.cli.main import main
 from seedbed.simulate import catalog
-from seedbed.simulate.plan import LORA_RANK, Request, make_plan
+from seedbed.simulate.plan import make_plan
+from seedbed.simulate.request import LORA_RANK, Request
 
 CLUSTER = ("plan", "--model", "llama3-8b", "--gpu", "64xH100", "--tokens", "1T")
 

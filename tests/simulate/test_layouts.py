@@ -13,7 +13,8 @@ from seedbed.simulate import alternatives, catalog, layouts
 from seedbed.simulate.cost import StepBound, step_cost
 from seedbed.simulate.layouts import candidates, fastest, parse_parallel, search
 from seedbed.simulate.memory import GIB
-from seedbed.simulate.plan import Plan, Request, make_plan, plan_on_fewer_gpus
+from seedbed.simulate.plan import Plan, make_plan, plan_on_fewer_gpus
+from seedbed.simulate.request import Request
 from seedbed.simulate.setup import Setup
 
 

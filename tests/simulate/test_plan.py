@@ -7,7 +7,8 @@ import pytest
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.simulate import catalog
 from seedbed.simulate.amounts import parse_amount
-from seedbed.simulate.plan import Plan, Request, make_plan, scenario_of
+from seedbed.simulate.plan import Plan, make_plan, scenario_of
+from seedbed.simulate.request import Request
 
 
 def plan(model: str, gpus: str, **request: object) -> Plan:

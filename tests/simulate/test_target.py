@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from seedbed.errors import SeedbedError
 from seedbed.simulate import catalog
-from seedbed.simulate.plan import DAY_S, Request, make_plan
+from seedbed.simulate.plan import DAY_S, make_plan
+from seedbed.simulate.request import Request
 from seedbed.simulate.target import Enough, enough_for
 
 

@@ -11,7 +11,8 @@ from seedbed.cli.parser import json_option
 
 if TYPE_CHECKING:
     from seedbed.config.schema import Config
-    from seedbed.simulate.plan import Plan, Request
+    from seedbed.simulate.plan import Plan
+    from seedbed.simulate.request import Request
     from seedbed.simulate.shape import Shape
     from seedbed.simulate.target import Enough
 
@@ -224,7 +225,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
     from seedbed.simulate import catalog
     from seedbed.simulate.amounts import parse_amount, parse_length
     from seedbed.simulate.layouts import parse_parallel
-    from seedbed.simulate.plan import LORA_RANK, Request
+    from seedbed.simulate.request import LORA_RANK, Request
 
     if arguments.model and (arguments.file or arguments.preset):
         raise UsageError(

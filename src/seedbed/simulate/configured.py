@@ -14,7 +14,8 @@ from seedbed.simulate.failures import Reliability
 from seedbed.simulate.goodput import effective_share
 from seedbed.simulate.layouts import parse_parallel
 from seedbed.simulate.loss import SPIKES_PER_STEP
-from seedbed.simulate.plan import Plan, Request, make_plan
+from seedbed.simulate.plan import Plan, make_plan
+from seedbed.simulate.request import Request
 from seedbed.simulate.scenario import Scenario
 
 _VALIDATIONS = 200

@@ -7,24 +7,21 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from seedbed.config.spelling import any_of
-from seedbed.errors import SeedbedError, UsageError
+from seedbed.errors import SeedbedError
 from seedbed.simulate.communication import LINK_LATENCY_S, NETWORK_LATENCY_S, all_reduce_s
 from seedbed.simulate.constants import fitted, fitted_file
 from seedbed.simulate.cost import StepCost
 from seedbed.simulate.failures import Reliability
 from seedbed.simulate.goodput import effective_share
-from seedbed.simulate.hardware_facts import Gpu
 from seedbed.simulate.intervals import factor_of
 from seedbed.simulate.layouts import Candidate, check_layout, fastest, layout_text, search
-from seedbed.simulate.lora import lora_input_width, lora_parameters
 from seedbed.simulate.loss import BESIROGLU
 from seedbed.simulate.memory import GIB, Memory
-from seedbed.simulate.rates import default_flash, is_new, peak_rate, ring_bandwidth
+from seedbed.simulate.rates import peak_rate, ring_bandwidth
+from seedbed.simulate.request import Request, setup_of
 from seedbed.simulate.scenario import Collective, Scenario
-from seedbed.simulate.setup import Layout, Recipe, Setup
-from seedbed.simulate.shape import Shape
-from seedbed.text import count, plural
+from seedbed.simulate.setup import Layout, Setup
+from seedbed.text import count
 
 DAY_S = 86_400.0
 STORAGE_GBPS_PER_NODE = 2.0
@@ -37,36 +34,8 @@ SERVER_POWER = 1.5
 """Power of a busy server for each watt of its GPUs' power limits (8.4 kW for 8 x 700 W at most, arXiv 2412.08602)."""
 COOLING_POWER = 1.2
 """Power of the building for each watt of its servers (assumed; large data centres report 1.1 to 1.4)."""
-FINE_TUNING_BATCH = 16
-"""Usual sequences of a step of fine-tuning."""
-FINE_TUNING_TOKENS = 1e7
-"""Usual tokens of fine-tuning: some ten thousand examples, one or a few times."""
-LORA_RANK = 16
-"""Rank of adapters if nothing else is said."""
 HOPELESS = 0.02
 """Plans whose effective share of the time is below this are refused: the run would hardly end."""
-
-
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What the user asks to plan. None: to be chosen, and said in `Plan.assumed`."""
-
-    shape: Shape
-    gpu: Gpu
-    num_gpus: int
-    tokens: float | None = None
-    seq_len: int | None = None
-    global_batch_tokens: float | None = None
-    precision: str | None = None
-    method: str = "pretrain"
-    lora_rank: int = LORA_RANK
-    recompute: str | None = None
-    stack: str | None = None
-    parallel: dict[str, int] = {}
-    network_gbps: float | None = None
-    target_days: float | None = None
-    usd_per_hour: float | None = None
-    said: tuple[str, ...] = ()
-    """What the caller had to assume; the first of `Plan.assumed`."""
 
 
 class Whole(NamedTuple):
@@ -169,7 +138,7 @@ def make_plan(request: Request, *, ranked: bool = False) -> Plan:
     model does not fit, with what does.
     """
     assumed = list(request.said)
-    setup, tokens = _setup(request, assumed)
+    setup, tokens = setup_of(request, assumed)
     fixed = request.parallel
     if ranked:
         found, tried = search(setup, fixed, request.recompute)
@@ -182,10 +151,10 @@ def make_plan(request: Request, *, ranked: bool = False) -> Plan:
         from seedbed.simulate.alternatives import does_not_fit
 
         def setup_on(num_gpus: int) -> Setup:
-            return _setup(msgspec.structs.replace(request, num_gpus=num_gpus, parallel={}), [])[0]
+            return setup_of(msgspec.structs.replace(request, num_gpus=num_gpus, parallel={}), [])[0]
 
         def with_qlora() -> Setup:
-            return _setup(msgspec.structs.replace(request, method="qlora", parallel={}), [])[0]
+            return setup_of(msgspec.structs.replace(request, method="qlora", parallel={}), [])[0]
 
         raise does_not_fit(setup, fixed, request.recompute, setup_on, with_qlora)
     best = found[0]
@@ -243,7 +212,7 @@ def try_plan(request: Request) -> Whole | None:
 
     Raises UsageError for impossible values.
     """
-    setup, tokens = _setup(request, [])
+    setup, tokens = setup_of(request, [])
     found = fastest(setup, request.parallel, request.recompute)[0]
     if found is None:
         return None
@@ -286,138 +255,6 @@ def plan_on_fewer_gpus(request: Request) -> tuple[Plan, list[Ranked], int]:
         tried += fewer.tried
     ranked = [Ranked(each, whole_of(scenario_of(each, first.steps), first.usd_per_hour)) for each in found]
     return first, [each for each in ranked if each.whole.effective >= HOPELESS], tried
-
-
-def _setup(request: Request, assumed: list[str]) -> tuple[Setup, float]:
-    """The setup without its layout, and the tokens to train on."""
-    shape, gpu, n = request.shape, request.gpu, request.num_gpus
-    if request.tokens is not None and not 0 < request.tokens < math.inf:
-        raise UsageError("The number of tokens must be above 0.", "Write for example --tokens 15T.")
-    tokens = request.tokens
-    if tokens is None and request.method != "pretrain":
-        tokens = FINE_TUNING_TOKENS
-        assumed.append(f"{count(tokens)} tokens, as is usual for fine-tuning")
-    if tokens is None:
-        tokens = 20.0 * shape.active_parameters
-        each = "active parameter" if shape.experts else "parameter"
-        assumed.append(f"{count(tokens)} tokens, 20 for each {each} (Chinchilla)")
-    if request.method in ("lora", "qlora") and request.lora_rank > shape.hidden:
-        raise UsageError(
-            f"--lora-rank {request.lora_rank:,} is above the width of {shape.name}, {shape.hidden:,}.",
-            "Usual ranks are 8 to 64.",
-        )
-    seq_len = request.seq_len
-    if seq_len is None:
-        seq_len = min(shape.context, 8192 if request.method == "pretrain" else 2048)
-        assumed.append(f"sequences of {seq_len:,} tokens")
-    precision = request.precision
-    if precision is None:
-        precision = "bf16" if "bf16" in gpu.peak_tflops else "fp16" if "fp16" in gpu.peak_tflops else "fp32"
-        assumed.append(precision)
-    if precision != "fp32" and precision not in gpu.peak_tflops:
-        known = [each for each in ("fp8", "bf16", "fp16") if each in gpu.peak_tflops]
-        raise UsageError(f"{gpu.name} has no {precision} units.", f"Choose {any_of([*known, 'fp32'])}.")
-    batch_tokens = request.global_batch_tokens
-    if batch_tokens is None:
-        global_batch = _default_batch(request, tokens, seq_len, assumed)
-    else:
-        global_batch = _round_batch(batch_tokens / seq_len)
-    if batch_tokens is not None and global_batch * seq_len != batch_tokens:
-        assumed.append(
-            f"{global_batch * seq_len:,} tokens per step, {plural(global_batch, 'sequence', f'{global_batch:,}')}, where "
-            f"{batch_tokens:,.0f} are given"
-        )
-    stack = request.stack
-    if stack is None:
-        stack = "fused" if n > gpu.gpus_per_node and is_new(gpu) and request.method == "pretrain" else "torch"
-        assumed.append(f"software: {stack}")
-    network = request.network_gbps if request.network_gbps is not None else gpu.network_gbps or 1.25
-    node = max(gpu.link_domain, gpu.gpus_per_node) if gpu.link_gbps else gpu.gpus_per_node
-    if n > node and request.network_gbps is None:
-        assumed.append(f"network of {network:g} GB/s per GPU")
-    recipe = Recipe(
-        seq_len=seq_len,
-        global_batch=global_batch,
-        precision=precision,
-        stack=stack,
-        compiled=stack == "torch",
-        flash=default_flash(gpu, stack, compiled=stack == "torch"),
-        method=request.method,
-        lora_parameters=lora_parameters(shape, request.lora_rank) if request.method in ("lora", "qlora") else 0,
-        lora_input_width=lora_input_width(shape) if request.method in ("lora", "qlora") else 0,
-        reduce_bytes=4.0 if stack == "torch" and request.method == "pretrain" else 2.0,
-        pure_bf16=request.method != "pretrain" and precision in ("bf16", "fp8"),
-        chunked_loss=request.method != "pretrain",
-    )
-    setup = Setup(
-        shape=shape,
-        gpu=gpu,
-        num_gpus=n,
-        layout=Layout(dp=n),
-        recipe=recipe,
-        network_gbps=network,
-        node_gpus=min(node, n),
-    )
-    return setup, tokens
-
-
-def _default_batch(request: Request, tokens: float, seq_len: int, assumed: list[str]) -> int:
-    """Sequences of a step if nothing is said: as many as is usual, and a number that the GPUs can share."""
-    n = request.num_gpus
-    multiple = _shared_by(request)
-    if request.method != "pretrain":
-        multiple = math.lcm(multiple, 1 if "dp" in request.parallel else n)
-        batch = multiple * max(1, round(FINE_TUNING_BATCH / multiple))
-        assumed.append(f"{batch * seq_len:,} tokens per step")
-        return batch
-    usual = max(1, _usual_batch(request.shape, tokens, seq_len) // seq_len)
-    multiple = math.lcm(multiple, n // (n & -n))
-    batch = multiple << max(0, round(math.log2(usual / multiple)))
-    words = f"{batch * seq_len:,} tokens per step"
-    if batch != usual:
-        words += (
-            f", {plural(batch, 'sequence', f'{batch:,}')} that {n:,} GPUs can share, where {usual * seq_len:,} are usual "
-            "(to compare numbers of GPUs, give --global-batch)"
-        )
-    assumed.append(words)
-    return batch
-
-
-def _shared_by(request: Request) -> int:
-    """The number of which the sequences of a step must be a multiple, as far as the given layout says."""
-    fixed = request.parallel
-    dp = fixed.get("dp", 1)
-    if "dp" not in fixed and all(each in fixed for each in ("tp", "pp", "cp")):
-        dp = max(1, request.num_gpus // (fixed["tp"] * fixed["pp"] * fixed["cp"]))
-    return dp * fixed.get("micro_batch", 1) * (fixed.get("pp", 1) if fixed.get("interleave", 1) > 1 else 1)
-
-
-def _usual_batch(shape: Shape, tokens: float, seq_len: int) -> int:
-    """Tokens of a step by custom: 0.5 M for 0.1 B parameters, 4 M for 8 B, 16 M for 405 B (GPT-3, table 2.1; Llama 3, table
-    3), but few enough for 1,000 steps."""
-    usual = int(2 ** round(math.log2(0.5e6 * max(1.0, (shape.active_parameters / 1e8) ** 0.45))))
-    batch = min(max(usual, 1 << 15), 1 << 24)
-    while batch > seq_len and tokens / batch < 1000:
-        batch //= 2
-    return batch
-
-
-def _round_batch(sequences: float) -> int:
-    """The number of sequences of a step that the user gave in tokens.
-
-    A whole number stays. Others become the multiple of the largest power of two that is at most 5 % away, which many ranks
-    can share: 4M tokens of sequences of 8,192 are 512 sequences, not 488.
-    """
-    whole = max(1, round(sequences))
-    if whole == sequences:
-        return whole
-    power = 1 << (whole.bit_length())
-    while power > 1:
-        near = round(sequences / power) * power
-        if near and abs(near / sequences - 1) <= 0.05:
-            return near
-        power //= 2
-    return whole
 
 
 def _given_layout(setup: Setup, fixed: dict[str, int]) -> Layout:

@@ -10,8 +10,9 @@ import msgspec
 
 from seedbed.errors import UsageError
 from seedbed.simulate.catalog import MAX_GPUS
-from seedbed.simulate.plan import DAY_S, Plan, Request, try_plan
+from seedbed.simulate.plan import DAY_S, Plan, try_plan
 from seedbed.simulate.rates import peak_rate
+from seedbed.simulate.request import Request
 
 _MOST_TIMES_MORE = 16
 """Numbers of GPUs are tried up to so many times those that would do at the peak rate."""

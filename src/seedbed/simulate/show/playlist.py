@@ -14,7 +14,8 @@ from seedbed.simulate.counter_random import Stream
 from seedbed.simulate.failures import DAY_S, NODE_DAYS, Failures, Reliability
 from seedbed.simulate.hardware_facts import Gpu
 from seedbed.simulate.loss import ScheduleKind
-from seedbed.simulate.plan import Plan, Request, make_plan, scenario_of
+from seedbed.simulate.plan import Plan, make_plan, scenario_of
+from seedbed.simulate.request import Request
 from seedbed.simulate.scenario import Scenario
 from seedbed.simulate.shape import Shape
 from seedbed.simulate.show.cast import Dataset, facts, gpus, real_models
