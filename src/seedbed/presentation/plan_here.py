@@ -92,10 +92,11 @@ def _age(measured: float) -> str:
 
 def _target(plan: LocalPlan) -> str:
     assert plan.target_days is not None
-    days = plan.wall_s / DAY_S
+    target_s, days = plan.target_days * DAY_S, text.plural(plan.target_days, "day")
     if plan.target_kept:
-        return f"{plan.target_days:g} days: kept, with {plan.target_days - days:.3g} days to spare"
-    return f"{plan.target_days:g} days: missed; in that time it trains {text.count(plan.tokens * plan.target_days / days)} tokens"
+        return f"{days}: kept, with {period(target_s - plan.wall_s)} to spare"
+    tokens = text.count(plan.tokens * target_s / plan.wall_s)
+    return f"{days}: missed by {period(plan.wall_s - target_s)}; in that time it trains {tokens} tokens"
 
 
 def explanation(plan: LocalPlan) -> list[tuple[str, list[tuple[str, str, str]]]]:
