@@ -254,7 +254,7 @@ def test_a_run_that_makes_no_progress_says_so_first(tmp_path: Path) -> None:
 def test_a_file_of_the_wrong_kind_is_named_as_such(tmp_path: Path) -> None:
     (tmp_path / "sim.toml").write_text('[simulate]\nmodel = "tiny"\n[cluster]\ngpus = "8xH100"\n')
     refused = seedbed(tmp_path, "plan", "sim.toml", "--gpu", "8xH100", code=2).stderr
-    assert "This is a simulate config, not a train config" in refused
+    assert "[simulate] in file sim.toml belongs to a simulate config, not to a train config." in refused
     (tmp_path / "kind.toml").write_text('kind = "simulate"\n[simulate]\nmodel = "tiny"\n')
     assert "the command decides the kind" in seedbed(tmp_path, "simulate", "kind.toml", code=2).stderr
 

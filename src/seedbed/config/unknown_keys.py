@@ -55,10 +55,6 @@ def unknown_key(path: str, value: Any, origin: str, root: Root[Any]) -> UsageErr
         close = [f"[{table}]" for table in nearest(path, known)]
         if not close and value:
             close = nearest_keys(f"{path}.{next(iter(value))}", root)
-        owners = other_owners(path, root)
-        if owners and origin.startswith("file"):
-            problem = f"This is {any_of(owners)}, not {root.title}: [{path}] {place} belongs to it."
-            return UsageError(problem, f"Give {root.title}. Its tables are {', '.join(known)}.")
         problem = _of_another_kind(f"[{path}]", path, place, root) or f"Unknown table [{path}] in {origin}."
         return UsageError(problem, f"{did_you_mean(close)}The tables are {', '.join(known)}.")
     problem = _of_another_kind(path, path, place, root) or f"Unknown key {shown(path)} {place}."
