@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 
 import pytest
@@ -12,15 +11,19 @@ from seedbed.interrupts import interrupts_wait
 
 def test_ctrl_c_waits_until_the_work_is_done() -> None:
     done = []
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # where tests run side by side, it is ignored
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
     def work() -> None:
         with interrupts_wait():
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
             done.append("work")
 
-    with pytest.raises(KeyboardInterrupt):
-        work()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work()
+    finally:
+        signal.signal(signal.SIGINT, ignored)
     assert done == ["work"]
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
 

@@ -119,7 +119,7 @@ def test_status_without_a_name_shows_the_running_run(running: Session, capsys: p
 def test_resume_without_a_name_chooses_the_pausing_run(running: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     write_request(running.run.control, PAUSE, 1)
     chosen: list[str] = []
-    monkeypatch.setattr("seedbed.cli.resume.unpause", lambda found, as_json: chosen.append(found.name()) or 0)
+    monkeypatch.setattr("seedbed.cli.resume.unpause", lambda found, **_: chosen.append(found.name()) or 0)
     assert main(["resume"]) == 0
     assert chosen == ["at-work"]
 

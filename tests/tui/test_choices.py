@@ -43,6 +43,12 @@ async def test_cursor_and_scroll_survive_new_runs(open_window: Any, many_store: 
         await user.until(lambda: table.current == table.ids[140], "the cursor in its row")
 
 
+def _ends_of_curves(drawn: str) -> list[str]:
+    """The numbers at the ends of rows of a drawing of curves."""
+    ends = [row.rstrip()[-1:] for row in drawn.splitlines()[1:-1]]
+    return sorted(end for end in ends if end in ("1", "2"))
+
+
 async def test_marks_and_filter_survive_refreshes(open_window: Any, store: Any, find_run: Any) -> None:
     """Marked runs stay marked and a filter stays active while the store changes."""
     async with open_window(store, (80, 24)) as user:
@@ -51,8 +57,7 @@ async def test_marks_and_filter_survive_refreshes(open_window: Any, store: Any, 
         await user.see("⣿1 oak ⣿2 birch")
         assert user.row("oak  ").startswith("│● oak")
         # Each curve ends in its number, so that the curves can be distinguished without colours.
-        rows = user.part("#curve").splitlines()[1:-1]
-        assert sorted(row.rstrip()[-1] for row in rows if row.rstrip()[-1:] in ("1", "2")) == ["1", "2"]
+        await user.until(lambda: _ends_of_curves(user.part("#curve")) == ["1", "2"], "both numbers")
         await user.keys("slash", *"completed", "enter")
         assert user.window.panel(RunsPanel).table.ids == [find_run(store, "fir").id, find_run(store, "oak").id]
         actions.change_tags(find_run(store, "cedar"), add=["completed"])
