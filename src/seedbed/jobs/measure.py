@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -42,6 +43,8 @@ _SLOW_S = 0.12
 """An operation that should take longer is not measured, but scaled from a smaller one."""
 _LONG_S = 0.05
 """An operation that takes longer is timed from its first call: what a first call does in addition hardly counts there."""
+_FEWEST_COPIES, _MOST_COPIES = 4, 16
+"""Calls in turn use copies of the tensors: a step rarely finds the tensors of an operation in the processor's caches."""
 _HEAD, _HEADS = 64, 4
 _TABLE_WIDTH = 256
 
@@ -118,10 +121,10 @@ def measure(
                     last = {each: found[name][each][-1] for each in fastest[name]}
                     seconds = _scaled(name, sizes, last)
                 else:
-                    call = operation(name, sizes, device.torch_device, precision)
+                    make = partial(operation, name, sizes, device.torch_device, precision)
                     if number == 0:
-                        fastest[name][sizes] = _fastest(call, device.torch_device)
-                    seconds = _mean(call, fastest[name][sizes], device.torch_device)
+                        fastest[name][sizes] = _fastest(make(), device.torch_device)
+                    seconds = _mean(make, fastest[name][sizes], device.torch_device)
                 found[name].setdefault(sizes, []).append(seconds)
     return {
         name: tuple(Point(sizes, tuple(found[name][sizes]), sizes in scaled[name]) for sizes in grid)
@@ -146,17 +149,18 @@ def _fastest(call: Call, device: torch.device) -> float:
     return max(min(times), 1e-7)
 
 
-def _mean(call: Call, fastest_s: float, device: torch.device) -> float:
+def _mean(make: Callable[[], Call], fastest_s: float, device: torch.device) -> float:
     """Mean seconds of some calls. Their number is set in advance: otherwise, those that are interrupted would count more."""
+    number = max(1, math.ceil(_WINDOW_S / fastest_s))
+    calls = [make() for _ in range(min(max(number + 1, _FEWEST_COPIES), _MOST_COPIES))]
     if fastest_s < _LONG_S:
-        call()  # a first call also gets its memory from the system
+        calls[0]()  # a first call also gets its memory from the system
         _wait(device)
-    calls = max(1, math.ceil(_WINDOW_S / fastest_s))
     begun = time.perf_counter()
-    for _ in range(calls):
-        call()
+    for index in range(1, number + 1):
+        calls[index % len(calls)]()
     _wait(device)  # a GPU works in advance, as it does in a step
-    return max(time.perf_counter() - begun, 1e-9) / calls
+    return max(time.perf_counter() - begun, 1e-9) / number
 
 
 def _wait(device: torch.device) -> None:

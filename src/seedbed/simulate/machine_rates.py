@@ -12,7 +12,7 @@ from typing import Annotated
 
 import msgspec
 
-VERSION = 2
+VERSION = 3
 Sizes = tuple[int, ...]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
