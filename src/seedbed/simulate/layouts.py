@@ -12,7 +12,7 @@ from seedbed.errors import UsageError
 from seedbed.simulate.cost import StepBound, StepCost, step_cost
 from seedbed.simulate.hardware_facts import Gpu
 from seedbed.simulate.memory import GIB, Memory, memory_of
-from seedbed.simulate.setup import Layout, Recipe, Setup
+from seedbed.simulate.setup import RECOMPUTE, Layout, Setup
 from seedbed.simulate.shape import Shape
 
 PARALLEL_KEYS = ("dp", "tp", "pp", "cp", "ep", "zero", "interleave", "micro_batch")
@@ -168,7 +168,7 @@ def candidates(setup: Setup, fixed: dict[str, int], recompute: str | None) -> It
                     continue
                 recipes = [
                     msgspec.structs.replace(recipe, recompute=again)
-                    for again in ([recompute] if recompute else _recompute(recipe))
+                    for again in ([recompute] if recompute else RECOMPUTE)
                 ]
                 for layout in _rest(setup, fixed, Layout(tp=tp, pp=pp, cp=cp, dp=dp)):
                     found = msgspec.structs.replace(setup, layout=layout)
@@ -238,8 +238,6 @@ def _expert_sizes(shape: Shape, base: Layout, node_gpus: int) -> list[int]:
     return [e for e in _powers(max(64, node_gpus)) if shape.experts % e == 0 and ranks % e == 0]
 
 
-def _recompute(recipe: Recipe) -> list[str]:
-    return ["none", "selective", "full"] if recipe.stack == "torch" else ["none", "full"]
 
 
 def search(setup: Setup, fixed: dict[str, int], recompute: str | None = None) -> tuple[list[Candidate], int]:
