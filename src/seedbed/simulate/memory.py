@@ -59,6 +59,11 @@ class Memory(NamedTuple):
         return sum(self)
 
     @property
+    def states(self) -> float:
+        """Weights, gradients and optimizer state at the peak."""
+        return self.weights + self.gradients + self.optimizer
+
+    @property
     def reserved(self) -> float:
         """What PyTorch's allocator holds: allocated memory with its gaps."""
         return self.total - self.context
