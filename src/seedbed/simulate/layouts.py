@@ -247,8 +247,6 @@ def _expert_sizes(shape: Shape, base: Layout, node_gpus: int) -> list[int]:
     return [e for e in _powers(max(64, node_gpus)) if shape.experts % e == 0 and ranks % e == 0]
 
 
-
-
 def search(setup: Setup, fixed: dict[str, int], recompute: str | None = None) -> tuple[list[Candidate], int]:
     """The layouts that fit into memory, fastest first, and how many there were.
 
