@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-
 _LONGEST = 500.0
 """Times beyond this many times M are never survived; exp(500) is still a number."""
 
