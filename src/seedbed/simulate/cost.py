@@ -65,7 +65,8 @@ class StepBound:
     """Lower bounds of the time of a step, for the layouts of one training: `step_cost` takes ten times as long.
 
     Of a micro-batch, a bound counts what does not depend on pipeline, data parallelism and sharding, so layouts share it; and
-    of the rest only the pipeline bubble and the stragglers. Between calls, only the layout and `recompute` may differ.
+    of the rest only the sharded weights, the pipeline bubble and the stragglers. Between calls, only the layout and `recompute`
+    may differ. More recomputation hides more communication, but takes longer than it hides.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -89,7 +90,10 @@ class StepBound:
         if found is None:
             recipe = msgspec.structs.replace(setup.recipe, recompute=recompute)
             found = self._shared[key] = self._layer_and_output(msgspec.structs.replace(setup, recipe=recipe))
-        busy_s = setup.layers_per_stage * found[0] + found[1]
+        layer_s = found[0]
+        if layout.zero >= 3:
+            layer_s += sharded_weights_s(setup, self._k, layer_s)
+        busy_s = setup.layers_per_stage * layer_s + found[1]
         return busy_s * (setup.micro_batches + (layout.pp - 1) / layout.interleave) * self._slowest
 
     def _layer_and_output(self, setup: Setup) -> tuple[float, float]:
