@@ -76,7 +76,7 @@ def _given(config: Simulation) -> dict[str, Any]:
 def _changes(config: Simulation, planned: Scenario) -> dict[str, Any]:
     """The fields of the planned scenario that the config sets besides those of `_given`, and those that follow from these."""
     wanted, schedule, steps, step_s = config.simulate, config.schedule, planned.steps, planned.step_s
-    factor = step_s / sum(planned.parts.values())
+    factor = step_s / sum(planned.parts.values()) if config.cluster.step_s is not None else 1.0
     eval_s = wanted.eval_tokens / planned.tokens_per_step * step_s * FORWARD_SHARE
     affordable = int(_VALIDATION_TIME * steps * step_s / eval_s)
     eval_every = wanted.eval_every
