@@ -120,7 +120,7 @@ class Alike(NamedTuple):
 
     last: str
     """The latest of them."""
-    count: int
+    times: int
 
 
 def grouped(warnings: Sequence[str]) -> list[Alike]:
@@ -128,7 +128,7 @@ def grouped(warnings: Sequence[str]) -> list[Alike]:
     found: dict[str, Alike] = {}
     for each in warnings:
         words = _NUMBER.sub("#", each)
-        found[words] = Alike(each, found[words].count + 1 if words in found else 1)
+        found[words] = Alike(each, found[words].times + 1 if words in found else 1)
     return list(found.values())
 
 

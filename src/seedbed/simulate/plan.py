@@ -18,7 +18,7 @@ from seedbed.simulate.layouts import Candidate, check_layout, fastest, layout_te
 from seedbed.simulate.loss import BESIROGLU
 from seedbed.simulate.memory import GIB, Memory
 from seedbed.simulate.power import power_w
-from seedbed.simulate.progress import LOW, expected_share, progress_of, share_text
+from seedbed.simulate.progress import expected_share, fails_much, progress_of, share_text
 from seedbed.simulate.rates import peak_rate, ring_bandwidth
 from seedbed.simulate.request import Request, setup_of
 from seedbed.simulate.scenario import Collective, Scenario
@@ -188,7 +188,7 @@ def _notes(request: Request, setup: Setup, tokens: float, scenario: Scenario) ->
         found.append(f"sequences of {seq_len:,} tokens are longer than the context of {shape.name}, {shape.context:,}")
     if tokens < setup.tokens_per_step:
         found.append(f"the tokens are fewer than those of one step, {setup.tokens_per_step:,.0f}; one step is planned")
-    if expected_share(scenario) < LOW:
+    if fails_much(scenario):
         expected = progress_of(scenario)
         found.append(
             f"only {share_text(expected.share)} of the time counts: {expected.cause}; what would help: "

@@ -36,6 +36,12 @@ def expected_share(scenario: Scenario) -> float:
     return effective_share(scenario.interval_steps() * scenario.step_s, scenario.checkpointing())
 
 
+def fails_much(scenario: Scenario) -> bool:
+    """Whether something is expected to fail before the end, and little of the time counts."""
+    share = expected_share(scenario)
+    return share < LOW and share * scenario.checkpointing().mtbf_s < scenario.steps * scenario.step_s
+
+
 def progress_of(scenario: Scenario) -> Progress:
     """The expected share of the time that counts, why it is not more, and what would help."""
     share = expected_share(scenario)

@@ -61,7 +61,7 @@ def about_text(found: dict[str, Any]) -> Text:
             shown.append_text(safe_text(sentence, "yellow", newlines=True))
     warnings = grouped(found["warnings"])
     for number, warning in enumerate(warnings, 1):
-        times = f" ({warning.count} times, with other numbers; the last)" if warning.count > 1 else ""
+        times = f" ({warning.times} times, with other numbers; the last)" if warning.times > 1 else ""
         shown.append(f"\n\nwarning {number} of {len(warnings)}{times}\n", style="bold")
         shown.append_text(safe_text(warning.last, "yellow", newlines=True))
     if found["note"]:

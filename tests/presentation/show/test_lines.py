@@ -68,9 +68,10 @@ def test_no_figure_is_cut_in_20_columns() -> None:
 
 def test_a_row_is_broken_at_spaces_with_its_styles() -> None:
     found = wrapped(row(("[data] ", "blue"), "a-word-that-is-long and", (" more  words", "bold")), 16)
-    assert [each.text for each in found] == ["[data] a-word-", "  that-is-long", "  and more", "  words"]
-    assert found[0].segments == (Segment("[data] ", "blue"), Segment("a-word-"))
-    assert found[2].segments == (Segment("  "), Segment("and"), Segment(" more", "bold"))
+    assert [each.text for each in found] == ["[data]", "  a-word-that-", "  is-long and", "  more  words"]
+    assert found[0].segments == (Segment("[data]", "blue"),)
+    assert found[2].segments == (Segment("  is-long and"),)
+    assert found[3].segments == (Segment("  more  words", "bold"),)
 
 
 def test_a_bar_leaves_the_last_column_free() -> None:

@@ -82,11 +82,13 @@ def wrapped(given: Row, width: int) -> list[Row]:
         return [given]
     styles = [style for piece, style in given.segments for _ in piece]
     indent = _INDENT if width >= _LEAST_INDENTED else ""
-    found = []
+    found: list[Row] = []
     for begin, end in _lines(text, max(width, 1), len(indent)):
         pieces = groupby(range(begin, end), key=styles.__getitem__)
         segments = [Segment("".join(text[i] for i in places), style) for style, places in pieces]
-        found.append(given._replace(segments=(*([Segment(indent)] if found and indent else []), *segments)))
+        if found:
+            segments[0] = Segment(indent + segments[0].text, segments[0].style)
+        found.append(given._replace(segments=tuple(segments)))
     return found
 
 
@@ -95,7 +97,7 @@ def _lines(text: str, width: int, indent: int) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     for begin, end in _words(text, width - indent):
         if not found:
-            found.append((0, end))  # with the spaces at the beginning
+            found.append((0 if end <= width else begin, end))  # with the spaces at the beginning
         elif end - found[-1][0] <= width - (indent if len(found) > 1 else 0):
             found[-1] = (found[-1][0], end)
         else:

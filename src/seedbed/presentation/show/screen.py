@@ -134,7 +134,9 @@ class Dashboard:
         words = [" SIMULATED", f"seed {self._seed}"]
         if self._run is not None:
             run = self._run
-            words += [f"run {run.number}: {run.model}", f"{run.num_gpus:,} x {run.gpu}"]
+            model, gpus = f"run {run.number}: {run.model}", f"{run.num_gpus:,} x {run.gpu}"
+            whole = len("  ".join([*words, model])) + len(gpus) + 2 <= width
+            words.append(f"{model}, {gpus}" if whole else model)
         return painted(parts(width, *words).text.ljust(width), "reverse")
 
     def _figures(self, width: int) -> list[str]:
