@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from seedbed import text
+from seedbed.simulate.failures import DAY_S, Reliability
 from seedbed.simulate.goodput import effective_share, recovered_s
 from seedbed.simulate.scenario import Scenario
 
@@ -15,6 +16,8 @@ LOW = 0.5
 """A plan says why if less than this share of the time is expected to count."""
 _BETTER = 1.2
 """Something helps if it makes the share so many times as large."""
+_WORTH_SAYING = 0.05
+"""Nothing helps if less than this share of the time counts then."""
 _FEWER_FAILURES = 0.1
 """Share of the failures that is left in the comparison with a more reliable cluster."""
 _MUCH_WAITING = 0.05
@@ -33,17 +36,41 @@ class Progress(NamedTuple):
 
 def expected_share(scenario: Scenario) -> float:
     """The expected share of the run's time that is training which counts."""
+    scenario = _at_mean_rates(scenario)
     return effective_share(scenario.interval_steps() * scenario.step_s, scenario.checkpointing())
+
+
+def _at_mean_rates(scenario: Scenario) -> Scenario:
+    """The scenario with the mean failure rates of its training, if new hardware fails more often at first."""
+    rates, days = scenario.reliability, scenario.steps * scenario.step_s / DAY_S
+    if rates.early_life_factor == 1 or not days:
+        return scenario
+    mean = 1 + min(rates.early_life_days / days, 1.0) * (rates.early_life_factor - 1)
+    return msgspec.structs.replace(
+        scenario, reliability=_times_as_many(rates, mean), checkpoint_every=scenario.interval_steps()
+    )
+
+
+def _times_as_many(rates: Reliability, factor: float) -> Reliability:
+    """Rates with so many times as many failures of nodes, the same from the beginning on."""
+    return msgspec.structs.replace(
+        rates,
+        node_rate=factor * rates.node_rate,
+        component_rates={name: factor * rate for name, rate in rates.component_rates.items()},
+        early_life_factor=1.0,
+    )
 
 
 def fails_much(scenario: Scenario) -> bool:
     """Whether something is expected to fail before the end, and little of the time counts."""
+    scenario = _at_mean_rates(scenario)
     share = expected_share(scenario)
     return share < LOW and share * scenario.checkpointing().mtbf_s < scenario.steps * scenario.step_s
 
 
 def progress_of(scenario: Scenario) -> Progress:
     """The expected share of the time that counts, why it is not more, and what would help."""
+    scenario = _at_mean_rates(scenario)
     share = expected_share(scenario)
     return Progress(share, _cause(scenario), tuple(_helps(scenario, share)))
 
@@ -67,7 +94,7 @@ def _cause(scenario: Scenario) -> str:
 
 
 def _helps(scenario: Scenario, share: float) -> list[str]:
-    better = max(_BETTER * share, 1e-3)
+    better = max(_BETTER * share, _WORTH_SAYING)
     found = []
 
     def consider(change: str, changed: Scenario) -> None:
@@ -83,10 +110,7 @@ def _helps(scenario: Scenario, share: float) -> list[str]:
     rates = scenario.reliability
     if rates.failures_per_s(scenario.nodes):
         rarer = msgspec.structs.replace(
-            rates,
-            node_rate=_FEWER_FAILURES * rates.node_rate,
-            job_rate=_FEWER_FAILURES * rates.job_rate,
-            component_rates={name: _FEWER_FAILURES * rate for name, rate in rates.component_rates.items()},
+            _times_as_many(rates, _FEWER_FAILURES), job_rate=_FEWER_FAILURES * rates.job_rate
         )
         consider("a tenth of the failures", msgspec.structs.replace(scenario, reliability=rarer, checkpoint_every=0))
     if scenario.waiting() > _MUCH_WAITING:
