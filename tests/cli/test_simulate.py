@@ -271,12 +271,10 @@ def test_a_run_that_would_hardly_make_progress_is_refused_with_what_would_help(
 
 
 def test_a_run_that_loses_much_of_its_time_says_so_before_it_starts(tmp_path: Path) -> None:
-    words = ("--gpu", "4096xH100", "--model", "llama3-8b", "--tokens", "1T", "--fail-rate", "300")
-    said = seedbed(tmp_path, "simulate", *words, "--background").stderr
-    assert re.search(r"Only \d\d\.\d % of the time counts: something fails every \d+m \d\ds", said)
-    name = seedbed(tmp_path, "runs", "--json").stdout
-    assert name
-    seedbed(tmp_path, "stop")
+    many = ("--fail-rate", "800", "--set", "cluster.spare_nodes=120")
+    said = seedbed(tmp_path, "simulate", "--gpu", "4096xH100", "--model", "llama3-8b", "--tokens", "100B", *many).stderr
+    assert re.search(r"Only \d\d\.\d % of the time counts: something fails every \dm \d\ds, a restart takes", said)
+    assert "what would help: a tenth of the failures" in said
 
 
 def test_a_file_of_the_wrong_kind_is_named_as_such(tmp_path: Path) -> None:
