@@ -9,13 +9,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import patience
 import pytest
 import torch
 from msgspec.structs import replace
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+import patience
 from seedbed.config.schema import ModelConfig
 from seedbed.errors import SeedbedError
 from seedbed.model import streaming
