@@ -125,6 +125,10 @@ def test_what_is_known_of_an_unknown_family_is_shown(tmp_path: Path) -> None:
     assert found.needs == ()
 
 
+def test_dropout_in_the_config_is_shown(tmp_path: Path) -> None:
+    assert report(tmp_path / "m", made.files({"attention_dropout": 0.1})).dropouts == {"attention_dropout": 0.1}
+
+
 def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
     found = report(tmp_path / "m", {"config.json": b'{"model_type": "bert"}', "pytorch_model.bin": b"x"})
     assert len(found.problems) == 3, "family, pickle, tokenizer"
