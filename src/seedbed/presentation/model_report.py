@@ -37,8 +37,7 @@ def lines(report: ModelReport) -> Iterator[Line]:
     yield Line("shape", _shape(report))
     yield Line("parameters", UNKNOWN if report.parameters is None else _exact(report.parameters))
     yield Line("weights", _weights(report))
-    context = report.shape.context
-    yield Line("context", UNKNOWN if context is None else text.plural(context, "token"))
+    yield Line("context", _context(report))
     yield Line("vocabulary", _vocabulary(report))
     yield from _tokenizer(report)
     licence = f"{printable(report.licence)} ({printable(report.licence_source)})" if report.licence else UNKNOWN
@@ -94,6 +93,13 @@ def _shape(report: ModelReport) -> str:
     if report.tied is not None:
         parts.append("tied embeddings" if report.tied else "separate output layer")
     return ", ".join(parts) or UNKNOWN
+
+
+def _context(report: ModelReport) -> str:
+    context, window = report.shape.context, report.shape.window
+    if context is None:
+        return UNKNOWN
+    return text.plural(context, "token") + (f", with a sliding window of {window:,}" if window else "")
 
 
 def _exact(number: int) -> str:
