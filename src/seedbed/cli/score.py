@@ -6,8 +6,8 @@ import argparse
 from contextlib import closing
 
 from seedbed.cli.argument_types import whole
-from seedbed.cli.model_choice import ask, checkpoint_option, choose_model, temperature_option
-from seedbed.cli.parser import json_option, run_option, runs_option
+from seedbed.cli.model_choice import ask, checkpoint_option, choose_model, complete_model, temperature_option
+from seedbed.cli.parser import json_option, runs_option
 
 DESCRIPTION = """\
 Generate stories with a model that was trained on the built-in stories, and check each sentence: whether it fits the
@@ -18,14 +18,20 @@ with a checkpoint.
 EXAMPLES = """\
   seedbed score
   seedbed score quickstart --sentences 1000 --seed 2
-  seedbed score quickstart --json
+  seedbed score quickstart@best --json
 """
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `score` to the parser."""
-    run_option(parser, "which run, or the path of one of its checkpoints (default: the newest with a checkpoint)")
     add = parser.add_argument
+    model = add(
+        "ref",
+        metavar="RUN",
+        nargs="?",
+        help="a run, RUN@STEP, or the path of one of its checkpoints (default: the newest with a checkpoint)",
+    )
+    model.completer = complete_model  # type: ignore[attr-defined]
     add("--sentences", metavar="N", type=whole(1), default=200, help="check N sentences (default: 200)")
     temperature_option(parser, "as in generate (default: 0.8)")
     add("--seed", metavar="N", type=whole(0), default=1, help="the same seed gives the same texts (default: 1)")
@@ -38,14 +44,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Generate stories and check them in a child process, and print the scores."""
     from seedbed import actions
     from seedbed.cli.console import say, say_json, set_temporary_line
-    from seedbed.errors import UsageError
+    from seedbed.hub.names import is_hub_reference
+    from seedbed.text import printable
 
+    if is_hub_reference(arguments.ref or ""):  # before it is downloaded
+        raise _not_in_a_run(printable(arguments.ref))
     chosen = choose_model(actions.store(arguments.runs), arguments.ref, arguments.checkpoint)
     if chosen.run is None:
-        raise UsageError(
-            f'"{chosen.name()}" cannot be scored: it is in no run, whose config says which stories it was trained on.',
-            "Give a run, or a checkpoint in the folder of a run.",
-        )
+        raise _not_in_a_run(chosen.name())
     request = {
         "config": str(chosen.run.config),
         "sentences": arguments.sentences,
@@ -67,6 +73,15 @@ def run(arguments: argparse.Namespace) -> int:
     for line in describe(outcome):
         say(line)
     return 0
+
+
+def _not_in_a_run(name: str) -> Exception:
+    from seedbed.errors import UsageError
+
+    return UsageError(
+        f'"{name}" cannot be scored: it is in no run, whose config says which stories it was trained on.',
+        "Give a run, or a checkpoint in the folder of a run.",
+    )
 
 
 def describe(outcome: dict[str, object]) -> list[str]:
