@@ -375,7 +375,7 @@ class TestText:
 
         greedy = Sampling(temperature=0.0)
         assert "".join(text_stream(model, Prefixed(), "Gr", greedy)) == SENTENCE[2:]
-        assert "".join(text_stream(model, Bytes(), [EOT, *"Gr".encode()], greedy)) == SENTENCE[2:]
+        assert "".join(text_stream(model, Bytes(), [EOT, *b"Gr"], greedy)) == SENTENCE[2:]
         assert "".join(text_stream(model, Prefixed(), "", greedy)) == SENTENCE
 
     def test_stop_text_ends_the_stream_and_is_not_shown(self, model: Decoder, stop: str) -> None:

@@ -6,17 +6,38 @@ import random
 from collections.abc import Sequence
 
 _LETTERS = list("abcdefghijklmnopqrstuvwxyz" * 2 + "ABCDE '.,-!?0123456789\n\n\r\t      ()[]{}<>|_=#\"\\/")
-_RARE = list("éßſ½²日本語漢字аб🙂🌱ا ע\u0301\u200d\xa0\u3000\ufeff\u2028") + [
-    "👩‍👩‍👧",
-    "🇫🇷",
+_RARE = [
+    *"éßſ½²日本語漢字аб🙂🌱ا ע",
+    "\u0301",
+    "\u200d",
+    "\xa0",
+    "\u3000",
+    "\ufeff",
+    "\u2028",
     "\x00",
     "\x1b",
     "\x7f",
     "\x85",
 ]
-_WORDS = "the The of and def return   \n\n  \t\t don't they'LL 12345 1.5 https://a.b naïve 世界 привет हिन्दी x=1; ```python\n".split(
-    " "
-)
+_RARE += ["👩‍👩‍👧", "🇫🇷"]
+_WORDS = [
+    "the",
+    "The",
+    "of",
+    "and",
+    "def",
+    "return",
+    "don't",
+    "they'LL",
+    "12345",
+    "1.5",
+    "https://a.b",
+    "x=1;",
+    "\n\n",
+    "\t",
+]
+_WORDS += ["naïve", "世界", "привет", "हिन्दी"]
+_WORDS += ["  ", "   ", "```python\n"]
 
 
 def texts(count: int, seed: int, tokens: Sequence[str] = ()) -> list[str]:
