@@ -116,7 +116,7 @@ def sample_token(logits_V: Tensor, seen: Tensor | None, sampling: Sampling, gene
     `seen`: ids whose repetition is penalised. Raises SeedbedError if the model's output is NaN or infinite.
     """
     greedy, first = sampling.temperature == 0.0, logits_V.argmax()
-    if not math.isfinite(logits_V[first]):  # argmax takes NaN for the largest
+    if not math.isfinite(float(logits_V[first])):  # argmax takes NaN for the largest
         raise SeedbedError(
             "The model's output is NaN or infinite, so no token can be chosen.",
             "The weights are invalid, probably because training diverged. Generate from an earlier checkpoint.",
