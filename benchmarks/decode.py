@@ -1,7 +1,7 @@
 """Greedy decoding of one stream: our decoder against transformers' generate, and against the matrix products alone.
 
-The weights are the same (SmolLM2-135M-Instruct, fetched by tests/real/assets.py, or `--model DIR`), each case has a process of its
-own, and the cases take turns, so that a machine that other work slows down slows all of them. Reports tokens per second after the
+The weights are the same (SmolLM2-135M-Instruct, fetched by tests/real/assets.py, or `--model DIR`), each case has a process of
+its own, and the cases take turns, so that other work on the machine slows all of them. Reports tokens per second after the
 first token (medians of the rounds), and the ratios.
 
     python benchmarks/decode.py --threads 1,2 --tokens 48 --rounds 3
