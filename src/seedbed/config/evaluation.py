@@ -1,0 +1,87 @@
+"""The config of an evaluation: the models, the text, and how it is cut into windows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from seedbed.config.schema import DEVICE, DataConfig, Table
+
+LONGEST_WINDOW = 2048
+"""The most tokens in a window if evaluate.context is not set: longer windows take much more memory and time."""
+
+
+class EvaluateConfig(Table, frozen=True, kw_only=True):
+    """The table `evaluate`: which models are evaluated, on which part of the text, and how."""
+
+    models: Annotated[
+        tuple[str, ...], Meta(description="Model folders; the command line also takes runs and their checkpoints.")
+    ] = ()
+    names: Annotated[tuple[str, ...], Meta(description="Names of the models in the results, in the same order.")] = ()
+    split: Annotated[
+        Literal["auto", "validation", "train", "all"],
+        Meta(
+            description="Part of the text. auto: the validation text; all of a text:PATH that has none of its own and on "
+            "which none of the models was trained."
+        ),
+    ] = "auto"
+    context: Annotated[
+        Annotated[int, Meta(ge=2, le=100_000_000)] | None,
+        Meta(description=f"Most tokens in a window; by default each model's context, at most {LONGEST_WINDOW}."),
+    ] = None
+    stride: Annotated[
+        Annotated[int, Meta(ge=1, le=100_000_000)] | None,
+        Meta(
+            description="New tokens in each further window of a long document; the rest of the window is repeated as "
+            "context. By default half a window."
+        ),
+    ] = None
+    max_documents: Annotated[
+        int, Meta(ge=0, description="Evaluate a random sample of this many documents; 0: all of them.")
+    ] = 0
+    max_tokens: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Evaluate a random sample of documents of about this many tokens of the first model; 0: no limit.",
+        ),
+    ] = 0
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="Seed of the sample and of the intervals.")] = 1337
+    precision: Annotated[
+        Literal["fp32", "bf16", "fp16"], Meta(description="Precision of weights and computation; fp16 only on GPUs.")
+    ] = "fp32"
+    device: Annotated[
+        str, Meta(description="auto, cpu, gpu, cuda, cuda:N, mps, or part of a GPU's name such as A30.", extra=DEVICE)
+    ] = "auto"
+    threads: Annotated[
+        int, Meta(ge=0, le=4096, description="CPU threads; 0: as PyTorch chooses, at most the usable cores.")
+    ] = 0
+    batch_tokens: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=2**40,
+            description="Most tokens in one forward pass; 0: 4,096 on a CPU, 32,768 on a GPU. Halved if memory is full.",
+        ),
+    ] = 0
+
+
+class Evaluation(Table, frozen=True, kw_only=True):
+    """The config of an evaluation, with all its tables."""
+
+    data: DataConfig = DataConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+
+def settled_split(asked: EvaluateConfig, data: DataConfig, trained_on: Collection[str] = ()) -> str:
+    """The part of the text that is evaluated: validation, train or all. `trained_on`: the sources of the models' runs.
+
+    A text:PATH without a validation set of its own is evaluated whole, unless a model was trained on it: the model has
+    not seen its held-out documents only. Every other source has validation text.
+    """
+    if asked.split != "auto":
+        return asked.split
+    without_own = data.source.startswith("text:") and not data.validation_path
+    return "all" if without_own and data.source not in trained_on else "validation"
