@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from seedbed.config.schema import DEVICE, DataConfig, Table
+from seedbed.errors import UsageError
 
 LONGEST_WINDOW = 2048
 """The most tokens in a window if evaluate.context is not set: longer windows take much more memory and time."""
@@ -75,13 +75,35 @@ class Evaluation(Table, frozen=True, kw_only=True):
     evaluate: EvaluateConfig = EvaluateConfig()
 
 
-def settled_split(asked: EvaluateConfig, data: DataConfig, trained_on: Collection[str] = ()) -> str:
-    """The part of the text that is evaluated: validation, train or all. `trained_on`: the sources of the models' runs.
+def settled_split(
+    asked: EvaluateConfig, data: DataConfig, *, was_trained_on: bool
+) -> Literal["validation", "train", "all"]:
+    """The part of the text that is evaluated. `was_trained_on`: whether one of the models was trained on this source.
 
-    A text:PATH without a validation set of its own is evaluated whole, unless a model was trained on it: the model has
-    not seen its held-out documents only. Every other source has validation text.
+    A text:PATH without a validation set of its own is evaluated whole, unless a model was trained on it: such a model has
+    seen all documents but the held-out ones. Every other source has validation text.
     """
     if asked.split != "auto":
         return asked.split
     without_own = data.source.startswith("text:") and not data.validation_path
-    return "all" if without_own and data.source not in trained_on else "validation"
+    return "all" if without_own and not was_trained_on else "validation"
+
+
+def window_of(asked: EvaluateConfig, longest: int, name: str) -> tuple[int, int]:
+    """The tokens in a window and its stride, for the model `name` with a context of `longest` tokens.
+
+    Raises UsageError for windows that are longer than the context, and for a stride that is longer than the windows.
+    """
+    context = asked.context or min(longest, LONGEST_WINDOW)
+    if context > longest:
+        raise UsageError(
+            f"The context of {name} is {longest:,} tokens, so windows of {context:,} tokens are impossible.",
+            f"Use --context {longest} or less.",
+        )
+    stride = asked.stride or max(context // 2, 1)
+    if stride > context:
+        raise UsageError(
+            f"The stride of {stride:,} tokens is longer than the windows of {name}, which have {context:,} tokens.",
+            f"Use --stride {context} or less.",
+        )
+    return context, stride

@@ -17,7 +17,7 @@ def contradictions(config: Evaluation) -> Iterator[Contradiction]:
             "Set evaluate.stride to at most evaluate.context.",
             ("evaluate.stride", "evaluate.context"),
         )
-    if asked.names and len(asked.names) != len(asked.models):
+    if len(asked.names) != len(asked.models):
         yield Contradiction(
             "There are not as many names as models",
             "Give a name for each model, or remove evaluate.names.",

@@ -84,7 +84,7 @@ def take_text(config: Evaluation, folder: Path, count: Count, emit: Emit, check:
     if known is not None:
         return msgspec.convert(known, Text)
     asked = config.evaluate
-    split = settled_split(asked, config.data)
+    split = settled_split(asked, config.data, was_trained_on=False)
     name, documents = _open(config, split, emit, check)
     sampled = bool(asked.max_documents or asked.max_tokens)
     place = folder / (_SOURCE if sampled else DOCUMENTS)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from seedbed.checkpoint.marker import verify_weights
-from seedbed.config.evaluation import LONGEST_WINDOW, EvaluateConfig
+from seedbed.config.evaluation import EvaluateConfig, window_of
 from seedbed.errors import SeedbedError, StorageError
 from seedbed.evaluation.corpus import Text
 from seedbed.evaluation.encoding import Encoded, encode_documents, model_tokenizer, prefix_of
@@ -187,23 +187,6 @@ class _Share:
 
     def report(self) -> None:
         self._report(self._before + self._size_bytes * self.done / max(self.total, 1))
-
-
-def window_of(asked: EvaluateConfig, longest: int, name: str) -> tuple[int, int]:
-    """Context and stride for a model whose context is `longest`. Raises SeedbedError for a context that is too long."""
-    context = asked.context or min(longest, LONGEST_WINDOW)
-    if context > longest:
-        raise SeedbedError(
-            f"The context of {name} is {longest:,} tokens, so windows of {context:,} tokens are impossible.",
-            f"Use --context {longest} or less.",
-        )
-    stride = asked.stride or max(context // 2, 1)
-    if stride > context:
-        raise SeedbedError(
-            f"The stride of {stride:,} tokens is longer than the windows of {name}, which have {context:,} tokens.",
-            f"Use --stride {context} or less.",
-        )
-    return context, stride
 
 
 @torch.inference_mode()

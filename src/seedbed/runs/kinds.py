@@ -34,8 +34,8 @@ class Kind(NamedTuple):
     like: str = ""
     """The name of the command that repeats such work with `--like`, if it is not the name of the kind."""
     summary: str = ""
-    """The function that describes the output of a completed task, as `module:function`. It gets the path of the output,
-    and returns lines of text. Raises SeedbedError if the output cannot be read."""
+    """The function that describes the output of a completed task, as `module:function`. It gets the task's directory and
+    the width of the terminal in columns, and returns lines of text. Raises SeedbedError if the output cannot be read."""
 
     @property
     def command(self) -> str:
