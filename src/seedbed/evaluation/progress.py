@@ -9,6 +9,7 @@ The windows of a group are scored in a fixed order, so that a resume adds the sa
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -74,9 +75,10 @@ class ModelProgress:
         )
         self._groups: list[_Group] = []
         for line in read_lines(self._log_path)[0]:
-            group = msgspec.json.decode(line, type=_Group)
-            if group.group == len(self._groups):
-                self._groups.append(group)
+            with suppress(msgspec.DecodeError):  # a line that a killed process did not finish
+                group = msgspec.json.decode(line, type=_Group)
+                if group.group == len(self._groups):
+                    self._groups.append(group)
 
     @property
     def finished_groups(self) -> int:
