@@ -59,17 +59,15 @@ def test_runs_checkpoints_and_folders_are_named_and_found(store: Store, saved: P
     run = trained(store, saved, "oak")
     shutil.copytree(saved, tmp_path / "elm")
     folder = str(tmp_path / "elm")
-    found = actions.models_to_evaluate(store, ["oak", "oak@100", "oak@best", "oak@latest", folder])
-    assert [(model.name, model.folder.name) for model in found] == [
-        (str(run.checkpoints / "step-00000200"), "step-00000200"),
-        (str(run.checkpoints / "step-00000100"), "step-00000100"),
-        (str(run.checkpoints / "step-00000100"), "step-00000100"),
-        (str(run.checkpoints / "step-00000200"), "step-00000200"),
-        ("elm", "elm"),
-    ], "models with equal names are told apart by their paths"
-    assert [model.run for model in found] == [run, run, run, run, None]
-    names = [model.name for model in actions.models_to_evaluate(store, ["oak@100", "oak@200", folder])]
-    assert names == ["oak@100", "oak@200", "elm"]
+    found = actions.models_to_evaluate(store, ["oak@latest", "oak@best", "oak", "oak@100", folder])
+    assert [(model.name, model.folder, model.run) for model in found] == [
+        ("oak@200", run.checkpoints / "step-00000200", run),
+        ("oak@100", run.checkpoints / "step-00000100", run),
+        ("elm", tmp_path / "elm", None),
+    ], "each model once, in the order in which it is named first"
+    shutil.copytree(saved, tmp_path / "other" / "elm")
+    same = actions.models_to_evaluate(store, [folder, str(tmp_path / "other" / "elm")])
+    assert [model.name for model in same] == [f"{tmp_path.name}/elm", "other/elm"]
     (newest,) = actions.models_to_evaluate(store, [])
     assert (newest.name, newest.run) == ("oak@200", run)
 

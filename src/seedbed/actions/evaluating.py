@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,20 +40,33 @@ class EvaluatedModel(NamedTuple):
 def models_to_evaluate(store: Store, references: Sequence[str]) -> list[EvaluatedModel]:
     """The models that `references` name: model folders, runs (their newest checkpoint), or RUN@STEP, @best, @latest.
 
-    Without references, it is the newest run with a checkpoint. Raises UsageError for an unknown model, SeedbedError for a
-    run without weights.
+    Without references, it is the newest run with a checkpoint. A model that is named twice is evaluated once.
+    Raises UsageError for an unknown model, SeedbedError for a run without weights.
     """
     if not references:
         newest = store.find(None, fits=has_checkpoint, wanted="run with a checkpoint")
-        found = [(find_checkpoint(newest, None), newest)]
+        found: dict[Path, RunDir | None] = {find_checkpoint(newest, None): newest}
     else:
-        found = [_found(store, each) for each in references]
-    names = [_name(folder, run) for folder, run in found]
-    repeated = {name for name, count in Counter(names).items() if count > 1}
-    return [
-        EvaluatedModel(text.printable(str(folder)) if name in repeated else name, folder, run)
-        for name, (folder, run) in zip(names, found, strict=True)
-    ]
+        found = dict(_found(store, each) for each in references)
+    names = _names(found)
+    return [EvaluatedModel(names[folder], folder, run) for folder, run in found.items()]
+
+
+def _names(found: Mapping[Path, RunDir | None]) -> dict[Path, str]:
+    """A name for each model folder: RUN@STEP, or the last part of its path, or more parts if others have the same name."""
+    longest = max(len(folder.parts) for folder in found)
+    for parts in range(1, longest + 1):
+        names = {folder: _name(folder, run, parts) for folder, run in found.items()}
+        if len(set(names.values())) == len(names):
+            return names
+    return {folder: text.printable(str(folder)) for folder in found}
+
+
+def _name(folder: Path, run: RunDir | None, parts: int) -> str:
+    if run is not None and is_named(folder):
+        own = run.name() if parts == 1 else run.id
+        return text.printable(f"{own}@{step_of(folder)}")
+    return text.printable("/".join(folder.parts[-parts:]))
 
 
 def _found(store: Store, reference: str) -> tuple[Path, RunDir | None]:
@@ -71,12 +83,6 @@ def _found(store: Store, reference: str) -> tuple[Path, RunDir | None]:
     name, at, checkpoint = reference.rpartition("@")
     run = store.find(name if at else reference)
     return find_checkpoint(run, checkpoint if at else None), run
-
-
-def _name(folder: Path, run: RunDir | None) -> str:
-    if run is not None and is_named(folder):
-        return text.printable(f"{run.name()}@{step_of(folder)}")
-    return text.printable(folder.name or str(folder))
 
 
 def training_text(models: Sequence[EvaluatedModel]) -> DataConfig:

@@ -102,11 +102,14 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Start the task and follow it until it ends; with --background, return once it has started."""
     from seedbed import actions
+    from seedbed.cli.console import note
 
     store = actions.store(arguments.runs)
     if arguments.show is not None:
         return show(store, arguments)
     models = actions.models_to_evaluate(store, arguments.words)
+    if len(models) < len(arguments.words):
+        note("A model that is named more than once is evaluated once.")
     wanted = actions.with_models(resolved(arguments, models), models)
     output = Path(arguments.output).expanduser() if arguments.output is not None else None
 
