@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "generate": ("generate", "generate text with a trained model"),
     "evaluate": ("evaluate", "measure loss and bits per byte of models on a text"),
     "score": ("score", "score the stories that a model generates"),
+    "models": ("models", "show what a model is, or list the models here"),
     "config": ("config", "show or check a config"),
     "plan": ("plan", "predict time, memory and money of a training"),
     "presets": ("presets", "list the presets with model size, hardware and time"),

@@ -40,6 +40,7 @@ _COMMANDS = {
     "generate": "ask chat complete infer inference predict prompt sample text write",
     "evaluate": "benchmark bpb compare eval perplexity ppl test validate",
     "score": "accuracy grade judge",
+    "models": "checkpoints download hub model model-info pull show-model weights",
     "config": "configs configure conf options params parameters settings",
     "presets": "models-list preset sizes zoo",
     "doctor": "check-env checkup diagnose env health selftest sysinfo verify",
