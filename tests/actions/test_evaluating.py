@@ -12,6 +12,7 @@ import pytest
 from evaluated import CONTEXT, saved_model, write_text
 from seedbed import actions
 from seedbed.actions.evaluating import check_evaluation
+from seedbed.actions.model_references import resolve as resolve_model
 from seedbed.config.resolving import Resolved, resolve
 from seedbed.config.roots import EVALUATE, SIMULATE, TRAIN
 from seedbed.errors import SeedbedError, UsageError
@@ -48,9 +49,13 @@ def trained(store: Store, saved: Path, name: str, *sets: str, steps: tuple[int, 
     return run
 
 
+def models_of(store: Store, *references: str | None) -> list[actions.EvaluatedModel]:
+    return actions.models_to_evaluate([resolve_model(store, each) for each in references])
+
+
 def wanted(store: Store, *references: str, **settings: Any) -> Resolved[Any]:
     """The config of an evaluation of these models, with keys as `evaluate__split=...`."""
-    models = actions.models_to_evaluate(store, references)
+    models = models_of(store, *references)
     flags = {key.replace("__", "."): value for key, value in settings.items()}
     return actions.with_models(resolve(EVALUATE, flags=flags), models)
 
@@ -59,32 +64,27 @@ def test_runs_checkpoints_and_folders_are_named_and_found(store: Store, saved: P
     run = trained(store, saved, "oak")
     shutil.copytree(saved, tmp_path / "elm")
     folder = str(tmp_path / "elm")
-    found = actions.models_to_evaluate(store, ["oak@latest", "oak@best", "oak", "oak@100", folder])
+    found = models_of(store, "oak@latest", "oak@best", "oak", "oak@100", folder)
     assert [(model.name, model.folder, model.run) for model in found] == [
         ("oak@200", run.checkpoints / "step-00000200", run),
         ("oak@100", run.checkpoints / "step-00000100", run),
         ("elm", tmp_path / "elm", None),
     ], "each model once, in the order in which it is named first"
     shutil.copytree(saved, tmp_path / "other" / "elm")
-    same = actions.models_to_evaluate(store, [folder, str(tmp_path / "other" / "elm")])
+    same = models_of(store, folder, str(tmp_path / "other" / "elm"))
     assert [model.name for model in same] == [f"{tmp_path.name}/elm", "other/elm"]
-    (newest,) = actions.models_to_evaluate(store, [])
+    (newest,) = models_of(store, None)
     assert (newest.name, newest.run) == ("oak@200", run)
 
 
 def test_models_that_do_not_exist_are_refused(store: Store, saved: Path, tmp_path: Path) -> None:
     trained(store, saved, "oak")
-    (tmp_path / "empty").mkdir()
-    for reference, message in (
-        ("aok", "no run"),
-        ("oak@150", 'no checkpoint "150"'),
-        (str(tmp_path / "empty"), "not a model folder"),
-    ):
+    for reference, message in (("aok", "no run"), ("oak@150", 'no checkpoint "150"')):
         with pytest.raises(UsageError, match=message):
-            actions.models_to_evaluate(store, [reference])
+            models_of(store, reference)
     simulated = actions.new_run(store, KINDS["simulate"], resolve(SIMULATE), "clouds")
     with pytest.raises(SeedbedError, match="is simulated: nothing was trained"):
-        actions.models_to_evaluate(store, [simulated.id])
+        models_of(store, simulated.id)
 
 
 def test_without_data_the_text_is_that_of_the_runs(store: Store, saved: Path, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_without_data_the_text_is_that_of_the_runs(store: Store, saved: Path, tm
     trained(store, saved, "elm", other)
 
     def text_of(*references: str) -> Any:
-        return actions.training_text(actions.models_to_evaluate(store, references))
+        return actions.training_text(models_of(store, *references))
 
     assert text_of("oak", "ash").validation == 0.2
     assert text_of("elm").stories == 77
@@ -110,7 +110,7 @@ def test_the_text_of_a_run_is_where_a_resume_found_it(store: Store, saved: Path)
     with Session(run.path) as session:
         session.emit(Run(status="running", session=2, steps=300, step=200, data="text:/moved"))
         session.finish("stopped")
-    assert actions.training_text(actions.models_to_evaluate(store, ["oak"])).source == "text:/moved"
+    assert actions.training_text(models_of(store, "oak")).source == "text:/moved"
 
 
 def test_a_model_is_not_evaluated_on_text_that_it_was_trained_on(store: Store, saved: Path, tmp_path: Path) -> None:

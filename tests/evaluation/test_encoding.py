@@ -39,11 +39,3 @@ def test_tokens_belong_to_the_block_of_their_first_character(kind: str) -> None:
         assert abs(len(piece) - len(exact)) < 20
         assert exact[20:-20] in piece
     assert encoded.unit_bytes[2:].sum() == len(text.encode())
-
-
-def test_without_a_token_before_it_neither_the_first_token_nor_its_bytes_count() -> None:
-    its = tokenizer("bpe")
-    encoded = encode_documents(TEXTS, its, [], 0)
-    assert encoded.ids[: encoded.begins[1]].tolist() == its.encode(TEXTS[0])
-    first = its.decode(its.encode(TEXTS[0])[:1])
-    assert encoded.unit_bytes.tolist()[:2] == [len(TEXTS[0].encode()) - len(first.encode()), 0]

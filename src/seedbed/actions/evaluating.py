@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,22 +11,21 @@ from msgspec.structs import replace
 from seedbed import text
 from seedbed.actions import launching
 from seedbed.actions.checks import refuse_without_torch
-from seedbed.actions.supervising import has_checkpoint
+from seedbed.actions.model_references import ChosenModel
 from seedbed.checkpoint.marker import is_named, step_of
 from seedbed.config.evaluation import Evaluation, settled_split, window_of
 from seedbed.config.families.config_json import config_from_hf
 from seedbed.config.resolving import Resolved
 from seedbed.config.schema import DataConfig
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.files import expand_home, read_json
+from seedbed.files import read_json
 from seedbed.runs.kinds import KINDS, frozen_config
-from seedbed.runs.lookup import find_checkpoint
-from seedbed.runs.models import model_folder, run_of
 from seedbed.runs.status import current_status
-from seedbed.runs.store import RunDir, Store, is_run
+from seedbed.runs.store import RunDir, Store
 
 FOLDER = ".evaluations"
 """The folder in the store for the results of evaluations without --output."""
+_SHORT_COMMIT = 7
 
 
 class EvaluatedModel(NamedTuple):
@@ -37,52 +36,29 @@ class EvaluatedModel(NamedTuple):
     run: RunDir | None
 
 
-def models_to_evaluate(store: Store, references: Sequence[str]) -> list[EvaluatedModel]:
-    """The models that `references` name: model folders, runs (their newest checkpoint), or RUN@STEP, @best, @latest.
+def models_to_evaluate(chosen: Sequence[ChosenModel]) -> list[EvaluatedModel]:
+    """The models that references name (see actions/model_references.py), each once, with a name for the results.
 
-    Without references, it is the newest run with a checkpoint. A model that is named twice is evaluated once.
-    Raises UsageError for an unknown model, SeedbedError for a run without weights.
+    Raises UsageError or SeedbedError for a run without weights.
     """
-    if not references:
-        newest = store.find(None, fits=has_checkpoint, wanted="run with a checkpoint")
-        found: dict[Path, RunDir | None] = {find_checkpoint(newest, None): newest}
-    else:
-        found = dict(_found(store, each) for each in references)
-    names = _names(found)
-    return [EvaluatedModel(names[folder], folder, run) for folder, run in found.items()]
-
-
-def _names(found: Mapping[Path, RunDir | None]) -> dict[Path, str]:
-    """A name for each model folder: RUN@STEP, or the last part of its path, or more parts if others have the same name."""
+    found = {each.model_path(): each for each in chosen}
     longest = max(len(folder.parts) for folder in found)
     for parts in range(1, longest + 1):
-        names = {folder: _name(folder, run, parts) for folder, run in found.items()}
-        if len(set(names.values())) == len(names):
-            return names
-    return {folder: text.printable(str(folder)) for folder in found}
+        names = [_name(folder, model, parts) for folder, model in found.items()]
+        if len(set(names)) == len(names):
+            break
+    return [EvaluatedModel(name, folder, model.run) for name, (folder, model) in zip(names, found.items(), strict=True)]
 
 
-def _name(folder: Path, run: RunDir | None, parts: int) -> str:
-    if run is not None and is_named(folder):
-        own = run.name() if parts == 1 else run.id
+def _name(folder: Path, model: ChosenModel, parts: int) -> str:
+    """The name of a model: RUN@STEP, or hub:NAME@COMMIT, or the last `parts` parts of its path."""
+    if model.hub:
+        name, _, commit = model.hub.rpartition("@")
+        return text.printable(f"{name}@{commit[:_SHORT_COMMIT]}")
+    if model.run is not None and is_named(folder):
+        own = model.run.name() if parts == 1 else model.run.id
         return text.printable(f"{own}@{step_of(folder)}")
     return text.printable("/".join(folder.parts[-parts:]))
-
-
-def _found(store: Store, reference: str) -> tuple[Path, RunDir | None]:
-    """The folder of a model, and its run."""
-    folder = model_folder(reference)
-    if folder is not None:
-        return folder, run_of(folder)
-    place = expand_home(reference)
-    if "/" in reference and place.is_dir() and not is_run(place):
-        raise UsageError(
-            f"{text.quoted(reference)} is not a model folder.",
-            "A model folder contains config.json and weights as safetensors.",
-        )
-    name, at, checkpoint = reference.rpartition("@")
-    run = store.find(name if at else reference)
-    return find_checkpoint(run, checkpoint if at else None), run
 
 
 def training_text(models: Sequence[EvaluatedModel]) -> DataConfig:
@@ -211,4 +187,4 @@ def _check_model(folder: Path, name: str, config: Evaluation) -> None:
         shape, _ = config_from_hf(parsed)
     except SeedbedError as error:
         raise SeedbedError(f"{name}: {error.message}", error.hint) from error
-    window_of(config.evaluate, shape.context, name)
+    window_of(config.evaluate, shape.longest_context, name)

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seedbed.cli.parser import complete_run, json_option, runs_option
+from seedbed.cli.model_choice import MODEL_FORMS, choose_model, complete_model
+from seedbed.cli.parser import json_option, runs_option
 
 if TYPE_CHECKING:
     from seedbed.actions import EvaluatedModel, Launch
@@ -20,8 +21,8 @@ Measure how well models predict a text: loss and perplexity per token, and bits 
 between models with different tokenizers. With several models, their differences are computed on the same documents.
 Each value has a 95 % interval, from resampled documents.
 
-MODEL is a run (its newest checkpoint), RUN@STEP, RUN@best, or a model folder in Hugging Face format. Without MODEL,
-the newest run with a checkpoint. Without --data, the validation text of the models' runs.
+MODEL is a run (its newest checkpoint), RUN@STEP, RUN@best, a model folder, or hub:NAME[@REVISION]. Without MODEL, the
+newest run with a checkpoint. Without --data, the validation text of the models' runs.
 
 Documents that fit the context are read whole; longer ones are read in windows that overlap by half (--stride), and every
 token is scored once. Ctrl-C keeps what is done; `seedbed resume` continues.
@@ -65,8 +66,8 @@ LATEST = "latest"
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `evaluate` to the parser."""
     add = parser.add_argument
-    models = add("words", metavar="MODEL", nargs="*", help="runs, checkpoints (RUN@STEP) or model folders")
-    models.completer = complete_run  # type: ignore[attr-defined]
+    models = add("words", metavar="MODEL", nargs="*", help=f"{MODEL_FORMS}; several are compared")
+    models.completer = complete_model  # type: ignore[attr-defined]
     add("--data", metavar="SOURCE", help="stories, wikitext-2, text:PATH, hf:NAME, or a prepared dataset")
     add("--data-path", metavar="PATH", help="a local copy of a named corpus")
     add(
@@ -91,12 +92,23 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     add("--output", metavar="FILE", type=Path, help="where to write the results as JSON (default: in the runs folder)")
     add("--name", help="a name for the evaluation (letters, digits, space, _ . -; up to 64)")
-    add("--show", metavar="EVALUATION", help="print the results of an earlier evaluation: its name, or `latest`")
+    shown = add(
+        "--show", metavar="EVALUATION", help="print the results of an earlier evaluation: its name, or `latest`"
+    )
+    shown.completer = complete_evaluation  # type: ignore[attr-defined]
     add("--background", action="store_true", help="evaluate in the background: print the task's id and exit")
     runs_option(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="print the results as CSV, a row per model")
     json_option(form, "the results")
+
+
+def complete_evaluation(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """The names of evaluations that begin with `prefix`, for shell completion."""
+    from seedbed.cli.store_option import store
+
+    names = [task.name() for task in store(getattr(parsed_args, "runs", None)).tasks() if _is_evaluation(task)]
+    return [name for name in (LATEST, *names) if name.startswith(prefix)]
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -107,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
     store = actions.store(arguments.runs)
     if arguments.show is not None:
         return show(store, arguments)
-    models = actions.models_to_evaluate(store, arguments.words)
+    models = actions.models_to_evaluate([choose_model(store, ref, None) for ref in arguments.words or [None]])
     if len(models) < len(arguments.words):
         note("A model that is named more than once is evaluated once.")
     wanted = actions.with_models(resolved(arguments, models), models)

@@ -1,8 +1,7 @@
 """Turn documents into the ids that a model reads, and say to which unit of the statistics each token belongs.
 
 A document begins with what the tokenizer puts before a text (BOS), or, if it adds nothing, with its end-of-text token,
-after which models see a new text in training. So every token of the text is predicted, and all of its bytes count. Without
-either token, the first token of a document cannot be predicted: neither it nor its bytes count.
+after which models see a new text in training. So every token of the text is predicted, and all of its bytes count.
 """
 
 from __future__ import annotations
@@ -27,21 +26,19 @@ class Encoded(NamedTuple):
     begins: list[int]
     """Where each document begins in `ids`, and the end of the last."""
     unit_bytes: np.ndarray
-    """int64: the UTF-8 bytes of each unit, without those of tokens that cannot be predicted."""
+    """int64: the UTF-8 bytes of each unit."""
     documents: np.ndarray
     """int64: the document of each unit."""
 
 
 def model_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of a model folder. Raises SeedbedError if the folder has none."""
-    return Tokenizer.load(folder)
+    """The tokenizer of a model folder, as it is. Raises SeedbedError if the folder has none."""
+    return Tokenizer.of_model(folder)
 
 
 def prefix_of(tokenizer: Tokenizer) -> list[int]:
     """The ids before the first token of each document: what the tokenizer puts before a text, else end-of-text."""
-    own = tuple(getattr(tokenizer, "prefix_ids", ()))
-    end = getattr(tokenizer, "eot_id", None)
-    return list(own) or ([] if end is None else [int(end)])
+    return list(tokenizer.prefix_ids) or [tokenizer.eot_id]
 
 
 def encode_documents(
@@ -53,9 +50,7 @@ def encode_documents(
     begins, sizes, documents = [0], [], []
     for number, (text, tokens) in enumerate(zip(texts, tokenizer.encode_batch(texts), strict=True)):
         own = unit_sizes(text, block_characters)
-        starts = _starts(tokenizer, text, tokens) if len(own) > 1 or not prefix else np.zeros(len(tokens), np.int64)
-        if not prefix:
-            own = _without_first_token(own, text, starts)
+        starts = _starts(tokenizer, text, tokens) if len(own) > 1 else np.zeros(len(tokens), np.int64)
         of_tokens = starts * len(own) // max(len(text), 1)
         ids += [np.array(prefix, np.int64), tokens.astype(np.int64)]
         units += [np.full(len(prefix), len(sizes), np.int64), of_tokens + len(sizes)]
@@ -79,9 +74,3 @@ def _starts(tokenizer: Tokenizer, text: str, tokens: np.ndarray) -> np.ndarray:
     if np.array_equal(np.array(encoded.ids), tokens):
         return np.array([begin for begin, _ in encoded.offsets], np.int64)
     return np.arange(len(tokens)) * len(text) // max(len(tokens), 1)
-
-
-def _without_first_token(sizes: list[int], text: str, starts: np.ndarray) -> list[int]:
-    """The bytes of each unit without those of the first token, which is assumed to be in the first unit."""
-    end = int(starts[1]) if len(starts) > 1 else len(text)
-    return [max(sizes[0] - len(text[:end].encode()), 0), *sizes[1:]]

@@ -116,8 +116,6 @@ def _notes(config: Evaluation, text: Text, scored: Sequence[Scored]) -> Iterator
         cut = "; one of them is cut" if text.was_cut else ""
         yield f"A random sample: {text.documents:,} of {text.source_documents:,} documents (seed {asked.seed}){cut}."
     yield from _notes_on_windows(facts)
-    if any(not each.prefix for each in facts):
-        yield "Without a beginning- or end-of-text token, the first token of each document is not scored."
     if text.block_characters:
         yield (
             f"The text has fewer than {FEWEST_DOCUMENTS} documents, so the intervals resample "

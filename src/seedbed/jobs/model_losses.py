@@ -53,7 +53,7 @@ class ModelLosses:
         self._tokenizer = model_tokenizer(folder)
         self._prefix = prefix_of(self._tokenizer)
         self._model = load_folder(folder, device=device.torch_device, dtype=DTYPES[asked.precision])
-        self._context, self._stride = window_of(asked, self._model.config.context, name)
+        self._context, self._stride = window_of(asked, self._model.config.longest_context, name)
         usual = CPU_BATCH_TOKENS if device.kind == "cpu" else GPU_BATCH_TOKENS
         self._batch_tokens = asked.batch_tokens or usual
         self._next_save_s = 0.0
@@ -123,7 +123,7 @@ class ModelLosses:
                 share.report()
 
     def _windows(self, encoded: Encoded) -> Iterator[Window]:
-        first = max(len(self._prefix) - 1, 0)
+        first = len(self._prefix) - 1
         for begin, end in zip(encoded.begins, encoded.begins[1:], strict=False):
             yield from windows_of(begin, end - begin, first, self._context, self._stride)
 
