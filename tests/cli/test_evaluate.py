@@ -70,8 +70,7 @@ def test_results_are_printed_as_json_csv_and_a_table(desk: Desk, measured: dict[
     for model in measured["models"]:
         assert f"{model['loss']:.4f}" in shown
         assert f"{model['bits_per_byte']:.4f} ±" in shown
-    assert "text:" in shown
-    assert "(all): 40 documents" in shown
+    assert "texts (all): 40 documents" in shown
     assert not list((desk.folder / "texts").glob(".*")), "files were written beside the text"
 
 

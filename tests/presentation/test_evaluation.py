@@ -59,6 +59,14 @@ def test_without_intervals_values_stand_alone() -> None:
     assert with_margin(2.0, 1.5, 2.7) == "2.0000 ± 0.6000"
 
 
+def test_of_a_long_path_the_end_is_shown() -> None:
+    data = {"name": f"text:/{'a' * 90}/notes", "split": "all", "documents": 1, "bytes": 12}
+    first = lines(results(model("a", 1.0), data=data))[0]
+    assert len(first) == 80
+    assert first.startswith("…aaa")
+    assert first.endswith("aa/notes (all): 1 document, 12 B")
+
+
 def test_names_cannot_control_the_terminal() -> None:
     text = "\n".join(lines(results(model("\x1b[31mred\x07", 1.0), model("b", 1.1))))
     assert "\x1b" not in text

@@ -101,6 +101,7 @@ def take_text(config: Evaluation, folder: Path, count: Count, emit: Emit, check:
     characters = sum(written.lengths)
     few = len(written.offsets) < FEWEST_DOCUMENTS
     block = max(_SHORTEST_BLOCK, characters // _BLOCKS) if few else 0
+    units = sum(num_units(length, block) for length in written.lengths)
     text = Text(
         name=name,
         split=split,
@@ -108,8 +109,8 @@ def take_text(config: Evaluation, folder: Path, count: Count, emit: Emit, check:
         documents=len(written.offsets),
         characters=characters,
         size_bytes=written.size_bytes,
-        block_characters=block,
-        units=sum(num_units(length, block) for length in written.lengths),
+        block_characters=block if units > len(written.offsets) else 0,
+        units=units,
         digest=written.digest,
         was_cut=was_cut,
     )

@@ -116,14 +116,16 @@ def _notes(config: Evaluation, text: Text, scored: Sequence[Scored]) -> Iterator
         cut = "; one of them is cut" if text.was_cut else ""
         yield f"A random sample: {text.documents:,} of {text.source_documents:,} documents (seed {asked.seed}){cut}."
     yield from _notes_on_windows(facts)
-    if text.block_characters:
+    if text.units < FEWEST_UNITS:
+        yield f"There are no intervals: they need at least {FEWEST_UNITS} documents or blocks of text."
+    elif text.block_characters:
         yield (
             f"The text has fewer than {FEWEST_DOCUMENTS} documents, so the intervals resample "
             f"{plural(text.units, 'block')} of about {text.block_characters:,} characters. They say how the loss varies "
             "within this text, not from text to text."
         )
-    if text.units < FEWEST_UNITS:
-        yield f"There are no intervals: they need at least {FEWEST_UNITS} documents or blocks of text."
+    elif text.documents < FEWEST_DOCUMENTS:
+        yield f"The intervals are rough: the text has only {text.documents} documents."
     if len({each.tokenizer for each in facts}) > 1:
         yield "The tokenizers differ: compare bits per byte, not losses and perplexities, which are per token."
     if asked.precision != "fp32":

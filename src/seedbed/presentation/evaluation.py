@@ -39,9 +39,9 @@ def summary(task: RunDir, columns: int) -> list[str]:
 def lines(found: dict[str, Any], columns: int = 80) -> list[str]:
     """Results as lines: what was evaluated, the table of models, differences of pairs, notes."""
     data = found["data"]
+    size = f" ({data['split']}): {text.plural(data['documents'], 'document')}, {text.size(data['bytes'])}"
     shown = [
-        f"{text.printable(data['name'])} ({data['split']}): {text.plural(data['documents'], 'document')}, "
-        f"{text.size(data['bytes'])}",
+        _end_of(text.printable(data["name"]), columns - len(size)) + size,
         "",
         *_models(found["models"], columns),
     ]
@@ -90,6 +90,11 @@ def _differences(differences: Sequence[dict[str, Any]], columns: int) -> list[st
             [text.printable(each["a"]), text.printable(each["b"]), f"{each['bits_per_byte']:+.4f}", interval, share]
         )
     return _table(header, rows, columns, names=2)
+
+
+def _end_of(name: str, width: int) -> str:
+    """The name in at most `width` characters; of a longer one, such as a path, the end is kept."""
+    return name if len(name) <= width else "…" + name[len(name) - width + 1 :]
 
 
 def with_margin(value: float, low: float | None, high: float | None) -> str:
