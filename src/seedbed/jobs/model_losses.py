@@ -22,6 +22,7 @@ from seedbed.events import Emit, Message
 from seedbed.files import read_json
 from seedbed.jobs.memory import exhausted
 from seedbed.model.cross_entropy import token_cross_entropy
+from seedbed.model.decoder import Decoder
 from seedbed.model.load import load_folder
 from seedbed.runs.lifecycle import StopRequested
 from seedbed.text import printable, quoted, shorten
@@ -190,13 +191,14 @@ class _Share:
 
 
 @torch.inference_mode()
-def token_losses(model: torch.nn.Module, batch: Batch, device: torch.device) -> np.ndarray:
+def token_losses(model: Decoder, batch: Batch, device: torch.device) -> np.ndarray:
     """The losses of the scored targets of a batch, row by row, in nats (float64). The logits are computed in slices."""
     inputs, targets = torch.from_numpy(batch.inputs).to(device), torch.from_numpy(batch.targets).to(device)
     scored = targets != IGNORED
-    x_BTC = model.hidden_states(inputs, None, None, None)  # type: ignore[operator]
-    losses: np.ndarray = token_cross_entropy(x_BTC[scored], model.output_weight, targets[scored]).double().cpu().numpy()  # type: ignore[arg-type]
-    return losses
+    x_BTC = model.hidden_states(inputs, None, None, None)
+    losses = token_cross_entropy(x_BTC[scored], model.output_weight, targets[scored])
+    found: np.ndarray = losses.cpu().double().numpy()
+    return found
 
 
 def _groups(documents: Iterable[str]) -> Iterator[list[str]]:
