@@ -15,8 +15,10 @@ from seedbed.actions.evaluating import check_evaluation
 from seedbed.actions.model_references import resolve as resolve_model
 from seedbed.config.resolving import Resolved, resolve
 from seedbed.config.roots import EVALUATE, SIMULATE, TRAIN
+from seedbed.config.schema import DataConfig, TokenizerConfig
+from seedbed.data.build import build_dataset
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.events import Checkpoint, Run, Step
+from seedbed.events import Checkpoint, Data, Run, Step, discard
 from seedbed.runs.kinds import KINDS
 from seedbed.runs.session import Session
 from seedbed.runs.store import RunDir, Store
@@ -33,10 +35,13 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return saved_model(tmp_path_factory.mktemp("saved"))
 
 
-def trained(store: Store, saved: Path, name: str, *sets: str, steps: tuple[int, ...] = (100, 200)) -> RunDir:
-    """A run with checkpoints at these steps, the first of which is the best."""
+def trained(store: Store, saved: Path, name: str, *sets: str, fingerprint: str | None = None) -> RunDir:
+    """A run with checkpoints at steps 100 and 200, of which the first is the best. `fingerprint`: that of its dataset."""
+    steps = (100, 200)
     run = actions.new_run(store, KINDS["train"], resolve(TRAIN, sets=["train.steps=300", *sets]), name)
     with Session(run.path) as session:
+        if fingerprint is not None:
+            session.emit(Data(stage="dataset", done=1, fingerprint=fingerprint))
         session.emit(Run(status="running", session=1, steps=300))
         for step in steps:
             folder = run.checkpoints / f"step-{step:08d}"
@@ -105,12 +110,41 @@ def test_without_data_the_text_is_that_of_the_runs(store: Store, saved: Path, tm
         text_of(str(saved))
 
 
-def test_the_text_of_a_run_is_where_a_resume_found_it(store: Store, saved: Path) -> None:
-    run = trained(store, saved, "oak", "data.source=text:/gone")
+def test_the_text_of_a_run_is_where_a_resume_found_it(store: Store, saved: Path, tmp_path: Path) -> None:
+    write_text(tmp_path / "texts")
+    run = trained(store, saved, "oak", f"data.source=text:{tmp_path / 'texts'}")
+    (tmp_path / "texts").rename(tmp_path / "moved")
     with Session(run.path) as session:
-        session.emit(Run(status="running", session=2, steps=300, step=200, data="text:/moved"))
+        session.emit(Run(status="running", session=2, steps=300, step=200, data=f"text:{tmp_path / 'moved'}"))
         session.finish("stopped")
-    assert actions.training_text(models_of(store, "oak")).source == "text:/moved"
+    assert actions.training_text(models_of(store, "oak")).source == f"text:{tmp_path / 'moved'}"
+
+
+@pytest.mark.parametrize("change", ["edited", "gone"])
+def test_a_text_that_has_changed_is_taken_from_the_prepared_data(
+    store: Store, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "cache"))
+    write_text(tmp_path / "texts")
+    source = f"text:{tmp_path / 'texts'}"
+    made = build_dataset(
+        DataConfig(source=source, workers=1),
+        TokenizerConfig(path=str(saved)),
+        cache=tmp_path / "cache",
+        emit=discard,
+    )
+    run = trained(store, saved, "oak", f"data.source={source}", fingerprint=made.fingerprint)
+    assert actions.training_text(models_of(store, "oak")).source == source
+    if change == "edited":
+        (tmp_path / "texts" / "000.txt").write_text("Another text.")
+    else:
+        shutil.rmtree(tmp_path / "texts")
+    assert actions.training_text(models_of(store, "oak")).source == str(made.folder)
+    shutil.rmtree(tmp_path / "cache")
+    if change == "gone":
+        with pytest.raises(SeedbedError) as caught:
+            actions.training_text(models_of(store, run.id))
+        assert "--data SOURCE" in caught.value.hint
 
 
 def test_a_model_is_not_evaluated_on_text_that_it_was_trained_on(store: Store, saved: Path, tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ from seedbed.actions import launching
 from seedbed.actions.checks import refuse_without_torch
 from seedbed.actions.model_references import ChosenModel
 from seedbed.checkpoint.marker import is_named, step_of
+from seedbed.config.directories import cache_dir
 from seedbed.config.evaluation import Evaluation, settled_split, window_of
 from seedbed.config.families.config_json import config_from_hf
 from seedbed.config.resolving import Resolved
 from seedbed.config.schema import DataConfig
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import read_json
+from seedbed.runs.caches import dataset_of
 from seedbed.runs.kinds import KINDS, frozen_config
 from seedbed.runs.status import current_status
 from seedbed.runs.store import RunDir, Store
@@ -64,7 +66,8 @@ def _name(folder: Path, model: ChosenModel, parts: int) -> str:
 def training_text(models: Sequence[EvaluatedModel]) -> DataConfig:
     """The text of the runs that trained the models, whose validation text is evaluated if no other text is given.
 
-    Raises UsageError if no model is of a run, or if their texts differ.
+    If the text has changed or is gone, it is the data that were prepared from it, if the cache has them. Raises UsageError
+    if no model is of a run, or if their texts differ, SeedbedError if the text cannot be used.
     """
     texts = {model.name: data for model in models if (data := _data_of(model.run)) is not None}
     if not texts:
@@ -79,6 +82,24 @@ def training_text(models: Sequence[EvaluatedModel]) -> DataConfig:
                 f"{first} and {name} were trained on different texts, or on different parts of a text.",
                 "Give the text to evaluate: --data SOURCE.",
             )
+    return _as_trained(data, next(model.run for model in models if model.name == first))
+
+
+def _as_trained(data: DataConfig, run: RunDir | None) -> DataConfig:
+    """The text with which a run was trained: `data`, or the prepared data in the cache if the text has changed or is gone."""
+    from seedbed.data.dataset_cache import find_folder, refuse_different_text
+    from seedbed.data.precheck import refuse_unusable
+
+    fingerprint = dataset_of(run) if run is not None else None
+    try:
+        refuse_unusable(data, 0)
+        refuse_different_text(data, fingerprint, cache_dir())
+    except SeedbedError as error:
+        kept = find_folder(cache_dir(), fingerprint) if fingerprint is not None else None
+        if kept is not None:
+            return DataConfig(source=str(kept))
+        error.hint = f"Give the text to evaluate: --data SOURCE. {error.hint}"
+        raise
     return data
 
 

@@ -126,7 +126,10 @@ def run(arguments: argparse.Namespace) -> int:
     output = Path(arguments.output).expanduser() if arguments.output is not None else None
 
     def start() -> Launch:
-        return actions.start_evaluation(store, wanted, output, arguments.name, sys.argv)
+        launch = actions.start_evaluation(store, wanted, output, arguments.name, sys.argv)
+        if arguments.name is not None and launch.run.first_name() != arguments.name:
+            note(f'The name "{arguments.name}" is taken, so the evaluation is named "{launch.run.first_name()}".')
+        return launch
 
     if arguments.background:
         return in_background(start(), as_json=arguments.json)
@@ -143,6 +146,7 @@ def resolved(arguments: argparse.Namespace, models: list[EvaluatedModel]) -> Res
     Raises UsageError if a value is wrong, or if no text is given and the runs do not say one.
     """
     from seedbed import actions
+    from seedbed.cli.console import note
     from seedbed.config.evaluation import Evaluation
     from seedbed.config.layers import Flagged
     from seedbed.config.resolving import resolve
@@ -158,6 +162,8 @@ def resolved(arguments: argparse.Namespace, models: list[EvaluatedModel]) -> Res
             return given
     # The held-out part of a run's text depends on the settings with which the run read it.
     base = Evaluation(data=actions.training_text(models))
+    if not any(actions.was_trained_on(model, base.data.source) for model in models):
+        note(f"The text of {models[0].name} has changed or is gone, so the data prepared for its training are used.")
     return resolve(EVALUATE, sets=arguments.sets, flags=flags, base=base)
 
 
