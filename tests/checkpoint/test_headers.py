@@ -108,11 +108,11 @@ def test_a_tensor_in_two_shards_is_refused(tmp_path: Path) -> None:
         tensor_headers(tmp_path)
 
 
-@pytest.mark.parametrize("cut", [1, 40, 8, 3, 0])
-def test_a_truncated_file_is_refused_with_its_sizes(cut: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [0, 3, 8, 40, -1])
+def test_a_truncated_file_is_refused(end: int, tmp_path: Path) -> None:
     save_file(TENSORS, tmp_path / WEIGHTS)
     whole = (tmp_path / WEIGHTS).read_bytes()
-    (tmp_path / WEIGHTS).write_bytes(whole[: -cut if cut < 40 and cut % 2 and cut != 3 else cut])
+    (tmp_path / WEIGHTS).write_bytes(whole[:end])
     with pytest.raises(
         SeedbedError, match=r'"model\.safetensors" cannot be read: it (is truncated|has no complete header)'
     ):
