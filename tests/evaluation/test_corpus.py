@@ -110,7 +110,7 @@ def test_the_copy_is_kept_when_the_source_changes(tmp_path: Path) -> None:
 
 def test_a_source_without_text_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text(" \n")
-    with pytest.raises(SeedbedError, match="contains no usable text"):
+    with pytest.raises(SeedbedError, match="contains no text"):
         take_text(evaluation(tmp_path / "empty.txt"), tmp_path, words, discard, never_stop)
 
 
