@@ -43,12 +43,15 @@ def saved_model(folder: Path, kind: str = "bpe", seed: int = 1, *, context: int 
 
 
 def write_text(folder: Path, count: int = 40) -> list[str]:
-    """Write text files, most of them short and some longer than several windows; returns their texts in order."""
+    """Write text files, from a few words to many windows, some not in ASCII; returns their texts in order."""
     folder.mkdir()
     told = list(stories(7, 3 * count))
     texts = []
     for number in range(count):
-        text = " ".join(told[3 * number : 3 * number + 3]) if number % 10 == 3 else told[3 * number][:60]
+        first = told[3 * number]
+        text = first[:12] if number % 5 == 1 else first[:60]
+        if number % 10 == 3:
+            text = " ".join(told[3 * number : 3 * number + 3])
         texts.append(text + (" Été, 日本." if number % 2 else ""))
         (folder / f"{number:03d}.txt").write_text(texts[-1], encoding="utf-8")
     return texts
