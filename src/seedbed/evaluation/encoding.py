@@ -47,7 +47,9 @@ def encode_documents(
     """Encode documents. `prefix`: see `prefix_of`; `block_characters`: see corpus.Text."""
     ids: list[np.ndarray] = []
     units: list[np.ndarray] = []
-    begins, sizes, documents = [0], [], []
+    begins = [0]
+    sizes: list[int] = []
+    documents: list[int] = []
     for number, (text, tokens) in enumerate(zip(texts, tokenizer.encode_batch(texts), strict=True)):
         own = unit_sizes(text, block_characters)
         starts = _starts(tokenizer, text, tokens) if len(own) > 1 else np.zeros(len(tokens), np.int64)
