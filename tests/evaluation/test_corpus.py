@@ -75,7 +75,7 @@ def test_a_sample_is_chosen_by_the_seed_and_stays_in_order(tmp_path: Path) -> No
     texts = write_text(tmp_path / "texts")
 
     def sample(name: str, **settings: int) -> list[str]:
-        return taken(evaluation(tmp_path / "texts", max_documents=9, **settings), tmp_path / name)[1]
+        return taken(evaluation(tmp_path / "texts", limit_documents=9, **settings), tmp_path / name)[1]
 
     first = sample("a", seed=1)
     assert first == sample("b", seed=1) != sample("c", seed=2)
@@ -86,14 +86,14 @@ def test_a_sample_is_chosen_by_the_seed_and_stays_in_order(tmp_path: Path) -> No
 
 def test_a_sample_of_tokens_has_about_as_many(tmp_path: Path) -> None:
     write_text(tmp_path / "texts")
-    text, documents = taken(evaluation(tmp_path / "texts", max_tokens=100), tmp_path / "task")
+    text, documents = taken(evaluation(tmp_path / "texts", limit_tokens=100), tmp_path / "task")
     assert sum(map(words, documents)) == pytest.approx(100, rel=0.15)
     assert 1 < text.documents < text.source_documents == 40
 
 
 def test_a_long_document_is_cut_between_words_for_a_small_sample(tmp_path: Path) -> None:
     (tmp_path / "book.txt").write_text("word " * 5000)
-    text, documents = taken(evaluation(tmp_path / "book.txt", max_tokens=300), tmp_path / "task")
+    text, documents = taken(evaluation(tmp_path / "book.txt", limit_tokens=300), tmp_path / "task")
     assert text.was_cut
     assert words(documents[0]) == pytest.approx(300, abs=1)
     assert documents[0].endswith("word ")

@@ -291,7 +291,7 @@ def test_a_single_long_document_has_intervals_from_its_blocks(folder: Path) -> N
 
 
 def test_results_say_what_was_sampled_and_how_few_documents_there_are(folder: Path, tmp_path: Path) -> None:
-    asked = evaluation(folder / "texts", model(folder, "words"), max_documents=3, seed=4)
+    asked = evaluation(folder / "texts", model(folder, "words"), limit_documents=3, seed=4)
     notes = " ".join(evaluated(folder, asked, "few")["notes"])
     assert "A random sample: 3 of 40 documents (seed 4)" in notes
     assert "There are no intervals" in notes

@@ -28,7 +28,7 @@ def test_smollm2_on_wikitext_2_equals_transformers(
     corpus.mkdir()
     for name in ("train.txt", "valid.txt"):
         (corpus / name).symlink_to(test_data / "wikitext-2" / "valid.txt")
-    settings = {"names": ("SmolLM2",), "split": "validation", "context": CONTEXT, "max_documents": 4, "threads": 0}
+    settings = {"names": ("SmolLM2",), "split": "validation", "context": CONTEXT, "limit_documents": 4, "threads": 0}
     task = new_task(tmp_path, evaluation("wikitext-2", folder, data={"path": str(corpus)}, **settings))
     monkeypatch.setattr("seedbed.jobs.evaluate.remove_text", lambda folder: None)
     with Lifecycle(task.path) as lifecycle:

@@ -24,8 +24,8 @@ Each value has a 95 % interval, from resampled documents.
 MODEL is a run (its newest checkpoint), RUN@STEP, RUN@best, a model folder, or hub:NAME[@REVISION]. Without MODEL, the
 newest run with a checkpoint. Without --data, the validation text of the models' runs.
 
-Documents that fit the context are read whole; longer ones are read in windows that overlap by half (--stride), and every
-token is scored once. Ctrl-C keeps what is done; `seedbed resume` continues.
+Documents that fit the context are read whole; longer ones are read in windows that overlap by half (--stride), and
+every token is scored once. Ctrl-C keeps what is done; `seedbed resume` continues.
 """
 EXAMPLES = """\
   seedbed evaluate                                        the newest run, on its validation text
@@ -41,8 +41,8 @@ NAMED_KEYS = {
     "--split": "evaluate.split",
     "--context": "evaluate.context",
     "--stride": "evaluate.stride",
-    "--max-documents": "evaluate.max_documents",
-    "--max-tokens": "evaluate.max_tokens",
+    "--max-documents": "evaluate.limit_documents",
+    "--max-tokens": "evaluate.limit_tokens",
     "--precision": "evaluate.precision",
     "--device": "evaluate.device",
     "--seed": "evaluate.seed",

@@ -38,10 +38,10 @@ class EvaluateConfig(Table, frozen=True, kw_only=True):
             "context. By default half a window."
         ),
     ] = None
-    max_documents: Annotated[
+    limit_documents: Annotated[
         int, Meta(ge=0, description="Evaluate a random sample of this many documents; 0: all of them.")
     ] = 0
-    max_tokens: Annotated[
+    limit_tokens: Annotated[
         int,
         Meta(
             ge=0,

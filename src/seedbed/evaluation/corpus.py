@@ -77,7 +77,7 @@ class _Written(NamedTuple):
 def take_text(config: Evaluation, folder: Path, count: Count, emit: Emit, check: Check) -> Text:
     """Choose the documents and copy them into `folder`, unless that was done before; returns what was chosen.
 
-    `count` counts the tokens of the first model, for evaluate.max_tokens. `check` is called for every document; an
+    `count` counts the tokens of the first model, for evaluate.limit_tokens. `check` is called for every document; an
     exception from it ends the work, which a later call repeats. Raises SeedbedError if there is no text.
     """
     known = files.read_json(folder / TEXT)
@@ -86,7 +86,7 @@ def take_text(config: Evaluation, folder: Path, count: Count, emit: Emit, check:
     asked = config.evaluate
     split = settled_split(asked, config.data, was_trained_on=False)
     name, documents = _open(config, split, emit, check)
-    sampled = bool(asked.max_documents or asked.max_tokens)
+    sampled = bool(asked.limit_documents or asked.limit_tokens)
     place = folder / (_SOURCE if sampled else DOCUMENTS)
     written = whole = _write(documents, place, check)
     was_cut = False
@@ -202,11 +202,11 @@ def _sample(
 ) -> dict[int, str | None]:
     """Choose documents at random: the number of each, with the text that is left of it if it is cut, else None."""
     order = np.random.default_rng(asked.seed).permutation(len(offsets)).tolist()
-    order = order[: asked.max_documents or None]
-    if not asked.max_tokens:
+    order = order[: asked.limit_documents or None]
+    if not asked.limit_tokens:
         return dict.fromkeys(order)
     chosen: dict[int, str | None] = {}
-    left = asked.max_tokens
+    left = asked.limit_tokens
     with place.open("rb") as handle:
         for index in order:
             check()
@@ -215,7 +215,7 @@ def _sample(
             tokens = max(count(text), 1)
             if tokens <= left:
                 chosen[index] = None
-            elif not chosen or left >= asked.max_tokens * _SMALLEST_CUT:
+            elif not chosen or left >= asked.limit_tokens * _SMALLEST_CUT:
                 at = max(len(text) * left // tokens, 1)
                 chosen[index] = text[: max(nearest_border(text, at, min(_SLACK, at // 2)), 1)]
             left -= tokens
