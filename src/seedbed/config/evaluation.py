@@ -63,7 +63,7 @@ class EvaluateConfig(Table, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=2**40,
-            description="Most tokens in one forward pass; 0: 4,096 on a CPU, 32,768 on a GPU. Halved if memory is full.",
+            description="Most tokens in one forward pass; 0: 2,048 on a CPU, 32,768 on a GPU. Halved if memory is full.",
         ),
     ] = 0
 

@@ -30,7 +30,7 @@ from seedbed.train.device import Device
 
 GROUP_CHARACTERS = 1 << 20
 """Documents of about this many characters are encoded, sorted by length and scored together, which bounds the memory."""
-CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 1 << 12, 1 << 15
+CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 1 << 11, 1 << 15
 SAVE_EVERY_S = 5.0
 """Seconds between two saves of what is done of a group; after a kill, at most this much is computed again."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
