@@ -58,6 +58,7 @@ STAGES = {
     "check": "trying one batch",
     "train": "training",
     "evaluate": "validating",
+    "score": "evaluating the models",
     "sample": "writing a sample",
     "save": "saving",
 }

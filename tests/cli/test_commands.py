@@ -365,7 +365,7 @@ def test_an_unknown_option_suggests_the_nearest_option_and_the_commands_help(des
         ("resume --lr 1", "`seedbed train --like RUN --lr RATE`"),
         ("--runs x status", "after the command: `seedbed status --help`"),
         ("export latest", "a folder that transformers can open"),
-        ("eval latest", "`seedbed metrics`"),
+        ("eval latest", "`seedbed evaluate`"),
     ],
 )
 def test_misspelt_and_foreign_options_and_commands_get_the_right_hint(

@@ -45,6 +45,7 @@ def view_after(store: Store, events: list[Event]) -> View:
             "stops the sample",
             "interrupts the sample, saves",
         ),
+        ([BEGUN, Phase(name="score")], "keeps what is done, and ends", "finishes its batch, then pauses"),
         ([BEGUN, READY, STEP, Phase(name="save")], "ends when it has saved", "ends when it has saved"),
         (
             [BEGUN, msgspec.structs.replace(READY, simulated=True), STEP, Phase(name="restart")],
@@ -62,6 +63,7 @@ def view_after(store: Store, events: list[Event]) -> View:
         "train",
         "evaluate",
         "sample",
+        "score",
         "save",
         "simulated",
         "paused",

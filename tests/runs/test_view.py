@@ -432,3 +432,26 @@ def test_each_warning_of_the_session_is_listed_once() -> None:
     recorder.log(events.Message(level="warning", code="z", text="Little text.", hint="Add some."))
     expected = ["At step 7: Overfitting. Few words.", "Little text. Add some."]
     assert summary(recorder.view)["warnings"] == expected
+
+
+def test_the_remaining_time_of_a_task_follows_from_its_progress() -> None:
+    recorder = Recorder()
+
+    def remaining_s() -> float | None:
+        return view_of(recorder.records).remaining_s()
+
+    recorder.log(events.Run(status="running", session=1, pid=7))
+    for name, whole in (("prepare", None), ("score", True)):
+        recorder.log(events.Phase(name=name))
+        recorder.log(events.Data(stage=name, done=10, total=100, whole=whole), after=1.0)
+        assert remaining_s() is None, "one event tells no speed"
+        recorder.log(events.Data(stage=name, done=30, total=100, whole=whole), after=5.0)
+        assert remaining_s() == (pytest.approx(5.0 / 20 * 70) if whole else None), name
+        recorder.log(events.Phase(name=name, done=True))
+    recorder.log(events.Run(status="running", session=2, pid=8))
+    recorder.log(events.Data(stage="score", done=50, total=100, whole=True), after=1.0)
+    assert remaining_s() is None, "the speed of an earlier session does not count"
+    recorder.log(events.Data(stage="score", done=60, total=100, whole=True), after=1.0)
+    assert remaining_s() == pytest.approx(4.0)
+    recorder.log(events.Run(status="completed", session=2))
+    assert remaining_s() is None

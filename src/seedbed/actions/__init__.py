@@ -5,6 +5,14 @@ This package imports neither a user interface nor torch.
 
 from seedbed.actions.checks import check_training, examine, refuse_unusable_data, refuse_unusable_store
 from seedbed.actions.choosing import SizePlan, choose_size
+from seedbed.actions.evaluating import (
+    EvaluatedModel,
+    models_to_evaluate,
+    start_evaluation,
+    training_text,
+    was_trained_on,
+    with_models,
+)
 from seedbed.actions.launching import (
     JOBS,
     Launch,
@@ -44,6 +52,7 @@ from seedbed.runs.store import chosen_store as store
 
 __all__ = [
     "JOBS",
+    "EvaluatedModel",
     "Launch",
     "SizePlan",
     "ask_checkpoint",
@@ -70,6 +79,7 @@ __all__ = [
     "is_paused",
     "is_resumable",
     "is_running",
+    "models_to_evaluate",
     "new_run",
     "new_task",
     "pause",
@@ -83,12 +93,16 @@ __all__ = [
     "set_archived",
     "set_note",
     "start",
+    "start_evaluation",
     "start_new_run",
     "start_new_task",
     "stop",
     "store",
     "text_tokens",
+    "training_text",
     "unpause",
     "wait_until_ended",
     "wait_until_started",
+    "was_trained_on",
+    "with_models",
 ]

@@ -99,8 +99,10 @@ def new_task(
     refuse_unusable_store(store)
     config = dump(resolved.config, resolved.origins) if resolved is not None else ""
     wanted = checked_name(name) if name is not None else default_name(kind.name, output.name)
+    data = getattr(resolved.config, "data", None) if resolved is not None else None
+    meta = {**({"data": data.source} if data is not None else {}), **_made_by(command)}
     with labels.names(store):
-        return create_task(store, kind.name, store.free_name(wanted), config, output, _made_by(command))
+        return create_task(store, kind.name, store.free_name(wanted), config, output, meta)
 
 
 def _made_by(command: Sequence[str]) -> dict[str, Any]:

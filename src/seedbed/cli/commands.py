@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "du": ("du", "show the disk usage of runs and caches"),
     "prune": ("prune", "delete old runs, checkpoints or caches"),
     "generate": ("generate", "generate text with a trained model"),
+    "evaluate": ("evaluate", "measure loss and bits per byte of models on a text"),
     "score": ("score", "score the stories that a model generates"),
     "models": ("models", "show what a model is, or list the models here"),
     "config": ("config", "show or check a config"),

@@ -28,8 +28,11 @@ from seedbed.runs.log import Reader
 from seedbed.runs.printed import last_printed
 from seedbed.runs.requests import SentRequest
 from seedbed.runs.status import read_state, status
+from seedbed.runs.store import RunDir
+from seedbed.runs.tasks import output_of
 from seedbed.runs.view import View
 
+Report = Callable[[RunDir], None]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 EXIT_PIPE = 141
 EXIT_HUNG_UP = 129
@@ -84,12 +87,16 @@ class Signals:
 
 
 class Follower:
-    """Shows the events of one job until the job ends."""
+    """Shows the events of one job until the job ends.
 
-    def __init__(self, launch: Launch, signals: Signals, *, as_json: bool) -> None:
+    `report` prints the result of a completed job on stdout, in place of the status (`as_json`) or the summary.
+    """
+
+    def __init__(self, launch: Launch, signals: Signals, *, as_json: bool, report: Report | None = None) -> None:
         self.launch = launch
         self.signals = signals
         self.as_json = as_json
+        self.report = report
         self.view, self.series = View(), Series(launch.run)
         for record in Reader(launch.run.events).new(launch.offset):
             self.view.add(record)
@@ -188,6 +195,9 @@ class Follower:
         if not run.path.exists():
             message = f"The job ended{wording.at_step(view.step)}, because the folder of its run was removed or moved."
             raise SeedbedError(message, f"The folder was {text.quoted(run.path)}.")
+        if self.report is not None and view.status == "completed":
+            self.report(run)
+            return 0
         if self.as_json:
             say_json(status(run))
         not_resumed = view.code == NOT_RESUMED
@@ -198,7 +208,8 @@ class Follower:
         if view.status not in ("completed", "stopped"):
             how = f"was killed (signal {-code})" if code < 0 else f"ended unexpectedly (status {code})"
             cause = "The memory may have been full." if code == -signal.SIGKILL else last_printed(run.log, lines=1)
-            hint = f"The saved checkpoints are intact. Continue: seedbed resume {run_argument(run)}"
+            kept = "What is done is kept" if output_of(run) is not None else "The saved checkpoints are intact"
+            hint = f"{kept}. Continue: seedbed resume {run_argument(run)}"
             print_error(SeedbedError(f"The job {how}{wording.at_step(view.step)}. {cause}".rstrip(), hint))
             return EXIT_FAILURE
         if not_resumed:
@@ -212,8 +223,8 @@ class Follower:
         return 0 if view.status == "completed" else EXIT_INTERRUPTED
 
 
-def follow(start: Callable[[], Launch], *, as_json: bool) -> int:
-    """Start a job and follow it to its end; returns the exit status.
+def follow(start: Callable[[], Launch], *, as_json: bool, report: Report | None = None) -> int:
+    """Start a job and follow it to its end; returns the exit status. `report`: see Follower.
 
     Signal handlers are installed before the start, so that no signal is missed. If the output is a pipe and its reader
     closes it, the run continues.
@@ -221,7 +232,7 @@ def follow(start: Callable[[], Launch], *, as_json: bool) -> int:
     with Signals() as signals:
         launch = start()
         try:
-            return Follower(launch, signals, as_json=as_json).run()
+            return Follower(launch, signals, as_json=as_json, report=report).run()
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             if launch.process.poll() is None:

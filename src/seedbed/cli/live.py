@@ -77,7 +77,9 @@ class LiveDisplay:
         phase = view.phases[-1] if view.phases else ""
         progress = view.progress
         if progress is not None and phase != "train":
-            parts.append(self._bar(progress["done"], progress["total"], text.printable(str(progress["stage"])), ""))
+            seconds = view.remaining_s() if view.work_began is not None else None
+            left = f"{text.duration(seconds)} left" if seconds is not None else ""
+            parts.append(self._bar(progress["done"], progress["total"], text.printable(str(progress["stage"])), left))
         elif view.steps:
             remaining = view.remaining_s() if view.session_steps else None
             left = (

@@ -28,13 +28,13 @@ def find_all(place: Store, refs: Iterable[str]) -> list[RunDir]:
 def run_argument(run: RunDir) -> str:
     """What a person must type as RUN for this run, quoted for a shell: its name if that is unique, else its id.
 
-    For a run outside the default store it is the path of the run.
+    For a run or task outside the default store it is its path.
     """
     here = store()
-    if run.path.parent != here.root.absolute():
+    if here.run_dir(run.id).path.resolve() != run.path.resolve():
         return shlex.quote(str(run.path))
     name = run.name()
-    is_unique = sum(other.name().casefold() == name.casefold() for other in here.all()) == 1
+    is_unique = sum(other.name().casefold() == name.casefold() for other in (*here.all(), *here.tasks())) == 1
     return shlex.quote(name if is_unique else run.id)
 
 

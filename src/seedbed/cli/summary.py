@@ -15,6 +15,7 @@ from seedbed.cli.store_option import run_argument
 from seedbed.presentation import curves
 from seedbed.presentation.wording import simulated
 from seedbed.runs.curves.series import Series
+from seedbed.runs.kinds import kind_of, load_object
 from seedbed.runs.store import RunDir
 from seedbed.runs.tasks import output_of
 from seedbed.runs.view import View
@@ -54,10 +55,21 @@ def summarise_task(task: RunDir, view: View, output: Path) -> None:
     say()
     say(paint("Finished" if finished else "Stopped", "bold") + f" after {text.duration(view.elapsed_s)}")
     if finished:
+        for line in summary_lines(task):
+            say(line)
         say(f"The result is in {text.printable(str(output))}")
     else:
         say("Next:")
         say(f"  seedbed resume {run_argument(task)}")
+
+
+def summary_lines(task: RunDir) -> list[str]:
+    """The result of a completed task as lines, if its kind describes results; each kind has its own (see Kind.summary)."""
+    described = kind_of(task).summary
+    if not described:
+        return []
+    describe: Callable[[RunDir, int], list[str]] = load_object(described)
+    return describe(task, width())
 
 
 def losses(view: View) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from seedbed.config.evaluation import Evaluation
     from seedbed.config.schema import Config, Table
     from seedbed.config.simulation import Simulation
 
@@ -78,9 +79,13 @@ TRAIN: Root[Config] = Root("train", "seedbed.config.schema:Config", presets="tra
 SIMULATE: Root[Simulation] = Root(
     "simulate", "seedbed.config.simulation:Simulation", rules_at="seedbed.config.simulation_rules:contradictions"
 )
+EVALUATE: Root[Evaluation] = Root(
+    "evaluate", "seedbed.config.evaluation:Evaluation", rules_at="seedbed.config.evaluation_rules:contradictions"
+)
 
 ROOTS: dict[str, Root[Any]] = {
     "train": TRAIN,
     "simulate": SIMULATE,
+    "evaluate": EVALUATE,
 }
 """Every kind of config by its name."""

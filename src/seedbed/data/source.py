@@ -48,6 +48,15 @@ class FolderSource(Protocol):
         ...
 
 
+@runtime_checkable
+class WholeSource(Protocol):
+    """A source that can be read without a split into training and validation text."""
+
+    def whole_documents(self) -> Iterator[str]:
+        """Yield all documents, none of them cut into a training and a validation part."""
+        ...
+
+
 class SourceKind(NamedTuple):
     """A kind of source, such as text:PATH: how it is written in `data.source`, and the function that opens it."""
 

@@ -38,6 +38,17 @@ def summed_cross_entropy(
     return total
 
 
+@torch.no_grad()
+def token_cross_entropy(x_NC: Tensor, weight_VC: Tensor, targets_N: Tensor) -> Tensor:
+    """-log softmax(x_n W^T)[target_n] of each token n: fp32 [N], in nats, without gradients."""
+    rows = slice_rows(weight_VC.shape[0])
+    parts = [
+        F.cross_entropy(F.linear(x, weight_VC).float(), targets, reduction="none")
+        for x, targets in zip(x_NC.split(rows), targets_N.split(rows), strict=True)
+    ]
+    return torch.cat(parts) if parts else torch.zeros(0, device=x_NC.device)
+
+
 class _SummedCrossEntropy(torch.autograd.Function):
     """Computes `summed_cross_entropy`; its forward pass also computes the gradients of hidden states and weight."""
 

@@ -120,7 +120,8 @@ class Narrator:
         if isinstance(event, events.Data):
             whole = event.total is not None and event.done >= event.total
             shows = whole or self._progress.due(t, simulated=view.simulated)
-            return [("  " + wording.data(event), "")] if shows else []
+            left = f", {text.duration(view.remaining_s())} left" if event.whole and view.remaining_s() else ""
+            return [("  " + wording.data(event) + left, "")] if shows else []
         shown = wording.line(event) if event is not None else None
         if view.simulated and isinstance(event, events.Checkpoint) and not self._told_of_saves:
             self._told_of_saves = True

@@ -209,6 +209,8 @@ def until_it_stops(view: View) -> str:
             return "it has not begun to train, and ends in a moment"
         case "prepare":
             return "it stops the preparation of the data in a moment"
+        case "score":
+            return "it finishes its batch, keeps what is done, and ends"
         case "check" | "measure":
             return "it finishes the batch that it is testing, then ends"
         case "compile":
@@ -232,6 +234,8 @@ def until_it_pauses(view: View) -> str:
             return "it has not begun to train, and pauses in a moment"
         case "prepare":
             return "it pauses the preparation of the data in a moment"
+        case "score":
+            return "it finishes its batch, then pauses"
         case "check" | "measure":
             return "it finishes the batch that it is testing, then pauses"
         case "compile":

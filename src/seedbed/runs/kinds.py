@@ -33,6 +33,9 @@ class Kind(NamedTuple):
     """Whether the work is only simulated, which every front end says."""
     like: str = ""
     """The name of the command that repeats such work with `--like`, if it is not the name of the kind."""
+    summary: str = ""
+    """The function that describes the output of a completed task, as `module:function`. It gets the task's directory and
+    the width of the terminal in columns, and returns lines of text. Raises SeedbedError if the output cannot be read."""
 
     @property
     def command(self) -> str:
@@ -62,6 +65,14 @@ KINDS: dict[str, Kind] = {
         config="train",
         checks="seedbed.actions.checks:check_training",
         like="train",
+    ),
+    "evaluate": Kind(
+        "evaluate",
+        "seedbed.jobs.evaluate:run",
+        config="evaluate",
+        is_run=False,
+        checks="seedbed.actions.evaluating:check_evaluation",
+        summary="seedbed.presentation.evaluation:summary",
     ),
 }
 """Every kind of work, by the name that meta.json records."""

@@ -62,6 +62,8 @@ class View(msgspec.Struct, omit_defaults=True):
     """The names of the phases that have begun and not ended, the innermost last."""
     progress: dict[str, Any] | None = None
     """The last data event of the current phase: its stage, done, total and unit."""
+    work_began: tuple[float, int] | None = None
+    """`elapsed_s` and the amount done at this session's first event with the progress of a whole task (Data.whole)."""
     sample: dict[str, Any] | None = None
     opening: str = ""
     """The typical beginning of a text in the run's dataset, usable as a prompt."""
@@ -107,6 +109,8 @@ class View(msgspec.Struct, omit_defaults=True):
         elif isinstance(event, events.Data):
             self.progress = {"stage": event.stage, "done": event.done, "total": event.total, "unit": event.unit}
             self.opening = event.opening or self.opening
+            if event.whole and self.work_began is None:
+                self.work_began = (self.elapsed_s, event.done)
         elif isinstance(event, events.Message):
             self._message(event, record.raw)
         elif isinstance(event, events.Sample):
@@ -141,6 +145,7 @@ class View(msgspec.Struct, omit_defaults=True):
         self.speed = Speed()
         self.code = self.waits_for = self.reason = self.hint = self.progress = None
         self.phases = []
+        self.work_began = None
         self.plugins = []
         if not self.run.get("simulated"):  # the clock and the cluster of a simulated run go on as if it had not stopped
             self.messages, self.forgotten_warnings = [], 0
@@ -237,11 +242,23 @@ class View(msgspec.Struct, omit_defaults=True):
 
         For a simulated run they are seconds of its own clock.
         """
-        if self.status in ENDED or self.steps is None:
+        if self.status in ENDED:
             return None
+        if self.steps is None:
+            return self._remaining_work_s()
         last = self.validations.last
         validated = last is not None and last.step >= self.step
         return self.speed.remaining_s(self.run, self.step, self.phases, self.progress, validated=validated)
+
+    def _remaining_work_s(self) -> float | None:
+        """The seconds until a task ends, at the mean speed of this session; None while it is unknown."""
+        if self.work_began is None or self.progress is None or not self.progress["total"]:
+            return None
+        began_s, before = self.work_began
+        done, total = self.progress["done"], self.progress["total"]
+        if done <= before:
+            return None
+        return float((self.elapsed_s - began_s) / (done - before) * max(total - done, 0))
 
     def epoch(self, step: int | None) -> float | None:
         """How many passes over the training text the run has made at `step`, such as 1.5; None if unknown."""

@@ -83,6 +83,21 @@ class TextSource:
         if empty:
             raise self._no_text_error(split)
 
+    def whole_documents(self) -> Iterator[str]:
+        """Yield all documents of the path, uncut, before any are held out. Those of a separate validation set follow.
+
+        A very long document is divided into pieces of about a megabyte. Raises NoTextError if there are none.
+        """
+        empty = True
+        for part in self._parts:
+            for document in self._limited(part):
+                empty = False
+                yield from document.pieces
+        self._report_skipped()
+        self._report_separators()
+        if empty:
+            raise self._no_text_error("train")
+
     def _limited(self, files: TextFiles) -> Iterator[Document]:
         return itertools.islice(files.documents(), self._data.max_documents or None)
 

@@ -1,0 +1,238 @@
+"""`seedbed evaluate`: measure the loss, perplexity and bits per byte of models on a text."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seedbed.cli.model_choice import MODEL_FORMS, choose_model, complete_model
+from seedbed.cli.parser import json_option, runs_option
+
+if TYPE_CHECKING:
+    from seedbed.actions import EvaluatedModel, Launch
+    from seedbed.config.evaluation import Evaluation
+    from seedbed.config.resolving import Resolved
+    from seedbed.runs.store import RunDir, Store
+
+DESCRIPTION = """\
+Measure how well models predict a text: loss and perplexity per token, and bits per UTF-8 byte, which can be compared
+between models with different tokenizers. With several models, their differences are computed on the same documents.
+Each value has a 95 % interval, from resampled documents.
+
+MODEL is a run (its newest checkpoint), RUN@STEP, RUN@best, a model folder, or hub:NAME[@REVISION]. Without MODEL, the
+newest run with a checkpoint. Without --data, the validation text of the models' runs.
+
+Documents that fit the context are read whole; longer ones are read in windows that overlap by half (--stride), and
+every token is scored once. Ctrl-C keeps what is done; `seedbed resume` continues.
+"""
+EXAMPLES = """\
+  seedbed evaluate                                        the newest run, on its validation text
+  seedbed evaluate quickstart@200 quickstart@best         compare two checkpoints of a run
+  seedbed evaluate ~/models/A ~/models/B --data text:~/notes
+  seedbed evaluate quickstart ~/models/A --data wikitext-2 --max-tokens 100000
+  seedbed evaluate quickstart --json > result.json
+  seedbed evaluate --show latest                          print the results of the newest evaluation again
+"""
+NAMED_KEYS = {
+    "--data": "data.source",
+    "--data-path": "data.path",
+    "--split": "evaluate.split",
+    "--context": "evaluate.context",
+    "--stride": "evaluate.stride",
+    "--max-documents": "evaluate.limit_documents",
+    "--max-tokens": "evaluate.limit_tokens",
+    "--precision": "evaluate.precision",
+    "--device": "evaluate.device",
+    "--seed": "evaluate.seed",
+}
+"""Option -> the key of the config that it sets."""
+SYNONYMS = {
+    "--batch-size": "--set evaluate.batch_tokens=N",
+    "--bg": "--background",
+    "--dataset": "--data",
+    "--limit": "--max-documents",
+    "--max-length": "--context",
+    "--max-samples": "--max-documents",
+    "--model": "the model as an argument, without an option",
+    "--out": "--output",
+    "--text": "--data text:PATH",
+}
+"""Option of another program -> the equivalent in Seedbed."""
+LATEST = "latest"
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `evaluate` to the parser."""
+    add = parser.add_argument
+    models = add("words", metavar="MODEL", nargs="*", help=f"{MODEL_FORMS}; several are compared")
+    models.completer = complete_model  # type: ignore[attr-defined]
+    add("--data", metavar="SOURCE", help="stories, wikitext-2, text:PATH, hf:NAME, or a prepared dataset")
+    add("--data-path", metavar="PATH", help="a local copy of a named corpus")
+    add(
+        "--split",
+        choices=("auto", "validation", "train", "all"),
+        help="part of the text (default: validation; all of a text:PATH on which no model was trained)",
+    )
+    add("--context", metavar="N", help="most tokens in a window (default: the model's context, at most 2048)")
+    add("--stride", metavar="N", help="new tokens in each further window (default: half a window)")
+    add("--max-documents", metavar="N", help="evaluate a random sample of N documents")
+    add("--max-tokens", metavar="N", help="evaluate random documents of about N tokens of the first model")
+    add("--seed", metavar="N", help="seed of the sample and the intervals (default: 1337)")
+    add("--precision", help="fp32, bf16 or fp16 (default: fp32)")
+    add("--device", help="auto, cpu, gpu, cuda, cuda:N, mps, or part of a GPU's name such as A30")
+    add(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="sets",
+        help="set any value of the config, such as data.field=body; may be repeated",
+    )
+    add("--output", metavar="FILE", type=Path, help="where to write the results as JSON (default: in the runs folder)")
+    add("--name", help="a name for the evaluation (letters, digits, space, _ . -; up to 64)")
+    shown = add(
+        "--show", metavar="EVALUATION", help="print the results of an earlier evaluation: its name, or `latest`"
+    )
+    shown.completer = complete_evaluation  # type: ignore[attr-defined]
+    add("--background", action="store_true", help="evaluate in the background: print the task's id and exit")
+    runs_option(parser)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="print the results as CSV, a row per model")
+    json_option(form, "the results")
+
+
+def complete_evaluation(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """The names of evaluations that begin with `prefix`, for shell completion."""
+    from seedbed.cli.store_option import store
+
+    names = [task.name() for task in store(getattr(parsed_args, "runs", None)).tasks() if _is_evaluation(task)]
+    return [name for name in (LATEST, *names) if name.startswith(prefix)]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Start the task and follow it until it ends; with --background, return once it has started."""
+    from seedbed import actions
+    from seedbed.cli.console import note
+
+    store = actions.store(arguments.runs)
+    if arguments.show is not None:
+        return show(store, arguments)
+    models = actions.models_to_evaluate([choose_model(store, ref, None) for ref in arguments.words or [None]])
+    if len(models) < len(arguments.words):
+        note("A model that is named more than once is evaluated once.")
+    wanted = actions.with_models(resolved(arguments, models), models)
+    output = Path(arguments.output).expanduser() if arguments.output is not None else None
+
+    def start() -> Launch:
+        launch = actions.start_evaluation(store, wanted, output, arguments.name, sys.argv)
+        if arguments.name is not None and launch.run.first_name() != arguments.name:
+            note(f'The name "{arguments.name}" is taken, so the evaluation is named "{launch.run.first_name()}".')
+        return launch
+
+    if arguments.background:
+        return in_background(start(), as_json=arguments.json)
+    from seedbed.cli.follow import follow
+
+    if not (arguments.json or arguments.csv):
+        return follow(start, as_json=False)
+    return follow(start, as_json=True, report=lambda task: print_results(task, as_csv=arguments.csv))
+
+
+def resolved(arguments: argparse.Namespace, models: list[EvaluatedModel]) -> Resolved[Evaluation]:
+    """The config that the options describe. Without --data, the text is that of the models' runs.
+
+    Raises UsageError if a value is wrong, or if no text is given and the runs do not say one.
+    """
+    from seedbed import actions
+    from seedbed.cli.console import note
+    from seedbed.config.evaluation import Evaluation
+    from seedbed.config.layers import Flagged
+    from seedbed.config.resolving import resolve
+    from seedbed.config.roots import EVALUATE
+
+    flags = {
+        path: Flagged(getattr(arguments, option[2:].replace("-", "_")), option) for option, path in NAMED_KEYS.items()
+    }
+    given = resolve(EVALUATE, sets=arguments.sets, flags=flags)
+    if given.origins["data.source"] != "default":
+        models = [model for model in models if actions.was_trained_on(model, given.config.data.source)]
+        if not models:
+            return given
+    # The held-out part of a run's text depends on the settings with which the run read it.
+    base = Evaluation(data=actions.training_text(models))
+    if not any(actions.was_trained_on(model, base.data.source) for model in models):
+        note(f"The text of {models[0].name} has changed or is gone, so the data prepared for its training are used.")
+    return resolve(EVALUATE, sets=arguments.sets, flags=flags, base=base)
+
+
+def in_background(launch: Launch, *, as_json: bool) -> int:
+    """Wait until the job has started, and print the task's id or status."""
+    from seedbed import actions
+    from seedbed.cli.console import note, say, say_json
+    from seedbed.runs.status import status
+
+    actions.wait_until_started(launch)
+    if as_json:
+        say_json(status(launch.run))
+        return 0
+    say(launch.run.id)
+    if sys.stdout.isatty():
+        note(f"The evaluation continues in the background. Watch it: seedbed status {launch.run.id}")
+        note(f"Its results, when it is completed: seedbed evaluate --show {launch.run.id}")
+    return 0
+
+
+def show(store: Store, arguments: argparse.Namespace) -> int:
+    """Print the results of an earlier evaluation. Raises UsageError if there is none, SeedbedError if it is not completed."""
+    from seedbed.cli.console import say
+    from seedbed.cli.summary import summary_lines
+    from seedbed.errors import SeedbedError, UsageError
+    from seedbed.runs.status import current_status
+    from seedbed.text import quoted
+
+    if arguments.words:
+        raise UsageError("--show takes no models.", "Remove the models, or remove --show.")
+    evaluations = [task for task in store.tasks() if _is_evaluation(task)]
+    if not evaluations:
+        raise UsageError(f"There are no evaluations in {quoted(store.root)}.", "Start one: seedbed evaluate MODEL.")
+    task = evaluations[-1] if arguments.show == LATEST else store.find(arguments.show)
+    if not _is_evaluation(task):
+        raise UsageError(f'"{task.id}" is not an evaluation.', "`seedbed runs --all` lists the evaluations.")
+    found = current_status(task).status
+    if found != "completed":
+        hint = f"`seedbed status {task.id}` shows it; `seedbed resume {task.id}` continues it if it has ended."
+        raise SeedbedError(f'"{task.id}" is not completed ({found}), so it has no results.', hint)
+    if arguments.json or arguments.csv:
+        print_results(task, as_csv=arguments.csv)
+        return 0
+    for line in summary_lines(task):
+        say(line)
+    return 0
+
+
+def _is_evaluation(task: RunDir) -> bool:
+    from seedbed.errors import SeedbedError
+
+    try:
+        return bool(task.meta()["kind"] == "evaluate")
+    except SeedbedError:
+        return False
+
+
+def print_results(task: RunDir, *, as_csv: bool) -> None:
+    """Print the results of a completed evaluation as JSON, or as CSV with a row per model."""
+    from seedbed.cli.console import say_json
+    from seedbed.presentation.evaluation import read_results
+
+    found = read_results(task)
+    if not as_csv:
+        say_json(found)
+        return
+    import csv
+
+    rows: list[dict[str, Any]] = [{**each, "prefix": " ".join(map(str, each["prefix"]))} for each in found["models"]]
+    writer = csv.DictWriter(sys.stdout, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)

@@ -1,0 +1,1 @@
+"""Measures how well models predict a text: the text, windows, losses of tokens, and their statistics."""

@@ -1,0 +1,124 @@
+"""The results of an evaluation as text: a table of models, the differences between them, and what to know about them."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from seedbed import text
+from seedbed.errors import SeedbedError
+from seedbed.files import read_json
+from seedbed.runs.store import RunDir
+from seedbed.runs.tasks import output_of
+
+FORMAT = 1
+"""The newest format of results that this version can read."""
+_UNKNOWN = "-"
+
+
+def read_results(task: RunDir) -> dict[str, Any]:
+    """The results of a completed evaluation. Raises SeedbedError if they are missing, broken or too new."""
+    output = output_of(task)
+    found = read_json(output) if output is not None else None
+    if not isinstance(found, dict) or not isinstance(found.get("models"), list):
+        raise SeedbedError(
+            f"The results of {task.id} are missing: {text.quoted(output)} was moved, deleted or edited.",
+            "Restore the file, or evaluate again.",
+        )
+    if found.get("format", 0) > FORMAT:
+        raise SeedbedError(f"{text.quoted(output)} was made by a newer version of Seedbed.", "Update Seedbed.")
+    return found
+
+
+def summary(task: RunDir, columns: int) -> list[str]:
+    """The results of a completed evaluation as lines of at most `columns` characters, if that is at least 80."""
+    return lines(read_results(task), columns)
+
+
+def lines(found: dict[str, Any], columns: int = 80) -> list[str]:
+    """Results as lines: what was evaluated, the table of models, differences of pairs, notes."""
+    data = found["data"]
+    size = f" ({data['split']}): {text.plural(data['documents'], 'document')}, {text.size(data['bytes'])}"
+    shown = [
+        _end_of(text.printable(data["name"]), columns - len(size)) + size,
+        "",
+        *_models(found["models"], columns),
+    ]
+    if found["differences"]:
+        shown += [
+            "",
+            "Differences in bits per byte (A - B; below 0: A is better)",
+            *_differences(found["differences"], columns),
+        ]
+    shown.append("")
+    method = found["method"]
+    if found["models"][0]["bits_per_byte_low"] is not None:
+        units = text.plural(method["units"], method["unit"])
+        shown += textwrap.wrap(
+            f"Intervals: {method['confidence']:.0%}, from {method['resamples']:,} resamples of {units}.", columns
+        )
+    for note in found["notes"]:
+        shown += textwrap.wrap(text.printable(note), columns)
+    return shown
+
+
+def _models(models: Sequence[dict[str, Any]], columns: int) -> list[str]:
+    header = ["MODEL", "PARAMS", "TOKENS", "LOSS", "PERPLEXITY", "BITS PER BYTE"]
+    rows = [
+        [
+            text.printable(each["name"]),
+            text.count(each["parameters"]),
+            text.count(each["tokens"]),
+            text.loss(each["loss"]),
+            _perplexity(each["perplexity"]),
+            with_margin(each["bits_per_byte"], each["bits_per_byte_low"], each["bits_per_byte_high"]),
+        ]
+        for each in models
+    ]
+    return _table(header, rows, columns)
+
+
+def _differences(differences: Sequence[dict[str, Any]], columns: int) -> list[str]:
+    header = ["A", "B", "A - B", "95 % INTERVAL", "A BETTER"]
+    rows = []
+    for each in differences:
+        low, high = each["bits_per_byte_low"], each["bits_per_byte_high"]
+        interval = f"{low:+.4f} to {high:+.4f}" if low is not None else _UNKNOWN
+        share = f"{each['a_better']:.1%}" if each["a_better"] is not None else _UNKNOWN
+        rows.append(
+            [text.printable(each["a"]), text.printable(each["b"]), f"{each['bits_per_byte']:+.4f}", interval, share]
+        )
+    return _table(header, rows, columns, names=2)
+
+
+def _end_of(name: str, width: int) -> str:
+    """The name in at most `width` characters; of a longer one, such as a path, the end is kept."""
+    return name if len(name) <= width else "…" + name[len(name) - width + 1 :]
+
+
+def with_margin(value: float, low: float | None, high: float | None) -> str:
+    """A value with half the width of its interval, such as `0.8912 ± 0.0103`; the value alone without an interval."""
+    return f"{value:.4f}" if low is None or high is None else f"{value:.4f} ± {(high - low) / 2:.4f}"
+
+
+def _perplexity(value: float | None) -> str:
+    if value is None:
+        return "infinite"
+    return f"{value:,.2f}" if value < 1e5 else text.count(value)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], columns: int, names: int = 1) -> list[str]:
+    """The lines of a table. The first `names` columns are names, which are cut if the table is too wide; others are numbers."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    room = columns - 2 * (len(widths) - 1) - sum(widths[names:])
+    for index in range(names):
+        widths[index] = min(widths[index], max(room // names, 8))
+    shown = []
+    for row in (header, *rows):
+        cells = [
+            text.shorten(cell, width).ljust(width) if index < names else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        shown.append("  ".join(cells).rstrip())
+    return shown

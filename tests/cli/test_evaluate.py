@@ -1,0 +1,153 @@
+"""`seedbed evaluate` with real jobs: the table, JSON and CSV; stopped, killed and resumed; what is refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import inprocess
+import patience
+from evaluated import saved_model, write_text
+
+ENDLESS = ("--set", "evaluate.batch_tokens=1", "--context", "4", "--set", "evaluate.threads=1")
+"""Options with which the work takes many small batches."""
+
+
+class Desk:
+    """A folder with two models and a text, in which `seedbed` runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {**os.environ, "SEEDBED_CACHE": str(folder / "cache"), "NO_COLOR": "1", "COLUMNS": "80"}
+        self.environment.pop("SEEDBED_RUNS", None)
+        saved_model(folder / "words")
+        saved_model(folder / "characters", "char", 2)
+        write_text(folder / "texts")
+
+    def seedbed(self, *words: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+        done = inprocess.run(words, self.folder, self.environment)
+        assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
+        assert done.returncode == expect, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def status(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.seedbed("status", name, "--json").stdout)
+        return found
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    return Desk(tmp_path_factory.mktemp("desk"))
+
+
+@pytest.fixture(scope="module")
+def measured(desk: Desk) -> dict[str, Any]:
+    """The results of a finished evaluation of both models."""
+    done = desk.seedbed(
+        "evaluate", "./words/step-00000001", "./characters/step-00000001", "--data", "text:texts", "--json"
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert "evaluating" in done.stderr, "progress is not shown"
+    return found
+
+
+def test_results_are_printed_as_json_csv_and_a_table(desk: Desk, measured: dict[str, Any]) -> None:
+    assert [model["bytes"] for model in measured["models"]] == [measured["data"]["bytes"]] * 2
+    assert json.loads((desk.folder / "runs" / ".evaluations" / "evaluate-texts.json").read_text()) == measured
+    rows = list(csv.DictReader(io.StringIO(desk.seedbed("evaluate", "--show", "latest", "--csv").stdout)))
+    assert [float(row["bits_per_byte"]) for row in rows] == [each["bits_per_byte"] for each in measured["models"]]
+    shown = desk.seedbed("evaluate", "--show", "evaluate-texts").stdout
+    assert max(map(len, shown.splitlines())) <= 80
+    for model in measured["models"]:
+        assert f"{model['loss']:.4f}" in shown
+        assert f"{model['bits_per_byte']:.4f} ±" in shown
+    assert "texts (all): 40 documents" in shown
+    assert not list((desk.folder / "texts").glob(".*")), "files were written beside the text"
+
+
+def test_a_finished_evaluation_is_a_task_in_the_lists(desk: Desk, measured: dict[str, Any]) -> None:
+    found = desk.status("evaluate-texts")
+    assert (found["kind"], found["status"]) == ("evaluate", "completed")
+    assert found["data"] == f"text:{desk.folder / 'texts'}"
+    assert "evaluate-texts" in desk.seedbed("runs", "--all").stdout
+    assert "bits per byte" in desk.seedbed("logs", "evaluate-texts").stdout
+    assert "nothing is left to do" in desk.seedbed("resume", "evaluate-texts", expect=2).stderr
+
+
+def test_a_killed_evaluation_continues_to_the_same_results(desk: Desk) -> None:
+    command = ("evaluate", "./words/step-00000001", "--data", "text:texts", *ENDLESS)
+    whole = json.loads(desk.seedbed(*command, "--json").stdout)
+    desk.seedbed(*command, "--background", "--name", "killed")
+    patience.until(lambda: ((desk.status("killed")["progress"] or {}).get("done") or 0) > 0)
+    os.kill(desk.status("killed")["pid"], signal.SIGKILL)
+    patience.until(lambda: desk.status("killed")["status"] == "lost")
+    assert "BITS PER BYTE" in desk.seedbed("resume", "killed").stdout
+    again = json.loads(desk.seedbed("evaluate", "--show", "killed", "--json").stdout)
+    for key in ("nats", "tokens", "bytes", "loss_low", "bits_per_byte_high"):
+        assert again["models"][0][key] == whole["models"][0][key], key
+
+
+def test_ctrl_c_stops_the_evaluation_and_says_how_to_resume(desk: Desk) -> None:
+    words = ["evaluate", "./words/step-00000001", "--data", "text:texts", "--name", "interrupted", *ENDLESS]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "seedbed", *words],
+        cwd=desk.folder,
+        env=desk.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        patience.until(lambda: (desk.folder / "runs" / ".tasks").is_dir() and list_progress(desk))
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=patience.HANG_S)
+    finally:
+        process.kill()
+    assert process.returncode == 130, out + err
+    assert "keeps what is done" in out
+    assert "seedbed resume interrupted" in out
+
+
+def list_progress(desk: Desk) -> bool:
+    found = [
+        each for each in json.loads(desk.seedbed("runs", "--all", "--json").stdout) if each["name"] == "interrupted"
+    ]
+    return bool(found and (found[0]["progress"] or {}).get("done"))
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("./nowhere", "--data", "text:texts"), 2, "There is no run"),
+        (("./words/step-00000001",), 2, "Give a text, such as --data"),
+        (("./words/step-00000001", "--data", "text:nowhere"), 2, "nowhere"),
+        (("./words/step-00000001", "--data", "text:texts", "--context", "25"), 2, "Use --context 24 or less"),
+        (("./words/step-00000001", "--data", "text:texts", "--precision", "int4"), 2, "evaluate.precision"),
+        (("--show", "latest", "words"), 2, "--show takes no models"),
+        ((), 2, "There are no runs"),
+    ],
+)
+def test_wrong_requests_are_refused_before_any_work(
+    desk: Desk, words: tuple[str, ...], code: int, message: str
+) -> None:
+    done = inprocess.run(("evaluate", *words), desk.folder, {**desk.environment, "SEEDBED_RUNS": "./other"})
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert not (desk.folder / "other").exists()
+
+
+def test_a_job_that_fails_says_why(desk: Desk) -> None:
+    done = desk.seedbed(
+        "evaluate", "./words/step-00000001", "--data", "text:texts", "--precision", "fp16", "--device", "cpu", expect=1
+    )
+    assert "fp16 needs a GPU" in done.stderr
+    assert "--precision fp32" in done.stderr
