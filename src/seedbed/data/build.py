@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from seedbed import __version__, files, locks
 from seedbed.config.schema import DataConfig, TokenizerConfig
 from seedbed.data import shards
+from seedbed.data.base_tokenizer import prefix_of
 from seedbed.data.byte_streams import NoTextError, UnreadableError
 from seedbed.data.dataset_cache import find_folder
 from seedbed.data.interruption import Check, never_stop, run_interruptibly, wait_for_lock
@@ -60,8 +61,11 @@ def build_dataset(
     emit: Emit,
     check: Check = never_stop,
     expected_fingerprint: str | None = None,
+    reused: Tokenizer | None = None,
 ) -> Dataset:
     """Open the dataset that a config describes if it is prepared or cached; otherwise build it.
+
+    `reused`: a base model's tokenizer, in place of the one that `tokenizer` describes.
 
     The same source content and tokenizer config give byte-identical files, whatever the number of workers and
     interruptions. `check` is called several times a second, also while nothing is emitted. An exception from `check` or
@@ -72,12 +76,12 @@ def build_dataset(
     """
     prepared = prepared_folder(data.source)
     if prepared is not None:
-        return _open_prepared(prepared, tokenizer, emit, check)
-    if not tokenizer.path:
+        return _open_prepared(prepared, tokenizer, emit, check, reused)
+    if reused is None and not tokenizer.path:
         check_vocab_size(tokenizer)
     recorder = MessageRecorder(emit)
     source = run_interruptibly(lambda: open_source(data, emit=recorder), check)
-    return _build(source, tokenizer, data.workers, cache, recorder, check, expected_fingerprint)
+    return _build(source, tokenizer, data.workers, cache, recorder, check, expected_fingerprint, reused)
 
 
 def prepared_folder(source: str) -> Path | None:
@@ -110,8 +114,9 @@ def _build(
     emit: MessageRecorder,
     check: Check,
     expected_fingerprint: str | None,
+    reused: Tokenizer | None = None,
 ) -> Dataset:
-    builder = _DatasetBuilder(source, tokenizer, workers or usable_cores(), cache, emit, check)
+    builder = _DatasetBuilder(source, tokenizer, workers or usable_cores(), cache, emit, check, reused)
     if (
         expected_fingerprint is not None
         and not (builder.final / shards.MANIFEST).exists()
@@ -161,8 +166,15 @@ def _replay_messages(dataset: Dataset, source: Source, emit: Emit) -> None:
         emit(message)
 
 
-def _open_prepared(folder: Path, config: TokenizerConfig, emit: Emit, check: Check) -> Dataset:
+def _open_prepared(
+    folder: Path, config: TokenizerConfig, emit: Emit, check: Check, reused: Tokenizer | None
+) -> Dataset:
     dataset = run_interruptibly(lambda: Dataset.open(folder), check)
+    if reused is not None and not _gives_the_same_ids(reused, dataset.tokenizer):
+        raise UsageError(
+            f"{quoted(folder)} was prepared with another tokenizer than that of the base model.",
+            "Give the text itself, such as --data text:PATH: it is then prepared with the tokenizer of the base.",
+        )
     if config.path and Tokenizer.load(files.expand_home(config.path)).fingerprint != dataset.tokenizer.fingerprint:
         raise UsageError(
             f"tokenizer.path = {quoted(config.path)} is not the tokenizer that made {quoted(folder)}.",
@@ -195,11 +207,19 @@ def emit_contents(dataset: Dataset, emit: Emit) -> None:
     )
 
 
+def _gives_the_same_ids(one: Tokenizer, other: Tokenizer) -> bool:
+    return one.fingerprint == other.fingerprint and prefix_of(one) == prefix_of(other)
+
+
 class _Piece(NamedTuple):
-    """A part of a document, small enough to tokenise at once. `ends`: whether this is the document's last part."""
+    """A part of a document, small enough to tokenise at once.
+
+    `begins` and `ends`: whether this is the document's first or last part.
+    """
 
     text: str
     size_bytes: int
+    begins: bool
     ends: bool
 
 
@@ -207,13 +227,23 @@ class _DatasetBuilder:
     """Builds one dataset in a hidden folder of the cache. `key`: its name in the cache; `final`: its folder when complete."""
 
     def __init__(
-        self, source: Source, config: TokenizerConfig, workers: int, cache: Path, emit: MessageRecorder, check: Check
+        self,
+        source: Source,
+        config: TokenizerConfig,
+        workers: int,
+        cache: Path,
+        emit: MessageRecorder,
+        check: Check,
+        reused: Tokenizer | None = None,
     ) -> None:
         self._source, self._config, self._workers, self._emit, self._check = source, config, workers, emit, check
-        self._reused = Tokenizer.load(files.expand_home(config.path)) if config.path else None
+        self._as_is = reused is not None
+        self._reused = reused or (Tokenizer.load(files.expand_home(config.path)) if config.path else None)
         self._fingerprint = run_interruptibly(source.fingerprint, check)
         if self._reused is not None:
             settings: dict[str, Any] = {"tokenizer": self._reused.fingerprint}
+            if self._as_is:
+                settings |= {"as_is": True, "prefix": prefix_of(self._reused)}
         else:
             settings = {"kind": config.kind, "vocab_size": config.vocab_size, "sample_bytes": config.sample_bytes}
             if config.kind != "char":
@@ -257,7 +287,7 @@ class _DatasetBuilder:
         dtype = shards.index_dtype(tokenizer.vocab_size)
         writer = run_interruptibly(lambda: ShardWriter(self._partial, dtype, tokenizer.fingerprint), self._check)
         folder = self._partial / shards.TOKENIZER
-        with Tokeniser(tokenizer, folder, dtype, self._workers, self._check) as tokeniser:
+        with Tokeniser(tokenizer, folder, dtype, self._workers, self._check, as_is=self._as_is) as tokeniser:
             for split in shards.SPLITS:
                 self._fill_split(split, writer, tokeniser)
         drops = Counter(self._source.drops)
@@ -274,6 +304,7 @@ class _DatasetBuilder:
             "tokenizer": tokenizer.fingerprint,
             "vocab_size": tokenizer.vocab_size,
             "eot_id": tokenizer.eot_id,
+            **({"as_is": True} if self._as_is else {}),
             "dtype": dtype.str,
             "drops": dict(sorted(drops.items())),
             "messages": self._emit.finish(),
@@ -348,10 +379,11 @@ class _DatasetBuilder:
             if not text:
                 self._empty += 1
                 continue
-            rest = len(text)
+            rest, begins = len(text), True
             for piece in patterns.cut(text, PIECE_CHARACTERS):
                 rest -= len(piece)
-                yield _Piece(piece, len(piece) if piece.isascii() else len(piece.encode()), not rest)
+                yield _Piece(piece, len(piece) if piece.isascii() else len(piece.encode()), begins, not rest)
+                begins = False
 
     def _check_splits(self, splits: dict[str, Any]) -> None:
         """Raise SeedbedError for a split without text; warn about characters that a `char` vocabulary lacks."""
@@ -381,6 +413,7 @@ def _blocks(pieces: Iterator[_Piece]) -> Iterator[TextBlock]:
     """
     block, shard_bytes = TextBlock([], [], 0), 0
     for piece in pieces:
+        block.continues = block.continues if block.pieces else not piece.begins
         block.pieces.append(piece.text)
         block.ends.append(piece.ends)
         block.size_bytes += piece.size_bytes

@@ -25,6 +25,7 @@ from typing import Any, Literal
 import numpy as np
 
 from seedbed import files
+from seedbed.data.base_tokenizer import load_tokenizer
 from seedbed.data.own_files import DATASET_KIND
 from seedbed.errors import SeedbedError
 from seedbed.text import quoted
@@ -95,7 +96,7 @@ class Dataset:
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that made the token ids. Raises SeedbedError if it is not the one that the manifest names."""
-        tokenizer = Tokenizer.load(self.folder / TOKENIZER)
+        tokenizer = load_tokenizer(self.folder / TOKENIZER, as_is=bool(self.manifest.get("as_is")))
         if tokenizer.fingerprint != self.manifest["tokenizer"]:
             raise SeedbedError(
                 f"{self.folder / TOKENIZER} is not the tokenizer that made this dataset.",

@@ -123,7 +123,8 @@ class TrainPanel(Panel):
 
     def new_run(self) -> NewRun:
         """The new run that the fields and the dialog All options describe."""
-        return NewRun(self.fields, {name: self._value(name) for name in self.fields}, self._options)
+        values = {name: self._value(name) for name in self.fields}
+        return NewRun(self.fields, values, self._options, actions.base_opener(self.state.store))
 
     def resolved(self) -> Resolved[Config]:
         """The config that the form describes, with the origin of each value.
@@ -298,7 +299,8 @@ class TrainPanel(Panel):
                 self._show_placeholders()
                 self._check()
 
-        self.app.push_screen(AllOptions(ConfigForm(TRAIN, new.preset, new.all_options())), keep)
+        form = ConfigForm(TRAIN, new.preset, new.all_options(), open_base=new.open_base)
+        self.app.push_screen(AllOptions(form), keep)
 
     @on(Button.Pressed, "#start")
     def action_start(self) -> None:

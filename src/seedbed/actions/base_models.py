@@ -1,0 +1,127 @@
+"""Finds the model from which a training starts (`base.model`, --from) and checks that it can be trained on. Needs no torch."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from seedbed.actions.checks import free_memory_bytes
+from seedbed.checkpoint.marker import complaint, is_named, step_of
+from seedbed.config.base_model import BaseModel, OpenBase, read_base
+from seedbed.config.paths import HUB, is_model_path
+from seedbed.config.schema import DataConfig
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.files import expand_home
+from seedbed.runs.kinds import frozen_config
+from seedbed.runs.lookup import find_checkpoint
+from seedbed.runs.models import model_folder, run_of
+from seedbed.runs.store import RunDir, Store, UnknownRunError, is_run
+from seedbed.text import quoted
+from seedbed.tokenizer.vocabulary import count_ids
+
+_STAMP = re.compile(r"\d{8}-\d{6}-\d{3}-")
+_SNAPSHOTS = "snapshots"
+"""The folder in which the Hub's cache keeps a model: models--OWNER--NAME/snapshots/COMMIT."""
+
+
+class Found(NamedTuple):
+    """The folder that a reference names, the run that it belongs to if any, and the reference that names exactly this model."""
+
+    folder: Path
+    run: RunDir | None
+    reference: str
+
+
+def base_opener(store: Store) -> OpenBase:
+    """The function with which `config.resolving.resolve` opens a base: runs are looked up in `store`."""
+    return partial(open_base, store)
+
+
+def open_base(store: Store, reference: str) -> BaseModel:
+    """The model that a reference names: PATH, RUN[@STEP] or hub:NAME[@REVISION].
+
+    Raises UsageError if nothing is found, SeedbedError if the model is incomplete, damaged, or of a family that Seedbed
+    does not support.
+    """
+    if not reference.strip():
+        raise UsageError("The base model is empty.", "Give a model folder, hub:NAME or RUN[@STEP] with --from.")
+    found = _find(store, reference)
+    base = read_base(found.folder, found.reference, _name(found))
+    _refuse_damaged(found.folder)
+    _refuse_tokenizer(base)
+    return base._replace(data=_data_of(found.run), free_bytes=free_memory_bytes)
+
+
+def short_name(reference: str) -> str:
+    """A short name for the model that a config's `base.model` names, for the names of runs, such as `SmolLM2-135M`."""
+    if is_model_path(reference):
+        path = Path(reference)
+        if path.parent.name == _SNAPSHOTS:
+            return path.parent.parent.name.rpartition("--")[2]
+        run = run_of(path) if is_named(path) else None
+        return _STAMP.sub("", run.id) if run is not None else path.name
+    name = reference.removeprefix(HUB).partition("@")[0]
+    return _STAMP.sub("", name.rpartition("/")[2])
+
+
+def _find(store: Store, reference: str) -> Found:
+    """The model folder that a reference names. Raises UsageError if there is none."""
+    if reference.startswith(HUB):
+        raise UsageError(
+            f"{quoted(reference)} is a model on the Hub, which this version cannot download.",
+            "Download it, and give the path of its folder.",
+        )
+    if is_model_path(reference):
+        path = expand_home(reference)
+        folder = model_folder(reference) or (path if path.is_dir() and not is_run(path) else None)
+        if folder is not None:
+            return Found(folder, run_of(folder), str(folder))
+    run, step = _run(store, reference)
+    folder = find_checkpoint(run, step)
+    return Found(folder, run, f"{run.id}@{step_of(folder)}" if is_named(folder) else str(folder))
+
+
+def _run(store: Store, reference: str) -> tuple[RunDir, str | None]:
+    try:
+        return store.find(reference), None
+    except UnknownRunError:
+        name, at, step = reference.rpartition("@")
+        if not at:
+            raise
+    return store.find(name), step
+
+
+def _name(found: Found) -> str:
+    if found.run is None:
+        return short_name(found.reference)
+    step = f"@{step_of(found.folder)}" if is_named(found.folder) else ""
+    return f"{found.run.name()}{step}"
+
+
+def _data_of(run: RunDir | None) -> DataConfig | None:
+    """The data on which a run was trained; None if its config has none or cannot be read."""
+    try:
+        data = getattr(frozen_config(run), "data", None) if run is not None else None
+    except SeedbedError:
+        return None
+    return data if isinstance(data, DataConfig) else None
+
+
+def _refuse_damaged(folder: Path) -> None:
+    """Raise SeedbedError for a checkpoint of Seedbed that is unfinished or damaged."""
+    reason = complaint(folder) if is_named(folder) else None
+    if reason is not None:
+        raise SeedbedError(f"The checkpoint {quoted(folder)} cannot be used: {reason}.", "Use another checkpoint.")
+
+
+def _refuse_tokenizer(base: BaseModel) -> None:
+    """Raise SeedbedError if the model has no tokenizer, or if its tokenizer has ids for which the embedding has no row."""
+    ids = count_ids(base.folder)
+    if ids > base.vocab_rows:
+        raise SeedbedError(
+            f"The tokenizer in {quoted(base.folder)} has {ids:,} ids, but the model's embedding has only {base.vocab_rows:,} "
+            "rows.",
+            "Use the tokenizer that belongs to these weights.",
+        )

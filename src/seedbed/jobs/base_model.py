@@ -1,0 +1,120 @@
+"""What a training on from a model (`base.model`) takes over: weights, config.json, tokenizer and chat template.
+
+A new run takes all of it from the base's folder. A resumed run takes it from its checkpoint, which has the same files, so
+the base may be gone by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from seedbed.checkpoint.fingerprint import weights_fingerprint
+from seedbed.checkpoint.marker import CONFIG, GENERATION, verify_weights
+from seedbed.checkpoint.writing import Content, json_content
+from seedbed.config.families.config_json import config_from_hf
+from seedbed.config.schema import BaseConfig, Config
+from seedbed.data.base_tokenizer import load_tokenizer
+from seedbed.errors import SeedbedError
+from seedbed.files import explained, read_json
+from seedbed.jobs.restore import Start
+from seedbed.model.decoder import Decoder
+from seedbed.model.generate import Sampling, text_stream
+from seedbed.model.load import load_folder
+from seedbed.text import quoted
+from seedbed.tokenizer.tokenizer import Tokenizer
+
+_COPIED = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+    GENERATION,
+)
+"""The files that a checkpoint has byte for byte as the base has them, as far as it has them."""
+_LARGEST_BYTES = 256 << 20
+
+
+class Origin(NamedTuple):
+    """The folder from which a session takes the model: the base of a new run, or the checkpoint of a resumed one."""
+
+    folder: Path
+    is_resumed: bool
+    tokenizer: Tokenizer
+
+    def decoder(self, device: torch.device) -> Decoder:
+        """The model in fp32 on a device. For a resume its weights are undefined: the checkpoint's are restored later."""
+        if not self.is_resumed:
+            verify_weights(self.folder)
+            return load_folder(self.folder, device=device)
+        shape, vocab_rows = config_from_hf(_config_json(self.folder))
+        with torch.device("meta"):
+            model = Decoder(shape, vocab_rows)
+        return model.to_empty(device=device)
+
+    def files(self) -> dict[str, Content]:
+        """The files of a checkpoint besides the weights: the folder's own, with the changed entries in config.json."""
+        copied: dict[str, Content] = {
+            name: [_read(self.folder / name)] for name in _COPIED if (self.folder / name).is_file()
+        }
+        return {CONFIG: json_content(_of_fp32(_config_json(self.folder))), **copied}
+
+    def text_stream(self, model: Decoder, prompt: str, sampling: Sampling) -> Iterator[str]:
+        """Yield a sample that continues the prompt, piece by piece."""
+        return text_stream(model, self.tokenizer, prompt, sampling)
+
+
+def origin_of(config: Config, start: Start) -> Origin | None:
+    """Where a session takes the model from; None for a training from scratch.
+
+    Raises SeedbedError if a new run's base is missing or has changed since the run was created.
+    """
+    if config.base.model is None:
+        return None
+    folder = start.loaded.path if start.loaded is not None else _base_folder(config.base)
+    return Origin(folder, start.loaded is not None, load_tokenizer(folder, as_is=True))
+
+
+def _base_folder(base: BaseConfig) -> Path:
+    folder = Path(base.folder or base.model or "")
+    if not folder.is_dir():
+        raise SeedbedError(
+            f"The model from which this run starts is gone: there is no folder {quoted(folder)} ({base.model}).",
+            "Put it back there, or start a new run from another copy with --from. A run that has saved a checkpoint no longer "
+            "needs its base.",
+        )
+    if base.fingerprint is not None and weights_fingerprint(folder) != base.fingerprint:
+        raise SeedbedError(
+            f"The weights in {quoted(folder)} have changed since this run was created.",
+            "Restore them, or start a new run from these weights with `seedbed train --from`.",
+        )
+    return folder
+
+
+def _config_json(folder: Path) -> dict[str, Any]:
+    parsed = read_json(folder / CONFIG)
+    if not isinstance(parsed, dict):
+        raise SeedbedError(f"{quoted(folder)} contains no {CONFIG}.", "Restore the file.")
+    return parsed
+
+
+def _of_fp32(config: dict[str, Any]) -> dict[str, Any]:
+    """A base's config.json for the weights of a checkpoint, which are in fp32; everything else stays."""
+    named = [key for key in ("dtype", "torch_dtype") if key in config] or ["dtype", "torch_dtype"]
+    return {**config, **dict.fromkeys(named, "float32")}
+
+
+def _read(path: Path) -> bytes:
+    with explained(path):
+        if path.stat().st_size > _LARGEST_BYTES:
+            raise SeedbedError(
+                f"{quoted(path)} is too large for a file of a tokenizer or config.", "Check the folder of the model."
+            )
+        return path.read_bytes()
