@@ -144,7 +144,8 @@ class Tokeniser:
     ) -> None:
         """`folder`: the saved tokenizer, which the workers load. `workers` 1: this process encodes all but slow text.
 
-        `as_is`: whether it is a base model's tokenizer (see `load_tokenizer`). `check` is called several times a second; an exception from it stops the work immediately.
+        `as_is`: whether it is a base model's tokenizer (see `load_tokenizer`). `check` is called several times a second; an
+        exception from it stops the work immediately.
         """
         self.local = BlockEncoder(tokenizer, dtype, check)
         self._check = check
