@@ -16,30 +16,19 @@ from seedbed.tokenizer.train import train_tokenizer
 
 POSITIONS, ROWS = 64, 416
 HIDDEN, HEADS, KV_HEADS, HEAD_DIM, FFN, LAYERS = 32, 4, 2, 8, 48, 2
-_WORDS = [
-    "the",
-    "fox",
+_WORDS = (
+    "the fox",
     "and",
-    "hen",
-    "sat",
-    "by",
-    "red",
-    "barn",
+    "a hen",
+    "sat by",
+    "red barns",
     "while",
     "rain",
-    "fell",
-    "on",
-    "old",
-    "stone",
-    "wall",
-    "near",
-    "deep",
-    "river",
-    "of",
-    "slow",
-    "green",
-    "water",
-]
+    "fell on",
+    "old stone",
+    "walls near",
+    "green water",
+)
 
 
 def text(words: int = 6000, seed: int = 1) -> str:
