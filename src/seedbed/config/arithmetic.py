@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from seedbed.config.families.family import features
+from seedbed.config.families.windows import windows
 from seedbed.config.schema import Config, ModelConfig
-from seedbed.config.tiling import BLOCKED_CONTEXT, QUERY_BLOCK, slice_rows
+from seedbed.config.tiling import BLOCKED_CONTEXT, QUERY_BLOCK, slice_rows, window_blocks
 
 
 def padded_vocab(model: ModelConfig, vocab_size: int) -> int:
@@ -24,7 +25,7 @@ def matrix_parameters(model: ModelConfig) -> int:
 
 def vector_parameters(model: ModelConfig) -> int:
     """Number of gains and biases in all transformer blocks and in the last norm."""
-    built = features(model.layout)
+    built = features(model)
     norm = model.hidden * (2 if built.norm == "layer" else 1)
     per_block = 2 * norm + (2 * model.head_dim if built.qk_norm else 0)
     if built.qkv_bias:
@@ -38,13 +39,13 @@ def vector_parameters(model: ModelConfig) -> int:
 
 def _mlp_inputs(model: ModelConfig) -> int:
     """Number of first matrices in a feed-forward layer: 2 (gate and up) for SwiGLU, else 1 (up)."""
-    return 2 if features(model.layout).mlp == "swiglu" else 1
+    return 2 if features(model).mlp == "swiglu" else 1
 
 
 def table_parameters(model: ModelConfig, vocab_size: int) -> int:
     """Number of parameters in the embedding, in an untied head, and in the table of learned positions."""
     rows = padded_vocab(model, vocab_size)
-    positions = model.context if features(model.layout).positions == "learned" else 0
+    positions = model.longest_context if features(model).positions == "learned" else 0
     return (rows * (1 if model.tie_embeddings else 2) + positions) * model.hidden
 
 
@@ -75,8 +76,20 @@ def flops_per_step(model: ModelConfig, vocab_size: int, sequences: int, *, fused
     """
     tokens = sequences * model.context
     weights = matrix_parameters(model) + padded_vocab(model, vocab_size) * model.hidden
-    scores = 2 * sequences * model.layers * model.heads * model.context**2 * model.head_dim
+    scores = 2 * sequences * model.heads * _scores(model) * model.head_dim
     return 6 * tokens * weights + (7 if fused_attention else 6) * scores
+
+
+def _scores(model: ModelConfig) -> int:
+    """The attention scores that one head computes for a sequence, in all layers. A window leaves out most of them."""
+    whole = model.context**2
+    if not 0 < model.window < model.context:
+        return model.layers * whole
+    narrow = sum(
+        (end - begin) * (last - first)
+        for begin, end, first, last in window_blocks(model.context, model.context, model.window)
+    )
+    return sum(narrow if window else whole for window in windows(model))
 
 
 class Memory(NamedTuple):
@@ -155,7 +168,7 @@ def _kept_by_block(model: ModelConfig, size: int, masked: bool) -> int:
         attended += 2 * (query - key) * size if query != key else 0
     else:
         attended += model.heads * 4 + (context * size if masked else 0)
-    built = features(model.layout)
+    built = features(model)
     if built.qk_norm:
         attended += (query + key) * size + (model.heads + model.kv_heads) * size
     if built.positions == "rotary":

@@ -64,6 +64,7 @@ class ModelConfig(Table, frozen=True, kw_only=True):
     """The table `model`: the network's shape.
 
     The number of vocabulary rows is the tokenizer's vocabulary size, rounded up to a multiple of `vocab_multiple`.
+    Keys whose default is None follow the layout.
     """
 
     layout: Annotated[
@@ -84,8 +85,75 @@ class ModelConfig(Table, frozen=True, kw_only=True):
     ] = 32
     ffn: Annotated[int, Meta(ge=1, description="Inner width of the feed-forward block.")] = 384
     context: Annotated[int, Meta(ge=1, description="Longest sequence in tokens; also the training window.")] = 256
+    max_context: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Longest sequence of the model if it is longer than the training window (context), as after "
+            "training a model on; 0: context.",
+        ),
+    ] = 0
     tie_embeddings: Annotated[bool, Meta(description="Share the embedding with the output head.")] = True
+    attention_bias: Annotated[
+        bool | None,
+        Meta(description="Biases in attention, if the layout lets you choose; by default as the layout has them."),
+    ] = None
+    mlp_bias: Annotated[
+        bool | None,
+        Meta(description="Biases in the feed-forward block, if the layout lets you choose; by default as it has them."),
+    ] = None
+    gelu: Annotated[
+        Literal["tanh", "exact"],
+        Meta(
+            description="How a feed-forward block without a gate computes GELU: by its tanh approximation, or exactly."
+        ),
+    ] = "tanh"
+    window: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Sliding window: each token attends to this many tokens, itself included; 0: to all earlier "
+            "ones. Only some layouts have it.",
+        ),
+    ] = 0
+    window_layers: Annotated[
+        str,
+        Meta(
+            max_length=2000,
+            description="Layers that have the sliding window: all, or numbers and ranges from 0, such as 0-2,5. The "
+            "others attend to all earlier tokens.",
+        ),
+    ] = "all"
     rope_theta: Annotated[float, Meta(gt=0, description="Base of the rotary position frequencies.")] = 10000.0
+    rope_scaling: Annotated[
+        Literal["none", "linear", "llama3"],
+        Meta(
+            description="How rotary positions were stretched for a longer context: linear divides all frequencies by "
+            "rope_factor, llama3 only the low ones."
+        ),
+    ] = "none"
+    rope_factor: Annotated[
+        float, Meta(ge=1, description="Factor of the stretched rotary positions; only with rope_scaling.")
+    ] = 1.0
+    rope_low_factor: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="llama3: frequencies with fewer turns than this in rope_original_context tokens are divided by "
+            "rope_factor.",
+        ),
+    ] = 1.0
+    rope_high_factor: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="llama3: frequencies with more turns than this in rope_original_context tokens stay as they are.",
+        ),
+    ] = 4.0
+    rope_original_context: Annotated[
+        int,
+        Meta(ge=0, description="llama3: the context before it was stretched; 0: the longest sequence of the model."),
+    ] = 0
     norm_eps: Annotated[float, Meta(gt=0, description="Epsilon of RMSNorm or LayerNorm.")] = 1e-6
     vocab_multiple: Annotated[int, Meta(ge=1, description="Vocabulary rows are rounded up to a multiple of this.")] = 64
     init: Annotated[
@@ -95,6 +163,11 @@ class ModelConfig(Table, frozen=True, kw_only=True):
             "and an untied head start at zero."
         ),
     ] = "scaled"
+
+    @property
+    def longest_context(self) -> int:
+        """The longest sequence in tokens that the model can read: at least the training window."""
+        return max(self.context, self.max_context)
 
 
 class DataConfig(Table, frozen=True, kw_only=True):

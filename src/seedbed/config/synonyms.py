@@ -18,7 +18,12 @@ _NAMES = {
     "model.ffn": "intermediate_size ffn_dim ffn_size d_ff n_inner mlp_dim mlp_size feed_forward_size",
     "model.context": "block_size context_length context_size context_window ctx ctx_len n_ctx seq_len seq_length "
     "sequence_len sequence_length max_seq_len max_seq_length max_sequence_length max_length max_len n_positions "
-    "max_position_embeddings window",
+    "max_position_embeddings",
+    "model.window": "sliding_window attention_window window_size",
+    "model.gelu": "activation_function hidden_act activation",
+    "model.attention_bias": "qkv_bias use_bias bias",
+    "model.rope_scaling": "rope_type rope_parameters",
+    "model.rope_factor": "rope_scaling_factor",
     "model.tie_embeddings": "tie_word_embeddings tie_weights weight_tying tied_embeddings tied",
     "model.rope_theta": "rope_base theta",
     "model.norm_eps": "rms_norm_eps layer_norm_eps layer_norm_epsilon",
@@ -85,6 +90,8 @@ SYNONYMS = _by_name()
 
 OTHER_UNITS = frozenset(
     (
+        "model.gelu",
+        "model.rope_scaling",
         "data.validation",
         "schedule.warmup",
         "schedule.floor",

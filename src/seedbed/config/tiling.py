@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 QUERY_BLOCK = 128
 """Queries per block of attention. With fewer than 128, more calls cost more time than computing masked scores."""
 BLOCKED_CONTEXT = 512
@@ -9,6 +11,8 @@ BLOCKED_CONTEXT = 512
 
 The probabilities are kept for the backward pass: B * H * T * T / 2 numbers, too many for longer sequences.
 """
+WINDOW_BLOCK = 512
+"""Queries per block of attention with a sliding window: a block computes only the scores of keys in the window of any of them."""
 _SLICE_LOGITS = 1 << 21
 """Number of logits that the head's loss (model/cross_entropy.py) has in memory at the same time (fp32: 8 MiB)."""
 _SLICE_ROWS = 512
@@ -18,3 +22,14 @@ _SLICE_ROWS = 512
 def slice_rows(vocab_rows: int) -> int:
     """The number of tokens whose logits the head's loss computes at a time, for a vocabulary of `vocab_rows`."""
     return max(_SLICE_ROWS, _SLICE_LOGITS // vocab_rows)
+
+
+def window_blocks(queries: int, keys: int, window: int) -> Iterator[tuple[int, int, int, int]]:
+    """Blocks of attention with a sliding window: first and last query (exclusive), first and last key (exclusive) of each.
+
+    The last query is at the position of the last key, and a query sees `window` keys up to its own position.
+    """
+    offset = keys - queries
+    for begin in range(0, queries, WINDOW_BLOCK):
+        end = min(begin + WINDOW_BLOCK, queries)
+        yield begin, end, max(0, begin + offset - window + 1), end + offset

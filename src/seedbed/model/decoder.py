@@ -1,7 +1,7 @@
 """The decoder network, which computes logits or a summed loss from token ids.
 
-The model's family (config/families/) decides its features: RMSNorm or LayerNorm, QK-norm, biases, SwiGLU or GELU, rotary
-or learned positions. Each module reads them when it is built, not in the forward pass. Any family may
+The model's family and config decide its features (config/families/): RMSNorm or LayerNorm, QK-norm, biases, SwiGLU or GELU,
+rotary or learned positions, sliding windows. Each module reads them when it is built, not in the forward pass. Any family may
 tie its head to the embedding.
 
 Shapes: B sequences, T tokens, S keys (cached and new), N = B*T, C hidden, H query heads, K key/value heads,
@@ -10,6 +10,7 @@ D head width, F inner width of the feed-forward block, V vocabulary rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from seedbed.config.families.family import Features
 from seedbed.config.families.family import features as features_of
+from seedbed.config.families.windows import windows
 from seedbed.config.schema import ModelConfig
 from seedbed.config.shape import check_shape
 from seedbed.errors import SeedbedError
@@ -29,32 +31,51 @@ from seedbed.model.kernels import causal_attention, embedding, rms_norm, rotate
 Rotary = tuple[Tensor, Tensor]
 
 
-def rotary_tables(config: ModelConfig, device: torch.device) -> Rotary:
-    """Cosines and sines of every position of the context, [context, D] each, fp32; the first half of the sines is negative.
+_TABLE_ROWS = 4096
+"""Rows of the rotary tables of a new model, at most. They grow when a sequence is longer: few are as long as 131,072."""
+
+
+def rotary_tables(config: ModelConfig, rows: int, device: torch.device) -> Rotary:
+    """Cosines and sines of the first `rows` positions, [rows, D] each, fp32; the first half of the sines is negative.
 
     Half-split rotation (RoFormer, arXiv 2104.09864, in GPT-NeoX's order): dimension i is paired with dimension i + D/2.
     """
-    positions = torch.arange(config.context, device=device, dtype=torch.float32)
+    positions = torch.arange(rows, device=device, dtype=torch.float32)
     angles = torch.outer(positions, rotary_frequencies(config, device))
     sin = angles.sin()
     return angles.cos().repeat(1, 2), torch.cat((-sin, sin), dim=-1)
 
 
 def rotary_frequencies(config: ModelConfig, device: torch.device) -> Tensor:
-    """Radians per position for each pair of dimensions, [D/2], fp32.
+    """Radians per position for each pair of dimensions, [D/2], fp32, computed in the order of transformers' operations.
 
-    Scaling to longer contexts, such as Llama 3's, would be added here.
+    linear (position interpolation, arXiv 2306.15595): all are divided by `rope_factor`. llama3 (Llama 3.1, arXiv 2407.21783):
+    those with fewer turns than `rope_low_factor` in the original context are divided, those with more than `rope_high_factor`
+    are kept, and between the two is a mean of both.
     """
     exponents = torch.arange(0, config.head_dim, 2, device=device, dtype=torch.float32) / config.head_dim
-    return 1.0 / config.rope_theta**exponents
+    plain = 1.0 / config.rope_theta**exponents
+    if config.rope_scaling == "none":
+        return plain
+    stretched = plain / config.rope_factor
+    if config.rope_scaling == "linear":
+        return stretched
+    low, high = config.rope_low_factor, config.rope_high_factor
+    turns = (config.rope_original_context or config.longest_context) / (2 * math.pi / plain)
+    kept = ((turns - low) / (high - low)).clamp(0.0, 1.0)
+    return (1 - kept) * plain / config.rope_factor + kept * plain
 
 
 class Attention(nn.Module):
-    """Causal self-attention. One matrix (`qkv`) projects to queries, keys and values."""
+    """Causal self-attention. One matrix (`qkv`) projects to queries, keys and values.
 
-    def __init__(self, config: ModelConfig, features: Features) -> None:
+    `window`: the number of tokens to which each attends, itself included; 0: all earlier ones.
+    """
+
+    def __init__(self, config: ModelConfig, features: Features, window: int) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_dim = config.heads, config.kv_heads, config.head_dim
+        self.window = window
         self.eps = config.norm_eps
         width = (config.heads + 2 * config.kv_heads) * config.head_dim
         self.qkv = nn.Linear(config.hidden, width, bias=features.qkv_bias)
@@ -77,7 +98,7 @@ class Attention(nn.Module):
         q_BHTD, k_BKSD, v_BKSD = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         if cache is not None:
             k_BKSD, v_BKSD = cache.append(k_BKSD, v_BKSD)
-        y_BHTD = causal_attention(q_BHTD, k_BKSD, v_BKSD, mask)
+        y_BHTD = causal_attention(q_BHTD, k_BKSD, v_BKSD, mask, self.window)
         out: Tensor = self.out(y_BHTD.transpose(1, 2).reshape(B, T, H * D))
         return out
 
@@ -97,8 +118,9 @@ class RMSNorm(nn.Module):
 class SwiGLU(nn.Module):
     """Feed-forward layer: down(silu(gate(x)) * up(x)), with gate and up in one matrix (arXiv 2002.05202)."""
 
-    def __init__(self, config: ModelConfig, bias: bool) -> None:
+    def __init__(self, config: ModelConfig, features: Features) -> None:
         super().__init__()
+        bias = features.mlp_bias
         self.gate_up = nn.Linear(config.hidden, 2 * config.ffn, bias=bias)
         self.down = nn.Linear(config.ffn, config.hidden, bias=bias)
 
@@ -109,15 +131,17 @@ class SwiGLU(nn.Module):
 
 
 class GeluMLP(nn.Module):
-    """Feed-forward layer: down(gelu(up(x))), with the tanh approximation of GELU, as in GPT-2."""
+    """Feed-forward layer: down(gelu(up(x))), with the tanh approximation of GELU, as in GPT-2, or with the exact one."""
 
-    def __init__(self, config: ModelConfig, bias: bool) -> None:
+    def __init__(self, config: ModelConfig, features: Features) -> None:
         super().__init__()
+        bias = features.mlp_bias
+        self.approximate = "none" if features.exact_gelu else "tanh"
         self.up = nn.Linear(config.hidden, config.ffn, bias=bias)
         self.down = nn.Linear(config.ffn, config.hidden, bias=bias)
 
     def forward(self, x_BTC: Tensor) -> Tensor:
-        out: Tensor = self.down(F.gelu(self.up(x_BTC), approximate="tanh"))
+        out: Tensor = self.down(F.gelu(self.up(x_BTC), approximate=self.approximate))
         return out
 
 
@@ -128,12 +152,12 @@ MLPS = {"swiglu": SwiGLU, "gelu": GeluMLP}
 class Block(nn.Module):
     """A transformer block: attention, then feed-forward; each reads the normalised hidden states and adds to them."""
 
-    def __init__(self, config: ModelConfig, features: Features) -> None:
+    def __init__(self, config: ModelConfig, features: Features, window: int) -> None:
         super().__init__()
         self.norm_1 = NORMS[features.norm](config.hidden, config.norm_eps)
-        self.attention = Attention(config, features)
+        self.attention = Attention(config, features, window)
         self.norm_2 = NORMS[features.norm](config.hidden, config.norm_eps)
-        self.mlp = MLPS[features.mlp](config, features.mlp_bias)
+        self.mlp = MLPS[features.mlp](config, features)
 
     def forward(self, x_BTC: Tensor, rotary: Rotary | None, mask: Tensor | None, cache: LayerCache | None) -> Tensor:
         x_BTC = x_BTC + self.attention(self.norm_1(x_BTC), rotary, mask, cache)
@@ -154,26 +178,57 @@ class Decoder(nn.Module):
     def __init__(self, config: ModelConfig, vocab_rows: int) -> None:
         super().__init__()
         check_shape(config)
-        features = features_of(config.layout)
+        features = features_of(config)
         self.config, self.vocab_rows = config, vocab_rows
+        self.windows = windows(config)
+        self._kinds = tuple(dict.fromkeys(self.windows))
         self.embed = nn.Embedding(vocab_rows, config.hidden)
-        self.positions = nn.Embedding(config.context, config.hidden) if features.positions == "learned" else None
-        self.blocks = nn.ModuleList(Block(config, features) for _ in range(config.layers))
+        learned = features.positions == "learned"
+        self.positions = nn.Embedding(config.longest_context, config.hidden) if learned else None
+        self.blocks = nn.ModuleList(Block(config, features, window) for window in self.windows)
         self.norm = NORMS[features.norm](config.hidden, config.norm_eps)
         self.head = None if config.tie_embeddings else nn.Linear(config.hidden, vocab_rows, bias=False)
-        self._fill_tables()
+        self._fill_tables(min(config.context, _TABLE_ROWS))
 
-    def _fill_tables(self) -> None:
+    def _fill_tables(self, rows: int) -> None:
         """Compute the rotary tables in fp32. Called again after every cast or move, so that they stay exact."""
-        weight = self.embed.weight
         if self.positions is None:
-            cos, sin = rotary_tables(self.config, weight.device)
-            self.register_buffer("cos", cos.to(weight.dtype)[:, None, :], persistent=False)
-            self.register_buffer("sin", sin.to(weight.dtype)[:, None, :], persistent=False)
+            # Tables that grow while a sample is generated are used in training, too.
+            with torch.inference_mode(False), torch.no_grad():
+                cos, sin = self._tables(rows)
+            self.register_buffer("cos", cos, persistent=False)
+            self.register_buffer("sin", sin, persistent=False)
+
+    def _tables(self, rows: int) -> Rotary:
+        weight = self.embed.weight
+        cos, sin = rotary_tables(self.config, rows, weight.device)
+        return cos.to(weight.dtype)[:, None, :], sin.to(weight.dtype)[:, None, :]
+
+    def _rotary(self, start: int, T: int, positions_BT: Tensor | None) -> Rotary:
+        """Cosines and sines of T positions from `start` on, or of the given ones. Computes more rows if necessary.
+
+        In compiled code, given positions must be below the training window.
+        """
+        cos, sin, config = self.cos, self.sin, self.config
+        index: slice | Tensor = slice(start, start + T) if positions_BT is None else positions_BT
+        if cos.shape[0] == config.longest_context:
+            return cos[index], sin[index]
+        if torch.compiler.is_compiling():
+            needed = start + T if positions_BT is None else config.context
+            if needed > cos.shape[0]:
+                cos, sin = self._tables(needed)
+            return cos[index], sin[index]
+        needed = start + T
+        if positions_BT is not None:  # reading the largest position would make a GPU wait
+            needed = int(positions_BT.max()) + 1 if positions_BT.device.type == "cpu" else config.longest_context
+        if needed > cos.shape[0]:
+            self._fill_tables(min(max(needed, 2 * cos.shape[0]), config.longest_context))
+        return self.cos[index], self.sin[index]
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Decoder:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self._fill_tables()
+        if self.positions is None:
+            self._fill_tables(self.cos.shape[0])
         return self
 
     @property
@@ -210,28 +265,42 @@ class Decoder(nn.Module):
     ) -> Tensor:
         """The hidden states [B, T, C] after the last norm, from which the output head computes logits."""
         T, start = ids_BT.shape[1], 0 if cache is None else cache.length
-        if start + T > self.config.context:
+        if start + T > self.config.longest_context:
             raise SeedbedError(
-                f"A sequence of {start + T} tokens is longer than the model's context of {self.config.context}.",
+                f"A sequence of {start + T} tokens is longer than the model's context of {self.config.longest_context}.",
                 "Shorten the sequence, or train a model with a larger model.context.",
             )
-        mask = None if documents_BT is None else document_mask(documents_BT)
-        if mask is None and start and T > 1:
-            mask = torch.ones(T, start + T, dtype=torch.bool, device=ids_BT.device).tril(start)
+        masks = self._masks(start, T, documents_BT, ids_BT.device)
         x_BTC = embedding(ids_BT, self.embed.weight)
         rotary: Rotary | None = None
         if self.positions is None:
-            rows = slice(start, start + T) if positions_BT is None else positions_BT
-            rotary = (self.cos[rows], self.sin[rows])
+            rotary = self._rotary(start, T, positions_BT)
         else:
             if positions_BT is None and documents_BT is not None:
                 positions_BT = document_positions(documents_BT)
             table = self.positions.weight
             x_BTC = x_BTC + (table[start : start + T] if positions_BT is None else embedding(positions_BT, table))
         for index, block in enumerate(self.blocks):
-            x_BTC = block(x_BTC, rotary, mask, None if cache is None else cache.layers[index])
+            x_BTC = block(x_BTC, rotary, masks[self.windows[index]], None if cache is None else cache.layers[index])
         out: Tensor = self.norm(x_BTC)
         return out
+
+    def _masks(self, start: int, T: int, documents_BT: Tensor | None, device: torch.device) -> dict[int, Tensor | None]:
+        """For each window of a layer, the mask that its attention needs besides causality and the window, or None.
+
+        T tokens follow `start` cached ones.
+        """
+        masks: dict[int, Tensor | None] = {}
+        documents = None if documents_BT is None else document_mask(documents_BT)
+        for window in self._kinds:
+            narrow = 0 < window < start + T
+            if documents is not None:
+                masks[window] = documents.triu(1 - window) if narrow else documents
+            elif start and T > 1 and not narrow:
+                masks[window] = torch.ones(T, start + T, dtype=torch.bool, device=device).tril(start)
+            else:
+                masks[window] = None
+        return masks
 
     def forward(
         self,

@@ -12,18 +12,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seedbed.config.tiling import BLOCKED_CONTEXT, QUERY_BLOCK
+from seedbed.config.tiling import BLOCKED_CONTEXT, QUERY_BLOCK, window_blocks
 
 
 def rms_norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
     """x / sqrt(mean(x^2) + eps) * gain, the mean over the last dimension in fp32 (arXiv 1910.07467).
 
     `gain` has the shape of the last one or more dimensions of `x`. Without gradients, compiled or on a GPU this calls F.rms_norm.
+    Without gradients in 16 bits, the gain is multiplied in 16 bits, so that the result is bit-equal to transformers': a
+    fused gain changes a quarter of the numbers in the last bit, and with them the text of a bf16 model now and then.
     """
     if x.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling():
         out: Tensor = _RMSNorm.apply(x, gain, eps)  # type: ignore[no-untyped-call]
         return out
-    if gain.ndim == 1:
+    if gain.ndim == 1 and (x.dtype == torch.float32 or torch.is_grad_enabled()):
         return F.rms_norm(x, gain.shape, gain, eps)
     return F.rms_norm(x, x.shape[-1:], None, eps) * gain
 
@@ -94,12 +96,17 @@ class _Embedding(torch.autograd.Function):
         return None, summed.to(grads[0].dtype)
 
 
-def causal_attention(q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask: Tensor | None = None) -> Tensor:
+def causal_attention(
+    q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask: Tensor | None = None, window: int = 0
+) -> Tensor:
     """softmax(q k^T / sqrt(D)) v: [B, H, T, D]. Each query sees the keys up to its own position. H is a multiple of K.
 
     `mask`, boolean and broadcastable to [B, H, T, S], is true for the keys that a query sees; if S = T, it must be causal.
+    Without a mask, `window` above 0 limits a query to so many keys, its own included; the last query has the last key's position.
     """
     T, S, grouped = q_BHTD.shape[2], k_BKSD.shape[2], q_BHTD.shape[1] != k_BKSD.shape[1]
+    if mask is None and 0 < window < S:
+        return _windowed(q_BHTD, k_BKSD, v_BKSD, window)
     if q_BHTD.device.type == "cpu" and q_BHTD.dtype == torch.bfloat16 and 1 < T == S <= BLOCKED_CONTEXT:
         if grouped:
             share = q_BHTD.shape[1] // k_BKSD.shape[1]
@@ -110,6 +117,21 @@ def causal_attention(q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask: Tenso
         return out
     causal = mask is None and T > 1
     return F.scaled_dot_product_attention(q_BHTD, k_BKSD, v_BKSD, attn_mask=mask, is_causal=causal, enable_gqa=grouped)
+
+
+def _windowed(q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, window: int) -> Tensor:
+    """Attention with a sliding window, in blocks of queries, each with the keys that any of them sees: see causal_attention."""
+    T, S, grouped = q_BHTD.shape[2], k_BKSD.shape[2], q_BHTD.shape[1] != k_BKSD.shape[1]
+    parts = []
+    for begin, end, first, last in window_blocks(T, S, window):
+        mask = None
+        if end - begin > 1:
+            at = torch.arange(begin + S - T, end + S - T, device=q_BHTD.device)[:, None]
+            distance = at - torch.arange(first, last, device=q_BHTD.device)
+            mask = (distance >= 0) & (distance < window)
+        q, k, v = q_BHTD[:, :, begin:end], k_BKSD[:, :, first:last], v_BKSD[:, :, first:last]
+        parts.append(F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=grouped))
+    return torch.cat(parts, 2) if len(parts) > 1 else parts[0]
 
 
 # Attention as batched matmuls over blocks of queries, each with the keys up to its end. Scores and probabilities are bf16,

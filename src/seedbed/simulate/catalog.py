@@ -92,7 +92,7 @@ def shape_of(name: str, config: Config) -> Shape:
     from seedbed.config.arithmetic import count_parameters, padded_vocab
     from seedbed.config.families.family import features
 
-    sizes, built = config.model, features(config.model.layout)
+    sizes, built = config.model, features(config.model)
     vocab_size = config.tokenizer.vocab_size
     return Shape(
         name=name,
@@ -106,7 +106,8 @@ def shape_of(name: str, config: Config) -> Shape:
         gated=built.mlp == "swiglu",
         tied=sizes.tie_embeddings,
         biases=built.qkv_bias and built.out_bias and built.mlp_bias,
-        learned_positions=sizes.context if built.positions == "learned" else 0,
+        learned_positions=sizes.longest_context if built.positions == "learned" else 0,
+        window=sizes.window if sizes.window_layers.strip() == "all" else 0,
         context=sizes.context,
         published_parameters=count_parameters(sizes, vocab_size),
     )

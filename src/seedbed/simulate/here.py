@@ -19,7 +19,7 @@ from seedbed.config.arithmetic import (
     padded_vocab,
 )
 from seedbed.config.durations import seconds_of
-from seedbed.config.families.family import features
+from seedbed.config.families.family import family, features
 from seedbed.config.families.table import FAMILIES
 from seedbed.config.ladder import computing_parameters
 from seedbed.config.scaling import law_for
@@ -137,7 +137,7 @@ def passes_of(config: Config, vocab_size: int) -> list[Operation]:
     leaves = train.batch_size / sequences
     tokens = sequences * model.context
     rows = padded_vocab(model, vocab_size)
-    built = features(model.layout)
+    built = features(model)
     norm = {"rms": "rms norm", "layer": "layer norm"}[built.norm]
     values = tokens * model.hidden
     found = [
@@ -153,7 +153,7 @@ def passes_of(config: Config, vocab_size: int) -> list[Operation]:
 
 def _layer(config: Config, sequences: int, norm: str) -> list[Operation]:
     """The operations of one layer."""
-    model, built = config.model, features(config.model.layout)
+    model, built = config.model, features(config.model)
     tokens = sequences * model.context
     attended = model.heads * model.head_dim
     heads = (model.heads + model.kv_heads) * model.head_dim
@@ -199,7 +199,7 @@ def update_of(config: Config, vocab_size: int) -> list[Operation]:
 def _matrices(model: ModelConfig) -> Counter[tuple[int, int]]:
     """The number of matrices of each shape in a layer, its shorter side first; Muon updates each on its own."""
     hidden, q, kv = model.hidden, model.heads * model.head_dim, model.kv_heads * model.head_dim
-    ups = 2 if features(model.layout).mlp == "swiglu" else 1
+    ups = 2 if features(model).mlp == "swiglu" else 1
     shapes = [(q, hidden), (kv, hidden), (kv, hidden), (hidden, q), *[(model.ffn, hidden)] * ups, (hidden, model.ffn)]
     return Counter((min(shape), max(shape)) for shape in shapes)
 
@@ -400,7 +400,7 @@ def config_of(shape: Shape, *, seq_len: int | None = None, batch_size: int = USU
             f"Seedbed does not train {shape.name} on this machine: it has {kind}.",
             "Give a dense model, or plan it for other hardware, such as --gpu 64xH100.",
         )
-    layout = next(each for each in FAMILIES if (features(each).mlp == "swiglu") == shape.gated)
+    layout = next(each for each in FAMILIES if (family(each).features.mlp == "swiglu") == shape.gated)
     kv_heads, head_dim = shape.kv_heads, shape.head_dim
     if not shape.gated:
         kv_heads, head_dim = shape.heads, shape.hidden // shape.heads

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from seedbed.config.families.family import family, require
+import msgspec
+
+from seedbed.config.families.family import family, whole
 from seedbed.config.families.table import FAMILIES
 from seedbed.config.schema import ModelConfig
 from seedbed.errors import SeedbedError
+
+_MOST_LAYERS = 10_000
+_ROPE = ("rope_theta", "rope_scaling", "rope_parameters")
+_DROPOUTS = ("attention_dropout", "residual_dropout", "embedding_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop")
 
 
 class SpecialIds(Protocol):
@@ -34,9 +40,36 @@ def hf_config(config: ModelConfig, vocab_rows: int, ids: SpecialIds, dtype: str 
         "pad_token_id": ids.pad_id,
         "initializer_range": 0.02,
         "use_cache": True,
-        "dtype": dtype,
-        "torch_dtype": dtype,  # the name in transformers before version 5
+        **_dtype_keys(dtype),
     }
+
+
+def updated_config(
+    base: Mapping[str, Any], model: ModelConfig, dtype: str = "float32", vocab_rows: int | None = None
+) -> dict[str, Any]:
+    """The config.json `base` of a model that was trained on, for its new weights: only what has changed is replaced.
+
+    `model` is the shape now, `dtype` that of the new weights, `vocab_rows` their rows (None: as in `base`). All other keys stay,
+    known or not, such as the special ids and the dropout. Raises SeedbedError as `config_from_hf` does.
+    """
+    before, rows = config_from_hf(base)
+    its = family(model.layout)
+    old, new = its.to_hf(before), its.to_hf(model)
+    changed = {key for key in new if key not in old or old[key] != new[key]}
+    changed |= set(_ROPE) & set(new) if changed & set(_ROPE) else set()  # they replace each other: all of them or none
+    updated = {**base, **{key: new[key] for key in new if key in changed}}
+    for key in old.keys() - new.keys():
+        updated.pop(key, None)
+    if model.tie_embeddings != before.tie_embeddings:
+        updated["tie_word_embeddings"] = model.tie_embeddings
+    if vocab_rows is not None and vocab_rows != rows:
+        updated["vocab_size"] = vocab_rows
+    return {**updated, **_dtype_keys(dtype)}
+
+
+def _dtype_keys(dtype: str) -> dict[str, str]:
+    """`torch_dtype` is the name in transformers before version 5."""
+    return {"dtype": dtype, "torch_dtype": dtype}
 
 
 def generation_config(ids: SpecialIds) -> dict[str, Any]:
@@ -56,7 +89,7 @@ def config_from_hf(config: Mapping[str, Any]) -> tuple[ModelConfig, int]:
     """The model's shape and number of vocabulary rows, read from a parsed config.json.
 
     Raises SeedbedError for another architecture, for an option that would change the logits and that the decoder lacks,
-    and for a key that is missing.
+    and for a key that is missing or makes no sense.
     """
     types = {family(layout).model_type: layout for layout in reversed(FAMILIES)}
     layout = types.get(str(config.get("model_type")))
@@ -66,16 +99,50 @@ def config_from_hf(config: Mapping[str, Any]) -> tuple[ModelConfig, int]:
             f"It supports: {', '.join(reversed(types))}.",
         )
     its = family(layout)
-    require(config, {"use_sliding_window": (its.features.sliding_window != "none",)})
+    _refuse_quantized(config)
     try:
-        shape = ModelConfig(
-            layout=layout,
-            tie_embeddings=config.get("tie_word_embeddings", its.features.tied_by_default),
-            vocab_multiple=1,
+        values = {
+            "layout": layout,
+            "tie_embeddings": config.get("tie_word_embeddings", its.options.tied),
+            "vocab_multiple": 1,
             **its.from_hf(config),
-        )
-        return shape, config["vocab_size"]
+        }
+        rows = whole(config, "vocab_size")
+        model = msgspec.convert(values, ModelConfig)
     except KeyError as error:
         raise SeedbedError(
             f"config.json has no {error}.", "Restore the config.json that was saved with the weights."
         ) from error
+    except (TypeError, ValueError, AttributeError) as error:  # msgspec.ValidationError is a ValueError
+        raise SeedbedError(
+            f"config.json has a value that makes no sense: {error}.",
+            "Restore the config.json that was saved with the weights.",
+        ) from error
+    if model.layers > _MOST_LAYERS:
+        raise SeedbedError(
+            f"config.json says that the model has {model.layers:,} layers, more than Seedbed reads ({_MOST_LAYERS:,}).",
+            "Restore the config.json that was saved with the weights.",
+        )
+    return model, rows
+
+
+def _refuse_quantized(config: Mapping[str, Any]) -> None:
+    """Raise SeedbedError if the weights are quantized."""
+    for key in ("quantization_config", "quantization"):  # the second is MLX's
+        found = config.get(key)
+        if found:
+            method = found.get("quant_method") if isinstance(found, Mapping) else None
+            raise SeedbedError(
+                f"The weights are quantized (config.json has {key}{f' of the method {method!r}' if method else ''}), which "
+                "Seedbed's decoder does not support.",
+                "Use a copy with weights in float32, bfloat16 or float16.",
+            )
+
+
+def dropouts(config: Mapping[str, Any]) -> dict[str, float]:
+    """The dropout rates above 0 in a parsed config.json, by key. Seedbed trains without dropout and keeps these keys."""
+    return {
+        key: float(config[key])
+        for key in _DROPOUTS
+        if isinstance(config.get(key), int | float) and not isinstance(config[key], bool) and config[key] > 0
+    }

@@ -1,34 +1,31 @@
-"""Qwen3 (arXiv 2505.09388): RMSNorm, QK-norm, rotary positions, grouped-query attention, SwiGLU, no biases."""
+"""Qwen3 (arXiv 2505.09388): Llama with an RMSNorm on each head's queries and keys (QK-norm)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from seedbed.config.families.family import Family, Features, Names, require
-from seedbed.config.families.rotary import shared_from_hf, shared_to_hf
+from seedbed.config.families.family import Family, Features, Options, unless, whole
+from seedbed.config.families.llama import NAMES, llama_from_hf, llama_to_hf
+from seedbed.config.families.windows import some_layers_from_hf, some_layers_to_hf
 from seedbed.config.schema import ModelConfig
 
 
 def _to_hf(config: ModelConfig) -> dict[str, Any]:
     return {
-        **shared_to_hf(config),
-        "head_dim": config.head_dim,
-        "hidden_act": "silu",
-        "rms_norm_eps": config.norm_eps,
-        "attention_bias": False,
-        "use_sliding_window": False,
-        "sliding_window": None,
-        "max_window_layers": config.layers,
+        **llama_to_hf(config),
+        "attention_bias": bool(config.attention_bias),
+        **some_layers_to_hf(config),
     }
 
 
 def _from_hf(config: Mapping[str, Any]) -> dict[str, Any]:
-    require(config, {"hidden_act": ("silu",), "attention_bias": (False,)})
+    fields = llama_from_hf(config, kv_heads=32)  # transformers' own defaults, whatever hidden and heads are
     return {
-        **shared_from_hf(config),
-        "head_dim": config.get("head_dim", 128),  # transformers' own default, whatever hidden / heads is
-        "norm_eps": config.get("rms_norm_eps", 1e-6),
+        **fields,
+        "head_dim": whole(config, "head_dim") if "head_dim" in config else 128,
+        "attention_bias": unless(config.get("attention_bias", False), False),
+        **some_layers_from_hf(config, fields["layers"]),
     }
 
 
@@ -36,20 +33,8 @@ FAMILY = Family(
     model_type="qwen3",
     architecture="Qwen3ForCausalLM",
     features=Features(norm="rms", mlp="swiglu", positions="rotary", qk_norm=True),
-    names=Names(
-        prefix="model.",
-        embed="embed_tokens",
-        block="layers.{}.",
-        norm_1="input_layernorm",
-        qkv=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-        qk_norm=("self_attn.q_norm", "self_attn.k_norm"),
-        out="self_attn.o_proj",
-        norm_2="post_attention_layernorm",
-        up=("mlp.gate_proj", "mlp.up_proj"),
-        down="mlp.down_proj",
-        norm="norm",
-        ignored=("rotary_emb.inv_freq",),
-    ),
+    names=NAMES._replace(qk_norm=("self_attn.q_norm", "self_attn.k_norm")),
     to_hf=_to_hf,
     from_hf=_from_hf,
+    options=Options(attention_bias=True, window="some layers"),
 )

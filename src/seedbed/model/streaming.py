@@ -1,0 +1,195 @@
+"""Read a model's weights from safetensors files straight into a decoder, through one small buffer.
+
+Each tensor is read at the place that the header names, into the rows of the parameter that store it. So the weights are in
+memory once, in the wanted dtype: measured 1.02 times their size at most, where a memory map that is copied needs 1.5 to 2
+times. The pages of a file that is read, unlike mapped ones, do not count as memory of the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from io import FileIO
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from seedbed.checkpoint.headers import TensorInfo
+from seedbed.config.families.tensors import (
+    Piece,
+    by_tensor,
+    check_tensors,
+    head_copy,
+    not_tied_error,
+    segments,
+    stored_names,
+)
+from seedbed.config.schema import ModelConfig
+from seedbed.errors import SeedbedError
+from seedbed.model.decoder import Decoder
+from seedbed.model.weights import rows_of
+from seedbed.text import quoted
+
+BUFFER_BYTES = 4 << 20
+"""Bytes that are read, checked and converted at a time."""
+_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+_OPEN_FILES = 64
+
+
+def check_files(model: ModelConfig, vocab_rows: int, headers: Mapping[str, TensorInfo]) -> None:
+    """Raise SeedbedError if the tensors in a model's files do not fit its config.json, or have a dtype that is not read."""
+    check_tensors(model, vocab_rows, {name: info.shape for name, info in headers.items()})
+    for name in stored_names(model, headers).values():
+        if headers[name].dtype not in _DTYPES:
+            raise SeedbedError(
+                f"The tensor {quoted(name)} is stored as {quoted(headers[name].dtype)}, which Seedbed does not read.",
+                "Use a copy with weights in float32, bfloat16 or float16.",
+            )
+
+
+@torch.no_grad()
+def read_weights(model: Decoder, headers: Mapping[str, TensorInfo]) -> None:
+    """Read the weights that `tensor_headers` found into the model, on its device and in its dtype.
+
+    Call `check_files` first. Raises SeedbedError for a tensor with NaN or infinite numbers, for numbers that the model's dtype
+    cannot represent, for a tied head that differs from the embedding, and for a file that cannot be read.
+    """
+    config = model.config
+    given = {ours: headers[theirs] for ours, theirs in stored_names(config, headers).items()}
+    parameters = dict(model.named_parameters())
+    tensors = sorted(by_tensor(config, model.vocab_rows).items(), key=lambda item: _place(given[item[0]]))
+    widest = max((info.num_bytes // info.shape[0] for info in given.values() if info.num_bytes), default=0)
+    with _Reader(max(BUFFER_BYTES, widest), model.embed.weight.device) as reader:
+        for name, parts in tensors:
+            if parts[0].transposed:
+                reader.read_transposed(name, given[name], parts, parameters)
+            else:
+                reader.read(name, given[name], parts, parameters)
+        tied = head_copy(config)
+        if tied is not None and tied[1] in given and not reader.are_equal(given[tied[0]], given[tied[1]]):
+            raise not_tied_error(config)
+
+
+def _place(info: TensorInfo) -> tuple[Path, int]:
+    return info.file, info.offset
+
+
+class _Reader:
+    """Reads tensors of safetensors files through a buffer. A context manager: closes the files at the end."""
+
+    def __init__(self, buffer_bytes: int, device: torch.device) -> None:
+        self._buffer = torch.empty(buffer_bytes, dtype=torch.uint8, pin_memory=device.type == "cuda")
+        self._files: dict[Path, FileIO] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def read(self, name: str, info: TensorInfo, parts: Sequence[Piece], parameters: Mapping[str, Tensor]) -> None:
+        """Read a tensor that is stored as [out, in] into the rows of its pieces."""
+        row_bytes = info.num_bytes // max(info.shape[0], 1)
+        for piece, ours, theirs, count in segments(parts):
+            target = rows_of(parameters[piece.ours], piece)[ours : ours + count].view(-1)
+            self._read_into(target, name, info, info.offset + theirs * row_bytes)
+
+    def _read_into(self, target: Tensor, name: str, info: TensorInfo, offset: int) -> None:
+        """Read numbers of a tensor, from byte `offset` of its file on, into all of `target` [n], contiguous."""
+        dtype = _DTYPES[info.dtype]
+        is_direct = target.device.type == "cpu" and target.dtype == dtype
+        step = self._buffer.numel() // dtype.itemsize
+        for begin in range(0, target.numel(), step):
+            part = target[begin : begin + step]
+            chunk = part if is_direct else self._buffer[: part.numel() * dtype.itemsize].view(dtype)
+            self._fill(chunk, info.file, offset + begin * dtype.itemsize)
+            _check_finite(chunk, name)
+            if not is_direct:
+                part.copy_(chunk)
+                _check_range(part, dtype, name)
+
+    def read_transposed(
+        self, name: str, info: TensorInfo, parts: Sequence[Piece], parameters: Mapping[str, Tensor]
+    ) -> None:
+        """Read a matrix that is stored as [in, out] into the rows of its pieces, some of its rows at a time."""
+        dtype, (inputs, outputs) = _DTYPES[info.dtype], info.shape
+        step = max(1, self._buffer.numel() // (outputs * dtype.itemsize))
+        for begin in range(0, inputs, step):
+            end = min(begin + step, inputs)
+            stored = self._buffer[: (end - begin) * outputs * dtype.itemsize].view(dtype).view(end - begin, outputs)
+            self._fill(stored, info.file, info.offset + begin * outputs * dtype.itemsize)
+            _check_finite(stored, name)
+            turned = stored.t().contiguous()
+            for piece, ours, theirs, count in segments(parts):
+                target = rows_of(parameters[piece.ours], piece)[ours : ours + count, begin:end]
+                target.copy_(turned[theirs : theirs + count])
+                _check_range(target, dtype, name)
+
+    def are_equal(self, one: TensorInfo, other: TensorInfo) -> bool:
+        """Whether two tensors of the same shape have the same numbers."""
+        return all(torch.equal(*each) for each in zip(self._chunks(one, 0), self._chunks(other, 1), strict=True))
+
+    def _chunks(self, info: TensorInfo, half: int) -> Iterator[Tensor]:
+        """A tensor in pieces, as fp32, read through one half of the buffer."""
+        dtype, room = _DTYPES[info.dtype], self._buffer.numel() // 2
+        count, step = info.num_bytes // dtype.itemsize, room // 8  # 8: the widest number, so that all dtypes step alike
+        for begin in range(0, count, step):
+            length = min(step, count - begin) * dtype.itemsize
+            chunk = self._buffer[half * step * 8 :][:length].view(dtype)
+            self._fill(chunk, info.file, info.offset + begin * dtype.itemsize)
+            yield chunk.float()
+
+    def _fill(self, chunk: Tensor, file: Path, offset: int) -> None:
+        """Fill a contiguous CPU tensor with the bytes of a file from `offset` on. Raises SeedbedError if it is too short."""
+        view = memoryview(chunk.view(-1).view(torch.uint8).numpy())
+        try:
+            handle = self._open(file)
+            handle.seek(offset)
+            done = 0
+            while done < len(view):
+                count = handle.readinto(view[done:])
+                if not count:
+                    raise SeedbedError(
+                        f"{quoted(file.name)} cannot be read: it has become shorter.", "Download or copy it again."
+                    )
+                done += count
+        except OSError as error:
+            raise SeedbedError(
+                f"{quoted(file.name)} cannot be read: {error.strerror or error}.",
+                "The file or its disk is damaged. Download or copy it again.",
+            ) from error
+
+    def _open(self, file: Path) -> FileIO:
+        if file not in self._files:
+            if len(self._files) >= _OPEN_FILES:
+                self._files.clear()
+                self._stack.close()
+            self._files[file] = self._stack.enter_context(FileIO(file, "r"))
+        return self._files[file]
+
+
+def _check_finite(chunk: Tensor, name: str) -> None:
+    """Raise SeedbedError if a number is NaN or infinite. Costs one pass over memory that has just been written."""
+    if not torch.isfinite(chunk.sum(dtype=_sum_dtype(chunk))) and not chunk.isfinite().all():
+        raise SeedbedError(
+            f"The tensor {quoted(name)} in the weights has NaN or infinite numbers.",
+            "The weights are damaged, or training diverged. Use another copy, or an earlier checkpoint.",
+        )
+
+
+def _check_range(part: Tensor, stored: torch.dtype, name: str) -> None:
+    """Raise SeedbedError if numbers that were finite as `stored` are infinite in the dtype of `part`."""
+    if torch.finfo(part.dtype).max < torch.finfo(stored).max and not torch.isfinite(part.sum(dtype=_sum_dtype(part))):
+        if part.isfinite().all():
+            return
+        raise SeedbedError(
+            f"The tensor {quoted(name)} in the weights has numbers that are too large for {part.dtype}.",
+            "Use another precision, such as fp32 or bf16.",
+        )
+
+
+def _sum_dtype(numbers: Tensor) -> torch.dtype:
+    return torch.promote_types(numbers.dtype, torch.float32)
