@@ -25,6 +25,7 @@ from seedbed.data.messages import MessageRecorder
 from seedbed.data.shards import Dataset, seal
 from seedbed.errors import DiskFullError, SeedbedError, UsageError
 from seedbed.events import Data, Event, Message
+from seedbed.tokenizer.tokenizer import Tokenizer
 from seedbed.tokenizer.train import train_tokenizer
 
 WORDS = ["the", "tall", "tree", "saw", "a", "small", "fox", "and", "it's", "12", "naïve", "日本", "\n", "\n\n"]
@@ -732,8 +733,7 @@ def test_a_base_s_tokenizer_puts_its_prefix_before_each_document_however_it_is_c
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = train_tokenizer(documents(50, 1), BPE, quiet)
-    monkeypatch.setattr(build, "prefix_of", lambda _: (5,))
-    monkeypatch.setattr(tokenise, "prefix_of", lambda _: (5,))
+    monkeypatch.setattr(Tokenizer, "prefix_ids", (5,))
     monkeypatch.setattr(build, "PIECE_CHARACTERS", 40)
     monkeypatch.setattr(build, "BLOCK_BYTES", 100)
     monkeypatch.setattr(build, "SHARD_BYTES", 250)
@@ -744,5 +744,3 @@ def test_a_base_s_tokenizer_puts_its_prefix_before_each_document_however_it_is_c
     assert len(begins) == 40
     assert [ids[begin] for begin in begins] == [5] * 40
     assert ids.count(5) == 40 + sum(trained.encode(text).count(5) for text in corpus.texts["train"])
-    plain = build._build(corpus, BPE, 1, tmp_path, MessageRecorder(quiet), lambda: None, None)
-    assert plain.folder != made.folder

@@ -43,6 +43,8 @@ class Bytes:
     """A tokenizer whose ids are UTF-8 bytes, with 256 to end a text."""
 
     eot_id = EOT
+    stop_ids = frozenset({EOT})
+    prefix_ids: tuple[int, ...] = ()
     vocab_size = VOCAB
 
     def encode(self, text: str) -> list[int]:

@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 from seedbed import __version__, files, locks
 from seedbed.config.schema import DataConfig, TokenizerConfig
 from seedbed.data import shards
-from seedbed.data.base_tokenizer import prefix_of
 from seedbed.data.byte_streams import NoTextError, UnreadableError
 from seedbed.data.dataset_cache import find_folder
 from seedbed.data.interruption import Check, never_stop, run_interruptibly, wait_for_lock
@@ -150,6 +149,8 @@ def _build(
         finally:
             lock.remove()
     dataset = run_interruptibly(lambda: Dataset.open(builder.final), check)
+    if reused is not None:
+        dataset.tokenizer = reused
     weakref.finalize(dataset, release)  # a shared lock while the dataset is in use, so that pruning spares it
     if not built:
         _replay_messages(dataset, source, emit)
@@ -170,7 +171,7 @@ def _open_prepared(
     folder: Path, config: TokenizerConfig, emit: Emit, check: Check, reused: Tokenizer | None
 ) -> Dataset:
     dataset = run_interruptibly(lambda: Dataset.open(folder), check)
-    if reused is not None and not _gives_the_same_ids(reused, dataset.tokenizer):
+    if reused is not None and reused.fingerprint != dataset.manifest["tokenizer"]:
         raise UsageError(
             f"{quoted(folder)} was prepared with another tokenizer than that of the base model.",
             "Give the text itself, such as --data text:PATH: it is then prepared with the tokenizer of the base.",
@@ -207,10 +208,6 @@ def emit_contents(dataset: Dataset, emit: Emit) -> None:
     )
 
 
-def _gives_the_same_ids(one: Tokenizer, other: Tokenizer) -> bool:
-    return one.fingerprint == other.fingerprint and prefix_of(one) == prefix_of(other)
-
-
 class _Piece(NamedTuple):
     """A part of a document, small enough to tokenise at once.
 
@@ -237,13 +234,10 @@ class _DatasetBuilder:
         reused: Tokenizer | None = None,
     ) -> None:
         self._source, self._config, self._workers, self._emit, self._check = source, config, workers, emit, check
-        self._as_is = reused is not None
         self._reused = reused or (Tokenizer.load(files.expand_home(config.path)) if config.path else None)
         self._fingerprint = run_interruptibly(source.fingerprint, check)
         if self._reused is not None:
             settings: dict[str, Any] = {"tokenizer": self._reused.fingerprint}
-            if self._as_is:
-                settings |= {"as_is": True, "prefix": prefix_of(self._reused)}
         else:
             settings = {"kind": config.kind, "vocab_size": config.vocab_size, "sample_bytes": config.sample_bytes}
             if config.kind != "char":
@@ -287,7 +281,7 @@ class _DatasetBuilder:
         dtype = shards.index_dtype(tokenizer.vocab_size)
         writer = run_interruptibly(lambda: ShardWriter(self._partial, dtype, tokenizer.fingerprint), self._check)
         folder = self._partial / shards.TOKENIZER
-        with Tokeniser(tokenizer, folder, dtype, self._workers, self._check, as_is=self._as_is) as tokeniser:
+        with Tokeniser(tokenizer, folder, dtype, self._workers, self._check) as tokeniser:
             for split in shards.SPLITS:
                 self._fill_split(split, writer, tokeniser)
         drops = Counter(self._source.drops)
@@ -304,7 +298,6 @@ class _DatasetBuilder:
             "tokenizer": tokenizer.fingerprint,
             "vocab_size": tokenizer.vocab_size,
             "eot_id": tokenizer.eot_id,
-            **({"as_is": True} if self._as_is else {}),
             "dtype": dtype.str,
             "drops": dict(sorted(drops.items())),
             "messages": self._emit.finish(),

@@ -25,7 +25,6 @@ from typing import Any, Literal
 import numpy as np
 
 from seedbed import files
-from seedbed.data.base_tokenizer import load_tokenizer
 from seedbed.data.own_files import DATASET_KIND
 from seedbed.errors import SeedbedError
 from seedbed.text import quoted
@@ -96,13 +95,14 @@ class Dataset:
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that made the token ids. Raises SeedbedError if it is not the one that the manifest names."""
-        tokenizer = load_tokenizer(self.folder / TOKENIZER, as_is=bool(self.manifest.get("as_is")))
-        if tokenizer.fingerprint != self.manifest["tokenizer"]:
-            raise SeedbedError(
-                f"{self.folder / TOKENIZER} is not the tokenizer that made this dataset.",
-                _REMAKE.format(folder=self.folder),
-            )
-        return tokenizer
+        for read in (Tokenizer.of_model, Tokenizer.load):  # the latter for what earlier versions wrote
+            tokenizer = read(self.folder / TOKENIZER)
+            if tokenizer.fingerprint == self.manifest["tokenizer"]:
+                return tokenizer
+        raise SeedbedError(
+            f"{self.folder / TOKENIZER} is not the tokenizer that made this dataset.",
+            _REMAKE.format(folder=self.folder),
+        )
 
     def verify(self) -> None:
         """Check the SHA-256 of every shard file. Raises SeedbedError, which names the first file that differs."""

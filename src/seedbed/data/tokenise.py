@@ -1,6 +1,6 @@
 """Tokenise text: turn blocks (groups of pieces of documents) into token ids, in this process or in worker processes.
 
-`python -m seedbed.data.tokenise TOKENIZER_FOLDER DTYPE words|library [as-is]` runs a worker: it reads and writes one block at a
+`python -m seedbed.data.tokenise TOKENIZER_FOLDER DTYPE words|library` runs a worker: it reads and writes one block at a
 time as length-prefixed MessagePack on stdin and stdout, until stdin closes.
 """
 
@@ -21,7 +21,6 @@ from typing import IO, Self
 import msgspec
 import numpy as np
 
-from seedbed.data.base_tokenizer import load_tokenizer, prefix_of
 from seedbed.data.interruption import Check, never_stop, wait_for
 from seedbed.errors import SeedbedError
 from seedbed.tokenizer import patterns
@@ -68,7 +67,7 @@ class BlockEncoder:
         self._check = check
         self._kind = tokenizer.kind
         self._width, self._end = dtype.itemsize, np.array([tokenizer.eot_id], dtype=dtype).tobytes()
-        self._begin = np.array(prefix_of(tokenizer), dtype=dtype).tobytes()
+        self._begin = np.array(tokenizer.prefix_ids, dtype=dtype).tobytes()
 
     def encode(self, block: TextBlock) -> IdBlock:
         """The token ids of all pieces of a block. An exception from `check` ends the encoding."""
@@ -133,23 +132,15 @@ class Tokeniser:
     """
 
     def __init__(
-        self,
-        tokenizer: Tokenizer,
-        folder: Path,
-        dtype: np.dtype,
-        workers: int,
-        check: Check = never_stop,
-        *,
-        as_is: bool = False,
+        self, tokenizer: Tokenizer, folder: Path, dtype: np.dtype, workers: int, check: Check = never_stop
     ) -> None:
         """`folder`: the saved tokenizer, which the workers load. `workers` 1: this process encodes all but slow text.
 
-        `as_is`: whether it is a base model's tokenizer (see `load_tokenizer`). `check` is called several times a second; an
-        exception from it stops the work immediately.
+        `check` is called several times a second; an exception from it stops the work immediately.
         """
         self.local = BlockEncoder(tokenizer, dtype, check)
         self._check = check
-        self._folder, self._dtype, self._workers, self._as_is = folder, dtype, workers, as_is
+        self._folder, self._dtype, self._workers = folder, dtype, workers
         self._done_bytes = 0
         self._pool: _Pool | None = None
 
@@ -170,8 +161,7 @@ class Tokeniser:
     def _start(self) -> _Pool:
         if self._pool is None:
             method = "words" if self.local.bulk.caches_words else "library"
-            loads = ["as-is"] if self._as_is else []
-            command = [*PYTHON, "seedbed.data.tokenise", str(self._folder), self._dtype.str, method, *loads]
+            command = [*PYTHON, "seedbed.data.tokenise", str(self._folder), self._dtype.str, method]
             self._pool = _Pool(command, self._workers, self._check)
         return self._pool
 
@@ -274,10 +264,10 @@ def _receive(pipe: IO[bytes]) -> bytes | None:
     return message if len(message) == length else None
 
 
-def main(folder: str, dtype: str, method: str, loads: str = "") -> None:
+def main(folder: str, dtype: str, method: str) -> None:
     """Run a worker process until stdin closes. It ignores Ctrl-C, which the parent process handles."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    encoder = BlockEncoder(load_tokenizer(Path(folder), as_is=loads == "as-is"), np.dtype(dtype))
+    encoder = BlockEncoder(Tokenizer.of_model(Path(folder)), np.dtype(dtype))
     if method == "library":
         encoder.bulk.use_library()
     to_bytes, to_block = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(TextBlock)

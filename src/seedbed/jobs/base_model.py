@@ -17,7 +17,6 @@ from seedbed.checkpoint.marker import CONFIG, GENERATION, verify_weights
 from seedbed.checkpoint.writing import Content, json_content
 from seedbed.config.families.config_json import config_from_hf
 from seedbed.config.schema import BaseConfig, Config
-from seedbed.data.base_tokenizer import load_tokenizer
 from seedbed.errors import SeedbedError
 from seedbed.files import explained, read_json
 from seedbed.jobs.restore import Start
@@ -25,21 +24,8 @@ from seedbed.model.decoder import Decoder
 from seedbed.model.generate import Sampling, text_stream
 from seedbed.model.load import load_folder
 from seedbed.text import quoted
+from seedbed.tokenizer.chat_template import ChatTemplate
 from seedbed.tokenizer.tokenizer import Tokenizer
-
-_COPIED = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-    "chat_template.jinja",
-    GENERATION,
-)
-"""The files that a checkpoint has byte for byte as the base has them, as far as it has them."""
-_LARGEST_BYTES = 256 << 20
 
 
 class Origin(NamedTuple):
@@ -48,6 +34,7 @@ class Origin(NamedTuple):
     folder: Path
     is_resumed: bool
     tokenizer: Tokenizer
+    template: ChatTemplate | None
 
     def decoder(self, device: torch.device) -> Decoder:
         """The model in fp32 on a device. For a resume its weights are undefined: the checkpoint's are restored later."""
@@ -60,15 +47,22 @@ class Origin(NamedTuple):
         return model.to_empty(device=device)
 
     def files(self) -> dict[str, Content]:
-        """The files of a checkpoint besides the weights: the folder's own, with the changed entries in config.json."""
-        copied: dict[str, Content] = {
-            name: [_read(self.folder / name)] for name in _COPIED if (self.folder / name).is_file()
-        }
-        return {CONFIG: json_content(_of_fp32(_config_json(self.folder))), **copied}
+        """The files of a checkpoint besides the weights: the folder's own, byte for byte but for the dtype in config.json."""
+        parsed = _config_json(self.folder)
+        tokens = self.tokenizer.as_files(model_max_length=config_from_hf(parsed)[0].context)
+        copied: dict[str, Content] = {name: [content] for name, content in tokens.items()}
+        path = self.folder / GENERATION
+        if path.is_file():
+            with explained(path):
+                copied[GENERATION] = [path.read_bytes()]
+        return {CONFIG: json_content(_of_fp32(parsed)), **copied}
 
     def text_stream(self, model: Decoder, prompt: str, sampling: Sampling) -> Iterator[str]:
-        """Yield a sample that continues the prompt, piece by piece."""
-        return text_stream(model, self.tokenizer, prompt, sampling)
+        """Yield a sample piece by piece: an answer to the prompt if the model has a chat template, else its continuation."""
+        if self.template is None:
+            return text_stream(model, self.tokenizer, prompt, sampling)
+        ids = self.template.encode(self.tokenizer, [{"role": "user", "content": prompt}])
+        return text_stream(model, self.tokenizer, ids, sampling)
 
 
 def origin_of(config: Config, start: Start) -> Origin | None:
@@ -79,7 +73,7 @@ def origin_of(config: Config, start: Start) -> Origin | None:
     if config.base.model is None:
         return None
     folder = start.loaded.path if start.loaded is not None else _base_folder(config.base)
-    return Origin(folder, start.loaded is not None, load_tokenizer(folder, as_is=True))
+    return Origin(folder, start.loaded is not None, Tokenizer.of_model(folder), ChatTemplate.of(folder))
 
 
 def _base_folder(base: BaseConfig) -> Path:
@@ -109,12 +103,3 @@ def _of_fp32(config: dict[str, Any]) -> dict[str, Any]:
     """A base's config.json for the weights of a checkpoint, which are in fp32; everything else stays."""
     named = [key for key in ("dtype", "torch_dtype") if key in config] or ["dtype", "torch_dtype"]
     return {**config, **dict.fromkeys(named, "float32")}
-
-
-def _read(path: Path) -> bytes:
-    with explained(path):
-        if path.stat().st_size > _LARGEST_BYTES:
-            raise SeedbedError(
-                f"{quoted(path)} is too large for a file of a tokenizer or config.", "Check the folder of the model."
-            )
-        return path.read_bytes()
