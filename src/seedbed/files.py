@@ -167,6 +167,18 @@ def publish_dir(prepared: Path, final: Path, *, durable: bool = True) -> None:
             fsync_dir(final.parent)
 
 
+def publish_file(prepared: Path, final: Path) -> None:
+    """Rename the finished file `prepared` to `final` in the same file system, after an fsync; replaces a file there."""
+    with explained(final):
+        fd = os.open(prepared, os.O_RDONLY)
+        try:
+            sync(fd)
+        finally:
+            os.close(fd)
+        os.replace(prepared, final)
+        fsync_dir(final.parent)
+
+
 def remove_tree(folder: Path) -> None:
     """Remove a folder: rename it to a hidden name, then delete its contents, so that no reader finds half of it at its path."""
     import shutil

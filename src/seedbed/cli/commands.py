@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prune": ("prune", "delete old runs, checkpoints or caches"),
     "generate": ("generate", "generate text with a trained model"),
     "score": ("score", "score the stories that a model generates"),
+    "models": ("models", "show what a model is, or list the models here"),
     "config": ("config", "show or check a config"),
     "plan": ("plan", "predict time, memory and money of a training"),
     "presets": ("presets", "list the presets with model size, hardware and time"),

@@ -39,6 +39,7 @@ _COMMANDS = {
     "prune": "clean cleanup clear gc purge",
     "generate": "ask chat complete infer inference predict prompt sample text write",
     "score": "accuracy grade judge",
+    "models": "checkpoints download hub model model-info pull show-model weights",
     "config": "configs configure conf options params parameters settings",
     "presets": "models-list preset sizes zoo",
     "doctor": "check-env checkup diagnose env health selftest sysinfo verify",

@@ -1,16 +1,21 @@
-"""Which model a command uses: a run and one of its checkpoints, or a model folder."""
+"""The options that choose a model, and the model that a command line names, with the progress of a download."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from seedbed.cli.argument_types import real
 
 if TYPE_CHECKING:
-    from seedbed.runs.store import RunDir, Store
+    from seedbed.actions.model_references import ChosenModel
+    from seedbed.hub.download import Progress
+    from seedbed.runs.store import Store
+
+MODEL_FORMS = "a run, RUN@STEP, a model folder's path, or hub:NAME"
+"""The forms of a reference to a model, for help texts."""
 
 
 def temperature_option(parser: argparse.ArgumentParser, help_text: str) -> None:
@@ -25,49 +30,36 @@ def checkpoint_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-class ChosenModel(NamedTuple):
-    """The model that a command uses: a run and one of its checkpoints, or a model folder with the run that it is in.
-
-    `run` is None for a model folder outside of any run.
-    """
-
-    run: RunDir | None
-    checkpoint: str | None
-    folder: Path | None
-
-    def name(self) -> str:
-        """The name of the run, or the path of the folder if there is no run."""
-        from seedbed.text import printable
-
-        return printable(self.run.name() if self.run else str(self.folder))
-
-
 def choose_model(store: Store, ref: str | None, checkpoint: str | None) -> ChosenModel:
-    """The run or model folder that `ref` names, with the checkpoint; without `ref`, the newest run with a checkpoint.
+    """The model that `ref` names, with the checkpoint; without `ref`, the newest run with a checkpoint.
 
-    Raises UsageError if there is no such run or folder.
+    Downloads a model on the Hub, shows the progress on terminals, and says which commit it is. Raises UsageError if there
+    is no such run or folder, UsageError or SeedbedError if the model cannot be downloaded.
     """
-    from seedbed import actions
-    from seedbed.errors import UsageError
-    from seedbed.runs.models import model_folder, run_of
-    from seedbed.runs.store import UnknownRunError
-    from seedbed.text import printable
+    from seedbed.actions.model_references import resolve
+    from seedbed.cli.console import note, set_temporary_line
 
-    folder = model_folder(ref) if ref else None
-    if folder is not None and "/" not in str(ref):  # a run of that name has priority
-        try:
-            return ChosenModel(store.find(ref), checkpoint, None)
-        except UnknownRunError:
-            pass
-    if folder is not None:
-        if checkpoint is not None:
-            raise UsageError(
-                f'"{printable(str(ref))}" is already a checkpoint, so --checkpoint cannot be given too.',
-                "Remove --checkpoint, or give a run instead of the path.",
-            )
-        return ChosenModel(run_of(folder), None, folder)
-    found = store.find(ref, fits=actions.has_checkpoint, wanted="run with a checkpoint")
-    return ChosenModel(found, checkpoint, None)
+    try:
+        chosen = resolve(store, ref, checkpoint, on_progress=show_progress)
+    finally:
+        set_temporary_line()
+    if chosen.hub:
+        note(f"The model is {chosen.name()}.")
+    if chosen.note:
+        note(f"warning: {chosen.note}")
+    return chosen
+
+
+def show_progress(progress: Progress) -> None:
+    """Show how far the download of a model is, if stderr is a terminal."""
+    from seedbed.cli.console import set_temporary_line, width
+    from seedbed.text import printable, shorten, size
+
+    done = size(progress.done_bytes)
+    whole = size(progress.total_bytes)
+    share = progress.done_bytes / progress.total_bytes if progress.total_bytes else 1.0
+    line = f"{progress.doing} {printable(progress.file)}: {done} of {whole} ({share:.0%})"
+    set_temporary_line(shorten(line, width(200) - 1))
 
 
 def ask(chosen: ChosenModel, command: str, request: Mapping[str, Any]) -> Generator[dict[str, Any], None, None]:

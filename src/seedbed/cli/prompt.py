@@ -20,8 +20,8 @@ _PATIENCE_S = 2.0
 def run_and_prompt(store: Store, arguments: argparse.Namespace) -> tuple[str | None, str | None]:
     """Find out which arguments of `seedbed generate` are RUN and the prompt. Each is None if it is not given.
 
-    A single argument is RUN if it names a run or a model folder. Otherwise it is the prompt, unless it looks like a
-    misspelt name. Raises UsageError for other arguments, and for a prompt that cannot be read.
+    A single argument is RUN if it names a model (see actions/model_references.py). Otherwise it is the prompt, unless it
+    looks like a misspelt name. Raises UsageError for other arguments, and for a prompt that cannot be read.
     """
     from seedbed.errors import UsageError
     from seedbed.files import expand_home
@@ -54,23 +54,21 @@ def run_and_prompt(store: Store, arguments: argparse.Namespace) -> tuple[str | N
 
 
 def is_prompt(store: Store, word: str) -> bool:
-    """Whether a word is the prompt: it names no run or folder, and does not look like a misspelt name.
+    """Whether a word is the prompt: it names no model, and does not look like a misspelt name.
 
     Raises UsageError if it looks like a misspelt name, with a hint on how to pass it as the prompt.
     """
     import difflib
     import shlex
 
-    from seedbed.runs.models import model_folder
+    from seedbed.actions.model_references import locate
     from seedbed.runs.store import NAME, UnknownRunError
     from seedbed.text import printable
 
     if word == "-":
         return True
-    if model_folder(word):
-        return False
     try:
-        store.find(word)
+        locate(store, word)
     except UnknownRunError as error:
         known = [name.casefold() for run in store.all() for name in (run.name(), run.id)]
         misspelt = difflib.get_close_matches(word.casefold(), known, n=1, cutoff=0.75)
@@ -85,20 +83,18 @@ def is_prompt(store: Store, word: str) -> bool:
 
 
 def refuse_unquoted_prompt(store: Store, words: list[str]) -> None:
-    """Raise UsageError if the first of two arguments names no run or model folder.
+    """Raise UsageError if the first of two arguments names no model.
 
     Then quotes around a prompt of several words are probably missing.
     """
     import shlex
 
-    from seedbed.runs.models import model_folder
+    from seedbed.actions.model_references import locate
     from seedbed.runs.store import UnknownRunError
     from seedbed.text import printable
 
-    if model_folder(words[0]):
-        return
     try:
-        store.find(words[0])
+        locate(store, words[0])
     except UnknownRunError as error:
         both = shlex.quote(printable(" ".join(words)))
         error.hint = f"{error.hint} To use both words as the prompt: seedbed generate --prompt {both}"

@@ -18,13 +18,13 @@ with a checkpoint.
 EXAMPLES = """\
   seedbed score
   seedbed score quickstart --sentences 1000 --seed 2
-  seedbed score quickstart --json
+  seedbed score quickstart@best --json
 """
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `score` to the parser."""
-    run_option(parser, "which run, or the path of one of its checkpoints (default: the newest with a checkpoint)")
+    run_option(parser, "a run, RUN@STEP, or the path of one of its checkpoints (default: the newest with a checkpoint)")
     add = parser.add_argument
     add("--sentences", metavar="N", type=whole(1), default=200, help="check N sentences (default: 200)")
     temperature_option(parser, "as in generate (default: 0.8)")

@@ -5,20 +5,19 @@ Never runs code from a dataset and never shows a token.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from seedbed.data.hub_revisions import revision_file
 from seedbed.errors import SeedbedError
 from seedbed.events import Emit, Message
 from seedbed.files import make_dir, read_json, write_json
+from seedbed.hub.errors import LOGIN, http_error, refusal, without_token
 
 _INSTALL_HINT = "Install it with: pip install 'seedbed[data]'"
 _REQUEST_TIMEOUT_S = 10.0
-_TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}|(?i:bearer\s+)\S+")
 
 
 def datasets_library(purpose: str) -> Any:
@@ -69,7 +68,7 @@ def pinned_revision(name: str, emit: Emit, *, cached_config: str = "") -> Pinned
             revision = HfApi().dataset_info(name, timeout=_REQUEST_TIMEOUT_S).sha or "main"
     except SeedbedError as error:
         cause = error.__cause__
-        if isinstance(cause, HfHubHTTPError) or not isinstance(cause, (OSError, _http_error())):
+        if isinstance(cause, HfHubHTTPError) or not isinstance(cause, (OSError, http_error())):
             raise
         seen = read_json(memory)
         last = seen.get("revision") if isinstance(seen, dict) else None
@@ -111,7 +110,7 @@ def explained(name: str) -> Iterator[None]:
         raise
     except (
         OSError,
-        _http_error(),
+        http_error(),
         DatasetsError,
         HFValidationError,
         pa.ArrowException,
@@ -121,58 +120,24 @@ def explained(name: str) -> Iterator[None]:
         raise _readable_error(name, error) from error
 
 
-def _http_error() -> type[Exception]:
-    """The error class that the Hub's client raises for a failed request (httpx or its successor)."""
-    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
-
-    return cast(type[Exception], HTTPError)
-
-
 def _readable_error(name: str, error: Exception) -> SeedbedError:
     from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
     from huggingface_hub import constants
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-    )
 
     detail = without_token(error)
-    login = "log in with `hf auth login` or set HF_TOKEN"
-    if isinstance(error, HFValidationError):
-        return SeedbedError(
-            f"{name!r} is not a valid dataset name: {detail}", "Write hf:OWNER/NAME as on huggingface.co/datasets."
-        )
-    if isinstance(error, GatedRepoError):
-        return SeedbedError(
-            f"The dataset {name} is gated.", f"Accept its terms at {constants.ENDPOINT}/datasets/{name} and {login}."
-        )
-    if isinstance(error, RepositoryNotFoundError | DatasetNotFoundError):
+    if isinstance(error, DatasetNotFoundError):
         return SeedbedError(
             f"{constants.ENDPOINT} has no dataset {name}, or it is private.",
-            f"Check the name (hf:OWNER/NAME). For a private dataset, {login}. For a local folder, write hf:./FOLDER.",
+            f"Check the name (hf:OWNER/NAME). For a private dataset, {LOGIN}. For a local folder, write hf:./FOLDER.",
         )
     if isinstance(error, DataFilesNotFoundError):
         return SeedbedError(
             f"{name} contains no data files that can be read ({detail}).",
             "A dataset needs parquet, jsonl, csv or txt files.",
         )
-    if isinstance(error, OfflineModeIsEnabled):
-        return SeedbedError(f"{name} is not in the local cache, and HF_HUB_OFFLINE is set.", "Unset HF_HUB_OFFLINE.")
-    if isinstance(error, HfHubHTTPError):
-        status = error.response.status_code if error.response is not None else 0
-        if status in (401, 403):
-            return SeedbedError(
-                f"{constants.ENDPOINT} denied access to {name} (HTTP {status}).", f"To get access, {login}."
-            )
-        return SeedbedError(f"{constants.ENDPOINT} answered HTTP {status} for {name}.", "Try again later.")
-    if isinstance(error, (ConnectionError, TimeoutError, _http_error())):
-        return SeedbedError(
-            f"Cannot reach {constants.ENDPOINT} for {name} ({detail}).",
-            "Check the network (or HF_ENDPOINT). `seedbed train` without --data needs no network.",
-        )
+    refused = refusal("dataset", name, error, instead="`seedbed train` without --data needs no network.")
+    if refused is not None:
+        return refused
     if "scripts are no longer supported" in detail:
         return SeedbedError(
             f"{name} consists of a loading script, not of data files, and Seedbed runs no code from the Hub.",
@@ -181,9 +146,3 @@ def _readable_error(name: str, error: Exception) -> SeedbedError:
     return SeedbedError(
         f"{name} cannot be read: {detail}", "Check the name, the configuration and the files of the dataset."
     )
-
-
-def without_token(error: Exception) -> str:
-    """The first line of an error's text, shortened, with everything masked that looks like an access token."""
-    line = str(error).strip().partition("\n")[0] or type(error).__name__
-    return _TOKEN.sub("[token]", line)[:300]

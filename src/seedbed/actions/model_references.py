@@ -1,0 +1,152 @@
+"""Which model a reference names: a folder, a run, a checkpoint of a run, or a model on the Hub.
+
+    PATH                       a checkpoint, another Hugging Face folder, or a file of weights in one
+    RUN, RUN@STEP              a run and one of its checkpoints: a step, `latest` or `best`
+    hub:NAME[@REVISION]        a model on the Hugging Face Hub, downloaded into its cache when it is first used
+
+A run has priority over a folder of the same name; `./NAME` is always the folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from seedbed.checkpoint.marker import CONFIG, is_named, step_of
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.files import read_json
+from seedbed.hub.names import HubName, hub_name, is_hub_reference
+from seedbed.runs.lookup import find_checkpoint
+from seedbed.runs.models import model_folder, run_of
+from seedbed.runs.store import RunDir, Store, UnknownRunError
+from seedbed.text import printable, quoted
+
+if TYPE_CHECKING:
+    from seedbed.hub.download import Progress
+
+
+class ChosenModel(NamedTuple):
+    """The model that a command uses: a run and one of its checkpoints, or a model folder with the run that it is in.
+
+    `run` is None for a model folder outside of any run. `hub` is `hub:NAME@COMMIT` for a model from the Hub, whose folder
+    is in the cache; `note` is what the user should know about it, or "".
+    """
+
+    run: RunDir | None
+    checkpoint: str | None
+    folder: Path | None
+    hub: str = ""
+    note: str = ""
+
+    def name(self) -> str:
+        """The name of the run, `hub:NAME@COMMIT`, or the path of the folder."""
+        return printable(self.hub or (self.run.name() if self.run else str(self.folder)))
+
+    def model_path(self) -> Path:
+        """The folder with config.json and the weights.
+
+        Raises UsageError or SeedbedError if the run has no such checkpoint. A job that trains may delete it later.
+        """
+        if self.folder is not None or self.run is None:
+            return Path(self.folder or "")
+        return find_checkpoint(self.run, self.checkpoint)
+
+    def reference(self) -> str:
+        """The reference that names exactly this model, for records: `hub:NAME@COMMIT`, `RUN_ID@STEP`, or an absolute path."""
+        if self.hub:
+            return self.hub
+        path = self.model_path()
+        run = self.run
+        if run is not None and path.parent == run.checkpoints and is_named(path):
+            return f"{run.id}@{step_of(path)}"
+        return str(path.absolute())
+
+
+def locate(store: Store, reference: str | None, checkpoint: str | None = None) -> ChosenModel | HubName:
+    """The run or folder that `reference` names, or the name of a model on the Hub; downloads nothing.
+
+    `checkpoint` selects a checkpoint of the run, as `@` does. Without a reference: the newest run with a checkpoint. A run
+    has priority over a folder of the same name. Raises UnknownRunError if nothing is found, UsageError for a reference
+    that is invalid or names several runs.
+    """
+    if reference is None:
+        from seedbed.actions.supervising import has_checkpoint
+
+        return ChosenModel(store.find(None, fits=has_checkpoint, wanted="run with a checkpoint"), checkpoint, None)
+    if is_hub_reference(reference):
+        _refuse_checkpoint(reference, checkpoint, "a model on the Hub")
+        return hub_name(reference)
+    folder = model_folder(reference)
+    if folder is not None and "/" in reference:
+        _refuse_checkpoint(reference, checkpoint, "already a checkpoint")
+        return ChosenModel(run_of(folder), None, folder)
+    try:
+        return ChosenModel(store.find(reference), checkpoint, None)
+    except UnknownRunError:
+        if folder is None and "@" not in reference:
+            raise
+    if folder is not None:
+        _refuse_checkpoint(reference, checkpoint, "already a checkpoint")
+        return ChosenModel(run_of(folder), None, folder)
+    return _at(store, reference, checkpoint)
+
+
+def _at(store: Store, reference: str, checkpoint: str | None) -> ChosenModel:
+    """The run and checkpoint in `RUN@STEP`."""
+    name, _, which = reference.rpartition("@")
+    if model_folder(name) is not None and "/" in name:
+        raise UsageError(
+            f'"{printable(name)}" is a model folder, which has no steps, so "@{printable(which)}" has no meaning.',
+            "Remove it, or give a run before the @.",
+        )
+    run = store.find(name)
+    if not which:
+        raise UsageError(
+            f'"{printable(reference)}" has no step after the @.', "Write RUN@STEP, RUN@latest or RUN@best."
+        )
+    if checkpoint is not None and checkpoint != which:
+        raise UsageError(
+            f'The checkpoint is given twice: "@{printable(which)}" and --checkpoint {printable(checkpoint)}.',
+            "Remove one of the two.",
+        )
+    return ChosenModel(run, which, None)
+
+
+def _refuse_checkpoint(reference: str, checkpoint: str | None, what: str) -> None:
+    if checkpoint is not None:
+        raise UsageError(
+            f'"{printable(reference)}" is {what}, so --checkpoint cannot be given too.',
+            "Remove --checkpoint, or give a run instead.",
+        )
+
+
+def resolve(
+    store: Store,
+    reference: str | None,
+    checkpoint: str | None = None,
+    *,
+    on_progress: Callable[[Progress], object] | None = None,
+) -> ChosenModel:
+    """The model that `reference` names, with its files on this machine; see `locate`.
+
+    A model on the Hub is downloaded unless the cache has it; `on_progress` is called while that lasts. Raises UsageError
+    or SeedbedError, such as for a name that the Hub does not have, a network that is down, or a full disk.
+    """
+    found = locate(store, reference, checkpoint)
+    if isinstance(found, ChosenModel):
+        return found
+    from seedbed.hub.download import download
+
+    model = download(found, on_progress, _refuse_unknown_family)
+    return ChosenModel(None, None, model.folder, model.reference, model.note)
+
+
+def _refuse_unknown_family(folder: Path) -> None:
+    """Raise SeedbedError if the decoder cannot run the model in a folder, so that its weights need not be downloaded."""
+    from seedbed.config.families.config_json import config_from_hf
+
+    parsed = read_json(folder / CONFIG)
+    if not isinstance(parsed, dict):
+        raise SeedbedError(f"{quoted(folder / CONFIG)} is not a JSON object.", "Use another copy of the model.")
+    config_from_hf(parsed)

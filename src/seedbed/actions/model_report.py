@@ -1,0 +1,305 @@
+"""What a model is, what it needs, and whether Seedbed can use it: from its files alone, without loading weights or torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from seedbed.actions.licences import licence_of
+from seedbed.checkpoint.headers import TensorInfo, tensor_headers
+from seedbed.checkpoint.marker import CONFIG, GENERATION, complaint, is_marked, is_named
+from seedbed.config.arithmetic import count_parameters
+from seedbed.config.families.config_json import config_from_hf
+from seedbed.config.families.family import family
+from seedbed.config.families.tensors import expected_shapes
+from seedbed.config.schema import ModelConfig
+from seedbed.errors import SeedbedError
+from seedbed.files import read_json
+from seedbed.hardware import gpu, memory
+from seedbed.simulate.model_memory import Need, needs
+from seedbed.text import listed, quoted
+from seedbed.tokenizer.facts import TokenizerFacts, tokenizer_facts
+
+_SHOWN = 4
+"""Tensors that a message names."""
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Why Seedbed cannot use a model, and what to do."""
+
+    text: str
+    hint: str = ""
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """The memory with which the needs of a model are compared: a GPU's, or that of this machine."""
+
+    device: str
+    memory_bytes: int
+
+
+class WeightFacts(msgspec.Struct, frozen=True):
+    """What the headers of the weights say. `elements`: number of values by dtype, as safetensors names it."""
+
+    files: tuple[str, ...]
+    size_bytes: int
+    elements: dict[str, int]
+    parameters: int
+    """Number of values, without a copy of tied weights and without stored tensors that are no weights."""
+
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True):
+    """The sizes of a model; None for what config.json does not say in a way that Seedbed knows."""
+
+    layers: int | None = None
+    hidden: int | None = None
+    heads: int | None = None
+    kv_heads: int | None = None
+    head_dim: int | None = None
+    ffn: int | None = None
+    context: int | None = None
+    vocab_rows: int | None = None
+
+
+class ModelReport(msgspec.Struct, kw_only=True):
+    """What is known about a model. `problems` is empty if Seedbed can use it."""
+
+    name: str
+    reference: str
+    """The reference that names exactly this model: hub:NAME@COMMIT, RUN_ID@STEP or a path."""
+    folder: str | None
+    """The folder of its files; None if its weights are not on this machine."""
+    run: str | None = None
+    step: int | None = None
+    model_type: str | None = None
+    architecture: str | None = None
+    family: str | None = None
+    """The family of Seedbed's decoder that runs the model; None if there is none."""
+    shape: Shape = Shape()
+    parameters: int | None = None
+    tied: bool | None = None
+    weights: WeightFacts | None = None
+    tokenizer: TokenizerFacts | None = None
+    licence: str = ""
+    licence_source: str = ""
+    needs: tuple[Need, ...] = ()
+    machine: Machine | None = None
+    download_bytes: int | None = None
+    """Size of the weights that a download from the Hub would fetch; None if they are on this machine."""
+    note: str = ""
+    problems: list[Problem] = msgspec.field(default_factory=list)
+
+    @property
+    def can_run(self) -> bool:
+        """Whether Seedbed can generate with the model, measure it and train it further."""
+        return not self.problems
+
+
+def report_on(
+    folder: Path,
+    report: ModelReport,
+    *,
+    headers: Mapping[str, TensorInfo] | None = None,
+    problem: SeedbedError | None = None,
+) -> ModelReport:
+    """Fill in a report on the model in `folder`; problems are part of the report and never raise.
+
+    `headers`: those of the weights, if the weights are not in the folder. `problem`: why they cannot be had.
+    """
+    if problem is not None:
+        report.problems.append(Problem(problem.message, problem.hint))
+    if is_named(folder) and is_marked(folder) and (damaged := complaint(folder)):
+        report.problems.append(Problem(f"The checkpoint is damaged: {damaged}.", "Use another checkpoint of this run."))
+    config = _config(folder, report)
+    model, vocab_rows = _shape(config, report)
+    if headers is None and problem is None:
+        with _noted(report):
+            headers = tensor_headers(folder)
+    if headers:
+        _weights(headers, model, vocab_rows, report)
+    with _noted(report):
+        report.tokenizer = tokenizer_facts(folder, [config, _object(folder / GENERATION)])
+    tokens = report.tokenizer
+    if tokens is not None and report.shape.vocab_rows is not None and tokens.largest_id >= report.shape.vocab_rows:
+        report.problems.append(
+            Problem(
+                f"The tokenizer has the id {tokens.largest_id:,}, but the embedding has only {report.shape.vocab_rows:,} rows.",
+                "Use the tokenizer files that belong to these weights.",
+            )
+        )
+    licence, source = licence_of(folder)
+    if licence:
+        report.licence, report.licence_source = licence, source
+    if model is not None:
+        report.machine = this_machine()
+        report.needs = tuple(needs(model, vocab_rows, on_gpu=report.machine.device != "cpu"))
+    return report
+
+
+def this_machine() -> Machine:
+    """The GPU with the most memory, else the main memory of this machine."""
+    gpus = [each for each in gpu.probe().found if each.total_bytes]
+    if gpus:
+        largest = max(gpus, key=lambda each: each.total_bytes or 0)
+        return Machine(largest.name, largest.total_bytes or 0)
+    return Machine("cpu", memory.total_bytes())
+
+
+@contextmanager
+def _noted(report: ModelReport) -> Iterator[None]:
+    """A context in which a SeedbedError becomes a problem of the report."""
+    try:
+        yield
+    except SeedbedError as error:
+        report.problems.append(Problem(error.message, error.hint))
+
+
+def _config(folder: Path, report: ModelReport) -> dict[str, Any]:
+    """The parsed config.json; empty, with a problem, if there is none."""
+    with _noted(report):
+        parsed = read_json(folder / CONFIG)
+        if isinstance(parsed, dict):
+            return parsed
+        if (folder / "adapter_config.json").is_file():
+            raise SeedbedError(
+                f"{quoted(folder)} contains an adapter, not a whole model.", "Give the folder of the model."
+            )
+        gguf = sorted(path.name for path in folder.glob("*.gguf"))
+        if parsed is None and gguf:
+            raise SeedbedError(
+                f"{quoted(folder)} contains no {CONFIG}, only {listed(gguf, 3)}.",
+                "Seedbed reads weights in safetensors format, as transformers saves them, not GGUF.",
+            )
+        if parsed is None:
+            raise SeedbedError(
+                f"{quoted(folder)} contains no {CONFIG}.",
+                "A model folder contains config.json, tokenizer.json and the weights.",
+            )
+        raise SeedbedError(f"{quoted(folder / CONFIG)} is not a JSON object.", "Restore the file.")
+    return {}
+
+
+def _shape(config: Mapping[str, Any], report: ModelReport) -> tuple[ModelConfig | None, int]:
+    """The shape of the decoder and its vocabulary rows; None and 0, with a problem, if the decoder cannot run the model."""
+    if not config:
+        return None, 0
+    report.model_type = _text(config.get("model_type"))
+    architectures = config.get("architectures")
+    report.architecture = _text(architectures[0]) if isinstance(architectures, list) and architectures else None
+    try:
+        model, vocab_rows = config_from_hf(config)
+    except SeedbedError as error:
+        report.problems.append(Problem(error.message, error.hint))
+        report.shape = _shape_by_keys(config)
+        return None, 0
+    report.family, report.tied = model.layout, model.tie_embeddings
+    report.parameters = count_parameters(model, vocab_rows)
+    report.shape = Shape(
+        layers=model.layers,
+        hidden=model.hidden,
+        heads=model.heads,
+        kv_heads=model.kv_heads,
+        head_dim=model.head_dim,
+        ffn=model.ffn,
+        context=longest_context(model),
+        vocab_rows=vocab_rows,
+    )
+    return model, vocab_rows
+
+
+def longest_context(model: ModelConfig) -> int:
+    """The longest sequence that a model can read, in tokens."""
+    return model.context
+
+
+_KEYS = {
+    "layers": ("num_hidden_layers", "n_layer", "num_layers"),
+    "hidden": ("hidden_size", "n_embd", "d_model"),
+    "heads": ("num_attention_heads", "n_head", "num_heads"),
+    "kv_heads": ("num_key_value_heads",),
+    "head_dim": ("head_dim",),
+    "ffn": ("intermediate_size", "n_inner", "ffn_dim"),
+    "context": ("max_position_embeddings", "n_positions", "n_ctx", "seq_length", "max_seq_len"),
+    "vocab_rows": ("vocab_size",),
+}
+"""Sizes -> the keys of config.json that most families use for them."""
+
+
+def _shape_by_keys(config: Mapping[str, Any]) -> Shape:
+    """The sizes of a model of a family that Seedbed does not know, by the usual keys."""
+    inner = config.get("text_config")
+    config = inner if isinstance(inner, Mapping) and "hidden_size" not in config else config
+    found = {
+        name: next((config[key] for key in keys if type(config.get(key)) is int), None) for name, keys in _KEYS.items()
+    }
+    return Shape(**found)
+
+
+def _weights(
+    headers: Mapping[str, TensorInfo], model: ModelConfig | None, vocab_rows: int, report: ModelReport
+) -> None:
+    """Add what the headers of the weights say, and whether they fit config.json."""
+    kept = dict(headers) if model is None else _our_names(headers, model)
+    elements: Counter[str] = Counter()
+    for tensor in headers.values():
+        elements[str(tensor.dtype)] += prod(tensor.shape)
+    report.weights = WeightFacts(
+        files=tuple(dict.fromkeys(Path(tensor.file).name for tensor in headers.values())),
+        size_bytes=sum(tensor.num_bytes for tensor in headers.values()),
+        elements=dict(elements.most_common()),
+        parameters=sum(prod(tensor.shape) for tensor in kept.values()),
+    )
+    if model is None:
+        report.parameters = report.weights.parameters
+        return
+    if model.layers > len(kept):  # such a config could name billions of layers
+        wrong = [f"{model.layers:,} layers, but only {len(kept):,} tensors"]
+    else:
+        wrong = _differences(expected_shapes(model, vocab_rows), kept)
+    if wrong:
+        shown = "; ".join(wrong[:_SHOWN]) + (f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else "")
+        report.problems.append(
+            Problem(f"config.json disagrees with the weights: {shown}.", "Use the config.json of these weights.")
+        )
+
+
+def _our_names(headers: Mapping[str, TensorInfo], model: ModelConfig) -> dict[str, TensorInfo]:
+    """The tensors by the names that Seedbed writes: with the family's prefix, without masks and the copy of a tied head."""
+    names = family(model.layout).names
+    head = f"{names.head}.weight"
+    kept = {name: tensor for name, tensor in headers.items() if not (names.ignored and name.endswith(names.ignored))}
+    if not any(name.startswith(names.prefix) for name in kept):
+        kept = {name if name == head else names.prefix + name: tensor for name, tensor in kept.items()}
+    if model.tie_embeddings:
+        kept.pop(head, None)
+    return kept
+
+
+def _differences(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, TensorInfo]) -> list[str]:
+    """What is missing, unexpected, or of another shape, in words."""
+    wrong = [f"missing {name}" for name in expected if name not in found]
+    wrong += [f"unexpected {name}" for name in found if name not in expected]
+    return wrong + [
+        f"{name} has shape {list(found[name].shape)}, expected {list(shape)}"
+        for name, shape in expected.items()
+        if name in found and tuple(found[name].shape) != tuple(shape)
+    ]
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty if the file is missing or has none."""
+    try:
+        value = read_json(path)
+    except SeedbedError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,132 @@
+"""The Hub's cache on this machine, which all programs share: which models it has, at which commits. Needs no network.
+
+    HF_HUB_CACHE/models--OWNER--NAME/refs/REVISION               the commit that a branch or tag was at when it was last seen
+    HF_HUB_CACHE/models--OWNER--NAME/snapshots/COMMIT/FILE       links to files in blobs/
+
+The layout is documented in huggingface_hub's guide "Manage your cache".
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from seedbed.checkpoint.marker import WEIGHTS
+from seedbed.hub.names import HubName, is_commit
+
+INDEX = "model.safetensors.index.json"
+_MODELS = "models--"
+_LARGEST_INDEX = 100_000_000
+
+
+class Snapshot(NamedTuple):
+    """A commit of a model in the cache, and the branches and tags that were at this commit when they were last seen."""
+
+    name: str
+    commit: str
+    revisions: tuple[str, ...]
+    folder: Path
+
+
+def cache_folder() -> Path | None:
+    """The folder of the Hub's cache, which HF_HUB_CACHE or HF_HOME moves; None if the package of the Hub is missing."""
+    try:
+        from huggingface_hub import constants
+    except ImportError:
+        return None
+    return Path(constants.HF_HUB_CACHE).absolute()
+
+
+def repository_folder(cache: Path, name: str) -> Path:
+    """The folder of a model in the cache."""
+    return cache / (_MODELS + name.replace("/", "--"))
+
+
+def snapshot_of(cache: Path, wanted: HubName) -> Snapshot | None:
+    """The complete snapshot of a model's revision in the cache; None if there is none."""
+    folder = repository_folder(cache, wanted.name)
+    commit = wanted.revision if is_commit(wanted.revision) else _commit_at(folder / "refs" / wanted.revision)
+    if commit is None or not is_complete(folder / "snapshots" / commit):
+        return None
+    return Snapshot(wanted.name, commit, (wanted.revision,), folder / "snapshots" / commit)
+
+
+def snapshots(cache: Path) -> list[Snapshot]:
+    """The complete snapshots of models with safetensors weights in the cache, by name; of one model, the newest first."""
+    found: list[Snapshot] = []
+    for folder in _folders(cache):
+        if folder.name.startswith(_MODELS):
+            name = folder.name.removeprefix(_MODELS).replace("--", "/")
+            revisions = _revisions(folder / "refs")
+            there = [each for each in _folders(folder / "snapshots") if is_commit(each.name) and is_complete(each)]
+            found += [
+                Snapshot(name, each.name, tuple(revisions.get(each.name, ())), each)
+                for each in sorted(there, key=_modified, reverse=True)
+            ]
+    return sorted(found, key=lambda each: each.name.casefold())
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a folder has a config.json and all its weights: model.safetensors, or all shards that the index lists."""
+    try:
+        if not (folder / "config.json").is_file():
+            return False
+        return (folder / WEIGHTS).is_file() or _has_shards(folder)
+    except OSError:
+        return False
+
+
+def shards(index: bytes) -> list[str] | None:
+    """The names of the files that an index of weights lists, in order; None if it is not a valid index."""
+    try:
+        listed = json.loads(index)["weight_map"].values()
+        names = list(dict.fromkeys(str(name) for name in listed))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return names if names and all(Path(name).name == name for name in names) else None
+
+
+def _has_shards(folder: Path) -> bool:
+    index = folder / INDEX
+    if not index.is_file() or index.stat().st_size > _LARGEST_INDEX:
+        return False
+    names = shards(index.read_bytes())
+    return names is not None and all((folder / name).is_file() for name in names)
+
+
+def _commit_at(ref: Path) -> str | None:
+    """The commit in a file of `refs`; None if the file is missing or has none."""
+    try:
+        commit = ref.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None
+    return commit if is_commit(commit) else None
+
+
+def _revisions(refs: Path) -> dict[str, list[str]]:
+    """Commit -> the branches and tags that were at it."""
+    found: dict[str, list[str]] = {}
+    try:
+        files = sorted(path for path in refs.rglob("*") if path.is_file())
+    except OSError:
+        return found
+    for path in files:
+        commit = _commit_at(path)
+        if commit is not None:
+            found.setdefault(commit, []).append(path.relative_to(refs).as_posix())
+    return found
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        return sorted(entry for entry in folder.iterdir() if entry.is_dir())
+    except OSError:
+        return []
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,99 @@
+"""How much memory a model needs to run, to train, and to tune with adapters; from its shape alone."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec.structs import replace
+
+from seedbed.config.arithmetic import count_parameters, memory_estimate
+from seedbed.config.families.family import features
+from seedbed.config.schema import Config, ModelConfig, OptimizerConfig, TokenizerConfig, TrainConfig
+from seedbed.simulate.catalog import DEFAULT_GPU, gpu, shape_of
+from seedbed.simulate.lora import lora_input_width, lora_parameters
+from seedbed.simulate.memory import CONTEXT_GIB, GIB, memory_of
+from seedbed.simulate.request import LORA_RANK
+from seedbed.simulate.setup import Layout, Recipe, Setup
+
+RUN_TOKENS = 2048
+"""Tokens of the text with which running a model is estimated."""
+SEQUENCES, WINDOW = 4, 512
+"""Sequences of a step, and their tokens, with which training is estimated."""
+PROCESS_BYTES = 250 << 20
+"""Memory of a process that has imported PyTorch, on a CPU (measured: 240 MB)."""
+RANK = LORA_RANK
+
+
+class Need(msgspec.Struct, frozen=True):
+    """The memory that one kind of work needs, with what it was computed for."""
+
+    work: str
+    """run, train, lora or qlora."""
+    size_bytes: int
+    precision: str
+    sequences: int
+    tokens: int
+    """Tokens of each sequence."""
+
+
+def needs(model: ModelConfig, vocab_rows: int, *, on_gpu: bool) -> list[Need]:
+    """The memory to run, to train and to tune a model on a CPU in fp32, or on a GPU in bf16.
+
+    To tune with 4-bit weights (QLoRA) is estimated for a GPU in any case. Estimates; docs/planner.md has their errors.
+    """
+    precision, fixed = ("bf16", int(CONTEXT_GIB * GIB)) if on_gpu else ("fp32", PROCESS_BYTES)
+    run_tokens = min(RUN_TOKENS, model.context)
+    found = [Need("run", _run_bytes(model, vocab_rows, run_tokens, precision) + fixed, precision, 1, run_tokens)]
+    window = _window(model)
+    sequences = max(1, SEQUENCES * WINDOW // window) if window > WINDOW else SEQUENCES
+    config = Config(
+        model=_with_window(model, window),
+        tokenizer=TokenizerConfig(vocab_size=vocab_rows),
+        optimizer=OptimizerConfig(name="adamw"),
+        train=TrainConfig(batch_size=sequences),
+    )
+    train_bytes = memory_estimate(config, vocab_rows, precision).total + fixed
+    found.append(Need("train", train_bytes, precision, sequences, window))
+    found.append(Need("lora", _adapter_bytes(config, "lora", precision), precision, sequences, window))
+    found.append(Need("qlora", _adapter_bytes(config, "qlora", "bf16"), "bf16", sequences, window))
+    return found
+
+
+def _run_bytes(model: ModelConfig, vocab_rows: int, tokens: int, precision: str) -> int:
+    """Weights, keys and values of the earlier tokens, and the logits of one token in fp32."""
+    value_bytes = 4 if precision == "fp32" else 2
+    cache = 2 * model.layers * model.kv_heads * model.head_dim * tokens
+    return value_bytes * (count_parameters(model, vocab_rows) + cache) + 8 * vocab_rows
+
+
+def _adapter_bytes(config: Config, method: str, precision: str) -> int:
+    """Memory to train adapters on all matrices: on a GPU what its driver reports, on a CPU without the GPU's own memory."""
+    shape = shape_of("model", config)
+    rank = min(RANK, shape.hidden)
+    setup = Setup(
+        shape=shape,
+        gpu=gpu(DEFAULT_GPU),
+        num_gpus=1,
+        layout=Layout(micro_batch=config.train.batch_size),
+        recipe=Recipe(
+            seq_len=config.model.context,
+            global_batch=config.train.batch_size,
+            precision=precision,
+            method=method,
+            lora_parameters=lora_parameters(shape, rank),
+            lora_input_width=lora_input_width(shape),
+            chunked_loss=True,
+        ),
+        network_gbps=0.0,
+    )
+    found = memory_of(setup)
+    return int(found.allocated) + PROCESS_BYTES if precision == "fp32" else int(found.total)
+
+
+def _window(model: ModelConfig) -> int:
+    """Tokens of a training sequence: the whole context of a model with learned positions, since its table has that size."""
+    learned = features(model.layout).positions == "learned"
+    return model.context if learned else min(model.context, WINDOW)
+
+
+def _with_window(model: ModelConfig, window: int) -> ModelConfig:
+    return replace(model, context=window)

@@ -1,0 +1,222 @@
+"""What a folder's tokenizer files say: tokens, what is put around a text, where a text ends, chat templates.
+
+Reads files only, without the library `tokenizers` and without numpy, so it takes milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from seedbed.errors import SeedbedError
+from seedbed.files import read_json
+from seedbed.text import listed, quoted
+
+TOKENIZER, CONFIG, TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
+_TEMPLATES = "additional_chat_templates"
+_OTHERS = ("tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.tiktoken")
+"""Files of tokenizers in older formats."""
+_NAMED = ("bos_token", "eos_token", "pad_token", "unk_token")
+
+
+class Token(msgspec.Struct, frozen=True):
+    """A token by its id; `text` is "" if the files do not say it."""
+
+    id: int
+    text: str = ""
+
+
+class TokenizerFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the tokenizer files of a folder say."""
+
+    kind: str
+    """The algorithm: BPE, Unigram, WordPiece or WordLevel."""
+    num_tokens: int
+    largest_id: int
+    before: tuple[Token, ...] | None
+    """The tokens that are put before a text, such as a BOS token; None if the rule has a form that Seedbed does not know."""
+    after: tuple[Token, ...] | None
+    stops: tuple[Token, ...]
+    """The tokens that end a generated text, by all of the folder's files."""
+    special: dict[str, str]
+    """bos_token, eos_token, pad_token and unk_token, as far as they are named."""
+    chat_templates: tuple[str, ...]
+    """The names of the chat templates; the one without a name is `default`."""
+
+
+class _AddedToken(msgspec.Struct):
+    id: int
+    content: str
+
+
+class _Model(msgspec.Struct):
+    type: str | None = None
+    vocab: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class _File(msgspec.Struct):
+    """The parts of tokenizer.json that are read."""
+
+    model: _Model
+    added_tokens: list[_AddedToken] = []
+    post_processor: dict[str, Any] | None = None
+
+
+def tokenizer_facts(folder: Path, configs: Iterable[Mapping[str, Any]] = ()) -> TokenizerFacts:
+    """What the tokenizer files in `folder` say. `configs`: parsed files with `eos_token_id`, such as config.json.
+
+    Raises SeedbedError if there is no tokenizer.json, or if it cannot be read.
+    """
+    file = _read(folder)
+    try:
+        ids = _vocabulary_ids(file.model.vocab)
+    except msgspec.MsgspecError as error:
+        raise _unreadable(folder, str(error)) from error
+    added = {token.id: token.content for token in file.added_tokens}
+    config = _object(folder / CONFIG)
+    special = {**_special(_object(folder / "special_tokens_map.json")), **_special(config)}
+    around = around_text(file.post_processor)
+    every = ids | added.keys()
+    return TokenizerFacts(
+        kind=file.model.type or "unknown",
+        num_tokens=len(every),
+        largest_id=max(every, default=-1),
+        before=_tokens(around[0], added) if around else None,
+        after=_tokens(around[1], added) if around else None,
+        stops=_tokens(_stop_ids(special, added, configs), added),
+        special=special,
+        chat_templates=chat_templates(folder, config),
+    )
+
+
+def chat_templates(folder: Path, config: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """The names of a folder's chat templates, `default` first; files have priority over tokenizer_config.json."""
+    found: list[str] = []
+    if (folder / TEMPLATE).is_file():
+        found.append("default")
+    with suppress(OSError):
+        found += sorted(path.stem for path in (folder / _TEMPLATES).glob("*.jinja"))
+    if not found:
+        keyed = (config if config is not None else _object(folder / CONFIG)).get("chat_template")
+        if isinstance(keyed, str):
+            found = ["default"]
+        elif isinstance(keyed, list):
+            found = [str(each.get("name")) for each in keyed if isinstance(each, Mapping) and each.get("name")]
+        elif isinstance(_object(folder / "chat_template.json").get("chat_template"), str):
+            found = ["default"]
+    return tuple(sorted(dict.fromkeys(found), key=lambda name: name != "default"))
+
+
+def around_text(processor: Mapping[str, Any] | None) -> tuple[list[int], list[int]] | None:
+    """The ids that a post-processor of tokenizer.json puts before and after a text; None if its form is unknown."""
+    kind = processor.get("type") if processor else None
+    if processor is None or kind == "ByteLevel":
+        return [], []
+    try:
+        if kind == "Sequence":
+            return _sequence(processor["processors"])
+        if kind == "TemplateProcessing":
+            return _template(processor)
+        if kind in ("BertProcessing", "RobertaProcessing"):
+            return [int(processor["cls"][1])], [int(processor["sep"][1])]
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        pass
+    return None
+
+
+def _sequence(processors: Iterable[Mapping[str, Any]]) -> tuple[list[int], list[int]] | None:
+    """The ids of several post-processors, of which each works on the result of the one before."""
+    before: list[int] = []
+    after: list[int] = []
+    for each in processors:
+        around = around_text(each)
+        if around is None:
+            return None
+        before, after = [*around[0], *before], [*after, *around[1]]
+    return before, after
+
+
+def _template(processor: Mapping[str, Any]) -> tuple[list[int], list[int]] | None:
+    before: list[int] = []
+    after: list[int] = []
+    texts = 0
+    for piece in processor["single"]:
+        if "Sequence" in piece:
+            texts += 1
+            continue
+        ids = processor["special_tokens"][piece["SpecialToken"]["id"]]["ids"]
+        (after if texts else before).extend(map(int, ids))
+    return (before, after) if texts == 1 else None
+
+
+def _read(folder: Path) -> _File:
+    try:
+        return msgspec.json.decode((folder / TOKENIZER).read_bytes(), type=_File)
+    except FileNotFoundError:
+        older = [name for name in _OTHERS if (folder / name).is_file()]
+        if older:
+            raise SeedbedError(
+                f"{quoted(folder)} contains no {TOKENIZER}, only {listed(older)}.",
+                "Convert the tokenizer with transformers: load it as a fast tokenizer, and save it.",
+            ) from None
+        raise SeedbedError(
+            f"{quoted(folder)} contains no tokenizer: {TOKENIZER} is missing.",
+            "Copy the tokenizer files that belong to the model into the folder.",
+        ) from None
+    except OSError as error:
+        raise _unreadable(folder, str(error.strerror)) from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _unreadable(folder, str(error)) from error
+
+
+def _unreadable(folder: Path, reason: str) -> SeedbedError:
+    return SeedbedError(
+        f"{quoted(folder / TOKENIZER)} cannot be read: {reason}.", "Restore the file, or download it again."
+    )
+
+
+def _vocabulary_ids(vocab: msgspec.Raw) -> set[int]:
+    """The ids of a vocabulary: a table from token to id, or (Unigram) a list of tokens with their scores."""
+    if bytes(vocab).lstrip()[:1] == b"[":
+        return set(range(len(msgspec.json.decode(vocab, type=list[msgspec.Raw]))))
+    return set(msgspec.json.decode(vocab, type=dict[str, int]).values())
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty if the file is missing or has none."""
+    try:
+        value = read_json(path)
+    except SeedbedError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _special(config: Mapping[str, Any]) -> dict[str, str]:
+    found = {}
+    for name in _NAMED:
+        value = config.get(name)
+        content = value.get("content") if isinstance(value, Mapping) else value
+        if isinstance(content, str):
+            found[name] = content
+    return found
+
+
+def _stop_ids(
+    special: Mapping[str, str], added: Mapping[int, str], configs: Iterable[Mapping[str, Any]]
+) -> Iterable[int]:
+    """The ids that end a text: `eos_token_id` of the configs (a number or a list), and the tokenizer's eos_token."""
+    found: set[int] = set()
+    for config in configs:
+        value = config.get("eos_token_id")
+        found.update(each for each in (value if isinstance(value, list) else [value]) if type(each) is int)
+    eos = special.get("eos_token")
+    found.update(id_ for id_, text in added.items() if text == eos)
+    return sorted(found)
+
+
+def _tokens(ids: Iterable[int], added: Mapping[int, str]) -> tuple[Token, ...]:
+    return tuple(Token(id_, added.get(id_, "")) for id_ in ids)
