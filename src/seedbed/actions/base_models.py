@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from seedbed.actions.checks import free_memory_bytes
+from seedbed.actions.model_references import ChosenModel, resolve
 from seedbed.checkpoint.marker import complaint, is_named, step_of
 from seedbed.config.base_model import BaseModel, OpenBase, read_base
 from seedbed.config.paths import HUB, is_model_path
@@ -15,23 +15,14 @@ from seedbed.config.schema import DataConfig
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import expand_home
 from seedbed.runs.kinds import frozen_config
-from seedbed.runs.lookup import find_checkpoint
 from seedbed.runs.models import model_folder, run_of
-from seedbed.runs.store import RunDir, Store, UnknownRunError, is_run
+from seedbed.runs.store import RunDir, Store, is_run
 from seedbed.text import quoted
-from seedbed.tokenizer.vocabulary import count_ids
+from seedbed.tokenizer.facts import tokenizer_facts
 
 _STAMP = re.compile(r"\d{8}-\d{6}-\d{3}-")
 _SNAPSHOTS = "snapshots"
 """The folder in which the Hub's cache keeps a model: models--OWNER--NAME/snapshots/COMMIT."""
-
-
-class Found(NamedTuple):
-    """The folder that a reference names, the run that it belongs to if any, and the reference that names exactly this model."""
-
-    folder: Path
-    run: RunDir | None
-    reference: str
 
 
 def base_opener(store: Store) -> OpenBase:
@@ -48,8 +39,9 @@ def open_base(store: Store, reference: str) -> BaseModel:
     if not reference.strip():
         raise UsageError("The base model is empty.", "Give a model folder, hub:NAME or RUN[@STEP] with --from.")
     found = _find(store, reference)
-    base = read_base(found.folder, found.reference, _name(found))
-    _refuse_damaged(found.folder)
+    folder, exact = found.model_path(), found.reference()
+    _refuse_damaged(folder)
+    base = read_base(folder, exact, _name(found.run, folder, exact))
     _refuse_tokenizer(base)
     return base._replace(data=_data_of(found.run), free_bytes=free_memory_bytes)
 
@@ -66,38 +58,19 @@ def short_name(reference: str) -> str:
     return _STAMP.sub("", name.rpartition("/")[2])
 
 
-def _find(store: Store, reference: str) -> Found:
-    """The model folder that a reference names. Raises UsageError if there is none."""
-    if reference.startswith(HUB):
-        raise UsageError(
-            f"{quoted(reference)} is a model on the Hub, which this version cannot download.",
-            "Download it, and give the path of its folder.",
-        )
-    if is_model_path(reference):
-        path = expand_home(reference)
-        folder = model_folder(reference) or (path if path.is_dir() and not is_run(path) else None)
-        if folder is not None:
-            return Found(folder, run_of(folder), str(folder))
-    run, step = _run(store, reference)
-    folder = find_checkpoint(run, step)
-    return Found(folder, run, f"{run.id}@{step_of(folder)}" if is_named(folder) else str(folder))
+def _find(store: Store, reference: str) -> ChosenModel:
+    """The model that a reference names. A folder that is no model is found, too, so that the reason can be given."""
+    path = expand_home(reference)
+    if is_model_path(reference) and path.is_dir() and not is_run(path) and model_folder(reference) is None:
+        return ChosenModel(None, None, path.absolute())
+    return resolve(store, reference)
 
 
-def _run(store: Store, reference: str) -> tuple[RunDir, str | None]:
-    try:
-        return store.find(reference), None
-    except UnknownRunError:
-        name, at, step = reference.rpartition("@")
-        if not at:
-            raise
-    return store.find(name), step
-
-
-def _name(found: Found) -> str:
-    if found.run is None:
-        return short_name(found.reference)
-    step = f"@{step_of(found.folder)}" if is_named(found.folder) else ""
-    return f"{found.run.name()}{step}"
+def _name(run: RunDir | None, folder: Path, reference: str) -> str:
+    if run is None:
+        return short_name(reference)
+    step = f"@{step_of(folder)}" if is_named(folder) else ""
+    return f"{run.name()}{step}"
 
 
 def _data_of(run: RunDir | None) -> DataConfig | None:
@@ -118,7 +91,7 @@ def _refuse_damaged(folder: Path) -> None:
 
 def _refuse_tokenizer(base: BaseModel) -> None:
     """Raise SeedbedError if the model has no tokenizer, or if its tokenizer has ids for which the embedding has no row."""
-    ids = count_ids(base.folder)
+    ids = tokenizer_facts(base.folder).largest_id + 1
     if ids > base.vocab_rows:
         raise SeedbedError(
             f"The tokenizer in {quoted(base.folder)} has {ids:,} ids, but the model's embedding has only {base.vocab_rows:,} "

@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from seedbed.checkpoint.marker import WEIGHTS
+from seedbed.checkpoint.headers import weight_files
 from seedbed.errors import SeedbedError
-from seedbed.files import explained, read_json
+from seedbed.files import explained
 from seedbed.text import quoted
 
-INDEX = "model.safetensors.index.json"
-_PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth", "consolidated.00.pth")
 _WHOLE_BYTES = 64 << 20
 """Files up to this size are hashed whole."""
 _BLOCKS, _BLOCK_BYTES = 256, 16 << 10
@@ -56,30 +54,3 @@ def _add(digest: Any, file: Path) -> None:
         for block in range(_BLOCKS):
             handle.seek(first + (last - first) * block // (_BLOCKS - 1))
             digest.update(handle.read(_BLOCK_BYTES))
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The paths of a model folder's safetensors files: one file, or all that its index file lists.
-
-    Raises SeedbedError if a file is missing, or if there are only pickled weights.
-    """
-    if (folder / WEIGHTS).is_file():
-        return [folder / WEIGHTS]
-    index = read_json(folder / INDEX)
-    names = index.get("weight_map") if isinstance(index, dict) else None
-    if isinstance(names, dict):
-        found = [folder / Path(str(name)).name for name in dict.fromkeys(names.values())]
-        missing = [file.name for file in found if not file.is_file()]
-        if missing:
-            raise SeedbedError(
-                f"Shards of the weights in {quoted(folder)} are missing: {', '.join(missing)}.",
-                f"Download these files again ({INDEX} lists all shards).",
-            )
-        return found
-    pickles = [name for name in _PICKLES if (folder / name).is_file()]
-    if pickles:
-        raise SeedbedError(
-            f"The weights in {quoted(folder)} are a pickle ({pickles[0]}), which can run arbitrary code when it is loaded.",
-            "Use a copy in safetensors format (with transformers: model.save_pretrained(folder)).",
-        )
-    raise SeedbedError(f"{quoted(folder)} contains no {WEIGHTS}.", f"A model folder contains {WEIGHTS} or {INDEX}.")

@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from seedbed.checkpoint.fingerprint import weights_fingerprint
+from seedbed.checkpoint.headers import tensor_headers
 from seedbed.config.arithmetic import count_parameters
 from seedbed.config.check import fitting_micro_batch
 from seedbed.config.families.config_json import config_from_hf
+from seedbed.config.families.tensors import check_tensors
 from seedbed.config.keys import keys
 from seedbed.config.layers import Layer, merge, of_tables
 from seedbed.config.paths import is_model_path
@@ -49,13 +51,18 @@ class BaseModel(NamedTuple):
     """A short name for messages, such as `SmolLM2-135M-Instruct`."""
     folder: Path
     model: ModelConfig
-    """The shape in its config.json; `context` is the number of its positions."""
+    """The shape in its config.json, with all its positions as the context."""
     vocab_rows: int
     fingerprint: str
     data: DataConfig | None = None
     """The data of the run that trained it, which a training without --data uses again; None if it is not of a run."""
     free_bytes: Callable[[str], int | None] = _unknown
     """The free memory of the device that `train.device` names, in bytes; None if unknown."""
+
+    @property
+    def positions(self) -> int:
+        """The longest sequence that the model can read, in tokens."""
+        return self.model.longest_context
 
     @property
     def origin(self) -> str:
@@ -76,7 +83,10 @@ class Wanted(NamedTuple):
 
 
 def read_base(folder: Path, reference: str, name: str) -> BaseModel:
-    """Read what the model in a folder is. Raises SeedbedError if config.json or the weights are missing or unsupported."""
+    """Read what the model in a folder is.
+
+    Raises SeedbedError if config.json or the weights are missing, damaged, unsupported, or contradict each other.
+    """
     if not folder.is_dir():
         raise UsageError(f"There is no model folder {quoted(folder)}.", "Check the path given with --from.")
     parsed = read_json(folder / "config.json")
@@ -87,9 +97,10 @@ def read_base(folder: Path, reference: str, name: str) -> BaseModel:
         )
     try:
         model, vocab_rows = config_from_hf(parsed)
+        check_tensors(model, vocab_rows, {name: info.shape for name, info in tensor_headers(folder).items()})
+        return BaseModel(reference, name, folder, model, vocab_rows, weights_fingerprint(folder))
     except SeedbedError as error:
         raise SeedbedError(f"{quoted(folder)}: {error.message}", error.hint) from error
-    return BaseModel(reference, name, folder, model, vocab_rows, weights_fingerprint(folder))
 
 
 def open_folder(reference: str) -> BaseModel:
@@ -175,7 +186,8 @@ def _own_values(base: BaseModel, root: Root[Any]) -> Layer:
     )
     shape = {f"model.{name}": getattr(base.model, name) for name in base.model.__struct_fields__}
     values: dict[str, Any] = {path: value for path, value in shape.items() if value is not None} | {
-        "model.context": min(base.model.context, facts()["window"]["context"]),
+        "model.context": min(base.positions, facts()["window"]["context"]),
+        "model.max_context": base.positions,
         "tokenizer.vocab_size": base.vocab_rows,
         "optimizer.lr": learning_rate(count_parameters(base.model, base.vocab_rows)),
         FOLDER: str(base.folder),
@@ -219,7 +231,7 @@ def _refuse_contradictions(base: BaseModel, own: Layer, given: Layer, root: Root
 
 
 def _refuse_longer(base: BaseModel, context: int, where: str) -> None:
-    positions = base.model.context
+    positions = base.positions
     if context > positions:
         raise UsageError(
             f"{where}, but the base {base.name} has {plural(positions, 'position')}. It computes nonsense at later positions, "

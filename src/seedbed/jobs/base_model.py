@@ -15,7 +15,7 @@ import torch
 from seedbed.checkpoint.fingerprint import weights_fingerprint
 from seedbed.checkpoint.marker import CONFIG, GENERATION, verify_weights
 from seedbed.checkpoint.writing import Content, json_content
-from seedbed.config.families.config_json import config_from_hf
+from seedbed.config.families.config_json import config_from_hf, updated_config
 from seedbed.config.schema import BaseConfig, Config
 from seedbed.errors import SeedbedError
 from seedbed.files import explained, read_json
@@ -49,13 +49,14 @@ class Origin(NamedTuple):
     def files(self) -> dict[str, Content]:
         """The files of a checkpoint besides the weights: the folder's own, byte for byte but for the dtype in config.json."""
         parsed = _config_json(self.folder)
-        tokens = self.tokenizer.as_files(model_max_length=config_from_hf(parsed)[0].context)
+        shape, _ = config_from_hf(parsed)
+        tokens = self.tokenizer.as_files(model_max_length=shape.longest_context)
         copied: dict[str, Content] = {name: [content] for name, content in tokens.items()}
         path = self.folder / GENERATION
         if path.is_file():
             with explained(path):
                 copied[GENERATION] = [path.read_bytes()]
-        return {CONFIG: json_content(_of_fp32(parsed)), **copied}
+        return {CONFIG: json_content(updated_config(parsed, shape)), **copied}
 
     def text_stream(self, model: Decoder, prompt: str, sampling: Sampling) -> Iterator[str]:
         """Yield a sample piece by piece: an answer to the prompt if the model has a chat template, else its continuation."""
@@ -97,9 +98,3 @@ def _config_json(folder: Path) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise SeedbedError(f"{quoted(folder)} contains no {CONFIG}.", "Restore the file.")
     return parsed
-
-
-def _of_fp32(config: dict[str, Any]) -> dict[str, Any]:
-    """A base's config.json for the weights of a checkpoint, which are in fp32; everything else stays."""
-    named = [key for key in ("dtype", "torch_dtype") if key in config] or ["dtype", "torch_dtype"]
-    return {**config, **dict.fromkeys(named, "float32")}
