@@ -3,7 +3,7 @@
 This package imports neither a user interface nor torch.
 """
 
-from seedbed.actions.base_models import base_opener, open_base, short_name
+from seedbed.actions.base_models import base_opener, base_opener_for_forms, open_base, short_name
 from seedbed.actions.checks import check_training, examine, refuse_unusable_data, refuse_unusable_store
 from seedbed.actions.choosing import SizePlan, choose_size
 from seedbed.actions.launching import (
@@ -50,6 +50,7 @@ __all__ = [
     "ask_checkpoint",
     "ask_model",
     "base_opener",
+    "base_opener_for_forms",
     "busy_error",
     "can_resume",
     "can_save",

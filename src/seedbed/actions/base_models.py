@@ -3,34 +3,51 @@
 from __future__ import annotations
 
 import re
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seedbed.actions.checks import free_memory_bytes
 from seedbed.actions.model_references import ChosenModel, resolve
 from seedbed.checkpoint.marker import complaint, is_named, step_of
 from seedbed.config.base_model import BaseModel, OpenBase, read_base
-from seedbed.config.paths import HUB, is_model_path
+from seedbed.config.paths import is_model_path
 from seedbed.config.schema import DataConfig
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import expand_home
+from seedbed.hub.names import PREFIX, is_hub_reference
 from seedbed.runs.kinds import frozen_config
 from seedbed.runs.models import model_folder, run_of
 from seedbed.runs.store import RunDir, Store, is_run
 from seedbed.text import quoted
 from seedbed.tokenizer.facts import tokenizer_facts
 
+if TYPE_CHECKING:
+    from seedbed.hub.download import Progress
+
+OnProgress = Callable[["Progress"], object]
 _STAMP = re.compile(r"\d{8}-\d{6}-\d{3}-")
 _SNAPSHOTS = "snapshots"
 """The folder in which the Hub's cache keeps a model: models--OWNER--NAME/snapshots/COMMIT."""
 
 
-def base_opener(store: Store) -> OpenBase:
-    """The function with which `config.resolving.resolve` opens a base: runs are looked up in `store`."""
-    return partial(open_base, store)
+def base_opener(store: Store, on_progress: OnProgress | None = None) -> OpenBase:
+    """The function with which `config.resolving.resolve` opens a base: runs are looked up in `store`.
+
+    `on_progress` is called while a model on the Hub is downloaded.
+    """
+    return partial(open_base, store, on_progress=on_progress)
 
 
-def open_base(store: Store, reference: str) -> BaseModel:
+def base_opener_for_forms(store: Store) -> OpenBase:
+    """As `base_opener`, for a form that resolves its config after every key: downloads nothing, and reads a model once."""
+    return cache(partial(open_base, store, may_download=False))
+
+
+def open_base(
+    store: Store, reference: str, *, on_progress: OnProgress | None = None, may_download: bool = True
+) -> BaseModel:
     """The model that a reference names: PATH, RUN[@STEP] or hub:NAME[@REVISION].
 
     Raises UsageError if nothing is found, SeedbedError if the model is incomplete, damaged, or of a family that Seedbed
@@ -38,7 +55,12 @@ def open_base(store: Store, reference: str) -> BaseModel:
     """
     if not reference.strip():
         raise UsageError("The base model is empty.", "Give a model folder, hub:NAME or RUN[@STEP] with --from.")
-    found = _find(store, reference)
+    if is_hub_reference(reference) and not may_download:
+        raise UsageError(
+            f"{quoted(reference)} is a model on the Hub, which a form does not download.",
+            f"Use `seedbed train --from {reference}`, or download it and give its folder.",
+        )
+    found = _find(store, reference, on_progress)
     folder, exact = found.model_path(), found.reference()
     _refuse_damaged(folder)
     base = read_base(folder, exact, _name(found.run, folder, exact))
@@ -54,16 +76,16 @@ def short_name(reference: str) -> str:
             return path.parent.parent.name.rpartition("--")[2]
         run = run_of(path) if is_named(path) else None
         return _STAMP.sub("", run.id) if run is not None else path.name
-    name = reference.removeprefix(HUB).partition("@")[0]
+    name = reference.removeprefix(PREFIX).partition("@")[0]
     return _STAMP.sub("", name.rpartition("/")[2])
 
 
-def _find(store: Store, reference: str) -> ChosenModel:
+def _find(store: Store, reference: str, on_progress: OnProgress | None) -> ChosenModel:
     """The model that a reference names. A folder that is no model is found, too, so that the reason can be given."""
     path = expand_home(reference)
     if is_model_path(reference) and path.is_dir() and not is_run(path) and model_folder(reference) is None:
         return ChosenModel(None, None, path.absolute())
-    return resolve(store, reference)
+    return resolve(store, reference, on_progress=on_progress)
 
 
 def _name(run: RunDir | None, folder: Path, reference: str) -> str:

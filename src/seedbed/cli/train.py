@@ -155,6 +155,8 @@ def resolved(
     Raises UsageError if a value is wrong.
     """
     from seedbed.actions import base_opener
+    from seedbed.cli.console import set_temporary_line
+    from seedbed.cli.model_choice import show_progress
     from seedbed.cli.store_option import store
     from seedbed.config.frozen import load_frozen
     from seedbed.config.layers import Flagged
@@ -172,17 +174,21 @@ def resolved(
                 f"Use `{command_like(run)}`, or give a run of `seedbed {root.name}`.",
             )
         base = load_frozen(run.config, root)
-    return resolve(
-        root,
-        preset=getattr(arguments, "preset", None),
-        file=expand_home(file) if file is not None else None,
-        sets=arguments.sets,
-        base=base,
-        flags={
-            path: Flagged(getattr(arguments, option[2:].replace("-", "_")), option) for option, path in named.items()
-        },
-        open_base=base_opener(store(arguments.runs)),
-    )
+    try:
+        return resolve(
+            root,
+            preset=getattr(arguments, "preset", None),
+            file=expand_home(file) if file is not None else None,
+            sets=arguments.sets,
+            base=base,
+            flags={
+                path: Flagged(getattr(arguments, option[2:].replace("-", "_")), option)
+                for option, path in named.items()
+            },
+            open_base=base_opener(store(arguments.runs), show_progress),
+        )
+    finally:
+        set_temporary_line()
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -13,8 +13,7 @@ from seedbed.config.source import is_prepared, parse_address
 from seedbed.errors import UsageError
 from seedbed.files import expand_home
 
-HUB = "hub:"
-"""What a model on the Hugging Face Hub begins with: hub:NAME[@REVISION]."""
+_HUB = "hub:"  # the Hub's own package is beside this one, so it cannot be imported here
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+-]+:")
 
 
@@ -32,7 +31,7 @@ def located(key: Key, value: Any, folder: Path) -> Any:
 
 def is_model_path(value: str) -> bool:
     """Whether the value of `base.model` is a path: it has a slash or begins with ~ or a dot, and is not hub:NAME."""
-    return not value.startswith(HUB) and ("/" in value or value.startswith(("~", ".")))
+    return not value.startswith(_HUB) and ("/" in value or value.startswith(("~", ".")))
 
 
 def _located_source(value: str, folder: Path) -> str:
