@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from seedbed.config.families.config_json import generation_config, hf_config
-from seedbed.config.families.family import features
+from seedbed.config.families.family import family
 from seedbed.config.families.table import FAMILIES
 from seedbed.config.schema import ModelConfig
 from seedbed.model.decoder import Decoder
@@ -45,10 +45,10 @@ def shape(layout: str, *, tied: bool = True, kv_heads: int = 4) -> ModelConfig:
 
 
 def shapes() -> Iterator[object]:
-    """A tied model and an untied one of every family, the tied one with grouped heads if the family has them."""
+    """A tied model and an untied one of every family, the tied one with as few key heads as the family allows, or 2."""
     for layout in FAMILIES:
-        grouped = features(layout).grouped_heads
-        yield pytest.param(shape(layout, kv_heads=2 if grouped else 4), id=f"{layout}-tied")
+        kv_heads = {"any": 2, "one or all": 1, "all": 4}[family(layout).options.kv_heads]
+        yield pytest.param(shape(layout, kv_heads=kv_heads), id=f"{layout}-tied")
         yield pytest.param(shape(layout, tied=False), id=f"{layout}-untied")
 
 

@@ -20,6 +20,11 @@ SHAPES = {
     "grouped": ["model.heads=6", "model.kv_heads=2", "model.head_dim=20"],
     "gpt2": ["model.layout=gpt2"],
     "gpt2-untied": ["model.layout=gpt2", "model.tie_embeddings=false", "model.ffn=500"],
+    "biases": ["model.layout=llama", "model.attention_bias=true", "model.mlp_bias=true"],
+    "queries-biased": ["model.layout=qwen2", "model.tie_embeddings=false"],
+    "starcoder2": ["model.layout=starcoder2", "model.kv_heads=2"],
+    "one-key-head": ["model.layout=gpt_bigcode", "model.kv_heads=1", "model.max_context=700"],
+    "window": ["model.layout=qwen2", "model.context=1100", "model.window=64", "model.window_layers=1-3"],
     "odd-vocabulary": ["tokenizer.vocab_size=2049", "model.vocab_multiple=128"],
 }
 

@@ -9,8 +9,11 @@ from seedbed.config.shape import check_shape, shape_problems
 from seedbed.errors import UsageError
 
 
-def shape(layout: str, **other: int) -> ModelConfig:
+def shape(layout: str, **other: object) -> ModelConfig:
     return ModelConfig(layout=layout, **{"hidden": 96, "heads": 4, "kv_heads": 4, "head_dim": 24, **other})
+
+
+HIDDEN = ("model.hidden", "model.heads")
 
 
 @pytest.mark.parametrize(
@@ -24,6 +27,60 @@ def shape(layout: str, **other: int) -> ModelConfig:
             ("model.hidden", "model.heads", "model.head_dim"),
         ),
         (shape("gpt2", kv_heads=2), "Set model.kv_heads=4.", ("model.layout", "model.heads", "model.kv_heads")),
+        (
+            shape("gpt_bigcode", kv_heads=2),
+            "Set model.kv_heads=1, or model.kv_heads=4.",
+            ("model.layout", "model.heads", "model.kv_heads"),
+        ),
+        (shape("llama", hidden=90), "Set model.heads to one of 1, 2, 3, 5, 6, 9, 10, 15, 18, 30, 45, 90.", HIDDEN),
+        (
+            shape("qwen2", attention_bias=False),
+            "Remove model.attention_bias.",
+            ("model.layout", "model.attention_bias"),
+        ),
+        (shape("mistral", mlp_bias=True), "Remove model.mlp_bias.", ("model.layout", "model.mlp_bias")),
+        (
+            shape("starcoder2", mlp_bias=False),
+            "Give model.attention_bias and model.mlp_bias the same value.",
+            ("model.attention_bias", "model.mlp_bias"),
+        ),
+        (
+            shape("llama", window=8),
+            "Set model.window=0, or model.layout to qwen3, mistral, qwen2, starcoder2.",
+            ("model.layout", "model.window"),
+        ),
+        (
+            shape("mistral", window=8, window_layers="1-2"),
+            "Remove model.window_layers.",
+            ("model.layout", "model.window", "model.window_layers"),
+        ),
+        (shape("qwen3", window_layers="1"), "Set model.window.", ("model.window", "model.window_layers")),
+        (
+            shape("qwen3", window=8, window_layers="1-9"),
+            "Write all, or layers from 0 to 3, such as 0-2,5.",
+            ("model.window_layers",),
+        ),
+        (
+            shape("qwen3", rope_factor=4.0),
+            "Set model.rope_scaling to linear or llama3, or model.rope_factor=1.",
+            ("model.rope_factor", "model.rope_scaling"),
+        ),
+        (
+            shape("llama", rope_scaling="llama3", rope_factor=8.0, rope_high_factor=1.0),
+            "Llama 3.1 has 4 and 1.",
+            ("model.rope_high_factor", "model.rope_low_factor"),
+        ),
+        (shape("gpt2", rope_scaling="linear"), "Set model.rope_scaling=none.", ("model.layout", "model.rope_scaling")),
+        (
+            shape("llama", gelu="exact"),
+            "Set model.gelu=tanh, the default, which has no effect here.",
+            ("model.layout", "model.gelu"),
+        ),
+        (
+            shape("gpt2", max_context=100),
+            "Set model.max_context=0, or model.context to 100 or less.",
+            ("model.max_context", "model.context"),
+        ),
     ],
 )
 def test_a_shape_that_the_family_forbids_is_refused_with_what_to_set(
@@ -37,7 +94,18 @@ def test_a_shape_that_the_family_forbids_is_refused_with_what_to_set(
 
 
 @pytest.mark.parametrize(
-    "model", [shape("qwen3", kv_heads=2, head_dim=10), shape("gpt2"), shape("gpt2", hidden=84, head_dim=21)]
+    "model",
+    [
+        shape("qwen3", kv_heads=2, head_dim=10),
+        shape("qwen3", hidden=90),
+        shape("gpt2"),
+        shape("gpt2", hidden=84, head_dim=21),
+        shape("gpt_bigcode", kv_heads=1),
+        shape("llama", attention_bias=True, mlp_bias=True),
+        shape("starcoder2", attention_bias=False, mlp_bias=False, gelu="exact"),
+        shape("qwen2", window=8, window_layers="0, 2-3"),
+        shape("llama", rope_scaling="llama3", rope_factor=8.0, max_context=4096),
+    ],
 )
 def test_a_shape_that_one_family_forbids_can_be_valid_in_another(model: ModelConfig) -> None:
     assert not list(shape_problems(model))

@@ -31,10 +31,11 @@ from seedbed.model.weights import export_state
 folder = Path(sys.argv[1])
 torch.manual_seed(1)
 sizes = dict(vocab_size=131, hidden_size=32, intermediate_size=72, num_hidden_layers=2, num_attention_heads=4)
-settings = transformers.Qwen2Config(
-    **sizes, num_key_value_heads=2, max_position_embeddings=24, rope_parameters={"rope_type": "default", "rope_theta": 5e3}
+settings = transformers.Phi3Config(
+    **sizes, num_key_value_heads=2, max_position_embeddings=24, pad_token_id=4, sliding_window=9,
+    rope_parameters={"rope_type": "default", "rope_theta": 5e3},
 )
-theirs = transformers.Qwen2ForCausalLM(settings).eval()
+theirs = transformers.Phi3ForCausalLM(settings).eval()
 for parameter in theirs.parameters():  # gains of one and biases of zero would hide a mistake
     torch.nn.init.normal_(parameter, std=0.3)
 theirs.save_pretrained(folder / "theirs")
@@ -86,7 +87,7 @@ def test_a_new_family_needs_one_file_and_one_line(tmp_path: Path) -> None:
         "layout": "added",
         "shape": True,
         "weights": True,
-        "opened": "Qwen2ForCausalLM",
+        "opened": "Phi3ForCausalLM",
         "not_loaded": [],
         "without_gradient": [],
     }

@@ -14,7 +14,7 @@ from seedbed.config.families.config_json import hf_config
 from seedbed.config.schema import ModelConfig
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.model.decoder import Decoder, document_positions
-from seedbed.model.weights import export_state, logical_parameters
+from seedbed.model.weights import export_state, load_state
 
 VOCAB = 307
 
@@ -37,6 +37,10 @@ LAYOUTS = [
     pytest.param(shape("qwen3", kv_heads=1, head_dim=16, rope_theta=5e5, norm_eps=1e-5), id="qwen3-one-kv-head"),
     pytest.param(shape("gpt2"), id="gpt2"),
     pytest.param(shape("gpt2", tied=False, norm_eps=1e-5), id="gpt2-untied"),
+    pytest.param(shape("mistral", window=9, kv_heads=2), id="mistral-window"),
+    pytest.param(shape("qwen2", window=7, window_layers="1-2", kv_heads=2), id="qwen2-window-in-two-layers"),
+    pytest.param(shape("starcoder2", kv_heads=2), id="starcoder2"),
+    pytest.param(shape("gpt_bigcode"), id="gpt_bigcode-by-head"),
 ]
 
 
@@ -92,13 +96,15 @@ def test_loss_and_gradients_equal_those_of_transformers(config: ModelConfig) -> 
     (loss / 93).backward()
     (expected / 93).backward()
     gradients = {name: parameter.grad for name, parameter in theirs.named_parameters()}
-    for ours in logical_parameters(model):
-        name, _, part = ours.name.partition(":")
-        theirs_grad = gradients[name].t() if ours.transposed else gradients[name]
-        if part:
-            theirs_grad = theirs_grad[ours.rows]
-        ours_grad = ours.parameter.grad if ours.rows is None else ours.parameter.grad[ours.rows]
-        assert relative(ours_grad, theirs_grad) < 1e-5 or theirs_grad.abs().max() < 1e-7, ours.name
+    for name, ours in export_state(with_gradients_as_weights(model)).items():
+        assert relative(ours, gradients[name]) < 1e-5 or gradients[name].abs().max() < 1e-7, name
+
+
+def with_gradients_as_weights(model: Decoder) -> Decoder:
+    turned = copy.deepcopy(model)
+    for target, source in zip(turned.parameters(), model.parameters(), strict=True):
+        target.data = source.grad
+    return turned
 
 
 @pytest.mark.parametrize("config", LAYOUTS)
@@ -179,6 +185,28 @@ def test_deterministic_mode_gives_the_same_gradients(dtype: torch.dtype) -> None
     assert all(map(torch.equal, *results))
 
 
+@pytest.mark.parametrize("layout", ["llama", "gpt2"])
+def test_a_training_window_shorter_than_the_model_leaves_its_positions_as_they_are(layout: str) -> None:
+    whole = built(shape(layout, context=300))
+    narrow = Decoder(shape(layout, context=20, max_context=300), VOCAB)
+    load_state(narrow, export_state(whole))
+    with torch.no_grad():
+        assert torch.equal(narrow(tokens(length=250)), whole(tokens(length=250)))
+    with pytest.raises(SeedbedError, match="301 tokens is longer than the model's context of 300"):
+        narrow(tokens(length=301))
+
+
+def test_rotary_tables_grow_with_the_sequence() -> None:
+    long, short = (built(shape("llama", layers=1, context=context)) for context in (131_072, 60))
+    assert long.cos.shape[0] <= 4096
+    with torch.inference_mode():
+        assert torch.equal(long(tokens()), short(tokens()))
+        far = long(tokens(), positions_BT=torch.arange(100_000, 100_050).expand(2, 50))
+        assert 100_050 <= long.cos.shape[0] <= 131_072
+        assert relative(far, long(tokens())) < 5e-2  # only differences of positions count
+    long.loss(tokens(), tokens(seed=1)).backward()  # tables that grew while sampling do not break training
+
+
 def test_a_sequence_longer_than_the_context_is_refused_with_both_lengths() -> None:
     with pytest.raises(SeedbedError, match="51 tokens is longer than the model's context of 50"):
         built(shape("gpt2"))(tokens(length=51))
@@ -233,11 +261,12 @@ def test_a_model_of_a_billion_parameters_can_be_built_without_memory() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", ["qwen3", "gpt2"])
+@pytest.mark.parametrize("layout", ["qwen3", "gpt2", "mistral"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_compiled_loss_and_gradients_equal_those_without_compiling(layout: str, dtype: torch.dtype) -> None:
     # 160 tokens: more than one block of queries in the bf16 attention
-    model = built(shape(layout, layers=1, context=160)).to(dtype)
+    window = {"window": 60, "max_context": 8192} if layout == "mistral" else {}
+    model = built(shape(layout, layers=1, context=160, **window)).to(dtype)
     ids, targets = tokens(length=160), tokens(length=160, seed=1)
     documents = (torch.arange(160) // 50).expand(2, 160) if layout == "gpt2" else None
     torch._dynamo.reset()

@@ -38,6 +38,41 @@ def test_rms_norm_of_a_non_contiguous_slice_equals_pytorchs() -> None:
     torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-5)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_rms_norm_without_gradients_is_that_of_transformers_to_the_bit(dtype: torch.dtype) -> None:
+    from transformers.models.llama.modeling_llama import LlamaRMSNorm
+
+    theirs = LlamaRMSNorm(64, eps=1e-5).to(dtype)
+    theirs.weight.copy_(noise(64, seed=1).exp())
+    x = (noise(3, 50, 64) * 3).to(dtype)
+    ours = rms_norm(x, theirs.weight, 1e-5)
+    if dtype == torch.float32:
+        torch.testing.assert_close(ours, theirs(x), rtol=1e-6, atol=1e-7)
+    else:
+        assert torch.equal(ours, theirs(x))
+
+
+@pytest.mark.parametrize("window", [1, 7, 500, 511, 600])
+@pytest.mark.parametrize(("queries", "keys"), [(1, 40), (3, 40), (40, 40), (1300, 1300), (700, 1300)])
+@pytest.mark.parametrize("kv_heads", [4, 2])
+def test_a_window_limits_attention_to_the_newest_keys(window: int, queries: int, keys: int, kv_heads: int) -> None:
+    q = noise(1, 4, queries, 8).double().requires_grad_()
+    k, v = (noise(1, kv_heads, keys, 8, seed=seed).double().requires_grad_() for seed in (1, 2))
+    at, key = torch.arange(keys - queries, keys)[:, None], torch.arange(keys)
+    mask = (key <= at) & (key > at - window)
+    ours = causal_attention(q, k, v, window=window) if window < keys else causal_attention(q, k, v, mask, window)
+    theirs = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=kv_heads != 4)
+    torch.testing.assert_close(ours, theirs)
+    weight = noise(1, 4, queries, 8, seed=3).double()
+    for mine, expected in zip(
+        torch.autograd.grad((ours * weight).sum(), (q, k, v)),
+        torch.autograd.grad((theirs * weight).sum(), (q, k, v)),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, expected)
+
+
 @pytest.mark.parametrize("length", [2, 64, 128, 129, 300, 512, 520])
 @pytest.mark.parametrize("kv_heads", [4, 2])
 @pytest.mark.parametrize("masked", [False, True])

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from seedbed.config.schema import ModelConfig
 from seedbed.errors import SeedbedError
+from seedbed.model import streaming
 from seedbed.model.load import load_folder
 from seedbed.model.weights import export_state
 from small_models import SHAPES, built, saved, shape
@@ -36,6 +41,107 @@ def test_a_folder_loads_in_bf16(tmp_path: Path) -> None:
     assert {p.dtype for p in lowered.parameters()} == {torch.bfloat16}
     assert torch.equal(lowered.embed.weight, model.embed.weight.bfloat16())
     assert torch.equal(lowered.cos, model.cos.bfloat16())
+
+
+@pytest.mark.parametrize("stored", [torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("layout", ["llama", "gpt2", "gpt_bigcode"])
+def test_every_stored_precision_becomes_the_wanted_one(stored: torch.dtype, layout: str, tmp_path: Path) -> None:
+    model = built(shape(layout))
+    saved(model.to(stored), tmp_path)
+    for dtype in (torch.float32, torch.bfloat16):
+        loaded = load_folder(tmp_path, dtype=dtype)
+        for ours, theirs in zip(loaded.parameters(), model.parameters(), strict=True):
+            assert torch.equal(ours, theirs.to(dtype))
+
+
+@pytest.mark.parametrize("config", SHAPES)
+def test_weights_larger_than_the_buffer_are_read_in_pieces(
+    config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "BUFFER_BYTES", 1000)
+    model = built(config)
+    saved(model, tmp_path)
+    for dtype in (torch.float32, torch.bfloat16):
+        loaded = load_folder(tmp_path, dtype=dtype)
+        assert all(map(torch.equal, loaded.parameters(), model.to(dtype).parameters()))
+        model = built(config)
+
+
+def test_a_tied_head_that_is_stored_nevertheless_is_accepted(tmp_path: Path) -> None:
+    model = built(shape("qwen2"))
+    change_tensors(
+        saved(model, tmp_path), lambda t: t.update({"lm_head.weight": t["model.embed_tokens.weight"].clone()})
+    )
+    assert all(map(torch.equal, load_folder(tmp_path).parameters(), model.parameters()))
+
+
+def change_tensors(folder: Path, change: Callable[[dict[str, Tensor]], object]) -> Path:
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors")
+    return folder
+
+
+def change_config(folder: Path, **changes: object) -> Path:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    return folder
+
+
+class TestWeightsThatAreRefused:
+    """Each error names the tensor, and what to do."""
+
+    def test_a_tied_head_that_differs(self, tmp_path: Path) -> None:
+        folder = saved(built(shape("llama")), tmp_path)
+        change_tensors(folder, lambda t: t.update({"lm_head.weight": torch.zeros(131, 32)}))
+        with pytest.raises(SeedbedError, match="tied") as caught:
+            load_folder(folder)
+        assert "tie_word_embeddings" in caught.value.hint
+
+    def test_a_head_that_is_neither_tied_nor_stored(self, tmp_path: Path) -> None:
+        folder = change_config(saved(built(shape("llama")), tmp_path), tie_word_embeddings=False)
+        with pytest.raises(SeedbedError, match=r"missing lm_head\.weight") as caught:
+            load_folder(folder)
+        assert "tie_word_embeddings to true" in caught.value.hint
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+    @pytest.mark.parametrize("number", [torch.nan, torch.inf, -torch.inf])
+    @pytest.mark.parametrize(
+        ("layout", "name"),
+        [("llama", "model.layers.1.mlp.up_proj.weight"), ("gpt2", "transformer.h.0.attn.c_attn.weight")],
+    )
+    def test_numbers_that_are_not_finite(
+        self, layout: str, name: str, number: float, dtype: torch.dtype, tmp_path: Path
+    ) -> None:
+        folder = saved(built(shape(layout)), tmp_path)
+        change_tensors(folder, lambda t: t[name][3].fill_(number))
+        with pytest.raises(SeedbedError, match=f'"{re.escape(name)}" in the weights has NaN or infinite'):
+            load_folder(folder, dtype=dtype)
+
+    def test_large_numbers_are_not_taken_for_infinite_ones(self, tmp_path: Path) -> None:
+        folder = saved(built(shape("llama")), tmp_path)
+        change_tensors(folder, lambda t: t["model.norm.weight"].fill_(1e38))  # their sum is infinite
+        assert float(load_folder(folder).norm.weight[0]) == pytest.approx(1e38)
+
+    def test_numbers_too_large_for_the_precision(self, tmp_path: Path) -> None:
+        folder = saved(built(shape("llama")), tmp_path)
+        change_tensors(folder, lambda t: t["model.norm.weight"][0].fill_(1e6))
+        with pytest.raises(SeedbedError, match=r'"model\.norm\.weight".* too large for torch\.float16'):
+            load_folder(folder, dtype=torch.float16)
+
+    def test_quantized_numbers(self, tmp_path: Path) -> None:
+        folder = saved(built(shape("llama")), tmp_path)
+        change_tensors(folder, lambda t: t.update({"model.norm.weight": torch.zeros(32, dtype=torch.int8)}))
+        with pytest.raises(SeedbedError, match=r'"model\.norm\.weight" is stored as "I8"'):
+            load_folder(folder)
+
+    def test_a_config_of_another_size(self, tmp_path: Path) -> None:
+        folder = change_config(saved(built(shape("llama")), tmp_path), intermediate_size=80, num_hidden_layers=3)
+        with pytest.raises(SeedbedError, match=r"missing model\.layers\.2.*and \d+ more"):
+            load_folder(folder)
+        change_config(folder, num_hidden_layers=2)
+        with pytest.raises(SeedbedError, match=r"gate_proj\.weight has shape \[72, 32\], expected \[80, 32\]"):
+            load_folder(folder)
 
 
 class TestFoldersThatCannotBeLoaded:

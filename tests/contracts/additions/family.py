@@ -1,6 +1,6 @@
-"""The family that test_new_family.py adds: Qwen2 (arXiv 2407.10671), with a mix of features that no family in the source has.
+"""The family that test_new_family.py adds: Phi-3 (arXiv 2404.14219), with names that no family in the source has.
 
-RMSNorm without QK-norm, rotary positions, grouped heads, SwiGLU, and biases on queries, keys and values alone.
+Llama with a sliding window in every layer, whose files combine queries, keys and values in one matrix, and gate and up in one.
 """
 
 from __future__ import annotations
@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from seedbed.config.families.family import Family, Features, Names, require
+from seedbed.config.families.family import Family, Features, Options, require
+from seedbed.config.families.llama import NAMES
 from seedbed.config.families.rotary import shared_from_hf, shared_to_hf
+from seedbed.config.families.windows import every_layer_from_hf
 from seedbed.config.schema import ModelConfig
 
 
@@ -18,39 +20,25 @@ def _to_hf(config: ModelConfig) -> dict[str, Any]:
         **shared_to_hf(config),
         "hidden_act": "silu",
         "rms_norm_eps": config.norm_eps,
-        "use_sliding_window": False,
-        "sliding_window": None,
-        "max_window_layers": config.layers,
+        "sliding_window": config.window or None,
     }
 
 
 def _from_hf(config: Mapping[str, Any]) -> dict[str, Any]:
     require(config, {"hidden_act": ("silu",)})
-    shared = shared_from_hf(config)
     return {
-        **shared,
-        "head_dim": shared["hidden"] // shared["heads"],
-        "norm_eps": config.get("rms_norm_eps", 1e-6),
+        **shared_from_hf(config),
+        "norm_eps": config.get("rms_norm_eps", 1e-5),
+        **every_layer_from_hf(config, None),
     }
 
 
 FAMILY = Family(
-    model_type="qwen2",
-    architecture="Qwen2ForCausalLM",
-    features=Features(norm="rms", mlp="swiglu", positions="rotary", qkv_bias=True, free_head_dim=False),
-    names=Names(
-        prefix="model.",
-        embed="embed_tokens",
-        block="layers.{}.",
-        norm_1="input_layernorm",
-        qkv=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-        out="self_attn.o_proj",
-        norm_2="post_attention_layernorm",
-        up=("mlp.gate_proj", "mlp.up_proj"),
-        down="mlp.down_proj",
-        norm="norm",
-        ignored=("rotary_emb.inv_freq",),
-    ),
+    model_type="phi3",
+    architecture="Phi3ForCausalLM",
+    features=Features(norm="rms", mlp="swiglu", positions="rotary"),
+    names=NAMES._replace(qkv=("self_attn.qkv_proj",), up=("mlp.gate_up_proj",)),
     to_hf=_to_hf,
     from_hf=_from_hf,
+    options=Options(head_dim=False, window="every layer"),
 )
