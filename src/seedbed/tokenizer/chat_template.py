@@ -23,7 +23,7 @@ import msgspec
 
 from seedbed import files
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.text import legible, listed, quoted
+from seedbed.text import listed, printable, quoted, shorten
 from seedbed.tokenizer.model_files import TEMPLATE, TEMPLATES, read_config, special_tokens
 from seedbed.tokenizer.render_request import CPU_LIMIT_S, MEMORY_LIMIT_BYTES, Rendered, RenderRequest
 
@@ -201,7 +201,11 @@ def _ask(request: RenderRequest) -> Rendered:
     """The answer of a new process to a request."""
     try:
         done = subprocess.run(
-            _COMMAND, input=msgspec.json.encode(request), capture_output=True, timeout=WAIT_LIMIT_S, check=False
+            [*_COMMAND, str(CPU_LIMIT_S)],
+            input=msgspec.json.encode(request),
+            capture_output=True,
+            timeout=WAIT_LIMIT_S,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return Rendered(problem="time")
@@ -218,7 +222,7 @@ def _ask(request: RenderRequest) -> Rendered:
 
 def _problem(answer: Rendered, where: str) -> SeedbedError:
     """The error for a chat that could not be rendered."""
-    message = legible(answer.message)
+    message = shorten(printable(answer.message), 400)
     correct = "Correct the template: it is chat_template.jinja, or the chat_template in tokenizer_config.json."
     texts = {
         "syntax": (f"The chat template of {where} has a mistake in {message}", correct),

@@ -1,8 +1,8 @@
 """Render a chat template (Jinja, from a model folder, so from anybody) in a sandbox and under limits.
 
-`python -P -m seedbed.tokenizer.template_rendering` is a process that reads one RenderRequest from stdin and writes one answer
-to stdout. It limits its own memory and processor time, because a template may loop or grow without end, which the sandbox
-does not prevent. The result equals that of `apply_chat_template` of transformers.
+`python -P -m seedbed.tokenizer.template_rendering SECONDS` is a process that reads one RenderRequest from stdin and writes one
+answer to stdout. It limits its own memory and processor time (SECONDS), because a template may loop or grow without end,
+which the sandbox does not prevent. The result equals that of `apply_chat_template` of transformers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-from seedbed.tokenizer.render_request import CPU_LIMIT_S, MAX_CHARACTERS, MEMORY_LIMIT_BYTES, Rendered, RenderRequest
+from seedbed.tokenizer.render_request import MAX_CHARACTERS, MEMORY_LIMIT_BYTES, Rendered, RenderRequest
 
 MARK_SIGNS = tuple(map(chr, range(0xFDD0, 0xFDF0)))
 """Characters that Unicode reserves for use inside a program. Two that no text of the chat contains mark control tokens."""
@@ -191,20 +191,20 @@ def _refuse_private(name: object) -> None:
 # ---------------------------------------------------------------------------------------------- the process
 
 
-def _limit_resources() -> None:
+def _limit_resources(cpu_s: int) -> None:
     """Limit the memory and the processor time of this process. Some systems do not know all limits."""
-    for which, limit in ((resource.RLIMIT_AS, MEMORY_LIMIT_BYTES), (resource.RLIMIT_CPU, CPU_LIMIT_S)):
+    for which, limit in ((resource.RLIMIT_AS, MEMORY_LIMIT_BYTES), (resource.RLIMIT_CPU, cpu_s)):
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(which, (limit, limit))
 
 
-def main() -> int:
-    """Answer the request on stdin."""
-    _limit_resources()
+def main(cpu_s: int) -> int:
+    """Answer the request on stdin, in at most `cpu_s` seconds of processor time."""
+    _limit_resources(cpu_s)
     request = msgspec.json.decode(sys.stdin.buffer.read(), type=RenderRequest)
     sys.stdout.buffer.write(msgspec.json.encode(rendered(request)))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(int(sys.argv[1])))
